@@ -1,0 +1,11 @@
+//! Cached, cleaned Zoom meeting `QoS` for every team, within one account's rate limits.
+
+pub mod app;
+pub mod budget;
+pub mod cache;
+pub mod clean;
+pub mod config;
+pub mod fetcher;
+pub mod snapshot;
+pub mod telemetry;
+pub mod zoom;
