@@ -1,6 +1,39 @@
-//! Composition root.
+//! Composition root: the only file that sees every part. Binds the listeners, wires the parts, and stops them in order.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use actix_rt::Arbiter;
+use actix_web::{
+    App as Routes, HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web::{Data, ServiceConfig},
+};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use crate::{
+    budget::{Budget, day::StateFileError},
+    cache::Cache,
+    config::Config,
+    fetcher::{Fetcher, Parts},
+    http::{self, State},
+    metrics::Metrics,
+};
+
+/// Callers in a cluster pool their connections; actix's 5 s would close them under a request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// Connections that the kernel holds until they are accepted; it takes no more than its own `somaxconn`.
+const BACKLOG: u32 = 4096;
+/// How often the cache frees what has expired, and the gauges are made true.
+const TIDY_EVERY: Duration = Duration::from_secs(1);
 
 /// The listeners, and how they stop.
 pub struct ServerConfig {
@@ -14,4 +47,171 @@ pub struct ServerConfig {
     pub drain_delay: Duration,
     /// After the drain: how long requests under way may take.
     pub shutdown_timeout: Duration,
+}
+
+/// Why the service cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener's address cannot be had.
+    #[error("{key} {address}: {source}{hint}")]
+    Bind {
+        /// The key of the configuration.
+        key: &'static str,
+        /// Its value.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The day's count cannot be kept.
+    #[error(transparent)]
+    StateFile(#[from] StateFileError),
+}
+
+/// The service, bound and ready to run. Must be made and run inside an actix `System`.
+pub struct App {
+    state: Data<State>,
+    fetcher_thread: Arbiter,
+    callers: Server,
+    operators: Server,
+    listen: SocketAddr,
+    ops_listen: SocketAddr,
+    drain_delay: Duration,
+    shutdown_timeout: Duration,
+}
+
+impl App {
+    /// Wires all parts and binds both listeners. From here on connections are accepted.
+    ///
+    /// # Errors
+    /// When an address is taken, or the state file cannot be written.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        // A second start in one process, as tests do it, finds the same provider there already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let Config { server, fetcher, zoom, budget, freshness, cache, .. } = config;
+        let metrics = Arc::new(Metrics::default());
+        let cache = Cache::new(cache, &metrics);
+        let budget = Budget::open(&budget, &metrics)?;
+        let fetcher_thread = Arbiter::new();
+        let parts =
+            Parts { config: fetcher, zoom, freshness, budget, cache: cache.clone(), metrics: Arc::clone(&metrics) };
+        let fetcher = Fetcher::start(parts, &fetcher_thread);
+        let state = Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) });
+
+        let timeout = server.shutdown_timeout;
+        let (callers, listen) =
+            bind("server.listen", server.listen, server.workers, timeout, &state, http::callers)?;
+        let (operators, ops_listen) =
+            bind("server.ops_listen", server.ops_listen, 1, timeout, &state, http::operators)?;
+        let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
+        Ok(Self { state, fetcher_thread, callers, operators, listen, ops_listen, drain_delay, shutdown_timeout })
+    }
+
+    /// The callers' address, with the port that was really bound.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// The operators' address, with the port that was really bound.
+    #[must_use]
+    pub fn ops_listen(&self) -> SocketAddr {
+        self.ops_listen
+    }
+
+    /// Serves until `stop` is ready, then drains: not ready at once, still answering for `server.drain_delay`, and
+    /// finishing what is under way within `server.shutdown_timeout`.
+    ///
+    /// # Errors
+    /// When a listener fails while it runs.
+    pub async fn run(self, stop: impl Future<Output = ()>, dropped_lines: Option<ErrorCounter>) -> io::Result<()> {
+        let (callers, operators) = (self.callers.handle(), self.operators.handle());
+        let mut serving = actix_rt::spawn(self.callers);
+        drop(actix_rt::spawn(self.operators));
+        drop(actix_rt::spawn(tidy(self.state.clone(), dropped_lines)));
+        tracing::info!(
+            listen = %self.listen,
+            ops_listen = %self.ops_listen,
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
+        tokio::select! {
+            () = stop => {}
+            ended = &mut serving => return ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
+        }
+        self.state.draining.store(true, Ordering::Relaxed);
+        tracing::info!(drain_delay_seconds = self.drain_delay.as_secs_f64(), "asked to stop: draining");
+        tokio::time::sleep(self.drain_delay).await;
+        let deadline = Instant::now() + self.shutdown_timeout;
+        self.state.fetcher.no_more_take_offs();
+        let in_time = finish(&self.state.fetcher, &callers, deadline).await;
+        operators.stop(false).await;
+        self.fetcher_thread.stop();
+        if in_time {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("stopped with requests or flights under way: server.shutdown_timeout is over");
+        }
+        Ok(())
+    }
+}
+
+/// Lets requests end, then flights. `false` when the time was not enough.
+async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
+    let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
+    let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed()).await.is_ok();
+    served && landed
+}
+
+fn bind(
+    key: &'static str,
+    address: SocketAddr,
+    workers: usize,
+    shutdown_timeout: Duration,
+    state: &Data<State>,
+    routes: fn(&mut ServiceConfig),
+) -> Result<(Server, SocketAddr), StartError> {
+    let state = state.clone();
+    // Runs once per worker: everything shared is made outside.
+    let factory =
+        move || Routes::new().app_data(state.clone()).configure(routes).wrap(from_fn(http::answer_with_id));
+    let failed = |source: io::Error| {
+        let hint = match source.kind() {
+            io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+            io::ErrorKind::AddrNotAvailable => "; this machine has no such address: 0.0.0.0 means all of its own",
+            _ => "",
+        };
+        StartError::Bind { key, address, source, hint }
+    };
+    // actix counts whole seconds; less than asked for would cut requests off.
+    let whole_seconds = shutdown_timeout.as_secs() + u64::from(shutdown_timeout.subsec_nanos() > 0);
+    let server = HttpServer::new(factory)
+        .workers(workers)
+        .backlog(BACKLOG)
+        .keep_alive(KEEP_ALIVE)
+        .shutdown_timeout(whole_seconds)
+        .disable_signals()
+        .bind(address)
+        .map_err(failed)?;
+    let bound = server.addrs().first().copied().unwrap_or(address);
+    Ok((server.run(), bound))
+}
+
+/// Housekeeping that must not happen inside a caller's request.
+async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
+    let mut every = tokio::time::interval(TIDY_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        let cache = state.cache.clone();
+        drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        state.metrics.cache_entries.set(gauge(state.cache.entry_count()));
+        state.metrics.cache_bytes.set(gauge(state.cache.bytes()));
+        if let Some(lines) = &dropped_lines {
+            state.metrics.log_lines_dropped.set(gauge(u64::try_from(lines.dropped_lines()).unwrap_or(u64::MAX)));
+        }
+    }
 }

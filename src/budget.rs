@@ -1,6 +1,20 @@
-//! What may be spent.
+//! What may be spent: the only maker of [`Permit`]s, within the second, the UTC day and Zoom's own refusals.
+//!
+//! It decides and counts; it does not wait. Who waits, and in which order, is the fetcher's affair.
 
-use std::{num::NonZeroU32, path::PathBuf};
+pub mod cooldown;
+pub mod day;
+pub mod second;
+
+use std::{
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use self::{cooldown::Cooldowns, day::Day, second::Second};
+use crate::metrics::{LimitKind, Metrics};
 
 /// The limits that this process keeps to.
 pub struct BudgetConfig {
@@ -10,4 +24,146 @@ pub struct BudgetConfig {
     pub per_day: u64,
     /// Where the day's count is kept across restarts.
     pub state_file: Option<PathBuf>,
+}
+
+/// The right to make one call to Zoom's API. It cannot be copied, and making the call consumes it.
+#[must_use = "a permit is counted as a call whether it is used or not"]
+pub struct Permit(());
+
+/// Why there is no permit yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Our own pace: soon.
+    Pace,
+    /// Zoom refused a call with a 429 of this kind.
+    Cooldown(LimitKind),
+    /// The day's calls are spent.
+    DaySpent,
+}
+
+/// No permit before this time, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotBefore {
+    /// The earliest time at which asking again can succeed.
+    pub at: Instant,
+    /// What stands in the way.
+    pub limit: Limit,
+}
+
+/// Both clocks, read together: the monotonic one for waiting, the wall for UTC days.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Monotonic.
+    pub instant: Instant,
+    /// Wall clock.
+    pub wall: SystemTime,
+}
+
+impl Now {
+    /// The time now.
+    #[must_use]
+    pub fn read() -> Self {
+        Self { instant: Instant::now(), wall: SystemTime::now() }
+    }
+
+    /// The monotonic time of the next 00:00 UTC.
+    #[must_use]
+    pub fn midnight(&self) -> Instant {
+        self.instant + day::until_midnight(self.wall)
+    }
+}
+
+/// Everything that limits calls to Zoom.
+pub struct Budget {
+    second: Second,
+    day: Day,
+    cooldowns: Cooldowns,
+    metrics: Arc<Metrics>,
+}
+
+impl Budget {
+    /// A budget that goes on where the state file says the day stood.
+    ///
+    /// # Errors
+    /// When the state file cannot be written.
+    pub fn open(config: &BudgetConfig, metrics: &Arc<Metrics>) -> Result<Self, day::StateFileError> {
+        let day = Day::open(config.per_day, config.state_file.as_deref(), SystemTime::now())?;
+        let budget = Self {
+            second: Second::new(config.per_second),
+            day,
+            cooldowns: Cooldowns::default(),
+            metrics: Arc::clone(metrics),
+        };
+        budget.show_day();
+        Ok(budget)
+    }
+
+    /// One permit, or when to ask again.
+    ///
+    /// # Errors
+    /// [`NotBefore`], with what stands in the way.
+    pub fn permit(&mut self, now: Now) -> Result<Permit, NotBefore> {
+        self.closed_until(now).map_or(Ok(()), Err)?;
+        self.second.take().map_err(|at| NotBefore { at, limit: Limit::Pace })?;
+        self.day.count_one(now.wall);
+        self.show_day();
+        Ok(Permit(()))
+    }
+
+    /// Until when no call at all may be made, apart from the pace of the second.
+    pub fn closed_until(&mut self, now: Now) -> Option<NotBefore> {
+        let cooldown = self.cooldowns.active(now.instant);
+        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+            self.metrics.cooldown(kind, self.cooldowns.until(kind).is_some_and(|until| until > now.instant));
+        }
+        let spent = self.day.is_spent(now.wall).then(|| NotBefore { at: now.midnight(), limit: Limit::DaySpent });
+        let cooldown = cooldown.map(|(kind, at)| NotBefore { at, limit: Limit::Cooldown(kind) });
+        // The later of the two: before that nothing can be had.
+        [spent, cooldown].into_iter().flatten().max_by_key(|closed| closed.at)
+    }
+
+    /// Zoom said 429: stops all calls until then.
+    pub fn cool_down(&mut self, kind: LimitKind, until: Instant) {
+        self.cooldowns.extend(kind, until);
+        self.metrics.cooldown(kind, true);
+    }
+
+    /// How long a queue of this many calls takes at the permitted pace.
+    #[must_use]
+    pub fn time_for(&self, calls: usize) -> Duration {
+        self.second.period().saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX))
+    }
+
+    /// Calls counted in this UTC day, and the number permitted.
+    #[must_use]
+    pub fn day_used(&self, now: Now) -> (u64, u64) {
+        (self.day.used(now.wall), self.day.limit())
+    }
+
+    /// Until when a 429 of this kind stops all calls.
+    #[must_use]
+    pub fn cooldown_until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
+        self.cooldowns.until(kind).filter(|until| *until > now)
+    }
+
+    /// What has to be written to the state file now, if anything; writing is the caller's, off this thread.
+    pub fn pending_save(&mut self, now: Now) -> Option<day::Save> {
+        self.show_day_at(now);
+        self.day.pending_save(now.wall)
+    }
+
+    /// The exact count, for the last write before the process ends.
+    pub fn final_save(&mut self, now: Now) -> Option<day::Save> {
+        self.day.final_save(now.wall)
+    }
+
+    fn show_day(&self) {
+        self.show_day_at(Now::read());
+    }
+
+    fn show_day_at(&self, now: Now) {
+        let (used, limit) = self.day_used(now);
+        self.metrics.day_calls_used.set(i64::try_from(used).unwrap_or(i64::MAX));
+        self.metrics.day_calls_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+    }
 }

@@ -1,1 +1,119 @@
-//! c
+//! The configuration: built-in defaults, files and environment become the small `Config` struct of each part.
+//!
+//! The layers, the later wins: `config/default.toml` (built in, the only place of defaults), each `--config` file
+//! in turn, the environment (`QOS_PROXY__SECTION__KEY`). Everything is read and judged before anything is reported:
+//! [`Problems`] has one line for each thing that is wrong, with the key, what to do, and where the value was set.
+//! A wrong value is a problem even where a later layer overrides it: it would bite when the later one goes.
+//!
+//! What it deliberately does not do:
+//! - guess. No number without its unit, no fallback for a typo, no unknown key ignored;
+//! - repeat a secret, in a problem, a warning or [`Config::effective`];
+//! - touch the world, but for reading the `--config` files and, once each, the files of the secrets. Whether an
+//!   address is free, Zoom answers, or the state file can be written is found by the part that needs it;
+//! - keep watch: a changed file counts at the next start (files of secrets are read anew by `zoom`).
+
+mod keys;
+mod layers;
+mod limits;
+mod problem;
+mod reader;
+mod rules;
+mod sections;
+
+use std::{ffi::OsString, path::PathBuf};
+
+pub use self::problem::{Problems, Warning};
+use self::{layers::Layers, reader::Reader};
+use crate::{
+    app::ServerConfig, budget::BudgetConfig, cache::CacheConfig, fetcher::FetcherConfig,
+    snapshot::FreshnessConfig, telemetry::TelemetryConfig, zoom::ZoomConfig,
+};
+
+/// What an environment variable begins with to be ours.
+const PREFIX: &str = "QOS_PROXY__";
+
+/// The whole configuration, valid, one field for each part that owns it.
+pub struct Config {
+    /// The listeners, and how they stop.
+    pub server: ServerConfig,
+    /// How long callers wait, and how many calls may queue.
+    pub fetcher: FetcherConfig,
+    /// Where Zoom is, and who we are there.
+    pub zoom: ZoomConfig,
+    /// What may be spent.
+    pub budget: BudgetConfig,
+    /// How long snapshots are fresh.
+    pub freshness: FreshnessConfig,
+    /// How much is remembered.
+    pub cache: CacheConfig,
+    /// What is logged.
+    pub telemetry: TelemetryConfig,
+    effective: String,
+}
+
+impl Config {
+    /// Reads the files and takes the environment as given.
+    ///
+    /// Returns the configuration with what the log should warn of.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together.
+    pub fn load(
+        files: &[PathBuf],
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Self, Vec<Warning>), Problems> {
+        let mut layers = Layers::default();
+        layers.add_defaults(include_str!("../config/default.toml"));
+        for file in files {
+            layers.add_file(file);
+        }
+        layers.add_environment(environment);
+        Self::read(Reader::new(layers))
+    }
+
+    /// Reads the files and this process's environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong, together.
+    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<Warning>), Problems> {
+        Self::load(files, std::env::vars_os())
+    }
+
+    /// What `check-config` prints: TOML with every key, its effective value and where that comes from. Secrets are
+    /// redacted.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        self.effective.clone()
+    }
+
+    fn read(mut reader: Reader) -> Result<(Self, Vec<Warning>), Problems> {
+        let server = sections::server(&mut reader);
+        let wait = sections::wait(&mut reader);
+        let zoom = sections::zoom(&mut reader);
+        let budget = limits::budget(&mut reader);
+        let max_queued = limits::max_queued(&mut reader);
+        let freshness = sections::freshness(&mut reader);
+        let cache = sections::cache(&mut reader);
+        let telemetry = sections::telemetry(&mut reader);
+        let read = reader.finish()?;
+        let config = || {
+            Some(Self {
+                server: server?,
+                fetcher: FetcherConfig {
+                    wait: wait?,
+                    max_queued: max_queued?,
+                },
+                zoom: zoom?,
+                budget: budget?,
+                freshness: freshness?,
+                cache: cache?,
+                telemetry: telemetry?,
+                effective: read.effective,
+            })
+        };
+        // `None` without a problem cannot be: a missing value is always noted.
+        config()
+            .map(|config| (config, read.warnings))
+            .ok_or_else(|| Problems::new(Vec::new()))
+    }
+}

@@ -1,6 +1,38 @@
-//! The one thread that talks to Zoom.
+//! The one thread that talks to Zoom, and the handle that the HTTP workers hold.
+//!
+//! A flight fetches one snapshot. It belongs to this thread and not to a caller: who hangs up cannot cancel it, and who
+//! comes later joins it. At most 40 calls a second will ever be made, so one thread is plenty, and the table of flights,
+//! the queue, the budget and the access token are plain state without locks.
 
-use std::time::Duration;
+mod flight;
+mod flights;
+pub mod permits;
+pub mod queue;
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::{
+    flights::{Flights, Waiter},
+    permits::{BudgetStatus, Permits},
+};
+pub use crate::zoom::oauth::Credentials;
+use crate::{
+    budget::Budget,
+    cache::{Cache, Entry},
+    failure::{Failure, Reason},
+    metrics::Metrics,
+    snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
+    zoom::{self, Zoom, ZoomConfig, oauth::AccessTokens},
+};
+
+/// A caller who was told to come back while a flight goes on: by then most have landed.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// How long callers wait, and how many calls may queue.
 pub struct FetcherConfig {
@@ -8,4 +40,206 @@ pub struct FetcherConfig {
     pub wait: Duration,
     /// Zoom calls waiting for a permit; more are refused.
     pub max_queued: usize,
+}
+
+/// How a caller came to a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Via {
+    /// This caller's request started the flight.
+    OwnFlight,
+    /// Another request's flight was under way.
+    OthersFlight,
+    /// It landed between the caller's look into the cache and now.
+    Cache,
+}
+
+/// A snapshot for a caller.
+pub struct Landed {
+    /// The whole meeting.
+    pub snapshot: Arc<Snapshot>,
+    /// How it was come by.
+    pub via: Via,
+    /// Whether the cache keeps it.
+    pub stored: bool,
+}
+
+/// The fetcher as `/status` shows it.
+pub struct FetcherStatus {
+    /// Meetings being fetched.
+    pub flights: usize,
+    /// Callers who wait for them.
+    pub waiting: usize,
+    /// Limits and queue.
+    pub budget: BudgetStatus,
+    /// What Zoom last refused, in words, and how long ago.
+    pub last_refusal: Option<(Duration, Failure)>,
+}
+
+type Reply = oneshot::Sender<Result<Landed, Failure>>;
+
+enum Letter {
+    Fetch { key: SnapshotKey, deadline: Instant, reply: Reply },
+    Status(oneshot::Sender<FetcherStatus>),
+    NoMoreTakeOffs,
+    WhenAllLanded(oneshot::Sender<()>),
+}
+
+/// The handle: cheap to clone, and at home on any thread.
+#[derive(Clone)]
+pub struct Fetcher {
+    mailbox: mpsc::UnboundedSender<Letter>,
+    credentials: watch::Receiver<Credentials>,
+    wait: Duration,
+}
+
+/// What the fetcher needs, all of it made to move to its thread.
+pub struct Parts {
+    /// How long callers wait.
+    pub config: FetcherConfig,
+    /// Where Zoom is.
+    pub zoom: ZoomConfig,
+    /// How long snapshots are fresh.
+    pub freshness: FreshnessConfig,
+    /// What may be spent.
+    pub budget: Budget,
+    /// Where snapshots go.
+    pub cache: Cache,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Fetcher {
+    /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`.
+    #[must_use]
+    pub fn start(parts: Parts, thread: &actix_rt::Arbiter) -> Self {
+        let (mailbox, letters) = mpsc::unbounded_channel();
+        let (accepted, credentials) = watch::channel(Credentials::Accepted);
+        let wait = parts.config.wait;
+        thread.spawn_fn(move || {
+            let core = Core::new(parts, accepted);
+            drop(actix_rt::spawn(core.permits.clone().serve()));
+            drop(actix_rt::spawn(core.access_tokens.clone().keep()));
+            drop(actix_rt::spawn(Rc::new(core).read(letters)));
+        });
+        Self { mailbox, credentials, wait }
+    }
+
+    /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most.
+    ///
+    /// # Errors
+    /// Every reason there is; the flight itself may go on.
+    pub async fn fetch(&self, key: SnapshotKey) -> Result<Landed, Failure> {
+        let deadline = Instant::now() + self.wait;
+        let (reply, landed) = oneshot::channel();
+        let letter = Letter::Fetch { key, deadline, reply };
+        self.mailbox.send(letter).map_err(|_| Failure::new(Reason::ShuttingDown))?;
+        match tokio::time::timeout_at(deadline.into(), landed).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(Failure::new(Reason::ShuttingDown)),
+            Err(_) => Err(Failure::new(Reason::StillFetching).retry_at(Instant::now() + ASK_AGAIN_AFTER)),
+        }
+    }
+
+    /// What goes on now; `None` when the fetcher is gone.
+    pub async fn status(&self) -> Option<FetcherStatus> {
+        let (reply, status) = oneshot::channel();
+        self.mailbox.send(Letter::Status(reply)).ok()?;
+        status.await.ok()
+    }
+
+    /// Whether Zoom takes our credentials.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.borrow().clone()
+    }
+
+    /// From now on no flight starts; those under way go on.
+    pub fn no_more_take_offs(&self) {
+        // A fetcher that is gone starts no flights either.
+        drop(self.mailbox.send(Letter::NoMoreTakeOffs));
+    }
+
+    /// Returns when every flight has landed and the day's count is written.
+    pub async fn all_landed(&self) {
+        let (reply, landed) = oneshot::channel();
+        if self.mailbox.send(Letter::WhenAllLanded(reply)).is_ok() {
+            drop(landed.await);
+        }
+    }
+}
+
+/// The state on the fetcher's thread.
+struct Core {
+    zoom: Zoom,
+    access_tokens: AccessTokens,
+    permits: Permits,
+    flights: Flights,
+    cache: Cache,
+    freshness: FreshnessConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl Core {
+    fn new(parts: Parts, credentials: watch::Sender<Credentials>) -> Self {
+        let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
+        let client = zoom::http_client(zoom.connect_timeout);
+        Self {
+            access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
+            zoom: Zoom::new(&zoom, client),
+            permits: Permits::new(budget, config.max_queued, config.wait, &metrics),
+            flights: Flights::default(),
+            cache,
+            freshness,
+            metrics,
+        }
+    }
+
+    async fn read(self: Rc<Self>, mut letters: mpsc::UnboundedReceiver<Letter>) {
+        while let Some(letter) = letters.recv().await {
+            match letter {
+                Letter::Fetch { key, deadline, reply } => self.fetch(key, deadline, reply),
+                Letter::Status(reply) => drop(reply.send(self.status())),
+                Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
+                Letter::WhenAllLanded(reply) => {
+                    let this = Rc::clone(&self);
+                    drop(actix_rt::spawn(async move {
+                        this.flights.all_landed().await;
+                        this.permits.save_final_count().await;
+                        reply.send(()).ok();
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Cache, flight under way, or a new flight: the one place that decides it.
+    fn fetch(self: &Rc<Self>, key: SnapshotKey, deadline: Instant, reply: Reply) {
+        match self.cache.get(&key, Instant::now()) {
+            Some(Entry::Snapshot(snapshot)) => {
+                drop(reply.send(Ok(Landed { snapshot, via: Via::Cache, stored: true })));
+                return;
+            }
+            Some(Entry::Refusal(refusal)) => {
+                drop(reply.send(Err(refusal.failure.clone())));
+                return;
+            }
+            None => {}
+        }
+        let waiter = Waiter { reply, deadline };
+        match self.flights.board(key, waiter) {
+            flights::Boarded::UnderWay(number) => self.permits.extend(number, deadline),
+            flights::Boarded::TakesOff(flight) => {
+                self.metrics.flights_active.inc();
+                drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
+            }
+            flights::Boarded::Closed(waiter) => {
+                drop(waiter.reply.send(Err(Failure::new(Reason::ShuttingDown))));
+            }
+        }
+    }
+
+    fn status(&self) -> FetcherStatus {
+        let (flights, waiting) = self.flights.count();
+        FetcherStatus { flights, waiting, budget: self.permits.status(), last_refusal: self.flights.last_refusal() }
+    }
 }

@@ -1,11 +1,15 @@
-//! Cached, cleaned Zoom meeting `QoS` for every team, within one account's rate limits.
+//! Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
 
 pub mod app;
 pub mod budget;
 pub mod cache;
 pub mod clean;
 pub mod config;
+pub mod failure;
 pub mod fetcher;
+pub mod http;
+pub mod meeting_id;
+pub mod metrics;
 pub mod snapshot;
 pub mod telemetry;
 pub mod zoom;

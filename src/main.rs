@@ -1,2 +1,127 @@
-//! x
-fn main() {}
+//! The command line: what to run, with which configuration, and how the process ends.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the one place that talks to a terminal")]
+
+mod healthcheck;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zoom_qos_proxy::{
+    app::App,
+    config::{Config, Warning},
+    telemetry,
+};
+
+/// `EX_CONFIG` of sysexits.h: something is wrong with the configuration, and starting again will not help.
+const WRONG_CONFIGURATION: u8 = 78;
+
+/// Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
+#[derive(Parser)]
+#[command(version, after_help = "Every key of the configuration can also be set by the environment: \
+    server.listen is QOS_PROXY__SERVER__LISTEN. `check-config` shows all keys with their values and origins.")]
+struct CommandLine {
+    /// A TOML file with configuration; of several the later wins.
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Vec<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Clone, Copy)]
+enum Command {
+    /// Runs the service (the default).
+    Serve,
+    /// Prints the effective configuration without its secrets, or every problem in it.
+    CheckConfig,
+    /// Asks the running service's own /readyz; for container images without a shell.
+    Healthcheck,
+}
+
+fn main() -> ExitCode {
+    let CommandLine { config: files, command } = CommandLine::parse();
+    let (config, warnings) = match Config::from_process(&files) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return match command {
+                Some(Command::Healthcheck) => ExitCode::FAILURE,
+                _ => ExitCode::from(WRONG_CONFIGURATION),
+            };
+        }
+    };
+    match command {
+        Some(Command::CheckConfig) => {
+            for warning in warnings {
+                eprintln!("warning: {warning}");
+            }
+            print!("{}", config.effective());
+            ExitCode::SUCCESS
+        }
+        Some(Command::Healthcheck) => match healthcheck::ask(config.server.ops_listen) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(reason) => {
+                eprintln!("not ready: {reason}");
+                ExitCode::FAILURE
+            }
+        },
+        Some(Command::Serve) | None => serve(config, &warnings),
+    }
+}
+
+fn serve(config: Config, warnings: &[Warning]) -> ExitCode {
+    let logs = match telemetry::start(&config.telemetry) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("telemetry.log_level: {error}");
+            return ExitCode::from(WRONG_CONFIGURATION);
+        }
+    };
+    for warning in warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    let dropped = logs.dropped.clone();
+    actix_rt::System::new().block_on(async move {
+        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                eprintln!("signals cannot be received: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let app = match App::bind(config) {
+            Ok(app) => app,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        };
+        let (asked_to_stop, stop) = tokio::sync::oneshot::channel::<()>();
+        let run = app.run(async { drop(stop.await) }, Some(dropped));
+        let insisted = async {
+            asked(&mut terminate, &mut interrupt).await;
+            drop(asked_to_stop);
+            asked(&mut terminate, &mut interrupt).await;
+        };
+        tokio::select! {
+            ended = run => match ended {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("{error}");
+                    ExitCode::FAILURE
+                }
+            },
+            () = insisted => {
+                tracing::warn!("asked to stop a second time: stopped at once");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+async fn asked(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

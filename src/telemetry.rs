@@ -1,4 +1,12 @@
-//! Logs.
+//! Logs: one line per event, to standard output, written by a thread of its own so that no request waits for a pipe.
+//!
+//! What may be in a line is decided where it is made: no secret, no body, nothing of a participant.
+
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// The libraries that see our requests to Zoom: at finer levels they would print headers, and so the access token.
+const NEVER_FINER_THAN_INFO: [&str; 5] = ["actix_http", "actix_tls", "awc", "h2", "rustls"];
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,4 +23,34 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// An `EnvFilter` directive, already checked.
     pub log_level: String,
+}
+
+/// Writes what is left when it is dropped: keep it until the end of `main`.
+#[must_use = "the last lines are lost if this is dropped early"]
+pub struct Logs {
+    _writer: WorkerGuard,
+    /// Counts lines that were lost because standard output was too slow.
+    pub dropped: ErrorCounter,
+}
+
+/// Starts logging for the whole process. To be called once.
+///
+/// # Errors
+/// When the filter does not parse, or logging was started before.
+pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
+    let mut filter = EnvFilter::try_new(&config.log_level)?;
+    for library in NEVER_FINER_THAN_INFO {
+        filter = filter.add_directive(format!("{library}=info").parse()?);
+    }
+    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
+    let dropped = writer.error_counter();
+    let registry = tracing_subscriber::registry().with(filter);
+    match config.log_format {
+        LogFormat::Json => {
+            let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+            registry.with(lines.with_writer(writer)).try_init()?;
+        }
+        LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()?,
+    }
+    Ok(Logs { _writer: guard, dropped })
 }

@@ -1,12 +1,40 @@
-//! The upstream: one call for one page, and nothing else that Zoom offers.
+//! The upstream: one call for one page, the access token that it needs, and what Zoom's refusals mean.
+//!
+//! Only this folder knows Zoom's URLs, headers and error bodies, and awc. It makes one call per [`Permit`] and never
+//! repeats one by itself: whether to try again is decided by the flight, which has to pay for it.
 
+pub mod error;
+pub mod oauth;
+pub mod retry_after;
 pub mod secret;
 
-use std::time::Duration;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use awc::{
+    Client, ClientResponse, Connector,
+    error::{ConnectError, PayloadError, SendRequestError},
+    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT},
+};
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-use self::secret::SecretSource;
+use self::{
+    error::{CallError, Head},
+    oauth::AccessToken,
+    secret::SecretSource,
+};
+use crate::{budget::Permit, failure::ZoomSaid, snapshot::SnapshotKey};
+
+/// The most that Zoom gives; its default is 1. A refresh of N participants costs ⌈N / 10⌉ calls.
+const PAGE_SIZE: u32 = 10;
+/// Everything in a query value but RFC 3986's unreserved characters.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// Idle connections are given up before common load balancers (60 s) close them under a request.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Where Zoom is, who we are there, and how long one HTTP call may take.
 pub struct ZoomConfig {
@@ -26,4 +54,191 @@ pub struct ZoomConfig {
     pub request_timeout: Duration,
     /// Largest page accepted, in bytes after decompression.
     pub max_body: usize,
+}
+
+/// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
+pub struct Zoom {
+    client: Client,
+    base: String,
+    request_timeout: Duration,
+    max_body: usize,
+}
+
+/// A successful answer whose body has arrived whole, as far as HTTP can tell. Whether it is a page is not known yet.
+pub struct Answer {
+    /// The body.
+    pub body: Bytes,
+    head: OwnedHead,
+}
+
+struct OwnedHead {
+    status: u16,
+    tracking_id: Option<String>,
+    limit_type: Option<String>,
+    retry_after: Option<String>,
+}
+
+impl Answer {
+    /// The meaning of an answer that turned out not to be a page.
+    #[must_use]
+    pub fn not_a_page(&self) -> CallError {
+        error::judge(&self.head.borrowed(), &self.body, SystemTime::now())
+    }
+}
+
+impl Zoom {
+    /// A client with an empty pool. Must live on the thread that uses it.
+    #[must_use]
+    pub fn new(config: &ZoomConfig, client: Client) -> Self {
+        Self {
+            client,
+            base: config.api_base_url.as_str().trim_end_matches('/').to_owned(),
+            request_timeout: config.request_timeout,
+            max_body: config.max_body,
+        }
+    }
+
+    /// Makes one call: asks for one page of a meeting's QoS.
+    ///
+    /// # Errors
+    /// Everything but a 2xx with a whole body.
+    pub async fn page(
+        &self,
+        permit: Permit,
+        access_token: &AccessToken,
+        key: &SnapshotKey,
+        page_token: Option<&str>,
+    ) -> Result<Answer, CallError> {
+        drop(permit); // Spent, whatever comes of the call.
+        let mut url = format!(
+            "{}/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
+            self.base,
+            key.meeting.encoded_for_zoom(),
+            key.meeting_type.as_str(),
+        );
+        if let Some(token) = page_token {
+            url.push_str("&next_page_token=");
+            url.extend(utf8_percent_encode(token, QUERY_VALUE));
+        }
+        let request = self
+            .client
+            .get(url)
+            .insert_header((ACCEPT, "application/json"))
+            .insert_header((AUTHORIZATION, access_token.bearer()))
+            .send();
+        let (head, body) = whole(request, self.request_timeout, self.max_body).await?;
+        if (200..300).contains(&head.status) {
+            Ok(Answer { body, head })
+        } else {
+            Err(error::judge(&head.borrowed(), &body, SystemTime::now()))
+        }
+    }
+}
+
+/// The client for both of Zoom's hosts.
+///
+/// HTTP/1.1 only, by ALPN: when a pooled h2 connection is retired, awc sends a stray `GET /` on it, and 40 calls a
+/// second need no h2. No limit on connections: a call that waited for one would reach Zoom later than its permit says.
+#[must_use]
+pub fn http_client(connect_timeout: Duration) -> Client {
+    let roots = rustls::RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let connector = Connector::new()
+        .rustls_0_23(Arc::new(tls))
+        .timeout(connect_timeout)
+        .handshake_timeout(connect_timeout)
+        .conn_keep_alive(KEEP_ALIVE)
+        .limit(0);
+    Client::builder()
+        .connector(connector)
+        // awc's own timeout ends at the head of the answer; `whole` has one that covers the body, too.
+        .disable_timeout()
+        .disable_redirects()
+        .add_default_header((USER_AGENT, concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION"))))
+        .finish()
+}
+
+/// Sends and reads to the end, within `timeout` all together.
+async fn whole<S>(
+    request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
+    timeout: Duration,
+    max_body: usize,
+) -> Result<(OwnedHead, Bytes), CallError>
+where
+    S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let exchange = async {
+        let mut response = request.await.map_err(|error| not_answered(&error))?;
+        let head = OwnedHead::of(&response);
+        let announced = announced_length(&response);
+        match response.body().limit(max_body).await {
+            // awc takes a body that ends early for a whole one.
+            Ok(body) if announced.is_some_and(|length| length != body.len()) => {
+                tracing::debug!(announced, received = body.len(), "body from Zoom is shorter than announced");
+                Err(CallError::Broken(head.said()))
+            }
+            Ok(body) => Ok((head, body)),
+            Err(PayloadError::Overflow) => {
+                tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
+                Err(CallError::Refused(head.said()))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "body from Zoom broke off");
+                Err(CallError::Broken(head.said()))
+            }
+        }
+    };
+    tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
+}
+
+/// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.
+fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
+    if response.headers().contains_key(CONTENT_ENCODING) {
+        return None;
+    }
+    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn not_answered(error: &SendRequestError) -> CallError {
+    match error {
+        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => CallError::TimedOut,
+        other => {
+            tracing::debug!(error = %other, "no answer from Zoom");
+            CallError::NoAnswer
+        }
+    }
+}
+
+impl OwnedHead {
+    fn of<S>(response: &ClientResponse<S>) -> Self {
+        let header =
+            |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self {
+            status: response.status().as_u16(),
+            tracking_id: header("x-zm-trackingid"),
+            limit_type: header("x-ratelimit-type"),
+            retry_after: header(RETRY_AFTER.as_str()),
+        }
+    }
+
+    fn borrowed(&self) -> Head<'_> {
+        Head {
+            status: self.status,
+            tracking_id: self.tracking_id.as_deref(),
+            limit_type: self.limit_type.as_deref(),
+            retry_after: self.retry_after.as_deref(),
+        }
+    }
+
+    fn said(&self) -> ZoomSaid {
+        ZoomSaid { status: self.status, tracking_id: self.tracking_id.clone(), ..ZoomSaid::default() }
+    }
+}
+
+/// How long to wait before the n-th repetition: 0.25 to 0.5 s, then 0.5 to 1 s. Never 0, and never two clients in step.
+#[must_use]
+pub fn backoff(repetition: u32) -> Duration {
+    let longest = 250 << repetition.min(6);
+    Duration::from_millis(fastrand::u64(longest / 2..=longest))
 }

@@ -1,0 +1,294 @@
+//! The day's calls, counted from 00:00 UTC, because Zoom's daily quota is a counter that turns then and not a rate.
+//!
+//! Across restarts the count lives in a small file. It is written ahead: the file names a number that the count has not
+//! reached yet, so that a killed process has counted at most [`AHEAD`] calls too many, and never one too few. Writing
+//! is asked for early and done elsewhere, so that no call waits for a disk.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, Serialize};
+
+const SECONDS_IN_A_DAY: u64 = 86_400;
+/// The file runs this many calls ahead of the count: five seconds of calls at the highest common limit.
+const AHEAD: u64 = 200;
+/// So many calls before the count reaches what the file says, the next write is asked for.
+const MARGIN: u64 = AHEAD / 2;
+
+/// The count of one UTC day.
+pub struct Day {
+    limit: u64,
+    day: u64,
+    used: u64,
+    file: Option<StateFile>,
+}
+
+struct StateFile {
+    path: PathBuf,
+    /// What was last handed out to be written: the day, and the count that is safe up to there.
+    saved: State,
+    /// Whether a call was counted since the start or the turn of the day: restarts alone must not add up.
+    counted: bool,
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    /// Days since 1970-01-01, UTC.
+    zoom_calls_of_day: u64,
+    /// At least as many as were made.
+    calls: u64,
+}
+
+/// One write that is due.
+#[derive(Debug)]
+pub struct Save {
+    path: PathBuf,
+    state: State,
+}
+
+/// The state file cannot serve.
+#[derive(Debug, thiserror::Error)]
+#[error("limits.state_file {path}: cannot be written: {source}")]
+pub struct StateFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Day {
+    /// Starts counting, from what the file says of today. A file that is torn or not ours is set aside.
+    ///
+    /// # Errors
+    /// When the file cannot be written: better at start than at the first restart.
+    pub fn open(limit: u64, path: Option<&Path>, now: SystemTime) -> Result<Self, StateFileError> {
+        let mut day = Self { limit, day: day_of(now), used: 0, file: None };
+        if let Some(path) = path {
+            let failed = |source| StateFileError { path: path.to_owned(), source };
+            if let Some(state) = load(path).map_err(failed)? {
+                // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
+                if state.zoom_calls_of_day >= day.day {
+                    day.day = state.zoom_calls_of_day;
+                    day.used = state.calls;
+                }
+            }
+            let saved = State { zoom_calls_of_day: day.day, calls: day.used };
+            let mut file = StateFile { path: path.to_owned(), saved, counted: false };
+            file.save(saved).write().map_err(failed)?;
+            day.file = Some(file);
+        }
+        Ok(day)
+    }
+
+    /// Counts a call.
+    pub fn count_one(&mut self, now: SystemTime) {
+        self.turn(now);
+        self.used += 1;
+        if let Some(file) = &mut self.file {
+            file.counted = true;
+        }
+    }
+
+    /// Whether nothing is left of the day.
+    pub fn is_spent(&mut self, now: SystemTime) -> bool {
+        self.turn(now);
+        self.used >= self.limit
+    }
+
+    /// Calls counted in the day that `now` is in.
+    #[must_use]
+    pub fn used(&self, now: SystemTime) -> u64 {
+        if day_of(now) > self.day { 0 } else { self.used }
+    }
+
+    /// Calls permitted in a day.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// The write that is due, if one is: the file must stay ahead of the count.
+    pub fn pending_save(&mut self, now: SystemTime) -> Option<Save> {
+        self.turn(now);
+        let (day, used) = (self.day, self.used);
+        let file = self.file.as_mut()?;
+        let ahead = file.saved.zoom_calls_of_day == day && file.saved.calls >= used + MARGIN;
+        if ahead || !file.counted {
+            return None;
+        }
+        Some(file.save(State { zoom_calls_of_day: day, calls: used + AHEAD }))
+    }
+
+    /// The write of the exact count, when no more calls will be made.
+    pub fn final_save(&mut self, now: SystemTime) -> Option<Save> {
+        self.turn(now);
+        let state = State { zoom_calls_of_day: self.day, calls: self.used };
+        Some(self.file.as_mut()?.save(state))
+    }
+
+    fn turn(&mut self, now: SystemTime) {
+        let today = day_of(now);
+        if today > self.day {
+            self.day = today;
+            self.used = 0;
+            if let Some(file) = &mut self.file {
+                file.counted = false;
+            }
+        }
+    }
+}
+
+impl StateFile {
+    fn save(&mut self, state: State) -> Save {
+        self.saved = state;
+        Save { path: self.path.clone(), state }
+    }
+}
+
+impl Save {
+    /// Writes beside the file, to the disk, and renames: a reader sees the old state or the new one, never half of it.
+    ///
+    /// # Errors
+    /// When the folder or the disk refuses.
+    pub fn write(&self) -> io::Result<()> {
+        let beside = beside(&self.path, "new");
+        let mut file = File::create(&beside)?;
+        serde_json::to_writer(&mut file, &self.state)?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)
+    }
+}
+
+/// Time until the next 00:00 UTC.
+#[must_use]
+pub fn until_midnight(now: SystemTime) -> Duration {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs((since.as_secs() / SECONDS_IN_A_DAY + 1) * SECONDS_IN_A_DAY) - since
+}
+
+fn day_of(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / SECONDS_IN_A_DAY
+}
+
+/// `None`: there is no file yet, or there was one that is not ours.
+fn load(path: &Path) -> io::Result<Option<State>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if let Ok(state) = serde_json::from_slice(&text) {
+        return Ok(Some(state));
+    }
+    let aside = beside(path, "unreadable");
+    fs::rename(path, &aside)?;
+    tracing::error!(
+        file = %path.display(),
+        set_aside = %aside.display(),
+        "limits.state_file is torn or not ours: set aside, the day's calls are counted anew"
+    );
+    Ok(None)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(day: u64, seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(day * SECONDS_IN_A_DAY + seconds)
+    }
+
+    fn count(day: &mut Day, calls: u64, now: SystemTime) {
+        for _ in 0..calls {
+            day.count_one(now);
+            if let Some(save) = day.pending_save(now) {
+                save.write().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_day_turns_at_midnight_utc_and_not_before() {
+        let mut day = Day::open(2, None, at(5, 0)).unwrap();
+        count(&mut day, 2, at(5, 10));
+        assert!(day.is_spent(at(5, 86_399)));
+        assert_eq!(day.used(at(6, 0)), 0);
+        assert!(!day.is_spent(at(6, 0)));
+        assert_eq!(until_midnight(at(5, 86_399)), Duration::from_secs(1));
+        assert_eq!(until_midnight(at(6, 0)), Duration::from_secs(SECONDS_IN_A_DAY));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_give_the_day_again() {
+        let mut day = Day::open(2, None, at(6, 0)).unwrap();
+        count(&mut day, 2, at(6, 1));
+        assert!(day.is_spent(at(5, 86_000)));
+    }
+
+    #[test]
+    fn a_killed_process_has_counted_a_little_too_much_and_never_too_little() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for calls in [0, 1, 99, 100, 101, 1_000] {
+            fs::remove_file(&path).ok();
+            let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+            count(&mut day, calls, at(7, 1));
+            drop(day);
+            let used = Day::open(60_000, Some(&path), at(7, 2)).unwrap().used(at(7, 2));
+            assert!((calls..=calls + AHEAD).contains(&used), "{calls} calls made, {used} counted");
+        }
+    }
+
+    #[test]
+    fn restarts_alone_do_not_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for _ in 0..10 {
+            let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+            assert!(day.pending_save(at(7, 0)).is_none());
+            assert_eq!(day.used(at(7, 0)), 0);
+        }
+    }
+
+    #[test]
+    fn an_orderly_stop_keeps_the_exact_count_and_a_new_day_forgets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+        count(&mut day, 321, at(7, 1));
+        day.final_save(at(7, 2)).unwrap().write().unwrap();
+        assert_eq!(Day::open(60_000, Some(&path), at(7, 3)).unwrap().used(at(7, 3)), 321);
+        assert_eq!(Day::open(60_000, Some(&path), at(8, 0)).unwrap().used(at(8, 0)), 0);
+    }
+
+    #[test]
+    fn a_torn_or_foreign_file_is_set_aside_and_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for foreign in ["", "{\"zoom_calls_of_d", "hello", "{\"other\":1}"] {
+            fs::write(&path, foreign).unwrap();
+            let day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+            assert_eq!(day.used(at(7, 0)), 0);
+            assert_eq!(fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(), foreign);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Day::open(1, Some(&folder.path().join("missing/day.json")), at(7, 0)).err().unwrap();
+        assert!(error.to_string().contains("limits.state_file"), "{error}");
+    }
+}

@@ -1,0 +1,200 @@
+//! Walks over JSON text that has been validated already; does not validate it again.
+//!
+//! Whatever is not as a valid document would have it is [`Astray`], never a panic and never an endless loop.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserializer as _;
+use serde::de::Visitor;
+
+/// The text is not the JSON that the validator accepted.
+#[derive(Debug)]
+pub(super) struct Astray;
+
+/// A place in a JSON text. `Copy`, so that looking ahead is walking on with a copy.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    source: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(source: &'a [u8]) -> Self {
+        Self { source, at: 0 }
+    }
+
+    /// The byte offset of the next token, or of white space before it.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    pub(super) fn source(&self) -> &'a [u8] {
+        self.source
+    }
+
+    /// Skips white space and shows the first byte of the token behind it.
+    #[inline]
+    pub(super) fn token(&mut self) -> Result<u8, Astray> {
+        loop {
+            match self.source.get(self.at) {
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(&byte) => return Ok(byte),
+                None => return Err(Astray),
+            }
+        }
+    }
+
+    /// Steps over one byte that [`token`](Self::token) has shown.
+    #[inline]
+    pub(super) fn step(&mut self) {
+        self.at += 1;
+    }
+
+    /// Steps over `punctuation` if it is the next token.
+    pub(super) fn take_if(&mut self, punctuation: u8) -> bool {
+        let found = self.token().is_ok_and(|byte| byte == punctuation);
+        if found {
+            self.step();
+        }
+        found
+    }
+
+    pub(super) fn take(&mut self, punctuation: u8) -> Result<(), Astray> {
+        if self.take_if(punctuation) {
+            Ok(())
+        } else {
+            Err(Astray)
+        }
+    }
+
+    /// Steps over a string.
+    #[inline]
+    pub(super) fn text(&mut self) -> Result<Text<'a>, Astray> {
+        if self.token()? != b'"' {
+            return Err(Astray);
+        }
+        let quote = self.at;
+        let rest = self.source.get(quote + 1..).ok_or(Astray)?;
+        let mut escaped = false;
+        let mut length = 0;
+        loop {
+            match rest.get(length) {
+                Some(b'"') => break,
+                Some(b'\\') => {
+                    escaped = true;
+                    length += 2;
+                }
+                Some(_) => length += 1,
+                None => return Err(Astray),
+            }
+        }
+        let raw = rest.get(..length).ok_or(Astray)?;
+        self.at = quote + length + 2;
+        Ok(Text { raw, quote, escaped })
+    }
+
+    /// Steps over a number, `true`, `false` or `null`.
+    #[inline]
+    pub(super) fn scalar(&mut self) -> Result<(), Astray> {
+        let rest = self.source.get(self.at..).unwrap_or_default();
+        let length = rest
+            .iter()
+            .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'+' | b'-' | b'.' | b'E'));
+        match length.unwrap_or(rest.len()) {
+            0 => Err(Astray),
+            length => {
+                self.at += length;
+                Ok(())
+            }
+        }
+    }
+
+    /// Steps over any value, however deep.
+    pub(super) fn skip_value(&mut self) -> Result<(), Astray> {
+        let mut depth = 0_usize;
+        loop {
+            match self.token()? {
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.step();
+                }
+                b'}' | b']' => {
+                    depth = depth.checked_sub(1).ok_or(Astray)?;
+                    self.step();
+                }
+                b',' | b':' => self.step(),
+                b'"' => {
+                    self.text()?;
+                }
+                _ => self.scalar()?,
+            }
+            if depth == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Steps over any value and hands back its text.
+    pub(super) fn skipped_value(&mut self) -> Result<&'a [u8], Astray> {
+        self.token()?;
+        let begin = self.at;
+        self.skip_value()?;
+        self.source.get(begin..self.at).ok_or(Astray)
+    }
+}
+
+/// A string as it stands in the source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Text<'a> {
+    /// What stands between the quotes, escapes as they are.
+    pub(super) raw: &'a [u8],
+    quote: usize,
+    escaped: bool,
+}
+
+impl<'a> Text<'a> {
+    /// The offset of the opening quote.
+    pub(super) fn begin(&self) -> usize {
+        self.quote
+    }
+
+    /// The offset of the closing quote.
+    pub(super) fn closing_quote(&self) -> usize {
+        self.quote + 1 + self.raw.len()
+    }
+
+    /// The text that the escapes stand for. Bytes, because JSON can hold a lone surrogate and UTF-8 cannot: it
+    /// becomes the three bytes of WTF-8, so that two different keys never look equal.
+    #[inline]
+    pub(super) fn name(&self) -> Result<Cow<'a, [u8]>, Astray> {
+        if self.escaped {
+            decoded(self.raw).map(Cow::Owned)
+        } else {
+            Ok(Cow::Borrowed(self.raw))
+        }
+    }
+}
+
+#[cold]
+fn decoded(raw: &[u8]) -> Result<Vec<u8>, Astray> {
+    let quoted = [b"\"", raw, b"\""].concat();
+    serde_json::Deserializer::from_slice(&quoted)
+        .deserialize_bytes(Wtf8)
+        .map_err(|_| Astray)
+}
+
+/// `deserialize_bytes` is where `serde_json` promises WTF-8 for lone surrogates instead of an error.
+struct Wtf8;
+
+impl Visitor<'_> for Wtf8 {
+    type Value = Vec<u8>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string")
+    }
+
+    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+        Ok(bytes.to_vec())
+    }
+}

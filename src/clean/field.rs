@@ -1,0 +1,134 @@
+//! The fields whose texts become numbers: their keys, their suffixes, and how many texts did not parse.
+
+use std::ops::AddAssign;
+
+/// A value that Zoom sends as a text with a unit. The label of the metric that counts unparsed ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// `bitrate`, in kbit/s.
+    Bitrate,
+    /// `latency`, in milliseconds.
+    Latency,
+    /// `jitter`, in milliseconds.
+    Jitter,
+    /// `avg_loss`, in percent.
+    AvgLoss,
+    /// `max_loss`, in percent.
+    MaxLoss,
+    /// `frame_rate`, in frames per second.
+    FrameRate,
+    /// `resolution`, width and height in pixels.
+    Resolution,
+    /// Every key that ends in `_cpu_usage`, in percent.
+    CpuUsage,
+}
+
+impl Field {
+    /// Every field, in the order of the contract's table.
+    pub const ALL: [Self; 8] = [
+        Self::Bitrate,
+        Self::Latency,
+        Self::Jitter,
+        Self::AvgLoss,
+        Self::MaxLoss,
+        Self::FrameRate,
+        Self::Resolution,
+        Self::CpuUsage,
+    ];
+
+    /// The name of the field as a metric's label.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bitrate => "bitrate",
+            Self::Latency => "latency",
+            Self::Jitter => "jitter",
+            Self::AvgLoss => "avg_loss",
+            Self::MaxLoss => "max_loss",
+            Self::FrameRate => "frame_rate",
+            Self::Resolution => "resolution",
+            Self::CpuUsage => "cpu_usage",
+        }
+    }
+
+    /// What a cleaned value's key has more than Zoom's.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Bitrate => "_kbps",
+            Self::Latency | Self::Jitter => "_ms",
+            Self::AvgLoss | Self::MaxLoss | Self::CpuUsage => "_percent",
+            Self::FrameRate => "_fps",
+            Self::Resolution => "",
+        }
+    }
+}
+
+/// How a key of an object below `user_qos` concerns the cleaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Key {
+    /// Zoom's own key of a field.
+    Zooms(Field),
+    /// The key that Zoom's own becomes: nothing may be renamed to it beside it.
+    Ours(Field),
+    /// Any other.
+    Other,
+}
+
+impl Key {
+    #[inline]
+    pub(super) fn of(name: &[u8]) -> Self {
+        match name {
+            b"bitrate" => Self::Zooms(Field::Bitrate),
+            b"latency" => Self::Zooms(Field::Latency),
+            b"jitter" => Self::Zooms(Field::Jitter),
+            b"avg_loss" => Self::Zooms(Field::AvgLoss),
+            b"max_loss" => Self::Zooms(Field::MaxLoss),
+            b"frame_rate" => Self::Zooms(Field::FrameRate),
+            b"resolution" => Self::Zooms(Field::Resolution),
+            b"bitrate_kbps" => Self::Ours(Field::Bitrate),
+            b"latency_ms" => Self::Ours(Field::Latency),
+            b"jitter_ms" => Self::Ours(Field::Jitter),
+            b"avg_loss_percent" => Self::Ours(Field::AvgLoss),
+            b"max_loss_percent" => Self::Ours(Field::MaxLoss),
+            b"frame_rate_fps" => Self::Ours(Field::FrameRate),
+            // A bare `cpu_usage` has no underscore before it: it is the group, not a value.
+            _ if name.ends_with(b"_cpu_usage") => Self::Zooms(Field::CpuUsage),
+            _ if name.ends_with(b"_cpu_usage_percent") => Self::Ours(Field::CpuUsage),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// How many texts did not parse, per field.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unparsed([u64; Field::ALL.len()]);
+
+impl Unparsed {
+    /// The count of one field.
+    #[must_use]
+    pub fn of(&self, field: Field) -> u64 {
+        self.iter()
+            .find_map(|(each, count)| (each == field).then_some(count))
+            .unwrap_or_default()
+    }
+
+    /// Every field with its count, zeros too.
+    pub fn iter(&self) -> impl Iterator<Item = (Field, u64)> + use<> {
+        Field::ALL.into_iter().zip(self.0)
+    }
+
+    pub(super) fn count(&mut self, field: Field) {
+        for (each, count) in Field::ALL.into_iter().zip(&mut self.0) {
+            *count += u64::from(each == field);
+        }
+    }
+}
+
+impl AddAssign for Unparsed {
+    /// Adds another page's counts, so that a flight can sum up its pages.
+    fn add_assign(&mut self, other: Self) {
+        for (sum, count) in self.0.iter_mut().zip(other.0) {
+            *sum += count;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A text with a unit → a JSON number; a resolution → an object. Moves decimal points in text, never in a float.
+
+use super::Field;
+
+/// Appends what `text` (unescaped) means for `field`; `None`, and nothing appended, when it does not parse.
+pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let text = without_spaces(text);
+    if field == Field::Resolution {
+        return append_resolution(text, out);
+    }
+    let (decimal, rest) = Decimal::leading(text)?;
+    match shift(field, without_spaces(rest))? {
+        0 => out.extend_from_slice(decimal.written),
+        places => decimal.append_shifted(places, out),
+    }
+    Some(())
+}
+
+/// How many places the decimal point moves to the right, from `unit` to the unit of the field's new key.
+fn shift(field: Field, unit: &[u8]) -> Option<isize> {
+    let units: &[(&[u8], isize)] = match field {
+        Field::Bitrate => &[(b"kbps", 0), (b"bps", -3), (b"Mbps", 3)],
+        Field::Latency | Field::Jitter => &[(b"ms", 0), (b"s", 3)],
+        Field::AvgLoss | Field::MaxLoss | Field::CpuUsage => &[(b"%", 0)],
+        Field::FrameRate => &[(b"fps", 0)],
+        Field::Resolution => &[],
+    };
+    units
+        .iter()
+        .find_map(|&(known, places)| unit.eq_ignore_ascii_case(known).then_some(places))
+}
+
+fn append_resolution(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let (width, rest) = leading_whole_number(text)?;
+    let (times, rest) = without_spaces(rest).split_first()?;
+    let (height, rest) = leading_whole_number(without_spaces(rest))?;
+    if !matches!(times, b'*' | b'x' | b'X') || !rest.is_empty() {
+        return None;
+    }
+    for part in [&b"{\"width\":"[..], width, b",\"height\":", height, b"}"] {
+        out.extend_from_slice(part);
+    }
+    Some(())
+}
+
+/// A number as Zoom wrote it: also a JSON number, digit for digit.
+struct Decimal<'t> {
+    written: &'t [u8],
+    negative: bool,
+    whole: &'t [u8],
+    fraction: &'t [u8],
+}
+
+impl<'t> Decimal<'t> {
+    fn leading(text: &'t [u8]) -> Option<(Self, &'t [u8])> {
+        let unsigned = text.strip_prefix(b"-");
+        let (whole, mut rest) = leading_whole_number(unsigned.unwrap_or(text))?;
+        let mut fraction: &[u8] = &[];
+        if let Some(behind_point) = rest.strip_prefix(b".") {
+            (fraction, rest) = leading_digits(behind_point)?;
+        }
+        let written = text.get(..text.len().checked_sub(rest.len())?)?;
+        Some((
+            Self {
+                written,
+                negative: unsigned.is_some(),
+                whole,
+                fraction,
+            },
+            rest,
+        ))
+    }
+
+    /// The shortest exact decimal with the point moved by at most three places.
+    fn append_shifted(&self, places: isize, out: &mut Vec<u8>) {
+        // Three zeros on either side: the point always lands within the digits.
+        let digits = [b"000", self.whole, self.fraction, b"000"].concat();
+        let point = (3 + self.whole.len()).saturating_add_signed(places);
+        let (whole, fraction) = digits.split_at_checked(point).unwrap_or((&digits, &[]));
+        let whole = without_leading_zeros(whole);
+        let fraction = without_trailing_zeros(fraction);
+
+        // Zero has no sign: "-0.0 s" is 0.
+        if self.negative && !(whole.is_empty() && fraction.is_empty()) {
+            out.push(b'-');
+        }
+        out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
+        if !fraction.is_empty() {
+            out.push(b'.');
+            out.extend_from_slice(fraction);
+        }
+    }
+}
+
+/// One digit or more, without a leading zero unless that is all: `007` is no number to JSON.
+fn leading_whole_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    leading_digits(text).filter(|(digits, _)| digits.len() == 1 || !digits.starts_with(b"0"))
+}
+
+/// One digit or more, and what follows.
+fn leading_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let length = text
+        .iter()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.split_at_checked(length)
+        .filter(|(digits, _)| !digits.is_empty())
+}
+
+/// Only U+0020 counts: the contract says spaces.
+fn without_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
+        text = rest;
+    }
+    text
+}
+
+fn without_leading_zeros(mut digits: &[u8]) -> &[u8] {
+    while let [b'0', rest @ ..] = digits {
+        digits = rest;
+    }
+    digits
+}
+
+fn without_trailing_zeros(mut digits: &[u8]) -> &[u8] {
+    while let [rest @ .., b'0'] = digits {
+        digits = rest;
+    }
+    digits
+}

@@ -1,0 +1,149 @@
+//! The table of keys: what may be set, and what will be in a later version.
+//!
+//! Values and their rules are not here; `sections.rs` knows those.
+
+/// Every key that is accepted, in the order in which `check-config` prints them.
+///
+/// To accept a key of [`NOT_YET`], move its line here, read it in `sections.rs` and describe it in
+/// `config/default.toml`.
+pub(super) const ACCEPTED: &[&str] = &[
+    "server.listen",
+    "server.ops_listen",
+    "server.workers",
+    "server.wait",
+    "server.drain_delay",
+    "server.shutdown_timeout",
+    "zoom.api_base_url",
+    "zoom.oauth_url",
+    "zoom.account_id",
+    "zoom.account_id_file",
+    "zoom.client_id",
+    "zoom.client_id_file",
+    "zoom.client_secret",
+    "zoom.client_secret_file",
+    "zoom.connect_timeout",
+    "zoom.request_timeout",
+    "zoom.max_body",
+    "limits.plan",
+    "limits.heavy_per_second",
+    "limits.heavy_per_day",
+    "limits.headroom_percent",
+    "limits.max_queued",
+    "limits.state_file",
+    "cache.max_bytes",
+    "cache.live_fresh",
+    "cache.past_fresh",
+    "cache.past_by_number_fresh",
+    "cache.settle",
+    "cache.not_found_live",
+    "cache.not_found_past",
+    "telemetry.log_format",
+    "telemetry.log_level",
+];
+
+/// Keys whose meaning is settled but which nothing reads yet. Setting one is an error: an operator who asks for a
+/// thing must not believe to have it.
+pub(super) const NOT_YET: &[&str] = &[
+    "cache.stale_while_revalidate",
+    "cache.stale_if_error",
+    "cache.refresh_floor",
+    "callers.file",
+    "redis.url",
+    "redis.url_file",
+    "redis.replicas",
+    "telemetry.otlp_endpoint",
+];
+
+/// What the table says about a name.
+pub(super) enum Known {
+    /// May be set.
+    Accepted(&'static str),
+    /// Does nothing yet.
+    NotYet,
+    /// Nobody's name; perhaps this one was meant.
+    Unknown(Option<&'static str>),
+}
+
+/// Looks a `section.key` up.
+pub(super) fn look_up(name: &str) -> Known {
+    if let Some(key) = ACCEPTED.iter().find(|key| **key == name) {
+        Known::Accepted(key)
+    } else if NOT_YET.contains(&name) {
+        Known::NotYet
+    } else {
+        Known::Unknown(closest(name))
+    }
+}
+
+/// Whether any key, accepted or not yet, is in this section.
+pub(super) fn is_section(name: &str) -> bool {
+    ACCEPTED.iter().chain(NOT_YET).any(|key| split(key).0 == name)
+}
+
+/// `section.key` in its two parts.
+pub(super) fn split(key: &str) -> (&str, &str) {
+    key.split_once('.').unwrap_or(("", key))
+}
+
+/// The accepted key that was perhaps meant: the same name in another section (or none), else one that differs in
+/// at most three letters, fewer if it is short.
+fn closest(name: &str) -> Option<&'static str> {
+    const LONGEST_NAME: usize = 64;
+    if name.len() > LONGEST_NAME {
+        return None;
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    // Two letters off in "port" is another word; three in "headroom_procent" is a slip.
+    let farthest = (1 + last.len() / 3).min(3);
+    let same_name = ACCEPTED.iter().copied().find(|key| split(key).1 == last);
+    same_name.or_else(|| {
+        let near = ACCEPTED.iter().map(|key| (distance(name, key), *key)).min()?;
+        (near.0 <= farthest).then_some(near.1)
+    })
+}
+
+/// Levenshtein's distance: letters to insert, remove or replace.
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
+    for (above, letter) in from.chars().enumerate() {
+        let (mut diagonal, mut left) = (above, above + 1);
+        for (cell, other) in row.iter_mut().skip(1).zip(to.chars()) {
+            let replaced = diagonal + usize::from(letter != other);
+            diagonal = *cell;
+            left = replaced.min(left + 1).min(*cell + 1);
+            *cell = left;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = above + 1;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_single_letters() {
+        for (from, to, letters) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("wait", "wiat", 2),
+            ("wait", "waits", 1),
+            ("a", "b", 1),
+        ] {
+            assert_eq!(distance(from, to), letters, "{from} → {to}");
+            assert_eq!(distance(to, from), letters, "{to} → {from}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_in_the_table_once() {
+        let mut all: Vec<_> = ACCEPTED.iter().chain(NOT_YET).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), ACCEPTED.len() + NOT_YET.len());
+    }
+}

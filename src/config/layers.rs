@@ -1,0 +1,205 @@
+//! The layers: which keys are set, by whom, to what. Later layers come later.
+//!
+//! Whether a value makes sense is not judged here, only whether its key is known.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
+    ops::Range,
+    path::Path,
+};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    PREFIX,
+    keys::{self, Known},
+    problem::{Origin, Problem, one_line, unknown},
+};
+
+/// A value as it was written, before anything is made of it.
+pub(super) enum Written {
+    /// A TOML string.
+    Text(String),
+    /// A TOML integer; `None` is beyond 128 bits.
+    Integer(Option<i128>),
+    /// The environment knows only text: a number may be meant.
+    Variable(String),
+    /// A TOML type that no key has.
+    Other(&'static str),
+}
+
+impl Written {
+    /// The text, where it is one.
+    pub(super) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Variable(text) => Some(text),
+            Self::Integer(_) | Self::Other(_) => None,
+        }
+    }
+}
+
+/// One setting of a key.
+pub(super) struct Given {
+    /// `None`: something that cannot be read, and is already reported.
+    pub(super) written: Option<Written>,
+    pub(super) origin: Origin,
+}
+
+/// All settings, and what was wrong with their files and names.
+#[derive(Default)]
+pub(super) struct Layers {
+    given: BTreeMap<&'static str, Vec<Given>>,
+    problems: Vec<Problem>,
+}
+
+impl Layers {
+    /// The settings of a key, the winning one last.
+    pub(super) fn of(&self, key: &str) -> &[Given] {
+        self.given.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// The problems met while reading.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// Adds the built-in defaults.
+    pub(super) fn add_defaults(&mut self, text: &str) {
+        self.add_document(text, Path::new("config/default.toml"), |_| Origin::Default);
+    }
+
+    /// Adds a `--config` file.
+    pub(super) fn add_file(&mut self, path: &Path) {
+        let unreadable = |what| Problem::File {
+            path: path.to_owned(),
+            line: None,
+            what,
+        };
+        match std::fs::read(path).map(String::from_utf8) {
+            Ok(Ok(text)) => self.add_document(&text, path, |line| Origin::File(path.to_owned(), line)),
+            Ok(Err(_)) => self
+                .problems
+                .push(unreadable("is not UTF-8; TOML must be".to_owned())),
+            Err(error) => {
+                self.problems.push(unreadable(format!(
+                    "cannot be read: {error}; give --config a readable file"
+                )));
+            }
+        }
+    }
+
+    fn add_document(&mut self, text: &str, path: &Path, origin: impl Fn(usize) -> Origin) {
+        let (document, errors) = DeTable::parse_recoverable(text);
+        let mut broken = BTreeSet::new();
+        for error in errors {
+            let line = line_of(text, error.span().map_or(0, |span| span.start));
+            // One wrong letter can make several errors; the first on a line says what matters. Only the message:
+            // the error's own Display prints the line, which may hold a secret.
+            if broken.insert(line) {
+                let what = format!("is not TOML here: {}", one_line(error.message()));
+                self.problems.push(Problem::File {
+                    path: path.to_owned(),
+                    line: Some(line),
+                    what,
+                });
+            }
+        }
+        let place = |span: Range<usize>| origin(line_of(text, span.start));
+        for (section, value) in document.get_ref() {
+            let name = section.get_ref();
+            let DeValue::Table(settings) = value.get_ref() else {
+                self.problems.push(outside(name, &place(section.span())));
+                continue;
+            };
+            if settings.is_empty() && !keys::is_section(name) {
+                let what = "unknown section; remove it (config/default.toml lists every key)";
+                self.problems
+                    .push(Problem::of(&format!("[{name}]"), &place(section.span()), what));
+            }
+            for (key, value) in settings {
+                let lines = line_of(text, key.span().start)..=line_of(text, value.span().end);
+                let written = match value.get_ref() {
+                    _ if broken.range(lines).next().is_some() => None,
+                    value => Some(written(value)),
+                };
+                self.add(&format!("{name}.{}", key.get_ref()), written, place(key.span()));
+            }
+        }
+    }
+
+    /// Adds those variables that are ours.
+    ///
+    /// Ours begin with `QOS_PROXY__`, two underscores: Kubernetes gives every pod variables such as
+    /// `QOS_PROXY_PORT` or `QOS_PROXY_SERVICE_HOST` when a service is called `qos-proxy`, and those must neither
+    /// configure anything nor be errors.
+    pub(super) fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
+        let mut ours: Vec<(String, OsString)> = variables
+            .into_iter()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
+            .collect();
+        ours.sort();
+        for (name, value) in ours {
+            let Some(path) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
+            let key = path.to_ascii_lowercase().replace("__", ".");
+            let origin = Origin::Environment(name);
+            let written = value.into_string().map_or_else(
+                |_| {
+                    self.problems
+                        .push(Problem::of(&key, &origin, "is not UTF-8; write UTF-8"));
+                    None
+                },
+                |text| Some(Written::Variable(text)),
+            );
+            if let Some(Given {
+                origin: first @ Origin::Environment(_),
+                ..
+            }) = self.of(&key).last()
+            {
+                let what = format!("{first} means the same key; remove one");
+                self.problems.push(Problem::of(&key, &origin, what));
+            }
+            self.add(&key, written, origin);
+        }
+    }
+
+    fn add(&mut self, name: &str, written: Option<Written>, origin: Origin) {
+        let what = match keys::look_up(name) {
+            Known::Accepted(key) => {
+                self.given.entry(key).or_default().push(Given { written, origin });
+                return;
+            }
+            Known::NotYet => "known, but does nothing in this version yet; remove it".to_owned(),
+            Known::Unknown(meant) => unknown(meant, &origin),
+        };
+        self.problems.push(Problem::of(name, &origin, what));
+    }
+}
+
+fn written(value: &DeValue<'_>) -> Written {
+    match value {
+        DeValue::String(text) => Written::Text(text.to_string()),
+        DeValue::Integer(number) => {
+            Written::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
+        }
+        other => Written::Other(other.type_str()),
+    }
+}
+
+/// A value that stands in no section.
+fn outside(name: &str, origin: &Origin) -> Problem {
+    let what = match keys::look_up(name) {
+        _ if keys::is_section(name) => format!("is a section; write [{name}] and its keys below"),
+        Known::Accepted(key) => unknown(Some(key), origin),
+        Known::NotYet => unknown(None, origin),
+        Known::Unknown(meant) => unknown(meant, origin),
+    };
+    Problem::of(name, origin, what)
+}
+
+/// The line of a byte, counted from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
+}

@@ -1,0 +1,164 @@
+//! The sections: which key has which rule, what keys mean together, and which part's `Config` they fill.
+//!
+//! Every function reads all its keys before it gives up on one, so that every problem is noted.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    reader::Reader,
+    rules::{
+        Choice, Count, Directives, Size, Span,
+        address::{Base, Listener, is_open_to_readers},
+    },
+};
+use crate::{
+    app::ServerConfig,
+    cache::CacheConfig,
+    snapshot::FreshnessConfig,
+    telemetry::{LogFormat, TelemetryConfig},
+    zoom::ZoomConfig,
+};
+
+/// `[server]`, but for `wait`.
+pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
+    let listen = reader.required("server.listen", &Listener);
+    let ops_listen = reader.required("server.ops_listen", &Listener);
+    let workers = workers(reader);
+    let drain_delay = reader.required("server.drain_delay", &Span::OrZero);
+    let shutdown_timeout = reader.required("server.shutdown_timeout", &Span::Positive);
+    if let (Some(one), Some(other), Some(at)) = (listen, ops_listen, reader.origin("server.ops_listen"))
+        && collide(one, other)
+    {
+        let first = reader
+            .origin("server.listen")
+            .map(|at| format!(" ({at})"))
+            .unwrap_or_default();
+        let what =
+            format!("{other} collides with server.listen, {one}{first}; give one of them another port");
+        reader.problem("server.ops_listen", &at, what);
+    }
+    Some(ServerConfig {
+        listen: listen?,
+        ops_listen: ops_listen?,
+        workers,
+        drain_delay: drain_delay?,
+        shutdown_timeout: shutdown_timeout?,
+    })
+}
+
+/// The longest that a caller is kept waiting.
+pub(super) fn wait(reader: &mut Reader) -> Option<Duration> {
+    reader.required("server.wait", &Span::Positive)
+}
+
+/// As many as there are CPUs for us, unless set.
+fn workers(reader: &mut Reader) -> usize {
+    const KEY: &str = "server.workers";
+    /// More threads than this is a slip of the hand.
+    const MOST: u32 = 1024;
+    let set = reader
+        .optional(KEY, &Count(1..=MOST))
+        .and_then(|count| usize::try_from(count).ok());
+    set.unwrap_or_else(|| {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        reader.show_derived(KEY, &cpus.to_string(), "the CPUs available to this process");
+        cpus
+    })
+}
+
+/// Whether only one of the two can be listened on. Port 0 means any free one.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap =
+        one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || overlap)
+}
+
+/// `[zoom]`.
+pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
+    let api_base_url = reader.required("zoom.api_base_url", &Base { trimmed: true });
+    let oauth_url = reader.required("zoom.oauth_url", &Base { trimmed: false });
+    let account_id = reader.secret("zoom.account_id", "zoom.account_id_file");
+    let client_id = reader.secret("zoom.client_id", "zoom.client_id_file");
+    let client_secret = reader.secret("zoom.client_secret", "zoom.client_secret_file");
+    let connect_timeout = reader.required("zoom.connect_timeout", &Span::Positive);
+    let request_timeout = reader.required("zoom.request_timeout", &Span::Positive);
+    let max_body = reader.required("zoom.max_body", &Size);
+    for (key, url) in [
+        ("zoom.api_base_url", &api_base_url),
+        ("zoom.oauth_url", &oauth_url),
+    ] {
+        if let (Some(url), Some(at)) = (url, reader.origin(key))
+            && is_open_to_readers(url)
+        {
+            reader.warn(
+                key,
+                &at,
+                "http sends secrets unencrypted to another machine; use https".to_owned(),
+            );
+        }
+    }
+    if let (Some(connect), Some(request), Some(at)) = (
+        connect_timeout,
+        request_timeout,
+        reader.origin("zoom.connect_timeout"),
+    ) && connect > request
+    {
+        let other = reader
+            .origin("zoom.request_timeout")
+            .map(|at| format!(" ({at})"))
+            .unwrap_or_default();
+        let (connect, request) = (
+            humantime::format_duration(connect),
+            humantime::format_duration(request),
+        );
+        let what = format!("{connect} is longer than zoom.request_timeout, {request}{other}; shorten it");
+        reader.problem("zoom.connect_timeout", &at, what);
+    }
+    Some(ZoomConfig {
+        api_base_url: api_base_url?,
+        oauth_url: oauth_url?,
+        account_id: account_id?,
+        client_id: client_id?,
+        client_secret: client_secret?,
+        connect_timeout: connect_timeout?,
+        request_timeout: request_timeout?,
+        max_body: max_body?,
+    })
+}
+
+/// `[cache]`, the half that says how much and how long refusals.
+pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
+    let max_bytes = reader.required("cache.max_bytes", &Size);
+    let not_found_live = reader.required("cache.not_found_live", &Span::OrZero);
+    let not_found_past = reader.required("cache.not_found_past", &Span::OrZero);
+    Some(CacheConfig {
+        max_bytes: u64::try_from(max_bytes?).ok()?,
+        not_found_live: not_found_live?,
+        not_found_past: not_found_past?,
+    })
+}
+
+/// `[cache]`, the half that says how long snapshots are fresh.
+pub(super) fn freshness(reader: &mut Reader) -> Option<FreshnessConfig> {
+    let live_fresh = reader.required("cache.live_fresh", &Span::Positive);
+    let past_fresh = reader.required("cache.past_fresh", &Span::Positive);
+    let past_by_number_fresh = reader.required("cache.past_by_number_fresh", &Span::Positive);
+    let settle = reader.required("cache.settle", &Span::OrZero);
+    Some(FreshnessConfig {
+        live_fresh: live_fresh?,
+        past_fresh: past_fresh?,
+        past_by_number_fresh: past_by_number_fresh?,
+        settle: settle?,
+    })
+}
+
+/// `[telemetry]`.
+pub(super) fn telemetry(reader: &mut Reader) -> Option<TelemetryConfig> {
+    let formats = Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    let log_format = reader.required("telemetry.log_format", &formats);
+    let log_level = reader.required("telemetry.log_level", &Directives);
+    Some(TelemetryConfig {
+        log_format: log_format?,
+        log_level: log_level?,
+    })
+}

@@ -1,0 +1,78 @@
+//! Why a snapshot cannot be had: the reasons that the fetcher gives, the cache remembers and `http::problem` puts into words.
+//!
+//! No status codes here, and no text of an error of ours: only what happened, when to ask again, and what Zoom said.
+
+use std::{sync::Arc, time::Instant};
+
+/// What happened, in the vocabulary of the problem codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// Zoom knows no such meeting.
+    MeetingNotFound,
+    /// The id belongs to a webinar.
+    NotAMeeting,
+    /// Zoom keeps a meeting's data for a year at most.
+    MeetingTooOld,
+    /// The access token, its scopes or the account's plan are refused.
+    ZoomRejectedCredentials,
+    /// No connection, a server error, or an answer that is not a whole page.
+    ZoomFailed,
+    /// Zoom did not answer in time.
+    ZoomTimedOut,
+    /// No permit can come within the caller's wait.
+    ZoomRateLimited,
+    /// Nothing is left of the day's calls.
+    ZoomDailyQuotaSpent,
+    /// The flight goes on, but longer than the caller can be kept.
+    StillFetching,
+    /// Too many calls wait for a permit already.
+    Overloaded,
+    /// This process is about to stop.
+    ShuttingDown,
+}
+
+/// What Zoom answered when it was Zoom that refused or failed. Shown to callers, so that they can quote it to Zoom.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ZoomSaid {
+    /// The HTTP status, which often misleads.
+    pub status: u16,
+    /// The `code` of the body.
+    pub code: Option<i64>,
+    /// The `message` of the body, cut to a sensible length.
+    pub message: Option<String>,
+    /// `x-zm-trackingid`, which Zoom's support asks for.
+    pub tracking_id: Option<String>,
+}
+
+/// One reason, with what a caller can do about it.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What happened.
+    pub reason: Reason,
+    /// When asking again can help, if that is known.
+    pub retry_at: Option<Instant>,
+    /// What Zoom said, if it answered. Shared: a failure goes to every caller that waited.
+    pub zoom: Option<Arc<ZoomSaid>>,
+}
+
+impl Failure {
+    /// A failure of which nothing more is known.
+    #[must_use]
+    pub fn new(reason: Reason) -> Self {
+        Self { reason, retry_at: None, zoom: None }
+    }
+
+    /// The same, with the time at which asking again can help.
+    #[must_use]
+    pub fn retry_at(mut self, at: Instant) -> Self {
+        self.retry_at = Some(at);
+        self
+    }
+
+    /// The same, with Zoom's own words.
+    #[must_use]
+    pub fn said(mut self, said: ZoomSaid) -> Self {
+        self.zoom = Some(Arc::new(said));
+        self
+    }
+}

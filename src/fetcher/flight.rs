@@ -1,0 +1,292 @@
+//! One flight: all pages of one meeting, in turn, each paid for with a permit; whole in the end, or nothing.
+
+use std::{
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+
+use super::{Core, flights::Flight};
+use crate::{
+    clean::{self, NotAPage},
+    failure::{Failure, Reason, ZoomSaid},
+    metrics::{CallResult, LimitKind},
+    snapshot::{Draft, Snapshot, SnapshotKey},
+    zoom::{
+        self,
+        error::CallError,
+        oauth::{AccessToken, TokenError},
+    },
+};
+
+/// Repetitions of a call that failed in a way that may pass, each with a permit of its own.
+const RETRIES: u32 = 2;
+/// A call refused this often by a rate limit gives up, though each time the pause was waited for.
+const RATE_LIMITED_AT_MOST: u32 = 3;
+/// A pause that Zoom gives no end for: 1 s and up to half of that, so that replicas do not come back in step.
+const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
+/// 50,000 rows. A meeting has a tenth of that at most; an upstream that never ends must not eat the day.
+const MOST_PAGES: usize = 5_000;
+
+/// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
+pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
+    let took_off = Instant::now();
+    let result = AssertUnwindSafe(fetch_meeting(&core, flight)).catch_unwind().await;
+    let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
+    core.metrics.flights_active.dec();
+    core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
+    let result = match result {
+        Ok(snapshot) => {
+            core.metrics.flight_pages.observe(f64::from(snapshot.pages));
+            let stored = core.cache.insert(flight.key, Arc::clone(&snapshot));
+            tracing::debug!(
+                meeting = %flight.key.meeting,
+                meeting_type = flight.key.meeting_type.as_str(),
+                pages = snapshot.pages,
+                bytes = snapshot.body.len(),
+                stored,
+                "meeting fetched"
+            );
+            Ok((snapshot, stored))
+        }
+        Err(failure) => {
+            core.cache.remember(flight.key, &failure, Instant::now());
+            say(flight.key, &failure);
+            Err(failure)
+        }
+    };
+    core.flights.land(&flight.key, &result);
+}
+
+/// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
+fn say(key: SnapshotKey, failure: &Failure) {
+    let zoom = failure.zoom.as_deref();
+    let (status, code) = (zoom.map(|said| said.status), zoom.and_then(|said| said.code));
+    let tracking_id = zoom.and_then(|said| said.tracking_id.as_deref());
+    let (reason, meeting) = (failure.reason, key.meeting);
+    match failure.reason {
+        Reason::ZoomFailed | Reason::ZoomTimedOut => {
+            tracing::warn!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight failed");
+        }
+        _ => tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended"),
+    }
+}
+
+async fn fetch_meeting(core: &Core, flight: Flight) -> Result<Arc<Snapshot>, Failure> {
+    let mut begun = false;
+    match fetch_pages(core, flight, &mut begun).await {
+        // The page tokens ran out under way: from the start, once.
+        Err(Stop::PageTokenRefused(_)) => fetch_pages(core, flight, &mut begun).await,
+        result => result,
+    }
+    .map_err(Stop::into_failure)
+}
+
+/// Why the pages end early.
+enum Stop {
+    PageTokenRefused(Failure),
+    Failed(Failure),
+}
+
+impl Stop {
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::PageTokenRefused(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Arc<Snapshot>, Stop> {
+    let (mut draft, mut next) = (Draft::default(), None);
+    let mut tokens_seen = HashSet::new();
+    while tokens_seen.len() < MOST_PAGES {
+        let asked_with: Option<String> = next;
+        (draft, next) = fetch_page(core, flight, asked_with.as_deref(), draft, begun).await?;
+        match &next {
+            None => return Ok(seal(core, flight.key, draft).await),
+            Some(token) if !tokens_seen.insert(token.clone()) => {
+                tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
+                return Err(Stop::Failed(Failure::new(Reason::ZoomFailed)));
+            }
+            Some(_) => {}
+        }
+    }
+    tracing::warn!(meeting = %flight.key.meeting, MOST_PAGES, "Zoom's pages do not end");
+    Err(Stop::Failed(Failure::new(Reason::ZoomFailed)))
+}
+
+/// One page into the draft, with all the patience that a page deserves. Gives the next page's token.
+async fn fetch_page(
+    core: &Core,
+    flight: Flight,
+    page_token: Option<&str>,
+    mut draft: Draft,
+    begun: &mut bool,
+) -> Result<(Draft, Option<String>), Stop> {
+    let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
+    let mut told_to_pause: Option<Failure> = None;
+    loop {
+        let access_token = access_token(core).await.map_err(Stop::Failed)?;
+        let permit = permit(core, flight, *begun).await;
+        // If this call was told to pause, and the pause is too long, Zoom's own words say why.
+        let permit = permit.map_err(|failure| Stop::Failed(told_to_pause.take().unwrap_or(failure)))?;
+        *begun = true;
+        // While this call waited for its permit another one may have renewed the token.
+        let access_token = core.access_tokens.current(Instant::now()).unwrap_or(access_token);
+        let called = Instant::now();
+        let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
+        core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
+        let error = match answer {
+            Err(error) => error,
+            Ok(answer) => {
+                let cleaned;
+                (draft, cleaned) = clean_into(draft, answer.body.clone()).await;
+                match cleaned {
+                    Ok(page) => {
+                        core.metrics.zoom_call(CallResult::Ok);
+                        for (field, count) in page.unparsed.iter() {
+                            core.metrics.unparsed(field.as_str(), count);
+                        }
+                        return Ok((draft, page.next_page_token));
+                    }
+                    Err(reason) => {
+                        tracing::debug!(%reason, "answer from Zoom is not a page");
+                        answer.not_a_page()
+                    }
+                }
+            }
+        };
+        core.metrics.zoom_call(result_of(&error));
+        match error {
+            CallError::TimedOut | CallError::NoAnswer | CallError::Broken(_) if retried < RETRIES => {
+                retried += 1;
+                tokio::time::sleep(zoom::backoff(retried)).await;
+            }
+            CallError::AccessTokenRefused(_) if !renewed => {
+                renewed = true;
+                core.access_tokens.discard(&access_token);
+            }
+            CallError::RateLimited { kind, retry_after, said } => {
+                rate_limited += 1;
+                let failure = pause(core, kind, retry_after, said);
+                if rate_limited == RATE_LIMITED_AT_MOST {
+                    return Err(Stop::Failed(failure));
+                }
+                told_to_pause = Some(failure);
+            }
+            error => return Err(give_up(core, page_token, error)),
+        }
+    }
+}
+
+/// Parsing and cleaning a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
+async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page, NotAPage>) {
+    let work = move || {
+        let out = draft.begin_page();
+        let at = out.len();
+        let cleaned = clean::page(&body, out);
+        if let Ok(page) = &cleaned {
+            draft.end_page(at, page.rows.len(), page.newest_leave_time);
+        }
+        (draft, cleaned)
+    };
+    // Only a panic in there makes this fail; it is caught where the flight ends.
+    actix_rt::task::spawn_blocking(work).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
+    let freshness = core.freshness.clone();
+    let work = move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now()));
+    actix_rt::task::spawn_blocking(work).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+}
+
+async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<crate::budget::Permit, Failure> {
+    core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
+    let give_up = if begun { None } else { core.flights.wanted_until(&flight.key) };
+    let permit = core.permits.next(flight.number, give_up).await;
+    core.flights.queues(&flight.key, false, None);
+    permit
+}
+
+async fn access_token(core: &Core) -> Result<AccessToken, Failure> {
+    core.access_tokens.token().await.map_err(no_access_token)
+}
+
+fn no_access_token(error: TokenError) -> Failure {
+    match error {
+        TokenError::Refused { until, said } => {
+            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)
+        }
+        TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
+        TokenError::Failed(said) => with_words(Failure::new(Reason::ZoomFailed), said),
+    }
+}
+
+/// Stops all calls, says so to those who cannot wait that long, and tells why.
+fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: ZoomSaid) -> Failure {
+    let unsaid = || match kind {
+        LimitKind::PerSecond => Instant::now() + Duration::from_millis(fastrand::u64(PAUSE_UNSAID_MS)),
+        LimitKind::PerDay => core.permits.midnight(),
+    };
+    let until = retry_after.map_or_else(unsaid, |after| Instant::now() + after);
+    tracing::warn!(
+        kind = kind.as_str(),
+        pause_seconds = until.saturating_duration_since(Instant::now()).as_secs_f64(),
+        "Zoom refuses calls by rate limit: all calls pause"
+    );
+    core.permits.cool_down(kind, until);
+    let reason = match kind {
+        LimitKind::PerSecond => Reason::ZoomRateLimited,
+        LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
+    };
+    let failure = Failure::new(reason).retry_at(until).said(said);
+    core.flights.pause(until, &failure);
+    failure
+}
+
+/// The end of the retries, or an error that none would help.
+fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
+    let failed = |reason, said| Stop::Failed(Failure::new(reason).said(said));
+    match error {
+        CallError::AccessTokenRefused(said) | CallError::CredentialsRejected(said) => {
+            Stop::Failed(no_access_token(core.access_tokens.reject(said)))
+        }
+        CallError::MeetingNotFound(said) => failed(Reason::MeetingNotFound, said),
+        CallError::NotAMeeting(said) => failed(Reason::NotAMeeting, said),
+        CallError::MeetingTooOld(said) => failed(Reason::MeetingTooOld, said),
+        CallError::PageTokenRefused(said) if page_token.is_some() => {
+            Stop::PageTokenRefused(Failure::new(Reason::ZoomFailed).said(said))
+        }
+        CallError::PageTokenRefused(said) | CallError::Broken(said) | CallError::Refused(said) => {
+            failed(Reason::ZoomFailed, said)
+        }
+        CallError::TimedOut => Stop::Failed(Failure::new(Reason::ZoomTimedOut)),
+        CallError::NoAnswer => Stop::Failed(Failure::new(Reason::ZoomFailed)),
+        CallError::RateLimited { said, .. } => failed(Reason::ZoomRateLimited, said),
+    }
+}
+
+fn with_words(failure: Failure, said: Option<ZoomSaid>) -> Failure {
+    match said {
+        Some(said) => failure.said(said),
+        None => failure,
+    }
+}
+
+fn result_of(error: &CallError) -> CallResult {
+    match error {
+        CallError::AccessTokenRefused(_) | CallError::CredentialsRejected(_) => CallResult::Unauthorized,
+        CallError::RateLimited { .. } => CallResult::RateLimited,
+        CallError::MeetingNotFound(_) | CallError::NotAMeeting(_) | CallError::MeetingTooOld(_) => {
+            CallResult::NotFound
+        }
+        CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,
+        CallError::TimedOut => CallResult::TimedOut,
+        CallError::NoAnswer | CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
+    }
+}

@@ -1,0 +1,158 @@
+//! The table of flights: one per snapshot, each with the callers who wait for it.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Notify;
+
+use super::{Landed, Reply, Via, queue::FlightNumber};
+use crate::{
+    failure::Failure,
+    snapshot::{Snapshot, SnapshotKey},
+};
+
+/// A caller who waits.
+pub(super) struct Waiter {
+    pub(super) reply: Reply,
+    pub(super) deadline: Instant,
+}
+
+/// What a new flight is called.
+#[derive(Clone, Copy)]
+pub(super) struct Flight {
+    pub(super) key: SnapshotKey,
+    pub(super) number: FlightNumber,
+}
+
+/// What became of a caller who came for a snapshot.
+pub(super) enum Boarded {
+    /// Waits for a flight that was there.
+    UnderWay(FlightNumber),
+    /// Is the first of a new flight, which has to be started now.
+    TakesOff(Flight),
+    /// No flight starts any more.
+    Closed(Waiter),
+}
+
+#[derive(Default)]
+pub(super) struct Flights {
+    under_way: RefCell<HashMap<SnapshotKey, Passengers, foldhash::fast::RandomState>>,
+    last_number: Cell<FlightNumber>,
+    closed: Cell<bool>,
+    landed: Notify,
+    last_refusal: RefCell<Option<(Instant, Failure)>>,
+}
+
+struct Passengers {
+    number: FlightNumber,
+    /// In the order of their arrival: the first one's request started the flight.
+    waiters: Vec<Option<Waiter>>,
+    /// The latest of the waiters' deadlines.
+    wanted_until: Instant,
+    /// Whether its next call waits for a permit.
+    queued: bool,
+}
+
+impl Passengers {
+    /// Tells those who cannot wait until `at` why it is in vain. The flight goes on for the others.
+    fn refuse_impatient(&mut self, at: Instant, failure: &Failure) {
+        for waiter in &mut self.waiters {
+            if let Some(impatient) = waiter.take_if(|waiter| waiter.deadline <= at) {
+                drop(impatient.reply.send(Err(failure.clone())));
+            }
+        }
+    }
+}
+
+impl Flights {
+    pub(super) fn board(&self, key: SnapshotKey, waiter: Waiter) -> Boarded {
+        let mut under_way = self.under_way.borrow_mut();
+        if let Some(passengers) = under_way.get_mut(&key) {
+            passengers.wanted_until = passengers.wanted_until.max(waiter.deadline);
+            passengers.waiters.push(Some(waiter));
+            return Boarded::UnderWay(passengers.number);
+        }
+        if self.closed.get() {
+            return Boarded::Closed(waiter);
+        }
+        let number = self.last_number.get() + 1;
+        self.last_number.set(number);
+        let wanted_until = waiter.deadline;
+        under_way.insert(key, Passengers { number, waiters: vec![Some(waiter)], wanted_until, queued: false });
+        Boarded::TakesOff(Flight { key, number })
+    }
+
+    /// Until when somebody waits for this flight.
+    pub(super) fn wanted_until(&self, key: &SnapshotKey) -> Option<Instant> {
+        Some(self.under_way.borrow().get(key)?.wanted_until)
+    }
+
+    /// Marks that this flight's next call waits for a permit. `closed` is what refuses all calls, if anything does.
+    pub(super) fn queues(&self, key: &SnapshotKey, queued: bool, closed: Option<&(Instant, Failure)>) {
+        if let Some(passengers) = self.under_way.borrow_mut().get_mut(key) {
+            passengers.queued = queued;
+            if let Some((at, failure)) = closed {
+                passengers.refuse_impatient(*at, failure);
+            }
+        }
+    }
+
+    /// A pause began: whoever waits for a flight that needs a permit, and cannot wait that long, is told so at once.
+    pub(super) fn pause(&self, at: Instant, failure: &Failure) {
+        *self.last_refusal.borrow_mut() = Some((Instant::now(), failure.clone()));
+        for passengers in self.under_way.borrow_mut().values_mut().filter(|passengers| passengers.queued) {
+            passengers.refuse_impatient(at, failure);
+        }
+    }
+
+    /// Ends a flight and wakes everybody who waits for it.
+    pub(super) fn land(&self, key: &SnapshotKey, result: &Result<(Arc<Snapshot>, bool), Failure>) {
+        let Some(passengers) = self.under_way.borrow_mut().remove(key) else { return };
+        if let Err(failure) = result
+            && failure.zoom.is_some()
+        {
+            *self.last_refusal.borrow_mut() = Some((Instant::now(), failure.clone()));
+        }
+        for (place, waiter) in passengers.waiters.into_iter().enumerate() {
+            let Some(waiter) = waiter else { continue };
+            let via = if place == 0 { Via::OwnFlight } else { Via::OthersFlight };
+            let answer = match result {
+                Ok((snapshot, stored)) => Ok(Landed { snapshot: Arc::clone(snapshot), via, stored: *stored }),
+                Err(failure) => Err(failure.clone()),
+            };
+            // A caller who hung up is no longer there to be told.
+            drop(waiter.reply.send(answer));
+        }
+        self.landed.notify_waiters();
+    }
+
+    pub(super) fn no_more_take_offs(&self) {
+        self.closed.set(true);
+    }
+
+    pub(super) async fn all_landed(&self) {
+        loop {
+            let landed = self.landed.notified();
+            if self.under_way.borrow().is_empty() {
+                return;
+            }
+            landed.await;
+        }
+    }
+
+    /// Flights, and callers who wait for them.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let under_way = self.under_way.borrow();
+        let waits = |waiter: &Option<Waiter>| waiter.as_ref().is_some_and(|waiter| !waiter.reply.is_closed());
+        let waiting = under_way.values().flat_map(|passengers| &passengers.waiters).filter(|waiter| waits(waiter));
+        (under_way.len(), waiting.count())
+    }
+
+    pub(super) fn last_refusal(&self) -> Option<(Duration, Failure)> {
+        self.last_refusal.borrow().as_ref().map(|(at, failure)| (at.elapsed(), failure.clone()))
+    }
+}

@@ -1,0 +1,151 @@
+//! For operators: is it alive, may callers be sent to it, what does it count, what goes on.
+
+use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use serde::Serialize;
+
+use super::{State, problem::Problem};
+use crate::{
+    failure::{Failure, Reason},
+    fetcher::{Credentials, FetcherStatus},
+};
+
+#[derive(Serialize)]
+struct Readiness {
+    status: &'static str,
+    reasons: Vec<NotReady>,
+}
+
+#[derive(Serialize)]
+struct NotReady {
+    code: &'static str,
+    detail: String,
+}
+
+/// 200 while the process runs: it asks nobody, so that Zoom's trouble never restarts us.
+pub(super) async fn health() -> HttpResponse {
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(serde_json::json!({ "status": "alive" }))
+}
+
+/// 200, or 503 with every reason why no caller should be sent here.
+pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
+    let mut reasons = Vec::new();
+    if state.is_draining() {
+        reasons.push(NotReady { code: "shutting_down", detail: "this process is about to stop".to_owned() });
+    }
+    if let Credentials::Refused(message) = state.fetcher.credentials() {
+        let detail = format!("Zoom refuses the credentials, their scopes or the plan: {message}");
+        reasons.push(NotReady { code: "zoom_rejected_credentials", detail });
+    }
+    let (mut response, status) = match reasons.is_empty() {
+        true => (HttpResponse::Ok(), "ready"),
+        false => (HttpResponse::ServiceUnavailable(), "not_ready"),
+    };
+    response.insert_header((CACHE_CONTROL, "no-store")).json(Readiness { status, reasons })
+}
+
+/// Prometheus text.
+pub(super) async fn metrics(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    match state.metrics.exposition() {
+        Some(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
+        None => Problem::Internal.respond(&request),
+    }
+}
+
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    budget: Budget,
+    queue: Queue,
+    cache: CacheStatus,
+    flights: Flights,
+    callers: Vec<Caller>,
+    zoom: Zoom,
+}
+
+#[derive(Serialize)]
+struct Budget {
+    day_calls_used: u64,
+    day_calls_limit: u64,
+    cooldowns: Vec<Cooldown>,
+}
+
+#[derive(Serialize)]
+struct Cooldown {
+    kind: &'static str,
+    seconds_left: f64,
+}
+
+#[derive(Serialize)]
+struct Queue {
+    calls_waiting: usize,
+}
+
+#[derive(Serialize)]
+struct CacheStatus {
+    entries: u64,
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Flights {
+    active: usize,
+    requests_waiting: usize,
+}
+
+#[derive(Serialize)]
+struct Caller {
+    name: &'static str,
+}
+
+#[derive(Serialize)]
+struct Zoom {
+    credentials_refused: bool,
+    last_refusal: Option<LastRefusal>,
+}
+
+#[derive(Serialize)]
+struct LastRefusal {
+    seconds_ago: f64,
+    reason: &'static str,
+    status: Option<u16>,
+    code: Option<i64>,
+    message: Option<String>,
+    tracking_id: Option<String>,
+}
+
+/// What goes on now, as JSON.
+pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let Some(FetcherStatus { flights, waiting, budget, last_refusal }) = state.fetcher.status().await else {
+        return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&request);
+    };
+    let cooldowns = budget.cooldowns.into_iter().filter_map(|(kind, left)| {
+        Some(Cooldown { kind: kind.as_str(), seconds_left: left?.as_secs_f64() })
+    });
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        budget: Budget {
+            day_calls_used: budget.day_used,
+            day_calls_limit: budget.day_limit,
+            cooldowns: cooldowns.collect(),
+        },
+        queue: Queue { calls_waiting: budget.queued },
+        cache: CacheStatus { entries: state.cache.entry_count(), bytes: state.cache.bytes() },
+        flights: Flights { active: flights, requests_waiting: waiting },
+        callers: vec![Caller { name: "anonymous" }],
+        zoom: Zoom {
+            credentials_refused: state.fetcher.credentials() != Credentials::Accepted,
+            last_refusal: last_refusal.map(|(ago, failure)| {
+                let said = failure.zoom.as_deref().cloned().unwrap_or_default();
+                LastRefusal {
+                    seconds_ago: ago.as_secs_f64(),
+                    reason: Problem::code_of(failure.reason),
+                    status: failure.zoom.is_some().then_some(said.status),
+                    code: said.code,
+                    message: said.message,
+                    tracking_id: said.tracking_id,
+                }
+            }),
+        },
+    };
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
+}

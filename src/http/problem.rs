@@ -1,0 +1,211 @@
+//! Errors as callers see them: the ONE table from what happened to status, code and a sentence to act on (RFC 9457).
+//!
+//! Nothing in here comes from an error type of ours or of a library: every text is written for callers.
+
+use std::{borrow::Cow, time::Instant};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER},
+    },
+};
+use serde::Serialize;
+
+use super::observe::RequestId;
+use crate::{
+    failure::{Failure, Reason, ZoomSaid},
+    meeting_id::InvalidMeetingId,
+    metrics::Outcome,
+};
+
+/// Why a request is not answered with what it asked for.
+#[derive(Debug)]
+pub enum Problem {
+    /// Not the id of a meeting.
+    InvalidMeetingId(InvalidMeetingId),
+    /// A query parameter of ours that is not of its form; the sentence says which and how it should be.
+    InvalidQuery(Cow<'static, str>),
+    /// Nothing lives at this path.
+    NotFound,
+    /// The path lives, and does not take this method.
+    MethodNotAllowed,
+    /// A bug of ours.
+    Internal,
+    /// No snapshot could be had.
+    NoSnapshot(Failure),
+}
+
+/// One row of the table.
+struct Row {
+    status: u16,
+    code: &'static str,
+    title: &'static str,
+    detail: Cow<'static, str>,
+    outcome: Outcome,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zoom: Option<Zoom<'a>>,
+}
+
+#[derive(Serialize)]
+struct Zoom<'a> {
+    status: u16,
+    code: Option<i64>,
+    message: Option<&'a str>,
+    tracking_id: Option<&'a str>,
+}
+
+impl Problem {
+    /// The answer to the request.
+    #[must_use]
+    pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
+        let row = self.row();
+        let request_id = RequestId::of(request);
+        let body = Body {
+            r#type: format!("urn:zoom-qos-proxy:problem:{}", row.code),
+            title: row.title,
+            status: row.status,
+            detail: &row.detail,
+            code: row.code,
+            request_id: request_id.as_str(),
+            zoom: self.zoom().map(Zoom::from),
+        };
+        let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponse::build(status);
+        response.content_type("application/problem+json");
+        // What went wrong a moment ago may go right now: nobody on the way may keep it.
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        if let Some(seconds) = self.retry_after(Instant::now()) {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
+        if matches!(self, Self::MethodNotAllowed) {
+            response.insert_header((ALLOW, "GET, HEAD"));
+        }
+        let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
+        response.extensions_mut().insert(row.outcome);
+        response
+    }
+
+    /// The code of a failure, which is also its name in `/status`.
+    pub(super) fn code_of(reason: Reason) -> &'static str {
+        no_snapshot(reason).code
+    }
+
+    fn zoom(&self) -> Option<&ZoomSaid> {
+        match self {
+            Self::NoSnapshot(failure) => failure.zoom.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Whole seconds, rounded up, at least 1: asking again exactly then must not be too early.
+    fn retry_after(&self, now: Instant) -> Option<u64> {
+        let Self::NoSnapshot(Failure { retry_at, .. }) = self else { return None };
+        let wait = (*retry_at)?.saturating_duration_since(now);
+        Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+    }
+
+    fn row(&self) -> Row {
+        match self {
+            Self::InvalidMeetingId(reason) => Row::refused(400, "invalid_meeting_id", "Not a meeting id").saying(format!(
+                "{}: ask with a meeting number (9 to 12 digits) or a meeting UUID \
+                 (22 of A-Z a-z 0-9 + / and ==; raw, or percent-encoded once or twice).",
+                sentence_start(&reason.to_string()),
+            )),
+            Self::InvalidQuery(detail) => {
+                Row::refused(400, "invalid_query", "Query parameter out of form").saying(detail.clone())
+            }
+            Self::NotFound => Row::refused(404, "not_found", "No such path")
+                .saying("Nothing lives at this path; meetings are at /qos/{meetingId}."),
+            Self::MethodNotAllowed => Row::refused(405, "method_not_allowed", "Method not allowed")
+                .saying("This path takes the methods that the Allow header names."),
+            Self::Internal => Row::failed(500, "internal_error", "A fault of this service")
+                .saying("The service failed on this request; quote the request_id to those who run it."),
+            Self::NoSnapshot(failure) => no_snapshot(failure.reason),
+        }
+    }
+}
+
+fn no_snapshot(reason: Reason) -> Row {
+    match reason {
+        Reason::MeetingNotFound => Row::failed(404, "meeting_not_found", "Zoom knows no such meeting").saying(
+            "Check the id and the type: a meeting that goes on is type=live (Zoom shows it about two minutes after its \
+             start), one that is over is type=past.",
+        ),
+        Reason::NotAMeeting => Row::failed(404, "not_a_meeting", "This id belongs to a webinar")
+            .saying("Zoom gives the QoS of webinars elsewhere; this service covers meetings only."),
+        Reason::MeetingTooOld => Row::failed(410, "meeting_too_old", "Zoom no longer keeps this meeting")
+            .saying("Zoom gives the QoS of meetings of the last year only; asking again will not help."),
+        Reason::ZoomRejectedCredentials => {
+            Row::failed(502, "zoom_rejected_credentials", "Zoom refuses this service's credentials").saying(
+                "Those who run this service have to mend its Zoom app: its secret, its scopes, or the account's plan.",
+            )
+        }
+        Reason::ZoomFailed => Row::failed(502, "zoom_failed", "Zoom failed")
+            .saying("Zoom could not be reached or gave no usable answer, after retries where they could help; ask again later."),
+        Reason::ZoomTimedOut => Row::failed(504, "zoom_timed_out", "Zoom did not answer in time")
+            .saying("Zoom took too long, after retries; ask again later."),
+        Reason::ZoomRateLimited => Row::refused(503, "zoom_rate_limited", "No Zoom call can be made in time")
+            .saying("The account's calls per second are in use; ask again after Retry-After."),
+        Reason::ZoomDailyQuotaSpent => Row::refused(503, "zoom_daily_quota_spent", "The day's Zoom calls are spent")
+            .saying("The account's calls of this UTC day are used up; ask again after Retry-After."),
+        Reason::StillFetching => Row::failed(503, "still_fetching", "The meeting is still being fetched")
+            .saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
+        Reason::Overloaded => Row::refused(503, "overloaded", "Too many calls wait already")
+            .saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
+        Reason::ShuttingDown => Row::refused(503, "shutting_down", "This process is about to stop")
+            .saying("Ask again on a new connection: another replica answers."),
+    }
+}
+
+impl Row {
+    fn refused(status: u16, code: &'static str, title: &'static str) -> Self {
+        Self { status, code, title, detail: Cow::Borrowed(""), outcome: Outcome::Refused }
+    }
+
+    fn failed(status: u16, code: &'static str, title: &'static str) -> Self {
+        Self { outcome: Outcome::Failed, ..Self::refused(status, code, title) }
+    }
+
+    fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { detail: detail.into(), ..self }
+    }
+}
+
+impl<'a> From<&'a ZoomSaid> for Zoom<'a> {
+    fn from(said: &'a ZoomSaid) -> Self {
+        Self {
+            status: said.status,
+            code: said.code,
+            message: said.message.as_deref(),
+            tracking_id: said.tracking_id.as_deref(),
+        }
+    }
+}
+
+/// The answer for paths that nothing lives at.
+pub(super) async fn no_such_path(request: HttpRequest) -> HttpResponse {
+    Problem::NotFound.respond(&request)
+}
+
+/// The answer for methods that a path does not take.
+pub(super) async fn only_get(request: HttpRequest) -> HttpResponse {
+    debug_assert!(request.method() != Method::GET, "GET has a route of its own");
+    Problem::MethodNotAllowed.respond(&request)
+}
+
+fn sentence_start(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}

@@ -1,0 +1,75 @@
+//! `GET /qos/{meetingId}`: who asks for what, from the cache or by a flight.
+
+use std::{borrow::Cow, time::Instant};
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+
+use super::{State, answer, problem::Problem};
+use crate::{
+    cache::Entry,
+    meeting_id::MeetingId,
+    snapshot::{MeetingType, SnapshotKey},
+};
+
+/// Slices are cut from the cached snapshot; the range is Zoom's own.
+const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
+
+pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    match answer(&request, &state).await {
+        Ok(response) => response,
+        Err(problem) => problem.respond(&request),
+    }
+}
+
+async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    let key = asked_for(request)?;
+    match state.cache.get(&key, Instant::now()) {
+        Some(Entry::Snapshot(snapshot)) => Ok(answer::hit(state, &snapshot)),
+        Some(Entry::Refusal(refusal)) => Err(Problem::NoSnapshot(refusal.failure.clone())),
+        None => match state.fetcher.fetch(key).await {
+            Ok(landed) => Ok(answer::landed(state, &landed)),
+            Err(failure) => Err(Problem::NoSnapshot(failure)),
+        },
+    }
+}
+
+/// The meeting and the view of it. From the raw path: actix's own decoding is half of one level.
+fn asked_for(request: &HttpRequest) -> Result<SnapshotKey, Problem> {
+    let raw = request.uri().path().strip_prefix("/qos/").ok_or(Problem::NotFound)?;
+    let meeting = MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)?;
+    let meeting_type = meeting_type(request.uri().query().unwrap_or_default())?;
+    Ok(SnapshotKey { meeting, meeting_type })
+}
+
+/// Unknown keys are ignored; ours have to be right, and given once.
+fn meeting_type(query: &str) -> Result<MeetingType, Problem> {
+    let (mut asked, mut page_size, mut page_token) = (None, None, None);
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let slot = match &*key {
+            "type" => &mut asked,
+            "page_size" => &mut page_size,
+            "next_page_token" => &mut page_token,
+            _ => continue,
+        };
+        if slot.replace(value).is_some() {
+            return Err(invalid(format!("{key} is given twice; give it once.")));
+        }
+    }
+    let meeting_type = match asked.as_deref() {
+        None | Some("live") => MeetingType::Live,
+        Some("past") => MeetingType::Past,
+        Some(_) => return Err(invalid("type must be live or past.")),
+    };
+    if page_size.is_some_and(|size| !is_page_size(&size)) {
+        return Err(invalid("page_size must be a whole number from 1 to 300."));
+    }
+    Ok(meeting_type)
+}
+
+fn is_page_size(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse().is_ok_and(|size| PAGE_SIZES.contains(&size))
+}
+
+fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::InvalidQuery(detail.into())
+}

@@ -1,0 +1,329 @@
+//! What is counted: one registry of our own, in the Prometheus text format.
+//!
+//! No label is built from input: every label set is an enum below.
+
+use std::time::Duration;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::Collector,
+};
+
+/// How a `/qos` request ended: one vocabulary for metric and log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// From the cache, fresh.
+    Hit,
+    /// Fetched from Zoom for this request.
+    Miss,
+    /// Waited for another request's flight.
+    Collapsed,
+    /// Turned down by this service: bad input, a spent budget, a full queue, a drain.
+    Refused,
+    /// Zoom refused or failed, or did not answer in time.
+    Failed,
+}
+
+impl Outcome {
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How a call to Zoom ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CallResult {
+    /// A whole page.
+    Ok,
+    /// No such meeting, a webinar, too old.
+    NotFound,
+    /// A page token that Zoom no longer takes.
+    PageTokenRefused,
+    /// A 429.
+    RateLimited,
+    /// The access token, its scopes or the plan.
+    Unauthorized,
+    /// No answer in time.
+    TimedOut,
+    /// No connection, a server error, or an answer that is not a whole page.
+    Failed,
+}
+
+/// Whether an access token could be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RenewalResult {
+    /// A new one.
+    Ok,
+    /// The credentials are refused.
+    Refused,
+    /// No usable answer.
+    Failed,
+}
+
+/// The two kinds of limit that a 429 can be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// Calls in a second.
+    PerSecond,
+    /// Calls in a UTC day.
+    PerDay,
+}
+
+impl CallResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NotFound => "not_found",
+            Self::PageTokenRefused => "page_token_refused",
+            Self::RateLimited => "rate_limited",
+            Self::Unauthorized => "unauthorized",
+            Self::TimedOut => "timed_out",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl RenewalResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl LimitKind {
+    /// The word for it in metrics, status and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PerSecond => "per_second",
+            Self::PerDay => "per_day",
+        }
+    }
+}
+
+/// Every metric of the service.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    zoom_calls: IntCounterVec,
+    /// From sending a call to the last byte of its answer, in seconds.
+    pub zoom_call_duration: Histogram,
+    /// From asking for a permit to having it, in seconds.
+    pub permit_wait: Histogram,
+    /// Calls waiting for a permit.
+    pub permits_queued: IntGauge,
+    /// Calls made since 00:00 UTC.
+    pub day_calls_used: IntGauge,
+    /// Calls permitted in a UTC day.
+    pub day_calls_limit: IntGauge,
+    /// Flights under way.
+    pub flights_active: IntGauge,
+    /// From take-off to landing, failed ones too, in seconds.
+    pub flight_duration: Histogram,
+    /// Pages of a landed flight.
+    pub flight_pages: Histogram,
+    /// Entries in the cache.
+    pub cache_entries: IntGauge,
+    /// Bytes in the cache.
+    pub cache_bytes: IntGauge,
+    /// Entries pushed out by the bound.
+    pub cache_evictions: IntCounter,
+    /// Age of a snapshot when served, in seconds.
+    pub snapshot_age: Histogram,
+    /// Zoom calls that hits and waits for a flight made unnecessary.
+    pub calls_saved: IntCounter,
+    renewals: IntCounterVec,
+    unparsed: IntCounterVec,
+    cooldown: IntGaugeVec,
+    /// Log lines lost because the writer could not keep up.
+    pub log_lines_dropped: IntGauge,
+}
+
+impl Metrics {
+    /// Counts a `/qos` request and its duration.
+    pub fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
+        self.requests.with_label_values(&[outcome.as_str(), status_text(status)]).inc();
+        self.request_duration.with_label_values(&[outcome.as_str()]).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a call to Zoom.
+    pub fn zoom_call(&self, result: CallResult) {
+        self.zoom_calls.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Counts an attempt to get an access token.
+    pub fn renewal(&self, result: RenewalResult) {
+        self.renewals.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Counts values whose text was passed on unparsed. `field` is one of a fixed list, not Zoom's text.
+    pub fn unparsed(&self, field: &'static str, count: u64) {
+        self.unparsed.with_label_values(&[field]).inc_by(count);
+    }
+
+    /// Shows whether a limit is cooling down.
+    pub fn cooldown(&self, kind: LimitKind, active: bool) {
+        self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
+    }
+
+    /// All of it as Prometheus text, or `None` if it cannot be written.
+    #[must_use]
+    pub fn exposition(&self) -> Option<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).ok()
+    }
+
+    /// # Errors
+    /// Only for a name that is wrong or used twice, which the first test that makes `Metrics` would show.
+    fn try_new() -> prometheus::Result<Self> {
+        let new = Registrar(Registry::new_custom(Some("zoom_qos_proxy".to_owned()), None)?);
+        // Hits take microseconds, misses up to `server.wait`: 50 us x 4^n reaches 13 s in ten buckets.
+        let request_buckets = prometheus::exponential_buckets(50e-6, 4.0, 10)?;
+        // Zoom answers in some 100 ms and is cut off at `zoom.request_timeout`: 25 ms x 2^n reaches 12.8 s.
+        let call_buckets = prometheus::exponential_buckets(0.025, 2.0, 10)?;
+        let flight_buckets = prometheus::exponential_buckets(0.05, 2.0, 12)?;
+        let wait_buckets = prometheus::exponential_buckets(0.001, 4.0, 8)?;
+        let age_buckets = prometheus::exponential_buckets(1.0, 4.0, 9)?;
+        let page_buckets = prometheus::exponential_buckets(1.0, 2.0, 9)?;
+        let request_duration = HistogramOpts::new("request_duration_seconds", "Time to answer a request for /qos")
+            .buckets(request_buckets);
+        let build = Opts::new("build_info", "The running version").const_label("version", env!("CARGO_PKG_VERSION"));
+        new.keep(IntGauge::with_opts(build)?)?.set(1);
+        let metrics = Self {
+            requests: new.counters("requests_total", "Requests for /qos, refused ones too", &["outcome", "status"])?,
+            request_duration: new.keep(HistogramVec::new(request_duration, &["outcome"])?)?,
+            zoom_calls: new.counters("zoom_calls_total", "Calls to the QoS endpoint of Zoom", &["result"])?,
+            zoom_call_duration: new.histogram(
+                "zoom_call_duration_seconds",
+                "Time from sending a call to the last byte of its answer",
+                call_buckets,
+            )?,
+            permit_wait: new.histogram(
+                "permit_wait_seconds",
+                "Time from asking for a permit to having it",
+                wait_buckets,
+            )?,
+            permits_queued: new.gauge("permits_queued", "Calls that wait for a permit")?,
+            day_calls_used: new.gauge("day_calls_used", "Calls made since 00:00 UTC")?,
+            day_calls_limit: new.gauge("day_calls_limit", "Calls permitted in a UTC day")?,
+            flights_active: new.gauge("flights_active", "Meetings being fetched")?,
+            flight_duration: new.histogram(
+                "flight_duration_seconds",
+                "Time to fetch a whole meeting, or to fail",
+                flight_buckets,
+            )?,
+            flight_pages: new.histogram("flight_pages", "Pages of a fetched meeting", page_buckets)?,
+            cache_entries: new.gauge("cache_entries", "Snapshots and refusals remembered")?,
+            cache_bytes: new.gauge("cache_bytes", "Memory of what is remembered")?,
+            cache_evictions: new.counter("cache_evictions_total", "Entries pushed out because the cache was full")?,
+            snapshot_age: new.histogram(
+                "snapshot_age_seconds",
+                "Age of a snapshot when it was served",
+                age_buckets,
+            )?,
+            calls_saved: new.counter(
+                "calls_saved_total",
+                "Zoom calls that the cache and shared flights made unnecessary",
+            )?,
+            renewals: new.counters("access_token_renewals_total", "Attempts to get an access token", &["result"])?,
+            unparsed: new.counters("values_unparsed_total", "Values passed on as Zoom wrote them", &["field"])?,
+            cooldown: new.keep(IntGaugeVec::new(
+                Opts::new("cooldown_active", "1 while a 429 of this kind stops all calls"),
+                &["kind"],
+            )?)?,
+            log_lines_dropped: new.gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
+            registry: new.0,
+        };
+        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+            metrics.cooldown(kind, false);
+        }
+        Ok(metrics)
+    }
+}
+
+impl Default for Metrics {
+    #[expect(clippy::expect_used, reason = "at start, and only for a name given twice in the list above")]
+    fn default() -> Self {
+        Self::try_new().expect("every metric has a name of its own")
+    }
+}
+
+/// Makes a metric and registers it in one step, so that none is forgotten.
+struct Registrar(Registry);
+
+impl Registrar {
+    fn keep<C: Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.keep(IntCounter::new(name, help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+        self.keep(IntCounterVec::new(Opts::new(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> prometheus::Result<Histogram> {
+        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
+    }
+}
+
+/// The statuses that `/qos` answers with.
+fn status_text(status: u16) -> &'static str {
+    match status {
+        200 => "200",
+        304 => "304",
+        400 => "400",
+        401 => "401",
+        404 => "404",
+        405 => "405",
+        410 => "410",
+        429 => "429",
+        500 => "500",
+        502 => "502",
+        503 => "503",
+        504 => "504",
+        _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_counted_is_shown_under_its_name() {
+        let metrics = Metrics::default();
+        metrics.request(Outcome::Hit, 200, Duration::from_micros(40));
+        metrics.zoom_call(CallResult::RateLimited);
+        metrics.cooldown(LimitKind::PerDay, true);
+        let text = metrics.exposition().unwrap();
+        for line in [
+            "zoom_qos_proxy_requests_total{outcome=\"hit\",status=\"200\"} 1",
+            "zoom_qos_proxy_request_duration_seconds_count{outcome=\"hit\"} 1",
+            "zoom_qos_proxy_zoom_calls_total{result=\"rate_limited\"} 1",
+            "zoom_qos_proxy_cooldown_active{kind=\"per_day\"} 1",
+            "zoom_qos_proxy_cooldown_active{kind=\"per_second\"} 0",
+            concat!("zoom_qos_proxy_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing in:\n{text}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What Zoom's refusals mean. Body `code` and `message` are judged first: the HTTP status misleads, error bodies come
+//! with status 200, and some are not even JSON. Source: Zoom's error tables and what its users saw.
+
+use std::time::{Duration, SystemTime};
+
+use serde::Deserialize;
+
+use super::retry_after;
+use crate::{failure::ZoomSaid, metrics::LimitKind};
+
+/// Longest part of Zoom's message that is passed on.
+const LONGEST_MESSAGE: usize = 300;
+
+/// Why a call gave no page.
+#[derive(Debug)]
+pub enum CallError {
+    /// The access token is not taken: renew it once and repeat the call once.
+    AccessTokenRefused(ZoomSaid),
+    /// The scopes or the plan are not enough: permanent.
+    CredentialsRejected(ZoomSaid),
+    /// A 429.
+    RateLimited {
+        /// Which limit.
+        kind: LimitKind,
+        /// `Retry-After`, where there was one that lies ahead.
+        retry_after: Option<Duration>,
+        /// Zoom's words.
+        said: ZoomSaid,
+    },
+    /// No such meeting, or not yet.
+    MeetingNotFound(ZoomSaid),
+    /// The id belongs to a webinar.
+    NotAMeeting(ZoomSaid),
+    /// The data is no longer kept.
+    MeetingTooOld(ZoomSaid),
+    /// Expired or invalid: the flight starts over.
+    PageTokenRefused(ZoomSaid),
+    /// No answer within `zoom.request_timeout`; another try may help.
+    TimedOut,
+    /// Nothing was answered: no connection, or it broke. Another try may help.
+    NoAnswer,
+    /// A server error, or an answer that is broken, truncated or not a page. Another try may help.
+    Broken(ZoomSaid),
+    /// Anything else that Zoom answered. Another try would not help.
+    Refused(ZoomSaid),
+}
+
+/// The head of Zoom's answer, as far as it matters here.
+pub struct Head<'a> {
+    /// HTTP status.
+    pub status: u16,
+    /// `x-zm-trackingid`.
+    pub tracking_id: Option<&'a str>,
+    /// `X-RateLimit-Type`.
+    pub limit_type: Option<&'a str>,
+    /// `Retry-After`.
+    pub retry_after: Option<&'a str>,
+}
+
+/// An error body. `code` is a number, and in some answers a text.
+#[derive(Deserialize, Default)]
+struct ErrorBody {
+    #[serde(default)]
+    code: Code,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(untagged)]
+enum Code {
+    Number(i64),
+    Text(String),
+    #[default]
+    None,
+    Other(serde::de::IgnoredAny),
+}
+
+impl Code {
+    fn number(&self) -> Option<i64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(text) => text.parse().ok(),
+            Self::None | Self::Other(_) => None,
+        }
+    }
+}
+
+/// The meaning of an answer that is not a page.
+#[must_use]
+pub fn judge(head: &Head<'_>, body: &[u8], now: SystemTime) -> CallError {
+    let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
+    let is_json = parsed.is_some();
+    let ErrorBody { code, message } = parsed.unwrap_or_default();
+    let code = code.number();
+    let said = ZoomSaid {
+        status: head.status,
+        code,
+        message: message.as_deref().map(shortened),
+        tracking_id: head.tracking_id.map(shortened),
+    };
+    // A body that is not JSON has no message; its text is only searched, never passed on.
+    let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
+    let text = text.to_ascii_lowercase();
+    match (code, head.status) {
+        (Some(429), _) | (_, 429) => {
+            let kind = limit_kind(head, &text);
+            let retry_after = head.retry_after.and_then(|value| retry_after::parse(value, now));
+            CallError::RateLimited { kind, retry_after, said }
+        }
+        (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(said),
+        (Some(4711 | 104), _) => CallError::CredentialsRejected(said),
+        (Some(200), _) if text.contains("only available for") || head.status >= 400 => {
+            CallError::CredentialsRejected(said)
+        }
+        (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(said),
+        (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(said),
+        (Some(3001), _) => CallError::MeetingNotFound(said),
+        (Some(12702), _) => CallError::MeetingTooOld(said),
+        // Malformed JSON: unescaped quotes inside the message were seen.
+        _ if !is_json && text.contains("does not contain scopes") => CallError::CredentialsRejected(said),
+        (_, 500..) => CallError::Broken(said),
+        // A "success" without a page: broken, unless it names an error of its own.
+        (None, 200..=299) => CallError::Broken(said),
+        _ => CallError::Refused(said),
+    }
+}
+
+fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
+    match head.limit_type.map(str::trim) {
+        Some(named) if named.eq_ignore_ascii_case("QPS") => LimitKind::PerSecond,
+        Some(named) if named.eq_ignore_ascii_case("Daily-limit") => LimitKind::PerDay,
+        _ if text.contains("daily") => LimitKind::PerDay,
+        // Also a 429 that says nothing: the shorter pause is corrected by the next answer.
+        _ => LimitKind::PerSecond,
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(status: u16) -> Head<'static> {
+        Head { status, tracking_id: Some("v=2.0;rid=WEB_1"), limit_type: None, retry_after: None }
+    }
+
+    fn name(status: u16, body: &str) -> &'static str {
+        match judge(&head(status), body.as_bytes(), SystemTime::UNIX_EPOCH) {
+            CallError::AccessTokenRefused(_) => "renew",
+            CallError::CredentialsRejected(_) => "rejected",
+            CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
+            CallError::RateLimited { kind: LimitKind::PerDay, .. } => "day",
+            CallError::MeetingNotFound(_) => "not found",
+            CallError::NotAMeeting(_) => "webinar",
+            CallError::MeetingTooOld(_) => "too old",
+            CallError::PageTokenRefused(_) => "start over",
+            CallError::TimedOut | CallError::NoAnswer => "no answer",
+            CallError::Broken(_) => "broken",
+            CallError::Refused(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn every_row_of_the_error_table_means_what_it_says() {
+        let scopes = r#"{"code":4711,"message":"Invalid access token, does not contain scopes:[a, b]."}"#;
+        let malformed = r#"{"code":4711,"message":"Invalid access token, does not contain scopes:["a"]."}"#;
+        let plan = r#"{"code":200,"message":"This API is only available for ZMP and Business or higher accounts."}"#;
+        let token = r#"{"code":124,"message":"Access token is expired."}"#;
+        let page = r#"{"code":300,"message":"The next page token is invalid or expired."}"#;
+        for (status, body, meaning) in [
+            (400, plan, "rejected"),
+            (400, page, "start over"),
+            (300, page, "start over"),
+            (400, r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#, "webinar"),
+            (400, r#"{"code":300,"message":"Something else."}"#, "refused"),
+            (400, r#"{"code":12702,"message":"Can not access a meeting a year ago."}"#, "too old"),
+            (404, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
+            (200, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
+            (404, r#"{"code":"3001","message":"Meeting does not exist: 1."}"#, "not found"),
+            (404, r#"{"code":2300,"message":"This API endpoint is not recognized."}"#, "refused"),
+            (400, scopes, "rejected"),
+            (400, malformed, "rejected"),
+            (400, r#"{"code":104,"message":"Invalid access token, does not contain scopes"}"#, "rejected"),
+            (401, token, "renew"),
+            (400, token, "renew"),
+            (200, token, "renew"),
+            (401, "<html>", "renew"),
+            (500, "<html>oops</html>", "broken"),
+            (503, "", "broken"),
+            (200, "", "broken"),
+            (200, "{}", "broken"),
+            (200, "<html>", "broken"),
+            (404, "", "refused"),
+            (302, "", "refused"),
+            (429, r#"{"code":429,"message":"You have reached the maximum per-second rate limit."}"#, "second"),
+            (429, r#"{"code":429,"message":"You have reached the maximum daily rate limit."}"#, "day"),
+            (200, r#"{"code":429,"message":"You have reached the maximum daily rate limit."}"#, "day"),
+            (429, "", "second"),
+        ] {
+            assert_eq!(name(status, body), meaning, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn the_header_names_the_limit_before_the_message_does() {
+        let mut head = head(429);
+        head.limit_type = Some("QPS");
+        head.retry_after = Some("7");
+        let judged = judge(&head, br#"{"code":429,"message":"daily rate limit"}"#, SystemTime::UNIX_EPOCH);
+        let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
+        assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
+        assert_eq!((said.status, said.code), (429, Some(429)));
+    }
+
+    #[test]
+    fn a_long_or_strange_message_is_cut_and_flattened() {
+        let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x".repeat(1000));
+        let CallError::Refused(said) = judge(&head(400), body.as_bytes(), SystemTime::UNIX_EPOCH) else { panic!() };
+        let message = said.message.unwrap();
+        assert!(message.starts_with("abxx") && message.len() == 300, "{message}");
+    }
+}

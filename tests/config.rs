@@ -1,0 +1,986 @@
+//! The configuration as its operator meets it: layers in, typed values or every problem out.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    ffi::{OsStr, OsString},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use zoom_qos_proxy::{config::Config, telemetry::LogFormat, zoom::secret::SecretSource};
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+const EXAMPLE: &str = include_str!("../config/example.toml");
+
+/// The least that an environment must say.
+const CREDENTIALS: [(&str, &str); 3] = [
+    ("QOS_PROXY__ZOOM__ACCOUNT_ID", "an-account"),
+    ("QOS_PROXY__ZOOM__CLIENT_ID", "a-client"),
+    ("QOS_PROXY__ZOOM__CLIENT_SECRET", "hush-hush"),
+];
+
+/// A folder of configuration files and an environment.
+struct Setup {
+    folder: TempDir,
+    files: Vec<PathBuf>,
+    environment: Vec<(OsString, OsString)>,
+}
+
+impl Setup {
+    /// Nothing is set, not even what must be.
+    fn empty() -> Self {
+        Self {
+            folder: TempDir::new().unwrap(),
+            files: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// What must be set is, by the environment.
+    fn new() -> Self {
+        CREDENTIALS
+            .iter()
+            .fold(Self::empty(), |setup, (name, value)| setup.variable(name, value))
+    }
+
+    /// Another `--config` file: `1.toml`, `2.toml` …
+    fn file(mut self, text: impl AsRef<[u8]>) -> Self {
+        let path = self.folder.path().join(format!("{}.toml", self.files.len() + 1));
+        std::fs::write(&path, text).unwrap();
+        self.files.push(path);
+        self
+    }
+
+    fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// A file that is no configuration, such as a mounted secret.
+    fn mount(&self, name: &str, bytes: &[u8]) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    fn accepted(self) -> (Config, Vec<String>) {
+        match Config::load(&self.files, self.environment.clone()) {
+            Ok((config, warnings)) => {
+                let warnings = warnings
+                    .iter()
+                    .map(|warning| self.without_folder(&warning.to_string()));
+                (config, warnings.collect())
+            }
+            Err(problems) => panic!("refused:\n{problems}"),
+        }
+    }
+
+    fn without_folder(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.folder.path().display()), "")
+    }
+
+    fn config(self) -> Config {
+        self.accepted().0
+    }
+
+    /// The problems' lines, without the folder's name.
+    fn refused(self) -> Vec<String> {
+        match Config::load(&self.files, self.environment.clone()) {
+            Ok((config, _)) => panic!("accepted:\n{}", config.effective()),
+            Err(problems) => self
+                .without_folder(&problems.to_string())
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+}
+
+/// The one line that `section.key = value` in a file earns.
+fn problem_of(setting: &str) -> String {
+    let (section, line) = setting.split_once('.').unwrap();
+    let mut lines = Setup::new().file(format!("[{section}]\n{line}\n")).refused();
+    assert_eq!(lines.len(), 1, "{setting}: {lines:#?}");
+    lines.remove(0)
+}
+
+/// `section.key = value` in a file.
+fn with(setting: &str) -> Config {
+    let (section, line) = setting.split_once('.').unwrap();
+    Setup::new().file(format!("[{section}]\n{line}\n")).config()
+}
+
+/// The keys of a documented TOML text: those that are set, and those that stand as a comment of the form that `name`
+/// recognises.
+fn keys_of(text: &str, name: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
+    let mut section = String::new();
+    let mut keys = BTreeSet::new();
+    for line in text.lines() {
+        if let Some(header) = line.strip_prefix('[') {
+            header.trim_end_matches(']').clone_into(&mut section);
+        } else if let Some(key) = name(line) {
+            keys.insert(format!("{section}.{key}"));
+        }
+    }
+    keys
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
+fn default_keys() -> BTreeSet<String> {
+    keys_of(DEFAULTS, |line| {
+        let (key, _) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")?;
+        is_name(key).then_some(key)
+    })
+}
+
+fn seconds(number: u64) -> Duration {
+    Duration::from_secs(number)
+}
+
+#[test]
+fn the_defaults_are_those_of_the_contract() {
+    let (config, warnings) = Setup::new().accepted();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.ops_listen.to_string(), "127.0.0.1:9090");
+    assert_eq!(
+        config.server.workers,
+        std::thread::available_parallelism().unwrap().get()
+    );
+    assert_eq!(config.fetcher.wait, seconds(15));
+    assert_eq!(config.server.drain_delay, seconds(5));
+    assert_eq!(config.server.shutdown_timeout, seconds(25));
+    assert_eq!(config.zoom.api_base_url.as_str(), "https://api.zoom.us/v2");
+    assert_eq!(config.zoom.oauth_url.as_str(), "https://zoom.us/oauth/token");
+    assert_eq!(config.zoom.connect_timeout, seconds(3));
+    assert_eq!(config.zoom.request_timeout, seconds(10));
+    assert_eq!(config.zoom.max_body, 16 << 20);
+    assert_eq!(config.budget.per_second.get(), 36);
+    assert_eq!(config.budget.per_day, 54_000);
+    assert_eq!(config.budget.state_file, None);
+    assert_eq!(config.fetcher.max_queued, 1000);
+    assert_eq!(config.cache.max_bytes, 256 << 20);
+    assert_eq!(config.freshness.live_fresh, seconds(30));
+    assert_eq!(config.freshness.past_fresh, seconds(24 * 3600));
+    assert_eq!(config.freshness.past_by_number_fresh, seconds(300));
+    assert_eq!(config.freshness.settle, seconds(1800));
+    assert_eq!(config.cache.not_found_live, seconds(10));
+    assert_eq!(config.cache.not_found_past, seconds(60));
+    assert_eq!(config.telemetry.log_format, LogFormat::Json);
+    assert_eq!(config.telemetry.log_level, "info");
+}
+
+#[test]
+fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
+    let printed = keys_of(&Setup::new().config().effective(), |line| {
+        let key = line
+            .strip_prefix("# ")
+            .and_then(|line| line.strip_suffix(" is not set"));
+        key.or_else(|| Some(line.split_once(" = ")?.0))
+    });
+    assert_eq!(printed, default_keys());
+    assert_eq!(printed.len(), 32);
+}
+
+#[test]
+fn every_documented_key_can_be_set_in_a_file_and_by_the_environment() {
+    for key in default_keys() {
+        let (section, name) = key.split_once('.').unwrap();
+        let in_file = Setup::new()
+            .file(format!("[{section}]\n{name} = []\n"))
+            .refused()
+            .join("\n");
+        assert!(in_file.contains(&format!("{key}: must be ")), "{key}: {in_file}");
+        let variable = format!("QOS_PROXY__{}__{}", section.to_uppercase(), name.to_uppercase());
+        let by_variable = Setup::empty().variable(&variable, "").refused().join("\n");
+        let expected = format!("{key}: is empty");
+        assert!(by_variable.contains(&expected), "{key}: {by_variable}");
+        assert!(
+            by_variable.contains(&format!("(set by environment variable {variable})")),
+            "{by_variable}"
+        );
+    }
+}
+
+#[test]
+fn the_later_layer_wins() {
+    let file = |wait: &str| format!("[server]\nwait = \"{wait}\"\n");
+    assert_eq!(Setup::new().file(file("1s")).config().fetcher.wait, seconds(1));
+    assert_eq!(
+        Setup::new()
+            .file(file("1s"))
+            .file(file("2s"))
+            .config()
+            .fetcher
+            .wait,
+        seconds(2)
+    );
+    let all = Setup::new()
+        .file(file("1s"))
+        .file(file("2s"))
+        .variable("QOS_PROXY__SERVER__WAIT", "3s");
+    assert_eq!(all.config().fetcher.wait, seconds(3));
+}
+
+#[test]
+fn a_wrong_value_is_a_problem_even_where_a_later_layer_overrides_it() {
+    let lines = Setup::new()
+        .file("[server]\nwait = 30\n")
+        .variable("QOS_PROXY__SERVER__WAIT", "3s")
+        .refused();
+    assert_eq!(
+        lines,
+        ["server.wait: needs a unit and quotes: write \"30s\", not an integer (set in 1.toml:2)"]
+    );
+}
+
+#[test]
+fn other_programs_variables_are_not_ours() {
+    Setup::new()
+        .variable("QOS_PROXY_PORT", "tcp://10.0.0.1:8080")
+        .variable("QOS_PROXY_SERVICE_HOST", "10.0.0.1")
+        .variable("QOS_PROXY_PORT_8080_TCP_ADDR", "10.0.0.1")
+        .variable("qos_proxy__server__wait", "nonsense")
+        .variable("PATH", OsStr::from_bytes(b"/\xff"))
+        .config();
+}
+
+#[test]
+fn all_problems_are_reported_together_sorted_and_with_their_origins() {
+    let mut setup = Setup::empty()
+        .file("[server]\nlisen = \"[::]:80\"\nwait = \"soon\"\n\n[limits]\nheavy_per_day = 0\n[callers]\nfile = \"x\"\n")
+        .file("[cache]\nsettle = \"1h\nmax_bytes = 5\n")
+        .variable("QOS_PROXY__SERVER__WORKERS", "many")
+        .variable("QOS_PROXY__ZOOM__CLIENT__ID", "x")
+        .variable("QOS_PROXY__ZOOM__ACCOUNT_ID", "x");
+    setup.files.push(setup.folder.path().join("missing.toml"));
+    let lines = setup.refused();
+    assert_eq!(
+        lines,
+        [
+            "2.toml:2: is not TOML here: invalid basic string, expected `\"`",
+            "missing.toml: cannot be read: No such file or directory (os error 2); give --config a readable file",
+            "cache.max_bytes: must be text with a unit, like \"256MiB\", not an integer (set in 2.toml:3)",
+            "callers.file: known, but does nothing in this version yet; remove it (set in 1.toml:8)",
+            "limits.heavy_per_day: must be a whole number from 1 to 4294967295, not 0 (set in 1.toml:6)",
+            "server.lisen: unknown key; did you mean server.listen, that is \"listen\" under [server]? (set in 1.toml:2)",
+            "server.wait: \"soon\" is not a duration: expected number at 0; write one like \"30s\", \"5m\" or \"24h\" \
+             (set in 1.toml:3)",
+            "server.workers: must be a whole number from 1 to 1024, not \"many\" \
+             (set by environment variable QOS_PROXY__SERVER__WORKERS)",
+            "zoom.client.id: unknown key; did you mean zoom.client_id, QOS_PROXY__ZOOM__CLIENT_ID? \
+             (set by environment variable QOS_PROXY__ZOOM__CLIENT__ID)",
+            "zoom.client_id: required: set zoom.client_id or zoom.client_id_file",
+            "zoom.client_secret: required: set zoom.client_secret or zoom.client_secret_file",
+        ]
+    );
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
+    for (file, said) in [
+        (
+            "[server]\nport = 1",
+            "server.port: unknown key; remove it (config/default.toml lists every key)",
+        ),
+        (
+            "[server]\nops_lisen = 1",
+            "server.ops_lisen: unknown key; did you mean server.ops_listen",
+        ),
+        (
+            "[zoom]\nlisten = 1",
+            "zoom.listen: unknown key; did you mean server.listen",
+        ),
+        (
+            "listen = \"x\"",
+            "listen: unknown key; did you mean server.listen",
+        ),
+        (
+            "\"server.wait\" = \"1s\"",
+            "server.wait: unknown key; did you mean server.wait, that is \"wait\" under [server]",
+        ),
+        ("server = 3", "server: is a section; write [server]"),
+        (
+            "[[server]]\nwait = \"1s\"",
+            "server: is a section; write [server]",
+        ),
+        ("[sever]", "[sever]: unknown section"),
+        (
+            "[sever]\nwait = \"1s\"",
+            "sever.wait: unknown key; did you mean server.wait",
+        ),
+        ("[server.tls]\ncert = \"x\"", "server.tls: unknown key"),
+        ("[server]\n\"a\\nb\" = 1", "server.a\\u{a}b: unknown key"),
+    ] {
+        let lines = Setup::new().file(file).refused();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with(said), "{file}: {}", lines[0]);
+        assert!(lines[0].contains("(set in 1.toml:"), "{file}: {}", lines[0]);
+    }
+    for variable in [
+        "QOS_PROXY__",
+        "QOS_PROXY__SERVER",
+        "QOS_PROXY__A__B__C__D",
+        "QOS_PROXY___SERVER__WAIT",
+    ] {
+        let lines = Setup::new().variable(variable, "the-value").refused();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].contains(": unknown key; "), "{}", lines[0]);
+        assert!(
+            lines[0].ends_with(&format!("(set by environment variable {variable})")),
+            "{}",
+            lines[0]
+        );
+        assert!(!lines[0].contains("the-value"), "{}", lines[0]);
+    }
+}
+
+#[test]
+fn a_key_of_a_later_version_is_refused_as_known() {
+    let later = [
+        "redis.url = \"redis://:pass@r\"",
+        "redis.url_file = \"/x\"",
+        "redis.replicas = 2",
+        "callers.file = \"/x\"",
+        "telemetry.otlp_endpoint = \"http://x\"",
+        "cache.stale_while_revalidate = \"30s\"",
+        "cache.stale_if_error = \"1h\"",
+        "cache.refresh_floor = \"5s\"",
+    ];
+    for setting in later {
+        let key = setting.split_once(" =").unwrap().0;
+        assert_eq!(
+            problem_of(setting),
+            format!("{key}: known, but does nothing in this version yet; remove it (set in 1.toml:2)")
+        );
+    }
+}
+
+#[test]
+fn the_environment_may_name_a_key_only_once() {
+    let lines = Setup::new()
+        .variable("QOS_PROXY__SERVER__WAIT", "1s")
+        .variable("QOS_PROXY__server__wait", "2s")
+        .refused();
+    assert_eq!(
+        lines,
+        [
+            "server.wait: environment variable QOS_PROXY__SERVER__WAIT means the same key; remove one \
+          (set by environment variable QOS_PROXY__server__wait)"
+        ]
+    );
+}
+
+#[test]
+fn text_that_is_not_utf8_is_refused() {
+    let lines = Setup::new()
+        .file(b"[server]\nwait = \"\xff\"\n")
+        .variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", OsStr::from_bytes(b"/\xff"))
+        .refused();
+    assert_eq!(lines[0], "1.toml: is not UTF-8; TOML must be");
+    assert!(
+        lines[2].starts_with("zoom.client_secret_file: is not UTF-8"),
+        "{lines:#?}"
+    );
+    assert_eq!(lines.len(), 3, "the key counts as set: {lines:#?}");
+}
+
+#[test]
+fn broken_toml_is_told_with_every_line_and_the_rest_is_still_read() {
+    let lines = Setup::new()
+        .file("[server]\nwait = 1s\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\nworkers = 0\n")
+        .refused();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].starts_with("1.toml:2: is not TOML here: "), "{lines:#?}");
+    assert_eq!(lines[1], "1.toml:4: is not TOML here: duplicate key");
+    assert!(lines[2].starts_with("server.workers: "), "{lines:#?}");
+}
+
+const DURATIONS: [&str; 11] = [
+    "server.wait",
+    "server.drain_delay",
+    "server.shutdown_timeout",
+    "zoom.connect_timeout",
+    "zoom.request_timeout",
+    "cache.live_fresh",
+    "cache.past_fresh",
+    "cache.past_by_number_fresh",
+    "cache.settle",
+    "cache.not_found_live",
+    "cache.not_found_past",
+];
+const MAY_BE_ZERO: [&str; 4] = [
+    "server.drain_delay",
+    "cache.settle",
+    "cache.not_found_live",
+    "cache.not_found_past",
+];
+
+#[test]
+fn a_duration_needs_its_unit() {
+    for key in DURATIONS {
+        for (value, said) in [
+            ("30", "needs a unit and quotes: write \"30s\""),
+            ("0", "needs a unit and quotes: write \"0s\""),
+            ("\"30\"", "has no unit: write \"30s\""),
+            ("\"0\"", "has no unit: write \"0s\""),
+            ("\"1.5\"", "has no unit: write \"1.5s\""),
+            ("\"-1s\"", "\"-1s\" is not a duration"),
+            ("\"5 bananas\"", "\"5 bananas\" is not a duration"),
+            ("\"\"", "is empty"),
+            ("\" \"", "is empty"),
+            ("\"367days\"", "\"367days\" is too long: at most 366 days"),
+            (
+                "\"18446744073709551615s\"",
+                "\"18446744073709551615s\" is too long",
+            ),
+            ("1.5", "must be text in quotes, like \"30s\", not a float"),
+            ("true", "must be text in quotes, like \"30s\", not a boolean"),
+            ("[\"30s\"]", "must be text in quotes, like \"30s\", not an array"),
+            ("{ a = 1 }", "must be text in quotes, like \"30s\", not a table"),
+            (
+                "2026-11-23",
+                "must be text in quotes, like \"30s\", not a datetime",
+            ),
+        ] {
+            let line = problem_of(&format!("{key} = {value}"));
+            assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
+        }
+    }
+}
+
+#[test]
+fn zero_is_a_duration_only_where_it_means_something() {
+    for key in DURATIONS {
+        let setting = format!("{key} = \"0s\"");
+        if MAY_BE_ZERO.contains(&key) {
+            with(&setting);
+        } else {
+            let lines = Setup::new()
+                .file(setting.replacen('.', "]\n", 1).replacen("", "[", 1))
+                .refused();
+            assert!(
+                lines.contains(&format!("{key}: must be longer than 0 (set in 1.toml:2)")),
+                "{lines:#?}"
+            );
+        }
+    }
+    assert_eq!(
+        with("server.drain_delay = \"0s\"").server.drain_delay,
+        Duration::ZERO
+    );
+}
+
+#[test]
+fn durations_take_every_unit() {
+    for (text, span) in [
+        ("500ms", Duration::from_millis(500)),
+        ("1m 30s", seconds(90)),
+        ("1.5s", Duration::from_millis(1500)),
+        ("2h", seconds(7200)),
+        ("366days", seconds(366 * 86_400)),
+    ] {
+        assert_eq!(
+            with(&format!("server.wait = \"{text}\"")).fetcher.wait,
+            span,
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_size_is_text_and_more_than_nothing() {
+    for key in ["cache.max_bytes", "zoom.max_body"] {
+        for (value, said) in [
+            (
+                "268435456",
+                "must be text with a unit, like \"256MiB\", not an integer",
+            ),
+            ("\"0\"", "must be more than 0"),
+            ("\"0MiB\"", "must be more than 0"),
+            ("\"-1MiB\"", "\"-1MiB\" is not a size"),
+            ("\"256 apples\"", "\"256 apples\" is not a size"),
+            ("\"MiB\"", "\"MiB\" is not a size"),
+            ("\"\"", "is empty"),
+            ("\"16EiB\"", "\"16EiB\" is more than this machine can address"),
+            ("2.5", "must be text in quotes, like \"256MiB\", not a float"),
+        ] {
+            let line = problem_of(&format!("{key} = {value}"));
+            assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
+        }
+    }
+    for (text, bytes) in [
+        ("1KiB", 1024),
+        ("1kB", 1000),
+        ("1.5GiB", 3 << 29),
+        ("3 MiB", 3 << 20),
+        ("4096", 4096),
+    ] {
+        assert_eq!(
+            with(&format!("cache.max_bytes = \"{text}\"")).cache.max_bytes,
+            bytes,
+            "{text}"
+        );
+        let max_body = with(&format!("zoom.max_body = \"{text}\"")).zoom.max_body;
+        assert_eq!(u64::try_from(max_body).unwrap(), bytes, "{text}");
+    }
+}
+
+#[test]
+fn a_number_is_whole_and_in_its_range() {
+    const HUGE: u32 = u32::MAX;
+    for (key, least, most) in [
+        ("server.workers", 1, 1024),
+        ("limits.heavy_per_second", 1, HUGE),
+        ("limits.heavy_per_day", 1, HUGE),
+        ("limits.headroom_percent", 0, 99),
+        ("limits.max_queued", 1, HUGE),
+    ] {
+        let said = format!("{key}: must be a whole number from {least} to {most}");
+        let above = (u64::from(most) + 1).to_string();
+        for value in ["-1", &above, "99999999999999999999", "1.5", "true", "\"5\"", "[]"] {
+            let line = problem_of(&format!("{key} = {value}"));
+            assert!(line.starts_with(&said), "{line}");
+        }
+        if least == 1 {
+            assert!(problem_of(&format!("{key} = 0")).starts_with(&said));
+        }
+        let variable = format!("QOS_PROXY__{}", key.replace('.', "__").to_uppercase());
+        for value in [
+            "-1",
+            "+1",
+            " 5",
+            "5 ",
+            "1_000",
+            "1e3",
+            "0x10",
+            "five",
+            &above,
+            "99999999999999999999999999999999999999999",
+        ] {
+            let lines = Setup::new().variable(&variable, value).refused();
+            assert!(lines[0].starts_with(&said), "{lines:#?}");
+        }
+        for value in [least, most] {
+            with(&format!("{key} = {value}"));
+            Setup::new().variable(&variable, value.to_string()).config();
+        }
+    }
+    assert_eq!(with("server.workers = 0x10").server.workers, 16);
+    assert_eq!(with("limits.max_queued = 1_500").fetcher.max_queued, 1500);
+}
+
+#[test]
+fn the_plan_and_the_headroom_make_the_permitted_numbers() {
+    for (limits, per_second, per_day) in [
+        ("plan = \"free\"", 1, 900),
+        ("plan = \"pro\"", 9, 27_000),
+        ("plan = \"business\"", 36, 54_000),
+        ("plan = \"business\"\nheadroom_percent = 0", 40, 60_000),
+        ("plan = \"business\"\nheadroom_percent = 99", 1, 600),
+        ("plan = \"pro\"\nheadroom_percent = 15", 8, 25_500),
+        ("heavy_per_second = 5", 4, 54_000),
+        ("heavy_per_day = 1", 36, 1),
+        ("plan = \"free\"\nheavy_per_second = 1\nheavy_per_day = 19", 1, 17),
+        (
+            "heavy_per_second = 4294967295\nheavy_per_day = 4294967295",
+            3_865_470_565,
+            3_865_470_565,
+        ),
+    ] {
+        let budget = Setup::new().file(format!("[limits]\n{limits}\n")).config().budget;
+        assert_eq!(
+            (budget.per_second.get(), budget.per_day),
+            (per_second, per_day),
+            "{limits}"
+        );
+    }
+    let line = problem_of("limits.plan = \"Business\"");
+    assert!(
+        line.starts_with("limits.plan: must be one of \"free\", \"pro\", \"business\", not \"Business\""),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_limit_above_the_plans_is_allowed_with_a_warning() {
+    let limits = "[limits]\nplan = \"pro\"\nheavy_per_second = 11\nheavy_per_day = 30000\n";
+    let (config, warnings) = Setup::new()
+        .file(limits)
+        .variable("QOS_PROXY__LIMITS__HEAVY_PER_DAY", "30001")
+        .accepted();
+    assert_eq!(
+        (config.budget.per_second.get(), config.budget.per_day),
+        (9, 27_000)
+    );
+    assert_eq!(warnings.len(), 2, "{warnings:#?}");
+    assert!(
+        warnings[0].starts_with("limits.heavy_per_second: 11 is more than the 10 that Zoom allows"),
+        "{warnings:#?}"
+    );
+    assert!(warnings[0].ends_with("(set in 1.toml:3)"), "{warnings:#?}");
+    assert!(
+        warnings[1].starts_with("limits.heavy_per_day: 30001 is more than the 30000"),
+        "{warnings:#?}"
+    );
+    let (_, warnings) = Setup::new().file(limits).accepted();
+    assert_eq!(
+        warnings.len(),
+        1,
+        "exactly the plan's is no more than it: {warnings:#?}"
+    );
+}
+
+#[test]
+fn a_secret_comes_as_text_or_in_a_file_never_both() {
+    let setup = Setup::empty();
+    let id = setup.mount("id", b"from-file\r\n");
+    let config = setup
+        .file(format!(
+            "[zoom]\naccount_id = \"from-text\"\nclient_id_file = \"{id}\"\n"
+        ))
+        .variable("QOS_PROXY__ZOOM__CLIENT_SECRET", "from-variable");
+    let path = id.clone();
+    let zoom = {
+        let loaded = Config::load(&config.files, config.environment.clone());
+        loaded.map_or_else(|problems| panic!("{problems}"), |(config, _)| config.zoom)
+    };
+    assert_eq!(zoom.account_id.read().unwrap().expose(), "from-text");
+    assert_eq!(zoom.client_id.read().unwrap().expose(), "from-file");
+    assert_eq!(zoom.client_secret.read().unwrap().expose(), "from-variable");
+    assert!(matches!(zoom.client_id, SecretSource::File(kept) if kept.to_str() == Some(&path)));
+
+    let both = config.variable("QOS_PROXY__ZOOM__CLIENT_ID", "twice").refused();
+    assert_eq!(
+        both,
+        [
+            "zoom.client_id: zoom.client_id_file is set too (1.toml:3); keep one of them \
+          (set by environment variable QOS_PROXY__ZOOM__CLIENT_ID)"
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_holds_no_usable_secret_is_refused_without_repeating_it() {
+    for (bytes, said) in [
+        (&b""[..], "the file cannot be used: the file is empty"),
+        (b"\n", "the file cannot be used: the file is empty"),
+        (b"  \n", "the file contains nothing but white space"),
+        (b"top-secret\nsecond", "the file contains a control character"),
+        (b"top-secret\0", "the file contains a control character"),
+        (b"top-secret\xff", "the file cannot be used: "),
+    ] {
+        let setup = Setup::new();
+        let path = setup.mount("secret", bytes);
+        let mut setup = setup.variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", path);
+        setup
+            .environment
+            .retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_SECRET");
+        let lines = setup.refused();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(
+            lines[0].starts_with(&format!("zoom.client_secret_file: {said}")),
+            "{lines:#?}"
+        );
+        assert!(!lines[0].contains("top-secret"), "{lines:#?}");
+    }
+    let mut setup = Setup::new().variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", "pasted-by-mistake");
+    setup
+        .environment
+        .retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_SECRET");
+    let lines = setup.refused();
+    assert!(
+        lines[0].starts_with("zoom.client_secret_file: the file cannot be used: No such file"),
+        "{lines:#?}"
+    );
+    assert!(!lines[0].contains("pasted"), "{lines:#?}");
+}
+
+#[test]
+fn no_secret_is_ever_repeated_in_a_problem() {
+    for key in ["account_id", "client_id", "client_secret"] {
+        for value in [
+            "8675309",
+            "8675309.5",
+            "[\"8675309\"]",
+            "{ a = \"8675309\" }",
+            "\"8675309\\n\"",
+            "8675309x",
+            "\"8675309",
+        ] {
+            let mut setup = Setup::new().file(format!("[zoom]\n{key} = {value}\nsecert = \"8675309\"\n"));
+            let variable = format!("QOS_PROXY__ZOOM__{}", key.to_uppercase());
+            setup.environment.retain(|(name, _)| *name != *variable);
+            let lines = setup
+                .variable("QOS_PROXY__ZOOM__SECERT", "8675309")
+                .refused()
+                .join("\n");
+            assert!(!lines.contains("8675309"), "{value}: {lines}");
+            assert!(lines.contains("1.toml:2"), "{value}: {lines}");
+        }
+    }
+    for url in [
+        "https://user:8675309@zoom.us",
+        "https://8675309@zoom.us",
+        "https://user:8675309@zoom us",
+        "8675309",
+    ] {
+        let lines = Setup::new()
+            .variable("QOS_PROXY__ZOOM__API_BASE_URL", url)
+            .refused()
+            .join("\n");
+        assert!(!lines.contains("8675309"), "{lines}");
+    }
+}
+
+#[test]
+fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
+    for key in ["zoom.api_base_url", "zoom.oauth_url"] {
+        for (url, said) in [
+            ("api.zoom.us", "is not a URL"),
+            ("ftp://zoom.us", "must be an http or https URL"),
+            ("file:///etc", "must be an http or https URL"),
+            ("https://", "is not a URL"),
+            ("https://zoom.us?x=1", "must not contain a query"),
+            ("https://zoom.us?", "must not contain a query"),
+            (
+                "https://zoom.us/v2#x",
+                "must not contain a query (?…) or fragment",
+            ),
+            ("https://me@zoom.us", "must not contain a user"),
+            ("https://me:pw@zoom.us", "must not contain a user"),
+            ("https://zoom.us/v 2", "contains a space"),
+            ("", "is empty"),
+        ] {
+            let line = problem_of(&format!("{key} = \"{url}\""));
+            assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
+        }
+    }
+    for (written, kept) in [
+        ("https://eu.zoom.us/v2/", "https://eu.zoom.us/v2"),
+        ("https://eu.zoom.us/v2", "https://eu.zoom.us/v2"),
+        ("https://eu.zoom.us", "https://eu.zoom.us/"),
+        ("http://127.0.0.1:4000/v2/", "http://127.0.0.1:4000/v2"),
+    ] {
+        let config = with(&format!("zoom.api_base_url = \"{written}\""));
+        assert_eq!(config.zoom.api_base_url.as_str(), kept);
+        assert!(
+            config
+                .effective()
+                .contains(&format!("api_base_url = \"{kept}\" #"))
+        );
+    }
+    assert_eq!(
+        with("zoom.oauth_url = \"https://zoom.us/t/\"")
+            .zoom
+            .oauth_url
+            .as_str(),
+        "https://zoom.us/t/"
+    );
+}
+
+#[test]
+fn http_to_another_machine_is_allowed_with_a_warning() {
+    for (url, warned) in [
+        ("http://zoom-sim:4000/v2", true),
+        ("http://10.0.0.1", true),
+        ("http://127.0.0.1:4000/v2", false),
+        ("http://[::1]:4000/v2", false),
+        ("http://localhost:4000", false),
+        ("https://zoom-sim", false),
+    ] {
+        let (_, warnings) = Setup::new()
+            .variable("QOS_PROXY__ZOOM__OAUTH_URL", url)
+            .accepted();
+        assert_eq!(!warnings.is_empty(), warned, "{url}: {warnings:#?}");
+        assert!(
+            warnings
+                .iter()
+                .all(|warning| warning.starts_with("zoom.oauth_url: http sends")),
+            "{warnings:#?}"
+        );
+    }
+}
+
+#[test]
+fn listeners_are_ip_and_port_and_differ() {
+    for (value, said) in [
+        (
+            "localhost:8080",
+            "must be \"IP:PORT\", not \"localhost:8080\"; write one like \"127.0.0.1:8080\"",
+        ),
+        (
+            ":8080",
+            "must be \"IP:PORT\", not \":8080\"; write one like \"0.0.0.0:8080\"",
+        ),
+        ("8080", "must be \"IP:PORT\", not \"8080\""),
+        ("127.0.0.1", "must be \"IP:PORT\", not"),
+        ("127.0.0.1:99999", "must be \"IP:PORT\", not"),
+        ("", "is empty"),
+    ] {
+        for key in ["server.listen", "server.ops_listen"] {
+            let line = problem_of(&format!("{key} = \"{value}\""));
+            assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
+        }
+    }
+    for (listen, ops_listen, collide) in [
+        ("127.0.0.1:1", "127.0.0.1:1", true),
+        ("0.0.0.0:1", "127.0.0.1:1", true),
+        ("[::]:1", "[::1]:1", true),
+        ("127.0.0.1:1", "127.0.0.2:1", false),
+        ("127.0.0.1:1", "[::1]:1", false),
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+        ("0.0.0.0:1", "0.0.0.0:2", false),
+    ] {
+        let file = format!("[server]\nlisten = \"{listen}\"\nops_listen = \"{ops_listen}\"\n");
+        if collide {
+            let lines = Setup::new().file(file).refused();
+            let said = format!(
+                "server.ops_listen: {ops_listen} collides with server.listen, {listen} (1.toml:2); \
+                 give one of them another port (set in 1.toml:3)"
+            );
+            assert_eq!(lines, [said]);
+        } else {
+            Setup::new().file(file).config();
+        }
+    }
+}
+
+#[test]
+fn connecting_may_not_take_longer_than_the_whole_call() {
+    assert_eq!(
+        problem_of("zoom.connect_timeout = \"11s\""),
+        "zoom.connect_timeout: 11s is longer than zoom.request_timeout, 10s (default); shorten it (set in 1.toml:2)"
+    );
+    assert_eq!(
+        problem_of("zoom.request_timeout = \"2s\""),
+        "zoom.connect_timeout: 3s is longer than zoom.request_timeout, 2s (1.toml:2); shorten it (default)"
+    );
+    with("zoom.connect_timeout = \"10s\"");
+}
+
+#[test]
+fn telemetry_takes_only_what_it_understands() {
+    assert_eq!(
+        with("telemetry.log_format = \"text\"").telemetry.log_format,
+        LogFormat::Text
+    );
+    assert!(
+        problem_of("telemetry.log_format = \"JSON\"")
+            .contains("must be one of \"json\", \"text\", not \"JSON\"")
+    );
+    for directives in [
+        "debug",
+        "INFO",
+        "off",
+        "info,zoom_qos_proxy=debug",
+        "zoom_qos_proxy::budget=trace",
+        "info,x[flight{page}]=debug",
+    ] {
+        let config = with(&format!("telemetry.log_level = \"{directives}\""));
+        assert_eq!(config.telemetry.log_level, directives);
+    }
+    for directives in [
+        "inof",
+        "info,verbose",
+        "loud",
+        "info, x=debug",
+        "\u{3000}x=debug",
+        "a=b=c",
+        "zoom_qos_proxy=loud",
+        "",
+    ] {
+        let line = problem_of(&format!("telemetry.log_level = \"{directives}\""));
+        assert!(line.starts_with("telemetry.log_level: "), "{line}");
+    }
+}
+
+#[test]
+fn the_state_file_is_a_path() {
+    let config = with("limits.state_file = \"/var/lib/day.json\"");
+    assert_eq!(config.budget.state_file, Some(PathBuf::from("/var/lib/day.json")));
+    assert!(problem_of("limits.state_file = \"\"").starts_with("limits.state_file: is empty"));
+    assert!(
+        problem_of("limits.state_file = \"a\\u0000b\"")
+            .starts_with("limits.state_file: must be a file's path")
+    );
+}
+
+#[test]
+fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
+    let setup = Setup::new();
+    let id = setup.mount("id", b"from-mount");
+    let file = format!(
+        "[limits]\nheavy_per_second = 20\nstate_file = \"/a \\\"b\\\"\"\n[zoom]\nclient_id_file = \"{id}\"\n"
+    );
+    let mut setup = setup.file(file).variable("QOS_PROXY__LIMITS__MAX_QUEUED", "0050");
+    setup
+        .environment
+        .retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_ID");
+    let (config, _) = Config::load(&setup.files, setup.environment.clone()).unwrap_or_else(|p| panic!("{p}"));
+    let effective = setup.without_folder(&config.effective());
+    for line in [
+        "[server]",
+        "listen = \"127.0.0.1:8080\" # default",
+        "past_fresh = \"24h\" # default",
+        "account_id = \"[redacted]\" # environment variable QOS_PROXY__ZOOM__ACCOUNT_ID",
+        "# account_id_file is not set",
+        "# client_id is not set",
+        "client_id_file = \"id\" # 1.toml:5",
+        "plan = \"business\" # default",
+        "heavy_per_second = 20 # 1.toml:2; permitted: 18 (headroom 10 %)",
+        "heavy_per_day = 60000 # from limits.plan \"business\"; permitted: 54000 (headroom 10 %)",
+        "max_queued = 50 # environment variable QOS_PROXY__LIMITS__MAX_QUEUED",
+        "state_file = \"/a \\\"b\\\"\" # 1.toml:3",
+    ] {
+        assert!(
+            effective.lines().any(|printed| printed == line),
+            "no {line:?} in\n{effective}"
+        );
+    }
+    let workers = format!(
+        "workers = {} # the CPUs available to this process",
+        config.server.workers
+    );
+    assert!(effective.contains(&workers), "{effective}");
+    for secret in ["an-account", "from-mount", "hush-hush"] {
+        assert!(!effective.contains(secret), "{effective}");
+    }
+    let table: toml::Table = effective.parse().unwrap();
+    assert_eq!(
+        table.keys().collect::<Vec<_>>(),
+        ["cache", "limits", "server", "telemetry", "zoom"]
+    );
+    assert_eq!(table["limits"]["state_file"].as_str(), Some("/a \"b\""));
+}
+
+#[test]
+fn the_example_is_accepted_where_its_secrets_are_mounted() {
+    let setup = Setup::empty();
+    let folder = setup.folder.path().to_str().unwrap().to_owned();
+    for name in ["account_id", "client_id", "client_secret"] {
+        setup.mount(name, b"x\n");
+    }
+    let (config, warnings) = setup
+        .file(EXAMPLE.replace("/run/secrets/zoom", &folder))
+        .accepted();
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(
+        (config.budget.per_second.get(), config.budget.per_day),
+        (30, 45_000)
+    );
+}
+
+#[test]
+fn the_process_environment_is_read() {
+    let missing = PathBuf::from("missing.toml");
+    let problems = Config::from_process(&[missing]).err().unwrap().to_string();
+    assert!(problems.starts_with("missing.toml: cannot be read"), "{problems}");
+}

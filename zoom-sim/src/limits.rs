@@ -1,0 +1,197 @@
+//! The account's limits: a sliding second without tolerance, and the UTC day.
+//!
+//! Zoom's true window shape is undocumented; the strictest reading is the useful one. Whether a refused call
+//! counts is unknown too: here it does not. The clock is handed in, so that this is testable without time.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::config::SimConfig;
+use crate::reply::Reply;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// Seconds in a UTC day, as Unix time counts them.
+const DAY: i64 = 86_400;
+
+/// Zoom's text for a full second.
+pub(crate) const PER_SECOND: &str =
+    "You have reached the maximum per-second rate limit for this API. Try again later.";
+/// Zoom's text for a spent day.
+pub(crate) const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the \
+     response header for details on when you can make another request.";
+
+/// Why a call is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Full {
+    /// The last second holds all it may, until then.
+    Second(Instant),
+    /// The day holds all it may.
+    Day,
+}
+
+/// What has been used.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    /// Arrivals of the last second's admitted calls, oldest first.
+    window: VecDeque<Instant>,
+    /// The day, counted from 1970, that `used` belongs to.
+    day: i64,
+    used: u64,
+}
+
+impl Limits {
+    /// Admits a call that arrived at `now`, or says which limit is full.
+    pub(crate) fn admit(&mut self, now: Instant, wall: Timestamp, config: &SimConfig) -> Result<(), Full> {
+        self.turn(now, wall);
+        if self.used >= config.per_day {
+            return Err(Full::Day);
+        }
+        let per_second = usize::try_from(config.per_second).unwrap_or(usize::MAX);
+        if self.window.len() >= per_second {
+            // The window is full until its oldest call leaves; with a limit of 0 there is none.
+            return Err(Full::Second(
+                self.window.front().map_or(now, |oldest| *oldest) + SECOND,
+            ));
+        }
+        self.charge(now, wall);
+        Ok(())
+    }
+
+    /// Counts a call whatever the limits say: injected faults come before them.
+    pub(crate) fn charge(&mut self, now: Instant, wall: Timestamp) {
+        self.turn(now, wall);
+        self.window.push_back(now);
+        self.used += 1;
+    }
+
+    /// Makes the day of `wall` one in which `used` calls were made.
+    pub(crate) fn set_day_used(&mut self, wall: Timestamp, used: u64) {
+        self.day = wall.as_second().div_euclid(DAY);
+        self.used = used;
+    }
+
+    /// Forgets what left the window, and yesterday.
+    fn turn(&mut self, now: Instant, wall: Timestamp) {
+        // Half-open: a call exactly one second old is no longer in the window.
+        while self
+            .window
+            .front()
+            .is_some_and(|oldest| now.saturating_duration_since(*oldest) >= SECOND)
+        {
+            self.window.pop_front();
+        }
+        let today = wall.as_second().div_euclid(DAY);
+        if today != self.day {
+            self.set_day_used(wall, 0);
+        }
+    }
+}
+
+/// The 429 for a limit that is full.
+pub(crate) fn refusal(full: Full, now: Instant, wall: Timestamp, config: &SimConfig) -> Reply {
+    let (message, kind, limit, free_at) = match full {
+        Full::Second(free_at) => {
+            let wait = free_at.saturating_duration_since(now);
+            // Whole seconds are all that the header's form shows, so round up, or a retry comes too early.
+            let nanos = wall.as_nanosecond() + i128::try_from(wait.as_nanos()).unwrap_or(0);
+            let seconds = i64::try_from(nanos.div_euclid(1_000_000_000) + 1).unwrap_or(i64::MAX);
+            (PER_SECOND, "QPS", u64::from(config.per_second), seconds)
+        }
+        Full::Day => (
+            PER_DAY,
+            "Daily-limit",
+            config.per_day,
+            (wall.as_second().div_euclid(DAY) + 1) * DAY,
+        ),
+    };
+    let reply = Reply::error(429, 429, message);
+    if !config.rate_headers {
+        return reply;
+    }
+    with_headers(reply, kind, limit).with("Retry-After", crate::meeting::iso(free_at))
+}
+
+/// Adds the `X-RateLimit-*` headers in Zoom's spelling.
+pub(crate) fn with_headers(reply: Reply, kind: &str, limit: u64) -> Reply {
+    reply
+        .with("X-RateLimit-Category", "Heavy")
+        .with("X-RateLimit-Type", kind)
+        .with("X-RateLimit-Limit", limit.to_string())
+        .with("X-RateLimit-Remaining", "0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wall(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn no_half_open_second_holds_more_than_the_limit() {
+        let config = SimConfig {
+            per_second: 7,
+            ..SimConfig::default()
+        };
+        let mut limits = Limits::default();
+        let start = Instant::now();
+        let mut admitted: Vec<Duration> = Vec::new();
+        for at in (0..5_000).step_by(13).map(Duration::from_millis) {
+            let earlier = admitted.iter().filter(|t| **t + SECOND > at).count();
+            let verdict = limits.admit(start + at, wall(1_000), &config);
+            assert_eq!(verdict.is_ok(), earlier < 7, "at {at:?}");
+            if verdict.is_ok() {
+                admitted.push(at);
+            }
+        }
+        assert_eq!(admitted.len(), 35);
+    }
+
+    #[test]
+    fn a_call_exactly_one_second_old_has_left_the_window() {
+        let config = SimConfig {
+            per_second: 1,
+            ..SimConfig::default()
+        };
+        let mut limits = Limits::default();
+        let start = Instant::now();
+        assert_eq!(limits.admit(start, wall(0), &config), Ok(()));
+        let just_before = start + Duration::from_nanos(999_999_999);
+        assert_eq!(
+            limits.admit(just_before, wall(0), &config),
+            Err(Full::Second(start + SECOND))
+        );
+        assert_eq!(limits.admit(start + SECOND, wall(0), &config), Ok(()));
+    }
+
+    #[test]
+    fn the_day_is_told_before_the_second_and_turns_at_midnight() {
+        let config = SimConfig {
+            per_second: 10,
+            per_day: 2,
+            ..SimConfig::default()
+        };
+        let mut limits = Limits::default();
+        let start = Instant::now();
+        assert_eq!(limits.admit(start, wall(DAY - 1), &config), Ok(()));
+        assert_eq!(limits.admit(start, wall(DAY - 1), &config), Ok(()));
+        assert_eq!(limits.admit(start, wall(DAY - 1), &config), Err(Full::Day));
+        assert_eq!(limits.admit(start, wall(DAY), &config), Ok(()));
+    }
+
+    #[test]
+    fn retry_after_of_the_second_is_rounded_up_and_of_the_day_is_midnight() {
+        let config = SimConfig::default();
+        let now = Instant::now();
+        let at = Timestamp::from_millisecond(1_590_883_199_500).unwrap();
+        let header = |full| refusal(full, now, at, &config).headers.last().unwrap().1.clone();
+        assert_eq!(
+            header(Full::Second(now + Duration::from_millis(100))),
+            "2020-05-31T00:00:00Z"
+        );
+        assert_eq!(header(Full::Day), "2020-05-31T00:00:00Z");
+    }
+}

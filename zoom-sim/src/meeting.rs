@@ -1,0 +1,172 @@
+//! Meetings that the simulated account has: what they hold, and for which `type` they answer.
+//!
+//! A [`Meeting`] is a description only; `meeting/hosted.rs` turns it into the bytes that are served.
+
+mod demo;
+mod generated;
+mod hosted;
+mod odd;
+mod values;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use demo::demo_meetings;
+pub(crate) use hosted::Hosted;
+
+/// When generated meetings ended unless told otherwise: 2026-01-15T11:00:00Z, in Unix seconds.
+const ENDED: i64 = 1_768_474_800;
+/// The id of the meeting in Zoom's documentation.
+const EXAMPLE_ID: &str = "85746065432";
+
+/// The participant of Zoom's documented example, byte for byte as it is served.
+#[must_use]
+pub fn example_json() -> &'static str {
+    include_str!("meeting/documented_example.json").trim_end()
+}
+
+/// One meeting, described.
+#[derive(Debug, Clone)]
+pub struct Meeting {
+    pub(crate) id: String,
+    pub(crate) uuid: Option<String>,
+    pub(crate) live: bool,
+    pub(crate) past: bool,
+    content: Content,
+    /// How often a sample is added, if any is.
+    growing: Option<Duration>,
+    /// The newest `leave_time`, in Unix seconds.
+    ended: i64,
+    odd: bool,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Generated {
+        participants: usize,
+        samples: usize,
+    },
+    /// The text of each page's `participants` array.
+    Pages(Vec<String>),
+    Example,
+}
+
+impl Meeting {
+    /// A meeting of `participants` rows with `samples` minutes each, always the same for the same id.
+    #[must_use]
+    pub fn generated(id: impl Into<String>, participants: usize, samples: usize) -> Self {
+        Self::holding(
+            id.into(),
+            Content::Generated {
+                participants,
+                samples,
+            },
+        )
+    }
+
+    /// A meeting whose pages are given verbatim, each the JSON text of a `participants` array.
+    ///
+    /// They are served one by one whatever the `page_size`, and need not be valid JSON.
+    #[must_use]
+    pub fn raw_pages(id: impl Into<String>, pages: Vec<String>) -> Self {
+        Self::holding(id.into(), Content::Pages(pages))
+    }
+
+    /// The meeting of Zoom's documentation, `85746065432`, with one participant.
+    #[must_use]
+    pub fn documented_example() -> Self {
+        Self::holding(EXAMPLE_ID.to_owned(), Content::Example)
+    }
+
+    fn holding(id: String, content: Content) -> Self {
+        Self {
+            id,
+            uuid: None,
+            live: true,
+            past: true,
+            content,
+            growing: None,
+            ended: ENDED,
+            odd: false,
+        }
+    }
+
+    /// Answers `type=live` only.
+    #[must_use]
+    pub fn live_only(mut self) -> Self {
+        self.past = false;
+        self
+    }
+
+    /// Answers `type=past` only.
+    #[must_use]
+    pub fn past_only(mut self) -> Self {
+        self.live = false;
+        self
+    }
+
+    /// Gains one sample a minute per participant from the moment it is added; nobody has left yet.
+    #[must_use]
+    pub fn growing(self) -> Self {
+        self.growing_every(Duration::from_secs(60))
+    }
+
+    /// [`growing`](Self::growing) in another rhythm, down to a millisecond; the samples stay a minute apart.
+    #[must_use]
+    pub fn growing_every(mut self, every: Duration) -> Self {
+        self.growing = Some(every.max(Duration::from_millis(1)));
+        self
+    }
+
+    /// Makes it reachable by this UUID too.
+    #[must_use]
+    pub fn with_uuid(mut self, uuid: impl Into<String>) -> Self {
+        self.uuid = Some(uuid.into());
+        self
+    }
+
+    /// Sets the newest `leave_time` to this long before now.
+    #[must_use]
+    pub fn ended_ago(mut self, ago: Duration) -> Self {
+        let ago = i64::try_from(ago.as_secs()).unwrap_or(i64::MAX);
+        self.ended = Timestamp::now().as_second().saturating_sub(ago);
+        self
+    }
+
+    /// Sprinkles every odd value, name, field and group that a cleaner may meet.
+    ///
+    /// A few participants with a few samples each are enough to have them all.
+    #[must_use]
+    pub fn odd_values(mut self) -> Self {
+        self.odd = true;
+        self
+    }
+
+    /// The meeting's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// How many participants it has; a raw page that is no JSON array counts none.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        match &self.content {
+            Content::Generated { participants, .. } => *participants,
+            Content::Pages(pages) => pages.iter().map(|page| rows_of(page)).sum(),
+            Content::Example => 1,
+        }
+    }
+}
+
+fn rows_of(page: &str) -> usize {
+    serde_json::from_str::<Vec<serde::de::IgnoredAny>>(page).map_or(0, |rows| rows.len())
+}
+
+/// Unix seconds as Zoom writes instants: `2026-01-15T11:00:00Z`; the epoch for what no calendar holds.
+pub(crate) fn iso(second: i64) -> String {
+    Timestamp::from_second(second)
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+        .to_string()
+}

@@ -1,0 +1,107 @@
+//! A meeting as it is served: its text made once when it is added, grown where it grows, cut into pages.
+//!
+//! The text is kept per participant, so that a page costs a copy and no formatting.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::generated::{Plan, Row};
+use super::{Content, Meeting, example_json};
+
+/// A meeting being served.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) meeting: Meeting,
+    total: usize,
+    since: Instant,
+    plan: Plan,
+    rows: Mutex<Vec<Row>>,
+}
+
+impl Hosted {
+    /// Generates all text there is so far, which for a large meeting takes a while.
+    pub(crate) fn new(meeting: Meeting) -> Self {
+        let (participants, samples) = match meeting.content {
+            Content::Generated {
+                participants,
+                samples,
+            } => (participants, samples),
+            Content::Pages(_) | Content::Example => (0, 0),
+        };
+        let ended = if meeting.growing.is_some() {
+            Timestamp::now().as_second()
+        } else {
+            meeting.ended
+        };
+        let plan = Plan::new(
+            &meeting.id,
+            samples,
+            ended,
+            meeting.growing.is_some(),
+            meeting.odd,
+        );
+        let rows = (0..participants).map(|index| plan.row(index)).collect();
+        Self {
+            total: meeting.rows(),
+            meeting,
+            since: Instant::now(),
+            plan,
+            rows: Mutex::new(rows),
+        }
+    }
+
+    /// How many participants it has.
+    pub(crate) fn rows(&self) -> usize {
+        self.total
+    }
+
+    /// How many pages it has at this page size.
+    pub(crate) fn pages(&self, page_size: usize) -> usize {
+        match &self.meeting.content {
+            Content::Pages(pages) => pages.len(),
+            _ => self.total.div_ceil(page_size.max(1)),
+        }
+    }
+
+    /// Appends one page's `participants` array; beyond the last page it is empty.
+    pub(crate) fn write_page(&self, page_size: usize, page: usize, out: &mut String) {
+        match &self.meeting.content {
+            Content::Pages(pages) => out.push_str(pages.get(page).map_or("[]", String::as_str)),
+            Content::Example if page == 0 => {
+                out.push('[');
+                out.push_str(example_json());
+                out.push(']');
+            }
+            Content::Example => out.push_str("[]"),
+            Content::Generated { samples, .. } => {
+                let samples = samples + self.gained();
+                let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
+                out.push('[');
+                let shown = rows
+                    .iter_mut()
+                    .enumerate()
+                    .skip(page.saturating_mul(page_size))
+                    .take(page_size);
+                for (at, (index, row)) in shown.enumerate() {
+                    if at > 0 {
+                        out.push(',');
+                    }
+                    self.plan.grow(index, row, samples);
+                    row.write(out);
+                }
+                out.push(']');
+            }
+        }
+    }
+
+    /// Samples gained since it was added.
+    fn gained(&self) -> usize {
+        let Some(every) = self.meeting.growing else {
+            return 0;
+        };
+        let gained = self.since.elapsed().as_nanos() / every.as_nanos().max(1);
+        usize::try_from(gained).unwrap_or(usize::MAX)
+    }
+}

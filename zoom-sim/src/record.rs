@@ -1,0 +1,113 @@
+//! The record of every request that arrived: what a test asserts on.
+//!
+//! Calls to the control endpoint are not in it.
+
+use std::time::Instant;
+
+use crate::text;
+
+/// Which endpoint was called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallKind {
+    /// `/oauth/token`.
+    Token,
+    /// The `QoS` endpoint, badly spelled paths below `/metrics/meetings/` included.
+    Qos,
+    /// Anything else.
+    Other,
+}
+
+/// One request, and what became of it.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// When it had been read.
+    pub at: Instant,
+    /// Which endpoint was called.
+    pub kind: CallKind,
+    /// The HTTP method.
+    pub method: String,
+    /// Path and query exactly as they came.
+    pub target: String,
+    /// Header names in lower case, values as they came.
+    pub headers: Vec<(String, String)>,
+    /// The request's body.
+    pub body: String,
+    /// The status sent; `None` as long as, or because, no answer was: hang, reset, or the client gave up.
+    pub status: Option<u16>,
+    /// The `code` in the body sent, where it had one.
+    pub code: Option<i64>,
+    /// The meeting's id, wholly decoded.
+    pub meeting: Option<String>,
+    /// The page asked for, from 0; `None` for an unknown page token.
+    pub page: Option<usize>,
+    /// The number of the connection it came on, from 1.
+    pub connection: u64,
+    /// The `x-zm-trackingid` that its answer carries.
+    pub tracking_id: String,
+}
+
+impl Call {
+    /// The first value of a header, its name in any case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The first value of a query parameter, decoded.
+    #[must_use]
+    pub fn query(&self, key: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        text::form_value(query, key)
+    }
+
+    /// The raw path, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target.split_once('?').map_or(&self.target, |(path, _)| path)
+    }
+}
+
+/// All calls since the start or the last clearing.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    calls: Vec<Call>,
+    /// The number of the first call in `calls`; numbers go on after a clearing.
+    first: usize,
+    qos: usize,
+}
+
+impl Record {
+    /// Notes an arrival and gives the number under which its answer is told.
+    pub(crate) fn arrived(&mut self, call: Call) -> usize {
+        self.qos += usize::from(call.kind == CallKind::Qos);
+        self.calls.push(call);
+        self.first + self.calls.len() - 1
+    }
+
+    /// Notes what is being answered to an arrival, unless it has been cleared away.
+    pub(crate) fn answered(&mut self, number: usize, status: u16, code: Option<i64>) {
+        let call = number
+            .checked_sub(self.first)
+            .and_then(|at| self.calls.get_mut(at));
+        if let Some(call) = call {
+            call.status = Some(status);
+            call.code = code;
+        }
+    }
+
+    pub(crate) fn calls(&self) -> &[Call] {
+        &self.calls
+    }
+
+    /// How many `QoS` calls are recorded.
+    pub(crate) fn qos(&self) -> usize {
+        self.qos
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.first += self.calls.len();
+        self.calls.clear();
+        self.qos = 0;
+    }
+}

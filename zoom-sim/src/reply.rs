@@ -1,0 +1,128 @@
+//! What is to be sent: a status, a body, and the way it travels, broken ways included.
+//!
+//! Writing it to a socket is `server/wire.rs`'s part.
+
+use std::time::Duration;
+
+/// How the bytes of a reply go out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// As HTTP wants it.
+    Whole,
+    /// Nothing, until the client closes.
+    Hang,
+    /// Head and half of the body, then nothing until the client closes.
+    HangInBody,
+    /// RST instead of an answer.
+    ResetBeforeAnswer,
+    /// RST after head and half of the body.
+    ResetInBody,
+    /// FIN instead of an answer.
+    CloseBeforeAnswer,
+    /// The whole length announced, half of the body sent, FIN.
+    Truncated,
+    /// Chunked, without the last chunk, FIN.
+    TruncatedChunked,
+    /// A length announced that is this much larger than the whole body sent, FIN.
+    Overannounced(usize),
+    /// Neither length nor chunks: the body ends where the connection does.
+    CloseDelimited,
+    /// The whole body in small chunks.
+    Drip { chunk: usize, every: Duration },
+}
+
+impl Delivery {
+    /// Whether any byte of an answer is sent.
+    pub(crate) fn answers(&self) -> bool {
+        !matches!(
+            self,
+            Self::Hang | Self::ResetBeforeAnswer | Self::CloseBeforeAnswer
+        )
+    }
+}
+
+/// One answer, ready to be sent.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// The `code` in the body, for the record.
+    pub(crate) code: Option<i64>,
+    pub(crate) content_type: &'static str,
+    /// Headers beyond those that every answer of Zoom carries.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+    pub(crate) delivery: Delivery,
+    /// Without Zoom's usual headers.
+    pub(crate) bare: bool,
+}
+
+/// Zoom's JSON content type, as it spells it.
+pub(crate) const JSON: &str = "application/json;charset=UTF-8";
+
+impl Reply {
+    /// A JSON answer.
+    pub(crate) fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            status,
+            code: None,
+            content_type: JSON,
+            headers: Vec::new(),
+            body: body.into(),
+            delivery: Delivery::Whole,
+            bare: false,
+        }
+    }
+
+    /// `{"code":…,"message":…}`, the form of all errors of Zoom's API.
+    pub(crate) fn error(status: u16, code: i64, message: &str) -> Self {
+        let message = serde_json::Value::from(message);
+        Self::json(status, format!(r#"{{"code":{code},"message":{message}}}"#)).coded(code)
+    }
+
+    /// An answer that is not JSON.
+    pub(crate) fn text(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            content_type,
+            ..Self::json(status, body)
+        }
+    }
+
+    /// No answer at all, in one of the ways of `delivery`.
+    pub(crate) fn silence(delivery: Delivery) -> Self {
+        Self {
+            delivery,
+            ..Self::json(0, Vec::new())
+        }
+    }
+
+    pub(crate) fn coded(mut self, code: i64) -> Self {
+        self.code = Some(code);
+        self
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// The access token is past its life.
+pub(crate) const TOKEN_EXPIRED: &str = "Access token is expired.";
+/// The access token is unknown, missing or revoked.
+pub(crate) const TOKEN_INVALID: &str = "Invalid access token.";
+/// The page token is unknown, too old, or belongs to other parameters.
+pub(crate) const PAGE_TOKEN_INVALID: &str = "The next page token is invalid or expired.";
+/// The path is none of Zoom's.
+pub(crate) const NOT_RECOGNIZED: &str = "This API endpoint is not recognized.";
+/// The meeting is known but has nothing to show (yet).
+pub(crate) const NOT_AVAILABLE: &str = "This meeting's detail info is not available.";
+
+/// `404/3001` for a meeting that nobody knows.
+pub(crate) fn does_not_exist(id: &str) -> Reply {
+    Reply::error(404, 3001, &format!("Meeting does not exist: {id}."))
+}
+
+/// `404/2300`.
+pub(crate) fn not_recognized() -> Reply {
+    Reply::error(404, 2300, NOT_RECOGNIZED)
+}

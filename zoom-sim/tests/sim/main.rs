@@ -1,0 +1,19 @@
+//! The imitation as its clients see it: raw requests over TCP against a simulator on a port of its own.
+
+#[cfg(test)]
+mod client;
+
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod encodings;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod limits;
+#[cfg(test)]
+mod meetings;
+#[cfg(test)]
+mod oauth;
+#[cfg(test)]
+mod paging;
