@@ -89,23 +89,67 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, budget, freshness, cache, .. } = config;
+        let Config {
+            server,
+            fetcher,
+            zoom,
+            budget,
+            freshness,
+            cache,
+            ..
+        } = config;
         let metrics = Arc::new(Metrics::default());
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
         let fetcher_thread = Arbiter::new();
-        let parts =
-            Parts { config: fetcher, zoom, freshness, budget, cache: cache.clone(), metrics: Arc::clone(&metrics) };
+        let parts = Parts {
+            config: fetcher,
+            zoom,
+            freshness,
+            budget,
+            cache: cache.clone(),
+            metrics: Arc::clone(&metrics),
+        };
         let fetcher = Fetcher::start(parts, &fetcher_thread);
-        let state = Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) });
+        let state = Data::new(State {
+            cache,
+            fetcher,
+            metrics,
+            draining: AtomicBool::new(false),
+        });
 
         let timeout = server.shutdown_timeout;
-        let (callers, listen) =
-            bind("server.listen", server.listen, server.workers, timeout, &state, http::callers)?;
-        let (operators, ops_listen) =
-            bind("server.ops_listen", server.ops_listen, 1, timeout, &state, http::operators)?;
-        let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
-        Ok(Self { state, fetcher_thread, callers, operators, listen, ops_listen, drain_delay, shutdown_timeout })
+        let (callers, listen) = bind(
+            "server.listen",
+            server.listen,
+            server.workers,
+            timeout,
+            &state,
+            http::callers,
+        )?;
+        let (operators, ops_listen) = bind(
+            "server.ops_listen",
+            server.ops_listen,
+            1,
+            timeout,
+            &state,
+            http::operators,
+        )?;
+        let ServerConfig {
+            drain_delay,
+            shutdown_timeout,
+            ..
+        } = server;
+        Ok(Self {
+            state,
+            fetcher_thread,
+            callers,
+            operators,
+            listen,
+            ops_listen,
+            drain_delay,
+            shutdown_timeout,
+        })
     }
 
     /// The callers' address, with the port that was really bound.
@@ -125,7 +169,11 @@ impl App {
     ///
     /// # Errors
     /// When a listener fails while it runs.
-    pub async fn run(self, stop: impl Future<Output = ()>, dropped_lines: Option<ErrorCounter>) -> io::Result<()> {
+    pub async fn run(
+        self,
+        stop: impl Future<Output = ()>,
+        dropped_lines: Option<ErrorCounter>,
+    ) -> io::Result<()> {
         let (callers, operators) = (self.callers.handle(), self.operators.handle());
         let mut serving = actix_rt::spawn(self.callers);
         drop(actix_rt::spawn(self.operators));
@@ -141,7 +189,10 @@ impl App {
             ended = &mut serving => return ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
         }
         self.state.draining.store(true, Ordering::Relaxed);
-        tracing::info!(drain_delay_seconds = self.drain_delay.as_secs_f64(), "asked to stop: draining");
+        tracing::info!(
+            drain_delay_seconds = self.drain_delay.as_secs_f64(),
+            "asked to stop: draining"
+        );
         tokio::time::sleep(self.drain_delay).await;
         let deadline = Instant::now() + self.shutdown_timeout;
         self.state.fetcher.no_more_take_offs();
@@ -159,8 +210,12 @@ impl App {
 
 /// Lets requests end, then flights. `false` when the time was not enough.
 async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
-    let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
-    let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed()).await.is_ok();
+    let served = tokio::time::timeout_at(deadline.into(), callers.stop(true))
+        .await
+        .is_ok();
+    let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed())
+        .await
+        .is_ok();
     served && landed
 }
 
@@ -174,16 +229,27 @@ fn bind(
 ) -> Result<(Server, SocketAddr), StartError> {
     let state = state.clone();
     // Runs once per worker: everything shared is made outside.
-    let factory =
-        move || Routes::new().app_data(state.clone()).configure(routes).wrap(from_fn(http::answer_with_id));
+    let factory = move || {
+        Routes::new()
+            .app_data(state.clone())
+            .configure(routes)
+            .wrap(from_fn(http::answer_with_id))
+    };
     let failed = |source: io::Error| {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
             io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
-            io::ErrorKind::AddrNotAvailable => "; this machine has no such address: 0.0.0.0 means all of its own",
+            io::ErrorKind::AddrNotAvailable => {
+                "; this machine has no such address: 0.0.0.0 means all of its own"
+            }
             _ => "",
         };
-        StartError::Bind { key, address, source, hint }
+        StartError::Bind {
+            key,
+            address,
+            source,
+            hint,
+        }
     };
     // actix counts whole seconds; less than asked for would cut requests off.
     let whole_seconds = shutdown_timeout.as_secs() + u64::from(shutdown_timeout.subsec_nanos() > 0);
@@ -211,7 +277,10 @@ async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
         state.metrics.cache_entries.set(gauge(state.cache.entry_count()));
         state.metrics.cache_bytes.set(gauge(state.cache.bytes()));
         if let Some(lines) = &dropped_lines {
-            state.metrics.log_lines_dropped.set(gauge(u64::try_from(lines.dropped_lines()).unwrap_or(u64::MAX)));
+            state
+                .metrics
+                .log_lines_dropped
+                .set(gauge(u64::try_from(lines.dropped_lines()).unwrap_or(u64::MAX)));
         }
     }
 }

@@ -1,5 +1,9 @@
 //! The command line: what to run, with which configuration, and how the process ends.
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the one place that talks to a terminal")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the one place that talks to a terminal"
+)]
 
 mod healthcheck;
 
@@ -18,8 +22,11 @@ const WRONG_CONFIGURATION: u8 = 78;
 
 /// Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
 #[derive(Parser)]
-#[command(version, after_help = "Every key of the configuration can also be set by the environment: \
-    server.listen is QOS_PROXY__SERVER__LISTEN. `check-config` shows all keys with their values and origins.")]
+#[command(
+    version,
+    after_help = "Every key of the configuration can also be set by the environment: \
+    server.listen is QOS_PROXY__SERVER__LISTEN. `check-config` shows all keys with their values and origins."
+)]
 struct CommandLine {
     /// A TOML file with configuration; of several the later wins.
     #[arg(long, value_name = "FILE", global = true)]
@@ -39,7 +46,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine { config: files, command } = CommandLine::parse();
+    let CommandLine {
+        config: files,
+        command,
+    } = CommandLine::parse();
     let (config, warnings) = match Config::from_process(&files) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -82,13 +92,14 @@ fn serve(config: Config, warnings: &[Warning]) -> ExitCode {
     }
     let dropped = logs.dropped.clone();
     actix_rt::System::new().block_on(async move {
-        let (mut terminate, mut interrupt) = match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-            (Err(error), _) | (_, Err(error)) => {
-                eprintln!("signals cannot be received: {error}");
-                return ExitCode::FAILURE;
-            }
-        };
+        let (mut terminate, mut interrupt) =
+            match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+                (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+                (Err(error), _) | (_, Err(error)) => {
+                    eprintln!("signals cannot be received: {error}");
+                    return ExitCode::FAILURE;
+                }
+            };
         let app = match App::bind(config) {
             Ok(app) => app,
             Err(error) => {

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
 /// How a `/qos` request ended: one vocabulary for metric and log.
@@ -154,8 +154,12 @@ pub struct Metrics {
 impl Metrics {
     /// Counts a `/qos` request and its duration.
     pub fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
-        self.requests.with_label_values(&[outcome.as_str(), status_text(status)]).inc();
-        self.request_duration.with_label_values(&[outcome.as_str()]).observe(duration.as_secs_f64());
+        self.requests
+            .with_label_values(&[outcome.as_str(), status_text(status)])
+            .inc();
+        self.request_duration
+            .with_label_values(&[outcome.as_str()])
+            .observe(duration.as_secs_f64());
     }
 
     /// Counts a call to Zoom.
@@ -175,7 +179,9 @@ impl Metrics {
 
     /// Shows whether a limit is cooling down.
     pub fn cooldown(&self, kind: LimitKind, active: bool) {
-        self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
+        self.cooldown
+            .with_label_values(&[kind.as_str()])
+            .set(i64::from(active));
     }
 
     /// All of it as Prometheus text, or `None` if it cannot be written.
@@ -196,14 +202,24 @@ impl Metrics {
         let wait_buckets = prometheus::exponential_buckets(0.001, 4.0, 8)?;
         let age_buckets = prometheus::exponential_buckets(1.0, 4.0, 9)?;
         let page_buckets = prometheus::exponential_buckets(1.0, 2.0, 9)?;
-        let request_duration = HistogramOpts::new("request_duration_seconds", "Time to answer a request for /qos")
-            .buckets(request_buckets);
-        let build = Opts::new("build_info", "The running version").const_label("version", env!("CARGO_PKG_VERSION"));
+        let request_duration =
+            HistogramOpts::new("request_duration_seconds", "Time to answer a request for /qos")
+                .buckets(request_buckets);
+        let build =
+            Opts::new("build_info", "The running version").const_label("version", env!("CARGO_PKG_VERSION"));
         new.keep(IntGauge::with_opts(build)?)?.set(1);
         let metrics = Self {
-            requests: new.counters("requests_total", "Requests for /qos, refused ones too", &["outcome", "status"])?,
+            requests: new.counters(
+                "requests_total",
+                "Requests for /qos, refused ones too",
+                &["outcome", "status"],
+            )?,
             request_duration: new.keep(HistogramVec::new(request_duration, &["outcome"])?)?,
-            zoom_calls: new.counters("zoom_calls_total", "Calls to the QoS endpoint of Zoom", &["result"])?,
+            zoom_calls: new.counters(
+                "zoom_calls_total",
+                "Calls to the QoS endpoint of Zoom",
+                &["result"],
+            )?,
             zoom_call_duration: new.histogram(
                 "zoom_call_duration_seconds",
                 "Time from sending a call to the last byte of its answer",
@@ -226,7 +242,10 @@ impl Metrics {
             flight_pages: new.histogram("flight_pages", "Pages of a fetched meeting", page_buckets)?,
             cache_entries: new.gauge("cache_entries", "Snapshots and refusals remembered")?,
             cache_bytes: new.gauge("cache_bytes", "Memory of what is remembered")?,
-            cache_evictions: new.counter("cache_evictions_total", "Entries pushed out because the cache was full")?,
+            cache_evictions: new.counter(
+                "cache_evictions_total",
+                "Entries pushed out because the cache was full",
+            )?,
             snapshot_age: new.histogram(
                 "snapshot_age_seconds",
                 "Age of a snapshot when it was served",
@@ -236,13 +255,24 @@ impl Metrics {
                 "calls_saved_total",
                 "Zoom calls that the cache and shared flights made unnecessary",
             )?,
-            renewals: new.counters("access_token_renewals_total", "Attempts to get an access token", &["result"])?,
-            unparsed: new.counters("values_unparsed_total", "Values passed on as Zoom wrote them", &["field"])?,
+            renewals: new.counters(
+                "access_token_renewals_total",
+                "Attempts to get an access token",
+                &["result"],
+            )?,
+            unparsed: new.counters(
+                "values_unparsed_total",
+                "Values passed on as Zoom wrote them",
+                &["field"],
+            )?,
             cooldown: new.keep(IntGaugeVec::new(
                 Opts::new("cooldown_active", "1 while a 429 of this kind stops all calls"),
                 &["kind"],
             )?)?,
-            log_lines_dropped: new.gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
+            log_lines_dropped: new.gauge(
+                "log_lines_dropped",
+                "Log lines lost because the output was too slow",
+            )?,
             registry: new.0,
         };
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
@@ -253,7 +283,10 @@ impl Metrics {
 }
 
 impl Default for Metrics {
-    #[expect(clippy::expect_used, reason = "at start, and only for a name given twice in the list above")]
+    #[expect(
+        clippy::expect_used,
+        reason = "at start, and only for a name given twice in the list above"
+    )]
     fn default() -> Self {
         Self::try_new().expect("every metric has a name of its own")
     }
@@ -281,7 +314,9 @@ impl Registrar {
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> prometheus::Result<Histogram> {
-        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
+        self.keep(Histogram::with_opts(
+            HistogramOpts::new(name, help).buckets(buckets),
+        )?)
     }
 }
 
@@ -321,9 +356,16 @@ mod tests {
             "zoom_qos_proxy_zoom_calls_total{result=\"rate_limited\"} 1",
             "zoom_qos_proxy_cooldown_active{kind=\"per_day\"} 1",
             "zoom_qos_proxy_cooldown_active{kind=\"per_second\"} 0",
-            concat!("zoom_qos_proxy_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            concat!(
+                "zoom_qos_proxy_build_info{version=\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"} 1"
+            ),
         ] {
-            assert!(text.lines().any(|shown| shown == line), "{line} is missing in:\n{text}");
+            assert!(
+                text.lines().any(|shown| shown == line),
+                "{line} is missing in:\n{text}"
+            );
         }
     }
 }

@@ -82,7 +82,9 @@ impl Snapshot {
     /// Freshness left; `None` when it is over.
     #[must_use]
     pub fn fresh_left(&self, now: Instant) -> Option<Duration> {
-        self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
+        self.fresh_for
+            .checked_sub(self.age(now))
+            .filter(|left| !left.is_zero())
     }
 
     /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
@@ -121,7 +123,13 @@ impl Draft {
 
     /// Closes the meeting: writes the document around the participants, tags it, and decides how long it is fresh.
     #[must_use]
-    pub fn seal(self, key: SnapshotKey, freshness: &FreshnessConfig, landed: Instant, fetched_at: SystemTime) -> Snapshot {
+    pub fn seal(
+        self,
+        key: SnapshotKey,
+        freshness: &FreshnessConfig,
+        landed: Instant,
+        fetched_at: SystemTime,
+    ) -> Snapshot {
         let mut head = String::with_capacity(192);
         let time = Timestamp::try_from(fetched_at).unwrap_or(Timestamp::UNIX_EPOCH);
         // Neither a meeting id nor a time has a character that JSON escapes; writing to a String cannot fail.
@@ -192,7 +200,10 @@ mod tests {
     }
 
     fn key(id: &str, meeting_type: MeetingType) -> SnapshotKey {
-        SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type }
+        SnapshotKey {
+            meeting: MeetingId::parse(id).unwrap(),
+            meeting_type,
+        }
     }
 
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
@@ -205,10 +216,25 @@ mod tests {
     fn what_is_final_is_fresh_for_long_and_what_can_change_is_not() {
         let (number, uuid) = ("85746065432", "ats/xhSEQWit9t+U02HXNQ==");
         assert_eq!(rule(uuid, MeetingType::Past, Some(1800)), 24 * HOUR);
-        assert_eq!(rule(number, MeetingType::Past, Some(1800)), Duration::from_secs(300));
-        assert_eq!(rule(uuid, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");
-        assert_eq!(rule(uuid, MeetingType::Past, Some(-60)), Duration::from_secs(30), "left in the future");
-        assert_eq!(rule(uuid, MeetingType::Past, None), Duration::from_secs(30), "nobody has left");
+        assert_eq!(
+            rule(number, MeetingType::Past, Some(1800)),
+            Duration::from_secs(300)
+        );
+        assert_eq!(
+            rule(uuid, MeetingType::Past, Some(1799)),
+            Duration::from_secs(30),
+            "not settled"
+        );
+        assert_eq!(
+            rule(uuid, MeetingType::Past, Some(-60)),
+            Duration::from_secs(30),
+            "left in the future"
+        );
+        assert_eq!(
+            rule(uuid, MeetingType::Past, None),
+            Duration::from_secs(30),
+            "nobody has left"
+        );
         assert_eq!(rule(uuid, MeetingType::Live, Some(7200)), Duration::from_secs(30));
     }
 
@@ -222,7 +248,12 @@ mod tests {
             draft.end_page(at, page.matches('{').count(), None);
         }
         let time = SystemTime::UNIX_EPOCH + 10 * HOUR;
-        let snapshot = draft.seal(key("85746065432", MeetingType::Live), &config(), Instant::now(), time);
+        let snapshot = draft.seal(
+            key("85746065432", MeetingType::Live),
+            &config(),
+            Instant::now(),
+            time,
+        );
         assert_eq!(
             std::str::from_utf8(&snapshot.body).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#
@@ -234,10 +265,20 @@ mod tests {
     #[test]
     fn freshness_runs_out_exactly_once() {
         let landed = Instant::now();
-        let snapshot =
-            Draft::default().seal(key("85746065432", MeetingType::Live), &config(), landed, SystemTime::UNIX_EPOCH);
-        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(29)), Some(Duration::from_secs(1)));
+        let snapshot = Draft::default().seal(
+            key("85746065432", MeetingType::Live),
+            &config(),
+            landed,
+            SystemTime::UNIX_EPOCH,
+        );
+        assert_eq!(
+            snapshot.fresh_left(landed + Duration::from_secs(29)),
+            Some(Duration::from_secs(1))
+        );
         assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(30)), None);
-        assert_eq!(snapshot.age(landed + Duration::from_secs(31)), Duration::from_secs(31));
+        assert_eq!(
+            snapshot.age(landed + Duration::from_secs(31)),
+            Duration::from_secs(31)
+        );
     }
 }

@@ -5,8 +5,9 @@
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// The libraries that see our requests to Zoom: at finer levels they would print headers, and so the access token.
-const NEVER_FINER_THAN_INFO: [&str; 5] = ["actix_http", "actix_tls", "awc", "h2", "rustls"];
+/// Libraries that see our requests to Zoom: at finer levels they could print headers, and so the access token. And one
+/// that tells at every start, in seven lines, what our own line "listening" says.
+const WARNINGS_ONLY_FROM: [&str; 6] = ["actix_http", "actix_server", "actix_tls", "awc", "h2", "rustls"];
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,18 +40,34 @@ pub struct Logs {
 /// When the filter does not parse, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
     let mut filter = EnvFilter::try_new(&config.log_level)?;
-    for library in NEVER_FINER_THAN_INFO {
-        filter = filter.add_directive(format!("{library}=info").parse()?);
+    for library in WARNINGS_ONLY_FROM {
+        filter = filter.add_directive(format!("{library}=warn").parse()?);
     }
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
+    let (writer, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .finish(std::io::stdout());
     let dropped = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
         LogFormat::Json => {
-            let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
+            let lines = fmt::layer()
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false);
             registry.with(lines.with_writer(writer)).try_init()?;
         }
-        LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()?,
+        LogFormat::Text => registry
+            .with(fmt::layer().with_ansi(false).with_writer(writer))
+            .try_init()?,
     }
-    Ok(Logs { _writer: guard, dropped })
+    // The message of a panic can hold anything, a participant's name too: only the place is logged.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        tracing::error!(place, "panic: a bug of this service");
+    }));
+    Ok(Logs {
+        _writer: guard,
+        dropped,
+    })
 }

@@ -22,7 +22,7 @@ const MARGIN: u64 = AHEAD / 2;
 /// The count of one UTC day.
 pub struct Day {
     limit: u64,
-    day: u64,
+    date: u64,
     used: u64,
     file: Option<StateFile>,
 }
@@ -66,18 +66,33 @@ impl Day {
     /// # Errors
     /// When the file cannot be written: better at start than at the first restart.
     pub fn open(limit: u64, path: Option<&Path>, now: SystemTime) -> Result<Self, StateFileError> {
-        let mut day = Self { limit, day: day_of(now), used: 0, file: None };
+        let mut day = Self {
+            limit,
+            date: day_of(now),
+            used: 0,
+            file: None,
+        };
         if let Some(path) = path {
-            let failed = |source| StateFileError { path: path.to_owned(), source };
+            let failed = |source| StateFileError {
+                path: path.to_owned(),
+                source,
+            };
             if let Some(state) = load(path).map_err(failed)? {
                 // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
-                if state.zoom_calls_of_day >= day.day {
-                    day.day = state.zoom_calls_of_day;
+                if state.zoom_calls_of_day >= day.date {
+                    day.date = state.zoom_calls_of_day;
                     day.used = state.calls;
                 }
             }
-            let saved = State { zoom_calls_of_day: day.day, calls: day.used };
-            let mut file = StateFile { path: path.to_owned(), saved, counted: false };
+            let saved = State {
+                zoom_calls_of_day: day.date,
+                calls: day.used,
+            };
+            let mut file = StateFile {
+                path: path.to_owned(),
+                saved,
+                counted: false,
+            };
             file.save(saved).write().map_err(failed)?;
             day.file = Some(file);
         }
@@ -102,7 +117,7 @@ impl Day {
     /// Calls counted in the day that `now` is in.
     #[must_use]
     pub fn used(&self, now: SystemTime) -> u64 {
-        if day_of(now) > self.day { 0 } else { self.used }
+        if day_of(now) > self.date { 0 } else { self.used }
     }
 
     /// Calls permitted in a day.
@@ -114,26 +129,32 @@ impl Day {
     /// The write that is due, if one is: the file must stay ahead of the count.
     pub fn pending_save(&mut self, now: SystemTime) -> Option<Save> {
         self.turn(now);
-        let (day, used) = (self.day, self.used);
+        let (date, used) = (self.date, self.used);
         let file = self.file.as_mut()?;
-        let ahead = file.saved.zoom_calls_of_day == day && file.saved.calls >= used + MARGIN;
+        let ahead = file.saved.zoom_calls_of_day == date && file.saved.calls >= used + MARGIN;
         if ahead || !file.counted {
             return None;
         }
-        Some(file.save(State { zoom_calls_of_day: day, calls: used + AHEAD }))
+        Some(file.save(State {
+            zoom_calls_of_day: date,
+            calls: used + AHEAD,
+        }))
     }
 
     /// The write of the exact count, when no more calls will be made.
     pub fn final_save(&mut self, now: SystemTime) -> Option<Save> {
         self.turn(now);
-        let state = State { zoom_calls_of_day: self.day, calls: self.used };
+        let state = State {
+            zoom_calls_of_day: self.date,
+            calls: self.used,
+        };
         Some(self.file.as_mut()?.save(state))
     }
 
     fn turn(&mut self, now: SystemTime) {
         let today = day_of(now);
-        if today > self.day {
-            self.day = today;
+        if today > self.date {
+            self.date = today;
             self.used = 0;
             if let Some(file) = &mut self.file {
                 file.counted = false;
@@ -145,7 +166,10 @@ impl Day {
 impl StateFile {
     fn save(&mut self, state: State) -> Save {
         self.saved = state;
-        Save { path: self.path.clone(), state }
+        Save {
+            path: self.path.clone(),
+            state,
+        }
     }
 }
 
@@ -168,7 +192,7 @@ impl Save {
 #[must_use]
 pub fn until_midnight(now: SystemTime) -> Duration {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs((since.as_secs() / SECONDS_IN_A_DAY + 1) * SECONDS_IN_A_DAY) - since
+    Duration::from_secs((since.as_secs() / SECONDS_IN_A_DAY + 1) * SECONDS_IN_A_DAY).saturating_sub(since)
 }
 
 fn day_of(now: SystemTime) -> u64 {
@@ -247,7 +271,10 @@ mod tests {
             count(&mut day, calls, at(7, 1));
             drop(day);
             let used = Day::open(60_000, Some(&path), at(7, 2)).unwrap().used(at(7, 2));
-            assert!((calls..=calls + AHEAD).contains(&used), "{calls} calls made, {used} counted");
+            assert!(
+                (calls..=calls + AHEAD).contains(&used),
+                "{calls} calls made, {used} counted"
+            );
         }
     }
 
@@ -269,8 +296,14 @@ mod tests {
         let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
         count(&mut day, 321, at(7, 1));
         day.final_save(at(7, 2)).unwrap().write().unwrap();
-        assert_eq!(Day::open(60_000, Some(&path), at(7, 3)).unwrap().used(at(7, 3)), 321);
-        assert_eq!(Day::open(60_000, Some(&path), at(8, 0)).unwrap().used(at(8, 0)), 0);
+        assert_eq!(
+            Day::open(60_000, Some(&path), at(7, 3)).unwrap().used(at(7, 3)),
+            321
+        );
+        assert_eq!(
+            Day::open(60_000, Some(&path), at(8, 0)).unwrap().used(at(8, 0)),
+            0
+        );
     }
 
     #[test]
@@ -281,14 +314,19 @@ mod tests {
             fs::write(&path, foreign).unwrap();
             let day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
             assert_eq!(day.used(at(7, 0)), 0);
-            assert_eq!(fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(), foreign);
+            assert_eq!(
+                fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(),
+                foreign
+            );
         }
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_an_error_at_start() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Day::open(1, Some(&folder.path().join("missing/day.json")), at(7, 0)).err().unwrap();
+        let error = Day::open(1, Some(&folder.path().join("missing/day.json")), at(7, 0))
+            .err()
+            .unwrap();
         assert!(error.to_string().contains("limits.state_file"), "{error}");
     }
 }

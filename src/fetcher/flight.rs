@@ -36,10 +36,14 @@ const MOST_PAGES: usize = 5_000;
 /// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
 pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     let took_off = Instant::now();
-    let result = AssertUnwindSafe(fetch_meeting(&core, flight)).catch_unwind().await;
+    let result = AssertUnwindSafe(fetch_meeting(&core, flight))
+        .catch_unwind()
+        .await;
     let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
     core.metrics.flights_active.dec();
-    core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
+    core.metrics
+        .flight_duration
+        .observe(took_off.elapsed().as_secs_f64());
     let result = match result {
         Ok(snapshot) => {
             core.metrics.flight_pages.observe(f64::from(snapshot.pages));
@@ -73,7 +77,9 @@ fn say(key: SnapshotKey, failure: &Failure) {
         Reason::ZoomFailed | Reason::ZoomTimedOut => {
             tracing::warn!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight failed");
         }
-        _ => tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended"),
+        _ => {
+            tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended")
+        }
     }
 }
 
@@ -139,8 +145,13 @@ async fn fetch_page(
         // While this call waited for its permit another one may have renewed the token.
         let access_token = core.access_tokens.current(Instant::now()).unwrap_or(access_token);
         let called = Instant::now();
-        let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
-        core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
+        let answer = core
+            .zoom
+            .page(permit, &access_token, &flight.key, page_token)
+            .await;
+        core.metrics
+            .zoom_call_duration
+            .observe(called.elapsed().as_secs_f64());
         let error = match answer {
             Err(error) => error,
             Ok(answer) => {
@@ -171,7 +182,11 @@ async fn fetch_page(
                 renewed = true;
                 core.access_tokens.discard(&access_token);
             }
-            CallError::RateLimited { kind, retry_after, said } => {
+            CallError::RateLimited {
+                kind,
+                retry_after,
+                said,
+            } => {
                 rate_limited += 1;
                 let failure = pause(core, kind, retry_after, said);
                 if rate_limited == RATE_LIMITED_AT_MOST {
@@ -196,18 +211,27 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
         (draft, cleaned)
     };
     // Only a panic in there makes this fail; it is caught where the flight ends.
-    actix_rt::task::spawn_blocking(work).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    actix_rt::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
     let freshness = core.freshness.clone();
     let work = move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now()));
-    actix_rt::task::spawn_blocking(work).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    actix_rt::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<crate::budget::Permit, Failure> {
-    core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
-    let give_up = if begun { None } else { core.flights.wanted_until(&flight.key) };
+    core.flights
+        .queues(&flight.key, true, core.permits.closed().as_ref());
+    let give_up = if begun {
+        None
+    } else {
+        core.flights.wanted_until(&flight.key)
+    };
     let permit = core.permits.next(flight.number, give_up).await;
     core.flights.queues(&flight.key, false, None);
     permit
@@ -219,9 +243,9 @@ async fn access_token(core: &Core) -> Result<AccessToken, Failure> {
 
 fn no_access_token(error: TokenError) -> Failure {
     match error {
-        TokenError::Refused { until, said } => {
-            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)
-        }
+        TokenError::Refused { until, said } => Failure::new(Reason::ZoomRejectedCredentials)
+            .retry_at(until)
+            .said(said),
         TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
         TokenError::Failed(said) => with_words(Failure::new(Reason::ZoomFailed), said),
     }

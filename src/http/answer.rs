@@ -3,13 +3,15 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use actix_web::{
     HttpResponse,
     body::{BodySize, MessageBody},
-    http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, HeaderValue, LAST_MODIFIED, VARY},
+    http::header::{
+        AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, VARY,
+    },
 };
 use bytes::Bytes;
 
@@ -23,6 +25,9 @@ use crate::{
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// actix copies a body into the connection's write buffer: a large one goes there in parts, as the caller reads.
 const PART: usize = 64 * 1024;
+
+/// actix reads the clock for `Date` so seldom.
+const DATE_TICK: Duration = Duration::from_secs(1);
 
 /// From the cache, fresh.
 pub(super) fn hit(state: &State, snapshot: &Snapshot) -> HttpResponse {
@@ -47,7 +52,13 @@ pub(super) fn landed(state: &State, landed: &Landed) -> HttpResponse {
     ok(state, &landed.snapshot, Instant::now(), &status, outcome)
 }
 
-fn ok(state: &State, snapshot: &Snapshot, now: Instant, cache_status: &str, outcome: Outcome) -> HttpResponse {
+fn ok(
+    state: &State,
+    snapshot: &Snapshot,
+    now: Instant,
+    cache_status: &str,
+    outcome: Outcome,
+) -> HttpResponse {
     let age = snapshot.age(now);
     state.metrics.snapshot_age.observe(age.as_secs_f64());
     let fresh = format!("private, max-age={}", fresh_seconds(snapshot, now));
@@ -63,9 +74,16 @@ fn ok(state: &State, snapshot: &Snapshot, now: Instant, cache_status: &str, outc
             response.insert_header((name, value));
         }
     }
+    if age < DATE_TICK {
+        // A snapshot must not look younger than its answer.
+        response.insert_header((DATE, HttpDate::from(SystemTime::now())));
+    }
     let body = snapshot.body.clone();
-    let mut response =
-        if body.len() > PART { response.body(InParts(body)) } else { response.body(body) };
+    let mut response = if body.len() > PART {
+        response.body(InParts(body))
+    } else {
+        response.body(body)
+    };
     response.extensions_mut().insert(outcome);
     response
 }

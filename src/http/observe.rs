@@ -1,6 +1,8 @@
-//! Around every request: its id, and for `/qos` one log line and one count. A panic becomes an answer.
+//! Around every request: its id, and for `/qos` one log line and one count.
+//!
+//! No clone of the request may be held here while it is routed: actix panics then.
 
-use std::{panic::AssertUnwindSafe, rc::Rc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
@@ -10,9 +12,8 @@ use actix_web::{
     middleware::Next,
     web::Data,
 };
-use futures_util::FutureExt as _;
 
-use super::{State, problem::Problem};
+use super::State;
 use crate::metrics::Outcome;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,13 +30,19 @@ impl RequestId {
 
     /// The id that [`answer_with_id`] gave this request.
     pub(super) fn of(request: &HttpRequest) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_else(Self::fresh)
+        request
+            .extensions()
+            .get::<Self>()
+            .cloned()
+            .unwrap_or_else(Self::fresh)
     }
 
     fn from_caller(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?;
         let fits = (1..=LONGEST_REQUEST_ID).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         fits.then(|| Self(text.into()))
     }
 
@@ -47,24 +54,18 @@ impl RequestId {
 /// Outermost, on both listeners: gives the request its id, and every answer that id.
 ///
 /// # Errors
-/// Never: what goes wrong becomes an answer.
+/// Passes on what the handler returns.
 pub async fn answer_with_id(
     request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
+    next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let id = request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
+    let id = request
+        .headers()
+        .get(X_REQUEST_ID)
+        .and_then(RequestId::from_caller)
+        .unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
-    let http_request = request.request().clone();
-    // A panic in a handler would close the connection without a word.
-    let answered = AssertUnwindSafe(next.call(request)).catch_unwind().await;
-    let mut response = match answered {
-        Ok(Ok(response)) => response.map_into_left_body(),
-        Ok(Err(_)) | Err(_) => {
-            tracing::error!(request_id = id.as_str(), "a handler failed: a bug of this service");
-            let response = Problem::Internal.respond(&http_request);
-            ServiceResponse::new(http_request, response).map_into_right_body()
-        }
-    };
+    let mut response = next.call(request).await?;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
@@ -83,7 +84,12 @@ pub async fn log_and_count(
     let response = next.call(request).await?;
     let took = began.elapsed();
     let status = response.status().as_u16();
-    let outcome = response.response().extensions().get::<Outcome>().copied().unwrap_or(Outcome::Refused);
+    let outcome = response
+        .response()
+        .extensions()
+        .get::<Outcome>()
+        .copied()
+        .unwrap_or(Outcome::Refused);
     let request = response.request();
     if let Some(state) = request.app_data::<Data<State>>() {
         state.metrics.request(outcome, status, took);

@@ -111,18 +111,21 @@ impl Problem {
 
     /// Whole seconds, rounded up, at least 1: asking again exactly then must not be too early.
     fn retry_after(&self, now: Instant) -> Option<u64> {
-        let Self::NoSnapshot(Failure { retry_at, .. }) = self else { return None };
+        let Self::NoSnapshot(Failure { retry_at, .. }) = self else {
+            return None;
+        };
         let wait = (*retry_at)?.saturating_duration_since(now);
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
     fn row(&self) -> Row {
         match self {
-            Self::InvalidMeetingId(reason) => Row::refused(400, "invalid_meeting_id", "Not a meeting id").saying(format!(
-                "{}: ask with a meeting number (9 to 12 digits) or a meeting UUID \
+            Self::InvalidMeetingId(reason) => Row::refused(400, "invalid_meeting_id", "Not a meeting id")
+                .saying(format!(
+                    "{}: ask with a meeting number (9 to 12 digits) or a meeting UUID \
                  (22 of A-Z a-z 0-9 + / and ==; raw, or percent-encoded once or twice).",
-                sentence_start(&reason.to_string()),
-            )),
+                    sentence_start(&reason.to_string()),
+                )),
             Self::InvalidQuery(detail) => {
                 Row::refused(400, "invalid_query", "Query parameter out of form").saying(detail.clone())
             }
@@ -171,15 +174,27 @@ fn no_snapshot(reason: Reason) -> Row {
 
 impl Row {
     fn refused(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, detail: Cow::Borrowed(""), outcome: Outcome::Refused }
+        Self {
+            status,
+            code,
+            title,
+            detail: Cow::Borrowed(""),
+            outcome: Outcome::Refused,
+        }
     }
 
     fn failed(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self { outcome: Outcome::Failed, ..Self::refused(status, code, title) }
+        Self {
+            outcome: Outcome::Failed,
+            ..Self::refused(status, code, title)
+        }
     }
 
     fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { detail: detail.into(), ..self }
+        Self {
+            detail: detail.into(),
+            ..self
+        }
     }
 }
 
@@ -207,5 +222,7 @@ pub(super) async fn only_get(request: HttpRequest) -> HttpResponse {
 
 fn sentence_start(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }

@@ -1,8 +1,9 @@
 //! `GET /qos/{meetingId}`: who asks for what, from the cache or by a flight.
 
-use std::{borrow::Cow, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
+use futures_util::FutureExt as _;
 
 use super::{State, answer, problem::Problem};
 use crate::{
@@ -15,9 +16,11 @@ use crate::{
 const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 
 pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    match answer(&request, &state).await {
-        Ok(response) => response,
-        Err(problem) => problem.respond(&request),
+    // A panic would close the connection without a word.
+    match AssertUnwindSafe(answer(&request, &state)).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => problem.respond(&request),
+        Err(_) => Problem::Internal.respond(&request),
     }
 }
 
@@ -35,10 +38,17 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
 
 /// The meeting and the view of it. From the raw path: actix's own decoding is half of one level.
 fn asked_for(request: &HttpRequest) -> Result<SnapshotKey, Problem> {
-    let raw = request.uri().path().strip_prefix("/qos/").ok_or(Problem::NotFound)?;
+    let raw = request
+        .uri()
+        .path()
+        .strip_prefix("/qos/")
+        .ok_or(Problem::NotFound)?;
     let meeting = MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)?;
     let meeting_type = meeting_type(request.uri().query().unwrap_or_default())?;
-    Ok(SnapshotKey { meeting, meeting_type })
+    Ok(SnapshotKey {
+        meeting,
+        meeting_type,
+    })
 }
 
 /// Unknown keys are ignored; ours have to be right, and given once.
@@ -67,7 +77,8 @@ fn meeting_type(query: &str) -> Result<MeetingType, Problem> {
 }
 
 fn is_page_size(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse().is_ok_and(|size| PAGE_SIZES.contains(&size))
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && text.parse().is_ok_and(|size| PAGE_SIZES.contains(&size))
 }
 
 fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {

@@ -17,7 +17,12 @@ use futures_util::{
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use super::{OwnedHead, ZoomConfig, error::CallError, secret::{Secret, SecretSource}, whole};
+use super::{
+    OwnedHead, ZoomConfig,
+    error::CallError,
+    secret::{Secret, SecretSource},
+    whole,
+};
 use crate::{
     failure::ZoomSaid,
     metrics::{Metrics, RenewalResult},
@@ -160,7 +165,15 @@ impl AccessTokens {
         self.refused(now).map_or(Ok(()), Err)?;
         match self.current(now) {
             Some(token) => {
-                if now >= self.0.state.borrow().renew_early_from.unwrap_or(now).max(token.0.renew_from) {
+                if now
+                    >= self
+                        .0
+                        .state
+                        .borrow()
+                        .renew_early_from
+                        .unwrap_or(now)
+                        .max(token.0.renew_from)
+                {
                     drop(self.renew()); // In the background: this one is good for some minutes more.
                 }
                 Ok(token)
@@ -172,13 +185,22 @@ impl AccessTokens {
     /// The token in use, if there is one: another call may have renewed it meanwhile.
     #[must_use]
     pub fn current(&self, now: Instant) -> Option<AccessToken> {
-        self.0.state.borrow().current.clone().filter(|token| now < token.0.use_until)
+        self.0
+            .state
+            .borrow()
+            .current
+            .clone()
+            .filter(|token| now < token.0.use_until)
     }
 
     /// Zoom did not take this token. A newer one, got meanwhile, is kept.
     pub fn discard(&self, refused: &AccessToken) {
         let mut state = self.0.state.borrow_mut();
-        if state.current.as_ref().is_some_and(|current| Rc::ptr_eq(&current.0, &refused.0)) {
+        if state
+            .current
+            .as_ref()
+            .is_some_and(|current| Rc::ptr_eq(&current.0, &refused.0))
+        {
             state.current = None;
         }
     }
@@ -213,7 +235,10 @@ impl AccessTokens {
     pub fn refused(&self, now: Instant) -> Option<TokenError> {
         let state = self.0.state.borrow();
         let (until, said) = state.hold.as_ref().filter(|(until, _)| now < *until)?;
-        Some(TokenError::Refused { until: *until, said: said.clone() })
+        Some(TokenError::Refused {
+            until: *until,
+            said: said.clone(),
+        })
     }
 
     /// Runs for as long as the service does: gets the first token, looks at mounted secrets, and ends holds.
@@ -237,7 +262,9 @@ impl AccessTokens {
 
     async fn secrets_changed(&self) -> bool {
         let known = self.0.state.borrow().secrets.clone();
-        let (Some(known), true) = (known, self.has_files()) else { return false };
+        let (Some(known), true) = (known, self.has_files()) else {
+            return false;
+        };
         self.read_secrets().await.is_some_and(|read| read != known)
     }
 
@@ -307,7 +334,13 @@ impl AccessTokens {
         let secrets = match self.read_secrets().await {
             Some(secrets) => secrets,
             // A file that is being replaced: what it held a moment ago is the best guess.
-            None => self.0.state.borrow().secrets.clone().ok_or(TokenFailure::Lasting(None))?,
+            None => self
+                .0
+                .state
+                .borrow()
+                .secrets
+                .clone()
+                .ok_or(TokenFailure::Lasting(None))?,
         };
         self.0.state.borrow_mut().secrets = Some(secrets.clone());
         let mut tried = 1;
@@ -323,26 +356,40 @@ impl AccessTokens {
     }
 
     async fn ask(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
-        let basic = BASE64.encode(format!("{}:{}", secrets.client_id.expose(), secrets.client_secret.expose()));
+        let basic = BASE64.encode(format!(
+            "{}:{}",
+            secrets.client_id.expose(),
+            secrets.client_secret.expose()
+        ));
         let asked = Instant::now();
         let request = self
             .0
             .client
             .post(&self.0.oauth_url)
             .insert_header((AUTHORIZATION, format!("Basic {basic}")))
-            .send_form(&[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())]);
-        let (head, body) = whole(request, self.0.request_timeout, MAX_BODY).await.map_err(|error| match error {
-            CallError::TimedOut => TokenFailure::TimedOut,
-            CallError::Broken(said) => TokenFailure::Passing(Some(said)),
-            CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
-            _ => TokenFailure::Passing(None),
-        })?;
+            .send_form(&[
+                ("grant_type", "account_credentials"),
+                ("account_id", secrets.account_id.expose()),
+            ]);
+        let (head, body) =
+            whole(request, self.0.request_timeout, MAX_BODY)
+                .await
+                .map_err(|error| match error {
+                    CallError::TimedOut => TokenFailure::TimedOut,
+                    CallError::Broken(said) => TokenFailure::Passing(Some(said)),
+                    CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
+                    _ => TokenFailure::Passing(None),
+                })?;
         understand(&head, &body, asked)
     }
 
     /// Off this thread, because a mounted file can hang. `None`: a file cannot be read, which is said in the log.
     async fn read_secrets(&self) -> Option<Secrets> {
-        let sources = [self.0.account_id.clone(), self.0.client_id.clone(), self.0.client_secret.clone()];
+        let sources = [
+            self.0.account_id.clone(),
+            self.0.client_id.clone(),
+            self.0.client_secret.clone(),
+        ];
         let read = actix_rt::task::spawn_blocking(move || {
             let [account_id, client_id, client_secret] = sources;
             Ok::<_, std::io::Error>(Secrets {
@@ -376,10 +423,15 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
         200..=299 => {
             let granted: Granted =
                 serde_json::from_slice(body).map_err(|_| TokenFailure::Passing(Some(said.clone())))?;
-            if granted.access_token.is_empty() || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if granted.access_token.is_empty()
+                || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic())
+            {
                 return Err(TokenFailure::Passing(Some(said)));
             }
-            let life = granted.expires_in.map_or(LIFE_UNSAID, Duration::from_secs).min(Duration::from_secs(86_400));
+            let life = granted
+                .expires_in
+                .map_or(LIFE_UNSAID, Duration::from_secs)
+                .min(Duration::from_secs(86_400));
             Ok(AccessToken(Rc::new(Token {
                 bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
                 renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),

@@ -46,7 +46,10 @@ fn read_file(path: &Path) -> std::io::Result<Secret> {
     let text = std::fs::read_to_string(path)?;
     let text = text.trim_end_matches(['\n', '\r']);
     if text.is_empty() {
-        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is empty"));
+        return Err(std::io::Error::new(
+            std::io::ErrorKind::InvalidData,
+            "the file is empty",
+        ));
     }
     Ok(Secret::new(text))
 }

@@ -188,3 +188,14 @@ impl Sim {
         self.shared.lock().limits.set_day_used(Timestamp::now(), n);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_handle_can_be_shared_between_threads() {
+        fn shared<T: Send + Sync>(_: &T) {}
+        shared(&Sim::start(SimConfig::default()).unwrap());
+    }
+}

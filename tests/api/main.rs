@@ -1,0 +1,14 @@
+//! The service from outside: the real binary on real sockets, against the simulator on port 0.
+//!
+//! Every test asserts on the simulator's record of calls where it can, and ends with "no unannounced WARN or ERROR".
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod flights;
+mod limits;
+mod service;

@@ -1,0 +1,349 @@
+//! The service as a process of its own, a client that can misbehave, and what both saw.
+
+use std::{
+    io::{BufRead as _, BufReader, Read, Write as _},
+    net::{SocketAddr, TcpStream},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use zoom_sim::{Sim, SimConfig};
+
+/// Longer than anything here takes; a test that gets there has failed.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A simulator with the given limits, and headroom to make mistakes visible.
+pub fn sim(adjust: impl FnOnce(&mut SimConfig)) -> Sim {
+    let mut config = SimConfig::default();
+    adjust(&mut config);
+    Sim::start(config).expect("the simulator starts")
+}
+
+/// A running service.
+pub struct Service {
+    child: Child,
+    output: Arc<Output>,
+    pub addr: SocketAddr,
+    pub ops: SocketAddr,
+    finished: bool,
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Vec<String>>,
+    grew: Condvar,
+}
+
+impl Output {
+    fn collect(self: &Arc<Self>, from: impl Read + Send + 'static) -> thread::JoinHandle<()> {
+        let output = Arc::clone(self);
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                output.lines.lock().unwrap().push(line);
+                output.grew.notify_all();
+            }
+        })
+    }
+
+    /// Waits for a line that `wanted` makes something of.
+    fn wait_for<T>(&self, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
+        let until = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(found) = lines.iter().find_map(|line| wanted(line)) {
+                return Some(found);
+            }
+            let left = until.checked_duration_since(Instant::now())?;
+            lines = self.grew.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// The command with which the service is started against `sim`; settings as in `("limits.heavy_per_second", "40")`.
+pub fn command(sim: &Sim, settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
+    command
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let (api, oauth) = (sim.api_base_url(), sim.oauth_url());
+    let defaults = [
+        ("server.listen", "127.0.0.1:0"),
+        ("server.ops_listen", "127.0.0.1:0"),
+        ("server.drain_delay", "0s"),
+        ("zoom.api_base_url", &api),
+        ("zoom.oauth_url", &oauth),
+        ("zoom.account_id", "sim-account"),
+        ("zoom.client_id", "sim-client"),
+        ("zoom.client_secret", "sim-secret"),
+    ];
+    for (key, value) in defaults.iter().chain(settings) {
+        command.env(variable(key), value);
+    }
+    // A secret given as a file replaces the one above.
+    for (key, _) in settings {
+        if let Some(inline) = key.strip_suffix("_file") {
+            command.env_remove(variable(inline));
+        }
+    }
+    command
+}
+
+fn variable(key: &str) -> String {
+    format!("QOS_PROXY__{}", key.replace('.', "__").to_uppercase())
+}
+
+impl Service {
+    /// Starts the real binary and waits until it listens.
+    pub fn start(sim: &Sim, settings: &[(&str, &str)]) -> Self {
+        let mut child = command(sim, settings).spawn().expect("the service starts");
+        let output = Arc::new(Output::default());
+        output.collect(child.stdout.take().unwrap());
+        output.collect(child.stderr.take().unwrap());
+        let listening = output.wait_for(|line| {
+            let line: Value = serde_json::from_str(line).ok()?;
+            let address = |key: &str| line[key].as_str()?.parse().ok();
+            Some((address("listen")?, address("ops_listen")?))
+        });
+        let Some((addr, ops)) = listening else {
+            child.kill().ok();
+            panic!("the service does not listen: {:?}", output.lines.lock().unwrap());
+        };
+        Self {
+            child,
+            output,
+            addr,
+            ops,
+            finished: false,
+        }
+    }
+
+    /// `GET` on the callers' listener.
+    pub fn get(&self, path: &str) -> Answer {
+        request(self.addr, "GET", path, &[])
+    }
+
+    /// `GET` on the ops listener.
+    pub fn ops_get(&self, path: &str) -> Answer {
+        request(self.ops, "GET", path, &[])
+    }
+
+    /// The value of a metric, by its whole name with labels; 0 when it is not there yet.
+    pub fn metric(&self, name: &str) -> f64 {
+        let text = self.ops_get("/metrics").text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until `/readyz` answers this.
+    pub fn wait_until_ready(&self, status: u16) -> Answer {
+        wait_for(|| Some(self.ops_get("/readyz")).filter(|answer| answer.status == status))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// All that it printed so far.
+    pub fn printed(&self) -> Vec<String> {
+        self.output.lines.lock().unwrap().clone()
+    }
+
+    /// Sends a signal, by its name.
+    pub fn signal(&self, name: &str) {
+        let killed = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
+        assert!(killed.success());
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.finished = true;
+        wait_for(|| self.child.try_wait().unwrap())
+    }
+
+    /// Ends it with SIGKILL, as a crash would.
+    pub fn crash(mut self) {
+        self.signal("KILL");
+        self.wait();
+    }
+
+    /// Asks it to stop, expects exit 0, and fails on a warning or error that the test did not announce by a part of its line.
+    pub fn finish(mut self, announced: &[&str]) -> Vec<String> {
+        self.signal("TERM");
+        let status = self.wait();
+        let lines = self.printed();
+        assert!(status.success(), "exit {status}: {lines:#?}");
+        for line in &lines {
+            let parsed: Value =
+                serde_json::from_str(line).unwrap_or_else(|_| panic!("not a JSON line: {line}"));
+            let level = parsed["level"].as_str().unwrap_or_default();
+            let expected = announced.iter().any(|part| line.contains(part));
+            assert!(
+                expected || !matches!(level, "WARN" | "ERROR"),
+                "unannounced: {line}"
+            );
+        }
+        lines
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.child.kill().ok();
+            self.child.wait().ok();
+            if thread::panicking() {
+                let lines = self.printed();
+                let last = lines.len().saturating_sub(40);
+                println!("the service printed last: {:#?}", &lines[last..]);
+            } else {
+                panic!("a test ends with finish() or crash()");
+            }
+        }
+    }
+}
+
+/// Asks again until there is an answer: a condition, not a sleep.
+pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "waited in vain");
+        thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value; panics when it is there twice.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self
+            .headers
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let first = values.next();
+        assert!(values.next().is_none(), "{name} is there twice");
+        first.map(|(_, value)| value.as_str())
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// The `code` of a problem, having checked that it is one in every respect.
+    pub fn problem(&self) -> String {
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
+        let json = self.json();
+        let code = json["code"].as_str().expect("a code").to_owned();
+        assert_eq!(json["type"], format!("urn:zoom-qos-proxy:problem:{code}"));
+        assert_eq!(json["status"], self.status);
+        assert_eq!(json["request_id"].as_str(), self.header("x-request-id"));
+        for key in ["title", "detail"] {
+            assert!(
+                json[key].as_str().is_some_and(|text| !text.is_empty()),
+                "{key} of {json}"
+            );
+        }
+        if let Some(seconds) = self.header("retry-after") {
+            assert!(
+                seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0),
+                "Retry-After: {seconds}"
+            );
+        }
+        code
+    }
+
+    /// How the cache came to this answer.
+    pub fn cache_status(&self) -> &str {
+        self.header("cache-status").unwrap_or_default()
+    }
+
+    /// Whole seconds of `Retry-After`.
+    pub fn retry_after(&self) -> u64 {
+        self.header("retry-after").expect("Retry-After").parse().unwrap()
+    }
+}
+
+/// One request on a connection of its own.
+pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: service\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    raw(to, format!("{head}\r\n").as_bytes())
+}
+
+/// Any bytes at all, and the answer to them.
+pub fn raw(to: SocketAddr, bytes: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(to).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(bytes).unwrap();
+    read_answer(stream)
+}
+
+/// Reads an answer to its end.
+pub fn read_answer(mut stream: TcpStream) -> Answer {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let end = bytes
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .unwrap_or_else(|| panic!("no answer: {bytes:?}"));
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let headers = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(k, v)| (k.to_owned(), v.to_owned()))
+        .collect();
+    let answer = Answer {
+        status,
+        headers,
+        body: bytes[end + 4..].to_vec(),
+    };
+    let length = answer
+        .header("content-length")
+        .map(|length| length.parse::<usize>().unwrap());
+    assert!(
+        answer.body.is_empty() || length == Some(answer.body.len()),
+        "{length:?} announced, {}",
+        answer.body.len()
+    );
+    answer
+}
+
+/// The same `GET` from so many callers at once.
+pub fn at_once(to: SocketAddr, paths: Vec<String>) -> Vec<Answer> {
+    let callers: Vec<_> = paths
+        .into_iter()
+        .map(|path| thread::spawn(move || request(to, "GET", &path, &[])))
+        .collect();
+    callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+}
