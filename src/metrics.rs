@@ -1,6 +1,8 @@
 //! What is counted: one registry of our own, in the Prometheus text format.
 //!
-//! No label is built from input: every label set is an enum below.
+//! No label is built from input: every label's values are listed in `metrics/labels.rs`.
+
+mod labels;
 
 use std::time::Duration;
 
@@ -9,108 +11,8 @@ use prometheus::{
     TextEncoder, core::Collector,
 };
 
-/// How a `/qos` request ended: one vocabulary for metric and log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// From the cache, fresh.
-    Hit,
-    /// Fetched from Zoom for this request.
-    Miss,
-    /// Waited for another request's flight.
-    Collapsed,
-    /// Turned down by this service: bad input, a spent budget, a full queue, a drain.
-    Refused,
-    /// Zoom refused or failed, or did not answer in time.
-    Failed,
-}
-
-impl Outcome {
-    /// The word itself.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Collapsed => "collapsed",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// How a call to Zoom ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum CallResult {
-    /// A whole page.
-    Ok,
-    /// No such meeting, a webinar, too old.
-    NotFound,
-    /// A page token that Zoom no longer takes.
-    PageTokenRefused,
-    /// A 429.
-    RateLimited,
-    /// The access token, its scopes or the plan.
-    Unauthorized,
-    /// No answer in time.
-    TimedOut,
-    /// No connection, a server error, or an answer that is not a whole page.
-    Failed,
-}
-
-/// Whether an access token could be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RenewalResult {
-    /// A new one.
-    Ok,
-    /// The credentials are refused.
-    Refused,
-    /// No usable answer.
-    Failed,
-}
-
-/// The two kinds of limit that a 429 can be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LimitKind {
-    /// Calls in a second.
-    PerSecond,
-    /// Calls in a UTC day.
-    PerDay,
-}
-
-impl CallResult {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::NotFound => "not_found",
-            Self::PageTokenRefused => "page_token_refused",
-            Self::RateLimited => "rate_limited",
-            Self::Unauthorized => "unauthorized",
-            Self::TimedOut => "timed_out",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl RenewalResult {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-impl LimitKind {
-    /// The word for it in metrics, status and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PerSecond => "per_second",
-            Self::PerDay => "per_day",
-        }
-    }
-}
+use labels::status_text;
+pub use labels::{CallResult, LimitKind, Outcome, RenewalResult};
 
 /// Every metric of the service.
 pub struct Metrics {
@@ -317,25 +219,6 @@ impl Registrar {
         self.keep(Histogram::with_opts(
             HistogramOpts::new(name, help).buckets(buckets),
         )?)
-    }
-}
-
-/// The statuses that `/qos` answers with.
-fn status_text(status: u16) -> &'static str {
-    match status {
-        200 => "200",
-        304 => "304",
-        400 => "400",
-        401 => "401",
-        404 => "404",
-        405 => "405",
-        410 => "410",
-        429 => "429",
-        500 => "500",
-        502 => "502",
-        503 => "503",
-        504 => "504",
-        _ => "other",
     }
 }
 

@@ -1,0 +1,78 @@
+# What people do with this repository. `make` alone lists it.
+
+# Where the demo listens: make demo PORT=18080 OPS_PORT=19090
+PORT ?= 8080
+OPS_PORT ?= 9090
+
+# rustup puts cargo there, and a shell that was open before does not know it. .tools is where `make deny` installs.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/bin
+
+# cargo runs one build at a time anyway, and a log is read from top to bottom.
+.NOTPARALLEL:
+.PHONY: help demo test test-all bench fmt lint prepare \
+	check-format check-clippy check-docs check-dependencies doc-tests tests deny quick-bench
+
+heading = @printf '\n== %s\n' '$(1)'
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+demo: ## service and imitation of Zoom in one process, with lines to try
+	@scripts/prepare cc curl
+	@# In the dev profile: it is built in a fraction of a release build's time, and fast enough to be tried by hand.
+	cargo build --locked --workspace --example demo
+	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
+
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests ## everything that CI checks; installs what it needs
+
+test-all: test deny quick-bench ## test, and what takes longer: audit of the dependencies, each bench once
+
+bench: prepare ## all benches, in full
+	cargo bench --locked --workspace --bench '*'
+
+fmt: ## formats the code
+	cargo fmt --all
+
+lint: prepare check-format check-clippy check-docs ## format, clippy and rustdoc
+
+# ---- steps ----
+
+prepare:
+	@scripts/prepare cc
+
+check-format:
+	$(call heading,format)
+	cargo fmt --all --check
+
+# Not through RUSTFLAGS: that would build every dependency a second time.
+check-clippy:
+	$(call heading,clippy)
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+check-docs:
+	$(call heading,documentation)
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
+
+check-dependencies:
+	$(call heading,licences and sources of the dependencies)
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked --offline check bans licenses sources; \
+	else echo 'skipped: cargo-deny is not installed; `make deny` installs it'; fi
+
+doc-tests:
+	$(call heading,examples in the documentation)
+	cargo test --locked --workspace --doc
+
+tests:
+	$(call heading,tests)
+	@if command -v cargo-nextest >/dev/null; then set -x; cargo nextest run --locked --workspace; \
+	else echo 'with cargo test: cargo-nextest is not installed, and to compile it takes longer than the tests'; \
+		set -x; cargo test --locked --workspace --lib --bins --tests; fi
+
+deny:
+	$(call heading,audit of the dependencies)
+	command -v cargo-deny >/dev/null || cargo install --locked --root .tools --no-default-features cargo-deny
+	cargo deny --locked check bans licenses sources
+
+quick-bench:
+	$(call heading,each bench once)
+	cargo bench --locked --workspace --bench '*' -- --test

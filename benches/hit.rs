@@ -1,0 +1,160 @@
+//! A hit in-process, without sockets: routing, id, cache, headers, metrics; beside a bare handler with the same bytes.
+//!
+//! The log line of a request is off, as nothing subscribes to it here. Run: `cargo bench --bench hit`.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::{
+    hint::black_box,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant, SystemTime},
+};
+
+use actix_rt::{Arbiter, System};
+use actix_web::{
+    App, HttpResponse,
+    body::to_bytes,
+    http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, VARY},
+    middleware::from_fn,
+    test::{TestRequest, call_service, init_service},
+    web::{self, Data},
+};
+use bytes::Bytes;
+use divan::Bencher;
+use zoom_qos_proxy::{
+    budget::Budget,
+    cache::Cache,
+    config::Config,
+    fetcher::{Fetcher, Parts},
+    http::{self, State},
+    meeting_id::MeetingId,
+    metrics::Metrics,
+    snapshot::{Draft, FreshnessConfig, MeetingType, SnapshotKey},
+};
+
+const MEETING: &str = "85746065432";
+const BODIES: [usize; 2] = [8 * 1024, 800 * 1024];
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn main() {
+    divan::main();
+}
+
+fn snapshot(bytes: usize) -> (SnapshotKey, zoom_qos_proxy::snapshot::Snapshot) {
+    let key = SnapshotKey {
+        meeting: MeetingId::parse(MEETING).unwrap(),
+        meeting_type: MeetingType::Live,
+    };
+    let mut draft = Draft::default();
+    draft.begin_page().resize(bytes, b' ');
+    draft.end_page(0, 1, None);
+    let fresh = FreshnessConfig {
+        live_fresh: DAY,
+        past_fresh: DAY,
+        past_by_number_fresh: DAY,
+        settle: DAY,
+    };
+    (key, draft.seal(key, &fresh, Instant::now(), SystemTime::now()))
+}
+
+fn state(bytes: usize) -> Data<State> {
+    let secrets = ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"];
+    let mut environment: Vec<_> = secrets
+        .map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into()))
+        .to_vec();
+    // Nothing listens there: the bench makes no call.
+    environment.push((
+        "QOS_PROXY__ZOOM__OAUTH_URL".into(),
+        "http://127.0.0.1:9/oauth/token".into(),
+    ));
+    let (config, _) = Config::load(&[], environment).unwrap();
+    let metrics = Arc::new(Metrics::default());
+    let cache = Cache::new(config.cache, &metrics);
+    let (key, snapshot) = snapshot(bytes);
+    assert!(cache.insert(key, Arc::new(snapshot)));
+    let parts = Parts {
+        budget: Budget::open(&config.budget, &metrics).unwrap(),
+        config: config.fetcher,
+        zoom: config.zoom,
+        freshness: config.freshness,
+        cache: cache.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let fetcher = Fetcher::start(parts, &Arbiter::new());
+    Data::new(State {
+        cache,
+        fetcher,
+        metrics,
+        draining: AtomicBool::new(false),
+    })
+}
+
+#[divan::bench(args = BODIES)]
+fn hit(bencher: Bencher<'_, '_>, bytes: usize) {
+    let system = System::new();
+    let app = system.block_on(async {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        init_service(
+            App::new()
+                .app_data(state(bytes))
+                .configure(http::callers)
+                .wrap(from_fn(http::answer_with_id)),
+        )
+        .await
+    });
+    let uri = format!("/qos/{MEETING}");
+    bencher
+        .with_inputs(|| TestRequest::get().uri(&uri).to_request())
+        .bench_local_values(|request| {
+            system.block_on(async {
+                let response = call_service(&app, request).await;
+                black_box(to_bytes(response.into_body()).await.ok())
+            })
+        });
+}
+
+#[divan::bench(args = BODIES)]
+fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
+    let system = System::new();
+    let body: Bytes = snapshot(bytes).1.body;
+    let app = system.block_on(init_service(App::new().app_data(Data::new(body)).route(
+        "/qos/{meeting_id}",
+        web::get().to(|body: Data<Bytes>| async move {
+            HttpResponse::Ok()
+                .insert_header((CONTENT_TYPE, "application/json"))
+                .insert_header((CACHE_CONTROL, "private, max-age=23"))
+                .insert_header((AGE, "7"))
+                .insert_header((VARY, "Accept-Encoding"))
+                .insert_header((
+                    HeaderName::from_static("cache-status"),
+                    "zoom-qos-proxy; hit; ttl=23",
+                ))
+                .insert_header((ETAG, "\"a81fbb83c54c94d62177647b14d41432\""))
+                .insert_header((LAST_MODIFIED, "Mon, 23 Nov 2026 10:15:42 GMT"))
+                .insert_header((
+                    HeaderName::from_static("x-request-id"),
+                    "3b0d5f3634cf4aa73a4ab0a0bf0fe165",
+                ))
+                .body(body.get_ref().clone())
+        }),
+    )));
+    let uri = format!("/qos/{MEETING}");
+    bencher
+        .with_inputs(|| TestRequest::get().uri(&uri).to_request())
+        .bench_local_values(|request| {
+            system.block_on(async {
+                let response = call_service(&app, request).await;
+                black_box(to_bytes(response.into_body()).await.ok())
+            })
+        });
+}
+
+#[divan::bench]
+fn cache_look_up_alone(bencher: Bencher<'_, '_>) {
+    let system = System::new();
+    let state = system.block_on(async {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        state(8 * 1024)
+    });
+    let (key, _) = snapshot(1);
+    bencher.bench_local(|| black_box(state.cache.get(black_box(&key), Instant::now())).is_some());
+}

@@ -1,0 +1,125 @@
+//! Service and simulator in one process, to try things by hand: `make demo`.
+//!
+//! The service runs through the same code as `main`; only the place of its configuration differs.
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a demo talks to a terminal"
+)]
+
+use std::{error::Error, ffi::OsString, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use zoom_qos_proxy::{
+    app::{App, StartError},
+    config::Config,
+    telemetry,
+};
+use zoom_sim::{Sim, SimConfig, demo_meetings};
+
+/// About what Zoom needs for a page, so that a hit is seen to be faster than a miss.
+const LATENCY: Duration = Duration::from_millis(150);
+
+/// zoom-qos-proxy and an imitation of Zoom in one process.
+#[derive(Parser)]
+struct Arguments {
+    /// Callers' port; 0 takes a free one.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+    /// The operators' port; 0 takes a free one.
+    #[arg(long, default_value_t = 9090)]
+    ops_port: u16,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match actix_rt::System::new().block_on(demo(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            if error
+                .downcast_ref()
+                .is_some_and(|error| matches!(error, StartError::Bind { .. }))
+            {
+                eprintln!("for example: make demo PORT=18080 OPS_PORT=19090");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let sim = Sim::start_with_control(SimConfig {
+        latency: LATENCY,
+        ..SimConfig::default()
+    })?;
+    for meeting in demo_meetings() {
+        sim.add_meeting(meeting);
+    }
+    let (config, _) = Config::load(&[], environment(arguments, &sim))?;
+    let _logs = telemetry::start(&config.telemetry)?;
+    let app = App::bind(config)?;
+    print!("{}", what_to_try(&app, &sim));
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    app.run(stop, None).await?;
+    println!("stopped");
+    Ok(())
+}
+
+/// What a deployment would set, as `QOS_PROXY__SECTION__KEY`.
+fn environment(arguments: &Arguments, sim: &Sim) -> Vec<(OsString, OsString)> {
+    let SimConfig {
+        account_id,
+        client_id,
+        client_secret,
+        ..
+    } = SimConfig::default();
+    let keys = [
+        ("SERVER__LISTEN", format!("127.0.0.1:{}", arguments.port)),
+        ("SERVER__OPS_LISTEN", format!("127.0.0.1:{}", arguments.ops_port)),
+        // Nobody has to be told before a demo stops, and nobody wants to wait for it.
+        ("SERVER__DRAIN_DELAY", "0s".to_owned()),
+        ("SERVER__SHUTDOWN_TIMEOUT", "1s".to_owned()),
+        ("ZOOM__API_BASE_URL", sim.api_base_url()),
+        ("ZOOM__OAUTH_URL", sim.oauth_url()),
+        ("ZOOM__ACCOUNT_ID", account_id),
+        ("ZOOM__CLIENT_ID", client_id),
+        ("ZOOM__CLIENT_SECRET", client_secret),
+        ("TELEMETRY__LOG_FORMAT", "text".to_owned()),
+        ("TELEMETRY__LOG_LEVEL", "warn".to_owned()),
+    ];
+    keys.into_iter()
+        .map(|(key, value)| (format!("QOS_PROXY__{key}").into(), value.into()))
+        .collect()
+}
+
+fn what_to_try(app: &App, sim: &Sim) -> String {
+    let (service, operators, zoom) = (app.listen(), app.ops_listen(), sim.addr());
+    format!(
+        r"
+zoom-qos-proxy    http://{service}    operators: http://{operators}/status, /metrics, /readyz
+imitation of Zoom http://{zoom}   what it was asked: /_sim/calls
+
+Try in another terminal, each twice: the second answer comes from the cache (`cache-status: …; hit`).
+
+  # the meeting of Zoom's documentation, with the headers
+  curl -si 'http://{service}/qos/85746065432?type=past'
+
+  # a meeting UUID that begins with a slash, percent-encoded; only the first part of it
+  curl -s 'http://{service}/qos/%2FajXp112QmuoKj4854875%3D%3D?type=past' | head -c 900; echo
+
+  # a meeting of 120 participants, twelve calls to Zoom: how long it takes
+  curl -so /dev/null -w '%{{http_code}}: %{{size_download}} bytes in %{{time_total}} s\n' 'http://{service}/qos/98765432101?type=past'
+
+Ctrl-C stops.
+
+"
+    )
+}
