@@ -55,7 +55,7 @@ check-docs:
 
 check-dependencies:
 	$(call heading,licences and sources of the dependencies)
-	@if command -v cargo-deny >/dev/null; then cargo deny --locked --offline check bans licenses sources; \
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'skipped: cargo-deny is not installed; `make deny` installs it'; fi
 
 doc-tests:

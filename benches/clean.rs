@@ -53,10 +53,7 @@ struct Size {
 
 impl From<(usize, usize)> for Size {
     fn from((participants, samples): (usize, usize)) -> Self {
-        Self {
-            participants,
-            samples,
-        }
+        Self { participants, samples }
     }
 }
 
@@ -70,9 +67,8 @@ impl Size {
     /// Compact, as Zoom sends it; about 1.3 KB a sample.
     fn page(&self) -> String {
         let mut random = fastrand::Rng::with_seed(7);
-        let rows: Vec<_> = (0..self.participants)
-            .map(|id| participant(id, self.samples, &mut random))
-            .collect();
+        let rows: Vec<_> =
+            (0..self.participants).map(|id| participant(id, self.samples, &mut random)).collect();
         format!(
             r#"{{"next_page_token":"","page_count":1,"page_size":10,"total_records":{},"participants":[{}]}}"#,
             self.participants,
@@ -95,14 +91,7 @@ fn participant(id: usize, samples: usize, random: &mut fastrand::Rng) -> String 
 fn sample(minute: usize, random: &mut fastrand::Rng) -> String {
     let mut text = format!(r#"{{"date_time":"2026-06-24T20:{:02}:00Z""#, minute % 60);
     let devices = ["audio_device_from_crc", "audio_device_to_crc"];
-    let groups = [
-        "audio_input",
-        "audio_output",
-        "video_input",
-        "video_output",
-        "as_input",
-        "as_output",
-    ];
+    let groups = ["audio_input", "audio_output", "video_input", "video_output", "as_input", "as_output"];
     for group in groups.into_iter().chain(devices) {
         let idle = group.starts_with("as_") && random.bool();
         write!(text, r#","{group}":{{{}"#, measures(idle, random)).unwrap();

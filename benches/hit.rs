@@ -40,32 +40,20 @@ fn main() {
 }
 
 fn snapshot(bytes: usize) -> (SnapshotKey, zoom_qos_proxy::snapshot::Snapshot) {
-    let key = SnapshotKey {
-        meeting: MeetingId::parse(MEETING).unwrap(),
-        meeting_type: MeetingType::Live,
-    };
+    let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
     let mut draft = Draft::default();
     draft.begin_page().resize(bytes, b' ');
     draft.end_page(0, 1, None);
-    let fresh = FreshnessConfig {
-        live_fresh: DAY,
-        past_fresh: DAY,
-        past_by_number_fresh: DAY,
-        settle: DAY,
-    };
+    let fresh = FreshnessConfig { live_fresh: DAY, past_fresh: DAY, past_by_number_fresh: DAY, settle: DAY };
     (key, draft.seal(key, &fresh, Instant::now(), SystemTime::now()))
 }
 
 fn state(bytes: usize) -> Data<State> {
     let secrets = ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"];
-    let mut environment: Vec<_> = secrets
-        .map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into()))
-        .to_vec();
+    let mut environment: Vec<_> =
+        secrets.map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into())).to_vec();
     // Nothing listens there: the bench makes no call.
-    environment.push((
-        "QOS_PROXY__ZOOM__OAUTH_URL".into(),
-        "http://127.0.0.1:9/oauth/token".into(),
-    ));
+    environment.push(("QOS_PROXY__ZOOM__OAUTH_URL".into(), "http://127.0.0.1:9/oauth/token".into()));
     let (config, _) = Config::load(&[], environment).unwrap();
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
@@ -80,12 +68,7 @@ fn state(bytes: usize) -> Data<State> {
         metrics: Arc::clone(&metrics),
     };
     let fetcher = Fetcher::start(parts, &Arbiter::new());
-    Data::new(State {
-        cache,
-        fetcher,
-        metrics,
-        draining: AtomicBool::new(false),
-    })
+    Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) })
 }
 
 #[divan::bench(args = BODIES)]
@@ -94,22 +77,17 @@ fn hit(bencher: Bencher<'_, '_>, bytes: usize) {
     let app = system.block_on(async {
         drop(rustls::crypto::ring::default_provider().install_default());
         init_service(
-            App::new()
-                .app_data(state(bytes))
-                .configure(http::callers)
-                .wrap(from_fn(http::answer_with_id)),
+            App::new().app_data(state(bytes)).configure(http::callers).wrap(from_fn(http::answer_with_id)),
         )
         .await
     });
     let uri = format!("/qos/{MEETING}");
-    bencher
-        .with_inputs(|| TestRequest::get().uri(&uri).to_request())
-        .bench_local_values(|request| {
-            system.block_on(async {
-                let response = call_service(&app, request).await;
-                black_box(to_bytes(response.into_body()).await.ok())
-            })
-        });
+    bencher.with_inputs(|| TestRequest::get().uri(&uri).to_request()).bench_local_values(|request| {
+        system.block_on(async {
+            let response = call_service(&app, request).await;
+            black_box(to_bytes(response.into_body()).await.ok())
+        })
+    });
 }
 
 #[divan::bench(args = BODIES)]
@@ -124,28 +102,20 @@ fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
                 .insert_header((CACHE_CONTROL, "private, max-age=23"))
                 .insert_header((AGE, "7"))
                 .insert_header((VARY, "Accept-Encoding"))
-                .insert_header((
-                    HeaderName::from_static("cache-status"),
-                    "zoom-qos-proxy; hit; ttl=23",
-                ))
+                .insert_header((HeaderName::from_static("cache-status"), "zoom-qos-proxy; hit; ttl=23"))
                 .insert_header((ETAG, "\"a81fbb83c54c94d62177647b14d41432\""))
                 .insert_header((LAST_MODIFIED, "Mon, 23 Nov 2026 10:15:42 GMT"))
-                .insert_header((
-                    HeaderName::from_static("x-request-id"),
-                    "3b0d5f3634cf4aa73a4ab0a0bf0fe165",
-                ))
+                .insert_header((HeaderName::from_static("x-request-id"), "3b0d5f3634cf4aa73a4ab0a0bf0fe165"))
                 .body(body.get_ref().clone())
         }),
     )));
     let uri = format!("/qos/{MEETING}");
-    bencher
-        .with_inputs(|| TestRequest::get().uri(&uri).to_request())
-        .bench_local_values(|request| {
-            system.block_on(async {
-                let response = call_service(&app, request).await;
-                black_box(to_bytes(response.into_body()).await.ok())
-            })
-        });
+    bencher.with_inputs(|| TestRequest::get().uri(&uri).to_request()).bench_local_values(|request| {
+        system.block_on(async {
+            let response = call_service(&app, request).await;
+            black_box(to_bytes(response.into_body()).await.ok())
+        })
+    });
 }
 
 #[divan::bench]

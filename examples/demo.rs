@@ -1,11 +1,7 @@
 //! Service and simulator in one process, to try things by hand: `make demo`.
 //!
 //! The service runs through the same code as `main`; only the place of its configuration differs.
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "a demo talks to a terminal"
-)]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a demo talks to a terminal")]
 
 use std::{error::Error, ffi::OsString, process::ExitCode, time::Duration};
 
@@ -16,10 +12,12 @@ use zoom_qos_proxy::{
     config::Config,
     telemetry,
 };
-use zoom_sim::{Sim, SimConfig, demo_meetings};
+use zoom_sim::{Meeting, Sim, SimConfig, demo_meetings};
 
 /// About what Zoom needs for a page, so that a hit is seen to be faster than a miss.
 const LATENCY: Duration = Duration::from_millis(150);
+/// A meeting UUID may: raw it looks like a path. In a URL it is percent-encoded, once or twice.
+const BEGINS_WITH_A_SLASH: &str = "/ajXp112QmuoKj48548750==";
 
 /// zoom-qos-proxy and an imitation of Zoom in one process.
 #[derive(Parser)]
@@ -38,10 +36,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
-            if error
-                .downcast_ref()
-                .is_some_and(|error| matches!(error, StartError::Bind { .. }))
-            {
+            if error.downcast_ref().is_some_and(|error| matches!(error, StartError::Bind { .. })) {
                 eprintln!("for example: make demo PORT=18080 OPS_PORT=19090");
             }
             ExitCode::FAILURE
@@ -49,12 +44,10 @@ fn main() -> ExitCode {
     }
 }
 
-async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let sim = Sim::start_with_control(SimConfig {
-        latency: LATENCY,
-        ..SimConfig::default()
-    })?;
+    let sim = Sim::start_with_control(SimConfig { latency: LATENCY, ..SimConfig::default() })?;
+    sim.add_meeting(Meeting::generated(BEGINS_WITH_A_SLASH, 3, 10));
     for meeting in demo_meetings() {
         sim.add_meeting(meeting);
     }
@@ -75,12 +68,7 @@ async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 
 /// What a deployment would set, as `QOS_PROXY__SECTION__KEY`.
 fn environment(arguments: &Arguments, sim: &Sim) -> Vec<(OsString, OsString)> {
-    let SimConfig {
-        account_id,
-        client_id,
-        client_secret,
-        ..
-    } = SimConfig::default();
+    let SimConfig { account_id, client_id, client_secret, .. } = SimConfig::default();
     let keys = [
         ("SERVER__LISTEN", format!("127.0.0.1:{}", arguments.port)),
         ("SERVER__OPS_LISTEN", format!("127.0.0.1:{}", arguments.ops_port)),
@@ -95,13 +83,12 @@ fn environment(arguments: &Arguments, sim: &Sim) -> Vec<(OsString, OsString)> {
         ("TELEMETRY__LOG_FORMAT", "text".to_owned()),
         ("TELEMETRY__LOG_LEVEL", "warn".to_owned()),
     ];
-    keys.into_iter()
-        .map(|(key, value)| (format!("QOS_PROXY__{key}").into(), value.into()))
-        .collect()
+    keys.into_iter().map(|(key, value)| (format!("QOS_PROXY__{key}").into(), value.into())).collect()
 }
 
 fn what_to_try(app: &App, sim: &Sim) -> String {
     let (service, operators, zoom) = (app.listen(), app.ops_listen(), sim.addr());
+    let slashed = BEGINS_WITH_A_SLASH.replace('/', "%2F").replace('=', "%3D");
     format!(
         r"
 zoom-qos-proxy    http://{service}    operators: http://{operators}/status, /metrics, /readyz
@@ -113,7 +100,7 @@ Try in another terminal, each twice: the second answer comes from the cache (`ca
   curl -si 'http://{service}/qos/85746065432?type=past'
 
   # a meeting UUID that begins with a slash, percent-encoded; only the first part of it
-  curl -s 'http://{service}/qos/%2FajXp112QmuoKj4854875%3D%3D?type=past' | head -c 900; echo
+  curl -s 'http://{service}/qos/{slashed}?type=past' | head -c 900; echo
 
   # a meeting of 120 participants, twelve calls to Zoom: how long it takes
   curl -so /dev/null -w '%{{http_code}}: %{{size_download}} bytes in %{{time_total}} s\n' 'http://{service}/qos/98765432101?type=past'

@@ -89,15 +89,7 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config {
-            server,
-            fetcher,
-            zoom,
-            budget,
-            freshness,
-            cache,
-            ..
-        } = config;
+        let Config { server, fetcher, zoom, budget, freshness, cache, .. } = config;
         let metrics = Arc::new(Metrics::default());
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
@@ -111,35 +103,14 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let fetcher = Fetcher::start(parts, &fetcher_thread);
-        let state = Data::new(State {
-            cache,
-            fetcher,
-            metrics,
-            draining: AtomicBool::new(false),
-        });
+        let state = Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) });
 
         let timeout = server.shutdown_timeout;
-        let (callers, listen) = bind(
-            "server.listen",
-            server.listen,
-            server.workers,
-            timeout,
-            &state,
-            http::callers,
-        )?;
-        let (operators, ops_listen) = bind(
-            "server.ops_listen",
-            server.ops_listen,
-            1,
-            timeout,
-            &state,
-            http::operators,
-        )?;
-        let ServerConfig {
-            drain_delay,
-            shutdown_timeout,
-            ..
-        } = server;
+        let (callers, listen) =
+            bind("server.listen", server.listen, server.workers, timeout, &state, http::callers)?;
+        let (operators, ops_listen) =
+            bind("server.ops_listen", server.ops_listen, 1, timeout, &state, http::operators)?;
+        let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
         Ok(Self {
             state,
             fetcher_thread,
@@ -189,10 +160,7 @@ impl App {
             ended = &mut serving => return ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
         }
         self.state.draining.store(true, Ordering::Relaxed);
-        tracing::info!(
-            drain_delay_seconds = self.drain_delay.as_secs_f64(),
-            "asked to stop: draining"
-        );
+        tracing::info!(drain_delay_seconds = self.drain_delay.as_secs_f64(), "asked to stop: draining");
         tokio::time::sleep(self.drain_delay).await;
         let deadline = Instant::now() + self.shutdown_timeout;
         self.state.fetcher.no_more_take_offs();
@@ -210,12 +178,8 @@ impl App {
 
 /// Lets requests end, then flights. `false` when the time was not enough.
 async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
-    let served = tokio::time::timeout_at(deadline.into(), callers.stop(true))
-        .await
-        .is_ok();
-    let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed())
-        .await
-        .is_ok();
+    let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
+    let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed()).await.is_ok();
     served && landed
 }
 
@@ -229,12 +193,8 @@ fn bind(
 ) -> Result<(Server, SocketAddr), StartError> {
     let state = state.clone();
     // Runs once per worker: everything shared is made outside.
-    let factory = move || {
-        Routes::new()
-            .app_data(state.clone())
-            .configure(routes)
-            .wrap(from_fn(http::answer_with_id))
-    };
+    let factory =
+        move || Routes::new().app_data(state.clone()).configure(routes).wrap(from_fn(http::answer_with_id));
     let failed = |source: io::Error| {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
@@ -244,12 +204,7 @@ fn bind(
             }
             _ => "",
         };
-        StartError::Bind {
-            key,
-            address,
-            source,
-            hint,
-        }
+        StartError::Bind { key, address, source, hint }
     };
     // actix counts whole seconds; less than asked for would cut requests off.
     let whole_seconds = shutdown_timeout.as_secs() + u64::from(shutdown_timeout.subsec_nanos() > 0);

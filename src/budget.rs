@@ -63,10 +63,7 @@ impl Now {
     /// The time now.
     #[must_use]
     pub fn read() -> Self {
-        Self {
-            instant: Instant::now(),
-            wall: SystemTime::now(),
-        }
+        Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 
     /// The monotonic time of the next 00:00 UTC.
@@ -107,10 +104,7 @@ impl Budget {
     /// [`NotBefore`], with what stands in the way.
     pub fn permit(&mut self, now: Now) -> Result<Permit, NotBefore> {
         self.closed_until(now).map_or(Ok(()), Err)?;
-        self.second.take().map_err(|at| NotBefore {
-            at,
-            limit: Limit::Pace,
-        })?;
+        self.second.take().map_err(|at| NotBefore { at, limit: Limit::Pace })?;
         self.day.count_one(now.wall);
         self.show_day();
         Ok(Permit(()))
@@ -120,26 +114,13 @@ impl Budget {
     pub fn closed_until(&mut self, now: Now) -> Option<NotBefore> {
         let cooldown = self.cooldowns.active(now.instant);
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
-            self.metrics.cooldown(
-                kind,
-                self.cooldowns
-                    .until(kind)
-                    .is_some_and(|until| until > now.instant),
-            );
+            self.metrics.cooldown(kind, self.cooldowns.until(kind).is_some_and(|until| until > now.instant));
         }
-        let spent = self.day.is_spent(now.wall).then(|| NotBefore {
-            at: now.midnight(),
-            limit: Limit::DaySpent,
-        });
-        let cooldown = cooldown.map(|(kind, at)| NotBefore {
-            at,
-            limit: Limit::Cooldown(kind),
-        });
+        let spent =
+            self.day.is_spent(now.wall).then(|| NotBefore { at: now.midnight(), limit: Limit::DaySpent });
+        let cooldown = cooldown.map(|(kind, at)| NotBefore { at, limit: Limit::Cooldown(kind) });
         // The later of the two: before that nothing can be had.
-        [spent, cooldown]
-            .into_iter()
-            .flatten()
-            .max_by_key(|closed| closed.at)
+        [spent, cooldown].into_iter().flatten().max_by_key(|closed| closed.at)
     }
 
     /// Zoom said 429: stops all calls until then.
@@ -151,9 +132,7 @@ impl Budget {
     /// How long a queue of this many calls takes at the permitted pace.
     #[must_use]
     pub fn time_for(&self, calls: usize) -> Duration {
-        self.second
-            .period()
-            .saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX))
+        self.second.period().saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX))
     }
 
     /// Calls counted in this UTC day, and the number permitted.
@@ -185,11 +164,7 @@ impl Budget {
 
     fn show_day_at(&self, now: Now) {
         let (used, limit) = self.day_used(now);
-        self.metrics
-            .day_calls_used
-            .set(i64::try_from(used).unwrap_or(i64::MAX));
-        self.metrics
-            .day_calls_limit
-            .set(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.metrics.day_calls_used.set(i64::try_from(used).unwrap_or(i64::MAX));
+        self.metrics.day_calls_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
     }
 }

@@ -87,10 +87,7 @@ impl Cache {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self {
-            entries,
-            config: Arc::new(config),
-        }
+        Self { entries, config: Arc::new(config) }
     }
 
     /// What is remembered of this meeting and still good at `now`.
@@ -123,10 +120,7 @@ impl Cache {
             | (Reason::NotAMeeting | Reason::MeetingTooOld, _) => self.config.not_found_past,
             _ => return,
         };
-        let refusal = Refusal {
-            failure: failure.clone(),
-            until: now + keep_for,
-        };
+        let refusal = Refusal { failure: failure.clone(), until: now + keep_for };
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
@@ -178,32 +172,21 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn cache(max_bytes: u64) -> Cache {
-        let config = CacheConfig {
-            max_bytes,
-            not_found_live: 10 * SECOND,
-            not_found_past: 60 * SECOND,
-        };
+        let config = CacheConfig { max_bytes, not_found_live: 10 * SECOND, not_found_past: 60 * SECOND };
         Cache::new(config, &Arc::new(Metrics::default()))
     }
 
     fn key(number: u64) -> SnapshotKey {
         let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
-        SnapshotKey {
-            meeting,
-            meeting_type: MeetingType::Live,
-        }
+        SnapshotKey { meeting, meeting_type: MeetingType::Live }
     }
 
     fn snapshot(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Arc<Snapshot> {
         let mut draft = Draft::default();
         draft.begin_page().resize(bytes, b' ');
         draft.end_page(0, 0, None);
-        let config = FreshnessConfig {
-            live_fresh,
-            past_fresh: SECOND,
-            past_by_number_fresh: SECOND,
-            settle: SECOND,
-        };
+        let config =
+            FreshnessConfig { live_fresh, past_fresh: SECOND, past_by_number_fresh: SECOND, settle: SECOND };
         Arc::new(draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH))
     }
 
@@ -242,10 +225,7 @@ mod tests {
         cache.tidy();
         assert!(cache.bytes() <= 1_000_000);
         assert!(cache.entry_count() > 50, "{}", cache.entry_count());
-        assert!(
-            cache.get(&key(199), Instant::now()).is_some(),
-            "the newest is kept"
-        );
+        assert!(cache.get(&key(199), Instant::now()).is_some(), "the newest is kept");
         assert!(cache.get(&key(0), Instant::now()).is_none(), "the oldest is gone");
     }
 
@@ -256,10 +236,7 @@ mod tests {
         cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), now);
         cache.remember(key(2), &Failure::new(Reason::ZoomFailed), now);
         cache.remember(key(3), &Failure::new(Reason::ZoomRateLimited), now);
-        assert!(matches!(
-            cache.get(&key(1), now + 9 * SECOND),
-            Some(Entry::Refusal(_))
-        ));
+        assert!(matches!(cache.get(&key(1), now + 9 * SECOND), Some(Entry::Refusal(_))));
         assert!(cache.get(&key(1), now + 10 * SECOND).is_none());
         assert!(cache.get(&key(2), now).is_none());
         assert!(cache.get(&key(3), now).is_none());
@@ -270,9 +247,6 @@ mod tests {
         let cache = cache(1 << 20);
         assert!(cache.insert(key(1), snapshot(key(1), 10, 30 * SECOND)));
         cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), Instant::now());
-        assert!(matches!(
-            cache.get(&key(1), Instant::now()),
-            Some(Entry::Refusal(_))
-        ));
+        assert!(matches!(cache.get(&key(1), Instant::now()), Some(Entry::Refusal(_))));
     }
 }

@@ -79,10 +79,8 @@ pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
     let text = str::from_utf8(zoom).map_err(|_| NotAPage::NotUtf8)?;
     // The one strict pass. It neither recurses nor interprets, so deep nesting, numbers beyond f64 and lone
     // surrogates pass; and as it demands the document's end, it is the check against a truncated body too.
-    serde_json::from_str::<IgnoredAny>(text).map_err(|error| NotAPage::NotJson {
-        line: error.line(),
-        column: error.column(),
-    })?;
+    serde_json::from_str::<IgnoredAny>(text)
+        .map_err(|error| NotAPage::NotJson { line: error.line(), column: error.column() })?;
 
     let begin = out.len();
     out.reserve(zoom.len());
@@ -116,9 +114,7 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
             }
             b"next_page_token" => {
                 if std::mem::replace(&mut token_seen, true) {
-                    return Err(NotAPage::Ambiguous {
-                        key: "next_page_token",
-                    });
+                    return Err(NotAPage::Ambiguous { key: "next_page_token" });
                 }
                 page.next_page_token = page_token(&mut input)?;
             }
@@ -127,11 +123,7 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
         }
         more = input.take_if(b',');
     }
-    if participants_seen {
-        Ok(page)
-    } else {
-        Err(NotAPage::NoParticipants)
-    }
+    if participants_seen { Ok(page) } else { Err(NotAPage::NoParticipants) }
 }
 
 /// Cleans the list that begins at `input` and returns the cursor behind it.
@@ -152,9 +144,7 @@ fn participants<'a>(
 }
 
 fn page_token(input: &mut Cursor<'_>) -> Result<Option<String>, NotAPage> {
-    const AMBIGUOUS: NotAPage = NotAPage::Ambiguous {
-        key: "next_page_token",
-    };
+    const AMBIGUOUS: NotAPage = NotAPage::Ambiguous { key: "next_page_token" };
     match input.token()? {
         b'"' => {
             let token = input.text()?.name()?.into_owned();

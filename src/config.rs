@@ -99,10 +99,7 @@ impl Config {
         let config = || {
             Some(Self {
                 server: server?,
-                fetcher: FetcherConfig {
-                    wait: wait?,
-                    max_queued: max_queued?,
-                },
+                fetcher: FetcherConfig { wait: wait?, max_queued: max_queued? },
                 zoom: zoom?,
                 budget: budget?,
                 freshness: freshness?,
@@ -112,8 +109,6 @@ impl Config {
             })
         };
         // `None` without a problem cannot be: a missing value is always noted.
-        config()
-            .map(|config| (config, read.warnings))
-            .ok_or_else(|| Problems::new(Vec::new()))
+        config().map(|config| (config, read.warnings)).ok_or_else(|| Problems::new(Vec::new()))
     }
 }

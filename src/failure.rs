@@ -59,11 +59,7 @@ impl Failure {
     /// A failure of which nothing more is known.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
-        Self {
-            reason,
-            retry_at: None,
-            zoom: None,
-        }
+        Self { reason, retry_at: None, zoom: None }
     }
 
     /// The same, with the time at which asking again can help.

@@ -78,11 +78,7 @@ pub struct FetcherStatus {
 type Reply = oneshot::Sender<Result<Landed, Failure>>;
 
 enum Letter {
-    Fetch {
-        key: SnapshotKey,
-        deadline: Instant,
-        reply: Reply,
-    },
+    Fetch { key: SnapshotKey, deadline: Instant, reply: Reply },
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
     WhenAllLanded(oneshot::Sender<()>),
@@ -125,11 +121,7 @@ impl Fetcher {
             drop(actix_rt::spawn(core.access_tokens.clone().keep()));
             drop(actix_rt::spawn(Rc::new(core).read(letters)));
         });
-        Self {
-            mailbox,
-            credentials,
-            wait,
-        }
+        Self { mailbox, credentials, wait }
     }
 
     /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most.
@@ -140,9 +132,7 @@ impl Fetcher {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
         let letter = Letter::Fetch { key, deadline, reply };
-        self.mailbox
-            .send(letter)
-            .map_err(|_| Failure::new(Reason::ShuttingDown))?;
+        self.mailbox.send(letter).map_err(|_| Failure::new(Reason::ShuttingDown))?;
         match tokio::time::timeout_at(deadline.into(), landed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Failure::new(Reason::ShuttingDown)),
@@ -191,14 +181,7 @@ struct Core {
 
 impl Core {
     fn new(parts: Parts, credentials: watch::Sender<Credentials>) -> Self {
-        let Parts {
-            config,
-            zoom,
-            freshness,
-            budget,
-            cache,
-            metrics,
-        } = parts;
+        let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
         let client = zoom::http_client(zoom.connect_timeout);
         Self {
             access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
@@ -233,11 +216,7 @@ impl Core {
     fn fetch(self: &Rc<Self>, key: SnapshotKey, deadline: Instant, reply: Reply) {
         match self.cache.get(&key, Instant::now()) {
             Some(Entry::Snapshot(snapshot)) => {
-                drop(reply.send(Ok(Landed {
-                    snapshot,
-                    via: Via::Cache,
-                    stored: true,
-                })));
+                drop(reply.send(Ok(Landed { snapshot, via: Via::Cache, stored: true })));
                 return;
             }
             Some(Entry::Refusal(refusal)) => {

@@ -18,18 +18,12 @@ pub(crate) fn ask(ops_listen: SocketAddr) -> io::Result<()> {
     let mut connection = TcpStream::connect_timeout(&address, TIMEOUT)?;
     connection.set_read_timeout(Some(TIMEOUT))?;
     connection.set_write_timeout(Some(TIMEOUT))?;
-    write!(
-        connection,
-        "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )?;
+    write!(connection, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
     let mut status_line = String::new();
     BufReader::new(connection).read_line(&mut status_line)?;
     match status_line.split(' ').nth(1) {
         Some("200") => Ok(()),
-        _ => Err(io::Error::other(format!(
-            "/readyz at {address} says {:?}",
-            status_line.trim_end()
-        ))),
+        _ => Err(io::Error::other(format!("/readyz at {address} says {:?}", status_line.trim_end()))),
     }
 }
 

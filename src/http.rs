@@ -53,9 +53,7 @@ pub fn callers(routes: &mut ServiceConfig) {
 /// Health, metrics, status.
 pub fn operators(routes: &mut ServiceConfig) {
     let get = |path, handler: actix_web::Route| {
-        web::resource(path)
-            .route(handler)
-            .default_service(web::to(problem::only_get))
+        web::resource(path).route(handler).default_service(web::to(problem::only_get))
     };
     routes
         .service(get("/healthz", web::get().to(ops::health)))

@@ -1,9 +1,5 @@
 //! The command line: what to run, with which configuration, and how the process ends.
-#![expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "the one place that talks to a terminal"
-)]
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the one place that talks to a terminal")]
 
 mod healthcheck;
 
@@ -46,10 +42,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let CommandLine {
-        config: files,
-        command,
-    } = CommandLine::parse();
+    let CommandLine { config: files, command } = CommandLine::parse();
     let (config, warnings) = match Config::from_process(&files) {
         Ok(loaded) => loaded,
         Err(problems) => {

@@ -52,11 +52,7 @@ impl MeetingId {
         }
         // The alphabet has no '%': as long as there is one, a level of encoding is left.
         let once = decode(raw.as_bytes())?;
-        let plain = if once.contains(&b'%') {
-            decode(&once)?
-        } else {
-            once
-        };
+        let plain = if once.contains(&b'%') { decode(&once)? } else { once };
         if plain.contains(&b'%') {
             return Err(InvalidMeetingId::Encoding);
         }
@@ -131,9 +127,7 @@ fn is_uuid(plain: &[u8]) -> bool {
         return false;
     };
     body.len() + 2 == UUID_LENGTH
-        && body
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
+        && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
 /// One level of percent-decoding; unlike lenient decoders it refuses a `%` that encodes nothing.
@@ -180,20 +174,14 @@ mod tests {
         let id = MeetingId::parse("/ajXp112QmuoKj48548750==").unwrap();
         assert_eq!(id.encoded_for_zoom(), "%252FajXp112QmuoKj48548750%253D%253D");
         let inner = MeetingId::parse("ajXp1//2QmuoKj48548750==").unwrap();
-        assert_eq!(
-            inner.encoded_for_zoom(),
-            "ajXp1%252F%252F2QmuoKj48548750%253D%253D"
-        );
+        assert_eq!(inner.encoded_for_zoom(), "ajXp1%252F%252F2QmuoKj48548750%253D%253D");
     }
 
     #[test]
     fn any_other_uuid_is_encoded_once_and_a_number_not_at_all() {
         let id = MeetingId::parse("ats/xhSEQWit9t+U02HXNQ==").unwrap();
         assert_eq!(id.encoded_for_zoom(), "ats%2FxhSEQWit9t%2BU02HXNQ%3D%3D");
-        assert_eq!(
-            MeetingId::parse("85746065432").unwrap().encoded_for_zoom(),
-            "85746065432"
-        );
+        assert_eq!(MeetingId::parse("85746065432").unwrap().encoded_for_zoom(), "85746065432");
     }
 
     #[test]

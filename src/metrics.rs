@@ -56,12 +56,8 @@ pub struct Metrics {
 impl Metrics {
     /// Counts a `/qos` request and its duration.
     pub fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
-        self.requests
-            .with_label_values(&[outcome.as_str(), status_text(status)])
-            .inc();
-        self.request_duration
-            .with_label_values(&[outcome.as_str()])
-            .observe(duration.as_secs_f64());
+        self.requests.with_label_values(&[outcome.as_str(), status_text(status)]).inc();
+        self.request_duration.with_label_values(&[outcome.as_str()]).observe(duration.as_secs_f64());
     }
 
     /// Counts a call to Zoom.
@@ -81,9 +77,7 @@ impl Metrics {
 
     /// Shows whether a limit is cooling down.
     pub fn cooldown(&self, kind: LimitKind, active: bool) {
-        self.cooldown
-            .with_label_values(&[kind.as_str()])
-            .set(i64::from(active));
+        self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
     }
 
     /// All of it as Prometheus text, or `None` if it cannot be written.
@@ -117,11 +111,7 @@ impl Metrics {
                 &["outcome", "status"],
             )?,
             request_duration: new.keep(HistogramVec::new(request_duration, &["outcome"])?)?,
-            zoom_calls: new.counters(
-                "zoom_calls_total",
-                "Calls to the QoS endpoint of Zoom",
-                &["result"],
-            )?,
+            zoom_calls: new.counters("zoom_calls_total", "Calls to the QoS endpoint of Zoom", &["result"])?,
             zoom_call_duration: new.histogram(
                 "zoom_call_duration_seconds",
                 "Time from sending a call to the last byte of its answer",
@@ -144,10 +134,8 @@ impl Metrics {
             flight_pages: new.histogram("flight_pages", "Pages of a fetched meeting", page_buckets)?,
             cache_entries: new.gauge("cache_entries", "Snapshots and refusals remembered")?,
             cache_bytes: new.gauge("cache_bytes", "Memory of what is remembered")?,
-            cache_evictions: new.counter(
-                "cache_evictions_total",
-                "Entries pushed out because the cache was full",
-            )?,
+            cache_evictions: new
+                .counter("cache_evictions_total", "Entries pushed out because the cache was full")?,
             snapshot_age: new.histogram(
                 "snapshot_age_seconds",
                 "Age of a snapshot when it was served",
@@ -171,10 +159,8 @@ impl Metrics {
                 Opts::new("cooldown_active", "1 while a 429 of this kind stops all calls"),
                 &["kind"],
             )?)?,
-            log_lines_dropped: new.gauge(
-                "log_lines_dropped",
-                "Log lines lost because the output was too slow",
-            )?,
+            log_lines_dropped: new
+                .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
             registry: new.0,
         };
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
@@ -185,10 +171,7 @@ impl Metrics {
 }
 
 impl Default for Metrics {
-    #[expect(
-        clippy::expect_used,
-        reason = "at start, and only for a name given twice in the list above"
-    )]
+    #[expect(clippy::expect_used, reason = "at start, and only for a name given twice in the list above")]
     fn default() -> Self {
         Self::try_new().expect("every metric has a name of its own")
     }
@@ -216,9 +199,7 @@ impl Registrar {
     }
 
     fn histogram(&self, name: &str, help: &str, buckets: Vec<f64>) -> prometheus::Result<Histogram> {
-        self.keep(Histogram::with_opts(
-            HistogramOpts::new(name, help).buckets(buckets),
-        )?)
+        self.keep(Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?)
     }
 }
 
@@ -239,16 +220,9 @@ mod tests {
             "zoom_qos_proxy_zoom_calls_total{result=\"rate_limited\"} 1",
             "zoom_qos_proxy_cooldown_active{kind=\"per_day\"} 1",
             "zoom_qos_proxy_cooldown_active{kind=\"per_second\"} 0",
-            concat!(
-                "zoom_qos_proxy_build_info{version=\"",
-                env!("CARGO_PKG_VERSION"),
-                "\"} 1"
-            ),
+            concat!("zoom_qos_proxy_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         ] {
-            assert!(
-                text.lines().any(|shown| shown == line),
-                "{line} is missing in:\n{text}"
-            );
+            assert!(text.lines().any(|shown| shown == line), "{line} is missing in:\n{text}");
         }
     }
 }

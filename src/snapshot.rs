@@ -82,9 +82,7 @@ impl Snapshot {
     /// Freshness left; `None` when it is over.
     #[must_use]
     pub fn fresh_left(&self, now: Instant) -> Option<Duration> {
-        self.fresh_for
-            .checked_sub(self.age(now))
-            .filter(|left| !left.is_zero())
+        self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
     }
 
     /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
@@ -200,10 +198,7 @@ mod tests {
     }
 
     fn key(id: &str, meeting_type: MeetingType) -> SnapshotKey {
-        SnapshotKey {
-            meeting: MeetingId::parse(id).unwrap(),
-            meeting_type,
-        }
+        SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type }
     }
 
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
@@ -216,25 +211,10 @@ mod tests {
     fn what_is_final_is_fresh_for_long_and_what_can_change_is_not() {
         let (number, uuid) = ("85746065432", "ats/xhSEQWit9t+U02HXNQ==");
         assert_eq!(rule(uuid, MeetingType::Past, Some(1800)), 24 * HOUR);
-        assert_eq!(
-            rule(number, MeetingType::Past, Some(1800)),
-            Duration::from_secs(300)
-        );
-        assert_eq!(
-            rule(uuid, MeetingType::Past, Some(1799)),
-            Duration::from_secs(30),
-            "not settled"
-        );
-        assert_eq!(
-            rule(uuid, MeetingType::Past, Some(-60)),
-            Duration::from_secs(30),
-            "left in the future"
-        );
-        assert_eq!(
-            rule(uuid, MeetingType::Past, None),
-            Duration::from_secs(30),
-            "nobody has left"
-        );
+        assert_eq!(rule(number, MeetingType::Past, Some(1800)), Duration::from_secs(300));
+        assert_eq!(rule(uuid, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");
+        assert_eq!(rule(uuid, MeetingType::Past, Some(-60)), Duration::from_secs(30), "left in the future");
+        assert_eq!(rule(uuid, MeetingType::Past, None), Duration::from_secs(30), "nobody has left");
         assert_eq!(rule(uuid, MeetingType::Live, Some(7200)), Duration::from_secs(30));
     }
 
@@ -248,12 +228,7 @@ mod tests {
             draft.end_page(at, page.matches('{').count(), None);
         }
         let time = SystemTime::UNIX_EPOCH + 10 * HOUR;
-        let snapshot = draft.seal(
-            key("85746065432", MeetingType::Live),
-            &config(),
-            Instant::now(),
-            time,
-        );
+        let snapshot = draft.seal(key("85746065432", MeetingType::Live), &config(), Instant::now(), time);
         assert_eq!(
             std::str::from_utf8(&snapshot.body).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#
@@ -271,14 +246,8 @@ mod tests {
             landed,
             SystemTime::UNIX_EPOCH,
         );
-        assert_eq!(
-            snapshot.fresh_left(landed + Duration::from_secs(29)),
-            Some(Duration::from_secs(1))
-        );
+        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(29)), Some(Duration::from_secs(1)));
         assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(30)), None);
-        assert_eq!(
-            snapshot.age(landed + Duration::from_secs(31)),
-            Duration::from_secs(31)
-        );
+        assert_eq!(snapshot.age(landed + Duration::from_secs(31)), Duration::from_secs(31));
     }
 }

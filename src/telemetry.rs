@@ -43,31 +43,21 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
     for library in WARNINGS_ONLY_FROM {
         filter = filter.add_directive(format!("{library}=warn").parse()?);
     }
-    let (writer, guard) = NonBlockingBuilder::default()
-        .lossy(true)
-        .finish(std::io::stdout());
+    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
     let dropped = writer.error_counter();
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
         LogFormat::Json => {
-            let lines = fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false);
+            let lines =
+                fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
             registry.with(lines.with_writer(writer)).try_init()?;
         }
-        LogFormat::Text => registry
-            .with(fmt::layer().with_ansi(false).with_writer(writer))
-            .try_init()?,
+        LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()?,
     }
     // The message of a panic can hold anything, a participant's name too: only the place is logged.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic: a bug of this service");
     }));
-    Ok(Logs {
-        _writer: guard,
-        dropped,
-    })
+    Ok(Logs { _writer: guard, dropped })
 }

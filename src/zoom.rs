@@ -32,11 +32,7 @@ use crate::{budget::Permit, failure::ZoomSaid, snapshot::SnapshotKey};
 /// The most that Zoom gives; its default is 1. A refresh of N participants costs ⌈N / 10⌉ calls.
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value but RFC 3986's unreserved characters.
-const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Idle connections are given up before common load balancers (60 s) close them under a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
@@ -145,13 +141,8 @@ impl Zoom {
 /// second need no h2. No limit on connections: a call that waited for one would reach Zoom later than its permit says.
 #[must_use]
 pub fn http_client(connect_timeout: Duration) -> Client {
-    let roots = webpki_roots::TLS_SERVER_ROOTS
-        .iter()
-        .cloned()
-        .collect::<rustls::RootCertStore>();
-    let mut tls = rustls::ClientConfig::builder()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+    let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     let connector = Connector::new()
         .rustls_0_23(Arc::new(tls))
@@ -184,19 +175,12 @@ where
         match response.body().limit(max_body).await {
             // awc takes a body that ends early for a whole one.
             Ok(body) if announced.is_some_and(|length| length != body.len()) => {
-                tracing::debug!(
-                    announced,
-                    received = body.len(),
-                    "body from Zoom is shorter than announced"
-                );
+                tracing::debug!(announced, received = body.len(), "body from Zoom is shorter than announced");
                 Err(CallError::Broken(head.said()))
             }
             Ok(body) => Ok((head, body)),
             Err(PayloadError::Overflow) => {
-                tracing::warn!(
-                    max_body,
-                    "an answer from Zoom is larger than zoom.max_body: refused"
-                );
+                tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
                 Err(CallError::Refused(head.said()))
             }
             Err(error) => {
@@ -205,9 +189,7 @@ where
             }
         }
     };
-    tokio::time::timeout(timeout, exchange)
-        .await
-        .unwrap_or(Err(CallError::TimedOut))
+    tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
 }
 
 /// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.
@@ -215,13 +197,7 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     if response.headers().contains_key(CONTENT_ENCODING) {
         return None;
     }
-    response
-        .headers()
-        .get(CONTENT_LENGTH)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn not_answered(error: &SendRequestError) -> CallError {
@@ -237,11 +213,7 @@ fn not_answered(error: &SendRequestError) -> CallError {
 impl OwnedHead {
     fn of<S>(response: &ClientResponse<S>) -> Self {
         let header = |name: &str| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned)
+            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         Self {
             status: response.status().as_u16(),
@@ -261,11 +233,7 @@ impl OwnedHead {
     }
 
     fn said(&self) -> ZoomSaid {
-        ZoomSaid {
-            status: self.status,
-            tracking_id: self.tracking_id.clone(),
-            ..ZoomSaid::default()
-        }
+        ZoomSaid { status: self.status, tracking_id: self.tracking_id.clone(), ..ZoomSaid::default() }
     }
 }
 

@@ -22,16 +22,10 @@ const DOCUMENTED: &str = include_str!("golden/documented_example.zoom.json");
 #[test]
 fn zooms_documented_example_becomes_the_contracts_example() {
     let (page, out) = page(DOCUMENTED);
-    assert_eq!(
-        out,
-        include_str!("golden/documented_example.participants.json").trim_end()
-    );
+    assert_eq!(out, include_str!("golden/documented_example.participants.json").trim_end());
     assert_eq!(page.next_page_token, None);
     assert_eq!(page.total_records, Some(1));
-    assert_eq!(
-        page.newest_leave_time,
-        Some("2021-06-24T20:00:00Z".parse().unwrap())
-    );
+    assert_eq!(page.newest_leave_time, Some("2021-06-24T20:00:00Z".parse().unwrap()));
     assert!(page.unparsed.iter().all(|(_, count)| count == 0));
 }
 
@@ -79,36 +73,17 @@ fn a_text_with_a_unit_becomes_a_number_under_the_new_key() {
         ("max_loss", "100%", r#""max_loss_percent":100"#),
         ("frame_rate", "12 fps", r#""frame_rate_fps":12"#),
         ("frame_rate", "29.97FPS", r#""frame_rate_fps":29.97"#),
-        (
-            "resolution",
-            "1280*720",
-            r#""resolution":{"width":1280,"height":720}"#,
-        ),
-        (
-            "resolution",
-            "1280x720",
-            r#""resolution":{"width":1280,"height":720}"#,
-        ),
-        (
-            "resolution",
-            " 1280 X  720 ",
-            r#""resolution":{"width":1280,"height":720}"#,
-        ),
+        ("resolution", "1280*720", r#""resolution":{"width":1280,"height":720}"#),
+        ("resolution", "1280x720", r#""resolution":{"width":1280,"height":720}"#),
+        ("resolution", " 1280 X  720 ", r#""resolution":{"width":1280,"height":720}"#),
         ("resolution", "0*0", r#""resolution":{"width":0,"height":0}"#),
         ("zoom_min_cpu_usage", "8%", r#""zoom_min_cpu_usage_percent":8"#),
-        (
-            "whatever_they_add_cpu_usage",
-            "1.5 %",
-            r#""whatever_they_add_cpu_usage_percent":1.5"#,
-        ),
+        ("whatever_they_add_cpu_usage", "1.5 %", r#""whatever_they_add_cpu_usage_percent":1.5"#),
         ("_cpu_usage", "1%", r#""_cpu_usage_percent":1"#),
     ] {
         let (page, group) = group(&format!(r#""{key}":"{text}""#));
         assert_eq!(group, entry, "{key}: {text:?}");
-        assert!(
-            page.unparsed.iter().all(|(_, count)| count == 0),
-            "{key}: {text:?}"
-        );
+        assert!(page.unparsed.iter().all(|(_, count)| count == 0), "{key}: {text:?}");
     }
 }
 
@@ -145,11 +120,7 @@ fn a_text_that_does_not_parse_keeps_its_key_and_its_bytes_and_is_counted() {
                 "\\\"",
             ][..],
         ),
-        (
-            "latency",
-            Field::Latency,
-            &["126", "126 m", "126 us", "126 m s", "126 \u{17f}"],
-        ),
+        ("latency", Field::Latency, &["126", "126 m", "126 us", "126 m s", "126 \u{17f}"]),
         ("jitter", Field::Jitter, &["6 kbps", "NaN ms"]),
         ("avg_loss", Field::AvgLoss, &["0.3", "0.3%%", "%", "0.3 percent"]),
         ("max_loss", Field::MaxLoss, &["1.9 % loss"]),
@@ -157,18 +128,7 @@ fn a_text_that_does_not_parse_keeps_its_key_and_its_bytes_and_is_counted() {
         (
             "resolution",
             Field::Resolution,
-            &[
-                "1280",
-                "1280*",
-                "*720",
-                "01280*720",
-                "-1*1",
-                "1.5*2",
-                "1280×720",
-                "1*2*3",
-                "1**2",
-                "1280 720",
-            ],
+            &["1280", "1280*", "*720", "01280*720", "-1*1", "1.5*2", "1280×720", "1*2*3", "1**2", "1280 720"],
         ),
         ("x_cpu_usage", Field::CpuUsage, &["8", "8 fps"]),
     ] {
@@ -211,14 +171,8 @@ fn a_number_list_object_or_boolean_under_a_known_key_keeps_the_key_and_is_cleane
         (r#""latency":true"#, r#""latency":true"#),
         (r#""jitter":false"#, r#""jitter":false"#),
         (r#""avg_loss":["","1%"]"#, r#""avg_loss":[null,"1%"]"#),
-        (
-            r#""resolution":{"jitter":"1 ms","w":""}"#,
-            r#""resolution":{"jitter_ms":1,"w":null}"#,
-        ),
-        (
-            r#""a_cpu_usage":[{"bitrate":"1 kbps"}]"#,
-            r#""a_cpu_usage":[{"bitrate_kbps":1}]"#,
-        ),
+        (r#""resolution":{"jitter":"1 ms","w":""}"#, r#""resolution":{"jitter_ms":1,"w":null}"#),
+        (r#""a_cpu_usage":[{"bitrate":"1 kbps"}]"#, r#""a_cpu_usage":[{"bitrate_kbps":1}]"#),
     ] {
         assert_eq!(group(entry).1, cleaned);
     }
@@ -228,18 +182,9 @@ fn a_number_list_object_or_boolean_under_a_known_key_keeps_the_key_and_is_cleane
 fn hundreds_of_digits_are_scaled_exactly() {
     let digits = "123456789".repeat(60);
     let (head, tail) = digits.split_at(digits.len() - 3);
-    assert_eq!(
-        group(&format!(r#""bitrate":"{digits} bps""#)).1,
-        format!(r#""bitrate_kbps":{head}.{tail}"#)
-    );
-    assert_eq!(
-        group(&format!(r#""bitrate":"{digits} kbps""#)).1,
-        format!(r#""bitrate_kbps":{digits}"#)
-    );
-    assert_eq!(
-        group(&format!(r#""bitrate":"{digits} Mbps""#)).1,
-        format!(r#""bitrate_kbps":{digits}000"#)
-    );
+    assert_eq!(group(&format!(r#""bitrate":"{digits} bps""#)).1, format!(r#""bitrate_kbps":{head}.{tail}"#));
+    assert_eq!(group(&format!(r#""bitrate":"{digits} kbps""#)).1, format!(r#""bitrate_kbps":{digits}"#));
+    assert_eq!(group(&format!(r#""bitrate":"{digits} Mbps""#)).1, format!(r#""bitrate_kbps":{digits}000"#));
     assert_eq!(
         group(&format!(r#""jitter":"0.{digits} s""#)).1,
         format!(r#""jitter_ms":123.{}"#, &digits[3..])
@@ -269,30 +214,12 @@ fn keys_that_only_look_known_are_passed_on() {
 fn only_what_is_below_the_participants_own_user_qos_is_renamed() {
     for (participant, cleaned) in [
         (r#"{"bitrate":"1 kbps"}"#, r#"{"bitrate":"1 kbps"}"#),
-        (
-            r#"{"x":{"user_qos":[{"bitrate":"1 kbps"}]}}"#,
-            r#"{"x":{"user_qos":[{"bitrate":"1 kbps"}]}}"#,
-        ),
-        (
-            r#"[{"user_qos":{"bitrate":"1 kbps"}}]"#,
-            r#"[{"user_qos":{"bitrate":"1 kbps"}}]"#,
-        ),
-        (
-            r#"{"user_qos":{"bitrate":"1 kbps"}}"#,
-            r#"{"user_qos":{"bitrate_kbps":1}}"#,
-        ),
-        (
-            r#"{"user_qos":[{"bitrate":"1 kbps"}]}"#,
-            r#"{"user_qos":[{"bitrate_kbps":1}]}"#,
-        ),
-        (
-            r#"{"user_qos":[[{"a":[{"jitter":"1 s"}]}]]}"#,
-            r#"{"user_qos":[[{"a":[{"jitter_ms":1000}]}]]}"#,
-        ),
-        (
-            r#"{"user_qos":[],"z":{"jitter":"1 s"}}"#,
-            r#"{"user_qos":[],"z":{"jitter":"1 s"}}"#,
-        ),
+        (r#"{"x":{"user_qos":[{"bitrate":"1 kbps"}]}}"#, r#"{"x":{"user_qos":[{"bitrate":"1 kbps"}]}}"#),
+        (r#"[{"user_qos":{"bitrate":"1 kbps"}}]"#, r#"[{"user_qos":{"bitrate":"1 kbps"}}]"#),
+        (r#"{"user_qos":{"bitrate":"1 kbps"}}"#, r#"{"user_qos":{"bitrate_kbps":1}}"#),
+        (r#"{"user_qos":[{"bitrate":"1 kbps"}]}"#, r#"{"user_qos":[{"bitrate_kbps":1}]}"#),
+        (r#"{"user_qos":[[{"a":[{"jitter":"1 s"}]}]]}"#, r#"{"user_qos":[[{"a":[{"jitter_ms":1000}]}]]}"#),
+        (r#"{"user_qos":[],"z":{"jitter":"1 s"}}"#, r#"{"user_qos":[],"z":{"jitter":"1 s"}}"#),
         (r#"{"user_qos":"1 kbps"}"#, r#"{"user_qos":"1 kbps"}"#),
         (r#"{"user_qos":""}"#, r#"{"user_qos":null}"#),
     ] {
@@ -333,18 +260,9 @@ fn white_space_goes_between_tokens_and_stays_inside_texts() {
 
 #[test]
 fn escapes_in_keys_and_values_count_as_what_they_stand_for() {
-    assert_eq!(
-        group(r#""bit\u0072ate":"23\u0020\u006Bbps""#).1,
-        r#""bit\u0072ate_kbps":23"#
-    );
-    assert_eq!(
-        group(r#""\u00fc\ud83d_cpu_usage":"8\u0025""#).1,
-        r#""\u00fc\ud83d_cpu_usage_percent":8"#
-    );
-    assert_eq!(
-        group(r#""re\u0073olution":"1\u002a2""#).1,
-        r#""re\u0073olution":{"width":1,"height":2}"#
-    );
+    assert_eq!(group(r#""bit\u0072ate":"23\u0020\u006Bbps""#).1, r#""bit\u0072ate_kbps":23"#);
+    assert_eq!(group(r#""\u00fc\ud83d_cpu_usage":"8\u0025""#).1, r#""\u00fc\ud83d_cpu_usage_percent":8"#);
+    assert_eq!(group(r#""re\u0073olution":"1\u002a2""#).1, r#""re\u0073olution":{"width":1,"height":2}"#);
     assert_eq!(
         participants(r#"{"user\u005fqos":{"jitter":"1 ms"}}"#).1,
         r#"{"user\u005fqos":{"jitter_ms":1}}"#
@@ -361,30 +279,15 @@ fn escapes_in_keys_and_values_count_as_what_they_stand_for() {
 #[test]
 fn no_rename_makes_two_keys_equal() {
     for (object, cleaned) in [
-        (
-            r#""bitrate":"1 kbps","bitrate_kbps":2"#,
-            r#""bitrate":"1 kbps","bitrate_kbps":2"#,
-        ),
-        (
-            r#""bitrate_kbps":2,"bitrate":"1 kbps""#,
-            r#""bitrate_kbps":2,"bitrate":"1 kbps""#,
-        ),
-        (
-            r#""bitrate":"1 kbps","bitrate":"2 kbps""#,
-            r#""bitrate_kbps":1,"bitrate":"2 kbps""#,
-        ),
+        (r#""bitrate":"1 kbps","bitrate_kbps":2"#, r#""bitrate":"1 kbps","bitrate_kbps":2"#),
+        (r#""bitrate_kbps":2,"bitrate":"1 kbps""#, r#""bitrate_kbps":2,"bitrate":"1 kbps""#),
+        (r#""bitrate":"1 kbps","bitrate":"2 kbps""#, r#""bitrate_kbps":1,"bitrate":"2 kbps""#),
         (
             r#""bitrate":"1 kbps","bitrate":"2 kbps","bitrate_kbps":3"#,
             r#""bitrate":"1 kbps","bitrate":"2 kbps","bitrate_kbps":3"#,
         ),
-        (
-            r#""bitrate":"?","bitrate":"2 kbps""#,
-            r#""bitrate":"?","bitrate_kbps":2"#,
-        ),
-        (
-            r#""bitrate":"","bitrate_kbps":"""#,
-            r#""bitrate":null,"bitrate_kbps":null"#,
-        ),
+        (r#""bitrate":"?","bitrate":"2 kbps""#, r#""bitrate":"?","bitrate_kbps":2"#),
+        (r#""bitrate":"","bitrate_kbps":"""#, r#""bitrate":null,"bitrate_kbps":null"#),
         (
             r#""b\u0069trate":"1\u0020kbps","bitrate\u005fkbps":2,"jitter":"3 ms""#,
             r#""b\u0069trate":"1\u0020kbps","bitrate\u005fkbps":2,"jitter_ms":3"#,
@@ -420,10 +323,7 @@ fn rows_are_cut_right_when_renames_are_taken_back_in_some_of_them() {
     let before = out.len();
     let page = clean::page(zoom.as_bytes(), &mut out).unwrap();
     let out = str::from_utf8(&out[before..]).unwrap();
-    assert_eq!(
-        rows(&page, out),
-        [renamed, taken_back, renamed, taken_back, renamed]
-    );
+    assert_eq!(rows(&page, out), [renamed, taken_back, renamed, taken_back, renamed]);
     assert_eq!(out, rows(&page, out).join(","));
 }
 
@@ -441,11 +341,7 @@ fn a_hundred_thousand_levels_neither_overflow_nor_take_for_ever() {
     );
     assert_eq!(participants(&collisions).1, collisions.replace(r#""""#, "null"));
 
-    let beside = format!(
-        r#"{{"participants":[],"x":{}{}}}"#,
-        "[".repeat(LEVELS),
-        "]".repeat(LEVELS)
-    );
+    let beside = format!(r#"{{"participants":[],"x":{}{}}}"#, "[".repeat(LEVELS), "]".repeat(LEVELS));
     assert_eq!(page(&beside).1, "");
 }
 
@@ -469,10 +365,7 @@ fn the_envelope_is_read_whatever_its_order() {
     );
     assert_eq!(page.next_page_token.as_deref(), Some("tok"));
     assert_eq!(page.total_records, Some(25));
-    assert_eq!(
-        page.newest_leave_time,
-        Some("2021-06-24T21:00:00Z".parse::<Timestamp>().unwrap())
-    );
+    assert_eq!(page.newest_leave_time, Some("2021-06-24T21:00:00Z".parse::<Timestamp>().unwrap()));
     assert_eq!(page.rows.len(), 6);
     assert!(out.starts_with(r#"{"leave_time":"#));
 }
@@ -486,21 +379,14 @@ fn no_participants_is_a_page_too() {
 #[test]
 fn a_claim_that_is_no_whole_number_is_no_claim() {
     for claim in ["-1", "1.0", "1e2", "\"7\"", "null", "[7]", "18446744073709551616"] {
-        assert_eq!(
-            page(&format!(r#"{{"total_records":{claim},"participants":[]}}"#))
-                .0
-                .total_records,
-            None
-        );
+        assert_eq!(page(&format!(r#"{{"total_records":{claim},"participants":[]}}"#)).0.total_records, None);
     }
 }
 
 #[test]
 fn what_is_no_page_says_why_without_zooms_text() {
     use NotAPage::{Ambiguous, NoParticipants, NotJson, NotUtf8};
-    const TOKEN: NotAPage = Ambiguous {
-        key: "next_page_token",
-    };
+    const TOKEN: NotAPage = Ambiguous { key: "next_page_token" };
     const PARTICIPANTS: NotAPage = Ambiguous { key: "participants" };
     for (zoom, expected) in [
         (&b"{\"participants\":[\"secret\xff\"]}"[..], NotUtf8),
@@ -520,16 +406,10 @@ fn what_is_no_page_says_why_without_zooms_text() {
         (b"{\"participants\":{}}", NoParticipants),
         (b"{\"x\":{\"participants\":[]}}", NoParticipants),
         (b"{\"participants\":[1],\"participants\":[2]}", PARTICIPANTS),
-        (
-            b"{\"participants\":[1],\"participant\\u0073\":null}",
-            PARTICIPANTS,
-        ),
+        (b"{\"participants\":[1],\"participant\\u0073\":null}", PARTICIPANTS),
         (b"{\"participants\":[1],\"next_page_token\":5}", TOKEN),
         (b"{\"participants\":[1],\"next_page_token\":[\"secret\"]}", TOKEN),
-        (
-            b"{\"participants\":[1],\"next_page_token\":\"a\",\"next_page_token\":\"b\"}",
-            TOKEN,
-        ),
+        (b"{\"participants\":[1],\"next_page_token\":\"a\",\"next_page_token\":\"b\"}", TOKEN),
         (b"{\"participants\":[1],\"next_page_token\":\"\\ud800\"}", TOKEN),
     ] {
         let mut out = b"kept".to_vec();
@@ -544,27 +424,11 @@ fn what_is_no_page_says_why_without_zooms_text() {
 fn counts_add_up_over_pages() {
     let mut sum = group(r#""bitrate":"?","jitter":"?""#).0.unparsed;
     sum += group(r#""bitrate":"?""#).0.unparsed;
-    assert_eq!(
-        (
-            sum.of(Field::Bitrate),
-            sum.of(Field::Jitter),
-            sum.of(Field::Latency)
-        ),
-        (2, 1, 0)
-    );
+    assert_eq!((sum.of(Field::Bitrate), sum.of(Field::Jitter), sum.of(Field::Latency)), (2, 1, 0));
     let labels: Vec<_> = Field::ALL.iter().map(|field| field.as_str()).collect();
     assert_eq!(
         labels,
-        [
-            "bitrate",
-            "latency",
-            "jitter",
-            "avg_loss",
-            "max_loss",
-            "frame_rate",
-            "resolution",
-            "cpu_usage"
-        ]
+        ["bitrate", "latency", "jitter", "avg_loss", "max_loss", "frame_rate", "resolution", "cpu_usage"]
     );
 }
 
@@ -672,17 +536,8 @@ fn group_tree() -> BoxedStrategy<Tree> {
 }
 
 fn leaf() -> impl Strategy<Value = Tree> {
-    const BARE: &[&str] = &[
-        "null",
-        "true",
-        "false",
-        "0",
-        "-0",
-        "1.50",
-        "1e999",
-        "-1E+2",
-        "123456789012345678901234567890",
-    ];
+    const BARE: &[&str] =
+        &["null", "true", "false", "0", "-0", "1.50", "1e999", "-1E+2", "123456789012345678901234567890"];
     prop_oneof![
         2 => select(BARE).prop_map(|bare| Tree::Bare(bare.to_owned())),
         1 => Just(Tree::Text(String::new())),
@@ -708,13 +563,7 @@ fn measure() -> impl Strategy<Value = String> {
     let with_unit = (space(), number, space(), unit, space())
         .prop_map(|(before, number, between, unit, after)| format!("{before}{number}{between}{unit}{after}"));
     let side = || "(0|[1-9][0-9]{0,4}|0[0-9]|-1|1\\.5|)";
-    let resolution = (
-        side(),
-        space(),
-        select(&["*", "x", "X", "\\u002A", "×", " "][..]),
-        space(),
-        side(),
-    )
+    let resolution = (side(), space(), select(&["*", "x", "X", "\\u002A", "×", " "][..]), space(), side())
         .prop_map(|(width, before, times, after, height)| format!("{width}{before}{times}{after}{height}"));
     prop_oneof![4 => with_unit, 1 => resolution]
 }
@@ -768,19 +617,8 @@ fn spelled_anyhow() -> impl Strategy<Value = String> {
             let quoted = serde_json::to_string(&text).unwrap();
             quoted[1..quoted.len() - 1].to_owned()
         }),
-        select(
-            &[
-                "\\ud83d",
-                "\\ude00",
-                "\\uD83D\\uDE00",
-                "\\/",
-                "\\u0000",
-                "_cpu_usage",
-                " ",
-                "1 kbps"
-            ][..]
-        )
-        .prop_map(str::to_owned),
+        select(&["\\ud83d", "\\ude00", "\\uD83D\\uDE00", "\\/", "\\u0000", "_cpu_usage", " ", "1 kbps"][..])
+            .prop_map(str::to_owned),
     ];
     vec(piece, 0..3).prop_map(|pieces| pieces.concat())
 }
@@ -813,11 +651,7 @@ impl Tree {
             }
             (Tree::List(zooms), Tree::List(cleaned)) => {
                 assert_eq!(zooms.len(), cleaned.len());
-                let scope = if scope == Scope::Qos {
-                    Scope::Qos
-                } else {
-                    Scope::Outside
-                };
+                let scope = if scope == Scope::Qos { Scope::Qos } else { Scope::Outside };
                 for (zooms, cleaned) in zooms.iter().zip(cleaned) {
                     cleaned.assert_cleaned_from(zooms, scope);
                 }
@@ -853,14 +687,8 @@ impl Tree {
                 assert_eq!(*self, Tree::Object(sides.into()));
             }
             Fate::Shifted(number, places) => {
-                let Tree::Bare(scaled) = self else {
-                    panic!("{self:?} is no number")
-                };
-                assert_eq!(
-                    exact(scaled, 0),
-                    exact(number, *places),
-                    "{number} by {places}: {scaled}"
-                );
+                let Tree::Bare(scaled) = self else { panic!("{self:?} is no number") };
+                assert_eq!(exact(scaled, 0), exact(number, *places), "{number} by {places}: {scaled}");
                 let shortest = !scaled.contains('.') || !scaled.ends_with(['0', '.']);
                 assert!(shortest && scaled != "-0" && !scaled.contains('e'), "{scaled}");
             }
@@ -967,11 +795,7 @@ fn expected_keys(zooms: &[(String, Tree)], in_qos: bool) -> Vec<(String, Fate)> 
     let mut new_names: Vec<Vec<u16>> = Vec::new();
     let mut all = Vec::new();
     for (key, value) in zooms {
-        let (suffix, fate) = if in_qos {
-            fate(key, value)
-        } else {
-            ("", Fate::Stays)
-        };
+        let (suffix, fate) = if in_qos { fate(key, value) } else { ("", Fate::Stays) };
         let mut new_name = units(key);
         new_name.extend(suffix.encode_utf16());
         if !suffix.is_empty() && (names.contains(&new_name) || new_names.contains(&new_name)) {
@@ -989,14 +813,7 @@ fn expected_keys(zooms: &[(String, Tree)], in_qos: bool) -> Vec<(String, Fate)> 
 fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     let Ok(name) = String::from_utf16(&units(key)) else {
         // Only a name of a lone surrogate and `_cpu_usage`: close enough to a name without it.
-        return fate(
-            if units(key).ends_with(&units("_cpu_usage")) {
-                "a_cpu_usage"
-            } else {
-                ""
-            },
-            value,
-        );
+        return fate(if units(key).ends_with(&units("_cpu_usage")) { "a_cpu_usage" } else { "" }, value);
     };
     let (suffix, known_units): (_, &[(&str, i64)]) = match name.as_str() {
         "bitrate" => ("_kbps", &[("kbps", 0), ("bps", -3), ("mbps", 3)]),
@@ -1020,9 +837,8 @@ fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     let lower = text.trim_matches(' ').to_ascii_lowercase();
     if name == "resolution" {
         let is_side = |side: &str| is_number(side) && !side.contains(['-', '.']);
-        let sides = lower
-            .split_once(['*', 'x'])
-            .map(|(w, h)| (w.trim_end_matches(' '), h.trim_start_matches(' ')));
+        let sides =
+            lower.split_once(['*', 'x']).map(|(w, h)| (w.trim_end_matches(' '), h.trim_start_matches(' ')));
         return match sides.filter(|(width, height)| is_side(width) && is_side(height)) {
             Some((width, height)) => (suffix, Fate::Resolution(width.to_owned(), height.to_owned())),
             None => ("", Fate::Stays),
@@ -1033,11 +849,7 @@ fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
             let number = number.trim_end_matches(' ');
             if is_number(number) {
                 let number = number.to_owned();
-                let fate = if *places == 0 {
-                    Fate::Number(number)
-                } else {
-                    Fate::Shifted(number, *places)
-                };
+                let fate = if *places == 0 { Fate::Number(number) } else { Fate::Shifted(number, *places) };
                 return (suffix, fate);
             }
         }
@@ -1075,11 +887,7 @@ fn participants(participants: &str) -> (Page, String) {
 /// Cleans the entries of a group of a sample, given without the object's braces.
 fn group(entries: &str) -> (Page, String) {
     let (page, out) = participants(&format!(r#"{{"user_qos":[{{"audio_input":{{{entries}}}}}]}}"#));
-    let group = out
-        .strip_prefix(r#"{"user_qos":[{"audio_input":{"#)
-        .unwrap()
-        .strip_suffix("}}]}")
-        .unwrap();
+    let group = out.strip_prefix(r#"{"user_qos":[{"audio_input":{"#).unwrap().strip_suffix("}}]}").unwrap();
     (page, group.to_owned())
 }
 

@@ -33,18 +33,12 @@ struct Setup {
 impl Setup {
     /// Nothing is set, not even what must be.
     fn empty() -> Self {
-        Self {
-            folder: TempDir::new().unwrap(),
-            files: Vec::new(),
-            environment: Vec::new(),
-        }
+        Self { folder: TempDir::new().unwrap(), files: Vec::new(), environment: Vec::new() }
     }
 
     /// What must be set is, by the environment.
     fn new() -> Self {
-        CREDENTIALS
-            .iter()
-            .fold(Self::empty(), |setup, (name, value)| setup.variable(name, value))
+        CREDENTIALS.iter().fold(Self::empty(), |setup, (name, value)| setup.variable(name, value))
     }
 
     /// Another `--config` file: `1.toml`, `2.toml` …
@@ -70,9 +64,7 @@ impl Setup {
     fn accepted(self) -> (Config, Vec<String>) {
         match Config::load(&self.files, self.environment.clone()) {
             Ok((config, warnings)) => {
-                let warnings = warnings
-                    .iter()
-                    .map(|warning| self.without_folder(&warning.to_string()));
+                let warnings = warnings.iter().map(|warning| self.without_folder(&warning.to_string()));
                 (config, warnings.collect())
             }
             Err(problems) => panic!("refused:\n{problems}"),
@@ -91,11 +83,7 @@ impl Setup {
     fn refused(self) -> Vec<String> {
         match Config::load(&self.files, self.environment.clone()) {
             Ok((config, _)) => panic!("accepted:\n{}", config.effective()),
-            Err(problems) => self
-                .without_folder(&problems.to_string())
-                .lines()
-                .map(str::to_owned)
-                .collect(),
+            Err(problems) => self.without_folder(&problems.to_string()).lines().map(str::to_owned).collect(),
         }
     }
 }
@@ -150,10 +138,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.server.ops_listen.to_string(), "127.0.0.1:9090");
-    assert_eq!(
-        config.server.workers,
-        std::thread::available_parallelism().unwrap().get()
-    );
+    assert_eq!(config.server.workers, std::thread::available_parallelism().unwrap().get());
     assert_eq!(config.fetcher.wait, seconds(15));
     assert_eq!(config.server.drain_delay, seconds(5));
     assert_eq!(config.server.shutdown_timeout, seconds(25));
@@ -180,9 +165,7 @@ fn the_defaults_are_those_of_the_contract() {
 #[test]
 fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
     let printed = keys_of(&Setup::new().config().effective(), |line| {
-        let key = line
-            .strip_prefix("# ")
-            .and_then(|line| line.strip_suffix(" is not set"));
+        let key = line.strip_prefix("# ").and_then(|line| line.strip_suffix(" is not set"));
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
@@ -193,19 +176,13 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
 fn every_documented_key_can_be_set_in_a_file_and_by_the_environment() {
     for key in default_keys() {
         let (section, name) = key.split_once('.').unwrap();
-        let in_file = Setup::new()
-            .file(format!("[{section}]\n{name} = []\n"))
-            .refused()
-            .join("\n");
+        let in_file = Setup::new().file(format!("[{section}]\n{name} = []\n")).refused().join("\n");
         assert!(in_file.contains(&format!("{key}: must be ")), "{key}: {in_file}");
         let variable = format!("QOS_PROXY__{}__{}", section.to_uppercase(), name.to_uppercase());
         let by_variable = Setup::empty().variable(&variable, "").refused().join("\n");
         let expected = format!("{key}: is empty");
         assert!(by_variable.contains(&expected), "{key}: {by_variable}");
-        assert!(
-            by_variable.contains(&format!("(set by environment variable {variable})")),
-            "{by_variable}"
-        );
+        assert!(by_variable.contains(&format!("(set by environment variable {variable})")), "{by_variable}");
     }
 }
 
@@ -213,28 +190,15 @@ fn every_documented_key_can_be_set_in_a_file_and_by_the_environment() {
 fn the_later_layer_wins() {
     let file = |wait: &str| format!("[server]\nwait = \"{wait}\"\n");
     assert_eq!(Setup::new().file(file("1s")).config().fetcher.wait, seconds(1));
-    assert_eq!(
-        Setup::new()
-            .file(file("1s"))
-            .file(file("2s"))
-            .config()
-            .fetcher
-            .wait,
-        seconds(2)
-    );
-    let all = Setup::new()
-        .file(file("1s"))
-        .file(file("2s"))
-        .variable("QOS_PROXY__SERVER__WAIT", "3s");
+    assert_eq!(Setup::new().file(file("1s")).file(file("2s")).config().fetcher.wait, seconds(2));
+    let all = Setup::new().file(file("1s")).file(file("2s")).variable("QOS_PROXY__SERVER__WAIT", "3s");
     assert_eq!(all.config().fetcher.wait, seconds(3));
 }
 
 #[test]
 fn a_wrong_value_is_a_problem_even_where_a_later_layer_overrides_it() {
-    let lines = Setup::new()
-        .file("[server]\nwait = 30\n")
-        .variable("QOS_PROXY__SERVER__WAIT", "3s")
-        .refused();
+    let lines =
+        Setup::new().file("[server]\nwait = 30\n").variable("QOS_PROXY__SERVER__WAIT", "3s").refused();
     assert_eq!(
         lines,
         ["server.wait: needs a unit and quotes: write \"30s\", not an integer (set in 1.toml:2)"]
@@ -286,36 +250,18 @@ fn all_problems_are_reported_together_sorted_and_with_their_origins() {
 #[test]
 fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
     for (file, said) in [
-        (
-            "[server]\nport = 1",
-            "server.port: unknown key; remove it (config/default.toml lists every key)",
-        ),
-        (
-            "[server]\nops_lisen = 1",
-            "server.ops_lisen: unknown key; did you mean server.ops_listen",
-        ),
-        (
-            "[zoom]\nlisten = 1",
-            "zoom.listen: unknown key; did you mean server.listen",
-        ),
-        (
-            "listen = \"x\"",
-            "listen: unknown key; did you mean server.listen",
-        ),
+        ("[server]\nport = 1", "server.port: unknown key; remove it (config/default.toml lists every key)"),
+        ("[server]\nops_lisen = 1", "server.ops_lisen: unknown key; did you mean server.ops_listen"),
+        ("[zoom]\nlisten = 1", "zoom.listen: unknown key; did you mean server.listen"),
+        ("listen = \"x\"", "listen: unknown key; did you mean server.listen"),
         (
             "\"server.wait\" = \"1s\"",
             "server.wait: unknown key; did you mean server.wait, that is \"wait\" under [server]",
         ),
         ("server = 3", "server: is a section; write [server]"),
-        (
-            "[[server]]\nwait = \"1s\"",
-            "server: is a section; write [server]",
-        ),
+        ("[[server]]\nwait = \"1s\"", "server: is a section; write [server]"),
         ("[sever]", "[sever]: unknown section"),
-        (
-            "[sever]\nwait = \"1s\"",
-            "sever.wait: unknown key; did you mean server.wait",
-        ),
+        ("[sever]\nwait = \"1s\"", "sever.wait: unknown key; did you mean server.wait"),
         ("[server.tls]\ncert = \"x\"", "server.tls: unknown key"),
         ("[server]\n\"a\\nb\" = 1", "server.a\\u{a}b: unknown key"),
     ] {
@@ -324,20 +270,12 @@ fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
         assert!(lines[0].starts_with(said), "{file}: {}", lines[0]);
         assert!(lines[0].contains("(set in 1.toml:"), "{file}: {}", lines[0]);
     }
-    for variable in [
-        "QOS_PROXY__",
-        "QOS_PROXY__SERVER",
-        "QOS_PROXY__A__B__C__D",
-        "QOS_PROXY___SERVER__WAIT",
-    ] {
+    for variable in ["QOS_PROXY__", "QOS_PROXY__SERVER", "QOS_PROXY__A__B__C__D", "QOS_PROXY___SERVER__WAIT"]
+    {
         let lines = Setup::new().variable(variable, "the-value").refused();
         assert_eq!(lines.len(), 1, "{lines:#?}");
         assert!(lines[0].contains(": unknown key; "), "{}", lines[0]);
-        assert!(
-            lines[0].ends_with(&format!("(set by environment variable {variable})")),
-            "{}",
-            lines[0]
-        );
+        assert!(lines[0].ends_with(&format!("(set by environment variable {variable})")), "{}", lines[0]);
         assert!(!lines[0].contains("the-value"), "{}", lines[0]);
     }
 }
@@ -371,10 +309,8 @@ fn the_environment_may_name_a_key_only_once() {
         .refused();
     assert_eq!(
         lines,
-        [
-            "server.wait: environment variable QOS_PROXY__SERVER__WAIT means the same key; remove one \
-          (set by environment variable QOS_PROXY__server__wait)"
-        ]
+        ["server.wait: environment variable QOS_PROXY__SERVER__WAIT means the same key; remove one \
+          (set by environment variable QOS_PROXY__server__wait)"]
     );
 }
 
@@ -385,10 +321,7 @@ fn text_that_is_not_utf8_is_refused() {
         .variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", OsStr::from_bytes(b"/\xff"))
         .refused();
     assert_eq!(lines[0], "1.toml: is not UTF-8; TOML must be");
-    assert!(
-        lines[2].starts_with("zoom.client_secret_file: is not UTF-8"),
-        "{lines:#?}"
-    );
+    assert!(lines[2].starts_with("zoom.client_secret_file: is not UTF-8"), "{lines:#?}");
     assert_eq!(lines.len(), 3, "the key counts as set: {lines:#?}");
 }
 
@@ -416,12 +349,8 @@ const DURATIONS: [&str; 11] = [
     "cache.not_found_live",
     "cache.not_found_past",
 ];
-const MAY_BE_ZERO: [&str; 4] = [
-    "server.drain_delay",
-    "cache.settle",
-    "cache.not_found_live",
-    "cache.not_found_past",
-];
+const MAY_BE_ZERO: [&str; 4] =
+    ["server.drain_delay", "cache.settle", "cache.not_found_live", "cache.not_found_past"];
 
 #[test]
 fn a_duration_needs_its_unit() {
@@ -437,18 +366,12 @@ fn a_duration_needs_its_unit() {
             ("\"\"", "is empty"),
             ("\" \"", "is empty"),
             ("\"367days\"", "\"367days\" is too long: at most 366 days"),
-            (
-                "\"18446744073709551615s\"",
-                "\"18446744073709551615s\" is too long",
-            ),
+            ("\"18446744073709551615s\"", "\"18446744073709551615s\" is too long"),
             ("1.5", "must be text in quotes, like \"30s\", not a float"),
             ("true", "must be text in quotes, like \"30s\", not a boolean"),
             ("[\"30s\"]", "must be text in quotes, like \"30s\", not an array"),
             ("{ a = 1 }", "must be text in quotes, like \"30s\", not a table"),
-            (
-                "2026-11-23",
-                "must be text in quotes, like \"30s\", not a datetime",
-            ),
+            ("2026-11-23", "must be text in quotes, like \"30s\", not a datetime"),
         ] {
             let line = problem_of(&format!("{key} = {value}"));
             assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
@@ -463,19 +386,11 @@ fn zero_is_a_duration_only_where_it_means_something() {
         if MAY_BE_ZERO.contains(&key) {
             with(&setting);
         } else {
-            let lines = Setup::new()
-                .file(setting.replacen('.', "]\n", 1).replacen("", "[", 1))
-                .refused();
-            assert!(
-                lines.contains(&format!("{key}: must be longer than 0 (set in 1.toml:2)")),
-                "{lines:#?}"
-            );
+            let lines = Setup::new().file(setting.replacen('.', "]\n", 1).replacen("", "[", 1)).refused();
+            assert!(lines.contains(&format!("{key}: must be longer than 0 (set in 1.toml:2)")), "{lines:#?}");
         }
     }
-    assert_eq!(
-        with("server.drain_delay = \"0s\"").server.drain_delay,
-        Duration::ZERO
-    );
+    assert_eq!(with("server.drain_delay = \"0s\"").server.drain_delay, Duration::ZERO);
 }
 
 #[test]
@@ -487,11 +402,7 @@ fn durations_take_every_unit() {
         ("2h", seconds(7200)),
         ("366days", seconds(366 * 86_400)),
     ] {
-        assert_eq!(
-            with(&format!("server.wait = \"{text}\"")).fetcher.wait,
-            span,
-            "{text}"
-        );
+        assert_eq!(with(&format!("server.wait = \"{text}\"")).fetcher.wait, span, "{text}");
     }
 }
 
@@ -499,10 +410,7 @@ fn durations_take_every_unit() {
 fn a_size_is_text_and_more_than_nothing() {
     for key in ["cache.max_bytes", "zoom.max_body"] {
         for (value, said) in [
-            (
-                "268435456",
-                "must be text with a unit, like \"256MiB\", not an integer",
-            ),
+            ("268435456", "must be text with a unit, like \"256MiB\", not an integer"),
             ("\"0\"", "must be more than 0"),
             ("\"0MiB\"", "must be more than 0"),
             ("\"-1MiB\"", "\"-1MiB\" is not a size"),
@@ -516,18 +424,10 @@ fn a_size_is_text_and_more_than_nothing() {
             assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
         }
     }
-    for (text, bytes) in [
-        ("1KiB", 1024),
-        ("1kB", 1000),
-        ("1.5GiB", 3 << 29),
-        ("3 MiB", 3 << 20),
-        ("4096", 4096),
-    ] {
-        assert_eq!(
-            with(&format!("cache.max_bytes = \"{text}\"")).cache.max_bytes,
-            bytes,
-            "{text}"
-        );
+    for (text, bytes) in
+        [("1KiB", 1024), ("1kB", 1000), ("1.5GiB", 3 << 29), ("3 MiB", 3 << 20), ("4096", 4096)]
+    {
+        assert_eq!(with(&format!("cache.max_bytes = \"{text}\"")).cache.max_bytes, bytes, "{text}");
         let max_body = with(&format!("zoom.max_body = \"{text}\"")).zoom.max_body;
         assert_eq!(u64::try_from(max_body).unwrap(), bytes, "{text}");
     }
@@ -589,18 +489,10 @@ fn the_plan_and_the_headroom_make_the_permitted_numbers() {
         ("heavy_per_second = 5", 4, 54_000),
         ("heavy_per_day = 1", 36, 1),
         ("plan = \"free\"\nheavy_per_second = 1\nheavy_per_day = 19", 1, 17),
-        (
-            "heavy_per_second = 4294967295\nheavy_per_day = 4294967295",
-            3_865_470_565,
-            3_865_470_565,
-        ),
+        ("heavy_per_second = 4294967295\nheavy_per_day = 4294967295", 3_865_470_565, 3_865_470_565),
     ] {
         let budget = Setup::new().file(format!("[limits]\n{limits}\n")).config().budget;
-        assert_eq!(
-            (budget.per_second.get(), budget.per_day),
-            (per_second, per_day),
-            "{limits}"
-        );
+        assert_eq!((budget.per_second.get(), budget.per_day), (per_second, per_day), "{limits}");
     }
     let line = problem_of("limits.plan = \"Business\"");
     assert!(
@@ -612,30 +504,18 @@ fn the_plan_and_the_headroom_make_the_permitted_numbers() {
 #[test]
 fn a_limit_above_the_plans_is_allowed_with_a_warning() {
     let limits = "[limits]\nplan = \"pro\"\nheavy_per_second = 11\nheavy_per_day = 30000\n";
-    let (config, warnings) = Setup::new()
-        .file(limits)
-        .variable("QOS_PROXY__LIMITS__HEAVY_PER_DAY", "30001")
-        .accepted();
-    assert_eq!(
-        (config.budget.per_second.get(), config.budget.per_day),
-        (9, 27_000)
-    );
+    let (config, warnings) =
+        Setup::new().file(limits).variable("QOS_PROXY__LIMITS__HEAVY_PER_DAY", "30001").accepted();
+    assert_eq!((config.budget.per_second.get(), config.budget.per_day), (9, 27_000));
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
     assert!(
         warnings[0].starts_with("limits.heavy_per_second: 11 is more than the 10 that Zoom allows"),
         "{warnings:#?}"
     );
     assert!(warnings[0].ends_with("(set in 1.toml:3)"), "{warnings:#?}");
-    assert!(
-        warnings[1].starts_with("limits.heavy_per_day: 30001 is more than the 30000"),
-        "{warnings:#?}"
-    );
+    assert!(warnings[1].starts_with("limits.heavy_per_day: 30001 is more than the 30000"), "{warnings:#?}");
     let (_, warnings) = Setup::new().file(limits).accepted();
-    assert_eq!(
-        warnings.len(),
-        1,
-        "exactly the plan's is no more than it: {warnings:#?}"
-    );
+    assert_eq!(warnings.len(), 1, "exactly the plan's is no more than it: {warnings:#?}");
 }
 
 #[test]
@@ -643,9 +523,7 @@ fn a_secret_comes_as_text_or_in_a_file_never_both() {
     let setup = Setup::empty();
     let id = setup.mount("id", b"from-file\r\n");
     let config = setup
-        .file(format!(
-            "[zoom]\naccount_id = \"from-text\"\nclient_id_file = \"{id}\"\n"
-        ))
+        .file(format!("[zoom]\naccount_id = \"from-text\"\nclient_id_file = \"{id}\"\n"))
         .variable("QOS_PROXY__ZOOM__CLIENT_SECRET", "from-variable");
     let path = id.clone();
     let zoom = {
@@ -660,10 +538,8 @@ fn a_secret_comes_as_text_or_in_a_file_never_both() {
     let both = config.variable("QOS_PROXY__ZOOM__CLIENT_ID", "twice").refused();
     assert_eq!(
         both,
-        [
-            "zoom.client_id: zoom.client_id_file is set too (1.toml:3); keep one of them \
-          (set by environment variable QOS_PROXY__ZOOM__CLIENT_ID)"
-        ]
+        ["zoom.client_id: zoom.client_id_file is set too (1.toml:3); keep one of them \
+          (set by environment variable QOS_PROXY__ZOOM__CLIENT_ID)"]
     );
 }
 
@@ -680,21 +556,14 @@ fn a_file_that_holds_no_usable_secret_is_refused_without_repeating_it() {
         let setup = Setup::new();
         let path = setup.mount("secret", bytes);
         let mut setup = setup.variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", path);
-        setup
-            .environment
-            .retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_SECRET");
+        setup.environment.retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_SECRET");
         let lines = setup.refused();
         assert_eq!(lines.len(), 1, "{lines:#?}");
-        assert!(
-            lines[0].starts_with(&format!("zoom.client_secret_file: {said}")),
-            "{lines:#?}"
-        );
+        assert!(lines[0].starts_with(&format!("zoom.client_secret_file: {said}")), "{lines:#?}");
         assert!(!lines[0].contains("top-secret"), "{lines:#?}");
     }
     let mut setup = Setup::new().variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", "pasted-by-mistake");
-    setup
-        .environment
-        .retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_SECRET");
+    setup.environment.retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_SECRET");
     let lines = setup.refused();
     assert!(
         lines[0].starts_with("zoom.client_secret_file: the file cannot be used: No such file"),
@@ -718,24 +587,15 @@ fn no_secret_is_ever_repeated_in_a_problem() {
             let mut setup = Setup::new().file(format!("[zoom]\n{key} = {value}\nsecert = \"8675309\"\n"));
             let variable = format!("QOS_PROXY__ZOOM__{}", key.to_uppercase());
             setup.environment.retain(|(name, _)| *name != *variable);
-            let lines = setup
-                .variable("QOS_PROXY__ZOOM__SECERT", "8675309")
-                .refused()
-                .join("\n");
+            let lines = setup.variable("QOS_PROXY__ZOOM__SECERT", "8675309").refused().join("\n");
             assert!(!lines.contains("8675309"), "{value}: {lines}");
             assert!(lines.contains("1.toml:2"), "{value}: {lines}");
         }
     }
-    for url in [
-        "https://user:8675309@zoom.us",
-        "https://8675309@zoom.us",
-        "https://user:8675309@zoom us",
-        "8675309",
-    ] {
-        let lines = Setup::new()
-            .variable("QOS_PROXY__ZOOM__API_BASE_URL", url)
-            .refused()
-            .join("\n");
+    for url in
+        ["https://user:8675309@zoom.us", "https://8675309@zoom.us", "https://user:8675309@zoom us", "8675309"]
+    {
+        let lines = Setup::new().variable("QOS_PROXY__ZOOM__API_BASE_URL", url).refused().join("\n");
         assert!(!lines.contains("8675309"), "{lines}");
     }
 }
@@ -750,10 +610,7 @@ fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
             ("https://", "is not a URL"),
             ("https://zoom.us?x=1", "must not contain a query"),
             ("https://zoom.us?", "must not contain a query"),
-            (
-                "https://zoom.us/v2#x",
-                "must not contain a query (?…) or fragment",
-            ),
+            ("https://zoom.us/v2#x", "must not contain a query (?…) or fragment"),
             ("https://me@zoom.us", "must not contain a user"),
             ("https://me:pw@zoom.us", "must not contain a user"),
             ("https://zoom.us/v 2", "contains a space"),
@@ -771,19 +628,9 @@ fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
     ] {
         let config = with(&format!("zoom.api_base_url = \"{written}\""));
         assert_eq!(config.zoom.api_base_url.as_str(), kept);
-        assert!(
-            config
-                .effective()
-                .contains(&format!("api_base_url = \"{kept}\" #"))
-        );
+        assert!(config.effective().contains(&format!("api_base_url = \"{kept}\" #")));
     }
-    assert_eq!(
-        with("zoom.oauth_url = \"https://zoom.us/t/\"")
-            .zoom
-            .oauth_url
-            .as_str(),
-        "https://zoom.us/t/"
-    );
+    assert_eq!(with("zoom.oauth_url = \"https://zoom.us/t/\"").zoom.oauth_url.as_str(), "https://zoom.us/t/");
 }
 
 #[test]
@@ -796,14 +643,10 @@ fn http_to_another_machine_is_allowed_with_a_warning() {
         ("http://localhost:4000", false),
         ("https://zoom-sim", false),
     ] {
-        let (_, warnings) = Setup::new()
-            .variable("QOS_PROXY__ZOOM__OAUTH_URL", url)
-            .accepted();
+        let (_, warnings) = Setup::new().variable("QOS_PROXY__ZOOM__OAUTH_URL", url).accepted();
         assert_eq!(!warnings.is_empty(), warned, "{url}: {warnings:#?}");
         assert!(
-            warnings
-                .iter()
-                .all(|warning| warning.starts_with("zoom.oauth_url: http sends")),
+            warnings.iter().all(|warning| warning.starts_with("zoom.oauth_url: http sends")),
             "{warnings:#?}"
         );
     }
@@ -812,14 +655,8 @@ fn http_to_another_machine_is_allowed_with_a_warning() {
 #[test]
 fn listeners_are_ip_and_port_and_differ() {
     for (value, said) in [
-        (
-            "localhost:8080",
-            "must be \"IP:PORT\", not \"localhost:8080\"; write one like \"127.0.0.1:8080\"",
-        ),
-        (
-            ":8080",
-            "must be \"IP:PORT\", not \":8080\"; write one like \"0.0.0.0:8080\"",
-        ),
+        ("localhost:8080", "must be \"IP:PORT\", not \"localhost:8080\"; write one like \"127.0.0.1:8080\""),
+        (":8080", "must be \"IP:PORT\", not \":8080\"; write one like \"0.0.0.0:8080\""),
         ("8080", "must be \"IP:PORT\", not \"8080\""),
         ("127.0.0.1", "must be \"IP:PORT\", not"),
         ("127.0.0.1:99999", "must be \"IP:PORT\", not"),
@@ -868,10 +705,7 @@ fn connecting_may_not_take_longer_than_the_whole_call() {
 
 #[test]
 fn telemetry_takes_only_what_it_understands() {
-    assert_eq!(
-        with("telemetry.log_format = \"text\"").telemetry.log_format,
-        LogFormat::Text
-    );
+    assert_eq!(with("telemetry.log_format = \"text\"").telemetry.log_format, LogFormat::Text);
     assert!(
         problem_of("telemetry.log_format = \"JSON\"")
             .contains("must be one of \"json\", \"text\", not \"JSON\"")
@@ -921,9 +755,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
         "[limits]\nheavy_per_second = 20\nstate_file = \"/a \\\"b\\\"\"\n[zoom]\nclient_id_file = \"{id}\"\n"
     );
     let mut setup = setup.file(file).variable("QOS_PROXY__LIMITS__MAX_QUEUED", "0050");
-    setup
-        .environment
-        .retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_ID");
+    setup.environment.retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_ID");
     let (config, _) = Config::load(&setup.files, setup.environment.clone()).unwrap_or_else(|p| panic!("{p}"));
     let effective = setup.without_folder(&config.effective());
     for line in [
@@ -940,24 +772,15 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
         "max_queued = 50 # environment variable QOS_PROXY__LIMITS__MAX_QUEUED",
         "state_file = \"/a \\\"b\\\"\" # 1.toml:3",
     ] {
-        assert!(
-            effective.lines().any(|printed| printed == line),
-            "no {line:?} in\n{effective}"
-        );
+        assert!(effective.lines().any(|printed| printed == line), "no {line:?} in\n{effective}");
     }
-    let workers = format!(
-        "workers = {} # the CPUs available to this process",
-        config.server.workers
-    );
+    let workers = format!("workers = {} # the CPUs available to this process", config.server.workers);
     assert!(effective.contains(&workers), "{effective}");
     for secret in ["an-account", "from-mount", "hush-hush"] {
         assert!(!effective.contains(secret), "{effective}");
     }
     let table: toml::Table = effective.parse().unwrap();
-    assert_eq!(
-        table.keys().collect::<Vec<_>>(),
-        ["cache", "limits", "server", "telemetry", "zoom"]
-    );
+    assert_eq!(table.keys().collect::<Vec<_>>(), ["cache", "limits", "server", "telemetry", "zoom"]);
     assert_eq!(table["limits"]["state_file"].as_str(), Some("/a \"b\""));
 }
 
@@ -968,14 +791,9 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
     for name in ["account_id", "client_id", "client_secret"] {
         setup.mount(name, b"x\n");
     }
-    let (config, warnings) = setup
-        .file(EXAMPLE.replace("/run/secrets/zoom", &folder))
-        .accepted();
+    let (config, warnings) = setup.file(EXAMPLE.replace("/run/secrets/zoom", &folder)).accepted();
     assert_eq!(warnings, [""; 0]);
-    assert_eq!(
-        (config.budget.per_second.get(), config.budget.per_day),
-        (30, 45_000)
-    );
+    assert_eq!((config.budget.per_second.get(), config.budget.per_day), (30, 45_000));
 }
 
 #[test]

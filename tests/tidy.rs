@@ -4,6 +4,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::string_slice,
     reason = "a test fails by panicking"
 )]
@@ -21,43 +22,14 @@ use std::{
 const MAY_IMPORT: [(&str, &[&str]); 14] = [
     ("main", &["telemetry", "config", "app"]),
     ("app", &["*"]),
-    (
-        "http",
-        &["fetcher", "cache", "snapshot", "meeting_id", "metrics", "failure"],
-    ),
-    (
-        "fetcher",
-        &[
-            "budget",
-            "zoom",
-            "clean",
-            "cache",
-            "snapshot",
-            "meeting_id",
-            "metrics",
-            "failure",
-        ],
-    ),
-    (
-        "zoom",
-        &["budget::Permit", "snapshot", "meeting_id", "metrics", "failure"],
-    ),
+    ("http", &["fetcher", "cache", "snapshot", "meeting_id", "metrics", "failure"]),
+    ("fetcher", &["budget", "zoom", "clean", "cache", "snapshot", "meeting_id", "metrics", "failure"]),
+    ("zoom", &["budget::Permit", "snapshot", "meeting_id", "metrics", "failure"]),
     ("budget", &["metrics"]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
     ("snapshot", &["meeting_id"]),
     // It fills the small `*Config` that each part owns, so that no part needs to import it.
-    (
-        "config",
-        &[
-            "app",
-            "budget",
-            "cache",
-            "fetcher",
-            "snapshot",
-            "telemetry",
-            "zoom",
-        ],
-    ),
+    ("config", &["app", "budget", "cache", "fetcher", "snapshot", "telemetry", "zoom"]),
     ("failure", &[]),
     ("clean", &[]),
     ("meeting_id", &[]),
@@ -67,26 +39,10 @@ const MAY_IMPORT: [(&str, &[&str]); 14] = [
 
 /// Libraries whose types stop at the border of the rooms named, and why.
 const STAYS_IN: [(&str, &[&str], &str); 4] = [
-    (
-        "actix_web",
-        &["http", "app", "main"],
-        "requests and responses are the business of http",
-    ),
-    (
-        "awc",
-        &["zoom"],
-        "its errors are neither Send nor Sync: translate them in zoom",
-    ),
-    (
-        "std::env",
-        &["config"],
-        "config reads the environment once, and reports what is wrong in it",
-    ),
-    (
-        "zoom_sim",
-        &[],
-        "the service knows no test double: it meets the simulator through a URL",
-    ),
+    ("actix_web", &["http", "app", "main"], "requests and responses are the business of http"),
+    ("awc", &["zoom"], "its errors are neither Send nor Sync: translate them in zoom"),
+    ("std::env", &["config"], "config reads the environment once, and reports what is wrong in it"),
+    ("zoom_sim", &[], "the service knows no test double: it meets the simulator through a URL"),
 ];
 
 /// A file longer than this has two subjects. The aim is 250; this leaves room for one that is long by nature.
@@ -142,10 +98,9 @@ fn a_library_stays_in_the_rooms_that_know_it() {
                 let inside = rooms.contains(&file.room.as_str());
                 if named.path.join("::").starts_with(library) && starts_with(&named.path, library) && !inside
                 {
-                    wrong.push(file.at(
-                        named.line,
-                        &format!("{} does not use {library}: {reason}", file.room),
-                    ));
+                    wrong.push(
+                        file.at(named.line, &format!("{} does not use {library}: {reason}", file.room)),
+                    );
                 }
             }
         }
@@ -155,15 +110,9 @@ fn a_library_stays_in_the_rooms_that_know_it() {
 #[test]
 fn the_simulator_shares_no_type_with_the_service() {
     check("zoom-sim", |file, wrong| {
-        for named in file
-            .paths()
-            .iter()
-            .filter(|named| starts_with(&named.path, "zoom_qos_proxy"))
-        {
-            wrong.push(file.at(
-                named.line,
-                "the simulator would share the service's mistakes: write it anew",
-            ));
+        for named in file.paths().iter().filter(|named| starts_with(&named.path, "zoom_qos_proxy")) {
+            wrong
+                .push(file.at(named.line, "the simulator would share the service's mistakes: write it anew"));
         }
     });
 }
@@ -172,10 +121,9 @@ fn the_simulator_shares_no_type_with_the_service() {
 fn every_file_opens_with_what_it_is_for() {
     check("", |file, wrong| {
         if !file.text.starts_with("//!") {
-            wrong.push(file.at(
-                1,
-                "begins without `//!`: say what it does, and what it deliberately does not",
-            ));
+            wrong.push(
+                file.at(1, "begins without `//!`: say what it does, and what it deliberately does not"),
+            );
         }
     });
 }
@@ -194,10 +142,12 @@ fn a_lint_is_silenced_by_expect_with_its_reason() {
     check("", |file, wrong| {
         for (index, token) in file.tokens.iter().enumerate() {
             if token.text == "#" && (file.follows(index, "#[allow(") || file.follows(index, "#![allow(")) {
-                wrong.push(file.at(
-                    token.line,
-                    "allows a lint for ever: `#[expect(lint, reason = \"…\")]`, or obey it",
-                ));
+                wrong.push(
+                    file.at(
+                        token.line,
+                        "allows a lint for ever: `#[expect(lint, reason = \"…\")]`, or obey it",
+                    ),
+                );
             }
         }
     });
@@ -249,10 +199,7 @@ fn nothing_is_left_to_do_in_code() {
             if ["todo", "unimplemented"].contains(&token.text.as_str()) && file.token(index + 1) == "!" {
                 wrong.push(file.at(
                     token.line,
-                    &format!(
-                        "{}! panics when it is reached: write it, or return an error",
-                        token.text
-                    ),
+                    &format!("{}! panics when it is reached: write it, or return an error", token.text),
                 ));
             }
         }
@@ -267,13 +214,7 @@ fn a_module_is_named_for_what_it_does() {
             .windows(2)
             .filter(|pair| pair[0].text == "mod")
             .map(|pair| (&pair[1].text, pair[1].line));
-        let stem = file
-            .path
-            .rsplit('/')
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches(".rs")
-            .to_owned();
+        let stem = file.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
         for (name, line) in inside.chain([(&stem, 1)]) {
             if NAMES_OF_NOTHING.contains(&name.as_str()) {
                 wrong.push(file.at(
@@ -296,9 +237,7 @@ fn every_relative_link_in_the_documents_leads_somewhere() {
                 None => root().join(folder).join(&link),
             };
             if !target.exists() {
-                wrong.push(format!(
-                    "{path}:{line}: nothing is at {link}: mend the link, or write the file"
-                ));
+                wrong.push(format!("{path}:{line}: nothing is at {link}: mend the link, or write the file"));
             }
         }
     }
@@ -330,31 +269,16 @@ fn an_import_is_seen_however_it_is_written() {
         ("fn f(a: Vec<crate::config::Config>) {}", "config::Config"),
         ("use super::Flight;", "http::Flight"),
         ("use super::super::config::Config;", "config::Config"),
-        (
-            "mod tests { use super::*; use super::super::super::config; }",
-            "http::qos::* config",
-        ),
+        ("mod tests { use super::*; use super::super::super::config; }", "http::qos::* config"),
         ("fn f() { g() } use self::part::Part;", "http::qos::part::Part"),
         ("use zoom_qos_proxy::config;", "config"),
-        (
-            "// use crate::config;\n/* crate::config::A /* */ */ /// [`crate::config`]",
-            "",
-        ),
-        (
-            r###"const A: &str = "crate::a::b"; const B: &str = r#"crate::"a::b"#;"###,
-            "",
-        ),
-        (
-            "fn f<'a>(c: char) -> bool { c == '\"' } use crate::config; fn g() { b'\\'' }",
-            "config",
-        ),
+        ("// use crate::config;\n/* crate::config::A /* */ */ /// [`crate::config`]", ""),
+        (r##"const A: &str = "crate::a::b"; const B: &str = r#"crate::"a::b"#;"##, ""),
+        ("fn f<'a>(c: char) -> bool { c == '\"' } use crate::config; fn g() { b'\\'' }", "config"),
     ] {
         let file = File::new("src/http/qos.rs", source.to_owned(), "http");
-        let seen: Vec<String> = file
-            .paths()
-            .into_iter()
-            .filter_map(|named| Some(named.room?.join("::")))
-            .collect();
+        let seen: Vec<String> =
+            file.paths().into_iter().filter_map(|named| Some(named.room?.join("::"))).collect();
         assert_eq!(seen.join(" "), expected, "{source}");
     }
     assert!(may_import("zoom", &["budget".to_owned(), "Permit".to_owned()]));
@@ -376,10 +300,7 @@ fn read(path: &str) -> String {
 fn files(folder: &str, extension: &str) -> Vec<String> {
     let (mut found, mut folders) = (Vec::new(), vec![PathBuf::from(folder)]);
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(root().join(&folder))
-            .expect("the folder is there")
-            .flatten()
-        {
+        for entry in fs::read_dir(root().join(&folder)).expect("the folder is there").flatten() {
             let (name, path) = (entry.file_name(), folder.join(entry.file_name()));
             let is_ours = name != "target" && !name.as_encoded_bytes().starts_with(b".");
             if entry.path().is_dir() && is_ours {
@@ -396,20 +317,11 @@ fn files(folder: &str, extension: &str) -> Vec<String> {
 /// Judges each Rust file below a folder, and fails with everything that is wrong.
 fn check(folder: &str, mut judge: impl FnMut(&File, &mut Vec<String>)) {
     let (paths, rooms, mut wrong) = (files(folder, "rs"), library_rooms(), Vec::new());
-    assert!(
-        !paths.is_empty(),
-        "no Rust file below {folder}/: the check would check nothing"
-    );
+    assert!(!paths.is_empty(), "no Rust file below {folder}/: the check would check nothing");
     for path in paths {
-        let top = path
-            .strip_prefix("src/")
-            .and_then(|rest| rest.split(['/', '.']).next())
-            .unwrap_or_default();
-        let room = if rooms.contains(top) || top == "lib" {
-            top
-        } else {
-            "main"
-        };
+        let top =
+            path.strip_prefix("src/").and_then(|rest| rest.split(['/', '.']).next()).unwrap_or_default();
+        let room = if rooms.contains(top) || top == "lib" { top } else { "main" };
         judge(&File::new(&path, read(&path), room), &mut wrong);
     }
     report(&wrong);
@@ -422,27 +334,18 @@ fn report(wrong: &[String]) {
 /// The modules that `src/lib.rs` declares.
 fn library_rooms() -> BTreeSet<String> {
     let tokens = tokens(&read("src/lib.rs"));
-    tokens
-        .windows(2)
-        .filter(|pair| pair[0].text == "mod")
-        .map(|pair| pair[1].text.clone())
-        .collect()
+    tokens.windows(2).filter(|pair| pair[0].text == "mod").map(|pair| pair[1].text.clone()).collect()
 }
 
 fn may_import(room: &str, path: &[String]) -> bool {
     let row = MAY_IMPORT.iter().find(|(from, _)| *from == room);
     path.first().is_some_and(|first| first == room)
-        || row.is_some_and(|(_, to)| {
-            to.iter()
-                .any(|allowed| *allowed == "*" || starts_with(path, allowed))
-        })
+        || row.is_some_and(|(_, to)| to.iter().any(|allowed| *allowed == "*" || starts_with(path, allowed)))
 }
 
 fn starts_with(path: &[String], prefix: &str) -> bool {
     let mut segments = path.iter();
-    prefix
-        .split("::")
-        .all(|wanted| segments.next().is_some_and(|segment| segment == wanted))
+    prefix.split("::").all(|wanted| segments.next().is_some_and(|segment| segment == wanted))
 }
 
 /// Relative links of a Markdown text with their lines, without their anchors.
@@ -456,14 +359,9 @@ fn links(text: &str) -> Vec<(usize, String)> {
         // Every other piece between backticks is code.
         let prose: Vec<&str> = line.split('`').step_by(2).collect();
         let prose = prose.join("``");
-        let inline = prose
-            .split("](")
-            .skip(1)
-            .filter_map(|rest| rest.split([')', ' ']).next());
-        let defined = prose
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once("]: "))
-            .map(|(_, target)| target.trim());
+        let inline = prose.split("](").skip(1).filter_map(|rest| rest.split([')', ' ']).next());
+        let defined =
+            prose.strip_prefix('[').and_then(|rest| rest.split_once("]: ")).map(|(_, target)| target.trim());
         for target in inline.chain(defined) {
             let target = target.split('#').next().unwrap_or_default();
             if !target.is_empty() && !target.contains("://") && !target.starts_with("mailto:") {
@@ -499,12 +397,7 @@ struct Named {
 
 impl File {
     fn new(path: &str, text: String, room: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            room: room.to_owned(),
-            tokens: tokens(&text),
-            text,
-        }
+        Self { path: path.to_owned(), room: room.to_owned(), tokens: tokens(&text), text }
     }
 
     fn at(&self, line: usize, what: &str) -> String {
@@ -517,9 +410,7 @@ impl File {
 
     /// Whether the tokens from `index` on spell `text`, which has no spaces between its tokens.
     fn follows(&self, index: usize, text: &str) -> bool {
-        (index..)
-            .zip(tokens(text))
-            .all(|(index, token)| self.token(index) == token.text)
+        (index..).zip(tokens(text)).all(|(index, token)| self.token(index) == token.text)
     }
 
     /// The index of the brace that closes the one at `open`.
@@ -560,14 +451,10 @@ impl File {
                     derived = derived.or(names.into_iter().find_map(|token| shows(&token.text)));
                 }
                 "struct" | "enum" => {
-                    found.push((self.token(index + 1).to_owned(), derived.take(), token.line))
+                    found.push((self.token(index + 1).to_owned(), derived.take(), token.line));
                 }
                 "for" if index > 0 => {
-                    found.push((
-                        self.token(index + 1).to_owned(),
-                        shows(self.token(index - 1)),
-                        token.line,
-                    ));
+                    found.push((self.token(index + 1).to_owned(), shows(self.token(index - 1)), token.line));
                 }
                 // Any other item: what was derived before it was not for the next type.
                 "fn" | "union" => derived = None,
@@ -593,12 +480,10 @@ impl File {
                     continue;
                 }
                 "use" if self.token(index + 1) != "<" => {
-                    let end = (index..self.tokens.len())
-                        .find(|end| self.token(*end) == ";")
-                        .unwrap_or(index);
+                    let end = (index..self.tokens.len()).find(|end| self.token(*end) == ";").unwrap_or(index);
                     let mut at = index + 1;
                     self.tree(&mut at, end, &[], &mut |path, line| {
-                        named.push(self.named(path, line, &module))
+                        named.push(self.named(path, line, &module));
                     });
                     index = end;
                 }
@@ -669,20 +554,12 @@ impl File {
                 }
                 (_, base) => {
                     let room = base.map(|base| [base.as_slice(), rest].concat());
-                    return Named {
-                        room: self.unless_in_binary(room, &path),
-                        path,
-                        line,
-                    };
+                    return Named { room: self.unless_in_binary(room, &path), path, line };
                 }
             };
             rest = after;
         }
-        Named {
-            room: self.unless_in_binary(base, &path),
-            path,
-            line,
-        }
+        Named { room: self.unless_in_binary(base, &path), path, line }
     }
 
     /// In the binary, `crate` is the binary.
@@ -693,11 +570,7 @@ impl File {
     /// `src/http/qos.rs` is the module `http::qos`.
     fn module(&self) -> Vec<String> {
         let inside = self.path.trim_start_matches("src/").trim_end_matches(".rs");
-        inside
-            .split('/')
-            .filter(|part| *part != "lib" && *part != "main")
-            .map(str::to_owned)
-            .collect()
+        inside.split('/').filter(|part| *part != "lib" && *part != "main").map(str::to_owned).collect()
     }
 }
 
@@ -709,9 +582,7 @@ fn tokens(text: &str) -> Vec<Token> {
     let code = without_comments_and_texts(text);
     let (mut tokens, mut line, mut rest) = (Vec::new(), 1, code.as_str());
     while let Some(first) = rest.chars().next() {
-        let word = rest
-            .find(|next: char| !next.is_alphanumeric() && next != '_')
-            .unwrap_or(rest.len());
+        let word = rest.find(|next: char| !next.is_alphanumeric() && next != '_').unwrap_or(rest.len());
         let length = match word {
             0 if rest.starts_with("::") => 2,
             0 => first.len_utf8(),
@@ -721,10 +592,7 @@ fn tokens(text: &str) -> Vec<Token> {
         if first == '\n' {
             line += 1;
         } else if !first.is_whitespace() {
-            tokens.push(Token {
-                text: token.to_owned(),
-                line,
-            });
+            tokens.push(Token { text: token.to_owned(), line });
         }
         rest = after;
     }
@@ -777,10 +645,8 @@ fn length_of_comment(text: &str) -> usize {
 
 /// `r"…"`, `br#"…"#` and the like; `r#name` is none.
 fn length_of_raw_text(text: &str) -> Option<usize> {
-    let inner = text
-        .strip_prefix("br")
-        .or_else(|| text.strip_prefix("cr"))
-        .or_else(|| text.strip_prefix('r'))?;
+    let inner =
+        text.strip_prefix("br").or_else(|| text.strip_prefix("cr")).or_else(|| text.strip_prefix('r'))?;
     let hashes = inner.len() - inner.trim_start_matches('#').len();
     let quoted = inner[hashes..].strip_prefix('"')?;
     let end = format!("\"{}", "#".repeat(hashes));
@@ -802,8 +668,5 @@ fn length_of_quoted(text: &str, quote: char) -> usize {
 /// `'a'` and `'\n'`, but not the lifetime `'a`.
 fn is_character(text: &str) -> bool {
     let mut after = text.chars().skip(1);
-    matches!(
-        (after.next(), after.next()),
-        (Some('\\'), _) | (Some(_), Some('\''))
-    )
+    matches!((after.next(), after.next()), (Some('\\'), _) | (Some(_), Some('\'')))
 }

@@ -66,17 +66,9 @@ impl Day {
     /// # Errors
     /// When the file cannot be written: better at start than at the first restart.
     pub fn open(limit: u64, path: Option<&Path>, now: SystemTime) -> Result<Self, StateFileError> {
-        let mut day = Self {
-            limit,
-            date: day_of(now),
-            used: 0,
-            file: None,
-        };
+        let mut day = Self { limit, date: day_of(now), used: 0, file: None };
         if let Some(path) = path {
-            let failed = |source| StateFileError {
-                path: path.to_owned(),
-                source,
-            };
+            let failed = |source| StateFileError { path: path.to_owned(), source };
             if let Some(state) = load(path).map_err(failed)? {
                 // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
                 if state.zoom_calls_of_day >= day.date {
@@ -84,15 +76,8 @@ impl Day {
                     day.used = state.calls;
                 }
             }
-            let saved = State {
-                zoom_calls_of_day: day.date,
-                calls: day.used,
-            };
-            let mut file = StateFile {
-                path: path.to_owned(),
-                saved,
-                counted: false,
-            };
+            let saved = State { zoom_calls_of_day: day.date, calls: day.used };
+            let mut file = StateFile { path: path.to_owned(), saved, counted: false };
             file.save(saved).write().map_err(failed)?;
             day.file = Some(file);
         }
@@ -135,19 +120,13 @@ impl Day {
         if ahead || !file.counted {
             return None;
         }
-        Some(file.save(State {
-            zoom_calls_of_day: date,
-            calls: used + AHEAD,
-        }))
+        Some(file.save(State { zoom_calls_of_day: date, calls: used + AHEAD }))
     }
 
     /// The write of the exact count, when no more calls will be made.
     pub fn final_save(&mut self, now: SystemTime) -> Option<Save> {
         self.turn(now);
-        let state = State {
-            zoom_calls_of_day: self.date,
-            calls: self.used,
-        };
+        let state = State { zoom_calls_of_day: self.date, calls: self.used };
         Some(self.file.as_mut()?.save(state))
     }
 
@@ -166,10 +145,7 @@ impl Day {
 impl StateFile {
     fn save(&mut self, state: State) -> Save {
         self.saved = state;
-        Save {
-            path: self.path.clone(),
-            state,
-        }
+        Save { path: self.path.clone(), state }
     }
 }
 
@@ -271,10 +247,7 @@ mod tests {
             count(&mut day, calls, at(7, 1));
             drop(day);
             let used = Day::open(60_000, Some(&path), at(7, 2)).unwrap().used(at(7, 2));
-            assert!(
-                (calls..=calls + AHEAD).contains(&used),
-                "{calls} calls made, {used} counted"
-            );
+            assert!((calls..=calls + AHEAD).contains(&used), "{calls} calls made, {used} counted");
         }
     }
 
@@ -296,14 +269,8 @@ mod tests {
         let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
         count(&mut day, 321, at(7, 1));
         day.final_save(at(7, 2)).unwrap().write().unwrap();
-        assert_eq!(
-            Day::open(60_000, Some(&path), at(7, 3)).unwrap().used(at(7, 3)),
-            321
-        );
-        assert_eq!(
-            Day::open(60_000, Some(&path), at(8, 0)).unwrap().used(at(8, 0)),
-            0
-        );
+        assert_eq!(Day::open(60_000, Some(&path), at(7, 3)).unwrap().used(at(7, 3)), 321);
+        assert_eq!(Day::open(60_000, Some(&path), at(8, 0)).unwrap().used(at(8, 0)), 0);
     }
 
     #[test]
@@ -314,19 +281,14 @@ mod tests {
             fs::write(&path, foreign).unwrap();
             let day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
             assert_eq!(day.used(at(7, 0)), 0);
-            assert_eq!(
-                fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(),
-                foreign
-            );
+            assert_eq!(fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(), foreign);
         }
     }
 
     #[test]
     fn a_folder_that_is_not_there_is_an_error_at_start() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Day::open(1, Some(&folder.path().join("missing/day.json")), at(7, 0))
-            .err()
-            .unwrap();
+        let error = Day::open(1, Some(&folder.path().join("missing/day.json")), at(7, 0)).err().unwrap();
         assert!(error.to_string().contains("limits.state_file"), "{error}");
     }
 }

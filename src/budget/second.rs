@@ -45,15 +45,9 @@ impl Second {
 impl<C: Clock<Instant = Instant>> Second<C> {
     fn with_clock(permitted: NonZeroU32, clock: C) -> Self {
         let (burst, period) = shape(permitted);
-        let quota = Quota::with_period(period).map_or_else(
-            || Quota::per_second(NonZeroU32::MIN),
-            |quota| quota.allow_burst(burst),
-        );
-        Self {
-            bucket: RateLimiter::direct_with_clock(quota, clock),
-            whole_bucket: burst,
-            period,
-        }
+        let quota = Quota::with_period(period)
+            .map_or_else(|| Quota::per_second(NonZeroU32::MIN), |quota| quota.allow_burst(burst));
+        Self { bucket: RateLimiter::direct_with_clock(quota, clock), whole_bucket: burst, period }
     }
 
     /// Takes one call, or says when the next can be taken.
@@ -65,9 +59,7 @@ impl<C: Clock<Instant = Instant>> Second<C> {
         if let Ok(Ok(())) = self.bucket.check_n(self.whole_bucket) {
             return Ok(());
         }
-        self.bucket
-            .check()
-            .map_err(|not_until| not_until.earliest_possible())
+        self.bucket.check().map_err(|not_until| not_until.earliest_possible())
     }
 
     /// Mean time between two calls when calls are always waiting.
@@ -80,11 +72,7 @@ impl<C: Clock<Instant = Instant>> Second<C> {
 fn shape(permitted: NonZeroU32) -> (NonZeroU32, Duration) {
     let calls = permitted.get();
     // Timers are late by up to 2 ms; at a thousand calls a second that is two calls more.
-    let burst = if calls < ENOUGH_FOR_A_SPARE_CELL {
-        1
-    } else {
-        2 + calls / 500
-    };
+    let burst = if calls < ENOUGH_FOR_A_SPARE_CELL { 1 } else { 2 + calls / 500 };
     let paced = u64::from(calls.saturating_sub(burst - 1).max(1));
     let period = Duration::from_nanos(SECOND_WITH_SLACK.div_ceil(paced));
     (NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN), period)
@@ -117,10 +105,7 @@ mod tests {
                 Ok(()) => {
                     granted += 1;
                     in_a_second.push_back(clock.now());
-                    while in_a_second
-                        .front()
-                        .is_some_and(|at| clock.now() - *at >= Duration::from_secs(1))
-                    {
+                    while in_a_second.front().is_some_and(|at| clock.now() - *at >= Duration::from_secs(1)) {
                         in_a_second.pop_front();
                     }
                     most = most.max(in_a_second.len());
@@ -144,10 +129,7 @@ mod tests {
             for late in [0, 1, 3, 30, 400] {
                 for pauses in [None, Some(1), Some(7), Some(permitted)] {
                     let most = most_in_a_second(late, pauses);
-                    assert!(
-                        most <= permitted as usize,
-                        "{permitted}: {most} at {late} ms late, {pauses:?}"
-                    );
+                    assert!(most <= permitted as usize, "{permitted}: {most} at {late} ms late, {pauses:?}");
                 }
             }
         }

@@ -61,11 +61,7 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn take(&mut self, punctuation: u8) -> Result<(), Astray> {
-        if self.take_if(punctuation) {
-            Ok(())
-        } else {
-            Err(Astray)
-        }
+        if self.take_if(punctuation) { Ok(()) } else { Err(Astray) }
     }
 
     /// Steps over a string.
@@ -168,20 +164,14 @@ impl<'a> Text<'a> {
     /// becomes the three bytes of WTF-8, so that two different keys never look equal.
     #[inline]
     pub(super) fn name(&self) -> Result<Cow<'a, [u8]>, Astray> {
-        if self.escaped {
-            decoded(self.raw).map(Cow::Owned)
-        } else {
-            Ok(Cow::Borrowed(self.raw))
-        }
+        if self.escaped { decoded(self.raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(self.raw)) }
     }
 }
 
 #[cold]
 fn decoded(raw: &[u8]) -> Result<Vec<u8>, Astray> {
     let quoted = [b"\"", raw, b"\""].concat();
-    serde_json::Deserializer::from_slice(&quoted)
-        .deserialize_bytes(Wtf8)
-        .map_err(|_| Astray)
+    serde_json::Deserializer::from_slice(&quoted).deserialize_bytes(Wtf8).map_err(|_| Astray)
 }
 
 /// `deserialize_bytes` is where `serde_json` promises WTF-8 for lone surrogates instead of an error.

@@ -107,9 +107,7 @@ impl Unparsed {
     /// The count of one field.
     #[must_use]
     pub fn of(&self, field: Field) -> u64 {
-        self.iter()
-            .find_map(|(each, count)| (each == field).then_some(count))
-            .unwrap_or_default()
+        self.iter().find_map(|(each, count)| (each == field).then_some(count)).unwrap_or_default()
     }
 
     /// Every field with its count, zeros too.

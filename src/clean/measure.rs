@@ -25,9 +25,7 @@ fn shift(field: Field, unit: &[u8]) -> Option<isize> {
         Field::FrameRate => &[(b"fps", 0)],
         Field::Resolution => &[],
     };
-    units
-        .iter()
-        .find_map(|&(known, places)| unit.eq_ignore_ascii_case(known).then_some(places))
+    units.iter().find_map(|&(known, places)| unit.eq_ignore_ascii_case(known).then_some(places))
 }
 
 fn append_resolution(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
@@ -60,15 +58,7 @@ impl<'t> Decimal<'t> {
             (fraction, rest) = leading_digits(behind_point)?;
         }
         let written = text.get(..text.len().checked_sub(rest.len())?)?;
-        Some((
-            Self {
-                written,
-                negative: unsigned.is_some(),
-                whole,
-                fraction,
-            },
-            rest,
-        ))
+        Some((Self { written, negative: unsigned.is_some(), whole, fraction }, rest))
     }
 
     /// The shortest exact decimal with the point moved by at most three places.
@@ -99,12 +89,8 @@ fn leading_whole_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// One digit or more, and what follows.
 fn leading_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = text
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
-    text.split_at_checked(length)
-        .filter(|(digits, _)| !digits.is_empty())
+    let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    text.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())
 }
 
 /// Only U+0020 counts: the contract says spaces.

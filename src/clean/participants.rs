@@ -114,36 +114,18 @@ impl<'a, 'o> Participants<'a, 'o> {
         match self.token()? {
             b'{' => {
                 self.input.step();
-                self.open.push(Open {
-                    is_object: true,
-                    scope,
-                });
+                self.open.push(Open { is_object: true, scope });
                 if scope == Scope::Qos {
                     self.renames.open_object();
                 }
-                Ok(if self.token()? == b'}' {
-                    Step::After
-                } else {
-                    Step::Entry
-                })
+                Ok(if self.token()? == b'}' { Step::After } else { Step::Entry })
             }
             b'[' => {
                 self.input.step();
                 // A list in the place of a participant is none: its elements are not participants either.
-                let scope = if scope == Scope::Participant {
-                    Scope::Outside
-                } else {
-                    scope
-                };
-                self.open.push(Open {
-                    is_object: false,
-                    scope,
-                });
-                Ok(if self.token()? == b']' {
-                    Step::After
-                } else {
-                    Step::Value(scope)
-                })
+                let scope = if scope == Scope::Participant { Scope::Outside } else { scope };
+                self.open.push(Open { is_object: false, scope });
+                Ok(if self.token()? == b']' { Step::After } else { Step::Value(scope) })
             }
             b'"' => {
                 let text = self.input.text()?;
@@ -254,11 +236,7 @@ impl<'a, 'o> Participants<'a, 'o> {
         if !field.suffix().is_empty() {
             let key_begin = written.saturating_sub(self.begin + 1 + key.raw.len());
             let written = key_begin..self.out.len() - self.begin;
-            let undo = Undo {
-                written,
-                key: key.raw,
-                value: value.map(|text| text.raw),
-            };
+            let undo = Undo { written, key: key.raw, value: value.map(|text| text.raw) };
             self.renames.renamed(key, name, field, undo);
         }
         self.input = ahead;

@@ -45,37 +45,19 @@ pub(super) struct Undo<'a> {
 
 impl<'a> Renames<'a> {
     pub(super) fn open_object(&mut self) {
-        self.open.push(Names {
-            begin: self.names.len(),
-            seen: 0,
-            doubtful: false,
-        });
+        self.open.push(Names { begin: self.names.len(), seen: 0, doubtful: false });
     }
 
     /// Notes that Zoom sent a key of the name that `field` is cleaned to.
     pub(super) fn sent(&mut self, key: Text<'a>, name: &[u8], field: Field) {
         let stem = name.strip_suffix(field.suffix().as_bytes()).unwrap_or(name);
-        self.note(
-            Name {
-                key,
-                field,
-                undo: None,
-            },
-            stem,
-        );
+        self.note(Name { key, field, undo: None }, stem);
     }
 
     /// Notes that a key of Zoom's was renamed.
     #[inline]
     pub(super) fn renamed(&mut self, key: Text<'a>, name: &[u8], field: Field, undo: Undo<'a>) {
-        self.note(
-            Name {
-                key,
-                field,
-                undo: Some(undo),
-            },
-            name,
-        );
+        self.note(Name { key, field, undo: Some(undo) }, name);
     }
 
     #[inline]
@@ -130,9 +112,7 @@ impl<'a> Renames<'a> {
 fn bit(field: Field, stem: &[u8]) -> u64 {
     match field {
         Field::CpuUsage => {
-            let hash = stem.iter().fold(0_u32, |hash, &byte| {
-                hash.wrapping_mul(31).wrapping_add(byte.into())
-            });
+            let hash = stem.iter().fold(0_u32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
             1 << (8 + hash % 56)
         }
         fixed => 1 << (fixed as u32),
@@ -150,10 +130,7 @@ pub(super) fn take_back(
     let page = out.get(begin..).ok_or(Astray)?.to_vec();
     out.truncate(begin);
     let mut copied = 0;
-    let mut borders = rows
-        .iter_mut()
-        .flat_map(|row| [&mut row.start, &mut row.end])
-        .peekable();
+    let mut borders = rows.iter_mut().flat_map(|row| [&mut row.start, &mut row.end]).peekable();
     // The copy goes from border to border: of an entry that is taken back, or of a row.
     for undo in undo {
         while let Some(border) = borders.next_if(|border| **border <= undo.written.start) {

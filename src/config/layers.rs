@@ -71,20 +71,13 @@ impl Layers {
 
     /// Adds a `--config` file.
     pub(super) fn add_file(&mut self, path: &Path) {
-        let unreadable = |what| Problem::File {
-            path: path.to_owned(),
-            line: None,
-            what,
-        };
+        let unreadable = |what| Problem::File { path: path.to_owned(), line: None, what };
         match std::fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => self.add_document(&text, path, |line| Origin::File(path.to_owned(), line)),
-            Ok(Err(_)) => self
-                .problems
-                .push(unreadable("is not UTF-8; TOML must be".to_owned())),
+            Ok(Err(_)) => self.problems.push(unreadable("is not UTF-8; TOML must be".to_owned())),
             Err(error) => {
-                self.problems.push(unreadable(format!(
-                    "cannot be read: {error}; give --config a readable file"
-                )));
+                self.problems
+                    .push(unreadable(format!("cannot be read: {error}; give --config a readable file")));
             }
         }
     }
@@ -98,11 +91,7 @@ impl Layers {
             // the error's own Display prints the line, which may hold a secret.
             if broken.insert(line) {
                 let what = format!("is not TOML here: {}", one_line(error.message()));
-                self.problems.push(Problem::File {
-                    path: path.to_owned(),
-                    line: Some(line),
-                    what,
-                });
+                self.problems.push(Problem::File { path: path.to_owned(), line: Some(line), what });
             }
         }
         let place = |span: Range<usize>| origin(line_of(text, span.start));
@@ -114,8 +103,7 @@ impl Layers {
             };
             if settings.is_empty() && !keys::is_section(name) {
                 let what = "unknown section; remove it (config/default.toml lists every key)";
-                self.problems
-                    .push(Problem::of(&format!("[{name}]"), &place(section.span()), what));
+                self.problems.push(Problem::of(&format!("[{name}]"), &place(section.span()), what));
             }
             for (key, value) in settings {
                 let lines = line_of(text, key.span().start)..=line_of(text, value.span().end);
@@ -134,10 +122,8 @@ impl Layers {
     /// `QOS_PROXY_PORT` or `QOS_PROXY_SERVICE_HOST` when a service is called `qos-proxy`, and those must neither
     /// configure anything nor be errors.
     pub(super) fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
-        let mut ours: Vec<(String, OsString)> = variables
-            .into_iter()
-            .map(|(name, value)| (name.to_string_lossy().into_owned(), value))
-            .collect();
+        let mut ours: Vec<(String, OsString)> =
+            variables.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect();
         ours.sort();
         for (name, value) in ours {
             let Some(path) = name.strip_prefix(PREFIX) else {
@@ -147,17 +133,12 @@ impl Layers {
             let origin = Origin::Environment(name);
             let written = value.into_string().map_or_else(
                 |_| {
-                    self.problems
-                        .push(Problem::of(&key, &origin, "is not UTF-8; write UTF-8"));
+                    self.problems.push(Problem::of(&key, &origin, "is not UTF-8; write UTF-8"));
                     None
                 },
                 |text| Some(Written::Variable(text)),
             );
-            if let Some(Given {
-                origin: first @ Origin::Environment(_),
-                ..
-            }) = self.of(&key).last()
-            {
+            if let Some(Given { origin: first @ Origin::Environment(_), .. }) = self.of(&key).last() {
                 let what = format!("{first} means the same key; remove one");
                 self.problems.push(Problem::of(&key, &origin, what));
             }

@@ -25,11 +25,7 @@ const PLANS: &[(&str, Plan)] = &[
 ];
 
 const fn plan(name: &'static str, per_second: u32, per_day: u32) -> Plan {
-    Plan {
-        name,
-        per_second,
-        per_day,
-    }
+    Plan { name, per_second, per_day }
 }
 
 /// `[limits]`, but for `max_queued`.
@@ -37,24 +33,10 @@ pub(super) fn budget(reader: &mut Reader) -> Option<BudgetConfig> {
     let plan = reader.required("limits.plan", &Choice(PLANS));
     let headroom = reader.required("limits.headroom_percent", &Count(0..=99));
     let allowed = |of: fn(Plan) -> u32| plan.map(|plan| (plan.name, of(plan)));
-    let per_second = limit(
-        reader,
-        "limits.heavy_per_second",
-        allowed(|plan| plan.per_second),
-        headroom,
-    );
-    let per_day = limit(
-        reader,
-        "limits.heavy_per_day",
-        allowed(|plan| plan.per_day),
-        headroom,
-    );
+    let per_second = limit(reader, "limits.heavy_per_second", allowed(|plan| plan.per_second), headroom);
+    let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
     let state_file = reader.optional("limits.state_file", &FilePath);
-    Some(BudgetConfig {
-        per_second: per_second?,
-        per_day: per_day?.get().into(),
-        state_file,
-    })
+    Some(BudgetConfig { per_second: per_second?, per_day: per_day?.get().into(), state_file })
 }
 
 /// Zoom calls that may wait for a permit.
@@ -98,8 +80,5 @@ fn limit(
 /// limit × (100 − headroom) / 100, rounded down, at least 1.
 fn permitted(limit: u32, headroom_percent: u32) -> NonZeroU32 {
     let part = u64::from(limit) * u64::from(100_u32.saturating_sub(headroom_percent)) / 100;
-    u32::try_from(part)
-        .ok()
-        .and_then(NonZeroU32::new)
-        .unwrap_or(NonZeroU32::MIN)
+    u32::try_from(part).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }

@@ -42,36 +42,20 @@ impl Origin {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Problem {
     /// A `--config` file that cannot be read or understood, with the line where that is known.
-    File {
-        path: PathBuf,
-        line: Option<usize>,
-        what: String,
-    },
+    File { path: PathBuf, line: Option<usize>, what: String },
     /// A key, or a name that is none.
-    Key {
-        key: String,
-        origin: Option<Origin>,
-        what: String,
-    },
+    Key { key: String, origin: Option<Origin>, what: String },
 }
 
 impl Problem {
     /// A problem with a key, and where its value was set.
     pub(super) fn of(key: &str, origin: &Origin, what: impl Into<String>) -> Self {
-        Self::Key {
-            key: key.to_owned(),
-            origin: Some(origin.clone()),
-            what: what.into(),
-        }
+        Self::Key { key: key.to_owned(), origin: Some(origin.clone()), what: what.into() }
     }
 
     /// A key that is required and nowhere set.
     pub(super) fn unset(key: &str, what: impl Into<String>) -> Self {
-        Self::Key {
-            key: key.to_owned(),
-            origin: None,
-            what: what.into(),
-        }
+        Self::Key { key: key.to_owned(), origin: None, what: what.into() }
     }
 }
 
@@ -165,12 +149,7 @@ pub(super) fn unknown(meant: Option<&'static str>, origin: &Origin) -> String {
     let (section, key) = keys::split(meant);
     match origin {
         Origin::Environment(_) => {
-            let variable = format!(
-                "{}{}__{}",
-                super::PREFIX,
-                section.to_uppercase(),
-                key.to_uppercase()
-            );
+            let variable = format!("{}{}__{}", super::PREFIX, section.to_uppercase(), key.to_uppercase());
             format!("unknown key; did you mean {meant}, {variable}?")
         }
         Origin::Default | Origin::File(..) => {

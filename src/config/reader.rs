@@ -33,12 +33,7 @@ pub(super) struct Read {
 
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
-        Self {
-            layers,
-            problems: Vec::new(),
-            warnings: Vec::new(),
-            shown: BTreeMap::new(),
-        }
+        Self { layers, problems: Vec::new(), warnings: Vec::new(), shown: BTreeMap::new() }
     }
 
     /// The value of a key, from the last layer that sets it. `None` when nobody does, or when it is wrong: then a
@@ -48,10 +43,7 @@ impl Reader {
         for Given { written, origin } in self.layers.of(key) {
             last = written.as_ref().and_then(|written| match rule.read(written) {
                 Ok(value) => {
-                    let shown = Shown {
-                        value: rule.show(written, &value),
-                        comment: origin.to_string(),
-                    };
+                    let shown = Shown { value: rule.show(written, &value), comment: origin.to_string() };
                     self.shown.insert(key, shown);
                     Some(value)
                 }
@@ -68,8 +60,7 @@ impl Reader {
     pub(super) fn required<R: Rule>(&mut self, key: &'static str, rule: &R) -> Option<R::Value> {
         let value = self.optional(key, rule);
         if self.origin(key).is_none() {
-            self.problems
-                .push(Problem::unset(key, format!("required: set {key}")));
+            self.problems.push(Problem::unset(key, format!("required: set {key}")));
         }
         value
     }
@@ -80,15 +71,10 @@ impl Reader {
         let file = self.optional(file_key, &FilePath).map(SecretSource::File);
         match (self.origin(key), self.origin(file_key)) {
             (None, None) => {
-                self.problems
-                    .push(Problem::unset(key, format!("required: set {key} or {file_key}")));
+                self.problems.push(Problem::unset(key, format!("required: set {key} or {file_key}")));
             }
             (Some(at), Some(file_at)) => {
-                self.problem(
-                    key,
-                    &at,
-                    format!("{file_key} is set too ({file_at}); keep one of them"),
-                );
+                self.problem(key, &at, format!("{file_key} is set too ({file_at}); keep one of them"));
             }
             (None, Some(file_at)) => {
                 if let Some(what) = file.as_ref().and_then(|file| unusable(file).err()) {
@@ -117,13 +103,7 @@ impl Reader {
 
     /// Shows a value that was derived and not set.
     pub(super) fn show_derived(&mut self, key: &'static str, value: &str, comment: &str) {
-        self.shown.insert(
-            key,
-            Shown {
-                value: value.to_owned(),
-                comment: comment.to_owned(),
-            },
-        );
+        self.shown.insert(key, Shown { value: value.to_owned(), comment: comment.to_owned() });
     }
 
     /// Adds to what is shown beside a value.
@@ -140,10 +120,7 @@ impl Reader {
         let mut problems = self.layers.into_problems();
         problems.extend(self.problems);
         if problems.is_empty() {
-            Ok(Read {
-                effective,
-                warnings: self.warnings,
-            })
+            Ok(Read { effective, warnings: self.warnings })
         } else {
             Err(Problems::new(problems))
         }
@@ -152,9 +129,8 @@ impl Reader {
 
 /// Reads a secret's file once, so that a wrong mount is told at start. Says nothing of what is in it.
 fn unusable(file: &SecretSource) -> Result<(), String> {
-    let secret = file
-        .read()
-        .map_err(|error| format!("the file cannot be used: {}", one_line(&error.to_string())))?;
+    let secret =
+        file.read().map_err(|error| format!("the file cannot be used: {}", one_line(&error.to_string())))?;
     usable(secret.expose()).map_err(|what| format!("the file {what}"))
 }
 

@@ -42,21 +42,14 @@ impl Rule for Span {
         /// Far from where adding to an `Instant` could overflow.
         const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
         if let Written::Integer(number) = written {
-            let seconds = number
-                .filter(|number| (0..=1_000_000).contains(number))
-                .unwrap_or(30);
-            return Err(format!(
-                "needs a unit and quotes: write \"{seconds}s\", not an integer"
-            ));
+            let seconds = number.filter(|number| (0..=1_000_000).contains(number)).unwrap_or(30);
+            return Err(format!("needs a unit and quotes: write \"{seconds}s\", not an integer"));
         }
         let text = text(written, "\"30s\"")?;
         let digits = text.trim();
         // humantime takes a bare "0"; a unit is asked of every number here.
         if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return Err(format!(
-                "has no unit: write \"{}s\" if seconds are meant",
-                one_line(digits)
-            ));
+            return Err(format!("has no unit: write \"{}s\" if seconds are meant", one_line(digits)));
         }
         let span = humantime::parse_duration(text).map_err(|error| {
             format!(
@@ -85,10 +78,7 @@ impl Rule for Size {
         }
         let text = text(written, "\"256MiB\"")?;
         let size: ByteSize = text.trim().parse().map_err(|_| {
-            format!(
-                "{} is not a size; write one like \"64KiB\", \"256MiB\" or \"1GiB\"",
-                quoted(text)
-            )
+            format!("{} is not a size; write one like \"64KiB\", \"256MiB\" or \"1GiB\"", quoted(text))
         })?;
         match usize::try_from(size.as_u64()) {
             Ok(0) => Err("must be more than 0".to_owned()),
@@ -105,11 +95,7 @@ impl Rule for Count {
     type Value = u32;
 
     fn read(&self, written: &Written) -> Result<u32, String> {
-        let range = format!(
-            "must be a whole number from {} to {}",
-            self.0.start(),
-            self.0.end()
-        );
+        let range = format!("must be a whole number from {} to {}", self.0.start(), self.0.end());
         let number = match written {
             Written::Integer(number) => *number,
             Written::Variable(text) if text.is_empty() => return Err(format!("is empty; it {range}")),
@@ -118,9 +104,7 @@ impl Rule for Count {
             Written::Text(_) => return Err(format!("{range}, without quotes")),
             Written::Other(kind) => return Err(format!("{range}, not {}", a(kind))),
         };
-        let in_range = number
-            .and_then(|number| u32::try_from(number).ok())
-            .filter(|n| self.0.contains(n));
+        let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| self.0.contains(n));
         in_range.ok_or_else(|| match number {
             Some(number) => format!("{range}, not {number}"),
             None => range,
@@ -139,17 +123,10 @@ impl<T: Copy> Rule for Choice<T> {
     type Value = T;
 
     fn read(&self, written: &Written) -> Result<T, String> {
-        let words = self
-            .0
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let words = self.0.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
         let text = text(written, &words)?;
         let found = self.0.iter().find(|(word, _)| *word == text);
-        found
-            .map(|(_, value)| *value)
-            .ok_or_else(|| format!("must be one of {words}, not {}", quoted(text)))
+        found.map(|(_, value)| *value).ok_or_else(|| format!("must be one of {words}, not {}", quoted(text)))
     }
 }
 
@@ -207,10 +184,7 @@ impl Rule for Directives {
         let text = text(written, "\"info\"")?;
         // EnvFilter trims and then counts in the untrimmed text: wrong, or a panic within a wide space.
         if text.contains(char::is_whitespace) {
-            return Err(format!(
-                "{} contains a space; write directives without",
-                quoted(text)
-            ));
+            return Err(format!("{} contains a space; write directives without", quoted(text)));
         }
         EnvFilter::builder()
             .parse(text)

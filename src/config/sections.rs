@@ -29,10 +29,7 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
     if let (Some(one), Some(other), Some(at)) = (listen, ops_listen, reader.origin("server.ops_listen"))
         && collide(one, other)
     {
-        let first = reader
-            .origin("server.listen")
-            .map(|at| format!(" ({at})"))
-            .unwrap_or_default();
+        let first = reader.origin("server.listen").map(|at| format!(" ({at})")).unwrap_or_default();
         let what =
             format!("{other} collides with server.listen, {one}{first}; give one of them another port");
         reader.problem("server.ops_listen", &at, what);
@@ -56,9 +53,7 @@ fn workers(reader: &mut Reader) -> usize {
     const KEY: &str = "server.workers";
     /// More threads than this is a slip of the hand.
     const MOST: u32 = 1024;
-    let set = reader
-        .optional(KEY, &Count(1..=MOST))
-        .and_then(|count| usize::try_from(count).ok());
+    let set = reader.optional(KEY, &Count(1..=MOST)).and_then(|count| usize::try_from(count).ok());
     set.unwrap_or_else(|| {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         reader.show_derived(KEY, &cpus.to_string(), "the CPUs available to this process");
@@ -83,34 +78,19 @@ pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
     let connect_timeout = reader.required("zoom.connect_timeout", &Span::Positive);
     let request_timeout = reader.required("zoom.request_timeout", &Span::Positive);
     let max_body = reader.required("zoom.max_body", &Size);
-    for (key, url) in [
-        ("zoom.api_base_url", &api_base_url),
-        ("zoom.oauth_url", &oauth_url),
-    ] {
+    for (key, url) in [("zoom.api_base_url", &api_base_url), ("zoom.oauth_url", &oauth_url)] {
         if let (Some(url), Some(at)) = (url, reader.origin(key))
             && is_open_to_readers(url)
         {
-            reader.warn(
-                key,
-                &at,
-                "http sends secrets unencrypted to another machine; use https".to_owned(),
-            );
+            reader.warn(key, &at, "http sends secrets unencrypted to another machine; use https".to_owned());
         }
     }
-    if let (Some(connect), Some(request), Some(at)) = (
-        connect_timeout,
-        request_timeout,
-        reader.origin("zoom.connect_timeout"),
-    ) && connect > request
+    if let (Some(connect), Some(request), Some(at)) =
+        (connect_timeout, request_timeout, reader.origin("zoom.connect_timeout"))
+        && connect > request
     {
-        let other = reader
-            .origin("zoom.request_timeout")
-            .map(|at| format!(" ({at})"))
-            .unwrap_or_default();
-        let (connect, request) = (
-            humantime::format_duration(connect),
-            humantime::format_duration(request),
-        );
+        let other = reader.origin("zoom.request_timeout").map(|at| format!(" ({at})")).unwrap_or_default();
+        let (connect, request) = (humantime::format_duration(connect), humantime::format_duration(request));
         let what = format!("{connect} is longer than zoom.request_timeout, {request}{other}; shorten it");
         reader.problem("zoom.connect_timeout", &at, what);
     }
@@ -157,8 +137,5 @@ pub(super) fn telemetry(reader: &mut Reader) -> Option<TelemetryConfig> {
     let formats = Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let log_format = reader.required("telemetry.log_format", &formats);
     let log_level = reader.required("telemetry.log_level", &Directives);
-    Some(TelemetryConfig {
-        log_format: log_format?,
-        log_level: log_level?,
-    })
+    Some(TelemetryConfig { log_format: log_format?, log_level: log_level? })
 }

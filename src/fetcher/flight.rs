@@ -36,14 +36,10 @@ const MOST_PAGES: usize = 5_000;
 /// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
 pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     let took_off = Instant::now();
-    let result = AssertUnwindSafe(fetch_meeting(&core, flight))
-        .catch_unwind()
-        .await;
+    let result = AssertUnwindSafe(fetch_meeting(&core, flight)).catch_unwind().await;
     let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
     core.metrics.flights_active.dec();
-    core.metrics
-        .flight_duration
-        .observe(took_off.elapsed().as_secs_f64());
+    core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
     let result = match result {
         Ok(snapshot) => {
             core.metrics.flight_pages.observe(f64::from(snapshot.pages));
@@ -78,7 +74,7 @@ fn say(key: SnapshotKey, failure: &Failure) {
             tracing::warn!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight failed");
         }
         _ => {
-            tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended")
+            tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended");
         }
     }
 }
@@ -145,13 +141,8 @@ async fn fetch_page(
         // While this call waited for its permit another one may have renewed the token.
         let access_token = core.access_tokens.current(Instant::now()).unwrap_or(access_token);
         let called = Instant::now();
-        let answer = core
-            .zoom
-            .page(permit, &access_token, &flight.key, page_token)
-            .await;
-        core.metrics
-            .zoom_call_duration
-            .observe(called.elapsed().as_secs_f64());
+        let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
+        core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
         let error = match answer {
             Err(error) => error,
             Ok(answer) => {
@@ -182,11 +173,7 @@ async fn fetch_page(
                 renewed = true;
                 core.access_tokens.discard(&access_token);
             }
-            CallError::RateLimited {
-                kind,
-                retry_after,
-                said,
-            } => {
+            CallError::RateLimited { kind, retry_after, said } => {
                 rate_limited += 1;
                 let failure = pause(core, kind, retry_after, said);
                 if rate_limited == RATE_LIMITED_AT_MOST {
@@ -225,13 +212,8 @@ async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
 }
 
 async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<crate::budget::Permit, Failure> {
-    core.flights
-        .queues(&flight.key, true, core.permits.closed().as_ref());
-    let give_up = if begun {
-        None
-    } else {
-        core.flights.wanted_until(&flight.key)
-    };
+    core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
+    let give_up = if begun { None } else { core.flights.wanted_until(&flight.key) };
     let permit = core.permits.next(flight.number, give_up).await;
     core.flights.queues(&flight.key, false, None);
     permit
@@ -243,9 +225,9 @@ async fn access_token(core: &Core) -> Result<AccessToken, Failure> {
 
 fn no_access_token(error: TokenError) -> Failure {
     match error {
-        TokenError::Refused { until, said } => Failure::new(Reason::ZoomRejectedCredentials)
-            .retry_at(until)
-            .said(said),
+        TokenError::Refused { until, said } => {
+            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)
+        }
         TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
         TokenError::Failed(said) => with_words(Failure::new(Reason::ZoomFailed), said),
     }

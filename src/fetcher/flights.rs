@@ -82,15 +82,8 @@ impl Flights {
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
         let wanted_until = waiter.deadline;
-        under_way.insert(
-            key,
-            Passengers {
-                number,
-                waiters: vec![Some(waiter)],
-                wanted_until,
-                queued: false,
-            },
-        );
+        under_way
+            .insert(key, Passengers { number, waiters: vec![Some(waiter)], wanted_until, queued: false });
         Boarded::TakesOff(Flight { key, number })
     }
 
@@ -112,12 +105,7 @@ impl Flights {
     /// A pause began: whoever waits for a flight that needs a permit, and cannot wait that long, is told so at once.
     pub(super) fn pause(&self, at: Instant, failure: &Failure) {
         *self.last_refusal.borrow_mut() = Some((Instant::now(), failure.clone()));
-        for passengers in self
-            .under_way
-            .borrow_mut()
-            .values_mut()
-            .filter(|passengers| passengers.queued)
-        {
+        for passengers in self.under_way.borrow_mut().values_mut().filter(|passengers| passengers.queued) {
             passengers.refuse_impatient(at, failure);
         }
     }
@@ -134,17 +122,9 @@ impl Flights {
         }
         for (place, waiter) in passengers.waiters.into_iter().enumerate() {
             let Some(waiter) = waiter else { continue };
-            let via = if place == 0 {
-                Via::OwnFlight
-            } else {
-                Via::OthersFlight
-            };
+            let via = if place == 0 { Via::OwnFlight } else { Via::OthersFlight };
             let answer = match result {
-                Ok((snapshot, stored)) => Ok(Landed {
-                    snapshot: Arc::clone(snapshot),
-                    via,
-                    stored: *stored,
-                }),
+                Ok((snapshot, stored)) => Ok(Landed { snapshot: Arc::clone(snapshot), via, stored: *stored }),
                 Err(failure) => Err(failure.clone()),
             };
             // A caller who hung up is no longer there to be told.
@@ -171,17 +151,12 @@ impl Flights {
     pub(super) fn count(&self) -> (usize, usize) {
         let under_way = self.under_way.borrow();
         let waits = |waiter: &Option<Waiter>| waiter.as_ref().is_some_and(|waiter| !waiter.reply.is_closed());
-        let waiting = under_way
-            .values()
-            .flat_map(|passengers| &passengers.waiters)
-            .filter(|waiter| waits(waiter));
+        let waiting =
+            under_way.values().flat_map(|passengers| &passengers.waiters).filter(|waiter| waits(waiter));
         (under_way.len(), waiting.count())
     }
 
     pub(super) fn last_refusal(&self) -> Option<(Duration, Failure)> {
-        self.last_refusal
-            .borrow()
-            .as_ref()
-            .map(|(at, failure)| (at.elapsed(), failure.clone()))
+        self.last_refusal.borrow().as_ref().map(|(at, failure)| (at.elapsed(), failure.clone()))
     }
 }

@@ -73,9 +73,7 @@ impl Permits {
         self.0.queue.borrow_mut().push(flight, give_up, served);
         self.show_queue();
         self.0.changed.notify_one();
-        let permit = wait
-            .await
-            .unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
+        let permit = wait.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
         self.0.metrics.permit_wait.observe(asked.elapsed().as_secs_f64());
         permit
     }
@@ -110,19 +108,9 @@ impl Permits {
         let (now, budget) = (Now::read(), self.0.budget.borrow());
         let (day_used, day_limit) = budget.day_used(now);
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
-            (
-                kind,
-                budget
-                    .cooldown_until(kind, now.instant)
-                    .map(|until| until.duration_since(now.instant)),
-            )
+            (kind, budget.cooldown_until(kind, now.instant).map(|until| until.duration_since(now.instant)))
         });
-        BudgetStatus {
-            day_used,
-            day_limit,
-            queued: self.0.queue.borrow().len(),
-            cooldowns,
-        }
+        BudgetStatus { day_used, day_limit, queued: self.0.queue.borrow().len(), cooldowns }
     }
 
     /// Serves the queue for as long as the service runs.
@@ -176,11 +164,7 @@ impl Permits {
                             refuse(hopeless, not_before(closed));
                         }
                     }
-                    return Some(
-                        queue
-                            .first_to_give_up()
-                            .map_or(closed.at, |first| first.min(closed.at)),
-                    );
+                    return Some(queue.first_to_give_up().map_or(closed.at, |first| first.min(closed.at)));
                 }
             }
         }
@@ -221,10 +205,7 @@ impl Permits {
     }
 
     fn show_queue(&self) {
-        self.0
-            .metrics
-            .permits_queued
-            .set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
+        self.0.metrics.permits_queued.set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
     }
 }
 

@@ -20,9 +20,7 @@ struct Waiting<T> {
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self {
-            waiting: BTreeMap::new(),
-        }
+        Self { waiting: BTreeMap::new() }
     }
 }
 
@@ -35,11 +33,7 @@ impl<T> Queue<T> {
 
     /// Somebody else wants this flight, and waits longer.
     pub fn extend(&mut self, flight: FlightNumber, until: Instant) {
-        if let Some(Waiting {
-            give_up: Some(give_up),
-            ..
-        }) = self.waiting.get_mut(&flight)
-        {
+        if let Some(Waiting { give_up: Some(give_up), .. }) = self.waiting.get_mut(&flight) {
             *give_up = until.max(*give_up);
         }
     }
@@ -53,9 +47,7 @@ impl<T> Queue<T> {
     /// how long a flight waits that has begun.
     pub fn take_hopeless(&mut self, at: Instant, begun_waits_until: Instant) -> Vec<T> {
         self.waiting
-            .extract_if(.., |_, waiting| {
-                at >= waiting.give_up.unwrap_or(begun_waits_until)
-            })
+            .extract_if(.., |_, waiting| at >= waiting.give_up.unwrap_or(begun_waits_until))
             .map(|(_, waiting)| waiting.item)
             .collect()
     }

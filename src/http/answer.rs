@@ -79,11 +79,7 @@ fn ok(
         response.insert_header((DATE, HttpDate::from(SystemTime::now())));
     }
     let body = snapshot.body.clone();
-    let mut response = if body.len() > PART {
-        response.body(InParts(body))
-    } else {
-        response.body(body)
-    };
+    let mut response = if body.len() > PART { response.body(InParts(body)) } else { response.body(body) };
     response.extensions_mut().insert(outcome);
     response
 }

@@ -30,19 +30,13 @@ impl RequestId {
 
     /// The id that [`answer_with_id`] gave this request.
     pub(super) fn of(request: &HttpRequest) -> Self {
-        request
-            .extensions()
-            .get::<Self>()
-            .cloned()
-            .unwrap_or_else(Self::fresh)
+        request.extensions().get::<Self>().cloned().unwrap_or_else(Self::fresh)
     }
 
     fn from_caller(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?;
         let fits = (1..=LONGEST_REQUEST_ID).contains(&text.len())
-            && text
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         fits.then(|| Self(text.into()))
     }
 
@@ -59,11 +53,8 @@ pub async fn answer_with_id(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let id = request
-        .headers()
-        .get(X_REQUEST_ID)
-        .and_then(RequestId::from_caller)
-        .unwrap_or_else(RequestId::fresh);
+    let id =
+        request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
     let mut response = next.call(request).await?;
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -84,12 +75,7 @@ pub async fn log_and_count(
     let response = next.call(request).await?;
     let took = began.elapsed();
     let status = response.status().as_u16();
-    let outcome = response
-        .response()
-        .extensions()
-        .get::<Outcome>()
-        .copied()
-        .unwrap_or(Outcome::Refused);
+    let outcome = response.response().extensions().get::<Outcome>().copied().unwrap_or(Outcome::Refused);
     let request = response.request();
     if let Some(state) = request.app_data::<Data<State>>() {
         state.metrics.request(outcome, status, took);

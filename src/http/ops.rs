@@ -32,34 +32,24 @@ pub(super) async fn health() -> HttpResponse {
 pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
     let mut reasons = Vec::new();
     if state.is_draining() {
-        reasons.push(NotReady {
-            code: "shutting_down",
-            detail: "this process is about to stop".to_owned(),
-        });
+        reasons.push(NotReady { code: "shutting_down", detail: "this process is about to stop".to_owned() });
     }
     if let Credentials::Refused(message) = state.fetcher.credentials() {
         let detail = format!("Zoom refuses the credentials, their scopes or the plan: {message}");
-        reasons.push(NotReady {
-            code: "zoom_rejected_credentials",
-            detail,
-        });
+        reasons.push(NotReady { code: "zoom_rejected_credentials", detail });
     }
     let (mut response, status) = if reasons.is_empty() {
         (HttpResponse::Ok(), "ready")
     } else {
         (HttpResponse::ServiceUnavailable(), "not_ready")
     };
-    response
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(Readiness { status, reasons })
+    response.insert_header((CACHE_CONTROL, "no-store")).json(Readiness { status, reasons })
 }
 
 /// Prometheus text.
 pub(super) async fn metrics(request: HttpRequest, state: Data<State>) -> HttpResponse {
     match state.metrics.exposition() {
-        Some(text) => HttpResponse::Ok()
-            .content_type("text/plain; version=0.0.4; charset=utf-8")
-            .body(text),
+        Some(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
         None => Problem::Internal.respond(&request),
     }
 }
@@ -128,21 +118,13 @@ struct LastRefusal {
 
 /// What goes on now, as JSON.
 pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let Some(FetcherStatus {
-        flights,
-        waiting,
-        budget,
-        last_refusal,
-    }) = state.fetcher.status().await
-    else {
+    let Some(FetcherStatus { flights, waiting, budget, last_refusal }) = state.fetcher.status().await else {
         return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&request);
     };
-    let cooldowns = budget.cooldowns.into_iter().filter_map(|(kind, left)| {
-        Some(Cooldown {
-            kind: kind.as_str(),
-            seconds_left: left?.as_secs_f64(),
-        })
-    });
+    let cooldowns = budget
+        .cooldowns
+        .into_iter()
+        .filter_map(|(kind, left)| Some(Cooldown { kind: kind.as_str(), seconds_left: left?.as_secs_f64() }));
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         budget: Budget {
@@ -150,17 +132,9 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
             day_calls_limit: budget.day_limit,
             cooldowns: cooldowns.collect(),
         },
-        queue: Queue {
-            calls_waiting: budget.queued,
-        },
-        cache: CacheStatus {
-            entries: state.cache.entry_count(),
-            bytes: state.cache.bytes(),
-        },
-        flights: Flights {
-            active: flights,
-            requests_waiting: waiting,
-        },
+        queue: Queue { calls_waiting: budget.queued },
+        cache: CacheStatus { entries: state.cache.entry_count(), bytes: state.cache.bytes() },
+        flights: Flights { active: flights, requests_waiting: waiting },
         callers: vec![Caller { name: "anonymous" }],
         zoom: Zoom {
             credentials_refused: state.fetcher.credentials() != Credentials::Accepted,
@@ -177,7 +151,5 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
             }),
         },
     };
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(status)
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
 }

@@ -174,27 +174,15 @@ fn no_snapshot(reason: Reason) -> Row {
 
 impl Row {
     fn refused(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self {
-            status,
-            code,
-            title,
-            detail: Cow::Borrowed(""),
-            outcome: Outcome::Refused,
-        }
+        Self { status, code, title, detail: Cow::Borrowed(""), outcome: Outcome::Refused }
     }
 
     fn failed(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self {
-            outcome: Outcome::Failed,
-            ..Self::refused(status, code, title)
-        }
+        Self { outcome: Outcome::Failed, ..Self::refused(status, code, title) }
     }
 
     fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            detail: detail.into(),
-            ..self
-        }
+        Self { detail: detail.into(), ..self }
     }
 }
 
@@ -222,7 +210,5 @@ pub(super) async fn only_get(request: HttpRequest) -> HttpResponse {
 
 fn sentence_start(text: &str) -> String {
     let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
+    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }

@@ -38,17 +38,10 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
 
 /// The meeting and the view of it. From the raw path: actix's own decoding is half of one level.
 fn asked_for(request: &HttpRequest) -> Result<SnapshotKey, Problem> {
-    let raw = request
-        .uri()
-        .path()
-        .strip_prefix("/qos/")
-        .ok_or(Problem::NotFound)?;
+    let raw = request.uri().path().strip_prefix("/qos/").ok_or(Problem::NotFound)?;
     let meeting = MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)?;
     let meeting_type = meeting_type(request.uri().query().unwrap_or_default())?;
-    Ok(SnapshotKey {
-        meeting,
-        meeting_type,
-    })
+    Ok(SnapshotKey { meeting, meeting_type })
 }
 
 /// Unknown keys are ignored; ours have to be right, and given once.

@@ -106,11 +106,7 @@ pub fn judge(head: &Head<'_>, body: &[u8], now: SystemTime) -> CallError {
         (Some(429), _) | (_, 429) => {
             let kind = limit_kind(head, &text);
             let retry_after = head.retry_after.and_then(|value| retry_after::parse(value, now));
-            CallError::RateLimited {
-                kind,
-                retry_after,
-                said,
-            }
+            CallError::RateLimited { kind, retry_after, said }
         }
         (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(said),
         (Some(4711 | 104), _) => CallError::CredentialsRejected(said),
@@ -140,10 +136,7 @@ fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
 }
 
 fn shortened(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .take(LONGEST_MESSAGE)
-        .collect()
+    text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect()
 }
 
 #[cfg(test)]
@@ -151,26 +144,15 @@ mod tests {
     use super::*;
 
     fn head(status: u16) -> Head<'static> {
-        Head {
-            status,
-            tracking_id: Some("v=2.0;rid=WEB_1"),
-            limit_type: None,
-            retry_after: None,
-        }
+        Head { status, tracking_id: Some("v=2.0;rid=WEB_1"), limit_type: None, retry_after: None }
     }
 
     fn name(status: u16, body: &str) -> &'static str {
         match judge(&head(status), body.as_bytes(), SystemTime::UNIX_EPOCH) {
             CallError::AccessTokenRefused(_) => "renew",
             CallError::CredentialsRejected(_) => "rejected",
-            CallError::RateLimited {
-                kind: LimitKind::PerSecond,
-                ..
-            } => "second",
-            CallError::RateLimited {
-                kind: LimitKind::PerDay,
-                ..
-            } => "day",
+            CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
+            CallError::RateLimited { kind: LimitKind::PerDay, .. } => "day",
             CallError::MeetingNotFound(_) => "not found",
             CallError::NotAMeeting(_) => "webinar",
             CallError::MeetingTooOld(_) => "too old",
@@ -193,44 +175,16 @@ mod tests {
             (400, plan, "rejected"),
             (400, page, "start over"),
             (300, page, "start over"),
-            (
-                400,
-                r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#,
-                "webinar",
-            ),
+            (400, r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#, "webinar"),
             (400, r#"{"code":300,"message":"Something else."}"#, "refused"),
-            (
-                400,
-                r#"{"code":12702,"message":"Can not access a meeting a year ago."}"#,
-                "too old",
-            ),
-            (
-                404,
-                r#"{"code":3001,"message":"Meeting does not exist: 1."}"#,
-                "not found",
-            ),
-            (
-                200,
-                r#"{"code":3001,"message":"Meeting does not exist: 1."}"#,
-                "not found",
-            ),
-            (
-                404,
-                r#"{"code":"3001","message":"Meeting does not exist: 1."}"#,
-                "not found",
-            ),
-            (
-                404,
-                r#"{"code":2300,"message":"This API endpoint is not recognized."}"#,
-                "refused",
-            ),
+            (400, r#"{"code":12702,"message":"Can not access a meeting a year ago."}"#, "too old"),
+            (404, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
+            (200, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
+            (404, r#"{"code":"3001","message":"Meeting does not exist: 1."}"#, "not found"),
+            (404, r#"{"code":2300,"message":"This API endpoint is not recognized."}"#, "refused"),
             (400, scopes, "rejected"),
             (400, malformed, "rejected"),
-            (
-                400,
-                r#"{"code":104,"message":"Invalid access token, does not contain scopes"}"#,
-                "rejected",
-            ),
+            (400, r#"{"code":104,"message":"Invalid access token, does not contain scopes"}"#, "rejected"),
             (401, token, "renew"),
             (400, token, "renew"),
             (200, token, "renew"),
@@ -247,16 +201,8 @@ mod tests {
                 r#"{"code":429,"message":"You have reached the maximum per-second rate limit."}"#,
                 "second",
             ),
-            (
-                429,
-                r#"{"code":429,"message":"You have reached the maximum daily rate limit."}"#,
-                "day",
-            ),
-            (
-                200,
-                r#"{"code":429,"message":"You have reached the maximum daily rate limit."}"#,
-                "day",
-            ),
+            (429, r#"{"code":429,"message":"You have reached the maximum daily rate limit."}"#, "day"),
+            (200, r#"{"code":429,"message":"You have reached the maximum daily rate limit."}"#, "day"),
             (429, "", "second"),
         ] {
             assert_eq!(name(status, body), meaning, "{status} {body}");
@@ -268,23 +214,9 @@ mod tests {
         let mut head = head(429);
         head.limit_type = Some("QPS");
         head.retry_after = Some("7");
-        let judged = judge(
-            &head,
-            br#"{"code":429,"message":"daily rate limit"}"#,
-            SystemTime::UNIX_EPOCH,
-        );
-        let CallError::RateLimited {
-            kind,
-            retry_after,
-            said,
-        } = judged
-        else {
-            panic!("{judged:?}")
-        };
-        assert_eq!(
-            (kind, retry_after),
-            (LimitKind::PerSecond, Some(Duration::from_secs(7)))
-        );
+        let judged = judge(&head, br#"{"code":429,"message":"daily rate limit"}"#, SystemTime::UNIX_EPOCH);
+        let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
+        assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
     }
 

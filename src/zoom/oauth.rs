@@ -1,6 +1,8 @@
 //! The access token: one at a time, asked for by one request at a time, renewed before it expires, and renewed at once
 //! when Zoom no longer takes it. Refused credentials are held against for [`HOLD`], or until a secret changes.
 
+mod endpoint;
+
 use std::{
     cell::RefCell,
     rc::Rc,
@@ -8,20 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use awc::{Client, http::header::AUTHORIZATION};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use awc::Client;
 use futures_util::{
     FutureExt as _,
     future::{LocalBoxFuture, Shared},
 };
-use serde::Deserialize;
 use tokio::sync::watch;
 
+pub use self::endpoint::AccessToken;
+use self::endpoint::{Endpoint, TokenFailure};
 use super::{
-    OwnedHead, ZoomConfig,
-    error::CallError,
-    secret::{Secret, SecretSource},
-    whole,
+    ZoomConfig,
+    secret::{Secrets, Sources},
 };
 use crate::{
     failure::ZoomSaid,
@@ -34,32 +34,6 @@ pub const HOLD: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Tries for one renewal: the first, and two after failures that may pass.
 const TRIES: u32 = 3;
-/// A token is renewed in the background when this much of its life is left, or half of it.
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// And no longer used when this much is left: a call takes a moment to reach Zoom.
-const LEAVE_UNUSED: Duration = Duration::from_secs(5);
-/// Where Zoom does not say how long a token lives: short enough to be safe.
-const LIFE_UNSAID: Duration = Duration::from_secs(600);
-/// An answer of the token endpoint is below 2 KB.
-const MAX_BODY: usize = 64 * 1024;
-
-/// An access token in use.
-#[derive(Clone)]
-pub struct AccessToken(Rc<Token>);
-
-struct Token {
-    bearer: Secret,
-    renew_from: Instant,
-    use_until: Instant,
-}
-
-impl AccessToken {
-    /// The value of the `Authorization` header.
-    #[must_use]
-    pub fn bearer(&self) -> &str {
-        self.0.bearer.expose()
-    }
-}
 
 /// Why there is no access token.
 #[derive(Debug, Clone)]
@@ -91,12 +65,8 @@ pub enum Credentials {
 pub struct AccessTokens(Rc<Inner>);
 
 struct Inner {
-    client: Client,
-    oauth_url: String,
-    account_id: SecretSource,
-    client_id: SecretSource,
-    client_secret: SecretSource,
-    request_timeout: Duration,
+    endpoint: Endpoint,
+    sources: Sources,
     metrics: Arc<Metrics>,
     state: RefCell<State>,
     credentials: watch::Sender<Credentials>,
@@ -112,28 +82,6 @@ struct State {
     secrets: Option<Secrets>,
 }
 
-#[derive(Clone, PartialEq, Eq)]
-struct Secrets {
-    account_id: Secret,
-    client_id: Secret,
-    client_secret: Secret,
-}
-
-#[derive(Deserialize)]
-struct Granted {
-    access_token: String,
-    #[serde(default)]
-    expires_in: Option<u64>,
-}
-
-/// Zoom's refusal at this endpoint: `{"reason": "...", "error": "invalid_client"}`.
-#[derive(Deserialize)]
-struct Denied {
-    error: String,
-    #[serde(default)]
-    reason: Option<String>,
-}
-
 impl AccessTokens {
     /// No token yet.
     #[must_use]
@@ -144,12 +92,12 @@ impl AccessTokens {
         credentials: watch::Sender<Credentials>,
     ) -> Self {
         Self(Rc::new(Inner {
-            client,
-            oauth_url: config.oauth_url.to_string(),
-            account_id: config.account_id.clone(),
-            client_id: config.client_id.clone(),
-            client_secret: config.client_secret.clone(),
-            request_timeout: config.request_timeout,
+            endpoint: Endpoint { client, url: config.oauth_url.to_string(), timeout: config.request_timeout },
+            sources: Sources {
+                account_id: config.account_id.clone(),
+                client_id: config.client_id.clone(),
+                client_secret: config.client_secret.clone(),
+            },
             metrics: Arc::clone(metrics),
             state: RefCell::default(),
             credentials,
@@ -165,15 +113,8 @@ impl AccessTokens {
         self.refused(now).map_or(Ok(()), Err)?;
         match self.current(now) {
             Some(token) => {
-                if now
-                    >= self
-                        .0
-                        .state
-                        .borrow()
-                        .renew_early_from
-                        .unwrap_or(now)
-                        .max(token.0.renew_from)
-                {
+                let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
+                if renew_from.is_some_and(|from| now >= from) {
                     drop(self.renew()); // In the background: this one is good for some minutes more.
                 }
                 Ok(token)
@@ -185,22 +126,13 @@ impl AccessTokens {
     /// The token in use, if there is one: another call may have renewed it meanwhile.
     #[must_use]
     pub fn current(&self, now: Instant) -> Option<AccessToken> {
-        self.0
-            .state
-            .borrow()
-            .current
-            .clone()
-            .filter(|token| now < token.0.use_until)
+        self.0.state.borrow().current.clone().filter(|token| token.is_usable(now))
     }
 
     /// Zoom did not take this token. A newer one, got meanwhile, is kept.
     pub fn discard(&self, refused: &AccessToken) {
         let mut state = self.0.state.borrow_mut();
-        if state
-            .current
-            .as_ref()
-            .is_some_and(|current| Rc::ptr_eq(&current.0, &refused.0))
-        {
+        if state.current.as_ref().is_some_and(|current| current.is(refused)) {
             state.current = None;
         }
     }
@@ -208,12 +140,12 @@ impl AccessTokens {
     /// The credentials are refused for good: a token renewed just now, its scopes or the plan. Holds all calls, and
     /// drops the token, because its scopes were fixed when it was made.
     pub fn reject(&self, said: ZoomSaid) -> TokenError {
-        let now = Instant::now();
-        // Calls that were under way together are refused together: said once.
-        if let Some(held) = self.refused(now) {
-            return held;
-        }
-        let until = now + HOLD;
+        // Calls that were under way together are refused together: the first one's hold is everybody's.
+        self.refused(Instant::now()).unwrap_or_else(|| self.hold(said))
+    }
+
+    fn hold(&self, said: ZoomSaid) -> TokenError {
+        let until = Instant::now() + HOLD;
         let message = said.message.clone().unwrap_or_else(|| "no message".to_owned());
         tracing::error!(
             zoom_status = said.status,
@@ -235,10 +167,7 @@ impl AccessTokens {
     pub fn refused(&self, now: Instant) -> Option<TokenError> {
         let state = self.0.state.borrow();
         let (until, said) = state.hold.as_ref().filter(|(until, _)| now < *until)?;
-        Some(TokenError::Refused {
-            until: *until,
-            said: said.clone(),
-        })
+        Some(TokenError::Refused { until: *until, said: said.clone() })
     }
 
     /// Runs for as long as the service does: gets the first token, looks at mounted secrets, and ends holds.
@@ -250,11 +179,18 @@ impl AccessTokens {
             every.tick().await;
             let held_until = self.0.state.borrow().hold.as_ref().map(|(until, _)| *until);
             let Some(held_until) = held_until else { continue };
-            if held_until <= Instant::now() || self.secrets_changed().await {
-                // Asks for a token without waiting for a caller: nobody is sent to a replica that is not ready.
-                self.0.state.borrow_mut().hold = None;
-                if self.renew().await.is_ok() {
-                    tracing::info!("Zoom takes the credentials again");
+            if Instant::now() < held_until && !self.secrets_changed().await {
+                continue;
+            }
+            // Asks for a token without waiting for a caller: nobody is sent to a replica that is not ready.
+            match self.renew().await {
+                Ok(_) => tracing::info!("Zoom takes the credentials again"),
+                Err(TokenError::Refused { .. }) => {}
+                // Still refused, for all that is known.
+                Err(TokenError::TimedOut | TokenError::Failed(_)) => {
+                    if let Some((until, _)) = &mut self.0.state.borrow_mut().hold {
+                        *until = Instant::now() + HOLD;
+                    }
                 }
             }
         }
@@ -262,16 +198,10 @@ impl AccessTokens {
 
     async fn secrets_changed(&self) -> bool {
         let known = self.0.state.borrow().secrets.clone();
-        let (Some(known), true) = (known, self.has_files()) else {
+        let (Some(known), true) = (known, self.0.sources.has_files()) else {
             return false;
         };
-        self.read_secrets().await.is_some_and(|read| read != known)
-    }
-
-    fn has_files(&self) -> bool {
-        [&self.0.account_id, &self.0.client_id, &self.0.client_secret]
-            .iter()
-            .any(|source| matches!(source, SecretSource::File(_)))
+        self.0.sources.read().await.is_some_and(|read| read != known)
     }
 
     /// Starts a renewal, or joins the one under way. It goes on if nobody waits for it any more.
@@ -312,7 +242,7 @@ impl AccessTokens {
                     tracing::error!("Zoom refuses to renew the access token; the one in use still serves");
                     return Err(TokenError::Failed(Some(said)));
                 }
-                Err(self.reject(said))
+                Err(self.hold(said))
             }
             Err(TokenFailure::TimedOut) => {
                 self.0.metrics.renewal(RenewalResult::Failed);
@@ -331,21 +261,15 @@ impl AccessTokens {
     }
 
     async fn ask_until_answered(&self) -> Result<AccessToken, TokenFailure> {
-        let secrets = match self.read_secrets().await {
+        let secrets = match self.0.sources.read().await {
             Some(secrets) => secrets,
             // A file that is being replaced: what it held a moment ago is the best guess.
-            None => self
-                .0
-                .state
-                .borrow()
-                .secrets
-                .clone()
-                .ok_or(TokenFailure::Lasting(None))?,
+            None => self.0.state.borrow().secrets.clone().ok_or(TokenFailure::Lasting(None))?,
         };
         self.0.state.borrow_mut().secrets = Some(secrets.clone());
         let mut tried = 1;
         loop {
-            match self.ask(&secrets).await {
+            match self.0.endpoint.ask(&secrets).await {
                 Err(TokenFailure::Passing(_) | TokenFailure::TimedOut) if tried < TRIES => {
                     tokio::time::sleep(super::backoff(tried)).await;
                     tried += 1;
@@ -353,99 +277,5 @@ impl AccessTokens {
                 result => return result,
             }
         }
-    }
-
-    async fn ask(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
-        let basic = BASE64.encode(format!(
-            "{}:{}",
-            secrets.client_id.expose(),
-            secrets.client_secret.expose()
-        ));
-        let asked = Instant::now();
-        let request = self
-            .0
-            .client
-            .post(&self.0.oauth_url)
-            .insert_header((AUTHORIZATION, format!("Basic {basic}")))
-            .send_form(&[
-                ("grant_type", "account_credentials"),
-                ("account_id", secrets.account_id.expose()),
-            ]);
-        let (head, body) =
-            whole(request, self.0.request_timeout, MAX_BODY)
-                .await
-                .map_err(|error| match error {
-                    CallError::TimedOut => TokenFailure::TimedOut,
-                    CallError::Broken(said) => TokenFailure::Passing(Some(said)),
-                    CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
-                    _ => TokenFailure::Passing(None),
-                })?;
-        understand(&head, &body, asked)
-    }
-
-    /// Off this thread, because a mounted file can hang. `None`: a file cannot be read, which is said in the log.
-    async fn read_secrets(&self) -> Option<Secrets> {
-        let sources = [
-            self.0.account_id.clone(),
-            self.0.client_id.clone(),
-            self.0.client_secret.clone(),
-        ];
-        let read = actix_rt::task::spawn_blocking(move || {
-            let [account_id, client_id, client_secret] = sources;
-            Ok::<_, std::io::Error>(Secrets {
-                account_id: account_id.read()?,
-                client_id: client_id.read()?,
-                client_secret: client_secret.read()?,
-            })
-        });
-        match read.await {
-            Ok(Ok(secrets)) => Some(secrets),
-            Ok(Err(error)) => {
-                tracing::error!(error = %error.kind(), "a mounted Zoom secret cannot be read; the last one read is used");
-                None
-            }
-            Err(_) => None,
-        }
-    }
-}
-
-/// One failed try.
-enum TokenFailure {
-    Denied(ZoomSaid),
-    TimedOut,
-    Passing(Option<ZoomSaid>),
-    Lasting(Option<ZoomSaid>),
-}
-
-fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessToken, TokenFailure> {
-    let mut said = head.said();
-    match head.status {
-        200..=299 => {
-            let granted: Granted =
-                serde_json::from_slice(body).map_err(|_| TokenFailure::Passing(Some(said.clone())))?;
-            if granted.access_token.is_empty()
-                || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic())
-            {
-                return Err(TokenFailure::Passing(Some(said)));
-            }
-            let life = granted
-                .expires_in
-                .map_or(LIFE_UNSAID, Duration::from_secs)
-                .min(Duration::from_secs(86_400));
-            Ok(AccessToken(Rc::new(Token {
-                bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
-                renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),
-                use_until: asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10)),
-            })))
-        }
-        400..=499 => match serde_json::from_slice::<Denied>(body) {
-            Ok(denied) if head.status != 429 => {
-                said.message = Some(denied.reason.unwrap_or(denied.error).chars().take(200).collect());
-                Err(TokenFailure::Denied(said))
-            }
-            _ => Err(TokenFailure::Lasting(Some(said))),
-        },
-        500.. => Err(TokenFailure::Passing(Some(said))),
-        _ => Err(TokenFailure::Lasting(Some(said))),
     }
 }

@@ -28,9 +28,7 @@ fn seconds(value: &str) -> Option<Duration> {
     }
     let round_up = u64::from(fraction.bytes().any(|byte| byte != b'0'));
     // Too many digits for u64 is a long time, not a wrong header.
-    Some(Duration::from_secs(
-        whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(round_up),
-    ))
+    Some(Duration::from_secs(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(round_up)))
 }
 
 fn instant(value: &str) -> Option<SystemTime> {

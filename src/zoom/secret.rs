@@ -46,10 +46,51 @@ fn read_file(path: &Path) -> std::io::Result<Secret> {
     let text = std::fs::read_to_string(path)?;
     let text = text.trim_end_matches(['\n', '\r']);
     if text.is_empty() {
-        return Err(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            "the file is empty",
-        ));
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is empty"));
     }
     Ok(Secret::new(text))
+}
+
+/// Where the three parts of the credentials come from.
+#[derive(Clone)]
+pub(super) struct Sources {
+    pub(super) account_id: SecretSource,
+    pub(super) client_id: SecretSource,
+    pub(super) client_secret: SecretSource,
+}
+
+/// The credentials as they were read together.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secrets {
+    pub(super) account_id: Secret,
+    pub(super) client_id: Secret,
+    pub(super) client_secret: Secret,
+}
+
+impl Sources {
+    /// Whether anything could change while we run.
+    pub(super) fn has_files(&self) -> bool {
+        let all = [&self.account_id, &self.client_id, &self.client_secret];
+        all.iter().any(|source| matches!(source, SecretSource::File(_)))
+    }
+
+    /// Off this thread, because a mounted file can hang. `None`: a file cannot be read, which is said in the log.
+    pub(super) async fn read(&self) -> Option<Secrets> {
+        let sources = self.clone();
+        let read = actix_rt::task::spawn_blocking(move || {
+            Ok::<_, std::io::Error>(Secrets {
+                account_id: sources.account_id.read()?,
+                client_id: sources.client_id.read()?,
+                client_secret: sources.client_secret.read()?,
+            })
+        });
+        match read.await {
+            Ok(Ok(secrets)) => Some(secrets),
+            Ok(Err(error)) => {
+                tracing::error!(error = %error.kind(), "a mounted Zoom secret cannot be read; the last one read is used");
+                None
+            }
+            Err(_) => None,
+        }
+    }
 }

@@ -29,20 +29,9 @@ fn two_hundred_callers_of_a_cold_meeting_cost_three_calls() {
     assert_eq!(bodies.len(), 1, "everybody gets the same snapshot");
     assert_eq!(answers[0].json()["total_records"], 30);
     assert_eq!(answers[0].json()["participants"].as_array().unwrap().len(), 30);
-    let said = |part: &str| {
-        answers
-            .iter()
-            .filter(|answer| answer.cache_status().contains(part))
-            .count()
-    };
+    let said = |part: &str| answers.iter().filter(|answer| answer.cache_status().contains(part)).count();
     let own = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
-    assert_eq!(
-        answers
-            .iter()
-            .filter(|answer| answer.cache_status() == own)
-            .count(),
-        1
-    );
+    assert_eq!(answers.iter().filter(|answer| answer.cache_status() == own).count(), 1);
     assert_eq!(said("; collapsed") + said("; hit"), 199);
     assert_eq!(pages_asked(&sim), [0, 1, 2]);
     service.finish(&[]);
@@ -56,16 +45,11 @@ fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
     let callers: Vec<_> = (0..200)
         .map(|_| {
             let mut stream = TcpStream::connect(service.addr).unwrap();
-            stream
-                .write_all(b"GET /qos/91111111111 HTTP/1.1\r\nHost: service\r\n\r\n")
-                .unwrap();
+            stream.write_all(b"GET /qos/91111111111 HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
             stream
         })
         .collect();
-    assert!(
-        sim.wait_for_calls(1, Duration::from_secs(10)),
-        "the flight is under way"
-    );
+    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the flight is under way");
     thread::park_timeout(Duration::from_millis(50)); // The misbehaviour itself, not a wait for something.
     for stream in callers {
         let socket = socket2::Socket::from(stream);
@@ -73,10 +57,7 @@ fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
     }
     let landed = wait_for(|| {
         let answer = service.get("/qos/91111111111");
-        answer
-            .cache_status()
-            .starts_with("zoom-qos-proxy; hit")
-            .then_some(answer)
+        answer.cache_status().starts_with("zoom-qos-proxy; hit").then_some(answer)
     });
     assert_eq!(landed.json()["total_records"], 30);
     assert_eq!(pages_asked(&sim), [0, 1, 2]);
@@ -96,30 +77,13 @@ fn pages_come_in_turn_in_zooms_order_and_each_is_asked_for_as_documented() {
         assert_eq!(call.query("type").as_deref(), Some("past"));
         assert_eq!(call.query("page_size").as_deref(), Some("10"));
         assert_eq!(call.query("next_page_token").is_some(), number > 0);
-        assert_eq!(
-            call.status,
-            Some(200),
-            "the token was encoded so that Zoom knows it again"
-        );
-        assert!(
-            call.header("authorization")
-                .is_some_and(|value| value.starts_with("Bearer ey"))
-        );
-        assert!(
-            call.header("user-agent")
-                .is_some_and(|value| value.starts_with("zoom-qos-proxy/"))
-        );
+        assert_eq!(call.status, Some(200), "the token was encoded so that Zoom knows it again");
+        assert!(call.header("authorization").is_some_and(|value| value.starts_with("Bearer ey")));
+        assert!(call.header("user-agent").is_some_and(|value| value.starts_with("zoom-qos-proxy/")));
     }
-    let in_turn = calls
-        .windows(2)
-        .all(|two| two[1].at - two[0].at >= Duration::from_millis(20));
+    let in_turn = calls.windows(2).all(|two| two[1].at - two[0].at >= Duration::from_millis(20));
     assert!(in_turn, "a page is asked for when the one before has answered");
-    let ids: Vec<_> = answer["participants"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| &row["user_id"])
-        .collect();
+    let ids: Vec<_> = answer["participants"].as_array().unwrap().iter().map(|row| &row["user_id"]).collect();
     assert_eq!(ids.len(), 25);
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 25);
     service.finish(&[]);
@@ -132,20 +96,14 @@ fn a_uuid_that_begins_with_a_slash_is_one_flight_in_all_three_spellings() {
     let service = Service::start(&sim, &[]);
     let once = SLASHED.replace('/', "%2F").replace('=', "%3D");
     let spellings = [SLASHED.to_owned(), once.clone(), once.replace('%', "%25")];
-    let paths = spellings
-        .iter()
-        .map(|id| format!("/qos/{id}?type=past"))
-        .collect();
+    let paths = spellings.iter().map(|id| format!("/qos/{id}?type=past")).collect();
     for answer in at_once(service.addr, paths) {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.json()["meeting_id"], SLASHED);
     }
     let calls = sim.qos_calls();
     assert_eq!(calls.len(), 1);
-    assert_eq!(
-        calls[0].path(),
-        "/v2/metrics/meetings/%252FajXp112QmuoKj48548750%253D%253D/participants/qos"
-    );
+    assert_eq!(calls[0].path(), "/v2/metrics/meetings/%252FajXp112QmuoKj48548750%253D%253D/participants/qos");
     service.finish(&[]);
 }
 
@@ -156,10 +114,7 @@ fn any_other_uuid_is_encoded_once() {
     let service = Service::start(&sim, &[]);
     assert_eq!(service.get("/qos/ats/xhSEQWit9t+U02HXNQ==?type=past").status, 200);
     let calls = sim.qos_calls();
-    assert_eq!(
-        calls[0].path(),
-        "/v2/metrics/meetings/ats%2FxhSEQWit9t%2BU02HXNQ%3D%3D/participants/qos"
-    );
+    assert_eq!(calls[0].path(), "/v2/metrics/meetings/ats%2FxhSEQWit9t%2BU02HXNQ%3D%3D/participants/qos");
     service.finish(&[]);
 }
 
@@ -170,23 +125,12 @@ fn a_caller_is_kept_no_longer_than_its_wait_while_the_flight_goes_on() {
     let service = Service::start(&sim, &[("server.wait", "1s")]);
     let asked = Instant::now();
     let answer = service.get("/qos/91111111111");
-    assert_eq!(
-        (answer.status, answer.problem().as_str()),
-        (503, "still_fetching")
-    );
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "still_fetching"));
     assert!(answer.retry_after() >= 1);
-    assert!(
-        (1.0..1.6).contains(&asked.elapsed().as_secs_f64()),
-        "{:?}",
-        asked.elapsed()
-    );
+    assert!((1.0..1.6).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
     let landed = wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
     assert_eq!(landed.json()["total_records"], 30);
-    assert_eq!(
-        pages_asked(&sim),
-        [0, 1, 2],
-        "who asked again joined the flight or found it landed"
-    );
+    assert_eq!(pages_asked(&sim), [0, 1, 2], "who asked again joined the flight or found it landed");
     service.finish(&[]);
 }
 
@@ -200,11 +144,7 @@ fn an_expired_page_token_starts_the_flight_over_once() {
         sim.inject(Fault::new(kind.clone()).on_page(2));
         let answer = service.get("/qos/91111111111");
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(
-            answer.json()["total_records"],
-            30,
-            "nothing of the first try is left"
-        );
+        assert_eq!(answer.json()["total_records"], 30, "nothing of the first try is left");
         assert_eq!(pages_asked(&sim), [0, 1, 2, 0, 1, 2]);
 
         sim.clear_calls();
@@ -235,11 +175,7 @@ fn a_failure_reaches_everybody_who_waited_and_the_next_caller_starts_anew() {
     sim.inject(Fault::new(FaultKind::EndpointUnknown));
     let service = Service::start(&sim, &[]);
     for answer in at_once(service.addr, vec!["/qos/91111111111".into(); 20]) {
-        assert!(
-            answer.status == 200 || answer.problem() == "zoom_failed",
-            "{}",
-            answer.text()
-        );
+        assert!(answer.status == 200 || answer.problem() == "zoom_failed", "{}", answer.text());
     }
     let answer = service.get("/qos/91111111111");
     assert_eq!(answer.status, 200);

@@ -10,9 +10,7 @@ use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 use crate::service::{Answer, Service, at_once, sim, wait_for};
 
 fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
-    let ids: Vec<_> = (0..count)
-        .map(|number| format!("{:011}", 91_000_000_000 + number))
-        .collect();
+    let ids: Vec<_> = (0..count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
     for id in &ids {
         sim.add_meeting(Meeting::generated(id, 1, 1));
     }
@@ -22,20 +20,13 @@ fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
 /// The most calls that any second holds, as the simulator saw them.
 fn most_in_a_second(calls: &[Call]) -> usize {
     let holds = |first: &Call| {
-        calls
-            .iter()
-            .filter(|call| call.at >= first.at && call.at < first.at + Duration::from_secs(1))
-            .count()
+        calls.iter().filter(|call| call.at >= first.at && call.at < first.at + Duration::from_secs(1)).count()
     };
     calls.iter().map(holds).max().unwrap_or(0)
 }
 
 fn code(answer: &Answer) -> String {
-    if answer.status == 200 {
-        "200".to_owned()
-    } else {
-        answer.problem()
-    }
+    if answer.status == 200 { "200".to_owned() } else { answer.problem() }
 }
 
 /// Seconds until 00:00 UTC.
@@ -46,10 +37,7 @@ fn until_midnight() -> u64 {
 /// A pause that begins now and is over at the returned text, in the three forms of `Retry-After`.
 fn in_three_forms(seconds: u64) -> [String; 3] {
     let then = SystemTime::now() + Duration::from_secs(seconds);
-    let iso = jiff::Timestamp::try_from(then)
-        .unwrap()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string();
+    let iso = jiff::Timestamp::try_from(then).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     [seconds.to_string(), httpdate::fmt_http_date(then), iso]
 }
 
@@ -57,13 +45,8 @@ fn in_three_forms(seconds: u64) -> [String; 3] {
 fn four_hundred_cold_meetings_see_no_429_and_use_the_limit_up() {
     let sim = sim(|config| config.latency = Duration::from_millis(100));
     let paths = add_meetings(&sim, 400);
-    let service = Service::start(
-        &sim,
-        &[
-            ("limits.heavy_per_second", "40"),
-            ("limits.headroom_percent", "0"),
-        ],
-    );
+    let service =
+        Service::start(&sim, &[("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0")]);
     let answers = at_once(service.addr, paths);
     let refused: Vec<_> = answers.iter().map(code).filter(|code| code != "200").collect();
     assert!(refused.is_empty(), "{refused:?}");
@@ -87,10 +70,7 @@ fn by_default_a_tenth_of_both_limits_is_left_to_other_apps() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 60);
     let service = Service::start(&sim, &[("limits.plan", "pro")]);
-    assert_eq!(
-        service.ops_get("/status").json()["budget"]["day_calls_limit"],
-        27_000
-    );
+    assert_eq!(service.ops_get("/status").json()["budget"]["day_calls_limit"], 27_000);
     at_once(service.addr, paths);
     assert!(most_in_a_second(&sim.qos_calls()) <= 9);
     service.finish(&[]);
@@ -109,10 +89,7 @@ fn a_per_second_429_pauses_every_call_until_retry_after_in_all_three_forms() {
             Err(_) => in_three_forms(3)[2].clone(),
         };
         sim.clear_calls();
-        sim.inject(Fault::new(FaultKind::RateSecond {
-            retry_after: Some(form.clone()),
-            headers: true,
-        }));
+        sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some(form.clone()), headers: true }));
         let answers = at_once(service.addr, paths.to_vec());
         assert!(
             answers.iter().all(|answer| answer.status == 200),
@@ -135,10 +112,7 @@ fn a_per_second_429_pauses_every_call_until_retry_after_in_all_three_forms() {
 fn a_429_without_any_header_pauses_for_a_second_and_a_little() {
     let sim = sim(|_| ());
     for kind in [
-        FaultKind::RateSecond {
-            retry_after: None,
-            headers: false,
-        },
+        FaultKind::RateSecond { retry_after: None, headers: false },
         FaultKind::RateMystery { retry_after: None },
     ] {
         sim.add_meeting(Meeting::generated("91111111111", 1, 1));
@@ -159,33 +133,17 @@ fn a_pause_longer_than_the_wait_is_said_at_once_to_all_and_zoom_is_left_alone() 
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 3);
     let service = Service::start(&sim, &[("server.wait", "5s")]);
-    sim.inject(Fault::new(FaultKind::RateSecond {
-        retry_after: Some("60".into()),
-        headers: true,
-    }));
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("60".into()), headers: true }));
     for path in &paths {
         let asked = Instant::now();
         let answer = service.get(path);
-        assert_eq!(
-            (answer.status, answer.problem().as_str()),
-            (503, "zoom_rate_limited")
-        );
-        assert!(
-            (55..=60).contains(&answer.retry_after()),
-            "{}",
-            answer.retry_after()
-        );
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_rate_limited"));
+        assert!((55..=60).contains(&answer.retry_after()), "{}", answer.retry_after());
         assert!(asked.elapsed() < Duration::from_secs(2));
     }
     assert_eq!(sim.qos_calls().len(), 1);
-    assert_eq!(
-        service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}"),
-        1.0
-    );
-    assert_eq!(
-        service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_day\"}"),
-        0.0
-    );
+    assert_eq!(service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}"), 1.0);
+    assert_eq!(service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_day\"}"), 0.0);
     let status = service.ops_get("/status").json();
     assert_eq!(status["budget"]["cooldowns"][0]["kind"], "per_second");
     assert_eq!(status["zoom"]["last_refusal"]["status"], 429);
@@ -197,26 +155,13 @@ fn a_long_pause_also_sends_away_those_who_wait_already() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     let paths = add_meetings(&sim, 30);
     // One call a second: most of them wait for a permit when the 429 comes.
-    let service = Service::start(
-        &sim,
-        &[("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")],
-    );
-    sim.inject(Fault::new(FaultKind::RateSecond {
-        retry_after: Some("100".into()),
-        headers: true,
-    }));
+    let service = Service::start(&sim, &[("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")]);
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("100".into()), headers: true }));
     let asked = Instant::now();
     let answers = at_once(service.addr, paths);
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
-    let refused = answers
-        .iter()
-        .filter(|answer| code(answer) == "zoom_rate_limited")
-        .count();
-    assert!(
-        refused >= 28,
-        "{:?}",
-        answers.iter().map(code).collect::<Vec<_>>()
-    );
+    let refused = answers.iter().filter(|answer| code(answer) == "zoom_rate_limited").count();
+    assert!(refused >= 28, "{:?}", answers.iter().map(code).collect::<Vec<_>>());
     assert!(sim.qos_calls().len() <= 2);
     service.finish(&["all calls pause"]);
 }
@@ -226,31 +171,19 @@ fn a_daily_429_stops_all_calls_until_midnight_utc_when_zoom_does_not_say() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 2);
     for kind in [
-        FaultKind::RateDay {
-            retry_after: None,
-            headers: true,
-        },
-        FaultKind::RateDay {
-            retry_after: None,
-            headers: false,
-        },
+        FaultKind::RateDay { retry_after: None, headers: true },
+        FaultKind::RateDay { retry_after: None, headers: false },
     ] {
         let service = Service::start(&sim, &[]);
         sim.clear_calls();
         sim.inject(Fault::new(kind));
         for path in &paths {
             let answer = service.get(path);
-            assert_eq!(
-                (answer.status, answer.problem().as_str()),
-                (503, "zoom_daily_quota_spent")
-            );
+            assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_daily_quota_spent"));
             assert!(answer.retry_after().abs_diff(until_midnight()) <= 5);
         }
         assert_eq!(sim.qos_calls().len(), 1);
-        assert_eq!(
-            service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_day\"}"),
-            1.0
-        );
+        assert_eq!(service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_day\"}"), 1.0);
         service.finish(&["all calls pause"]);
     }
 }
@@ -259,21 +192,9 @@ fn a_daily_429_stops_all_calls_until_midnight_utc_when_zoom_does_not_say() {
 fn the_days_calls_stop_at_the_days_number() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 5);
-    let service = Service::start(
-        &sim,
-        &[("limits.heavy_per_day", "3"), ("limits.headroom_percent", "0")],
-    );
+    let service = Service::start(&sim, &[("limits.heavy_per_day", "3"), ("limits.headroom_percent", "0")]);
     let codes: Vec<_> = paths.iter().map(|path| code(&service.get(path))).collect();
-    assert_eq!(
-        codes,
-        [
-            "200",
-            "200",
-            "200",
-            "zoom_daily_quota_spent",
-            "zoom_daily_quota_spent"
-        ]
-    );
+    assert_eq!(codes, ["200", "200", "200", "zoom_daily_quota_spent", "zoom_daily_quota_spent"]);
     assert!(service.get(&paths[4]).retry_after().abs_diff(until_midnight()) <= 5);
     assert_eq!(service.get(&paths[0]).status, 200, "hits go on");
     assert_eq!(sim.qos_calls().len(), 3);
@@ -289,11 +210,8 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("day.json");
     let settings = [("limits.state_file", file.to_str().unwrap())];
-    let used = |service: &Service| {
-        service.ops_get("/status").json()["budget"]["day_calls_used"]
-            .as_u64()
-            .unwrap()
-    };
+    let used =
+        |service: &Service| service.ops_get("/status").json()["budget"]["day_calls_used"].as_u64().unwrap();
 
     let service = Service::start(&sim, &settings);
     for path in &paths {
@@ -304,11 +222,7 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     assert_eq!(used(&service), 5, "an orderly stop keeps the exact count");
     assert_eq!(service.get(&paths[0]).status, 200);
     // Written ahead: at least what was made, and a little more.
-    wait_for(|| {
-        std::fs::read_to_string(&file)
-            .ok()
-            .filter(|text| !text.contains("\"calls\":5}"))
-    });
+    wait_for(|| std::fs::read_to_string(&file).ok().filter(|text| !text.contains("\"calls\":5}")));
     service.crash();
     let service = Service::start(&sim, &settings);
     assert!((6..=206).contains(&used(&service)), "{}", used(&service));
@@ -319,22 +233,14 @@ fn the_days_count_survives_a_restart_and_a_crash() {
 fn who_cannot_be_served_within_the_wait_is_told_at_once() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 40);
-    let settings = [
-        ("limits.heavy_per_second", "2"),
-        ("limits.headroom_percent", "0"),
-        ("server.wait", "3s"),
-    ];
+    let settings =
+        [("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0"), ("server.wait", "3s")];
     let service = Service::start(&sim, &settings);
     let asked = Instant::now();
     let answers = thread::scope(|scope| {
-        let callers: Vec<_> = paths
-            .iter()
-            .map(|path| scope.spawn(|| (service.get(path), asked.elapsed())))
-            .collect();
-        callers
-            .into_iter()
-            .map(|caller| caller.join().unwrap())
-            .collect::<Vec<_>>()
+        let callers: Vec<_> =
+            paths.iter().map(|path| scope.spawn(|| (service.get(path), asked.elapsed()))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
     });
     let at_once = answers.iter().filter(|(answer, took)| {
         answer.status == 503 && answer.problem() == "zoom_rate_limited" && *took < Duration::from_secs(1)
@@ -342,17 +248,10 @@ fn who_cannot_be_served_within_the_wait_is_told_at_once() {
     assert!(
         at_once.count() >= 30,
         "{:?}",
-        answers
-            .iter()
-            .map(|(answer, took)| (code(answer), *took))
-            .collect::<Vec<_>>()
+        answers.iter().map(|(answer, took)| (code(answer), *took)).collect::<Vec<_>>()
     );
     assert!(answers.iter().filter(|(answer, _)| answer.status == 200).count() >= 5);
-    assert!(
-        answers
-            .iter()
-            .all(|(answer, _)| answer.status == 200 || answer.retry_after() <= 10)
-    );
+    assert!(answers.iter().all(|(answer, _)| answer.status == 200 || answer.retry_after() <= 10));
     service.finish(&[]);
 }
 
@@ -360,23 +259,13 @@ fn who_cannot_be_served_within_the_wait_is_told_at_once() {
 fn more_calls_than_may_queue_are_refused_as_overload() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 40);
-    let settings = [
-        ("limits.heavy_per_second", "5"),
-        ("limits.headroom_percent", "0"),
-        ("limits.max_queued", "10"),
-    ];
+    let settings =
+        [("limits.heavy_per_second", "5"), ("limits.headroom_percent", "0"), ("limits.max_queued", "10")];
     let service = Service::start(&sim, &settings);
     let answers = at_once(service.addr, paths);
-    let overloaded = answers
-        .iter()
-        .filter(|answer| code(answer) == "overloaded")
-        .count();
+    let overloaded = answers.iter().filter(|answer| code(answer) == "overloaded").count();
     assert!((25..=30).contains(&overloaded), "{overloaded}");
-    assert!(
-        answers
-            .iter()
-            .all(|answer| answer.status == 200 || answer.retry_after() <= 5)
-    );
+    assert!(answers.iter().all(|answer| answer.status == 200 || answer.retry_after() <= 5));
     assert_eq!(sim.qos_calls().len(), 40 - overloaded);
     service.finish(&[]);
 }

@@ -9,6 +9,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod cache;
+mod credentials;
+mod errors;
 mod flights;
+mod ids;
+mod lifecycle;
 mod limits;
+mod ops;
+mod retries;
 mod service;

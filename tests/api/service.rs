@@ -1,6 +1,7 @@
 //! The service as a process of its own, a client that can misbehave, and what both saw.
 
 use std::{
+    collections::HashSet,
     io::{BufRead as _, BufReader, Read, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, ExitStatus, Stdio},
@@ -10,7 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use zoom_sim::{Sim, SimConfig};
+use zoom_sim::{Call, Sim, SimConfig};
 
 /// Longer than anything here takes; a test that gets there has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
@@ -65,11 +66,7 @@ impl Output {
 /// The command with which the service is started against `sim`; settings as in `("limits.heavy_per_second", "40")`.
 pub fn command(sim: &Sim, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
-    command
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let (api, oauth) = (sim.api_base_url(), sim.oauth_url());
     let defaults = [
         ("server.listen", "127.0.0.1:0"),
@@ -113,13 +110,7 @@ impl Service {
             child.kill().ok();
             panic!("the service does not listen: {:?}", output.lines.lock().unwrap());
         };
-        Self {
-            child,
-            output,
-            addr,
-            ops,
-            finished: false,
-        }
+        Self { child, output, addr, ops, finished: false }
     }
 
     /// `GET` on the callers' listener.
@@ -135,9 +126,7 @@ impl Service {
     /// The value of a metric, by its whole name with labels; 0 when it is not there yet.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.ops_get("/metrics").text();
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
@@ -157,11 +146,8 @@ impl Service {
 
     /// Sends a signal, by its name.
     pub fn signal(&self, name: &str) {
-        let killed = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
+        let killed =
+            Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(killed.success());
     }
 
@@ -188,10 +174,7 @@ impl Service {
                 serde_json::from_str(line).unwrap_or_else(|_| panic!("not a JSON line: {line}"));
             let level = parsed["level"].as_str().unwrap_or_default();
             let expected = announced.iter().any(|part| line.contains(part));
-            assert!(
-                expected || !matches!(level, "WARN" | "ERROR"),
-                "unannounced: {line}"
-            );
+            assert!(expected || !matches!(level, "WARN" | "ERROR"), "unannounced: {line}");
         }
         lines
     }
@@ -236,10 +219,7 @@ pub struct Answer {
 impl Answer {
     /// A header's value; panics when it is there twice.
     pub fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self
-            .headers
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
+        let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let first = values.next();
         assert!(values.next().is_none(), "{name} is there twice");
         first.map(|(_, value)| value.as_str())
@@ -255,27 +235,17 @@ impl Answer {
 
     /// The `code` of a problem, having checked that it is one in every respect.
     pub fn problem(&self) -> String {
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json"),
-            "{self:?}"
-        );
+        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let json = self.json();
         let code = json["code"].as_str().expect("a code").to_owned();
         assert_eq!(json["type"], format!("urn:zoom-qos-proxy:problem:{code}"));
         assert_eq!(json["status"], self.status);
         assert_eq!(json["request_id"].as_str(), self.header("x-request-id"));
         for key in ["title", "detail"] {
-            assert!(
-                json[key].as_str().is_some_and(|text| !text.is_empty()),
-                "{key} of {json}"
-            );
+            assert!(json[key].as_str().is_some_and(|text| !text.is_empty()), "{key} of {json}");
         }
         if let Some(seconds) = self.header("retry-after") {
-            assert!(
-                seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0),
-                "Retry-After: {seconds}"
-            );
+            assert!(seconds.parse::<u64>().is_ok_and(|seconds| seconds > 0), "Retry-After: {seconds}");
         }
         code
     }
@@ -319,18 +289,10 @@ pub fn read_answer(mut stream: TcpStream) -> Answer {
     let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
-    let headers = lines
-        .map(|line| line.split_once(": ").unwrap())
-        .map(|(k, v)| (k.to_owned(), v.to_owned()))
-        .collect();
-    let answer = Answer {
-        status,
-        headers,
-        body: bytes[end + 4..].to_vec(),
-    };
-    let length = answer
-        .header("content-length")
-        .map(|length| length.parse::<usize>().unwrap());
+    let headers =
+        lines.map(|line| line.split_once(": ").unwrap()).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+    let answer = Answer { status, headers, body: bytes[end + 4..].to_vec() };
+    let length = answer.header("content-length").map(|length| length.parse::<usize>().unwrap());
     assert!(
         answer.body.is_empty() || length == Some(answer.body.len()),
         "{length:?} announced, {}",
@@ -341,9 +303,134 @@ pub fn read_answer(mut stream: TcpStream) -> Answer {
 
 /// The same `GET` from so many callers at once.
 pub fn at_once(to: SocketAddr, paths: Vec<String>) -> Vec<Answer> {
-    let callers: Vec<_> = paths
-        .into_iter()
-        .map(|path| thread::spawn(move || request(to, "GET", &path, &[])))
-        .collect();
+    let callers: Vec<_> =
+        paths.into_iter().map(|path| thread::spawn(move || request(to, "GET", &path, &[]))).collect();
     callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+}
+
+/// The calls for one meeting.
+pub fn calls_for(sim: &Sim, meeting: &str) -> Vec<Call> {
+    let mut calls = sim.qos_calls();
+    calls.retain(|call| call.meeting.as_deref() == Some(meeting));
+    calls
+}
+
+/// Every secret there is between the service and this simulator, access tokens as used so far included.
+pub fn secrets(sim: &Sim) -> Vec<String> {
+    let header = |call: &Call| call.header("authorization").map(str::to_owned);
+    let sent: HashSet<_> = sim.calls().iter().filter_map(header).collect();
+    let sent = sent.iter().map(|value| value.split(' ').next_back().unwrap().to_owned());
+    ["sim-secret", "sim-client", "sim-account"].map(str::to_owned).into_iter().chain(sent).collect()
+}
+
+impl Answer {
+    /// Fails if anything is in this answer that is nobody's business: a secret, a URL, or the text of a Rust error.
+    pub fn assert_discreet(&self, sim: &Sim) {
+        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let all = format!("{headers}\n{}", self.text());
+        let rust = [
+            "awc",
+            "reqwest",
+            "hyper",
+            "panicked",
+            "Os {",
+            "os error",
+            "SendRequest",
+            "PayloadError",
+            "Error(",
+        ];
+        let ours = ["://", "127.0.0.1", "localhost", "src/", ".rs"];
+        for word in rust.into_iter().chain(ours) {
+            assert!(!all.contains(word), "{word} in {all}");
+        }
+        for secret in secrets(sim) {
+            assert!(!all.contains(&secret), "a secret in {all}");
+        }
+    }
+}
+
+/// One connection for several requests, kept alive between them.
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    pub fn open(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    /// Sends a request without waiting for its answer.
+    pub fn send(&mut self, method: &str, path: &str) {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: service\r\n\r\n");
+        self.0.get_mut().write_all(head.as_bytes()).unwrap();
+    }
+
+    /// The next answer; `bodiless` when it answers a `HEAD`.
+    pub fn receive(&mut self, bodiless: bool) -> Answer {
+        let mut line = || {
+            let mut line = String::new();
+            self.0.read_line(&mut line).unwrap();
+            line.strip_suffix("\r\n").unwrap_or_else(|| panic!("the connection ends: {line:?}")).to_owned()
+        };
+        let status = line().split(' ').nth(1).unwrap().parse().unwrap();
+        let head: Vec<_> = std::iter::from_fn(|| Some(line()).filter(|line| !line.is_empty())).collect();
+        let headers = head.iter().map(|line| line.split_once(": ").unwrap());
+        let headers = headers.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let mut answer = Answer { status, headers, body: Vec::new() };
+        if !bodiless {
+            let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
+            answer.body = vec![0; length];
+            self.0.read_exact(&mut answer.body).unwrap();
+        }
+        answer
+    }
+
+    pub fn ask(&mut self, method: &str, path: &str) -> Answer {
+        self.send(method, path);
+        self.receive(method == "HEAD")
+    }
+}
+
+/// A process whose start or end is the subject; killed when dropped.
+pub struct Process(pub Child);
+
+/// How a process ended, and all that it printed.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Process {
+    pub fn start(command: &mut Command) -> Self {
+        Self(command.spawn().expect("the process starts"))
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        wait_for(|| self.0.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Runs a command that is expected to end by itself.
+pub fn run_to_end(command: &mut Command) -> Ended {
+    let mut process = Process::start(command);
+    let (stdout, stderr) = (process.0.stdout.take().unwrap(), process.0.stderr.take().unwrap());
+    let read = |mut from: Box<dyn Read + Send>| {
+        thread::spawn(move || {
+            let mut text = String::new();
+            from.read_to_string(&mut text).unwrap();
+            text
+        })
+    };
+    let (stdout, stderr) = (read(Box::new(stdout)), read(Box::new(stderr)));
+    let code = process.wait().code();
+    Ended { code, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
 }

@@ -70,10 +70,7 @@ fn calls(shared: &Shared) -> Value {
     let Some(first) = calls.first().map(|call| call.at) else {
         return json!([]);
     };
-    calls
-        .iter()
-        .map(|call| described(call, call.at.duration_since(first).as_secs_f64() * 1_000.0))
-        .collect()
+    calls.iter().map(|call| described(call, call.at.duration_since(first).as_secs_f64() * 1_000.0)).collect()
 }
 
 fn described(call: &Call, at_ms: f64) -> Value {

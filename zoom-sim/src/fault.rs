@@ -144,13 +144,7 @@ impl Fault {
             kind,
             FaultKind::InvalidClient | FaultKind::TokenNotJson | FaultKind::TokenWithoutExpiry
         );
-        Self {
-            kind,
-            token_endpoint,
-            meeting: None,
-            page: None,
-            left: Some(1),
-        }
+        Self { kind, token_endpoint, meeting: None, page: None, left: Some(1) }
     }
 
     /// Befalls `n` requests.
@@ -206,10 +200,7 @@ impl Fault {
 /// What a request is about, as far as faults choose by it.
 pub(crate) enum Target<'a> {
     Token,
-    Qos {
-        meeting_ids: &'a [&'a str],
-        page: Option<usize>,
-    },
+    Qos { meeting_ids: &'a [&'a str], page: Option<usize> },
 }
 
 /// The injected faults, in order.

@@ -135,14 +135,7 @@ impl Sim {
     }
 
     fn calls_of(&self, kind: CallKind) -> Vec<Call> {
-        self.shared
-            .lock()
-            .record
-            .calls()
-            .iter()
-            .filter(|call| call.kind == kind)
-            .cloned()
-            .collect()
+        self.shared.lock().record.calls().iter().filter(|call| call.kind == kind).cloned().collect()
     }
 
     /// Forgets all recorded calls.
@@ -155,10 +148,7 @@ impl Sim {
     #[must_use]
     pub fn wait_for_calls(&self, n: usize, timeout: Duration) -> bool {
         let state = self.shared.lock();
-        let waited = self
-            .shared
-            .arrived
-            .wait_timeout_while(state, timeout, |state| state.record.qos() < n);
+        let waited = self.shared.arrived.wait_timeout_while(state, timeout, |state| state.record.qos() < n);
         let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         state.record.qos() >= n
     }

@@ -51,9 +51,7 @@ impl Limits {
         let per_second = usize::try_from(config.per_second).unwrap_or(usize::MAX);
         if self.window.len() >= per_second {
             // The window is full until its oldest call leaves; with a limit of 0 there is none.
-            return Err(Full::Second(
-                self.window.front().map_or(now, |oldest| *oldest) + SECOND,
-            ));
+            return Err(Full::Second(self.window.front().map_or(now, |oldest| *oldest) + SECOND));
         }
         self.charge(now, wall);
         Ok(())
@@ -75,11 +73,7 @@ impl Limits {
     /// Forgets what left the window, and yesterday.
     fn turn(&mut self, now: Instant, wall: Timestamp) {
         // Half-open: a call exactly one second old is no longer in the window.
-        while self
-            .window
-            .front()
-            .is_some_and(|oldest| now.saturating_duration_since(*oldest) >= SECOND)
-        {
+        while self.window.front().is_some_and(|oldest| now.saturating_duration_since(*oldest) >= SECOND) {
             self.window.pop_front();
         }
         let today = wall.as_second().div_euclid(DAY);
@@ -99,12 +93,7 @@ pub(crate) fn refusal(full: Full, now: Instant, wall: Timestamp, config: &SimCon
             let seconds = i64::try_from(nanos.div_euclid(1_000_000_000) + 1).unwrap_or(i64::MAX);
             (PER_SECOND, "QPS", u64::from(config.per_second), seconds)
         }
-        Full::Day => (
-            PER_DAY,
-            "Daily-limit",
-            config.per_day,
-            (wall.as_second().div_euclid(DAY) + 1) * DAY,
-        ),
+        Full::Day => (PER_DAY, "Daily-limit", config.per_day, (wall.as_second().div_euclid(DAY) + 1) * DAY),
     };
     let reply = Reply::error(429, 429, message);
     if !config.rate_headers {
@@ -132,10 +121,7 @@ mod tests {
 
     #[test]
     fn no_half_open_second_holds_more_than_the_limit() {
-        let config = SimConfig {
-            per_second: 7,
-            ..SimConfig::default()
-        };
+        let config = SimConfig { per_second: 7, ..SimConfig::default() };
         let mut limits = Limits::default();
         let start = Instant::now();
         let mut admitted: Vec<Duration> = Vec::new();
@@ -152,28 +138,18 @@ mod tests {
 
     #[test]
     fn a_call_exactly_one_second_old_has_left_the_window() {
-        let config = SimConfig {
-            per_second: 1,
-            ..SimConfig::default()
-        };
+        let config = SimConfig { per_second: 1, ..SimConfig::default() };
         let mut limits = Limits::default();
         let start = Instant::now();
         assert_eq!(limits.admit(start, wall(0), &config), Ok(()));
         let just_before = start + Duration::from_nanos(999_999_999);
-        assert_eq!(
-            limits.admit(just_before, wall(0), &config),
-            Err(Full::Second(start + SECOND))
-        );
+        assert_eq!(limits.admit(just_before, wall(0), &config), Err(Full::Second(start + SECOND)));
         assert_eq!(limits.admit(start + SECOND, wall(0), &config), Ok(()));
     }
 
     #[test]
     fn the_day_is_told_before_the_second_and_turns_at_midnight() {
-        let config = SimConfig {
-            per_second: 10,
-            per_day: 2,
-            ..SimConfig::default()
-        };
+        let config = SimConfig { per_second: 10, per_day: 2, ..SimConfig::default() };
         let mut limits = Limits::default();
         let start = Instant::now();
         assert_eq!(limits.admit(start, wall(DAY - 1), &config), Ok(()));
@@ -188,10 +164,7 @@ mod tests {
         let now = Instant::now();
         let at = Timestamp::from_millisecond(1_590_883_199_500).unwrap();
         let header = |full| refusal(full, now, at, &config).headers.last().unwrap().1.clone();
-        assert_eq!(
-            header(Full::Second(now + Duration::from_millis(100))),
-            "2020-05-31T00:00:00Z"
-        );
+        assert_eq!(header(Full::Second(now + Duration::from_millis(100))), "2020-05-31T00:00:00Z");
         assert_eq!(header(Full::Day), "2020-05-31T00:00:00Z");
     }
 }

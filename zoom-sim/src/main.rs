@@ -78,9 +78,7 @@ impl Arguments {
 #[expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
 fn main() -> io::Result<()> {
     let config = Arguments::parse().config();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the line is printed, so that whoever reads it may already send a signal.
     let (mut interrupt, mut terminate) = runtime.block_on(async {
         Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))

@@ -56,13 +56,7 @@ impl Meeting {
     /// A meeting of `participants` rows with `samples` minutes each, always the same for the same id.
     #[must_use]
     pub fn generated(id: impl Into<String>, participants: usize, samples: usize) -> Self {
-        Self::holding(
-            id.into(),
-            Content::Generated {
-                participants,
-                samples,
-            },
-        )
+        Self::holding(id.into(), Content::Generated { participants, samples })
     }
 
     /// A meeting whose pages are given verbatim, each the JSON text of a `participants` array.
@@ -80,16 +74,7 @@ impl Meeting {
     }
 
     fn holding(id: String, content: Content) -> Self {
-        Self {
-            id,
-            uuid: None,
-            live: true,
-            past: true,
-            content,
-            growing: None,
-            ended: ENDED,
-            odd: false,
-        }
+        Self { id, uuid: None, live: true, past: true, content, growing: None, ended: ENDED, odd: false }
     }
 
     /// Answers `type=live` only.
@@ -166,7 +151,5 @@ fn rows_of(page: &str) -> usize {
 
 /// Unix seconds as Zoom writes instants: `2026-01-15T11:00:00Z`; the epoch for what no calendar holds.
 pub(crate) fn iso(second: i64) -> String {
-    Timestamp::from_second(second)
-        .unwrap_or(Timestamp::UNIX_EPOCH)
-        .to_string()
+    Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }

@@ -32,9 +32,7 @@ impl AccessTokens {
 
     /// The refusal of a request whose access token is not good.
     pub(crate) fn refusal(&self, request: &Request, now: Instant) -> Option<Reply> {
-        let token = request
-            .header("authorization")
-            .and_then(|value| value.strip_prefix("Bearer "));
+        let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match token.and_then(|token| self.0.get(token)) {
             None | Some(Minted { revoked: true, .. }) => Some(Reply::error(401, 124, reply::TOKEN_INVALID)),
             Some(minted) if minted.expires <= now => Some(Reply::error(401, 124, reply::TOKEN_EXPIRED)),
@@ -47,13 +45,7 @@ impl AccessTokens {
         let head = part(br#"{"sv":"000002","alg":"HS512","v":"2.0","kid":"sim"}"#.to_vec());
         // The shape of a JWT of more than 300 characters; what is inside is nobody's business.
         let token = format!("{head}.eyJ{}.{}", part(dice.bytes(22)), part(dice.bytes(8)));
-        self.0.insert(
-            token.clone(),
-            Minted {
-                expires: now + life,
-                revoked: false,
-            },
-        );
+        self.0.insert(token.clone(), Minted { expires: now + life, revoked: false });
         token
     }
 }
@@ -71,16 +63,8 @@ pub(crate) fn answer(
         return invalid_client();
     }
     // Parameters in the query are not looked at: they stopped working for some accounts.
-    let is_form = |value: &str| {
-        value
-            .to_ascii_lowercase()
-            .starts_with("application/x-www-form-urlencoded")
-    };
-    let form = if request.header("content-type").is_some_and(is_form) {
-        request.body.as_str()
-    } else {
-        ""
-    };
+    let is_form = |value: &str| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
+    let form = if request.header("content-type").is_some_and(is_form) { request.body.as_str() } else { "" };
     if text::form_value(form, "grant_type").as_deref() != Some("account_credentials") {
         return failure("unsupported grant type", "unsupported_grant_type");
     }
@@ -115,9 +99,7 @@ fn failure(reason: &str, error: &str) -> Reply {
 }
 
 fn authorized(request: &Request, config: &SimConfig) -> bool {
-    let sent = request
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Basic "));
+    let sent = request.header("authorization").and_then(|value| value.strip_prefix("Basic "));
     let sent = sent.and_then(|encoded| STANDARD.decode(encoded).ok());
     sent.is_some_and(|sent| sent == format!("{}:{}", config.client_id, config.client_secret).into_bytes())
 }

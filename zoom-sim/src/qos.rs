@@ -55,9 +55,7 @@ impl Asked {
 
     /// The page asked for, as far as the token tells.
     pub(crate) fn page(&self, state: &State) -> Option<usize> {
-        self.token
-            .as_ref()
-            .map_or(Some(0), |token| state.page_tokens.page(token))
+        self.token.as_ref().map_or(Some(0), |token| state.page_tokens.page(token))
     }
 }
 
@@ -109,9 +107,7 @@ pub(crate) fn answer(
     let wall = Timestamp::now();
     let fault = fault(state, asked);
     let meant = asked.meeting().unwrap_or_default();
-    let replacement = fault
-        .as_ref()
-        .and_then(|kind| kind.replacement(meant, &state.config));
+    let replacement = fault.as_ref().and_then(|kind| kind.replacement(meant, &state.config));
     if let Some(reply) = replacement {
         if reply.status != 429 {
             state.limits.charge(now, wall);
@@ -122,10 +118,7 @@ pub(crate) fn answer(
         return (limits::refusal(full, now, wall, &state.config).into(), fault);
     }
     let repeat = fault == Some(FaultKind::RepeatPageToken);
-    (
-        page(state, asked, now, repeat).map_or_else(Answer::from, Answer::Page),
-        fault,
-    )
+    (page(state, asked, now, repeat).map_or_else(Answer::from, Answer::Page), fault)
 }
 
 fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
@@ -137,10 +130,7 @@ fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
         meeting_ids.push(&hosted.meeting.id);
         meeting_ids.extend(hosted.meeting.uuid.as_deref());
     }
-    state.faults.take(&Target::Qos {
-        meeting_ids: &meeting_ids,
-        page,
-    })
+    state.faults.take(&Target::Qos { meeting_ids: &meeting_ids, page })
 }
 
 /// The page asked for, or Zoom's refusal.
@@ -154,22 +144,14 @@ fn page(state: &mut State, asked: &Asked, now: Instant, repeat_token: bool) -> R
         None | Some("live") => true,
         Some("past") => false,
         Some(_) => {
-            return Err(Reply::error(
-                400,
-                300,
-                "The value of the query parameter type is invalid.",
-            ));
+            return Err(Reply::error(400, 300, "The value of the query parameter type is invalid."));
         }
     };
     let page_size = match asked.page_size.as_deref().map(str::parse::<usize>) {
         None => 1,
         Some(Ok(size)) => size.clamp(1, MAX_PAGE_SIZE),
         Some(Err(_)) => {
-            return Err(Reply::error(
-                400,
-                300,
-                "The value of the query parameter page_size is invalid.",
-            ));
+            return Err(Reply::error(400, 300, "The value of the query parameter page_size is invalid."));
         }
     };
     let hosted = state.meetings.get(id).ok_or_else(|| reply::does_not_exist(id))?;
@@ -179,11 +161,7 @@ fn page(state: &mut State, asked: &Asked, now: Instant, repeat_token: bool) -> R
         (false, _, false) => return Err(Reply::error(404, 3001, reply::NOT_AVAILABLE)),
         _ => {}
     }
-    let bound = Bound {
-        meeting: id.clone(),
-        live,
-        page_size,
-    };
+    let bound = Bound { meeting: id.clone(), live, page_size };
     let good_for = state.config.page_token_life;
     let page = match &asked.token {
         None => 0,
@@ -196,16 +174,9 @@ fn page(state: &mut State, asked: &Asked, now: Instant, repeat_token: bool) -> R
         (true, Some(token)) => token.clone(),
         (true, None) => state.page_tokens.constant(bound, now),
         (false, _) if page + 1 < hosted.pages(page_size) => {
-            state
-                .page_tokens
-                .hand_out(bound, page + 1, now, good_for, &mut state.dice)
+            state.page_tokens.hand_out(bound, page + 1, now, good_for, &mut state.dice)
         }
         (false, _) => String::new(),
     };
-    Ok(Page {
-        hosted,
-        number: page,
-        size: page_size,
-        next_page_token,
-    })
+    Ok(Page { hosted, number: page, size: page_size, next_page_token })
 }

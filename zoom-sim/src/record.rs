@@ -87,9 +87,7 @@ impl Record {
 
     /// Notes what is being answered to an arrival, unless it has been cleared away.
     pub(crate) fn answered(&mut self, number: usize, status: u16, code: Option<i64>) {
-        let call = number
-            .checked_sub(self.first)
-            .and_then(|at| self.calls.get_mut(at));
+        let call = number.checked_sub(self.first).and_then(|at| self.calls.get_mut(at));
         if let Some(call) = call {
             call.status = Some(status);
             call.code = code;

@@ -34,10 +34,7 @@ pub(crate) enum Delivery {
 impl Delivery {
     /// Whether any byte of an answer is sent.
     pub(crate) fn answers(&self) -> bool {
-        !matches!(
-            self,
-            Self::Hang | Self::ResetBeforeAnswer | Self::CloseBeforeAnswer
-        )
+        !matches!(self, Self::Hang | Self::ResetBeforeAnswer | Self::CloseBeforeAnswer)
     }
 }
 
@@ -81,18 +78,12 @@ impl Reply {
 
     /// An answer that is not JSON.
     pub(crate) fn text(status: u16, content_type: &'static str, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            content_type,
-            ..Self::json(status, body)
-        }
+        Self { content_type, ..Self::json(status, body) }
     }
 
     /// No answer at all, in one of the ways of `delivery`.
     pub(crate) fn silence(delivery: Delivery) -> Self {
-        Self {
-            delivery,
-            ..Self::json(0, Vec::new())
-        }
+        Self { delivery, ..Self::json(0, Vec::new()) }
     }
 
     pub(crate) fn coded(mut self, code: i64) -> Self {

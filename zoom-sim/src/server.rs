@@ -36,28 +36,20 @@ impl Server {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new()
-            .name("zoom-sim".to_owned())
-            .spawn(move || {
-                runtime.block_on(async move {
-                    tokio::select! {
-                        () = accept(listener, shared, control) => {}
-                        // An error means that the sender is gone, which is how it says stop.
-                        _ = stopped => {}
-                    }
-                });
-                // Calls hanging or waiting end with the runtime; a page being packed is not waited for.
-                runtime.shutdown_background();
-            })?;
-        Ok(Self {
-            addr,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("zoom-sim".to_owned()).spawn(move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    () = accept(listener, shared, control) => {}
+                    // An error means that the sender is gone, which is how it says stop.
+                    _ = stopped => {}
+                }
+            });
+            // Calls hanging or waiting end with the runtime; a page being packed is not waited for.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { addr, stop: Some(stop), thread: Some(thread) })
     }
 
     pub(crate) fn addr(&self) -> SocketAddr {
@@ -88,12 +80,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, control: bool) {
             continue;
         };
         number += 1;
-        tokio::spawn(serve(
-            Connection::new(stream),
-            number,
-            Arc::clone(&shared),
-            control,
-        ));
+        tokio::spawn(serve(Connection::new(stream), number, Arc::clone(&shared), control));
     }
 }
 
@@ -142,9 +129,7 @@ async fn exchange(
     }
     // Packing a large page takes long enough to blur the arrival times of other calls.
     let reply = if outcome.gzip {
-        tokio::task::spawn_blocking(|| outcome.reply())
-            .await
-            .map_err(io::Error::other)?
+        tokio::task::spawn_blocking(|| outcome.reply()).await.map_err(io::Error::other)?
     } else {
         outcome.reply()
     };

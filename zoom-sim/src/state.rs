@@ -108,10 +108,7 @@ impl Shared {
             page_tokens: PageTokens::default(),
             dice: Dice::unseeded(),
         };
-        Self {
-            state: Mutex::new(state),
-            arrived: Condvar::new(),
-        }
+        Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -180,14 +177,7 @@ impl State {
             connection,
             tracking_id: tracking_id.clone(),
         });
-        Outcome {
-            number,
-            delay,
-            tracking_id,
-            gzip,
-            answer,
-            fault,
-        }
+        Outcome { number, delay, tracking_id, gzip, answer, fault }
     }
 
     fn token(&mut self, request: &Request, now: Instant) -> (Reply, Option<FaultKind>) {
@@ -195,23 +185,12 @@ impl State {
         let replacement = fault.as_ref().and_then(|kind| kind.replacement("", &self.config));
         let with_expiry = fault != Some(FaultKind::TokenWithoutExpiry);
         let reply = replacement.unwrap_or_else(|| {
-            oauth::answer(
-                &mut self.access_tokens,
-                &self.config,
-                &mut self.dice,
-                request,
-                now,
-                with_expiry,
-            )
+            oauth::answer(&mut self.access_tokens, &self.config, &mut self.dice, request, now, with_expiry)
         });
         (reply, fault)
     }
 
     fn tracking_id(&mut self) -> String {
-        format!(
-            "v=2.0;clid=us06;rid=WEB_{:016x}{:016x}",
-            self.dice.next(),
-            self.dice.next()
-        )
+        format!("v=2.0;clid=us06;rid=WEB_{:016x}{:016x}", self.dice.next(), self.dice.next())
     }
 }

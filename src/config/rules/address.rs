@@ -20,11 +20,7 @@ impl Rule for Listener {
                 Some(("" | "*", port)) => format!("\"0.0.0.0:{port}\""),
                 _ => "\"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)".to_owned(),
             };
-            format!(
-                "must be \"IP:PORT\", not {}; write one like {}",
-                quoted(text),
-                super::one_line(&hint)
-            )
+            format!("must be \"IP:PORT\", not {}; write one like {}", quoted(text), super::one_line(&hint))
         })
     }
 }
@@ -45,10 +41,7 @@ impl Rule for Base {
             Ok(url) => url,
             Err(error) => return refused(&format!("is not a URL: {error}")),
         };
-        if text
-            .chars()
-            .any(|letter| letter.is_control() || letter.is_whitespace())
-        {
+        if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
             return refused("contains a space or a control character");
         }
         if !matches!(url.scheme(), "http" | "https") {

@@ -128,10 +128,7 @@ impl FaultOrder {
             "oversized" => FaultKind::Oversized(self.bytes.unwrap_or(20 * 1024 * 1024)),
             "error_in200" => FaultKind::ErrorIn200 {
                 code: self.code.unwrap_or(500),
-                message: self
-                    .message
-                    .clone()
-                    .unwrap_or_else(|| "Internal error.".to_owned()),
+                message: self.message.clone().unwrap_or_else(|| "Internal error.".to_owned()),
             },
             "slow_drip" => FaultKind::SlowDrip {
                 chunk: self.chunk.unwrap_or(100),
@@ -152,10 +149,7 @@ mod tests {
     fn parameters_have_defaults_and_unknown_names_are_told() {
         assert!(FaultOrder::parse(r#"{"kind":"hang","times":2,"meeting":"1","page":0}"#).is_ok());
         assert!(FaultOrder::parse(r#"{"kind":"slow","times":"forever","endpoint":"token"}"#).is_ok());
-        assert_eq!(
-            FaultOrder::parse(r#"{"kind":"hum"}"#).unwrap_err(),
-            "no fault is called hum"
-        );
+        assert_eq!(FaultOrder::parse(r#"{"kind":"hum"}"#).unwrap_err(), "no fault is called hum");
         assert!(FaultOrder::parse(r#"{"kind":"hang","tims":2}"#).is_err());
     }
 }

@@ -17,9 +17,7 @@ const OVERANNOUNCED: usize = 1_000;
 impl FaultKind {
     /// The answer given instead of the natural one, for the kinds that look at no page.
     pub(crate) fn replacement(&self, meeting: &str, config: &SimConfig) -> Option<Reply> {
-        self.refusal(meeting)
-            .or_else(|| self.rate(config))
-            .or_else(|| self.nonsense())
+        self.refusal(meeting).or_else(|| self.rate(config)).or_else(|| self.nonsense())
     }
 
     /// The rows of Zoom's table of errors.
@@ -61,34 +59,17 @@ impl FaultKind {
             Self::RateSecond { retry_after, headers } => {
                 let reply = Reply::error(429, 429, limits::PER_SECOND);
                 let limit = u64::from(config.per_second);
-                (
-                    if *headers {
-                        limits::with_headers(reply, "QPS", limit)
-                    } else {
-                        reply
-                    },
-                    retry_after,
-                )
+                (if *headers { limits::with_headers(reply, "QPS", limit) } else { reply }, retry_after)
             }
             Self::RateDay { retry_after, headers } => {
                 let reply = Reply::error(429, 429, limits::PER_DAY);
                 let limit = config.per_day;
                 (
-                    if *headers {
-                        limits::with_headers(reply, "Daily-limit", limit)
-                    } else {
-                        reply
-                    },
+                    if *headers { limits::with_headers(reply, "Daily-limit", limit) } else { reply },
                     retry_after,
                 )
             }
-            Self::RateMystery { retry_after } => (
-                Reply {
-                    bare: true,
-                    ..Reply::json(429, "")
-                },
-                retry_after,
-            ),
+            Self::RateMystery { retry_after } => (Reply { bare: true, ..Reply::json(429, "") }, retry_after),
             _ => return None,
         };
         Some(match retry_after {
@@ -103,10 +84,7 @@ impl FaultKind {
             Self::Status { status, body } => {
                 let code = serde_json::from_str::<serde_json::Value>(body).ok();
                 let code = code.and_then(|body| body.get("code")?.as_i64());
-                Reply {
-                    code,
-                    ..Reply::json(*status, body.as_str())
-                }
+                Reply { code, ..Reply::json(*status, body.as_str()) }
             }
             Self::ServerErrorHtml(status) => {
                 let body = format!(
@@ -136,10 +114,7 @@ impl FaultKind {
             Self::TruncatedChunked => Delivery::TruncatedChunked,
             Self::ShortValidJson => Delivery::Overannounced(OVERANNOUNCED),
             Self::CloseDelimited => Delivery::CloseDelimited,
-            Self::SlowDrip { chunk, every } => Delivery::Drip {
-                chunk: *chunk,
-                every: *every,
-            },
+            Self::SlowDrip { chunk, every } => Delivery::Drip { chunk: *chunk, every: *every },
             Self::Oversized(bytes) => {
                 pad(&mut reply.body, *bytes);
                 return;

@@ -27,13 +27,7 @@ const DEVICE_GROUPS: [&str; 12] = [
     "as_device_to_rwg",
 ];
 const DEVICE_GROUPS_A_SAMPLE: usize = 3;
-const CITIES: [&str; 5] = [
-    "San Jose (US)",
-    "Zürich (CH)",
-    "São Paulo (BR)",
-    "東京 (JP)",
-    "Pune (IN)",
-];
+const CITIES: [&str; 5] = ["San Jose (US)", "Zürich (CH)", "São Paulo (BR)", "東京 (JP)", "Pune (IN)"];
 const CLIENTS: [(&str, &str, &str); 4] = [
     ("Windows", "Win 11", "10.0.22631"),
     ("Mac", "macOS", "15.3.1"),
@@ -73,31 +67,16 @@ impl Row {
 
 impl Plan {
     pub(crate) fn new(id: &str, samples: usize, ended: i64, growing: bool, odd: bool) -> Self {
-        Self {
-            dice: Dice::of(id),
-            samples,
-            ended,
-            growing,
-            odd,
-        }
+        Self { dice: Dice::of(id), samples, ended, growing, odd }
     }
 
     /// Participant `index` with the samples that the meeting starts with.
     pub(crate) fn row(&self, index: usize) -> Row {
-        let mut row = Row {
-            head: self.head(index),
-            samples: String::new(),
-            count: 0,
-            closed: false,
-        };
+        let mut row = Row { head: self.head(index), samples: String::new(), count: 0, closed: false };
         if self.odd && odd::lacks_samples(index) {
             row.closed = true;
             row.head.truncate(row.head.len() - r#","user_qos":["#.len());
-            row.head.push_str(if index.is_multiple_of(2) {
-                "}"
-            } else {
-                r#","user_qos":null}"#
-            });
+            row.head.push_str(if index.is_multiple_of(2) { "}" } else { r#","user_qos":null}"# });
         }
         self.grow(index, &mut row, self.samples);
         row
@@ -121,9 +100,7 @@ impl Plan {
     fn stay(&self, index: usize) -> (i64, i64) {
         let early = i64::try_from(index % 5).unwrap_or(0) * MINUTE;
         let left = self.ended.saturating_sub(early);
-        let length = i64::try_from(self.samples)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(MINUTE);
+        let length = i64::try_from(self.samples).unwrap_or(i64::MAX).saturating_mul(MINUTE);
         (left.saturating_sub(length), left)
     }
 
@@ -133,60 +110,33 @@ impl Plan {
         let (device, os, os_version) = *pick(&CLIENTS, index).unwrap_or(&CLIENTS[0]);
         let user = 16_778_240 + index * 1_024;
         let host = dice.between(1, 255);
-        let name = if self.odd {
-            odd::name(index)
-        } else {
-            format!("\"Participant {}\"", index + 1)
-        };
+        let name = if self.odd { odd::name(index) } else { format!("\"Participant {}\"", index + 1) };
         let leave_time = if self.growing { String::new() } else { iso(left) };
         let mut fields = vec![
             ("id", format!("\"{:x}\"", dice.next())),
             ("user_id", format!("\"{user}\"")),
-            (
-                "participant_uuid",
-                format!("\"{:016X}{:016X}\"", dice.next(), dice.next()),
-            ),
+            ("participant_uuid", format!("\"{:016X}{:016X}\"", dice.next(), dice.next())),
             ("user_name", name),
             ("email", format!("\"participant{}@example.com\"", index + 1)),
             ("device", format!("\"{device}\"")),
             ("client", "\"Zoom Workplace\"".to_owned()),
-            (
-                "version",
-                format!("\"6.4.{}.{}\"", dice.between(1, 20), dice.between(1_000, 60_000)),
-            ),
+            ("version", format!("\"6.4.{}.{}\"", dice.between(1, 20), dice.between(1_000, 60_000))),
             ("os", format!("\"{os}\"")),
             ("os_version", format!("\"{os_version}\"")),
             ("browser_name", "\"\"".to_owned()),
-            (
-                "device_name",
-                format!("\"{device} of participant {}\"", index + 1),
-            ),
+            ("device_name", format!("\"{device} of participant {}\"", index + 1)),
             ("domain", "\"corp.example.com\"".to_owned()),
             ("harddisk_id", "\"\"".to_owned()),
             ("mac_addr", "\"\"".to_owned()),
             ("pc_name", format!("\"PC-{:04X}\"", dice.between(0, 65_536))),
             ("ip_address", format!("\"192.0.2.{host}\"")),
-            (
-                "internal_ip_addresses",
-                format!("[\"10.0.{}.{host}\",\"fe80::{host:x}\"]", index % 250),
-            ),
+            ("internal_ip_addresses", format!("[\"10.0.{}.{host}\",\"fe80::{host:x}\"]", index % 250)),
             ("location", format!("\"{}\"", pick(&CITIES, index).unwrap_or(&""))),
             ("join_time", format!("\"{}\"", iso(joined))),
             ("leave_time", format!("\"{leave_time}\"")),
-            (
-                "network_type",
-                if index.is_multiple_of(3) {
-                    "\"Wifi\""
-                } else {
-                    "\"Wired\""
-                }
-                .to_owned(),
-            ),
+            ("network_type", if index.is_multiple_of(3) { "\"Wifi\"" } else { "\"Wired\"" }.to_owned()),
             ("data_center", "\"United States (SJC 04)\"".to_owned()),
-            (
-                "full_data_center",
-                "\"United States;United States (US03_SJC CRC RP);\"".to_owned(),
-            ),
+            ("full_data_center", "\"United States;United States (US03_SJC CRC RP);\"".to_owned()),
             ("connection_type", "\"UDP\"".to_owned()),
             ("video_connection_type", "\"UDP\"".to_owned()),
             ("as_connection_type", "\"UDP\"".to_owned()),
@@ -198,15 +148,7 @@ impl Plan {
             ("optional_archiving", "\"\"".to_owned()),
             ("groupId", "\"\"".to_owned()),
             ("health", "\"Good\"".to_owned()),
-            (
-                "issue_list",
-                if dice.one_in(8) {
-                    "[\"Unstable audio quality\"]"
-                } else {
-                    "[]"
-                }
-                .to_owned(),
-            ),
+            ("issue_list", if dice.one_in(8) { "[\"Unstable audio quality\"]" } else { "[]" }.to_owned()),
             ("total_jointime_cost", dice.between(300, 4_000).to_string()),
             ("rc_reason", "\"\"".to_owned()),
         ];
@@ -224,10 +166,7 @@ impl Plan {
 
     fn sample(&self, index: usize, number: usize, out: &mut String) {
         let ordinal = index * self.samples.max(1) + number;
-        let mut values = Values::new(
-            self.dice.part(index).part(number + 1),
-            self.odd.then_some(ordinal),
-        );
+        let mut values = Values::new(self.dice.part(index).part(number + 1), self.odd.then_some(ordinal));
         let (joined, _) = self.stay(index);
         let at = joined.saturating_add(i64::try_from(number).unwrap_or(0).saturating_mul(MINUTE));
         append(out, format_args!("{{\"date_time\":\"{}\"", iso(at)));

@@ -24,32 +24,13 @@ impl Hosted {
     /// Generates all text there is so far, which for a large meeting takes a while.
     pub(crate) fn new(meeting: Meeting) -> Self {
         let (participants, samples) = match meeting.content {
-            Content::Generated {
-                participants,
-                samples,
-            } => (participants, samples),
+            Content::Generated { participants, samples } => (participants, samples),
             Content::Pages(_) | Content::Example => (0, 0),
         };
-        let ended = if meeting.growing.is_some() {
-            Timestamp::now().as_second()
-        } else {
-            meeting.ended
-        };
-        let plan = Plan::new(
-            &meeting.id,
-            samples,
-            ended,
-            meeting.growing.is_some(),
-            meeting.odd,
-        );
+        let ended = if meeting.growing.is_some() { Timestamp::now().as_second() } else { meeting.ended };
+        let plan = Plan::new(&meeting.id, samples, ended, meeting.growing.is_some(), meeting.odd);
         let rows = (0..participants).map(|index| plan.row(index)).collect();
-        Self {
-            total: meeting.rows(),
-            meeting,
-            since: Instant::now(),
-            plan,
-            rows: Mutex::new(rows),
-        }
+        Self { total: meeting.rows(), meeting, since: Instant::now(), plan, rows: Mutex::new(rows) }
     }
 
     /// How many participants it has.
@@ -79,11 +60,7 @@ impl Hosted {
                 let samples = samples + self.gained();
                 let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
                 out.push('[');
-                let shown = rows
-                    .iter_mut()
-                    .enumerate()
-                    .skip(page.saturating_mul(page_size))
-                    .take(page_size);
+                let shown = rows.iter_mut().enumerate().skip(page.saturating_mul(page_size)).take(page_size);
                 for (at, (index, row)) in shown.enumerate() {
                     if at > 0 {
                         out.push(',');

@@ -63,13 +63,8 @@ pub(super) const PERCENT: [&str; 9] = [
     r#""1 percent""#,
     r#""00.3%""#,
 ];
-pub(super) const FPS: [&str; 5] = [
-    r#""12fps""#,
-    r#""29.97 fps""#,
-    r#""+12 fps""#,
-    r#""fps""#,
-    r#""12 frames""#,
-];
+pub(super) const FPS: [&str; 5] =
+    [r#""12fps""#, r#""29.97 fps""#, r#""+12 fps""#, r#""fps""#, r#""12 frames""#];
 pub(super) const RESOLUTION: [&str; 9] = [
     r#""1280x720""#,
     r#""1280X720""#,
@@ -105,10 +100,7 @@ const UNKNOWN_FIELDS: [(&str, &str); 12] = [
     ("x_true", "true"),
     ("x_null", "null"),
     ("x_list", r#"[1,"",null,[],{"a":"","b":[""]}]"#),
-    (
-        "x_object",
-        r#"{"bitrate":"5 kbps","":"","deep":{"deeper":{"latency":""}}}"#,
-    ),
+    ("x_object", r#"{"bitrate":"5 kbps","":"","deep":{"deeper":{"latency":""}}}"#),
     ("latency", r#""126 ms""#),
     (r#"ключ \"q\" \u0041"#, r#""""#),
 ];
@@ -125,11 +117,7 @@ const UNKNOWN_GROUPS: [&str; 7] = [
 
 /// A user name of an odd meeting, as raw JSON.
 pub(crate) fn name(index: usize) -> String {
-    NAMES
-        .iter()
-        .cycle()
-        .nth(index % NAMES.len())
-        .map_or_else(String::new, |name| (*name).to_owned())
+    NAMES.iter().cycle().nth(index % NAMES.len()).map_or_else(String::new, |name| (*name).to_owned())
 }
 
 /// Whether this participant of an odd meeting has no `user_qos`, or a null one.
@@ -141,41 +129,25 @@ pub(crate) fn lacks_samples(index: usize) -> bool {
 pub(crate) fn disturb_participant(fields: &mut Vec<(&'static str, String)>, index: usize) {
     if index % 3 == 1 {
         fields.retain(|(key, _)| {
-            !matches!(
-                *key,
-                "email" | "mac_addr" | "leave_time" | "internal_ip_addresses"
-            )
+            !matches!(*key, "email" | "mac_addr" | "leave_time" | "internal_ip_addresses")
         });
     }
     if index % 4 == 2 {
         for (key, value) in fields.iter_mut() {
-            if matches!(
-                *key,
-                "location" | "issue_list" | "recording" | "total_jointime_cost"
-            ) {
+            if matches!(*key, "location" | "issue_list" | "recording" | "total_jointime_cost") {
                 "null".clone_into(value);
             }
         }
     }
     let offset = index % UNKNOWN_FIELDS.len();
-    for (key, value) in UNKNOWN_FIELDS
-        .iter()
-        .cycle()
-        .skip(offset)
-        .take(UNKNOWN_FIELDS.len())
-    {
+    for (key, value) in UNKNOWN_FIELDS.iter().cycle().skip(offset).take(UNKNOWN_FIELDS.len()) {
         fields.push((key, (*value).to_owned()));
     }
 }
 
 /// Adds groups and fields that nobody knows to an odd meeting's sample, two in turn.
 pub(crate) fn disturb_sample(out: &mut String, ordinal: usize) {
-    for group in UNKNOWN_GROUPS
-        .iter()
-        .cycle()
-        .skip(ordinal % UNKNOWN_GROUPS.len())
-        .take(2)
-    {
+    for group in UNKNOWN_GROUPS.iter().cycle().skip(ordinal % UNKNOWN_GROUPS.len()).take(2) {
         out.push_str(group);
     }
 }
@@ -195,16 +167,7 @@ mod tests {
     #[test]
     fn a_small_odd_meeting_has_every_odd_value() {
         let text = text(12, 6);
-        for list in [
-            &ANY[..],
-            &KBPS,
-            &MS,
-            &PERCENT,
-            &FPS,
-            &RESOLUTION,
-            &NAMES,
-            &UNKNOWN_GROUPS,
-        ] {
+        for list in [&ANY[..], &KBPS, &MS, &PERCENT, &FPS, &RESOLUTION, &NAMES, &UNKNOWN_GROUPS] {
             for value in list {
                 assert!(text.contains(value), "{value} is missing");
             }

@@ -17,11 +17,7 @@ pub(crate) struct Values {
 impl Values {
     pub(crate) fn new(dice: Dice, odd: Option<usize>) -> Self {
         // A prime step, so that the samples begin at ever different places of the lists.
-        Self {
-            dice,
-            odd: odd.map(|ordinal| ordinal * 19),
-            asked: 0,
-        }
+        Self { dice, odd: odd.map(|ordinal| ordinal * 19), asked: 0 }
     }
 
     /// Appends `,"name":{…}`: silent without a bitrate range, with resolution and frame rate for a picture.
@@ -40,11 +36,7 @@ impl Values {
             fields.push(("jitter", format!("\"{jitter} ms\""), &MS[..]));
             let loss = self.dice.between(0, 4);
             fields.push(("avg_loss", format!("\"0.{loss}%\""), &PERCENT[..]));
-            fields.push((
-                "max_loss",
-                format!("\"{loss}.{}%\"", self.dice.between(0, 10)),
-                &PERCENT[..],
-            ));
+            fields.push(("max_loss", format!("\"{loss}.{}%\"", self.dice.between(0, 10)), &PERCENT[..]));
         } else {
             for (key, odd) in [("bitrate", &KBPS[..]), ("latency", &MS), ("jitter", &MS)] {
                 fields.push((key, "\"\"".to_owned(), odd));
@@ -81,12 +73,7 @@ impl Values {
             ("zoom_max_cpu_usage", most),
             ("system_max_cpu_usage", system),
         ];
-        self.fields(
-            out,
-            fields
-                .map(|(key, value)| (key, format!("\"{value}%\""), &PERCENT[..]))
-                .to_vec(),
-        );
+        self.fields(out, fields.map(|(key, value)| (key, format!("\"{value}%\""), &PERCENT[..])).to_vec());
     }
 
     /// Appends `wifi_rssi`, whose values are numbers.

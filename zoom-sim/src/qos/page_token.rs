@@ -44,34 +44,17 @@ impl PageTokens {
         dice: &mut Dice,
     ) -> String {
         if self.0.len().is_multiple_of(MANY) {
-            self.0
-                .retain(|_, token| now.saturating_duration_since(token.at) < life);
+            self.0.retain(|_, token| now.saturating_duration_since(token.at) < life);
         }
         let part = |dice: &mut Dice| STANDARD_NO_PAD.encode(dice.bytes(2));
         let token = format!("{}+{}/==", part(dice), part(dice));
-        self.0.insert(
-            token.clone(),
-            HandedOut {
-                bound,
-                page,
-                at: now,
-                expired: false,
-            },
-        );
+        self.0.insert(token.clone(), HandedOut { bound, page, at: now, expired: false });
         token
     }
 
     /// The constant token, which leads to the second page of whoever got it last.
     pub(crate) fn constant(&mut self, bound: Bound, now: Instant) -> String {
-        self.0.insert(
-            CONSTANT.to_owned(),
-            HandedOut {
-                bound,
-                page: 1,
-                at: now,
-                expired: false,
-            },
-        );
+        self.0.insert(CONSTANT.to_owned(), HandedOut { bound, page: 1, at: now, expired: false });
         CONSTANT.to_owned()
     }
 
@@ -82,10 +65,7 @@ impl PageTokens {
 
     /// The page that a token is good for with these parameters.
     pub(crate) fn redeem(&self, token: &str, bound: &Bound, now: Instant, life: Duration) -> Option<usize> {
-        let found = self
-            .0
-            .get(token)
-            .filter(|found| !found.expired && found.bound == *bound)?;
+        let found = self.0.get(token).filter(|found| !found.expired && found.bound == *bound)?;
         (now.saturating_duration_since(found.at) < life).then_some(found.page)
     }
 

@@ -26,10 +26,7 @@ const AFTER: &str = "/participants/qos";
 /// What a raw path names, or `None` if it is not meant for the `QoS` endpoint at all.
 pub(crate) fn named(path: &str) -> Option<Named> {
     let rest = path.strip_prefix(BEFORE)?;
-    let Some(segment) = rest
-        .strip_suffix(AFTER)
-        .filter(|id| !id.is_empty() && !id.contains('/'))
-    else {
+    let Some(segment) = rest.strip_suffix(AFTER).filter(|id| !id.is_empty() && !id.contains('/')) else {
         return Some(Named::Unrecognized);
     };
     // `+` and `=` may come raw; only `%XX` is decoded.
@@ -52,10 +49,7 @@ pub(crate) fn named(path: &str) -> Option<Named> {
             meant = text::percent_decoded(&meant);
         }
         // Zoom has decoded once, so its message shows `%2F` where a slash belongs.
-        Named::Misencoded {
-            meant,
-            shown: once.trim_start_matches('/').to_owned(),
-        }
+        Named::Misencoded { meant, shown: once.trim_start_matches('/').to_owned() }
     })
 }
 
@@ -73,10 +67,7 @@ mod tests {
     }
 
     fn misencoded(meant: &str, shown: &str) -> Named {
-        Named::Misencoded {
-            meant: meant.to_owned(),
-            shown: shown.to_owned(),
-        }
+        Named::Misencoded { meant: meant.to_owned(), shown: shown.to_owned() }
     }
 
     #[test]
@@ -101,10 +92,7 @@ mod tests {
         assert_eq!(of("a%252F%252Fb%253D%253D"), Named::Meeting("a//b==".to_owned()));
         assert_eq!(of("%2Fab%3D%3D"), misencoded("/ab==", "ab=="));
         assert_eq!(of("a%2F%2Fb%3D%3D"), misencoded("a//b==", "a/b=="));
-        assert_eq!(
-            of("%25252Fab%25253D%25253D"),
-            misencoded("/ab==", "%252Fab%253D%253D")
-        );
+        assert_eq!(of("%25252Fab%25253D%25253D"), misencoded("/ab==", "%252Fab%253D%253D"));
         assert_eq!(of("%252Fa%2Fb"), misencoded("/a/b", "%2Fa/b"));
     }
 

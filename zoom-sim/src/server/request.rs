@@ -36,12 +36,7 @@ impl Request {
         let headers: Vec<(String, String)> = head
             .headers
             .iter()
-            .map(|h| {
-                (
-                    h.name.to_ascii_lowercase(),
-                    String::from_utf8_lossy(h.value).trim().to_owned(),
-                )
-            })
+            .map(|h| (h.name.to_ascii_lowercase(), String::from_utf8_lossy(h.value).trim().to_owned()))
             .collect();
         let mut request = Self {
             method: head.method.unwrap_or_default().to_owned(),
@@ -50,10 +45,7 @@ impl Request {
             headers,
             body: String::new(),
         };
-        if request
-            .header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
-        {
+        if request.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
             request.keep_alive = false;
         }
         if request.header("transfer-encoding").is_some() {
@@ -74,10 +66,7 @@ impl Request {
 
     /// The first value of a header, by its name in lower case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
     /// The raw path.
@@ -93,8 +82,7 @@ impl Request {
 
     /// Whether `Accept-Encoding` names gzip; nobody who says `gzip;q=0` calls Zoom.
     pub(crate) fn accepts_gzip(&self) -> bool {
-        self.header("accept-encoding")
-            .is_some_and(|value| value.contains("gzip"))
+        self.header("accept-encoding").is_some_and(|value| value.contains("gzip"))
     }
 }
 

@@ -33,10 +33,7 @@ impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
         // Without it a small write waits for the client's delayed acknowledgement; slow, but not wrong.
         drop(stream.set_nodelay(true));
-        Self {
-            stream,
-            buffer: Vec::new(),
-        }
+        Self { stream, buffer: Vec::new() }
     }
 
     /// The next request, or `None` when the client has closed.
@@ -92,17 +89,12 @@ impl Connection {
             Delivery::CloseBeforeAnswer => {}
             Delivery::Truncated => self.write(head(whole, true), half).await?,
             Delivery::TruncatedChunked => {
-                self.write(
-                    head(Framing::Chunked, true),
-                    format!("{:x}\r\n", half.len()).as_bytes(),
-                )
-                .await?;
+                self.write(head(Framing::Chunked, true), format!("{:x}\r\n", half.len()).as_bytes()).await?;
                 self.stream.write_all(half).await?;
                 self.stream.write_all(b"\r\n").await?;
             }
             Delivery::Overannounced(more) => {
-                self.write(head(Framing::Length(body.len() + more), true), body)
-                    .await?;
+                self.write(head(Framing::Length(body.len() + more), true), body).await?;
             }
             Delivery::CloseDelimited => self.write(head(Framing::Close, false), body).await?,
         }
@@ -150,12 +142,7 @@ fn head(reply: &Reply, framing: Framing, tracking: &str, keep_alive: bool) -> St
         lines.push("set-cookie: _zm_page_auth=us06_c_sim; Max-Age=7200; Path=/; Secure; HttpOnly".to_owned());
         lines.push("set-cookie: cred=51B0; Path=/; Secure; HttpOnly".to_owned());
     }
-    lines.extend(
-        reply
-            .headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {value}")),
-    );
+    lines.extend(reply.headers.iter().map(|(name, value)| format!("{name}: {value}")));
     match framing {
         Framing::Length(length) => lines.push(format!("content-length: {length}")),
         Framing::Chunked => lines.push("transfer-encoding: chunked".to_owned()),

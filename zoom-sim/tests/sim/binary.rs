@@ -20,15 +20,10 @@ impl Program {
             .spawn()
             .expect("starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout"))
-            .read_line(&mut line)
-            .expect("a line");
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
         let (_, addr) = line.trim().split_once("http://").expect("a URL");
         let mut client = Client::connect(addr.parse().expect("an address"));
-        client.access_token = client.mint().json()["access_token"]
-            .as_str()
-            .expect("a token")
-            .to_owned();
+        client.access_token = client.mint().json()["access_token"].as_str().expect("a token").to_owned();
         Self { child, client }
     }
 
@@ -49,26 +44,15 @@ impl Drop for Program {
 #[test]
 fn the_program_serves_its_demo_and_takes_orders() {
     let mut program = Program::start();
-    assert_eq!(
-        program.client.qos("98765432101", "type=past").json()["total_records"],
-        120
-    );
+    assert_eq!(program.client.qos("98765432101", "type=past").json()["total_records"], 120);
     let order = r#"{"kind":"error_in200","code":7,"message":"no","meeting":"85746065432"}"#;
     assert_eq!(program.control("POST", "faults", order), json!({ "done": true }));
     assert_eq!(program.client.qos(EXAMPLE, "").error(), (200, 7, "no".to_owned()));
     assert_eq!(program.client.qos(EXAMPLE, "").status(), 200);
-    program.control(
-        "POST",
-        "meetings",
-        r#"{"id":"123123123","participants":4,"samples":2}"#,
-    );
+    program.control("POST", "meetings", r#"{"id":"123123123","participants":4,"samples":2}"#);
     assert_eq!(program.client.qos("123123123", "").json()["total_records"], 4);
     let calls = program.control("GET", "calls", "");
-    assert_eq!(
-        calls.as_array().unwrap().len(),
-        5,
-        "control calls are not recorded: {calls}"
-    );
+    assert_eq!(calls.as_array().unwrap().len(), 5, "control calls are not recorded: {calls}");
     assert_eq!((&calls[2]["kind"], &calls[2]["code"]), (&json!("qos"), &json!(7)));
     program.control("DELETE", "calls", "");
     assert_eq!(program.control("GET", "calls", ""), json!([]));
@@ -78,10 +62,7 @@ fn the_program_serves_its_demo_and_takes_orders() {
 #[test]
 fn sigterm_ends_the_program_with_success() {
     let mut program = Program::start();
-    let killed = Command::new("kill")
-        .args(["-TERM", &program.child.id().to_string()])
-        .status()
-        .unwrap();
+    let killed = Command::new("kill").args(["-TERM", &program.child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }

@@ -31,18 +31,12 @@ pub(crate) struct Response {
 
 impl Response {
     pub(crate) fn status(&self) -> u16 {
-        self.head
-            .split(' ')
-            .nth(1)
-            .and_then(|status| status.parse().ok())
-            .expect("a status line")
+        self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line")
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));
-        lines
-            .find(|(n, _)| n.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -64,10 +58,7 @@ impl Response {
     }
 
     pub(crate) fn next_page_token(&self) -> String {
-        self.json()["next_page_token"]
-            .as_str()
-            .expect("next_page_token")
-            .to_owned()
+        self.json()["next_page_token"].as_str().expect("next_page_token").to_owned()
     }
 }
 
@@ -80,39 +71,26 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Self {
         let stream = TcpStream::connect(addr).expect("connects");
-        stream
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .expect("timeout set");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("timeout set");
         stream.set_nodelay(true).expect("nodelay set");
-        Self {
-            stream,
-            access_token: String::new(),
-        }
+        Self { stream, access_token: String::new() }
     }
 
     /// With an access token of the default credentials.
     pub(crate) fn authorized(sim: &Sim) -> Self {
         let mut client = Self::connect(sim.addr());
-        client.access_token = client.mint().json()["access_token"]
-            .as_str()
-            .expect("a token")
-            .to_owned();
+        client.access_token = client.mint().json()["access_token"].as_str().expect("a token").to_owned();
         client
     }
 
     /// Makes a hang visible soon.
     pub(crate) fn impatient(self) -> Self {
-        self.stream
-            .set_read_timeout(Some(Duration::from_millis(500)))
-            .expect("timeout set");
+        self.stream.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout set");
         self
     }
 
     pub(crate) fn mint(&mut self) -> Response {
-        self.mint_with(
-            "sim-client:sim-secret",
-            "grant_type=account_credentials&account_id=sim-account",
-        )
+        self.mint_with("sim-client:sim-secret", "grant_type=account_credentials&account_id=sim-account")
     }
 
     pub(crate) fn mint_with(&mut self, credentials: &str, form: &str) -> Response {
@@ -142,9 +120,7 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, request: &str) -> Response {
-        self.stream
-            .write_all(request.as_bytes())
-            .expect("the request is sent");
+        self.stream.write_all(request.as_bytes()).expect("the request is sent");
         let mut bytes = Vec::new();
         let end = loop {
             if let Some(whole) = whole_length(&bytes)
@@ -166,27 +142,18 @@ impl Client {
         };
         let at = head_length(&bytes).unwrap_or(bytes.len());
         let body = bytes.split_off(at);
-        Response {
-            head: String::from_utf8(bytes).expect("an ASCII head"),
-            body,
-            end,
-        }
+        Response { head: String::from_utf8(bytes).expect("an ASCII head"), body, end }
     }
 }
 
 fn head_length(bytes: &[u8]) -> Option<usize> {
-    bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map(|at| at + 4)
+    bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)
 }
 
 fn whole_length(bytes: &[u8]) -> Option<usize> {
     let head = head_length(bytes)?;
     let text = std::str::from_utf8(&bytes[..head]).expect("an ASCII head");
-    let length = text
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))?;
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "))?;
     Some(head + length.parse::<usize>().expect("a length"))
 }
 
@@ -204,10 +171,7 @@ pub(crate) fn faulty(kind: FaultKind) -> (Sim, Client) {
 
 /// A text as it stands in a query.
 pub(crate) fn encoded(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('+', "%2B")
-        .replace('/', "%2F")
-        .replace('=', "%3D")
+    text.replace('%', "%25").replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }
 
 /// The id of the documented meeting.

@@ -9,12 +9,7 @@ use crate::client::{Client, EXAMPLE};
 const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(per_second: u32, per_day: u64) -> (Sim, Client) {
-    let sim = Sim::start(SimConfig {
-        per_second,
-        per_day,
-        ..SimConfig::default()
-    })
-    .unwrap();
+    let sim = Sim::start(SimConfig { per_second, per_day, ..SimConfig::default() }).unwrap();
     let client = Client::authorized(&sim);
     (sim, client)
 }
@@ -29,10 +24,7 @@ fn the_sliding_window_admits_exactly_its_number_in_any_second() {
     let calls = sim.qos_calls();
     let mut admitted: Vec<Instant> = Vec::new();
     for call in &calls {
-        let in_window = admitted
-            .iter()
-            .filter(|earlier| call.at - **earlier < SECOND)
-            .count();
+        let in_window = admitted.iter().filter(|earlier| call.at - **earlier < SECOND).count();
         assert_eq!(call.status, Some(if in_window < 5 { 200 } else { 429 }));
         if call.status == Some(200) {
             admitted.push(call.at);
@@ -44,18 +36,11 @@ fn the_sliding_window_admits_exactly_its_number_in_any_second() {
 #[test]
 fn a_full_second_is_refused_with_zooms_words_and_headers() {
     let (_sim, mut client) = limited(1, 60_000);
-    assert_eq!(
-        client.qos(EXAMPLE, "").header("x-ratelimit-category"),
-        Some("Heavy")
-    );
+    assert_eq!(client.qos(EXAMPLE, "").header("x-ratelimit-category"), Some("Heavy"));
     let refused = client.qos(EXAMPLE, "");
     let message = "You have reached the maximum per-second rate limit for this API. Try again later.";
     assert_eq!(refused.error(), (429, 429, message.to_owned()));
-    for line in [
-        "X-RateLimit-Category: Heavy",
-        "X-RateLimit-Type: QPS",
-        "X-RateLimit-Limit: 1",
-    ] {
+    for line in ["X-RateLimit-Category: Heavy", "X-RateLimit-Type: QPS", "X-RateLimit-Limit: 1"] {
         assert!(refused.head.contains(line), "{}", refused.head);
     }
     assert_eq!(refused.header("X-RateLimit-Remaining"), Some("0"));
@@ -65,19 +50,11 @@ fn a_full_second_is_refused_with_zooms_words_and_headers() {
 
 #[test]
 fn without_rate_headers_only_the_message_tells() {
-    let config = SimConfig {
-        per_day: 0,
-        rate_headers: false,
-        ..SimConfig::default()
-    };
+    let config = SimConfig { per_day: 0, rate_headers: false, ..SimConfig::default() };
     let sim = Sim::start(config).unwrap();
     let refused = Client::authorized(&sim).qos(EXAMPLE, "");
     assert_eq!(refused.status(), 429);
-    assert!(
-        !refused.head.to_ascii_lowercase().contains("ratelimit"),
-        "{}",
-        refused.head
-    );
+    assert!(!refused.head.to_ascii_lowercase().contains("ratelimit"), "{}", refused.head);
     assert_eq!(refused.header("Retry-After"), None);
     assert!(refused.text().contains("maximum daily rate limit"));
 }
@@ -87,11 +64,7 @@ fn the_day_ends_at_its_number() {
     let (sim, mut client) = limited(40, 10);
     sim.set_day_used(8);
     assert_eq!(client.qos(EXAMPLE, "").status(), 200);
-    assert_eq!(
-        client.qos("1", "").status(),
-        404,
-        "a call that finds nothing counts too"
-    );
+    assert_eq!(client.qos("1", "").status(), 404, "a call that finds nothing counts too");
     let refused = client.qos(EXAMPLE, "");
     let (status, code, message) = refused.error();
     assert_eq!((status, code), (429, 429));

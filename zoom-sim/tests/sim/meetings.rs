@@ -36,37 +36,20 @@ fn generated_participants_have_all_fields_and_samples_about_zooms_size() {
     assert_eq!(meeting.rows(), 10);
     sim.add_meeting(meeting);
     let page = Client::authorized(&sim).qos(ID, "page_size=10");
-    assert!(
-        (700_000..900_000).contains(&page.body.len()),
-        "{}",
-        page.body.len()
-    );
+    assert!((700_000..900_000).contains(&page.body.len()), "{}", page.body.len());
     let page = page.json();
     let first = &page["participants"][0];
     for field in FIELDS.split_whitespace() {
         assert!(first.get(field).is_some(), "{field}");
     }
-    assert_eq!(
-        first.as_object().unwrap().len(),
-        FIELDS.split_whitespace().count()
-    );
+    assert_eq!(first.as_object().unwrap().len(), FIELDS.split_whitespace().count());
     assert_eq!(first["leave_time"], "2026-01-15T11:00:00Z");
     let samples = first["user_qos"].as_array().unwrap();
     assert_eq!(samples.len(), 60);
     assert_eq!(samples[0]["date_time"], first["join_time"]);
     assert_eq!(samples[1]["date_time"], "2026-01-15T10:01:00Z");
-    for group in [
-        "audio_input",
-        "audio_output",
-        "video_input",
-        "video_output",
-        "as_input",
-        "as_output",
-    ] {
-        assert!(
-            samples.iter().all(|sample| sample[group]["bitrate"].is_string()),
-            "{group}"
-        );
+    for group in ["audio_input", "audio_output", "video_input", "video_output", "as_input", "as_output"] {
+        assert!(samples.iter().all(|sample| sample[group]["bitrate"].is_string()), "{group}");
     }
     for kind in ["audio", "video", "as"] {
         for end in ["from_crc", "to_crc", "from_rwg", "to_rwg"] {
@@ -103,37 +86,23 @@ fn a_meeting_may_have_ended_lately() {
     let sim = sim();
     sim.add_meeting(Meeting::generated(ID, 7, 3).ended_ago(Duration::from_secs(600)));
     let rows = participants(&sim, ID);
-    let left = rows
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["leave_time"].as_str().unwrap());
+    let left = rows.as_array().unwrap().iter().map(|row| row["leave_time"].as_str().unwrap());
     let newest: Timestamp = left.max().unwrap().parse().unwrap();
     let ago = Timestamp::now().duration_since(newest);
-    assert!(
-        (SignedDuration::from_secs(600)..SignedDuration::from_secs(660)).contains(&ago),
-        "{ago:?}"
-    );
+    assert!((SignedDuration::from_secs(600)..SignedDuration::from_secs(660)).contains(&ago), "{ago:?}");
 }
 
 #[test]
 fn raw_pages_are_served_verbatim() {
     let sim = sim();
-    let pages = vec![
-        r#"[{"a": 1e999},{} ]"#.to_owned(),
-        "[not json".to_owned(),
-        "[{}]".to_owned(),
-    ];
+    let pages = vec![r#"[{"a": 1e999},{} ]"#.to_owned(), "[not json".to_owned(), "[{}]".to_owned()];
     let meeting = Meeting::raw_pages(ID, pages);
     assert_eq!(meeting.rows(), 3);
     sim.add_meeting(meeting);
     let first = Client::authorized(&sim).qos(ID, "");
     let text = first.text();
     assert!(text.ends_with(r#""participants":[{"a": 1e999},{} ]}"#), "{text}");
-    assert!(
-        text.contains(r#""page_count":3,"page_size":1,"total_records":3,"#),
-        "{text}"
-    );
+    assert!(text.contains(r#""page_count":3,"page_size":1,"total_records":3,"#), "{text}");
 }
 
 #[test]
@@ -150,19 +119,12 @@ fn a_meeting_of_the_same_id_is_replaced() {
 fn all_demo_meetings_are_served() {
     let sim = sim();
     for meeting in demo_meetings() {
-        let kind = if meeting.id() == "91234567890" {
-            "live"
-        } else {
-            "past"
-        };
+        let kind = if meeting.id() == "91234567890" { "live" } else { "past" };
         let id = meeting.id().replace('/', "%252F");
         let rows = meeting.rows();
         sim.add_meeting(meeting);
         let page = Client::authorized(&sim).qos(&id, &format!("type={kind}&page_size=10"));
         assert_eq!((page.status(), page.end), (200, End::Complete), "{id}");
-        assert!(
-            page.text().contains(&format!("\"total_records\":{rows},")),
-            "{id}"
-        );
+        assert!(page.text().contains(&format!("\"total_records\":{rows},")), "{id}");
     }
 }

@@ -21,10 +21,7 @@ fn a_token_request_gives_a_long_access_token_and_its_life() {
     assert_ne!(first["access_token"], second["access_token"]);
     assert_eq!(first["token_type"], "bearer");
     assert_eq!(first["expires_in"], 3600);
-    assert_eq!(
-        first["scope"],
-        "dashboard:read:list_meeting_participants_qos:admin"
-    );
+    assert_eq!(first["scope"], "dashboard:read:list_meeting_participants_qos:admin");
     assert_eq!(first["api_url"], "https://api.zoom.us");
     let calls = sim.token_calls();
     assert_eq!(calls.len(), 2);
@@ -48,18 +45,9 @@ fn wrong_credentials_grants_and_accounts_are_refused_in_three_ways() {
     let invalid = r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#;
     assert_eq!(refused("sim-client:wrong", GOOD), invalid);
     let unsupported = r#"{"reason":"unsupported grant type","error":"unsupported_grant_type"}"#;
-    assert_eq!(
-        refused("sim-client:sim-secret", "grant_type=client_credentials"),
-        unsupported
-    );
+    assert_eq!(refused("sim-client:sim-secret", "grant_type=client_credentials"), unsupported);
     let bad = r#"{"reason":"Bad request","error":"invalid_request"}"#;
-    assert_eq!(
-        refused(
-            "sim-client:sim-secret",
-            "grant_type=account_credentials&account_id=x"
-        ),
-        bad
-    );
+    assert_eq!(refused("sim-client:sim-secret", "grant_type=account_credentials&account_id=x"), bad);
 }
 
 #[test]
@@ -80,11 +68,7 @@ fn a_changed_secret_holds_from_then_on() {
     sim.set_client_secret("new");
     assert_eq!(client.mint().status(), 400);
     assert_eq!(client.mint_with("sim-client:new", GOOD).status(), 200);
-    assert_eq!(
-        client.qos(EXAMPLE, "").status(),
-        200,
-        "tokens minted before stay good"
-    );
+    assert_eq!(client.qos(EXAMPLE, "").status(), 200, "tokens minted before stay good");
 }
 
 #[test]
@@ -104,26 +88,15 @@ fn an_access_token_is_needed_and_may_be_revoked() {
 
 #[test]
 fn an_access_token_expires() {
-    let sim = Sim::start(SimConfig {
-        access_token_life: Duration::ZERO,
-        ..SimConfig::default()
-    })
-    .unwrap();
+    let sim = Sim::start(SimConfig { access_token_life: Duration::ZERO, ..SimConfig::default() }).unwrap();
     let mut client = Client::authorized(&sim);
-    assert_eq!(
-        client.qos(EXAMPLE, "").error(),
-        (401, 124, "Access token is expired.".to_owned())
-    );
+    assert_eq!(client.qos(EXAMPLE, "").error(), (401, 124, "Access token is expired.".to_owned()));
 }
 
 #[test]
 fn a_new_token_kills_the_old_one_only_if_told_to() {
     for kills in [false, true] {
-        let sim = Sim::start(SimConfig {
-            new_token_kills_old: kills,
-            ..SimConfig::default()
-        })
-        .unwrap();
+        let sim = Sim::start(SimConfig { new_token_kills_old: kills, ..SimConfig::default() }).unwrap();
         let mut old = Client::authorized(&sim);
         let mut new = Client::authorized(&sim);
         assert_eq!(old.qos(EXAMPLE, "").status(), if kills { 401 } else { 200 });
@@ -145,10 +118,7 @@ fn the_token_endpoint_has_faults_of_its_own() {
     assert!(serde_json::from_slice::<serde_json::Value>(&not_json.body).is_err());
     let without = client.mint().json();
     assert_eq!(without.get("expires_in"), None);
-    without["access_token"]
-        .as_str()
-        .unwrap()
-        .clone_into(&mut client.access_token);
+    without["access_token"].as_str().unwrap().clone_into(&mut client.access_token);
     assert_eq!(client.qos(EXAMPLE, "").status(), 200);
     assert_eq!(client.mint().status(), 503);
     assert_eq!(client.mint().status(), 200);

@@ -1,0 +1,146 @@
+//! One request to the token endpoint, and what its answer means. Whether to ask again is decided by its user.
+
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use awc::{Client, http::header::AUTHORIZATION};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde::Deserialize;
+
+use crate::{
+    failure::ZoomSaid,
+    zoom::{
+        OwnedHead,
+        error::CallError,
+        secret::{Secret, Secrets},
+        whole,
+    },
+};
+
+/// A token is renewed in the background when this much of its life is left, or half of it.
+const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// And no longer used when this much is left: a call takes a moment to reach Zoom.
+const LEAVE_UNUSED: Duration = Duration::from_secs(5);
+/// Where Zoom does not say how long a token lives: short enough to be safe.
+const LIFE_UNSAID: Duration = Duration::from_secs(600);
+/// An answer of the token endpoint is below 2 KB.
+const MAX_BODY: usize = 64 * 1024;
+
+/// An access token in use.
+#[derive(Clone)]
+pub struct AccessToken(Rc<Token>);
+
+struct Token {
+    bearer: Secret,
+    /// From here on it is good to have a new one soon.
+    renew_from: Instant,
+    use_until: Instant,
+}
+
+impl AccessToken {
+    /// The value of the `Authorization` header.
+    #[must_use]
+    pub fn bearer(&self) -> &str {
+        self.0.bearer.expose()
+    }
+
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        now < self.0.use_until
+    }
+
+    pub(super) fn renew_from(&self) -> Instant {
+        self.0.renew_from
+    }
+
+    /// Whether both are the same grant of Zoom's.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// One failed try.
+pub(super) enum TokenFailure {
+    /// Zoom refuses the credentials.
+    Denied(ZoomSaid),
+    /// No answer in time; may pass.
+    TimedOut,
+    /// No usable answer; may pass.
+    Passing(Option<ZoomSaid>),
+    /// An answer that asking again would not change.
+    Lasting(Option<ZoomSaid>),
+}
+
+/// Zoom's token endpoint.
+pub(super) struct Endpoint {
+    pub(super) client: Client,
+    pub(super) url: String,
+    pub(super) timeout: Duration,
+}
+
+#[derive(Deserialize)]
+struct Granted {
+    access_token: String,
+    #[serde(default)]
+    expires_in: Option<u64>,
+}
+
+/// Zoom's refusal at this endpoint: `{"reason": "...", "error": "invalid_client"}`.
+#[derive(Deserialize)]
+struct Denied {
+    error: String,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl Endpoint {
+    /// Asks once.
+    pub(super) async fn ask(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
+        let basic =
+            BASE64.encode(format!("{}:{}", secrets.client_id.expose(), secrets.client_secret.expose()));
+        let asked = Instant::now();
+        let request =
+            self.client.post(&self.url).insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(
+                &[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())],
+            );
+        let (head, body) = whole(request, self.timeout, MAX_BODY).await.map_err(|error| match error {
+            CallError::TimedOut => TokenFailure::TimedOut,
+            CallError::Broken(said) => TokenFailure::Passing(Some(said)),
+            CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
+            _ => TokenFailure::Passing(None),
+        })?;
+        understand(&head, &body, asked)
+    }
+}
+
+fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessToken, TokenFailure> {
+    let mut said = head.said();
+    match head.status {
+        200..=299 => {
+            let granted: Granted =
+                serde_json::from_slice(body).map_err(|_| TokenFailure::Passing(Some(said.clone())))?;
+            if granted.access_token.is_empty()
+                || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic())
+            {
+                return Err(TokenFailure::Passing(Some(said)));
+            }
+            let life =
+                granted.expires_in.map_or(LIFE_UNSAID, Duration::from_secs).min(Duration::from_secs(86_400));
+            Ok(AccessToken(Rc::new(Token {
+                bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
+                renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),
+                use_until: asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10)),
+            })))
+        }
+        400..=499 => match serde_json::from_slice::<Denied>(body) {
+            Ok(denied) if head.status != 429 => {
+                said.message = Some(denied.reason.unwrap_or(denied.error).chars().take(200).collect());
+                Err(TokenFailure::Denied(said))
+            }
+            _ => Err(TokenFailure::Lasting(Some(said))),
+        },
+        500.. => Err(TokenFailure::Passing(Some(said))),
+        _ => Err(TokenFailure::Lasting(Some(said))),
+    }
+}

@@ -1,0 +1,379 @@
+//! What callers are told when there is no meeting for them: status, code, Zoom's own words, and not a word more.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
+
+use crate::service::{Answer, Service, calls_for, secrets, sim, wait_for};
+
+const SCOPES: &str =
+    "Invalid access token, does not contain scopes:[dashboard:read:list_meeting_participants_qos:admin].";
+const PLAN: &str = "This API is only available for ZMP and Business or higher accounts that have enabled the Dashboard \
+                    feature.";
+const PER_SECOND: &str = "You have reached the maximum per-second rate limit for this API. Try again later.";
+const PAGE_TOKEN: &str = "The next page token is invalid or expired.";
+
+fn meeting_id(number: usize) -> String {
+    format!("{:011}", 91_000_000_000 + number)
+}
+
+fn in_200(code: i64, message: &str) -> FaultKind {
+    FaultKind::ErrorIn200 { code, message: message.to_owned() }
+}
+
+fn status(status: u16, body: &str) -> FaultKind {
+    FaultKind::Status { status, body: body.to_owned() }
+}
+
+/// What Zoom says: HTTP status, `code` and `message`.
+type Said<'a> = (u16, Option<i64>, Option<&'a str>);
+
+/// Checks a problem in every respect, and that it quotes Zoom's answer to `call`.
+fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call: &Call) {
+    assert_eq!((answer.status, answer.problem().as_str()), expected, "{}", answer.text());
+    answer.assert_discreet(sim);
+    let (status, code, message) = said;
+    let zoom = json!({ "status": status, "code": code, "message": message, "tracking_id": call.tracking_id });
+    assert_eq!(answer.json()["zoom"], zoom);
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert!(answer.header("etag").is_none() && answer.header("last-modified").is_none());
+}
+
+#[test]
+fn every_refusal_of_a_meeting_is_told_after_one_call_with_zooms_own_words() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("zoom.max_body", "64KiB")]);
+    let no_type = r#"{"code":300,"message":"The value of the query parameter type is invalid."}"#;
+    let elsewhere = FaultKind::Redirect(format!("{}/metrics/meetings/elsewhere", sim.api_base_url()));
+    let table: Vec<(FaultKind, (u16, &str), Said<'_>)> = vec![
+        (FaultKind::PageTokenInvalid, (502, "zoom_failed"), (400, Some(300), Some(PAGE_TOKEN))),
+        (FaultKind::PageTokenInvalidStatus300, (502, "zoom_failed"), (300, Some(300), Some(PAGE_TOKEN))),
+        (
+            FaultKind::Webinar,
+            (404, "not_a_meeting"),
+            (400, Some(300), Some("Can not access webinar info, {id}.")),
+        ),
+        (
+            FaultKind::TooOld,
+            (410, "meeting_too_old"),
+            (400, Some(12702), Some("Can not access a meeting a year ago.")),
+        ),
+        (
+            FaultKind::NotAvailable,
+            (404, "meeting_not_found"),
+            (404, Some(3001), Some("This meeting's detail info is not available.")),
+        ),
+        (
+            FaultKind::DoesNotExist,
+            (404, "meeting_not_found"),
+            (404, Some(3001), Some("Meeting does not exist: {id}.")),
+        ),
+        (
+            FaultKind::EndpointUnknown,
+            (502, "zoom_failed"),
+            (404, Some(2300), Some("This API endpoint is not recognized.")),
+        ),
+        (in_200(3001, "gone"), (404, "meeting_not_found"), (200, Some(3001), Some("gone"))),
+        (in_200(12702, "old"), (410, "meeting_too_old"), (200, Some(12702), Some("old"))),
+        (
+            in_200(300, "Can not access webinar info, 1."),
+            (404, "not_a_meeting"),
+            (200, Some(300), Some("Can not access webinar info, 1.")),
+        ),
+        (in_200(300, PAGE_TOKEN), (502, "zoom_failed"), (200, Some(300), Some(PAGE_TOKEN))),
+        (in_200(2300, "no"), (502, "zoom_failed"), (200, Some(2300), Some("no"))),
+        (
+            status(400, no_type),
+            (502, "zoom_failed"),
+            (400, Some(300), Some("The value of the query parameter type is invalid.")),
+        ),
+        (status(403, r#"{"code":9999,"message":"no"}"#), (502, "zoom_failed"), (403, Some(9999), Some("no"))),
+        (
+            status(404, r#"{"code":"3001","message":"no"}"#),
+            (404, "meeting_not_found"),
+            (404, Some(3001), Some("no")),
+        ),
+        (status(404, "<html>nothing</html>"), (502, "zoom_failed"), (404, None, None)),
+        (status(400, ""), (502, "zoom_failed"), (400, None, None)),
+        (status(422, "[1, 2"), (502, "zoom_failed"), (422, None, None)),
+        (elsewhere, (502, "zoom_failed"), (302, None, None)),
+        (FaultKind::Oversized(100_000), (502, "zoom_failed"), (200, None, None)),
+    ];
+    for (number, (kind, expected, (status, code, message))) in table.into_iter().enumerate() {
+        println!("{kind:?}");
+        let id = meeting_id(number);
+        sim.add_meeting(Meeting::generated(&id, 2, 1));
+        sim.inject(Fault::new(kind).for_meeting(&id).forever());
+        let answer = service.get(&format!("/qos/{id}"));
+        let message = message.map(|text| text.replace("{id}", &id));
+        let calls = calls_for(&sim, &id);
+        assert_eq!(calls.len(), 1);
+        check(&answer, &sim, expected, (status, code, message.as_deref()), &calls[0]);
+        assert_eq!(answer.header("retry-after"), None, "nobody knows when asking again can help");
+    }
+    let asked: Vec<_> = sim.calls().iter().map(|call| call.kind).collect();
+    assert!(!asked.contains(&zoom_sim::CallKind::Other), "no redirect is followed");
+    assert_eq!(service.ops_get("/readyz").status, 200, "none of these is a matter of credentials");
+    service.finish(&["flight failed", "larger than zoom.max_body"]);
+}
+
+#[test]
+fn refused_scopes_and_plans_are_told_once_and_then_held_against() {
+    let table: Vec<(FaultKind, Said<'_>)> = vec![
+        (FaultKind::PlanTooLow, (400, Some(200), Some(PLAN))),
+        (FaultKind::MissingScope, (400, Some(4711), Some(SCOPES))),
+        (FaultKind::MissingScope104, (400, Some(104), Some(SCOPES))),
+        (FaultKind::MissingScopeMalformed, (400, None, None)),
+        (in_200(4711, SCOPES), (200, Some(4711), Some(SCOPES))),
+        (in_200(200, PLAN), (200, Some(200), Some(PLAN))),
+    ];
+    for (kind, said) in table {
+        println!("{kind:?}");
+        let sim = sim(|_| ());
+        sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+        sim.inject(Fault::new(kind).forever());
+        let service = Service::start(&sim, &[]);
+        for path in ["/qos/91111111111", "/qos/91111111111", "/qos/92222222222?type=past"] {
+            let answer = service.get(path);
+            check(&answer, &sim, (502, "zoom_rejected_credentials"), said, &sim.qos_calls()[0]);
+            assert!((25..=30).contains(&answer.retry_after()), "{}", answer.retry_after());
+        }
+        assert_eq!(sim.qos_calls().len(), 1);
+        let ready = service.ops_get("/readyz");
+        assert_eq!(ready.status, 503);
+        assert_eq!(ready.json()["reasons"][0]["code"], "zoom_rejected_credentials");
+        ready.assert_discreet(&sim);
+        service.finish(&["Zoom refuses the credentials"]);
+    }
+}
+
+#[test]
+fn a_rate_limit_is_told_in_zooms_words_wherever_zoom_puts_the_code() {
+    let per_second = FaultKind::RateSecond { retry_after: Some("60".into()), headers: true };
+    let daily = "You have reached the maximum daily rate limit for this API.";
+    let table: Vec<(FaultKind, &str, Said<'_>, std::ops::RangeInclusive<u64>)> = vec![
+        (per_second, "zoom_rate_limited", (429, Some(429), Some(PER_SECOND)), 55..=60),
+        (in_200(429, daily), "zoom_daily_quota_spent", (200, Some(429), Some(daily)), 1..=86_400),
+    ];
+    for (kind, code, said, retry_after) in table {
+        let sim = sim(|_| ());
+        sim.inject(Fault::new(kind).forever());
+        let service = Service::start(&sim, &[]);
+        let answer = service.get("/qos/91111111111");
+        let calls = sim.qos_calls();
+        check(&answer, &sim, (503, code), said, &calls[0]);
+        assert!(retry_after.contains(&answer.retry_after()), "{}", answer.retry_after());
+        assert_eq!(service.get("/qos/92222222222").problem(), code);
+        assert_eq!(sim.qos_calls().len(), 1, "all calls pause");
+        service.finish(&["all calls pause"]);
+    }
+}
+
+#[test]
+fn a_429_inside_a_200_is_a_pause_and_an_expired_token_inside_a_200_a_renewal() {
+    let sim = sim(|_| ());
+    for (kind, statuses, tokens) in
+        [(in_200(429, PER_SECOND), "per_second", 1), (in_200(124, "Access token is expired."), "renewed", 2)]
+    {
+        sim.add_meeting(Meeting::generated("91111111111", 2, 1));
+        sim.clear_calls();
+        sim.inject(Fault::new(kind));
+        let service = Service::start(&sim, &[]);
+        assert_eq!(service.get("/qos/91111111111").json()["total_records"], 2);
+        let calls = sim.qos_calls();
+        assert_eq!(calls.len(), 2, "{statuses}");
+        assert_eq!(sim.token_calls().len(), tokens, "{statuses}");
+        let pause = (calls[1].at - calls[0].at).as_secs_f64();
+        assert!((statuses == "renewed") != (1.0..2.0).contains(&pause), "{statuses}: {pause}");
+        service.finish(&["all calls pause"]);
+    }
+}
+
+#[test]
+fn what_zoom_says_about_a_meeting_is_remembered_and_then_asked_again() {
+    let sim = sim(|_| ());
+    let settings = [("cache.not_found_live", "1s"), ("cache.not_found_past", "1s")];
+    let service = Service::start(&sim, &settings);
+    let kinds = [
+        (FaultKind::DoesNotExist, "meeting_not_found"),
+        (FaultKind::NotAvailable, "meeting_not_found"),
+        (FaultKind::Webinar, "not_a_meeting"),
+        (FaultKind::TooOld, "meeting_too_old"),
+    ];
+    let mut asked = Vec::new();
+    for (number, (kind, code)) in kinds.iter().enumerate() {
+        for view in ["live", "past"] {
+            let id = meeting_id(if view == "live" { number } else { 100 + number });
+            let path = format!("/qos/{id}?type={view}");
+            sim.inject(Fault::new(kind.clone()).for_meeting(&id).forever());
+            let (first, second) = (service.get(&path), service.get(&path));
+            assert_eq!(calls_for(&sim, &id).len(), 1, "{path}: the second request is answered from memory");
+            assert_eq!((first.problem().as_str(), second.problem().as_str()), (*code, *code));
+            assert_eq!(first.json()["zoom"], second.json()["zoom"]);
+            assert_ne!(first.json()["request_id"], second.json()["request_id"]);
+            asked.push((id, path));
+        }
+    }
+    for (id, path) in asked {
+        let calls = wait_for(|| {
+            service.get(&path);
+            Some(calls_for(&sim, &id)).filter(|calls| calls.len() == 2)
+        });
+        assert!(calls[1].at - calls[0].at >= Duration::from_secs(1), "{path}");
+    }
+    service.finish(&[]);
+}
+
+#[test]
+fn a_live_meeting_that_is_not_there_yet_is_asked_for_again_sooner_than_a_past_one() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("cache.not_found_live", "300ms")]);
+    let (live, past) = ("/qos/91111111111", "/qos/91111111111?type=past");
+    assert_eq!(service.get(past).problem(), "meeting_not_found");
+    assert_eq!(service.get(live).problem(), "meeting_not_found");
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let found = wait_for(|| Some(service.get(live)).filter(|answer| answer.status == 200));
+    assert!(found.cache_status().starts_with("zoom-qos-proxy; fwd="), "{}", found.cache_status());
+    assert_eq!(service.get(past).problem(), "meeting_not_found", "remembered for cache.not_found_past");
+    assert_eq!(sim.qos_calls().len(), 3);
+    service.finish(&[]);
+}
+
+#[test]
+fn trouble_that_can_pass_is_not_remembered() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("zoom.request_timeout", "1s"), ("server.wait", "10s")]);
+    let table = [
+        (FaultKind::ServerErrorHtml(503), 3, "zoom_failed"),
+        (FaultKind::Truncated, 3, "zoom_failed"),
+        (FaultKind::ResetBeforeAnswer, 3, "zoom_failed"),
+        (FaultKind::EndpointUnknown, 1, "zoom_failed"),
+        (status(403, r#"{"code":9999,"message":"no"}"#), 1, "zoom_failed"),
+        (FaultKind::Hang, 3, "zoom_timed_out"),
+    ];
+    std::thread::scope(|scope| {
+        for (number, (kind, calls, code)) in table.into_iter().enumerate() {
+            let (id, sim, service) = (meeting_id(number), &sim, &service);
+            sim.add_meeting(Meeting::generated(&id, 1, 1));
+            sim.inject(Fault::new(kind).for_meeting(&id).times(calls));
+            scope.spawn(move || {
+                let path = format!("/qos/{id}");
+                assert_eq!(service.get(&path).problem(), code);
+                assert_eq!(calls_for(sim, &id).len(), calls);
+                assert_eq!(service.get(&path).status, 200, "{code}");
+                assert_eq!(calls_for(sim, &id).len(), calls + 1);
+            });
+        }
+    });
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_rate_limit_is_over_when_its_pause_is() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("2".into()), headers: true }));
+    let service = Service::start(&sim, &[("server.wait", "1s")]);
+    assert_eq!(service.get("/qos/91111111111").problem(), "zoom_rate_limited");
+    wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
+    let calls = sim.qos_calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1].at - calls[0].at >= Duration::from_secs(2));
+    service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn zooms_words_are_passed_on_only_as_far_as_they_are_harmless() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let long = "x".repeat(5_000);
+    let told = format!(r#"{{"code":9999,"message":"{long}"}}"#);
+    let link = r#"{"code":9999,"message":"See https://marketplace.zoom.us/docs for more."}"#;
+    let html = "<html><a href=\"https://zoom.us\">awc</a></html>";
+    for (number, body) in [told.as_str(), link, html].into_iter().enumerate() {
+        let id = meeting_id(number);
+        sim.inject(Fault::new(status(403, body)).for_meeting(&id));
+        let answer = service.get(&format!("/qos/{id}"));
+        assert_eq!(answer.problem(), "zoom_failed");
+        assert!(answer.body.len() < 2_000, "{}", answer.body.len());
+        answer.assert_discreet(&sim);
+    }
+    service.finish(&["flight failed"]);
+}
+
+/// All texts under these keys, wherever they are.
+fn texts<'a>(value: &'a Value, keys: &[&str], found: &mut Vec<&'a str>) {
+    match value {
+        Value::Array(list) => list.iter().for_each(|value| texts(value, keys, found)),
+        Value::Object(object) => {
+            for (key, value) in object {
+                match value {
+                    Value::String(text) if keys.contains(&key.as_str()) => found.push(text),
+                    Value::Array(list) if keys.contains(&key.as_str()) => {
+                        found.extend(list.iter().filter_map(Value::as_str));
+                    }
+                    _ => texts(value, keys, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A run with everything in it that could make the service talkative.
+fn talkative_run(log_level: &str) {
+    let sim = sim(|config| config.per_second = 1_000);
+    let broken = [
+        FaultKind::Truncated,
+        FaultKind::TruncatedChunked,
+        FaultKind::NotJson,
+        FaultKind::ResetInBody,
+        FaultKind::ShortValidJson,
+        FaultKind::HangBody,
+        FaultKind::TokenInvalid,
+        FaultKind::Oversized(300_000),
+        FaultKind::Webinar,
+    ];
+    let settings =
+        [("telemetry.log_level", log_level), ("zoom.request_timeout", "500ms"), ("zoom.max_body", "256KiB")];
+    let service = Service::start(&sim, &settings);
+    sim.add_meeting(Meeting::generated("91111111111", 25, 2));
+    let whole = service.get("/qos/91111111111");
+    assert_eq!(whole.json()["total_records"], 25);
+    for (number, kind) in broken.into_iter().enumerate() {
+        let id = meeting_id(number);
+        sim.add_meeting(Meeting::generated(&id, 25, 2));
+        sim.inject(Fault::new(kind).for_meeting(&id).on_page(1));
+        service.get(&format!("/qos/{id}?type=past"));
+    }
+    // A participant's name that breaks the page in its middle must not be quoted by whoever parses it.
+    let page =
+        r#"[{"user_name":"Secret Name","email":"secret@example.com","ip_address":"192.0.2.77","x":tru}]"#;
+    sim.add_meeting(Meeting::raw_pages("93333333333", vec![page.to_owned()]));
+    assert_eq!(service.get("/qos/93333333333").problem(), "zoom_failed");
+    let (body, _) = (whole.json(), service.ops_get("/status"));
+    let mut forbidden = vec!["Secret Name", "secret@example.com", "192.0.2.77"];
+    texts(&body, &["user_name", "email", "ip_address", "internal_ip_addresses"], &mut forbidden);
+    assert!(forbidden.len() > 3 * 25);
+    let secrets = secrets(&sim);
+    assert!(secrets.len() >= 5, "three settings, Basic, and at least one access token: {}", secrets.len());
+    let printed = service.finish(&["flight failed", "larger than zoom.max_body", "is not a page"]);
+    let printed = printed.join("\n");
+    for word in forbidden.into_iter().chain(secrets.iter().map(String::as_str)) {
+        let line = printed.lines().find(|line| line.contains(word));
+        assert_eq!(line, None, "{word} was printed");
+    }
+}
+
+#[test]
+fn nothing_secret_and_nothing_of_a_participant_is_printed_even_at_trace() {
+    talkative_run("trace");
+}
+
+#[test]
+fn nor_when_somebody_turns_up_the_libraries_one_by_one() {
+    talkative_run(
+        "info,awc::client=trace,awc::client::connection=trace,actix_http::h1=trace,actix_http::h1::dispatcher=trace,mio=trace",
+    );
+}
