@@ -76,10 +76,8 @@ fn hit(bencher: Bencher<'_, '_>, bytes: usize) {
     let system = System::new();
     let app = system.block_on(async {
         drop(rustls::crypto::ring::default_provider().install_default());
-        init_service(
-            App::new().app_data(state(bytes)).configure(http::callers).wrap(from_fn(http::answer_with_id)),
-        )
-        .await
+        init_service(App::new().app_data(state(bytes)).configure(http::callers).wrap(from_fn(http::observe)))
+            .await
     });
     let uri = format!("/qos/{MEETING}");
     bencher.with_inputs(|| TestRequest::get().uri(&uri).to_request()).bench_local_values(|request| {

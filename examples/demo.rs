@@ -52,7 +52,7 @@ async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>>
         sim.add_meeting(meeting);
     }
     let (config, _) = Config::load(&[], environment(arguments, &sim))?;
-    let _logs = telemetry::start(&config.telemetry)?;
+    let logs = telemetry::start(&config.telemetry)?;
     let app = App::bind(config)?;
     print!("{}", what_to_try(&app, &sim));
     let stop = async move {
@@ -62,6 +62,8 @@ async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>>
         }
     };
     app.run(stop, None).await?;
+    // It writes its last lines now, so that ours stands below them.
+    drop(logs);
     println!("stopped");
     Ok(())
 }

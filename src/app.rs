@@ -194,7 +194,7 @@ fn bind(
     let state = state.clone();
     // Runs once per worker: everything shared is made outside.
     let factory =
-        move || Routes::new().app_data(state.clone()).configure(routes).wrap(from_fn(http::answer_with_id));
+        move || Routes::new().app_data(state.clone()).configure(routes).wrap(from_fn(http::observe));
     let failed = |source: io::Error| {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",

@@ -12,12 +12,13 @@ use std::sync::{
 };
 
 use actix_web::{
-    middleware::from_fn,
+    FromRequest, Handler, Resource, Responder,
     web::{self, ServiceConfig},
 };
 
 use crate::{cache::Cache, fetcher::Fetcher, metrics::Metrics};
-pub use observe::{answer_with_id, log_and_count};
+use observe::Route;
+pub use observe::observe;
 pub use problem::Problem;
 
 /// What the handlers of both listeners share. Made once, outside the workers, or each would have its own.
@@ -40,25 +41,31 @@ impl State {
 
 /// `/qos/{meetingId}`. The id may hold slashes, raw; the handler reads it from the raw path.
 pub fn callers(routes: &mut ServiceConfig) {
-    routes.service(
-        web::resource("/qos/{meeting_id:.*}")
-            .wrap(from_fn(log_and_count))
-            .route(web::get().to(qos::get))
-            .route(web::head().to(qos::get))
-            .default_service(web::to(problem::only_get)),
-    );
-    routes.default_service(web::to(problem::no_such_path));
+    routes
+        .service(readable("/qos/{meeting_id:.*}", Route::Qos, qos::get))
+        .default_service(web::to(problem::no_such_path));
 }
 
 /// Health, metrics, status.
 pub fn operators(routes: &mut ServiceConfig) {
-    let get = |path, handler: actix_web::Route| {
-        web::resource(path).route(handler).default_service(web::to(problem::only_get))
-    };
     routes
-        .service(get("/healthz", web::get().to(ops::health)))
-        .service(get("/readyz", web::get().to(ops::readiness)))
-        .service(get("/metrics", web::get().to(ops::metrics)))
-        .service(get("/status", web::get().to(ops::status)))
+        .service(readable("/healthz", Route::Operators("/healthz"), ops::health))
+        .service(readable("/readyz", Route::Operators("/readyz"), ops::readiness))
+        .service(readable("/metrics", Route::Operators("/metrics"), ops::metrics))
+        .service(readable("/status", Route::Operators("/status"), ops::status))
         .default_service(web::to(problem::no_such_path));
+}
+
+/// A resource that takes GET and HEAD, and says so to every other method. actix derives neither HEAD nor the 405.
+fn readable<F, Args>(path: &str, route: Route, handler: F) -> Resource
+where
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    web::resource(path)
+        .app_data(route)
+        .route(web::get().to(handler.clone()))
+        .route(web::head().to(handler))
+        .default_service(web::to(problem::only_get))
 }

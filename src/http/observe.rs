@@ -1,8 +1,11 @@
-//! Around every request: its id, and for `/qos` one log line and one count.
+//! Around every request: its id, one log line, and for `/qos` one count.
 //!
 //! No clone of the request may be held here while it is routed: actix panics then.
 
-use std::{rc::Rc, time::Instant};
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
@@ -28,7 +31,7 @@ impl RequestId {
         &self.0
     }
 
-    /// The id that [`answer_with_id`] gave this request.
+    /// The id that [`observe`] gave this request.
     pub(super) fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or_else(Self::fresh)
     }
@@ -45,14 +48,25 @@ impl RequestId {
     }
 }
 
-/// Outermost, on both listeners: gives the request its id, and every answer that id.
+/// What a resource is called in the log, and whether its requests count. Set as `app_data` of the resource, so that no
+/// path of a request is matched a second time.
+#[derive(Clone, Copy)]
+pub(super) enum Route {
+    /// `/qos/{meetingId}`.
+    Qos,
+    /// One of the ops listener's; probes and scrapes are not worth a line each.
+    Operators(&'static str),
+}
+
+/// Outermost, on both listeners: gives the request its id, its line in the log, and its place in the metrics.
 ///
 /// # Errors
 /// Passes on what the handler returns.
-pub async fn answer_with_id(
+pub async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let began = Instant::now();
     let id =
         request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
@@ -60,35 +74,37 @@ pub async fn answer_with_id(
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
+    tell(&response, &id, began.elapsed());
     Ok(response)
 }
 
-/// Around `/qos`: the request's line in the log, and its count.
-///
-/// # Errors
-/// Passes on what the handler returns.
-pub async fn log_and_count(
-    request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let began = Instant::now();
-    let response = next.call(request).await?;
-    let took = began.elapsed();
-    let status = response.status().as_u16();
-    let outcome = response.response().extensions().get::<Outcome>().copied().unwrap_or(Outcome::Refused);
-    let request = response.request();
-    if let Some(state) = request.app_data::<Data<State>>() {
-        state.metrics.request(outcome, status, took);
+fn tell(response: &ServiceResponse<impl MessageBody>, id: &RequestId, took: Duration) {
+    let (request, status) = (response.request(), response.status().as_u16());
+    let outcome = response.response().extensions().get::<Outcome>().copied();
+    // Whole microseconds, so that the text has no more digits than the clock.
+    let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
+    macro_rules! line {
+        ($level:ident, $route:expr) => {
+            tracing::$level!(
+                request_id = id.as_str(),
+                caller = "anonymous",
+                method = request.method().as_str(),
+                route = $route,
+                status,
+                outcome = outcome.map(Outcome::as_str),
+                duration_ms,
+                "request"
+            )
+        };
     }
-    tracing::info!(
-        request_id = RequestId::of(request).as_str(),
-        caller = "anonymous",
-        method = request.method().as_str(),
-        route = "/qos/{meetingId}",
-        status,
-        outcome = outcome.as_str(),
-        duration_ms = took.as_secs_f64() * 1_000.0,
-        "request"
-    );
-    Ok(response)
+    match request.app_data::<Route>() {
+        Some(Route::Qos) => {
+            if let Some(state) = request.app_data::<Data<State>>() {
+                state.metrics.request(outcome.unwrap_or(Outcome::Refused), status, took);
+            }
+            line!(info, "/qos/{meetingId}");
+        }
+        Some(Route::Operators(route)) => line!(debug, *route),
+        None => line!(info, "unknown"),
+    }
 }

@@ -139,6 +139,7 @@ impl AccessTokens {
 
     /// The credentials are refused for good: a token renewed just now, its scopes or the plan. Holds all calls, and
     /// drops the token, because its scopes were fixed when it was made.
+    #[must_use]
     pub fn reject(&self, said: ZoomSaid) -> TokenError {
         // Calls that were under way together are refused together: the first one's hold is everybody's.
         self.refused(Instant::now()).unwrap_or_else(|| self.hold(said))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
-use crate::service::{Answer, Service, calls_for, secrets, sim, wait_for};
+use crate::service::{Answer, QUICK, Service, calls_for, secrets, sim, wait_for};
 
 const SCOPES: &str =
     "Invalid access token, does not contain scopes:[dashboard:read:list_meeting_participants_qos:admin].";
@@ -243,7 +243,7 @@ fn a_live_meeting_that_is_not_there_yet_is_asked_for_again_sooner_than_a_past_on
 #[test]
 fn trouble_that_can_pass_is_not_remembered() {
     let sim = sim(|_| ());
-    let service = Service::start(&sim, &[("zoom.request_timeout", "1s"), ("server.wait", "10s")]);
+    let service = Service::start(&sim, &QUICK);
     let table = [
         (FaultKind::ServerErrorHtml(503), 3, "zoom_failed"),
         (FaultKind::Truncated, 3, "zoom_failed"),
@@ -284,14 +284,13 @@ fn a_rate_limit_is_over_when_its_pause_is() {
 }
 
 #[test]
-fn zooms_words_are_passed_on_only_as_far_as_they_are_harmless() {
+fn zooms_words_are_cut_and_its_pages_are_not_quoted() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let long = "x".repeat(5_000);
     let told = format!(r#"{{"code":9999,"message":"{long}"}}"#);
-    let link = r#"{"code":9999,"message":"See https://marketplace.zoom.us/docs for more."}"#;
     let html = "<html><a href=\"https://zoom.us\">awc</a></html>";
-    for (number, body) in [told.as_str(), link, html].into_iter().enumerate() {
+    for (number, body) in [told.as_str(), html].into_iter().enumerate() {
         let id = meeting_id(number);
         sim.inject(Fault::new(status(403, body)).for_meeting(&id));
         let answer = service.get(&format!("/qos/{id}"));
@@ -299,6 +298,18 @@ fn zooms_words_are_passed_on_only_as_far_as_they_are_harmless() {
         assert!(answer.body.len() < 2_000, "{}", answer.body.len());
         answer.assert_discreet(&sim);
     }
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_url_in_zooms_words_is_not_passed_on() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let link = r#"{"code":9999,"message":"Not enabled. See https://marketplace.zoom.us/docs for more."}"#;
+    sim.inject(Fault::new(status(403, link)));
+    let answer = service.get("/qos/91111111111");
+    assert_eq!(answer.problem(), "zoom_failed");
+    answer.assert_discreet(&sim);
     service.finish(&["flight failed"]);
 }
 
@@ -335,8 +346,7 @@ fn talkative_run(log_level: &str) {
         FaultKind::Oversized(300_000),
         FaultKind::Webinar,
     ];
-    let settings =
-        [("telemetry.log_level", log_level), ("zoom.request_timeout", "500ms"), ("zoom.max_body", "256KiB")];
+    let settings = [("telemetry.log_level", log_level), ("zoom.max_body", "256KiB"), QUICK[0], QUICK[1]];
     let service = Service::start(&sim, &settings);
     sim.add_meeting(Meeting::generated("91111111111", 25, 2));
     let whole = service.get("/qos/91111111111");

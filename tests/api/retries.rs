@@ -1,1 +1,377 @@
+//! Troubles that can pass: tried again twice, with growing pauses, each try paid for; and what comes is whole or nothing.
 
+use std::{
+    collections::HashSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
+use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
+
+use crate::service::{Answer, QUICK, Service, at_once, calls_for, sim};
+
+/// Every trouble that can pass.
+fn troubles() -> Vec<FaultKind> {
+    let mut all: Vec<_> = [500, 502, 503, 504, 599].map(FaultKind::ServerErrorHtml).to_vec();
+    all.extend([
+        FaultKind::Hang,
+        FaultKind::HangBody,
+        FaultKind::ResetBeforeAnswer,
+        FaultKind::ResetInBody,
+        FaultKind::CloseBeforeAnswer,
+        FaultKind::Truncated,
+        FaultKind::TruncatedChunked,
+        FaultKind::ShortValidJson,
+        FaultKind::EmptyBody,
+        FaultKind::NotJson,
+        FaultKind::EmptyObject,
+        FaultKind::SlowDrip { chunk: 100, every: Duration::from_millis(100) },
+    ]);
+    all
+}
+
+/// A meeting of three pages for each trouble, and their paths.
+fn meetings(sim: &Sim, kinds: &[FaultKind]) -> Vec<(String, String)> {
+    let add = |number| {
+        let id = format!("{:011}", 91_000_000_000_usize + number);
+        sim.add_meeting(Meeting::generated(&id, 25, 1));
+        let path = format!("/qos/{id}");
+        (id, path)
+    };
+    (0..kinds.len()).map(add).collect()
+}
+
+fn roomy(config: &mut SimConfig) {
+    config.per_second = 1_000;
+}
+
+/// So many pages are asked for that the pace would be the subject.
+const UNPACED: (&str, &str) = ("limits.heavy_per_second", "500");
+
+fn pages(calls: &[Call]) -> Vec<usize> {
+    calls.iter().map(|call| call.page.unwrap()).collect()
+}
+
+fn gaps(calls: &[Call]) -> Vec<Duration> {
+    calls.windows(2).map(|two| two[1].at - two[0].at).collect()
+}
+
+fn assert_whole(answer: &Answer, rows: usize) {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let body = answer.json();
+    assert_eq!(body["total_records"], rows);
+    let ids: Vec<_> =
+        body["participants"].as_array().unwrap().iter().map(|row| row["user_id"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), rows);
+    assert_eq!(ids.iter().collect::<HashSet<_>>().len(), rows, "every row once");
+    assert!(ids.windows(2).all(|two| two[0] < two[1]), "in Zoom's order");
+}
+
+/// Lets each trouble befall page 1 of 3 so often, and expects a whole meeting each time.
+fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], times: usize) {
+    let meetings = meetings(sim, kinds);
+    for (kind, (id, _)) in kinds.iter().zip(&meetings) {
+        sim.inject(Fault::new(kind.clone()).for_meeting(id).on_page(1).times(times));
+    }
+    let answers = at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
+    let asked: Vec<usize> = [0].into_iter().chain(vec![1; times + 1]).chain([2]).collect();
+    for ((kind, (id, _)), answer) in kinds.iter().zip(&meetings).zip(&answers) {
+        println!("{kind:?}");
+        assert_whole(answer, 25);
+        let calls = calls_for(sim, id);
+        assert_eq!(pages(&calls), asked);
+        let waited = gaps(&calls)[1..=times].iter().all(|gap| *gap >= Duration::from_millis(100));
+        assert!(waited, "no try follows at once: {:?}", gaps(&calls));
+    }
+}
+
+#[test]
+fn a_trouble_that_comes_once_costs_one_more_call_and_the_meeting_is_whole() {
+    let sim = sim(roomy);
+    let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
+    befall_the_middle_page(&sim, &service, &troubles(), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_trouble_that_comes_twice_costs_two_more_calls_and_the_meeting_is_whole() {
+    let sim = sim(roomy);
+    let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
+    befall_the_middle_page(&sim, &service, &troubles(), 2);
+    service.finish(&[]);
+}
+
+/// Troubles that do not pass: three calls, and what callers are told. On the first page, or in the middle.
+fn for_ever(page: usize) {
+    let sim = sim(roomy);
+    let kinds = troubles();
+    let meetings = meetings(&sim, &kinds);
+    for (kind, (id, _)) in kinds.iter().zip(&meetings) {
+        sim.inject(Fault::new(kind.clone()).for_meeting(id).on_page(page).forever());
+    }
+    let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
+    let answers = at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
+    for ((kind, (id, _)), answer) in kinds.iter().zip(&meetings).zip(&answers) {
+        println!("{kind:?}");
+        let timed_out = matches!(kind, FaultKind::Hang | FaultKind::HangBody | FaultKind::SlowDrip { .. });
+        let expected = if timed_out { (504, "zoom_timed_out") } else { (502, "zoom_failed") };
+        assert_eq!((answer.status, answer.problem().as_str()), expected);
+        answer.assert_discreet(&sim);
+        let calls = calls_for(&sim, id);
+        assert_eq!(pages(&calls)[page..], [page; 3]);
+        let answered = match kind {
+            FaultKind::ServerErrorHtml(status) => Some(*status),
+            FaultKind::Hang | FaultKind::ResetBeforeAnswer | FaultKind::CloseBeforeAnswer => None,
+            _ if timed_out => None,
+            _ => Some(200),
+        };
+        let zoom = answered.map_or(Value::Null, |status| {
+            json!({ "status": status, "code": null, "message": null, "tracking_id": calls.last().unwrap().tracking_id })
+        });
+        assert_eq!(answer.json()["zoom"], zoom, "what Zoom said last, where it said anything");
+        assert_eq!(answer.json().get("zoom").is_some(), answered.is_some());
+    }
+    let failed = service.metric("zoom_qos_proxy_requests_total{outcome=\"failed\",status=\"502\"}");
+    let timed_out = service.metric("zoom_qos_proxy_requests_total{outcome=\"failed\",status=\"504\"}");
+    assert_eq!((failed as usize, timed_out as usize), (kinds.len() - 3, 3));
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_trouble_that_stays_ends_after_three_calls() {
+    for_ever(0);
+}
+
+#[test]
+fn a_trouble_that_stays_on_the_last_page_gives_no_part_of_the_meeting() {
+    for_ever(2);
+}
+
+#[test]
+fn a_body_that_ends_with_its_connection_is_whole_or_fetched_again_but_never_a_part() {
+    // HTTP/1.1 allows it, though Zoom does not do it.
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 25, 1));
+    sim.inject(Fault::new(FaultKind::CloseDelimited).on_page(1));
+    let service = Service::start(&sim, &[]);
+    assert_whole(&service.get("/qos/91111111111"), 25);
+    let calls = sim.qos_calls();
+    println!("pages {:?}", pages(&calls));
+    assert!((3..=4).contains(&calls.len()));
+    service.finish(&[]);
+}
+
+#[test]
+fn gzip_changes_nothing_of_it() {
+    let sim = sim(|config| {
+        roomy(config);
+        config.gzip = true;
+    });
+    let kinds = [
+        FaultKind::HangBody,
+        FaultKind::ResetInBody,
+        FaultKind::Truncated,
+        FaultKind::TruncatedChunked,
+        FaultKind::ShortValidJson,
+        FaultKind::EmptyBody,
+        FaultKind::EmptyObject,
+    ];
+    let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
+    sim.add_meeting(Meeting::generated("92222222222", 25, 30));
+    assert_whole(&service.get("/qos/92222222222"), 25);
+    assert!(sim.qos_calls()[0].header("accept-encoding").is_some_and(|value| value.contains("gzip")));
+    befall_the_middle_page(&sim, &service, &kinds, 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn the_pauses_grow_and_no_two_flights_keep_step() {
+    let sim = sim(roomy);
+    let kinds = vec![FaultKind::ServerErrorHtml(503); 12];
+    let meetings = meetings(&sim, &kinds);
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).on_page(0).forever());
+    let service = Service::start(&sim, &[UNPACED]);
+    let answers = at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
+    assert!(answers.iter().all(|answer| answer.problem() == "zoom_failed"));
+    let mut firsts = HashSet::new();
+    for (id, _) in &meetings {
+        let gaps = gaps(&calls_for(&sim, id));
+        assert_eq!(gaps.len(), 2);
+        assert!(gaps[0] >= Duration::from_millis(100) && gaps[1] > gaps[0], "{gaps:?}");
+        assert!(gaps[1] < Duration::from_secs(3), "{gaps:?}");
+        firsts.insert(gaps[0].as_millis() / 5);
+    }
+    assert!(firsts.len() >= 4, "jitter: {firsts:?}");
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn every_try_takes_a_permit_of_its_own() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).times(2));
+    let settings = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    assert_eq!(service.get("/qos/91111111111").status, 200);
+    let gaps = gaps(&sim.qos_calls());
+    assert_eq!(gaps.len(), 2);
+    assert!(gaps.iter().all(|gap| *gap >= Duration::from_secs(1)), "{gaps:?}");
+    assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 3.0);
+    service.finish(&[]);
+}
+
+#[test]
+fn no_try_is_made_that_the_day_does_not_allow() {
+    let sim = sim(|_| ());
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).forever());
+    let settings = [("limits.heavy_per_day", "2"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let answer = service.get("/qos/91111111111");
+    assert!(["zoom_failed", "zoom_daily_quota_spent"].contains(&answer.problem().as_str()));
+    assert_eq!(sim.qos_calls().len(), 2);
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_refusal_is_never_tried_again() {
+    let sim = sim(roomy);
+    let statuses: Vec<u16> = (400..=428).chain(430..=499).filter(|status| *status != 401).collect();
+    let service = Service::start(&sim, &[UNPACED]);
+    let mut paths = Vec::new();
+    for status in &statuses {
+        let id = format!("91000000{status}");
+        sim.inject(
+            Fault::new(FaultKind::Status { status: *status, body: "{}".to_owned() })
+                .for_meeting(&id)
+                .forever(),
+        );
+        paths.push(format!("/qos/{id}"));
+    }
+    for answer in at_once(service.addr, paths) {
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    }
+    assert_eq!(sim.qos_calls().len(), statuses.len());
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn slow_but_in_time_is_good() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 25, 1));
+    sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(700))).on_page(0));
+    sim.inject(
+        Fault::new(FaultKind::SlowDrip { chunk: 10_000, every: Duration::from_millis(100) }).on_page(1),
+    );
+    let service = Service::start(&sim, &[("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "2s")]);
+    assert_whole(&service.get("/qos/91111111111"), 25);
+    assert_eq!(pages(&sim.qos_calls()), [0, 1, 2]);
+    service.finish(&[]);
+}
+
+#[test]
+fn the_timeout_covers_the_body_and_is_kept() {
+    let sim = sim(roomy);
+    let kinds = [
+        FaultKind::Hang,
+        FaultKind::HangBody,
+        // Always something new, so that a timeout between two reads would never come.
+        FaultKind::SlowDrip { chunk: 20, every: Duration::from_millis(50) },
+    ];
+    let meetings = meetings(&sim, &kinds);
+    for (kind, (id, _)) in kinds.iter().zip(&meetings) {
+        sim.inject(Fault::new(kind.clone()).for_meeting(id).on_page(0));
+    }
+    let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
+    at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
+    for (kind, (id, _)) in kinds.iter().zip(&meetings) {
+        let gap = gaps(&calls_for(&sim, id))[0].as_secs_f64();
+        // A second, and the pause of 0.25 to 0.5 s before the next try.
+        assert!((1.1..1.9).contains(&gap), "{kind:?}: {gap}");
+    }
+    service.finish(&[]);
+}
+
+/// An address that refuses connections, for as long as the socket lives.
+fn nobody() -> (Socket, String) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket_ipv4().unwrap();
+    (socket, format!("http://{address}"))
+}
+
+#[test]
+fn zoom_out_of_reach_is_told_after_three_tries() {
+    let sim = sim(|_| ());
+    let (_socket, url) = nobody();
+    let service = Service::start(&sim, &[("zoom.api_base_url", &format!("{url}/v2"))]);
+    let asked = Instant::now();
+    let answer = service.get("/qos/91111111111");
+    assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    assert_eq!(answer.json().get("zoom"), None);
+    answer.assert_discreet(&sim);
+    assert!((0.3..3.0).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
+    assert_eq!(
+        service.metric("zoom_qos_proxy_day_calls_used"),
+        3.0,
+        "each try is counted: Zoom may have seen it"
+    );
+    assert_eq!(service.ops_get("/readyz").status, 200, "another replica would fare no better");
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn both_of_zooms_hosts_out_of_reach_cost_no_permit() {
+    let sim = sim(|_| ());
+    let (_socket, url) = nobody();
+    let settings =
+        [("zoom.api_base_url", &*format!("{url}/v2")), ("zoom.oauth_url", &format!("{url}/oauth/token"))];
+    let service = Service::start(&sim, &settings);
+    let answer = service.get("/qos/91111111111");
+    assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    answer.assert_discreet(&sim);
+    assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0);
+    service.finish(&["flight failed", "no access token"]);
+}
+
+#[test]
+fn zoom_that_comes_back_is_found_again() {
+    let mut config = SimConfig::default();
+    let (socket, _) = nobody();
+    config.listen = socket.local_addr().unwrap().as_socket().unwrap();
+    drop(socket);
+    let first = Sim::start(config.clone()).unwrap();
+    first.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let service = Service::start(&first, &[]);
+    assert_eq!(service.get("/qos/91111111111").status, 200);
+    drop(first);
+    assert_eq!(service.get("/qos/92222222222").problem(), "zoom_failed");
+    let second = crate::service::wait_for(|| Sim::start(config.clone()).ok());
+    second.add_meeting(Meeting::generated("92222222222", 25, 1));
+    // Another account of tokens: the old one is refused, renewed once, and the flight is whole.
+    assert_whole(&service.get("/qos/92222222222"), 25);
+    let calls = second.qos_calls();
+    assert_eq!(pages(&calls), [0, 0, 1, 2]);
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_connection_that_zoom_closed_while_idle_costs_no_caller_anything() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    for number in 0..5 {
+        let id = format!("9100000000{number}");
+        sim.add_meeting(Meeting::generated(&id, 1, 1));
+        sim.inject(Fault::new(FaultKind::CloseBeforeAnswer).for_meeting(&id));
+        let answer =
+            thread::scope(|scope| scope.spawn(|| service.get(&format!("/qos/{id}"))).join().unwrap());
+        assert_whole(&answer, 1);
+        assert_eq!(
+            calls_for(&sim, &id).len(),
+            2,
+            "the flight decides about tries, not the client beneath it"
+        );
+    }
+    service.finish(&[]);
+}

@@ -16,6 +16,9 @@ use zoom_sim::{Call, Sim, SimConfig};
 /// Longer than anything here takes; a test that gets there has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
+/// Settings under which a call to Zoom may take a second.
+pub const QUICK: [(&str, &str); 2] = [("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "1s")];
+
 /// A simulator with the given limits, and headroom to make mistakes visible.
 pub fn sim(adjust: impl FnOnce(&mut SimConfig)) -> Sim {
     let mut config = SimConfig::default();
