@@ -66,7 +66,7 @@ tests:
 	$(call heading,tests)
 	@if command -v cargo-nextest >/dev/null; then set -x; cargo nextest run --locked --workspace; \
 	else echo 'with cargo test: cargo-nextest is not installed, and to compile it takes longer than the tests'; \
-		set -x; cargo test --locked --workspace --lib --bins --tests; fi
+		set -x; cargo test --locked --workspace --no-fail-fast --lib --bins --tests; fi
 
 deny:
 	$(call heading,audit of the dependencies)

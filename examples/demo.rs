@@ -12,11 +12,11 @@ use zoom_qos_proxy::{
     config::Config,
     telemetry,
 };
-use zoom_sim::{Meeting, Sim, SimConfig, demo_meetings};
+use zoom_sim::{Sim, SimConfig, demo_meetings};
 
 /// About what Zoom needs for a page, so that a hit is seen to be faster than a miss.
 const LATENCY: Duration = Duration::from_millis(150);
-/// A meeting UUID may: raw it looks like a path. In a URL it is percent-encoded, once or twice.
+/// One of the demo meetings. Raw it looks like a path. In a URL it is percent-encoded, once or twice.
 const BEGINS_WITH_A_SLASH: &str = "/ajXp112QmuoKj48548750==";
 
 /// zoom-qos-proxy and an imitation of Zoom in one process.
@@ -47,7 +47,6 @@ fn main() -> ExitCode {
 async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let sim = Sim::start_with_control(SimConfig { latency: LATENCY, ..SimConfig::default() })?;
-    sim.add_meeting(Meeting::generated(BEGINS_WITH_A_SLASH, 3, 10));
     for meeting in demo_meetings() {
         sim.add_meeting(meeting);
     }

@@ -110,6 +110,13 @@ impl Budget {
         Ok(Permit(()))
     }
 
+    /// Takes back a permit that was not used after all. The pace goes on as if it had been.
+    pub fn give_back(&mut self, permit: Permit, now: Now) {
+        drop(permit);
+        self.day.uncount_one(now.wall);
+        self.show_day();
+    }
+
     /// Until when no call at all may be made, apart from the pace of the second.
     pub fn closed_until(&mut self, now: Now) -> Option<NotBefore> {
         let cooldown = self.cooldowns.active(now.instant);

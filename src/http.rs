@@ -17,7 +17,6 @@ use actix_web::{
 };
 
 use crate::{cache::Cache, fetcher::Fetcher, metrics::Metrics};
-use observe::Route;
 pub use observe::observe;
 pub use problem::Problem;
 
@@ -42,29 +41,28 @@ impl State {
 /// `/qos/{meetingId}`. The id may hold slashes, raw; the handler reads it from the raw path.
 pub fn callers(routes: &mut ServiceConfig) {
     routes
-        .service(readable("/qos/{meeting_id:.*}", Route::Qos, qos::get))
+        .service(readable("/qos/{meeting_id:.*}", qos::get))
         .default_service(web::to(problem::no_such_path));
 }
 
 /// Health, metrics, status.
 pub fn operators(routes: &mut ServiceConfig) {
     routes
-        .service(readable("/healthz", Route::Operators("/healthz"), ops::health))
-        .service(readable("/readyz", Route::Operators("/readyz"), ops::readiness))
-        .service(readable("/metrics", Route::Operators("/metrics"), ops::metrics))
-        .service(readable("/status", Route::Operators("/status"), ops::status))
+        .service(readable("/healthz", ops::health))
+        .service(readable("/readyz", ops::readiness))
+        .service(readable("/metrics", ops::metrics))
+        .service(readable("/status", ops::status))
         .default_service(web::to(problem::no_such_path));
 }
 
 /// A resource that takes GET and HEAD, and says so to every other method. actix derives neither HEAD nor the 405.
-fn readable<F, Args>(path: &str, route: Route, handler: F) -> Resource
+fn readable<F, Args>(path: &str, handler: F) -> Resource
 where
     F: Handler<Args>,
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
     web::resource(path)
-        .app_data(route)
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
         .default_service(web::to(problem::only_get))

@@ -40,6 +40,8 @@ pub struct Logs {
 /// When the filter does not parse, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
     let mut filter = EnvFilter::try_new(&config.log_level)?;
+    // A request that is none is its sender's affair: actix-http calls it an error of ours.
+    filter = filter.add_directive("actix_http::h1::dispatcher=off".parse()?);
     for library in WARNINGS_ONLY_FROM {
         filter = filter.add_directive(format!("{library}=warn").parse()?);
     }

@@ -79,6 +79,12 @@ struct OwnedHead {
 }
 
 impl Answer {
+    /// Which answer this was.
+    #[must_use]
+    pub fn said(&self) -> ZoomSaid {
+        self.head.said()
+    }
+
     /// The meaning of an answer that turned out not to be a page.
     #[must_use]
     pub fn not_a_page(&self) -> CallError {

@@ -69,7 +69,7 @@ impl Day {
         let mut day = Self { limit, date: day_of(now), used: 0, file: None };
         if let Some(path) = path {
             let failed = |source| StateFileError { path: path.to_owned(), source };
-            if let Some(state) = load(path).map_err(failed)? {
+            if let Some(state) = load(path, day.date).map_err(failed)? {
                 // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
                 if state.zoom_calls_of_day >= day.date {
                     day.date = state.zoom_calls_of_day;
@@ -91,6 +91,12 @@ impl Day {
         if let Some(file) = &mut self.file {
             file.counted = true;
         }
+    }
+
+    /// Takes back a call that was counted and not made.
+    pub fn uncount_one(&mut self, now: SystemTime) {
+        self.turn(now);
+        self.used = self.used.saturating_sub(1);
     }
 
     /// Whether nothing is left of the day.
@@ -176,13 +182,13 @@ fn day_of(now: SystemTime) -> u64 {
 }
 
 /// `None`: there is no file yet, or there was one that is not ours.
-fn load(path: &Path) -> io::Result<Option<State>> {
+fn load(path: &Path, today: u64) -> io::Result<Option<State>> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    if let Ok(state) = serde_json::from_slice(&text) {
+    if let Some(state) = believable(&text, today) {
         return Ok(Some(state));
     }
     let aside = beside(path, "unreadable");
@@ -193,6 +199,15 @@ fn load(path: &Path) -> io::Result<Option<State>> {
         "limits.state_file is torn or not ours: set aside, the day's calls are counted anew"
     );
     Ok(None)
+}
+
+/// A state that a process of ours can have written: at most a day ahead of a clock that was set back, and no more calls
+/// than can be configured for a day.
+fn believable(text: &[u8], today: u64) -> Option<State> {
+    // A derived struct reads lists, too.
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
+    let state: State = serde_json::from_value(object.into()).ok()?;
+    (state.zoom_calls_of_day <= today + 1 && state.calls <= u64::from(u32::MAX) + AHEAD).then_some(state)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -277,7 +292,14 @@ mod tests {
     fn a_torn_or_foreign_file_is_set_aside_and_not_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
-        for foreign in ["", "{\"zoom_calls_of_d", "hello", "{\"other\":1}"] {
+        for foreign in [
+            "",
+            "{\"zoom_calls_of_d",
+            "hello",
+            "{\"other\":1}",
+            "[7,2]",
+            "{\"zoom_calls_of_day\":9,\"calls\":2}",
+        ] {
             fs::write(&path, foreign).unwrap();
             let day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
             assert_eq!(day.used(at(7, 0)), 0);

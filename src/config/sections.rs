@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
+    problem::Origin,
     reader::Reader,
     rules::{
         Choice, Count, Directives, Size, Span,
@@ -88,6 +89,8 @@ pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
     if let (Some(connect), Some(request), Some(at)) =
         (connect_timeout, request_timeout, reader.origin("zoom.connect_timeout"))
         && connect > request
+        // A short request_timeout alone is no contradiction: it ends the connecting, too.
+        && !matches!(at, Origin::Default)
     {
         let other = reader.origin("zoom.request_timeout").map(|at| format!(" ({at})")).unwrap_or_default();
         let (connect, request) = (humantime::format_duration(connect), humantime::format_duration(request));

@@ -13,6 +13,7 @@ use futures_util::FutureExt as _;
 
 use super::{Core, flights::Flight};
 use crate::{
+    budget::Permit,
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
     metrics::{CallResult, LimitKind},
@@ -30,6 +31,8 @@ const RETRIES: u32 = 2;
 const RATE_LIMITED_AT_MOST: u32 = 3;
 /// A pause that Zoom gives no end for: 1 s and up to half of that, so that replicas do not come back in step.
 const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
+/// Tokens that may expire while a call waits for its permit; they live an hour, the wait is seconds.
+const TOKENS_OUTWAITED: u32 = 3;
 /// 50,000 rows. A meeting has a tenth of that at most; an upstream that never ends must not eat the day.
 const MOST_PAGES: usize = 5_000;
 
@@ -108,12 +111,13 @@ async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Ar
     let mut tokens_seen = HashSet::new();
     while tokens_seen.len() < MOST_PAGES {
         let asked_with: Option<String> = next;
-        (draft, next) = fetch_page(core, flight, asked_with.as_deref(), draft, begun).await?;
+        let said;
+        (draft, next, said) = fetch_page(core, flight, asked_with.as_deref(), draft, begun).await?;
         match &next {
             None => return Ok(seal(core, flight.key, draft).await),
             Some(token) if !tokens_seen.insert(token.clone()) => {
                 tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
-                return Err(Stop::Failed(Failure::new(Reason::ZoomFailed)));
+                return Err(Stop::Failed(Failure::new(Reason::ZoomFailed).said(said)));
             }
             Some(_) => {}
         }
@@ -122,24 +126,19 @@ async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Ar
     Err(Stop::Failed(Failure::new(Reason::ZoomFailed)))
 }
 
-/// One page into the draft, with all the patience that a page deserves. Gives the next page's token.
+/// One page into the draft, with all the patience that a page deserves. Gives the next page's token, and which answer
+/// it came in.
 async fn fetch_page(
     core: &Core,
     flight: Flight,
     page_token: Option<&str>,
     mut draft: Draft,
     begun: &mut bool,
-) -> Result<(Draft, Option<String>), Stop> {
+) -> Result<(Draft, Option<String>, ZoomSaid), Stop> {
     let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
-    let mut told_to_pause: Option<Failure> = None;
     loop {
-        let access_token = access_token(core).await.map_err(Stop::Failed)?;
-        let permit = permit(core, flight, *begun).await;
-        // If this call was told to pause, and the pause is too long, Zoom's own words say why.
-        let permit = permit.map_err(|failure| Stop::Failed(told_to_pause.take().unwrap_or(failure)))?;
+        let (permit, access_token) = may_call(core, flight, *begun).await.map_err(Stop::Failed)?;
         *begun = true;
-        // While this call waited for its permit another one may have renewed the token.
-        let access_token = core.access_tokens.current(Instant::now()).unwrap_or(access_token);
         let called = Instant::now();
         let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
@@ -154,7 +153,7 @@ async fn fetch_page(
                         for (field, count) in page.unparsed.iter() {
                             core.metrics.unparsed(field.as_str(), count);
                         }
-                        return Ok((draft, page.next_page_token));
+                        return Ok((draft, page.next_page_token, answer.said()));
                     }
                     Err(reason) => {
                         tracing::debug!(%reason, "answer from Zoom is not a page");
@@ -179,7 +178,6 @@ async fn fetch_page(
                 if rate_limited == RATE_LIMITED_AT_MOST {
                     return Err(Stop::Failed(failure));
                 }
-                told_to_pause = Some(failure);
             }
             error => return Err(give_up(core, page_token, error)),
         }
@@ -211,16 +209,32 @@ async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
         .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
-async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<crate::budget::Permit, Failure> {
+/// An access token and a permit. The wait for the permit can be long: what was true of the token before may not be after.
+async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, AccessToken), Failure> {
+    for _ in 0..TOKENS_OUTWAITED {
+        core.access_tokens.token().await.map_err(no_access_token)?;
+        let permit = permit(core, flight, begun).await?;
+        let now = Instant::now();
+        if let Some(refused) = core.access_tokens.refused(now) {
+            core.permits.give_back(permit);
+            return Err(no_access_token(refused));
+        }
+        match core.access_tokens.current(now) {
+            Some(access_token) => return Ok((permit, access_token)),
+            None => core.permits.give_back(permit),
+        }
+    }
+    // Tokens that do not outlive the queue: any is as good as another.
+    let access_token = core.access_tokens.token().await.map_err(no_access_token)?;
+    Ok((permit(core, flight, begun).await?, access_token))
+}
+
+async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Failure> {
     core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
     let give_up = if begun { None } else { core.flights.wanted_until(&flight.key) };
     let permit = core.permits.next(flight.number, give_up).await;
     core.flights.queues(&flight.key, false, None);
     permit
-}
-
-async fn access_token(core: &Core) -> Result<AccessToken, Failure> {
-    core.access_tokens.token().await.map_err(no_access_token)
 }
 
 fn no_access_token(error: TokenError) -> Failure {
@@ -245,12 +259,12 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
         pause_seconds = until.saturating_duration_since(Instant::now()).as_secs_f64(),
         "Zoom refuses calls by rate limit: all calls pause"
     );
-    core.permits.cool_down(kind, until);
     let reason = match kind {
         LimitKind::PerSecond => Reason::ZoomRateLimited,
         LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
     };
     let failure = Failure::new(reason).retry_at(until).said(said);
+    core.permits.cool_down(kind, until, failure.clone());
     core.flights.pause(until, &failure);
     failure
 }

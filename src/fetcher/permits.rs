@@ -27,6 +27,8 @@ struct Inner {
     queue: RefCell<Queue<oneshot::Sender<Result<Permit, Failure>>>>,
     /// Somebody joined the queue, or a cool-down began.
     changed: Notify,
+    /// What Zoom said when it told us to pause.
+    pause: RefCell<Option<Failure>>,
     /// A write of the day's count is under way: the next waits for it.
     saving: Cell<bool>,
     max_queued: usize,
@@ -55,6 +57,7 @@ impl Permits {
             budget: RefCell::new(budget),
             queue: RefCell::default(),
             changed: Notify::new(),
+            pause: RefCell::default(),
             saving: Cell::new(false),
             max_queued,
             patience,
@@ -87,13 +90,19 @@ impl Permits {
     #[must_use]
     pub fn closed(&self) -> Option<(Instant, Failure)> {
         let closed = self.0.budget.borrow_mut().closed_until(Now::read())?;
-        Some((closed.at, not_before(closed)))
+        Some((closed.at, self.not_before(closed)))
     }
 
-    /// Zoom said 429: stops all calls until then.
-    pub fn cool_down(&self, kind: LimitKind, until: Instant) {
+    /// Zoom said 429: stops all calls until then. `failure` is what those are told who cannot wait so long.
+    pub fn cool_down(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.budget.borrow_mut().cool_down(kind, until);
+        self.0.pause.replace(Some(failure));
         self.0.changed.notify_one();
+    }
+
+    /// Takes back a permit that was not used after all.
+    pub fn give_back(&self, permit: Permit) {
+        self.0.budget.borrow_mut().give_back(permit, Now::read());
     }
 
     /// 00:00 UTC, on the monotonic clock.
@@ -161,7 +170,7 @@ impl Permits {
                 Err(closed) => {
                     if closed.limit != Limit::Pace {
                         for hopeless in queue.take_hopeless(closed.at, now.instant + self.0.patience) {
-                            refuse(hopeless, not_before(closed));
+                            refuse(hopeless, self.not_before(closed));
                         }
                     }
                     return Some(queue.first_to_give_up().map_or(closed.at, |first| first.min(closed.at)));
@@ -177,7 +186,7 @@ impl Permits {
         if let Some(closed) = budget.closed_until(now)
             && closed.at >= give_up.unwrap_or(now.instant + self.0.patience)
         {
-            return Err(not_before(closed));
+            return Err(self.not_before(closed));
         }
         let Some(give_up) = give_up else { return Ok(()) };
         let served_at = now.instant + budget.time_for(queued);
@@ -188,6 +197,21 @@ impl Permits {
             return Err(Failure::new(Reason::ZoomRateLimited).retry_at(served_at));
         }
         Ok(())
+    }
+
+    /// Why there is no permit before then: in Zoom's own words, if it was Zoom that said so.
+    fn not_before(&self, closed: NotBefore) -> Failure {
+        let pause = self.0.pause.borrow();
+        if let (Limit::Cooldown(_), Some(failure)) = (closed.limit, pause.as_ref())
+            && failure.retry_at == Some(closed.at)
+        {
+            return failure.clone();
+        }
+        let reason = match closed.limit {
+            Limit::Pace | Limit::Cooldown(LimitKind::PerSecond) => Reason::ZoomRateLimited,
+            Limit::DaySpent | Limit::Cooldown(LimitKind::PerDay) => Reason::ZoomDailyQuotaSpent,
+        };
+        Failure::new(reason).retry_at(closed.at)
     }
 
     fn save_day(&self) {
@@ -222,12 +246,4 @@ async fn write(save: Save) {
 fn refuse(waiting: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {
     // Nobody waiting any more is as good.
     drop(waiting.send(Err(failure)));
-}
-
-fn not_before(closed: NotBefore) -> Failure {
-    let reason = match closed.limit {
-        Limit::Pace | Limit::Cooldown(LimitKind::PerSecond) => Reason::ZoomRateLimited,
-        Limit::DaySpent | Limit::Cooldown(LimitKind::PerDay) => Reason::ZoomDailyQuotaSpent,
-    };
-    Failure::new(reason).retry_at(closed.at)
 }

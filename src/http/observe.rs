@@ -2,16 +2,16 @@
 //!
 //! No clone of the request may be held here while it is routed: actix panics then.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::{rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::header::{HeaderName, HeaderValue},
+    http::{
+        Method,
+        header::{HeaderName, HeaderValue},
+    },
     middleware::Next,
     web::Data,
 };
@@ -21,6 +21,8 @@ use crate::metrics::Outcome;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
+/// In log and metrics, for a request whose caller was gone before the answer; the number that nginx made known.
+const HUNG_UP: u16 = 499;
 
 /// The caller's id of this request, or one of ours.
 #[derive(Clone)]
@@ -48,14 +50,27 @@ impl RequestId {
     }
 }
 
-/// What a resource is called in the log, and whether its requests count. Set as `app_data` of the resource, so that no
-/// path of a request is matched a second time.
-#[derive(Clone, Copy)]
-pub(super) enum Route {
+/// What a path is called in the log, and whether its requests count.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Route {
     /// `/qos/{meetingId}`.
     Qos,
-    /// One of the ops listener's; probes and scrapes are not worth a line each.
+    /// One of the ops listener's.
     Operators(&'static str),
+    Unknown,
+}
+
+impl Route {
+    fn of(path: &str) -> Self {
+        match path {
+            "/healthz" => Self::Operators("/healthz"),
+            "/readyz" => Self::Operators("/readyz"),
+            "/metrics" => Self::Operators("/metrics"),
+            "/status" => Self::Operators("/status"),
+            _ if path.starts_with("/qos/") => Self::Qos,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// Outermost, on both listeners: gives the request its id, its line in the log, and its place in the metrics.
@@ -66,45 +81,67 @@ pub async fn observe(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let began = Instant::now();
     let id =
         request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
+    let mut observed = Observed {
+        began: Instant::now(),
+        route: Route::of(request.path()),
+        method: request.method().clone(),
+        state: request.app_data::<Data<State>>().cloned(),
+        id,
+        status: HUNG_UP,
+        outcome: Some(Outcome::Failed),
+    };
     let mut response = next.call(request).await?;
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+    if let Ok(value) = HeaderValue::from_str(observed.id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
-    tell(&response, &id, began.elapsed());
+    observed.status = response.status().as_u16();
+    observed.outcome = response.response().extensions().get::<Outcome>().copied();
     Ok(response)
 }
 
-fn tell(response: &ServiceResponse<impl MessageBody>, id: &RequestId, took: Duration) {
-    let (request, status) = (response.request(), response.status().as_u16());
-    let outcome = response.response().extensions().get::<Outcome>().copied();
-    // Whole microseconds, so that the text has no more digits than the clock.
-    let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
-    macro_rules! line {
-        ($level:ident, $route:expr) => {
-            tracing::$level!(
-                request_id = id.as_str(),
-                caller = "anonymous",
-                method = request.method().as_str(),
-                route = $route,
-                status,
-                outcome = outcome.map(Outcome::as_str),
-                duration_ms,
-                "request"
-            )
-        };
-    }
-    match request.app_data::<Route>() {
-        Some(Route::Qos) => {
-            if let Some(state) = request.app_data::<Data<State>>() {
-                state.metrics.request(outcome.unwrap_or(Outcome::Refused), status, took);
-            }
-            line!(info, "/qos/{meetingId}");
+/// One request. It is told when it is dropped: when it is answered, or when actix drops it because its caller hung up.
+struct Observed {
+    began: Instant,
+    route: Route,
+    method: Method,
+    state: Option<Data<State>>,
+    id: RequestId,
+    status: u16,
+    outcome: Option<Outcome>,
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let took = self.began.elapsed();
+        // Whole microseconds, so that the text has no more digits than the clock.
+        let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
+        macro_rules! line {
+            ($level:ident, $route:expr) => {
+                tracing::$level!(
+                    request_id = self.id.as_str(),
+                    caller = "anonymous",
+                    method = self.method.as_str(),
+                    route = $route,
+                    status = self.status,
+                    outcome = self.outcome.map(Outcome::as_str),
+                    duration_ms,
+                    "request"
+                )
+            };
         }
-        Some(Route::Operators(route)) => line!(debug, *route),
-        None => line!(info, "unknown"),
+        match self.route {
+            Route::Qos => {
+                if let Some(state) = &self.state {
+                    state.metrics.request(self.outcome.unwrap_or(Outcome::Refused), self.status, took);
+                }
+                line!(info, "/qos/{meetingId}");
+            }
+            // Probes and scrapes are not worth a line each; asked of the callers' listener they are.
+            Route::Operators(route) if self.status != 404 => line!(debug, route),
+            Route::Operators(_) | Route::Unknown => line!(info, "unknown"),
+        }
     }
 }

@@ -63,8 +63,17 @@ fn meeting_type(query: &str) -> Result<MeetingType, Problem> {
         Some("past") => MeetingType::Past,
         Some(_) => return Err(invalid("type must be live or past.")),
     };
-    if page_size.is_some_and(|size| !is_page_size(&size)) {
+    if page_size.as_ref().is_some_and(|size| !is_page_size(size)) {
         return Err(invalid("page_size must be a whole number from 1 to 300."));
+    }
+    if page_token.as_ref().is_some_and(|token| token.is_empty()) {
+        return Err(invalid("next_page_token must not be empty; leave it out to begin at the first slice."));
+    }
+    if page_size.is_some() || page_token.is_some() {
+        // Ignoring them would hand out the whole meeting as if it were a slice.
+        return Err(invalid(
+            "page_size and next_page_token are not served by this version; leave them out to get the whole meeting.",
+        ));
     }
     Ok(meeting_type)
 }

@@ -135,8 +135,15 @@ fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
     }
 }
 
-fn shortened(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect()
+/// Fit to be shown: of a sensible length, on one line, and without addresses, which are nobody's business here.
+pub(super) fn shortened(text: &str) -> String {
+    let flat: String =
+        text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect();
+    if !flat.contains("://") {
+        return flat;
+    }
+    let words = flat.split(' ').map(|word| if word.contains("://") { "(link)" } else { word });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -218,6 +225,11 @@ mod tests {
         let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
+    }
+
+    #[test]
+    fn an_address_in_a_message_is_left_out() {
+        assert_eq!(shortened("See https://zoom.us/x?token=1 for more."), "See (link) for more.");
     }
 
     #[test]

@@ -178,14 +178,13 @@ impl AccessTokens {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let held_until = self.0.state.borrow().hold.as_ref().map(|(until, _)| *until);
-            let Some(held_until) = held_until else { continue };
+            let Some(held_until) = self.held_until() else { continue };
             if Instant::now() < held_until && !self.secrets_changed().await {
                 continue;
             }
             // Asks for a token without waiting for a caller: nobody is sent to a replica that is not ready.
             match self.renew().await {
-                Ok(_) => tracing::info!("Zoom takes the credentials again"),
+                Ok(_) => tracing::info!("Zoom gives access tokens again"),
                 Err(TokenError::Refused { .. }) => {}
                 // Still refused, for all that is known.
                 Err(TokenError::TimedOut | TokenError::Failed(_)) => {
@@ -211,10 +210,11 @@ impl AccessTokens {
             return renewal.clone();
         }
         let this = self.clone();
+        let held_before = self.held_until();
         let renewal = async move {
             let result = this.ask_until_answered().await;
             this.0.state.borrow_mut().renewal = None;
-            this.settle(result)
+            this.settle(result, held_before)
         }
         .boxed_local()
         .shared();
@@ -223,7 +223,15 @@ impl AccessTokens {
         renewal
     }
 
-    fn settle(&self, result: Result<AccessToken, TokenFailure>) -> Result<AccessToken, TokenError> {
+    fn held_until(&self) -> Option<Instant> {
+        self.0.state.borrow().hold.as_ref().map(|(until, _)| *until)
+    }
+
+    fn settle(
+        &self,
+        result: Result<AccessToken, TokenFailure>,
+        held_before: Option<Instant>,
+    ) -> Result<AccessToken, TokenError> {
         let now = Instant::now();
         self.0.state.borrow_mut().renew_early_from = result.is_err().then_some(now + HOLD);
         match result {
@@ -232,6 +240,10 @@ impl AccessTokens {
                 {
                     let mut state = self.0.state.borrow_mut();
                     state.current = Some(token.clone());
+                    if state.hold.as_ref().map(|(until, _)| *until) != held_before {
+                        // Refused while this renewal was under way, for something that a token does not mend.
+                        return Ok(token);
+                    }
                     state.hold = None;
                 }
                 self.0.credentials.send_replace(Credentials::Accepted);

@@ -155,7 +155,7 @@ fn age_counts_up_and_the_freshness_left_counts_down_until_a_new_call_is_made() {
         assert_eq!(sim.qos_calls().len(), 1, "no call while it is fresh");
         None
     });
-    assert!((2..=4).contains(&seen.iter().map(|(age, _)| age).max().unwrap().saturating_add(1)), "{seen:?}");
+    assert!(seen.iter().all(|(age, _)| *age < 3), "never served past its freshness: {seen:?}");
     let lefts: HashSet<_> = seen.iter().map(|(_, left)| *left).collect();
     assert!(lefts.is_superset(&HashSet::from([0, 1, 2])), "{seen:?}");
     assert!(renewed.cache_status().starts_with("zoom-qos-proxy; fwd="), "{}", renewed.cache_status());
@@ -163,7 +163,7 @@ fn age_counts_up_and_the_freshness_left_counts_down_until_a_new_call_is_made() {
     let calls = sim.qos_calls();
     assert_eq!(calls.len(), 2);
     let apart = (calls[1].at - calls[0].at).as_secs_f64();
-    assert!((3.0..3.5).contains(&apart), "asked again after {apart} s");
+    assert!((3.0..4.0).contains(&apart), "asked again after {apart} s");
     service.finish(&[]);
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
-use crate::service::{Answer, QUICK, Service, calls_for, secrets, sim, wait_for};
+use crate::service::{Answer, QUICK, Service, at_once, calls_for, secrets, sim, wait_for};
 
 const SCOPES: &str =
     "Invalid access token, does not contain scopes:[dashboard:read:list_meeting_participants_qos:admin].";
@@ -173,8 +173,8 @@ fn a_rate_limit_is_told_in_zooms_words_wherever_zoom_puts_the_code() {
 #[test]
 fn a_429_inside_a_200_is_a_pause_and_an_expired_token_inside_a_200_a_renewal() {
     let sim = sim(|_| ());
-    for (kind, statuses, tokens) in
-        [(in_200(429, PER_SECOND), "per_second", 1), (in_200(124, "Access token is expired."), "renewed", 2)]
+    for (kind, pauses, tokens) in
+        [(in_200(429, PER_SECOND), true, 1), (in_200(124, "Access token is expired."), false, 2)]
     {
         sim.add_meeting(Meeting::generated("91111111111", 2, 1));
         sim.clear_calls();
@@ -182,10 +182,10 @@ fn a_429_inside_a_200_is_a_pause_and_an_expired_token_inside_a_200_a_renewal() {
         let service = Service::start(&sim, &[]);
         assert_eq!(service.get("/qos/91111111111").json()["total_records"], 2);
         let calls = sim.qos_calls();
-        assert_eq!(calls.len(), 2, "{statuses}");
-        assert_eq!(sim.token_calls().len(), tokens, "{statuses}");
+        assert_eq!(calls.len(), 2);
+        assert_eq!(sim.token_calls().len(), tokens);
         let pause = (calls[1].at - calls[0].at).as_secs_f64();
-        assert!((statuses == "renewed") != (1.0..2.0).contains(&pause), "{statuses}: {pause}");
+        assert_eq!((1.0..2.0).contains(&pause), pauses, "{pause}");
         service.finish(&["all calls pause"]);
     }
 }
@@ -302,6 +302,18 @@ fn zooms_words_are_cut_and_its_pages_are_not_quoted() {
 }
 
 #[test]
+fn a_page_token_that_repeats_is_told_with_the_answer_that_repeats_it() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 40, 1));
+    sim.inject(Fault::new(FaultKind::RepeatPageToken).on_page(1).forever());
+    let service = Service::start(&sim, &[]);
+    let answer = service.get("/qos/91111111111");
+    let calls = sim.qos_calls();
+    check(&answer, &sim, (502, "zoom_failed"), (200, None, None), &calls[calls.len() - 1]);
+    service.finish(&["Zoom repeats a page token", "flight failed"]);
+}
+
+#[test]
 fn a_url_in_zooms_words_is_not_passed_on() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
@@ -351,12 +363,14 @@ fn talkative_run(log_level: &str) {
     sim.add_meeting(Meeting::generated("91111111111", 25, 2));
     let whole = service.get("/qos/91111111111");
     assert_eq!(whole.json()["total_records"], 25);
+    let mut paths = Vec::new();
     for (number, kind) in broken.into_iter().enumerate() {
         let id = meeting_id(number);
         sim.add_meeting(Meeting::generated(&id, 25, 2));
         sim.inject(Fault::new(kind).for_meeting(&id).on_page(1));
-        service.get(&format!("/qos/{id}?type=past"));
+        paths.push(format!("/qos/{id}?type=past"));
     }
+    at_once(service.addr, paths);
     // A participant's name that breaks the page in its middle must not be quoted by whoever parses it.
     let page =
         r#"[{"user_name":"Secret Name","email":"secret@example.com","ip_address":"192.0.2.77","x":tru}]"#;
@@ -368,7 +382,7 @@ fn talkative_run(log_level: &str) {
     assert!(forbidden.len() > 3 * 25);
     let secrets = secrets(&sim);
     assert!(secrets.len() >= 5, "three settings, Basic, and at least one access token: {}", secrets.len());
-    let printed = service.finish(&["flight failed", "larger than zoom.max_body", "is not a page"]);
+    let printed = service.finish(&["flight failed", "larger than zoom.max_body"]);
     let printed = printed.join("\n");
     for word in forbidden.into_iter().chain(secrets.iter().map(String::as_str)) {
         let line = printed.lines().find(|line| line.contains(word));

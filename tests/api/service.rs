@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Read, Write as _},
     net::{SocketAddr, TcpStream},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -38,7 +38,6 @@ pub struct Service {
 #[derive(Default)]
 struct Output {
     lines: Mutex<Vec<String>>,
-    grew: Condvar,
 }
 
 impl Output {
@@ -47,22 +46,8 @@ impl Output {
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
                 output.lines.lock().unwrap().push(line);
-                output.grew.notify_all();
             }
         })
-    }
-
-    /// Waits for a line that `wanted` makes something of.
-    fn wait_for<T>(&self, mut wanted: impl FnMut(&str) -> Option<T>) -> Option<T> {
-        let until = Instant::now() + PATIENCE;
-        let mut lines = self.lines.lock().unwrap();
-        loop {
-            if let Some(found) = lines.iter().find_map(|line| wanted(line)) {
-                return Some(found);
-            }
-            let left = until.checked_duration_since(Instant::now())?;
-            lines = self.grew.wait_timeout(lines, left).unwrap().0;
-        }
     }
 }
 
@@ -104,10 +89,15 @@ impl Service {
         let output = Arc::new(Output::default());
         output.collect(child.stdout.take().unwrap());
         output.collect(child.stderr.take().unwrap());
-        let listening = output.wait_for(|line| {
+        let addresses = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
             let address = |key: &str| line[key].as_str()?.parse().ok();
             Some((address("listen")?, address("ops_listen")?))
+        };
+        let listening = wait_for(|| {
+            let found = output.lines.lock().unwrap().iter().find_map(|line| addresses(line));
+            // Ended already, or listening: either is an answer.
+            if found.is_some() || child.try_wait().unwrap().is_some() { Some(found) } else { None }
         });
         let Some((addr, ops)) = listening else {
             child.kill().ok();
@@ -391,6 +381,14 @@ impl Connection {
     pub fn ask(&mut self, method: &str, path: &str) -> Answer {
         self.send(method, path);
         self.receive(method == "HEAD")
+    }
+
+    /// The same, or `None` when the service has closed the connection instead.
+    pub fn try_ask(&mut self, method: &str, path: &str) -> Option<Answer> {
+        let head = format!("{method} {path} HTTP/1.1\r\nHost: service\r\n\r\n");
+        self.0.get_mut().write_all(head.as_bytes()).ok()?;
+        let answered = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        answered.then(|| self.receive(method == "HEAD"))
     }
 }
 

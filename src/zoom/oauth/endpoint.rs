@@ -13,7 +13,7 @@ use crate::{
     failure::ZoomSaid,
     zoom::{
         OwnedHead,
-        error::CallError,
+        error::{CallError, shortened},
         secret::{Secret, Secrets},
         whole,
     },
@@ -125,8 +125,11 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
             {
                 return Err(TokenFailure::Passing(Some(said)));
             }
-            let life =
-                granted.expires_in.map_or(LIFE_UNSAID, Duration::from_secs).min(Duration::from_secs(86_400));
+            let life = granted
+                .expires_in
+                .filter(|life| *life > 0)
+                .map_or(LIFE_UNSAID, Duration::from_secs)
+                .min(Duration::from_secs(86_400));
             Ok(AccessToken(Rc::new(Token {
                 bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
                 renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),
@@ -135,7 +138,7 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
         }
         400..=499 => match serde_json::from_slice::<Denied>(body) {
             Ok(denied) if head.status != 429 => {
-                said.message = Some(denied.reason.unwrap_or(denied.error).chars().take(200).collect());
+                said.message = Some(shortened(&denied.reason.unwrap_or(denied.error)));
                 Err(TokenFailure::Denied(said))
             }
             _ => Err(TokenFailure::Lasting(Some(said))),
