@@ -92,6 +92,26 @@ pub struct Fetcher {
     wait: Duration,
 }
 
+/// A fetcher that is not started yet: what is asked of its handle waits.
+pub struct Launch {
+    parts: Parts,
+    letters: mpsc::UnboundedReceiver<Letter>,
+    credentials: watch::Sender<Credentials>,
+}
+
+impl Launch {
+    /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`. From here on Zoom is asked.
+    pub fn on(self, thread: &actix_rt::Arbiter) {
+        let Self { parts, letters, credentials } = self;
+        thread.spawn_fn(move || {
+            let core = Core::new(parts, credentials);
+            drop(actix_rt::spawn(core.permits.clone().serve()));
+            drop(actix_rt::spawn(core.access_tokens.clone().keep()));
+            drop(actix_rt::spawn(Rc::new(core).read(letters)));
+        });
+    }
+}
+
 /// What the fetcher needs, all of it made to move to its thread.
 pub struct Parts {
     /// How long callers wait.
@@ -109,19 +129,13 @@ pub struct Parts {
 }
 
 impl Fetcher {
-    /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`.
+    /// A handle, and the fetcher behind it, to be started.
     #[must_use]
-    pub fn start(parts: Parts, thread: &actix_rt::Arbiter) -> Self {
+    pub fn prepare(parts: Parts) -> (Self, Launch) {
         let (mailbox, letters) = mpsc::unbounded_channel();
         let (accepted, credentials) = watch::channel(Credentials::Accepted);
-        let wait = parts.config.wait;
-        thread.spawn_fn(move || {
-            let core = Core::new(parts, accepted);
-            drop(actix_rt::spawn(core.permits.clone().serve()));
-            drop(actix_rt::spawn(core.access_tokens.clone().keep()));
-            drop(actix_rt::spawn(Rc::new(core).read(letters)));
-        });
-        Self { mailbox, credentials, wait }
+        let fetcher = Self { mailbox, credentials, wait: parts.config.wait };
+        (fetcher, Launch { parts, letters, credentials: accepted })
     }
 
     /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most.
