@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use actix_rt::{Arbiter, System};
+use actix_rt::System;
 use actix_web::{
     App, HttpResponse,
     body::to_bytes,
@@ -50,10 +50,7 @@ fn snapshot(bytes: usize) -> (SnapshotKey, zoom_qos_proxy::snapshot::Snapshot) {
 
 fn state(bytes: usize) -> Data<State> {
     let secrets = ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"];
-    let mut environment: Vec<_> =
-        secrets.map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into())).to_vec();
-    // Nothing listens there: the bench makes no call.
-    environment.push(("QOS_PROXY__ZOOM__OAUTH_URL".into(), "http://127.0.0.1:9/oauth/token".into()));
+    let environment = secrets.map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into()));
     let (config, _) = Config::load(&[], environment).unwrap();
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
@@ -67,7 +64,8 @@ fn state(bytes: usize) -> Data<State> {
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
     };
-    let fetcher = Fetcher::start(parts, &Arbiter::new());
+    // Never launched: a hit asks nobody.
+    let (fetcher, _launch) = Fetcher::prepare(parts);
     Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) })
 }
 
@@ -75,7 +73,6 @@ fn state(bytes: usize) -> Data<State> {
 fn hit(bencher: Bencher<'_, '_>, bytes: usize) {
     let system = System::new();
     let app = system.block_on(async {
-        drop(rustls::crypto::ring::default_provider().install_default());
         init_service(App::new().app_data(state(bytes)).configure(http::callers).wrap(from_fn(http::observe)))
             .await
     });
@@ -119,10 +116,7 @@ fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 #[divan::bench]
 fn cache_look_up_alone(bencher: Bencher<'_, '_>) {
     let system = System::new();
-    let state = system.block_on(async {
-        drop(rustls::crypto::ring::default_provider().install_default());
-        state(8 * 1024)
-    });
+    let state = system.block_on(async { state(8 * 1024) });
     let (key, _) = snapshot(1);
     bencher.bench_local(|| black_box(state.cache.get(black_box(&key), Instant::now())).is_some());
 }

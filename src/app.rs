@@ -23,7 +23,7 @@ use crate::{
     budget::{Budget, day::StateFileError},
     cache::Cache,
     config::Config,
-    fetcher::{Fetcher, Parts},
+    fetcher::{Fetcher, Launch, Parts},
     http::{self, State},
     metrics::Metrics,
 };
@@ -72,7 +72,7 @@ pub enum StartError {
 /// The service, bound and ready to run. Must be made and run inside an actix `System`.
 pub struct App {
     state: Data<State>,
-    fetcher_thread: Arbiter,
+    launch: Launch,
     callers: Server,
     operators: Server,
     listen: SocketAddr,
@@ -93,7 +93,6 @@ impl App {
         let metrics = Arc::new(Metrics::default());
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
-        let fetcher_thread = Arbiter::new();
         let parts = Parts {
             config: fetcher,
             zoom,
@@ -102,7 +101,7 @@ impl App {
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let fetcher = Fetcher::start(parts, &fetcher_thread);
+        let (fetcher, launch) = Fetcher::prepare(parts);
         let state = Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) });
 
         let timeout = server.shutdown_timeout;
@@ -111,16 +110,7 @@ impl App {
         let (operators, ops_listen) =
             bind("server.ops_listen", server.ops_listen, 1, timeout, &state, http::operators)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
-        Ok(Self {
-            state,
-            fetcher_thread,
-            callers,
-            operators,
-            listen,
-            ops_listen,
-            drain_delay,
-            shutdown_timeout,
-        })
+        Ok(Self { state, launch, callers, operators, listen, ops_listen, drain_delay, shutdown_timeout })
     }
 
     /// The callers' address, with the port that was really bound.
@@ -145,6 +135,9 @@ impl App {
         stop: impl Future<Output = ()>,
         dropped_lines: Option<ErrorCounter>,
     ) -> io::Result<()> {
+        // Not before both listeners are ours: a process that cannot serve must not ask Zoom for anything.
+        let fetcher_thread = Arbiter::new();
+        self.launch.on(&fetcher_thread);
         let (callers, operators) = (self.callers.handle(), self.operators.handle());
         let mut serving = actix_rt::spawn(self.callers);
         drop(actix_rt::spawn(self.operators));
@@ -166,7 +159,7 @@ impl App {
         self.state.fetcher.no_more_take_offs();
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
         operators.stop(false).await;
-        self.fetcher_thread.stop();
+        fetcher_thread.stop();
         if in_time {
             tracing::info!("stopped");
         } else {
