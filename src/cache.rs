@@ -27,6 +27,19 @@ pub struct CacheConfig {
     pub not_found_live: Duration,
     /// How long "no such past meeting", and what will never change, is remembered.
     pub not_found_past: Duration,
+    /// When a snapshot serves that is not fresh.
+    pub stale: StaleConfig,
+}
+
+/// When a snapshot serves that is not fresh, and when a fresh one serves though a caller wants a newer.
+#[derive(Debug, Clone, Copy)]
+pub struct StaleConfig {
+    /// Past freshness: answered at once, and fetched anew in the background.
+    pub while_revalidate: Duration,
+    /// Past freshness: answered where Zoom fails, refuses or may not be asked.
+    pub if_error: Duration,
+    /// A caller cannot force a fetch more often than this.
+    pub refresh_floor: Duration,
 }
 
 /// One remembered answer. Cloning it copies a pointer.
@@ -55,9 +68,12 @@ impl Entry {
             }
     }
 
-    fn good_until(&self) -> Instant {
+    /// From then on nobody can use it, not even stale.
+    fn good_until(&self, stale: StaleConfig) -> Instant {
         match self {
-            Self::Snapshot(snapshot) => snapshot.landed + snapshot.fresh_for,
+            Self::Snapshot(snapshot) => {
+                snapshot.landed + snapshot.fresh_for + stale.while_revalidate.max(stale.if_error)
+            }
             Self::Refusal(refusal) => refusal.until,
         }
     }
@@ -80,7 +96,7 @@ impl Cache {
             .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             // A new meeting is a wanted one: TinyLFU would refuse it while old favourites fill the cache.
             .eviction_policy(EvictionPolicy::lru())
-            .expire_after(UntilOfNoUse)
+            .expire_after(UntilOfNoUse(config.stale))
             .eviction_listener(move |_, _, cause| {
                 if cause == moka::notification::RemovalCause::Size {
                     metrics.cache_evictions.inc();
@@ -90,10 +106,16 @@ impl Cache {
         Self { entries, config: Arc::new(config) }
     }
 
-    /// What is remembered of this meeting and still good at `now`.
+    /// When a snapshot serves that is not fresh.
+    #[must_use]
+    pub fn stale(&self) -> StaleConfig {
+        self.config.stale
+    }
+
+    /// What is remembered of this meeting and still of use at `now`; a snapshot may be stale.
     #[must_use]
     pub fn get(&self, key: &SnapshotKey, now: Instant) -> Option<Entry> {
-        self.entries.get(key).filter(|entry| entry.good_until() > now)
+        self.entries.get(key).filter(|entry| entry.good_until(self.config.stale) > now)
     }
 
     /// Remembers a snapshot. `false`: it alone is larger than the bound, and was not kept.
@@ -143,11 +165,11 @@ impl Cache {
 }
 
 /// Both methods are needed: moka's default keeps the old deadline when an entry is replaced.
-struct UntilOfNoUse;
+struct UntilOfNoUse(StaleConfig);
 
 impl Expiry<SnapshotKey, Entry> for UntilOfNoUse {
     fn expire_after_create(&self, _: &SnapshotKey, entry: &Entry, now: Instant) -> Option<Duration> {
-        Some(entry.good_until().saturating_duration_since(now))
+        Some(entry.good_until(self.0).saturating_duration_since(now))
     }
 
     fn expire_after_update(
@@ -157,7 +179,7 @@ impl Expiry<SnapshotKey, Entry> for UntilOfNoUse {
         now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(entry.good_until().saturating_duration_since(now))
+        Some(entry.good_until(self.0).saturating_duration_since(now))
     }
 }
 
@@ -172,7 +194,9 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn cache(max_bytes: u64) -> Cache {
-        let config = CacheConfig { max_bytes, not_found_live: 10 * SECOND, not_found_past: 60 * SECOND };
+        let stale = StaleConfig { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
+        let config =
+            CacheConfig { max_bytes, not_found_live: 10 * SECOND, not_found_past: 60 * SECOND, stale };
         Cache::new(config, &Arc::new(Metrics::default()))
     }
 
@@ -191,12 +215,13 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_is_there_until_it_is_no_longer_fresh() {
+    fn a_snapshot_is_there_until_it_is_of_no_use_even_stale() {
         let cache = cache(1 << 20);
         assert!(cache.insert(key(1), snapshot(key(1), 10, 30 * SECOND)));
         let now = Instant::now();
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(_))));
-        assert!(cache.get(&key(1), now + 31 * SECOND).is_none());
+        assert!(cache.get(&key(1), now + 89 * SECOND).is_some(), "stale, for when Zoom fails");
+        assert!(cache.get(&key(1), now + 91 * SECOND).is_none());
         assert!(cache.get(&key(2), now).is_none());
     }
 

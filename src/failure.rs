@@ -29,6 +29,8 @@ pub enum Reason {
     Overloaded,
     /// This process is about to stop.
     ShuttingDown,
+    /// The caller wants nothing fetched, and nothing of use is kept.
+    NotCached,
 }
 
 /// What Zoom answered when it was Zoom that refused or failed. Shown to callers, so that they can quote it to Zoom.

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::{
-    flights::{Flights, Waiter},
+    flights::{Boarded, Flight, Flights, Waiter},
     permits::{BudgetStatus, Permits},
 };
 pub use crate::zoom::oauth::Credentials;
@@ -53,6 +53,15 @@ pub enum Via {
     Cache,
 }
 
+/// What a caller wants of a fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// A snapshot that landed after this: the one that the caller found and could not use.
+    pub newer_than: Option<Instant>,
+    /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be asked.
+    pub has_fallback: bool,
+}
+
 /// A snapshot for a caller.
 pub struct Landed {
     /// The whole meeting.
@@ -78,7 +87,8 @@ pub struct FetcherStatus {
 type Reply = oneshot::Sender<Result<Landed, Failure>>;
 
 enum Letter {
-    Fetch { key: SnapshotKey, deadline: Instant, reply: Reply },
+    Fetch { key: SnapshotKey, wanted: Wanted, deadline: Instant, reply: Reply },
+    Refresh(SnapshotKey),
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
     WhenAllLanded(oneshot::Sender<()>),
@@ -89,6 +99,7 @@ enum Letter {
 pub struct Fetcher {
     mailbox: mpsc::UnboundedSender<Letter>,
     credentials: watch::Receiver<Credentials>,
+    closed: watch::Receiver<Option<Failure>>,
     wait: Duration,
 }
 
@@ -97,14 +108,15 @@ pub struct Launch {
     parts: Parts,
     letters: mpsc::UnboundedReceiver<Letter>,
     credentials: watch::Sender<Credentials>,
+    closed: watch::Sender<Option<Failure>>,
 }
 
 impl Launch {
     /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`. From here on Zoom is asked.
     pub fn on(self, thread: &actix_rt::Arbiter) {
-        let Self { parts, letters, credentials } = self;
+        let Self { parts, letters, credentials, closed } = self;
         thread.spawn_fn(move || {
-            let core = Core::new(parts, credentials);
+            let core = Core::new(parts, credentials, closed);
             drop(actix_rt::spawn(core.permits.clone().serve()));
             drop(actix_rt::spawn(core.access_tokens.clone().keep()));
             drop(actix_rt::spawn(Rc::new(core).read(letters)));
@@ -134,24 +146,42 @@ impl Fetcher {
     pub fn prepare(parts: Parts) -> (Self, Launch) {
         let (mailbox, letters) = mpsc::unbounded_channel();
         let (accepted, credentials) = watch::channel(Credentials::Accepted);
-        let fetcher = Self { mailbox, credentials, wait: parts.config.wait };
-        (fetcher, Launch { parts, letters, credentials: accepted })
+        let (close, closed) = watch::channel(None);
+        let fetcher = Self { mailbox, credentials, closed, wait: parts.config.wait };
+        (fetcher, Launch { parts, letters, credentials: accepted, closed: close })
     }
 
     /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most.
     ///
     /// # Errors
     /// Every reason there is; the flight itself may go on.
-    pub async fn fetch(&self, key: SnapshotKey) -> Result<Landed, Failure> {
+    pub async fn fetch(&self, key: SnapshotKey, wanted: Wanted) -> Result<Landed, Failure> {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
-        let letter = Letter::Fetch { key, deadline, reply };
+        let letter = Letter::Fetch { key, wanted, deadline, reply };
         self.mailbox.send(letter).map_err(|_| Failure::new(Reason::ShuttingDown))?;
         match tokio::time::timeout_at(deadline.into(), landed).await {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Failure::new(Reason::ShuttingDown)),
             Err(_) => Err(Failure::new(Reason::StillFetching).retry_at(Instant::now() + ASK_AGAIN_AFTER)),
         }
+    }
+
+    /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for.
+    pub fn refresh(&self, key: SnapshotKey) {
+        // A fetcher that is gone refreshes nothing.
+        drop(self.mailbox.send(Letter::Refresh(key)));
+    }
+
+    /// Why Zoom may not be asked now, if that is known: refused credentials, a cool-down, the spent day.
+    #[must_use]
+    pub fn refuses(&self, now: Instant) -> Option<Reason> {
+        if *self.credentials.borrow() != Credentials::Accepted {
+            return Some(Reason::ZoomRejectedCredentials);
+        }
+        let closed = self.closed.borrow();
+        let failure = closed.as_ref()?;
+        failure.retry_at.is_some_and(|at| now < at).then_some(failure.reason)
     }
 
     /// What goes on now; `None` when the fetcher is gone.
@@ -188,13 +218,20 @@ struct Core {
     access_tokens: AccessTokens,
     permits: Permits,
     flights: Flights,
+    /// The last failure that was about all of Zoom and has an end: tells the workers not to start refreshes.
+    closed: watch::Sender<Option<Failure>>,
     cache: Cache,
     freshness: FreshnessConfig,
     metrics: Arc<Metrics>,
+    wait: Duration,
 }
 
 impl Core {
-    fn new(parts: Parts, credentials: watch::Sender<Credentials>) -> Self {
+    fn new(
+        parts: Parts,
+        credentials: watch::Sender<Credentials>,
+        closed: watch::Sender<Option<Failure>>,
+    ) -> Self {
         let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
         let client = zoom::http_client(zoom.connect_timeout);
         Self {
@@ -202,16 +239,19 @@ impl Core {
             zoom: Zoom::new(&zoom, client),
             permits: Permits::new(budget, config.max_queued, config.wait, &metrics),
             flights: Flights::default(),
+            closed,
             cache,
             freshness,
             metrics,
+            wait: config.wait,
         }
     }
 
     async fn read(self: Rc<Self>, mut letters: mpsc::UnboundedReceiver<Letter>) {
         while let Some(letter) = letters.recv().await {
             match letter {
-                Letter::Fetch { key, deadline, reply } => self.fetch(key, deadline, reply),
+                Letter::Fetch { key, wanted, deadline, reply } => self.fetch(key, wanted, deadline, reply),
+                Letter::Refresh(key) => self.refresh(key),
                 Letter::Status(reply) => drop(reply.send(self.status())),
                 Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
                 Letter::WhenAllLanded(reply) => {
@@ -227,29 +267,60 @@ impl Core {
     }
 
     /// Cache, flight under way, or a new flight: the one place that decides it.
-    fn fetch(self: &Rc<Self>, key: SnapshotKey, deadline: Instant, reply: Reply) {
-        match self.cache.get(&key, Instant::now()) {
-            Some(Entry::Snapshot(snapshot)) => {
-                drop(reply.send(Ok(Landed { snapshot, via: Via::Cache, stored: true })));
+    fn fetch(self: &Rc<Self>, key: SnapshotKey, wanted: Wanted, deadline: Instant, reply: Reply) {
+        match self.found(&key, wanted) {
+            Some(Ok(landed)) => {
+                drop(reply.send(Ok(landed)));
                 return;
             }
-            Some(Entry::Refusal(refusal)) => {
-                drop(reply.send(Err(refusal.failure.clone())));
+            Some(Err(failure)) => {
+                drop(reply.send(Err(failure)));
                 return;
             }
             None => {}
         }
-        let waiter = Waiter { reply, deadline };
+        let waiter = Waiter { reply, deadline, has_fallback: wanted.has_fallback };
         match self.flights.board(key, waiter) {
-            flights::Boarded::UnderWay(number) => self.permits.extend(number, deadline),
-            flights::Boarded::TakesOff(flight) => {
-                self.metrics.flights_active.inc();
-                drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
-            }
-            flights::Boarded::Closed(waiter) => {
-                drop(waiter.reply.send(Err(Failure::new(Reason::ShuttingDown))));
-            }
+            Boarded::UnderWay(number) => self.permits.somebody_waits(number, deadline),
+            Boarded::TakesOff(flight) => self.take_off(flight),
+            Boarded::Closed(waiter) => drop(waiter.reply.send(Err(Failure::new(Reason::ShuttingDown)))),
         }
+    }
+
+    /// What can be answered without a flight.
+    fn found(&self, key: &SnapshotKey, wanted: Wanted) -> Option<Result<Landed, Failure>> {
+        let now = Instant::now();
+        match self.cache.get(key, now) {
+            Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
+            Some(Entry::Snapshot(snapshot))
+                if snapshot.fresh_left(now).is_some()
+                    && wanted.newer_than.is_none_or(|landed| snapshot.landed > landed) =>
+            {
+                return Some(Ok(Landed { snapshot, via: Via::Cache, stored: true }));
+            }
+            Some(Entry::Snapshot(_)) | None => {}
+        }
+        // Who has something to fall back on need not wait for the end of a pause, however short.
+        if wanted.has_fallback
+            && let Some((_, failure)) = self.permits.closed()
+        {
+            return Some(Err(failure));
+        }
+        None
+    }
+
+    fn refresh(self: &Rc<Self>, key: SnapshotKey) {
+        let wanted = Wanted { newer_than: None, has_fallback: true };
+        if self.found(&key, wanted).is_none()
+            && let Some(flight) = self.flights.in_background(key, Instant::now() + self.wait)
+        {
+            self.take_off(flight);
+        }
+    }
+
+    fn take_off(self: &Rc<Self>, flight: Flight) {
+        self.metrics.flights_active.inc();
+        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
     }
 
     fn status(&self) -> FetcherStatus {

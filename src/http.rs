@@ -1,6 +1,9 @@
 //! The routes of both listeners. The only folder that knows actix's request and response types.
 
 mod answer;
+mod conditional;
+mod decide;
+mod directives;
 mod observe;
 mod ops;
 mod problem;

@@ -66,6 +66,8 @@ pub struct Snapshot {
     pub last_modified: Bytes,
     /// What fetching it again would cost, in Zoom calls.
     pub pages: u32,
+    /// When the last page had arrived, on the wall.
+    pub fetched_at: SystemTime,
     /// When the last page had arrived.
     pub landed: Instant,
     /// How long it is fresh from then on.
@@ -83,6 +85,12 @@ impl Snapshot {
     #[must_use]
     pub fn fresh_left(&self, now: Instant) -> Option<Duration> {
         self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
+    }
+
+    /// Time since its freshness was over; zero while it is fresh.
+    #[must_use]
+    pub fn stale_for(&self, now: Instant) -> Duration {
+        self.age(now).saturating_sub(self.fresh_for)
     }
 
     /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
@@ -147,6 +155,7 @@ impl Draft {
             etag: entity_tag(&body).into(),
             last_modified: httpdate::fmt_http_date(fetched_at).into(),
             pages: self.pages,
+            fetched_at,
             landed,
             fresh_for: fresh_for(key, self.newest_leave_time, time, freshness),
             body: body.into(),

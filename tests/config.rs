@@ -169,7 +169,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 32);
+    assert_eq!(printed.len(), 35);
 }
 
 #[test]

@@ -35,24 +35,19 @@ pub(super) const ACCEPTED: &[&str] = &[
     "cache.past_fresh",
     "cache.past_by_number_fresh",
     "cache.settle",
+    "cache.stale_while_revalidate",
+    "cache.stale_if_error",
     "cache.not_found_live",
     "cache.not_found_past",
+    "cache.refresh_floor",
     "telemetry.log_format",
     "telemetry.log_level",
 ];
 
 /// Keys whose meaning is settled but which nothing reads yet. Setting one is an error: an operator who asks for a
 /// thing must not believe to have it.
-pub(super) const NOT_YET: &[&str] = &[
-    "cache.stale_while_revalidate",
-    "cache.stale_if_error",
-    "cache.refresh_floor",
-    "callers.file",
-    "redis.url",
-    "redis.url_file",
-    "redis.replicas",
-    "telemetry.otlp_endpoint",
-];
+pub(super) const NOT_YET: &[&str] =
+    &["callers.file", "redis.url", "redis.url_file", "redis.replicas", "telemetry.otlp_endpoint"];
 
 /// What the table says about a name.
 pub(super) enum Known {

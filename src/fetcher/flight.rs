@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::{Core, flights::Flight};
+use super::{Core, flights::Flight, queue::Priority};
 use crate::{
     budget::Permit,
     clean::{self, NotAPage},
@@ -59,6 +59,9 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
         }
         Err(failure) => {
             core.cache.remember(flight.key, &failure, Instant::now());
+            if matches!(failure.reason, Reason::ZoomRateLimited | Reason::ZoomDailyQuotaSpent) {
+                core.closed.send_replace(Some(failure.clone()));
+            }
             say(flight.key, &failure);
             Err(failure)
         }
@@ -232,7 +235,9 @@ async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, A
 async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Failure> {
     core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
     let give_up = if begun { None } else { core.flights.wanted_until(&flight.key) };
-    let permit = core.permits.next(flight.number, give_up).await;
+    let priority =
+        if core.flights.is_awaited(&flight.key) { Priority::Foreground } else { Priority::Background };
+    let permit = core.permits.next(priority, flight.number, give_up).await;
     core.flights.queues(&flight.key, false, None);
     permit
 }

@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Waiter {
     pub(super) reply: Reply,
     pub(super) deadline: Instant,
+    /// Has a stale snapshot, and is told of every pause at once.
+    pub(super) has_fallback: bool,
 }
 
 /// What a new flight is called.
@@ -49,8 +51,10 @@ pub(super) struct Flights {
 
 struct Passengers {
     number: FlightNumber,
-    /// In the order of their arrival: the first one's request started the flight.
+    /// In the order of their arrival.
     waiters: Vec<Option<Waiter>>,
+    /// Whether the first waiter's request started the flight.
+    first_waiter_started_it: bool,
     /// The latest of the waiters' deadlines.
     wanted_until: Instant,
     /// Whether its next call waits for a permit.
@@ -61,7 +65,7 @@ impl Passengers {
     /// Tells those who cannot wait until `at` why it is in vain. The flight goes on for the others.
     fn refuse_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
-            if let Some(impatient) = waiter.take_if(|waiter| waiter.deadline <= at) {
+            if let Some(impatient) = waiter.take_if(|waiter| waiter.has_fallback || waiter.deadline <= at) {
                 drop(impatient.reply.send(Err(failure.clone())));
             }
         }
@@ -79,12 +83,46 @@ impl Flights {
         if self.closed.get() {
             return Boarded::Closed(waiter);
         }
+        let flight = self.next_flight(key);
+        let passengers = Passengers {
+            number: flight.number,
+            wanted_until: waiter.deadline,
+            waiters: vec![Some(waiter)],
+            first_waiter_started_it: true,
+            queued: false,
+        };
+        under_way.insert(key, passengers);
+        Boarded::TakesOff(flight)
+    }
+
+    /// A new flight that nobody waits for; `None` if one is under way, or none starts any more.
+    pub(super) fn in_background(&self, key: SnapshotKey, wanted_until: Instant) -> Option<Flight> {
+        let mut under_way = self.under_way.borrow_mut();
+        if self.closed.get() || under_way.contains_key(&key) {
+            return None;
+        }
+        let flight = self.next_flight(key);
+        let number = flight.number;
+        let passengers = Passengers {
+            number,
+            waiters: Vec::new(),
+            first_waiter_started_it: false,
+            wanted_until,
+            queued: false,
+        };
+        under_way.insert(key, passengers);
+        Some(flight)
+    }
+
+    fn next_flight(&self, key: SnapshotKey) -> Flight {
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        let wanted_until = waiter.deadline;
-        under_way
-            .insert(key, Passengers { number, waiters: vec![Some(waiter)], wanted_until, queued: false });
-        Boarded::TakesOff(Flight { key, number })
+        Flight { key, number }
+    }
+
+    /// Whether somebody waits for this flight, or has waited.
+    pub(super) fn is_awaited(&self, key: &SnapshotKey) -> bool {
+        self.under_way.borrow().get(key).is_some_and(|passengers| !passengers.waiters.is_empty())
     }
 
     /// Until when somebody waits for this flight.
@@ -122,7 +160,8 @@ impl Flights {
         }
         for (place, waiter) in passengers.waiters.into_iter().enumerate() {
             let Some(waiter) = waiter else { continue };
-            let via = if place == 0 { Via::OwnFlight } else { Via::OthersFlight };
+            let own = place == 0 && passengers.first_waiter_started_it;
+            let via = if own { Via::OwnFlight } else { Via::OthersFlight };
             let answer = match result {
                 Ok((snapshot, stored)) => Ok(Landed { snapshot: Arc::clone(snapshot), via, stored: *stored }),
                 Err(failure) => Err(failure.clone()),

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::queue::{FlightNumber, Queue};
+use super::queue::{FlightNumber, Priority, Queue};
 use crate::{
     budget::{Budget, Limit, NotBefore, Now, Permit, day::Save},
     failure::{Failure, Reason},
@@ -69,11 +69,16 @@ impl Permits {
     ///
     /// # Errors
     /// At once, when no permit can come in time or too many wait already.
-    pub async fn next(&self, flight: FlightNumber, give_up: Option<Instant>) -> Result<Permit, Failure> {
+    pub async fn next(
+        &self,
+        priority: Priority,
+        flight: FlightNumber,
+        give_up: Option<Instant>,
+    ) -> Result<Permit, Failure> {
         let asked = Instant::now();
         self.refuse_early(give_up)?;
         let (served, wait) = oneshot::channel();
-        self.0.queue.borrow_mut().push(flight, give_up, served);
+        self.0.queue.borrow_mut().push(priority, flight, give_up, served);
         self.show_queue();
         self.0.changed.notify_one();
         let permit = wait.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
@@ -81,9 +86,9 @@ impl Permits {
         permit
     }
 
-    /// Somebody else wants this flight, and waits until then.
-    pub fn extend(&self, flight: FlightNumber, until: Instant) {
-        self.0.queue.borrow_mut().extend(flight, until);
+    /// Somebody wants this flight now, and waits until then.
+    pub fn somebody_waits(&self, flight: FlightNumber, until: Instant) {
+        self.0.queue.borrow_mut().somebody_waits(flight, until);
     }
 
     /// What refuses all calls now, and until when; the pace of the second does not count.

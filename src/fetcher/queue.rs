@@ -1,4 +1,5 @@
-//! Who gets the next permit: the oldest flight first, whichever page it is at. Pure: no clock, no channel, no budget.
+//! Who gets the next permit: flights that somebody waits for before refreshes in the background, and of each kind the
+//! oldest first, whichever page it is at. Pure: no clock, no channel, no budget.
 //!
 //! A flight has at most one call waiting. Its place is its age, so that a meeting once begun is finished before a
 //! younger one starts: the callers of both wait less on average than if pages took turns.
@@ -8,9 +9,18 @@ use std::{collections::BTreeMap, time::Instant};
 /// Counts flights in the order of their take-off.
 pub type FlightNumber = u64;
 
+/// Whether somebody waits for a flight. The order is that of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Callers wait.
+    Foreground,
+    /// A stale snapshot is refreshed.
+    Background,
+}
+
 /// Calls waiting for a permit.
 pub struct Queue<T> {
-    waiting: BTreeMap<FlightNumber, Waiting<T>>,
+    waiting: BTreeMap<(Priority, FlightNumber), Waiting<T>>,
 }
 
 struct Waiting<T> {
@@ -27,13 +37,17 @@ impl<T> Default for Queue<T> {
 impl<T> Queue<T> {
     /// Joins the queue. `give_up`: when this call is no longer wanted; `None` for a flight that has begun, which is
     /// finished.
-    pub fn push(&mut self, flight: FlightNumber, give_up: Option<Instant>, item: T) {
-        self.waiting.insert(flight, Waiting { give_up, item });
+    pub fn push(&mut self, priority: Priority, flight: FlightNumber, give_up: Option<Instant>, item: T) {
+        self.waiting.insert((priority, flight), Waiting { give_up, item });
     }
 
-    /// Somebody else wants this flight, and waits longer.
-    pub fn extend(&mut self, flight: FlightNumber, until: Instant) {
-        if let Some(Waiting { give_up: Some(give_up), .. }) = self.waiting.get_mut(&flight) {
+    /// Somebody wants this flight now, and waits until then.
+    pub fn somebody_waits(&mut self, flight: FlightNumber, until: Instant) {
+        if let Some(waiting) = self.waiting.remove(&(Priority::Background, flight)) {
+            self.waiting.insert((Priority::Foreground, flight), waiting);
+        }
+        let waiting = self.waiting.get_mut(&(Priority::Foreground, flight));
+        if let Some(Waiting { give_up: Some(give_up), .. }) = waiting {
             *give_up = until.max(*give_up);
         }
     }
@@ -86,9 +100,9 @@ mod tests {
     #[test]
     fn the_oldest_flight_is_served_first_whenever_it_joins() {
         let mut queue = Queue::default();
-        queue.push(2, Some(after(9)), "second");
-        queue.push(3, Some(after(9)), "third");
-        queue.push(1, None, "first, at a later page");
+        queue.push(Priority::Foreground, 2, Some(after(9)), "second");
+        queue.push(Priority::Foreground, 3, Some(after(9)), "third");
+        queue.push(Priority::Foreground, 1, None, "first, at a later page");
         assert_eq!(queue.len(), 3);
         assert_eq!(queue.pop(), Some("first, at a later page"));
         assert_eq!(queue.pop(), Some("second"));
@@ -99,9 +113,9 @@ mod tests {
     #[test]
     fn who_cannot_be_served_in_time_leaves_and_the_others_stay() {
         let mut queue = Queue::default();
-        queue.push(1, Some(after(5)), "short");
-        queue.push(2, Some(after(15)), "long");
-        queue.push(3, None, "begun");
+        queue.push(Priority::Foreground, 1, Some(after(5)), "short");
+        queue.push(Priority::Foreground, 2, Some(after(15)), "long");
+        queue.push(Priority::Foreground, 3, None, "begun");
         assert_eq!(queue.first_to_give_up(), Some(after(5)));
         assert_eq!(queue.take_hopeless(after(5), after(15)), ["short"]);
         assert_eq!(queue.take_hopeless(after(15), after(15)), ["long", "begun"]);
@@ -109,11 +123,23 @@ mod tests {
     }
 
     #[test]
+    fn a_refresh_makes_way_until_somebody_waits_for_it() {
+        let mut queue = Queue::default();
+        queue.push(Priority::Background, 1, Some(after(9)), "old refresh");
+        queue.push(Priority::Background, 2, Some(after(9)), "refresh");
+        queue.push(Priority::Foreground, 3, Some(after(9)), "awaited");
+        queue.somebody_waits(2, after(12));
+        assert_eq!(queue.pop(), Some("refresh"));
+        assert_eq!(queue.pop(), Some("awaited"));
+        assert_eq!(queue.pop(), Some("old refresh"));
+    }
+
+    #[test]
     fn a_later_caller_of_the_same_flight_makes_it_wait_longer() {
         let mut queue = Queue::default();
-        queue.push(1, Some(after(5)), ());
-        queue.extend(1, after(8));
-        queue.extend(1, after(6));
+        queue.push(Priority::Foreground, 1, Some(after(5)), ());
+        queue.somebody_waits(1, after(8));
+        queue.somebody_waits(1, after(6));
         assert!(queue.take_hopeless(after(7), after(7)).is_empty());
     }
 }

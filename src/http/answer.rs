@@ -1,4 +1,4 @@
-//! A snapshot as a `200`: its bytes as they are, and the headers that say how old and how fresh they are.
+//! A snapshot as a `200` or a `304`: its bytes as they are, and the headers that say how old and how fresh they are.
 
 use std::{
     pin::Pin,
@@ -7,20 +7,20 @@ use std::{
 };
 
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     body::{BodySize, MessageBody},
-    http::header::{
-        AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, VARY,
+    http::{
+        StatusCode,
+        header::{
+            AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED,
+            VARY,
+        },
     },
 };
 use bytes::Bytes;
 
-use super::State;
-use crate::{
-    fetcher::{Landed, Via},
-    metrics::Outcome,
-    snapshot::Snapshot,
-};
+use super::{State, conditional, decide::Why, problem::Problem};
+use crate::{failure::Reason, metrics::Outcome, snapshot::Snapshot};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 /// actix copies a body into the connection's write buffer: a large one goes there in parts, as the caller reads.
@@ -29,46 +29,72 @@ const PART: usize = 64 * 1024;
 /// actix reads the clock for `Date` so seldom.
 const DATE_TICK: Duration = Duration::from_secs(1);
 
-/// From the cache, fresh.
-pub(super) fn hit(state: &State, snapshot: &Snapshot) -> HttpResponse {
-    let now = Instant::now();
-    state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
-    let status = format!("zoom-qos-proxy; hit; ttl={}", fresh_seconds(snapshot, now));
-    ok(state, snapshot, now, &status, Outcome::Hit)
+/// How a request came to its snapshot.
+#[derive(Clone, Copy)]
+pub(super) enum How {
+    /// From the cache; nothing is started.
+    Hit,
+    /// From the cache, stale; a refresh is under way.
+    Revalidating,
+    /// From the cache, because Zoom failed or may not be asked.
+    Instead(Reason),
+    /// By a flight.
+    Flight {
+        /// Why Zoom was asked.
+        why: Why,
+        /// Whether it was another request's flight.
+        collapsed: bool,
+        /// Whether the cache keeps it.
+        stored: bool,
+    },
 }
 
-/// By a flight: this request's own, or one that was under way.
-pub(super) fn landed(state: &State, landed: &Landed) -> HttpResponse {
-    let (collapsed, outcome) = match landed.via {
-        Via::Cache => return hit(state, &landed.snapshot),
-        Via::OthersFlight => ("; collapsed", Outcome::Collapsed),
-        Via::OwnFlight => ("", Outcome::Miss),
-    };
-    if outcome == Outcome::Collapsed {
-        state.metrics.calls_saved.inc_by(u64::from(landed.snapshot.pages));
+impl How {
+    /// The word for it in metric and log. A hit may be stale: the caller wanted nothing fetched.
+    fn outcome(self, is_fresh: bool) -> Outcome {
+        match self {
+            Self::Hit if is_fresh => Outcome::Hit,
+            Self::Hit | Self::Revalidating | Self::Instead(_) => Outcome::Stale,
+            Self::Flight { collapsed: true, .. } => Outcome::Collapsed,
+            Self::Flight { collapsed: false, .. } => Outcome::Miss,
+        }
     }
-    let stored = if landed.stored { "; stored" } else { "" };
-    let status = format!("zoom-qos-proxy; fwd=uri-miss; fwd-status=200{stored}{collapsed}");
-    ok(state, &landed.snapshot, Instant::now(), &status, outcome)
+
+    /// RFC 9211. `ttl` is negative past freshness.
+    fn cache_status(self, ttl: i64) -> String {
+        match self {
+            Self::Hit => format!("zoom-qos-proxy; hit; ttl={ttl}"),
+            Self::Revalidating => format!("zoom-qos-proxy; hit; ttl={ttl}; detail=revalidating"),
+            Self::Instead(reason) => {
+                format!("zoom-qos-proxy; hit; ttl={ttl}; detail={}", Problem::code_of(reason))
+            }
+            Self::Flight { why, collapsed, stored } => {
+                let stored = if stored { "; stored" } else { "" };
+                let collapsed = if collapsed { "; collapsed" } else { "" };
+                format!("zoom-qos-proxy; fwd={}; fwd-status=200{stored}{collapsed}", why.as_str())
+            }
+        }
+    }
 }
 
-fn ok(
-    state: &State,
-    snapshot: &Snapshot,
-    now: Instant,
-    cache_status: &str,
-    outcome: Outcome,
-) -> HttpResponse {
-    let age = snapshot.age(now);
+/// The answer with this snapshot: a `200`, or a `304` to a caller who has it.
+pub(super) fn with(state: &State, request: &HttpRequest, snapshot: &Snapshot, how: How) -> HttpResponse {
+    let now = Instant::now();
+    let (age, fresh_left) = (snapshot.age(now), snapshot.fresh_left(now));
+    let mut outcome = how.outcome(fresh_left.is_some());
+    if outcome != Outcome::Miss {
+        state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
+    }
     state.metrics.snapshot_age.observe(age.as_secs_f64());
-    let fresh = format!("private, max-age={}", fresh_seconds(snapshot, now));
-    let mut response = HttpResponse::Ok();
+
+    let has_it = conditional::has_it(request.headers(), &snapshot.etag, snapshot.fetched_at);
+    let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);
     response
-        .insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
-        .insert_header((CACHE_CONTROL, fresh))
+        .insert_header((CACHE_CONTROL, format!("private, max-age={max_age}")))
         .insert_header((AGE, age.as_secs()))
         .insert_header((VARY, HeaderValue::from_static("Accept-Encoding")))
-        .insert_header((CACHE_STATUS, cache_status));
+        .insert_header((CACHE_STATUS, how.cache_status(ttl(snapshot, now))));
     for (name, value) in [(ETAG, &snapshot.etag), (LAST_MODIFIED, &snapshot.last_modified)] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
             response.insert_header((name, value));
@@ -78,14 +104,25 @@ fn ok(
         // A snapshot must not look younger than its answer.
         response.insert_header((DATE, HttpDate::from(SystemTime::now())));
     }
-    let body = snapshot.body.clone();
-    let mut response = if body.len() > PART { response.body(InParts(body)) } else { response.body(body) };
+    let mut response = if has_it {
+        outcome = Outcome::NotModified;
+        response.finish()
+    } else {
+        response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        let body = snapshot.body.clone();
+        if body.len() > PART { response.body(InParts(body)) } else { response.body(body) }
+    };
     response.extensions_mut().insert(outcome);
     response
 }
 
-fn fresh_seconds(snapshot: &Snapshot, now: Instant) -> u64 {
-    snapshot.fresh_left(now).as_ref().map_or(0, Duration::as_secs)
+/// Seconds of freshness left; past freshness, seconds since then, rounded away from 0, so that stale is never `0`.
+fn ttl(snapshot: &Snapshot, now: Instant) -> i64 {
+    let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
+    snapshot.fresh_left(now).map_or_else(
+        || -whole(snapshot.stale_for(now).as_secs().saturating_add(1)),
+        |left| whole(left.as_secs()),
+    )
 }
 
 /// A body that is handed over part by part; the parts share the snapshot's memory.

@@ -102,6 +102,13 @@ impl Problem {
         no_snapshot(reason).code
     }
 
+    /// Whether a stale snapshot is the better answer: to every 502, 503 and 504, but not when this process stops, and
+    /// not to a caller who wanted just that.
+    pub(super) fn is_covered_by_stale(reason: Reason) -> bool {
+        let status = no_snapshot(reason).status;
+        matches!(status, 502..=504) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
+    }
+
     fn zoom(&self) -> Option<&ZoomSaid> {
         match self {
             Self::NoSnapshot(failure) => failure.zoom.as_deref(),
@@ -167,6 +174,8 @@ fn no_snapshot(reason: Reason) -> Row {
             .saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
         Reason::Overloaded => Row::refused(503, "overloaded", "Too many calls wait already")
             .saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
+        Reason::NotCached => Row::refused(504, "not_cached", "Nothing of use is cached")
+            .saying("Ask without Cache-Control: only-if-cached to have the meeting fetched."),
         Reason::ShuttingDown => Row::refused(503, "shutting_down", "This process is about to stop")
             .saying("Ask again on a new connection: another replica answers."),
     }

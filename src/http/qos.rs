@@ -1,15 +1,23 @@
 //! `GET /qos/{meetingId}`: who asks for what, from the cache or by a flight.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, time::Instant};
+use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use futures_util::FutureExt as _;
 
-use super::{State, answer, problem::Problem};
+use super::{
+    State,
+    answer::{self, How},
+    decide::{Decision, Why, decide, serves_on_error},
+    directives::Directives,
+    problem::Problem,
+};
 use crate::{
     cache::Entry,
+    failure::{Failure, Reason},
+    fetcher::{Landed, Via, Wanted},
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingType, Snapshot, SnapshotKey},
 };
 
 /// Slices are cut from the cached snapshot; the range is Zoom's own.
@@ -26,13 +34,57 @@ pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpRespons
 
 async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     let key = asked_for(request)?;
-    match state.cache.get(&key, Instant::now()) {
-        Some(Entry::Snapshot(snapshot)) => Ok(answer::hit(state, &snapshot)),
-        Some(Entry::Refusal(refusal)) => Err(Problem::NoSnapshot(refusal.failure.clone())),
-        None => match state.fetcher.fetch(key).await {
-            Ok(landed) => Ok(answer::landed(state, &landed)),
-            Err(failure) => Err(Problem::NoSnapshot(failure)),
+    let now = Instant::now();
+    let kept = match state.cache.get(&key, now) {
+        Some(Entry::Refusal(refusal)) => return Err(Problem::NoSnapshot(refusal.failure.clone())),
+        Some(Entry::Snapshot(snapshot)) => Some(snapshot),
+        None => None,
+    };
+    let asked = Directives::of(request.headers());
+    let with = |snapshot: &Snapshot, how| Ok(answer::with(state, request, snapshot, how));
+    match (decide(kept.as_deref(), asked, state.cache.stale(), now), kept) {
+        (Decision::Hit, Some(kept)) => with(&kept, How::Hit),
+        (Decision::HitAndRefresh, Some(kept)) => {
+            if let Some(reason) = state.fetcher.refuses(now) {
+                return with(&kept, How::Instead(reason));
+            }
+            state.fetcher.refresh(key);
+            with(&kept, How::Revalidating)
+        }
+        (Decision::Fetch(why), kept) => fetch(request, state, key, why, kept).await,
+        (_, _) => Err(Problem::NoSnapshot(Failure::new(Reason::NotCached))),
+    }
+}
+
+/// From Zoom; and where that fails, what is kept, as long as it serves.
+async fn fetch(
+    request: &HttpRequest,
+    state: &State,
+    key: SnapshotKey,
+    why: Why,
+    kept: Option<Arc<Snapshot>>,
+) -> Result<HttpResponse, Problem> {
+    let rules = state.cache.stale();
+    let fallback =
+        |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
+    let wanted = Wanted {
+        newer_than: kept.as_ref().map(|kept| kept.landed),
+        has_fallback: fallback(kept.clone()).is_some(),
+    };
+    match state.fetcher.fetch(key, wanted).await {
+        Ok(Landed { snapshot, via, stored }) => {
+            let how = match via {
+                Via::Cache => How::Hit,
+                Via::OwnFlight => How::Flight { why, collapsed: false, stored },
+                Via::OthersFlight => How::Flight { why, collapsed: true, stored },
+            };
+            Ok(answer::with(state, request, &snapshot, how))
+        }
+        Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(kept) {
+            Some(kept) => Ok(answer::with(state, request, &kept, How::Instead(failure.reason))),
+            None => Err(Problem::NoSnapshot(failure)),
         },
+        Err(failure) => Err(Problem::NoSnapshot(failure)),
     }
 }
 

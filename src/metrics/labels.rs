@@ -5,10 +5,14 @@
 pub enum Outcome {
     /// From the cache, fresh.
     Hit,
+    /// From the cache, stale.
+    Stale,
     /// Fetched from Zoom for this request.
     Miss,
     /// Waited for another request's flight.
     Collapsed,
+    /// The caller has it already.
+    NotModified,
     /// Turned down by this service: bad input, a spent budget, a full queue, a drain.
     Refused,
     /// Zoom refused or failed, or did not answer in time.
@@ -21,7 +25,9 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Hit => "hit",
+            Self::Stale => "stale",
             Self::Miss => "miss",
+            Self::NotModified => "not_modified",
             Self::Collapsed => "collapsed",
             Self::Refused => "refused",
             Self::Failed => "failed",

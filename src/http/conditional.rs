@@ -1,0 +1,102 @@
+//! Does the caller have it already? `If-None-Match` and `If-Modified-Since` (RFC 9110, section 13).
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+
+/// Whether a `304` is the answer. `etag` is the selected representation's, with its quotes.
+pub(super) fn has_it(headers: &HeaderMap, etag: &[u8], fetched_at: SystemTime) -> bool {
+    let mut tags = headers.get_all(IF_NONE_MATCH).peekable();
+    if tags.peek().is_some() {
+        // With If-None-Match there, If-Modified-Since must not be looked at.
+        return tags.any(|list| matches(list.as_bytes(), etag));
+    }
+    let since = headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
+    let Some(since) = since.and_then(|value| httpdate::parse_http_date(value).ok()) else { return false };
+    seconds(fetched_at) <= seconds(since)
+}
+
+/// HTTP dates have no fractions.
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Weak comparison: `W/"a"` and `"a"` are the same here. A tag may hold commas, so the list is walked quote by quote.
+fn matches(list: &[u8], etag: &[u8]) -> bool {
+    let mut rest = list.trim_ascii();
+    if rest == b"*" {
+        return true;
+    }
+    loop {
+        rest = rest.trim_ascii_start();
+        rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+        let opened = rest.strip_prefix(b"W/").unwrap_or(rest);
+        let Some(tag) = opened.strip_prefix(b"\"") else { return false };
+        let Some(end) = tag.iter().position(|byte| *byte == b'"') else { return false };
+        let Some((tag, behind)) = tag.split_at_checked(end) else { return false };
+        if etag.strip_prefix(b"\"").and_then(|etag| etag.strip_suffix(b"\"")) == Some(tag) {
+            return true;
+        }
+        rest = behind.strip_prefix(b"\"").unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use actix_web::http::header::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    const TAG: &[u8] = b"\"abc\"";
+
+    fn fetched_at() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(784_111_777_900)
+    }
+
+    fn has(name: &'static str, value: &'static str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        has_it(&headers, TAG, fetched_at())
+    }
+
+    #[test]
+    fn a_tag_is_found_in_a_list_strong_or_weak() {
+        for list in [
+            "\"abc\"",
+            "W/\"abc\"",
+            "*",
+            " * ",
+            "\"x\", \"abc\"",
+            "\"x\",W/\"abc\",\"y\"",
+            "\"a,b\" , \"abc\"",
+        ] {
+            assert!(has("if-none-match", list), "{list}");
+        }
+    }
+
+    #[test]
+    fn another_tag_or_none_at_all_is_not() {
+        for list in ["\"abd\"", "abc", "", "\"", "\"abc", "\"\"", "W/", "\"x\" \"y\"", ",,,", "\"x\", *"] {
+            assert!(!has("if-none-match", list), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_date_counts_to_the_second_and_only_if_it_is_one() {
+        assert!(has("if-modified-since", "Sun, 06 Nov 1994 08:49:37 GMT"));
+        assert!(has("if-modified-since", "Sun, 06 Nov 1994 08:49:38 GMT"));
+        assert!(!has("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT"));
+        assert!(!has("if-modified-since", "yesterday"));
+        assert!(!has_it(&HeaderMap::new(), TAG, fetched_at()));
+    }
+
+    #[test]
+    fn the_tag_decides_where_both_are_given() {
+        let mut headers = HeaderMap::new();
+        headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"x\""));
+        headers.insert(IF_MODIFIED_SINCE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:38 GMT"));
+        assert!(!has_it(&headers, TAG, fetched_at()));
+    }
+}
