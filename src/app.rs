@@ -24,7 +24,7 @@ use crate::{
     cache::Cache,
     config::Config,
     fetcher::{Fetcher, Launch, Parts},
-    http::{self, State},
+    http::{self, Listener, State},
     metrics::Metrics,
 };
 
@@ -106,9 +106,9 @@ impl App {
 
         let timeout = server.shutdown_timeout;
         let (callers, listen) =
-            bind("server.listen", server.listen, server.workers, timeout, &state, http::callers)?;
+            bind("server.listen", server.listen, server.workers, timeout, &state, Listener::Callers)?;
         let (operators, ops_listen) =
-            bind("server.ops_listen", server.ops_listen, 1, timeout, &state, http::operators)?;
+            bind("server.ops_listen", server.ops_listen, 1, timeout, &state, Listener::Operators)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
         Ok(Self { state, launch, callers, operators, listen, ops_listen, drain_delay, shutdown_timeout })
     }
@@ -182,12 +182,21 @@ fn bind(
     workers: usize,
     shutdown_timeout: Duration,
     state: &Data<State>,
-    routes: fn(&mut ServiceConfig),
+    listener: Listener,
 ) -> Result<(Server, SocketAddr), StartError> {
     let state = state.clone();
+    let routes: fn(&mut ServiceConfig) = match listener {
+        Listener::Callers => http::callers,
+        Listener::Operators => http::operators,
+    };
     // Runs once per worker: everything shared is made outside.
-    let factory =
-        move || Routes::new().app_data(state.clone()).configure(routes).wrap(from_fn(http::observe));
+    let factory = move || {
+        Routes::new()
+            .app_data(state.clone())
+            .app_data(listener)
+            .configure(routes)
+            .wrap(from_fn(http::observe))
+    };
     let failed = |source: io::Error| {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",

@@ -87,7 +87,12 @@ impl Budget {
     /// # Errors
     /// When the state file cannot be written.
     pub fn open(config: &BudgetConfig, metrics: &Arc<Metrics>) -> Result<Self, day::StateFileError> {
-        let day = Day::open(config.per_day, config.state_file.as_deref(), SystemTime::now())?;
+        let day = Day::open(
+            config.per_day,
+            config.per_second.get(),
+            config.state_file.as_deref(),
+            SystemTime::now(),
+        )?;
         let budget = Self {
             second: Second::new(config.per_second),
             day,
@@ -155,9 +160,19 @@ impl Budget {
     }
 
     /// What has to be written to the state file now, if anything; writing is the caller's, off this thread.
-    pub fn pending_save(&mut self, now: Now) -> Option<day::Save> {
+    pub fn due_save(&mut self, now: Now, calls_wait: bool) -> Option<day::Due> {
+        self.day.due(now.wall, calls_wait)
+    }
+
+    /// The last write did not succeed.
+    pub fn save_failed(&mut self) {
+        self.day.save_failed();
+    }
+
+    /// Makes the gauges true, also when nobody calls: a day turns and a cool-down ends by themselves.
+    pub fn show(&mut self, now: Now) {
+        self.closed_until(now);
         self.show_day_at(now);
-        self.day.pending_save(now.wall)
     }
 
     /// The exact count, for the last write before the process ends.

@@ -191,6 +191,12 @@ impl Fetcher {
         status.await.ok()
     }
 
+    /// Whether there is anybody to ask.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.mailbox.is_closed()
+    }
+
     /// Whether Zoom takes our credentials.
     #[must_use]
     pub fn credentials(&self) -> Credentials {

@@ -20,7 +20,7 @@ use actix_web::{
 };
 
 use crate::{cache::Cache, fetcher::Fetcher, metrics::Metrics};
-pub use observe::observe;
+pub use observe::{Listener, observe};
 pub use problem::Problem;
 
 /// What the handlers of both listeners share. Made once, outside the workers, or each would have its own.

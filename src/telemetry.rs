@@ -5,9 +5,9 @@
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-/// Libraries that see our requests to Zoom: at finer levels they could print headers, and so the access token. And one
-/// that tells at every start, in seven lines, what our own line "listening" says.
-const WARNINGS_ONLY_FROM: [&str; 6] = ["actix_http", "actix_server", "actix_tls", "awc", "h2", "rustls"];
+/// Libraries whose finer levels could print headers, and so the access token, and one that tells at every start, in seven
+/// lines, what our own line "listening" says. awc and rustls are not here: they log through another crate, to nobody.
+const WARNINGS_ONLY_FROM: [&str; 3] = ["actix_http", "actix_server", "actix_tls"];
 
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

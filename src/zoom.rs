@@ -23,7 +23,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use self::{
-    error::{CallError, Head},
+    error::{CallError, Head, shortened},
     oauth::AccessToken,
     secret::SecretSource,
 };
@@ -35,6 +35,9 @@ const PAGE_SIZE: u32 = 10;
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Idle connections are given up before common load balancers (60 s) close them under a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// awc retires connections after 75 s otherwise: those of a busy start all together, and the calls that then have to
+/// connect reach Zoom closer together than they left.
+const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// Where Zoom is, who we are there, and how long one HTTP call may take.
 pub struct ZoomConfig {
@@ -48,7 +51,7 @@ pub struct ZoomConfig {
     pub client_id: SecretSource,
     /// Server-to-Server OAuth: the app's secret.
     pub client_secret: SecretSource,
-    /// Longest time for DNS, TCP and TLS together.
+    /// Longest time for DNS and TCP; the TLS handshake may take as long again.
     pub connect_timeout: Duration,
     /// Longest time from sending a request to the last byte of its answer.
     pub request_timeout: Duration,
@@ -155,6 +158,7 @@ pub fn http_client(connect_timeout: Duration) -> Client {
         .timeout(connect_timeout)
         .handshake_timeout(connect_timeout)
         .conn_keep_alive(KEEP_ALIVE)
+        .conn_lifetime(LIFETIME)
         .limit(0);
     Client::builder()
         .connector(connector)
@@ -223,7 +227,7 @@ impl OwnedHead {
         };
         Self {
             status: response.status().as_u16(),
-            tracking_id: header("x-zm-trackingid"),
+            tracking_id: header("x-zm-trackingid").as_deref().map(shortened),
             limit_type: header("x-ratelimit-type"),
             retry_after: header(RETRY_AFTER.as_str()),
         }

@@ -288,9 +288,6 @@ fn a_key_of_a_later_version_is_refused_as_known() {
         "redis.replicas = 2",
         "callers.file = \"/x\"",
         "telemetry.otlp_endpoint = \"http://x\"",
-        "cache.stale_while_revalidate = \"30s\"",
-        "cache.stale_if_error = \"1h\"",
-        "cache.refresh_floor = \"5s\"",
     ];
     for setting in later {
         let key = setting.split_once(" =").unwrap().0;

@@ -1,8 +1,8 @@
 //! The day's calls, counted from 00:00 UTC, because Zoom's daily quota is a counter that turns then and not a rate.
 //!
 //! Across restarts the count lives in a small file. It is written ahead: the file names a number that the count has not
-//! reached yet, so that a killed process has counted at most [`AHEAD`] calls too many, and never one too few. Writing
-//! is asked for early and done elsewhere, so that no call waits for a disk.
+//! reached yet, so that a killed process has counted a little too much, and never a call too few. Writing is asked for
+//! early and done elsewhere; only before the first call of a process or a day does a call wait for it.
 
 use std::{
     fs::{self, File},
@@ -14,10 +14,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
-/// The file runs this many calls ahead of the count: five seconds of calls at the highest common limit.
-const AHEAD: u64 = 200;
-/// So many calls before the count reaches what the file says, the next write is asked for.
-const MARGIN: u64 = AHEAD / 2;
+/// The file runs at least this many calls ahead of the count.
+const LEAST_AHEAD: u64 = 200;
+/// And at least so many seconds of calls: a slow disk must not hold up the pace.
+const SECONDS_AHEAD: u64 = 5;
 
 /// The count of one UTC day.
 pub struct Day {
@@ -29,6 +29,8 @@ pub struct Day {
 
 struct StateFile {
     path: PathBuf,
+    /// How many calls a write is ahead of the count.
+    ahead: u64,
     /// What was last handed out to be written: the day, and the count that is safe up to there.
     saved: State,
     /// Whether a call was counted since the start or the turn of the day: restarts alone must not add up.
@@ -45,7 +47,16 @@ struct State {
     calls: u64,
 }
 
-/// One write that is due.
+/// A write that is due.
+#[derive(Debug)]
+pub struct Due {
+    /// The write.
+    pub save: Save,
+    /// No call before it is done.
+    pub first: bool,
+}
+
+/// One write.
 #[derive(Debug)]
 pub struct Save {
     path: PathBuf,
@@ -65,7 +76,12 @@ impl Day {
     ///
     /// # Errors
     /// When the file cannot be written: better at start than at the first restart.
-    pub fn open(limit: u64, path: Option<&Path>, now: SystemTime) -> Result<Self, StateFileError> {
+    pub fn open(
+        limit: u64,
+        per_second: u32,
+        path: Option<&Path>,
+        now: SystemTime,
+    ) -> Result<Self, StateFileError> {
         let mut day = Self { limit, date: day_of(now), used: 0, file: None };
         if let Some(path) = path {
             let failed = |source| StateFileError { path: path.to_owned(), source };
@@ -77,7 +93,8 @@ impl Day {
                 }
             }
             let saved = State { zoom_calls_of_day: day.date, calls: day.used };
-            let mut file = StateFile { path: path.to_owned(), saved, counted: false };
+            let ahead = LEAST_AHEAD.max(SECONDS_AHEAD * u64::from(per_second));
+            let mut file = StateFile { path: path.to_owned(), ahead, saved, counted: false };
             file.save(saved).write().map_err(failed)?;
             day.file = Some(file);
         }
@@ -117,16 +134,28 @@ impl Day {
         self.limit
     }
 
-    /// The write that is due, if one is: the file must stay ahead of the count.
-    pub fn pending_save(&mut self, now: SystemTime) -> Option<Save> {
+    /// The write that is due, if one is. `calls_wait`: then a count that has reached the file's makes it due, too, and
+    /// [`Due::first`]: it has to be done before the next call.
+    pub fn due(&mut self, now: SystemTime, calls_wait: bool) -> Option<Due> {
         self.turn(now);
         let (date, used) = (self.date, self.used);
         let file = self.file.as_mut()?;
-        let ahead = file.saved.zoom_calls_of_day == date && file.saved.calls >= used + MARGIN;
-        if ahead || !file.counted {
+        let left =
+            if file.saved.zoom_calls_of_day == date { file.saved.calls.saturating_sub(used) } else { 0 };
+        let first = left == 0 && calls_wait;
+        let soon = left < file.ahead / 2 && file.counted;
+        if !first && !soon {
             return None;
         }
-        Some(file.save(State { zoom_calls_of_day: date, calls: used + AHEAD }))
+        let state = State { zoom_calls_of_day: date, calls: used.saturating_add(file.ahead) };
+        Some(Due { save: file.save(state), first })
+    }
+
+    /// The last write did not succeed: the file says less than was thought.
+    pub fn save_failed(&mut self) {
+        if let Some(file) = &mut self.file {
+            file.saved.calls = 0;
+        }
     }
 
     /// The write of the exact count, when no more calls will be made.
@@ -166,7 +195,11 @@ impl Save {
         serde_json::to_writer(&mut file, &self.state)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
-        fs::rename(&beside, &self.path)
+        fs::rename(&beside, &self.path)?;
+        // The rename itself is on the disk only when the folder is. Some file systems cannot be asked for that.
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).ok();
+        Ok(())
     }
 }
 
@@ -207,7 +240,7 @@ fn believable(text: &[u8], today: u64) -> Option<State> {
     // A derived struct reads lists, too.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
     let state: State = serde_json::from_value(object.into()).ok()?;
-    (state.zoom_calls_of_day <= today + 1 && state.calls <= u64::from(u32::MAX) + AHEAD).then_some(state)
+    (state.zoom_calls_of_day <= today + 1 && state.calls <= 2 * u64::from(u32::MAX)).then_some(state)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -227,16 +260,16 @@ mod tests {
 
     fn count(day: &mut Day, calls: u64, now: SystemTime) {
         for _ in 0..calls {
-            day.count_one(now);
-            if let Some(save) = day.pending_save(now) {
+            if let Some(Due { save, .. }) = day.due(now, true) {
                 save.write().unwrap();
             }
+            day.count_one(now);
         }
     }
 
     #[test]
     fn the_day_turns_at_midnight_utc_and_not_before() {
-        let mut day = Day::open(2, None, at(5, 0)).unwrap();
+        let mut day = Day::open(2, 40, None, at(5, 0)).unwrap();
         count(&mut day, 2, at(5, 10));
         assert!(day.is_spent(at(5, 86_399)));
         assert_eq!(day.used(at(6, 0)), 0);
@@ -247,7 +280,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_does_not_give_the_day_again() {
-        let mut day = Day::open(2, None, at(6, 0)).unwrap();
+        let mut day = Day::open(2, 40, None, at(6, 0)).unwrap();
         count(&mut day, 2, at(6, 1));
         assert!(day.is_spent(at(5, 86_000)));
     }
@@ -256,14 +289,32 @@ mod tests {
     fn a_killed_process_has_counted_a_little_too_much_and_never_too_little() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
-        for calls in [0, 1, 99, 100, 101, 1_000] {
+        for calls in [0, 1, 99, 100, 101, 199, 200, 201, 1_000] {
             fs::remove_file(&path).ok();
-            let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+            let mut day = Day::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
             count(&mut day, calls, at(7, 1));
             drop(day);
-            let used = Day::open(60_000, Some(&path), at(7, 2)).unwrap().used(at(7, 2));
-            assert!((calls..=calls + AHEAD).contains(&used), "{calls} calls made, {used} counted");
+            let used = Day::open(60_000, 40, Some(&path), at(7, 2)).unwrap().used(at(7, 2));
+            assert!((calls..=calls + LEAST_AHEAD).contains(&used), "{calls} calls made, {used} counted");
         }
+    }
+
+    #[test]
+    fn a_write_is_asked_for_long_before_a_call_would_have_to_wait_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut day = Day::open(60_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
+        assert!(day.due(at(7, 0), true).unwrap().first, "the first of the process");
+        for _ in 0..2_000 {
+            assert!(day.due(at(7, 1), true).is_none());
+            day.count_one(at(7, 1));
+        }
+        for _ in 0..251 {
+            day.count_one(at(7, 1));
+        }
+        assert!(!day.due(at(7, 1), true).unwrap().first, "half of 5 s of calls are left");
+        day.save_failed();
+        assert!(day.due(at(7, 1), true).unwrap().first, "a failed write is due again");
+        assert!(day.due(at(8, 0), true).unwrap().first, "the first of the day");
     }
 
     #[test]
@@ -271,8 +322,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
         for _ in 0..10 {
-            let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
-            assert!(day.pending_save(at(7, 0)).is_none());
+            let mut day = Day::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
+            assert!(day.due(at(7, 0), false).is_none());
             assert_eq!(day.used(at(7, 0)), 0);
         }
     }
@@ -281,11 +332,11 @@ mod tests {
     fn an_orderly_stop_keeps_the_exact_count_and_a_new_day_forgets_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
-        let mut day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+        let mut day = Day::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
         count(&mut day, 321, at(7, 1));
         day.final_save(at(7, 2)).unwrap().write().unwrap();
-        assert_eq!(Day::open(60_000, Some(&path), at(7, 3)).unwrap().used(at(7, 3)), 321);
-        assert_eq!(Day::open(60_000, Some(&path), at(8, 0)).unwrap().used(at(8, 0)), 0);
+        assert_eq!(Day::open(60_000, 40, Some(&path), at(7, 3)).unwrap().used(at(7, 3)), 321);
+        assert_eq!(Day::open(60_000, 40, Some(&path), at(8, 0)).unwrap().used(at(8, 0)), 0);
     }
 
     #[test]
@@ -301,7 +352,7 @@ mod tests {
             "{\"zoom_calls_of_day\":9,\"calls\":2}",
         ] {
             fs::write(&path, foreign).unwrap();
-            let day = Day::open(60_000, Some(&path), at(7, 0)).unwrap();
+            let day = Day::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
             assert_eq!(day.used(at(7, 0)), 0);
             assert_eq!(fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(), foreign);
         }
@@ -310,7 +361,7 @@ mod tests {
     #[test]
     fn a_folder_that_is_not_there_is_an_error_at_start() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Day::open(1, Some(&folder.path().join("missing/day.json")), at(7, 0)).err().unwrap();
+        let error = Day::open(1, 40, Some(&folder.path().join("missing/day.json")), at(7, 0)).err().unwrap();
         assert!(error.to_string().contains("limits.state_file"), "{error}");
     }
 }

@@ -1,7 +1,5 @@
 //! The fields whose texts become numbers: their keys, their suffixes, and how many texts did not parse.
 
-use std::ops::AddAssign;
-
 /// A value that Zoom sends as a text with a unit. The label of the metric that counts unparsed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
@@ -118,15 +116,6 @@ impl Unparsed {
     pub(super) fn count(&mut self, field: Field) {
         for (each, count) in Field::ALL.into_iter().zip(&mut self.0) {
             *count += u64::from(each == field);
-        }
-    }
-}
-
-impl AddAssign for Unparsed {
-    /// Adds another page's counts, so that a flight can sum up its pages.
-    fn add_assign(&mut self, other: Self) {
-        for (sum, count) in self.0.iter_mut().zip(other.0) {
-            *sum += count;
         }
     }
 }

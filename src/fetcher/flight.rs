@@ -198,18 +198,24 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
         }
         (draft, cleaned)
     };
-    // Only a panic in there makes this fail; it is caught where the flight ends.
-    actix_rt::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    off_this_thread(work).await
 }
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
     let freshness = core.freshness.clone();
-    let work = move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now()));
-    actix_rt::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    off_this_thread(move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now()))).await
+}
+
+/// A panic in there is one of the flight, and is caught where it ends. Only at a forced stop is work cancelled: then
+/// nothing is left to be done.
+async fn off_this_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match actix_rt::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    }
 }
 
 /// An access token and a permit. The wait for the permit can be long: what was true of the token before may not be after.
@@ -220,7 +226,9 @@ async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, A
         let now = Instant::now();
         if let Some(refused) = core.access_tokens.refused(now) {
             core.permits.give_back(permit);
-            return Err(no_access_token(refused));
+            let failure = no_access_token(refused);
+            core.permits.refuse_all(&failure);
+            return Err(failure);
         }
         match core.access_tokens.current(now) {
             Some(access_token) => return Ok((permit, access_token)),
@@ -234,7 +242,9 @@ async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, A
 
 async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Failure> {
     core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
-    let give_up = if begun { None } else { core.flights.wanted_until(&flight.key) };
+    // A flight goes on that has begun, or whose callers were told that it does: their wait was over before this.
+    let now = Instant::now();
+    let give_up = core.flights.wanted_until(&flight.key).filter(|until| !begun && *until > now);
     let priority =
         if core.flights.is_awaited(&flight.key) { Priority::Foreground } else { Priority::Background };
     let permit = core.permits.next(priority, flight.number, give_up).await;
@@ -279,7 +289,10 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
     let failed = |reason, said| Stop::Failed(Failure::new(reason).said(said));
     match error {
         CallError::AccessTokenRefused(said) | CallError::CredentialsRejected(said) => {
-            Stop::Failed(no_access_token(core.access_tokens.reject(said)))
+            let failure = no_access_token(core.access_tokens.reject(said));
+            // Those who wait for permits need not wait to hear the same.
+            core.permits.refuse_all(&failure);
+            Stop::Failed(failure)
         }
         CallError::MeetingNotFound(said) => failed(Reason::MeetingNotFound, said),
         CallError::NotAMeeting(said) => failed(Reason::NotAMeeting, said),

@@ -9,14 +9,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::queue::{FlightNumber, Priority, Queue};
 use crate::{
-    budget::{Budget, Limit, NotBefore, Now, Permit, day::Save},
+    budget::{
+        Budget, Limit, NotBefore, Now, Permit,
+        day::{Due, Save},
+    },
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
 };
+
+/// Gauges are made true this often when nothing happens.
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// A full disk is not asked at every call.
+const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// Who cannot be served is told so this much before its own wait is over: then it hears why, and not that it waits.
+const TOLD_BEFORE: Duration = Duration::from_millis(50);
 
 /// The queue and the budget behind it. Belongs to one thread; clones share everything.
 #[derive(Clone)]
@@ -29,8 +39,12 @@ struct Inner {
     changed: Notify,
     /// What Zoom said when it told us to pause.
     pause: RefCell<Option<Failure>>,
-    /// A write of the day's count is under way: the next waits for it.
-    saving: Cell<bool>,
+    /// Whoever writes the day's count holds this.
+    file: Mutex<()>,
+    /// A write that failed is tried again after a while.
+    save_again_from: Cell<Option<Instant>>,
+    /// The exact count is written: nothing may go over it.
+    all_saved: Cell<bool>,
     max_queued: usize,
     /// How long a flight that has begun waits for its next permit.
     patience: Duration,
@@ -58,7 +72,9 @@ impl Permits {
             queue: RefCell::default(),
             changed: Notify::new(),
             pause: RefCell::default(),
-            saving: Cell::new(false),
+            file: Mutex::new(()),
+            save_again_from: Cell::default(),
+            all_saved: Cell::default(),
             max_queued,
             patience,
             metrics: Arc::clone(metrics),
@@ -127,28 +143,62 @@ impl Permits {
         BudgetStatus { day_used, day_limit, queued: self.0.queue.borrow().len(), cooldowns }
     }
 
+    /// Everybody who waits is told this.
+    pub fn refuse_all(&self, failure: &Failure) {
+        while let Some(waiting) = self.0.queue.borrow_mut().pop() {
+            refuse(waiting, failure.clone());
+        }
+        self.show_queue();
+    }
+
     /// Serves the queue for as long as the service runs.
     pub async fn serve(self) {
         loop {
-            let sleep_until = self.serve_all_due();
+            self.keep_file_ahead().await;
+            let look_again = self.serve_all_due();
             self.show_queue();
-            self.save_day();
+            let now = Now::read();
+            self.0.budget.borrow_mut().show(now);
+            let idle = now.instant + LOOK_AT_LEAST_EVERY;
+            // A change or the time, whichever is first; both only mean: look again.
             let changed = self.0.changed.notified();
-            match sleep_until {
-                None => changed.await,
-                Some(at) => {
-                    // A change or the time, whichever is first; both only mean: look again.
-                    drop(tokio::time::timeout_at(at.into(), changed).await);
-                }
-            }
+            drop(tokio::time::timeout_at(look_again.unwrap_or(idle).min(idle).into(), changed).await);
         }
     }
 
     /// Writes the exact count of the day, when no more calls will be made.
     pub async fn save_final_count(&self) {
+        self.0.all_saved.set(true);
+        let _writing = self.0.file.lock().await;
         let save = self.0.budget.borrow_mut().final_save(Now::read());
         if let Some(save) = save {
             write(save).await;
+        }
+    }
+
+    /// The state file has to say more calls than were made. Only a first call waits for that.
+    async fn keep_file_ahead(&self) {
+        let now = Now::read();
+        if self.0.all_saved.get() || self.0.save_again_from.get().is_some_and(|from| now.instant < from) {
+            return;
+        }
+        let calls_wait = !self.0.queue.borrow().is_empty();
+        let due = self.0.budget.borrow_mut().due_save(now, calls_wait);
+        let Some(Due { save, first }) = due else { return };
+        let this = self.clone();
+        let written = actix_rt::spawn(async move {
+            let _writing = this.0.file.lock().await;
+            if this.0.all_saved.get() {
+                return;
+            }
+            let succeeded = write(save).await;
+            this.0.save_again_from.set((!succeeded).then(|| Instant::now() + SAVE_AGAIN_AFTER));
+            if !succeeded {
+                this.0.budget.borrow_mut().save_failed();
+            }
+        });
+        if first {
+            drop(written.await);
         }
     }
 
@@ -158,7 +208,8 @@ impl Permits {
         let mut budget = self.0.budget.borrow_mut();
         loop {
             let now = Now::read();
-            for given_up in queue.take_hopeless(now.instant, now.instant + self.0.patience) {
+            for given_up in queue.take_hopeless(|_| now.instant + TOLD_BEFORE, now.instant + self.0.patience)
+            {
                 let at = now.instant + budget.time_for(queue.len() + 1);
                 refuse(given_up, Failure::new(Reason::ZoomRateLimited).retry_at(at));
             }
@@ -174,11 +225,13 @@ impl Permits {
                 }
                 Err(closed) => {
                     if closed.limit != Limit::Pace {
-                        for hopeless in queue.take_hopeless(closed.at, now.instant + self.0.patience) {
+                        let served_at = |place| closed.at + budget.time_for(place);
+                        for hopeless in queue.take_hopeless(served_at, now.instant + self.0.patience) {
                             refuse(hopeless, self.not_before(closed));
                         }
                     }
-                    return Some(queue.first_to_give_up().map_or(closed.at, |first| first.min(closed.at)));
+                    let told = queue.first_to_give_up().and_then(|first| first.checked_sub(TOLD_BEFORE));
+                    return Some(told.map_or(closed.at, |told| told.min(closed.at)));
                 }
             }
         }
@@ -188,13 +241,14 @@ impl Permits {
     fn refuse_early(&self, give_up: Option<Instant>) -> Result<(), Failure> {
         let (now, queued) = (Now::read(), self.0.queue.borrow().len());
         let mut budget = self.0.budget.borrow_mut();
-        if let Some(closed) = budget.closed_until(now)
+        let closed = budget.closed_until(now);
+        if let Some(closed) = closed
             && closed.at >= give_up.unwrap_or(now.instant + self.0.patience)
         {
             return Err(self.not_before(closed));
         }
         let Some(give_up) = give_up else { return Ok(()) };
-        let served_at = now.instant + budget.time_for(queued);
+        let served_at = closed.map_or(now.instant, |closed| closed.at) + budget.time_for(queued);
         if queued >= self.0.max_queued {
             return Err(Failure::new(Reason::Overloaded).retry_at(served_at));
         }
@@ -219,32 +273,23 @@ impl Permits {
         Failure::new(reason).retry_at(closed.at)
     }
 
-    fn save_day(&self) {
-        if self.0.saving.get() {
-            return;
-        }
-        let save = self.0.budget.borrow_mut().pending_save(Now::read());
-        let Some(save) = save else { return };
-        self.0.saving.set(true);
-        let this = self.clone();
-        drop(actix_rt::spawn(async move {
-            write(save).await;
-            this.0.saving.set(false);
-        }));
-    }
-
     fn show_queue(&self) {
         self.0.metrics.permits_queued.set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
     }
 }
 
-async fn write(save: Save) {
-    let written = actix_rt::task::spawn_blocking(move || save.write()).await;
-    if let Ok(Err(error)) = written {
-        tracing::error!(
-            error = %error,
-            "limits.state_file cannot be written: a restart now would count fewer calls than were made today"
-        );
+/// Whether it is on the disk.
+async fn write(save: Save) -> bool {
+    match actix_rt::task::spawn_blocking(move || save.write()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            tracing::error!(
+                error = %error,
+                "limits.state_file cannot be written: a restart now would count fewer calls than were made today"
+            );
+            false
+        }
+        Err(_) => false,
     }
 }
 

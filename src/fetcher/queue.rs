@@ -57,13 +57,21 @@ impl<T> Queue<T> {
         self.waiting.pop_first().map(|(_, waiting)| waiting.item)
     }
 
-    /// All those leave the queue that no permit can reach in time: `at` is the earliest for anybody, and `patience` is
-    /// how long a flight waits that has begun.
-    pub fn take_hopeless(&mut self, at: Instant, begun_waits_until: Instant) -> Vec<T> {
-        self.waiting
-            .extract_if(.., |_, waiting| at >= waiting.give_up.unwrap_or(begun_waits_until))
-            .map(|(_, waiting)| waiting.item)
-            .collect()
+    /// All those leave the queue that no permit can reach in time. `served_at` says when which place is served at the
+    /// earliest, counted from 0; a flight that has begun, and so has no time to give up, waits until
+    /// `begun_waits_until`.
+    pub fn take_hopeless(
+        &mut self,
+        served_at: impl Fn(usize) -> Instant,
+        begun_waits_until: Instant,
+    ) -> Vec<T> {
+        let mut place = 0;
+        let hopeless = self.waiting.extract_if(.., |_, waiting| {
+            let in_vain = served_at(place) >= waiting.give_up.unwrap_or(begun_waits_until);
+            place += usize::from(!in_vain);
+            in_vain
+        });
+        hopeless.map(|(_, waiting)| waiting.item).collect()
     }
 
     /// When the first of those that wait gives up.
@@ -117,9 +125,20 @@ mod tests {
         queue.push(Priority::Foreground, 2, Some(after(15)), "long");
         queue.push(Priority::Foreground, 3, None, "begun");
         assert_eq!(queue.first_to_give_up(), Some(after(5)));
-        assert_eq!(queue.take_hopeless(after(5), after(15)), ["short"]);
-        assert_eq!(queue.take_hopeless(after(15), after(15)), ["long", "begun"]);
+        assert_eq!(queue.take_hopeless(|_| after(5), after(15)), ["short"]);
+        assert_eq!(queue.take_hopeless(|_| after(15), after(15)), ["long", "begun"]);
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn those_at_the_end_of_a_long_queue_are_told_first() {
+        let mut queue = Queue::default();
+        for flight in 0..10 {
+            queue.push(Priority::Foreground, flight, Some(after(5)), flight);
+        }
+        let one_a_second = |place: usize| after(2) + Duration::from_secs(place as u64);
+        assert_eq!(queue.take_hopeless(one_a_second, after(99)), [3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(queue.len(), 3);
     }
 
     #[test]
@@ -140,6 +159,6 @@ mod tests {
         queue.push(Priority::Foreground, 1, Some(after(5)), ());
         queue.somebody_waits(1, after(8));
         queue.somebody_waits(1, after(6));
-        assert!(queue.take_hopeless(after(7), after(7)).is_empty());
+        assert!(queue.take_hopeless(|_| after(7), after(7)).is_empty());
     }
 }

@@ -60,14 +60,25 @@ enum Route {
     Unknown,
 }
 
+/// Which listener a request came to: `app_data` of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// `server.listen`.
+    Callers,
+    /// `server.ops_listen`.
+    Operators,
+}
+
 impl Route {
-    fn of(path: &str) -> Self {
+    fn of(listener: Listener, path: &str) -> Self {
+        if listener == Listener::Callers {
+            return if path.starts_with("/qos/") { Self::Qos } else { Self::Unknown };
+        }
         match path {
             "/healthz" => Self::Operators("/healthz"),
             "/readyz" => Self::Operators("/readyz"),
             "/metrics" => Self::Operators("/metrics"),
             "/status" => Self::Operators("/status"),
-            _ if path.starts_with("/qos/") => Self::Qos,
             _ => Self::Unknown,
         }
     }
@@ -86,8 +97,11 @@ pub async fn observe(
     request.extensions_mut().insert(id.clone());
     let mut observed = Observed {
         began: Instant::now(),
-        route: Route::of(request.path()),
-        method: request.method().clone(),
+        route: Route::of(
+            request.app_data::<Listener>().copied().unwrap_or(Listener::Callers),
+            request.path(),
+        ),
+        method: known(request.method()),
         state: request.app_data::<Data<State>>().cloned(),
         id,
         status: HUNG_UP,
@@ -106,7 +120,7 @@ pub async fn observe(
 struct Observed {
     began: Instant,
     route: Route,
-    method: Method,
+    method: &'static str,
     state: Option<Data<State>>,
     id: RequestId,
     status: u16,
@@ -123,7 +137,7 @@ impl Drop for Observed {
                 tracing::$level!(
                     request_id = self.id.as_str(),
                     caller = "anonymous",
-                    method = self.method.as_str(),
+                    method = self.method,
                     route = $route,
                     status = self.status,
                     outcome = self.outcome.map(Outcome::as_str),
@@ -139,9 +153,15 @@ impl Drop for Observed {
                 }
                 line!(info, "/qos/{meetingId}");
             }
-            // Probes and scrapes are not worth a line each; asked of the callers' listener they are.
-            Route::Operators(route) if self.status != 404 => line!(debug, route),
-            Route::Operators(_) | Route::Unknown => line!(info, "unknown"),
+            // Probes and scrapes are not worth a line each.
+            Route::Operators(route) => line!(debug, route),
+            Route::Unknown => line!(info, "unknown"),
         }
     }
+}
+
+/// A caller may send any word as its method; only known ones get into the log.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }

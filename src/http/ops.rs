@@ -38,6 +38,10 @@ pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
         let detail = format!("Zoom refuses the credentials, their scopes or the plan: {message}");
         reasons.push(NotReady { code: "zoom_rejected_credentials", detail });
     }
+    if !state.fetcher.is_running() {
+        let detail = "the thread that talks to Zoom has ended: a bug of this service".to_owned();
+        reasons.push(NotReady { code: "internal_error", detail });
+    }
     let (mut response, status) = if reasons.is_empty() {
         (HttpResponse::Ok(), "ready")
     } else {

@@ -10,6 +10,8 @@ use crate::{failure::ZoomSaid, metrics::LimitKind};
 
 /// Longest part of Zoom's message that is passed on.
 const LONGEST_MESSAGE: usize = 300;
+/// Longest word of it: the longest of Zoom's scopes have 60 letters, its access tokens 300 and more.
+const LONGEST_WORD: usize = 100;
 
 /// Why a call gave no page.
 #[derive(Debug)]
@@ -57,18 +59,18 @@ pub struct Head<'a> {
     pub retry_after: Option<&'a str>,
 }
 
-/// An error body. `code` is a number, and in some answers a text.
+/// An error body. `code` is a number, and in some answers a text; a `message` that is no text says nothing.
 #[derive(Deserialize, Default)]
 struct ErrorBody {
     #[serde(default)]
-    code: Code,
+    code: Scalar,
     #[serde(default)]
-    message: Option<String>,
+    message: Scalar,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(untagged)]
-enum Code {
+enum Scalar {
     Number(i64),
     Text(String),
     #[default]
@@ -76,7 +78,7 @@ enum Code {
     Other(serde::de::IgnoredAny),
 }
 
-impl Code {
+impl Scalar {
     fn number(&self) -> Option<i64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -84,15 +86,20 @@ impl Code {
             Self::None | Self::Other(_) => None,
         }
     }
+
+    fn text(self) -> Option<String> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
 }
 
 /// The meaning of an answer that is not a page.
 #[must_use]
 pub fn judge(head: &Head<'_>, body: &[u8], now: SystemTime) -> CallError {
-    let parsed: Option<ErrorBody> = serde_json::from_slice(body).ok();
-    let is_json = parsed.is_some();
-    let ErrorBody { code, message } = parsed.unwrap_or_default();
-    let code = code.number();
+    let ErrorBody { code, message } = serde_json::from_slice(body).unwrap_or_default();
+    let (code, message) = (code.number(), message.text());
     let said = ZoomSaid {
         status: head.status,
         code,
@@ -108,8 +115,11 @@ pub fn judge(head: &Head<'_>, body: &[u8], now: SystemTime) -> CallError {
             let retry_after = head.retry_after.and_then(|value| retry_after::parse(value, now));
             CallError::RateLimited { kind, retry_after, said }
         }
-        (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(said),
+        // A new token has the same scopes, so these are permanent, at 401 too.
         (Some(4711 | 104), _) => CallError::CredentialsRejected(said),
+        // Malformed JSON: unescaped quotes inside the message were seen.
+        (None, _) if text.contains("does not contain scopes") => CallError::CredentialsRejected(said),
+        (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(said),
         (Some(200), _) if text.contains("only available for") || head.status >= 400 => {
             CallError::CredentialsRejected(said)
         }
@@ -117,8 +127,6 @@ pub fn judge(head: &Head<'_>, body: &[u8], now: SystemTime) -> CallError {
         (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(said),
         (Some(3001), _) => CallError::MeetingNotFound(said),
         (Some(12702), _) => CallError::MeetingTooOld(said),
-        // Malformed JSON: unescaped quotes inside the message were seen.
-        _ if !is_json && text.contains("does not contain scopes") => CallError::CredentialsRejected(said),
         // A "success" without a page is broken, too, unless it names an error of its own.
         (_, 500..) | (None, 200..=299) => CallError::Broken(said),
         _ => CallError::Refused(said),
@@ -135,14 +143,13 @@ fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
     }
 }
 
-/// Fit to be shown: of a sensible length, on one line, and without addresses, which are nobody's business here.
+/// Fit to be shown: of a sensible length, on one line, without addresses, and without words so long that they can only be
+/// keys or tokens.
 pub(super) fn shortened(text: &str) -> String {
     let flat: String =
         text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect();
-    if !flat.contains("://") {
-        return flat;
-    }
-    let words = flat.split(' ').map(|word| if word.contains("://") { "(link)" } else { word });
+    let fit = |word: &str| !word.contains("://") && word.len() <= LONGEST_WORD;
+    let words = flat.split(' ').map(|word| if fit(word) { word } else { "(left out)" });
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -196,6 +203,10 @@ mod tests {
             (400, token, "renew"),
             (200, token, "renew"),
             (401, "<html>", "renew"),
+            (401, scopes, "rejected"),
+            (401, malformed, "rejected"),
+            (404, r#"{"code":3001,"message":null}"#, "not found"),
+            (404, r#"{"code":3001,"message":["x"]}"#, "not found"),
             (500, "<html>oops</html>", "broken"),
             (503, "", "broken"),
             (200, "", "broken"),
@@ -229,16 +240,16 @@ mod tests {
 
     #[test]
     fn an_address_in_a_message_is_left_out() {
-        assert_eq!(shortened("See https://zoom.us/x?token=1 for more."), "See (link) for more.");
+        assert_eq!(shortened("See https://zoom.us/x?token=1 for more."), "See (left out) for more.");
     }
 
     #[test]
     fn a_long_or_strange_message_is_cut_and_flattened() {
-        let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x".repeat(1000));
+        let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x ".repeat(500));
         let CallError::Refused(said) = judge(&head(400), body.as_bytes(), SystemTime::UNIX_EPOCH) else {
             panic!()
         };
         let message = said.message.unwrap();
-        assert!(message.starts_with("abxx") && message.len() == 300, "{message}");
+        assert!(message.starts_with("abx x") && message.len() == 300, "{message}");
     }
 }

@@ -32,6 +32,11 @@ use crate::{
 pub const HOLD: Duration = Duration::from_secs(30);
 /// Mounted secrets are looked at this often; the promise is every 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// After a renewal that failed without a refusal: how long everybody gets the same answer, so that callers' misses do
+/// not become requests.
+const PAUSE: Duration = Duration::from_secs(1);
+/// The same after an answer that asking again will not change soon, such as a 429.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// Tries for one renewal: the first, and two after failures that may pass.
 const TRIES: u32 = 3;
 
@@ -77,6 +82,8 @@ struct State {
     current: Option<AccessToken>,
     renewal: Option<Shared<LocalBoxFuture<'static, Result<AccessToken, TokenError>>>>,
     hold: Option<(Instant, ZoomSaid)>,
+    /// After a renewal that failed without a refusal.
+    pause: Option<(Instant, TokenError)>,
     /// After an early renewal failed: when to try the next. The token in use is good for some time yet.
     renew_early_from: Option<Instant>,
     secrets: Option<Secrets>,
@@ -119,7 +126,10 @@ impl AccessTokens {
                 }
                 Ok(token)
             }
-            None => self.renew().await,
+            None => match self.paused(now) {
+                Some(error) => Err(error),
+                None => self.renew().await,
+            },
         }
     }
 
@@ -127,6 +137,11 @@ impl AccessTokens {
     #[must_use]
     pub fn current(&self, now: Instant) -> Option<AccessToken> {
         self.0.state.borrow().current.clone().filter(|token| token.is_usable(now))
+    }
+
+    fn paused(&self, now: Instant) -> Option<TokenError> {
+        let state = self.0.state.borrow();
+        state.pause.as_ref().filter(|(until, _)| now < *until).map(|(_, error)| error.clone())
     }
 
     /// Zoom did not take this token. A newer one, got meanwhile, is kept.
@@ -178,20 +193,18 @@ impl AccessTokens {
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             every.tick().await;
-            let Some(held_until) = self.held_until() else { continue };
-            if Instant::now() < held_until && !self.secrets_changed().await {
+            if *self.0.credentials.borrow() == Credentials::Accepted {
+                continue;
+            }
+            let now = Instant::now();
+            if self.secrets_changed().await {
+                self.0.state.borrow_mut().hold = None;
+            } else if self.refused(now).or_else(|| self.paused(now)).is_some() {
                 continue;
             }
             // Asks for a token without waiting for a caller: nobody is sent to a replica that is not ready.
-            match self.renew().await {
-                Ok(_) => tracing::info!("Zoom gives access tokens again"),
-                Err(TokenError::Refused { .. }) => {}
-                // Still refused, for all that is known.
-                Err(TokenError::TimedOut | TokenError::Failed(_)) => {
-                    if let Some((until, _)) = &mut self.0.state.borrow_mut().hold {
-                        *until = Instant::now() + HOLD;
-                    }
-                }
+            if self.renew().await.is_ok() {
+                tracing::info!("Zoom gives access tokens again");
             }
         }
     }
@@ -258,19 +271,26 @@ impl AccessTokens {
                 Err(self.hold(said))
             }
             Err(TokenFailure::TimedOut) => {
-                self.0.metrics.renewal(RenewalResult::Failed);
                 tracing::warn!("Zoom's token endpoint did not answer in time");
-                Err(TokenError::TimedOut)
+                Err(self.failed(TokenError::TimedOut, PAUSE))
             }
-            Err(TokenFailure::Passing(said) | TokenFailure::Lasting(said)) => {
-                self.0.metrics.renewal(RenewalResult::Failed);
-                tracing::warn!(
-                    zoom_status = said.as_ref().map(|said| said.status),
-                    "no access token: Zoom's token endpoint could not be reached or gave no usable answer"
-                );
-                Err(TokenError::Failed(said))
-            }
+            Err(TokenFailure::Passing(said)) => Err(self.unusable(said, PAUSE)),
+            Err(TokenFailure::Lasting(said)) => Err(self.unusable(said, LONG_PAUSE)),
         }
+    }
+
+    fn unusable(&self, said: Option<ZoomSaid>, pause: Duration) -> TokenError {
+        tracing::warn!(
+            zoom_status = said.as_ref().map(|said| said.status),
+            "no access token: Zoom's token endpoint could not be reached or gave no usable answer"
+        );
+        self.failed(TokenError::Failed(said), pause)
+    }
+
+    fn failed(&self, error: TokenError, pause: Duration) -> TokenError {
+        self.0.metrics.renewal(RenewalResult::Failed);
+        self.0.state.borrow_mut().pause = Some((Instant::now() + pause, error.clone()));
+        error
     }
 
     async fn ask_until_answered(&self) -> Result<AccessToken, TokenFailure> {

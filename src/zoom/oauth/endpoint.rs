@@ -82,8 +82,9 @@ pub(super) struct Endpoint {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
+    /// Seconds; anything else but a whole number is as if it were not said.
     #[serde(default)]
-    expires_in: Option<u64>,
+    expires_in: serde_json::Value,
 }
 
 /// Zoom's refusal at this endpoint: `{"reason": "...", "error": "invalid_client"}`.
@@ -125,23 +126,23 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
             {
                 return Err(TokenFailure::Passing(Some(said)));
             }
-            let life = granted
-                .expires_in
-                .filter(|life| *life > 0)
-                .map_or(LIFE_UNSAID, Duration::from_secs)
-                .min(Duration::from_secs(86_400));
+            let said_life = granted.expires_in.as_u64().filter(|life| *life > 0);
+            let life = said_life.map_or(LIFE_UNSAID, Duration::from_secs).min(Duration::from_secs(86_400));
             Ok(AccessToken(Rc::new(Token {
                 bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
                 renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),
                 use_until: asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10)),
             })))
         }
+        // Asking again soon only makes it worse.
+        429 => Err(TokenFailure::Lasting(Some(said))),
         400..=499 => match serde_json::from_slice::<Denied>(body) {
-            Ok(denied) if head.status != 429 => {
+            Ok(denied) => {
                 said.message = Some(shortened(&denied.reason.unwrap_or(denied.error)));
                 Err(TokenFailure::Denied(said))
             }
-            _ => Err(TokenFailure::Lasting(Some(said))),
+            Err(_) if matches!(head.status, 401 | 403) => Err(TokenFailure::Denied(said)),
+            Err(_) => Err(TokenFailure::Lasting(Some(said))),
         },
         500.. => Err(TokenFailure::Passing(Some(said))),
         _ => Err(TokenFailure::Lasting(Some(said))),
