@@ -230,14 +230,9 @@ async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
         every.tick().await;
         let cache = state.cache.clone();
         drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
-        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        state.metrics.cache_entries.set(gauge(state.cache.entry_count()));
-        state.metrics.cache_bytes.set(gauge(state.cache.bytes()));
+        state.show_cache();
         if let Some(lines) = &dropped_lines {
-            state
-                .metrics
-                .log_lines_dropped
-                .set(gauge(u64::try_from(lines.dropped_lines()).unwrap_or(u64::MAX)));
+            state.metrics.log_lines_dropped.set(i64::try_from(lines.dropped_lines()).unwrap_or(i64::MAX));
         }
     }
 }

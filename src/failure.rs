@@ -46,6 +46,22 @@ pub struct ZoomSaid {
     pub tracking_id: Option<String>,
 }
 
+impl ZoomSaid {
+    /// Takes a secret out of Zoom's words, should Zoom repeat it.
+    pub fn leave_out(&mut self, secret: &str) {
+        // What is shorter is no secret, and taking it out would only garble the words.
+        const SHORTEST: usize = 4;
+        if secret.len() < SHORTEST {
+            return;
+        }
+        for text in [&mut self.message, &mut self.tracking_id].into_iter().flatten() {
+            if text.contains(secret) {
+                *text = text.replace(secret, "(left out)");
+            }
+        }
+    }
+}
+
 /// One reason, with what a caller can do about it.
 #[derive(Debug, Clone)]
 pub struct Failure {

@@ -36,6 +36,13 @@ pub struct State {
 }
 
 impl State {
+    /// Brings the gauges of the cache up to date.
+    pub fn show_cache(&self) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.cache_entries.set(gauge(self.cache.entry_count()));
+        self.metrics.cache_bytes.set(gauge(self.cache.bytes()));
+    }
+
     fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
     }

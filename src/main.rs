@@ -1,9 +1,9 @@
 //! The command line: what to run, with which configuration, and how the process ends.
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "the one place that talks to a terminal")]
+#![expect(clippy::print_stderr, reason = "the one place that talks to a terminal")]
 
 mod healthcheck;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -58,8 +58,14 @@ fn main() -> ExitCode {
             for warning in warnings {
                 eprintln!("warning: {warning}");
             }
-            print!("{}", config.effective());
-            ExitCode::SUCCESS
+            // print! panics when standard output is full or gone.
+            match std::io::stdout().write_all(config.effective().as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("standard output: {error}");
+                    ExitCode::FAILURE
+                }
+            }
         }
         Some(Command::Healthcheck) => match healthcheck::ask(config.server.ops_listen) {
             Ok(()) => ExitCode::SUCCESS,
@@ -105,7 +111,8 @@ fn serve(config: Config, warnings: &[Warning]) -> ExitCode {
         let insisted = async {
             asked(&mut terminate, &mut interrupt).await;
             drop(asked_to_stop);
-            asked(&mut terminate, &mut interrupt).await;
+            // Who presses Ctrl-C again means it. A supervisor that repeats SIGTERM still wants requests finished.
+            interrupt.recv().await;
         };
         tokio::select! {
             ended = run => match ended {
@@ -116,7 +123,7 @@ fn serve(config: Config, warnings: &[Warning]) -> ExitCode {
                 }
             },
             () = insisted => {
-                tracing::warn!("asked to stop a second time: stopped at once");
+                tracing::warn!("interrupted while stopping: stopped at once");
                 ExitCode::FAILURE
             }
         }

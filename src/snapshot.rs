@@ -115,6 +115,12 @@ impl Draft {
         &mut self.participants
     }
 
+    /// Participants so far.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Counts a page that was appended whole.
     ///
     /// `at` is where its participants begin; the comma between two pages is set here.

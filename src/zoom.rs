@@ -72,6 +72,7 @@ pub struct Answer {
     /// The body.
     pub body: Bytes,
     head: OwnedHead,
+    access_token: AccessToken,
 }
 
 struct OwnedHead {
@@ -91,7 +92,8 @@ impl Answer {
     /// The meaning of an answer that turned out not to be a page.
     #[must_use]
     pub fn not_a_page(&self) -> CallError {
-        error::judge(&self.head.borrowed(), &self.body, SystemTime::now())
+        let judged = error::judge(&self.head.borrowed(), &self.body, SystemTime::now());
+        judged.without(self.access_token.text())
     }
 }
 
@@ -137,9 +139,9 @@ impl Zoom {
             .send();
         let (head, body) = whole(request, self.request_timeout, self.max_body).await?;
         if (200..300).contains(&head.status) {
-            Ok(Answer { body, head })
+            Ok(Answer { body, head, access_token: access_token.clone() })
         } else {
-            Err(error::judge(&head.borrowed(), &body, SystemTime::now()))
+            Err(error::judge(&head.borrowed(), &body, SystemTime::now()).without(access_token.text()))
         }
     }
 }

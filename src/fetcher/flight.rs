@@ -35,6 +35,10 @@ const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
 const TOKENS_OUTWAITED: u32 = 3;
 /// 50,000 rows. A meeting has a tenth of that at most; an upstream that never ends must not eat the day.
 const MOST_PAGES: usize = 5_000;
+/// Pages without a row that promise another: Zoom has no reason to send any.
+const EMPTY_PAGES_IN_A_ROW: u32 = 10;
+/// A pause of the second's limit is seconds; whoever says more than this means the day or is wrong.
+const LONGEST_SECOND_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
 pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
@@ -112,8 +116,10 @@ impl Stop {
 async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Arc<Snapshot>, Stop> {
     let (mut draft, mut next) = (Draft::default(), None);
     let mut tokens_seen = HashSet::new();
-    while tokens_seen.len() < MOST_PAGES {
+    let mut empty_in_a_row = 0;
+    while tokens_seen.len() < MOST_PAGES && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
         let asked_with: Option<String> = next;
+        let rows_before = draft.rows();
         let said;
         (draft, next, said) = fetch_page(core, flight, asked_with.as_deref(), draft, begun).await?;
         match &next {
@@ -122,7 +128,8 @@ async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Ar
                 tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
                 return Err(Stop::Failed(Failure::new(Reason::ZoomFailed).said(said)));
             }
-            Some(_) => {}
+            Some(_) if draft.rows() == rows_before => empty_in_a_row += 1,
+            Some(_) => empty_in_a_row = 0,
         }
     }
     tracing::warn!(meeting = %flight.key.meeting, MOST_PAGES, "Zoom's pages do not end");
@@ -268,7 +275,8 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
         LimitKind::PerSecond => Instant::now() + Duration::from_millis(fastrand::u64(PAUSE_UNSAID_MS)),
         LimitKind::PerDay => core.permits.midnight(),
     };
-    let until = retry_after.map_or_else(unsaid, |after| Instant::now() + after);
+    let longest = if kind == LimitKind::PerSecond { LONGEST_SECOND_PAUSE } else { Duration::MAX };
+    let until = retry_after.map_or_else(unsaid, |after| Instant::now() + after.min(longest));
     tracing::warn!(
         kind = kind.as_str(),
         pause_seconds = until.saturating_duration_since(Instant::now()).as_secs_f64(),

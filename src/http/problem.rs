@@ -136,8 +136,9 @@ impl Problem {
             Self::InvalidQuery(detail) => {
                 Row::refused(400, "invalid_query", "Query parameter out of form").saying(detail.clone())
             }
-            Self::NotFound => Row::refused(404, "not_found", "No such path")
-                .saying("Nothing lives at this path; meetings are at /qos/{meetingId}."),
+            Self::NotFound => Row::refused(404, "not_found", "No such path").saying(
+                "Nothing lives at this path; meetings are at /qos/{meetingId} of the callers' listener.",
+            ),
             Self::MethodNotAllowed => Row::refused(405, "method_not_allowed", "Method not allowed")
                 .saying("This path takes the methods that the Allow header names."),
             Self::Internal => Row::failed(500, "internal_error", "A fault of this service")

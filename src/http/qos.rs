@@ -131,8 +131,8 @@ fn meeting_type(query: &str) -> Result<MeetingType, Problem> {
 }
 
 fn is_page_size(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit())
-        && text.parse().is_ok_and(|size| PAGE_SIZES.contains(&size))
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    is_plain && text.parse().is_ok_and(|size| PAGE_SIZES.contains(&size))
 }
 
 fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {

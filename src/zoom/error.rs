@@ -47,6 +47,26 @@ pub enum CallError {
     Refused(ZoomSaid),
 }
 
+impl CallError {
+    /// Without the access token, should Zoom repeat it in its words.
+    #[must_use]
+    pub fn without(mut self, access_token: &str) -> Self {
+        match &mut self {
+            Self::AccessTokenRefused(said)
+            | Self::CredentialsRejected(said)
+            | Self::RateLimited { said, .. }
+            | Self::MeetingNotFound(said)
+            | Self::NotAMeeting(said)
+            | Self::MeetingTooOld(said)
+            | Self::PageTokenRefused(said)
+            | Self::Broken(said)
+            | Self::Refused(said) => said.leave_out(access_token),
+            Self::TimedOut | Self::NoAnswer => {}
+        }
+        self
+    }
+}
+
 /// The head of Zoom's answer, as far as it matters here.
 pub struct Head<'a> {
     /// HTTP status.

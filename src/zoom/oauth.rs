@@ -32,11 +32,10 @@ use crate::{
 pub const HOLD: Duration = Duration::from_secs(30);
 /// Mounted secrets are looked at this often; the promise is every 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// After a renewal that failed without a refusal: how long everybody gets the same answer, so that callers' misses do
-/// not become requests.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The same after an answer that asking again will not change soon, such as a 429.
-const LONG_PAUSE: Duration = Duration::from_secs(10);
+/// After an answer of the token endpoint that asking again soon will not change, such as a 429: how long everybody gets
+/// the same failure, so that callers' misses do not become requests. Failures that may pass are tried again at once: a
+/// renewal has its own tries and pauses, and only one is under way.
+const PAUSE: Duration = Duration::from_secs(10);
 /// Tries for one renewal: the first, and two after failures that may pass.
 const TRIES: u32 = 3;
 
@@ -82,7 +81,7 @@ struct State {
     current: Option<AccessToken>,
     renewal: Option<Shared<LocalBoxFuture<'static, Result<AccessToken, TokenError>>>>,
     hold: Option<(Instant, ZoomSaid)>,
-    /// After a renewal that failed without a refusal.
+    /// After a renewal that failed and will fail again for a while.
     pause: Option<(Instant, TokenError)>,
     /// After an early renewal failed: when to try the next. The token in use is good for some time yet.
     renew_early_from: Option<Instant>,
@@ -272,25 +271,25 @@ impl AccessTokens {
             }
             Err(TokenFailure::TimedOut) => {
                 tracing::warn!("Zoom's token endpoint did not answer in time");
-                Err(self.failed(TokenError::TimedOut, PAUSE))
+                self.0.metrics.renewal(RenewalResult::Failed);
+                Err(TokenError::TimedOut)
             }
-            Err(TokenFailure::Passing(said)) => Err(self.unusable(said, PAUSE)),
-            Err(TokenFailure::Lasting(said)) => Err(self.unusable(said, LONG_PAUSE)),
+            Err(TokenFailure::Passing(said)) => Err(self.unusable(said)),
+            Err(TokenFailure::Lasting(said)) => {
+                let error = self.unusable(said);
+                self.0.state.borrow_mut().pause = Some((Instant::now() + PAUSE, error.clone()));
+                Err(error)
+            }
         }
     }
 
-    fn unusable(&self, said: Option<ZoomSaid>, pause: Duration) -> TokenError {
+    fn unusable(&self, said: Option<ZoomSaid>) -> TokenError {
+        self.0.metrics.renewal(RenewalResult::Failed);
         tracing::warn!(
             zoom_status = said.as_ref().map(|said| said.status),
             "no access token: Zoom's token endpoint could not be reached or gave no usable answer"
         );
-        self.failed(TokenError::Failed(said), pause)
-    }
-
-    fn failed(&self, error: TokenError, pause: Duration) -> TokenError {
-        self.0.metrics.renewal(RenewalResult::Failed);
-        self.0.state.borrow_mut().pause = Some((Instant::now() + pause, error.clone()));
-        error
+        TokenError::Failed(said)
     }
 
     async fn ask_until_answered(&self) -> Result<AccessToken, TokenFailure> {

@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -76,8 +77,17 @@ impl Arguments {
 }
 
 #[expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
-fn main() -> io::Result<()> {
-    let config = Arguments::parse().config();
+fn main() -> ExitCode {
+    match run(Arguments::parse().config()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("zoom-sim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: SimConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the line is printed, so that whoever reads it may already send a signal.
     let (mut interrupt, mut terminate) = runtime.block_on(async {

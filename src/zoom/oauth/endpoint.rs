@@ -46,6 +46,12 @@ impl AccessToken {
         self.0.bearer.expose()
     }
 
+    /// The token alone.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.bearer().trim_start_matches("Bearer ")
+    }
+
     pub(super) fn is_usable(&self, now: Instant) -> bool {
         now < self.0.use_until
     }
@@ -70,6 +76,18 @@ pub(super) enum TokenFailure {
     Passing(Option<ZoomSaid>),
     /// An answer that asking again would not change.
     Lasting(Option<ZoomSaid>),
+}
+
+impl TokenFailure {
+    /// Without the secrets, should Zoom repeat them in its words.
+    fn without(mut self, secrets: &Secrets) -> Self {
+        if let Self::Denied(said) | Self::Passing(Some(said)) | Self::Lasting(Some(said)) = &mut self {
+            for secret in [&secrets.client_secret, &secrets.client_id, &secrets.account_id] {
+                said.leave_out(secret.expose());
+            }
+        }
+        self
+    }
 }
 
 /// Zoom's token endpoint.
@@ -111,16 +129,18 @@ impl Endpoint {
             CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
             _ => TokenFailure::Passing(None),
         })?;
-        understand(&head, &body, asked)
+        understand(&head, &body, asked).map_err(|failure| failure.without(secrets))
     }
 }
 
 fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessToken, TokenFailure> {
-    let mut said = head.said();
+    let said = head.said();
     match head.status {
         200..=299 => {
-            let granted: Granted =
-                serde_json::from_slice(body).map_err(|_| TokenFailure::Passing(Some(said.clone())))?;
+            let Ok(granted) = serde_json::from_slice::<Granted>(body) else {
+                return Err(refusal(body, said.clone())
+                    .map_or_else(|| TokenFailure::Passing(Some(said)), TokenFailure::Denied));
+            };
             if granted.access_token.is_empty()
                 || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic())
             {
@@ -136,15 +156,19 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
         }
         // Asking again soon only makes it worse.
         429 => Err(TokenFailure::Lasting(Some(said))),
-        400..=499 => match serde_json::from_slice::<Denied>(body) {
-            Ok(denied) => {
-                said.message = Some(shortened(&denied.reason.unwrap_or(denied.error)));
-                Err(TokenFailure::Denied(said))
-            }
-            Err(_) if matches!(head.status, 401 | 403) => Err(TokenFailure::Denied(said)),
-            Err(_) => Err(TokenFailure::Lasting(Some(said))),
+        400..=499 => match refusal(body, said.clone()) {
+            Some(denied) => Err(TokenFailure::Denied(denied)),
+            None if matches!(head.status, 401 | 403) => Err(TokenFailure::Denied(said)),
+            None => Err(TokenFailure::Lasting(Some(said))),
         },
         500.. => Err(TokenFailure::Passing(Some(said))),
         _ => Err(TokenFailure::Lasting(Some(said))),
     }
+}
+
+/// Zoom's words, if the body is a refusal: judged before the status, which may be 200.
+fn refusal(body: &[u8], mut said: ZoomSaid) -> Option<ZoomSaid> {
+    let denied: Denied = serde_json::from_slice(body).ok()?;
+    said.message = Some(shortened(&denied.reason.unwrap_or(denied.error)));
+    Some(said)
 }
