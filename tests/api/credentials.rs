@@ -567,3 +567,45 @@ fn a_token_that_lives_for_a_moment_only_is_still_no_storm() {
     assert!(sim.token_calls().len() <= 10, "{}", sim.token_calls().len());
     service.finish(&[]);
 }
+
+#[test]
+fn a_rate_limit_of_the_token_endpoint_is_not_answered_with_more_requests() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 30, 1);
+    let too_many = FaultKind::RateSecond { retry_after: Some("30".into()), headers: true };
+    sim.inject(Fault::new(too_many).on_token_endpoint().forever());
+    let service = Service::start(&sim, &[]);
+    for answer in at_once(service.addr, paths.clone()).into_iter().chain([service.get(&paths[0])]) {
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+        assert_eq!(answer.json()["zoom"]["status"], 429);
+    }
+    assert_eq!(sim.token_calls().len(), 1);
+    service.finish(&["token endpoint", "flight failed"]);
+}
+
+#[test]
+fn secrets_that_zoom_repeats_in_its_words_go_no_further() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 2, 1);
+    let service = Service::start(&sim, &[]);
+    assert_eq!(service.get(&paths[0]).status, 200);
+    let bearer = sim.qos_calls()[0].header("authorization").unwrap().replace("Bearer ", "");
+    let echo = json!({ "code": 9999, "message": format!("I do not like {bearer}.") }).to_string();
+    sim.inject(Fault::new(FaultKind::Status { status: 400, body: echo.clone() }));
+    service.get(&paths[1]).assert_discreet(&sim);
+    sim.inject(Fault::new(FaultKind::Status { status: 200, body: echo }));
+    service.get(&paths[1]).assert_discreet(&sim);
+    let echo =
+        json!({ "error": "invalid_client", "reason": "Who is sim-client with sim-secret?" }).to_string();
+    sim.inject(Fault::new(FaultKind::Status { status: 200, body: echo }).on_token_endpoint().forever());
+    sim.revoke_access_tokens();
+    let answer = service.get(&paths[1]);
+    assert_rejected(&answer, &sim);
+    answer.assert_discreet(&sim);
+    for path in ["/readyz", "/status"] {
+        service.ops_get(path).assert_discreet(&sim);
+    }
+    let secrets = secrets(&sim);
+    let printed = service.finish(&[REJECTED, "flight failed"]).join("\n");
+    assert!(secrets.iter().all(|secret| !printed.contains(secret)));
+}

@@ -194,3 +194,18 @@ fn an_empty_meeting_is_a_whole_meeting() {
     assert_eq!(answer.json()["total_records"], 0);
     service.finish(&[]);
 }
+
+#[test]
+fn a_flight_goes_on_whose_callers_were_told_that_it_does() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());
+    let service = Service::start(&sim, &[("server.wait", "1s")]);
+    assert_eq!(service.get("/qos/91111111111").problem(), "still_fetching");
+    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "though nobody waits for it any more");
+    let landed = wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
+    let joined_or_found = ["collapsed", "hit"].iter().any(|word| landed.cache_status().contains(word));
+    assert!(joined_or_found, "{}", landed.cache_status());
+    assert_eq!(sim.qos_calls().len(), 1);
+    service.finish(&[]);
+}

@@ -269,3 +269,31 @@ fn more_calls_than_may_queue_are_refused_as_overload() {
     assert_eq!(sim.qos_calls().len(), 40 - overloaded);
     service.finish(&[]);
 }
+
+#[test]
+fn who_cannot_be_served_after_a_pause_is_told_at_once_and_why() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 60);
+    let settings =
+        [("limits.heavy_per_second", "9"), ("limits.headroom_percent", "0"), ("server.wait", "4s")];
+    let service = Service::start(&sim, &settings);
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("2".into()), headers: true }));
+    assert!(sim.qos_calls().is_empty());
+    let answers = thread::scope(|scope| {
+        let asked = Instant::now();
+        let service = &service;
+        let callers: Vec<_> = paths
+            .iter()
+            .map(|path| scope.spawn(move || (code(&service.get(path)), asked.elapsed())))
+            .collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
+    });
+    // The pause ends after 2 s; in the 2 s that are left of the wait 9 a second can be served.
+    let served = answers.iter().filter(|(code, _)| code == "200").count();
+    assert!((10..=22).contains(&served), "{served} served: {answers:?}");
+    let told_late =
+        answers.iter().filter(|(code, took)| code != "200" && *took > Duration::from_secs(2)).count();
+    assert!(told_late <= 6, "{told_late}: {answers:?}");
+    assert!(answers.iter().all(|(code, _)| code == "200" || code == "zoom_rate_limited"), "{answers:?}");
+    service.finish(&["all calls pause"]);
+}

@@ -16,6 +16,7 @@
 
 mod cache;
 mod credentials;
+mod directives;
 mod errors;
 mod flights;
 mod ids;
@@ -24,3 +25,5 @@ mod limits;
 mod ops;
 mod retries;
 mod service;
+mod stale;
+mod validators;

@@ -76,7 +76,7 @@ impl Arguments {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
+#[expect(clippy::print_stderr, reason = "a program says why it cannot start")]
 fn main() -> ExitCode {
     match run(Arguments::parse().config()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,6 +87,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
 fn run(config: SimConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     // Before the line is printed, so that whoever reads it may already send a signal.

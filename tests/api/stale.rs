@@ -1,0 +1,637 @@
+//! Snapshots past their freshness: answered at once while they are refreshed, and where Zoom fails or may not be asked.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
+
+use crate::service::{Answer, Connection, QUICK, Service, at_once, calls_for, request, sim, wait_for};
+
+/// The documented example, which the simulator has from the start.
+pub const ID: &str = "85746065432";
+pub const PATH: &str = "/qos/85746065432";
+
+/// Fresh for a second, then in its revalidation time for half a minute.
+pub const BRIEFLY_FRESH: (&str, &str) = ("cache.live_fresh", "1s");
+/// Past freshness a snapshot serves only where Zoom fails.
+pub const NO_REVALIDATION: (&str, &str) = ("cache.stale_while_revalidate", "0s");
+
+/// Far below the latencies given to the simulator.
+const AT_ONCE: Duration = Duration::from_millis(700);
+
+/// `GET` with this `Cache-Control`.
+pub fn get_with(service: &Service, path: &str, cache_control: &str) -> Answer {
+    request(service.addr, "GET", path, &[("Cache-Control", cache_control)])
+}
+
+/// Waits until the snapshot is past its freshness, and starts nothing.
+pub fn wait_until_stale(service: &Service, path: &str) {
+    wait_for(|| {
+        let answer = get_with(service, path, "only-if-cached");
+        (answer.status == 504 || ttl(&answer) < 0).then_some(())
+    });
+}
+
+/// Waits until the snapshot is past its revalidation time, and starts nothing.
+pub fn wait_until_not_served(service: &Service, path: &str) {
+    wait_for(|| (get_with(service, path, "only-if-cached").status == 504).then_some(()));
+}
+
+/// Waits for a fresh hit, and starts nothing.
+fn wait_until_fresh(service: &Service, path: &str) -> Answer {
+    wait_for(|| {
+        let answer = get_with(service, path, "only-if-cached");
+        (answer.status == 200 && ttl(&answer) >= 0).then_some(answer)
+    })
+}
+
+fn wait_until_nothing_flies(service: &Service) {
+    wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
+}
+
+/// A meeting, in the cache and past its freshness.
+fn stale_meeting(sim: &Sim, service: &Service, id: &str) -> (String, Answer) {
+    sim.add_meeting(Meeting::generated(id, 1, 1));
+    let path = format!("/qos/{id}");
+    let first = service.get(&path);
+    assert_eq!(first.status, 200, "{}", first.text());
+    wait_until_stale(service, &path);
+    (path, first)
+}
+
+/// Several such meetings, which became stale together.
+fn stale_meetings(sim: &Sim, service: &Service, ids: &[&str]) -> Vec<String> {
+    ids.iter().for_each(|id| sim.add_meeting(Meeting::generated(*id, 1, 1)));
+    let paths: Vec<_> = ids.iter().map(|id| format!("/qos/{id}")).collect();
+    assert!(at_once(service.addr, paths.clone()).iter().all(|answer| answer.status == 200));
+    paths.iter().for_each(|path| wait_until_stale(service, path));
+    paths
+}
+
+/// `N` of `…; hit; ttl=N`.
+pub fn ttl(answer: &Answer) -> i64 {
+    let status = answer.cache_status();
+    let ttl = status.strip_prefix("zoom-qos-proxy; hit; ttl=").unwrap_or_else(|| panic!("{status}"));
+    ttl.split("; ").next().unwrap().parse().unwrap()
+}
+
+pub fn age(answer: &Answer) -> i64 {
+    answer.header("age").expect("Age").parse().unwrap()
+}
+
+fn instant(answer: &Answer, header: &str) -> std::time::SystemTime {
+    httpdate::parse_http_date(answer.header(header).unwrap()).unwrap()
+}
+
+/// Every header of a stale answer, for a snapshot that was fresh for a second.
+fn assert_stale(answer: &Answer, detail: &str) {
+    let shown = format!("{:?}", answer.headers);
+    assert!(matches!(answer.status, 200 | 304), "{} {}", answer.status, answer.text());
+    let ttl = ttl(answer);
+    assert!(ttl < 0, "{shown}");
+    assert_eq!(answer.cache_status(), format!("zoom-qos-proxy; hit; ttl={ttl}; detail={detail}"));
+    assert_eq!(answer.header("cache-control"), Some("private, max-age=0"), "never the original max-age");
+    // Fresh for 1 s, and `ttl` counts the seconds since then, the one begun included.
+    assert!((age(answer) + ttl).abs() <= 1, "{shown}");
+    let true_age = instant(answer, "date").duration_since(instant(answer, "last-modified")).unwrap();
+    assert!(true_age.as_secs().abs_diff(age(answer).unsigned_abs()) <= 2, "{shown}");
+    assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+    assert!(answer.header("etag").is_some() && answer.header("x-request-id").is_some());
+    assert_eq!(answer.header("retry-after"), None);
+}
+
+/// How long a caller took, and what came.
+fn timed(service: &Service, path: &str) -> (Answer, Duration) {
+    let asked = Instant::now();
+    let answer = service.get(path);
+    (answer, asked.elapsed())
+}
+
+/// Asks for the stale meeting in every way that could make somebody call Zoom; all get it at once, with this reason.
+fn assert_nobody_asks_zoom(sim: &Sim, service: &Service, path: &str, detail: &str) {
+    let before = sim.qos_calls().len();
+    for answer in at_once(service.addr, vec![path.to_owned(); 10]) {
+        assert_stale(&answer, detail);
+    }
+    for directive in ["no-cache", "max-age=0", "min-fresh=1000", "max-stale"] {
+        let asked = Instant::now();
+        assert_stale(&get_with(service, path, directive), detail);
+        assert!(asked.elapsed() < AT_ONCE, "{directive}: {:?}", asked.elapsed());
+    }
+    assert_stale(&request(service.addr, "HEAD", path, &[]), detail);
+    assert_eq!(sim.qos_calls().len(), before, "{detail}: Zoom is not asked by anybody");
+}
+
+#[test]
+fn past_its_freshness_a_snapshot_is_answered_at_once_and_renewed_by_one_flight() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let first = service.get(PATH);
+    wait_until_stale(&service, PATH);
+    sim.set_latency(Duration::from_secs(2));
+    let (one, took) = timed(&service, PATH);
+    assert!(took < AT_ONCE, "{took:?}");
+    assert_stale(&one, "revalidating");
+    let asked = Instant::now();
+    let others = at_once(service.addr, vec![PATH.to_owned(); 40]);
+    assert!(asked.elapsed() < AT_ONCE, "{:?}", asked.elapsed());
+    for answer in others.iter().chain([&one]) {
+        assert_stale(answer, "revalidating");
+        assert_eq!(answer.body, first.body);
+        assert_eq!(answer.header("etag"), first.header("etag"));
+    }
+    let head = request(service.addr, "HEAD", PATH, &[]);
+    assert_stale(&head, "revalidating");
+    assert!(head.body.is_empty());
+    let renewed = wait_until_fresh(&service, PATH);
+    assert_eq!(sim.qos_calls().len(), 2, "one flight, however many callers");
+    assert_ne!(renewed.header("etag"), first.header("etag"));
+    assert!(age(&renewed) <= 1 && renewed.json()["fetched_at"] != first.json()["fetched_at"]);
+    service.finish(&[]);
+}
+
+#[test]
+fn after_the_revalidation_time_a_snapshot_is_fetched_and_waited_for() {
+    let sim = sim(|_| ());
+    let settings = [("cache.live_fresh", "300ms"), ("cache.stale_while_revalidate", "300ms")];
+    let service = Service::start(&sim, &settings);
+    let first = service.get(PATH);
+    wait_until_not_served(&service, PATH);
+    sim.set_latency(Duration::from_millis(100));
+    let second = service.get(PATH);
+    assert_eq!(second.cache_status(), "zoom-qos-proxy; fwd=stale; fwd-status=200; stored");
+    assert_eq!((first.status, second.status, age(&second)), (200, 200, 0));
+    let calls = sim.qos_calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1].at - calls[0].at >= Duration::from_millis(600));
+    service.finish(&[]);
+}
+
+#[test]
+fn who_waits_together_for_a_stale_meeting_shares_a_flight_with_the_same_reason() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("cache.live_fresh", "200ms"), NO_REVALIDATION]);
+    service.get(PATH);
+    wait_until_not_served(&service, PATH);
+    sim.set_latency(Duration::from_millis(700));
+    let mut answers = at_once(service.addr, vec![PATH.to_owned(); 20]);
+    answers.sort_by_key(|answer| answer.cache_status().len());
+    assert_eq!(answers[0].cache_status(), "zoom-qos-proxy; fwd=stale; fwd-status=200; stored");
+    for other in &answers[1..] {
+        assert_eq!(other.cache_status(), "zoom-qos-proxy; fwd=stale; fwd-status=200; stored; collapsed");
+    }
+    assert_eq!(sim.qos_calls().len(), 2);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_refresh_that_fails_under_way_keeps_the_stale_snapshot_whole() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 25, 1));
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let path = "/qos/91111111111";
+    let first = service.get(path);
+    wait_until_stale(&service, path);
+    sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting("91111111111").on_page(1));
+    assert_stale(&service.get(path), "revalidating");
+    assert!(sim.wait_for_calls(5, Duration::from_secs(10)), "three pages, then two of the refresh");
+    wait_until_nothing_flies(&service);
+    let kept = get_with(&service, path, "only-if-cached");
+    assert!(ttl(&kept) < 0 && kept.body == first.body && kept.header("etag") == first.header("etag"));
+    // A later caller has it tried again.
+    wait_for(|| {
+        let answer = service.get(path);
+        (answer.header("etag") != first.header("etag")).then_some(())
+    });
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_refresh_makes_way_for_callers_who_wait() {
+    let sim = sim(|_| ());
+    let settings =
+        [("cache.live_fresh", "1500ms"), ("limits.heavy_per_second", "4"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let ids = ["91111111111", "92222222222", "93333333333"];
+    let stale = stale_meetings(&sim, &service, &ids);
+    sim.add_meeting(Meeting::generated("99999999999", 1, 1));
+    sim.clear_calls();
+    for path in &stale {
+        assert!(service.get(path).cache_status().ends_with("detail=revalidating"));
+    }
+    assert_eq!(service.get("/qos/99999999999").status, 200);
+    assert!(sim.wait_for_calls(4, Duration::from_secs(10)));
+    let order: Vec<_> = sim.qos_calls().into_iter().map(|call| call.meeting.unwrap()).collect();
+    assert!(order[..2].contains(&"99999999999".to_owned()), "{order:?}");
+    assert_eq!(order.len(), 4);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_refresh_that_somebody_comes_to_wait_for_makes_way_no_longer() {
+    let sim = sim(|_| ());
+    let settings = [
+        ("cache.live_fresh", "1500ms"),
+        ("cache.refresh_floor", "0s"),
+        ("limits.heavy_per_second", "4"),
+        ("limits.headroom_percent", "0"),
+    ];
+    let service = Service::start(&sim, &settings);
+    let ids = ["91111111111", "92222222222", "93333333333", "94444444444"];
+    let stale = stale_meetings(&sim, &service, &ids);
+    sim.clear_calls();
+    for path in &stale {
+        service.get(path);
+    }
+    let waited = get_with(&service, &stale[3], "no-cache");
+    assert_eq!(waited.cache_status(), "zoom-qos-proxy; fwd=stale; fwd-status=200; stored; collapsed");
+    assert!(sim.wait_for_calls(4, Duration::from_secs(10)));
+    let order: Vec<_> = sim.qos_calls().into_iter().map(|call| call.meeting.unwrap()).collect();
+    assert!(order[..2].contains(&ids[3].to_owned()), "{order:?}");
+    assert_eq!(order.len(), 4, "no second flight for who came to wait");
+    service.finish(&[]);
+}
+
+#[test]
+fn in_its_revalidation_time_a_long_cool_down_is_the_reason_and_nobody_asks_zoom() {
+    for (kind, detail) in [
+        (FaultKind::RateSecond { retry_after: Some("60".into()), headers: true }, "zoom_rate_limited"),
+        (FaultKind::RateDay { retry_after: None, headers: true }, "zoom_daily_quota_spent"),
+    ] {
+        let sim = sim(|_| ());
+        sim.add_meeting(Meeting::generated("99999999999", 1, 1));
+        let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+        let (path, _) = stale_meeting(&sim, &service, "91111111111");
+        sim.inject(Fault::new(kind).for_meeting("99999999999"));
+        assert_eq!(service.get("/qos/99999999999").problem(), detail);
+        assert_nobody_asks_zoom(&sim, &service, &path, detail);
+        assert_eq!(calls_for(&sim, "91111111111").len(), 1);
+        service.finish(&["all calls pause"]);
+    }
+}
+
+#[test]
+fn in_its_revalidation_time_a_short_cool_down_is_the_reason_too_and_a_refresh_follows_it() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("99999999999", 1, 1));
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let (path, first) = stale_meeting(&sim, &service, "91111111111");
+    let pause = FaultKind::RateSecond { retry_after: Some("3".into()), headers: true };
+    sim.inject(Fault::new(pause).for_meeting("99999999999"));
+    let cold = thread::scope(|scope| {
+        let cold = scope.spawn(|| service.get("/qos/99999999999"));
+        wait_for(|| {
+            (service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}") == 1.0).then_some(())
+        });
+        assert_nobody_asks_zoom(&sim, &service, &path, "zoom_rate_limited");
+        cold.join().unwrap()
+    });
+    assert_eq!(cold.status, 200, "without anything kept a caller waits for the end of the pause");
+    wait_for(|| (service.get(&path).header("etag") != first.header("etag")).then_some(()));
+    service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn when_its_own_refresh_meets_the_429_the_next_callers_are_told_so() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let (path, _) = stale_meeting(&sim, &service, "91111111111");
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("60".into()), headers: true }));
+    assert_stale(&service.get(&path), "revalidating");
+    wait_for(|| (service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}") == 1.0).then_some(()));
+    assert_nobody_asks_zoom(&sim, &service, &path, "zoom_rate_limited");
+    assert_eq!(calls_for(&sim, "91111111111").len(), 2);
+    service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn in_its_revalidation_time_the_spent_day_is_the_reason() {
+    let sim = sim(|_| ());
+    let settings = [BRIEFLY_FRESH, ("limits.heavy_per_day", "1"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let (path, _) = stale_meeting(&sim, &service, "91111111111");
+    assert_nobody_asks_zoom(&sim, &service, &path, "zoom_daily_quota_spent");
+    service.finish(&[]);
+}
+
+#[test]
+fn in_its_revalidation_time_refused_credentials_are_the_reason_and_no_token_is_asked_for() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("99999999999", 1, 1));
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let (path, _) = stale_meeting(&sim, &service, "91111111111");
+    sim.inject(Fault::new(FaultKind::MissingScope).for_meeting("99999999999"));
+    assert_eq!(service.get("/qos/99999999999").problem(), "zoom_rejected_credentials");
+    let tokens = sim.token_calls().len();
+    assert_nobody_asks_zoom(&sim, &service, &path, "zoom_rejected_credentials");
+    assert_eq!(sim.token_calls().len(), tokens);
+    service.finish(&["Zoom refuses the credentials"]);
+}
+
+#[test]
+fn whatever_goes_wrong_at_zoom_the_stale_snapshot_is_the_answer_and_says_why() {
+    let sim = sim(|_| ());
+    let [connect, quick] = QUICK;
+    let service =
+        Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION, connect, quick, ("zoom.max_body", "1MiB")]);
+    let kinds = [
+        (FaultKind::ResetBeforeAnswer, "zoom_failed"),
+        (FaultKind::ResetInBody, "zoom_failed"),
+        (FaultKind::ServerErrorHtml(500), "zoom_failed"),
+        (FaultKind::ServerErrorHtml(503), "zoom_failed"),
+        (FaultKind::Truncated, "zoom_failed"),
+        (FaultKind::NotJson, "zoom_failed"),
+        (FaultKind::EndpointUnknown, "zoom_failed"),
+        (FaultKind::Oversized(2_000_000), "zoom_failed"),
+        (FaultKind::Status { status: 418, body: "{}".into() }, "zoom_failed"),
+        (FaultKind::Hang, "zoom_timed_out"),
+        (FaultKind::HangBody, "zoom_timed_out"),
+    ];
+    let ids: Vec<_> = (0..kinds.len()).map(|number| format!("{}", 91_000_000_000 + number)).collect();
+    let paths: Vec<_> = ids.iter().map(|id| format!("/qos/{id}")).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::generated(id, 1, 1));
+    }
+    let first = at_once(service.addr, paths.clone());
+    for path in &paths {
+        wait_until_not_served(&service, path);
+    }
+    for (id, (kind, _)) in ids.iter().zip(&kinds) {
+        sim.inject(Fault::new(kind.clone()).for_meeting(id).forever());
+    }
+    let answers = at_once(service.addr, paths);
+    for ((answer, first), (kind, detail)) in answers.iter().zip(&first).zip(&kinds) {
+        println!("{kind:?}: {}", answer.cache_status());
+        assert_stale(answer, detail);
+        assert_eq!((answer.status, &answer.body), (200, &first.body));
+        answer.assert_discreet(&sim);
+    }
+    service.finish(&["flight failed", "larger than zoom.max_body"]);
+}
+
+#[test]
+fn a_short_429_is_answered_stale_at_once_and_the_flight_goes_on_after_the_pause() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
+    let (path, _) = stale_meeting(&sim, &service, "91111111111");
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("3".into()), headers: true }));
+    let (answer, took) = timed(&service, &path);
+    assert_stale(&answer, "zoom_rate_limited");
+    assert!(took < AT_ONCE, "{took:?}");
+    assert_nobody_asks_zoom(&sim, &service, &path, "zoom_rate_limited");
+    wait_until_fresh(&service, &path);
+    let calls = calls_for(&sim, "91111111111");
+    assert_eq!(calls.iter().map(|call| call.status).collect::<Vec<_>>(), [Some(200), Some(429), Some(200)]);
+    assert!(calls[2].at - calls[1].at >= Duration::from_millis(2_900));
+    service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn callers_of_a_stale_meeting_who_wait_already_are_answered_when_a_pause_begins() {
+    let sim = sim(|_| ());
+    let settings =
+        [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let paths = stale_meetings(&sim, &service, &["91111111111", "92222222222"]);
+    // One of them meets the 429 while the other still waits for a permit.
+    sim.set_latency(Duration::from_millis(250));
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("2".into()), headers: true }));
+    let asked = Instant::now();
+    for answer in at_once(service.addr, paths) {
+        assert_stale(&answer, "zoom_rate_limited");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert_eq!(sim.qos_calls().len(), 3);
+    service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn when_the_day_is_spent_the_stale_snapshot_is_the_answer() {
+    let sim = sim(|_| ());
+    let settings =
+        [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_day", "1"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let (path, _) = stale_meeting(&sim, &service, "91111111111");
+    assert_nobody_asks_zoom(&sim, &service, &path, "zoom_daily_quota_spent");
+    service.finish(&[]);
+
+    let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
+    let (path, _) = stale_meeting(&sim, &service, "92222222222");
+    sim.inject(Fault::new(FaultKind::RateDay { retry_after: None, headers: false }));
+    assert_stale(&service.get(&path), "zoom_daily_quota_spent");
+    assert_nobody_asks_zoom(&sim, &service, &path, "zoom_daily_quota_spent");
+    service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn when_the_credentials_are_refused_the_stale_snapshot_is_the_answer() {
+    for kind in [FaultKind::MissingScope, FaultKind::PlanTooLow] {
+        let sim = sim(|_| ());
+        let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
+        let (path, _) = stale_meeting(&sim, &service, "91111111111");
+        sim.inject(Fault::new(kind));
+        assert_stale(&service.get(&path), "zoom_rejected_credentials");
+        assert_nobody_asks_zoom(&sim, &service, &path, "zoom_rejected_credentials");
+        assert_eq!(service.ops_get("/readyz").status, 503);
+        service.finish(&["Zoom refuses the credentials"]);
+    }
+}
+
+#[test]
+fn when_the_flight_outlasts_the_wait_the_stale_snapshot_is_the_answer_and_the_flight_lands() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION, ("server.wait", "1s")]);
+    let (path, first) = stale_meeting(&sim, &service, "91111111111");
+    sim.set_latency(Duration::from_secs(2));
+    let (answer, took) = timed(&service, &path);
+    assert_stale(&answer, "still_fetching");
+    assert!((1.0..1.8).contains(&took.as_secs_f64()), "{took:?}");
+    let renewed = wait_until_fresh(&service, &path);
+    assert_ne!(renewed.header("etag"), first.header("etag"));
+    assert_eq!(sim.qos_calls().len(), 2);
+    service.finish(&[]);
+}
+
+/// A stale meeting behind cold ones that wait, one call a second; how it is answered then.
+fn behind_cold_callers(settings: &[(&str, &str)], queued: f64) -> Answer {
+    let sim = sim(|_| ());
+    let slow =
+        [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &[&slow, settings].concat());
+    let (path, _) = stale_meeting(&sim, &service, "91111111111");
+    let cold: Vec<_> = (0..8).map(|number| format!("{}", 92_000_000_000_u64 + number)).collect();
+    for id in &cold {
+        sim.add_meeting(Meeting::generated(id, 1, 1));
+    }
+    let addr = service.addr;
+    let callers = thread::spawn(move || at_once(addr, cold.iter().map(|id| format!("/qos/{id}")).collect()));
+    wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") == queued).then_some(()));
+    let (answer, took) = timed(&service, &path);
+    assert!(took < AT_ONCE, "{took:?}");
+    assert_eq!(calls_for(&sim, "91111111111").len(), 1);
+    callers.join().unwrap();
+    service.finish(&[]);
+    answer
+}
+
+#[test]
+fn when_too_many_wait_already_the_stale_snapshot_is_the_answer() {
+    assert_stale(&behind_cold_callers(&[("limits.max_queued", "2")], 2.0), "overloaded");
+}
+
+#[test]
+fn when_no_permit_can_come_in_time_the_stale_snapshot_is_the_answer_at_once() {
+    assert_stale(&behind_cold_callers(&[("server.wait", "2s")], 2.0), "zoom_rate_limited");
+}
+
+#[test]
+fn after_the_time_for_errors_which_begins_where_freshness_ends_the_error_is_the_answer() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION, ("cache.stale_if_error", "1s")]);
+    let fetched = Instant::now();
+    service.get(PATH);
+    let landed = Instant::now();
+    wait_until_not_served(&service, PATH);
+    sim.inject(Fault::new(FaultKind::EndpointUnknown).forever());
+    let (mut stale, mut last_stale) = (0, landed);
+    let error = wait_for(|| {
+        let asked = Instant::now();
+        let answer = service.get(PATH);
+        if answer.status != 200 {
+            return Some(answer);
+        }
+        assert_stale(&answer, "zoom_failed");
+        (stale, last_stale) = (stale + 1, asked);
+        None
+    });
+    assert_eq!((error.status, error.problem().as_str()), (502, "zoom_failed"));
+    assert_eq!(error.header("cache-status"), None);
+    assert!(landed.elapsed() >= Duration::from_secs(2) - (landed - fetched), "{:?}", landed.elapsed());
+    assert!(
+        stale > 0 && last_stale - fetched < Duration::from_millis(2_300),
+        "{stale} {:?}",
+        last_stale - fetched
+    );
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn with_no_time_for_errors_every_error_is_told_once_it_is_stale() {
+    let sim = sim(|_| ());
+    let settings = [("cache.live_fresh", "500ms"), NO_REVALIDATION, ("cache.stale_if_error", "0s")];
+    let service = Service::start(&sim, &settings);
+    assert_eq!(service.get(PATH).status, 200);
+    sim.inject(Fault::new(FaultKind::EndpointUnknown).forever());
+    assert!(ttl(&service.get(PATH)) >= 0, "fresh is fresh");
+    wait_until_not_served(&service, PATH);
+    let answer = service.get(PATH);
+    assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    sim.clear_faults();
+    assert!(service.get(PATH).cache_status().starts_with("zoom-qos-proxy; fwd="));
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn zooms_word_that_there_is_no_such_meeting_wins_over_a_stale_snapshot_and_ends_it() {
+    for (kind, status, code) in [
+        (FaultKind::DoesNotExist, 404, "meeting_not_found"),
+        (FaultKind::NotAvailable, 404, "meeting_not_found"),
+        (FaultKind::Webinar, 404, "not_a_meeting"),
+        (FaultKind::TooOld, 410, "meeting_too_old"),
+    ] {
+        let sim = sim(|_| ());
+        let settings = [
+            ("cache.live_fresh", "200ms"),
+            NO_REVALIDATION,
+            ("cache.not_found_live", "0s"),
+            ("cache.not_found_past", "0s"),
+        ];
+        let service = Service::start(&sim, &settings);
+        assert_eq!(service.get(PATH).status, 200);
+        wait_until_not_served(&service, PATH);
+        sim.inject(Fault::new(kind));
+        let gone = service.get(PATH);
+        assert_eq!((gone.status, gone.problem().as_str()), (status, code));
+        // It does not come back when Zoom then fails.
+        sim.inject(Fault::new(FaultKind::EndpointUnknown));
+        let failed = service.get(PATH);
+        assert_eq!((failed.status, failed.problem().as_str()), (502, "zoom_failed"), "after {code}");
+        let again = service.get(PATH);
+        assert_eq!(again.cache_status(), "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored");
+        service.finish(&["flight failed"]);
+    }
+}
+
+#[test]
+fn a_refresh_in_the_background_that_finds_the_meeting_gone_ends_the_stale_snapshot() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("cache.live_fresh", "200ms")]);
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let path = "/qos/91111111111";
+    assert_eq!(service.get(path).status, 200);
+    wait_until_stale(&service, path);
+    sim.remove_meeting("91111111111");
+    assert!(service.get(path).cache_status().ends_with("detail=revalidating"));
+    let gone = wait_for(|| Some(service.get(path)).filter(|answer| answer.status != 200));
+    assert_eq!((gone.status, gone.problem().as_str()), (404, "meeting_not_found"));
+    assert_eq!(get_with(&service, path, "only-if-cached").status, 404, "remembered");
+    assert_eq!(sim.qos_calls().len(), 2);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_process_that_stops_says_so_even_where_it_has_a_stale_snapshot() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let service = Service::start(&sim, &[("cache.live_fresh", "200ms"), NO_REVALIDATION]);
+    assert_eq!(service.get(PATH).status, 200);
+    wait_until_not_served(&service, PATH);
+    sim.set_latency(Duration::from_secs(1));
+    let mut kept = Connection::open(service.addr);
+    assert_eq!(kept.ask("GET", "/qos/1").status, 400);
+    let addr = service.addr;
+    let slow = thread::spawn(move || request(addr, "GET", "/qos/91111111111", &[]));
+    assert!(sim.wait_for_calls(2, Duration::from_secs(10)));
+    service.signal("TERM");
+    wait_for(|| std::net::TcpStream::connect(addr).is_err().then_some(()));
+    // actix may close an idle connection first: that is an answer too.
+    if let Some(answer) = kept.try_ask("GET", PATH) {
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "shutting_down"));
+    }
+    assert_eq!(slow.join().unwrap().status, 200);
+    assert_eq!(calls_for(&sim, ID).len(), 1);
+    let mut service = service;
+    assert_eq!(service.wait().code(), Some(0));
+}
+
+#[test]
+fn stale_is_an_outcome_of_its_own_in_metric_and_log_and_saves_calls() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    service.get(PATH);
+    wait_until_stale(&service, PATH);
+    let stale = || service.metric("zoom_qos_proxy_requests_total{outcome=\"stale\",status=\"200\"}");
+    let saved = || service.metric("zoom_qos_proxy_calls_saved_total");
+    let before = (stale(), saved());
+    sim.set_latency(Duration::from_millis(500));
+    for id in ["revalidating-1", "revalidating-2"] {
+        let answer = request(service.addr, "GET", PATH, &[("X-Request-Id", id)]);
+        assert_stale(&answer, "revalidating");
+        assert_eq!(answer.header("x-request-id"), Some(id));
+    }
+    assert_eq!((stale(), saved()), (before.0 + 2.0, before.1 + 2.0));
+    assert!(service.metric("zoom_qos_proxy_request_duration_seconds_count{outcome=\"stale\"}") >= 2.0);
+    let lines = service.finish(&[]);
+    let told: Vec<Value> = lines
+        .iter()
+        .filter(|line| line.contains("\"revalidating-"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(told.len(), 2);
+    for line in told {
+        assert_eq!((&line["outcome"], &line["status"]), (&"stale".into(), &200.into()), "{line}");
+    }
+}
