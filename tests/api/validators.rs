@@ -105,7 +105,7 @@ fn another_tag_or_what_is_none_gets_the_whole() {
         "\"x\"".to_owned(),
         bare.clone(),
         format!("\"{bare}"),
-        format!("\"{}\"", &bare[1..]),
+        format!("\"{}\"", bare.chars().skip(1).collect::<String>()),
         format!("\"{}\"", bare.to_uppercase()),
         format!("w/{tag}"),
         String::new(),
