@@ -224,8 +224,6 @@ struct Core {
     access_tokens: AccessTokens,
     permits: Permits,
     flights: Flights,
-    /// The last failure that was about all of Zoom and has an end: tells the workers not to start refreshes.
-    closed: watch::Sender<Option<Failure>>,
     cache: Cache,
     freshness: FreshnessConfig,
     metrics: Arc<Metrics>,
@@ -243,9 +241,8 @@ impl Core {
         Self {
             access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
             zoom: Zoom::new(&zoom, client),
-            permits: Permits::new(budget, config.max_queued, config.wait, &metrics),
+            permits: Permits::new(budget, config.max_queued, config.wait, closed, &metrics),
             flights: Flights::default(),
-            closed,
             cache,
             freshness,
             metrics,
@@ -325,6 +322,10 @@ impl Core {
     }
 
     fn take_off(self: &Rc<Self>, flight: Flight) {
+        let now = Instant::now();
+        if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
+            kept.note_try(now);
+        }
         self.metrics.flights_active.inc();
         drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
     }

@@ -5,6 +5,7 @@
 
 use std::{
     fmt::Write as _,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -72,6 +73,8 @@ pub struct Snapshot {
     pub landed: Instant,
     /// How long it is fresh from then on.
     pub fresh_for: Duration,
+    /// When a newer one was last tried for, in milliseconds after it landed; 0: never.
+    tried: AtomicU64,
 }
 
 impl Snapshot {
@@ -91,6 +94,18 @@ impl Snapshot {
     #[must_use]
     pub fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
+    }
+
+    /// Notes that a newer one is tried for now.
+    pub fn note_try(&self, now: Instant) {
+        let after = u64::try_from(self.age(now).as_millis()).unwrap_or(u64::MAX);
+        self.tried.store(after.max(1), Ordering::Relaxed);
+    }
+
+    /// Time since this one landed, or since a newer one was last tried for.
+    #[must_use]
+    pub fn since_last_try(&self, now: Instant) -> Duration {
+        self.age(now).saturating_sub(Duration::from_millis(self.tried.load(Ordering::Relaxed)))
     }
 
     /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
@@ -163,6 +178,7 @@ impl Draft {
             pages: self.pages,
             fetched_at,
             landed,
+            tried: AtomicU64::new(0),
             fresh_for: fresh_for(key, self.newest_leave_time, time, freshness),
             body: body.into(),
         }

@@ -63,9 +63,6 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
         }
         Err(failure) => {
             core.cache.remember(flight.key, &failure, Instant::now());
-            if matches!(failure.reason, Reason::ZoomRateLimited | Reason::ZoomDailyQuotaSpent) {
-                core.closed.send_replace(Some(failure.clone()));
-            }
             say(flight.key, &failure);
             Err(failure)
         }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Mutex, Notify, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot, watch};
 
 use super::queue::{FlightNumber, Priority, Queue};
 use crate::{
@@ -45,6 +45,8 @@ struct Inner {
     save_again_from: Cell<Option<Instant>>,
     /// The exact count is written: nothing may go over it.
     all_saved: Cell<bool>,
+    /// Tells the workers what refuses all calls, so that they start no refreshes then.
+    closed: watch::Sender<Option<Failure>>,
     max_queued: usize,
     /// How long a flight that has begun waits for its next permit.
     patience: Duration,
@@ -66,7 +68,13 @@ pub struct BudgetStatus {
 impl Permits {
     /// An empty queue in front of `budget`.
     #[must_use]
-    pub fn new(budget: Budget, max_queued: usize, patience: Duration, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(
+        budget: Budget,
+        max_queued: usize,
+        patience: Duration,
+        closed: watch::Sender<Option<Failure>>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
         Self(Rc::new(Inner {
             budget: RefCell::new(budget),
             queue: RefCell::default(),
@@ -75,6 +83,7 @@ impl Permits {
             file: Mutex::new(()),
             save_again_from: Cell::default(),
             all_saved: Cell::default(),
+            closed,
             max_queued,
             patience,
             metrics: Arc::clone(metrics),
@@ -118,6 +127,7 @@ impl Permits {
     pub fn cool_down(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.budget.borrow_mut().cool_down(kind, until);
         self.0.pause.replace(Some(failure));
+        self.tell_if_closed();
         self.0.changed.notify_one();
     }
 
@@ -156,6 +166,7 @@ impl Permits {
         loop {
             self.keep_file_ahead().await;
             let look_again = self.serve_all_due();
+            self.tell_if_closed();
             self.show_queue();
             let now = Now::read();
             self.0.budget.borrow_mut().show(now);
@@ -271,6 +282,18 @@ impl Permits {
             Limit::DaySpent | Limit::Cooldown(LimitKind::PerDay) => Reason::ZoomDailyQuotaSpent,
         };
         Failure::new(reason).retry_at(closed.at)
+    }
+
+    fn tell_if_closed(&self) {
+        let failure = self.closed().map(|(_, failure)| failure);
+        self.0.closed.send_if_modified(|told| {
+            let end = |failure: &Option<Failure>| {
+                failure.as_ref().map(|failure| (failure.reason, failure.retry_at))
+            };
+            let changed = end(told) != end(&failure);
+            *told = failure;
+            changed
+        });
     }
 
     fn show_queue(&self) {

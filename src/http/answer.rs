@@ -53,7 +53,7 @@ impl How {
     /// The word for it in metric and log. A hit may be stale: the caller wanted nothing fetched.
     fn outcome(self, is_fresh: bool) -> Outcome {
         match self {
-            Self::Hit if is_fresh => Outcome::Hit,
+            Self::Hit | Self::Instead(_) if is_fresh => Outcome::Hit,
             Self::Hit | Self::Revalidating | Self::Instead(_) => Outcome::Stale,
             Self::Flight { collapsed: true, .. } => Outcome::Collapsed,
             Self::Flight { collapsed: false, .. } => Outcome::Miss,

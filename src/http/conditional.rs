@@ -11,9 +11,11 @@ pub(super) fn has_it(headers: &HeaderMap, etag: &[u8], fetched_at: SystemTime) -
         // With If-None-Match there, If-Modified-Since must not be looked at.
         return tags.any(|list| matches(list.as_bytes(), etag));
     }
-    let since = headers.get(IF_MODIFIED_SINCE).and_then(|value| value.to_str().ok());
-    let Some(since) = since.and_then(|value| httpdate::parse_http_date(value).ok()) else { return false };
-    seconds(fetched_at) <= seconds(since)
+    let mut dates = headers.get_all(IF_MODIFIED_SINCE);
+    // Two dates are none.
+    let (Some(since), None) = (dates.next(), dates.next()) else { return false };
+    let since = since.to_str().ok().and_then(|value| httpdate::parse_http_date(value).ok());
+    since.is_some_and(|since| seconds(fetched_at) <= seconds(since))
 }
 
 /// HTTP dates have no fractions.
@@ -28,8 +30,10 @@ fn matches(list: &[u8], etag: &[u8]) -> bool {
         return true;
     }
     loop {
-        rest = rest.trim_ascii_start();
-        rest = rest.strip_prefix(b",").unwrap_or(rest).trim_ascii_start();
+        // Empty places are passed over (RFC 9110, 5.6.1).
+        while let [b',' | b' ' | b'\t', behind @ ..] = rest {
+            rest = behind;
+        }
         let opened = rest.strip_prefix(b"W/").unwrap_or(rest);
         let Some(tag) = opened.strip_prefix(b"\"") else { return false };
         let Some(end) = tag.iter().position(|byte| *byte == b'"') else { return false };

@@ -50,8 +50,8 @@ pub(super) fn decide(
     let young_enough = !asked.no_cache && asked.max_age.is_none_or(|most| age.as_secs() <= most);
     if let Some(left) = kept.fresh_left(now) {
         let fresh_enough = asked.min_fresh.is_none_or(|least| left.as_secs() >= least);
-        // Below the floor a caller gets what is there, whatever it asks for: it would get the same from Zoom.
-        if (young_enough && fresh_enough) || age < rules.refresh_floor {
+        // Below the floor a caller gets what is there, whatever it asks for; also when the last try failed.
+        if (young_enough && fresh_enough) || kept.since_last_try(now) < rules.refresh_floor {
             return Decision::Hit;
         }
         return fetch(Why::Request, asked);
@@ -144,6 +144,15 @@ mod tests {
         assert_eq!(at_age(70, NO_CACHE), Decision::Fetch(Why::Stale));
         assert_eq!(at_age(70, Directives { max_age: Some(100), ..NOTHING }), Decision::HitAndRefresh);
         assert_eq!(at_age(70, Directives { min_fresh: Some(0), ..NOTHING }), Decision::Fetch(Why::Stale));
+    }
+
+    #[test]
+    fn a_try_that_failed_counts_for_the_floor() {
+        let landed = Instant::now();
+        let kept = snapshot(landed);
+        kept.note_try(landed + 20 * SECOND);
+        let at = |seconds: u32| decide(Some(&kept), NO_CACHE, RULES, landed + seconds * SECOND);
+        assert_eq!((at(24), at(25)), (Decision::Hit, Decision::Fetch(Why::Request)));
     }
 
     #[test]

@@ -24,7 +24,13 @@ impl Directives {
         let mut given = false;
         for value in headers.get_all(CACHE_CONTROL) {
             given = true;
-            for directive in value.to_str().unwrap_or_default().split(',') {
+            // A comma within quotes belongs to the quoted text.
+            let mut quoted = false;
+            let at_comma = |letter: char| {
+                quoted ^= letter == '"';
+                letter == ',' && !quoted
+            };
+            for directive in value.to_str().unwrap_or_default().split(at_comma) {
                 directives.add(directive.trim());
             }
         }
@@ -93,9 +99,16 @@ mod tests {
 
     #[test]
     fn what_is_not_of_its_form_is_no_directive() {
-        for value in
-            ["max-age", "max-age=", "max-age=-1", "max-age=1.5", "max-age=soon", "max-stale=5", "no-store"]
-        {
+        for value in [
+            "max-age",
+            "max-age=",
+            "max-age=-1",
+            "max-age=1.5",
+            "max-age=soon",
+            "max-stale=5",
+            "no-store",
+            "x=\"a, no-cache, b\"",
+        ] {
             assert_eq!(cache_control(value), Directives::default(), "{value}");
         }
     }

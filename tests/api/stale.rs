@@ -466,13 +466,16 @@ fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
         [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
     let service = Service::start(&sim, &[&slow, settings].concat());
     let (path, _) = stale_meeting(&sim, &service, "91111111111");
-    let cold: Vec<_> = (0..8).map(|number| format!("{}", 92_000_000_000_u64 + number)).collect();
+    let cold: Vec<_> = (0..9).map(|number| format!("{}", 92_000_000_000_u64 + number)).collect();
     for id in &cold {
         sim.add_meeting(Meeting::generated(id, 1, 1));
     }
+    // The second's call is made: from here on the others wait, and the next permit is a second away.
+    assert_eq!(service.get(&format!("/qos/{}", cold[0])).status, 200);
     let addr = service.addr;
-    let callers = thread::spawn(move || at_once(addr, cold.iter().map(|id| format!("/qos/{id}")).collect()));
-    // Of the eight one is served at once, two or three wait, and the others are turned away: then it is full.
+    let callers =
+        thread::spawn(move || at_once(addr, cold[1..].iter().map(|id| format!("/qos/{id}")).collect()));
+    // Two or three of them wait, and the others are turned away: then it is full.
     let refused = "zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"503\"}";
     wait_for(|| (service.metric(refused) >= 4.0).then_some(()));
     let (answer, took) = timed(&service, &path);
