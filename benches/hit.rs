@@ -13,7 +13,9 @@ use actix_rt::System;
 use actix_web::{
     App, HttpResponse,
     body::to_bytes,
-    http::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, VARY},
+    http::header::{
+        ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, VARY,
+    },
     middleware::from_fn,
     test::{TestRequest, call_service, init_service},
     web::{self, Data},
@@ -28,7 +30,7 @@ use zoom_qos_proxy::{
     http::{self, State},
     meeting_id::MeetingId,
     metrics::Metrics,
-    snapshot::{Draft, FreshnessConfig, MeetingType, SnapshotKey},
+    snapshot::{Draft, FreshnessConfig, MeetingType, Sealed, SnapshotKey},
 };
 
 const MEETING: &str = "85746065432";
@@ -39,13 +41,13 @@ fn main() {
     divan::main();
 }
 
-fn snapshot(bytes: usize) -> (SnapshotKey, zoom_qos_proxy::snapshot::Snapshot) {
+fn sealed(bytes: usize) -> Sealed {
     let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
-    let mut draft = Draft::default();
+    let mut draft = Draft::new(1 << 20);
     draft.begin_page().resize(bytes, b' ');
-    draft.end_page(0, 1, None);
+    draft.end_page(std::slice::from_ref(&(0..bytes)), None).unwrap();
     let fresh = FreshnessConfig { live_fresh: DAY, past_fresh: DAY, past_by_number_fresh: DAY, settle: DAY };
-    (key, draft.seal(key, &fresh, Instant::now(), SystemTime::now()))
+    draft.seal(key, &fresh, Instant::now(), SystemTime::now()).unwrap()
 }
 
 fn state(bytes: usize) -> Data<State> {
@@ -54,8 +56,7 @@ fn state(bytes: usize) -> Data<State> {
     let (config, _) = Config::load(&[], environment).unwrap();
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
-    let (key, snapshot) = snapshot(bytes);
-    assert!(cache.insert(key, Arc::new(snapshot)));
+    assert!(cache.insert(sealed(bytes)).1);
     let parts = Parts {
         budget: Budget::open(&config.budget, &metrics).unwrap(),
         config: config.fetcher,
@@ -71,24 +72,35 @@ fn state(bytes: usize) -> Data<State> {
 
 #[divan::bench(args = BODIES)]
 fn hit(bencher: Bencher<'_, '_>, bytes: usize) {
+    hit_that_accepts(bencher, bytes, "identity");
+}
+
+#[divan::bench(args = BODIES)]
+fn hit_gzip(bencher: Bencher<'_, '_>, bytes: usize) {
+    hit_that_accepts(bencher, bytes, "gzip");
+}
+
+fn hit_that_accepts(bencher: Bencher<'_, '_>, bytes: usize, coding: &str) {
     let system = System::new();
     let app = system.block_on(async {
         init_service(App::new().app_data(state(bytes)).configure(http::callers).wrap(from_fn(http::observe)))
             .await
     });
     let uri = format!("/qos/{MEETING}");
-    bencher.with_inputs(|| TestRequest::get().uri(&uri).to_request()).bench_local_values(|request| {
-        system.block_on(async {
-            let response = call_service(&app, request).await;
-            black_box(to_bytes(response.into_body()).await.ok())
-        })
-    });
+    bencher
+        .with_inputs(|| TestRequest::get().uri(&uri).insert_header((ACCEPT_ENCODING, coding)).to_request())
+        .bench_local_values(|request| {
+            system.block_on(async {
+                let response = call_service(&app, request).await;
+                black_box(to_bytes(response.into_body()).await.ok())
+            })
+        });
 }
 
 #[divan::bench(args = BODIES)]
 fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
     let system = System::new();
-    let body: Bytes = snapshot(bytes).1.body;
+    let body: Bytes = sealed(bytes).snapshot.unpack().unwrap();
     let app = system.block_on(init_service(App::new().app_data(Data::new(body)).route(
         "/qos/{meeting_id}",
         web::get().to(|body: Data<Bytes>| async move {
@@ -117,6 +129,6 @@ fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 fn cache_look_up_alone(bencher: Bencher<'_, '_>) {
     let system = System::new();
     let state = system.block_on(async { state(8 * 1024) });
-    let (key, _) = snapshot(1);
+    let key = sealed(1).snapshot.key;
     bencher.bench_local(|| black_box(state.cache.get(black_box(&key), Instant::now())).is_some());
 }

@@ -1,23 +1,32 @@
 //! What is remembered: snapshots, and those refusals of Zoom that will not change in a moment. Bounded by bytes.
 //!
+//! A snapshot is kept in its codings; its body as it is only while somebody asks for it, in a small part of the memory.
+//! One that somebody pages through is kept beside the newer one that took its place.
+//!
 //! A look-up takes no lock of ours and parses nothing. Whether an entry is fresh is decided by the reader, from its own
 //! clock; moka only frees what nobody can use any more.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache as Moka};
 
 use crate::{
     failure::{Failure, Reason},
     metrics::Metrics,
-    snapshot::{MeetingType, Snapshot, SnapshotKey},
+    snapshot::{Coding, MeetingType, Sealed, Snapshot, SnapshotKey, Tag},
 };
 
 /// moka's own bookkeeping for one entry with an expiry and a weigher, measured at 291 bytes, and the key.
-const BOOKKEEPING: usize = 320 + size_of::<SnapshotKey>();
+const BOOKKEEPING: usize = 320 + size_of::<Place>();
+/// The part of the memory for bodies as they are: a sixteenth.
+const PLAIN_SHARE: u64 = 16;
+/// Nobody asked for it so long: the next one to do so waits while it is unpacked, a third of a millisecond a megabyte.
+const PLAIN_IDLE: Duration = Duration::from_secs(10);
 
 /// How much is remembered, and for how long Zoom's refusals are.
 pub struct CacheConfig {
@@ -29,6 +38,16 @@ pub struct CacheConfig {
     pub not_found_past: Duration,
     /// When a snapshot serves that is not fresh.
     pub stale: StaleConfig,
+}
+
+impl CacheConfig {
+    fn for_plain(&self) -> u64 {
+        self.max_bytes / PLAIN_SHARE
+    }
+
+    fn for_entries(&self) -> u64 {
+        self.max_bytes - self.for_plain()
+    }
 }
 
 /// When a snapshot serves that is not fresh, and when a fresh one serves though a caller wants a newer.
@@ -68,6 +87,10 @@ impl Entry {
             }
     }
 
+    fn is_paged(&self) -> bool {
+        matches!(self, Self::Snapshot(snapshot) if snapshot.is_paged())
+    }
+
     /// From then on nobody can use it, not even stale.
     fn good_until(&self, stale: StaleConfig) -> Instant {
         match self {
@@ -79,10 +102,26 @@ impl Entry {
     }
 }
 
+/// Where an entry is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Place {
+    key: SnapshotKey,
+    /// Which of the older snapshots; `None`: the newest.
+    older: Option<Tag>,
+}
+
+impl Place {
+    fn newest(key: SnapshotKey) -> Self {
+        Self { key, older: None }
+    }
+}
+
 /// The cache; a handle that is cheap to clone and shared by all threads.
 #[derive(Clone)]
 pub struct Cache {
-    entries: Moka<SnapshotKey, Entry, foldhash::fast::RandomState>,
+    entries: Moka<Place, Entry, foldhash::fast::RandomState>,
+    /// Bodies as they are.
+    plain: Moka<Tag, Bytes, foldhash::fast::RandomState>,
     config: Arc<CacheConfig>,
 }
 
@@ -92,7 +131,7 @@ impl Cache {
     pub fn new(config: CacheConfig, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
         let entries = Moka::builder()
-            .max_capacity(config.max_bytes)
+            .max_capacity(config.for_entries())
             .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             // A new meeting is a wanted one: TinyLFU would refuse it while old favourites fill the cache.
             .eviction_policy(EvictionPolicy::lru())
@@ -103,7 +142,13 @@ impl Cache {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries, config: Arc::new(config) }
+        let plain = Moka::builder()
+            .max_capacity(config.for_plain())
+            .weigher(|_, body: &Bytes| u32::try_from(BOOKKEEPING + body.len()).unwrap_or(u32::MAX))
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(PLAIN_IDLE)
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { entries, plain, config: Arc::new(config) }
     }
 
     /// When a snapshot serves that is not fresh.
@@ -115,21 +160,72 @@ impl Cache {
     /// What is remembered of this meeting and still of use at `now`; a snapshot may be stale.
     #[must_use]
     pub fn get(&self, key: &SnapshotKey, now: Instant) -> Option<Entry> {
-        self.entries.get(key).filter(|entry| entry.good_until(self.config.stale) > now)
+        self.entry(Place::newest(*key), now)
     }
 
-    /// Remembers a snapshot. `false`: it alone is larger than the bound, and was not kept.
+    /// This snapshot of the meeting, be it the newest or one that somebody pages through.
     #[must_use]
-    pub fn insert(&self, key: SnapshotKey, snapshot: Arc<Snapshot>) -> bool {
-        let entry = Entry::Snapshot(snapshot);
+    pub fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
+        [Place::newest(*key), Place { key: *key, older: Some(tag) }].into_iter().find_map(|place| match self
+            .entry(
+            place, now,
+        )? {
+            Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == tag),
+            Entry::Refusal(_) => None,
+        })
+    }
+
+    fn entry(&self, place: Place, now: Instant) -> Option<Entry> {
+        self.entries.get(&place).filter(|entry| entry.good_until(self.config.stale) > now)
+    }
+
+    /// Remembers a snapshot. With `false`: it alone is larger than the bound, and was not kept.
+    ///
+    /// From one thread only, or an older one that is paged through could be lost.
+    #[must_use]
+    pub fn insert(&self, Sealed { snapshot, plain }: Sealed) -> (Arc<Snapshot>, bool) {
+        let newest = Place::newest(snapshot.key);
+        let snapshot = Arc::new(snapshot);
+        let replaced = self.entries.get(&newest);
+        let entry = Entry::Snapshot(Arc::clone(&snapshot));
         // moka shows an overweight entry until its next maintenance: it must not go in at all. It also counts in u32.
-        let bound = self.config.max_bytes.min(u64::from(u32::MAX));
-        if u64::try_from(entry.weight()).unwrap_or(u64::MAX) > bound {
-            self.entries.invalidate(&key);
-            return false;
+        let bound = self.config.for_entries().min(u64::from(u32::MAX));
+        let is_kept = u64::try_from(entry.weight()).is_ok_and(|weight| weight <= bound);
+        if is_kept {
+            self.entries.insert(newest, entry);
+        } else {
+            self.entries.invalidate(&newest);
         }
-        self.entries.insert(key, entry);
-        true
+        if let Some(plain) = plain.filter(|_| is_kept) {
+            self.plain.insert(snapshot.tag, plain);
+        }
+        if let Some(Entry::Snapshot(replaced)) = replaced.filter(Entry::is_paged) {
+            self.plain.invalidate(&replaced.tag);
+            let place = Place { key: replaced.key, older: Some(replaced.tag) };
+            self.entries.insert(place, Entry::Snapshot(replaced));
+        }
+        (snapshot, is_kept)
+    }
+
+    /// The most bytes that a body may have to be kept as it is.
+    #[must_use]
+    pub fn plain_at_most(&self) -> usize {
+        usize::try_from(self.config.for_plain() / 2).unwrap_or(usize::MAX)
+    }
+
+    /// The body of this snapshot as it is, if it is at hand.
+    #[must_use]
+    pub fn plain(&self, snapshot: &Snapshot) -> Option<Bytes> {
+        snapshot.body(Coding::Identity).or_else(|| self.plain.get(&snapshot.tag))
+    }
+
+    /// The body of this snapshot as it is, unpacked if need be; once, however many threads ask for it. Blocks while
+    /// it is unpacked.
+    ///
+    /// # Errors
+    /// When the coding is broken, which a bug of this service would be.
+    pub fn unpacked(&self, snapshot: &Snapshot) -> Result<Bytes, Arc<io::Error>> {
+        self.plain.try_get_with(snapshot.tag, || snapshot.unpack())
     }
 
     /// Remembers a failure, if it is of a kind that will still hold in a moment: never a rate limit, a timeout or a
@@ -143,15 +239,16 @@ impl Cache {
             _ => return,
         };
         let refusal = Refusal { failure: failure.clone(), until: now + keep_for };
-        self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
+        self.entries.insert(Place::newest(key), Entry::Refusal(Arc::new(refusal)));
     }
 
     /// Frees what has expired and makes the sizes true; moka would do so only as callers come by.
     pub fn tidy(&self) {
         self.entries.run_pending_tasks();
+        self.plain.run_pending_tasks();
     }
 
-    /// Entries, as of the last [`Cache::tidy`].
+    /// Entries (bodies as they are do not count), as of the last [`Cache::tidy`].
     #[must_use]
     pub fn entry_count(&self) -> u64 {
         self.entries.entry_count()
@@ -160,21 +257,21 @@ impl Cache {
     /// Bytes, as of the last [`Cache::tidy`].
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        self.entries.weighted_size()
+        self.entries.weighted_size() + self.plain.weighted_size()
     }
 }
 
 /// Both methods are needed: moka's default keeps the old deadline when an entry is replaced.
 struct UntilOfNoUse(StaleConfig);
 
-impl Expiry<SnapshotKey, Entry> for UntilOfNoUse {
-    fn expire_after_create(&self, _: &SnapshotKey, entry: &Entry, now: Instant) -> Option<Duration> {
+impl Expiry<Place, Entry> for UntilOfNoUse {
+    fn expire_after_create(&self, _: &Place, entry: &Entry, now: Instant) -> Option<Duration> {
         Some(entry.good_until(self.0).saturating_duration_since(now))
     }
 
     fn expire_after_update(
         &self,
-        _: &SnapshotKey,
+        _: &Place,
         entry: &Entry,
         now: Instant,
         _: Option<Duration>,
@@ -205,19 +302,20 @@ mod tests {
         SnapshotKey { meeting, meeting_type: MeetingType::Live }
     }
 
-    fn snapshot(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Arc<Snapshot> {
-        let mut draft = Draft::default();
-        draft.begin_page().resize(bytes, b' ');
-        draft.end_page(0, 0, None);
+    /// Of bytes that do not compress: it weighs twice as much.
+    fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Sealed {
+        let mut draft = Draft::new(1 << 20);
+        draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
+        draft.end_page(&[], None).unwrap();
         let config =
             FreshnessConfig { live_fresh, past_fresh: SECOND, past_by_number_fresh: SECOND, settle: SECOND };
-        Arc::new(draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH))
+        draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH).unwrap()
     }
 
     #[test]
     fn a_snapshot_is_there_until_it_is_of_no_use_even_stale() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(key(1), snapshot(key(1), 10, 30 * SECOND)));
+        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
         let now = Instant::now();
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(_))));
         assert!(cache.get(&key(1), now + 89 * SECOND).is_some(), "stale, for when Zoom fails");
@@ -228,8 +326,8 @@ mod tests {
     #[test]
     fn a_longer_lived_snapshot_replaces_a_short_one_with_its_own_deadline() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(key(1), snapshot(key(1), 10, Duration::from_millis(1))));
-        assert!(cache.insert(key(1), snapshot(key(1), 10, 3600 * SECOND)));
+        assert!(cache.insert(sealed(key(1), 10, Duration::from_millis(1))).1);
+        assert!(cache.insert(sealed(key(1), 10, 3600 * SECOND)).1);
         cache.tidy();
         assert!(cache.get(&key(1), Instant::now() + 60 * SECOND).is_some());
     }
@@ -237,7 +335,7 @@ mod tests {
     #[test]
     fn what_is_larger_than_the_bound_is_not_kept() {
         let cache = cache(100_000);
-        assert!(!cache.insert(key(1), snapshot(key(1), 100_000, 30 * SECOND)));
+        assert!(!cache.insert(sealed(key(1), 50_000, 30 * SECOND)).1);
         assert!(cache.get(&key(1), Instant::now()).is_none());
     }
 
@@ -245,7 +343,7 @@ mod tests {
     fn new_meetings_push_out_the_oldest_and_the_bound_holds() {
         let cache = cache(1_000_000);
         for number in 0..200 {
-            assert!(cache.insert(key(number), snapshot(key(number), 10_000, 30 * SECOND)));
+            assert!(cache.insert(sealed(key(number), 5_000, 30 * SECOND)).1);
         }
         cache.tidy();
         assert!(cache.bytes() <= 1_000_000);
@@ -270,8 +368,41 @@ mod tests {
     #[test]
     fn a_meeting_that_zoom_no_longer_knows_ends_its_snapshot() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(key(1), snapshot(key(1), 10, 30 * SECOND)));
+        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
         cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), Instant::now());
         assert!(matches!(cache.get(&key(1), Instant::now()), Some(Entry::Refusal(_))));
+    }
+
+    #[test]
+    fn a_snapshot_that_is_paged_through_is_kept_beside_the_newer_one() {
+        let cache = cache(1 << 20);
+        let (first, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
+        let (second, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
+        second.note_paged();
+        let (third, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
+        let now = Instant::now();
+        let found = |tag| cache.snapshot(&key(1), tag, now).map(|snapshot| snapshot.tag);
+        assert_eq!(found(first.tag), None, "nobody paged through it");
+        assert_eq!(found(second.tag), Some(second.tag));
+        assert_eq!(found(third.tag), Some(third.tag));
+        assert_eq!(cache.snapshot(&key(2), second.tag, now).map(|other| other.tag), None);
+        assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(newest)) if newest.tag == third.tag));
+    }
+
+    #[test]
+    fn a_body_as_it_is_takes_a_sixteenth_of_the_memory_at_most_and_is_unpacked_again() {
+        let cache = cache(1_600_000);
+        assert_eq!(cache.plain_at_most(), 50_000);
+        let snapshots: Vec<_> =
+            (0..10).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
+        cache.tidy();
+        let at_hand = snapshots.iter().filter(|snapshot| cache.plain(snapshot).is_some()).count();
+        assert!((1..=4).contains(&at_hand), "{at_hand}");
+        for snapshot in &snapshots {
+            let unpacked = cache.unpacked(snapshot).unwrap();
+            assert_eq!(u64::try_from(unpacked.len()).unwrap(), snapshot.length);
+        }
+        cache.tidy();
+        assert!(cache.bytes() <= 1_600_000);
     }
 }

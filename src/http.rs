@@ -1,13 +1,18 @@
 //! The routes of both listeners. The only folder that knows actix's request and response types.
 
+mod accept;
 mod answer;
+mod asked;
+mod body;
 mod conditional;
 mod decide;
 mod directives;
+mod form;
 mod observe;
 mod ops;
 mod problem;
 mod qos;
+mod slice;
 
 use std::sync::{
     Arc,

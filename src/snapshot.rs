@@ -1,32 +1,31 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
 //! A snapshot is complete or it does not exist: a [`Draft`] gathers pages, and only a finished one can be sealed.
-//! No I/O and no clock in here; whoever seals says what time it is.
+//! What is kept are the codings that callers accept, and the body as it is only where it is small; otherwise it is
+//! unpacked for those who ask for it. No I/O and no clock in here; whoever seals says what time it is.
+
+mod coding;
+mod draft;
+mod freshness;
+mod packer;
+mod unpacker;
 
 use std::{
-    fmt::Write as _,
-    sync::atomic::{AtomicU64, Ordering},
+    fmt, io,
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 
+pub use self::{
+    coding::Coding,
+    draft::{Draft, Sealed},
+    freshness::FreshnessConfig,
+    unpacker::Unpacker,
+};
 use crate::meeting_id::MeetingId;
-
-/// How long a snapshot is fresh, by what kind of meeting it shows.
-#[derive(Debug, Clone)]
-pub struct FreshnessConfig {
-    /// A live meeting, or a past one that is not settled.
-    pub live_fresh: Duration,
-    /// A settled past meeting asked for by UUID.
-    pub past_fresh: Duration,
-    /// A settled past meeting asked for by number.
-    pub past_by_number_fresh: Duration,
-    /// A past meeting is settled when its newest `leave_time` is this old.
-    pub settle: Duration,
-}
 
 /// Zoom's two views of a meeting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,14 +56,30 @@ pub struct SnapshotKey {
     pub meeting_type: MeetingType,
 }
 
+/// Which snapshot of a meeting: equal tags mean equal bodies, on every replica.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Tag(pub u128);
+
+impl fmt::Display for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 /// A whole meeting, sealed.
 pub struct Snapshot {
-    /// The body of the answer, byte for byte.
-    pub body: Bytes,
-    /// A strong entity tag with its quotes.
-    pub etag: Bytes,
-    /// `fetched_at` as an HTTP date.
-    pub last_modified: Bytes,
+    /// Of which meeting.
+    pub key: SnapshotKey,
+    /// Which of its snapshots.
+    pub tag: Tag,
+    /// Bytes of the body as it is.
+    pub length: u64,
     /// What fetching it again would cost, in Zoom calls.
     pub pages: u32,
     /// When the last page had arrived, on the wall.
@@ -73,8 +88,51 @@ pub struct Snapshot {
     pub landed: Instant,
     /// How long it is fresh from then on.
     pub fresh_for: Duration,
+    stored: Stored,
+    /// Where each participant begins, counted from where the first does. Behind each but the last stands a comma.
+    row_starts: Box<[u64]>,
+    /// Where the last one ends.
+    rows_end: u64,
     /// When a newer one was last tried for, in milliseconds after it landed; 0: never.
     tried: AtomicU64,
+    /// Whether somebody holds a paging token of it.
+    paged: AtomicBool,
+}
+
+/// All bytes that are kept, in one piece of memory: small meetings are many, and each piece has its price.
+struct Stored {
+    bytes: Bytes,
+    last_modified: Range<usize>,
+    etags: [Range<usize>; Coding::ALL.len()],
+    bodies: [Range<usize>; Coding::ALL.len()],
+}
+
+impl Stored {
+    fn at(&self, range: &Range<usize>) -> Bytes {
+        // A range that is not there would be a bug; an empty answer is the least of evils.
+        if range.end <= self.bytes.len() { self.bytes.slice(range.clone()) } else { Bytes::new() }
+    }
+}
+
+/// Some participants of a snapshot, and where they lie in its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// Bytes from the beginning of the body.
+    pub at: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Whether there are participants behind them.
+    pub more: bool,
+}
+
+impl Cut {
+    /// These bytes of the body as it is.
+    #[must_use]
+    pub fn of(self, body: &Bytes) -> Option<Bytes> {
+        let at = usize::try_from(self.at).ok()?;
+        let end = at.checked_add(usize::try_from(self.length).ok()?)?;
+        (end <= body.len()).then(|| body.slice(at..end))
+    }
 }
 
 impl Snapshot {
@@ -108,177 +166,186 @@ impl Snapshot {
         self.age(now).saturating_sub(Duration::from_millis(self.tried.load(Ordering::Relaxed)))
     }
 
+    /// Notes that somebody holds a paging token of it: it is wanted after a newer one has landed, too.
+    pub fn note_paged(&self) {
+        self.paged.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether somebody holds a paging token of it.
+    #[must_use]
+    pub fn is_paged(&self) -> bool {
+        self.paged.load(Ordering::Relaxed)
+    }
+
+    /// `fetched_at` as an HTTP date.
+    #[must_use]
+    pub fn last_modified(&self) -> Bytes {
+        self.stored.at(&self.stored.last_modified)
+    }
+
+    /// The strong entity tag of the body in this coding, with its quotes.
+    #[must_use]
+    pub fn etag(&self, coding: Coding) -> Bytes {
+        let [zstd, gzip, identity] = &self.stored.etags;
+        self.stored.at(match coding {
+            Coding::Zstd => zstd,
+            Coding::Gzip => gzip,
+            Coding::Identity => identity,
+        })
+    }
+
+    /// The body in this coding, byte for byte as it goes over the wire; `None` where it would have to be unpacked.
+    #[must_use]
+    pub fn body(&self, coding: Coding) -> Option<Bytes> {
+        let [zstd, gzip, identity] = &self.stored.bodies;
+        let range = match coding {
+            Coding::Zstd => zstd,
+            Coding::Gzip => gzip,
+            Coding::Identity => identity,
+        };
+        (!range.is_empty()).then(|| self.stored.at(range))
+    }
+
+    /// The body as it is, unpacked whole: as much memory as it is long.
+    ///
+    /// # Errors
+    /// When the coding is broken, which a bug of this service would be.
+    pub fn unpack(&self) -> io::Result<Bytes> {
+        if let Some(body) = self.body(Coding::Identity) {
+            return Ok(body);
+        }
+        let zstd = self.body(Coding::Zstd).unwrap_or_default();
+        let length = usize::try_from(self.length).map_err(io::Error::other)?;
+        zstd::bulk::decompress(&zstd, length).map(Bytes::from)
+    }
+
+    /// A part of the body as it is, unpacked while it is read.
+    #[must_use]
+    pub fn unpacker(&self, at: u64, length: u64) -> Unpacker {
+        Unpacker::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
+    }
+
+    /// Participants of the meeting.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.row_starts.len()
+    }
+
+    /// What a body of this meeting begins with, up to its first participant.
+    #[must_use]
+    pub fn head(&self) -> String {
+        draft::head(self.key, self.fetched_at, self.rows())
+    }
+
+    /// Where the participants from number `offset` on lie, `size` at most.
+    #[must_use]
+    pub fn cut(&self, offset: usize, size: usize) -> Cut {
+        let rows_at = self.length - self.rows_end - u64::try_from(draft::TAIL.len()).unwrap_or_default();
+        let begin = self.row_starts.get(offset).copied().unwrap_or(self.rows_end);
+        let next = self.row_starts.get(offset.saturating_add(size)).copied();
+        // Before the next one stands a comma.
+        let end = next.map_or(self.rows_end, |next| next - 1);
+        Cut { at: rows_at + begin, length: end.saturating_sub(begin), more: next.is_some() }
+    }
+
     /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.body.len() + self.etag.len() + self.last_modified.len()
+        size_of::<Self>() + self.stored.bytes.len() + size_of_val(&*self.row_starts)
     }
-}
-
-/// A meeting being fetched: the cleaned participants of the pages so far.
-#[derive(Default)]
-pub struct Draft {
-    participants: Vec<u8>,
-    rows: usize,
-    pages: u32,
-    newest_leave_time: Option<Timestamp>,
-}
-
-impl Draft {
-    /// Where the cleaner appends the next page's participants. A page that turns out broken leaves it as it was.
-    pub fn begin_page(&mut self) -> &mut Vec<u8> {
-        &mut self.participants
-    }
-
-    /// Participants so far.
-    #[must_use]
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
-    /// Counts a page that was appended whole.
-    ///
-    /// `at` is where its participants begin; the comma between two pages is set here.
-    pub fn end_page(&mut self, at: usize, rows: usize, newest_leave_time: Option<Timestamp>) {
-        if self.rows > 0 && rows > 0 {
-            self.participants.insert(at, b',');
-        }
-        self.rows += rows;
-        self.pages += 1;
-        self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
-    }
-
-    /// Closes the meeting: writes the document around the participants, tags it, and decides how long it is fresh.
-    #[must_use]
-    pub fn seal(
-        self,
-        key: SnapshotKey,
-        freshness: &FreshnessConfig,
-        landed: Instant,
-        fetched_at: SystemTime,
-    ) -> Snapshot {
-        let mut head = String::with_capacity(192);
-        let time = Timestamp::try_from(fetched_at).unwrap_or(Timestamp::UNIX_EPOCH);
-        // Neither a meeting id nor a time has a character that JSON escapes; writing to a String cannot fail.
-        let _infallible = write!(
-            head,
-            r#"{{"meeting_id":"{}","type":"{}","fetched_at":"{}","total_records":{},"participants":["#,
-            key.meeting,
-            key.meeting_type.as_str(),
-            time.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            self.rows,
-        );
-        let mut body = Vec::with_capacity(head.len() + self.participants.len() + 2);
-        body.extend_from_slice(head.as_bytes());
-        body.extend_from_slice(&self.participants);
-        body.extend_from_slice(b"]}");
-        Snapshot {
-            etag: entity_tag(&body).into(),
-            last_modified: httpdate::fmt_http_date(fetched_at).into(),
-            pages: self.pages,
-            fetched_at,
-            landed,
-            tried: AtomicU64::new(0),
-            fresh_for: fresh_for(key, self.newest_leave_time, time, freshness),
-            body: body.into(),
-        }
-    }
-}
-
-/// The rule of freshness: what can still change is asked again soon, what is final is kept.
-fn fresh_for(
-    key: SnapshotKey,
-    newest_leave_time: Option<Timestamp>,
-    fetched_at: Timestamp,
-    config: &FreshnessConfig,
-) -> Duration {
-    let settled = newest_leave_time.is_some_and(|left| {
-        Duration::try_from(fetched_at.duration_since(left)).is_ok_and(|since| since >= config.settle)
-    });
-    match key.meeting_type {
-        MeetingType::Past if settled && key.meeting.is_uuid() => config.past_fresh,
-        MeetingType::Past if settled => config.past_by_number_fresh,
-        MeetingType::Past | MeetingType::Live => config.live_fresh,
-    }
-}
-
-/// 128 bits of SHA-256 over the bytes on the wire: equal tags mean equal bytes, on every replica.
-fn entity_tag(body: &[u8]) -> String {
-    let mut tag = String::with_capacity(34);
-    tag.push('"');
-    for byte in Sha256::digest(body).iter().take(16) {
-        let _infallible = write!(tag, "{byte:02x}");
-    }
-    tag.push('"');
-    tag
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const HOUR: Duration = Duration::from_secs(3600);
-
-    fn config() -> FreshnessConfig {
-        FreshnessConfig {
-            live_fresh: Duration::from_secs(30),
-            past_fresh: 24 * HOUR,
-            past_by_number_fresh: Duration::from_secs(300),
-            settle: Duration::from_secs(1800),
+    fn sealed(rows: &[&str], plain_at_most: usize) -> Sealed {
+        let mut draft = Draft::new(plain_at_most);
+        for page in rows.chunks(2) {
+            let mut at = 0;
+            let ranges: Vec<_> = page.iter().map(|row| (at, at += row.len() + 1).0..at - 1).collect();
+            draft.begin_page().extend_from_slice(page.join(",").as_bytes());
+            draft.end_page(&ranges, None).unwrap();
         }
+        let key = SnapshotKey {
+            meeting: MeetingId::parse("85746065432").unwrap(),
+            meeting_type: MeetingType::Live,
+        };
+        let minute = Duration::from_secs(60);
+        let fresh = FreshnessConfig {
+            live_fresh: minute,
+            past_fresh: minute,
+            past_by_number_fresh: minute,
+            settle: minute,
+        };
+        draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH).unwrap()
     }
 
-    fn key(id: &str, meeting_type: MeetingType) -> SnapshotKey {
-        SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type }
-    }
-
-    fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
-        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
-        let left = left_ago.map(|ago| Timestamp::from_second(now.as_second() - ago).unwrap());
-        fresh_for(key(id, meeting_type), left, now, &config())
+    fn read(mut unpacker: Unpacker) -> Vec<u8> {
+        let mut read = Vec::new();
+        while let Some(part) = unpacker.next(7).unwrap() {
+            read.extend_from_slice(&part);
+        }
+        read
     }
 
     #[test]
-    fn what_is_final_is_fresh_for_long_and_what_can_change_is_not() {
-        let (number, uuid) = ("85746065432", "ats/xhSEQWit9t+U02HXNQ==");
-        assert_eq!(rule(uuid, MeetingType::Past, Some(1800)), 24 * HOUR);
-        assert_eq!(rule(number, MeetingType::Past, Some(1800)), Duration::from_secs(300));
-        assert_eq!(rule(uuid, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");
-        assert_eq!(rule(uuid, MeetingType::Past, Some(-60)), Duration::from_secs(30), "left in the future");
-        assert_eq!(rule(uuid, MeetingType::Past, None), Duration::from_secs(30), "nobody has left");
-        assert_eq!(rule(uuid, MeetingType::Live, Some(7200)), Duration::from_secs(30));
+    fn every_slice_is_cut_at_its_participants_and_all_slices_are_the_whole() {
+        let rows = ["{\"a\":1}", "{}", "[1,2]", "null", "{\"b\":\",\"}"];
+        let Sealed { snapshot, .. } = sealed(&rows, 0);
+        let body = snapshot.unpack().unwrap();
+        for size in 1..=6 {
+            let mut found = Vec::new();
+            for offset in (0..rows.len()).step_by(size) {
+                let cut = snapshot.cut(offset, size);
+                assert_eq!(cut.more, offset + size < rows.len());
+                let at = usize::try_from(cut.at).unwrap();
+                let whole = &body[at..at + usize::try_from(cut.length).unwrap()];
+                assert_eq!(read(snapshot.unpacker(cut.at, cut.length)), whole);
+                let wanted = rows[offset..rows.len().min(offset + size)].join(",");
+                assert_eq!(std::str::from_utf8(whole).unwrap(), wanted);
+                found.push(wanted);
+            }
+            assert!(body.ends_with(format!("[{}]}}", found.join(",")).as_bytes()));
+        }
+        assert!(body.starts_with(snapshot.head().as_bytes()));
     }
 
     #[test]
-    fn pages_are_joined_and_counted() {
-        let mut draft = Draft::default();
-        for page in ["{\"a\":1},{\"a\":2}", "", "{\"a\":3}"] {
-            let out = draft.begin_page();
-            let at = out.len();
-            out.extend_from_slice(page.as_bytes());
-            draft.end_page(at, page.matches('{').count(), None);
-        }
-        let time = SystemTime::UNIX_EPOCH + 10 * HOUR;
-        let snapshot = draft.seal(key("85746065432", MeetingType::Live), &config(), Instant::now(), time);
-        assert_eq!(
-            std::str::from_utf8(&snapshot.body).unwrap(),
-            r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#
-        );
-        assert_eq!(snapshot.pages, 3);
-        assert_eq!(&snapshot.last_modified[..], b"Thu, 01 Jan 1970 10:00:00 GMT");
+    fn a_meeting_without_participants_has_an_empty_slice() {
+        let Sealed { snapshot, .. } = sealed(&[], 0);
+        let cut = snapshot.cut(0, 300);
+        assert_eq!((cut.length, cut.more), (0, false));
+        assert_eq!(cut.at, u64::try_from(snapshot.head().len()).unwrap());
+    }
+
+    #[test]
+    fn a_small_body_is_kept_as_it_is_and_a_large_one_is_handed_over_to_be_kept_while_it_is_wanted() {
+        let small = sealed(&["{}"], 1 << 20);
+        assert!(small.plain.is_none());
+        assert_eq!(small.snapshot.body(Coding::Identity), Some(small.snapshot.unpack().unwrap()));
+        let row = format!("\"{}\"", "x".repeat(5_000));
+        let large = sealed(&[&row, &row], 1 << 20);
+        assert!(large.snapshot.body(Coding::Identity).is_none());
+        assert_eq!(large.plain, Some(large.snapshot.unpack().unwrap()));
+        assert!(sealed(&[&row, &row], 5_000).plain.is_none());
+        assert!(large.snapshot.weight() < 2_000, "{}", large.snapshot.weight());
+    }
+
+    #[test]
+    fn the_tags_of_the_codings_differ() {
+        let Sealed { snapshot, .. } = sealed(&["{}"], 0);
+        let tags = Coding::ALL.map(|coding| String::from_utf8(snapshot.etag(coding).to_vec()).unwrap());
+        let tag = snapshot.tag;
+        assert_eq!(tags, [format!("\"{tag}-zstd\""), format!("\"{tag}-gzip\""), format!("\"{tag}\"")]);
     }
 
     #[test]
     fn freshness_runs_out_exactly_once() {
-        let landed = Instant::now();
-        let snapshot = Draft::default().seal(
-            key("85746065432", MeetingType::Live),
-            &config(),
-            landed,
-            SystemTime::UNIX_EPOCH,
-        );
-        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(29)), Some(Duration::from_secs(1)));
-        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(30)), None);
-        assert_eq!(snapshot.age(landed + Duration::from_secs(31)), Duration::from_secs(31));
+        let Sealed { snapshot, .. } = sealed(&[], 0);
+        let landed = snapshot.landed;
+        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(59)), Some(Duration::from_secs(1)));
+        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(60)), None);
+        assert_eq!(snapshot.age(landed + Duration::from_secs(61)), Duration::from_secs(61));
     }
 }

@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashSet,
+    io,
     panic::AssertUnwindSafe,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
     metrics::{CallResult, LimitKind},
-    snapshot::{Draft, Snapshot, SnapshotKey},
+    snapshot::{Draft, Sealed, SnapshotKey},
     zoom::{
         self,
         error::CallError,
@@ -48,14 +48,15 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     core.metrics.flights_active.dec();
     core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
     let result = match result {
-        Ok(snapshot) => {
+        Ok(sealed) => {
+            let (snapshot, stored) = core.cache.insert(sealed);
             core.metrics.flight_pages.observe(f64::from(snapshot.pages));
-            let stored = core.cache.insert(flight.key, Arc::clone(&snapshot));
             tracing::debug!(
                 meeting = %flight.key.meeting,
                 meeting_type = flight.key.meeting_type.as_str(),
                 pages = snapshot.pages,
-                bytes = snapshot.body.len(),
+                bytes = snapshot.length,
+                kept_bytes = snapshot.weight(),
                 stored,
                 "meeting fetched"
             );
@@ -86,7 +87,7 @@ fn say(key: SnapshotKey, failure: &Failure) {
     }
 }
 
-async fn fetch_meeting(core: &Core, flight: Flight) -> Result<Arc<Snapshot>, Failure> {
+async fn fetch_meeting(core: &Core, flight: Flight) -> Result<Sealed, Failure> {
     let mut begun = false;
     match fetch_pages(core, flight, &mut begun).await {
         // The page tokens ran out under way: from the start, once.
@@ -110,8 +111,8 @@ impl Stop {
     }
 }
 
-async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Arc<Snapshot>, Stop> {
-    let (mut draft, mut next) = (Draft::default(), None);
+async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Sealed, Stop> {
+    let (mut draft, mut next) = (Draft::new(core.cache.plain_at_most()), None);
     let mut tokens_seen = HashSet::new();
     let mut empty_in_a_row = 0;
     while tokens_seen.len() < MOST_PAGES && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
@@ -191,23 +192,29 @@ async fn fetch_page(
     }
 }
 
-/// Parsing and cleaning a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
+/// Parsing, cleaning and compressing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
 async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page, NotAPage>) {
     let work = move || {
-        let out = draft.begin_page();
-        let at = out.len();
-        let cleaned = clean::page(&body, out);
+        let cleaned = clean::page(&body, draft.begin_page());
         if let Ok(page) = &cleaned {
-            draft.end_page(at, page.rows.len(), page.newest_leave_time);
+            draft.end_page(&page.rows, page.newest_leave_time)?;
         }
-        (draft, cleaned)
+        Ok((draft, cleaned))
     };
-    off_this_thread(work).await
+    never_fails(off_this_thread(work).await)
 }
 
-async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
+async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Sealed {
     let freshness = core.freshness.clone();
-    off_this_thread(move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now()))).await
+    never_fails(off_this_thread(move || draft.seal(key, &freshness, Instant::now(), SystemTime::now())).await)
+}
+
+/// Compressing into memory fails by a bug only: it ends the flight as a panic does.
+fn never_fails<T>(done: io::Result<T>) -> T {
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a body could not be compressed: a bug of this service");
+        std::panic::resume_unwind(Box::new(error))
+    })
 }
 
 /// A panic in there is one of the flight, and is caught where it ends. Only at a forced stop is work cancelled: then

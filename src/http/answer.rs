@@ -1,30 +1,35 @@
 //! A snapshot as a `200` or a `304`: its bytes as they are, and the headers that say how old and how fresh they are.
 
 use std::{
-    pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    body::{BodySize, MessageBody},
     http::{
-        StatusCode,
+        Method, StatusCode,
         header::{
-            AGE, CACHE_CONTROL, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED,
-            VARY,
+            AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue,
+            HttpDate, LAST_MODIFIED, VARY,
         },
     },
 };
-use bytes::Bytes;
 
-use super::{State, conditional, decide::Why, problem::Problem};
-use crate::{failure::Reason, metrics::Outcome, snapshot::Snapshot};
+use super::{
+    State, conditional,
+    decide::Why,
+    form::{Body, Form},
+    problem::Problem,
+    slice::Slice,
+};
+use crate::{
+    failure::Reason,
+    metrics::Outcome,
+    snapshot::{Coding, Snapshot},
+};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// actix copies a body into the connection's write buffer: a large one goes there in parts, as the caller reads.
-const PART: usize = 64 * 1024;
 
 /// actix reads the clock for `Date` so seldom.
 const DATE_TICK: Duration = Duration::from_secs(1);
@@ -77,8 +82,14 @@ impl How {
     }
 }
 
-/// The answer with this snapshot: a `200`, or a `304` to a caller who has it.
-pub(super) fn with(state: &State, request: &HttpRequest, snapshot: &Snapshot, how: How) -> HttpResponse {
+/// The answer with this snapshot, or a slice of it: a `200`, or a `304` to a caller who has it.
+pub(super) async fn with(
+    state: &State,
+    request: &HttpRequest,
+    snapshot: &Arc<Snapshot>,
+    how: How,
+    slice: Option<Slice>,
+) -> HttpResponse {
     let now = Instant::now();
     let (age, fresh_left) = (snapshot.age(now), snapshot.fresh_left(now));
     let mut outcome = how.outcome(fresh_left.is_some());
@@ -87,7 +98,9 @@ pub(super) fn with(state: &State, request: &HttpRequest, snapshot: &Snapshot, ho
     }
     state.metrics.snapshot_age.observe(age.as_secs_f64());
 
-    let has_it = conditional::has_it(request.headers(), &snapshot.etag, snapshot.fetched_at);
+    let form = Form::of(snapshot, slice, request.headers());
+    let etag = form.etag(snapshot);
+    let has_it = conditional::has_it(request.headers(), &etag, snapshot.fetched_at);
     let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);
     response
@@ -95,8 +108,8 @@ pub(super) fn with(state: &State, request: &HttpRequest, snapshot: &Snapshot, ho
         .insert_header((AGE, age.as_secs()))
         .insert_header((VARY, HeaderValue::from_static("Accept-Encoding")))
         .insert_header((CACHE_STATUS, how.cache_status(ttl(snapshot, now))));
-    for (name, value) in [(ETAG, &snapshot.etag), (LAST_MODIFIED, &snapshot.last_modified)] {
-        if let Ok(value) = HeaderValue::from_maybe_shared(value.clone()) {
+    for (name, value) in [(ETAG, etag), (LAST_MODIFIED, snapshot.last_modified())] {
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             response.insert_header((name, value));
         }
     }
@@ -109,8 +122,13 @@ pub(super) fn with(state: &State, request: &HttpRequest, snapshot: &Snapshot, ho
         response.finish()
     } else {
         response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-        let body = snapshot.body.clone();
-        if body.len() > PART { response.body(InParts(body)) } else { response.body(body) }
+        if let Form::Whole(coding @ (Coding::Gzip | Coding::Zstd)) = form {
+            response.insert_header((CONTENT_ENCODING, HeaderValue::from_static(coding.as_str())));
+        }
+        match form.body(state, snapshot, request.method() == Method::HEAD).await {
+            Body::Small(bytes) => response.body(bytes),
+            Body::InParts(parts) => response.body(parts),
+        }
     };
     response.extensions_mut().insert(outcome);
     response
@@ -123,20 +141,4 @@ fn ttl(snapshot: &Snapshot, now: Instant) -> i64 {
         || -whole(snapshot.stale_for(now).as_secs().saturating_add(1)),
         |left| whole(left.as_secs()),
     )
-}
-
-/// A body that is handed over part by part; the parts share the snapshot's memory.
-struct InParts(Bytes);
-
-impl MessageBody for InParts {
-    type Error = std::convert::Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.0.len().try_into().unwrap_or(u64::MAX))
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let part = PART.min(self.0.len());
-        Poll::Ready((part > 0).then(|| Ok(self.0.split_to(part))))
-    }
 }

@@ -102,7 +102,7 @@ mod tests {
             settle: minute,
         };
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
-        Draft::default().seal(key, &fresh, landed, SystemTime::UNIX_EPOCH)
+        Draft::new(0).seal(key, &fresh, landed, SystemTime::UNIX_EPOCH).unwrap().snapshot
     }
 
     fn at_age(seconds: u32, asked: Directives) -> Decision {

@@ -27,6 +27,8 @@ pub enum Problem {
     InvalidMeetingId(InvalidMeetingId),
     /// A query parameter of ours that is not of its form; the sentence says which and how it should be.
     InvalidQuery(Cow<'static, str>),
+    /// A paging token that is none of ours, or whose snapshot is gone.
+    InvalidPageToken,
     /// Nothing lives at this path.
     NotFound,
     /// The path lives, and does not take this method.
@@ -136,6 +138,8 @@ impl Problem {
             Self::InvalidQuery(detail) => {
                 Row::refused(400, "invalid_query", "Query parameter out of form").saying(detail.clone())
             }
+            Self::InvalidPageToken => Row::refused(400, "invalid_page_token", "Paging token not good")
+                .saying("This next_page_token is malformed, of another meeting or type, or its snapshot is gone; begin again without it."),
             Self::NotFound => Row::refused(404, "not_found", "No such path").saying(
                 "Nothing lives at this path; meetings are at /qos/{meetingId} of the callers' listener.",
             ),

@@ -1,6 +1,6 @@
 //! `GET /qos/{meetingId}`: who asks for what, from the cache or by a flight.
 
-use std::{borrow::Cow, panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use futures_util::FutureExt as _;
@@ -8,20 +8,18 @@ use futures_util::FutureExt as _;
 use super::{
     State,
     answer::{self, How},
+    asked::{Asked, Part},
     decide::{Decision, Why, decide, serves_on_error},
     directives::Directives,
     problem::Problem,
+    slice::PageToken,
 };
 use crate::{
     cache::Entry,
     failure::{Failure, Reason},
     fetcher::{Landed, Via, Wanted},
-    meeting_id::MeetingId,
-    snapshot::{MeetingType, Snapshot, SnapshotKey},
+    snapshot::{Snapshot, SnapshotKey},
 };
-
-/// Slices are cut from the cached snapshot; the range is Zoom's own.
-const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 
 pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
     // A panic would close the connection without a word.
@@ -33,37 +31,55 @@ pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpRespons
 }
 
 async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
-    let key = asked_for(request)?;
+    let Asked { key, part } = Asked::of(request)?;
     let now = Instant::now();
+    let slice = match part {
+        Part::Whole => None,
+        Part::First(slice) => Some(slice),
+        Part::Next(PageToken { tag, slice }) => {
+            let paged = state.cache.snapshot(&key, tag, now);
+            let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
+            let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
+            return Ok(answer::with(state, request, &snapshot, How::Hit, Some(slice)).await);
+        }
+    };
+    let (snapshot, how) = find(state, key, Directives::of(request.headers()), now).await?;
+    Ok(answer::with(state, request, &snapshot, how, slice).await)
+}
+
+/// The snapshot that is the answer, and how it was come by.
+async fn find(
+    state: &State,
+    key: SnapshotKey,
+    asked: Directives,
+    now: Instant,
+) -> Result<(Arc<Snapshot>, How), Problem> {
     let kept = match state.cache.get(&key, now) {
         Some(Entry::Refusal(refusal)) => return Err(Problem::NoSnapshot(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
         None => None,
     };
-    let asked = Directives::of(request.headers());
-    let with = |snapshot: &Snapshot, how| Ok(answer::with(state, request, snapshot, how));
     match (decide(kept.as_deref(), asked, state.cache.stale(), now), kept) {
-        (Decision::Hit, Some(kept)) => with(&kept, How::Hit),
+        (Decision::Hit, Some(kept)) => Ok((kept, How::Hit)),
         (Decision::HitAndRefresh, Some(kept)) => {
             if let Some(reason) = state.fetcher.refuses(now) {
-                return with(&kept, How::Instead(reason));
+                return Ok((kept, How::Instead(reason)));
             }
             state.fetcher.refresh(key);
-            with(&kept, How::Revalidating)
+            Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(request, state, key, why, kept).await,
+        (Decision::Fetch(why), kept) => fetch(state, key, why, kept).await,
         (_, _) => Err(Problem::NoSnapshot(Failure::new(Reason::NotCached))),
     }
 }
 
 /// From Zoom; and where that fails, what is kept, as long as it serves.
 async fn fetch(
-    request: &HttpRequest,
     state: &State,
     key: SnapshotKey,
     why: Why,
     kept: Option<Arc<Snapshot>>,
-) -> Result<HttpResponse, Problem> {
+) -> Result<(Arc<Snapshot>, How), Problem> {
     let rules = state.cache.stale();
     let fallback =
         |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
@@ -78,63 +94,12 @@ async fn fetch(
                 Via::OwnFlight => How::Flight { why, collapsed: false, stored },
                 Via::OthersFlight => How::Flight { why, collapsed: true, stored },
             };
-            Ok(answer::with(state, request, &snapshot, how))
+            Ok((snapshot, how))
         }
         Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(kept) {
-            Some(kept) => Ok(answer::with(state, request, &kept, How::Instead(failure.reason))),
+            Some(kept) => Ok((kept, How::Instead(failure.reason))),
             None => Err(Problem::NoSnapshot(failure)),
         },
         Err(failure) => Err(Problem::NoSnapshot(failure)),
     }
-}
-
-/// The meeting and the view of it. From the raw path: actix's own decoding is half of one level.
-fn asked_for(request: &HttpRequest) -> Result<SnapshotKey, Problem> {
-    let raw = request.uri().path().strip_prefix("/qos/").ok_or(Problem::NotFound)?;
-    let meeting = MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)?;
-    let meeting_type = meeting_type(request.uri().query().unwrap_or_default())?;
-    Ok(SnapshotKey { meeting, meeting_type })
-}
-
-/// Unknown keys are ignored; ours have to be right, and given once.
-fn meeting_type(query: &str) -> Result<MeetingType, Problem> {
-    let (mut asked, mut page_size, mut page_token) = (None, None, None);
-    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let slot = match &*key {
-            "type" => &mut asked,
-            "page_size" => &mut page_size,
-            "next_page_token" => &mut page_token,
-            _ => continue,
-        };
-        if slot.replace(value).is_some() {
-            return Err(invalid(format!("{key} is given twice; give it once.")));
-        }
-    }
-    let meeting_type = match asked.as_deref() {
-        None | Some("live") => MeetingType::Live,
-        Some("past") => MeetingType::Past,
-        Some(_) => return Err(invalid("type must be live or past.")),
-    };
-    if page_size.as_ref().is_some_and(|size| !is_page_size(size)) {
-        return Err(invalid("page_size must be a whole number from 1 to 300."));
-    }
-    if page_token.as_ref().is_some_and(|token| token.is_empty()) {
-        return Err(invalid("next_page_token must not be empty; leave it out to begin at the first slice."));
-    }
-    if page_size.is_some() || page_token.is_some() {
-        // Ignoring them would hand out the whole meeting as if it were a slice.
-        return Err(invalid(
-            "page_size and next_page_token are not served by this version; leave them out to get the whole meeting.",
-        ));
-    }
-    Ok(meeting_type)
-}
-
-fn is_page_size(text: &str) -> bool {
-    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    is_plain && text.parse().is_ok_and(|size| PAGE_SIZES.contains(&size))
-}
-
-fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::InvalidQuery(detail.into())
 }

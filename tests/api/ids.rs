@@ -309,19 +309,6 @@ fn uuids_that_differ_only_in_case_are_two_meetings() {
 }
 
 #[test]
-fn slices_are_refused_rather_than_ignored_as_long_as_they_are_not_served() {
-    let sim = sim(|_| ());
-    let service = Service::start(&sim, &[]);
-    for query in ["page_size=10", "page_size=300&type=past", "next_page_token=abc"] {
-        let answer = service.get(&format!("/qos/85746065432?{query}"));
-        assert_eq!((answer.status, answer.problem().as_str()), (400, "invalid_query"), "{query}");
-        assert!(answer.text().contains("page_size and next_page_token are not served"), "{}", answer.text());
-    }
-    assert!(sim.qos_calls().is_empty());
-    service.finish(&[]);
-}
-
-#[test]
 fn type_is_live_unless_it_is_past_in_any_encoding() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));

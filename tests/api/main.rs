@@ -15,6 +15,7 @@
 )]
 
 mod cache;
+mod codings;
 mod credentials;
 mod directives;
 mod errors;
@@ -25,5 +26,6 @@ mod limits;
 mod ops;
 mod retries;
 mod service;
+mod slices;
 mod stale;
 mod validators;

@@ -1,0 +1,112 @@
+//! Which coding a caller wants: `Accept-Encoding` with its q-values (RFC 9110, 12.5.3).
+
+use actix_web::http::header::{ACCEPT_ENCODING, HeaderMap};
+
+use crate::snapshot::Coding;
+
+/// A q-value in thousandths.
+type Quality = u16;
+const FULL: Quality = 1_000;
+
+/// The coding that the caller likes best. The body as it is serves where nothing else does, even if it is refused: that
+/// is what the RFC advises, and better than a `406`.
+pub(super) fn coding(headers: &HeaderMap) -> Coding {
+    let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
+    for value in headers.get_all(ACCEPT_ENCODING) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            let (name, weight) = item.split_once(';').unwrap_or((item, ""));
+            let name = name.trim();
+            let slot = match Some(name) {
+                _ if name.eq_ignore_ascii_case("zstd") => &mut zstd,
+                _ if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => &mut gzip,
+                _ if name.eq_ignore_ascii_case("identity") => &mut identity,
+                _ if name == "*" => &mut any,
+                _ => continue,
+            };
+            // A weight that is none says that something is wrong with this coding.
+            *slot = Some(quality(weight.trim()).unwrap_or(0));
+        }
+    }
+    let zstd = zstd.unwrap_or(0);
+    // Who takes anything is more likely to know gzip.
+    let gzip = gzip.or(any).unwrap_or(0);
+    // Not named, it is the last choice.
+    let identity = identity.unwrap_or(0);
+    if zstd > 0 && zstd >= gzip && zstd >= identity {
+        Coding::Zstd
+    } else if gzip > 0 && gzip >= identity {
+        Coding::Gzip
+    } else {
+        Coding::Identity
+    }
+}
+
+/// `q=0.5`, three digits behind the point at most; nothing at all is 1.
+fn quality(weight: &str) -> Option<Quality> {
+    if weight.is_empty() {
+        return Some(FULL);
+    }
+    let (name, value) = weight.split_once('=')?;
+    let (whole, fraction) = value.trim().split_once('.').unwrap_or((value.trim(), ""));
+    let is_form = name.trim().eq_ignore_ascii_case("q")
+        && matches!(whole, "0" | "1")
+        && fraction.len() <= 3
+        && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_form {
+        return None;
+    }
+    let thousandths = format!("{whole}{fraction:0<3}").parse().ok()?;
+    (thousandths <= FULL).then_some(thousandths)
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::http::header::HeaderValue;
+
+    use super::*;
+
+    fn chosen(values: &[&'static str]) -> Coding {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(value));
+        }
+        coding(&headers)
+    }
+
+    #[test]
+    fn the_best_that_the_caller_takes_and_of_two_the_smaller() {
+        assert_eq!(chosen(&["gzip, deflate, br, zstd"]), Coding::Zstd);
+        assert_eq!(chosen(&["gzip, deflate, br"]), Coding::Gzip);
+        assert_eq!(chosen(&["br"]), Coding::Identity);
+        assert_eq!(chosen(&["gzip", "zstd"]), Coding::Zstd, "in two lines");
+        assert_eq!(chosen(&["GZIP"]), Coding::Gzip);
+        assert_eq!(chosen(&["x-gzip"]), Coding::Gzip);
+        assert_eq!(chosen(&["*"]), Coding::Gzip);
+        assert_eq!(chosen(&[]), Coding::Identity);
+        assert_eq!(chosen(&[""]), Coding::Identity);
+        assert_eq!(chosen(&["identity"]), Coding::Identity);
+    }
+
+    #[test]
+    fn weights_decide_before_our_taste_does() {
+        assert_eq!(chosen(&["zstd;q=0.5, gzip;q=0.501"]), Coding::Gzip);
+        assert_eq!(chosen(&["zstd;q=0, gzip"]), Coding::Gzip);
+        assert_eq!(chosen(&["gzip;q=0"]), Coding::Identity);
+        assert_eq!(chosen(&["gzip; Q=0.1"]), Coding::Gzip);
+        assert_eq!(chosen(&["identity;q=1, gzip;q=0.5"]), Coding::Identity);
+        assert_eq!(chosen(&["identity;q=0.5, gzip;q=0.5"]), Coding::Gzip);
+        assert_eq!(chosen(&["*;q=0"]), Coding::Identity, "there is nothing else to send");
+        assert_eq!(chosen(&["identity;q=0"]), Coding::Identity);
+        assert_eq!(chosen(&["identity;q=0, *"]), Coding::Gzip);
+        assert_eq!(chosen(&["gzip;q=0, *"]), Coding::Identity);
+    }
+
+    #[test]
+    fn a_weight_that_is_none_counts_as_a_refusal() {
+        for weight in ["q=2", "q=1.001", "q=0.1234", "q=", "q=-1", "q=abc", "level=9", "q=.5"] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_str(&format!("gzip;{weight}")).unwrap());
+            assert_eq!(coding(&headers), Coding::Identity, "{weight}");
+        }
+    }
+}

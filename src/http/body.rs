@@ -1,0 +1,87 @@
+//! A body as it is handed to actix: part by part, out of the cache's memory or unpacked on the way.
+//!
+//! actix copies what it is given into the connection's write buffer. So a large body goes there as the caller reads it:
+//! many slow readers of a large meeting cost no more memory than its one copy in the cache.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::Bytes;
+
+use crate::snapshot::Unpacker;
+
+/// What is handed over at once. To unpack it takes some 40 µs, which is how long a worker may be kept from others.
+pub(super) const PART: usize = 64 * 1024;
+
+/// Three pieces, one behind the other; the outer ones are those that a slice has of its own.
+pub(super) struct InParts {
+    before: Bytes,
+    middle: Middle,
+    after: Bytes,
+    length: u64,
+}
+
+pub(super) enum Middle {
+    /// Shares the cache's memory.
+    Stored(Bytes),
+    /// Unpacked as it is read.
+    Packed(Unpacker),
+}
+
+impl Middle {
+    fn length(&self) -> u64 {
+        match self {
+            Self::Stored(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::Packed(unpacker) => unpacker.left(),
+        }
+    }
+}
+
+impl InParts {
+    pub(super) fn whole(middle: Middle) -> Self {
+        Self::between(Bytes::new(), middle, Bytes::new())
+    }
+
+    pub(super) fn between(before: Bytes, middle: Middle, after: Bytes) -> Self {
+        let around = u64::try_from(before.len() + after.len()).unwrap_or(u64::MAX);
+        let length = middle.length() + around;
+        Self { before, middle, after, length }
+    }
+
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if !self.before.is_empty() {
+            return Ok(Some(std::mem::take(&mut self.before)));
+        }
+        let part = match &mut self.middle {
+            Middle::Stored(bytes) => {
+                let part = PART.min(bytes.len());
+                (part > 0).then(|| bytes.split_to(part))
+            }
+            Middle::Packed(unpacker) => unpacker.next(PART)?,
+        };
+        Ok(part.or_else(|| Some(std::mem::take(&mut self.after)).filter(|after| !after.is_empty())))
+    }
+}
+
+impl MessageBody for InParts {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.length)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        match self.next().transpose() {
+            // Still on the way to where the slice begins: others may want the worker in between.
+            Some(Ok(part)) if part.is_empty() => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            part => Poll::Ready(part),
+        }
+    }
+}

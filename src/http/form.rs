@@ -1,0 +1,101 @@
+//! In which form a snapshot goes over the wire: whole in one of its codings, or a slice; and where its bytes come from.
+
+use std::sync::Arc;
+
+use actix_web::{http::header::HeaderMap, web};
+use bytes::Bytes;
+
+use super::{
+    State, accept,
+    body::{InParts, Middle, PART},
+    slice::{PageToken, Slice},
+};
+use crate::snapshot::{Coding, Cut, Snapshot};
+
+/// To unpack this much takes a worker less time than to hand it to another thread.
+const UNPACKED_AT_ONCE: u64 = 64 * 1024;
+
+/// The representation that is selected for a request.
+pub(super) enum Form {
+    /// The whole meeting.
+    Whole(Coding),
+    /// Some of its participants. As they are: no two callers cut alike, so no coding could be kept.
+    Slice { slice: Slice, cut: Cut },
+}
+
+/// The bytes of an answer.
+pub(super) enum Body {
+    /// Fits in one write.
+    Small(Bytes),
+    /// Handed over as the caller reads it.
+    InParts(InParts),
+}
+
+impl Form {
+    pub(super) fn of(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
+        let Some(slice) = slice else { return Self::Whole(accept::coding(headers)) };
+        let cut = snapshot.cut(slice.offset(), slice.size.into());
+        if cut.more {
+            // From now on somebody has a token of it.
+            snapshot.note_paged();
+        }
+        Self::Slice { slice, cut }
+    }
+
+    /// Strong, and another for each form.
+    pub(super) fn etag(&self, snapshot: &Snapshot) -> Bytes {
+        match self {
+            Self::Whole(coding) => snapshot.etag(*coding),
+            Self::Slice { slice: Slice { offset, size }, .. } => {
+                format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
+            }
+        }
+    }
+
+    /// `only_length`: nobody will read it, so nothing is unpacked for it.
+    pub(super) async fn body(&self, state: &State, snapshot: &Arc<Snapshot>, only_length: bool) -> Body {
+        match self {
+            Self::Whole(coding) => {
+                let stored = match snapshot.body(*coding) {
+                    Some(stored) => Some(stored),
+                    None => plain(state, snapshot, only_length).await,
+                };
+                match stored {
+                    Some(body) if body.len() <= PART => Body::Small(body),
+                    Some(body) => Body::InParts(InParts::whole(Middle::Stored(body))),
+                    None => {
+                        Body::InParts(InParts::whole(Middle::Packed(snapshot.unpacker(0, snapshot.length))))
+                    }
+                }
+            }
+            Self::Slice { slice, cut } => {
+                let after = if cut.more {
+                    let token = PageToken { tag: snapshot.tag, slice: slice.next() }.write();
+                    format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
+                } else {
+                    format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)
+                };
+                let plain = plain(state, snapshot, only_length).await;
+                let middle = plain
+                    .and_then(|plain| cut.of(&plain))
+                    .map_or_else(|| Middle::Packed(snapshot.unpacker(cut.at, cut.length)), Middle::Stored);
+                Body::InParts(InParts::between(snapshot.head().into(), middle, after.into()))
+            }
+        }
+    }
+}
+
+/// The body as it is, where it is at hand or small enough to be unpacked whole.
+async fn plain(state: &State, snapshot: &Arc<Snapshot>, only_length: bool) -> Option<Bytes> {
+    let plain = state.cache.plain(snapshot);
+    let is_small_enough =
+        usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.plain_at_most());
+    if plain.is_some() || only_length || !is_small_enough {
+        return plain;
+    }
+    if snapshot.length <= UNPACKED_AT_ONCE {
+        return state.cache.unpacked(snapshot).ok();
+    }
+    let (cache, snapshot) = (state.cache.clone(), Arc::clone(snapshot));
+    web::block(move || cache.unpacked(&snapshot)).await.ok()?.ok()
+}

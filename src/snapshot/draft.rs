@@ -1,0 +1,228 @@
+//! A meeting being fetched, and its sealing.
+
+use std::{
+    fmt::Write as _,
+    io,
+    ops::Range,
+    sync::atomic::{AtomicBool, AtomicU64},
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::{
+    Coding, FreshnessConfig, Snapshot, SnapshotKey, Stored, Tag,
+    freshness::fresh_for,
+    packer::{Packed, Packer},
+};
+
+/// What a body ends with, behind the last participant.
+pub(super) const TAIL: &str = "]}";
+/// A body of this size is kept as it is, too: unpacking costs more than it saves.
+const SMALL: usize = 2_048;
+
+/// A meeting being fetched: the pages so far.
+pub struct Draft {
+    /// The cleaned participants of the page that is being read.
+    page: Vec<u8>,
+    /// Made with the first page: of the meetings that wait for a permit most have none.
+    packer: Option<Packer>,
+    plain_at_most: usize,
+    row_starts: Vec<u64>,
+    /// Bytes of the participants so far.
+    length: u64,
+    pages: u32,
+    newest_leave_time: Option<Timestamp>,
+}
+
+/// A meeting that was fetched.
+pub struct Sealed {
+    /// To keep.
+    pub snapshot: Snapshot,
+    /// Its body as it is, unless that is small and kept anyway, or larger than was asked for.
+    pub plain: Option<Bytes>,
+}
+
+impl Draft {
+    /// An empty one, which gives its body as it is in the end, if that is no larger than `plain_at_most` bytes.
+    #[must_use]
+    pub fn new(plain_at_most: usize) -> Self {
+        Self {
+            page: Vec::new(),
+            packer: None,
+            plain_at_most,
+            row_starts: Vec::new(),
+            length: 0,
+            pages: 0,
+            newest_leave_time: None,
+        }
+    }
+
+    /// Where the cleaner puts the next page's participants, with commas between them. It is empty; without
+    /// [`Draft::end_page`] nothing of it counts.
+    pub fn begin_page(&mut self) -> &mut Vec<u8> {
+        self.page.clear();
+        &mut self.page
+    }
+
+    /// Participants so far.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.row_starts.len()
+    }
+
+    /// Adds a page that was read whole. `rows` says where its participants lie.
+    ///
+    /// # Errors
+    /// When a compressor fails, which it does not.
+    pub fn end_page(
+        &mut self,
+        rows: &[Range<usize>],
+        newest_leave_time: Option<Timestamp>,
+    ) -> io::Result<()> {
+        if !rows.is_empty() && !self.row_starts.is_empty() {
+            self.write(b",")?;
+        }
+        let begin = self.length;
+        self.row_starts.extend(rows.iter().map(|row| begin + u64::try_from(row.start).unwrap_or(u64::MAX)));
+        let page = std::mem::take(&mut self.page);
+        self.write(&page)?;
+        self.page = page;
+        self.pages += 1;
+        self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.packer()?.write(bytes)?;
+        self.length += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    fn packer(&mut self) -> io::Result<&mut Packer> {
+        let packer = match self.packer.take() {
+            Some(packer) => packer,
+            None => Packer::new(self.plain_at_most.max(SMALL))?,
+        };
+        Ok(self.packer.insert(packer))
+    }
+
+    /// Closes the meeting: writes the document around the participants, tags it, and decides how long it is fresh.
+    ///
+    /// # Errors
+    /// When a compressor fails, which it does not.
+    pub fn seal(
+        mut self,
+        key: SnapshotKey,
+        freshness: &FreshnessConfig,
+        landed: Instant,
+        fetched_at: SystemTime,
+    ) -> io::Result<Sealed> {
+        self.packer()?.write(TAIL.as_bytes())?;
+        let Self { packer, row_starts, length, pages, newest_leave_time, plain_at_most, .. } = self;
+        let packer = packer.ok_or_else(|| io::Error::other("a draft without a packer"))?;
+        let body = packer.finish(head(key, fetched_at, row_starts.len()).as_bytes())?;
+        let tag = Tag(body.tag);
+        let is_small = body.plain.as_ref().is_some_and(|plain| plain.len() <= SMALL);
+        let stored = store(&body, tag, fetched_at, is_small);
+        let plain = body.plain.filter(|plain| !is_small && plain.len() <= plain_at_most);
+        let snapshot = Snapshot {
+            key,
+            tag,
+            length: body.length,
+            pages,
+            fetched_at,
+            landed,
+            fresh_for: fresh_for(key, newest_leave_time, timestamp(fetched_at), freshness),
+            stored,
+            row_starts: row_starts.into(),
+            rows_end: length,
+            tried: AtomicU64::new(0),
+            paged: AtomicBool::new(false),
+        };
+        // Grown piece by piece, it has room to spare: that would be kept, too.
+        Ok(Sealed { snapshot, plain: plain.map(|plain| plain.into_boxed_slice().into()) })
+    }
+}
+
+/// What a body begins with, up to its first participant.
+pub(super) fn head(key: SnapshotKey, fetched_at: SystemTime, rows: usize) -> String {
+    let mut head = String::with_capacity(192);
+    // Neither a meeting id nor a time has a character that JSON escapes; writing to a String cannot fail.
+    let _infallible = write!(
+        head,
+        r#"{{"meeting_id":"{}","type":"{}","fetched_at":"{}","total_records":{rows},"participants":["#,
+        key.meeting,
+        key.meeting_type.as_str(),
+        timestamp(fetched_at).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    );
+    head
+}
+
+fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Everything that is kept, in one piece of memory that has no room to spare.
+fn store(packed: &Packed, tag: Tag, fetched_at: SystemTime, with_plain: bool) -> Stored {
+    let plain = packed.plain.as_deref().filter(|_| with_plain).unwrap_or_default();
+    let texts = [
+        httpdate::fmt_http_date(fetched_at),
+        format!("\"{tag}-{}\"", Coding::Zstd.as_str()),
+        format!("\"{tag}-{}\"", Coding::Gzip.as_str()),
+        format!("\"{tag}\""),
+    ];
+    let texts_length: usize = texts.iter().map(String::len).sum();
+    let mut bytes = Vec::with_capacity(texts_length + packed.zstd.len() + packed.gzip.len() + plain.len());
+    let mut put = |part: &[u8]| {
+        let at = bytes.len();
+        bytes.extend_from_slice(part);
+        at..bytes.len()
+    };
+    let [last_modified, etags @ ..] = texts.each_ref().map(|text| put(text.as_bytes()));
+    let bodies = [&packed.zstd, &packed.gzip, plain].map(put);
+    Stored { bytes: Bytes::from(bytes), last_modified, etags, bodies }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+
+    #[test]
+    fn pages_are_joined_and_counted() {
+        let mut draft = Draft::new(0);
+        for (page, rows) in [
+            (r#"{"a":1},{"a":2}"#, &[0..7, 8..15][..]),
+            ("", &[]),
+            (r#"{"a":3}"#, std::slice::from_ref(&(0..7))),
+        ] {
+            draft.begin_page().extend_from_slice(b"a page that turns out broken");
+            draft.begin_page().extend_from_slice(page.as_bytes());
+            draft.end_page(rows, None).unwrap();
+        }
+        assert_eq!(draft.rows(), 3);
+        let key = SnapshotKey {
+            meeting: MeetingId::parse("85746065432").unwrap(),
+            meeting_type: MeetingType::Live,
+        };
+        let minute = Duration::from_secs(60);
+        let fresh = FreshnessConfig {
+            live_fresh: minute,
+            past_fresh: minute,
+            past_by_number_fresh: minute,
+            settle: minute,
+        };
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
+        let Sealed { snapshot, .. } = draft.seal(key, &fresh, Instant::now(), time).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
+            r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#
+        );
+        assert_eq!(snapshot.pages, 3);
+        assert_eq!(&snapshot.last_modified()[..], b"Thu, 01 Jan 1970 10:00:00 GMT");
+    }
+}

@@ -1,0 +1,207 @@
+//! Content codings: which one a caller gets, that its bytes are the meeting's, and that none is slow to read or costs memory.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use zoom_sim::Meeting;
+
+use crate::service::{Answer, Service, request, sim, wait_for};
+
+const LARGE: &str = "98765432101";
+const PATH: &str = "/qos/98765432101";
+
+fn get(service: &Service, path: &str, accept: &str) -> Answer {
+    request(service.addr, "GET", path, &[("accept-encoding", accept)])
+}
+
+/// The body as it was before its coding. By decoders that take one gzip member, one zstd frame, and nothing behind it.
+fn decoded(answer: &Answer) -> Vec<u8> {
+    let mut body = Vec::new();
+    match answer.header("content-encoding") {
+        None => body.clone_from(&answer.body),
+        Some("gzip") => {
+            let mut decoder = flate2::bufread::GzDecoder::new(&answer.body[..]);
+            decoder.read_to_end(&mut body).unwrap();
+            assert!(decoder.into_inner().is_empty(), "one member");
+        }
+        Some("zstd") => {
+            let mut decoder = zstd::stream::read::Decoder::new(&answer.body[..]).unwrap().single_frame();
+            decoder.read_to_end(&mut body).unwrap();
+            assert!(decoder.finish().buffer().is_empty(), "one frame");
+        }
+        Some(other) => panic!("{other}"),
+    }
+    body
+}
+
+#[test]
+fn each_coding_is_the_same_meeting_with_a_tag_of_its_own_also_on_a_miss() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(LARGE, 25, 10));
+    let service = Service::start(&sim, &[]);
+    let miss = get(&service, PATH, "gzip");
+    assert_eq!(miss.cache_status(), "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored");
+    let [gzip, zstd, plain] = ["gzip", "zstd", "identity"].map(|coding| get(&service, PATH, coding));
+    assert_eq!(miss.header("content-encoding"), Some("gzip"));
+    assert_eq!(miss.body, gzip.body, "compressed once");
+    assert_eq!(zstd.header("content-encoding"), Some("zstd"));
+    assert_eq!(plain.header("content-encoding"), None);
+    assert_eq!(plain.json()["participants"].as_array().unwrap().len(), 25);
+    let mut tags = Vec::new();
+    for answer in [&gzip, &zstd, &plain] {
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(answer.header("content-type"), Some("application/json"));
+        assert!(decoded(answer) == plain.body, "the same bytes under {:?}", answer.headers);
+        tags.push(answer.header("etag").unwrap().to_owned());
+    }
+    tags.dedup();
+    assert_eq!(tags.len(), 3, "{tags:?}");
+    for (answer, other) in [(&gzip, &zstd), (&zstd, &plain), (&plain, &gzip)] {
+        assert!(answer.body.len() != other.body.len());
+    }
+    assert!(gzip.body.len() * 10 < plain.body.len(), "{} of {}", gzip.body.len(), plain.body.len());
+    assert_eq!(sim.qos_calls().len(), 3);
+    service.finish(&[]);
+}
+
+#[test]
+fn the_coding_is_the_best_that_the_caller_takes() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let path = "/qos/85746065432";
+    for (accept, coding) in [
+        ("gzip, deflate, br, zstd", Some("zstd")),
+        ("gzip, deflate, br", Some("gzip")),
+        ("gzip;q=1, zstd;q=0.9", Some("gzip")),
+        ("zstd;q=0, gzip;q=0.001", Some("gzip")),
+        ("GZIP", Some("gzip")),
+        ("*", Some("gzip")),
+        ("br", None),
+        ("", None),
+        ("identity", None),
+        ("identity, gzip;q=0.5", None),
+        ("gzip;q=0", None),
+        ("gzip;q=9", None),
+        ("*;q=0", None),
+    ] {
+        let answer = get(&service, path, accept);
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, coding), "{accept}");
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{accept}");
+    }
+    assert_eq!(service.get(path).header("content-encoding"), None);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_304_is_to_the_tag_of_the_coding_that_would_be_sent() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let path = "/qos/85746065432";
+    let tags = ["gzip", "zstd", "identity"]
+        .map(|coding| (coding, get(&service, path, coding).header("etag").unwrap().to_owned()));
+    for (coding, _) in &tags {
+        for (of, tag) in &tags {
+            let headers = [("accept-encoding", *coding), ("if-none-match", tag.as_str())];
+            let answer = request(service.addr, "GET", path, &headers);
+            let expected = if coding == of { 304 } else { 200 };
+            assert_eq!(answer.status, expected, "the tag of {of} to one who takes {coding}");
+            if answer.status == 304 {
+                assert_eq!(answer.header("etag"), Some(tag.as_str()));
+                assert!(answer.body.is_empty());
+            }
+        }
+    }
+    service.finish(&[]);
+}
+
+#[test]
+fn head_tells_the_length_that_get_has_in_each_coding() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(LARGE, 25, 10));
+    // The largest is never unpacked whole: its body as it is would be too much for the little memory there is.
+    let service = Service::start(&sim, &[("cache.max_bytes", "2MiB")]);
+    for path in ["/qos/85746065432", PATH, "/qos/98765432101?page_size=10"] {
+        for coding in ["gzip", "zstd", "identity"] {
+            let accept = [("accept-encoding", coding)];
+            let get = request(service.addr, "GET", path, &accept);
+            let head = request(service.addr, "HEAD", path, &accept);
+            assert!(head.body.is_empty());
+            for name in ["content-length", "content-encoding", "etag", "content-type", "vary"] {
+                assert_eq!(head.header(name), get.header(name), "{name} of {path} as {coding}");
+            }
+            assert_eq!(get.header("content-length"), Some(get.body.len().to_string().as_str()));
+        }
+    }
+    service.finish(&[]);
+}
+
+/// A meeting whose body is larger than the memory for bodies as they are is unpacked while it is read.
+#[test]
+fn a_body_too_large_to_be_kept_as_it_is_arrives_to_the_last_byte() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(LARGE, 60, 30));
+    let service = Service::start(&sim, &[("cache.max_bytes", "4MiB")]);
+    let plain = service.get(PATH);
+    assert!(plain.body.len() > 3_000_000, "{}", plain.body.len());
+    assert_eq!(plain.json()["participants"].as_array().unwrap().len(), 60);
+    let again = service.get(PATH);
+    assert!(again.cache_status().contains("; hit;"), "{}", again.cache_status());
+    assert!(again.body == plain.body);
+    assert!(decoded(&get(&service, PATH, "zstd")) == plain.body);
+    assert_eq!(sim.qos_calls().len(), 6);
+    service.finish(&[]);
+}
+
+#[test]
+fn bodies_as_they_are_are_let_go_when_nobody_asks_for_them_and_come_back() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(LARGE, 10, 20));
+    let service = Service::start(&sim, &[("cache.live_fresh", "5m")]);
+    let first = service.get(PATH);
+    let length = f64::from(u32::try_from(first.body.len()).unwrap());
+    let kept = || service.metric("zoom_qos_proxy_cache_bytes");
+    wait_for(|| (kept() > length).then_some(()));
+    // Ten seconds without a caller. Asking for the compressed body does not count as asking for it as it is.
+    wait_for(|| {
+        assert_eq!(get(&service, PATH, "gzip").status, 200);
+        (kept() * 8.0 < length).then_some(())
+    });
+    assert!(kept() > 0.0, "the codings are kept");
+    let again = service.get(PATH);
+    assert!(again.body == first.body);
+    assert_eq!(sim.qos_calls().len(), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn many_slow_readers_of_a_large_meeting_cost_little_memory() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(LARGE, 60, 60));
+    let service = Service::start(&sim, &[("cache.max_bytes", "8MiB")]);
+    assert_eq!(get(&service, PATH, "zstd").status, 200);
+    let resident = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    };
+    let before = resident();
+    let readers: Vec<TcpStream> = (0..50)
+        .map(|_| {
+            let mut reader = TcpStream::connect(service.addr).unwrap();
+            reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            write!(reader, "GET {PATH} HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
+            // It has begun; and then they do not go on reading.
+            let mut begin = [0; 12];
+            reader.read_exact(&mut begin).unwrap();
+            reader
+        })
+        .collect();
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 40 << 20, "{grown} bytes for 50 readers of 7 MB");
+    drop(readers);
+    service.finish(&[]);
+}

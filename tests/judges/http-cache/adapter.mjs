@@ -1,0 +1,181 @@
+// Between the suite and the service: to the suite a reverse proxy, to the service Zoom.
+//
+//   suite's client ──▶ front ──▶ service ──▶ back ──▶ suite's origin
+//            /test/<uuid>  /qos/<meeting>  Zoom's call  /test/<uuid>
+//
+// It carries times, bodies and entity tags from the one world to the other and decides nothing: whether the origin is
+// asked, what is answered from the cache, each status and each second of age are the service's. It keeps no answer.
+// What the suite reads of the origin (body and header fields) has gone through the service's cache, in a participant.
+
+import { createServer } from 'node:http'
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { gunzipSync } from 'node:zlib'
+
+import { answering, ask, bodyOf, field, pairs, send, without } from './wire.mjs'
+
+/** The fields about time and outcome are the service's; the origin's own are not shown to the suite. */
+const OF_THE_SERVICE = new Set(['age', 'date', 'cache-status'])
+/** Shown as the origin gave them, but only where the service gave one of its own. */
+const VALIDATORS = new Set(['etag', 'last-modified'])
+/** Waited beyond a full second, so that the service's whole seconds are the ones meant. */
+const BEYOND_MS = 100
+
+/**
+ * `portOf(id)` says which service (or stand-in) a test is for, `scaleOf(id)` by how much its times are divided.
+ * `defects` collects what went wrong in here.
+ */
+export function adapter ({ originPort, portOf, scaleOf }) {
+  const meetings = new Map() // by meeting number
+  const defects = []
+  const onDefect = error => defects.push(error.stack)
+  const front = createServer(answering(async (request, response) => {
+    const message = {
+      method: request.method, path: request.url, headers: pairs(request.rawHeaders), body: await bodyOf(request)
+    }
+    const [, uuid] = /^\/test\/([^/?]+)$/.exec(request.url) ?? []
+    // The test's configuration and what the origin saw are between the suite's two ends.
+    if (!uuid) return send(response, await ask(originPort, message))
+    const meeting = meetingOf(uuid, message, meetings)
+    send(response, await fromService(meeting, message, portOf(meeting.id), scaleOf(meeting.id)))
+  }, onDefect))
+  const back = createServer(answering(
+    (request, response) => asZoom(request, response, meetings, originPort), onDefect))
+  return { front, back, meetings, defects }
+}
+
+/** Twelve digits, which is a meeting number's longest form, and one for each uuid. */
+export function meetingNumber (uuid) {
+  const digest = createHash('sha256').update(uuid).digest()
+  return String(100_000_000_000n + digest.readBigUInt64BE() % 900_000_000_000n)
+}
+
+function meetingOf (uuid, message, meetings) {
+  const number = meetingNumber(uuid)
+  if (!meetings.has(number)) {
+    meetings.set(number, { number, uuid, id: field(message.headers, 'test-id'), aged: new Set(), notes: [] })
+  }
+  const meeting = meetings.get(number)
+  if (meeting.uuid !== uuid) throw new Error(`meeting number ${number} stands for ${meeting.uuid} and ${uuid}`)
+  // The service passes nothing of a caller's request on to Zoom, and a test's requests come one after the other: what
+  // reaches the back is due to the last one.
+  meeting.requestNumber = field(message.headers, 'req-num')
+  return meeting
+}
+
+// ---- front: the suite's request to the service, its answer to the suite ----
+
+async function fromService (meeting, message, port, scale) {
+  const headers = message.headers.map(([name, value]) => [name, forService(name, value, meeting, scale)])
+  const asked = { method: message.method, path: `/qos/${meeting.number}`, headers, body: message.body }
+  const once = async () => toSuite(await ask(port, asked), meeting, scale)
+  let answer = await once()
+  if (answer?.ageOnArrival) {
+    // "It was that old when it came" can be told to no service that reads no Age. So it gets that old, really, in the
+    // service's cache, before the suite sees it.
+    await sleep(answer.ageOnArrival / scale * 1000 + BEYOND_MS)
+    answer = await once()
+  }
+  const got = answer ? `${answer.status} ${interesting(answer.headers)}` : 'hung up'
+  meeting.notes.push(`request ${meeting.requestNumber} ${interesting(headers)} -> ${got}`)
+  return answer
+}
+
+function forService (name, value, meeting, scale) {
+  switch (name.toLowerCase()) {
+    case 'if-none-match': return meeting.tags ? value.replaceAll(meeting.tags.origin, meeting.tags.service) : value
+    case 'cache-control': return scale === 1 ? value : divided(value, scale)
+    default: return value
+  }
+}
+
+function divided (directives, scale) {
+  return directives.replace(/(max-age|min-fresh)=(\d+)/g, (_, name, seconds) => {
+    if (seconds % scale) throw new Error(`${name}=${seconds} is no multiple of the scale ${scale}`)
+    return `${name}=${seconds / scale}`
+  })
+}
+
+function toSuite (answer, meeting, scale) {
+  if (!answer) return undefined
+  const times = answer.headers.filter(([name]) => OF_THE_SERVICE.has(name.toLowerCase()))
+    .map(([name, value]) => [name, name.toLowerCase() === 'age' ? String(value * scale) : value])
+  // A 304, a problem: nothing of the origin is in it, the service's answer is passed on with the tag's text exchanged.
+  if (answer.status !== 200) {
+    const rest = without(answer.headers, OF_THE_SERVICE).map(([name, value]) =>
+      name.toLowerCase() === 'etag' && meeting.tags
+        ? [name, value.replaceAll(meeting.tags.service, meeting.tags.origin)]
+        : [name, value])
+    return { ...answer, headers: [...rest, ...times] }
+  }
+  const kept = keptIn(answer)
+  noteTags(meeting, field(kept.headers, 'etag'), field(answer.headers, 'etag'))
+  const missing = new Set([...VALIDATORS].filter(name => field(answer.headers, name) === undefined))
+  const headers = without(without(kept.headers, OF_THE_SERVICE), missing)
+  return { status: 200, headers: [...headers, ...times], body: kept.body, ageOnArrival: ageOnArrival(kept, meeting) }
+}
+
+/** What the back put into the participant. */
+function keptIn (answer) {
+  const json = field(answer.headers, 'content-encoding') === 'gzip' ? gunzipSync(answer.body) : answer.body
+  return JSON.parse(JSON.parse(json).participants[0].origin_answer)
+}
+
+/**
+ * Which text of the service stands for which of the origin. Only the text between the quotes is ever exchanged: quotes,
+ * W/, commas and whatever else a test writes around it reach the service as the test has them.
+ */
+function noteTags (meeting, ofOrigin, ofService) {
+  if (ofOrigin && ofService) meeting.tags = { origin: opaque(ofOrigin), service: opaque(ofService) }
+}
+
+function opaque (tag) {
+  return /^(?:W[/\\]?)?"(.*)"$/i.exec(tag)?.[1] ?? tag
+}
+
+/** The Age that the origin gave this answer; 0 if it has none, or if the answer was let grow old already. */
+function ageOnArrival (kept, meeting) {
+  const count = field(kept.headers, 'server-request-count')
+  if (meeting.aged.has(count)) return 0
+  meeting.aged.add(count)
+  return Number(field(kept.headers, 'age') ?? 0)
+}
+
+// ---- back: Zoom, whose data is the suite's origin ----
+
+async function asZoom (request, response, meetings, originPort) {
+  await bodyOf(request)
+  if (request.method === 'POST' && request.url === '/oauth/token') {
+    return json(response, 200, { access_token: 'judge', token_type: 'bearer', expires_in: 3600, scope: 'dashboard' })
+  }
+  const [, number] = /^\/v2\/metrics\/meetings\/(\d+)\/participants\/qos\?/.exec(request.url) ?? []
+  const meeting = meetings.get(number)
+  if (!meeting) return json(response, 404, { code: 3001, message: `Meeting does not exist: ${number}.` })
+  const answer = await fromOrigin(meeting, originPort)
+  // An error, or hanging up without a word: so does Zoom.
+  if (answer?.status !== 200) return send(response, answer)
+  json(response, 200, page(answer))
+}
+
+async function fromOrigin (meeting, originPort) {
+  const headers = [['Req-Num', meeting.requestNumber], ['Test-ID', meeting.id]]
+  const answer = await ask(originPort, { path: `/test/${meeting.uuid}`, headers })
+  meeting.notes.push(`origin asked for request ${meeting.requestNumber} -> ${answer?.status ?? 'hung up'}`)
+  return answer
+}
+
+/** A whole meeting of one row. One text holds everything, because the service cleans what it knows and `""`. */
+function page ({ headers, body }) {
+  const origin = JSON.stringify({ headers, body: body.toString() })
+  const participants = [{ user_id: '1', origin_answer: origin }]
+  return { next_page_token: '', page_count: 1, page_size: 10, total_records: 1, participants }
+}
+
+function json (response, status, value) {
+  response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(value))
+}
+
+function interesting (headers) {
+  const names = /^(cache-control|if-|age$|etag$|cache-status|server-request-count|content-encoding)/i
+  return JSON.stringify(headers.filter(([name]) => names.test(name)).map(pair => pair.join(': ')))
+}

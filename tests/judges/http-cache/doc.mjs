@@ -1,0 +1,68 @@
+// The generated part of docs/HTTP-CACHE-TESTS.md.
+
+import { readFileSync, writeFileSync } from 'node:fs'
+
+import { verdict } from './suite.mjs'
+
+const FILE = new URL('../../../docs/HTTP-CACHE-TESTS.md', import.meta.url)
+const BEGIN = '<!-- from here: written by run.mjs --write-doc from ids.json and the package -->'
+const END = '<!-- to here -->'
+
+/** Whether the document says what the list says. */
+export function isCurrent (list, suite) {
+  const text = readFileSync(FILE, 'utf8')
+  return text === withGenerated(text, list, suite)
+}
+
+export function write (list, suite) {
+  writeFileSync(FILE, withGenerated(readFileSync(FILE, 'utf8'), list, suite))
+}
+
+function withGenerated (text, list, suite) {
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)]
+  if (begin < 0 || end < begin) throw new Error(`${FILE.pathname} has no lines "${BEGIN}" and "${END}": put them back`)
+  return `${text.slice(0, begin + BEGIN.length)}\n\n${generated(list, suite)}\n\n${text.slice(end)}`
+}
+
+function generated ({ ids, newer_record: newer }, { recorded, tests }) {
+  const ran = ids.filter(({ expect }) => expect !== 'left out')
+  const out = ids.filter(({ expect }) => expect === 'left out')
+  const [passed, failed] = ['pass', 'fail'].map(kind => ran.filter(({ expect }) => expect === kind))
+  const names = Object.keys(recorded)
+  const row = (...cells) => `| ${cells.join(' | ')} |`
+  const table = (head, rows) => [row(...head), row(...head.map(() => '---')), ...rows].join('\n')
+  const others = entry => names.map(name => cell(recorded[name].results[entry.id], entry.newer?.[name]))
+  const kinds = new Map(tests.map(({ id, kind }) => [id, kind ?? 'required']))
+  const scaled = ran.filter(({ scale }) => scale).map(({ id, scale }) => `\`${id}\` by ${scale}`)
+  return [
+    '## What applies',
+    `${ran.length} ids: ${passed.length} pass, ${failed.length} do not. ${out.length} are left out.`,
+    [
+      'The suite calls a test *required* where RFC 9111 demands it, *optimal* where a good cache does it, and *check*',
+      'where it only asks what is done. The columns of the others are the records in the package, of 2020',
+      `(${names.map(name => `${name} ${recorded[name].version}`).join(', ')}). Where the newest record in the suite's`,
+      'repository, of 2025-12-29, says otherwise, that stands behind an arrow',
+      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not come to its question, or was`,
+      'not there yet. *Fails with* names the stand-ins of the negative control.'
+    ].join('\n'),
+    table(['id', 'asks', 'kind', 'ours', ...names, 'fails with'], ran.map(entry => row(
+      `\`${entry.id}\``, entry.asks, kinds.get(entry.id), `**${entry.expect === 'pass' ? 'yes' : 'no'}**`,
+      ...others(entry), entry.fails_with?.join(', ') ?? ''))),
+    `Times divided: ${scaled.join(', ')}.`,
+    '## Which do not pass, and why',
+    failed.map(({ id, got, why }) => `- \`${id}\` ("${got}"). ${why}`).join('\n'),
+    '## Which are left out, and why',
+    table(['id', 'asks', 'why left out', ...names], out.map(entry => row(
+      `\`${entry.id}\``, entry.asks, entry.why, ...others(entry))))
+  ].join('\n\n')
+}
+
+function cell (inPackage, newer) {
+  const then = inPackage === undefined ? 'n/a' : word(inPackage)
+  return newer === undefined || newer === then ? then : `${then} → ${newer}`
+}
+
+function word (result) {
+  if (result === true) return 'yes'
+  return verdict(result).startsWith('Setup') ? 'n/a' : 'no'
+}

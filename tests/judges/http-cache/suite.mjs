@@ -1,0 +1,78 @@
+// The suite as its package has it: tests, client, origin server, and the results it ships of other caches.
+//
+// The package is installed outside the source tree, so that nothing of it is found by Node's own search: every module
+// of it is named by the directory that the caller gives.
+
+import { createRequire } from 'node:module'
+import { createServer } from 'node:http'
+import { dirname, join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+
+const PACKAGE = 'http-cache-tests'
+const OTHERS = { nginx: 'nginx.json', Varnish: 'varnish.json', Squid: 'squid.json' }
+
+/** Loads the package from `directory`, in the one version that the list of ids is about. */
+export async function load (directory, version) {
+  const require = createRequire(join(directory, 'here.cjs'))
+  const root = rootOf(require, directory)
+  const found = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
+  if (found !== version) {
+    throw new Error(`${PACKAGE} in ${directory} is ${found}, and ids.json is about ${version}: run npm ci there again`)
+  }
+  const part = path => import(pathToFileURL(join(root, path)))
+  const [tests, client, config, test, state, results] = await Promise.all([
+    part('tests/index.mjs'), part('client/runner.mjs'), part('server/handle-config.mjs'),
+    part('server/handle-test.mjs'), part('server/handle-state.mjs'), part('results/index.mjs')
+  ])
+  return {
+    tests: tests.default.flatMap(set => set.tests),
+    client,
+    fetch: require('node-fetch'), // what the suite's own command line uses
+    handlers: { config: config.default, test: test.default, state: state.default },
+    recorded: recordedIn(root, results.default)
+  }
+}
+
+function rootOf (require, directory) {
+  try {
+    return dirname(require.resolve(`${PACKAGE}/package.json`))
+  } catch {
+    throw new Error(`${PACKAGE} is not installed in ${directory}: copy package.json and package-lock.json of ` +
+      'tests/judges/http-cache there and run npm ci --ignore-scripts in it')
+  }
+}
+
+/** What the package says of other caches: `{ name: { version, results } }`. */
+function recordedIn (root, index) {
+  return Object.fromEntries(Object.entries(OTHERS).map(([name, file]) => {
+    const results = JSON.parse(readFileSync(join(root, 'results', file), 'utf8'))
+    return [name, { version: index.find(entry => entry.file === file).version, results }]
+  }))
+}
+
+/**
+ * The suite's origin. Its own server.mjs listens on every interface, at a port that must be chosen before, and writes a
+ * pid file; so its three handlers are put behind a server that does none of that.
+ */
+export function origin (handlers) {
+  return createServer((request, response) => {
+    const [, dispatch, ...rest] = new URL(request.url, 'http://origin').pathname.split('/')
+    const handler = Object.hasOwn(handlers, dispatch) ? handlers[dispatch] : undefined
+    if (handler) return handler(rest, request, response)
+    response.writeHead(404).end()
+  })
+}
+
+/** Runs `tests` against the base URL, all at once, as most of their time is waiting. Gives a verdict for each id. */
+export async function run (suite, tests, base) {
+  const set = { name: 'chosen', id: 'chosen', tests }
+  await suite.client.runTests([set], suite.fetch, false, base, tests.length)
+  const results = suite.client.getResults()
+  return Object.fromEntries(Object.entries(results).map(([id, result]) => [id, verdict(result)]))
+}
+
+/** The suite says `true`, or `[kind, message]`. */
+export function verdict (result) {
+  return result === true ? 'pass' : `${result[0]}: ${result[1]}`
+}
