@@ -23,6 +23,7 @@ mod flights;
 mod ids;
 mod lifecycle;
 mod limits;
+mod memory;
 mod ops;
 mod retries;
 mod service;

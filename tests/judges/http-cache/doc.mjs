@@ -42,8 +42,8 @@ function generated ({ ids, newer_record: newer }, { recorded, tests }) {
       'where it only asks what is done. The columns of the others are the records in the package, of 2020',
       `(${names.map(name => `${name} ${recorded[name].version}`).join(', ')}). Where the newest record in the suite's`,
       'repository, of 2025-12-29, says otherwise, that stands behind an arrow',
-      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not come to its question, or was`,
-      'not there yet. *Fails with* names the stand-ins of the negative control.'
+      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not come to its question,`,
+      'or was not there yet. *Fails with* names the stand-ins of the negative control.'
     ].join('\n'),
     table(['id', 'asks', 'kind', 'ours', ...names, 'fails with'], ran.map(entry => row(
       `\`${entry.id}\``, entry.asks, kinds.get(entry.id), `**${entry.expect === 'pass' ? 'yes' : 'no'}**`,

@@ -123,7 +123,8 @@ async function through (loaded, runs, startTargets) {
   const results = await suite.run(loaded, runs.map(({ test }) => test), `http://127.0.0.1:${front}`)
   await Promise.all(targets.map(({ stop }) => stop()))
   for (const server of [between.front, between.back, origin]) { server.close(); server.closeAllConnections() }
-  if (between.defects.length) throw new Error(`the adapter is at fault, not the service:\n${between.defects.join('\n')}`)
+  const defects = between.defects.join('\n')
+  if (defects) throw new Error(`the adapter is at fault, not the service:\n${defects}`)
   const notes = id => [...between.meetings.values()].find(meeting => meeting.id === id)?.notes ?? []
   return { results, notes }
 }

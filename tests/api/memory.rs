@@ -1,0 +1,74 @@
+//! What the process really takes, not what it counts: the resident size over a churn of meetings far larger than the bound.
+
+use std::{sync::Arc, thread};
+
+use zoom_sim::Meeting;
+
+use crate::service::{Connection, Service, sim};
+
+const BOUND: u64 = 64 << 20;
+const MEETINGS: u64 = 50_000;
+/// Without a single snapshot: code, threads, buffers of connections and of flights.
+const BASE: u64 = 40 << 20;
+
+fn resident(service: &Service) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+#[ignore = "takes minutes: make test-all runs it"]
+fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through() {
+    let sim = sim(|config| (config.per_second, config.per_day) = (1_000_000, 10_000_000));
+    let id = |number: u64| format!("{}", 90_000_000_000_u64 + number);
+    for number in 0..MEETINGS {
+        // From one participant to seven, so that what is let go does not fit what comes.
+        sim.add_meeting(Meeting::generated(id(number), 1 + usize::try_from(number % 7).unwrap(), 12));
+    }
+    let settings = [
+        ("cache.max_bytes", "64MiB"),
+        ("limits.heavy_per_second", "100000"),
+        ("limits.heavy_per_day", "10000000"),
+        ("telemetry.log_level", "warn"),
+    ];
+    let service = Arc::new(Service::start(&sim, &settings));
+    let callers: Vec<_> = (0..8)
+        .map(|caller| {
+            let service = Arc::clone(&service);
+            thread::spawn(move || {
+                let (mut connection, mut sizes) = (Connection::open(service.addr), Vec::new());
+                for number in (caller..MEETINGS).step_by(8) {
+                    assert_eq!(connection.ask("GET", &format!("/qos/{}", id(number))).status, 200);
+                    if caller == 0 && number % 2_000 == 0 {
+                        sizes.push((
+                            number,
+                            resident(&service),
+                            service.metric("zoom_qos_proxy_cache_bytes"),
+                        ));
+                    }
+                }
+                sizes
+            })
+        })
+        .collect();
+    let sizes: Vec<_> = callers.into_iter().flat_map(|caller| caller.join().unwrap()).collect();
+    for (number, resident, counted) in &sizes {
+        println!(
+            "after {number} meetings: {} MiB resident, {:.0} MiB counted",
+            resident >> 20,
+            counted / 1_048_576.0
+        );
+    }
+    let most = sizes.iter().map(|(_, resident, _)| *resident).max().unwrap();
+    let limit = BOUND * 13 / 10 + BASE;
+    assert!(most <= limit, "{} MiB of {} MiB", most >> 20, limit >> 20);
+    let half = sizes.len() / 2;
+    let (early, late) = (&sizes[half - 2..=half], &sizes[sizes.len() - 3..]);
+    let average = |some: &[(u64, u64, f64)]| some.iter().map(|(_, resident, _)| resident).sum::<u64>() / 3;
+    assert!(average(late) < average(early) * 11 / 10, "it goes on growing: {sizes:?}");
+    assert!(
+        service.metric("zoom_qos_proxy_cache_bytes") > 0.9 * 0.9 * f64::from(u32::try_from(BOUND).unwrap())
+    );
+    Arc::into_inner(service).unwrap().finish(&["above the plan"]);
+}
