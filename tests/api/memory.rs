@@ -6,7 +6,7 @@ use zoom_sim::Meeting;
 
 use crate::service::{Connection, Service, sim};
 
-const BOUND: u64 = 64 << 20;
+const BOUND: u64 = 32 << 20;
 const MEETINGS: u64 = 50_000;
 /// Without a single snapshot: code, threads, buffers of connections and of flights.
 const BASE: u64 = 40 << 20;
@@ -21,25 +21,34 @@ fn resident(service: &Service) -> u64 {
 #[ignore = "takes minutes: make test-all runs it"]
 fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through() {
     let sim = sim(|config| (config.per_second, config.per_day) = (1_000_000, 10_000_000));
-    let id = |number: u64| format!("{}", 90_000_000_000_u64 + number);
-    for number in 0..MEETINGS {
-        // From one participant to seven, so that what is let go does not fit what comes.
-        sim.add_meeting(Meeting::generated(id(number), 1 + usize::try_from(number % 7).unwrap(), 12));
-    }
     let settings = [
-        ("cache.max_bytes", "64MiB"),
+        ("cache.max_bytes", "32MiB"),
         ("limits.heavy_per_second", "100000"),
         ("limits.heavy_per_day", "10000000"),
         ("telemetry.log_level", "warn"),
     ];
-    let service = Arc::new(Service::start(&sim, &settings));
+    // From one participant to seven, so that what is let go does not fit what comes. The text is made once.
+    let pages: Vec<_> =
+        (1..=7).map(|participants| Meeting::generated("91234567890", participants, 6).pages()).collect();
+    let pages = Arc::new(pages);
+    let (sim, service) = (Arc::new(sim), Arc::new(Service::start(&sim, &settings)));
     let callers: Vec<_> = (0..8)
         .map(|caller| {
-            let service = Arc::clone(&service);
+            // From one participant to seven, so that what is let go does not fit what comes. The text is made once.
+            let pages: Vec<_> = (1..=7)
+                .map(|participants| Meeting::generated("91234567890", participants, 6).pages())
+                .collect();
+            let pages = Arc::new(pages);
+            let (sim, service) = (Arc::clone(&sim), Arc::clone(&service));
             thread::spawn(move || {
                 let (mut connection, mut sizes) = (Connection::open(service.addr), Vec::new());
                 for number in (caller..MEETINGS).step_by(8) {
-                    assert_eq!(connection.ask("GET", &format!("/qos/{}", id(number))).status, 200);
+                    let id = (90_000_000_000 + number).to_string();
+                    let pages = pages[usize::try_from(number % 7).unwrap()].clone();
+                    sim.add_meeting(Meeting::raw_pages(&id, pages));
+                    assert_eq!(connection.ask("GET", &format!("/qos/{id}")).status, 200);
+                    sim.remove_meeting(&id);
+                    sim.clear_calls();
                     if caller == 0 && number % 2_000 == 0 {
                         sizes.push((
                             number,

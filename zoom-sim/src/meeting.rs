@@ -134,6 +134,19 @@ impl Meeting {
         &self.id
     }
 
+    /// The text of each page's `participants` array as it is served at first: for benches, and to serve it elsewhere.
+    #[must_use]
+    pub fn pages(&self) -> Vec<String> {
+        const PAGE_SIZE: usize = 10;
+        let hosted = Hosted::new(self.clone());
+        let page = |page| {
+            let mut text = String::new();
+            hosted.write_page(PAGE_SIZE, page, &mut text);
+            text
+        };
+        (0..hosted.pages(PAGE_SIZE)).map(page).collect()
+    }
+
     /// How many participants it has; a raw page that is no JSON array counts none.
     #[must_use]
     pub fn rows(&self) -> usize {

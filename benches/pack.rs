@@ -1,0 +1,90 @@
+//! What keeping a meeting costs: bytes in the cache against the body as it is, and how fast it is sealed and unpacked.
+//!
+//! Prints the sizes, then measures. Run: `cargo bench --bench pack`.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking, and prints")]
+
+use std::time::{Duration, Instant, SystemTime};
+
+use divan::{Bencher, counter::BytesCount};
+use zoom_qos_proxy::{
+    clean,
+    meeting_id::MeetingId,
+    snapshot::{Coding, Draft, FreshnessConfig, MeetingType, Sealed, SnapshotKey},
+};
+use zoom_sim::Meeting;
+
+/// Participants and samples of each.
+const MEETINGS: [(usize, usize); 4] = [(1, 10), (10, 10), (10, 60), (100, 60)];
+
+fn main() {
+    println!("participants x samples: body, gzip, zstd, kept; body / kept");
+    for size in MEETINGS {
+        let Sealed { snapshot, .. } = seal(&pages(size));
+        let coded = |coding| snapshot.body(coding).unwrap().len();
+        let (body, kept) = (snapshot.length, u64::try_from(snapshot.weight()).unwrap());
+        let ratio = (body * 10 / kept, 10);
+        println!(
+            "{} x {}: {body}, {}, {}, {kept}; {}.{}",
+            size.0,
+            size.1,
+            coded(Coding::Gzip),
+            coded(Coding::Zstd),
+            ratio.0 / ratio.1,
+            ratio.0 % ratio.1,
+        );
+    }
+    divan::main();
+}
+
+/// The participants of each page as the cleaner gives them.
+fn pages((participants, samples): (usize, usize)) -> Vec<(Vec<u8>, clean::Page)> {
+    let pages = Meeting::generated("85746065432", participants, samples).pages();
+    let clean = |page: String| {
+        let mut cleaned = Vec::new();
+        let page = clean::page(format!(r#"{{"participants":{page}}}"#).as_bytes(), &mut cleaned).unwrap();
+        (cleaned, page)
+    };
+    pages.into_iter().map(clean).collect()
+}
+
+fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Sealed {
+    let mut draft = Draft::new(8 << 20);
+    for (cleaned, page) in pages {
+        draft.begin_page().extend_from_slice(cleaned);
+        draft.end_page(&page.rows, page.newest_leave_time).unwrap();
+    }
+    let minute = Duration::from_secs(60);
+    let freshness = FreshnessConfig {
+        live_fresh: minute,
+        past_fresh: minute,
+        past_by_number_fresh: minute,
+        settle: minute,
+    };
+    let key =
+        SnapshotKey { meeting: MeetingId::parse("85746065432").unwrap(), meeting_type: MeetingType::Live };
+    draft.seal(key, &freshness, Instant::now(), SystemTime::now()).unwrap()
+}
+
+#[divan::bench(args = MEETINGS)]
+fn compressed_and_sealed(bencher: Bencher<'_, '_>, size: (usize, usize)) {
+    let pages = pages(size);
+    let bytes = BytesCount::new(pages.iter().map(|(cleaned, _)| cleaned.len()).sum::<usize>());
+    bencher.counter(bytes).bench_local(|| seal(&pages));
+}
+
+#[divan::bench(args = MEETINGS)]
+fn unpacked_whole(bencher: Bencher<'_, '_>, size: (usize, usize)) {
+    let Sealed { snapshot, .. } = seal(&pages(size));
+    bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| snapshot.unpack().unwrap());
+}
+
+#[divan::bench(args = MEETINGS)]
+fn unpacked_as_it_is_read(bencher: Bencher<'_, '_>, size: (usize, usize)) {
+    let Sealed { snapshot, .. } = seal(&pages(size));
+    bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| {
+        let mut unpacker = snapshot.unpacker(0, snapshot.length);
+        while let Some(part) = unpacker.next(64 * 1024).unwrap() {
+            divan::black_box(part);
+        }
+    });
+}
