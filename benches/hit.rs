@@ -44,8 +44,14 @@ fn snapshot(bytes: usize) -> (SnapshotKey, zoom_qos_proxy::snapshot::Snapshot) {
     let mut draft = Draft::default();
     draft.begin_page().resize(bytes, b' ');
     draft.end_page(0, 1, None);
-    let fresh = FreshnessConfig { live_fresh: DAY, past_fresh: DAY, past_by_number_fresh: DAY, settle: DAY };
-    (key, draft.seal(key, &fresh, Instant::now(), SystemTime::now()))
+    let fresh = FreshnessConfig {
+        live_fresh: DAY,
+        empty_live_fresh: DAY,
+        past_fresh: DAY,
+        past_by_number_fresh: DAY,
+        settle: DAY,
+    };
+    (key, draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 0))
 }
 
 fn state(bytes: usize) -> Data<State> {

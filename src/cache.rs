@@ -209,9 +209,14 @@ mod tests {
         let mut draft = Draft::default();
         draft.begin_page().resize(bytes, b' ');
         draft.end_page(0, 0, None);
-        let config =
-            FreshnessConfig { live_fresh, past_fresh: SECOND, past_by_number_fresh: SECOND, settle: SECOND };
-        Arc::new(draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH))
+        let config = FreshnessConfig {
+            live_fresh,
+            empty_live_fresh: live_fresh,
+            past_fresh: SECOND,
+            past_by_number_fresh: SECOND,
+            settle: SECOND,
+        };
+        Arc::new(draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 0))
     }
 
     #[test]

@@ -207,7 +207,9 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Arc<Snapshot> {
     let freshness = core.freshness.clone();
-    off_this_thread(move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now()))).await
+    let luck = fastrand::u32(..);
+    off_this_thread(move || Arc::new(draft.seal(key, &freshness, Instant::now(), SystemTime::now(), luck)))
+        .await
 }
 
 /// A panic in there is one of the flight, and is caught where it ends. Only at a forced stop is work cancelled: then
