@@ -67,7 +67,7 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
             Err(failure)
         }
     };
-    core.flights.land(&flight.key, &result);
+    core.flights.land(flight, &result);
 }
 
 /// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
@@ -247,14 +247,13 @@ async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, A
 }
 
 async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Failure> {
-    core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
+    core.flights.queues(flight, true, core.permits.closed().as_ref());
     // A flight goes on that has begun, or whose callers were told that it does: their wait was over before this.
     let now = Instant::now();
-    let give_up = core.flights.wanted_until(&flight.key).filter(|until| !begun && *until > now);
-    let priority =
-        if core.flights.is_awaited(&flight.key) { Priority::Foreground } else { Priority::Background };
+    let give_up = core.flights.wanted_until(flight).filter(|until| !begun && *until > now);
+    let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let permit = core.permits.next(priority, flight.number, give_up).await;
-    core.flights.queues(&flight.key, false, None);
+    core.flights.queues(flight, false, None);
     permit
 }
 
