@@ -75,5 +75,5 @@ where
     web::resource(path)
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
-        .default_service(web::to(problem::only_get))
+        .default_service(problem::only("GET, HEAD"))
 }
