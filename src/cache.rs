@@ -146,6 +146,22 @@ impl Cache {
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
+    /// Forgets a snapshot or a refusal. Whether there was one.
+    #[must_use]
+    pub fn purge(&self, key: &SnapshotKey) -> bool {
+        self.entries.remove(key).is_some()
+    }
+
+    /// Forgets everything. The next [`Cache::tidy`] frees the memory.
+    pub fn purge_all(&self) {
+        // moka hides what was inserted before the present instant of its clock, but not in it.
+        let now = Instant::now();
+        while Instant::now() == now {
+            std::hint::spin_loop();
+        }
+        self.entries.invalidate_all();
+    }
+
     /// Frees what has expired and makes the sizes true; moka would do so only as callers come by.
     pub fn tidy(&self) {
         self.entries.run_pending_tasks();
@@ -270,6 +286,44 @@ mod tests {
         assert!(cache.get(&key(1), now + 10 * SECOND).is_none());
         assert!(cache.get(&key(2), now).is_none());
         assert!(cache.get(&key(3), now).is_none());
+    }
+
+    #[test]
+    fn one_purged_entry_is_gone_at_once_and_the_others_stay() {
+        let cache = cache(1 << 20);
+        assert!(cache.insert(key(1), snapshot(key(1), 10, 30 * SECOND)));
+        assert!(cache.insert(key(2), snapshot(key(2), 10, 30 * SECOND)));
+        cache.remember(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now());
+        for purged in [key(1), key(3)] {
+            assert!(cache.purge(&purged));
+            assert!(cache.get(&purged, Instant::now()).is_none());
+            assert!(!cache.purge(&purged), "there is nothing left");
+        }
+        assert!(cache.get(&key(2), Instant::now()).is_some());
+        assert!(cache.insert(key(1), snapshot(key(1), 10, 30 * SECOND)));
+        assert!(cache.get(&key(1), Instant::now()).is_some());
+    }
+
+    #[test]
+    fn whatever_comes_right_before_a_purge_of_everything_is_gone_and_what_comes_right_after_is_there() {
+        let cache = cache(1 << 30);
+        let (before, after) = (snapshot(key(1), 10, 30 * SECOND), snapshot(key(1), 11, 30 * SECOND));
+        // Often enough to meet one tick of the clock twice, if that can be.
+        for round in 0..20_000 {
+            assert!(cache.insert(key(round), Arc::clone(&before)));
+            assert!(cache.insert(key(1), Arc::clone(&before)));
+            cache.purge_all();
+            assert!(cache.get(&key(round), Instant::now()).is_none(), "{round}");
+            assert!(cache.get(&key(1), Instant::now()).is_none(), "{round}");
+            assert!(cache.insert(key(1), Arc::clone(&after)));
+            assert!(cache.get(&key(1), Instant::now()).is_some(), "{round}");
+            if round % 1_000 == 0 {
+                cache.tidy();
+                assert!(cache.get(&key(1), Instant::now()).is_some(), "{round}");
+            }
+        }
+        cache.tidy();
+        assert_eq!(cache.entry_count(), 1, "what was purged is freed");
     }
 
     #[test]

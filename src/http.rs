@@ -1,6 +1,7 @@
 //! The routes of both listeners. The only folder that knows actix's request and response types.
 
 mod answer;
+mod asked;
 mod conditional;
 mod decide;
 mod directives;
@@ -55,13 +56,15 @@ pub fn callers(routes: &mut ServiceConfig) {
         .default_service(web::to(problem::no_such_path));
 }
 
-/// Health, metrics, status.
+/// Health, metrics, status, purge. As above the id is read from the raw path.
 pub fn operators(routes: &mut ServiceConfig) {
     routes
         .service(readable("/healthz", ops::health))
         .service(readable("/readyz", ops::readiness))
         .service(readable("/metrics", ops::metrics))
         .service(readable("/status", ops::status))
+        .service(purgeable("/cache"))
+        .service(purgeable("/cache/{meeting_id:.*}"))
         .default_service(web::to(problem::no_such_path));
 }
 
@@ -76,4 +79,9 @@ where
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
         .default_service(problem::only("GET, HEAD"))
+}
+
+/// A resource that takes DELETE, and says so to every other method.
+fn purgeable(path: &str) -> Resource {
+    web::resource(path).route(web::delete().to(ops::purge)).default_service(problem::only("DELETE"))
 }

@@ -47,10 +47,12 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
     core.metrics.flights_active.dec();
     core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
+    // Decided here and done below without a pause: a purge comes before it or after it.
+    let kept = !core.flights.is_set_aside(flight);
     let result = match result {
         Ok(snapshot) => {
             core.metrics.flight_pages.observe(f64::from(snapshot.pages));
-            let stored = core.cache.insert(flight.key, Arc::clone(&snapshot));
+            let stored = kept && core.cache.insert(flight.key, Arc::clone(&snapshot));
             tracing::debug!(
                 meeting = %flight.key.meeting,
                 meeting_type = flight.key.meeting_type.as_str(),
@@ -62,7 +64,9 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
             Ok((snapshot, stored))
         }
         Err(failure) => {
-            core.cache.remember(flight.key, &failure, Instant::now());
+            if kept {
+                core.cache.remember(flight.key, &failure, Instant::now());
+            }
             say(flight.key, &failure);
             Err(failure)
         }

@@ -55,7 +55,7 @@ pub(super) struct Flights {
 struct Table {
     /// Everything in the air.
     under_way: Map<FlightNumber, Passengers>,
-    /// Which of them a newcomer boards.
+    /// Which of them a newcomer boards. One that was set aside is not in here.
     boarding: Map<SnapshotKey, FlightNumber>,
 }
 
@@ -163,6 +163,20 @@ impl Flights {
         for passengers in table.under_way.values_mut().filter(|passengers| passengers.queued) {
             passengers.refuse_impatient(at, failure);
         }
+    }
+
+    /// From now on nobody boards the flight to this snapshot, and it is not kept. Whether there was one.
+    pub(super) fn set_aside(&self, key: &SnapshotKey) -> bool {
+        self.table.borrow_mut().boarding.remove(key).is_some()
+    }
+
+    /// The same for every flight under way. How many there were.
+    pub(super) fn set_all_aside(&self) -> usize {
+        self.table.borrow_mut().boarding.drain().count()
+    }
+
+    pub(super) fn is_set_aside(&self, flight: Flight) -> bool {
+        self.table.borrow().boarding.get(&flight.key) != Some(&flight.number)
     }
 
     /// Ends a flight and wakes everybody who waits for it.

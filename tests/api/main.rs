@@ -23,6 +23,7 @@ mod ids;
 mod lifecycle;
 mod limits;
 mod ops;
+mod purge;
 mod retries;
 mod service;
 mod stale;
