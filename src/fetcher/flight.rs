@@ -258,7 +258,13 @@ async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Fail
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let permit = core.permits.next(priority, flight.number, give_up).await;
     core.flights.queues(flight, false, None);
-    permit
+    let permit = permit?;
+    if core.flights.is_in_vain(flight) {
+        core.permits.give_back(permit);
+        // A reason that nobody is there to hear.
+        return Err(Failure::new(Reason::NotCached));
+    }
+    Ok(permit)
 }
 
 fn no_access_token(error: TokenError) -> Failure {

@@ -71,6 +71,11 @@ struct Passengers {
 }
 
 impl Passengers {
+    /// Those who were not told anything yet, and did not hang up.
+    fn waiting(&self) -> usize {
+        self.waiters.iter().flatten().filter(|waiter| !waiter.reply.is_closed()).count()
+    }
+
     /// Tells those who cannot wait until `at` why it is in vain. The flight goes on for the others.
     fn refuse_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
@@ -179,6 +184,14 @@ impl Flights {
         self.table.borrow().boarding.get(&flight.key) != Some(&flight.number)
     }
 
+    /// Whether it was set aside and nobody is left who waits for it: whatever it brought, nobody would see it.
+    pub(super) fn is_in_vain(&self, flight: Flight) -> bool {
+        let is_awaited = |table: &Table| {
+            table.under_way.get(&flight.number).is_some_and(|passengers| passengers.waiting() > 0)
+        };
+        self.is_set_aside(flight) && !is_awaited(&self.table.borrow())
+    }
+
     /// Ends a flight and wakes everybody who waits for it.
     pub(super) fn land(&self, flight: Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
         let mut table = self.table.borrow_mut();
@@ -225,10 +238,7 @@ impl Flights {
     /// Flights, and callers who wait for them.
     pub(super) fn count(&self) -> (usize, usize) {
         let under_way = &self.table.borrow().under_way;
-        let waits = |waiter: &Option<Waiter>| waiter.as_ref().is_some_and(|waiter| !waiter.reply.is_closed());
-        let waiting =
-            under_way.values().flat_map(|passengers| &passengers.waiters).filter(|waiter| waits(waiter));
-        (under_way.len(), waiting.count())
+        (under_way.len(), under_way.values().map(Passengers::waiting).sum())
     }
 
     pub(super) fn last_refusal(&self) -> Option<(Duration, Failure)> {

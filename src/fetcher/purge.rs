@@ -25,7 +25,7 @@ pub enum Purge {
 
 impl Core {
     /// Forgets snapshots and remembered refusals, and sets the flights to them aside: they end for those who wait for
-    /// them already, are not kept, and nobody boards them any more.
+    /// them already, are not kept, and nobody boards them any more. One that nobody waits for makes no more calls.
     pub(super) fn purge(&self, what: Purge) {
         match what {
             Purge::All => {

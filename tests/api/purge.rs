@@ -370,6 +370,35 @@ fn a_refresh_in_the_background_does_not_bring_the_old_data_back() {
 }
 
 #[test]
+fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
+    let sim = sim(|_| ());
+    has_rows(&sim, 25);
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let used = || service.metric("zoom_qos_proxy_day_calls_used");
+    service.get(LIVE);
+    wait_until_stale(&service, LIVE);
+    sim.set_latency(Duration::from_secs(1));
+    // A refresh in the background, and a flight whose only caller hangs up.
+    assert!(service.get(LIVE).cache_status().ends_with("detail=revalidating"));
+    let mut stream = TcpStream::connect(service.addr).unwrap();
+    stream.write_all(format!("GET {PAST} HTTP/1.1\r\nHost: service\r\n\r\n").as_bytes()).unwrap();
+    assert!(sim.wait_for_calls(5, Duration::from_secs(10)));
+    socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap(); // Closing sends a reset.
+    purge(&service, &format!("/cache/{ID}"));
+    wait_until_nothing_flies(&service);
+    assert_eq!(sim.qos_calls().len(), 5, "three pages, and the first of each of the two");
+    assert_eq!(used(), 5.0, "what was not used is given back");
+    sim.set_latency(Duration::ZERO);
+    for path in [LIVE, PAST] {
+        assert_eq!(
+            (rows(&service.get(path)), sim.qos_calls().len()),
+            (25, if path == LIVE { 8 } else { 11 })
+        );
+    }
+    service.finish(&[]);
+}
+
+#[test]
 fn both_flights_of_a_meeting_queue_for_their_permits_and_are_served() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
