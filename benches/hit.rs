@@ -46,8 +46,14 @@ fn sealed(bytes: usize) -> Sealed {
     let mut draft = Draft::new(1 << 20);
     draft.begin_page().resize(bytes, b' ');
     draft.end_page(std::slice::from_ref(&(0..bytes)), None).unwrap();
-    let fresh = FreshnessConfig { live_fresh: DAY, past_fresh: DAY, past_by_number_fresh: DAY, settle: DAY };
-    draft.seal(key, &fresh, Instant::now(), SystemTime::now()).unwrap()
+    let fresh = FreshnessConfig {
+        live_fresh: DAY,
+        empty_live_fresh: DAY,
+        past_fresh: DAY,
+        past_by_number_fresh: DAY,
+        settle: DAY,
+    };
+    draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 0).unwrap()
 }
 
 fn state(bytes: usize) -> Data<State> {

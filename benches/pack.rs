@@ -56,13 +56,14 @@ fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Sealed {
     let minute = Duration::from_secs(60);
     let freshness = FreshnessConfig {
         live_fresh: minute,
+        empty_live_fresh: minute,
         past_fresh: minute,
         past_by_number_fresh: minute,
         settle: minute,
     };
     let key =
         SnapshotKey { meeting: MeetingId::parse("85746065432").unwrap(), meeting_type: MeetingType::Live };
-    draft.seal(key, &freshness, Instant::now(), SystemTime::now()).unwrap()
+    draft.seal(key, &freshness, Instant::now(), SystemTime::now(), 0).unwrap()
 }
 
 #[divan::bench(args = MEETINGS)]

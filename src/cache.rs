@@ -242,6 +242,31 @@ impl Cache {
         self.entries.insert(Place::newest(key), Entry::Refusal(Arc::new(refusal)));
     }
 
+    /// Forgets a meeting's snapshots or the refusal. Whether there was one.
+    ///
+    /// Looks at every entry, which takes a tenth of a second for a million: not for the path of a request.
+    #[must_use]
+    pub fn purge(&self, key: &SnapshotKey) -> bool {
+        self.plain.invalidate_all();
+        let older = self.entries.iter().map(|(place, _)| *place);
+        let older: Vec<_> = older.filter(|place| place.key == *key && place.older.is_some()).collect();
+        for place in older {
+            self.entries.invalidate(&place);
+        }
+        self.entries.remove(&Place::newest(*key)).is_some()
+    }
+
+    /// Forgets everything. The next [`Cache::tidy`] frees the memory.
+    pub fn purge_all(&self) {
+        // moka hides what was inserted before the present instant of its clock, but not in it.
+        let now = Instant::now();
+        while Instant::now() == now {
+            std::hint::spin_loop();
+        }
+        self.plain.invalidate_all();
+        self.entries.invalidate_all();
+    }
+
     /// Frees what has expired and makes the sizes true; moka would do so only as callers come by.
     pub fn tidy(&self) {
         self.entries.run_pending_tasks();
@@ -307,9 +332,14 @@ mod tests {
         let mut draft = Draft::new(1 << 20);
         draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
         draft.end_page(&[], None).unwrap();
-        let config =
-            FreshnessConfig { live_fresh, past_fresh: SECOND, past_by_number_fresh: SECOND, settle: SECOND };
-        draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH).unwrap()
+        let config = FreshnessConfig {
+            live_fresh,
+            empty_live_fresh: live_fresh,
+            past_fresh: SECOND,
+            past_by_number_fresh: SECOND,
+            settle: SECOND,
+        };
+        draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 0).unwrap()
     }
 
     #[test]
@@ -366,6 +396,43 @@ mod tests {
     }
 
     #[test]
+    fn one_purged_entry_is_gone_at_once_and_the_others_stay() {
+        let cache = cache(1 << 20);
+        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
+        assert!(cache.insert(sealed(key(2), 10, 30 * SECOND)).1);
+        cache.remember(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now());
+        for purged in [key(1), key(3)] {
+            assert!(cache.purge(&purged));
+            assert!(cache.get(&purged, Instant::now()).is_none());
+            assert!(!cache.purge(&purged), "there is nothing left");
+        }
+        assert!(cache.get(&key(2), Instant::now()).is_some());
+        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
+        assert!(cache.get(&key(1), Instant::now()).is_some());
+    }
+
+    #[test]
+    fn whatever_comes_right_before_a_purge_of_everything_is_gone_and_what_comes_right_after_is_there() {
+        let cache = cache(1 << 30);
+        // Often enough to meet one tick of the clock twice, if that can be.
+        for round in 0..2_000 {
+            assert!(cache.insert(sealed(key(round), 10, 30 * SECOND)).1);
+            assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
+            cache.purge_all();
+            assert!(cache.get(&key(round), Instant::now()).is_none(), "{round}");
+            assert!(cache.get(&key(1), Instant::now()).is_none(), "{round}");
+            assert!(cache.insert(sealed(key(1), 11, 30 * SECOND)).1);
+            assert!(cache.get(&key(1), Instant::now()).is_some(), "{round}");
+            if round % 100 == 0 {
+                cache.tidy();
+                assert!(cache.get(&key(1), Instant::now()).is_some(), "{round}");
+            }
+        }
+        cache.tidy();
+        assert_eq!(cache.entry_count(), 1, "what was purged is freed");
+    }
+
+    #[test]
     fn a_meeting_that_zoom_no_longer_knows_ends_its_snapshot() {
         let cache = cache(1 << 20);
         assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
@@ -381,12 +448,16 @@ mod tests {
         second.note_paged();
         let (third, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
         let now = Instant::now();
-        let found = |tag| cache.snapshot(&key(1), tag, now).map(|snapshot| snapshot.tag);
+        let found = |tag: Tag| cache.snapshot(&key(1), tag, now).map(|snapshot| snapshot.tag);
         assert_eq!(found(first.tag), None, "nobody paged through it");
         assert_eq!(found(second.tag), Some(second.tag));
         assert_eq!(found(third.tag), Some(third.tag));
         assert_eq!(cache.snapshot(&key(2), second.tag, now).map(|other| other.tag), None);
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(newest)) if newest.tag == third.tag));
+        assert!(cache.purge(&key(1)));
+        for snapshot in [second, third] {
+            assert!(cache.snapshot(&key(1), snapshot.tag, now).is_none(), "older ones are purged, too");
+        }
     }
 
     #[test]

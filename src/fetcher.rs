@@ -7,6 +7,7 @@
 mod flight;
 mod flights;
 pub mod permits;
+mod purge;
 pub mod queue;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::purge::Purge;
 use self::{
     flights::{Boarded, Flight, Flights, Waiter},
     permits::{BudgetStatus, Permits},
@@ -89,6 +91,7 @@ type Reply = oneshot::Sender<Result<Landed, Failure>>;
 enum Letter {
     Fetch { key: SnapshotKey, wanted: Wanted, deadline: Instant, reply: Reply },
     Refresh(SnapshotKey),
+    Purge { what: Purge, done: oneshot::Sender<()> },
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
     WhenAllLanded(oneshot::Sender<()>),
@@ -173,6 +176,17 @@ impl Fetcher {
         drop(self.mailbox.send(Letter::Refresh(key)));
     }
 
+    /// Has it forgotten, snapshots and refusals; flights under way do not bring it back. Returns when that is done.
+    ///
+    /// # Errors
+    /// When the fetcher is gone.
+    pub async fn purge(&self, what: Purge) -> Result<(), Failure> {
+        let (done, purged) = oneshot::channel();
+        let gone = || Failure::new(Reason::ShuttingDown);
+        self.mailbox.send(Letter::Purge { what, done }).map_err(|_| gone())?;
+        purged.await.map_err(|_| gone())
+    }
+
     /// Why Zoom may not be asked now, if that is known: refused credentials, a cool-down, the spent day.
     #[must_use]
     pub fn refuses(&self, now: Instant) -> Option<Reason> {
@@ -255,6 +269,11 @@ impl Core {
             match letter {
                 Letter::Fetch { key, wanted, deadline, reply } => self.fetch(key, wanted, deadline, reply),
                 Letter::Refresh(key) => self.refresh(key),
+                Letter::Purge { what, done } => {
+                    self.purge(what);
+                    // It is done, whether or not somebody still waits to hear it.
+                    done.send(()).ok();
+                }
                 Letter::Status(reply) => drop(reply.send(self.status())),
                 Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
                 Letter::WhenAllLanded(reply) => {

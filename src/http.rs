@@ -60,13 +60,15 @@ pub fn callers(routes: &mut ServiceConfig) {
         .default_service(web::to(problem::no_such_path));
 }
 
-/// Health, metrics, status.
+/// Health, metrics, status, purge. As above the id is read from the raw path.
 pub fn operators(routes: &mut ServiceConfig) {
     routes
         .service(readable("/healthz", ops::health))
         .service(readable("/readyz", ops::readiness))
         .service(readable("/metrics", ops::metrics))
         .service(readable("/status", ops::status))
+        .service(purgeable("/cache"))
+        .service(purgeable("/cache/{meeting_id:.*}"))
         .default_service(web::to(problem::no_such_path));
 }
 
@@ -80,5 +82,10 @@ where
     web::resource(path)
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
-        .default_service(web::to(problem::only_get))
+        .default_service(problem::only("GET, HEAD"))
+}
+
+/// A resource that takes DELETE, and says so to every other method.
+fn purgeable(path: &str) -> Resource {
+    web::resource(path).route(web::delete().to(ops::purge)).default_service(problem::only("DELETE"))
 }

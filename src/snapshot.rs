@@ -274,11 +274,12 @@ mod tests {
         let minute = Duration::from_secs(60);
         let fresh = FreshnessConfig {
             live_fresh: minute,
+            empty_live_fresh: minute,
             past_fresh: minute,
             past_by_number_fresh: minute,
             settle: minute,
         };
-        draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH).unwrap()
+        draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 0).unwrap()
     }
 
     fn read(mut unpacker: Unpacker) -> Vec<u8> {

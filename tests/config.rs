@@ -153,6 +153,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.fetcher.max_queued, 1000);
     assert_eq!(config.cache.max_bytes, 256 << 20);
     assert_eq!(config.freshness.live_fresh, seconds(30));
+    assert_eq!(config.freshness.empty_live_fresh, seconds(10));
     assert_eq!(config.freshness.past_fresh, seconds(24 * 3600));
     assert_eq!(config.freshness.past_by_number_fresh, seconds(300));
     assert_eq!(config.freshness.settle, seconds(1800));

@@ -138,11 +138,13 @@ fn stale(reader: &mut Reader) -> Option<StaleConfig> {
 /// `[cache]`, the half that says how long snapshots are fresh.
 pub(super) fn freshness(reader: &mut Reader) -> Option<FreshnessConfig> {
     let live_fresh = reader.required("cache.live_fresh", &Span::Positive);
+    let empty_live_fresh = reader.required("cache.not_found_live", &Span::OrZero);
     let past_fresh = reader.required("cache.past_fresh", &Span::Positive);
     let past_by_number_fresh = reader.required("cache.past_by_number_fresh", &Span::Positive);
     let settle = reader.required("cache.settle", &Span::OrZero);
     Some(FreshnessConfig {
         live_fresh: live_fresh?,
+        empty_live_fresh: empty_live_fresh?,
         past_fresh: past_fresh?,
         past_by_number_fresh: past_by_number_fresh?,
         settle: settle?,

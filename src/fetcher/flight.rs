@@ -5,6 +5,7 @@ use std::{
     io,
     panic::AssertUnwindSafe,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -47,9 +48,12 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
     core.metrics.flights_active.dec();
     core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
+    // Decided here and done below without a pause: a purge comes before it or after it.
+    let kept = !core.flights.is_set_aside(flight);
     let result = match result {
         Ok(sealed) => {
-            let (snapshot, stored) = core.cache.insert(sealed);
+            let (snapshot, stored) =
+                if kept { core.cache.insert(sealed) } else { (Arc::new(sealed.snapshot), false) };
             core.metrics.flight_pages.observe(f64::from(snapshot.pages));
             tracing::debug!(
                 meeting = %flight.key.meeting,
@@ -63,12 +67,14 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
             Ok((snapshot, stored))
         }
         Err(failure) => {
-            core.cache.remember(flight.key, &failure, Instant::now());
+            if kept {
+                core.cache.remember(flight.key, &failure, Instant::now());
+            }
             say(flight.key, &failure);
             Err(failure)
         }
     };
-    core.flights.land(&flight.key, &result);
+    core.flights.land(flight, &result);
 }
 
 /// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
@@ -206,7 +212,9 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Sealed {
     let freshness = core.freshness.clone();
-    never_fails(off_this_thread(move || draft.seal(key, &freshness, Instant::now(), SystemTime::now())).await)
+    let luck = fastrand::u32(..);
+    let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), luck);
+    never_fails(off_this_thread(work).await)
 }
 
 /// Compressing into memory fails by a bug only: it ends the flight as a panic does.
@@ -252,15 +260,20 @@ async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, A
 }
 
 async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Failure> {
-    core.flights.queues(&flight.key, true, core.permits.closed().as_ref());
+    core.flights.queues(flight, true, core.permits.closed().as_ref());
     // A flight goes on that has begun, or whose callers were told that it does: their wait was over before this.
     let now = Instant::now();
-    let give_up = core.flights.wanted_until(&flight.key).filter(|until| !begun && *until > now);
-    let priority =
-        if core.flights.is_awaited(&flight.key) { Priority::Foreground } else { Priority::Background };
+    let give_up = core.flights.wanted_until(flight).filter(|until| !begun && *until > now);
+    let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let permit = core.permits.next(priority, flight.number, give_up).await;
-    core.flights.queues(&flight.key, false, None);
-    permit
+    core.flights.queues(flight, false, None);
+    let permit = permit?;
+    if core.flights.is_in_vain(flight) {
+        core.permits.give_back(permit);
+        // A reason that nobody is there to hear.
+        return Err(Failure::new(Reason::NotCached));
+    }
+    Ok(permit)
 }
 
 fn no_access_token(error: TokenError) -> Failure {

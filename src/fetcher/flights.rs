@@ -1,4 +1,4 @@
-//! The table of flights: one per snapshot, each with the callers who wait for it.
+//! The table of flights: one per snapshot that callers board, each with those who wait for it.
 
 use std::{
     cell::{Cell, RefCell},
@@ -40,17 +40,26 @@ pub(super) enum Boarded {
     Closed(Waiter),
 }
 
+type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 #[derive(Default)]
 pub(super) struct Flights {
-    under_way: RefCell<HashMap<SnapshotKey, Passengers, foldhash::fast::RandomState>>,
+    table: RefCell<Table>,
     last_number: Cell<FlightNumber>,
     closed: Cell<bool>,
     landed: Notify,
     last_refusal: RefCell<Option<(Instant, Failure)>>,
 }
 
+#[derive(Default)]
+struct Table {
+    /// Everything in the air.
+    under_way: Map<FlightNumber, Passengers>,
+    /// Which of them a newcomer boards. One that was set aside is not in here.
+    boarding: Map<SnapshotKey, FlightNumber>,
+}
+
 struct Passengers {
-    number: FlightNumber,
     /// In the order of their arrival.
     waiters: Vec<Option<Waiter>>,
     /// Whether the first waiter's request started the flight.
@@ -62,6 +71,11 @@ struct Passengers {
 }
 
 impl Passengers {
+    /// Those who were not told anything yet, and did not hang up.
+    fn waiting(&self) -> usize {
+        self.waiters.iter().flatten().filter(|waiter| !waiter.reply.is_closed()).count()
+    }
+
     /// Tells those who cannot wait until `at` why it is in vain. The flight goes on for the others.
     fn refuse_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
@@ -72,45 +86,51 @@ impl Passengers {
     }
 }
 
+impl Table {
+    /// Who is on the flight that a newcomer boards.
+    fn open_to_newcomers(&mut self, key: &SnapshotKey) -> Option<(FlightNumber, &mut Passengers)> {
+        let number = *self.boarding.get(key)?;
+        Some((number, self.under_way.get_mut(&number)?))
+    }
+
+    fn take_off(&mut self, flight: Flight, passengers: Passengers) {
+        self.boarding.insert(flight.key, flight.number);
+        self.under_way.insert(flight.number, passengers);
+    }
+}
+
 impl Flights {
     pub(super) fn board(&self, key: SnapshotKey, waiter: Waiter) -> Boarded {
-        let mut under_way = self.under_way.borrow_mut();
-        if let Some(passengers) = under_way.get_mut(&key) {
+        let mut table = self.table.borrow_mut();
+        if let Some((number, passengers)) = table.open_to_newcomers(&key) {
             passengers.wanted_until = passengers.wanted_until.max(waiter.deadline);
             passengers.waiters.push(Some(waiter));
-            return Boarded::UnderWay(passengers.number);
+            return Boarded::UnderWay(number);
         }
         if self.closed.get() {
             return Boarded::Closed(waiter);
         }
         let flight = self.next_flight(key);
         let passengers = Passengers {
-            number: flight.number,
             wanted_until: waiter.deadline,
             waiters: vec![Some(waiter)],
             first_waiter_started_it: true,
             queued: false,
         };
-        under_way.insert(key, passengers);
+        table.take_off(flight, passengers);
         Boarded::TakesOff(flight)
     }
 
     /// A new flight that nobody waits for; `None` if one is under way, or none starts any more.
     pub(super) fn in_background(&self, key: SnapshotKey, wanted_until: Instant) -> Option<Flight> {
-        let mut under_way = self.under_way.borrow_mut();
-        if self.closed.get() || under_way.contains_key(&key) {
+        let mut table = self.table.borrow_mut();
+        if self.closed.get() || table.boarding.contains_key(&key) {
             return None;
         }
         let flight = self.next_flight(key);
-        let number = flight.number;
-        let passengers = Passengers {
-            number,
-            waiters: Vec::new(),
-            first_waiter_started_it: false,
-            wanted_until,
-            queued: false,
-        };
-        under_way.insert(key, passengers);
+        let passengers =
+            Passengers { waiters: Vec::new(), first_waiter_started_it: false, wanted_until, queued: false };
+        table.take_off(flight, passengers);
         Some(flight)
     }
 
@@ -121,18 +141,19 @@ impl Flights {
     }
 
     /// Whether somebody waits for this flight, or has waited.
-    pub(super) fn is_awaited(&self, key: &SnapshotKey) -> bool {
-        self.under_way.borrow().get(key).is_some_and(|passengers| !passengers.waiters.is_empty())
+    pub(super) fn is_awaited(&self, flight: Flight) -> bool {
+        let table = self.table.borrow();
+        table.under_way.get(&flight.number).is_some_and(|passengers| !passengers.waiters.is_empty())
     }
 
     /// Until when somebody waits for this flight.
-    pub(super) fn wanted_until(&self, key: &SnapshotKey) -> Option<Instant> {
-        Some(self.under_way.borrow().get(key)?.wanted_until)
+    pub(super) fn wanted_until(&self, flight: Flight) -> Option<Instant> {
+        Some(self.table.borrow().under_way.get(&flight.number)?.wanted_until)
     }
 
     /// Marks that this flight's next call waits for a permit. `closed` is what refuses all calls, if anything does.
-    pub(super) fn queues(&self, key: &SnapshotKey, queued: bool, closed: Option<&(Instant, Failure)>) {
-        if let Some(passengers) = self.under_way.borrow_mut().get_mut(key) {
+    pub(super) fn queues(&self, flight: Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
+        if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
             passengers.queued = queued;
             if let Some((at, failure)) = closed {
                 passengers.refuse_impatient(*at, failure);
@@ -143,16 +164,44 @@ impl Flights {
     /// A pause began: whoever waits for a flight that needs a permit, and cannot wait that long, is told so at once.
     pub(super) fn pause(&self, at: Instant, failure: &Failure) {
         *self.last_refusal.borrow_mut() = Some((Instant::now(), failure.clone()));
-        for passengers in self.under_way.borrow_mut().values_mut().filter(|passengers| passengers.queued) {
+        let mut table = self.table.borrow_mut();
+        for passengers in table.under_way.values_mut().filter(|passengers| passengers.queued) {
             passengers.refuse_impatient(at, failure);
         }
     }
 
+    /// From now on nobody boards the flight to this snapshot, and it is not kept. Whether there was one.
+    pub(super) fn set_aside(&self, key: &SnapshotKey) -> bool {
+        self.table.borrow_mut().boarding.remove(key).is_some()
+    }
+
+    /// The same for every flight under way. How many there were.
+    pub(super) fn set_all_aside(&self) -> usize {
+        self.table.borrow_mut().boarding.drain().count()
+    }
+
+    pub(super) fn is_set_aside(&self, flight: Flight) -> bool {
+        self.table.borrow().boarding.get(&flight.key) != Some(&flight.number)
+    }
+
+    /// Whether it was set aside and nobody is left who waits for it: whatever it brought, nobody would see it.
+    pub(super) fn is_in_vain(&self, flight: Flight) -> bool {
+        let is_awaited = |table: &Table| {
+            table.under_way.get(&flight.number).is_some_and(|passengers| passengers.waiting() > 0)
+        };
+        self.is_set_aside(flight) && !is_awaited(&self.table.borrow())
+    }
+
     /// Ends a flight and wakes everybody who waits for it.
-    pub(super) fn land(&self, key: &SnapshotKey, result: &Result<(Arc<Snapshot>, bool), Failure>) {
-        let Some(passengers) = self.under_way.borrow_mut().remove(key) else {
+    pub(super) fn land(&self, flight: Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
+        let mut table = self.table.borrow_mut();
+        if table.boarding.get(&flight.key) == Some(&flight.number) {
+            table.boarding.remove(&flight.key);
+        }
+        let Some(passengers) = table.under_way.remove(&flight.number) else {
             return;
         };
+        drop(table);
         if let Err(failure) = result
             && failure.zoom.is_some()
         {
@@ -179,7 +228,7 @@ impl Flights {
     pub(super) async fn all_landed(&self) {
         loop {
             let landed = self.landed.notified();
-            if self.under_way.borrow().is_empty() {
+            if self.table.borrow().under_way.is_empty() {
                 return;
             }
             landed.await;
@@ -188,11 +237,8 @@ impl Flights {
 
     /// Flights, and callers who wait for them.
     pub(super) fn count(&self) -> (usize, usize) {
-        let under_way = self.under_way.borrow();
-        let waits = |waiter: &Option<Waiter>| waiter.as_ref().is_some_and(|waiter| !waiter.reply.is_closed());
-        let waiting =
-            under_way.values().flat_map(|passengers| &passengers.waiters).filter(|waiter| waits(waiter));
-        (under_way.len(), waiting.count())
+        let under_way = &self.table.borrow().under_way;
+        (under_way.len(), under_way.values().map(Passengers::waiting).sum())
     }
 
     pub(super) fn last_refusal(&self) -> Option<(Duration, Failure)> {

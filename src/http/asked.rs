@@ -1,4 +1,6 @@
-//! What a request asks for: which meeting, which view of it, and which slice.
+//! What a request names: the meeting in its path, and the keys of ours in its query. For every route that takes them.
+//!
+//! Says nothing of what is done with them.
 
 use std::borrow::Cow;
 
@@ -28,64 +30,59 @@ pub(super) enum Part {
 }
 
 impl Asked {
-    /// From the raw path: actix's own decoding is half of one level.
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let raw = request.uri().path().strip_prefix("/qos/").ok_or(Problem::NotFound)?;
-        let meeting = MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)?;
-        let query = Query::of(request)?;
-        let meeting_type = query.meeting_type()?.unwrap_or(MeetingType::Live);
-        Ok(Self { key: SnapshotKey { meeting, meeting_type }, part: query.part()? })
+        let meeting = meeting(request, "/qos/")?;
+        let [view, size, token] = once(request, ["type", "page_size", "next_page_token"])?;
+        let meeting_type = meeting_type(view.as_deref())?.unwrap_or(MeetingType::Live);
+        let part = part(size.as_deref(), token.as_deref())?;
+        Ok(Self { key: SnapshotKey { meeting, meeting_type }, part })
     }
 }
 
-/// The parameters that are ours; others are ignored.
-#[derive(Default)]
-struct Query<'a> {
-    meeting_type: Option<Cow<'a, str>>,
-    page_size: Option<Cow<'a, str>>,
-    next_page_token: Option<Cow<'a, str>>,
+/// The meeting whose id follows `prefix`. From the raw path: actix's own decoding is half of one level.
+pub(super) fn meeting(request: &HttpRequest, prefix: &str) -> Result<MeetingId, Problem> {
+    let raw = request.uri().path().strip_prefix(prefix).ok_or(Problem::NotFound)?;
+    MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)
 }
 
-impl<'a> Query<'a> {
-    fn of(request: &'a HttpRequest) -> Result<Self, Problem> {
-        let mut query = Self::default();
-        let text = request.uri().query().unwrap_or_default();
-        for (key, value) in url::form_urlencoded::parse(text.as_bytes()) {
-            let slot = match &*key {
-                "type" => &mut query.meeting_type,
-                "page_size" => &mut query.page_size,
-                "next_page_token" => &mut query.next_page_token,
-                _ => continue,
-            };
-            if slot.replace(value).is_some() {
-                return Err(invalid(format!("{key} is given twice; give it once.")));
-            }
-        }
-        Ok(query)
-    }
-
-    fn meeting_type(&self) -> Result<Option<MeetingType>, Problem> {
-        match self.meeting_type.as_deref() {
-            None => Ok(None),
-            Some("live") => Ok(Some(MeetingType::Live)),
-            Some("past") => Ok(Some(MeetingType::Past)),
-            Some(_) => Err(invalid("type must be live or past.")),
+/// The values of these keys, in their order; each may be given once. Any other key is ignored.
+pub(super) fn once<'a, const N: usize>(
+    request: &'a HttpRequest,
+    keys: [&str; N],
+) -> Result<[Option<Cow<'a, str>>; N], Problem> {
+    let mut values = [const { None }; N];
+    let query = request.uri().query().unwrap_or_default();
+    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let slot = keys.iter().zip(&mut values).find_map(|(known, slot)| (*known == key).then_some(slot));
+        if slot.is_some_and(|slot| slot.replace(value).is_some()) {
+            return Err(invalid(format!("{key} is given twice; give it once.")));
         }
     }
+    Ok(values)
+}
 
-    fn part(&self) -> Result<Part, Problem> {
-        let page_size = self.page_size.as_deref().map(page_size).transpose()?;
-        match (self.next_page_token.as_deref(), page_size) {
-            (None, None) => Ok(Part::Whole),
-            (None, Some(size)) => Ok(Part::First(Slice { offset: 0, size })),
-            (Some(""), _) => {
-                Err(invalid("next_page_token must not be empty; leave it out to begin at the first slice."))
-            }
-            (Some(token), size) => {
-                let mut token = PageToken::read(token).ok_or(Problem::InvalidPageToken)?;
-                token.slice.size = size.unwrap_or(token.slice.size);
-                Ok(Part::Next(token))
-            }
+/// The value of `type`.
+pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, Problem> {
+    match value {
+        None => Ok(None),
+        Some("live") => Ok(Some(MeetingType::Live)),
+        Some("past") => Ok(Some(MeetingType::Past)),
+        Some(_) => Err(invalid("type must be live or past.")),
+    }
+}
+
+fn part(size: Option<&str>, token: Option<&str>) -> Result<Part, Problem> {
+    let size = size.map(page_size).transpose()?;
+    match (token, size) {
+        (None, None) => Ok(Part::Whole),
+        (None, Some(size)) => Ok(Part::First(Slice { offset: 0, size })),
+        (Some(""), _) => {
+            Err(invalid("next_page_token must not be empty; leave it out to begin at the first slice."))
+        }
+        (Some(token), size) => {
+            let mut token = PageToken::read(token).ok_or(Problem::InvalidPageToken)?;
+            token.slice.size = size.unwrap_or(token.slice.size);
+            Ok(Part::Next(token))
         }
     }
 }
@@ -99,6 +96,7 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     })
 }
 
-fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
+/// A key of ours is not of its form; `detail` says which and how it should be.
+pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::InvalidQuery(detail.into())
 }

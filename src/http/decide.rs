@@ -97,12 +97,13 @@ mod tests {
         let minute = 60 * SECOND;
         let fresh = FreshnessConfig {
             live_fresh: minute,
+            empty_live_fresh: minute,
             past_fresh: minute,
             past_by_number_fresh: minute,
             settle: minute,
         };
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
-        Draft::new(0).seal(key, &fresh, landed, SystemTime::UNIX_EPOCH).unwrap().snapshot
+        Draft::new(0).seal(key, &fresh, landed, SystemTime::UNIX_EPOCH, 0).unwrap().snapshot
     }
 
     fn at_age(seconds: u32, asked: Directives) -> Decision {

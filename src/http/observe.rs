@@ -55,8 +55,10 @@ impl RequestId {
 enum Route {
     /// `/qos/{meetingId}`.
     Qos,
-    /// One of the ops listener's.
+    /// One of the ops listener's that are asked all day.
     Operators(&'static str),
+    /// One of the ops listener's that change something.
+    Purge(&'static str),
     Unknown,
 }
 
@@ -79,6 +81,8 @@ impl Route {
             "/readyz" => Self::Operators("/readyz"),
             "/metrics" => Self::Operators("/metrics"),
             "/status" => Self::Operators("/status"),
+            "/cache" => Self::Purge("/cache"),
+            _ if path.starts_with("/cache/") => Self::Purge("/cache/{meetingId}"),
             _ => Self::Unknown,
         }
     }
@@ -155,6 +159,7 @@ impl Drop for Observed {
             }
             // Probes and scrapes are not worth a line each.
             Route::Operators(route) => line!(debug, route),
+            Route::Purge(route) => line!(info, route),
             Route::Unknown => line!(info, "unknown"),
         }
     }

@@ -1,12 +1,12 @@
-//! For operators: is it alive, may callers be sent to it, what does it count, what goes on.
+//! For operators: is it alive, may callers be sent to it, what does it count, what goes on; and to have it forget.
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
 
-use super::{State, problem::Problem};
+use super::{State, asked, problem::Problem};
 use crate::{
     failure::{Failure, Reason},
-    fetcher::{Credentials, FetcherStatus},
+    fetcher::{Credentials, FetcherStatus, Purge},
 };
 
 #[derive(Serialize)]
@@ -157,4 +157,32 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         },
     };
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
+}
+
+/// Has one meeting forgotten, or everything. 204 when it is done; and when there was nothing.
+pub(super) async fn purge(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    let purged = match to_forget(&request) {
+        Ok(what) => state.fetcher.purge(what).await.map_err(Problem::NoSnapshot),
+        Err(problem) => Err(problem),
+    };
+    match purged {
+        Ok(()) => HttpResponse::NoContent().finish(),
+        Err(problem) => problem.respond(&request),
+    }
+}
+
+fn to_forget(request: &HttpRequest) -> Result<Purge, Problem> {
+    if request.uri().path() == "/cache" {
+        let [meeting_type] = asked::once(request, ["type"])?;
+        // Ignoring it would forget more than was asked for.
+        return match meeting_type {
+            None => Ok(Purge::All),
+            Some(_) => Err(asked::invalid(
+                "type goes with one meeting, /cache/{meetingId}; leave it out to purge everything.",
+            )),
+        };
+    }
+    let meeting = asked::meeting(request, "/cache/")?;
+    let [meeting_type] = asked::once(request, ["type"])?;
+    Ok(Purge::Meeting { meeting, meeting_type: asked::meeting_type(meeting_type.as_deref())? })
 }

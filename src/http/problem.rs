@@ -5,11 +5,12 @@
 use std::{borrow::Cow, time::Instant};
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, Route,
     http::{
-        Method, StatusCode,
+        StatusCode,
         header::{ALLOW, CACHE_CONTROL, RETRY_AFTER},
     },
+    web,
 };
 use serde::Serialize;
 
@@ -32,7 +33,10 @@ pub enum Problem {
     /// Nothing lives at this path.
     NotFound,
     /// The path lives, and does not take this method.
-    MethodNotAllowed,
+    MethodNotAllowed {
+        /// Those that it takes, as the `Allow` header lists them.
+        allow: &'static str,
+    },
     /// A bug of ours.
     Internal,
     /// No snapshot could be had.
@@ -91,8 +95,8 @@ impl Problem {
         if let Some(seconds) = self.retry_after(Instant::now()) {
             response.insert_header((RETRY_AFTER, seconds));
         }
-        if matches!(self, Self::MethodNotAllowed) {
-            response.insert_header((ALLOW, "GET, HEAD"));
+        if let Self::MethodNotAllowed { allow } = self {
+            response.insert_header((ALLOW, *allow));
         }
         let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
         response.extensions_mut().insert(row.outcome);
@@ -143,7 +147,7 @@ impl Problem {
             Self::NotFound => Row::refused(404, "not_found", "No such path").saying(
                 "Nothing lives at this path; meetings are at /qos/{meetingId} of the callers' listener.",
             ),
-            Self::MethodNotAllowed => Row::refused(405, "method_not_allowed", "Method not allowed")
+            Self::MethodNotAllowed { .. } => Row::refused(405, "method_not_allowed", "Method not allowed")
                 .saying("This path takes the methods that the Allow header names."),
             Self::Internal => Row::failed(500, "internal_error", "A fault of this service")
                 .saying("The service failed on this request; quote the request_id to those who run it."),
@@ -216,10 +220,9 @@ pub(super) async fn no_such_path(request: HttpRequest) -> HttpResponse {
     Problem::NotFound.respond(&request)
 }
 
-/// The answer for methods that a path does not take.
-pub(super) async fn only_get(request: HttpRequest) -> HttpResponse {
-    debug_assert!(request.method() != Method::GET, "GET has a route of its own");
-    Problem::MethodNotAllowed.respond(&request)
+/// The answer for methods that a path does not take; `allow` lists those that it does.
+pub(super) fn only(allow: &'static str) -> Route {
+    web::to(move |request: HttpRequest| async move { Problem::MethodNotAllowed { allow }.respond(&request) })
 }
 
 fn sentence_start(text: &str) -> String {

@@ -110,6 +110,8 @@ impl Draft {
 
     /// Closes the meeting: writes the document around the participants, tags it, and decides how long it is fresh.
     ///
+    /// `luck` is any random number, a new one for each snapshot.
+    ///
     /// # Errors
     /// When a compressor fails, which it does not.
     pub fn seal(
@@ -118,6 +120,7 @@ impl Draft {
         freshness: &FreshnessConfig,
         landed: Instant,
         fetched_at: SystemTime,
+        luck: u32,
     ) -> io::Result<Sealed> {
         self.packer()?.write(TAIL.as_bytes())?;
         let Self { packer, row_starts, length, pages, newest_leave_time, plain_at_most, .. } = self;
@@ -134,7 +137,14 @@ impl Draft {
             pages,
             fetched_at,
             landed,
-            fresh_for: fresh_for(key, newest_leave_time, timestamp(fetched_at), freshness),
+            fresh_for: fresh_for(
+                key,
+                row_starts.len(),
+                newest_leave_time,
+                timestamp(fetched_at),
+                freshness,
+                luck,
+            ),
             stored,
             row_starts: row_starts.into(),
             rows_end: length,
@@ -212,12 +222,13 @@ mod tests {
         let minute = Duration::from_secs(60);
         let fresh = FreshnessConfig {
             live_fresh: minute,
+            empty_live_fresh: minute,
             past_fresh: minute,
             past_by_number_fresh: minute,
             settle: minute,
         };
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let Sealed { snapshot, .. } = draft.seal(key, &fresh, Instant::now(), time).unwrap();
+        let Sealed { snapshot, .. } = draft.seal(key, &fresh, Instant::now(), time, 0).unwrap();
         assert_eq!(
             std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#

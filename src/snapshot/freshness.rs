@@ -11,6 +11,8 @@ use super::{MeetingType, SnapshotKey};
 pub struct FreshnessConfig {
     /// A live meeting, or a past one that is not settled.
     pub live_fresh: Duration,
+    /// A live meeting without a participant: somebody is about to join. Never longer than `live_fresh`.
+    pub empty_live_fresh: Duration,
     /// A settled past meeting asked for by UUID.
     pub past_fresh: Duration,
     /// A settled past meeting asked for by number.
@@ -22,18 +24,26 @@ pub struct FreshnessConfig {
 /// The rule of freshness: what can still change is asked again soon, what is final is kept.
 pub(super) fn fresh_for(
     key: SnapshotKey,
+    rows: usize,
     newest_leave_time: Option<Timestamp>,
     fetched_at: Timestamp,
     config: &FreshnessConfig,
+    luck: u32,
 ) -> Duration {
     let settled = newest_leave_time.is_some_and(|left| {
         Duration::try_from(fetched_at.duration_since(left)).is_ok_and(|since| since >= config.settle)
     });
     match key.meeting_type {
-        MeetingType::Past if settled && key.meeting.is_uuid() => config.past_fresh,
-        MeetingType::Past if settled => config.past_by_number_fresh,
+        MeetingType::Past if settled && key.meeting.is_uuid() => spread(config.past_fresh, luck),
+        MeetingType::Past if settled => spread(config.past_by_number_fresh, luck),
+        MeetingType::Live if rows == 0 => config.empty_live_fresh.min(config.live_fresh),
         MeetingType::Past | MeetingType::Live => config.live_fresh,
     }
+}
+
+/// Nine to eleven tenths: meetings that were fetched together, by a backfill, must not all be fetched again together.
+fn spread(long: Duration, luck: u32) -> Duration {
+    long / 10 * 9 + (long / 5).mul_f64(f64::from(luck) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -46,6 +56,7 @@ mod tests {
     fn config() -> FreshnessConfig {
         FreshnessConfig {
             live_fresh: Duration::from_secs(30),
+            empty_live_fresh: Duration::from_secs(10),
             past_fresh: 24 * HOUR,
             past_by_number_fresh: Duration::from_secs(300),
             settle: Duration::from_secs(1800),
@@ -56,20 +67,55 @@ mod tests {
         SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type }
     }
 
+    const NUMBER: &str = "85746065432";
+    const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
+
+    /// With neither good nor bad luck.
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
+        with_luck(id, meeting_type, left_ago, u32::MAX / 2)
+    }
+
+    fn with_luck(id: &str, meeting_type: MeetingType, left_ago: Option<i64>, luck: u32) -> Duration {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let left = left_ago.map(|ago| Timestamp::from_second(now.as_second() - ago).unwrap());
-        fresh_for(key(id, meeting_type), left, now, &config())
+        let exact = fresh_for(key(id, meeting_type), 1, left, now, &config(), luck);
+        Duration::from_secs_f64((exact.as_secs_f64() * 100.0).round() / 100.0)
     }
 
     #[test]
     fn what_is_final_is_fresh_for_long_and_what_can_change_is_not() {
-        let (number, uuid) = ("85746065432", "ats/xhSEQWit9t+U02HXNQ==");
-        assert_eq!(rule(uuid, MeetingType::Past, Some(1800)), 24 * HOUR);
-        assert_eq!(rule(number, MeetingType::Past, Some(1800)), Duration::from_secs(300));
-        assert_eq!(rule(uuid, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");
-        assert_eq!(rule(uuid, MeetingType::Past, Some(-60)), Duration::from_secs(30), "left in the future");
-        assert_eq!(rule(uuid, MeetingType::Past, None), Duration::from_secs(30), "nobody has left");
-        assert_eq!(rule(uuid, MeetingType::Live, Some(7200)), Duration::from_secs(30));
+        assert_eq!(rule(UUID, MeetingType::Past, Some(1800)), 24 * HOUR);
+        assert_eq!(rule(NUMBER, MeetingType::Past, Some(1800)), Duration::from_secs(300));
+        assert_eq!(rule(UUID, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");
+        assert_eq!(rule(UUID, MeetingType::Past, Some(-60)), Duration::from_secs(30), "left in the future");
+        assert_eq!(rule(UUID, MeetingType::Past, None), Duration::from_secs(30), "nobody has left");
+        assert_eq!(rule(UUID, MeetingType::Live, Some(7200)), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn only_long_freshness_is_spread_by_a_tenth_either_way() {
+        for (id, long) in [(UUID, 24 * HOUR), (NUMBER, Duration::from_secs(300))] {
+            let settled = |luck| with_luck(id, MeetingType::Past, Some(1800), luck);
+            assert_eq!((settled(0), settled(u32::MAX)), (long / 10 * 9, long / 10 * 11));
+            assert!((long / 10 * 9..long).contains(&settled(u32::MAX / 4)));
+            assert!((long..long / 10 * 11).contains(&settled(u32::MAX / 4 * 3)));
+        }
+        for luck in [0, u32::MAX] {
+            let short = Duration::from_secs(30);
+            assert_eq!(with_luck(UUID, MeetingType::Past, Some(60), luck), short);
+            assert_eq!(with_luck(UUID, MeetingType::Live, None, luck), short);
+        }
+    }
+
+    #[test]
+    fn a_live_meeting_without_participants_is_fresh_as_long_as_a_missing_one_is_remembered() {
+        let fresh = |meeting_type, rows, config: &FreshnessConfig| {
+            fresh_for(key(NUMBER, meeting_type), rows, None, Timestamp::UNIX_EPOCH, config, 0).as_secs()
+        };
+        assert_eq!(fresh(MeetingType::Live, 0, &config()), 10);
+        assert_eq!(fresh(MeetingType::Live, 1, &config()), 30);
+        assert_eq!(fresh(MeetingType::Past, 0, &config()), 30, "it is not settled, and stays so");
+        let longer = FreshnessConfig { empty_live_fresh: HOUR, ..config() };
+        assert_eq!(fresh(MeetingType::Live, 0, &longer), 30, "never longer than any other");
     }
 }

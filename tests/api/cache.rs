@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::de::IgnoredAny;
 use zoom_sim::Meeting;
 
-use crate::service::{Answer, Connection, Service, at_once, request, sim, wait_for};
+use crate::service::{Answer, Connection, Service, at_once, calls_for, request, sim, wait_for};
 
 const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
@@ -75,6 +75,14 @@ fn assert_fresh_for(answer: &Answer, seconds: u64) {
         (seconds.saturating_sub(2)..=seconds).contains(&left),
         "fresh for {left} s instead of {seconds} s"
     );
+}
+
+/// As long freshness is spread: nine to eleven tenths.
+fn assert_fresh_for_about(answer: &Answer, seconds: u64) {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let left = max_age(answer);
+    let range = (seconds * 9 / 10).saturating_sub(2)..=seconds * 11 / 10;
+    assert!(range.contains(&left), "fresh for {left} s instead of {range:?} s");
 }
 
 #[test]
@@ -214,14 +222,69 @@ fn a_past_meeting_is_fresh_for_long_once_it_is_settled_and_longest_by_uuid() {
     sim.add_meeting(Meeting::generated("93333333333", 3, 2).growing());
     let service = Service::start(&sim, &[]);
     let fresh_for = |path: &str, seconds| assert_fresh_for(&service.get(path), seconds);
-    fresh_for("/qos/91111111111?type=past", 300);
-    fresh_for(&format!("/qos/{UUID}?type=past"), 86_400);
+    assert_fresh_for_about(&service.get("/qos/91111111111?type=past"), 300);
+    assert_fresh_for_about(&service.get(&format!("/qos/{UUID}?type=past")), 86_400);
     fresh_for("/qos/91111111111?type=live", 30);
     fresh_for(&format!("/qos/{UUID}?type=live"), 30);
     fresh_for("/qos/92222222222?type=past", 30);
     fresh_for("/qos/bbbbbbbbbbbbbbbbbbbbbb==?type=past", 30);
     fresh_for("/qos/93333333333?type=past", 30);
     assert_eq!(sim.qos_calls().len(), 7, "a number and a UUID are two entries");
+    service.finish(&[]);
+}
+
+#[test]
+fn settled_meetings_fetched_together_do_not_expire_together_and_live_ones_may() {
+    let sim = sim(|_| ());
+    let ids: Vec<_> = (0..30).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::generated(id, 1, 1));
+    }
+    let settings = [("cache.past_by_number_fresh", "100h"), ("cache.live_fresh", "100h")];
+    let service = Service::start(&sim, &settings);
+    let apart = |query: &str| {
+        let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}{query}")).collect());
+        let fresh_for = || answers.iter().map(|answer| max_age(answer) + number(answer, "age"));
+        for answer in &answers {
+            assert_fresh_for_about(answer, 360_000);
+        }
+        fresh_for().max().unwrap() - fresh_for().min().unwrap()
+    };
+    let settled = apart("?type=past");
+    assert!(settled > 3_600, "thirty of them lie within {settled} s of the 20 hours");
+    assert!(apart("?type=live") <= 1);
+    assert_eq!(sim.qos_calls().len(), 60);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_live_meeting_without_participants_is_fresh_as_long_as_a_missing_one_is_remembered() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 0, 0));
+    sim.add_meeting(Meeting::generated("92222222222", 1, 1));
+    let service =
+        Service::start(&sim, &[("cache.not_found_live", "1s"), ("cache.stale_while_revalidate", "0s")]);
+    let empty = service.get("/qos/91111111111");
+    assert_eq!((empty.status, empty.json()["total_records"].as_u64()), (200, Some(0)));
+    assert_fresh_for(&empty, 1);
+    assert_fresh_for(&service.get("/qos/92222222222"), 30);
+    assert_fresh_for(&service.get("/qos/91111111111?type=past"), 30);
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let joined = wait_for(|| {
+        let answer = service.get("/qos/91111111111");
+        (answer.json()["total_records"] == 1).then_some(answer)
+    });
+    assert_eq!(joined.cache_status(), "zoom-qos-proxy; fwd=stale; fwd-status=200; stored");
+    assert_fresh_for(&joined, 30);
+    let calls = calls_for(&sim, "91111111111");
+    let live: Vec<_> = calls.iter().filter(|call| call.query("type").as_deref() == Some("live")).collect();
+    assert_eq!(live.len(), 2);
+    assert!(live[1].at - live[0].at >= Duration::from_secs(1), "{:?}", live[1].at - live[0].at);
+    service.finish(&[]);
+
+    sim.add_meeting(Meeting::generated("91111111111", 0, 0));
+    let service = Service::start(&sim, &[("cache.not_found_live", "1h"), ("cache.live_fresh", "11s")]);
+    assert_fresh_for(&service.get("/qos/91111111111"), 11);
     service.finish(&[]);
 }
 
@@ -239,8 +302,8 @@ fn every_time_of_freshness_is_a_setting() {
     ];
     let service = Service::start(&sim, &settings);
     assert_fresh_for(&service.get("/qos/91111111111"), 11);
-    assert_fresh_for(&service.get("/qos/91111111111?type=past"), 420);
-    assert_fresh_for(&service.get(&format!("/qos/{UUID}?type=past")), 7_200);
+    assert_fresh_for_about(&service.get("/qos/91111111111?type=past"), 420);
+    assert_fresh_for_about(&service.get(&format!("/qos/{UUID}?type=past")), 7_200);
     service.finish(&[]);
 
     let service = Service::start(&sim, &[("cache.live_fresh", "11s"), ("cache.settle", "6m")]);
@@ -249,7 +312,7 @@ fn every_time_of_freshness_is_a_setting() {
     service.finish(&[]);
 
     let service = Service::start(&sim, &[("cache.settle", "0s")]);
-    assert_fresh_for(&service.get("/qos/91111111111?type=past"), 300);
+    assert_fresh_for_about(&service.get("/qos/91111111111?type=past"), 300);
     service.finish(&[]);
 }
 

@@ -25,6 +25,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod ops;
+mod purge;
 mod retries;
 mod service;
 mod slices;

@@ -31,15 +31,11 @@ fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through(
     let pages: Vec<_> =
         (1..=7).map(|participants| Meeting::generated("91234567890", participants, 6).pages()).collect();
     let pages = Arc::new(pages);
-    let (sim, service) = (Arc::new(sim), Arc::new(Service::start(&sim, &settings)));
+    let service = Arc::new(Service::start(&sim, &settings));
+    let sim = Arc::new(sim);
     let callers: Vec<_> = (0..8)
         .map(|caller| {
-            // From one participant to seven, so that what is let go does not fit what comes. The text is made once.
-            let pages: Vec<_> = (1..=7)
-                .map(|participants| Meeting::generated("91234567890", participants, 6).pages())
-                .collect();
-            let pages = Arc::new(pages);
-            let (sim, service) = (Arc::clone(&sim), Arc::clone(&service));
+            let (sim, service, pages) = (Arc::clone(&sim), Arc::clone(&service), Arc::clone(&pages));
             thread::spawn(move || {
                 let (mut connection, mut sizes) = (Connection::open(service.addr), Vec::new());
                 for number in (caller..MEETINGS).step_by(8) {

@@ -1,0 +1,81 @@
+//! Purge: what is cached is forgotten, and what is in the air does not bring it back.
+//!
+//! One step on the fetcher's thread, where alone snapshots land: no flight can land between its two halves. What was
+//! learnt of Zoom, and not of a meeting, stays: holds, cool-downs, the day's count.
+
+use super::Core;
+use crate::{
+    meeting_id::MeetingId,
+    snapshot::{MeetingType, SnapshotKey},
+};
+
+/// What is to be forgotten.
+#[derive(Debug, Clone, Copy)]
+pub enum Purge {
+    /// Everything.
+    All,
+    /// One meeting.
+    Meeting {
+        /// Which.
+        meeting: MeetingId,
+        /// Which view of it; `None`: both.
+        meeting_type: Option<MeetingType>,
+    },
+}
+
+impl Core {
+    /// Forgets snapshots and remembered refusals, and sets the flights to them aside: they end for those who wait for
+    /// them already, are not kept, and nobody boards them any more. One that nobody waits for makes no more calls.
+    pub(super) fn purge(&self, what: Purge) {
+        match what {
+            Purge::All => {
+                let entries = self.cache.entry_count();
+                self.cache.purge_all();
+                let set_aside = self.flights.set_all_aside();
+                tracing::info!(meeting = "all", entries, flights_set_aside = set_aside, "purged");
+            }
+            Purge::Meeting { meeting, meeting_type } => {
+                let (mut entries, mut set_aside) = (0, 0);
+                for view in [MeetingType::Live, MeetingType::Past] {
+                    if meeting_type.is_none_or(|one| one == view) {
+                        let key = SnapshotKey { meeting, meeting_type: view };
+                        entries += u64::from(self.cache.purge(&key));
+                        set_aside += usize::from(self.flights.set_aside(&key));
+                    }
+                }
+                let meeting_type = meeting_type.map_or("both", MeetingType::as_str);
+                tracing::info!(%meeting, meeting_type, entries, flights_set_aside = set_aside, "purged");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::{
+        failure::Reason,
+        fetcher::{Credentials, Fetcher},
+    };
+
+    #[test]
+    fn a_fetcher_that_is_gone_or_goes_under_way_has_purged_nothing_and_says_so() {
+        for gone_before in [true, false] {
+            let (mailbox, mut letters) = mpsc::unbounded_channel();
+            let (_accepted, credentials) = watch::channel(Credentials::Accepted);
+            let (_close, closed) = watch::channel(None);
+            let fetcher = Fetcher { mailbox, credentials, closed, wait: std::time::Duration::ZERO };
+            let told = actix_rt::System::new().block_on(async move {
+                if gone_before {
+                    drop(letters);
+                } else {
+                    drop(actix_rt::spawn(async move { drop(letters.recv().await) }));
+                }
+                fetcher.purge(Purge::All).await
+            });
+            assert_eq!(told.unwrap_err().reason, Reason::ShuttingDown);
+        }
+    }
+}
