@@ -200,6 +200,9 @@ fn what_zoom_says_about_a_meeting_is_remembered_and_then_asked_again() {
         (FaultKind::NotAvailable, "meeting_not_found"),
         (FaultKind::Webinar, "not_a_meeting"),
         (FaultKind::TooOld, "meeting_too_old"),
+        (in_200(3001, "gone"), "meeting_not_found"),
+        (in_200(12702, "old"), "meeting_too_old"),
+        (in_200(300, "Can not access webinar info, 1."), "not_a_meeting"),
     ];
     let mut asked = Vec::new();
     for (number, (kind, code)) in kinds.iter().enumerate() {
@@ -241,11 +244,62 @@ fn a_live_meeting_that_is_not_there_yet_is_asked_for_again_sooner_than_a_past_on
 }
 
 #[test]
+fn what_will_never_be_a_meeting_is_remembered_as_for_a_past_one_whatever_was_asked() {
+    let sim = sim(|_| ());
+    let settings = [("cache.not_found_live", "300ms"), ("cache.not_found_past", "1h")];
+    let service = Service::start(&sim, &settings);
+    let paths = [0, 1, 2].map(|number| format!("/qos/{}", meeting_id(number)));
+    sim.inject(Fault::new(FaultKind::Webinar).for_meeting(meeting_id(0)).forever());
+    sim.inject(Fault::new(FaultKind::TooOld).for_meeting(meeting_id(1)).forever());
+    let codes = || paths.each_ref().map(|path| service.get(path).problem());
+    let all = ["not_a_meeting", "meeting_too_old", "meeting_not_found"];
+    assert_eq!(codes(), all);
+    // The third is a live meeting that is not there yet: when it has been asked for again twice, the others have not.
+    wait_for(|| {
+        assert_eq!(codes(), all);
+        (calls_for(&sim, &meeting_id(2)).len() == 3).then_some(())
+    });
+    assert_eq!([0, 1].map(|number| calls_for(&sim, &meeting_id(number)).len()), [1, 1]);
+    service.finish(&[]);
+}
+
+#[test]
+fn refused_scopes_are_asked_again_after_thirty_seconds_and_not_before() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    sim.inject(Fault::new(FaultKind::MissingScope));
+    let service = Service::start(&sim, &[]);
+    let answer = wait_for(|| {
+        let answer = service.get("/qos/91111111111");
+        if answer.status == 502 {
+            assert_eq!(answer.problem(), "zoom_rejected_credentials");
+            return None;
+        }
+        Some(answer)
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let calls = sim.qos_calls();
+    assert_eq!(calls.len(), 2);
+    let held = (calls[1].at - calls[0].at).as_secs_f64();
+    assert!((29.9..32.0).contains(&held), "{held}");
+    service.finish(&["Zoom refuses the credentials"]);
+}
+
+#[test]
 fn trouble_that_can_pass_is_not_remembered() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &QUICK);
     let table = [
+        (FaultKind::ServerErrorHtml(500), 3, "zoom_failed"),
+        (FaultKind::ServerErrorHtml(502), 3, "zoom_failed"),
         (FaultKind::ServerErrorHtml(503), 3, "zoom_failed"),
+        (FaultKind::ServerErrorHtml(504), 3, "zoom_failed"),
+        (status(500, r#"{"code":5000,"message":"Internal error."}"#), 3, "zoom_failed"),
+        (FaultKind::NotJson, 3, "zoom_failed"),
+        (FaultKind::EmptyBody, 3, "zoom_failed"),
+        (FaultKind::EmptyObject, 3, "zoom_failed"),
+        (in_200(2300, "no"), 1, "zoom_failed"),
+        (FaultKind::PageTokenInvalid, 1, "zoom_failed"),
         (FaultKind::Truncated, 3, "zoom_failed"),
         (FaultKind::ResetBeforeAnswer, 3, "zoom_failed"),
         (FaultKind::EndpointUnknown, 1, "zoom_failed"),
@@ -281,6 +335,33 @@ fn a_rate_limit_is_over_when_its_pause_is() {
     assert_eq!(calls.len(), 2);
     assert!(calls[1].at - calls[0].at >= Duration::from_secs(2));
     service.finish(&["all calls pause"]);
+}
+
+#[test]
+fn a_flight_that_meets_one_429_too_many_is_not_remembered_either() {
+    let rate = |daily: bool| {
+        let retry_after = Some("1".to_owned());
+        if daily {
+            FaultKind::RateDay { retry_after, headers: true }
+        } else {
+            FaultKind::RateSecond { retry_after, headers: true }
+        }
+    };
+    for (daily, code) in [(false, "zoom_rate_limited"), (true, "zoom_daily_quota_spent")] {
+        let sim = sim(|_| ());
+        sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+        sim.inject(Fault::new(rate(daily)).times(3));
+        let service = Service::start(&sim, &[]);
+        assert_eq!(service.get("/qos/91111111111").problem(), code);
+        assert_eq!(sim.qos_calls().len(), 3);
+        // Waits for the end of the last pause, and no longer.
+        assert_eq!(service.get("/qos/91111111111").status, 200);
+        let calls = sim.qos_calls();
+        assert_eq!(calls.len(), 4);
+        let pause = calls[3].at - calls[2].at;
+        assert!(pause < Duration::from_secs(2), "{pause:?}");
+        service.finish(&["all calls pause"]);
+    }
 }
 
 #[test]
