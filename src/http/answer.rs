@@ -89,8 +89,8 @@ pub(super) async fn with(
     snapshot: &Arc<Snapshot>,
     how: How,
     slice: Option<Slice>,
+    now: Instant,
 ) -> HttpResponse {
-    let now = Instant::now();
     let (age, fresh_left) = (snapshot.age(now), snapshot.fresh_left(now));
     let mut outcome = how.outcome(fresh_left.is_some());
     if outcome != Outcome::Miss {

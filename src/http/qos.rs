@@ -40,11 +40,13 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
             let paged = state.cache.snapshot(&key, tag, now);
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            return Ok(answer::with(state, request, &snapshot, How::Hit, Some(slice)).await);
+            return Ok(answer::with(state, request, &snapshot, How::Hit, Some(slice), now).await);
         }
     };
     let (snapshot, how) = find(state, key, Directives::of(request.headers()), now).await?;
-    Ok(answer::with(state, request, &snapshot, how, slice).await)
+    // What was decided at one instant is told as of that instant; who waited has a later one.
+    let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
+    Ok(answer::with(state, request, &snapshot, how, slice, now).await)
 }
 
 /// The snapshot that is the answer, and how it was come by.
