@@ -25,7 +25,7 @@ fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through(
         ("cache.max_bytes", "32MiB"),
         ("limits.heavy_per_second", "100000"),
         ("limits.heavy_per_day", "10000000"),
-        ("telemetry.log_level", "warn"),
+        ("telemetry.log_level", "warn,zoom_qos_proxy::app=info"),
     ];
     // From one participant to seven, so that what is let go does not fit what comes. The text is made once.
     let pages: Vec<_> =
