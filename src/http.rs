@@ -5,6 +5,7 @@ mod conditional;
 mod decide;
 mod directives;
 mod observe;
+mod openapi;
 mod ops;
 mod problem;
 mod qos;
@@ -48,10 +49,11 @@ impl State {
     }
 }
 
-/// `/qos/{meetingId}`. The id may hold slashes, raw; the handler reads it from the raw path.
+/// `/qos/{meetingId}`, and the description of it. The id may hold slashes, raw; the handler reads it from the raw path.
 pub fn callers(routes: &mut ServiceConfig) {
     routes
         .service(readable("/qos/{meeting_id:.*}", qos::get))
+        .service(readable("/openapi.json", openapi::get))
         .default_service(web::to(problem::no_such_path));
 }
 

@@ -203,7 +203,7 @@ fn fresh_for(
 }
 
 /// 128 bits of SHA-256 over the bytes on the wire: equal tags mean equal bytes, on every replica.
-fn entity_tag(body: &[u8]) -> String {
+pub(crate) fn entity_tag(body: &[u8]) -> String {
     let mut tag = String::with_capacity(34);
     tag.push('"');
     for byte in Sha256::digest(body).iter().take(16) {

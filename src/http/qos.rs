@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Slices are cut from the cached snapshot; the range is Zoom's own.
-const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
+pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 
 pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
     // A panic would close the connection without a word.

@@ -22,6 +22,7 @@ mod flights;
 mod ids;
 mod lifecycle;
 mod limits;
+mod openapi;
 mod ops;
 mod retries;
 mod service;
