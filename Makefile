@@ -10,7 +10,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	check-format check-clippy check-docs check-dependencies doc-tests tests deny quick-bench
+	check-format check-clippy check-docs check-dependencies doc-tests tests judges deny quick-bench
 
 heading = @printf '\n== %s\n' '$(1)'
 
@@ -23,7 +23,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests ## everything that CI checks; installs what it needs
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges ## everything that CI checks; installs what it needs
 
 test-all: test deny quick-bench ## test, and what takes longer: audit of the dependencies, each bench once
 
@@ -67,6 +67,11 @@ tests:
 	@if command -v cargo-nextest >/dev/null; then set -x; cargo nextest run --locked --workspace; \
 	else echo 'with cargo test: cargo-nextest is not installed, and to compile it takes longer than the tests'; \
 		set -x; cargo test --locked --workspace --no-fail-fast --lib --bins --tests; fi
+
+judges: ## what others' code says about the answers; see tests/judges
+	$(call heading,judges)
+	cargo build --locked --workspace --bins
+	@scripts/judges target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 deny:
 	$(call heading,audit of the dependencies)

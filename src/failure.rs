@@ -33,6 +33,24 @@ pub enum Reason {
     NotCached,
 }
 
+impl Reason {
+    /// Every reason, in the order of the contract's table; a test in `http::problem` keeps it whole.
+    pub const ALL: [Self; 12] = [
+        Self::MeetingNotFound,
+        Self::NotAMeeting,
+        Self::MeetingTooOld,
+        Self::ZoomRejectedCredentials,
+        Self::ZoomFailed,
+        Self::ZoomRateLimited,
+        Self::ZoomDailyQuotaSpent,
+        Self::StillFetching,
+        Self::Overloaded,
+        Self::ShuttingDown,
+        Self::ZoomTimedOut,
+        Self::NotCached,
+    ];
+}
+
 /// What Zoom answered when it was Zoom that refused or failed. Shown to callers, so that they can quote it to Zoom.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ZoomSaid {

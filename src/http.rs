@@ -9,6 +9,7 @@ mod decide;
 mod directives;
 mod form;
 mod observe;
+mod openapi;
 mod ops;
 mod problem;
 mod qos;
@@ -53,10 +54,11 @@ impl State {
     }
 }
 
-/// `/qos/{meetingId}`. The id may hold slashes, raw; the handler reads it from the raw path.
+/// `/qos/{meetingId}`, and the description of it. The id may hold slashes, raw; the handler reads it from the raw path.
 pub fn callers(routes: &mut ServiceConfig) {
     routes
         .service(readable("/qos/{meeting_id:.*}", qos::get))
+        .service(readable("/openapi.json", openapi::get))
         .default_service(web::to(problem::no_such_path));
 }
 
@@ -82,7 +84,7 @@ where
     web::resource(path)
         .route(web::get().to(handler.clone()))
         .route(web::head().to(handler))
-        .default_service(problem::only("GET, HEAD"))
+        .default_service(problem::only(problem::ALLOWED))
 }
 
 /// A resource that takes DELETE, and says so to every other method.

@@ -59,6 +59,13 @@ impl MeetingId {
         Self::from_canonical(&plain)
     }
 
+    /// A regular expression for the canonical form.
+    #[must_use]
+    pub fn pattern() -> String {
+        let (shortest, longest) = (NUMBER_LENGTHS.start(), NUMBER_LENGTHS.end());
+        format!("^([0-9]{{{shortest},{longest}}}|[A-Za-z0-9+/]{{{}}}==)$", UUID_LENGTH - 2)
+    }
+
     fn from_canonical(plain: &[u8]) -> Result<Self, InvalidMeetingId> {
         let is_number = NUMBER_LENGTHS.contains(&plain.len()) && plain.iter().all(u8::is_ascii_digit);
         if !is_number && !is_uuid(plain) {
@@ -156,6 +163,11 @@ fn hex_digit(byte: Option<&u8>) -> Option<u8> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn the_pattern_tells_the_lengths_that_are_enforced() {
+        assert_eq!(MeetingId::pattern(), "^([0-9]{9,12}|[A-Za-z0-9+/]{22}==)$");
+    }
 
     #[test]
     fn three_spellings_are_one_meeting() {

@@ -50,7 +50,8 @@ impl Field {
     }
 
     /// What a cleaned value's key has more than Zoom's.
-    pub(super) fn suffix(self) -> &'static str {
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
         match self {
             Self::Bitrate => "_kbps",
             Self::Latency | Self::Jitter => "_ms",

@@ -6,16 +6,22 @@ use actix_web::http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
 /// Whether a `304` is the answer. `etag` is the selected representation's, with its quotes.
 pub(super) fn has_it(headers: &HeaderMap, etag: &[u8], fetched_at: SystemTime) -> bool {
-    let mut tags = headers.get_all(IF_NONE_MATCH).peekable();
-    if tags.peek().is_some() {
-        // With If-None-Match there, If-Modified-Since must not be looked at.
-        return tags.any(|list| matches(list.as_bytes(), etag));
+    // With If-None-Match there, If-Modified-Since must not be looked at.
+    if let Some(named) = names_it(headers, etag) {
+        return named;
     }
     let mut dates = headers.get_all(IF_MODIFIED_SINCE);
     // Two dates are none.
     let (Some(since), None) = (dates.next(), dates.next()) else { return false };
     let since = since.to_str().ok().and_then(|value| httpdate::parse_http_date(value).ok());
     since.is_some_and(|since| seconds(fetched_at) <= seconds(since))
+}
+
+/// Whether `If-None-Match` names this tag; `None` where it is absent. All there is to ask of what has no date.
+pub(super) fn names_it(headers: &HeaderMap, etag: &[u8]) -> Option<bool> {
+    let mut tags = headers.get_all(IF_NONE_MATCH).peekable();
+    tags.peek()?;
+    Some(tags.any(|list| matches(list.as_bytes(), etag)))
 }
 
 /// HTTP dates have no fractions.

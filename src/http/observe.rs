@@ -20,7 +20,7 @@ use super::State;
 use crate::metrics::Outcome;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const LONGEST_REQUEST_ID: usize = 128;
+pub(super) const LONGEST_REQUEST_ID: usize = 128;
 /// In log and metrics, for a request whose caller was gone before the answer; the number that nginx made known.
 const HUNG_UP: u16 = 499;
 
@@ -55,6 +55,8 @@ impl RequestId {
 enum Route {
     /// `/qos/{meetingId}`.
     Qos,
+    /// `/openapi.json`.
+    OpenApi,
     /// One of the ops listener's that are asked all day.
     Operators(&'static str),
     /// One of the ops listener's that change something.
@@ -74,7 +76,11 @@ pub enum Listener {
 impl Route {
     fn of(listener: Listener, path: &str) -> Self {
         if listener == Listener::Callers {
-            return if path.starts_with("/qos/") { Self::Qos } else { Self::Unknown };
+            return match path {
+                "/openapi.json" => Self::OpenApi,
+                _ if path.starts_with("/qos/") => Self::Qos,
+                _ => Self::Unknown,
+            };
         }
         match path {
             "/healthz" => Self::Operators("/healthz"),
@@ -157,6 +163,7 @@ impl Drop for Observed {
                 }
                 line!(info, "/qos/{meetingId}");
             }
+            Route::OpenApi => line!(info, "/openapi.json"),
             // Probes and scrapes are not worth a line each.
             Route::Operators(route) => line!(debug, route),
             Route::Purge(route) => line!(info, route),

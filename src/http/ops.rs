@@ -54,7 +54,11 @@ pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
 pub(super) async fn metrics(request: HttpRequest, state: Data<State>) -> HttpResponse {
     state.show_cache();
     match state.metrics.exposition() {
-        Some(text) => HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text),
+        // Without a word a cache may invent one.
+        Some(text) => HttpResponse::Ok()
+            .insert_header((CACHE_CONTROL, "no-store"))
+            .content_type("text/plain; version=0.0.4; charset=utf-8")
+            .body(text),
         None => Problem::Internal.respond(&request),
     }
 }

@@ -21,6 +21,11 @@ use crate::{
     metrics::Outcome,
 };
 
+/// Of every problem's body.
+pub(super) const MEDIA_TYPE: &str = "application/problem+json";
+/// What `Allow` says where GET is served.
+pub(super) const ALLOWED: &str = "GET, HEAD";
+
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
 pub enum Problem {
@@ -44,16 +49,19 @@ pub enum Problem {
 }
 
 /// One row of the table.
-struct Row {
-    status: u16,
-    code: &'static str,
-    title: &'static str,
-    detail: Cow<'static, str>,
+pub(super) struct Row {
+    pub(super) status: u16,
+    pub(super) code: &'static str,
+    pub(super) title: &'static str,
+    pub(super) detail: Cow<'static, str>,
+    /// Whether `Retry-After` can be there: when asking again can help is known.
+    pub(super) tells_when: bool,
     outcome: Outcome,
 }
 
+/// The answer's body.
 #[derive(Serialize)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -78,18 +86,10 @@ impl Problem {
     pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
         let row = self.row();
         let request_id = RequestId::of(request);
-        let body = Body {
-            r#type: format!("urn:zoom-qos-proxy:problem:{}", row.code),
-            title: row.title,
-            status: row.status,
-            detail: &row.detail,
-            code: row.code,
-            request_id: request_id.as_str(),
-            zoom: self.zoom().map(Zoom::from),
-        };
+        let body = Body::of(&row, request_id.as_str(), self.zoom());
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
-        response.content_type("application/problem+json");
+        response.content_type(MEDIA_TYPE);
         // What went wrong a moment ago may go right now: nobody on the way may keep it.
         response.insert_header((CACHE_CONTROL, "no-store"));
         if let Some(seconds) = self.retry_after(Instant::now()) {
@@ -101,6 +101,20 @@ impl Problem {
         let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
         response.extensions_mut().insert(row.outcome);
         response
+    }
+
+    /// One of each, in the order of the contract: all rows of the table.
+    pub(super) fn each() -> impl Iterator<Item = Self> {
+        let of_the_request = [
+            Self::InvalidMeetingId(InvalidMeetingId::Form),
+            Self::InvalidQuery(Cow::Borrowed("type must be live or past.")),
+            Self::InvalidPageToken,
+            Self::NotFound,
+            Self::MethodNotAllowed { allow: ALLOWED },
+            Self::Internal,
+        ];
+        let of_zoom = Reason::ALL.map(|reason| Self::NoSnapshot(Failure::new(reason)));
+        of_the_request.into_iter().chain(of_zoom)
     }
 
     /// The code of a failure, which is also its name in `/status`.
@@ -131,7 +145,7 @@ impl Problem {
         Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
     }
 
-    fn row(&self) -> Row {
+    pub(super) fn row(&self) -> Row {
         match self {
             Self::InvalidMeetingId(reason) => Row::refused(400, "invalid_meeting_id", "Not a meeting id")
                 .saying(format!(
@@ -167,7 +181,7 @@ fn no_snapshot(reason: Reason) -> Row {
         Reason::MeetingTooOld => Row::failed(410, "meeting_too_old", "Zoom no longer keeps this meeting")
             .saying("Zoom gives the QoS of meetings of the last year only; asking again will not help."),
         Reason::ZoomRejectedCredentials => {
-            Row::failed(502, "zoom_rejected_credentials", "Zoom refuses this service's credentials").saying(
+            Row::failed(502, "zoom_rejected_credentials", "Zoom refuses this service's credentials").telling_when().saying(
                 "Those who run this service have to mend its Zoom app: its secret, its scopes, or the account's plan.",
             )
         }
@@ -176,13 +190,13 @@ fn no_snapshot(reason: Reason) -> Row {
         Reason::ZoomTimedOut => Row::failed(504, "zoom_timed_out", "Zoom did not answer in time")
             .saying("Zoom took too long, after retries; ask again later."),
         Reason::ZoomRateLimited => Row::refused(503, "zoom_rate_limited", "No Zoom call can be made in time")
-            .saying("The account's calls per second are in use; ask again after Retry-After."),
+            .telling_when().saying("The account's calls per second are in use; ask again after Retry-After."),
         Reason::ZoomDailyQuotaSpent => Row::refused(503, "zoom_daily_quota_spent", "The day's Zoom calls are spent")
-            .saying("The account's calls of this UTC day are used up; ask again after Retry-After."),
+            .telling_when().saying("The account's calls of this UTC day are used up; ask again after Retry-After."),
         Reason::StillFetching => Row::failed(503, "still_fetching", "The meeting is still being fetched")
-            .saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
+            .telling_when().saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
         Reason::Overloaded => Row::refused(503, "overloaded", "Too many calls wait already")
-            .saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
+            .telling_when().saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
         Reason::NotCached => Row::refused(504, "not_cached", "Nothing of use is cached")
             .saying("Ask without Cache-Control: only-if-cached to have the meeting fetched."),
         Reason::ShuttingDown => Row::refused(503, "shutting_down", "This process is about to stop")
@@ -192,16 +206,40 @@ fn no_snapshot(reason: Reason) -> Row {
 
 impl Row {
     fn refused(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, detail: Cow::Borrowed(""), outcome: Outcome::Refused }
+        Self { status, code, title, detail: Cow::Borrowed(""), tells_when: false, outcome: Outcome::Refused }
     }
 
     fn failed(status: u16, code: &'static str, title: &'static str) -> Self {
         Self { outcome: Outcome::Failed, ..Self::refused(status, code, title) }
     }
 
+    fn telling_when(self) -> Self {
+        Self { tells_when: true, ..self }
+    }
+
     fn saying(self, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { detail: detail.into(), ..self }
     }
+}
+
+impl<'a> Body<'a> {
+    /// What a row says to one request.
+    pub(super) fn of(row: &'a Row, request_id: &'a str, zoom: Option<&'a ZoomSaid>) -> Self {
+        Self {
+            r#type: type_of(row.code),
+            title: row.title,
+            status: row.status,
+            detail: &row.detail,
+            code: row.code,
+            request_id,
+            zoom: zoom.map(Zoom::from),
+        }
+    }
+}
+
+/// The `type` of a problem.
+pub(super) fn type_of(code: &str) -> String {
+    format!("urn:zoom-qos-proxy:problem:{code}")
 }
 
 impl<'a> From<&'a ZoomSaid> for Zoom<'a> {
@@ -228,4 +266,46 @@ pub(super) fn only(allow: &'static str) -> Route {
 fn sentence_start(text: &str) -> String {
     let mut characters = text.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Whoever adds a problem or a reason is sent here by the compiler: it belongs into [`Problem::each`] or
+    /// [`Reason::ALL`] too, or it is missing in `/openapi.json`.
+    fn place(problem: &Problem) -> usize {
+        match problem {
+            Problem::InvalidMeetingId(_) => 0,
+            Problem::InvalidQuery(_) => 1,
+            Problem::InvalidPageToken => 2,
+            Problem::NotFound => 3,
+            Problem::MethodNotAllowed { .. } => 4,
+            Problem::Internal => 5,
+            Problem::NoSnapshot(failure) => match failure.reason {
+                Reason::MeetingNotFound => 6,
+                Reason::NotAMeeting => 7,
+                Reason::MeetingTooOld => 8,
+                Reason::ZoomRejectedCredentials => 9,
+                Reason::ZoomFailed => 10,
+                Reason::ZoomRateLimited => 11,
+                Reason::ZoomDailyQuotaSpent => 12,
+                Reason::StillFetching => 13,
+                Reason::Overloaded => 14,
+                Reason::ShuttingDown => 15,
+                Reason::ZoomTimedOut => 16,
+                Reason::NotCached => 17,
+            },
+        }
+    }
+
+    #[test]
+    fn each_problem_is_listed_once_and_has_a_code_of_its_own() {
+        let places: Vec<_> = Problem::each().map(|problem| place(&problem)).collect();
+        assert_eq!(places, (0..18).collect::<Vec<_>>());
+        let codes: BTreeSet<_> = Problem::each().map(|problem| problem.row().code).collect();
+        assert_eq!(codes.len(), places.len());
+    }
 }

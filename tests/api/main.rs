@@ -24,6 +24,7 @@ mod ids;
 mod lifecycle;
 mod limits;
 mod memory;
+mod openapi;
 mod ops;
 mod purge;
 mod retries;

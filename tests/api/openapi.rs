@@ -1,0 +1,185 @@
+//! `/openapi.json` from outside: served like any document, and true to what the service answers.
+
+use serde_json::Value;
+use zoom_sim::{Fault, FaultKind, Meeting};
+
+use crate::service::{Answer, QUICK, Service, at_once, request, sim};
+
+/// What the document says about an answer of `GET /qos/{meetingId}`.
+fn described(document: &Value, status: u16) -> &Value {
+    &document["paths"]["/qos/{meetingId}"]["get"]["responses"][status.to_string()]
+}
+
+/// Where a reference leads within the document.
+fn target<'a>(document: &'a Value, reference: &str) -> Option<&'a Value> {
+    document.pointer(reference.strip_prefix('#')?)
+}
+
+fn codes(document: &Value, status: u16) -> Vec<&str> {
+    let problem = &described(document, status)["content"]["application/problem+json"];
+    let code = problem["schema"]["properties"]["code"]["enum"].as_array().expect("codes");
+    code.iter().map(|code| code.as_str().expect("a code")).collect()
+}
+
+#[test]
+fn the_description_is_served_to_everybody_with_a_strong_tag() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let answer = service.get("/openapi.json");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("max-age=300"));
+    assert!(answer.header("x-request-id").is_some() && answer.header("date").is_some());
+    let tag = answer.header("etag").expect("a tag").to_owned();
+    assert!(tag.starts_with('"') && tag.len() > 2, "{tag}");
+    let document = answer.json();
+    assert!(document["openapi"].as_str().is_some_and(|version| version.starts_with("3.1.")));
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
+    assert_eq!(paths, ["/openapi.json", "/qos/{meetingId}"]);
+    answer.assert_discreet(&sim);
+
+    let head = request(service.addr, "HEAD", "/openapi.json", &[]);
+    assert_eq!((head.status, head.header("etag")), (200, Some(tag.as_str())));
+    assert_eq!(head.header("content-length"), Some(answer.body.len().to_string().as_str()));
+    assert!(head.body.is_empty());
+    for (value, status) in [(tag.as_str(), 304), ("*", 304), ("\"other\"", 200)] {
+        let again = request(service.addr, "GET", "/openapi.json", &[("If-None-Match", value)]);
+        assert_eq!((again.status, again.header("etag")), (status, Some(tag.as_str())), "{value}");
+        assert_eq!(again.body.is_empty(), status == 304);
+    }
+    let dated = [("If-Modified-Since", "Fri, 31 Dec 2100 23:59:59 GMT"), ("Cache-Control", "only-if-cached")];
+    assert_eq!(request(service.addr, "GET", "/openapi.json", &dated).status, 200, "it has no date");
+    for method in ["POST", "PUT", "DELETE", "OPTIONS"] {
+        let other = request(service.addr, method, "/openapi.json", &[]);
+        assert_eq!((other.status, other.problem().as_str()), (405, "method_not_allowed"));
+        assert_eq!(other.header("allow"), Some("GET, HEAD"));
+    }
+    assert_eq!(service.get("/openapi.json/").problem(), "not_found");
+    assert_eq!(service.ops_get("/openapi.json").problem(), "not_found", "it is for callers");
+    assert!(sim.qos_calls().is_empty());
+    assert!(service.finish(&[]).iter().any(|line| line.contains(r#""route":"/openapi.json""#)));
+}
+
+/// Every reference leads somewhere within the document, and nothing in it is left unused.
+#[test]
+fn every_reference_of_the_description_leads_somewhere() {
+    fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+        match value {
+            Value::Object(members) => {
+                found.extend(members.get("$ref").and_then(Value::as_str));
+                members.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let document = service.get("/openapi.json").json();
+    let mut used = Vec::new();
+    references(&document, &mut used);
+    for reference in &used {
+        assert!(target(&document, reference).is_some(), "{reference}");
+    }
+    for (kind, members) in document["components"].as_object().unwrap() {
+        for name in members.as_object().unwrap().keys() {
+            assert!(used.contains(&format!("#/components/{kind}/{name}").as_str()), "{kind} {name}");
+        }
+    }
+    service.finish(&[]);
+}
+
+#[test]
+fn every_problem_that_is_met_is_described_under_its_status_and_so_are_its_headers() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111100", 1, 1));
+    let kinds = [
+        FaultKind::DoesNotExist,
+        FaultKind::Webinar,
+        FaultKind::TooOld,
+        FaultKind::NotJson,
+        FaultKind::Hang,
+        FaultKind::SlowDrip { chunk: 1, every: std::time::Duration::from_secs(1) },
+    ];
+    let faulty = |number: usize| format!("9111111110{}", number + 1);
+    for (number, kind) in kinds.into_iter().enumerate() {
+        sim.add_meeting(Meeting::generated(faulty(number), 1, 1));
+        sim.inject(Fault::new(kind).for_meeting(faulty(number)).forever());
+    }
+    let service = Service::start(&sim, &[&QUICK[..], &[("server.wait", "4s")]].concat());
+    let document = service.get("/openapi.json").json();
+    let get = |path: &str| service.get(path);
+    let with = |name, value| request(service.addr, "GET", "/qos/91111111100", &[(name, value)]);
+    let mut answers =
+        at_once(service.addr, (0..6).map(|number| format!("/qos/{}", faulty(number))).collect());
+    answers.extend([
+        get("/qos/1"),
+        get("/qos/91111111100?type=next"),
+        get("/nowhere"),
+        request(service.addr, "POST", "/qos/91111111100", &[]),
+        with("Cache-Control", "only-if-cached"),
+    ]);
+    let mut met = Vec::new();
+    for answer in &answers {
+        let code = answer.problem();
+        assert!(codes(&document, answer.status).contains(&code.as_str()), "{} {code}", answer.status);
+        check_headers(&document, answer);
+        met.push(code);
+    }
+    met.sort();
+    met.dedup();
+    assert!(met.len() >= 9, "{met:?}");
+
+    let whole = get("/qos/91111111100");
+    let tag = whole.header("etag").unwrap().to_owned();
+    let not_modified = request(service.addr, "GET", "/qos/91111111100", &[("If-None-Match", &tag)]);
+    assert_eq!((whole.status, not_modified.status), (200, 304));
+    check_headers(&document, &whole);
+    check_headers(&document, &not_modified);
+    service.finish(&["flight failed"]);
+}
+
+/// What is said to be always there is there, and nothing is there that is not told of.
+fn check_headers(document: &Value, answer: &Answer) {
+    let told = described(document, answer.status)["headers"].as_object().expect("headers");
+    for (name, reference) in told {
+        let header = target(document, reference["$ref"].as_str().unwrap()).unwrap();
+        if header["required"] == true {
+            assert!(answer.header(name).is_some(), "{name} is missing: {answer:?}");
+        }
+    }
+    for (name, _) in &answer.headers {
+        let framing = ["content-length", "content-type", "connection"];
+        let is_told = told.keys().any(|told| told.eq_ignore_ascii_case(name));
+        assert!(is_told || framing.contains(&name.as_str()), "{name} is not described: {answer:?}");
+    }
+}
+
+#[test]
+fn codes_are_where_the_contract_has_them_and_none_of_what_is_not_served() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let document = service.get("/openapi.json").json();
+    for (status, expected) in [
+        (400, "invalid_meeting_id invalid_query invalid_page_token"),
+        (404, "not_found meeting_not_found not_a_meeting"),
+        (405, "method_not_allowed"),
+        (410, "meeting_too_old"),
+        (500, "internal_error"),
+        (502, "zoom_rejected_credentials zoom_failed"),
+        (503, "zoom_rate_limited zoom_daily_quota_spent still_fetching overloaded shutting_down"),
+        (504, "zoom_timed_out not_cached"),
+    ] {
+        assert_eq!(codes(&document, status).join(" "), expected);
+        let head = &document["paths"]["/qos/{meetingId}"]["head"]["responses"][status.to_string()]["headers"];
+        assert_eq!(head, &described(&document, status)["headers"], "HEAD has the same, without a body");
+    }
+    for (status, headers) in [(405, "Allow"), (502, "Retry-After"), (503, "Retry-After")] {
+        assert!(described(&document, status)["headers"][headers].is_object(), "{status} {headers}");
+    }
+    for later in [401, 429] {
+        assert!(described(&document, later).is_null(), "{later} is not served yet");
+    }
+    service.finish(&[]);
+}

@@ -1,0 +1,277 @@
+"""An answer of every kind, provoked over real sockets. Judges nothing but that it is of the kind that was wanted."""
+
+import contextlib
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+from processes import Connection, Service, Sim, ask, until
+
+# From Zoom's documentation; the simulator has it from the start.
+EXAMPLE = "/qos/85746065432"
+UUID = "/qos/atsXxhSEQWit9t+U02HXNQ==?type=past"
+FRESH = "zoom-qos-proxy; hit; ttl=[0-9]+"
+# Codes that no scenario can bring about each time, and why. Their examples in the description are judged all the same.
+NOT_PROVOKED = {
+    "internal_error": "it would be a bug",
+    "shutting_down": "a connection that is kept through the drain gets this word, or just its end",
+}
+# Whether an answer that is not served yet is an error, or only told loudly.
+MUST_BE_SERVED = False
+
+
+class Captures(dict):
+    """Answers by the name of their kind, what is not served yet, and which scenarios failed."""
+
+    def __init__(self):
+        super().__init__()
+        self.not_served = []
+        self.failed = []
+
+    def missing(self, what):
+        if MUST_BE_SERVED:
+            raise AssertionError(f"not served: {what}")
+        self.not_served.append(what)
+
+    def keep(self, kind, answer, status, code=None, cache_status=None):
+        """Keeps an answer that is what it should be; `cache_status` is a pattern."""
+        found = (answer.status, answer.code())
+        if found != (status, code if answer.method != "HEAD" else None):
+            raise AssertionError(f"{kind}: {found} instead of {(status, code)}: {answer.body[:300]!r}")
+        told = answer.header("Cache-Status")
+        if cache_status is None and told is not None and status not in (200, 304):
+            raise AssertionError(f"{kind}: Cache-Status {told!r} on an error")
+        if cache_status is not None and not re.fullmatch(cache_status, told or ""):
+            raise AssertionError(f"{kind}: Cache-Status {told!r} instead of {cache_status!r}")
+        if kind in self:
+            raise AssertionError(f"{kind} twice")
+        self[kind] = answer
+        return answer
+
+
+@contextlib.contextmanager
+def running(binaries, sim=None, **settings):
+    service_binary, sim_binary = binaries
+    with Sim(sim_binary, **(sim or {})) as zoom, Service(service_binary, zoom, **settings) as service:
+        yield service, zoom
+
+
+def plain(binaries, kept):
+    """Whole meetings, validators, codings, slices, what is wrong with a request, and the ops listener."""
+    with running(binaries) as (service, _):
+        miss = kept.keep("200 miss", service.get(EXAMPLE), 200, cache_status=".*; fwd=uri-miss; fwd-status=200; stored")
+        kept.keep("200 hit", service.get(EXAMPLE, ("X-Request-Id", "judges-1")), 200, cache_status=FRESH)
+        kept.keep("200 by UUID", service.get(UUID), 200)
+        kept.keep("200 HEAD", service.get(EXAMPLE, method="HEAD"), 200, cache_status=FRESH)
+        has_it = ("If-None-Match", miss.header("ETag"))
+        kept.keep("304 by tag", service.get(EXAMPLE, has_it), 304, cache_status=FRESH)
+        kept.keep("304 by tag HEAD", service.get(EXAMPLE, has_it, method="HEAD"), 304, cache_status=FRESH)
+        since = ("If-Modified-Since", miss.header("Last-Modified"))
+        kept.keep("304 by date", service.get(EXAMPLE, since), 304, cache_status=FRESH)
+        large = "/qos/98765432101?type=past"
+        whole = kept.keep("200 large", service.get(large), 200)
+        for coding in ("gzip", "zstd"):
+            accepts = ("Accept-Encoding", coding)
+            coded = kept.keep(f"200 {coding}", service.get(large, accepts), 200)
+            if coded.header("Content-Encoding") != coding:
+                kept.missing(f"Content-Encoding: {coding}")
+            elif coded.decoded() != whole.body or coded.header("ETag") == whole.header("ETag"):
+                raise AssertionError(f"{coding}: other bytes, or the same tag")
+            kept.keep(f"200 {coding} HEAD", service.get(large, accepts, method="HEAD"), 200)
+            kept.keep(f"304 {coding}", service.get(large, accepts, ("If-None-Match", coded.header("ETag"))), 304)
+        slices(service, kept)
+        kept.keep("400 id", service.get("/qos/1"), 400, "invalid_meeting_id")
+        kept.keep("400 id HEAD", service.get("/qos/1", method="HEAD"), 400)
+        kept.keep("400 query", service.get(EXAMPLE + "?type=next"), 400, "invalid_query")
+        kept.keep("404 path", service.get("/nowhere"), 404, "not_found")
+        kept.keep("405", service.get(EXAMPLE, method="DELETE"), 405, "method_not_allowed")
+        only = ("Cache-Control", "only-if-cached")
+        kept.keep("504 not cached", service.get("/qos/91234567890", only), 504, "not_cached")
+
+        document = kept.keep("200 openapi", service.get("/openapi.json"), 200)
+        kept.keep("200 openapi HEAD", service.get("/openapi.json", method="HEAD"), 200)
+        kept.keep("304 openapi", service.get("/openapi.json", ("If-None-Match", document.header("ETag"))), 304)
+        kept.keep("405 openapi", service.get("/openapi.json", method="POST"), 405, "method_not_allowed")
+
+        for path in ("healthz", "readyz", "metrics", "status"):
+            for method in ("GET", "HEAD"):
+                kept.keep(f"200 ops {method} {path}", ask(service.ops, method, f"/{path}"), 200)
+        kept.keep("404 ops", ask(service.ops, "GET", "/nowhere"), 404, "not_found")
+        kept.keep("405 ops", ask(service.ops, "PUT", "/healthz"), 405, "method_not_allowed")
+
+
+def slices(service, kept):
+    """Slices are cut from the snapshot that is kept by now."""
+    large = "/qos/98765432101?type=past"
+    first = service.get(large + "&page_size=100")
+    if first.code() == "invalid_query":
+        kept.missing("slices (page_size, next_page_token, invalid_page_token)")
+        return
+    kept.keep("200 slice", first, 200, cache_status=".*; hit; .*")
+    token = first.json()["next_page_token"]
+    last = kept.keep("200 last slice", service.get(f"{large}&page_size=100&next_page_token={token}"), 200)
+    if (len(first.json()["participants"]), len(last.json()["participants"])) != (100, 20):
+        raise AssertionError("120 participants are not cut into 100 and 20")
+    if last.json()["next_page_token"] is not None:
+        raise AssertionError("the last slice has a token")
+    bad = service.get(large + "&page_size=100&next_page_token=nonsense")
+    kept.keep("400 page token", bad, 400, "invalid_page_token")
+
+
+def refused_by_zoom(binaries, kept):
+    """What Zoom says of a meeting; and a try that is none of its business."""
+    with running(binaries) as (service, zoom):
+        for number, (fault, status, code) in enumerate([
+            ("webinar", 404, "not_a_meeting"),
+            ("too_old", 410, "meeting_too_old"),
+            ("does_not_exist", 404, "meeting_not_found"),
+            ("endpoint_unknown", 502, "zoom_failed"),
+        ]):
+            meeting = zoom.meeting(number)
+            zoom.fault(fault, meeting=meeting)
+            kept.keep(f"{status} {fault}", service.get(f"/qos/{meeting}"), status, code)
+        kept.keep("404 remembered", service.get(f"/qos/{zoom.meeting(2)}"), 404, "meeting_not_found")
+
+
+def shared_flight(binaries, kept):
+    """A request that waits for another's flight."""
+    with running(binaries, sim={"latency_ms": 2000}) as (service, zoom), ThreadPoolExecutor(2) as callers:
+        first = callers.submit(service.get, EXAMPLE)
+        until(zoom.calls, "the first request's call")
+        second = callers.submit(service.get, EXAMPLE)
+        kept.keep("200 first of two", first.result(), 200, cache_status=".*; fwd=uri-miss; fwd-status=200; stored")
+        collapsed = ".*; fwd=uri-miss; fwd-status=200; stored; collapsed"
+        kept.keep("200 collapsed", second.result(), 200, cache_status=collapsed)
+
+
+def revalidating(binaries, kept):
+    """A stale snapshot while it is refreshed."""
+    settings = {"cache__live_fresh": "1s", "cache__stale_while_revalidate": "1h"}
+    with running(binaries, **settings) as (service, _):
+        service.get(EXAMPLE)
+
+        def stale():
+            answer = service.get(EXAMPLE)
+            return answer if "ttl=-" in answer.header("Cache-Status") else None
+
+        expected = ".*; hit; ttl=-[0-9]+; detail=revalidating"
+        kept.keep("200 revalidating", until(stale, "the end of freshness"), 200, cache_status=expected)
+
+
+def stale_and_failing(binaries, kept):
+    """Fetched because stale; because a caller wants it newer; and stale because Zoom fails."""
+    settings = {"cache__live_fresh": "3s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
+    with running(binaries, **settings) as (service, zoom):
+        service.get(EXAMPLE)
+        newer = service.get(EXAMPLE, ("Cache-Control", "no-cache"))
+        kept.keep("200 on request", newer, 200, cache_status=".*; fwd=request; fwd-status=200; stored")
+
+        def not_a_hit():
+            answer = service.get(EXAMPLE)
+            return None if re.fullmatch(FRESH, answer.header("Cache-Status")) else answer
+
+        fetched = until(not_a_hit, "the end of freshness")
+        kept.keep("200 because stale", fetched, 200, cache_status=".*; fwd=stale; fwd-status=200; stored")
+        zoom.fault("endpoint_unknown")
+        failing = until(not_a_hit, "the end of freshness")
+        kept.keep("200 instead", failing, 200, cache_status=".*; hit; ttl=-[0-9]+; detail=zoom_failed")
+        has_it = ("If-None-Match", failing.header("ETag"))
+        kept.keep("304 instead", service.get(EXAMPLE, has_it), 304, cache_status=".*; detail=zoom_failed")
+        only = ("Cache-Control", "only-if-cached")
+        kept.keep("504 stale and not to be fetched", service.get(EXAMPLE, only), 504, "not_cached")
+
+
+def rate_limited(binaries, kept):
+    """Zoom's 429 of the second: in its words, with and without something kept."""
+    with running(binaries, cache__live_fresh="1s", cache__stale_while_revalidate="0s") as (service, zoom):
+        service.get(EXAMPLE)
+        zoom.fault("rate_second", retry_after="60", headers=True)
+        refused = service.get(f"/qos/{zoom.meeting(1)}")
+        kept.keep("503 rate limited", refused, 503, "zoom_rate_limited")
+
+        def stale():
+            answer = service.get(EXAMPLE)
+            return answer if "detail" in answer.header("Cache-Status") else None
+
+        expected = ".*; hit; ttl=-[0-9]+; detail=zoom_rate_limited"
+        kept.keep("200 instead of 503", until(stale, "the end of freshness"), 200, cache_status=expected)
+
+
+def day_spent(binaries, kept):
+    settings = {"limits__heavy_per_day": "1", "limits__headroom_percent": "0"}
+    with running(binaries, **settings) as (service, zoom):
+        service.get(EXAMPLE)
+        kept.keep("503 day", service.get(f"/qos/{zoom.meeting(1)}"), 503, "zoom_daily_quota_spent")
+
+
+def still_fetching(binaries, kept):
+    with running(binaries, sim={"latency_ms": 4000}, server__wait="1s") as (service, _):
+        kept.keep("503 still fetching", service.get(EXAMPLE), 503, "still_fetching")
+
+
+def overloaded(binaries, kept):
+    """One call a second and a queue of one: of eight meetings at once, some are too many."""
+    settings = {"limits__heavy_per_second": "1", "limits__headroom_percent": "0", "limits__max_queued": "1"}
+    with running(binaries, **settings) as (service, zoom), ThreadPoolExecutor(8) as callers:
+        targets = [f"/qos/{zoom.meeting(number)}" for number in range(8)]
+        answers = list(callers.map(service.get, targets))
+        refused = [answer for answer in answers if answer.status != 200]
+        kept.keep("503 overloaded", refused[0], 503, "overloaded")
+
+
+def timed_out(binaries, kept):
+    with running(binaries, zoom__connect_timeout="1s", zoom__request_timeout="1s") as (service, zoom):
+        zoom.fault("hang")
+        kept.keep("504 timed out", service.get(EXAMPLE), 504, "zoom_timed_out")
+
+
+def credentials(binaries, kept):
+    with running(binaries) as (service, zoom):
+        zoom.fault("plan_too_low")
+        kept.keep("502 credentials", service.get(EXAMPLE), 502, "zoom_rejected_credentials")
+        kept.keep("503 not ready", ask(service.ops, "GET", "/readyz"), 503)
+
+
+def broken(binaries, kept):
+    """An answer of Zoom's that is none, after retries."""
+    with running(binaries) as (service, zoom):
+        zoom.fault("not_json")
+        kept.keep("502 failed", service.get(EXAMPLE), 502, "zoom_failed")
+
+
+def draining(binaries, kept):
+    """A slow request that outlives SIGTERM; and one behind it on the same connection, which gets a word or its end."""
+    with running(binaries, sim={"latency_ms": 1500}) as (service, zoom):
+        other = f"/qos/{zoom.meeting(1)}"
+        connection = Connection(service.callers)
+        try:
+            connection.send("GET", EXAMPLE)
+            until(zoom.calls, "the first request's call")
+            connection.send("GET", other)
+            service.terminate()
+            kept.keep("200 in the drain", connection.receive("GET", EXAMPLE), 200)
+            word = connection.receive("GET", other)
+            if word is not None:
+                kept.keep("503 shutting down", word, 503, "shutting_down")
+        finally:
+            connection.close()
+
+
+SCENARIOS = [
+    plain, refused_by_zoom, shared_flight, revalidating, stale_and_failing, rate_limited, day_spent, still_fetching,
+    overloaded, timed_out, credentials, broken, draining,
+]
+
+
+def provoke(binaries):
+    """All of them. Each scenario has processes of its own, so that they may run side by side."""
+    kept = Captures()
+
+    def play(scenario):
+        try:
+            scenario(binaries, kept)
+        except (AssertionError, OSError, ValueError, LookupError, TypeError) as error:
+            kept.failed.append(f"{scenario.__name__}: {error!r}")
+
+    with ThreadPoolExecutor(4) as lanes:
+        list(lanes.map(play, SCENARIOS))
+    return kept

@@ -1,0 +1,72 @@
+"""Judges that this project did not write, on answers of the real service over real sockets.
+
+    python run.py SERVICE_BINARY SIM_BINARY
+
+httplint on a captured answer of every kind, http_sfv on every Cache-Status, RFC 9457's schema on every problem, OpenAPI's
+own schema on the description, schemathesis on all of it. Before they are believed, each has to find what was made wrong
+on purpose. Exit 0 when nothing is found, 1 when something is. Only addresses of this machine; about a minute.
+"""
+
+import sys
+import time
+
+sys.dont_write_bytecode = True
+
+import captures
+import controls
+import fuzz
+import verdicts
+
+
+def main(service_binary, sim_binary):
+    began, binaries, findings = time.monotonic(), (service_binary, sim_binary), []
+    kept = captures.provoke(binaries)
+    if kept.failed:
+        print("FINDING", "\nFINDING ".join(kept.failed))
+        return 1
+    document = kept["200 openapi"].json()
+
+    blind = [name for name, found in controls.controls(kept, document) if not found]
+    if not fuzz.control(binaries):
+        blind.append("schemathesis, a status that is not described")
+    findings += [f"control: nothing was found in: {name}" for name in blind]
+
+    findings += verdicts.description(document)
+    notes = set()
+    for kind, answer in sorted(kept.items()):
+        findings += [f"{kind}: {found}" for found in verdicts.judge(kind, answer, document, notes)]
+    findings += codes(kept, document)
+    fuzzed, asked = fuzz.judge(binaries)
+    findings += fuzzed
+
+    print(f"captured {len(kept)} answers:", ", ".join(sorted(kept)))
+    for level in ("GOOD", "INFO", "WARN", "BAD"):
+        classes = sorted({name for found, name in notes if found == level})
+        print(f"httplint, level {level}:", ", ".join(classes) or "none")
+    for name, kinds, reason in verdicts.ALLOWED:
+        print(f"httplint, {name} is allowed for '{kinds}': {reason}")
+    print("schemathesis:", asked)
+    for what in kept.not_served:
+        print(f"!!!! NOT SERVED YET, AND NOT JUDGED: {what}")
+    for finding in findings:
+        print("FINDING", finding)
+    print(f"judges (python): {len(findings)} findings in {time.monotonic() - began:.0f} s")
+    return 1 if findings else 0
+
+
+def codes(kept, document):
+    """Whether every code of the description was met, with its status."""
+    described = verdicts.described_codes(document)
+    met = {answer.code(): answer.status for answer in kept.values() if answer.code()}
+    unknown = [f"{code}: not in the description" for code in met.keys() - described.keys()]
+    moved = [f"{code}: as {status}" for code, status in met.items() if described.get(code, status) != status]
+    missing = described.keys() - met.keys() - captures.NOT_PROVOKED.keys()
+    if kept.not_served:
+        missing -= {"invalid_page_token"}
+    return unknown + moved + [f"{code}: no scenario met it" for code in missing]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,179 @@
+"""What others' code says about captured answers. Every function gives findings: sentences; none means that all is well."""
+
+import json
+import pathlib
+import re
+
+import http_sfv
+import jsonschema_rs
+from httplint import HttpRequestLinter, HttpResponseLinter, levels
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+RFC_9457 = json.loads(pathlib.Path(__file__).with_name("rfc9457.schema.json").read_text())
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+# httplint's levels are good, info, warn and bad; a note of the last two is a finding: an entity tag without quotes is only
+# a warning to it. One that is wrong about an answer of ours is allowed here: class, kinds of answers (a pattern), reason.
+FINDINGS = (levels.WARN, levels.BAD)
+ALLOWED = [
+    ("STATUS_BAD_REQUEST", "400 .*", "it says of every 400 that it is one; these are meant to be"),
+]
+
+
+def allowed(kind, note):
+    return any(re.fullmatch(kinds, kind) and type(note).__name__ == name for name, kinds, _reason in ALLOWED)
+
+
+def lint(kind, answer, notes=None):
+    """httplint on the request and the answer to it."""
+    request = HttpRequestLinter(start_time=answer.at)
+    request.process_request_topline(answer.method.encode(), answer.target.encode(), b"1.1")
+    sent = [("Host", "service"), ("User-Agent", "judges"), *answer.asked]
+    request.process_headers([(name.encode(), value.encode()) for name, value in sent])
+    request.finish_content(True)
+    response = HttpResponseLinter(start_time=answer.at)
+    response.is_head_response = answer.method == "HEAD"
+    response.request = request
+    response.process_response_topline(answer.version, str(answer.status).encode(), answer.reason)
+    response.process_headers(answer.headers)
+    response.feed_content(answer.body)
+    response.finish_content(True)
+    findings = []
+    for note in with_children(response.notes):
+        if notes is not None:
+            notes.add((note.level.name, type(note).__name__))
+        if note.level in FINDINGS and not allowed(kind, note):
+            findings.append(f"httplint: {note.summary} ({type(note).__name__}, {note.subject})")
+    return findings
+
+
+def with_children(notes):
+    for note in notes:
+        yield note
+        yield from with_children(note.subnotes)
+
+
+def cache_status(answer):
+    """RFC 9211: a list of caches, here the one, with parameters that fit each other."""
+    field = answer.header("Cache-Status")
+    if field is None:
+        is_meeting = answer.target.startswith("/qos/") and answer.status in (200, 304)
+        return ["Cache-Status is missing"] if is_meeting else []
+    members = http_sfv.List()
+    try:
+        members.parse(field.encode("latin-1"))
+    except ValueError as error:
+        return [f"http_sfv: Cache-Status {field!r}: {error}"]
+    if len(members) != 1 or not isinstance(members[0], http_sfv.Item):
+        return [f"Cache-Status {field!r}: one cache answers here"]
+    told = dict(members[0].params)
+    wrong = []
+    if members[0].value != http_sfv.Token("zoom-qos-proxy"):
+        wrong.append("another cache's name")
+    forms = {
+        "hit": lambda value: value is True,
+        "fwd": lambda value: isinstance(value, http_sfv.Token) and str(value) in ("uri-miss", "stale", "request"),
+        "fwd-status": lambda value: value == 200,
+        "ttl": lambda value: type(value) is int,
+        "stored": lambda value: value is True,
+        "collapsed": lambda value: value is True,
+        "detail": lambda value: isinstance(value, http_sfv.Token),
+    }
+    for name, value in told.items():
+        if name not in forms or not forms[name](value):
+            wrong.append(f"{name}={value!r}")
+    if ("hit" in told) == ("fwd" in told):
+        wrong.append("either a hit or forwarded")
+    if "hit" in told and not told.keys() <= {"hit", "ttl", "detail"}:
+        wrong.append("a hit is neither forwarded nor stored")
+    if told.get("ttl", 0) >= 0 and "detail" in told:
+        wrong.append("a fresh hit needs no excuse")
+    return [f"Cache-Status {field!r}: {what}" for what in wrong]
+
+
+def schema_errors(what, schema, value):
+    errors = jsonschema_rs.Draft202012Validator(schema, validate_formats=True).iter_errors(value)
+    return [f"{what}: {list(error.instance_path)}: {error.message[:300]}" for error in errors]
+
+
+def with_components(document, schema):
+    """A schema of the description, as a whole of its own."""
+    return {"$schema": DIALECT, "components": document["components"], "allOf": [schema]}
+
+
+def responses(document, answer):
+    """What the description has for this request; None for the ops listener and for paths that nothing lives at."""
+    path = answer.target.partition("?")[0]
+    described = "/qos/{meetingId}" if path.startswith("/qos/") else path
+    operations = document["paths"].get(described)
+    # Another method's answer is described with GET's: a resource has one 405.
+    return operations and operations.get(answer.method.lower(), operations["get"])["responses"]
+
+
+def body(document, answer):
+    """A problem against the RFC's own schema, and whatever there is against the description's."""
+    if not answer.body:
+        return []
+    media_type, findings = answer.header("Content-Type"), []
+    if media_type == "application/problem+json":
+        findings += schema_errors("RFC 9457", RFC_9457, answer.json())
+        if answer.json().get("status") != answer.status:
+            findings.append("RFC 9457: status is not the status")
+    elif answer.status >= 400 and "/readyz" not in answer.target:
+        findings.append(f"an error as {media_type}")
+    described = responses(document, answer)
+    if described is None:
+        return findings
+    if str(answer.status) not in described:
+        return [*findings, f"{answer.status} is not described"]
+    content = described[str(answer.status)].get("content", {})
+    if media_type not in content:
+        return [*findings, f"{media_type} is not described for {answer.status}"]
+    schema = with_components(document, content[media_type]["schema"])
+    return findings + schema_errors("description", schema, answer.json())
+
+
+def headers(document, answer):
+    """Each header of the answer against its schema in the description; and those that must be there."""
+    described = responses(document, answer)
+    if described is None or str(answer.status) not in described:
+        return []
+    findings = []
+    for name, reference in described[str(answer.status)].get("headers", {}).items():
+        header = document["components"]["headers"][reference["$ref"].rsplit("/", 1)[1]]
+        value = answer.header(name)
+        if value is None:
+            findings += [f"{name} is missing"] if header.get("required") else []
+            continue
+        if header["schema"].get("type") == "integer" and re.fullmatch("[0-9]+", value):
+            value = int(value)
+        findings += schema_errors(name, header["schema"], value)
+    return findings
+
+
+def description(document):
+    """The description against OpenAPI's own schema, and its examples of problems against the RFC's."""
+    findings = [f"OpenAPI 3.1: {error.json_path}: {error.message}" for error in OpenAPIV31SpecValidator(document).iter_errors()]
+    for status, answer in document["paths"]["/qos/{meetingId}"]["get"]["responses"].items():
+        for media_type, content in answer.get("content", {}).items():
+            for name, example in content.get("examples", {}).items():
+                what = f"example {name} of {status} {media_type}"
+                findings += schema_errors(what, RFC_9457, example["value"])
+                findings += schema_errors(what, with_components(document, content["schema"]), example["value"])
+    return findings
+
+
+def described_codes(document):
+    """Every code that the description knows, with its status."""
+    known = {}
+    for path in document["paths"].values():
+        for status, answer in path["get"]["responses"].items():
+            problem = answer.get("content", {}).get("application/problem+json")
+            for code in problem["schema"]["properties"]["code"]["enum"] if problem else []:
+                known[code] = int(status)
+    return known
+
+
+def judge(kind, answer, document, notes):
+    """All of it about one answer."""
+    return [*lint(kind, answer, notes), *cache_status(answer), *body(document, answer), *headers(document, answer)]
