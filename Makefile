@@ -10,8 +10,9 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	check-format check-clippy check-docs check-dependencies doc-tests tests judges deny quick-bench
+	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench
 
+comma := ,
 heading = @printf '\n== %s\n' '$(1)'
 
 help: ## this list
@@ -25,7 +26,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 
 test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges ## everything that CI checks; installs what it needs
 
-test-all: test deny quick-bench ## test, and what takes longer: audit of the dependencies, each bench once
+test-all: test memory deny quick-bench ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once
 
 bench: prepare ## all benches, in full
 	cargo bench --locked --workspace --bench '*'
@@ -72,6 +73,10 @@ judges: ## what others' code says about the answers; see tests/judges
 	$(call heading,judges)
 	cargo build --locked --workspace --bins
 	@scripts/judges target/debug/zoom-qos-proxy target/debug/zoom-sim
+
+memory:
+	$(call heading,resident size over 50$(comma)000 meetings)
+	cargo test --locked --workspace --test api -- --ignored --nocapture memory::
 
 deny:
 	$(call heading,audit of the dependencies)
