@@ -17,6 +17,7 @@ use actix_web::{
     middleware::from_fn,
     web::{Data, ServiceConfig},
 };
+use tokio::runtime::{Builder, Runtime};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::{
@@ -32,6 +33,10 @@ use crate::{
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// Connections that the kernel holds until they are accepted; it takes no more than its own `somaxconn`.
 const BACKLOG: u32 = 4096;
+/// Two for pages; and two for the state file and for names, which a slow disk and a slow name server can hold up.
+const FETCHER_BLOCKING_THREADS: usize = 4;
+/// For each HTTP worker: they unpack bodies.
+const WORKER_BLOCKING_THREADS: usize = 2;
 /// How often the cache frees what has expired, and the gauges are made true.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
@@ -129,14 +134,14 @@ impl App {
     /// finishing what is under way within `server.shutdown_timeout`.
     ///
     /// # Errors
-    /// When a listener fails while it runs.
+    /// When a listener fails while it runs, or the system has no thread left to give.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
         dropped_lines: Option<ErrorCounter>,
     ) -> io::Result<()> {
         // Not before both listeners are ours: a process that cannot serve must not ask Zoom for anything.
-        let fetcher_thread = Arbiter::new();
+        let fetcher_thread = Arbiter::try_with_tokio_rt(fetcher_runtime)?;
         self.launch.on(&fetcher_thread);
         let (callers, operators) = (self.callers.handle(), self.operators.handle());
         let mut serving = actix_rt::spawn(self.callers);
@@ -167,6 +172,12 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The runtime of the fetcher's thread, with few threads to clean and compress on: more would not be faster, and each
+/// that allocates keeps memory of its own.
+fn fetcher_runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().max_blocking_threads(FETCHER_BLOCKING_THREADS).enable_all().build()
 }
 
 /// Lets requests end, then flights. `false` when the time was not enough.
@@ -212,6 +223,7 @@ fn bind(
     let whole_seconds = shutdown_timeout.as_secs() + u64::from(shutdown_timeout.subsec_nanos() > 0);
     let server = HttpServer::new(factory)
         .workers(workers)
+        .worker_max_blocking_threads(WORKER_BLOCKING_THREADS)
         .backlog(BACKLOG)
         .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(whole_seconds)

@@ -22,6 +22,7 @@ pub use self::purge::Purge;
 use self::{
     flights::{Boarded, Flight, Flights, Waiter},
     permits::{BudgetStatus, Permits},
+    queue::Share,
 };
 pub use crate::zoom::oauth::Credentials;
 use crate::{
@@ -120,9 +121,12 @@ impl Launch {
         let Self { parts, letters, credentials, closed } = self;
         thread.spawn_fn(move || {
             let core = Core::new(parts, credentials, closed);
-            drop(actix_rt::spawn(core.permits.clone().serve()));
+            let core = Rc::new(core);
+            let in_the_air = Rc::clone(&core);
+            let gives_up = move |flight| in_the_air.flights.gives_up(flight);
+            drop(actix_rt::spawn(core.permits.clone().serve(gives_up)));
             drop(actix_rt::spawn(core.access_tokens.clone().keep()));
-            drop(actix_rt::spawn(Rc::new(core).read(letters)));
+            drop(actix_rt::spawn(core.read(letters)));
         });
     }
 }
@@ -301,9 +305,10 @@ impl Core {
             }
             None => {}
         }
-        let waiter = Waiter { reply, deadline, has_fallback: wanted.has_fallback };
+        let share = Share::ANONYMOUS;
+        let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback };
         match self.flights.board(key, waiter) {
-            Boarded::UnderWay(number) => self.permits.somebody_waits(number, deadline),
+            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, deadline),
             Boarded::TakesOff(flight) => self.take_off(flight),
             Boarded::Closed(waiter) => drop(waiter.reply.send(Err(Failure::new(Reason::ShuttingDown)))),
         }
@@ -334,7 +339,8 @@ impl Core {
     fn refresh(self: &Rc<Self>, key: SnapshotKey) {
         let wanted = Wanted { newer_than: None, has_fallback: true };
         if self.found(&key, wanted).is_none()
-            && let Some(flight) = self.flights.in_background(key, Instant::now() + self.wait)
+            && let Some(flight) =
+                self.flights.in_background(key, Share::ANONYMOUS, Instant::now() + self.wait)
         {
             self.take_off(flight);
         }

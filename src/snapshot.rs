@@ -5,6 +5,7 @@
 //! unpacked for those who ask for it. No I/O and no clock in here; whoever seals says what time it is.
 
 mod coding;
+mod compressors;
 mod draft;
 mod freshness;
 mod packer;

@@ -265,15 +265,10 @@ async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Fail
     let now = Instant::now();
     let give_up = core.flights.wanted_until(flight).filter(|until| !begun && *until > now);
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
-    let permit = core.permits.next(priority, flight.number, give_up).await;
+    let wanted_by = core.flights.wanted_by(flight);
+    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up).await;
     core.flights.queues(flight, false, None);
-    let permit = permit?;
-    if core.flights.is_in_vain(flight) {
-        core.permits.give_back(permit);
-        // A reason that nobody is there to hear.
-        return Err(Failure::new(Reason::NotCached));
-    }
-    Ok(permit)
+    permit
 }
 
 fn no_access_token(error: TokenError) -> Failure {

@@ -9,7 +9,10 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{Landed, Reply, Via, queue::FlightNumber};
+use super::{
+    Landed, Reply, Via,
+    queue::{FlightNumber, Share},
+};
 use crate::{
     failure::Failure,
     snapshot::{Snapshot, SnapshotKey},
@@ -19,6 +22,7 @@ use crate::{
 pub(super) struct Waiter {
     pub(super) reply: Reply,
     pub(super) deadline: Instant,
+    pub(super) share: Share,
     /// Has a stale snapshot, and is told of every pause at once.
     pub(super) has_fallback: bool,
 }
@@ -60,17 +64,42 @@ struct Table {
 }
 
 struct Passengers {
+    key: SnapshotKey,
     /// In the order of their arrival.
     waiters: Vec<Option<Waiter>>,
     /// Whether the first waiter's request started the flight.
     first_waiter_started_it: bool,
     /// The latest of the waiters' deadlines.
     wanted_until: Instant,
+    /// Everybody's who ever wanted it, each once.
+    wanted_by: Vec<Share>,
     /// Whether its next call waits for a permit.
     queued: bool,
+    /// Whether it had a permit: then it is finished, whoever is left.
+    begun: bool,
 }
 
 impl Passengers {
+    fn new(flight: Flight, share: Share, wanted_until: Instant) -> Self {
+        Self {
+            key: flight.key,
+            waiters: Vec::new(),
+            first_waiter_started_it: false,
+            wanted_until,
+            wanted_by: vec![share],
+            queued: false,
+            begun: false,
+        }
+    }
+
+    fn add(&mut self, waiter: Waiter) {
+        self.wanted_until = self.wanted_until.max(waiter.deadline);
+        if self.wanted_by.iter().all(|share| share.caller != waiter.share.caller) {
+            self.wanted_by.push(waiter.share);
+        }
+        self.waiters.push(Some(waiter));
+    }
+
     /// Those who were not told anything yet, and did not hang up.
     fn waiting(&self) -> usize {
         self.waiters.iter().flatten().filter(|waiter| !waiter.reply.is_closed()).count()
@@ -103,34 +132,33 @@ impl Flights {
     pub(super) fn board(&self, key: SnapshotKey, waiter: Waiter) -> Boarded {
         let mut table = self.table.borrow_mut();
         if let Some((number, passengers)) = table.open_to_newcomers(&key) {
-            passengers.wanted_until = passengers.wanted_until.max(waiter.deadline);
-            passengers.waiters.push(Some(waiter));
+            passengers.add(waiter);
             return Boarded::UnderWay(number);
         }
         if self.closed.get() {
             return Boarded::Closed(waiter);
         }
         let flight = self.next_flight(key);
-        let passengers = Passengers {
-            wanted_until: waiter.deadline,
-            waiters: vec![Some(waiter)],
-            first_waiter_started_it: true,
-            queued: false,
-        };
+        let mut passengers = Passengers::new(flight, waiter.share, waiter.deadline);
+        passengers.first_waiter_started_it = true;
+        passengers.add(waiter);
         table.take_off(flight, passengers);
         Boarded::TakesOff(flight)
     }
 
     /// A new flight that nobody waits for; `None` if one is under way, or none starts any more.
-    pub(super) fn in_background(&self, key: SnapshotKey, wanted_until: Instant) -> Option<Flight> {
+    pub(super) fn in_background(
+        &self,
+        key: SnapshotKey,
+        share: Share,
+        wanted_until: Instant,
+    ) -> Option<Flight> {
         let mut table = self.table.borrow_mut();
         if self.closed.get() || table.boarding.contains_key(&key) {
             return None;
         }
         let flight = self.next_flight(key);
-        let passengers =
-            Passengers { waiters: Vec::new(), first_waiter_started_it: false, wanted_until, queued: false };
-        table.take_off(flight, passengers);
+        table.take_off(flight, Passengers::new(flight, share, wanted_until));
         Some(flight)
     }
 
@@ -151,10 +179,17 @@ impl Flights {
         Some(self.table.borrow().under_way.get(&flight.number)?.wanted_until)
     }
 
-    /// Marks that this flight's next call waits for a permit. `closed` is what refuses all calls, if anything does.
+    /// The shares of all who want this flight.
+    pub(super) fn wanted_by(&self, flight: Flight) -> Vec<Share> {
+        let table = self.table.borrow();
+        table.under_way.get(&flight.number).map(|passengers| passengers.wanted_by.clone()).unwrap_or_default()
+    }
+
+    /// Marks that this flight's next call waits for a permit, or has one. `closed` is what refuses all calls, if anything does.
     pub(super) fn queues(&self, flight: Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
         if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
             passengers.queued = queued;
+            passengers.begun |= !queued;
             if let Some((at, failure)) = closed {
                 passengers.refuse_impatient(*at, failure);
             }
@@ -184,12 +219,19 @@ impl Flights {
         self.table.borrow().boarding.get(&flight.key) != Some(&flight.number)
     }
 
-    /// Whether it was set aside and nobody is left who waits for it: whatever it brought, nobody would see it.
-    pub(super) fn is_in_vain(&self, flight: Flight) -> bool {
-        let is_awaited = |table: &Table| {
-            table.under_way.get(&flight.number).is_some_and(|passengers| passengers.waiting() > 0)
-        };
-        self.is_set_aside(flight) && !is_awaited(&self.table.borrow())
+    /// Whether nobody is left who waits for this flight, and it has not begun, or nobody would see what it brought. Then
+    /// it is set aside: who comes now must not board a flight that is about to end.
+    pub(super) fn gives_up(&self, number: FlightNumber) -> bool {
+        let mut table = self.table.borrow_mut();
+        let Some(passengers) = table.under_way.get(&number) else { return false };
+        let (key, is_left) = (passengers.key, passengers.waiting() == 0);
+        let is_refresh = passengers.waiters.is_empty();
+        let set_aside = table.boarding.get(&key) != Some(&number);
+        let gives_up = is_left && (set_aside || !passengers.begun && !is_refresh);
+        if gives_up && !set_aside {
+            table.boarding.remove(&key);
+        }
+        gives_up
     }
 
     /// Ends a flight and wakes everybody who waits for it.

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
-use super::queue::{FlightNumber, Priority, Queue};
+use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
     budget::{
         Budget, Limit, NotBefore, Now, Permit,
@@ -90,20 +90,20 @@ impl Permits {
         }))
     }
 
-    /// Waits for a permit. `give_up` as in [`Queue::push`].
+    /// Waits for a permit. `wanted_by` and `give_up` as in [`Queue::push`].
     ///
     /// # Errors
     /// At once, when no permit can come in time or too many wait already.
     pub async fn next(
         &self,
-        priority: Priority,
-        flight: FlightNumber,
+        (priority, flight): (Priority, FlightNumber),
+        wanted_by: &[Share],
         give_up: Option<Instant>,
     ) -> Result<Permit, Failure> {
         let asked = Instant::now();
-        self.refuse_early(give_up)?;
+        self.refuse_early(priority, wanted_by, give_up)?;
         let (served, wait) = oneshot::channel();
-        self.0.queue.borrow_mut().push(priority, flight, give_up, served);
+        self.0.queue.borrow_mut().push((priority, flight), wanted_by, asked, give_up, served);
         self.show_queue();
         self.0.changed.notify_one();
         let permit = wait.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
@@ -112,8 +112,14 @@ impl Permits {
     }
 
     /// Somebody wants this flight now, and waits until then.
-    pub fn somebody_waits(&self, flight: FlightNumber, until: Instant) {
-        self.0.queue.borrow_mut().somebody_waits(flight, until);
+    pub fn somebody_waits(&self, flight: FlightNumber, by: Share, until: Instant) {
+        self.0.queue.borrow_mut().somebody_waits(flight, by, until);
+    }
+
+    /// What this caller has in the queue.
+    #[must_use]
+    pub fn load(&self, caller: u32) -> Load {
+        self.0.queue.borrow().load(caller)
     }
 
     /// What refuses all calls now, and until when; the pace of the second does not count.
@@ -161,11 +167,11 @@ impl Permits {
         self.show_queue();
     }
 
-    /// Serves the queue for as long as the service runs.
-    pub async fn serve(self) {
+    /// Serves the queue for as long as the service runs. A flight that is in vain by now gives up its place.
+    pub async fn serve(self, is_in_vain: impl Fn(FlightNumber) -> bool) {
         loop {
             self.keep_file_ahead().await;
-            let look_again = self.serve_all_due();
+            let look_again = self.serve_all_due(&is_in_vain);
             self.tell_if_closed();
             self.show_queue();
             let now = Now::read();
@@ -214,13 +220,18 @@ impl Permits {
     }
 
     /// Gives out what can be given now, refuses the hopeless, and says when to look again; `None`: when something changes.
-    fn serve_all_due(&self) -> Option<Instant> {
+    fn serve_all_due(&self, is_in_vain: &impl Fn(FlightNumber) -> bool) -> Option<Instant> {
         let mut queue = self.0.queue.borrow_mut();
         let mut budget = self.0.budget.borrow_mut();
         loop {
             let now = Now::read();
-            for given_up in queue.take_hopeless(|_| now.instant + TOLD_BEFORE, now.instant + self.0.patience)
-            {
+            while let Some(in_vain) = queue.first().filter(|flight| is_in_vain(*flight)) {
+                if let Some(waiting) = queue.remove(in_vain) {
+                    // A reason that nobody is there to hear.
+                    refuse(waiting, Failure::new(Reason::NotCached));
+                }
+            }
+            for given_up in queue.take_expired(now.instant + TOLD_BEFORE) {
                 let at = now.instant + budget.time_for(queue.len() + 1);
                 refuse(given_up, Failure::new(Reason::ZoomRateLimited).retry_at(at));
             }
@@ -249,9 +260,14 @@ impl Permits {
     }
 
     /// A new flight that would wait in vain is told so before it queues. One that has begun always may queue.
-    fn refuse_early(&self, give_up: Option<Instant>) -> Result<(), Failure> {
-        let (now, queued) = (Now::read(), self.0.queue.borrow().len());
-        let mut budget = self.0.budget.borrow_mut();
+    fn refuse_early(
+        &self,
+        priority: Priority,
+        wanted_by: &[Share],
+        give_up: Option<Instant>,
+    ) -> Result<(), Failure> {
+        let now = Now::read();
+        let (mut budget, mut queue) = (self.0.budget.borrow_mut(), self.0.queue.borrow_mut());
         let closed = budget.closed_until(now);
         if let Some(closed) = closed
             && closed.at >= give_up.unwrap_or(now.instant + self.0.patience)
@@ -259,11 +275,18 @@ impl Permits {
             return Err(self.not_before(closed));
         }
         let Some(give_up) = give_up else { return Ok(()) };
-        let served_at = closed.map_or(now.instant, |closed| closed.at) + budget.time_for(queued);
-        if queued >= self.0.max_queued {
-            return Err(Failure::new(Reason::Overloaded).retry_at(served_at));
-        }
-        if served_at >= give_up {
+        let opens = closed.map_or(now.instant, |closed| closed.at);
+        let ahead = wanted_by.iter().map(|share| queue.ahead_of(priority, *share)).min();
+        let served_at = opens + budget.time_for(ahead.unwrap_or_else(|| queue.len()));
+        let in_vain = served_at >= give_up;
+        if queue.len() >= self.0.max_queued {
+            let overloaded = Failure::new(Reason::Overloaded).retry_at(opens + budget.time_for(queue.len()));
+            let may_push_out = !in_vain && priority == Priority::Foreground;
+            let pushed_out =
+                wanted_by.iter().filter(|_| may_push_out).find_map(|share| queue.make_room(*share));
+            let Some(pushed_out) = pushed_out else { return Err(overloaded) };
+            refuse(pushed_out, overloaded);
+        } else if in_vain {
             return Err(Failure::new(Reason::ZoomRateLimited).retry_at(served_at));
         }
         Ok(())

@@ -1,16 +1,42 @@
-//! Who gets the next permit: flights that somebody waits for before refreshes in the background, and of each kind the
-//! oldest first, whichever page it is at. Pure: no clock, no channel, no budget.
+//! Who gets the next permit. Pure: no clock, no channel, no budget.
 //!
-//! A flight has at most one call waiting. Its place is its age, so that a meeting once begun is finished before a
-//! younger one starts: the callers of both wait less on average than if pages took turns.
+//! Callers share by weight: each has a line of its own, and the lines are served by start-time fair queueing (Goyal, Vin
+//! and Cheng, 1996): of all lines the one that has had the least for its weight. Who was idle has saved nothing up, and
+//! who is alone gets everything. Within a line the oldest flight comes first, whichever page it is at, so that a meeting
+//! once begun is finished before a younger one starts.
+//!
+//! Flights that somebody waits for go before refreshes in the background, which get one permit in twenty all the same.
+//! A flight has at most one call waiting. Every operation takes O(log n), or O(number of callers).
 
-use std::{collections::BTreeMap, time::Instant};
+mod line;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroU32,
+    time::Instant,
+};
+
+use self::line::{Lines, Waiting};
 
 /// Counts flights in the order of their take-off.
 pub type FlightNumber = u64;
 
+/// Which caller, and its share of the permits relative to the others who wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Names the caller's line.
+    pub caller: u32,
+    /// Twice the weight, twice the permits.
+    pub weight: NonZeroU32,
+}
+
+impl Share {
+    /// The share of callers without a name.
+    pub const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
+}
+
 /// Whether somebody waits for a flight. The order is that of service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
     /// Callers wait.
     Foreground,
@@ -18,147 +44,199 @@ pub enum Priority {
     Background,
 }
 
+/// While refreshes wait, so many permits in a row may go to flights that somebody waits for.
+const FOREGROUND_IN_A_ROW: u32 = 19;
+
 /// Calls waiting for a permit.
 pub struct Queue<T> {
-    waiting: BTreeMap<(Priority, FlightNumber), Waiting<T>>,
+    foreground: Lines<T>,
+    background: Lines<T>,
+    /// Where each flight waits.
+    places: HashMap<FlightNumber, (Priority, u32), foldhash::fast::RandomState>,
+    /// When each flight gives up, if it does.
+    give_ups: BTreeSet<(Instant, FlightNumber)>,
+    foreground_in_a_row: u32,
 }
 
-struct Waiting<T> {
-    give_up: Option<Instant>,
-    item: T,
+/// What one caller has in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Calls waiting, foreground and background.
+    pub waiting: usize,
+    /// Since when the oldest of them waits.
+    pub oldest: Option<Instant>,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { waiting: BTreeMap::new() }
+        Self {
+            foreground: Lines::default(),
+            background: Lines::default(),
+            places: HashMap::default(),
+            give_ups: BTreeSet::new(),
+            foreground_in_a_row: 0,
+        }
     }
 }
 
 impl<T> Queue<T> {
-    /// Joins the queue. `give_up`: when this call is no longer wanted; `None` for a flight that has begun, which is
-    /// finished.
-    pub fn push(&mut self, priority: Priority, flight: FlightNumber, give_up: Option<Instant>, item: T) {
-        self.waiting.insert((priority, flight), Waiting { give_up, item });
+    /// Joins the queue, in the least loaded of the lines of those who want this flight. `give_up`: when this call is no
+    /// longer wanted; `None` for a flight that has begun, which is finished.
+    pub fn push(
+        &mut self,
+        (priority, flight): (Priority, FlightNumber),
+        wanted_by: &[Share],
+        now: Instant,
+        give_up: Option<Instant>,
+        item: T,
+    ) {
+        let lines = self.lines(priority);
+        let share = lines.lightest(wanted_by).unwrap_or(Share::ANONYMOUS);
+        lines.push(share, flight, Waiting { since: now, give_up, item });
+        self.places.insert(flight, (priority, share.caller));
+        self.give_ups.extend(give_up.map(|at| (at, flight)));
     }
 
-    /// Somebody wants this flight now, and waits until then.
-    pub fn somebody_waits(&mut self, flight: FlightNumber, until: Instant) {
-        if let Some(waiting) = self.waiting.remove(&(Priority::Background, flight)) {
-            self.waiting.insert((Priority::Foreground, flight), waiting);
+    /// Somebody wants this flight now, and waits until then. It moves up to where that caller's line lets it, if that
+    /// is the less loaded one.
+    pub fn somebody_waits(&mut self, flight: FlightNumber, by: Share, until: Instant) {
+        let Some(&(priority, caller)) = self.places.get(&flight) else { return };
+        let moves = priority == Priority::Background || self.foreground.is_lighter(by, caller);
+        let Some(mut waiting) = self.lines(priority).remove(caller, flight) else { return };
+        if let Some(give_up) = waiting.give_up.filter(|give_up| *give_up < until) {
+            self.give_ups.remove(&(give_up, flight));
+            self.give_ups.insert((until, flight));
+            waiting.give_up = Some(until);
         }
-        let waiting = self.waiting.get_mut(&(Priority::Foreground, flight));
-        if let Some(Waiting { give_up: Some(give_up), .. }) = waiting {
-            *give_up = until.max(*give_up);
-        }
+        let share = if moves { by } else { self.foreground.share(caller) };
+        self.foreground.push(share, flight, waiting);
+        self.places.insert(flight, (Priority::Foreground, share.caller));
     }
 
-    /// The next to be served leaves the queue.
+    /// Which flight is the next to be served.
+    #[must_use]
+    pub fn first(&self) -> Option<FlightNumber> {
+        self.next_lines().and_then(Lines::first)
+    }
+
+    /// The next to be served leaves the queue, and its line has had one permit more.
     pub fn pop(&mut self) -> Option<T> {
-        self.waiting.pop_first().map(|(_, waiting)| waiting.item)
+        let from_background = std::ptr::eq(self.next_lines()?, &raw const self.background);
+        self.foreground_in_a_row = if from_background { 0 } else { self.foreground_in_a_row + 1 };
+        let lines = if from_background { &mut self.background } else { &mut self.foreground };
+        let (flight, waiting) = lines.pop()?;
+        Some(self.gone(flight, waiting))
+    }
+
+    /// A flight leaves the queue unserved.
+    pub fn remove(&mut self, flight: FlightNumber) -> Option<T> {
+        let &(priority, caller) = self.places.get(&flight)?;
+        let waiting = self.lines(priority).remove(caller, flight)?;
+        Some(self.gone(flight, waiting))
+    }
+
+    /// Those whose time to give up is here or past leave the queue.
+    pub fn take_expired(&mut self, now: Instant) -> Vec<T> {
+        let mut expired = Vec::new();
+        while let Some(&(give_up, flight)) = self.give_ups.first()
+            && give_up <= now
+        {
+            self.give_ups.pop_first();
+            expired.extend(self.remove(flight));
+        }
+        expired
     }
 
     /// All those leave the queue that no permit can reach in time. `served_at` says when which place is served at the
     /// earliest, counted from 0; a flight that has begun, and so has no time to give up, waits until
-    /// `begun_waits_until`.
+    /// `begun_waits_until`. Looks at everybody who waits.
     pub fn take_hopeless(
         &mut self,
         served_at: impl Fn(usize) -> Instant,
         begun_waits_until: Instant,
     ) -> Vec<T> {
+        let in_order = self.foreground.in_order().chain(self.background.in_order());
         let mut place = 0;
-        let hopeless = self.waiting.extract_if(.., |_, waiting| {
-            let in_vain = served_at(place) >= waiting.give_up.unwrap_or(begun_waits_until);
-            place += usize::from(!in_vain);
-            in_vain
-        });
-        hopeless.map(|(_, waiting)| waiting.item).collect()
+        let hopeless: Vec<_> = in_order
+            .filter_map(|(flight, give_up)| {
+                let in_vain = served_at(place) >= give_up.unwrap_or(begun_waits_until);
+                place += usize::from(!in_vain);
+                in_vain.then_some(flight)
+            })
+            .collect();
+        hopeless.into_iter().filter_map(|flight| self.remove(flight)).collect()
+    }
+
+    /// How many are served before a new flight of this caller's.
+    #[must_use]
+    pub fn ahead_of(&self, priority: Priority, share: Share) -> usize {
+        match priority {
+            Priority::Foreground => self.foreground.ahead_of(share),
+            Priority::Background => self.foreground.len() + self.background.ahead_of(share),
+        }
+    }
+
+    /// Makes room for a new flight of this caller's: a refresh leaves the queue, or else the youngest flight of the most
+    /// loaded caller that has not begun; `None` if the new one's own caller is as loaded as any.
+    pub fn make_room(&mut self, share: Share) -> Option<T> {
+        let flight = self.background.youngest_of_the_heaviest(None);
+        let flight = flight.or_else(|| self.foreground.youngest_of_the_heaviest(Some(share)))?;
+        self.remove(flight)
     }
 
     /// When the first of those that wait gives up.
     #[must_use]
     pub fn first_to_give_up(&self) -> Option<Instant> {
-        self.waiting.values().filter_map(|waiting| waiting.give_up).min()
+        self.give_ups.first().map(|(at, _)| *at)
+    }
+
+    /// What this caller has in the queue.
+    #[must_use]
+    pub fn load(&self, caller: u32) -> Load {
+        let (foreground, background) = (self.foreground.load(caller), self.background.load(caller));
+        Load {
+            waiting: foreground.waiting + background.waiting,
+            oldest: foreground.oldest.into_iter().chain(background.oldest).min(),
+        }
     }
 
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.waiting.len()
+        self.places.len()
     }
 
     /// Whether nobody waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.places.is_empty()
+    }
+
+    fn lines(&mut self, priority: Priority) -> &mut Lines<T> {
+        match priority {
+            Priority::Foreground => &mut self.foreground,
+            Priority::Background => &mut self.background,
+        }
+    }
+
+    fn next_lines(&self) -> Option<&Lines<T>> {
+        let turn_of_refreshes = self.foreground_in_a_row >= FOREGROUND_IN_A_ROW;
+        match (self.foreground.is_empty(), self.background.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(&self.background),
+            (false, false) if turn_of_refreshes => Some(&self.background),
+            (false, _) => Some(&self.foreground),
+        }
+    }
+
+    fn gone(&mut self, flight: FlightNumber, waiting: Waiting<T>) -> T {
+        self.places.remove(&flight);
+        if let Some(give_up) = waiting.give_up {
+            self.give_ups.remove(&(give_up, flight));
+        }
+        waiting.item
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn after(seconds: u64) -> Instant {
-        use std::sync::LazyLock;
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        *START + Duration::from_secs(seconds)
-    }
-
-    #[test]
-    fn the_oldest_flight_is_served_first_whenever_it_joins() {
-        let mut queue = Queue::default();
-        queue.push(Priority::Foreground, 2, Some(after(9)), "second");
-        queue.push(Priority::Foreground, 3, Some(after(9)), "third");
-        queue.push(Priority::Foreground, 1, None, "first, at a later page");
-        assert_eq!(queue.len(), 3);
-        assert_eq!(queue.pop(), Some("first, at a later page"));
-        assert_eq!(queue.pop(), Some("second"));
-        assert_eq!(queue.pop(), Some("third"));
-        assert_eq!(queue.pop(), None);
-    }
-
-    #[test]
-    fn who_cannot_be_served_in_time_leaves_and_the_others_stay() {
-        let mut queue = Queue::default();
-        queue.push(Priority::Foreground, 1, Some(after(5)), "short");
-        queue.push(Priority::Foreground, 2, Some(after(15)), "long");
-        queue.push(Priority::Foreground, 3, None, "begun");
-        assert_eq!(queue.first_to_give_up(), Some(after(5)));
-        assert_eq!(queue.take_hopeless(|_| after(5), after(15)), ["short"]);
-        assert_eq!(queue.take_hopeless(|_| after(15), after(15)), ["long", "begun"]);
-        assert!(queue.is_empty());
-    }
-
-    #[test]
-    fn those_at_the_end_of_a_long_queue_are_told_first() {
-        let mut queue = Queue::default();
-        for flight in 0..10 {
-            queue.push(Priority::Foreground, flight, Some(after(5)), flight);
-        }
-        let one_a_second = |place: usize| after(2) + Duration::from_secs(place as u64);
-        assert_eq!(queue.take_hopeless(one_a_second, after(99)), [3, 4, 5, 6, 7, 8, 9]);
-        assert_eq!(queue.len(), 3);
-    }
-
-    #[test]
-    fn a_refresh_makes_way_until_somebody_waits_for_it() {
-        let mut queue = Queue::default();
-        queue.push(Priority::Background, 1, Some(after(9)), "old refresh");
-        queue.push(Priority::Background, 2, Some(after(9)), "refresh");
-        queue.push(Priority::Foreground, 3, Some(after(9)), "awaited");
-        queue.somebody_waits(2, after(12));
-        assert_eq!(queue.pop(), Some("refresh"));
-        assert_eq!(queue.pop(), Some("awaited"));
-        assert_eq!(queue.pop(), Some("old refresh"));
-    }
-
-    #[test]
-    fn a_later_caller_of_the_same_flight_makes_it_wait_longer() {
-        let mut queue = Queue::default();
-        queue.push(Priority::Foreground, 1, Some(after(5)), ());
-        queue.somebody_waits(1, after(8));
-        queue.somebody_waits(1, after(6));
-        assert!(queue.take_hopeless(|_| after(7), after(7)).is_empty());
-    }
-}
+mod tests;

@@ -6,19 +6,12 @@
 //! back to it (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2). So each coding is one gzip member and one zstd frame, which every
 //! decoder takes whole.
 
-use std::io::{self, Write as _};
+use std::io;
 
-use flate2::{Compression, Crc, write::DeflateEncoder};
+use flate2::Crc;
 use sha2::{Digest, Sha256};
-use zstd::{stream::write::Encoder as ZstdEncoder, zstd_safe::CParameter};
 
-/// The levels where more time saves hardly any memory: docs/adr/0009 has the figures.
-const GZIP_LEVEL: u32 = 6;
-const ZSTD_LEVEL: i32 = 7;
-/// 1 MiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 128 Ki places in the tables: a page of an hour is about
-/// 800 KB, and what the compressor needs is needed for each meeting that is being fetched.
-const ZSTD_WINDOW_LOG: u32 = 20;
-const ZSTD_TABLE_LOG: u32 = 17;
+use super::compressors::Compressors;
 
 /// RFC 1952: deflate, no name, no time, unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -27,8 +20,9 @@ const ZSTD_HEADER: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0];
 const ZSTD_HEADER_LENGTH: usize = ZSTD_HEADER.len() + 1;
 
 pub(super) struct Packer {
-    gzip: DeflateEncoder<Vec<u8>>,
-    zstd: ZstdEncoder<'static, Vec<u8>>,
+    compressors: Compressors,
+    deflated: Vec<u8>,
+    frame: Vec<u8>,
     crc: Crc,
     digest: Sha256,
     length: u64,
@@ -50,16 +44,10 @@ pub(super) struct Packed {
 
 impl Packer {
     pub(super) fn new(plain_at_most: usize) -> io::Result<Self> {
-        let mut zstd = ZstdEncoder::new(Vec::new(), ZSTD_LEVEL)?;
-        zstd.set_parameter(CParameter::WindowLog(ZSTD_WINDOW_LOG))?;
-        zstd.set_parameter(CParameter::HashLog(ZSTD_TABLE_LOG))?;
-        zstd.set_parameter(CParameter::ChainLog(ZSTD_TABLE_LOG))?;
-        // Of the blocks alone it would be wrong.
-        zstd.include_contentsize(false)?;
-        zstd.include_checksum(false)?;
         Ok(Self {
-            gzip: DeflateEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL)),
-            zstd,
+            compressors: Compressors::take()?,
+            deflated: Vec::new(),
+            frame: Vec::new(),
             crc: Crc::new(),
             digest: Sha256::new(),
             length: 0,
@@ -70,8 +58,8 @@ impl Packer {
 
     /// Appends to the body.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.gzip.write_all(bytes)?;
-        self.zstd.write_all(bytes)?;
+        self.compressors.deflate(bytes, &mut self.deflated, false)?;
+        self.compressors.zstd(bytes, &mut self.frame, false)?;
         self.crc.update(bytes);
         self.digest.update(bytes);
         self.length += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -83,7 +71,7 @@ impl Packer {
     }
 
     /// Puts `head` in front, and closes.
-    pub(super) fn finish(self, head: &[u8]) -> io::Result<Packed> {
+    pub(super) fn finish(mut self, head: &[u8]) -> io::Result<Packed> {
         let mut crc = Crc::new();
         crc.update(head);
         crc.combine(&self.crc);
@@ -96,8 +84,11 @@ impl Packer {
             plain.splice(0..0, head.iter().copied());
             plain
         });
-        let gzip = gzip(head, &self.gzip.finish()?, crc.sum(), length)?;
-        let zstd = zstd(head, &self.zstd.finish()?)?;
+        self.compressors.deflate(&[], &mut self.deflated, true)?;
+        self.compressors.zstd(&[], &mut self.frame, true)?;
+        self.compressors.give_back();
+        let gzip = gzip(head, &self.deflated, crc.sum(), length)?;
+        let zstd = zstd(head, &self.frame)?;
         Ok(Packed { gzip, zstd, plain, length, tag })
     }
 }

@@ -1,0 +1,99 @@
+//! The two compressors of a body. They take two megabytes, so they are used again: to be allocated and freed for each
+//! meeting would leave the heap in pieces, several times as large as what is in it.
+
+use std::{
+    io,
+    sync::{Mutex, PoisonError},
+};
+
+use flate2::{Compress, Compression, FlushCompress, Status};
+use zstd::zstd_safe::{
+    CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, zstd_sys::ZSTD_EndDirective,
+};
+
+/// The levels where more time saves hardly any memory: docs/adr/0009 has the figures.
+const GZIP_LEVEL: u32 = 6;
+const ZSTD_LEVEL: i32 = 7;
+/// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki places in each table: as good as twice that.
+const ZSTD_WINDOW_LOG: u32 = 19;
+const ZSTD_TABLE_LOG: u32 = 16;
+
+/// As many as pages are cleaned at a time.
+const IDLE_AT_MOST: usize = 4;
+static IDLE: Mutex<Vec<Compressors>> = Mutex::new(Vec::new());
+
+/// Room for what comes out, at least.
+const ROOM: usize = 4 * 1024;
+
+pub(super) struct Compressors {
+    deflate: Compress,
+    zstd: CCtx<'static>,
+}
+
+impl Compressors {
+    /// Used ones, or new ones.
+    pub(super) fn take() -> io::Result<Self> {
+        if let Some(idle) = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            return Ok(idle);
+        }
+        let mut zstd = CCtx::try_create().ok_or(io::ErrorKind::OutOfMemory)?;
+        for parameter in [
+            CParameter::CompressionLevel(ZSTD_LEVEL),
+            CParameter::WindowLog(ZSTD_WINDOW_LOG),
+            CParameter::HashLog(ZSTD_TABLE_LOG),
+            CParameter::ChainLog(ZSTD_TABLE_LOG),
+            // Of the blocks alone it would be wrong.
+            CParameter::ContentSizeFlag(false),
+            CParameter::ChecksumFlag(false),
+        ] {
+            zstd.set_parameter(parameter).map_err(failed)?;
+        }
+        Ok(Self { deflate: Compress::new(Compression::new(GZIP_LEVEL), false), zstd })
+    }
+
+    /// For the next body. Those of a body that was not finished are dropped instead.
+    pub(super) fn give_back(mut self) {
+        self.deflate.reset();
+        let is_reset = self.zstd.reset(ResetDirective::SessionOnly).is_ok();
+        let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_reset && idle.len() < IDLE_AT_MOST {
+            idle.push(self);
+        }
+    }
+
+    /// Raw deflate (RFC 1951).
+    pub(super) fn deflate(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
+        let flush = if is_last { FlushCompress::Finish } else { FlushCompress::None };
+        loop {
+            out.reserve(ROOM.max(bytes.len() / 8));
+            let before = self.deflate.total_in();
+            let status = self.deflate.compress_vec(bytes, out, flush)?;
+            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(bytes.len());
+            bytes = bytes.get(taken..).unwrap_or_default();
+            if status == Status::StreamEnd || (!is_last && bytes.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One zstd frame.
+    pub(super) fn zstd(&mut self, bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
+        let directive =
+            if is_last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
+        let mut bytes = InBuffer::around(bytes);
+        loop {
+            out.reserve(ROOM.max(bytes.src.len() / 8));
+            let filled = out.len();
+            let mut room = OutBuffer::around_pos(out, filled);
+            let left = self.zstd.compress_stream2(&mut room, &mut bytes, directive).map_err(failed)?;
+            let all_taken = bytes.pos() == bytes.src.len();
+            if if is_last { left == 0 } else { all_taken } {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn failed(code: usize) -> io::Error {
+    io::Error::other(get_error_name(code))
+}
