@@ -30,7 +30,7 @@ use zoom_qos_proxy::{
     http::{self, State},
     meeting_id::MeetingId,
     metrics::Metrics,
-    snapshot::{Draft, FreshnessConfig, MeetingType, Sealed, SnapshotKey},
+    snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
 };
 
 const MEETING: &str = "85746065432";
@@ -41,9 +41,9 @@ fn main() {
     divan::main();
 }
 
-fn sealed(bytes: usize) -> Sealed {
+fn sealed(bytes: usize) -> Snapshot {
     let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
-    let mut draft = Draft::new(1 << 20);
+    let mut draft = Draft::default();
     draft.begin_page().resize(bytes, b' ');
     draft.end_page(std::slice::from_ref(&(0..bytes)), None).unwrap();
     let fresh = FreshnessConfig {
@@ -106,7 +106,7 @@ fn hit_that_accepts(bencher: Bencher<'_, '_>, bytes: usize, coding: &str) {
 #[divan::bench(args = BODIES)]
 fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
     let system = System::new();
-    let body: Bytes = sealed(bytes).snapshot.unpack().unwrap();
+    let body: Bytes = sealed(bytes).unpack().unwrap().into();
     let app = system.block_on(init_service(App::new().app_data(Data::new(body)).route(
         "/qos/{meeting_id}",
         web::get().to(|body: Data<Bytes>| async move {
@@ -135,6 +135,6 @@ fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 fn cache_look_up_alone(bencher: Bencher<'_, '_>) {
     let system = System::new();
     let state = system.block_on(async { state(8 * 1024) });
-    let key = sealed(1).snapshot.key;
+    let key = sealed(1).key;
     bencher.bench_local(|| black_box(state.cache.get(black_box(&key), Instant::now())).is_some());
 }

@@ -9,7 +9,7 @@ use divan::{Bencher, counter::BytesCount};
 use zoom_qos_proxy::{
     clean,
     meeting_id::MeetingId,
-    snapshot::{Coding, Draft, FreshnessConfig, MeetingType, Sealed, SnapshotKey},
+    snapshot::{Coding, Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
 };
 use zoom_sim::Meeting;
 
@@ -19,7 +19,7 @@ const MEETINGS: [(usize, usize); 4] = [(1, 10), (10, 10), (10, 60), (100, 60)];
 fn main() {
     println!("participants x samples: body, gzip, zstd, kept; body / kept");
     for size in MEETINGS {
-        let Sealed { snapshot, .. } = seal(&pages(size));
+        let snapshot = seal(&pages(size));
         let coded = |coding| snapshot.body(coding).unwrap().len();
         let (body, kept) = (snapshot.length, u64::try_from(snapshot.weight()).unwrap());
         let ratio = (body * 10 / kept, 10);
@@ -47,8 +47,8 @@ fn pages((participants, samples): (usize, usize)) -> Vec<(Vec<u8>, clean::Page)>
     pages.into_iter().map(clean).collect()
 }
 
-fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Sealed {
-    let mut draft = Draft::new(8 << 20);
+fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Snapshot {
+    let mut draft = Draft::default();
     for (cleaned, page) in pages {
         draft.begin_page().extend_from_slice(cleaned);
         draft.end_page(&page.rows, page.newest_leave_time).unwrap();
@@ -75,13 +75,13 @@ fn compressed_and_sealed(bencher: Bencher<'_, '_>, size: (usize, usize)) {
 
 #[divan::bench(args = MEETINGS)]
 fn unpacked_whole(bencher: Bencher<'_, '_>, size: (usize, usize)) {
-    let Sealed { snapshot, .. } = seal(&pages(size));
+    let snapshot = seal(&pages(size));
     bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| snapshot.unpack().unwrap());
 }
 
 #[divan::bench(args = MEETINGS)]
 fn unpacked_as_it_is_read(bencher: Bencher<'_, '_>, size: (usize, usize)) {
-    let Sealed { snapshot, .. } = seal(&pages(size));
+    let snapshot = seal(&pages(size));
     bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| {
         let mut unpacker = snapshot.unpacker(0, snapshot.length);
         while let Some(part) = unpacker.next(64 * 1024).unwrap() {

@@ -7,8 +7,10 @@
 //! clock; moka only frees what nobody can use any more.
 
 use std::{
-    io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -18,13 +20,16 @@ use moka::{Expiry, policy::EvictionPolicy, sync::Cache as Moka};
 use crate::{
     failure::{Failure, Reason},
     metrics::Metrics,
-    snapshot::{Coding, MeetingType, Sealed, Snapshot, SnapshotKey, Tag},
+    snapshot::{Coding, MeetingType, Snapshot, SnapshotKey, Tag},
 };
 
 /// moka's own bookkeeping for one entry with an expiry and a weigher, measured at 291 bytes, and the key.
 const BOOKKEEPING: usize = 320 + size_of::<Place>();
 /// The part of the memory for bodies as they are: a sixteenth.
 const PLAIN_SHARE: u64 = 16;
+/// So long after its last slice was asked for, an older snapshot is still there for the next one. Every first slice gives a
+/// token away, and most of those are never used.
+const PAGED_FOR: Duration = Duration::from_secs(300);
 /// Nobody asked for it so long: the next one to do so waits while it is unpacked, a third of a millisecond a megabyte.
 const PLAIN_IDLE: Duration = Duration::from_secs(10);
 
@@ -122,6 +127,8 @@ pub struct Cache {
     entries: Moka<Place, Entry, foldhash::fast::RandomState>,
     /// Bodies as they are.
     plain: Moka<Tag, Bytes, foldhash::fast::RandomState>,
+    /// Bytes of all bodies as they are that anybody holds, the cache or an answer.
+    plain_in_use: Arc<AtomicU64>,
     config: Arc<CacheConfig>,
 }
 
@@ -148,7 +155,7 @@ impl Cache {
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(PLAIN_IDLE)
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries, plain, config: Arc::new(config) }
+        Self { entries, plain, plain_in_use: Arc::default(), config: Arc::new(config) }
     }
 
     /// When a snapshot serves that is not fresh.
@@ -183,10 +190,14 @@ impl Cache {
     ///
     /// From one thread only, or an older one that is paged through could be lost.
     #[must_use]
-    pub fn insert(&self, Sealed { snapshot, plain }: Sealed) -> (Arc<Snapshot>, bool) {
+    pub fn insert(&self, snapshot: Snapshot) -> (Arc<Snapshot>, bool) {
         let newest = Place::newest(snapshot.key);
         let snapshot = Arc::new(snapshot);
-        let replaced = self.entries.get(&newest);
+        // First the place of the older one: who pages through it must find it at every moment.
+        if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
+            let place = Place { key: replaced.key, older: Some(replaced.tag) };
+            self.entries.insert(place, Entry::Snapshot(replaced));
+        }
         let entry = Entry::Snapshot(Arc::clone(&snapshot));
         // moka shows an overweight entry until its next maintenance: it must not go in at all. It also counts in u32.
         let bound = self.config.for_entries().min(u64::from(u32::MAX));
@@ -195,14 +206,6 @@ impl Cache {
             self.entries.insert(newest, entry);
         } else {
             self.entries.invalidate(&newest);
-        }
-        if let Some(plain) = plain.filter(|_| is_kept) {
-            self.plain.insert(snapshot.tag, plain);
-        }
-        if let Some(Entry::Snapshot(replaced)) = replaced.filter(Entry::is_paged) {
-            self.plain.invalidate(&replaced.tag);
-            let place = Place { key: replaced.key, older: Some(replaced.tag) };
-            self.entries.insert(place, Entry::Snapshot(replaced));
         }
         (snapshot, is_kept)
     }
@@ -220,12 +223,15 @@ impl Cache {
     }
 
     /// The body of this snapshot as it is, unpacked if need be; once, however many threads ask for it. Blocks while
-    /// it is unpacked.
-    ///
-    /// # Errors
-    /// When the coding is broken, which a bug of this service would be.
-    pub fn unpacked(&self, snapshot: &Snapshot) -> Result<Bytes, Arc<io::Error>> {
-        self.plain.try_get_with(snapshot.tag, || snapshot.unpack())
+    /// it is unpacked. `None` when that would take too much memory: slow readers hold bodies that the cache let go.
+    #[must_use]
+    pub fn unpacked(&self, snapshot: &Snapshot) -> Option<Bytes> {
+        let in_use = self.plain_in_use.load(Ordering::Relaxed);
+        if in_use.saturating_add(snapshot.length) > self.config.for_plain().saturating_mul(2) {
+            return None;
+        }
+        let unpack = || Some(InUse::count(snapshot.unpack().ok()?, &self.plain_in_use));
+        self.plain.optionally_get_with(snapshot.tag, unpack)
     }
 
     /// Remembers a failure, if it is of a kind that will still hold in a moment: never a rate limit, a timeout or a
@@ -286,22 +292,71 @@ impl Cache {
     }
 }
 
+/// A body as it is, which counts for as long as anybody holds it.
+struct InUse {
+    body: Vec<u8>,
+    counted: Arc<AtomicU64>,
+}
+
+impl InUse {
+    fn count(body: Vec<u8>, in_use: &Arc<AtomicU64>) -> Bytes {
+        let counted = Arc::clone(in_use);
+        let body = Self { body, counted };
+        body.counted.fetch_add(body.length(), Ordering::Relaxed);
+        Bytes::from_owner(body)
+    }
+
+    fn length(&self) -> u64 {
+        u64::try_from(self.body.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl AsRef<[u8]> for InUse {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.counted.fetch_sub(self.length(), Ordering::Relaxed);
+    }
+}
+
 /// Both methods are needed: moka's default keeps the old deadline when an entry is replaced.
 struct UntilOfNoUse(StaleConfig);
 
+impl UntilOfNoUse {
+    fn left(&self, place: &Place, entry: &Entry, now: Instant) -> Duration {
+        let left = entry.good_until(self.0).saturating_duration_since(now);
+        if place.older.is_some() { left.min(PAGED_FOR) } else { left }
+    }
+}
+
 impl Expiry<Place, Entry> for UntilOfNoUse {
-    fn expire_after_create(&self, _: &Place, entry: &Entry, now: Instant) -> Option<Duration> {
-        Some(entry.good_until(self.0).saturating_duration_since(now))
+    fn expire_after_create(&self, place: &Place, entry: &Entry, now: Instant) -> Option<Duration> {
+        Some(self.left(place, entry, now))
+    }
+
+    fn expire_after_read(
+        &self,
+        place: &Place,
+        entry: &Entry,
+        now: Instant,
+        left: Option<Duration>,
+        _: Instant,
+    ) -> Option<Duration> {
+        if place.older.is_some() { Some(self.left(place, entry, now)) } else { left }
     }
 
     fn expire_after_update(
         &self,
-        _: &Place,
+        place: &Place,
         entry: &Entry,
         now: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {
-        Some(entry.good_until(self.0).saturating_duration_since(now))
+        Some(self.left(place, entry, now))
     }
 }
 
@@ -328,8 +383,8 @@ mod tests {
     }
 
     /// Of bytes that do not compress: it weighs twice as much.
-    fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Sealed {
-        let mut draft = Draft::new(1 << 20);
+    fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
+        let mut draft = Draft::default();
         draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
         draft.end_page(&[], None).unwrap();
         let config = FreshnessConfig {
@@ -466,14 +521,40 @@ mod tests {
         assert_eq!(cache.plain_at_most(), 50_000);
         let snapshots: Vec<_> =
             (0..10).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
-        cache.tidy();
+        for snapshot in &snapshots {
+            assert!(cache.plain(snapshot).is_none(), "nobody asked for it yet");
+            assert!(cache.unpacked(snapshot).is_some());
+            cache.tidy();
+        }
         let at_hand = snapshots.iter().filter(|snapshot| cache.plain(snapshot).is_some()).count();
         assert!((1..=4).contains(&at_hand), "{at_hand}");
         for snapshot in &snapshots {
-            let unpacked = cache.unpacked(snapshot).unwrap();
+            let unpacked = cache.unpacked(snapshot).expect("nobody holds another");
             assert_eq!(u64::try_from(unpacked.len()).unwrap(), snapshot.length);
+            cache.tidy();
         }
         cache.tidy();
         assert!(cache.bytes() <= 1_600_000);
+    }
+
+    #[test]
+    fn bodies_that_slow_readers_hold_count_until_they_let_go() {
+        let cache = cache(1_600_000);
+        let snapshots: Vec<_> =
+            (0..20).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
+        let held: Vec<_> = snapshots
+            .iter()
+            .filter_map(|snapshot| {
+                let body = cache.unpacked(snapshot);
+                cache.tidy();
+                body
+            })
+            .collect();
+        // Twice a sixteenth is 200,000 bytes.
+        assert!((8..=10).contains(&held.len()), "{}", held.len());
+        drop(held);
+        cache.purge_all();
+        cache.tidy();
+        assert!(cache.unpacked(&snapshots[0]).is_some());
     }
 }

@@ -20,12 +20,7 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::{
-    coding::Coding,
-    draft::{Draft, Sealed},
-    freshness::FreshnessConfig,
-    unpacker::Unpacker,
-};
+pub use self::{coding::Coding, draft::Draft, freshness::FreshnessConfig, unpacker::Unpacker};
 use crate::meeting_id::MeetingId;
 
 /// Zoom's two views of a meeting.
@@ -211,13 +206,13 @@ impl Snapshot {
     ///
     /// # Errors
     /// When the coding is broken, which a bug of this service would be.
-    pub fn unpack(&self) -> io::Result<Bytes> {
+    pub fn unpack(&self) -> io::Result<Vec<u8>> {
         if let Some(body) = self.body(Coding::Identity) {
-            return Ok(body);
+            return Ok(body.to_vec());
         }
         let zstd = self.body(Coding::Zstd).unwrap_or_default();
         let length = usize::try_from(self.length).map_err(io::Error::other)?;
-        zstd::bulk::decompress(&zstd, length).map(Bytes::from)
+        zstd::bulk::decompress(&zstd, length)
     }
 
     /// A part of the body as it is, unpacked while it is read.
@@ -260,8 +255,8 @@ impl Snapshot {
 mod tests {
     use super::*;
 
-    fn sealed(rows: &[&str], plain_at_most: usize) -> Sealed {
-        let mut draft = Draft::new(plain_at_most);
+    fn sealed(rows: &[&str]) -> Snapshot {
+        let mut draft = Draft::default();
         for page in rows.chunks(2) {
             let mut at = 0;
             let ranges: Vec<_> = page.iter().map(|row| (at, at += row.len() + 1).0..at - 1).collect();
@@ -294,7 +289,7 @@ mod tests {
     #[test]
     fn every_slice_is_cut_at_its_participants_and_all_slices_are_the_whole() {
         let rows = ["{\"a\":1}", "{}", "[1,2]", "null", "{\"b\":\",\"}"];
-        let Sealed { snapshot, .. } = sealed(&rows, 0);
+        let snapshot = sealed(&rows);
         let body = snapshot.unpack().unwrap();
         for size in 1..=6 {
             let mut found = Vec::new();
@@ -315,28 +310,26 @@ mod tests {
 
     #[test]
     fn a_meeting_without_participants_has_an_empty_slice() {
-        let Sealed { snapshot, .. } = sealed(&[], 0);
+        let snapshot = sealed(&[]);
         let cut = snapshot.cut(0, 300);
         assert_eq!((cut.length, cut.more), (0, false));
         assert_eq!(cut.at, u64::try_from(snapshot.head().len()).unwrap());
     }
 
     #[test]
-    fn a_small_body_is_kept_as_it_is_and_a_large_one_is_handed_over_to_be_kept_while_it_is_wanted() {
-        let small = sealed(&["{}"], 1 << 20);
-        assert!(small.plain.is_none());
-        assert_eq!(small.snapshot.body(Coding::Identity), Some(small.snapshot.unpack().unwrap()));
+    fn a_small_body_is_kept_as_it_is_and_a_large_one_is_not() {
+        let small = sealed(&["{}"]);
+        assert_eq!(small.body(Coding::Identity).unwrap(), small.unpack().unwrap());
         let row = format!("\"{}\"", "x".repeat(5_000));
-        let large = sealed(&[&row, &row], 1 << 20);
-        assert!(large.snapshot.body(Coding::Identity).is_none());
-        assert_eq!(large.plain, Some(large.snapshot.unpack().unwrap()));
-        assert!(sealed(&[&row, &row], 5_000).plain.is_none());
-        assert!(large.snapshot.weight() < 2_000, "{}", large.snapshot.weight());
+        let large = sealed(&[&row, &row]);
+        assert!(large.body(Coding::Identity).is_none());
+        assert_eq!(u64::try_from(large.unpack().unwrap().len()).unwrap(), large.length);
+        assert!(large.weight() < 2_000, "{}", large.weight());
     }
 
     #[test]
     fn the_tags_of_the_codings_differ() {
-        let Sealed { snapshot, .. } = sealed(&["{}"], 0);
+        let snapshot = sealed(&["{}"]);
         let tags = Coding::ALL.map(|coding| String::from_utf8(snapshot.etag(coding).to_vec()).unwrap());
         let tag = snapshot.tag;
         assert_eq!(tags, [format!("\"{tag}-zstd\""), format!("\"{tag}-gzip\""), format!("\"{tag}\"")]);
@@ -344,7 +337,7 @@ mod tests {
 
     #[test]
     fn freshness_runs_out_exactly_once() {
-        let Sealed { snapshot, .. } = sealed(&[], 0);
+        let snapshot = sealed(&[]);
         let landed = snapshot.landed;
         assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(59)), Some(Duration::from_secs(1)));
         assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(60)), None);

@@ -18,7 +18,7 @@ use crate::{
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
     metrics::{CallResult, LimitKind},
-    snapshot::{Draft, Sealed, SnapshotKey},
+    snapshot::{Draft, Snapshot, SnapshotKey},
     zoom::{
         self,
         error::CallError,
@@ -51,9 +51,9 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     // Decided here and done below without a pause: a purge comes before it or after it.
     let kept = !core.flights.is_set_aside(flight);
     let result = match result {
-        Ok(sealed) => {
+        Ok(snapshot) => {
             let (snapshot, stored) =
-                if kept { core.cache.insert(sealed) } else { (Arc::new(sealed.snapshot), false) };
+                if kept { core.cache.insert(snapshot) } else { (Arc::new(snapshot), false) };
             core.metrics.flight_pages.observe(f64::from(snapshot.pages));
             tracing::debug!(
                 meeting = %flight.key.meeting,
@@ -93,7 +93,7 @@ fn say(key: SnapshotKey, failure: &Failure) {
     }
 }
 
-async fn fetch_meeting(core: &Core, flight: Flight) -> Result<Sealed, Failure> {
+async fn fetch_meeting(core: &Core, flight: Flight) -> Result<Snapshot, Failure> {
     let mut begun = false;
     match fetch_pages(core, flight, &mut begun).await {
         // The page tokens ran out under way: from the start, once.
@@ -117,8 +117,8 @@ impl Stop {
     }
 }
 
-async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Sealed, Stop> {
-    let (mut draft, mut next) = (Draft::new(core.cache.plain_at_most()), None);
+async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Snapshot, Stop> {
+    let (mut draft, mut next) = (Draft::default(), None);
     let mut tokens_seen = HashSet::new();
     let mut empty_in_a_row = 0;
     while tokens_seen.len() < MOST_PAGES && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
@@ -210,7 +210,7 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
     never_fails(off_this_thread(work).await)
 }
 
-async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Sealed {
+async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
     let freshness = core.freshness.clone();
     let luck = fastrand::u32(..);
     let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), luck);

@@ -224,10 +224,12 @@ impl Flights {
     pub(super) fn gives_up(&self, number: FlightNumber) -> bool {
         let mut table = self.table.borrow_mut();
         let Some(passengers) = table.under_way.get(&number) else { return false };
-        let (key, is_left) = (passengers.key, passengers.waiting() == 0);
+        let (key, nobody_waits) = (passengers.key, passengers.waiting() == 0);
         let is_refresh = passengers.waiters.is_empty();
+        // Callers who waited to the end were told that it goes on, and will ask again.
+        let all_hung_up = nobody_waits && !is_refresh && Instant::now() < passengers.wanted_until;
         let set_aside = table.boarding.get(&key) != Some(&number);
-        let gives_up = is_left && (set_aside || !passengers.begun && !is_refresh);
+        let gives_up = (nobody_waits && set_aside) || (all_hung_up && !passengers.begun);
         if gives_up && !set_aside {
             table.boarding.remove(&key);
         }

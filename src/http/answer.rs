@@ -93,7 +93,8 @@ pub(super) async fn with(
 ) -> HttpResponse {
     let (age, fresh_left) = (snapshot.age(now), snapshot.fresh_left(now));
     let mut outcome = how.outcome(fresh_left.is_some());
-    if outcome != Outcome::Miss {
+    // Of all slices only the first stands for a request that could have been a flight.
+    if outcome != Outcome::Miss && slice.is_none_or(|slice| slice.offset == 0) {
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
     }
     state.metrics.snapshot_age.observe(age.as_secs_f64());

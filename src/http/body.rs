@@ -1,7 +1,7 @@
 //! A body as it is handed to actix: part by part, out of the cache's memory or unpacked on the way.
 //!
 //! actix copies what it is given into the connection's write buffer. So a large body goes there as the caller reads it:
-//! many slow readers of a large meeting cost no more memory than its one copy in the cache.
+//! many slow readers of a large meeting cost no more memory than its one copy.
 
 use std::{
     io,
@@ -28,16 +28,23 @@ pub(super) struct InParts {
 pub(super) enum Middle {
     /// Shares the cache's memory.
     Stored(Bytes),
-    /// Unpacked as it is read.
-    Packed(Unpacker),
+    /// Unpacked as it is read; `true`: a part was just given out, and others may want the worker.
+    Packed(Unpacker, bool),
+    /// So many bytes that nobody will read: the answer to a `HEAD`. actix would ask for all of them.
+    Nothing(u64),
 }
 
 impl Middle {
     fn length(&self) -> u64 {
         match self {
             Self::Stored(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            Self::Packed(unpacker) => unpacker.left(),
+            Self::Packed(unpacker, _) => unpacker.left(),
+            Self::Nothing(length) => *length,
         }
+    }
+
+    pub(super) fn packed(unpacker: Unpacker) -> Self {
+        Self::Packed(unpacker, false)
     }
 }
 
@@ -52,18 +59,32 @@ impl InParts {
         Self { before, middle, after, length }
     }
 
-    fn next(&mut self) -> io::Result<Option<Bytes>> {
-        if !self.before.is_empty() {
-            return Ok(Some(std::mem::take(&mut self.before)));
+    fn next(&mut self) -> Poll<Option<io::Result<Bytes>>> {
+        if !self.before.is_empty() && !matches!(self.middle, Middle::Nothing(_)) {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.before))));
         }
         let part = match &mut self.middle {
             Middle::Stored(bytes) => {
                 let part = PART.min(bytes.len());
                 (part > 0).then(|| bytes.split_to(part))
             }
-            Middle::Packed(unpacker) => unpacker.next(PART)?,
+            Middle::Packed(_, given @ true) => {
+                *given = false;
+                return Poll::Pending;
+            }
+            Middle::Packed(unpacker, given) => {
+                *given = true;
+                match unpacker.next(PART) {
+                    // Still on the way to where the slice begins.
+                    Ok(Some(part)) if part.is_empty() => return Poll::Pending,
+                    Ok(part) => part,
+                    Err(error) => return Poll::Ready(Some(Err(error))),
+                }
+            }
+            Middle::Nothing(_) => return Poll::Ready(None),
         };
-        Ok(part.or_else(|| Some(std::mem::take(&mut self.after)).filter(|after| !after.is_empty())))
+        let part = part.or_else(|| Some(std::mem::take(&mut self.after)).filter(|after| !after.is_empty()));
+        Poll::Ready(part.map(Ok))
     }
 }
 
@@ -75,13 +96,11 @@ impl MessageBody for InParts {
     }
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        match self.next().transpose() {
-            // Still on the way to where the slice begins: others may want the worker in between.
-            Some(Ok(part)) if part.is_empty() => {
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
-            part => Poll::Ready(part),
+        let next = self.next();
+        if next.is_pending() {
+            // It is ready as soon as others had their turn.
+            context.waker().wake_by_ref();
         }
+        next
     }
 }

@@ -52,50 +52,67 @@ impl Form {
         }
     }
 
-    /// `only_length`: nobody will read it, so nothing is unpacked for it.
+    /// `only_length`: nobody will read it, so there is nothing in it.
     pub(super) async fn body(&self, state: &State, snapshot: &Arc<Snapshot>, only_length: bool) -> Body {
         match self {
             Self::Whole(coding) => {
-                let stored = match snapshot.body(*coding) {
+                let stored = snapshot.body(*coding);
+                if only_length {
+                    let length = stored.map_or(snapshot.length, |stored| length_of(&stored));
+                    return Body::InParts(InParts::whole(Middle::Nothing(length)));
+                }
+                let stored = match stored {
                     Some(stored) => Some(stored),
-                    None => plain(state, snapshot, only_length).await,
+                    None => plain(state, snapshot).await,
                 };
                 match stored {
                     Some(body) if body.len() <= PART => Body::Small(body),
                     Some(body) => Body::InParts(InParts::whole(Middle::Stored(body))),
                     None => {
-                        Body::InParts(InParts::whole(Middle::Packed(snapshot.unpacker(0, snapshot.length))))
+                        Body::InParts(InParts::whole(Middle::packed(snapshot.unpacker(0, snapshot.length))))
                     }
                 }
             }
             Self::Slice { slice, cut } => {
-                let after = if cut.more {
+                let head = snapshot.head();
+                let foot = if cut.more {
                     let token = PageToken { tag: snapshot.tag, slice: slice.next() }.write();
                     format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
                 } else {
                     format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)
                 };
-                let plain = plain(state, snapshot, only_length).await;
-                let middle = plain
-                    .and_then(|plain| cut.of(&plain))
-                    .map_or_else(|| Middle::Packed(snapshot.unpacker(cut.at, cut.length)), Middle::Stored);
-                Body::InParts(InParts::between(snapshot.head().into(), middle, after.into()))
+                let middle = if only_length {
+                    Middle::Nothing(cut.length)
+                } else {
+                    match plain(state, snapshot).await.and_then(|plain| cut.of(&plain)) {
+                        Some(rows) if rows.len() <= PART => {
+                            return Body::Small([head.as_bytes(), &rows, foot.as_bytes()].concat().into());
+                        }
+                        Some(rows) => Middle::Stored(rows),
+                        None => Middle::packed(snapshot.unpacker(cut.at, cut.length)),
+                    }
+                };
+                Body::InParts(InParts::between(head.into(), middle, foot.into()))
             }
         }
     }
 }
 
+fn length_of(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
 /// The body as it is, where it is at hand or small enough to be unpacked whole.
-async fn plain(state: &State, snapshot: &Arc<Snapshot>, only_length: bool) -> Option<Bytes> {
+async fn plain(state: &State, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     let plain = state.cache.plain(snapshot);
     let is_small_enough =
         usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.plain_at_most());
-    if plain.is_some() || only_length || !is_small_enough {
+    if plain.is_some() || !is_small_enough {
         return plain;
     }
     if snapshot.length <= UNPACKED_AT_ONCE {
-        return state.cache.unpacked(snapshot).ok();
+        return state.cache.unpacked(snapshot);
     }
     let (cache, snapshot) = (state.cache.clone(), Arc::clone(snapshot));
-    web::block(move || cache.unpacked(&snapshot)).await.ok()?.ok()
+    web::block(move || cache.unpacked(&snapshot)).await.ok()?
 }

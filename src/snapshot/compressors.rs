@@ -18,8 +18,8 @@ const ZSTD_LEVEL: i32 = 7;
 const ZSTD_WINDOW_LOG: u32 = 19;
 const ZSTD_TABLE_LOG: u32 = 16;
 
-/// As many as pages are cleaned at a time.
-const IDLE_AT_MOST: usize = 4;
+/// As many as one-page meetings are fetched at a time when Zoom is quick.
+const IDLE_AT_MOST: usize = 8;
 static IDLE: Mutex<Vec<Compressors>> = Mutex::new(Vec::new());
 
 /// Room for what comes out, at least.

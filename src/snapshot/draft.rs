@@ -22,13 +22,13 @@ pub(super) const TAIL: &str = "]}";
 /// A body of this size is kept as it is, too: unpacking costs more than it saves.
 const SMALL: usize = 2_048;
 
-/// A meeting being fetched: the pages so far.
+/// A meeting being fetched: the pages so far, compressed.
+#[derive(Default)]
 pub struct Draft {
     /// The cleaned participants of the page that is being read.
     page: Vec<u8>,
     /// Made with the first page: of the meetings that wait for a permit most have none.
     packer: Option<Packer>,
-    plain_at_most: usize,
     row_starts: Vec<u64>,
     /// Bytes of the participants so far.
     length: u64,
@@ -36,29 +36,7 @@ pub struct Draft {
     newest_leave_time: Option<Timestamp>,
 }
 
-/// A meeting that was fetched.
-pub struct Sealed {
-    /// To keep.
-    pub snapshot: Snapshot,
-    /// Its body as it is, unless that is small and kept anyway, or larger than was asked for.
-    pub plain: Option<Bytes>,
-}
-
 impl Draft {
-    /// An empty one, which gives its body as it is in the end, if that is no larger than `plain_at_most` bytes.
-    #[must_use]
-    pub fn new(plain_at_most: usize) -> Self {
-        Self {
-            page: Vec::new(),
-            packer: None,
-            plain_at_most,
-            row_starts: Vec::new(),
-            length: 0,
-            pages: 0,
-            newest_leave_time: None,
-        }
-    }
-
     /// Where the cleaner puts the next page's participants, with commas between them. It is empty; without
     /// [`Draft::end_page`] nothing of it counts.
     pub fn begin_page(&mut self) -> &mut Vec<u8> {
@@ -103,7 +81,7 @@ impl Draft {
     fn packer(&mut self) -> io::Result<&mut Packer> {
         let packer = match self.packer.take() {
             Some(packer) => packer,
-            None => Packer::new(self.plain_at_most.max(SMALL))?,
+            None => Packer::new(SMALL)?,
         };
         Ok(self.packer.insert(packer))
     }
@@ -121,16 +99,14 @@ impl Draft {
         landed: Instant,
         fetched_at: SystemTime,
         luck: u32,
-    ) -> io::Result<Sealed> {
+    ) -> io::Result<Snapshot> {
         self.packer()?.write(TAIL.as_bytes())?;
-        let Self { packer, row_starts, length, pages, newest_leave_time, plain_at_most, .. } = self;
+        let Self { packer, row_starts, length, pages, newest_leave_time, .. } = self;
         let packer = packer.ok_or_else(|| io::Error::other("a draft without a packer"))?;
         let body = packer.finish(head(key, fetched_at, row_starts.len()).as_bytes())?;
         let tag = Tag(body.tag);
-        let is_small = body.plain.as_ref().is_some_and(|plain| plain.len() <= SMALL);
-        let stored = store(&body, tag, fetched_at, is_small);
-        let plain = body.plain.filter(|plain| !is_small && plain.len() <= plain_at_most);
-        let snapshot = Snapshot {
+        let stored = store(&body, tag, fetched_at);
+        Ok(Snapshot {
             key,
             tag,
             length: body.length,
@@ -150,9 +126,7 @@ impl Draft {
             rows_end: length,
             tried: AtomicU64::new(0),
             paged: AtomicBool::new(false),
-        };
-        // Grown piece by piece, it has room to spare: that would be kept, too.
-        Ok(Sealed { snapshot, plain: plain.map(|plain| plain.into_boxed_slice().into()) })
+        })
     }
 }
 
@@ -175,8 +149,8 @@ fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// Everything that is kept, in one piece of memory that has no room to spare.
-fn store(packed: &Packed, tag: Tag, fetched_at: SystemTime, with_plain: bool) -> Stored {
-    let plain = packed.plain.as_deref().filter(|_| with_plain).unwrap_or_default();
+fn store(packed: &Packed, tag: Tag, fetched_at: SystemTime) -> Stored {
+    let plain = packed.plain.as_deref().unwrap_or_default();
     let texts = [
         httpdate::fmt_http_date(fetched_at),
         format!("\"{tag}-{}\"", Coding::Zstd.as_str()),
@@ -204,7 +178,7 @@ mod tests {
 
     #[test]
     fn pages_are_joined_and_counted() {
-        let mut draft = Draft::new(0);
+        let mut draft = Draft::default();
         for (page, rows) in [
             (r#"{"a":1},{"a":2}"#, &[0..7, 8..15][..]),
             ("", &[]),
@@ -228,7 +202,7 @@ mod tests {
             settle: minute,
         };
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let Sealed { snapshot, .. } = draft.seal(key, &fresh, Instant::now(), time, 0).unwrap();
+        let snapshot = draft.seal(key, &fresh, Instant::now(), time, 0).unwrap();
         assert_eq!(
             std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#

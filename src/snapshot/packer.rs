@@ -26,7 +26,7 @@ pub(super) struct Packer {
     crc: Crc,
     digest: Sha256,
     length: u64,
-    /// The bytes themselves, as long as there are no more than `plain_at_most`.
+    /// The bytes themselves, as long as there are few.
     plain: Option<Vec<u8>>,
     plain_at_most: usize,
 }
@@ -35,6 +35,7 @@ pub(super) struct Packer {
 pub(super) struct Packed {
     pub(super) gzip: Vec<u8>,
     pub(super) zstd: Vec<u8>,
+    /// The body as it is, if it is small.
     pub(super) plain: Option<Vec<u8>>,
     /// Of the body as it is, in bytes.
     pub(super) length: u64,
@@ -80,10 +81,8 @@ impl Packer {
         digest.update(head);
         digest.update(self.digest.finalize());
         let tag = digest.finalize().iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte));
-        let plain = self.plain.map(|mut plain| {
-            plain.splice(0..0, head.iter().copied());
-            plain
-        });
+        let plain = self.plain.map(|plain| [head, &plain].concat());
+        let plain = plain.filter(|plain| plain.len() <= self.plain_at_most);
         self.compressors.deflate(&[], &mut self.deflated, true)?;
         self.compressors.zstd(&[], &mut self.frame, true)?;
         self.compressors.give_back();

@@ -7,7 +7,7 @@ use zoom_sim::Meeting;
 use crate::service::{Connection, Service, sim};
 
 const BOUND: u64 = 32 << 20;
-const MEETINGS: u64 = 12_000;
+const MEETINGS: u64 = 50_000;
 /// Without a single snapshot: code, threads, buffers of connections and of flights.
 const BASE: u64 = 40 << 20;
 
