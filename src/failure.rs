@@ -31,6 +31,8 @@ pub enum Reason {
     ShuttingDown,
     /// The caller wants nothing fetched, and nothing of use is kept.
     NotCached,
+    /// The caller's own ceiling of calls is reached.
+    CallerOverLimit,
 }
 
 /// What Zoom answered when it was Zoom that refused or failed. Shown to callers, so that they can quote it to Zoom.

@@ -11,7 +11,8 @@ use tokio::sync::Notify;
 
 use super::{Landed, Reply, Via, queue::FlightNumber};
 use crate::{
-    failure::Failure,
+    callers::{Booking, Caller},
+    failure::{Failure, Reason},
     snapshot::{Snapshot, SnapshotKey},
 };
 
@@ -23,11 +24,14 @@ pub(super) struct Waiter {
     pub(super) has_fallback: bool,
 }
 
-/// What a new flight is called.
-#[derive(Clone, Copy)]
+/// A new flight: what it is called, and for whom it flies.
 pub(super) struct Flight {
     pub(super) key: SnapshotKey,
     pub(super) number: FlightNumber,
+    /// Whose request started it, as the callers' file described that caller then.
+    pub(super) caller: Arc<Caller>,
+    /// Its calls, in that caller's account.
+    pub(super) booking: Booking,
 }
 
 /// What became of a caller who came for a snapshot.
@@ -36,8 +40,8 @@ pub(super) enum Boarded {
     UnderWay(FlightNumber),
     /// Is the first of a new flight, which has to be started now.
     TakesOff(Flight),
-    /// No flight starts any more.
-    Closed(Waiter),
+    /// Starts no flight: none starts any more, or not for this caller now.
+    Refused(Waiter, Failure),
 }
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -93,14 +97,21 @@ impl Table {
         Some((number, self.under_way.get_mut(&number)?))
     }
 
-    fn take_off(&mut self, flight: Flight, passengers: Passengers) {
+    fn take_off(&mut self, flight: &Flight, passengers: Passengers) {
         self.boarding.insert(flight.key, flight.number);
         self.under_way.insert(flight.number, passengers);
     }
 }
 
 impl Flights {
-    pub(super) fn board(&self, key: SnapshotKey, waiter: Waiter) -> Boarded {
+    /// On a flight that is there everybody may go; a new one has to be within its caller's ceiling.
+    pub(super) fn board(
+        &self,
+        key: SnapshotKey,
+        waiter: Waiter,
+        caller: &Arc<Caller>,
+        now: Instant,
+    ) -> Boarded {
         let mut table = self.table.borrow_mut();
         if let Some((number, passengers)) = table.open_to_newcomers(&key) {
             passengers.wanted_until = passengers.wanted_until.max(waiter.deadline);
@@ -108,51 +119,64 @@ impl Flights {
             return Boarded::UnderWay(number);
         }
         if self.closed.get() {
-            return Boarded::Closed(waiter);
+            return Boarded::Refused(waiter, Failure::new(Reason::ShuttingDown));
         }
-        let flight = self.next_flight(key);
+        let flight = match self.next_flight(key, caller, now) {
+            Ok(flight) => flight,
+            Err(until) => {
+                return Boarded::Refused(waiter, Failure::new(Reason::CallerOverLimit).retry_at(until));
+            }
+        };
         let passengers = Passengers {
             wanted_until: waiter.deadline,
             waiters: vec![Some(waiter)],
             first_waiter_started_it: true,
             queued: false,
         };
-        table.take_off(flight, passengers);
+        table.take_off(&flight, passengers);
         Boarded::TakesOff(flight)
     }
 
-    /// A new flight that nobody waits for; `None` if one is under way, or none starts any more.
-    pub(super) fn in_background(&self, key: SnapshotKey, wanted_until: Instant) -> Option<Flight> {
+    /// A new flight that nobody waits for; `None` if one is under way, or none starts any more or for this caller now.
+    pub(super) fn in_background(
+        &self,
+        key: SnapshotKey,
+        wanted_until: Instant,
+        caller: &Arc<Caller>,
+        now: Instant,
+    ) -> Option<Flight> {
         let mut table = self.table.borrow_mut();
         if self.closed.get() || table.boarding.contains_key(&key) {
             return None;
         }
-        let flight = self.next_flight(key);
+        let flight = self.next_flight(key, caller, now).ok()?;
         let passengers =
             Passengers { waiters: Vec::new(), first_waiter_started_it: false, wanted_until, queued: false };
-        table.take_off(flight, passengers);
+        table.take_off(&flight, passengers);
         Some(flight)
     }
 
-    fn next_flight(&self, key: SnapshotKey) -> Flight {
+    /// Or until when this caller's ceiling is reached.
+    fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, now: Instant) -> Result<Flight, Instant> {
+        let booking = caller.book(now)?;
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Flight { key, number }
+        Ok(Flight { key, number, caller: Arc::clone(caller), booking })
     }
 
     /// Whether somebody waits for this flight, or has waited.
-    pub(super) fn is_awaited(&self, flight: Flight) -> bool {
+    pub(super) fn is_awaited(&self, flight: &Flight) -> bool {
         let table = self.table.borrow();
         table.under_way.get(&flight.number).is_some_and(|passengers| !passengers.waiters.is_empty())
     }
 
     /// Until when somebody waits for this flight.
-    pub(super) fn wanted_until(&self, flight: Flight) -> Option<Instant> {
+    pub(super) fn wanted_until(&self, flight: &Flight) -> Option<Instant> {
         Some(self.table.borrow().under_way.get(&flight.number)?.wanted_until)
     }
 
     /// Marks that this flight's next call waits for a permit. `closed` is what refuses all calls, if anything does.
-    pub(super) fn queues(&self, flight: Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
+    pub(super) fn queues(&self, flight: &Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
         if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
             passengers.queued = queued;
             if let Some((at, failure)) = closed {
@@ -180,12 +204,12 @@ impl Flights {
         self.table.borrow_mut().boarding.drain().count()
     }
 
-    pub(super) fn is_set_aside(&self, flight: Flight) -> bool {
+    pub(super) fn is_set_aside(&self, flight: &Flight) -> bool {
         self.table.borrow().boarding.get(&flight.key) != Some(&flight.number)
     }
 
     /// Whether it was set aside and nobody is left who waits for it: whatever it brought, nobody would see it.
-    pub(super) fn is_in_vain(&self, flight: Flight) -> bool {
+    pub(super) fn is_in_vain(&self, flight: &Flight) -> bool {
         let is_awaited = |table: &Table| {
             table.under_way.get(&flight.number).is_some_and(|passengers| passengers.waiting() > 0)
         };
@@ -193,7 +217,7 @@ impl Flights {
     }
 
     /// Ends a flight and wakes everybody who waits for it.
-    pub(super) fn land(&self, flight: Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
+    pub(super) fn land(&self, flight: &Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
         let mut table = self.table.borrow_mut();
         if table.boarding.get(&flight.key) == Some(&flight.number) {
             table.boarding.remove(&flight.key);

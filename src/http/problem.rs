@@ -8,7 +8,7 @@ use actix_web::{
     HttpRequest, HttpResponse, Route,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER},
+        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     web,
 };
@@ -24,6 +24,8 @@ use crate::{
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
 pub enum Problem {
+    /// A key of a caller is needed, and this is none.
+    UnknownCaller,
     /// Not the id of a meeting.
     InvalidMeetingId(InvalidMeetingId),
     /// A query parameter of ours that is not of its form; the sentence says which and how it should be.
@@ -98,6 +100,9 @@ impl Problem {
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, *allow));
         }
+        if let Self::UnknownCaller = self {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
         let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
         response.extensions_mut().insert(row.outcome);
         response
@@ -109,10 +114,14 @@ impl Problem {
     }
 
     /// Whether a stale snapshot is the better answer: to every 502, 503 and 504, but not when this process stops, and
-    /// not to a caller who wanted just that.
+    /// not to a caller who wanted just that. Also to a caller over its limit: a stale answer costs no call, and the limit
+    /// is about calls.
     pub(super) fn is_covered_by_stale(reason: Reason) -> bool {
-        let status = no_snapshot(reason).status;
-        matches!(status, 502..=504) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
+        match reason {
+            Reason::ShuttingDown | Reason::NotCached => false,
+            Reason::CallerOverLimit => true,
+            reason => matches!(no_snapshot(reason).status, 502..=504),
+        }
     }
 
     fn zoom(&self) -> Option<&ZoomSaid> {
@@ -133,6 +142,10 @@ impl Problem {
 
     fn row(&self) -> Row {
         match self {
+            Self::UnknownCaller => Row::refused(401, "unknown_caller", "No caller has this key").saying(
+                "Send the caller key that those who run this service gave you, as Authorization: Bearer <key> or as \
+                 X-Api-Key: <key>; where both are sent, they must be the same.",
+            ),
             Self::InvalidMeetingId(reason) => Row::refused(400, "invalid_meeting_id", "Not a meeting id")
                 .saying(format!(
                     "{}: ask with a meeting number (9 to 12 digits) or a meeting UUID \
@@ -183,6 +196,8 @@ fn no_snapshot(reason: Reason) -> Row {
             .saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
         Reason::Overloaded => Row::refused(503, "overloaded", "Too many calls wait already")
             .saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
+        Reason::CallerOverLimit => Row::refused(429, "caller_over_limit", "This caller's Zoom calls of the minute are spent")
+            .saying("What is cached is still answered; ask again for the rest after Retry-After, or ask those who run this service for a higher calls_per_minute."),
         Reason::NotCached => Row::refused(504, "not_cached", "Nothing of use is cached")
             .saying("Ask without Cache-Control: only-if-cached to have the meeting fetched."),
         Reason::ShuttingDown => Row::refused(503, "shutting_down", "This process is about to stop")
