@@ -25,7 +25,7 @@ pub use self::{
     list::{WEIGHTS, Wrong},
 };
 use self::{
-    caller::Account,
+    caller::SharedLedger,
     file::Watch,
     list::{Digest, Entry},
 };
@@ -123,10 +123,10 @@ impl Callers {
     }
 }
 
-/// Every name that was ever in the file, so that its number and its account outlive changes of its entry.
+/// Every name that was ever in the file, so that its number and its ledger outlive changes of its entry.
 #[derive(Default)]
 struct Register {
-    accounts: HashMap<Name, (u32, Account)>,
+    ledgers: HashMap<Name, (u32, SharedLedger)>,
 }
 
 impl Register {
@@ -134,11 +134,11 @@ impl Register {
         let listed = entries.into_iter().map(|entry| {
             let Entry { name, key_sha256, weight, calls_per_minute } = entry;
             // 0 is anonymous.
-            let next = u32::try_from(self.accounts.len() + 1).unwrap_or(u32::MAX);
-            let (id, account) =
-                self.accounts.entry(name.clone()).or_insert_with(|| (next, Account::default())).clone();
+            let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
+            let (id, ledger) =
+                self.ledgers.entry(name.clone()).or_insert_with(|| (next, SharedLedger::default())).clone();
             metrics.caller_is_known(name.as_str());
-            (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, account }))
+            (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, ledger }))
         });
         Roster::Listed(listed.collect())
     }
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn number_and_account_of_a_name_outlive_its_entry() {
+    fn number_and_ledger_of_a_name_outlive_its_entry() {
         let (callers, mut keeper, _) = open(&[("a", "1", 1), ("b", "2", 1)]);
         let before = callers.find(Some(b"2")).unwrap();
         before.book(Instant::now()).ok().unwrap().call(Instant::now());

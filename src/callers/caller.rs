@@ -62,15 +62,15 @@ pub struct Caller {
     /// Calls that may be made for it in any minute.
     pub calls_per_minute: Option<NonZeroU32>,
     /// Outlives changes of the entry.
-    pub(super) account: Account,
+    pub(super) ledger: SharedLedger,
 }
 
 /// Shared by all versions of a caller. Locked on the fetcher's thread, for status, and for a stale hit of a caller that
 /// has a ceiling; a fresh hit does not come here.
 #[derive(Clone, Default)]
-pub(super) struct Account(Arc<Mutex<Ledger>>);
+pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
 
-impl Account {
+impl SharedLedger {
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         // Nothing in there is half done when a thread panics.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -95,14 +95,14 @@ impl Caller {
             name: Name(Name::ANONYMOUS.into()),
             weight: 1,
             calls_per_minute: None,
-            account: Account::default(),
+            ledger: SharedLedger::default(),
         }
     }
 
     /// Until when no flight takes off for it; `None` when one may now.
     #[must_use]
     pub fn over_limit_until(&self, now: Instant) -> Option<Instant> {
-        self.account.lock().full_until(self.calls_per_minute?, now)
+        self.ledger.lock().full_until(self.calls_per_minute?, now)
     }
 
     /// For a flight that takes off, if one may.
@@ -110,7 +110,7 @@ impl Caller {
     /// # Errors
     /// When one may.
     pub fn book(self: &Arc<Self>, now: Instant) -> Result<Booking, Instant> {
-        let mut ledger = self.account.lock();
+        let mut ledger = self.ledger.lock();
         let full_until = self.calls_per_minute.and_then(|ceiling| ledger.full_until(ceiling, now));
         full_until.map_or(Ok(()), Err)?;
         ledger.book();
@@ -121,12 +121,12 @@ impl Caller {
     /// What was spent for it.
     #[must_use]
     pub fn spent(&self, now: Instant) -> Spent {
-        let mut ledger = self.account.lock();
+        let mut ledger = self.ledger.lock();
         Spent { today: ledger.today(today()), last_minute: ledger.last_minute(now) }
     }
 }
 
-/// A flight's place in its caller's account: its first call counts from take-off on, the others as they are made.
+/// A flight's place in its caller's ledger: its first call counts from take-off on, the others as they are made.
 pub struct Booking {
     caller: Arc<Caller>,
     /// No call was made yet.
@@ -136,7 +136,7 @@ pub struct Booking {
 impl Booking {
     /// A call is made.
     pub fn call(&self, now: Instant) {
-        let mut ledger = self.caller.account.lock();
+        let mut ledger = self.caller.ledger.lock();
         if self.open.replace(false) {
             ledger.give_back();
         }
@@ -147,7 +147,7 @@ impl Booking {
 impl Drop for Booking {
     fn drop(&mut self) {
         if self.open.get() {
-            self.caller.account.lock().give_back();
+            self.caller.ledger.lock().give_back();
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 /// would be 120 within a second.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// One caller's account.
+/// What was spent for one caller.
 #[derive(Default)]
 pub(super) struct Ledger {
     /// The last minute's calls, oldest first. All callers' together are no more than the budget lets through.

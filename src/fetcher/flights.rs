@@ -30,7 +30,7 @@ pub(super) struct Flight {
     pub(super) number: FlightNumber,
     /// Whose request started it, as the callers' file described that caller then.
     pub(super) caller: Arc<Caller>,
-    /// Its calls, in that caller's account.
+    /// Its calls, in that caller's ledger.
     pub(super) booking: Booking,
 }
 

@@ -54,7 +54,7 @@ fn a_changed_file_counts_without_a_restart() {
     replace(&path, &two_callers("weight = 5"));
     wait_until(&service, OTHER_KEY, 200);
     assert_eq!(in_status(&service, "support-tools")["weight"], 5);
-    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1, "its account goes on");
+    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1, "its ledger goes on");
     replace(&path, &entry("bi", OTHER_KEY, ""));
     wait_until(&service, KEY, 401);
     assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
