@@ -51,7 +51,9 @@ impl Who {
     pub(super) fn caller(self) -> Result<Arc<Caller>, Problem> {
         match self {
             Self::Known(caller) => Ok(caller),
-            Self::Unknown | Self::NotAsked => Err(Problem::UnknownCaller),
+            Self::Unknown => Err(Problem::UnknownCaller),
+            // The router undoes percent-encoding: it takes `/%71os/` for `/qos/`, which as written it is not.
+            Self::NotAsked => Err(Problem::NotFound),
         }
     }
 }

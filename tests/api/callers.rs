@@ -167,7 +167,10 @@ fn the_unknown_get_401_and_nothing_else_not_even_what_is_cached() {
 fn keys_are_asked_for_on_qos_only() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
-    assert_eq!(service.get("/nowhere").problem(), "not_found");
+    for path in ["/nowhere", "/qos", "/", "/QOS/85746065432", "/%71os/85746065432"] {
+        assert_eq!(service.get(path).problem(), "not_found", "{path}");
+        assert_eq!(get_as(&service, KEY, path).problem(), "not_found", "{path}, with a key");
+    }
     let other_method = request(service.addr, "POST", PATH, &[]);
     assert_eq!((other_method.status, other_method.header("allow")), (405, Some("GET, HEAD")));
     for path in ["/healthz", "/readyz", "/metrics", "/status"] {
