@@ -25,6 +25,7 @@ use divan::Bencher;
 use zoom_qos_proxy::{
     budget::Budget,
     cache::Cache,
+    callers::Callers,
     config::Config,
     fetcher::{Fetcher, Parts},
     http::{self, State},
@@ -71,9 +72,10 @@ fn state(bytes: usize) -> Data<State> {
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
     };
+    let (callers, _) = Callers::open(config.callers, &metrics);
     // Never launched: a hit asks nobody.
     let (fetcher, _launch) = Fetcher::prepare(parts);
-    Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) })
+    Data::new(State { callers, cache, fetcher, metrics, draining: AtomicBool::new(false) })
 }
 
 #[divan::bench(args = BODIES)]

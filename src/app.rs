@@ -23,6 +23,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use crate::{
     budget::{Budget, day::StateFileError},
     cache::Cache,
+    callers::{Callers, Keeper},
     config::Config,
     fetcher::{Fetcher, Launch, Parts},
     http::{self, Listener, State},
@@ -78,6 +79,7 @@ pub enum StartError {
 pub struct App {
     state: Data<State>,
     launch: Launch,
+    keeper: Option<Keeper>,
     callers: Server,
     operators: Server,
     listen: SocketAddr,
@@ -94,10 +96,11 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, budget, freshness, cache, .. } = config;
+        let Config { server, fetcher, zoom, budget, freshness, cache, callers, .. } = config;
         let metrics = Arc::new(Metrics::default());
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
+        let (known, keeper) = Callers::open(callers, &metrics);
         let parts = Parts {
             config: fetcher,
             zoom,
@@ -107,7 +110,8 @@ impl App {
             metrics: Arc::clone(&metrics),
         };
         let (fetcher, launch) = Fetcher::prepare(parts);
-        let state = Data::new(State { cache, fetcher, metrics, draining: AtomicBool::new(false) });
+        let draining = AtomicBool::new(false);
+        let state = Data::new(State { callers: known, cache, fetcher, metrics, draining });
 
         let timeout = server.shutdown_timeout;
         let (callers, listen) =
@@ -115,7 +119,17 @@ impl App {
         let (operators, ops_listen) =
             bind("server.ops_listen", server.ops_listen, 1, timeout, &state, Listener::Operators)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
-        Ok(Self { state, launch, callers, operators, listen, ops_listen, drain_delay, shutdown_timeout })
+        Ok(Self {
+            state,
+            launch,
+            keeper,
+            callers,
+            operators,
+            listen,
+            ops_listen,
+            drain_delay,
+            shutdown_timeout,
+        })
     }
 
     /// The callers' address, with the port that was really bound.
@@ -147,6 +161,7 @@ impl App {
         let mut serving = actix_rt::spawn(self.callers);
         drop(actix_rt::spawn(self.operators));
         drop(actix_rt::spawn(tidy(self.state.clone(), dropped_lines)));
+        drop(self.keeper.map(|keeper| actix_rt::spawn(keeper.keep())));
         tracing::info!(
             listen = %self.listen,
             ops_listen = %self.ops_listen,

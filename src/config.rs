@@ -8,9 +8,10 @@
 //! What it deliberately does not do:
 //! - guess. No number without its unit, no fallback for a typo, no unknown key ignored;
 //! - repeat a secret, in a problem, a warning or [`Config::effective`];
-//! - touch the world, but for reading the `--config` files and, once each, the files of the secrets. Whether an
+//! - touch the world, but for reading the `--config` files and, once each, the files of the secrets and the callers. Whether an
 //!   address is free, Zoom answers, or the state file can be written is found by the part that needs it;
-//! - keep watch: a changed file counts at the next start (files of secrets are read anew by `zoom`).
+//! - keep watch: a changed file counts at the next start (files of secrets are read anew by `zoom`, that of callers by
+//!   `callers`).
 
 mod keys;
 mod layers;
@@ -25,8 +26,8 @@ use std::{ffi::OsString, path::PathBuf};
 pub use self::problem::{Problems, Warning};
 use self::{layers::Layers, reader::Reader};
 use crate::{
-    app::ServerConfig, budget::BudgetConfig, cache::CacheConfig, fetcher::FetcherConfig,
-    snapshot::FreshnessConfig, telemetry::TelemetryConfig, zoom::ZoomConfig,
+    app::ServerConfig, budget::BudgetConfig, cache::CacheConfig, callers::CallersConfig,
+    fetcher::FetcherConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig, zoom::ZoomConfig,
 };
 
 /// What an environment variable begins with to be ours.
@@ -46,6 +47,8 @@ pub struct Config {
     pub freshness: FreshnessConfig,
     /// How much is remembered.
     pub cache: CacheConfig,
+    /// Who may ask.
+    pub callers: CallersConfig,
     /// What is logged.
     pub telemetry: TelemetryConfig,
     effective: String,
@@ -62,13 +65,7 @@ impl Config {
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Self, Vec<Warning>), Problems> {
-        let mut layers = Layers::default();
-        layers.add_defaults(include_str!("../config/default.toml"));
-        for file in files {
-            layers.add_file(file);
-        }
-        layers.add_environment(environment);
-        Self::read(Reader::new(layers))
+        Self::read(Reader::new(layers(files, environment)))
     }
 
     /// Reads the files and this process's environment.
@@ -77,6 +74,16 @@ impl Config {
     /// Everything that is wrong, together.
     pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<Warning>), Problems> {
         Self::load(files, std::env::vars_os())
+    }
+
+    /// Only `callers.file`, for the command that changes it: it may be missing, and the rest need not be there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files and with this key.
+    pub fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
+        let mut reader = Reader::new(layers(files, std::env::vars_os()));
+        let path = sections::callers_path(&mut reader);
+        reader.finish().map(|_| path)
     }
 
     /// What `check-config` prints: TOML with every key, its effective value and where that comes from. Secrets are
@@ -94,6 +101,7 @@ impl Config {
         let max_queued = limits::max_queued(&mut reader);
         let freshness = sections::freshness(&mut reader);
         let cache = sections::cache(&mut reader);
+        let callers = sections::callers(&mut reader);
         let telemetry = sections::telemetry(&mut reader);
         let read = reader.finish()?;
         let config = || {
@@ -104,6 +112,7 @@ impl Config {
                 budget: budget?,
                 freshness: freshness?,
                 cache: cache?,
+                callers: callers?,
                 telemetry: telemetry?,
                 effective: read.effective,
             })
@@ -111,4 +120,14 @@ impl Config {
         // `None` without a problem cannot be: a missing value is always noted.
         config().map(|config| (config, read.warnings)).ok_or_else(|| Problems::new(Vec::new()))
     }
+}
+
+fn layers(files: &[PathBuf], environment: impl IntoIterator<Item = (OsString, OsString)>) -> Layers {
+    let mut layers = Layers::default();
+    layers.add_defaults(include_str!("../config/default.toml"));
+    for file in files {
+        layers.add_file(file);
+    }
+    layers.add_environment(environment);
+    layers
 }

@@ -31,14 +31,17 @@ pub enum Reason {
     ShuttingDown,
     /// The caller wants nothing fetched, and nothing of use is kept.
     NotCached,
+    /// The caller's own ceiling of calls is reached.
+    CallerOverLimit,
 }
 
 impl Reason {
     /// Every reason, in the order of the contract's table; a test in `http::problem` keeps it whole.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::MeetingNotFound,
         Self::NotAMeeting,
         Self::MeetingTooOld,
+        Self::CallerOverLimit,
         Self::ZoomRejectedCredentials,
         Self::ZoomFailed,
         Self::ZoomRateLimited,

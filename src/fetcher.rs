@@ -11,6 +11,7 @@ mod purge;
 pub mod queue;
 
 use std::{
+    num::NonZeroU32,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,6 +29,7 @@ pub use crate::zoom::oauth::Credentials;
 use crate::{
     budget::Budget,
     cache::{Cache, Entry},
+    callers::Caller,
     failure::{Failure, Reason},
     metrics::Metrics,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
@@ -90,12 +92,20 @@ pub struct FetcherStatus {
 type Reply = oneshot::Sender<Result<Landed, Failure>>;
 
 enum Letter {
-    Fetch { key: SnapshotKey, wanted: Wanted, deadline: Instant, reply: Reply },
-    Refresh(SnapshotKey),
+    Fetch { request: Request, reply: Reply },
+    Refresh { key: SnapshotKey, caller: Arc<Caller> },
     Purge { what: Purge, done: oneshot::Sender<()> },
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
     WhenAllLanded(oneshot::Sender<()>),
+}
+
+/// A caller's request for a snapshot.
+struct Request {
+    key: SnapshotKey,
+    wanted: Wanted,
+    caller: Arc<Caller>,
+    deadline: Instant,
 }
 
 /// The handle: cheap to clone, and at home on any thread.
@@ -158,14 +168,20 @@ impl Fetcher {
         (fetcher, Launch { parts, letters, credentials: accepted, closed: close })
     }
 
-    /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most.
+    /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most. The
+    /// calls of its own flight count for `caller`; when they are too many already, no flight starts.
     ///
     /// # Errors
     /// Every reason there is; the flight itself may go on.
-    pub async fn fetch(&self, key: SnapshotKey, wanted: Wanted) -> Result<Landed, Failure> {
+    pub async fn fetch(
+        &self,
+        key: SnapshotKey,
+        wanted: Wanted,
+        caller: Arc<Caller>,
+    ) -> Result<Landed, Failure> {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
-        let letter = Letter::Fetch { key, wanted, deadline, reply };
+        let letter = Letter::Fetch { request: Request { key, wanted, caller, deadline }, reply };
         self.mailbox.send(letter).map_err(|_| Failure::new(Reason::ShuttingDown))?;
         match tokio::time::timeout_at(deadline.into(), landed).await {
             Ok(Ok(result)) => result,
@@ -174,10 +190,11 @@ impl Fetcher {
         }
     }
 
-    /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for.
-    pub fn refresh(&self, key: SnapshotKey) {
+    /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for. Its
+    /// calls count for `caller`, as above.
+    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>) {
         // A fetcher that is gone refreshes nothing.
-        drop(self.mailbox.send(Letter::Refresh(key)));
+        drop(self.mailbox.send(Letter::Refresh { key, caller }));
     }
 
     /// Has it forgotten, snapshots and refusals; flights under way do not bring it back. Returns when that is done.
@@ -271,8 +288,8 @@ impl Core {
     async fn read(self: Rc<Self>, mut letters: mpsc::UnboundedReceiver<Letter>) {
         while let Some(letter) = letters.recv().await {
             match letter {
-                Letter::Fetch { key, wanted, deadline, reply } => self.fetch(key, wanted, deadline, reply),
-                Letter::Refresh(key) => self.refresh(key),
+                Letter::Fetch { request, reply } => self.fetch(&request, reply),
+                Letter::Refresh { key, caller } => self.refresh(key, &caller),
                 Letter::Purge { what, done } => {
                     self.purge(what);
                     // It is done, whether or not somebody still waits to hear it.
@@ -293,8 +310,9 @@ impl Core {
     }
 
     /// Cache, flight under way, or a new flight: the one place that decides it.
-    fn fetch(self: &Rc<Self>, key: SnapshotKey, wanted: Wanted, deadline: Instant, reply: Reply) {
-        match self.found(&key, wanted) {
+    fn fetch(self: &Rc<Self>, request: &Request, reply: Reply) {
+        let Request { key, wanted, caller, deadline } = request;
+        match self.found(key, *wanted) {
             Some(Ok(landed)) => {
                 drop(reply.send(Ok(landed)));
                 return;
@@ -305,12 +323,12 @@ impl Core {
             }
             None => {}
         }
-        let share = Share::ANONYMOUS;
-        let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback };
-        match self.flights.board(key, waiter) {
-            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, deadline),
+        let share = share_of(caller);
+        let waiter = Waiter { reply, deadline: *deadline, share, has_fallback: wanted.has_fallback };
+        match self.flights.board(*key, waiter, caller, Instant::now()) {
+            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, *deadline),
             Boarded::TakesOff(flight) => self.take_off(flight),
-            Boarded::Closed(waiter) => drop(waiter.reply.send(Err(Failure::new(Reason::ShuttingDown)))),
+            Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
         }
     }
 
@@ -336,11 +354,12 @@ impl Core {
         None
     }
 
-    fn refresh(self: &Rc<Self>, key: SnapshotKey) {
+    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>) {
         let wanted = Wanted { newer_than: None, has_fallback: true };
+        let now = Instant::now();
         if self.found(&key, wanted).is_none()
             && let Some(flight) =
-                self.flights.in_background(key, Share::ANONYMOUS, Instant::now() + self.wait)
+                self.flights.in_background(key, share_of(caller), now + self.wait, caller, now)
         {
             self.take_off(flight);
         }
@@ -364,4 +383,9 @@ impl Core {
             last_refusal: self.flights.last_refusal(),
         }
     }
+}
+
+/// A caller's place among the others in the queue.
+fn share_of(caller: &Caller) -> Share {
+    Share { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }

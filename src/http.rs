@@ -4,6 +4,7 @@ mod accept;
 mod answer;
 mod asked;
 mod body;
+mod caller;
 mod conditional;
 mod decide;
 mod directives;
@@ -25,12 +26,14 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::{cache::Cache, fetcher::Fetcher, metrics::Metrics};
+use crate::{cache::Cache, callers::Callers, fetcher::Fetcher, metrics::Metrics};
 pub use observe::{Listener, observe};
 pub use problem::Problem;
 
 /// What the handlers of both listeners share. Made once, outside the workers, or each would have its own.
 pub struct State {
+    /// Who may ask.
+    pub callers: Callers,
     /// Where hits come from.
     pub cache: Cache,
     /// Where misses go.

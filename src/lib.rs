@@ -3,6 +3,7 @@
 pub mod app;
 pub mod budget;
 pub mod cache;
+pub mod callers;
 pub mod clean;
 pub mod config;
 pub mod failure;

@@ -1,6 +1,7 @@
 //! The command line: what to run, with which configuration, and how the process ends.
 #![expect(clippy::print_stderr, reason = "the one place that talks to a terminal")]
 
+mod add_caller;
 mod healthcheck;
 
 use std::{io::Write as _, path::PathBuf, process::ExitCode};
@@ -31,7 +32,7 @@ struct CommandLine {
     command: Option<Command>,
 }
 
-#[derive(Subcommand, Clone, Copy)]
+#[derive(Subcommand)]
 enum Command {
     /// Runs the service (the default).
     Serve,
@@ -39,42 +40,79 @@ enum Command {
     CheckConfig,
     /// Asks the running service's own /readyz; for container images without a shell.
     Healthcheck,
+    /// Who may ask: the callers' file.
+    #[command(subcommand)]
+    Callers(CallersCommand),
+}
+
+#[derive(Subcommand)]
+enum CallersCommand {
+    /// Makes a key for a new caller, shows it once on standard output, and appends its hash to the callers' file.
+    Add(add_caller::AddCaller),
 }
 
 fn main() -> ExitCode {
     let CommandLine { config: files, command } = CommandLine::parse();
-    let (config, warnings) = match Config::from_process(&files) {
-        Ok(loaded) => loaded,
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => configured(&files, ExitCode::from(WRONG_CONFIGURATION), serve),
+        Command::CheckConfig => configured(&files, ExitCode::from(WRONG_CONFIGURATION), check_config),
+        Command::Healthcheck => configured(&files, ExitCode::FAILURE, healthcheck),
+        // A callers' file may be wanted before there is a whole configuration.
+        Command::Callers(CallersCommand::Add(asked)) => add_caller(asked, &files),
+    }
+}
+
+/// Reads the configuration and goes on with it; or prints what is wrong with it, and ends like that.
+fn configured(
+    files: &[PathBuf],
+    otherwise: ExitCode,
+    then: impl FnOnce(Config, &[Warning]) -> ExitCode,
+) -> ExitCode {
+    match Config::from_process(files) {
+        Ok((config, warnings)) => then(config, &warnings),
         Err(problems) => {
             eprintln!("{problems}");
-            return match command {
-                Some(Command::Healthcheck) => ExitCode::FAILURE,
-                _ => ExitCode::from(WRONG_CONFIGURATION),
-            };
+            otherwise
         }
-    };
-    match command {
-        Some(Command::CheckConfig) => {
-            for warning in warnings {
-                eprintln!("warning: {warning}");
-            }
-            // print! panics when standard output is full or gone.
-            match std::io::stdout().write_all(config.effective().as_bytes()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("standard output: {error}");
-                    ExitCode::FAILURE
-                }
-            }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one of the ends of `configured`")]
+fn check_config(config: Config, warnings: &[Warning]) -> ExitCode {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+    // print! panics when standard output is full or gone.
+    match std::io::stdout().write_all(config.effective().as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("standard output: {error}");
+            ExitCode::FAILURE
         }
-        Some(Command::Healthcheck) => match healthcheck::ask(config.server.ops_listen) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(reason) => {
-                eprintln!("not ready: {reason}");
-                ExitCode::FAILURE
-            }
-        },
-        Some(Command::Serve) | None => serve(config, &warnings),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "one of the ends of `configured`")]
+fn healthcheck(config: Config, _: &[Warning]) -> ExitCode {
+    match healthcheck::ask(config.server.ops_listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("not ready: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn add_caller(asked: add_caller::AddCaller, files: &[PathBuf]) -> ExitCode {
+    match add_caller::run(asked, files) {
+        Ok(said) => {
+            eprintln!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(refused) => {
+            eprintln!("{refused}");
+            if refused.is_configuration() { ExitCode::from(WRONG_CONFIGURATION) } else { ExitCode::FAILURE }
+        }
     }
 }
 

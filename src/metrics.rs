@@ -1,6 +1,7 @@
 //! What is counted: one registry of our own, in the Prometheus text format.
 //!
-//! No label is built from input: every label's values are listed in `metrics/labels.rs`.
+//! No label is built from input: every label's values are listed in `metrics/labels.rs`, but for the names of callers,
+//! which come from the validated callers' file.
 
 mod labels;
 
@@ -49,6 +50,9 @@ pub struct Metrics {
     renewals: IntCounterVec,
     unparsed: IntCounterVec,
     cooldown: IntGaugeVec,
+    caller_calls: IntCounterVec,
+    /// 0 while the callers' file is broken, and an older list in use.
+    pub callers_file_ok: IntGauge,
     /// Log lines lost because the writer could not keep up.
     pub log_lines_dropped: IntGauge,
 }
@@ -78,6 +82,16 @@ impl Metrics {
     /// Shows whether a limit is cooling down.
     pub fn cooldown(&self, kind: LimitKind, active: bool) {
         self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
+    }
+
+    /// Counts a call to Zoom for the caller whose request started the flight. `name` is a caller's of the callers' file.
+    pub fn caller_call(&self, name: &str) {
+        self.caller_calls.with_label_values(&[name]).inc();
+    }
+
+    /// Shows a caller's calls from the first one on: a rate needs the 0 before it.
+    pub fn caller_is_known(&self, name: &str) {
+        self.caller_calls.with_label_values(&[name]).inc_by(0);
     }
 
     /// All of it as Prometheus text, or `None` if it cannot be written.
@@ -159,6 +173,13 @@ impl Metrics {
                 Opts::new("cooldown_active", "1 while a 429 of this kind stops all calls"),
                 &["kind"],
             )?)?,
+            caller_calls: new.counters(
+                "caller_calls_total",
+                "Calls to the QoS endpoint of Zoom for a caller of the callers' file",
+                &["caller"],
+            )?,
+            callers_file_ok: new
+                .gauge("callers_file_ok", "0 while the callers' file is broken and an older list in use")?,
             log_lines_dropped: new
                 .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
             registry: new.0,

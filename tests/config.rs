@@ -11,7 +11,9 @@ use std::{
 };
 
 use tempfile::TempDir;
-use zoom_qos_proxy::{config::Config, telemetry::LogFormat, zoom::secret::SecretSource};
+use zoom_qos_proxy::{
+    callers::CallersFile, config::Config, telemetry::LogFormat, zoom::secret::SecretSource,
+};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
@@ -159,6 +161,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.freshness.settle, seconds(1800));
     assert_eq!(config.cache.not_found_live, seconds(10));
     assert_eq!(config.cache.not_found_past, seconds(60));
+    assert!(config.callers.file.is_none());
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
     assert_eq!(config.telemetry.log_level, "info");
 }
@@ -170,7 +173,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 35);
+    assert_eq!(printed.len(), 36);
 }
 
 #[test]
@@ -220,7 +223,7 @@ fn other_programs_variables_are_not_ours() {
 #[test]
 fn all_problems_are_reported_together_sorted_and_with_their_origins() {
     let mut setup = Setup::empty()
-        .file("[server]\nlisen = \"[::]:80\"\nwait = \"soon\"\n\n[limits]\nheavy_per_day = 0\n[callers]\nfile = \"x\"\n")
+        .file("[server]\nlisen = \"[::]:80\"\nwait = \"soon\"\n\n[limits]\nheavy_per_day = 0\n[redis]\nurl = \"x\"\n")
         .file("[cache]\nsettle = \"1h\nmax_bytes = 5\n")
         .variable("QOS_PROXY__SERVER__WORKERS", "many")
         .variable("QOS_PROXY__ZOOM__CLIENT__ID", "x")
@@ -233,8 +236,8 @@ fn all_problems_are_reported_together_sorted_and_with_their_origins() {
             "2.toml:2: is not TOML here: invalid basic string, expected `\"`",
             "missing.toml: cannot be read: No such file or directory (os error 2); give --config a readable file",
             "cache.max_bytes: must be text with a unit, like \"256MiB\", not an integer (set in 2.toml:3)",
-            "callers.file: known, but does nothing in this version yet; remove it (set in 1.toml:8)",
             "limits.heavy_per_day: must be a whole number from 1 to 4294967295, not 0 (set in 1.toml:6)",
+            "redis.url: known, but does nothing in this version yet; remove it (set in 1.toml:8)",
             "server.lisen: unknown key; did you mean server.listen, that is \"listen\" under [server]? (set in 1.toml:2)",
             "server.wait: \"soon\" is not a duration: expected number at 0; write one like \"30s\", \"5m\" or \"24h\" \
              (set in 1.toml:3)",
@@ -287,7 +290,6 @@ fn a_key_of_a_later_version_is_refused_as_known() {
         "redis.url = \"redis://:pass@r\"",
         "redis.url_file = \"/x\"",
         "redis.replicas = 2",
-        "callers.file = \"/x\"",
         "telemetry.otlp_endpoint = \"http://x\"",
     ];
     for setting in later {
@@ -776,7 +778,10 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
         assert!(!effective.contains(secret), "{effective}");
     }
     let table: toml::Table = effective.parse().unwrap();
-    assert_eq!(table.keys().collect::<Vec<_>>(), ["cache", "limits", "server", "telemetry", "zoom"]);
+    assert_eq!(
+        table.keys().collect::<Vec<_>>(),
+        ["cache", "callers", "limits", "server", "telemetry", "zoom"]
+    );
     assert_eq!(table["limits"]["state_file"].as_str(), Some("/a \"b\""));
 }
 
@@ -787,9 +792,55 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
     for name in ["account_id", "client_id", "client_secret"] {
         setup.mount(name, b"x\n");
     }
-    let (config, warnings) = setup.file(EXAMPLE.replace("/run/secrets/zoom", &folder)).accepted();
+    setup.mount("callers.toml", include_bytes!("../config/callers.example.toml"));
+    let mounted = EXAMPLE.replace("/run/secrets/zoom", &folder).replace("/etc/zoom-qos-proxy", &folder);
+    let (config, warnings) = setup.file(mounted).accepted();
     assert_eq!(warnings, [""; 0]);
+    assert_eq!(config.callers.file.as_ref().map(CallersFile::count), Some(2));
+    assert!(config.effective().contains("; callers: 2\n"), "{}", config.effective());
     assert_eq!((config.budget.per_second.get(), config.budget.per_day), (30, 45_000));
+}
+
+#[test]
+fn everything_that_is_wrong_in_the_callers_file_is_reported_with_all_the_rest() {
+    let setup = Setup::new();
+    let text = b"[[caller]]\nname = \"A\"\nkey_sha256 = \"zqp_Zebra\"\nweight = 0\n[[caller]]\n";
+    let file = setup.mount("callers.toml", text);
+    let lines = setup
+        .file(format!("[callers]\nfile = \"{file}\"\n[server]\nwait = \"0s\"\n"))
+        .variable("QOS_PROXY__SERVER__WORKERS", "0")
+        .refused();
+    let beginnings = [
+        "callers.toml:2: name: a name is 1 to 64 of a-z, 0-9 and -",
+        "callers.toml:3: key_sha256 is a key itself",
+        "callers.toml:4: weight must be a whole number from 1 to 1000",
+        "callers.toml:5: this caller has no key_sha256",
+        "callers.toml:5: this caller has no name",
+        "server.wait: must be longer than 0",
+        "server.workers: must be a whole number",
+    ];
+    assert_eq!(lines.len(), beginnings.len(), "{lines:#?}");
+    for (line, beginning) in lines.iter().zip(beginnings) {
+        assert!(line.starts_with(beginning) && !line.contains("Zebra"), "{line}");
+    }
+}
+
+#[test]
+fn a_callers_file_that_is_not_there_or_has_nobody_is_no_open_door() {
+    let setup = Setup::new();
+    let (nobody, gone) = (setup.mount("nobody.toml", b"# later\n"), setup.folder.path().join("gone.toml"));
+    for (path, said) in [
+        (nobody.as_str(), "callers.file: the file has no callers: nobody could ask"),
+        (gone.to_str().unwrap(), "callers.file: the file cannot be read: No such file"),
+        ("/dev/null", "callers.file: the file is no regular file"),
+        ("/", "callers.file: the file is no regular file"),
+        ("", "callers.file: is empty"),
+    ] {
+        let lines = Setup::new().variable("QOS_PROXY__CALLERS__FILE", path).refused();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with(said), "{path}: {}", lines[0]);
+        assert!(lines[0].ends_with("(set by environment variable QOS_PROXY__CALLERS__FILE)"), "{}", lines[0]);
+    }
 }
 
 #[test]

@@ -40,6 +40,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "cache.not_found_live",
     "cache.not_found_past",
     "cache.refresh_floor",
+    "callers.file",
     "telemetry.log_format",
     "telemetry.log_level",
 ];
@@ -47,7 +48,7 @@ pub(super) const ACCEPTED: &[&str] = &[
 /// Keys whose meaning is settled but which nothing reads yet. Setting one is an error: an operator who asks for a
 /// thing must not believe to have it.
 pub(super) const NOT_YET: &[&str] =
-    &["callers.file", "redis.url", "redis.url_file", "redis.replicas", "telemetry.otlp_endpoint"];
+    &["redis.url", "redis.url_file", "redis.replicas", "telemetry.otlp_endpoint"];
 
 /// What the table says about a name.
 pub(super) enum Known {

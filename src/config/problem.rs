@@ -41,7 +41,7 @@ impl Origin {
 /// One thing that is wrong. Files as such sort before keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Problem {
-    /// A `--config` file that cannot be read or understood, with the line where that is known.
+    /// A file that cannot be read or understood, with the line where that is known.
     File { path: PathBuf, line: Option<usize>, what: String },
     /// A key, or a name that is none.
     Key { key: String, origin: Option<Origin>, what: String },

@@ -1,7 +1,7 @@
 //! Takes the keys one by one out of the layers, through their rules, and remembers all that is wrong and how each
 //! is shown.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
     keys,
@@ -94,6 +94,11 @@ impl Reader {
     /// Notes what is wrong with a key's winning value.
     pub(super) fn problem(&mut self, key: &str, origin: &Origin, what: String) {
         self.problems.push(Problem::of(key, origin, what));
+    }
+
+    /// Notes what is wrong in a file that a key names, which is no secret.
+    pub(super) fn problem_in_file(&mut self, path: &Path, line: usize, what: String) {
+        self.problems.push(Problem::File { path: path.to_owned(), line: Some(line), what });
     }
 
     /// Notes what is remarkable about a key's winning value.

@@ -2,19 +2,20 @@
 //!
 //! Every function reads all its keys before it gives up on one, so that every problem is noted.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     problem::Origin,
     reader::Reader,
     rules::{
-        Choice, Count, Directives, Size, Span,
+        Choice, Count, Directives, FilePath, Size, Span,
         address::{Base, Listener, is_open_to_readers},
     },
 };
 use crate::{
     app::ServerConfig,
     cache::{CacheConfig, StaleConfig},
+    callers::{CallersConfig, CallersFile, Wrong},
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
     zoom::ZoomConfig,
@@ -149,6 +150,34 @@ pub(super) fn freshness(reader: &mut Reader) -> Option<FreshnessConfig> {
         past_by_number_fresh: past_by_number_fresh?,
         settle: settle?,
     })
+}
+
+/// `callers.file`, which need not be there yet.
+pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
+    reader.optional("callers.file", &FilePath)
+}
+
+/// `[callers]`, with all that is wrong in the file.
+pub(super) fn callers(reader: &mut Reader) -> Option<CallersConfig> {
+    const KEY: &str = "callers.file";
+    let path = callers_path(reader);
+    let Some(at) = reader.origin(KEY) else { return Some(CallersConfig { file: None }) };
+    let path = path?;
+    match CallersFile::read(&path) {
+        Ok(file) => {
+            reader.remark(KEY, &format!("callers: {}", file.count()));
+            Some(CallersConfig { file: Some(file) })
+        }
+        Err(wrong) => {
+            for Wrong { line, what } in wrong {
+                match line {
+                    Some(line) => reader.problem_in_file(&path, line, what),
+                    None => reader.problem(KEY, &at, format!("the file {what}")),
+                }
+            }
+            None
+        }
+    }
 }
 
 /// `[telemetry]`.

@@ -44,12 +44,12 @@ const LONGEST_SECOND_PAUSE: Duration = Duration::from_secs(3_600);
 /// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
 pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
     let took_off = Instant::now();
-    let result = AssertUnwindSafe(fetch_meeting(&core, flight)).catch_unwind().await;
+    let result = AssertUnwindSafe(fetch_meeting(&core, &flight)).catch_unwind().await;
     let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
     core.metrics.flights_active.dec();
     core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
     // Decided here and done below without a pause: a purge comes before it or after it.
-    let kept = !core.flights.is_set_aside(flight);
+    let kept = !core.flights.is_set_aside(&flight);
     let result = match result {
         Ok(snapshot) => {
             let (snapshot, stored) =
@@ -74,7 +74,7 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
             Err(failure)
         }
     };
-    core.flights.land(flight, &result);
+    core.flights.land(&flight, &result);
 }
 
 /// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
@@ -93,7 +93,7 @@ fn say(key: SnapshotKey, failure: &Failure) {
     }
 }
 
-async fn fetch_meeting(core: &Core, flight: Flight) -> Result<Snapshot, Failure> {
+async fn fetch_meeting(core: &Core, flight: &Flight) -> Result<Snapshot, Failure> {
     let mut begun = false;
     match fetch_pages(core, flight, &mut begun).await {
         // The page tokens ran out under way: from the start, once.
@@ -117,7 +117,7 @@ impl Stop {
     }
 }
 
-async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Snapshot, Stop> {
+async fn fetch_pages(core: &Core, flight: &Flight, begun: &mut bool) -> Result<Snapshot, Stop> {
     let (mut draft, mut next) = (Draft::default(), None);
     let mut tokens_seen = HashSet::new();
     let mut empty_in_a_row = 0;
@@ -144,7 +144,7 @@ async fn fetch_pages(core: &Core, flight: Flight, begun: &mut bool) -> Result<Sn
 /// it came in.
 async fn fetch_page(
     core: &Core,
-    flight: Flight,
+    flight: &Flight,
     page_token: Option<&str>,
     mut draft: Draft,
     begun: &mut bool,
@@ -154,6 +154,8 @@ async fn fetch_page(
         let (permit, access_token) = may_call(core, flight, *begun).await.map_err(Stop::Failed)?;
         *begun = true;
         let called = Instant::now();
+        flight.booking.call(called);
+        core.metrics.caller_call(flight.caller.name.as_str());
         let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
         let error = match answer {
@@ -238,7 +240,7 @@ async fn off_this_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
 }
 
 /// An access token and a permit. The wait for the permit can be long: what was true of the token before may not be after.
-async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, AccessToken), Failure> {
+async fn may_call(core: &Core, flight: &Flight, begun: bool) -> Result<(Permit, AccessToken), Failure> {
     for _ in 0..TOKENS_OUTWAITED {
         core.access_tokens.token().await.map_err(no_access_token)?;
         let permit = permit(core, flight, begun).await?;
@@ -259,7 +261,7 @@ async fn may_call(core: &Core, flight: Flight, begun: bool) -> Result<(Permit, A
     Ok((permit(core, flight, begun).await?, access_token))
 }
 
-async fn permit(core: &Core, flight: Flight, begun: bool) -> Result<Permit, Failure> {
+async fn permit(core: &Core, flight: &Flight, begun: bool) -> Result<Permit, Failure> {
     core.flights.queues(flight, true, core.permits.closed().as_ref());
     // A flight goes on that has begun, or whose callers were told that it does: their wait was over before this.
     let now = Instant::now();

@@ -14,7 +14,8 @@ use super::{
     queue::{FlightNumber, Share},
 };
 use crate::{
-    failure::Failure,
+    callers::{Booking, Caller},
+    failure::{Failure, Reason},
     snapshot::{Snapshot, SnapshotKey},
 };
 
@@ -27,11 +28,14 @@ pub(super) struct Waiter {
     pub(super) has_fallback: bool,
 }
 
-/// What a new flight is called.
-#[derive(Clone, Copy)]
+/// A new flight: what it is called, and for whom it flies.
 pub(super) struct Flight {
     pub(super) key: SnapshotKey,
     pub(super) number: FlightNumber,
+    /// Whose request started it, as the callers' file described that caller then.
+    pub(super) caller: Arc<Caller>,
+    /// Its calls, in that caller's ledger.
+    pub(super) booking: Booking,
 }
 
 /// What became of a caller who came for a snapshot.
@@ -40,8 +44,8 @@ pub(super) enum Boarded {
     UnderWay(FlightNumber),
     /// Is the first of a new flight, which has to be started now.
     TakesOff(Flight),
-    /// No flight starts any more.
-    Closed(Waiter),
+    /// Starts no flight: none starts any more, or not for this caller now.
+    Refused(Waiter, Failure),
 }
 
 type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
@@ -80,7 +84,7 @@ struct Passengers {
 }
 
 impl Passengers {
-    fn new(flight: Flight, share: Share, wanted_until: Instant) -> Self {
+    fn new(flight: &Flight, share: Share, wanted_until: Instant) -> Self {
         Self {
             key: flight.key,
             waiters: Vec::new(),
@@ -122,71 +126,87 @@ impl Table {
         Some((number, self.under_way.get_mut(&number)?))
     }
 
-    fn take_off(&mut self, flight: Flight, passengers: Passengers) {
+    fn take_off(&mut self, flight: &Flight, passengers: Passengers) {
         self.boarding.insert(flight.key, flight.number);
         self.under_way.insert(flight.number, passengers);
     }
 }
 
 impl Flights {
-    pub(super) fn board(&self, key: SnapshotKey, waiter: Waiter) -> Boarded {
+    /// On a flight that is there everybody may go; a new one has to be within its caller's ceiling.
+    pub(super) fn board(
+        &self,
+        key: SnapshotKey,
+        waiter: Waiter,
+        caller: &Arc<Caller>,
+        now: Instant,
+    ) -> Boarded {
         let mut table = self.table.borrow_mut();
         if let Some((number, passengers)) = table.open_to_newcomers(&key) {
             passengers.add(waiter);
             return Boarded::UnderWay(number);
         }
         if self.closed.get() {
-            return Boarded::Closed(waiter);
+            return Boarded::Refused(waiter, Failure::new(Reason::ShuttingDown));
         }
-        let flight = self.next_flight(key);
-        let mut passengers = Passengers::new(flight, waiter.share, waiter.deadline);
+        let flight = match self.next_flight(key, caller, now) {
+            Ok(flight) => flight,
+            Err(until) => {
+                return Boarded::Refused(waiter, Failure::new(Reason::CallerOverLimit).retry_at(until));
+            }
+        };
+        let mut passengers = Passengers::new(&flight, waiter.share, waiter.deadline);
         passengers.first_waiter_started_it = true;
         passengers.add(waiter);
-        table.take_off(flight, passengers);
+        table.take_off(&flight, passengers);
         Boarded::TakesOff(flight)
     }
 
-    /// A new flight that nobody waits for; `None` if one is under way, or none starts any more.
+    /// A new flight that nobody waits for; `None` if one is under way, or none starts any more or for this caller now.
     pub(super) fn in_background(
         &self,
         key: SnapshotKey,
         share: Share,
         wanted_until: Instant,
+        caller: &Arc<Caller>,
+        now: Instant,
     ) -> Option<Flight> {
         let mut table = self.table.borrow_mut();
         if self.closed.get() || table.boarding.contains_key(&key) {
             return None;
         }
-        let flight = self.next_flight(key);
-        table.take_off(flight, Passengers::new(flight, share, wanted_until));
+        let flight = self.next_flight(key, caller, now).ok()?;
+        table.take_off(&flight, Passengers::new(&flight, share, wanted_until));
         Some(flight)
     }
 
-    fn next_flight(&self, key: SnapshotKey) -> Flight {
+    /// Or until when this caller's ceiling is reached.
+    fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, now: Instant) -> Result<Flight, Instant> {
+        let booking = caller.book(now)?;
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Flight { key, number }
+        Ok(Flight { key, number, caller: Arc::clone(caller), booking })
     }
 
     /// Whether somebody waits for this flight, or has waited.
-    pub(super) fn is_awaited(&self, flight: Flight) -> bool {
+    pub(super) fn is_awaited(&self, flight: &Flight) -> bool {
         let table = self.table.borrow();
         table.under_way.get(&flight.number).is_some_and(|passengers| !passengers.waiters.is_empty())
     }
 
     /// Until when somebody waits for this flight.
-    pub(super) fn wanted_until(&self, flight: Flight) -> Option<Instant> {
+    pub(super) fn wanted_until(&self, flight: &Flight) -> Option<Instant> {
         Some(self.table.borrow().under_way.get(&flight.number)?.wanted_until)
     }
 
     /// The shares of all who want this flight.
-    pub(super) fn wanted_by(&self, flight: Flight) -> Vec<Share> {
+    pub(super) fn wanted_by(&self, flight: &Flight) -> Vec<Share> {
         let table = self.table.borrow();
         table.under_way.get(&flight.number).map(|passengers| passengers.wanted_by.clone()).unwrap_or_default()
     }
 
     /// Marks that this flight's next call waits for a permit, or has one. `closed` is what refuses all calls, if anything does.
-    pub(super) fn queues(&self, flight: Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
+    pub(super) fn queues(&self, flight: &Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
         if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
             passengers.queued = queued;
             passengers.begun |= !queued;
@@ -215,7 +235,7 @@ impl Flights {
         self.table.borrow_mut().boarding.drain().count()
     }
 
-    pub(super) fn is_set_aside(&self, flight: Flight) -> bool {
+    pub(super) fn is_set_aside(&self, flight: &Flight) -> bool {
         self.table.borrow().boarding.get(&flight.key) != Some(&flight.number)
     }
 
@@ -237,7 +257,7 @@ impl Flights {
     }
 
     /// Ends a flight and wakes everybody who waits for it.
-    pub(super) fn land(&self, flight: Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
+    pub(super) fn land(&self, flight: &Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
         let mut table = self.table.borrow_mut();
         if table.boarding.get(&flight.key) == Some(&flight.number) {
             table.boarding.remove(&flight.key);

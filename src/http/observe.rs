@@ -16,7 +16,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::State;
+use super::{State, caller::Who};
 use crate::metrics::Outcome;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -105,15 +105,20 @@ pub async fn observe(
     let id =
         request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
     request.extensions_mut().insert(id.clone());
+    let listener = request.app_data::<Listener>().copied().unwrap_or(Listener::Callers);
+    let (route, state) = (Route::of(listener, request.path()), request.app_data::<Data<State>>().cloned());
+    let who = match &state {
+        Some(state) if route == Route::Qos => Who::asks(request.headers(), &state.callers),
+        _ => Who::NotAsked,
+    };
+    request.extensions_mut().insert(who.clone());
     let mut observed = Observed {
         began: Instant::now(),
-        route: Route::of(
-            request.app_data::<Listener>().copied().unwrap_or(Listener::Callers),
-            request.path(),
-        ),
+        route,
         method: known(request.method()),
-        state: request.app_data::<Data<State>>().cloned(),
+        state,
         id,
+        who,
         status: HUNG_UP,
         outcome: Some(Outcome::Failed),
     };
@@ -133,6 +138,7 @@ struct Observed {
     method: &'static str,
     state: Option<Data<State>>,
     id: RequestId,
+    who: Who,
     status: u16,
     outcome: Option<Outcome>,
 }
@@ -146,7 +152,7 @@ impl Drop for Observed {
             ($level:ident, $route:expr) => {
                 tracing::$level!(
                     request_id = self.id.as_str(),
-                    caller = "anonymous",
+                    caller = self.who.name(),
                     method = self.method,
                     route = $route,
                     status = self.status,

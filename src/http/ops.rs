@@ -1,5 +1,7 @@
 //! For operators: is it alive, may callers be sent to it, what does it count, what goes on; and to have it forget.
 
+use std::{num::NonZeroU32, time::Instant};
+
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
 use serde::Serialize;
 
@@ -71,6 +73,7 @@ struct Status {
     cache: CacheStatus,
     flights: Flights,
     callers: Vec<Caller>,
+    callers_file: Option<CallersFile>,
     zoom: Zoom,
 }
 
@@ -106,7 +109,18 @@ struct Flights {
 
 #[derive(Serialize)]
 struct Caller {
-    name: &'static str,
+    name: String,
+    weight: u32,
+    calls_per_minute: Option<NonZeroU32>,
+    calls_last_minute: usize,
+    calls_today: u64,
+}
+
+/// Of `callers.file`, where there is one.
+#[derive(Serialize)]
+struct CallersFile {
+    ok: bool,
+    problems: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -144,7 +158,11 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         queue: Queue { calls_waiting: budget.queued },
         cache: CacheStatus { entries: state.cache.entry_count(), bytes: state.cache.bytes() },
         flights: Flights { active: flights, requests_waiting: waiting },
-        callers: vec![Caller { name: "anonymous" }],
+        callers: callers(&state),
+        callers_file: state.callers.need_keys().then(|| {
+            let problems = state.callers.problems().to_vec();
+            CallersFile { ok: problems.is_empty(), problems }
+        }),
         zoom: Zoom {
             credentials_refused: state.fetcher.credentials() != Credentials::Accepted,
             last_refusal: last_refusal.map(|(ago, failure)| {
@@ -161,6 +179,21 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         },
     };
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
+}
+
+fn callers(state: &State) -> Vec<Caller> {
+    let now = Instant::now();
+    let all = state.callers.all().into_iter().map(|caller| {
+        let spent = caller.spent(now);
+        Caller {
+            name: caller.name.to_string(),
+            weight: caller.weight,
+            calls_per_minute: caller.calls_per_minute,
+            calls_last_minute: spent.last_minute,
+            calls_today: spent.today,
+        }
+    });
+    all.collect()
 }
 
 /// Has one meeting forgotten, or everything. 204 when it is done; and when there was nothing.

@@ -8,7 +8,7 @@ use actix_web::{
     HttpRequest, HttpResponse, Route,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER},
+        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     web,
 };
@@ -29,6 +29,8 @@ pub(super) const ALLOWED: &str = "GET, HEAD";
 /// Why a request is not answered with what it asked for.
 #[derive(Debug)]
 pub enum Problem {
+    /// A key of a caller is needed, and this is none.
+    UnknownCaller,
     /// Not the id of a meeting.
     InvalidMeetingId(InvalidMeetingId),
     /// A query parameter of ours that is not of its form; the sentence says which and how it should be.
@@ -98,6 +100,9 @@ impl Problem {
         if let Self::MethodNotAllowed { allow } = self {
             response.insert_header((ALLOW, *allow));
         }
+        if let Self::UnknownCaller = self {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
         let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
         response.extensions_mut().insert(row.outcome);
         response
@@ -106,6 +111,7 @@ impl Problem {
     /// One of each, in the order of the contract: all rows of the table.
     pub(super) fn each() -> impl Iterator<Item = Self> {
         let of_the_request = [
+            Self::UnknownCaller,
             Self::InvalidMeetingId(InvalidMeetingId::Form),
             Self::InvalidQuery(Cow::Borrowed("type must be live or past.")),
             Self::InvalidPageToken,
@@ -123,10 +129,14 @@ impl Problem {
     }
 
     /// Whether a stale snapshot is the better answer: to every 502, 503 and 504, but not when this process stops, and
-    /// not to a caller who wanted just that.
+    /// not to a caller who wanted just that. Also to a caller over its limit: a stale answer costs no call, and the limit
+    /// is about calls.
     pub(super) fn is_covered_by_stale(reason: Reason) -> bool {
-        let status = no_snapshot(reason).status;
-        matches!(status, 502..=504) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
+        match reason {
+            Reason::ShuttingDown | Reason::NotCached => false,
+            Reason::CallerOverLimit => true,
+            reason => matches!(no_snapshot(reason).status, 502..=504),
+        }
     }
 
     fn zoom(&self) -> Option<&ZoomSaid> {
@@ -147,6 +157,10 @@ impl Problem {
 
     pub(super) fn row(&self) -> Row {
         match self {
+            Self::UnknownCaller => Row::refused(401, "unknown_caller", "No caller has this key").saying(
+                "Send the caller key that those who run this service gave you, as Authorization: Bearer <key> or as \
+                 X-Api-Key: <key>; where both are sent, they must be the same.",
+            ),
             Self::InvalidMeetingId(reason) => Row::refused(400, "invalid_meeting_id", "Not a meeting id")
                 .saying(format!(
                     "{}: ask with a meeting number (9 to 12 digits) or a meeting UUID \
@@ -197,6 +211,8 @@ fn no_snapshot(reason: Reason) -> Row {
             .telling_when().saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
         Reason::Overloaded => Row::refused(503, "overloaded", "Too many calls wait already")
             .telling_when().saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
+        Reason::CallerOverLimit => Row::refused(429, "caller_over_limit", "This caller's Zoom calls of the minute are spent")
+            .telling_when().saying("What is cached is still answered; ask again for the rest after Retry-After, or ask those who run this service for a higher calls_per_minute."),
         Reason::NotCached => Row::refused(504, "not_cached", "Nothing of use is cached")
             .saying("Ask without Cache-Control: only-if-cached to have the meeting fetched."),
         Reason::ShuttingDown => Row::refused(503, "shutting_down", "This process is about to stop")
@@ -278,25 +294,27 @@ mod tests {
     /// [`Reason::ALL`] too, or it is missing in `/openapi.json`.
     fn place(problem: &Problem) -> usize {
         match problem {
-            Problem::InvalidMeetingId(_) => 0,
-            Problem::InvalidQuery(_) => 1,
-            Problem::InvalidPageToken => 2,
-            Problem::NotFound => 3,
-            Problem::MethodNotAllowed { .. } => 4,
-            Problem::Internal => 5,
+            Problem::UnknownCaller => 0,
+            Problem::InvalidMeetingId(_) => 1,
+            Problem::InvalidQuery(_) => 2,
+            Problem::InvalidPageToken => 3,
+            Problem::NotFound => 4,
+            Problem::MethodNotAllowed { .. } => 5,
+            Problem::Internal => 6,
             Problem::NoSnapshot(failure) => match failure.reason {
-                Reason::MeetingNotFound => 6,
-                Reason::NotAMeeting => 7,
-                Reason::MeetingTooOld => 8,
-                Reason::ZoomRejectedCredentials => 9,
-                Reason::ZoomFailed => 10,
-                Reason::ZoomRateLimited => 11,
-                Reason::ZoomDailyQuotaSpent => 12,
-                Reason::StillFetching => 13,
-                Reason::Overloaded => 14,
-                Reason::ShuttingDown => 15,
-                Reason::ZoomTimedOut => 16,
-                Reason::NotCached => 17,
+                Reason::MeetingNotFound => 7,
+                Reason::NotAMeeting => 8,
+                Reason::MeetingTooOld => 9,
+                Reason::CallerOverLimit => 10,
+                Reason::ZoomRejectedCredentials => 11,
+                Reason::ZoomFailed => 12,
+                Reason::ZoomRateLimited => 13,
+                Reason::ZoomDailyQuotaSpent => 14,
+                Reason::StillFetching => 15,
+                Reason::Overloaded => 16,
+                Reason::ShuttingDown => 17,
+                Reason::ZoomTimedOut => 18,
+                Reason::NotCached => 19,
             },
         }
     }
@@ -304,7 +322,7 @@ mod tests {
     #[test]
     fn each_problem_is_listed_once_and_has_a_code_of_its_own() {
         let places: Vec<_> = Problem::each().map(|problem| place(&problem)).collect();
-        assert_eq!(places, (0..18).collect::<Vec<_>>());
+        assert_eq!(places, (0..20).collect::<Vec<_>>());
         let codes: BTreeSet<_> = Problem::each().map(|problem| problem.row().code).collect();
         assert_eq!(codes.len(), places.len());
     }

@@ -9,6 +9,7 @@ use super::{
     State,
     answer::{self, How},
     asked::{Asked, Part},
+    caller::Who,
     decide::{Decision, Why, decide, serves_on_error},
     directives::Directives,
     problem::Problem,
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     cache::Entry,
+    callers::Caller,
     failure::{Failure, Reason},
     fetcher::{Landed, Via, Wanted},
     snapshot::{Snapshot, SnapshotKey},
@@ -31,6 +33,8 @@ pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpRespons
 }
 
 async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+    // Before anything else: to the unknown nothing is said of what they ask for, and nothing is shown of what is kept.
+    let caller = Who::of(request).caller()?;
     let Asked { key, part } = Asked::of(request)?;
     let now = Instant::now();
     let slice = match part {
@@ -43,7 +47,7 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
             return Ok(answer::with(state, request, &snapshot, How::Hit, Some(slice), now).await);
         }
     };
-    let (snapshot, how) = find(state, key, Directives::of(request.headers()), now).await?;
+    let (snapshot, how) = find(state, &caller, key, Directives::of(request.headers()), now).await?;
     // What was decided at one instant is told as of that instant; who waited has a later one.
     let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
     Ok(answer::with(state, request, &snapshot, how, slice, now).await)
@@ -52,6 +56,7 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
 /// The snapshot that is the answer, and how it was come by.
 async fn find(
     state: &State,
+    caller: &Arc<Caller>,
     key: SnapshotKey,
     asked: Directives,
     now: Instant,
@@ -67,10 +72,13 @@ async fn find(
             if let Some(reason) = state.fetcher.refuses(now) {
                 return Ok((kept, How::Instead(reason)));
             }
-            state.fetcher.refresh(key);
+            if caller.over_limit_until(now).is_some() {
+                return Ok((kept, How::Instead(Reason::CallerOverLimit)));
+            }
+            state.fetcher.refresh(key, Arc::clone(caller));
             Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(state, key, why, kept).await,
+        (Decision::Fetch(why), kept) => fetch(state, caller, key, why, kept).await,
         (_, _) => Err(Problem::NoSnapshot(Failure::new(Reason::NotCached))),
     }
 }
@@ -78,6 +86,7 @@ async fn find(
 /// From Zoom; and where that fails, what is kept, as long as it serves.
 async fn fetch(
     state: &State,
+    caller: &Arc<Caller>,
     key: SnapshotKey,
     why: Why,
     kept: Option<Arc<Snapshot>>,
@@ -89,7 +98,7 @@ async fn fetch(
         newer_than: kept.as_ref().map(|kept| kept.landed),
         has_fallback: fallback(kept.clone()).is_some(),
     };
-    match state.fetcher.fetch(key, wanted).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller)).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
                 Via::Cache => How::Hit,

@@ -15,6 +15,8 @@
 )]
 
 mod cache;
+mod callers;
+mod callers_file;
 mod codings;
 mod credentials;
 mod directives;

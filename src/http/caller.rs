@@ -1,0 +1,121 @@
+//! Who asks: the key in a request's headers, and whose it is.
+//!
+//! The key itself goes no further than here: what is passed on is the caller.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpMessage as _, HttpRequest,
+    http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
+};
+
+use super::problem::Problem;
+use crate::callers::{Caller, Callers, Name};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// Who a request is from.
+#[derive(Clone)]
+pub(super) enum Who {
+    /// A caller of the callers' file; where there is none, everybody.
+    Known(Arc<Caller>),
+    /// A key is needed, and there is none, or one that is nobody's.
+    Unknown,
+    /// The path is open to everybody.
+    NotAsked,
+}
+
+impl Who {
+    /// The caller whose key is in these headers.
+    pub(super) fn asks(headers: &HeaderMap, callers: &Callers) -> Self {
+        // Without configured callers no key means anything, and none is looked for.
+        let key = if callers.need_keys() { presented_key(headers) } else { None };
+        callers.find(key).map_or(Self::Unknown, Self::Known)
+    }
+
+    /// Who [`super::observe`] found that this request is from.
+    pub(super) fn of(request: &HttpRequest) -> Self {
+        request.extensions().get::<Self>().cloned().unwrap_or(Self::Unknown)
+    }
+
+    /// For the log.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Known(caller) => caller.name.as_str(),
+            Self::Unknown => Name::UNKNOWN,
+            Self::NotAsked => Name::ANONYMOUS,
+        }
+    }
+
+    /// For whatever only callers may have.
+    pub(super) fn caller(self) -> Result<Arc<Caller>, Problem> {
+        match self {
+            Self::Known(caller) => Ok(caller),
+            Self::Unknown => Err(Problem::UnknownCaller),
+            // The router undoes percent-encoding: it takes `/%71os/` for `/qos/`, which as written it is not.
+            Self::NotAsked => Err(Problem::NotFound),
+        }
+    }
+}
+
+/// The one key of these headers. Of several that differ none: which was meant, and who put the others there?
+fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
+    let bearer = headers.get_all(AUTHORIZATION).filter_map(bearer_key);
+    let mut keys = bearer.chain(headers.get_all(X_API_KEY).map(HeaderValue::as_bytes));
+    let first = keys.next()?;
+    keys.all(|other| other == first).then_some(first)
+}
+
+/// `Bearer KEY` (RFC 6750; the scheme in any case, RFC 9110 11.1). Another scheme is somebody else's business.
+fn bearer_key(value: &HeaderValue) -> Option<&[u8]> {
+    let value = value.as_bytes();
+    let (scheme, key) = value.split_at_checked(b"bearer".len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer") && key.first().is_none_or(|byte| *byte == b' ');
+    is_bearer.then(|| key.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key_of(headers: &[(&str, &str)]) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.parse().unwrap(), value.parse().unwrap());
+        }
+        presented_key(&map).map(|key| String::from_utf8(key.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_key_comes_in_either_header() {
+        for headers in [
+            &[("authorization", "Bearer k")][..],
+            &[("authorization", "bearer k")],
+            &[("authorization", "BEARER   k")],
+            &[("x-api-key", "k")],
+            &[("authorization", "Bearer k"), ("x-api-key", "k")],
+            &[("authorization", "Basic dXNlcg=="), ("x-api-key", "k")],
+            &[("x-api-key", "k"), ("x-api-key", "k")],
+        ] {
+            assert_eq!(key_of(headers).as_deref(), Some("k"), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_and_two_keys_are_none() {
+        for headers in [
+            &[][..],
+            &[("authorization", "Basic dXNlcg==")],
+            &[("authorization", "Bearerk")],
+            &[("authorization", "k")],
+            &[("authorization", "Bearer k"), ("x-api-key", "other")],
+            &[("authorization", "Bearer k"), ("x-api-key", "")],
+            &[("authorization", "Bearer"), ("x-api-key", "k")],
+            &[("authorization", "Bearer k"), ("authorization", "Bearer other")],
+            &[("x-api-key", "k"), ("x-api-key", "other")],
+        ] {
+            assert_eq!(key_of(headers), None, "{headers:?}");
+        }
+        assert_eq!(key_of(&[("authorization", "Bearer")]).as_deref(), Some(""), "which is nobody's");
+    }
+}

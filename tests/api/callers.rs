@@ -1,0 +1,379 @@
+//! Callers with keys: who is let in, what the others are told, and how many calls are made for each.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use zoom_sim::{Meeting, Sim};
+
+use crate::{
+    service::{Answer, Service, calls_for, request, sim, wait_for},
+    stale::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, ttl},
+};
+
+/// Keys of the callers in these tests; none of them may ever be printed.
+pub const KEY: &str = "zqp_Zebra-of-support-tools";
+pub const OTHER_KEY: &str = "zqp_Zebra-of-bi";
+
+/// An entry of the callers' file, with more lines below it.
+pub fn entry(name: &str, key: &str, more: &str) -> String {
+    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
+}
+
+/// `support-tools` with these lines, and `bi`.
+pub fn two_callers(more: &str) -> String {
+    entry("support-tools", KEY, more) + &entry("bi", OTHER_KEY, "")
+}
+
+/// A callers' file of that text, as long as the folder is kept.
+pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callers.toml");
+    fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// The service with that callers' file, and further settings.
+pub fn start(sim: &Sim, text: &str, settings: &[(&str, &str)]) -> (Service, TempDir, PathBuf) {
+    let (folder, path) = callers_file(text);
+    let file = path.to_str().unwrap().to_owned();
+    let settings: Vec<_> = settings.iter().copied().chain([("callers.file", file.as_str())]).collect();
+    (Service::start(sim, &settings), folder, path)
+}
+
+/// `GET` with this key.
+pub fn get_as(service: &Service, key: &str, path: &str) -> Answer {
+    request(service.addr, "GET", path, &[("X-Api-Key", key)])
+}
+
+/// The same from so many at once.
+fn at_once_as(service: &Service, key: &str, paths: &[String]) -> Vec<Answer> {
+    std::thread::scope(|scope| {
+        let callers: Vec<_> =
+            paths.iter().map(|path| scope.spawn(move || get_as(service, key, path))).collect();
+        callers.into_iter().map(|caller| caller.join().unwrap()).collect()
+    })
+}
+
+/// So many meetings of one page.
+fn meetings(sim: &Sim, count: u64) -> Vec<String> {
+    let ids = (0..count).map(|number| format!("{}", 91_000_000_000 + number));
+    let paths = ids.map(|id| {
+        sim.add_meeting(Meeting::generated(&id, 1, 1));
+        format!("/qos/{id}")
+    });
+    paths.collect()
+}
+
+/// The caller of that name in the status.
+pub fn in_status(service: &Service, name: &str) -> Value {
+    let status = service.ops_get("/status").json();
+    let mut all = status["callers"].as_array().unwrap().iter();
+    all.find(|caller| caller["name"] == name).unwrap_or_else(|| panic!("{name} in {status}")).clone()
+}
+
+fn callers_in_log(lines: &[String]) -> Vec<String> {
+    let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let named = lines.filter(|line| line["message"] == "request" && line["route"] == "/qos/{meetingId}");
+    named.map(|line| line["caller"].as_str().unwrap().to_owned()).collect()
+}
+
+fn assert_over_limit(answer: &Answer) {
+    assert_eq!((answer.status, answer.problem().as_str()), (429, "caller_over_limit"), "{answer:?}");
+    assert!((1..=60).contains(&answer.retry_after()), "{}", answer.retry_after());
+    assert_eq!(answer.header("www-authenticate"), None);
+}
+
+#[test]
+fn a_caller_is_known_by_its_key_in_either_header_and_named_in_the_log() {
+    let sim = sim(|_| ());
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
+    for headers in [
+        vec![("X-Api-Key", KEY.to_owned())],
+        vec![("authorization", format!("Bearer {KEY}"))],
+        vec![("AUTHORIZATION", format!("bEaReR  {KEY}"))],
+        vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", KEY.to_owned())],
+        vec![("Authorization", "Basic dTpw".to_owned()), ("X-Api-Key", KEY.to_owned())],
+    ] {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let answer = request(service.addr, "GET", PATH, &headers);
+        assert_eq!(answer.status, 200, "{headers:?}: {}", answer.text());
+    }
+    assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
+    assert_eq!(sim.qos_calls().len(), 1, "all share the cache");
+    assert_eq!(sim.qos_calls()[0].header("x-api-key"), None);
+    let lines = service.finish(&[]);
+    let expected = [["support-tools"; 5].as_slice(), &["bi"]].concat();
+    assert_eq!(callers_in_log(&lines), expected);
+}
+
+#[test]
+fn the_unknown_get_401_and_nothing_else_not_even_what_is_cached() {
+    let sim = sim(|_| ());
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
+    let known = get_as(&service, KEY, PATH);
+    let etag = known.header("etag").unwrap().to_owned();
+    let too_long = format!("{KEY}x");
+    let almost = KEY.replace("zqp", "zqP");
+    let bearer = format!("Bearer {KEY}");
+    let headers = [
+        vec![],
+        vec![("X-Api-Key", "")],
+        vec![("X-Api-Key", "wrong")],
+        vec![("X-Api-Key", too_long.as_str())],
+        vec![("X-Api-Key", almost.as_str())],
+        vec![("X-Api-Key", "support-tools")],
+        vec![("X-Api-Key", KEY), ("X-Api-Key", OTHER_KEY)],
+        vec![("Authorization", "Bearer")],
+        vec![("Authorization", "Bearer ")],
+        vec![("Authorization", "Bearer wrong")],
+        vec![("Authorization", KEY)],
+        vec![("Authorization", "Basic dTpw")],
+        vec![("Authorization", &bearer), ("X-Api-Key", OTHER_KEY)],
+        vec![("Authorization", &bearer), ("X-Api-Key", "wrong")],
+        vec![("If-None-Match", etag.as_str())],
+        vec![("Cache-Control", "only-if-cached")],
+    ];
+    let mut asked = 0_u32;
+    for headers in &headers {
+        for path in [PATH, "/qos/91111111111", "/qos/none", "/qos/85746065432?page_size=0"] {
+            let answer = request(service.addr, "GET", path, headers);
+            assert_eq!((answer.status, answer.problem().as_str()), (401, "unknown_caller"), "{headers:?}");
+            assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
+            assert_eq!(answer.header("cache-control"), Some("no-store"));
+            for of_the_snapshot in ["etag", "age", "cache-status", "last-modified", "retry-after"] {
+                assert_eq!(answer.header(of_the_snapshot), None);
+            }
+            answer.assert_discreet(&sim);
+            let head = request(service.addr, "HEAD", path, headers);
+            assert_eq!((head.status, head.header("www-authenticate")), (401, Some("Bearer")));
+            assert!(head.body.is_empty());
+            asked += 2;
+        }
+    }
+    assert_eq!(sim.qos_calls().len(), 1, "only the known caller's");
+    let name = "zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"401\"}";
+    assert_eq!(service.metric(name), f64::from(asked));
+    let lines = service.finish(&[]);
+    assert_eq!(
+        callers_in_log(&lines).iter().filter(|name| *name == "unknown").count(),
+        usize::try_from(asked).unwrap()
+    );
+}
+
+#[test]
+fn keys_are_asked_for_on_qos_only() {
+    let sim = sim(|_| ());
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
+    for path in ["/nowhere", "/qos", "/", "/QOS/85746065432", "/%71os/85746065432"] {
+        assert_eq!(service.get(path).problem(), "not_found", "{path}");
+        assert_eq!(get_as(&service, KEY, path).problem(), "not_found", "{path}, with a key");
+    }
+    let other_method = request(service.addr, "POST", PATH, &[]);
+    assert_eq!((other_method.status, other_method.header("allow")), (405, Some("GET, HEAD")));
+    for path in ["/healthz", "/readyz", "/metrics", "/status"] {
+        assert_eq!(service.ops_get(path).status, 200, "{path}");
+    }
+    assert_eq!(request(service.ops, "DELETE", "/cache", &[]).status, 204);
+    service.finish(&[]);
+}
+
+#[test]
+fn without_a_callers_file_everybody_is_anonymous_whatever_they_present() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    let two = [("Authorization", "Bearer a"), ("X-Api-Key", "b")];
+    assert_eq!(request(service.addr, "GET", PATH, &two).status, 200);
+    assert_eq!(service.metric("zoom_qos_proxy_caller_calls_total{caller=\"anonymous\"}"), 1.0);
+    assert_eq!(service.metric("zoom_qos_proxy_callers_file_ok"), 1.0);
+    let status = service.ops_get("/status").json();
+    assert_eq!((&status["callers"][0]["calls_today"], &status["callers_file"]), (&1.into(), &Value::Null));
+    let lines = service.finish(&[]);
+    assert_eq!(callers_in_log(&lines), ["anonymous"; 2]);
+}
+
+#[test]
+fn the_calls_of_a_flight_count_for_the_caller_that_started_it() {
+    let sim = sim(|config| config.latency = Duration::from_millis(300));
+    sim.add_meeting(Meeting::generated("91111111111", 25, 1));
+    let (service, _folder, _) = start(&sim, &two_callers("weight = 7\ncalls_per_minute = 100"), &[]);
+    let path = "/qos/91111111111";
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| get_as(&service, KEY, path));
+        assert!(sim.wait_for_calls(1, Duration::from_secs(10)));
+        let follower = get_as(&service, OTHER_KEY, path);
+        assert!(follower.cache_status().contains("; collapsed"), "{}", follower.cache_status());
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    assert!(get_as(&service, OTHER_KEY, path).cache_status().contains("; hit"));
+    assert_eq!(sim.qos_calls().len(), 3);
+    let calls = |name: &str| {
+        let metric = format!("zoom_qos_proxy_caller_calls_total{{caller=\"{name}\"}}");
+        (service.metric(&metric), in_status(&service, name))
+    };
+    let (support, bi) = (calls("support-tools"), calls("bi"));
+    assert_eq!((support.0, bi.0), (3.0, 0.0));
+    assert_eq!(
+        support.1,
+        serde_json::json!({ "name": "support-tools", "weight": 7, "calls_per_minute": 100,
+            "calls_last_minute": 3, "calls_today": 3 })
+    );
+    assert_eq!(
+        (&bi.1["calls_per_minute"], &bi.1["weight"], &bi.1["calls_today"]),
+        (&Value::Null, &1.into(), &0.into())
+    );
+    let shown = service.ops_get("/metrics").text();
+    let names = shown.lines().filter(|line| line.starts_with("zoom_qos_proxy_caller_calls_total{"));
+    assert_eq!(names.count(), 2, "{shown}");
+    service.finish(&[]);
+}
+
+#[test]
+fn over_its_ceiling_a_caller_is_told_when_and_still_gets_what_is_cached() {
+    let sim = sim(|_| ());
+    let paths = meetings(&sim, 4);
+    let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 2"), &[]);
+    for path in &paths[..2] {
+        assert_eq!(get_as(&service, KEY, path).status, 200);
+    }
+    let refused = get_as(&service, KEY, &paths[2]);
+    assert_over_limit(&refused);
+    refused.assert_discreet(&sim);
+    assert!(refused.retry_after() >= 50, "both calls were just made: {}", refused.retry_after());
+    assert_eq!(request(service.addr, "HEAD", &paths[2], &[("X-Api-Key", KEY)]).status, 429);
+    for path in &paths[..2] {
+        assert!(get_as(&service, KEY, path).cache_status().contains("; hit"), "a hit is free");
+    }
+    let cached_only = [("X-Api-Key", KEY), ("Cache-Control", "only-if-cached")];
+    assert_eq!(request(service.addr, "GET", &paths[2], &cached_only).problem(), "not_cached");
+    assert_eq!(sim.qos_calls().len(), 2, "not one call more");
+    assert_eq!(get_as(&service, OTHER_KEY, &paths[2]).status, 200, "the ceiling is its own");
+    assert!(get_as(&service, KEY, &paths[2]).cache_status().contains("; hit"));
+    assert_eq!(service.metric("zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"429\"}"), 2.0);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_burst_of_cold_meetings_starts_no_more_flights_than_the_ceiling() {
+    let sim = sim(|config| config.latency = Duration::from_millis(300));
+    let paths = meetings(&sim, 12);
+    let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 3"), &[]);
+    let answers = at_once_as(&service, KEY, &paths);
+    let (good, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert_eq!((good.len(), refused.len()), (3, 9));
+    refused.into_iter().for_each(assert_over_limit);
+    assert_eq!(sim.qos_calls().len(), 3);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_flight_that_began_is_finished_beyond_the_ceiling() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("92222222222", 45, 1));
+    let paths = meetings(&sim, 1);
+    let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 2"), &[]);
+    let whole = get_as(&service, KEY, "/qos/92222222222");
+    assert_eq!((whole.status, &whole.json()["total_records"]), (200, &45.into()), "{}", whole.text());
+    assert_eq!(calls_for(&sim, "92222222222").len(), 5);
+    assert_over_limit(&get_as(&service, KEY, &paths[0]));
+    assert_eq!(sim.qos_calls().len(), 5);
+    service.finish(&[]);
+}
+
+#[test]
+fn over_its_ceiling_a_caller_may_wait_for_what_another_fetches() {
+    let sim = sim(|_| ());
+    let paths = meetings(&sim, 2);
+    let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 1"), &[]);
+    assert_eq!(get_as(&service, KEY, &paths[0]).status, 200);
+    assert_over_limit(&get_as(&service, KEY, &paths[1]));
+    sim.set_latency(Duration::from_millis(500));
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| get_as(&service, OTHER_KEY, &paths[1]));
+        assert!(sim.wait_for_calls(2, Duration::from_secs(10)));
+        let follower = get_as(&service, KEY, &paths[1]);
+        assert!(follower.cache_status().contains("; collapsed"), "{follower:?}");
+        assert_eq!(other.join().unwrap().status, 200);
+    });
+    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn over_its_ceiling_a_caller_gets_the_stale_snapshot_and_starts_no_refresh() {
+    for settings in [vec![BRIEFLY_FRESH, NO_REVALIDATION], vec![BRIEFLY_FRESH]] {
+        let sim = sim(|_| ());
+        let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 1"), &settings);
+        assert_eq!(get_as(&service, KEY, PATH).status, 200);
+        let cached_only = [("X-Api-Key", KEY), ("Cache-Control", "only-if-cached")];
+        wait_for(|| {
+            let answer = request(service.addr, "GET", PATH, &cached_only);
+            (answer.status == 504 || ttl(&answer) < 0).then_some(())
+        });
+        for cache_control in ["", "no-cache", "max-age=0"] {
+            let headers = [("X-Api-Key", KEY), ("Cache-Control", cache_control)];
+            let answer = request(service.addr, "GET", PATH, &headers);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let expected = format!("; ttl={}; detail=caller_over_limit", ttl(&answer));
+            assert!(answer.cache_status().ends_with(&expected), "{}", answer.cache_status());
+            assert!(ttl(&answer) < 0 && answer.header("retry-after").is_none());
+        }
+        assert_eq!(sim.qos_calls().len(), 1, "nobody asked Zoom");
+        let other = get_as(&service, OTHER_KEY, PATH);
+        assert!(!other.cache_status().contains("caller_over_limit"), "{}", other.cache_status());
+        assert!(sim.wait_for_calls(2, Duration::from_secs(10)), "a caller with room does");
+        service.finish(&[]);
+    }
+}
+
+#[test]
+fn a_refresh_in_the_background_counts_for_the_caller_that_asked() {
+    let sim = sim(|_| ());
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[BRIEFLY_FRESH]);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    let revalidating = wait_for(|| {
+        Some(get_as(&service, OTHER_KEY, PATH))
+            .filter(|answer| answer.cache_status().contains("revalidating"))
+    });
+    assert_eq!(revalidating.status, 200);
+    wait_for(|| (in_status(&service, "bi")["calls_today"] == 1).then_some(()));
+    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
+    let sim = sim(|_| ());
+    let (service, _folder, path) = start(&sim, &two_callers(""), &[("telemetry.log_level", "trace")]);
+    let bearer = format!("Bearer {KEY}");
+    let mut answers = vec![
+        get_as(&service, KEY, PATH),
+        get_as(&service, "zqp_Zebra-of-nobody", PATH),
+        request(service.addr, "GET", "/qos/91111111111", &[("Authorization", &bearer)]),
+        request(service.addr, "POST", PATH, &[("Authorization", &bearer)]),
+        request(service.addr, "GET", "/nowhere", &[("Authorization", &bearer)]),
+        request(service.ops, "GET", "/status", &[("X-Api-Key", KEY)]),
+    ];
+    // Somebody puts keys where hashes and names belong.
+    fs::write(&path, format!("[[caller]]\nname = \"{KEY}\"\nkey_sha256 = \"{KEY}\"\nweight = \"{KEY}\"\n"))
+        .unwrap();
+    wait_for(|| (service.metric("zoom_qos_proxy_callers_file_ok") == 0.0).then_some(()));
+    fs::write(&path, format!("[[caller]]\nname = {KEY}\n\"{KEY}\n")).unwrap();
+    wait_for(|| {
+        let problems = service.ops_get("/status").json()["callers_file"]["problems"].to_string();
+        problems.contains("is not TOML").then_some(())
+    });
+    answers.extend(["/status", "/metrics"].map(|path| service.ops_get(path)));
+    for answer in &answers {
+        assert!(!format!("{:?}{}", answer.headers, answer.text()).contains("Zebra"), "{answer:?}");
+    }
+    let lines = service.finish(&["callers.file has changed and cannot be used"]);
+    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "every level is in the log");
+    let hash = entry("a", KEY, "").lines().nth(2).unwrap().split('"').nth(1).unwrap().to_owned();
+    for line in &lines {
+        assert!(!line.contains("Zebra") && !line.contains(&hash), "{line}");
+    }
+}

@@ -1,0 +1,258 @@
+//! The callers' file while the service runs, and the command that adds to it.
+
+use std::{
+    fs::{self, File},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
+    path::Path,
+    process::Command,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    callers::{KEY, OTHER_KEY, callers_file, entry, get_as, in_status, start, two_callers},
+    service::{Ended, Service, command, run_to_end, sim, wait_for},
+    stale::PATH,
+};
+
+const WRONG_CONFIGURATION: Option<i32> = Some(78);
+const BROKEN: &str = "callers.file has changed and cannot be used";
+
+/// Puts a whole new file into the place of the old one.
+fn replace(path: &Path, text: &str) {
+    let beside = path.with_extension("next");
+    fs::write(&beside, text).unwrap();
+    fs::rename(&beside, path).unwrap();
+}
+
+fn wait_until(service: &Service, key: &str, status: u16) {
+    wait_for(|| (get_as(service, key, PATH).status == status).then_some(()));
+}
+
+fn problems(service: &Service) -> String {
+    let status = service.ops_get("/status").json();
+    assert_eq!(
+        status["callers_file"]["ok"],
+        status["callers_file"]["problems"].as_array().unwrap().is_empty()
+    );
+    status["callers_file"]["problems"].to_string()
+}
+
+fn lines_with(service: &Service, part: &str) -> Vec<Value> {
+    let lines = service.printed();
+    let lines = lines.iter().filter(|line| line.contains(part));
+    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_changed_file_counts_without_a_restart() {
+    let sim = sim(|_| ());
+    let (service, _folder, path) = start(&sim, &entry("support-tools", KEY, ""), &[]);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 401);
+    replace(&path, &two_callers("weight = 5"));
+    wait_until(&service, OTHER_KEY, 200);
+    assert_eq!(in_status(&service, "support-tools")["weight"], 5);
+    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1, "its ledger goes on");
+    replace(&path, &entry("bi", OTHER_KEY, ""));
+    wait_until(&service, KEY, 401);
+    assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
+    // The same inode with other bytes, as an editor may leave it.
+    fs::write(&path, entry("bi", KEY, "")).unwrap();
+    wait_until(&service, OTHER_KEY, 401);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    assert_eq!(sim.qos_calls().len(), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_mounted_file_that_is_changed_by_its_links_counts() {
+    let sim = sim(|_| ());
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // As Kubernetes does it: file → ..data/file, ..data → a folder with a name of its own.
+    for (version, text) in [("..1", entry("support-tools", KEY, "")), ("..2", entry("bi", OTHER_KEY, ""))] {
+        fs::create_dir(at(version)).unwrap();
+        fs::write(at(version).join("callers.toml"), text).unwrap();
+    }
+    symlink("..1", at("..data")).unwrap();
+    symlink("..data/callers.toml", at("callers.toml")).unwrap();
+    let service = Service::start(&sim, &[("callers.file", at("callers.toml").to_str().unwrap())]);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    symlink("..2", at("..data_tmp")).unwrap();
+    fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    fs::remove_dir_all(at("..1")).unwrap();
+    wait_until(&service, OTHER_KEY, 200);
+    assert_eq!(get_as(&service, KEY, PATH).status, 401);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_broken_or_vanished_file_leaves_the_callers_and_is_told_once_for_each_change() {
+    let sim = sim(|_| ());
+    let (service, _folder, path) = start(&sim, &two_callers(""), &[]);
+    let ok = || service.metric("zoom_qos_proxy_callers_file_ok");
+    assert_eq!((ok(), problems(&service).as_str()), (1.0, "[]"));
+    let twice_the_name = entry("a", KEY, "") + &entry("a", "another", "");
+    for (count, (text, said)) in (1..).zip([
+        (Some("[[caller]\n"), "is not TOML"),
+        (Some(twice_the_name.as_str()), "a is the name of the caller of line 1"),
+        (Some(""), "has no callers"),
+        (None, "cannot be read"),
+    ]) {
+        match text {
+            Some(text) => fs::write(&path, text).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        wait_for(|| problems(&service).contains(said).then_some(()));
+        assert_eq!(ok(), 0.0);
+        assert_eq!(get_as(&service, KEY, PATH).status, 200, "{said}");
+        assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200, "{said}");
+        assert_eq!(service.get(PATH).status, 401, "{said}: nobody becomes anonymous");
+        assert_eq!(service.ops_get("/readyz").status, 200, "{said}");
+        // Each change needs two further looks to be seen, which would have told of the one before again.
+        let told = lines_with(&service, BROKEN);
+        assert_eq!(told.len(), count, "{told:#?}");
+        assert!(told[count - 1]["problems"].as_str().unwrap().contains(said), "{told:#?}");
+        assert_eq!(told[count - 1]["level"], "ERROR");
+    }
+    replace(&path, &entry("bi", OTHER_KEY, ""));
+    wait_until(&service, KEY, 401);
+    assert_eq!((ok(), problems(&service).as_str()), (1.0, "[]"));
+    assert_eq!(lines_with(&service, "callers.file has changed and is in use").len(), 1);
+    service.finish(&[BROKEN]);
+}
+
+#[test]
+fn a_ceiling_counts_what_was_spent_before_it_was_changed() {
+    let sim = sim(|_| ());
+    let (service, _folder, path) = start(&sim, &two_callers("calls_per_minute = 1"), &[]);
+    let cold = |id: &str| get_as(&service, KEY, &format!("/qos/{id}")).status;
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    assert_eq!(cold("91111111111"), 429);
+    replace(&path, &two_callers("calls_per_minute = 1\nweight = 9"));
+    wait_for(|| (in_status(&service, "support-tools")["weight"] == 9).then_some(()));
+    assert_eq!(cold("91111111111"), 429, "a new file is no new minute");
+    replace(&path, &two_callers("calls_per_minute = 2"));
+    wait_for(|| (in_status(&service, "support-tools")["calls_per_minute"] == 2).then_some(()));
+    assert_eq!(cold("91111111111"), 404, "Zoom was asked");
+    assert_eq!(cold("92222222222"), 429);
+    assert_eq!(sim.qos_calls().len(), 2);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_broken_file_at_start_is_a_wrong_configuration_with_all_that_is_wrong() {
+    let sim = sim(|_| ());
+    let (_folder, path) = callers_file("[[caller]]\nname = \"A\"\nweight = 0\n");
+    let file = path.to_str().unwrap();
+    for arguments in [&["check-config"][..], &[]] {
+        let ended = run_to_end(command(&sim, &[("callers.file", file)]).args(arguments));
+        assert_eq!((ended.code, ended.stdout.as_str()), (WRONG_CONFIGURATION, ""));
+        for said in [":1: this caller has no key_sha256", ":2: name:", ":3: weight"] {
+            assert!(ended.stderr.contains(&format!("{file}{said}")), "{said} in {}", ended.stderr);
+        }
+    }
+    let ended = run_to_end(&mut command(&sim, &[("callers.file", "/nowhere/callers.toml")]));
+    assert_eq!(ended.code, WRONG_CONFIGURATION);
+    assert!(ended.stderr.contains("callers.file: the file cannot be read"), "{}", ended.stderr);
+    assert!(sim.calls().is_empty());
+}
+
+// ---- callers add ----
+
+/// `zoom-qos-proxy callers add` with these arguments and this `callers.file`; nothing else is configured.
+fn add(file: Option<&Path>, arguments: &[&str]) -> Ended {
+    run_to_end(bare(file).args(["callers", "add"]).args(arguments))
+}
+
+fn bare(file: Option<&Path>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
+    command.env_clear().stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    if let Some(file) = file {
+        command.env("QOS_PROXY__CALLERS__FILE", file);
+    }
+    command
+}
+
+/// The key that was shown: all of standard output, and nowhere else.
+fn key_of(ended: &Ended) -> String {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let key = ended.stdout.strip_suffix('\n').unwrap().to_owned();
+    assert!(key.starts_with("zqp_") && key.len() == 47 && !key.contains(char::is_whitespace), "{ended:?}");
+    assert!(!ended.stderr.contains(&key), "{ended:?}");
+    key
+}
+
+fn files_in(folder: &TempDir) -> usize {
+    fs::read_dir(folder.path()).unwrap().count()
+}
+
+#[test]
+fn an_added_caller_is_known_to_the_running_service_by_the_key_that_was_shown() {
+    let sim = sim(|_| ());
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("callers.toml");
+    let first = key_of(&add(Some(&path), &["support-tools"]));
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "made for its owner");
+    let service = Service::start(&sim, &[("callers.file", path.to_str().unwrap())]);
+    assert_eq!(get_as(&service, &first, PATH).status, 200);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    let arguments = ["bi", "--weight", "3", "--calls-per-minute", "60", "--file", path.to_str().unwrap()];
+    let second = key_of(&add(None, &arguments));
+    wait_until(&service, &second, 200);
+    assert_eq!(get_as(&service, &first, PATH).status, 200);
+    let added = in_status(&service, "bi");
+    assert_eq!((&added["weight"], &added["calls_per_minute"]), (&3.into(), &60.into()));
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640, "the mode is kept");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(!text.contains(&first) && !text.contains(&second), "only hashes are kept");
+    assert_eq!(files_in(&folder), 1, "nothing is left beside it");
+    service.finish(&[]);
+}
+
+#[test]
+fn what_cannot_be_added_is_refused_in_words_and_the_file_is_as_it_was() {
+    let text = format!("# mine\n{}", two_callers(""));
+    let (folder, path) = callers_file(&text);
+    let folder_path = folder.path().to_str().unwrap();
+    let elsewhere = format!("{folder_path}/none/callers.toml");
+    for (arguments, code, said) in [
+        (&["bi"][..], 1, "there is a caller named bi"),
+        (&["BI"], 2, "a name is 1 to 64 of"),
+        (&["anonymous"], 2, "choose another name"),
+        (&["x", "--weight", "0"], 2, "1 to 1000"),
+        (&["x", "--weight", "1001"], 2, "1 to 1000"),
+        (&["x", "--calls-per-minute", "0"], 2, "--calls-per-minute"),
+        (&["x", "--file", &elsewhere], 1, "No such file or directory"),
+        (&["x", "--file", folder_path], 78, "is no regular file"),
+        (&["x", "--config", "/nowhere/at-all.toml"], 78, "/nowhere/at-all.toml: cannot be read"),
+    ] {
+        let ended = add(Some(&path), arguments);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(said), "{said} in {}", ended.stderr);
+        assert!(!ended.stderr.contains("Os {") && !ended.stderr.contains("panicked"), "{}", ended.stderr);
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(files_in(&folder), 1);
+    }
+    fs::write(&path, "[[caller]]\nname = 1\n").unwrap();
+    let ended = add(Some(&path), &["x"]);
+    assert_eq!(ended.code, WRONG_CONFIGURATION);
+    assert!(ended.stderr.contains("line 1: ") && ended.stderr.contains("line 2: "), "{}", ended.stderr);
+    let ended = add(None, &["x"]);
+    assert_eq!(ended.code, WRONG_CONFIGURATION);
+    assert!(ended.stderr.contains("callers.file is not set"), "{}", ended.stderr);
+}
+
+#[test]
+fn a_key_that_cannot_be_shown_adds_nobody() {
+    let (folder, path) = callers_file(&two_callers(""));
+    let before = fs::read_to_string(&path).unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut adding = bare(Some(&path));
+    let status = adding.args(["callers", "add", "x"]).stdout(full).status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+    assert_eq!(files_in(&folder), 1);
+}
