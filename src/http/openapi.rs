@@ -17,11 +17,17 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{conditional, decide::Why, observe::LONGEST_REQUEST_ID, problem::ALLOWED, slice::PAGE_SIZES};
-use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+use crate::{
+    meeting_id::MeetingId,
+    snapshot::{Coding, MeetingType},
+};
 use answers::{covered_by_stale, of_document, of_qos, without_bodies};
 
 /// It changes with the version only; who looks at it while that is rolled out sees the new one soon.
 const CACHE: HeaderValue = HeaderValue::from_static("max-age=300");
+
+const CALLER_KEY: &str =
+    "The key that those who run this service gave the caller. Not needed where no callers are configured.";
 
 /// The bytes, and their strong entity tag with its quotes.
 static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
@@ -77,12 +83,14 @@ fn description() -> Value {
                     "operationId": "getMeetingQos",
                     "summary": "A meeting's QoS",
                     "description": "From the cache, or from Zoom if it has to be asked. Other query parameters are ignored.",
+                    "security": [{}, { "bearer": [] }, { "apiKey": [] }],
                     "responses": qos,
                 },
                 "head": {
                     "operationId": "headMeetingQos",
                     "summary": "The headers of a meeting's QoS",
                     "description": "As GET, fetching included, without the body.",
+                    "security": [{}, { "bearer": [] }, { "apiKey": [] }],
                     "responses": without_bodies(&qos),
                 },
             },
@@ -103,7 +111,15 @@ fn description() -> Value {
                 },
             },
         },
-        "components": { "parameters": parameters(), "headers": headers(), "schemas": document::schemas() },
+        "components": {
+            "parameters": parameters(),
+            "headers": headers(),
+            "schemas": document::schemas(),
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer", "description": CALLER_KEY },
+                "apiKey": { "type": "apiKey", "in": "header", "name": "X-Api-Key", "description": CALLER_KEY },
+            },
+        },
     })
 }
 
@@ -186,8 +202,8 @@ fn headers() -> Value {
              that a refresh is under way, or with the code of a problem why there is none.",
         ),
         "ContentEncoding": {
-            "schema": { "enum": ["gzip", "zstd"] },
-            "description": "The coding, if the caller accepts one and it is worth it.",
+            "schema": { "enum": codings() },
+            "description": "The coding, of those that the caller accepts the one it likes best. A slice has none.",
         },
         "Date": header(json!({ "type": "string" }), "When it was answered, as an HTTP date."),
         "ETag": header(
@@ -201,8 +217,13 @@ fn headers() -> Value {
             "description": "Seconds after which asking again can help, where that is known.",
         },
         "StaticCacheControl": header(json!({ "type": "string" }), "For how many seconds the document stays fresh."),
+        "WWW-Authenticate": header(json!({ "const": "Bearer" }), "How to say who asks."),
         "Vary": header(json!({ "const": "Accept-Encoding" }), "What the answer depends on besides the URL."),
     })
+}
+
+fn codings() -> Vec<&'static str> {
+    Coding::ALL.into_iter().filter(|coding| *coding != Coding::Identity).map(Coding::as_str).collect()
 }
 
 fn types() -> [&'static str; 2] {

@@ -84,8 +84,10 @@ fn problems(fits: impl Fn(&Problem) -> bool) -> Map<String, Value> {
 
 fn answer(status: u16, rows: &[Row]) -> Value {
     let mut names = vec!["NoStore"];
-    if status == 405 {
-        names.push("Allow");
+    match status {
+        401 => names.push("WWW-Authenticate"),
+        405 => names.push("Allow"),
+        _ => {}
     }
     if rows.iter().any(|row| row.tells_when) {
         names.push("RetryAfter");

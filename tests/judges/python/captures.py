@@ -1,7 +1,9 @@
 """An answer of every kind, provoked over real sockets. Judges nothing but that it is of the kind that was wanted."""
 
 import contextlib
+import hashlib
 import re
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 from processes import Connection, Service, Sim, ask, until
@@ -84,6 +86,10 @@ def plain(binaries, kept):
         kept.keep("304 openapi", service.get("/openapi.json", ("If-None-Match", document.header("ETag"))), 304)
         kept.keep("405 openapi", service.get("/openapi.json", method="POST"), 405, "method_not_allowed")
 
+        for path in ("/cache/85746065432", "/cache/85746065432?type=past", "/cache"):
+            kept.keep(f"204 ops {path}", ask(service.ops, "DELETE", path), 204)
+        kept.keep("400 ops", ask(service.ops, "DELETE", "/cache/1"), 400, "invalid_meeting_id")
+        kept.keep("405 ops purge", ask(service.ops, "GET", "/cache"), 405, "method_not_allowed")
         for path in ("healthz", "readyz", "metrics", "status"):
             for method in ("GET", "HEAD"):
                 kept.keep(f"200 ops {method} {path}", ask(service.ops, method, f"/{path}"), 200)
@@ -207,6 +213,23 @@ def overloaded(binaries, kept):
         kept.keep("503 overloaded", refused[0], 503, "overloaded")
 
 
+def callers(binaries, kept):
+    """With and without a key, and one call a minute."""
+    key = "a-caller-key-for-the-judges"
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        file.write(f'[[caller]]\nname = "judge"\nkey_sha256 = "{digest}"\ncalls_per_minute = 1\n')
+        file.flush()
+        with running(binaries, callers__file=file.name) as (service, zoom):
+            for method in ("GET", "HEAD"):
+                kept.keep(f"401 {method}", service.get(EXAMPLE, method=method), 401, "unknown_caller")
+            with_key = ("Authorization", f"Bearer {key}")
+            kept.keep("200 with a key", service.get(EXAMPLE, with_key), 200)
+            kept.keep("200 with another header", service.get(EXAMPLE, ("X-Api-Key", key)), 200)
+            other = service.get(f"/qos/{zoom.meeting(1)}", with_key)
+            kept.keep("429 over limit", other, 429, "caller_over_limit")
+
+
 def timed_out(binaries, kept):
     with running(binaries, zoom__connect_timeout="1s", zoom__request_timeout="1s") as (service, zoom):
         zoom.fault("hang")
@@ -247,7 +270,7 @@ def draining(binaries, kept):
 
 SCENARIOS = [
     plain, refused_by_zoom, shared_flight, revalidating, stale_and_failing, rate_limited, day_spent, still_fetching,
-    overloaded, timed_out, credentials, broken, draining,
+    overloaded, callers, timed_out, credentials, broken, draining,
 ]
 
 
