@@ -33,7 +33,7 @@ impl Who {
         callers.find(key).map_or(Self::Unknown, Self::Known)
     }
 
-    /// Who [`super::observe`] found that this request is from.
+    /// Who [`super::observe()`] found that this request is from.
     pub(super) fn of(request: &HttpRequest) -> Self {
         request.extensions().get::<Self>().cloned().unwrap_or(Self::Unknown)
     }
