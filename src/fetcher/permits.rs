@@ -61,6 +61,8 @@ pub struct BudgetStatus {
     pub day_limit: u64,
     /// Calls waiting for a permit.
     pub queued: usize,
+    /// Those of each caller who has any, by the caller's id.
+    pub loads: Vec<(u32, Load)>,
     /// For each kind, how long a 429 still stops all calls.
     pub cooldowns: [(LimitKind, Option<Duration>); 2],
 }
@@ -116,12 +118,6 @@ impl Permits {
         self.0.queue.borrow_mut().somebody_waits(flight, by, until);
     }
 
-    /// What this caller has in the queue.
-    #[must_use]
-    pub fn load(&self, caller: u32) -> Load {
-        self.0.queue.borrow().load(caller)
-    }
-
     /// What refuses all calls now, and until when; the pace of the second does not count.
     #[must_use]
     pub fn closed(&self) -> Option<(Instant, Failure)> {
@@ -156,7 +152,9 @@ impl Permits {
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
             (kind, budget.cooldown_until(kind, now.instant).map(|until| until.duration_since(now.instant)))
         });
-        BudgetStatus { day_used, day_limit, queued: self.0.queue.borrow().len(), cooldowns }
+        let queue = self.0.queue.borrow();
+        let loads = queue.callers().into_iter().map(|caller| (caller, queue.load(caller))).collect();
+        BudgetStatus { day_used, day_limit, queued: queue.len(), loads, cooldowns }
     }
 
     /// Everybody who waits is told this.

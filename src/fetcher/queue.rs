@@ -59,7 +59,7 @@ pub struct Queue<T> {
 }
 
 /// What one caller has in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Load {
     /// Calls waiting, foreground and background.
     pub waiting: usize,
@@ -188,6 +188,12 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn first_to_give_up(&self) -> Option<Instant> {
         self.give_ups.first().map(|(at, _)| *at)
+    }
+
+    /// Who has anything in the queue.
+    #[must_use]
+    pub fn callers(&self) -> BTreeSet<u32> {
+        self.foreground.callers().chain(self.background.callers()).collect()
     }
 
     /// What this caller has in the queue.

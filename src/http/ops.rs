@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{State, asked, problem::Problem};
 use crate::{
     failure::{Failure, Reason},
-    fetcher::{Credentials, FetcherStatus, Purge},
+    fetcher::{Credentials, FetcherStatus, Purge, queue::Load},
 };
 
 #[derive(Serialize)]
@@ -114,6 +114,9 @@ struct Caller {
     calls_per_minute: Option<NonZeroU32>,
     calls_last_minute: usize,
     calls_today: u64,
+    /// In the queue for a permit.
+    calls_waiting: usize,
+    oldest_wait_seconds: Option<f64>,
 }
 
 /// Of `callers.file`, where there is one.
@@ -158,7 +161,7 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         queue: Queue { calls_waiting: budget.queued },
         cache: CacheStatus { entries: state.cache.entry_count(), bytes: state.cache.bytes() },
         flights: Flights { active: flights, requests_waiting: waiting },
-        callers: callers(&state),
+        callers: callers(&state, &budget.loads),
         callers_file: state.callers.need_keys().then(|| {
             let problems = state.callers.problems().to_vec();
             CallersFile { ok: problems.is_empty(), problems }
@@ -181,16 +184,20 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
 }
 
-fn callers(state: &State) -> Vec<Caller> {
+fn callers(state: &State, loads: &[(u32, Load)]) -> Vec<Caller> {
     let now = Instant::now();
     let all = state.callers.all().into_iter().map(|caller| {
         let spent = caller.spent(now);
+        let load =
+            loads.iter().find_map(|(id, load)| (*id == caller.id).then_some(*load)).unwrap_or_default();
         Caller {
             name: caller.name.to_string(),
             weight: caller.weight,
             calls_per_minute: caller.calls_per_minute,
             calls_last_minute: spent.last_minute,
             calls_today: spent.today,
+            calls_waiting: load.waiting,
+            oldest_wait_seconds: load.oldest.map(|since| now.saturating_duration_since(since).as_secs_f64()),
         }
     });
     all.collect()

@@ -21,6 +21,7 @@ mod codings;
 mod credentials;
 mod directives;
 mod errors;
+mod fairness;
 mod flights;
 mod ids;
 mod lifecycle;

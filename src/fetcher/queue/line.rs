@@ -122,6 +122,10 @@ impl<T> Lines<T> {
         })
     }
 
+    pub(super) fn callers(&self) -> impl Iterator<Item = u32> {
+        self.turns.iter().map(|(_, caller)| *caller)
+    }
+
     fn waiting(&self, caller: u32) -> usize {
         self.by_caller.get(&caller).map_or(0, |line| line.waiting.len())
     }

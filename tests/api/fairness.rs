@@ -1,0 +1,170 @@
+//! The queue from outside: one caller's backfill leaves the others their share, and who hung up leaves its place.
+
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
+
+use zoom_sim::{Meeting, Sim};
+
+use crate::{
+    callers::{KEY, OTHER_KEY, entry, get_as, in_status, start, two_callers},
+    service::{Service, at_once, calls_for, sim, wait_for},
+};
+
+const LIMIT: [(&str, &str); 2] = [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0")];
+const INTERVAL: Duration = Duration::from_millis(25);
+
+fn add(sim: &Sim, first: u64, count: u64) -> Vec<String> {
+    let ids = (first..first + count).map(|number| number.to_string());
+    ids.inspect(|id| sim.add_meeting(Meeting::generated(id, 1, 1))).collect()
+}
+
+/// How long a cold meeting takes for this caller.
+fn timed(service: &Service, key: &str, id: &str) -> Duration {
+    let began = Instant::now();
+    let answer = get_as(service, key, &format!("/qos/{id}"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    began.elapsed()
+}
+
+#[test]
+fn a_caller_with_one_cold_meeting_does_not_wait_behind_one_with_five_hundred() {
+    let sim = sim(|config| config.latency = Duration::from_millis(100));
+    let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
+    let (service, _folder, _) = start(&sim, &two_callers(""), &LIMIT);
+    let (unloaded, loaded) = single.split_at(20);
+    let mut unloaded: Vec<_> = unloaded.iter().map(|id| timed(&service, OTHER_KEY, id)).collect();
+    unloaded.sort_unstable();
+    let service_ref = &service;
+    let mut took = std::thread::scope(|scope| {
+        for id in &backfill {
+            scope.spawn(move || assert_eq!(get_as(service_ref, KEY, &format!("/qos/{id}")).status, 200));
+        }
+        wait_for(|| (in_status(&service, "support-tools")["calls_waiting"].as_u64()? > 400).then_some(()));
+        assert!(in_status(&service, "support-tools")["oldest_wait_seconds"].is_f64());
+        let took: Vec<_> = loaded.iter().map(|id| timed(&service, OTHER_KEY, id)).collect();
+        assert!(
+            in_status(&service, "support-tools")["calls_waiting"].as_u64().unwrap() > 100,
+            "it was loaded"
+        );
+        took
+    });
+    took.sort_unstable();
+    let (usual, p95) = (unloaded[10], took[18]);
+    println!("one cold meeting: {usual:?} unloaded, {p95:?} (p95) beside 500 of another caller");
+    assert!(p95 <= 2 * (usual + 2 * INTERVAL), "{p95:?}, unloaded {usual:?}");
+    assert_eq!(sim.qos_calls().len(), 540);
+    assert!(sim.qos_calls().iter().all(|call| call.status == Some(200)), "not one 429");
+    service.finish(&[]);
+}
+
+#[test]
+fn permits_are_shared_by_weight_while_both_wait() {
+    let sim = sim(|config| config.latency = Duration::from_millis(20));
+    let (heavy, light) = (add(&sim, 91_000_000_000, 120), add(&sim, 92_000_000_000, 120));
+    let callers = entry("heavy", KEY, "weight = 3") + &entry("light", OTHER_KEY, "weight = 1");
+    let (service, _folder, _) = start(&sim, &callers, &LIMIT);
+    std::thread::scope(|scope| {
+        for (key, ids) in [(KEY, &heavy), (OTHER_KEY, &light)] {
+            for id in ids {
+                let service = &service;
+                scope.spawn(move || assert_eq!(get_as(service, key, &format!("/qos/{id}")).status, 200));
+            }
+        }
+    });
+    // From where both are waiting to where the first has nothing left to wait for.
+    let calls = sim.qos_calls();
+    let of_heavy = |calls: &[zoom_sim::Call]| {
+        calls.iter().filter(|call| call.meeting.as_ref().is_some_and(|id| heavy.contains(id))).count()
+    };
+    let share = of_heavy(&calls[30..130]);
+    println!("{share} of 100 calls for the caller of weight 3 beside one of weight 1");
+    assert!((70..=80).contains(&share), "{share} of 100");
+    service.finish(&[]);
+}
+
+#[test]
+fn a_flight_whose_callers_hung_up_before_its_first_call_is_not_made() {
+    let sim = sim(|_| ());
+    let ids = add(&sim, 91_000_000_000, 5);
+    let settings = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let (given_up, others) = ids.split_last().unwrap();
+    std::thread::scope(|scope| {
+        let first =
+            scope.spawn(|| at_once(service.addr, others.iter().map(|id| format!("/qos/{id}")).collect()));
+        wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") >= 3.0).then_some(()));
+        let mut caller = TcpStream::connect(service.addr).unwrap();
+        write!(caller, "GET /qos/{given_up} HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
+        wait_for(|| (service.metric("zoom_qos_proxy_flights_active") >= 5.0).then_some(()));
+        let socket = socket2::Socket::from(caller);
+        // A reset, as of a process that was killed.
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+        drop(socket);
+        for answer in first.join().unwrap() {
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    });
+    wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
+    assert_eq!(calls_for(&sim, given_up).len(), 0, "nobody was left to wait for it");
+    assert_eq!(sim.qos_calls().len(), 4);
+    let later = service.get(&format!("/qos/{given_up}"));
+    assert_eq!(
+        later.cache_status(),
+        "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored",
+        "a flight of its own"
+    );
+    service.finish(&[]);
+}
+
+#[test]
+fn a_flight_moves_up_when_a_less_loaded_caller_joins_it() {
+    let sim = sim(|_| ());
+    let ids = add(&sim, 91_000_000_000, 12);
+    let settings = [("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")];
+    let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
+    let last = ids.last().unwrap();
+    let service_ref = &service;
+    std::thread::scope(|scope| {
+        for id in &ids[..11] {
+            scope.spawn(move || assert_eq!(get_as(service_ref, KEY, &format!("/qos/{id}")).status, 200));
+        }
+        wait_for(|| (service.metric("zoom_qos_proxy_flights_active") >= 11.0).then_some(()));
+        scope.spawn(|| assert_eq!(get_as(&service, KEY, &format!("/qos/{last}")).status, 200));
+        wait_for(|| (service.metric("zoom_qos_proxy_flights_active") >= 11.0).then_some(()));
+        let before = sim.qos_calls().len();
+        let joined = get_as(&service, OTHER_KEY, &format!("/qos/{last}"));
+        assert_eq!(joined.status, 200);
+        let calls = sim.qos_calls();
+        let place = calls.iter().position(|call| call.meeting.as_ref() == Some(last)).unwrap();
+        assert!(place <= before + 3, "place {place}, though {before} were made when it was joined");
+    });
+    assert_eq!(sim.qos_calls().len(), 12);
+    service.finish(&[]);
+}
+
+/// A full queue is the affair of who filled it.
+#[test]
+fn a_full_queue_makes_room_for_a_less_loaded_caller() {
+    let sim = sim(|_| ());
+    let ids = add(&sim, 91_000_000_000, 40);
+    let settings =
+        [("limits.heavy_per_second", "4"), ("limits.headroom_percent", "0"), ("limits.max_queued", "10")];
+    let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
+    let (one, many) = ids.split_last().unwrap();
+    let service_ref = &service;
+    let refused = std::thread::scope(|scope| {
+        let callers: Vec<_> = many
+            .iter()
+            .map(|id| scope.spawn(move || get_as(service_ref, KEY, &format!("/qos/{id}"))))
+            .collect();
+        wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") >= 10.0).then_some(()));
+        assert_eq!(get_as(&service, OTHER_KEY, &format!("/qos/{one}")).status, 200);
+        let answers = callers.into_iter().map(|caller| caller.join().unwrap());
+        answers.filter(|answer| answer.status != 200 && answer.problem() == "overloaded").count()
+    });
+    assert!(refused >= 20, "{refused} of {}", many.len());
+    service.finish(&[]);
+}
