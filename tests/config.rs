@@ -150,6 +150,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.budget.per_second.get(), 36);
     assert_eq!(config.budget.per_day, 54_000);
     assert_eq!(config.budget.state_file, None);
+    assert_eq!((config.budget.max_stretch, config.budget.live_fresh), (10, seconds(30)));
     assert_eq!(config.fetcher.max_queued, 1000);
     assert_eq!(config.cache.max_bytes, 256 << 20);
     assert_eq!(config.freshness.live_fresh, seconds(30));
@@ -170,7 +171,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 35);
+    assert_eq!(printed.len(), 36);
 }
 
 #[test]
@@ -440,6 +441,7 @@ fn a_number_is_whole_and_in_its_range() {
         ("limits.heavy_per_day", 1, HUGE),
         ("limits.headroom_percent", 0, 99),
         ("limits.max_queued", 1, HUGE),
+        ("limits.max_stretch", 1, 1_000),
     ] {
         let said = format!("{key}: must be a whole number from {least} to {most}");
         let above = (u64::from(most) + 1).to_string();

@@ -14,11 +14,12 @@ use futures_util::FutureExt as _;
 
 use super::{Core, flights::Flight, queue::Priority};
 use crate::{
-    budget::Permit,
+    budget::{Permit, pace::Refresh},
+    cache::Entry,
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
     metrics::{CallResult, LimitKind},
-    snapshot::{Draft, Sealed, SnapshotKey},
+    snapshot::{Draft, Lived, Sealed, SnapshotKey},
     zoom::{
         self,
         error::CallError,
@@ -212,9 +213,20 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Sealed {
     let freshness = core.freshness.clone();
-    let luck = fastrand::u32(..);
-    let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), luck);
+    let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
+    let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), stretch, luck);
     never_fails(off_this_thread(work).await)
+}
+
+/// How many times as long it is to be fresh, now that it is known what this refresh, if it is one, cost.
+fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
+    let now = Instant::now();
+    if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
+        && let Some(Lived { lived, postponed, unstretched }) = older.lived(now)
+    {
+        core.permits.refreshed(Refresh { pages, lived, postponed, unstretched });
+    }
+    core.permits.stretch(pages)
 }
 
 /// Compressing into memory fails by a bug only: it ends the flight as a panic does.

@@ -16,6 +16,8 @@ use crate::{
     budget::{
         Budget, Limit, NotBefore, Now, Permit,
         day::{Due, Save},
+        pace::Refresh,
+        stretch::Outlook,
     },
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
@@ -63,6 +65,8 @@ pub struct BudgetStatus {
     pub queued: usize,
     /// For each kind, how long a 429 still stops all calls.
     pub cooldowns: [(LimitKind, Option<Duration>); 2],
+    /// How the day goes on.
+    pub outlook: Outlook,
 }
 
 impl Permits {
@@ -136,6 +140,17 @@ impl Permits {
         self.0.budget.borrow_mut().give_back(permit, Now::read());
     }
 
+    /// A snapshot was replaced because its freshness was over.
+    pub fn refreshed(&self, refresh: Refresh) {
+        self.0.budget.borrow_mut().refreshed(refresh, Now::read());
+    }
+
+    /// How many times `live_fresh` a live snapshot of so many pages is to be fresh.
+    #[must_use]
+    pub fn stretch(&self, pages: u32) -> f64 {
+        self.0.budget.borrow().stretch(pages, Now::read())
+    }
+
     /// 00:00 UTC, on the monotonic clock.
     #[must_use]
     pub fn midnight(&self) -> Instant {
@@ -150,7 +165,8 @@ impl Permits {
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
             (kind, budget.cooldown_until(kind, now.instant).map(|until| until.duration_since(now.instant)))
         });
-        BudgetStatus { day_used, day_limit, queued: self.0.queue.borrow().len(), cooldowns }
+        let outlook = budget.outlook(now);
+        BudgetStatus { day_used, day_limit, queued: self.0.queue.borrow().len(), cooldowns, outlook }
     }
 
     /// Everybody who waits is told this.

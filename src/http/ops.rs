@@ -1,6 +1,9 @@
 //! For operators: is it alive, may callers be sent to it, what does it count, what goes on; and to have it forget.
 
+use std::time::{Duration, SystemTime};
+
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{State, asked, problem::Problem};
@@ -74,6 +77,10 @@ struct Status {
 struct Budget {
     day_calls_used: u64,
     day_calls_limit: u64,
+    pace_calls_per_hour: f64,
+    forecast_calls_at_midnight: f64,
+    spent_at: Option<String>,
+    stretch: f64,
     cooldowns: Vec<Cooldown>,
 }
 
@@ -126,6 +133,8 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
     let Some(FetcherStatus { flights, waiting, budget, last_refusal }) = state.fetcher.status().await else {
         return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&request);
     };
+    let outlook = budget.outlook;
+    let used = f64::from(u32::try_from(budget.day_used).unwrap_or(u32::MAX));
     let cooldowns = budget
         .cooldowns
         .into_iter()
@@ -135,6 +144,10 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         budget: Budget {
             day_calls_used: budget.day_used,
             day_calls_limit: budget.day_limit,
+            pace_calls_per_hour: (outlook.calls_per_second * 3_600.0).round(),
+            forecast_calls_at_midnight: used + outlook.calls_to_come.round(),
+            spent_at: outlook.spent_in.and_then(in_utc),
+            stretch: (outlook.stretch * 100.0).round() / 100.0,
             cooldowns: cooldowns.collect(),
         },
         queue: Queue { calls_waiting: budget.queued },
@@ -157,6 +170,12 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         },
     };
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
+}
+
+/// The time that is so far ahead, to the second.
+fn in_utc(ahead: Duration) -> Option<String> {
+    let time = Timestamp::try_from(SystemTime::now() + ahead).ok()?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Has one meeting forgotten, or everything. 204 when it is done; and when there was nothing.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     Coding, FreshnessConfig, Snapshot, SnapshotKey, Stored, Tag,
-    freshness::fresh_for,
+    freshness::Freshness,
     packer::{Packed, Packer},
 };
 
@@ -72,6 +72,12 @@ impl Draft {
         self.row_starts.len()
     }
 
+    /// Pages so far.
+    #[must_use]
+    pub fn pages(&self) -> u32 {
+        self.pages
+    }
+
     /// Adds a page that was read whole. `rows` says where its participants lie.
     ///
     /// # Errors
@@ -110,7 +116,8 @@ impl Draft {
 
     /// Closes the meeting: writes the document around the participants, tags it, and decides how long it is fresh.
     ///
-    /// `luck` is any random number, a new one for each snapshot.
+    /// `stretch` lengthens its freshness, if it shows what can still change; `luck` is any random number, a new one for
+    /// each snapshot.
     ///
     /// # Errors
     /// When a compressor fails, which it does not.
@@ -120,6 +127,7 @@ impl Draft {
         freshness: &FreshnessConfig,
         landed: Instant,
         fetched_at: SystemTime,
+        stretch: f64,
         luck: u32,
     ) -> io::Result<Sealed> {
         self.packer()?.write(TAIL.as_bytes())?;
@@ -130,6 +138,9 @@ impl Draft {
         let is_small = body.plain.as_ref().is_some_and(|plain| plain.len() <= SMALL);
         let stored = store(&body, tag, fetched_at, is_small);
         let plain = body.plain.filter(|plain| !is_small && plain.len() <= plain_at_most);
+        let (rows, fetched) = (row_starts.len(), timestamp(fetched_at));
+        let Freshness { fresh_for, unstretched } =
+            freshness.freshness(key, rows, newest_leave_time, fetched, stretch, luck);
         let snapshot = Snapshot {
             key,
             tag,
@@ -137,18 +148,13 @@ impl Draft {
             pages,
             fetched_at,
             landed,
-            fresh_for: fresh_for(
-                key,
-                row_starts.len(),
-                newest_leave_time,
-                timestamp(fetched_at),
-                freshness,
-                luck,
-            ),
+            fresh_for,
+            unstretched,
             stored,
             row_starts: row_starts.into(),
             rows_end: length,
             tried: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             paged: AtomicBool::new(false),
         };
         // Grown piece by piece, it has room to spare: that would be kept, too.
@@ -228,7 +234,7 @@ mod tests {
             settle: minute,
         };
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let Sealed { snapshot, .. } = draft.seal(key, &fresh, Instant::now(), time, 0).unwrap();
+        let Sealed { snapshot, .. } = draft.seal(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
         assert_eq!(
             std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#

@@ -204,6 +204,48 @@ fn the_days_calls_stop_at_the_days_number() {
 }
 
 #[test]
+fn live_snapshots_stay_fresh_longer_when_the_day_would_be_spent_and_only_as_long_as_allowed() {
+    let sim = sim(|_| ());
+    let path = add_meetings(&sim, 1).remove(0);
+    for (most, seconds) in [("10", 10), ("3", 3), ("1", 1)] {
+        let settings = [
+            ("limits.heavy_per_day", "5"),
+            ("limits.headroom_percent", "0"),
+            ("limits.max_stretch", most),
+            ("cache.live_fresh", "1s"),
+        ];
+        let service = Service::start(&sim, &settings);
+        let fetched_at = |answer: &Answer| answer.json()["fetched_at"].clone();
+        let fresh_for = |answer: &Answer| {
+            let max_age = answer.header("cache-control").and_then(|value| value.split_once('='));
+            max_age.unwrap().1.parse::<u64>().unwrap() + answer.header("age").unwrap().parse::<u64>().unwrap()
+        };
+        // Cut off to whole seconds, both of them.
+        let about = |seconds: u64| seconds - 1..=seconds;
+        let budget = || service.ops_get("/status").json()["budget"].clone();
+
+        let first = service.get(&path);
+        assert!(about(1).contains(&fresh_for(&first)), "{first:?}");
+        assert_eq!(budget()["stretch"], 1.0, "nothing was refreshed yet");
+        let again =
+            wait_for(|| Some(service.get(&path)).filter(|again| fetched_at(again) != fetched_at(&first)));
+        assert!(about(seconds).contains(&fresh_for(&again)), "{most}: {again:?}");
+        let budget = budget();
+        assert!(budget["pace_calls_per_hour"].as_f64().unwrap() > 10.0, "{budget}");
+        assert!(budget["forecast_calls_at_midnight"].as_f64().unwrap() > 5.0, "{budget}");
+        let spent_at: jiff::Timestamp = budget["spent_at"].as_str().unwrap().parse().unwrap();
+        assert!(spent_at > jiff::Timestamp::now(), "{budget}");
+        // The mean falls short of the most by the time that a snapshot is no longer fresh and nobody asks for it.
+        let stretch = budget["stretch"].as_f64().unwrap();
+        assert!(stretch <= most.parse().unwrap() && (stretch > 1.2 || most == "1"), "{most}: {stretch}");
+        let shown = |name| service.metric(&format!("zoom_qos_proxy_{name}"));
+        wait_for(|| ((shown("live_fresh_stretch") - stretch).abs() < 0.1).then_some(()));
+        assert!(shown("day_calls_forecast") > 5.0);
+        service.finish(&[]);
+    }
+}
+
+#[test]
 fn the_days_count_survives_a_restart_and_a_crash() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 5);
