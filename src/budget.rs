@@ -40,7 +40,10 @@ pub struct BudgetConfig {
 
 /// The right to make one call to Zoom's API. It cannot be copied, and making the call consumes it.
 #[must_use = "a permit is counted as a call whether it is used or not"]
-pub struct Permit(());
+pub struct Permit {
+    /// In which day it was counted, as days since 1970-01-01, UTC.
+    day: u64,
+}
 
 /// Why there is no permit yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,16 +127,16 @@ impl Budget {
     pub fn permit(&mut self, now: Now) -> Result<Permit, NotBefore> {
         self.closed_until(now).map_or(Ok(()), Err)?;
         self.second.take().map_err(|at| NotBefore { at, limit: Limit::Pace })?;
-        self.day.count_one(now.wall);
+        let day = self.day.count_one(now.wall);
         self.stretch.count_one(now.instant);
         self.show_day_at(now);
-        Ok(Permit(()))
+        Ok(Permit { day })
     }
 
     /// Takes back a permit that was not used after all. The pace goes on as if it had been.
     pub fn give_back(&mut self, permit: Permit, now: Now) {
+        self.day.uncount_one(permit.day, now.wall);
         drop(permit);
-        self.day.uncount_one(now.wall);
         self.stretch.uncount_one(now.instant);
         self.show_day_at(now);
     }
@@ -167,6 +170,19 @@ impl Budget {
     #[must_use]
     pub fn day_used(&self, now: Now) -> (u64, u64) {
         (self.day.used(now.wall), self.day.limit())
+    }
+
+    /// Zoom says that so many of the day's calls are left to the whole account, in answer to a call made at `called`.
+    pub fn account_has_left(&mut self, calls: u64, called: Instant, now: Now) {
+        let ago = now.instant.saturating_duration_since(called);
+        self.day.account_has_left(calls, now.wall.checked_sub(ago).unwrap_or(now.wall), now.wall);
+        self.show_day_at(now);
+    }
+
+    /// Of the calls counted in this UTC day those that others made, out of what is permitted here.
+    #[must_use]
+    pub fn day_taken_by_others(&self, now: Now) -> u64 {
+        self.day.taken_by_others(now.wall)
     }
 
     /// A snapshot was replaced because its freshness was over.

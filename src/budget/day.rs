@@ -3,6 +3,10 @@
 //! Across restarts the count lives in a small file. It is written ahead: the file names a number that the count has not
 //! reached yet, so that a killed process has counted a little too much, and never a call too few. Writing is asked for
 //! early and done elsewhere; only before the first call of a process or a day does a call wait for it.
+//!
+//! Other apps of the account spend from the same pool. As long as they keep to the headroom, that is their affair. When
+//! Zoom says that the account has fewer calls left than this count would still permit, they have taken some of ours: the
+//! count is raised by those. What Zoom says is never a reason to lower it: it may be older than calls under way.
 
 use std::{
     fs::{self, File},
@@ -19,6 +23,8 @@ const SECONDS_AHEAD: u64 = 5;
 /// At least this much, but no more than a fiftieth of the day: crashes must not spend it.
 const LEAST_AHEAD: u64 = 10;
 const MOST_OF_DAY: u64 = 50;
+/// So long after 00:00 UTC Zoom's word is not heard: by its clock it may be about the day before.
+const ZOOMS_DAY_HAS_SURELY_TURNED: u64 = 300;
 /// Ours is some 50 bytes.
 const LARGEST_FILE: u64 = 4096;
 
@@ -27,6 +33,8 @@ pub struct Day {
     limit: u64,
     date: u64,
     used: u64,
+    /// Those of `used` that others made.
+    taken: u64,
     file: Option<StateFile>,
 }
 
@@ -85,7 +93,7 @@ impl Day {
         path: Option<&Path>,
         now: SystemTime,
     ) -> Result<Self, StateFileError> {
-        let mut day = Self { limit, date: day_of(now), used: 0, file: None };
+        let mut day = Self { limit, date: day_of(now), used: 0, taken: 0, file: None };
         if let Some(path) = path {
             let failed = |source| StateFileError { path: path.to_owned(), source };
             // Writing goes by a rename, which would replace a link instead of what it leads to.
@@ -107,19 +115,40 @@ impl Day {
         Ok(day)
     }
 
-    /// Counts a call.
-    pub fn count_one(&mut self, now: SystemTime) {
+    /// Counts a call. Gives the day that it is counted in.
+    pub fn count_one(&mut self, now: SystemTime) -> u64 {
         self.turn(now);
         self.used += 1;
         if let Some(file) = &mut self.file {
             file.counted = true;
         }
+        self.date
     }
 
-    /// Takes back a call that was counted and not made.
-    pub fn uncount_one(&mut self, now: SystemTime) {
+    /// Takes back a call that was counted in this day and not made. Another day's count is none of its business.
+    pub fn uncount_one(&mut self, date: u64, now: SystemTime) {
         self.turn(now);
-        self.used = self.used.saturating_sub(1);
+        if date == self.date {
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
+    /// Zoom says, in answer to a call of that time, that so many of the day's calls are left to the whole account.
+    pub fn account_has_left(&mut self, calls: u64, called: SystemTime, now: SystemTime) {
+        self.turn(now);
+        let into_the_day = SECONDS_IN_A_DAY.saturating_sub(until_midnight(called).as_secs());
+        if day_of(called) != self.date || into_the_day < ZOOMS_DAY_HAS_SURELY_TURNED {
+            return;
+        }
+        let taken = self.limit.saturating_sub(calls).saturating_sub(self.used);
+        self.taken += taken;
+        self.used += taken;
+    }
+
+    /// Of the calls counted in the day that `now` is in those that others made.
+    #[must_use]
+    pub fn taken_by_others(&self, now: SystemTime) -> u64 {
+        if day_of(now) > self.date { 0 } else { self.taken }
     }
 
     /// Whether nothing is left of the day.
@@ -175,7 +204,7 @@ impl Day {
         let today = day_of(now);
         if today > self.date {
             self.date = today;
-            self.used = 0;
+            (self.used, self.taken) = (0, 0);
             if let Some(file) = &mut self.file {
                 file.counted = false;
             }
@@ -296,6 +325,49 @@ mod tests {
         let mut day = Day::open(2, 40, None, at(6, 0)).unwrap();
         count(&mut day, 2, at(6, 1));
         assert!(day.is_spent(at(5, 86_000)));
+    }
+
+    #[test]
+    fn a_call_that_was_not_made_is_taken_back_from_its_own_day_only() {
+        let mut day = Day::open(10, 40, None, at(5, 0)).unwrap();
+        let yesterday = day.count_one(at(5, 86_399));
+        let today = day.count_one(at(6, 0));
+        day.uncount_one(yesterday, at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 1);
+        day.uncount_one(today, at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 0);
+    }
+
+    #[test]
+    fn what_others_take_of_the_permitted_calls_is_counted_and_never_given_again() {
+        let noon = at(5, 43_200);
+        // Of the account's 100 a tenth is left to others.
+        let mut day = Day::open(90, 40, None, noon).unwrap();
+        count(&mut day, 20, noon);
+        let mut hear = |left, used| {
+            day.account_has_left(left, noon, noon);
+            assert_eq!(day.used(noon), used, "{left} left");
+            day.taken_by_others(noon)
+        };
+        assert_eq!(hear(80, 20), 0, "nobody else has called");
+        assert_eq!(hear(70, 20), 0, "they keep to the headroom");
+        assert_eq!(hear(50, 40), 20, "they took twenty more than that");
+        assert_eq!(hear(60, 40), 20, "an answer that was overtaken");
+        assert_eq!(hear(1_000_000, 40), 20, "another plan than is configured");
+        assert_eq!(hear(0, 90), 70);
+        assert!(day.is_spent(noon));
+        assert_eq!((day.used(at(6, 0)), day.taken_by_others(at(6, 0))), (0, 0));
+    }
+
+    #[test]
+    fn what_zoom_says_of_the_day_before_is_not_heard() {
+        let mut day = Day::open(90, 40, None, at(5, 0)).unwrap();
+        day.account_has_left(3, at(5, 86_399), at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 0, "the call was made before midnight");
+        day.account_has_left(3, at(6, 2), at(6, 2));
+        assert_eq!(day.used(at(6, 2)), 0, "Zoom's clock may be behind ours");
+        day.account_has_left(3, at(6, 300), at(6, 301));
+        assert_eq!(day.used(at(6, 301)), 87);
     }
 
     #[test]

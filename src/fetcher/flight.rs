@@ -21,7 +21,7 @@ use crate::{
     metrics::{CallResult, LimitKind},
     snapshot::{Draft, Lived, Sealed, SnapshotKey},
     zoom::{
-        self,
+        self, Called,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -155,8 +155,15 @@ async fn fetch_page(
         let (permit, access_token) = may_call(core, flight, *begun).await.map_err(Stop::Failed)?;
         *begun = true;
         let called = Instant::now();
-        let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
+        let Called { answer, unspent, account_has_left } =
+            core.zoom.page(permit, &access_token, &flight.key, page_token).await;
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
+        if let Some(permit) = unspent {
+            core.permits.give_back(permit);
+        }
+        if let Some(calls) = account_has_left {
+            core.permits.account_has_left(calls, called);
+        }
         let error = match answer {
             Err(error) => error,
             Ok(answer) => {

@@ -59,6 +59,8 @@ struct Inner {
 pub struct BudgetStatus {
     /// Calls counted since 00:00 UTC.
     pub day_used: u64,
+    /// Those of them that others made, out of what is permitted here.
+    pub day_taken_by_others: u64,
     /// Calls permitted in a day.
     pub day_limit: u64,
     /// Calls waiting for a permit.
@@ -140,6 +142,11 @@ impl Permits {
         self.0.budget.borrow_mut().give_back(permit, Now::read());
     }
 
+    /// Zoom says that so many of the day's calls are left to the whole account, in answer to a call made at `called`.
+    pub fn account_has_left(&self, calls: u64, called: Instant) {
+        self.0.budget.borrow_mut().account_has_left(calls, called, Now::read());
+    }
+
     /// A snapshot was replaced because its freshness was over.
     pub fn refreshed(&self, refresh: Refresh) {
         self.0.budget.borrow_mut().refreshed(refresh, Now::read());
@@ -166,7 +173,14 @@ impl Permits {
             (kind, budget.cooldown_until(kind, now.instant).map(|until| until.duration_since(now.instant)))
         });
         let outlook = budget.outlook(now);
-        BudgetStatus { day_used, day_limit, queued: self.0.queue.borrow().len(), cooldowns, outlook }
+        BudgetStatus {
+            day_used,
+            day_taken_by_others: budget.day_taken_by_others(now),
+            day_limit,
+            queued: self.0.queue.borrow().len(),
+            cooldowns,
+            outlook,
+        }
     }
 
     /// Everybody who waits is told this.

@@ -76,6 +76,7 @@ struct Status {
 #[derive(Serialize)]
 struct Budget {
     day_calls_used: u64,
+    day_calls_taken_by_others: u64,
     day_calls_limit: u64,
     pace_calls_per_hour: f64,
     forecast_calls_at_midnight: f64,
@@ -143,6 +144,7 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         version: env!("CARGO_PKG_VERSION"),
         budget: Budget {
             day_calls_used: budget.day_used,
+            day_calls_taken_by_others: budget.day_taken_by_others,
             day_calls_limit: budget.day_limit,
             pace_calls_per_hour: (outlook.calls_per_second * 3_600.0).round(),
             forecast_calls_at_midnight: used + outlook.calls_to_come.round(),
