@@ -218,6 +218,11 @@ impl Budget {
         self.day.due(now.wall, calls_wait)
     }
 
+    /// This write is on the disk.
+    pub fn save_done(&mut self, save: &day::Save) {
+        self.day.save_done(save);
+    }
+
     /// The last write did not succeed.
     pub fn save_failed(&mut self) {
         self.day.save_failed();

@@ -2,7 +2,8 @@
 //!
 //! Across restarts the count lives in a small file. It is written ahead: the file names a number that the count has not
 //! reached yet, so that a killed process has counted a little too much, and never a call too few. Writing is asked for
-//! early and done elsewhere; only before the first call of a process or a day does a call wait for it.
+//! early and done elsewhere; a call waits for it only before the first of a process or a day, and where the disk is slower
+//! than the calls.
 //!
 //! Other apps of the account spend from the same pool. As long as they keep to the headroom, that is their affair. When
 //! Zoom says that the account has fewer calls left than this count would still permit, they have taken some of ours: the
@@ -23,6 +24,8 @@ const SECONDS_AHEAD: u64 = 5;
 /// At least this much, but no more than a fiftieth of the day: crashes must not spend it.
 const LEAST_AHEAD: u64 = 10;
 const MOST_OF_DAY: u64 = 50;
+/// Calls that are permitted together when a timer was late, with no look at the file between them.
+const AT_ONCE_AT_MOST: u64 = 3;
 /// So long after 00:00 UTC Zoom's word is not heard: by its clock it may be about the day before.
 const ZOOMS_DAY_HAS_SURELY_TURNED: u64 = 300;
 /// Ours is some 50 bytes.
@@ -42,8 +45,10 @@ struct StateFile {
     path: PathBuf,
     /// How many calls a write is ahead of the count.
     ahead: u64,
-    /// What was last handed out to be written: the day, and the count that is safe up to there.
+    /// What was last handed out to be written.
     saved: State,
+    /// What is on the disk: the day, and the count that is safe up to there.
+    written: State,
     /// Whether a call was counted since the start or the turn of the day: restarts alone must not add up.
     counted: bool,
 }
@@ -68,7 +73,7 @@ pub struct Due {
 }
 
 /// One write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Save {
     path: PathBuf,
     state: State,
@@ -106,9 +111,11 @@ impl Day {
                 }
             }
             let saved = State { zoom_calls_of_day: day.date, calls: day.used };
-            let ahead =
-                LEAST_AHEAD.max(SECONDS_AHEAD * u64::from(per_second)).min(limit / MOST_OF_DAY).max(1);
-            let mut file = StateFile { path: path.to_owned(), ahead, saved, counted: false };
+            let ahead = LEAST_AHEAD
+                .max(SECONDS_AHEAD * u64::from(per_second))
+                .min(limit / MOST_OF_DAY)
+                .max(AT_ONCE_AT_MOST);
+            let mut file = StateFile { path: path.to_owned(), ahead, saved, written: saved, counted: false };
             file.save(saved).write().map_err(failed)?;
             day.file = Some(file);
         }
@@ -169,21 +176,30 @@ impl Day {
         self.limit
     }
 
-    /// The write that is due, if one is. `calls_wait`: then a count that has reached the file's makes it due, too, and
-    /// [`Due::first`]: it has to be done before the next call.
+    /// The write that is due, if one is. `calls_wait`: then a count that has reached the one on the disk makes it due,
+    /// too, and [`Due::first`]: it has to be done before the next call. So it is while a slow disk is still at the write
+    /// before: then this one waits for that.
     pub fn due(&mut self, now: SystemTime, calls_wait: bool) -> Option<Due> {
         self.turn(now);
         let (date, used) = (self.date, self.used);
         let file = self.file.as_mut()?;
-        let left =
-            if file.saved.zoom_calls_of_day == date { file.saved.calls.saturating_sub(used) } else { 0 };
-        let first = left == 0 && calls_wait;
-        let soon = left < file.ahead / 2 && file.counted;
+        let left = |state: State| {
+            if state.zoom_calls_of_day == date { state.calls.saturating_sub(used) } else { 0 }
+        };
+        let first = left(file.written) == 0 && calls_wait;
+        let soon = left(file.saved) < file.ahead.div_ceil(2) && file.counted;
         if !first && !soon {
             return None;
         }
         let state = State { zoom_calls_of_day: date, calls: used.saturating_add(file.ahead) };
         Some(Due { save: file.save(state), first })
+    }
+
+    /// This write is on the disk.
+    pub fn save_done(&mut self, save: &Save) {
+        if let Some(file) = &mut self.file {
+            file.written = save.state;
+        }
     }
 
     /// The last write did not succeed: the file says less than was thought.
@@ -304,6 +320,7 @@ mod tests {
         for _ in 0..calls {
             if let Some(Due { save, .. }) = day.due(now, true) {
                 save.write().unwrap();
+                day.save_done(&save);
             }
             day.count_one(now);
         }
@@ -388,7 +405,9 @@ mod tests {
     fn a_write_is_asked_for_long_before_a_call_would_have_to_wait_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut day = Day::open(600_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
-        assert!(day.due(at(7, 0), true).unwrap().first, "the first of the process");
+        let first = day.due(at(7, 0), true).unwrap();
+        assert!(first.first, "the first of the process");
+        day.save_done(&first.save);
         for _ in 0..2_000 {
             assert!(day.due(at(7, 1), true).is_none());
             day.count_one(at(7, 1));
@@ -398,8 +417,27 @@ mod tests {
         }
         assert!(!day.due(at(7, 1), true).unwrap().first, "half of 5 s of calls are left");
         day.save_failed();
-        assert!(day.due(at(7, 1), true).unwrap().first, "a failed write is due again");
+        assert!(!day.due(at(7, 1), true).unwrap().first, "a failed write is due again");
         assert!(day.due(at(8, 0), true).unwrap().first, "the first of the day");
+    }
+
+    #[test]
+    fn a_call_waits_for_a_disk_that_is_slower_than_the_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut day = Day::open(60_000, 40, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
+        let Due { save, .. } = day.due(at(7, 0), true).unwrap();
+        day.save_done(&save);
+        let mut under_way = None;
+        for _ in 0..AHEAD_OF_40 {
+            if let Some(Due { save, first }) = day.due(at(7, 1), true) {
+                assert!(!first && under_way.is_none(), "asked for once, and early");
+                under_way = Some(save);
+            }
+            day.count_one(at(7, 1));
+        }
+        assert!(day.due(at(7, 2), true).unwrap().first, "as many as the disk says were made");
+        day.save_done(&under_way.unwrap());
+        assert!(day.due(at(7, 2), true).is_none());
     }
 
     #[test]

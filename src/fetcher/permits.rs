@@ -232,11 +232,10 @@ impl Permits {
             if this.0.all_saved.get() {
                 return;
             }
-            let succeeded = write(save).await;
+            let succeeded = write(save.clone()).await;
             this.0.save_again_from.set((!succeeded).then(|| Instant::now() + SAVE_AGAIN_AFTER));
-            if !succeeded {
-                this.0.budget.borrow_mut().save_failed();
-            }
+            let mut budget = this.0.budget.borrow_mut();
+            if succeeded { budget.save_done(&save) } else { budget.save_failed() }
         });
         if first {
             drop(written.await);

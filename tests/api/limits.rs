@@ -10,7 +10,7 @@ use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
-use crate::service::{Answer, Service, at_once, sim, wait_for};
+use crate::service::{Answer, Connection, PATIENCE, Service, at_once, sim, wait_for};
 
 fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
     let ids: Vec<_> = (0..count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
@@ -370,6 +370,46 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     service.crash();
     let service = Service::start(&sim, &settings);
     assert!((6..=206).contains(&used(&service)), "{}", used(&service));
+    service.finish(&[]);
+}
+
+#[test]
+fn crashes_in_the_midst_of_calls_count_too_many_by_seconds_at_most_and_never_too_few() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 300);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("day.json");
+    let settings = [("limits.state_file", file.to_str().unwrap())];
+    let used = |service: &Service| budget(service)["day_calls_used"].as_u64().unwrap();
+    // Five seconds of 36 calls, and the two that may be on their way.
+    let too_many_at_most = 5 * 36 + 2;
+    let mut counted = 0;
+    for (crashes, paths) in (1..).zip(paths.chunks(100)) {
+        let service = Service::start(&sim, &settings);
+        assert_eq!(used(&service), counted, "a start alone spends nothing");
+        let callers: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                let mut connection = Connection::open(service.addr);
+                connection.send("GET", path);
+                connection
+            })
+            .collect();
+        sim.clear_calls();
+        // One call more each time: it is not always the same moment between two writes.
+        assert!(sim.wait_for_calls(40 + crashes, PATIENCE));
+        service.crash();
+        drop(callers);
+        let made = u64::try_from(sim.qos_calls().len()).unwrap();
+        let again = Service::start(&sim, &settings);
+        let now = used(&again);
+        let allowed = counted + made..=counted + made + too_many_at_most;
+        assert!(allowed.contains(&now), "{now} counted after {crashes} crashes, {allowed:?} expected");
+        again.finish(&[]);
+        counted = now;
+    }
+    let service = Service::start(&sim, &settings);
+    assert_eq!(used(&service), counted, "an orderly stop adds nothing");
     service.finish(&[]);
 }
 
