@@ -54,7 +54,7 @@ fn sealed(bytes: usize) -> Snapshot {
         past_by_number_fresh: DAY,
         settle: DAY,
     };
-    draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 0).unwrap()
+    draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
 fn state(bytes: usize) -> Data<State> {

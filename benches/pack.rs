@@ -63,7 +63,7 @@ fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Snapshot {
     };
     let key =
         SnapshotKey { meeting: MeetingId::parse("85746065432").unwrap(), meeting_type: MeetingType::Live };
-    draft.seal(key, &freshness, Instant::now(), SystemTime::now(), 0).unwrap()
+    draft.seal(key, &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
 #[divan::bench(args = MEETINGS)]

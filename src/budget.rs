@@ -4,7 +4,9 @@
 
 pub mod cooldown;
 pub mod day;
+pub mod pace;
 pub mod second;
+pub mod stretch;
 
 use std::{
     num::NonZeroU32,
@@ -13,7 +15,13 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use self::{cooldown::Cooldowns, day::Day, second::Second};
+use self::{
+    cooldown::Cooldowns,
+    day::Day,
+    pace::Refresh,
+    second::Second,
+    stretch::{Left, Outlook, Stretch},
+};
 use crate::metrics::{LimitKind, Metrics};
 
 /// The limits that this process keeps to.
@@ -24,11 +32,18 @@ pub struct BudgetConfig {
     pub per_day: u64,
     /// Where the day's count is kept across restarts.
     pub state_file: Option<PathBuf>,
+    /// Live snapshots are fresh at most so many times `live_fresh`.
+    pub max_stretch: u32,
+    /// How long they are when the day's calls are enough.
+    pub live_fresh: Duration,
 }
 
 /// The right to make one call to Zoom's API. It cannot be copied, and making the call consumes it.
 #[must_use = "a permit is counted as a call whether it is used or not"]
-pub struct Permit(());
+pub struct Permit {
+    /// In which day it was counted, as days since 1970-01-01, UTC.
+    day: u64,
+}
 
 /// Why there is no permit yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +92,7 @@ impl Now {
 pub struct Budget {
     second: Second,
     day: Day,
+    stretch: Stretch,
     cooldowns: Cooldowns,
     metrics: Arc<Metrics>,
 }
@@ -96,10 +112,11 @@ impl Budget {
         let budget = Self {
             second: Second::new(config.per_second),
             day,
+            stretch: Stretch::new(config.max_stretch, config.live_fresh),
             cooldowns: Cooldowns::default(),
             metrics: Arc::clone(metrics),
         };
-        budget.show_day();
+        budget.show_day_at(Now::read());
         Ok(budget)
     }
 
@@ -110,16 +127,18 @@ impl Budget {
     pub fn permit(&mut self, now: Now) -> Result<Permit, NotBefore> {
         self.closed_until(now).map_or(Ok(()), Err)?;
         self.second.take().map_err(|at| NotBefore { at, limit: Limit::Pace })?;
-        self.day.count_one(now.wall);
-        self.show_day();
-        Ok(Permit(()))
+        let day = self.day.count_one(now.wall);
+        self.stretch.count_one(now.instant);
+        self.show_day_at(now);
+        Ok(Permit { day })
     }
 
     /// Takes back a permit that was not used after all. The pace goes on as if it had been.
     pub fn give_back(&mut self, permit: Permit, now: Now) {
+        self.day.uncount_one(permit.day, now.wall);
         drop(permit);
-        self.day.uncount_one(now.wall);
-        self.show_day();
+        self.stretch.uncount_one(now.instant);
+        self.show_day_at(now);
     }
 
     /// Until when no call at all may be made, apart from the pace of the second.
@@ -153,6 +172,41 @@ impl Budget {
         (self.day.used(now.wall), self.day.limit())
     }
 
+    /// Zoom says that so many of the day's calls are left to the whole account, in answer to a call made at `called`.
+    pub fn account_has_left(&mut self, calls: u64, called: Instant, now: Now) {
+        let ago = now.instant.saturating_duration_since(called);
+        self.day.account_has_left(calls, now.wall.checked_sub(ago).unwrap_or(now.wall), now.wall);
+        self.show_day_at(now);
+    }
+
+    /// Of the calls counted in this UTC day those that others made, out of what is permitted here.
+    #[must_use]
+    pub fn day_taken_by_others(&self, now: Now) -> u64 {
+        self.day.taken_by_others(now.wall)
+    }
+
+    /// A snapshot was replaced because its freshness was over.
+    pub fn refreshed(&mut self, refresh: Refresh, now: Now) {
+        self.stretch.refreshed(refresh, now.instant);
+    }
+
+    /// How many times `live_fresh` a live snapshot of so many pages is to be fresh, so that the day's calls last.
+    #[must_use]
+    pub fn stretch(&self, pages: u32, now: Now) -> f64 {
+        self.stretch.factor(pages, self.left(now), now.instant)
+    }
+
+    /// How the day goes on.
+    #[must_use]
+    pub fn outlook(&self, now: Now) -> Outlook {
+        self.stretch.outlook(self.left(now), now.instant)
+    }
+
+    fn left(&self, now: Now) -> Left {
+        let (used, limit) = self.day_used(now);
+        Left { calls: limit.saturating_sub(used), time: day::until_midnight(now.wall) }
+    }
+
     /// Until when a 429 of this kind stops all calls.
     #[must_use]
     pub fn cooldown_until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
@@ -164,6 +218,11 @@ impl Budget {
         self.day.due(now.wall, calls_wait)
     }
 
+    /// This write is on the disk.
+    pub fn save_done(&mut self, save: &day::Save) {
+        self.day.save_done(save);
+    }
+
     /// The last write did not succeed.
     pub fn save_failed(&mut self) {
         self.day.save_failed();
@@ -173,15 +232,16 @@ impl Budget {
     pub fn show(&mut self, now: Now) {
         self.closed_until(now);
         self.show_day_at(now);
+        let (used, _) = self.day_used(now);
+        let outlook = self.outlook(now);
+        let used = f64::from(u32::try_from(used).unwrap_or(u32::MAX));
+        self.metrics.day_calls_forecast.set((used + outlook.calls_to_come).round());
+        self.metrics.live_fresh_stretch.set(outlook.stretch);
     }
 
     /// The exact count, for the last write before the process ends.
     pub fn final_save(&mut self, now: Now) -> Option<day::Save> {
         self.day.final_save(now.wall)
-    }
-
-    fn show_day(&self) {
-        self.show_day_at(Now::read());
     }
 
     fn show_day_at(&self, now: Now) {

@@ -394,7 +394,7 @@ mod tests {
             past_by_number_fresh: SECOND,
             settle: SECOND,
         };
-        draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 0).unwrap()
+        draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
     #[test]

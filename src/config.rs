@@ -97,9 +97,9 @@ impl Config {
         let server = sections::server(&mut reader);
         let wait = sections::wait(&mut reader);
         let zoom = sections::zoom(&mut reader);
-        let budget = limits::budget(&mut reader);
-        let max_queued = limits::max_queued(&mut reader);
         let freshness = sections::freshness(&mut reader);
+        let budget = limits::budget(&mut reader, freshness.as_ref());
+        let max_queued = limits::max_queued(&mut reader);
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
         let telemetry = sections::telemetry(&mut reader);

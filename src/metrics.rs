@@ -8,8 +8,8 @@ mod labels;
 use std::time::Duration;
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder, core::Collector,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use labels::status_text;
@@ -31,6 +31,10 @@ pub struct Metrics {
     pub day_calls_used: IntGauge,
     /// Calls permitted in a UTC day.
     pub day_calls_limit: IntGauge,
+    /// Calls that the day will have seen at 00:00 UTC, at the present pace.
+    pub day_calls_forecast: Gauge,
+    /// How many times `cache.live_fresh` live snapshots stay fresh.
+    pub live_fresh_stretch: Gauge,
     /// Flights under way.
     pub flights_active: IntGauge,
     /// From take-off to landing, failed ones too, in seconds.
@@ -139,6 +143,12 @@ impl Metrics {
             permits_queued: new.gauge("permits_queued", "Calls that wait for a permit")?,
             day_calls_used: new.gauge("day_calls_used", "Calls made since 00:00 UTC")?,
             day_calls_limit: new.gauge("day_calls_limit", "Calls permitted in a UTC day")?,
+            day_calls_forecast: new
+                .keep(Gauge::new("day_calls_forecast", "Calls of the whole UTC day at the present pace")?)?,
+            live_fresh_stretch: new.keep(Gauge::new(
+                "live_fresh_stretch",
+                "How many times cache.live_fresh live snapshots stay fresh, the mean by calls",
+            )?)?,
             flights_active: new.gauge("flights_active", "Meetings being fetched")?,
             flight_duration: new.histogram(
                 "flight_duration_seconds",
@@ -184,6 +194,7 @@ impl Metrics {
                 .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
             registry: new.0,
         };
+        metrics.live_fresh_stretch.set(1.0);
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
             metrics.cooldown(kind, false);
         }

@@ -20,7 +20,12 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::{coding::Coding, draft::Draft, freshness::FreshnessConfig, unpacker::Unpacker};
+pub use self::{
+    coding::Coding,
+    draft::Draft,
+    freshness::{Freshness, FreshnessConfig},
+    unpacker::Unpacker,
+};
 use crate::meeting_id::MeetingId;
 
 /// Zoom's two views of a meeting.
@@ -84,6 +89,8 @@ pub struct Snapshot {
     pub landed: Instant,
     /// How long it is fresh from then on.
     pub fresh_for: Duration,
+    /// How long it would be without stretching; `None`: what it shows is final.
+    unstretched: Option<Duration>,
     stored: Stored,
     /// Where each participant begins, counted from where the first does. Behind each but the last stands a comma.
     row_starts: Box<[u64]>,
@@ -91,6 +98,9 @@ pub struct Snapshot {
     rows_end: u64,
     /// When a newer one was last tried for, in milliseconds after it landed; 0: never.
     tried: AtomicU64,
+    /// When it was first asked for that without stretching would have been its last time, in milliseconds after it
+    /// landed; 0: not yet.
+    wanted: AtomicU64,
     /// Whether somebody holds a paging token of it.
     paged: AtomicBool,
 }
@@ -108,6 +118,17 @@ impl Stored {
         // A range that is not there would be a bug; an empty answer is the least of evils.
         if range.end <= self.bytes.len() { self.bytes.slice(range.clone()) } else { Bytes::new() }
     }
+}
+
+/// How a snapshot came to be replaced, of those whose freshness may be stretched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lived {
+    /// From its landing until now.
+    pub lived: Duration,
+    /// The part of that by which stretching put its replacement off.
+    pub postponed: Duration,
+    /// How long it would have been fresh without stretching.
+    pub unstretched: Duration,
 }
 
 /// Some participants of a snapshot, and where they lie in its body.
@@ -152,14 +173,38 @@ impl Snapshot {
 
     /// Notes that a newer one is tried for now.
     pub fn note_try(&self, now: Instant) {
-        let after = u64::try_from(self.age(now).as_millis()).unwrap_or(u64::MAX);
-        self.tried.store(after.max(1), Ordering::Relaxed);
+        self.tried.store(millis(self.age(now)).max(1), Ordering::Relaxed);
     }
 
     /// Time since this one landed, or since a newer one was last tried for.
     #[must_use]
     pub fn since_last_try(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(Duration::from_millis(self.tried.load(Ordering::Relaxed)))
+    }
+
+    /// Notes that it is served to somebody for whom a newer one would have been fetched, were it not stretched.
+    pub fn note_wanted(&self, now: Instant) {
+        let age = self.age(now);
+        if self.unstretched.is_some_and(|fresh| age >= fresh) && self.wanted.load(Ordering::Relaxed) == 0 {
+            // Of two who come at the same time either will do.
+            self.wanted.store(millis(age).max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// How it lived, if now a newer one lands that was tried for because the freshness of this one was over. `None` for
+    /// what is final, and where somebody wanted a newer one though this was fresh.
+    #[must_use]
+    pub fn lived(&self, now: Instant) -> Option<Lived> {
+        let unstretched = self.unstretched?;
+        let tried = Duration::from_millis(self.tried.load(Ordering::Relaxed));
+        let wanted = match self.wanted.load(Ordering::Relaxed) {
+            0 => tried,
+            wanted => Duration::from_millis(wanted),
+        };
+        let postponed = tried.saturating_sub(wanted);
+        // Milliseconds are cut off.
+        let over = tried + Duration::from_millis(1) >= self.fresh_for;
+        over.then(|| Lived { lived: self.age(now), postponed, unstretched })
     }
 
     /// Notes that somebody holds a paging token of it: it is wanted after a newer one has landed, too.
@@ -251,6 +296,10 @@ impl Snapshot {
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,7 +324,7 @@ mod tests {
             past_by_number_fresh: minute,
             settle: minute,
         };
-        draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 0).unwrap()
+        draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
     fn read(mut unpacker: Unpacker) -> Vec<u8> {
@@ -333,6 +382,42 @@ mod tests {
         let tags = Coding::ALL.map(|coding| String::from_utf8(snapshot.etag(coding).to_vec()).unwrap());
         let tag = snapshot.tag;
         assert_eq!(tags, [format!("\"{tag}-zstd\""), format!("\"{tag}-gzip\""), format!("\"{tag}\"")]);
+    }
+
+    #[test]
+    fn it_is_known_by_how_much_stretching_put_a_refresh_off() {
+        let seconds = Duration::from_secs;
+        let seal = |stretch| {
+            let key = sealed(&["{}"]).key;
+            let mut draft = Draft::default();
+            draft.begin_page().extend_from_slice(b"{}");
+            draft.end_page(std::slice::from_ref(&(0..2)), None).unwrap();
+            let fresh = FreshnessConfig {
+                live_fresh: seconds(30),
+                empty_live_fresh: seconds(30),
+                past_fresh: seconds(30),
+                past_by_number_fresh: seconds(30),
+                settle: seconds(30),
+            };
+            let live = SnapshotKey { meeting_type: MeetingType::Live, ..key };
+            draft.seal(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()
+        };
+        let stretched = seal(4.0);
+        assert_eq!(stretched.fresh_for, seconds(120));
+        let after = |age| stretched.landed + seconds(age);
+        for age in [10, 29, 40, 70, 110] {
+            stretched.note_wanted(after(age));
+        }
+        stretched.note_try(after(125));
+        let lived = Lived { lived: seconds(127), postponed: seconds(85), unstretched: seconds(30) };
+        assert_eq!(stretched.lived(after(127)), Some(lived), "wanted at 40 s, tried for at 125 s");
+
+        let plain = seal(1.0);
+        plain.note_try(plain.landed + seconds(33));
+        assert_eq!(plain.lived(plain.landed + seconds(34)).unwrap().postponed, seconds(0));
+        let forced = seal(4.0);
+        forced.note_try(forced.landed + seconds(60));
+        assert_eq!(forced.lived(forced.landed + seconds(61)), None, "somebody did not want it cached");
     }
 
     #[test]

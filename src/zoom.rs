@@ -3,6 +3,7 @@
 //! Only this folder knows Zoom's URLs, headers and error bodies, and awc. It makes one call per [`Permit`] and never
 //! repeats one by itself: whether to try again is decided by the flight, which has to pay for it.
 
+mod day_left;
 pub mod error;
 pub mod oauth;
 pub mod retry_after;
@@ -67,6 +68,17 @@ pub struct Zoom {
     max_body: usize,
 }
 
+/// What came of a call.
+pub struct Called {
+    /// The answer, or everything but a 2xx with a whole body.
+    pub answer: Result<Answer, CallError>,
+    /// The permit, if no byte of the call can have left: Zoom has not counted it.
+    pub unspent: Option<Permit>,
+    /// How many of the day's calls are left to the whole account, where Zoom says so. Not with a 429, which says until
+    /// when all calls stop.
+    pub account_has_left: Option<u64>,
+}
+
 /// A successful answer whose body has arrived whole, as far as HTTP can tell. Whether it is a page is not known yet.
 pub struct Answer {
     /// The body.
@@ -80,6 +92,20 @@ struct OwnedHead {
     tracking_id: Option<String>,
     limit_type: Option<String>,
     retry_after: Option<String>,
+    account_has_left: Option<u64>,
+}
+
+/// Why there is no whole answer.
+struct NotWhole {
+    error: CallError,
+    /// Whether the request cannot have reached anybody.
+    never_left: bool,
+}
+
+impl From<CallError> for NotWhole {
+    fn from(error: CallError) -> Self {
+        Self { error, never_left: false }
+    }
 }
 
 impl Answer {
@@ -110,17 +136,13 @@ impl Zoom {
     }
 
     /// Makes one call: asks for one page of a meeting's QoS.
-    ///
-    /// # Errors
-    /// Everything but a 2xx with a whole body.
     pub async fn page(
         &self,
         permit: Permit,
         access_token: &AccessToken,
         key: &SnapshotKey,
         page_token: Option<&str>,
-    ) -> Result<Answer, CallError> {
-        drop(permit); // Spent, whatever comes of the call.
+    ) -> Called {
         let mut url = format!(
             "{}/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
             self.base,
@@ -137,12 +159,24 @@ impl Zoom {
             .insert_header((ACCEPT, "application/json"))
             .insert_header((AUTHORIZATION, access_token.bearer()))
             .send();
-        let (head, body) = whole(request, self.request_timeout, self.max_body).await?;
-        if (200..300).contains(&head.status) {
+        let (head, body) = match whole(request, self.request_timeout, self.max_body).await {
+            Ok(whole) => whole,
+            Err(NotWhole { error, never_left }) => {
+                let unspent = never_left.then_some(permit);
+                return Called { answer: Err(error), unspent, account_has_left: None };
+            }
+        };
+        drop(permit); // Spent, whatever Zoom says.
+        let mut account_has_left = head.account_has_left;
+        let answer = if (200..300).contains(&head.status) {
             Ok(Answer { body, head, access_token: access_token.clone() })
         } else {
             Err(error::judge(&head.borrowed(), &body, SystemTime::now()).without(access_token.text()))
+        };
+        if let Err(CallError::RateLimited { .. }) = answer {
+            account_has_left = None;
         }
+        Called { answer, unspent: None, account_has_left }
     }
 }
 
@@ -176,7 +210,7 @@ async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     timeout: Duration,
     max_body: usize,
-) -> Result<(OwnedHead, Bytes), CallError>
+) -> Result<(OwnedHead, Bytes), NotWhole>
 where
     S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
@@ -188,20 +222,20 @@ where
             // awc takes a body that ends early for a whole one.
             Ok(body) if announced.is_some_and(|length| length != body.len()) => {
                 tracing::debug!(announced, received = body.len(), "body from Zoom is shorter than announced");
-                Err(CallError::Broken(head.said()))
+                Err(CallError::Broken(head.said()).into())
             }
             Ok(body) => Ok((head, body)),
             Err(PayloadError::Overflow) => {
                 tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
-                Err(CallError::Refused(head.said()))
+                Err(CallError::Refused(head.said()).into())
             }
             Err(error) => {
                 tracing::debug!(%error, "body from Zoom broke off");
-                Err(CallError::Broken(head.said()))
+                Err(CallError::Broken(head.said()).into())
             }
         }
     };
-    tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(CallError::TimedOut.into()))
 }
 
 /// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.
@@ -212,14 +246,32 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn not_answered(error: &SendRequestError) -> CallError {
+fn not_answered(error: &SendRequestError) -> NotWhole {
+    let never_left = never_left(error);
     match error {
-        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => CallError::TimedOut,
+        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => {
+            NotWhole { error: CallError::TimedOut, never_left }
+        }
         other => {
-            tracing::debug!(error = %other, "no answer from Zoom");
-            CallError::NoAnswer
+            tracing::debug!(error = %other, never_left, "no answer from Zoom");
+            NotWhole { error: CallError::NoAnswer, never_left }
         }
     }
+}
+
+/// Whether there was no connection to write the request to: no address, nobody there, no TLS. awc's `Disconnected` is
+/// none of these, whatever its name says: it comes when a peer closes instead of answering, the request being written.
+fn never_left(error: &SendRequestError) -> bool {
+    let SendRequestError::Connect(error) = error else { return false };
+    matches!(
+        error,
+        ConnectError::Resolver(_)
+            | ConnectError::NoRecords
+            | ConnectError::Unresolved
+            | ConnectError::SslIsNotSupported
+            | ConnectError::Timeout
+            | ConnectError::Io(_)
+    )
 }
 
 impl OwnedHead {
@@ -232,6 +284,7 @@ impl OwnedHead {
             tracking_id: header("x-zm-trackingid").as_deref().map(shortened),
             limit_type: header("x-ratelimit-type"),
             retry_after: header(RETRY_AFTER.as_str()),
+            account_has_left: day_left::read(header),
         }
     }
 

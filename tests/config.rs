@@ -152,6 +152,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.budget.per_second.get(), 36);
     assert_eq!(config.budget.per_day, 54_000);
     assert_eq!(config.budget.state_file, None);
+    assert_eq!((config.budget.max_stretch, config.budget.live_fresh), (10, seconds(30)));
     assert_eq!(config.fetcher.max_queued, 1000);
     assert_eq!(config.cache.max_bytes, 256 << 20);
     assert_eq!(config.freshness.live_fresh, seconds(30));
@@ -442,6 +443,7 @@ fn a_number_is_whole_and_in_its_range() {
         ("limits.heavy_per_day", 1, HUGE),
         ("limits.headroom_percent", 0, 99),
         ("limits.max_queued", 1, HUGE),
+        ("limits.max_stretch", 1, 1_000),
     ] {
         let said = format!("{key}: must be a whole number from {least} to {most}");
         let above = (u64::from(most) + 1).to_string();

@@ -2,7 +2,12 @@
 //!
 //! Across restarts the count lives in a small file. It is written ahead: the file names a number that the count has not
 //! reached yet, so that a killed process has counted a little too much, and never a call too few. Writing is asked for
-//! early and done elsewhere; only before the first call of a process or a day does a call wait for it.
+//! early and done elsewhere; a call waits for it only before the first of a process or a day, and where the disk is slower
+//! than the calls.
+//!
+//! Other apps of the account spend from the same pool. As long as they keep to the headroom, that is their affair. When
+//! Zoom says that the account has fewer calls left than this count would still permit, they have taken some of ours: the
+//! count is raised by those. What Zoom says is never a reason to lower it: it may be older than calls under way.
 
 use std::{
     fs::{self, File},
@@ -19,6 +24,10 @@ const SECONDS_AHEAD: u64 = 5;
 /// At least this much, but no more than a fiftieth of the day: crashes must not spend it.
 const LEAST_AHEAD: u64 = 10;
 const MOST_OF_DAY: u64 = 50;
+/// Calls that are permitted together when a timer was late, with no look at the file between them.
+const AT_ONCE_AT_MOST: u64 = 3;
+/// So long after 00:00 UTC Zoom's word is not heard: by its clock it may be about the day before.
+const ZOOMS_DAY_HAS_SURELY_TURNED: u64 = 300;
 /// Ours is some 50 bytes.
 const LARGEST_FILE: u64 = 4096;
 
@@ -27,6 +36,8 @@ pub struct Day {
     limit: u64,
     date: u64,
     used: u64,
+    /// Those of `used` that others made.
+    taken: u64,
     file: Option<StateFile>,
 }
 
@@ -34,8 +45,10 @@ struct StateFile {
     path: PathBuf,
     /// How many calls a write is ahead of the count.
     ahead: u64,
-    /// What was last handed out to be written: the day, and the count that is safe up to there.
+    /// What was last handed out to be written.
     saved: State,
+    /// What is on the disk: the day, and the count that is safe up to there.
+    written: State,
     /// Whether a call was counted since the start or the turn of the day: restarts alone must not add up.
     counted: bool,
 }
@@ -60,7 +73,7 @@ pub struct Due {
 }
 
 /// One write.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Save {
     path: PathBuf,
     state: State,
@@ -85,7 +98,7 @@ impl Day {
         path: Option<&Path>,
         now: SystemTime,
     ) -> Result<Self, StateFileError> {
-        let mut day = Self { limit, date: day_of(now), used: 0, file: None };
+        let mut day = Self { limit, date: day_of(now), used: 0, taken: 0, file: None };
         if let Some(path) = path {
             let failed = |source| StateFileError { path: path.to_owned(), source };
             // Writing goes by a rename, which would replace a link instead of what it leads to.
@@ -98,28 +111,51 @@ impl Day {
                 }
             }
             let saved = State { zoom_calls_of_day: day.date, calls: day.used };
-            let ahead =
-                LEAST_AHEAD.max(SECONDS_AHEAD * u64::from(per_second)).min(limit / MOST_OF_DAY).max(1);
-            let mut file = StateFile { path: path.to_owned(), ahead, saved, counted: false };
+            let ahead = LEAST_AHEAD
+                .max(SECONDS_AHEAD * u64::from(per_second))
+                .min(limit / MOST_OF_DAY)
+                .max(AT_ONCE_AT_MOST);
+            let mut file = StateFile { path: path.to_owned(), ahead, saved, written: saved, counted: false };
             file.save(saved).write().map_err(failed)?;
             day.file = Some(file);
         }
         Ok(day)
     }
 
-    /// Counts a call.
-    pub fn count_one(&mut self, now: SystemTime) {
+    /// Counts a call. Gives the day that it is counted in.
+    pub fn count_one(&mut self, now: SystemTime) -> u64 {
         self.turn(now);
         self.used += 1;
         if let Some(file) = &mut self.file {
             file.counted = true;
         }
+        self.date
     }
 
-    /// Takes back a call that was counted and not made.
-    pub fn uncount_one(&mut self, now: SystemTime) {
+    /// Takes back a call that was counted in this day and not made. Another day's count is none of its business.
+    pub fn uncount_one(&mut self, date: u64, now: SystemTime) {
         self.turn(now);
-        self.used = self.used.saturating_sub(1);
+        if date == self.date {
+            self.used = self.used.saturating_sub(1);
+        }
+    }
+
+    /// Zoom says, in answer to a call of that time, that so many of the day's calls are left to the whole account.
+    pub fn account_has_left(&mut self, calls: u64, called: SystemTime, now: SystemTime) {
+        self.turn(now);
+        let into_the_day = SECONDS_IN_A_DAY.saturating_sub(until_midnight(called).as_secs());
+        if day_of(called) != self.date || into_the_day < ZOOMS_DAY_HAS_SURELY_TURNED {
+            return;
+        }
+        let taken = self.limit.saturating_sub(calls).saturating_sub(self.used);
+        self.taken += taken;
+        self.used += taken;
+    }
+
+    /// Of the calls counted in the day that `now` is in those that others made.
+    #[must_use]
+    pub fn taken_by_others(&self, now: SystemTime) -> u64 {
+        if day_of(now) > self.date { 0 } else { self.taken }
     }
 
     /// Whether nothing is left of the day.
@@ -140,21 +176,30 @@ impl Day {
         self.limit
     }
 
-    /// The write that is due, if one is. `calls_wait`: then a count that has reached the file's makes it due, too, and
-    /// [`Due::first`]: it has to be done before the next call.
+    /// The write that is due, if one is. `calls_wait`: then a count that has reached the one on the disk makes it due,
+    /// too, and [`Due::first`]: it has to be done before the next call. So it is while a slow disk is still at the write
+    /// before: then this one waits for that.
     pub fn due(&mut self, now: SystemTime, calls_wait: bool) -> Option<Due> {
         self.turn(now);
         let (date, used) = (self.date, self.used);
         let file = self.file.as_mut()?;
-        let left =
-            if file.saved.zoom_calls_of_day == date { file.saved.calls.saturating_sub(used) } else { 0 };
-        let first = left == 0 && calls_wait;
-        let soon = left < file.ahead / 2 && file.counted;
+        let left = |state: State| {
+            if state.zoom_calls_of_day == date { state.calls.saturating_sub(used) } else { 0 }
+        };
+        let first = left(file.written) == 0 && calls_wait;
+        let soon = left(file.saved) < file.ahead.div_ceil(2) && file.counted;
         if !first && !soon {
             return None;
         }
         let state = State { zoom_calls_of_day: date, calls: used.saturating_add(file.ahead) };
         Some(Due { save: file.save(state), first })
+    }
+
+    /// This write is on the disk.
+    pub fn save_done(&mut self, save: &Save) {
+        if let Some(file) = &mut self.file {
+            file.written = save.state;
+        }
     }
 
     /// The last write did not succeed: the file says less than was thought.
@@ -175,7 +220,7 @@ impl Day {
         let today = day_of(now);
         if today > self.date {
             self.date = today;
-            self.used = 0;
+            (self.used, self.taken) = (0, 0);
             if let Some(file) = &mut self.file {
                 file.counted = false;
             }
@@ -275,6 +320,7 @@ mod tests {
         for _ in 0..calls {
             if let Some(Due { save, .. }) = day.due(now, true) {
                 save.write().unwrap();
+                day.save_done(&save);
             }
             day.count_one(now);
         }
@@ -299,6 +345,49 @@ mod tests {
     }
 
     #[test]
+    fn a_call_that_was_not_made_is_taken_back_from_its_own_day_only() {
+        let mut day = Day::open(10, 40, None, at(5, 0)).unwrap();
+        let yesterday = day.count_one(at(5, 86_399));
+        let today = day.count_one(at(6, 0));
+        day.uncount_one(yesterday, at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 1);
+        day.uncount_one(today, at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 0);
+    }
+
+    #[test]
+    fn what_others_take_of_the_permitted_calls_is_counted_and_never_given_again() {
+        let noon = at(5, 43_200);
+        // Of the account's 100 a tenth is left to others.
+        let mut day = Day::open(90, 40, None, noon).unwrap();
+        count(&mut day, 20, noon);
+        let mut hear = |left, used| {
+            day.account_has_left(left, noon, noon);
+            assert_eq!(day.used(noon), used, "{left} left");
+            day.taken_by_others(noon)
+        };
+        assert_eq!(hear(80, 20), 0, "nobody else has called");
+        assert_eq!(hear(70, 20), 0, "they keep to the headroom");
+        assert_eq!(hear(50, 40), 20, "they took twenty more than that");
+        assert_eq!(hear(60, 40), 20, "an answer that was overtaken");
+        assert_eq!(hear(1_000_000, 40), 20, "another plan than is configured");
+        assert_eq!(hear(0, 90), 70);
+        assert!(day.is_spent(noon));
+        assert_eq!((day.used(at(6, 0)), day.taken_by_others(at(6, 0))), (0, 0));
+    }
+
+    #[test]
+    fn what_zoom_says_of_the_day_before_is_not_heard() {
+        let mut day = Day::open(90, 40, None, at(5, 0)).unwrap();
+        day.account_has_left(3, at(5, 86_399), at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 0, "the call was made before midnight");
+        day.account_has_left(3, at(6, 2), at(6, 2));
+        assert_eq!(day.used(at(6, 2)), 0, "Zoom's clock may be behind ours");
+        day.account_has_left(3, at(6, 300), at(6, 301));
+        assert_eq!(day.used(at(6, 301)), 87);
+    }
+
+    #[test]
     fn a_killed_process_has_counted_a_little_too_much_and_never_too_little() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
@@ -316,7 +405,9 @@ mod tests {
     fn a_write_is_asked_for_long_before_a_call_would_have_to_wait_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let mut day = Day::open(600_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
-        assert!(day.due(at(7, 0), true).unwrap().first, "the first of the process");
+        let first = day.due(at(7, 0), true).unwrap();
+        assert!(first.first, "the first of the process");
+        day.save_done(&first.save);
         for _ in 0..2_000 {
             assert!(day.due(at(7, 1), true).is_none());
             day.count_one(at(7, 1));
@@ -326,8 +417,27 @@ mod tests {
         }
         assert!(!day.due(at(7, 1), true).unwrap().first, "half of 5 s of calls are left");
         day.save_failed();
-        assert!(day.due(at(7, 1), true).unwrap().first, "a failed write is due again");
+        assert!(!day.due(at(7, 1), true).unwrap().first, "a failed write is due again");
         assert!(day.due(at(8, 0), true).unwrap().first, "the first of the day");
+    }
+
+    #[test]
+    fn a_call_waits_for_a_disk_that_is_slower_than_the_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut day = Day::open(60_000, 40, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
+        let Due { save, .. } = day.due(at(7, 0), true).unwrap();
+        day.save_done(&save);
+        let mut under_way = None;
+        for _ in 0..AHEAD_OF_40 {
+            if let Some(Due { save, first }) = day.due(at(7, 1), true) {
+                assert!(!first && under_way.is_none(), "asked for once, and early");
+                under_way = Some(save);
+            }
+            day.count_one(at(7, 1));
+        }
+        assert!(day.due(at(7, 2), true).unwrap().first, "as many as the disk says were made");
+        day.save_done(&under_way.unwrap());
+        assert!(day.due(at(7, 2), true).is_none());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "limits.headroom_percent",
     "limits.max_queued",
     "limits.state_file",
+    "limits.max_stretch",
     "cache.max_bytes",
     "cache.live_fresh",
     "cache.past_fresh",

@@ -6,7 +6,10 @@ use super::{
     reader::Reader,
     rules::{Choice, Count, FilePath},
 };
-use crate::budget::BudgetConfig;
+use crate::{budget::BudgetConfig, snapshot::FreshnessConfig};
+
+/// 30 s as long as a working day: more is a slip of the hand.
+const MOST_STRETCH: u32 = 1_000;
 
 /// What Zoom allows an account, for Heavy calls.
 #[derive(Clone, Copy)]
@@ -29,14 +32,21 @@ const fn plan(name: &'static str, per_second: u32, per_day: u32) -> Plan {
 }
 
 /// `[limits]`, but for `max_queued`.
-pub(super) fn budget(reader: &mut Reader) -> Option<BudgetConfig> {
+pub(super) fn budget(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -> Option<BudgetConfig> {
     let plan = reader.required("limits.plan", &Choice(PLANS));
     let headroom = reader.required("limits.headroom_percent", &Count(0..=99));
     let allowed = |of: fn(Plan) -> u32| plan.map(|plan| (plan.name, of(plan)));
     let per_second = limit(reader, "limits.heavy_per_second", allowed(|plan| plan.per_second), headroom);
     let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
     let state_file = reader.optional("limits.state_file", &FilePath);
-    Some(BudgetConfig { per_second: per_second?, per_day: per_day?.get().into(), state_file })
+    let max_stretch = reader.required("limits.max_stretch", &Count(1..=MOST_STRETCH));
+    Some(BudgetConfig {
+        per_second: per_second?,
+        per_day: per_day?.get().into(),
+        state_file,
+        max_stretch: max_stretch?,
+        live_fresh: freshness?.live_fresh,
+    })
 }
 
 /// Zoom calls that may wait for a permit.

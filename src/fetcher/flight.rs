@@ -14,13 +14,14 @@ use futures_util::FutureExt as _;
 
 use super::{Core, flights::Flight, queue::Priority};
 use crate::{
-    budget::Permit,
+    budget::{Permit, pace::Refresh},
+    cache::Entry,
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
     metrics::{CallResult, LimitKind},
-    snapshot::{Draft, Snapshot, SnapshotKey},
+    snapshot::{Draft, Lived, Snapshot, SnapshotKey},
     zoom::{
-        self,
+        self, Called,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -156,8 +157,15 @@ async fn fetch_page(
         let called = Instant::now();
         flight.booking.call(called);
         core.metrics.caller_call(flight.caller.name.as_str());
-        let answer = core.zoom.page(permit, &access_token, &flight.key, page_token).await;
+        let Called { answer, unspent, account_has_left } =
+            core.zoom.page(permit, &access_token, &flight.key, page_token).await;
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
+        if let Some(permit) = unspent {
+            core.permits.give_back(permit);
+        }
+        if let Some(calls) = account_has_left {
+            core.permits.account_has_left(calls, called);
+        }
         let error = match answer {
             Err(error) => error,
             Ok(answer) => {
@@ -214,9 +222,20 @@ async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
     let freshness = core.freshness.clone();
-    let luck = fastrand::u32(..);
-    let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), luck);
+    let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
+    let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), stretch, luck);
     never_fails(off_this_thread(work).await)
+}
+
+/// How many times as long it is to be fresh, now that it is known what this refresh, if it is one, cost.
+fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
+    let now = Instant::now();
+    if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
+        && let Some(Lived { lived, postponed, unstretched }) = older.lived(now)
+    {
+        core.permits.refreshed(Refresh { pages, lived, postponed, unstretched });
+    }
+    core.permits.stretch(pages)
 }
 
 /// Compressing into memory fails by a bug only: it ends the flight as a panic does.

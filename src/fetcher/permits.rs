@@ -16,6 +16,8 @@ use crate::{
     budget::{
         Budget, Limit, NotBefore, Now, Permit,
         day::{Due, Save},
+        pace::Refresh,
+        stretch::Outlook,
     },
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
@@ -57,6 +59,8 @@ struct Inner {
 pub struct BudgetStatus {
     /// Calls counted since 00:00 UTC.
     pub day_used: u64,
+    /// Those of them that others made, out of what is permitted here.
+    pub day_taken_by_others: u64,
     /// Calls permitted in a day.
     pub day_limit: u64,
     /// Calls waiting for a permit.
@@ -65,6 +69,8 @@ pub struct BudgetStatus {
     pub loads: Vec<(u32, Load)>,
     /// For each kind, how long a 429 still stops all calls.
     pub cooldowns: [(LimitKind, Option<Duration>); 2],
+    /// How the day goes on.
+    pub outlook: Outlook,
 }
 
 impl Permits {
@@ -138,6 +144,22 @@ impl Permits {
         self.0.budget.borrow_mut().give_back(permit, Now::read());
     }
 
+    /// Zoom says that so many of the day's calls are left to the whole account, in answer to a call made at `called`.
+    pub fn account_has_left(&self, calls: u64, called: Instant) {
+        self.0.budget.borrow_mut().account_has_left(calls, called, Now::read());
+    }
+
+    /// A snapshot was replaced because its freshness was over.
+    pub fn refreshed(&self, refresh: Refresh) {
+        self.0.budget.borrow_mut().refreshed(refresh, Now::read());
+    }
+
+    /// How many times `live_fresh` a live snapshot of so many pages is to be fresh.
+    #[must_use]
+    pub fn stretch(&self, pages: u32) -> f64 {
+        self.0.budget.borrow().stretch(pages, Now::read())
+    }
+
     /// 00:00 UTC, on the monotonic clock.
     #[must_use]
     pub fn midnight(&self) -> Instant {
@@ -154,7 +176,16 @@ impl Permits {
         });
         let queue = self.0.queue.borrow();
         let loads = queue.callers().into_iter().map(|caller| (caller, queue.load(caller))).collect();
-        BudgetStatus { day_used, day_limit, queued: queue.len(), loads, cooldowns }
+        let outlook = budget.outlook(now);
+        BudgetStatus {
+            day_used,
+            day_taken_by_others: budget.day_taken_by_others(now),
+            day_limit,
+            queued: queue.len(),
+            loads,
+            cooldowns,
+            outlook,
+        }
     }
 
     /// Everybody who waits is told this.
@@ -206,11 +237,10 @@ impl Permits {
             if this.0.all_saved.get() {
                 return;
             }
-            let succeeded = write(save).await;
+            let succeeded = write(save.clone()).await;
             this.0.save_again_from.set((!succeeded).then(|| Instant::now() + SAVE_AGAIN_AFTER));
-            if !succeeded {
-                this.0.budget.borrow_mut().save_failed();
-            }
+            let mut budget = this.0.budget.borrow_mut();
+            if succeeded { budget.save_done(&save) } else { budget.save_failed() }
         });
         if first {
             drop(written.await);

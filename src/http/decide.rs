@@ -103,7 +103,7 @@ mod tests {
             settle: minute,
         };
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
-        Draft::default().seal(key, &fresh, landed, SystemTime::UNIX_EPOCH, 0).unwrap()
+        Draft::default().seal(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
     fn at_age(seconds: u32, asked: Directives) -> Decision {

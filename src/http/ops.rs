@@ -1,8 +1,12 @@
 //! For operators: is it alive, may callers be sent to it, what does it count, what goes on; and to have it forget.
 
-use std::{num::NonZeroU32, time::Instant};
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant, SystemTime},
+};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Data};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{State, asked, problem::Problem};
@@ -80,7 +84,12 @@ struct Status {
 #[derive(Serialize)]
 struct Budget {
     day_calls_used: u64,
+    day_calls_taken_by_others: u64,
     day_calls_limit: u64,
+    pace_calls_per_hour: f64,
+    forecast_calls_at_midnight: f64,
+    spent_at: Option<String>,
+    stretch: f64,
     cooldowns: Vec<Cooldown>,
 }
 
@@ -147,6 +156,8 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
     let Some(FetcherStatus { flights, waiting, budget, last_refusal }) = state.fetcher.status().await else {
         return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&request);
     };
+    let outlook = budget.outlook;
+    let used = f64::from(u32::try_from(budget.day_used).unwrap_or(u32::MAX));
     let cooldowns = budget
         .cooldowns
         .into_iter()
@@ -155,7 +166,12 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
         version: env!("CARGO_PKG_VERSION"),
         budget: Budget {
             day_calls_used: budget.day_used,
+            day_calls_taken_by_others: budget.day_taken_by_others,
             day_calls_limit: budget.day_limit,
+            pace_calls_per_hour: (outlook.calls_per_second * 3_600.0).round(),
+            forecast_calls_at_midnight: used + outlook.calls_to_come.round(),
+            spent_at: outlook.spent_in.and_then(in_utc),
+            stretch: (outlook.stretch * 100.0).round() / 100.0,
             cooldowns: cooldowns.collect(),
         },
         queue: Queue { calls_waiting: budget.queued },
@@ -201,6 +217,12 @@ fn callers(state: &State, loads: &[(u32, Load)]) -> Vec<Caller> {
         }
     });
     all.collect()
+}
+
+/// The time that is so far ahead, to the second.
+fn in_utc(ahead: Duration) -> Option<String> {
+    let time = Timestamp::try_from(SystemTime::now() + ahead).ok()?;
+    Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// Has one meeting forgotten, or everything. 204 when it is done; and when there was nothing.

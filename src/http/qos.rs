@@ -67,7 +67,12 @@ async fn find(
         None => None,
     };
     match (decide(kept.as_deref(), asked, state.cache.stale(), now), kept) {
-        (Decision::Hit, Some(kept)) => Ok((kept, How::Hit)),
+        (Decision::Hit, Some(kept)) => {
+            if !asked.only_if_cached {
+                kept.note_wanted(now);
+            }
+            Ok((kept, How::Hit))
+        }
         (Decision::HitAndRefresh, Some(kept)) => {
             if let Some(reason) = state.fetcher.refuses(now) {
                 return Ok((kept, How::Instead(reason)));

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::{
     Coding, FreshnessConfig, Snapshot, SnapshotKey, Stored, Tag,
-    freshness::fresh_for,
+    freshness::Freshness,
     packer::{Packed, Packer},
 };
 
@@ -48,6 +48,12 @@ impl Draft {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.row_starts.len()
+    }
+
+    /// Pages so far.
+    #[must_use]
+    pub fn pages(&self) -> u32 {
+        self.pages
     }
 
     /// Adds a page that was read whole. `rows` says where its participants lie.
@@ -88,7 +94,8 @@ impl Draft {
 
     /// Closes the meeting: writes the document around the participants, tags it, and decides how long it is fresh.
     ///
-    /// `luck` is any random number, a new one for each snapshot.
+    /// `stretch` lengthens its freshness, if it shows what can still change; `luck` is any random number, a new one for
+    /// each snapshot.
     ///
     /// # Errors
     /// When a compressor fails, which it does not.
@@ -98,6 +105,7 @@ impl Draft {
         freshness: &FreshnessConfig,
         landed: Instant,
         fetched_at: SystemTime,
+        stretch: f64,
         luck: u32,
     ) -> io::Result<Snapshot> {
         self.packer()?.write(TAIL.as_bytes())?;
@@ -106,6 +114,9 @@ impl Draft {
         let body = packer.finish(head(key, fetched_at, row_starts.len()).as_bytes())?;
         let tag = Tag(body.tag);
         let stored = store(&body, tag, fetched_at);
+        let (rows, fetched) = (row_starts.len(), timestamp(fetched_at));
+        let Freshness { fresh_for, unstretched } =
+            freshness.freshness(key, rows, newest_leave_time, fetched, stretch, luck);
         Ok(Snapshot {
             key,
             tag,
@@ -113,18 +124,13 @@ impl Draft {
             pages,
             fetched_at,
             landed,
-            fresh_for: fresh_for(
-                key,
-                row_starts.len(),
-                newest_leave_time,
-                timestamp(fetched_at),
-                freshness,
-                luck,
-            ),
+            fresh_for,
+            unstretched,
             stored,
             row_starts: row_starts.into(),
             rows_end: length,
             tried: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
             paged: AtomicBool::new(false),
         })
     }
@@ -202,7 +208,7 @@ mod tests {
             settle: minute,
         };
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let snapshot = draft.seal(key, &fresh, Instant::now(), time, 0).unwrap();
+        let snapshot = draft.seal(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
         assert_eq!(
             std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#

@@ -21,23 +21,41 @@ pub struct FreshnessConfig {
     pub settle: Duration,
 }
 
-/// The rule of freshness: what can still change is asked again soon, what is final is kept.
-pub(super) fn fresh_for(
-    key: SnapshotKey,
-    rows: usize,
-    newest_leave_time: Option<Timestamp>,
-    fetched_at: Timestamp,
-    config: &FreshnessConfig,
-    luck: u32,
-) -> Duration {
-    let settled = newest_leave_time.is_some_and(|left| {
-        Duration::try_from(fetched_at.duration_since(left)).is_ok_and(|since| since >= config.settle)
-    });
-    match key.meeting_type {
-        MeetingType::Past if settled && key.meeting.is_uuid() => spread(config.past_fresh, luck),
-        MeetingType::Past if settled => spread(config.past_by_number_fresh, luck),
-        MeetingType::Live if rows == 0 => config.empty_live_fresh.min(config.live_fresh),
-        MeetingType::Past | MeetingType::Live => config.live_fresh,
+/// For how long a snapshot is fresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// From its landing on.
+    pub fresh_for: Duration,
+    /// What that would be without stretching; `None` where it is never stretched, because what it shows is final.
+    pub unstretched: Option<Duration>,
+}
+
+impl FreshnessConfig {
+    /// The rule. `stretch` lengthens the freshness of what can still change, `luck` spreads that of what is final.
+    #[must_use]
+    pub fn freshness(
+        &self,
+        key: SnapshotKey,
+        rows: usize,
+        newest_leave_time: Option<Timestamp>,
+        fetched_at: Timestamp,
+        stretch: f64,
+        luck: u32,
+    ) -> Freshness {
+        let settled = newest_leave_time.is_some_and(|left| {
+            Duration::try_from(fetched_at.duration_since(left)).is_ok_and(|since| since >= self.settle)
+        });
+        let last = |long| Freshness { fresh_for: spread(long, luck), unstretched: None };
+        let brief = |short: Duration| Freshness {
+            fresh_for: short.mul_f64(stretch.max(1.0)),
+            unstretched: Some(short),
+        };
+        match key.meeting_type {
+            MeetingType::Past if settled && key.meeting.is_uuid() => last(self.past_fresh),
+            MeetingType::Past if settled => last(self.past_by_number_fresh),
+            MeetingType::Live if rows == 0 => brief(self.empty_live_fresh.min(self.live_fresh)),
+            MeetingType::Past | MeetingType::Live => brief(self.live_fresh),
+        }
     }
 }
 
@@ -78,7 +96,7 @@ mod tests {
     fn with_luck(id: &str, meeting_type: MeetingType, left_ago: Option<i64>, luck: u32) -> Duration {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let left = left_ago.map(|ago| Timestamp::from_second(now.as_second() - ago).unwrap());
-        let exact = fresh_for(key(id, meeting_type), 1, left, now, &config(), luck);
+        let exact = config().freshness(key(id, meeting_type), 1, left, now, 1.0, luck).fresh_for;
         Duration::from_secs_f64((exact.as_secs_f64() * 100.0).round() / 100.0)
     }
 
@@ -110,12 +128,28 @@ mod tests {
     #[test]
     fn a_live_meeting_without_participants_is_fresh_as_long_as_a_missing_one_is_remembered() {
         let fresh = |meeting_type, rows, config: &FreshnessConfig| {
-            fresh_for(key(NUMBER, meeting_type), rows, None, Timestamp::UNIX_EPOCH, config, 0).as_secs()
+            let key = key(NUMBER, meeting_type);
+            config.freshness(key, rows, None, Timestamp::UNIX_EPOCH, 1.0, 0).fresh_for.as_secs()
         };
         assert_eq!(fresh(MeetingType::Live, 0, &config()), 10);
         assert_eq!(fresh(MeetingType::Live, 1, &config()), 30);
         assert_eq!(fresh(MeetingType::Past, 0, &config()), 30, "it is not settled, and stays so");
         let longer = FreshnessConfig { empty_live_fresh: HOUR, ..config() };
         assert_eq!(fresh(MeetingType::Live, 0, &longer), 30, "never longer than any other");
+    }
+
+    #[test]
+    fn what_can_still_change_is_stretched_and_what_is_final_never() {
+        let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
+        let left = |ago| Some(Timestamp::from_second(now.as_second() - ago).unwrap());
+        let stretched = |id, meeting_type, rows, left| {
+            let fresh = config().freshness(key(id, meeting_type), rows, left, now, 2.5, u32::MAX / 2);
+            (fresh.fresh_for.as_secs_f64().round(), fresh.unstretched.map(|time| time.as_secs()))
+        };
+        assert_eq!(stretched(NUMBER, MeetingType::Live, 3, None), (75.0, Some(30)));
+        assert_eq!(stretched(NUMBER, MeetingType::Live, 0, None), (25.0, Some(10)), "empty");
+        assert_eq!(stretched(UUID, MeetingType::Past, 3, left(60)), (75.0, Some(30)), "not settled");
+        assert_eq!(stretched(NUMBER, MeetingType::Past, 3, left(1800)), (300.0, None));
+        assert_eq!(stretched(UUID, MeetingType::Past, 3, left(1800)), (86_400.0, None));
     }
 }

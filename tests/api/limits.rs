@@ -1,13 +1,16 @@
 //! The account's limits: never more than the permitted calls in any second, the day's number, and Zoom's own 429s.
 
 use std::{
+    net::SocketAddr,
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
-use crate::service::{Answer, Service, at_once, sim, wait_for};
+use crate::service::{Answer, Connection, PATIENCE, Service, at_once, sim, wait_for};
 
 fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
     let ids: Vec<_> = (0..count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
@@ -203,6 +206,147 @@ fn the_days_calls_stop_at_the_days_number() {
     service.finish(&[]);
 }
 
+fn budget(service: &Service) -> Value {
+    service.ops_get("/status").json()["budget"].clone()
+}
+
+#[test]
+fn a_call_that_never_left_is_not_counted_and_one_that_did_is() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 3);
+    let unreachable = |api: &str| {
+        let settings =
+            [("zoom.api_base_url", api), ("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "5s")];
+        let service = Service::start(&sim, &settings);
+        let answer = service.get(&paths[0]);
+        assert!(["zoom_failed", "zoom_timed_out"].contains(&answer.problem().as_str()), "{answer:?}");
+        assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0, "{api}");
+        assert_eq!(budget(&service)["day_calls_used"], 0, "{api}");
+        assert_eq!(budget(&service)["pace_calls_per_hour"], 0.0, "{api}");
+        service.finish(&["flight failed", "zoom."]);
+    };
+    // Bound, and nobody listens: refused for as long as the socket is kept.
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let closed = socket.local_addr().unwrap().as_socket().unwrap();
+    unreachable(&format!("http://{closed}/v2"));
+    unreachable("http://nobody.invalid/v2");
+    // Speaks no TLS.
+    unreachable(&format!("https://{}/v2", sim.addr()));
+    assert_eq!(sim.qos_calls().len(), 0);
+
+    let service = Service::start(&sim, &[]);
+    for (path, kind) in paths.iter().zip([FaultKind::CloseBeforeAnswer, FaultKind::ResetBeforeAnswer]) {
+        sim.clear_calls();
+        let before = budget(&service)["day_calls_used"].as_u64().unwrap();
+        sim.inject(Fault::new(kind.clone()));
+        assert_eq!(service.get(path).status, 200);
+        assert_eq!(sim.qos_calls().len(), 2);
+        assert_eq!(budget(&service)["day_calls_used"], before + 2, "{kind:?} came after the call had left");
+    }
+    service.finish(&[]);
+}
+
+#[test]
+fn calls_of_other_apps_beyond_the_headroom_are_counted_where_zoom_tells_of_them() {
+    let sim = sim(|config| config.per_day = 60_000);
+    let paths = add_meetings(&sim, 4);
+    let service = Service::start(&sim, &[]);
+    let used = || {
+        let budget = budget(&service);
+        let number = |key: &str| budget[key].as_u64().unwrap();
+        (number("day_calls_used"), number("day_calls_taken_by_others"))
+    };
+    sim.tell_day_left();
+    sim.set_day_used(5_000);
+    assert_eq!(service.get(&paths[0]).status, 200);
+    assert_eq!(used(), (1, 0), "others keep to their 6,000");
+    sim.set_day_used(30_000);
+    assert_eq!(service.get(&paths[1]).status, 200);
+    // A tenth of 60,000 is theirs: 24,001 of ours are gone, two of them by ourselves.
+    assert_eq!(used(), (24_001, 23_999));
+    sim.set_day_used(59_999);
+    assert_eq!(service.get(&paths[2]).status, 200);
+    assert_eq!(used(), (54_000, 53_997));
+    let refused = service.get(&paths[3]);
+    assert_eq!(refused.problem(), "zoom_daily_quota_spent", "the account has nothing left");
+    assert_eq!(sim.qos_calls().len(), 3);
+    assert!(sim.qos_calls().iter().all(|call| call.status == Some(200)));
+    service.finish(&[]);
+}
+
+#[test]
+fn what_zoom_says_of_another_limit_or_not_clearly_changes_no_count() {
+    let sim = sim(|_| ());
+    let kinds = [
+        ("QPS", "60000", "3"),
+        ("Monthly-limit", "60000", "3"),
+        ("Daily-limit", "60000", "many"),
+        ("Daily-limit", "3", "60000"),
+        ("Daily-limit", "", "3"),
+    ];
+    let paths = add_meetings(&sim, kinds.len() + 1);
+    let service = Service::start(&sim, &[]);
+    for ((kind, limit, remaining), path) in kinds.into_iter().zip(&paths) {
+        sim.set_answer_headers(&[
+            ("X-RateLimit-Type", kind),
+            ("X-RateLimit-Limit", limit),
+            ("X-RateLimit-Remaining", remaining),
+        ]);
+        assert_eq!(service.get(path).status, 200);
+    }
+    assert_eq!(budget(&service)["day_calls_used"], kinds.len());
+    sim.set_answer_headers(&[
+        ("x-ratelimit-type", "DAILY-LIMIT"),
+        ("x-ratelimit-limit", "60000"),
+        ("x-ratelimit-remaining", "3"),
+    ]);
+    assert_eq!(service.get(&paths[kinds.len()]).status, 200);
+    assert_eq!(budget(&service)["day_calls_used"], 53_997, "in any case");
+    service.finish(&[]);
+}
+
+#[test]
+fn live_snapshots_stay_fresh_longer_when_the_day_would_be_spent_and_only_as_long_as_allowed() {
+    let sim = sim(|_| ());
+    let path = add_meetings(&sim, 1).remove(0);
+    for (most, seconds) in [("10", 10), ("3", 3), ("1", 1)] {
+        let settings = [
+            ("limits.heavy_per_day", "5"),
+            ("limits.headroom_percent", "0"),
+            ("limits.max_stretch", most),
+            ("cache.live_fresh", "1s"),
+        ];
+        let service = Service::start(&sim, &settings);
+        let fetched_at = |answer: &Answer| answer.json()["fetched_at"].clone();
+        let fresh_for = |answer: &Answer| {
+            let max_age = answer.header("cache-control").and_then(|value| value.split_once('='));
+            max_age.unwrap().1.parse::<u64>().unwrap() + answer.header("age").unwrap().parse::<u64>().unwrap()
+        };
+        // Cut off to whole seconds, both of them.
+        let about = |seconds: u64| seconds - 1..=seconds;
+
+        let first = service.get(&path);
+        assert!(about(1).contains(&fresh_for(&first)), "{first:?}");
+        assert_eq!(budget(&service)["stretch"], 1.0, "nothing was refreshed yet");
+        let again =
+            wait_for(|| Some(service.get(&path)).filter(|again| fetched_at(again) != fetched_at(&first)));
+        assert!(about(seconds).contains(&fresh_for(&again)), "{most}: {again:?}");
+        let budget = budget(&service);
+        assert!(budget["pace_calls_per_hour"].as_f64().unwrap() > 10.0, "{budget}");
+        assert!(budget["forecast_calls_at_midnight"].as_f64().unwrap() > 5.0, "{budget}");
+        let spent_at: jiff::Timestamp = budget["spent_at"].as_str().unwrap().parse().unwrap();
+        assert!(spent_at > jiff::Timestamp::now(), "{budget}");
+        // The mean falls short of the most by the time that a snapshot is no longer fresh and nobody asks for it.
+        let stretch = budget["stretch"].as_f64().unwrap();
+        assert!(stretch <= most.parse().unwrap() && (stretch > 1.2 || most == "1"), "{most}: {stretch}");
+        let shown = |name| service.metric(&format!("zoom_qos_proxy_{name}"));
+        wait_for(|| ((shown("live_fresh_stretch") - stretch).abs() < 0.1).then_some(()));
+        assert!(shown("day_calls_forecast") > 5.0);
+        service.finish(&[]);
+    }
+}
+
 #[test]
 fn the_days_count_survives_a_restart_and_a_crash() {
     let sim = sim(|_| ());
@@ -226,6 +370,46 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     service.crash();
     let service = Service::start(&sim, &settings);
     assert!((6..=206).contains(&used(&service)), "{}", used(&service));
+    service.finish(&[]);
+}
+
+#[test]
+fn crashes_in_the_midst_of_calls_count_too_many_by_seconds_at_most_and_never_too_few() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 300);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("day.json");
+    let settings = [("limits.state_file", file.to_str().unwrap())];
+    let used = |service: &Service| budget(service)["day_calls_used"].as_u64().unwrap();
+    // Five seconds of 36 calls, and the two that may be on their way.
+    let too_many_at_most = 5 * 36 + 2;
+    let mut counted = 0;
+    for (crashes, paths) in (1..).zip(paths.chunks(100)) {
+        let service = Service::start(&sim, &settings);
+        assert_eq!(used(&service), counted, "a start alone spends nothing");
+        let callers: Vec<_> = paths
+            .iter()
+            .map(|path| {
+                let mut connection = Connection::open(service.addr);
+                connection.send("GET", path);
+                connection
+            })
+            .collect();
+        sim.clear_calls();
+        // One call more each time: it is not always the same moment between two writes.
+        assert!(sim.wait_for_calls(40 + crashes, PATIENCE));
+        service.crash();
+        drop(callers);
+        let made = u64::try_from(sim.qos_calls().len()).unwrap();
+        let again = Service::start(&sim, &settings);
+        let now = used(&again);
+        let allowed = counted + made..=counted + made + too_many_at_most;
+        assert!(allowed.contains(&now), "{now} counted after {crashes} crashes, {allowed:?} expected");
+        again.finish(&[]);
+        counted = now;
+    }
+    let service = Service::start(&sim, &settings);
+    assert_eq!(used(&service), counted, "an orderly stop adds nothing");
     service.finish(&[]);
 }
 

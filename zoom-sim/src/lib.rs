@@ -173,6 +173,17 @@ impl Sim {
         self.shared.lock().config.latency = latency;
     }
 
+    /// From now on answers of the `QoS` endpoint tell what is left of the day, in `X-RateLimit-*`.
+    pub fn tell_day_left(&self) {
+        self.shared.lock().tells_day_left = true;
+    }
+
+    /// Adds headers to every answer of the `QoS` endpoint but a 429, verbatim, instead of those added before.
+    pub fn set_answer_headers(&self, headers: &[(&'static str, &str)]) {
+        let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
+        self.shared.lock().answer_headers = headers.collect();
+    }
+
     /// Makes today one in which `n` calls have been made already.
     pub fn set_day_used(&self, n: u64) {
         self.shared.lock().limits.set_day_used(Timestamp::now(), n);

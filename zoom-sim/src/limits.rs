@@ -64,6 +64,16 @@ impl Limits {
         self.used += 1;
     }
 
+    /// What is left of the day, in Zoom's headers; the category is on every answer anyhow.
+    pub(crate) fn day_headers(&self, config: &SimConfig) -> Vec<(&'static str, String)> {
+        let left = config.per_day.saturating_sub(self.used);
+        vec![
+            ("X-RateLimit-Type", "Daily-limit".to_owned()),
+            ("X-RateLimit-Limit", config.per_day.to_string()),
+            ("X-RateLimit-Remaining", left.to_string()),
+        ]
+    }
+
     /// Makes the day of `wall` one in which `used` calls were made.
     pub(crate) fn set_day_used(&mut self, wall: Timestamp, used: u64) {
         self.day = wall.as_second().div_euclid(DAY);

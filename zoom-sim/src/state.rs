@@ -34,6 +34,10 @@ pub(crate) struct State {
     pub(crate) access_tokens: AccessTokens,
     pub(crate) page_tokens: PageTokens,
     pub(crate) dice: Dice,
+    /// Whether answers of the `QoS` endpoint tell what is left of the day.
+    pub(crate) tells_day_left: bool,
+    /// Sent with every answer of the `QoS` endpoint but a 429, verbatim.
+    pub(crate) answer_headers: Vec<(&'static str, String)>,
 }
 
 /// The state as the server's thread and the handle share it.
@@ -67,6 +71,7 @@ pub(crate) struct Outcome {
     pub(crate) gzip: bool,
     answer: Answer,
     fault: Option<FaultKind>,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Outcome {
@@ -78,6 +83,9 @@ impl Outcome {
         };
         if let Some(fault) = &self.fault {
             fault.spoil(&mut reply);
+        }
+        if reply.status != 429 {
+            reply.headers.extend(self.headers);
         }
         if self.gzip && reply.content_type == JSON && !reply.body.is_empty() {
             gzip(&mut reply);
@@ -107,6 +115,8 @@ impl Shared {
             access_tokens: AccessTokens::default(),
             page_tokens: PageTokens::default(),
             dice: Dice::unseeded(),
+            tells_day_left: false,
+            answer_headers: Vec::new(),
         };
         Self { state: Mutex::new(state), arrived: Condvar::new() }
     }
@@ -177,7 +187,14 @@ impl State {
             connection,
             tracking_id: tracking_id.clone(),
         });
-        Outcome { number, delay, tracking_id, gzip, answer, fault }
+        let mut headers = Vec::new();
+        if kind == CallKind::Qos {
+            if self.tells_day_left {
+                headers = self.limits.day_headers(&self.config);
+            }
+            headers.extend(self.answer_headers.iter().cloned());
+        }
+        Outcome { number, delay, tracking_id, gzip, answer, fault, headers }
     }
 
     fn token(&mut self, request: &Request, now: Instant) -> (Reply, Option<FaultKind>) {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::{
     failure::ZoomSaid,
     zoom::{
-        OwnedHead,
+        NotWhole, OwnedHead,
         error::{CallError, shortened},
         secret::{Secret, Secrets},
         whole,
@@ -123,12 +123,13 @@ impl Endpoint {
             self.client.post(&self.url).insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(
                 &[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())],
             );
-        let (head, body) = whole(request, self.timeout, MAX_BODY).await.map_err(|error| match error {
-            CallError::TimedOut => TokenFailure::TimedOut,
-            CallError::Broken(said) => TokenFailure::Passing(Some(said)),
-            CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
-            _ => TokenFailure::Passing(None),
-        })?;
+        let (head, body) =
+            whole(request, self.timeout, MAX_BODY).await.map_err(|NotWhole { error, .. }| match error {
+                CallError::TimedOut => TokenFailure::TimedOut,
+                CallError::Broken(said) => TokenFailure::Passing(Some(said)),
+                CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
+                _ => TokenFailure::Passing(None),
+            })?;
         understand(&head, &body, asked).map_err(|failure| failure.without(secrets))
     }
 }
