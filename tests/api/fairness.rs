@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoom_sim::{Meeting, Sim};
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 use crate::{
     callers::{KEY, OTHER_KEY, entry, get_as, in_status, start, two_callers},
-    service::{Service, at_once, calls_for, sim, wait_for},
+    service::{Answer, Service, at_once, calls_for, sim, wait_for},
 };
 
 const LIMIT: [(&str, &str); 2] = [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0")];
@@ -167,4 +167,53 @@ fn a_full_queue_makes_room_for_a_less_loaded_caller() {
     });
     assert!(refused >= 20, "{refused} of {}", many.len());
     service.finish(&[]);
+}
+
+/// A busy quarter of an hour, at a limit so low that it takes seconds.
+#[test]
+fn five_callers_in_all_weathers_use_the_limit_up_and_never_exceed_it() {
+    let sim = sim(|config| config.latency = Duration::from_millis(60));
+    let keys = ["zqp_one", "zqp_two", "zqp_three", "zqp_four", "zqp_five"];
+    let entries = keys.iter().zip(["one", "two", "three", "four", "five"]);
+    let callers: String = entries.map(|(key, name)| entry(name, key, "")).collect();
+    let settings = [LIMIT[0], LIMIT[1], ("server.wait", "60s"), ("zoom.request_timeout", "2s")];
+    let (service, _folder, _) = start(&sim, &callers, &settings);
+    let again = |kind: FaultKind, times: usize| sim.inject(Fault::new(kind).times(times));
+    let injected = 3;
+    for _ in 0..injected {
+        again(FaultKind::RateSecond { retry_after: Some("1".to_owned()), headers: false }, 1);
+        again(FaultKind::ServerErrorHtml(503), 3);
+        again(FaultKind::Truncated, 2);
+        again(FaultKind::TokenExpired, 1);
+    }
+    let answers: Vec<_> = std::thread::scope(|scope| {
+        let mut asked = Vec::new();
+        for (number, key) in (0_u64..).zip(keys) {
+            for meeting in 0..60 {
+                let id = (91_000_000_000 + 1_000 * number + meeting).to_string();
+                let participants = usize::try_from(1 + meeting % 3 * 10).unwrap();
+                sim.add_meeting(Meeting::generated(&id, participants, 1));
+                let service = &service;
+                asked.push(scope.spawn(move || get_as(service, key, &format!("/qos/{id}"))));
+            }
+        }
+        asked.into_iter().map(|caller| caller.join().unwrap()).collect()
+    });
+    let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let calls = sim.qos_calls();
+    let refused = calls.iter().filter(|call| call.status == Some(429)).count();
+    assert_eq!(refused, injected, "no 429 but those that were injected");
+    // While anybody waits: until the last fifth, when the pages of the last meetings come in turn. Gaps are pauses.
+    let busy = &calls[..calls.len() * 4 / 5];
+    let gaps = busy.windows(2).map(|two| (two[1].at - two[0].at).as_secs_f64());
+    let (mut active, mut counted) = (0.0, 0.0);
+    for gap in gaps.filter(|gap| *gap < 0.5) {
+        active += gap;
+        counted += 1.0;
+    }
+    let used = counted / active / 40.0;
+    println!("used {:.1} % of 40 calls a second over {} calls", used * 100.0, busy.len());
+    assert!(used >= 0.95, "{used}");
+    service.finish(&["Zoom refuses calls by rate limit", "access token"]);
 }
