@@ -325,11 +325,8 @@ fn zoom_out_of_reach_is_told_after_three_tries() {
     assert_eq!(answer.json().get("zoom"), None);
     answer.assert_discreet(&sim);
     assert!((0.3..3.0).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
-    assert_eq!(
-        service.metric("zoom_qos_proxy_day_calls_used"),
-        3.0,
-        "each try is counted: Zoom may have seen it"
-    );
+    assert_eq!(service.metric("zoom_qos_proxy_zoom_calls_total{result=\"failed\"}"), 3.0);
+    assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0, "none of them can have left");
     assert_eq!(service.ops_get("/readyz").status, 200, "another replica would fare no better");
     service.finish(&["flight failed"]);
 }
