@@ -29,6 +29,15 @@ fn timed(service: &Service, key: &str, id: &str) -> Duration {
     began.elapsed()
 }
 
+/// Waits until so many meetings of one page wait for their call or had it.
+fn wait_until_asked_for(sim: &Sim, service: &Service, meetings: usize) {
+    wait_for(|| {
+        let queued = service.metric("zoom_qos_proxy_permits_queued");
+        let made = u32::try_from(sim.qos_calls().len()).unwrap();
+        (queued + f64::from(made) >= f64::from(u32::try_from(meetings).unwrap())).then_some(())
+    });
+}
+
 #[test]
 fn a_caller_with_one_cold_meeting_does_not_wait_behind_one_with_five_hundred() {
     let sim = sim(|config| config.latency = Duration::from_millis(100));
@@ -95,10 +104,10 @@ fn a_flight_whose_callers_hung_up_before_its_first_call_is_not_made() {
     std::thread::scope(|scope| {
         let first =
             scope.spawn(|| at_once(service.addr, others.iter().map(|id| format!("/qos/{id}")).collect()));
-        wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") >= 3.0).then_some(()));
+        wait_until_asked_for(&sim, &service, others.len());
         let mut caller = TcpStream::connect(service.addr).unwrap();
         write!(caller, "GET /qos/{given_up} HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
-        wait_for(|| (service.metric("zoom_qos_proxy_flights_active") >= 5.0).then_some(()));
+        wait_until_asked_for(&sim, &service, ids.len());
         let socket = socket2::Socket::from(caller);
         // A reset, as of a process that was killed.
         socket.set_linger(Some(Duration::ZERO)).unwrap();
@@ -131,9 +140,9 @@ fn a_flight_moves_up_when_a_less_loaded_caller_joins_it() {
         for id in &ids[..11] {
             scope.spawn(move || assert_eq!(get_as(service_ref, KEY, &format!("/qos/{id}")).status, 200));
         }
-        wait_for(|| (service.metric("zoom_qos_proxy_flights_active") >= 11.0).then_some(()));
+        wait_until_asked_for(&sim, &service, 11);
         scope.spawn(|| assert_eq!(get_as(&service, KEY, &format!("/qos/{last}")).status, 200));
-        wait_for(|| (service.metric("zoom_qos_proxy_flights_active") >= 11.0).then_some(()));
+        wait_until_asked_for(&sim, &service, 12);
         let before = sim.qos_calls().len();
         let joined = get_as(&service, OTHER_KEY, &format!("/qos/{last}"));
         assert_eq!(joined.status, 200);

@@ -82,7 +82,9 @@ fn every_reference_of_the_description_leads_somewhere() {
     for reference in &used {
         assert!(target(&document, reference).is_some(), "{reference}");
     }
-    for (kind, members) in document["components"].as_object().unwrap() {
+    // How a caller says who it is, is named without a reference.
+    let components = document["components"].as_object().unwrap().iter();
+    for (kind, members) in components.filter(|(kind, _)| *kind != "securitySchemes") {
         for name in members.as_object().unwrap().keys() {
             assert!(used.contains(&format!("#/components/{kind}/{name}").as_str()), "{kind} {name}");
         }
