@@ -104,6 +104,8 @@ def rate_limits(answer):
             members.parse(text.encode("latin-1"))
         except ValueError as error:
             return [f"http_sfv: {field} {text!r}: {error}"]
+        if not all(isinstance(member, http_sfv.Item) for member in members):
+            return [f"{field} {text!r}: a list in the list"]
         names[field] = [member.value for member in members]
         for member in members:
             told = dict(member.params)
