@@ -116,6 +116,7 @@ impl Budget {
             cooldowns: Cooldowns::default(),
             metrics: Arc::clone(metrics),
         };
+        metrics.second_calls_limit.set(config.per_second.get().into());
         budget.show_day_at(Now::read());
         Ok(budget)
     }

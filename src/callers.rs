@@ -19,7 +19,7 @@ use subtle::ConstantTimeEq as _;
 
 pub use self::{
     add::{AddError, Addition, NewCaller},
-    caller::{Booking, Caller, Name, Spent},
+    caller::{Booking, Caller, Name, Room, Spent},
     file::CallersFile,
     key::CallerKey,
     list::{WEIGHTS, Wrong},

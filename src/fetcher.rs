@@ -210,13 +210,13 @@ impl Fetcher {
 
     /// Why Zoom may not be asked now, if that is known: refused credentials, a cool-down, the spent day.
     #[must_use]
-    pub fn refuses(&self, now: Instant) -> Option<Reason> {
+    pub fn refuses(&self, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
-            return Some(Reason::ZoomRejectedCredentials);
+            return Some(Failure::new(Reason::ZoomRejectedCredentials));
         }
         let closed = self.closed.borrow();
         let failure = closed.as_ref()?;
-        failure.retry_at.is_some_and(|at| now < at).then_some(failure.reason)
+        failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
     }
 
     /// What goes on now; `None` when the fetcher is gone.

@@ -14,6 +14,7 @@ mod openapi;
 mod ops;
 mod problem;
 mod qos;
+mod ratelimit;
 mod slice;
 
 use std::sync::{

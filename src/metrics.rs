@@ -13,13 +13,14 @@ use prometheus::{
 };
 
 use labels::status_text;
-pub use labels::{CallResult, LimitKind, Outcome, RenewalResult};
+pub use labels::{CallResult, LimitKind, Outcome, Refuser, RenewalResult};
 
 /// Every metric of the service.
 pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     request_duration: HistogramVec,
+    refusals: IntCounterVec,
     zoom_calls: IntCounterVec,
     /// From sending a call to the last byte of its answer, in seconds.
     pub zoom_call_duration: Histogram,
@@ -27,6 +28,8 @@ pub struct Metrics {
     pub permit_wait: Histogram,
     /// Calls waiting for a permit.
     pub permits_queued: IntGauge,
+    /// Calls permitted in any second.
+    pub second_calls_limit: IntGauge,
     /// Calls made since 00:00 UTC.
     pub day_calls_used: IntGauge,
     /// Calls permitted in a UTC day.
@@ -66,6 +69,11 @@ impl Metrics {
     pub fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
         self.requests.with_label_values(&[outcome.as_str(), status_text(status)]).inc();
         self.request_duration.with_label_values(&[outcome.as_str()]).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a `/qos` request that was turned down, or answered with a stale snapshot instead.
+    pub fn refusal(&self, by: Refuser) {
+        self.refusals.with_label_values(&[by.as_str()]).inc();
     }
 
     /// Counts a call to Zoom.
@@ -129,6 +137,11 @@ impl Metrics {
                 &["outcome", "status"],
             )?,
             request_duration: new.keep(HistogramVec::new(request_duration, &["outcome"])?)?,
+            refusals: new.counters(
+                "refusals_total",
+                "Requests for /qos refused by a limit or for the credentials, stale answers instead included",
+                &["by"],
+            )?,
             zoom_calls: new.counters("zoom_calls_total", "Calls to the QoS endpoint of Zoom", &["result"])?,
             zoom_call_duration: new.histogram(
                 "zoom_call_duration_seconds",
@@ -141,6 +154,7 @@ impl Metrics {
                 wait_buckets,
             )?,
             permits_queued: new.gauge("permits_queued", "Calls that wait for a permit")?,
+            second_calls_limit: new.gauge("second_calls_limit", "Calls permitted in any second")?,
             day_calls_used: new.gauge("day_calls_used", "Calls made since 00:00 UTC")?,
             day_calls_limit: new.gauge("day_calls_limit", "Calls permitted in a UTC day")?,
             day_calls_forecast: new
@@ -197,6 +211,9 @@ impl Metrics {
         metrics.live_fresh_stretch.set(1.0);
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
             metrics.cooldown(kind, false);
+        }
+        for by in Refuser::ALL {
+            metrics.refusals.with_label_values(&[by.as_str()]).inc_by(0);
         }
         Ok(metrics)
     }

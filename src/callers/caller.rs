@@ -86,6 +86,17 @@ pub struct Spent {
     pub last_minute: usize,
 }
 
+/// What a ceiling leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// `calls_per_minute`.
+    pub ceiling: NonZeroU32,
+    /// Calls that may be made now.
+    pub left: u32,
+    /// When it will be more; `None` when nothing is spent.
+    pub more_at: Option<Instant>,
+}
+
 impl Caller {
     /// Everybody, where no callers are configured.
     #[must_use]
@@ -103,6 +114,14 @@ impl Caller {
     #[must_use]
     pub fn over_limit_until(&self, now: Instant) -> Option<Instant> {
         self.ledger.lock().full_until(self.calls_per_minute?, now)
+    }
+
+    /// What its ceiling leaves, if it has one.
+    #[must_use]
+    pub fn room(&self, now: Instant) -> Option<Room> {
+        let ceiling = self.calls_per_minute?;
+        let (left, more_at) = self.ledger.lock().room(ceiling, now);
+        Some(Room { ceiling, left, more_at })
     }
 
     /// For a flight that takes off, if one may.

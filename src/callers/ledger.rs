@@ -35,6 +35,15 @@ impl Ledger {
         Some(self.calls.get(too_many).map_or(now, |call| *call) + MINUTE)
     }
 
+    /// How many more calls `ceiling` leaves room for, and when it will be more: when the oldest call leaves the minute.
+    pub(super) fn room(&mut self, ceiling: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
+        self.forget_before(now);
+        let spent = u32::try_from(self.calls.len() + self.booked).unwrap_or(u32::MAX);
+        let left = ceiling.get().saturating_sub(spent);
+        let oldest_leaves = || self.calls.front().map(|call| *call + MINUTE);
+        (left, if left == 0 { self.full_until(ceiling, now) } else { oldest_leaves() })
+    }
+
     /// A flight takes off.
     pub(super) fn book(&mut self) {
         self.booked += 1;
@@ -129,6 +138,20 @@ mod tests {
         assert_eq!(ledger.full_until(TWO, at(1)), None, "one ended without a call");
         ledger.call(at(2), DAY);
         assert_eq!(ledger.full_until(TWO, at(3)), Some(at(62)), "one called, one is still booked");
+    }
+
+    #[test]
+    fn room_is_what_the_ceiling_leaves_and_grows_when_the_oldest_call_leaves_the_minute() {
+        assert_eq!(Ledger::default().room(TWO, at(0)), (2, None));
+        let mut ledger = with_calls(&[0]);
+        assert_eq!(ledger.room(TWO, at(10)), (1, Some(at(60))));
+        ledger.book();
+        assert_eq!(ledger.room(TWO, at(10)), (0, Some(at(60))), "a flight that took off will call");
+        ledger.give_back();
+        for second in [20, 30] {
+            ledger.call(at(second), DAY);
+        }
+        assert_eq!(ledger.room(TWO, at(40)), (0, Some(at(80))), "one beyond the ceiling is waited for");
     }
 
     #[test]

@@ -134,7 +134,12 @@ impl Permits {
     /// Zoom said 429: stops all calls until then. `failure` is what those are told who cannot wait so long.
     pub fn cool_down(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.budget.borrow_mut().cool_down(kind, until);
-        self.0.pause.replace(Some(failure));
+        let mut pause = self.0.pause.borrow_mut();
+        // The words belong to the pause that ends last, as the cool-down does.
+        if pause.as_ref().is_none_or(|kept| kept.retry_at <= failure.retry_at) {
+            *pause = Some(failure);
+        }
+        drop(pause);
         self.tell_if_closed();
         self.0.changed.notify_one();
     }

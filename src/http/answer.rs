@@ -24,7 +24,7 @@ use super::{
     slice::Slice,
 };
 use crate::{
-    failure::Reason,
+    failure::Failure,
     metrics::Outcome,
     snapshot::{Coding, Snapshot},
 };
@@ -35,14 +35,13 @@ const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const DATE_TICK: Duration = Duration::from_secs(1);
 
 /// How a request came to its snapshot.
-#[derive(Clone, Copy)]
 pub(super) enum How {
     /// From the cache; nothing is started.
     Hit,
     /// From the cache, stale; a refresh is under way.
     Revalidating,
     /// From the cache, because Zoom failed or may not be asked.
-    Instead(Reason),
+    Instead(Failure),
     /// By a flight.
     Flight {
         /// Why Zoom was asked.
@@ -56,7 +55,7 @@ pub(super) enum How {
 
 impl How {
     /// The word for it in metric and log. A hit may be stale: the caller wanted nothing fetched.
-    fn outcome(self, is_fresh: bool) -> Outcome {
+    fn outcome(&self, is_fresh: bool) -> Outcome {
         match self {
             Self::Hit | Self::Instead(_) if is_fresh => Outcome::Hit,
             Self::Hit | Self::Revalidating | Self::Instead(_) => Outcome::Stale,
@@ -66,16 +65,16 @@ impl How {
     }
 
     /// RFC 9211. `ttl` is negative past freshness.
-    fn cache_status(self, ttl: i64) -> String {
+    fn cache_status(&self, ttl: i64) -> String {
         match self {
             Self::Hit => format!("zoom-qos-proxy; hit; ttl={ttl}"),
             Self::Revalidating => format!("zoom-qos-proxy; hit; ttl={ttl}; detail=revalidating"),
-            Self::Instead(reason) => {
-                format!("zoom-qos-proxy; hit; ttl={ttl}; detail={}", Problem::code_of(reason))
+            Self::Instead(failure) => {
+                format!("zoom-qos-proxy; hit; ttl={ttl}; detail={}", Problem::code_of(failure.reason))
             }
             Self::Flight { why, collapsed, stored } => {
-                let stored = if stored { "; stored" } else { "" };
-                let collapsed = if collapsed { "; collapsed" } else { "" };
+                let stored = if *stored { "; stored" } else { "" };
+                let collapsed = if *collapsed { "; collapsed" } else { "" };
                 format!("zoom-qos-proxy; fwd={}; fwd-status=200{stored}{collapsed}", why.as_str())
             }
         }
@@ -87,7 +86,7 @@ pub(super) async fn with(
     state: &State,
     request: &HttpRequest,
     snapshot: &Arc<Snapshot>,
-    how: How,
+    how: &How,
     slice: Option<Slice>,
     now: Instant,
 ) -> HttpResponse {

@@ -17,7 +17,7 @@ use actix_web::{
 };
 
 use super::{State, caller::Who};
-use crate::metrics::Outcome;
+use crate::metrics::{Outcome, Refuser};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const LONGEST_REQUEST_ID: usize = 128;
@@ -121,13 +121,17 @@ pub async fn observe(
         who,
         status: HUNG_UP,
         outcome: Some(Outcome::Failed),
+        refused_by: None,
     };
     let mut response = next.call(request).await?;
     if let Ok(value) = HeaderValue::from_str(observed.id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
     observed.status = response.status().as_u16();
-    observed.outcome = response.response().extensions().get::<Outcome>().copied();
+    let told = response.response().extensions();
+    observed.outcome = told.get::<Outcome>().copied();
+    observed.refused_by = told.get::<Refuser>().copied();
+    drop(told);
     Ok(response)
 }
 
@@ -141,6 +145,7 @@ struct Observed {
     who: Who,
     status: u16,
     outcome: Option<Outcome>,
+    refused_by: Option<Refuser>,
 }
 
 impl Drop for Observed {
@@ -157,6 +162,7 @@ impl Drop for Observed {
                     route = $route,
                     status = self.status,
                     outcome = self.outcome.map(Outcome::as_str),
+                    refused_by = self.refused_by.map(Refuser::as_str),
                     duration_ms,
                     "request"
                 )
@@ -166,6 +172,9 @@ impl Drop for Observed {
             Route::Qos => {
                 if let Some(state) = &self.state {
                     state.metrics.request(self.outcome.unwrap_or(Outcome::Refused), self.status, took);
+                    if let Some(by) = self.refused_by {
+                        state.metrics.refusal(by);
+                    }
                 }
                 line!(info, "/qos/{meetingId}");
             }

@@ -16,7 +16,14 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::{conditional, decide::Why, observe::LONGEST_REQUEST_ID, problem::ALLOWED, slice::PAGE_SIZES};
+use super::{
+    conditional,
+    decide::Why,
+    observe::LONGEST_REQUEST_ID,
+    problem::ALLOWED,
+    ratelimit::{LIMIT_PATTERN, POLICY_PATTERN},
+    slice::PAGE_SIZES,
+};
 use crate::{
     meeting_id::MeetingId,
     snapshot::{Coding, MeetingType},
@@ -211,6 +218,19 @@ fn headers() -> Value {
         ),
         "LastModified": header(json!({ "type": "string" }), "`fetched_at`, as an HTTP date."),
         "NoStore": header(json!({ "const": "no-store" }), "What went wrong now may go right next time."),
+        "RateLimit": {
+            "schema": { "type": "string", "pattern": LIMIT_PATTERN },
+            "description":
+                "draft-ietf-httpapi-ratelimit-headers-11: of each policy what is left (`r`) and in how many seconds there \
+                 is more (`t`); of the second only when it refused. Where Zoom was asked or would have been; what is \
+                 cached is answered without, because it costs nothing.",
+        },
+        "RateLimitPolicy": {
+            "schema": { "type": "string", "pattern": POLICY_PATTERN },
+            "description":
+                "Beside RateLimit: how many calls to Zoom (`q`; calls, not requests) are permitted in so many seconds \
+                 (`w`): to all callers in a second and in a UTC day, and to this caller in a minute, if it has a ceiling.",
+        },
         "RequestId": header(request_id(), "The caller's id of this request, or a new one; also in the log."),
         "RetryAfter": {
             "schema": { "type": "integer", "minimum": 1 },

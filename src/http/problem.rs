@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::observe::RequestId;
+use super::{observe::RequestId, ratelimit};
 use crate::{
     failure::{Failure, Reason, ZoomSaid},
     meeting_id::InvalidMeetingId,
@@ -58,6 +58,8 @@ pub(super) struct Row {
     pub(super) detail: Cow<'static, str>,
     /// Whether `Retry-After` can be there: when asking again can help is known.
     pub(super) tells_when: bool,
+    /// Whether the limits can be told with it: a call can have been made, or refused.
+    pub(super) tells_limits: bool,
     outcome: Outcome,
 }
 
@@ -146,13 +148,11 @@ impl Problem {
         }
     }
 
-    /// Whole seconds, rounded up, at least 1: asking again exactly then must not be too early.
     fn retry_after(&self, now: Instant) -> Option<u64> {
         let Self::NoSnapshot(Failure { retry_at, .. }) = self else {
             return None;
         };
-        let wait = (*retry_at)?.saturating_duration_since(now);
-        Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
+        seconds_until(*retry_at, now)
     }
 
     pub(super) fn row(&self) -> Row {
@@ -179,9 +179,17 @@ impl Problem {
                 .saying("This path takes the methods that the Allow header names."),
             Self::Internal => Row::failed(500, "internal_error", "A fault of this service")
                 .saying("The service failed on this request; quote the request_id to those who run it."),
-            Self::NoSnapshot(failure) => no_snapshot(failure.reason),
+            Self::NoSnapshot(Failure { reason, .. }) => {
+                Row { tells_limits: ratelimit::is_told_with(*reason), ..no_snapshot(*reason) }
+            }
         }
     }
+}
+
+/// Whole seconds, rounded up, at least 1: asking again exactly then must not be too early.
+pub(super) fn seconds_until(at: Option<Instant>, now: Instant) -> Option<u64> {
+    let wait = at?.saturating_duration_since(now);
+    Some((wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1))
 }
 
 fn no_snapshot(reason: Reason) -> Row {
@@ -222,7 +230,16 @@ fn no_snapshot(reason: Reason) -> Row {
 
 impl Row {
     fn refused(status: u16, code: &'static str, title: &'static str) -> Self {
-        Self { status, code, title, detail: Cow::Borrowed(""), tells_when: false, outcome: Outcome::Refused }
+        let detail = Cow::Borrowed("");
+        Self {
+            status,
+            code,
+            title,
+            detail,
+            tells_when: false,
+            tells_limits: false,
+            outcome: Outcome::Refused,
+        }
     }
 
     fn failed(status: u16, code: &'static str, title: &'static str) -> Self {

@@ -13,6 +13,7 @@ use super::{
     decide::{Decision, Why, decide, serves_on_error},
     directives::Directives,
     problem::Problem,
+    ratelimit,
     slice::PageToken,
 };
 use crate::{
@@ -44,13 +45,48 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
             let paged = state.cache.snapshot(&key, tag, now);
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            return Ok(answer::with(state, request, &snapshot, How::Hit, Some(slice), now).await);
+            return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
         }
     };
-    let (snapshot, how) = find(state, &caller, key, Directives::of(request.headers()), now).await?;
-    // What was decided at one instant is told as of that instant; who waited has a later one.
-    let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
-    Ok(answer::with(state, request, &snapshot, how, slice, now).await)
+    let found = find(state, &caller, key, Directives::of(request.headers()), now).await;
+    match found {
+        Ok((snapshot, how)) => {
+            // What was decided at one instant is told as of that instant; who waited has a later one.
+            let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
+            let mut response = answer::with(state, request, &snapshot, &how, slice, now).await;
+            match &how {
+                How::Hit | How::Revalidating => {}
+                How::Flight { .. } => tell_limits(state, &caller, None, &mut response),
+                How::Instead(failure) => tell_limits(state, &caller, Some(failure), &mut response),
+            }
+            Ok(response)
+        }
+        Err(Nothing::Remembered(failure)) => Err(Problem::NoSnapshot(failure)),
+        Err(Nothing::Fetched(failure)) => {
+            let mut response = Problem::NoSnapshot(failure.clone()).respond(request);
+            tell_limits(state, &caller, Some(&failure), &mut response);
+            Ok(response)
+        }
+    }
+}
+
+/// On what cost a call or was refused one: the limits, and who refused.
+fn tell_limits(state: &State, caller: &Caller, failure: Option<&Failure>, response: &mut HttpResponse) {
+    if failure.is_some_and(|failure| !ratelimit::is_told_with(failure.reason)) {
+        return;
+    }
+    ratelimit::tell(response.headers_mut(), &state.metrics, caller, failure);
+    if let Some(by) = failure.and_then(ratelimit::refuser) {
+        response.extensions_mut().insert(by);
+    }
+}
+
+/// Why there is no snapshot, and whether that was known without asking for Zoom.
+enum Nothing {
+    /// From the cache, or not asked for.
+    Remembered(Failure),
+    /// On the way to Zoom, or there.
+    Fetched(Failure),
 }
 
 /// The snapshot that is the answer, and how it was come by.
@@ -60,9 +96,9 @@ async fn find(
     key: SnapshotKey,
     asked: Directives,
     now: Instant,
-) -> Result<(Arc<Snapshot>, How), Problem> {
+) -> Result<(Arc<Snapshot>, How), Nothing> {
     let kept = match state.cache.get(&key, now) {
-        Some(Entry::Refusal(refusal)) => return Err(Problem::NoSnapshot(refusal.failure.clone())),
+        Some(Entry::Refusal(refusal)) => return Err(Nothing::Remembered(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
         None => None,
     };
@@ -74,17 +110,18 @@ async fn find(
             Ok((kept, How::Hit))
         }
         (Decision::HitAndRefresh, Some(kept)) => {
-            if let Some(reason) = state.fetcher.refuses(now) {
-                return Ok((kept, How::Instead(reason)));
+            if let Some(failure) = state.fetcher.refuses(now) {
+                return Ok((kept, How::Instead(failure)));
             }
-            if caller.over_limit_until(now).is_some() {
-                return Ok((kept, How::Instead(Reason::CallerOverLimit)));
+            if let Some(until) = caller.over_limit_until(now) {
+                let failure = Failure::new(Reason::CallerOverLimit).retry_at(until);
+                return Ok((kept, How::Instead(failure)));
             }
             state.fetcher.refresh(key, Arc::clone(caller));
             Ok((kept, How::Revalidating))
         }
         (Decision::Fetch(why), kept) => fetch(state, caller, key, why, kept).await,
-        (_, _) => Err(Problem::NoSnapshot(Failure::new(Reason::NotCached))),
+        (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
 }
 
@@ -95,7 +132,7 @@ async fn fetch(
     key: SnapshotKey,
     why: Why,
     kept: Option<Arc<Snapshot>>,
-) -> Result<(Arc<Snapshot>, How), Problem> {
+) -> Result<(Arc<Snapshot>, How), Nothing> {
     let rules = state.cache.stale();
     let fallback =
         |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
@@ -113,9 +150,9 @@ async fn fetch(
             Ok((snapshot, how))
         }
         Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(kept) {
-            Some(kept) => Ok((kept, How::Instead(failure.reason))),
-            None => Err(Problem::NoSnapshot(failure)),
+            Some(kept) => Ok((kept, How::Instead(failure))),
+            None => Err(Nothing::Fetched(failure)),
         },
-        Err(failure) => Err(Problem::NoSnapshot(failure)),
+        Err(failure) => Err(Nothing::Fetched(failure)),
     }
 }

@@ -35,6 +35,52 @@ impl Outcome {
     }
 }
 
+/// Who turned a request down: we for one of our limits, or Zoom; one vocabulary for metric and log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refuser {
+    /// We: no permit of the second's in time.
+    BudgetSecond,
+    /// We: the day's permits are spent.
+    BudgetDay,
+    /// We: too many wait already.
+    Queue,
+    /// We: the caller's ceiling is reached.
+    Caller,
+    /// Zoom, by a 429 of the second.
+    ZoomSecond,
+    /// Zoom, by a 429 of the day.
+    ZoomDay,
+    /// Zoom does not take our credentials.
+    Credentials,
+}
+
+impl Refuser {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::BudgetSecond,
+        Self::BudgetDay,
+        Self::Queue,
+        Self::Caller,
+        Self::ZoomSecond,
+        Self::ZoomDay,
+        Self::Credentials,
+    ];
+
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BudgetSecond => "budget_second",
+            Self::BudgetDay => "budget_day",
+            Self::Queue => "queue",
+            Self::Caller => "caller",
+            Self::ZoomSecond => "zoom_second",
+            Self::ZoomDay => "zoom_day",
+            Self::Credentials => "credentials",
+        }
+    }
+}
+
 /// How a call to Zoom ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallResult {

@@ -30,6 +30,7 @@ mod memory;
 mod openapi;
 mod ops;
 mod purge;
+mod ratelimit;
 mod retries;
 mod service;
 mod slices;

@@ -7,9 +7,13 @@ use serde_json::{Map, Value, json};
 use crate::failure::Reason;
 use crate::http::problem::{Body, MEDIA_TYPE, Problem, Row, type_of};
 
+/// What may be spent, by the names of the components.
+const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
+
 /// Of `/qos/{meetingId}`: it can meet every problem there is.
 pub(super) fn of_qos() -> Value {
     let validators = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
+    let validators = [&validators[..], &LIMITS].concat();
     let whole = [&validators[..], &["ContentEncoding"]].concat();
     let mut answers = problems(|_| true);
     answers.insert(
@@ -92,6 +96,9 @@ fn answer(status: u16, rows: &[Row]) -> Value {
     if rows.iter().any(|row| row.tells_when) {
         names.push("RetryAfter");
     }
+    if rows.iter().any(|row| row.tells_limits) {
+        names.extend(LIMITS);
+    }
     let headers = headers(&names);
     let codes: Vec<_> = rows.iter().map(|row| row.code).collect();
     let types: Vec<_> = codes.iter().map(|code| type_of(code)).collect();
@@ -139,6 +146,7 @@ fn field(component: &str) -> &str {
         "CacheStatus" => "Cache-Status",
         "ContentEncoding" => "Content-Encoding",
         "LastModified" => "Last-Modified",
+        "RateLimitPolicy" => "RateLimit-Policy",
         "RequestId" => "X-Request-Id",
         "RetryAfter" => "Retry-After",
         same => same,

@@ -36,6 +36,9 @@ def controls(kept, document):
                   "zoom-qos-proxy; fwd=miss", "zoom-qos-proxy; hit; ttl=3; detail=x", "zoom-qos-proxy; hit; ttl=0.5",
                   "another; hit; ttl=3", "zoom-qos-proxy; hit, other; hit", "zoom-qos-proxy; fwd=stale; fwd-status=\"200\""]:
         yield f"Cache-Status: {value}", verdicts.cache_status(with_header(hit, "Cache-Status", value))
+    for name, value in [("RateLimit", "day;r=1"), ("RateLimit", "\"day\";r=-1"), ("RateLimit", "\"week\";r=1"),
+                        ("RateLimit", "\"day\";t=1"), ("RateLimit", "\"day\";r=1,"), ("RateLimit-Policy", "\"day\";w=1")]:
+        yield f"{name}: {value}", verdicts.rate_limits(with_header(refused, name, value))
     for name, value in [("type", None), ("type", "not a URI"), ("status", "404"), ("status", 410), ("title", 1), ("detail", None),
                         ("code", "gone"), ("request_id", "?")]:
         yield f"problem, {name}: {value}", verdicts.body(document, with_member(problem, name, value))

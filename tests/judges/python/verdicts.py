@@ -91,6 +91,37 @@ def cache_status(answer):
     return [f"Cache-Status {field!r}: {what}" for what in wrong]
 
 
+def rate_limits(answer):
+    """draft-ietf-httpapi-ratelimit-headers-11: two lists of strings with integers; what is left is of a policy told."""
+    forms = {"RateLimit-Policy": ({"q", "w"}, {"q"}), "RateLimit": ({"r", "t"}, {"r"})}
+    names, wrong = {}, []
+    for field, (known, needed) in forms.items():
+        text = answer.header(field)
+        if text is None:
+            continue
+        members = http_sfv.List()
+        try:
+            members.parse(text.encode("latin-1"))
+        except ValueError as error:
+            return [f"http_sfv: {field} {text!r}: {error}"]
+        if not all(isinstance(member, http_sfv.Item) for member in members):
+            return [f"{field} {text!r}: a list in the list"]
+        names[field] = [member.value for member in members]
+        for member in members:
+            told = dict(member.params)
+            if type(member.value) is not str or not needed <= told.keys() <= known:
+                wrong.append(f"{field} {text!r}: {member}")
+            if any(type(value) is not int or value < 0 for value in told.values()):
+                wrong.append(f"{field} {text!r}: no count or time")
+        if len(set(names[field])) != len(names[field]):
+            wrong.append(f"{field} {text!r}: a policy twice")
+    if len(names) == 1:
+        wrong.append(f"only {list(names)[0]}")
+    if not set(names.get("RateLimit", [])) <= set(names.get("RateLimit-Policy", [])):
+        wrong.append("RateLimit of an unknown policy")
+    return wrong
+
+
 def schema_errors(what, schema, value):
     errors = jsonschema_rs.Draft202012Validator(schema, validate_formats=True).iter_errors(value)
     return [f"{what}: {list(error.instance_path)}: {error.message[:300]}" for error in errors]
@@ -176,4 +207,5 @@ def described_codes(document):
 
 def judge(kind, answer, document, notes):
     """All of it about one answer."""
-    return [*lint(kind, answer, notes), *cache_status(answer), *body(document, answer), *headers(document, answer)]
+    fields = [*cache_status(answer), *rate_limits(answer)]
+    return [*lint(kind, answer, notes), *fields, *body(document, answer), *headers(document, answer)]
