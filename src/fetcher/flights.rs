@@ -75,8 +75,8 @@ struct Passengers {
     first_waiter_started_it: bool,
     /// The latest of the waiters' deadlines.
     wanted_until: Instant,
-    /// Everybody's who ever wanted it, each once.
-    wanted_by: Vec<Share>,
+    /// Of the caller who started it.
+    share: Share,
     /// Whether its next call waits for a permit.
     queued: bool,
     /// Whether it had a permit: then it is finished, whoever is left.
@@ -90,7 +90,7 @@ impl Passengers {
             waiters: Vec::new(),
             first_waiter_started_it: false,
             wanted_until,
-            wanted_by: vec![share],
+            share,
             queued: false,
             begun: false,
         }
@@ -98,9 +98,6 @@ impl Passengers {
 
     fn add(&mut self, waiter: Waiter) {
         self.wanted_until = self.wanted_until.max(waiter.deadline);
-        if self.wanted_by.iter().all(|share| share.caller != waiter.share.caller) {
-            self.wanted_by.push(waiter.share);
-        }
         self.waiters.push(Some(waiter));
     }
 
@@ -199,10 +196,17 @@ impl Flights {
         Some(self.table.borrow().under_way.get(&flight.number)?.wanted_until)
     }
 
-    /// The shares of all who want this flight.
+    /// The shares of all who want this flight: who started it, and who waits for it yet.
     pub(super) fn wanted_by(&self, flight: &Flight) -> Vec<Share> {
         let table = self.table.borrow();
-        table.under_way.get(&flight.number).map(|passengers| passengers.wanted_by.clone()).unwrap_or_default()
+        let Some(passengers) = table.under_way.get(&flight.number) else { return Vec::new() };
+        let mut shares = vec![passengers.share];
+        for waiter in passengers.waiters.iter().flatten().filter(|waiter| !waiter.reply.is_closed()) {
+            if shares.iter().all(|share| share.caller != waiter.share.caller) {
+                shares.push(waiter.share);
+            }
+        }
+        shares
     }
 
     /// Marks that this flight's next call waits for a permit, or has one. `closed` is what refuses all calls, if anything does.

@@ -80,7 +80,7 @@ impl<T> Default for Queue<T> {
 }
 
 impl<T> Queue<T> {
-    /// Joins the queue, in the least loaded of the lines of those who want this flight. `give_up`: when this call is no
+    /// Joins the queue, of the lines of those who want this flight in the one where its turn comes first. `give_up`: when this call is no
     /// longer wanted; `None` for a flight that has begun, which is finished.
     pub fn push(
         &mut self,
@@ -91,17 +91,17 @@ impl<T> Queue<T> {
         item: T,
     ) {
         let lines = self.lines(priority);
-        let share = lines.lightest(wanted_by).unwrap_or(Share::ANONYMOUS);
+        let share = lines.soonest(flight, wanted_by).unwrap_or(Share::ANONYMOUS);
         lines.push(share, flight, Waiting { since: now, give_up, item });
         self.places.insert(flight, (priority, share.caller));
         self.give_ups.extend(give_up.map(|at| (at, flight)));
     }
 
-    /// Somebody wants this flight now, and waits until then. It moves up to where that caller's line lets it, if that
-    /// is the less loaded one.
+    /// Somebody wants this flight now, and waits until then. It moves into that caller's line if its turn comes sooner
+    /// there.
     pub fn somebody_waits(&mut self, flight: FlightNumber, by: Share, until: Instant) {
         let Some(&(priority, caller)) = self.places.get(&flight) else { return };
-        let moves = priority == Priority::Background || self.foreground.is_lighter(by, caller);
+        let moves = priority == Priority::Background || self.foreground.is_sooner(flight, by, caller);
         let Some(mut waiting) = self.lines(priority).remove(caller, flight) else { return };
         if let Some(give_up) = waiting.give_up.filter(|give_up| *give_up < until) {
             self.give_ups.remove(&(give_up, flight));
@@ -172,7 +172,11 @@ impl<T> Queue<T> {
     pub fn ahead_of(&self, priority: Priority, share: Share) -> usize {
         match priority {
             Priority::Foreground => self.foreground.ahead_of(share),
-            Priority::Background => self.foreground.len() + self.background.ahead_of(share),
+            Priority::Background => {
+                let refreshes = self.background.ahead_of(share);
+                let turns = (refreshes + 1).saturating_mul(FOREGROUND_IN_A_ROW as usize);
+                refreshes + self.foreground.len().min(turns)
+            }
         }
     }
 

@@ -187,13 +187,18 @@ fn five_callers_in_all_weathers_use_the_limit_up_and_never_exceed_it() {
     let callers: String = entries.map(|(key, name)| entry(name, key, "")).collect();
     let settings = [LIMIT[0], LIMIT[1], ("server.wait", "60s"), ("zoom.request_timeout", "2s")];
     let (service, _folder, _) = start(&sim, &callers, &settings);
-    let again = |kind: FaultKind, times: usize| sim.inject(Fault::new(kind).times(times));
     let injected = 3;
-    for _ in 0..injected {
-        again(FaultKind::RateSecond { retry_after: Some("1".to_owned()), headers: false }, 1);
-        again(FaultKind::ServerErrorHtml(503), 3);
-        again(FaultKind::Truncated, 2);
-        again(FaultKind::TokenExpired, 1);
+    for number in 0..injected {
+        // Each for a meeting of its own: no flight has more than it may be patient with.
+        let befall = |kind: FaultKind, meeting: usize| {
+            let id = (91_000_000_000 + 1_000 * meeting + number).to_string();
+            sim.inject(Fault::new(kind).for_meeting(id));
+        };
+        befall(FaultKind::RateSecond { retry_after: Some("1".to_owned()), headers: false }, 0);
+        befall(FaultKind::ServerErrorHtml(503), 1);
+        befall(FaultKind::Truncated, 2);
+        befall(FaultKind::ResetBeforeAnswer, 3);
+        befall(FaultKind::TokenExpired, 4);
     }
     let answers: Vec<_> = std::thread::scope(|scope| {
         let mut asked = Vec::new();

@@ -130,17 +130,26 @@ impl<T> Lines<T> {
         self.by_caller.get(&caller).map_or(0, |line| line.waiting.len())
     }
 
-    /// Whether `by` has less waiting for its weight than the line in which a flight waits.
-    pub(super) fn is_lighter(&self, by: Share, than: u32) -> bool {
-        by.caller != than && is_less(self.waiting(by.caller), by, self.waiting(than), self.share(than))
+    /// When this flight's turn is, or would be, in this caller's line.
+    fn turn(&self, share: Share, flight: FlightNumber) -> Tag {
+        let line = self.by_caller.get(&share.caller);
+        let begins = line.map_or(0, |line| line.tag).max(self.now);
+        let ahead = line.map_or(0, |line| line.waiting.range(..flight).count());
+        begins.saturating_add(cost(share).saturating_mul(ahead as u64))
     }
 
-    /// Whose line is the least loaded for its weight.
-    pub(super) fn lightest(&self, shares: &[Share]) -> Option<Share> {
-        shares.iter().copied().reduce(|best, share| {
-            let lighter = is_less(self.waiting(share.caller), share, self.waiting(best.caller), best);
-            if lighter { share } else { best }
-        })
+    /// Whether this flight's turn would come sooner in the line of `by` than in the one in which it waits.
+    pub(super) fn is_sooner(&self, flight: FlightNumber, by: Share, than: u32) -> bool {
+        by.caller != than && self.turn(by, flight) < self.turn(self.share(than), flight)
+    }
+
+    /// In whose line this flight's turn comes first.
+    pub(super) fn soonest(&self, flight: FlightNumber, shares: &[Share]) -> Option<Share> {
+        match shares {
+            [only] => Some(*only),
+            // Looks at those in each line, and only where several callers want one meeting.
+            several => several.iter().copied().min_by_key(|share| self.turn(*share, flight)),
+        }
     }
 
     /// How many are served before one more in this line.

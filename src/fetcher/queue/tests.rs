@@ -141,6 +141,32 @@ fn a_flight_moves_up_when_a_less_loaded_caller_joins_and_not_for_a_more_loaded_o
 }
 
 #[test]
+fn a_flight_does_not_move_down_when_a_caller_of_small_weight_joins_it() {
+    let mut queue = Queue::default();
+    join(&mut queue, 0, share(3, 1), 0);
+    assert_eq!(queue.pop(), Some(0), "the light one was just served");
+    for flight in 1..=80 {
+        join(&mut queue, flight, share(2, 100), flight);
+    }
+    join(&mut queue, 81, share(1, 100), 81);
+    queue.somebody_waits(81, share(3, 1), after(9));
+    assert_eq!((queue.load(1).waiting, queue.load(3).waiting), (1, 0));
+    let next_two = [queue.pop(), queue.pop()];
+    assert!(next_two.contains(&Some(81)), "{next_two:?}");
+}
+
+#[test]
+fn a_refresh_is_foretold_its_turn_in_twenty_however_long_the_foreground_is() {
+    let mut queue = Queue::default();
+    for flight in 0..500 {
+        join(&mut queue, flight, ONE, ());
+    }
+    assert_eq!(queue.ahead_of(Priority::Background, ONE), 19);
+    queue.push((Priority::Background, 500), &[ONE], after(0), Some(after(9)), ());
+    assert_eq!(queue.ahead_of(Priority::Background, ONE), 39);
+}
+
+#[test]
 fn a_flight_that_several_want_joins_where_it_is_served_first() {
     let mut queue = Queue::default();
     for flight in 0..10 {
