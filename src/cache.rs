@@ -387,13 +387,7 @@ mod tests {
         let mut draft = Draft::default();
         draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
         draft.end_page(&[], None).unwrap();
-        let config = FreshnessConfig {
-            live_fresh,
-            empty_live_fresh: live_fresh,
-            past_fresh: SECOND,
-            past_by_number_fresh: SECOND,
-            settle: SECOND,
-        };
+        let config = FreshnessConfig::always(live_fresh);
         draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 

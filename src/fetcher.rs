@@ -358,8 +358,7 @@ impl Core {
         let wanted = Wanted { newer_than: None, has_fallback: true };
         let now = Instant::now();
         if self.found(&key, wanted).is_none()
-            && let Some(flight) =
-                self.flights.in_background(key, share_of(caller), now + self.wait, caller, now)
+            && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
         {
             self.take_off(flight);
         }

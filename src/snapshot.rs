@@ -61,6 +61,14 @@ pub struct SnapshotKey {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag(pub u128);
 
+impl Tag {
+    /// The first 128 bits of a digest.
+    #[must_use]
+    pub fn of(digest: &[u8]) -> Self {
+        Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))
+    }
+}
+
 impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
@@ -317,13 +325,7 @@ mod tests {
             meeting_type: MeetingType::Live,
         };
         let minute = Duration::from_secs(60);
-        let fresh = FreshnessConfig {
-            live_fresh: minute,
-            empty_live_fresh: minute,
-            past_fresh: minute,
-            past_by_number_fresh: minute,
-            settle: minute,
-        };
+        let fresh = FreshnessConfig::always(minute);
         draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
@@ -392,13 +394,7 @@ mod tests {
             let mut draft = Draft::default();
             draft.begin_page().extend_from_slice(b"{}");
             draft.end_page(std::slice::from_ref(&(0..2)), None).unwrap();
-            let fresh = FreshnessConfig {
-                live_fresh: seconds(30),
-                empty_live_fresh: seconds(30),
-                past_fresh: seconds(30),
-                past_by_number_fresh: seconds(30),
-                settle: seconds(30),
-            };
+            let fresh = FreshnessConfig::always(seconds(30));
             let live = SnapshotKey { meeting_type: MeetingType::Live, ..key };
             draft.seal(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()
         };

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::{
     Landed, Reply, Via,
     queue::{FlightNumber, Share},
+    share_of,
 };
 use crate::{
     callers::{Booking, Caller},
@@ -84,13 +85,13 @@ struct Passengers {
 }
 
 impl Passengers {
-    fn new(flight: &Flight, share: Share, wanted_until: Instant) -> Self {
+    fn new(flight: &Flight, wanted_until: Instant) -> Self {
         Self {
             key: flight.key,
             waiters: Vec::new(),
             first_waiter_started_it: false,
             wanted_until,
-            share,
+            share: share_of(&flight.caller),
             queued: false,
             begun: false,
         }
@@ -152,7 +153,7 @@ impl Flights {
                 return Boarded::Refused(waiter, Failure::new(Reason::CallerOverLimit).retry_at(until));
             }
         };
-        let mut passengers = Passengers::new(&flight, waiter.share, waiter.deadline);
+        let mut passengers = Passengers::new(&flight, waiter.deadline);
         passengers.first_waiter_started_it = true;
         passengers.add(waiter);
         table.take_off(&flight, passengers);
@@ -163,7 +164,6 @@ impl Flights {
     pub(super) fn in_background(
         &self,
         key: SnapshotKey,
-        share: Share,
         wanted_until: Instant,
         caller: &Arc<Caller>,
         now: Instant,
@@ -173,7 +173,7 @@ impl Flights {
             return None;
         }
         let flight = self.next_flight(key, caller, now).ok()?;
-        table.take_off(&flight, Passengers::new(&flight, share, wanted_until));
+        table.take_off(&flight, Passengers::new(&flight, wanted_until));
         Some(flight)
     }
 

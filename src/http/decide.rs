@@ -95,13 +95,7 @@ mod tests {
     fn snapshot(landed: Instant) -> Snapshot {
         let meeting = MeetingId::parse("85746065432").unwrap();
         let minute = 60 * SECOND;
-        let fresh = FreshnessConfig {
-            live_fresh: minute,
-            empty_live_fresh: minute,
-            past_fresh: minute,
-            past_by_number_fresh: minute,
-            settle: minute,
-        };
+        let fresh = FreshnessConfig::always(minute);
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
         Draft::default().seal(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }

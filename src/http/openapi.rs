@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{Coding, MeetingType},
+    snapshot::{Coding, MeetingType, Tag},
 };
 use answers::{covered_by_stale, of_document, of_qos, without_bodies};
 
@@ -39,8 +39,8 @@ const CALLER_KEY: &str =
 /// The bytes, and their strong entity tag with its quotes.
 static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
     let body = description().to_string();
-    let digest = Sha256::digest(&body).iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte));
-    (body.into(), format!("\"{digest:032x}\""))
+    let tag = Tag::of(&Sha256::digest(&body));
+    (body.into(), format!("\"{tag}\""))
 });
 
 pub(super) async fn get(request: HttpRequest) -> HttpResponse {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    Coding, FreshnessConfig, Snapshot, SnapshotKey, Stored, Tag,
+    Coding, FreshnessConfig, Snapshot, SnapshotKey, Stored,
     freshness::Freshness,
     packer::{Packed, Packer},
 };
@@ -112,14 +112,13 @@ impl Draft {
         let Self { packer, row_starts, length, pages, newest_leave_time, .. } = self;
         let packer = packer.ok_or_else(|| io::Error::other("a draft without a packer"))?;
         let body = packer.finish(head(key, fetched_at, row_starts.len()).as_bytes())?;
-        let tag = Tag(body.tag);
-        let stored = store(&body, tag, fetched_at);
+        let stored = store(&body, fetched_at);
         let (rows, fetched) = (row_starts.len(), timestamp(fetched_at));
         let Freshness { fresh_for, unstretched } =
             freshness.freshness(key, rows, newest_leave_time, fetched, stretch, luck);
         Ok(Snapshot {
             key,
-            tag,
+            tag: body.tag,
             length: body.length,
             pages,
             fetched_at,
@@ -155,7 +154,8 @@ fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// Everything that is kept, in one piece of memory that has no room to spare.
-fn store(packed: &Packed, tag: Tag, fetched_at: SystemTime) -> Stored {
+fn store(packed: &Packed, fetched_at: SystemTime) -> Stored {
+    let tag = packed.tag;
     let plain = packed.plain.as_deref().unwrap_or_default();
     let texts = [
         httpdate::fmt_http_date(fetched_at),
@@ -200,13 +200,7 @@ mod tests {
             meeting_type: MeetingType::Live,
         };
         let minute = Duration::from_secs(60);
-        let fresh = FreshnessConfig {
-            live_fresh: minute,
-            empty_live_fresh: minute,
-            past_fresh: minute,
-            past_by_number_fresh: minute,
-            settle: minute,
-        };
+        let fresh = FreshnessConfig::always(minute);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
         let snapshot = draft.seal(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
         assert_eq!(

@@ -31,6 +31,18 @@ pub struct Freshness {
 }
 
 impl FreshnessConfig {
+    /// Fresh for so long, whatever it is: for tests of something else.
+    #[cfg(test)]
+    pub(crate) fn always(fresh: Duration) -> Self {
+        Self {
+            live_fresh: fresh,
+            empty_live_fresh: fresh,
+            past_fresh: fresh,
+            past_by_number_fresh: fresh,
+            settle: fresh,
+        }
+    }
+
     /// The rule. `stretch` lengthens the freshness of what can still change, `luck` spreads that of what is final.
     #[must_use]
     pub fn freshness(

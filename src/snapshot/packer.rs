@@ -11,7 +11,7 @@ use std::io;
 use flate2::Crc;
 use sha2::{Digest, Sha256};
 
-use super::compressors::Compressors;
+use super::{Tag, compressors::Compressors};
 
 /// RFC 1952: deflate, no name, no time, unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
@@ -39,8 +39,7 @@ pub(super) struct Packed {
     pub(super) plain: Option<Vec<u8>>,
     /// Of the body as it is, in bytes.
     pub(super) length: u64,
-    /// 128 bits of SHA-256: equal tags mean equal bodies, on every replica.
-    pub(super) tag: u128,
+    pub(super) tag: Tag,
 }
 
 impl Packer {
@@ -80,7 +79,7 @@ impl Packer {
         let mut digest = Sha256::new();
         digest.update(head);
         digest.update(self.digest.finalize());
-        let tag = digest.finalize().iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte));
+        let tag = Tag::of(&digest.finalize());
         let plain = self.plain.map(|plain| [head, &plain].concat());
         let plain = plain.filter(|plain| plain.len() <= self.plain_at_most);
         self.compressors.deflate(&[], &mut self.deflated, true)?;

@@ -183,12 +183,7 @@ fn many_slow_readers_of_a_large_meeting_cost_little_memory() {
     sim.add_meeting(Meeting::generated(LARGE, 60, 60));
     let service = Service::start(&sim, &[("cache.max_bytes", "8MiB")]);
     assert_eq!(get(&service, PATH, "zstd").status, 200);
-    let resident = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    };
-    let before = resident();
+    let before = service.resident();
     let readers: Vec<TcpStream> = (0..50)
         .map(|_| {
             let mut reader = TcpStream::connect(service.addr).unwrap();
@@ -200,7 +195,7 @@ fn many_slow_readers_of_a_large_meeting_cost_little_memory() {
             reader
         })
         .collect();
-    let grown = resident().saturating_sub(before);
+    let grown = service.resident().saturating_sub(before);
     assert!(grown < 40 << 20, "{grown} bytes for 50 readers of 7 MB");
     drop(readers);
     service.finish(&[]);

@@ -11,12 +11,6 @@ const MEETINGS: u64 = 50_000;
 /// Without a single snapshot: code, threads, buffers of connections and of flights.
 const BASE: u64 = 48 << 20;
 
-fn resident(service: &Service) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-}
-
 #[test]
 #[ignore = "takes minutes: make test-all runs it"]
 fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through() {
@@ -48,7 +42,7 @@ fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through(
                     if caller == 0 && number % 2_000 == 0 {
                         sizes.push((
                             number,
-                            resident(&service),
+                            service.resident(),
                             service.metric("zoom_qos_proxy_cache_bytes"),
                         ));
                     }

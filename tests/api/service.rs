@@ -132,6 +132,13 @@ impl Service {
         self.child.id()
     }
 
+    /// Bytes of memory that are really its own now.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     /// All that it printed so far.
     pub fn printed(&self) -> Vec<String> {
         self.output.lines.lock().unwrap().clone()

@@ -116,7 +116,7 @@ impl<T> Lines<T> {
     }
 
     pub(super) fn load(&self, caller: u32) -> Load {
-        self.by_caller.get(&caller).map_or(Load { waiting: 0, oldest: None }, |line| Load {
+        self.by_caller.get(&caller).map_or_else(Load::default, |line| Load {
             waiting: line.waiting.len(),
             oldest: line.waiting.values().map(|waiting| waiting.since).min(),
         })
@@ -133,8 +133,12 @@ impl<T> Lines<T> {
     /// When this flight's turn is, or would be, in this caller's line.
     fn turn(&self, share: Share, flight: FlightNumber) -> Tag {
         let line = self.by_caller.get(&share.caller);
-        let begins = line.map_or(0, |line| line.tag).max(self.now);
-        let ahead = line.map_or(0, |line| line.waiting.range(..flight).count());
+        self.turn_behind(share, line.map_or(0, |line| line.waiting.range(..flight).count()))
+    }
+
+    /// When the turn is of whoever has so many ahead in this caller's line.
+    fn turn_behind(&self, share: Share, ahead: usize) -> Tag {
+        let begins = self.by_caller.get(&share.caller).map_or(0, |line| line.tag).max(self.now);
         begins.saturating_add(cost(share).saturating_mul(ahead as u64))
     }
 
@@ -155,8 +159,7 @@ impl<T> Lines<T> {
     /// How many are served before one more in this line.
     pub(super) fn ahead_of(&self, share: Share) -> usize {
         let own = self.waiting(share.caller);
-        let begins = self.by_caller.get(&share.caller).map_or(0, |line| line.tag).max(self.now);
-        let turn = begins.saturating_add(cost(share).saturating_mul(own as u64));
+        let turn = self.turn_behind(share, own);
         let others = self.turns.iter().filter(|(_, caller)| *caller != share.caller);
         let before = others.filter_map(|(tag, caller)| {
             let line = self.by_caller.get(caller)?;
