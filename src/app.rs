@@ -241,6 +241,7 @@ fn bind(
         .worker_max_blocking_threads(WORKER_BLOCKING_THREADS)
         .backlog(BACKLOG)
         .keep_alive(KEEP_ALIVE)
+        .on_connect(http::watch_for_hang_up)
         // The end of an answer must not wait for the caller to acknowledge its beginning: 40 ms.
         .tcp_nodelay(true)
         .shutdown_timeout(whole_seconds)

@@ -161,10 +161,11 @@ impl Budget {
         self.metrics.cooldown(kind, true);
     }
 
-    /// How long a queue of this many calls takes at the permitted pace.
+    /// When a call is made that has so many before it, none of them before `opens`, at the permitted pace.
     #[must_use]
-    pub fn time_for(&self, calls: usize) -> Duration {
-        self.second.period().saturating_mul(u32::try_from(calls).unwrap_or(u32::MAX))
+    pub fn turn(&self, opens: Instant, ahead: usize) -> Instant {
+        let others = self.second.period().saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
+        opens.max(self.second.next()) + others
     }
 
     /// Calls counted in this UTC day, and the number permitted.

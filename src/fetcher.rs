@@ -11,12 +11,18 @@ mod purge;
 pub mod queue;
 
 use std::{
+    cell::Cell,
     num::NonZeroU32,
+    pin::pin,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
+use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::purge::Purge;
@@ -106,6 +112,7 @@ struct Request {
     wanted: Wanted,
     caller: Arc<Caller>,
     deadline: Instant,
+    hung_up: Arc<AtomicBool>,
 }
 
 /// The handle: cheap to clone, and at home on any thread.
@@ -134,7 +141,9 @@ impl Launch {
             let core = Rc::new(core);
             let in_the_air = Rc::clone(&core);
             let gives_up = move |flight| in_the_air.flights.gives_up(flight);
-            drop(actix_rt::spawn(core.permits.clone().serve(gives_up)));
+            let caller = Rc::clone(&core);
+            let can_call = move || caller.can_call();
+            drop(actix_rt::spawn(core.permits.clone().serve(gives_up, can_call)));
             drop(actix_rt::spawn(core.access_tokens.clone().keep()));
             drop(actix_rt::spawn(core.read(letters)));
         });
@@ -169,7 +178,8 @@ impl Fetcher {
     }
 
     /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most. The
-    /// calls of its own flight count for `caller`; when they are too many already, no flight starts.
+    /// calls of its own flight count for `caller`; when they are too many already, no flight starts. When `hangs_up`
+    /// returns, a flight that has made no call is no longer worth one for this caller.
     ///
     /// # Errors
     /// Every reason there is; the flight itself may go on.
@@ -178,12 +188,25 @@ impl Fetcher {
         key: SnapshotKey,
         wanted: Wanted,
         caller: Arc<Caller>,
+        hangs_up: impl Future<Output = ()>,
     ) -> Result<Landed, Failure> {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
-        let letter = Letter::Fetch { request: Request { key, wanted, caller, deadline }, reply };
-        self.mailbox.send(letter).map_err(|_| Failure::new(Reason::ShuttingDown))?;
-        match tokio::time::timeout_at(deadline.into(), landed).await {
+        let hung_up = Arc::new(AtomicBool::new(false));
+        let request = Request { key, wanted, caller, deadline, hung_up: Arc::clone(&hung_up) };
+        self.mailbox
+            .send(Letter::Fetch { request, reply })
+            .map_err(|_| Failure::new(Reason::ShuttingDown))?;
+        let landed = pin!(tokio::time::timeout_at(deadline.into(), landed));
+        let landed = match select(landed, pin!(hangs_up)).await {
+            Either::Left((landed, _)) => landed,
+            Either::Right(((), landed)) => {
+                hung_up.store(true, Ordering::Relaxed);
+                // It may have closed one direction only.
+                landed.await
+            }
+        };
+        match landed {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(Failure::new(Reason::ShuttingDown)),
             Err(_) => Err(Failure::new(Reason::StillFetching).retry_at(Instant::now() + ASK_AGAIN_AFTER)),
@@ -263,6 +286,8 @@ struct Core {
     freshness: FreshnessConfig,
     metrics: Arc<Metrics>,
     wait: Duration,
+    /// Those in the queue wait for an access token.
+    awaits_access_token: Cell<bool>,
 }
 
 impl Core {
@@ -282,13 +307,14 @@ impl Core {
             freshness,
             metrics,
             wait: config.wait,
+            awaits_access_token: Cell::default(),
         }
     }
 
     async fn read(self: Rc<Self>, mut letters: mpsc::UnboundedReceiver<Letter>) {
         while let Some(letter) = letters.recv().await {
             match letter {
-                Letter::Fetch { request, reply } => self.fetch(&request, reply),
+                Letter::Fetch { request, reply } => self.fetch(request, reply),
                 Letter::Refresh { key, caller } => self.refresh(key, &caller),
                 Letter::Purge { what, done } => {
                     self.purge(what);
@@ -309,10 +335,30 @@ impl Core {
         }
     }
 
+    /// Whether there is an access token to make calls with. If there is none, one is asked for, and when none can be had
+    /// all who wait are told why.
+    fn can_call(self: &Rc<Self>) -> bool {
+        if self.access_tokens.are_good(Instant::now()) {
+            return true;
+        }
+        if !self.awaits_access_token.replace(true) {
+            let this = Rc::clone(self);
+            drop(actix_rt::spawn(async move {
+                let token = this.access_tokens.token().await;
+                this.awaits_access_token.set(false);
+                match token {
+                    Ok(_) => this.permits.look_again(),
+                    Err(error) => this.permits.refuse_all(&flight::no_access_token(error)),
+                }
+            }));
+        }
+        false
+    }
+
     /// Cache, flight under way, or a new flight: the one place that decides it.
-    fn fetch(self: &Rc<Self>, request: &Request, reply: Reply) {
-        let Request { key, wanted, caller, deadline } = request;
-        match self.found(key, *wanted) {
+    fn fetch(self: &Rc<Self>, request: Request, reply: Reply) {
+        let Request { key, wanted, caller, deadline, hung_up } = request;
+        match self.found(&key, wanted) {
             Some(Ok(landed)) => {
                 drop(reply.send(Ok(landed)));
                 return;
@@ -323,10 +369,10 @@ impl Core {
             }
             None => {}
         }
-        let share = share_of(caller);
-        let waiter = Waiter { reply, deadline: *deadline, share, has_fallback: wanted.has_fallback };
-        match self.flights.board(*key, waiter, caller, Instant::now()) {
-            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, *deadline),
+        let share = share_of(&caller);
+        let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback, hung_up };
+        match self.flights.board(key, waiter, &caller, Instant::now()) {
+            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, deadline),
             Boarded::TakesOff(flight) => self.take_off(flight),
             Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
         }

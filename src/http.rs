@@ -9,6 +9,7 @@ mod conditional;
 mod decide;
 mod directives;
 mod form;
+mod hang_up;
 mod observe;
 mod openapi;
 mod ops;
@@ -28,6 +29,7 @@ use actix_web::{
 };
 
 use crate::{cache::Cache, callers::Callers, fetcher::Fetcher, metrics::Metrics};
+pub use hang_up::watch_for as watch_for_hang_up;
 pub use observe::{Listener, observe};
 pub use problem::Problem;
 

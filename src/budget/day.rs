@@ -24,7 +24,7 @@ const SECONDS_AHEAD: u64 = 5;
 /// At least this much, but no more than a fiftieth of the day: crashes must not spend it.
 const LEAST_AHEAD: u64 = 10;
 const MOST_OF_DAY: u64 = 50;
-/// Calls that are permitted together when a timer was late, with no look at the file between them.
+/// The most calls that are permitted together, when a timer was late, with no look at the file between them.
 const AT_ONCE_AT_MOST: u64 = 3;
 /// So long after 00:00 UTC Zoom's word is not heard: by its clock it may be about the day before.
 const ZOOMS_DAY_HAS_SURELY_TURNED: u64 = 300;
@@ -38,6 +38,8 @@ pub struct Day {
     used: u64,
     /// Those of `used` that others made.
     taken: u64,
+    /// The day before by our clock, with its two counts: should that clock be put back.
+    before: Option<(u64, u64, u64)>,
     file: Option<StateFile>,
 }
 
@@ -98,7 +100,7 @@ impl Day {
         path: Option<&Path>,
         now: SystemTime,
     ) -> Result<Self, StateFileError> {
-        let mut day = Self { limit, date: day_of(now), used: 0, taken: 0, file: None };
+        let mut day = Self { limit, date: day_of(now), used: 0, taken: 0, before: None, file: None };
         if let Some(path) = path {
             let failed = |source| StateFileError { path: path.to_owned(), source };
             // Writing goes by a rename, which would replace a link instead of what it leads to.
@@ -186,7 +188,8 @@ impl Day {
         let left = |state: State| {
             if state.zoom_calls_of_day == date { state.calls.saturating_sub(used) } else { 0 }
         };
-        let first = left(file.written) == 0 && calls_wait;
+        // So many can be permitted before this is asked again.
+        let first = left(file.written) < AT_ONCE_AT_MOST && calls_wait;
         let soon = left(file.saved) < file.ahead.div_ceil(2) && file.counted;
         if !first && !soon {
             return None;
@@ -219,11 +222,24 @@ impl Day {
     fn turn(&mut self, now: SystemTime) {
         let today = day_of(now);
         if today > self.date {
+            self.before = Some((self.date, self.used, self.taken));
             self.date = today;
             (self.used, self.taken) = (0, 0);
             if let Some(file) = &mut self.file {
                 file.counted = false;
             }
+        } else if let Some((date, used, taken)) = self.before
+            && today == date
+        {
+            // The clock was ahead. What was counted by it was of the day that we are in again.
+            self.before = None;
+            self.date = today;
+            self.used += used;
+            self.taken += taken;
+        } else if today + 1 < self.date {
+            // The same, and we had not been in this day. By a day only, it may be the clock that is wrong now.
+            self.before = None;
+            self.date = today;
         }
     }
 }
@@ -345,6 +361,25 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_days_ahead_for_a_while_neither_forgets_the_day_nor_holds_it() {
+        for ahead in [1, 10] {
+            let mut day = Day::open(10, 40, None, at(6, 0)).unwrap();
+            count(&mut day, 4, at(6, 1));
+            count(&mut day, 2, at(6 + ahead, 2));
+            assert_eq!(day.used(at(6 + ahead, 2)), 2);
+            count(&mut day, 1, at(6, 3));
+            assert_eq!(day.used(at(6, 3)), 7, "{ahead}: all were made in the day that it is");
+            assert!(!day.is_spent(at(7, 0)));
+            assert_eq!(day.used(at(7, 0)), 0, "{ahead}");
+        }
+        // Started while the clock was ahead.
+        let mut day = Day::open(2, 40, None, at(16, 0)).unwrap();
+        count(&mut day, 2, at(16, 1));
+        assert!(day.is_spent(at(6, 0)), "they were made today");
+        assert!(!day.is_spent(at(7, 0)));
+    }
+
+    #[test]
     fn a_call_that_was_not_made_is_taken_back_from_its_own_day_only() {
         let mut day = Day::open(10, 40, None, at(5, 0)).unwrap();
         let yesterday = day.count_one(at(5, 86_399));
@@ -428,14 +463,14 @@ mod tests {
         let Due { save, .. } = day.due(at(7, 0), true).unwrap();
         day.save_done(&save);
         let mut under_way = None;
-        for _ in 0..AHEAD_OF_40 {
+        for _ in 0..=AHEAD_OF_40 - AT_ONCE_AT_MOST {
             if let Some(Due { save, first }) = day.due(at(7, 1), true) {
                 assert!(!first && under_way.is_none(), "asked for once, and early");
                 under_way = Some(save);
             }
             day.count_one(at(7, 1));
         }
-        assert!(day.due(at(7, 2), true).unwrap().first, "as many as the disk says were made");
+        assert!(day.due(at(7, 2), true).unwrap().first, "three together would be more than the disk says");
         day.save_done(&under_way.unwrap());
         assert!(day.due(at(7, 2), true).is_none());
     }

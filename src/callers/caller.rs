@@ -161,6 +161,11 @@ impl Booking {
         }
         ledger.call(now, today());
     }
+
+    /// The call of that time was not made after all. The booking stays used: there will be another try, or none.
+    pub fn uncall(&self, called: Instant) {
+        self.caller.ledger.lock().uncall(called, today());
+    }
 }
 
 impl Drop for Booking {
@@ -207,6 +212,18 @@ mod tests {
         drop(booking);
         assert_eq!(caller.spent(now), Spent { today: 3, last_minute: 3 });
         assert_eq!(caller.book(now).err(), Some(now + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn a_call_that_never_left_is_given_back() {
+        let (caller, now) = (with_ceiling(1), Instant::now());
+        let booking = caller.book(now).ok().unwrap();
+        booking.call(now);
+        assert!(caller.over_limit_until(now).is_some());
+        booking.uncall(now);
+        assert_eq!(caller.spent(now), Spent { today: 0, last_minute: 0 });
+        drop(booking);
+        assert!(caller.over_limit_until(now).is_none());
     }
 
     #[test]

@@ -64,6 +64,17 @@ impl Ledger {
         self.today += 1;
     }
 
+    /// The call that was counted at that time was not made.
+    pub(super) fn uncall(&mut self, called: Instant, day: u64) {
+        // Among the youngest.
+        if let Some(place) = self.calls.iter().rposition(|call| *call == called) {
+            self.calls.remove(place);
+        }
+        if self.day == day {
+            self.today = self.today.saturating_sub(1);
+        }
+    }
+
     /// Calls of the last minute.
     pub(super) fn last_minute(&mut self, now: Instant) -> usize {
         self.forget_before(now);

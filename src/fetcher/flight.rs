@@ -33,8 +33,6 @@ const RETRIES: u32 = 2;
 const RATE_LIMITED_AT_MOST: u32 = 3;
 /// A pause that Zoom gives no end for: 1 s and up to half of that, so that replicas do not come back in step.
 const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
-/// Tokens that may expire while a call waits for its permit; they live an hour, the wait is seconds.
-const TOKENS_OUTWAITED: u32 = 3;
 /// 50,000 rows. A meeting has a tenth of that at most; an upstream that never ends must not eat the day.
 const MOST_PAGES: usize = 5_000;
 /// Pages without a row that promise another: Zoom has no reason to send any.
@@ -95,10 +93,9 @@ fn say(key: SnapshotKey, failure: &Failure) {
 }
 
 async fn fetch_meeting(core: &Core, flight: &Flight) -> Result<Snapshot, Failure> {
-    let mut begun = false;
-    match fetch_pages(core, flight, &mut begun).await {
+    match fetch_pages(core, flight).await {
         // The page tokens ran out under way: from the start, once.
-        Err(Stop::PageTokenRefused(_)) => fetch_pages(core, flight, &mut begun).await,
+        Err(Stop::PageTokenRefused(_)) => fetch_pages(core, flight).await,
         result => result,
     }
     .map_err(Stop::into_failure)
@@ -118,7 +115,7 @@ impl Stop {
     }
 }
 
-async fn fetch_pages(core: &Core, flight: &Flight, begun: &mut bool) -> Result<Snapshot, Stop> {
+async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
     let (mut draft, mut next) = (Draft::default(), None);
     let mut tokens_seen = HashSet::new();
     let mut empty_in_a_row = 0;
@@ -126,7 +123,7 @@ async fn fetch_pages(core: &Core, flight: &Flight, begun: &mut bool) -> Result<S
         let asked_with: Option<String> = next;
         let rows_before = draft.rows();
         let said;
-        (draft, next, said) = fetch_page(core, flight, asked_with.as_deref(), draft, begun).await?;
+        (draft, next, said) = fetch_page(core, flight, asked_with.as_deref(), draft).await?;
         match &next {
             None => return Ok(seal(core, flight.key, draft).await),
             Some(token) if !tokens_seen.insert(token.clone()) => {
@@ -148,20 +145,22 @@ async fn fetch_page(
     flight: &Flight,
     page_token: Option<&str>,
     mut draft: Draft,
-    begun: &mut bool,
 ) -> Result<(Draft, Option<String>, ZoomSaid), Stop> {
     let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
     loop {
-        let (permit, access_token) = may_call(core, flight, *begun).await.map_err(Stop::Failed)?;
-        *begun = true;
+        let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
+        core.flights.begins(flight);
         let called = Instant::now();
         flight.booking.call(called);
-        core.metrics.caller_call(flight.caller.name.as_str());
         let Called { answer, unspent, account_has_left } =
             core.zoom.page(permit, &access_token, &flight.key, page_token).await;
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
-        if let Some(permit) = unspent {
-            core.permits.give_back(permit);
+        match unspent {
+            Some(permit) => {
+                core.permits.give_back(permit);
+                flight.booking.uncall(called);
+            }
+            None => core.metrics.caller_call(flight.caller.name.as_str()),
         }
         if let Some(calls) = account_has_left {
             core.permits.account_has_left(calls, called);
@@ -258,41 +257,31 @@ async fn off_this_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 's
     }
 }
 
-/// An access token and a permit. The wait for the permit can be long: what was true of the token before may not be after.
-async fn may_call(core: &Core, flight: &Flight, begun: bool) -> Result<(Permit, AccessToken), Failure> {
-    for _ in 0..TOKENS_OUTWAITED {
-        core.access_tokens.token().await.map_err(no_access_token)?;
-        let permit = permit(core, flight, begun).await?;
-        let now = Instant::now();
-        if let Some(refused) = core.access_tokens.refused(now) {
-            core.permits.give_back(permit);
-            let failure = no_access_token(refused);
-            core.permits.refuse_all(&failure);
-            return Err(failure);
-        }
-        match core.access_tokens.current(now) {
+/// A permit, and the access token to use it with. The queue gives out permits while there is a token; between that and
+/// here another call may have been told that it is no longer good.
+async fn may_call(core: &Core, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
+    loop {
+        let permit = permit(core, flight).await?;
+        match core.access_tokens.for_call(Instant::now()) {
             Some(access_token) => return Ok((permit, access_token)),
             None => core.permits.give_back(permit),
         }
     }
-    // Tokens that do not outlive the queue: any is as good as another.
-    let access_token = core.access_tokens.token().await.map_err(no_access_token)?;
-    Ok((permit(core, flight, begun).await?, access_token))
 }
 
-async fn permit(core: &Core, flight: &Flight, begun: bool) -> Result<Permit, Failure> {
-    core.flights.queues(flight, true, core.permits.closed().as_ref());
-    // A flight goes on that has begun, or whose callers were told that it does: their wait was over before this.
-    let now = Instant::now();
-    let give_up = core.flights.wanted_until(flight).filter(|until| !begun && *until > now);
+async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
+    core.flights.queues(flight, core.permits.closed().as_ref());
+    // A flight that has begun is finished.
+    let give_up = core.flights.wanted_until(flight).filter(|_| !core.flights.has_begun(flight));
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let wanted_by = core.flights.wanted_by(flight);
-    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up).await;
-    core.flights.queues(flight, false, None);
+    let is_in_vain = |flight| core.flights.gives_up(flight);
+    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, is_in_vain).await;
+    core.flights.queues_no_more(flight);
     permit
 }
 
-fn no_access_token(error: TokenError) -> Failure {
+pub(super) fn no_access_token(error: TokenError) -> Failure {
     match error {
         TokenError::Refused { until, said } => {
             Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)

@@ -3,7 +3,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,6 +30,15 @@ pub(super) struct Waiter {
     pub(super) share: Share,
     /// Has a stale snapshot, and is told of every pause at once.
     pub(super) has_fallback: bool,
+    /// Its connection sends no more; it may still listen.
+    pub(super) hung_up: Arc<AtomicBool>,
+}
+
+impl Waiter {
+    /// Whether anybody is surely there to hear the answer.
+    fn is_there(&self) -> bool {
+        !self.reply.is_closed() && !self.hung_up.load(Ordering::Relaxed)
+    }
 }
 
 /// A new flight: what it is called, and for whom it flies.
@@ -80,7 +92,7 @@ struct Passengers {
     share: Share,
     /// Whether its next call waits for a permit.
     queued: bool,
-    /// Whether it had a permit: then it is finished, whoever is left.
+    /// Whether it made a call: then it is finished, whoever is left.
     begun: bool,
 }
 
@@ -104,7 +116,7 @@ impl Passengers {
 
     /// Those who were not told anything yet, and did not hang up.
     fn waiting(&self) -> usize {
-        self.waiters.iter().flatten().filter(|waiter| !waiter.reply.is_closed()).count()
+        self.waiters.iter().flatten().filter(|waiter| waiter.is_there()).count()
     }
 
     /// Tells those who cannot wait until `at` why it is in vain. The flight goes on for the others.
@@ -201,7 +213,7 @@ impl Flights {
         let table = self.table.borrow();
         let Some(passengers) = table.under_way.get(&flight.number) else { return Vec::new() };
         let mut shares = vec![passengers.share];
-        for waiter in passengers.waiters.iter().flatten().filter(|waiter| !waiter.reply.is_closed()) {
+        for waiter in passengers.waiters.iter().flatten().filter(|waiter| waiter.is_there()) {
             if shares.iter().all(|share| share.caller != waiter.share.caller) {
                 shares.push(waiter.share);
             }
@@ -209,14 +221,33 @@ impl Flights {
         shares
     }
 
-    /// Marks that this flight's next call waits for a permit, or has one. `closed` is what refuses all calls, if anything does.
-    pub(super) fn queues(&self, flight: &Flight, queued: bool, closed: Option<&(Instant, Failure)>) {
-        if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
-            passengers.queued = queued;
-            passengers.begun |= !queued;
+    /// This flight's next call waits for a permit. `closed` is what refuses all calls, if anything does.
+    pub(super) fn queues(&self, flight: &Flight, closed: Option<&(Instant, Failure)>) {
+        self.change(flight, |passengers| {
+            passengers.queued = true;
             if let Some((at, failure)) = closed {
                 passengers.refuse_impatient(*at, failure);
             }
+        });
+    }
+
+    /// It has one, or will not get one.
+    pub(super) fn queues_no_more(&self, flight: &Flight) {
+        self.change(flight, |passengers| passengers.queued = false);
+    }
+
+    /// A call of this flight's is made now.
+    pub(super) fn begins(&self, flight: &Flight) {
+        self.change(flight, |passengers| passengers.begun = true);
+    }
+
+    pub(super) fn has_begun(&self, flight: &Flight) -> bool {
+        self.table.borrow().under_way.get(&flight.number).is_some_and(|passengers| passengers.begun)
+    }
+
+    fn change(&self, flight: &Flight, how: impl FnOnce(&mut Passengers)) {
+        if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
+            how(passengers);
         }
     }
 

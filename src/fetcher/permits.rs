@@ -23,6 +23,8 @@ use crate::{
     metrics::{LimitKind, Metrics},
 };
 
+/// Who hung up so short a time ago may still be counted among those who wait.
+const SWEEP_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// Gauges are made true this often when nothing happens.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// A full disk is not asked at every call.
@@ -49,6 +51,8 @@ struct Inner {
     all_saved: Cell<bool>,
     /// Tells the workers what refuses all calls, so that they start no refreshes then.
     closed: watch::Sender<Option<Failure>>,
+    /// When the queue was last looked through for those in vain.
+    swept: Cell<Option<Instant>>,
     max_queued: usize,
     /// How long a flight that has begun waits for its next permit.
     patience: Duration,
@@ -92,13 +96,14 @@ impl Permits {
             save_again_from: Cell::default(),
             all_saved: Cell::default(),
             closed,
+            swept: Cell::default(),
             max_queued,
             patience,
             metrics: Arc::clone(metrics),
         }))
     }
 
-    /// Waits for a permit. `wanted_by` and `give_up` as in [`Queue::push`].
+    /// Waits for a permit. `wanted_by` and `give_up` as in [`Queue::push`]; `is_in_vain` as in [`Self::serve`].
     ///
     /// # Errors
     /// At once, when no permit can come in time or too many wait already.
@@ -107,9 +112,16 @@ impl Permits {
         (priority, flight): (Priority, FlightNumber),
         wanted_by: &[Share],
         give_up: Option<Instant>,
+        is_in_vain: impl Fn(FlightNumber) -> bool,
     ) -> Result<Permit, Failure> {
         let asked = Instant::now();
-        self.refuse_early(priority, wanted_by, give_up)?;
+        if let Err(refusal) = self.refuse_early(priority, wanted_by, give_up) {
+            // Unless it is for those who hung up and are not missed yet.
+            if !self.sweep(&is_in_vain) {
+                return Err(refusal);
+            }
+            self.refuse_early(priority, wanted_by, give_up)?;
+        }
         let (served, wait) = oneshot::channel();
         self.0.queue.borrow_mut().push((priority, flight), wanted_by, asked, give_up, served);
         self.show_queue();
@@ -201,11 +213,17 @@ impl Permits {
         self.show_queue();
     }
 
-    /// Serves the queue for as long as the service runs. A flight that is in vain by now gives up its place.
-    pub async fn serve(self, is_in_vain: impl Fn(FlightNumber) -> bool) {
+    /// Something changed that those who wait for depend on.
+    pub fn look_again(&self) {
+        self.0.changed.notify_one();
+    }
+
+    /// Serves the queue for as long as the service runs. A flight that is in vain by now gives up its place. Nobody is
+    /// served while no call can be made; then [`Self::look_again`] is waited for.
+    pub async fn serve(self, is_in_vain: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
             self.keep_file_ahead().await;
-            let look_again = self.serve_all_due(&is_in_vain);
+            let look_again = self.serve_all_due(&is_in_vain, &can_call);
             self.tell_if_closed();
             self.show_queue();
             let now = Now::read();
@@ -253,23 +271,36 @@ impl Permits {
     }
 
     /// Gives out what can be given now, refuses the hopeless, and says when to look again; `None`: when something changes.
-    fn serve_all_due(&self, is_in_vain: &impl Fn(FlightNumber) -> bool) -> Option<Instant> {
+    fn serve_all_due(
+        &self,
+        is_in_vain: &impl Fn(FlightNumber) -> bool,
+        can_call: &impl Fn() -> bool,
+    ) -> Option<Instant> {
         let mut queue = self.0.queue.borrow_mut();
         let mut budget = self.0.budget.borrow_mut();
         loop {
             let now = Now::read();
             while let Some(in_vain) = queue.first().filter(|flight| is_in_vain(*flight)) {
                 if let Some(waiting) = queue.remove(in_vain) {
-                    // A reason that nobody is there to hear.
-                    refuse(waiting, Failure::new(Reason::NotCached));
+                    refuse(waiting, given_up(now));
                 }
-            }
-            for given_up in queue.take_expired(now.instant + TOLD_BEFORE) {
-                let at = now.instant + budget.time_for(queue.len() + 1);
-                refuse(given_up, Failure::new(Reason::ZoomRateLimited).retry_at(at));
             }
             if queue.is_empty() {
                 return None;
+            }
+            let told_at = now.instant + TOLD_BEFORE;
+            let first_told =
+                |queue: &Queue<_>| queue.first_to_give_up().and_then(|first| first.checked_sub(TOLD_BEFORE));
+            let closed = budget.closed_until(now);
+            if closed.is_none() && !can_call() {
+                // Who waited to the end for that is told to come back, and finds its flight in its place.
+                queue.put_off(told_at, told_at + self.0.patience);
+                return first_told(&queue);
+            }
+            let opens = closed.map_or(now.instant, |closed| closed.at);
+            for given_up in queue.take_expired(told_at) {
+                let at = budget.turn(opens, queue.len());
+                refuse(given_up, Failure::new(Reason::ZoomRateLimited).retry_at(at));
             }
             match budget.permit(now) {
                 Ok(permit) => {
@@ -280,16 +311,33 @@ impl Permits {
                 }
                 Err(closed) => {
                     if closed.limit != Limit::Pace {
-                        let served_at = |place| closed.at + budget.time_for(place);
+                        let served_at = |place| budget.turn(closed.at, place);
                         for hopeless in queue.take_hopeless(served_at, now.instant + self.0.patience) {
                             refuse(hopeless, self.not_before(closed));
                         }
                     }
-                    let told = queue.first_to_give_up().and_then(|first| first.checked_sub(TOLD_BEFORE));
-                    return Some(told.map_or(closed.at, |told| told.min(closed.at)));
+                    return Some(first_told(&queue).map_or(closed.at, |told| told.min(closed.at)));
                 }
             }
         }
+    }
+
+    /// All who are in vain leave the queue, wherever they stand. Whether any did. Looks at everybody who waits, so not
+    /// with every refusal of a flood of them.
+    fn sweep(&self, is_in_vain: &impl Fn(FlightNumber) -> bool) -> bool {
+        let now = Now::read();
+        if self.0.swept.get().is_some_and(|last| now.instant < last + SWEEP_AT_MOST_EVERY) {
+            return false;
+        }
+        self.0.swept.set(Some(now.instant));
+        let mut queue = self.0.queue.borrow_mut();
+        let in_vain: Vec<_> = queue.flights().filter(|flight| is_in_vain(*flight)).collect();
+        for flight in &in_vain {
+            if let Some(waiting) = queue.remove(*flight) {
+                refuse(waiting, given_up(now));
+            }
+        }
+        !in_vain.is_empty()
     }
 
     /// A new flight that would wait in vain is told so before it queues. One that has begun always may queue.
@@ -310,10 +358,10 @@ impl Permits {
         let Some(give_up) = give_up else { return Ok(()) };
         let opens = closed.map_or(now.instant, |closed| closed.at);
         let ahead = wanted_by.iter().map(|share| queue.ahead_of(priority, *share)).min();
-        let served_at = opens + budget.time_for(ahead.unwrap_or_else(|| queue.len()));
+        let served_at = budget.turn(opens, ahead.unwrap_or_else(|| queue.len()));
         let in_vain = served_at >= give_up;
         if queue.len() >= self.0.max_queued {
-            let overloaded = Failure::new(Reason::Overloaded).retry_at(opens + budget.time_for(queue.len()));
+            let overloaded = Failure::new(Reason::Overloaded).retry_at(budget.turn(opens, queue.len()));
             let may_push_out = !in_vain && priority == Priority::Foreground;
             let pushed_out =
                 wanted_by.iter().filter(|_| may_push_out).find_map(|share| queue.make_room(*share));
@@ -370,6 +418,11 @@ async fn write(save: Save) -> bool {
         }
         Err(_) => false,
     }
+}
+
+/// What a flight ends with that nobody waited for any more. Who closed only one direction of its connection hears it.
+fn given_up(now: Now) -> Failure {
+    Failure::new(Reason::ZoomRateLimited).retry_at(now.instant)
 }
 
 fn refuse(waiting: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {

@@ -147,6 +147,22 @@ impl<T> Queue<T> {
         expired
     }
 
+    /// Those whose time to give up is here or past wait on until then.
+    pub fn put_off(&mut self, now: Instant, until: Instant) {
+        while let Some(&(give_up, flight)) = self.give_ups.first()
+            && give_up <= now
+            && now < until
+        {
+            self.give_ups.pop_first();
+            if let Some(&(priority, caller)) = self.places.get(&flight)
+                && let Some(waiting) = self.lines(priority).get_mut(caller, flight)
+            {
+                waiting.give_up = Some(until);
+                self.give_ups.insert((until, flight));
+            }
+        }
+    }
+
     /// All those leave the queue that no permit can reach in time. `served_at` says when which place is served at the
     /// earliest, counted from 0; a flight that has begun, and so has no time to give up, waits until
     /// `begun_waits_until`. Looks at everybody who waits.
@@ -186,6 +202,11 @@ impl<T> Queue<T> {
         let flight = self.background.youngest_of_the_heaviest(None);
         let flight = flight.or_else(|| self.foreground.youngest_of_the_heaviest(Some(share)))?;
         self.remove(flight)
+    }
+
+    /// All that wait, in no order.
+    pub fn flights(&self) -> impl Iterator<Item = FlightNumber> {
+        self.places.keys().copied()
     }
 
     /// When the first of those that wait gives up.

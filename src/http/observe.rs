@@ -16,7 +16,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::{State, caller::Who};
+use super::{State, caller::Who, hang_up::HungUp};
 use crate::metrics::{Outcome, Refuser};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -132,6 +132,10 @@ pub async fn observe(
     observed.outcome = told.get::<Outcome>().copied();
     observed.refused_by = told.get::<Refuser>().copied();
     drop(told);
+    if !response.status().is_success() && response.request().extensions().contains::<HungUp>() {
+        // There is an answer, and most likely nobody to read it.
+        (observed.status, observed.outcome, observed.refused_by) = (HUNG_UP, Some(Outcome::Failed), None);
+    }
     Ok(response)
 }
 

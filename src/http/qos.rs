@@ -12,6 +12,7 @@ use super::{
     caller::Who,
     decide::{Decision, Why, decide, serves_on_error},
     directives::Directives,
+    hang_up::hang_up,
     problem::Problem,
     ratelimit,
     slice::PageToken,
@@ -48,7 +49,7 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
             return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
         }
     };
-    let found = find(state, &caller, key, Directives::of(request.headers()), now).await;
+    let found = find(state, request, &caller, key, now).await;
     match found {
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
@@ -92,11 +93,12 @@ enum Nothing {
 /// The snapshot that is the answer, and how it was come by.
 async fn find(
     state: &State,
+    request: &HttpRequest,
     caller: &Arc<Caller>,
     key: SnapshotKey,
-    asked: Directives,
     now: Instant,
 ) -> Result<(Arc<Snapshot>, How), Nothing> {
+    let asked = Directives::of(request.headers());
     let kept = match state.cache.get(&key, now) {
         Some(Entry::Refusal(refusal)) => return Err(Nothing::Remembered(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
@@ -120,7 +122,7 @@ async fn find(
             state.fetcher.refresh(key, Arc::clone(caller));
             Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(state, caller, key, why, kept).await,
+        (Decision::Fetch(why), kept) => fetch(state, request, caller, key, why, kept).await,
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
 }
@@ -128,6 +130,7 @@ async fn find(
 /// From Zoom; and where that fails, what is kept, as long as it serves.
 async fn fetch(
     state: &State,
+    request: &HttpRequest,
     caller: &Arc<Caller>,
     key: SnapshotKey,
     why: Why,
@@ -140,7 +143,7 @@ async fn fetch(
         newer_than: kept.as_ref().map(|kept| kept.landed),
         has_fallback: fallback(kept.clone()).is_some(),
     };
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller)).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), hang_up(request)).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
                 Via::Cache => How::Hit,

@@ -118,13 +118,7 @@ impl AccessTokens {
         let now = Instant::now();
         self.refused(now).map_or(Ok(()), Err)?;
         match self.current(now) {
-            Some(token) => {
-                let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
-                if renew_from.is_some_and(|from| now >= from) {
-                    drop(self.renew()); // In the background: this one is good for some minutes more.
-                }
-                Ok(token)
-            }
+            Some(token) => Ok(token),
             None => match self.paused(now) {
                 Some(error) => Err(error),
                 None => self.renew().await,
@@ -132,9 +126,25 @@ impl AccessTokens {
         }
     }
 
-    /// The token in use, if there is one: another call may have renewed it meanwhile.
+    /// Whether [`Self::for_call`] would give a token now.
     #[must_use]
-    pub fn current(&self, now: Instant) -> Option<AccessToken> {
+    pub fn are_good(&self, now: Instant) -> bool {
+        self.refused(now).is_none() && self.current(now).is_some()
+    }
+
+    /// The token for a call that is made now, if there is one. An old one is renewed in the background meanwhile: it is
+    /// good for some minutes more.
+    #[must_use]
+    pub fn for_call(&self, now: Instant) -> Option<AccessToken> {
+        let token = self.current(now).filter(|_| self.refused(now).is_none())?;
+        let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
+        if renew_from.is_some_and(|from| now >= from) {
+            drop(self.renew());
+        }
+        Some(token)
+    }
+
+    fn current(&self, now: Instant) -> Option<AccessToken> {
         self.0.state.borrow().current.clone().filter(|token| token.is_usable(now))
     }
 

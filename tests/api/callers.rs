@@ -377,3 +377,20 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
         assert!(!line.contains("Zebra") && !line.contains(&hash), "{line}");
     }
 }
+
+#[test]
+fn a_call_that_never_left_does_not_count_for_its_caller() {
+    let sim = sim(|_| ());
+    // Bound, and nobody listens.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nobody = socket.local_addr().unwrap().as_socket().unwrap();
+    let (file, path) = (two_callers("calls_per_minute = 1"), "/qos/91000000000");
+    let (service, _folder, _) = start(&sim, &file, &[("zoom.api_base_url", &format!("http://{nobody}/v2"))]);
+    for _ in 0..3 {
+        assert_eq!(get_as(&service, KEY, path).problem(), "zoom_failed", "and not caller_over_limit");
+    }
+    let caller = in_status(&service, "support-tools");
+    assert_eq!((caller["calls_today"].as_u64(), caller["calls_last_minute"].as_u64()), (Some(0), Some(0)));
+    service.finish(&["flight failed", "zoom."]);
+}

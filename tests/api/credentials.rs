@@ -530,6 +530,42 @@ fn a_token_endpoint_that_hangs_is_a_timeout() {
 }
 
 #[test]
+fn those_who_wait_for_an_access_token_are_in_the_queue_and_it_has_an_end() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 9, 1);
+    sim.inject(Fault::new(FaultKind::Slow(Duration::from_secs(2))).on_token_endpoint());
+    let service = Service::start(&sim, &[("limits.max_queued", "4")]);
+    let answers = thread::scope(|scope| {
+        let waiting: Vec<_> = paths[..4].iter().map(|path| scope.spawn(|| service.get(path))).collect();
+        wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") == 4.0).then_some(()));
+        for path in &paths[4..] {
+            assert_eq!(service.get(path).problem(), "overloaded");
+        }
+        assert_eq!(sim.qos_calls().len(), 0, "all that while there was no token");
+        waiting.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
+    });
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!((sim.token_calls().len(), sim.qos_calls().len()), (1, 4));
+    service.finish(&[]);
+}
+
+#[test]
+fn a_spent_day_is_said_at_once_though_there_is_no_access_token() {
+    let sim = sim(|config| config.access_token_life = Duration::from_secs(1));
+    let paths = add_meetings(&sim, 2, 1);
+    let settings = [("limits.heavy_per_day", "1"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    assert_eq!(service.get(&paths[0]).status, 200);
+    sim.inject(Fault::new(FaultKind::Hang).on_token_endpoint().forever());
+    let after_its_life = Instant::now() + Duration::from_secs(1);
+    wait_for(|| (Instant::now() > after_its_life).then_some(()));
+    let asked = Instant::now();
+    assert_eq!(service.get(&paths[1]).problem(), "zoom_daily_quota_spent");
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    service.finish(&["limits", "token endpoint"]);
+}
+
+#[test]
 fn a_token_without_a_life_is_used() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 5, 1);

@@ -32,6 +32,13 @@ struct Line<T> {
     waiting: BTreeMap<FlightNumber, Waiting<T>>,
 }
 
+impl<T> Line<T> {
+    fn youngest_not_begun(&self) -> Option<FlightNumber> {
+        let mut youngest_first = self.waiting.iter().rev();
+        youngest_first.find(|(_, waiting)| waiting.give_up.is_some()).map(|(flight, _)| *flight)
+    }
+}
+
 pub(super) struct Lines<T> {
     by_caller: HashMap<u32, Line<T>, foldhash::fast::RandomState>,
     /// The lines in which somebody waits, in the order of their turns.
@@ -103,6 +110,10 @@ impl<T> Lines<T> {
         Some(waiting)
     }
 
+    pub(super) fn get_mut(&mut self, caller: u32, flight: FlightNumber) -> Option<&mut Waiting<T>> {
+        self.by_caller.get_mut(&caller)?.waiting.get_mut(&flight)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.length
     }
@@ -169,13 +180,16 @@ impl<T> Lines<T> {
         own + before.sum::<usize>()
     }
 
-    /// Of the line that is the most loaded for its weight: the youngest flight that has not begun. Not if one more
-    /// in the line of `instead_of` would make that one as loaded.
+    /// Of the line that is the most loaded for its weight, among those with a flight that has not begun: the youngest such.
+    /// Not if one more in the line of `instead_of` would make that one as loaded.
     pub(super) fn youngest_of_the_heaviest(&self, instead_of: Option<Share>) -> Option<FlightNumber> {
         let lines = self.turns.iter().filter_map(|(_, caller)| self.by_caller.get(caller));
-        let heaviest = lines.reduce(|most, line| {
-            let heavier = is_less(most.waiting.len(), most.share, line.waiting.len(), line.share);
-            if heavier { line } else { most }
+        let lines = lines.filter_map(|line| Some((line, line.youngest_not_begun()?)));
+        let (heaviest, youngest) = lines.reduce(|most, one| {
+            let (most_loaded, line) = (most.0, one.0);
+            let heavier =
+                is_less(most_loaded.waiting.len(), most_loaded.share, line.waiting.len(), line.share);
+            if heavier { one } else { most }
         })?;
         if let Some(share) = instead_of {
             let with_one_more = self.waiting(share.caller) + 1;
@@ -184,8 +198,7 @@ impl<T> Lines<T> {
                 return None;
             }
         }
-        let mut youngest_first = heaviest.waiting.iter().rev();
-        youngest_first.find(|(_, waiting)| waiting.give_up.is_some()).map(|(flight, _)| *flight)
+        Some(youngest)
     }
 
     /// All flights in the order in which they would be served, and when each gives up.

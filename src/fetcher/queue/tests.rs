@@ -191,6 +191,33 @@ fn in_a_full_queue_the_heaviest_makes_room_for_the_lighter() {
 }
 
 #[test]
+fn who_has_only_begun_flights_has_no_room_to_make_and_the_next_heaviest_makes_it() {
+    let mut queue = Queue::default();
+    for flight in 0..5 {
+        queue.push((Priority::Foreground, flight), &[share(1, 1)], after(0), None, flight);
+    }
+    for flight in 5..8 {
+        join(&mut queue, flight, share(2, 1), flight);
+    }
+    assert_eq!(queue.make_room(share(3, 1)), Some(7));
+    assert_eq!(queue.make_room(share(3, 1)), Some(6));
+    assert_eq!(queue.make_room(share(3, 1)), None, "now both would have one");
+}
+
+#[test]
+fn who_is_put_off_keeps_its_place_and_gives_up_later() {
+    let mut queue = Queue::default();
+    for flight in 1..=3 {
+        queue.push((Priority::Foreground, flight), &[share(1, 1)], after(0), Some(after(flight)), flight);
+    }
+    queue.put_off(after(2), after(9));
+    assert_eq!(queue.first_to_give_up(), Some(after(3)));
+    assert_eq!(queue.take_expired(after(8)), [3]);
+    assert_eq!(queue.take_expired(after(9)), [1, 2]);
+    assert!(queue.is_empty() && queue.first_to_give_up().is_none());
+}
+
+#[test]
 fn who_waits_since_when_is_known_for_each_caller() {
     let mut queue = Queue::default();
     queue.push((Priority::Foreground, 1), &[share(1, 1)], after(3), None, ());

@@ -23,6 +23,8 @@ use crate::{
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
 /// And no longer used when this much is left: a call takes a moment to reach Zoom.
 const LEAVE_UNUSED: Duration = Duration::from_secs(5);
+/// However slow the endpoint was: a token that is never used would be asked for again and again.
+const USE_AT_LEAST: Duration = Duration::from_millis(500);
 /// Where Zoom does not say how long a token lives: short enough to be safe.
 const LIFE_UNSAID: Duration = Duration::from_secs(600);
 /// An answer of the token endpoint is below 2 KB.
@@ -152,7 +154,8 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
             Ok(AccessToken(Rc::new(Token {
                 bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
                 renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),
-                use_until: asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10)),
+                use_until: (asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10)))
+                    .max(Instant::now() + USE_AT_LEAST),
             })))
         }
         // Asking again soon only makes it worse.
