@@ -17,6 +17,7 @@ use actix_web::{
     middleware::from_fn,
     web::{Data, ServiceConfig},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
 use tracing_appender::non_blocking::ErrorCounter;
 
@@ -113,6 +114,7 @@ impl App {
         let draining = AtomicBool::new(false);
         let state = Data::new(State { callers: known, cache, fetcher, metrics, draining });
 
+        take_all_open_files();
         let timeout = server.shutdown_timeout;
         let (callers, listen) =
             bind("server.listen", server.listen, server.workers, timeout, &state, Listener::Callers)?;
@@ -200,6 +202,15 @@ async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) ->
     let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
     let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed()).await.is_ok();
     served && landed
+}
+
+/// A connection of a caller's takes two. Shells and service managers start a process with 1,024, for the sake of
+/// programs that use `select`, and leave it to the others to take what they may have.
+fn take_all_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the number of open files stays as it was");
+    }
 }
 
 fn bind(

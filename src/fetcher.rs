@@ -4,6 +4,7 @@
 //! comes later joins it. At most 40 calls a second will ever be made, so one thread is plenty, and the table of flights,
 //! the queue, the budget and the access token are plain state without locks.
 
+mod core;
 mod flight;
 mod flights;
 pub mod permits;
@@ -11,7 +12,6 @@ mod purge;
 pub mod queue;
 
 use std::{
-    cell::Cell,
     num::NonZeroU32,
     pin::pin,
     rc::Rc,
@@ -26,20 +26,16 @@ use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::purge::Purge;
-use self::{
-    flights::{Boarded, Flight, Flights, Waiter},
-    permits::{BudgetStatus, Permits},
-    queue::Share,
-};
+use self::{core::Core, permits::BudgetStatus, queue::Share};
 pub use crate::zoom::oauth::Credentials;
 use crate::{
     budget::Budget,
-    cache::{Cache, Entry},
+    cache::Cache,
     callers::Caller,
     failure::{Failure, Reason},
     metrics::Metrics,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
-    zoom::{self, Zoom, ZoomConfig, oauth::AccessTokens},
+    zoom::ZoomConfig,
 };
 
 /// A caller who was told to come back while a flight goes on: by then most have landed.
@@ -272,160 +268,6 @@ impl Fetcher {
         let (reply, landed) = oneshot::channel();
         if self.mailbox.send(Letter::WhenAllLanded(reply)).is_ok() {
             drop(landed.await);
-        }
-    }
-}
-
-/// The state on the fetcher's thread.
-struct Core {
-    zoom: Zoom,
-    access_tokens: AccessTokens,
-    permits: Permits,
-    flights: Flights,
-    cache: Cache,
-    freshness: FreshnessConfig,
-    metrics: Arc<Metrics>,
-    wait: Duration,
-    /// Those in the queue wait for an access token.
-    awaits_access_token: Cell<bool>,
-}
-
-impl Core {
-    fn new(
-        parts: Parts,
-        credentials: watch::Sender<Credentials>,
-        closed: watch::Sender<Option<Failure>>,
-    ) -> Self {
-        let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
-        let client = zoom::http_client(zoom.connect_timeout);
-        Self {
-            access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
-            zoom: Zoom::new(&zoom, client),
-            permits: Permits::new(budget, config.max_queued, config.wait, closed, &metrics),
-            flights: Flights::default(),
-            cache,
-            freshness,
-            metrics,
-            wait: config.wait,
-            awaits_access_token: Cell::default(),
-        }
-    }
-
-    async fn read(self: Rc<Self>, mut letters: mpsc::UnboundedReceiver<Letter>) {
-        while let Some(letter) = letters.recv().await {
-            match letter {
-                Letter::Fetch { request, reply } => self.fetch(request, reply),
-                Letter::Refresh { key, caller } => self.refresh(key, &caller),
-                Letter::Purge { what, done } => {
-                    self.purge(what);
-                    // It is done, whether or not somebody still waits to hear it.
-                    done.send(()).ok();
-                }
-                Letter::Status(reply) => drop(reply.send(self.status())),
-                Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
-                Letter::WhenAllLanded(reply) => {
-                    let this = Rc::clone(&self);
-                    drop(actix_rt::spawn(async move {
-                        this.flights.all_landed().await;
-                        this.permits.save_final_count().await;
-                        reply.send(()).ok();
-                    }));
-                }
-            }
-        }
-    }
-
-    /// Whether there is an access token to make calls with. If there is none, one is asked for, and when none can be had
-    /// all who wait are told why.
-    fn can_call(self: &Rc<Self>) -> bool {
-        if self.access_tokens.are_good(Instant::now()) {
-            return true;
-        }
-        if !self.awaits_access_token.replace(true) {
-            let this = Rc::clone(self);
-            drop(actix_rt::spawn(async move {
-                let token = this.access_tokens.token().await;
-                this.awaits_access_token.set(false);
-                match token {
-                    Ok(_) => this.permits.look_again(),
-                    Err(error) => this.permits.refuse_all(&flight::no_access_token(error)),
-                }
-            }));
-        }
-        false
-    }
-
-    /// Cache, flight under way, or a new flight: the one place that decides it.
-    fn fetch(self: &Rc<Self>, request: Request, reply: Reply) {
-        let Request { key, wanted, caller, deadline, hung_up } = request;
-        match self.found(&key, wanted) {
-            Some(Ok(landed)) => {
-                drop(reply.send(Ok(landed)));
-                return;
-            }
-            Some(Err(failure)) => {
-                drop(reply.send(Err(failure)));
-                return;
-            }
-            None => {}
-        }
-        let share = share_of(&caller);
-        let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback, hung_up };
-        match self.flights.board(key, waiter, &caller, Instant::now()) {
-            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, deadline),
-            Boarded::TakesOff(flight) => self.take_off(flight),
-            Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
-        }
-    }
-
-    /// What can be answered without a flight.
-    fn found(&self, key: &SnapshotKey, wanted: Wanted) -> Option<Result<Landed, Failure>> {
-        let now = Instant::now();
-        match self.cache.get(key, now) {
-            Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
-            Some(Entry::Snapshot(snapshot))
-                if snapshot.fresh_left(now).is_some()
-                    && wanted.newer_than.is_none_or(|landed| snapshot.landed > landed) =>
-            {
-                return Some(Ok(Landed { snapshot, via: Via::Cache, stored: true }));
-            }
-            Some(Entry::Snapshot(_)) | None => {}
-        }
-        // Who has something to fall back on need not wait for the end of a pause, however short.
-        if wanted.has_fallback
-            && let Some((_, failure)) = self.permits.closed()
-        {
-            return Some(Err(failure));
-        }
-        None
-    }
-
-    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>) {
-        let wanted = Wanted { newer_than: None, has_fallback: true };
-        let now = Instant::now();
-        if self.found(&key, wanted).is_none()
-            && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
-        {
-            self.take_off(flight);
-        }
-    }
-
-    fn take_off(self: &Rc<Self>, flight: Flight) {
-        let now = Instant::now();
-        if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
-            kept.note_try(now);
-        }
-        self.metrics.flights_active.inc();
-        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
-    }
-
-    fn status(&self) -> FetcherStatus {
-        let (flights, waiting) = self.flights.count();
-        FetcherStatus {
-            flights,
-            waiting,
-            budget: self.permits.status(),
-            last_refusal: self.flights.last_refusal(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::{Core, flights::Flight, queue::Priority};
+use super::{core::Core, flights::Flight, queue::Priority};
 use crate::{
     budget::{Permit, pace::Refresh},
     cache::Entry,

@@ -2,6 +2,8 @@
 //!
 //! Who cannot be served in time is told so at once, with the time at which asking again can help.
 
+mod day_file;
+
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
@@ -13,12 +15,7 @@ use tokio::sync::{Mutex, Notify, oneshot, watch};
 
 use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
-    budget::{
-        Budget, Limit, NotBefore, Now, Permit,
-        day::{Due, Save},
-        pace::Refresh,
-        stretch::Outlook,
-    },
+    budget::{Budget, Limit, NotBefore, Now, Permit, pace::Refresh, stretch::Outlook},
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
 };
@@ -27,8 +24,6 @@ use crate::{
 const SWEEP_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// Gauges are made true this often when nothing happens.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
-/// A full disk is not asked at every call.
-const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Who cannot be served is told so this much before its own wait is over: then it hears why, and not that it waits.
 const TOLD_BEFORE: Duration = Duration::from_millis(50);
 
@@ -235,41 +230,6 @@ impl Permits {
         }
     }
 
-    /// Writes the exact count of the day, when no more calls will be made.
-    pub async fn save_final_count(&self) {
-        self.0.all_saved.set(true);
-        let _writing = self.0.file.lock().await;
-        let save = self.0.budget.borrow_mut().final_save(Now::read());
-        if let Some(save) = save {
-            write(save).await;
-        }
-    }
-
-    /// The state file has to say more calls than were made. Only a first call waits for that.
-    async fn keep_file_ahead(&self) {
-        let now = Now::read();
-        if self.0.all_saved.get() || self.0.save_again_from.get().is_some_and(|from| now.instant < from) {
-            return;
-        }
-        let calls_wait = !self.0.queue.borrow().is_empty();
-        let due = self.0.budget.borrow_mut().due_save(now, calls_wait);
-        let Some(Due { save, first }) = due else { return };
-        let this = self.clone();
-        let written = actix_rt::spawn(async move {
-            let _writing = this.0.file.lock().await;
-            if this.0.all_saved.get() {
-                return;
-            }
-            let succeeded = write(save.clone()).await;
-            this.0.save_again_from.set((!succeeded).then(|| Instant::now() + SAVE_AGAIN_AFTER));
-            let mut budget = this.0.budget.borrow_mut();
-            if succeeded { budget.save_done(&save) } else { budget.save_failed() }
-        });
-        if first {
-            drop(written.await);
-        }
-    }
-
     /// Gives out what can be given now, refuses the hopeless, and says when to look again; `None`: when something changes.
     fn serve_all_due(
         &self,
@@ -402,21 +362,6 @@ impl Permits {
 
     fn show_queue(&self) {
         self.0.metrics.permits_queued.set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
-    }
-}
-
-/// Whether it is on the disk.
-async fn write(save: Save) -> bool {
-    match actix_rt::task::spawn_blocking(move || save.write()).await {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            tracing::error!(
-                error = %error,
-                "limits.state_file cannot be written: a restart now would count fewer calls than were made today"
-            );
-            false
-        }
-        Err(_) => false,
     }
 }
 

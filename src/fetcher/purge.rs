@@ -3,7 +3,7 @@
 //! One step on the fetcher's thread, where alone snapshots land: no flight can land between its two halves. What was
 //! learnt of Zoom, and not of a meeting, stays: holds, cool-downs, the day's count.
 
-use super::Core;
+use super::core::Core;
 use crate::{
     meeting_id::MeetingId,
     snapshot::{MeetingType, SnapshotKey},

@@ -52,5 +52,5 @@ pub(super) async fn hang_up(request: &HttpRequest) {
             drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into())));
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

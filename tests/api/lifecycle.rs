@@ -615,3 +615,15 @@ fn two_services_that_share_nothing_but_the_machine_run_side_by_side() {
     assert!(other.get("/qos/85746065432").cache_status().contains("; hit"));
     other.finish(&[]);
 }
+
+#[test]
+fn a_low_number_of_open_files_is_raised_to_what_the_process_may_have() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let service = Service::start_by(&sim, &[], &["sh", "-c", "ulimit -Sn 64; exec \"$0\""]);
+    let mut connections: Vec<_> = (0..200).map(|_| Connection::open(service.addr)).collect();
+    for connection in &mut connections {
+        assert_eq!(connection.ask("GET", "/qos/91111111111").status, 200);
+    }
+    service.finish(&[]);
+}

@@ -85,7 +85,21 @@ fn variable(key: &str) -> String {
 impl Service {
     /// Starts the real binary and waits until it listens.
     pub fn start(sim: &Sim, settings: &[(&str, &str)]) -> Self {
-        let mut child = command(sim, settings).spawn().expect("the service starts");
+        Self::started(command(sim, settings))
+    }
+
+    /// The same through another program, which is given the service's path as its last argument.
+    pub fn start_by(sim: &Sim, settings: &[(&str, &str)], by: &[&str]) -> Self {
+        let direct = command(sim, settings);
+        let mut command = Command::new(by[0]);
+        command.args(&by[1..]).arg(direct.get_program()).env_clear();
+        command.envs(direct.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the service starts");
         let output = Arc::new(Output::default());
         output.collect(child.stdout.take().unwrap());
         output.collect(child.stderr.take().unwrap());

@@ -1,0 +1,182 @@
+//! The state on the fetcher's thread, and what it does with each letter.
+
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted, flight,
+    flights::{Boarded, Flight, Flights, Waiter},
+    permits::Permits,
+    share_of,
+};
+use crate::{
+    cache::{Cache, Entry},
+    callers::Caller,
+    failure::Failure,
+    metrics::Metrics,
+    snapshot::{FreshnessConfig, SnapshotKey},
+    zoom::{
+        self, Zoom,
+        oauth::{AccessTokens, Credentials},
+    },
+};
+
+/// The state on the fetcher's thread.
+pub(super) struct Core {
+    pub(super) zoom: Zoom,
+    pub(super) access_tokens: AccessTokens,
+    pub(super) permits: Permits,
+    pub(super) flights: Flights,
+    pub(super) cache: Cache,
+    pub(super) freshness: FreshnessConfig,
+    pub(super) metrics: Arc<Metrics>,
+    wait: Duration,
+    /// Those in the queue wait for an access token.
+    awaits_access_token: Cell<bool>,
+}
+
+impl Core {
+    pub(super) fn new(
+        parts: Parts,
+        credentials: watch::Sender<Credentials>,
+        closed: watch::Sender<Option<Failure>>,
+    ) -> Self {
+        let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
+        let client = zoom::http_client(zoom.connect_timeout);
+        Self {
+            access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
+            zoom: Zoom::new(&zoom, client),
+            permits: Permits::new(budget, config.max_queued, config.wait, closed, &metrics),
+            flights: Flights::default(),
+            cache,
+            freshness,
+            metrics,
+            wait: config.wait,
+            awaits_access_token: Cell::default(),
+        }
+    }
+
+    pub(super) async fn read(self: Rc<Self>, mut letters: mpsc::UnboundedReceiver<Letter>) {
+        while let Some(letter) = letters.recv().await {
+            match letter {
+                Letter::Fetch { request, reply } => self.fetch(request, reply),
+                Letter::Refresh { key, caller } => self.refresh(key, &caller),
+                Letter::Purge { what, done } => {
+                    self.purge(what);
+                    // It is done, whether or not somebody still waits to hear it.
+                    done.send(()).ok();
+                }
+                Letter::Status(reply) => drop(reply.send(self.status())),
+                Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
+                Letter::WhenAllLanded(reply) => {
+                    let this = Rc::clone(&self);
+                    drop(actix_rt::spawn(async move {
+                        this.flights.all_landed().await;
+                        this.permits.save_final_count().await;
+                        reply.send(()).ok();
+                    }));
+                }
+            }
+        }
+    }
+
+    /// Whether there is an access token to make calls with. If there is none, one is asked for, and when none can be had
+    /// all who wait are told why.
+    pub(super) fn can_call(self: &Rc<Self>) -> bool {
+        if self.access_tokens.are_good(Instant::now()) {
+            return true;
+        }
+        if !self.awaits_access_token.replace(true) {
+            let this = Rc::clone(self);
+            drop(actix_rt::spawn(async move {
+                let token = this.access_tokens.token().await;
+                this.awaits_access_token.set(false);
+                match token {
+                    Ok(_) => this.permits.look_again(),
+                    Err(error) => this.permits.refuse_all(&flight::no_access_token(error)),
+                }
+            }));
+        }
+        false
+    }
+
+    /// Cache, flight under way, or a new flight: the one place that decides it.
+    fn fetch(self: &Rc<Self>, request: Request, reply: Reply) {
+        let Request { key, wanted, caller, deadline, hung_up } = request;
+        match self.found(&key, wanted) {
+            Some(Ok(landed)) => {
+                drop(reply.send(Ok(landed)));
+                return;
+            }
+            Some(Err(failure)) => {
+                drop(reply.send(Err(failure)));
+                return;
+            }
+            None => {}
+        }
+        let share = share_of(&caller);
+        let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback, hung_up };
+        match self.flights.board(key, waiter, &caller, Instant::now()) {
+            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, deadline),
+            Boarded::TakesOff(flight) => self.take_off(flight),
+            Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
+        }
+    }
+
+    /// What can be answered without a flight.
+    fn found(&self, key: &SnapshotKey, wanted: Wanted) -> Option<Result<Landed, Failure>> {
+        let now = Instant::now();
+        match self.cache.get(key, now) {
+            Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
+            Some(Entry::Snapshot(snapshot))
+                if snapshot.fresh_left(now).is_some()
+                    && wanted.newer_than.is_none_or(|landed| snapshot.landed > landed) =>
+            {
+                return Some(Ok(Landed { snapshot, via: Via::Cache, stored: true }));
+            }
+            Some(Entry::Snapshot(_)) | None => {}
+        }
+        // Who has something to fall back on need not wait for the end of a pause, however short.
+        if wanted.has_fallback
+            && let Some((_, failure)) = self.permits.closed()
+        {
+            return Some(Err(failure));
+        }
+        None
+    }
+
+    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>) {
+        let wanted = Wanted { newer_than: None, has_fallback: true };
+        let now = Instant::now();
+        if self.found(&key, wanted).is_none()
+            && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
+        {
+            self.take_off(flight);
+        }
+    }
+
+    fn take_off(self: &Rc<Self>, flight: Flight) {
+        let now = Instant::now();
+        if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
+            kept.note_try(now);
+        }
+        self.metrics.flights_active.inc();
+        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
+    }
+
+    fn status(&self) -> FetcherStatus {
+        let (flights, waiting) = self.flights.count();
+        FetcherStatus {
+            flights,
+            waiting,
+            budget: self.permits.status(),
+            last_refusal: self.flights.last_refusal(),
+        }
+    }
+}
