@@ -30,7 +30,6 @@ RUN cargo build --release --locked --package zoom-qos-proxy \
     && install -d /out/state/zoom-qos-proxy
 
 # ---- the service ----
-# hadolint ignore=DL3006
 FROM ${RUNTIME_IMAGE} AS service
 ARG VERSION=unknown
 ARG REVISION=unknown
@@ -64,7 +63,6 @@ FROM dependencies AS build-zoom-sim
 COPY zoom-sim/src zoom-sim/src
 RUN cargo build --release --locked --package zoom-sim
 
-# hadolint ignore=DL3006
 FROM ${RUNTIME_IMAGE} AS zoom-sim
 COPY --from=build-zoom-sim /build/target/release/zoom-sim /usr/local/bin/
 USER 65532:65532

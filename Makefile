@@ -25,7 +25,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-image check-clippy check-docs doc-tests tests judges ## everything that CI checks; installs what it needs
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges check-image ## everything that CI checks; installs what it needs
 
 test-all: test memory deny quick-bench image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the image
 
