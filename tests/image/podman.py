@@ -72,8 +72,8 @@ class Container:
 
     def port(self, inside):
         """Where the host reaches a published port, for http.client."""
-        host, port = self.state["NetworkSettings"]["Ports"][f"{inside}/tcp"][0].values()
-        return (host, int(port)) if host.count(".") else (port, int(host))
+        published = self.state["NetworkSettings"]["Ports"][f"{inside}/tcp"][0]
+        return published["HostIp"], int(published["HostPort"])
 
     def get(self, inside, path):
         connection = http.client.HTTPConnection(*self.port(inside), timeout=PATIENCE_SECONDS)

@@ -50,7 +50,8 @@ class Image(unittest.TestCase):
         self.assertEqual(self.image["Healthcheck"]["Test"], ["CMD", PROGRAM, "healthcheck"])
 
     def test_its_labels_say_what_it_is(self):
-        labels = {key.rpartition(".")[2]: value for key, value in self.image["Config"]["Labels"].items()}
+        prefix, all_labels = "org.opencontainers.image.", self.image["Config"]["Labels"]
+        labels = {key.removeprefix(prefix): value for key, value in all_labels.items() if key.startswith(prefix)}
         with open(os.path.join(ROOT, "Cargo.toml"), "rb") as manifest:
             manifest = tomllib.load(manifest)
         self.assertEqual(labels["title"], manifest["package"]["name"])
@@ -66,7 +67,6 @@ class Image(unittest.TestCase):
     def test_it_adds_one_program_and_an_empty_folder_to_its_base(self):
         layers, base = self.image["RootFS"]["Layers"], self.base["RootFS"]["Layers"]
         self.assertEqual(layers[: len(base)], base)
-        self.assertEqual(len(layers) - len(base), 2, "one layer each")
         before = set(everything_in(mounted(BASE)))
         added = set(everything_in(self.root)) - before - {"/usr/local", "/usr/local/bin", "/var/lib"}
         self.assertEqual(added, {PROGRAM, "/var/lib/zoom-qos-proxy"})
