@@ -10,7 +10,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench
+	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench \
+	image check-image image-test
 
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
@@ -24,12 +25,19 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges ## everything that CI checks; installs what it needs
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges check-image ## everything that CI checks; installs what it needs
 
-test-all: test memory deny quick-bench ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once
+test-all: test memory deny quick-bench image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the image
 
 bench: prepare ## all benches, in full
 	cargo bench --locked --workspace --bench '*'
+
+image: ## the container image, with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE
+	@scripts/image
+
+image-test: ## builds the image and tries it with podman; as root; BASES=registry takes the real base images
+	$(call heading,the image)
+	@scripts/image-test
 
 fmt: ## formats the code
 	cargo fmt --all
@@ -58,6 +66,10 @@ check-dependencies:
 	$(call heading,licences and sources of the dependencies)
 	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
 	else echo 'skipped: cargo-deny is not installed; `make deny` installs it'; fi
+
+check-image:
+	$(call heading,Dockerfile$(comma) workflows$(comma) compose.yaml$(comma) scripts)
+	@scripts/check-image
 
 doc-tests:
 	$(call heading,examples in the documentation)

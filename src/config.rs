@@ -21,7 +21,7 @@ mod reader;
 mod rules;
 mod sections;
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 pub use self::problem::{Problems, Warning};
 use self::{layers::Layers, reader::Reader};
@@ -74,6 +74,17 @@ impl Config {
     /// Everything that is wrong, together.
     pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<Warning>), Problems> {
         Self::load(files, std::env::vars_os())
+    }
+
+    /// Only `server.ops_listen`, for the health check: an image's is run without the command line that the service was
+    /// started with, and the rest may have come from there.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the files and with this key.
+    pub fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
+        let mut reader = Reader::new(layers(files, std::env::vars_os()));
+        let at = sections::ops_listen(&mut reader);
+        reader.finish().and_then(|_| at.ok_or_else(|| Problems::new(Vec::new())))
     }
 
     /// Only `callers.file`, for the command that changes it: it may be missing, and the rest need not be there.

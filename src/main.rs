@@ -54,25 +54,21 @@ enum CallersCommand {
 fn main() -> ExitCode {
     let CommandLine { config: files, command } = CommandLine::parse();
     match command.unwrap_or(Command::Serve) {
-        Command::Serve => configured(&files, ExitCode::from(WRONG_CONFIGURATION), serve),
-        Command::CheckConfig => configured(&files, ExitCode::from(WRONG_CONFIGURATION), check_config),
-        Command::Healthcheck => configured(&files, ExitCode::FAILURE, healthcheck),
+        Command::Serve => configured(&files, serve),
+        Command::CheckConfig => configured(&files, check_config),
+        Command::Healthcheck => healthcheck(&files),
         // A callers' file may be wanted before there is a whole configuration.
         Command::Callers(CallersCommand::Add(asked)) => add_caller(asked, &files),
     }
 }
 
 /// Reads the configuration and goes on with it; or prints what is wrong with it, and ends like that.
-fn configured(
-    files: &[PathBuf],
-    otherwise: ExitCode,
-    then: impl FnOnce(Config, &[Warning]) -> ExitCode,
-) -> ExitCode {
+fn configured(files: &[PathBuf], then: impl FnOnce(Config, &[Warning]) -> ExitCode) -> ExitCode {
     match Config::from_process(files) {
         Ok((config, warnings)) => then(config, &warnings),
         Err(problems) => {
             eprintln!("{problems}");
-            otherwise
+            ExitCode::from(WRONG_CONFIGURATION)
         }
     }
 }
@@ -92,12 +88,15 @@ fn check_config(config: Config, warnings: &[Warning]) -> ExitCode {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "one of the ends of `configured`")]
-fn healthcheck(config: Config, _: &[Warning]) -> ExitCode {
-    match healthcheck::ask(config.server.ops_listen) {
+/// Has two results, whatever is wrong.
+fn healthcheck(files: &[PathBuf]) -> ExitCode {
+    let asked = Config::ops_listen_from_process(files)
+        .map_err(|problems| problems.to_string())
+        .and_then(|at| healthcheck::ask(at).map_err(|reason| format!("not ready: {reason}")));
+    match asked {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("not ready: {reason}");
+            eprintln!("{reason}");
             ExitCode::FAILURE
         }
     }

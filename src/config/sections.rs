@@ -24,7 +24,7 @@ use crate::{
 /// `[server]`, but for `wait`.
 pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
     let listen = reader.required("server.listen", &Listener);
-    let ops_listen = reader.required("server.ops_listen", &Listener);
+    let ops_listen = ops_listen(reader);
     let workers = workers(reader);
     let drain_delay = reader.required("server.drain_delay", &Span::OrZero);
     let shutdown_timeout = reader.required("server.shutdown_timeout", &Span::Positive);
@@ -43,6 +43,11 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
         drain_delay: drain_delay?,
         shutdown_timeout: shutdown_timeout?,
     })
+}
+
+/// Where operators ask.
+pub(super) fn ops_listen(reader: &mut Reader) -> Option<SocketAddr> {
+    reader.required("server.ops_listen", &Listener)
 }
 
 /// The longest that a caller is kept waiting.

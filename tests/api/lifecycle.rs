@@ -542,6 +542,17 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
     assert_eq!((ready.code, ready.stderr.as_str()), (Some(0), ""));
     let everywhere = ops.replace("127.0.0.1", "0.0.0.0");
     assert_eq!(healthcheck(&everywhere).code, Some(0), "as a container image sets it");
+    let mut alone = command(&sim, &[("server.ops_listen", &ops)]);
+    for key in ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"] {
+        alone.env_remove(format!("QOS_PROXY__ZOOM__{key}"));
+    }
+    let elsewhere = run_to_end(alone.arg("healthcheck"));
+    assert_eq!(
+        elsewhere.code,
+        Some(0),
+        "the rest came from a --config that it is not told: {}",
+        elsewhere.stderr
+    );
     service.signal("TERM");
     service.wait_until_ready(503);
     let draining = healthcheck(&ops);
@@ -553,8 +564,9 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
     assert_eq!(none.code, Some(1));
     assert_plain_words(&none);
     assert!(!none.stderr.is_empty());
-    let wrong = run(&sim, &[("server.wait", "30")], &["healthcheck"]);
+    let wrong = healthcheck("9090");
     assert_eq!(wrong.code, Some(1), "a health check has two results: {}", wrong.stderr);
+    assert!(wrong.stderr.contains("server.ops_listen"), "{}", wrong.stderr);
 }
 
 #[test]
