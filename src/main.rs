@@ -8,6 +8,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use url::Url;
 use zoom_qos_proxy::{
     app::App,
     config::{Config, Warning},
@@ -39,7 +40,11 @@ enum Command {
     /// Prints the effective configuration without its secrets, or every problem in it.
     CheckConfig,
     /// Asks the running service's own /readyz; for container images without a shell.
-    Healthcheck,
+    Healthcheck {
+        /// Asks this http:// URL instead, and needs no configuration; for a pod that tests a Service.
+        #[arg(long, value_parser = healthcheck::plain_http)]
+        url: Option<Url>,
+    },
     /// Who may ask: the callers' file.
     #[command(subcommand)]
     Callers(CallersCommand),
@@ -56,7 +61,8 @@ fn main() -> ExitCode {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => configured(&files, ExitCode::from(WRONG_CONFIGURATION), serve),
         Command::CheckConfig => configured(&files, ExitCode::from(WRONG_CONFIGURATION), check_config),
-        Command::Healthcheck => configured(&files, ExitCode::FAILURE, healthcheck),
+        Command::Healthcheck { url: None } => configured(&files, ExitCode::FAILURE, healthcheck),
+        Command::Healthcheck { url: Some(url) } => asked_how_it_is(healthcheck::ask_url(&url)),
         // A callers' file may be wanted before there is a whole configuration.
         Command::Callers(CallersCommand::Add(asked)) => add_caller(asked, &files),
     }
@@ -94,7 +100,11 @@ fn check_config(config: Config, warnings: &[Warning]) -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "one of the ends of `configured`")]
 fn healthcheck(config: Config, _: &[Warning]) -> ExitCode {
-    match healthcheck::ask(config.server.ops_listen) {
+    asked_how_it_is(healthcheck::ask(config.server.ops_listen))
+}
+
+fn asked_how_it_is(answer: std::io::Result<()>) -> ExitCode {
+    match answer {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("not ready: {reason}");
