@@ -39,7 +39,7 @@ def features():
         yield pytest.param(feature, marks=[TRACES] if feature == "traces" else [])
 
 
-@pytest.mark.parametrize("feature", features())
+@pytest.mark.parametrize("feature", list(features()))
 def test_the_service_takes_what_is_rendered(feature):
     objects = render(ci(feature))
     said = check_config(objects.toml, objects.container)

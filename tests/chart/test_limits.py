@@ -1,6 +1,7 @@
 """Replicas without a shared budget: all that can run at once keep to the account's limits together."""
 
 import itertools
+import tomllib
 
 import pytest
 
@@ -10,8 +11,6 @@ PLANS = {"free": (1, 1_000), "pro": (10, 30_000), "business": (40, 60_000)}
 
 
 def limits_of(toml):
-    import tomllib
-
     limits = tomllib.loads(toml)["limits"]
     return limits.get("heavy_per_second"), limits.get("heavy_per_day")
 
@@ -54,7 +53,7 @@ def test_the_charts_table_of_plans_is_the_services(plan):
         assert limits_of(render({"replicaCount": 2, "config": {"limits": headroom}}).toml) == (second // 3, day // 3)
 
 
-@pytest.mark.parametrize("plan, headroom", itertools.product(["pro", "business"], [0, 10, 35, 60]))
+@pytest.mark.parametrize("plan, headroom", list(itertools.product(["pro", "business"], [0, 10, 35, 60])))
 def test_together_they_never_permit_more_than_one_process_alone(plan, headroom):
     limits = {"plan": plan, "headroom_percent": headroom}
     alone = permitted(render({"config": {"limits": limits}}).toml)

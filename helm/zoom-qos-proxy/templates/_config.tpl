@@ -22,15 +22,15 @@ over every file, so the pod sets them there, too.
 {{- $callers = dict "file" "/etc/zoom-qos-proxy/callers/callers.toml" -}}
 {{- end -}}
 {{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "telemetry" $config.telemetry) -}}
-{{- with last $section -}}
+{{- $set := dict -}}
+{{- range $key, $value := last $section }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $set $key $value }}{{ end }}{{ end -}}
+{{- with $set -}}
 [{{ first $section }}]
 {{- if and (eq (first $section) "limits") (gt $shares 1) }}
 # One of {{ $shares }} shares of the account's limits.
 {{- end }}
 {{- range $key, $value := . }}
-{{- if not (kindIs "invalid" $value) }}
 {{ $key }} = {{ if kindIs "string" $value }}{{ toJson $value }}{{ else }}{{ int64 $value }}{{ end }}
-{{- end }}
 {{- end }}
 
 {{ end -}}
