@@ -36,7 +36,7 @@ def defaults():
     return yaml.safe_load((CHART / "values.yaml").read_text())
 
 
-def helm(*arguments, values=None, chart=CHART):
+def helm(*arguments, values=None):
     """Runs helm on the chart with values; nothing of this machine's own configuration of helm counts."""
     with tempfile.TemporaryDirectory() as home:
         command = [HELM, *arguments]
@@ -78,9 +78,9 @@ class Rendered(list):
         return self.one("ConfigMap", self.workload["metadata"]["name"])["data"]["config.toml"]
 
 
-def render_text(values=None, version=None, chart=CHART):
+def render_text(values=None, version=None, chart=CHART, release=RELEASE, namespace=NAMESPACE):
     flags = ["--kube-version", version] if version else []
-    done = helm("template", RELEASE, chart, "--namespace", NAMESPACE, *flags, values=values or {}, chart=chart)
+    done = helm("template", release, chart, "--namespace", namespace, *flags, values=values or {})
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -94,14 +94,14 @@ class UniqueKeys(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def render(values=None, version=None, chart=CHART):
-    text = render_text(values, version, chart)
+def render(values=None, version=None, **where):
+    text = render_text(values, version, **where)
     return Rendered(each for each in yaml.load_all(text, UniqueKeys) if each)
 
 
-def refusal(values):
+def refusal(values, release=RELEASE):
     """What helm says against values that must not be taken."""
-    done = helm("template", RELEASE, CHART, "--namespace", NAMESPACE, values=values)
+    done = helm("template", release, CHART, "--namespace", NAMESPACE, values=values)
     assert done.returncode != 0, f"taken:\n{done.stdout}"
     return done.stderr
 

@@ -24,15 +24,18 @@ def test_there_are_versions_from_1_25_on():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_strictly_valid(version):
-    seen = 0
+    seen, judged = 0, []
     for feature in FEATURES:
         for each in render(ci(feature), f"{version}.0"):
             if each["kind"] not in CUSTOM:
+                seen += 1
+                if each in judged:
+                    continue
+                judged.append(each)
                 try:
                     kubernetes_validate.validate(each, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
                     raise AssertionError(f"{feature}: {each['kind']}: {error.message} at {list(error.path)}") from None
-                seen += 1
     assert seen > 8 * len(FEATURES)
 
 

@@ -3,10 +3,11 @@
 import base64
 import re
 
+import kubernetes_validate
 import pytest
 import yaml
 
-from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, defaults, render
+from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, defaults, refusal, render
 
 FEATURES = [by_feature(path) for path in CI]
 SELECTOR = {
@@ -240,6 +241,42 @@ def test_names_stay_within_what_kubernetes_allows():
     assert len(render(values).workload["metadata"]["name"]) == 52
     names = {each["metadata"]["name"] for each in render(ci("pod"))}
     assert all(name.startswith("qos") for name in names)
+
+
+def test_names_that_look_like_numbers_stay_texts():
+    """YAML reads 42 as a number and `on` as true; Kubernetes takes only texts here."""
+    values = {
+        "fullnameOverride": "on",
+        "credentials": {"existingSecret": "1"},
+        "callers": {"existingSecret": "2"},
+        "serviceAccount": {"create": False, "name": "3"},
+        "priorityClassName": "4",
+        "persistence": {"enabled": True, "storageClass": "5"},
+        "ingress": {"enabled": True, "className": "6", "hosts": ["7"]},
+        "networkPolicy": {"callers": {"namespaces": ["8"]}, "operators": {"namespaces": ["9"]}},
+        "serviceMonitor": {"enabled": True},
+    }
+    objects = render(values, release="42", namespace="17")
+    for each in objects:
+        if each["kind"] != "ServiceMonitor":
+            kubernetes_validate.validate(each, "1.37", strict=True)
+        assert each["metadata"]["name"].startswith("on")
+        assert each["metadata"]["namespace"] == "17"
+    assert objects.one("ServiceMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["17"]}
+    trial = {
+        "credentials": {
+            "keys": {"accountId": "1", "clientId": "2", "clientSecret": "3"},
+            "trial": {"accountId": "4", "clientId": "5", "clientSecret": "6"},
+        }
+    }
+    assert all(isinstance(each, str) for pair in render(trial).one("Secret")["data"].items() for each in pair)
+
+
+def test_a_release_whose_name_no_service_can_have_is_refused_unless_the_objects_have_another():
+    said = refusal({}, release="42")
+    assert 'fullnameOverride: a Service\'s name must begin with a letter' in said
+    assert '"42-zoom-qos-proxy"' in said
+    assert render({"fullnameOverride": "qos"}, release="42")
 
 
 # ---- configuration and secrets ----

@@ -52,6 +52,8 @@ REFUSED = {
     "a key of the service that the chart sets": (at("config.limits.state_file", "/x"), "state_file is not allowed"),
     "a secret in the configuration": (at("config.zoom.client_secret", "hush"), "client_secret is not allowed"),
     "Redis, which is not in this version": (at("config.redis.url", "redis://x"), "redis is not allowed"),
+    "a name with a dot": (at("fullnameOverride", "qos.proxy"), "fullnameOverride: Does not match"),
+    "a name that begins with a digit": (at("nameOverride", "1qos"), "nameOverride: Does not match"),
     # replicas and rollout
     "replicas as text": (at("replicaCount", "2"), "replicaCount: Invalid type"),
     "no replica": (at("replicaCount", 0), "replicaCount"),

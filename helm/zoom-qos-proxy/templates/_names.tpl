@@ -18,15 +18,15 @@
 
 {{/* What selects the pods. It can never be changed: a Deployment's selector is immutable. */}}
 {{- define "zoom-qos-proxy.selector" -}}
-app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: proxy
 {{- end }}
 
 {{/* The helm test's pods: not the selector, or the Services would send them callers and the PDB count them. */}}
 {{- define "zoom-qos-proxy.testSelector" -}}
-app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end }}
 

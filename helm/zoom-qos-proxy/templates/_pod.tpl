@@ -23,7 +23,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  serviceAccountName: {{ include "zoom-qos-proxy.serviceAccountName" . }}
+  serviceAccountName: {{ include "zoom-qos-proxy.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
   # Variables of the namespace's Services are of no use here, and there may be many.
   enableServiceLinks: false
@@ -32,7 +32,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ . | quote }}
   {{- end }}
   terminationGracePeriodSeconds: {{ include "zoom-qos-proxy.gracePeriodSeconds" . }}
   securityContext:
@@ -93,10 +93,10 @@ spec:
   volumes:
     - name: config
       configMap:
-        name: {{ include "zoom-qos-proxy.fullname" . }}
+        name: {{ include "zoom-qos-proxy.fullname" . | quote }}
     - name: credentials
       secret:
-        secretName: {{ include "zoom-qos-proxy.credentialsSecret" . }}
+        secretName: {{ include "zoom-qos-proxy.credentialsSecret" . | quote }}
         {{- if .Values.runAs.fsGroup }}
         defaultMode: 0440
         {{- end }}
@@ -107,7 +107,7 @@ spec:
     {{- if .Values.callers.existingSecret }}
     - name: callers
       secret:
-        secretName: {{ .Values.callers.existingSecret }}
+        secretName: {{ .Values.callers.existingSecret | quote }}
         {{- if .Values.runAs.fsGroup }}
         defaultMode: 0440
         {{- end }}

@@ -4,6 +4,9 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- define "zoom-qos-proxy.validate" -}}
 {{- $wrong := list -}}
 {{- $policy := .Values.networkPolicy -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "zoom-qos-proxy.fullname" .)) -}}
+{{- $wrong = append $wrong (printf "fullnameOverride: a Service's name must begin with a letter and hold only letters, digits and dashes, and %q does not, which comes from the release's name; set fullnameOverride" (include "zoom-qos-proxy.fullname" .)) -}}
+{{- end -}}
 {{- if and .Values.autoscaling.enabled (not (include "zoom-qos-proxy.sharedBudget" .)) -}}
 {{- $wrong = append $wrong "autoscaling.enabled: replicas do not share one budget in this version, so their number must be known for each to get its share of Zoom's limits, and more of them do not raise those; set autoscaling.enabled=false and replicaCount" -}}
 {{- end -}}
