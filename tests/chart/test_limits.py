@@ -93,8 +93,8 @@ def test_the_notes_say_what_each_replica_may_spend(feature):
     values = ci(feature)
     second, day = permitted(render(values).toml)
     replicas = values.get("replicaCount", 1)
-    of = "1 replica" if replicas == 1 else f"{replicas} replicas"
-    assert f"each of {of} may make {second} a second and {day} a UTC day" in notes(values)
+    of = "the one replica" if replicas == 1 else f"each of {replicas} replicas"
+    assert f"{of} may make {second} a second and {day} a UTC day" in notes(values)
 
 
 def test_a_headroom_that_leaves_less_than_a_call_is_told_as_the_one_that_is_permitted():

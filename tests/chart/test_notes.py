@@ -4,7 +4,7 @@ what to mind."""
 from chart import CHART, NAME, at, ci, merged, notes
 
 FORGETS = "A pod that is replaced forgets what it has spent today"
-OVERLAP = "During a rollout the old and the new pod each have the whole limit, for 40 s at most"
+OVERLAP = "During a rollout the old and the new pod each have the whole limit, for 45 s at most"
 EVERYBODY = "Everybody who reaches the service may ask"
 
 
