@@ -11,7 +11,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
 	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench \
-	image check-image image-test
+	image check-image image-test chart chart-readme chart-checkov
 
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
@@ -25,9 +25,9 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges check-image ## everything that CI checks; installs what it needs
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges chart check-image ## everything that CI checks; installs what it needs
 
-test-all: test memory deny quick-bench image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the image
+test-all: test memory deny quick-bench chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, checkov on the chart, the image
 
 bench: prepare ## all benches, in full
 	cargo bench --locked --workspace --bench '*'
@@ -85,6 +85,21 @@ judges: ## what others' code says about the answers; see tests/judges
 	$(call heading,judges)
 	cargo build --locked --workspace --bins
 	@scripts/judges target/debug/zoom-qos-proxy target/debug/zoom-sim
+
+chart: ## the Helm chart: rendered, judged by the schemas of every Kubernetes, and by the service; see tests/chart
+	$(call heading,chart)
+	cargo build --locked --workspace --bins
+	@scripts/chart-tests target/debug/zoom-qos-proxy
+
+chart-readme: ## writes the table of the chart's README anew, from the comments of its values
+	@scripts/chart-tests --install
+	target/chart/node/node_modules/.bin/readme-generator --values helm/zoom-qos-proxy/values.yaml --readme helm/zoom-qos-proxy/README.md
+
+# Its own target: checkov is 291 MB and takes longer to install than all other tests of the chart take to run.
+chart-checkov:
+	$(call heading,checkov)
+	@scripts/chart-tests --install
+	@scripts/chart-checkov
 
 memory:
 	$(call heading,resident size over 50$(comma)000 meetings)

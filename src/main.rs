@@ -8,6 +8,7 @@ use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use url::Url;
 use zoom_qos_proxy::{
     app::App,
     config::{Config, Warning},
@@ -39,7 +40,11 @@ enum Command {
     /// Prints the effective configuration without its secrets, or every problem in it.
     CheckConfig,
     /// Asks the running service's own /readyz; for container images without a shell.
-    Healthcheck,
+    Healthcheck {
+        /// Asks this http:// URL instead, and needs no configuration; for a pod that tests a Service.
+        #[arg(long, value_parser = healthcheck::plain_http)]
+        url: Option<Url>,
+    },
     /// Who may ask: the callers' file.
     #[command(subcommand)]
     Callers(CallersCommand),
@@ -56,7 +61,7 @@ fn main() -> ExitCode {
     match command.unwrap_or(Command::Serve) {
         Command::Serve => configured(&files, serve),
         Command::CheckConfig => configured(&files, check_config),
-        Command::Healthcheck => healthcheck(&files),
+        Command::Healthcheck { url } => healthcheck(&files, url.as_ref()),
         // A callers' file may be wanted before there is a whole configuration.
         Command::Callers(CallersCommand::Add(asked)) => add_caller(asked, &files),
     }
@@ -89,10 +94,14 @@ fn check_config(config: Config, warnings: &[Warning]) -> ExitCode {
 }
 
 /// Has two results, whatever is wrong.
-fn healthcheck(files: &[PathBuf]) -> ExitCode {
-    let asked = Config::ops_listen_from_process(files)
-        .map_err(|problems| problems.to_string())
-        .and_then(|at| healthcheck::ask(at).map_err(|reason| format!("not ready: {reason}")));
+fn healthcheck(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
+    let not_ready = |reason| format!("not ready: {reason}");
+    let asked = match url {
+        Some(url) => healthcheck::ask_url(url).map_err(not_ready),
+        None => Config::ops_listen_from_process(files)
+            .map_err(|problems| problems.to_string())
+            .and_then(|at| healthcheck::ask(at).map_err(not_ready)),
+    };
     match asked {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {

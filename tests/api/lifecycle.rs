@@ -570,6 +570,44 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
 }
 
 #[test]
+fn healthcheck_of_a_url_needs_no_configuration_and_is_0_at_200_alone() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("server.drain_delay", "20s")]);
+    let healthcheck = |url: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
+        command.env_clear().args(["healthcheck", "--url", url]);
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        run_to_end(&mut command)
+    };
+    let by_name = format!("http://localhost:{}/readyz", service.ops.port());
+    let ready = healthcheck(&by_name);
+    assert_eq!((ready.code, ready.stderr.as_str()), (Some(0), ""));
+    assert_eq!(healthcheck(&format!("http://{}/openapi.json", service.addr)).code, Some(0));
+    // The query goes along: without it this would be a meeting.
+    let refused = healthcheck(&format!("http://{}/qos/85746065432?type=", service.addr));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("400"), "{}", refused.stderr);
+    service.signal("TERM");
+    service.wait_until_ready(503);
+    let draining = healthcheck(&by_name);
+    assert_eq!(draining.code, Some(1));
+    assert!(draining.stderr.contains("503"), "{}", draining.stderr);
+    service.crash();
+    let (_socket, closed) = closed_port();
+    let none = healthcheck(&format!("http://{closed}/readyz"));
+    assert_eq!(none.code, Some(1));
+    assert_plain_words(&none);
+    for not_asked in ["https://localhost/readyz", "localhost:9090", "/readyz", ""] {
+        let ended = healthcheck(not_asked);
+        assert_eq!(ended.code, Some(2), "{not_asked}: {}", ended.stderr);
+        assert!(ended.stderr.contains("--url"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_closed_standard_output_does_not_end_the_service() {
     let sim = sim(|_| ());
     let mut process = Process::start(&mut command(&sim, &[]));

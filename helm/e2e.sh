@@ -1,0 +1,88 @@
+#!/bin/sh
+# Installs, tests, upgrades, rolls back and uninstalls the chart in the cluster of $KUBECONFIG, in a namespace of its own
+# that enforces the restricted Pod Security Standard and is deleted in the end:
+#   KUBECONFIG=… IMAGE=registry.example.com/zoom-qos-proxy:0.1.0 helm/e2e.sh
+# IMAGE must be one that the nodes can have; without it the chart's own name is taken. Zoom is never called: the
+# configuration leads to a closed port, and the credentials are made up. Needs helm and kubectl.
+set -eu
+chart=$(cd "$(dirname "$0")" && pwd)/zoom-qos-proxy
+
+if [ -z "${KUBECONFIG:-}" ]; then
+    echo 'skipped: no cluster; set KUBECONFIG to the configuration of one to run install, test, upgrade, rollback, uninstall'
+    exit 0
+fi
+for tool in helm kubectl; do
+    command -v "$tool" >/dev/null || {
+        echo "$tool is missing: install it" >&2
+        exit 1
+    }
+done
+kubectl version >/dev/null || {
+    echo "the cluster of KUBECONFIG=$KUBECONFIG does not answer" >&2
+    exit 1
+}
+
+namespace=zoom-qos-proxy-e2e-$$ release=e2e name=e2e-zoom-qos-proxy
+kubectl create namespace "$namespace"
+# shellcheck disable=SC2329 # called by the trap
+clean_up() {
+    status=$?
+    trap - EXIT
+    if [ "$status" != 0 ]; then
+        echo "failed; what there is in $namespace:" >&2
+        kubectl --namespace "$namespace" get all,events >&2 || true
+        kubectl --namespace "$namespace" logs --selector "app.kubernetes.io/instance=$release" --all-containers --tail 50 >&2 || true
+    fi
+    kubectl delete namespace "$namespace" --wait=false
+    exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+kubectl label namespace "$namespace" pod-security.kubernetes.io/enforce=restricted
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Two replicas: shares, PDB, sticky callers, and a rollout without a gap.
+set -- --namespace "$namespace" --wait --timeout 5m --set replicaCount=2 \
+    --set config.zoom.api_base_url=http://127.0.0.1:9/v2 --set config.zoom.oauth_url=http://127.0.0.1:9/oauth/token \
+    --set credentials.trial.accountId=e2e --set credentials.trial.clientId=e2e --set credentials.trial.clientSecret=e2e
+if [ -n "${IMAGE:-}" ]; then
+    set -- "$@" --set "image.repository=${IMAGE%:*}" --set "image.tag=${IMAGE##*:}"
+fi
+
+# The configuration that the cluster has now must hold a line.
+has() {
+    kubectl --namespace "$namespace" get configmap "$name" --output 'jsonpath={.data.config\.toml}' | grep -qxF "$1" || {
+        echo "the ConfigMap has no line: $1" >&2
+        exit 1
+    }
+}
+try() { helm test "$release" --namespace "$namespace" --timeout 2m; }
+
+say install
+helm install "$release" "$chart" "$@"
+has 'live_fresh = "30s"'
+say test
+try
+
+say upgrade
+helm upgrade "$release" "$chart" "$@" --set config.cache.live_fresh=45s
+has 'live_fresh = "45s"'
+say 'test after the upgrade'
+try
+
+say rollback
+helm rollback "$release" 1 --namespace "$namespace" --wait --timeout 5m
+has 'live_fresh = "30s"'
+say 'test after the rollback'
+try
+
+say uninstall
+helm uninstall "$release" --namespace "$namespace" --wait --timeout 5m
+left=$(kubectl --namespace "$namespace" get all,configmap,secret,networkpolicy,pdb,serviceaccount \
+    --selector "app.kubernetes.io/instance=$release,app.kubernetes.io/managed-by=Helm" --output name)
+if [ -n "$left" ]; then
+    echo "left behind: $left" >&2
+    exit 1
+fi
+say 'all of it worked'

@@ -1,0 +1,38 @@
+{{/*
+The service's configuration file. Where to listen is not in it: the image sets both listeners by the environment, which wins
+over every file, so the pod sets them there, too.
+*/}}
+
+{{- define "zoom-qos-proxy.toml" -}}
+{{- $shares := include "zoom-qos-proxy.shares" . | int -}}
+{{- $replica := include "zoom-qos-proxy.replicaLimits" . | fromJson -}}
+{{- $config := deepCopy .Values.config -}}
+{{- $server := omit $config.server "listen" "ops_listen" -}}
+{{- $secrets := "/run/secrets/zoom" -}}
+{{- $zoom := merge (dict
+    "account_id_file" (printf "%s/account_id" $secrets)
+    "client_id_file" (printf "%s/client_id" $secrets)
+    "client_secret_file" (printf "%s/client_secret" $secrets)) $config.zoom -}}
+{{- $limits := merge (dict "state_file" "/var/lib/zoom-qos-proxy/day.json") $config.limits -}}
+{{- if gt $shares 1 -}}
+{{- $limits = merge (dict "heavy_per_second" $replica.perSecond "heavy_per_day" $replica.perDay) $limits -}}
+{{- end -}}
+{{- $callers := dict -}}
+{{- if .Values.callers.existingSecret -}}
+{{- $callers = dict "file" "/etc/zoom-qos-proxy/callers/callers.toml" -}}
+{{- end -}}
+{{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "telemetry" $config.telemetry) -}}
+{{- $set := dict -}}
+{{- range $key, $value := last $section }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $set $key $value }}{{ end }}{{ end -}}
+{{- with $set -}}
+[{{ first $section }}]
+{{- if and (eq (first $section) "limits") (gt $shares 1) }}
+# One of {{ $shares }} shares of the account's limits.
+{{- end }}
+{{- range $key, $value := . }}
+{{ $key }} = {{ if kindIs "string" $value }}{{ toJson $value }}{{ else }}{{ int64 $value }}{{ end }}
+{{- end }}
+
+{{ end -}}
+{{- end -}}
+{{- end }}

@@ -1,0 +1,45 @@
+{{/*
+What each replica may spend. Zoom's limits hold for the account, and replicas do not know of each other: each gets the
+same share, so that all that can run at once keep to the limits together. docs/adr/0014 says why, and what it does not hold.
+*/}}
+
+{{/* "true" when replicas share one budget. They do not in this version. */}}
+{{- define "zoom-qos-proxy.sharedBudget" -}}
+{{- end }}
+
+{{/* How many shares there are. */}}
+{{- define "zoom-qos-proxy.shares" -}}
+{{- $replicas := int .Values.replicaCount -}}
+{{- if or (include "zoom-qos-proxy.sharedBudget" .) (eq $replicas 1) -}}
+1
+{{- else if .Values.persistence.enabled -}}
+{{- /* A StatefulSet's pod is gone before its successor comes. */ -}}
+{{- $replicas -}}
+{{- else -}}
+{{- add $replicas (int .Values.rollout.maxSurge) -}}
+{{- end -}}
+{{- end }}
+
+{{/* The account's limits: {"perSecond": …, "perDay": …}. Of the plans what src/config/limits.rs has. */}}
+{{- define "zoom-qos-proxy.accountLimits" -}}
+{{- $plans := dict "free" (list 1 1000) "pro" (list 10 30000) "business" (list 40 60000) -}}
+{{- $limits := .Values.config.limits -}}
+{{- $plan := get $plans (default "business" $limits.plan) -}}
+{{- dict "perSecond" (int64 (default (first $plan) $limits.heavy_per_second)) "perDay" (int64 (default (last $plan) $limits.heavy_per_day)) | toJson -}}
+{{- end }}
+
+{{/*
+One replica's: {"perSecond": …, "perDay": …}, and what is permitted of them after the headroom, {"permittedPerSecond": …,
+"permittedPerDay": …}, 0 where the service would permit 1 because it cannot permit less.
+*/}}
+{{- define "zoom-qos-proxy.replicaLimits" -}}
+{{- $shares := include "zoom-qos-proxy.shares" . | int64 -}}
+{{- $account := include "zoom-qos-proxy.accountLimits" . | fromJson -}}
+{{- $headroom := .Values.config.limits.headroom_percent -}}
+{{- $percent := sub 100 (ternary 10 $headroom (kindIs "invalid" $headroom) | int64) -}}
+{{- $perSecond := div (int64 $account.perSecond) $shares -}}
+{{- $perDay := div (int64 $account.perDay) $shares -}}
+{{- dict "perSecond" $perSecond "perDay" $perDay
+    "permittedPerSecond" (div (mul $perSecond $percent) 100)
+    "permittedPerDay" (div (mul $perDay $percent) 100) | toJson -}}
+{{- end }}

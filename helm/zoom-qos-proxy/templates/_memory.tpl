@@ -1,0 +1,25 @@
+{{/* The container's memory, in MiB, from the cache's bound: `make memory` measures 1.3 times that and 48 MiB. */}}
+
+{{- define "zoom-qos-proxy.memoryMiB" -}}
+{{- $bytes := include "zoom-qos-proxy.bytes" (default "256MiB" .Values.config.cache.max_bytes) | int64 -}}
+{{- add (div (add (mul $bytes 13) 10485759) 10485760) 48 -}}
+{{- end }}
+
+{{/* The limit leaves 128 MiB for eighty large meetings being fetched at once, 1.6 MB each. No CPU limit: a throttled
+proxy is slow for everybody, an idle one costs nothing. */}}
+{{- define "zoom-qos-proxy.resources" -}}
+{{- $needed := include "zoom-qos-proxy.memoryMiB" . | int64 -}}
+{{- $defaults := dict
+    "requests" (dict "memory" (printf "%dMi" $needed))
+    "limits" (dict "memory" (printf "%dMi" (add $needed 128))) -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- /* A limit alone is a request, too, and a request must not be above a limit. */ -}}
+{{- $limit := dig "limits" "memory" "" $resources -}}
+{{- if $limit }}{{ $_ := set $defaults "requests" (dict "memory" $limit) }}{{ end -}}
+{{- $request := dig "requests" "memory" "" $resources -}}
+{{- if and $request (not $limit) }}
+{{- $asked := include "zoom-qos-proxy.bytes" $request | default "0" | int64 -}}
+{{- if gt $asked (mul (add $needed 128) 1048576) }}{{ $_ := set $defaults "limits" (dict "memory" $request) }}{{ end -}}
+{{- end -}}
+{{- toYaml (mergeOverwrite $defaults $resources) -}}
+{{- end }}

@@ -1,0 +1,60 @@
+{{/* Names and labels. */}}
+
+{{- define "zoom-qos-proxy.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{/* 52: a StatefulSet's pods carry its name and eleven letters more in a label of at most 63. */}}
+{{- define "zoom-qos-proxy.fullname" -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 52 | trimSuffix "-" -}}
+{{- else if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{/* What selects the pods. It can never be changed: a Deployment's selector is immutable. */}}
+{{- define "zoom-qos-proxy.selector" -}}
+app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: proxy
+{{- end }}
+
+{{/* The helm test's pods: not the selector, or the Services would send them callers and the PDB count them. */}}
+{{- define "zoom-qos-proxy.testSelector" -}}
+app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: test
+{{- end }}
+
+{{- define "zoom-qos-proxy.moreLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "zoom-qos-proxy.labels" -}}
+{{ include "zoom-qos-proxy.selector" . }}
+{{ include "zoom-qos-proxy.moreLabels" . }}
+{{- end }}
+
+{{- define "zoom-qos-proxy.serviceAccountName" -}}
+{{- default (ternary (include "zoom-qos-proxy.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
+{{- end }}
+
+{{- define "zoom-qos-proxy.credentialsSecret" -}}
+{{- default (printf "%s-zoom" (include "zoom-qos-proxy.fullname" .)) .Values.credentials.existingSecret -}}
+{{- end }}
+
+{{- define "zoom-qos-proxy.image" -}}
+{{- $registry := default .Values.image.registry (default dict .Values.global).imageRegistry -}}
+{{- with $registry }}{{ . }}/{{ end -}}
+{{- .Values.image.repository -}}
+{{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end -}}
+{{- end }}

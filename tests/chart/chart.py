@@ -1,0 +1,187 @@
+"""The chart as its users meet it: values in; objects, notes or a refusal out."""
+
+import copy
+import functools
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHART = ROOT / "helm/zoom-qos-proxy"
+CI = sorted(CHART.glob("ci/*-values.yaml"))
+VENV = pathlib.Path(sys.executable).parent
+HELM = VENV / "helm"
+NODE = ROOT / "target/chart/node"
+SERVICE = pathlib.Path(os.environ["SERVICE_BINARY"])
+
+RELEASE = "release"
+NAMESPACE = "space"
+NAME = f"{RELEASE}-zoom-qos-proxy"
+
+
+def by_feature(path):
+    return path.name.removesuffix("-values.yaml")
+
+
+def ci(feature):
+    return yaml.safe_load((CHART / f"ci/{feature}-values.yaml").read_text())
+
+
+def defaults():
+    return yaml.safe_load((CHART / "values.yaml").read_text())
+
+
+def helm(*arguments, values=None):
+    """Runs helm on the chart with values; nothing of this machine's own configuration of helm counts."""
+    with tempfile.TemporaryDirectory() as home:
+        command = [HELM, *arguments]
+        if values is not None:
+            file = pathlib.Path(home, "values.yaml")
+            file.write_text(yaml.safe_dump(values))
+            command += ["--values", file]
+        environment = {"HOME": home, "PATH": "/usr/bin:/bin"}
+        return subprocess.run([*command], env=environment, capture_output=True, text=True, timeout=60)
+
+
+class Rendered(list):
+    """The objects of a rendering."""
+
+    def all(self, kind):
+        return [each for each in self if each["kind"] == kind]
+
+    def one(self, kind, name=None):
+        found = [each for each in self.all(kind) if name in (None, each["metadata"]["name"])]
+        assert len(found) == 1, f"{len(found)} of {kind} {name or ''}"
+        return found[0]
+
+    @property
+    def workload(self):
+        found = self.all("Deployment") + self.all("StatefulSet")
+        assert len(found) == 1
+        return found[0]
+
+    @property
+    def pod(self):
+        return self.workload["spec"]["template"]["spec"]
+
+    @property
+    def container(self):
+        return next(each for each in self.pod["containers"] if each["name"] == "zoom-qos-proxy")
+
+    @property
+    def toml(self):
+        return self.one("ConfigMap", self.workload["metadata"]["name"])["data"]["config.toml"]
+
+
+def render_text(values=None, version=None, chart=CHART, release=RELEASE, namespace=NAMESPACE):
+    flags = ["--kube-version", version] if version else []
+    done = helm("template", release, chart, "--namespace", namespace, *flags, values=values or {})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class UniqueKeys(yaml.CSafeLoader):
+    """YAML lets a key come twice and forgets the first; an API server that is asked to be strict does not."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [key.value for key, _ in node.value]
+        assert len(keys) == len(set(keys)), f"a key comes twice: {keys}"
+        return super().construct_mapping(node, deep)
+
+
+def render(values=None, version=None, **where):
+    text = render_text(values, version, **where)
+    return Rendered(each for each in yaml.load_all(text, UniqueKeys) if each)
+
+
+def refusal(values, release=RELEASE):
+    """What helm says against values that must not be taken."""
+    done = helm("template", release, CHART, "--namespace", NAMESPACE, values=values)
+    assert done.returncode != 0, f"taken:\n{done.stdout}"
+    return done.stderr
+
+
+@functools.cache
+def _chart_that_renders_its_notes():
+    """`helm template` shows no notes, and `helm install` wants a cluster: a copy that puts them into a ConfigMap."""
+    folder = tempfile.TemporaryDirectory()
+    copied = pathlib.Path(folder.name, "chart")
+    subprocess.run(["cp", "-r", CHART, copied], check=True)
+    notes = (copied / "templates/NOTES.txt")
+    define = '{{- define "notes" -}}\n' + notes.read_text() + "\n{{- end }}\n"
+    notes.unlink()
+    (copied / "templates/_notes.tpl").write_text(define)
+    (copied / "templates/notes.yaml").write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"
+        'data:\n  notes: {{ include "notes" . | toJson }}\n'
+    )
+    return folder, copied
+
+
+def notes(values=None):
+    _, copied = _chart_that_renders_its_notes()
+    return render(values, chart=copied).one("ConfigMap", "notes")["data"]["notes"]
+
+
+def merged(*layers):
+    """Values on top of values, as helm does it."""
+    result = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, dict) and isinstance(result.get(key), dict):
+                result[key] = merged(result[key], value)
+            else:
+                result[key] = copy.deepcopy(value)
+    return result
+
+
+def at(path, value):
+    """{"a": {"b": value}} of "a.b"."""
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return value
+
+
+def leaves(tree, path=""):
+    """(path, value) of everything below a tree that is no map, or an empty one."""
+    if isinstance(tree, dict) and tree:
+        for key, value in tree.items():
+            yield from leaves(value, f"{path}.{key}" if path else key)
+    else:
+        yield path, tree
+
+
+# ---- the service's own word ----
+
+CREDENTIALS = ("account_id", "client_id", "client_secret")
+CALLERS = '[[caller]]\nname = "support-tools"\nkey_sha256 = "' + "0" * 64 + '"\n'
+
+
+def check_config(toml, container=None):
+    """What `check-config` says of a rendered file, with what the pod mounts, and its environment."""
+    with tempfile.TemporaryDirectory() as folder:
+        folder = pathlib.Path(folder)
+        for name in CREDENTIALS:
+            (folder / name).write_text("hush-hush\n")
+        (folder / "callers.toml").write_text(CALLERS)
+        mounted = toml.replace("/run/secrets/zoom/", f"{folder}/")
+        mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/")
+        file = folder / "config.toml"
+        file.write_text(mounted)
+        environment = {each["name"]: each["value"] for each in container["env"]} if container else {}
+        return subprocess.run([SERVICE, "check-config", "--config", file], env=environment, capture_output=True, text=True)
+
+
+def permitted(toml):
+    """Calls a second and a day that the service permits itself with a rendered file."""
+    said = check_config(toml)
+    assert said.returncode == 0, said.stderr
+    return tuple(
+        int(re.search(rf"^(?:# )?heavy_per_{span} = .*permitted: (\d+)", said.stdout, re.MULTILINE).group(1))
+        for span in ("second", "day")
+    )

@@ -1,0 +1,103 @@
+"""The configuration that the chart renders, by the word of the service that will read it."""
+
+import re
+import tomllib
+
+import pytest
+
+from chart import CI, ROOT, by_feature, check_config, ci, defaults, leaves, render
+
+DEFAULT_TOML = (ROOT / "config/default.toml").read_text()
+# What the chart fills in itself, from other values.
+OF_THE_CHART = {
+    "zoom.account_id_file", "zoom.client_id_file", "zoom.client_secret_file", "callers.file", "limits.state_file",
+}
+# Secrets as text: the chart has files only.
+NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret"}
+# Where a default of the chart differs from the service's, and why: values.yaml.
+OTHERWISE = {"server.listen", "server.ops_listen", "server.workers"}
+TRACES = pytest.mark.xfail(
+    "otlp_endpoint" not in DEFAULT_TOML, strict=True, reason="this service does not know telemetry.otlp_endpoint yet"
+)
+
+
+def keys_of_the_service():
+    """{section.key: default or None} of config/default.toml, which lists every key, some as comments."""
+    found, section = {}, ""
+    for line in DEFAULT_TOML.splitlines():
+        if header := re.fullmatch(r"\[(\w+)\]", line):
+            section = header.group(1)
+        elif key := re.fullmatch(r"(# )?([a-z_]+) = (.+)", line):
+            comment, name, value = key.groups()
+            found[f"{section}.{name}"] = None if comment else tomllib.loads(f"x = {value}")["x"]
+    return found
+
+
+def features():
+    for path in CI:
+        feature = by_feature(path)
+        yield pytest.param(feature, marks=[TRACES] if feature == "traces" else [])
+
+
+@pytest.mark.parametrize("feature", list(features()))
+def test_the_service_takes_what_is_rendered(feature):
+    objects = render(ci(feature))
+    said = check_config(objects.toml, objects.container)
+    assert said.returncode == 0, said.stderr
+    assert "warning" not in said.stderr or feature == "every-key", said.stderr
+
+
+def test_every_key_of_the_service_can_be_reached():
+    reached = {path for path, _ in leaves(defaults()["config"])} | OF_THE_CHART
+    missing = keys_of_the_service().keys() - reached - NEVER
+    assert not missing, f"add to values.yaml and values.schema.json: {missing}"
+    unknown = reached - keys_of_the_service().keys() - {"telemetry.otlp_endpoint"}
+    assert not unknown, f"the service has no such key: {unknown}"
+
+
+def test_defaults_are_the_services():
+    ours = {path: value for path, value in leaves(defaults()["config"]) if path not in OTHERWISE}
+    theirs = keys_of_the_service()
+    assert {path: value for path, value in ours.items() if value is not None} == {
+        path: theirs[path] for path, value in ours.items() if value is not None
+    }
+    for path, value in ours.items():
+        if value is None:
+            assert theirs.get(path) is None, path
+
+
+def test_a_value_reaches_the_service_as_it_was_given():
+    """Each key other than its default, through the file or the environment, into what the service says it uses."""
+    values = ci("every-key")["config"]
+    objects = render({"config": values})
+    said = check_config(objects.toml, objects.container)
+    effective = {}
+    for section, keys in tomllib.loads(said.stdout).items():
+        effective |= {f"{section}.{key}": value for key, value in keys.items()}
+    given = dict(leaves(values))
+    for path, value in given.items():
+        assert effective[path] == value, path
+    standard = dict(leaves(defaults()["config"]))
+    assert given.keys() == standard.keys() - {"telemetry.otlp_endpoint"}
+    for path in given:
+        assert given[path] != standard[path], f"{path} would pass without being rendered"
+
+
+def test_what_is_left_to_the_service_is_not_rendered():
+    rendered = tomllib.loads(render(ci("service-defaults")).toml)
+    assert rendered == {
+        "zoom": {f"{key}_file": f"/run/secrets/zoom/{key}" for key in ("account_id", "client_id", "client_secret")},
+        "limits": {"state_file": "/var/lib/zoom-qos-proxy/day.json"},
+    }
+
+
+def test_texts_are_escaped():
+    level = 'info,zoom_qos_proxy[{a="\\<é"}]=debug'
+    assert tomllib.loads(render({"config": {"telemetry": {"log_level": level}}}).toml)["telemetry"]["log_level"] == level
+
+
+def test_every_key_is_documented_where_it_is_set():
+    """The table of the README is made of the comments; a key without one would not be in it."""
+    readme = (ROOT / "helm/zoom-qos-proxy/README.md").read_text()
+    for path, _ in leaves(defaults()["config"]):
+        assert f"`config.{path}`" in readme

@@ -1,0 +1,63 @@
+"""What is shown after an installation: the effective limit (test_limits.py), where the credentials are, what to type next,
+what to mind."""
+
+from chart import CHART, NAME, at, ci, merged, notes
+
+FORGETS = "A pod that is replaced forgets what it has spent today"
+OVERLAP = "During a rollout the old and the new pod each have the whole limit, for 45 s at most"
+EVERYBODY = "Everybody who reaches the service may ask"
+
+
+def test_the_secret_that_is_waited_for_can_be_made_by_copying_the_lines():
+    said = notes()
+    assert f"kubectl --namespace space create secret generic {NAME}-zoom" in said
+    assert "--from-file=account_id=./account_id --from-file=client_id=./client_id --from-file=client_secret=./client_secret" in said
+    said = notes(ci("existing-secrets"))
+    assert "create secret generic zoom-oauth-app" in said
+    assert "--from-file=account=./account_id --from-file=client=./client_id --from-file=secret=./client_secret" in said
+
+
+def test_trial_credentials_are_told_as_such_and_never_shown():
+    said = notes(ci("trial-credentials"))
+    assert "made of credentials.trial. For trials only" in said
+    assert "create secret" not in said
+    assert "not-a-secret" not in said
+
+
+def test_the_next_commands_have_the_releases_names():
+    said = notes(ci("load-balancer"))
+    assert f"kubectl --namespace space rollout status deployment/{NAME}\n" in said
+    assert "helm --namespace space test release\n" in said
+    assert f"kubectl --namespace space port-forward service/{NAME} 8080:8080 &\n" in said
+    assert "curl localhost:8080/qos/MEETING --header 'Authorization: Bearer CALLER_KEY'" in said
+    assert f"statefulset/{NAME}" in notes(ci("persistence"))
+    assert "Authorization" not in notes()
+
+
+def test_the_share_is_explained_where_there_is_one():
+    assert "one of 5 shares of the account's limits (3 replicas, 2 more during a rollout)" in notes(ci("replicas"))
+    assert "one of 2 shares of the account's limits (2 replicas)" in notes(ci("persistence"))
+    assert "shares" not in notes()
+
+
+def test_what_is_risky_is_said():
+    assert all(each in notes() for each in (FORGETS, OVERLAP, EVERYBODY))
+    assert "outside the cluster" not in notes()
+    public = merged(ci("ingress"), at("callers.existingSecret", ""), at("ingress.tls", []))
+    assert f"{EVERYBODY}, from outside the cluster, too" in notes(public)
+    assert "The Ingress has no TLS" in notes(public)
+    assert "There is no NetworkPolicy" in notes(ci("no-network-policy"))
+    assert "A paging token is known only to the replica" in notes(merged(ci("ingress"), {"replicaCount": 2}))
+
+
+def test_what_is_not_risky_is_not_said():
+    assert OVERLAP not in notes(ci("one-after-the-other"))
+    careful = merged(ci("persistence"), at("callers.existingSecret", "qos-callers"))
+    assert "Mind:" not in notes(careful)
+    assert "TLS" not in notes(ci("ingress"))
+
+
+def test_no_template_is_left_unfinished():
+    for feature in CHART.glob("ci/*-values.yaml"):
+        said = notes(ci(feature.name.removesuffix("-values.yaml")))
+        assert "<no value>" not in said and "%!" not in said, said

@@ -1,0 +1,625 @@
+"""What the chart promises, on the rendered objects."""
+
+import base64
+import re
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, defaults, refusal, render
+
+FEATURES = [by_feature(path) for path in CI]
+SELECTOR = {
+    "app.kubernetes.io/name": "zoom-qos-proxy",
+    "app.kubernetes.io/instance": "release",
+    "app.kubernetes.io/component": "proxy",
+}
+
+
+def selects(selector, labels):
+    return selector.items() <= labels.items()
+
+
+def pods_of(objects):
+    """(labels, spec) of every pod that the chart makes."""
+    template = objects.workload["spec"]["template"]
+    test = objects.one("Pod")
+    return [(template["metadata"]["labels"], template["spec"]), (test["metadata"]["labels"], test["spec"])]
+
+
+# ---- safe whatever the values ----
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_pod_keeps_to_the_restricted_standard_and_has_no_token(feature):
+    for _, pod in pods_of(render(ci(feature))):
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        for volume in pod.get("volumes", []):
+            assert volume.keys() - {"name"} <= {"configMap", "secret", "emptyDir"}, volume
+        for container in pod["containers"]:
+            if container["name"] == "beside":
+                continue  # the user's
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["runAsNonRoot"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert {"memory"} <= container["resources"]["limits"].keys()
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+            assert not container["image"].endswith(":latest")
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_every_object_is_in_the_release_and_carries_its_labels(feature):
+    values = ci(feature)
+    for each in render(values):
+        if each["metadata"]["name"].endswith(("-more", "-text")):
+            continue
+        assert each["metadata"]["namespace"] == NAMESPACE
+        labels = each["metadata"]["labels"]
+        assert labels["app.kubernetes.io/instance"] == "release"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+        assert values.get("commonLabels", {}).items() <= labels.items()
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_whatever_selects_the_service_selects_its_pods_and_never_the_test_pod(feature):
+    objects = render(ci(feature))
+    (proxy, _), (test, _) = pods_of(objects)
+    selectors = [objects.workload["spec"]["selector"]["matchLabels"]]
+    selectors += [each["spec"]["selector"] for each in objects.all("Service")]
+    selectors += [each["spec"]["selector"]["matchLabels"] for each in objects.all("PodDisruptionBudget")]
+    selectors += [each["labelSelector"]["matchLabels"] for each in objects.pod.get("topologySpreadConstraints", [])]
+    for selector in selectors:
+        assert set(selector) == set(SELECTOR), "immutable, so nothing that changes with a version"
+        assert selects(selector, proxy)
+        assert not selects(selector, test)
+    assert test["app.kubernetes.io/component"] == "test"
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_no_secret_is_an_environment_variable_or_in_the_config_map(feature):
+    objects = render(ci(feature))
+    for container in objects.pod["containers"]:
+        assert not any("valueFrom" in each for each in container.get("env", []))
+        assert "envFrom" not in container
+    assert "not-a-secret" not in yaml.safe_dump(objects.all("ConfigMap"))
+    for key in ("account_id", "client_id", "client_secret"):
+        assert f'{key}_file = "/run/secrets/zoom/{key}"' in objects.toml
+        assert not re.search(rf"^{key} =", objects.toml, re.MULTILINE)
+
+
+@pytest.mark.parametrize("feature", FEATURES)
+def test_secrets_are_mounted_as_folders_that_follow_a_change(feature):
+    objects = render(ci(feature))
+    volumes = {each["name"]: each for each in objects.pod["volumes"]}
+    for mount in objects.container["volumeMounts"]:
+        assert "subPath" not in mount
+    for mount in objects.container["volumeMounts"]:
+        volume = volumes.get(mount["name"], {})
+        if "secret" in volume:
+            assert mount["readOnly"] is True
+            # 0440: to the group, which fsGroup makes ours. Without an fsGroup the files belong to root.
+            has_group = "fsGroup" in objects.pod["securityContext"]
+            assert volume["secret"].get("defaultMode") == (0o440 if has_group else None)
+            assert "optional" not in volume["secret"]
+
+
+# ---- the pod ----
+
+
+def test_defaults_are_one_replica_by_rolling_update_without_a_gap():
+    objects = render()
+    spec = objects.one("Deployment", NAME)["spec"]
+    assert spec["replicas"] == 1
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert spec["minReadySeconds"] > 0
+    assert objects.container["args"] == ["serve", "--config", "/etc/zoom-qos-proxy/config/config.toml"]
+    assert objects.container["image"] == "zoom-qos-proxy:0.1.0"
+    kinds = sorted(each["kind"] for each in objects)
+    assert kinds == sorted([
+        "ConfigMap", "Deployment", "NetworkPolicy", "NetworkPolicy", "Pod", "Service", "Service", "ServiceAccount",
+    ])
+
+
+def test_the_pod_is_spread_over_nodes_and_zones():
+    keys = {
+        each["topologyKey"]: each["whenUnsatisfiable"] for each in render().pod["topologySpreadConstraints"]
+    }
+    assert keys == {"kubernetes.io/hostname": "ScheduleAnyway", "topology.kubernetes.io/zone": "ScheduleAnyway"}
+    only = render(ci("replicas")).pod["topologySpreadConstraints"]
+    assert [(each["topologyKey"], each["whenUnsatisfiable"]) for each in only] == [
+        ("kubernetes.io/hostname", "DoNotSchedule")
+    ]
+    assert "topologySpreadConstraints" not in render(ci("pod")).pod
+
+
+def test_liveness_never_asks_about_zoom_and_readiness_does():
+    container = render().container
+    assert container["startupProbe"]["httpGet"] == {"path": "/healthz", "port": "ops"}
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "ops"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "ops"}
+
+
+def test_listeners_of_the_environment_ports_and_services_are_the_same():
+    objects = render(ci("every-key"))
+    assert {each["name"]: each["value"] for each in objects.container["env"]} == {
+        "QOS_PROXY__SERVER__LISTEN": "[::]:18080",
+        "QOS_PROXY__SERVER__OPS_LISTEN": "[::]:19090",
+    }
+    assert {each["name"]: each["containerPort"] for each in objects.container["ports"]} == {
+        "http": 18080, "ops": 19090,
+    }
+    [port] = objects.one("Service", NAME)["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (80, "http")
+    [port] = objects.one("Service", f"{NAME}-ops")["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (19090, "ops")
+    urls = [each["args"][-1] for each in objects.one("Pod")["spec"]["containers"]]
+    assert sorted(urls) == [f"http://{NAME}-ops:19090/readyz", f"http://{NAME}:80/openapi.json"]
+
+
+@pytest.mark.parametrize(
+    "drain, shutdown, grace",
+    [("5s", "25s", 40), ("0s", "1s", 11), ("1500ms", "1500ms", 13), ("1501ms", "1500ms", 14), ("1m", "1h", 3670)],
+)
+def test_the_grace_period_is_longer_than_drain_and_shutdown(drain, shutdown, grace):
+    values = {"config": {"server": {"drain_delay": drain, "shutdown_timeout": shutdown}}}
+    assert render(values).pod["terminationGracePeriodSeconds"] == grace
+
+
+def test_a_grace_period_that_is_just_long_enough_is_taken():
+    assert render({"terminationGracePeriodSeconds": 31}).pod["terminationGracePeriodSeconds"] == 31
+
+
+@pytest.mark.parametrize(
+    "bound, request_mib, limit_mib",
+    # 1.3 times the bound, rounded up, and 48 MiB; 128 MiB more as the limit.
+    [("256MiB", 381, 509), ("1MiB", 50, 178), ("1GiB", 1380, 1508), ("100KiB", 49, 177)],
+)
+def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mib):
+    resources = render({"config": {"cache": {"max_bytes": bound}}}).container["resources"]
+    assert resources == {
+        "requests": {"cpu": "100m", "memory": f"{request_mib}Mi"},
+        "limits": {"memory": f"{limit_mib}Mi"},
+    }
+
+
+def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
+    only_limit = render({"resources": {"limits": {"memory": "400Mi"}}}).container["resources"]
+    assert only_limit == {"requests": {"cpu": "100m", "memory": "400Mi"}, "limits": {"memory": "400Mi"}}
+    only_request = render({"resources": {"requests": {"memory": "2Gi"}}}).container["resources"]
+    assert only_request == {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
+    small_request = render({"resources": {"requests": {"memory": "64Mi"}}}).container["resources"]
+    assert small_request["limits"] == {"memory": "509Mi"}
+    both = render(ci("pod")).container["resources"]
+    assert both == ci("pod")["resources"]
+
+
+def test_no_cpu_limit_by_default():
+    assert "cpu" not in render().container["resources"]["limits"]
+
+
+def test_the_platform_chooses_user_and_groups_where_they_are_null():
+    objects = render(ci("openshift"))
+    for _, pod in pods_of(objects):
+        assert not {"runAsUser", "runAsGroup", "fsGroup"} & pod["securityContext"].keys()
+        assert pod["securityContext"]["runAsNonRoot"] is True
+    objects = render()
+    assert objects.pod["securityContext"]["runAsUser"] == 65532
+    assert objects.pod["securityContext"]["fsGroup"] == 65532
+
+
+def test_the_digest_wins_over_the_tag_and_the_global_registry_over_the_images():
+    objects = render(ci("image"))
+    image = "registry.example.com/platform/zoom-qos-proxy@sha256:" + "0123456789abcdef" * 4
+    assert objects.container["image"] == image
+    assert [each["image"] for each in objects.one("Pod")["spec"]["containers"]] == [image] * 2
+    assert objects.one("Pod")["spec"]["imagePullSecrets"] == [{"name": "registry"}]
+    tagged = render({"image": {"registry": "r.example.com:5000", "tag": "1.2.3"}})
+    assert tagged.container["image"] == "r.example.com:5000/zoom-qos-proxy:1.2.3"
+
+
+def test_the_service_account_has_no_token_and_can_be_anothers():
+    objects = render()
+    assert objects.one("ServiceAccount")["automountServiceAccountToken"] is False
+    assert objects.pod["serviceAccountName"] == objects.one("ServiceAccount")["metadata"]["name"] == NAME
+    assert not render(ci("pod")).all("ServiceAccount")
+    assert render(ci("pod")).pod["serviceAccountName"] == "qos-runner"
+    assert render({"serviceAccount": {"create": False}}).pod["serviceAccountName"] == "default"
+
+
+def test_names_stay_within_what_kubernetes_allows():
+    values = {"fullnameOverride": "x" * 70}
+    for each in render(values):
+        assert len(each["metadata"]["name"]) <= 63
+    assert len(render(values).workload["metadata"]["name"]) == 52
+    names = {each["metadata"]["name"] for each in render(ci("pod"))}
+    assert all(name.startswith("qos") for name in names)
+
+
+def test_names_that_look_like_numbers_stay_texts():
+    """YAML reads 42 as a number and `on` as true; Kubernetes takes only texts here."""
+    values = {
+        "fullnameOverride": "on",
+        "credentials": {"existingSecret": "1"},
+        "callers": {"existingSecret": "2"},
+        "serviceAccount": {"create": False, "name": "3"},
+        "priorityClassName": "4",
+        "persistence": {"enabled": True, "storageClass": "5"},
+        "ingress": {"enabled": True, "className": "6", "hosts": ["7"]},
+        "networkPolicy": {"callers": {"namespaces": ["8"]}, "operators": {"namespaces": ["9"]}},
+        "serviceMonitor": {"enabled": True},
+    }
+    objects = render(values, release="42", namespace="17")
+    for each in objects:
+        if each["kind"] != "ServiceMonitor":
+            kubernetes_validate.validate(each, "1.37", strict=True)
+        assert each["metadata"]["name"].startswith("on")
+        assert each["metadata"]["namespace"] == "17"
+    assert objects.one("ServiceMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["17"]}
+    trial = {
+        "credentials": {
+            "keys": {"accountId": "1", "clientId": "2", "clientSecret": "3"},
+            "trial": {"accountId": "4", "clientId": "5", "clientSecret": "6"},
+        }
+    }
+    assert all(isinstance(each, str) for pair in render(trial).one("Secret")["data"].items() for each in pair)
+
+
+def test_a_release_whose_name_no_service_can_have_is_refused_unless_the_objects_have_another():
+    said = refusal({}, release="42")
+    assert 'fullnameOverride: a Service\'s name must begin with a letter' in said
+    assert '"42-zoom-qos-proxy"' in said
+    assert render({"fullnameOverride": "qos"}, release="42")
+
+
+# ---- configuration and secrets ----
+
+
+def checksums(values):
+    annotations = render(values).workload["spec"]["template"]["metadata"]["annotations"]
+    return {key: value for key, value in annotations.items() if key.startswith("checksum/")}
+
+
+def test_a_changed_configuration_replaces_the_pods_and_nothing_else_does():
+    same = checksums({})
+    assert same.keys() == {"checksum/config"}
+    assert checksums({"config": {"cache": {"live_fresh": "31s"}}}) != same
+    assert checksums({"replicaCount": 2}) != same, "the share is in the configuration"
+    assert checksums({"service": {"port": 81}, "networkPolicy": {"enabled": False}}) == same
+
+
+def test_a_changed_trial_secret_replaces_the_pods():
+    values = ci("trial-credentials")
+    before = checksums(values)
+    assert before.keys() == {"checksum/config", "checksum/credentials"}
+    values["credentials"]["trial"]["clientSecret"] = "another"
+    assert checksums(values) != before
+
+
+def test_a_new_chart_with_the_same_service_does_not_replace_the_pods():
+    assert "helm.sh/chart" not in render().workload["spec"]["template"]["metadata"]["labels"]
+
+
+def credentials_volume(objects):
+    [volume] = [each["secret"] for each in objects.pod["volumes"] if each["name"] == "credentials"]
+    return volume["secretName"], {each["path"]: each["key"] for each in volume["items"]}
+
+
+def test_credentials_come_from_a_secret_with_any_keys():
+    objects = render(ci("existing-secrets"))
+    assert credentials_volume(objects) == (
+        "zoom-oauth-app",
+        {"account_id": "account", "client_id": "client", "client_secret": "secret"},
+    )
+    assert not objects.all("Secret")
+
+
+def test_without_any_a_secret_of_a_certain_name_is_waited_for():
+    objects = render()
+    assert credentials_volume(objects)[0] == f"{NAME}-zoom"
+    assert not objects.all("Secret")
+
+
+def test_trial_credentials_make_the_secret_that_is_mounted():
+    objects = render(ci("trial-credentials"))
+    secret = objects.one("Secret")
+    name, items = credentials_volume(objects)
+    assert secret["metadata"]["name"] == name
+    plain = {key: base64.b64decode(value).decode() for key, value in secret["data"].items()}
+    assert {path: plain[key] for path, key in items.items()} == {
+        "account_id": "an-account", "client_id": "a-client", "client_secret": "not-a-secret",
+    }
+
+
+def test_the_callers_file_comes_from_a_secret_or_everybody_may_ask():
+    objects = render(ci("existing-secrets"))
+    assert 'file = "/etc/zoom-qos-proxy/callers/callers.toml"' in objects.toml
+    [volume] = [each["secret"] for each in objects.pod["volumes"] if each["name"] == "callers"]
+    assert volume["secretName"] == "qos-callers"
+    assert volume["items"] == [{"key": "who.toml", "path": "callers.toml"}]
+    [mount] = [each for each in objects.container["volumeMounts"] if each["name"] == "callers"]
+    assert mount["mountPath"] == "/etc/zoom-qos-proxy/callers"
+    open_to_all = render()
+    assert "[callers]" not in open_to_all.toml
+    assert "callers" not in [each["name"] for each in open_to_all.pod["volumes"] + open_to_all.container["volumeMounts"]]
+
+
+# ---- replicas and their volumes ----
+
+
+def test_the_days_count_is_on_a_folder_that_outlives_the_container():
+    objects = render()
+    [volume] = [each for each in objects.pod["volumes"] if each["name"] == "state"]
+    assert "emptyDir" in volume
+    [mount] = [each for each in objects.container["volumeMounts"] if each["name"] == "state"]
+    assert mount["mountPath"] == "/var/lib/zoom-qos-proxy"
+    assert not mount.get("readOnly")
+    assert 'state_file = "/var/lib/zoom-qos-proxy/day.json"' in objects.toml
+
+
+def test_persistence_gives_each_replica_a_volume_that_no_two_pods_share():
+    objects = render(ci("persistence"))
+    assert not objects.all("Deployment")
+    spec = objects.one("StatefulSet", NAME)["spec"]
+    [claim] = spec["volumeClaimTemplates"]
+    assert claim["metadata"]["name"] == "state"
+    assert claim["spec"] == {
+        "accessModes": ["ReadWriteOncePod"],
+        "storageClassName": "fast",
+        "resources": {"requests": {"storage": "1Gi"}},
+    }
+    assert not [each for each in objects.pod["volumes"] if each["name"] == "state"]
+    governing = objects.one("Service", spec["serviceName"])
+    assert governing["spec"]["clusterIP"] == "None"
+    assert spec["updateStrategy"] == {"type": "RollingUpdate"}
+    assert "storageClassName" not in render({"persistence": {"enabled": True}}).workload["spec"][
+        "volumeClaimTemplates"
+    ][0]["spec"]
+
+
+def test_one_after_the_other_means_the_old_pod_is_gone_first():
+    assert render(ci("one-after-the-other")).workload["spec"]["strategy"] == {"type": "Recreate"}
+    assert render(ci("no-surge")).workload["spec"]["strategy"] == {
+        "type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0},
+    }
+
+
+def test_a_divided_replica_is_not_ready_before_its_predecessor_is_certainly_gone():
+    """A Deployment does not count pods that stop, so their time must pass before the next one has callers."""
+    for values in ({"replicaCount": 2}, ci("replicas"), ci("no-surge"), {"replicaCount": 2, "terminationGracePeriodSeconds": 90}):
+        objects = render(values)
+        grace = objects.pod["terminationGracePeriodSeconds"]
+        assert objects.container["readinessProbe"]["initialDelaySeconds"] >= grace
+        assert objects.workload["spec"]["progressDeadlineSeconds"] > grace + 500
+    for values in ({}, ci("persistence"), ci("one-after-the-other")):
+        assert "initialDelaySeconds" not in render(values).container["readinessProbe"]
+
+
+def test_with_more_replicas_a_caller_stays_with_one():
+    def affinity(values):
+        return render(values).one("Service", NAME)["spec"]["sessionAffinity"]
+
+    assert affinity({}) == "None"
+    assert affinity({"replicaCount": 2}) == "ClientIP"
+    assert affinity({"replicaCount": 2, "service": {"sessionAffinity": "None"}}) == "None"
+    assert affinity({"service": {"sessionAffinity": "ClientIP"}}) == "ClientIP"
+
+
+def test_one_pod_at_a_time_may_be_disrupted_where_there_are_more():
+    assert not render().all("PodDisruptionBudget"), "of one replica it could only block or not count"
+    budget = render({"replicaCount": 2}, "1.27.0").one("PodDisruptionBudget")["spec"]
+    assert budget["maxUnavailable"] == 1
+    assert budget["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    assert "unhealthyPodEvictionPolicy" not in render({"replicaCount": 2}, "1.26.9").one("PodDisruptionBudget")["spec"]
+    assert not render(ci("extras")).all("PodDisruptionBudget")
+
+
+# ---- reaching it ----
+
+
+def test_ingress_and_route_lead_to_the_callers_listener_alone():
+    ingress = render(ci("ingress")).one("Ingress")["spec"]
+    backends = {
+        (rule["host"], path["path"], path["backend"]["service"]["name"], path["backend"]["service"]["port"]["name"])
+        for rule in ingress["rules"] for path in rule["http"]["paths"]
+    }
+    assert backends == {(host, "/", NAME, "http") for host in ("qos.example.com", "*.qos.example.com")}
+    assert ingress["ingressClassName"] == "nginx"
+    assert ingress["tls"] == ci("ingress")["ingress"]["tls"]
+    route = render(ci("http-route")).one("HTTPRoute")["spec"]
+    [rule] = route["rules"]
+    assert rule["backendRefs"] == [{"name": NAME, "port": 80}]
+    assert route["parentRefs"] == ci("http-route")["httpRoute"]["parentRefs"]
+    for kind in ("Ingress", "HTTPRoute"):
+        assert not render().all(kind), "off"
+
+
+def test_the_ops_service_is_headless_and_told_apart_from_the_callers():
+    objects = render()
+    ops = objects.one("Service", f"{NAME}-ops")
+    assert ops["spec"]["clusterIP"] == "None"
+    assert ops["metadata"]["labels"]["zoom-qos-proxy/listener"] == "ops"
+    assert "zoom-qos-proxy/listener" not in objects.one("Service", NAME)["metadata"]["labels"]
+    balanced = render(ci("load-balancer"))
+    assert balanced.one("Service", NAME)["spec"]["type"] == "LoadBalancer"
+    assert balanced.one("Service", f"{NAME}-ops")["spec"]["type"] == "ClusterIP", "never outside"
+
+
+# ---- network policy ----
+
+
+def policy(values=None, name=NAME):
+    return render(values).one("NetworkPolicy", name)["spec"]
+
+
+def rules_to(spec, direction, port):
+    """The peers of all rules that open a port."""
+    side = "from" if direction == "ingress" else "to"
+    return [
+        peer
+        for rule in spec[direction] if port in [each["port"] for each in rule["ports"]]
+        for peer in rule[side]
+    ]
+
+
+def namespace(name):
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+TEST_POD = {"podSelector": {"matchLabels": {**SELECTOR, "app.kubernetes.io/component": "test"}}}
+
+
+@pytest.mark.parametrize("feature", [each for each in FEATURES if each not in ("no-network-policy", "pod", "extras")])
+def test_both_directions_are_denied_but_for_rules_with_peers_and_ports(feature):
+    objects = render(ci(feature))
+    for each in objects.all("NetworkPolicy"):
+        spec = each["spec"]
+        assert sorted(spec["policyTypes"]) == ["Egress", "Ingress"]
+        for rule in spec.get("ingress", []) + spec["egress"]:
+            peers = rule.get("from") or rule.get("to")
+            assert peers, "a rule without peers is for everybody"
+            assert {} not in peers
+            assert rule["ports"], "a rule without ports is for all of them"
+    labels = objects.workload["spec"]["template"]["metadata"]["labels"]
+    assert selects(policy(ci(feature))["podSelector"]["matchLabels"], labels)
+
+
+def test_callers_come_from_the_releases_namespace_unless_others_are_named():
+    assert rules_to(policy(), "ingress", 8080) == [{"podSelector": {}}, TEST_POD]
+    named = rules_to(policy(ci("network-policy")), "ingress", 8080)
+    values = ci("network-policy")["networkPolicy"]
+    assert named == [
+        namespace("support-tools"), namespace("reporting"), *values["callers"]["peers"], TEST_POD,
+        *values["extraIngress"][0]["from"],
+    ]
+
+
+def test_the_ops_listener_is_open_to_operators_alone():
+    assert rules_to(policy(), "ingress", 9090) == [TEST_POD]
+    assert rules_to(policy(ci("monitoring")), "ingress", 9090) == [TEST_POD, namespace("monitoring")]
+    operators = ci("network-policy")["networkPolicy"]["operators"]["peers"]
+    assert rules_to(policy(ci("network-policy")), "ingress", 9090) == [TEST_POD, *operators]
+
+
+def test_the_way_out_is_dns_and_zoom():
+    spec = policy()
+    assert len(spec["egress"]) == 2
+    dns = rules_to(spec, "egress", 53)
+    assert dns[0]["podSelector"] == {"matchLabels": {"k8s-app": "kube-dns"}}
+    zoom = rules_to(spec, "egress", 443)
+    assert [each["ipBlock"]["cidr"] for each in zoom] == ["0.0.0.0/0", "::/0"]
+    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} <= set(zoom[0]["ipBlock"]["except"])
+    assert "fc00::/7" in zoom[1]["ipBlock"]["except"]
+
+
+def test_zooms_addresses_dns_and_more_rules_are_values():
+    spec = policy(ci("network-policy"))
+    assert rules_to(spec, "egress", 443) == [{"ipBlock": {"cidr": "203.0.113.0/24"}}]
+    assert rules_to(spec, "egress", 53) == [{"ipBlock": {"cidr": "203.0.113.53/32"}}]
+    assert rules_to(spec, "egress", 3128) == [{"ipBlock": {"cidr": "198.51.100.9/32"}}]
+
+
+def test_the_way_out_has_the_ports_of_zooms_urls():
+    spec = policy(ci("every-key"))
+    ports = {each["port"] for rule in spec["egress"] for each in rule["ports"]}
+    assert ports == {53, 8000, 8443}
+    same = policy({"config": {"zoom": {"api_base_url": "http://sim/v2", "oauth_url": "http://sim/oauth"}}})
+    assert [each["port"] for each in same["egress"][1]["ports"]] == [80]
+
+
+def test_traces_leave_for_the_collector_alone():
+    spec = policy(ci("traces"))
+    collector = {"podSelector": {"matchLabels": {"app": "collector"}}}
+    assert rules_to(spec, "egress", 4318) == [namespace("observability"), collector]
+
+
+def test_the_test_pod_reaches_the_service_where_everything_is_denied():
+    spec = policy(name=f"{NAME}-test")
+    (_, _), (labels, _) = pods_of(render())
+    assert selects(spec["podSelector"]["matchLabels"], labels)
+    assert rules_to(spec, "egress", 8080) == rules_to(spec, "egress", 9090) == [
+        {"podSelector": {"matchLabels": SELECTOR}}
+    ]
+    assert "ingress" not in spec
+
+
+# ---- helm test ----
+
+
+def test_the_test_pod_runs_our_image_and_asks_both_services():
+    objects = render()
+    pod = objects.one("Pod")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded"
+    assert pod["spec"]["restartPolicy"] == "Never"
+    services = {
+        f"http://{each['metadata']['name']}:{each['spec']['ports'][0]['port']}" for each in objects.all("Service")
+    }
+    asked = set()
+    for container in pod["spec"]["containers"]:
+        assert container["image"] == objects.container["image"]
+        assert "command" not in container, "the image has no shell"
+        verb, flag, url = container["args"]
+        assert (verb, flag) == ("healthcheck", "--url")
+        asked.add(url.rsplit("/", 1)[0])
+    assert asked == services
+
+
+# ---- monitoring ----
+
+
+def test_prometheus_finds_the_ops_service_and_only_that():
+    objects = render(ci("monitoring"))
+    monitor = objects.one("ServiceMonitor")["spec"]
+    found = [
+        each["metadata"]["name"] for each in objects.all("Service")
+        if selects(monitor["selector"]["matchLabels"], each["metadata"]["labels"])
+    ]
+    assert found == [f"{NAME}-ops"]
+    [endpoint] = monitor["endpoints"]
+    assert endpoint["port"] == objects.one("Service", f"{NAME}-ops")["spec"]["ports"][0]["name"]
+    assert endpoint["path"] == "/metrics"
+    assert monitor["namespaceSelector"] == {"matchNames": [NAMESPACE]}
+    ops = objects.one("Service", f"{NAME}-ops")["metadata"]["labels"]
+    assert ops[monitor["jobLabel"]] == "zoom-qos-proxy", "the alerts' job, whatever the release is called"
+
+
+def test_alerts_and_dashboard_are_the_files_of_the_chart():
+    objects = render(ci("monitoring"))
+    rules = yaml.safe_load((CHART / "files/rules.yaml").read_text())
+    assert rules["groups"]
+    assert objects.one("PrometheusRule")["spec"]["groups"] == rules["groups"]
+    dashboard = objects.one("ConfigMap", f"{NAME}-dashboard")
+    assert yaml.safe_load(dashboard["data"]["zoom-qos-proxy.json"]) == yaml.safe_load(
+        (CHART / "files/dashboard.json").read_text()
+    )
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    for kind in ("ServiceMonitor", "PrometheusRule"):
+        assert objects.one(kind)["metadata"]["labels"]["release"] == "kube-prometheus-stack"
+        assert not render().all(kind), "off"
+
+
+# ---- what else may be needed ----
+
+
+def test_extra_things_are_where_they_belong():
+    objects = render(ci("extras"))
+    assert {"name": "RUST_BACKTRACE", "value": "1"} in objects.container["env"]
+    assert [each["name"] for each in objects.pod["containers"]] == ["zoom-qos-proxy", "beside"]
+    assert {"name": "scratch", "mountPath": "/scratch"} in objects.container["volumeMounts"]
+    names = [each["metadata"]["name"] for each in objects.all("ConfigMap")]
+    assert {"release-qos-more", "release-text"} <= set(names)
+
+
+def test_defaults_ask_nothing_of_the_cluster_that_may_not_be_there():
+    """No storage class, no CRD, no ingress controller, no registry secret."""
+    known = {"v1", "apps/v1", "networking.k8s.io/v1"}
+    assert {each["apiVersion"] for each in render()} == known
+    assert defaults()["persistence"]["enabled"] is False
