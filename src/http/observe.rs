@@ -9,7 +9,7 @@ use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method,
+        ConnectionType, Method,
         header::{HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -126,6 +126,10 @@ pub async fn observe(
     let mut response = next.call(request).await?;
     if let Ok(value) = HeaderValue::from_str(observed.id.as_str()) {
         response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    if listener == Listener::Callers && observed.state.as_ref().is_some_and(|state| state.is_draining()) {
+        // Kept connections are given up by the caller between two requests, not by us under one.
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     observed.status = response.status().as_u16();
     let told = response.response().extensions();

@@ -32,6 +32,7 @@ mod ops;
 mod purge;
 mod ratelimit;
 mod retries;
+mod rolling;
 mod service;
 mod slices;
 mod stale;
