@@ -275,8 +275,8 @@ async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
     let give_up = core.flights.wanted_until(flight).filter(|_| !core.flights.has_begun(flight));
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let wanted_by = core.flights.wanted_by(flight);
-    let is_in_vain = |flight| core.flights.gives_up(flight);
-    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, is_in_vain).await;
+    let makes_way = |flight| core.flights.makes_way(flight);
+    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, makes_way).await;
     core.flights.queues_no_more(flight);
     permit
 }

@@ -277,18 +277,27 @@ impl Flights {
     /// Whether nobody is left who waits for this flight, and it has not begun, or nobody would see what it brought. Then
     /// it is set aside: who comes now must not board a flight that is about to end.
     pub(super) fn gives_up(&self, number: FlightNumber) -> bool {
+        // Callers who waited to the end were told that it goes on, and will ask again.
+        self.ends_if(number, |passengers| Instant::now() < passengers.wanted_until)
+    }
+
+    /// The same, before somebody who does wait is refused: then also one whose callers waited to the end.
+    pub(super) fn makes_way(&self, number: FlightNumber) -> bool {
+        self.ends_if(number, |_| true)
+    }
+
+    /// `gone` is asked about a flight that has not begun, and that callers waited for and no longer do.
+    fn ends_if(&self, number: FlightNumber, gone: impl FnOnce(&Passengers) -> bool) -> bool {
         let mut table = self.table.borrow_mut();
         let Some(passengers) = table.under_way.get(&number) else { return false };
         let (key, nobody_waits) = (passengers.key, passengers.waiting() == 0);
         let is_refresh = passengers.waiters.is_empty();
-        // Callers who waited to the end were told that it goes on, and will ask again.
-        let all_hung_up = nobody_waits && !is_refresh && Instant::now() < passengers.wanted_until;
         let set_aside = table.boarding.get(&key) != Some(&number);
-        let gives_up = (nobody_waits && set_aside) || (all_hung_up && !passengers.begun);
-        if gives_up && !set_aside {
+        let ends = nobody_waits && (set_aside || (!is_refresh && !passengers.begun && gone(passengers)));
+        if ends && !set_aside {
             table.boarding.remove(&key);
         }
-        gives_up
+        ends
     }
 
     /// Ends a flight and wakes everybody who waits for it.

@@ -20,8 +20,8 @@ use crate::{
     metrics::{LimitKind, Metrics},
 };
 
-/// Who hung up so short a time ago may still be counted among those who wait.
-const SWEEP_AT_MOST_EVERY: Duration = Duration::from_millis(100);
+/// The whole queue is looked at no more often than this, for those who hung up, and those who will not be served.
+const LOOK_AT_ALL_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// Gauges are made true this often when nothing happens.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// Who cannot be served is told so this much before its own wait is over: then it hears why, and not that it waits.
@@ -48,6 +48,8 @@ struct Inner {
     closed: watch::Sender<Option<Failure>>,
     /// When the queue was last looked through for those in vain.
     swept: Cell<Option<Instant>>,
+    /// The same, for those whose turn has moved behind the end of their wait.
+    looked_for_hopeless: Cell<Option<Instant>>,
     max_queued: usize,
     /// How long a flight that has begun waits for its next permit.
     patience: Duration,
@@ -92,13 +94,15 @@ impl Permits {
             all_saved: Cell::default(),
             closed,
             swept: Cell::default(),
+            looked_for_hopeless: Cell::default(),
             max_queued,
             patience,
             metrics: Arc::clone(metrics),
         }))
     }
 
-    /// Waits for a permit. `wanted_by` and `give_up` as in [`Queue::push`]; `is_in_vain` as in [`Self::serve`].
+    /// Waits for a permit. `wanted_by` and `give_up` as in [`Queue::push`]; `makes_way`: who leaves the queue
+    /// before anybody else is refused.
     ///
     /// # Errors
     /// At once, when no permit can come in time or too many wait already.
@@ -107,12 +111,11 @@ impl Permits {
         (priority, flight): (Priority, FlightNumber),
         wanted_by: &[Share],
         give_up: Option<Instant>,
-        is_in_vain: impl Fn(FlightNumber) -> bool,
+        makes_way: impl Fn(FlightNumber) -> bool,
     ) -> Result<Permit, Failure> {
         let asked = Instant::now();
         if let Err(refusal) = self.refuse_early(priority, wanted_by, give_up) {
-            // Unless it is for those who hung up and are not missed yet.
-            if !self.sweep(&is_in_vain) {
+            if !self.sweep(&makes_way) {
                 return Err(refusal);
             }
             self.refuse_early(priority, wanted_by, give_up)?;
@@ -242,15 +245,16 @@ impl Permits {
             let now = Now::read();
             while let Some(in_vain) = queue.first().filter(|flight| is_in_vain(*flight)) {
                 if let Some(waiting) = queue.remove(in_vain) {
-                    refuse(waiting, given_up(now));
+                    refuse(waiting, rate_limited(budget.turn(now.instant, queue.len())));
                 }
             }
             if queue.is_empty() {
                 return None;
             }
-            let told_at = now.instant + TOLD_BEFORE;
+            let told_before = self.told_before();
+            let told_at = now.instant + told_before;
             let first_told =
-                |queue: &Queue<_>| queue.first_to_give_up().and_then(|first| first.checked_sub(TOLD_BEFORE));
+                |queue: &Queue<_>| queue.first_to_give_up().and_then(|first| first.checked_sub(told_before));
             let closed = budget.closed_until(now);
             if closed.is_none() && !can_call() {
                 // Who waited to the end for that is told to come back, and finds its flight in its place.
@@ -258,9 +262,8 @@ impl Permits {
                 return first_told(&queue);
             }
             let opens = closed.map_or(now.instant, |closed| closed.at);
-            for given_up in queue.take_expired(told_at) {
-                let at = budget.turn(opens, queue.len());
-                refuse(given_up, Failure::new(Reason::ZoomRateLimited).retry_at(at));
+            for late in queue.take_expired(now.instant) {
+                refuse(late, rate_limited(budget.turn(opens, queue.len())));
             }
             match budget.permit(now) {
                 Ok(permit) => {
@@ -270,10 +273,16 @@ impl Permits {
                     }
                 }
                 Err(closed) => {
-                    if closed.limit != Limit::Pace {
-                        let served_at = |place| budget.turn(closed.at, place);
+                    for late in queue.take_expired(told_at) {
+                        refuse(late, rate_limited(budget.turn(opens, queue.len())));
+                    }
+                    // Who joined since may be served before those who were here.
+                    let pace = closed.limit == Limit::Pace;
+                    if !pace || is_due(&self.0.looked_for_hopeless, now.instant) {
+                        let served_at = |place| budget.turn(closed.at, place) + told_before;
                         for hopeless in queue.take_hopeless(served_at, now.instant + self.0.patience) {
-                            refuse(hopeless, self.not_before(closed));
+                            let at = budget.turn(closed.at, queue.len());
+                            refuse(hopeless, if pace { rate_limited(at) } else { self.not_before(closed) });
                         }
                     }
                     return Some(first_told(&queue).map_or(closed.at, |told| told.min(closed.at)));
@@ -282,22 +291,21 @@ impl Permits {
         }
     }
 
-    /// All who are in vain leave the queue, wherever they stand. Whether any did. Looks at everybody who waits, so not
-    /// with every refusal of a flood of them.
-    fn sweep(&self, is_in_vain: &impl Fn(FlightNumber) -> bool) -> bool {
+    /// Those leave the queue, wherever they stand, for whom nobody waits. Whether any did. Looks at everybody who waits, so
+    /// not with every refusal of a flood of them.
+    fn sweep(&self, makes_way: &impl Fn(FlightNumber) -> bool) -> bool {
         let now = Now::read();
-        if self.0.swept.get().is_some_and(|last| now.instant < last + SWEEP_AT_MOST_EVERY) {
+        if !is_due(&self.0.swept, now.instant) {
             return false;
         }
-        self.0.swept.set(Some(now.instant));
-        let mut queue = self.0.queue.borrow_mut();
-        let in_vain: Vec<_> = queue.flights().filter(|flight| is_in_vain(*flight)).collect();
-        for flight in &in_vain {
+        let (budget, mut queue) = (self.0.budget.borrow(), self.0.queue.borrow_mut());
+        let leave: Vec<_> = queue.flights().filter(|flight| makes_way(*flight)).collect();
+        for flight in &leave {
             if let Some(waiting) = queue.remove(*flight) {
-                refuse(waiting, given_up(now));
+                refuse(waiting, rate_limited(budget.turn(now.instant, queue.len())));
             }
         }
-        !in_vain.is_empty()
+        !leave.is_empty()
     }
 
     /// A new flight that would wait in vain is told so before it queues. One that has begun always may queue.
@@ -318,8 +326,15 @@ impl Permits {
         let Some(give_up) = give_up else { return Ok(()) };
         let opens = closed.map_or(now.instant, |closed| closed.at);
         let ahead = wanted_by.iter().map(|share| queue.ahead_of(priority, *share)).min();
-        let served_at = budget.turn(opens, ahead.unwrap_or_else(|| queue.len()));
-        let in_vain = served_at >= give_up;
+        let ahead = ahead.unwrap_or_else(|| queue.len());
+        let (day_used, day_limit) = budget.day_used(now);
+        if ahead as u64 >= day_limit.saturating_sub(day_used) {
+            return Err(Failure::new(Reason::ZoomDailyQuotaSpent).retry_at(now.midnight()));
+        }
+        let served_at = budget.turn(opens, ahead);
+        // Timers are late by a millisecond or two each. Who is let in is to be served, and not refused after all that wait.
+        let late = served_at.saturating_duration_since(now.instant) / 32;
+        let in_vain = served_at + late + self.told_before() >= give_up;
         if queue.len() >= self.0.max_queued {
             let overloaded = Failure::new(Reason::Overloaded).retry_at(budget.turn(opens, queue.len()));
             let may_push_out = !in_vain && priority == Priority::Foreground;
@@ -328,7 +343,7 @@ impl Permits {
             let Some(pushed_out) = pushed_out else { return Err(overloaded) };
             refuse(pushed_out, overloaded);
         } else if in_vain {
-            return Err(Failure::new(Reason::ZoomRateLimited).retry_at(served_at));
+            return Err(rate_limited(served_at));
         }
         Ok(())
     }
@@ -348,6 +363,11 @@ impl Permits {
         Failure::new(reason).retry_at(closed.at)
     }
 
+    /// A part of a wait that is shorter than usual.
+    fn told_before(&self) -> Duration {
+        TOLD_BEFORE.min(self.0.patience / 4)
+    }
+
     fn tell_if_closed(&self) {
         let failure = self.closed().map(|(_, failure)| failure);
         self.0.closed.send_if_modified(|told| {
@@ -365,9 +385,17 @@ impl Permits {
     }
 }
 
-/// What a flight ends with that nobody waited for any more. Who closed only one direction of its connection hears it.
-fn given_up(now: Now) -> Failure {
-    Failure::new(Reason::ZoomRateLimited).retry_at(now.instant)
+/// Whether it is time to look at everybody who waits again; then that is done now.
+fn is_due(last: &Cell<Option<Instant>>, now: Instant) -> bool {
+    let due = last.get().is_none_or(|last| now >= last + LOOK_AT_ALL_AT_MOST_EVERY);
+    if due {
+        last.set(Some(now));
+    }
+    due
+}
+
+fn rate_limited(until: Instant) -> Failure {
+    Failure::new(Reason::ZoomRateLimited).retry_at(until)
 }
 
 fn refuse(waiting: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {

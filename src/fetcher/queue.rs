@@ -172,10 +172,13 @@ impl<T> Queue<T> {
         begun_waits_until: Instant,
     ) -> Vec<T> {
         let in_order = self.foreground.in_order().chain(self.background.in_order());
+        let foreground = self.foreground.len();
         let mut place = 0;
         let hopeless: Vec<_> = in_order
-            .filter_map(|(flight, give_up)| {
-                let in_vain = served_at(place) >= give_up.unwrap_or(begun_waits_until);
+            .enumerate()
+            .filter_map(|(number, (flight, give_up))| {
+                let refreshes = if number < foreground { self.refreshes_between(place) } else { 0 };
+                let in_vain = served_at(place + refreshes) >= give_up.unwrap_or(begun_waits_until);
                 place += usize::from(!in_vain);
                 in_vain.then_some(flight)
             })
@@ -187,7 +190,10 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn ahead_of(&self, priority: Priority, share: Share) -> usize {
         match priority {
-            Priority::Foreground => self.foreground.ahead_of(share),
+            Priority::Foreground => {
+                let others = self.foreground.ahead_of(share);
+                others + self.refreshes_between(others)
+            }
             Priority::Background => {
                 let refreshes = self.background.ahead_of(share);
                 let turns = (refreshes + 1).saturating_mul(FOREGROUND_IN_A_ROW as usize);
@@ -241,6 +247,11 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// How many refreshes have their turn among so many flights that somebody waits for.
+    fn refreshes_between(&self, foreground: usize) -> usize {
+        self.background.len().min(foreground / FOREGROUND_IN_A_ROW as usize)
     }
 
     fn lines(&mut self, priority: Priority) -> &mut Lines<T> {

@@ -481,3 +481,85 @@ fn who_cannot_be_served_after_a_pause_is_told_at_once_and_why() {
     assert!(answers.iter().all(|(code, _)| code == "200" || code == "zoom_rate_limited"), "{answers:?}");
     service.finish(&["all calls pause"]);
 }
+
+/// Cold meetings asked for at once, each with how long its answer took.
+fn timed_at_once(service: &Service, paths: &[String]) -> Vec<(Answer, Duration)> {
+    thread::scope(|scope| {
+        let asked = paths.iter().map(|path| {
+            scope.spawn(move || {
+                let began = Instant::now();
+                (service.get(path), began.elapsed())
+            })
+        });
+        asked.collect::<Vec<_>>().into_iter().map(|caller| caller.join().unwrap()).collect()
+    })
+}
+
+/// Whoever is not served hears that at once, and not after its wait.
+fn refused_at_once(answers: &[(Answer, Duration)], code: &str) -> usize {
+    let refused: Vec<_> = answers.iter().filter(|(answer, _)| answer.status != 200).collect();
+    for (answer, took) in &refused {
+        assert_eq!(answer.problem(), code);
+        assert!(*took < Duration::from_millis(1_200), "told after {took:?}");
+    }
+    refused.len()
+}
+
+#[test]
+fn nobody_is_kept_waiting_to_be_refused_in_the_end() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 60);
+    let settings =
+        [("limits.heavy_per_second", "9"), ("limits.headroom_percent", "0"), ("server.wait", "3s")];
+    let service = Service::start(&sim, &settings);
+    let answers = timed_at_once(&service, &paths);
+    let refused = refused_at_once(&answers, "zoom_rate_limited");
+    assert!((30..=36).contains(&refused), "{refused}: some 27 fit into three seconds");
+    service.finish(&["limits."]);
+}
+
+#[test]
+fn calls_beyond_what_is_left_of_the_day_are_refused_at_once() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 40);
+    let settings =
+        [("limits.heavy_per_second", "9"), ("limits.heavy_per_day", "20"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    let answers = timed_at_once(&service, &paths);
+    assert_eq!(refused_at_once(&answers, "zoom_daily_quota_spent"), 20);
+    assert_eq!(sim.qos_calls().len(), 20);
+    service.finish(&["limits."]);
+}
+
+#[test]
+fn a_very_short_wait_still_fetches() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 3);
+    let service = Service::start(&sim, &[("server.wait", "40ms")]);
+    for path in &paths {
+        // In time or not: the flight goes on, and is found landed.
+        wait_for(|| (service.get(path).status == 200).then_some(()));
+    }
+    assert_eq!(sim.qos_calls().len(), 3);
+    service.finish(&["server.wait"]);
+}
+
+#[test]
+fn flights_that_nobody_waits_for_any_more_are_no_reason_to_refuse_somebody() {
+    let sim = sim(|_| ());
+    let paths = add_meetings(&sim, 16);
+    sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());
+    let settings =
+        [("limits.heavy_per_second", "9"), ("limits.headroom_percent", "0"), ("server.wait", "1s")];
+    let service = Service::start(&sim, &settings);
+    let (early, late) = paths.split_at(8);
+    for (answer, _) in timed_at_once(&service, early) {
+        assert_eq!(answer.problem(), "still_fetching");
+    }
+    wait_for(|| {
+        (service.metric("zoom_qos_proxy_access_token_renewals_total{result=\"ok\"}") == 1.0).then_some(())
+    });
+    let answers = timed_at_once(&service, late);
+    assert!(answers.iter().all(|(answer, _)| answer.status == 200), "{answers:?}");
+    service.finish(&["limits."]);
+}
