@@ -10,7 +10,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench
+	check-format check-clippy check-docs check-dependencies doc-tests tests judges monitoring memory deny quick-bench
 
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
@@ -24,7 +24,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges ## everything that CI checks; installs what it needs
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges monitoring ## everything that CI checks; installs what it needs
 
 test-all: test memory deny quick-bench ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once
 
@@ -73,6 +73,11 @@ judges: ## what others' code says about the answers; see tests/judges
 	$(call heading,judges)
 	cargo build --locked --workspace --bins
 	@scripts/judges target/debug/zoom-qos-proxy target/debug/zoom-sim
+
+monitoring: ## dashboard and alerts against a real Prometheus; see tests/monitoring
+	$(call heading,dashboard and alerts)
+	cargo build --locked --workspace --bins
+	@scripts/monitoring target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 memory:
 	$(call heading,resident size over 50$(comma)000 meetings)

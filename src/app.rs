@@ -259,7 +259,7 @@ async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
         every.tick().await;
         let cache = state.cache.clone();
         drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
-        state.show_cache();
+        state.show();
         if let Some(lines) = &dropped_lines {
             state.metrics.log_lines_dropped.set(i64::try_from(lines.dropped_lines()).unwrap_or(i64::MAX));
         }
