@@ -28,6 +28,7 @@ use crate::{
     fetcher::{Fetcher, Launch, Parts},
     http::{self, Listener, State},
     metrics::Metrics,
+    trace::{self, Sending},
 };
 
 /// Callers in a cluster pool their connections; actix's 5 s would close them under a request.
@@ -82,6 +83,7 @@ pub struct App {
     keeper: Option<Keeper>,
     callers: Server,
     operators: Server,
+    sending: Sending,
     listen: SocketAddr,
     ops_listen: SocketAddr,
     drain_delay: Duration,
@@ -96,8 +98,9 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, budget, freshness, cache, callers, .. } = config;
+        let Config { server, fetcher, zoom, budget, freshness, cache, callers, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
+        let (tracer, sending) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
         let (known, keeper) = Callers::open(callers, &metrics);
@@ -108,10 +111,11 @@ impl App {
             budget,
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
+            tracer: tracer.clone(),
         };
         let (fetcher, launch) = Fetcher::prepare(parts);
         let draining = AtomicBool::new(false);
-        let state = Data::new(State { callers: known, cache, fetcher, metrics, draining });
+        let state = Data::new(State { callers: known, cache, fetcher, metrics, tracer, draining });
 
         let timeout = server.shutdown_timeout;
         let (callers, listen) =
@@ -125,6 +129,7 @@ impl App {
             keeper,
             callers,
             operators,
+            sending,
             listen,
             ops_listen,
             drain_delay,
@@ -180,6 +185,7 @@ impl App {
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
         operators.stop(false).await;
         fetcher_thread.stop();
+        drop(actix_rt::task::spawn_blocking(|| self.sending.finish()).await);
         if in_time {
             tracing::info!("stopped");
         } else {

@@ -9,6 +9,7 @@ mod flights;
 pub mod permits;
 mod purge;
 pub mod queue;
+mod traces;
 
 use std::{
     num::NonZeroU32,
@@ -24,6 +25,7 @@ use self::{
     flights::{Boarded, Flight, Flights, Waiter},
     permits::{BudgetStatus, Permits},
     queue::Share,
+    traces::Traces,
 };
 pub use crate::zoom::oauth::Credentials;
 use crate::{
@@ -33,6 +35,7 @@ use crate::{
     failure::{Failure, Reason},
     metrics::Metrics,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
+    trace::{Parent, Tracer, Trail},
     zoom::{self, Zoom, ZoomConfig, oauth::AccessTokens},
 };
 
@@ -93,7 +96,7 @@ type Reply = oneshot::Sender<Result<Landed, Failure>>;
 
 enum Letter {
     Fetch { request: Request, reply: Reply },
-    Refresh { key: SnapshotKey, caller: Arc<Caller> },
+    Refresh { key: SnapshotKey, caller: Arc<Caller>, request: Parent },
     Purge { what: Purge, done: oneshot::Sender<()> },
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
@@ -105,6 +108,7 @@ struct Request {
     key: SnapshotKey,
     wanted: Wanted,
     caller: Arc<Caller>,
+    trail: Trail,
     deadline: Instant,
 }
 
@@ -155,6 +159,8 @@ pub struct Parts {
     pub cache: Cache,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Makes the spans.
+    pub tracer: Tracer,
 }
 
 impl Fetcher {
@@ -178,10 +184,11 @@ impl Fetcher {
         key: SnapshotKey,
         wanted: Wanted,
         caller: Arc<Caller>,
+        trail: Trail,
     ) -> Result<Landed, Failure> {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
-        let letter = Letter::Fetch { request: Request { key, wanted, caller, deadline }, reply };
+        let letter = Letter::Fetch { request: Request { key, wanted, caller, trail, deadline }, reply };
         self.mailbox.send(letter).map_err(|_| Failure::new(Reason::ShuttingDown))?;
         match tokio::time::timeout_at(deadline.into(), landed).await {
             Ok(Ok(result)) => result,
@@ -192,9 +199,9 @@ impl Fetcher {
 
     /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for. Its
     /// calls count for `caller`, as above.
-    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>) {
+    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: Parent) {
         // A fetcher that is gone refreshes nothing.
-        drop(self.mailbox.send(Letter::Refresh { key, caller }));
+        drop(self.mailbox.send(Letter::Refresh { key, caller, request }));
     }
 
     /// Has it forgotten, snapshots and refusals; flights under way do not bring it back. Returns when that is done.
@@ -259,6 +266,7 @@ struct Core {
     access_tokens: AccessTokens,
     permits: Permits,
     flights: Flights,
+    traces: Traces,
     cache: Cache,
     freshness: FreshnessConfig,
     metrics: Arc<Metrics>,
@@ -271,13 +279,14 @@ impl Core {
         credentials: watch::Sender<Credentials>,
         closed: watch::Sender<Option<Failure>>,
     ) -> Self {
-        let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
+        let Parts { config, zoom, freshness, budget, cache, metrics, tracer } = parts;
         let client = zoom::http_client(zoom.connect_timeout);
         Self {
             access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
             zoom: Zoom::new(&zoom, client),
             permits: Permits::new(budget, config.max_queued, config.wait, closed, &metrics),
             flights: Flights::default(),
+            traces: Traces::new(tracer),
             cache,
             freshness,
             metrics,
@@ -289,7 +298,7 @@ impl Core {
         while let Some(letter) = letters.recv().await {
             match letter {
                 Letter::Fetch { request, reply } => self.fetch(&request, reply),
-                Letter::Refresh { key, caller } => self.refresh(key, &caller),
+                Letter::Refresh { key, caller, request } => self.refresh(key, &caller, request),
                 Letter::Purge { what, done } => {
                     self.purge(what);
                     // It is done, whether or not somebody still waits to hear it.
@@ -311,23 +320,19 @@ impl Core {
 
     /// Cache, flight under way, or a new flight: the one place that decides it.
     fn fetch(self: &Rc<Self>, request: &Request, reply: Reply) {
-        let Request { key, wanted, caller, deadline } = request;
-        match self.found(key, *wanted) {
-            Some(Ok(landed)) => {
-                drop(reply.send(Ok(landed)));
-                return;
-            }
-            Some(Err(failure)) => {
-                drop(reply.send(Err(failure)));
-                return;
-            }
-            None => {}
+        let Request { key, wanted, caller, trail, deadline } = request;
+        if let Some(found) = self.found(key, *wanted) {
+            drop(reply.send(found));
+            return;
         }
         let share = share_of(caller);
         let waiter = Waiter { reply, deadline: *deadline, share, has_fallback: wanted.has_fallback };
         match self.flights.board(*key, waiter, caller, Instant::now()) {
-            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, *deadline),
-            Boarded::TakesOff(flight) => self.take_off(flight),
+            Boarded::UnderWay(number) => {
+                trail.join(self.traces.of(number));
+                self.permits.somebody_waits(number, share, *deadline);
+            }
+            Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
             Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
         }
     }
@@ -354,23 +359,24 @@ impl Core {
         None
     }
 
-    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>) {
+    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: Parent) {
         let wanted = Wanted { newer_than: None, has_fallback: true };
         let now = Instant::now();
         if self.found(&key, wanted).is_none()
             && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
         {
-            self.take_off(flight);
+            self.take_off(flight, request);
         }
     }
 
-    fn take_off(self: &Rc<Self>, flight: Flight) {
+    fn take_off(self: &Rc<Self>, flight: Flight, request: Parent) {
         let now = Instant::now();
         if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
             kept.note_try(now);
         }
         self.metrics.flights_active.inc();
-        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
+        let span = self.traces.take_off(&flight, request);
+        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight, span)));
     }
 
     fn status(&self) -> FetcherStatus {

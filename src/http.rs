@@ -32,6 +32,7 @@ use crate::{
     callers::Callers,
     fetcher::{Credentials, Fetcher},
     metrics::Metrics,
+    trace::Tracer,
 };
 pub use observe::{Listener, observe};
 pub use problem::Problem;
@@ -46,6 +47,8 @@ pub struct State {
     pub fetcher: Fetcher,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Makes the spans.
+    pub tracer: Tracer,
     /// Set when the process has been asked to stop.
     pub draining: AtomicBool,
 }

@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web::Data};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -22,6 +22,7 @@ use crate::{
     failure::{Failure, Reason},
     fetcher::{Landed, Via, Wanted},
     snapshot::{Snapshot, SnapshotKey},
+    trace::Trail,
 };
 
 pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
@@ -48,7 +49,10 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
             return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
         }
     };
-    let found = find(state, &caller, key, Directives::of(request.headers()), now).await;
+    // What is not there need not be looked for.
+    let trail = state.tracer.is_on().then(|| request.extensions().get::<Trail>().cloned()).flatten();
+    let asked = Directives::of(request.headers());
+    let found = find(state, (&caller, trail.unwrap_or_default()), key, asked, now).await;
     match found {
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
@@ -92,7 +96,7 @@ enum Nothing {
 /// The snapshot that is the answer, and how it was come by.
 async fn find(
     state: &State,
-    caller: &Arc<Caller>,
+    (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
     asked: Directives,
     now: Instant,
@@ -117,10 +121,10 @@ async fn find(
                 let failure = Failure::new(Reason::CallerOverLimit).retry_at(until);
                 return Ok((kept, How::Instead(failure)));
             }
-            state.fetcher.refresh(key, Arc::clone(caller));
+            state.fetcher.refresh(key, Arc::clone(caller), trail.request());
             Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(state, caller, key, why, kept).await,
+        (Decision::Fetch(why), kept) => fetch(state, (caller, trail), key, why, kept).await,
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
 }
@@ -128,7 +132,7 @@ async fn find(
 /// From Zoom; and where that fails, what is kept, as long as it serves.
 async fn fetch(
     state: &State,
-    caller: &Arc<Caller>,
+    (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
     why: Why,
     kept: Option<Arc<Snapshot>>,
@@ -140,7 +144,7 @@ async fn fetch(
         newer_than: kept.as_ref().map(|kept| kept.landed),
         has_fallback: fallback(kept.clone()).is_some(),
     };
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller)).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
                 Via::Cache => How::Hit,
