@@ -25,6 +25,7 @@ mod errors;
 mod fairness;
 mod flights;
 mod ids;
+mod leaks;
 mod lifecycle;
 mod limits;
 mod memory;
