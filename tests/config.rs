@@ -600,7 +600,7 @@ fn no_secret_is_ever_repeated_in_a_problem() {
 
 #[test]
 fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
-    for key in ["zoom.api_base_url", "zoom.oauth_url"] {
+    for key in ["zoom.api_base_url", "zoom.oauth_url", "telemetry.otlp_endpoint"] {
         for (url, said) in [
             ("api.zoom.us", "is not a URL"),
             ("ftp://zoom.us", "must be an http or https URL"),
@@ -629,6 +629,10 @@ fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
         assert!(config.effective().contains(&format!("api_base_url = \"{kept}\" #")));
     }
     assert_eq!(with("zoom.oauth_url = \"https://zoom.us/t/\"").zoom.oauth_url.as_str(), "https://zoom.us/t/");
+    let line = problem_of("telemetry.otlp_endpoint = \"otel-collector:4318\"");
+    assert!(line.contains("write one like \"http://otel-collector:4318\""), "{line}");
+    let config = with("telemetry.otlp_endpoint = \"http://collector:4318/\"");
+    assert_eq!(config.trace.otlp_endpoint.unwrap().as_str(), "http://collector:4318/");
 }
 
 #[test]
