@@ -46,7 +46,7 @@ FIT = [
     f'sum({metric}_bucket{{{labels}le="{first}"}}) < 0.5 * sum({metric}_count{{{labels.rstrip(",")}}}) and '
     f'sum({metric}_bucket{{{labels}le="{last}"}}) == sum({metric}_count{{{labels.rstrip(",")}}})'
     for metric, labels, first, last in (
-        ("zoom_qos_proxy_request_duration_seconds", 'job="Busy",outcome="hit",', "0.000005", "20"),
+        ("zoom_qos_proxy_request_duration_seconds", 'job="Busy",outcome="hit",', "0.000001", "20"),
         ("zoom_qos_proxy_request_duration_seconds", 'job="Busy",outcome="miss",', "0.1", "20"),
         ("zoom_qos_proxy_zoom_call_duration_seconds", 'job="Busy",', "0.025", "12.8"),
         ("zoom_qos_proxy_permit_wait_seconds", 'job="Busy",', "0.001", "16.384"),
