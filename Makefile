@@ -11,7 +11,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
 	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench \
-	image check-image image-test chart chart-readme chart-checkov
+	image check-image image-test chart chart-readme chart-checkov monitoring
 
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
@@ -25,7 +25,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges chart check-image ## everything that CI checks; installs what it needs
+test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges chart monitoring check-image ## everything that CI checks; installs what it needs
 
 test-all: test memory deny quick-bench chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, checkov on the chart, the image
 
@@ -101,6 +101,11 @@ chart-checkov:
 	$(call heading,checkov)
 	@scripts/chart-tests --install
 	@scripts/chart-checkov
+
+monitoring: ## dashboard and alerts against a real Prometheus; see tests/monitoring
+	$(call heading,dashboard and alerts)
+	cargo build --locked --workspace --bins
+	@scripts/monitoring target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 memory:
 	$(call heading,resident size over 50$(comma)000 meetings)

@@ -32,6 +32,7 @@ use zoom_qos_proxy::{
     meeting_id::MeetingId,
     metrics::Metrics,
     snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
+    trace::Tracer,
 };
 
 const MEETING: &str = "85746065432";
@@ -71,11 +72,19 @@ fn state(bytes: usize) -> Data<State> {
         freshness: config.freshness,
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
+        tracer: Tracer::default(),
     };
     let (callers, _) = Callers::open(config.callers, &metrics);
     // Never launched: a hit asks nobody.
     let (fetcher, _launch) = Fetcher::prepare(parts);
-    Data::new(State { callers, cache, fetcher, metrics, draining: AtomicBool::new(false) })
+    Data::new(State {
+        callers,
+        cache,
+        fetcher,
+        metrics,
+        tracer: Tracer::default(),
+        draining: AtomicBool::new(false),
+    })
 }
 
 #[divan::bench(args = BODIES)]

@@ -29,6 +29,7 @@ use crate::{
     fetcher::{Fetcher, Launch, Parts},
     http::{self, Listener, State},
     metrics::Metrics,
+    trace::{self, Sending},
 };
 
 /// Callers in a cluster pool their connections; actix's 5 s would close them under a request.
@@ -83,6 +84,7 @@ pub struct App {
     keeper: Option<Keeper>,
     callers: Server,
     operators: Server,
+    sending: Sending,
     listen: SocketAddr,
     ops_listen: SocketAddr,
     drain_delay: Duration,
@@ -97,8 +99,9 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, budget, freshness, cache, callers, .. } = config;
+        let Config { server, fetcher, zoom, budget, freshness, cache, callers, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
+        let (tracer, sending) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
         let (known, keeper) = Callers::open(callers, &metrics);
@@ -109,10 +112,11 @@ impl App {
             budget,
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
+            tracer: tracer.clone(),
         };
         let (fetcher, launch) = Fetcher::prepare(parts);
         let draining = AtomicBool::new(false);
-        let state = Data::new(State { callers: known, cache, fetcher, metrics, draining });
+        let state = Data::new(State { callers: known, cache, fetcher, metrics, tracer, draining });
 
         take_all_open_files();
         let timeout = server.shutdown_timeout;
@@ -127,6 +131,7 @@ impl App {
             keeper,
             callers,
             operators,
+            sending,
             listen,
             ops_listen,
             drain_delay,
@@ -182,6 +187,7 @@ impl App {
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
         operators.stop(false).await;
         fetcher_thread.stop();
+        drop(actix_rt::task::spawn_blocking(|| self.sending.finish()).await);
         if in_time {
             tracing::info!("stopped");
         } else {
@@ -271,7 +277,7 @@ async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
         every.tick().await;
         let cache = state.cache.clone();
         drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
-        state.show_cache();
+        state.show();
         if let Some(lines) = &dropped_lines {
             state.metrics.log_lines_dropped.set(i64::try_from(lines.dropped_lines()).unwrap_or(i64::MAX));
         }

@@ -27,7 +27,8 @@ pub use self::problem::{Problems, Warning};
 use self::{layers::Layers, reader::Reader};
 use crate::{
     app::ServerConfig, budget::BudgetConfig, cache::CacheConfig, callers::CallersConfig,
-    fetcher::FetcherConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig, zoom::ZoomConfig,
+    fetcher::FetcherConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig, trace::TraceConfig,
+    zoom::ZoomConfig,
 };
 
 /// What an environment variable begins with to be ours.
@@ -51,6 +52,8 @@ pub struct Config {
     pub callers: CallersConfig,
     /// What is logged.
     pub telemetry: TelemetryConfig,
+    /// Where spans go.
+    pub trace: TraceConfig,
     effective: String,
 }
 
@@ -114,6 +117,7 @@ impl Config {
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
         let telemetry = sections::telemetry(&mut reader);
+        let trace = sections::trace(&mut reader);
         let read = reader.finish()?;
         let config = || {
             Some(Self {
@@ -125,6 +129,7 @@ impl Config {
                 cache: cache?,
                 callers: callers?,
                 telemetry: telemetry?,
+                trace,
                 effective: read.effective,
             })
         };

@@ -10,6 +10,7 @@ mod flights;
 pub mod permits;
 mod purge;
 pub mod queue;
+mod traces;
 
 use std::{
     num::NonZeroU32,
@@ -35,6 +36,7 @@ use crate::{
     failure::{Failure, Reason},
     metrics::Metrics,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
+    trace::{Parent, Tracer, Trail},
     zoom::ZoomConfig,
 };
 
@@ -95,7 +97,7 @@ type Reply = oneshot::Sender<Result<Landed, Failure>>;
 
 enum Letter {
     Fetch { request: Request, reply: Reply },
-    Refresh { key: SnapshotKey, caller: Arc<Caller> },
+    Refresh { key: SnapshotKey, caller: Arc<Caller>, request: Parent },
     Purge { what: Purge, done: oneshot::Sender<()> },
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
@@ -107,6 +109,7 @@ struct Request {
     key: SnapshotKey,
     wanted: Wanted,
     caller: Arc<Caller>,
+    trail: Trail,
     deadline: Instant,
     hung_up: Arc<AtomicBool>,
 }
@@ -160,6 +163,8 @@ pub struct Parts {
     pub cache: Cache,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Makes the spans.
+    pub tracer: Tracer,
 }
 
 impl Fetcher {
@@ -184,12 +189,13 @@ impl Fetcher {
         key: SnapshotKey,
         wanted: Wanted,
         caller: Arc<Caller>,
+        trail: Trail,
         hangs_up: impl Future<Output = ()>,
     ) -> Result<Landed, Failure> {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
         let hung_up = Arc::new(AtomicBool::new(false));
-        let request = Request { key, wanted, caller, deadline, hung_up: Arc::clone(&hung_up) };
+        let request = Request { key, wanted, caller, trail, deadline, hung_up: Arc::clone(&hung_up) };
         self.mailbox
             .send(Letter::Fetch { request, reply })
             .map_err(|_| Failure::new(Reason::ShuttingDown))?;
@@ -211,9 +217,9 @@ impl Fetcher {
 
     /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for. Its
     /// calls count for `caller`, as above.
-    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>) {
+    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: Parent) {
         // A fetcher that is gone refreshes nothing.
-        drop(self.mailbox.send(Letter::Refresh { key, caller }));
+        drop(self.mailbox.send(Letter::Refresh { key, caller, request }));
     }
 
     /// Has it forgotten, snapshots and refusals; flights under way do not bring it back. Returns when that is done.

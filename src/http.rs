@@ -28,7 +28,13 @@ use actix_web::{
     web::{self, ServiceConfig},
 };
 
-use crate::{cache::Cache, callers::Callers, fetcher::Fetcher, metrics::Metrics};
+use crate::{
+    cache::Cache,
+    callers::Callers,
+    fetcher::{Credentials, Fetcher},
+    metrics::Metrics,
+    trace::Tracer,
+};
 pub use hang_up::watch_for as watch_for_hang_up;
 pub use observe::{Listener, observe};
 pub use problem::Problem;
@@ -43,16 +49,19 @@ pub struct State {
     pub fetcher: Fetcher,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// Makes the spans.
+    pub tracer: Tracer,
     /// Set when the process has been asked to stop.
     pub draining: AtomicBool,
 }
 
 impl State {
-    /// Brings the gauges of the cache up to date.
-    pub fn show_cache(&self) {
+    /// Brings the gauges up to date that nothing else does.
+    pub fn show(&self) {
         let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         self.metrics.cache_entries.set(gauge(self.cache.entry_count()));
         self.metrics.cache_bytes.set(gauge(self.cache.bytes()));
+        self.metrics.credentials_ok.set(i64::from(self.fetcher.credentials() == Credentials::Accepted));
     }
 
     fn is_draining(&self) -> bool {

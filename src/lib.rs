@@ -13,4 +13,5 @@ pub mod meeting_id;
 pub mod metrics;
 pub mod snapshot;
 pub mod telemetry;
+pub mod trace;
 pub mod zoom;

@@ -8,12 +8,19 @@ mod labels;
 use std::time::Duration;
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use labels::status_text;
 pub use labels::{CallResult, LimitKind, Outcome, Refuser, RenewalResult};
+
+/// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than
+/// `server.wait`, 15 s unless configured.
+const REQUEST_BUCKETS: [f64; 19] = [
+    1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 20.0,
+];
 
 /// Every metric of the service.
 pub struct Metrics {
@@ -21,6 +28,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     request_duration: HistogramVec,
     refusals: IntCounterVec,
+    stale_answers: IntCounterVec,
     zoom_calls: IntCounterVec,
     /// From sending a call to the last byte of its answer, in seconds.
     pub zoom_call_duration: Histogram,
@@ -60,8 +68,15 @@ pub struct Metrics {
     caller_calls: IntCounterVec,
     /// 0 while the callers' file is broken, and an older list in use.
     pub callers_file_ok: IntGauge,
+    caller_permits_queued: IntGaugeVec,
+    caller_oldest_wait: GaugeVec,
+    /// 0 while Zoom refuses the credentials.
+    pub credentials_ok: IntGauge,
+    /// 0 while the day's count cannot be written.
+    pub state_file_ok: IntGauge,
     /// Log lines lost because the writer could not keep up.
     pub log_lines_dropped: IntGauge,
+    build_info: IntGauge,
 }
 
 impl Metrics {
@@ -74,6 +89,12 @@ impl Metrics {
     /// Counts a `/qos` request that was turned down, or answered with a stale snapshot instead.
     pub fn refusal(&self, by: Refuser) {
         self.refusals.with_label_values(&[by.as_str()]).inc();
+    }
+
+    /// Counts an answer from a snapshot that was not fresh. `detail` is the word of `Cache-Status`: `revalidating`, or
+    /// the code of a problem.
+    pub fn stale_answer(&self, detail: &'static str) {
+        self.stale_answers.with_label_values(&[detail]).inc();
     }
 
     /// Counts a call to Zoom.
@@ -106,6 +127,19 @@ impl Metrics {
         self.caller_calls.with_label_values(&[name]).inc_by(0);
     }
 
+    /// Shows what each caller has in the queue, and of no other: a name and its calls that wait, and for how long the
+    /// oldest has. As of the moment, so to be called when somebody looks.
+    pub fn show_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
+        // Who is no longer in the callers' file goes.
+        self.caller_permits_queued.reset();
+        self.caller_oldest_wait.reset();
+        for (name, waiting, oldest) in callers {
+            let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
+            self.caller_permits_queued.with_label_values(&[name]).set(waiting);
+            self.caller_oldest_wait.with_label_values(&[name]).set(oldest.as_secs_f64());
+        }
+    }
+
     /// All of it as Prometheus text, or `None` if it cannot be written.
     #[must_use]
     pub fn exposition(&self) -> Option<String> {
@@ -114,22 +148,21 @@ impl Metrics {
 
     /// # Errors
     /// Only for a name that is wrong or used twice, which the first test that makes `Metrics` would show.
+    #[expect(clippy::too_many_lines, reason = "one list of all there are")]
     fn try_new() -> prometheus::Result<Self> {
         let new = Registrar(Registry::new_custom(Some("zoom_qos_proxy".to_owned()), None)?);
-        // Hits take microseconds, misses up to `server.wait`: 50 us x 4^n reaches 13 s in ten buckets.
-        let request_buckets = prometheus::exponential_buckets(50e-6, 4.0, 10)?;
         // Zoom answers in some 100 ms and is cut off at `zoom.request_timeout`: 25 ms x 2^n reaches 12.8 s.
         let call_buckets = prometheus::exponential_buckets(0.025, 2.0, 10)?;
         let flight_buckets = prometheus::exponential_buckets(0.05, 2.0, 12)?;
         let wait_buckets = prometheus::exponential_buckets(0.001, 4.0, 8)?;
-        let age_buckets = prometheus::exponential_buckets(1.0, 4.0, 9)?;
+        // A settled past meeting serves for a day and, where Zoom fails, an hour more: 1 s x 4^9 is three days.
+        let age_buckets = prometheus::exponential_buckets(1.0, 4.0, 10)?;
         let page_buckets = prometheus::exponential_buckets(1.0, 2.0, 9)?;
         let request_duration =
             HistogramOpts::new("request_duration_seconds", "Time to answer a request for /qos")
-                .buckets(request_buckets);
+                .buckets(REQUEST_BUCKETS.to_vec());
         let build =
             Opts::new("build_info", "The running version").const_label("version", env!("CARGO_PKG_VERSION"));
-        new.keep(IntGauge::with_opts(build)?)?.set(1);
         let metrics = Self {
             requests: new.counters(
                 "requests_total",
@@ -141,6 +174,11 @@ impl Metrics {
                 "refusals_total",
                 "Requests for /qos refused by a limit or for the credentials, stale answers instead included",
                 &["by"],
+            )?,
+            stale_answers: new.counters(
+                "stale_answers_total",
+                "Answers from a snapshot that was not fresh, by the detail of their Cache-Status",
+                &["detail"],
             )?,
             zoom_calls: new.counters("zoom_calls_total", "Calls to the QoS endpoint of Zoom", &["result"])?,
             zoom_call_duration: new.histogram(
@@ -193,10 +231,11 @@ impl Metrics {
                 "Values passed on as Zoom wrote them",
                 &["field"],
             )?,
-            cooldown: new.keep(IntGaugeVec::new(
-                Opts::new("cooldown_active", "1 while a 429 of this kind stops all calls"),
+            cooldown: new.gauges(
+                "cooldown_active",
+                "1 while a 429 of this kind stops all calls",
                 &["kind"],
-            )?)?,
+            )?,
             caller_calls: new.counters(
                 "caller_calls_total",
                 "Calls to the QoS endpoint of Zoom for a caller of the callers' file",
@@ -204,18 +243,41 @@ impl Metrics {
             )?,
             callers_file_ok: new
                 .gauge("callers_file_ok", "0 while the callers' file is broken and an older list in use")?,
+            caller_permits_queued: new.gauges(
+                "caller_permits_queued",
+                "Calls that wait for a permit, of one caller",
+                &["caller"],
+            )?,
+            caller_oldest_wait: new.keep(GaugeVec::new(
+                Opts::new(
+                    "caller_oldest_wait_seconds",
+                    "For how long the caller's oldest call has waited for a permit; 0 when none waits",
+                ),
+                &["caller"],
+            )?)?,
+            credentials_ok: new.gauge("credentials_ok", "0 while Zoom refuses the credentials")?,
+            state_file_ok: new.gauge("state_file_ok", "0 while limits.state_file cannot be written")?,
             log_lines_dropped: new
                 .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
+            build_info: new.keep(IntGauge::with_opts(build)?)?,
             registry: new.0,
         };
-        metrics.live_fresh_stretch.set(1.0);
+        metrics.begin();
+        Ok(metrics)
+    }
+
+    /// What is not 0 when nothing has happened yet, and what is there before it happens.
+    fn begin(&self) {
+        self.build_info.set(1);
+        self.live_fresh_stretch.set(1.0);
+        self.credentials_ok.set(1);
+        self.state_file_ok.set(1);
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
-            metrics.cooldown(kind, false);
+            self.cooldown(kind, false);
         }
         for by in Refuser::ALL {
-            metrics.refusals.with_label_values(&[by.as_str()]).inc_by(0);
+            self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
         }
-        Ok(metrics)
     }
 }
 
@@ -237,6 +299,10 @@ impl Registrar {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.keep(IntGauge::new(name, help)?)
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.keep(IntGaugeVec::new(Opts::new(name, help), labels)?)
     }
 
     fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {

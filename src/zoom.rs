@@ -135,13 +135,15 @@ impl Zoom {
         }
     }
 
-    /// Makes one call: asks for one page of a meeting's QoS.
+    /// Makes one call: asks for one page of a meeting's QoS. Of the caller's request only the meeting, its type and, where
+    /// there are traces, their ids go to Zoom.
     pub async fn page(
         &self,
         permit: Permit,
         access_token: &AccessToken,
         key: &SnapshotKey,
         page_token: Option<&str>,
+        traceparent: Option<String>,
     ) -> Called {
         let mut url = format!(
             "{}/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
@@ -153,13 +155,15 @@ impl Zoom {
             url.push_str("&next_page_token=");
             url.extend(utf8_percent_encode(token, QUERY_VALUE));
         }
-        let request = self
+        let mut request = self
             .client
             .get(url)
             .insert_header((ACCEPT, "application/json"))
-            .insert_header((AUTHORIZATION, access_token.bearer()))
-            .send();
-        let (head, body) = match whole(request, self.request_timeout, self.max_body).await {
+            .insert_header((AUTHORIZATION, access_token.bearer()));
+        if let Some(traceparent) = traceparent {
+            request = request.insert_header(("traceparent", traceparent));
+        }
+        let (head, body) = match whole(request.send(), self.request_timeout, self.max_body).await {
             Ok(whole) => whole,
             Err(NotWhole { error, never_left }) => {
                 let unspent = never_left.then_some(permit);

@@ -165,6 +165,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert!(config.callers.file.is_none());
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
     assert_eq!(config.telemetry.log_level, "info");
+    assert!(config.trace.otlp_endpoint.is_none());
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 37);
+    assert_eq!(printed.len(), 38);
 }
 
 #[test]
@@ -287,12 +288,7 @@ fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
 
 #[test]
 fn a_key_of_a_later_version_is_refused_as_known() {
-    let later = [
-        "redis.url = \"redis://:pass@r\"",
-        "redis.url_file = \"/x\"",
-        "redis.replicas = 2",
-        "telemetry.otlp_endpoint = \"http://x\"",
-    ];
+    let later = ["redis.url = \"redis://:pass@r\"", "redis.url_file = \"/x\"", "redis.replicas = 2"];
     for setting in later {
         let key = setting.split_once(" =").unwrap().0;
         assert_eq!(
@@ -604,7 +600,7 @@ fn no_secret_is_ever_repeated_in_a_problem() {
 
 #[test]
 fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
-    for key in ["zoom.api_base_url", "zoom.oauth_url"] {
+    for key in ["zoom.api_base_url", "zoom.oauth_url", "telemetry.otlp_endpoint"] {
         for (url, said) in [
             ("api.zoom.us", "is not a URL"),
             ("ftp://zoom.us", "must be an http or https URL"),
@@ -633,6 +629,10 @@ fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
         assert!(config.effective().contains(&format!("api_base_url = \"{kept}\" #")));
     }
     assert_eq!(with("zoom.oauth_url = \"https://zoom.us/t/\"").zoom.oauth_url.as_str(), "https://zoom.us/t/");
+    let line = problem_of("telemetry.otlp_endpoint = \"otel-collector:4318\"");
+    assert!(line.contains("write one like \"http://otel-collector:4318\""), "{line}");
+    let config = with("telemetry.otlp_endpoint = \"http://collector:4318/\"");
+    assert_eq!(config.trace.otlp_endpoint.unwrap().as_str(), "http://collector:4318/");
 }
 
 #[test]

@@ -19,17 +19,38 @@ use std::{
 
 /// Who may import whom: the one statement of it. A room is a module of `src/lib.rs` with everything below it; `main`
 /// is what belongs to the binary. `a::b` lets in that item only, `*` everything.
-const MAY_IMPORT: [(&str, &[&str]); 15] = [
+const MAY_IMPORT: [(&str, &[&str]); 16] = [
     ("main", &["telemetry", "config", "app", "callers"]),
     ("app", &["*"]),
     // Of the cleaner only the names of what it makes: `/openapi.json` tells them to callers.
     (
         "http",
-        &["fetcher", "callers", "cache", "snapshot", "meeting_id", "metrics", "failure", "clean::Field"],
+        &[
+            "fetcher",
+            "callers",
+            "cache",
+            "snapshot",
+            "meeting_id",
+            "metrics",
+            "failure",
+            "trace",
+            "clean::Field",
+        ],
     ),
     (
         "fetcher",
-        &["callers", "budget", "zoom", "clean", "cache", "snapshot", "meeting_id", "metrics", "failure"],
+        &[
+            "callers",
+            "budget",
+            "zoom",
+            "clean",
+            "cache",
+            "snapshot",
+            "meeting_id",
+            "metrics",
+            "failure",
+            "trace",
+        ],
     ),
     ("zoom", &["budget::Permit", "snapshot", "meeting_id", "metrics", "failure"]),
     ("budget", &["metrics"]),
@@ -37,18 +58,21 @@ const MAY_IMPORT: [(&str, &[&str]); 15] = [
     ("callers", &["metrics"]),
     ("snapshot", &["meeting_id"]),
     // It fills the small `*Config` that each part owns, so that no part needs to import it.
-    ("config", &["app", "budget", "cache", "callers", "fetcher", "snapshot", "telemetry", "zoom"]),
+    ("config", &["app", "budget", "cache", "callers", "fetcher", "snapshot", "telemetry", "trace", "zoom"]),
     ("failure", &[]),
     ("clean", &[]),
     ("meeting_id", &[]),
     ("metrics", &[]),
     ("telemetry", &[]),
+    ("trace", &[]),
 ];
 
 /// Libraries whose types stop at the border of the rooms named, and why.
-const STAYS_IN: [(&str, &[&str], &str); 4] = [
+const STAYS_IN: [(&str, &[&str], &str); 6] = [
     ("actix_web", &["http", "app", "main"], "requests and responses are the business of http"),
     ("awc", &["zoom"], "its errors are neither Send nor Sync: translate them in zoom"),
+    ("opentelemetry", &["trace"], "its current span is a thread's, and a request is at home on two"),
+    ("opentelemetry_sdk", &["trace"], "what a span may say is decided in the rooms, how it is made in trace"),
     ("std::env", &["config"], "config reads the environment once, and reports what is wrong in it"),
     ("zoom_sim", &[], "the service knows no test double: it meets the simulator through a URL"),
 ];

@@ -18,6 +18,7 @@ use crate::{
     callers::{CallersConfig, CallersFile, Wrong},
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
+    trace::TraceConfig,
     zoom::ZoomConfig,
 };
 
@@ -75,10 +76,13 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || overlap)
 }
 
+/// For a message about an address of Zoom's.
+const ZOOM: &str = "https://api.zoom.us/v2";
+
 /// `[zoom]`.
 pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
-    let api_base_url = reader.required("zoom.api_base_url", &Base { trimmed: true });
-    let oauth_url = reader.required("zoom.oauth_url", &Base { trimmed: false });
+    let api_base_url = reader.required("zoom.api_base_url", &Base { trimmed: true, example: ZOOM });
+    let oauth_url = reader.required("zoom.oauth_url", &Base { trimmed: false, example: ZOOM });
     let account_id = reader.secret("zoom.account_id", "zoom.account_id_file");
     let client_id = reader.secret("zoom.client_id", "zoom.client_id_file");
     let client_secret = reader.secret("zoom.client_secret", "zoom.client_secret_file");
@@ -191,4 +195,10 @@ pub(super) fn telemetry(reader: &mut Reader) -> Option<TelemetryConfig> {
     let log_format = reader.required("telemetry.log_format", &formats);
     let log_level = reader.required("telemetry.log_level", &Directives);
     Some(TelemetryConfig { log_format: log_format?, log_level: log_level? })
+}
+
+/// The rest of `[telemetry]`. What spans say is no secret, so that http may leave the machine.
+pub(super) fn trace(reader: &mut Reader) -> TraceConfig {
+    let endpoint = Base { trimmed: true, example: "http://otel-collector:4318" };
+    TraceConfig { otlp_endpoint: reader.optional("telemetry.otlp_endpoint", &endpoint) }
 }

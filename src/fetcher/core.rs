@@ -14,6 +14,7 @@ use super::{
     flights::{Boarded, Flight, Flights, Waiter},
     permits::Permits,
     share_of,
+    traces::Traces,
 };
 use crate::{
     cache::{Cache, Entry},
@@ -21,6 +22,7 @@ use crate::{
     failure::Failure,
     metrics::Metrics,
     snapshot::{FreshnessConfig, SnapshotKey},
+    trace::Parent,
     zoom::{
         self, Zoom,
         oauth::{AccessTokens, Credentials},
@@ -33,6 +35,7 @@ pub(super) struct Core {
     pub(super) access_tokens: AccessTokens,
     pub(super) permits: Permits,
     pub(super) flights: Flights,
+    pub(super) traces: Traces,
     pub(super) cache: Cache,
     pub(super) freshness: FreshnessConfig,
     pub(super) metrics: Arc<Metrics>,
@@ -47,13 +50,14 @@ impl Core {
         credentials: watch::Sender<Credentials>,
         closed: watch::Sender<Option<Failure>>,
     ) -> Self {
-        let Parts { config, zoom, freshness, budget, cache, metrics } = parts;
+        let Parts { config, zoom, freshness, budget, cache, metrics, tracer } = parts;
         let client = zoom::http_client(zoom.connect_timeout);
         Self {
             access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
             zoom: Zoom::new(&zoom, client),
             permits: Permits::new(budget, config.max_queued, config.wait, closed, &metrics),
             flights: Flights::default(),
+            traces: Traces::new(tracer),
             cache,
             freshness,
             metrics,
@@ -66,7 +70,7 @@ impl Core {
         while let Some(letter) = letters.recv().await {
             match letter {
                 Letter::Fetch { request, reply } => self.fetch(request, reply),
-                Letter::Refresh { key, caller } => self.refresh(key, &caller),
+                Letter::Refresh { key, caller, request } => self.refresh(key, &caller, request),
                 Letter::Purge { what, done } => {
                     self.purge(what);
                     // It is done, whether or not somebody still waits to hear it.
@@ -108,23 +112,19 @@ impl Core {
 
     /// Cache, flight under way, or a new flight: the one place that decides it.
     fn fetch(self: &Rc<Self>, request: Request, reply: Reply) {
-        let Request { key, wanted, caller, deadline, hung_up } = request;
-        match self.found(&key, wanted) {
-            Some(Ok(landed)) => {
-                drop(reply.send(Ok(landed)));
-                return;
-            }
-            Some(Err(failure)) => {
-                drop(reply.send(Err(failure)));
-                return;
-            }
-            None => {}
+        let Request { key, wanted, caller, trail, deadline, hung_up } = request;
+        if let Some(found) = self.found(&key, wanted) {
+            drop(reply.send(found));
+            return;
         }
         let share = share_of(&caller);
         let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback, hung_up };
         match self.flights.board(key, waiter, &caller, Instant::now()) {
-            Boarded::UnderWay(number) => self.permits.somebody_waits(number, share, deadline),
-            Boarded::TakesOff(flight) => self.take_off(flight),
+            Boarded::UnderWay(number) => {
+                trail.join(self.traces.of(number));
+                self.permits.somebody_waits(number, share, deadline);
+            }
+            Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
             Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
         }
     }
@@ -151,23 +151,24 @@ impl Core {
         None
     }
 
-    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>) {
+    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: Parent) {
         let wanted = Wanted { newer_than: None, has_fallback: true };
         let now = Instant::now();
         if self.found(&key, wanted).is_none()
             && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
         {
-            self.take_off(flight);
+            self.take_off(flight, request);
         }
     }
 
-    fn take_off(self: &Rc<Self>, flight: Flight) {
+    fn take_off(self: &Rc<Self>, flight: Flight, request: Parent) {
         let now = Instant::now();
         if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
             kept.note_try(now);
         }
         self.metrics.flights_active.inc();
-        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight)));
+        let span = self.traces.take_off(&flight, request);
+        drop(actix_rt::spawn(flight::fly(Rc::clone(self), flight, span)));
     }
 
     fn status(&self) -> FetcherStatus {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::{core::Core, flights::Flight, queue::Priority};
+use super::{core::Core, flights::Flight, queue::Priority, traces::Traces};
 use crate::{
     budget::{Permit, pace::Refresh},
     cache::Entry,
@@ -20,8 +20,9 @@ use crate::{
     failure::{Failure, Reason, ZoomSaid},
     metrics::{CallResult, LimitKind},
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
+    trace::Span,
     zoom::{
-        self, Called,
+        self, Answer, Called,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -41,7 +42,7 @@ const EMPTY_PAGES_IN_A_ROW: u32 = 10;
 const LONGEST_SECOND_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
-pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
+pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
     let took_off = Instant::now();
     let result = AssertUnwindSafe(fetch_meeting(&core, &flight)).catch_unwind().await;
     let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
@@ -73,6 +74,7 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight) {
             Err(failure)
         }
     };
+    core.traces.land(&flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
     core.flights.land(&flight, &result);
 }
 
@@ -152,8 +154,11 @@ async fn fetch_page(
         core.flights.begins(flight);
         let called = Instant::now();
         flight.booking.call(called);
+        let span = core.traces.call(flight, retried);
+        let traceparent = span.as_parent().traceparent();
         let Called { answer, unspent, account_has_left } =
-            core.zoom.page(permit, &access_token, &flight.key, page_token).await;
+            core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent).await;
+        Traces::called(span, answer.as_ref().map(Answer::said).ok(), answer.as_ref().err().map(result_of));
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
         match unspent {
             Some(permit) => {
@@ -276,7 +281,10 @@ async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let wanted_by = core.flights.wanted_by(flight);
     let makes_way = |flight| core.flights.makes_way(flight);
+    let mut span = core.traces.wait_for_permit(flight, priority);
     let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, makes_way).await;
+    permit.as_ref().err().into_iter().for_each(|failure| span.fail(failure.reason));
+    drop(span);
     core.flights.queues_no_more(flight);
     permit
 }

@@ -64,13 +64,21 @@ impl How {
         }
     }
 
+    /// Why a snapshot from the cache was not fresh enough: one word for header and metric.
+    fn detail(&self) -> Option<&'static str> {
+        match self {
+            Self::Revalidating => Some("revalidating"),
+            Self::Instead(failure) => Some(Problem::code_of(failure.reason)),
+            Self::Hit | Self::Flight { .. } => None,
+        }
+    }
+
     /// RFC 9211. `ttl` is negative past freshness.
     fn cache_status(&self, ttl: i64) -> String {
         match self {
-            Self::Hit => format!("zoom-qos-proxy; hit; ttl={ttl}"),
-            Self::Revalidating => format!("zoom-qos-proxy; hit; ttl={ttl}; detail=revalidating"),
-            Self::Instead(failure) => {
-                format!("zoom-qos-proxy; hit; ttl={ttl}; detail={}", Problem::code_of(failure.reason))
+            Self::Hit | Self::Revalidating | Self::Instead(_) => {
+                let detail = self.detail().map(|detail| format!("; detail={detail}")).unwrap_or_default();
+                format!("zoom-qos-proxy; hit; ttl={ttl}{detail}")
             }
             Self::Flight { why, collapsed, stored } => {
                 let stored = if *stored { "; stored" } else { "" };
@@ -95,6 +103,9 @@ pub(super) async fn with(
     // Of all slices only the first stands for a request that could have been a flight.
     if outcome != Outcome::Miss && slice.is_none_or(|slice| slice.offset == 0) {
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
+    }
+    if let Some(detail) = how.detail().filter(|_| fresh_left.is_none()) {
+        state.metrics.stale_answer(detail);
     }
     state.metrics.snapshot_age.observe(age.as_secs_f64());
 

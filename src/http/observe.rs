@@ -17,8 +17,12 @@ use actix_web::{
 };
 
 use super::{State, caller::Who, hang_up::HungUp};
-use crate::metrics::{Outcome, Refuser};
+use crate::{
+    metrics::{Outcome, Refuser},
+    trace::{Kind, Parent, Span, Trail},
+};
 
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const LONGEST_REQUEST_ID: usize = 128;
 /// In log and metrics, for a request whose caller was gone before the answer; the number that nginx made known.
@@ -74,6 +78,16 @@ pub enum Listener {
 }
 
 impl Route {
+    /// What it is called; `None` if it is none of ours.
+    fn text(self) -> Option<&'static str> {
+        match self {
+            Self::Qos => Some("/qos/{meetingId}"),
+            Self::OpenApi => Some("/openapi.json"),
+            Self::Operators(route) | Self::Purge(route) => Some(route),
+            Self::Unknown => None,
+        }
+    }
+
     fn of(listener: Listener, path: &str) -> Self {
         if listener == Listener::Callers {
             return match path {
@@ -112,6 +126,11 @@ pub async fn observe(
         _ => Who::NotAsked,
     };
     request.extensions_mut().insert(who.clone());
+    let span = state.as_ref().map(|state| begin(state, &request, route)).unwrap_or_default();
+    let trail = Trail::of(&span);
+    if let Some(trail) = &trail {
+        request.extensions_mut().insert(trail.clone());
+    }
     let mut observed = Observed {
         began: Instant::now(),
         route,
@@ -122,6 +141,8 @@ pub async fn observe(
         status: HUNG_UP,
         outcome: Some(Outcome::Failed),
         refused_by: None,
+        span,
+        trail,
     };
     let mut response = next.call(request).await?;
     if let Ok(value) = HeaderValue::from_str(observed.id.as_str()) {
@@ -154,20 +175,64 @@ struct Observed {
     status: u16,
     outcome: Option<Outcome>,
     refused_by: Option<Refuser>,
+    span: Span,
+    trail: Option<Trail>,
+}
+
+impl Observed {
+    /// What the span tells at its end: what the line in the log does.
+    fn end_span(&mut self) {
+        let Some(trail) = &self.trail else { return };
+        self.span.link(trail.joined());
+        self.span.set("request_id", self.id.as_str().to_owned());
+        self.span.set("caller", self.who.name().to_owned());
+        self.span.set("http.request.method", self.method);
+        self.span.set("http.response.status_code", i64::from(self.status));
+        if let Some(route) = self.route.text() {
+            self.span.set("http.route", route);
+        }
+        if let Some(outcome) = self.outcome {
+            self.span.set("outcome", outcome.as_str());
+        }
+        if let Some(by) = self.refused_by {
+            self.span.set("refused_by", by.as_str());
+        }
+        // The caller's own mistakes are none of ours.
+        if self.status >= 500 {
+            self.span.fail(self.status);
+        }
+    }
+}
+
+/// The request's span, within what its caller says of its own. Of probes and scrapes there are none.
+fn begin(state: &State, request: &ServiceRequest, route: Route) -> Span {
+    if !state.tracer.is_on() || matches!(route, Route::Operators(_)) {
+        return Span::default();
+    }
+    let mut said = request.headers().get_all(TRACEPARENT);
+    // Of two none: which was meant?
+    let parent = match (said.next(), said.next()) {
+        (Some(only), None) => only.to_str().map(Parent::read).unwrap_or_default(),
+        _ => Parent::default(),
+    };
+    let method = known(request.method());
+    let name = route.text().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
+    state.tracer.begin(name, Kind::Server, parent)
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
         let took = self.began.elapsed();
+        self.end_span();
         // Whole microseconds, so that the text has no more digits than the clock.
         let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
         macro_rules! line {
-            ($level:ident, $route:expr) => {
+            ($level:ident) => {
                 tracing::$level!(
                     request_id = self.id.as_str(),
                     caller = self.who.name(),
                     method = self.method,
-                    route = $route,
+                    route = self.route.text().unwrap_or("unknown"),
                     status = self.status,
                     outcome = self.outcome.map(Outcome::as_str),
                     refused_by = self.refused_by.map(Refuser::as_str),
@@ -184,13 +249,11 @@ impl Drop for Observed {
                         state.metrics.refusal(by);
                     }
                 }
-                line!(info, "/qos/{meetingId}");
+                line!(info);
             }
-            Route::OpenApi => line!(info, "/openapi.json"),
             // Probes and scrapes are not worth a line each.
-            Route::Operators(route) => line!(debug, route),
-            Route::Purge(route) => line!(info, route),
-            Route::Unknown => line!(info, "unknown"),
+            Route::Operators(_) => line!(debug),
+            Route::OpenApi | Route::Purge(_) | Route::Unknown => line!(info),
         }
     }
 }

@@ -15,6 +15,9 @@ use crate::{
     fetcher::{Credentials, FetcherStatus, Purge, queue::Load},
 };
 
+/// The fetcher's thread never works for longer than moments at a stretch.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
 #[derive(Serialize)]
 struct Readiness {
     status: &'static str,
@@ -56,9 +59,27 @@ pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(Readiness { status, reasons })
 }
 
+/// What each caller has in the queue.
+fn show_queues(state: &State, loads: &[(u32, Load)]) {
+    let (all, now) = (state.callers.all(), Instant::now());
+    state.metrics.show_queues(all.iter().map(|caller| {
+        let load = load_of(caller.id, loads);
+        let oldest = load.oldest.map(|since| now.saturating_duration_since(since));
+        (caller.name.as_str(), load.waiting, oldest.unwrap_or_default())
+    }));
+}
+
+fn load_of(caller: u32, loads: &[(u32, Load)]) -> Load {
+    loads.iter().find_map(|(id, load)| (*id == caller).then_some(*load)).unwrap_or_default()
+}
+
 /// Prometheus text.
 pub(super) async fn metrics(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    state.show_cache();
+    state.show();
+    // A fetcher that does not answer must not hide the rest.
+    if let Ok(Some(status)) = tokio::time::timeout(ANSWERS_WITHIN, state.fetcher.status()).await {
+        show_queues(&state, &status.budget.loads);
+    }
     match state.metrics.exposition() {
         // Without a word a cache may invent one.
         Some(text) => HttpResponse::Ok()
@@ -204,8 +225,7 @@ fn callers(state: &State, loads: &[(u32, Load)]) -> Vec<Caller> {
     let now = Instant::now();
     let all = state.callers.all().into_iter().map(|caller| {
         let spent = caller.spent(now);
-        let load =
-            loads.iter().find_map(|(id, load)| (*id == caller.id).then_some(*load)).unwrap_or_default();
+        let load = load_of(caller.id, loads);
         Caller {
             name: caller.name.to_string(),
             weight: caller.weight,

@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web::Data};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -23,6 +23,7 @@ use crate::{
     failure::{Failure, Reason},
     fetcher::{Landed, Via, Wanted},
     snapshot::{Snapshot, SnapshotKey},
+    trace::Trail,
 };
 
 pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
@@ -49,7 +50,9 @@ async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Pr
             return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
         }
     };
-    let found = find(state, request, &caller, key, now).await;
+    // What is not there need not be looked for.
+    let trail = state.tracer.is_on().then(|| request.extensions().get::<Trail>().cloned()).flatten();
+    let found = find(state, request, (&caller, trail.unwrap_or_default()), key, now).await;
     match found {
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
@@ -94,7 +97,7 @@ enum Nothing {
 async fn find(
     state: &State,
     request: &HttpRequest,
-    caller: &Arc<Caller>,
+    (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
     now: Instant,
 ) -> Result<(Arc<Snapshot>, How), Nothing> {
@@ -119,10 +122,10 @@ async fn find(
                 let failure = Failure::new(Reason::CallerOverLimit).retry_at(until);
                 return Ok((kept, How::Instead(failure)));
             }
-            state.fetcher.refresh(key, Arc::clone(caller));
+            state.fetcher.refresh(key, Arc::clone(caller), trail.request());
             Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(state, request, caller, key, why, kept).await,
+        (Decision::Fetch(why), kept) => fetch(state, request, (caller, trail), key, why, kept).await,
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
 }
@@ -131,7 +134,7 @@ async fn find(
 async fn fetch(
     state: &State,
     request: &HttpRequest,
-    caller: &Arc<Caller>,
+    (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
     why: Why,
     kept: Option<Arc<Snapshot>>,
@@ -143,7 +146,7 @@ async fn fetch(
         newer_than: kept.as_ref().map(|kept| kept.landed),
         has_fallback: fallback(kept.clone()).is_some(),
     };
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller), hang_up(request)).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hang_up(request)).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
                 Via::Cache => How::Hit,

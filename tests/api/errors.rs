@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
-use crate::service::{Answer, QUICK, Service, at_once, calls_for, secrets, sim, wait_for};
+use crate::service::{Answer, QUICK, Service, calls_for, sim, wait_for};
 
 const SCOPES: &str =
     "Invalid access token, does not contain scopes:[dashboard:read:list_meeting_participants_qos:admin].";
@@ -404,81 +404,4 @@ fn a_url_in_zooms_words_is_not_passed_on() {
     assert_eq!(answer.problem(), "zoom_failed");
     answer.assert_discreet(&sim);
     service.finish(&["flight failed"]);
-}
-
-/// All texts under these keys, wherever they are.
-fn texts<'a>(value: &'a Value, keys: &[&str], found: &mut Vec<&'a str>) {
-    match value {
-        Value::Array(list) => list.iter().for_each(|value| texts(value, keys, found)),
-        Value::Object(object) => {
-            for (key, value) in object {
-                match value {
-                    Value::String(text) if keys.contains(&key.as_str()) => found.push(text),
-                    Value::Array(list) if keys.contains(&key.as_str()) => {
-                        found.extend(list.iter().filter_map(Value::as_str));
-                    }
-                    _ => texts(value, keys, found),
-                }
-            }
-        }
-        _ => {}
-    }
-}
-
-/// A run with everything in it that could make the service talkative.
-fn talkative_run(log_level: &str) {
-    let sim = sim(|config| config.per_second = 1_000);
-    let broken = [
-        FaultKind::Truncated,
-        FaultKind::TruncatedChunked,
-        FaultKind::NotJson,
-        FaultKind::ResetInBody,
-        FaultKind::ShortValidJson,
-        FaultKind::HangBody,
-        FaultKind::TokenInvalid,
-        FaultKind::Oversized(300_000),
-        FaultKind::Webinar,
-    ];
-    let settings = [("telemetry.log_level", log_level), ("zoom.max_body", "256KiB"), QUICK[0], QUICK[1]];
-    let service = Service::start(&sim, &settings);
-    sim.add_meeting(Meeting::generated("91111111111", 25, 2));
-    let whole = service.get("/qos/91111111111");
-    assert_eq!(whole.json()["total_records"], 25);
-    let mut paths = Vec::new();
-    for (number, kind) in broken.into_iter().enumerate() {
-        let id = meeting_id(number);
-        sim.add_meeting(Meeting::generated(&id, 25, 2));
-        sim.inject(Fault::new(kind).for_meeting(&id).on_page(1));
-        paths.push(format!("/qos/{id}?type=past"));
-    }
-    at_once(service.addr, paths);
-    // A participant's name that breaks the page in its middle must not be quoted by whoever parses it.
-    let page =
-        r#"[{"user_name":"Secret Name","email":"secret@example.com","ip_address":"192.0.2.77","x":tru}]"#;
-    sim.add_meeting(Meeting::raw_pages("93333333333", vec![page.to_owned()]));
-    assert_eq!(service.get("/qos/93333333333").problem(), "zoom_failed");
-    let (body, _) = (whole.json(), service.ops_get("/status"));
-    let mut forbidden = vec!["Secret Name", "secret@example.com", "192.0.2.77"];
-    texts(&body, &["user_name", "email", "ip_address", "internal_ip_addresses"], &mut forbidden);
-    assert!(forbidden.len() > 3 * 25);
-    let secrets = secrets(&sim);
-    assert!(secrets.len() >= 5, "three settings, Basic, and at least one access token: {}", secrets.len());
-    let printed = service.finish(&["flight failed", "larger than zoom.max_body"]);
-    let printed = printed.join("\n");
-    for word in forbidden.into_iter().chain(secrets.iter().map(String::as_str)) {
-        let line = printed.lines().find(|line| line.contains(word));
-        assert_eq!(line, None, "{word} was printed");
-    }
-}
-
-#[test]
-fn nothing_secret_and_nothing_of_a_participant_is_printed_even_at_trace() {
-    talkative_run("trace");
-}
-
-#[test]
-fn nor_when_somebody_turns_up_the_libraries_one_by_one() {
-    talkative_run(
-        "info,awc::client=trace,awc::client::connection=trace,actix_http::h1=trace,actix_http::h1::dispatcher=trace,mio=trace",
-    );
 }

@@ -29,14 +29,16 @@ impl Rule for Listener {
 pub(in crate::config) struct Base {
     /// Whether a slash at its end is cut off.
     pub(in crate::config) trimmed: bool,
+    /// A good one, for messages.
+    pub(in crate::config) example: &'static str,
 }
 
 impl Rule for Base {
     type Value = Url;
 
     fn read(&self, written: &Written) -> Result<Url, String> {
-        let text = text(written, "\"https://api.zoom.us/v2\"")?;
-        let refused = |what: &str| Err(format!("{what}; write one like \"https://api.zoom.us/v2\""));
+        let text = text(written, &format!("\"{}\"", self.example))?;
+        let refused = |what: &str| Err(format!("{what}; write one like \"{}\"", self.example));
         let mut url = match Url::parse(text) {
             Ok(url) => url,
             Err(error) => return refused(&format!("is not a URL: {error}")),

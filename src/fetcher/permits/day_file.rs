@@ -38,6 +38,7 @@ impl Permits {
                 return;
             }
             let succeeded = write(save.clone()).await;
+            this.0.metrics.state_file_ok.set(i64::from(succeeded));
             this.0.save_again_from.set((!succeeded).then(|| Instant::now() + SAVE_AGAIN_AFTER));
             let mut budget = this.0.budget.borrow_mut();
             if succeeded { budget.save_done(&save) } else { budget.save_failed() }

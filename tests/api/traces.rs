@@ -1,0 +1,252 @@
+//! Traces, as a collector sees them: which span is whose, what they tell, and that a collector in trouble harms nothing.
+
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use zoom_sim::{Fault, FaultKind, Meeting};
+
+use crate::{
+    callers::{KEY, callers_file, entry},
+    collector::{Answers, Collector, Span},
+    service::{Answer, QUICK, Service, calls_for, request, sim, wait_for},
+};
+
+const MEETING: &str = "91111111111";
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const SPAN: &str = "b7ad6b7169203331";
+const AWAY: &str = "does not take traces";
+
+fn traceparent(flags: &str) -> String {
+    format!("00-{TRACE}-{SPAN}-{flags}")
+}
+
+fn get_within(service: &Service, traceparent: &str, path: &str) -> Answer {
+    request(service.addr, "GET", path, &[("traceparent", traceparent), ("X-Api-Key", KEY)])
+}
+
+/// Waits until so many spans of that name have come, and gives them in the order of their coming.
+fn named(collector: &Collector, name: &str, count: usize) -> Vec<Span> {
+    wait_for(|| {
+        let mut spans = collector.spans();
+        spans.retain(|span| span.name == name);
+        (spans.len() >= count).then_some(spans)
+    })
+}
+
+const REQUEST: &str = "GET /qos/{meetingId}";
+const CALL: &str = "GET /metrics/meetings/{meetingId}/participants/qos";
+const WAIT: &str = "wait for permit";
+
+#[test]
+fn a_cold_request_is_one_trace_from_its_caller_down_to_zoom() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
+    sim.add_meeting(Meeting::generated(MEETING, 25, 1));
+    let (_folder, file) = callers_file(&entry("support-tools", KEY, ""));
+    let base = format!("{}/", collector.base());
+    let settings = [("telemetry.otlp_endpoint", base.as_str()), ("callers.file", file.to_str().unwrap())];
+    let service = Service::start(&sim, &settings);
+    let answer = get_within(&service, &traceparent("01"), &format!("/qos/{MEETING}"));
+    assert_eq!(answer.status, 200);
+
+    let asked = named(&collector, REQUEST, 1).remove(0);
+    assert_eq!((asked.trace.as_str(), asked.parent.as_str(), asked.kind), (TRACE, SPAN, SpanKind::Server));
+    for (key, value) in [
+        ("http.request.method", "GET"),
+        ("http.route", "/qos/{meetingId}"),
+        ("http.response.status_code", "200"),
+        ("outcome", "miss"),
+        ("caller", "support-tools"),
+        ("request_id", answer.header("x-request-id").unwrap()),
+    ] {
+        assert_eq!(asked.attribute(key), value, "{key} of {asked:?}");
+    }
+    assert!(!asked.failed && asked.links.is_empty(), "{asked:?}");
+    assert_eq!(asked.resource["service.name"], "zoom-qos-proxy");
+    assert_eq!(asked.resource["service.version"], env!("CARGO_PKG_VERSION"));
+
+    let flight = named(&collector, "flight", 1).remove(0);
+    assert_eq!((flight.trace.as_str(), &flight.parent, flight.kind), (TRACE, &asked.id, SpanKind::Internal));
+    assert_eq!((flight.attribute("pages"), flight.attribute("caller")), ("3", "support-tools"));
+    assert!(flight.nanos <= asked.nanos, "a part of it");
+
+    let (waits, calls) = (named(&collector, WAIT, 3), named(&collector, CALL, 3));
+    for part in waits.iter().chain(&calls) {
+        assert_eq!((part.trace.as_str(), &part.parent), (TRACE, &flight.id), "{part:?}");
+    }
+    assert!(waits.iter().all(|wait| wait.attribute("priority") == "foreground"));
+    assert!(calls.iter().all(|call| call.kind == SpanKind::Client && !call.failed));
+    assert!(calls.iter().all(|call| call.attribute("http.response.status_code") == "200"));
+    // Zoom was told of each call's own span, and of nothing else.
+    let told: Vec<_> =
+        sim.qos_calls().iter().map(|call| call.header("traceparent").unwrap().to_owned()).collect();
+    let own: Vec<_> = calls.iter().map(|call| format!("00-{TRACE}-{}-01", call.id)).collect();
+    assert_eq!(told, own);
+    assert!(sim.qos_calls().iter().all(|call| call.header("tracestate").is_none()));
+    assert_eq!(collector.spans().len(), 1 + 1 + 3 + 3);
+    assert!(!collector.text().contains(MEETING), "which meeting it was is not told");
+    service.finish(&[]);
+}
+
+#[test]
+fn who_joins_a_flight_links_to_it_and_a_hit_is_alone() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
+    sim.add_meeting(Meeting::generated(MEETING, 1, 1));
+    sim.inject(Fault::new(FaultKind::Slow(Duration::from_secs(1))));
+    let base = collector.base();
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
+    let path = format!("/qos/{MEETING}");
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| get_within(&service, "", &path));
+        assert!(sim.wait_for_calls(1, Duration::from_secs(20)));
+        assert!(get_within(&service, &traceparent("01"), &path).cache_status().ends_with("collapsed"));
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    assert!(service.get(&path).cache_status().starts_with("zoom-qos-proxy; hit"));
+    let flight = named(&collector, "flight", 1).remove(0);
+    let asked = named(&collector, REQUEST, 3);
+    let by = |outcome: &str| asked.iter().find(|span| span.attribute("outcome") == outcome).unwrap();
+    let (miss, joined, hit) = (by("miss"), by("collapsed"), by("hit"));
+    assert_eq!((&flight.parent, &flight.trace), (&miss.id, &miss.trace));
+    assert_eq!((miss.parent.as_str(), hit.parent.as_str()), ("", ""), "each begins a trace of its own");
+    assert_eq!(joined.links, std::slice::from_ref(&flight.id));
+    assert_eq!(joined.trace, TRACE);
+    assert!(miss.links.is_empty() && hit.links.is_empty());
+    assert_eq!(named(&collector, CALL, 1).len(), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn what_fails_is_told_as_failed_and_a_callers_mistake_is_not() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(500)).forever());
+    // The whole path is taken, too.
+    let url = format!("{}/v1/traces", collector.base());
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &url)]);
+    assert_eq!(service.get(&format!("/qos/{MEETING}")).problem(), "zoom_failed");
+    assert_eq!(service.get("/qos/no-meeting").status, 400);
+    assert_eq!(service.ops_get("/readyz").status, 200);
+    let calls = named(&collector, CALL, 3);
+    assert!(calls.iter().all(|call| call.failed && call.attribute("error.type") == "Failed"), "{calls:?}");
+    assert_eq!(
+        calls.iter().map(|call| call.attribute("http.request.resend_count")).collect::<Vec<_>>(),
+        ["", "1", "2"]
+    );
+    let flight = named(&collector, "flight", 1).remove(0);
+    assert!(flight.failed && flight.attribute("error.type") == "ZoomFailed", "{flight:?}");
+    let asked = named(&collector, REQUEST, 2);
+    let failed = |status: &str| {
+        asked.iter().find(|span| span.attribute("http.response.status_code") == status).unwrap().failed
+    };
+    assert!(failed("502") && !failed("400"));
+    assert!(collector.spans().iter().all(|span| !span.name.contains("readyz")), "probes are no traces");
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_caller_that_does_not_record_is_obeyed_and_a_wrong_traceparent_is_none() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
+    let base = collector.base();
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
+    for (number, wrong) in
+        ["nonsense", &traceparent("zz"), &traceparent("01").to_uppercase()].into_iter().enumerate()
+    {
+        let id = format!("9222222222{number}");
+        sim.add_meeting(Meeting::generated(&id, 1, 1));
+        get_within(&service, wrong, &format!("/qos/{id}"));
+        let asked = named(&collector, REQUEST, number + 1);
+        assert!(asked[number].parent.is_empty() && asked[number].trace != TRACE, "{wrong}: {asked:?}");
+    }
+    sim.add_meeting(Meeting::generated(MEETING, 1, 1));
+    get_within(&service, &traceparent("00"), &format!("/qos/{MEETING}"));
+    let told = calls_for(&sim, MEETING)[0].header("traceparent").unwrap().to_owned();
+    assert!(told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00"), "{told}");
+    service.finish(&[]);
+    assert!(collector.spans().iter().all(|span| span.trace != TRACE), "nothing of it is recorded");
+}
+
+#[test]
+fn without_an_endpoint_zoom_is_told_of_no_trace() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(MEETING, 1, 1));
+    let service = Service::start(&sim, &[]);
+    assert_eq!(get_within(&service, &traceparent("01"), &format!("/qos/{MEETING}")).status, 200);
+    assert!(sim.qos_calls().iter().all(|call| call.header("traceparent").is_none()));
+    service.finish(&[]);
+}
+
+/// So many requests, none of which may wait for a collector; and how long the process takes to end.
+fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(MEETING, 1, 1));
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", endpoint), QUICK[0]]);
+    let path = format!("/qos/{MEETING}");
+    service.get(&path);
+    let began = Instant::now();
+    // More than the queue holds: it fills, and what is too much is dropped.
+    for _ in 0..5_000 {
+        assert_eq!(service.get(&path).status, 200);
+    }
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?} for 5,000 hits", began.elapsed());
+    wait_for(|| service.printed().iter().any(|line| line.contains(AWAY)).then_some(()));
+    let began = Instant::now();
+    let lines = service.finish(announced);
+    (lines, began.elapsed())
+}
+
+fn told_once(lines: &[String]) {
+    assert_eq!(lines.iter().filter(|line| line.contains(AWAY)).count(), 1, "once, not for each batch");
+}
+
+#[test]
+fn a_collector_that_never_answers_harms_nothing() {
+    let collector = Collector::start(Answers::Never);
+    let (lines, took) = unharmed(&collector.base(), &[AWAY]);
+    told_once(&lines);
+    assert!(took < Duration::from_secs(6), "two seconds for what is left, not {took:?}");
+}
+
+#[test]
+fn a_collector_that_refuses_harms_nothing() {
+    let collector = Collector::start(Answers::Refused);
+    let (lines, took) = unharmed(&collector.base(), &[AWAY]);
+    told_once(&lines);
+    assert!(collector.offered() >= 2, "several batches: {}", collector.offered());
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+#[test]
+fn a_collector_that_is_not_there_harms_nothing() {
+    // The discard port: nobody is there.
+    let (lines, took) = unharmed("http://127.0.0.1:9", &[AWAY]);
+    told_once(&lines);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+}
+
+#[test]
+fn a_collector_that_comes_back_is_told_of_and_gets_what_is_new() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Refused));
+    let base = collector.base();
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
+    let says = |what: &str| service.printed().iter().any(|line| line.contains(what));
+    service.get("/qos/no-meeting");
+    wait_for(|| says(AWAY).then_some(()));
+    collector.now(Answers::Taken);
+    wait_for(|| {
+        service.get("/qos/no-meeting");
+        says("takes traces again").then_some(())
+    });
+    assert!(!collector.spans().is_empty());
+    told_once(&service.finish(&[AWAY]));
+}
+
+#[test]
+fn what_is_left_is_sent_at_the_end() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
+    let base = collector.base();
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
+    for _ in 0..20 {
+        service.get("/openapi.json");
+    }
+    service.finish(&[]);
+    assert_eq!(collector.spans().len(), 20);
+}

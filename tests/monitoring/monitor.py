@@ -1,0 +1,233 @@
+"""The dashboard and the alerts of the chart, run against a real Prometheus that scrapes real services under traffic.
+
+    python monitor.py SERVICE_BINARY SIM_BINARY PROMETHEUS PROMTOOL
+
+Every expression has to give a number, every alert to be raised, every unit test of alerts.test.yaml to hold, and to fail
+when the alert that it is about is spoilt. Metrics, alerts and their runbooks are compared with the documents. Exit 0 when
+nothing is found, 1 when something is. Only the standard library, and addresses of this machine; less than a minute.
+"""
+
+import concurrent.futures
+import datetime
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+sys.dont_write_bytecode = True
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests/judges/python"))
+
+import scenes  # noqa: E402
+from processes import until  # noqa: E402
+from prometheus import Prometheus, unit_tests  # noqa: E402
+
+FILES = ROOT / "helm/zoom-qos-proxy/files"
+RULES = FILES / "rules.yaml"
+PREFIX = "zoom_qos_proxy_"
+# Longer than the traffic takes until everything was seen: about 20 s.
+LONGEST = 75
+# What Grafana would put in. All jobs and replicas.
+VARIABLES = {"$__rate_interval": "5s", "$job": ".+", "$instance": ".+"}
+# What the traffic has to bring about for the panels to be worth looking at.
+SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
+    "hit", "stale", "miss", "collapsed", "not_modified", "refused", "failed")]
+SEEN += [f'zoom_qos_proxy_refusals_total{{by="{by}"}} > 0' for by in (
+    "budget_second", "budget_day", "queue", "caller", "zoom_second", "zoom_day", "credentials")]
+SEEN += [f'zoom_qos_proxy_stale_answers_total{{detail="{detail}"}} > 0' for detail in ("revalidating", "zoom_failed")]
+SEEN += [f'zoom_qos_proxy_{name}{{caller="backfill"}} > 0' for name in ("caller_permits_queued", "caller_oldest_wait_seconds")]
+# Of a histogram neither the first bucket may hold half of what is measured, nor may anything lie beyond the last.
+FIT = [
+    f'sum({metric}_bucket{{{labels}le="{first}"}}) < 0.5 * sum({metric}_count{{{labels.rstrip(",")}}}) and '
+    f'sum({metric}_bucket{{{labels}le="{last}"}}) == sum({metric}_count{{{labels.rstrip(",")}}})'
+    for metric, labels, first, last in (
+        ("zoom_qos_proxy_request_duration_seconds", 'job="Busy",outcome="hit",', "0.000001", "20"),
+        ("zoom_qos_proxy_request_duration_seconds", 'job="Busy",outcome="miss",', "0.1", "20"),
+        ("zoom_qos_proxy_zoom_call_duration_seconds", 'job="Busy",', "0.025", "12.8"),
+        ("zoom_qos_proxy_permit_wait_seconds", 'job="Busy",', "0.001", "16.384"),
+    )
+]
+
+
+def main(service, sim, prometheus, promtool):
+    began, findings = time.monotonic(), []
+    findings += subprocess_findings([promtool, "check", "rules", str(RULES)])
+    after_midnight()
+    with tempfile.TemporaryDirectory() as folder:
+        stage = []
+        try:
+            start = lambda scene: scene((service, sim), folder)  # noqa: E731
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                stage = list(pool.map(start, scenes.ALL))
+            targets = {type(scene).__name__: [scene.service.ops] for scene in stage}
+            targets["Busy"].append("127.0.0.1:9")  # the discard port: nobody is there
+            server = Prometheus(prometheus, folder, RULES, targets)
+            try:
+                alerts = [rule for group in server.api("rules")["groups"] for rule in group["rules"]]
+                findings += live(server, stage, alerts)
+                findings += documents(server, alerts)
+            finally:
+                server.stop()
+        finally:
+            for scene in stage:
+                scene.stop()
+        findings += spoilt(promtool, alerts, folder)
+    for finding in findings:
+        print("FINDING", finding)
+    print(f"monitoring: {len(findings)} findings in {time.monotonic() - began:.0f} s: {len(alerts)} alerts, "
+          f"{len(panels())} expressions of the dashboard")
+    return 1 if findings else 0
+
+
+def after_midnight():
+    """The forecast of a day that is nearly over is no forecast, and at midnight the counts begin anew."""
+    now = datetime.datetime.now(datetime.timezone.utc)
+    left = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+    if left < LONGEST + 60:
+        print(f"waiting {left:.0f} s for the end of the UTC day")
+        time.sleep(left + 1)
+
+
+def subprocess_findings(command):
+    ended = subprocess.run(command, capture_output=True, text=True)
+    return [] if ended.returncode == 0 else [f"{' '.join(command)}: {ended.stdout}{ended.stderr}"]
+
+
+def panels():
+    """Every expression of the dashboard with where it is, as Grafana would ask it."""
+    def inside(these):
+        for panel in these:
+            for target in panel.get("targets", []):
+                expression = target["expr"]
+                for name, value in VARIABLES.items():
+                    expression = expression.replace(name, value)
+                if "$" in expression:
+                    raise AssertionError(f"a variable that monitor.py does not know: {expression}")
+                yield f"{panel['title']}, {target['refId']}", expression
+            yield from inside(panel.get("panels", []))
+
+    return list(inside(json.loads((FILES / "dashboard.json").read_text())["panels"]))
+
+
+def live(server, stage, alerts):
+    """What does not show, whatever goes on."""
+    # The last is there to see that what is not there is noticed.
+    ghost = ("control", PREFIX + "no_such_metric")
+    wanted = dict([*panels(), *((f"traffic: {e}", e) for e in SEEN), *((f"buckets: {e}", e) for e in FIT), ghost])
+    waiting, raised, done, broken = dict(wanted), {}, threading.Event(), []
+
+    def play(scene):
+        try:
+            while not done.wait(0.2):
+                scene.round()
+        except Exception as error:  # noqa: BLE001 it belongs to the report of this thread's scene
+            broken.append(f"{type(scene).__name__}: {type(error).__name__}: {error}")
+
+    def look():
+        for name, expression in list(waiting.items()):
+            if server.numbers(expression):
+                del waiting[name]
+        for alert in server.api("alerts")["alerts"]:
+            raised.setdefault(alert["labels"]["alertname"], alert)
+
+    # Before the first scrape there are no metrics.
+    until(lambda: len(server.numbers(PREFIX + "build_info")) == len(stage), "every service is scraped")
+    until(lambda: all(alert["labels"]["alertname"] != "ZoomQosProxyNotScraped" for alert in server.api("alerts")["alerts"]),
+          "ZoomQosProxyNotScraped ends with the first scrape")
+    while_up = {alert["name"] for alert in alerts} - {"ZoomQosProxyNotScraped"}
+    threads = [threading.Thread(target=play, args=(scene,), daemon=True) for scene in stage]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + LONGEST
+    while time.monotonic() < end and not broken and (set(waiting) - {"control"} or while_up - raised.keys()):
+        look()
+        time.sleep(0.5)
+    done.set()
+    for thread in threads:
+        thread.join()
+    if "ZoomQosProxyNotScraped" in raised:
+        broken.append("ZoomQosProxyNotScraped is raised while there are metrics")
+    for scene in stage:
+        scene.service.stop()
+    until(lambda: look() or "ZoomQosProxyNotScraped" in raised, "ZoomQosProxyNotScraped is raised")
+
+    findings = broken + [f"no number: {name}: {wanted[name]}" for name in waiting if name != "control"]
+    if "control" not in waiting:
+        findings.append("control: a metric that there is not gives a number")
+    for rule in alerts:
+        alert = raised.get(rule["name"])
+        if alert is None:
+            findings.append(f"{rule['name']} was not raised, its condition: {rule['query']}")
+            continue
+        texts = " ".join(alert["annotations"].values())
+        if "{{" in texts or "<error" in texts or "<no value>" in texts:
+            findings.append(f"{rule['name']}: its texts: {texts}")
+    for rule in [rule for group in server.api("rules")["groups"] for rule in group["rules"]]:
+        if rule["health"] != "ok":
+            findings.append(f"{rule['name']}: {rule['health']}: {rule.get('lastError')}")
+    return findings
+
+
+def documents(server, alerts):
+    """Where metrics, documents, dashboard and alerts differ."""
+    findings = []
+    names = server.api("label/__name__/values")
+    served = {re.sub("_(bucket|sum|count)$", "", name) for name in names if name.startswith(PREFIX)}
+    rows = re.findall(r"(?m)^\| (`[^|]*) \| (?:counter|gauge|histogram) \|", (ROOT / "docs/METRICS.md").read_text())
+    described = {PREFIX + name for row in rows for name in re.findall("`([a-z_]+)`", row)}
+    expressions = [expression for _, expression in panels()] + [alert["query"] for alert in alerts]
+    used = {re.sub("_(bucket|sum|count)$", "", name)
+            for expression in expressions for name in re.findall(PREFIX + "[a-z_]+", expression)}
+    findings += [f"docs/METRICS.md does not describe {name}" for name in sorted(served - described)]
+    findings += [f"docs/METRICS.md describes {name}, which is not served" for name in sorted(described - served)]
+    findings += [f"{name} is used and is not served" for name in sorted(used - served)]
+    findings += [f"{name} is neither on the dashboard nor in an alert" for name in sorted(served - used)]
+
+    headings = re.findall(r"(?m)^### (ZoomQosProxy\w+)$", (ROOT / "docs/OPERATIONS.md").read_text())
+    for alert in alerts:
+        name, linked = alert["name"], alert["annotations"].get("runbook_url")
+        if headings.count(name) != 1:
+            findings.append(f"docs/OPERATIONS.md has {headings.count(name)} headings `### {name}`: each alert has one runbook")
+        if linked != f"docs/OPERATIONS.md#{name.lower()}":
+            findings.append(f"{name}: its runbook_url is {linked}")
+    known = {alert["name"] for alert in alerts}
+    findings += [f"docs/OPERATIONS.md has a runbook for {name}, which is no alert" for name in headings if name not in known]
+    return findings
+
+
+def spoilt(promtool, alerts, folder):
+    """The unit tests hold; and they fail for an alert that never fires, and for one that does so too early."""
+    tests = (HERE / "alerts.test.yaml").read_text()
+
+    def rules(name=None, **changed):
+        as_written = ({
+            "alert": alert["name"], "expr": alert["query"], "for": f"{alert['duration']:.0f}s",
+            "labels": alert["labels"], "annotations": alert["annotations"],
+            **(changed if alert["name"] == name else {}),
+        } for alert in alerts)
+        return {"groups": [{"name": "g", "rules": list(as_written)}]}
+
+    failed = unit_tests(promtool, rules(), tests, folder)
+    if failed:
+        return [f"alerts.test.yaml: {failed}"]
+    findings = []
+    for alert in alerts:
+        name = alert["name"]
+        if not unit_tests(promtool, rules(name, expr="vector(0) > 1"), tests, folder):
+            findings.append(f"{name}: no unit test fails when it never fires")
+        if not unit_tests(promtool, rules(name, **{"for": "0s"}), tests, folder):
+            findings.append(f"{name}: no unit test fails when it fires at once")
+        if not re.search(rf"alertname: {name}, exp_alerts: \[\]", tests):
+            findings.append(f"{name}: no unit test for it not firing")
+    return findings
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""Traffic that brings about whatever the dashboard shows and the alerts tell of.
+
+Each scene is a service with an imitation of Zoom of its own, and a Prometheus job of its own. Its round is repeated until
+everything was seen: a rate needs more than one.
+"""
+
+import hashlib
+import itertools
+import pathlib
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+
+from processes import Service, Sim, ask
+
+KEYS = {"dashboards": "key-of-dashboards", "backfill": "key-of-backfill", "limited": "key-of-limited"}
+ODD = "/qos/95550001111"
+
+
+class Scene:
+    """What every scene has; `settings` and `round` make it."""
+
+    zoom = {}
+    settings = {}
+
+    def __init__(self, binaries, folder):
+        service_binary, sim_binary = binaries
+        self.folder = pathlib.Path(folder) / type(self).__name__
+        self.folder.mkdir()
+        self.new = itertools.count(1)
+        self.sim = Sim(sim_binary, **self.zoom)
+        self.prepare()
+        self.service = Service(service_binary, self.sim, **self.settings)
+
+    def prepare(self):
+        """Before the service starts."""
+
+    def cold(self, participants=3):
+        """The path of a meeting that nobody asked for yet."""
+        return "/qos/" + self.sim.meeting(next(self.new), participants)
+
+    def at_once(self, paths, *headers):
+        with ThreadPoolExecutor(len(paths)) as pool:
+            return list(pool.map(lambda path: self.service.get(path, *headers), paths))
+
+    def stop(self):
+        self.service.stop()
+        self.sim.stop()
+
+
+class Busy(Scene):
+    """Callers with keys, more cold meetings than permits, and everything that goes well."""
+
+    zoom = {"latency_ms": 120}
+    settings = {
+        "limits__heavy_per_second": "4",
+        "limits__headroom_percent": "0",
+        "limits__max_queued": "6",
+        "server__wait": "2s",
+        "cache__live_fresh": "1s",
+        "cache__stale_while_revalidate": "3s",
+        "cache__past_fresh": "1s",
+        "cache__refresh_floor": "0s",
+    }
+
+    def prepare(self):
+        callers = ""
+        for name, key in KEYS.items():
+            callers += f'[[caller]]\nname = "{name}"\nkey_sha256 = "{hashlib.sha256(key.encode()).hexdigest()}"\n'
+        callers += "calls_per_minute = 1\n"  # of the last
+        file = self.folder / "callers.toml"
+        file.write_text(callers)
+        self.settings = {**self.settings, "callers__file": str(file), "limits__state_file": str(self.folder / "day.json")}
+
+    def round(self):
+        keys = {name: ("X-Api-Key", key) for name, key in KEYS.items()}
+        get = lambda path, *headers: self.service.get(path, keys["dashboards"], *headers)  # noqa: E731
+        answer = get(ODD)
+        if answer.status == 200:
+            for _ in range(20):
+                get(ODD)
+            get(ODD, ("If-None-Match", answer.header("ETag")))
+        self.at_once([self.cold()] * 3, keys["dashboards"])  # one of them flies, two wait for it
+        self.at_once([self.cold() for _ in range(3)], keys["limited"])
+        self.at_once([self.cold(30) for _ in range(10)], keys["backfill"])
+        get("/qos/90000000000")  # no such meeting
+        self.service.get(ODD)  # no key
+
+
+class ZoomFails(Scene):
+    """What is kept serves, what is not cannot be had."""
+
+    settings = {"cache__live_fresh": "1s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
+
+    def round(self):
+        if next(self.new) == 1:
+            assert self.service.get(ODD).status == 200
+            self.sim.fault("server_error_html")
+        else:
+            self.at_once([ODD, self.cold(), self.cold()])
+
+
+class CredentialsRefused(Scene):
+    zoom = {"client_secret": "another"}
+
+    def round(self):
+        assert self.service.get(self.cold()).code() == "zoom_rejected_credentials"
+
+
+class SecondPaused(Scene):
+    """Zoom says 429 for the second, again and again."""
+
+    settings = {"server__wait": "500ms"}
+
+    def prepare(self):
+        self.sim.fault("rate_second", retry_after="2", headers=True)
+
+    def round(self):
+        self.service.get(self.cold())
+
+
+class DayPaused(SecondPaused):
+    """The same for the day: others have spent it."""
+
+    def prepare(self):
+        self.sim.fault("rate_day", headers=True)
+
+
+class DaySpent(Scene):
+    """Polling that the day has not enough calls for: first on course, then spent."""
+
+    settings = {
+        "limits__heavy_per_day": "60",
+        "limits__headroom_percent": "0",
+        "limits__max_stretch": "1",
+        "cache__live_fresh": "1s",
+        "cache__stale_while_revalidate": "0s",
+    }
+
+    def prepare(self):
+        self.polled = [self.cold() for _ in range(6)]
+
+    def round(self):
+        self.at_once(self.polled)
+
+
+class FilesBroken(Scene):
+    """Files that were good at the start."""
+
+    def prepare(self):
+        self.callers = self.folder / "callers.toml"
+        self.callers.write_text(f'[[caller]]\nname = "a"\nkey_sha256 = "{hashlib.sha256(b"k").hexdigest()}"\n')
+        self.count = self.folder / "count"
+        self.count.mkdir()
+        self.settings = {
+            "callers__file": str(self.callers),
+            "limits__state_file": str(self.count / "day.json"),
+            "limits__heavy_per_second": "4",
+        }
+
+    def round(self):
+        if next(self.new) == 1:
+            self.callers.write_text("[[caller]]\nnam = 1\n")
+            shutil.rmtree(self.count)
+        self.at_once([self.cold() for _ in range(4)], ("X-Api-Key", "k"))
+
+
+ALL = (Busy, ZoomFails, CredentialsRefused, SecondPaused, DayPaused, DaySpent, FilesBroken)
+
+
+def metrics(scene):
+    """The text of /metrics."""
+    return ask(scene.service.ops, "GET", "/metrics").body.decode()
