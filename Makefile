@@ -47,7 +47,7 @@ lint: prepare check-format check-clippy check-docs ## format, clippy and rustdoc
 # ---- steps ----
 
 prepare:
-	@scripts/prepare cc
+	@scripts/prepare cc redis-server
 
 check-format:
 	$(call heading,format)

@@ -8,6 +8,7 @@ mod coding;
 mod compressors;
 mod draft;
 mod freshness;
+mod kept;
 mod packer;
 mod unpacker;
 

@@ -154,7 +154,7 @@ fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// Everything that is kept, in one piece of memory that has no room to spare.
-fn store(packed: &Packed, fetched_at: SystemTime) -> Stored {
+pub(super) fn store(packed: &Packed, fetched_at: SystemTime) -> Stored {
     let tag = packed.tag;
     let plain = packed.plain.as_deref().unwrap_or_default();
     let texts = [

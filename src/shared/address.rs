@@ -1,0 +1,189 @@
+//! Where Redis is: `redis.url` and the CA that its certificate is signed by.
+//!
+//! One node is all that is ever talked to. All keys have one hash tag, so in a cluster that is the owner of their slot, to
+//! which any node directs us; behind Sentinel it is the master, which Sentinel names.
+
+use redis::{
+    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo,
+    RedisError, TlsCertificates, io::tcp::TcpSettings,
+};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use url::Url;
+
+const SENTINEL: &str = "+sentinel";
+
+/// Where to connect, and as whom. It has a password in it, and so nothing that would print it.
+#[derive(Clone)]
+pub struct Address {
+    first: ConnectionInfo,
+    /// The name of the master that Sentinel is asked for.
+    master: Option<String>,
+    /// PEM; without it Mozilla's roots count.
+    ca: Option<Vec<u8>>,
+}
+
+/// What is wrong with a URL. The URL itself, which may hold a password, is not repeated.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidAddress {
+    /// No URL at all, or one of something else.
+    #[error("it must be a URL such as redis://host:6379/0 or rediss://user:password@host/0")]
+    Form,
+    /// A part that would not be heeded.
+    #[error(
+        "it has a query or a fragment: only ?master=<name> of a redis+sentinel:// or rediss+sentinel:// URL is known"
+    )]
+    Surplus,
+    /// Sentinel has to be told a name.
+    #[error("a Sentinel's URL must end in ?master=<name>")]
+    NoMaster,
+    /// The library cannot use it.
+    #[error("no connection can be made with it: {0}")]
+    Unusable(&'static str),
+    /// The CA is of no use.
+    #[error("the CA is no certificate in PEM")]
+    Ca,
+}
+
+impl Address {
+    /// Reads `redis.url`. `ca` is the PEM text of what signed the server's certificate, if no public authority did.
+    ///
+    /// # Errors
+    /// Says what is wrong, without repeating the URL.
+    pub fn parse(url: &str, ca: Option<&[u8]>) -> Result<Self, InvalidAddress> {
+        let (scheme, rest) = url.split_once("://").ok_or(InvalidAddress::Form)?;
+        let (plain_scheme, sentinel) = match scheme.strip_suffix(SENTINEL) {
+            Some(plain) => (plain, true),
+            None => (scheme, false),
+        };
+        if !matches!(plain_scheme, "redis" | "rediss") {
+            return Err(InvalidAddress::Form);
+        }
+        let mut url = Url::parse(&format!("{plain_scheme}://{rest}")).map_err(|_| InvalidAddress::Form)?;
+        let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let master = match query.as_slice() {
+            [] if !sentinel => None,
+            [] => return Err(InvalidAddress::NoMaster),
+            [(key, name)] if sentinel && key == "master" && !name.is_empty() => Some(name.clone()),
+            _ => return Err(InvalidAddress::Surplus),
+        };
+        if url.fragment().is_some() {
+            return Err(InvalidAddress::Surplus);
+        }
+        url.set_query(None);
+        let info = url.into_connection_info().map_err(|error| unusable(&error))?;
+        // RESP3: what others publish comes on the connection that is there anyway.
+        let settings = quiet(info.redis_settings().clone()).set_protocol(ProtocolVersion::RESP3);
+        let first =
+            info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        // The library takes a text without a certificate for an empty list of authorities.
+        let certificates = |ca| CertificateDer::pem_slice_iter(ca).collect::<Result<Vec<_>, _>>();
+        if ca.is_some_and(|ca| certificates(ca).map_or(true, |found| found.is_empty())) {
+            return Err(InvalidAddress::Ca);
+        }
+        let address = Self { first, master, ca: ca.map(<[u8]>::to_vec) };
+        address.client(&address.first()).map_err(|_| InvalidAddress::Ca)?;
+        Ok(address)
+    }
+
+    /// Host and port, for the log.
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.first.addr().to_string()
+    }
+
+    /// Where to ask first.
+    pub(super) fn first(&self) -> ConnectionAddr {
+        self.first.addr().clone()
+    }
+
+    /// What Sentinel is to be asked for; `None`: the first is no Sentinel.
+    pub(super) fn master(&self) -> Option<&str> {
+        self.master.as_deref()
+    }
+
+    /// Another node, reached in the same way.
+    pub(super) fn node(&self, host: &str, port: u16) -> ConnectionAddr {
+        match self.first.addr() {
+            ConnectionAddr::TcpTls { .. } => {
+                ConnectionAddr::TcpTls { host: host.to_owned(), port, insecure: false, tls_params: None }
+            }
+            _ => ConnectionAddr::Tcp(host.to_owned(), port),
+        }
+    }
+
+    /// A client for a node.
+    pub(super) fn client(&self, node: &ConnectionAddr) -> Result<Client, RedisError> {
+        self.with(self.first.clone().set_addr(node.clone()))
+    }
+
+    /// A client for the Sentinel: the user, the password and the database are the node's and not its own.
+    pub(super) fn sentinel(&self) -> Result<Client, RedisError> {
+        let settings = quiet(RedisConnectionInfo::default());
+        self.with(self.first.clone().set_redis_settings(settings))
+    }
+
+    fn with(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
+        match (&self.ca, info.addr()) {
+            (Some(ca), ConnectionAddr::TcpTls { .. }) => Client::build_with_tls(
+                info,
+                TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) },
+            ),
+            _ => Client::open(info),
+        }
+    }
+}
+
+/// Without the library's name, which takes a right more (CLIENT SETINFO).
+fn quiet(settings: RedisConnectionInfo) -> RedisConnectionInfo {
+    settings.set_skip_set_lib_name()
+}
+
+fn unusable(error: &RedisError) -> InvalidAddress {
+    let words = [
+        ("database", "the database is not a number"),
+        ("wildcard", "0.0.0.0 and :: are no address to connect to"),
+        ("host", "the host is missing"),
+    ];
+    let said = error.to_string().to_lowercase();
+    let known = words.iter().find(|(word, _)| said.contains(word));
+    InvalidAddress::Unusable(known.map_or("see the client library's URL format", |(_, words)| words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(url: &str) -> InvalidAddress {
+        Address::parse(url, None).err().unwrap_or_else(|| panic!("{url} was accepted"))
+    }
+
+    #[test]
+    fn urls_of_redis_and_sentinel_are_understood() {
+        let parse = |url| Address::parse(url, None).unwrap();
+        let plain = parse("redis://cache.example:6380/3");
+        assert_eq!(plain.host(), "cache.example:6380");
+        assert_eq!((plain.first.redis_settings().db(), plain.master()), (3, None));
+        let secret = parse("rediss://qos:s%40crets%40cret@cache.example");
+        assert_eq!(secret.first.redis_settings().username(), Some("qos"));
+        assert_eq!(secret.first.redis_settings().password(), Some("s@crets@cret"));
+        assert!(matches!(secret.node("10.0.0.7", 6379), ConnectionAddr::TcpTls { insecure: false, .. }));
+        let sentinel = parse("redis+sentinel://sentinels:26379/0?master=qos");
+        assert_eq!(sentinel.master(), Some("qos"));
+        assert!(matches!(parse("rediss+sentinel://s?master=qos").first(), ConnectionAddr::TcpTls { .. }));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_without_the_password() {
+        assert_eq!(error("cache.example:6379"), InvalidAddress::Form);
+        assert_eq!(error("http://cache.example"), InvalidAddress::Form);
+        assert_eq!(error("redis://host/0?timeout=3"), InvalidAddress::Surplus);
+        assert_eq!(error("redis+sentinel://host/0"), InvalidAddress::NoMaster);
+        assert_eq!(error("rediss://host/0#insecure"), InvalidAddress::Surplus, "TLS without checks is none");
+        for url in ["redis://:hunter2@host/first", "redis://:hunter2@0.0.0.0/0", "redis://:hunter2@host:x/"] {
+            let said = error(url).to_string();
+            assert!(!said.contains("hunter2"), "{said}");
+        }
+        let no_certificate = Address::parse("rediss://host", Some(b"not a certificate")).err();
+        assert_eq!(no_certificate, Some(InvalidAddress::Ca));
+    }
+}

@@ -1,0 +1,186 @@
+//! Who fetches what, and what was fetched: claims and records on the server, of which the later number wins.
+
+use std::time::Duration;
+
+use redis::{ScriptInvocation, Value};
+
+use super::{
+    Away, Shared,
+    keys::Subject,
+    link::{Lane, Trouble},
+};
+
+/// A claim is forgotten after this, should its owner live and never end it. Whoever fetches for longer renews it.
+const CLAIM_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+/// Larger ones are not shared: they would take longer than an operation may.
+const LARGEST_RECORD: usize = 16 << 20;
+/// Operations on records that time out one after another: the connection is of no use.
+const BULK_TIMEOUTS: u32 = 3;
+
+/// Number and record, and the number of the last purge of everything.
+type Looked = ((Option<u64>, Option<Vec<u8>>), Option<u64>);
+
+/// What was found under a name.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Its number; 0: there is nothing.
+    pub fence: u64,
+    /// A record, to be read by [`super::record::read`].
+    pub record: Option<Vec<u8>>,
+}
+
+/// The right to fetch, until it is put, released, or taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// What.
+    pub of: Subject,
+    /// Larger than that of every claim before.
+    pub fence: u64,
+}
+
+/// What came of a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// It is ours to fetch.
+    Yours(Claimed),
+    /// Another replica fetches it: an event will tell how that ended.
+    Held(u64),
+    /// Meanwhile there is a record with this number.
+    Landed(u64),
+}
+
+/// What came of putting a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// Everybody can have it.
+    Kept,
+    /// There is one with a later number, which counts.
+    Older,
+    /// What it is of was purged meanwhile: nobody is to have it.
+    Purged,
+}
+
+impl Shared {
+    /// What is there, unless it was purged.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn look_up(&self, of: &Subject) -> Result<Found, Away> {
+        self.may_ask()?;
+        let keys = &self.0.keys;
+        let mut pipe = redis::pipe();
+        pipe.cmd("HMGET").arg(keys.record(of)).arg("f").arg("d");
+        pipe.cmd("HGET").arg(&*keys.budget).arg("purged_all");
+        let looked: Result<Looked, Trouble> = self.0.link.pipeline(Lane::Bulk, &pipe).await;
+        let ((fence, record), purged) = self.checked(looked)?;
+        let fence = fence.unwrap_or_default();
+        let is_there = fence > purged.unwrap_or_default();
+        Ok(if is_there { Found { fence, record } } else { Found::default() })
+    }
+
+    /// Asks for the right to fetch. `known`: the number of the record that was found and is of no use.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn claim(&self, of: &Subject, known: u64) -> Result<Claim, Away> {
+        let mut call = self.on_board(of, "claim");
+        call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_FORGOTTEN_AFTER));
+        let (what, fence) = self.run(Lane::Control, &call).await?;
+        Ok(match what.as_str() {
+            "yours" => Claim::Yours(Claimed { of: of.clone(), fence }),
+            "landed" => Claim::Landed(fence),
+            _ => Claim::Held(fence),
+        })
+    }
+
+    /// For a fetch that takes long: whether it is still ours. To be called every 20 s.
+    ///
+    /// # Errors
+    /// When Redis is away; the fetch may go on.
+    pub async fn renew(&self, claimed: &Claimed) -> Result<bool, Away> {
+        let mut call = self.on_board(&claimed.of, "renew");
+        call.arg(claimed.fence).arg(millis(CLAIM_FORGOTTEN_AFTER));
+        Ok(self.run(Lane::Control, &call).await?.0 == "yours")
+    }
+
+    /// Gives a record to everybody for so long, and the claim back.
+    ///
+    /// # Errors
+    /// When Redis is away, full, or the record is too large.
+    pub async fn put(&self, claimed: &Claimed, record: &[u8], keep: Duration) -> Result<Put, Away> {
+        if record.len() > LARGEST_RECORD || keep.is_zero() {
+            return Err(Away);
+        }
+        let mut call = self.on_board(&claimed.of, "put");
+        call.arg(claimed.fence).arg(millis(keep)).arg(record);
+        call.arg(&*self.0.keys.events).arg(claimed.of.as_str());
+        Ok(match self.run(Lane::Bulk, &call).await?.0.as_str() {
+            "kept" => Put::Kept,
+            "purged" => Put::Purged,
+            _ => Put::Older,
+        })
+    }
+
+    /// Nothing came of it: those who wait elsewhere are told why, in words as [`super::words`] writes them.
+    ///
+    /// # Errors
+    /// When Redis is away: then they notice by themselves.
+    pub async fn release(&self, claimed: &Claimed, words: &str) -> Result<(), Away> {
+        let mut call = self.on_board(&claimed.of, "release");
+        call.arg(claimed.fence).arg(&*self.0.keys.events).arg(claimed.of.as_str()).arg(words);
+        self.run(Lane::Control, &call).await.map(drop)
+    }
+
+    /// Removes the record with just this number: it turned out to be of no use to anybody.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn forget(&self, of: &Subject, fence: u64) -> Result<(), Away> {
+        let mut call = self.on_board(of, "forget");
+        call.arg(fence);
+        self.run(Lane::Control, &call).await.map(drop)
+    }
+
+    fn on_board(&self, of: &Subject, op: &str) -> ScriptInvocation<'_> {
+        let keys = &self.0.keys;
+        let mut call = self.0.board.prepare_invoke();
+        call.key(&*keys.fence).key(keys.claim(of)).key(keys.record(of));
+        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(of));
+        call.arg(op);
+        call
+    }
+
+    async fn run(&self, lane: Lane, call: &ScriptInvocation<'_>) -> Result<(String, u64), Away> {
+        self.may_ask()?;
+        let answer: Result<(String, Value), Trouble> = self.0.link.script(lane, call).await;
+        let (what, number) = match lane {
+            Lane::Control => answer.inspect_err(|trouble| self.failed(trouble)).map_err(|_| Away)?,
+            Lane::Bulk => self.checked(answer)?,
+        };
+        match number {
+            Value::Int(number) => Ok((what, u64::try_from(number).map_err(|_| Away)?)),
+            _ => Err(Away),
+        }
+    }
+
+    /// A slow record is no reason to do without the budget. The heartbeat finds out whether there is more to it.
+    fn checked<T>(&self, answer: Result<T, Trouble>) -> Result<T, Away> {
+        let timeouts = match &answer {
+            Err(Trouble::TimedOut) => self.0.bulk_timeouts.get() + 1,
+            _ => 0,
+        };
+        self.0.bulk_timeouts.set(timeouts);
+        if timeouts >= BULK_TIMEOUTS {
+            self.0.link.hang_up();
+        }
+        answer.map_err(|trouble| {
+            tracing::debug!(%trouble, "a record could not be had or put");
+            self.0.doubt.notify_one();
+            Away
+        })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,108 @@
+//! The server's clock as this replica knows it: by its own monotonic clock, and by what answers of the server say.
+//!
+//! Nothing here reads the wall clock of this machine, so that it may be minutes off. Pure.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// A time of the server, in microseconds since 1970-01-01 UTC.
+pub type Micros = u64;
+
+/// An estimate gets worse by this much of its age: quartz is better than a ten-thousandth.
+const DRIFT: u32 = 10_000;
+
+/// One server's clock.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerClock {
+    /// A moment here, and what the server's clock showed then.
+    here: Instant,
+    there: Micros,
+    /// The estimate is at most this far off, either way.
+    error: Duration,
+}
+
+impl ServerClock {
+    /// What an answer says that showed `there` at some moment between `sent` and `received`.
+    #[must_use]
+    pub fn heard(sent: Instant, received: Instant, there: Micros) -> Self {
+        let error = received.saturating_duration_since(sent) / 2;
+        Self { here: sent + error, there, error }
+    }
+
+    /// The better one of two estimates; the newer one where they contradict each other, as after a step of the clock.
+    #[must_use]
+    pub fn or(self, newer: Self) -> Self {
+        let aged = self.error + newer.here.saturating_duration_since(self.here) / DRIFT;
+        let (expected, seen) = (self.at(newer.here), newer.there);
+        let apart = Duration::from_micros(expected.abs_diff(seen));
+        if apart > aged + newer.error || newer.error <= aged { newer } else { self }
+    }
+
+    /// What the server's clock shows at a moment here.
+    #[must_use]
+    pub fn at(&self, here: Instant) -> Micros {
+        match here.checked_duration_since(self.here) {
+            Some(later) => self.there.saturating_add(micros(later)),
+            None => self.there.saturating_sub(micros(self.here.duration_since(here))),
+        }
+    }
+
+    /// When the server's clock shows that time. What lies far back is as long ago as this clock can tell.
+    #[must_use]
+    pub fn when(&self, there: Micros) -> Instant {
+        if there >= self.there {
+            return self.here + Duration::from_micros(there - self.there);
+        }
+        let ago = Duration::from_micros(self.there - there);
+        self.here.checked_sub(ago).unwrap_or(self.here)
+    }
+
+    /// The server's wall clock.
+    #[must_use]
+    pub fn wall(&self, here: Instant) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.at(here))
+    }
+}
+
+/// A duration in the server's unit.
+#[must_use]
+pub fn micros(time: Duration) -> Micros {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: Micros = 1_800_000_000_000_000;
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_time_of_the_server_and_one_of_here_are_turned_into_each_other() {
+        let sent = Instant::now() + 3_600_000 * MS;
+        let clock = ServerClock::heard(sent, sent + 10 * MS, NOON);
+        assert_eq!(clock.at(sent + 5 * MS), NOON);
+        assert_eq!(clock.when(NOON + 20_000), sent + 25 * MS);
+        assert_eq!(clock.when(NOON - 5_000), sent);
+        assert_eq!(clock.at(clock.when(NOON + 77)), NOON + 77);
+    }
+
+    #[test]
+    fn a_slow_answer_does_not_spoil_a_good_estimate() {
+        let sent = Instant::now();
+        let good = ServerClock::heard(sent, sent + MS, NOON);
+        let slow = ServerClock::heard(sent + 100 * MS, sent + 300 * MS, NOON + 290_000);
+        assert_eq!(good.or(slow).error, good.error);
+        let as_good = ServerClock::heard(sent + 100 * MS, sent + 101 * MS, NOON + 100_200);
+        assert_eq!(good.or(as_good).there, NOON + 100_200);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_followed_at_once() {
+        let sent = Instant::now();
+        let before = ServerClock::heard(sent, sent + MS, NOON);
+        for set_to in [NOON - 600_000_000, NOON + 600_000_000] {
+            let after = ServerClock::heard(sent + 100 * MS, sent + 150 * MS, set_to);
+            assert_eq!(before.or(after).there, set_to);
+        }
+    }
+}

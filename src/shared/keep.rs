@@ -1,0 +1,149 @@
+//! The heartbeat: connects, connects again, tells the server that this replica lives, and hears what it missed.
+//!
+//! Other replicas take one that was not heard of for 1.5 s for missing; three beats in a second leave room for one that is
+//! lost.
+
+use std::time::{Duration, Instant};
+
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::mpsc;
+
+use super::{
+    Owed, Shared,
+    clock::{Micros, ServerClock},
+    events::Event,
+    health::Health,
+    link::{Lane, Trouble},
+};
+
+const BEAT_EVERY: Duration = Duration::from_millis(300);
+/// After a failure: between these two, so that replicas do not come back in step.
+const AGAIN_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
+/// As many purges as the server remembers.
+pub(super) const PURGES_REMEMBERED: usize = 1_000;
+
+impl Shared {
+    /// Runs for as long as the service does.
+    pub async fn keep(self) {
+        if let Some(pushes) = self.0.pushes.take() {
+            drop(actix_rt::spawn(self.clone().listen(pushes)));
+        }
+        loop {
+            let was_connected = self.0.link.is_connected();
+            match self.connect_and_beat().await {
+                // Doubt cuts the pause short: the next beat tells.
+                Ok(()) => drop(tokio::time::timeout(BEAT_EVERY, self.0.doubt.notified()).await),
+                Err(trouble) => {
+                    self.said(|health| health.fails(Instant::now()), &trouble);
+                    if !matches!(trouble, Trouble::TimedOut) || self.is_away() {
+                        self.0.link.hang_up();
+                    }
+                    // A connection that broke is made anew at once, and a server that is down is not hammered.
+                    if !(was_connected && matches!(trouble, Trouble::Broken)) {
+                        tokio::time::sleep(Duration::from_millis(fastrand::u64(AGAIN_AFTER_MS))).await;
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_away(&self) -> bool {
+        self.0.health.borrow().standing() != super::Standing::Up
+    }
+
+    async fn connect_and_beat(&self) -> Result<(), Trouble> {
+        if !self.0.link.is_connected() {
+            let clock = self.0.link.connect(&self.0.keys).await.map_err(Trouble::Refused)?;
+            self.0.clock.set(Some(clock));
+            self.0.bulk_timeouts.set(0);
+        }
+        let purge = self.beat().await?;
+        self.said(Health::beats_now, &Trouble::Broken);
+        self.pay_what_is_owed().await;
+        self.catch_up_with_purges(purge).await;
+        Ok(())
+    }
+
+    async fn pay_what_is_owed(&self) {
+        let owed = std::mem::take(&mut *self.0.owed.borrow_mut());
+        for debt in owed {
+            match debt {
+                Owed::CoolDown { kind, until, words } => self.cool_down(kind, until, &words).await,
+                Owed::Purge(subjects) => self.purge(&subjects).await,
+            }
+        }
+    }
+
+    /// Purges whose event was missed, because there was no connection then.
+    async fn catch_up_with_purges(&self, last: u64) {
+        let done = self.0.purged.get();
+        // A process that starts has nothing cached from before its time.
+        let done =
+            if done == 0 { self.0.clock.get().map_or(last, |clock| clock.at(self.0.began)) } else { done };
+        if last <= done {
+            return;
+        }
+        let mut missed = redis::pipe();
+        missed
+            .cmd("ZRANGEBYSCORE")
+            .arg(&*self.0.keys.purges)
+            .arg(format!("({done}"))
+            .arg("+inf")
+            .arg("WITHSCORES");
+        let Ok((missed,)) = self.0.link.pipeline::<(Vec<(String, u64)>,)>(Lane::Control, &missed).await
+        else {
+            return;
+        };
+        if missed.len() >= PURGES_REMEMBERED {
+            self.tell(Event::Purged { of: None, fence: last, by: String::new() });
+        } else {
+            for (of, fence) in missed {
+                self.tell(Event::Purged { of: (of != "*").then_some(of), fence, by: String::new() });
+            }
+        }
+        self.0.purged.set(last);
+    }
+
+    /// What others publish, and the end of the connection that it comes on.
+    async fn listen(self, mut pushes: mpsc::UnboundedReceiver<PushInfo>) {
+        while let Some(PushInfo { kind, data }) = pushes.recv().await {
+            match (kind, data.as_slice()) {
+                (PushKind::Disconnection, _) => self.0.doubt.notify_one(),
+                (PushKind::Message, [_, Value::BulkString(text)]) => {
+                    // One that is not understood is of another version.
+                    if let Some(event) = std::str::from_utf8(text).ok().and_then(Event::parse) {
+                        self.hear(event);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn hear(&self, event: Event) {
+        match &event {
+            Event::CoolDown { kind, until, .. } => self.0.pool.borrow_mut().cool_down(*kind, *until),
+            Event::Purged { by, .. } if *by == self.0.replica => return,
+            Event::Purged { fence, .. } => self.0.purged.set(self.0.purged.get().max(*fence)),
+            Event::Landed { .. } | Event::Failed { .. } => {}
+        }
+        self.tell(event);
+    }
+
+    fn tell(&self, event: Event) {
+        // Nobody who listens any more: the service stops.
+        self.0.events.send(event).ok();
+    }
+
+    /// The better estimate of the server's clock.
+    pub(super) fn learn_clock(&self, sent: Instant, there: Micros) {
+        let heard = ServerClock::heard(sent, Instant::now(), there);
+        self.0.clock.set(Some(self.0.clock.get().map_or(heard, |known| known.or(heard))));
+    }
+}
+
+impl Health {
+    fn beats_now(&mut self) -> bool {
+        self.beats(Instant::now())
+    }
+}

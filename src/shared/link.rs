@@ -1,0 +1,224 @@
+//! The connections to Redis: two of them to one node, made together and given up together.
+//!
+//! Permits, claims and events go over one, records over the other, so that a large one holds up nobody. Every operation is
+//! bounded. It decides nothing: whether to ask at all is the breaker's business, and when to connect again its owner's.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    time::{Duration, Instant},
+};
+
+use redis::{
+    AsyncConnectionConfig, ErrorKind, FromRedisValue, InfoDict, Pipeline, PushInfo, RedisError,
+    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+};
+use tokio::sync::mpsc;
+
+use super::{address::Address, clock::ServerClock, keys::Keys};
+
+/// To connect takes some exchanges, with TLS a few more.
+const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
+/// Nodes of a cluster that direct us to one another.
+const HOPS: usize = 4;
+
+/// Why an operation did not succeed.
+#[derive(Debug)]
+pub(super) enum Trouble {
+    /// There is no connection, or it broke.
+    Broken,
+    /// No answer in time; whether it took effect is not known.
+    TimedOut,
+    /// The server refused it, and so it had no effect: the reason.
+    Refused(String),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken => f.write_str("no connection"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Refused(words) => f.write_str(words),
+        }
+    }
+}
+
+/// Which of the two connections.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Lane {
+    /// For what is small and urgent.
+    Control,
+    /// For records.
+    Bulk,
+}
+
+pub(super) struct Link {
+    address: Address,
+    timeout: Duration,
+    pushes: mpsc::UnboundedSender<PushInfo>,
+    lines: RefCell<Option<Lines>>,
+    /// Counts connections, so that an error of an old one does not end a new one.
+    generation: Cell<u64>,
+}
+
+struct Lines {
+    control: MultiplexedConnection,
+    bulk: MultiplexedConnection,
+    run: String,
+    generation: u64,
+}
+
+impl Link {
+    pub(super) fn new(address: Address, timeout: Duration, pushes: mpsc::UnboundedSender<PushInfo>) -> Self {
+        Self { address, timeout, pushes, lines: RefCell::default(), generation: Cell::default() }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.lines.borrow().is_some()
+    }
+
+    /// The run id of the server: another one after every restart, and of every other server.
+    pub(super) fn run(&self) -> Option<String> {
+        self.lines.borrow().as_ref().map(|lines| lines.run.clone())
+    }
+
+    pub(super) fn hang_up(&self) {
+        self.lines.borrow_mut().take();
+    }
+
+    /// Connects, listens to events, and reads the server's clock.
+    pub(super) async fn connect(&self, keys: &Keys) -> Result<ServerClock, String> {
+        let most = CONNECT_AT_LEAST.max(self.timeout * 4);
+        match tokio::time::timeout(most, self.try_connect(keys)).await {
+            Ok(Ok(clock)) => Ok(clock),
+            Ok(Err(error)) => Err(words(&error)),
+            Err(_) => Err("no connection in time".to_owned()),
+        }
+    }
+
+    async fn try_connect(&self, keys: &Keys) -> Result<ServerClock, RedisError> {
+        let mut node = match self.address.master() {
+            None => self.address.first(),
+            Some(master) => {
+                let client = self.address.sentinel()?;
+                let mut sentinel =
+                    client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
+                let mut ask = redis::cmd("SENTINEL");
+                let (host, port): (String, u16) =
+                    ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await?;
+                self.address.node(&host, port)
+            }
+        };
+        let mut hops = 0;
+        let mut control = loop {
+            let client = self.address.client(&node)?;
+            let mut control = client.get_multiplexed_async_connection_with_config(&self.config(true)).await?;
+            let looked: Result<bool, _> =
+                redis::cmd("EXISTS").arg(&*keys.budget).query_async(&mut control).await;
+            match looked {
+                Ok(_) => break control,
+                Err(error) if hops < HOPS => {
+                    match error.redirect_node().and_then(|(to, _)| to.rsplit_once(':')) {
+                        Some((host, port)) => {
+                            node = self
+                                .address
+                                .node(host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
+                            hops += 1;
+                        }
+                        None => return Err(error),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        control.subscribe(&*keys.events).await?;
+        let about: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut control).await?;
+        let run = about.get::<String>("run_id").unwrap_or_default();
+        let sent = Instant::now();
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut control).await?;
+        let clock = ServerClock::heard(sent, Instant::now(), seconds * 1_000_000 + micros);
+        let client = self.address.client(&node)?;
+        let bulk = client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
+        let generation = self.generation.get() + 1;
+        self.generation.set(generation);
+        *self.lines.borrow_mut() = Some(Lines { control, bulk, run, generation });
+        Ok(clock)
+    }
+
+    fn config(&self, listens: bool) -> AsyncConnectionConfig {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(Some(self.timeout));
+        if listens { config.set_push_sender(self.pushes.clone()) } else { config }
+    }
+
+    fn connection(&self, lane: Lane) -> Option<(MultiplexedConnection, u64)> {
+        let lines = self.lines.borrow();
+        let lines = lines.as_ref()?;
+        let connection = match lane {
+            Lane::Control => &lines.control,
+            Lane::Bulk => &lines.bulk,
+        };
+        Some((connection.clone(), lines.generation))
+    }
+
+    /// Runs a script, which the server may have forgotten.
+    pub(super) async fn script<T: FromRedisValue>(
+        &self,
+        lane: Lane,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Trouble> {
+        let Some((mut to, generation)) = self.connection(lane) else { return Err(Trouble::Broken) };
+        self.bounded(generation, script.invoke_async(&mut to)).await
+    }
+
+    /// Sends commands together.
+    pub(super) async fn pipeline<T: FromRedisValue>(
+        &self,
+        lane: Lane,
+        pipe: &Pipeline,
+    ) -> Result<T, Trouble> {
+        let Some((mut to, generation)) = self.connection(lane) else { return Err(Trouble::Broken) };
+        self.bounded(generation, pipe.query_async(&mut to)).await
+    }
+
+    async fn bounded<T>(
+        &self,
+        generation: u64,
+        operation: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, Trouble> {
+        let trouble = match tokio::time::timeout(self.timeout, operation).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => trouble(&error),
+            Err(_) => Trouble::TimedOut,
+        };
+        if matches!(trouble, Trouble::Broken) {
+            self.lines.borrow_mut().take_if(|lines| lines.generation == generation);
+        }
+        Err(trouble)
+    }
+}
+
+fn trouble(error: &RedisError) -> Trouble {
+    match error.kind() {
+        ErrorKind::Io if error.is_timeout() => Trouble::TimedOut,
+        ErrorKind::Server(_) | ErrorKind::Extension => Trouble::Refused(words(error)),
+        _ => Trouble::Broken,
+    }
+}
+
+/// What a line of the log may say of an error: the server's own words are about us, and have no secret in them.
+fn words(error: &RedisError) -> String {
+    match error.kind() {
+        ErrorKind::AuthenticationFailed => "the user or the password is refused".to_owned(),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            format!("the user may not do what is needed: {}", error.detail().unwrap_or_default())
+        }
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server is a replica and read-only".to_owned(),
+        _ => error.to_string(),
+    }
+}

@@ -1,0 +1,109 @@
+//! Encryption of records at rest: AES-256-GCM by ring, with the key of `redis.encryption_key`.
+//!
+//! A random nonce of 96 bits may be used some 2³² times with one key (NIST SP 800-38D, 8.3): at 40 records a second for
+//! three years.
+
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    rand::{SecureRandom as _, SystemRandom},
+};
+use sha2::{Digest as _, Sha256};
+
+/// Bytes of a key.
+const KEY: usize = 32;
+/// Which key it was: a record of another one is not tried.
+const KEY_ID: usize = 4;
+
+/// Encrypts and decrypts. It has nothing that would print the key.
+pub struct Sealer {
+    key: LessSafeKey,
+    id: [u8; KEY_ID],
+}
+
+/// The text is no key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it must be 64 hexadecimal digits, which are 32 bytes: `openssl rand -hex 32` makes one")]
+pub struct InvalidKey;
+
+impl Sealer {
+    /// Of a key in hexadecimal.
+    ///
+    /// # Errors
+    /// When the text is not that.
+    pub fn new(hex: &str) -> Result<Self, InvalidKey> {
+        let digits = hex.as_bytes();
+        let (pairs, []) = digits.as_chunks::<2>() else { return Err(InvalidKey) };
+        let byte = |pair: &[u8; 2]| {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
+        };
+        let key: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        let key = key.filter(|key| key.len() == KEY).ok_or(InvalidKey)?;
+        // A digest of the key tells nothing of it, and is not the key of anything else.
+        let digest = Sha256::new().chain_update(b"zoom-qos-proxy key id").chain_update(&key).finalize();
+        let id = digest.first_chunk().copied().ok_or(InvalidKey)?;
+        let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| InvalidKey)?;
+        Ok(Self { key: LessSafeKey::new(key), id })
+    }
+
+    /// Key id, nonce and ciphertext. `around` is what stands beside it and must not change. `None`: the system has no
+    /// randomness to give.
+    #[must_use]
+    pub fn seal(&self, plain: &[u8], around: &[u8]) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).ok()?;
+        let mut sealed = Vec::with_capacity(KEY_ID + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(&self.id);
+        sealed.extend_from_slice(&nonce);
+        let mut body = plain.to_vec();
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.key.seal_in_place_append_tag(nonce, Aad::from(around), &mut body).ok()?;
+        sealed.append(&mut body);
+        Some(sealed)
+    }
+
+    /// The plain bytes; `None` where anything was changed, or another key was used.
+    #[must_use]
+    pub fn open(&self, sealed: &[u8], around: &[u8]) -> Option<Vec<u8>> {
+        let (id, rest) = sealed.split_first_chunk::<KEY_ID>()?;
+        let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
+        if *id != self.id {
+            return None;
+        }
+        let mut body = body.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let length = self.key.open_in_place(nonce, Aad::from(around), &mut body).ok()?.len();
+        body.truncate(length);
+        Some(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_same_key_beside_the_same_text_opens_what_was_sealed() {
+        let (one, other) = (Sealer::new(&"1f".repeat(32)).unwrap(), Sealer::new(&"1e".repeat(32)).unwrap());
+        let sealed = one.seal(b"Ada, 192.0.2.7", b"85746065432:live").unwrap();
+        assert!(!sealed.windows(3).any(|window| window == b"Ada"));
+        assert_eq!(one.open(&sealed, b"85746065432:live").unwrap(), b"Ada, 192.0.2.7");
+        assert_eq!(one.open(&sealed, b"85746065433:live"), None, "moved to another meeting");
+        assert_eq!(other.open(&sealed, b"85746065432:live"), None);
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone();
+            changed[at] ^= 1;
+            assert_eq!(one.open(&changed, b"85746065432:live"), None, "byte {at}");
+            assert_eq!(one.open(&sealed[..at], b"85746065432:live"), None, "the first {at} bytes");
+        }
+        assert_ne!(sealed, one.seal(b"Ada, 192.0.2.7", b"85746065432:live").unwrap(), "never the same nonce");
+    }
+
+    #[test]
+    fn a_key_is_64_hexadecimal_digits() {
+        assert!(Sealer::new(&"aB".repeat(32)).is_ok());
+        for text in ["", "1f", &"1f".repeat(33), &"1g".repeat(32), &"1".repeat(63), &"é".repeat(32)] {
+            assert_eq!(Sealer::new(text).err(), Some(InvalidKey), "{text}");
+        }
+    }
+}

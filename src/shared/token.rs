@@ -1,0 +1,84 @@
+//! An access token as a record's content: shared so that a rollout does not ask Zoom for one per replica. Pure.
+//!
+//! Only where records are encrypted: a token in plain text would be worth more to a thief than all that it gives access to here.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Shared,
+    clock::{Micros, ServerClock},
+};
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    access_token: String,
+    renew_from: Micros,
+    use_until: Micros,
+}
+
+/// A token of another replica. It has nothing that would print it.
+pub struct SharedToken {
+    /// Its text, for the one place that sends it.
+    pub text: String,
+    /// From here on it is good to have a new one soon.
+    pub renew_from: Instant,
+    /// And from here on it is of no use.
+    pub use_until: Instant,
+}
+
+impl SharedToken {
+    /// As a record's content.
+    #[must_use]
+    pub fn to_bytes(&self, clock: &ServerClock) -> Vec<u8> {
+        let written = Written {
+            access_token: self.text.clone(),
+            renew_from: clock.at(self.renew_from),
+            use_until: clock.at(self.use_until),
+        };
+        // Texts and numbers: this cannot fail; and an empty one is no token.
+        serde_json::to_vec(&written).unwrap_or_default()
+    }
+
+    /// Of a record's content; `None` for one that is of no use any more.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
+        let written: Written = serde_json::from_slice(bytes).ok()?;
+        let (renew_from, use_until) = (clock.when(written.renew_from), clock.when(written.use_until));
+        let is_of_use =
+            now < use_until && written.use_until > clock.at(now) && !written.access_token.is_empty();
+        is_of_use.then_some(Self { text: written.access_token, renew_from, use_until })
+    }
+}
+
+impl Shared {
+    /// Whether the access token is shared, too.
+    #[must_use]
+    pub fn shares_access_token(&self) -> bool {
+        self.0.config.sealer.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_good_for_as_long_on_every_replica_and_no_longer() {
+        let now = Instant::now() + Duration::from_secs(10_000);
+        let here = ServerClock::heard(now, now, 1_800_000_000_000_000);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let token =
+            SharedToken { text: "secret".to_owned(), renew_from: after(3_300), use_until: after(3_595) };
+        let bytes = token.to_bytes(&here);
+        // Another replica, whose monotonic clock began elsewhere.
+        let there = ServerClock::heard(after(500), after(500), 1_800_000_000_000_000);
+        let read = SharedToken::from_bytes(&bytes, &there, after(500)).unwrap();
+        assert_eq!((&*read.text, read.renew_from, read.use_until), ("secret", after(3_800), after(4_095)));
+        assert!(SharedToken::from_bytes(&bytes, &there, after(4_095)).is_none());
+        assert!(SharedToken::from_bytes(b"", &there, now).is_none());
+    }
+}

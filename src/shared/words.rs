@@ -1,0 +1,112 @@
+//! Failures in words that other replicas understand: what an event carries. Pure.
+
+use std::{sync::Arc, time::Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::{Micros, ServerClock};
+use crate::failure::{Failure, Reason, ZoomSaid};
+
+/// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
+#[derive(Serialize, Deserialize)]
+struct Written {
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_at: Option<Micros>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zoom: Option<WrittenZoom>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WrittenZoom {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracking_id: Option<String>,
+}
+
+/// Reasons that hold for every replica. The others are one process's own affair.
+const SHARED: [(Reason, &str); 8] = [
+    (Reason::MeetingNotFound, "meeting_not_found"),
+    (Reason::NotAMeeting, "not_a_meeting"),
+    (Reason::MeetingTooOld, "meeting_too_old"),
+    (Reason::ZoomRejectedCredentials, "zoom_rejected_credentials"),
+    (Reason::ZoomFailed, "zoom_failed"),
+    (Reason::ZoomTimedOut, "zoom_timed_out"),
+    (Reason::ZoomRateLimited, "zoom_rate_limited"),
+    (Reason::ZoomDailyQuotaSpent, "zoom_daily_quota_spent"),
+];
+
+/// As JSON; `None` where it is nobody else's affair.
+#[must_use]
+pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
+    let (_, reason) = SHARED.iter().find(|(reason, _)| *reason == failure.reason)?;
+    let zoom = failure.zoom.as_deref().map(|said| WrittenZoom {
+        status: said.status,
+        code: said.code,
+        message: said.message.clone(),
+        tracking_id: said.tracking_id.clone(),
+    });
+    let retry_at = failure.retry_at.map(|at| clock.at(at));
+    serde_json::to_string(&Written { reason: (*reason).to_owned(), retry_at, zoom }).ok()
+}
+
+/// `None` for what is no failure, or of a kind that this version does not know.
+#[must_use]
+pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
+    let written: Written = serde_json::from_str(text).ok()?;
+    let (reason, _) = SHARED.iter().find(|(_, name)| *name == written.reason)?;
+    let zoom = written.zoom.map(|said| {
+        Arc::new(ZoomSaid {
+            status: said.status,
+            code: said.code,
+            message: said.message,
+            tracking_id: said.tracking_id,
+        })
+    });
+    let retry_at = written.retry_at.map(|at| clock.when(at).max(now));
+    Some(Failure { reason: *reason, retry_at, zoom })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_means_the_same_to_a_replica_whose_clock_began_elsewhere() {
+        let now = Instant::now();
+        let here = ServerClock::heard(now, now, 1_800_000_000_000_000);
+        let later = now + Duration::from_secs(100);
+        let there = ServerClock::heard(later, later, 1_800_000_000_000_000);
+        let said = ZoomSaid {
+            status: 404,
+            code: Some(3001),
+            message: Some("Meeting does not exist: \"1\"".to_owned()),
+            tracking_id: None,
+        };
+        for (reason, _) in SHARED {
+            let failure = Failure::new(reason).retry_at(now + Duration::from_secs(7)).said(said.clone());
+            let read = read(&write(&failure, &here).unwrap(), &there, later).unwrap();
+            assert_eq!((read.reason, read.zoom.as_deref()), (reason, Some(&said)));
+            assert_eq!(read.retry_at, Some(later + Duration::from_secs(7)));
+        }
+    }
+
+    #[test]
+    fn what_is_one_process_s_own_affair_or_unknown_is_not_shared() {
+        let now = Instant::now();
+        let clock = ServerClock::heard(now, now, 1);
+        for reason in Reason::ALL {
+            let shared = SHARED.iter().any(|(known, _)| *known == reason);
+            assert_eq!(write(&Failure::new(reason), &clock).is_some(), shared, "{reason:?}");
+        }
+        for text in ["", "{}", "{\"reason\":\"of_a_later_version\"}", "[]"] {
+            assert!(read(text, &clock, now).is_none(), "{text}");
+        }
+    }
+}

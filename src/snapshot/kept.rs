@@ -1,0 +1,191 @@
+//! A snapshot as bytes that another replica can keep: what is on the wire, byte for byte, and where its participants lie.
+//!
+//! Both codings go along. Compressed anew, by another version of a library, they could differ under the same strong
+//! entity tag. Whether the bytes are ours and whole is known to whoever hands them over; here they only have to fit.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{Coding, Snapshot, SnapshotKey, Tag, draft, packer::Packed};
+
+/// What stands in front of the bodies, behind its length.
+#[derive(Serialize, Deserialize)]
+struct About {
+    tag: String,
+    length: u64,
+    pages: u32,
+    fetched_at_ms: u64,
+    fresh_for_ms: u64,
+    unstretched_ms: Option<u64>,
+    /// Each counted from the one before: the numbers are small.
+    rows: Vec<u64>,
+    rows_end: u64,
+    gzip: usize,
+    zstd: usize,
+    plain: Option<usize>,
+}
+
+impl Snapshot {
+    /// As bytes. When it landed is not in them: clocks differ.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let [zstd, gzip, plain] =
+            [Coding::Zstd, Coding::Gzip, Coding::Identity].map(|coding| self.body(coding));
+        let (zstd, gzip) = (zstd.unwrap_or_default(), gzip.unwrap_or_default());
+        let mut before = 0;
+        let rows = self.row_starts.iter().map(|row| row.saturating_sub(std::mem::replace(&mut before, *row)));
+        let about = About {
+            tag: self.tag.to_string(),
+            length: self.length,
+            pages: self.pages,
+            fetched_at_ms: millis(self.fetched_at.duration_since(UNIX_EPOCH).unwrap_or_default()),
+            fresh_for_ms: millis(self.fresh_for),
+            unstretched_ms: self.unstretched.map(millis),
+            rows: rows.collect(),
+            rows_end: self.rows_end,
+            gzip: gzip.len(),
+            zstd: zstd.len(),
+            plain: plain.as_ref().map(Bytes::len),
+        };
+        // Numbers and a text: this cannot fail; and nothing reads an empty one.
+        let about = serde_json::to_vec(&about).unwrap_or_default();
+        let plain = plain.unwrap_or_default();
+        let mut bytes = Vec::with_capacity(4 + about.len() + gzip.len() + zstd.len() + plain.len());
+        bytes.extend_from_slice(&u32::try_from(about.len()).unwrap_or_default().to_le_bytes());
+        for part in [&about[..], &gzip, &zstd, &plain] {
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+
+    /// Of bytes that [`Snapshot::to_bytes`] gave; `None` where they do not fit.
+    #[must_use]
+    pub fn from_bytes(key: SnapshotKey, bytes: &[u8], landed: Instant) -> Option<Self> {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (about, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        let about: About = serde_json::from_slice(about).ok()?;
+        let (gzip, rest) = rest.split_at_checked(about.gzip)?;
+        let (zstd, rest) = rest.split_at_checked(about.zstd)?;
+        let (plain, rest) = rest.split_at_checked(about.plain.unwrap_or_default())?;
+        let tag = u128::from_str_radix(&about.tag, 16).ok().filter(|_| about.tag.len() == 32)?;
+        let mut at = 0_u64;
+        let rows: Option<Vec<u64>> = about
+            .rows
+            .iter()
+            .map(|row| {
+                at = at.checked_add(*row)?;
+                Some(at)
+            })
+            .collect();
+        let rows = rows?;
+        let around = u64::try_from(draft::TAIL.len()).ok()?;
+        let fits = rest.is_empty()
+            && at <= about.rows_end
+            && about.rows_end.checked_add(around).is_some_and(|least| least <= about.length)
+            && about.plain.is_none_or(|plain| u64::try_from(plain) == Ok(about.length));
+        if !fits || gzip.is_empty() || zstd.is_empty() {
+            return None;
+        }
+        let fetched_at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_millis(about.fetched_at_ms))?;
+        let packed = Packed {
+            gzip: gzip.to_vec(),
+            zstd: zstd.to_vec(),
+            plain: about.plain.map(|_| plain.to_vec()),
+            length: about.length,
+            tag: Tag(tag),
+        };
+        Some(Self {
+            key,
+            tag: packed.tag,
+            length: about.length,
+            pages: about.pages,
+            fetched_at,
+            landed,
+            fresh_for: Duration::from_millis(about.fresh_for_ms),
+            unstretched: about.unstretched_ms.map(Duration::from_millis),
+            stored: draft::store(&packed, fetched_at),
+            row_starts: rows.into(),
+            rows_end: about.rows_end,
+            tried: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            paged: AtomicBool::new(false),
+        })
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        meeting_id::MeetingId,
+        snapshot::{Draft, FreshnessConfig, MeetingType},
+    };
+
+    fn sealed(rows: usize, bytes_each: usize) -> Snapshot {
+        let mut draft = Draft::default();
+        for page in 0..rows.div_ceil(10) {
+            let rows = 10.min(rows - page * 10);
+            let mut ranges = Vec::new();
+            let body = draft.begin_page();
+            for row in 0..rows {
+                let begin = body.len();
+                let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes_each).collect();
+                body.extend_from_slice(format!("\"{noise}\"").as_bytes());
+                ranges.push(begin..body.len());
+                if row + 1 < rows {
+                    body.push(b',');
+                }
+            }
+            draft.end_page(&ranges, None).unwrap();
+        }
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+        let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        draft
+            .seal(key, &FreshnessConfig::always(Duration::from_secs(30)), Instant::now(), wall, 2.5, 0)
+            .unwrap()
+    }
+
+    #[test]
+    fn what_another_replica_reads_answers_as_the_snapshot_itself_would() {
+        for (rows, bytes_each) in [(0, 0), (1, 10), (37, 3), (37, 2_000)] {
+            let snapshot = sealed(rows, bytes_each);
+            let landed = snapshot.landed + Duration::from_secs(3);
+            let read = Snapshot::from_bytes(snapshot.key, &snapshot.to_bytes(), landed).unwrap();
+            for coding in Coding::ALL {
+                assert_eq!(read.body(coding), snapshot.body(coding));
+                assert_eq!(read.etag(coding), snapshot.etag(coding));
+            }
+            assert_eq!(read.last_modified(), snapshot.last_modified());
+            assert_eq!(read.unpack().unwrap(), snapshot.unpack().unwrap());
+            assert_eq!((read.tag, read.length, read.pages), (snapshot.tag, snapshot.length, snapshot.pages));
+            assert_eq!((read.head(), read.rows(), read.weight()), (snapshot.head(), rows, snapshot.weight()));
+            for offset in 0..=rows {
+                assert_eq!(read.cut(offset, 4), snapshot.cut(offset, 4));
+            }
+            assert_eq!((read.landed, read.fresh_for), (landed, snapshot.fresh_for));
+            assert_eq!(read.unstretched, Some(Duration::from_secs(30)));
+        }
+    }
+
+    #[test]
+    fn bytes_that_end_early_or_go_on_are_no_snapshot() {
+        let snapshot = sealed(12, 300);
+        let bytes = snapshot.to_bytes();
+        for end in 0..bytes.len() {
+            let read = Snapshot::from_bytes(snapshot.key, &bytes[..end], snapshot.landed);
+            assert!(read.is_none(), "the first {end} of {} bytes", bytes.len());
+        }
+        let longer = [&bytes[..], b"x"].concat();
+        assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.landed).is_none());
+    }
+}

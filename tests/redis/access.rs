@@ -1,0 +1,148 @@
+//! Ways to Redis: TLS with a CA of one's own, ACL users, database numbers, a cluster, Sentinel.
+
+use std::time::Instant;
+
+use zoom_qos_proxy::shared::{SharedConfig, address::Address, alone::Mode, health::Standing};
+
+use crate::{
+    board::{bytes, claimed, content, subject},
+    replica::{config, join, next_slot, settled, until, up},
+    server::Server,
+};
+
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// All that the user needs, besides `select` for another database than 0.
+const RIGHTS: &str = "~{zqp:*}:* &{zqp:*}:events +eval +evalsha +script|load +hget +hmget +hset +hdel +hgetall +get +set +del \
+                      +exists +pexpire +publish +subscribe +zadd +zrangebyscore +zremrangebyrank +time +info +hello";
+
+async fn everything_works(shared: &zoom_qos_proxy::shared::Shared) {
+    next_slot(shared).await;
+    let of = subject(1);
+    let mine = claimed(shared, &of).await;
+    shared.put(&mine, &bytes(shared, &of, b"x"), MINUTE).await.unwrap();
+    assert_eq!(content(shared, &of).await.unwrap(), b"x");
+    shared.purge(std::slice::from_ref(&of)).await;
+    assert!(content(shared, &of).await.is_none());
+    shared.leave().await;
+    assert_eq!(*shared.standing().borrow(), Standing::Up);
+}
+
+#[actix_rt::test]
+async fn a_user_with_the_documented_rights_can_do_everything_and_a_wrong_password_nothing() {
+    let server = Server::start();
+    let user = format!("on >s@cret {RIGHTS}");
+    let words: Vec<&str> = ["ACL", "SETUSER", "qos"].into_iter().chain(user.split_whitespace()).collect();
+    let _: String = server.command(&words);
+    let url = |password: &str| format!("redis://qos:{password}@127.0.0.1:{}/0", server.port);
+    let (shared, _heard) = up(config(&url("s%40cret"), 40, 2)).await;
+    everything_works(&shared).await;
+    let denied: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
+    assert!(denied.is_empty(), "{denied:?}");
+
+    let (wrong, _) = join(config(&url("wrong"), 40, 2));
+    until(&wrong, Standing::Away).await;
+    assert_ne!(wrong.mode(Instant::now()), Mode::Together);
+    let _: String = server.command(&["ACL", "SETUSER", "qos", ">wrong"]);
+    until(&wrong, Standing::Up).await;
+}
+
+#[actix_rt::test]
+async fn databases_are_apart() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&format!("redis://127.0.0.1:{}/5", server.port), 40, 2)).await;
+    everything_works(&shared).await;
+    let keyspace: String = server.command(&["INFO", "keyspace"]);
+    assert!(keyspace.contains("db5:") && !keyspace.contains("db0:"), "{keyspace}");
+}
+
+#[actix_rt::test]
+async fn tls_is_checked_against_the_ca_that_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let authority = |name: &str| {
+        let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
+        parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = parameters.self_signed(&key).unwrap();
+        (certificate.pem(), rcgen::Issuer::new(parameters, key))
+    };
+    let ((ca, issuer), (other, _)) = (authority("ours"), authority("theirs"));
+    let key = rcgen::KeyPair::generate().unwrap();
+    let parameters = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let certificate = parameters.signed_by(&key, &issuer).unwrap();
+    std::fs::write(path("key.pem"), key.serialize_pem()).unwrap();
+    std::fs::write(path("cert.pem"), certificate.pem()).unwrap();
+    let tls_port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _server = Server::with(&[
+        "--tls-port",
+        &tls_port.to_string(),
+        "--tls-cert-file",
+        &path("cert.pem"),
+        "--tls-key-file",
+        &path("key.pem"),
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let with = |host: &str, ca: &str| {
+        let address = Address::parse(&format!("rediss://{host}:{tls_port}/0"), Some(ca.as_bytes())).unwrap();
+        SharedConfig { address, ..config("redis://unused", 40, 2) }
+    };
+    let (shared, _heard) = up(with("localhost", &ca)).await;
+    everything_works(&shared).await;
+    for refused in [with("localhost", &other), with("127.0.0.1", &ca)] {
+        let (shared, _) = join(refused);
+        until(&shared, Standing::Away).await;
+        assert!(shared.permit().await.is_err());
+    }
+}
+
+#[actix_rt::test]
+async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_keys() {
+    let nodes = [(); 2].map(|()| Server::with(&["--cluster-enabled", "yes"]));
+    let _: String = nodes[0].command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
+    let _: String = nodes[1].command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);
+    let port = nodes[1].port.to_string();
+    let bus = (nodes[1].port + 10_000).to_string();
+    let _: String = nodes[0].command(&["CLUSTER", "MEET", "127.0.0.1", &port, &bus]);
+    for node in &nodes {
+        settled(|| async { node.says(&["CLUSTER", "INFO"], "cluster_state:ok").then_some(()) }).await;
+    }
+    for node in &nodes {
+        let (shared, _heard) = up(config(&node.url(), 40, 2)).await;
+        everything_works(&shared).await;
+    }
+    let keys: Vec<u64> = nodes.iter().map(|node| node.command(&["DBSIZE"])).collect();
+    assert!(keys.contains(&0), "all keys are on one node: {keys:?}");
+}
+
+#[actix_rt::test]
+async fn sentinel_leads_to_the_master_also_after_a_failover() {
+    let master = Server::start();
+    let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sentinel.conf");
+    let text = format!(
+        "sentinel monitor qos 127.0.0.1 {} 1\nsentinel down-after-milliseconds qos 1000\n",
+        master.port
+    );
+    std::fs::write(&file, text).unwrap();
+    let sentinel = Server::sentinel(&file);
+    let url = format!("redis+sentinel://127.0.0.1:{}/0?master=qos", sentinel.port);
+    let (shared, _heard) = up(config(&url, 40, 2)).await;
+    everything_works(&shared).await;
+    settled(|| async { replica.says(&["INFO", "replication"], "master_link_status:up").then_some(()) }).await;
+    settled(|| async { sentinel.tries(&["SENTINEL", "FAILOVER", "qos"]).then_some(()) }).await;
+    settled(|| async { replica.says(&["INFO", "replication"], "role:master").then_some(()) }).await;
+    drop(master);
+    // From then on its budget is kept by the new master.
+    settled(|| async {
+        let about: String = replica.command(&["INFO", "server"]);
+        let run = about.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap();
+        replica.says(&["HGET", "{zqp:test}:budget", "run"], run).then_some(())
+    })
+    .await;
+    until(&shared, Standing::Up).await;
+    next_slot(&shared).await;
+}

@@ -1,0 +1,190 @@
+//! The shared budget: the second, the day, cool-downs, and who gets how much.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use zoom_qos_proxy::{
+    metrics::LimitKind,
+    shared::{
+        Shared,
+        events::Event,
+        pool::{Draw, Why},
+    },
+};
+
+use crate::{
+    replica::{PATIENCE, config, most_in_a_second, next_slot, on_its_own_thread, settled, up},
+    server::Server,
+};
+
+/// When which replica called.
+pub type Calls = Arc<Mutex<Vec<(Instant, usize)>>>;
+
+/// Calls as a replica does whose queue is never empty: so many reservations ahead as its queue deserves.
+pub async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, calls: &Calls) {
+    shared.has_waiting(waiting, 0);
+    let drawing = (0..20).map(|place| {
+        let (shared, calls) = (shared.clone(), Arc::clone(calls));
+        actix_rt::spawn(async move {
+            while Instant::now() < until {
+                if place >= shared.may_reserve(waiting) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                let slot = next_slot(&shared).await;
+                tokio::time::sleep_until(slot.from.into()).await;
+                let now = Instant::now();
+                if now <= slot.until {
+                    calls.lock().unwrap().push((now, me));
+                } else {
+                    shared.give_back(slot.day).await;
+                }
+            }
+        })
+    });
+    for drawn in drawing.collect::<Vec<_>>() {
+        drawn.await.unwrap();
+    }
+}
+
+/// What came of it once everybody was there: calls, the most in a second, and each replica's part.
+pub fn told(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
+    let mut calls: Vec<_> = calls.lock().unwrap().clone();
+    calls.sort();
+    let times: Vec<_> = calls.iter().map(|(at, _)| *at).collect();
+    let most = most_in_a_second(&times);
+    let until = from + Duration::from_secs_f64(seconds);
+    let late: Vec<_> = calls.iter().filter(|(at, _)| (from..until).contains(at)).collect();
+    let whose = |replica| late.iter().filter(|(_, whose)| *whose == replica).count() as f64;
+    let part = |replica| whose(replica) / late.len() as f64;
+    (late.len() as f64 / seconds, most, (0..replicas).map(part).collect())
+}
+
+fn run(per_second: u32, queues: [u64; 3]) -> (f64, usize, Vec<f64>) {
+    let server = Server::start();
+    let calls = Calls::default();
+    // Until all have been there for a second, a share is held back for each.
+    let (settle, seconds) = (Duration::from_secs(3), 6.0);
+    let (begin, url) = (Instant::now() + settle, server.url());
+    let end = begin + Duration::from_secs_f64(seconds);
+    let replicas = queues.into_iter().enumerate().map(|(me, waiting)| {
+        let (url, calls) = (url.clone(), Arc::clone(&calls));
+        on_its_own_thread(move || async move {
+            let (shared, _heard) = up(config(&url, per_second, 3)).await;
+            saturate(&shared, me, waiting, end, &calls).await;
+        })
+    });
+    for replica in replicas.collect::<Vec<_>>() {
+        replica.join().unwrap();
+    }
+    told(&calls, 3, begin, seconds)
+}
+
+#[test]
+fn three_replicas_together_use_all_of_the_second_and_never_more() {
+    for permitted in [36, 10] {
+        let (pace, most, parts) = run(permitted, [100, 100, 100]);
+        println!("{permitted} permitted: {pace:.1} calls a second, {most} in the fullest, parts {parts:.2?}");
+        assert!(most <= permitted as usize, "{most} calls in a second");
+        assert!(pace >= 0.95 * f64::from(permitted), "{pace} calls a second");
+        assert!(parts.iter().all(|part| (0.25..0.42).contains(part)), "{parts:?}");
+    }
+}
+
+#[test]
+fn permits_go_where_calls_wait_and_not_in_equal_parts() {
+    let (pace, most, parts) = run(40, [600, 200, 10]);
+    println!("40 permitted: {pace:.1} calls a second, {most} in the fullest, parts {parts:.2?}");
+    assert!(most <= 40 && pace >= 38.0, "{most} calls in a second, {pace} in the mean");
+    assert!(parts[0] > 0.55 && parts[1] > 0.12 && parts[2] > 0.02, "{parts:?}");
+    assert!(parts[0] > 2.0 * parts[1], "{parts:?}");
+}
+
+#[actix_rt::test]
+async fn a_permit_takes_one_round_trip_and_an_idle_second_gives_it_at_once() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 1)).await;
+    next_slot(&shared).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let evals = || {
+        let statistics: String = server.command(&["INFO", "commandstats"]);
+        let line = statistics.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap();
+        line.split(['=', ',']).nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let (before, asked) = (evals(), Instant::now());
+    for _ in 0..20 {
+        let slot = next_slot(&shared).await;
+        tokio::time::sleep_until(slot.from.into()).await;
+    }
+    let (after, took) = (evals(), asked.elapsed());
+    let beats = took.as_millis() / 300 + 2;
+    assert!(
+        u128::from(after - before) <= 20 + beats,
+        "{} scripts for 20 permits in {took:?}",
+        after - before
+    );
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let asked = Instant::now();
+    let slot = next_slot(&shared).await;
+    assert!(slot.from <= Instant::now() + Duration::from_millis(2), "{:?} ahead", slot.from - asked);
+}
+
+#[actix_rt::test]
+async fn a_429_seen_by_one_stops_all_within_100_ms() {
+    let server = Server::start();
+    let (one, _) = up(config(&server.url(), 40, 3)).await;
+    let (two, mut heard) = up(config(&server.url(), 40, 3)).await;
+    next_slot(&two).await;
+    let (begun, until) = (Instant::now(), Instant::now() + Duration::from_secs(3));
+    one.cool_down(LimitKind::PerSecond, until, "{\"reason\":\"zoom_rate_limited\"}").await;
+    let event = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    let took = begun.elapsed();
+    println!("another replica has heard of a cool-down after {took:?}");
+    assert!(took < Duration::from_millis(100), "{took:?}");
+    assert!(matches!(event, Event::CoolDown { kind: LimitKind::PerSecond, .. }), "{event:?}");
+    let known = two.cooled_until(LimitKind::PerSecond).unwrap();
+    assert!(known.max(until) - known.min(until) < Duration::from_millis(50));
+    let Draw::NotBefore { at, why } = two.permit().await.unwrap() else { panic!("a permit in a cool-down") };
+    assert_eq!(why, Why::CoolDown(LimitKind::PerSecond));
+    assert!(at.max(until) - at.min(until) < Duration::from_millis(50));
+    // A shorter one changes nothing.
+    two.cool_down(LimitKind::PerSecond, Instant::now() + Duration::from_millis(10), "").await;
+    let Draw::NotBefore { at: still, .. } = one.permit().await.unwrap() else { panic!("it was shortened") };
+    assert!(still.max(until) - still.min(until) < Duration::from_millis(50));
+}
+
+#[actix_rt::test]
+async fn the_day_is_counted_together_ends_for_all_and_zoom_s_own_count_is_heard() {
+    let server = Server::start();
+    let small = |per_day| zoom_qos_proxy::shared::SharedConfig { per_day, ..config(&server.url(), 40, 2) };
+    let (one, _) = up(small(20)).await;
+    let (two, _) = up(small(20)).await;
+    for shared in [&one, &two, &one] {
+        next_slot(shared).await;
+    }
+    let slot = next_slot(&two).await;
+    assert_eq!(two.day(Instant::now()).unwrap(), (slot.day, 4, 0));
+    two.give_back(slot.day).await;
+    let used = settled(|| async { one.day(Instant::now()).filter(|(_, used, _)| *used == 3) });
+    assert_eq!(used.await.2, 0, "a beat tells the others");
+    one.account_has_left(2, Instant::now()).await;
+    let wall = one.clock().unwrap().wall(Instant::now());
+    let since_midnight = wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() % 86_400;
+    if since_midnight < 310 {
+        println!("not shown today: so soon after midnight Zoom's word is not heard");
+        return;
+    }
+    settled(|| async { two.day(Instant::now()).filter(|(_, used, taken)| (*used, *taken) == (18, 15)) })
+        .await;
+    next_slot(&one).await;
+    next_slot(&two).await;
+    for shared in [&one, &two] {
+        let Draw::NotBefore { at, why: Why::DaySpent } = shared.permit().await.unwrap() else {
+            panic!("not spent")
+        };
+        let left = at.duration_since(Instant::now()).as_secs();
+        assert!(left.abs_diff(86_400 - since_midnight) <= 2, "{left} s until midnight");
+    }
+}

@@ -1,0 +1,392 @@
+//! Redis slow, frozen, killed, emptied, full, read-only, cut off: nobody waits long, no second holds more than is permitted,
+//! and coming back needs nobody.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use zoom_qos_proxy::{
+    metrics::LimitKind,
+    shared::{
+        Claim, Put, Shared, SharedConfig,
+        alone::{Mode, Share},
+        events::Event,
+        health::Standing,
+        pool::Draw,
+    },
+};
+
+use crate::{
+    board::{bytes, claimed, content, subject},
+    budget::{Calls, told},
+    relay::Relay,
+    replica::{PATIENCE, config, join, next_slot, on_its_own_thread, settled, until, up},
+    server::Server,
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// One operation may take a quarter of a second; the machine is given as much again.
+const BOUNDED: Duration = Duration::from_millis(500);
+
+async fn bounded<T>(operation: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = operation.await;
+    assert!(begun.elapsed() < BOUNDED, "it took {:?}", begun.elapsed());
+    done
+}
+
+/// Away, and nobody waits for it; then up again.
+async fn is_away_and_comes_back(shared: &Shared, comes_back: impl AsyncFnOnce()) {
+    let of = subject(90);
+    // The first to notice wait for as long as an operation may take, and no longer.
+    bounded(shared.permit()).await.ok();
+    bounded(shared.look_up(&of)).await.ok();
+    until(shared, Standing::Away).await;
+    for _ in 0..100 {
+        assert!(bounded(shared.permit()).await.is_err());
+        assert!(bounded(shared.look_up(&of)).await.is_err());
+        assert!(bounded(shared.claim(&of, 0)).await.is_err());
+        assert_ne!(shared.mode(Instant::now()), Mode::Together);
+    }
+    comes_back().await;
+    until(shared, Standing::Up).await;
+    assert_eq!(shared.mode(Instant::now()), Mode::Together);
+    next_slot(shared).await;
+    // Records go on, too.
+    let mine = settled(|| async {
+        match shared.claim(&of, 0).await {
+            Ok(Claim::Yours(claimed)) => Some(claimed),
+            _ => None,
+        }
+    });
+    let mine = mine.await;
+    let record = bytes(shared, &of, b"after");
+    settled(|| async { shared.put(&mine, &record, MINUTE).await.ok() }).await;
+    assert_eq!(content(shared, &of).await.unwrap(), b"after");
+    shared.forget(&of, mine.fence).await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_frozen_server_costs_an_operation_s_time_once() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
+    server.signal("-STOP");
+    is_away_and_comes_back(&shared, async || server.signal("-CONT")).await;
+    let _: String = server.command(&["CLIENT", "PAUSE", "2500", "ALL"]);
+    is_away_and_comes_back(&shared, async || {}).await;
+    // What it found in its buffers when it went on was given up by then, and has no effect.
+    assert_eq!(shared.day(Instant::now()).unwrap().1, 2, "one permit after each time");
+}
+
+#[actix_rt::test]
+async fn a_killed_server_is_found_again_though_it_has_forgotten_everything() {
+    let mut server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
+    for _ in 0..5 {
+        next_slot(&shared).await;
+    }
+    server.stop();
+    is_away_and_comes_back(&shared, async || server.start_again()).await;
+    assert_eq!(shared.day(Instant::now()).unwrap().1, 6, "five before, one after: the replica remembered");
+}
+
+#[actix_rt::test]
+async fn a_full_server_and_a_read_only_one_are_away() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    is_away_and_comes_back(&shared, async || {
+        let _: String = server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    })
+    .await;
+    let _: String = server.command(&["REPLICAOF", "127.0.0.1", "1"]);
+    is_away_and_comes_back(&shared, async || {
+        let _: String = server.command(&["REPLICAOF", "NO", "ONE"]);
+    })
+    .await;
+}
+
+#[actix_rt::test]
+async fn forgotten_scripts_are_loaded_again_unnoticed() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
+    for number in 0..5 {
+        let _: String = server.command(&["SCRIPT", "FLUSH"]);
+        assert!(bounded(shared.permit()).await.is_ok());
+        let _: String = server.command(&["SCRIPT", "FLUSH"]);
+        assert!(bounded(shared.claim(&subject(number), 0)).await.is_ok());
+    }
+    assert_eq!(*shared.standing().borrow(), Standing::Up);
+}
+
+#[actix_rt::test]
+async fn a_flush_gives_neither_the_second_nor_the_day_again() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 10, 1)).await;
+    let mut last = Instant::now();
+    for _ in 0..10 {
+        last = next_slot(&shared).await.from;
+    }
+    let _: String = server.command(&["FLUSHALL"]);
+    let next = next_slot(&shared).await.from;
+    assert!(next >= last + Duration::from_secs(1), "only {:?} later", next - last);
+    assert_eq!(shared.day(Instant::now()).unwrap().1, 11);
+    // The same where the clock went back, or another server took over that lags behind.
+    let ahead: u64 = server.command::<String>(&["HGET", "{zqp:test}:budget", "now"]).parse().unwrap();
+    for (field, value) in [("now", (ahead + 60_000_000).to_string()), ("run", "another".to_owned())] {
+        let last = next_slot(&shared).await.from;
+        let _: u64 = server.command(&["HSET", "{zqp:test}:budget", field, &value]);
+        let next = next_slot(&shared).await.from;
+        assert!(next >= last + Duration::from_secs(1), "{field}: only {:?} later", next - last);
+    }
+}
+
+#[actix_rt::test]
+async fn what_could_not_be_said_is_said_later() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (one, _) = up(config(&wire.url(), 40, 2)).await;
+    let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
+    wire.cut(true);
+    until(&one, Standing::Away).await;
+    one.cool_down(LimitKind::PerDay, Instant::now() + MINUTE, "").await;
+    one.purge(&[subject(1)]).await;
+    // And what is said to it is heard later.
+    let mine = claimed(&two, &subject(2)).await;
+    two.put(&mine, &bytes(&two, &subject(2), b"x"), MINUTE).await.unwrap();
+    two.purge(&[subject(2)]).await;
+    wire.cut(false);
+    let (mut cooled, mut purged) = (false, false);
+    while !(cooled && purged) {
+        match tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap() {
+            Event::CoolDown { kind, .. } => cooled = kind == LimitKind::PerDay,
+            Event::Purged { of, .. } => purged = of.as_deref() == Some(subject(1).as_str()),
+            _ => {}
+        }
+    }
+    assert!(two.cooled_until(LimitKind::PerDay).is_some());
+}
+
+#[actix_rt::test]
+async fn a_purge_while_a_replica_was_away_is_done_when_it_comes_back() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (one, mut heard) = up(config(&wire.url(), 40, 2)).await;
+    let (two, _) = up(config(&server.url(), 40, 2)).await;
+    wire.cut(true);
+    until(&one, Standing::Away).await;
+    two.purge(&[subject(7)]).await;
+    two.purge(&[]).await;
+    wire.cut(false);
+    let mut told = Vec::new();
+    while told.len() < 2 {
+        if let Event::Purged { of, .. } = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap()
+        {
+            told.push(of);
+        }
+    }
+    assert_eq!(told, [Some(subject(7).as_str().to_owned()), None]);
+}
+
+#[test]
+fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
+    let server = Server::start();
+    let (url, of) = (server.url(), subject(8));
+    let (paused, has_claim) = std::sync::mpsc::channel();
+    let leader = on_its_own_thread({
+        let (url, of) = (url.clone(), of.clone());
+        move || async move {
+            let (shared, _heard) = up(config(&url, 40, 2)).await;
+            let mine = claimed(&shared, &of).await;
+            paused.send(()).unwrap();
+            // Nothing of this replica runs: no heartbeat, no renewal, as with SIGSTOP.
+            thread::park_timeout(Duration::from_secs(6));
+            let record = bytes(&shared, &of, b"older");
+            settled(|| async { shared.put(&mine, &record, MINUTE).await.ok() }).await
+        }
+    });
+    has_claim.recv().unwrap();
+    let lost = Instant::now();
+    let follower = on_its_own_thread({
+        let of = of.clone();
+        move || async move {
+            let (shared, _heard) = up(config(&url, 40, 2)).await;
+            let claimed = settled(|| async {
+                match shared.claim(&of, 0).await {
+                    Ok(Claim::Yours(claimed)) => Some(claimed),
+                    _ => None,
+                }
+            });
+            let claimed = claimed.await;
+            let took = lost.elapsed();
+            assert_eq!(shared.put(&claimed, &bytes(&shared, &of, b"newer"), MINUTE).await, Ok(Put::Kept));
+            // For as long as the leader needs to come to itself.
+            tokio::time::sleep(Duration::from_secs(6)).await;
+            (took, content(&shared, &of).await.unwrap())
+        }
+    });
+    let (took, kept) = follower.join().unwrap();
+    println!("the claim of a replica that stopped was free after {took:?}");
+    assert!((Duration::from_millis(2_500)..Duration::from_millis(5_000)).contains(&took), "{took:?}");
+    assert_eq!(leader.join().unwrap(), Put::Older);
+    assert_eq!(kept, b"newer");
+}
+
+#[test]
+fn the_share_of_a_replica_that_vanished_is_kept_for_it_and_that_of_one_that_left_is_not() {
+    for leaves in [true, false] {
+        let server = Server::start();
+        let url = server.url();
+        let (other, staying) = (url.clone(), Server::url(&server));
+        on_its_own_thread(move || async move {
+            let (shared, _heard) = up(config(&other, 40, 2)).await;
+            next_slot(&shared).await;
+            if leaves {
+                shared.leave().await;
+            }
+        })
+        .join()
+        .unwrap();
+        let pace = on_its_own_thread(move || async move {
+            let (shared, _heard) = up(config(&staying, 40, 2)).await;
+            shared.has_waiting(100, 0);
+            // The 30 s in which an empty server expects replicas that it forgot are over.
+            let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            let (begun, mut calls) = (Instant::now(), 0);
+            while begun.elapsed() < Duration::from_secs(3) {
+                let slot = next_slot(&shared).await;
+                tokio::time::sleep_until(slot.from.into()).await;
+                calls += 1;
+            }
+            f64::from(calls) / begun.elapsed().as_secs_f64()
+        });
+        let pace = pace.join().unwrap();
+        println!("after another {}: {pace:.1} of 40", if leaves { "left" } else { "vanished" });
+        assert!(if leaves { pace > 37.0 } else { (17.0..20.5).contains(&pace) }, "{leaves}: {pace}");
+    }
+}
+
+/// Calls for as long as the test runs, with permits of Redis or within the own share.
+async fn call_whatever_happens(
+    shared: &Shared,
+    me: usize,
+    share: Share,
+    end: Instant,
+    calls: &Calls,
+    alone: &AtomicU64,
+) {
+    shared.has_waiting(100, 0);
+    while Instant::now() < end {
+        match shared.mode(Instant::now()) {
+            Mode::NotBefore(from) => {
+                // It may come back before that.
+                let soon = Instant::now() + Duration::from_millis(20);
+                tokio::time::sleep_until(from.min(soon).into()).await;
+            }
+            Mode::Alone => {
+                calls.lock().unwrap().push((Instant::now(), me));
+                shared.called_alone(Instant::now());
+                alone.fetch_add(1, Ordering::SeqCst);
+                let apart = Duration::from_millis(1_010) / share.per_second.get();
+                tokio::time::sleep(apart.max(share.apart)).await;
+            }
+            Mode::Together => match shared.permit().await {
+                Ok(Draw::Slot(slot)) => {
+                    tokio::time::sleep_until(slot.from.into()).await;
+                    let now = Instant::now();
+                    if now <= slot.until {
+                        calls.lock().unwrap().push((now, me));
+                    } else {
+                        shared.give_back(slot.day).await;
+                    }
+                }
+                Ok(Draw::NotBefore { at, .. }) => tokio::time::sleep_until(at.into()).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            },
+        }
+    }
+}
+
+/// Three replicas that call all the time, while something happens to them; then the calls that were made, the most in a
+/// second, those made alone, and what the day's count says.
+fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize, usize, u64, u64) {
+    const PERMITTED: u32 = 36;
+    let (calls, alone) = (Calls::default(), Arc::new(AtomicU64::new(0)));
+    let end = Instant::now() + Duration::from_secs(seconds);
+    let replicas = urls.into_iter().enumerate().map(|(me, url)| {
+        let (calls, alone) = (Arc::clone(&calls), Arc::clone(&alone));
+        on_its_own_thread(move || async move {
+            let (shared, _heard) = join(config(&url, PERMITTED, 3));
+            let number = |number| NonZeroU32::new(number).unwrap();
+            let share = Share::of(number(PERMITTED), number(3));
+            call_whatever_happens(&shared, me, share, end, &calls, &alone).await;
+            until(&shared, Standing::Up).await;
+            // Two beats: every replica has told what it did.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            shared.day(Instant::now()).unwrap().1
+        })
+    });
+    let replicas: Vec<_> = replicas.collect();
+    happens();
+    let counted = replicas.into_iter().map(|replica| replica.join().unwrap()).max().unwrap();
+    let (_, most, _) = told(&calls, 3, Instant::now(), 1.0);
+    let made = calls.lock().unwrap().len();
+    (made, most, alone.load(Ordering::SeqCst), counted)
+}
+
+fn pause(seconds: u64) {
+    thread::park_timeout(Duration::from_secs(seconds));
+}
+
+#[test]
+fn a_server_killed_under_load_and_restarted_empty_costs_pace_and_no_second_too_many() {
+    let mut server = Server::start();
+    let url = server.url();
+    let (made, most, alone, counted) = under_load([url.clone(), url.clone(), url], 22, || {
+        pause(5);
+        server.stop();
+        pause(8);
+        server.start_again();
+    });
+    println!("killed: {made} calls, {alone} of them alone, {most} in the fullest second, {counted} counted");
+    assert!(most <= 36, "{most} calls in a second");
+    assert!(alone > 60 && made > 250, "{made} calls, {alone} alone");
+    let off = i64::try_from(counted).unwrap() - i64::try_from(made).unwrap();
+    assert!((0..=12).contains(&off), "{counted} counted, {made} made");
+}
+
+#[test]
+fn a_replica_cut_off_from_redis_and_those_that_are_not_together_keep_to_the_limit() {
+    let server = Server::start();
+    let (wire, url) = (Relay::to(server.port), server.url());
+    let (made, most, alone, counted) = under_load([wire.url(), url.clone(), url], 24, || {
+        pause(6);
+        wire.cut(true);
+        pause(9);
+        wire.cut(false);
+    });
+    println!("cut off: {made} calls, {alone} of them alone, {most} in the fullest second, {counted} counted");
+    assert!(most <= 36, "{most} calls in a second");
+    assert!(alone > 30 && made > 450, "{made} calls, {alone} alone");
+    let off = i64::try_from(counted).unwrap() - i64::try_from(made).unwrap();
+    assert!((0..=12).contains(&off), "{counted} counted, {made} made");
+}
+
+#[actix_rt::test]
+async fn a_process_that_never_finds_redis_goes_on_by_itself() {
+    let mut server = Server::start();
+    server.stop();
+    let (shared, _heard) = join(SharedConfig { ..config(&server.url(), 40, 2) });
+    assert!(matches!(shared.mode(Instant::now()), Mode::NotBefore(_)));
+    until(&shared, Standing::Away).await;
+    settled(|| async { (shared.mode(Instant::now()) == Mode::Alone).then_some(()) }).await;
+    server.start_again();
+    until(&shared, Standing::Up).await;
+}

@@ -1,0 +1,22 @@
+//! What replicas have in common, against a real `redis-server` that each test starts on a free port and stops by its id.
+//!
+//! The replicas here are handles of the library, each on a thread of its own, as in the service; `tests/api` has whole
+//! processes. What is measured is printed: `cargo nextest run --test redis --no-capture`.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    unreachable_pub,
+    reason = "a test fails by panicking, and may print"
+)]
+
+mod access;
+mod board;
+mod budget;
+mod faults;
+mod relay;
+mod replica;
+mod server;

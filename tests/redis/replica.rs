@@ -1,0 +1,96 @@
+//! A replica's handle on a thread of its own, and what tests ask of it.
+
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+use zoom_qos_proxy::shared::{
+    Shared, SharedConfig, address::Address, events::Event, health::Standing, pool::Draw, seal::Sealer,
+};
+
+/// Longer than anything here may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+pub fn config(url: &str, per_second: u32, replicas: u32) -> SharedConfig {
+    SharedConfig {
+        address: Address::parse(url, None).unwrap(),
+        timeout: Duration::from_millis(250),
+        replicas: NonZeroU32::new(replicas).unwrap(),
+        namespace: "test".to_owned(),
+        sealer: None,
+        per_second: NonZeroU32::new(per_second).unwrap(),
+        per_day: 1_000_000,
+    }
+}
+
+pub fn encrypted(url: &str) -> SharedConfig {
+    SharedConfig { sealer: Some(Arc::new(Sealer::new(&"3c".repeat(32)).unwrap())), ..config(url, 40, 2) }
+}
+
+/// A handle that is being kept, and the events that come to it.
+pub fn join(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>) {
+    let (events, heard) = mpsc::unbounded_channel();
+    let shared = Shared::new(config, events);
+    drop(actix_rt::spawn(shared.clone().keep()));
+    (shared, heard)
+}
+
+pub async fn until(shared: &Shared, wanted: Standing) {
+    let mut standing = shared.standing();
+    tokio::time::timeout(PATIENCE, standing.wait_for(|standing| *standing == wanted))
+        .await
+        .unwrap_or_else(|_| panic!("never {wanted:?}"))
+        .unwrap();
+}
+
+pub async fn up(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>) {
+    let (shared, heard) = join(config);
+    until(&shared, Standing::Up).await;
+    (shared, heard)
+}
+
+/// Runs a replica on a thread of its own, as the fetcher is.
+pub fn on_its_own_thread<T, F>(replica: impl FnOnce() -> F + Send + 'static) -> JoinHandle<T>
+where
+    T: Send + 'static,
+    F: Future<Output = T> + 'static,
+{
+    thread::spawn(|| actix_rt::System::new().block_on(replica()))
+}
+
+/// The next permit that comes, whatever stands in the way.
+pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::shared::pool::Slot {
+    let give_up = Instant::now() + PATIENCE;
+    while Instant::now() < give_up {
+        match shared.permit().await {
+            Ok(Draw::Slot(slot)) => return slot,
+            Ok(Draw::NotBefore { at, .. }) => tokio::time::sleep_until(at.into()).await,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+    panic!("no permit came");
+}
+
+/// Asks until the answer is of use.
+pub async fn settled<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
+    let give_up = Instant::now() + PATIENCE;
+    while Instant::now() < give_up {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it never came to be so");
+}
+
+/// The most calls in any second, of times in order.
+pub fn most_in_a_second(calls: &[Instant]) -> usize {
+    let within = |first: usize| {
+        calls[first..].iter().take_while(move |call| **call - calls[first] < Duration::from_secs(1))
+    };
+    (0..calls.len()).map(|first| within(first).count()).max().unwrap_or_default()
+}

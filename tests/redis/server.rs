@@ -1,0 +1,153 @@
+//! A `redis-server` of one's own: never a mock, and no service of the system.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::{TcpListener, TcpStream},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// Debian's `redis-tools` has the server without the service, under a name that makes it a checker of dumps: the same
+/// program, which looks at what it is called.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("redis-server", "redis-server"),
+    ("valkey-server", "valkey-server"),
+    ("redis-check-rdb", "redis-server"),
+];
+const SENTINEL: &str = "--sentinel";
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running server; it ends with this.
+pub struct Server {
+    process: Option<Child>,
+    pub port: u16,
+    folder: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// With further options of its command line.
+    pub fn with(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut server = Self { process: None, port: 0, folder: tempfile::tempdir().unwrap(), arguments };
+        // Another program may take the port between the look and the start.
+        for _ in 0..5 {
+            server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            if server.try_start() {
+                return server;
+            }
+        }
+        panic!("no redis-server could be started: see above");
+    }
+
+    /// A Sentinel with this configuration, which it will rewrite.
+    pub fn sentinel(file: &std::path::Path) -> Self {
+        Self::with(&[SENTINEL, file.to_str().unwrap()])
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    pub fn id(&self) -> u32 {
+        self.process.as_ref().unwrap().id()
+    }
+
+    /// SIGKILL.
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().ok();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Again on the same port, with nothing remembered.
+    pub fn start_again(&mut self) {
+        assert!(self.try_start(), "port {} is taken", self.port);
+    }
+
+    /// SIGSTOP, SIGCONT and the like, as `kill` spells them.
+    pub fn signal(&self, signal: &str) {
+        signal_to(self.id(), signal);
+    }
+
+    /// Whether a command is carried out.
+    pub fn tries(&self, words: &[&str]) -> bool {
+        self.try_command::<redis::Value>(words).is_ok()
+    }
+
+    /// Whether it says this in answer to a command, now.
+    pub fn says(&self, words: &[&str], what: &str) -> bool {
+        self.try_command::<String>(words).is_ok_and(|said| said.contains(what))
+    }
+
+    /// One command on a connection of its own.
+    pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+    }
+
+    fn try_command<T: redis::FromRedisValue>(&self, words: &[&str]) -> redis::RedisResult<T> {
+        let mut command = redis::cmd(words[0]);
+        for word in &words[1..] {
+            command.arg(*word);
+        }
+        let mut connection = redis::Client::open(self.url())?.get_connection()?;
+        command.query(&mut connection)
+    }
+
+    fn try_start(&mut self) -> bool {
+        let port = self.port.to_string();
+        let folder = self.folder.path().to_str().unwrap();
+        let given = self.arguments.iter().map(String::as_str);
+        let arguments: Vec<&str> = match self.arguments.as_slice() {
+            [sentinel, file] if sentinel == SENTINEL => vec![file, "--port", &port, "--sentinel"],
+            _ => ["--port", &port, "--bind", "127.0.0.1", "--dir", folder, "--save", ""]
+                .into_iter()
+                .chain(given)
+                .collect(),
+        };
+        let started = PROGRAMS.iter().find_map(|(program, name)| {
+            let mut command = Command::new(program);
+            command.arg0(name).args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()
+        });
+        let mut process =
+            started.expect("redis-server is not here: scripts/prepare redis-server installs it");
+        let said = BufReader::new(process.stdout.take().unwrap());
+        let begun = Instant::now();
+        let mut lines = said.lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| {
+            if line.contains("# ") {
+                println!("redis-server: {line}");
+            }
+            assert!(begun.elapsed() < READY_WITHIN, "redis-server does not come up");
+            line.contains("Ready to accept connections") || line.contains("Sentinel ID is")
+        });
+        // Read on, or the server would come to wait for the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        if ready {
+            self.process = Some(process);
+        } else {
+            process.kill().ok();
+            process.wait().unwrap();
+        }
+        ready && TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub fn signal_to(process: u32, signal: &str) {
+    let done = Command::new("kill").args([signal, &process.to_string()]).status().unwrap();
+    assert!(done.success(), "kill {signal} {process}");
+}
