@@ -3,6 +3,7 @@
 //! Who cannot be served in time is told so at once, with the time at which asking again can help.
 
 mod day_file;
+mod sweep;
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,6 +14,7 @@ use std::{
 
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
+use self::sweep::is_due;
 use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
     budget::{Budget, Limit, NotBefore, Now, Permit, pace::Refresh, stretch::Outlook},
@@ -20,8 +22,6 @@ use crate::{
     metrics::{LimitKind, Metrics},
 };
 
-/// The whole queue is looked at no more often than this, for those who hung up, and those who will not be served.
-const LOOK_AT_ALL_AT_MOST_EVERY: Duration = Duration::from_millis(100);
 /// Gauges are made true this often when nothing happens.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 /// Who cannot be served is told so this much before its own wait is over: then it hears why, and not that it waits.
@@ -291,23 +291,6 @@ impl Permits {
         }
     }
 
-    /// Those leave the queue, wherever they stand, for whom nobody waits. Whether any did. Looks at everybody who waits, so
-    /// not with every refusal of a flood of them.
-    fn sweep(&self, makes_way: &impl Fn(FlightNumber) -> bool) -> bool {
-        let now = Now::read();
-        if !is_due(&self.0.swept, now.instant) {
-            return false;
-        }
-        let (budget, mut queue) = (self.0.budget.borrow(), self.0.queue.borrow_mut());
-        let leave: Vec<_> = queue.flights().filter(|flight| makes_way(*flight)).collect();
-        for flight in &leave {
-            if let Some(waiting) = queue.remove(*flight) {
-                refuse(waiting, rate_limited(budget.turn(now.instant, queue.len())));
-            }
-        }
-        !leave.is_empty()
-    }
-
     /// A new flight that would wait in vain is told so before it queues. One that has begun always may queue.
     fn refuse_early(
         &self,
@@ -383,15 +366,6 @@ impl Permits {
     fn show_queue(&self) {
         self.0.metrics.permits_queued.set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
     }
-}
-
-/// Whether it is time to look at everybody who waits again; then that is done now.
-fn is_due(last: &Cell<Option<Instant>>, now: Instant) -> bool {
-    let due = last.get().is_none_or(|last| now >= last + LOOK_AT_ALL_AT_MOST_EVERY);
-    if due {
-        last.set(Some(now));
-    }
-    due
 }
 
 fn rate_limited(until: Instant) -> Failure {
