@@ -141,7 +141,7 @@ fn serve(stream: TcpStream, answers: Answers, received: &Mutex<Received>) {
     drop(received);
     if answers == Answers::Late {
         // This slowness is what is imitated.
-        thread::sleep(Duration::from_secs(2));
+        thread::park_timeout(Duration::from_secs(2));
     }
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     // A service that has stopped meanwhile does not mind.
