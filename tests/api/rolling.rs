@@ -117,7 +117,7 @@ fn two_replicas_are_replaced_under_load_and_no_request_fails() {
         (config.latency, config.per_second, config.per_day) = (Duration::from_millis(30), 10_000, 1_000_000);
     });
     for id in 91_000_000_000..91_000_004_000_u64 {
-        sim.add_meeting(Meeting::generated(&id.to_string(), 1, 1));
+        sim.add_meeting(Meeting::generated(id.to_string(), 1, 1));
     }
     let settings = [
         ("server.drain_delay", "1s"),
