@@ -13,7 +13,7 @@ PYTHON = "import json, sys\nfor page in open(sys.argv[1]):\n    json.dumps(json.
 
 
 def run(stage, quick):
-    rounds, share = (1, 20) if quick else (3, 1)
+    rounds, share = (1, 20) if quick else (3, 3)
     sim = Sim(stage)
     rows = []
     for number, (size, participants, samples, times) in enumerate(SIZES):
