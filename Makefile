@@ -10,7 +10,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/b
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench \
+	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench quick-compare \
 	image check-image image-test chart chart-readme chart-checkov monitoring
 
 comma := ,
@@ -27,10 +27,11 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 
 test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges chart monitoring check-image ## everything that CI checks; installs what it needs
 
-test-all: test memory deny quick-bench chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, checkov on the chart, the image
+test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
-bench: prepare ## all benches, in full
-	cargo bench --locked --workspace --bench '*'
+bench: ## the service beside nginx, Varnish and others, into docs/PERFORMANCE.md; PART=hits, storm, cleaning, memory, growth or start for one alone
+	@scripts/compare $(if $(PART),--part $(PART))
+	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 
 image: ## the container image, with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE
 	@scripts/image
@@ -115,6 +116,10 @@ deny:
 	$(call heading,audit of the dependencies)
 	command -v cargo-deny >/dev/null || cargo install --locked --root .tools --no-default-features cargo-deny
 	cargo deny --locked check bans licenses sources
+
+quick-compare:
+	$(call heading,the comparison$(comma) each part for a moment)
+	@scripts/compare --quick
 
 quick-bench:
 	$(call heading,each bench once)

@@ -19,7 +19,6 @@ use actix_web::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
-use tracing_appender::non_blocking::ErrorCounter;
 
 use crate::{
     budget::{Budget, day::StateFileError},
@@ -29,6 +28,7 @@ use crate::{
     fetcher::{Fetcher, Launch, Parts},
     http::{self, Listener, State},
     metrics::Metrics,
+    telemetry::DroppedLines,
     trace::{self, Sending},
 };
 
@@ -159,7 +159,7 @@ impl App {
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
-        dropped_lines: Option<ErrorCounter>,
+        dropped_lines: Option<DroppedLines>,
     ) -> io::Result<()> {
         // Not before both listeners are ours: a process that cannot serve must not ask Zoom for anything.
         let fetcher_thread = Arbiter::try_with_tokio_rt(fetcher_runtime)?;
@@ -270,7 +270,7 @@ fn bind(
 }
 
 /// Housekeeping that must not happen inside a caller's request.
-async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
+async fn tidy(state: Data<State>, dropped_lines: Option<DroppedLines>) {
     let mut every = tokio::time::interval(TIDY_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -279,7 +279,7 @@ async fn tidy(state: Data<State>, dropped_lines: Option<ErrorCounter>) {
         drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
         state.show();
         if let Some(lines) = &dropped_lines {
-            state.metrics.log_lines_dropped.set(i64::try_from(lines.dropped_lines()).unwrap_or(i64::MAX));
+            state.metrics.log_lines_dropped.set(i64::try_from(lines.count()).unwrap_or(i64::MAX));
         }
     }
 }

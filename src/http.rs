@@ -72,7 +72,8 @@ impl State {
 /// `/qos/{meetingId}`, and the description of it. The id may hold slashes, raw; the handler reads it from the raw path.
 pub fn callers(routes: &mut ServiceConfig) {
     routes
-        .service(readable("/qos/{meeting_id:.*}", qos::get))
+        // Everything below, by comparing a prefix: a pattern with a name is a regular expression, run for each request.
+        .service(web::scope("/qos").default_service(web::to(qos::answer)))
         .service(readable("/openapi.json", openapi::get))
         .default_service(web::to(problem::no_such_path));
 }

@@ -1,8 +1,9 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
 //! A snapshot is complete or it does not exist: a [`Draft`] gathers pages, and only a finished one can be sealed.
-//! What is kept are the codings that callers accept, and the body as it is only where it is small; otherwise it is
-//! unpacked for those who ask for it. No I/O and no clock in here; whoever seals says what time it is.
+//! What is kept are the codings that callers accept, one of them where the body is small, and the body as it is only where it
+//! is tiny; otherwise it is unpacked for those who ask for it. No I/O and no clock in here; whoever seals says what time
+//! it is.
 
 mod coding;
 mod compressors;
@@ -117,15 +118,40 @@ pub struct Snapshot {
 /// All bytes that are kept, in one piece of memory: small meetings are many, and each piece has its price.
 struct Stored {
     bytes: Bytes,
-    last_modified: Range<usize>,
-    etags: [Range<usize>; Coding::ALL.len()],
-    bodies: [Range<usize>; Coding::ALL.len()],
+    /// Where each piece ends, and the next one begins.
+    ends: [u32; PIECES],
+}
+
+/// A date, an entity tag for each coding, and a body for each.
+const PIECES: usize = 7;
+
+#[derive(Clone, Copy)]
+enum Piece {
+    LastModified,
+    Etag(Coding),
+    /// Empty where it is not kept.
+    Body(Coding),
 }
 
 impl Stored {
-    fn at(&self, range: &Range<usize>) -> Bytes {
+    fn place(&self, piece: Piece) -> Range<usize> {
+        let at = |end: u32| usize::try_from(end).unwrap_or(usize::MAX);
+        let [modified, zstd_tag, gzip_tag, tag, zstd, gzip, plain] = self.ends.map(at);
+        match piece {
+            Piece::LastModified => 0..modified,
+            Piece::Etag(Coding::Zstd) => modified..zstd_tag,
+            Piece::Etag(Coding::Gzip) => zstd_tag..gzip_tag,
+            Piece::Etag(Coding::Identity) => gzip_tag..tag,
+            Piece::Body(Coding::Zstd) => tag..zstd,
+            Piece::Body(Coding::Gzip) => zstd..gzip,
+            Piece::Body(Coding::Identity) => gzip..plain,
+        }
+    }
+
+    fn piece(&self, piece: Piece) -> Bytes {
+        let range = self.place(piece);
         // A range that is not there would be a bug; an empty answer is the least of evils.
-        if range.end <= self.bytes.len() { self.bytes.slice(range.clone()) } else { Bytes::new() }
+        if range.end <= self.bytes.len() { self.bytes.slice(range) } else { Bytes::new() }
     }
 }
 
@@ -230,30 +256,28 @@ impl Snapshot {
     /// `fetched_at` as an HTTP date.
     #[must_use]
     pub fn last_modified(&self) -> Bytes {
-        self.stored.at(&self.stored.last_modified)
+        self.stored.piece(Piece::LastModified)
     }
 
     /// The strong entity tag of the body in this coding, with its quotes.
     #[must_use]
     pub fn etag(&self, coding: Coding) -> Bytes {
-        let [zstd, gzip, identity] = &self.stored.etags;
-        self.stored.at(match coding {
-            Coding::Zstd => zstd,
-            Coding::Gzip => gzip,
-            Coding::Identity => identity,
-        })
+        let kept = self.stored.piece(Piece::Etag(coding));
+        // Not kept where its body is not: nearly nobody asks for it, and small meetings are many.
+        if kept.is_empty() { coding.etag(self.tag).into() } else { kept }
     }
 
-    /// The body in this coding, byte for byte as it goes over the wire; `None` where it would have to be unpacked.
+    /// The body in this coding, byte for byte as it goes over the wire; `None` where it is not kept, and would have to be
+    /// made of another.
     #[must_use]
     pub fn body(&self, coding: Coding) -> Option<Bytes> {
-        let [zstd, gzip, identity] = &self.stored.bodies;
-        let range = match coding {
-            Coding::Zstd => zstd,
-            Coding::Gzip => gzip,
-            Coding::Identity => identity,
-        };
-        (!range.is_empty()).then(|| self.stored.at(range))
+        Some(self.stored.piece(Piece::Body(coding))).filter(|body| !body.is_empty())
+    }
+
+    /// Whether the body is kept in this coding.
+    #[must_use]
+    pub fn keeps(&self, coding: Coding) -> bool {
+        !self.stored.place(Piece::Body(coding)).is_empty()
     }
 
     /// The body as it is, unpacked whole: as much memory as it is long.
@@ -264,9 +288,19 @@ impl Snapshot {
         if let Some(body) = self.body(Coding::Identity) {
             return Ok(body.to_vec());
         }
-        let zstd = self.body(Coding::Zstd).unwrap_or_default();
         let length = usize::try_from(self.length).map_err(io::Error::other)?;
-        zstd::bulk::decompress(&zstd, length)
+        match self.body(Coding::Zstd) {
+            Some(zstd) => zstd::bulk::decompress(&zstd, length),
+            None => self.unpacker(0, self.length).next(length).map(|body| body.unwrap_or_default().into()),
+        }
+    }
+
+    /// The body as zstd, made anew, where only gzip is kept. It is the same each time.
+    ///
+    /// # Errors
+    /// When the coding is broken, which a bug of this service would be.
+    pub fn zstd(&self) -> io::Result<Vec<u8>> {
+        zstd::bulk::compress(&self.unpack()?, compressors::ZSTD_LEVEL)
     }
 
     /// A part of the body as it is, unpacked while it is read.
@@ -377,6 +411,20 @@ mod tests {
         assert!(large.body(Coding::Identity).is_none());
         assert_eq!(u64::try_from(large.unpack().unwrap().len()).unwrap(), large.length);
         assert!(large.weight() < 2_000, "{}", large.weight());
+    }
+
+    #[test]
+    fn a_small_body_is_kept_in_one_coding_and_the_other_is_the_same_however_often_it_is_made() {
+        let row = format!("\"{}\"", "x".repeat(5_000));
+        let kept = |snapshot: &Snapshot| Coding::ALL.map(|coding| snapshot.keeps(coding));
+        let small = sealed(&[&row, &row]);
+        assert_eq!(kept(&small), [false, true, false]);
+        let zstd = small.zstd().unwrap();
+        assert_eq!(zstd, small.zstd().unwrap());
+        assert_eq!(zstd::stream::decode_all(&zstd[..]).unwrap(), small.unpack().unwrap());
+        let large = sealed(&[&row, &row, &row, &row]);
+        assert_eq!(kept(&large), [true, true, false]);
+        assert_eq!(large.zstd().unwrap(), large.zstd().unwrap());
     }
 
     #[test]

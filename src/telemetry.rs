@@ -2,8 +2,18 @@
 //!
 //! What may be in a line is decided where it is made: no secret, no body, nothing of a participant.
 
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+mod json;
+mod lines;
+
+use std::{fs::File, io, os::fd::AsFd as _};
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+pub use self::lines::DroppedLines;
+use self::{
+    json::JsonLine,
+    lines::{Lines, Writer},
+};
 
 /// Libraries whose finer levels could print headers, and so the access token, and one that tells at every start, in seven
 /// lines, what our own line "listening" says. awc and rustls are not here: they log through another crate, to nobody.
@@ -29,9 +39,9 @@ pub struct TelemetryConfig {
 /// Writes what is left when it is dropped: keep it until the end of `main`.
 #[must_use = "the last lines are lost if this is dropped early"]
 pub struct Logs {
-    _writer: WorkerGuard,
+    _writer: Writer,
     /// Counts lines that were lost because standard output was too slow.
-    pub dropped: ErrorCounter,
+    pub dropped: DroppedLines,
 }
 
 /// Starts logging for the whole process. To be called once.
@@ -45,21 +55,20 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
     for library in WARNINGS_ONLY_FROM {
         filter = filter.add_directive(format!("{library}=warn").parse()?);
     }
-    let (writer, guard) = NonBlockingBuilder::default().lossy(true).finish(std::io::stdout());
-    let dropped = writer.error_counter();
+    // Not `stdout()`, which would cut what is written at once into lines again.
+    let (lines, writer) = Lines::to(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
+    let dropped = lines.dropped();
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
         LogFormat::Json => {
-            let lines =
-                fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-            registry.with(lines.with_writer(writer)).try_init()?;
+            registry.with(fmt::layer().event_format(JsonLine).with_writer(lines)).try_init()?;
         }
-        LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()?,
+        LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(lines)).try_init()?,
     }
     // The message of a panic can hold anything, a participant's name too: only the place is logged.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic: a bug of this service");
     }));
-    Ok(Logs { _writer: guard, dropped })
+    Ok(Logs { _writer: writer, dropped })
 }

@@ -9,11 +9,29 @@ pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()>
         return append_resolution(text, out);
     }
     let (decimal, rest) = Decimal::leading(text)?;
+    // As Zoom writes nearly all of them.
+    if rest.strip_prefix(b" ").unwrap_or(rest) == usual_unit(field) {
+        out.extend_from_slice(decimal.written);
+        return Some(());
+    }
     match shift(field, without_spaces(rest))? {
         0 => out.extend_from_slice(decimal.written),
         places => decimal.append_shifted(places, out),
     }
     Some(())
+}
+
+/// The unit of the field's new key.
+#[inline]
+fn usual_unit(field: Field) -> &'static [u8] {
+    match field {
+        Field::Bitrate => b"kbps",
+        Field::Latency | Field::Jitter => b"ms",
+        Field::AvgLoss | Field::MaxLoss | Field::CpuUsage => b"%",
+        Field::FrameRate => b"fps",
+        // It has none, and is not read here.
+        Field::Resolution => b"\0",
+    }
 }
 
 /// How many places the decimal point moves to the right, from `unit` to the unit of the field's new key.

@@ -10,7 +10,9 @@ const FULL: Quality = 1_000;
 
 /// The coding that the caller likes best. The body as it is serves where nothing else does, even if it is refused: that
 /// is what the RFC advises, and better than a `406`.
-pub(super) fn coding(headers: &HeaderMap) -> Coding {
+///
+/// `is_kept` says whether the body is kept in a coding: of two that the caller likes as well it gets the one that is.
+pub(super) fn coding(headers: &HeaderMap, is_kept: impl Fn(Coding) -> bool) -> Coding {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     for value in headers.get_all(ACCEPT_ENCODING) {
         for item in value.to_str().unwrap_or_default().split(',') {
@@ -32,7 +34,8 @@ pub(super) fn coding(headers: &HeaderMap) -> Coding {
     let gzip = gzip.or(any).unwrap_or(0);
     // Not named, it is the last choice.
     let identity = identity.unwrap_or(0);
-    if zstd > 0 && zstd >= gzip && zstd >= identity {
+    let zstd_first = is_kept(Coding::Zstd) || !is_kept(Coding::Gzip);
+    if zstd > 0 && zstd >= identity && (zstd > gzip || (zstd == gzip && zstd_first)) {
         Coding::Zstd
     } else if gzip > 0 && gzip >= identity {
         Coding::Gzip
@@ -70,7 +73,27 @@ mod tests {
         for value in values {
             headers.append(ACCEPT_ENCODING, HeaderValue::from_static(value));
         }
-        coding(&headers)
+        let chosen = coding(&headers, |_| true);
+        let kept_as_gzip = coding(&headers, |coding| coding == Coding::Gzip);
+        assert!(
+            chosen == kept_as_gzip || (chosen, kept_as_gzip) == (Coding::Zstd, Coding::Gzip),
+            "{values:?}"
+        );
+        chosen
+    }
+
+    #[test]
+    fn of_two_that_are_liked_as_well_the_one_that_is_kept() {
+        for (value, expected) in [
+            ("gzip, zstd", Coding::Gzip),
+            ("zstd", Coding::Zstd),
+            ("zstd, gzip;q=0.9", Coding::Zstd),
+            ("zstd, identity", Coding::Zstd),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(value));
+            assert_eq!(coding(&headers, |coding| coding == Coding::Gzip), expected, "{value}");
+        }
     }
 
     #[test]
@@ -106,7 +129,7 @@ mod tests {
         for weight in ["q=2", "q=1.001", "q=0.1234", "q=", "q=-1", "q=abc", "level=9", "q=.5"] {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT_ENCODING, HeaderValue::from_str(&format!("gzip;{weight}")).unwrap());
-            assert_eq!(coding(&headers), Coding::Identity, "{weight}");
+            assert_eq!(coding(&headers, |_| true), Coding::Identity, "{weight}");
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::snapshot::Unpacker;
 
 /// What is handed over at once. To unpack it takes some 40 µs, which is how long a worker may be kept from others.
 pub(super) const PART: usize = 64 * 1024;
+/// The same of bytes that only have to be copied: each part costs a call of the system and may wake the reader up.
+const STORED_PART: usize = 256 * 1024;
 
 /// Three pieces, one behind the other; the outer ones are those that a slice has of its own.
 pub(super) struct InParts {
@@ -65,7 +67,7 @@ impl InParts {
         }
         let part = match &mut self.middle {
             Middle::Stored(bytes) => {
-                let part = PART.min(bytes.len());
+                let part = STORED_PART.min(bytes.len());
                 (part > 0).then(|| bytes.split_to(part))
             }
             Middle::Packed(_, given @ true) => {

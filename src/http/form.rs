@@ -33,7 +33,9 @@ pub(super) enum Body {
 
 impl Form {
     pub(super) fn of(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
-        let Some(slice) = slice else { return Self::Whole(accept::coding(headers)) };
+        let Some(slice) = slice else {
+            return Self::Whole(accept::coding(headers, |coding| snapshot.keeps(coding)));
+        };
         let cut = snapshot.cut(slice.offset(), slice.size.into());
         if cut.more {
             // From now on somebody has a token of it.
@@ -56,13 +58,19 @@ impl Form {
     pub(super) async fn body(&self, state: &State, snapshot: &Arc<Snapshot>, only_length: bool) -> Body {
         match self {
             Self::Whole(coding) => {
-                let stored = snapshot.body(*coding);
+                let stored = match (snapshot.body(*coding), coding) {
+                    // Its length is known when it is made.
+                    (None, Coding::Zstd) => state.cache.zstd(snapshot),
+                    (stored, _) => stored,
+                };
                 if only_length {
                     let length = stored.map_or(snapshot.length, |stored| length_of(&stored));
                     return Body::InParts(InParts::whole(Middle::Nothing(length)));
                 }
                 let stored = match stored {
                     Some(stored) => Some(stored),
+                    // One that was to be zstd and cannot be had would be a bug; then there is nothing to be sent.
+                    None if *coding != Coding::Identity => Some(Bytes::new()),
                     None => plain(state, snapshot).await,
                 };
                 match stored {

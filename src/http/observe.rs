@@ -2,7 +2,7 @@
 //!
 //! No clone of the request may be held here while it is routed: actix panics then.
 
-use std::{rc::Rc, time::Instant};
+use std::time::Instant;
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
@@ -28,13 +28,13 @@ pub(super) const LONGEST_REQUEST_ID: usize = 128;
 /// In log and metrics, for a request whose caller was gone before the answer; the number that nginx made known.
 const HUNG_UP: u16 = 499;
 
-/// The caller's id of this request, or one of ours.
+/// The caller's id of this request, or one of ours; as it goes into the answer.
 #[derive(Clone)]
-pub(super) struct RequestId(Rc<str>);
+pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(super) fn as_str(&self) -> &str {
-        &self.0
+        self.0.to_str().unwrap_or_default()
     }
 
     /// The id that [`observe`] gave this request.
@@ -46,11 +46,14 @@ impl RequestId {
         let text = value.to_str().ok()?;
         let fits = (1..=LONGEST_REQUEST_ID).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-        fits.then(|| Self(text.into()))
+        fits.then(|| Self(value.clone()))
     }
 
     fn fresh() -> Self {
-        Self(format!("{:032x}", fastrand::u128(..)).into())
+        let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
+        let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];
+        let text = fastrand::u128(..).to_be_bytes().map(digits);
+        Self(HeaderValue::from_bytes(text.as_flattened()).unwrap_or(HeaderValue::from_static("none")))
     }
 }
 
@@ -145,9 +148,7 @@ pub async fn observe(
         trail,
     };
     let mut response = next.call(request).await?;
-    if let Ok(value) = HeaderValue::from_str(observed.id.as_str()) {
-        response.headers_mut().insert(X_REQUEST_ID, value);
-    }
+    response.headers_mut().insert(X_REQUEST_ID, observed.id.0.clone());
     if listener == Listener::Callers && observed.state.as_ref().is_some_and(|state| state.is_draining()) {
         // Kept connections are given up by the caller between two requests, not by us under one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);

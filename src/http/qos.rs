@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, web::Data};
+use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::Method, web::Data};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     decide::{Decision, Why, decide, serves_on_error},
     directives::Directives,
     hang_up::hang_up,
-    problem::Problem,
+    problem::{ALLOWED, Problem},
     ratelimit,
     slice::PageToken,
 };
@@ -26,16 +26,19 @@ use crate::{
     trace::Trail,
 };
 
-pub(super) async fn get(request: HttpRequest, state: Data<State>) -> HttpResponse {
+pub(super) async fn answer(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Problem::MethodNotAllowed { allow: ALLOWED }.respond(&request);
+    }
     // A panic would close the connection without a word.
-    match AssertUnwindSafe(answer(&request, &state)).catch_unwind().await {
+    match AssertUnwindSafe(get(&request, &state)).catch_unwind().await {
         Ok(Ok(response)) => response,
         Ok(Err(problem)) => problem.respond(&request),
         Err(_) => Problem::Internal.respond(&request),
     }
 }
 
-async fn answer(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     // Before anything else: to the unknown nothing is said of what they ask for, and nothing is shown of what is kept.
     let caller = Who::of(request).caller()?;
     let Asked { key, part } = Asked::of(request)?;

@@ -1,7 +1,9 @@
 //! The forms in which a body can go over the wire.
 
+use super::Tag;
+
 /// A content coding (RFC 9110, 8.4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Coding {
     /// The bytes as they are.
     Identity,
@@ -22,6 +24,14 @@ impl Coding {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
             Self::Zstd => "zstd",
+        }
+    }
+
+    /// The strong entity tag of a body in this coding, with its quotes.
+    pub(super) fn etag(self, tag: Tag) -> String {
+        match self {
+            Self::Identity => format!("\"{tag}\""),
+            coded => format!("\"{tag}-{}\"", coded.as_str()),
         }
     }
 }

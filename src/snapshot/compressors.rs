@@ -13,7 +13,7 @@ use zstd::zstd_safe::{
 
 /// The levels where more time saves hardly any memory: docs/adr/0009 has the figures.
 const GZIP_LEVEL: u32 = 6;
-const ZSTD_LEVEL: i32 = 7;
+pub(super) const ZSTD_LEVEL: i32 = 7;
 /// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki places in each table: as good as twice that.
 const ZSTD_WINDOW_LOG: u32 = 19;
 const ZSTD_TABLE_LOG: u32 = 16;

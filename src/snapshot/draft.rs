@@ -8,11 +8,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    Coding, FreshnessConfig, Snapshot, SnapshotKey, Stored,
+    Coding, FreshnessConfig, PIECES, Snapshot, SnapshotKey, Stored,
     freshness::Freshness,
     packer::{Packed, Packer},
 };
@@ -20,7 +19,9 @@ use super::{
 /// What a body ends with, behind the last participant.
 pub(super) const TAIL: &str = "]}";
 /// A body of this size is kept as it is, too: unpacking costs more than it saves.
-const SMALL: usize = 2_048;
+const TINY: usize = 2_048;
+/// A body of this size is kept as gzip only. zstd would be hardly smaller, and a second coding doubles what it takes.
+const SMALL: u64 = 16 * 1024;
 
 /// A meeting being fetched: the pages so far, compressed.
 #[derive(Default)]
@@ -87,7 +88,7 @@ impl Draft {
     fn packer(&mut self) -> io::Result<&mut Packer> {
         let packer = match self.packer.take() {
             Some(packer) => packer,
-            None => Packer::new(SMALL)?,
+            None => Packer::new(TINY)?,
         };
         Ok(self.packer.insert(packer))
     }
@@ -112,7 +113,7 @@ impl Draft {
         let Self { packer, row_starts, length, pages, newest_leave_time, .. } = self;
         let packer = packer.ok_or_else(|| io::Error::other("a draft without a packer"))?;
         let body = packer.finish(head(key, fetched_at, row_starts.len()).as_bytes())?;
-        let stored = store(&body, fetched_at);
+        let stored = store(&body, fetched_at)?;
         let (rows, fetched) = (row_starts.len(), timestamp(fetched_at));
         let Freshness { fresh_for, unstretched } =
             freshness.freshness(key, rows, newest_leave_time, fetched, stretch, luck);
@@ -154,25 +155,24 @@ fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// Everything that is kept, in one piece of memory that has no room to spare.
-pub(super) fn store(packed: &Packed, fetched_at: SystemTime) -> Stored {
-    let tag = packed.tag;
+pub(super) fn store(packed: &Packed, fetched_at: SystemTime) -> io::Result<Stored> {
+    let last_modified = httpdate::fmt_http_date(fetched_at);
+    let [mut of_zstd, of_gzip, of_plain] = Coding::ALL.map(|coding| coding.etag(packed.tag));
+    let mut zstd = packed.zstd.as_slice();
+    if packed.length <= SMALL {
+        (zstd, of_zstd) = (&[], String::new());
+    }
     let plain = packed.plain.as_deref().unwrap_or_default();
-    let texts = [
-        httpdate::fmt_http_date(fetched_at),
-        format!("\"{tag}-{}\"", Coding::Zstd.as_str()),
-        format!("\"{tag}-{}\"", Coding::Gzip.as_str()),
-        format!("\"{tag}\""),
-    ];
-    let texts_length: usize = texts.iter().map(String::len).sum();
-    let mut bytes = Vec::with_capacity(texts_length + packed.zstd.len() + packed.gzip.len() + plain.len());
-    let mut put = |part: &[u8]| {
-        let at = bytes.len();
-        bytes.extend_from_slice(part);
-        at..bytes.len()
-    };
-    let [last_modified, etags @ ..] = texts.each_ref().map(|text| put(text.as_bytes()));
-    let bodies = [&packed.zstd, &packed.gzip, plain].map(put);
-    Stored { bytes: Bytes::from(bytes), last_modified, etags, bodies }
+    // In the order in which `Stored` reads them.
+    let [last_modified, of_zstd, of_gzip, of_plain] =
+        [&last_modified, &of_zstd, &of_gzip, &of_plain].map(String::as_bytes);
+    let pieces = [last_modified, of_zstd, of_gzip, of_plain, zstd, &packed.gzip, plain];
+    let (mut ends, mut end) = ([0; PIECES], 0);
+    for (of_piece, piece) in ends.iter_mut().zip(pieces) {
+        end += piece.len();
+        *of_piece = u32::try_from(end).map_err(io::Error::other)?;
+    }
+    Ok(Stored { bytes: pieces.concat().into(), ends })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A snapshot as bytes that another replica can keep: what is on the wire, byte for byte, and where its participants lie.
 //!
-//! Both codings go along. Compressed anew, by another version of a library, they could differ under the same strong
+//! Every coding that is kept goes along. Compressed anew, by another version of a library, they could differ under the same strong
 //! entity tag. Whether the bytes are ours and whole is known to whoever hands them over; here they only have to fit.
 
 use std::{
@@ -88,7 +88,7 @@ impl Snapshot {
             && at <= about.rows_end
             && about.rows_end.checked_add(around).is_some_and(|least| least <= about.length)
             && about.plain.is_none_or(|plain| u64::try_from(plain) == Ok(about.length));
-        if !fits || gzip.is_empty() || zstd.is_empty() {
+        if !fits || gzip.is_empty() {
             return None;
         }
         let fetched_at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_millis(about.fetched_at_ms))?;
@@ -108,7 +108,7 @@ impl Snapshot {
             landed,
             fresh_for: Duration::from_millis(about.fresh_for_ms),
             unstretched: about.unstretched_ms.map(Duration::from_millis),
-            stored: draft::store(&packed, fetched_at),
+            stored: draft::store(&packed, fetched_at).ok()?,
             row_starts: rows.into(),
             rows_end: about.rows_end,
             tried: AtomicU64::new(0),

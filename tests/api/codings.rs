@@ -74,7 +74,7 @@ fn the_coding_is_the_best_that_the_caller_takes() {
     let service = Service::start(&sim, &[]);
     let path = "/qos/85746065432";
     for (accept, coding) in [
-        ("gzip, deflate, br, zstd", Some("zstd")),
+        ("gzip, deflate, br, zstd", Some("gzip")),
         ("gzip, deflate, br", Some("gzip")),
         ("gzip;q=1, zstd;q=0.9", Some("gzip")),
         ("zstd;q=0, gzip;q=0.001", Some("gzip")),
@@ -93,6 +93,25 @@ fn the_coding_is_the_best_that_the_caller_takes() {
         assert_eq!(answer.header("vary"), Some("Accept-Encoding"), "{accept}");
     }
     assert_eq!(service.get(path).header("content-encoding"), None);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_small_meeting_has_every_coding_though_only_one_is_kept() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(LARGE, 1, 7));
+    let service = Service::start(&sim, &[]);
+    let [gzip, zstd, plain] = ["gzip", "zstd", "identity"].map(|coding| get(&service, PATH, coding));
+    assert!((2_048..16_384).contains(&plain.body.len()), "{}", plain.body.len());
+    for (answer, coding) in [(&gzip, Some("gzip")), (&zstd, Some("zstd")), (&plain, None)] {
+        assert_eq!((answer.status, answer.header("content-encoding")), (200, coding));
+        assert!(decoded(answer) == plain.body);
+    }
+    let both = get(&service, PATH, "zstd, gzip");
+    assert_eq!(both.header("etag"), gzip.header("etag"), "the one that is at hand");
+    let rather = get(&service, PATH, "zstd, gzip;q=0.9");
+    assert_eq!((rather.header("etag"), &rather.body), (zstd.header("etag"), &zstd.body));
+    assert_eq!(sim.qos_calls().len(), 1);
     service.finish(&[]);
 }
 

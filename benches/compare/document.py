@@ -1,0 +1,243 @@
+"""docs/PERFORMANCE.md, of what was measured: goals, tables of medians, why things are as they are, and every row.
+
+What people wrote is in notes.md, under the names of the parts; everything else comes from the numbers.
+"""
+
+import os
+import re
+import statistics
+
+HEAD = """# Performance
+
+Written by `make bench`; `make bench PART=hits` measures one part anew (hits, storm, cleaning, memory, growth, start). What is said
+between the tables is in `benches/compare/notes.md`, the measuring in the files beside it.
+
+The machine is shared and the absolute figures are its own: what counts are ratios of what was measured in turn, in one run. Each
+is a median of rounds, and each round's ratio is of its own numbers. CPU seconds are those of the whole process from /proc, all
+threads and children included.
+"""
+
+
+def text(parts):
+    found = [HEAD, circumstances(parts), "## Goals\n", goals(parts)]
+    notes = read_notes()
+    for part, tables in (
+        ("hits", hits), ("storm", storm), ("cleaning", cleaning), ("memory", memory), ("growth", growth), ("start", start)
+    ):
+        if part in parts:
+            found += [f"## {part.capitalize()}\n", notes.get(part, ""), tables(parts[part])]
+    found.append("## Raw rows\n")
+    for part, measured in parts.items():
+        for name, rows in measured.items():
+            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
+                found += [f"<details><summary>{part}: {name.replace('_', ' ')}</summary>\n", raw(rows), "</details>\n"]
+    return "\n".join(filter(None, found)).rstrip() + "\n"
+
+
+def read_notes():
+    with open(os.path.join(os.path.dirname(__file__), "notes.md")) as file:
+        pieces = re.split(r"^## (\w+)\n", file.read(), flags=re.M)[1:]
+    return {name: body.strip() + "\n" for name, body in zip(pieces[::2], pieces[1::2])}
+
+
+def circumstances(parts):
+    rows = []
+    for part, measured in parts.items():
+        about = measured["circumstances"]
+        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+        command = f"`make bench PART={part}`"
+        rows.append([part, command, about["date"], about["commit"], about["machine"], versions])
+    return table(["part", "made by", "date", "commit", "machine", "versions"], rows)
+
+
+# ---- goals ----
+
+
+def goals(parts):
+    rows = []
+
+    def goal(what, wanted, value, is_met, shown="{:.2f}"):
+        rows.append([what, wanted, shown.format(value), "yes" if is_met else "**no**"])
+
+    if "hits" in parts:
+        of = lambda size, coding, other, us="zoom-qos-proxy": ratio(parts["hits"]["rows"], size, coding, us, other)
+        share = of("8 KB", "identity", "bare actix-web")
+        goal("8 KB: requests a CPU second, of the bare handler's", "≥ 0.92", share, share >= 0.92)
+        for other, least in (("nginx", 1.5), ("Varnish", 3)):
+            times = of("8 KB", "identity", other)
+            goal(f"8 KB: requests a CPU second, of {other}'s", f"≥ {least}", times, times >= least)
+        times = of("800 KB", "identity", "nginx")
+        goal("800 KB: requests a CPU second, of nginx's", "≥ 0.9", times, times >= 0.9)
+        times = of("800 KB", "gzip", "nginx, compresses each time")
+        goal("800 KB as gzip: requests a CPU second, of nginx's that compresses each time", "≥ 10", times, times >= 10)
+        for other in ("nginx", "Varnish"):
+            times = latency_ratio(parts["hits"]["half_load"], "8 KB", "identity", other)
+            goal(f"8 KB: 99th percentile at half load, of {other}'s", "≤ 1.2", times, times <= 1.2)
+    if "storm" in parts:
+        for storm in ("one meeting", "fifty meetings"):
+            rows_ = [row for row in parts["storm"]["rows"] if row["storm"] == storm]
+            times = per_round(rows_, "who", "zoom-qos-proxy", "callers themselves", lambda row: row["seconds"])
+            goal(f"cold storm on {storm}: time, of callers' who ask themselves", "≤ 1.05", times, times <= 1.05)
+    if "cleaning" in parts:
+        for other, name, least in (("tree", "a `Value` there and back", 3), ("typed", "a typed parse alone", 1)):
+            rows_ = [row for row in parts["cleaning"]["rows"] if row["size"] == "10 × 60"]
+            times = per_round(rows_, "way", "cleaned", other, lambda row: row["mb"] / row["cpu"])
+            goal(f"cleaning, 10 × 60: MB a CPU second, of {name}", f"≥ {least}", times, times >= least)
+    if "memory" in parts:
+        row = next(row for row in parts["memory"]["rows"] if row["who"] == "zoom-qos-proxy" and row["size"] == "14 KB")
+        each = row["added"] / row["meetings"]
+        goal(f"resident size of a cached meeting of {row['body']:,} bytes", "< 3,000", each, each < 3_000, "{:,.0f}")
+        idle = next(row for row in parts["memory"]["idle"] if row["who"] == "zoom-qos-proxy")["bytes"] / 2**20
+        goal("resident size, idle, MiB", "< 20", idle, idle < 20, "{:.1f}")
+    if "growth" in parts:
+        cost = {}
+        for row in parts["growth"]["hits"]:
+            cost.setdefault(row["entries"], []).append(row["cpu"] / row["requests"])
+        times = statistics.median(cost[max(cost)]) / statistics.median(cost[min(cost)])
+        goal(f"CPU time of a hit among {max(cost):,} meetings, of among {min(cost):,}", "≤ 1.10", times, times <= 1.1)
+    if "start" in parts:
+        took = statistics.median(row["seconds"] for row in parts["start"]["rows"]) * 1000
+        goal("from exec to the first answer, ms", "< 50", took, took < 50, "{:.0f}")
+    return table(["what", "goal", "measured", "reached"], rows)
+
+
+def per_round(rows, name, ours, other, value):
+    """The median over the rounds of one's value divided by the other's."""
+    by_round = {}
+    for row in rows:
+        by_round.setdefault(row["round"], {})[row[name]] = value(row)
+    return statistics.median(values[ours] / values[other] for values in by_round.values())
+
+
+def ratio(rows, size, coding, ours, other):
+    rows = [row for row in rows if (row["size"], row["coding"]) == (size, coding)]
+    return per_round(rows, "who", ours, other, lambda row: row["requests"] / row["cpu"])
+
+
+def latency_ratio(rows, size, coding, other):
+    rows = [row for row in rows if (row["size"], row["coding"]) == (size, coding)]
+    return per_round(rows, "who", "zoom-qos-proxy", other, lambda row: row["p99"])
+
+
+# ---- parts ----
+
+
+def grouped(rows, *names):
+    groups = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+    return groups.items()
+
+
+def median(rows, value):
+    return statistics.median(map(value, rows))
+
+
+def hits(measured):
+    lines = []
+    for (size, coding, who), rows in grouped(measured["rows"], "size", "coding", "who"):
+        rate, cpu = median(rows, lambda row: row["requests"] / row["us"] * 1e6), median(rows, cost)
+        times = ratio(measured["rows"], size, coding, "zoom-qos-proxy", who)
+        lines.append([size, coding, who, f"{rate:,.0f}", f"{cpu:.2f}", f"{times:.2f}"])
+    header = ["body", "coding", "who", "requests/s", "CPU s per 100,000", "our requests a CPU second, of theirs"]
+    loads = []
+    for (size, coding, who), rows in grouped(measured["half_load"], "size", "coding", "who"):
+        rate = median(rows, lambda row: row["requests"] / row["us"] * 1e6)
+        p50, p99 = median(rows, lambda row: row["p50"]), median(rows, lambda row: row["p99"])
+        times = latency_ratio(measured["half_load"], size, coding, who)
+        loads.append([size, coding, who, f"{rate:,.0f}", f"{p50 / 1000:.2f}", f"{p99 / 1000:.2f}", f"{times:.2f}"])
+    half = ["body", "coding", "who", "requests/s", "median, ms", "99th percentile, ms", "our 99th, of theirs"]
+    return table(header, lines) + "\nAt half the load that the slowest of the three can take:\n\n" + table(half, loads)
+
+
+def cost(row):
+    return row["cpu"] / row["requests"] * 1e5
+
+
+def storm(measured):
+    lines = []
+    for (storm_, callers, who), rows in grouped(measured["rows"], "storm", "callers", "who"):
+        calls, took = median(rows, lambda row: row["calls"]), median(rows, lambda row: row["seconds"])
+        least = rows[0]
+        times = took / least["least_seconds"]
+        lines.append([storm_, f"{callers:,}", who, f"{calls:g}", str(least["least_calls"]), f"{took:.2f}", f"{times:.2f}"])
+    return table(["storm on", "callers", "who", "calls", "least", "last answer, s", "of the least possible"], lines)
+
+
+def cleaning(measured):
+    names = {"cleaned": "cleaned and written", "validated": "validated only (`IgnoredAny`)", "typed": "typed parse alone",
+             "tree": "`Value` there and back"}
+    lines = []
+    for (size, way), rows in grouped(measured["rows"], "size", "way"):
+        of_size = [row for row in measured["rows"] if row["size"] == size]
+        speed = median(rows, lambda row: row["mb"] / row["cpu"])
+        times = per_round(of_size, "way", "cleaned", way, lambda row: row["mb"] / row["cpu"])
+        lines.append([size, names.get(way, way), f"{speed:,.0f}", f"{times:.2f}"])
+    counted = [
+        [f"10 × {row['of']}", names[{"through_a_tree": "tree"}.get(row["bench"], row["bench"])],
+         f"{row['allocations']:,.0f}", f"{row['bytes']:,.0f}"]
+        for row in measured["allocations"]
+    ]
+    return (
+        table(["participants × samples", "way", "MB a CPU second", "cleaning, of it"], lines)
+        + "\n" + table(["page", "way", "allocations", "bytes"], counted)
+    )
+
+
+def memory(measured):
+    lines = []
+    for row in measured["rows"]:
+        each = row["added"] / row["meetings"]
+        counted = f"{row['counted']:,.0f}" if "counted" in row else ""
+        total = f"{each * 10_000 / 2**20:,.0f}"
+        lines.append([row["size"], row["who"], f"{row['body']:,}", f"{row['meetings']:,}", f"{each:,.0f}", counted, total])
+    header = ["body", "who", "bytes of it", "meetings", "resident bytes of each", "counted by it", "MiB per 10,000"]
+    idle = [[row["who"], f"{row['bytes'] / 2**20:.1f}"] for row in measured["idle"]]
+    return table(header, lines) + "\n" + table(["idle", "MiB"], idle)
+
+
+def growth(measured):
+    full = []
+    for (entries,), rows in sorted(grouped(measured["hits"], "entries")):
+        rate = median(rows, lambda row: row["requests"] / row["us"] * 1e6)
+        full.append([f"{entries:,}", f"{rate:,.0f}", f"{median(rows, cost):.2f}"])
+    flown = []
+    for (participants,), rows in grouped(measured["flights"], "participants"):
+        took = median(rows, lambda row: row["cpu"]) * 1000
+        flown.append([f"{participants:,}", f"{took:.2f}", f"{took / participants * 1000:.0f}"])
+    queued = [[row["bench"].replace("_", " "), f"{row['of']:,}", f"{row['ns']:.0f}"] for row in measured["queue"]]
+    worked = []
+    for (workers,), rows in sorted(grouped(measured["workers"], "workers")):
+        rate = median(rows, lambda row: row["requests"] / row["us"] * 1e6)
+        worked.append([str(workers), f"{rate:,.0f}", f"{median(rows, cost):.2f}"])
+    return "\n".join([
+        table(["cached meetings", "requests/s", "CPU s per 100,000"], full),
+        table(["participants", "CPU ms a flight", "CPU µs a participant"], flown),
+        table(["queue for permits", "waiting", "ns"], queued),
+        table(["workers", "requests/s", "CPU s per 100,000"], worked),
+    ])
+
+
+def start(measured):
+    took = sorted(row["seconds"] * 1000 for row in measured["rows"])
+    build = measured["build"]
+    lines = [
+        ["from exec to the first answer, ms: median, worst", f"{statistics.median(took):.0f}, {took[-1]:.0f}"],
+        ["release binary, MiB", f"{measured['binary'] / 2**20:.1f}"],
+        ["release build from nothing, dependencies included, s", f"{build:.0f}" if build else "not measured"],
+    ]
+    return table(["", ""], lines)
+
+
+# ---- tables ----
+
+
+def table(header, rows):
+    lines = ["| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]]
+    return "\n".join(lines) + "\n"
+
+
+def raw(rows):
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    shown = lambda value: f"{value:.6g}" if isinstance(value, float) and abs(value) < 1e5 else f"{value:.0f}" if isinstance(value, float) else str(value)
+    return table(names, [[shown(row.get(name, "")) for name in names] for row in rows])

@@ -1,0 +1,103 @@
+//! The path of a hit, sockets and log line included, over a cache with so many meetings: `filled MEETINGS`.
+//!
+//! Listens with one worker and prints its address. There is no Zoom here: what is not cached cannot be had. The meetings
+//! are numbered from `90000000000` on, and all have the same small body.
+#![expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
+
+use std::{
+    env,
+    error::Error,
+    ffi::OsString,
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant, SystemTime},
+};
+
+use actix_web::{App, HttpServer, middleware::from_fn, web::Data};
+use zoom_qos_proxy::{
+    budget::Budget,
+    cache::Cache,
+    callers::Callers,
+    config::Config,
+    fetcher::{Fetcher, Parts},
+    http::{self, Listener, State},
+    meeting_id::MeetingId,
+    metrics::Metrics,
+    snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
+    telemetry,
+    trace::Tracer,
+};
+
+const FIRST: u64 = 90_000_000_000;
+const BODY: &[u8] = &[b'1'; 8];
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[actix_web::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let meetings: u64 = env::args().nth(1).ok_or("filled MEETINGS")?.parse()?;
+    let secrets = ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"];
+    let mut environment: Vec<(OsString, OsString)> = env::vars_os().collect();
+    environment.extend(secrets.map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into())));
+    environment.push(("QOS_PROXY__CACHE__MAX_BYTES".into(), "16GiB".into()));
+    let (config, _) = Config::load(&[], environment).map_err(|problems| problems.to_string())?;
+    let _logs = telemetry::start(&config.telemetry).map_err(|error| error.to_string())?;
+    let metrics = Arc::new(Metrics::default());
+    let cache = Cache::new(config.cache, &metrics);
+    for number in 0..meetings {
+        if !cache.insert(snapshot(FIRST + number)?).1 {
+            return Err("the cache does not take it".into());
+        }
+    }
+    cache.tidy();
+    if cache.entry_count() != meetings {
+        return Err(format!("{} meetings are in the cache", cache.entry_count()).into());
+    }
+    let parts = Parts {
+        budget: Budget::open(&config.budget, &metrics)?,
+        config: config.fetcher,
+        zoom: config.zoom,
+        freshness: config.freshness,
+        cache: cache.clone(),
+        metrics: Arc::clone(&metrics),
+        tracer: Tracer::default(),
+    };
+    let (callers, _keeper) = Callers::open(config.callers, &metrics);
+    // Never launched: a hit asks nobody.
+    let (fetcher, _launch) = Fetcher::prepare(parts);
+    let state = Data::new(State {
+        callers,
+        cache,
+        fetcher,
+        metrics,
+        draining: AtomicBool::new(false),
+        tracer: Tracer::default(),
+    });
+    let factory = move || {
+        let app = App::new().app_data(state.clone()).app_data(Listener::Callers);
+        app.configure(http::callers).wrap(from_fn(http::observe))
+    };
+    let server = HttpServer::new(factory)
+        .workers(1)
+        .keep_alive(Duration::from_secs(75))
+        .tcp_nodelay(true)
+        .bind(("127.0.0.1", 0))?;
+    for address in server.addrs() {
+        println!("filled listens on http://{address}");
+    }
+    Ok(server.run().await?)
+}
+
+fn snapshot(number: u64) -> Result<Snapshot, Box<dyn Error>> {
+    let meeting = MeetingId::parse(&number.to_string())?;
+    let mut draft = Draft::default();
+    draft.begin_page().extend_from_slice(BODY);
+    draft.end_page(std::slice::from_ref(&(0..BODY.len())), None)?;
+    let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+    let fresh = FreshnessConfig {
+        live_fresh: DAY,
+        empty_live_fresh: DAY,
+        past_fresh: DAY,
+        past_by_number_fresh: DAY,
+        settle: DAY,
+    };
+    Ok(draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)
+}

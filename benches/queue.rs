@@ -1,0 +1,62 @@
+//! What the queue for permits costs against how many wait in it: one more joins, and the first one is served.
+//!
+//! Every operation is to take O(log n). Run: `cargo bench --bench queue`.
+#![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+use divan::Bencher;
+use zoom_qos_proxy::fetcher::queue::{Priority, Queue, Share};
+
+const WAITING: [u64; 4] = [100, 1_000, 10_000, 100_000];
+/// Of this many callers.
+const CALLERS: u64 = 10;
+
+fn main() {
+    divan::main();
+}
+
+fn share(flight: u64) -> Share {
+    let caller = u32::try_from(flight % CALLERS).unwrap();
+    Share { caller, weight: NonZeroU32::new(caller + 1).unwrap() }
+}
+
+fn push(queue: &mut Queue<u64>, flight: u64, now: Instant) {
+    // Everybody gives up at another time, and not in the order of arrival.
+    let give_up = now + Duration::from_micros(flight.wrapping_mul(7_919) % 15_000_000);
+    queue.push((Priority::Foreground, flight), &[share(flight)], now, Some(give_up), flight);
+}
+
+fn filled(waiting: u64, now: Instant) -> Queue<u64> {
+    let mut queue = Queue::default();
+    (0..waiting).for_each(|flight| push(&mut queue, flight, now));
+    queue
+}
+
+#[divan::bench(args = WAITING)]
+fn one_joins_and_one_is_served(bencher: Bencher<'_, '_>, waiting: u64) {
+    let now = Instant::now();
+    let mut queue = filled(waiting, now);
+    let mut next = waiting;
+    bencher.bench_local(|| {
+        push(&mut queue, next, now);
+        next += 1;
+        queue.pop().unwrap()
+    });
+}
+
+#[divan::bench(args = WAITING)]
+fn one_joins_and_gives_up(bencher: Bencher<'_, '_>, waiting: u64) {
+    let now = Instant::now();
+    let mut queue = filled(waiting, now);
+    let mut next = waiting;
+    bencher.bench_local(|| {
+        push(&mut queue, next, now);
+        let left = queue.remove(next).unwrap();
+        next += 1;
+        left
+    });
+}
