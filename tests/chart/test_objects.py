@@ -173,6 +173,10 @@ def test_the_grace_period_is_longer_than_drain_and_shutdown(drain, shutdown, gra
     assert render(values).pod["terminationGracePeriodSeconds"] == grace
 
 
+def test_the_grace_period_has_time_for_the_last_traces():
+    assert render(ci("traces")).pod["terminationGracePeriodSeconds"] == 42
+
+
 def test_a_grace_period_that_is_just_long_enough_is_taken():
     assert render({"terminationGracePeriodSeconds": 31}).pod["terminationGracePeriodSeconds"] == 31
 
@@ -199,6 +203,14 @@ def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
     assert small_request["limits"] == {"memory": "509Mi"}
     both = render(ci("pod")).container["resources"]
     assert both == ci("pod")["resources"]
+
+
+@pytest.mark.parametrize("limit", ["0.5Gi", "5e8", "5E+8", 500000000, "400M", "524288k", "400000000000m"])
+def test_memory_is_understood_in_all_ways_that_kubernetes_writes_it(limit):
+    resources = render({"resources": {"limits": {"memory": limit}}}).container["resources"]
+    # YAML reads those with an exponent as numbers.
+    same = 500000000 if limit in ("5e8", "5E+8") else limit
+    assert resources["limits"]["memory"] == resources["requests"]["memory"] == same
 
 
 def test_no_cpu_limit_by_default():
@@ -524,6 +536,17 @@ def test_zooms_addresses_dns_and_more_rules_are_values():
     assert rules_to(spec, "egress", 443) == [{"ipBlock": {"cidr": "203.0.113.0/24"}}]
     assert rules_to(spec, "egress", 53) == [{"ipBlock": {"cidr": "203.0.113.53/32"}}]
     assert rules_to(spec, "egress", 3128) == [{"ipBlock": {"cidr": "198.51.100.9/32"}}]
+
+
+def test_dns_is_where_the_platform_has_it_for_the_test_pod_too():
+    values = ci("openshift")
+    for name in (NAME, f"{NAME}-test"):
+        spec = policy(values, name)
+        assert rules_to(spec, "egress", 5353) == values["networkPolicy"]["dns"]["peers"]
+        assert not rules_to(spec, "egress", 53)
+        assert spec["egress"][0]["ports"] == [{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]
+        assert rules_to(policy(name=name), "egress", 53)
+        assert rules_to(policy(ci("network-policy"), name), "egress", 3128) == [{"ipBlock": {"cidr": "198.51.100.9/32"}}]
 
 
 def test_the_way_out_has_the_ports_of_zooms_urls():
