@@ -106,6 +106,7 @@ REFUSED = {
     "and in others": (at("resources.limits.memory", "2e8"), "2e+08 is less than the 381 MiB"),
     "and as a number": (at("resources.limits.memory", 200000000), "2e+08 is less than the 381 MiB"),
     "memory that is no quantity": (at("resources.limits.memory", "1 GB"), "resources.limits.memory: 1 GB is no quantity"),
+    "memory that is null": (at("resources.limits.memory", None), "resources.limits.memory: <nil> is no quantity"),
     "more memory asked for than is allowed": (merged(at("resources.limits.memory", "1Gi"), at("resources.requests.memory", "1.5Gi")), "resources.requests.memory: 1.5Gi is more than the limit, 1Gi"),
     "less CPU allowed than is asked for": (at("resources.limits.cpu", "50m"), "resources.requests.cpu: 100m is more than the limit, 50m"),
     "a label twice on pods": (merged(at("commonLabels", {"team": "a"}), at("podLabels", {"team": "b"})), "podLabels: team is in commonLabels, too"),

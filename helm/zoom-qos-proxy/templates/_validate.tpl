@@ -44,9 +44,12 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- end -}}
 {{- end -}}
 {{- range $name, $limit := $resources.limits -}}
-{{- with get $resources.requests $name -}}
-{{- if gt (include "zoom-qos-proxy.quantity" . | float64) (include "zoom-qos-proxy.quantity" $limit | float64) -}}
-{{- $wrong = append $wrong (printf "resources.requests.%s: %v is more than the limit, %v, and Kubernetes refuses that; lower it, or raise resources.limits.%s" $name . $limit $name) -}}
+{{- $limited := include "zoom-qos-proxy.quantity" $limit -}}
+{{- $request := get $resources.requests $name -}}
+{{- $asked := include "zoom-qos-proxy.quantity" $request -}}
+{{- if and $limited $asked -}}
+{{- if gt (float64 $asked) (float64 $limited) -}}
+{{- $wrong = append $wrong (printf "resources.requests.%s: %v is more than the limit, %v, and Kubernetes refuses that; lower it, or raise resources.limits.%s" $name $request $limit $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
