@@ -1,6 +1,7 @@
 """The chart as a thing: its versions, its package, its README, and what is refused for now."""
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -41,6 +42,12 @@ def test_the_readmes_table_is_that_of_the_values(tmp_path):
     assert readme.read_text() == (CHART / "README.md").read_text(), "run `make chart-readme`"
 
 
+def test_the_readme_tests_what_it_has_waited_for():
+    readme = (CHART / "README.md").read_text()
+    [install] = re.findall(r"helm install (?:.*\\\n)*.*\n +helm --namespace zoom-qos test", readme)
+    assert " --wait " in install
+
+
 def test_a_value_without_a_comment_is_found(tmp_path):
     values, readme = tmp_path / "values.yaml", tmp_path / "README.md"
     values.write_text((CHART / "values.yaml").read_text() + "nobodyKnows: 1\n")
@@ -55,6 +62,49 @@ def test_scripts_are_clean_by_shellcheck():
     scripts = [CHART.parent / "e2e.sh", *(ROOT / "scripts").glob("chart-*")]
     done = subprocess.run([VENV / "shellcheck", *scripts], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+# ---- releases ----
+
+WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
+
+
+def needed_by(jobs, name):
+    """The names of all jobs without which this one does not run."""
+    needs = jobs[name].get("needs", [])
+    needs = [needs] if isinstance(needs, str) else needs
+    return set(needs).union(*(needed_by(jobs, each) for each in needs))
+
+
+def publishers():
+    for file, workflow in WORKFLOWS.items():
+        for name, job in workflow["jobs"].items():
+            if job.get("permissions", {}).get("packages") == "write":
+                yield file, name
+
+
+def test_there_are_jobs_that_publish():
+    assert {file for file, _ in publishers()} == {"chart.yml", "image.yml"}
+
+
+@pytest.mark.parametrize("file, name", list(publishers()))
+def test_nothing_is_published_without_make_test(file, name):
+    jobs = WORKFLOWS[file]["jobs"]
+    assert any(jobs[each].get("uses") == "./.github/workflows/ci.yml" for each in needed_by(jobs, name))
+    assert not any("always()" in str(jobs[each].get("if")) for each in {name, *needed_by(jobs, name)})
+    ci = WORKFLOWS["ci.yml"]
+    assert "workflow_call" in ci[True], "YAML reads `on` as true"
+    assert "make test" in [step.get("run") for step in ci["jobs"]["test"]["steps"]]
+
+
+@pytest.mark.parametrize("tag, taken", [("v{}", True), ("v{}-rc.1", False), ("v9.9.9", False)])
+def test_a_tag_is_published_only_as_the_version_that_the_chart_has(tag, taken):
+    steps = WORKFLOWS["chart.yml"]["jobs"]["package"]["steps"]
+    [run] = [step["run"] for step in steps if step.get("name") == "the tag is the version of both"]
+    environment = {"PATH": "/usr/bin:/bin", "GITHUB_REF_NAME": tag.format(META["version"])}
+    # As GitHub runs a step.
+    done = subprocess.run(["bash", "-e", "-c", run], cwd=ROOT, env=environment)
+    assert (done.returncode == 0) is taken
 
 
 # ---- autoscaling ----
@@ -149,6 +199,34 @@ def test_e2e_fails_at_the_step_that_fails_and_cleans_up(cluster, step):
     assert done.returncode != 0
     assert "delete namespace" in record[-1]
     assert f"helm {steps(record)[-1]}" == step
+
+
+@pytest.mark.parametrize(
+    "image, registry, repository, tag, digest",
+    [
+        ("zoom-qos-proxy", "", "zoom-qos-proxy", "", ""),
+        ("zoom-qos-proxy:1.10", "", "zoom-qos-proxy", "1.10", ""),
+        ("team/zoom-qos-proxy:1", "", "team/zoom-qos-proxy", "1", ""),
+        ("localhost/zoom-qos-proxy:1", "localhost", "zoom-qos-proxy", "1", ""),
+        ("registry.example.com/a/b:1.2.3", "registry.example.com", "a/b", "1.2.3", ""),
+        ("host:5000/zoom-qos-proxy", "host:5000", "zoom-qos-proxy", "", ""),
+        ("host:5000/zoom-qos-proxy:1", "host:5000", "zoom-qos-proxy", "1", ""),
+        ("zoom-qos-proxy@sha256:" + "0" * 64, "", "zoom-qos-proxy", "", "sha256:" + "0" * 64),
+        ("host:5000/a:1@sha256:" + "0" * 64, "host:5000", "a", "1", "sha256:" + "0" * 64),
+    ],
+)
+def test_e2e_takes_every_form_of_an_images_name(cluster, image, registry, repository, tag, digest):
+    done, record = cluster(KUBECONFIG=cluster.kubeconfig, IMAGE=image)
+    assert done.returncode == 0, done.stdout + done.stderr
+    [install] = [line.split() for line in record if line.startswith("helm install ")]
+    given = {"registry": registry, "repository": repository, "tag": tag, "digest": digest}
+    for key, value in given.items():
+        assert f"image.{key}={value}" in install
+    flags = [each for key, value in given.items() for each in ("--set-string", f"image.{key}={value}")]
+    rendered = helm("template", "release", CHART, *flags, "--show-only", "templates/deployment.yaml")
+    version = "" if tag or digest else f":{META['appVersion']}"
+    whole = image.replace(":1@", "@") + version
+    assert f"image: {whole}\n" in rendered.stdout, rendered.stderr
 
 
 def test_e2e_with_a_cluster_that_does_not_answer_fails(cluster):

@@ -173,6 +173,10 @@ def test_the_grace_period_is_longer_than_drain_and_shutdown(drain, shutdown, gra
     assert render(values).pod["terminationGracePeriodSeconds"] == grace
 
 
+def test_the_grace_period_has_time_for_the_last_traces():
+    assert render(ci("traces")).pod["terminationGracePeriodSeconds"] == 42
+
+
 def test_a_grace_period_that_is_just_long_enough_is_taken():
     assert render({"terminationGracePeriodSeconds": 31}).pod["terminationGracePeriodSeconds"] == 31
 
@@ -199,6 +203,14 @@ def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
     assert small_request["limits"] == {"memory": "509Mi"}
     both = render(ci("pod")).container["resources"]
     assert both == ci("pod")["resources"]
+
+
+@pytest.mark.parametrize("limit", ["0.5Gi", "5e8", "5E+8", 500000000, "400M", "524288k", "400000000000m"])
+def test_memory_is_understood_in_all_ways_that_kubernetes_writes_it(limit):
+    resources = render({"resources": {"limits": {"memory": limit}}}).container["resources"]
+    # YAML reads those with an exponent as numbers.
+    same = 500000000 if limit in ("5e8", "5E+8") else limit
+    assert resources["limits"]["memory"] == resources["requests"]["memory"] == same
 
 
 def test_no_cpu_limit_by_default():
@@ -526,6 +538,17 @@ def test_zooms_addresses_dns_and_more_rules_are_values():
     assert rules_to(spec, "egress", 3128) == [{"ipBlock": {"cidr": "198.51.100.9/32"}}]
 
 
+def test_dns_is_where_the_platform_has_it_for_the_test_pod_too():
+    values = ci("openshift")
+    for name in (NAME, f"{NAME}-test"):
+        spec = policy(values, name)
+        assert rules_to(spec, "egress", 5353) == values["networkPolicy"]["dns"]["peers"]
+        assert not rules_to(spec, "egress", 53)
+        assert spec["egress"][0]["ports"] == [{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]
+        assert rules_to(policy(name=name), "egress", 53)
+        assert rules_to(policy(ci("network-policy"), name), "egress", 3128) == [{"ipBlock": {"cidr": "198.51.100.9/32"}}]
+
+
 def test_the_way_out_has_the_ports_of_zooms_urls():
     spec = policy(ci("every-key"))
     ports = {each["port"] for rule in spec["egress"] for each in rule["ports"]}
@@ -591,13 +614,16 @@ def test_prometheus_finds_the_ops_service_and_only_that():
     assert ops[monitor["jobLabel"]] == "zoom-qos-proxy", "the alerts' job, whatever the release is called"
 
 
-def test_alerts_and_dashboard_are_the_files_of_the_chart():
+def test_the_dashboard_is_the_charts_file_and_so_are_the_alerts_for_the_releases_namespace():
     objects = render(ci("monitoring"))
     rules = yaml.safe_load((CHART / "files/rules.yaml").read_text())
     assert rules["groups"]
     at = "https://git.example.com/zoom-qos-proxy/blob/main/"
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         rule["annotations"]["runbook_url"] = at + rule["annotations"]["runbook_url"]
+        # tests/monitoring checks that every selector has it, and what the alerts do then.
+        assert 'namespace=~".*"' in rule["expr"]
+        rule["expr"] = rule["expr"].replace('namespace=~".*"', f'namespace="{NAMESPACE}"')
     assert objects.one("PrometheusRule")["spec"]["groups"] == rules["groups"]
     dashboard = objects.one("ConfigMap", f"{NAME}-dashboard")
     assert yaml.safe_load(dashboard["data"]["zoom-qos-proxy.json"]) == yaml.safe_load(

@@ -30,10 +30,12 @@ from prometheus import Prometheus, unit_tests  # noqa: E402
 FILES = ROOT / "helm/zoom-qos-proxy/files"
 RULES = FILES / "rules.yaml"
 PREFIX = "zoom_qos_proxy_"
+# In every selector of the rules, for the chart to put its release's namespace there.
+ANY_NAMESPACE = 'namespace=~".*"'
 # Longer than the traffic takes until everything was seen: about 20 s.
 LONGEST = 75
-# What Grafana would put in. All jobs and replicas.
-VARIABLES = {"$__rate_interval": "5s", "$job": ".+", "$instance": ".+"}
+# What Grafana would put in. All namespaces, and none; all jobs and replicas.
+VARIABLES = {"$__rate_interval": "5s", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
 # What the traffic has to bring about for the panels to be worth looking at.
 SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
     "hit", "stale", "miss", "collapsed", "not_modified", "refused", "failed")]
@@ -77,6 +79,7 @@ def main(service, sim, prometheus, promtool):
             for scene in stage:
                 scene.stop()
         findings += spoilt(promtool, alerts, folder)
+        findings += scoped(promtool, alerts, folder)
     for finding in findings:
         print("FINDING", finding)
     print(f"monitoring: {len(findings)} findings in {time.monotonic() - began:.0f} s: {len(alerts)} alerts, "
@@ -98,15 +101,15 @@ def subprocess_findings(command):
     return [] if ended.returncode == 0 else [f"{' '.join(command)}: {ended.stdout}{ended.stderr}"]
 
 
-def panels():
+def panels(as_written=False):
     """Every expression of the dashboard with where it is, as Grafana would ask it."""
     def inside(these):
         for panel in these:
             for target in panel.get("targets", []):
                 expression = target["expr"]
-                for name, value in VARIABLES.items():
+                for name, value in () if as_written else VARIABLES.items():
                     expression = expression.replace(name, value)
-                if "$" in expression:
+                if "$" in expression and not as_written:
                     raise AssertionError(f"a variable that monitor.py does not know: {expression}")
                 yield f"{panel['title']}, {target['refId']}", expression
             yield from inside(panel.get("panels", []))
@@ -188,6 +191,13 @@ def documents(server, alerts):
     findings += [f"{name} is used and is not served" for name in sorted(used - served)]
     findings += [f"{name} is neither on the dashboard nor in an alert" for name in sorted(served - used)]
 
+    variables = {each["name"] for each in json.loads((FILES / "dashboard.json").read_text())["templating"]["list"]}
+    for where, expression in panels(as_written=True):
+        if re.search(PREFIX, expression) and not len(re.findall(PREFIX, expression)) == len(re.findall(
+                PREFIX + r'[a-z_]+\{namespace=~"\$namespace", job=~"\$job", instance=~"\$instance"', expression)):
+            findings.append(f"{where}: not only of the namespaces, jobs and replicas that are chosen: {expression}")
+    findings += [f"the dashboard has no variable {name}" for name in ("namespace", "job", "instance") if name not in variables]
+
     headings = re.findall(r"(?m)^### (ZoomQosProxy\w+)$", (ROOT / "docs/OPERATIONS.md").read_text())
     for alert in alerts:
         name, linked = alert["name"], alert["annotations"].get("runbook_url")
@@ -200,17 +210,19 @@ def documents(server, alerts):
     return findings
 
 
+def rules_file(alerts):
+    return {"groups": [{"name": "g", "rules": [{
+        "alert": alert["name"], "expr": alert["query"], "for": f"{alert['duration']:.0f}s",
+        "labels": alert["labels"], "annotations": alert["annotations"],
+    } for alert in alerts]}]}
+
+
 def spoilt(promtool, alerts, folder):
     """The unit tests hold; and they fail for an alert that never fires, and for one that does so too early."""
     tests = (HERE / "alerts.test.yaml").read_text()
 
     def rules(name=None, **changed):
-        as_written = ({
-            "alert": alert["name"], "expr": alert["query"], "for": f"{alert['duration']:.0f}s",
-            "labels": alert["labels"], "annotations": alert["annotations"],
-            **(changed if alert["name"] == name else {}),
-        } for alert in alerts)
-        return {"groups": [{"name": "g", "rules": list(as_written)}]}
+        return rules_file({**alert, **changed} if alert["name"] == name else alert for alert in alerts)
 
     failed = unit_tests(promtool, rules(), tests, folder)
     if failed:
@@ -218,12 +230,32 @@ def spoilt(promtool, alerts, folder):
     findings = []
     for alert in alerts:
         name = alert["name"]
-        if not unit_tests(promtool, rules(name, expr="vector(0) > 1"), tests, folder):
+        if not unit_tests(promtool, rules(name, query="vector(0) > 1"), tests, folder):
             findings.append(f"{name}: no unit test fails when it never fires")
-        if not unit_tests(promtool, rules(name, **{"for": "0s"}), tests, folder):
+        if not unit_tests(promtool, rules(name, duration=0), tests, folder):
             findings.append(f"{name}: no unit test fails when it fires at once")
         if not re.search(rf"alertname: {name}, exp_alerts: \[\]", tests):
             findings.append(f"{name}: no unit test for it not firing")
+    return findings
+
+
+def scoped(promtool, alerts, folder):
+    """The rules can be made those of one namespace, as the chart does it, and then hold beside another release."""
+    findings = []
+    for alert in alerts:
+        selectors = re.findall(rf"\b({PREFIX}[a-z_]+|up|ALERTS)\b(\{{[^}}]*\}})?", re.sub('"[^"]*"', lambda text: (
+            text.group() if text.group() == '".*"' else '""'), alert["query"]))
+        findings += [f"{alert['name']}: {name} is asked for without {ANY_NAMESPACE}, so of every release"
+                     for name, braces in selectors if ANY_NAMESPACE not in braces]
+        if not selectors:
+            findings.append(f"{alert['name']}: no metric is found in it: {alert['query']}")
+    tests = (HERE / "scoped.test.yaml").read_text()
+    ours = [{**alert, "query": alert["query"].replace(ANY_NAMESPACE, 'namespace="one"')} for alert in alerts]
+    failed = unit_tests(promtool, rules_file(ours), tests, folder)
+    if failed:
+        findings.append(f"scoped.test.yaml: {failed}")
+    if not unit_tests(promtool, rules_file(alerts), tests, folder):
+        findings.append("scoped.test.yaml holds for rules of every namespace, too")
     return findings
 
 

@@ -1,10 +1,11 @@
 {{/* How long things take when a pod stops, in whole seconds. */}}
 
-{{/* Drain and shutdown together, rounded up. */}}
+{{/* Drain and shutdown together, rounded up, and 2 s in which the last traces are sent. */}}
 {{- define "zoom-qos-proxy.stopSeconds" -}}
 {{- $drain := include "zoom-qos-proxy.milliseconds" (default "5s" .Values.config.server.drain_delay) | int64 -}}
 {{- $shutdown := include "zoom-qos-proxy.milliseconds" (default "25s" .Values.config.server.shutdown_timeout) | int64 -}}
-{{- div (add $drain $shutdown 999) 1000 -}}
+{{- $traces := ternary 0 2000 (empty .Values.config.telemetry.otlp_endpoint) -}}
+{{- div (add $drain $shutdown $traces 999) 1000 -}}
 {{- end }}
 
 {{- define "zoom-qos-proxy.gracePeriodSeconds" -}}

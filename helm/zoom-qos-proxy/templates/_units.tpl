@@ -6,13 +6,19 @@
 {{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[a-z]+$" .)) -}}
 {{- end }}
 
-{{/* "256MiB", and Kubernetes' "512Mi", "1G", "1000000" → bytes; nothing for other forms, such as "1e9" */}}
-{{- define "zoom-qos-proxy.bytes" -}}
-{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 -}}
+{{/* "256MiB", and Kubernetes' quantities ("512Mi", "1.5G", "1e9", "100m") → a number; nothing for what is none. */}}
+{{- define "zoom-qos-proxy.quantity" -}}
+{{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- $text := trimSuffix "B" (toString .) -}}
-{{- if regexMatch "^[0-9]+(k|M|G|Ki|Mi|Gi)?$" $text -}}
-{{- mul (regexFind "^[0-9]+" $text | int64) (get $units (regexFind "[A-Za-z]*$" $text)) -}}
+{{- if regexMatch "^[0-9]+([.][0-9]*)?([eE][+-]?[0-9]+|m|k|[MGT]|[KMGT]i)?$" $text -}}
+{{- $number := regexFind "^[0-9.]+([eE][+-]?[0-9]+)?" $text -}}
+{{- printf "%.3f" (mulf (float64 $number) (get $units (trimPrefix $number $text) | float64)) -}}
 {{- end -}}
+{{- end }}
+
+{{/* The same in whole bytes */}}
+{{- define "zoom-qos-proxy.bytes" -}}
+{{- with include "zoom-qos-proxy.quantity" . }}{{ float64 . | int64 }}{{ end -}}
 {{- end }}
 
 {{/* The port of "0.0.0.0:8080" or "[::]:8080" */}}

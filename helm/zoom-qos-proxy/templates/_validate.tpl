@@ -23,7 +23,7 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- end -}}
 {{- $stop := include "zoom-qos-proxy.stopSeconds" . | int -}}
 {{- if le (include "zoom-qos-proxy.gracePeriodSeconds" . | int) $stop -}}
-{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: must be longer than config.server.drain_delay and shutdown_timeout together, %d s, or requests under way are killed; raise it, or set it to null" $stop) -}}
+{{- $wrong = append $wrong (printf "terminationGracePeriodSeconds: must be longer than config.server.drain_delay and shutdown_timeout together, %d s%s, or requests under way are killed; raise it, or set it to null" $stop (ternary " with 2 s for the last traces" "" (not (empty .Values.config.telemetry.otlp_endpoint)))) -}}
 {{- end -}}
 {{- if eq (include "zoom-qos-proxy.port" .Values.config.server.listen) (include "zoom-qos-proxy.port" .Values.config.server.ops_listen) -}}
 {{- $wrong = append $wrong "config.server.ops_listen: has the same port as config.server.listen; give one of them another" -}}
@@ -33,6 +33,40 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- $needed := include "zoom-qos-proxy.memoryMiB" $ | int64 -}}
 {{- if and $limit (lt (int64 $limit) (mul $needed 1048576)) -}}
 {{- $wrong = append $wrong (printf "resources.limits.memory: %v is less than the %d MiB that a full cache of config.cache.max_bytes takes, so the container would be killed; raise it, lower max_bytes, or leave it out" . $needed) -}}
+{{- end -}}
+{{- end -}}
+{{- $resources := include "zoom-qos-proxy.resources" . | fromYaml -}}
+{{- range $kind, $each := $resources -}}
+{{- range $name, $value := $each -}}
+{{- if not (include "zoom-qos-proxy.quantity" $value) -}}
+{{- $wrong = append $wrong (printf "resources.%s.%s: %v is no quantity such as 500m, 512Mi or 1.5Gi" $kind $name $value) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $limit := $resources.limits -}}
+{{- $limited := include "zoom-qos-proxy.quantity" $limit -}}
+{{- $request := get $resources.requests $name -}}
+{{- $asked := include "zoom-qos-proxy.quantity" $request -}}
+{{- if and $limited $asked -}}
+{{- if gt (float64 $asked) (float64 $limited) -}}
+{{- $wrong = append $wrong (printf "resources.requests.%s: %v is more than the limit, %v, and Kubernetes refuses that; lower it, or raise resources.limits.%s" $name $request $limit $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range $where, $labels := dict "podLabels" .Values.podLabels "serviceMonitor.labels" .Values.serviceMonitor.labels "prometheusRule.labels" .Values.prometheusRule.labels "dashboard.labels" .Values.dashboard.labels -}}
+{{- range $key, $_ := $labels -}}
+{{- if hasKey $.Values.commonLabels $key -}}
+{{- $wrong = append $wrong (printf "%s: %s is in commonLabels, too, and an object can have it only once; take it out of one of them" $where $key) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $keys := values .Values.credentials.keys -}}
+{{- if ne (len $keys) (len (uniq $keys)) -}}
+{{- $wrong = append $wrong "credentials.keys: two of them have the same name, so that one of Zoom's credentials would be read as another; give each its own" -}}
+{{- end -}}
+{{- with .Values.serviceMonitor -}}
+{{- if gt (include "zoom-qos-proxy.milliseconds" .scrapeTimeout | int64) (include "zoom-qos-proxy.milliseconds" .interval | int64) -}}
+{{- $wrong = append $wrong (printf "serviceMonitor.scrapeTimeout: %s is longer than serviceMonitor.interval, %s, and Prometheus takes no such target; lower it" .scrapeTimeout .interval) -}}
 {{- end -}}
 {{- end -}}
 {{- if $policy.enabled -}}
