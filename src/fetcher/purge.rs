@@ -66,7 +66,8 @@ mod tests {
             let (mailbox, mut letters) = mpsc::unbounded_channel();
             let (_accepted, credentials) = watch::channel(Credentials::Accepted);
             let (_close, closed) = watch::channel(None);
-            let fetcher = Fetcher { mailbox, credentials, closed, wait: std::time::Duration::ZERO };
+            let fetcher =
+                Fetcher { mailbox, credentials, closed, redis: None, wait: std::time::Duration::ZERO };
             let told = actix_rt::System::new().block_on(async move {
                 if gone_before {
                     drop(letters);

@@ -16,6 +16,8 @@
 //!
 //! `NS` tells apart accounts that use one Redis: they share nothing.
 
+use sha2::{Digest as _, Sha256};
+
 use crate::snapshot::SnapshotKey;
 
 /// Names below one hash tag.
@@ -51,6 +53,14 @@ impl Subject {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Tells apart accounts that use one Redis, and says nothing of them.
+#[must_use]
+pub fn namespace(api_base_url: &str, account: &str) -> String {
+    let digest =
+        Sha256::new().chain_update(api_base_url).chain_update(b"\0").chain_update(account).finalize();
+    format!("{:016x}", digest.first_chunk().copied().map_or(0, u64::from_be_bytes))
 }
 
 impl Keys {
