@@ -76,11 +76,7 @@ impl Core {
             match letter {
                 Letter::Fetch { request, reply } => self.fetch(request, reply),
                 Letter::Refresh { key, caller, request } => self.refresh(key, &caller, request),
-                Letter::Purge { what, done } => {
-                    self.purge(what);
-                    // It is done, whether or not somebody still waits to hear it.
-                    done.send(()).ok();
-                }
+                Letter::Purge { what, done } => self.purge_everywhere(what, done),
                 Letter::Status(reply) => drop(reply.send(self.status())),
                 Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
                 Letter::WhenAllLanded(reply) => {

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::core::Core;
+use super::{core::Core, purge::Purge};
 use crate::{
     failure::{Failure, Reason},
     metrics::LimitKind,
@@ -62,7 +62,13 @@ impl Core {
                         self.flights.pause(until, &failure);
                     }
                 }
-                Event::Landed { .. } | Event::Failed { .. } | Event::Purged { .. } => {}
+                Event::Purged { of, .. } => {
+                    if let Some(what) = Purge::heard(of.as_deref()) {
+                        self.purge(what);
+                    }
+                }
+                // Snapshots are each process's own in this version.
+                Event::Landed { .. } | Event::Failed { .. } => {}
             }
         }
     }

@@ -18,7 +18,10 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::snapshot::SnapshotKey;
+use crate::{
+    meeting_id::MeetingId,
+    snapshot::{MeetingType, SnapshotKey},
+};
 
 /// Names below one hash tag.
 #[derive(Debug, Clone)]
@@ -46,6 +49,15 @@ impl Subject {
     #[must_use]
     pub fn access_token() -> Self {
         Self("access-token".into())
+    }
+
+    /// Of which meeting's view a text in an event is. `None`: of none, or of a later version's.
+    #[must_use]
+    pub fn key_of(text: &str) -> Option<SnapshotKey> {
+        let (meeting, view) = text.rsplit_once(':')?;
+        let views = [MeetingType::Live, MeetingType::Past];
+        let meeting_type = views.into_iter().find(|known| known.as_str() == view)?;
+        Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, meeting_type })
     }
 
     /// As it stands in names and events.
@@ -95,7 +107,19 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+
+    #[test]
+    fn a_meetings_view_is_known_again_by_its_text() {
+        for meeting in ["85746065432", "ats/xhSEQWit9t+U02HXNQ=="] {
+            for meeting_type in [MeetingType::Live, MeetingType::Past] {
+                let key = SnapshotKey { meeting: MeetingId::parse(meeting).unwrap(), meeting_type };
+                assert_eq!(Subject::key_of(Subject::meeting(&key).as_str()), Some(key));
+            }
+        }
+        for text in ["", "access-token", "85746065432", "85746065432:soon", "x:live"] {
+            assert_eq!(Subject::key_of(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn every_name_has_the_one_hash_tag() {

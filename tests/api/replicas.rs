@@ -9,7 +9,7 @@ use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
 use crate::{
     redis_server::Server,
-    service::{Answer, PATIENCE, Service, at_once, sim, wait_for},
+    service::{Answer, PATIENCE, Service, at_once, request, sim, wait_for},
 };
 
 const REPLICAS: usize = 3;
@@ -238,6 +238,51 @@ fn budget_key(redis: &Server) -> String {
     let keys: Vec<String> = redis.command(&["KEYS", "{zqp:*}:budget"]);
     assert_eq!(keys.len(), 1, "{keys:?}");
     keys[0].clone()
+}
+
+#[test]
+fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
+    let (sim, mut redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
+    let paths = add_meetings(&sim, 0, 2);
+    let fetched = |replica: &Service, path: &str| {
+        let answer = replica.get(path);
+        assert_eq!(answer.status, 200);
+        answer.cache_status().contains("fwd=")
+    };
+    let fetch_all = || {
+        for replica in &replicas {
+            for path in &paths {
+                fetched(replica, path);
+            }
+        }
+    };
+    let purge = |path: &str| {
+        assert_eq!(request(replicas[0].ops, "DELETE", &path.replace("/qos", "/cache"), &[]).status, 204);
+    };
+    fetch_all();
+    purge(&paths[0]);
+    for replica in &replicas {
+        wait_for(|| fetched(replica, &paths[0]).then_some(()));
+        assert!(!fetched(replica, &paths[1]), "and nothing else");
+    }
+    purge("/qos");
+    for replica in &replicas {
+        wait_for(|| fetched(replica, &paths[1]).then_some(()));
+    }
+    fetch_all();
+    redis.stop();
+    for replica in &replicas {
+        wait_until_redis_is(replica, 0.0);
+    }
+    purge(&paths[0]);
+    assert!(!fetched(&replicas[1], &paths[0]), "it cannot know");
+    redis.start_again();
+    for replica in &replicas {
+        wait_for(|| fetched(replica, &paths[0]).then_some(()));
+        assert!(!fetched(replica, &paths[1]), "and nothing else");
+    }
+    finish(replicas, &[AWAY, "cannot be told of a purge now"]);
 }
 
 /// SIGTERM: the others have its share at once, and do not wait for a replica that said goodbye.

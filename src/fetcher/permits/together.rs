@@ -88,10 +88,11 @@ impl Together {
                 budget.closed_until(now).map_or(Ok(()), Err)?;
                 let soon = now.instant + ASK_AGAIN_AFTER;
                 match self.slots.front().copied() {
-                    Some(Slot { from, day, .. }) if from <= now.instant => {
+                    Some(Slot { from, until, day }) if (from..=until).contains(&now.instant) => {
                         self.slots.pop_front();
                         Ok(budget.pooled(day, now))
                     }
+                    // Not yet; or too late, as the next look finds.
                     Some(Slot { from, .. }) => Err(pace(from)),
                     None => Err(pace(self.ask_again.map_or(soon, |at| at.max(now.instant)))),
                 }
