@@ -86,7 +86,7 @@ impl Shared {
         }
     }
 
-    /// This process makes no more calls: its share is the others' at once.
+    /// This process makes no more calls: its share is the others' at once. From then on the handle is of no use.
     pub async fn leave(&self) {
         if self.may_ask().is_ok() {
             // What it called alone is not to be forgotten; and no heartbeat may come after the goodbye.
