@@ -291,6 +291,10 @@ impl Metrics {
         for by in Refuser::ALL {
             self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
         }
+        // There from the start, or their first events would be missing in every rate.
+        for result in CallResult::ALL {
+            self.zoom_calls.with_label_values(&[result.as_str()]).inc_by(0);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! different threads, so a parent is a small value that is handed on. What may be an attribute is decided where it is
 //! set, as for the log: no secret, no meeting, nothing of a participant.
 
+mod backlog;
 mod collector;
 mod parent;
 
@@ -25,8 +26,11 @@ use opentelemetry_sdk::{
 };
 use url::Url;
 
-use self::collector::Collector;
 pub use self::parent::Parent;
+use self::{
+    backlog::{Backlog, Counted},
+    collector::Collector,
+};
 
 /// Spans that wait to be sent, some 4 MB at most. Beyond that they are dropped.
 const QUEUE: usize = 4_096;
@@ -65,13 +69,14 @@ pub fn start(config: &TraceConfig) -> (Tracer, Sending) {
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", format!("{:032x}", fastrand::u128(..))),
     ]);
+    let backlog = Backlog::default();
+    let collector = Collector::at(endpoint, backlog.clone());
+    let inner = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
     // All of these are said here, because the library would look for them in the environment.
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource.build())
-        .with_span_processor(
-            BatchSpanProcessor::builder(Collector::at(endpoint)).with_batch_config(batches).build(),
-        )
+        .with_span_processor(Counted { inner, backlog })
         .build();
     (Tracer(Some(provider.tracer(name))), Sending(Some(provider)))
 }
@@ -130,10 +135,10 @@ impl Span {
         }
     }
 
-    /// It did not succeed; `why` is a word of a list in the code.
+    /// It did not succeed; `why` is a word of a list in the code, and is told as log and metrics tell it.
     pub fn fail(&mut self, why: impl Debug) {
         if let Some(span) = &mut self.0 {
-            let why = format!("{why:?}");
+            let why = in_lower_case(&format!("{why:?}"));
             span.set_attribute(KeyValue::new("error.type", why.clone()));
             span.set_status(Status::error(why));
         }
@@ -151,6 +156,18 @@ impl Span {
     pub fn as_parent(&self) -> Parent {
         self.0.as_ref().map(|span| Parent::of(span.span_context())).unwrap_or_default()
     }
+}
+
+/// `ZoomFailed` is `zoom_failed` everywhere else.
+fn in_lower_case(name: &str) -> String {
+    let mut word = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !word.is_empty() {
+            word.push('_');
+        }
+        word.push(letter.to_ascii_lowercase());
+    }
+    word
 }
 
 /// A request's span on its way to a flight, with a place where the flight leaves its own.

@@ -22,7 +22,7 @@ use crate::{
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
     trace::Span,
     zoom::{
-        self, Answer, Called,
+        self, Called,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -158,7 +158,12 @@ async fn fetch_page(
         let traceparent = span.as_parent().traceparent();
         let Called { answer, unspent, account_has_left } =
             core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent).await;
-        Traces::called(span, answer.as_ref().map(Answer::said).ok(), answer.as_ref().err().map(result_of));
+        match &answer {
+            Ok(answer) => Traces::called(span, Some(answer.said().status), None),
+            Err(error) => {
+                Traces::called(span, error.said().map(|said| said.status), Some(result_of(error)));
+            }
+        }
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
         match unspent {
             Some(permit) => {

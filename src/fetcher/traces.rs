@@ -8,7 +8,7 @@ use super::{
     queue::{FlightNumber, Priority},
 };
 use crate::{
-    failure::{Failure, ZoomSaid},
+    failure::{Failure, Reason},
     metrics::CallResult,
     snapshot::Snapshot,
     trace::{Kind, Parent, Span, Tracer},
@@ -42,6 +42,11 @@ impl Traces {
         self.under_way.borrow_mut().remove(&flight.number);
         match result {
             Ok(snapshot) => span.set("pages", i64::from(snapshot.pages)),
+            // What a caller asked for is not there: nothing went wrong.
+            Err(Failure {
+                reason: Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld,
+                ..
+            }) => {}
             Err(failure) => span.fail(failure.reason),
         }
     }
@@ -74,9 +79,9 @@ impl Traces {
     }
 
     /// How it ended, as far as HTTP can tell.
-    pub(super) fn called(mut span: Span, said: Option<ZoomSaid>, error: Option<CallResult>) {
-        if let Some(said) = said {
-            span.set("http.response.status_code", i64::from(said.status));
+    pub(super) fn called(mut span: Span, status: Option<u16>, error: Option<CallResult>) {
+        if let Some(status) = status {
+            span.set("http.response.status_code", i64::from(status));
         }
         if let Some(error) = error {
             span.fail(error);

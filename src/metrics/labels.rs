@@ -121,6 +121,17 @@ pub enum LimitKind {
 }
 
 impl CallResult {
+    /// All of them.
+    pub(super) const ALL: [Self; 7] = [
+        Self::Ok,
+        Self::NotFound,
+        Self::PageTokenRefused,
+        Self::RateLimited,
+        Self::Unauthorized,
+        Self::TimedOut,
+        Self::Failed,
+    ];
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",

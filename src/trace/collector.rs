@@ -4,8 +4,8 @@
 
 use std::{
     future::ready,
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
 };
 
 use opentelemetry_proto::{
@@ -23,8 +23,12 @@ use prost::Message as _;
 use ureq::{Agent, Error};
 use url::Url;
 
+use super::backlog::Backlog;
+
 /// For a whole batch. The queue fills meanwhile, and when it is full spans are dropped.
 const TIMEOUT: Duration = Duration::from_secs(3);
+/// Between two words in the log about how it is.
+const TELL_AT_MOST_EVERY: Duration = Duration::from_secs(10);
 /// Of an answer, which is read so that the connection can be used again.
 const MOST_OF_AN_ANSWER: u64 = 64 * 1024;
 /// Where a collector takes traces, below its base: <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>.
@@ -36,13 +40,31 @@ pub(super) struct Collector {
     agent: Agent,
     url: String,
     resource: ResourceAttributesWithSchema,
-    /// Whether the last batch was not taken.
-    is_away: AtomicBool,
+    backlog: Backlog,
+    told: Mutex<Told>,
+}
+
+/// How it is with the collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Fine,
+    /// Takes what it is sent, and more is dropped meanwhile.
+    Slow,
+    Away,
+}
+
+/// What the log said last, and when.
+#[derive(Debug, Default)]
+struct Told {
+    state: State,
+    at: Option<Instant>,
+    dropped: u64,
 }
 
 impl Collector {
     /// At this base; its path may be there already.
-    pub(super) fn at(base: &Url) -> Self {
+    pub(super) fn at(base: &Url, backlog: Backlog) -> Self {
         let base = base.as_str().trim_end_matches('/');
         let config = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
@@ -55,7 +77,8 @@ impl Collector {
             agent: config.build().new_agent(),
             url: format!("{}{PATH}", base.trim_end_matches(PATH)),
             resource: ResourceAttributesWithSchema::default(),
-            is_away: AtomicBool::new(false),
+            backlog,
+            told: Mutex::default(),
         }
     }
 
@@ -78,26 +101,41 @@ impl Collector {
         }
     }
 
-    /// In the log when it changes, not for each batch.
+    /// In the log when it changes, not for each batch, and not each time for one that comes and goes.
     fn tell(&self, sent: &Result<(), String>) {
-        let was_away = self.is_away.swap(sent.is_err(), Ordering::Relaxed);
-        match sent {
-            Err(error) if !was_away => {
+        // Nothing in there is half done when a thread panics.
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let dropped = self.backlog.dropped();
+        let state = match sent {
+            Err(_) => State::Away,
+            Ok(()) if dropped > told.dropped => State::Slow,
+            Ok(()) => State::Fine,
+        };
+        told.dropped = dropped;
+        let just_told = told.at.is_some_and(|at| at.elapsed() < TELL_AT_MOST_EVERY);
+        if state == told.state || just_told {
+            return;
+        }
+        (told.state, told.at) = (state, Some(Instant::now()));
+        match (state, sent) {
+            (State::Away, Err(error)) => tracing::warn!(
+                %error,
+                "the collector of telemetry.otlp_endpoint does not take traces: they are dropped until it does"
+            ),
+            (State::Slow, _) => {
                 tracing::warn!(
-                    %error,
-                    "the collector of telemetry.otlp_endpoint does not take traces: they are dropped until it does"
+                    dropped,
+                    "the collector of telemetry.otlp_endpoint is too slow: spans are dropped"
                 );
             }
-            Ok(()) if was_away => {
-                tracing::info!("the collector of telemetry.otlp_endpoint takes traces again");
-            }
-            _ => {}
+            _ => tracing::info!("the collector of telemetry.otlp_endpoint takes traces again"),
         }
     }
 }
 
 impl SpanExporter for Collector {
     fn export(&self, spans: Vec<SpanData>) -> impl Future<Output = OTelSdkResult> + Send {
+        self.backlog.takes(spans.len());
         let sent = self.send(spans);
         self.tell(&sent);
         ready(sent.map_err(OTelSdkError::InternalFailure))

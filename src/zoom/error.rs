@@ -48,6 +48,23 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Which answer it was, if there was one.
+    #[must_use]
+    pub fn said(&self) -> Option<&ZoomSaid> {
+        match self {
+            Self::AccessTokenRefused(said)
+            | Self::CredentialsRejected(said)
+            | Self::RateLimited { said, .. }
+            | Self::MeetingNotFound(said)
+            | Self::NotAMeeting(said)
+            | Self::MeetingTooOld(said)
+            | Self::PageTokenRefused(said)
+            | Self::Broken(said)
+            | Self::Refused(said) => Some(said),
+            Self::TimedOut | Self::NoAnswer => None,
+        }
+    }
+
     /// Without the access token, should Zoom repeat it in its words.
     #[must_use]
     pub fn without(mut self, access_token: &str) -> Self {

@@ -6,6 +6,7 @@ use std::{
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
     thread,
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::{
@@ -20,6 +21,8 @@ use prost::Message as _;
 pub enum Answers {
     Taken,
     Refused,
+    /// After two seconds.
+    Late,
     Never,
 }
 
@@ -129,13 +132,17 @@ fn serve(stream: TcpStream, answers: Answers, received: &Mutex<Received>) {
     let status = match answers {
         Answers::Never => return received.hanging.push(stream),
         Answers::Refused => "503 Service Unavailable",
-        Answers::Taken => "200 OK",
+        Answers::Late | Answers::Taken => "200 OK",
     };
     if answers == Answers::Taken {
         received.spans.extend(decoded(&body));
         received.bytes.extend(&body);
     }
     drop(received);
+    if answers == Answers::Late {
+        // This slowness is what is imitated.
+        thread::park_timeout(Duration::from_secs(2));
+    }
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     // A service that has stopped meanwhile does not mind.
     stream.write_all(answer.as_bytes()).ok();

@@ -8,7 +8,7 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 use crate::{
     callers::{KEY, callers_file, entry},
     collector::{Answers, Collector, Span},
-    service::{Answer, QUICK, Service, calls_for, request, sim, wait_for},
+    service::{Answer, Connection, QUICK, Service, calls_for, request, sim, wait_for},
 };
 
 const MEETING: &str = "91111111111";
@@ -126,13 +126,14 @@ fn what_fails_is_told_as_failed_and_a_callers_mistake_is_not() {
     assert_eq!(service.get("/qos/no-meeting").status, 400);
     assert_eq!(service.ops_get("/readyz").status, 200);
     let calls = named(&collector, CALL, 3);
-    assert!(calls.iter().all(|call| call.failed && call.attribute("error.type") == "Failed"), "{calls:?}");
+    assert!(calls.iter().all(|call| call.failed && call.attribute("error.type") == "failed"), "{calls:?}");
+    assert!(calls.iter().all(|call| call.attribute("http.response.status_code") == "500"), "{calls:?}");
     assert_eq!(
         calls.iter().map(|call| call.attribute("http.request.resend_count")).collect::<Vec<_>>(),
         ["", "1", "2"]
     );
     let flight = named(&collector, "flight", 1).remove(0);
-    assert!(flight.failed && flight.attribute("error.type") == "ZoomFailed", "{flight:?}");
+    assert!(flight.failed && flight.attribute("error.type") == "zoom_failed", "{flight:?}");
     let asked = named(&collector, REQUEST, 2);
     let failed = |status: &str| {
         asked.iter().find(|span| span.attribute("http.response.status_code") == status).unwrap().failed
@@ -237,6 +238,34 @@ fn a_collector_that_comes_back_is_told_of_and_gets_what_is_new() {
     });
     assert!(!collector.spans().is_empty());
     told_once(&service.finish(&[AWAY]));
+}
+
+#[test]
+fn a_collector_that_is_too_slow_is_told_of() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Late));
+    let base = collector.base();
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
+    let mut caller = Connection::open(service.addr);
+    wait_for(|| {
+        for _ in 0..1_000 {
+            caller.ask("GET", "/openapi.json");
+        }
+        service.printed().iter().any(|line| line.contains("spans are dropped")).then_some(())
+    });
+    service.finish(&["spans are dropped"]);
+}
+
+#[test]
+fn a_meeting_that_is_not_there_is_no_failed_flight() {
+    let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
+    let base = collector.base();
+    let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
+    assert_eq!(service.get("/qos/99999999999").problem(), "meeting_not_found");
+    assert!(!named(&collector, "flight", 1).remove(0).failed);
+    let call = named(&collector, CALL, 1).remove(0);
+    assert_eq!(call.attribute("error.type"), "not_found");
+    assert_eq!(call.attribute("http.response.status_code"), "404");
+    service.finish(&[]);
 }
 
 #[test]

@@ -595,6 +595,9 @@ def test_alerts_and_dashboard_are_the_files_of_the_chart():
     objects = render(ci("monitoring"))
     rules = yaml.safe_load((CHART / "files/rules.yaml").read_text())
     assert rules["groups"]
+    at = "https://git.example.com/zoom-qos-proxy/blob/main/"
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        rule["annotations"]["runbook_url"] = at + rule["annotations"]["runbook_url"]
     assert objects.one("PrometheusRule")["spec"]["groups"] == rules["groups"]
     dashboard = objects.one("ConfigMap", f"{NAME}-dashboard")
     assert yaml.safe_load(dashboard["data"]["zoom-qos-proxy.json"]) == yaml.safe_load(

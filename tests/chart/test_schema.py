@@ -18,6 +18,8 @@ REFUSED = {
     "a secret key with a slash": (at("credentials.keys.accountId", "a/b"), "credentials.keys.accountId"),
     "a secret's name in capitals": (at("credentials.existingSecret", "Zoom"), "credentials.existingSecret"),
     "callers as text": (at("callers.existingSecret", 7), "callers.existingSecret: Invalid type"),
+    # monitoring
+    "runbooks at no address": (at("prometheusRule.runbooksAt", "docs"), "prometheusRule.runbooksAt"),
     # image
     "latest": (at("image.tag", "latest"), "image.tag"),
     "a tag as a number": (at("image.tag", 1.2), "image.tag: Invalid type"),
