@@ -70,6 +70,7 @@ fn state(bytes: usize) -> Data<State> {
         config: config.fetcher,
         zoom: config.zoom,
         freshness: config.freshness,
+        shared: None,
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
         tracer: Tracer::default(),

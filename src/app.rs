@@ -40,6 +40,8 @@ const BACKLOG: u32 = 4096;
 const FETCHER_BLOCKING_THREADS: usize = 4;
 /// For each HTTP worker: they unpack bodies.
 const WORKER_BLOCKING_THREADS: usize = 2;
+/// How long saying goodbye to other replicas may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 /// How often the cache frees what has expired, and the gauges are made true.
 const TIDY_EVERY: Duration = Duration::from_secs(1);
 
@@ -99,7 +101,7 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, budget, freshness, cache, callers, trace, .. } = config;
+        let Config { server, fetcher, zoom, budget, freshness, cache, callers, shared, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
         let (tracer, sending) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
@@ -110,6 +112,7 @@ impl App {
             zoom,
             freshness,
             budget,
+            shared,
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
             tracer: tracer.clone(),
@@ -185,6 +188,8 @@ impl App {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.state.fetcher.no_more_take_offs();
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
+        // Also with flights under way: the others must not do without this process's share.
+        drop(tokio::time::timeout(GOODBYE, self.state.fetcher.leave()).await);
         operators.stop(false).await;
         fetcher_thread.stop();
         drop(actix_rt::task::spawn_blocking(|| self.sending.finish()).await);

@@ -43,6 +43,16 @@ pub struct BudgetConfig {
 pub struct Permit {
     /// In which day it was counted, as days since 1970-01-01, UTC.
     day: u64,
+    origin: Origin,
+}
+
+/// Who gave a permit, and takes it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This process's own budget.
+    Own,
+    /// The one of all replicas.
+    Pool,
 }
 
 /// Why there is no permit yet.
@@ -94,6 +104,8 @@ pub struct Budget {
     day: Day,
     stretch: Stretch,
     cooldowns: Cooldowns,
+    /// Of what is left of the day, 0 to 1.
+    part: f64,
     metrics: Arc<Metrics>,
 }
 
@@ -114,6 +126,7 @@ impl Budget {
             day,
             stretch: Stretch::new(config.max_stretch, config.live_fresh),
             cooldowns: Cooldowns::default(),
+            part: 1.0,
             metrics: Arc::clone(metrics),
         };
         metrics.second_calls_limit.set(config.per_second.get().into());
@@ -131,15 +144,44 @@ impl Budget {
         let day = self.day.count_one(now.wall);
         self.stretch.count_one(now.instant);
         self.show_day_at(now);
-        Ok(Permit { day })
+        Ok(Permit { day, origin: Origin::Own })
     }
 
-    /// Takes back a permit that was not used after all. The pace goes on as if it had been.
-    pub fn give_back(&mut self, permit: Permit, now: Now) {
-        self.day.uncount_one(permit.day, now.wall);
+    /// The permit that the pool of all replicas gave, and counted in this day.
+    pub fn pooled(&mut self, day: u64, now: Now) -> Permit {
+        self.stretch.count_one(now.instant);
+        Permit { day, origin: Origin::Pool }
+    }
+
+    /// Takes back a permit that was not used after all. The pace goes on as if it had been. Says whose it was, and in
+    /// which day it was counted: who counts for all has to be told.
+    pub fn give_back(&mut self, permit: Permit, now: Now) -> (Origin, u64) {
+        let (origin, day) = (permit.origin, permit.day);
         drop(permit);
+        if origin == Origin::Own {
+            self.day.uncount_one(day, now.wall);
+        }
         self.stretch.uncount_one(now.instant);
         self.show_day_at(now);
+        (origin, day)
+    }
+
+    /// From now on this process has a pace of its own only while the pool of all replicas cannot be had.
+    pub fn is_one_of_many(&mut self, alone: NonZeroU32) {
+        self.second = Second::new(alone);
+    }
+
+    /// How the day stands for all replicas, how far this one may go in it, and which part of what is left is its own to
+    /// plan with.
+    pub fn day_is(&mut self, (date, used, taken): (u64, u64, u64), limit: u64, part: f64) {
+        self.day.is(date, used, taken, limit);
+        self.part = part;
+    }
+
+    /// What this process's refreshes would cost in an hour, unstretched.
+    #[must_use]
+    pub fn wish(&self, now: Now) -> f64 {
+        self.stretch.wish(now.instant)
     }
 
     /// Until when no call at all may be made, apart from the pace of the second.
@@ -206,7 +248,7 @@ impl Budget {
 
     fn left(&self, now: Now) -> Left {
         let (used, limit) = self.day_used(now);
-        Left { calls: limit.saturating_sub(used), time: day::until_midnight(now.wall) }
+        Left { calls: limit.saturating_sub(used), part: self.part, time: day::until_midnight(now.wall) }
     }
 
     /// Until when a 429 of this kind stops all calls.

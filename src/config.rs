@@ -20,6 +20,7 @@ mod problem;
 mod reader;
 mod rules;
 mod sections;
+mod sharing;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
@@ -27,8 +28,8 @@ pub use self::problem::{Problems, Warning};
 use self::{layers::Layers, reader::Reader};
 use crate::{
     app::ServerConfig, budget::BudgetConfig, cache::CacheConfig, callers::CallersConfig,
-    fetcher::FetcherConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig, trace::TraceConfig,
-    zoom::ZoomConfig,
+    fetcher::FetcherConfig, shared::SharedConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
+    trace::TraceConfig, zoom::ZoomConfig,
 };
 
 /// What an environment variable begins with to be ours.
@@ -50,6 +51,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// Who may ask.
     pub callers: CallersConfig,
+    /// What replicas have in common, where they do.
+    pub shared: Option<SharedConfig>,
     /// What is logged.
     pub telemetry: TelemetryConfig,
     /// Where spans go.
@@ -112,10 +115,11 @@ impl Config {
         let wait = sections::wait(&mut reader);
         let zoom = sections::zoom(&mut reader);
         let freshness = sections::freshness(&mut reader);
-        let budget = limits::budget(&mut reader, freshness.as_ref());
+        let mut budget = limits::budget(&mut reader, freshness.as_ref());
         let max_queued = limits::max_queued(&mut reader);
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
+        let shared = sharing::shared(&mut reader, zoom.as_ref(), budget.as_mut());
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader);
         let read = reader.finish()?;
@@ -128,6 +132,7 @@ impl Config {
                 freshness: freshness?,
                 cache: cache?,
                 callers: callers?,
+                shared,
                 telemetry: telemetry?,
                 trace,
                 effective: read.effective,

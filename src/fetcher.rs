@@ -10,6 +10,7 @@ mod flights;
 pub mod permits;
 mod purge;
 pub mod queue;
+mod sharing;
 mod traces;
 
 use std::{
@@ -28,17 +29,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::purge::Purge;
 use self::{core::Core, permits::BudgetStatus, queue::Share};
-pub use crate::zoom::oauth::Credentials;
 use crate::{
     budget::Budget,
     cache::Cache,
     callers::Caller,
     failure::{Failure, Reason},
     metrics::Metrics,
+    shared::SharedConfig,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
     trace::{Parent, Tracer, Trail},
     zoom::ZoomConfig,
 };
+pub use crate::{shared::health::Standing, zoom::oauth::Credentials};
 
 /// A caller who was told to come back while a flight goes on: by then most have landed.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -91,6 +93,8 @@ pub struct FetcherStatus {
     pub budget: BudgetStatus,
     /// What Zoom last refused, in words, and how long ago.
     pub last_refusal: Option<(Duration, Failure)>,
+    /// With Redis: the replicas that it knows of, this one included.
+    pub replicas: Option<u64>,
 }
 
 type Reply = oneshot::Sender<Result<Landed, Failure>>;
@@ -102,6 +106,7 @@ enum Letter {
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
     WhenAllLanded(oneshot::Sender<()>),
+    Leave(oneshot::Sender<()>),
 }
 
 /// A caller's request for a snapshot.
@@ -120,6 +125,7 @@ pub struct Fetcher {
     mailbox: mpsc::UnboundedSender<Letter>,
     credentials: watch::Receiver<Credentials>,
     closed: watch::Receiver<Option<Failure>>,
+    redis: Option<watch::Receiver<Standing>>,
     wait: Duration,
 }
 
@@ -129,15 +135,21 @@ pub struct Launch {
     letters: mpsc::UnboundedReceiver<Letter>,
     credentials: watch::Sender<Credentials>,
     closed: watch::Sender<Option<Failure>>,
+    redis: watch::Sender<Standing>,
 }
 
 impl Launch {
     /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`. From here on Zoom is asked.
     pub fn on(self, thread: &actix_rt::Arbiter) {
-        let Self { parts, letters, credentials, closed } = self;
+        let Self { mut parts, letters, credentials, closed, redis } = self;
         thread.spawn_fn(move || {
-            let core = Core::new(parts, credentials, closed);
+            let shared = parts.shared.take().map(sharing::Sharing::new);
+            let handle = shared.as_ref().map(sharing::Sharing::handle);
+            let core = Core::new(parts, handle, credentials, closed);
             let core = Rc::new(core);
+            if let Some(shared) = shared {
+                shared.begin(&core, redis);
+            }
             let in_the_air = Rc::clone(&core);
             let gives_up = move |flight| in_the_air.flights.gives_up(flight);
             let caller = Rc::clone(&core);
@@ -159,6 +171,8 @@ pub struct Parts {
     pub freshness: FreshnessConfig,
     /// What may be spent.
     pub budget: Budget,
+    /// What replicas have in common, where they do.
+    pub shared: Option<SharedConfig>,
     /// Where snapshots go.
     pub cache: Cache,
     /// What is counted.
@@ -174,8 +188,10 @@ impl Fetcher {
         let (mailbox, letters) = mpsc::unbounded_channel();
         let (accepted, credentials) = watch::channel(Credentials::Accepted);
         let (close, closed) = watch::channel(None);
-        let fetcher = Self { mailbox, credentials, closed, wait: parts.config.wait };
-        (fetcher, Launch { parts, letters, credentials: accepted, closed: close })
+        let redis = watch::Sender::new(Standing::Connecting);
+        let standing = parts.shared.is_some().then(|| redis.subscribe());
+        let fetcher = Self { mailbox, credentials, closed, redis: standing, wait: parts.config.wait };
+        (fetcher, Launch { parts, letters, credentials: accepted, closed: close, redis })
     }
 
     /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most. The
@@ -261,6 +277,20 @@ impl Fetcher {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
+    }
+
+    /// Whether Redis is of use; `None` where there is none to be used.
+    #[must_use]
+    pub fn redis(&self) -> Option<Standing> {
+        self.redis.as_ref().map(|standing| *standing.borrow())
+    }
+
+    /// Says goodbye to the other replicas. No call is made after that.
+    pub async fn leave(&self) {
+        let (reply, left) = oneshot::channel();
+        if self.mailbox.send(Letter::Leave(reply)).is_ok() {
+            drop(left.await);
+        }
     }
 
     /// From now on no flight starts; those under way go on.

@@ -5,7 +5,7 @@
 
 mod labels;
 
-use std::time::Duration;
+use std::{sync::Once, time::Duration};
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
@@ -76,6 +76,8 @@ pub struct Metrics {
     pub state_file_ok: IntGauge,
     /// Log lines lost because the writer could not keep up.
     pub log_lines_dropped: IntGauge,
+    redis_up: IntGauge,
+    redis_is_used: Once,
     build_info: IntGauge,
 }
 
@@ -100,6 +102,15 @@ impl Metrics {
     /// Counts a call to Zoom.
     pub fn zoom_call(&self, result: CallResult) {
         self.zoom_calls.with_label_values(&[result.as_str()]).inc();
+    }
+
+    /// Shows whether Redis is in use. Not there before: without Redis there is nothing to show.
+    pub fn redis_up(&self, up: bool) {
+        self.redis_up.set(i64::from(up));
+        self.redis_is_used.call_once(|| {
+            // The one name that the list below leaves out.
+            drop(self.registry.register(Box::new(self.redis_up.clone())));
+        });
     }
 
     /// Counts an attempt to get an access token.
@@ -259,6 +270,8 @@ impl Metrics {
             state_file_ok: new.gauge("state_file_ok", "0 while limits.state_file cannot be written")?,
             log_lines_dropped: new
                 .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
+            redis_up: IntGauge::new("redis_up", "1 while Redis is in use")?,
+            redis_is_used: Once::new(),
             build_info: new.keep(IntGauge::with_opts(build)?)?,
             registry: new.0,
         };

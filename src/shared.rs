@@ -33,9 +33,10 @@ use redis::{PushInfo, Script};
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::board::{Claim, Claimed, Found, Put};
+pub use self::keys::namespace;
 use self::{
     address::Address,
-    alone::{Contact, Mode},
+    alone::{Contact, Mode, Share},
     clock::ServerClock,
     events::Event,
     health::{Health, Standing},
@@ -90,6 +91,8 @@ struct Inner {
     owed: RefCell<Vec<Owed>>,
     /// Number of the last purge that is done here.
     purged: Cell<u64>,
+    /// It said goodbye, and is not heard of any more.
+    gone: Cell<bool>,
     /// Operations on records that timed out in a row.
     bulk_timeouts: Cell<u32>,
     standing: watch::Sender<Standing>,
@@ -126,6 +129,7 @@ impl Shared {
             pool: RefCell::default(),
             owed: RefCell::default(),
             purged: Cell::default(),
+            gone: Cell::default(),
             bulk_timeouts: Cell::default(),
             standing: watch::Sender::new(Standing::Connecting),
             events,
@@ -160,7 +164,28 @@ impl Shared {
         self.0.config.sealer.clone()
     }
 
+    /// What this process keeps to on its own.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share::of(self.0.config.per_second, self.0.config.replicas)
+    }
+
+    /// How many calls of the day this process may have seen on its own, if so many are counted now.
+    #[must_use]
+    pub fn day_alone(&self, used: u64) -> u64 {
+        used + Share::of_day(self.0.config.per_day, used, self.0.config.replicas)
+    }
+
+    /// Calls permitted in a UTC day, to all together.
+    #[must_use]
+    pub fn per_day(&self) -> u64 {
+        self.0.config.per_day
+    }
+
     fn may_ask(&self) -> Result<(), Away> {
+        if self.0.gone.get() {
+            return Err(Away);
+        }
         if self.0.health.borrow().lets_through() { Ok(()) } else { Err(Away) }
     }
 

@@ -175,7 +175,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 38);
+    assert_eq!(printed.len(), 43);
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn all_problems_are_reported_together_sorted_and_with_their_origins() {
             "missing.toml: cannot be read: No such file or directory (os error 2); give --config a readable file",
             "cache.max_bytes: must be text with a unit, like \"256MiB\", not an integer (set in 2.toml:3)",
             "limits.heavy_per_day: must be a whole number from 1 to 4294967295, not 0 (set in 1.toml:6)",
-            "redis.url: known, but does nothing in this version yet; remove it (set in 1.toml:8)",
+            "redis.url: it must be a URL such as redis://host:6379/0 or rediss://user:password@host/0 (set in 1.toml:8)",
             "server.lisen: unknown key; did you mean server.listen, that is \"listen\" under [server]? (set in 1.toml:2)",
             "server.wait: \"soon\" is not a duration: expected number at 0; write one like \"30s\", \"5m\" or \"24h\" \
              (set in 1.toml:3)",
@@ -288,7 +288,7 @@ fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
 
 #[test]
 fn a_key_of_a_later_version_is_refused_as_known() {
-    let later = ["redis.url = \"redis://:pass@r\"", "redis.url_file = \"/x\"", "redis.replicas = 2"];
+    let later = ["redis.encryption_key = \"00\"", "redis.encryption_key_file = \"/x\""];
     for setting in later {
         let key = setting.split_once(" =").unwrap().0;
         assert_eq!(
@@ -296,6 +296,47 @@ fn a_key_of_a_later_version_is_refused_as_known() {
             format!("{key}: known, but does nothing in this version yet; remove it (set in 1.toml:2)")
         );
     }
+}
+
+#[test]
+fn what_is_wrong_about_redis_is_said_without_its_password() {
+    let setup = Setup::new();
+    let no_ca = setup.folder.path().join("none.crt").display().to_string();
+    for (file, said) in [
+        ("[redis]\nurl = \"redis://:hunter2@r?x=1\"".to_owned(), "redis.url: it has a query or a fragment"),
+        ("[redis]\nurl = \"\"".to_owned(), "redis.url: is empty"),
+        (
+            "[redis]\nurl = \"redis://r\"\nca_file = \"/x\"".to_owned(),
+            "redis.ca_file: does nothing without TLS",
+        ),
+        ("[redis]\nca_file = \"/x\"".to_owned(), "redis.ca_file: does nothing without redis.url"),
+        (
+            format!("[redis]\nurl = \"rediss://:hunter2@r\"\nca_file = \"{no_ca}\""),
+            "redis.ca_file: the file cannot be read",
+        ),
+        ("[redis]\nurl_file = \"/nowhere\"".to_owned(), "redis.url_file: the file cannot be used"),
+        ("[redis]\nreplicas = 0".to_owned(), "redis.replicas: must be a whole number from 1 to 1000"),
+        ("[redis]\ntimeout = \"2s\"".to_owned(), "redis.timeout: must be 1s at most"),
+        ("[redis]\ntimeout = \"0s\"".to_owned(), "redis.timeout: must be longer than 0"),
+    ] {
+        let lines = Setup::new().file(&file).refused();
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(lines[0].starts_with(said), "{file}: {}", lines[0]);
+        assert!(!lines[0].contains("hunter2"), "{}", lines[0]);
+    }
+}
+
+#[test]
+fn redis_is_shown_without_its_password_and_keeps_the_days_count() {
+    let shown = Setup::new()
+        .file("[redis]\nurl = \"redis://:hunter2@r:7000\"\nreplicas = 3\n[limits]\nstate_file = \"/x/day.json\"")
+        .config()
+        .effective();
+    assert!(!shown.contains("hunter2"), "{shown}");
+    let url = shown.lines().find(|line| line.starts_with("url = ")).unwrap();
+    assert!(url.starts_with("url = \"[redacted]\" # ") && url.ends_with("; server: r:7000"), "{url}");
+    assert!(shown.contains("\nreplicas = 3 # "), "{shown}");
+    assert!(shown.contains("not used: with Redis the day's count is kept there"), "{shown}");
 }
 
 #[test]
@@ -782,7 +823,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
     let table: toml::Table = effective.parse().unwrap();
     assert_eq!(
         table.keys().collect::<Vec<_>>(),
-        ["cache", "callers", "limits", "server", "telemetry", "zoom"]
+        ["cache", "callers", "limits", "redis", "server", "telemetry", "zoom"]
     );
     assert_eq!(table["limits"]["state_file"].as_str(), Some("/a \"b\""));
 }

@@ -186,7 +186,7 @@ impl Simulated {
 
     fn left(&self, at: u32) -> Left {
         let calls = self.day.limit().saturating_sub(self.day.used(self.wall(at)));
-        Left { calls, time: until_midnight(self.wall(at)) }
+        Left { calls, part: 1.0, time: until_midnight(self.wall(at)) }
     }
 
     /// One call, if the day has one left; when it can be made.

@@ -50,6 +50,7 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "metrics",
             "failure",
             "trace",
+            "shared",
         ],
     ),
     ("zoom", &["budget::Permit", "snapshot", "meeting_id", "metrics", "failure"]),
@@ -59,7 +60,10 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
     ("snapshot", &["meeting_id"]),
     ("shared", &["snapshot", "metrics", "failure", "meeting_id"]),
     // It fills the small `*Config` that each part owns, so that no part needs to import it.
-    ("config", &["app", "budget", "cache", "callers", "fetcher", "snapshot", "telemetry", "trace", "zoom"]),
+    (
+        "config",
+        &["app", "budget", "cache", "callers", "fetcher", "shared", "snapshot", "telemetry", "trace", "zoom"],
+    ),
     ("failure", &[]),
     ("clean", &[]),
     ("meeting_id", &[]),

@@ -140,6 +140,12 @@ impl Day {
         Ok(day)
     }
 
+    /// Who counts for all replicas says how it stands, and how far this one may go.
+    pub fn is(&mut self, date: u64, used: u64, taken: u64, limit: u64) {
+        (self.before, self.after) = (None, None);
+        (self.date, self.used, self.taken, self.limit) = (date, used, taken, limit);
+    }
+
     /// Counts a call. Gives the day that it is counted in.
     pub fn count_one(&mut self, now: SystemTime) -> u64 {
         self.turn(now);

@@ -28,6 +28,8 @@ pub struct Stretch {
 pub struct Left {
     /// Calls.
     pub calls: u64,
+    /// Which part of them is there for this process's meetings, 0 to 1.
+    pub part: f64,
     /// Time until 00:00 UTC.
     pub time: Duration,
 }
@@ -65,6 +67,12 @@ impl Stretch {
     /// A refresh landed.
     pub fn refreshed(&mut self, refresh: Refresh, now: Instant) {
         self.pace.refreshed(refresh, now);
+    }
+
+    /// What refreshes would cost in an hour, unstretched.
+    #[must_use]
+    pub fn wish(&self, now: Instant) -> f64 {
+        self.pace.refreshes_if(|_| 1.0, now) * 3_600.0
     }
 
     /// How many times as long a live snapshot of so many pages is to be fresh.
@@ -120,7 +128,7 @@ impl Stretch {
 }
 
 fn calls(left: Left) -> f64 {
-    f64::from(u32::try_from(left.calls).unwrap_or(u32::MAX))
+    f64::from(u32::try_from(left.calls).unwrap_or(u32::MAX)) * left.part
 }
 
 #[cfg(test)]
@@ -148,7 +156,7 @@ mod tests {
     }
 
     fn left(calls: u64) -> Left {
-        Left { calls, time: 10_000 * SECOND }
+        Left { calls, part: 1.0, time: 10_000 * SECOND }
     }
 
     #[test]

@@ -42,6 +42,11 @@ pub(super) const ACCEPTED: &[&str] = &[
     "cache.not_found_past",
     "cache.refresh_floor",
     "callers.file",
+    "redis.url",
+    "redis.url_file",
+    "redis.replicas",
+    "redis.timeout",
+    "redis.ca_file",
     "telemetry.log_format",
     "telemetry.log_level",
     "telemetry.otlp_endpoint",
@@ -49,7 +54,7 @@ pub(super) const ACCEPTED: &[&str] = &[
 
 /// Keys whose meaning is settled but which nothing reads yet. Setting one is an error: an operator who asks for a
 /// thing must not believe to have it.
-pub(super) const NOT_YET: &[&str] = &["redis.url", "redis.url_file", "redis.replicas"];
+pub(super) const NOT_YET: &[&str] = &["redis.encryption_key", "redis.encryption_key_file"];
 
 /// What the table says about a name.
 pub(super) enum Known {

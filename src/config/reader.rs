@@ -67,12 +67,22 @@ impl Reader {
 
     /// A secret that stands under `key` or in the file that `file_key` names: one of both, in whatever layers.
     pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<SecretSource> {
+        let secret = self.optional_secret(key, file_key);
+        if self.origin(key).is_none() && self.origin(file_key).is_none() {
+            self.problems.push(Problem::unset(key, format!("required: set {key} or {file_key}")));
+        }
+        secret
+    }
+
+    /// The same where it may be missing.
+    pub(super) fn optional_secret(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+    ) -> Option<SecretSource> {
         let inline = self.optional(key, &Inline).map(SecretSource::Inline);
         let file = self.optional(file_key, &FilePath).map(SecretSource::File);
         match (self.origin(key), self.origin(file_key)) {
-            (None, None) => {
-                self.problems.push(Problem::unset(key, format!("required: set {key} or {file_key}")));
-            }
             (Some(at), Some(file_at)) => {
                 self.problem(key, &at, format!("{file_key} is set too ({file_at}); keep one of them"));
             }
@@ -81,7 +91,7 @@ impl Reader {
                     self.problem(file_key, &file_at, what);
                 }
             }
-            (Some(_), None) => {}
+            (_, None) => {}
         }
         inline.or(file)
     }

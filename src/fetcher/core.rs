@@ -21,6 +21,7 @@ use crate::{
     callers::Caller,
     failure::Failure,
     metrics::Metrics,
+    shared::Shared,
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{
@@ -34,6 +35,8 @@ pub(super) struct Core {
     pub(super) zoom: Zoom,
     pub(super) access_tokens: AccessTokens,
     pub(super) permits: Permits,
+    /// With Redis: what replicas have in common.
+    pub(super) shared: Option<Shared>,
     pub(super) flights: Flights,
     pub(super) traces: Traces,
     pub(super) cache: Cache,
@@ -47,15 +50,17 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(
         parts: Parts,
+        shared: Option<Shared>,
         credentials: watch::Sender<Credentials>,
         closed: watch::Sender<Option<Failure>>,
     ) -> Self {
-        let Parts { config, zoom, freshness, budget, cache, metrics, tracer } = parts;
+        let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
         let client = zoom::http_client(zoom.connect_timeout);
         Self {
             access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
             zoom: Zoom::new(&zoom, client),
-            permits: Permits::new(budget, config.max_queued, config.wait, closed, &metrics),
+            permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
+            shared,
             flights: Flights::default(),
             traces: Traces::new(tracer),
             cache,
@@ -71,11 +76,7 @@ impl Core {
             match letter {
                 Letter::Fetch { request, reply } => self.fetch(request, reply),
                 Letter::Refresh { key, caller, request } => self.refresh(key, &caller, request),
-                Letter::Purge { what, done } => {
-                    self.purge(what);
-                    // It is done, whether or not somebody still waits to hear it.
-                    done.send(()).ok();
-                }
+                Letter::Purge { what, done } => self.purge_everywhere(what, done),
                 Letter::Status(reply) => drop(reply.send(self.status())),
                 Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
                 Letter::WhenAllLanded(reply) => {
@@ -83,6 +84,13 @@ impl Core {
                     drop(actix_rt::spawn(async move {
                         this.flights.all_landed().await;
                         this.permits.save_final_count().await;
+                        reply.send(()).ok();
+                    }));
+                }
+                Letter::Leave(reply) => {
+                    let this = Rc::clone(&self);
+                    drop(actix_rt::spawn(async move {
+                        this.permits.leave().await;
                         reply.send(()).ok();
                     }));
                 }
@@ -178,6 +186,7 @@ impl Core {
             waiting,
             budget: self.permits.status(),
             last_refusal: self.flights.last_refusal(),
+            replicas: self.shared.as_ref().map(|shared| shared.replicas().0),
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Who cannot be served in time is told so at once, with the time at which asking again can help.
 
 mod day_file;
-mod sweep;
+mod refuse;
+mod together;
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,18 +15,20 @@ use std::{
 
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
-use self::sweep::is_due;
+use self::{
+    refuse::{is_due, rate_limited, refuse},
+    together::Together,
+};
 use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
-    budget::{Budget, Limit, NotBefore, Now, Permit, pace::Refresh, stretch::Outlook},
+    budget::{Budget, Limit, Permit, pace::Refresh, stretch::Outlook},
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
+    shared::Shared,
 };
 
 /// Gauges are made true this often when nothing happens.
 const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
-/// Who cannot be served is told so this much before its own wait is over: then it hears why, and not that it waits.
-const TOLD_BEFORE: Duration = Duration::from_millis(50);
 
 /// The queue and the budget behind it. Belongs to one thread; clones share everything.
 #[derive(Clone)]
@@ -33,6 +36,8 @@ pub struct Permits(Rc<Inner>);
 
 struct Inner {
     budget: RefCell<Budget>,
+    /// With Redis: the part in the budget of all replicas.
+    together: Option<RefCell<Together>>,
     queue: RefCell<Queue<oneshot::Sender<Result<Permit, Failure>>>>,
     /// Somebody joined the queue, or a cool-down began.
     changed: Notify,
@@ -78,13 +83,15 @@ impl Permits {
     /// An empty queue in front of `budget`.
     #[must_use]
     pub fn new(
-        budget: Budget,
+        mut budget: Budget,
+        shared: Option<Shared>,
         max_queued: usize,
         patience: Duration,
         closed: watch::Sender<Option<Failure>>,
         metrics: &Arc<Metrics>,
     ) -> Self {
         Self(Rc::new(Inner {
+            together: shared.map(|shared| Together::new(shared, &mut budget)),
             budget: RefCell::new(budget),
             queue: RefCell::default(),
             changed: Notify::new(),
@@ -137,12 +144,14 @@ impl Permits {
     /// What refuses all calls now, and until when; the pace of the second does not count.
     #[must_use]
     pub fn closed(&self) -> Option<(Instant, Failure)> {
-        let closed = self.0.budget.borrow_mut().closed_until(Now::read())?;
+        let mut budget = self.0.budget.borrow_mut();
+        let now = self.now(&mut budget);
+        let closed = budget.closed_until(now)?;
         Some((closed.at, self.not_before(closed)))
     }
 
-    /// Zoom said 429: stops all calls until then. `failure` is what those are told who cannot wait so long.
-    pub fn cool_down(&self, kind: LimitKind, until: Instant, failure: Failure) {
+    /// A 429 stops all calls until then, whoever saw it.
+    pub fn cools_down(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.budget.borrow_mut().cool_down(kind, until);
         let mut pause = self.0.pause.borrow_mut();
         // The words belong to the pause that ends last, as the cool-down does.
@@ -154,37 +163,32 @@ impl Permits {
         self.0.changed.notify_one();
     }
 
-    /// Takes back a permit that was not used after all.
-    pub fn give_back(&self, permit: Permit) {
-        self.0.budget.borrow_mut().give_back(permit, Now::read());
-    }
-
-    /// Zoom says that so many of the day's calls are left to the whole account, in answer to a call made at `called`.
-    pub fn account_has_left(&self, calls: u64, called: Instant) {
-        self.0.budget.borrow_mut().account_has_left(calls, called, Now::read());
-    }
-
     /// A snapshot was replaced because its freshness was over.
     pub fn refreshed(&self, refresh: Refresh) {
-        self.0.budget.borrow_mut().refreshed(refresh, Now::read());
+        let mut budget = self.0.budget.borrow_mut();
+        let now = self.now(&mut budget);
+        budget.refreshed(refresh, now);
     }
 
     /// How many times `live_fresh` a live snapshot of so many pages is to be fresh.
     #[must_use]
     pub fn stretch(&self, pages: u32) -> f64 {
-        self.0.budget.borrow().stretch(pages, Now::read())
+        let mut budget = self.0.budget.borrow_mut();
+        let now = self.now(&mut budget);
+        budget.stretch(pages, now)
     }
 
     /// 00:00 UTC, on the monotonic clock.
     #[must_use]
     pub fn midnight(&self) -> Instant {
-        Now::read().midnight()
+        self.now(&mut self.0.budget.borrow_mut()).midnight()
     }
 
     /// The budget now.
     #[must_use]
     pub fn status(&self) -> BudgetStatus {
-        let (now, budget) = (Now::read(), self.0.budget.borrow());
+        let mut budget = self.0.budget.borrow_mut();
+        let now = self.now(&mut budget);
         let (day_used, day_limit) = budget.day_used(now);
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
             (kind, budget.cooldown_until(kind, now.instant).map(|until| until.duration_since(now.instant)))
@@ -221,16 +225,22 @@ impl Permits {
     pub async fn serve(self, is_in_vain: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
             self.keep_file_ahead().await;
+            self.agree();
             let look_again = self.serve_all_due(&is_in_vain, &can_call);
             self.tell_if_closed();
             self.show_queue();
-            let now = Now::read();
-            self.0.budget.borrow_mut().show(now);
-            let idle = now.instant + LOOK_AT_LEAST_EVERY;
+            let idle = self.show() + LOOK_AT_LEAST_EVERY;
             // A change or the time, whichever is first; both only mean: look again.
             let changed = self.0.changed.notified();
             drop(tokio::time::timeout_at(look_again.unwrap_or(idle).min(idle).into(), changed).await);
         }
+    }
+
+    fn show(&self) -> Instant {
+        let mut budget = self.0.budget.borrow_mut();
+        let now = self.now(&mut budget);
+        budget.show(now);
+        now.instant
     }
 
     /// Gives out what can be given now, refuses the hopeless, and says when to look again; `None`: when something changes.
@@ -242,10 +252,12 @@ impl Permits {
         let mut queue = self.0.queue.borrow_mut();
         let mut budget = self.0.budget.borrow_mut();
         loop {
-            let now = Now::read();
+            let now = self.now(&mut budget);
+            let last =
+                |budget: &Budget, opens, waiting| rate_limited(self.turn(budget, opens, waiting, waiting));
             while let Some(in_vain) = queue.first().filter(|flight| is_in_vain(*flight)) {
                 if let Some(waiting) = queue.remove(in_vain) {
-                    refuse(waiting, rate_limited(budget.turn(now.instant, queue.len())));
+                    refuse(waiting, last(&budget, now.instant, queue.len()));
                 }
             }
             if queue.is_empty() {
@@ -263,9 +275,12 @@ impl Permits {
             }
             let opens = closed.map_or(now.instant, |closed| closed.at);
             for late in queue.take_expired(now.instant) {
-                refuse(late, rate_limited(budget.turn(opens, queue.len())));
+                refuse(late, last(&budget, opens, queue.len()));
             }
-            match budget.permit(now) {
+            if closed.is_none() {
+                self.draw(queue.len(), now.instant);
+            }
+            match self.take(&mut budget, now) {
                 Ok(permit) => {
                     if let Some(first) = queue.pop() {
                         // A flight is never dropped while it waits, so this cannot lose a permit.
@@ -274,81 +289,22 @@ impl Permits {
                 }
                 Err(closed) => {
                     for late in queue.take_expired(told_at) {
-                        refuse(late, rate_limited(budget.turn(opens, queue.len())));
+                        refuse(late, last(&budget, opens, queue.len()));
                     }
                     // Who joined since may be served before those who were here.
                     let pace = closed.limit == Limit::Pace;
                     if !pace || is_due(&self.0.looked_for_hopeless, now.instant) {
-                        let served_at = |place| budget.turn(closed.at, place) + told_before;
+                        let all = queue.len();
+                        let served_at = |place| self.turn(&budget, closed.at, place, all) + told_before;
                         for hopeless in queue.take_hopeless(served_at, now.instant + self.0.patience) {
-                            let at = budget.turn(closed.at, queue.len());
-                            refuse(hopeless, if pace { rate_limited(at) } else { self.not_before(closed) });
+                            let later = last(&budget, closed.at, queue.len());
+                            refuse(hopeless, if pace { later } else { self.not_before(closed) });
                         }
                     }
                     return Some(first_told(&queue).map_or(closed.at, |told| told.min(closed.at)));
                 }
             }
         }
-    }
-
-    /// A new flight that would wait in vain is told so before it queues. One that has begun always may queue.
-    fn refuse_early(
-        &self,
-        priority: Priority,
-        wanted_by: &[Share],
-        give_up: Option<Instant>,
-    ) -> Result<(), Failure> {
-        let now = Now::read();
-        let (mut budget, mut queue) = (self.0.budget.borrow_mut(), self.0.queue.borrow_mut());
-        let closed = budget.closed_until(now);
-        if let Some(closed) = closed
-            && closed.at >= give_up.unwrap_or(now.instant + self.0.patience)
-        {
-            return Err(self.not_before(closed));
-        }
-        let Some(give_up) = give_up else { return Ok(()) };
-        let opens = closed.map_or(now.instant, |closed| closed.at);
-        let ahead = wanted_by.iter().map(|share| queue.ahead_of(priority, *share)).min();
-        let ahead = ahead.unwrap_or_else(|| queue.len());
-        let (day_used, day_limit) = budget.day_used(now);
-        if ahead as u64 >= day_limit.saturating_sub(day_used) {
-            return Err(Failure::new(Reason::ZoomDailyQuotaSpent).retry_at(now.midnight()));
-        }
-        let served_at = budget.turn(opens, ahead);
-        // Timers are late by a millisecond or two each. Who is let in is to be served, and not refused after all that wait.
-        let late = served_at.saturating_duration_since(now.instant) / 32;
-        let in_vain = served_at + late + self.told_before() >= give_up;
-        if queue.len() >= self.0.max_queued {
-            let overloaded = Failure::new(Reason::Overloaded).retry_at(budget.turn(opens, queue.len()));
-            let may_push_out = !in_vain && priority == Priority::Foreground;
-            let pushed_out =
-                wanted_by.iter().filter(|_| may_push_out).find_map(|share| queue.make_room(*share));
-            let Some(pushed_out) = pushed_out else { return Err(overloaded) };
-            refuse(pushed_out, overloaded);
-        } else if in_vain {
-            return Err(rate_limited(served_at));
-        }
-        Ok(())
-    }
-
-    /// Why there is no permit before then: in Zoom's own words, if it was Zoom that said so.
-    fn not_before(&self, closed: NotBefore) -> Failure {
-        let pause = self.0.pause.borrow();
-        if let (Limit::Cooldown(_), Some(failure)) = (closed.limit, pause.as_ref())
-            && failure.retry_at == Some(closed.at)
-        {
-            return failure.clone();
-        }
-        let reason = match closed.limit {
-            Limit::Pace | Limit::Cooldown(LimitKind::PerSecond) => Reason::ZoomRateLimited,
-            Limit::DaySpent | Limit::Cooldown(LimitKind::PerDay) => Reason::ZoomDailyQuotaSpent,
-        };
-        Failure::new(reason).retry_at(closed.at)
-    }
-
-    /// A part of a wait that is shorter than usual.
-    fn told_before(&self) -> Duration {
-        TOLD_BEFORE.min(self.0.patience / 4)
     }
 
     fn tell_if_closed(&self) {
@@ -366,13 +322,4 @@ impl Permits {
     fn show_queue(&self) {
         self.0.metrics.permits_queued.set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
     }
-}
-
-fn rate_limited(until: Instant) -> Failure {
-    Failure::new(Reason::ZoomRateLimited).retry_at(until)
-}
-
-fn refuse(waiting: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {
-    // Nobody waiting any more is as good.
-    drop(waiting.send(Err(failure)));
 }

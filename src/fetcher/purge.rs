@@ -3,9 +3,12 @@
 //! One step on the fetcher's thread, where alone snapshots land: no flight can land between its two halves. What was
 //! learnt of Zoom, and not of a meeting, stays: holds, cool-downs, the day's count.
 
+use tokio::sync::oneshot;
+
 use super::core::Core;
 use crate::{
     meeting_id::MeetingId,
+    shared::keys::Subject,
     snapshot::{MeetingType, SnapshotKey},
 };
 
@@ -23,7 +26,38 @@ pub enum Purge {
     },
 }
 
+impl Purge {
+    /// What the other replicas are told; nothing in it means everything.
+    fn subjects(self) -> Vec<Subject> {
+        let Self::Meeting { meeting, meeting_type } = self else { return Vec::new() };
+        let views = [MeetingType::Live, MeetingType::Past].into_iter();
+        let views = views.filter(|view| meeting_type.is_none_or(|one| one == *view));
+        views.map(|meeting_type| Subject::meeting(&SnapshotKey { meeting, meeting_type })).collect()
+    }
+
+    /// What another replica was told to forget; `None`: nothing that is kept here.
+    pub(super) fn heard(of: Option<&str>) -> Option<Self> {
+        let Some(of) = of else { return Some(Self::All) };
+        let SnapshotKey { meeting, meeting_type } = Subject::key_of(of)?;
+        Some(Self::Meeting { meeting, meeting_type: Some(meeting_type) })
+    }
+}
+
 impl Core {
+    /// Here at once, and then by all replicas: while Redis is away those are told later. Says so when it is done.
+    pub(super) fn purge_everywhere(&self, what: Purge, done: oneshot::Sender<()>) {
+        self.purge(what);
+        let shared = self.shared.clone();
+        let tell = async move {
+            if let Some(shared) = shared {
+                shared.purge(&what.subjects()).await;
+            }
+            // Whether or not somebody still waits to hear it.
+            done.send(()).ok();
+        };
+        drop(actix_rt::spawn(tell));
+    }
+
     /// Forgets snapshots and remembered refusals, and sets the flights to them aside: they end for those who wait for
     /// them already, are not kept, and nobody boards them any more. One that nobody waits for makes no more calls.
     pub(super) fn purge(&self, what: Purge) {
@@ -66,7 +100,8 @@ mod tests {
             let (mailbox, mut letters) = mpsc::unbounded_channel();
             let (_accepted, credentials) = watch::channel(Credentials::Accepted);
             let (_close, closed) = watch::channel(None);
-            let fetcher = Fetcher { mailbox, credentials, closed, wait: std::time::Duration::ZERO };
+            let fetcher =
+                Fetcher { mailbox, credentials, closed, redis: None, wait: std::time::Duration::ZERO };
             let told = actix_rt::System::new().block_on(async move {
                 if gone_before {
                     drop(letters);

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{State, asked, problem::Problem};
 use crate::{
     failure::{Failure, Reason},
-    fetcher::{Credentials, FetcherStatus, Purge, queue::Load},
+    fetcher::{Credentials, FetcherStatus, Purge, Standing, queue::Load},
 };
 
 /// The fetcher's thread never works for longer than moments at a stretch.
@@ -37,7 +37,7 @@ pub(super) async fn health() -> HttpResponse {
         .json(serde_json::json!({ "status": "alive" }))
 }
 
-/// 200, or 503 with every reason why no caller should be sent here.
+/// 200, or 503 with every reason why no caller should be sent here. Without Redis it is worse, and still 200.
 pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
     let mut reasons = Vec::new();
     if state.is_draining() {
@@ -51,7 +51,12 @@ pub(super) async fn readiness(state: Data<State>) -> HttpResponse {
         let detail = "the thread that talks to Zoom has ended: a bug of this service".to_owned();
         reasons.push(NotReady { code: "internal_error", detail });
     }
-    let (mut response, status) = if reasons.is_empty() {
+    let (mut response, status) = if reasons.is_empty() && state.fetcher.redis() == Some(Standing::Away) {
+        let detail =
+            "Redis is away: this process goes on by itself, within its share of the limits".to_owned();
+        reasons.push(NotReady { code: "redis_away", detail });
+        (HttpResponse::Ok(), "degraded")
+    } else if reasons.is_empty() {
         (HttpResponse::Ok(), "ready")
     } else {
         (HttpResponse::ServiceUnavailable(), "not_ready")
@@ -100,6 +105,16 @@ struct Status {
     callers: Vec<Caller>,
     callers_file: Option<CallersFile>,
     zoom: Zoom,
+    /// Where it is used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<Redis>,
+}
+
+#[derive(Serialize)]
+struct Redis {
+    up: bool,
+    /// That it last knew of, this one included.
+    replicas: u64,
 }
 
 #[derive(Serialize)]
@@ -174,7 +189,9 @@ struct LastRefusal {
 
 /// What goes on now, as JSON.
 pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let Some(FetcherStatus { flights, waiting, budget, last_refusal }) = state.fetcher.status().await else {
+    let Some(FetcherStatus { flights, waiting, budget, last_refusal, replicas }) =
+        state.fetcher.status().await
+    else {
         return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&request);
     };
     let outlook = budget.outlook;
@@ -203,6 +220,7 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
             let problems = state.callers.problems().to_vec();
             CallersFile { ok: problems.is_empty(), problems }
         }),
+        redis: replicas.map(|replicas| Redis { up: state.fetcher.redis() == Some(Standing::Up), replicas }),
         zoom: Zoom {
             credentials_refused: state.fetcher.credentials() != Credentials::Accepted,
             last_refusal: last_refusal.map(|(ago, failure)| {

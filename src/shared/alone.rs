@@ -16,7 +16,7 @@ const SECOND: Duration = Duration::from_millis(1_050);
 /// `AHEAD`: what is dealt already.
 const DEALT: Duration = Duration::from_millis(500);
 /// `SECOND` of `budget.lua`.
-const SPREAD: Duration = Duration::from_millis(1_040);
+pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
 
 /// How this process may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,11 +1,11 @@
 //! The shared budget: one request, one step of `budget.lua`, for a permit and for everything that is said about the budget.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
     Away, Owed, Shared,
-    alone::End,
-    clock::micros,
+    alone::{End, SPREAD},
+    clock::{Micros, micros},
     link::{Lane, Trouble},
     pool::{Draw, Reply, Verdict},
 };
@@ -86,9 +86,17 @@ impl Shared {
         }
     }
 
-    /// This process makes no more calls: its share is the others' at once.
+    /// This process makes no more calls: its share is the others' at once. From then on the handle is of no use.
     pub async fn leave(&self) {
-        self.say(Op::Leave).await;
+        if self.may_ask().is_ok() {
+            // What it called alone is not to be forgotten; and no heartbeat may come after the goodbye.
+            let told = self.ask(Op::Beat).await;
+            self.0.gone.set(true);
+            if told.is_ok() {
+                self.ask(Op::Leave).await.ok();
+            }
+        }
+        self.0.gone.set(true);
     }
 
     /// Until when a 429 of this kind stops all replicas, as far as this one has heard.
@@ -101,9 +109,13 @@ impl Shared {
     /// A call was made within this process's own share. Told to the others as soon as there is Redis again.
     pub fn called_alone(&self, now: Instant) {
         self.0.contact.borrow_mut().called_alone(now);
-        if let Some(clock) = self.clock() {
-            self.0.pool.borrow_mut().called_alone(clock.at(now));
-        }
+        self.0.pool.borrow_mut().called_alone(self.micros(now));
+    }
+
+    /// By the server's clock; before that is known by this machine's, and only for the day.
+    fn micros(&self, now: Instant) -> Micros {
+        let wall = || SystemTime::now().duration_since(UNIX_EPOCH).map(micros).unwrap_or_default();
+        self.clock().map_or_else(wall, |clock| clock.at(now))
     }
 
     /// And was not made after all.
@@ -112,10 +124,19 @@ impl Shared {
     }
 
     /// Days since 1970-01-01 UTC, the calls of all replicas in that day as far as this one has heard, and how many of them
-    /// other apps made. `None` before the server's clock is known.
+    /// other apps made.
     #[must_use]
-    pub fn day(&self, now: Instant) -> Option<(u64, u64, u64)> {
-        Some(self.0.pool.borrow().day(self.clock()?.at(now)))
+    pub fn day(&self, now: Instant) -> (u64, u64, u64) {
+        self.0.pool.borrow().day(self.micros(now))
+    }
+
+    /// How long after now a call here has its permit that so many others of the `waiting` here go before, if all replicas
+    /// have as much waiting as they last said.
+    #[must_use]
+    pub fn turn(&self, ahead: u64, waiting: u64) -> Duration {
+        let others = self.0.pool.borrow().others_before(ahead, waiting);
+        let calls = u32::try_from(ahead.saturating_add(others)).unwrap_or(u32::MAX);
+        SPREAD.saturating_mul(calls) / self.0.config.per_second.get()
     }
 
     /// Replicas that there are, and what the refreshes of all of them would cost in an hour.

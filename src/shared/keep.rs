@@ -28,7 +28,7 @@ impl Shared {
         if let Some(pushes) = self.0.pushes.take() {
             drop(actix_rt::spawn(self.clone().listen(pushes)));
         }
-        loop {
+        while !self.0.gone.get() {
             let was_connected = self.0.link.is_connected();
             match self.connect_and_beat().await {
                 // Doubt cuts the pause short: the next beat tells.

@@ -16,7 +16,12 @@
 //!
 //! `NS` tells apart accounts that use one Redis: they share nothing.
 
-use crate::snapshot::SnapshotKey;
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    meeting_id::MeetingId,
+    snapshot::{MeetingType, SnapshotKey},
+};
 
 /// Names below one hash tag.
 #[derive(Debug, Clone)]
@@ -46,11 +51,28 @@ impl Subject {
         Self("access-token".into())
     }
 
+    /// Of which meeting's view a text in an event is. `None`: of none, or of a later version's.
+    #[must_use]
+    pub fn key_of(text: &str) -> Option<SnapshotKey> {
+        let (meeting, view) = text.rsplit_once(':')?;
+        let views = [MeetingType::Live, MeetingType::Past];
+        let meeting_type = views.into_iter().find(|known| known.as_str() == view)?;
+        Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, meeting_type })
+    }
+
     /// As it stands in names and events.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Tells apart accounts that use one Redis, and says nothing of them.
+#[must_use]
+pub fn namespace(api_base_url: &str, account: &str) -> String {
+    let digest =
+        Sha256::new().chain_update(api_base_url).chain_update(b"\0").chain_update(account).finalize();
+    format!("{:016x}", digest.first_chunk().copied().map_or(0, u64::from_be_bytes))
 }
 
 impl Keys {
@@ -85,7 +107,19 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+
+    #[test]
+    fn a_meetings_view_is_known_again_by_its_text() {
+        for meeting in ["85746065432", "ats/xhSEQWit9t+U02HXNQ=="] {
+            for meeting_type in [MeetingType::Live, MeetingType::Past] {
+                let key = SnapshotKey { meeting: MeetingId::parse(meeting).unwrap(), meeting_type };
+                assert_eq!(Subject::key_of(Subject::meeting(&key).as_str()), Some(key));
+            }
+        }
+        for text in ["", "access-token", "85746065432", "85746065432:soon", "x:live"] {
+            assert_eq!(Subject::key_of(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn every_name_has_the_one_hash_tag() {

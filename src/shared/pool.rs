@@ -212,6 +212,12 @@ impl Pool {
         self.last.as_ref()
     }
 
+    /// How many calls of other replicas have their turn before one of these, as what is dealt goes by what waits.
+    pub(super) fn others_before(&self, ahead: u64, waiting: u64) -> u64 {
+        let others = self.last.as_ref().map_or(0, |last| last.demand.saturating_sub(self.demand));
+        others.saturating_mul(ahead) / waiting.max(ahead).max(1)
+    }
+
     /// How many reservations this replica may hold at once, so that all hold a quarter of a second of them, each by
     /// what it has waiting. What a replica holds is what it gets: reservations are served in turn.
     pub(super) fn may_reserve(&self, waiting: u64) -> u64 {

@@ -33,6 +33,10 @@ mod openapi;
 mod ops;
 mod purge;
 mod ratelimit;
+#[path = "../redis/server.rs"]
+#[expect(dead_code, reason = "tests/redis needs more of it")]
+mod redis_server;
+mod replicas;
 mod retries;
 mod rolling;
 mod service;

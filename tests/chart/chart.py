@@ -162,6 +162,10 @@ CREDENTIALS = ("account_id", "client_id", "client_secret")
 CALLERS = '[[caller]]\nname = "support-tools"\nkey_sha256 = "' + "0" * 64 + '"\n'
 
 
+# What signs nothing: only its form is looked at.
+CA = (ROOT / "tests/chart/ca.crt").read_text()
+
+
 def check_config(toml, container=None):
     """What `check-config` says of a rendered file, with what the pod mounts, and its environment."""
     with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +173,9 @@ def check_config(toml, container=None):
         for name in CREDENTIALS:
             (folder / name).write_text("hush-hush\n")
         (folder / "callers.toml").write_text(CALLERS)
-        mounted = toml.replace("/run/secrets/zoom/", f"{folder}/")
+        (folder / "url").write_text("rediss://user:hush-hush@redis.test/0\n")
+        (folder / "ca.crt").write_text(CA)
+        mounted = toml.replace("/run/secrets/zoom/", f"{folder}/").replace("/run/secrets/redis/", f"{folder}/")
         mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/")
         file = folder / "config.toml"
         file.write_text(mounted)

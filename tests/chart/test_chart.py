@@ -110,25 +110,15 @@ def test_a_tag_is_published_only_as_the_version_that_the_chart_has(tag, taken):
 # ---- autoscaling ----
 
 
-@pytest.fixture
-def chart_with_a_shared_budget(tmp_path):
-    """What refuses autoscaling is one template, which the sharing of a budget will change; here it is changed by hand."""
-    copied = tmp_path / "chart"
-    shutil.copytree(CHART, copied)
-    limits = copied / "templates/_limits.tpl"
-    nobody = '{{- define "zoom-qos-proxy.sharedBudget" -}}\n{{- end }}'
-    assert nobody in limits.read_text()
-    limits.write_text(limits.read_text().replace(nobody, '{{- define "zoom-qos-proxy.sharedBudget" -}}true{{- end }}'))
-    return copied
-
-
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
-def test_with_a_shared_budget_replicas_are_the_autoscalers_and_limits_undivided(chart_with_a_shared_budget, kind):
+def test_with_a_shared_budget_replicas_are_the_autoscalers_and_limits_undivided(kind):
     values = {
         "autoscaling": {"enabled": True, "minReplicas": 3, "maxReplicas": 9, "targetCPUUtilizationPercentage": 55},
         "persistence": {"enabled": kind == "StatefulSet"},
+        "redis": {"existingSecret": "r"},
+        "networkPolicy": {"redis": {"namespaces": ["redis"]}},
     }
-    objects = render(values, chart=chart_with_a_shared_budget)
+    objects = render(values)
     scaler = objects.one("HorizontalPodAutoscaler")
     assert scaler["spec"]["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": kind, "name": NAME}
     assert (scaler["spec"]["minReplicas"], scaler["spec"]["maxReplicas"]) == (3, 9)
@@ -138,7 +128,7 @@ def test_with_a_shared_budget_replicas_are_the_autoscalers_and_limits_undivided(
     assert "replicas" not in objects.workload["spec"], "the autoscaler's, not helm's to reset"
     assert "heavy_per_second" not in objects.toml
     assert objects.all("PodDisruptionBudget")
-    fixed = render(merged(values, {"autoscaling": {"enabled": False}, "replicaCount": 2}), chart=chart_with_a_shared_budget)
+    fixed = render(merged(values, {"autoscaling": {"enabled": False}, "replicaCount": 2}))
     assert "heavy_per_second" not in fixed.toml
 
 

@@ -105,5 +105,22 @@ def test_a_headroom_that_leaves_less_than_a_call_is_told_as_the_one_that_is_perm
 
 def test_autoscaling_is_refused_with_the_reason():
     said = refusal({"autoscaling": {"enabled": True}})
-    assert "autoscaling.enabled: replicas do not share one budget" in said
-    assert "set autoscaling.enabled=false" in said
+    assert "autoscaling.enabled: without redis.existingSecret replicas do not share one budget" in said
+    assert "or autoscaling.enabled=false" in said
+
+
+@pytest.mark.parametrize(
+    "values, pods",
+    [
+        ({}, 2),
+        ({"replicaCount": 3}, 4),
+        ({"replicaCount": 3, "persistence": {"enabled": True}}, 3),
+        ({"autoscaling": {"enabled": True, "maxReplicas": 9}}, 10),
+    ],
+)
+def test_with_redis_limits_are_whole_and_each_process_knows_how_many_there_can_be(values, pods):
+    values = values | {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"namespaces": ["redis"]}}}
+    rendered = tomllib.loads(render(values).toml)
+    assert limits_of(render(values).toml) == (None, None)
+    assert rendered["redis"] == {"url_file": "/run/secrets/redis/url", "replicas": pods, "timeout": "250ms"}
+    assert "all replicas together may make 36 a second and 54000 a UTC day" in notes(values)

@@ -55,7 +55,9 @@ REFUSED = {
     "a log level with a space": (at("config.telemetry.log_level", "info, debug"), "config.telemetry.log_level"),
     "a key of the service that the chart sets": (at("config.limits.state_file", "/x"), "state_file is not allowed"),
     "a secret in the configuration": (at("config.zoom.client_secret", "hush"), "client_secret is not allowed"),
-    "Redis, which is not in this version": (at("config.redis.url", "redis://x"), "redis is not allowed"),
+    "Redis's URL in the configuration": (at("config.redis.url", "redis://x"), "url is not allowed"),
+    "no time for Redis": (at("config.redis.timeout", "0s"), "config.redis.timeout: Does not match"),
+    "a Redis that nobody lets out to": (at("redis.existingSecret", "r"), "networkPolicy.redis: leads nowhere"),
     "a name with a dot": (at("fullnameOverride", "qos.proxy"), "fullnameOverride: Does not match"),
     "a name that begins with a digit": (at("nameOverride", "1qos"), "nameOverride: Does not match"),
     # replicas and rollout
@@ -207,8 +209,6 @@ def test_schema_and_values_have_the_same_keys():
 
 # ---- nothing that does nothing ----
 
-# Not in any file of ci/, because refused for now: test_autoscaling.py.
-REFUSED_FOR_NOW = {path for path, _ in leaves({"autoscaling": defaults()["autoscaling"]})}
 # Only with their negation, or said by another value in the same file.
 NEED_COMPANY = {"image.registry": {"global.imageRegistry": ""}, "image.tag": {"image.digest": "", "global.imageRegistry": ""}}
 
@@ -234,7 +234,7 @@ def is_set(values, path):
 def paths():
     whole = {"resources", "dashboard.labels"}
     for path, _ in leaves(defaults()):
-        if path not in REFUSED_FOR_NOW and not any(path.startswith(f"{each}.") for each in whole):
+        if not any(path.startswith(f"{each}.") for each in whole):
             yield path
 
 

@@ -24,7 +24,6 @@ async fn everything_works(shared: &zoom_qos_proxy::shared::Shared) {
     assert_eq!(content(shared, &of).await.unwrap(), b"x");
     shared.purge(std::slice::from_ref(&of)).await;
     assert!(content(shared, &of).await.is_none());
-    shared.leave().await;
     assert_eq!(*shared.standing().borrow(), Standing::Up);
 }
 
@@ -37,6 +36,9 @@ async fn a_user_with_the_documented_rights_can_do_everything_and_a_wrong_passwor
     let url = |password: &str| format!("redis://qos:{password}@127.0.0.1:{}/0", server.port);
     let (shared, _heard) = up(config(&url("s%40cret"), 40, 2)).await;
     everything_works(&shared).await;
+    shared.leave().await;
+    assert!(shared.permit().await.is_err(), "who said goodbye asks for nothing more");
+    assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "and is forgotten at once");
     let denied: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
     assert!(denied.is_empty(), "{denied:?}");
 

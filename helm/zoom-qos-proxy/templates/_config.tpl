@@ -21,7 +21,12 @@ over every file, so the pod sets them there, too.
 {{- if .Values.callers.existingSecret -}}
 {{- $callers = dict "file" "/etc/zoom-qos-proxy/callers/callers.toml" -}}
 {{- end -}}
-{{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "telemetry" $config.telemetry) -}}
+{{- $redis := $config.redis -}}
+{{- if include "zoom-qos-proxy.sharedBudget" . -}}
+{{- $redis = merge (dict "url_file" "/run/secrets/redis/url" "replicas" (include "zoom-qos-proxy.pods" . | int)) $redis -}}
+{{- if .Values.redis.keys.ca }}{{ $redis = merge (dict "ca_file" "/run/secrets/redis/ca.crt") $redis }}{{ end -}}
+{{- end -}}
+{{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "redis" $redis) (list "telemetry" $config.telemetry) -}}
 {{- $set := dict -}}
 {{- range $key, $value := last $section }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $set $key $value }}{{ end }}{{ end -}}
 {{- with $set -}}

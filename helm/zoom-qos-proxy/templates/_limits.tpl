@@ -1,22 +1,31 @@
 {{/*
-What each replica may spend. Zoom's limits hold for the account, and replicas do not know of each other: each gets the
-same share, so that all that can run at once keep to the limits together. docs/adr/0014 says why, and what it does not hold.
+What each replica may spend. Zoom's limits hold for the account. With Redis replicas keep to them together (docs/adr/0016);
+without it they do not know of each other: each gets the same share, so that all that can run at once keep to the limits
+together. docs/adr/0014 says why, and what it does not hold.
 */}}
 
-{{/* "true" when replicas share one budget. They do not in this version. */}}
+{{/* "true" when replicas share one budget. */}}
 {{- define "zoom-qos-proxy.sharedBudget" -}}
+{{- if .Values.redis.existingSecret }}true{{ end -}}
 {{- end }}
 
-{{/* How many shares there are. */}}
-{{- define "zoom-qos-proxy.shares" -}}
-{{- $replicas := int .Values.replicaCount -}}
-{{- if or (include "zoom-qos-proxy.sharedBudget" .) (eq $replicas 1) -}}
-1
-{{- else if .Values.persistence.enabled -}}
+{{/* Pods that can run at once. */}}
+{{- define "zoom-qos-proxy.pods" -}}
+{{- $replicas := ternary (int .Values.autoscaling.maxReplicas) (int .Values.replicaCount) .Values.autoscaling.enabled -}}
+{{- if .Values.persistence.enabled -}}
 {{- /* A StatefulSet's pod is gone before its successor comes. */ -}}
 {{- $replicas -}}
 {{- else -}}
 {{- add $replicas (int .Values.rollout.maxSurge) -}}
+{{- end -}}
+{{- end }}
+
+{{/* How many shares there are. */}}
+{{- define "zoom-qos-proxy.shares" -}}
+{{- if or (include "zoom-qos-proxy.sharedBudget" .) (eq (int .Values.replicaCount) 1) -}}
+1
+{{- else -}}
+{{- include "zoom-qos-proxy.pods" . -}}
 {{- end -}}
 {{- end }}
 

@@ -83,6 +83,9 @@ spec:
         {{- if .Values.callers.existingSecret }}
         - {name: callers, mountPath: /etc/zoom-qos-proxy/callers, readOnly: true}
         {{- end }}
+        {{- if .Values.redis.existingSecret }}
+        - {name: redis, mountPath: /run/secrets/redis, readOnly: true}
+        {{- end }}
         - {name: state, mountPath: /var/lib/zoom-qos-proxy}
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
@@ -113,6 +116,19 @@ spec:
         {{- end }}
         items:
           - {key: {{ .Values.callers.key | quote }}, path: callers.toml}
+    {{- end }}
+    {{- if .Values.redis.existingSecret }}
+    - name: redis
+      secret:
+        secretName: {{ .Values.redis.existingSecret | quote }}
+        {{- if .Values.runAs.fsGroup }}
+        defaultMode: 0440
+        {{- end }}
+        items:
+          - {key: {{ .Values.redis.keys.url | quote }}, path: url}
+          {{- with .Values.redis.keys.ca }}
+          - {key: {{ . | quote }}, path: ca.crt}
+          {{- end }}
     {{- end }}
     {{- if not .Values.persistence.enabled }}
     # The day's count. It survives the container, not the pod.

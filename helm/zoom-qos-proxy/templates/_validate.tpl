@@ -8,7 +8,7 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- $wrong = append $wrong (printf "fullnameOverride: a Service's name must begin with a letter and hold only letters, digits and dashes, and %q does not, which comes from the release's name; set fullnameOverride" (include "zoom-qos-proxy.fullname" .)) -}}
 {{- end -}}
 {{- if and .Values.autoscaling.enabled (not (include "zoom-qos-proxy.sharedBudget" .)) -}}
-{{- $wrong = append $wrong "autoscaling.enabled: replicas do not share one budget in this version, so their number must be known for each to get its share of Zoom's limits, and more of them do not raise those; set autoscaling.enabled=false and replicaCount" -}}
+{{- $wrong = append $wrong "autoscaling.enabled: without redis.existingSecret replicas do not share one budget, so their number must be known for each to get its share of Zoom's limits, and more of them do not raise those; set that, or autoscaling.enabled=false and replicaCount" -}}
 {{- end -}}
 {{- $shares := include "zoom-qos-proxy.shares" . | int -}}
 {{- if gt $shares 1 -}}
@@ -75,6 +75,9 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- end -}}
 {{- if and .Values.serviceMonitor.enabled (not $policy.operators.namespaces) (not $policy.operators.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.operators: lets nobody in, so Prometheus cannot scrape; name its namespace in networkPolicy.operators.namespaces" -}}
+{{- end -}}
+{{- if and .Values.redis.existingSecret (not $policy.redis.namespaces) (not $policy.redis.peers) -}}
+{{- $wrong = append $wrong "networkPolicy.redis: leads nowhere, so the Redis of redis.existingSecret cannot be reached; name its namespace in networkPolicy.redis.namespaces" -}}
 {{- end -}}
 {{- if and .Values.config.telemetry.otlp_endpoint (not $policy.collector.namespaces) (not $policy.collector.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.collector: leads nowhere, so no trace reaches config.telemetry.otlp_endpoint; name the collector's namespace in networkPolicy.collector.namespaces" -}}

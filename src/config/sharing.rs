@@ -1,0 +1,84 @@
+//! `[redis]`: what replicas have in common, and over which server.
+
+use std::num::NonZeroU32;
+
+use super::{
+    reader::Reader,
+    rules::{Count, FilePath, Span},
+};
+use crate::{
+    budget::BudgetConfig,
+    shared::{SharedConfig, address::Address, namespace},
+    zoom::ZoomConfig,
+};
+
+/// More processes than this is a slip of the hand.
+const MOST_REPLICAS: u32 = 1_000;
+/// The server takes a replica for missing that it does not hear of for longer.
+const LONGEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// `None` without `redis.url`, or when something is wrong: then that is noted. With it the day's count lives in Redis, and no
+/// state file is kept.
+pub(super) fn shared(
+    reader: &mut Reader,
+    zoom: Option<&ZoomConfig>,
+    budget: Option<&mut BudgetConfig>,
+) -> Option<SharedConfig> {
+    let url = reader.optional_secret("redis.url", "redis.url_file");
+    let replicas = reader.required("redis.replicas", &Count(1..=MOST_REPLICAS));
+    let timeout = reader.required("redis.timeout", &Span::Positive);
+    let ca_file = reader.optional("redis.ca_file", &FilePath);
+    if let (Some(timeout), Some(at)) = (timeout, reader.origin("redis.timeout"))
+        && timeout > LONGEST_TIMEOUT
+    {
+        let what = "must be 1s at most: a replica that is silent for longer counts as missing".to_owned();
+        reader.problem("redis.timeout", &at, what);
+    }
+    let named = ["redis.url", "redis.url_file"].into_iter().find_map(|key| Some((key, reader.origin(key)?)));
+    let Some((key, at)) = named else {
+        if let Some(at) = reader.origin("redis.ca_file") {
+            let what = "does nothing without redis.url; set that, or remove this".to_owned();
+            reader.problem("redis.ca_file", &at, what);
+        }
+        return None;
+    };
+    // An unreadable file is noted already.
+    let url = url?.read().ok()?;
+    let ca = match (&ca_file, reader.origin("redis.ca_file")) {
+        (Some(path), Some(ca_at)) => match std::fs::read(path) {
+            _ if !url.expose().starts_with("rediss") => {
+                let what = format!("does nothing without TLS; write rediss:// in {key}, or remove this");
+                reader.problem("redis.ca_file", &ca_at, what);
+                return None;
+            }
+            Ok(ca) => Some(ca),
+            Err(error) => {
+                reader.problem("redis.ca_file", &ca_at, format!("the file cannot be read: {error}"));
+                return None;
+            }
+        },
+        _ => None,
+    };
+    let address = match Address::parse(url.expose(), ca.as_deref()) {
+        Ok(address) => address,
+        Err(wrong) => {
+            reader.problem(key, &at, wrong.to_string());
+            return None;
+        }
+    };
+    reader.remark(key, &format!("server: {}", address.host()));
+    let (zoom, budget) = (zoom?, budget?);
+    if budget.state_file.take().is_some() {
+        reader.remark("limits.state_file", "not used: with Redis the day's count is kept there");
+    }
+    let account = zoom.account_id.read().ok()?;
+    Some(SharedConfig {
+        address,
+        timeout: timeout?,
+        replicas: NonZeroU32::new(replicas?)?,
+        namespace: namespace(zoom.api_base_url.as_str(), account.expose()),
+        sealer: None,
+        per_second: budget.per_second,
+        per_day: budget.per_day,
+    })
+}

@@ -1,0 +1,83 @@
+//! What other replicas do, on the fetcher's thread: the connection that is kept, and events that come over it.
+
+use std::{rc::Rc, time::Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{core::Core, purge::Purge};
+use crate::{
+    failure::{Failure, Reason},
+    metrics::LimitKind,
+    shared::{Shared, SharedConfig, events::Event, health::Standing, words},
+};
+
+/// The handle, and where its events come.
+pub(super) struct Sharing {
+    shared: Shared,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Sharing {
+    pub(super) fn new(config: SharedConfig) -> Self {
+        let (tell, events) = mpsc::unbounded_channel();
+        Self { shared: Shared::new(config, tell), events }
+    }
+
+    pub(super) fn handle(&self) -> Shared {
+        self.shared.clone()
+    }
+
+    /// Connects, and goes on for as long as the service runs.
+    pub(super) fn begin(self, core: &Rc<Core>, standing: watch::Sender<Standing>) {
+        let Self { shared, events } = self;
+        drop(actix_rt::spawn(Rc::clone(core).hear(shared.clone(), events)));
+        drop(actix_rt::spawn(Rc::clone(core).show_standing(shared.standing(), standing)));
+        drop(actix_rt::spawn(shared.keep()));
+    }
+}
+
+impl Core {
+    async fn show_standing(self: Rc<Self>, mut from: watch::Receiver<Standing>, to: watch::Sender<Standing>) {
+        loop {
+            let standing = *from.borrow_and_update();
+            self.metrics.redis_up(standing == Standing::Up);
+            to.send_replace(standing);
+            self.permits.look_again();
+            if from.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn hear(self: Rc<Self>, shared: Shared, mut events: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::CoolDown { kind, until, words } => {
+                    let Some(clock) = shared.clock() else { continue };
+                    let (now, until) = (Instant::now(), clock.when(until));
+                    if until > now {
+                        let failure = words::read(&words, &clock, now).unwrap_or_else(|| unsaid(kind));
+                        let failure = failure.retry_at(until);
+                        self.permits.cools_down(kind, until, failure.clone());
+                        self.flights.pause(until, &failure);
+                    }
+                }
+                Event::Purged { of, .. } => {
+                    if let Some(what) = Purge::heard(of.as_deref()) {
+                        self.purge(what);
+                    }
+                }
+                // Snapshots are each process's own in this version.
+                Event::Landed { .. } | Event::Failed { .. } => {}
+            }
+        }
+    }
+}
+
+/// In the words of a later version.
+fn unsaid(kind: LimitKind) -> Failure {
+    Failure::new(match kind {
+        LimitKind::PerSecond => Reason::ZoomRateLimited,
+        LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
+    })
+}

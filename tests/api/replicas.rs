@@ -1,0 +1,303 @@
+//! Three processes, one account, one Redis: a real server that each test starts, and a simulator with hard limits.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
+
+use crate::{
+    redis_server::Server,
+    service::{Answer, PATIENCE, Service, at_once, request, sim, wait_for},
+};
+
+const REPLICAS: usize = 3;
+/// What a replica says that loses Redis, or that has to wait for it.
+const AWAY: &str = "Redis is away";
+
+fn add_meetings(sim: &Sim, first: usize, count: usize) -> Vec<String> {
+    let ids: Vec<_> =
+        (first..first + count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::generated(id, 1, 1));
+    }
+    ids.iter().map(|id| format!("/qos/{id}")).collect()
+}
+
+fn most_in_a_second(calls: &[Call]) -> usize {
+    let holds = |first: &Call| {
+        calls.iter().filter(|call| call.at >= first.at && call.at < first.at + Duration::from_secs(1)).count()
+    };
+    calls.iter().map(holds).max().unwrap_or(0)
+}
+
+fn refused_by_zoom(sim: &Sim) -> usize {
+    sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
+}
+
+/// The replicas, which know of each other. `settings` besides those of Redis.
+fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
+    let url = redis.url();
+    let mut all =
+        vec![("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
+    all.extend(settings);
+    let replicas: Vec<_> = (0..REPLICAS).map(|_| Service::start(sim, &all)).collect();
+    for replica in &replicas {
+        wait_until_redis_is(replica, 1.0);
+    }
+    wait_for(|| {
+        let known = |replica: &Service| replica.ops_get("/status").json()["redis"]["replicas"] == REPLICAS;
+        replicas.iter().all(known).then_some(())
+    });
+    replicas
+}
+
+fn wait_until_redis_is(replica: &Service, up: f64) {
+    wait_for(|| (replica.metric("zoom_qos_proxy_redis_up") == up).then_some(()));
+}
+
+fn finish(replicas: Vec<Service>, announced: &[&str]) {
+    for replica in replicas {
+        replica.finish(announced);
+    }
+}
+
+/// Each replica is asked for its part of the paths, one caller for each, all at once.
+fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
+    let asked: Vec<_> = replicas
+        .iter()
+        .zip(paths.chunks(paths.len().div_ceil(replicas.len())))
+        .map(|(replica, paths)| {
+            let (addr, paths) = (replica.addr, paths.to_vec());
+            thread::spawn(move || at_once(addr, paths))
+        })
+        .collect();
+    asked.into_iter().flat_map(|asked| asked.join().unwrap()).collect()
+}
+
+fn day_of(replica: &Service) -> u64 {
+    replica.ops_get("/status").json()["budget"]["day_calls_used"].as_u64().unwrap()
+}
+
+/// An empty Redis leaves room for replicas that it has not heard of yet; with all of them there, there are none.
+#[test]
+fn three_processes_together_use_the_limit_up_and_see_no_429() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    // The measure begins when the first second, which an empty server gives nothing in, is over, and Zoom's after it, too.
+    let warm = add_meetings(&sim, 0, REPLICAS);
+    assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
+    let called = sim.qos_calls().last().unwrap().at;
+    wait_for(|| (called.elapsed() > Duration::from_secs(1)).then_some(()));
+    sim.clear_calls();
+    let count = 480;
+    let answers = ask(&replicas, &add_meetings(&sim, 1_000, count));
+    let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
+    assert!(failed.is_empty(), "{failed:?}");
+    let calls = sim.qos_calls();
+    assert_eq!((calls.len(), refused_by_zoom(&sim)), (count, 0));
+    let took = calls.last().unwrap().at - calls[0].at;
+    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+    let used = (count - 1) as f64 / took.as_secs_f64() / 40.0;
+    let most = most_in_a_second(&calls);
+    println!("three replicas used {:.1} % of 40 calls a second, {most} at most in any second", used * 100.0);
+    assert!(most <= 40 && used >= 0.95, "{most} in a second, {used}");
+    let counted = (REPLICAS + count) as u64;
+    for replica in &replicas {
+        wait_for(|| (day_of(replica) == counted).then_some(()));
+        assert_eq!(replica.wait_until_ready(200).json()["status"], "ready");
+    }
+    finish(replicas, &[]);
+}
+
+#[test]
+fn the_day_is_one_for_all_and_ends_for_all() {
+    let (sim, redis) = (sim(|config| config.per_day = 30), Server::start());
+    let replicas = start(&sim, &redis, &[("limits.heavy_per_day", "30")]);
+    let answers = ask(&replicas, &add_meetings(&sim, 0, 60));
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!((served, sim.qos_calls().len(), refused_by_zoom(&sim)), (30, 30, 0));
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_daily_quota_spent"));
+    }
+    for replica in &replicas {
+        wait_for(|| (day_of(replica) == 30).then_some(()));
+        let answer = replica.get("/qos/91000000999");
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_daily_quota_spent"));
+    }
+    // A replica that comes later knows it, too.
+    let url = redis.url();
+    let settings =
+        [("redis.url", url.as_str()), ("limits.heavy_per_day", "30"), ("limits.headroom_percent", "0")];
+    let late = Service::start(&sim, &settings);
+    wait_until_redis_is(&late, 1.0);
+    assert_eq!(late.get("/qos/91000000998").problem(), "zoom_daily_quota_spent");
+    assert_eq!(sim.qos_calls().len(), 30);
+    late.finish(&[]);
+    finish(replicas, &[]);
+}
+
+#[test]
+fn a_429_that_one_sees_stops_all() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    let paths = add_meetings(&sim, 0, 2 * REPLICAS);
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("4".into()), headers: true }));
+    let (one, others) = replicas.split_first().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| one.get(&paths[0]));
+        wait_for(|| (refused_by_zoom(&sim) == 1).then_some(()));
+        let told = Instant::now();
+        for other in others {
+            wait_for(|| {
+                (other.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}") == 1.0).then_some(())
+            });
+        }
+        assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+        let answers = ask(&replicas, &paths[1..]);
+        assert!(answers.iter().all(|answer| answer.status == 200), "the pause ends within their wait");
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    let calls = sim.qos_calls();
+    let refused = calls.iter().find(|call| call.status == Some(429)).unwrap().at;
+    let during =
+        calls.iter().filter(|call| call.at > refused && call.at < refused + Duration::from_millis(3_900));
+    assert_eq!(during.count(), 0, "nobody calls in the pause");
+    finish(replicas, &["all calls pause"]);
+}
+
+/// Redis dies under load and comes back with nothing: no 429 at any time, answers go on, and the count is right in the end.
+#[test]
+fn redis_killed_under_load_and_back_empty_costs_pace_and_nothing_else() {
+    let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());
+    let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
+    let paths = add_meetings(&sim, 0, 600);
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&replicas, &paths));
+        let calls_after = |count: usize| wait_for(|| (sim.qos_calls().len() >= count).then_some(()));
+        calls_after(60);
+        redis.stop();
+        let stopped = sim.qos_calls().len();
+        for replica in &replicas {
+            wait_until_redis_is(replica, 0.0);
+            let ready = replica.wait_until_ready(200).json();
+            assert_eq!(
+                (&ready["status"], &ready["reasons"][0]["code"]),
+                (&"degraded".into(), &"redis_away".into())
+            );
+        }
+        calls_after(stopped + 60);
+        redis.start_again();
+        for replica in &replicas {
+            wait_until_redis_is(replica, 1.0);
+        }
+        let back = sim.qos_calls().len();
+        assert!(back < paths.len(), "there was no load any more");
+        let answers = asked.join().unwrap();
+        let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
+        assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
+    });
+    let calls = sim.qos_calls();
+    println!("{} at most in any second", most_in_a_second(&calls));
+    assert_eq!((calls.len(), refused_by_zoom(&sim)), (paths.len(), 0));
+    for replica in &replicas {
+        wait_for(|| (day_of(replica) >= paths.len() as u64).then_some(()));
+        // What was reserved and not called when Redis died is counted all the same.
+        let counted = day_of(replica);
+        assert!(counted <= paths.len() as u64 + 40, "{counted} counted");
+    }
+    finish(replicas, &[AWAY]);
+}
+
+/// A process that starts without Redis serves within its share, and joins when there is one.
+#[test]
+fn who_finds_no_redis_at_start_serves_within_its_share_and_joins_later() {
+    let (sim, mut redis) = (sim(|_| ()), Server::start());
+    redis.stop();
+    let url = redis.url();
+    let settings = [("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
+    let service = Service::start(&sim, &settings);
+    assert_eq!(
+        service.wait_until_ready(200).json()["reasons"].as_array().unwrap().len(),
+        0,
+        "not missed yet"
+    );
+    let answers = at_once(service.addr, add_meetings(&sim, 0, 40));
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let most = most_in_a_second(&sim.qos_calls());
+    assert!((11..=13).contains(&most), "{most} in a second are not a third of 40");
+    redis.start_again();
+    wait_until_redis_is(&service, 1.0);
+    wait_for(|| (day_of(&service) == 40).then_some(()));
+    assert_eq!(redis.command::<String>(&["HGET", &budget_key(&redis), "used"]), "40", "told to the others");
+    service.finish(&[AWAY]);
+}
+
+fn budget_key(redis: &Server) -> String {
+    let keys: Vec<String> = redis.command(&["KEYS", "{zqp:*}:budget"]);
+    assert_eq!(keys.len(), 1, "{keys:?}");
+    keys[0].clone()
+}
+
+#[test]
+fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
+    let (sim, mut redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
+    let paths = add_meetings(&sim, 0, 2);
+    let fetched = |replica: &Service, path: &str| {
+        let answer = replica.get(path);
+        assert_eq!(answer.status, 200);
+        answer.cache_status().contains("fwd=")
+    };
+    let fetch_all = || {
+        for replica in &replicas {
+            for path in &paths {
+                fetched(replica, path);
+            }
+        }
+    };
+    let purge = |path: &str| {
+        assert_eq!(request(replicas[0].ops, "DELETE", &path.replace("/qos", "/cache"), &[]).status, 204);
+    };
+    fetch_all();
+    purge(&paths[0]);
+    for replica in &replicas {
+        wait_for(|| fetched(replica, &paths[0]).then_some(()));
+        assert!(!fetched(replica, &paths[1]), "and nothing else");
+    }
+    purge("/qos");
+    for replica in &replicas {
+        wait_for(|| fetched(replica, &paths[1]).then_some(()));
+    }
+    fetch_all();
+    redis.stop();
+    for replica in &replicas {
+        wait_until_redis_is(replica, 0.0);
+    }
+    purge(&paths[0]);
+    assert!(!fetched(&replicas[1], &paths[0]), "it cannot know");
+    redis.start_again();
+    for replica in &replicas {
+        wait_for(|| fetched(replica, &paths[0]).then_some(()));
+        assert!(!fetched(replica, &paths[1]), "and nothing else");
+    }
+    finish(replicas, &[AWAY, "cannot be told of a purge now"]);
+}
+
+/// SIGTERM: the others have its share at once, and do not wait for a replica that said goodbye.
+#[test]
+fn a_replica_that_stops_says_goodbye() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let mut replicas = start(&sim, &redis, &[]);
+    replicas.pop().unwrap().finish(&[]);
+    let said = Instant::now();
+    for replica in &replicas {
+        wait_for(|| (replica.ops_get("/status").json()["redis"]["replicas"] == 2).then_some(()));
+    }
+    assert!(said.elapsed() < Duration::from_millis(1_400), "it was missed, and did not say goodbye");
+    let key = budget_key(&redis).replace("budget", "members");
+    assert_eq!(redis.command::<u64>(&["HLEN", &key]), 2);
+    assert!(said.elapsed() < PATIENCE);
+    finish(replicas, &[]);
+}
