@@ -12,7 +12,8 @@ from stage import ROOT, Service, built
 def run(stage, quick):
     rounds = 2 if quick else 20
     # A bench of another part leaves its own build of the program there, which keeps the names of functions.
-    subprocess.run(["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--bins"], cwd=ROOT, check=True)
+    command = ["cargo", "build", "--release", "--locked", "--quiet", "--workspace", "--bins", "--examples"]
+    subprocess.run(command, cwd=ROOT, check=True)
     rows = []
     for turn in range(rounds):
         # Nobody is there who could be asked for an access token: the first answer does without.
