@@ -59,6 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
         tracer: Tracer::default(),
+        shared: None,
     };
     let (callers, _keeper) = Callers::open(config.callers, &metrics);
     // Never launched: a hit asks nobody.
@@ -70,6 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         metrics,
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
+        shared: None,
     });
     let factory = move || {
         let app = App::new().app_data(state.clone()).app_data(Listener::Callers);
