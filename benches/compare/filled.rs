@@ -71,7 +71,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         metrics,
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
-        shared: None,
     });
     let factory = move || {
         let app = App::new().app_data(state.clone()).app_data(Listener::Callers);
