@@ -118,8 +118,7 @@ impl Answer {
     /// The meaning of an answer that turned out not to be a page.
     #[must_use]
     pub fn not_a_page(&self) -> CallError {
-        let judged = error::judge(&self.head.borrowed(), &self.body, SystemTime::now());
-        judged.without(self.access_token.text())
+        error::judge(&self.head.borrowed(), &self.body, self.access_token.text(), SystemTime::now())
     }
 }
 
@@ -175,7 +174,7 @@ impl Zoom {
         let answer = if (200..300).contains(&head.status) {
             Ok(Answer { body, head, access_token: access_token.clone() })
         } else {
-            Err(error::judge(&head.borrowed(), &body, SystemTime::now()).without(access_token.text()))
+            Err(error::judge(&head.borrowed(), &body, access_token.text(), SystemTime::now()))
         };
         if let Err(CallError::RateLimited { .. }) = answer {
             account_has_left = None;

@@ -281,8 +281,7 @@ async fn may_call(core: &Core, flight: &Flight) -> Result<(Permit, AccessToken),
 
 async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
     core.flights.queues(flight, core.permits.closed().as_ref());
-    // A flight that has begun is finished.
-    let give_up = core.flights.wanted_until(flight).filter(|_| !core.flights.has_begun(flight));
+    let give_up = core.flights.gives_up_at(flight);
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let wanted_by = core.flights.wanted_by(flight);
     let makes_way = |flight| core.flights.makes_way(flight);

@@ -203,9 +203,10 @@ impl Flights {
         table.under_way.get(&flight.number).is_some_and(|passengers| !passengers.waiters.is_empty())
     }
 
-    /// Until when somebody waits for this flight.
-    pub(super) fn wanted_until(&self, flight: &Flight) -> Option<Instant> {
-        Some(self.table.borrow().under_way.get(&flight.number)?.wanted_until)
+    /// When this flight gives up, as long as nobody has come who waits longer; `None` for one that has begun: it is finished.
+    pub(super) fn gives_up_at(&self, flight: &Flight) -> Option<Instant> {
+        let table = self.table.borrow();
+        table.under_way.get(&flight.number).filter(|it| !it.begun).map(|it| it.wanted_until)
     }
 
     /// The shares of all who want this flight: who started it, and who waits for it yet.
@@ -239,10 +240,6 @@ impl Flights {
     /// A call of this flight's is made now.
     pub(super) fn begins(&self, flight: &Flight) {
         self.change(flight, |passengers| passengers.begun = true);
-    }
-
-    pub(super) fn has_begun(&self, flight: &Flight) -> bool {
-        self.table.borrow().under_way.get(&flight.number).is_some_and(|passengers| passengers.begun)
     }
 
     fn change(&self, flight: &Flight, how: impl FnOnce(&mut Passengers)) {

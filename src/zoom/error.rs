@@ -64,24 +64,6 @@ impl CallError {
             Self::TimedOut | Self::NoAnswer => None,
         }
     }
-
-    /// Without the access token, should Zoom repeat it in its words.
-    #[must_use]
-    pub fn without(mut self, access_token: &str) -> Self {
-        match &mut self {
-            Self::AccessTokenRefused(said)
-            | Self::CredentialsRejected(said)
-            | Self::RateLimited { said, .. }
-            | Self::MeetingNotFound(said)
-            | Self::NotAMeeting(said)
-            | Self::MeetingTooOld(said)
-            | Self::PageTokenRefused(said)
-            | Self::Broken(said)
-            | Self::Refused(said) => said.leave_out(access_token),
-            Self::TimedOut | Self::NoAnswer => {}
-        }
-        self
-    }
 }
 
 /// The head of Zoom's answer, as far as it matters here.
@@ -132,17 +114,18 @@ impl Scalar {
     }
 }
 
-/// The meaning of an answer that is not a page.
+/// The meaning of an answer that is not a page. Should Zoom repeat the access token in its words, it is left out.
 #[must_use]
-pub fn judge(head: &Head<'_>, body: &[u8], now: SystemTime) -> CallError {
+pub fn judge(head: &Head<'_>, body: &[u8], access_token: &str, now: SystemTime) -> CallError {
     let ErrorBody { code, message } = serde_json::from_slice(body).unwrap_or_default();
     let (code, message) = (code.number(), message.text());
-    let said = ZoomSaid {
+    let mut said = ZoomSaid {
         status: head.status,
         code,
         message: message.as_deref().map(shortened),
         tracking_id: head.tracking_id.map(shortened),
     };
+    said.leave_out(access_token);
     // A body that is not JSON has no message; its text is only searched, never passed on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
@@ -199,7 +182,7 @@ mod tests {
     }
 
     fn name(status: u16, body: &str) -> &'static str {
-        match judge(&head(status), body.as_bytes(), SystemTime::UNIX_EPOCH) {
+        match judge(&head(status), body.as_bytes(), "", SystemTime::UNIX_EPOCH) {
             CallError::AccessTokenRefused(_) => "renew",
             CallError::CredentialsRejected(_) => "rejected",
             CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
@@ -269,7 +252,8 @@ mod tests {
         let mut head = head(429);
         head.limit_type = Some("QPS");
         head.retry_after = Some("7");
-        let judged = judge(&head, br#"{"code":429,"message":"daily rate limit"}"#, SystemTime::UNIX_EPOCH);
+        let judged =
+            judge(&head, br#"{"code":429,"message":"daily rate limit"}"#, "", SystemTime::UNIX_EPOCH);
         let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
@@ -283,7 +267,7 @@ mod tests {
     #[test]
     fn a_long_or_strange_message_is_cut_and_flattened() {
         let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x ".repeat(500));
-        let CallError::Refused(said) = judge(&head(400), body.as_bytes(), SystemTime::UNIX_EPOCH) else {
+        let CallError::Refused(said) = judge(&head(400), body.as_bytes(), "", SystemTime::UNIX_EPOCH) else {
             panic!()
         };
         let message = said.message.unwrap();

@@ -13,7 +13,13 @@ use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 use crate::service::{Answer, Connection, PATIENCE, Service, at_once, sim, wait_for};
 
 fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
-    let ids: Vec<_> = (0..count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
+    add_meetings_from(sim, 0, count)
+}
+
+/// The same, from another number on.
+pub fn add_meetings_from(sim: &Sim, first: usize, count: usize) -> Vec<String> {
+    let ids: Vec<_> =
+        (first..first + count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
     for id in &ids {
         sim.add_meeting(Meeting::generated(id, 1, 1));
     }
@@ -21,7 +27,7 @@ fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
 }
 
 /// The most calls that any second holds, as the simulator saw them.
-fn most_in_a_second(calls: &[Call]) -> usize {
+pub fn most_in_a_second(calls: &[Call]) -> usize {
     let holds = |first: &Call| {
         calls.iter().filter(|call| call.at >= first.at && call.at < first.at + Duration::from_secs(1)).count()
     };

@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
+use zoom_sim::{Fault, FaultKind, Sim};
 
 use crate::{
+    limits::{add_meetings_from as add_meetings, most_in_a_second},
     redis_server::Server,
     service::{Answer, PATIENCE, Service, at_once, request, sim, wait_for},
 };
@@ -15,22 +16,6 @@ use crate::{
 const REPLICAS: usize = 3;
 /// What a replica says that loses Redis, or that has to wait for it.
 const AWAY: &str = "Redis is away";
-
-fn add_meetings(sim: &Sim, first: usize, count: usize) -> Vec<String> {
-    let ids: Vec<_> =
-        (first..first + count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
-    for id in &ids {
-        sim.add_meeting(Meeting::generated(id, 1, 1));
-    }
-    ids.iter().map(|id| format!("/qos/{id}")).collect()
-}
-
-fn most_in_a_second(calls: &[Call]) -> usize {
-    let holds = |first: &Call| {
-        calls.iter().filter(|call| call.at >= first.at && call.at < first.at + Duration::from_secs(1)).count()
-    };
-    calls.iter().map(holds).max().unwrap_or(0)
-}
 
 fn refused_by_zoom(sim: &Sim) -> usize {
     sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
