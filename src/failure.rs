@@ -52,6 +52,26 @@ impl Reason {
         Self::ZoomTimedOut,
         Self::NotCached,
     ];
+
+    /// Its word: the `code` of a problem, and what traces and other replicas call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MeetingNotFound => "meeting_not_found",
+            Self::NotAMeeting => "not_a_meeting",
+            Self::MeetingTooOld => "meeting_too_old",
+            Self::ZoomRejectedCredentials => "zoom_rejected_credentials",
+            Self::ZoomFailed => "zoom_failed",
+            Self::ZoomTimedOut => "zoom_timed_out",
+            Self::ZoomRateLimited => "zoom_rate_limited",
+            Self::ZoomDailyQuotaSpent => "zoom_daily_quota_spent",
+            Self::StillFetching => "still_fetching",
+            Self::Overloaded => "overloaded",
+            Self::ShuttingDown => "shutting_down",
+            Self::NotCached => "not_cached",
+            Self::CallerOverLimit => "caller_over_limit",
+        }
+    }
 }
 
 /// What Zoom answered when it was Zoom that refused or failed. Shown to callers, so that they can quote it to Zoom.

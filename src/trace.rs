@@ -11,7 +11,7 @@ mod parent;
 
 use std::{
     borrow::Cow,
-    fmt::Debug,
+    fmt::Display,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -135,10 +135,10 @@ impl Span {
         }
     }
 
-    /// It did not succeed; `why` is a word of a list in the code, and is told as log and metrics tell it.
-    pub fn fail(&mut self, why: impl Debug) {
+    /// It did not succeed; `why` is a word of a list in the code, as log and metrics tell it, or a status.
+    pub fn fail(&mut self, why: impl Display) {
         if let Some(span) = &mut self.0 {
-            let why = in_lower_case(&format!("{why:?}"));
+            let why = why.to_string();
             span.set_attribute(KeyValue::new("error.type", why.clone()));
             span.set_status(Status::error(why));
         }
@@ -156,18 +156,6 @@ impl Span {
     pub fn as_parent(&self) -> Parent {
         self.0.as_ref().map(|span| Parent::of(span.span_context())).unwrap_or_default()
     }
-}
-
-/// `ZoomFailed` is `zoom_failed` everywhere else.
-fn in_lower_case(name: &str) -> String {
-    let mut word = String::with_capacity(name.len() + 4);
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() && !word.is_empty() {
-            word.push('_');
-        }
-        word.push(letter.to_ascii_lowercase());
-    }
-    word
 }
 
 /// A request's span on its way to a flight, with a place where the flight leaves its own.

@@ -287,7 +287,7 @@ async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
     let makes_way = |flight| core.flights.makes_way(flight);
     let mut span = core.traces.wait_for_permit(flight, priority);
     let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, makes_way).await;
-    permit.as_ref().err().into_iter().for_each(|failure| span.fail(failure.reason));
+    permit.as_ref().err().into_iter().for_each(|failure| span.fail(failure.reason.as_str()));
     drop(span);
     core.flights.queues_no_more(flight);
     permit

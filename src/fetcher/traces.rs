@@ -47,7 +47,7 @@ impl Traces {
                 reason: Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld,
                 ..
             }) => {}
-            Err(failure) => span.fail(failure.reason),
+            Err(failure) => span.fail(failure.reason.as_str()),
         }
     }
 
@@ -84,7 +84,7 @@ impl Traces {
             span.set("http.response.status_code", i64::from(status));
         }
         if let Some(error) = error {
-            span.fail(error);
+            span.fail(error.as_str());
         }
     }
 }

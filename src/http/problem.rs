@@ -193,37 +193,38 @@ pub(super) fn seconds_until(at: Option<Instant>, now: Instant) -> Option<u64> {
 }
 
 fn no_snapshot(reason: Reason) -> Row {
+    let code = reason.as_str();
     match reason {
-        Reason::MeetingNotFound => Row::failed(404, "meeting_not_found", "Zoom knows no such meeting").saying(
+        Reason::MeetingNotFound => Row::failed(404, code, "Zoom knows no such meeting").saying(
             "Check the id and the type: a meeting that goes on is type=live (Zoom shows it about two minutes after its \
              start), one that is over is type=past.",
         ),
-        Reason::NotAMeeting => Row::failed(404, "not_a_meeting", "This id belongs to a webinar")
+        Reason::NotAMeeting => Row::failed(404, code, "This id belongs to a webinar")
             .saying("Zoom gives the QoS of webinars elsewhere; this service covers meetings only."),
-        Reason::MeetingTooOld => Row::failed(410, "meeting_too_old", "Zoom no longer keeps this meeting")
+        Reason::MeetingTooOld => Row::failed(410, code, "Zoom no longer keeps this meeting")
             .saying("Zoom gives the QoS of meetings of the last year only; asking again will not help."),
         Reason::ZoomRejectedCredentials => {
-            Row::failed(502, "zoom_rejected_credentials", "Zoom refuses this service's credentials").telling_when().saying(
+            Row::failed(502, code, "Zoom refuses this service's credentials").telling_when().saying(
                 "Those who run this service have to mend its Zoom app: its secret, its scopes, or the account's plan.",
             )
         }
-        Reason::ZoomFailed => Row::failed(502, "zoom_failed", "Zoom failed")
+        Reason::ZoomFailed => Row::failed(502, code, "Zoom failed")
             .saying("Zoom could not be reached or gave no usable answer, after retries where they could help; ask again later."),
-        Reason::ZoomTimedOut => Row::failed(504, "zoom_timed_out", "Zoom did not answer in time")
+        Reason::ZoomTimedOut => Row::failed(504, code, "Zoom did not answer in time")
             .saying("Zoom took too long, after retries; ask again later."),
-        Reason::ZoomRateLimited => Row::refused(503, "zoom_rate_limited", "No Zoom call can be made in time")
+        Reason::ZoomRateLimited => Row::refused(503, code, "No Zoom call can be made in time")
             .telling_when().saying("The account's calls per second are in use; ask again after Retry-After."),
-        Reason::ZoomDailyQuotaSpent => Row::refused(503, "zoom_daily_quota_spent", "The day's Zoom calls are spent")
+        Reason::ZoomDailyQuotaSpent => Row::refused(503, code, "The day's Zoom calls are spent")
             .telling_when().saying("The account's calls of this UTC day are used up; ask again after Retry-After."),
-        Reason::StillFetching => Row::failed(503, "still_fetching", "The meeting is still being fetched")
+        Reason::StillFetching => Row::failed(503, code, "The meeting is still being fetched")
             .telling_when().saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
-        Reason::Overloaded => Row::refused(503, "overloaded", "Too many calls wait already")
+        Reason::Overloaded => Row::refused(503, code, "Too many calls wait already")
             .telling_when().saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
-        Reason::CallerOverLimit => Row::refused(429, "caller_over_limit", "This caller's Zoom calls of the minute are spent")
+        Reason::CallerOverLimit => Row::refused(429, code, "This caller's Zoom calls of the minute are spent")
             .telling_when().saying("What is cached is still answered; ask again for the rest after Retry-After, or ask those who run this service for a higher calls_per_minute."),
-        Reason::NotCached => Row::refused(504, "not_cached", "Nothing of use is cached")
+        Reason::NotCached => Row::refused(504, code, "Nothing of use is cached")
             .saying("Ask without Cache-Control: only-if-cached to have the meeting fetched."),
-        Reason::ShuttingDown => Row::refused(503, "shutting_down", "This process is about to stop")
+        Reason::ShuttingDown => Row::refused(503, code, "This process is about to stop")
             .saying("Ask again on a new connection: another replica answers."),
     }
 }

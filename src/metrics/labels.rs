@@ -132,7 +132,9 @@ impl CallResult {
         Self::Failed,
     ];
 
-    pub(super) fn as_str(self) -> &'static str {
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::NotFound => "not_found",

@@ -29,21 +29,21 @@ struct WrittenZoom {
 }
 
 /// Reasons that hold for every replica. The others are one process's own affair.
-const SHARED: [(Reason, &str); 8] = [
-    (Reason::MeetingNotFound, "meeting_not_found"),
-    (Reason::NotAMeeting, "not_a_meeting"),
-    (Reason::MeetingTooOld, "meeting_too_old"),
-    (Reason::ZoomRejectedCredentials, "zoom_rejected_credentials"),
-    (Reason::ZoomFailed, "zoom_failed"),
-    (Reason::ZoomTimedOut, "zoom_timed_out"),
-    (Reason::ZoomRateLimited, "zoom_rate_limited"),
-    (Reason::ZoomDailyQuotaSpent, "zoom_daily_quota_spent"),
+const SHARED: [Reason; 8] = [
+    Reason::MeetingNotFound,
+    Reason::NotAMeeting,
+    Reason::MeetingTooOld,
+    Reason::ZoomRejectedCredentials,
+    Reason::ZoomFailed,
+    Reason::ZoomTimedOut,
+    Reason::ZoomRateLimited,
+    Reason::ZoomDailyQuotaSpent,
 ];
 
 /// As JSON; `None` where it is nobody else's affair.
 #[must_use]
 pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
-    let (_, reason) = SHARED.iter().find(|(reason, _)| *reason == failure.reason)?;
+    let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
     let zoom = failure.zoom.as_deref().map(|said| WrittenZoom {
         status: said.status,
         code: said.code,
@@ -51,14 +51,14 @@ pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
         tracking_id: said.tracking_id.clone(),
     });
     let retry_at = failure.retry_at.map(|at| clock.at(at));
-    serde_json::to_string(&Written { reason: (*reason).to_owned(), retry_at, zoom }).ok()
+    serde_json::to_string(&Written { reason: reason.to_owned(), retry_at, zoom }).ok()
 }
 
 /// `None` for what is no failure, or of a kind that this version does not know.
 #[must_use]
 pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
     let written: Written = serde_json::from_str(text).ok()?;
-    let (reason, _) = SHARED.iter().find(|(_, name)| *name == written.reason)?;
+    let reason = SHARED.iter().find(|reason| reason.as_str() == written.reason)?;
     let zoom = written.zoom.map(|said| {
         Arc::new(ZoomSaid {
             status: said.status,
@@ -89,7 +89,7 @@ mod tests {
             message: Some("Meeting does not exist: \"1\"".to_owned()),
             tracking_id: None,
         };
-        for (reason, _) in SHARED {
+        for reason in SHARED {
             let failure = Failure::new(reason).retry_at(now + Duration::from_secs(7)).said(said.clone());
             let read = read(&write(&failure, &here).unwrap(), &there, later).unwrap();
             assert_eq!((read.reason, read.zoom.as_deref()), (reason, Some(&said)));
@@ -102,7 +102,7 @@ mod tests {
         let now = Instant::now();
         let clock = ServerClock::heard(now, now, 1);
         for reason in Reason::ALL {
-            let shared = SHARED.iter().any(|(known, _)| *known == reason);
+            let shared = SHARED.contains(&reason);
             assert_eq!(write(&Failure::new(reason), &clock).is_some(), shared, "{reason:?}");
         }
         for text in ["", "{}", "{\"reason\":\"of_a_later_version\"}", "[]"] {
