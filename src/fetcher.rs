@@ -64,13 +64,28 @@ pub enum Via {
     Cache,
 }
 
-/// What a caller wants of a fetch.
-#[derive(Debug, Clone, Copy)]
+/// What a caller wants of a fetch. What is fetched for it is always new enough; what landed before is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
-    /// A snapshot that landed after this: the one that the caller found and could not use.
-    pub newer_than: Option<Instant>,
+    /// A snapshot that landed after this; `None`: whenever it did.
+    pub landed_after: Option<Instant>,
+    /// One that is still fresh then.
+    pub fresh_at: Instant,
+    /// One that landed after this serves, whatever else is wanted.
+    pub enough_after: Instant,
     /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be asked.
     pub has_fallback: bool,
+}
+
+impl Wanted {
+    /// Whether this one serves, which was not fetched for this caller.
+    #[must_use]
+    pub fn takes(&self, snapshot: &Snapshot, now: Instant) -> bool {
+        let is_fresh = |at| snapshot.fresh_left(at).is_some();
+        let is_new = self.landed_after.is_none_or(|after| snapshot.landed > after);
+        let is_enough = snapshot.landed > self.enough_after;
+        is_fresh(now) && (is_enough || (is_new && is_fresh(self.fresh_at.max(now))))
+    }
 }
 
 /// A snapshot for a caller.

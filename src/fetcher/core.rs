@@ -126,7 +126,7 @@ impl Core {
             return;
         }
         let share = share_of(&caller);
-        let waiter = Waiter { reply, deadline, share, has_fallback: wanted.has_fallback, hung_up };
+        let waiter = Waiter { reply, deadline, share, wanted, hung_up };
         match self.flights.board(key, waiter, &caller, Instant::now()) {
             Boarded::UnderWay(number) => {
                 trail.join(self.traces.of(number));
@@ -142,10 +142,7 @@ impl Core {
         let now = Instant::now();
         match self.cache.get(key, now) {
             Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
-            Some(Entry::Snapshot(snapshot))
-                if snapshot.fresh_left(now).is_some()
-                    && wanted.newer_than.is_none_or(|landed| snapshot.landed > landed) =>
-            {
+            Some(Entry::Snapshot(snapshot)) if wanted.takes(&snapshot, now) => {
                 return Some(Ok(Landed { snapshot, via: Via::Cache, stored: true }));
             }
             Some(Entry::Snapshot(_)) | None => {}
@@ -160,8 +157,8 @@ impl Core {
     }
 
     fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: Parent) {
-        let wanted = Wanted { newer_than: None, has_fallback: true };
         let now = Instant::now();
+        let wanted = Wanted { landed_after: None, fresh_at: now, enough_after: now, has_fallback: true };
         if self.found(&key, wanted).is_none()
             && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
         {

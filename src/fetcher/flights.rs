@@ -13,7 +13,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Landed, Reply, Via,
+    Landed, Reply, Via, Wanted,
     queue::{FlightNumber, Share},
     share_of,
 };
@@ -28,8 +28,8 @@ pub(super) struct Waiter {
     pub(super) reply: Reply,
     pub(super) deadline: Instant,
     pub(super) share: Share,
-    /// Has a stale snapshot, and is told of every pause at once.
-    pub(super) has_fallback: bool,
+    /// With a stale snapshot to fall back on it is told of every pause at once.
+    pub(super) wanted: Wanted,
     /// Its connection sends no more; it may still listen.
     pub(super) hung_up: Arc<AtomicBool>,
 }
@@ -122,7 +122,9 @@ impl Passengers {
     /// Tells those who cannot wait until `at` why it is in vain. The flight goes on for the others.
     fn refuse_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
-            if let Some(impatient) = waiter.take_if(|waiter| waiter.has_fallback || waiter.deadline <= at) {
+            if let Some(impatient) =
+                waiter.take_if(|waiter| waiter.wanted.has_fallback || waiter.deadline <= at)
+            {
                 drop(impatient.reply.send(Err(failure.clone())));
             }
         }

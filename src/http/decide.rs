@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::directives::Directives;
-use crate::{cache::StaleConfig, snapshot::Snapshot};
+use crate::{cache::StaleConfig, fetcher::Wanted, snapshot::Snapshot};
 
 /// What to do for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +66,22 @@ pub(super) fn decide(
 
 fn fetch(why: Why, asked: Directives) -> Decision {
     if asked.only_if_cached { Decision::NotCached } else { Decision::Fetch(why) }
+}
+
+/// Nothing is fresh for so many seconds.
+const FOREVER: u64 = 1 << 32;
+
+/// What a flight has to bring for a request, or what may have landed before it.
+pub(super) fn wanted(asked: Directives, rules: StaleConfig, now: Instant, has_fallback: bool) -> Wanted {
+    // An age is told in whole seconds. What lies before all time is no bound.
+    let aged = |age: Duration| now.checked_sub(age.saturating_add(Duration::from_secs(1)));
+    let by_age = asked.max_age.and_then(|most| aged(Duration::from_secs(most)));
+    Wanted {
+        landed_after: if asked.no_cache { Some(now) } else { by_age },
+        fresh_at: now + Duration::from_secs(asked.min_fresh.unwrap_or_default().min(FOREVER)),
+        enough_after: now.checked_sub(rules.refresh_floor).unwrap_or(now),
+        has_fallback,
+    }
 }
 
 /// Whether a stale snapshot still serves where Zoom fails.
@@ -139,6 +155,34 @@ mod tests {
         assert_eq!(at_age(70, NO_CACHE), Decision::Fetch(Why::Stale));
         assert_eq!(at_age(70, Directives { max_age: Some(100), ..NOTHING }), Decision::HitAndRefresh);
         assert_eq!(at_age(70, Directives { min_fresh: Some(0), ..NOTHING }), Decision::Fetch(Why::Stale));
+    }
+
+    /// What another replica fetched serves as if it had been fetched here.
+    #[test]
+    fn what_landed_elsewhere_serves_those_who_would_take_it_from_the_cache() {
+        let landed = Instant::now() + 3600 * SECOND;
+        let snapshot = snapshot(landed);
+        let asked = [
+            NOTHING,
+            NO_CACHE,
+            Directives { max_age: Some(10), ..NOTHING },
+            Directives { min_fresh: Some(30), ..NOTHING },
+            Directives { min_fresh: Some(u64::MAX), max_age: Some(u64::MAX), ..NOTHING },
+        ];
+        for asked in asked {
+            for age in 0..=70 {
+                let now = landed + age * SECOND;
+                let hit = decide(Some(&snapshot), asked, RULES, now) == Decision::Hit;
+                // Where the edges meet, an instant more or less is no matter.
+                if ![5, 30].contains(&age) {
+                    assert_eq!(
+                        wanted(asked, RULES, now, false).takes(&snapshot, now),
+                        hit,
+                        "{asked:?} at {age} s"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

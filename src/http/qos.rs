@@ -10,7 +10,7 @@ use super::{
     answer::{self, How},
     asked::{Asked, Part},
     caller::Who,
-    decide::{Decision, Why, decide, serves_on_error},
+    decide::{Decision, Why, decide, serves_on_error, wanted},
     directives::Directives,
     hang_up::hang_up,
     problem::{ALLOWED, Problem},
@@ -21,7 +21,7 @@ use crate::{
     cache::Entry,
     callers::Caller,
     failure::{Failure, Reason},
-    fetcher::{Landed, Via, Wanted},
+    fetcher::{Landed, Via},
     snapshot::{Snapshot, SnapshotKey},
     trace::Trail,
 };
@@ -128,7 +128,9 @@ async fn find(
             state.fetcher.refresh(key, Arc::clone(caller), trail.request());
             Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(state, request, (caller, trail), key, why, kept).await,
+        (Decision::Fetch(why), kept) => {
+            fetch(state, request, (caller, trail), (key, asked, now), why, kept).await
+        }
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
 }
@@ -138,17 +140,14 @@ async fn fetch(
     state: &State,
     request: &HttpRequest,
     (caller, trail): (&Arc<Caller>, Trail),
-    key: SnapshotKey,
+    (key, asked, now): (SnapshotKey, Directives, Instant),
     why: Why,
     kept: Option<Arc<Snapshot>>,
 ) -> Result<(Arc<Snapshot>, How), Nothing> {
     let rules = state.cache.stale();
     let fallback =
         |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
-    let wanted = Wanted {
-        newer_than: kept.as_ref().map(|kept| kept.landed),
-        has_fallback: fallback(kept.clone()).is_some(),
-    };
+    let wanted = wanted(asked, rules, now, fallback(kept.clone()).is_some());
     match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hang_up(request)).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
