@@ -66,6 +66,12 @@ pub struct StaleConfig {
     pub refresh_floor: Duration,
 }
 
+impl StaleConfig {
+    fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
+        snapshot.fresh_for + self.while_revalidate.max(self.if_error)
+    }
+}
+
 /// One remembered answer. Cloning it copies a pointer.
 #[derive(Clone)]
 pub enum Entry {
@@ -99,9 +105,7 @@ impl Entry {
     /// From then on nobody can use it, not even stale.
     fn good_until(&self, stale: StaleConfig) -> Instant {
         match self {
-            Self::Snapshot(snapshot) => {
-                snapshot.landed + snapshot.fresh_for + stale.while_revalidate.max(stale.if_error)
-            }
+            Self::Snapshot(snapshot) => snapshot.landed + stale.of_use_for(snapshot),
             Self::Refusal(refusal) => refusal.until,
         }
     }
@@ -241,18 +245,28 @@ impl Cache {
         self.plain.optionally_get_with((snapshot.tag, Coding::Zstd), || Some(snapshot.zstd().ok()?.into()))
     }
 
-    /// Remembers a failure, if it is of a kind that will still hold in a moment: never a rate limit, a timeout or a
-    /// server error. Zoom's word that there is no such meeting also ends a snapshot kept of it.
-    pub fn remember(&self, key: SnapshotKey, failure: &Failure, now: Instant) {
-        let keep_for = match (failure.reason, key.meeting_type) {
-            // Seen for live meetings in their first two minutes: asked again soon.
-            (Reason::MeetingNotFound, MeetingType::Live) => self.config.not_found_live,
-            (Reason::MeetingNotFound, MeetingType::Past)
-            | (Reason::NotAMeeting | Reason::MeetingTooOld, _) => self.config.not_found_past,
-            _ => return,
-        };
-        let refusal = Refusal { failure: failure.clone(), until: now + keep_for };
+    /// Remembers a refusal until then. Zoom's word that there is no such meeting also ends a snapshot kept of it.
+    pub fn remember(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
+        let refusal = Refusal { failure: failure.clone(), until };
         self.entries.insert(Place::newest(key), Entry::Refusal(Arc::new(refusal)));
+    }
+
+    /// How long a failure is remembered; `None` for those that may be over in a moment: a rate limit, a timeout, a server error.
+    #[must_use]
+    pub fn remembers_for(&self, key: SnapshotKey, reason: Reason) -> Option<Duration> {
+        match (reason, key.meeting_type) {
+            // Seen for live meetings in their first two minutes: asked again soon.
+            (Reason::MeetingNotFound, MeetingType::Live) => Some(self.config.not_found_live),
+            (Reason::MeetingNotFound, MeetingType::Past)
+            | (Reason::NotAMeeting | Reason::MeetingTooOld, _) => Some(self.config.not_found_past),
+            _ => None,
+        }
+    }
+
+    /// For how long after its landing a snapshot is of use, the last part of it only stale.
+    #[must_use]
+    pub fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
+        self.config.stale.of_use_for(snapshot)
     }
 
     /// Forgets a meeting's snapshots or the refusal. Whether there was one.
@@ -442,13 +456,14 @@ mod tests {
     fn a_missing_meeting_is_remembered_and_a_server_error_is_not() {
         let cache = cache(1 << 20);
         let now = Instant::now();
-        cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), now);
-        cache.remember(key(2), &Failure::new(Reason::ZoomFailed), now);
-        cache.remember(key(3), &Failure::new(Reason::ZoomRateLimited), now);
+        let remembered = cache.remembers_for(key(1), Reason::MeetingNotFound);
+        assert_eq!(remembered, Some(10 * SECOND));
+        cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), now + 10 * SECOND);
         assert!(matches!(cache.get(&key(1), now + 9 * SECOND), Some(Entry::Refusal(_))));
         assert!(cache.get(&key(1), now + 10 * SECOND).is_none());
-        assert!(cache.get(&key(2), now).is_none());
-        assert!(cache.get(&key(3), now).is_none());
+        for reason in [Reason::ZoomFailed, Reason::ZoomRateLimited] {
+            assert_eq!(cache.remembers_for(key(1), reason), None);
+        }
     }
 
     #[test]
@@ -456,7 +471,7 @@ mod tests {
         let cache = cache(1 << 20);
         assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
         assert!(cache.insert(sealed(key(2), 10, 30 * SECOND)).1);
-        cache.remember(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now());
+        cache.remember(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
         for purged in [key(1), key(3)] {
             assert!(cache.purge(&purged));
             assert!(cache.get(&purged, Instant::now()).is_none());
@@ -492,7 +507,7 @@ mod tests {
     fn a_meeting_that_zoom_no_longer_knows_ends_its_snapshot() {
         let cache = cache(1 << 20);
         assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
-        cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), Instant::now());
+        cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
         assert!(matches!(cache.get(&key(1), Instant::now()), Some(Entry::Refusal(_))));
     }
 

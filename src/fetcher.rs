@@ -4,9 +4,12 @@
 //! comes later joins it. At most 40 calls a second will ever be made, so one thread is plenty, and the table of flights,
 //! the queue, the budget and the access token are plain state without locks.
 
+mod blocking;
 mod core;
+mod elsewhere;
 mod flight;
 mod flights;
+mod pages;
 pub mod permits;
 mod purge;
 pub mod queue;
@@ -67,24 +70,31 @@ pub enum Via {
 /// What a caller wants of a fetch. What is fetched for it is always new enough; what landed before is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
+    /// One that landed after this serves in any case.
+    pub asked: Instant,
     /// A snapshot that landed after this; `None`: whenever it did.
     pub landed_after: Option<Instant>,
     /// One that is still fresh then.
     pub fresh_at: Instant,
-    /// One that landed after this serves, whatever else is wanted.
+    /// A fresh one that landed after this serves, whatever else is wanted.
     pub enough_after: Instant,
     /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be asked.
     pub has_fallback: bool,
 }
 
 impl Wanted {
+    /// Of a refresh that nobody waits for.
+    fn anything_fresh(now: Instant) -> Self {
+        Self { asked: now, landed_after: None, fresh_at: now, enough_after: now, has_fallback: true }
+    }
+
     /// Whether this one serves, which was not fetched for this caller.
     #[must_use]
     pub fn takes(&self, snapshot: &Snapshot, now: Instant) -> bool {
+        let landed = snapshot.landed;
         let is_fresh = |at| snapshot.fresh_left(at).is_some();
-        let is_new = self.landed_after.is_none_or(|after| snapshot.landed > after);
-        let is_enough = snapshot.landed > self.enough_after;
-        is_fresh(now) && (is_enough || (is_new && is_fresh(self.fresh_at.max(now))))
+        let is_new = self.landed_after.is_none_or(|after| landed > after) && is_fresh(self.fresh_at.max(now));
+        landed > self.asked || (is_fresh(now) && (is_new || landed > self.enough_after))
     }
 }
 

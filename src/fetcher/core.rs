@@ -10,8 +10,11 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted, flight,
+    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted,
+    elsewhere::Followers,
+    flight,
     flights::{Boarded, Flight, Flights, Waiter},
+    pages,
     permits::Permits,
     share_of,
     traces::Traces,
@@ -38,6 +41,7 @@ pub(super) struct Core {
     /// With Redis: what replicas have in common.
     pub(super) shared: Option<Shared>,
     pub(super) flights: Flights,
+    pub(super) followers: Followers,
     pub(super) traces: Traces,
     pub(super) cache: Cache,
     pub(super) freshness: FreshnessConfig,
@@ -62,6 +66,7 @@ impl Core {
             permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
             shared,
             flights: Flights::default(),
+            followers: Followers::default(),
             traces: Traces::new(tracer),
             cache,
             freshness,
@@ -111,7 +116,7 @@ impl Core {
                 this.awaits_access_token.set(false);
                 match token {
                     Ok(_) => this.permits.look_again(),
-                    Err(error) => this.permits.refuse_all(&flight::no_access_token(error)),
+                    Err(error) => this.permits.refuse_all(&pages::no_access_token(error)),
                 }
             }));
         }
@@ -158,7 +163,7 @@ impl Core {
 
     fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: Parent) {
         let now = Instant::now();
-        let wanted = Wanted { landed_after: None, fresh_at: now, enough_after: now, has_fallback: true };
+        let wanted = Wanted::anything_fresh(now);
         if self.found(&key, wanted).is_none()
             && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
         {

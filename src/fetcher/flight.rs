@@ -1,60 +1,65 @@
-//! One flight: all pages of one meeting, in turn, each paid for with a permit; whole in the end, or nothing.
+//! One flight: from other replicas where they have it, from Zoom otherwise, and into the cache and to those who wait.
 
-use std::{
-    collections::HashSet,
-    io,
-    panic::AssertUnwindSafe,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::{core::Core, flights::Flight, queue::Priority, traces::Traces};
+use super::{
+    Via,
+    core::Core,
+    elsewhere::{self, How, Told, Turn},
+    flights::Flight,
+    pages::fetch_meeting,
+};
 use crate::{
-    budget::{Permit, pace::Refresh},
-    cache::Entry,
-    clean::{self, NotAPage},
-    failure::{Failure, Reason, ZoomSaid},
-    metrics::{CallResult, LimitKind},
-    snapshot::{Draft, Lived, Snapshot, SnapshotKey},
+    failure::{Failure, Reason},
+    snapshot::{Snapshot, SnapshotKey},
     trace::Span,
-    zoom::{
-        self, Called,
-        error::CallError,
-        oauth::{AccessToken, TokenError},
-    },
 };
 
-/// Repetitions of a call that failed in a way that may pass, each with a permit of its own.
-const RETRIES: u32 = 2;
-/// A call refused this often by a rate limit gives up, though each time the pause was waited for.
-const RATE_LIMITED_AT_MOST: u32 = 3;
-/// A pause that Zoom gives no end for: 1 s and up to half of that, so that replicas do not come back in step.
-const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
-/// 50,000 rows. A meeting has a tenth of that at most; an upstream that never ends must not eat the day.
-const MOST_PAGES: usize = 5_000;
-/// Pages without a row that promise another: Zoom has no reason to send any.
-const EMPTY_PAGES_IN_A_ROW: u32 = 10;
-/// A pause of the second's limit is seconds; whoever says more than this means the day or is wrong.
-const LONGEST_SECOND_PAUSE: Duration = Duration::from_secs(3_600);
+/// What a flight brings, and whence.
+struct Brought {
+    result: Result<Snapshot, Failure>,
+    /// From another replica, and how.
+    elsewhere: Option<How>,
+    /// Nobody is to have it any more.
+    purged: bool,
+    /// How long a refusal is remembered.
+    until: Option<Instant>,
+}
+
+impl Brought {
+    fn of_zoom(core: &Core, flight: &Flight, result: Result<Snapshot, Failure>) -> Self {
+        let keep = result.as_ref().err();
+        let keep = keep.and_then(|failure| core.cache.remembers_for(flight.key, failure.reason));
+        let until = keep.map(|keep| Instant::now() + keep);
+        Self { result, elsewhere: None, purged: false, until }
+    }
+
+    fn of_another(result: Result<Snapshot, Failure>, how: How, until: Option<Instant>) -> Self {
+        Self { result, elsewhere: Some(how), purged: false, until }
+    }
+}
 
 /// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
 pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
     let took_off = Instant::now();
-    let result = AssertUnwindSafe(fetch_meeting(&core, &flight)).catch_unwind().await;
-    let result = result.unwrap_or_else(|_| Err(Failure::new(Reason::ZoomFailed)));
+    let brought = AssertUnwindSafe(bring(&core, &flight)).catch_unwind().await;
+    let Brought { result, elsewhere, purged, until } =
+        brought.unwrap_or_else(|_| Brought::of_zoom(&core, &flight, Err(Failure::new(Reason::ZoomFailed))));
     core.metrics.flights_active.dec();
-    core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
+    if elsewhere.is_none() {
+        core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
+    }
     // Decided here and done below without a pause: a purge comes before it or after it.
-    let kept = !core.flights.is_set_aside(&flight);
+    let kept = !purged && !core.flights.is_set_aside(&flight);
     let result = match result {
         Ok(snapshot) => {
             let (snapshot, stored) =
                 if kept { core.cache.insert(snapshot) } else { (Arc::new(snapshot), false) };
-            core.metrics.flight_pages.observe(f64::from(snapshot.pages));
+            if elsewhere.is_none() {
+                core.metrics.flight_pages.observe(f64::from(snapshot.pages));
+            }
             tracing::debug!(
                 meeting = %flight.key.meeting,
                 meeting_type = flight.key.meeting_type.as_str(),
@@ -62,20 +67,47 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
                 bytes = snapshot.length,
                 kept_bytes = snapshot.weight(),
                 stored,
+                by_another_replica = elsewhere.is_some(),
                 "meeting fetched"
             );
             Ok((snapshot, stored))
         }
         Err(failure) => {
-            if kept {
-                core.cache.remember(flight.key, &failure, Instant::now());
+            if let Some(until) = until.filter(|_| kept) {
+                core.cache.remember(flight.key, &failure, until);
             }
             say(flight.key, &failure);
             Err(failure)
         }
     };
     core.traces.land(&flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
-    core.flights.land(&flight, &result);
+    let via = elsewhere.map(|how| match how {
+        How::Found => Via::Cache,
+        How::Followed => Via::OthersFlight,
+    });
+    core.flights.land(&flight, &result, via);
+}
+
+/// From another replica, where one has it or is about to; from Zoom otherwise, for all of them.
+async fn bring(core: &Core, flight: &Flight) -> Brought {
+    let by_ourselves = |result| Brought::of_zoom(core, flight, result);
+    let Some(shared) = &core.shared else { return by_ourselves(fetch_meeting(core, flight).await) };
+    let span = core.traces.look_around(flight);
+    let turn = elsewhere::look_around(core, shared, flight).await;
+    drop(span);
+    let right = match turn {
+        Turn::Ours(right) => right,
+        Turn::Landed(snapshot, how) => return Brought::of_another(Ok(*snapshot), how, None),
+        Turn::Refused(failure, until) => return Brought::of_another(Err(failure), How::Found, Some(until)),
+        Turn::Failed(failure) => return Brought::of_another(Err(failure), How::Followed, None),
+    };
+    let result = fetch_meeting(core, flight).await;
+    let Some(right) = right else { return by_ourselves(result) };
+    match elsewhere::tell(core, right, flight, result).await {
+        Told::Ours(result) => by_ourselves(result),
+        Told::Purged(result) => Brought { purged: true, ..by_ourselves(result) },
+        Told::Later(snapshot) => by_ourselves(Ok(*snapshot)),
+    }
 }
 
 /// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
@@ -91,282 +123,5 @@ fn say(key: SnapshotKey, failure: &Failure) {
         _ => {
             tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended");
         }
-    }
-}
-
-async fn fetch_meeting(core: &Core, flight: &Flight) -> Result<Snapshot, Failure> {
-    match fetch_pages(core, flight).await {
-        // The page tokens ran out under way: from the start, once.
-        Err(Stop::PageTokenRefused(_)) => fetch_pages(core, flight).await,
-        result => result,
-    }
-    .map_err(Stop::into_failure)
-}
-
-/// Why the pages end early.
-enum Stop {
-    PageTokenRefused(Failure),
-    Failed(Failure),
-}
-
-impl Stop {
-    fn into_failure(self) -> Failure {
-        match self {
-            Self::PageTokenRefused(failure) | Self::Failed(failure) => failure,
-        }
-    }
-}
-
-async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
-    let (mut draft, mut next) = (Draft::default(), None);
-    let mut tokens_seen = HashSet::new();
-    let mut empty_in_a_row = 0;
-    while tokens_seen.len() < MOST_PAGES && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
-        let asked_with: Option<String> = next;
-        let rows_before = draft.rows();
-        let said;
-        (draft, next, said) = fetch_page(core, flight, asked_with.as_deref(), draft).await?;
-        match &next {
-            None => return Ok(seal(core, flight.key, draft).await),
-            Some(token) if !tokens_seen.insert(token.clone()) => {
-                tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
-                return Err(Stop::Failed(Failure::new(Reason::ZoomFailed).said(said)));
-            }
-            Some(_) if draft.rows() == rows_before => empty_in_a_row += 1,
-            Some(_) => empty_in_a_row = 0,
-        }
-    }
-    tracing::warn!(meeting = %flight.key.meeting, MOST_PAGES, "Zoom's pages do not end");
-    Err(Stop::Failed(Failure::new(Reason::ZoomFailed)))
-}
-
-/// One page into the draft, with all the patience that a page deserves. Gives the next page's token, and which answer
-/// it came in.
-async fn fetch_page(
-    core: &Core,
-    flight: &Flight,
-    page_token: Option<&str>,
-    mut draft: Draft,
-) -> Result<(Draft, Option<String>, ZoomSaid), Stop> {
-    let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
-    loop {
-        let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
-        core.flights.begins(flight);
-        let called = Instant::now();
-        flight.booking.call(called);
-        let span = core.traces.call(flight, retried);
-        let traceparent = span.as_parent().traceparent();
-        let Called { answer, unspent, account_has_left } =
-            core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent).await;
-        match &answer {
-            Ok(answer) => Traces::called(span, Some(answer.said().status), None),
-            Err(error) => {
-                Traces::called(span, error.said().map(|said| said.status), Some(result_of(error)));
-            }
-        }
-        core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
-        match unspent {
-            Some(permit) => {
-                core.permits.give_back(permit);
-                flight.booking.uncall(called);
-            }
-            None => core.metrics.caller_call(flight.caller.name.as_str()),
-        }
-        if let Some(calls) = account_has_left {
-            core.permits.account_has_left(calls, called);
-        }
-        let error = match answer {
-            Err(error) => error,
-            Ok(answer) => {
-                let cleaned;
-                (draft, cleaned) = clean_into(draft, answer.body.clone()).await;
-                match cleaned {
-                    Ok(page) => {
-                        core.metrics.zoom_call(CallResult::Ok);
-                        for (field, count) in page.unparsed.iter() {
-                            core.metrics.unparsed(field.as_str(), count);
-                        }
-                        return Ok((draft, page.next_page_token, answer.said()));
-                    }
-                    Err(reason) => {
-                        tracing::debug!(%reason, "answer from Zoom is not a page");
-                        answer.not_a_page()
-                    }
-                }
-            }
-        };
-        core.metrics.zoom_call(result_of(&error));
-        match error {
-            CallError::TimedOut | CallError::NoAnswer | CallError::Broken(_) if retried < RETRIES => {
-                retried += 1;
-                tokio::time::sleep(zoom::backoff(retried)).await;
-            }
-            CallError::AccessTokenRefused(_) if !renewed => {
-                renewed = true;
-                core.access_tokens.discard(&access_token);
-            }
-            CallError::RateLimited { kind, retry_after, said } => {
-                rate_limited += 1;
-                let failure = pause(core, kind, retry_after, said);
-                if rate_limited == RATE_LIMITED_AT_MOST {
-                    return Err(Stop::Failed(failure));
-                }
-            }
-            error => return Err(give_up(core, page_token, error)),
-        }
-    }
-}
-
-/// Parsing, cleaning and compressing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
-async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page, NotAPage>) {
-    let work = move || {
-        let cleaned = clean::page(&body, draft.begin_page());
-        if let Ok(page) = &cleaned {
-            draft.end_page(&page.rows, page.newest_leave_time)?;
-        }
-        Ok((draft, cleaned))
-    };
-    never_fails(off_this_thread(work).await)
-}
-
-async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
-    let freshness = core.freshness.clone();
-    let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
-    let work = move || draft.seal(key, &freshness, Instant::now(), SystemTime::now(), stretch, luck);
-    never_fails(off_this_thread(work).await)
-}
-
-/// How many times as long it is to be fresh, now that it is known what this refresh, if it is one, cost.
-fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
-    let now = Instant::now();
-    if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
-        && let Some(Lived { lived, postponed, unstretched }) = older.lived(now)
-    {
-        core.permits.refreshed(Refresh { pages, lived, postponed, unstretched });
-    }
-    core.permits.stretch(pages)
-}
-
-/// Compressing into memory fails by a bug only: it ends the flight as a panic does.
-fn never_fails<T>(done: io::Result<T>) -> T {
-    done.unwrap_or_else(|error| {
-        tracing::error!(%error, "a body could not be compressed: a bug of this service");
-        std::panic::resume_unwind(Box::new(error))
-    })
-}
-
-/// A panic in there is one of the flight, and is caught where it ends. Only at a forced stop is work cancelled: then
-/// nothing is left to be done.
-async fn off_this_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match actix_rt::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await,
-        },
-    }
-}
-
-/// A permit, and the access token to use it with. The queue gives out permits while there is a token; between that and
-/// here another call may have been told that it is no longer good.
-async fn may_call(core: &Core, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
-    loop {
-        let permit = permit(core, flight).await?;
-        match core.access_tokens.for_call(Instant::now()) {
-            Some(access_token) => return Ok((permit, access_token)),
-            None => core.permits.give_back(permit),
-        }
-    }
-}
-
-async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
-    core.flights.queues(flight, core.permits.closed().as_ref());
-    let give_up = core.flights.gives_up_at(flight);
-    let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
-    let wanted_by = core.flights.wanted_by(flight);
-    let makes_way = |flight| core.flights.makes_way(flight);
-    let mut span = core.traces.wait_for_permit(flight, priority);
-    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, makes_way).await;
-    permit.as_ref().err().into_iter().for_each(|failure| span.fail(failure.reason.as_str()));
-    drop(span);
-    core.flights.queues_no_more(flight);
-    permit
-}
-
-pub(super) fn no_access_token(error: TokenError) -> Failure {
-    match error {
-        TokenError::Refused { until, said } => {
-            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)
-        }
-        TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
-        TokenError::Failed(said) => with_words(Failure::new(Reason::ZoomFailed), said),
-    }
-}
-
-/// Stops all calls, says so to those who cannot wait that long, and tells why.
-fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: ZoomSaid) -> Failure {
-    let unsaid = || match kind {
-        LimitKind::PerSecond => Instant::now() + Duration::from_millis(fastrand::u64(PAUSE_UNSAID_MS)),
-        LimitKind::PerDay => core.permits.midnight(),
-    };
-    let longest = if kind == LimitKind::PerSecond { LONGEST_SECOND_PAUSE } else { Duration::MAX };
-    let until = retry_after.map_or_else(unsaid, |after| Instant::now() + after.min(longest));
-    tracing::warn!(
-        kind = kind.as_str(),
-        pause_seconds = until.saturating_duration_since(Instant::now()).as_secs_f64(),
-        "Zoom refuses calls by rate limit: all calls pause"
-    );
-    let reason = match kind {
-        LimitKind::PerSecond => Reason::ZoomRateLimited,
-        LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
-    };
-    let failure = Failure::new(reason).retry_at(until).said(said);
-    core.permits.cool_down(kind, until, failure.clone());
-    core.flights.pause(until, &failure);
-    failure
-}
-
-/// The end of the retries, or an error that none would help.
-fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
-    let failed = |reason, said| Stop::Failed(Failure::new(reason).said(said));
-    match error {
-        CallError::AccessTokenRefused(said) | CallError::CredentialsRejected(said) => {
-            let failure = no_access_token(core.access_tokens.reject(said));
-            // Those who wait for permits need not wait to hear the same.
-            core.permits.refuse_all(&failure);
-            Stop::Failed(failure)
-        }
-        CallError::MeetingNotFound(said) => failed(Reason::MeetingNotFound, said),
-        CallError::NotAMeeting(said) => failed(Reason::NotAMeeting, said),
-        CallError::MeetingTooOld(said) => failed(Reason::MeetingTooOld, said),
-        CallError::PageTokenRefused(said) if page_token.is_some() => {
-            Stop::PageTokenRefused(Failure::new(Reason::ZoomFailed).said(said))
-        }
-        CallError::PageTokenRefused(said) | CallError::Broken(said) | CallError::Refused(said) => {
-            failed(Reason::ZoomFailed, said)
-        }
-        CallError::TimedOut => Stop::Failed(Failure::new(Reason::ZoomTimedOut)),
-        CallError::NoAnswer => Stop::Failed(Failure::new(Reason::ZoomFailed)),
-        CallError::RateLimited { said, .. } => failed(Reason::ZoomRateLimited, said),
-    }
-}
-
-fn with_words(failure: Failure, said: Option<ZoomSaid>) -> Failure {
-    match said {
-        Some(said) => failure.said(said),
-        None => failure,
-    }
-}
-
-fn result_of(error: &CallError) -> CallResult {
-    match error {
-        CallError::AccessTokenRefused(_) | CallError::CredentialsRejected(_) => CallResult::Unauthorized,
-        CallError::RateLimited { .. } => CallResult::RateLimited,
-        CallError::MeetingNotFound(_) | CallError::NotAMeeting(_) | CallError::MeetingTooOld(_) => {
-            CallResult::NotFound
-        }
-        CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,
-        CallError::TimedOut => CallResult::TimedOut,
-        CallError::NoAnswer | CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
     }
 }

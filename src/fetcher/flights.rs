@@ -205,6 +205,16 @@ impl Flights {
         table.under_way.get(&flight.number).is_some_and(|passengers| !passengers.waiters.is_empty())
     }
 
+    /// Whether all who wait for this flight can use a snapshot that it did not fetch.
+    pub(super) fn all_take(&self, flight: &Flight, snapshot: &Snapshot, now: Instant) -> bool {
+        let table = self.table.borrow();
+        let waiters = table.under_way.get(&flight.number).map_or(&[][..], |passengers| &passengers.waiters);
+        match waiters {
+            [] => Wanted::anything_fresh(now).takes(snapshot, now),
+            waiters => waiters.iter().flatten().all(|waiter| waiter.wanted.takes(snapshot, now)),
+        }
+    }
+
     /// When this flight gives up, as long as nobody has come who waits longer; `None` for one that has begun: it is finished.
     pub(super) fn gives_up_at(&self, flight: &Flight) -> Option<Instant> {
         let table = self.table.borrow();
@@ -299,8 +309,13 @@ impl Flights {
         ends
     }
 
-    /// Ends a flight and wakes everybody who waits for it.
-    pub(super) fn land(&self, flight: &Flight, result: &Result<(Arc<Snapshot>, bool), Failure>) {
+    /// Ends a flight and wakes everybody who waits for it. `via`: how all of them come to it, where that is not by this flight.
+    pub(super) fn land(
+        &self,
+        flight: &Flight,
+        result: &Result<(Arc<Snapshot>, bool), Failure>,
+        via: Option<Via>,
+    ) {
         let mut table = self.table.borrow_mut();
         if table.boarding.get(&flight.key) == Some(&flight.number) {
             table.boarding.remove(&flight.key);
@@ -317,7 +332,7 @@ impl Flights {
         for (place, waiter) in passengers.waiters.into_iter().enumerate() {
             let Some(waiter) = waiter else { continue };
             let own = place == 0 && passengers.first_waiter_started_it;
-            let via = if own { Via::OwnFlight } else { Via::OthersFlight };
+            let via = via.unwrap_or(if own { Via::OwnFlight } else { Via::OthersFlight });
             let answer = match result {
                 Ok((snapshot, stored)) => Ok(Landed { snapshot: Arc::clone(snapshot), via, stored: *stored }),
                 Err(failure) => Err(failure.clone()),

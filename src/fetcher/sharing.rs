@@ -67,8 +67,7 @@ impl Core {
                         self.purge(what);
                     }
                 }
-                // Snapshots are each process's own in this version.
-                Event::Landed { .. } | Event::Failed { .. } => {}
+                Event::Landed { .. } | Event::Failed { .. } => self.followers.hear(event),
             }
         }
     }

@@ -56,6 +56,11 @@ impl Traces {
         self.under_way.borrow().get(&flight).copied().unwrap_or_default()
     }
 
+    /// A look at what other replicas have or fetch.
+    pub(super) fn look_around(&self, flight: &Flight) -> Span {
+        self.tracer.begin("look at other replicas", Kind::Internal, self.of(flight.number))
+    }
+
     pub(super) fn wait_for_permit(&self, flight: &Flight, priority: Priority) -> Span {
         let mut span = self.tracer.begin("wait for permit", Kind::Internal, self.of(flight.number));
         let word = match priority {

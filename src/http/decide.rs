@@ -77,6 +77,7 @@ pub(super) fn wanted(asked: Directives, rules: StaleConfig, now: Instant, has_fa
     let aged = |age: Duration| now.checked_sub(age.saturating_add(Duration::from_secs(1)));
     let by_age = asked.max_age.and_then(|most| aged(Duration::from_secs(most)));
     Wanted {
+        asked: now,
         landed_after: if asked.no_cache { Some(now) } else { by_age },
         fresh_at: now + Duration::from_secs(asked.min_fresh.unwrap_or_default().min(FOREVER)),
         enough_after: now.checked_sub(rules.refresh_floor).unwrap_or(now),

@@ -147,6 +147,10 @@ async fn fetch(
     let rules = state.cache.stale();
     let fallback =
         |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
+    let cached = || match state.cache.get(&key, Instant::now())? {
+        Entry::Snapshot(snapshot) => Some(snapshot),
+        Entry::Refusal(_) => None,
+    };
     let wanted = wanted(asked, rules, now, fallback(kept.clone()).is_some());
     match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hang_up(request)).await {
         Ok(Landed { snapshot, via, stored }) => {
@@ -157,7 +161,8 @@ async fn fetch(
             };
             Ok((snapshot, how))
         }
-        Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(kept) {
+        // The flight may have found one that is too old for anything else.
+        Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(cached().or(kept)) {
             Some(kept) => Ok((kept, How::Instead(failure))),
             None => Err(Nothing::Fetched(failure)),
         },

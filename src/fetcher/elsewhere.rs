@@ -1,0 +1,201 @@
+//! What other replicas have fetched, or are fetching: looked for before Zoom is asked, and told to them afterwards.
+//!
+//! Redis is asked twice for a miss, for the record and for the right to fetch; never for a hit. Where it is away, every
+//! replica fetches for itself.
+
+mod followers;
+mod records;
+mod right;
+
+use std::time::Instant;
+
+pub(super) use self::{followers::Followers, right::Right};
+use self::{
+    followers::{End, Listening},
+    records::Content,
+};
+use super::{core::Core, flights::Flight};
+use crate::{
+    cache::Entry,
+    failure::{Failure, Reason},
+    shared::{Away, Claim, Put, Shared, clock::ServerClock, health::Standing, keys::Subject, words},
+    snapshot::Snapshot,
+};
+
+/// What became of the look around.
+pub(super) enum Turn {
+    /// Zoom is to be asked, by us.
+    Ours(Option<Right>),
+    /// There is a snapshot that everybody who waits can use.
+    Landed(Box<Snapshot>, How),
+    /// Zoom refused it to another replica; that is remembered until then.
+    Refused(Failure, Instant),
+    /// The replica that fetched it failed, or nobody waits any more.
+    Failed(Failure),
+}
+
+/// How something of another replica's was come by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// It was there.
+    Found,
+    /// Its flight was waited for.
+    Followed,
+}
+
+/// What came of telling the others.
+pub(super) enum Told {
+    /// They can have it, or need not know of it.
+    Ours(Result<Snapshot, Failure>),
+    /// Nobody is to have it: it was purged meanwhile.
+    Purged(Result<Snapshot, Failure>),
+    /// There is a later one, which counts.
+    Later(Box<Snapshot>),
+}
+
+/// Whose turn it is to ask Zoom; and what there is without that.
+pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -> Turn {
+    await_connection(shared).await;
+    let of = Subject::meeting(&flight.key);
+    let mut heard = core.followers.listen(flight.key);
+    let mut how = How::Found;
+    let turn = loop {
+        let Ok(found) = shared.look_up(&of).await else { break Turn::Ours(None) };
+        let fence = found.fence;
+        match records::read(shared, flight.key, &of, found).await {
+            Some(Content::Refusal(failure, until)) if until > Instant::now() => {
+                break Turn::Refused(failure, until);
+            }
+            Some(Content::Snapshot(snapshot)) => {
+                if core.flights.all_take(flight, &snapshot, Instant::now()) {
+                    break Turn::Landed(snapshot, how);
+                }
+                keep_for_errors(core, flight, *snapshot);
+            }
+            Some(Content::Refusal(..)) | None => {}
+        }
+        match follow(core, shared, flight, (&of, fence), &mut heard).await {
+            Followed::Landed => how = How::Followed,
+            Followed::Is(turn) => break turn,
+        }
+    };
+    core.flights.queues_no_more(flight);
+    turn
+}
+
+enum Followed {
+    /// There is a record with a later number.
+    Landed,
+    Is(Turn),
+}
+
+/// Claims, until that succeeds or is in vain.
+async fn follow(
+    core: &Core,
+    shared: &Shared,
+    flight: &Flight,
+    (of, fence): (&Subject, u64),
+    heard: &mut Listening<'_>,
+) -> Followed {
+    loop {
+        let held = match shared.claim(of, fence).await {
+            Ok(Claim::Yours(claimed)) => return Followed::Is(Turn::Ours(Some(Right::new(shared, claimed)))),
+            Err(Away) => return Followed::Is(Turn::Ours(None)),
+            Ok(Claim::Landed(_)) => return Followed::Landed,
+            Ok(Claim::Held(held)) => held,
+        };
+        if core.flights.gives_up(flight.number)
+            || core.flights.gives_up_at(flight).is_some_and(|at| at <= Instant::now())
+        {
+            return Followed::Is(Turn::Failed(Failure::new(Reason::StillFetching)));
+        }
+        // Its next call waits for a permit, as far as those are concerned who wait for it: a pause that is too long for them
+        // they hear of at once.
+        core.flights.queues(flight, core.permits.closed().as_ref());
+        match heard.end().await {
+            Some(End::Landed) => return Followed::Landed,
+            Some(End::Failed { fence, words }) if fence >= held => {
+                let now = Instant::now();
+                let failure = shared.clock().and_then(|clock| words::read(&words, &clock, now));
+                if let Some(failure) = failure {
+                    return Followed::Is(Turn::Failed(failure));
+                }
+            }
+            Some(End::Failed { .. }) | None => {}
+        }
+    }
+}
+
+/// A process that starts is connected within a moment, or knows that there is no Redis; no call is made before that.
+async fn await_connection(shared: &Shared) {
+    let mut standing = shared.standing();
+    // It ends with the handle that we hold.
+    drop(standing.wait_for(|standing| *standing != Standing::Connecting).await);
+}
+
+/// A snapshot that is too old for those who wait is better than none, should Zoom fail.
+fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Snapshot) {
+    let now = Instant::now();
+    let is_newer = match core.cache.get(&flight.key, now) {
+        Some(Entry::Snapshot(kept)) => snapshot.tag != kept.tag && snapshot.landed > kept.landed,
+        Some(Entry::Refusal(_)) => false,
+        None => true,
+    };
+    if is_newer && !core.flights.is_set_aside(flight) {
+        let (kept, _) = core.cache.insert(snapshot);
+        kept.note_try(now);
+    }
+}
+
+/// Tells the others what came of the flight.
+pub(super) async fn tell(
+    core: &Core,
+    mut right: Right,
+    flight: &Flight,
+    result: Result<Snapshot, Failure>,
+) -> Told {
+    let shared = right.shared.clone();
+    let Some(clock) = shared.clock().filter(|_| !core.flights.is_set_aside(flight)) else {
+        return Told::Ours(result);
+    };
+    let of = Subject::meeting(&flight.key);
+    let (result, written, keep) = match result {
+        Ok(snapshot) => {
+            let keep = core.cache.of_use_for(&snapshot);
+            let (snapshot, written) = records::of_snapshot(&shared, clock, &of, snapshot).await;
+            (Ok(snapshot), written, keep)
+        }
+        Err(failure) => {
+            let Some(keep) = core.cache.remembers_for(flight.key, failure.reason) else {
+                right.release(&told_to_followers(&failure, &clock)).await;
+                return Told::Ours(Err(failure));
+            };
+            let written = records::of_refusal(&shared, clock, &of, &failure, keep);
+            (Err(failure), written, keep)
+        }
+    };
+    let Some(written) = written else { return Told::Ours(result) };
+    match right.put(&written, keep).await {
+        Ok(Put::Purged) => Told::Purged(result),
+        Ok(Put::Older) => {
+            // Its claim was lost to a pause: what was fetched by a later one counts.
+            let Ok(found) = shared.look_up(&of).await else { return Told::Ours(result) };
+            match records::read(&shared, flight.key, &of, found).await {
+                Some(Content::Snapshot(later)) if later.fresh_left(Instant::now()).is_some() => {
+                    Told::Later(later)
+                }
+                _ => Told::Ours(result),
+            }
+        }
+        Ok(Put::Kept) | Err(Away) => Told::Ours(result),
+    }
+}
+
+/// What followers would only find out again, after as many tries. All else they find out by themselves: their queue may be
+/// shorter, and their credentials newer.
+fn told_to_followers(failure: &Failure, clock: &ServerClock) -> String {
+    match failure.reason {
+        Reason::ZoomFailed | Reason::ZoomTimedOut => words::write(failure, clock).unwrap_or_default(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,74 @@
+//! Meetings as records that other replicas read. What takes time is done off the fetcher's thread.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    failure::Failure,
+    fetcher::blocking::off_this_thread,
+    shared::{
+        Found, Shared,
+        clock::ServerClock,
+        keys::Subject,
+        record::{self, Kind, Record},
+        words,
+    },
+    snapshot::{Snapshot, SnapshotKey},
+};
+
+/// What a record holds that is of a meeting.
+pub(super) enum Content {
+    Snapshot(Box<Snapshot>),
+    Refusal(Failure, Instant),
+}
+
+/// `None`: nothing, or nothing that can be understood here.
+pub(super) async fn read(shared: &Shared, key: SnapshotKey, of: &Subject, found: Found) -> Option<Content> {
+    let (bytes, clock) = (found.record?, shared.clock()?);
+    let (sealer, of) = (shared.sealer(), of.clone());
+    let work = move || {
+        let Record { kind, had, body } = record::read(sealer.as_deref(), &of, &bytes)?;
+        let now = Instant::now();
+        match kind {
+            Kind::Snapshot => {
+                let snapshot = Snapshot::from_bytes(key, &body, clock.when(had).min(now))?;
+                Some(Content::Snapshot(Box::new(snapshot)))
+            }
+            Kind::Refusal => {
+                let mut failure = words::read(std::str::from_utf8(&body).ok()?, &clock, now)?;
+                let until = failure.retry_at.take()?;
+                Some(Content::Refusal(failure, until))
+            }
+            Kind::AccessToken => None,
+        }
+    };
+    off_this_thread(work).await
+}
+
+/// `None`: it cannot be written now.
+pub(super) async fn of_snapshot(
+    shared: &Shared,
+    clock: ServerClock,
+    of: &Subject,
+    snapshot: Snapshot,
+) -> (Snapshot, Option<Vec<u8>>) {
+    let (sealer, of) = (shared.sealer(), of.clone());
+    let had = clock.at(snapshot.landed);
+    let work = move || {
+        let written = record::write(sealer.as_deref(), &of, Kind::Snapshot, had, &snapshot.to_bytes());
+        (snapshot, written)
+    };
+    off_this_thread(work).await
+}
+
+/// A refusal that is remembered for so long. `None`: it cannot be written now.
+pub(super) fn of_refusal(
+    shared: &Shared,
+    clock: ServerClock,
+    of: &Subject,
+    failure: &Failure,
+    keep: Duration,
+) -> Option<Vec<u8>> {
+    let now = Instant::now();
+    let words = words::write(&failure.clone().retry_at(now + keep), &clock)?;
+    record::write(shared.sealer().as_deref(), of, Kind::Refusal, clock.at(now), words.as_bytes())
+}
