@@ -78,7 +78,7 @@ doc-tests:
 
 tests:
 	$(call heading,tests)
-	@scripts/prepare haproxy
+	@scripts/prepare haproxy faketime
 	@if command -v cargo-nextest >/dev/null; then set -x; cargo nextest run --locked --workspace; \
 	else echo 'with cargo test: cargo-nextest is not installed, and to compile it takes longer than the tests'; \
 		set -x; cargo test --locked --workspace --no-fail-fast --lib --bins --tests; fi

@@ -33,10 +33,13 @@ mod openapi;
 mod ops;
 mod purge;
 mod ratelimit;
+#[path = "../redis/relay.rs"]
+mod redis_relay;
 #[path = "../redis/server.rs"]
 #[expect(dead_code, reason = "tests/redis needs more of it")]
 mod redis_server;
 mod replicas;
+mod replicas_flights;
 mod retries;
 mod rolling;
 mod service;

@@ -10,19 +10,19 @@ use zoom_sim::{Fault, FaultKind, Sim};
 use crate::{
     limits::{add_meetings_from as add_meetings, most_in_a_second},
     redis_server::Server,
-    service::{Answer, PATIENCE, Service, at_once, request, sim, wait_for},
+    service::{Answer, PATIENCE, Service, at_once, calls_for, request, sim, wait_for},
 };
 
 const REPLICAS: usize = 3;
 /// What a replica says that loses Redis, or that has to wait for it.
-const AWAY: &str = "Redis is away";
+pub const AWAY: &str = "Redis is away";
 
-fn refused_by_zoom(sim: &Sim) -> usize {
+pub fn refused_by_zoom(sim: &Sim) -> usize {
     sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
 }
 
 /// The replicas, which know of each other. `settings` besides those of Redis.
-fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
+pub fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     let mut all =
         vec![("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
@@ -38,18 +38,18 @@ fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     replicas
 }
 
-fn wait_until_redis_is(replica: &Service, up: f64) {
+pub fn wait_until_redis_is(replica: &Service, up: f64) {
     wait_for(|| (replica.metric("zoom_qos_proxy_redis_up") == up).then_some(()));
 }
 
-fn finish(replicas: Vec<Service>, announced: &[&str]) {
+pub fn finish(replicas: Vec<Service>, announced: &[&str]) {
     for replica in replicas {
         replica.finish(announced);
     }
 }
 
 /// Each replica is asked for its part of the paths, one caller for each, all at once.
-fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
+pub fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     let asked: Vec<_> = replicas
         .iter()
         .zip(paths.chunks(paths.len().div_ceil(replicas.len())))
@@ -61,7 +61,7 @@ fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     asked.into_iter().flat_map(|asked| asked.join().unwrap()).collect()
 }
 
-fn day_of(replica: &Service) -> u64 {
+pub fn day_of(replica: &Service) -> u64 {
     replica.ops_get("/status").json()["budget"]["day_calls_used"].as_u64().unwrap()
 }
 
@@ -230,42 +230,43 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
     let (sim, mut redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
     let paths = add_meetings(&sim, 0, 2);
-    let fetched = |replica: &Service, path: &str| {
-        let answer = replica.get(path);
-        assert_eq!(answer.status, 200);
-        answer.cache_status().contains("fwd=")
+    let has = |replica: &Service, path: &str| {
+        request(replica.addr, "GET", path, &[("Cache-Control", "only-if-cached")]).status == 200
     };
+    let calls = |path: &str| calls_for(&sim, path.trim_start_matches("/qos/")).len();
     let fetch_all = || {
         for replica in &replicas {
-            for path in &paths {
-                fetched(replica, path);
-            }
+            assert!(paths.iter().all(|path| replica.get(path).status == 200));
         }
     };
     let purge = |path: &str| {
         assert_eq!(request(replicas[0].ops, "DELETE", &path.replace("/qos", "/cache"), &[]).status, 204);
     };
     fetch_all();
+    assert_eq!([calls(&paths[0]), calls(&paths[1])], [1, 1], "one fetches for all");
     purge(&paths[0]);
     for replica in &replicas {
-        wait_for(|| fetched(replica, &paths[0]).then_some(()));
-        assert!(!fetched(replica, &paths[1]), "and nothing else");
-    }
-    purge("/qos");
-    for replica in &replicas {
-        wait_for(|| fetched(replica, &paths[1]).then_some(()));
+        wait_for(|| (!has(replica, &paths[0])).then_some(()));
+        assert!(has(replica, &paths[1]), "and nothing else");
     }
     fetch_all();
+    assert_eq!([calls(&paths[0]), calls(&paths[1])], [2, 1], "nor is it in Redis");
+    purge("/qos");
+    for replica in &replicas {
+        wait_for(|| (!has(replica, &paths[0]) && !has(replica, &paths[1])).then_some(()));
+    }
+    fetch_all();
+    assert_eq!([calls(&paths[0]), calls(&paths[1])], [3, 2]);
     redis.stop();
     for replica in &replicas {
         wait_until_redis_is(replica, 0.0);
     }
     purge(&paths[0]);
-    assert!(!fetched(&replicas[1], &paths[0]), "it cannot know");
+    assert!(!has(&replicas[0], &paths[0]) && has(&replicas[1], &paths[0]), "it cannot know");
     redis.start_again();
     for replica in &replicas {
-        wait_for(|| fetched(replica, &paths[0]).then_some(()));
-        assert!(!fetched(replica, &paths[1]), "and nothing else");
+        wait_for(|| (!has(replica, &paths[0])).then_some(()));
+        assert!(has(replica, &paths[1]), "and nothing else");
     }
     finish(replicas, &[AWAY, "cannot be told of a purge now"]);
 }

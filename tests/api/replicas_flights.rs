@@ -1,0 +1,366 @@
+//! Three processes, one Redis: what one of them fetches the others have, and whoever dies, sleeps or is cut off on the way
+//! leaves neither half a meeting nor two that fight.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    io::Read as _,
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
+
+use crate::{
+    limits::most_in_a_second,
+    redis_relay::Relay,
+    redis_server::Server,
+    replicas::{AWAY, ask, day_of, finish, refused_by_zoom, start, wait_until_redis_is},
+    service::{Answer, PATIENCE, Service, at_once, calls_for, request, sim, wait_for},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn meeting(sim: &Sim, number: u64, participants: usize) -> (String, String) {
+    let id = format!("{number:011}");
+    sim.add_meeting(Meeting::generated(&id, participants, 1));
+    (format!("/qos/{id}"), id)
+}
+
+fn settings<'a>(url: &'a str, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    let ours = [("redis.url", url), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
+    ours.into_iter().chain(more.iter().copied()).collect()
+}
+
+/// How often each page was fetched.
+fn pages(calls: &[Call]) -> BTreeMap<usize, usize> {
+    let mut pages = BTreeMap::new();
+    for call in calls {
+        *pages.entry(call.page.unwrap()).or_default() += 1;
+    }
+    pages
+}
+
+/// The same bytes, entity tag and all.
+fn assert_same(one: &Answer, other: &Answer) {
+    assert_eq!((one.status, other.status), (200, 200), "{} {}", one.text(), other.text());
+    assert_eq!(one.header("etag"), other.header("etag"));
+    assert_eq!(one.body, other.body);
+}
+
+/// Asks without waiting for the answer, as one whose replica will die does.
+fn ask_in_vain(of: &Service, path: &str) -> TcpStream {
+    use std::io::Write as _;
+    let mut stream = TcpStream::connect(of.addr).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: service\r\n\r\n").as_bytes()).unwrap();
+    stream
+}
+
+#[test]
+fn the_same_hundred_meetings_asked_of_all_three_at_once_are_fetched_once() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(50)), Server::start());
+    let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
+    let paths: Vec<_> = (0..100).map(|number| meeting(&sim, 92_000_000_000 + number, 15).0).collect();
+    let answers = thread::scope(|scope| {
+        let asked: Vec<_> =
+            replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    for (number, first) in answers[0].iter().enumerate() {
+        assert_eq!(first.json()["participants"].as_array().unwrap().len(), 15);
+        for other in &answers[1..] {
+            assert_same(first, &other[number]);
+        }
+    }
+    let calls = sim.qos_calls();
+    let distinct: HashSet<_> = calls.iter().map(|call| (call.meeting.clone(), call.page)).collect();
+    assert_eq!((calls.len(), distinct.len(), refused_by_zoom(&sim)), (200, 200, 0));
+    println!("{} at most in any second", most_in_a_second(&calls));
+    for replica in &replicas {
+        wait_for(|| (day_of(replica) == 200).then_some(()));
+        for path in &paths {
+            let answer = replica.get(path);
+            assert_eq!(answer.cache_status().split(';').nth(1), Some(" hit"), "{answer:?}");
+        }
+    }
+    assert_eq!(sim.qos_calls().len(), 200);
+    finish(replicas, &[]);
+}
+
+#[test]
+fn what_one_has_is_a_hit_of_the_others_and_as_old_there() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.refresh_floor", "1s")]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 12);
+    let first = replicas[0].get(&path);
+    assert!(first.cache_status().contains("fwd=uri-miss"), "{first:?}");
+    let fetched = Instant::now();
+    wait_for(|| (fetched.elapsed() > 2 * SECOND).then_some(()));
+    for other in &replicas[1..] {
+        let answer = other.get(&path);
+        assert_same(&first, &answer);
+        assert!(answer.cache_status().contains("hit"), "{answer:?}");
+        let age: u64 = answer.header("age").unwrap().parse().unwrap();
+        assert!((2..=4).contains(&age), "{age}");
+    }
+    assert_eq!(calls_for(&sim, &id).len(), 2);
+    // Who wants it newer gets it newer, and all others do then.
+    let newer = request(replicas[1].addr, "GET", &path, &[("Cache-Control", "no-cache")]);
+    assert!(newer.cache_status().contains("fwd=request"), "{newer:?}");
+    assert_eq!(calls_for(&sim, &id).len(), 4);
+    for other in [&replicas[0], &replicas[2]] {
+        let also = request(other.addr, "GET", &path, &[("Cache-Control", "max-age=1")]);
+        assert_same(&newer, &also);
+    }
+    assert_eq!(calls_for(&sim, &id).len(), 4, "nobody may force a fetch below the floor");
+    // What Zoom does not know is remembered by all.
+    let answers: Vec<_> = replicas.iter().map(|replica| replica.get("/qos/92000000999")).collect();
+    for answer in &answers {
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
+        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's words");
+    }
+    assert_eq!(calls_for(&sim, "92000000999").len(), 1);
+    finish(replicas, &[]);
+}
+
+/// With what one that waits would have found out, no more and no less.
+#[test]
+fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 1);
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(500)).for_meeting(&id).forever());
+    sim.set_latency(Duration::from_millis(300));
+    let answers = thread::scope(|scope| {
+        let first = scope.spawn(|| replicas[0].get(&path));
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        let others: Vec<_> = replicas[1..].iter().map(|replica| scope.spawn(|| replica.get(&path))).collect();
+        [first].into_iter().chain(others).map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    for answer in &answers {
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    }
+    assert_eq!(calls_for(&sim, &id).len(), 3, "the first, and two more");
+    sim.clear_faults();
+    assert!(replicas.iter().all(|replica| replica.get(&path).status == 200));
+    assert_eq!(calls_for(&sim, &id).len(), 4, "it is not remembered");
+    finish(replicas, &["flight failed"]);
+}
+
+#[test]
+fn who_starts_anew_while_zoom_is_down_answers_with_what_the_others_had() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.live_fresh", "1s")]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    let had = replicas[0].get(&path);
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).for_meeting(&id).forever());
+    let url = redis.url();
+    let fetched = Instant::now();
+    let late = Service::start(&sim, &settings(&url, &[("cache.live_fresh", "1s")]));
+    wait_until_redis_is(&late, 1.0);
+    wait_for(|| (fetched.elapsed() > 2 * SECOND).then_some(()));
+    let answer = late.get(&path);
+    assert_same(&had, &answer);
+    assert!(answer.cache_status().contains("stale") || answer.cache_status().contains("ttl=-"), "{answer:?}");
+    late.finish(&["flight failed"]);
+    finish(replicas, &[]);
+}
+
+#[test]
+fn another_takes_over_from_one_that_dies_on_the_way() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
+    let mut replicas = start(&sim, &redis, &[]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 45);
+    let leader = replicas.remove(0);
+    let answers = thread::scope(|scope| {
+        let mut lost = ask_in_vain(&leader, &path);
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        let others: Vec<_> = replicas.iter().map(|replica| scope.spawn(|| replica.get(&path))).collect();
+        wait_for(|| (calls_for(&sim, &id).len() >= 3).then_some(()));
+        assert!(pages(&calls_for(&sim, &id)).values().all(|times| *times == 1), "they wait");
+        leader.crash();
+        let died = Instant::now();
+        let answers: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
+        // Its claim is free 3 s after its last beat; a second later at most that is noticed; and 5 pages take 2 s.
+        assert!(died.elapsed() < 8 * SECOND, "{:?}", died.elapsed());
+        assert_eq!(lost.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
+        answers
+    });
+    assert_same(&answers[0], &answers[1]);
+    assert_eq!(answers[0].json()["participants"].as_array().unwrap().len(), 45);
+    let pages = pages(&calls_for(&sim, &id));
+    assert_eq!((pages.len(), refused_by_zoom(&sim)), (5, 0));
+    assert!(pages.values().all(|times| *times <= 2), "one takes over, not two: {pages:?}");
+    let calls = sim.qos_calls().len() as u64;
+    for replica in &replicas {
+        // A permit that it had reserved when it died is spent.
+        wait_for(|| (calls..=calls + 10).contains(&day_of(replica)).then_some(()));
+    }
+    finish(replicas, &[]);
+}
+
+/// Stopped for longer than its claim lives, it goes on with what it has: that is older than what another fetched since.
+#[test]
+fn one_that_was_stopped_on_the_way_does_not_bring_back_what_is_older() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
+    let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 25);
+    let (leader, others) = replicas.split_first().unwrap();
+    let (of_leader, of_others) = thread::scope(|scope| {
+        let first = scope.spawn(|| leader.get(&path));
+        wait_for(|| (calls_for(&sim, &id).len() == 2).then_some(()));
+        leader.signal("STOP");
+        let stopped = Instant::now();
+        let others: Vec<_> = others.iter().map(|other| scope.spawn(|| other.get(&path))).collect();
+        let answers: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
+        wait_for(|| (stopped.elapsed() > 5 * SECOND).then_some(()));
+        leader.signal("CONT");
+        (first.join().unwrap(), answers)
+    });
+    assert_same(&of_others[0], &of_others[1]);
+    assert_same(&of_leader, &of_others[0]);
+    for replica in &replicas {
+        assert_same(&of_others[0], &replica.get(&path));
+    }
+    assert_eq!(refused_by_zoom(&sim), 0);
+    let pages = pages(&calls_for(&sim, &id));
+    assert!(pages.values().all(|times| *times <= 2), "{pages:?}");
+    // A process that stood still has lost its connections.
+    finish(replicas, &[AWAY]);
+}
+
+#[test]
+fn one_that_is_cut_off_from_redis_on_the_way_answers_all_the_same() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
+    let relay = Relay::to(redis.port);
+    let url = relay.url();
+    let cut_off = Service::start(&sim, &settings(&url, &[]));
+    let direct = redis.url();
+    let other = Service::start(&sim, &settings(&direct, &[]));
+    for replica in [&cut_off, &other] {
+        wait_until_redis_is(replica, 1.0);
+    }
+    let (path, id) = meeting(&sim, 92_000_000_000, 35);
+    let (mine, theirs) = thread::scope(|scope| {
+        let mine = scope.spawn(|| cut_off.get(&path));
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        let theirs = scope.spawn(|| other.get(&path));
+        relay.cut(true);
+        (mine.join().unwrap(), theirs.join().unwrap())
+    });
+    for answer in [&mine, &theirs] {
+        assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 35));
+    }
+    let pages = pages(&calls_for(&sim, &id));
+    assert!(pages.len() == 4 && pages.values().all(|times| *times <= 2), "{pages:?}");
+    // And it goes on alone: nothing is asked of a server that does not answer.
+    wait_until_redis_is(&cut_off, 0.0);
+    let paths: Vec<_> = (1..=20).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
+    assert!(at_once(cut_off.addr, paths.clone()).iter().all(|answer| answer.status == 200));
+    relay.cut(false);
+    wait_until_redis_is(&cut_off, 1.0);
+    assert_eq!(refused_by_zoom(&sim), 0);
+    let calls = sim.qos_calls().len() as u64;
+    for replica in [&cut_off, &other] {
+        wait_for(|| (calls..=calls + 10).contains(&day_of(replica)).then_some(()));
+    }
+    cut_off.finish(&[AWAY]);
+    other.finish(&[]);
+}
+
+#[test]
+fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let url = redis.url();
+    // The program of that name would stand between us and the process.
+    let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
+    let ahead = ["env", preload, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1"];
+    let off = Service::start_by(&sim, &settings(&url, &[]), &ahead);
+    let right = Service::start(&sim, &settings(&url, &[]));
+    for replica in [&off, &right] {
+        wait_until_redis_is(replica, 1.0);
+    }
+    let date = httpdate::parse_http_date(off.get("/qos/92000000999").header("date").unwrap()).unwrap();
+    assert!(
+        date > SystemTime::now() + 590 * SECOND,
+        "its clock is not off ({date:?}): scripts/prepare faketime installs what that takes"
+    );
+    for (number, (first, second)) in [(&off, &right), (&right, &off)].into_iter().enumerate() {
+        let (path, id) = meeting(&sim, 92_000_000_000 + number as u64, 3);
+        let before = SystemTime::now();
+        let fetched = first.get(&path);
+        let modified = httpdate::parse_http_date(fetched.header("last-modified").unwrap()).unwrap();
+        let apart =
+            modified.duration_since(UNIX_EPOCH).unwrap().abs_diff(before.duration_since(UNIX_EPOCH).unwrap());
+        assert!(apart < 3 * SECOND, "the time of Redis, which all have: {apart:?}");
+        let other = second.get(&path);
+        assert_same(&fetched, &other);
+        let age: u64 = other.header("age").unwrap().parse().unwrap();
+        assert!(age <= 2, "{age}");
+        assert_eq!(calls_for(&sim, &id).len(), 1);
+    }
+    let paths: Vec<_> = (10..50).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
+    let replicas = vec![off, right];
+    assert!(ask(&replicas, &paths).iter().all(|answer| answer.status == 200));
+    assert_eq!(refused_by_zoom(&sim), 0);
+    finish(replicas, &[]);
+}
+
+/// A rolling upgrade, in which each version writes what the other one cannot read.
+#[test]
+fn a_record_of_another_format_is_a_miss_and_not_an_error() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 12);
+    replicas[0].get(&path);
+    let names: Vec<String> = redis.command(&["KEYS", "{zqp:*}:r:*"]);
+    assert_eq!(names.len(), 1, "{names:?}");
+    for script in [
+        "redis.call('HSET', KEYS[1], 'd', 'ZQ' .. string.char(99) .. string.sub(redis.call('HGET', KEYS[1], 'd'), 4))",
+        "redis.call('HSET', KEYS[1], 'd', string.sub(redis.call('HGET', KEYS[1], 'd'), 1, -9))",
+        "redis.call('HSET', KEYS[1], 'd', '')",
+        "redis.call('HDEL', KEYS[1], 'd')",
+    ] {
+        redis.command::<redis::Value>(&["EVAL", script, "1", &names[0]]);
+        sim.clear_calls();
+        // Each replica that has nothing of its own: the first fetches anew, the second finds what that wrote.
+        let url = redis.url();
+        let late = [0, 1].map(|_| Service::start(&sim, &settings(&url, &[])));
+        for late in &late {
+            wait_until_redis_is(late, 1.0);
+            assert_eq!(late.get(&path).status, 200);
+        }
+        assert_eq!(pages(&calls_for(&sim, &id)).into_values().collect::<Vec<_>>(), [1, 1], "{script}");
+        for late in late {
+            late.finish(&[]);
+        }
+    }
+    finish(replicas, &[]);
+}
+
+/// All of them are busy when one sees it.
+#[test]
+fn a_429_stops_all_within_a_tenth_of_a_second() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(20)), Server::start());
+    let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
+    let paths: Vec<_> = (0..150).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
+    thread::scope(|scope| {
+        let asked = scope.spawn(|| ask(&replicas, &paths));
+        wait_for(|| (sim.qos_calls().len() > 30).then_some(()));
+        sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("3".into()), headers: true }));
+        assert!(asked.join().unwrap().iter().all(|answer| answer.status == 200));
+    });
+    let calls = sim.qos_calls();
+    let refused: Vec<_> = calls.iter().filter(|call| call.status == Some(429)).collect();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    // The call that is refused is answered 20 ms after it came.
+    let told = refused[0].at + Duration::from_millis(20);
+    let since = |call: &&Call| {
+        call.at > told + Duration::from_millis(100) && call.at < told + Duration::from_millis(2_900)
+    };
+    assert_eq!(calls.iter().filter(since).count(), 0);
+    let last = calls.iter().filter(|call| call.at < told + SECOND).map(|call| call.at).max().unwrap();
+    println!("the last call came {:?} after the refusal", last.saturating_duration_since(told));
+    finish(replicas, &["all calls pause"]);
+}
