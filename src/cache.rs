@@ -29,7 +29,7 @@ const BOOKKEEPING: usize = 320 + size_of::<Place>();
 const PLAIN_SHARE: u64 = 16;
 /// So long after its last slice was asked for, an older snapshot is still there for the next one. Every first slice gives a
 /// token away, and most of those are never used.
-const PAGED_FOR: Duration = Duration::from_secs(300);
+pub const PAGED_FOR: Duration = Duration::from_secs(300);
 /// Nobody asked for it so long: the next one to do so waits while it is unpacked, a third of a millisecond a megabyte.
 const PLAIN_IDLE: Duration = Duration::from_secs(10);
 
@@ -194,13 +194,12 @@ impl Cache {
     ///
     /// From one thread only, or an older one that is paged through could be lost.
     #[must_use]
-    pub fn insert(&self, snapshot: Snapshot) -> (Arc<Snapshot>, bool) {
+    pub fn insert(&self, snapshot: impl Into<Arc<Snapshot>>) -> (Arc<Snapshot>, bool) {
+        let snapshot = snapshot.into();
         let newest = Place::newest(snapshot.key);
-        let snapshot = Arc::new(snapshot);
         // First the place of the older one: who pages through it must find it at every moment.
         if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
-            let place = Place { key: replaced.key, older: Some(replaced.tag) };
-            self.entries.insert(place, Entry::Snapshot(replaced));
+            self.keep_paged(&replaced);
         }
         let entry = Entry::Snapshot(Arc::clone(&snapshot));
         // moka shows an overweight entry until its next maintenance: it must not go in at all. It also counts in u32.
@@ -212,6 +211,12 @@ impl Cache {
             self.entries.invalidate(&newest);
         }
         (snapshot, is_kept)
+    }
+
+    /// Remembers a snapshot for those who page through it, beside the newest.
+    pub fn keep_paged(&self, snapshot: &Arc<Snapshot>) {
+        let place = Place { key: snapshot.key, older: Some(snapshot.tag) };
+        self.entries.insert(place, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
     /// The most bytes that a body may have to be kept as it is.

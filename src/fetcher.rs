@@ -39,7 +39,7 @@ use crate::{
     failure::{Failure, Reason},
     metrics::Metrics,
     shared::SharedConfig,
-    snapshot::{FreshnessConfig, Snapshot, SnapshotKey},
+    snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     trace::{Parent, Tracer, Trail},
     zoom::ZoomConfig,
 };
@@ -128,6 +128,8 @@ enum Letter {
     Fetch { request: Request, reply: Reply },
     Refresh { key: SnapshotKey, caller: Arc<Caller>, request: Parent },
     Purge { what: Purge, done: oneshot::Sender<()> },
+    Paged(Arc<Snapshot>),
+    FindPaged { key: SnapshotKey, tag: Tag, reply: oneshot::Sender<Option<Arc<Snapshot>>> },
     Status(oneshot::Sender<FetcherStatus>),
     NoMoreTakeOffs,
     WhenAllLanded(oneshot::Sender<()>),
@@ -261,6 +263,21 @@ impl Fetcher {
     pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: Parent) {
         // A fetcher that is gone refreshes nothing.
         drop(self.mailbox.send(Letter::Refresh { key, caller, request }));
+    }
+
+    /// A caller was given a token of it: the other replicas are to have it for as long as that is good.
+    pub fn paged(&self, snapshot: &Arc<Snapshot>) {
+        if self.redis.is_some() && snapshot.is_to_be_paged_everywhere() {
+            drop(self.mailbox.send(Letter::Paged(Arc::clone(snapshot))));
+        }
+    }
+
+    /// The snapshot that another replica gave a token of.
+    pub async fn find_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
+        self.redis.as_ref()?;
+        let (reply, found) = oneshot::channel();
+        self.mailbox.send(Letter::FindPaged { key, tag, reply }).ok()?;
+        found.await.ok()?
     }
 
     /// Has it forgotten, snapshots and refusals; flights under way do not bring it back. Returns when that is done.

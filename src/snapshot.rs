@@ -113,6 +113,8 @@ pub struct Snapshot {
     wanted: AtomicU64,
     /// Whether somebody holds a paging token of it.
     paged: AtomicBool,
+    /// Whether other replicas were given it for that.
+    paged_everywhere: AtomicBool,
 }
 
 /// All bytes that are kept, in one piece of memory: small meetings are many, and each piece has its price.
@@ -251,6 +253,12 @@ impl Snapshot {
     #[must_use]
     pub fn is_paged(&self) -> bool {
         self.paged.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is paged through and other replicas do not have it for that; true once.
+    #[must_use]
+    pub fn is_to_be_paged_everywhere(&self) -> bool {
+        self.is_paged() && !self.paged_everywhere.swap(true, Ordering::Relaxed)
     }
 
     /// `fetched_at` as an HTTP date.

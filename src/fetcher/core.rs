@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted,
-    elsewhere::Followers,
+    elsewhere::{self, Followers, paging},
     flight,
     flights::{Boarded, Flight, Flights, Waiter},
     pages,
@@ -47,6 +47,8 @@ pub(super) struct Core {
     pub(super) freshness: FreshnessConfig,
     pub(super) metrics: Arc<Metrics>,
     wait: Duration,
+    /// How many there were.
+    pub(super) purges: Cell<u64>,
     /// Those in the queue wait for an access token.
     awaits_access_token: Cell<bool>,
 }
@@ -72,6 +74,7 @@ impl Core {
             freshness,
             metrics,
             wait: config.wait,
+            purges: Cell::default(),
             awaits_access_token: Cell::default(),
         }
     }
@@ -82,6 +85,15 @@ impl Core {
                 Letter::Fetch { request, reply } => self.fetch(request, reply),
                 Letter::Refresh { key, caller, request } => self.refresh(key, &caller, request),
                 Letter::Purge { what, done } => self.purge_everywhere(what, done),
+                Letter::Paged(snapshot) => {
+                    drop(actix_rt::spawn(paging::lay_down(Rc::clone(&self), snapshot)));
+                }
+                Letter::FindPaged { key, tag, reply } => {
+                    let this = Rc::clone(&self);
+                    drop(actix_rt::spawn(async move {
+                        reply.send(paging::pick_up(&this, key, tag).await).ok();
+                    }));
+                }
                 Letter::Status(reply) => drop(reply.send(self.status())),
                 Letter::NoMoreTakeOffs => self.flights.no_more_take_offs(),
                 Letter::WhenAllLanded(reply) => {
@@ -138,7 +150,9 @@ impl Core {
                 self.permits.somebody_waits(number, share, deadline);
             }
             Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
-            Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
+            Boarded::Refused(waiter, failure) => {
+                drop(actix_rt::spawn(elsewhere::instead(Rc::clone(self), key, waiter, failure)));
+            }
         }
     }
 
@@ -154,6 +168,7 @@ impl Core {
         }
         // Who has something to fall back on need not wait for the end of a pause, however short.
         if wanted.has_fallback
+            && self.shared.is_none()
             && let Some((_, failure)) = self.permits.closed()
         {
             return Some(Err(failure));

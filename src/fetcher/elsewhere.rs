@@ -4,22 +4,27 @@
 //! replica fetches for itself.
 
 mod followers;
+pub(super) mod paging;
 mod records;
 mod right;
 
-use std::time::Instant;
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 pub(super) use self::{followers::Followers, right::Right};
 use self::{
     followers::{End, Listening},
     records::Content,
 };
-use super::{core::Core, flights::Flight};
+use super::{
+    Landed, Via,
+    core::Core,
+    flights::{Flight, Waiter},
+};
 use crate::{
     cache::Entry,
     failure::{Failure, Reason},
     shared::{Away, Claim, Put, Shared, clock::ServerClock, health::Standing, keys::Subject, words},
-    snapshot::Snapshot,
+    snapshot::{Snapshot, SnapshotKey},
 };
 
 /// What became of the look around.
@@ -27,7 +32,7 @@ pub(super) enum Turn {
     /// Zoom is to be asked, by us.
     Ours(Option<Right>),
     /// There is a snapshot that everybody who waits can use.
-    Landed(Box<Snapshot>, How),
+    Landed(Arc<Snapshot>, How),
     /// Zoom refused it to another replica; that is remembered until then.
     Refused(Failure, Instant),
     /// The replica that fetched it failed, or nobody waits any more.
@@ -46,11 +51,11 @@ pub(super) enum How {
 /// What came of telling the others.
 pub(super) enum Told {
     /// They can have it, or need not know of it.
-    Ours(Result<Snapshot, Failure>),
+    Ours(Result<Arc<Snapshot>, Failure>),
     /// Nobody is to have it: it was purged meanwhile.
-    Purged(Result<Snapshot, Failure>),
+    Purged(Result<Arc<Snapshot>, Failure>),
     /// There is a later one, which counts.
-    Later(Box<Snapshot>),
+    Later(Arc<Snapshot>),
 }
 
 /// Whose turn it is to ask Zoom; and what there is without that.
@@ -70,7 +75,7 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
                 if core.flights.all_take(flight, &snapshot, Instant::now()) {
                     break Turn::Landed(snapshot, how);
                 }
-                keep_for_errors(core, flight, *snapshot);
+                keep_for_errors(core, flight, snapshot);
             }
             Some(Content::Refusal(..)) | None => {}
         }
@@ -81,6 +86,32 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
     };
     core.flights.queues_no_more(flight);
     turn
+}
+
+/// For a caller who starts no flight: what another replica has costs no call.
+pub(super) async fn instead(core: Rc<Core>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
+    let purges = core.purges.get();
+    let (found, now) = (newest(&core, key).await, Instant::now());
+    let found = found.filter(|snapshot| waiter.wanted.takes(snapshot, now) && purges == core.purges.get());
+    let answer = match found {
+        Some(snapshot) => {
+            let (snapshot, stored) = core.cache.insert(snapshot);
+            Ok(Landed { snapshot, via: Via::Cache, stored })
+        }
+        None => Err(failure),
+    };
+    // A caller who hung up is no longer there to be told.
+    drop(waiter.reply.send(answer));
+}
+
+/// What Redis has of this meeting.
+async fn newest(core: &Core, key: SnapshotKey) -> Option<Arc<Snapshot>> {
+    let shared = core.shared.as_ref()?;
+    let of = Subject::meeting(&key);
+    match records::read(shared, key, &of, shared.look_up(&of).await.ok()?).await? {
+        Content::Snapshot(snapshot) => Some(snapshot),
+        Content::Refusal(..) => None,
+    }
 }
 
 enum Followed {
@@ -134,7 +165,7 @@ async fn await_connection(shared: &Shared) {
 }
 
 /// A snapshot that is too old for those who wait is better than none, should Zoom fail.
-fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Snapshot) {
+fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_newer = match core.cache.get(&flight.key, now) {
         Some(Entry::Snapshot(kept)) => snapshot.tag != kept.tag && snapshot.landed > kept.landed,
@@ -152,7 +183,7 @@ pub(super) async fn tell(
     core: &Core,
     mut right: Right,
     flight: &Flight,
-    result: Result<Snapshot, Failure>,
+    result: Result<Arc<Snapshot>, Failure>,
 ) -> Told {
     let shared = right.shared.clone();
     let Some(clock) = shared.clock().filter(|_| !core.flights.is_set_aside(flight)) else {
@@ -162,7 +193,7 @@ pub(super) async fn tell(
     let (result, written, keep) = match result {
         Ok(snapshot) => {
             let keep = core.cache.of_use_for(&snapshot);
-            let (snapshot, written) = records::of_snapshot(&shared, clock, &of, snapshot).await;
+            let written = records::of_snapshot(&shared, clock, &of, Arc::clone(&snapshot)).await;
             (Ok(snapshot), written, keep)
         }
         Err(failure) => {

@@ -19,7 +19,7 @@ use crate::{
 
 /// What a flight brings, and whence.
 struct Brought {
-    result: Result<Snapshot, Failure>,
+    result: Result<Arc<Snapshot>, Failure>,
     /// From another replica, and how.
     elsewhere: Option<How>,
     /// Nobody is to have it any more.
@@ -29,14 +29,14 @@ struct Brought {
 }
 
 impl Brought {
-    fn of_zoom(core: &Core, flight: &Flight, result: Result<Snapshot, Failure>) -> Self {
+    fn of_zoom(core: &Core, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
         let keep = result.as_ref().err();
         let keep = keep.and_then(|failure| core.cache.remembers_for(flight.key, failure.reason));
         let until = keep.map(|keep| Instant::now() + keep);
         Self { result, elsewhere: None, purged: false, until }
     }
 
-    fn of_another(result: Result<Snapshot, Failure>, how: How, until: Option<Instant>) -> Self {
+    fn of_another(result: Result<Arc<Snapshot>, Failure>, how: How, until: Option<Instant>) -> Self {
         Self { result, elsewhere: Some(how), purged: false, until }
     }
 }
@@ -55,8 +55,7 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
     let kept = !purged && !core.flights.is_set_aside(&flight);
     let result = match result {
         Ok(snapshot) => {
-            let (snapshot, stored) =
-                if kept { core.cache.insert(snapshot) } else { (Arc::new(snapshot), false) };
+            let (snapshot, stored) = if kept { core.cache.insert(snapshot) } else { (snapshot, false) };
             if elsewhere.is_none() {
                 core.metrics.flight_pages.observe(f64::from(snapshot.pages));
             }
@@ -91,22 +90,24 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
 /// From another replica, where one has it or is about to; from Zoom otherwise, for all of them.
 async fn bring(core: &Core, flight: &Flight) -> Brought {
     let by_ourselves = |result| Brought::of_zoom(core, flight, result);
-    let Some(shared) = &core.shared else { return by_ourselves(fetch_meeting(core, flight).await) };
+    let Some(shared) = &core.shared else {
+        return by_ourselves(fetch_meeting(core, flight).await.map(Arc::new));
+    };
     let span = core.traces.look_around(flight);
     let turn = elsewhere::look_around(core, shared, flight).await;
     drop(span);
     let right = match turn {
         Turn::Ours(right) => right,
-        Turn::Landed(snapshot, how) => return Brought::of_another(Ok(*snapshot), how, None),
+        Turn::Landed(snapshot, how) => return Brought::of_another(Ok(snapshot), how, None),
         Turn::Refused(failure, until) => return Brought::of_another(Err(failure), How::Found, Some(until)),
         Turn::Failed(failure) => return Brought::of_another(Err(failure), How::Followed, None),
     };
-    let result = fetch_meeting(core, flight).await;
+    let result = fetch_meeting(core, flight).await.map(Arc::new);
     let Some(right) = right else { return by_ourselves(result) };
     match elsewhere::tell(core, right, flight, result).await {
         Told::Ours(result) => by_ourselves(result),
         Told::Purged(result) => Brought { purged: true, ..by_ourselves(result) },
-        Told::Later(snapshot) => by_ourselves(Ok(*snapshot)),
+        Told::Later(snapshot) => by_ourselves(Ok(snapshot)),
     }
 }
 

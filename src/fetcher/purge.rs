@@ -61,6 +61,7 @@ impl Core {
     /// Forgets snapshots and remembered refusals, and sets the flights to them aside: they end for those who wait for
     /// them already, are not kept, and nobody boards them any more. One that nobody waits for makes no more calls.
     pub(super) fn purge(&self, what: Purge) {
+        self.purges.set(self.purges.get() + 1);
         match what {
             Purge::All => {
                 let entries = self.cache.entry_count();

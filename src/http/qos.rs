@@ -47,9 +47,13 @@ async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Probl
         Part::Whole => None,
         Part::First(slice) => Some(slice),
         Part::Next(PageToken { tag, slice }) => {
-            let paged = state.cache.snapshot(&key, tag, now);
+            let paged = match state.cache.snapshot(&key, tag, now) {
+                None => state.fetcher.find_paged(key, tag).await,
+                here => here,
+            };
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
+            let now = Instant::now();
             return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
         }
     };
@@ -61,6 +65,9 @@ async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Probl
             // What was decided at one instant is told as of that instant; who waited has a later one.
             let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
             let mut response = answer::with(state, request, &snapshot, &how, slice, now).await;
+            if slice.is_some() {
+                state.fetcher.paged(&snapshot);
+            }
             match &how {
                 How::Hit | How::Revalidating => {}
                 How::Flight { .. } => tell_limits(state, &caller, None, &mut response),

@@ -6,6 +6,7 @@ use redis::{ScriptInvocation, Value};
 
 use super::{
     Away, Shared,
+    clock::Micros,
     keys::Subject,
     link::{Lane, Trouble},
 };
@@ -19,6 +20,8 @@ const BULK_TIMEOUTS: u32 = 3;
 
 /// Number and record, and the number of the last purge of everything.
 type Looked = ((Option<u64>, Option<Vec<u8>>), Option<u64>);
+/// A record, the number of the last purge of what it is part of, and that of the last purge of everything.
+type Picked = (Option<Vec<u8>>, Option<Micros>, Option<Micros>);
 
 /// What was found under a name.
 #[derive(Debug, Default)]
@@ -76,6 +79,42 @@ impl Shared {
         let fence = fence.unwrap_or_default();
         let is_there = fence > purged.unwrap_or_default();
         Ok(if is_there { Found { fence, record } } else { Found::default() })
+    }
+
+    /// Gives everybody a record that no flight is about, for so long.
+    ///
+    /// # Errors
+    /// When Redis is away, full, or the record is too large.
+    pub async fn lay_down(&self, of: &Subject, record: &[u8], keep: Duration) -> Result<(), Away> {
+        self.may_ask()?;
+        if record.len() > LARGEST_RECORD {
+            return Err(Away);
+        }
+        let mut pipe = redis::pipe();
+        pipe.cmd("SET").arg(self.0.keys.record(of)).arg(record).arg("PX").arg(millis(keep)).ignore();
+        self.checked(self.0.link.pipeline::<()>(Lane::Bulk, &pipe).await)
+    }
+
+    /// Such a record, which from now on is there for so long, and the time of the last purge that what it is of was part of.
+    ///
+    /// # Errors
+    /// When Redis is away.
+    pub async fn pick_up(
+        &self,
+        of: &Subject,
+        part_of: &Subject,
+        keep: Duration,
+    ) -> Result<(Option<Vec<u8>>, Micros), Away> {
+        self.may_ask()?;
+        let keys = &self.0.keys;
+        let mut pipe = redis::pipe();
+        pipe.cmd("GET").arg(keys.record(of));
+        pipe.cmd("PEXPIRE").arg(keys.record(of)).arg(millis(keep)).ignore();
+        pipe.cmd("GET").arg(keys.purged(part_of));
+        pipe.cmd("HGET").arg(&*keys.budget).arg("purged_all");
+        let picked: Result<Picked, Trouble> = self.0.link.pipeline(Lane::Bulk, &pipe).await;
+        let (record, purged, all) = self.checked(picked)?;
+        Ok((record, purged.max(all).unwrap_or_default()))
     }
 
     /// Asks for the right to fetch. `known`: the number of the record that was found and is of no use.

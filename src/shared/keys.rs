@@ -10,6 +10,7 @@
 //! | `{zqp:NS}:purges` | sorted set: what was purged when, the last 1000 | for good |
 //! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | as long as it can be of use |
 //! | `{zqp:NS}:r:access-token` | the same, of the access token, only encrypted | as long as it lives |
+//! | `{zqp:NS}:r:ID:TYPE:TAG` | record of a snapshot that somebody pages through | 5 minutes |
 //! | `{zqp:NS}:c:…` | hash: who fetches it, fencing number | until it landed, minutes at most |
 //! | `{zqp:NS}:p:…` | number of its last purge | 15 minutes |
 //! | `{zqp:NS}:events` | channel: cool-downs, landings, failures, purges | |
@@ -20,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingType, SnapshotKey, Tag},
 };
 
 /// Names below one hash tag.
@@ -43,6 +44,12 @@ impl Subject {
     #[must_use]
     pub fn meeting(key: &SnapshotKey) -> Self {
         Self(format!("{}:{}", key.meeting, key.meeting_type.as_str()).into())
+    }
+
+    /// One snapshot of a meeting, that somebody pages through.
+    #[must_use]
+    pub fn paged(key: &SnapshotKey, tag: Tag) -> Self {
+        Self(format!("{}:{tag}", Self::meeting(key).0).into())
     }
 
     /// The access token.

@@ -132,6 +132,7 @@ impl Draft {
             tried: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
             paged: AtomicBool::new(false),
+            paged_everywhere: AtomicBool::new(false),
         })
     }
 }

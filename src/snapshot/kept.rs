@@ -114,6 +114,7 @@ impl Snapshot {
             tried: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
             paged: AtomicBool::new(false),
+            paged_everywhere: AtomicBool::new(false),
         })
     }
 }

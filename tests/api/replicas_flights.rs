@@ -12,6 +12,7 @@ use std::{
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
 use crate::{
+    callers::{KEY, OTHER_KEY, callers_file, get_as, two_callers},
     limits::most_in_a_second,
     redis_relay::Relay,
     redis_server::Server,
@@ -124,6 +125,23 @@ fn what_one_has_is_a_hit_of_the_others_and_as_old_there() {
     finish(replicas, &[]);
 }
 
+/// A ceiling is one of calls, and this costs none.
+#[test]
+fn a_caller_whose_calls_are_spent_still_has_what_the_others_fetched() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let [(one, first), (two, other)] = [1, 2].map(|number| meeting(&sim, 92_000_000_000 + number, 1));
+    let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));
+    let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
+    assert_eq!(get_as(&replicas[0], KEY, &one).status, 200);
+    assert_eq!(get_as(&replicas[0], KEY, &two).problem(), "caller_over_limit");
+    let fetched = get_as(&replicas[1], OTHER_KEY, &two);
+    let found = get_as(&replicas[0], KEY, &two);
+    assert_same(&fetched, &found);
+    assert!(found.cache_status().contains("hit"), "{found:?}");
+    assert_eq!([calls_for(&sim, &first).len(), calls_for(&sim, &other).len()], [1, 1]);
+    finish(replicas, &[]);
+}
+
 /// With what one that waits would have found out, no more and no less.
 #[test]
 fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
@@ -164,6 +182,54 @@ fn who_starts_anew_while_zoom_is_down_answers_with_what_the_others_had() {
     assert_same(&had, &answer);
     assert!(answer.cache_status().contains("stale") || answer.cache_status().contains("ttl=-"), "{answer:?}");
     late.finish(&["flight failed"]);
+    finish(replicas, &[]);
+}
+
+/// Through a balancer, that is.
+#[test]
+fn a_meeting_is_paged_through_from_replica_to_replica_though_newer_ones_land() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.live_fresh", "1s"), ("cache.stale_while_revalidate", "0s")]);
+    let (path, id) = meeting(&sim, 92_000_000_000, 45);
+    let (mut asked, mut token, mut seen) = (0, None::<String>, Vec::new());
+    let mut fetched_at = HashSet::new();
+    loop {
+        let next = token.as_deref().map(|token| format!("&next_page_token={token}")).unwrap_or_default();
+        let answer = replicas[asked % 3].get(&format!("{path}?page_size=10{next}"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let slice = answer.json();
+        seen.extend(slice["participants"].as_array().unwrap().iter().cloned());
+        fetched_at.insert(slice["fetched_at"].to_string());
+        token = slice["next_page_token"].as_str().filter(|token| !token.is_empty()).map(str::to_owned);
+        asked += 1;
+        if token.is_none() {
+            break;
+        }
+        // Meanwhile another caller has a newer one fetched, everywhere.
+        let newer = wait_for(|| {
+            let answer = replicas[asked % 3].get(&path);
+            let newer = answer.json()["fetched_at"].to_string();
+            (!fetched_at.contains(&newer)).then_some(newer)
+        });
+        for replica in &replicas {
+            let theirs = replica.get(&path).json()["fetched_at"].to_string();
+            assert!(theirs >= newer, "{theirs}");
+        }
+    }
+    let whole = replicas[0].get(&path).json();
+    assert_eq!((asked, fetched_at.len()), (5, 1), "all slices are of one snapshot");
+    assert_eq!(&seen, whole["participants"].as_array().unwrap());
+    // What was purged cannot be paged through, wherever it was laid down.
+    let first = replicas[0].get(&format!("{path}?page_size=10")).json();
+    let token = first["next_page_token"].as_str().unwrap();
+    let next = format!("{path}?page_size=10&next_page_token={token}");
+    wait_for(|| (redis.command::<Vec<String>>(&["KEYS", "{zqp:*}:r:*:live:*"]).len() >= 2).then_some(()));
+    assert_eq!(request(replicas[0].ops, "DELETE", &path.replace("/qos", "/cache"), &[]).status, 204);
+    for replica in &replicas {
+        let gone = || (replica.get(&next).status == 400).then(|| replica.get(&next).problem());
+        assert_eq!(wait_for(gone), "invalid_page_token");
+    }
+    assert_eq!(refused_by_zoom(&sim) + calls_for(&sim, &id).len() % 5, 0, "whole meetings, and no more");
     finish(replicas, &[]);
 }
 

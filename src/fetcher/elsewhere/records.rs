@@ -1,6 +1,9 @@
 //! Meetings as records that other replicas read. What takes time is done off the fetcher's thread.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     failure::Failure,
@@ -17,7 +20,7 @@ use crate::{
 
 /// What a record holds that is of a meeting.
 pub(super) enum Content {
-    Snapshot(Box<Snapshot>),
+    Snapshot(Arc<Snapshot>),
     Refusal(Failure, Instant),
 }
 
@@ -31,7 +34,7 @@ pub(super) async fn read(shared: &Shared, key: SnapshotKey, of: &Subject, found:
         match kind {
             Kind::Snapshot => {
                 let snapshot = Snapshot::from_bytes(key, &body, clock.when(had).min(now))?;
-                Some(Content::Snapshot(Box::new(snapshot)))
+                Some(Content::Snapshot(Arc::new(snapshot)))
             }
             Kind::Refusal => {
                 let mut failure = words::read(std::str::from_utf8(&body).ok()?, &clock, now)?;
@@ -49,14 +52,11 @@ pub(super) async fn of_snapshot(
     shared: &Shared,
     clock: ServerClock,
     of: &Subject,
-    snapshot: Snapshot,
-) -> (Snapshot, Option<Vec<u8>>) {
+    snapshot: Arc<Snapshot>,
+) -> Option<Vec<u8>> {
     let (sealer, of) = (shared.sealer(), of.clone());
     let had = clock.at(snapshot.landed);
-    let work = move || {
-        let written = record::write(sealer.as_deref(), &of, Kind::Snapshot, had, &snapshot.to_bytes());
-        (snapshot, written)
-    };
+    let work = move || record::write(sealer.as_deref(), &of, Kind::Snapshot, had, &snapshot.to_bytes());
     off_this_thread(work).await
 }
 
