@@ -39,6 +39,7 @@ mod redis_relay;
 #[expect(dead_code, reason = "tests/redis needs more of it")]
 mod redis_server;
 mod replicas;
+mod replicas_cost;
 mod replicas_flights;
 mod retries;
 mod rolling;
