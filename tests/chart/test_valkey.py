@@ -93,6 +93,15 @@ def test_the_image_is_pinned_and_can_be_another():
         assert pod[key] == values[key]
 
 
+def test_the_platform_chooses_its_user_where_that_is_null():
+    _, pod, _ = valkey_of(render(merged(ci("openshift"), ON)))
+    assert not {"runAsUser", "runAsGroup", "fsGroup"} & pod["securityContext"].keys()
+    assert "defaultMode" not in next(each["secret"] for each in pod["volumes"] if each["name"] == "auth")
+    _, pod, _ = valkey_of(render(ON))
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]) == (65532, 65532)
+    assert next(each["secret"] for each in pod["volumes"] if each["name"] == "auth")["defaultMode"] == 0o440
+
+
 def test_service_and_valkey_have_the_same_secret():
     for values, name, keys in (
         (ON, VALKEY, {"url": "url"}),
@@ -245,9 +254,10 @@ def test_a_full_server_forgets_snapshots_and_never_the_budget_and_stays_within_t
         assert str(refused).startswith("OOM")
 
 
-def test_the_service_of_the_same_release_shares_over_it(folder):
-    with Started(ON, folder) as server:
-        objects = render(merged(ON, at("config.zoom.oauth_url", "http://127.0.0.1:9/token")))
+@pytest.mark.parametrize("values", [ON, ENCRYPTED], ids=["plain", "encrypted"])
+def test_the_service_of_the_same_release_shares_over_it(values, folder):
+    with Started(values, folder) as server:
+        objects = render(merged(values, at("config.zoom.oauth_url", "http://127.0.0.1:9/token")))
         service_folder = server.folder.name
         toml = objects.toml
         for mount in objects.container["volumeMounts"]:
@@ -256,10 +266,11 @@ def test_the_service_of_the_same_release_shares_over_it(folder):
             toml = toml.replace(f'"{mount["mountPath"]}/', f'"{here}/')
         for name in CREDENTIALS:
             pathlib.Path(service_folder, "credentials", name).write_text("hush-hush\n")
-        url = server.secret["url"]
-        assert url.endswith(f"@{VALKEY}:6379"), "the Service's name and port"
-        assert objects.one("Service", VALKEY)
-        pathlib.Path(service_folder, "redis/url").write_text(url.replace(f"{VALKEY}:6379", f"127.0.0.1:{server.port}"))
+        assert server.secret["url"].endswith(f"@{VALKEY}:6379"), "the Service's name and port"
+        [volume] = [each["secret"] for each in objects.pod["volumes"] if each["name"] == "redis"]
+        for item in volume["items"]:
+            text = server.secret[item["key"]].replace(f"{VALKEY}:6379", f"127.0.0.1:{server.port}")
+            pathlib.Path(service_folder, "redis", item["path"]).write_text(text)
         file = pathlib.Path(service_folder, "config/config.toml")
         file.write_text(toml)
         anywhere = {f"QOS_PROXY__SERVER__{name}": "127.0.0.1:0" for name in ("LISTEN", "OPS_LISTEN")}
