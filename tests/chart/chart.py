@@ -48,6 +48,10 @@ def helm(*arguments, values=None):
         return subprocess.run([*command], env=environment, capture_output=True, text=True, timeout=60)
 
 
+def component(each):
+    return each["metadata"]["labels"]["app.kubernetes.io/component"]
+
+
 class Rendered(list):
     """The objects of a rendering."""
 
@@ -61,7 +65,7 @@ class Rendered(list):
 
     @property
     def workload(self):
-        found = self.all("Deployment") + self.all("StatefulSet")
+        found = [each for each in self.all("Deployment") + self.all("StatefulSet") if component(each) == "proxy"]
         assert len(found) == 1
         return found[0]
 
@@ -175,6 +179,7 @@ def check_config(toml, container=None):
         (folder / "callers.toml").write_text(CALLERS)
         (folder / "url").write_text("rediss://user:hush-hush@redis.test/0\n")
         (folder / "ca.crt").write_text(CA)
+        (folder / "encryption_key").write_text("0123456789abcdef" * 4 + "\n")
         mounted = toml.replace("/run/secrets/zoom/", f"{folder}/").replace("/run/secrets/redis/", f"{folder}/")
         mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/")
         file = folder / "config.toml"

@@ -52,6 +52,11 @@ def test_what_is_risky_is_said():
 
 def test_what_is_not_risky_is_not_said():
     assert OVERLAP not in notes(ci("one-after-the-other"))
+    # Redis has the day's count, and both pods of a rollout have one limit together.
+    for shared in (ci("redis-encrypted"), merged(ci("redis-encrypted"), {"replicaCount": 1})):
+        assert FORGETS not in notes(shared) and OVERLAP not in notes(shared)
+    with_redis = merged(ci("ingress"), {"replicaCount": 2, "redis": {"existingSecret": "qos-redis"}})
+    assert "paging token" not in notes(with_redis)
     careful = merged(ci("persistence"), at("callers.existingSecret", "qos-callers"))
     assert "Mind:" not in notes(careful)
     assert "TLS" not in notes(ci("ingress"))

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, defaults, refusal, render
+from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, component, defaults, refusal, render
 
 FEATURES = [by_feature(path) for path in CI]
 SELECTOR = {
@@ -25,7 +25,8 @@ def pods_of(objects):
     """(labels, spec) of every pod that the chart makes."""
     template = objects.workload["spec"]["template"]
     test = objects.one("Pod")
-    return [(template["metadata"]["labels"], template["spec"]), (test["metadata"]["labels"], test["spec"])]
+    valkey = [each["spec"]["template"] for each in objects.all("StatefulSet") if component(each) == "valkey"]
+    return [(each["metadata"]["labels"], each["spec"]) for each in (template, test, *valkey)]
 
 
 # ---- safe whatever the values ----
@@ -71,16 +72,16 @@ def test_every_object_is_in_the_release_and_carries_its_labels(feature):
 @pytest.mark.parametrize("feature", FEATURES)
 def test_whatever_selects_the_service_selects_its_pods_and_never_the_test_pod(feature):
     objects = render(ci(feature))
-    (proxy, _), (test, _) = pods_of(objects)
+    (proxy, _), *others = pods_of(objects)
     selectors = [objects.workload["spec"]["selector"]["matchLabels"]]
-    selectors += [each["spec"]["selector"] for each in objects.all("Service")]
+    selectors += [each["spec"]["selector"] for each in objects.all("Service") if component(each) == "proxy"]
     selectors += [each["spec"]["selector"]["matchLabels"] for each in objects.all("PodDisruptionBudget")]
     selectors += [each["labelSelector"]["matchLabels"] for each in objects.pod.get("topologySpreadConstraints", [])]
     for selector in selectors:
         assert set(selector) == set(SELECTOR), "immutable, so nothing that changes with a version"
         assert selects(selector, proxy)
-        assert not selects(selector, test)
-    assert test["app.kubernetes.io/component"] == "test"
+        assert not any(selects(selector, labels) for labels, _ in others)
+    assert others[0][0]["app.kubernetes.io/component"] == "test"
 
 
 @pytest.mark.parametrize("feature", FEATURES)
@@ -251,6 +252,10 @@ def test_names_stay_within_what_kubernetes_allows():
     for each in render(values):
         assert len(each["metadata"]["name"]) <= 63
     assert len(render(values).workload["metadata"]["name"]) == 52
+    with_valkey = render({**values, "valkey": {"enabled": True}})
+    for each in with_valkey.all("StatefulSet"):
+        # Its pods carry the name and eleven letters more in a label.
+        assert len(each["metadata"]["name"]) == 52 and each["metadata"]["name"].endswith("-valkey")
     names = {each["metadata"]["name"] for each in render(ci("pod"))}
     assert all(name.startswith("qos") for name in names)
 
@@ -422,6 +427,8 @@ def test_with_more_replicas_a_caller_stays_with_one():
     assert affinity({"replicaCount": 2}) == "ClientIP"
     assert affinity({"replicaCount": 2, "service": {"sessionAffinity": "None"}}) == "None"
     assert affinity({"service": {"sessionAffinity": "ClientIP"}}) == "ClientIP"
+    shared = {"replicaCount": 2, "redis": {"existingSecret": "qos-redis"}}
+    assert affinity(shared) == "None", "paging goes on at any of them"
 
 
 def test_one_pod_at_a_time_may_be_disrupted_where_there_are_more():
@@ -488,7 +495,7 @@ def namespace(name):
 TEST_POD = {"podSelector": {"matchLabels": {**SELECTOR, "app.kubernetes.io/component": "test"}}}
 
 
-@pytest.mark.parametrize("feature", [each for each in FEATURES if each not in ("no-network-policy", "pod", "extras")])
+@pytest.mark.parametrize("feature", [each for each in FEATURES if each not in ("no-network-policy", "valkey-digest", "pod", "extras")])
 def test_both_directions_are_denied_but_for_rules_with_peers_and_ports(feature):
     objects = render(ci(feature))
     for each in objects.all("NetworkPolicy"):

@@ -42,6 +42,8 @@ SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome 
 SEEN += [f'zoom_qos_proxy_refusals_total{{by="{by}"}} > 0' for by in (
     "budget_second", "budget_day", "queue", "caller", "zoom_second", "zoom_day", "credentials")]
 SEEN += [f'zoom_qos_proxy_stale_answers_total{{detail="{detail}"}} > 0' for detail in ("revalidating", "zoom_failed")]
+# While it was there, and after it went.
+SEEN += ["max_over_time(zoom_qos_proxy_redis_up[5m]) == 1", "zoom_qos_proxy_redis_up == 0"]
 SEEN += [f'zoom_qos_proxy_{name}{{caller="backfill"}} > 0' for name in ("caller_permits_queued", "caller_oldest_wait_seconds")]
 # Of a histogram neither the first bucket may hold half of what is measured, nor may anything lie beyond the last.
 FIT = [

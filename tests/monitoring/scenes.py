@@ -8,9 +8,14 @@ import hashlib
 import itertools
 import pathlib
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from processes import Service, Sim, ask
+from processes import Service, Sim, ask, until
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "redis"))
+
+import server as redis  # noqa: E402
 
 KEYS = {"dashboards": "key-of-dashboards", "backfill": "key-of-backfill", "limited": "key-of-limited"}
 ODD = "/qos/95550001111"
@@ -164,7 +169,29 @@ class FilesBroken(Scene):
         self.at_once([self.cold() for _ in range(4)], ("X-Api-Key", "k"))
 
 
-ALL = (Busy, ZoomFails, CredentialsRefused, SecondPaused, DayPaused, DaySpent, FilesBroken)
+class RedisAway(Scene):
+    """A Redis that was there at the start: then answers go on, slower and narrower."""
+
+    def prepare(self):
+        self.redis = redis.Server("--save", "")
+        self.settings = {"redis__url": f"redis://127.0.0.1:{self.redis.port}", "redis__replicas": "2"}
+
+    def round(self):
+        first = self.redis.child.poll() is None
+        self.redis_is(1 if first else 0)
+        assert self.service.get(self.cold()).status == 200
+        if first:
+            self.redis.stop()
+
+    def redis_is(self, up):
+        until(lambda: self.service.metrics().get("zoom_qos_proxy_redis_up") == up, f"redis_up is {up}")
+
+    def stop(self):
+        super().stop()
+        self.redis.stop()
+
+
+ALL = (Busy, ZoomFails, CredentialsRefused, SecondPaused, DayPaused, DaySpent, FilesBroken, RedisAway)
 
 
 def metrics(scene):

@@ -25,6 +25,7 @@ over every file, so the pod sets them there, too.
 {{- if include "zoom-qos-proxy.sharedBudget" . -}}
 {{- $redis = merge (dict "url_file" "/run/secrets/redis/url" "replicas" (include "zoom-qos-proxy.pods" . | int)) $redis -}}
 {{- if .Values.redis.keys.ca }}{{ $redis = merge (dict "ca_file" "/run/secrets/redis/ca.crt") $redis }}{{ end -}}
+{{- if .Values.redis.keys.encryptionKey }}{{ $redis = merge (dict "encryption_key_file" "/run/secrets/redis/encryption_key") $redis }}{{ end -}}
 {{- end -}}
 {{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "redis" $redis) (list "telemetry" $config.telemetry) -}}
 {{- $set := dict -}}

@@ -6,7 +6,7 @@ together. docs/adr/0014 says why, and what it does not hold.
 
 {{/* "true" when replicas share one budget. */}}
 {{- define "zoom-qos-proxy.sharedBudget" -}}
-{{- if .Values.redis.existingSecret }}true{{ end -}}
+{{- if include "zoom-qos-proxy.redisSecret" . }}true{{ end -}}
 {{- end }}
 
 {{/* Pods that can run at once. */}}

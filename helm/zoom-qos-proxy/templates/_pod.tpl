@@ -83,7 +83,7 @@ spec:
         {{- if .Values.callers.existingSecret }}
         - {name: callers, mountPath: /etc/zoom-qos-proxy/callers, readOnly: true}
         {{- end }}
-        {{- if .Values.redis.existingSecret }}
+        {{- if include "zoom-qos-proxy.redisSecret" . }}
         - {name: redis, mountPath: /run/secrets/redis, readOnly: true}
         {{- end }}
         - {name: state, mountPath: /var/lib/zoom-qos-proxy}
@@ -117,10 +117,10 @@ spec:
         items:
           - {key: {{ .Values.callers.key | quote }}, path: callers.toml}
     {{- end }}
-    {{- if .Values.redis.existingSecret }}
+    {{- if include "zoom-qos-proxy.redisSecret" . }}
     - name: redis
       secret:
-        secretName: {{ .Values.redis.existingSecret | quote }}
+        secretName: {{ include "zoom-qos-proxy.redisSecret" . | quote }}
         {{- if .Values.runAs.fsGroup }}
         defaultMode: 0440
         {{- end }}
@@ -128,6 +128,9 @@ spec:
           - {key: {{ .Values.redis.keys.url | quote }}, path: url}
           {{- with .Values.redis.keys.ca }}
           - {key: {{ . | quote }}, path: ca.crt}
+          {{- end }}
+          {{- with .Values.redis.keys.encryptionKey }}
+          - {key: {{ . | quote }}, path: encryption_key}
           {{- end }}
     {{- end }}
     {{- if not .Values.persistence.enabled }}

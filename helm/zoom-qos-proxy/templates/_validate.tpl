@@ -64,6 +64,21 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- if ne (len $keys) (len (uniq $keys)) -}}
 {{- $wrong = append $wrong "credentials.keys: two of them have the same name, so that one of Zoom's credentials would be read as another; give each its own" -}}
 {{- end -}}
+{{- if .Values.valkey.enabled -}}
+{{- if .Values.redis.existingSecret -}}
+{{- $wrong = append $wrong "valkey.enabled: replicas share over one Redis, and redis.existingSecret names another; take one of them away" -}}
+{{- end -}}
+{{- if .Values.redis.keys.ca -}}
+{{- $wrong = append $wrong "redis.keys.ca: the Valkey of valkey.enabled has no TLS; leave it empty" -}}
+{{- end -}}
+{{- if lt (include "zoom-qos-proxy.bytes" .Values.valkey.maxMemory | int64) 16777216 -}}
+{{- $wrong = append $wrong (printf "valkey.maxMemory: %s has no room for meetings beside the server's own data; set 16MiB or more" .Values.valkey.maxMemory) -}}
+{{- end -}}
+{{- end -}}
+{{- $keys = compact (append (values .Values.redis.keys) (ternary .Values.valkey.keys.auth "" .Values.valkey.enabled)) -}}
+{{- if ne (len $keys) (len (uniq $keys)) -}}
+{{- $wrong = append $wrong (printf "redis.keys: two of them%s have the same name, so that one would be read as another; give each its own" (ternary ", with valkey.keys.auth," "" .Values.valkey.enabled)) -}}
+{{- end -}}
 {{- with .Values.serviceMonitor -}}
 {{- if gt (include "zoom-qos-proxy.milliseconds" .scrapeTimeout | int64) (include "zoom-qos-proxy.milliseconds" .interval | int64) -}}
 {{- $wrong = append $wrong (printf "serviceMonitor.scrapeTimeout: %s is longer than serviceMonitor.interval, %s, and Prometheus takes no such target; lower it" .scrapeTimeout .interval) -}}

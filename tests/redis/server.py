@@ -1,0 +1,104 @@
+"""A real `redis-server` or `valkey-server` of one's own, and a client that speaks just enough of its protocol.
+
+For tests in Python, as server.rs is for those in Rust: never a mock, no service of the system, only addresses of this machine.
+"""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+# Longer than anything here takes.
+PATIENCE = 30
+# Debian's `redis-tools` has the server under a name that makes it a checker of dumps; it looks at what it is called.
+PROGRAMS = (("valkey-server", "valkey-server"), ("redis-server", "redis-server"), ("redis-check-rdb", "redis-server"))
+
+
+class Refused(Exception):
+    """What the server says against a command."""
+
+
+def ask(port, *commands):
+    """The answers to commands, each a list of words, on a connection of their own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection, connection.makefile("rb") as stream:
+        for command in commands:
+            words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
+            parts = [b"*%d\r\n" % len(words), *(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)]
+            connection.sendall(b"".join(parts))
+        return [_answer(stream) for _ in commands]
+
+
+def _answer(stream):
+    line = stream.readline()
+    if not line.endswith(b"\r\n"):
+        raise ConnectionError("the server hung up")
+    kind, rest = line[:1], line[1:-2]
+    match kind:
+        case b"+":
+            return rest.decode()
+        case b"-":
+            return Refused(rest.decode())
+        case b":":
+            return int(rest)
+        case b"$":
+            return None if rest == b"-1" else stream.read(int(rest) + 2)[:-2].decode()
+        case b"*":
+            return [_answer(stream) for _ in range(int(rest))]
+    raise AssertionError(f"no answer of RESP2: {line!r}")
+
+
+class Server:
+    """Runs until it is stopped, with what a command line says after the program's name."""
+
+    def __init__(self, *arguments, **how):
+        self.arguments, self.how = [str(each) for each in arguments], how
+        self.folder = tempfile.TemporaryDirectory()
+        self.child = None
+        # Another program may take the port between the look and the start.
+        for _ in range(5):
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                self.port = free.getsockname()[1]
+            if self.start():
+                return
+        raise AssertionError(f"no server could be started: {self.said()}")
+
+    def start(self):
+        """Again on the same port, with nothing remembered but what it keeps on a disk."""
+        program, name = next((path, name) for each, name in PROGRAMS if (path := shutil.which(each)))
+        # What comes later on the command line wins, also over a file.
+        here = ["--port", str(self.port), "--bind", "127.0.0.1"]
+        with open(f"{self.folder.name}/log", "w") as log:
+            self.child = subprocess.Popen(
+                [name, *self.arguments, *here], executable=program, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, **{"cwd": self.folder.name, **self.how},
+            )
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and self.child.poll() is None:
+            # Not its port: another program may be there.
+            if "Ready to accept connections" in self.said():
+                return True
+            time.sleep(0.02)
+        self.stop()
+        return False
+
+    def said(self):
+        with open(f"{self.folder.name}/log") as log:
+            return log.read()
+
+    def stop(self):
+        """As Kubernetes does it."""
+        self.child.terminate()
+        try:
+            self.child.wait(PATIENCE)
+        finally:
+            self.child.kill()
+            self.child.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.folder.cleanup()
