@@ -55,7 +55,7 @@ def test_what_is_not_risky_is_not_said():
     # Redis has the day's count, and both pods of a rollout have one limit together.
     for shared in (ci("redis-encrypted"), merged(ci("redis-encrypted"), {"replicaCount": 1})):
         assert FORGETS not in notes(shared) and OVERLAP not in notes(shared)
-    with_redis = merged(ci("ingress"), {"replicaCount": 2, "redis": {"existingSecret": "qos-redis"}})
+    with_redis = merged(merged(ci("ingress"), ci("redis")), {"replicaCount": 2})
     assert "paging token" not in notes(with_redis)
     careful = merged(ci("persistence"), at("callers.existingSecret", "qos-callers"))
     assert "Mind:" not in notes(careful)

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, component, defaults, refusal, render
+from chart import CHART, CI, NAME, NAMESPACE, by_feature, ci, component, defaults, merged, refusal, render
 
 FEATURES = [by_feature(path) for path in CI]
 SELECTOR = {
@@ -427,7 +427,7 @@ def test_with_more_replicas_a_caller_stays_with_one():
     assert affinity({"replicaCount": 2}) == "ClientIP"
     assert affinity({"replicaCount": 2, "service": {"sessionAffinity": "None"}}) == "None"
     assert affinity({"service": {"sessionAffinity": "ClientIP"}}) == "ClientIP"
-    shared = {"replicaCount": 2, "redis": {"existingSecret": "qos-redis"}}
+    shared = merged(ci("redis"), {"replicaCount": 2})
     assert affinity(shared) == "None", "paging goes on at any of them"
 
 
