@@ -2,10 +2,13 @@
 
 use std::time::Instant;
 
-use zoom_qos_proxy::shared::{SharedConfig, address::Address, alone::Mode, health::Standing};
+use zoom_qos_proxy::{
+    shared::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},
+    snapshot::Tag,
+};
 
 use crate::{
-    board::{bytes, claimed, content, subject},
+    board::{bytes, claimed, content, key, subject},
     replica::{config, join, next_slot, settled, until, up},
     server::Server,
 };
@@ -22,8 +25,13 @@ async fn everything_works(shared: &zoom_qos_proxy::shared::Shared) {
     let mine = claimed(shared, &of).await;
     shared.put(&mine, &bytes(shared, &of, b"x"), MINUTE).await.unwrap();
     assert_eq!(content(shared, &of).await.unwrap(), b"x");
+    let paged = Subject::paged(&key(1), Tag(7));
+    shared.lay_down(&paged, b"y", MINUTE).await.unwrap();
+    let (laid_down, purged) = shared.pick_up(&paged, &of, MINUTE).await.unwrap();
+    assert_eq!(laid_down.as_deref(), Some(&b"y"[..]));
     shared.purge(std::slice::from_ref(&of)).await;
     assert!(content(shared, &of).await.is_none());
+    assert!(shared.pick_up(&paged, &of, MINUTE).await.unwrap().1 > purged, "a purge is told of");
     assert_eq!(*shared.standing().borrow(), Standing::Up);
 }
 
