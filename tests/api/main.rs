@@ -37,6 +37,7 @@ mod ratelimit;
 #[expect(dead_code, reason = "tests/redis needs more of it")]
 mod redis_server;
 mod replicas;
+mod replicas_token;
 mod retries;
 mod rolling;
 mod service;

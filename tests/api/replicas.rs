@@ -13,16 +13,16 @@ use crate::{
     service::{Answer, PATIENCE, Service, at_once, request, sim, wait_for},
 };
 
-const REPLICAS: usize = 3;
+pub const REPLICAS: usize = 3;
 /// What a replica says that loses Redis, or that has to wait for it.
-const AWAY: &str = "Redis is away";
+pub const AWAY: &str = "Redis is away";
 
 fn refused_by_zoom(sim: &Sim) -> usize {
     sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
 }
 
 /// The replicas, which know of each other. `settings` besides those of Redis.
-fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
+pub fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     let mut all =
         vec![("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
@@ -38,18 +38,18 @@ fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     replicas
 }
 
-fn wait_until_redis_is(replica: &Service, up: f64) {
+pub fn wait_until_redis_is(replica: &Service, up: f64) {
     wait_for(|| (replica.metric("zoom_qos_proxy_redis_up") == up).then_some(()));
 }
 
-fn finish(replicas: Vec<Service>, announced: &[&str]) {
+pub fn finish(replicas: Vec<Service>, announced: &[&str]) {
     for replica in replicas {
         replica.finish(announced);
     }
 }
 
 /// Each replica is asked for its part of the paths, one caller for each, all at once.
-fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
+pub fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     let asked: Vec<_> = replicas
         .iter()
         .zip(paths.chunks(paths.len().div_ceil(replicas.len())))
