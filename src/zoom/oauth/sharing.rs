@@ -61,6 +61,14 @@ struct Had {
     token: Option<AccessToken>,
 }
 
+/// What a look into Redis gave.
+enum Looked {
+    /// Another token than the last one here, made later, and its number.
+    Newer(u64, AccessToken),
+    /// Nothing of use; the number of what is there.
+    Nothing(u64),
+}
+
 /// How a request of some replica ended.
 struct Told {
     fence: u64,
@@ -89,11 +97,11 @@ impl Sharing {
         let mut told = self.told.subscribe();
         loop {
             let known = match self.look(&of).await? {
-                Ok((fence, token)) => {
+                Looked::Newer(fence, token) => {
                     self.have(of, fence, &token);
                     return Ok(Turn::Theirs(token));
                 }
-                Err(known) => known,
+                Looked::Nothing(fence) => fence,
             };
             match self.shared.claim(&of, known).await? {
                 Claim::Yours(claimed) => return Ok(Turn::Ours(Some(claimed))),
@@ -122,8 +130,7 @@ impl Sharing {
         Some(of)
     }
 
-    /// A token in Redis that is another one than the last here, and newer; else the number of what is there.
-    async fn look(&self, of: &Subject) -> Result<Result<(u64, AccessToken), u64>, Away> {
+    async fn look(&self, of: &Subject) -> Result<Looked, Away> {
         let found = self.shared.look_up(of).await?;
         let clock = self.shared.clock().ok_or(Away)?;
         let had = self.had.borrow();
@@ -131,7 +138,10 @@ impl Sharing {
         let token = token.and_then(|bytes| self.read(of, &bytes, &clock));
         // All live for as long: what is of use for longer was made later.
         let is_newer = |token: &AccessToken| had.token.as_ref().is_none_or(|had| token.outlives(had));
-        Ok(token.filter(is_newer).map(|token| (found.fence, token)).ok_or(found.fence))
+        Ok(match token.filter(is_newer) {
+            Some(token) => Looked::Newer(found.fence, token),
+            None => Looked::Nothing(found.fence),
+        })
     }
 
     fn read(&self, of: &Subject, bytes: &[u8], clock: &ServerClock) -> Option<AccessToken> {
@@ -209,9 +219,11 @@ impl Sharing {
     /// The newer token, of which an event told. It counts as had when [`Self::taken`] says so.
     pub(super) async fn newer(&self) -> Option<(u64, AccessToken)> {
         let of = self.of()?;
-        let found = self.look(&of).await.ok()?.ok();
-        // Other credentials may have come meanwhile.
-        found.filter(|_| self.of() == Some(of))
+        match self.look(&of).await.ok()? {
+            // Unless other credentials have come meanwhile.
+            Looked::Newer(fence, token) if self.of() == Some(of) => Some((fence, token)),
+            _ => None,
+        }
     }
 
     /// That one is in use now.
