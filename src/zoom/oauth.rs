@@ -197,7 +197,7 @@ impl AccessTokens {
         }
     }
 
-    /// A renewal that is under way finds it by itself, and so does the one after a hold.
+    /// A renewal that is under way, or the one after a hold, looks by itself.
     fn may_take_over(&self) -> bool {
         self.0.state.borrow().renewal.is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }
