@@ -25,6 +25,8 @@ const CREDENTIALS: [(&str, &str); 3] = [
     ("QOS_PROXY__ZOOM__CLIENT_SECRET", "hush-hush"),
 ];
 
+const ENCRYPTION_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
 /// A folder of configuration files and an environment.
 struct Setup {
     folder: TempDir,
@@ -175,7 +177,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 43);
+    assert_eq!(printed.len(), 45);
 }
 
 #[test]
@@ -287,21 +289,10 @@ fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
 }
 
 #[test]
-fn a_key_of_a_later_version_is_refused_as_known() {
-    let later = ["redis.encryption_key = \"00\"", "redis.encryption_key_file = \"/x\""];
-    for setting in later {
-        let key = setting.split_once(" =").unwrap().0;
-        assert_eq!(
-            problem_of(setting),
-            format!("{key}: known, but does nothing in this version yet; remove it (set in 1.toml:2)")
-        );
-    }
-}
-
-#[test]
 fn what_is_wrong_about_redis_is_said_without_its_password() {
     let setup = Setup::new();
     let no_ca = setup.folder.path().join("none.crt").display().to_string();
+    let bad_key = setup.mount("key", b"hunter2-hunter2\n");
     for (file, said) in [
         ("[redis]\nurl = \"redis://:hunter2@r?x=1\"".to_owned(), "redis.url: it has a query or a fragment"),
         ("[redis]\nurl = \"\"".to_owned(), "redis.url: is empty"),
@@ -318,12 +309,63 @@ fn what_is_wrong_about_redis_is_said_without_its_password() {
         ("[redis]\nreplicas = 0".to_owned(), "redis.replicas: must be a whole number from 1 to 1000"),
         ("[redis]\ntimeout = \"2s\"".to_owned(), "redis.timeout: must be 1s at most"),
         ("[redis]\ntimeout = \"0s\"".to_owned(), "redis.timeout: must be longer than 0"),
+        (
+            format!("[redis]\nencryption_key = \"{ENCRYPTION_KEY}\""),
+            "redis.encryption_key: does nothing without redis.url; set that, or remove this",
+        ),
+        (
+            "[redis]\nurl = \"redis://r\"\nencryption_key = \"hunter2\"".to_owned(),
+            "redis.encryption_key: it must be 64 hexadecimal digits, which are 32 bytes: `openssl rand -hex 32` makes one",
+        ),
+        (
+            format!("[redis]\nurl = \"redis://r\"\nencryption_key = \"{ENCRYPTION_KEY}hunter2\""),
+            "redis.encryption_key: it must be 64 hexadecimal digits",
+        ),
+        (
+            "[redis]\nurl = \"redis://r\"\nencryption_key = 7".to_owned(),
+            "redis.encryption_key: must be text in quotes",
+        ),
+        (
+            format!("[redis]\nurl = \"redis://r\"\nencryption_key_file = \"{bad_key}\""),
+            "redis.encryption_key_file: it must be 64 hexadecimal digits",
+        ),
+        (
+            "[redis]\nurl = \"redis://r\"\nencryption_key_file = \"/nowhere\"".to_owned(),
+            "redis.encryption_key_file: the file cannot be used",
+        ),
+        (
+            format!(
+                "[redis]\nurl = \"redis://r\"\nencryption_key = \"{ENCRYPTION_KEY}\"\nencryption_key_file = \"{bad_key}\""
+            ),
+            "redis.encryption_key: redis.encryption_key_file is set too",
+        ),
     ] {
         let lines = Setup::new().file(&file).refused();
         assert_eq!(lines.len(), 1, "{lines:#?}");
         assert!(lines[0].starts_with(said), "{file}: {}", lines[0]);
-        assert!(!lines[0].contains("hunter2"), "{}", lines[0]);
+        assert!(!lines[0].contains("hunter2") && !lines[0].contains(ENCRYPTION_KEY), "{}", lines[0]);
     }
+}
+
+#[test]
+fn the_key_that_records_are_encrypted_with_is_taken_from_either_place_and_never_shown() {
+    let inline = format!("[redis]\nurl = \"redis://r\"\nencryption_key = \"{ENCRYPTION_KEY}\"");
+    let setup = Setup::new();
+    let mounted = setup.mount("key", format!("{ENCRYPTION_KEY}\n").as_bytes());
+    let file = format!("[redis]\nurl = \"redis://r\"\nencryption_key_file = \"{mounted}\"");
+    let shown_inline = "encryption_key = \"[redacted]\" # 1.toml:3".to_owned();
+    let shown_file = format!("encryption_key_file = \"{mounted}\" # 1.toml:3");
+    for (file, expected) in [(inline, shown_inline), (file, shown_file)] {
+        let setup = Setup::new().file(file);
+        let folder = format!("{}/", setup.folder.path().display());
+        let config = setup.config();
+        assert!(config.shared.as_ref().unwrap().sealer.is_some());
+        let shown = config.effective().replace(&folder, "");
+        assert!(shown.lines().any(|line| line == expected), "{shown}");
+        assert!(!shown.contains(ENCRYPTION_KEY), "{shown}");
+    }
+    let plain = Setup::new().file("[redis]\nurl = \"redis://r\"").config();
+    assert!(plain.shared.unwrap().sealer.is_none());
 }
 
 #[test]

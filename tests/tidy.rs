@@ -53,7 +53,8 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
             "shared",
         ],
     ),
-    ("zoom", &["budget::Permit", "snapshot", "meeting_id", "metrics", "failure"]),
+    // Replicas share what Zoom gives to all of them: the access token.
+    ("zoom", &["budget::Permit", "snapshot", "meeting_id", "metrics", "failure", "shared"]),
     ("budget", &["metrics"]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
     ("callers", &["metrics"]),

@@ -1,11 +1,10 @@
-//! The table of keys: what may be set, and what will be in a later version.
+//! The table of keys: what may be set.
 //!
 //! Values and their rules are not here; `sections.rs` knows those.
 
 /// Every key that is accepted, in the order in which `check-config` prints them.
 ///
-/// To accept a key of [`NOT_YET`], move its line here, read it in `sections.rs` and describe it in
-/// `config/default.toml`.
+/// A new one is read in `sections.rs` or beside it, and described in `config/default.toml`.
 pub(super) const ACCEPTED: &[&str] = &[
     "server.listen",
     "server.ops_listen",
@@ -47,39 +46,32 @@ pub(super) const ACCEPTED: &[&str] = &[
     "redis.replicas",
     "redis.timeout",
     "redis.ca_file",
+    "redis.encryption_key",
+    "redis.encryption_key_file",
     "telemetry.log_format",
     "telemetry.log_level",
     "telemetry.otlp_endpoint",
 ];
 
-/// Keys whose meaning is settled but which nothing reads yet. Setting one is an error: an operator who asks for a
-/// thing must not believe to have it.
-pub(super) const NOT_YET: &[&str] = &["redis.encryption_key", "redis.encryption_key_file"];
-
 /// What the table says about a name.
 pub(super) enum Known {
     /// May be set.
     Accepted(&'static str),
-    /// Does nothing yet.
-    NotYet,
     /// Nobody's name; perhaps this one was meant.
     Unknown(Option<&'static str>),
 }
 
 /// Looks a `section.key` up.
 pub(super) fn look_up(name: &str) -> Known {
-    if let Some(key) = ACCEPTED.iter().find(|key| **key == name) {
-        Known::Accepted(key)
-    } else if NOT_YET.contains(&name) {
-        Known::NotYet
-    } else {
-        Known::Unknown(closest(name))
+    match ACCEPTED.iter().find(|key| **key == name) {
+        Some(key) => Known::Accepted(key),
+        None => Known::Unknown(closest(name)),
     }
 }
 
-/// Whether any key, accepted or not yet, is in this section.
+/// Whether any key is in this section.
 pub(super) fn is_section(name: &str) -> bool {
-    ACCEPTED.iter().chain(NOT_YET).any(|key| split(key).0 == name)
+    ACCEPTED.iter().any(|key| split(key).0 == name)
 }
 
 /// `section.key` in its two parts.
@@ -143,9 +135,9 @@ mod tests {
 
     #[test]
     fn every_key_is_in_the_table_once() {
-        let mut all: Vec<_> = ACCEPTED.iter().chain(NOT_YET).collect();
+        let mut all: Vec<_> = ACCEPTED.iter().collect();
         all.sort_unstable();
         all.dedup();
-        assert_eq!(all.len(), ACCEPTED.len() + NOT_YET.len());
+        assert_eq!(all.len(), ACCEPTED.len());
     }
 }

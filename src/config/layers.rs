@@ -152,7 +152,6 @@ impl Layers {
                 self.given.entry(key).or_default().push(Given { written, origin });
                 return;
             }
-            Known::NotYet => "known, but does nothing in this version yet; remove it".to_owned(),
             Known::Unknown(meant) => unknown(meant, &origin),
         };
         self.problems.push(Problem::of(name, &origin, what));
@@ -174,7 +173,6 @@ fn outside(name: &str, origin: &Origin) -> Problem {
     let what = match keys::look_up(name) {
         _ if keys::is_section(name) => format!("is a section; write [{name}] and its keys below"),
         Known::Accepted(key) => unknown(Some(key), origin),
-        Known::NotYet => unknown(None, origin),
         Known::Unknown(meant) => unknown(meant, origin),
     };
     Problem::of(name, origin, what)

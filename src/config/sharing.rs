@@ -1,14 +1,15 @@
 //! `[redis]`: what replicas have in common, and over which server.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
+    problem::Origin,
     reader::Reader,
     rules::{Count, FilePath, Span},
 };
 use crate::{
     budget::BudgetConfig,
-    shared::{SharedConfig, address::Address, namespace},
+    shared::{SharedConfig, address::Address, namespace, seal::Sealer},
     zoom::ZoomConfig,
 };
 
@@ -16,6 +17,9 @@ use crate::{
 const MOST_REPLICAS: u32 = 1_000;
 /// The server takes a replica for missing that it does not hear of for longer.
 const LONGEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+
+const ENCRYPTION_KEY: &str = "redis.encryption_key";
+const ENCRYPTION_KEY_FILE: &str = "redis.encryption_key_file";
 
 /// `None` without `redis.url`, or when something is wrong: then that is noted. With it the day's count lives in Redis, and no
 /// state file is kept.
@@ -28,17 +32,19 @@ pub(super) fn shared(
     let replicas = reader.required("redis.replicas", &Count(1..=MOST_REPLICAS));
     let timeout = reader.required("redis.timeout", &Span::Positive);
     let ca_file = reader.optional("redis.ca_file", &FilePath);
+    let sealer = sealer(reader);
     if let (Some(timeout), Some(at)) = (timeout, reader.origin("redis.timeout"))
         && timeout > LONGEST_TIMEOUT
     {
         let what = "must be 1s at most: a replica that is silent for longer counts as missing".to_owned();
         reader.problem("redis.timeout", &at, what);
     }
-    let named = ["redis.url", "redis.url_file"].into_iter().find_map(|key| Some((key, reader.origin(key)?)));
-    let Some((key, at)) = named else {
-        if let Some(at) = reader.origin("redis.ca_file") {
-            let what = "does nothing without redis.url; set that, or remove this".to_owned();
-            reader.problem("redis.ca_file", &at, what);
+    let Some((key, at)) = named(reader, ["redis.url", "redis.url_file"]) else {
+        for key in ["redis.ca_file", ENCRYPTION_KEY, ENCRYPTION_KEY_FILE] {
+            if let Some(at) = reader.origin(key) {
+                let what = "does nothing without redis.url; set that, or remove this".to_owned();
+                reader.problem(key, &at, what);
+            }
         }
         return None;
     };
@@ -77,8 +83,27 @@ pub(super) fn shared(
         timeout: timeout?,
         replicas: NonZeroU32::new(replicas?)?,
         namespace: namespace(zoom.api_base_url.as_str(), account.expose()),
-        sealer: None,
+        sealer,
         per_second: budget.per_second,
         per_day: budget.per_day,
     })
+}
+
+/// What encrypts records; `None` without a key, or when it is none: then that is noted, without the key.
+fn sealer(reader: &mut Reader) -> Option<Arc<Sealer>> {
+    let source = reader.optional_secret(ENCRYPTION_KEY, ENCRYPTION_KEY_FILE)?;
+    let (key, at) = named(reader, [ENCRYPTION_KEY, ENCRYPTION_KEY_FILE])?;
+    // An unreadable file is noted already.
+    match Sealer::new(source.read().ok()?.expose()) {
+        Ok(sealer) => Some(Arc::new(sealer)),
+        Err(wrong) => {
+            reader.problem(key, &at, wrong.to_string());
+            None
+        }
+    }
+}
+
+/// The one of two keys that is set, and where.
+fn named(reader: &Reader, keys: [&'static str; 2]) -> Option<(&'static str, Origin)> {
+    keys.into_iter().find_map(|key| Some((key, reader.origin(key)?)))
 }

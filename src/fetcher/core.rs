@@ -63,7 +63,7 @@ impl Core {
         let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
         let client = zoom::http_client(zoom.connect_timeout);
         Self {
-            access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials),
+            access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials, shared.clone()),
             zoom: Zoom::new(&zoom, client),
             permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
             shared,

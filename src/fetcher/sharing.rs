@@ -51,6 +51,7 @@ impl Core {
 
     async fn hear(self: Rc<Self>, shared: Shared, mut events: mpsc::UnboundedReceiver<Event>) {
         while let Some(event) = events.recv().await {
+            self.access_tokens.hear(&event);
             match event {
                 Event::CoolDown { kind, until, words } => {
                     let Some(clock) = shared.clock() else { continue };

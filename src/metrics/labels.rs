@@ -105,6 +105,8 @@ pub enum CallResult {
 pub enum RenewalResult {
     /// A new one.
     Ok,
+    /// Another replica's.
+    Shared,
     /// The credentials are refused.
     Refused,
     /// No usable answer.
@@ -151,6 +153,7 @@ impl RenewalResult {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
+            Self::Shared => "shared",
             Self::Refused => "refused",
             Self::Failed => "failed",
         }

@@ -9,7 +9,7 @@
 //! | `{zqp:NS}:fence` | the last fencing number | for good |
 //! | `{zqp:NS}:purges` | sorted set: what was purged when, the last 1000 | for good |
 //! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | as long as it can be of use |
-//! | `{zqp:NS}:r:access-token` | the same, of the access token, only encrypted | as long as it lives |
+//! | `{zqp:NS}:r:access-token:NAME` | the same, of the access token, only encrypted; `NAME` stands for credentials and key | as long as it lives |
 //! | `{zqp:NS}:r:ID:TYPE:TAG` | record of a snapshot that somebody pages through | 5 minutes |
 //! | `{zqp:NS}:c:…` | hash: who fetches it, fencing number | until it landed, minutes at most |
 //! | `{zqp:NS}:p:…` | number of its last purge | 15 minutes |
@@ -52,10 +52,10 @@ impl Subject {
         Self(format!("{}:{tag}", Self::meeting(key).0).into())
     }
 
-    /// The access token.
+    /// The access token for certain credentials: [`super::seal::Sealer::name`] makes a name of them.
     #[must_use]
-    pub fn access_token() -> Self {
-        Self("access-token".into())
+    pub fn access_token(name: &str) -> Self {
+        Self(format!("access-token:{name}").into())
     }
 
     /// Of which meeting's view a text in an event is. `None`: of none, or of a later version's.
@@ -123,7 +123,7 @@ mod tests {
                 assert_eq!(Subject::key_of(Subject::meeting(&key).as_str()), Some(key));
             }
         }
-        for text in ["", "access-token", "85746065432", "85746065432:soon", "x:live"] {
+        for text in ["", "access-token", "access-token:00ff", "85746065432", "85746065432:soon", "x:live"] {
             assert_eq!(Subject::key_of(text), None, "{text}");
         }
     }

@@ -5,6 +5,7 @@
 
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
     rand::{SecureRandom as _, SystemRandom},
 };
 use sha2::{Digest as _, Sha256};
@@ -17,6 +18,7 @@ const KEY_ID: usize = 4;
 /// Encrypts and decrypts. It has nothing that would print the key.
 pub struct Sealer {
     key: LessSafeKey,
+    names: hmac::Key,
     id: [u8; KEY_ID],
 }
 
@@ -40,10 +42,24 @@ impl Sealer {
         let key: Option<Vec<u8>> = pairs.iter().map(byte).collect();
         let key = key.filter(|key| key.len() == KEY).ok_or(InvalidKey)?;
         // A digest of the key tells nothing of it, and is not the key of anything else.
-        let digest = Sha256::new().chain_update(b"zoom-qos-proxy key id").chain_update(&key).finalize();
-        let id = digest.first_chunk().copied().ok_or(InvalidKey)?;
+        let digest = |of: &[u8]| Sha256::new().chain_update(of).chain_update(&key).finalize();
+        let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;
+        let names = hmac::Key::new(hmac::HMAC_SHA256, &digest(b"zoom-qos-proxy names"));
         let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| InvalidKey)?;
-        Ok(Self { key: LessSafeKey::new(key), id })
+        Ok(Self { key: LessSafeKey::new(key), names, id })
+    }
+
+    /// Stands for secrets in a name that everybody may read: the same for the same secrets and key, and nobody without the
+    /// key can try which they are.
+    #[must_use]
+    pub fn name(&self, secrets: &[&str]) -> String {
+        let mut context = hmac::Context::with_key(&self.names);
+        for secret in secrets {
+            context.update(&secret.len().to_le_bytes());
+            context.update(secret.as_bytes());
+        }
+        let tag = context.sign();
+        format!("{:016x}", tag.as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes))
     }
 
     /// Key id, nonce and ciphertext. `around` is what stands beside it and must not change. `None`: the system has no
@@ -97,6 +113,23 @@ mod tests {
             assert_eq!(one.open(&sealed[..at], b"85746065432:live"), None, "the first {at} bytes");
         }
         assert_ne!(sealed, one.seal(b"Ada, 192.0.2.7", b"85746065432:live").unwrap(), "never the same nonce");
+    }
+
+    #[test]
+    fn a_name_is_of_these_secrets_in_this_order_and_of_this_key() {
+        let sealer = |byte: &str| Sealer::new(&byte.repeat(32)).unwrap();
+        let (one, other) = (sealer("1f"), sealer("1e"));
+        let name = one.name(&["account", "client", "secret"]);
+        assert_eq!(name.len(), 16);
+        assert_eq!(name, sealer("1F").name(&["account", "client", "secret"]));
+        assert_ne!(name, other.name(&["account", "client", "secret"]));
+        for others in [
+            ["account", "client", "secret2"],
+            ["account", "secret", "client"],
+            ["account", "clients", "ecret"],
+        ] {
+            assert_ne!(name, one.name(&others), "{others:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Shared,
     clock::{Micros, ServerClock},
+    keys::Subject,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -57,6 +58,13 @@ impl Shared {
     #[must_use]
     pub fn shares_access_token(&self) -> bool {
         self.0.config.sealer.is_some()
+    }
+
+    /// Under which name, for these credentials; `None` where it is not.
+    #[must_use]
+    pub fn access_token(&self, credentials: &[&str]) -> Option<Subject> {
+        let sealer = self.0.config.sealer.as_deref()?;
+        Some(Subject::access_token(&sealer.name(credentials)))
     }
 }
 

@@ -1,7 +1,9 @@
 //! The access token: one at a time, asked for by one request at a time, renewed before it expires, and renewed at once
-//! when Zoom no longer takes it. Refused credentials are held against for [`HOLD`], or until a secret changes.
+//! when Zoom no longer takes it. Refused credentials are held against for [`HOLD`], or until a secret changes. With Redis
+//! and a key for it replicas share one token.
 
 mod endpoint;
+mod sharing;
 
 use std::{
     cell::RefCell,
@@ -18,7 +20,10 @@ use futures_util::{
 use tokio::sync::watch;
 
 pub use self::endpoint::AccessToken;
-use self::endpoint::{Endpoint, TokenFailure};
+use self::{
+    endpoint::{Endpoint, TokenFailure},
+    sharing::{Sharing, Turn},
+};
 use super::{
     ZoomConfig,
     secret::{Secrets, Sources},
@@ -26,6 +31,7 @@ use super::{
 use crate::{
     failure::ZoomSaid,
     metrics::{Metrics, RenewalResult},
+    shared::{self, events::Event},
 };
 
 /// Refused credentials are not tried again more often than this.
@@ -70,6 +76,8 @@ pub struct AccessTokens(Rc<Inner>);
 
 struct Inner {
     endpoint: Endpoint,
+    /// Where replicas share the token.
+    sharing: Option<Sharing>,
     sources: Sources,
     metrics: Arc<Metrics>,
     state: RefCell<State>,
@@ -96,8 +104,11 @@ impl AccessTokens {
         client: Client,
         metrics: &Arc<Metrics>,
         credentials: watch::Sender<Credentials>,
+        replicas: Option<shared::Shared>,
     ) -> Self {
         Self(Rc::new(Inner {
+            // For as long as this process itself would wait for Zoom's answer.
+            sharing: Sharing::new(replicas, config.request_timeout),
             endpoint: Endpoint { client, url: config.oauth_url.to_string(), timeout: config.request_timeout },
             sources: Sources {
                 account_id: config.account_id.clone(),
@@ -155,10 +166,40 @@ impl AccessTokens {
 
     /// Zoom did not take this token. A newer one, got meanwhile, is kept.
     pub fn discard(&self, refused: &AccessToken) {
-        let mut state = self.0.state.borrow_mut();
-        if state.current.as_ref().is_some_and(|current| current.is(refused)) {
-            state.current = None;
+        if self.0.state.borrow_mut().current.take_if(|current| current.is(refused)).is_some() {
+            self.dropped(refused);
         }
+    }
+
+    fn dropped(&self, token: &AccessToken) {
+        if let Some(sharing) = &self.0.sharing {
+            sharing.dropped(token);
+        }
+    }
+
+    /// What another replica did. A newer token than ours is taken over at once: Zoom may not take ours for much longer.
+    pub fn hear(&self, event: &Event) {
+        if self.0.sharing.as_ref().is_some_and(|sharing| sharing.hears(event)) && self.may_take_over() {
+            drop(actix_rt::spawn(self.clone().take_over()));
+        }
+    }
+
+    async fn take_over(self) {
+        let Some(sharing) = &self.0.sharing else { return };
+        if let Some((fence, token)) = sharing.newer().await
+            && self.may_take_over()
+        {
+            sharing.taken(fence, &token);
+            self.0.metrics.renewal(RenewalResult::Shared);
+            let mut state = self.0.state.borrow_mut();
+            state.renew_early_from = None;
+            state.current = Some(token);
+        }
+    }
+
+    /// A renewal that is under way, or the one after a hold, looks by itself.
+    fn may_take_over(&self) -> bool {
+        self.0.state.borrow().renewal.is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }
 
     /// The credentials are refused for good: a token renewed just now, its scopes or the plan. Holds all calls, and
@@ -178,10 +219,10 @@ impl AccessTokens {
             zoom_message = message,
             "Zoom refuses the credentials; not asked again for 30 s"
         );
-        {
-            let mut state = self.0.state.borrow_mut();
-            state.current = None;
-            state.hold = Some((until, said.clone()));
+        let dropped = self.0.state.borrow_mut().current.take();
+        self.0.state.borrow_mut().hold = Some((until, said.clone()));
+        if let Some(token) = dropped {
+            self.dropped(&token);
         }
         self.0.credentials.send_replace(Credentials::Refused(message));
         TokenError::Refused { until, said }
@@ -234,7 +275,7 @@ impl AccessTokens {
         let this = self.clone();
         let held_before = self.held_until();
         let renewal = async move {
-            let result = this.ask_until_answered().await;
+            let result = this.obtain().await;
             this.0.state.borrow_mut().renewal = None;
             this.settle(result, held_before)
         }
@@ -251,14 +292,14 @@ impl AccessTokens {
 
     fn settle(
         &self,
-        result: Result<AccessToken, TokenFailure>,
+        result: Result<(AccessToken, RenewalResult), TokenFailure>,
         held_before: Option<Instant>,
     ) -> Result<AccessToken, TokenError> {
         let now = Instant::now();
         self.0.state.borrow_mut().renew_early_from = result.is_err().then_some(now + HOLD);
         match result {
-            Ok(token) => {
-                self.0.metrics.renewal(RenewalResult::Ok);
+            Ok((token, result)) => {
+                self.0.metrics.renewal(result);
                 {
                     let mut state = self.0.state.borrow_mut();
                     state.current = Some(token.clone());
@@ -302,16 +343,37 @@ impl AccessTokens {
         TokenError::Failed(said)
     }
 
-    async fn ask_until_answered(&self) -> Result<AccessToken, TokenFailure> {
+    /// Another replica's token, or one from Zoom.
+    async fn obtain(&self) -> Result<(AccessToken, RenewalResult), TokenFailure> {
+        let secrets = self.secrets().await?;
+        let Some(sharing) = &self.0.sharing else {
+            return self.ask_until_answered(&secrets).await.map(|token| (token, RenewalResult::Ok));
+        };
+        match sharing.turn(&secrets).await {
+            Turn::Theirs(token) => Ok((token, RenewalResult::Shared)),
+            Turn::InVain(failure) => Err(failure),
+            Turn::Ours(claimed) => {
+                let result = self.ask_until_answered(&secrets).await;
+                sharing.ended(claimed, &result).await;
+                result.map(|token| (token, RenewalResult::Ok))
+            }
+        }
+    }
+
+    async fn secrets(&self) -> Result<Secrets, TokenFailure> {
         let secrets = match self.0.sources.read().await {
             Some(secrets) => secrets,
             // A file that is being replaced: what it held a moment ago is the best guess.
             None => self.0.state.borrow().secrets.clone().ok_or(TokenFailure::Lasting(None))?,
         };
         self.0.state.borrow_mut().secrets = Some(secrets.clone());
+        Ok(secrets)
+    }
+
+    async fn ask_until_answered(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
         let mut tried = 1;
         loop {
-            match self.0.endpoint.ask(&secrets).await {
+            match self.0.endpoint.ask(secrets).await {
                 Err(TokenFailure::Passing(_) | TokenFailure::TimedOut) if tried < TRIES => {
                     tokio::time::sleep(super::backoff(tried)).await;
                     tried += 1;

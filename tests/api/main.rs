@@ -41,6 +41,7 @@ mod redis_server;
 mod replicas;
 mod replicas_cost;
 mod replicas_flights;
+mod replicas_token;
 mod retries;
 mod rolling;
 mod service;

@@ -198,7 +198,7 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
 async fn what_turned_out_useless_is_removed_unless_a_newer_one_took_its_place() {
     let server = Server::start();
     let (shared, _) = up(config(&server.url(), 40, 2)).await;
-    let of = Subject::access_token();
+    let of = Subject::access_token("00ff");
     let first = claimed(&shared, &of).await;
     shared.put(&first, &bytes(&shared, &of, b"1"), MINUTE).await.unwrap();
     let Claim::Yours(second) = shared.claim(&of, first.fence).await.unwrap() else { panic!("not given") };

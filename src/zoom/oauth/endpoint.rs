@@ -42,6 +42,13 @@ struct Token {
 }
 
 impl AccessToken {
+    /// `None` for a text that cannot be sent as one.
+    pub(super) fn new(text: &str, renew_from: Instant, use_until: Instant) -> Option<Self> {
+        let can_be_sent = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let bearer = Secret::new(&format!("Bearer {text}"));
+        can_be_sent.then(|| Self(Rc::new(Token { bearer, renew_from, use_until })))
+    }
+
     /// The value of the `Authorization` header.
     #[must_use]
     pub fn bearer(&self) -> &str {
@@ -60,6 +67,14 @@ impl AccessToken {
 
     pub(super) fn renew_from(&self) -> Instant {
         self.0.renew_from
+    }
+
+    pub(super) fn use_until(&self) -> Instant {
+        self.0.use_until
+    }
+
+    pub(super) fn outlives(&self, other: &Self) -> bool {
+        self.0.use_until > other.0.use_until
     }
 
     /// Whether both are the same grant of Zoom's.
@@ -144,19 +159,13 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
                 return Err(refusal(body, said.clone())
                     .map_or_else(|| TokenFailure::Passing(Some(said)), TokenFailure::Denied));
             };
-            if granted.access_token.is_empty()
-                || !granted.access_token.bytes().all(|byte| byte.is_ascii_graphic())
-            {
-                return Err(TokenFailure::Passing(Some(said)));
-            }
             let said_life = granted.expires_in.as_u64().filter(|life| *life > 0);
             let life = said_life.map_or(LIFE_UNSAID, Duration::from_secs).min(Duration::from_secs(86_400));
-            Ok(AccessToken(Rc::new(Token {
-                bearer: Secret::new(&format!("Bearer {}", granted.access_token)),
-                renew_from: asked + life.saturating_sub(RENEW_BEFORE.min(life / 2)),
-                use_until: (asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10)))
-                    .max(Instant::now() + USE_AT_LEAST),
-            })))
+            let renew_from = asked + life.saturating_sub(RENEW_BEFORE.min(life / 2));
+            let use_until =
+                (asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10))).max(Instant::now() + USE_AT_LEAST);
+            AccessToken::new(&granted.access_token, renew_from, use_until)
+                .ok_or(TokenFailure::Passing(Some(said)))
         }
         // Asking again soon only makes it worse.
         429 => Err(TokenFailure::Lasting(Some(said))),
