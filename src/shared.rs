@@ -50,6 +50,8 @@ use self::{
 pub struct SharedConfig {
     /// Where Redis is.
     pub address: Address,
+    /// Reads that anew, where it is in a file that may have changed; `None`: as it was.
+    pub address_now: Arc<dyn Fn() -> Option<Address> + Send + Sync>,
     /// The longest that one operation may take.
     pub timeout: Duration,
     /// Processes that there can be at once.
@@ -204,13 +206,10 @@ impl Shared {
         drop(health);
         self.0.standing.send_replace(standing);
         if standing == Standing::Up {
-            tracing::info!(
-                server = self.0.config.address.host(),
-                "Redis is in use: limits and snapshots are shared"
-            );
+            tracing::info!(server = self.0.link.host(), "Redis is in use: limits and snapshots are shared");
         } else {
             tracing::warn!(
-                server = self.0.config.address.host(),
+                server = self.0.link.host(),
                 reason = %trouble,
                 replicas = self.0.config.replicas,
                 "Redis is away: this process goes on by itself, within its share of the limits"

@@ -48,8 +48,9 @@ pub(super) fn shared(
         }
         return None;
     };
+    let source = url?;
     // An unreadable file is noted already.
-    let url = url?.read().ok()?;
+    let url = source.read().ok()?;
     let ca = match (&ca_file, reader.origin("redis.ca_file")) {
         (Some(path), Some(ca_at)) => match std::fs::read(path) {
             _ if !url.expose().starts_with("rediss") => {
@@ -78,8 +79,13 @@ pub(super) fn shared(
         reader.remark("limits.state_file", "not used: with Redis the day's count is kept there");
     }
     let account = zoom.account_id.read().ok()?;
+    let address_now = move || {
+        let ca = ca_file.as_ref().map(std::fs::read).transpose().ok()?;
+        Address::parse(source.read().ok()?.expose(), ca.as_deref()).ok()
+    };
     Some(SharedConfig {
         address,
+        address_now: Arc::new(address_now),
         timeout: timeout?,
         replicas: NonZeroU32::new(replicas?)?,
         namespace: namespace(zoom.api_base_url.as_str(), account.expose()),

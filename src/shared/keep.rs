@@ -3,7 +3,10 @@
 //! Other replicas take one that was not heard of for 1.5 s for missing; three beats in a second leave room for one that is
 //! lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
@@ -53,6 +56,7 @@ impl Shared {
 
     async fn connect_and_beat(&self) -> Result<(), Trouble> {
         if !self.0.link.is_connected() {
+            self.look_where_it_is().await;
             let clock = self.0.link.connect(&self.0.keys).await.map_err(Trouble::Refused)?;
             self.0.clock.set(Some(clock));
             self.0.bulk_timeouts.set(0);
@@ -62,6 +66,15 @@ impl Shared {
         self.pay_what_is_owed().await;
         self.catch_up_with_purges(purge).await;
         Ok(())
+    }
+
+    /// Passwords change, and servers move. Off this thread, and not for long: a mounted file can hang.
+    async fn look_where_it_is(&self) {
+        let this = Arc::clone(&self.0.config.address_now);
+        let read = actix_rt::task::spawn_blocking(move || this());
+        if let Ok(Ok(Some(address))) = tokio::time::timeout(self.0.link.timeout(), read).await {
+            self.0.link.moves_to(address);
+        }
     }
 
     async fn pay_what_is_owed(&self) {

@@ -53,7 +53,7 @@ pub(super) enum Lane {
 }
 
 pub(super) struct Link {
-    address: Address,
+    address: RefCell<Address>,
     timeout: Duration,
     pushes: mpsc::UnboundedSender<PushInfo>,
     lines: RefCell<Option<Lines>>,
@@ -70,7 +70,13 @@ struct Lines {
 
 impl Link {
     pub(super) fn new(address: Address, timeout: Duration, pushes: mpsc::UnboundedSender<PushInfo>) -> Self {
-        Self { address, timeout, pushes, lines: RefCell::default(), generation: Cell::default() }
+        Self {
+            address: RefCell::new(address),
+            timeout,
+            pushes,
+            lines: RefCell::default(),
+            generation: Cell::default(),
+        }
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -79,6 +85,16 @@ impl Link {
 
     pub(super) fn is_connected(&self) -> bool {
         self.lines.borrow().is_some()
+    }
+
+    /// Host and port, for the log.
+    pub(super) fn host(&self) -> String {
+        self.address.borrow().host()
+    }
+
+    /// The next connection leads there.
+    pub(super) fn moves_to(&self, address: Address) {
+        *self.address.borrow_mut() = address;
     }
 
     /// The run id of the server: another one after every restart, and of every other server.
@@ -101,21 +117,22 @@ impl Link {
     }
 
     async fn try_connect(&self, keys: &Keys) -> Result<ServerClock, RedisError> {
-        let mut node = match self.address.master() {
-            None => self.address.first(),
+        let address = self.address.borrow().clone();
+        let mut node = match address.master() {
+            None => address.first(),
             Some(master) => {
-                let client = self.address.sentinel()?;
+                let client = address.sentinel()?;
                 let mut sentinel =
                     client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
                 let mut ask = redis::cmd("SENTINEL");
                 let (host, port): (String, u16) =
                     ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await?;
-                self.address.node(&host, port)
+                address.node(&host, port)
             }
         };
         let mut hops = 0;
         let mut control = loop {
-            let client = self.address.client(&node)?;
+            let client = address.client(&node)?;
             let mut control = client.get_multiplexed_async_connection_with_config(&self.config(true)).await?;
             let looked: Result<bool, _> =
                 redis::cmd("EXISTS").arg(&*keys.budget).query_async(&mut control).await;
@@ -124,9 +141,8 @@ impl Link {
                 Err(error) if hops < HOPS => {
                     match error.redirect_node().and_then(|(to, _)| to.rsplit_once(':')) {
                         Some((host, port)) => {
-                            node = self
-                                .address
-                                .node(host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
+                            node =
+                                address.node(host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
                             hops += 1;
                         }
                         None => return Err(error),
@@ -141,7 +157,7 @@ impl Link {
         let sent = Instant::now();
         let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut control).await?;
         let clock = ServerClock::heard(sent, Instant::now(), seconds * 1_000_000 + micros);
-        let client = self.address.client(&node)?;
+        let client = address.client(&node)?;
         let bulk = client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
         let generation = self.generation.get() + 1;
         self.generation.set(generation);
@@ -213,6 +229,9 @@ fn trouble(error: &RedisError) -> Trouble {
 
 /// What a line of the log may say of an error: the server's own words are about us, and have no secret in them.
 fn words(error: &RedisError) -> String {
+    if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) {
+        return "the user or the password is refused".to_owned();
+    }
     match error.kind() {
         ErrorKind::AuthenticationFailed => "the user or the password is refused".to_owned(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => {

@@ -219,6 +219,36 @@ fn who_finds_no_redis_at_start_serves_within_its_share_and_joins_later() {
     service.finish(&[AWAY]);
 }
 
+/// The Secret is replaced, and the pods go on.
+#[test]
+fn a_password_that_changes_is_read_from_its_file() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    let write = |password: &str| {
+        let url = format!("redis://:{password}@127.0.0.1:{}/0\n", redis.port);
+        std::fs::write(folder.path().join("new"), url).unwrap();
+        std::fs::rename(folder.path().join("new"), &file).unwrap();
+    };
+    redis.command::<String>(&["CONFIG", "SET", "requirepass", "hunter-one"]);
+    write("hunter-one");
+    let settings = [("redis.url_file", file.to_str().unwrap()), ("redis.replicas", "1")];
+    let service = Service::start(&sim, &settings);
+    wait_until_redis_is(&service, 1.0);
+    let authorised = redis::Client::open(std::fs::read_to_string(&file).unwrap().trim()).unwrap();
+    let mut connection = authorised.get_connection().unwrap();
+    redis::cmd("CONFIG").arg("SET").arg("requirepass").arg("hunter-two").exec(&mut connection).unwrap();
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("normal").exec(&mut connection).unwrap();
+    redis::cmd("CLIENT").arg("KILL").arg("TYPE").arg("pubsub").exec(&mut connection).unwrap();
+    wait_until_redis_is(&service, 0.0);
+    write("hunter-two");
+    wait_until_redis_is(&service, 1.0);
+    let lines = service.finish(&[AWAY]);
+    assert!(lines.iter().all(|line| !line.contains("hunter")));
+    let refused = |line: &String| line.contains(AWAY) && line.contains("the user or the password is refused");
+    assert!(lines.iter().any(refused), "{lines:#?}");
+}
+
 fn budget_key(redis: &Server) -> String {
     let keys: Vec<String> = redis.command(&["KEYS", "{zqp:*}:budget"]);
     assert_eq!(keys.len(), 1, "{keys:?}");

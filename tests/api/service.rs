@@ -30,6 +30,7 @@ pub fn sim(adjust: impl FnOnce(&mut SimConfig)) -> Sim {
 pub struct Service {
     child: Child,
     output: Arc<Output>,
+    readers: Vec<thread::JoinHandle<()>>,
     pub addr: SocketAddr,
     pub ops: SocketAddr,
     finished: bool,
@@ -101,8 +102,8 @@ impl Service {
     fn started(mut command: Command) -> Self {
         let mut child = command.spawn().expect("the service starts");
         let output = Arc::new(Output::default());
-        output.collect(child.stdout.take().unwrap());
-        output.collect(child.stderr.take().unwrap());
+        let readers =
+            vec![output.collect(child.stdout.take().unwrap()), output.collect(child.stderr.take().unwrap())];
         let addresses = |line: &str| {
             let line: Value = serde_json::from_str(line).ok()?;
             let address = |key: &str| line[key].as_str()?.parse().ok();
@@ -117,7 +118,7 @@ impl Service {
             child.kill().ok();
             panic!("the service does not listen: {:?}", output.lines.lock().unwrap());
         };
-        Self { child, output, addr, ops, finished: false }
+        Self { child, output, readers, addr, ops, finished: false }
     }
 
     /// `GET` on the callers' listener.
@@ -168,7 +169,12 @@ impl Service {
     /// Waits for its end.
     pub fn wait(&mut self) -> ExitStatus {
         self.finished = true;
-        wait_for(|| self.child.try_wait().unwrap())
+        let status = wait_for(|| self.child.try_wait().unwrap());
+        // What it printed last is still on its way.
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        status
     }
 
     /// Ends it with SIGKILL, as a crash would.

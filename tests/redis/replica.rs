@@ -17,6 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 pub fn config(url: &str, per_second: u32, replicas: u32) -> SharedConfig {
     SharedConfig {
+        address_now: Arc::new(|| None),
         address: Address::parse(url, None).unwrap(),
         timeout: Duration::from_millis(250),
         replicas: NonZeroU32::new(replicas).unwrap(),
