@@ -209,9 +209,10 @@ impl Flights {
     pub(super) fn all_take(&self, flight: &Flight, snapshot: &Snapshot, now: Instant) -> bool {
         let table = self.table.borrow();
         let waiters = table.under_way.get(&flight.number).map_or(&[][..], |passengers| &passengers.waiters);
-        match waiters {
-            [] => Wanted::anything_fresh(now).takes(snapshot, now),
-            waiters => waiters.iter().flatten().all(|waiter| waiter.wanted.takes(snapshot, now)),
+        let mut waiters = waiters.iter().flatten().peekable();
+        match waiters.peek() {
+            None => Wanted::anything_fresh(now).takes(snapshot, now),
+            Some(_) => waiters.all(|waiter| waiter.wanted.takes(snapshot, now)),
         }
     }
 
