@@ -230,6 +230,8 @@ impl Drop for Observed {
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
+                    // As a text: a message would have to be formatted.
+                    message = "request",
                     request_id = self.id.as_str(),
                     caller = self.who.name(),
                     method = self.method,
@@ -238,7 +240,6 @@ impl Drop for Observed {
                     outcome = self.outcome.map(Outcome::as_str),
                     refused_by = self.refused_by.map(Refuser::as_str),
                     duration_ms,
-                    "request"
                 )
             };
         }
