@@ -12,17 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpMessage as _, HttpRequest, dev::Extensions, rt::net::TcpStream};
+use actix_web::{HttpRequest, dev::Extensions, rt::net::TcpStream};
 use tokio::io::Interest;
+
+use super::observe::Notes;
 
 /// Some clients close their own direction with the request and listen on. Who means to go away does so later.
 const CLOSES_WITH_THE_REQUEST: Duration = Duration::from_millis(20);
 
 /// A second handle on a caller's connection: actix keeps the first to itself.
 struct Connection(net::TcpStream);
-
-/// Of a request whose caller sends no more.
-pub(super) struct HungUp;
 
 /// For each new connection.
 pub fn watch_for(connection: &dyn Any, extensions: &mut Extensions) {
@@ -45,7 +44,7 @@ pub(super) async fn hang_up(request: &HttpRequest) {
                 if began.elapsed() < CLOSES_WITH_THE_REQUEST {
                     break;
                 }
-                request.extensions_mut().insert(HungUp);
+                Notes::of(request).hung_up.set(true);
                 return;
             }
             // The next request, already. It is left unread; this is how to say that there was nothing to be read.

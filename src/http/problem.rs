@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{observe::RequestId, ratelimit};
+use super::{observe::Notes, ratelimit};
 use crate::{
     failure::{Failure, Reason, ZoomSaid},
     meeting_id::InvalidMeetingId,
@@ -89,8 +89,9 @@ impl Problem {
     #[must_use]
     pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
         let row = self.row();
-        let request_id = RequestId::of(request);
-        let body = Body::of(&row, request_id.as_str(), self.zoom());
+        let notes = Notes::of(request);
+        notes.outcome.set(Some(row.outcome));
+        let body = Body::of(&row, notes.id.as_str(), self.zoom());
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
         response.content_type(MEDIA_TYPE);
@@ -105,9 +106,7 @@ impl Problem {
         if let Self::UnknownCaller = self {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
-        response.extensions_mut().insert(row.outcome);
-        response
+        response.body(serde_json::to_string(&body).unwrap_or_default())
     }
 
     /// One of each, in the order of the contract: all rows of the table.

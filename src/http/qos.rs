@@ -2,17 +2,17 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::Method, web::Data};
+use actix_web::{HttpRequest, HttpResponse, http::Method, web::Data};
 use futures_util::FutureExt as _;
 
 use super::{
     State,
     answer::{self, How},
     asked::{Asked, Part},
-    caller::Who,
     decide::{Decision, Why, decide, serves_on_error},
     directives::Directives,
     hang_up::hang_up,
+    observe::Notes,
     problem::{ALLOWED, Problem},
     ratelimit,
     slice::PageToken,
@@ -26,7 +26,14 @@ use crate::{
     trace::Trail,
 };
 
+/// What stands before the meeting.
+pub(super) const PREFIX: &str = "/qos/";
+
+/// Everything on the callers' listener that nothing else answers.
 pub(super) async fn answer(request: HttpRequest, state: Data<State>) -> HttpResponse {
+    if !request.uri().path().starts_with(PREFIX) {
+        return Problem::NotFound.respond(&request);
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Problem::MethodNotAllowed { allow: ALLOWED }.respond(&request);
     }
@@ -40,9 +47,10 @@ pub(super) async fn answer(request: HttpRequest, state: Data<State>) -> HttpResp
 
 async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
     // Before anything else: to the unknown nothing is said of what they ask for, and nothing is shown of what is kept.
-    let caller = Who::of(request).caller()?;
+    let notes = Notes::of(request);
+    let caller = notes.who.caller()?;
     let Asked { key, part } = Asked::of(request)?;
-    let now = Instant::now();
+    let now = notes.began;
     let slice = match part {
         Part::Whole => None,
         Part::First(slice) => Some(slice),
@@ -50,41 +58,46 @@ async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Probl
             let paged = state.cache.snapshot(&key, tag, now);
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
+            return Ok(answer::with(state, request, &notes, (&snapshot, &How::Hit), Some(slice), now).await);
         }
     };
-    // What is not there need not be looked for.
-    let trail = state.tracer.is_on().then(|| request.extensions().get::<Trail>().cloned()).flatten();
-    let found = find(state, request, (&caller, trail.unwrap_or_default()), key, now).await;
+    let trail = notes.trail.clone().unwrap_or_default();
+    let found = find(state, request, (caller, trail), key, now).await;
     match found {
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
             let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
-            let mut response = answer::with(state, request, &snapshot, &how, slice, now).await;
+            let mut response = answer::with(state, request, &notes, (&snapshot, &how), slice, now).await;
             match &how {
                 How::Hit | How::Revalidating => {}
-                How::Flight { .. } => tell_limits(state, &caller, None, &mut response),
-                How::Instead(failure) => tell_limits(state, &caller, Some(failure), &mut response),
+                How::Flight { .. } => tell_limits(state, &notes, caller, None, &mut response),
+                How::Instead(failure) => tell_limits(state, &notes, caller, Some(failure), &mut response),
             }
             Ok(response)
         }
         Err(Nothing::Remembered(failure)) => Err(Problem::NoSnapshot(failure)),
         Err(Nothing::Fetched(failure)) => {
             let mut response = Problem::NoSnapshot(failure.clone()).respond(request);
-            tell_limits(state, &caller, Some(&failure), &mut response);
+            tell_limits(state, &notes, caller, Some(&failure), &mut response);
             Ok(response)
         }
     }
 }
 
 /// On what cost a call or was refused one: the limits, and who refused.
-fn tell_limits(state: &State, caller: &Caller, failure: Option<&Failure>, response: &mut HttpResponse) {
+fn tell_limits(
+    state: &State,
+    notes: &Notes,
+    caller: &Caller,
+    failure: Option<&Failure>,
+    response: &mut HttpResponse,
+) {
     if failure.is_some_and(|failure| !ratelimit::is_told_with(failure.reason)) {
         return;
     }
     ratelimit::tell(response.headers_mut(), &state.metrics, caller, failure);
     if let Some(by) = failure.and_then(ratelimit::refuser) {
-        response.extensions_mut().insert(by);
+        notes.refused_by.set(Some(by));
     }
 }
 
