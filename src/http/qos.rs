@@ -141,7 +141,10 @@ async fn find(
             state.fetcher.refresh(key, Arc::clone(caller), trail.request());
             Ok((kept, How::Revalidating))
         }
-        (Decision::Fetch(why), kept) => fetch(state, request, (caller, trail), key, why, kept).await,
+        // In a box: a hit would carry the room for all of this along.
+        (Decision::Fetch(why), kept) => {
+            Box::pin(fetch(state, request, (caller, trail), key, why, kept)).await
+        }
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
 }
