@@ -33,7 +33,7 @@ pub fn watch_for(connection: &dyn Any, extensions: &mut Extensions) {
 }
 
 /// Returns when this caller sends no more, and never while it might.
-pub(super) async fn hang_up(request: &HttpRequest) {
+pub(super) async fn hang_up(request: &HttpRequest, notes: &Notes) {
     let began = Instant::now();
     let handle = request.conn_data::<Connection>().and_then(|connection| connection.0.try_clone().ok());
     // Registered only while somebody waits: it wakes up with everything that arrives.
@@ -44,7 +44,7 @@ pub(super) async fn hang_up(request: &HttpRequest) {
                 if began.elapsed() < CLOSES_WITH_THE_REQUEST {
                     break;
                 }
-                Notes::of(request).hung_up.set(true);
+                notes.hung_up.set(true);
                 return;
             }
             // The next request, already. It is left unread; this is how to say that there was nothing to be read.

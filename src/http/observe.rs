@@ -6,13 +6,11 @@ use std::{cell::Cell, rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
-    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method,
         header::{HeaderName, HeaderValue},
     },
-    middleware::Next,
     web::Data,
 };
 
@@ -31,6 +29,7 @@ const HUNG_UP: u16 = 499;
 /// What is noted of a request on its way: here for the handler, and by the handler for here. One piece for all of it: each that
 /// a request carries has its price.
 pub(super) struct Notes {
+    pub(super) route: Route,
     pub(super) id: RequestId,
     pub(super) who: Who,
     pub(super) began: Instant,
@@ -44,16 +43,17 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    /// Those of this request.
+    /// Those of this request, where a handler of actix is given nothing else.
     pub(super) fn of(request: &HttpRequest) -> Rc<Self> {
-        request
-            .extensions()
-            .get::<Rc<Self>>()
-            .map_or_else(|| Rc::new(Self::begin(RequestId::fresh(), Who::NotAsked)), Rc::clone)
+        request.extensions().get::<Rc<Self>>().map_or_else(
+            || Rc::new(Self::begin(Route::Unknown, RequestId::fresh(), Who::NotAsked)),
+            Rc::clone,
+        )
     }
 
-    fn begin(id: RequestId, who: Who) -> Self {
+    fn begin(route: Route, id: RequestId, who: Who) -> Self {
         Self {
+            route,
             id,
             who,
             began: Instant::now(),
@@ -90,7 +90,7 @@ impl RequestId {
 
 /// What a path is called in the log, and whether its requests count.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     /// `/qos/{meetingId}`.
     Qos,
     /// `/openapi.json`.
@@ -102,7 +102,7 @@ enum Route {
     Unknown,
 }
 
-/// Which listener a request came to: `app_data` of each.
+/// Which listener a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listener {
     /// `server.listen`.
@@ -143,29 +143,25 @@ impl Route {
 }
 
 /// Outermost, on both listeners: gives the request its id, its line in the log, and its place in the metrics.
-///
-/// # Errors
-/// Passes on what the handler returns.
-pub async fn observe(
+pub(super) async fn observe<B>(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    state: Data<State>,
+    listener: Listener,
+    next: impl AsyncFnOnce(ServiceRequest, &Data<State>, &Rc<Notes>) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<B>, Error> {
     let id =
         request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
-    let listener = request.app_data::<Listener>().copied().unwrap_or(Listener::Callers);
-    let (route, state) = (Route::of(listener, request.path()), request.app_data::<Data<State>>().cloned());
-    let who = match &state {
-        Some(state) if route == Route::Qos => Who::asks(request.headers(), &state.callers),
+    let route = Route::of(listener, request.path());
+    let who = match route {
+        Route::Qos => Who::asks(request.headers(), &state.callers),
         _ => Who::NotAsked,
     };
-    let span = state.as_ref().map(|state| begin(state, &request, route)).unwrap_or_default();
-    let notes = Rc::new(Notes { trail: Trail::of(&span), ..Notes::begin(id, who) });
-    request.extensions_mut().insert(Rc::clone(&notes));
-    let mut observed =
-        Observed { route, method: known(request.method()), state, notes, answered: None, span };
-    let mut response = next.call(request).await?;
+    let span = begin(&state, &request, route);
+    let notes = Rc::new(Notes { trail: Trail::of(&span), ..Notes::begin(route, id, who) });
+    let mut observed = Observed { method: known(request.method()), state, notes, answered: None, span };
+    let mut response = next(request, &observed.state, &observed.notes).await?;
     response.headers_mut().insert(X_REQUEST_ID, observed.notes.id.0.clone());
-    if listener == Listener::Callers && observed.state.as_ref().is_some_and(|state| state.is_draining()) {
+    if listener == Listener::Callers && observed.state.is_draining() {
         // Kept connections are given up by the caller between two requests, not by us under one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
@@ -178,9 +174,8 @@ pub async fn observe(
 
 /// One request. It is told when it is dropped: when it is answered, or when actix drops it because its caller hung up.
 struct Observed {
-    route: Route,
     method: &'static str,
-    state: Option<Data<State>>,
+    state: Data<State>,
     notes: Rc<Notes>,
     /// The status; none if nobody was there to be answered.
     answered: Option<u16>,
@@ -211,7 +206,7 @@ impl Observed {
         self.span.set("caller", who.name().to_owned());
         self.span.set("http.request.method", self.method);
         self.span.set("http.response.status_code", i64::from(ending.status));
-        if let Some(route) = self.route.text() {
+        if let Some(route) = self.notes.route.text() {
             self.span.set("http.route", route);
         }
         if let Some(outcome) = ending.outcome {
@@ -259,7 +254,7 @@ impl Drop for Observed {
                     request_id = id.as_str(),
                     caller = who.name(),
                     method = self.method,
-                    route = self.route.text().unwrap_or("unknown"),
+                    route = self.notes.route.text().unwrap_or("unknown"),
                     status,
                     outcome = outcome.map(Outcome::as_str),
                     refused_by = refused_by.map(Refuser::as_str),
@@ -267,13 +262,11 @@ impl Drop for Observed {
                 )
             };
         }
-        match self.route {
+        match self.notes.route {
             Route::Qos => {
-                if let Some(state) = &self.state {
-                    state.metrics.request(outcome.unwrap_or(Outcome::Refused), status, took);
-                    if let Some(by) = refused_by {
-                        state.metrics.refusal(by);
-                    }
+                self.state.metrics.request(outcome.unwrap_or(Outcome::Refused), status, took);
+                if let Some(by) = refused_by {
+                    self.state.metrics.refusal(by);
                 }
                 line!(info);
             }

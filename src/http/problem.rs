@@ -85,11 +85,9 @@ struct Zoom<'a> {
 }
 
 impl Problem {
-    /// The answer to the request.
-    #[must_use]
-    pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
+    /// The answer to the request of these notes.
+    pub(super) fn respond(&self, notes: &Notes) -> HttpResponse {
         let row = self.row();
-        let notes = Notes::of(request);
         notes.outcome.set(Some(row.outcome));
         let body = Body::of(&row, notes.id.as_str(), self.zoom());
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -288,12 +286,14 @@ impl<'a> From<&'a ZoomSaid> for Zoom<'a> {
 
 /// The answer for paths that nothing lives at.
 pub(super) async fn no_such_path(request: HttpRequest) -> HttpResponse {
-    Problem::NotFound.respond(&request)
+    Problem::NotFound.respond(&Notes::of(&request))
 }
 
 /// The answer for methods that a path does not take; `allow` lists those that it does.
 pub(super) fn only(allow: &'static str) -> Route {
-    web::to(move |request: HttpRequest| async move { Problem::MethodNotAllowed { allow }.respond(&request) })
+    web::to(move |request: HttpRequest| async move {
+        Problem::MethodNotAllowed { allow }.respond(&Notes::of(&request))
+    })
 }
 
 fn sentence_start(text: &str) -> String {

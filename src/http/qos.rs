@@ -2,7 +2,7 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use actix_web::{HttpRequest, HttpResponse, http::Method, web::Data};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt as _;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     directives::Directives,
     hang_up::hang_up,
     observe::Notes,
-    problem::{ALLOWED, Problem},
+    problem::Problem,
     ratelimit,
     slice::PageToken,
 };
@@ -29,25 +29,17 @@ use crate::{
 /// What stands before the meeting.
 pub(super) const PREFIX: &str = "/qos/";
 
-/// Everything on the callers' listener that nothing else answers.
-pub(super) async fn answer(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    if !request.uri().path().starts_with(PREFIX) {
-        return Problem::NotFound.respond(&request);
-    }
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Problem::MethodNotAllowed { allow: ALLOWED }.respond(&request);
-    }
+pub(super) async fn get(request: &HttpRequest, state: &State, notes: &Notes) -> HttpResponse {
     // A panic would close the connection without a word.
-    match AssertUnwindSafe(get(&request, &state)).catch_unwind().await {
+    match AssertUnwindSafe(answer(request, state, notes)).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(problem)) => problem.respond(&request),
-        Err(_) => Problem::Internal.respond(&request),
+        Ok(Err(problem)) => problem.respond(notes),
+        Err(_) => Problem::Internal.respond(notes),
     }
 }
 
-async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+async fn answer(request: &HttpRequest, state: &State, notes: &Notes) -> Result<HttpResponse, Problem> {
     // Before anything else: to the unknown nothing is said of what they ask for, and nothing is shown of what is kept.
-    let notes = Notes::of(request);
     let caller = notes.who.caller()?;
     let Asked { key, part } = Asked::of(request)?;
     let now = notes.began;
@@ -58,27 +50,27 @@ async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Probl
             let paged = state.cache.snapshot(&key, tag, now);
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            return Ok(answer::with(state, request, &notes, (&snapshot, &How::Hit), Some(slice), now).await);
+            return Ok(answer::with(state, request, notes, (&snapshot, &How::Hit), Some(slice), now).await);
         }
     };
     let trail = notes.trail.clone().unwrap_or_default();
-    let found = find(state, request, (caller, trail), key, now).await;
+    let found = find(state, request, notes, (caller, trail), key).await;
     match found {
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
             let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
-            let mut response = answer::with(state, request, &notes, (&snapshot, &how), slice, now).await;
+            let mut response = answer::with(state, request, notes, (&snapshot, &how), slice, now).await;
             match &how {
                 How::Hit | How::Revalidating => {}
-                How::Flight { .. } => tell_limits(state, &notes, caller, None, &mut response),
-                How::Instead(failure) => tell_limits(state, &notes, caller, Some(failure), &mut response),
+                How::Flight { .. } => tell_limits(state, notes, caller, None, &mut response),
+                How::Instead(failure) => tell_limits(state, notes, caller, Some(failure), &mut response),
             }
             Ok(response)
         }
         Err(Nothing::Remembered(failure)) => Err(Problem::NoSnapshot(failure)),
         Err(Nothing::Fetched(failure)) => {
-            let mut response = Problem::NoSnapshot(failure.clone()).respond(request);
-            tell_limits(state, &notes, caller, Some(&failure), &mut response);
+            let mut response = Problem::NoSnapshot(failure.clone()).respond(notes);
+            tell_limits(state, notes, caller, Some(&failure), &mut response);
             Ok(response)
         }
     }
@@ -113,11 +105,11 @@ enum Nothing {
 async fn find(
     state: &State,
     request: &HttpRequest,
+    notes: &Notes,
     (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
-    now: Instant,
 ) -> Result<(Arc<Snapshot>, How), Nothing> {
-    let asked = Directives::of(request.headers());
+    let (asked, now) = (Directives::of(request.headers()), notes.began);
     let kept = match state.cache.get(&key, now) {
         Some(Entry::Refusal(refusal)) => return Err(Nothing::Remembered(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
@@ -143,7 +135,7 @@ async fn find(
         }
         // In a box: a hit would carry the room for all of this along.
         (Decision::Fetch(why), kept) => {
-            Box::pin(fetch(state, request, (caller, trail), key, why, kept)).await
+            Box::pin(fetch(state, hang_up(request, notes), (caller, trail), key, why, kept)).await
         }
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
@@ -152,7 +144,7 @@ async fn find(
 /// From Zoom; and where that fails, what is kept, as long as it serves.
 async fn fetch(
     state: &State,
-    request: &HttpRequest,
+    hung_up: impl Future<Output = ()>,
     (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
     why: Why,
@@ -165,7 +157,7 @@ async fn fetch(
         newer_than: kept.as_ref().map(|kept| kept.landed),
         has_fallback: fallback(kept.clone()).is_some(),
     };
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hang_up(request)).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hung_up).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
                 Via::Cache => How::Hit,

@@ -25,6 +25,8 @@ use tracing_subscriber::fmt::MakeWriter;
 const GATHERED_FOR: Duration = Duration::from_millis(10);
 /// Some 15,000 lines of each thread: a pipe that nobody reads takes no more memory than that.
 const ROOM: usize = 4 << 20;
+/// What a thread takes for its first lines; a busy one comes to some hundred kilobytes in a few steps.
+const FIRST_ROOM: usize = 4 << 10;
 /// At the end the lines that are left get so long to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
@@ -86,7 +88,7 @@ impl Lines {
     /// Has one whole line written behind those that wait.
     pub(super) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let place = self.shared.places.get_or_default();
-        let mut lines = place.take().unwrap_or_default();
+        let mut lines = place.take().unwrap_or_else(|| Box::new(Vec::with_capacity(FIRST_ROOM)));
         let before = lines.len();
         write(&mut lines);
         if lines.len() > ROOM {
