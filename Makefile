@@ -29,7 +29,7 @@ test: prepare check-format check-dependencies check-clippy check-docs doc-tests 
 
 test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
-bench: ## the service beside nginx, Varnish and others, into docs/PERFORMANCE.md; PART=hits, storm, cleaning, memory, growth or start for one alone
+bench: ## the service beside nginx, Varnish and others, into docs/PERFORMANCE.md; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone
 	@scripts/compare $(if $(PART),--part $(PART))
 	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 

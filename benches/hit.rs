@@ -16,7 +16,6 @@ use actix_web::{
     http::header::{
         ACCEPT_ENCODING, AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderName, LAST_MODIFIED, VARY,
     },
-    middleware::from_fn,
     test::{TestRequest, call_service, init_service},
     web::{self, Data},
 };
@@ -28,7 +27,7 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Fetcher, Parts},
-    http::{self, State},
+    http::{self, Listener, State},
     meeting_id::MeetingId,
     metrics::Metrics,
     snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
@@ -101,8 +100,7 @@ fn hit_gzip(bencher: Bencher<'_, '_>, bytes: usize) {
 fn hit_that_accepts(bencher: Bencher<'_, '_>, bytes: usize, coding: &str) {
     let system = System::new();
     let app = system.block_on(async {
-        init_service(App::new().app_data(state(bytes)).configure(http::callers).wrap(from_fn(http::observe)))
-            .await
+        init_service(App::new().configure(http::routes(Listener::Callers, &state(bytes)))).await
     });
     let uri = format!("/qos/{MEETING}");
     bencher

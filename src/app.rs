@@ -14,8 +14,7 @@ use actix_rt::Arbiter;
 use actix_web::{
     App as Routes, HttpServer,
     dev::{Server, ServerHandle},
-    middleware::from_fn,
-    web::{Data, ServiceConfig},
+    web::Data,
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::runtime::{Builder, Runtime};
@@ -233,18 +232,8 @@ fn bind(
     listener: Listener,
 ) -> Result<(Server, SocketAddr), StartError> {
     let state = state.clone();
-    let routes: fn(&mut ServiceConfig) = match listener {
-        Listener::Callers => http::callers,
-        Listener::Operators => http::operators,
-    };
     // Runs once per worker: everything shared is made outside.
-    let factory = move || {
-        Routes::new()
-            .app_data(state.clone())
-            .app_data(listener)
-            .configure(routes)
-            .wrap(from_fn(http::observe))
-    };
+    let factory = move || Routes::new().app_data(state.clone()).configure(http::routes(listener, &state));
     let failed = |source: io::Error| {
         let hint = match source.kind() {
             io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",

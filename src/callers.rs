@@ -1,7 +1,10 @@
 //! Who may ask: the callers of the callers' file, found by the hash of the key that a request presents.
 //!
-//! A look-up costs one SHA-256 of a short text and takes no lock: the list is swapped as a whole when the file changes
-//! (`arc-swap`). It compares the hash with every caller's, in constant time, and does not stop at the one that fits.
+//! A look-up costs one SHA-256 of a short text and takes no lock, however many callers there are: the list is swapped as a
+//! whole when the file changes (`arc-swap`).
+//!
+//! How long it takes may tell a guesser with how many bits the hash of the guess agrees with a caller's. That helps nobody to
+//! the next guess: which key has a hash that begins so is no easier to say than which has the whole hash.
 //!
 //! How a key is presented is the business of `http`; what a caller's weight means, of the queue for permits.
 
@@ -15,7 +18,7 @@ mod list;
 use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use subtle::ConstantTimeEq as _;
+use foldhash::fast::RandomState;
 
 pub use self::{
     add::{AddError, Addition, NewCaller},
@@ -55,7 +58,10 @@ struct Inner {
 enum Roster {
     /// No callers are configured.
     Everybody(Arc<Caller>),
-    Listed(Vec<(Digest, Arc<Caller>)>),
+    Listed {
+        in_order: Vec<Arc<Caller>>,
+        by_key: HashMap<Digest, Arc<Caller>, RandomState>,
+    },
 }
 
 impl Callers {
@@ -86,7 +92,7 @@ impl Callers {
     /// Whether a key is needed.
     #[must_use]
     pub fn need_keys(&self) -> bool {
-        matches!(**self.0.roster.load(), Roster::Listed(_))
+        matches!(**self.0.roster.load(), Roster::Listed { .. })
     }
 
     /// Whose key this is. Without configured callers it is not looked at.
@@ -94,16 +100,7 @@ impl Callers {
     pub fn find(&self, key: Option<&[u8]>) -> Option<Arc<Caller>> {
         match &**self.0.roster.load() {
             Roster::Everybody(anonymous) => Some(Arc::clone(anonymous)),
-            Roster::Listed(listed) => {
-                let presented = key::digest_of(key?);
-                let mut found = None;
-                for (digest, caller) in listed {
-                    if bool::from(digest.ct_eq(&presented)) {
-                        found = Some(caller);
-                    }
-                }
-                found.cloned()
-            }
+            Roster::Listed { by_key, .. } => by_key.get(&key::digest_of(key?)).cloned(),
         }
     }
 
@@ -112,7 +109,7 @@ impl Callers {
     pub fn all(&self) -> Vec<Arc<Caller>> {
         match &**self.0.roster.load() {
             Roster::Everybody(anonymous) => vec![Arc::clone(anonymous)],
-            Roster::Listed(listed) => listed.iter().map(|(_, caller)| Arc::clone(caller)).collect(),
+            Roster::Listed { in_order, .. } => in_order.clone(),
         }
     }
 
@@ -131,16 +128,25 @@ struct Register {
 
 impl Register {
     fn roster(&mut self, entries: Vec<Entry>, metrics: &Metrics) -> Roster {
-        let listed = entries.into_iter().map(|entry| {
-            let Entry { name, key_sha256, weight, calls_per_minute } = entry;
-            // 0 is anonymous.
-            let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
-            let (id, ledger) =
-                self.ledgers.entry(name.clone()).or_insert_with(|| (next, SharedLedger::default())).clone();
-            metrics.caller_is_known(name.as_str());
-            (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, ledger }))
-        });
-        Roster::Listed(listed.collect())
+        let listed: Vec<_> = entries
+            .into_iter()
+            .map(|entry| {
+                let Entry { name, key_sha256, weight, calls_per_minute } = entry;
+                // 0 is anonymous.
+                let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
+                let (id, ledger) = self
+                    .ledgers
+                    .entry(name.clone())
+                    .or_insert_with(|| (next, SharedLedger::default()))
+                    .clone();
+                metrics.caller_is_known(name.as_str());
+                (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, ledger }))
+            })
+            .collect();
+        Roster::Listed {
+            in_order: listed.iter().map(|(_, caller)| Arc::clone(caller)).collect(),
+            by_key: listed.into_iter().collect(),
+        }
     }
 }
 

@@ -18,14 +18,20 @@ mod qos;
 mod ratelimit;
 mod slice;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use actix_web::{
-    FromRequest, Handler, Resource, Responder,
-    web::{self, ServiceConfig},
+    Error, FromRequest, Handler, HttpMessage as _, Resource, Responder,
+    dev::{ServiceRequest, ServiceResponse, fn_service},
+    http::Method,
+    middleware::{Next, from_fn},
+    web::{self, Data, ServiceConfig},
 };
 
 use crate::{
@@ -36,7 +42,8 @@ use crate::{
     trace::Tracer,
 };
 pub use hang_up::watch_for as watch_for_hang_up;
-pub use observe::{Listener, observe};
+pub use observe::Listener;
+use observe::{Notes, Route, observe};
 pub use problem::Problem;
 
 /// What the handlers of both listeners share. Made once, outside the workers, or each would have its own.
@@ -69,18 +76,50 @@ impl State {
     }
 }
 
-/// `/qos/{meetingId}`, and the description of it. The id may hold slashes, raw; the handler reads it from the raw path.
-pub fn callers(routes: &mut ServiceConfig) {
-    routes
-        // Everything below, by comparing a prefix: a pattern with a name is a regular expression, run for each request.
-        .service(web::scope("/qos").default_service(web::to(qos::answer)))
-        .service(readable("/openapi.json", openapi::get))
-        .default_service(web::to(problem::no_such_path));
+/// The routes of this listener. Handlers find the state in `app_data`, too.
+pub fn routes(listener: Listener, state: &Data<State>) -> impl FnOnce(&mut ServiceConfig) {
+    let state = Data::clone(state);
+    move |routes| match listener {
+        Listener::Callers => callers(routes, state),
+        Listener::Operators => operators(routes, state),
+    }
+}
+
+/// `/qos/{meetingId}`, and the description of it: one service. Each more between the socket and the cache, be it a table of
+/// routes, a middleware or a handler with extractors, is a future in a box of its own, and a hit pays for it.
+fn callers(routes: &mut ServiceConfig, state: Data<State>) {
+    let service = move |request| observe(request, Data::clone(&state), Listener::Callers, answer_caller);
+    routes.default_service(fn_service(service));
+}
+
+async fn answer_caller(
+    request: ServiceRequest,
+    state: &Data<State>,
+    notes: &Rc<Notes>,
+) -> Result<ServiceResponse, Error> {
+    let (request, _) = request.into_parts();
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // The id may hold slashes, raw; the handler reads it from the raw path.
+    let response = match notes.route {
+        Route::Qos if is_read => qos::get(&request, state, notes).await,
+        Route::OpenApi if is_read => openapi::get(&request),
+        Route::Qos | Route::OpenApi => Problem::MethodNotAllowed { allow: problem::ALLOWED }.respond(notes),
+        _ => Problem::NotFound.respond(notes),
+    };
+    Ok(ServiceResponse::new(request, response))
 }
 
 /// Health, metrics, status, purge. As above the id is read from the raw path.
-pub fn operators(routes: &mut ServiceConfig) {
-    routes
+fn operators(routes: &mut ServiceConfig, state: Data<State>) {
+    let observed = move |request: ServiceRequest, next: Next<_>| {
+        let noted = async move |request: ServiceRequest, _: &Data<State>, notes: &Rc<Notes>| {
+            request.extensions_mut().insert(Rc::clone(notes));
+            next.call(request).await
+        };
+        observe(request, Data::clone(&state), Listener::Operators, noted)
+    };
+    let all = web::scope("")
+        .wrap(from_fn(observed))
         .service(readable("/healthz", ops::health))
         .service(readable("/readyz", ops::readiness))
         .service(readable("/metrics", ops::metrics))
@@ -88,6 +127,7 @@ pub fn operators(routes: &mut ServiceConfig) {
         .service(purgeable("/cache"))
         .service(purgeable("/cache/{meeting_id:.*}"))
         .default_service(web::to(problem::no_such_path));
+    routes.service(all);
 }
 
 /// A resource that takes GET and HEAD, and says so to every other method. actix derives neither HEAD nor the 405.

@@ -11,7 +11,7 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::Subscr
 
 pub use self::lines::DroppedLines;
 use self::{
-    json::JsonLine,
+    json::JsonLines,
     lines::{Lines, Writer},
 };
 
@@ -60,9 +60,7 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
     let dropped = lines.dropped();
     let registry = tracing_subscriber::registry().with(filter);
     match config.log_format {
-        LogFormat::Json => {
-            registry.with(fmt::layer().event_format(JsonLine).with_writer(lines)).try_init()?;
-        }
+        LogFormat::Json => registry.with(JsonLines(lines)).try_init()?,
         LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(lines)).try_init()?,
     }
     // The message of a panic can hold anything, a participant's name too: only the place is logged.

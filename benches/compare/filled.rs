@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use actix_web::{App, HttpServer, middleware::from_fn, web::Data};
+use actix_web::{App, HttpServer, web::Data};
 use zoom_qos_proxy::{
     budget::Budget,
     cache::Cache,
@@ -72,10 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
     });
-    let factory = move || {
-        let app = App::new().app_data(state.clone()).app_data(Listener::Callers);
-        app.configure(http::callers).wrap(from_fn(http::observe))
-    };
+    let factory = move || App::new().configure(http::routes(Listener::Callers, &state));
     let server = HttpServer::new(factory)
         .workers(1)
         .keep_alive(Duration::from_secs(75))

@@ -16,7 +16,7 @@ request = function() return wrk.format("GET", string.format("/qos/%d", {first} +
 
 
 def run(stage, quick):
-    rounds, seconds = (1, 1) if quick else (5, 3)
+    rounds, seconds = (1, 1) if quick else (9, 2)
     return {
         "hits": hits_in_a_full_cache(stage, [100, 1_000] if quick else [100, 10_000, 1_000_000], rounds, seconds),
         "flights": flights(stage, [10, 50] if quick else [10, 100, 300, 1_000], rounds),

@@ -22,7 +22,7 @@ sys.dont_write_bytecode = True
 import document
 from stage import CPUS, ROOT, Stage
 
-PARTS = ["hits", "storm", "cleaning", "memory", "growth", "start"]
+PARTS = ["hits", "instructions", "storm", "cleaning", "memory", "growth", "start"]
 
 
 def main():
@@ -71,6 +71,7 @@ def circumstances():
             "wrk": says(["wrk", "-v"], r"wrk (?:debian/)?(\S+)"),
             "nginx": says(["nginx", "-v"], r"nginx/(\S+)"),
             "Varnish": says(["varnishd", "-V"], r"varnish-(\S+)"),
+            "valgrind": says(["valgrind", "--version"], r"valgrind-(\S+)"),
             "jq": says(["jq", "--version"], r"jq-(\S+)"),
             "Python": platform.python_version(),
         },

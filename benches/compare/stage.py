@@ -230,7 +230,7 @@ class Service:
 
     HEADERS = {"authorization": f"Bearer {CALLER_KEY}"}
 
-    def __init__(self, stage, sim_url, *, cpus=MEASURED, wait=True, **settings):
+    def __init__(self, stage, sim_url, *, cpus=MEASURED, wait=True, under=(), **settings):
         self.port, self.ops_port = free_port(), free_port()
         callers = stage.path("callers.toml")
         if not os.path.exists(callers):
@@ -253,7 +253,8 @@ class Service:
             **{key.replace("__", "."): value for key, value in settings.items()},
         }
         environment = {"QOS_PROXY__" + key.upper().replace(".", "__"): value for key, value in environment.items()}
-        self.process = stage.start([built("zoom-qos-proxy")], cpus=cpus, environment=environment, log=True)
+        command = [*under, built("zoom-qos-proxy")]
+        self.process = stage.start(command, cpus=cpus, environment=environment, log=True)
         if wait:
             wait_until_answered(self.ops_port, self.process, "/healthz")
 
@@ -291,8 +292,8 @@ def built(name):
 class Bare:
     """actix-web with nothing around it; place N has the Nth pair of files."""
 
-    def __init__(self, stage, pairs):
-        command = [built("examples/bare"), *(file for pair in pairs for file in pair)]
+    def __init__(self, stage, pairs, *, under=()):
+        command = [*under, built("examples/bare"), *(file for pair in pairs for file in pair)]
         self.process = stage.start(command, says=r"listens on http://127.0.0.1:(\d+)")
         self.port = int(self.process.said[1])
 

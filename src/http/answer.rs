@@ -7,19 +7,22 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
+    body::BoxBody,
     http::{
         Method, StatusCode,
         header::{
             AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HeaderName, HeaderValue,
-            HttpDate, LAST_MODIFIED, VARY,
+            HttpDate, LAST_MODIFIED, TryIntoHeaderValue as _, VARY,
         },
     },
 };
+use bytes::Bytes;
 
 use super::{
     State, conditional,
     decide::Why,
     form::{Body, Form},
+    observe::Notes,
     problem::Problem,
     slice::Slice,
 };
@@ -74,16 +77,17 @@ impl How {
     }
 
     /// RFC 9211. `ttl` is negative past freshness.
-    fn cache_status(&self, ttl: i64) -> String {
+    fn cache_status(&self, ttl: i64) -> HeaderValue {
         match self {
             Self::Hit | Self::Revalidating | Self::Instead(_) => {
-                let detail = self.detail().map(|detail| format!("; detail={detail}")).unwrap_or_default();
-                format!("zoom-qos-proxy; hit; ttl={ttl}{detail}")
+                let mut digits = itoa::Buffer::new();
+                let (separator, detail) = self.detail().map_or(("", ""), |detail| ("; detail=", detail));
+                value(&["zoom-qos-proxy; hit; ttl=", digits.format(ttl), separator, detail])
             }
             Self::Flight { why, collapsed, stored } => {
                 let stored = if *stored { "; stored" } else { "" };
                 let collapsed = if *collapsed { "; collapsed" } else { "" };
-                format!("zoom-qos-proxy; fwd={}; fwd-status=200{stored}{collapsed}", why.as_str())
+                value(&["zoom-qos-proxy; fwd=", why.as_str(), "; fwd-status=200", stored, collapsed])
             }
         }
     }
@@ -93,8 +97,8 @@ impl How {
 pub(super) async fn with(
     state: &State,
     request: &HttpRequest,
-    snapshot: &Arc<Snapshot>,
-    how: &How,
+    notes: &Notes,
+    (snapshot, how): (&Arc<Snapshot>, &How),
     slice: Option<Slice>,
     now: Instant,
 ) -> HttpResponse {
@@ -112,43 +116,50 @@ pub(super) async fn with(
     let form = Form::of(snapshot, slice, request.headers());
     let etag = form.etag(snapshot);
     let has_it = conditional::has_it(request.headers(), &etag, snapshot.fetched_at);
-    let mut response = HttpResponse::build(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let mut response = HttpResponse::new(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
+    let headers = response.headers_mut();
     let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);
-    response
-        .insert_header((CACHE_CONTROL, format!("private, max-age={max_age}")))
-        .insert_header((AGE, age.as_secs()))
-        .insert_header((VARY, HeaderValue::from_static("Accept-Encoding")))
-        .insert_header((CACHE_STATUS, how.cache_status(ttl(snapshot, now))));
+    headers.insert(CACHE_CONTROL, value(&["private, max-age=", itoa::Buffer::new().format(max_age)]));
+    headers.insert(AGE, age.as_secs().into());
+    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
+    headers.insert(CACHE_STATUS, how.cache_status(ttl(snapshot, fresh_left, now)));
     for (name, value) in [(ETAG, etag), (LAST_MODIFIED, snapshot.last_modified())] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
-            response.insert_header((name, value));
+            headers.insert(name, value);
         }
     }
     if age < DATE_TICK {
         // A snapshot must not look younger than its answer.
-        response.insert_header((DATE, HttpDate::from(SystemTime::now())));
+        if let Ok(date) = HttpDate::from(SystemTime::now()).try_into_value() {
+            headers.insert(DATE, date);
+        }
     }
-    let mut response = if has_it {
+    if has_it {
         outcome = Outcome::NotModified;
-        response.finish()
     } else {
-        response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Form::Whole(coding @ (Coding::Gzip | Coding::Zstd)) = form {
-            response.insert_header((CONTENT_ENCODING, HeaderValue::from_static(coding.as_str())));
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
         }
-        match form.body(state, snapshot, request.method() == Method::HEAD).await {
-            Body::Small(bytes) => response.body(bytes),
-            Body::InParts(parts) => response.body(parts),
-        }
-    };
-    response.extensions_mut().insert(outcome);
+        response = match form.body(state, snapshot, request.method() == Method::HEAD).await {
+            Body::Small(bytes) => response.set_body(BoxBody::new(bytes)),
+            Body::InParts(parts) => response.set_body(BoxBody::new(parts)),
+        };
+    }
+    notes.outcome.set(Some(outcome));
     response
 }
 
+/// A header's value of these pieces. `format!` would take a hit as long as to find the snapshot.
+fn value(pieces: &[&str]) -> HeaderValue {
+    // All of them are texts in the code, and numbers: none has a letter that a header may not have.
+    HeaderValue::from_maybe_shared(Bytes::from(pieces.concat())).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// Seconds of freshness left; past freshness, seconds since then, rounded away from 0, so that stale is never `0`.
-fn ttl(snapshot: &Snapshot, now: Instant) -> i64 {
+fn ttl(snapshot: &Snapshot, fresh_left: Option<Duration>, now: Instant) -> i64 {
     let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
-    snapshot.fresh_left(now).map_or_else(
+    fresh_left.map_or_else(
         || -whole(snapshot.stale_for(now).as_secs().saturating_add(1)),
         |left| whole(left.as_secs()),
     )

@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 
 use super::{
     problem::Problem,
+    qos,
     slice::{PAGE_SIZES, PageToken, Slice},
 };
 use crate::{
@@ -31,7 +32,7 @@ pub(super) enum Part {
 
 impl Asked {
     pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let meeting = meeting(request, "/qos/")?;
+        let meeting = meeting(request, qos::PREFIX)?;
         let [view, size, token] = once(request, ["type", "page_size", "next_page_token"])?;
         let meeting_type = meeting_type(view.as_deref())?.unwrap_or(MeetingType::Live);
         let part = part(size.as_deref(), token.as_deref())?;

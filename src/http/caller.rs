@@ -4,10 +4,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{
-    HttpMessage as _, HttpRequest,
-    http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue},
-};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::problem::Problem;
 use crate::callers::{Caller, Callers, Name};
@@ -15,7 +12,6 @@ use crate::callers::{Caller, Callers, Name};
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Who a request is from.
-#[derive(Clone)]
 pub(super) enum Who {
     /// A caller of the callers' file; where there is none, everybody.
     Known(Arc<Caller>),
@@ -33,11 +29,6 @@ impl Who {
         callers.find(key).map_or(Self::Unknown, Self::Known)
     }
 
-    /// Who [`super::observe()`] found that this request is from.
-    pub(super) fn of(request: &HttpRequest) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or(Self::Unknown)
-    }
-
     /// For the log.
     pub(super) fn name(&self) -> &str {
         match self {
@@ -48,7 +39,7 @@ impl Who {
     }
 
     /// For whatever only callers may have.
-    pub(super) fn caller(self) -> Result<Arc<Caller>, Problem> {
+    pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {
             Self::Known(caller) => Ok(caller),
             Self::Unknown => Err(Problem::UnknownCaller),

@@ -12,17 +12,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actix_web::{HttpMessage as _, HttpRequest, dev::Extensions, rt::net::TcpStream};
+use actix_web::{HttpRequest, dev::Extensions, rt::net::TcpStream};
 use tokio::io::Interest;
+
+use super::observe::Notes;
 
 /// Some clients close their own direction with the request and listen on. Who means to go away does so later.
 const CLOSES_WITH_THE_REQUEST: Duration = Duration::from_millis(20);
 
 /// A second handle on a caller's connection: actix keeps the first to itself.
 struct Connection(net::TcpStream);
-
-/// Of a request whose caller sends no more.
-pub(super) struct HungUp;
 
 /// For each new connection.
 pub fn watch_for(connection: &dyn Any, extensions: &mut Extensions) {
@@ -34,7 +33,7 @@ pub fn watch_for(connection: &dyn Any, extensions: &mut Extensions) {
 }
 
 /// Returns when this caller sends no more, and never while it might.
-pub(super) async fn hang_up(request: &HttpRequest) {
+pub(super) async fn hang_up(request: &HttpRequest, notes: &Notes) {
     let began = Instant::now();
     let handle = request.conn_data::<Connection>().and_then(|connection| connection.0.try_clone().ok());
     // Registered only while somebody waits: it wakes up with everything that arrives.
@@ -45,7 +44,7 @@ pub(super) async fn hang_up(request: &HttpRequest) {
                 if began.elapsed() < CLOSES_WITH_THE_REQUEST {
                     break;
                 }
-                request.extensions_mut().insert(HungUp);
+                notes.hung_up.set(true);
                 return;
             }
             // The next request, already. It is left unread; this is how to say that there was nothing to be read.

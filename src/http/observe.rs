@@ -2,21 +2,19 @@
 //!
 //! No clone of the request may be held here while it is routed: actix panics then.
 
-use std::time::Instant;
+use std::{cell::Cell, rc::Rc, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
-    body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         ConnectionType, Method,
         header::{HeaderName, HeaderValue},
     },
-    middleware::Next,
     web::Data,
 };
 
-use super::{State, caller::Who, hang_up::HungUp};
+use super::{State, caller::Who, qos};
 use crate::{
     metrics::{Outcome, Refuser},
     trace::{Kind, Parent, Span, Trail},
@@ -28,18 +26,51 @@ pub(super) const LONGEST_REQUEST_ID: usize = 128;
 /// In log and metrics, for a request whose caller was gone before the answer; the number that nginx made known.
 const HUNG_UP: u16 = 499;
 
+/// What is noted of a request on its way: here for the handler, and by the handler for here. One piece for all of it: each that
+/// a request carries has its price.
+pub(super) struct Notes {
+    pub(super) route: Route,
+    pub(super) id: RequestId,
+    pub(super) who: Who,
+    pub(super) began: Instant,
+    pub(super) trail: Option<Trail>,
+    /// How it ended; none as long as nothing is known of it.
+    pub(super) outcome: Cell<Option<Outcome>>,
+    /// Who turned it down.
+    pub(super) refused_by: Cell<Option<Refuser>>,
+    /// Its caller sends no more.
+    pub(super) hung_up: Cell<bool>,
+}
+
+impl Notes {
+    /// Those of this request, where a handler of actix is given nothing else.
+    pub(super) fn of(request: &HttpRequest) -> Rc<Self> {
+        request.extensions().get::<Rc<Self>>().map_or_else(
+            || Rc::new(Self::begin(Route::Unknown, RequestId::fresh(), Who::NotAsked)),
+            Rc::clone,
+        )
+    }
+
+    fn begin(route: Route, id: RequestId, who: Who) -> Self {
+        Self {
+            route,
+            id,
+            who,
+            began: Instant::now(),
+            trail: None,
+            outcome: Cell::default(),
+            refused_by: Cell::default(),
+            hung_up: Cell::default(),
+        }
+    }
+}
+
 /// The caller's id of this request, or one of ours; as it goes into the answer.
-#[derive(Clone)]
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
     pub(super) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
-    }
-
-    /// The id that [`observe`] gave this request.
-    pub(super) fn of(request: &HttpRequest) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_else(Self::fresh)
     }
 
     fn from_caller(value: &HeaderValue) -> Option<Self> {
@@ -59,7 +90,7 @@ impl RequestId {
 
 /// What a path is called in the log, and whether its requests count.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Route {
+pub(super) enum Route {
     /// `/qos/{meetingId}`.
     Qos,
     /// `/openapi.json`.
@@ -71,7 +102,7 @@ enum Route {
     Unknown,
 }
 
-/// Which listener a request came to: `app_data` of each.
+/// Which listener a request came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listener {
     /// `server.listen`.
@@ -95,7 +126,7 @@ impl Route {
         if listener == Listener::Callers {
             return match path {
                 "/openapi.json" => Self::OpenApi,
-                _ if path.starts_with("/qos/") => Self::Qos,
+                _ if path.starts_with(qos::PREFIX) => Self::Qos,
                 _ => Self::Unknown,
             };
         }
@@ -112,95 +143,81 @@ impl Route {
 }
 
 /// Outermost, on both listeners: gives the request its id, its line in the log, and its place in the metrics.
-///
-/// # Errors
-/// Passes on what the handler returns.
-pub async fn observe(
+pub(super) async fn observe<B>(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
-) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    state: Data<State>,
+    listener: Listener,
+    next: impl AsyncFnOnce(ServiceRequest, &Data<State>, &Rc<Notes>) -> Result<ServiceResponse<B>, Error>,
+) -> Result<ServiceResponse<B>, Error> {
     let id =
         request.headers().get(X_REQUEST_ID).and_then(RequestId::from_caller).unwrap_or_else(RequestId::fresh);
-    request.extensions_mut().insert(id.clone());
-    let listener = request.app_data::<Listener>().copied().unwrap_or(Listener::Callers);
-    let (route, state) = (Route::of(listener, request.path()), request.app_data::<Data<State>>().cloned());
-    let who = match &state {
-        Some(state) if route == Route::Qos => Who::asks(request.headers(), &state.callers),
+    let route = Route::of(listener, request.path());
+    let who = match route {
+        Route::Qos => Who::asks(request.headers(), &state.callers),
         _ => Who::NotAsked,
     };
-    request.extensions_mut().insert(who.clone());
-    let span = state.as_ref().map(|state| begin(state, &request, route)).unwrap_or_default();
-    let trail = Trail::of(&span);
-    if let Some(trail) = &trail {
-        request.extensions_mut().insert(trail.clone());
-    }
-    let mut observed = Observed {
-        began: Instant::now(),
-        route,
-        method: known(request.method()),
-        state,
-        id,
-        who,
-        status: HUNG_UP,
-        outcome: Some(Outcome::Failed),
-        refused_by: None,
-        span,
-        trail,
-    };
-    let mut response = next.call(request).await?;
-    response.headers_mut().insert(X_REQUEST_ID, observed.id.0.clone());
-    if listener == Listener::Callers && observed.state.as_ref().is_some_and(|state| state.is_draining()) {
+    let span = begin(&state, &request, route);
+    let notes = Rc::new(Notes { trail: Trail::of(&span), ..Notes::begin(route, id, who) });
+    let mut observed = Observed { method: known(request.method()), state, notes, answered: None, span };
+    let mut response = next(request, &observed.state, &observed.notes).await?;
+    response.headers_mut().insert(X_REQUEST_ID, observed.notes.id.0.clone());
+    if listener == Listener::Callers && observed.state.is_draining() {
         // Kept connections are given up by the caller between two requests, not by us under one.
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
-    observed.status = response.status().as_u16();
-    let told = response.response().extensions();
-    observed.outcome = told.get::<Outcome>().copied();
-    observed.refused_by = told.get::<Refuser>().copied();
-    drop(told);
-    if !response.status().is_success() && response.request().extensions().contains::<HungUp>() {
-        // There is an answer, and most likely nobody to read it.
-        (observed.status, observed.outcome, observed.refused_by) = (HUNG_UP, Some(Outcome::Failed), None);
+    // An answer to somebody who most likely is not there to read it is none.
+    if response.status().is_success() || !observed.notes.hung_up.get() {
+        observed.answered = Some(response.status().as_u16());
     }
     Ok(response)
 }
 
 /// One request. It is told when it is dropped: when it is answered, or when actix drops it because its caller hung up.
 struct Observed {
-    began: Instant,
-    route: Route,
     method: &'static str,
-    state: Option<Data<State>>,
-    id: RequestId,
-    who: Who,
+    state: Data<State>,
+    notes: Rc<Notes>,
+    /// The status; none if nobody was there to be answered.
+    answered: Option<u16>,
+    span: Span,
+}
+
+/// How a request ended.
+struct Ending {
     status: u16,
     outcome: Option<Outcome>,
     refused_by: Option<Refuser>,
-    span: Span,
-    trail: Option<Trail>,
 }
 
 impl Observed {
+    fn ending(&self) -> Ending {
+        let Notes { outcome, refused_by, .. } = &*self.notes;
+        match self.answered {
+            Some(status) => Ending { status, outcome: outcome.get(), refused_by: refused_by.get() },
+            None => Ending { status: HUNG_UP, outcome: Some(Outcome::Failed), refused_by: None },
+        }
+    }
+
     /// What the span tells at its end: what the line in the log does.
-    fn end_span(&mut self) {
-        let Some(trail) = &self.trail else { return };
+    fn end_span(&mut self, ending: &Ending) {
+        let Notes { id, who, trail: Some(trail), .. } = &*self.notes else { return };
         self.span.link(trail.joined());
-        self.span.set("request_id", self.id.as_str().to_owned());
-        self.span.set("caller", self.who.name().to_owned());
+        self.span.set("request_id", id.as_str().to_owned());
+        self.span.set("caller", who.name().to_owned());
         self.span.set("http.request.method", self.method);
-        self.span.set("http.response.status_code", i64::from(self.status));
-        if let Some(route) = self.route.text() {
+        self.span.set("http.response.status_code", i64::from(ending.status));
+        if let Some(route) = self.notes.route.text() {
             self.span.set("http.route", route);
         }
-        if let Some(outcome) = self.outcome {
+        if let Some(outcome) = ending.outcome {
             self.span.set("outcome", outcome.as_str());
         }
-        if let Some(by) = self.refused_by {
+        if let Some(by) = ending.refused_by {
             self.span.set("refused_by", by.as_str());
         }
         // The caller's own mistakes are none of ours.
-        if self.status >= 500 {
-            self.span.fail(self.status);
+        if ending.status >= 500 {
+            self.span.fail(ending.status);
         }
     }
 }
@@ -223,32 +240,33 @@ fn begin(state: &State, request: &ServiceRequest, route: Route) -> Span {
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        let took = self.began.elapsed();
-        self.end_span();
+        let took = self.notes.began.elapsed();
+        let ending = self.ending();
+        self.end_span(&ending);
+        let (Ending { status, outcome, refused_by }, Notes { id, who, .. }) = (ending, &*self.notes);
         // Whole microseconds, so that the text has no more digits than the clock.
         let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    request_id = self.id.as_str(),
-                    caller = self.who.name(),
+                    // As a text: a message would have to be formatted.
+                    message = "request",
+                    request_id = id.as_str(),
+                    caller = who.name(),
                     method = self.method,
-                    route = self.route.text().unwrap_or("unknown"),
-                    status = self.status,
-                    outcome = self.outcome.map(Outcome::as_str),
-                    refused_by = self.refused_by.map(Refuser::as_str),
+                    route = self.notes.route.text().unwrap_or("unknown"),
+                    status,
+                    outcome = outcome.map(Outcome::as_str),
+                    refused_by = refused_by.map(Refuser::as_str),
                     duration_ms,
-                    "request"
                 )
             };
         }
-        match self.route {
+        match self.notes.route {
             Route::Qos => {
-                if let Some(state) = &self.state {
-                    state.metrics.request(self.outcome.unwrap_or(Outcome::Refused), self.status, took);
-                    if let Some(by) = self.refused_by {
-                        state.metrics.refusal(by);
-                    }
+                self.state.metrics.request(outcome.unwrap_or(Outcome::Refused), status, took);
+                if let Some(by) = refused_by {
+                    self.state.metrics.refusal(by);
                 }
                 line!(info);
             }

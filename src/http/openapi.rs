@@ -43,7 +43,7 @@ static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
     (body.into(), format!("\"{tag}\""))
 });
 
-pub(super) async fn get(request: HttpRequest) -> HttpResponse {
+pub(super) fn get(request: &HttpRequest) -> HttpResponse {
     let (body, etag) = &*DOCUMENT;
     // It has no date, so that there is nothing to hold If-Modified-Since against.
     let has_it = conditional::names_it(request.headers(), etag.as_bytes()).unwrap_or(false);

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Dat
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{State, asked, problem::Problem};
+use super::{State, asked, observe::Notes, problem::Problem};
 use crate::{
     failure::{Failure, Reason},
     fetcher::{Credentials, FetcherStatus, Purge, Standing, queue::Load},
@@ -91,7 +91,7 @@ pub(super) async fn metrics(request: HttpRequest, state: Data<State>) -> HttpRes
             .insert_header((CACHE_CONTROL, "no-store"))
             .content_type("text/plain; version=0.0.4; charset=utf-8")
             .body(text),
-        None => Problem::Internal.respond(&request),
+        None => Problem::Internal.respond(&Notes::of(&request)),
     }
 }
 
@@ -192,7 +192,7 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
     let Some(FetcherStatus { flights, waiting, budget, last_refusal, replicas }) =
         state.fetcher.status().await
     else {
-        return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&request);
+        return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&Notes::of(&request));
     };
     let outlook = budget.outlook;
     let used = f64::from(u32::try_from(budget.day_used).unwrap_or(u32::MAX));
@@ -271,7 +271,7 @@ pub(super) async fn purge(request: HttpRequest, state: Data<State>) -> HttpRespo
     };
     match purged {
         Ok(()) => HttpResponse::NoContent().finish(),
-        Err(problem) => problem.respond(&request),
+        Err(problem) => problem.respond(&Notes::of(&request)),
     }
 }
 

@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{observe::RequestId, ratelimit};
+use super::{observe::Notes, ratelimit};
 use crate::{
     failure::{Failure, Reason, ZoomSaid},
     meeting_id::InvalidMeetingId,
@@ -85,12 +85,11 @@ struct Zoom<'a> {
 }
 
 impl Problem {
-    /// The answer to the request.
-    #[must_use]
-    pub fn respond(&self, request: &HttpRequest) -> HttpResponse {
+    /// The answer to the request of these notes.
+    pub(super) fn respond(&self, notes: &Notes) -> HttpResponse {
         let row = self.row();
-        let request_id = RequestId::of(request);
-        let body = Body::of(&row, request_id.as_str(), self.zoom());
+        notes.outcome.set(Some(row.outcome));
+        let body = Body::of(&row, notes.id.as_str(), self.zoom());
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
         response.content_type(MEDIA_TYPE);
@@ -105,9 +104,7 @@ impl Problem {
         if let Self::UnknownCaller = self {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
-        let mut response = response.body(serde_json::to_string(&body).unwrap_or_default());
-        response.extensions_mut().insert(row.outcome);
-        response
+        response.body(serde_json::to_string(&body).unwrap_or_default())
     }
 
     /// One of each, in the order of the contract: all rows of the table.
@@ -289,12 +286,14 @@ impl<'a> From<&'a ZoomSaid> for Zoom<'a> {
 
 /// The answer for paths that nothing lives at.
 pub(super) async fn no_such_path(request: HttpRequest) -> HttpResponse {
-    Problem::NotFound.respond(&request)
+    Problem::NotFound.respond(&Notes::of(&request))
 }
 
 /// The answer for methods that a path does not take; `allow` lists those that it does.
 pub(super) fn only(allow: &'static str) -> Route {
-    web::to(move |request: HttpRequest| async move { Problem::MethodNotAllowed { allow }.respond(&request) })
+    web::to(move |request: HttpRequest| async move {
+        Problem::MethodNotAllowed { allow }.respond(&Notes::of(&request))
+    })
 }
 
 fn sentence_start(text: &str) -> String {

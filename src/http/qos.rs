@@ -2,18 +2,18 @@
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
-use actix_web::{HttpMessage as _, HttpRequest, HttpResponse, http::Method, web::Data};
+use actix_web::{HttpRequest, HttpResponse};
 use futures_util::FutureExt as _;
 
 use super::{
     State,
     answer::{self, How},
     asked::{Asked, Part},
-    caller::Who,
     decide::{Decision, Why, decide, serves_on_error, wanted},
     directives::Directives,
     hang_up::hang_up,
-    problem::{ALLOWED, Problem},
+    observe::Notes,
+    problem::Problem,
     ratelimit,
     slice::PageToken,
 };
@@ -26,72 +26,76 @@ use crate::{
     trace::Trail,
 };
 
-pub(super) async fn answer(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Problem::MethodNotAllowed { allow: ALLOWED }.respond(&request);
-    }
+/// What stands before the meeting.
+pub(super) const PREFIX: &str = "/qos/";
+
+pub(super) async fn get(request: &HttpRequest, state: &State, notes: &Notes) -> HttpResponse {
     // A panic would close the connection without a word.
-    match AssertUnwindSafe(get(&request, &state)).catch_unwind().await {
+    match AssertUnwindSafe(answer(request, state, notes)).catch_unwind().await {
         Ok(Ok(response)) => response,
-        Ok(Err(problem)) => problem.respond(&request),
-        Err(_) => Problem::Internal.respond(&request),
+        Ok(Err(problem)) => problem.respond(notes),
+        Err(_) => Problem::Internal.respond(notes),
     }
 }
 
-async fn get(request: &HttpRequest, state: &State) -> Result<HttpResponse, Problem> {
+async fn answer(request: &HttpRequest, state: &State, notes: &Notes) -> Result<HttpResponse, Problem> {
     // Before anything else: to the unknown nothing is said of what they ask for, and nothing is shown of what is kept.
-    let caller = Who::of(request).caller()?;
+    let caller = notes.who.caller()?;
     let Asked { key, part } = Asked::of(request)?;
-    let now = Instant::now();
+    let now = notes.began;
     let slice = match part {
         Part::Whole => None,
         Part::First(slice) => Some(slice),
         Part::Next(PageToken { tag, slice }) => {
             let paged = match state.cache.snapshot(&key, tag, now) {
-                None => state.fetcher.find_paged(key, tag).await,
+                None => Box::pin(state.fetcher.find_paged(key, tag)).await,
                 here => here,
             };
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            let now = Instant::now();
-            return Ok(answer::with(state, request, &snapshot, &How::Hit, Some(slice), now).await);
+            return Ok(answer::with(state, request, notes, (&snapshot, &How::Hit), Some(slice), now).await);
         }
     };
-    // What is not there need not be looked for.
-    let trail = state.tracer.is_on().then(|| request.extensions().get::<Trail>().cloned()).flatten();
-    let found = find(state, request, (&caller, trail.unwrap_or_default()), key, now).await;
+    let trail = notes.trail.clone().unwrap_or_default();
+    let found = find(state, request, notes, (caller, trail), key).await;
     match found {
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
             let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
-            let mut response = answer::with(state, request, &snapshot, &how, slice, now).await;
+            let mut response = answer::with(state, request, notes, (&snapshot, &how), slice, now).await;
             if slice.is_some() {
                 state.fetcher.paged(&snapshot);
             }
             match &how {
                 How::Hit | How::Revalidating => {}
-                How::Flight { .. } => tell_limits(state, &caller, None, &mut response),
-                How::Instead(failure) => tell_limits(state, &caller, Some(failure), &mut response),
+                How::Flight { .. } => tell_limits(state, notes, caller, None, &mut response),
+                How::Instead(failure) => tell_limits(state, notes, caller, Some(failure), &mut response),
             }
             Ok(response)
         }
         Err(Nothing::Remembered(failure)) => Err(Problem::NoSnapshot(failure)),
         Err(Nothing::Fetched(failure)) => {
-            let mut response = Problem::NoSnapshot(failure.clone()).respond(request);
-            tell_limits(state, &caller, Some(&failure), &mut response);
+            let mut response = Problem::NoSnapshot(failure.clone()).respond(notes);
+            tell_limits(state, notes, caller, Some(&failure), &mut response);
             Ok(response)
         }
     }
 }
 
 /// On what cost a call or was refused one: the limits, and who refused.
-fn tell_limits(state: &State, caller: &Caller, failure: Option<&Failure>, response: &mut HttpResponse) {
+fn tell_limits(
+    state: &State,
+    notes: &Notes,
+    caller: &Caller,
+    failure: Option<&Failure>,
+    response: &mut HttpResponse,
+) {
     if failure.is_some_and(|failure| !ratelimit::is_told_with(failure.reason)) {
         return;
     }
     ratelimit::tell(response.headers_mut(), &state.metrics, caller, failure);
     if let Some(by) = failure.and_then(ratelimit::refuser) {
-        response.extensions_mut().insert(by);
+        notes.refused_by.set(Some(by));
     }
 }
 
@@ -107,11 +111,11 @@ enum Nothing {
 async fn find(
     state: &State,
     request: &HttpRequest,
+    notes: &Notes,
     (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
-    now: Instant,
 ) -> Result<(Arc<Snapshot>, How), Nothing> {
-    let asked = Directives::of(request.headers());
+    let (asked, now) = (Directives::of(request.headers()), notes.began);
     let kept = match state.cache.get(&key, now) {
         Some(Entry::Refusal(refusal)) => return Err(Nothing::Remembered(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
@@ -135,8 +139,10 @@ async fn find(
             state.fetcher.refresh(key, Arc::clone(caller), trail.request());
             Ok((kept, How::Revalidating))
         }
+        // In a box: a hit would carry the room for all of this along.
         (Decision::Fetch(why), kept) => {
-            fetch(state, request, (caller, trail), (key, asked, now), why, kept).await
+            let hung_up = hang_up(request, notes);
+            Box::pin(fetch(state, hung_up, (caller, trail), (key, asked, now), why, kept)).await
         }
         (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
     }
@@ -145,7 +151,7 @@ async fn find(
 /// From Zoom; and where that fails, what is kept, as long as it serves.
 async fn fetch(
     state: &State,
-    request: &HttpRequest,
+    hung_up: impl Future<Output = ()>,
     (caller, trail): (&Arc<Caller>, Trail),
     (key, asked, now): (SnapshotKey, Directives, Instant),
     why: Why,
@@ -159,7 +165,7 @@ async fn fetch(
         Entry::Refusal(_) => None,
     };
     let wanted = wanted(asked, rules, now, fallback(kept.clone()).is_some());
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hang_up(request)).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hung_up).await {
         Ok(Landed { snapshot, via, stored }) => {
             let how = match via {
                 Via::Cache => How::Hit,

@@ -1,0 +1,139 @@
+"""Instructions: what a hit costs in user space, counted and not timed, so that other work on the machine moves nothing.
+
+valgrind runs the program, counts each instruction under the name of its function, and how often one is not in a first-level
+cache like this processor's. It has no SHA instructions, and hashes a caller's key the long way: that is told apart.
+"""
+
+import collections
+import gzip
+import os
+import re
+import socket
+import subprocess
+import time
+
+from stage import ROOT, Bare, Service, Sim
+
+MEETING, PARTICIPANTS, SAMPLES = "90000000008", 1, 4
+# As `scripts/compare` builds it the program has no names of functions; this profile of cargo's is the same with them.
+BUILD = ["cargo", "build", "--profile", "bench", "--locked", "--quiet", "--workspace", "--bins", "--examples"]
+WARM = 300
+HASHING = "sha2"
+
+
+def run(stage, quick):
+    subprocess.run(BUILD, cwd=ROOT, check=True)
+    requests = 200 if quick else 2_000
+    sim = Sim(stage)
+    sim.add(MEETING, PARTICIPANTS, SAMPLES)
+    plain_service = Service(stage, sim.url)
+    _, plain = plain_service.get(f"/qos/{MEETING}")
+    _, packed = plain_service.get(f"/qos/{MEETING}", **{"accept-encoding": "gzip"})
+    plain_service.process.stop()
+    if gzip.decompress(packed) != plain:
+        raise RuntimeError("the two codings differ")
+    pair = (stage.write("plain", plain), stage.write("packed", packed))
+    rows, parts = [], []
+    contestants = [
+        ("zoom-qos-proxy", lambda under: Service(stage, sim.url, under=under), f"/qos/{MEETING}", Service.HEADERS),
+        (
+            "zoom-qos-proxy, no request log",
+            lambda under: Service(stage, sim.url, under=under, telemetry__log_level="warn"),
+            f"/qos/{MEETING}",
+            Service.HEADERS,
+        ),
+        ("bare actix-web", lambda under: Bare(stage, [pair], under=under), "/0", {}),
+    ]
+    for who, started, path, headers in contestants:
+        for coding in ("identity", "gzip"):
+            counted = count(stage, started, path, {**headers, "accept-encoding": coding}, requests)
+            hashing, _ = counted.pop(HASHING, (0, 0))
+            instructions, misses = (sum(column) for column in zip(*counted.values()))
+            numbers = {"instructions": instructions, "hashing": hashing, "misses": misses}
+            rows.append({"who": who, "coding": coding, **numbers})
+            for where, (instructions, misses) in sorted(counted.items(), key=lambda item: -item[1][0]):
+                parts.append({"who": who, "coding": coding, "where": where, "instructions": instructions, "misses": misses})
+    return {"rows": rows, "parts": parts, "requests": requests}
+
+
+def count(stage, started, path, headers, requests):
+    """By crate: instructions for one request, and those of them that the first-level cache did not have."""
+    file = stage.path("callgrind.out")
+    server = started(["valgrind", "--tool=callgrind", "--quiet", "--cache-sim=yes", f"--callgrind-out-file={file}"])
+    process = server.process
+    ask = Asking(server.port, path, headers)
+    ask(WARM)
+    control(process, "--zero")
+    ask(requests)
+    control(process, "--dump")
+    ask.caller.close()
+    process.stop()
+    # The dump that was asked for is the first; the one at the end has no number.
+    counted = by_crate(file + ".1")
+    for left in (file, file + ".1"):
+        if os.path.exists(left):
+            os.remove(left)
+    return {where: [number / requests for number in numbers] for where, numbers in counted.items()}
+
+
+def control(process, what):
+    subprocess.run(["callgrind_control", what, str(process.popen.pid)], check=True, stdout=subprocess.DEVNULL)
+
+
+class Asking:
+    """One connection that is kept, and asks the same thing again and again."""
+
+    def __init__(self, port, path, headers):
+        self.caller = socket.create_connection(("127.0.0.1", port))
+        fields = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode()
+
+    def __call__(self, times):
+        for _ in range(times):
+            self.caller.sendall(self.request)
+            answer = self.caller.recv(1 << 16)
+            while b"\r\n\r\n" not in answer:
+                answer += self.caller.recv(1 << 16)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            if not head.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(head.decode())
+            length = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
+            got = len(body)
+            while got < length:
+                got += len(self.caller.recv(1 << 16))
+
+
+def by_crate(path):
+    """What functions took, their callees left out, summed by the crate in a function's name."""
+    names, counted, current, skip = {}, collections.defaultdict(lambda: [0, 0]), None, False
+    with open(path) as file:
+        for line in file:
+            if found := re.match(r"c?fn=\((\d+)\)(?: (.*))?", line):
+                if found[2]:
+                    names[found[1]] = found[2].strip()
+                if line.startswith("fn="):
+                    current = names[found[1]]
+            elif line.startswith("calls="):
+                # The line behind it is what the callee took.
+                skip = True
+            elif re.match(r"[+\-*\d]", line):
+                # A line of the program, instructions, reads, writes, misses among instructions and others; zeros at the end are left out.
+                numbers = [*map(int, line.split()[1:]), 0, 0, 0, 0]
+                if not skip:
+                    of_crate = counted[crate(current)]
+                    of_crate[0] += numbers[0]
+                    of_crate[1] += numbers[3]
+                skip = False
+    return counted
+
+
+# Functions of the C library that have no business of their own.
+C_LIBRARY = re.compile(r"malloc|free|calloc|realloc|_int_|mem(cpy|move|cmp|set|chr)|unlink_chunk|tcache|arena")
+
+
+def crate(function):
+    name = function.split("'")[0]
+    if C_LIBRARY.search(name) and "::" not in name:
+        return "memory: copies" if "mem" in name else "memory: allocator"
+    found = re.match(r"[<&]*(?:dyn |mut )*\(?([a-z_0-9]+)::", name)
+    return found[1] if found else "libc, system calls"
