@@ -10,19 +10,15 @@ import os
 import re
 import socket
 import subprocess
-import time
 
-from stage import ROOT, Bare, Service, Sim
+from stage import Bare, Service, Sim
 
 MEETING, PARTICIPANTS, SAMPLES = "90000000008", 1, 4
-# As `scripts/compare` builds it the program has no names of functions; this profile of cargo's is the same with them.
-BUILD = ["cargo", "build", "--profile", "bench", "--locked", "--quiet", "--workspace", "--bins", "--examples"]
 WARM = 300
 HASHING = "sha2"
 
 
 def run(stage, quick):
-    subprocess.run(BUILD, cwd=ROOT, check=True)
     requests = 200 if quick else 2_000
     sim = Sim(stage)
     sim.add(MEETING, PARTICIPANTS, SAMPLES)
@@ -70,9 +66,7 @@ def count(stage, started, path, headers, requests):
     process.stop()
     # The dump that was asked for is the first; the one at the end has no number.
     counted = by_crate(file + ".1")
-    for left in (file, file + ".1"):
-        if os.path.exists(left):
-            os.remove(left)
+    os.remove(file + ".1")
     return {where: [number / requests for number in numbers] for where, numbers in counted.items()}
 
 
