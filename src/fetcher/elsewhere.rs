@@ -72,7 +72,8 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
                 break Turn::Refused(failure, until);
             }
             Some(Content::Snapshot(snapshot)) => {
-                if core.flights.all_take(flight, &snapshot, Instant::now()) {
+                let serves = core.flights.all_take(flight, &snapshot, Instant::now());
+                if serves && is_newest(core, &snapshot) {
                     break Turn::Landed(snapshot, how);
                 }
                 keep_for_errors(core, flight, snapshot);
@@ -92,7 +93,8 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
 pub(super) async fn instead(core: Rc<Core>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
     let purges = core.purges.get();
     let (found, now) = (newest(&core, key).await, Instant::now());
-    let found = found.filter(|snapshot| waiter.wanted.takes(snapshot, now) && purges == core.purges.get());
+    let found = found.filter(|snapshot| waiter.wanted.takes(snapshot, now) && is_newest(&core, snapshot));
+    let found = found.filter(|_| purges == core.purges.get());
     let answer = match found {
         Some(snapshot) => {
             let (snapshot, stored) = core.cache.insert(snapshot);
@@ -164,15 +166,23 @@ async fn await_connection(shared: &Shared) {
     drop(standing.wait_for(|standing| *standing != Standing::Connecting).await);
 }
 
+/// What this process fetched while Redis was away may be later than the record: what it shows never goes back in time.
+fn is_newest(core: &Core, snapshot: &Snapshot) -> bool {
+    match core.cache.get(&snapshot.key, Instant::now()) {
+        Some(Entry::Snapshot(kept)) => snapshot.tag == kept.tag || snapshot.landed > kept.landed,
+        Some(Entry::Refusal(_)) | None => true,
+    }
+}
+
 /// A snapshot that is too old for those who wait is better than none, should Zoom fail.
 fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
-    let is_newer = match core.cache.get(&flight.key, now) {
+    let is_news = match core.cache.get(&flight.key, now) {
         Some(Entry::Snapshot(kept)) => snapshot.tag != kept.tag && snapshot.landed > kept.landed,
         Some(Entry::Refusal(_)) => false,
         None => true,
     };
-    if is_newer && !core.flights.is_set_aside(flight) {
+    if is_news && !core.flights.is_set_aside(flight) {
         let (kept, _) = core.cache.insert(snapshot);
         kept.note_try(now);
     }
