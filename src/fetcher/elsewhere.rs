@@ -207,7 +207,8 @@ pub(super) async fn tell(
             (Ok(snapshot), written, keep)
         }
         Err(failure) => {
-            let Some(keep) = core.cache.remembers_for(flight.key, failure.reason) else {
+            let keep = core.cache.remembers_for(flight.key, failure.reason);
+            let Some(keep) = keep.filter(|keep| !keep.is_zero()) else {
                 right.release(&told_to_followers(&failure, &clock)).await;
                 return Told::Ours(Err(failure));
             };
@@ -232,11 +233,16 @@ pub(super) async fn tell(
     }
 }
 
-/// What followers would only find out again, after as many tries. All else they find out by themselves: their queue may be
+/// What followers would only find out again, after as many tries, be it that there is nothing to have and that this is not
+/// remembered. All else they find out by themselves: their queue may be
 /// shorter, and their credentials newer.
 fn told_to_followers(failure: &Failure, clock: &ServerClock) -> String {
     match failure.reason {
-        Reason::ZoomFailed | Reason::ZoomTimedOut => words::write(failure, clock).unwrap_or_default(),
+        Reason::ZoomFailed
+        | Reason::ZoomTimedOut
+        | Reason::MeetingNotFound
+        | Reason::NotAMeeting
+        | Reason::MeetingTooOld => words::write(failure, clock).unwrap_or_default(),
         _ => String::new(),
     }
 }

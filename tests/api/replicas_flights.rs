@@ -335,6 +335,58 @@ fn one_that_is_cut_off_from_redis_on_the_way_answers_all_the_same() {
     other.finish(&[]);
 }
 
+/// What it fetched without Redis is newer than the record there, and is fresh for less: a setting that is being rolled out.
+#[test]
+fn what_a_replica_shows_never_goes_back_in_time() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let relay = Relay::to(redis.port);
+    let (through, direct) = (relay.url(), redis.url());
+    let short = [("cache.live_fresh", "1s"), ("cache.stale_while_revalidate", "0s")];
+    let cut_off = Service::start(&sim, &settings(&through, &short));
+    let other = Service::start(&sim, &settings(&direct, &[("cache.live_fresh", "1h")]));
+    for replica in [&cut_off, &other] {
+        wait_until_redis_is(replica, 1.0);
+    }
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    other.get(&path);
+    relay.cut(true);
+    wait_until_redis_is(&cut_off, 0.0);
+    let seen = cut_off.get(&path).json()["fetched_at"].to_string();
+    let fetched = Instant::now();
+    assert!(seen > other.get(&path).json()["fetched_at"].to_string(), "by itself");
+    relay.cut(false);
+    wait_until_redis_is(&cut_off, 1.0);
+    wait_for(|| (fetched.elapsed() > 2 * SECOND).then_some(()));
+    let later = cut_off.get(&path);
+    assert!(later.json()["fetched_at"].to_string() > seen, "{}", later.cache_status());
+    assert_eq!(calls_for(&sim, &id).len(), 3);
+    cut_off.finish(&[AWAY]);
+    other.finish(&[]);
+}
+
+/// Whoever waited had come before the answer.
+#[test]
+fn a_refusal_that_is_not_remembered_is_that_of_all_who_wait_for_it() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.not_found_live", "0s")]);
+    let id = "92000000999";
+    let get = |replica: &Service| replica.get(&format!("/qos/{id}"));
+    let answers = thread::scope(|scope| {
+        let first = scope.spawn(|| get(&replicas[0]));
+        wait_for(|| (!calls_for(&sim, id).is_empty()).then_some(()));
+        let others: Vec<_> = replicas[1..].iter().map(|replica| scope.spawn(move || get(replica))).collect();
+        [first].into_iter().chain(others).map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    for answer in &answers {
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
+        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's words");
+    }
+    assert_eq!(calls_for(&sim, id).len(), 1);
+    replicas[1].get(&format!("/qos/{id}"));
+    assert_eq!(calls_for(&sim, id).len(), 2, "and it is not remembered");
+    finish(replicas, &[]);
+}
+
 #[test]
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
