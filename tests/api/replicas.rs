@@ -13,7 +13,7 @@ use crate::{
     service::{Answer, PATIENCE, Service, at_once, calls_for, request, sim, wait_for},
 };
 
-const REPLICAS: usize = 3;
+pub const REPLICAS: usize = 3;
 /// What a replica says that loses Redis, or that has to wait for it.
 pub const AWAY: &str = "Redis is away";
 

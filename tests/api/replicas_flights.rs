@@ -387,6 +387,37 @@ fn a_refusal_that_is_not_remembered_is_that_of_all_who_wait_for_it() {
     finish(replicas, &[]);
 }
 
+/// It lives on, so nobody takes over from it; and it cannot say that it is done.
+#[test]
+fn one_that_could_not_end_its_flight_does_not_keep_the_others_waiting() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
+    let relay = Relay::to(redis.port);
+    let (through, direct) = (relay.url(), redis.url());
+    let cut_off = Service::start(&sim, &settings(&through, &[]));
+    let other = Service::start(&sim, &settings(&direct, &[]));
+    for replica in [&cut_off, &other] {
+        wait_until_redis_is(replica, 1.0);
+    }
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| cut_off.get(&path));
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        relay.cut(true);
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    wait_until_redis_is(&cut_off, 0.0);
+    relay.cut(false);
+    wait_until_redis_is(&cut_off, 1.0);
+    let asked = Instant::now();
+    let answer = other.get(&path);
+    assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
+    println!("who waited for what was never said had it after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < 5 * SECOND, "{:?}", asked.elapsed());
+    assert_eq!((calls_for(&sim, &id).len(), refused_by_zoom(&sim)), (2, 0));
+    cut_off.finish(&[AWAY]);
+    other.finish(&[]);
+}
+
 #[test]
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
