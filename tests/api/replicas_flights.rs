@@ -418,6 +418,35 @@ fn one_that_could_not_end_its_flight_does_not_keep_the_others_waiting() {
     other.finish(&[]);
 }
 
+/// One that waits for another's flight finishes as one of its own; one whose time is over leaves its flight to the others.
+#[test]
+fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
+    let (sim, redis) = (sim(|config| config.latency = 2 * SECOND), Server::start());
+    let mut replicas = start(&sim, &redis, &[("server.shutdown_timeout", "6s")]);
+    let url = redis.url();
+    let leader = Service::start(&sim, &settings(&url, &[("server.shutdown_timeout", "500ms")]));
+    wait_until_redis_is(&leader, 1.0);
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    let follower = replicas.remove(0);
+    thread::scope(|scope| {
+        drop(ask_in_vain(&leader, &path));
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        let answer = scope.spawn(|| request(follower.addr, "GET", &path, &[]));
+        wait_for(|| (follower.ops_get("/status").json()["flights"]["active"] == 1).then_some(()));
+        follower.signal("TERM");
+        let stopped = Instant::now();
+        leader.finish(&["stopped with requests or flights under way"]);
+        let answer = answer.join().unwrap();
+        assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
+        // Half a second, a look within another one, and the call.
+        assert!(stopped.elapsed() < 5 * SECOND, "{:?}", stopped.elapsed());
+    });
+    assert_same(&replicas[0].get(&path), &replicas[1].get(&path));
+    assert_eq!((calls_for(&sim, &id).len(), refused_by_zoom(&sim)), (2, 0));
+    follower.finish_stopped(&[]);
+    finish(replicas, &[]);
+}
+
 #[test]
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
