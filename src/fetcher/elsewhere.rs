@@ -4,22 +4,19 @@
 //! replica fetches for itself.
 
 mod followers;
+mod looks;
 pub(super) mod paging;
 mod records;
 mod right;
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-pub(super) use self::{followers::Followers, right::Right};
+pub(super) use self::{followers::Followers, looks::Looks, right::Right};
 use self::{
     followers::{End, Listening},
     records::Content,
 };
-use super::{
-    Landed, Via,
-    core::Core,
-    flights::{Flight, Waiter},
-};
+use super::{core::Core, flights::Flight};
 use crate::{
     cache::Entry,
     failure::{Failure, Reason},
@@ -87,23 +84,6 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
     };
     core.flights.queues_no_more(flight);
     turn
-}
-
-/// For a caller who starts no flight: what another replica has costs no call.
-pub(super) async fn instead(core: Rc<Core>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
-    let purges = core.purges.get();
-    let (found, now) = (newest(&core, key).await, Instant::now());
-    let found = found.filter(|snapshot| waiter.wanted.takes(snapshot, now) && is_newest(&core, snapshot));
-    let found = found.filter(|_| purges == core.purges.get());
-    let answer = match found {
-        Some(snapshot) => {
-            let (snapshot, stored) = core.cache.insert(snapshot);
-            Ok(Landed { snapshot, via: Via::Cache, stored })
-        }
-        None => Err(failure),
-    };
-    // A caller who hung up is no longer there to be told.
-    drop(waiter.reply.send(answer));
 }
 
 /// What Redis has of this meeting.

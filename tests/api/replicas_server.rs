@@ -8,6 +8,7 @@ use std::{
 use zoom_sim::Sim;
 
 use crate::{
+    callers::{KEY, callers_file, get_as, two_callers},
     limits::add_meetings_from as add_meetings,
     redis_server::Server,
     replicas::{AWAY, REPLICAS, ask, finish, refused_by_zoom, start, wait_until_redis_is},
@@ -132,6 +133,31 @@ fn a_hit_asks_nothing_of_redis() {
     println!("3,000 hits in {:?}: {scripts} scripts, all of them heartbeats", since.elapsed());
     assert_eq!([times(&redis, "hget"), times(&redis, "get")], [0, 0]);
     assert!(scripts <= most, "{scripts} scripts, {most} heartbeats at most");
+    assert_eq!(sim.qos_calls().len(), 1);
+    finish(replicas, &[]);
+}
+
+/// A ceiling is there for callers who ask too much; those are not to reach Redis instead of Zoom.
+#[test]
+fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));
+    let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
+    let paths = add_meetings(&sim, 0, 2);
+    assert_eq!(get_as(&replicas[0], KEY, &paths[0]).status, 200);
+    redis.command::<()>(&["CONFIG", "RESETSTAT"]);
+    // Reads wait, too; not as long as an operation may take.
+    redis.command::<()>(&["CLIENT", "PAUSE", "150", "ALL"]);
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..40).map(|_| scope.spawn(|| get_as(&replicas[0], KEY, &paths[1]).problem())).collect();
+        for asked in asked {
+            assert_eq!(asked.join().unwrap(), "caller_over_limit");
+        }
+    });
+    let looks = times(&redis, "hget");
+    println!("40 callers beyond their ceiling at once: {looks} looks");
+    assert!(looks <= 10, "{looks}");
     assert_eq!(sim.qos_calls().len(), 1);
     finish(replicas, &[]);
 }
