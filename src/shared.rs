@@ -106,8 +106,14 @@ struct Inner {
 
 /// What the others have to hear as soon as there is Redis again.
 enum Owed {
-    CoolDown { kind: crate::metrics::LimitKind, until: Instant, words: String },
+    CoolDown {
+        kind: crate::metrics::LimitKind,
+        until: Instant,
+        words: String,
+    },
     Purge(Vec<keys::Subject>),
+    /// That one of ours, with this number at most, will not be put.
+    Claim(Claimed),
 }
 
 impl Shared {

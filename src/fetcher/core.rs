@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::{
     FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted,
-    elsewhere::{self, Followers, paging},
+    elsewhere::{Followers, Looks, paging},
     flight,
     flights::{Boarded, Flight, Flights, Waiter},
     pages,
@@ -42,6 +42,7 @@ pub(super) struct Core {
     pub(super) shared: Option<Shared>,
     pub(super) flights: Flights,
     pub(super) followers: Followers,
+    pub(super) looks: Looks,
     pub(super) traces: Traces,
     pub(super) cache: Cache,
     pub(super) freshness: FreshnessConfig,
@@ -69,6 +70,7 @@ impl Core {
             shared,
             flights: Flights::default(),
             followers: Followers::default(),
+            looks: Looks::default(),
             traces: Traces::new(tracer),
             cache,
             freshness,
@@ -151,7 +153,7 @@ impl Core {
             }
             Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
             Boarded::Refused(waiter, failure) => {
-                drop(actix_rt::spawn(elsewhere::instead(Rc::clone(self), key, waiter, failure)));
+                Looks::instead(self, key, waiter, failure);
             }
         }
     }

@@ -4,22 +4,19 @@
 //! replica fetches for itself.
 
 mod followers;
+mod looks;
 pub(super) mod paging;
 mod records;
 mod right;
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
-pub(super) use self::{followers::Followers, right::Right};
+pub(super) use self::{followers::Followers, looks::Looks, right::Right};
 use self::{
     followers::{End, Listening},
     records::Content,
 };
-use super::{
-    Landed, Via,
-    core::Core,
-    flights::{Flight, Waiter},
-};
+use super::{core::Core, flights::Flight};
 use crate::{
     cache::Entry,
     failure::{Failure, Reason},
@@ -72,7 +69,8 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
                 break Turn::Refused(failure, until);
             }
             Some(Content::Snapshot(snapshot)) => {
-                if core.flights.all_take(flight, &snapshot, Instant::now()) {
+                let serves = core.flights.all_take(flight, &snapshot, Instant::now());
+                if serves && is_newest(core, &snapshot) {
                     break Turn::Landed(snapshot, how);
                 }
                 keep_for_errors(core, flight, snapshot);
@@ -86,22 +84,6 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
     };
     core.flights.queues_no_more(flight);
     turn
-}
-
-/// For a caller who starts no flight: what another replica has costs no call.
-pub(super) async fn instead(core: Rc<Core>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
-    let purges = core.purges.get();
-    let (found, now) = (newest(&core, key).await, Instant::now());
-    let found = found.filter(|snapshot| waiter.wanted.takes(snapshot, now) && purges == core.purges.get());
-    let answer = match found {
-        Some(snapshot) => {
-            let (snapshot, stored) = core.cache.insert(snapshot);
-            Ok(Landed { snapshot, via: Via::Cache, stored })
-        }
-        None => Err(failure),
-    };
-    // A caller who hung up is no longer there to be told.
-    drop(waiter.reply.send(answer));
 }
 
 /// What Redis has of this meeting.
@@ -164,15 +146,23 @@ async fn await_connection(shared: &Shared) {
     drop(standing.wait_for(|standing| *standing != Standing::Connecting).await);
 }
 
+/// What this process fetched while Redis was away may be later than the record: what it shows never goes back in time.
+fn is_newest(core: &Core, snapshot: &Snapshot) -> bool {
+    match core.cache.get(&snapshot.key, Instant::now()) {
+        Some(Entry::Snapshot(kept)) => snapshot.tag == kept.tag || snapshot.landed > kept.landed,
+        Some(Entry::Refusal(_)) | None => true,
+    }
+}
+
 /// A snapshot that is too old for those who wait is better than none, should Zoom fail.
 fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
-    let is_newer = match core.cache.get(&flight.key, now) {
+    let is_news = match core.cache.get(&flight.key, now) {
         Some(Entry::Snapshot(kept)) => snapshot.tag != kept.tag && snapshot.landed > kept.landed,
         Some(Entry::Refusal(_)) => false,
         None => true,
     };
-    if is_newer && !core.flights.is_set_aside(flight) {
+    if is_news && !core.flights.is_set_aside(flight) {
         let (kept, _) = core.cache.insert(snapshot);
         kept.note_try(now);
     }
@@ -197,7 +187,8 @@ pub(super) async fn tell(
             (Ok(snapshot), written, keep)
         }
         Err(failure) => {
-            let Some(keep) = core.cache.remembers_for(flight.key, failure.reason) else {
+            let keep = core.cache.remembers_for(flight.key, failure.reason);
+            let Some(keep) = keep.filter(|keep| !keep.is_zero()) else {
                 right.release(&told_to_followers(&failure, &clock)).await;
                 return Told::Ours(Err(failure));
             };
@@ -222,11 +213,16 @@ pub(super) async fn tell(
     }
 }
 
-/// What followers would only find out again, after as many tries. All else they find out by themselves: their queue may be
+/// What followers would only find out again, after as many tries, be it that there is nothing to have and that this is not
+/// remembered. All else they find out by themselves: their queue may be
 /// shorter, and their credentials newer.
 fn told_to_followers(failure: &Failure, clock: &ServerClock) -> String {
     match failure.reason {
-        Reason::ZoomFailed | Reason::ZoomTimedOut => words::write(failure, clock).unwrap_or_default(),
+        Reason::ZoomFailed
+        | Reason::ZoomTimedOut
+        | Reason::MeetingNotFound
+        | Reason::NotAMeeting
+        | Reason::MeetingTooOld => words::write(failure, clock).unwrap_or_default(),
         _ => String::new(),
     }
 }

@@ -100,7 +100,9 @@ async fn bring(core: &Core, flight: &Flight) -> Brought {
         Turn::Ours(right) => right,
         Turn::Landed(snapshot, how) => return Brought::of_another(Ok(snapshot), how, None),
         Turn::Refused(failure, until) => return Brought::of_another(Err(failure), How::Found, Some(until)),
-        Turn::Failed(failure) => return Brought::of_another(Err(failure), How::Followed, None),
+        Turn::Failed(failure) => {
+            return Brought { elsewhere: Some(How::Followed), ..by_ourselves(Err(failure)) };
+        }
     };
     let result = fetch_meeting(core, flight).await.map(Arc::new);
     let Some(right) = right else { return by_ourselves(result) };

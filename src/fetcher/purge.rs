@@ -3,6 +3,8 @@
 //! One step on the fetcher's thread, where alone snapshots land: no flight can land between its two halves. What was
 //! learnt of Zoom, and not of a meeting, stays: holds, cool-downs, the day's count.
 
+use std::rc::Rc;
+
 use tokio::sync::oneshot;
 
 use super::core::Core;
@@ -45,12 +47,14 @@ impl Purge {
 
 impl Core {
     /// Here at once, and then by all replicas: while Redis is away those are told later. Says so when it is done.
-    pub(super) fn purge_everywhere(&self, what: Purge, done: oneshot::Sender<()>) {
+    pub(super) fn purge_everywhere(self: &Rc<Self>, what: Purge, done: oneshot::Sender<()>) {
         self.purge(what);
-        let shared = self.shared.clone();
+        let this = Rc::clone(self);
         let tell = async move {
-            if let Some(shared) = shared {
+            if let Some(shared) = &this.shared {
                 shared.purge(&what.subjects()).await;
+                // Who looked into Redis meanwhile may have brought it back.
+                this.forget(what);
             }
             // Whether or not somebody still waits to hear it.
             done.send(()).ok();
@@ -61,27 +65,33 @@ impl Core {
     /// Forgets snapshots and remembered refusals, and sets the flights to them aside: they end for those who wait for
     /// them already, are not kept, and nobody boards them any more. One that nobody waits for makes no more calls.
     pub(super) fn purge(&self, what: Purge) {
-        self.purges.set(self.purges.get() + 1);
+        let (entries, flights_set_aside) = self.forget(what);
         match what {
-            Purge::All => {
-                let entries = self.cache.entry_count();
-                self.cache.purge_all();
-                let set_aside = self.flights.set_all_aside();
-                tracing::info!(meeting = "all", entries, flights_set_aside = set_aside, "purged");
-            }
+            Purge::All => tracing::info!(meeting = "all", entries, flights_set_aside, "purged"),
             Purge::Meeting { meeting, meeting_type } => {
-                let (mut entries, mut set_aside) = (0, 0);
-                for view in [MeetingType::Live, MeetingType::Past] {
-                    if meeting_type.is_none_or(|one| one == view) {
-                        let key = SnapshotKey { meeting, meeting_type: view };
-                        entries += u64::from(self.cache.purge(&key));
-                        set_aside += usize::from(self.flights.set_aside(&key));
-                    }
-                }
                 let meeting_type = meeting_type.map_or("both", MeetingType::as_str);
-                tracing::info!(%meeting, meeting_type, entries, flights_set_aside = set_aside, "purged");
+                tracing::info!(%meeting, meeting_type, entries, flights_set_aside, "purged");
             }
         }
+    }
+
+    /// How many entries, and how many flights set aside.
+    fn forget(&self, what: Purge) -> (u64, usize) {
+        self.purges.set(self.purges.get() + 1);
+        let Purge::Meeting { meeting, meeting_type } = what else {
+            let entries = self.cache.entry_count();
+            self.cache.purge_all();
+            return (entries, self.flights.set_all_aside());
+        };
+        let (mut entries, mut set_aside) = (0, 0);
+        for view in [MeetingType::Live, MeetingType::Past] {
+            if meeting_type.is_none_or(|one| one == view) {
+                let key = SnapshotKey { meeting, meeting_type: view };
+                entries += u64::from(self.cache.purge(&key));
+                set_aside += usize::from(self.flights.set_aside(&key));
+            }
+        }
+        (entries, set_aside)
     }
 }
 

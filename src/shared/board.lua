@@ -20,6 +20,8 @@ end
 
 if op == 'claim' then
   -- 2 replica   3 number of the record that it knows   4 milliseconds until the claim is forgotten, come what may
+  -- 5 deadline: who does not hear in time that the claim is theirs does nothing for it
+  if now > tonumber(ARGV[5]) then return {'late', 0} end
   local record = tonumber(redis.call('HGET', KEYS[3], 'f') or '') or 0
   local void = purged()
   if record > tonumber(ARGV[3]) and record > void then return {'landed', record} end
@@ -61,6 +63,14 @@ elseif op == 'release' then
   redis.call('DEL', KEYS[2])
   redis.call('PUBLISH', ARGV[3], table.concat({'failed', ARGV[4], text(fence), ARGV[5]}, ' '))
   return {'released', fence}
+elseif op == 'disown' then
+  -- 2 the largest number that it can have   3 replica   4 channel   5 what it is of
+  local claim = redis.call('HMGET', KEYS[2], 'o', 'f')
+  local number = tonumber(claim[2] or '') or 0
+  if claim[1] ~= ARGV[3] or number > fence then return {'lost', 0} end
+  redis.call('DEL', KEYS[2])
+  redis.call('PUBLISH', ARGV[4], table.concat({'failed', ARGV[5], text(number), ''}, ' '))
+  return {'released', number}
 elseif op == 'forget' then
   if tonumber(redis.call('HGET', KEYS[3], 'f') or '') ~= fence then return {'other', 0} end
   redis.call('DEL', KEYS[3])

@@ -1,11 +1,11 @@
 //! Who fetches what, and what was fetched: claims and records on the server, of which the later number wins.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{ScriptInvocation, Value};
 
 use super::{
-    Away, Shared,
+    Away, Owed, Shared,
     clock::Micros,
     keys::Subject,
     link::{Lane, Trouble},
@@ -122,14 +122,34 @@ impl Shared {
     /// # Errors
     /// When Redis is away.
     pub async fn claim(&self, of: &Subject, known: u64) -> Result<Claim, Away> {
+        self.may_ask()?;
+        let deadline = self.clock().ok_or(Away)?.at(Instant::now() + self.0.link.timeout());
         let mut call = self.on_board(of, "claim");
-        call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_FORGOTTEN_AFTER));
-        let (what, fence) = self.run(Lane::Control, &call).await?;
-        Ok(match what.as_str() {
-            "yours" => Claim::Yours(Claimed { of: of.clone(), fence }),
-            "landed" => Claim::Landed(fence),
-            _ => Claim::Held(fence),
-        })
+        call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_FORGOTTEN_AFTER)).arg(deadline);
+        // It may be ours all the same.
+        let (what, fence) =
+            self.run(Lane::Control, &call).await.inspect_err(|_| self.owes_claim(of, deadline))?;
+        match what.as_str() {
+            "yours" => Ok(Claim::Yours(Claimed { of: of.clone(), fence })),
+            "landed" => Ok(Claim::Landed(fence)),
+            "held" => Ok(Claim::Held(fence)),
+            _ => Err(Away),
+        }
+    }
+
+    /// As long as this process lives the others would wait for what it does not fetch.
+    fn owes_claim(&self, of: &Subject, fence: u64) {
+        self.0.owed.borrow_mut().push(Owed::Claim(Claimed { of: of.clone(), fence }));
+    }
+
+    /// Gives back whatever claim this replica has, if its number is at most that.
+    pub(super) async fn disown(&self, claimed: &Claimed) {
+        let Claimed { of, fence } = claimed;
+        let mut call = self.on_board(of, "disown");
+        call.arg(*fence).arg(&self.0.replica).arg(&*self.0.keys.events).arg(of.as_str());
+        if self.run(Lane::Control, &call).await.is_err() {
+            self.owes_claim(of, *fence);
+        }
     }
 
     /// For a fetch that takes long: whether it is still ours. To be called every 20 s.
@@ -163,11 +183,12 @@ impl Shared {
     /// Nothing came of it: those who wait elsewhere are told why, in words as [`super::words`] writes them.
     ///
     /// # Errors
-    /// When Redis is away: then they notice by themselves.
+    /// When Redis is away: then they are told that there is nothing as soon as it is back.
     pub async fn release(&self, claimed: &Claimed, words: &str) -> Result<(), Away> {
         let mut call = self.on_board(&claimed.of, "release");
         call.arg(claimed.fence).arg(&*self.0.keys.events).arg(claimed.of.as_str()).arg(words);
-        self.run(Lane::Control, &call).await.map(drop)
+        let released = self.run(Lane::Control, &call).await;
+        released.map(drop).inspect_err(|_| self.owes_claim(&claimed.of, claimed.fence))
     }
 
     /// Removes the record with just this number: it turned out to be of no use to anybody.

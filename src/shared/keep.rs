@@ -16,6 +16,7 @@ use super::{
     clock::{Micros, ServerClock},
     events::Event,
     health::Health,
+    keys::Subject,
     link::{Lane, Trouble},
 };
 
@@ -63,8 +64,12 @@ impl Shared {
         }
         let purge = self.beat().await?;
         self.said(Health::beats_now, &Trouble::Broken);
-        self.pay_what_is_owed().await;
+        // In this order: a purge of ours has a later number than those that were missed.
         self.catch_up_with_purges(purge).await;
+        // Not waited for: a long list would be taken for a heart that stands still.
+        if !self.0.owed.borrow().is_empty() {
+            drop(actix_rt::spawn(self.clone().pay_what_is_owed()));
+        }
         Ok(())
     }
 
@@ -77,13 +82,26 @@ impl Shared {
         }
     }
 
-    async fn pay_what_is_owed(&self) {
+    async fn pay_what_is_owed(self) {
         let owed = std::mem::take(&mut *self.0.owed.borrow_mut());
         for debt in owed {
             match debt {
                 Owed::CoolDown { kind, until, words } => self.cool_down(kind, until, &words).await,
-                Owed::Purge(subjects) => self.purge(&subjects).await,
+                Owed::Purge(subjects) => {
+                    self.purge(&subjects).await;
+                    self.purge_here_too(&subjects);
+                }
+                Owed::Claim(claimed) => self.disown(&claimed).await,
             }
+        }
+    }
+
+    /// Redis still had what this process had forgotten, and may have been asked for it.
+    fn purge_here_too(&self, subjects: &[Subject]) {
+        let named = subjects.iter().map(|of| Some(of.as_str().to_owned()));
+        let all = subjects.is_empty().then_some(None);
+        for of in named.chain(all) {
+            self.tell(Event::Purged { of, fence: 0, by: String::new() });
         }
     }
 

@@ -26,7 +26,7 @@ impl Shared {
                     owed.push(Owed::Purge(subjects.to_vec()));
                 } else {
                     // More than can be remembered: everything, then.
-                    owed.retain(|debt| matches!(debt, Owed::CoolDown { .. }));
+                    owed.retain(|debt| !matches!(debt, Owed::Purge(_)));
                     owed.push(Owed::Purge(Vec::new()));
                 }
             }

@@ -39,8 +39,10 @@ mod redis_relay;
 #[expect(dead_code, reason = "tests/redis needs more of it")]
 mod redis_server;
 mod replicas;
+mod replicas_chaos;
 mod replicas_cost;
 mod replicas_flights;
+mod replicas_server;
 mod replicas_token;
 mod retries;
 mod rolling;

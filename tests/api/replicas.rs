@@ -301,6 +301,33 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
     finish(replicas, &[AWAY, "cannot be told of a purge now"]);
 }
 
+/// The look into Redis comes before the purge there, and its answer after the purge here.
+#[test]
+fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    let [first, other, _] = &replicas[..] else { unreachable!("three") };
+    first.get(&path);
+    // Reads go on, scripts wait: not as long as an operation may take.
+    redis.command::<()>(&["CLIENT", "PAUSE", "150", "WRITE"]);
+    let purged = thread::scope(|scope| {
+        let purged =
+            scope.spawn(|| request(other.ops, "DELETE", &path.replace("/qos", "/cache"), &[]).status);
+        wait_for(|| other.printed().iter().any(|line| line.contains("\"purged\"")).then_some(()));
+        assert!(other.get(&path).cache_status().contains("hit"), "found, and not fetched");
+        purged.join().unwrap()
+    });
+    assert_eq!(purged, 204);
+    for replica in &replicas {
+        wait_for(|| {
+            let asked = [("Cache-Control", "only-if-cached")];
+            (request(replica.addr, "GET", &path, &asked).status == 504).then_some(())
+        });
+    }
+    finish(replicas, &[]);
+}
+
 /// SIGTERM: the others have its share at once, and do not wait for a replica that said goodbye.
 #[test]
 fn a_replica_that_stops_says_goodbye() {

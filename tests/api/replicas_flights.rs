@@ -335,6 +335,118 @@ fn one_that_is_cut_off_from_redis_on_the_way_answers_all_the_same() {
     other.finish(&[]);
 }
 
+/// What it fetched without Redis is newer than the record there, and is fresh for less: a setting that is being rolled out.
+#[test]
+fn what_a_replica_shows_never_goes_back_in_time() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let relay = Relay::to(redis.port);
+    let (through, direct) = (relay.url(), redis.url());
+    let short = [("cache.live_fresh", "1s"), ("cache.stale_while_revalidate", "0s")];
+    let cut_off = Service::start(&sim, &settings(&through, &short));
+    let other = Service::start(&sim, &settings(&direct, &[("cache.live_fresh", "1h")]));
+    for replica in [&cut_off, &other] {
+        wait_until_redis_is(replica, 1.0);
+    }
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    other.get(&path);
+    relay.cut(true);
+    wait_until_redis_is(&cut_off, 0.0);
+    let seen = cut_off.get(&path).json()["fetched_at"].to_string();
+    let fetched = Instant::now();
+    assert!(seen > other.get(&path).json()["fetched_at"].to_string(), "by itself");
+    relay.cut(false);
+    wait_until_redis_is(&cut_off, 1.0);
+    wait_for(|| (fetched.elapsed() > 2 * SECOND).then_some(()));
+    let later = cut_off.get(&path);
+    assert!(later.json()["fetched_at"].to_string() > seen, "{}", later.cache_status());
+    assert_eq!(calls_for(&sim, &id).len(), 3);
+    cut_off.finish(&[AWAY]);
+    other.finish(&[]);
+}
+
+/// Whoever waited had come before the answer.
+#[test]
+fn a_refusal_that_is_not_remembered_is_that_of_all_who_wait_for_it() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.not_found_live", "0s")]);
+    let id = "92000000999";
+    let get = |replica: &Service| replica.get(&format!("/qos/{id}"));
+    let answers = thread::scope(|scope| {
+        let first = scope.spawn(|| get(&replicas[0]));
+        wait_for(|| (!calls_for(&sim, id).is_empty()).then_some(()));
+        let others: Vec<_> = replicas[1..].iter().map(|replica| scope.spawn(move || get(replica))).collect();
+        [first].into_iter().chain(others).map(|asked| asked.join().unwrap()).collect::<Vec<_>>()
+    });
+    for answer in &answers {
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
+        assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"], "Zoom's words");
+    }
+    assert_eq!(calls_for(&sim, id).len(), 1);
+    replicas[1].get(&format!("/qos/{id}"));
+    assert_eq!(calls_for(&sim, id).len(), 2, "and it is not remembered");
+    finish(replicas, &[]);
+}
+
+/// It lives on, so nobody takes over from it; and it cannot say that it is done.
+#[test]
+fn one_that_could_not_end_its_flight_does_not_keep_the_others_waiting() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
+    let relay = Relay::to(redis.port);
+    let (through, direct) = (relay.url(), redis.url());
+    let cut_off = Service::start(&sim, &settings(&through, &[]));
+    let other = Service::start(&sim, &settings(&direct, &[]));
+    for replica in [&cut_off, &other] {
+        wait_until_redis_is(replica, 1.0);
+    }
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| cut_off.get(&path));
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        relay.cut(true);
+        assert_eq!(first.join().unwrap().status, 200);
+    });
+    wait_until_redis_is(&cut_off, 0.0);
+    relay.cut(false);
+    wait_until_redis_is(&cut_off, 1.0);
+    let asked = Instant::now();
+    let answer = other.get(&path);
+    assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
+    println!("who waited for what was never said had it after {:?}", asked.elapsed());
+    assert!(asked.elapsed() < 5 * SECOND, "{:?}", asked.elapsed());
+    assert_eq!((calls_for(&sim, &id).len(), refused_by_zoom(&sim)), (2, 0));
+    cut_off.finish(&[AWAY]);
+    other.finish(&[]);
+}
+
+/// One that waits for another's flight finishes as one of its own; one whose time is over leaves its flight to the others.
+#[test]
+fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
+    let (sim, redis) = (sim(|config| config.latency = 2 * SECOND), Server::start());
+    let mut replicas = start(&sim, &redis, &[("server.shutdown_timeout", "6s")]);
+    let url = redis.url();
+    let leader = Service::start(&sim, &settings(&url, &[("server.shutdown_timeout", "500ms")]));
+    wait_until_redis_is(&leader, 1.0);
+    let (path, id) = meeting(&sim, 92_000_000_000, 3);
+    let follower = replicas.remove(0);
+    thread::scope(|scope| {
+        drop(ask_in_vain(&leader, &path));
+        wait_for(|| (!calls_for(&sim, &id).is_empty()).then_some(()));
+        let answer = scope.spawn(|| request(follower.addr, "GET", &path, &[]));
+        wait_for(|| (follower.ops_get("/status").json()["flights"]["active"] == 1).then_some(()));
+        follower.signal("TERM");
+        let stopped = Instant::now();
+        leader.finish(&["stopped with requests or flights under way"]);
+        let answer = answer.join().unwrap();
+        assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
+        // Half a second, a look within another one, and the call.
+        assert!(stopped.elapsed() < 5 * SECOND, "{:?}", stopped.elapsed());
+    });
+    assert_same(&replicas[0].get(&path), &replicas[1].get(&path));
+    assert_eq!((calls_for(&sim, &id).len(), refused_by_zoom(&sim)), (2, 0));
+    follower.finish_stopped(&[]);
+    finish(replicas, &[]);
+}
+
 #[test]
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());

@@ -184,8 +184,13 @@ impl Service {
     }
 
     /// Asks it to stop, expects exit 0, and fails on a warning or error that the test did not announce by a part of its line.
-    pub fn finish(mut self, announced: &[&str]) -> Vec<String> {
+    pub fn finish(self, announced: &[&str]) -> Vec<String> {
         self.signal("TERM");
+        self.finish_stopped(announced)
+    }
+
+    /// The same of one that was asked to stop already.
+    pub fn finish_stopped(mut self, announced: &[&str]) -> Vec<String> {
         let status = self.wait();
         let lines = self.printed();
         assert!(status.success(), "exit {status}: {lines:#?}");

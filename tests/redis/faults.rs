@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::mpsc;
 use zoom_qos_proxy::{
     metrics::LimitKind,
     shared::{
@@ -192,6 +193,81 @@ async fn a_purge_while_a_replica_was_away_is_done_when_it_comes_back() {
         }
     }
     assert_eq!(told, [Some(subject(7).as_str().to_owned()), None]);
+}
+
+/// Purged at a replica that was cut off, and at one that was not: each hears of the other's.
+#[actix_rt::test]
+async fn what_is_owed_does_not_hide_what_was_missed() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (one, mut heard_by_one) = up(config(&wire.url(), 40, 2)).await;
+    let (two, mut heard_by_two) = up(config(&server.url(), 40, 2)).await;
+    wire.cut(true);
+    until(&one, Standing::Away).await;
+    two.purge(&[subject(1)]).await;
+    one.purge(&[subject(2)]).await;
+    wire.cut(false);
+    let purged = async |heard: &mut mpsc::UnboundedReceiver<Event>| loop {
+        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("it never hears of it");
+        if let Event::Purged { of, .. } = event.unwrap() {
+            break of.unwrap();
+        }
+    };
+    assert_eq!(purged(&mut heard_by_two).await, subject(2).as_str());
+    assert_eq!(purged(&mut heard_by_one).await, subject(1).as_str());
+    // Its own once more: Redis had it for as long as it was owed.
+    assert_eq!(purged(&mut heard_by_one).await, subject(2).as_str());
+}
+
+/// Its owner lives, so its lease does not end; and nobody will ever put it.
+#[actix_rt::test]
+async fn a_claim_that_could_not_be_given_back_is_free_as_soon_as_its_owner_is_back() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
+    let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
+    let given_up = claimed(&one, &subject(1)).await;
+    // The server hears this one, and the replica does not hear that it is the owner.
+    wire.deaf(true);
+    assert!(one.claim(&subject(2), 0).await.is_err());
+    wire.cut(true);
+    until(&one, Standing::Away).await;
+    assert!(one.release(&given_up, "").await.is_err());
+    wire.cut(false);
+    until(&one, Standing::Up).await;
+    for of in [subject(1), subject(2)] {
+        let is_free = || async {
+            match two.claim(&of, 0).await {
+                Ok(Claim::Yours(claimed)) => Some(claimed),
+                _ => None,
+            }
+        };
+        settled(is_free).await;
+    }
+    let mut told = 0;
+    while told < 2 {
+        if let Event::Failed { words, .. } =
+            tokio::time::timeout(PATIENCE, heard.recv()).await.expect("and it says so").unwrap()
+        {
+            assert_eq!(words, "");
+            told += 1;
+        }
+    }
+}
+
+/// Found in the buffers of a server that stood still.
+#[actix_rt::test]
+async fn a_claim_that_its_owner_gave_up_is_void() {
+    let server = Server::start();
+    let (one, _heard) = up(config(&server.url(), 40, 2)).await;
+    let (two, _heard) = up(config(&server.url(), 40, 2)).await;
+    // The server knows the script.
+    claimed(&one, &subject(2)).await;
+    server.signal("-STOP");
+    assert!(one.claim(&subject(3), 0).await.is_err());
+    server.signal("-CONT");
+    settled(|| async { two.look_up(&subject(4)).await.ok() }).await;
+    assert!(matches!(two.claim(&subject(3), 0).await, Ok(Claim::Yours(_))), "it is nobody's");
 }
 
 #[test]

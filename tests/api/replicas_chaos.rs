@@ -1,0 +1,301 @@
+//! Three processes, one Redis, and one upset after the other, while callers ask for the same few meetings all the time.
+
+use std::{
+    collections::HashMap,
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use zoom_sim::{Meeting, Sim};
+
+use crate::{
+    limits::most_in_a_second,
+    redis_server::Server,
+    replicas::{AWAY, REPLICAS, day_of, finish, refused_by_zoom, start, wait_until_redis_is},
+    service::{Answer, PATIENCE, Service, read_answer, sim, wait_for},
+};
+
+const SEED: u64 = 6;
+const MEETINGS: usize = 12;
+const CALLERS: usize = 4;
+/// A lease ends, another replica looks again, and a process that lost Redis waits before it calls alone: 3 s, 1 s, 3 s; and
+/// then twelve meetings share a third of the limit.
+const LONGEST_WAIT: Duration = Duration::from_secs(12);
+/// What replicas had reserved and did not use when they or Redis lost their memory: a quarter of a second's calls.
+const LOST_AT_MOST: u64 = 10;
+const SETTINGS: [(&str, &str); 4] = [
+    ("cache.live_fresh", "1s"),
+    ("cache.stale_while_revalidate", "0s"),
+    // Nothing hides behind a stale answer.
+    ("cache.stale_if_error", "0s"),
+    ("server.wait", "30s"),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Upset {
+    RedisHiccups,
+    RedisStops,
+    RedisIsEmptied,
+    RedisIsTooSmall,
+    RedisRestartsEmpty,
+    ScriptsAreForgotten,
+    ConnectionsAreCut,
+    ReplicaIsKilled,
+    ReplicaStops,
+}
+
+const UPSETS: [Upset; 9] = [
+    Upset::RedisHiccups,
+    Upset::RedisStops,
+    Upset::RedisIsEmptied,
+    Upset::RedisIsTooSmall,
+    Upset::RedisRestartsEmpty,
+    Upset::ScriptsAreForgotten,
+    Upset::ConnectionsAreCut,
+    Upset::ReplicaIsKilled,
+    Upset::ReplicaStops,
+];
+
+/// What callers saw.
+struct Seen {
+    addresses: [Mutex<SocketAddr>; REPLICAS],
+    /// A replica that is being replaced answers nobody.
+    down: [AtomicBool; REPLICAS],
+    latest: Mutex<HashMap<(usize, usize), SystemTime>>,
+    answers: AtomicUsize,
+    longest: Mutex<Duration>,
+    wrong: Mutex<Vec<String>>,
+    over: AtomicBool,
+}
+
+fn participants(meeting: usize) -> usize {
+    1 + meeting % 4 * 10
+}
+
+fn path(meeting: usize) -> String {
+    format!("/qos/{:011}", 93_000_000_000 + meeting)
+}
+
+/// `None`: there is nobody, or no longer.
+fn try_get(to: SocketAddr, path: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(to).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nHost: service\r\nConnection: close\r\n\r\n").as_bytes())
+        .ok()?;
+    stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0).then(|| read_answer(stream))
+}
+
+impl Seen {
+    fn ask(&self, replica: usize, meetings: impl Iterator<Item = usize> + Clone) {
+        let mut last = HashMap::new();
+        for meeting in meetings.cycle() {
+            if self.over.load(Ordering::SeqCst) {
+                return;
+            }
+            let (to, asked) = (*self.addresses[replica].lock().unwrap(), Instant::now());
+            let answer = try_get(to, &path(meeting));
+            if let Some(wrong) = self.note(replica, meeting, answer.as_ref(), last.get(&meeting), asked) {
+                self.wrong.lock().unwrap().push(format!("replica {replica}, meeting {meeting}: {wrong}"));
+            }
+            last.extend(answer.and_then(|answer| fetched(&answer)).map(|fetched| (meeting, fetched)));
+            // A caller's pace: some hundred requests a second in all.
+            thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// What is wrong with this answer.
+    fn note(
+        &self,
+        replica: usize,
+        meeting: usize,
+        answer: Option<&Answer>,
+        last: Option<&SystemTime>,
+        asked: Instant,
+    ) -> Option<String> {
+        let Some(answer) = answer else {
+            let down = self.down[replica].load(Ordering::SeqCst);
+            return (!down).then(|| "no answer".to_owned());
+        };
+        self.answers.fetch_add(1, Ordering::SeqCst);
+        let took = asked.elapsed();
+        let mut longest = self.longest.lock().unwrap();
+        *longest = took.max(*longest);
+        drop(longest);
+        if answer.status != 200 {
+            return Some(format!("{} after {took:?}", answer.text()));
+        }
+        let rows = answer.json()["participants"].as_array().unwrap().len();
+        if rows != participants(meeting) {
+            return Some(format!("{rows} participants"));
+        }
+        let fetched = fetched(answer)?;
+        self.latest.lock().unwrap().insert((replica, meeting), fetched);
+        last.filter(|last| fetched < **last).map(|last| format!("back from {last:?} to {fetched:?}"))
+    }
+
+    /// So many more answers, and at least one.
+    fn wait_for_answers(&self, count: usize) {
+        let until = self.answers.load(Ordering::SeqCst) + count;
+        wait_for(|| (self.answers.load(Ordering::SeqCst) >= until).then_some(()));
+    }
+
+    /// Everybody has Redis, and shows every meeting as it was fetched after that.
+    fn wait_for_calm(&self, replicas: &[Service]) {
+        replicas.iter().for_each(|replica| wait_until_redis_is(replica, 1.0));
+        let calm = SystemTime::now();
+        wait_for(|| {
+            let latest = self.latest.lock().unwrap();
+            let all = (0..REPLICAS).flat_map(|replica| (0..MEETINGS).map(move |meeting| (replica, meeting)));
+            let is_newer = |of| latest.get(&of).is_some_and(|fetched| *fetched > calm);
+            all.into_iter().all(is_newer).then_some(())
+        });
+    }
+}
+
+fn fetched(answer: &Answer) -> Option<SystemTime> {
+    httpdate::parse_http_date(answer.header("last-modified")?).ok()
+}
+
+fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], seen: &Seen) {
+    match what {
+        Upset::RedisHiccups => {
+            redis.signal("-STOP");
+            // Nobody need wait for Redis to be answered from the cache; and this is over before it counts as away.
+            let stopped = Instant::now();
+            wait_for(|| (stopped.elapsed() > Duration::from_millis(600)).then_some(()));
+            redis.signal("-CONT");
+        }
+        Upset::RedisStops => {
+            redis.signal("-STOP");
+            replicas.iter().for_each(|replica| wait_until_redis_is(replica, 0.0));
+            redis.signal("-CONT");
+        }
+        Upset::RedisIsEmptied => redis.command(&["FLUSHALL"]),
+        Upset::RedisIsTooSmall => {
+            redis.command::<()>(&["CONFIG", "SET", "maxmemory-policy", "volatile-lru"]);
+            let info: String = redis.command(&["INFO", "memory"]);
+            let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
+            redis.command::<()>(&["CONFIG", "SET", "maxmemory", used]);
+            wait_for(|| (!redis.says(&["INFO", "stats"], "evicted_keys:0\r")).then_some(()));
+            seen.wait_for_answers(200);
+            redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+        }
+        Upset::RedisRestartsEmpty => {
+            redis.stop();
+            redis.start_again();
+        }
+        Upset::ScriptsAreForgotten => {
+            for _ in 0..5 {
+                redis.command::<()>(&["SCRIPT", "FLUSH"]);
+                seen.wait_for_answers(20);
+            }
+        }
+        Upset::ConnectionsAreCut => {
+            for _ in 0..40 {
+                redis.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "normal"]);
+                redis.command::<redis::Value>(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+                seen.wait_for_answers(3);
+            }
+        }
+        Upset::ReplicaIsKilled => {
+            seen.down[0].store(true, Ordering::SeqCst);
+            let url = redis.url();
+            let new = start_one(sim, &url);
+            std::mem::replace(&mut replicas[0], new).crash();
+            *seen.addresses[0].lock().unwrap() = replicas[0].addr;
+            // Who asked the old one has heard that nobody is there.
+            seen.wait_for_answers(100);
+            seen.down[0].store(false, Ordering::SeqCst);
+        }
+        Upset::ReplicaStops => {
+            replicas[1].signal("STOP");
+            let stopped = Instant::now();
+            wait_for(|| (stopped.elapsed() > Duration::from_secs(4)).then_some(()));
+            replicas[1].signal("CONT");
+        }
+    }
+}
+
+fn start_one(sim: &Sim, url: &str) -> Service {
+    let ours = [("redis.url", url), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
+    Service::start(sim, &ours.into_iter().chain(SETTINGS).collect::<Vec<_>>())
+}
+
+/// In every upset and after it: no 429 at Zoom; every answer is a 200 with the whole meeting; what a replica shows never goes
+/// back in time; nobody waits for a claim that nobody will end; after each, every replica soon shows what was fetched since;
+/// and the day has all calls, and of others no more than were reserved when somebody lost his memory.
+#[test]
+fn whatever_is_upset_callers_of_the_same_few_meetings_notice_nothing_but_time() {
+    let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(40)), Server::start());
+    for meeting in 0..MEETINGS {
+        let id = path(meeting).replace("/qos/", "");
+        sim.add_meeting(Meeting::generated(&id, participants(meeting), 1));
+    }
+    let mut replicas = start(&sim, &redis, &SETTINGS);
+    let seen = Seen {
+        addresses: std::array::from_fn(|replica| Mutex::new(replicas[replica].addr)),
+        down: Default::default(),
+        latest: Mutex::default(),
+        answers: AtomicUsize::new(0),
+        longest: Mutex::default(),
+        wrong: Mutex::default(),
+        over: AtomicBool::new(false),
+    };
+    let mut order = UPSETS;
+    fastrand::Rng::with_seed(SEED).shuffle(&mut order);
+    thread::scope(|scope| {
+        for (replica, caller) in (0..REPLICAS).flat_map(|r| (0..CALLERS).map(move |c| (r, c))) {
+            let seen = &seen;
+            scope.spawn(move || seen.ask(replica, (caller..MEETINGS).step_by(CALLERS)));
+        }
+        // Who panics here must not leave the others asking.
+        let upsets = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            seen.wait_for_calm(&replicas);
+            for what in order {
+                let (begun, answers) = (Instant::now(), seen.answers.load(Ordering::SeqCst));
+                upset(what, &sim, &mut redis, &mut replicas, &seen);
+                seen.wait_for_calm(&replicas);
+                let answers = seen.answers.load(Ordering::SeqCst) - answers;
+                let longest = std::mem::take(&mut *seen.longest.lock().unwrap());
+                println!(
+                    "{what:?}: calm after {:?}, {answers} answers, the slowest after {longest:?}",
+                    begun.elapsed()
+                );
+                assert!(longest < LONGEST_WAIT, "{what:?}: {longest:?}");
+                let wrong = seen.wrong.lock().unwrap().clone();
+                assert!(
+                    wrong.is_empty(),
+                    "{what:?}: {} of {answers}: {:#?}",
+                    wrong.len(),
+                    &wrong[..wrong.len().min(5)]
+                );
+                assert_eq!(refused_by_zoom(&sim), 0, "{what:?}");
+            }
+        }));
+        seen.over.store(true, Ordering::SeqCst);
+        upsets.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
+    wait_for(|| {
+        replicas
+            .iter()
+            .all(|replica| replica.ops_get("/status").json()["flights"]["active"] == 0)
+            .then_some(())
+    });
+    let calls = sim.qos_calls();
+    println!("{} calls, {} at most in any second", calls.len(), most_in_a_second(&calls));
+    let counted: Vec<_> = replicas.iter().map(day_of).collect();
+    println!("counted: {counted:?}");
+    let calls = calls.len() as u64;
+    let most = calls + LOST_AT_MOST * UPSETS.len() as u64;
+    for replica in &replicas {
+        wait_for(|| (calls..=most).contains(&day_of(replica)).then_some(()));
+    }
+    finish(replicas, &[AWAY]);
+}

@@ -1,0 +1,192 @@
+//! What the processes ask of Redis, and what they do with one that is full, read-only or has forgotten their scripts.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use zoom_sim::Sim;
+
+use crate::{
+    callers::{KEY, callers_file, get_as, two_callers},
+    limits::add_meetings_from as add_meetings,
+    redis_server::Server,
+    replicas::{AWAY, REPLICAS, ask, finish, refused_by_zoom, start, wait_until_redis_is},
+    service::{Answer, Connection, Service, at_once, sim, wait_for},
+};
+
+const BEAT_EVERY: Duration = Duration::from_millis(300);
+
+/// How often Redis carried this out since the last `CONFIG RESETSTAT`, in scripts or not.
+fn times(redis: &Server, command: &str) -> u32 {
+    let stats: String = redis.command(&["INFO", "commandstats"]);
+    let calls = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+    calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
+}
+
+/// No more than the heartbeats of all replicas since then. Those that are on their way when it begins count, too.
+fn beats(since: Instant) -> u32 {
+    let each = since.elapsed().as_millis() / BEAT_EVERY.as_millis() + 2;
+    u32::try_from(each).unwrap() * u32::try_from(REPLICAS).unwrap()
+}
+
+fn times_said(replica: &Service, what: &str) -> usize {
+    replica.printed().iter().filter(|line| line.contains(what)).count()
+}
+
+fn assert_all_answered(answers: &[Answer]) {
+    let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
+    assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
+}
+
+/// As said in docs/OPERATIONS.md of a server that is away: `upset` makes it so.
+fn is_away_and_nobody_is_refused(sim: &Sim, replicas: &[Service], first: usize, upset: impl FnOnce()) {
+    let lines: Vec<_> = replicas.iter().map(|replica| times_said(replica, AWAY)).collect();
+    upset();
+    for replica in replicas {
+        wait_until_redis_is(replica, 0.0);
+        let ready = replica.wait_until_ready(200).json();
+        assert_eq!(
+            (&ready["status"], &ready["reasons"][0]["code"]),
+            (&"degraded".into(), &"redis_away".into())
+        );
+    }
+    assert_all_answered(&ask(replicas, &add_meetings(sim, first, 60)));
+    for (replica, before) in replicas.iter().zip(lines) {
+        assert_eq!(times_said(replica, AWAY), before + 1, "once for each change");
+        assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 0.0, "it does not come and go");
+    }
+}
+
+fn all_come_back(replicas: &[Service]) {
+    for replica in replicas {
+        wait_until_redis_is(replica, 1.0);
+        wait_for(|| (replica.ops_get("/readyz").json()["status"] == "ready").then_some(()));
+    }
+}
+
+#[test]
+fn a_server_that_is_full_or_read_only_is_away_and_nobody_is_refused() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    is_away_and_nobody_is_refused(&sim, &replicas, 0, || {
+        redis.command::<()>(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+        redis.command::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
+    });
+    redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
+    all_come_back(&replicas);
+    is_away_and_nobody_is_refused(&sim, &replicas, 1_000, || {
+        // Of a master that is not there: it can be read, and not written.
+        redis.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
+    });
+    redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
+    all_come_back(&replicas);
+    assert_all_answered(&ask(&replicas, &add_meetings(&sim, 2_000, 30)));
+    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (150, 0));
+    finish(replicas, &[AWAY]);
+}
+
+#[test]
+fn forgotten_scripts_are_not_noticed() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
+    let paths = add_meetings(&sim, 0, 100);
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
+        let mut flushed = 0;
+        while asked.iter().any(|asked| !asked.is_finished()) {
+            let called = sim.qos_calls().len();
+            redis.command::<()>(&["SCRIPT", "FLUSH"]);
+            flushed += 1;
+            wait_for(|| {
+                let over = asked.iter().all(thread::ScopedJoinHandle::is_finished);
+                (over || sim.qos_calls().len() >= called + 5).then_some(())
+            });
+        }
+        println!("scripts were forgotten {flushed} times");
+        asked.into_iter().for_each(|asked| assert_all_answered(&asked.join().unwrap()));
+    });
+    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (100, 0), "and each is fetched once");
+    for replica in &replicas {
+        assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 1.0);
+    }
+    finish(replicas, &[]);
+}
+
+#[test]
+fn a_hit_asks_nothing_of_redis() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[("cache.live_fresh", "1h")]);
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    assert!(replicas.iter().all(|replica| replica.get(&path).status == 200));
+    let since = Instant::now();
+    redis.command::<()>(&["CONFIG", "RESETSTAT"]);
+    for replica in &replicas {
+        let mut connection = Connection::open(replica.addr);
+        for _ in 0..1_000 {
+            assert_eq!(connection.ask("GET", &path).status, 200);
+        }
+    }
+    // A look takes HMGET and HGET, a claim GET; heartbeats take neither of HGET and GET.
+    let (scripts, most) = (times(&redis, "evalsha"), beats(since));
+    println!("3,000 hits in {:?}: {scripts} scripts, all of them heartbeats", since.elapsed());
+    assert_eq!([times(&redis, "hget"), times(&redis, "get")], [0, 0]);
+    assert!(scripts <= most, "{scripts} scripts, {most} heartbeats at most");
+    assert_eq!(sim.qos_calls().len(), 1);
+    finish(replicas, &[]);
+}
+
+/// A ceiling is there for callers who ask too much; those are not to reach Redis instead of Zoom.
+#[test]
+fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let (_folder, file) = callers_file(&two_callers("calls_per_minute = 1"));
+    let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
+    let paths = add_meetings(&sim, 0, 2);
+    assert_eq!(get_as(&replicas[0], KEY, &paths[0]).status, 200);
+    redis.command::<()>(&["CONFIG", "RESETSTAT"]);
+    // Reads wait, too; not as long as an operation may take.
+    redis.command::<()>(&["CLIENT", "PAUSE", "150", "ALL"]);
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            (0..40).map(|_| scope.spawn(|| get_as(&replicas[0], KEY, &paths[1]).problem())).collect();
+        for asked in asked {
+            assert_eq!(asked.join().unwrap(), "caller_over_limit");
+        }
+    });
+    let looks = times(&redis, "hget");
+    println!("40 callers beyond their ceiling at once: {looks} looks");
+    assert!(looks <= 10, "{looks}");
+    assert_eq!(sim.qos_calls().len(), 1);
+    finish(replicas, &[]);
+}
+
+/// However many callers wait: for them there is one flight, and it is woken.
+#[test]
+fn who_waits_for_another_replica_asks_redis_once_a_second() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_secs(5)), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    let (leader, others) = replicas.split_first().unwrap();
+    thread::scope(|scope| {
+        let first = scope.spawn(|| leader.get(&path));
+        wait_for(|| (sim.qos_calls().len() == 1).then_some(()));
+        redis.command::<()>(&["CONFIG", "RESETSTAT"]);
+        let since = Instant::now();
+        let followed: Vec<_> =
+            others.iter().map(|other| scope.spawn(|| at_once(other.addr, vec![path.clone(); 40]))).collect();
+        for followed in followed {
+            assert_all_answered(&followed.join().unwrap());
+        }
+        assert_eq!(first.join().unwrap().status, 200);
+        // Each claim looks for a purge with one GET, and so does the record when it is put.
+        let (claims, seconds) = (times(&redis, "get"), since.elapsed().as_secs_f64());
+        println!("two followers asked {claims} times in {seconds:.1} s, for 80 callers");
+        assert!(f64::from(claims) <= 2.0 * (seconds + 2.0), "{claims} in {seconds} s");
+        let (scripts, most) = (times(&redis, "evalsha"), beats(since) + claims);
+        assert!(scripts <= most, "{scripts} scripts, {most} at most");
+    });
+    assert_eq!(sim.qos_calls().len(), 1);
+    finish(replicas, &[]);
+}
