@@ -86,6 +86,8 @@ struct Inner {
     board: Script,
     purge: Script,
     clock: Cell<Option<ServerClock>>,
+    /// What the last answer about the budget took.
+    round_trip: Cell<Duration>,
     health: RefCell<Health>,
     contact: RefCell<Contact>,
     pool: RefCell<Pool>,
@@ -132,6 +134,7 @@ impl Shared {
             board: Script::new(include_str!("shared/board.lua")),
             purge: Script::new(include_str!("shared/purge.lua")),
             clock: Cell::default(),
+            round_trip: Cell::default(),
             health: RefCell::new(Health::new(now)),
             contact: RefCell::new(Contact::new(now, config.per_second, config.replicas)),
             pool: RefCell::default(),

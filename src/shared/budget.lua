@@ -108,7 +108,8 @@ local verdict, at, why = OK, 0, NOTHING
 
 if op == 'permit' then
   local spacing = free > 0 and math.ceil(SECOND / free) or 0
-  local slot = math.max(next_at, now)
+  -- 16 how long the answer may be under way: a slot whose time is over when it is heard of would be lost
+  local slot = math.max(next_at, now + math.min(tonumber(ARGV[16]), AHEAD / 2))
   if math.max(cool_second, cool_day) > now then
     verdict, at = NOT_BEFORE, math.max(cool_second, cool_day)
     why = cool_day >= cool_second and COOL_DAY or COOL_SECOND

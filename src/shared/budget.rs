@@ -7,7 +7,7 @@ use super::{
     alone::{End, SPREAD},
     clock::{Micros, micros},
     link::{Lane, Trouble},
-    pool::{Draw, Reply, Verdict},
+    pool::{self, Draw, Reply, Verdict},
 };
 use crate::metrics::LimitKind;
 
@@ -180,7 +180,10 @@ impl Shared {
         call.arg(demand).arg(wish).arg(told.day).arg(told.used).arg(told.alone).arg(told.report);
         call.arg(micros(inner.contact.borrow().share_in_use_for(sent))).arg(&told.heard_of);
         match op {
-            Op::Beat | Op::Permit | Op::Leave => {}
+            Op::Beat | Op::Leave => {}
+            Op::Permit => {
+                call.arg(micros(pool::lead(inner.round_trip.get())));
+            }
             Op::GiveBack { day } => {
                 call.arg(*day);
             }
@@ -208,6 +211,7 @@ impl Shared {
             inner.contact.borrow_mut().ended(end, Instant::now(), deadline);
         }
         let reply = answer?;
+        inner.round_trip.set(sent.elapsed());
         self.learn_clock(sent, reply.now);
         if reply.verdict != Verdict::Late && op.asks() {
             inner.pool.borrow_mut().heard(reply, &told, run);

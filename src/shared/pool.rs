@@ -12,6 +12,11 @@ const LATE_AT_MOST: Duration = Duration::from_millis(30);
 const RESERVED_MS: u64 = 250;
 const DAY: Micros = 86_400_000_000;
 
+/// How long an answer may be under way that took so long the last time. One that is quick is in time for a slot of now.
+pub(super) fn lead(round_trip: Duration) -> Duration {
+    if round_trip * 2 <= LATE_AT_MOST { Duration::ZERO } else { round_trip }
+}
+
 /// A reserved place among the calls of all replicas, already counted in the day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Slot {

@@ -148,7 +148,9 @@ impl Seen {
 
     /// Everybody has Redis, and shows every meeting as it was fetched after that.
     fn wait_for_calm(&self, replicas: &[Service]) {
-        replicas.iter().for_each(|replica| wait_until_redis_is(replica, 1.0));
+        for replica in replicas {
+            wait_until_redis_is(replica, 1.0);
+        }
         let calm = SystemTime::now();
         wait_for(|| {
             let latest = self.latest.lock().unwrap();
@@ -174,7 +176,9 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
         }
         Upset::RedisStops => {
             redis.signal("-STOP");
-            replicas.iter().for_each(|replica| wait_until_redis_is(replica, 0.0));
+            for replica in replicas.iter() {
+                wait_until_redis_is(replica, 0.0);
+            }
             redis.signal("-CONT");
         }
         Upset::RedisIsEmptied => redis.command(&["FLUSHALL"]),

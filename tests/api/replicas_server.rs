@@ -10,6 +10,7 @@ use zoom_sim::Sim;
 use crate::{
     callers::{KEY, callers_file, get_as, two_callers},
     limits::add_meetings_from as add_meetings,
+    redis_relay::Relay,
     redis_server::Server,
     replicas::{AWAY, REPLICAS, ask, finish, refused_by_zoom, start, wait_until_redis_is},
     service::{Answer, Connection, Service, at_once, sim, wait_for},
@@ -105,7 +106,9 @@ fn forgotten_scripts_are_not_noticed() {
             });
         }
         println!("scripts were forgotten {flushed} times");
-        asked.into_iter().for_each(|asked| assert_all_answered(&asked.join().unwrap()));
+        for asked in asked {
+            assert_all_answered(&asked.join().unwrap());
+        }
     });
     assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (100, 0), "and each is fetched once");
     for replica in &replicas {
@@ -135,6 +138,50 @@ fn a_hit_asks_nothing_of_redis() {
     assert!(scripts <= most, "{scripts} scripts, {most} heartbeats at most");
     assert_eq!(sim.qos_calls().len(), 1);
     finish(replicas, &[]);
+}
+
+/// As slow as an operation may be: everything is shared, and costs a miss its round trips. Slower: it is away, and stays so.
+#[test]
+fn a_slow_server_costs_time_and_one_that_is_too_slow_is_away() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let wire = Relay::to(redis.port);
+    let url = wire.url();
+    let settings = [
+        ("redis.url", url.as_str()),
+        ("redis.replicas", "3"),
+        ("limits.headroom_percent", "0"),
+        ("server.wait", "39s"),
+    ];
+    let replicas: Vec<_> = (0..REPLICAS).map(|_| Service::start(&sim, &settings)).collect();
+    all_come_back(&replicas);
+    // The server knows the scripts.
+    assert_eq!(replicas[0].get(&add_meetings(&sim, 500, 1)[0]).status, 200);
+    sim.clear_calls();
+    wire.late(Duration::from_millis(60));
+    let begun = Instant::now();
+    let paths = add_meetings(&sim, 0, 60);
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
+        for asked in asked {
+            assert_all_answered(&asked.join().unwrap());
+        }
+    });
+    println!("60 meetings took {:?} with 120 ms for each operation", begun.elapsed());
+    assert_eq!((sim.qos_calls().len(), refused_by_zoom(&sim)), (60, 0), "each is fetched once");
+    let alone = add_meetings(&sim, 1_000, 1).remove(0);
+    let asked = Instant::now();
+    assert_eq!(replicas[0].get(&alone).status, 200);
+    println!("a miss took {:?} with 120 ms for each operation", asked.elapsed());
+    assert!(replicas.iter().all(|replica| times_said(replica, AWAY) == 0));
+    is_away_and_nobody_is_refused(&sim, &replicas, 2_000, || wire.late(Duration::from_millis(200)));
+    let asked = Instant::now();
+    assert_eq!(replicas[0].get(&paths[0]).status, 200);
+    assert!(asked.elapsed() < Duration::from_millis(200), "nobody waits for it: {:?}", asked.elapsed());
+    wire.late(Duration::ZERO);
+    all_come_back(&replicas);
+    assert_eq!(refused_by_zoom(&sim), 0);
+    finish(replicas, &[AWAY]);
 }
 
 /// A ceiling is there for callers who ask too much; those are not to reach Redis instead of Zoom.

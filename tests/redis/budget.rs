@@ -15,6 +15,7 @@ use zoom_qos_proxy::{
 };
 
 use crate::{
+    relay::Relay,
     replica::{PATIENCE, config, most_in_a_second, next_slot, on_its_own_thread, settled, up},
     server::Server,
 };
@@ -129,6 +130,23 @@ async fn a_permit_takes_one_round_trip_and_an_idle_second_gives_it_at_once() {
     let asked = Instant::now();
     let slot = next_slot(&shared).await;
     assert!(slot.from <= Instant::now() + Duration::from_millis(2), "{:?} ahead", slot.from - asked);
+}
+
+/// Whose time is over when it is heard of is of no use to anybody.
+#[actix_rt::test]
+async fn a_permit_that_comes_late_is_one_for_later() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (shared, _heard) = up(config(&wire.url(), 40, 1)).await;
+    next_slot(&shared).await;
+    wire.late(Duration::from_millis(100));
+    // The first that is late tells how late they are.
+    next_slot(&shared).await;
+    for _ in 0..10 {
+        let slot = next_slot(&shared).await;
+        assert!(slot.until > Instant::now(), "{:?} too late", slot.until.elapsed());
+        tokio::time::sleep_until(slot.from.into()).await;
+    }
 }
 
 #[actix_rt::test]

@@ -5,9 +5,11 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
     },
     thread,
+    time::{Duration, Instant},
 };
 
 /// Forwards bytes both ways for as long as it is whole.
@@ -15,6 +17,7 @@ pub struct Relay {
     pub port: u16,
     cut: Arc<AtomicBool>,
     deaf: Arc<AtomicBool>,
+    late_ms: Arc<AtomicU64>,
 }
 
 impl Relay {
@@ -24,18 +27,20 @@ impl Relay {
         let cut = Arc::new(AtomicBool::new(false));
         let deaf = Arc::new(AtomicBool::new(false));
         let (is_cut, is_deaf) = (Arc::clone(&cut), Arc::clone(&deaf));
+        let late_ms = Arc::new(AtomicU64::new(0));
+        let late = Arc::clone(&late_ms);
         thread::spawn(move || {
             for from in listener.incoming().flatten() {
                 let Ok(to) = TcpStream::connect(("127.0.0.1", port)) else { continue };
                 let ways =
                     [(from.try_clone().unwrap(), to.try_clone().unwrap(), &is_cut), (to, from, &is_deaf)];
                 for (mut read, mut write, is_lost) in ways {
-                    let is_lost = Arc::clone(is_lost);
-                    thread::spawn(move || forward(&mut read, &mut write, &is_lost));
+                    let (is_lost, late) = (Arc::clone(is_lost), Arc::clone(&late));
+                    thread::spawn(move || forward(&mut read, &mut write, &is_lost, &late));
                 }
             }
         });
-        Self { port: here, cut, deaf }
+        Self { port: here, cut, deaf, late_ms }
     }
 
     /// From now on nothing comes through, and nothing is said about it. What was sent meanwhile is lost.
@@ -49,22 +54,42 @@ impl Relay {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
+    /// From now on everything comes so much later, and what an operation takes is twice that.
+    pub fn late(&self, by: Duration) {
+        self.late_ms.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 }
 
-fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool) {
+fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool, late_ms: &AtomicU64) {
     read.set_nodelay(true).ok();
     write.set_nodelay(true).ok();
+    let (tell, told) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let mut late = write.try_clone().unwrap();
+    let writer = thread::spawn(move || {
+        for (due, bytes) in told {
+            while Instant::now() < due {
+                thread::park_timeout(due.saturating_duration_since(Instant::now()));
+            }
+            if late.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+    });
     let (mut bytes, mut lost) = ([0; 16_384], false);
     while let Ok(count @ 1..) = read.read(&mut bytes) {
         // A stream with a hole in it is of no use any more, as after a real cut that lasted.
         lost |= is_lost.load(Ordering::SeqCst);
-        if !lost && write.write_all(&bytes[..count]).is_err() {
+        let due = Instant::now() + Duration::from_millis(late_ms.load(Ordering::SeqCst));
+        if !lost && tell.send((due, bytes[..count].to_vec())).is_err() {
             break;
         }
     }
+    drop(tell);
+    writer.join().ok();
     if !lost {
         write.shutdown(Shutdown::Both).ok();
     }
