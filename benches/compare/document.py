@@ -35,6 +35,37 @@ def text(parts):
     return "\n".join(filter(None, found)).rstrip() + "\n"
 
 
+def read(document):
+    """What was measured, of a document: its raw rows, and the circumstances of each part."""
+    parts = {}
+    for cells in cells_of(document.partition("## Goals")[0]):
+        name, _, date, commit, machine, versions = cells
+        versions = dict(version.rsplit(" ", 1) for version in versions.split(", "))
+        parts[name] = {"circumstances": {"date": date, "commit": commit, "machine": machine, "versions": versions}}
+    for part, name, rows in re.findall(r"<summary>(\w+): ([\w ]+)</summary>\n(.*?)</details>", document, re.S):
+        header = next(line for line in rows.splitlines() if line.startswith("|"))
+        names = [cell.strip() for cell in header.strip("|").split("|")]
+        parts[part][name.replace(" ", "_")] = [
+            {key: value(cell) for key, cell in zip(names, cells) if cell} for cells in cells_of(rows)
+        ]
+    return parts
+
+
+def cells_of(text):
+    """Of a table, without its header."""
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")] for line in lines[2:]]
+
+
+def value(cell):
+    for number in (int, float):
+        try:
+            return number(cell)
+        except ValueError:
+            pass
+    return cell
+
+
 def read_notes():
     with open(os.path.join(os.path.dirname(__file__), "notes.md")) as file:
         pieces = re.split(r"^## (\w+)\n", file.read(), flags=re.M)[1:]
@@ -240,10 +271,11 @@ def growth(measured):
 
 def start(measured):
     took = sorted(row["seconds"] * 1000 for row in measured["rows"])
-    build = measured["build"]
+    program = measured.get("program", [{}])[0]
+    size, build = program.get("bytes"), program.get("build_seconds")
     lines = [
         ["from exec to the first answer, ms: median, worst", f"{statistics.median(took):.0f}, {took[-1]:.0f}"],
-        ["release binary, MiB", f"{measured['binary'] / 2**20:.1f}"],
+        ["release binary, MiB", f"{size / 2**20:.1f}" if size else "not measured"],
         ["release build from nothing, dependencies included, s", f"{build:.0f}" if build else "not measured"],
     ]
     return table(["", ""], lines)

@@ -2,7 +2,8 @@
 
     run.py [--quick] [--part PART]…
 
-Each part writes what it measured to target/compare/PART.json, and the document is made of all that is there. `--quick` only
+Each part writes what it measured to target/compare/PART.json. The document is made of all that is there, and of the rows that it
+had itself, perhaps from another clone, of the parts that are not. `--quick` only
 proves that everything works: it measures next to nothing, and its document goes to target/compare/quick.
 """
 
@@ -43,16 +44,20 @@ def main():
         with open(os.path.join(folder, part + ".json"), "w") as file:
             json.dump(measured, file, indent=1)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
+    written = os.path.join(folder if arguments.quick else os.path.join(ROOT, "docs"), "PERFORMANCE.md")
     parts = {}
+    if os.path.exists(written):
+        with open(written) as file:
+            parts = document.read(file.read())
     for part in PARTS:
         path = os.path.join(folder, part + ".json")
         if os.path.exists(path):
             with open(path) as file:
                 parts[part] = json.load(file)
-    path = os.path.join(folder if arguments.quick else os.path.join(ROOT, "docs"), "PERFORMANCE.md")
-    with open(path, "w") as file:
+    parts = {part: parts[part] for part in PARTS if part in parts}
+    with open(written, "w") as file:
         file.write(document.text(parts))
-    print(os.path.relpath(path, ROOT))
+    print(os.path.relpath(written, ROOT))
 
 
 def circumstances():
