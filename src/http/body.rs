@@ -16,8 +16,9 @@ use crate::snapshot::Unpacker;
 
 /// What is handed over at once. To unpack it takes some 40 µs, which is how long a worker may be kept from others.
 pub(super) const PART: usize = 64 * 1024;
-/// The same of bytes that only have to be copied: each part costs a call of the system and may wake the reader up.
-const STORED_PART: usize = 256 * 1024;
+/// The same of bytes that only have to be copied: each part costs a call of the system and may wake the reader up, and a
+/// meeting of an hour is one part. A slow reader holds so much, which the kernel's own buffers for it come to as well.
+const STORED_PART: usize = 1024 * 1024;
 
 /// Three pieces, one behind the other; the outer ones are those that a slice has of its own.
 pub(super) struct InParts {
