@@ -156,6 +156,12 @@ impl Shared {
         self.0.standing.subscribe()
     }
 
+    /// Returns when it is known whether there is Redis: within a moment after the start, and at once later.
+    pub async fn is_known(&self) {
+        // It ends with this handle at the earliest.
+        drop(self.standing().wait_for(|standing| *standing != Standing::Connecting).await);
+    }
+
     /// How this process may call Zoom now.
     #[must_use]
     pub fn mode(&self, now: Instant) -> Mode {

@@ -152,9 +152,10 @@ impl Core {
                 self.permits.somebody_waits(number, share, deadline);
             }
             Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
-            Boarded::Refused(waiter, failure) => {
+            Boarded::Refused(waiter, failure) if self.shared.is_some() => {
                 Looks::instead(self, key, waiter, failure);
             }
+            Boarded::Refused(waiter, failure) => drop(waiter.reply.send(Err(failure))),
         }
     }
 

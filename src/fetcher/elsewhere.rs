@@ -20,7 +20,7 @@ use super::{core::Core, flights::Flight};
 use crate::{
     cache::Entry,
     failure::{Failure, Reason},
-    shared::{Away, Claim, Put, Shared, clock::ServerClock, health::Standing, keys::Subject, words},
+    shared::{Away, Claim, Found, Put, Shared, clock::ServerClock, keys::Subject, words},
     snapshot::{Snapshot, SnapshotKey},
 };
 
@@ -57,14 +57,14 @@ pub(super) enum Told {
 
 /// Whose turn it is to ask Zoom; and what there is without that.
 pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -> Turn {
-    await_connection(shared).await;
+    // A process that starts makes no call before that either.
+    shared.is_known().await;
     let of = Subject::meeting(&flight.key);
     let mut heard = core.followers.listen(flight.key);
     let mut how = How::Found;
     let turn = loop {
-        let Ok(found) = shared.look_up(&of).await else { break Turn::Ours(None) };
-        let fence = found.fence;
-        match records::read(shared, flight.key, &of, found).await {
+        let Ok(Found { fence, record }) = shared.look_up(&of).await else { break Turn::Ours(None) };
+        match records::read(shared, flight.key, &of, record).await {
             Some(Content::Refusal(failure, until)) if until > Instant::now() => {
                 break Turn::Refused(failure, until);
             }
@@ -90,7 +90,7 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
 async fn newest(core: &Core, key: SnapshotKey) -> Option<Arc<Snapshot>> {
     let shared = core.shared.as_ref()?;
     let of = Subject::meeting(&key);
-    match records::read(shared, key, &of, shared.look_up(&of).await.ok()?).await? {
+    match records::read(shared, key, &of, shared.look_up(&of).await.ok()?.record).await? {
         Content::Snapshot(snapshot) => Some(snapshot),
         Content::Refusal(..) => None,
     }
@@ -137,13 +137,6 @@ async fn follow(
             Some(End::Failed { .. }) | None => {}
         }
     }
-}
-
-/// A process that starts is connected within a moment, or knows that there is no Redis; no call is made before that.
-async fn await_connection(shared: &Shared) {
-    let mut standing = shared.standing();
-    // It ends with the handle that we hold.
-    drop(standing.wait_for(|standing| *standing != Standing::Connecting).await);
 }
 
 /// What this process fetched while Redis was away may be later than the record: what it shows never goes back in time.
@@ -199,16 +192,11 @@ pub(super) async fn tell(
     let Some(written) = written else { return Told::Ours(result) };
     match right.put(&written, keep).await {
         Ok(Put::Purged) => Told::Purged(result),
-        Ok(Put::Older) => {
-            // Its claim was lost to a pause: what was fetched by a later one counts.
-            let Ok(found) = shared.look_up(&of).await else { return Told::Ours(result) };
-            match records::read(&shared, flight.key, &of, found).await {
-                Some(Content::Snapshot(later)) if later.fresh_left(Instant::now()).is_some() => {
-                    Told::Later(later)
-                }
-                _ => Told::Ours(result),
-            }
-        }
+        // Its claim was lost to a pause: what was fetched by a later one counts.
+        Ok(Put::Older) => match newest(core, flight.key).await {
+            Some(later) if later.fresh_left(Instant::now()).is_some() => Told::Later(later),
+            _ => Told::Ours(result),
+        },
         Ok(Put::Kept) | Err(Away) => Told::Ours(result),
     }
 }

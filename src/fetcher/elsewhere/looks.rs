@@ -2,7 +2,7 @@
 //! call. Of all who ask for one meeting at the same time one looks, or a caller beyond its ceiling would make Redis send a
 //! meeting for each of its requests.
 
-use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, time::Instant};
+use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
 use futures_util::FutureExt as _;
 
@@ -46,12 +46,12 @@ async fn look(core: Rc<Core>, key: SnapshotKey) {
     // Whatever happens, those who wait are told.
     let found = AssertUnwindSafe(newest(&core, key)).catch_unwind().await.unwrap_or_default();
     let found = found.filter(|found| is_newest(&core, found) && purges == core.purges.get());
-    let now = Instant::now();
+    let (now, mut kept) = (Instant::now(), None);
     for (waiter, failure) in core.looks.end(&key) {
         let answer = match &found {
             Some(snapshot) if waiter.wanted.takes(snapshot, now) => {
-                let (snapshot, stored) = core.cache.insert(snapshot.clone());
-                Ok(Landed { snapshot, via: Via::Cache, stored })
+                let (snapshot, stored) = kept.get_or_insert_with(|| core.cache.insert(Arc::clone(snapshot)));
+                Ok(Landed { snapshot: Arc::clone(snapshot), via: Via::Cache, stored: *stored })
             }
             _ => Err(failure),
         };

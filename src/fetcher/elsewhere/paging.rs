@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cache::PAGED_FOR,
     fetcher::core::Core,
-    shared::{Found, Shared, keys::Subject},
+    shared::{Shared, keys::Subject},
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
@@ -46,8 +46,7 @@ pub(in crate::fetcher) async fn pick_up(core: &Core, key: SnapshotKey, tag: Tag)
 async fn laid_down(shared: &Shared, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
     let (of, clock) = (Subject::paged(&key, tag), shared.clock()?);
     let (record, purged) = shared.pick_up(&of, &Subject::meeting(&key), PAGED_FOR).await.ok()?;
-    let found = Found { fence: 0, record };
-    match records::read(shared, key, &of, found).await? {
+    match records::read(shared, key, &of, record).await? {
         Content::Snapshot(snapshot) if clock.at(snapshot.landed) > purged => Some(snapshot),
         _ => None,
     }

@@ -9,7 +9,7 @@ use crate::{
     failure::Failure,
     fetcher::blocking::off_this_thread,
     shared::{
-        Found, Shared,
+        Shared,
         clock::ServerClock,
         keys::Subject,
         record::{self, Kind, Record},
@@ -25,8 +25,13 @@ pub(super) enum Content {
 }
 
 /// `None`: nothing, or nothing that can be understood here.
-pub(super) async fn read(shared: &Shared, key: SnapshotKey, of: &Subject, found: Found) -> Option<Content> {
-    let (bytes, clock) = (found.record?, shared.clock()?);
+pub(super) async fn read(
+    shared: &Shared,
+    key: SnapshotKey,
+    of: &Subject,
+    record: Option<Vec<u8>>,
+) -> Option<Content> {
+    let (bytes, clock) = (record?, shared.clock()?);
     let (sealer, of) = (shared.sealer(), of.clone());
     let work = move || {
         let Record { kind, had, body } = record::read(sealer.as_deref(), &of, &bytes)?;

@@ -17,7 +17,6 @@ use crate::{
         Away, Claim, Claimed, Shared,
         clock::ServerClock,
         events::Event,
-        health::Standing,
         keys::Subject,
         record::{self, Kind},
         token::SharedToken,
@@ -90,9 +89,7 @@ impl Sharing {
 
     async fn await_turn(&self, secrets: &Secrets) -> Result<Turn, Away> {
         let of = self.named(secrets).ok_or(Away)?;
-        let mut standing = self.shared.standing();
-        let connected = standing.wait_for(|standing| *standing != Standing::Connecting);
-        drop(tokio::time::timeout(CONNECT_WITHIN, connected).await);
+        tokio::time::timeout(CONNECT_WITHIN, self.shared.is_known()).await.ok();
         let give_up = Instant::now() + self.patience;
         let mut told = self.told.subscribe();
         loop {
