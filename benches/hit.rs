@@ -47,13 +47,7 @@ fn sealed(bytes: usize) -> Snapshot {
     let mut draft = Draft::default();
     draft.begin_page().resize(bytes, b' ');
     draft.end_page(std::slice::from_ref(&(0..bytes)), None).unwrap();
-    let fresh = FreshnessConfig {
-        live_fresh: DAY,
-        empty_live_fresh: DAY,
-        past_fresh: DAY,
-        past_by_number_fresh: DAY,
-        settle: DAY,
-    };
+    let fresh = FreshnessConfig::always(DAY);
     draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 

@@ -54,13 +54,7 @@ fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Snapshot {
         draft.end_page(&page.rows, page.newest_leave_time).unwrap();
     }
     let minute = Duration::from_secs(60);
-    let freshness = FreshnessConfig {
-        live_fresh: minute,
-        empty_live_fresh: minute,
-        past_fresh: minute,
-        past_by_number_fresh: minute,
-        settle: minute,
-    };
+    let freshness = FreshnessConfig::always(minute);
     let key =
         SnapshotKey { meeting: MeetingId::parse("85746065432").unwrap(), meeting_type: MeetingType::Live };
     draft.seal(key, &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()

@@ -90,12 +90,6 @@ fn snapshot(number: u64) -> Result<Snapshot, Box<dyn Error>> {
     draft.begin_page().extend_from_slice(BODY);
     draft.end_page(std::slice::from_ref(&(0..BODY.len())), None)?;
     let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
-    let fresh = FreshnessConfig {
-        live_fresh: DAY,
-        empty_live_fresh: DAY,
-        past_fresh: DAY,
-        past_by_number_fresh: DAY,
-        settle: DAY,
-    };
+    let fresh = FreshnessConfig::always(DAY);
     Ok(draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)
 }

@@ -31,9 +31,9 @@ pub struct Freshness {
 }
 
 impl FreshnessConfig {
-    /// Fresh for so long, whatever it is: for tests of something else.
-    #[cfg(test)]
-    pub(crate) fn always(fresh: Duration) -> Self {
+    /// Fresh for so long, whatever it is: for tests and benches of something else.
+    #[must_use]
+    pub fn always(fresh: Duration) -> Self {
         Self {
             live_fresh: fresh,
             empty_live_fresh: fresh,

@@ -172,20 +172,6 @@ mod tests {
         }
     }
 
-    /// An output that takes everything.
-    struct Heap(mpsc::Sender<Vec<u8>>);
-
-    impl Write for Heap {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(bytes.to_vec()).map_err(io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn a_line_is_written_soon_and_all_that_come_meanwhile_with_it() {
         let (sender, written) = mpsc::sync_channel(0);
@@ -206,8 +192,9 @@ mod tests {
 
     #[test]
     fn of_many_threads_every_line_is_written_once_and_whole_and_each_ones_in_order() {
-        let (sender, written) = mpsc::channel();
-        let (lines, writer) = Lines::to(Heap(sender)).unwrap();
+        // There is room for each line by itself.
+        let (sender, written) = mpsc::sync_channel(80_000);
+        let (lines, writer) = Lines::to(Pipe(sender)).unwrap();
         let threads = ["a", "b", "c", "d"].map(|name| {
             let lines = lines.clone();
             thread::spawn(move || {

@@ -47,13 +47,7 @@ pub async fn content(shared: &Shared, of: &Subject) -> Option<Vec<u8>> {
 }
 
 fn snapshot(number: u64) -> Snapshot {
-    let freshness = FreshnessConfig {
-        live_fresh: MINUTE,
-        empty_live_fresh: MINUTE,
-        past_fresh: MINUTE,
-        past_by_number_fresh: MINUTE,
-        settle: MINUTE,
-    };
+    let freshness = FreshnessConfig::always(MINUTE);
     let mut draft = Draft::default();
     let row = format!("{{\"user_name\":\"Ada Lovelace\",\"n\":{number}}}");
     draft.begin_page().extend_from_slice(row.as_bytes());
