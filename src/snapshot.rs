@@ -40,6 +40,9 @@ pub enum MeetingType {
 }
 
 impl MeetingType {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Live, Self::Past];
+
     /// The value of the query parameter `type`, ours and Zoom's.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -31,10 +31,12 @@ pub enum Purge {
 impl Purge {
     /// What the other replicas are told; nothing in it means everything.
     fn subjects(self) -> Vec<Subject> {
-        let Self::Meeting { meeting, meeting_type } = self else { return Vec::new() };
-        let views = [MeetingType::Live, MeetingType::Past].into_iter();
-        let views = views.filter(|view| meeting_type.is_none_or(|one| one == *view));
-        views.map(|meeting_type| Subject::meeting(&SnapshotKey { meeting, meeting_type })).collect()
+        match self {
+            Self::All => Vec::new(),
+            Self::Meeting { meeting, meeting_type } => {
+                views(meeting, meeting_type).map(|key| Subject::meeting(&key)).collect()
+            }
+        }
     }
 
     /// What another replica was told to forget; `None`: nothing that is kept here.
@@ -43,6 +45,12 @@ impl Purge {
         let SnapshotKey { meeting, meeting_type } = Subject::key_of(of)?;
         Some(Self::Meeting { meeting, meeting_type: Some(meeting_type) })
     }
+}
+
+/// A meeting's view, or both.
+fn views(meeting: MeetingId, only: Option<MeetingType>) -> impl Iterator<Item = SnapshotKey> {
+    let views = MeetingType::ALL.into_iter().filter(move |view| only.is_none_or(|one| one == *view));
+    views.map(move |meeting_type| SnapshotKey { meeting, meeting_type })
 }
 
 impl Core {
@@ -84,12 +92,9 @@ impl Core {
             return (entries, self.flights.set_all_aside());
         };
         let (mut entries, mut set_aside) = (0, 0);
-        for view in [MeetingType::Live, MeetingType::Past] {
-            if meeting_type.is_none_or(|one| one == view) {
-                let key = SnapshotKey { meeting, meeting_type: view };
-                entries += u64::from(self.cache.purge(&key));
-                set_aside += usize::from(self.flights.set_aside(&key));
-            }
+        for key in views(meeting, meeting_type) {
+            entries += u64::from(self.cache.purge(&key));
+            set_aside += usize::from(self.flights.set_aside(&key));
         }
         (entries, set_aside)
     }

@@ -62,8 +62,7 @@ impl Subject {
     #[must_use]
     pub fn key_of(text: &str) -> Option<SnapshotKey> {
         let (meeting, view) = text.rsplit_once(':')?;
-        let views = [MeetingType::Live, MeetingType::Past];
-        let meeting_type = views.into_iter().find(|known| known.as_str() == view)?;
+        let meeting_type = MeetingType::ALL.into_iter().find(|known| known.as_str() == view)?;
         Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, meeting_type })
     }
 
@@ -118,7 +117,7 @@ mod tests {
     #[test]
     fn a_meetings_view_is_known_again_by_its_text() {
         for meeting in ["85746065432", "ats/xhSEQWit9t+U02HXNQ=="] {
-            for meeting_type in [MeetingType::Live, MeetingType::Past] {
+            for meeting_type in MeetingType::ALL {
                 let key = SnapshotKey { meeting: MeetingId::parse(meeting).unwrap(), meeting_type };
                 assert_eq!(Subject::key_of(Subject::meeting(&key).as_str()), Some(key));
             }
