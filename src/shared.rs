@@ -17,6 +17,7 @@ mod link;
 pub mod pool;
 mod purge;
 pub mod record;
+mod script;
 pub mod seal;
 pub mod token;
 pub mod words;
@@ -29,7 +30,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{PushInfo, Script};
+use redis::PushInfo;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::board::{Claim, Claimed, Found, Put};
@@ -43,6 +44,7 @@ use self::{
     keys::Keys,
     link::{Link, Trouble},
     pool::Pool,
+    script::Script,
     seal::Sealer,
 };
 

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use redis::{ScriptInvocation, Value};
+use redis::Value;
 
 use super::{
     Away, Owed, Shared,
     clock::Micros,
     keys::Subject,
     link::{Lane, Trouble},
+    script::ScriptCall,
 };
 
 /// A claim is forgotten after this, should its owner live and never end it. Whoever fetches for longer renews it.
@@ -201,16 +202,16 @@ impl Shared {
         self.run(Lane::Control, &call).await.map(drop)
     }
 
-    fn on_board(&self, of: &Subject, op: &str) -> ScriptInvocation<'_> {
+    fn on_board(&self, of: &Subject, op: &str) -> ScriptCall<'_> {
         let keys = &self.0.keys;
-        let mut call = self.0.board.prepare_invoke();
+        let mut call = self.0.board.call();
         call.key(&*keys.fence).key(keys.claim(of)).key(keys.record(of));
         call.key(&*keys.members).key(&*keys.budget).key(keys.purged(of));
         call.arg(op);
         call
     }
 
-    async fn run(&self, lane: Lane, call: &ScriptInvocation<'_>) -> Result<(String, u64), Away> {
+    async fn run(&self, lane: Lane, call: &ScriptCall<'_>) -> Result<(String, u64), Away> {
         self.may_ask()?;
         let answer: Result<(String, Value), Trouble> = self.0.link.script(lane, call).await;
         let (what, number) = match lane {

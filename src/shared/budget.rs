@@ -173,7 +173,7 @@ impl Shared {
             let mut pool = inner.pool.borrow_mut();
             (pool.tell(), pool.demand, pool.wish)
         };
-        let mut call = inner.budget.prepare_invoke();
+        let mut call = inner.budget.call();
         call.key(&*inner.keys.budget).key(&*inner.keys.members);
         call.arg(op.name()).arg(&inner.replica).arg(&run).arg(clock.at(deadline));
         call.arg(inner.config.per_second.get()).arg(inner.config.replicas.get()).arg(inner.config.per_day);

@@ -11,11 +11,11 @@ use std::{
 
 use redis::{
     AsyncConnectionConfig, ErrorKind, FromRedisValue, InfoDict, Pipeline, PushInfo, RedisError,
-    ScriptInvocation, ServerErrorKind, aio::MultiplexedConnection,
+    ServerErrorKind, aio::MultiplexedConnection,
 };
 use tokio::sync::mpsc;
 
-use super::{address::Address, clock::ServerClock, keys::Keys};
+use super::{address::Address, clock::ServerClock, keys::Keys, script::ScriptCall};
 
 /// To connect takes some exchanges, with TLS a few more.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
@@ -182,14 +182,14 @@ impl Link {
         Some((connection.clone(), lines.generation))
     }
 
-    /// Runs a script, which the server may have forgotten.
+    /// Runs a script.
     pub(super) async fn script<T: FromRedisValue>(
         &self,
         lane: Lane,
-        script: &ScriptInvocation<'_>,
+        script: &ScriptCall<'_>,
     ) -> Result<T, Trouble> {
         let Some((mut to, generation)) = self.connection(lane) else { return Err(Trouble::Broken) };
-        self.bounded(generation, script.invoke_async(&mut to)).await
+        self.bounded(generation, script.run(&mut to)).await
     }
 
     /// Sends commands together.

@@ -36,7 +36,7 @@ impl Shared {
     async fn try_purge(&self, subjects: &[Subject]) -> Result<u64, Trouble> {
         self.may_ask().map_err(|_| Trouble::Broken)?;
         let keys = &self.0.keys;
-        let mut call = self.0.purge.prepare_invoke();
+        let mut call = self.0.purge.call();
         call.key(&*keys.fence).key(&*keys.budget).key(&*keys.purges);
         for of in subjects {
             call.key(keys.record(of)).key(keys.claim(of)).key(keys.purged(of));

@@ -95,15 +95,11 @@ fn forgotten_scripts_are_not_noticed() {
     thread::scope(|scope| {
         let asked: Vec<_> =
             replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
-        let mut flushed = 0;
+        // As often as the server can: between any two commands of an operation, too.
+        let (mut flushed, mut connection) = (0, redis.connection());
         while asked.iter().any(|asked| !asked.is_finished()) {
-            let called = sim.qos_calls().len();
-            redis.command::<()>(&["SCRIPT", "FLUSH"]);
+            redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
             flushed += 1;
-            wait_for(|| {
-                let over = asked.iter().all(thread::ScopedJoinHandle::is_finished);
-                (over || sim.qos_calls().len() >= called + 5).then_some(())
-            });
         }
         println!("scripts were forgotten {flushed} times");
         for asked in asked {

@@ -5,7 +5,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -113,16 +113,31 @@ async fn a_full_server_and_a_read_only_one_are_away() {
     .await;
 }
 
+/// The server forgets its scripts again and again, also between two commands of one operation.
 #[actix_rt::test]
-async fn forgotten_scripts_are_loaded_again_unnoticed() {
+async fn no_operation_fails_because_the_server_forgot_a_script() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
-    for number in 0..5 {
-        let _: String = server.command(&["SCRIPT", "FLUSH"]);
-        assert!(bounded(shared.permit()).await.is_ok());
-        let _: String = server.command(&["SCRIPT", "FLUSH"]);
-        assert!(bounded(shared.claim(&subject(number), 0)).await.is_ok());
+    let stop = Arc::new(AtomicBool::new(false));
+    let flusher = thread::spawn({
+        let (stop, mut connection) = (Arc::clone(&stop), server.connection());
+        move || {
+            let mut flushed = 0;
+            while !stop.load(Ordering::Relaxed) {
+                redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
+                flushed += 1;
+            }
+            flushed
+        }
+    });
+    let mut failed = 0;
+    for number in 0..500 {
+        failed += u32::from(bounded(shared.claim(&subject(number), 0)).await.is_err());
+        failed += u32::from(bounded(shared.permit()).await.is_err());
     }
+    stop.store(true, Ordering::Relaxed);
+    println!("the server forgot its scripts {} times", flusher.join().unwrap());
+    assert_eq!(failed, 0, "operations of 1,000");
     assert_eq!(*shared.standing().borrow(), Standing::Up);
 }
 

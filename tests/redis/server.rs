@@ -98,8 +98,16 @@ impl Server {
         for word in &words[1..] {
             command.arg(*word);
         }
-        let mut connection = redis::Client::open(self.url())?.get_connection()?;
-        command.query(&mut connection)
+        command.query(&mut self.try_connection()?)
+    }
+
+    /// A connection of one's own, for many commands.
+    pub fn connection(&self) -> redis::Connection {
+        self.try_connection().unwrap()
+    }
+
+    fn try_connection(&self) -> redis::RedisResult<redis::Connection> {
+        redis::Client::open(self.url())?.get_connection()
     }
 
     fn try_start(&mut self) -> bool {
