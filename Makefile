@@ -4,14 +4,18 @@
 PORT ?= 8080
 OPS_PORT ?= 9090
 
-# rustup puts cargo there, and a shell that was open before does not know it. .tools is where `make deny` installs.
-export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/bin
+# rustup puts cargo there, and a shell that was open before does not know it. .tools is where `make deny` installs, and
+# target/debian where scripts/prepare unpacks servers.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/bin:$(CURDIR)/target/debian/bin
+
+# What `make test` needs from Debian; scripts/prepare knows the packages.
+TEST_PROGRAMS = cc curl python3 redis-server faketime haproxy prometheus
 
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	check-format check-clippy check-docs check-dependencies doc-tests tests judges memory deny quick-bench quick-compare \
-	image check-image image-test chart chart-readme chart-checkov monitoring
+	plan check-format check-clippy check-docs doc-tests tests readme judges memory deny quick-bench quick-compare skips \
+	image check-image image-test machine-test chart chart-readme chart-checkov monitoring
 
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
@@ -25,12 +29,12 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: prepare check-format check-dependencies check-clippy check-docs doc-tests tests judges chart monitoring check-image ## everything that CI checks; installs what it needs
+test: plan prepare check-format check-clippy check-docs doc-tests tests readme judges chart monitoring check-image skips ## everything that CI checks; installs what it needs
 
 test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
-bench: ## the service beside nginx, Varnish and others, into docs/PERFORMANCE.md; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone
-	@scripts/compare $(if $(PART),--part $(PART))
+bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md
+	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
 	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 
 image: ## the container image, with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE
@@ -47,8 +51,12 @@ lint: prepare check-format check-clippy check-docs ## format, clippy and rustdoc
 
 # ---- steps ----
 
+# Said before anything is installed. `make test` from an empty target directory, without the downloads, on two cores.
+plan:
+	@scripts/plan $(TEST_PROGRAMS)
+
 prepare:
-	@scripts/prepare cc redis-server
+	@scripts/prepare $(TEST_PROGRAMS)
 
 check-format:
 	$(call heading,format)
@@ -63,11 +71,6 @@ check-docs:
 	$(call heading,documentation)
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --workspace --no-deps --document-private-items
 
-check-dependencies:
-	$(call heading,licences and sources of the dependencies)
-	@if command -v cargo-deny >/dev/null; then cargo deny --locked check bans licenses sources; \
-	else echo 'skipped: cargo-deny is not installed; `make deny` installs it'; fi
-
 check-image:
 	$(call heading,Dockerfile$(comma) workflows$(comma) compose.yaml$(comma) scripts)
 	@scripts/check-image
@@ -78,10 +81,12 @@ doc-tests:
 
 tests:
 	$(call heading,tests)
-	@scripts/prepare haproxy faketime
-	@if command -v cargo-nextest >/dev/null; then set -x; cargo nextest run --locked --workspace; \
-	else echo 'with cargo test: cargo-nextest is not installed, and to compile it takes longer than the tests'; \
-		set -x; cargo test --locked --workspace --no-fail-fast --lib --bins --tests; fi
+	@scripts/rust-tests
+
+readme: ## every line of the README, in its order, against the simulator
+	$(call heading,README)
+	cargo build --locked --workspace --bins --example demo
+	@python3 tests/readme/run.py
 
 judges: ## what others' code says about the answers; see tests/judges
 	$(call heading,judges)
@@ -116,6 +121,14 @@ deny:
 	$(call heading,audit of the dependencies)
 	command -v cargo-deny >/dev/null || cargo install --locked --root .tools --no-default-features cargo-deny
 	cargo deny --locked check bans licenses sources
+
+# Last: what was skipped on the way, and why.
+skips:
+	$(call heading,skipped)
+	@scripts/skips
+
+machine-test: ## `make test` must leave the machine as it was found; as root, in a bare Debian
+	@scripts/machine-test
 
 quick-compare:
 	$(call heading,the comparison$(comma) each part for a moment)

@@ -9,8 +9,8 @@ import statistics
 
 HEAD = """# Performance
 
-Written by `make bench`; `make bench PART=hits` measures one part anew (hits, instructions, storm, cleaning, memory, growth,
-start). What is said between the tables is in `benches/compare/notes.md`, the measuring in the files beside it.
+Written by `make bench WRITE=1`; with `PART=hits` it measures that part alone (hits, instructions, storm, cleaning, memory, growth,
+start) and keeps the rows of the others. What is said between the tables is in `benches/compare/notes.md`, the measuring in the files beside it.
 
 The machine is shared and the absolute figures are its own: what counts are ratios of what was measured in turn, in one run. Each
 is a median of rounds, and each round's ratio is of its own numbers. CPU seconds are those of the whole process from /proc, all
@@ -21,10 +21,7 @@ threads and children included.
 def text(parts):
     found = [HEAD, circumstances(parts), "## Goals\n", goals(parts)]
     notes = read_notes()
-    for part, tables in (
-        ("hits", hits), ("instructions", instructions), ("storm", storm), ("cleaning", cleaning), ("memory", memory),
-        ("growth", growth), ("start", start),
-    ):
+    for part, tables in tables_of().items():
         if part in parts:
             found += [f"## {part.capitalize()}\n", notes.get(part, ""), tables(parts[part])]
     found.append("## Raw rows\n")
@@ -33,6 +30,20 @@ def text(parts):
             if isinstance(rows, list) and rows and isinstance(rows[0], dict):
                 found += [f"<details><summary>{part}: {name.replace('_', ' ')}</summary>\n", raw(rows), "</details>\n"]
     return "\n".join(filter(None, found)).rstrip() + "\n"
+
+
+def measured(parts):
+    """The tables of these parts, for a terminal."""
+    tables = tables_of()
+    return "\n".join(f"{part.capitalize()}\n\n{tables[part](of)}" for part, of in parts.items())
+
+
+def tables_of():
+    """What makes the tables of each part."""
+    return {
+        "hits": hits, "instructions": instructions, "storm": storm, "cleaning": cleaning, "memory": memory,
+        "growth": growth, "start": start,
+    }
 
 
 def read(document):

@@ -1,10 +1,11 @@
-"""Measures the service beside what others would install, and writes docs/PERFORMANCE.md: `make bench`.
+"""Measures the service beside what others would install: `make bench`.
 
-    run.py [--quick] [--part PART]…
+    run.py [--quick] [--write] [--part PART]…
 
-Each part writes what it measured to target/compare/PART.json. The document is made of all that is there, and of the rows that it
-had itself, perhaps from another clone, of the parts that are not. `--quick` only
-proves that everything works: it measures next to nothing, and its document goes to target/compare/quick.
+Each part installs and builds what it needs itself, and writes what it measured to target/compare/PART.json. The document is made
+of all that is there, and of the rows that docs/PERFORMANCE.md has, perhaps from another clone, of the parts that are not. It is
+written only with `--write` (`make bench WRITE=1`); otherwise the tables of the measured parts are printed. `--quick` only proves
+that everything works: it measures next to nothing.
 """
 
 import argparse
@@ -23,12 +24,50 @@ sys.dont_write_bytecode = True
 import document
 from stage import CPUS, ROOT, Stage
 
-PARTS = ["hits", "instructions", "storm", "cleaning", "memory", "growth", "start"]
+# With the names of functions, by which instructions are told apart; otherwise the release profile.
+BUILD = ["cargo", "build", "--profile", "bench", "--locked"]
+SERVICE_AND_SIM = ["--workspace", "--bins"]
+# Of each part: programs of others, examples of ours (None: no program of ours but what the part builds itself), benches.
+NEEDS = {
+    "hits": (["wrk", "nginx", "varnishd"], ["bare"], []),
+    "instructions": (["valgrind"], ["bare"], []),
+    "storm": (["nginx", "varnishd"], [], []),
+    "cleaning": (["jq"], ["cleaning"], ["allocations"]),
+    "memory": (["nginx", "varnishd"], [], []),
+    "growth": (["wrk"], ["filled"], ["queue"]),
+    "start": ([], None, []),
+}
+PARTS = list(NEEDS)
+# How each program says its version.
+VERSIONS = {
+    "rustc": (["rustc", "--version"], r"rustc (\S+)"),
+    "wrk": (["wrk", "-v"], r"wrk (?:debian/)?(\S+)"),
+    "nginx": (["nginx", "-v"], r"nginx/(\S+)"),
+    "varnishd": (["varnishd", "-V"], r"varnish-(\S+)"),
+    "valgrind": (["valgrind", "--version"], r"valgrind-(\S+)"),
+    "jq": (["jq", "--version"], r"jq-(\S+)"),
+    "python3": (["python3", "--version"], r"Python (\S+)"),
+}
+
+
+def prepare(part):
+    """Installs and builds what the part needs, and nothing else."""
+    programs, examples, benches = NEEDS[part]
+    commands = []
+    if programs:
+        commands.append(["scripts/prepare", *programs])
+    if examples is not None:
+        named = [word for example in examples for word in ("--example", example)]
+        commands.append([*BUILD, *SERVICE_AND_SIM, *named])
+    commands += [["cargo", "bench", "--locked", "--no-run", "--bench", bench] for bench in benches]
+    for command in commands:
+        subprocess.run(command, cwd=ROOT, check=True)
 
 
 def main():
     arguments = argparse.ArgumentParser(description="The service beside what others would install.")
     arguments.add_argument("--quick", action="store_true")
+    arguments.add_argument("--write", action="store_true", help="write docs/PERFORMANCE.md")
     arguments.add_argument("--part", action="append", choices=PARTS)
     arguments = arguments.parse_args()
     # Whoever ends this ends all that it started, too.
@@ -37,30 +76,40 @@ def main():
     os.makedirs(folder, exist_ok=True)
     for part in arguments.part or PARTS:
         print(f"== {part}", flush=True)
+        prepare(part)
         began = time.monotonic()
         with Stage() as stage:
             measured = importlib.import_module(part).run(stage, arguments.quick)
-        measured["circumstances"] = circumstances()
+        measured["circumstances"] = circumstances(part)
         with open(os.path.join(folder, part + ".json"), "w") as file:
             json.dump(measured, file, indent=1)
         print(f"   {time.monotonic() - began:.0f} s", flush=True)
-    written = os.path.join(folder if arguments.quick else os.path.join(ROOT, "docs"), "PERFORMANCE.md")
+    report(arguments, folder)
+
+
+def report(arguments, folder):
+    """Prints what was measured; with --write the whole document is written, with what it says of the other parts."""
+    written = os.path.join(ROOT, "docs", "PERFORMANCE.md")
     parts = {}
-    if os.path.exists(written):
+    if arguments.write:
         with open(written) as file:
             parts = document.read(file.read())
-    for part in PARTS:
+    for part in PARTS if arguments.write else arguments.part or PARTS:
         path = os.path.join(folder, part + ".json")
         if os.path.exists(path):
             with open(path) as file:
                 parts[part] = json.load(file)
     parts = {part: parts[part] for part in PARTS if part in parts}
-    with open(written, "w") as file:
-        file.write(document.text(parts))
-    print(os.path.relpath(written, ROOT))
+    text = document.text(parts)
+    if arguments.write:
+        with open(written, "w") as file:
+            file.write(text)
+        print(os.path.relpath(written, ROOT))
+    else:
+        print(document.measured(parts))
 
 
-def circumstances():
+def circumstances(part):
     """When and on what it was measured."""
     with open("/proc/cpuinfo") as file:
         model = re.search(r"model name\s*: (.*)", file.read())[1]
@@ -71,15 +120,7 @@ def circumstances():
         "commit": says(["git", "-C", ROOT, "describe", "--always", "--dirty"], r"(\S+)"),
         "machine": f"{len(CPUS)} × {model}, {memory:.0f} GiB, Linux {platform.release().split('-')[0]}",
         "load": os.getloadavg()[0],
-        "versions": {
-            "rustc": says(["rustc", "--version"], r"rustc (\S+)"),
-            "wrk": says(["wrk", "-v"], r"wrk (?:debian/)?(\S+)"),
-            "nginx": says(["nginx", "-v"], r"nginx/(\S+)"),
-            "Varnish": says(["varnishd", "-V"], r"varnish-(\S+)"),
-            "valgrind": says(["valgrind", "--version"], r"valgrind-(\S+)"),
-            "jq": says(["jq", "--version"], r"jq-(\S+)"),
-            "Python": platform.python_version(),
-        },
+        "versions": {name: says(*VERSIONS[name]) for name in ("rustc", *NEEDS[part][0], "python3")},
     }
 
 

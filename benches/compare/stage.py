@@ -230,7 +230,7 @@ class Service:
 
     HEADERS = {"authorization": f"Bearer {CALLER_KEY}"}
 
-    def __init__(self, stage, sim_url, *, cpus=MEASURED, wait=True, under=(), **settings):
+    def __init__(self, stage, sim_url, *, cpus=MEASURED, wait=True, under=(), program=None, **settings):
         self.port, self.ops_port = free_port(), free_port()
         callers = stage.path("callers.toml")
         if not os.path.exists(callers):
@@ -253,7 +253,7 @@ class Service:
             **{key.replace("__", "."): value for key, value in settings.items()},
         }
         environment = {"QOS_PROXY__" + key.upper().replace(".", "__"): value for key, value in environment.items()}
-        command = [*under, built("zoom-qos-proxy")]
+        command = [*under, program or built("zoom-qos-proxy")]
         self.process = stage.start(command, cpus=cpus, environment=environment, log=True)
         if wait:
             wait_until_answered(self.ops_port, self.process, "/healthz")

@@ -65,37 +65,6 @@ pub fn day_of(replica: &Service) -> u64 {
     replica.ops_get("/status").json()["budget"]["day_calls_used"].as_u64().unwrap()
 }
 
-/// An empty Redis leaves room for replicas that it has not heard of yet; with all of them there, there are none.
-#[test]
-fn three_processes_together_use_the_limit_up_and_see_no_429() {
-    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
-    let replicas = start(&sim, &redis, &[]);
-    // The measure begins when the first second, which an empty server gives nothing in, is over, and Zoom's after it, too.
-    let warm = add_meetings(&sim, 0, REPLICAS);
-    assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
-    let called = sim.qos_calls().last().unwrap().at;
-    wait_for(|| (called.elapsed() > Duration::from_secs(1)).then_some(()));
-    sim.clear_calls();
-    let count = 480;
-    let answers = ask(&replicas, &add_meetings(&sim, 1_000, count));
-    let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
-    assert!(failed.is_empty(), "{failed:?}");
-    let calls = sim.qos_calls();
-    assert_eq!((calls.len(), refused_by_zoom(&sim)), (count, 0));
-    let took = calls.last().unwrap().at - calls[0].at;
-    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
-    let used = (count - 1) as f64 / took.as_secs_f64() / 40.0;
-    let most = most_in_a_second(&calls);
-    println!("three replicas used {:.1} % of 40 calls a second, {most} at most in any second", used * 100.0);
-    assert!(most <= 40 && used >= 0.95, "{most} in a second, {used}");
-    let counted = (REPLICAS + count) as u64;
-    for replica in &replicas {
-        wait_for(|| (day_of(replica) == counted).then_some(()));
-        assert_eq!(replica.wait_until_ready(200).json()["status"], "ready");
-    }
-    finish(replicas, &[]);
-}
-
 #[test]
 fn the_day_is_one_for_all_and_ends_for_all() {
     let (sim, redis) = (sim(|config| config.per_day = 30), Server::start());
@@ -150,73 +119,6 @@ fn a_429_that_one_sees_stops_all() {
         calls.iter().filter(|call| call.at > refused && call.at < refused + Duration::from_millis(3_900));
     assert_eq!(during.count(), 0, "nobody calls in the pause");
     finish(replicas, &["all calls pause"]);
-}
-
-/// Redis dies under load and comes back with nothing: no 429 at any time, answers go on, and the count is right in the end.
-#[test]
-fn redis_killed_under_load_and_back_empty_costs_pace_and_nothing_else() {
-    let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());
-    let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
-    let paths = add_meetings(&sim, 0, 600);
-    thread::scope(|scope| {
-        let asked = scope.spawn(|| ask(&replicas, &paths));
-        let calls_after = |count: usize| wait_for(|| (sim.qos_calls().len() >= count).then_some(()));
-        calls_after(60);
-        redis.stop();
-        let stopped = sim.qos_calls().len();
-        for replica in &replicas {
-            wait_until_redis_is(replica, 0.0);
-            let ready = replica.wait_until_ready(200).json();
-            assert_eq!(
-                (&ready["status"], &ready["reasons"][0]["code"]),
-                (&"degraded".into(), &"redis_away".into())
-            );
-        }
-        calls_after(stopped + 60);
-        redis.start_again();
-        for replica in &replicas {
-            wait_until_redis_is(replica, 1.0);
-        }
-        let back = sim.qos_calls().len();
-        assert!(back < paths.len(), "there was no load any more");
-        let answers = asked.join().unwrap();
-        let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
-        assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
-    });
-    let calls = sim.qos_calls();
-    println!("{} at most in any second", most_in_a_second(&calls));
-    assert_eq!((calls.len(), refused_by_zoom(&sim)), (paths.len(), 0));
-    for replica in &replicas {
-        wait_for(|| (day_of(replica) >= paths.len() as u64).then_some(()));
-        // What was reserved and not called when Redis died is counted all the same.
-        let counted = day_of(replica);
-        assert!(counted <= paths.len() as u64 + 40, "{counted} counted");
-    }
-    finish(replicas, &[AWAY]);
-}
-
-/// A process that starts without Redis serves within its share, and joins when there is one.
-#[test]
-fn who_finds_no_redis_at_start_serves_within_its_share_and_joins_later() {
-    let (sim, mut redis) = (sim(|_| ()), Server::start());
-    redis.stop();
-    let url = redis.url();
-    let settings = [("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
-    let service = Service::start(&sim, &settings);
-    assert_eq!(
-        service.wait_until_ready(200).json()["reasons"].as_array().unwrap().len(),
-        0,
-        "not missed yet"
-    );
-    let answers = at_once(service.addr, add_meetings(&sim, 0, 40));
-    assert!(answers.iter().all(|answer| answer.status == 200));
-    let most = most_in_a_second(&sim.qos_calls());
-    assert!((11..=13).contains(&most), "{most} in a second are not a third of 40");
-    redis.start_again();
-    wait_until_redis_is(&service, 1.0);
-    wait_for(|| (day_of(&service) == 40).then_some(()));
-    assert_eq!(redis.command::<String>(&["HGET", &budget_key(&redis), "used"]), "40", "told to the others");
-    service.finish(&[AWAY]);
 }
 
 /// The Secret is replaced, and the pods go on.
@@ -343,4 +245,116 @@ fn a_replica_that_stops_says_goodbye() {
     assert_eq!(redis.command::<u64>(&["HLEN", &key]), 2);
     assert!(said.elapsed() < PATIENCE);
     finish(replicas, &[]);
+}
+
+/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+mod alone {
+    use super::*;
+
+    /// An empty Redis leaves room for replicas that it has not heard of yet; with all of them there, there are none.
+    #[test]
+    fn three_processes_together_use_the_limit_up_and_see_no_429() {
+        let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
+        let replicas = start(&sim, &redis, &[]);
+        // The measure begins when the first second, which an empty server gives nothing in, is over, and Zoom's after it, too.
+        let warm = add_meetings(&sim, 0, REPLICAS);
+        assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
+        let called = sim.qos_calls().last().unwrap().at;
+        wait_for(|| (called.elapsed() > Duration::from_secs(1)).then_some(()));
+        sim.clear_calls();
+        let count = 480;
+        let answers = ask(&replicas, &add_meetings(&sim, 1_000, count));
+        let failed: Vec<_> = answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
+        assert!(failed.is_empty(), "{failed:?}");
+        let calls = sim.qos_calls();
+        assert_eq!((calls.len(), refused_by_zoom(&sim)), (count, 0));
+        let took = calls.last().unwrap().at - calls[0].at;
+        #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+        let used = (count - 1) as f64 / took.as_secs_f64() / 40.0;
+        let most = most_in_a_second(&calls);
+        println!(
+            "three replicas used {:.1} % of 40 calls a second, {most} at most in any second",
+            used * 100.0
+        );
+        assert!(most <= 40 && used >= 0.95, "{most} in a second, {used}");
+        let counted = (REPLICAS + count) as u64;
+        for replica in &replicas {
+            wait_for(|| (day_of(replica) == counted).then_some(()));
+            assert_eq!(replica.wait_until_ready(200).json()["status"], "ready");
+        }
+        finish(replicas, &[]);
+    }
+
+    /// Redis dies under load and comes back with nothing: no 429 at any time, answers go on, and the count is right in the end.
+    #[test]
+    fn redis_killed_under_load_and_back_empty_costs_pace_and_nothing_else() {
+        let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());
+        let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
+        let paths = add_meetings(&sim, 0, 600);
+        thread::scope(|scope| {
+            let asked = scope.spawn(|| ask(&replicas, &paths));
+            let calls_after = |count: usize| wait_for(|| (sim.qos_calls().len() >= count).then_some(()));
+            calls_after(60);
+            redis.stop();
+            let stopped = sim.qos_calls().len();
+            for replica in &replicas {
+                wait_until_redis_is(replica, 0.0);
+                let ready = replica.wait_until_ready(200).json();
+                assert_eq!(
+                    (&ready["status"], &ready["reasons"][0]["code"]),
+                    (&"degraded".into(), &"redis_away".into())
+                );
+            }
+            calls_after(stopped + 60);
+            redis.start_again();
+            for replica in &replicas {
+                wait_until_redis_is(replica, 1.0);
+            }
+            let back = sim.qos_calls().len();
+            assert!(back < paths.len(), "there was no load any more");
+            let answers = asked.join().unwrap();
+            let failed: Vec<_> =
+                answers.iter().filter(|answer| answer.status != 200).map(Answer::text).collect();
+            assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
+        });
+        let calls = sim.qos_calls();
+        println!("{} at most in any second", most_in_a_second(&calls));
+        assert_eq!((calls.len(), refused_by_zoom(&sim)), (paths.len(), 0));
+        for replica in &replicas {
+            wait_for(|| (day_of(replica) >= paths.len() as u64).then_some(()));
+            // What was reserved and not called when Redis died is counted all the same.
+            let counted = day_of(replica);
+            assert!(counted <= paths.len() as u64 + 40, "{counted} counted");
+        }
+        finish(replicas, &[AWAY]);
+    }
+
+    /// A process that starts without Redis serves within its share, and joins when there is one.
+    #[test]
+    fn who_finds_no_redis_at_start_serves_within_its_share_and_joins_later() {
+        let (sim, mut redis) = (sim(|_| ()), Server::start());
+        redis.stop();
+        let url = redis.url();
+        let settings =
+            [("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
+        let service = Service::start(&sim, &settings);
+        assert_eq!(
+            service.wait_until_ready(200).json()["reasons"].as_array().unwrap().len(),
+            0,
+            "not missed yet"
+        );
+        let answers = at_once(service.addr, add_meetings(&sim, 0, 40));
+        assert!(answers.iter().all(|answer| answer.status == 200));
+        let most = most_in_a_second(&sim.qos_calls());
+        assert!((11..=13).contains(&most), "{most} in a second are not a third of 40");
+        redis.start_again();
+        wait_until_redis_is(&service, 1.0);
+        wait_for(|| (day_of(&service) == 40).then_some(()));
+        assert_eq!(
+            redis.command::<String>(&["HGET", &budget_key(&redis), "used"]),
+            "40",
+            "told to the others"
+        );
+        service.finish(&[AWAY]);
+    }
 }

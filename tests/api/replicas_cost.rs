@@ -1,5 +1,5 @@
 //! What Redis costs: nothing on a hit, two looks on a miss, and some memory for each meeting. It prints the figures that
-//! docs/OPERATIONS.md has: `cargo nextest run --test api --no-capture replicas_cost`.
+//! docs/OPERATIONS.md has: `cargo test --test api -- --nocapture replicas_cost`.
 
 use std::time::{Duration, Instant};
 

@@ -329,41 +329,6 @@ fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
     assert_eq!(kept, b"newer");
 }
 
-#[test]
-fn the_share_of_a_replica_that_vanished_is_kept_for_it_and_that_of_one_that_left_is_not() {
-    for leaves in [true, false] {
-        let server = Server::start();
-        let url = server.url();
-        let (other, staying) = (url.clone(), Server::url(&server));
-        on_its_own_thread(move || async move {
-            let (shared, _heard) = up(config(&other, 40, 2)).await;
-            next_slot(&shared).await;
-            if leaves {
-                shared.leave().await;
-            }
-        })
-        .join()
-        .unwrap();
-        let pace = on_its_own_thread(move || async move {
-            let (shared, _heard) = up(config(&staying, 40, 2)).await;
-            shared.has_waiting(100, 0);
-            // The 30 s in which an empty server expects replicas that it forgot are over.
-            let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            let (begun, mut calls) = (Instant::now(), 0);
-            while begun.elapsed() < Duration::from_secs(3) {
-                let slot = next_slot(&shared).await;
-                tokio::time::sleep_until(slot.from.into()).await;
-                calls += 1;
-            }
-            f64::from(calls) / begun.elapsed().as_secs_f64()
-        });
-        let pace = pace.join().unwrap();
-        println!("after another {}: {pace:.1} of 40", if leaves { "left" } else { "vanished" });
-        assert!(if leaves { pace > 37.0 } else { (17.0..20.5).contains(&pace) }, "{leaves}: {pace}");
-    }
-}
-
 /// Calls for as long as the test runs, with permits of Redis or within the own share.
 async fn call_whatever_happens(
     shared: &Shared,
@@ -480,4 +445,44 @@ async fn a_process_that_never_finds_redis_goes_on_by_itself() {
     settled(|| async { (shared.mode(Instant::now()) == Mode::Alone).then_some(()) }).await;
     server.start_again();
     until(&shared, Standing::Up).await;
+}
+
+/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+mod alone {
+    use super::*;
+
+    #[test]
+    fn the_share_of_a_replica_that_vanished_is_kept_for_it_and_that_of_one_that_left_is_not() {
+        for leaves in [true, false] {
+            let server = Server::start();
+            let url = server.url();
+            let (other, staying) = (url.clone(), Server::url(&server));
+            on_its_own_thread(move || async move {
+                let (shared, _heard) = up(config(&other, 40, 2)).await;
+                next_slot(&shared).await;
+                if leaves {
+                    shared.leave().await;
+                }
+            })
+            .join()
+            .unwrap();
+            let pace = on_its_own_thread(move || async move {
+                let (shared, _heard) = up(config(&staying, 40, 2)).await;
+                shared.has_waiting(100, 0);
+                // The 30 s in which an empty server expects replicas that it forgot are over.
+                let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                let (begun, mut calls) = (Instant::now(), 0);
+                while begun.elapsed() < Duration::from_secs(3) {
+                    let slot = next_slot(&shared).await;
+                    tokio::time::sleep_until(slot.from.into()).await;
+                    calls += 1;
+                }
+                f64::from(calls) / begun.elapsed().as_secs_f64()
+            });
+            let pace = pace.join().unwrap();
+            println!("after another {}: {pace:.1} of 40", if leaves { "left" } else { "vanished" });
+            assert!(if leaves { pace > 37.0 } else { (17.0..20.5).contains(&pace) }, "{leaves}: {pace}");
+        }
+    }
 }
