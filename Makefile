@@ -124,7 +124,7 @@ deny:
 
 # Last: what was skipped on the way, and why.
 skips:
-	$(call heading,skipped)
+	$(call heading,skipped$(comma) repeated)
 	@scripts/skips
 
 machine-test: ## `make test` must leave the machine as it was found; as root, in a bare Debian
