@@ -8,16 +8,18 @@ pub mod error;
 pub mod oauth;
 pub mod retry_after;
 pub mod secret;
+pub mod transport;
+pub mod upstream;
 
 use std::{
-    sync::Arc,
+    error::Error,
     time::{Duration, SystemTime},
 };
 
 use awc::{
-    Client, ClientResponse, Connector,
+    ClientResponse,
     error::{ConnectError, PayloadError, SendRequestError},
-    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT},
+    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER},
 };
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -27,6 +29,8 @@ use self::{
     error::{CallError, Head, shortened},
     oauth::AccessToken,
     secret::SecretSource,
+    transport::{ConnectFailure, InDoubt, Step},
+    upstream::Upstream,
 };
 use crate::{budget::Permit, failure::ZoomSaid, snapshot::SnapshotKey};
 
@@ -34,12 +38,6 @@ use crate::{budget::Permit, failure::ZoomSaid, snapshot::SnapshotKey};
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Idle connections are given up before common load balancers (60 s) close them under a request.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// awc retires connections after 75 s otherwise: those of a busy start all together, and the calls that then have to
-/// connect reach Zoom closer together than they left.
-const LIFETIME: Duration = Duration::from_secs(3600);
-
 /// Where Zoom is, who we are there, and how long one HTTP call may take.
 pub struct ZoomConfig {
     /// Base of the API, without a trailing slash, for example `https://api.zoom.us/v2`.
@@ -62,8 +60,7 @@ pub struct ZoomConfig {
 
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
 pub struct Zoom {
-    client: Client,
-    base: String,
+    upstream: Upstream,
     request_timeout: Duration,
     max_body: usize,
 }
@@ -123,15 +120,15 @@ impl Answer {
 }
 
 impl Zoom {
-    /// A client with an empty pool. Must live on the thread that uses it.
+    /// The endpoint, reached in this way.
     #[must_use]
-    pub fn new(config: &ZoomConfig, client: Client) -> Self {
-        Self {
-            client,
-            base: config.api_base_url.as_str().trim_end_matches('/').to_owned(),
-            request_timeout: config.request_timeout,
-            max_body: config.max_body,
-        }
+    pub fn new(config: &ZoomConfig, upstream: Upstream) -> Self {
+        Self { upstream, request_timeout: config.request_timeout, max_body: config.max_body }
+    }
+
+    /// Closes all idle connections, and those in use when their calls end.
+    pub fn forget_connections(&self) {
+        self.upstream.forget_connections();
     }
 
     /// Makes one call: asks for one page of a meeting's QoS. Of the caller's request only the meeting, its type and, where
@@ -144,19 +141,18 @@ impl Zoom {
         page_token: Option<&str>,
         traceparent: Option<String>,
     ) -> Called {
-        let mut url = format!(
-            "{}/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
-            self.base,
+        let mut path = format!(
+            "/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
             key.meeting.encoded_for_zoom(),
             key.meeting_type.as_str(),
         );
         if let Some(token) = page_token {
-            url.push_str("&next_page_token=");
-            url.extend(utf8_percent_encode(token, QUERY_VALUE));
+            path.push_str("&next_page_token=");
+            path.extend(utf8_percent_encode(token, QUERY_VALUE));
         }
         let mut request = self
-            .client
-            .get(url)
+            .upstream
+            .get(&path)
             .insert_header((ACCEPT, "application/json"))
             .insert_header((AUTHORIZATION, access_token.bearer()));
         if let Some(traceparent) = traceparent {
@@ -181,31 +177,6 @@ impl Zoom {
         }
         Called { answer, unspent: None, account_has_left }
     }
-}
-
-/// The client for both of Zoom's hosts.
-///
-/// HTTP/1.1 only, by ALPN: when a pooled h2 connection is retired, awc sends a stray `GET /` on it, and 40 calls a
-/// second need no h2. No limit on connections: a call that waited for one would reach Zoom later than its permit says.
-#[must_use]
-pub fn http_client(connect_timeout: Duration) -> Client {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-    let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let connector = Connector::new()
-        .rustls_0_23(Arc::new(tls))
-        .timeout(connect_timeout)
-        .handshake_timeout(connect_timeout)
-        .conn_keep_alive(KEEP_ALIVE)
-        .conn_lifetime(LIFETIME)
-        .limit(0);
-    Client::builder()
-        .connector(connector)
-        // awc's own timeout ends at the head of the answer; `whole` has one that covers the body, too.
-        .disable_timeout()
-        .disable_redirects()
-        .add_default_header((USER_AGENT, concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION"))))
-        .finish()
 }
 
 /// Sends and reads to the end, within `timeout` all together.
@@ -251,30 +222,27 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
 
 fn not_answered(error: &SendRequestError) -> NotWhole {
     let never_left = never_left(error);
-    match error {
-        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => {
-            NotWhole { error: CallError::TimedOut, never_left }
+    let timed_out = match error {
+        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => true,
+        SendRequestError::Connect(ConnectError::Io(error)) => {
+            ConnectFailure::of(error).is_some_and(|failure| failure.step == Step::Timeout)
         }
-        other => {
-            tracing::debug!(error = %other, never_left, "no answer from Zoom");
-            NotWhole { error: CallError::NoAnswer, never_left }
-        }
-    }
+        _ => false,
+    };
+    tracing::debug!(%error, never_left, "no answer from Zoom");
+    NotWhole { error: if timed_out { CallError::TimedOut } else { CallError::NoAnswer }, never_left }
 }
 
-/// Whether there was no connection to write the request to: no address, nobody there, no TLS. awc's `Disconnected` is
-/// none of these, whatever its name says: it comes when a peer closes instead of answering, the request being written.
+/// Whether there was no connection to write the request to: no address, nobody there, no TLS; or one that could not be
+/// trusted any more. awc's `Disconnected` is none of these, whatever its name says.
 fn never_left(error: &SendRequestError) -> bool {
-    let SendRequestError::Connect(error) = error else { return false };
-    matches!(
-        error,
-        ConnectError::Resolver(_)
-            | ConnectError::NoRecords
-            | ConnectError::Unresolved
-            | ConnectError::SslIsNotSupported
-            | ConnectError::Timeout
-            | ConnectError::Io(_)
-    )
+    match error {
+        SendRequestError::Send(error) => {
+            error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<InDoubt>)
+        }
+        SendRequestError::Connect(error) => !matches!(error, ConnectError::Disconnected),
+        _ => false,
+    }
 }
 
 impl OwnedHead {

@@ -14,6 +14,7 @@ use crate::{
     cache::Entry,
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
+    meeting_id::MeetingId,
     metrics::{CallResult, LimitKind},
     shared::Shared,
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
@@ -123,7 +124,7 @@ async fn fetch_page(
             Err(error) => error,
             Ok(answer) => {
                 let cleaned;
-                (draft, cleaned) = clean_into(draft, answer.body.clone()).await;
+                (draft, cleaned) = clean_into(draft, answer.body.clone(), flight.key.meeting).await;
                 match cleaned {
                     Ok(page) => {
                         core.metrics.zoom_call(CallResult::Ok);
@@ -131,6 +132,15 @@ async fn fetch_page(
                             core.metrics.unparsed(field.as_str(), count);
                         }
                         return Ok((draft, page.next_page_token, answer.said()));
+                    }
+                    Err(NotAPage::AnotherMeeting) => {
+                        tracing::warn!(
+                            meeting = %flight.key.meeting,
+                            "Zoom answered with another meeting's page: refused, and all connections are closed"
+                        );
+                        // Answers on one of them may have fallen behind their requests.
+                        core.zoom.forget_connections();
+                        CallError::Broken(answer.said())
                     }
                     Err(reason) => {
                         tracing::debug!(%reason, "answer from Zoom is not a page");
@@ -162,15 +172,30 @@ async fn fetch_page(
 }
 
 /// Parsing, cleaning and compressing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
-async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page, NotAPage>) {
+async fn clean_into(
+    mut draft: Draft,
+    body: Bytes,
+    meeting: MeetingId,
+) -> (Draft, Result<clean::Page, NotAPage>) {
     let work = move || {
-        let cleaned = clean::page(&body, draft.begin_page());
+        let mut cleaned = clean::page(&body, draft.begin_page());
+        if let Ok(page) = &cleaned
+            && is_of_another(page, &meeting)
+        {
+            cleaned = Err(NotAPage::AnotherMeeting);
+        }
         if let Ok(page) = &cleaned {
             draft.end_page(&page.rows, page.newest_leave_time)?;
         }
         Ok((draft, cleaned))
     };
     never_fails(off_this_thread(work).await)
+}
+
+/// Whether Zoom says a number, and it is not the one that was asked for. A UUID cannot be compared.
+fn is_of_another(page: &clean::Page, asked_for: &MeetingId) -> bool {
+    let number = asked_for.as_str().parse::<u64>().ok().filter(|_| !asked_for.is_uuid());
+    number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
 }
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {

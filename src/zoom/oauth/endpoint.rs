@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use awc::{Client, http::header::AUTHORIZATION};
+use awc::http::header::AUTHORIZATION;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 
@@ -15,6 +15,7 @@ use crate::{
         NotWhole, OwnedHead,
         error::{CallError, shortened},
         secret::{Secret, Secrets},
+        upstream::Upstream,
         whole,
     },
 };
@@ -109,8 +110,7 @@ impl TokenFailure {
 
 /// Zoom's token endpoint.
 pub(super) struct Endpoint {
-    pub(super) client: Client,
-    pub(super) url: String,
+    pub(super) upstream: Upstream,
     pub(super) timeout: Duration,
 }
 
@@ -136,10 +136,11 @@ impl Endpoint {
         let basic =
             BASE64.encode(format!("{}:{}", secrets.client_id.expose(), secrets.client_secret.expose()));
         let asked = Instant::now();
-        let request =
-            self.client.post(&self.url).insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(
-                &[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())],
-            );
+        let request = self
+            .upstream
+            .post_for_token()
+            .insert_header((AUTHORIZATION, format!("Basic {basic}")))
+            .send_form(&[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())]);
         let (head, body) =
             whole(request, self.timeout, MAX_BODY).await.map_err(|NotWhole { error, .. }| match error {
                 CallError::TimedOut => TokenFailure::TimedOut,
