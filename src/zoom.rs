@@ -6,19 +6,18 @@
 mod day_left;
 pub mod error;
 pub mod oauth;
+pub mod reachability;
 pub mod retry_after;
 pub mod secret;
 pub mod transport;
+mod trouble;
 pub mod upstream;
 
-use std::{
-    error::Error,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use awc::{
     ClientResponse,
-    error::{ConnectError, PayloadError, SendRequestError},
+    error::{PayloadError, SendRequestError},
     http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER},
 };
 use bytes::Bytes;
@@ -28,11 +27,11 @@ use url::Url;
 use self::{
     error::{CallError, Head, shortened},
     oauth::AccessToken,
+    reachability::{LastFailure, Trouble},
     secret::SecretSource,
-    transport::{ConnectFailure, InDoubt, Step},
     upstream::Upstream,
 };
-use crate::{budget::Permit, failure::ZoomSaid, snapshot::SnapshotKey};
+use crate::{budget::Permit, failure::ZoomSaid, metrics::Cause, snapshot::SnapshotKey};
 
 /// The most that Zoom gives; its default is 1. A refresh of N participants costs ⌈N / 10⌉ calls.
 const PAGE_SIZE: u32 = 10;
@@ -97,11 +96,13 @@ struct NotWhole {
     error: CallError,
     /// Whether the request cannot have reached anybody.
     never_left: bool,
+    /// Why, where the connection is to blame.
+    trouble: Option<Box<Trouble>>,
 }
 
 impl From<CallError> for NotWhole {
     fn from(error: CallError) -> Self {
-        Self { error, never_left: false }
+        Self { error, never_left: false, trouble: None }
     }
 }
 
@@ -126,9 +127,15 @@ impl Zoom {
         Self { upstream, request_timeout: config.request_timeout, max_body: config.max_body }
     }
 
-    /// Closes all idle connections, and those in use when their calls end.
+    /// Closes all idle connections to the API, and those in use when their calls end.
     pub fn forget_connections(&self) {
-        self.upstream.forget_connections();
+        self.upstream.api.forget_connections();
+    }
+
+    /// The last time that Zoom, or its token endpoint, could not be reached or did not answer whole.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<LastFailure> {
+        self.upstream.last_failure()
     }
 
     /// Makes one call: asks for one page of a meeting's QoS. Of the caller's request only the meeting, its type and, where
@@ -152,15 +159,18 @@ impl Zoom {
         }
         let mut request = self
             .upstream
+            .api
             .get(&path)
             .insert_header((ACCEPT, "application/json"))
             .insert_header((AUTHORIZATION, access_token.bearer()));
         if let Some(traceparent) = traceparent {
             request = request.insert_header(("traceparent", traceparent));
         }
-        let (head, body) = match whole(request.send(), self.request_timeout, self.max_body).await {
+        let answer = whole(request.send(), self.request_timeout, self.max_body).await;
+        self.upstream.api.note(&answer);
+        let (head, body) = match answer {
             Ok(whole) => whole,
-            Err(NotWhole { error, never_left }) => {
+            Err(NotWhole { error, never_left, .. }) => {
                 let unspent = never_left.then_some(permit);
                 return Called { answer: Err(error), unspent, account_has_left: None };
             }
@@ -195,18 +205,14 @@ where
         match response.body().limit(max_body).await {
             // awc takes a body that ends early for a whole one.
             Ok(body) if announced.is_some_and(|length| length != body.len()) => {
-                tracing::debug!(announced, received = body.len(), "body from Zoom is shorter than announced");
-                Err(CallError::Broken(head.said()).into())
+                Err(cut_short(&head, "the body is shorter than announced".to_owned()))
             }
             Ok(body) => Ok((head, body)),
             Err(PayloadError::Overflow) => {
                 tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
                 Err(CallError::Refused(head.said()).into())
             }
-            Err(error) => {
-                tracing::debug!(%error, "body from Zoom broke off");
-                Err(CallError::Broken(head.said()).into())
-            }
+            Err(error) => Err(cut_short(&head, trouble::of_body(&error))),
         }
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(CallError::TimedOut.into()))
@@ -220,29 +226,20 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn not_answered(error: &SendRequestError) -> NotWhole {
-    let never_left = never_left(error);
-    let timed_out = match error {
-        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => true,
-        SendRequestError::Connect(ConnectError::Io(error)) => {
-            ConnectFailure::of(error).is_some_and(|failure| failure.step == Step::Timeout)
-        }
-        _ => false,
-    };
-    tracing::debug!(%error, never_left, "no answer from Zoom");
-    NotWhole { error: if timed_out { CallError::TimedOut } else { CallError::NoAnswer }, never_left }
+fn cut_short(head: &OwnedHead, detail: String) -> NotWhole {
+    let trouble = Some(Box::new(Trouble { cause: Cause::Broken, detail }));
+    NotWhole { error: CallError::CutShort(head.said()), never_left: false, trouble }
 }
 
-/// Whether there was no connection to write the request to: no address, nobody there, no TLS; or one that could not be
-/// trusted any more. awc's `Disconnected` is none of these, whatever its name says.
-fn never_left(error: &SendRequestError) -> bool {
-    match error {
-        SendRequestError::Send(error) => {
-            error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<InDoubt>)
-        }
-        SendRequestError::Connect(error) => !matches!(error, ConnectError::Disconnected),
-        _ => false,
-    }
+fn not_answered(error: &SendRequestError) -> NotWhole {
+    let (trouble, never_left) = trouble::of_request(error);
+    tracing::debug!(
+        cause = trouble.cause.as_str(),
+        detail = trouble.detail,
+        never_left,
+        "no answer from Zoom"
+    );
+    NotWhole { error: CallError::NotReached(trouble.cause), never_left, trouble: Some(Box::new(trouble)) }
 }
 
 impl OwnedHead {

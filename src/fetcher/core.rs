@@ -207,6 +207,7 @@ impl Core {
             waiting,
             budget: self.permits.status(),
             last_refusal: self.flights.last_refusal(),
+            last_failure: self.zoom.last_failure(),
             replicas: self.shared.as_ref().map(|shared| shared.replicas().0),
         }
     }

@@ -15,7 +15,7 @@ use crate::{
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
     meeting_id::MeetingId,
-    metrics::{CallResult, LimitKind},
+    metrics::{CallResult, Cause, LimitKind},
     shared::Shared,
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
     zoom::{
@@ -151,7 +151,12 @@ async fn fetch_page(
         };
         core.metrics.zoom_call(result_of(&error));
         match error {
-            CallError::TimedOut | CallError::NoAnswer | CallError::Broken(_) if retried < RETRIES => {
+            CallError::TimedOut
+            | CallError::NotReached(_)
+            | CallError::CutShort(_)
+            | CallError::Broken(_)
+                if retried < RETRIES =>
+            {
                 retried += 1;
                 tokio::time::sleep(zoom::backoff(retried)).await;
             }
@@ -305,11 +310,14 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
         CallError::PageTokenRefused(said) if page_token.is_some() => {
             Stop::PageTokenRefused(Failure::new(Reason::ZoomFailed).said(said))
         }
-        CallError::PageTokenRefused(said) | CallError::Broken(said) | CallError::Refused(said) => {
-            failed(Reason::ZoomFailed, said)
+        CallError::PageTokenRefused(said)
+        | CallError::CutShort(said)
+        | CallError::Broken(said)
+        | CallError::Refused(said) => failed(Reason::ZoomFailed, said),
+        CallError::TimedOut | CallError::NotReached(Cause::Timeout) => {
+            Stop::Failed(Failure::new(Reason::ZoomTimedOut))
         }
-        CallError::TimedOut => Stop::Failed(Failure::new(Reason::ZoomTimedOut)),
-        CallError::NoAnswer => Stop::Failed(Failure::new(Reason::ZoomFailed)),
+        CallError::NotReached(_) => Stop::Failed(Failure::new(Reason::ZoomFailed)),
         CallError::RateLimited { said, .. } => failed(Reason::ZoomRateLimited, said),
     }
 }
@@ -330,6 +338,8 @@ fn result_of(error: &CallError) -> CallResult {
         }
         CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,
         CallError::TimedOut => CallResult::TimedOut,
-        CallError::NoAnswer | CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
+        CallError::NotReached(cause) => CallResult::NotReached(*cause),
+        CallError::CutShort(_) => CallResult::NotReached(Cause::Broken),
+        CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
     }
 }

@@ -1,15 +1,16 @@
 //! What awc makes connections with: names, addresses, TLS, and a reader that lets only whole answers through.
 //!
 //! awc would lay its own TLS over ours, and could then not be shown canonical answers. So it is given `http://` for all of
-//! Zoom, always with a port, and what gets TLS is known here; see [`Origins`].
+//! Zoom, and a transport, which belongs to one host, knows whether to lay TLS beneath.
 
 pub mod answer;
 mod chunked;
 mod connection;
+mod dial;
 mod failure;
 mod head;
 
-use std::{collections::HashSet, rc::Rc, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo};
@@ -28,7 +29,6 @@ pub(super) use self::{
     connection::InDoubt,
     failure::{ConnectFailure, Step},
 };
-use super::ZoomConfig;
 
 /// Idle connections are given up before common load balancers (60 s) close them under a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -38,30 +38,21 @@ const LIFETIME: Duration = Duration::from_secs(3600);
 /// Steps to a connection, each of which may take `zoom.connect_timeout`; so awc's own timeout never comes first.
 const STEPS: u32 = 4;
 
-/// Which of the origins that awc knows as `http://` get TLS. awc pools connections by authority, so one has TLS on all of its
-/// connections or on none.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Origins(HashSet<String>);
-
-impl Origins {
-    /// Notes the origin of a URL, and gives the URL as awc is to have it.
-    pub(super) fn add(&mut self, url: &Url) -> String {
-        let text = url.as_str();
-        let (Some(rest), Some(host), Some(port)) =
-            (text.strip_prefix("https://"), url.host_str(), url.port_or_known_default())
-        else {
-            return text.to_owned();
-        };
-        let authority = format!("{host}:{port}");
-        let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
-        let plain = format!("http://{authority}{path}");
-        self.0.insert(authority);
-        plain
+/// A URL as awc is to have it.
+pub(super) fn for_awc(url: &Url) -> String {
+    let (text, host) = (url.as_str(), url.host_str().unwrap_or_default());
+    match (text.strip_prefix("https://"), url.port_or_known_default()) {
+        (Some(rest), Some(port)) => {
+            let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+            format!("http://{host}:{port}{path}")
+        }
+        _ => text.to_owned(),
     }
+}
 
-    fn has_tls(&self, uri: &Uri) -> bool {
-        uri.authority().is_some_and(|authority| self.0.contains(authority.as_str()))
-    }
+/// What all connections have in common.
+pub(super) fn tls_connector() -> TlsConnector {
+    TlsConnector::from(Arc::new(tls()))
 }
 
 fn tls() -> rustls::ClientConfig {
@@ -71,23 +62,25 @@ fn tls() -> rustls::ClientConfig {
     tls
 }
 
-/// Makes connections. Belongs to one thread; clones share everything.
+/// Makes connections to one of Zoom's hosts. Belongs to one thread; clones share everything.
 #[derive(Clone)]
 pub(super) struct Transport(Rc<Inner>);
 
 struct Inner {
-    origins: Origins,
-    tls: TlsConnector,
+    /// Where the host speaks TLS.
+    tls: Option<TlsConnector>,
+    /// For each step.
     timeout: Duration,
 }
 
 impl Transport {
-    pub(super) fn new(config: &ZoomConfig, origins: Origins) -> Self {
-        let tls = TlsConnector::from(Arc::new(tls()));
-        Self(Rc::new(Inner { origins, tls, timeout: config.connect_timeout }))
+    /// To the host of this URL.
+    pub(super) fn new(url: &Url, tls: &TlsConnector, timeout: Duration) -> Self {
+        let tls = (url.scheme() == "https").then(|| tls.clone());
+        Self(Rc::new(Inner { tls, timeout }))
     }
 
-    /// A client for both of Zoom's hosts, without a connection.
+    /// A client for this host alone, without a connection.
     ///
     /// HTTP/1.1 only, by ALPN: 40 calls a second need no h2. No limit on connections: a call that waited for one would reach
     /// Zoom later than its permit says.
@@ -129,36 +122,33 @@ impl Inner {
     async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectFailure> {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let tcp = self.dial(host, uri.port_u16().unwrap_or(80)).await?;
-        if !self.origins.has_tls(uri) {
-            return Ok(Stream::Plain(tcp));
-        }
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| ConnectFailure::new(Step::Tls, "no certificate can be for this host's name"))?;
-        let handshake = self.in_time("the TLS handshake", self.tls.connect(name, tcp)).await?;
+        let handshake = self.in_time("the TLS handshake", tls.connect(name, tcp)).await?;
         handshake.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| ConnectFailure::tls(&error))
     }
 
+    /// The name and all of its addresses share one `zoom.connect_timeout`.
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {
-        let connect = async {
-            let addresses: Vec<_> = tokio::net::lookup_host((host, port))
-                .await
-                .map_err(|error| ConnectFailure::name(&error))?
-                .collect();
-            let connected = TcpStream::connect(&*addresses).await;
-            connected.map_err(|error| ConnectFailure::new(Step::Connect, error.kind().to_string()))
-        };
-        let tcp = self.in_time("connecting", connect).await??;
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let addresses = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host, port))).await;
+        let addresses = addresses
+            .unwrap_or_else(|_| Err(io::Error::other("the name server does not answer")))
+            .map_err(|error| ConnectFailure::name(&error))?
+            .collect();
+        let connected = tokio::time::timeout_at(deadline, dial::connect(addresses)).await;
+        let tcp = connected
+            .map_err(|_| ConnectFailure::too_late("connecting", self.timeout))?
+            .map_err(|error| ConnectFailure::new(Step::Connect, error.kind().to_string()))?;
         // A request is sent at once, also where it is written in two parts.
         tcp.set_nodelay(true).ok();
         Ok(tcp)
     }
 
     async fn in_time<T>(&self, what: &str, step: impl Future<Output = T>) -> Result<T, ConnectFailure> {
-        let too_late = || {
-            let detail = format!("{what} took longer than {}", humantime::format_duration(self.timeout));
-            ConnectFailure::new(Step::Timeout, detail)
-        };
-        tokio::time::timeout(self.timeout, step).await.map_err(|_| too_late())
+        let done = tokio::time::timeout(self.timeout, step).await;
+        done.map_err(|_| ConnectFailure::too_late(what, self.timeout))
     }
 }
 
@@ -168,14 +158,10 @@ mod tests {
 
     #[test]
     fn awc_is_given_every_https_url_as_http_with_its_port() {
-        let mut origins = Origins::default();
-        let mut add = |url: &str| origins.add(&url.parse().unwrap());
-        assert_eq!(add("https://api.zoom.us/v2"), "http://api.zoom.us:443/v2");
-        assert_eq!(add("https://zoom.us/oauth/token?a=b"), "http://zoom.us:443/oauth/token?a=b");
-        assert_eq!(add("https://[::1]:8443/"), "http://[::1]:8443/");
-        assert_eq!(add("http://127.0.0.1:8080/v2"), "http://127.0.0.1:8080/v2");
-        let has_tls = |uri: &str| origins.has_tls(&uri.parse().unwrap());
-        assert!(has_tls("http://api.zoom.us:443/v2/x") && has_tls("http://[::1]:8443/"));
-        assert!(!has_tls("http://127.0.0.1:8080/v2/x") && !has_tls("http://api.zoom.us/v2"));
+        let given = |url: &str| for_awc(&url.parse().unwrap());
+        assert_eq!(given("https://api.zoom.us/v2"), "http://api.zoom.us:443/v2");
+        assert_eq!(given("https://zoom.us/oauth/token?a=b"), "http://zoom.us:443/oauth/token?a=b");
+        assert_eq!(given("https://[::1]:8443/"), "http://[::1]:8443/");
+        assert_eq!(given("http://127.0.0.1:8080/v2"), "http://127.0.0.1:8080/v2");
     }
 }

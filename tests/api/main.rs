@@ -51,5 +51,7 @@ mod rolling;
 mod service;
 mod slices;
 mod stale;
+mod tls_front;
 mod traces;
+mod unreachable;
 mod validators;

@@ -49,7 +49,14 @@ pub struct RawZoom {
 impl RawZoom {
     /// Answers each request with the steps that the script has for it.
     pub fn start(script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    /// The same on a socket of the test's own.
+    pub fn start_on(
+        listener: TcpListener,
+        script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
         let zoom = Self { address: listener.local_addr().unwrap(), asked: Arc::default() };
         let (asked, script) = (Arc::clone(&zoom.asked), Arc::new(script));
         thread::spawn(move || {

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::{
     failure::ZoomSaid,
+    metrics::Cause,
     zoom::{
         NotWhole, OwnedHead,
         error::{CallError, shortened},
@@ -136,18 +137,19 @@ impl Endpoint {
         let basic =
             BASE64.encode(format!("{}:{}", secrets.client_id.expose(), secrets.client_secret.expose()));
         let asked = Instant::now();
-        let request = self
-            .upstream
-            .post_for_token()
-            .insert_header((AUTHORIZATION, format!("Basic {basic}")))
-            .send_form(&[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())]);
-        let (head, body) =
-            whole(request, self.timeout, MAX_BODY).await.map_err(|NotWhole { error, .. }| match error {
-                CallError::TimedOut => TokenFailure::TimedOut,
-                CallError::Broken(said) => TokenFailure::Passing(Some(said)),
-                CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
-                _ => TokenFailure::Passing(None),
-            })?;
+        let request =
+            self.upstream.token.post().insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(&[
+                ("grant_type", "account_credentials"),
+                ("account_id", secrets.account_id.expose()),
+            ]);
+        let answer = whole(request, self.timeout, MAX_BODY).await;
+        self.upstream.token.note(&answer);
+        let (head, body) = answer.map_err(|NotWhole { error, .. }| match error {
+            CallError::TimedOut | CallError::NotReached(Cause::Timeout) => TokenFailure::TimedOut,
+            CallError::Broken(said) | CallError::CutShort(said) => TokenFailure::Passing(Some(said)),
+            CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
+            _ => TokenFailure::Passing(None),
+        })?;
         understand(&head, &body, asked).map_err(|failure| failure.without(secrets))
     }
 }

@@ -1,6 +1,6 @@
 //! Why there is no connection.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 use actix_tls::connect::ConnectError;
 use rustls::CertificateError;
@@ -29,6 +29,12 @@ pub(in crate::zoom) struct ConnectFailure {
 impl ConnectFailure {
     pub(super) fn new(step: Step, detail: impl Into<String>) -> Self {
         Self { step, detail: detail.into() }
+    }
+
+    /// A step that was not done within `zoom.connect_timeout`.
+    pub(super) fn too_late(step: &str, timeout: Duration) -> Self {
+        let within = humantime::format_duration(timeout);
+        Self::new(Step::Timeout, format!("{step} took longer than zoom.connect_timeout, {within}"))
     }
 
     /// The name server's answer.
