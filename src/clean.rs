@@ -31,6 +31,8 @@ pub struct Page {
     pub next_page_token: Option<String>,
     /// How many rows Zoom claims that the meeting has; `None` when absent or not a whole number.
     pub total_records: Option<u64>,
+    /// The number of the meeting, where Zoom says it; `None` when absent or not a whole number.
+    pub meeting_number: Option<u64>,
     /// The newest `leave_time` of a participant that is a point in time: tells whether a meeting is settled.
     pub newest_leave_time: Option<Timestamp>,
     /// The texts that kept their own key because they did not parse, per field: a metric.
@@ -60,6 +62,9 @@ pub enum NotAPage {
         /// `participants` or `next_page_token`.
         key: &'static str,
     },
+    /// It is a page of another meeting than the one that was asked for.
+    #[error("a page of another meeting")]
+    AnotherMeeting,
     /// The second pass met what the first should have refused: a bug of this module.
     #[error("the two passes over the page disagree")]
     Inconsistent,
@@ -119,6 +124,7 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
                 page.next_page_token = page_token(&mut input)?;
             }
             b"total_records" => page.total_records = whole_number(&mut input)?,
+            b"meeting_number" => page.meeting_number = whole_number(&mut input)?,
             _ => input.skip_value()?,
         }
         more = input.take_if(b',');

@@ -41,7 +41,7 @@ use crate::{
     shared::SharedConfig,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     trace::{Parent, Tracer, Trail},
-    zoom::ZoomConfig,
+    zoom::{ZoomConfig, reachability::LastFailure},
 };
 pub use crate::{shared::health::Standing, zoom::oauth::Credentials};
 
@@ -118,6 +118,8 @@ pub struct FetcherStatus {
     pub budget: BudgetStatus,
     /// What Zoom last refused, in words, and how long ago.
     pub last_refusal: Option<(Duration, Failure)>,
+    /// The last time that Zoom could not be reached.
+    pub last_failure: Option<LastFailure>,
     /// With Redis: the replicas that it knows of, this one included.
     pub replicas: Option<u64>,
 }

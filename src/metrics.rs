@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use labels::status_text;
-pub use labels::{CallResult, LimitKind, Outcome, Refuser, RenewalResult};
+pub use labels::{CallResult, Cause, LimitKind, Outcome, Refuser, RenewalResult};
 
 /// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than
 /// `server.wait`, 15 s unless configured.

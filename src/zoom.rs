@@ -6,18 +6,19 @@
 mod day_left;
 pub mod error;
 pub mod oauth;
+pub mod reachability;
 pub mod retry_after;
 pub mod secret;
+pub mod transport;
+mod trouble;
+pub mod upstream;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use awc::{
-    Client, ClientResponse, Connector,
-    error::{ConnectError, PayloadError, SendRequestError},
-    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER, USER_AGENT},
+    ClientResponse,
+    error::{PayloadError, SendRequestError},
+    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER},
 };
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -26,20 +27,16 @@ use url::Url;
 use self::{
     error::{CallError, Head, shortened},
     oauth::AccessToken,
+    reachability::{LastFailure, Trouble},
     secret::SecretSource,
+    upstream::Upstream,
 };
-use crate::{budget::Permit, failure::ZoomSaid, snapshot::SnapshotKey};
+use crate::{budget::Permit, failure::ZoomSaid, metrics::Cause, snapshot::SnapshotKey};
 
 /// The most that Zoom gives; its default is 1. A refresh of N participants costs ⌈N / 10⌉ calls.
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Idle connections are given up before common load balancers (60 s) close them under a request.
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// awc retires connections after 75 s otherwise: those of a busy start all together, and the calls that then have to
-/// connect reach Zoom closer together than they left.
-const LIFETIME: Duration = Duration::from_secs(3600);
-
 /// Where Zoom is, who we are there, and how long one HTTP call may take.
 pub struct ZoomConfig {
     /// Base of the API, without a trailing slash, for example `https://api.zoom.us/v2`.
@@ -62,8 +59,7 @@ pub struct ZoomConfig {
 
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
 pub struct Zoom {
-    client: Client,
-    base: String,
+    upstream: Upstream,
     request_timeout: Duration,
     max_body: usize,
 }
@@ -100,11 +96,13 @@ struct NotWhole {
     error: CallError,
     /// Whether the request cannot have reached anybody.
     never_left: bool,
+    /// Why, where the connection is to blame.
+    trouble: Option<Box<Trouble>>,
 }
 
 impl From<CallError> for NotWhole {
     fn from(error: CallError) -> Self {
-        Self { error, never_left: false }
+        Self { error, never_left: false, trouble: None }
     }
 }
 
@@ -123,15 +121,21 @@ impl Answer {
 }
 
 impl Zoom {
-    /// A client with an empty pool. Must live on the thread that uses it.
+    /// The endpoint, reached in this way.
     #[must_use]
-    pub fn new(config: &ZoomConfig, client: Client) -> Self {
-        Self {
-            client,
-            base: config.api_base_url.as_str().trim_end_matches('/').to_owned(),
-            request_timeout: config.request_timeout,
-            max_body: config.max_body,
-        }
+    pub fn new(config: &ZoomConfig, upstream: Upstream) -> Self {
+        Self { upstream, request_timeout: config.request_timeout, max_body: config.max_body }
+    }
+
+    /// Closes all idle connections to the API, and those in use when their calls end.
+    pub fn forget_connections(&self) {
+        self.upstream.api.forget_connections();
+    }
+
+    /// The last time that Zoom, or its token endpoint, could not be reached or did not answer whole.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<LastFailure> {
+        self.upstream.last_failure()
     }
 
     /// Makes one call: asks for one page of a meeting's QoS. Of the caller's request only the meeting, its type and, where
@@ -144,27 +148,29 @@ impl Zoom {
         page_token: Option<&str>,
         traceparent: Option<String>,
     ) -> Called {
-        let mut url = format!(
-            "{}/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
-            self.base,
+        let mut path = format!(
+            "/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
             key.meeting.encoded_for_zoom(),
             key.meeting_type.as_str(),
         );
         if let Some(token) = page_token {
-            url.push_str("&next_page_token=");
-            url.extend(utf8_percent_encode(token, QUERY_VALUE));
+            path.push_str("&next_page_token=");
+            path.extend(utf8_percent_encode(token, QUERY_VALUE));
         }
         let mut request = self
-            .client
-            .get(url)
+            .upstream
+            .api
+            .get(&path)
             .insert_header((ACCEPT, "application/json"))
             .insert_header((AUTHORIZATION, access_token.bearer()));
         if let Some(traceparent) = traceparent {
             request = request.insert_header(("traceparent", traceparent));
         }
-        let (head, body) = match whole(request.send(), self.request_timeout, self.max_body).await {
+        let answer = whole(request.send(), self.request_timeout, self.max_body).await;
+        self.upstream.api.note(&answer);
+        let (head, body) = match answer {
             Ok(whole) => whole,
-            Err(NotWhole { error, never_left }) => {
+            Err(NotWhole { error, never_left, .. }) => {
                 let unspent = never_left.then_some(permit);
                 return Called { answer: Err(error), unspent, account_has_left: None };
             }
@@ -183,31 +189,6 @@ impl Zoom {
     }
 }
 
-/// The client for both of Zoom's hosts.
-///
-/// HTTP/1.1 only, by ALPN: when a pooled h2 connection is retired, awc sends a stray `GET /` on it, and 40 calls a
-/// second need no h2. No limit on connections: a call that waited for one would reach Zoom later than its permit says.
-#[must_use]
-pub fn http_client(connect_timeout: Duration) -> Client {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
-    let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let connector = Connector::new()
-        .rustls_0_23(Arc::new(tls))
-        .timeout(connect_timeout)
-        .handshake_timeout(connect_timeout)
-        .conn_keep_alive(KEEP_ALIVE)
-        .conn_lifetime(LIFETIME)
-        .limit(0);
-    Client::builder()
-        .connector(connector)
-        // awc's own timeout ends at the head of the answer; `whole` has one that covers the body, too.
-        .disable_timeout()
-        .disable_redirects()
-        .add_default_header((USER_AGENT, concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION"))))
-        .finish()
-}
-
 /// Sends and reads to the end, within `timeout` all together.
 async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
@@ -224,18 +205,14 @@ where
         match response.body().limit(max_body).await {
             // awc takes a body that ends early for a whole one.
             Ok(body) if announced.is_some_and(|length| length != body.len()) => {
-                tracing::debug!(announced, received = body.len(), "body from Zoom is shorter than announced");
-                Err(CallError::Broken(head.said()).into())
+                Err(cut_short(&head, "the body is shorter than announced".to_owned()))
             }
             Ok(body) => Ok((head, body)),
             Err(PayloadError::Overflow) => {
                 tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
                 Err(CallError::Refused(head.said()).into())
             }
-            Err(error) => {
-                tracing::debug!(%error, "body from Zoom broke off");
-                Err(CallError::Broken(head.said()).into())
-            }
+            Err(error) => Err(cut_short(&head, trouble::of_body(&error))),
         }
     };
     tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(CallError::TimedOut.into()))
@@ -249,32 +226,20 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn not_answered(error: &SendRequestError) -> NotWhole {
-    let never_left = never_left(error);
-    match error {
-        SendRequestError::Timeout | SendRequestError::Connect(ConnectError::Timeout) => {
-            NotWhole { error: CallError::TimedOut, never_left }
-        }
-        other => {
-            tracing::debug!(error = %other, never_left, "no answer from Zoom");
-            NotWhole { error: CallError::NoAnswer, never_left }
-        }
-    }
+fn cut_short(head: &OwnedHead, detail: String) -> NotWhole {
+    let trouble = Some(Box::new(Trouble { cause: Cause::Broken, detail }));
+    NotWhole { error: CallError::CutShort(head.said()), never_left: false, trouble }
 }
 
-/// Whether there was no connection to write the request to: no address, nobody there, no TLS. awc's `Disconnected` is
-/// none of these, whatever its name says: it comes when a peer closes instead of answering, the request being written.
-fn never_left(error: &SendRequestError) -> bool {
-    let SendRequestError::Connect(error) = error else { return false };
-    matches!(
-        error,
-        ConnectError::Resolver(_)
-            | ConnectError::NoRecords
-            | ConnectError::Unresolved
-            | ConnectError::SslIsNotSupported
-            | ConnectError::Timeout
-            | ConnectError::Io(_)
-    )
+fn not_answered(error: &SendRequestError) -> NotWhole {
+    let (trouble, never_left) = trouble::of_request(error);
+    tracing::debug!(
+        cause = trouble.cause.as_str(),
+        detail = trouble.detail,
+        never_left,
+        "no answer from Zoom"
+    );
+    NotWhole { error: CallError::NotReached(trouble.cause), never_left, trouble: Some(Box::new(trouble)) }
 }
 
 impl OwnedHead {

@@ -74,13 +74,15 @@ const MAY_IMPORT: [(&str, &[&str]); 17] = [
 ];
 
 /// Libraries whose types stop at the border of the rooms named, and why.
-const STAYS_IN: [(&str, &[&str], &str); 7] = [
+const STAYS_IN: [(&str, &[&str], &str); 9] = [
+    ("actix_tls", &["zoom"], "awc's seam for connections; see zoom/transport"),
     ("actix_web", &["http", "app", "main"], "requests and responses are the business of http"),
     ("awc", &["zoom"], "its errors are neither Send nor Sync: translate them in zoom"),
     ("opentelemetry", &["trace"], "its current span is a thread's, and a request is at home on two"),
     ("opentelemetry_sdk", &["trace"], "what a span may say is decided in the rooms, how it is made in trace"),
     ("redis", &["shared"], "whether Redis is there or not is known in one place"),
     ("std::env", &["config"], "config reads the environment once, and reports what is wrong in it"),
+    ("tokio_rustls", &["zoom"], "TLS to Zoom is made beneath awc; see zoom/transport"),
     ("zoom_sim", &[], "the service knows no test double: it meets the simulator through a URL"),
 ];
 

@@ -28,8 +28,9 @@ use crate::{
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{
-        self, Zoom,
+        Zoom,
         oauth::{AccessTokens, Credentials},
+        upstream::Upstream,
     },
 };
 
@@ -62,10 +63,10 @@ impl Core {
         closed: watch::Sender<Option<Failure>>,
     ) -> Self {
         let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
-        let client = zoom::http_client(zoom.connect_timeout);
+        let upstream = Upstream::new(&zoom);
         Self {
-            access_tokens: AccessTokens::new(&zoom, client.clone(), &metrics, credentials, shared.clone()),
-            zoom: Zoom::new(&zoom, client),
+            access_tokens: AccessTokens::new(&zoom, upstream.clone(), &metrics, credentials, shared.clone()),
+            zoom: Zoom::new(&zoom, upstream),
             permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
             shared,
             flights: Flights::default(),
@@ -206,6 +207,7 @@ impl Core {
             waiting,
             budget: self.permits.status(),
             last_refusal: self.flights.last_refusal(),
+            last_failure: self.zoom.last_failure(),
             replicas: self.shared.as_ref().map(|shared| shared.replicas().0),
         }
     }

@@ -14,7 +14,8 @@ use crate::{
     cache::Entry,
     clean::{self, NotAPage},
     failure::{Failure, Reason, ZoomSaid},
-    metrics::{CallResult, LimitKind},
+    meeting_id::MeetingId,
+    metrics::{CallResult, Cause, LimitKind},
     shared::Shared,
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
     zoom::{
@@ -123,7 +124,7 @@ async fn fetch_page(
             Err(error) => error,
             Ok(answer) => {
                 let cleaned;
-                (draft, cleaned) = clean_into(draft, answer.body.clone()).await;
+                (draft, cleaned) = clean_into(draft, answer.body.clone(), flight.key.meeting).await;
                 match cleaned {
                     Ok(page) => {
                         core.metrics.zoom_call(CallResult::Ok);
@@ -131,6 +132,15 @@ async fn fetch_page(
                             core.metrics.unparsed(field.as_str(), count);
                         }
                         return Ok((draft, page.next_page_token, answer.said()));
+                    }
+                    Err(NotAPage::AnotherMeeting) => {
+                        tracing::warn!(
+                            meeting = %flight.key.meeting,
+                            "Zoom answered with another meeting's page: refused, and all connections are closed"
+                        );
+                        // Answers on one of them may have fallen behind their requests.
+                        core.zoom.forget_connections();
+                        CallError::Broken(answer.said())
                     }
                     Err(reason) => {
                         tracing::debug!(%reason, "answer from Zoom is not a page");
@@ -141,7 +151,12 @@ async fn fetch_page(
         };
         core.metrics.zoom_call(result_of(&error));
         match error {
-            CallError::TimedOut | CallError::NoAnswer | CallError::Broken(_) if retried < RETRIES => {
+            CallError::TimedOut
+            | CallError::NotReached(_)
+            | CallError::CutShort(_)
+            | CallError::Broken(_)
+                if retried < RETRIES =>
+            {
                 retried += 1;
                 tokio::time::sleep(zoom::backoff(retried)).await;
             }
@@ -162,15 +177,30 @@ async fn fetch_page(
 }
 
 /// Parsing, cleaning and compressing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
-async fn clean_into(mut draft: Draft, body: Bytes) -> (Draft, Result<clean::Page, NotAPage>) {
+async fn clean_into(
+    mut draft: Draft,
+    body: Bytes,
+    meeting: MeetingId,
+) -> (Draft, Result<clean::Page, NotAPage>) {
     let work = move || {
-        let cleaned = clean::page(&body, draft.begin_page());
+        let mut cleaned = clean::page(&body, draft.begin_page());
+        if let Ok(page) = &cleaned
+            && is_of_another(page, &meeting)
+        {
+            cleaned = Err(NotAPage::AnotherMeeting);
+        }
         if let Ok(page) = &cleaned {
             draft.end_page(&page.rows, page.newest_leave_time)?;
         }
         Ok((draft, cleaned))
     };
     never_fails(off_this_thread(work).await)
+}
+
+/// Whether Zoom says a number, and it is not the one that was asked for. A UUID cannot be compared.
+fn is_of_another(page: &clean::Page, asked_for: &MeetingId) -> bool {
+    let number = asked_for.as_str().parse::<u64>().ok().filter(|_| !asked_for.is_uuid());
+    number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
 }
 
 async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
@@ -280,11 +310,14 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
         CallError::PageTokenRefused(said) if page_token.is_some() => {
             Stop::PageTokenRefused(Failure::new(Reason::ZoomFailed).said(said))
         }
-        CallError::PageTokenRefused(said) | CallError::Broken(said) | CallError::Refused(said) => {
-            failed(Reason::ZoomFailed, said)
+        CallError::PageTokenRefused(said)
+        | CallError::CutShort(said)
+        | CallError::Broken(said)
+        | CallError::Refused(said) => failed(Reason::ZoomFailed, said),
+        CallError::TimedOut | CallError::NotReached(Cause::Timeout) => {
+            Stop::Failed(Failure::new(Reason::ZoomTimedOut))
         }
-        CallError::TimedOut => Stop::Failed(Failure::new(Reason::ZoomTimedOut)),
-        CallError::NoAnswer => Stop::Failed(Failure::new(Reason::ZoomFailed)),
+        CallError::NotReached(_) => Stop::Failed(Failure::new(Reason::ZoomFailed)),
         CallError::RateLimited { said, .. } => failed(Reason::ZoomRateLimited, said),
     }
 }
@@ -305,6 +338,8 @@ fn result_of(error: &CallError) -> CallResult {
         }
         CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,
         CallError::TimedOut => CallResult::TimedOut,
-        CallError::NoAnswer | CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
+        CallError::NotReached(cause) => CallResult::NotReached(*cause),
+        CallError::CutShort(_) => CallResult::NotReached(Cause::Broken),
+        CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
     }
 }

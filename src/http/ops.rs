@@ -175,6 +175,16 @@ struct CallersFile {
 struct Zoom {
     credentials_refused: bool,
     last_refusal: Option<LastRefusal>,
+    last_failure: Option<LastFailure>,
+}
+
+/// A call that found no connection, or no whole answer.
+#[derive(Serialize)]
+struct LastFailure {
+    seconds_ago: f64,
+    host: String,
+    cause: &'static str,
+    detail: String,
 }
 
 #[derive(Serialize)]
@@ -189,7 +199,7 @@ struct LastRefusal {
 
 /// What goes on now, as JSON.
 pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResponse {
-    let Some(FetcherStatus { flights, waiting, budget, last_refusal, replicas }) =
+    let Some(FetcherStatus { flights, waiting, budget, last_refusal, last_failure, replicas }) =
         state.fetcher.status().await
     else {
         return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(&Notes::of(&request));
@@ -233,6 +243,12 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
                     message: said.message,
                     tracking_id: said.tracking_id,
                 }
+            }),
+            last_failure: last_failure.map(|failure| LastFailure {
+                seconds_ago: failure.at.elapsed().as_secs_f64(),
+                host: failure.host.to_string(),
+                cause: failure.cause.as_str(),
+                detail: failure.detail,
             }),
         },
     };

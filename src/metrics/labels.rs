@@ -96,8 +96,42 @@ pub enum CallResult {
     Unauthorized,
     /// No answer in time.
     TimedOut,
-    /// No connection, a server error, or an answer that is not a whole page.
+    /// No connection, or an answer that broke off or is none.
+    NotReached(Cause),
+    /// A server error, a refusal of another kind, or an answer that is not a page.
     Failed,
+}
+
+/// Why Zoom could not be reached, or did not answer as HTTP demands; one vocabulary for metric, log and status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The host's name has no address.
+    Name,
+    /// No address accepts a connection.
+    Refused,
+    /// No connection within `zoom.connect_timeout`.
+    Timeout,
+    /// The TLS handshake failed, or the certificate is refused.
+    Tls,
+    /// The proxy cannot be reached, or does not let us through.
+    Proxy,
+    /// The connection broke, or what came over it is no whole answer.
+    Broken,
+}
+
+impl Cause {
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Proxy => "proxy",
+            Self::Broken => "broken",
+        }
+    }
 }
 
 /// Whether an access token could be had.
@@ -124,13 +158,19 @@ pub enum LimitKind {
 
 impl CallResult {
     /// All of them.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::Ok,
         Self::NotFound,
         Self::PageTokenRefused,
         Self::RateLimited,
         Self::Unauthorized,
         Self::TimedOut,
+        Self::NotReached(Cause::Name),
+        Self::NotReached(Cause::Refused),
+        Self::NotReached(Cause::Timeout),
+        Self::NotReached(Cause::Tls),
+        Self::NotReached(Cause::Proxy),
+        Self::NotReached(Cause::Broken),
         Self::Failed,
     ];
 
@@ -144,6 +184,7 @@ impl CallResult {
             Self::RateLimited => "rate_limited",
             Self::Unauthorized => "unauthorized",
             Self::TimedOut => "timed_out",
+            Self::NotReached(cause) => cause.as_str(),
             Self::Failed => "failed",
         }
     }

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 use serde::Deserialize;
 
 use super::retry_after;
-use crate::{failure::ZoomSaid, metrics::LimitKind};
+use crate::{
+    failure::ZoomSaid,
+    metrics::{Cause, LimitKind},
+};
 
 /// Longest part of Zoom's message that is passed on.
 const LONGEST_MESSAGE: usize = 300;
@@ -40,8 +43,10 @@ pub enum CallError {
     /// No answer within `zoom.request_timeout`; another try may help.
     TimedOut,
     /// Nothing was answered: no connection, or it broke. Another try may help.
-    NoAnswer,
-    /// A server error, or an answer that is broken, truncated or not a page. Another try may help.
+    NotReached(Cause),
+    /// The answer's head came, and not all of its body. Another try may help.
+    CutShort(ZoomSaid),
+    /// A server error, or an answer that is not a page. Another try may help.
     Broken(ZoomSaid),
     /// Anything else that Zoom answered. Another try would not help.
     Refused(ZoomSaid),
@@ -59,9 +64,10 @@ impl CallError {
             | Self::NotAMeeting(said)
             | Self::MeetingTooOld(said)
             | Self::PageTokenRefused(said)
+            | Self::CutShort(said)
             | Self::Broken(said)
             | Self::Refused(said) => Some(said),
-            Self::TimedOut | Self::NoAnswer => None,
+            Self::TimedOut | Self::NotReached(_) => None,
         }
     }
 }
@@ -191,8 +197,8 @@ mod tests {
             CallError::NotAMeeting(_) => "webinar",
             CallError::MeetingTooOld(_) => "too old",
             CallError::PageTokenRefused(_) => "start over",
-            CallError::TimedOut | CallError::NoAnswer => "no answer",
-            CallError::Broken(_) => "broken",
+            CallError::TimedOut | CallError::NotReached(_) => "no answer",
+            CallError::CutShort(_) | CallError::Broken(_) => "broken",
             CallError::Refused(_) => "refused",
         }
     }

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use awc::Client;
 use futures_util::{
     FutureExt as _,
     future::{LocalBoxFuture, Shared},
@@ -27,6 +26,7 @@ use self::{
 use super::{
     ZoomConfig,
     secret::{Secrets, Sources},
+    upstream::Upstream,
 };
 use crate::{
     failure::ZoomSaid,
@@ -101,7 +101,7 @@ impl AccessTokens {
     #[must_use]
     pub fn new(
         config: &ZoomConfig,
-        client: Client,
+        upstream: Upstream,
         metrics: &Arc<Metrics>,
         credentials: watch::Sender<Credentials>,
         replicas: Option<shared::Shared>,
@@ -109,7 +109,7 @@ impl AccessTokens {
         Self(Rc::new(Inner {
             // For as long as this process itself would wait for Zoom's answer.
             sharing: Sharing::new(replicas, config.request_timeout),
-            endpoint: Endpoint { client, url: config.oauth_url.to_string(), timeout: config.request_timeout },
+            endpoint: Endpoint { upstream, timeout: config.request_timeout },
             sources: Sources {
                 account_id: config.account_id.clone(),
                 client_id: config.client_id.clone(),

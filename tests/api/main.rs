@@ -14,6 +14,7 @@
     reason = "a test fails by panicking, compares counters exactly, and may print and format as it likes"
 )]
 
+mod answers;
 mod cache;
 mod callers;
 mod callers_file;
@@ -33,6 +34,7 @@ mod openapi;
 mod ops;
 mod purge;
 mod ratelimit;
+mod raw_zoom;
 #[path = "../redis/relay.rs"]
 mod redis_relay;
 #[path = "../redis/server.rs"]
@@ -49,5 +51,7 @@ mod rolling;
 mod service;
 mod slices;
 mod stale;
+mod tls_front;
 mod traces;
+mod unreachable;
 mod validators;

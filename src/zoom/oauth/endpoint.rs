@@ -5,16 +5,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use awc::{Client, http::header::AUTHORIZATION};
+use awc::http::header::AUTHORIZATION;
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 
 use crate::{
     failure::ZoomSaid,
+    metrics::Cause,
     zoom::{
         NotWhole, OwnedHead,
         error::{CallError, shortened},
         secret::{Secret, Secrets},
+        upstream::Upstream,
         whole,
     },
 };
@@ -109,8 +111,7 @@ impl TokenFailure {
 
 /// Zoom's token endpoint.
 pub(super) struct Endpoint {
-    pub(super) client: Client,
-    pub(super) url: String,
+    pub(super) upstream: Upstream,
     pub(super) timeout: Duration,
 }
 
@@ -137,16 +138,18 @@ impl Endpoint {
             BASE64.encode(format!("{}:{}", secrets.client_id.expose(), secrets.client_secret.expose()));
         let asked = Instant::now();
         let request =
-            self.client.post(&self.url).insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(
-                &[("grant_type", "account_credentials"), ("account_id", secrets.account_id.expose())],
-            );
-        let (head, body) =
-            whole(request, self.timeout, MAX_BODY).await.map_err(|NotWhole { error, .. }| match error {
-                CallError::TimedOut => TokenFailure::TimedOut,
-                CallError::Broken(said) => TokenFailure::Passing(Some(said)),
-                CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
-                _ => TokenFailure::Passing(None),
-            })?;
+            self.upstream.token.post().insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(&[
+                ("grant_type", "account_credentials"),
+                ("account_id", secrets.account_id.expose()),
+            ]);
+        let answer = whole(request, self.timeout, MAX_BODY).await;
+        self.upstream.token.note(&answer);
+        let (head, body) = answer.map_err(|NotWhole { error, .. }| match error {
+            CallError::TimedOut | CallError::NotReached(Cause::Timeout) => TokenFailure::TimedOut,
+            CallError::Broken(said) | CallError::CutShort(said) => TokenFailure::Passing(Some(said)),
+            CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
+            _ => TokenFailure::Passing(None),
+        })?;
         understand(&head, &body, asked).map_err(|failure| failure.without(secrets))
     }
 }

@@ -1,0 +1,167 @@
+//! What awc makes connections with: names, addresses, TLS, and a reader that lets only whole answers through.
+//!
+//! awc would lay its own TLS over ours, and could then not be shown canonical answers. So it is given `http://` for all of
+//! Zoom, and a transport, which belongs to one host, knows whether to lay TLS beneath.
+
+pub mod answer;
+mod chunked;
+mod connection;
+mod dial;
+mod failure;
+mod head;
+
+use std::{io, rc::Rc, sync::Arc, time::Duration};
+
+use actix_service::Service;
+use actix_tls::connect::{ConnectError, ConnectInfo};
+use awc::{
+    Client, Connector,
+    http::{Uri, header::USER_AGENT},
+};
+use futures_util::{FutureExt as _, future::LocalBoxFuture};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use url::Url;
+
+use self::connection::{Connection, Stream};
+pub(super) use self::{
+    connection::InDoubt,
+    failure::{ConnectFailure, Step},
+};
+
+/// Idle connections are given up before common load balancers (60 s) close them under a request.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// awc retires connections after 75 s otherwise: those of a busy start all together, and the calls that then have to
+/// connect reach Zoom closer together than they left.
+const LIFETIME: Duration = Duration::from_secs(3600);
+/// Steps to a connection, each of which may take `zoom.connect_timeout`; so awc's own timeout never comes first.
+const STEPS: u32 = 4;
+
+/// A URL as awc is to have it.
+pub(super) fn for_awc(url: &Url) -> String {
+    let (text, host) = (url.as_str(), url.host_str().unwrap_or_default());
+    match (text.strip_prefix("https://"), url.port_or_known_default()) {
+        (Some(rest), Some(port)) => {
+            let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+            format!("http://{host}:{port}{path}")
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// What all connections have in common.
+pub(super) fn tls_connector() -> TlsConnector {
+    TlsConnector::from(Arc::new(tls()))
+}
+
+fn tls() -> rustls::ClientConfig {
+    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+    let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    tls
+}
+
+/// Makes connections to one of Zoom's hosts. Belongs to one thread; clones share everything.
+#[derive(Clone)]
+pub(super) struct Transport(Rc<Inner>);
+
+struct Inner {
+    /// Where the host speaks TLS.
+    tls: Option<TlsConnector>,
+    /// For each step.
+    timeout: Duration,
+}
+
+impl Transport {
+    /// To the host of this URL.
+    pub(super) fn new(url: &Url, tls: &TlsConnector, timeout: Duration) -> Self {
+        let tls = (url.scheme() == "https").then(|| tls.clone());
+        Self(Rc::new(Inner { tls, timeout }))
+    }
+
+    /// A client for this host alone, without a connection.
+    ///
+    /// HTTP/1.1 only, by ALPN: 40 calls a second need no h2. No limit on connections: a call that waited for one would reach
+    /// Zoom later than its permit says.
+    pub(super) fn client(&self) -> Client {
+        let connector = Connector::new()
+            .connector(self.clone())
+            .timeout(self.0.timeout * STEPS)
+            .conn_keep_alive(KEEP_ALIVE)
+            .conn_lifetime(LIFETIME)
+            .limit(0);
+        Client::builder()
+            .connector(connector)
+            // awc's own timeout ends at the head of the answer; `whole` has one that covers the body, too.
+            .disable_timeout()
+            .disable_redirects()
+            .add_default_header((USER_AGENT, concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION"))))
+            .finish()
+    }
+}
+
+impl Service<ConnectInfo<Uri>> for Transport {
+    type Response = actix_tls::connect::Connection<Uri, Connection>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    actix_service::always_ready!();
+
+    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
+        let (this, uri) = (Rc::clone(&self.0), info.request().clone());
+        async move {
+            let stream = this.connect(&uri).await?;
+            Ok(actix_tls::connect::Connection::new(uri, Connection::new(stream)))
+        }
+        .boxed_local()
+    }
+}
+
+impl Inner {
+    async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectFailure> {
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+        let tcp = self.dial(host, uri.port_u16().unwrap_or(80)).await?;
+        let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| ConnectFailure::new(Step::Tls, "no certificate can be for this host's name"))?;
+        let handshake = self.in_time("the TLS handshake", tls.connect(name, tcp)).await?;
+        handshake.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| ConnectFailure::tls(&error))
+    }
+
+    /// The name and all of its addresses share one `zoom.connect_timeout`.
+    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {
+        let deadline = tokio::time::Instant::now() + self.timeout;
+        let addresses = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host, port))).await;
+        let addresses = addresses
+            .unwrap_or_else(|_| Err(io::Error::other("the name server does not answer")))
+            .map_err(|error| ConnectFailure::name(&error))?
+            .collect();
+        let connected = tokio::time::timeout_at(deadline, dial::connect(addresses)).await;
+        let tcp = connected
+            .map_err(|_| ConnectFailure::too_late("connecting", self.timeout))?
+            .map_err(|error| ConnectFailure::new(Step::Connect, error.kind().to_string()))?;
+        // A request is sent at once, also where it is written in two parts.
+        tcp.set_nodelay(true).ok();
+        Ok(tcp)
+    }
+
+    async fn in_time<T>(&self, what: &str, step: impl Future<Output = T>) -> Result<T, ConnectFailure> {
+        let done = tokio::time::timeout(self.timeout, step).await;
+        done.map_err(|_| ConnectFailure::too_late(what, self.timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn awc_is_given_every_https_url_as_http_with_its_port() {
+        let given = |url: &str| for_awc(&url.parse().unwrap());
+        assert_eq!(given("https://api.zoom.us/v2"), "http://api.zoom.us:443/v2");
+        assert_eq!(given("https://zoom.us/oauth/token?a=b"), "http://zoom.us:443/oauth/token?a=b");
+        assert_eq!(given("https://[::1]:8443/"), "http://[::1]:8443/");
+        assert_eq!(given("http://127.0.0.1:8080/v2"), "http://127.0.0.1:8080/v2");
+    }
+}

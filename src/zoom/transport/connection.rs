@@ -1,0 +1,224 @@
+//! One connection as awc sees it: only whole, canonical answers come out of it, each to the request before it.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use actix_rt::net::{ActixStream, Ready, TcpStream};
+use bytes::{Buf as _, BytesMut};
+use rustix::net::RecvFlags;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+use super::answer::AnswerReader;
+
+/// Read at once.
+const READ: usize = 16 * 1024;
+
+/// Bytes came that no request asked for, or the peer has closed: a request was not written, because the answer to it could
+/// be another's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was closed, or answered without being asked, while it was idle")]
+pub(in crate::zoom) struct InDoubt;
+
+/// What bytes travel on.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether the kernel has something to read, or the peer has closed. The runtime would know only after it has been
+    /// idle.
+    fn has_input(&self) -> bool {
+        let peeked = rustix::net::recv(self.tcp(), &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        !matches!(peeked, Err(rustix::io::Errno::AGAIN))
+    }
+}
+
+/// A connection to one of Zoom's hosts.
+pub(in crate::zoom) struct Connection {
+    stream: Stream,
+    reader: AnswerReader,
+    /// Came, and is not understood yet.
+    input: BytesMut,
+    /// For awc, and not taken yet.
+    output: BytesMut,
+    /// Whether it has carried a request.
+    is_used: bool,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Stream) -> Self {
+        Self {
+            stream,
+            reader: AnswerReader::default(),
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            is_used: false,
+        }
+    }
+
+    /// Before a request is written: the last moment at which nothing may have come.
+    fn begin(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        // On a new connection the kernel may hold what belongs to TLS.
+        let has_input = self.is_used && self.stream.has_input();
+        if has_input || !self.is_quiet(context) {
+            return Err(self.doubt());
+        }
+        self.is_used = true;
+        self.reader.begin();
+        Ok(())
+    }
+
+    /// Whether nothing is there, and the peer has not closed.
+    fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
+        let mut byte = [0];
+        self.reader.is_idle()
+            && self.input.is_empty()
+            && self.output.is_empty()
+            && Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    fn doubt(&mut self) -> io::Error {
+        self.reader.close();
+        io::Error::new(io::ErrorKind::NotConnected, InDoubt)
+    }
+
+    /// Reads once. `false` at the end.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut space = [0; READ];
+        let mut space = ReadBuf::new(&mut space);
+        let read = Pin::new(&mut self.stream).poll_read(context, &mut space);
+        read.map_ok(|()| {
+            self.input.extend_from_slice(space.filled());
+            !space.filled().is_empty()
+        })
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.output.is_empty() {
+                let some = this.output.split_to(this.output.len().min(buffer.remaining()));
+                buffer.put_slice(some.chunk());
+                return Poll::Ready(Ok(()));
+            }
+            if this.reader.is_idle() || this.reader.is_closed() {
+                // awc asks whether the connection is still good.
+                let quiet = this.is_quiet(context);
+                return if quiet { Poll::Pending } else { Poll::Ready(Err(this.doubt())) };
+            }
+            let more = match std::task::ready!(this.poll_fill(context)) {
+                Ok(more) => more,
+                Err(error) => {
+                    this.reader.close();
+                    return Poll::Ready(Err(error));
+                }
+            };
+            let read = if more {
+                this.reader.read(&mut this.input, &mut this.output)
+            } else {
+                this.reader.end(&this.input, &mut this.output)
+            };
+            if let Err(malformed) = read {
+                // Not the half of a head that may have been written for awc.
+                this.output.clear();
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, malformed)));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.reader.is_idle() {
+            self.begin(context)?;
+        } else if self.reader.is_closed() {
+            return Poll::Ready(Err(self.doubt()));
+        }
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reader.close();
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
+        }
+    }
+}
+
+/// awc demands it, and uses neither.
+impl ActixStream for Connection {
+    fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_read_ready(self.stream.tcp(), context)
+    }
+
+    fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
+        ActixStream::poll_write_ready(self.stream.tcp(), context)
+    }
+}
+
+/// awc demands it. Nothing of what travels.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("reader", &self.reader).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,94 @@
+//! Why there is no connection.
+
+use std::{fmt, io, time::Duration};
+
+use actix_tls::connect::ConnectError;
+use rustls::CertificateError;
+
+/// At which step connecting failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::zoom) enum Step {
+    /// The host's name has no address.
+    Name,
+    /// No address accepted a connection.
+    Connect,
+    /// A step was not done within `zoom.connect_timeout`.
+    Timeout,
+    /// The TLS handshake failed, or the certificate is not trusted.
+    Tls,
+}
+
+/// A connection that could not be made. Nothing of a request has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::zoom) struct ConnectFailure {
+    pub(in crate::zoom) step: Step,
+    /// What went wrong, for operators.
+    pub(in crate::zoom) detail: String,
+}
+
+impl ConnectFailure {
+    pub(super) fn new(step: Step, detail: impl Into<String>) -> Self {
+        Self { step, detail: detail.into() }
+    }
+
+    /// A step that was not done within `zoom.connect_timeout`.
+    pub(super) fn too_late(step: &str, timeout: Duration) -> Self {
+        let within = humantime::format_duration(timeout);
+        Self::new(Step::Timeout, format!("{step} took longer than zoom.connect_timeout, {within}"))
+    }
+
+    /// The name server's answer.
+    pub(super) fn name(error: &io::Error) -> Self {
+        Self::new(Step::Name, format!("the name cannot be resolved: {error}"))
+    }
+
+    /// Of a handshake.
+    pub(super) fn tls(error: &io::Error) -> Self {
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let detail = match inner {
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                format!("the certificate is refused: {}", why_refused(why))
+            }
+            Some(other) => format!("the TLS handshake failed: {other}"),
+            None => format!("the TLS handshake failed: {}", error.kind()),
+        };
+        Self::new(Step::Tls, detail)
+    }
+
+    /// The failure inside an error of awc's, where it is ours.
+    pub(in crate::zoom) fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+fn why_refused(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => {
+            "no trusted authority signed it (a proxy that intercepts TLS needs its CA in zoom.ca_file)"
+                .to_owned()
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+impl fmt::Display for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for ConnectFailure {}
+
+/// As an I/O error, which is what awc passes on as it is.
+impl From<ConnectFailure> for ConnectError {
+    fn from(failure: ConnectFailure) -> Self {
+        Self::Io(io::Error::other(failure))
+    }
+}

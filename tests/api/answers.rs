@@ -1,0 +1,217 @@
+//! Answers as RFC 9110 and 9112 allow them, and as they do not: no caller gets another meeting's data, and what is whole
+//! is taken.
+
+use std::{thread, time::Duration};
+
+use zoom_sim::Sim;
+
+use crate::{
+    raw_zoom::{Asked, RawZoom, Step, answer, page},
+    service::{Answer, Service, sim},
+};
+
+const A: &str = "91111111111";
+const B: &str = "92222222222";
+
+/// Longer than the service waits before it asks again, so that B is asked while A's answer is still to come.
+const LATE: Duration = Duration::from_millis(800);
+
+fn start(sim: &Sim, zoom: &RawZoom) -> Service {
+    Service::start(sim, &[("zoom.api_base_url", &zoom.api_base_url())])
+}
+
+fn name(answer: &Answer) -> String {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["participants"][0]["user_name"].as_str().unwrap().to_owned()
+}
+
+/// The meeting that a request is for, by its one participant's name.
+fn whose(asked: &Asked) -> &'static str {
+    if asked.is_for(A) { "anna" } else { "berta" }
+}
+
+/// Each meeting's page after these bytes.
+fn after(prefix: &'static str, pause: Duration) -> RawZoom {
+    RawZoom::start(move |asked| {
+        vec![
+            Step::Send(prefix.as_bytes().to_vec()),
+            Step::Pause(pause),
+            Step::Send(answer(&page(whose(asked)))),
+        ]
+    })
+}
+
+#[test]
+fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
+    let sim = sim(|_| ());
+    let zoom = after("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", LATE);
+    let service = start(&sim, &zoom);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| service.get(&format!("/qos/{A}")));
+        crate::service::wait_for(|| zoom.asked().iter().any(|asked| asked.is_for(A)).then_some(()));
+        thread::park_timeout(LATE / 2);
+        let second = service.get(&format!("/qos/{B}"));
+        let kept = service.get(&format!("/qos/{B}"));
+        println!("A: {}", first.join().unwrap().text());
+        assert_eq!((name(&second), name(&kept)), ("berta".to_owned(), "berta".to_owned()));
+    });
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    service.finish(&[]);
+}
+
+#[test]
+fn interim_answers_before_the_answer_are_skipped() {
+    let sim = sim(|_| ());
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+    let zoom = after(interim, Duration::ZERO);
+    let service = start(&sim, &zoom);
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
+    assert_eq!(zoom.asked().len(), 2, "each meeting costs one call");
+    service.finish(&[]);
+}
+
+#[test]
+fn a_body_that_ends_with_its_connection_is_whole() {
+    let sim = sim(|_| ());
+    let zoom = RawZoom::start(|asked| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+        vec![Step::Send(format!("{head}{}", page(whose(asked))).into_bytes()), Step::Close]
+    });
+    let service = start(&sim, &zoom);
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
+    assert_eq!(zoom.asked().len(), 2);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_body_that_ends_with_a_reset_is_fetched_again() {
+    let sim = sim(|_| ());
+    let zoom = RawZoom::start(|asked| {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+        // The pause keeps the reset from overtaking the body.
+        let body = [
+            Step::Send(format!("{head}{}", page(whose(asked))).into_bytes()),
+            Step::Pause(Duration::from_millis(50)),
+        ];
+        let end = if asked.connection == 0 { Step::Reset } else { Step::Close };
+        body.into_iter().chain([end]).collect()
+    });
+    let service = start(&sim, &zoom);
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    assert_eq!(zoom.asked().len(), 2);
+    service.finish(&[]);
+}
+
+#[test]
+fn many_headers_chunk_extensions_and_trailers_are_read() {
+    let sim = sim(|_| ());
+    let zoom = RawZoom::start(|asked| {
+        let headers: String = (0..300).map(|number| format!("x-h-{number}: {number}\r\n")).collect();
+        let (begin, end) = (page(whose(asked)), String::new());
+        let (first, second) = begin.split_at(10);
+        let body = format!(
+            "{:x};name=value;quoted=\"a b\"\r\n{first}\r\n{:X}\r\n{second}\r\n0;last\r\nx-sum: 1\r\nx-end: 2\r\n\r\n{end}",
+            first.len(),
+            second.len(),
+        );
+        let head = format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
+        // Byte by byte: no split makes a difference.
+        format!("{head}{body}").into_bytes().into_iter().map(|byte| Step::Send(vec![byte])).collect()
+    });
+    let service = start(&sim, &zoom);
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
+    let asked = zoom.asked();
+    assert_eq!((asked.len(), asked[1].connection), (2, 0), "the connection is used again");
+    service.finish(&[]);
+}
+
+#[test]
+fn an_answer_nobody_asked_for_ends_the_connection() {
+    let sim = sim(|_| ());
+    let zoom = RawZoom::start(|asked| {
+        let stray = if asked.is_for(A) { answer(&page("stray")) } else { Vec::new() };
+        vec![Step::Send(answer(&page(whose(asked)))), Step::Send(stray)]
+    });
+    let service = start(&sim, &zoom);
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
+    let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
+    assert_eq!(connections, [0, 1]);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_page_that_says_it_is_another_meetings_is_fetched_again_on_a_new_connection() {
+    let sim = sim(|_| ());
+    // Behind a first answer that nobody could tell from the right one, every answer is the one before.
+    let zoom = RawZoom::start(|asked| {
+        let number = if asked.is_for(A) || asked.connection == 0 { A } else { B };
+        let body = page(whose(asked)).replacen('{', &format!("{{\"meeting_number\":{number},"), 1);
+        vec![Step::Send(answer(&body))]
+    });
+    let service = start(&sim, &zoom);
+    assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
+    let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
+    assert_eq!(connections, [0, 0, 1]);
+    service.finish(&["another meeting's page"]);
+}
+
+#[test]
+fn answers_whose_end_is_ambiguous_are_refused_and_their_connections_closed() {
+    let sim = sim(|_| ());
+    let heads = [
+        "HTTP/1.1 200 OK\r\nContent-Length: {n}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: {n}\r\nContent-Length: 5\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: +{n}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        "HTTP/1.1 200 OK\nContent-Length: {n}\n\n",
+        "ICY 200 OK\r\nContent-Length: {n}\r\n\r\n",
+    ];
+    for head in heads {
+        let zoom = RawZoom::start(move |asked| {
+            let body = page(whose(asked));
+            let head = head.replace("{n}", &body.len().to_string());
+            vec![Step::Send(format!("{head}{body}").into_bytes())]
+        });
+        let service = start(&sim, &zoom);
+        let answer = service.get(&format!("/qos/{A}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"), "{head}");
+        let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
+        assert_eq!(connections, [0, 1, 2], "{head}: tried three times, each on a connection of its own");
+        service.finish(&["flight failed"]);
+    }
+}
+
+#[test]
+fn nothing_but_the_meeting_reaches_zoom() {
+    let sim = sim(|_| ());
+    let zoom = after("", Duration::ZERO);
+    let service = start(&sim, &zoom);
+    let headers = [
+        ("Cookie", "a=1"),
+        ("X-Forwarded-For", "192.0.2.1"),
+        ("User-Agent", "curl"),
+        ("X-Request-Id", "abc"),
+    ];
+    let path = format!("/qos/{A}?type=past&participant=zoe&evil=%0d%0aX-Evil:1");
+    crate::service::request(service.addr, "GET", &path, &headers);
+    let head = &zoom.asked()[0].head;
+    assert_eq!(
+        head[0],
+        format!("GET /v2/metrics/meetings/{A}/participants/qos?type=past&page_size=10 HTTP/1.1")
+    );
+    let mut names: Vec<_> =
+        head[1..].iter().map(|line| line.split(':').next().unwrap().to_lowercase()).collect();
+    names.sort();
+    assert_eq!(
+        names,
+        ["accept", "accept-encoding", "authorization", "content-length", "date", "host", "user-agent"]
+    );
+    service.finish(&[]);
+}
