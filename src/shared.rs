@@ -17,6 +17,7 @@ mod link;
 pub mod pool;
 mod purge;
 pub mod record;
+mod retry;
 mod script;
 pub mod seal;
 pub mod token;
@@ -106,6 +107,8 @@ struct Inner {
     pushes: Cell<Option<mpsc::UnboundedReceiver<PushInfo>>>,
     /// There is reason to ask the server how it is.
     doubt: Notify,
+    /// A heartbeat succeeded, or this process says goodbye.
+    recovered: Notify,
 }
 
 /// What the others have to hear as soon as there is Redis again.
@@ -148,6 +151,7 @@ impl Shared {
             events,
             pushes: Cell::new(Some(pushes)),
             doubt: Notify::new(),
+            recovered: Notify::new(),
             config,
         }))
     }

@@ -63,7 +63,8 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
     let mut heard = core.followers.listen(flight.key);
     let mut how = How::Found;
     let turn = loop {
-        let Ok(Found { fence, record }) = shared.look_up(&of).await else { break Turn::Ours(None) };
+        let looked_up = shared.retrying(async || shared.look_up(&of).await).await;
+        let Ok(Found { fence, record }) = looked_up else { break Turn::Ours(None) };
         match records::read(shared, flight.key, &of, record).await {
             Some(Content::Refusal(failure, until)) if until > Instant::now() => {
                 break Turn::Refused(failure, until);
@@ -164,7 +165,7 @@ fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Arc<Snapshot>) {
 /// Tells the others what came of the flight.
 pub(super) async fn tell(
     core: &Core,
-    mut right: Right,
+    right: Right,
     flight: &Flight,
     result: Result<Arc<Snapshot>, Failure>,
 ) -> Told {
@@ -190,7 +191,7 @@ pub(super) async fn tell(
         }
     };
     let Some(written) = written else { return Told::Ours(result) };
-    match right.put(&written, keep).await {
+    match shared.retrying(async || right.put(&written, keep).await).await {
         Ok(Put::Purged) => Told::Purged(result),
         // Its claim was lost to a pause: what was fetched by a later one counts.
         Ok(Put::Older) => match newest(core, flight.key).await {

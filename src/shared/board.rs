@@ -1,6 +1,9 @@
 //! Who fetches what, and what was fetched: claims and records on the server, of which the later number wins.
 
-use std::time::{Duration, Instant};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use redis::Value;
 
@@ -118,18 +121,37 @@ impl Shared {
         Ok((record, purged.max(all).unwrap_or_default()))
     }
 
-    /// Asks for the right to fetch. `known`: the number of the record that was found and is of no use.
+    /// Asks for the right to fetch, more than once where Redis is only slow for a moment. `known`: the number of the record that
+    /// was found and is of no use.
     ///
     /// # Errors
     /// When Redis is away.
     pub async fn claim(&self, of: &Subject, known: u64) -> Result<Claim, Away> {
+        let unheard = Cell::new(None);
+        let claimed = self.retrying(async || self.try_claim(of, known, &unheard).await).await;
+        // An attempt whose answer was lost may be ours all the same. Given back only now, and not if a later attempt succeeded:
+        // that one replaces those before it, and giving these back would give it back, too.
+        if let Some(deadline) = unheard.get()
+            && !matches!(claimed, Ok(Claim::Yours(_)))
+        {
+            self.owes_claim(of, deadline);
+        }
+        claimed
+    }
+
+    /// `unheard` is set to the time until which the server may grant it, if no answer comes.
+    async fn try_claim(
+        &self,
+        of: &Subject,
+        known: u64,
+        unheard: &Cell<Option<Micros>>,
+    ) -> Result<Claim, Away> {
         self.may_ask()?;
         let deadline = self.clock().ok_or(Away)?.at(Instant::now() + self.0.link.timeout());
         let mut call = self.on_board(of, "claim");
         call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_FORGOTTEN_AFTER)).arg(deadline);
-        // It may be ours all the same.
-        let (what, fence) =
-            self.run(Lane::Control, &call).await.inspect_err(|_| self.owes_claim(of, deadline))?;
+        let answer = self.run(Lane::Control, &call).await;
+        let (what, fence) = answer.inspect_err(|_| unheard.set(Some(deadline)))?;
         match what.as_str() {
             "yours" => Ok(Claim::Yours(Claimed { of: of.clone(), fence })),
             "landed" => Ok(Claim::Landed(fence)),

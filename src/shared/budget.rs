@@ -97,6 +97,7 @@ impl Shared {
             }
         }
         self.0.gone.set(true);
+        self.0.recovered.notify_waiters();
     }
 
     /// Until when a 429 of this kind stops all replicas, as far as this one has heard.

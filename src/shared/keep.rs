@@ -64,6 +64,7 @@ impl Shared {
         }
         let purge = self.beat().await?;
         self.said(Health::beats_now, &Trouble::Broken);
+        self.0.recovered.notify_waiters();
         // In this order: a purge of ours has a later number than those that were missed.
         self.catch_up_with_purges(purge).await;
         // Not waited for: a long list would be taken for a heart that stands still.

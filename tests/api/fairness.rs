@@ -43,7 +43,10 @@ fn permits_are_shared_by_weight_while_both_wait() {
     let sim = sim(|config| config.latency = Duration::from_millis(20));
     let (heavy, light) = (add(&sim, 91_000_000_000, 120), add(&sim, 92_000_000_000, 120));
     let callers = entry("heavy", KEY, "weight = 3") + &entry("light", OTHER_KEY, "weight = 1");
-    let (service, _folder, _) = start(&sim, &callers, &LIMIT);
+    let settings = [LIMIT[0], LIMIT[1], ("server.wait", "60s")];
+    let (service, _folder, _) = start(&sim, &callers, &settings);
+    // All of them wait before the first is served, however slowly this machine starts them.
+    sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("10".to_owned()), headers: false }));
     std::thread::scope(|scope| {
         for (key, ids) in [(KEY, &heavy), (OTHER_KEY, &light)] {
             for id in ids {
@@ -51,6 +54,9 @@ fn permits_are_shared_by_weight_while_both_wait() {
                 scope.spawn(move || assert_eq!(get_as(service, key, &format!("/qos/{id}")).status, 200));
             }
         }
+        wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") >= 239.0).then_some(()));
+        assert!(sim.qos_calls().len() < 5, "they were still waiting for the pause to end");
+        sim.clear_calls();
     });
     // From where both are waiting to where the first has nothing left to wait for.
     let calls = sim.qos_calls();
@@ -60,7 +66,7 @@ fn permits_are_shared_by_weight_while_both_wait() {
     let share = of_heavy(&calls[30..130]);
     println!("{share} of 100 calls for the caller of weight 3 beside one of weight 1");
     assert!((70..=80).contains(&share), "{share} of 100");
-    service.finish(&[]);
+    service.finish(&["Zoom refuses calls by rate limit"]);
 }
 
 /// One call a second.

@@ -47,7 +47,9 @@ impl Balancer {
         }
         let file = folder.path().join("haproxy.cfg");
         fs::write(&file, config).unwrap();
-        let mut command = Command::new("haproxy");
+        // Installed, or unpacked by `scripts/prepare haproxy`.
+        let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian/bin/haproxy");
+        let mut command = Command::new(if Path::new(unpacked).exists() { unpacked } else { "haproxy" });
         command.arg("-q").arg("-db").arg("-f").arg(&file).stdin(Stdio::null()).stdout(Stdio::null());
         let process = Process::start(&mut command);
         wait_for(|| UnixStream::connect(&control).ok());

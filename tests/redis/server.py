@@ -3,6 +3,7 @@
 For tests in Python, as server.rs is for those in Rust: never a mock, no service of the system, only addresses of this machine.
 """
 
+import pathlib
 import shutil
 import socket
 import subprocess
@@ -11,8 +12,8 @@ import time
 
 # Longer than anything here takes.
 PATIENCE = 30
-# Debian's `redis-tools` has the server under a name that makes it a checker of dumps; it looks at what it is called.
-PROGRAMS = (("valkey-server", "valkey-server"), ("redis-server", "redis-server"), ("redis-check-rdb", "redis-server"))
+# What is installed, and what `scripts/prepare redis-server` has unpacked.
+PROGRAMS = ("valkey-server", "redis-server", str(pathlib.Path(__file__).resolve().parents[2] / "target/debian/bin/redis-server"))
 
 
 class Refused(Exception):
@@ -66,12 +67,12 @@ class Server:
 
     def start(self):
         """Again on the same port, with nothing remembered but what it keeps on a disk."""
-        program, name = next((path, name) for each, name in PROGRAMS if (path := shutil.which(each)))
+        program = next(path for each in PROGRAMS if (path := shutil.which(each)))
         # What comes later on the command line wins, also over a file.
         here = ["--port", str(self.port), "--bind", "127.0.0.1"]
         with open(f"{self.folder.name}/log", "w") as log:
             self.child = subprocess.Popen(
-                [name, *self.arguments, *here], executable=program, stdin=subprocess.DEVNULL, stdout=log,
+                [program, *self.arguments, *here], stdin=subprocess.DEVNULL, stdout=log,
                 stderr=subprocess.STDOUT, **{"cwd": self.folder.name, **self.how},
             )
         end = time.monotonic() + PATIENCE

@@ -3,20 +3,15 @@
 use std::{
     io::{BufRead as _, BufReader},
     net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt as _,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-/// Debian's `redis-tools` has the server without the service, under a name that makes it a checker of dumps: the same
-/// program, which looks at what it is called.
-const PROGRAMS: [(&str, &str); 3] = [
-    ("redis-server", "redis-server"),
-    ("valkey-server", "valkey-server"),
-    ("redis-check-rdb", "redis-server"),
-];
+/// What is installed, and what `scripts/prepare redis-server` has unpacked.
+const PROGRAMS: [&str; 3] =
+    ["redis-server", "valkey-server", concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian/bin/redis-server")];
 const SENTINEL: &str = "--sentinel";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -121,9 +116,9 @@ impl Server {
                 .chain(given)
                 .collect(),
         };
-        let started = PROGRAMS.iter().find_map(|(program, name)| {
+        let started = PROGRAMS.iter().find_map(|program| {
             let mut command = Command::new(program);
-            command.arg0(name).args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()
+            command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()
         });
         let mut process =
             started.expect("redis-server is not here: scripts/prepare redis-server installs it");

@@ -1,6 +1,6 @@
 //! The right to fetch a meeting for all replicas.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use tokio::task::JoinHandle;
 
@@ -12,7 +12,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// The right to fetch. Whoever drops it unused gives it back, and the others go on without being told why.
 pub(in crate::fetcher) struct Right {
     pub(super) shared: Shared,
-    claimed: Option<Claimed>,
+    claimed: RefCell<Option<Claimed>>,
     renewing: JoinHandle<()>,
 }
 
@@ -28,19 +28,20 @@ impl Right {
                 }
             }
         });
-        Self { shared: shared.clone(), claimed: Some(claimed), renewing }
+        Self { shared: shared.clone(), claimed: RefCell::new(Some(claimed)), renewing }
     }
 
-    pub(super) async fn put(&mut self, record: &[u8], keep: Duration) -> Result<Put, Away> {
-        let Some(claimed) = &self.claimed else { return Err(Away) };
-        let put = self.shared.put(claimed, record, keep).await;
+    /// May be repeated: the same record under the same number.
+    pub(super) async fn put(&self, record: &[u8], keep: Duration) -> Result<Put, Away> {
+        let Some(claimed) = self.claimed.borrow().clone() else { return Err(Away) };
+        let put = self.shared.put(&claimed, record, keep).await;
         if put.is_ok() {
-            self.claimed = None;
+            self.claimed.take();
         }
         put
     }
 
-    pub(super) async fn release(mut self, words: &str) {
+    pub(super) async fn release(self, words: &str) {
         if let Some(claimed) = self.claimed.take() {
             // Where that fails they notice by themselves.
             self.shared.release(&claimed, words).await.ok();

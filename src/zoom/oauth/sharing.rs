@@ -128,7 +128,7 @@ impl Sharing {
     }
 
     async fn look(&self, of: &Subject) -> Result<Looked, Away> {
-        let found = self.shared.look_up(of).await?;
+        let found = self.shared.retrying(async || self.shared.look_up(of).await).await?;
         let clock = self.shared.clock().ok_or(Away)?;
         let had = self.had.borrow();
         let token = found.record.filter(|_| found.fence != had.fence);
@@ -185,7 +185,8 @@ impl Sharing {
         let sealer = self.shared.sealer();
         let record = record::write(sealer.as_deref(), of, Kind::AccessToken, clock.at(now), &content);
         let keep = token.use_until().saturating_duration_since(now);
-        self.shared.put(claimed, &record.ok_or(Away)?, keep).await.map(drop)
+        let record = record.ok_or(Away)?;
+        self.shared.retrying(async || self.shared.put(claimed, &record, keep).await).await.map(drop)
     }
 
     /// Of no use to anybody any more: nobody is to find it in Redis.
