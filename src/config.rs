@@ -8,11 +8,12 @@
 //! What it deliberately does not do:
 //! - guess. No number without its unit, no fallback for a typo, no unknown key ignored;
 //! - repeat a secret, in a problem, a warning or [`Config::effective`];
-//! - touch the world, but for reading the `--config` files and, once each, the files of the secrets and the callers. Whether an
+//! - touch the world, but for reading the `--config` files and, once each, the files of the secrets, certificates and callers. Whether an
 //!   address is free, Zoom answers, or the state file can be written is found by the part that needs it;
 //! - keep watch: a changed file counts at the next start (files of secrets are read anew by `zoom`, that of callers by
 //!   `callers`).
 
+mod egress;
 mod keys;
 mod layers;
 mod limits;
@@ -113,7 +114,9 @@ impl Config {
     fn read(mut reader: Reader) -> Result<(Self, Vec<Warning>), Problems> {
         let server = sections::server(&mut reader);
         let wait = sections::wait(&mut reader);
-        let zoom = sections::zoom(&mut reader);
+        let proxies = egress::environment_proxies(&mut reader);
+        let roots = egress::environment_roots(&mut reader);
+        let zoom = sections::zoom(&mut reader, &proxies, &roots);
         let freshness = sections::freshness(&mut reader);
         let mut budget = limits::budget(&mut reader, freshness.as_ref());
         let max_queued = limits::max_queued(&mut reader);
@@ -121,7 +124,7 @@ impl Config {
         let callers = sections::callers(&mut reader);
         let shared = sharing::shared(&mut reader, zoom.as_ref(), budget.as_mut());
         let telemetry = sections::telemetry(&mut reader);
-        let trace = sections::trace(&mut reader);
+        let trace = sections::trace(&mut reader, &proxies, roots);
         let read = reader.finish()?;
         let config = || {
             Some(Self {

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod callers;
 pub mod clean;
 pub mod config;
+pub mod egress;
 pub mod failure;
 pub mod fetcher;
 pub mod http;

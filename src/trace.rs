@@ -31,6 +31,7 @@ use self::{
     backlog::{Backlog, Counted},
     collector::Collector,
 };
+use crate::egress::{MoreRoots, Proxy};
 
 /// Spans that wait to be sent, some 4 MB at most. Beyond that they are dropped.
 const QUEUE: usize = 4_096;
@@ -45,6 +46,10 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(2);
 pub struct TraceConfig {
     /// Base of an OTLP/HTTP collector; without one there are no spans.
     pub otlp_endpoint: Option<Url>,
+    /// The proxy on the way there.
+    pub proxy: Option<Proxy>,
+    /// Whom we trust beside Mozilla's authorities.
+    pub more_roots: MoreRoots,
 }
 
 /// Makes spans, or nothing. Cheap to clone, and at home on any thread.
@@ -70,7 +75,7 @@ pub fn start(config: &TraceConfig) -> (Tracer, Sending) {
         KeyValue::new("service.instance.id", format!("{:032x}", fastrand::u128(..))),
     ]);
     let backlog = Backlog::default();
-    let collector = Collector::at(endpoint, backlog.clone());
+    let collector = Collector::at(endpoint, config, backlog.clone());
     let inner = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
     // All of these are said here, because the library would look for them in the environment.
     let provider = SdkTracerProvider::builder()

@@ -31,7 +31,13 @@ use self::{
     secret::SecretSource,
     upstream::Upstream,
 };
-use crate::{budget::Permit, failure::ZoomSaid, metrics::Cause, snapshot::SnapshotKey};
+use crate::{
+    budget::Permit,
+    egress::{MoreRoots, ProxySource},
+    failure::ZoomSaid,
+    metrics::Cause,
+    snapshot::SnapshotKey,
+};
 
 /// The most that Zoom gives; its default is 1. A refresh of N participants costs ⌈N / 10⌉ calls.
 const PAGE_SIZE: u32 = 10;
@@ -55,6 +61,12 @@ pub struct ZoomConfig {
     pub request_timeout: Duration,
     /// Largest page accepted, in bytes after decompression.
     pub max_body: usize,
+    /// The proxy on the way to the API.
+    pub api_proxy: Option<ProxySource>,
+    /// The proxy on the way to the token endpoint.
+    pub oauth_proxy: Option<ProxySource>,
+    /// Whom we trust beside Mozilla's authorities.
+    pub more_roots: MoreRoots,
 }
 
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.

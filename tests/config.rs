@@ -25,6 +25,9 @@ const CREDENTIALS: [(&str, &str); 3] = [
     ("QOS_PROXY__ZOOM__CLIENT_SECRET", "hush-hush"),
 ];
 
+/// A certificate that nobody is signed by.
+const CA: &str = include_str!("chart/ca.crt");
+
 const ENCRYPTION_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// A folder of configuration files and an environment.
@@ -177,7 +180,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 45);
+    assert_eq!(printed.len(), 48);
 }
 
 #[test]
@@ -933,4 +936,65 @@ fn the_process_environment_is_read() {
     let missing = PathBuf::from("missing.toml");
     let problems = Config::from_process(&[missing]).err().unwrap().to_string();
     assert!(problems.starts_with("missing.toml: cannot be read"), "{problems}");
+}
+
+// ---- the way out ----
+
+#[test]
+fn the_proxy_of_the_environment_is_that_of_the_urls_scheme_unless_no_proxy_covers_its_host() {
+    let proxies = |variables: &[(&str, &str)]| {
+        let setup = variables.iter().fold(Setup::new(), |setup, (name, value)| setup.variable(name, value));
+        let config = setup.config();
+        [config.zoom.api_proxy, config.zoom.oauth_proxy].map(|proxy| proxy.map(|proxy| proxy.read().place()))
+    };
+    let both = |place: &str| [Some(place.to_owned()), Some(place.to_owned())];
+    assert_eq!(proxies(&[]), [None, None]);
+    assert_eq!(proxies(&[("HTTPS_PROXY", "http://u:p@one:1")]), both("one:1"));
+    assert_eq!(proxies(&[("HTTP_PROXY", "http://one:1")]), [None, None], "Zoom's URLs are https");
+    assert_eq!(proxies(&[("https_proxy", "two:2"), ("HTTPS_PROXY", "one:1")]), both("two:2"));
+    assert_eq!(proxies(&[("Https_Proxy", "one:1"), ("HTTPS_PROXY", " ")]), [None, None]);
+    let excepted = [("HTTPS_PROXY", "one:1"), ("NO_PROXY", "api.zoom.us")];
+    assert_eq!(proxies(&excepted), [None, Some("one:1".to_owned())]);
+    assert_eq!(
+        proxies(&[("HTTPS_PROXY", "one:1"), ("QOS_PROXY__ZOOM__PROXY", "http://two:2")]),
+        both("two:2")
+    );
+    assert_eq!(proxies(&[("HTTPS_PROXY", "one:1"), ("QOS_PROXY__ZOOM__PROXY", "none")]), [None, None]);
+    assert_eq!(proxies(&[("NO_PROXY", "*"), ("QOS_PROXY__ZOOM__PROXY", "http://two:2")]), both("two:2"));
+}
+
+#[test]
+fn what_is_wrong_with_a_proxy_is_said_with_where_it_was_set_and_without_its_password() {
+    let lines = Setup::new().variable("https_proxy", "socks5://u:hunter2@proxy").refused();
+    let expected = "zoom.proxy: HTTPS_PROXY: only HTTP proxies are spoken to: write http://[user:password@]host:port (set by environment variable https_proxy)";
+    assert_eq!(lines, [expected]);
+    let expected = "zoom.proxy: it must be http://[user:password@]host:port, or \"none\" (set in 1.toml:2)";
+    assert_eq!(problem_of("zoom.proxy = \"http://u:hunter2@proxy:x\""), expected);
+    let setup = Setup::new();
+    let file = setup.mount("proxy", b"http://u:hunter2@proxy.example:3128\n");
+    let shown = setup.variable("QOS_PROXY__ZOOM__PROXY_FILE", file).config().effective();
+    assert!(shown.contains("; proxy: proxy.example:3128") && !shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn certificates_are_read_from_zoom_ca_file_or_from_what_all_programs_read() {
+    let trusted = |setup: Setup| {
+        let (config, warnings) = setup.accepted();
+        let count = |roots: &zoom_qos_proxy::egress::MoreRoots| roots.certificates().len();
+        (count(&config.zoom.more_roots), count(&config.trace.more_roots), warnings)
+    };
+    let (one, two) = (CA.as_bytes().to_vec(), [CA, "# the same again\n", CA].concat().into_bytes());
+    let setup = Setup::new();
+    let (first, second) = (setup.mount("one.pem", &one), setup.mount("two.pem", &two));
+    assert_eq!(trusted(Setup::new()), (0, 0, vec![]));
+    assert_eq!(trusted(Setup::new().variable("SSL_CERT_FILE", &first)), (1, 1, vec![]));
+    let both = Setup::new().variable("SSL_CERT_FILE", &first).variable("QOS_PROXY__ZOOM__CA_FILE", &second);
+    assert_eq!(trusted(both), (2, 1, vec![]));
+    let broken = setup.mount("broken.pem", b"not a certificate");
+    let (.., warnings) = trusted(Setup::new().variable("SSL_CERT_FILE", &broken));
+    let expected = "zoom.ca_file: SSL_CERT_FILE is not used: it holds no certificate in PEM (set by environment variable SSL_CERT_FILE)";
+    assert_eq!(warnings, [expected]);
+    let lines = Setup::new().variable("QOS_PROXY__ZOOM__CA_FILE", &broken).refused();
+    let expected = "zoom.ca_file: the file cannot be used: it holds no certificate in PEM (set by environment variable QOS_PROXY__ZOOM__CA_FILE)";
+    assert_eq!(lines, [expected]);
 }

@@ -17,6 +17,9 @@ use super::{
     problem::{Origin, Problem, one_line, unknown},
 };
 
+/// What other programs heed, too.
+const AMBIENT: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"];
+
 /// A value as it was written, before anything is made of it.
 pub(super) enum Written {
     /// A TOML string.
@@ -50,6 +53,8 @@ pub(super) struct Given {
 #[derive(Default)]
 pub(super) struct Layers {
     given: BTreeMap<&'static str, Vec<Given>>,
+    /// Variables that are not ours and mean something to us, by their names in capitals.
+    ambient: BTreeMap<&'static str, (String, Origin)>,
     problems: Vec<Problem>,
 }
 
@@ -57,6 +62,11 @@ impl Layers {
     /// The settings of a key, the winning one last.
     pub(super) fn of(&self, key: &str) -> &[Given] {
         self.given.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    /// A variable that all programs heed, by its name in capitals.
+    pub(super) fn ambient(&self, name: &str) -> Option<&(String, Origin)> {
+        self.ambient.get(name)
     }
 
     /// The problems met while reading.
@@ -127,6 +137,7 @@ impl Layers {
         ours.sort();
         for (name, value) in ours {
             let Some(path) = name.strip_prefix(PREFIX) else {
+                self.add_ambient(name, value);
                 continue;
             };
             let key = path.to_ascii_lowercase().replace("__", ".");
@@ -143,6 +154,19 @@ impl Layers {
                 self.problems.push(Problem::of(&key, &origin, what));
             }
             self.add(&key, written, origin);
+        }
+    }
+
+    /// One that is empty is as if it were not set. In small letters it wins, as with curl; variables come sorted, so it comes
+    /// last.
+    fn add_ambient(&mut self, name: String, value: OsString) {
+        let Some(known) = AMBIENT.into_iter().find(|known| known.eq_ignore_ascii_case(&name)) else { return };
+        let is_in_one_case = name == known || name == known.to_ascii_lowercase();
+        if let Ok(value) = value.into_string()
+            && !value.trim().is_empty()
+            && is_in_one_case
+        {
+            self.ambient.insert(known, (value, Origin::Environment(name)));
         }
     }
 

@@ -101,6 +101,19 @@ impl Reader {
         self.layers.of(key).last().map(|given| given.origin.clone())
     }
 
+    /// The first of these keys that is set, and where.
+    pub(super) fn first_set(
+        &self,
+        keys: impl IntoIterator<Item = &'static str>,
+    ) -> Option<(&'static str, Origin)> {
+        keys.into_iter().find_map(|key| Some((key, self.origin(key)?)))
+    }
+
+    /// A variable of the environment that all programs heed, by its name in capitals, and how it is written.
+    pub(super) fn ambient(&self, name: &str) -> Option<(String, Origin)> {
+        self.layers.ambient(name).cloned()
+    }
+
     /// Notes what is wrong with a key's winning value.
     pub(super) fn problem(&mut self, key: &str, origin: &Origin, what: String) {
         self.problems.push(Problem::of(key, origin, what));

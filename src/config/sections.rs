@@ -5,6 +5,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
+    egress,
     problem::Origin,
     reader::Reader,
     rules::{
@@ -16,6 +17,7 @@ use crate::{
     app::ServerConfig,
     cache::{CacheConfig, StaleConfig},
     callers::{CallersConfig, CallersFile, Wrong},
+    egress::{EnvironmentProxies, MoreRoots},
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
     trace::TraceConfig,
@@ -80,7 +82,11 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 const ZOOM: &str = "https://api.zoom.us/v2";
 
 /// `[zoom]`.
-pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
+pub(super) fn zoom(
+    reader: &mut Reader,
+    proxies: &EnvironmentProxies,
+    roots: &MoreRoots,
+) -> Option<ZoomConfig> {
     let api_base_url = reader.required("zoom.api_base_url", &Base { trimmed: true, example: ZOOM });
     let oauth_url = reader.required("zoom.oauth_url", &Base { trimmed: false, example: ZOOM });
     let account_id = reader.secret("zoom.account_id", "zoom.account_id_file");
@@ -89,6 +95,9 @@ pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
     let connect_timeout = reader.required("zoom.connect_timeout", &Span::Positive);
     let request_timeout = reader.required("zoom.request_timeout", &Span::Positive);
     let max_body = reader.required("zoom.max_body", &Size);
+    let [api_proxy, oauth_proxy] =
+        egress::zoom_proxies(reader, proxies, [api_base_url.as_ref(), oauth_url.as_ref()]);
+    let more_roots = egress::zoom_roots(reader, roots);
     for (key, url) in [("zoom.api_base_url", &api_base_url), ("zoom.oauth_url", &oauth_url)] {
         if let (Some(url), Some(at)) = (url, reader.origin(key))
             && is_open_to_readers(url)
@@ -116,6 +125,9 @@ pub(super) fn zoom(reader: &mut Reader) -> Option<ZoomConfig> {
         connect_timeout: connect_timeout?,
         request_timeout: request_timeout?,
         max_body: max_body?,
+        api_proxy,
+        oauth_proxy,
+        more_roots,
     })
 }
 
@@ -198,7 +210,9 @@ pub(super) fn telemetry(reader: &mut Reader) -> Option<TelemetryConfig> {
 }
 
 /// The rest of `[telemetry]`. What spans say is no secret, so that http may leave the machine.
-pub(super) fn trace(reader: &mut Reader) -> TraceConfig {
+pub(super) fn trace(reader: &mut Reader, proxies: &EnvironmentProxies, more_roots: MoreRoots) -> TraceConfig {
     let endpoint = Base { trimmed: true, example: "http://otel-collector:4318" };
-    TraceConfig { otlp_endpoint: reader.optional("telemetry.otlp_endpoint", &endpoint) }
+    let otlp_endpoint = reader.optional("telemetry.otlp_endpoint", &endpoint);
+    let proxy = otlp_endpoint.as_ref().and_then(|url| proxies.of(url)).cloned();
+    TraceConfig { otlp_endpoint, proxy, more_roots }
 }

@@ -3,7 +3,6 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
-    problem::Origin,
     reader::Reader,
     rules::{Count, FilePath, Span},
 };
@@ -39,7 +38,7 @@ pub(super) fn shared(
         let what = "must be 1s at most: a replica that is silent for longer counts as missing".to_owned();
         reader.problem("redis.timeout", &at, what);
     }
-    let Some((key, at)) = named(reader, ["redis.url", "redis.url_file"]) else {
+    let Some((key, at)) = reader.first_set(["redis.url", "redis.url_file"]) else {
         for key in ["redis.ca_file", ENCRYPTION_KEY, ENCRYPTION_KEY_FILE] {
             if let Some(at) = reader.origin(key) {
                 let what = "does nothing without redis.url; set that, or remove this".to_owned();
@@ -98,7 +97,7 @@ pub(super) fn shared(
 /// What encrypts records; `None` without a key, or when it is none: then that is noted, without the key.
 fn sealer(reader: &mut Reader) -> Option<Arc<Sealer>> {
     let source = reader.optional_secret(ENCRYPTION_KEY, ENCRYPTION_KEY_FILE)?;
-    let (key, at) = named(reader, [ENCRYPTION_KEY, ENCRYPTION_KEY_FILE])?;
+    let (key, at) = reader.first_set([ENCRYPTION_KEY, ENCRYPTION_KEY_FILE])?;
     // An unreadable file is noted already.
     match Sealer::new(source.read().ok()?.expose()) {
         Ok(sealer) => Some(Arc::new(sealer)),
@@ -107,9 +106,4 @@ fn sealer(reader: &mut Reader) -> Option<Arc<Sealer>> {
             None
         }
     }
-}
-
-/// The one of two keys that is set, and where.
-fn named(reader: &Reader, keys: [&'static str; 2]) -> Option<(&'static str, Origin)> {
-    keys.into_iter().find_map(|key| Some((key, reader.origin(key)?)))
 }

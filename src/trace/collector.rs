@@ -20,10 +20,14 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 use prost::Message as _;
-use ureq::{Agent, Error};
+use ureq::{
+    Agent, Error,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
 use url::Url;
 
-use super::backlog::Backlog;
+use super::{TraceConfig, backlog::Backlog};
+use crate::egress::MoreRoots;
 
 /// For a whole batch. The queue fills meanwhile, and when it is full spans are dropped.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -64,14 +68,15 @@ struct Told {
 
 impl Collector {
     /// At this base; its path may be there already.
-    pub(super) fn at(base: &Url, backlog: Backlog) -> Self {
+    pub(super) fn at(base: &Url, way: &TraceConfig, backlog: Backlog) -> Self {
         let base = base.as_str().trim_end_matches('/');
         let config = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
-            // It would be taken from the environment.
-            .proxy(None)
+            // Said here, because it would be taken from the environment. A proxy of ours is one of ureq's.
+            .proxy(way.proxy.as_ref().and_then(|proxy| ureq::Proxy::new(proxy.expose_url()).ok()))
+            .tls_config(TlsConfig::builder().root_certs(roots(&way.more_roots)).build())
             .user_agent(concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: config.build().new_agent(),
@@ -131,6 +136,15 @@ impl Collector {
             _ => tracing::info!("the collector of telemetry.otlp_endpoint takes traces again"),
         }
     }
+}
+
+/// Mozilla's, and more if there are any. ureq takes certificates, where rustls has enough with their names and keys.
+fn roots(more: &MoreRoots) -> RootCerts {
+    if more.certificates().is_empty() {
+        return RootCerts::WebPki;
+    }
+    let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().chain(more.certificates());
+    RootCerts::from(all.map(|certificate| Certificate::from_der(certificate).to_owned()))
 }
 
 impl SpanExporter for Collector {

@@ -9,6 +9,7 @@ mod connection;
 mod dial;
 mod failure;
 mod head;
+mod tunnel;
 
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 
@@ -29,6 +30,8 @@ pub(super) use self::{
     connection::InDoubt,
     failure::{ConnectFailure, Step},
 };
+use super::ZoomConfig;
+use crate::egress::{MoreRoots, ProxySource};
 
 /// Idle connections are given up before common load balancers (60 s) close them under a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -36,7 +39,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// connect reach Zoom closer together than they left.
 const LIFETIME: Duration = Duration::from_secs(3600);
 /// Steps to a connection, each of which may take `zoom.connect_timeout`; so awc's own timeout never comes first.
-const STEPS: u32 = 4;
+const STEPS: u32 = 5;
 
 /// A URL as awc is to have it.
 pub(super) fn for_awc(url: &Url) -> String {
@@ -51,12 +54,12 @@ pub(super) fn for_awc(url: &Url) -> String {
 }
 
 /// What all connections have in common.
-pub(super) fn tls_connector() -> TlsConnector {
-    TlsConnector::from(Arc::new(tls()))
+pub(super) fn tls_connector(config: &ZoomConfig) -> TlsConnector {
+    TlsConnector::from(Arc::new(tls(&config.more_roots)))
 }
 
-fn tls() -> rustls::ClientConfig {
-    let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
+fn tls(roots: &MoreRoots) -> rustls::ClientConfig {
+    let roots = roots.with_mozillas();
     let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     tls
@@ -69,15 +72,16 @@ pub(super) struct Transport(Rc<Inner>);
 struct Inner {
     /// Where the host speaks TLS.
     tls: Option<TlsConnector>,
+    proxy: Option<ProxySource>,
     /// For each step.
     timeout: Duration,
 }
 
 impl Transport {
     /// To the host of this URL.
-    pub(super) fn new(url: &Url, tls: &TlsConnector, timeout: Duration) -> Self {
+    pub(super) fn new(url: &Url, proxy: Option<ProxySource>, tls: &TlsConnector, timeout: Duration) -> Self {
         let tls = (url.scheme() == "https").then(|| tls.clone());
-        Self(Rc::new(Inner { tls, timeout }))
+        Self(Rc::new(Inner { tls, proxy, timeout }))
     }
 
     /// A client for this host alone, without a connection.
@@ -120,13 +124,36 @@ impl Service<ConnectInfo<Uri>> for Transport {
 
 impl Inner {
     async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectFailure> {
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let tcp = self.dial(host, uri.port_u16().unwrap_or(80)).await?;
+        let host = uri.host().unwrap_or_default();
+        let port = uri.port_u16().unwrap_or(80);
+        let tcp = match &self.proxy {
+            Some(proxy) => self.tunnel(proxy.clone(), &format!("{host}:{port}")).await?,
+            None => self.dial(without_brackets(host), port).await?,
+        };
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
-        let name = ServerName::try_from(host.to_owned())
+        let name = ServerName::try_from(without_brackets(host).to_owned())
             .map_err(|_| ConnectFailure::new(Step::Tls, "no certificate can be for this host's name"))?;
         let handshake = self.in_time("the TLS handshake", tls.connect(name, tcp)).await?;
         handshake.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| ConnectFailure::tls(&error))
+    }
+
+    /// Also for `http://`: awc writes requests as a server takes them, and not as a proxy does.
+    async fn tunnel(&self, source: ProxySource, target: &str) -> Result<TcpStream, ConnectFailure> {
+        let proxy = if source.may_change() {
+            // A mounted file can hang.
+            let read = actix_rt::task::spawn_blocking(move || source.read());
+            let read = self.in_time("reading zoom.proxy_file", read).await?;
+            read.map_err(|_| ConnectFailure::new(Step::Proxy, "zoom.proxy_file cannot be read"))?
+        } else {
+            source.read()
+        };
+        let failed =
+            |what: &str| ConnectFailure::new(Step::Proxy, format!("the proxy {}: {what}", proxy.place()));
+        let mut tcp =
+            self.dial(proxy.host(), proxy.port()).await.map_err(|failure| failed(&failure.detail))?;
+        let opened = self.in_time("CONNECT", tunnel::open(&mut tcp, target, proxy.authorization())).await;
+        opened.map_err(|failure| failed(&failure.detail))?.map_err(|what| failed(&what))?;
+        Ok(tcp)
     }
 
     /// The name and all of its addresses share one `zoom.connect_timeout`.
@@ -150,6 +177,10 @@ impl Inner {
         let done = tokio::time::timeout(self.timeout, step).await;
         done.map_err(|_| ConnectFailure::too_late(what, self.timeout))
     }
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.trim_matches(['[', ']'])
 }
 
 #[cfg(test)]

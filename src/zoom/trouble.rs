@@ -54,6 +54,7 @@ fn of_connecting(failure: &ConnectFailure) -> Trouble {
         Step::Connect => Cause::Refused,
         Step::Timeout => Cause::Timeout,
         Step::Tls => Cause::Tls,
+        Step::Proxy => Cause::Proxy,
     };
     trouble(cause, failure.detail.clone())
 }

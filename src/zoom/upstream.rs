@@ -11,6 +11,7 @@ use super::{
     reachability::{LastFailure, Reachability},
     transport::{self, Transport},
 };
+use crate::egress::ProxySource;
 
 /// Shared by the QoS endpoint and the token endpoint. Belongs to one thread; clones share the connections.
 #[derive(Clone)]
@@ -68,10 +69,15 @@ impl Upstream {
     /// No connection yet.
     #[must_use]
     pub fn new(config: &ZoomConfig) -> Self {
-        let tls: TlsConnector = transport::tls_connector();
+        let tls: TlsConnector = transport::tls_connector(config);
         let timeout = config.connect_timeout;
-        let host = |url: &Url| Host::new(url, Transport::new(url, &tls, timeout));
-        Self { api: host(&config.api_base_url), token: host(&config.oauth_url) }
+        let host = |url: &Url, proxy: &Option<ProxySource>| {
+            Host::new(url, Transport::new(url, proxy.clone(), &tls, timeout))
+        };
+        Self {
+            api: host(&config.api_base_url, &config.api_proxy),
+            token: host(&config.oauth_url, &config.oauth_proxy),
+        }
     }
 
     /// The later one of both hosts'.

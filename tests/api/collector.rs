@@ -86,6 +86,10 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     pub fn now(&self, answers: Answers) {
         *self.answers.lock().unwrap() = answers;
     }

@@ -9,6 +9,8 @@ use tokio_rustls::TlsAcceptor;
 /// Its threads end with the test's process.
 pub struct TlsFront {
     pub address: SocketAddr,
+    /// The authority's certificate, in PEM.
+    pub ca: String,
 }
 
 impl TlsFront {
@@ -18,6 +20,7 @@ impl TlsFront {
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         parameters.distinguished_name.push(rcgen::DnType::CommonName, "an authority of this test");
         let key = rcgen::KeyPair::generate().unwrap();
+        let ca = parameters.self_signed(&key).unwrap().pem();
         let issuer = rcgen::Issuer::new(parameters, key);
         let key = rcgen::KeyPair::generate().unwrap();
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -44,7 +47,7 @@ impl TlsFront {
                 }
             });
         });
-        Self { address }
+        Self { address, ca }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Zoom that cannot be reached: all addresses are tried, and the log, `/status` and the metric say why.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     time::{Duration, Instant},
 };
@@ -134,6 +134,8 @@ fn the_log_tells_each_change_once() {
     let whole = std::thread::spawn(move || {
         for bytes in [answer(&page("anna")), Vec::new(), Vec::new(), Vec::new()] {
             let (mut stream, _) = listener.accept().unwrap();
+            // An answer before the request would not be one to it.
+            assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
             stream.write_all(&bytes).unwrap();
             if !bytes.is_empty() {
                 stream.shutdown(std::net::Shutdown::Write).unwrap();

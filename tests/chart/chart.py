@@ -178,9 +178,11 @@ def check_config(toml, container=None):
             (folder / name).write_text("hush-hush\n")
         (folder / "callers.toml").write_text(CALLERS)
         (folder / "url").write_text("rediss://user:hush-hush@redis.test/0\n")
+        (folder / "proxy-url").write_text("http://user:hush-hush@proxy.test:3128\n")
         (folder / "ca.crt").write_text(CA)
         (folder / "encryption_key").write_text("0123456789abcdef" * 4 + "\n")
         mounted = toml.replace("/run/secrets/zoom/", f"{folder}/").replace("/run/secrets/redis/", f"{folder}/")
+        mounted = mounted.replace("/run/secrets/proxy/url", f"{folder}/proxy-url").replace("/run/secrets/proxy/", f"{folder}/")
         mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/")
         file = folder / "config.toml"
         file.write_text(mounted)

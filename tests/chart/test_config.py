@@ -10,11 +10,11 @@ from chart import CI, ROOT, by_feature, check_config, ci, defaults, leaves, rend
 DEFAULT_TOML = (ROOT / "config/default.toml").read_text()
 # What the chart fills in itself, from other values.
 OF_THE_CHART = {
-    "zoom.account_id_file", "zoom.client_id_file", "zoom.client_secret_file", "callers.file", "limits.state_file",
+    "zoom.account_id_file", "zoom.client_id_file", "zoom.client_secret_file", "zoom.proxy_file", "zoom.ca_file", "callers.file", "limits.state_file",
     "redis.url_file", "redis.ca_file", "redis.encryption_key_file", "redis.replicas",
 }
 # Secrets as text: the chart has files only.
-NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret", "redis.url", "redis.encryption_key"}
+NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret", "zoom.proxy", "redis.url", "redis.encryption_key"}
 # Where a default of the chart differs from the service's, and why: values.yaml.
 OTHERWISE = {"server.listen", "server.ops_listen", "server.workers"}
 TRACES = pytest.mark.xfail(

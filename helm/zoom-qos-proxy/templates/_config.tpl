@@ -13,6 +13,10 @@ over every file, so the pod sets them there, too.
     "account_id_file" (printf "%s/account_id" $secrets)
     "client_id_file" (printf "%s/client_id" $secrets)
     "client_secret_file" (printf "%s/client_secret" $secrets)) $config.zoom -}}
+{{- if .Values.proxy.existingSecret -}}
+{{- if .Values.proxy.keys.url }}{{ $zoom = merge (dict "proxy_file" "/run/secrets/proxy/url") $zoom }}{{ end -}}
+{{- if .Values.proxy.keys.ca }}{{ $zoom = merge (dict "ca_file" "/run/secrets/proxy/ca.crt") $zoom }}{{ end -}}
+{{- end -}}
 {{- $limits := merge (dict "state_file" "/var/lib/zoom-qos-proxy/day.json") $config.limits -}}
 {{- if gt $shares 1 -}}
 {{- $limits = merge (dict "heavy_per_second" $replica.perSecond "heavy_per_day" $replica.perDay) $limits -}}

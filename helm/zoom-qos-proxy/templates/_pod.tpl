@@ -80,6 +80,9 @@ spec:
         # Folders, never subPath: only those follow when a Secret changes.
         - {name: config, mountPath: /etc/zoom-qos-proxy/config, readOnly: true}
         - {name: credentials, mountPath: /run/secrets/zoom, readOnly: true}
+        {{- if .Values.proxy.existingSecret }}
+        - {name: proxy, mountPath: /run/secrets/proxy, readOnly: true}
+        {{- end }}
         {{- if .Values.callers.existingSecret }}
         - {name: callers, mountPath: /etc/zoom-qos-proxy/callers, readOnly: true}
         {{- end }}
@@ -107,6 +110,21 @@ spec:
           - {key: {{ .Values.credentials.keys.accountId | quote }}, path: account_id}
           - {key: {{ .Values.credentials.keys.clientId | quote }}, path: client_id}
           - {key: {{ .Values.credentials.keys.clientSecret | quote }}, path: client_secret}
+    {{- if .Values.proxy.existingSecret }}
+    - name: proxy
+      secret:
+        secretName: {{ .Values.proxy.existingSecret | quote }}
+        {{- if .Values.runAs.fsGroup }}
+        defaultMode: 0440
+        {{- end }}
+        items:
+          {{- with .Values.proxy.keys.url }}
+          - {key: {{ . | quote }}, path: url}
+          {{- end }}
+          {{- with .Values.proxy.keys.ca }}
+          - {key: {{ . | quote }}, path: ca.crt}
+          {{- end }}
+    {{- end }}
     {{- if .Values.callers.existingSecret }}
     - name: callers
       secret:

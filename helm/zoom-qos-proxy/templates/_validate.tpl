@@ -94,6 +94,12 @@ What the schema cannot say: sums, and contradictions that need a sentence. All t
 {{- if and .Values.redis.existingSecret (not $policy.redis.namespaces) (not $policy.redis.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.redis: leads nowhere, so the Redis of redis.existingSecret cannot be reached; name its namespace in networkPolicy.redis.namespaces" -}}
 {{- end -}}
+{{- if and .Values.proxy.existingSecret .Values.proxy.keys.url (not $policy.proxy.namespaces) (not $policy.proxy.peers) -}}
+{{- $wrong = append $wrong "networkPolicy.proxy: leads nowhere, so the proxy of proxy.existingSecret cannot be reached; name its namespace in networkPolicy.proxy.namespaces, or its address in networkPolicy.proxy.peers" -}}
+{{- end -}}
+{{- if and .Values.proxy.existingSecret (not .Values.proxy.keys.url) (not .Values.proxy.keys.ca) -}}
+{{- $wrong = append $wrong "proxy.keys: name neither a URL nor a CA in proxy.existingSecret; set proxy.keys.url or proxy.keys.ca" -}}
+{{- end -}}
 {{- if and .Values.config.telemetry.otlp_endpoint (not $policy.collector.namespaces) (not $policy.collector.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.collector: leads nowhere, so no trace reaches config.telemetry.otlp_endpoint; name the collector's namespace in networkPolicy.collector.namespaces" -}}
 {{- end -}}

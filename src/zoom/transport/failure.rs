@@ -16,6 +16,8 @@ pub(in crate::zoom) enum Step {
     Timeout,
     /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
+    /// The proxy cannot be reached, or does not let us through.
+    Proxy,
 }
 
 /// A connection that could not be made. Nothing of a request has left.

@@ -1,0 +1,146 @@
+//! `NO_PROXY`: the hosts that are reached directly.
+//!
+//! No standard says what it means; this is what curl and Go agree upon: names with all below them, addresses, networks
+//! (`10.0.0.0/8`), each with a port if need be, and `*` for all.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+/// Which hosts no proxy is asked for.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct NoProxy(Vec<Entry>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    hosts: Hosts,
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hosts {
+    All,
+    /// This name, and all that end in it behind a dot.
+    Below(String),
+    /// The addresses that begin with so many bits of this one.
+    Network(IpAddr, u8),
+}
+
+impl NoProxy {
+    /// Reads a list, divided by commas or spaces. What is none of the above is a name that nobody has.
+    #[must_use]
+    pub fn parse(list: &str) -> Self {
+        let words = list.split([',', ' ', '\t']).filter(|word| !word.is_empty());
+        Self(words.map(Entry::parse).collect())
+    }
+
+    /// Whether this URL's host is reached directly. This machine always is: a proxy would take it for itself.
+    #[must_use]
+    pub fn covers(&self, url: &Url) -> bool {
+        let port = url.port_or_known_default();
+        let covers = |matches: &dyn Fn(&Hosts) -> bool| {
+            self.0.iter().any(|entry| (entry.port.is_none() || entry.port == port) && matches(&entry.hosts))
+        };
+        match url.host() {
+            Some(Host::Domain(name)) => {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                name == "localhost" || covers(&|hosts| hosts.cover_name(&name))
+            }
+            Some(Host::Ipv4(address)) => {
+                address.is_loopback() || covers(&|hosts| hosts.cover(address.into()))
+            }
+            Some(Host::Ipv6(address)) => {
+                address.is_loopback() || covers(&|hosts| hosts.cover(address.into()))
+            }
+            None => false,
+        }
+    }
+}
+
+impl Entry {
+    fn parse(word: &str) -> Self {
+        if let Some(hosts) = Hosts::address(word) {
+            return Self { hosts, port: None };
+        }
+        let (host, port) = match word.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) => (host, Some(port)),
+            _ => (word, None),
+        };
+        let name = || Hosts::Below(host.trim_start_matches("*.").trim_matches('.').to_ascii_lowercase());
+        let hosts = if host == "*" { Hosts::All } else { Hosts::address(host).unwrap_or_else(name) };
+        Self { hosts, port }
+    }
+}
+
+impl Hosts {
+    fn address(text: &str) -> Option<Self> {
+        let (address, bits) =
+            text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+        let address: IpAddr = address.trim_matches(['[', ']']).parse().ok()?;
+        let all = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.map_or(Some(all), |bits| bits.parse().ok().filter(|bits| *bits <= all))?;
+        Some(Self::Network(address, bits))
+    }
+
+    fn cover_name(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Below(parent) => {
+                name.strip_suffix(parent.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                    && !parent.is_empty()
+            }
+            Self::Network(..) => false,
+        }
+    }
+
+    fn cover(&self, address: IpAddr) -> bool {
+        match (self, address) {
+            (Self::All, _) => true,
+            (Self::Network(IpAddr::V4(network), bits), IpAddr::V4(address)) => {
+                let differ = u32::from(*network) ^ u32::from(address);
+                differ.leading_zeros() >= u32::from(*bits)
+            }
+            (Self::Network(IpAddr::V6(network), bits), IpAddr::V6(address)) => {
+                let differ = u128::from(*network) ^ u128::from(address);
+                differ.leading_zeros() >= u32::from(*bits)
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_covers_names_with_all_below_them_addresses_networks_and_ports() {
+        for (list, url, covered) in [
+            ("zoom.us", "https://zoom.us", true),
+            ("zoom.us", "https://api.zoom.us/v2", true),
+            (".zoom.us", "https://api.zoom.us", true),
+            ("*.ZOOM.us", "https://api.zoom.us", true),
+            ("zoom.us", "https://notzoom.us", false),
+            ("api.zoom.us", "https://zoom.us", false),
+            ("a.example, zoom.us b.example", "https://zoom.us", true),
+            ("*", "https://zoom.us", true),
+            ("", "https://zoom.us", false),
+            ("zoom.us:443", "https://zoom.us", true),
+            ("zoom.us:8443", "https://zoom.us", false),
+            ("192.0.2.7", "http://192.0.2.7:8080", true),
+            ("192.0.2.7:80", "http://192.0.2.7:8080", false),
+            ("192.0.2.0/24", "http://192.0.2.255", true),
+            ("192.0.2.0/24", "http://192.0.3.1", false),
+            ("0.0.0.0/0", "http://203.0.113.1", true),
+            ("2001:db8::/32", "http://[2001:db8:1::1]:8080", true),
+            ("[2001:db8::1]:80", "http://[2001:db8::1]", true),
+            ("192.0.2.0/24", "http://name.example", false),
+            ("", "http://localhost:4318", true),
+            ("", "http://127.0.0.9", true),
+            ("", "http://[::1]", true),
+            (".", "https://zoom.us", false),
+        ] {
+            assert_eq!(NoProxy::parse(list).covers(&url.parse().unwrap()), covered, "{list:?} {url}");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! A way through an HTTP proxy: `CONNECT`.
+
+use std::io;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+/// The longest answer of a proxy, its excuses included.
+const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Asks the proxy for a connection to `target`, `host:port`, over which nothing but our bytes travels from then on.
+///
+/// # Errors
+/// Why the proxy does not let us through, for operators.
+pub(super) async fn open(
+    proxy: &mut TcpStream,
+    target: &str,
+    authorization: Option<&str>,
+) -> Result<(), String> {
+    let broken = |error: io::Error| format!("it does not answer CONNECT: {}", error.kind());
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
+    if let Some(authorization) = authorization {
+        request.extend(["Proxy-Authorization: ", authorization, "\r\n"]);
+    }
+    request.push_str("\r\n");
+    proxy.write_all(request.as_bytes()).await.map_err(broken)?;
+    let head = read_head(proxy).await.map_err(broken)?;
+    match status(&head) {
+        Some(200..=299) => Ok(()),
+        Some(407) if authorization.is_some() => {
+            Err("it refuses the user or password of zoom.proxy (407)".to_owned())
+        }
+        Some(407) => Err("it demands a user and password (407)".to_owned()),
+        Some(status) => Err(format!("it refuses a tunnel to {target} ({status})")),
+        None => Err("it does not answer as an HTTP proxy".to_owned()),
+    }
+}
+
+/// Byte by byte: what comes behind the head is the target's.
+async fn read_head(proxy: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() == LONGEST_HEAD {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        head.push(proxy.read_u8().await?);
+    }
+    Ok(head)
+}
+
+fn status(head: &[u8]) -> Option<u16> {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    response.parse(head).ok()?;
+    response.code
+}

@@ -1,0 +1,58 @@
+"""The way out: a proxy and a CA of the user's own."""
+
+import tomllib
+
+from chart import at, ci, merged, notes, refusal, render
+
+ZOOM = {"port": 443, "protocol": "TCP"}
+PROXY = {"port": 8080, "protocol": "TCP"}
+
+
+def egress(values):
+    return render(values).one("NetworkPolicy", "release-zoom-qos-proxy")["spec"]["egress"]
+
+
+def test_url_and_ca_are_files_of_one_secret():
+    objects = render(ci("proxy"))
+    [mount] = [each for each in objects.container["volumeMounts"] if each["mountPath"] == "/run/secrets/proxy"]
+    [volume] = [each["secret"] for each in objects.pod["volumes"] if each["name"] == mount["name"]]
+    assert volume["secretName"] == "way-out"
+    assert volume["items"] == [{"key": "proxy-url", "path": "url"}, {"key": "ca.crt", "path": "ca.crt"}]
+    zoom = tomllib.loads(objects.toml)["zoom"]
+    assert (zoom["proxy_file"], zoom["ca_file"]) == ("/run/secrets/proxy/url", "/run/secrets/proxy/ca.crt")
+
+
+def test_without_it_there_is_nothing_of_it():
+    objects = render()
+    assert not any(each["name"] == "proxy" for each in objects.pod["volumes"] + objects.container["volumeMounts"])
+    assert not {"proxy_file", "ca_file"} & tomllib.loads(objects.toml)["zoom"].keys()
+    # Keys alone name nothing.
+    assert render(at("proxy.keys.ca", "k")).toml == objects.toml
+    assert "The way to Zoom" not in notes()
+
+
+def test_the_way_out_leads_to_the_proxy_alone():
+    rules = egress(ci("proxy"))
+    [rule] = [each for each in rules if PROXY in each["ports"]]
+    assert rule["to"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "egress"}}},
+        {"ipBlock": {"cidr": "10.1.2.4/32"}},
+    ]
+    assert not any(ZOOM in each["ports"] for each in rules)
+
+
+def test_a_ca_alone_leaves_the_way_to_zoom_as_it_is():
+    values = merged(at("proxy.existingSecret", "way-out"), at("proxy.keys.url", ""), at("proxy.keys.ca", "ca.crt"))
+    assert egress(values) == egress({})
+    assert "proxy_file" not in render(values).toml
+
+
+def test_a_way_that_leads_nowhere_is_refused():
+    assert "networkPolicy.proxy: leads nowhere" in refusal(at("proxy.existingSecret", "way-out"))
+    neither = merged(at("proxy.existingSecret", "way-out"), at("proxy.keys.url", ""))
+    assert "proxy.keys: name neither" in refusal(neither)
+
+
+def test_the_notes_say_which_secret_is_to_be_made():
+    said = notes(ci("proxy"))
+    assert "Secret way-out, which you make, with the proxy's URL in key proxy-url, with the CA in key ca.crt." in said
