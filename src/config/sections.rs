@@ -13,9 +13,9 @@ use super::{
     },
 };
 use crate::{
-    app::ServerConfig,
     cache::{CacheConfig, StaleConfig},
     callers::{CallersConfig, CallersFile, Wrong},
+    server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
     trace::TraceConfig,
@@ -29,6 +29,7 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
     let workers = workers(reader);
     let drain_delay = reader.required("server.drain_delay", &Span::OrZero);
     let shutdown_timeout = reader.required("server.shutdown_timeout", &Span::Positive);
+    let timeouts = timeouts(reader);
     if let (Some(one), Some(other), Some(at)) = (listen, ops_listen, reader.origin("server.ops_listen"))
         && collide(one, other)
     {
@@ -43,7 +44,16 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
         workers,
         drain_delay: drain_delay?,
         shutdown_timeout: shutdown_timeout?,
+        timeouts: timeouts?,
     })
+}
+
+/// When a connection is given up.
+fn timeouts(reader: &mut Reader) -> Option<Timeouts> {
+    let head = reader.required("server.head_timeout", &Span::Positive);
+    let idle = reader.required("server.idle_timeout", &Span::Positive);
+    let write = reader.required("server.write_timeout", &Span::Positive);
+    Some(Timeouts { head: head?, idle: idle?, write: write? })
 }
 
 /// Where operators ask.

@@ -20,6 +20,7 @@ mod callers;
 mod callers_file;
 mod codings;
 mod collector;
+mod connections;
 mod credentials;
 mod directives;
 mod errors;
