@@ -5,26 +5,29 @@ mod framing;
 mod guard;
 mod head;
 mod link;
+mod meter;
+mod open_files;
 mod socket;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_rt::net::TcpStream;
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::{ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config};
 use actix_web::{App as Routes, dev::AppConfig, web::Data};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::{TcpListener, TcpSocket};
 
-use self::guard::Guard;
 pub use self::guard::Timeouts;
+use self::{guard::Guard, meter::Meter};
 use crate::http::{self, Listener, State};
 
 /// Connections that the kernel holds until they are accepted; it takes no more than its own `somaxconn`.
 const BACKLOG: u32 = 4096;
 /// For each HTTP worker: they unpack bodies.
 const WORKER_BLOCKING_THREADS: usize = 2;
+/// The ops listener's. Its own, so that no caller's connection is one too many for a probe.
+const OPERATORS_CONNECTIONS: usize = 128;
 /// For how long what follows an answer is read and thrown away, so that the answer is not lost with the connection.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -40,6 +43,8 @@ pub struct ServerConfig {
     pub drain_delay: Duration,
     /// After the drain: how long requests under way may take.
     pub shutdown_timeout: Duration,
+    /// Callers' connections at one time; more wait in the kernel's queue.
+    pub max_connections: u32,
     /// When a connection of either listener is given up.
     pub timeouts: Timeouts,
 }
@@ -72,28 +77,33 @@ impl Listeners {
     /// # Errors
     /// When an address is taken.
     pub(crate) fn bind(config: &ServerConfig, state: &Data<State>) -> Result<Self, BindError> {
-        take_all_open_files();
-        let (callers, listen) =
-            bind("server.listen", config.listen, config.workers, config, state, Listener::Callers)?;
-        let (operators, ops_listen) =
-            bind("server.ops_listen", config.ops_listen, 1, config, state, Listener::Operators)?;
+        let most = open_files::connections(config.max_connections);
+        // Each worker has a part of them, rounded down, and at least one.
+        let workers = config.workers.min(most).max(1);
+        let (callers, listen) = bind(
+            "server.listen",
+            config.listen,
+            (workers, most / workers),
+            config,
+            state,
+            Listener::Callers,
+        )?;
+        let (operators, ops_listen) = bind(
+            "server.ops_listen",
+            config.ops_listen,
+            (1, OPERATORS_CONNECTIONS),
+            config,
+            state,
+            Listener::Operators,
+        )?;
         Ok(Self { callers, operators, listen, ops_listen })
-    }
-}
-
-/// A connection of a caller's takes two. Shells and service managers start a process with 1,024, for the sake of
-/// programs that use `select`, and leave it to the others to take what they may have.
-fn take_all_open_files() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 
 fn bind(
     key: &'static str,
     address: SocketAddr,
-    workers: usize,
+    (workers, connections_each): (usize, usize),
     config: &ServerConfig,
     state: &Data<State>,
     listener: Listener,
@@ -106,6 +116,7 @@ fn bind(
     let whole_seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
     let builder = Server::build()
         .workers(workers)
+        .max_concurrent_connections(connections_each)
         .worker_max_blocking_threads(WORKER_BLOCKING_THREADS)
         .shutdown_timeout(whole_seconds)
         .disable_signals();
@@ -159,11 +170,13 @@ fn connections(
             }
         })
         .h1(service);
-    fn_service(move |stream: TcpStream| async move {
+    let metrics = Arc::clone(&state.metrics);
+    fn_service(move |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
         // The end of an answer must not wait for the caller to acknowledge its beginning: 40 ms.
         drop(stream.set_nodelay(true));
-        Ok((Guard::new(stream, timeouts), peer))
+        let guard = Guard::new(stream, timeouts, Meter::new(&metrics, listener.as_str()));
+        async move { Ok((guard, peer)) }
     })
     .and_then(http)
 }

@@ -146,6 +146,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.fetcher.wait, seconds(15));
     assert_eq!(config.server.drain_delay, seconds(5));
     assert_eq!(config.server.shutdown_timeout, seconds(25));
+    assert_eq!(config.server.max_connections, 2048);
     assert_eq!(config.server.timeouts.head, seconds(10));
     assert_eq!(config.server.timeouts.idle, seconds(75));
     assert_eq!(config.server.timeouts.write, seconds(30));
@@ -180,7 +181,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 48);
+    assert_eq!(printed.len(), 49);
 }
 
 #[test]

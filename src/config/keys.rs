@@ -12,6 +12,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "server.wait",
     "server.drain_delay",
     "server.shutdown_timeout",
+    "server.max_connections",
     "server.head_timeout",
     "server.idle_timeout",
     "server.write_timeout",

@@ -29,6 +29,7 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
     let workers = workers(reader);
     let drain_delay = reader.required("server.drain_delay", &Span::OrZero);
     let shutdown_timeout = reader.required("server.shutdown_timeout", &Span::Positive);
+    let max_connections = reader.required("server.max_connections", &Count(1..=MOST_CONNECTIONS));
     let timeouts = timeouts(reader);
     if let (Some(one), Some(other), Some(at)) = (listen, ops_listen, reader.origin("server.ops_listen"))
         && collide(one, other)
@@ -44,9 +45,13 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
         workers,
         drain_delay: drain_delay?,
         shutdown_timeout: shutdown_timeout?,
+        max_connections: max_connections?,
         timeouts: timeouts?,
     })
 }
+
+/// More than a process can have open: a slip of the hand.
+const MOST_CONNECTIONS: u32 = 1_000_000;
 
 /// When a connection is given up.
 fn timeouts(reader: &mut Reader) -> Option<Timeouts> {

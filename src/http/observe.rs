@@ -111,6 +111,17 @@ pub enum Listener {
     Operators,
 }
 
+impl Listener {
+    /// What it is called in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Callers => "callers",
+            Self::Operators => "ops",
+        }
+    }
+}
+
 impl Route {
     /// What it is called; `None` if it is none of ours.
     fn text(self) -> Option<&'static str> {

@@ -24,8 +24,10 @@ use super::{
     framing::Framing,
     head::HeadScan,
     link::{Arrived, Link},
+    meter::Meter,
     socket::Socket,
 };
+use crate::metrics::ConnectionRefusal;
 
 /// How long a connection may be of no use.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +44,7 @@ pub struct Timeouts {
 pub(super) struct Guard<S> {
     socket: S,
     link: Rc<Link>,
+    meter: Meter,
     timeouts: Timeouts,
     timer: Timer,
     phase: Phase,
@@ -80,11 +83,12 @@ enum Phase {
 }
 
 impl<S: Socket> Guard<S> {
-    pub(super) fn new(socket: S, timeouts: Timeouts) -> Self {
+    pub(super) fn new(socket: S, timeouts: Timeouts, meter: Meter) -> Self {
         let now = Instant::now();
         Self {
             socket,
             link: Rc::default(),
+            meter,
             timeouts,
             timer: Timer::new(now + timeouts.idle),
             phase: Phase::Head,
@@ -152,7 +156,8 @@ impl<S: Socket> Guard<S> {
     }
 
     /// Answers in actix's place to what is not going to be a request.
-    fn refuse(&mut self, status: &str) {
+    fn refuse(&mut self, status: &str, reason: ConnectionRefusal) {
+        self.meter.refused(reason);
         let date = httpdate::fmt_http_date(SystemTime::now());
         let answer =
             format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\ndate: {date}\r\n\r\n");
@@ -177,6 +182,7 @@ impl<S: Socket> Guard<S> {
             self.write_until = None;
             return Poll::Ready(Ok(written));
         }
+        self.meter.refused(ConnectionRefusal::WriteTimeout);
         self.socket.reset_when_dropped();
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -210,6 +216,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
         guard.hear();
         if matches!(guard.phase, Phase::Handed) {
             // An answer without a request: actix refuses the head, and closes the connection.
+            guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
         }
         let Poll::Ready(written) = Pin::new(&mut guard.socket).poll_write(context, bytes) else {
@@ -226,6 +233,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
         guard.hear();
         if matches!(guard.phase, Phase::Handed) {
             // A whole head, and neither a request nor an answer: it takes the head for a part of one.
+            guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
             context.waker().wake_by_ref();
         }

@@ -147,6 +147,83 @@ fn a_connection_without_a_request_is_closed() {
     service.finish(&[]);
 }
 
+/// That it answers within a second, as a probe wants it.
+fn assert_alive(service: &Service) {
+    let asked = Instant::now();
+    assert_eq!(service.ops_get("/healthz").status, 200);
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_and_probes_do_not() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("server.max_connections", "4"), ("server.workers", "2")]);
+    let mut kept: Vec<_> = (0..4).map(|_| Connection::open(service.addr)).collect();
+    for peer in &mut kept {
+        assert_eq!(peer.ask("GET", "/nothing").status, 404);
+    }
+    let mut waiting: Vec<_> = (0..20).map(|_| Connection::open(service.addr)).collect();
+    for peer in &mut waiting {
+        peer.send("GET", "/nothing");
+    }
+    for peer in &mut waiting[..3] {
+        assert!(!peer.has_answer(Duration::from_millis(100)));
+    }
+    assert_alive(&service);
+    assert_eq!(service.metric("zoom_qos_proxy_connections{listener=\"callers\"}"), 4.0);
+    assert_eq!(service.metric("zoom_qos_proxy_connections{listener=\"ops\"}"), 1.0);
+    drop(kept);
+    // Each makes room for the next.
+    for mut peer in waiting {
+        assert_eq!(peer.receive(false).status, 404);
+    }
+    wait_for(|| (service.metric("zoom_qos_proxy_connections{listener=\"callers\"}") == 0.0).then_some(()));
+    service.finish(&[]);
+}
+
+#[test]
+fn open_files_are_kept_back_for_probes() {
+    let sim = sim(|_| ());
+    let service = Service::start_by(&sim, &[], &["sh", "-c", "ulimit -n 128; exec \"$0\""]);
+    let mut peers: Vec<_> = (0..200).map(|_| Connection::open(service.addr)).collect();
+    for peer in &mut peers {
+        peer.send("GET", "/nothing");
+    }
+    for peer in &mut peers[..10] {
+        assert_eq!(peer.receive(false).status, 404);
+    }
+    for _ in 0..5 {
+        assert_alive(&service);
+    }
+    assert!(service.open_files() < 128);
+    assert_eq!(service.ops_get("/metrics").status, 200);
+    service.finish(&["does not fit into the limit of open files"]);
+}
+
+#[test]
+fn connections_that_are_ended_are_counted_by_the_reason() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("server.head_timeout", "300ms")]);
+    let refused = |reason: &str| {
+        let name = format!("zoom_qos_proxy_connections_refused_total{{reason=\"{reason}\"}}");
+        service.metric(&name)
+    };
+    for reason in ["malformed", "head_too_long", "head_timeout", "write_timeout"] {
+        assert_eq!(refused(reason), 0.0);
+    }
+    let long = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(80 << 10));
+    for (sent, reason) in
+        [("\x16\x03\x01 TLS\r\n\r\n", "malformed"), (&long, "head_too_long"), ("GET / HT", "head_timeout")]
+    {
+        let mut peer = Connection::open(service.addr);
+        peer.send_raw(sent.as_bytes());
+        assert!(!peer.is_closed(), "an answer first");
+        assert_eq!(refused(reason), 1.0, "{reason}");
+    }
+    assert_eq!(refused("malformed") + refused("head_too_long") + refused("head_timeout"), 3.0);
+    service.finish(&[]);
+}
+
 /// A peer whose system holds little for it.
 fn narrow(to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();

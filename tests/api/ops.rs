@@ -13,7 +13,7 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 use crate::service::{Answer, Process, Service, at_once, command, raw, request, sim, wait_for};
 
 /// The contract's section 6, without `redis_up`, which is there only with Redis.
-const METRICS: [&str; 20] = [
+const METRICS: [&str; 22] = [
     "requests_total",
     "request_duration_seconds",
     "zoom_calls_total",
@@ -33,6 +33,8 @@ const METRICS: [&str; 20] = [
     "access_token_renewals_total",
     "values_unparsed_total",
     "cooldown_active",
+    "connections",
+    "connections_refused_total",
     "build_info",
 ];
 

@@ -11,6 +11,7 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::ReadBuf;
 
 use super::{Guard, Phase};
+use crate::metrics::ConnectionRefusal;
 use crate::server::{
     framing::Taken,
     head::{HeadScan, leading_empty_lines},
@@ -66,7 +67,7 @@ impl<S: Socket> Guard<S> {
             return true;
         }
         if self.pending.len() > LONGEST_HEAD {
-            self.refuse("431 Request Header Fields Too Large");
+            self.refuse("431 Request Header Fields Too Large", ConnectionRefusal::HeadTooLong);
             return true;
         }
         false
@@ -102,7 +103,7 @@ impl<S: Socket> Guard<S> {
             return Poll::Pending;
         }
         if self.head_began.is_some() {
-            self.refuse("408 Request Timeout");
+            self.refuse("408 Request Timeout", ConnectionRefusal::HeadTimeout);
         }
         self.end()
     }
@@ -115,7 +116,10 @@ impl<S: Socket> Guard<S> {
         let before = out.filled().len();
         if self.pending.is_empty() {
             match Pin::new(&mut self.socket).poll_read(context, out) {
-                Poll::Pending if self.has_waited_too_long(context) => return self.end(),
+                Poll::Pending if self.has_waited_too_long(context) => {
+                    self.meter.refused(ConnectionRefusal::HeadTimeout);
+                    return self.end();
+                }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(read) => read?,
             }
@@ -130,7 +134,10 @@ impl<S: Socket> Guard<S> {
         let (body, next) = match framing.take(read) {
             Taken::All => return Poll::Ready(Ok(())),
             Taken::Whole(length) => (length, Phase::Whole),
-            Taken::Broken(length) => (length, Phase::Ended),
+            Taken::Broken(length) => {
+                self.meter.refused(ConnectionRefusal::Malformed);
+                (length, Phase::Ended)
+            }
         };
         self.put_back(body, before, out);
         self.phase = next;

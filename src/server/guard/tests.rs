@@ -18,7 +18,7 @@ use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config}
 
 use self::forms::{AMBIGUOUS_BODIES, AMBIGUOUS_HEADS};
 use super::*;
-use crate::server::link;
+use crate::{metrics::Metrics, server::link};
 
 const PATIENT: Timeouts =
     Timeouts { head: Duration::from_secs(60), idle: Duration::from_secs(60), write: Duration::from_secs(60) };
@@ -114,6 +114,7 @@ async fn echo(request: HttpRequest, mut body: Payload) -> HttpResponse {
 
 /// What is answered to each of these streams, each in its own pieces. Without dates.
 fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
+    let metrics = std::sync::Arc::new(Metrics::default());
     System::new().block_on(async {
         let routes = App::new().default_service(web::to(echo));
         let service = apply_fn_factory(map_config(routes, |()| AppConfig::default()), link::watch);
@@ -132,7 +133,7 @@ fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
             let script =
                 Script { pieces: RefCell::new(pieces.into()), pause: false, answered: Rc::clone(&answered) };
             let written = format!("{:?}", script.pieces);
-            let served = http.call((Guard::new(script, PATIENT), None));
+            let served = http.call((Guard::new(script, PATIENT, Meter::new(&metrics, "callers")), None));
             let ended = tokio::time::timeout(Duration::from_secs(20), served).await;
             assert!(
                 ended.is_ok(),
