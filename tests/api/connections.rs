@@ -32,15 +32,6 @@ fn floods(to: SocketAddr, request: &str) -> TcpStream {
     stream
 }
 
-/// The processor time of a span of time in which nothing has to be done, as a part of it.
-fn load_at_rest(service: &Service) -> f64 {
-    const SPAN: Duration = Duration::from_millis(1_500);
-    let (before, began) = (service.cpu_ticks(), Instant::now());
-    thread::park_timeout(SPAN);
-    let ticks = u32::try_from(service.cpu_ticks() - before).unwrap();
-    f64::from(ticks) / 100.0 / began.elapsed().as_secs_f64()
-}
-
 #[test]
 fn a_peer_that_pipelines_and_reads_nothing_costs_no_time_and_little_memory() {
     let sim = sim(|_| ());
@@ -61,7 +52,7 @@ fn a_peer_that_pipelines_and_reads_nothing_costs_no_time_and_little_memory() {
             .collect();
         let peers: Vec<_> = peers.into_iter().map(|peer| peer.join().unwrap()).collect();
         // At first some are still being answered.
-        wait_for(|| (load_at_rest(&service) < 0.05).then_some(()));
+        wait_for(|| (service.load_at_rest() < 0.05).then_some(()));
         let more = service.resident().saturating_sub(before) >> 20;
         assert!(more < 16, "{path}: {more} MiB for six silent peers");
         assert_eq!(service.ops_get("/healthz").status, 200);
@@ -90,7 +81,7 @@ fn a_body_that_nobody_reads_costs_no_time_and_the_request_is_answered() {
             // It may be cut off by the end of the connection.
             scope.spawn(move || writer.write_all(request.as_bytes()).ok());
             wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 1.0).then_some(()));
-            let load = load_at_rest(&service);
+            let load = service.load_at_rest();
             assert!(load < 0.05, "{framing:?}: {load} of a processor");
             assert_eq!(service.metric("zoom_qos_proxy_flights_active"), 1.0, "it still waits");
             let mut answer = [0; 12];

@@ -49,6 +49,7 @@ mod replicas_server;
 mod replicas_token;
 mod retries;
 mod rolling;
+mod rude_callers;
 mod service;
 mod slices;
 mod stale;

@@ -162,8 +162,17 @@ impl Service {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
+    /// The processor time of a span of time in which nothing has to be done, as a part of it.
+    pub fn load_at_rest(&self) -> f64 {
+        const SPAN: Duration = Duration::from_millis(1_500);
+        let (before, began) = (self.cpu_ticks(), Instant::now());
+        thread::park_timeout(SPAN);
+        let ticks = u32::try_from(self.cpu_ticks() - before).unwrap();
+        f64::from(ticks) / 100.0 / began.elapsed().as_secs_f64()
+    }
+
     /// Processor time that it has used so far, in clock ticks: hundredths of a second.
-    pub fn cpu_ticks(&self) -> u64 {
+    fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         // The name before it may hold anything.
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
