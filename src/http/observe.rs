@@ -131,7 +131,17 @@ impl Listener {
 }
 
 impl Route {
-    /// What it is called; `None` if it is none of ours.
+    /// What it is called in the log.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Qos => "qos",
+            Self::OpenApi => "openapi",
+            Self::Operators(route) | Self::Purge(route) => route,
+            Self::Unknown => "other",
+        }
+    }
+
+    /// The pattern of its paths, as traces have it; `None` if it is none of ours.
     fn text(self) -> Option<&'static str> {
         match self {
             Self::Qos => Some("/qos/{meetingId}"),
@@ -285,7 +295,7 @@ impl Drop for Observed {
                     request_id = id.as_str(),
                     caller = who.name(),
                     method = self.method,
-                    route = self.notes.route.text().unwrap_or("unknown"),
+                    route = self.notes.route.word(),
                     status,
                     outcome = outcome.map(Outcome::as_str),
                     refused_by = refused_by.map(Refuser::as_str),

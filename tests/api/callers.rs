@@ -76,7 +76,7 @@ pub fn in_status(service: &Service, name: &str) -> Value {
 
 fn callers_in_log(lines: &[String]) -> Vec<String> {
     let lines = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let named = lines.filter(|line| line["message"] == "request" && line["route"] == "/qos/{meetingId}");
+    let named = lines.filter(|line| line["message"] == "request" && line["route"] == "qos");
     named.map(|line| line["caller"].as_str().unwrap().to_owned()).collect()
 }
 
