@@ -114,8 +114,8 @@ monitoring: ## dashboard and alerts against a real Prometheus; see tests/monitor
 	@scripts/monitoring target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 memory:
-	$(call heading,resident size over 50$(comma)000 meetings)
-	cargo test --locked --workspace --test api -- --ignored --nocapture memory::
+	$(call heading,resident size over 50$(comma)000 meetings$(comma) and an hour of rude callers)
+	cargo test --locked --workspace --test api -- --ignored --nocapture memory:: rude_callers::
 
 deny:
 	$(call heading,audit of the dependencies)

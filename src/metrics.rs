@@ -13,7 +13,7 @@ use prometheus::{
 };
 
 use labels::status_text;
-pub use labels::{CallResult, Cause, LimitKind, Outcome, Refuser, RenewalResult};
+pub use labels::{CallResult, Cause, ConnectionRefusal, LimitKind, Outcome, Refuser, RenewalResult};
 
 /// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than
 /// `server.wait`, 15 s unless configured.
@@ -76,6 +76,8 @@ pub struct Metrics {
     pub state_file_ok: IntGauge,
     /// Log lines lost because the writer could not keep up.
     pub log_lines_dropped: IntGauge,
+    connections: IntGaugeVec,
+    connections_refused: IntCounterVec,
     redis_up: IntGauge,
     redis_is_used: Once,
     build_info: IntGauge,
@@ -97,6 +99,17 @@ impl Metrics {
     /// the code of a problem.
     pub fn stale_answer(&self, detail: &'static str) {
         self.stale_answers.with_label_values(&[detail]).inc();
+    }
+
+    /// Open connections of this listener: `callers` or `ops`.
+    #[must_use]
+    pub fn connections(&self, listener: &'static str) -> IntGauge {
+        self.connections.with_label_values(&[listener])
+    }
+
+    /// Counts a connection that was ended for what its peer did.
+    pub fn connection_refused(&self, reason: ConnectionRefusal) {
+        self.connections_refused.with_label_values(&[reason.as_str()]).inc();
     }
 
     /// Counts a call to Zoom.
@@ -270,6 +283,12 @@ impl Metrics {
             state_file_ok: new.gauge("state_file_ok", "0 while limits.state_file cannot be written")?,
             log_lines_dropped: new
                 .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
+            connections: new.gauges("connections", "Open connections", &["listener"])?,
+            connections_refused: new.counters(
+                "connections_refused_total",
+                "Connections ended for what their peer did",
+                &["reason"],
+            )?,
             redis_up: IntGauge::new("redis_up", "1 while Redis is in use")?,
             redis_is_used: Once::new(),
             build_info: new.keep(IntGauge::with_opts(build)?)?,
@@ -290,6 +309,9 @@ impl Metrics {
         }
         for by in Refuser::ALL {
             self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
+        }
+        for reason in ConnectionRefusal::ALL {
+            self.connections_refused.with_label_values(&[reason.as_str()]).inc_by(0);
         }
         // There from the start, or their first events would be missing in every rate.
         for result in CallResult::ALL {

@@ -149,6 +149,10 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.fetcher.wait, seconds(15));
     assert_eq!(config.server.drain_delay, seconds(5));
     assert_eq!(config.server.shutdown_timeout, seconds(25));
+    assert_eq!(config.server.max_connections, 2048);
+    assert_eq!(config.server.timeouts.head, seconds(10));
+    assert_eq!(config.server.timeouts.idle, seconds(75));
+    assert_eq!(config.server.timeouts.write, seconds(30));
     assert_eq!(config.zoom.api_base_url.as_str(), "https://api.zoom.us/v2");
     assert_eq!(config.zoom.oauth_url.as_str(), "https://zoom.us/oauth/token");
     assert_eq!(config.zoom.connect_timeout, seconds(3));
@@ -180,7 +184,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 48);
+    assert_eq!(printed.len(), 52);
 }
 
 #[test]
@@ -419,10 +423,13 @@ fn broken_toml_is_told_with_every_line_and_the_rest_is_still_read() {
     assert!(lines[2].starts_with("server.workers: "), "{lines:#?}");
 }
 
-const DURATIONS: [&str; 11] = [
+const DURATIONS: [&str; 14] = [
     "server.wait",
     "server.drain_delay",
     "server.shutdown_timeout",
+    "server.head_timeout",
+    "server.idle_timeout",
+    "server.write_timeout",
     "zoom.connect_timeout",
     "zoom.request_timeout",
     "cache.live_fresh",

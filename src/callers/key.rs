@@ -38,6 +38,21 @@ pub(super) fn digest_of(key: &[u8]) -> Digest {
     Sha256::digest(key).into()
 }
 
+/// Whether this is the hash of nothing or of a little white space: of a variable that was not set, or of `echo` alone.
+pub(super) fn is_of_nothing(digest: &Digest) -> bool {
+    const LONGEST: usize = 4;
+    let mut texts = vec![Vec::new()];
+    for _ in 0..=LONGEST {
+        if texts.iter().any(|text| digest_of(text) == *digest) {
+            return true;
+        }
+        let longer =
+            texts.iter().flat_map(|text| b" \t\r\n".iter().map(|byte| [text, &[*byte][..]].concat()));
+        texts = longer.collect();
+    }
+    false
+}
+
 /// 64 hexadecimal digits, in any case.
 pub(super) fn digest_from_hex(text: &str) -> Option<Digest> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();

@@ -164,6 +164,12 @@ impl Reading<'_> {
             );
         }
         let digest = text.and_then(key::digest_from_hex);
+        if digest.as_ref().is_some_and(key::is_of_nothing) {
+            return self.refuse(
+                line,
+                "key_sha256 is the hash of nothing or of white space; hash the key itself (printf %s KEY | sha256sum)",
+            );
+        }
         digest.or_else(|| self.refuse(line, "key_sha256 must be text of 64 hexadecimal digits"))
     }
 
@@ -292,6 +298,17 @@ mod tests {
         let same_key = ["line 4: b has the key of the caller of line 1; give each its own"];
         assert_eq!(two("b", HASH), same_key);
         assert_eq!(two("b", &HASH.to_uppercase()), same_key);
+    }
+
+    #[test]
+    fn the_hash_of_nothing_or_of_white_space_is_refused() {
+        for nothing in ["", " ", "\n", "\r\n", "\t", "    ", " \n\t\r"] {
+            let hash = key::hex(&key::digest_of(nothing.as_bytes()));
+            for hash in [hash.to_uppercase(), hash] {
+                let said = wrong(&format!("name = \"a\"\nkey_sha256 = \"{hash}\""));
+                assert!(said.starts_with("line 3: key_sha256 is the hash of nothing"), "{said}");
+            }
+        }
     }
 
     #[test]

@@ -14,10 +14,10 @@ use super::{
     },
 };
 use crate::{
-    app::ServerConfig,
     cache::{CacheConfig, StaleConfig},
     callers::{CallersConfig, CallersFile, Wrong},
     egress::{EnvironmentProxies, MoreRoots},
+    server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
     trace::TraceConfig,
@@ -31,6 +31,8 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
     let workers = workers(reader);
     let drain_delay = reader.required("server.drain_delay", &Span::OrZero);
     let shutdown_timeout = reader.required("server.shutdown_timeout", &Span::Positive);
+    let max_connections = reader.required("server.max_connections", &Count(1..=MOST_CONNECTIONS));
+    let timeouts = timeouts(reader);
     if let (Some(one), Some(other), Some(at)) = (listen, ops_listen, reader.origin("server.ops_listen"))
         && collide(one, other)
     {
@@ -45,7 +47,20 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
         workers,
         drain_delay: drain_delay?,
         shutdown_timeout: shutdown_timeout?,
+        max_connections: max_connections?,
+        timeouts: timeouts?,
     })
+}
+
+/// More than a process can have open: a slip of the hand.
+const MOST_CONNECTIONS: u32 = 1_000_000;
+
+/// When a connection is given up.
+fn timeouts(reader: &mut Reader) -> Option<Timeouts> {
+    let head = reader.required("server.head_timeout", &Span::Positive);
+    let idle = reader.required("server.idle_timeout", &Span::Positive);
+    let write = reader.required("server.write_timeout", &Span::Positive);
+    Some(Timeouts { head: head?, idle: idle?, write: write? })
 }
 
 /// Where operators ask.

@@ -121,10 +121,10 @@ fn say(key: SnapshotKey, failure: &Failure) {
     let (reason, meeting) = (failure.reason, key.meeting);
     match failure.reason {
         Reason::ZoomFailed | Reason::ZoomTimedOut => {
-            tracing::warn!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight failed");
+            tracing::warn!(code = reason.as_str(), %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight failed");
         }
         _ => {
-            tracing::debug!(?reason, %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended");
+            tracing::debug!(code = reason.as_str(), %meeting, zoom_status = status, zoom_code = code, tracking_id, "flight ended");
         }
     }
 }

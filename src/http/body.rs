@@ -16,9 +16,9 @@ use crate::snapshot::Unpacker;
 
 /// What is handed over at once. To unpack it takes some 40 µs, which is how long a worker may be kept from others.
 pub(super) const PART: usize = 64 * 1024;
-/// The same of bytes that only have to be copied: each part costs a call of the system and may wake the reader up, and a
-/// meeting of an hour is one part. A slow reader holds so much, which the kernel's own buffers for it come to as well.
-const STORED_PART: usize = 1024 * 1024;
+/// The first of bytes that only have to be copied: each part costs a call of the system and may wake the reader up, and a
+/// meeting of an hour is one part. Whoever reads it slowly gets the rest in small ones, which is what it holds of our memory.
+const FIRST_PART: usize = 1024 * 1024;
 
 /// Three pieces, one behind the other; the outer ones are those that a slice has of its own.
 pub(super) struct InParts {
@@ -26,6 +26,8 @@ pub(super) struct InParts {
     middle: Middle,
     after: Bytes,
     length: u64,
+    /// A part of the middle was handed over.
+    begun: bool,
 }
 
 pub(super) enum Middle {
@@ -59,7 +61,7 @@ impl InParts {
     pub(super) fn between(before: Bytes, middle: Middle, after: Bytes) -> Self {
         let around = u64::try_from(before.len() + after.len()).unwrap_or(u64::MAX);
         let length = middle.length() + around;
-        Self { before, middle, after, length }
+        Self { before, middle, after, length, begun: false }
     }
 
     fn next(&mut self) -> Poll<Option<io::Result<Bytes>>> {
@@ -68,7 +70,9 @@ impl InParts {
         }
         let part = match &mut self.middle {
             Middle::Stored(bytes) => {
-                let part = STORED_PART.min(bytes.len());
+                let most = if self.begun { PART } else { FIRST_PART };
+                self.begun = true;
+                let part = most.min(bytes.len());
                 (part > 0).then(|| bytes.split_to(part))
             }
             Middle::Packed(_, given @ true) => {

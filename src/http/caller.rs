@@ -49,10 +49,11 @@ impl Who {
     }
 }
 
-/// The one key of these headers. Of several that differ none: which was meant, and who put the others there?
+/// The one key of these headers; an empty one is none. Of several that differ none: which was meant, and who put the others there?
 fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).filter_map(bearer_key);
-    let mut keys = bearer.chain(headers.get_all(X_API_KEY).map(HeaderValue::as_bytes));
+    let bare = headers.get_all(X_API_KEY).map(|value| value.as_bytes().trim_ascii());
+    let mut keys = bearer.chain(bare).filter(|key| !key.is_empty());
     let first = keys.next()?;
     keys.all(|other| other == first).then_some(first)
 }
@@ -87,6 +88,9 @@ mod tests {
             &[("authorization", "Bearer k"), ("x-api-key", "k")],
             &[("authorization", "Basic dXNlcg=="), ("x-api-key", "k")],
             &[("x-api-key", "k"), ("x-api-key", "k")],
+            &[("authorization", "Bearer k"), ("x-api-key", "")],
+            &[("authorization", "Bearer"), ("x-api-key", "k")],
+            &[("authorization", "Bearer  "), ("x-api-key", "k"), ("x-api-key", " ")],
         ] {
             assert_eq!(key_of(headers).as_deref(), Some("k"), "{headers:?}");
         }
@@ -100,13 +104,14 @@ mod tests {
             &[("authorization", "Bearerk")],
             &[("authorization", "k")],
             &[("authorization", "Bearer k"), ("x-api-key", "other")],
-            &[("authorization", "Bearer k"), ("x-api-key", "")],
-            &[("authorization", "Bearer"), ("x-api-key", "k")],
             &[("authorization", "Bearer k"), ("authorization", "Bearer other")],
             &[("x-api-key", "k"), ("x-api-key", "other")],
+            &[("authorization", "Bearer")],
+            &[("authorization", "Bearer   ")],
+            &[("x-api-key", "")],
+            &[("x-api-key", " ")],
         ] {
             assert_eq!(key_of(headers), None, "{headers:?}");
         }
-        assert_eq!(key_of(&[("authorization", "Bearer")]).as_deref(), Some(""), "which is nobody's");
     }
 }

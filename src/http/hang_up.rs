@@ -5,7 +5,6 @@
 //! all the same, to whoever may be left to read it.
 
 use std::{
-    any::Any,
     io::ErrorKind,
     net,
     os::fd::AsFd as _,
@@ -24,10 +23,9 @@ const CLOSES_WITH_THE_REQUEST: Duration = Duration::from_millis(20);
 struct Connection(net::TcpStream);
 
 /// For each new connection.
-pub fn watch_for(connection: &dyn Any, extensions: &mut Extensions) {
-    let stream = connection.downcast_ref::<TcpStream>();
+pub fn watch_for(stream: &TcpStream, extensions: &mut Extensions) {
     // Without a handle left it cannot be told, and nobody counts as gone.
-    if let Some(Ok(handle)) = stream.map(|stream| stream.as_fd().try_clone_to_owned()) {
+    if let Ok(handle) = stream.as_fd().try_clone_to_owned() {
         extensions.insert(Connection(handle.into()));
     }
 }

@@ -2,7 +2,12 @@
 //!
 //! No clone of the request may be held here while it is routed: actix panics then.
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{
+    cell::Cell,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest,
@@ -38,6 +43,8 @@ pub(super) struct Notes {
     pub(super) outcome: Cell<Option<Outcome>>,
     /// Who turned it down.
     pub(super) refused_by: Cell<Option<Refuser>>,
+    /// The code of the problem that it was answered with.
+    pub(super) code: Cell<Option<&'static str>>,
     /// Its caller sends no more.
     pub(super) hung_up: Cell<bool>,
 }
@@ -60,6 +67,7 @@ impl Notes {
             trail: None,
             outcome: Cell::default(),
             refused_by: Cell::default(),
+            code: Cell::default(),
             hung_up: Cell::default(),
         }
     }
@@ -111,8 +119,29 @@ pub enum Listener {
     Operators,
 }
 
+impl Listener {
+    /// What it is called in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Callers => "callers",
+            Self::Operators => "ops",
+        }
+    }
+}
+
 impl Route {
-    /// What it is called; `None` if it is none of ours.
+    /// What it is called in the log.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Qos => "qos",
+            Self::OpenApi => "openapi",
+            Self::Operators(route) | Self::Purge(route) => route,
+            Self::Unknown => "other",
+        }
+    }
+
+    /// The pattern of its paths, as traces have it; `None` if it is none of ours.
     fn text(self) -> Option<&'static str> {
         match self {
             Self::Qos => Some("/qos/{meetingId}"),
@@ -158,7 +187,8 @@ pub(super) async fn observe<B>(
     };
     let span = begin(&state, &request, route);
     let notes = Rc::new(Notes { trail: Trail::of(&span), ..Notes::begin(route, id, who) });
-    let mut observed = Observed { method: known(request.method()), state, notes, answered: None, span };
+    let (method, peer) = (known(request.method()), request.peer_addr());
+    let mut observed = Observed { method, peer, state, notes, answered: None, span };
     let mut response = next(request, &observed.state, &observed.notes).await?;
     response.headers_mut().insert(X_REQUEST_ID, observed.notes.id.0.clone());
     if listener == Listener::Callers && observed.state.is_draining() {
@@ -175,6 +205,7 @@ pub(super) async fn observe<B>(
 /// One request. It is told when it is dropped: when it is answered, or when actix drops it because its caller hung up.
 struct Observed {
     method: &'static str,
+    peer: Option<SocketAddr>,
     state: Data<State>,
     notes: Rc<Notes>,
     /// The status; none if nobody was there to be answered.
@@ -187,15 +218,24 @@ struct Ending {
     status: u16,
     outcome: Option<Outcome>,
     refused_by: Option<Refuser>,
+    code: Option<&'static str>,
 }
 
 impl Observed {
     fn ending(&self) -> Ending {
-        let Notes { outcome, refused_by, .. } = &*self.notes;
+        let Notes { outcome, refused_by, code, .. } = &*self.notes;
         match self.answered {
-            Some(status) => Ending { status, outcome: outcome.get(), refused_by: refused_by.get() },
-            None => Ending { status: HUNG_UP, outcome: Some(Outcome::Failed), refused_by: None },
+            Some(status) => {
+                Ending { status, outcome: outcome.get(), refused_by: refused_by.get(), code: code.get() }
+            }
+            None => Ending { status: HUNG_UP, outcome: Some(Outcome::Failed), refused_by: None, code: None },
         }
+    }
+
+    /// The address of whoever may be trying keys or paths, or purges: to find a client that is set up wrongly, or worse.
+    fn peer(&self, status: u16) -> Option<IpAddr> {
+        let is_told = matches!(status, 401 | 404) || matches!(self.notes.route, Route::Purge(_));
+        self.peer.filter(|_| is_told).map(|peer| peer.ip().to_canonical())
     }
 
     /// What the span tells at its end: what the line in the log does.
@@ -243,7 +283,8 @@ impl Drop for Observed {
         let took = self.notes.began.elapsed();
         let ending = self.ending();
         self.end_span(&ending);
-        let (Ending { status, outcome, refused_by }, Notes { id, who, .. }) = (ending, &*self.notes);
+        let (Ending { status, outcome, refused_by, code }, Notes { id, who, .. }) = (ending, &*self.notes);
+        let peer = self.peer(status);
         // Whole microseconds, so that the text has no more digits than the clock.
         let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
         macro_rules! line {
@@ -254,11 +295,13 @@ impl Drop for Observed {
                     request_id = id.as_str(),
                     caller = who.name(),
                     method = self.method,
-                    route = self.notes.route.text().unwrap_or("unknown"),
+                    route = self.notes.route.word(),
                     status,
                     outcome = outcome.map(Outcome::as_str),
                     refused_by = refused_by.map(Refuser::as_str),
+                    code,
                     duration_ms,
+                    peer = peer.map(tracing::field::display),
                 )
             };
         }

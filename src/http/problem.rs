@@ -89,6 +89,7 @@ impl Problem {
     pub(super) fn respond(&self, notes: &Notes) -> HttpResponse {
         let row = self.row();
         notes.outcome.set(Some(row.outcome));
+        notes.code.set(Some(row.code));
         let body = Body::of(&row, notes.id.as_str(), self.zoom());
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);

@@ -81,6 +81,34 @@ impl Refuser {
     }
 }
 
+/// Why a connection was ended by us, though its peer wanted more of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ConnectionRefusal {
+    /// What came is no HTTP request, or one that can be read in two ways.
+    Malformed,
+    /// The head of a request was too long.
+    HeadTooLong,
+    /// A head, or a request's body, was not whole in time.
+    HeadTimeout,
+    /// An answer made no progress.
+    WriteTimeout,
+}
+
+impl ConnectionRefusal {
+    /// All of them.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Malformed, Self::HeadTooLong, Self::HeadTimeout, Self::WriteTimeout];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::HeadTooLong => "head_too_long",
+            Self::HeadTimeout => "head_timeout",
+            Self::WriteTimeout => "write_timeout",
+        }
+    }
+}
+
 /// How a call to Zoom ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallResult {

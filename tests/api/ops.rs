@@ -13,7 +13,7 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 use crate::service::{Answer, Process, Service, at_once, command, raw, request, sim, wait_for};
 
 /// The contract's section 6, without `redis_up`, which is there only with Redis.
-const METRICS: [&str; 20] = [
+const METRICS: [&str; 22] = [
     "requests_total",
     "request_duration_seconds",
     "zoom_calls_total",
@@ -33,6 +33,8 @@ const METRICS: [&str; 20] = [
     "access_token_renewals_total",
     "values_unparsed_total",
     "cooldown_active",
+    "connections",
+    "connections_refused_total",
     "build_info",
 ];
 
@@ -417,25 +419,33 @@ fn the_log_has_exactly_one_line_for_each_request_with_its_values() {
     let sim = sim(|config| config.latency = Duration::from_millis(150));
     let service = Service::start(&sim, &[]);
     let requests = [
-        ("GET", "/qos/85746065432", 200, "miss"),
-        ("GET", "/qos/85746065432?a=zebra", 200, "hit"),
-        ("HEAD", "/qos/85746065432", 200, "hit"),
-        ("GET", "/qos/zebra", 400, "refused"),
-        ("GET", "/qos/85746065432?type=zebra", 400, "refused"),
-        ("GET", "/qos/90000000000", 404, "failed"),
-        ("GET", "/qos/90000000000", 404, "failed"),
-        ("DELETE", "/qos/85746065432", 405, "refused"),
+        ("GET", "/qos/85746065432", 200, "miss", None),
+        ("GET", "/qos/85746065432?a=zebra", 200, "hit", None),
+        ("HEAD", "/qos/85746065432", 200, "hit", None),
+        ("GET", "/qos/zebra", 400, "refused", Some("invalid_meeting_id")),
+        ("GET", "/qos/85746065432?type=zebra", 400, "refused", Some("invalid_query")),
+        ("GET", "/qos/90000000000", 404, "failed", Some("meeting_not_found")),
+        ("GET", "/qos/90000000000", 404, "failed", Some("meeting_not_found")),
+        ("DELETE", "/qos/85746065432", 405, "refused", Some("method_not_allowed")),
     ];
-    for (number, (method, path, status, _)) in requests.iter().enumerate() {
+    for (number, (method, path, status, ..)) in requests.iter().enumerate() {
         let id = format!("request-{number}");
         assert_eq!(request(service.addr, method, path, &[("X-Request-Id", &id)]).status, *status);
     }
     service.get("/nowhere");
     service.ops_get("/metrics");
+    service.ops_get("/nowhere");
+    service.ops_purge();
     let lines = service.finish(&[]);
     let logged = request_lines(&lines);
-    assert_eq!(logged.iter().filter(|line| line["route"] == "/qos/{meetingId}").count(), requests.len());
-    for (number, (method, path, status, outcome)) in requests.into_iter().enumerate() {
+    assert_eq!(logged.iter().filter(|line| line["route"] == "qos").count(), requests.len());
+    let of_route = |route: &str| logged.iter().filter(|line| line["route"] == route).collect::<Vec<_>>();
+    assert_eq!(of_route("other").len(), 2, "of both listeners");
+    for line in of_route("other") {
+        assert_eq!((&line["code"], &line["peer"]), (&"not_found".into(), &"127.0.0.1".into()));
+    }
+    assert_eq!(of_route("/cache")[0]["peer"], "127.0.0.1", "who purged");
+    for (number, (method, path, status, outcome, code)) in requests.into_iter().enumerate() {
         let id = format!("request-{number}");
         let mut of_it = logged.iter().filter(|line| line["request_id"] == id.as_str());
         let line = of_it.next().unwrap_or_else(|| panic!("no line for {method} {path}"));
@@ -443,9 +453,11 @@ fn the_log_has_exactly_one_line_for_each_request_with_its_values() {
         assert_eq!(line["level"], "INFO");
         assert_eq!(line["caller"], "anonymous");
         assert_eq!(line["method"], method);
-        assert_eq!(line["route"], "/qos/{meetingId}", "the pattern, not the path");
+        assert_eq!(line["route"], "qos", "a word, not the path");
         assert_eq!(line["status"], status);
         assert_eq!(line["outcome"], outcome, "{method} {path}");
+        assert_eq!(line["code"].as_str(), code, "{method} {path}");
+        assert_eq!(line["peer"].as_str(), (status == 404).then_some("127.0.0.1"), "{method} {path}");
         let took = line["duration_ms"].as_f64().unwrap();
         let least = if number == 0 || number == 5 { 150.0 } else { 0.0 };
         assert!((least..least + 1_500.0).contains(&took), "{took} ms for {method} {path}");
@@ -547,7 +559,7 @@ fn the_text_format_of_the_log_is_readable_lines_without_colours() {
     let answer = request(address("listen"), "GET", "/qos/85746065432", &[("X-Request-Id", "mine")]);
     assert_eq!(answer.status, 200);
     let line = lines.find(|line| line.contains("mine")).unwrap();
-    for part in ["INFO", "anonymous", "GET", "/qos/{meetingId}", "200", "miss", "duration_ms"] {
+    for part in ["INFO", "anonymous", "GET", "qos", "200", "miss", "duration_ms"] {
         assert!(line.contains(part), "{part} in {line}");
     }
     assert!(!line.contains('\u{1b}') && serde_json::from_str::<Value>(&line).is_err(), "{line}");

@@ -134,6 +134,11 @@ impl Service {
         request(self.ops, "GET", path, &[])
     }
 
+    /// Forgets all that is cached.
+    pub fn ops_purge(&self) {
+        assert_eq!(request(self.ops, "DELETE", "/cache", &[]).status, 204);
+    }
+
     /// The value of a metric, by its whole name with labels; 0 when it is not there yet.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.ops_get("/metrics").text();
@@ -155,6 +160,28 @@ impl Service {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The processor time of a span of time in which nothing has to be done, as a part of it.
+    pub fn load_at_rest(&self) -> f64 {
+        const SPAN: Duration = Duration::from_millis(1_500);
+        let (before, began) = (self.cpu_ticks(), Instant::now());
+        thread::park_timeout(SPAN);
+        let ticks = u32::try_from(self.cpu_ticks() - before).unwrap();
+        f64::from(ticks) / 100.0 / began.elapsed().as_secs_f64()
+    }
+
+    /// Processor time that it has used so far, in clock ticks: hundredths of a second.
+    fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name before it may hold anything.
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
+    /// Descriptors that it has open.
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
     /// All that it printed so far.
@@ -387,6 +414,32 @@ impl Connection {
         let stream = TcpStream::connect(to).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(BufReader::new(stream))
+    }
+
+    /// Sends any bytes at all.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    /// The same, where the service may have ended the connection.
+    pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.get_mut().write_all(bytes)
+    }
+
+    /// Whether anything of an answer comes within this time.
+    pub fn has_answer(&mut self, within: Duration) -> bool {
+        self.0.get_mut().set_read_timeout(Some(within)).unwrap();
+        let has = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
+        self.0.get_mut().set_read_timeout(Some(PATIENCE)).unwrap();
+        has
+    }
+
+    /// Whether the service ends the connection, and has sent nothing more before.
+    pub fn is_closed(&mut self) -> bool {
+        let mut more = Vec::new();
+        // A reset is an end, too.
+        self.0.read_to_end(&mut more).ok();
+        more.is_empty()
     }
 
     /// Sends a request without waiting for its answer.

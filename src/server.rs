@@ -1,0 +1,182 @@
+//! The two listeners: binding them, what a connection may cost, and the limit of open files.
+
+mod deadline;
+mod framing;
+mod guard;
+mod head;
+mod link;
+mod meter;
+mod open_files;
+mod socket;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use actix_http::{HttpService, KeepAlive, error::DispatchError};
+use actix_rt::net::TcpStream;
+use actix_server::{GracefulShutdownSignal, Server};
+use actix_service::{ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn_service, map_config};
+use actix_web::{App as Routes, dev::AppConfig, web::Data};
+use tokio::net::{TcpListener, TcpSocket};
+
+pub use self::guard::Timeouts;
+use self::{guard::Guard, meter::Meter};
+use crate::http::{self, Listener, State};
+
+/// Connections that the kernel holds until they are accepted; it takes no more than its own `somaxconn`.
+const BACKLOG: u32 = 4096;
+/// For each HTTP worker: they unpack bodies.
+const WORKER_BLOCKING_THREADS: usize = 2;
+/// The ops listener's. Its own, so that no caller's connection is one too many for a probe.
+const OPERATORS_CONNECTIONS: usize = 128;
+/// For how long what follows an answer is read and thrown away, so that the answer is not lost with the connection.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The listeners, and how they stop.
+pub struct ServerConfig {
+    /// Callers' listener.
+    pub listen: SocketAddr,
+    /// Health, metrics, status.
+    pub ops_listen: SocketAddr,
+    /// HTTP worker threads.
+    pub workers: usize,
+    /// After SIGTERM: how long new connections are still answered.
+    pub drain_delay: Duration,
+    /// After the drain: how long requests under way may take.
+    pub shutdown_timeout: Duration,
+    /// Callers' connections at one time; more wait in the kernel's queue.
+    pub max_connections: u32,
+    /// When a connection of either listener is given up.
+    pub timeouts: Timeouts,
+}
+
+/// A listener's address cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("{key} {address}: {source}{hint}")]
+pub struct BindError {
+    /// The key of the configuration.
+    key: &'static str,
+    /// Its value.
+    address: SocketAddr,
+    /// What the system said.
+    source: io::Error,
+    /// What to do about it.
+    hint: &'static str,
+}
+
+/// Both listeners, which accept connections from now on.
+pub(crate) struct Listeners {
+    pub(crate) callers: Server,
+    pub(crate) operators: Server,
+    /// The callers' address, with the port that was really bound.
+    pub(crate) listen: SocketAddr,
+    /// The operators' address, with the port that was really bound.
+    pub(crate) ops_listen: SocketAddr,
+}
+
+impl Listeners {
+    /// # Errors
+    /// When an address is taken.
+    pub(crate) fn bind(config: &ServerConfig, state: &Data<State>) -> Result<Self, BindError> {
+        let most = open_files::connections(config.max_connections);
+        // Each worker has a part of them, rounded down, and at least one.
+        let workers = config.workers.min(most).max(1);
+        let (callers, listen) = bind(
+            "server.listen",
+            config.listen,
+            (workers, most / workers),
+            config,
+            state,
+            Listener::Callers,
+        )?;
+        let (operators, ops_listen) = bind(
+            "server.ops_listen",
+            config.ops_listen,
+            (1, OPERATORS_CONNECTIONS),
+            config,
+            state,
+            Listener::Operators,
+        )?;
+        Ok(Self { callers, operators, listen, ops_listen })
+    }
+}
+
+fn bind(
+    key: &'static str,
+    address: SocketAddr,
+    (workers, connections_each): (usize, usize),
+    config: &ServerConfig,
+    state: &Data<State>,
+    listener: Listener,
+) -> Result<(Server, SocketAddr), BindError> {
+    let failed = |source| BindError { key, address, hint: hint(&source), source };
+    let socket = listen(address).map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    let timeout = config.shutdown_timeout;
+    // actix counts whole seconds; less than asked for would cut requests off.
+    let whole_seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
+    let builder = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(connections_each)
+        .worker_max_blocking_threads(WORKER_BLOCKING_THREADS)
+        .shutdown_timeout(whole_seconds)
+        .disable_signals();
+    let (stopping, timeouts, state) = (builder.graceful_shutdown_signal(), config.timeouts, state.clone());
+    // Runs once per worker: everything shared is made outside.
+    let factory = move || connections(listener, &state, timeouts, &stopping);
+    let server = socket.into_std().and_then(|socket| builder.listen(key, socket, factory)).map_err(failed)?;
+    Ok((server.run(), bound))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
+        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: 0.0.0.0 means all of its own",
+        _ => "",
+    }
+}
+
+/// What becomes of each connection: actix's HTTP/1.1, which sees it through the guard.
+fn connections(
+    listener: Listener,
+    state: &Data<State>,
+    timeouts: Timeouts,
+    stopping: &GracefulShutdownSignal,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>
+{
+    let routes = Routes::new().app_data(state.clone()).configure(http::routes(listener, state));
+    let service = apply_fn_factory(map_config(routes, |()| AppConfig::default()), link::watch);
+    let stopping = stopping.clone();
+    let http = HttpService::build()
+        .graceful_shutdown_signal(move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        })
+        // The guard has the timers: actix's own are for the first head only, or set anew for each request.
+        .keep_alive(KeepAlive::Os)
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(LINGER)
+        .on_connect_ext(move |guard: &Guard<TcpStream>, extensions| {
+            extensions.insert(guard.link());
+            if listener == Listener::Callers {
+                http::watch_for_hang_up(guard.socket(), extensions);
+            }
+        })
+        .h1(service);
+    let metrics = Arc::clone(&state.metrics);
+    fn_service(move |stream: TcpStream| {
+        let peer = stream.peer_addr().ok();
+        // The end of an answer must not wait for the caller to acknowledge its beginning: 40 ms.
+        drop(stream.set_nodelay(true));
+        let guard = Guard::new(stream, timeouts, Meter::new(&metrics, listener.as_str()));
+        async move { Ok((guard, peer)) }
+    })
+    .and_then(http)
+}

@@ -1,0 +1,188 @@
+//! How long a request's body is.
+//!
+//! actix decodes the body. Here only its end is found, so that nothing behind it is handed over too early. Of what actix accepts
+//! this accepts the part that RFC 9112 allows: where the two could disagree, the body is broken, and nothing follows it.
+
+/// What is still to come of a body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, up to the empty line behind the last.
+    Chunked(Chunks),
+}
+
+/// What became of some bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// All of them belong to the body, which goes on.
+    All,
+    /// The body ends after so many.
+    Whole(usize),
+    /// The last of so many breaks the rules.
+    Broken(usize),
+}
+
+impl Framing {
+    pub(super) const CHUNKED: Self = Self::Chunked(Chunks { at: At::Size { digits: 0 }, left: 0 });
+
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Taken {
+        match self {
+            Self::Length(left) => {
+                let here = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                *left -= u64::try_from(here).unwrap_or(*left);
+                if *left == 0 { Taken::Whole(here) } else { Taken::All }
+            }
+            Self::Chunked(chunks) => chunks.take(bytes),
+        }
+    }
+}
+
+/// The place in a chunked body (RFC 9112, 7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Chunks {
+    at: At,
+    /// Of the present chunk's data; while its size is read, the size so far.
+    left: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Size {
+        digits: u8,
+    },
+    Extension,
+    SizeLf,
+    Data,
+    DataCr,
+    DataLf,
+    /// Where a line of the trailer begins, or the empty line.
+    Line,
+    Trailer,
+    TrailerLf,
+    EndLf,
+    End,
+}
+
+/// A size of more digits is nobody's, and with one more it might not fit.
+const MOST_DIGITS: u8 = 15;
+
+impl Chunks {
+    fn take(&mut self, bytes: &[u8]) -> Taken {
+        let mut index = 0;
+        while let Some(byte) = bytes.get(index) {
+            if self.at == At::Data {
+                let rest = bytes.len() - index;
+                let here = usize::try_from(self.left).map_or(rest, |left| left.min(rest));
+                self.left -= u64::try_from(here).unwrap_or(self.left);
+                index += here;
+                if self.left == 0 {
+                    self.at = At::DataCr;
+                }
+                continue;
+            }
+            index += 1;
+            match self.step(*byte) {
+                Some(At::End) => return Taken::Whole(index),
+                Some(at) => self.at = at,
+                None => return Taken::Broken(index),
+            }
+        }
+        Taken::All
+    }
+
+    /// Where the next byte is, or `None` when this one must not be here.
+    fn step(&mut self, byte: u8) -> Option<At> {
+        match (self.at, byte) {
+            (At::Size { digits: 1.. } | At::Extension, b'\r') => Some(At::SizeLf),
+            (At::Size { digits: 1.. }, b';') => Some(At::Extension),
+            (At::Size { digits: ..MOST_DIGITS }, _) => self.digit(byte),
+            (At::SizeLf, b'\n') => Some(if self.left == 0 { At::Line } else { At::Data }),
+            (At::DataCr, b'\r') => Some(At::DataLf),
+            (At::DataLf, b'\n') => {
+                self.left = 0;
+                Some(At::Size { digits: 0 })
+            }
+            (At::Line, b'\r') => Some(At::EndLf),
+            (At::Trailer, b'\r') => Some(At::TrailerLf),
+            (At::TrailerLf, b'\n') => Some(At::Line),
+            (At::EndLf, b'\n') => Some(At::End),
+            (At::Extension, _) => is_text(byte).then_some(At::Extension),
+            (At::Line | At::Trailer, _) => is_text(byte).then_some(At::Trailer),
+            _ => None,
+        }
+    }
+
+    fn digit(&mut self, byte: u8) -> Option<At> {
+        let At::Size { digits } = self.at else { return None };
+        let digit = char::from(byte).to_digit(16)?;
+        self.left = self.left * 16 + u64::from(digit);
+        Some(At::Size { digits: digits + 1 })
+    }
+}
+
+fn is_text(byte: u8) -> bool {
+    byte == b'\t' || !byte.is_ascii_control()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_chunks(body: &str) -> Taken {
+        let mut framing = Framing::CHUNKED;
+        framing.take(body.as_bytes())
+    }
+
+    #[test]
+    fn a_length_is_counted_over_several_pieces() {
+        let mut framing = Framing::Length(5);
+        assert_eq!(framing.take(b"ab"), Taken::All);
+        assert_eq!(framing.take(b"cdefg"), Taken::Whole(3));
+    }
+
+    #[test]
+    fn chunks_end_with_the_empty_line_behind_the_last() {
+        for body in [
+            "0\r\n\r\n",
+            "3\r\nabc\r\n0\r\n\r\n",
+            "A;x=\"y\"\r\n0123456789\r\n00\r\n\r\n",
+            "0\r\na: b\r\nc: d\r\n\r\n",
+        ] {
+            assert_eq!(of_chunks(&format!("{body}GET")), Taken::Whole(body.len()), "{body:?}");
+            let mut framing = Framing::CHUNKED;
+            let (last, all_but_the_last) = body.as_bytes().split_last().unwrap();
+            for byte in all_but_the_last {
+                assert_eq!(framing.take(&[*byte]), Taken::All, "{body:?}");
+            }
+            assert_eq!(framing.take(&[*last]), Taken::Whole(1), "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_others_may_read_otherwise_is_broken() {
+        for body in [
+            "\r\n",
+            ";x\r\n",
+            "g\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            " 1\r\n",
+            "1 \r\n",
+            "1\n",
+            "1\r\nab",
+            "1\r\na\n",
+            "1\r\na\r\r",
+            "1;x\n",
+            "1;\0\r\n",
+            "0\n",
+            "0\r\n\n",
+            "0\r\na: b\n",
+            "0\r\n\ra",
+            "1234567890123456\r\n",
+        ] {
+            assert!(matches!(of_chunks(body), Taken::Broken(_)), "{body:?}");
+        }
+    }
+}

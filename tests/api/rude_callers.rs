@@ -1,0 +1,127 @@
+//! Callers that do all that a connection allows, at random, while others only want their meeting.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use zoom_sim::Meeting;
+
+use crate::service::{Connection, Service, sim, wait_for};
+
+const MEETINGS: [&str; 4] = ["91111111111", "92222222222", "93333333333", "94444444444"];
+const RUDE: usize = 24;
+/// What they may cost together: connections, their buffers, and one large meeting in parts for each slow reader.
+const MEMORY: u64 = 96 << 20;
+
+/// A piece of a request, or of something that looks like one.
+fn piece(rng: &mut Rng) -> Vec<u8> {
+    const PIECES: [&str; 14] = [
+        "GET /qos/94444444444 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD /qos/94444444444 HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET /nothing HTTP/1.1\r\nHost: a\r\n",
+        "POST /qos/91111111111 HTTP/1.1\r\nHost: a\r\n",
+        "Content-Length: 100000\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Upgrade: h2c\r\nConnection: Upgrade\r\n",
+        "Expect: 100-continue\r\n",
+        "\r\n",
+        "5\r\nabcde\r\n",
+        "0\r\n\r\n",
+        "\x16\x03\x01\x02\0\x01\0",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "X: y\r\n",
+    ];
+    let piece = PIECES[rng.usize(..PIECES.len())];
+    let times = if rng.u8(..) < 40 { rng.usize(1..400) } else { 1 };
+    piece.repeat(times).into_bytes()
+}
+
+/// One connection, used badly. It ends when the service has had enough of it, or the caller.
+fn be_rude(to: SocketAddr, rng: &mut Rng) {
+    let Ok(mut peer) = TcpStream::connect(to) else { return };
+    peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    peer.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+    for _ in 0..rng.usize(1..12) {
+        let mut some = vec![0; rng.usize(1..20_000)];
+        let went_on = match rng.u8(..10) {
+            0..6 => peer.write_all(&piece(rng)).is_ok(),
+            6..8 => !matches!(peer.read(&mut some), Ok(0)),
+            8 => peer.shutdown(Shutdown::Write).is_ok(),
+            _ => {
+                thread::park_timeout(Duration::from_millis(rng.u64(1..200)));
+                true
+            }
+        };
+        if !went_on {
+            break;
+        }
+    }
+    if rng.bool() {
+        // A reset.
+        socket2::Socket::from(peer).set_linger(Some(Duration::ZERO)).ok();
+    }
+}
+
+fn rude_callers_for(time: Duration, seed: u64) {
+    println!("seed {seed}");
+    let sim = sim(|_| ());
+    for (number, id) in (1..).zip(MEETINGS) {
+        sim.add_meeting(Meeting::generated(id, if number == 4 { 80 } else { number }, 60));
+    }
+    let timeouts =
+        [("server.head_timeout", "2s"), ("server.idle_timeout", "2s"), ("server.write_timeout", "2s")];
+    let service = Service::start(
+        &sim,
+        &[&timeouts[..], &[("telemetry.log_level", "warn,zoom_qos_proxy::app=info")]].concat(),
+    );
+    let lengths = MEETINGS.map(|id| service.get(&format!("/qos/{id}")).body.len());
+    let (before, until, over) = (service.resident(), Instant::now() + time, AtomicBool::new(false));
+    thread::scope(|scope| {
+        for number in 0..RUDE {
+            let (over, to) = (&over, if number % 4 == 0 { service.ops } else { service.addr });
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(seed + u64::try_from(number).unwrap());
+                while !over.load(Ordering::Relaxed) {
+                    be_rude(to, &mut rng);
+                }
+            });
+        }
+        let mut most = 0;
+        while Instant::now() < until && !thread::panicking() {
+            let asked = Instant::now();
+            let alive = service.ops_get("/healthz").status == 200 && asked.elapsed() < Duration::from_secs(1);
+            let mut caller = Connection::open(service.addr);
+            let answered = MEETINGS.iter().zip(lengths).all(|(id, length)| {
+                let answer = caller.ask("GET", &format!("/qos/{id}"));
+                answer.json()["meeting_id"] == **id && answer.body.len() == length
+            });
+            most = most.max(service.resident().saturating_sub(before));
+            if !alive || !answered || most > MEMORY {
+                over.store(true, Ordering::Relaxed);
+                panic!("alive {alive} ({:?}), answered {answered}, {} MiB", asked.elapsed(), most >> 20);
+            }
+        }
+        over.store(true, Ordering::Relaxed);
+        println!("{} MiB at most", most >> 20);
+    });
+    wait_for(|| (service.load_at_rest() < 0.05).then_some(()));
+    wait_for(|| (service.metric("zoom_qos_proxy_connections{listener=\"callers\"}") == 0.0).then_some(()));
+    assert_eq!(sim.qos_calls().iter().filter(|call| call.meeting.as_deref() == Some(MEETINGS[0])).count(), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn rude_callers_cost_nobody_else_anything() {
+    rude_callers_for(Duration::from_secs(15), 1);
+}
+
+#[test]
+#[ignore = "takes an hour: make test-all runs it"]
+fn rude_callers_cost_nobody_else_anything_for_an_hour() {
+    rude_callers_for(Duration::from_secs(3600), fastrand::u64(..1 << 40));
+}
