@@ -8,6 +8,7 @@ use zoom_sim::Sim;
 use crate::{
     raw_zoom::{Asked, RawZoom, Step, answer, page},
     service::{Answer, Service, sim},
+    tls_front::TlsFront,
 };
 
 const A: &str = "91111111111";
@@ -56,6 +57,27 @@ fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
         assert_eq!((name(&second), name(&kept)), ("berta".to_owned(), "berta".to_owned()));
     });
     assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+    service.finish(&[]);
+}
+
+#[test]
+fn beneath_tls_too_each_meeting_gets_its_own_answer_and_connections_are_used_again() {
+    let sim = sim(|_| ());
+    let zoom = after("HTTP/1.1 103 Early Hints\r\n\r\n", Duration::from_millis(20));
+    let front = TlsFront::start(zoom.address, &["localhost"]);
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, &front.ca).unwrap();
+    let base = format!("https://localhost:{}/v2", front.address.port());
+    let service =
+        Service::start(&sim, &[("zoom.api_base_url", &base), ("zoom.ca_file", ca.to_str().unwrap())]);
+    for _ in 0..2 {
+        assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
+        assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
+        crate::service::request(service.ops, "DELETE", "/cache", &[]);
+    }
+    let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
+    assert_eq!(connections, [0; 4]);
     service.finish(&[]);
 }
 

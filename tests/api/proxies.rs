@@ -142,10 +142,12 @@ fn a_proxy_that_does_not_let_us_through_is_told_as_such_without_the_password() {
     });
     let refusing = ConnectProxy::start(|_| Err("403 Forbidden"));
     let nobody = ConnectProxy::start(|_| Err("407 Proxy Authentication Required"));
+    let tiny = ConnectProxy::start(|_| Err("401 Unauthorized"));
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, detail) in [
         (demanding.url(""), "it demands a user and password (407)".to_owned()),
-        (nobody.url(USER.0), "it refuses the user or password of zoom.proxy (407)".to_owned()),
+        (nobody.url(USER.0), "it refuses our user or password (407)".to_owned()),
+        (tiny.url(USER.0), "it refuses our user or password (401)".to_owned()),
         (refusing.url(USER.0), "it refuses a tunnel to zoom.test:80 (403)".to_owned()),
         (format!("http://{}{gone}", USER.0), "connection refused".to_owned()),
         (format!("http://{}{}", USER.0, sim.addr()), "it ".to_owned()),

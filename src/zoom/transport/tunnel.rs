@@ -29,10 +29,11 @@ pub(super) async fn open(
     let head = read_head(proxy).await.map_err(broken)?;
     match status(&head) {
         Some(200..=299) => Ok(()),
-        Some(407) if authorization.is_some() => {
-            Err("it refuses the user or password of zoom.proxy (407)".to_owned())
+        // tinyproxy says 401, as if it were the server.
+        Some(status @ (401 | 407)) if authorization.is_some() => {
+            Err(format!("it refuses our user or password ({status})"))
         }
-        Some(407) => Err("it demands a user and password (407)".to_owned()),
+        Some(status @ (401 | 407)) => Err(format!("it demands a user and password ({status})")),
         Some(status) => Err(format!("it refuses a tunnel to {target} ({status})")),
         None => Err("it does not answer as an HTTP proxy".to_owned()),
     }
