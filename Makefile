@@ -31,7 +31,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 
 test: plan prepare check-format check-clippy check-docs doc-tests tests readme judges chart monitoring check-image skips ## everything that CI checks; installs what it needs
 
-test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
+test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, an hour of rude callers, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
 bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
