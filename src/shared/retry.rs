@@ -9,13 +9,14 @@ use std::pin::pin;
 use super::{Away, Shared, health::Standing};
 
 /// An operation that fails so often while the heartbeat succeeds is refused for reasons of its own, or too slow for this server.
-const ATTEMPTS: u32 = 4;
+/// With the default `redis.timeout` eight time-outs are two seconds: less than a page that is fetched twice may take.
+const ATTEMPTS: u32 = 8;
 
 impl Shared {
     /// Asks, and asks again for as long as Redis does not count as away.
     ///
     /// # Errors
-    /// When Redis is away, or the operation failed four times.
+    /// When Redis is away, or the operation failed eight times.
     pub async fn retrying<T>(&self, ask: impl AsyncFn() -> Result<T, Away>) -> Result<T, Away> {
         for _ in 1..ATTEMPTS {
             match ask().await {
