@@ -6,6 +6,8 @@
 //! A look-up takes no lock of ours and parses nothing. Whether an entry is fresh is decided by the reader, from its own
 //! clock; moka only frees what nobody can use any more.
 
+mod failures;
+
 use std::{
     sync::{
         Arc,
@@ -17,10 +19,11 @@ use std::{
 use bytes::Bytes;
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache as Moka};
 
+pub use self::failures::{FAILURE_PAUSE, ends_snapshot};
 use crate::{
-    failure::{Failure, Reason},
+    failure::Failure,
     metrics::Metrics,
-    snapshot::{Coding, MeetingType, Snapshot, SnapshotKey, Tag},
+    snapshot::{Coding, Snapshot, SnapshotKey, Tag},
 };
 
 /// moka's own bookkeeping for one entry with an expiry and a weigher, measured at 291 bytes, and the key.
@@ -39,8 +42,10 @@ pub struct CacheConfig {
     pub max_bytes: u64,
     /// How long "no such live meeting" is remembered.
     pub not_found_live: Duration,
-    /// How long "no such past meeting", and what will never change, is remembered.
+    /// How long "no such past meeting" is remembered.
     pub not_found_past: Duration,
+    /// How long any other refusal is remembered that another call would only repeat.
+    pub refusal: Duration,
     /// When a snapshot serves that is not fresh.
     pub stale: StaleConfig,
 }
@@ -115,13 +120,31 @@ impl Entry {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Place {
     key: SnapshotKey,
-    /// Which of the older snapshots; `None`: the newest.
-    older: Option<Tag>,
+    slot: Slot,
+}
+
+/// What is kept of one meeting, beside each other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Slot {
+    /// The newest snapshot, or Zoom's word that there is none.
+    Newest,
+    /// An older snapshot.
+    Older(Tag),
+    /// A failure that leaves the snapshots in place: see [`failures`].
+    Failure,
 }
 
 impl Place {
     fn newest(key: SnapshotKey) -> Self {
-        Self { key, older: None }
+        Self { key, slot: Slot::Newest }
+    }
+
+    fn older(key: SnapshotKey, tag: Tag) -> Self {
+        Self { key, slot: Slot::Older(tag) }
+    }
+
+    fn is_older(&self) -> bool {
+        matches!(self.slot, Slot::Older(_))
     }
 }
 
@@ -177,12 +200,11 @@ impl Cache {
     /// This snapshot of the meeting, be it the newest or one that somebody pages through.
     #[must_use]
     pub fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
-        [Place::newest(*key), Place { key: *key, older: Some(tag) }].into_iter().find_map(|place| match self
-            .entry(
-            place, now,
-        )? {
-            Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == tag),
-            Entry::Refusal(_) => None,
+        [Place::newest(*key), Place::older(*key, tag)].into_iter().find_map(|place| {
+            match self.entry(place, now)? {
+                Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == tag),
+                Entry::Refusal(_) => None,
+            }
         })
     }
 
@@ -215,7 +237,7 @@ impl Cache {
 
     /// Remembers a snapshot for those who page through it, beside the newest.
     pub fn keep_paged(&self, snapshot: &Arc<Snapshot>) {
-        let place = Place { key: snapshot.key, older: Some(snapshot.tag) };
+        let place = Place::older(snapshot.key, snapshot.tag);
         self.entries.insert(place, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
@@ -250,42 +272,25 @@ impl Cache {
         self.plain.optionally_get_with((snapshot.tag, Coding::Zstd), || Some(snapshot.zstd().ok()?.into()))
     }
 
-    /// Remembers a refusal until then. Zoom's word that there is no such meeting also ends a snapshot kept of it.
-    pub fn remember(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
-        let refusal = Refusal { failure: failure.clone(), until };
-        self.entries.insert(Place::newest(key), Entry::Refusal(Arc::new(refusal)));
-    }
-
-    /// How long a failure is remembered; `None` for those that may be over in a moment: a rate limit, a timeout, a server error.
-    #[must_use]
-    pub fn remembers_for(&self, key: SnapshotKey, reason: Reason) -> Option<Duration> {
-        match (reason, key.meeting_type) {
-            // Seen for live meetings in their first two minutes: asked again soon.
-            (Reason::MeetingNotFound, MeetingType::Live) => Some(self.config.not_found_live),
-            (Reason::MeetingNotFound, MeetingType::Past)
-            | (Reason::NotAMeeting | Reason::MeetingTooOld, _) => Some(self.config.not_found_past),
-            _ => None,
-        }
-    }
-
     /// For how long after its landing a snapshot is of use, the last part of it only stale.
     #[must_use]
     pub fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
         self.config.stale.of_use_for(snapshot)
     }
 
-    /// Forgets a meeting's snapshots or the refusal. Whether there was one.
+    /// Forgets a meeting's snapshots, the refusal and the failure. Whether there was one.
     ///
     /// Looks at every entry, which takes a tenth of a second for a million: not for the path of a request.
     #[must_use]
     pub fn purge(&self, key: &SnapshotKey) -> bool {
         self.plain.invalidate_all();
         let older = self.entries.iter().map(|(place, _)| *place);
-        let older: Vec<_> = older.filter(|place| place.key == *key && place.older.is_some()).collect();
+        let older: Vec<_> = older.filter(|place| place.key == *key && place.is_older()).collect();
         for place in older {
             self.entries.invalidate(&place);
         }
-        self.entries.remove(&Place::newest(*key)).is_some()
+        let failure = self.entries.remove(&Place { key: *key, slot: Slot::Failure });
+        self.entries.remove(&Place::newest(*key)).or(failure).is_some()
     }
 
     /// Forgets everything. The next [`Cache::tidy`] frees the memory.
@@ -355,7 +360,7 @@ struct UntilOfNoUse(StaleConfig);
 impl UntilOfNoUse {
     fn left(&self, place: &Place, entry: &Entry, now: Instant) -> Duration {
         let left = entry.good_until(self.0).saturating_duration_since(now);
-        if place.older.is_some() { left.min(PAGED_FOR) } else { left }
+        if place.is_older() { left.min(PAGED_FOR) } else { left }
     }
 }
 
@@ -372,7 +377,7 @@ impl Expiry<Place, Entry> for UntilOfNoUse {
         left: Option<Duration>,
         _: Instant,
     ) -> Option<Duration> {
-        if place.older.is_some() { Some(self.left(place, entry, now)) } else { left }
+        if place.is_older() { Some(self.left(place, entry, now)) } else { left }
     }
 
     fn expire_after_update(
@@ -390,26 +395,32 @@ impl Expiry<Place, Entry> for UntilOfNoUse {
 mod tests {
     use super::*;
     use crate::{
+        failure::Reason,
         meeting_id::MeetingId,
-        snapshot::{Draft, FreshnessConfig},
+        snapshot::{Draft, FreshnessConfig, MeetingType},
     };
 
-    const SECOND: Duration = Duration::from_secs(1);
+    pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-    fn cache(max_bytes: u64) -> Cache {
+    pub(super) fn cache(max_bytes: u64) -> Cache {
         let stale = StaleConfig { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
-        let config =
-            CacheConfig { max_bytes, not_found_live: 10 * SECOND, not_found_past: 60 * SECOND, stale };
+        let config = CacheConfig {
+            max_bytes,
+            not_found_live: 10 * SECOND,
+            not_found_past: 60 * SECOND,
+            refusal: 30 * SECOND,
+            stale,
+        };
         Cache::new(config, &Arc::new(Metrics::default()))
     }
 
-    fn key(number: u64) -> SnapshotKey {
+    pub(super) fn key(number: u64) -> SnapshotKey {
         let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
         SnapshotKey { meeting, meeting_type: MeetingType::Live }
     }
 
     /// Of bytes that do not compress: it weighs twice as much.
-    fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
+    pub(super) fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
         let mut draft = Draft::default();
         draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
         draft.end_page(&[], None).unwrap();
@@ -455,20 +466,6 @@ mod tests {
         assert!(cache.entry_count() > 50, "{}", cache.entry_count());
         assert!(cache.get(&key(199), Instant::now()).is_some(), "the newest is kept");
         assert!(cache.get(&key(0), Instant::now()).is_none(), "the oldest is gone");
-    }
-
-    #[test]
-    fn a_missing_meeting_is_remembered_and_a_server_error_is_not() {
-        let cache = cache(1 << 20);
-        let now = Instant::now();
-        let remembered = cache.remembers_for(key(1), Reason::MeetingNotFound);
-        assert_eq!(remembered, Some(10 * SECOND));
-        cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), now + 10 * SECOND);
-        assert!(matches!(cache.get(&key(1), now + 9 * SECOND), Some(Entry::Refusal(_))));
-        assert!(cache.get(&key(1), now + 10 * SECOND).is_none());
-        for reason in [Reason::ZoomFailed, Reason::ZoomRateLimited] {
-            assert_eq!(cache.remembers_for(key(1), reason), None);
-        }
     }
 
     #[test]

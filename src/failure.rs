@@ -103,11 +103,39 @@ impl ZoomSaid {
     }
 }
 
+/// Why asking Zoom for a meeting again would only repeat a [`Reason::ZoomFailed`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Lasting {
+    /// Zoom refuses the request, in a way that says nothing about the meeting.
+    Refused,
+    /// An answer, or the whole meeting, is larger than the configured limits allow.
+    TooLarge,
+    /// Zoom's paging of the meeting does not end.
+    EndlessPages,
+}
+
+impl Lasting {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Refused, Self::TooLarge, Self::EndlessPages];
+
+    /// The word by which replicas tell each other.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::TooLarge => "too_large",
+            Self::EndlessPages => "endless_pages",
+        }
+    }
+}
+
 /// One reason, with what a caller can do about it.
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// What happened.
     pub reason: Reason,
+    /// Why another call would fail the same way; `None` where it may succeed, or where the reason says it all.
+    pub lasting: Option<Lasting>,
     /// When asking again can help, if that is known.
     pub retry_at: Option<Instant>,
     /// What Zoom said, if it answered. Shared: a failure goes to every caller that waited.
@@ -118,7 +146,13 @@ impl Failure {
     /// A failure of which nothing more is known.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
-        Self { reason, retry_at: None, zoom: None }
+        Self { reason, lasting: None, retry_at: None, zoom: None }
+    }
+
+    /// A [`Reason::ZoomFailed`] that another call would only repeat.
+    #[must_use]
+    pub fn lasting(lasting: Lasting) -> Self {
+        Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
     /// The same, with the time at which asking again can help.

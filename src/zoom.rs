@@ -222,7 +222,7 @@ where
             Ok(body) => Ok((head, body)),
             Err(PayloadError::Overflow) => {
                 tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
-                Err(CallError::Refused(head.said()).into())
+                Err(CallError::TooLarge(head.said()).into())
             }
             Err(error) => Err(cut_short(&head, trouble::of_body(&error))),
         }

@@ -171,6 +171,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.freshness.settle, seconds(1800));
     assert_eq!(config.cache.not_found_live, seconds(10));
     assert_eq!(config.cache.not_found_past, seconds(60));
+    assert_eq!(config.cache.refusal, seconds(30));
     assert!(config.callers.file.is_none());
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
     assert_eq!(config.telemetry.log_level, "info");
@@ -184,7 +185,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 52);
+    assert_eq!(printed.len(), 53);
 }
 
 #[test]
@@ -423,7 +424,7 @@ fn broken_toml_is_told_with_every_line_and_the_rest_is_still_read() {
     assert!(lines[2].starts_with("server.workers: "), "{lines:#?}");
 }
 
-const DURATIONS: [&str; 14] = [
+const DURATIONS: [&str; 15] = [
     "server.wait",
     "server.drain_delay",
     "server.shutdown_timeout",
@@ -438,9 +439,10 @@ const DURATIONS: [&str; 14] = [
     "cache.settle",
     "cache.not_found_live",
     "cache.not_found_past",
+    "cache.refusal",
 ];
-const MAY_BE_ZERO: [&str; 4] =
-    ["server.drain_delay", "cache.settle", "cache.not_found_live", "cache.not_found_past"];
+const MAY_BE_ZERO: [&str; 5] =
+    ["server.drain_delay", "cache.settle", "cache.not_found_live", "cache.not_found_past", "cache.refusal"];
 
 #[test]
 fn a_duration_needs_its_unit() {

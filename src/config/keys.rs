@@ -46,6 +46,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "cache.stale_if_error",
     "cache.not_found_live",
     "cache.not_found_past",
+    "cache.refusal",
     "cache.refresh_floor",
     "callers.file",
     "redis.url",

@@ -151,11 +151,13 @@ pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
     let max_bytes = reader.required("cache.max_bytes", &Size);
     let not_found_live = reader.required("cache.not_found_live", &Span::OrZero);
     let not_found_past = reader.required("cache.not_found_past", &Span::OrZero);
+    let refusal = reader.required("cache.refusal", &Span::OrZero);
     let stale = stale(reader);
     Some(CacheConfig {
         max_bytes: u64::try_from(max_bytes?).ok()?,
         not_found_live: not_found_live?,
         not_found_past: not_found_past?,
+        refusal: refusal?,
         stale: stale?,
     })
 }

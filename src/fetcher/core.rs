@@ -170,6 +170,9 @@ impl Core {
             }
             Some(Entry::Snapshot(_)) | None => {}
         }
+        if let Some(failure) = self.cache.failure(key, now) {
+            return Some(Err(failure));
+        }
         // Who has something to fall back on need not wait for the end of a pause, however short.
         if wanted.has_fallback
             && self.shared.is_none()

@@ -18,7 +18,7 @@ use self::{
 };
 use super::{core::Core, flights::Flight};
 use crate::{
-    cache::Entry,
+    cache::{Entry, ends_snapshot},
     failure::{Failure, Reason},
     shared::{Away, Claim, Found, Put, Shared, clock::ServerClock, keys::Subject, words},
     snapshot::{Snapshot, SnapshotKey},
@@ -181,9 +181,10 @@ pub(super) async fn tell(
             (Ok(snapshot), written, keep)
         }
         Err(failure) => {
-            let keep = core.cache.remembers_for(flight.key, failure.reason);
-            let Some(keep) = keep.filter(|keep| !keep.is_zero()) else {
-                right.release(&told_to_followers(&failure, &clock)).await;
+            let keep = core.cache.remembers_for(flight.key, &failure).filter(|keep| !keep.is_zero());
+            let Some(keep) = keep.filter(|_| is_for_a_record(core, flight, &failure)) else {
+                let told = Failure { retry_at: keep.map(|keep| Instant::now() + keep), ..failure.clone() };
+                right.release(&told_to_followers(&told, &clock)).await;
                 return Told::Ours(Err(failure));
             };
             let written = records::of_refusal(&shared, clock, &of, &failure, keep);
@@ -200,6 +201,13 @@ pub(super) async fn tell(
         },
         Ok(Put::Kept) | Err(Away) => Told::Ours(result),
     }
+}
+
+/// Whether a failure is written where the others look for the meeting. It would overwrite the snapshot there, which
+/// serves them stale; an event then tells it to those who run now.
+fn is_for_a_record(core: &Core, flight: &Flight, failure: &Failure) -> bool {
+    let has_snapshot = || matches!(core.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
+    ends_snapshot(failure) || (failure.lasting.is_some() && !has_snapshot())
 }
 
 /// What followers would only find out again, after as many tries, be it that there is nothing to have and that this is not

@@ -12,6 +12,7 @@ use super::{
     pages::fetch_meeting,
 };
 use crate::{
+    cache::ends_snapshot,
     failure::{Failure, Reason},
     snapshot::{Snapshot, SnapshotKey},
     trace::Span,
@@ -30,8 +31,12 @@ struct Brought {
 
 impl Brought {
     fn of_zoom(core: &Core, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        let keep = result.as_ref().err();
-        let keep = keep.and_then(|failure| core.cache.remembers_for(flight.key, failure.reason));
+        let failure = result.as_ref().err();
+        // Trouble of a flight that has made no call, such as with the access token, is not this meeting's.
+        let failure = failure.filter(|failure| {
+            failure.lasting.is_some() || ends_snapshot(failure) || core.flights.has_begun(flight)
+        });
+        let keep = failure.and_then(|failure| core.cache.remembers_for(flight.key, failure));
         let until = keep.map(|keep| Instant::now() + keep);
         Self { result, elsewhere: None, purged: false, until }
     }
@@ -71,8 +76,11 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
             );
             Ok((snapshot, stored))
         }
-        Err(failure) => {
+        Err(mut failure) => {
             if let Some(until) = until.filter(|_| kept) {
+                if !ends_snapshot(&failure) {
+                    failure.retry_at = failure.retry_at.or(Some(until));
+                }
                 core.cache.remember(flight.key, &failure, until);
             }
             say(flight.key, &failure);

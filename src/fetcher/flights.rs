@@ -255,6 +255,11 @@ impl Flights {
         self.change(flight, |passengers| passengers.begun = true);
     }
 
+    /// Whether this flight made a call.
+    pub(super) fn has_begun(&self, flight: &Flight) -> bool {
+        self.table.borrow().under_way.get(&flight.number).is_some_and(|passengers| passengers.begun)
+    }
+
     fn change(&self, flight: &Flight, how: impl FnOnce(&mut Passengers)) {
         if let Some(passengers) = self.table.borrow_mut().under_way.get_mut(&flight.number) {
             how(passengers);

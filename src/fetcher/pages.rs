@@ -13,7 +13,7 @@ use crate::{
     budget::{Permit, pace::Refresh},
     cache::Entry,
     clean::{self, NotAPage},
-    failure::{Failure, Reason, ZoomSaid},
+    failure::{Failure, Lasting, Reason, ZoomSaid},
     meeting_id::MeetingId,
     metrics::{CallResult, Cause, LimitKind},
     shared::Shared,
@@ -75,14 +75,14 @@ async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
             None => return Ok(seal(core, flight.key, draft).await),
             Some(token) if !tokens_seen.insert(token.clone()) => {
                 tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
-                return Err(Stop::Failed(Failure::new(Reason::ZoomFailed).said(said)));
+                return Err(Stop::Failed(Failure::lasting(Lasting::EndlessPages).said(said)));
             }
             Some(_) if draft.rows() == rows_before => empty_in_a_row += 1,
             Some(_) => empty_in_a_row = 0,
         }
     }
     tracing::warn!(meeting = %flight.key.meeting, MOST_PAGES, "Zoom's pages do not end");
-    Err(Stop::Failed(Failure::new(Reason::ZoomFailed)))
+    Err(Stop::Failed(Failure::lasting(Lasting::EndlessPages)))
 }
 
 /// One page into the draft, with all the patience that a page deserves. Gives the next page's token, and which answer
@@ -308,12 +308,13 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
         CallError::NotAMeeting(said) => failed(Reason::NotAMeeting, said),
         CallError::MeetingTooOld(said) => failed(Reason::MeetingTooOld, said),
         CallError::PageTokenRefused(said) if page_token.is_some() => {
-            Stop::PageTokenRefused(Failure::new(Reason::ZoomFailed).said(said))
+            Stop::PageTokenRefused(Failure::lasting(Lasting::Refused).said(said))
         }
-        CallError::PageTokenRefused(said)
-        | CallError::CutShort(said)
-        | CallError::Broken(said)
-        | CallError::Refused(said) => failed(Reason::ZoomFailed, said),
+        CallError::PageTokenRefused(said) | CallError::Refused(said) => {
+            Stop::Failed(Failure::lasting(Lasting::Refused).said(said))
+        }
+        CallError::TooLarge(said) => Stop::Failed(Failure::lasting(Lasting::TooLarge).said(said)),
+        CallError::CutShort(said) | CallError::Broken(said) => failed(Reason::ZoomFailed, said),
         CallError::TimedOut | CallError::NotReached(Cause::Timeout) => {
             Stop::Failed(Failure::new(Reason::ZoomTimedOut))
         }
@@ -340,6 +341,6 @@ fn result_of(error: &CallError) -> CallResult {
         CallError::TimedOut => CallResult::TimedOut,
         CallError::NotReached(cause) => CallResult::NotReached(*cause),
         CallError::CutShort(_) => CallResult::NotReached(Cause::Broken),
-        CallError::Broken(_) | CallError::Refused(_) => CallResult::Failed,
+        CallError::Broken(_) | CallError::Refused(_) | CallError::TooLarge(_) => CallResult::Failed,
     }
 }

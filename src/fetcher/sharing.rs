@@ -6,9 +6,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::{core::Core, purge::Purge};
 use crate::{
+    cache::ends_snapshot,
     failure::{Failure, Reason},
     metrics::LimitKind,
-    shared::{Shared, SharedConfig, events::Event, health::Standing, words},
+    shared::{Shared, SharedConfig, events::Event, health::Standing, keys::Subject, words},
 };
 
 /// The handle, and where its events come.
@@ -68,8 +69,26 @@ impl Core {
                         self.purge(what);
                     }
                 }
-                Event::Landed { .. } | Event::Failed { .. } => self.followers.hear(event),
+                Event::Failed { ref of, ref words, .. } => {
+                    self.remember_failure_of_another(&shared, of, words);
+                    self.followers.hear(event);
+                }
+                Event::Landed { .. } => self.followers.hear(event),
             }
+        }
+    }
+
+    /// A caller in a loop reaches every replica: what failed at one of them is not tried by the next one either.
+    fn remember_failure_of_another(&self, shared: &Shared, of: &str, words: &str) {
+        let (Some(key), Some(clock)) = (Subject::key_of(of), shared.clock()) else { return };
+        let now = Instant::now();
+        let failure = words::read(words, &clock, now).filter(|failure| !ends_snapshot(failure));
+        let Some(failure) = failure else { return };
+        if let Some(keep) = self.cache.remembers_for(key, &failure)
+            && let Some(until) = failure.retry_at
+        {
+            // Never for longer than it would be here, whatever the other replica says.
+            self.cache.remember(key, &failure, until.min(now + keep));
         }
     }
 }

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{observe::Notes, ratelimit};
 use crate::{
-    failure::{Failure, Reason, ZoomSaid},
+    failure::{Failure, Lasting, Reason, ZoomSaid},
     meeting_id::InvalidMeetingId,
     metrics::Outcome,
 };
@@ -177,8 +177,12 @@ impl Problem {
                 .saying("This path takes the methods that the Allow header names."),
             Self::Internal => Row::failed(500, "internal_error", "A fault of this service")
                 .saying("The service failed on this request; quote the request_id to those who run it."),
-            Self::NoSnapshot(Failure { reason, .. }) => {
-                Row { tells_limits: ratelimit::is_told_with(*reason), ..no_snapshot(*reason) }
+            Self::NoSnapshot(Failure { reason, lasting, .. }) => {
+                let mut row = no_snapshot(*reason);
+                if let Some(lasting) = lasting {
+                    row = row.saying(detail_of(*lasting));
+                }
+                Row { tells_limits: ratelimit::is_told_with(*reason), ..row }
             }
         }
     }
@@ -207,7 +211,7 @@ fn no_snapshot(reason: Reason) -> Row {
             )
         }
         Reason::ZoomFailed => Row::failed(502, code, "Zoom failed")
-            .saying("Zoom could not be reached or gave no usable answer, after retries where they could help; ask again later."),
+            .telling_when().saying("Zoom could not be reached or gave no usable answer, after retries where they could help; ask again later."),
         Reason::ZoomTimedOut => Row::failed(504, code, "Zoom did not answer in time")
             .saying("Zoom took too long, after retries; ask again later."),
         Reason::ZoomRateLimited => Row::refused(503, code, "No Zoom call can be made in time")
@@ -224,6 +228,23 @@ fn no_snapshot(reason: Reason) -> Row {
             .saying("Ask without Cache-Control: only-if-cached to have the meeting fetched."),
         Reason::ShuttingDown => Row::refused(503, code, "This process is about to stop")
             .saying("Ask again on a new connection: another replica answers."),
+    }
+}
+
+/// What a caller can do about a failure that another call would only repeat.
+fn detail_of(lasting: Lasting) -> &'static str {
+    match lasting {
+        Lasting::Refused => {
+            "Zoom refuses this request, in the words of the zoom member; it is not asked again before Retry-After. If \
+             this goes on, tell those who run this service."
+        }
+        Lasting::TooLarge => {
+            "This meeting is larger than this service accepts; asking again does not help. Those who run it can raise \
+             zoom.max_body and limits.max_fetch_bytes."
+        }
+        Lasting::EndlessPages => {
+            "Zoom's pages of this meeting do not end; Zoom is not asked again before Retry-After."
+        }
     }
 }
 

@@ -119,7 +119,10 @@ async fn find(
     let kept = match state.cache.get(&key, now) {
         Some(Entry::Refusal(refusal)) => return Err(Nothing::Remembered(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
-        None => None,
+        None => match state.cache.failure(&key, now) {
+            Some(failure) => return Err(Nothing::Remembered(failure)),
+            None => None,
+        },
     };
     match (decide(kept.as_deref(), asked, state.cache.stale(), now), kept) {
         (Decision::Hit, Some(kept)) => {
@@ -129,7 +132,7 @@ async fn find(
             Ok((kept, How::Hit))
         }
         (Decision::HitAndRefresh, Some(kept)) => {
-            if let Some(failure) = state.fetcher.refuses(now) {
+            if let Some(failure) = state.fetcher.refuses(now).or_else(|| state.cache.failure(&key, now)) {
                 return Ok((kept, How::Instead(failure)));
             }
             if let Some(until) = caller.over_limit_until(now) {

@@ -5,12 +5,14 @@ use std::{sync::Arc, time::Instant};
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Micros, ServerClock};
-use crate::failure::{Failure, Reason, ZoomSaid};
+use crate::failure::{Failure, Lasting, Reason, ZoomSaid};
 
 /// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
 #[derive(Serialize, Deserialize)]
 struct Written {
     reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lasting: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_at: Option<Micros>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -51,7 +53,8 @@ pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
         tracking_id: said.tracking_id.clone(),
     });
     let retry_at = failure.retry_at.map(|at| clock.at(at));
-    serde_json::to_string(&Written { reason: reason.to_owned(), retry_at, zoom }).ok()
+    let lasting = failure.lasting.map(|lasting| lasting.as_str().to_owned());
+    serde_json::to_string(&Written { reason: reason.to_owned(), lasting, retry_at, zoom }).ok()
 }
 
 /// `None` for what is no failure, or of a kind that this version does not know.
@@ -68,7 +71,9 @@ pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
         })
     });
     let retry_at = written.retry_at.map(|at| clock.when(at).max(now));
-    Some(Failure { reason: *reason, retry_at, zoom })
+    let lasting = written.lasting.as_deref();
+    let lasting = lasting.and_then(|word| Lasting::ALL.into_iter().find(|lasting| lasting.as_str() == word));
+    Some(Failure { reason: *reason, lasting, retry_at, zoom })
 }
 
 #[cfg(test)]
@@ -93,7 +98,11 @@ mod tests {
             let failure = Failure::new(reason).retry_at(now + Duration::from_secs(7)).said(said.clone());
             let read = read(&write(&failure, &here).unwrap(), &there, later).unwrap();
             assert_eq!((read.reason, read.zoom.as_deref()), (reason, Some(&said)));
-            assert_eq!(read.retry_at, Some(later + Duration::from_secs(7)));
+            assert_eq!((read.retry_at, read.lasting), (Some(later + Duration::from_secs(7)), None));
+        }
+        for lasting in Lasting::ALL {
+            let read = read(&write(&Failure::lasting(lasting), &here).unwrap(), &there, later).unwrap();
+            assert_eq!(read.lasting, Some(lasting));
         }
     }
 

@@ -50,6 +50,8 @@ pub enum CallError {
     Broken(ZoomSaid),
     /// Anything else that Zoom answered. Another try would not help.
     Refused(ZoomSaid),
+    /// A body larger than `zoom.max_body`. Another try would not help.
+    TooLarge(ZoomSaid),
 }
 
 impl CallError {
@@ -66,7 +68,8 @@ impl CallError {
             | Self::PageTokenRefused(said)
             | Self::CutShort(said)
             | Self::Broken(said)
-            | Self::Refused(said) => Some(said),
+            | Self::Refused(said)
+            | Self::TooLarge(said) => Some(said),
             Self::TimedOut | Self::NotReached(_) => None,
         }
     }
@@ -200,6 +203,7 @@ mod tests {
             CallError::TimedOut | CallError::NotReached(_) => "no answer",
             CallError::CutShort(_) | CallError::Broken(_) => "broken",
             CallError::Refused(_) => "refused",
+            CallError::TooLarge(_) => "too large",
         }
     }
 

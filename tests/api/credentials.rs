@@ -623,7 +623,7 @@ fn a_rate_limit_of_the_token_endpoint_is_not_answered_with_more_requests() {
 fn secrets_that_zoom_repeats_in_its_words_go_no_further() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 2, 1);
-    let service = Service::start(&sim, &[]);
+    let service = Service::start(&sim, &[("cache.refusal", "0s")]);
     assert_eq!(service.get(&paths[0]).status, 200);
     let bearer = sim.qos_calls()[0].header("authorization").unwrap().replace("Bearer ", "");
     let echo = json!({ "code": 9999, "message": format!("I do not like {bearer}.") }).to_string();

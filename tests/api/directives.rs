@@ -372,7 +372,8 @@ fn who_forces_it_and_who_does_not_are_both_served_while_it_is_fetched() {
 fn a_forced_fetch_that_fails_is_answered_with_what_is_kept_and_why() {
     for if_error in ["1h", "0s"] {
         let sim = sim(|_| ());
-        let service = Service::start(&sim, &[NO_FLOOR, ("cache.stale_if_error", if_error)]);
+        let settings = [NO_FLOOR, ("cache.stale_if_error", if_error), ("cache.refusal", "1ms")];
+        let service = Service::start(&sim, &settings);
         let first = service.get(PATH);
         let kept_because = |detail: &str| {
             let asked = Instant::now();

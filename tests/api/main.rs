@@ -43,6 +43,7 @@ mod redis_relay;
 #[path = "../redis/server.rs"]
 #[expect(dead_code, reason = "tests/redis needs more of it")]
 mod redis_server;
+mod refusals;
 mod replicas;
 mod replicas_chaos;
 mod replicas_cost;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
 
-use crate::service::{Answer, QUICK, Service, at_once, calls_for, sim};
+use crate::service::{Answer, QUICK, Service, at_once, calls_for, sim, wait_for};
 
 /// Every trouble that can pass.
 fn troubles() -> Vec<FaultKind> {
@@ -359,10 +359,11 @@ fn zoom_that_comes_back_is_found_again() {
     assert_eq!(service.get("/qos/91111111111").status, 200);
     drop(first);
     assert_eq!(service.get("/qos/92222222222").problem(), "zoom_failed");
-    let second = crate::service::wait_for(|| Sim::start(config.clone()).ok());
+    let second = wait_for(|| Sim::start(config.clone()).ok());
     second.add_meeting(Meeting::generated("92222222222", 25, 1));
     // Another account of tokens: the old one is refused, renewed once, and the flight is whole.
-    assert_whole(&service.get("/qos/92222222222"), 25);
+    let found = wait_for(|| Some(service.get("/qos/92222222222")).filter(|answer| answer.status == 200));
+    assert_whole(&found, 25);
     let calls = second.qos_calls();
     assert_eq!(pages(&calls), [0, 0, 1, 2]);
     service.finish(&["flight failed"]);

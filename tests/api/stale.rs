@@ -195,7 +195,7 @@ fn who_waits_together_for_a_stale_meeting_shares_a_flight_with_the_same_reason()
 fn a_refresh_that_fails_under_way_keeps_the_stale_snapshot_whole() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
-    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let service = Service::start(&sim, &[BRIEFLY_FRESH, ("cache.refusal", "1s")]);
     let path = "/qos/91111111111";
     let first = service.get(path);
     wait_until_stale(&service, path);
@@ -529,7 +529,12 @@ fn after_the_time_for_errors_which_begins_where_freshness_ends_the_error_is_the_
 #[test]
 fn with_no_time_for_errors_every_error_is_told_once_it_is_stale() {
     let sim = sim(|_| ());
-    let settings = [("cache.live_fresh", "500ms"), NO_REVALIDATION, ("cache.stale_if_error", "0s")];
+    let settings = [
+        ("cache.live_fresh", "500ms"),
+        NO_REVALIDATION,
+        ("cache.stale_if_error", "0s"),
+        ("cache.refusal", "0s"),
+    ];
     let service = Service::start(&sim, &settings);
     assert_eq!(service.get(PATH).status, 200);
     sim.inject(Fault::new(FaultKind::EndpointUnknown).forever());
@@ -556,6 +561,7 @@ fn zooms_word_that_there_is_no_such_meeting_wins_over_a_stale_snapshot_and_ends_
             NO_REVALIDATION,
             ("cache.not_found_live", "0s"),
             ("cache.not_found_past", "0s"),
+            ("cache.refusal", "0s"),
         ];
         let service = Service::start(&sim, &settings);
         assert_eq!(service.get(PATH).status, 200);

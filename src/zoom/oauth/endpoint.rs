@@ -147,7 +147,7 @@ impl Endpoint {
         let (head, body) = answer.map_err(|NotWhole { error, .. }| match error {
             CallError::TimedOut | CallError::NotReached(Cause::Timeout) => TokenFailure::TimedOut,
             CallError::Broken(said) | CallError::CutShort(said) => TokenFailure::Passing(Some(said)),
-            CallError::Refused(said) => TokenFailure::Lasting(Some(said)),
+            CallError::TooLarge(said) => TokenFailure::Lasting(Some(said)),
             _ => TokenFailure::Passing(None),
         })?;
         understand(&head, &body, asked).map_err(|failure| failure.without(secrets))

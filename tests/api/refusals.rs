@@ -1,0 +1,158 @@
+//! Failures that are remembered: a caller in a loop does not spend the day on a meeting that Zoom does not give.
+
+use std::time::Duration;
+
+use zoom_sim::{Fault, FaultKind, Meeting};
+
+use crate::{
+    redis_server::Server,
+    replicas::{finish, start},
+    service::{Service, calls_for, request, sim, wait_for},
+    stale::{BRIEFLY_FRESH, wait_until_stale},
+};
+
+const ID: &str = "91111111111";
+const PATH: &str = "/qos/91111111111";
+
+fn status(status: u16, body: &str) -> FaultKind {
+    FaultKind::Status { status, body: body.to_owned() }
+}
+
+#[test]
+fn a_loop_on_a_lasting_refusal_costs_one_flight_and_is_told_when_to_come_back() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("zoom.max_body", "64KiB")]);
+    let table = [
+        (FaultKind::EndpointUnknown, 1),
+        (FaultKind::ServerErrorHtml(403), 1),
+        (status(400, r#"{"code":300,"message":"The value is invalid."}"#), 1),
+        (status(418, ""), 1),
+        (FaultKind::PageTokenInvalid, 1),
+        (FaultKind::Redirect("/elsewhere".to_owned()), 1),
+        (FaultKind::Oversized(100_000), 1),
+        (FaultKind::RepeatPageToken, 3),
+    ];
+    for (number, (kind, calls)) in table.into_iter().enumerate() {
+        println!("{kind:?}");
+        let id = format!("{}", 91_000_000_000 + number);
+        sim.add_meeting(Meeting::generated(&id, 40, 1));
+        let too_large = matches!(kind, FaultKind::Oversized(_));
+        sim.inject(Fault::new(kind).for_meeting(&id).forever());
+        let answers: Vec<_> = (0..20).map(|_| service.get(&format!("/qos/{id}"))).collect();
+        for answer in &answers {
+            assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+            assert!((25..=30).contains(&answer.retry_after()), "{}", answer.retry_after());
+            assert_eq!(answer.json()["zoom"], answers[0].json()["zoom"]);
+            assert_eq!(answer.json()["detail"].as_str().unwrap().contains("larger"), too_large);
+        }
+        assert!(calls_for(&sim, &id).len() <= calls, "{} calls", calls_for(&sim, &id).len());
+    }
+    service.finish(&["flight failed", "larger than zoom.max_body", "repeats a page token"]);
+}
+
+#[test]
+fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_again() {
+    let sim = sim(|_| ());
+    let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
+    let service = Service::start(&sim, &settings);
+    let kinds = [FaultKind::Webinar, FaultKind::TooOld, FaultKind::EndpointUnknown];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let id = format!("{}", 91_000_000_000 + number);
+        sim.inject(Fault::new(kind).for_meeting(&id).forever());
+        let calls = wait_for(|| {
+            assert!(service.get(&format!("/qos/{id}")).status >= 400);
+            Some(calls_for(&sim, &id)).filter(|calls| calls.len() == 2)
+        });
+        let pause = calls[1].at - calls[0].at;
+        assert!((1.0..2.0).contains(&pause.as_secs_f64()), "{pause:?}");
+    }
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_loop_on_a_meeting_that_fails_starts_a_flight_every_two_seconds_at_most() {
+    for kind in [FaultKind::ServerErrorHtml(500), FaultKind::NotJson, FaultKind::CloseBeforeAnswer] {
+        let sim = sim(|_| ());
+        let service = Service::start(&sim, &[]);
+        sim.inject(Fault::new(kind).forever());
+        let calls = wait_for(|| {
+            let answer = service.get(PATH);
+            assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+            assert!((1..=2).contains(&answer.retry_after()));
+            Some(sim.qos_calls()).filter(|calls| calls.len() >= 7)
+        });
+        for flight in [3, 6] {
+            let pause = calls[flight].at - calls[flight - 1].at;
+            assert!((1.9..4.0).contains(&pause.as_secs_f64()), "{pause:?}");
+        }
+        // What comes after the pause is an answer and no memory of the failure.
+        sim.clear_faults();
+        sim.add_meeting(Meeting::generated(ID, 1, 1));
+        wait_for(|| (service.get(PATH).status == 200).then_some(()));
+        service.finish(&["flight failed"]);
+    }
+}
+
+#[test]
+fn a_remembered_failure_leaves_the_stale_snapshot_in_place_and_spends_no_call() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(ID, 3, 1));
+    let service = Service::start(&sim, &[BRIEFLY_FRESH]);
+    let first = service.get(PATH);
+    wait_until_stale(&service, PATH);
+    sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting(ID).forever());
+    let because = wait_for(|| {
+        let answer = service.get(PATH);
+        assert_eq!((answer.status, &answer.body), (200, &first.body));
+        Some(answer).filter(|answer| answer.cache_status().ends_with("detail=zoom_failed"))
+    });
+    assert_eq!(because.header("etag"), first.header("etag"));
+    for directive in ["no-cache", "max-age=0", "min-fresh=5"] {
+        let answer = request(service.addr, "GET", PATH, &[("Cache-Control", directive)]);
+        assert!(answer.cache_status().ends_with("detail=zoom_failed"), "{}", answer.cache_status());
+        assert_eq!(answer.body, first.body);
+    }
+    assert_eq!(calls_for(&sim, ID).len(), 2);
+    // A purge forgets both.
+    assert_eq!(request(service.ops, "DELETE", "/cache/91111111111", &[]).status, 204);
+    assert_eq!(service.get(PATH).problem(), "zoom_failed");
+    assert_eq!(calls_for(&sim, ID).len(), 3);
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn what_zoom_refuses_one_replica_the_others_do_not_ask() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting(ID).forever());
+    for replica in replicas.iter().cycle().take(9) {
+        let answer = replica.get(PATH);
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+        assert!((20..=30).contains(&answer.retry_after()), "{}", answer.retry_after());
+        assert_eq!(answer.json()["zoom"]["code"], 2300);
+        assert!(answer.json()["detail"].as_str().unwrap().contains("refuses"));
+    }
+    assert_eq!(calls_for(&sim, ID).len(), 1);
+    // A purge at one of them ends it for all.
+    assert_eq!(request(replicas[1].ops, "DELETE", "/cache", &[]).status, 204);
+    replicas[2].get(PATH);
+    assert_eq!(calls_for(&sim, ID).len(), 2);
+    finish(replicas, &["flight failed"]);
+}
+
+#[test]
+fn a_loop_over_all_replicas_starts_a_flight_every_two_seconds_at_most() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = start(&sim, &redis, &[]);
+    sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).for_meeting(ID).forever());
+    let mut next = replicas.iter().cycle();
+    let calls = wait_for(|| {
+        assert_eq!(next.next().unwrap().get(PATH).problem(), "zoom_failed");
+        Some(calls_for(&sim, ID)).filter(|calls| calls.len() >= 7)
+    });
+    for flight in [3, 6] {
+        let pause = calls[flight].at - calls[flight - 1].at;
+        assert!(pause >= Duration::from_millis(1_800), "{pause:?}");
+    }
+    finish(replicas, &["flight failed"]);
+}
