@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 use awc::{
     ClientResponse,
     error::{PayloadError, SendRequestError},
-    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER},
+    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, RETRY_AFTER},
 };
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -100,6 +100,7 @@ struct OwnedHead {
     tracking_id: Option<String>,
     limit_type: Option<String>,
     retry_after: Option<String>,
+    date: Option<SystemTime>,
     account_has_left: Option<u64>,
 }
 
@@ -128,7 +129,7 @@ impl Answer {
     /// The meaning of an answer that turned out not to be a page.
     #[must_use]
     pub fn not_a_page(&self) -> CallError {
-        error::judge(&self.head.borrowed(), &self.body, self.access_token.text(), SystemTime::now())
+        error::judge(&self.head.borrowed(), &self.body, self.access_token.text(), self.head.date())
     }
 }
 
@@ -192,7 +193,7 @@ impl Zoom {
         let answer = if (200..300).contains(&head.status) {
             Ok(Answer { body, head, access_token: access_token.clone() })
         } else {
-            Err(error::judge(&head.borrowed(), &body, access_token.text(), SystemTime::now()))
+            Err(error::judge(&head.borrowed(), &body, access_token.text(), head.date()))
         };
         if let Err(CallError::RateLimited { .. }) = answer {
             account_has_left = None;
@@ -264,8 +265,18 @@ impl OwnedHead {
             tracking_id: header("x-zm-trackingid").as_deref().map(shortened),
             limit_type: header("x-ratelimit-type"),
             retry_after: header(RETRY_AFTER.as_str()),
+            date: header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok()),
             account_has_left: day_left::read(header),
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        retry_after::parse(self.retry_after.as_deref()?, self.date())
+    }
+
+    /// When it was made, by Zoom's clock where Zoom says so.
+    fn date(&self) -> SystemTime {
+        self.date.unwrap_or_else(SystemTime::now)
     }
 
     fn borrowed(&self) -> Head<'_> {

@@ -48,7 +48,8 @@ pub(super) struct Core {
     pub(super) cache: Cache,
     pub(super) freshness: FreshnessConfig,
     pub(super) metrics: Arc<Metrics>,
-    wait: Duration,
+    /// The longest that a caller is kept waiting.
+    pub(super) wait: Duration,
     /// How many there were.
     pub(super) purges: Cell<u64>,
     /// Those in the queue wait for an access token.

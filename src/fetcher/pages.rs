@@ -35,8 +35,9 @@ const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
 const MOST_PAGES: usize = 5_000;
 /// Pages without a row that promise another: Zoom has no reason to send any.
 const EMPTY_PAGES_IN_A_ROW: u32 = 10;
-/// A pause of the second's limit is seconds; whoever says more than this means the day or is wrong.
-const LONGEST_SECOND_PAUSE: Duration = Duration::from_secs(3_600);
+/// The longest pause of the second's limit, and how far beyond the end of the day one of the day's may go: a
+/// `Retry-After` that says more is wrong.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Every page, or the reason why there is no snapshot.
 pub(super) async fn fetch_meeting(core: &Core, flight: &Flight) -> Result<Snapshot, Failure> {
@@ -160,6 +161,10 @@ async fn fetch_page(
                 retried += 1;
                 tokio::time::sleep(zoom::backoff(retried)).await;
             }
+            CallError::Unavailable { said, retry_after } if retried < RETRIES => {
+                retried += 1;
+                pause_flight(core, flight, zoom::backoff(retried), retry_after, said).await;
+            }
             CallError::AccessTokenRefused(_) if !renewed => {
                 renewed = true;
                 core.access_tokens.discard(&access_token);
@@ -267,7 +272,10 @@ pub(super) fn no_access_token(error: TokenError) -> Failure {
             Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)
         }
         TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
-        TokenError::Failed(said) => with_words(Failure::new(Reason::ZoomFailed), said),
+        TokenError::Failed { until, said } => {
+            let failure = Failure { retry_at: until, ..Failure::new(Reason::ZoomFailed) };
+            with_words(failure, said)
+        }
     }
 }
 
@@ -277,8 +285,11 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
         LimitKind::PerSecond => Instant::now() + Duration::from_millis(fastrand::u64(PAUSE_UNSAID_MS)),
         LimitKind::PerDay => core.permits.midnight(),
     };
-    let longest = if kind == LimitKind::PerSecond { LONGEST_SECOND_PAUSE } else { Duration::MAX };
-    let until = retry_after.map_or_else(unsaid, |after| Instant::now() + after.min(longest));
+    let latest = match kind {
+        LimitKind::PerSecond => Instant::now() + LONGEST_PAUSE,
+        LimitKind::PerDay => core.permits.midnight() + LONGEST_PAUSE,
+    };
+    let until = retry_after.map_or_else(unsaid, |after| (Instant::now() + after).min(latest));
     tracing::warn!(
         kind = kind.as_str(),
         pause_seconds = until.saturating_duration_since(Instant::now()).as_secs_f64(),
@@ -292,6 +303,25 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
     core.permits.cool_down(kind, until, failure.clone());
     core.flights.pause(until, &failure);
     failure
+}
+
+/// Waits before the next try of a call that Zoom could not answer: for as long as it says, where somebody could still be
+/// waiting then. Callers who have a stale snapshot, or cannot wait that long, are told at once.
+async fn pause_flight(
+    core: &Core,
+    flight: &Flight,
+    backoff: Duration,
+    retry_after: Duration,
+    said: ZoomSaid,
+) {
+    let heeded = Some(retry_after).filter(|after| *after <= core.wait);
+    let pause = heeded.map_or(backoff, |after| after.max(backoff));
+    if heeded.is_some() {
+        let until = Instant::now() + pause;
+        let failure = Failure::new(Reason::ZoomFailed).retry_at(until).said(said);
+        core.flights.queues(flight, Some(&(until, failure)));
+    }
+    tokio::time::sleep(pause).await;
 }
 
 /// The end of the retries, or an error that none would help.
@@ -315,6 +345,10 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
         }
         CallError::TooLarge(said) => Stop::Failed(Failure::lasting(Lasting::TooLarge).said(said)),
         CallError::CutShort(said) | CallError::Broken(said) => failed(Reason::ZoomFailed, said),
+        CallError::Unavailable { said, retry_after } => {
+            let until = Instant::now() + retry_after.min(LONGEST_PAUSE);
+            Stop::Failed(Failure::new(Reason::ZoomFailed).retry_at(until).said(said))
+        }
         CallError::TimedOut | CallError::NotReached(Cause::Timeout) => {
             Stop::Failed(Failure::new(Reason::ZoomTimedOut))
         }
@@ -341,6 +375,9 @@ fn result_of(error: &CallError) -> CallResult {
         CallError::TimedOut => CallResult::TimedOut,
         CallError::NotReached(cause) => CallResult::NotReached(*cause),
         CallError::CutShort(_) => CallResult::NotReached(Cause::Broken),
-        CallError::Broken(_) | CallError::Refused(_) | CallError::TooLarge(_) => CallResult::Failed,
+        CallError::Broken(_)
+        | CallError::Unavailable { .. }
+        | CallError::Refused(_)
+        | CallError::TooLarge(_) => CallResult::Failed,
     }
 }

@@ -48,6 +48,13 @@ pub enum CallError {
     CutShort(ZoomSaid),
     /// A server error, or an answer that is not a page. Another try may help.
     Broken(ZoomSaid),
+    /// A server error with `Retry-After`: another try may help then.
+    Unavailable {
+        /// Zoom's words.
+        said: ZoomSaid,
+        /// From now.
+        retry_after: Duration,
+    },
     /// Anything else that Zoom answered. Another try would not help.
     Refused(ZoomSaid),
     /// A body larger than `zoom.max_body`. Another try would not help.
@@ -62,6 +69,7 @@ impl CallError {
             Self::AccessTokenRefused(said)
             | Self::CredentialsRejected(said)
             | Self::RateLimited { said, .. }
+            | Self::Unavailable { said, .. }
             | Self::MeetingNotFound(said)
             | Self::NotAMeeting(said)
             | Self::MeetingTooOld(said)
@@ -123,7 +131,8 @@ impl Scalar {
     }
 }
 
-/// The meaning of an answer that is not a page. Should Zoom repeat the access token in its words, it is left out.
+/// The meaning of an answer that is not a page. Should Zoom repeat the access token in its words, it is left out. `now` is
+/// the answer's own time.
 #[must_use]
 pub fn judge(head: &Head<'_>, body: &[u8], access_token: &str, now: SystemTime) -> CallError {
     let ErrorBody { code, message } = serde_json::from_slice(body).unwrap_or_default();
@@ -138,10 +147,10 @@ pub fn judge(head: &Head<'_>, body: &[u8], access_token: &str, now: SystemTime) 
     // A body that is not JSON has no message; its text is only searched, never passed on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
+    let retry_after = head.retry_after.and_then(|value| retry_after::parse(value, now));
     match (code, head.status) {
         (Some(429), _) | (_, 429) => {
             let kind = limit_kind(head, &text);
-            let retry_after = head.retry_after.and_then(|value| retry_after::parse(value, now));
             CallError::RateLimited { kind, retry_after, said }
         }
         // A new token has the same scopes, so these are permanent, at 401 too.
@@ -156,8 +165,12 @@ pub fn judge(head: &Head<'_>, body: &[u8], access_token: &str, now: SystemTime) 
         (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(said),
         (Some(3001), _) => CallError::MeetingNotFound(said),
         (Some(12702), _) => CallError::MeetingTooOld(said),
+        (_, 500..) => match retry_after {
+            Some(retry_after) => CallError::Unavailable { said, retry_after },
+            None => CallError::Broken(said),
+        },
         // A "success" without a page is broken, too, unless it names an error of its own.
-        (_, 500..) | (None, 200..=299) => CallError::Broken(said),
+        (None, 200..=299) => CallError::Broken(said),
         _ => CallError::Refused(said),
     }
 }
@@ -202,6 +215,7 @@ mod tests {
             CallError::PageTokenRefused(_) => "start over",
             CallError::TimedOut | CallError::NotReached(_) => "no answer",
             CallError::CutShort(_) | CallError::Broken(_) => "broken",
+            CallError::Unavailable { .. } => "come back",
             CallError::Refused(_) => "refused",
             CallError::TooLarge(_) => "too large",
         }
@@ -267,6 +281,20 @@ mod tests {
         let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
+    }
+
+    #[test]
+    fn a_server_error_that_says_when_to_come_back_is_heard() {
+        for (status, meaning) in [(503, "come back"), (500, "come back"), (404, "refused")] {
+            let head = Head { retry_after: Some("7"), ..head(status) };
+            let judged = judge(&head, b"<html>", "", SystemTime::UNIX_EPOCH);
+            match judged {
+                CallError::Unavailable { retry_after, .. } => {
+                    assert_eq!((meaning, retry_after), ("come back", Duration::from_secs(7)));
+                }
+                other => assert_eq!(meaning, "refused", "{other:?}"),
+            }
+        }
     }
 
     #[test]

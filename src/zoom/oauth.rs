@@ -38,10 +38,14 @@ use crate::{
 pub const HOLD: Duration = Duration::from_secs(30);
 /// Mounted secrets are looked at this often; the promise is every 5 s.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// After an answer of the token endpoint that asking again soon will not change, such as a 429: how long everybody gets
-/// the same failure, so that callers' misses do not become requests. Failures that may pass are tried again at once: a
+/// After an answer of the token endpoint that asking again soon will not change, such as a 429 without `Retry-After`: how
+/// long everybody gets the same failure, so that callers' misses do not become requests. Failures that may pass are tried again at once: a
 /// renewal has its own tries and pauses, and only one is under way.
 const PAUSE: Duration = Duration::from_secs(10);
+/// The longest `Retry-After` of the token endpoint that is believed: a wrong one must not stop the service for hours.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// A `Retry-After` up to this is waited for by the renewal itself, and nobody hears of it.
+const WAITED_FOR: Duration = Duration::from_secs(2);
 /// Tries for one renewal: the first, and two after failures that may pass.
 const TRIES: u32 = 3;
 
@@ -58,7 +62,12 @@ pub enum TokenError {
     /// Zoom did not answer in time.
     TimedOut,
     /// No connection, or no usable answer.
-    Failed(Option<ZoomSaid>),
+    Failed {
+        /// When the endpoint is asked again, where that is not at once.
+        until: Option<Instant>,
+        /// Zoom's words, if it answered.
+        said: Option<ZoomSaid>,
+    },
 }
 
 /// Whether Zoom takes our credentials, for `/readyz`.
@@ -273,7 +282,7 @@ impl AccessTokens {
             return renewal.clone();
         }
         let this = self.clone();
-        let held_before = self.held_until();
+        let held_before = self.0.state.borrow().hold.as_ref().map(|(until, _)| *until);
         let renewal = async move {
             let result = this.obtain().await;
             this.0.state.borrow_mut().renewal = None;
@@ -284,10 +293,6 @@ impl AccessTokens {
         self.0.state.borrow_mut().renewal = Some(renewal.clone());
         drop(actix_rt::spawn(renewal.clone()));
         renewal
-    }
-
-    fn held_until(&self) -> Option<Instant> {
-        self.0.state.borrow().hold.as_ref().map(|(until, _)| *until)
     }
 
     fn settle(
@@ -316,7 +321,7 @@ impl AccessTokens {
                 self.0.metrics.renewal(RenewalResult::Refused);
                 if self.current(now).is_some() {
                     tracing::error!("Zoom refuses to renew the access token; the one in use still serves");
-                    return Err(TokenError::Failed(Some(said)));
+                    return Err(TokenError::Failed { until: None, said: Some(said) });
                 }
                 Err(self.hold(said))
             }
@@ -325,22 +330,26 @@ impl AccessTokens {
                 self.0.metrics.renewal(RenewalResult::Failed);
                 Err(TokenError::TimedOut)
             }
-            Err(TokenFailure::Passing(said)) => Err(self.unusable(said)),
-            Err(TokenFailure::Lasting(said)) => {
-                let error = self.unusable(said);
-                self.0.state.borrow_mut().pause = Some((Instant::now() + PAUSE, error.clone()));
-                Err(error)
+            Err(TokenFailure::Passing(said)) => Err(self.unusable(said, None)),
+            Err(TokenFailure::Lasting(said)) => Err(self.unusable(said, Some(now + PAUSE))),
+            Err(TokenFailure::Later { said, retry_after }) => {
+                Err(self.unusable(Some(said), Some(now + retry_after.min(LONGEST_PAUSE))))
             }
         }
     }
 
-    fn unusable(&self, said: Option<ZoomSaid>) -> TokenError {
+    /// Nobody asks the endpoint before `until`.
+    fn unusable(&self, said: Option<ZoomSaid>, until: Option<Instant>) -> TokenError {
         self.0.metrics.renewal(RenewalResult::Failed);
         tracing::warn!(
             zoom_status = said.as_ref().map(|said| said.status),
             "no access token: Zoom's token endpoint could not be reached or gave no usable answer"
         );
-        TokenError::Failed(said)
+        let error = TokenError::Failed { until, said };
+        if let Some(until) = until {
+            self.0.state.borrow_mut().pause = Some((until, error.clone()));
+        }
+        error
     }
 
     /// Another replica's token, or one from Zoom.
@@ -376,6 +385,12 @@ impl AccessTokens {
             match self.0.endpoint.ask(secrets).await {
                 Err(TokenFailure::Passing(_) | TokenFailure::TimedOut) if tried < TRIES => {
                     tokio::time::sleep(super::backoff(tried)).await;
+                    tried += 1;
+                }
+                Err(TokenFailure::Later { retry_after, .. })
+                    if tried < TRIES && retry_after <= WAITED_FOR =>
+                {
+                    tokio::time::sleep(retry_after.max(super::backoff(tried))).await;
                     tried += 1;
                 }
                 result => return result,

@@ -1,5 +1,5 @@
-//! `Retry-After` in the three forms that Zoom and what stands before it use: seconds, an HTTP date (RFC 9110), and an
-//! ISO 8601 instant (Zoom's older documentation).
+//! `Retry-After` in the forms that Zoom and what stands before it use: seconds, an HTTP date (RFC 9110), an ISO 8601
+//! instant (Zoom's older documentation), and the seconds or milliseconds of a Unix time.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,12 +8,16 @@ use jiff::Timestamp;
 /// Nobody means more than this; a clock or a header is wrong then.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// Time from `now` until the header's; `None` when it is no such text, or not ahead of us.
+/// Time from `now` until the header's; `None` when it is no such text, or not ahead of us. `now` is the answer's own
+/// `Date` where it has one: a clock here that is an hour off must not turn a second into an hour.
 #[must_use]
 pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let after = match seconds(value) {
-        Some(seconds) => seconds,
+        Some(seconds) => match unix_time(seconds) {
+            Some(instant) => instant.duration_since(now).ok()?,
+            None => seconds,
+        },
         None => instant(value)?.duration_since(now).ok()?,
     };
     (!after.is_zero()).then(|| after.min(LONGEST))
@@ -29,6 +33,18 @@ fn seconds(value: &str) -> Option<Duration> {
     let round_up = u64::from(fraction.bytes().any(|byte| byte != b'0'));
     // Too many digits for u64 is a long time, not a wrong header.
     Some(Duration::from_secs(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(round_up)))
+}
+
+/// The instant that a number means which is no waiting time: thirty years of seconds or more.
+fn unix_time(number: Duration) -> Option<SystemTime> {
+    const SECONDS: u64 = 1_000_000_000;
+    const MILLISECONDS: u64 = SECONDS * 1_000;
+    let since_1970 = match number.as_secs() {
+        SECONDS..MILLISECONDS => number,
+        milliseconds @ MILLISECONDS..1_000_000_000_000_000 => Duration::from_millis(milliseconds),
+        _ => return None,
+    };
+    SystemTime::UNIX_EPOCH.checked_add(since_1970)
 }
 
 fn instant(value: &str) -> Option<SystemTime> {
@@ -72,6 +88,14 @@ mod tests {
     fn an_iso_8601_instant_is_taken() {
         assert_eq!(after("2020-05-31T00:00:00Z"), Some(60));
         assert_eq!(after("2020-05-31T02:00:00+02:00"), Some(60));
+    }
+
+    #[test]
+    fn a_number_that_can_only_be_a_unix_time_is_read_as_one() {
+        assert_eq!(after("1590883200"), Some(60));
+        assert_eq!(after("1590883200000"), Some(60));
+        assert_eq!(after("1590883100"), None, "it is over");
+        assert_eq!(after("999999999"), Some(48 * 3600), "thirty years of seconds are a wrong waiting time");
     }
 
     #[test]

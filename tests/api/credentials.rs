@@ -592,6 +592,26 @@ fn an_invalid_client_inside_a_401_is_a_refusal_as_well() {
 }
 
 #[test]
+fn a_refusal_in_the_other_envelope_of_the_token_side_is_one_too() {
+    for status in [400, 200] {
+        let sim = sim(|_| ());
+        let paths = add_meetings(&sim, 2, 1);
+        let body = r#"{"status":false,"errorCode":4702,"errorMessage":"Invalid client.","result":null}"#;
+        let fault = FaultKind::Status { status, body: body.to_owned() };
+        sim.inject(Fault::new(fault).on_token_endpoint().forever());
+        let service = Service::start(&sim, &[]);
+        for path in &paths {
+            let answer = service.get(path);
+            assert_rejected(&answer, &sim);
+            assert!((25..=30).contains(&answer.retry_after()));
+        }
+        assert_eq!(sim.token_calls().len(), 1);
+        assert_not_ready(&service);
+        service.finish(&[REJECTED]);
+    }
+}
+
+#[test]
 fn a_token_that_lives_for_a_moment_only_is_still_no_storm() {
     let sim = sim(|config| config.access_token_life = Duration::from_millis(900)); // Zoom says: 0 seconds.
     let paths = add_meetings(&sim, 3, 25);

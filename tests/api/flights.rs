@@ -173,7 +173,7 @@ fn a_failure_reaches_everybody_who_waited_and_the_next_caller_starts_anew() {
     let sim = sim(|config| config.latency = Duration::from_millis(200));
     sim.add_meeting(Meeting::generated("91111111111", 5, 1));
     sim.inject(Fault::new(FaultKind::EndpointUnknown));
-    let service = Service::start(&sim, &[]);
+    let service = Service::start(&sim, &[("cache.refusal", "0s")]);
     for answer in at_once(service.addr, vec!["/qos/91111111111".into(); 20]) {
         assert!(answer.status == 200 || answer.problem() == "zoom_failed", "{}", answer.text());
     }

@@ -51,6 +51,7 @@ mod replicas_flights;
 mod replicas_server;
 mod replicas_token;
 mod retries;
+mod retry_after;
 mod rolling;
 mod rude_callers;
 mod service;

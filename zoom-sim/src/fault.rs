@@ -18,6 +18,15 @@ pub enum FaultKind {
         /// The body, verbatim.
         body: String,
     },
+    /// The same with more headers, of which `date` takes the place of the true one.
+    StatusWith {
+        /// The HTTP status.
+        status: u16,
+        /// Names and values, verbatim.
+        headers: Vec<(&'static str, String)>,
+        /// The body, verbatim.
+        body: String,
+    },
     /// 400/200: the account's plan has no Dashboard.
     PlanTooLow,
     /// 400/300: the page token is refused.

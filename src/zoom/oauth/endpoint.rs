@@ -95,12 +95,23 @@ pub(super) enum TokenFailure {
     Passing(Option<ZoomSaid>),
     /// An answer that asking again would not change.
     Lasting(Option<ZoomSaid>),
+    /// A rate limit or a server error that says when to ask again.
+    Later {
+        /// Zoom's words.
+        said: ZoomSaid,
+        /// From now.
+        retry_after: Duration,
+    },
 }
 
 impl TokenFailure {
     /// Without the secrets, should Zoom repeat them in its words.
     fn without(mut self, secrets: &Secrets) -> Self {
-        if let Self::Denied(said) | Self::Passing(Some(said)) | Self::Lasting(Some(said)) = &mut self {
+        if let Self::Denied(said)
+        | Self::Passing(Some(said))
+        | Self::Lasting(Some(said))
+        | Self::Later { said, .. } = &mut self
+        {
             for secret in [&secrets.client_secret, &secrets.client_id, &secrets.account_id] {
                 said.leave_out(secret.expose());
             }
@@ -123,12 +134,22 @@ struct Granted {
     expires_in: serde_json::Value,
 }
 
-/// Zoom's refusal at this endpoint: `{"reason": "...", "error": "invalid_client"}`.
+/// A refusal: `{"reason": "...", "error": "invalid_client"}`, or, from what lies behind this endpoint,
+/// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
 #[derive(Deserialize)]
-struct Denied {
-    error: String,
-    #[serde(default)]
-    reason: Option<String>,
+#[serde(untagged)]
+enum Denied {
+    OAuth {
+        error: String,
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    Internal {
+        #[serde(rename = "errorCode")]
+        code: i64,
+        #[serde(rename = "errorMessage", default)]
+        message: Option<String>,
+    },
 }
 
 impl Endpoint {
@@ -156,6 +177,9 @@ impl Endpoint {
 
 fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessToken, TokenFailure> {
     let said = head.said();
+    if let (429 | 500.., Some(retry_after)) = (head.status, head.retry_after()) {
+        return Err(TokenFailure::Later { said, retry_after });
+    }
     match head.status {
         200..=299 => {
             let Ok(granted) = serde_json::from_slice::<Granted>(body) else {
@@ -184,7 +208,13 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
 
 /// Zoom's words, if the body is a refusal: judged before the status, which may be 200.
 fn refusal(body: &[u8], mut said: ZoomSaid) -> Option<ZoomSaid> {
-    let denied: Denied = serde_json::from_slice(body).ok()?;
-    said.message = Some(shortened(&denied.reason.unwrap_or(denied.error)));
+    let message = match serde_json::from_slice(body).ok()? {
+        Denied::OAuth { error, reason } => Some(reason.unwrap_or(error)),
+        Denied::Internal { code, message } => {
+            said.code = Some(code);
+            message
+        }
+    };
+    said.message = message.as_deref().map(shortened);
     Some(said)
 }

@@ -242,25 +242,31 @@ impl Sharing {
     /// Refused credentials are those of all who wait under this name, and what Zoom will say again it need not be asked
     /// again. The rest may be this replica's own trouble.
     fn words(&self, failure: &TokenFailure) -> String {
-        let (reason, said) = match failure {
-            TokenFailure::Denied(said) => (Reason::ZoomRejectedCredentials, said),
-            TokenFailure::Lasting(Some(said)) => (Reason::ZoomFailed, said),
+        let (reason, said, after) = match failure {
+            TokenFailure::Denied(said) => (Reason::ZoomRejectedCredentials, said, None),
+            TokenFailure::Lasting(Some(said)) => (Reason::ZoomFailed, said, None),
+            TokenFailure::Later { said, retry_after } => (Reason::ZoomFailed, said, Some(*retry_after)),
             TokenFailure::Lasting(None) | TokenFailure::TimedOut | TokenFailure::Passing(_) => {
                 return String::new();
             }
         };
-        let failure = Failure::new(reason).said(said.clone());
+        let mut failure = Failure::new(reason).said(said.clone());
+        failure.retry_at = after.map(|after| Instant::now() + after);
         self.shared.clock().and_then(|clock| words::write(&failure, &clock)).unwrap_or_default()
     }
 
     /// Why the claim with this number came to nothing, if that was told and holds here, too.
     fn failure(&self, fence: u64, told: Option<&Told>) -> Option<TokenFailure> {
         let told = told.filter(|told| told.fence == fence)?;
-        let failure = words::read(&told.words, &self.shared.clock()?, Instant::now())?;
+        let now = Instant::now();
+        let failure = words::read(&told.words, &self.shared.clock()?, now)?;
         let said = failure.zoom.map_or_else(ZoomSaid::default, |said| (*said).clone());
-        match failure.reason {
-            Reason::ZoomRejectedCredentials => Some(TokenFailure::Denied(said)),
-            Reason::ZoomFailed => Some(TokenFailure::Lasting(Some(said))),
+        match (failure.reason, failure.retry_at) {
+            (Reason::ZoomRejectedCredentials, _) => Some(TokenFailure::Denied(said)),
+            (Reason::ZoomFailed, None) => Some(TokenFailure::Lasting(Some(said))),
+            (Reason::ZoomFailed, Some(at)) => {
+                Some(TokenFailure::Later { said, retry_after: at.saturating_duration_since(now) })
+            }
             _ => None,
         }
     }

@@ -86,6 +86,9 @@ impl FaultKind {
                 let code = code.and_then(|body| body.get("code")?.as_i64());
                 Reply { code, ..Reply::json(*status, body.as_str()) }
             }
+            Self::StatusWith { status, headers, body } => {
+                Reply { headers: headers.clone(), ..Reply::json(*status, body.as_str()) }
+            }
             Self::ServerErrorHtml(status) => {
                 let body = format!(
                     "<html>\r\n<head><title>{status}</title></head>\r\n<body>\r\n<center><h1>{status}</h1></center>\

@@ -133,9 +133,11 @@ impl Connection {
 fn head(reply: &Reply, framing: Framing, tracking: &str, keep_alive: bool) -> String {
     let mut lines = vec![
         format!("HTTP/1.1 {} {}", reply.status, reason(reply.status)),
-        format!("date: {}", Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT")),
         format!("content-type: {}", reply.content_type),
     ];
+    if reply.headers.iter().all(|(name, _)| *name != "date") {
+        lines.push(format!("date: {}", Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT")));
+    }
     if !reply.bare {
         lines.push(format!("x-zm-trackingid: {tracking}"));
         lines.push("cache-control: no-store, no-cache, must-revalidate".to_owned());

@@ -1,0 +1,152 @@
+//! When to come back, in Zoom's words: read as they are meant, believed within bounds, heeded and passed on.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use zoom_sim::{Fault, FaultKind, Meeting};
+
+use crate::{
+    service::{Service, calls_for, sim, wait_for},
+    stale::{BRIEFLY_FRESH, NO_REVALIDATION, wait_until_stale},
+};
+
+const ID: &str = "91111111111";
+const PATH: &str = "/qos/91111111111";
+const PER_SECOND: &str =
+    r#"{"code":429,"message":"You have reached the maximum per-second rate limit for this API."}"#;
+const PER_DAY: &str =
+    r#"{"code":429,"message":"You have reached the maximum daily rate limit for this API."}"#;
+const HOUR: Duration = Duration::from_secs(3_600);
+
+fn status(status: u16, retry_after: &str, body: &str) -> FaultKind {
+    let headers = vec![("Retry-After", retry_after.to_owned())];
+    FaultKind::StatusWith { status, headers, body: body.to_owned() }
+}
+
+/// The same from a Zoom whose clock shows this.
+fn dated(kind: FaultKind, date: SystemTime) -> FaultKind {
+    let FaultKind::StatusWith { status, mut headers, body } = kind else { panic!("{kind:?}") };
+    headers.push(("date", httpdate::fmt_http_date(date)));
+    FaultKind::StatusWith { status, headers, body }
+}
+
+/// What callers are told when Zoom refuses their call like that.
+fn told(kind: FaultKind) -> u64 {
+    let sim = sim(|_| ());
+    sim.inject(Fault::new(kind).forever());
+    let service = Service::start(&sim, &[("server.wait", "1s")]);
+    let answer = service.get(PATH);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    service.finish(&["all calls pause"]);
+    answer.retry_after()
+}
+
+#[test]
+fn an_absolute_time_counts_from_the_answers_own_date() {
+    let now = SystemTime::now();
+    for zooms in [now - HOUR, now + HOUR] {
+        let at = httpdate::fmt_http_date(zooms + Duration::from_secs(20));
+        let seconds = told(dated(status(429, &at, PER_SECOND), zooms));
+        assert!((18..=21).contains(&seconds), "{seconds}");
+    }
+}
+
+#[test]
+fn a_unix_time_is_read_as_one() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    for number in [now.as_secs() + 20, (now.as_secs() + 20) * 1_000] {
+        let seconds = told(status(429, &number.to_string(), PER_SECOND));
+        assert!((17..=21).contains(&seconds), "{seconds}");
+    }
+}
+
+#[test]
+fn no_pause_is_longer_than_a_minute_for_the_second_or_goes_beyond_the_day() {
+    for forever in ["99999999", "172800", "2999-05-31T00:00:00Z"] {
+        let seconds = told(status(429, forever, PER_SECOND));
+        assert!((58..=60).contains(&seconds), "{seconds}");
+        let left = 86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400;
+        let seconds = told(status(429, forever, PER_DAY));
+        assert!(seconds.abs_diff(left + 60) <= 10, "{seconds} of {left}");
+    }
+}
+
+#[test]
+fn a_retry_waits_as_long_as_a_503_says() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    sim.inject(Fault::new(status(503, "3", "")));
+    let service = Service::start(&sim, &[]);
+    assert_eq!(service.get(PATH).status, 200);
+    let calls = sim.qos_calls();
+    assert_eq!(calls.len(), 2);
+    let pause = (calls[1].at - calls[0].at).as_secs_f64();
+    assert!((2.9..4.0).contains(&pause), "{pause}");
+    service.finish(&[]);
+}
+
+#[test]
+fn a_503_that_says_more_than_the_wait_is_tried_as_without_and_passed_on() {
+    let sim = sim(|_| ());
+    sim.inject(Fault::new(status(503, "50", "")).forever());
+    let service = Service::start(&sim, &[]);
+    let asked = Instant::now();
+    let answer = service.get(PATH);
+    assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    assert!((45..=50).contains(&answer.retry_after()), "{}", answer.retry_after());
+    assert_eq!(sim.qos_calls().len(), 3);
+    assert!(asked.elapsed() < Duration::from_secs(6), "{:?}", asked.elapsed());
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_caller_with_a_stale_snapshot_does_not_wait_for_the_end_of_a_503s_pause() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
+    let first = service.get(PATH);
+    wait_until_stale(&service, PATH);
+    sim.inject(Fault::new(status(503, "4", "")).for_meeting(ID));
+    let asked = Instant::now();
+    let answer = service.get(PATH);
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert_eq!((answer.status, &answer.body), (200, &first.body));
+    assert!(answer.cache_status().ends_with("detail=zoom_failed"), "{}", answer.cache_status());
+    wait_for(|| (calls_for(&sim, ID).len() == 3).then_some(()));
+    let calls = calls_for(&sim, ID);
+    assert!(calls[2].at - calls[1].at >= Duration::from_secs(3));
+    service.finish(&[]);
+}
+
+#[test]
+fn callers_are_told_when_the_token_endpoint_is_asked_again() {
+    for (kind, least, most) in [
+        (status(429, "30", ""), 25, 30),
+        (status(503, "30", ""), 25, 30),
+        (status(429, "99999", ""), 55, 60),
+        (FaultKind::Status { status: 429, body: String::new() }, 5, 10),
+    ] {
+        let sim = sim(|_| ());
+        sim.inject(Fault::new(kind).on_token_endpoint().forever());
+        let service = Service::start(&sim, &[]);
+        for path in [PATH, "/qos/92222222222"] {
+            let answer = service.get(path);
+            assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+            assert!((least..=most).contains(&answer.retry_after()), "{}", answer.retry_after());
+        }
+        assert_eq!(sim.token_calls().len(), 1);
+        service.finish(&["token endpoint", "flight failed"]);
+    }
+}
+
+#[test]
+fn a_short_pause_of_the_token_endpoint_is_waited_for() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    sim.inject(Fault::new(status(429, "2", "")).on_token_endpoint());
+    let service = Service::start(&sim, &[]);
+    assert_eq!(service.get(PATH).status, 200);
+    let calls = sim.token_calls();
+    assert_eq!(calls.len(), 2);
+    assert!(calls[1].at - calls[0].at >= Duration::from_secs(2));
+    service.finish(&[]);
+}
