@@ -454,6 +454,8 @@ fn a_duration_needs_its_unit() {
             ("\"0\"", "has no unit: write \"0s\""),
             ("\"1.5\"", "has no unit: write \"1.5s\""),
             ("\"-1s\"", "\"-1s\" is not a duration"),
+            ("\"1M\"", "\"1M\" would be months: write \"1m\" if minutes are meant"),
+            ("\"1h 1.5M\"", "\"1h 1.5M\" would be months: write \"1.5m\" if minutes are meant"),
             ("\"5 bananas\"", "\"5 bananas\" is not a duration"),
             ("\"\"", "is empty"),
             ("\" \"", "is empty"),
@@ -516,6 +518,11 @@ fn a_size_is_text_and_more_than_nothing() {
             assert!(line.starts_with(&format!("{key}: {said}")), "{line}");
         }
     }
+    let (_, warnings) = Setup::new().file("[cache]\nmax_bytes = \"256\"\n").accepted();
+    assert_eq!(
+        warnings,
+        ["cache.max_bytes: has no unit and means 256 bytes; write \"256MiB\" or \"256B\" (set in 1.toml:2)"]
+    );
     for (text, bytes) in
         [("1KiB", 1024), ("1kB", 1000), ("1.5GiB", 3 << 29), ("3 MiB", 3 << 20), ("4096", 4096)]
     {
@@ -595,6 +602,23 @@ fn the_plan_and_the_headroom_make_the_permitted_numbers() {
 }
 
 #[test]
+fn a_base_url_without_a_path_is_warned_of_and_another_path_is_on_purpose() {
+    let warnings = |url: &str| Setup::new().file(format!("[zoom]\napi_base_url = \"{url}\"\n")).accepted().1;
+    for url in ["https://api.zoom.us", "https://api.zoom.us/"] {
+        assert_eq!(
+            warnings(url),
+            [
+                "zoom.api_base_url: has no path: Zoom's API is below /v2; write one like \"https://api.zoom.us/v2\" \
+              (set in 1.toml:2)"
+            ]
+        );
+    }
+    for url in ["https://api.zoom.us/v2", "https://gateway.example/zoom"] {
+        assert_eq!(warnings(url), [""; 0]);
+    }
+}
+
+#[test]
 fn a_limit_above_the_plans_is_allowed_with_a_warning() {
     let limits = "[limits]\nplan = \"pro\"\nheavy_per_second = 11\nheavy_per_day = 30000\n";
     let (config, warnings) =
@@ -614,7 +638,8 @@ fn a_limit_above_the_plans_is_allowed_with_a_warning() {
 #[test]
 fn a_secret_comes_as_text_or_in_a_file_never_both() {
     let setup = Setup::empty();
-    let id = setup.mount("id", b"from-file\r\n");
+    // With what editors on Windows put around a text.
+    let id = setup.mount("id", b"\xef\xbb\xbffrom-file\r\n");
     let config = setup
         .file(format!("[zoom]\naccount_id = \"from-text\"\nclient_id_file = \"{id}\"\n"))
         .variable("QOS_PROXY__ZOOM__CLIENT_SECRET", "from-variable");

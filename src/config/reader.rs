@@ -7,7 +7,7 @@ use super::{
     keys,
     layers::{Given, Layers},
     problem::{Origin, Problem, Problems, Warning, one_line},
-    rules::{FilePath, Inline, Rule, usable},
+    rules::{FilePath, Inline, Rule, Size, usable},
 };
 use crate::zoom::secret::SecretSource;
 
@@ -63,6 +63,23 @@ impl Reader {
             self.problems.push(Problem::unset(key, format!("required: set {key}")));
         }
         value
+    }
+
+    /// A size that must be set. One without a unit counts bytes, which hardly anybody means.
+    pub(super) fn size(&mut self, key: &'static str) -> Option<usize> {
+        let size = self.required(key, &Size)?;
+        let last = self.layers.of(key).last();
+        let bare = last.and_then(|given| given.written.as_ref()?.text()).map(str::trim);
+        if let Some(bare) = bare.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
+            && let Some(at) = self.origin(key)
+        {
+            self.warn(
+                key,
+                &at,
+                format!("has no unit and means {bare} bytes; write \"{bare}MiB\" or \"{bare}B\""),
+            );
+        }
+        Some(size)
     }
 
     /// A secret that stands under `key` or in the file that `file_key` names: one of both, in whatever layers.

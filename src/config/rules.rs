@@ -51,6 +51,12 @@ impl Rule for Span {
         if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
             return Err(format!("has no unit: write \"{}s\" if seconds are meant", one_line(digits)));
         }
+        if let Some(number) = months(digits) {
+            return Err(format!(
+                "{} would be months: write \"{number}m\" if minutes are meant",
+                quoted(text)
+            ));
+        }
         let span = humantime::parse_duration(text).map_err(|error| {
             format!(
                 "{} is not a duration: {}; write one like \"30s\", \"5m\" or \"24h\"",
@@ -64,6 +70,14 @@ impl Rule for Span {
             _ => Ok(span),
         }
     }
+}
+
+/// The number before an `M`, which is humantime's month: a capital letter too many, and far too long.
+fn months(text: &str) -> Option<&str> {
+    let before = text.split(|letter: char| letter.is_whitespace()).find_map(|part| part.strip_suffix('M'))?;
+    let digits =
+        before.rfind(|letter: char| !letter.is_ascii_digit() && letter != '.').map_or(0, |at| at + 1);
+    before.get(digits..).filter(|number| !number.is_empty())
 }
 
 /// A number of bytes, at least 1 and no more than can be allocated.

@@ -9,7 +9,7 @@ use super::{
     problem::Origin,
     reader::Reader,
     rules::{
-        Choice, Count, Directives, FilePath, Size, Span,
+        Choice, Count, Directives, FilePath, Span,
         address::{Base, Listener, is_open_to_readers},
     },
 };
@@ -109,7 +109,7 @@ pub(super) fn zoom(
     let client_secret = reader.secret("zoom.client_secret", "zoom.client_secret_file");
     let connect_timeout = reader.required("zoom.connect_timeout", &Span::Positive);
     let request_timeout = reader.required("zoom.request_timeout", &Span::Positive);
-    let max_body = reader.required("zoom.max_body", &Size);
+    let max_body = reader.size("zoom.max_body");
     let [api_proxy, oauth_proxy] =
         egress::zoom_proxies(reader, proxies, [api_base_url.as_ref(), oauth_url.as_ref()]);
     let more_roots = egress::zoom_roots(reader, roots);
@@ -119,6 +119,13 @@ pub(super) fn zoom(
         {
             reader.warn(key, &at, "http sends secrets unencrypted to another machine; use https".to_owned());
         }
+    }
+    if let (Some(url), Some(at)) = (&api_base_url, reader.origin("zoom.api_base_url"))
+        // Any other path was written on purpose: a gateway's, for example.
+        && url.path().trim_matches('/').is_empty()
+    {
+        let what = format!("has no path: Zoom's API is below /v2; write one like \"{ZOOM}\"");
+        reader.warn("zoom.api_base_url", &at, what);
     }
     if let (Some(connect), Some(request), Some(at)) =
         (connect_timeout, request_timeout, reader.origin("zoom.connect_timeout"))
@@ -148,7 +155,7 @@ pub(super) fn zoom(
 
 /// `[cache]`, the half that says how much and how long refusals.
 pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
-    let max_bytes = reader.required("cache.max_bytes", &Size);
+    let max_bytes = reader.size("cache.max_bytes");
     let not_found_live = reader.required("cache.not_found_live", &Span::OrZero);
     let not_found_past = reader.required("cache.not_found_past", &Span::OrZero);
     let refusal = reader.required("cache.refusal", &Span::OrZero);

@@ -31,8 +31,13 @@ const RETRIES: u32 = 2;
 const RATE_LIMITED_AT_MOST: u32 = 3;
 /// A pause that Zoom gives no end for: 1 s and up to half of that, so that replicas do not come back in step.
 const PAUSE_UNSAID_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
-/// 50,000 rows. A meeting has a tenth of that at most; an upstream that never ends must not eat the day.
-const MOST_PAGES: usize = 5_000;
+/// Pages beyond those that `total_records` promises: a live meeting may grow by a hundred rows while it is fetched. An
+/// upstream whose pages do not end must not eat the day.
+const MORE_PAGES: usize = 10;
+/// Where Zoom does not say how many rows there are: 5,000 of them.
+const PAGES_UNSAID: usize = 500;
+/// What Zoom puts on a page.
+const ROWS_A_PAGE: u64 = 10;
 /// Pages without a row that promise another: Zoom has no reason to send any.
 const EMPTY_PAGES_IN_A_ROW: u32 = 10;
 /// The longest pause of the second's limit, and how far beyond the end of the day one of the day's may go: a
@@ -67,11 +72,15 @@ async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
     let (mut draft, mut next) = (Draft::default(), None);
     let mut tokens_seen = HashSet::new();
     let mut empty_in_a_row = 0;
-    while tokens_seen.len() < MOST_PAGES && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
+    let mut most_pages = PAGES_UNSAID;
+    while tokens_seen.len() < most_pages && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
         let asked_with: Option<String> = next;
         let rows_before = draft.rows();
-        let said;
-        (draft, next, said) = fetch_page(core, flight, asked_with.as_deref(), draft).await?;
+        let (said, total_records);
+        (draft, next, total_records, said) = fetch_page(core, flight, asked_with.as_deref(), draft).await?;
+        if let (None, Some(total)) = (&asked_with, total_records) {
+            most_pages = most_pages_of(total);
+        }
         match &next {
             None => return Ok(seal(core, flight.key, draft).await),
             Some(token) if !tokens_seen.insert(token.clone()) => {
@@ -82,18 +91,25 @@ async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
             Some(_) => empty_in_a_row = 0,
         }
     }
-    tracing::warn!(meeting = %flight.key.meeting, MOST_PAGES, "Zoom's pages do not end");
+    tracing::warn!(meeting = %flight.key.meeting, pages = tokens_seen.len(), "Zoom's pages do not end");
     Err(Stop::Failed(Failure::lasting(Lasting::EndlessPages)))
 }
 
-/// One page into the draft, with all the patience that a page deserves. Gives the next page's token, and which answer
-/// it came in.
+/// The most pages that a meeting is read for whose first page promises so many rows.
+fn most_pages_of(total_records: u64) -> usize {
+    usize::try_from(total_records.div_ceil(ROWS_A_PAGE)).unwrap_or(usize::MAX).saturating_add(MORE_PAGES)
+}
+
+/// The draft with one page more, the next page's token, how many rows the page says there are, and which answer it came in.
+type Fetched = (Draft, Option<String>, Option<u64>, ZoomSaid);
+
+/// One page into the draft, with all the patience that a page deserves.
 async fn fetch_page(
     core: &Core,
     flight: &Flight,
     page_token: Option<&str>,
     mut draft: Draft,
-) -> Result<(Draft, Option<String>, ZoomSaid), Stop> {
+) -> Result<Fetched, Stop> {
     let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
     loop {
         let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
@@ -132,7 +148,7 @@ async fn fetch_page(
                         for (field, count) in page.unparsed.iter() {
                             core.metrics.unparsed(field.as_str(), count);
                         }
-                        return Ok((draft, page.next_page_token, answer.said()));
+                        return Ok((draft, page.next_page_token, page.total_records, answer.said()));
                     }
                     Err(NotAPage::AnotherMeeting) => {
                         tracing::warn!(

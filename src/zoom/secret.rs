@@ -44,7 +44,8 @@ impl SecretSource {
 
 fn read_file(path: &Path) -> std::io::Result<Secret> {
     let text = std::fs::read_to_string(path)?;
-    let text = text.trim_end_matches(['\n', '\r']);
+    // Editors on Windows begin a file with a byte order mark, which nobody sees and which is part of no secret.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\n', '\r']);
     if text.is_empty() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is empty"));
     }

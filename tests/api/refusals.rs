@@ -51,6 +51,22 @@ fn a_loop_on_a_lasting_refusal_costs_one_flight_and_is_told_when_to_come_back() 
 }
 
 #[test]
+fn pages_that_do_not_end_are_read_for_ten_more_than_promised_and_remembered() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(ID, 25, 1));
+    sim.inject(Fault::new(FaultKind::EndlessPages).for_meeting(ID).forever());
+    let service = Service::start(&sim, &[]);
+    for _ in 0..5 {
+        let answer = service.get(PATH);
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+        assert!(answer.json()["detail"].as_str().unwrap().contains("do not end"));
+        assert!((25..=30).contains(&answer.retry_after()));
+    }
+    assert_eq!(calls_for(&sim, ID).len(), 3 + 10);
+    service.finish(&["flight failed", "pages do not end"]);
+}
+
+#[test]
 fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_again() {
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];

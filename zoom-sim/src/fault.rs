@@ -124,6 +124,8 @@ pub enum FaultKind {
     ///
     /// For a request without one it is a constant that leads to the second page.
     RepeatPageToken,
+    /// The right page, and on the last one a new token that leads to it again.
+    EndlessPages,
     /// Token endpoint: 400 `invalid_client`.
     InvalidClient,
     /// Token endpoint: 200 with a text that is not JSON.

@@ -117,8 +117,7 @@ pub(crate) fn answer(
     if let Err(full) = state.limits.admit(now, wall, &state.config) {
         return (limits::refusal(full, now, wall, &state.config).into(), fault);
     }
-    let repeat = fault == Some(FaultKind::RepeatPageToken);
-    (page(state, asked, now, repeat).map_or_else(Answer::from, Answer::Page), fault)
+    (page(state, asked, now, fault.as_ref()).map_or_else(Answer::from, Answer::Page), fault)
 }
 
 fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
@@ -134,7 +133,7 @@ fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
 }
 
 /// The page asked for, or Zoom's refusal.
-fn page(state: &mut State, asked: &Asked, now: Instant, repeat_token: bool) -> Result<Page, Reply> {
+fn page(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind>) -> Result<Page, Reply> {
     let id = match &asked.named {
         Named::Unrecognized => return Err(reply::not_recognized()),
         Named::Misencoded { shown, .. } => return Err(reply::does_not_exist(shown)),
@@ -170,11 +169,15 @@ fn page(state: &mut State, asked: &Asked, now: Instant, repeat_token: bool) -> R
             .redeem(token, &bound, now, good_for)
             .ok_or_else(|| Reply::error(400, 300, reply::PAGE_TOKEN_INVALID))?,
     };
+    let repeat_token = fault == Some(&FaultKind::RepeatPageToken);
     let next_page_token = match (repeat_token, &asked.token) {
         (true, Some(token)) => token.clone(),
         (true, None) => state.page_tokens.constant(bound, now),
         (false, _) if page + 1 < hosted.pages(page_size) => {
             state.page_tokens.hand_out(bound, page + 1, now, good_for, &mut state.dice)
+        }
+        (false, _) if fault == Some(&FaultKind::EndlessPages) => {
+            state.page_tokens.hand_out(bound, page, now, good_for, &mut state.dice)
         }
         (false, _) => String::new(),
     };

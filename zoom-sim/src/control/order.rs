@@ -106,6 +106,7 @@ impl FaultOrder {
             "not_json" => FaultKind::NotJson,
             "empty_object" => FaultKind::EmptyObject,
             "repeat_page_token" => FaultKind::RepeatPageToken,
+            "endless_pages" => FaultKind::EndlessPages,
             "invalid_client" => FaultKind::InvalidClient,
             "token_not_json" => FaultKind::TokenNotJson,
             "token_without_expiry" => FaultKind::TokenWithoutExpiry,
