@@ -3,6 +3,7 @@
 //! Only this folder knows Zoom's URLs, headers and error bodies, and awc. It makes one call per [`Permit`] and never
 //! repeats one by itself: whether to try again is decided by the flight, which has to pay for it.
 
+mod body;
 mod day_left;
 pub mod error;
 pub mod oauth;
@@ -21,10 +22,13 @@ use awc::{
     http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, RETRY_AFTER},
 };
 use bytes::Bytes;
+use futures_util::Stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
+pub use self::body::BodyMemory;
 use self::{
+    body::{BodyBytes, BodyError},
     error::{CallError, Head, shortened},
     oauth::AccessToken,
     reachability::{LastFailure, Trouble},
@@ -43,6 +47,9 @@ use crate::{
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long.
+const CALL_TIMEOUTS: u32 = 6;
+
 /// Where Zoom is, who we are there, and how long one HTTP call may take.
 pub struct ZoomConfig {
     /// Base of the API, without a trailing slash, for example `https://api.zoom.us/v2`.
@@ -57,7 +64,8 @@ pub struct ZoomConfig {
     pub client_secret: SecretSource,
     /// Longest time for DNS and TCP; the TLS handshake may take as long again.
     pub connect_timeout: Duration,
-    /// Longest time from sending a request to the last byte of its answer.
+    /// Longest wait for an answer's head, connecting included, and for every part of its body. A call ends after
+    /// [`CALL_TIMEOUTS`] times that.
     pub request_timeout: Duration,
     /// Largest page accepted, in bytes after decompression.
     pub max_body: usize,
@@ -72,8 +80,23 @@ pub struct ZoomConfig {
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
 pub struct Zoom {
     upstream: Upstream,
-    request_timeout: Duration,
+    reading: Reading,
+}
+
+/// How an answer is read.
+struct Reading {
+    /// For its head, and for every part of its body.
+    timeout: Duration,
+    /// In bytes, after decompression.
     max_body: usize,
+    /// What all bodies that are read so take together.
+    memory: BodyMemory,
+}
+
+impl Reading {
+    fn new(timeout: Duration, max_body: usize) -> Self {
+        Self { timeout, max_body, memory: BodyMemory::new(max_body) }
+    }
 }
 
 /// What came of a call.
@@ -91,6 +114,8 @@ pub struct Called {
 pub struct Answer {
     /// The body.
     pub body: Bytes,
+    /// Counts it until this answer is dropped.
+    _counted: BodyBytes,
     head: OwnedHead,
     access_token: AccessToken,
 }
@@ -137,7 +162,7 @@ impl Zoom {
     /// The endpoint, reached in this way.
     #[must_use]
     pub fn new(config: &ZoomConfig, upstream: Upstream) -> Self {
-        Self { upstream, request_timeout: config.request_timeout, max_body: config.max_body }
+        Self { upstream, reading: Reading::new(config.request_timeout, config.max_body) }
     }
 
     /// Closes all idle connections to the API, and those in use when their calls end.
@@ -149,6 +174,13 @@ impl Zoom {
     #[must_use]
     pub fn last_failure(&self) -> Option<LastFailure> {
         self.upstream.last_failure()
+    }
+
+    /// The memory of all answers that are being read. There should be room before a permit is asked for: a call that waits
+    /// with its permit reaches Zoom later than that says.
+    #[must_use]
+    pub fn body_memory(&self) -> &BodyMemory {
+        &self.reading.memory
     }
 
     /// Makes one call: asks for one page of a meeting's QoS. Of the caller's request only the meeting, its type and, where
@@ -179,9 +211,9 @@ impl Zoom {
         if let Some(traceparent) = traceparent {
             request = request.insert_header(("traceparent", traceparent));
         }
-        let answer = whole(request.send(), self.request_timeout, self.max_body).await;
+        let answer = whole(request.send(), &self.reading).await;
         self.upstream.api.note(&answer);
-        let (head, body) = match answer {
+        let (head, body, counted) = match answer {
             Ok(whole) => whole,
             Err(NotWhole { error, never_left, .. }) => {
                 let unspent = never_left.then_some(permit);
@@ -191,7 +223,7 @@ impl Zoom {
         drop(permit); // Spent, whatever Zoom says.
         let mut account_has_left = head.account_has_left;
         let answer = if (200..300).contains(&head.status) {
-            Ok(Answer { body, head, access_token: access_token.clone() })
+            Ok(Answer { body, _counted: counted, head, access_token: access_token.clone() })
         } else {
             Err(error::judge(&head.borrowed(), &body, access_token.text(), head.date()))
         };
@@ -202,33 +234,41 @@ impl Zoom {
     }
 }
 
-/// Sends and reads to the end, within `timeout` all together.
+/// Sends and reads to the end.
 async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
-    timeout: Duration,
-    max_body: usize,
-) -> Result<(OwnedHead, Bytes), NotWhole>
+    reading: &Reading,
+) -> Result<(OwnedHead, Bytes, BodyBytes), NotWhole>
 where
-    S: futures_util::Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
+    let Reading { timeout, max_body, memory } = reading;
+    let timed_out = || NotWhole::from(CallError::TimedOut);
     let exchange = async {
-        let mut response = request.await.map_err(|error| not_answered(&error))?;
+        let head = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
+        let response = head.map_err(|error| not_answered(&error))?;
         let head = OwnedHead::of(&response);
         let announced = announced_length(&response);
-        match response.body().limit(max_body).await {
+        let mut counted = memory.begin();
+        match body::read(response, announced, *timeout, *max_body, &mut counted).await {
             // awc takes a body that ends early for a whole one.
             Ok(body) if announced.is_some_and(|length| length != body.len()) => {
                 Err(cut_short(&head, "the body is shorter than announced".to_owned()))
             }
-            Ok(body) => Ok((head, body)),
-            Err(PayloadError::Overflow) => {
-                tracing::warn!(max_body, "an answer from Zoom is larger than zoom.max_body: refused");
+            Ok(body) => Ok((head, body, counted)),
+            Err(BodyError::TooLarge) => {
+                tracing::warn!(
+                    max_body,
+                    announced,
+                    "an answer from Zoom is larger than zoom.max_body: refused"
+                );
                 Err(CallError::TooLarge(head.said()).into())
             }
-            Err(error) => Err(cut_short(&head, trouble::of_body(&error))),
+            Err(BodyError::TimedOut) => Err(timed_out()),
+            Err(BodyError::Broken(error)) => Err(cut_short(&head, trouble::of_body(&error))),
         }
     };
-    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(CallError::TimedOut.into()))
+    tokio::time::timeout(*timeout * CALL_TIMEOUTS, exchange).await.unwrap_or_else(|_| Err(timed_out()))
 }
 
 /// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.

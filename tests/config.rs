@@ -157,7 +157,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.zoom.oauth_url.as_str(), "https://zoom.us/oauth/token");
     assert_eq!(config.zoom.connect_timeout, seconds(3));
     assert_eq!(config.zoom.request_timeout, seconds(10));
-    assert_eq!(config.zoom.max_body, 16 << 20);
+    assert_eq!(config.zoom.max_body, 64 << 20);
     assert_eq!(config.budget.per_second.get(), 36);
     assert_eq!(config.budget.per_day, 54_000);
     assert_eq!(config.budget.state_file, None);

@@ -112,6 +112,7 @@ async fn fetch_page(
 ) -> Result<Fetched, Stop> {
     let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
     loop {
+        core.zoom.body_memory().room().await;
         let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
         core.flights.begins(flight);
         let called = Instant::now();

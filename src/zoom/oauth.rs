@@ -118,7 +118,7 @@ impl AccessTokens {
         Self(Rc::new(Inner {
             // For as long as this process itself would wait for Zoom's answer.
             sharing: Sharing::new(replicas, config.request_timeout),
-            endpoint: Endpoint { upstream, timeout: config.request_timeout },
+            endpoint: Endpoint::new(upstream, config.request_timeout),
             sources: Sources {
                 account_id: config.account_id.clone(),
                 client_id: config.client_id.clone(),

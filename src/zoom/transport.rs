@@ -97,7 +97,7 @@ impl Transport {
             .limit(0);
         Client::builder()
             .connector(connector)
-            // awc's own timeout ends at the head of the answer; `whole` has one that covers the body, too.
+            // awc's own timeout ends at the head of the answer; `whole` has those that cover the body, too.
             .disable_timeout()
             .disable_redirects()
             .add_default_header((USER_AGENT, concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION"))))

@@ -27,7 +27,8 @@ fn troubles() -> Vec<FaultKind> {
         FaultKind::EmptyBody,
         FaultKind::NotJson,
         FaultKind::EmptyObject,
-        FaultKind::SlowDrip { chunk: 100, every: Duration::from_millis(100) },
+        // A pause longer than the timeout behind each part.
+        FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) },
     ]);
     all
 }
@@ -286,26 +287,57 @@ fn slow_but_in_time_is_good() {
 }
 
 #[test]
-fn the_timeout_covers_the_body_and_is_kept() {
+fn the_timeout_covers_the_head_and_every_gap_of_the_body_and_six_of_them_the_call() {
     let sim = sim(roomy);
     let kinds = [
-        FaultKind::Hang,
-        FaultKind::HangBody,
-        // Always something new, so that a timeout between two reads would never come.
-        FaultKind::SlowDrip { chunk: 20, every: Duration::from_millis(50) },
+        (FaultKind::Hang, 1.0),
+        (FaultKind::HangBody, 1.0),
+        (FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) }, 1.0),
+        // Always something new, so that a timeout between two reads never comes.
+        (FaultKind::SlowDrip { chunk: 20, every: Duration::from_millis(50) }, 6.0),
     ];
+    let (kinds, seconds): (Vec<_>, Vec<_>) = kinds.into_iter().unzip();
     let meetings = meetings(&sim, &kinds);
     for (kind, (id, _)) in kinds.iter().zip(&meetings) {
         sim.inject(Fault::new(kind.clone()).for_meeting(id).on_page(0));
     }
     let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
     at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
-    for (kind, (id, _)) in kinds.iter().zip(&meetings) {
+    for ((kind, seconds), (id, _)) in kinds.iter().zip(seconds).zip(&meetings) {
         let gap = gaps(&calls_for(&sim, id))[0].as_secs_f64();
-        // A second, and the pause of 0.25 to 0.5 s before the next try.
-        assert!((1.1..1.9).contains(&gap), "{kind:?}: {gap}");
+        // And the pause of 0.25 to 0.5 s before the next try.
+        assert!((seconds + 0.1..seconds + 0.9).contains(&gap), "{kind:?}: {gap}");
     }
     service.finish(&[FAST, UNREACHABLE]);
+}
+
+#[test]
+fn a_page_that_takes_longer_than_the_timeout_but_never_pauses_is_good() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111111", 10, 2));
+    sim.inject(Fault::new(FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(150) }));
+    let service = Service::start(&sim, &QUICK);
+    let asked = Instant::now();
+    assert_whole(&service.get("/qos/91111111111"), 10);
+    assert!(asked.elapsed() > Duration::from_millis(1_500), "{:?}", asked.elapsed());
+    assert_eq!(sim.qos_calls().len(), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn pages_that_are_read_together_wait_for_room_and_all_arrive() {
+    let sim = sim(roomy);
+    // Twice 64 KiB is room for two of these at a time, or a part of each.
+    let meetings = meetings(&sim, &vec![FaultKind::Hang; 12]);
+    sim.inject(Fault::new(FaultKind::Oversized(60_000)).forever());
+    sim.set_latency(Duration::from_millis(100));
+    let service = Service::start(&sim, &[("zoom.max_body", "64KiB"), UNPACED]);
+    let answers = at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
+    for answer in &answers {
+        assert_whole(answer, 25);
+    }
+    assert_eq!(sim.qos_calls().len(), 3 * meetings.len(), "no call was made in vain");
+    service.finish(&[FAST]);
 }
 
 /// An address that refuses connections, for as long as the socket lives.

@@ -13,7 +13,7 @@ use crate::{
     failure::ZoomSaid,
     metrics::Cause,
     zoom::{
-        NotWhole, OwnedHead,
+        NotWhole, OwnedHead, Reading,
         error::{CallError, shortened},
         secret::{Secret, Secrets},
         upstream::Upstream,
@@ -122,8 +122,8 @@ impl TokenFailure {
 
 /// Zoom's token endpoint.
 pub(super) struct Endpoint {
-    pub(super) upstream: Upstream,
-    pub(super) timeout: Duration,
+    upstream: Upstream,
+    reading: Reading,
 }
 
 #[derive(Deserialize)]
@@ -153,6 +153,10 @@ enum Denied {
 }
 
 impl Endpoint {
+    pub(super) fn new(upstream: Upstream, timeout: Duration) -> Self {
+        Self { upstream, reading: Reading::new(timeout, MAX_BODY) }
+    }
+
     /// Asks once.
     pub(super) async fn ask(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
         let basic =
@@ -163,9 +167,9 @@ impl Endpoint {
                 ("grant_type", "account_credentials"),
                 ("account_id", secrets.account_id.expose()),
             ]);
-        let answer = whole(request, self.timeout, MAX_BODY).await;
+        let answer = whole(request, &self.reading).await;
         self.upstream.token.note(&answer);
-        let (head, body) = answer.map_err(|NotWhole { error, .. }| match error {
+        let (head, body, _) = answer.map_err(|NotWhole { error, .. }| match error {
             CallError::TimedOut | CallError::NotReached(Cause::Timeout) => TokenFailure::TimedOut,
             CallError::Broken(said) | CallError::CutShort(said) => TokenFailure::Passing(Some(said)),
             CallError::TooLarge(said) => TokenFailure::Lasting(Some(said)),

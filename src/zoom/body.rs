@@ -1,0 +1,174 @@
+//! Bodies of answers while they are read: how long each may pause, how large it may become, and how much memory all of
+//! them take together.
+//!
+//! A page of ten people after ten hours is 17 MiB, and Zoom may write for longer than one timeout: what counts is that it
+//! goes on writing. Memory is counted as bytes arrive. Half of the bound is a pool that all bodies share; the other half
+//! belongs to one body at a time, which therefore always comes to its end and frees what it took. A body that finds no
+//! room is not read on until there is some.
+
+use std::{cell::Cell, pin::pin, rc::Rc, time::Duration};
+
+use awc::error::PayloadError;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt as _};
+use tokio::sync::Notify;
+
+/// Why a body did not arrive whole.
+pub(super) enum BodyError {
+    /// Larger than it may be, or announced to be.
+    TooLarge,
+    /// Nothing came for too long.
+    TimedOut,
+    /// It broke off.
+    Broken(PayloadError),
+}
+
+/// The memory of all bodies that are being read. Clones share it; belongs to one thread.
+#[derive(Clone)]
+pub struct BodyMemory(Rc<Inner>);
+
+struct Inner {
+    /// For all bodies but the one that has the other half.
+    pool: usize,
+    /// Bytes of the pool that are taken.
+    taken: Cell<usize>,
+    /// Whether a body has the other half.
+    is_reserve_taken: Cell<bool>,
+    freed: Notify,
+}
+
+impl BodyMemory {
+    /// Room for twice the largest body.
+    pub(super) fn new(max_body: usize) -> Self {
+        Self(Rc::new(Inner {
+            pool: max_body,
+            taken: Cell::new(0),
+            is_reserve_taken: Cell::new(false),
+            freed: Notify::new(),
+        }))
+    }
+
+    /// Returns when a call can be made whose answer there is room for: at once, unless the pool is full.
+    pub async fn room(&self) {
+        while self.0.taken.get() >= self.0.pool {
+            self.0.freed.notified().await;
+        }
+    }
+
+    pub(super) fn begin(&self) -> BodyBytes {
+        BodyBytes { memory: self.clone(), taken: 0, has_reserve: false }
+    }
+}
+
+/// The memory of one body, freed when it is dropped.
+pub(super) struct BodyBytes {
+    memory: BodyMemory,
+    /// Of the pool.
+    taken: usize,
+    has_reserve: bool,
+}
+
+impl BodyBytes {
+    /// Takes so many bytes more, and waits until it can.
+    async fn grow(&mut self, bytes: usize) {
+        let inner = Rc::clone(&self.memory.0);
+        while !self.has_reserve {
+            if inner.taken.get().saturating_add(bytes) <= inner.pool {
+                inner.taken.set(inner.taken.get() + bytes);
+                self.taken += bytes;
+                return;
+            }
+            if !inner.is_reserve_taken.replace(true) {
+                self.has_reserve = true;
+                return;
+            }
+            inner.freed.notified().await;
+        }
+    }
+}
+
+impl Drop for BodyBytes {
+    fn drop(&mut self) {
+        let inner = &self.memory.0;
+        inner.taken.set(inner.taken.get() - self.taken);
+        if self.has_reserve {
+            inner.is_reserve_taken.set(false);
+        }
+        inner.freed.notify_waiters();
+    }
+}
+
+/// Reads a body to its end, with `gap` at most between two parts of it, and `announced` bytes expected.
+pub(super) async fn read<S>(
+    body: S,
+    announced: Option<usize>,
+    gap: Duration,
+    max_body: usize,
+    counted: &mut BodyBytes,
+) -> Result<Bytes, BodyError>
+where
+    S: Stream<Item = Result<Bytes, PayloadError>>,
+{
+    if announced.is_some_and(|length| length > max_body) {
+        return Err(BodyError::TooLarge);
+    }
+    let mut body = pin!(body);
+    // Memory that is not written to is not taken.
+    let mut read = BytesMut::with_capacity(announced.unwrap_or_default());
+    loop {
+        let part = tokio::time::timeout(gap, body.next()).await.map_err(|_| BodyError::TimedOut)?;
+        let Some(part) = part else { return Ok(read.freeze()) };
+        let part = part.map_err(BodyError::Broken)?;
+        if read.len().saturating_add(part.len()) > max_body {
+            return Err(BodyError::TooLarge);
+        }
+        counted.grow(part.len()).await;
+        read.extend_from_slice(&part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, future::join_all};
+
+    use super::*;
+
+    #[test]
+    fn bodies_together_stay_within_twice_the_largest_and_all_come_to_their_end() {
+        const LARGEST: usize = 1_000;
+        let memory = BodyMemory::new(LARGEST);
+        let (most, now) = (Cell::new(0_usize), Cell::new(0_usize));
+        let read_one = async |size: usize| {
+            let mut counted = memory.begin();
+            for _ in 0..size / 10 {
+                counted.grow(10).await;
+                now.set(now.get() + 10);
+                most.set(most.get().max(now.get()));
+                tokio::task::yield_now().await;
+            }
+            now.set(now.get() - size / 10 * 10);
+        };
+        actix_rt::System::new().block_on(async {
+            join_all((0..50).map(|number| read_one(100 + number * 18))).await;
+            assert!(memory.room().now_or_never().is_some(), "all is free again");
+        });
+        assert!(most.get() <= 2 * LARGEST && most.get() > LARGEST, "{}", most.get());
+        assert_eq!((memory.0.taken.get(), memory.0.is_reserve_taken.get()), (0, false));
+    }
+
+    #[test]
+    fn no_call_begins_while_the_pool_is_full() {
+        let memory = BodyMemory::new(100);
+        let mut counted = memory.begin();
+        counted.grow(100).now_or_never().unwrap();
+        assert!(memory.room().now_or_never().is_none());
+        // One body more is read by the other half, and the next waits.
+        let (mut second, mut third) = (memory.begin(), memory.begin());
+        second.grow(1).now_or_never().unwrap();
+        assert!(third.grow(1).now_or_never().is_none());
+        drop(second);
+        third.grow(1).now_or_never().unwrap();
+        drop(counted);
+        assert!(memory.room().now_or_never().is_some());
+    }
+}
