@@ -120,6 +120,7 @@ impl Config {
         let freshness = sections::freshness(&mut reader);
         let mut budget = limits::budget(&mut reader, freshness.as_ref());
         let max_queued = limits::max_queued(&mut reader);
+        let max_fetch_bytes = reader.size("limits.max_fetch_bytes");
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
         let shared = sharing::shared(&mut reader, zoom.as_ref(), budget.as_mut());
@@ -129,7 +130,11 @@ impl Config {
         let config = || {
             Some(Self {
                 server: server?,
-                fetcher: FetcherConfig { wait: wait?, max_queued: max_queued? },
+                fetcher: FetcherConfig {
+                    wait: wait?,
+                    max_queued: max_queued?,
+                    max_fetch_bytes: max_fetch_bytes?,
+                },
                 zoom: zoom?,
                 budget: budget?,
                 freshness: freshness?,

@@ -9,6 +9,7 @@ mod core;
 mod elsewhere;
 mod flight;
 mod flights;
+mod memory;
 mod pages;
 pub mod permits;
 mod purge;
@@ -54,6 +55,8 @@ pub struct FetcherConfig {
     pub wait: Duration,
     /// Zoom calls waiting for a permit; more are refused.
     pub max_queued: usize,
+    /// Bound on the memory of all meetings being fetched, in bytes.
+    pub max_fetch_bytes: usize,
 }
 
 /// How a caller came to a snapshot.

@@ -48,6 +48,8 @@ pub struct Metrics {
     pub live_fresh_stretch: Gauge,
     /// Flights under way.
     pub flights_active: IntGauge,
+    /// Bytes of all meetings being fetched.
+    pub fetch_bytes: IntGauge,
     /// From take-off to landing, failed ones too, in seconds.
     pub flight_duration: Histogram,
     /// Pages of a landed flight.
@@ -226,6 +228,7 @@ impl Metrics {
                 "How many times cache.live_fresh live snapshots stay fresh, the mean by calls",
             )?)?,
             flights_active: new.gauge("flights_active", "Meetings being fetched")?,
+            fetch_bytes: new.gauge("fetch_bytes", "Memory of meetings being fetched")?,
             flight_duration: new.histogram(
                 "flight_duration_seconds",
                 "Time to fetch a whole meeting, or to fail",

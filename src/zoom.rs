@@ -14,7 +14,10 @@ pub mod transport;
 mod trouble;
 pub mod upstream;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use awc::{
     ClientResponse,
@@ -39,7 +42,7 @@ use crate::{
     budget::Permit,
     egress::{MoreRoots, ProxySource},
     failure::ZoomSaid,
-    metrics::Cause,
+    metrics::{Cause, Metrics},
     snapshot::SnapshotKey,
 };
 
@@ -91,12 +94,6 @@ struct Reading {
     max_body: usize,
     /// What all bodies that are read so take together.
     memory: BodyMemory,
-}
-
-impl Reading {
-    fn new(timeout: Duration, max_body: usize) -> Self {
-        Self { timeout, max_body, memory: BodyMemory::new(max_body) }
-    }
 }
 
 /// What came of a call.
@@ -161,8 +158,15 @@ impl Answer {
 impl Zoom {
     /// The endpoint, reached in this way.
     #[must_use]
-    pub fn new(config: &ZoomConfig, upstream: Upstream) -> Self {
-        Self { upstream, reading: Reading::new(config.request_timeout, config.max_body) }
+    pub fn new(
+        config: &ZoomConfig,
+        upstream: Upstream,
+        max_fetch_bytes: usize,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let ZoomConfig { request_timeout, max_body, .. } = *config;
+        let memory = BodyMemory::new(max_body, max_fetch_bytes, metrics);
+        Self { upstream, reading: Reading { timeout: request_timeout, max_body, memory } }
     }
 
     /// Closes all idle connections to the API, and those in use when their calls end.

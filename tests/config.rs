@@ -163,6 +163,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.budget.state_file, None);
     assert_eq!((config.budget.max_stretch, config.budget.live_fresh), (10, seconds(30)));
     assert_eq!(config.fetcher.max_queued, 1000);
+    assert_eq!(config.fetcher.max_fetch_bytes, 128 << 20);
     assert_eq!(config.cache.max_bytes, 256 << 20);
     assert_eq!(config.freshness.live_fresh, seconds(30));
     assert_eq!(config.freshness.empty_live_fresh, seconds(10));
@@ -185,7 +186,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
     assert_eq!(printed, default_keys());
-    assert_eq!(printed.len(), 53);
+    assert_eq!(printed.len(), 54);
 }
 
 #[test]
@@ -502,7 +503,7 @@ fn durations_take_every_unit() {
 
 #[test]
 fn a_size_is_text_and_more_than_nothing() {
-    for key in ["cache.max_bytes", "zoom.max_body"] {
+    for key in ["cache.max_bytes", "zoom.max_body", "limits.max_fetch_bytes"] {
         for (value, said) in [
             ("268435456", "must be text with a unit, like \"256MiB\", not an integer"),
             ("\"0\"", "must be more than 0"),

@@ -35,6 +35,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "limits.heavy_per_day",
     "limits.headroom_percent",
     "limits.max_queued",
+    "limits.max_fetch_bytes",
     "limits.state_file",
     "limits.max_stretch",
     "cache.max_bytes",

@@ -14,6 +14,7 @@ use super::{
     elsewhere::{Followers, Looks, paging},
     flight,
     flights::{Boarded, Flight, Flights, Waiter},
+    memory::FetchMemory,
     pages,
     permits::Permits,
     share_of,
@@ -42,6 +43,7 @@ pub(super) struct Core {
     /// With Redis: what replicas have in common.
     pub(super) shared: Option<Shared>,
     pub(super) flights: Flights,
+    pub(super) memory: FetchMemory,
     pub(super) followers: Followers,
     pub(super) looks: Looks,
     pub(super) traces: Traces,
@@ -65,9 +67,11 @@ impl Core {
     ) -> Self {
         let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
         let upstream = Upstream::new(&zoom);
+        let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes, &metrics);
         Self {
-            access_tokens: AccessTokens::new(&zoom, upstream.clone(), &metrics, credentials, shared.clone()),
-            zoom: Zoom::new(&zoom, upstream),
+            access_tokens: AccessTokens::new(&zoom, upstream, &metrics, credentials, shared.clone()),
+            memory: FetchMemory::new(api.body_memory().clone(), config.max_fetch_bytes),
+            zoom: api,
             permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
             shared,
             flights: Flights::default(),

@@ -1,23 +1,20 @@
 //! All pages of one meeting, in turn, each paid for with a permit; whole in the end, or nothing.
 
+mod drafting;
+
 use std::{
     collections::HashSet,
-    io,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
-use super::{blocking::off_this_thread, core::Core, flights::Flight, queue::Priority, traces::Traces};
+use self::drafting::{clean_into, seal};
+use super::{core::Core, flights::Flight, queue::Priority, traces::Traces};
 use crate::{
-    budget::{Permit, pace::Refresh},
-    cache::Entry,
-    clean::{self, NotAPage},
+    budget::Permit,
+    clean::NotAPage,
     failure::{Failure, Lasting, Reason, ZoomSaid},
-    meeting_id::MeetingId,
     metrics::{CallResult, Cause, LimitKind},
-    shared::Shared,
-    snapshot::{Draft, Lived, Snapshot, SnapshotKey},
+    snapshot::{Draft, Snapshot},
     zoom::{
         self, Called,
         error::CallError,
@@ -70,14 +67,17 @@ impl Stop {
 
 async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
     let (mut draft, mut next) = (Draft::default(), None);
+    let kept = core.memory.begin(flight.number);
     let mut tokens_seen = HashSet::new();
     let mut empty_in_a_row = 0;
     let mut most_pages = PAGES_UNSAID;
     while tokens_seen.len() < most_pages && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
         let asked_with: Option<String> = next;
         let rows_before = draft.rows();
+        kept.room(core, flight).await.map_err(Stop::Failed)?;
         let (said, total_records);
         (draft, next, total_records, said) = fetch_page(core, flight, asked_with.as_deref(), draft).await?;
+        kept.are(draft.weight());
         if let (None, Some(total)) = (&asked_with, total_records) {
             most_pages = most_pages_of(total);
         }
@@ -196,65 +196,6 @@ async fn fetch_page(
             error => return Err(give_up(core, page_token, error)),
         }
     }
-}
-
-/// Parsing, cleaning and compressing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
-async fn clean_into(
-    mut draft: Draft,
-    body: Bytes,
-    meeting: MeetingId,
-) -> (Draft, Result<clean::Page, NotAPage>) {
-    let work = move || {
-        let mut cleaned = clean::page(&body, draft.begin_page());
-        if let Ok(page) = &cleaned
-            && is_of_another(page, &meeting)
-        {
-            cleaned = Err(NotAPage::AnotherMeeting);
-        }
-        if let Ok(page) = &cleaned {
-            draft.end_page(&page.rows, page.newest_leave_time)?;
-        }
-        Ok((draft, cleaned))
-    };
-    never_fails(off_this_thread(work).await)
-}
-
-/// Whether Zoom says a number, and it is not the one that was asked for. A UUID cannot be compared.
-fn is_of_another(page: &clean::Page, asked_for: &MeetingId) -> bool {
-    let number = asked_for.as_str().parse::<u64>().ok().filter(|_| !asked_for.is_uuid());
-    number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
-}
-
-async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
-    let freshness = core.freshness.clone();
-    let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
-    // Replicas whose clocks differ tell one time.
-    let clock = core.shared.as_ref().and_then(Shared::clock);
-    let work = move || {
-        let now = Instant::now();
-        let wall = clock.map_or_else(SystemTime::now, |clock| clock.wall(now));
-        draft.seal(key, &freshness, now, wall, stretch, luck)
-    };
-    never_fails(off_this_thread(work).await)
-}
-
-/// How many times as long it is to be fresh, now that it is known what this refresh, if it is one, cost.
-fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
-    let now = Instant::now();
-    if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
-        && let Some(Lived { lived, postponed, unstretched }) = older.lived(now)
-    {
-        core.permits.refreshed(Refresh { pages, lived, postponed, unstretched });
-    }
-    core.permits.stretch(pages)
-}
-
-/// Compressing into memory fails by a bug only: it ends the flight as a panic does.
-fn never_fails<T>(done: io::Result<T>) -> T {
-    done.unwrap_or_else(|error| {
-        tracing::error!(%error, "a body could not be compressed: a bug of this service");
-        std::panic::resume_unwind(Box::new(error))
-    })
 }
 
 /// A permit, and the access token to use it with. The queue gives out permits while there is a token; between that and

@@ -1,5 +1,5 @@
-//! The codings of one body, made while its pages come in: when the last page has landed, next to nothing is left to do,
-//! and the body of a large meeting is never in memory as a whole.
+//! The codings of one body, made page by page when the last one has come: the body of a large meeting is never in memory
+//! as a whole.
 //!
 //! The head of the document holds the number of rows and the time, which are known last. It is put in front of the
 //! finished streams as a block that is stored, not compressed: both formats have such blocks, and no later block refers

@@ -1,15 +1,104 @@
 //! What the process really takes, not what it counts: the resident size over a churn of meetings far larger than the bound.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use zoom_sim::Meeting;
 
-use crate::service::{Connection, Service, sim};
+use crate::service::{Connection, Service, at_once, calls_for, sim, wait_for};
 
 const BOUND: u64 = 32 << 20;
 const MEETINGS: u64 = 50_000;
 /// Without a single snapshot: code, threads, buffers of connections and of flights.
 const BASE: u64 = 48 << 20;
+
+/// Random text, so that nothing makes it smaller.
+fn incompressible_pages(id: &str, pages: usize, bytes: usize) -> Vec<String> {
+    let noise = |_| char::from(b'!' + fastrand::u8(..90)).to_string().replace(['\\', '"'], "x");
+    let row = |number: usize| {
+        let noise: String = (0..bytes / 10).map(noise).collect();
+        format!(r#"{{"user_id":"{id}-{number}","noise":"{noise}"}}"#)
+    };
+    let page = |page: usize| {
+        let rows: Vec<_> = (0..10).map(|number| row(page * 10 + number)).collect();
+        format!("[{}]", rows.join(","))
+    };
+    (0..pages).map(page).collect()
+}
+
+#[test]
+fn a_meeting_larger_than_all_that_may_be_fetched_is_refused_as_too_large_and_remembered() {
+    let sim = sim(|_| ());
+    let id = "91111111111";
+    sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 20, 100_000)));
+    let service = Service::start(&sim, &[("limits.max_fetch_bytes", "1MiB")]);
+    for _ in 0..3 {
+        let answer = service.get(&format!("/qos/{id}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+        assert!(answer.json()["detail"].as_str().unwrap().contains("larger"));
+        assert!((25..=30).contains(&answer.retry_after()));
+    }
+    assert!((10..=15).contains(&calls_for(&sim, id).len()), "{}", calls_for(&sim, id).len());
+    assert_eq!(service.metric("zoom_qos_proxy_fetch_bytes"), 0.0, "all of it is let go");
+    service.finish(&["flight failed", "larger than limits.max_fetch_bytes"]);
+}
+
+#[test]
+fn flights_that_have_no_room_together_wait_for_each_other() {
+    let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(50)));
+    let ids: Vec<_> = (0..12).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 6, 50_000)));
+    }
+    let settings = [("limits.max_fetch_bytes", "1MiB"), ("limits.heavy_per_second", "500")];
+    let service = Service::start(&sim, &settings);
+    let (most, answers) = thread::scope(|scope| {
+        let paths = ids.iter().map(|id| format!("/qos/{id}")).collect();
+        let asked = scope.spawn(|| at_once(service.addr, paths));
+        let mut most = 0.0_f64;
+        wait_for(|| {
+            most = most.max(service.metric("zoom_qos_proxy_fetch_bytes"));
+            asked.is_finished().then_some(())
+        });
+        (most, asked.join().unwrap())
+    });
+    println!("at most {most} bytes");
+    assert!(most > 100_000.0 && most <= 1_048_576.0 + 60_000.0, "{most}");
+    for answer in &answers {
+        assert!(answer.status == 200 || answer.problem() == "overloaded", "{}", answer.text());
+    }
+    let whole = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!(whole >= 8, "{whole} of 12 are fetched");
+    service.finish(&["limits.heavy_per_second"]);
+}
+
+/// By how many MiB the process grows while 150 meetings of so many pages are fetched from a Zoom that takes 2 s for each.
+fn growth(pages: usize) -> i64 {
+    let sim = sim(|config| {
+        (config.per_second, config.per_day, config.latency) = (10_000, 1_000_000, Duration::from_secs(2));
+    });
+    let ids: Vec<_> = (0..150).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    let pages = Meeting::generated("91234567890", 10 * pages, 10).pages();
+    for id in &ids {
+        sim.add_meeting(Meeting::raw_pages(id, pages.clone()));
+    }
+    let settings =
+        [("limits.heavy_per_second", "5000"), ("limits.heavy_per_day", "1000000"), ("server.wait", "30s")];
+    let service = Service::start(&sim, &settings);
+    let before = service.resident();
+    let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
+    assert!(answers.iter().all(|answer| answer.status == 200 || answer.problem() == "overloaded"));
+    let grown = service.resident().cast_signed() - before.cast_signed();
+    service.finish(&["limits."]);
+    grown >> 20
+}
+
+#[test]
+fn flights_that_wait_for_their_next_page_take_little_memory() {
+    // What connections, requests and threads take is in both.
+    let (one, two) = (growth(1), growth(2));
+    println!("{one} MiB with one page, {two} MiB with two");
+    assert!(two - one < 25, "{one} MiB with one page, {two} MiB with two");
+}
 
 #[test]
 #[ignore = "takes minutes: make test-all runs it"]

@@ -13,7 +13,7 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 use crate::service::{Answer, Process, Service, at_once, command, raw, request, sim, wait_for};
 
 /// The contract's section 6, without `redis_up`, which is there only with Redis.
-const METRICS: [&str; 22] = [
+const METRICS: [&str; 23] = [
     "requests_total",
     "request_duration_seconds",
     "zoom_calls_total",
@@ -23,6 +23,7 @@ const METRICS: [&str; 22] = [
     "day_calls_used",
     "day_calls_limit",
     "flights_active",
+    "fetch_bytes",
     "flight_duration_seconds",
     "flight_pages",
     "cache_entries",

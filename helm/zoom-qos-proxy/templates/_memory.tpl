@@ -5,13 +5,19 @@
 {{- add (div (add (mul $bytes 13) 10485759) 10485760) 48 -}}
 {{- end }}
 
-{{/* The limit leaves 128 MiB for eighty large meetings being fetched at once, 1.6 MB each. No CPU limit: a throttled
+{{- define "zoom-qos-proxy.fetchMiB" -}}
+{{- $bytes := include "zoom-qos-proxy.bytes" (default "128MiB" .Values.config.limits.max_fetch_bytes) | int64 -}}
+{{- div (add $bytes 1048575) 1048576 -}}
+{{- end }}
+
+{{/* The limit leaves what meetings being fetched may take. No CPU limit: a throttled
 proxy is slow for everybody, an idle one costs nothing. */}}
 {{- define "zoom-qos-proxy.resources" -}}
 {{- $needed := include "zoom-qos-proxy.memoryMiB" . | int64 -}}
+{{- $fetched := include "zoom-qos-proxy.fetchMiB" . | int64 -}}
 {{- $defaults := dict
     "requests" (dict "memory" (printf "%dMi" $needed))
-    "limits" (dict "memory" (printf "%dMi" (add $needed 128))) -}}
+    "limits" (dict "memory" (printf "%dMi" (add $needed $fetched))) -}}
 {{- $resources := deepCopy .Values.resources -}}
 {{- /* A limit alone is a request, too, and a request must not be above a limit. */ -}}
 {{- $limit := dig "limits" "memory" "" $resources -}}
@@ -19,7 +25,7 @@ proxy is slow for everybody, an idle one costs nothing. */}}
 {{- $request := dig "requests" "memory" "" $resources -}}
 {{- if and $request (not $limit) }}
 {{- $asked := include "zoom-qos-proxy.bytes" $request | default "0" | int64 -}}
-{{- if gt $asked (mul (add $needed 128) 1048576) }}{{ $_ := set $defaults "limits" (dict "memory" $request) }}{{ end -}}
+{{- if gt $asked (mul (add $needed $fetched) 1048576) }}{{ $_ := set $defaults "limits" (dict "memory" $request) }}{{ end -}}
 {{- end -}}
 {{- toYaml (mergeOverwrite $defaults $resources) -}}
 {{- end }}

@@ -13,7 +13,7 @@ use crate::{
     failure::ZoomSaid,
     metrics::Cause,
     zoom::{
-        NotWhole, OwnedHead, Reading,
+        BodyMemory, NotWhole, OwnedHead, Reading,
         error::{CallError, shortened},
         secret::{Secret, Secrets},
         upstream::Upstream,
@@ -154,7 +154,8 @@ enum Denied {
 
 impl Endpoint {
     pub(super) fn new(upstream: Upstream, timeout: Duration) -> Self {
-        Self { upstream, reading: Reading::new(timeout, MAX_BODY) }
+        let memory = BodyMemory::uncounted(MAX_BODY);
+        Self { upstream, reading: Reading { timeout, max_body: MAX_BODY, memory } }
     }
 
     /// Asks once.

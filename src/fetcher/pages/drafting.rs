@@ -1,0 +1,81 @@
+//! What is made of pages, off the thread that keeps the pace of calls: a draft that grows, and the snapshot in the end.
+
+use std::{
+    io,
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    budget::pace::Refresh,
+    cache::Entry,
+    clean::{self, NotAPage},
+    fetcher::{blocking::off_this_thread, core::Core},
+    meeting_id::MeetingId,
+    shared::Shared,
+    snapshot::{Draft, Lived, Snapshot, SnapshotKey},
+};
+
+/// Parsing, cleaning and packing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
+pub(super) async fn clean_into(
+    mut draft: Draft,
+    body: Bytes,
+    meeting: MeetingId,
+) -> (Draft, Result<clean::Page, NotAPage>) {
+    let work = move || {
+        let mut cleaned = clean::page(&body, draft.begin_page());
+        if let Ok(page) = &cleaned
+            && is_of_another(page, &meeting)
+        {
+            cleaned = Err(NotAPage::AnotherMeeting);
+        }
+        if let Ok(page) = &cleaned {
+            draft.end_page(&page.rows, page.newest_leave_time)?;
+            if page.next_page_token.is_some() {
+                draft.pack()?;
+            }
+        }
+        Ok((draft, cleaned))
+    };
+    never_fails(off_this_thread(work).await)
+}
+
+/// Whether Zoom says a number, and it is not the one that was asked for. A UUID cannot be compared.
+fn is_of_another(page: &clean::Page, asked_for: &MeetingId) -> bool {
+    let number = asked_for.as_str().parse::<u64>().ok().filter(|_| !asked_for.is_uuid());
+    number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
+}
+
+/// The whole meeting, in the codings in which it is kept.
+pub(super) async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
+    let freshness = core.freshness.clone();
+    let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
+    // Replicas whose clocks differ tell one time.
+    let clock = core.shared.as_ref().and_then(Shared::clock);
+    let work = move || {
+        let now = Instant::now();
+        let wall = clock.map_or_else(SystemTime::now, |clock| clock.wall(now));
+        draft.seal(key, &freshness, now, wall, stretch, luck)
+    };
+    never_fails(off_this_thread(work).await)
+}
+
+/// How many times as long it is to be fresh, now that it is known what this refresh, if it is one, cost.
+fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
+    let now = Instant::now();
+    if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
+        && let Some(Lived { lived, postponed, unstretched }) = older.lived(now)
+    {
+        core.permits.refreshed(Refresh { pages, lived, postponed, unstretched });
+    }
+    core.permits.stretch(pages)
+}
+
+/// Compressing into memory fails by a bug only: it ends the flight as a panic does.
+fn never_fails<T>(done: io::Result<T>) -> T {
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "a body could not be compressed: a bug of this service");
+        std::panic::resume_unwind(Box::new(error))
+    })
+}
