@@ -34,6 +34,7 @@ mod limits;
 mod memory;
 mod openapi;
 mod ops;
+mod preload;
 mod proxies;
 mod purge;
 mod ratelimit;

@@ -10,8 +10,9 @@ use socket2::{Domain, Socket, Type};
 use zoom_sim::{Meeting, Sim};
 
 use crate::{
+    preload,
     raw_zoom::{RawZoom, Step, answer, page},
-    service::{Service, sim, wait_for},
+    service::{Service, sim},
     tls_front::TlsFront,
 };
 
@@ -182,17 +183,6 @@ fn a_token_endpoint_out_of_reach_is_told_too() {
     service.finish(&["flight failed", "no access token", UNREACHABLE, UNENCRYPTED]);
 }
 
-/// Runs the service where this name has two addresses. Needs a mount namespace, as users may make them.
-fn with_two_addresses(sim: &Sim, settings: &[(&str, &str)]) -> Service {
-    let folder = tempfile::tempdir().unwrap();
-    let hosts = folder.path().join("hosts");
-    std::fs::write(&hosts, "127.0.0.1 zoom.test\n127.0.0.2 zoom.test\n").unwrap();
-    let script = format!("mount --bind {} /etc/hosts && exec \"$0\"", hosts.display());
-    let service = Service::start_by(sim, settings, &["/usr/bin/unshare", "-mr", "/bin/sh", "-c", &script]);
-    wait_for(|| (service.ops_get("/healthz").status == 200).then_some(()));
-    service
-}
-
 #[test]
 fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
     let sim = sim(|_| ());
@@ -200,7 +190,8 @@ fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
     let port = hole.address.port();
     let good = TcpListener::bind(("127.0.0.2", port)).unwrap();
     let zoom = RawZoom::start_on(good, |_| vec![Step::Send(answer(&page("anna")))]);
-    let service = with_two_addresses(&sim, &[("zoom.api_base_url", &format!("http://zoom.test:{port}/v2"))]);
+    let base = format!("http://zoom.test:{port}/v2");
+    let service = preload::start(&sim, &[("zoom.api_base_url", &base)], &[]);
     // The access token is there: only the way to the API is measured.
     service.wait_until_ready(200);
     let asked = Instant::now();

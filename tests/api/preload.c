@@ -1,0 +1,37 @@
+// What the tests put between the service and the C library: a name with two addresses, and threads that cannot be created.
+//
+// Loaded by LD_PRELOAD into one process of a test. Neither needs rights, a name server or a change of the machine.
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+// zoom.test has the addresses 127.0.0.1 and 127.0.0.2, in this order.
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    look_up *real = (look_up *)dlsym(RTLD_NEXT, "getaddrinfo");
+    if (name == NULL || strcmp(name, "zoom.test") != 0)
+        return real(name, service, hints, found);
+    int failed = real("127.0.0.1", service, hints, found);
+    if (failed)
+        return failed;
+    struct addrinfo *last = *found;
+    while (last->ai_next != NULL)
+        last = last->ai_next;
+    return real("127.0.0.2", service, hints, &last->ai_next);
+}
+
+// Fails once for each time that the file named by FAIL_THREAD_ONCE is made.
+int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
+    const char *order = getenv("FAIL_THREAD_ONCE");
+    if (order != NULL && unlink(order) == 0)
+        return EAGAIN;
+    create *real = (create *)dlsym(RTLD_NEXT, "pthread_create");
+    return real(thread, attributes, start, argument);
+}
