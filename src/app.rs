@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -23,12 +24,15 @@ use crate::{
     http::State,
     metrics::Metrics,
     server::{BindError, Listeners, ServerConfig},
+    supervisor::Supervisor,
     telemetry::DroppedLines,
     trace::{self, Sending},
 };
 
 /// Two for pages; and two for the state file and for names, which a slow disk and a slow name server can hold up.
 const FETCHER_BLOCKING_THREADS: usize = 4;
+/// As good as for ever: see [`fetcher_runtime`].
+const KEPT_THREADS: Duration = Duration::from_hours(24 * 365);
 /// How long saying goodbye to other replicas may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How often the cache frees what has expired, and the gauges are made true.
@@ -43,6 +47,17 @@ pub enum StartError {
     /// The day's count cannot be kept.
     #[error(transparent)]
     StateFile(#[from] StateFileError),
+}
+
+/// Why the service ended without having been asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The system has no thread left to give.
+    #[error("the service cannot start its threads: {0}")]
+    NoThread(#[from] io::Error),
+    /// A task that runs for as long as the service does has ended: a bug, or a system without threads.
+    #[error("{0} ended unexpectedly")]
+    TaskEnded(&'static str),
 }
 
 /// The service, bound and ready to run. Must be made and run inside an actix `System`.
@@ -105,21 +120,25 @@ impl App {
     /// finishing what is under way within `server.shutdown_timeout`.
     ///
     /// # Errors
-    /// When a listener fails while it runs, or the system has no thread left to give.
+    /// When the system has no thread left to give, or a task ends that runs for as long as the service does.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
         dropped_lines: Option<DroppedLines>,
-    ) -> io::Result<()> {
+    ) -> Result<(), RunError> {
+        let (supervisor, mut ends) = Supervisor::new();
         // Not before both listeners are ours: a process that cannot serve must not ask Zoom for anything.
         let fetcher_thread = Arbiter::try_with_tokio_rt(fetcher_runtime)?;
-        self.launch.on(&fetcher_thread);
+        self.launch.on(&fetcher_thread, supervisor.clone());
         let Listeners { callers: serving, operators: serving_operators, listen, ops_listen } = self.listeners;
         let (callers, operators) = (serving.handle(), serving_operators.handle());
-        let mut serving = actix_rt::spawn(serving);
-        drop(actix_rt::spawn(serving_operators));
-        drop(actix_rt::spawn(tidy(self.state.clone(), dropped_lines)));
-        drop(self.keeper.map(|keeper| actix_rt::spawn(keeper.keep())));
+        drop(actix_rt::spawn(supervisor.watch("the callers' listener", serving)));
+        drop(actix_rt::spawn(supervisor.watch("the operators' listener", serving_operators)));
+        let maintenance = tidy(self.state.clone(), dropped_lines);
+        drop(actix_rt::spawn(supervisor.watch("the maintenance of cache and metrics", maintenance)));
+        if let Some(keeper) = self.keeper {
+            drop(actix_rt::spawn(supervisor.watch("the watch on callers.file", keeper.keep())));
+        }
         tracing::info!(
             %listen,
             %ops_listen,
@@ -128,7 +147,7 @@ impl App {
         );
         tokio::select! {
             () = stop => {}
-            ended = &mut serving => return ended.unwrap_or_else(|panicked| Err(io::Error::other(panicked))),
+            task = ends.next() => return Err(RunError::TaskEnded(task)),
         }
         self.state.draining.store(true, Ordering::Relaxed);
         tracing::info!(drain_delay_seconds = self.drain_delay.as_secs_f64(), "asked to stop: draining");
@@ -152,8 +171,18 @@ impl App {
 
 /// The runtime of the fetcher's thread, with few threads to clean and compress on: more would not be faster, and each
 /// that allocates keeps memory of its own.
+///
+/// They are kept, and the first is made at once: tokio panics when it needs a first thread and the system has none to give,
+/// but while there is one, work waits for it.
 fn fetcher_runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().max_blocking_threads(FETCHER_BLOCKING_THREADS).enable_all().build()
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(FETCHER_BLOCKING_THREADS)
+        .thread_keep_alive(KEPT_THREADS)
+        .enable_all()
+        .build()?;
+    let first = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
+    first.map_err(|_| io::Error::other("there is no thread left for blocking work"))?;
+    Ok(runtime)
 }
 
 /// Lets requests end, then flights. `false` when the time was not enough.

@@ -41,6 +41,7 @@ use crate::{
     metrics::Metrics,
     shared::SharedConfig,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
+    supervisor::Supervisor,
     trace::{Parent, Tracer, Trail},
     zoom::{ZoomConfig, reachability::LastFailure},
 };
@@ -172,23 +173,29 @@ pub struct Launch {
 
 impl Launch {
     /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`. From here on Zoom is asked.
-    pub fn on(self, thread: &actix_rt::Arbiter) {
+    pub fn on(self, thread: &actix_rt::Arbiter, supervisor: Supervisor) {
         let Self { mut parts, letters, credentials, closed, redis } = self;
+        let watching = supervisor.clone();
         thread.spawn_fn(move || {
-            let shared = parts.shared.take().map(sharing::Sharing::new);
-            let handle = shared.as_ref().map(sharing::Sharing::handle);
-            let core = Core::new(parts, handle, credentials, closed);
-            let core = Rc::new(core);
-            if let Some(shared) = shared {
-                shared.begin(&core, redis);
-            }
-            let in_the_air = Rc::clone(&core);
-            let gives_up = move |flight| in_the_air.flights.gives_up(flight);
-            let caller = Rc::clone(&core);
-            let can_call = move || caller.can_call();
-            drop(actix_rt::spawn(core.permits.clone().serve(gives_up, can_call)));
-            drop(actix_rt::spawn(core.access_tokens.clone().keep()));
-            drop(actix_rt::spawn(core.read(letters)));
+            // In the task, so that a panic is reported.
+            let fetcher = async move {
+                let shared = parts.shared.take().map(sharing::Sharing::new);
+                let handle = shared.as_ref().map(sharing::Sharing::handle);
+                let core = Rc::new(Core::new(parts, handle, credentials, closed));
+                if let Some(shared) = shared {
+                    shared.begin(&core, redis, &watching);
+                }
+                let in_the_air = Rc::clone(&core);
+                let gives_up = move |flight| in_the_air.flights.gives_up(flight);
+                let caller = Rc::clone(&core);
+                let can_call = move || caller.can_call();
+                let permits = core.permits.clone().serve(gives_up, can_call);
+                drop(actix_rt::spawn(watching.watch("the queue for permits", permits)));
+                let access_tokens = core.access_tokens.clone().keep();
+                drop(actix_rt::spawn(watching.watch("the renewal of access tokens", access_tokens)));
+                core.read(letters).await;
+            };
+            drop(actix_rt::spawn(supervisor.watch("the fetcher", fetcher)));
         });
     }
 }

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod server;
 pub mod shared;
 pub mod snapshot;
+pub mod supervisor;
 pub mod telemetry;
 pub mod trace;
 pub mod zoom;

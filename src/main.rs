@@ -4,19 +4,28 @@
 mod add_caller;
 mod healthcheck;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write as _,
+    path::PathBuf,
+    process::{self, ExitCode},
+};
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use url::Url;
 use zoom_qos_proxy::{
-    app::App,
+    app::{App, RunError},
     config::{Config, Warning},
-    telemetry,
+    telemetry::{self, DroppedLines},
 };
 
 /// `EX_CONFIG` of sysexits.h: something is wrong with the configuration, and starting again will not help.
 const WRONG_CONFIGURATION: u8 = 78;
+
+/// `EX_SOFTWARE` of sysexits.h: a part of the service has ended that must not; starting again may help.
+const BROKEN: u8 = 70;
+/// Any other failure.
+const FAILED: u8 = 1;
 
 /// Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
 #[derive(Parser)]
@@ -124,56 +133,70 @@ fn add_caller(asked: add_caller::AddCaller, files: &[PathBuf]) -> ExitCode {
     }
 }
 
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "what still runs may never end by itself")]
 fn serve(config: Config, warnings: &[Warning]) -> ExitCode {
     let logs = match telemetry::start(&config.telemetry) {
         Ok(logs) => logs,
         Err(error) => {
-            eprintln!("telemetry.log_level: {error}");
-            return ExitCode::from(WRONG_CONFIGURATION);
+            eprintln!("the log cannot be started: {error}");
+            return ExitCode::FAILURE;
         }
     };
     for warning in warnings {
         tracing::warn!(%warning, "configuration");
     }
-    let dropped = logs.dropped.clone();
-    actix_rt::System::new().block_on(async move {
-        let (mut terminate, mut interrupt) =
-            match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-                (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
-                (Err(error), _) | (_, Err(error)) => {
-                    eprintln!("signals cannot be received: {error}");
-                    return ExitCode::FAILURE;
-                }
-            };
-        let app = match App::bind(config) {
-            Ok(app) => app,
-            Err(error) => {
-                eprintln!("{error}");
-                return ExitCode::FAILURE;
+    let system = actix_rt::System::new();
+    let code = system.block_on(serve_until_stopped(config, logs.dropped.clone()));
+    if code == BROKEN {
+        // Has the last lines written.
+        drop(logs);
+        process::exit(code.into());
+    }
+    ExitCode::from(code)
+}
+
+/// Gives the exit code.
+async fn serve_until_stopped(config: Config, dropped: DroppedLines) -> u8 {
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                eprintln!("signals cannot be received: {error}");
+                return FAILED;
             }
         };
-        let (asked_to_stop, stop) = tokio::sync::oneshot::channel::<()>();
-        let run = app.run(async { drop(stop.await) }, Some(dropped));
-        let insisted = async {
-            asked(&mut terminate, &mut interrupt).await;
-            drop(asked_to_stop);
-            // Who presses Ctrl-C again means it. A supervisor that repeats SIGTERM still wants requests finished.
-            interrupt.recv().await;
-        };
-        tokio::select! {
-            ended = run => match ended {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => {
-                    eprintln!("{error}");
-                    ExitCode::FAILURE
-                }
-            },
-            () = insisted => {
-                tracing::warn!("interrupted while stopping: stopped at once");
-                ExitCode::FAILURE
-            }
+    let app = match App::bind(config) {
+        Ok(app) => app,
+        Err(error) => {
+            eprintln!("{error}");
+            return FAILED;
         }
-    })
+    };
+    let (asked_to_stop, stop) = tokio::sync::oneshot::channel::<()>();
+    let run = app.run(async { drop(stop.await) }, Some(dropped));
+    let insisted = async {
+        asked(&mut terminate, &mut interrupt).await;
+        drop(asked_to_stop);
+        // Who presses Ctrl-C again means it. A supervisor that repeats SIGTERM still wants requests finished.
+        interrupt.recv().await;
+    };
+    tokio::select! {
+        ended = run => match ended {
+            Ok(()) => 0,
+            Err(RunError::TaskEnded(task)) => {
+                tracing::error!(task, "a task ended that must not: the process ends, to be started again");
+                BROKEN
+            }
+            Err(error @ RunError::NoThread(_)) => {
+                eprintln!("{error}");
+                FAILED
+            }
+        },
+        () = insisted => {
+            tracing::warn!("interrupted while stopping: stopped at once");
+            FAILED
+        }
+    }
 }
 
 async fn asked(terminate: &mut Signal, interrupt: &mut Signal) {

@@ -19,7 +19,7 @@ use std::{
 
 /// Who may import whom: the one statement of it. A room is a module of `src/lib.rs` with everything below it; `main`
 /// is what belongs to the binary. `a::b` lets in that item only, `*` everything.
-const MAY_IMPORT: [(&str, &[&str]); 19] = [
+const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("main", &["telemetry", "config", "app", "callers"]),
     ("app", &["*"]),
     // It gives connections to the routes.
@@ -53,11 +53,13 @@ const MAY_IMPORT: [(&str, &[&str]); 19] = [
             "failure",
             "trace",
             "shared",
+            "supervisor",
         ],
     ),
     // Replicas share what Zoom gives to all of them: the access token.
     ("zoom", &["egress", "budget::Permit", "snapshot", "meeting_id", "metrics", "failure", "shared"]),
     ("budget", &["metrics"]),
+    ("supervisor", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
     ("callers", &["metrics"]),
     ("snapshot", &["meeting_id"]),

@@ -10,6 +10,7 @@ use crate::{
     failure::{Failure, Reason},
     metrics::LimitKind,
     shared::{Shared, SharedConfig, events::Event, health::Standing, keys::Subject, words},
+    supervisor::Supervisor,
 };
 
 /// The handle, and where its events come.
@@ -29,11 +30,13 @@ impl Sharing {
     }
 
     /// Connects, and goes on for as long as the service runs.
-    pub(super) fn begin(self, core: &Rc<Core>, standing: watch::Sender<Standing>) {
+    pub(super) fn begin(self, core: &Rc<Core>, standing: watch::Sender<Standing>, supervisor: &Supervisor) {
         let Self { shared, events } = self;
-        drop(actix_rt::spawn(Rc::clone(core).hear(shared.clone(), events)));
-        drop(actix_rt::spawn(Rc::clone(core).show_standing(shared.standing(), standing)));
-        drop(actix_rt::spawn(shared.keep()));
+        let hear = Rc::clone(core).hear(shared.clone(), events);
+        drop(actix_rt::spawn(supervisor.watch("the reader of other replicas' events", hear)));
+        let show = Rc::clone(core).show_standing(shared.standing(), standing);
+        drop(actix_rt::spawn(supervisor.watch("the watch on the connection to Redis", show)));
+        drop(actix_rt::spawn(supervisor.watch("the heartbeat to Redis", shared.keep())));
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::future::join;
 use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 
@@ -29,9 +30,14 @@ pub(super) const PURGES_REMEMBERED: usize = 1_000;
 impl Shared {
     /// Runs for as long as the service does.
     pub async fn keep(self) {
-        if let Some(pushes) = self.0.pushes.take() {
-            drop(actix_rt::spawn(self.clone().listen(pushes)));
+        match self.0.pushes.take() {
+            // One task: that neither goes on without the other.
+            Some(pushes) => drop(join(self.clone().listen(pushes), self.beat_until_gone()).await),
+            None => self.beat_until_gone().await,
         }
+    }
+
+    async fn beat_until_gone(&self) {
         while !self.0.gone.get() {
             let was_connected = self.0.link.is_connected();
             match self.connect_and_beat().await {

@@ -3,10 +3,12 @@
 //! and a key for it replicas share one token.
 
 mod endpoint;
+mod error;
 mod sharing;
 
 use std::{
     cell::RefCell,
+    panic::AssertUnwindSafe,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -18,7 +20,10 @@ use futures_util::{
 };
 use tokio::sync::watch;
 
-pub use self::endpoint::AccessToken;
+pub use self::{
+    endpoint::AccessToken,
+    error::{Credentials, TokenError},
+};
 use self::{
     endpoint::{Endpoint, TokenFailure},
     sharing::{Sharing, Turn},
@@ -48,36 +53,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 const WAITED_FOR: Duration = Duration::from_secs(2);
 /// Tries for one renewal: the first, and two after failures that may pass.
 const TRIES: u32 = 3;
-
-/// Why there is no access token.
-#[derive(Debug, Clone)]
-pub enum TokenError {
-    /// Zoom refuses the credentials; nothing is tried before the time given.
-    Refused {
-        /// End of the hold.
-        until: Instant,
-        /// Zoom's words.
-        said: ZoomSaid,
-    },
-    /// Zoom did not answer in time.
-    TimedOut,
-    /// No connection, or no usable answer.
-    Failed {
-        /// When the endpoint is asked again, where that is not at once.
-        until: Option<Instant>,
-        /// Zoom's words, if it answered.
-        said: Option<ZoomSaid>,
-    },
-}
-
-/// Whether Zoom takes our credentials, for `/readyz`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// Not refused.
-    Accepted,
-    /// Refused, with Zoom's own message.
-    Refused(String),
-}
 
 /// Hands out access tokens. Belongs to one thread; clones share everything.
 #[derive(Clone)]
@@ -284,7 +259,9 @@ impl AccessTokens {
         let this = self.clone();
         let held_before = self.0.state.borrow().hold.as_ref().map(|(until, _)| *until);
         let renewal = async move {
-            let result = this.obtain().await;
+            // A panic, as when the system has no thread to give, must not be what all later renewals wait for.
+            let result = AssertUnwindSafe(this.obtain()).catch_unwind().await;
+            let result = result.unwrap_or(Err(TokenFailure::Passing(None)));
             this.0.state.borrow_mut().renewal = None;
             this.settle(result, held_before)
         }

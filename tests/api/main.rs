@@ -58,6 +58,7 @@ mod rude_callers;
 mod service;
 mod slices;
 mod stale;
+mod supervision;
 mod tls_front;
 mod traces;
 mod unreachable;

@@ -6,9 +6,9 @@
 #include <errno.h>
 #include <netdb.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -27,10 +27,11 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     return real("127.0.0.2", service, hints, &last->ai_next);
 }
 
-// Fails once for each time that the file named by FAIL_THREAD_ONCE is made.
+// Fails once, for the thread whose number FAIL_THREAD says; the first that the process creates is 1.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
-    const char *order = getenv("FAIL_THREAD_ONCE");
-    if (order != NULL && unlink(order) == 0)
+    static atomic_int number;
+    const char *failing = getenv("FAIL_THREAD");
+    if (failing != NULL && atoi(failing) == ++number)
         return EAGAIN;
     create *real = (create *)dlsym(RTLD_NEXT, "pthread_create");
     return real(thread, attributes, start, argument);

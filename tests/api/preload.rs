@@ -2,15 +2,10 @@
 
 use std::{process::Command, sync::OnceLock};
 
-use zoom_sim::Sim;
-
-use crate::service::Service;
-
-/// Starts the service with the library, and with these variables for it.
-pub fn start(sim: &Sim, settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Service {
-    let mut by = vec!["env".to_owned(), format!("LD_PRELOAD={}", library())];
-    by.extend(variables.iter().map(|(name, value)| format!("{name}={value}")));
-    Service::start_by(sim, settings, &by.iter().map(String::as_str).collect::<Vec<_>>())
+/// The words before the service's path that have it started with the library, and with these variables for it.
+pub fn with(variables: &[(&str, &str)]) -> Vec<String> {
+    let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
+    ["env".to_owned(), format!("LD_PRELOAD={}", library())].into_iter().chain(variables).collect()
 }
 
 /// Where the library is; it is compiled once for all tests of a run.

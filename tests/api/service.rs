@@ -94,15 +94,33 @@ impl Service {
 
     /// The same through another program, which is given the service's path as its last argument.
     pub fn start_by(sim: &Sim, settings: &[(&str, &str)], by: &[&str]) -> Self {
+        Self::started(Self::command_by(sim, settings, by))
+    }
+
+    /// The same; gives status and lines of one that ends instead of listening.
+    pub fn try_start_by(
+        sim: &Sim,
+        settings: &[(&str, &str)],
+        by: &[&str],
+    ) -> Result<Self, (ExitStatus, Vec<String>)> {
+        Self::try_started(Self::command_by(sim, settings, by))
+    }
+
+    fn command_by(sim: &Sim, settings: &[(&str, &str)], by: &[&str]) -> Command {
         let direct = command(sim, settings);
         let mut command = Command::new(by[0]);
         command.args(&by[1..]).arg(direct.get_program()).env_clear();
         command.envs(direct.get_envs().filter_map(|(key, value)| Some((key, value?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self::started(command)
+        command
     }
 
-    fn started(mut command: Command) -> Self {
+    fn started(command: Command) -> Self {
+        let started = Self::try_started(command);
+        started.unwrap_or_else(|(status, lines)| panic!("the service does not listen: {status}, {lines:?}"))
+    }
+
+    fn try_started(mut command: Command) -> Result<Self, (ExitStatus, Vec<String>)> {
         let mut child = command.spawn().expect("the service starts");
         let output = Arc::new(Output::default());
         let readers =
@@ -118,10 +136,13 @@ impl Service {
             if found.is_some() || child.try_wait().unwrap().is_some() { Some(found) } else { None }
         });
         let Some((addr, ops)) = listening else {
-            child.kill().ok();
-            panic!("the service does not listen: {:?}", output.lines.lock().unwrap());
+            for reader in readers {
+                reader.join().unwrap();
+            }
+            let lines = output.lines.lock().unwrap().clone();
+            return Err((child.wait().unwrap(), lines));
         };
-        Self { child, output, readers, addr, ops, finished: false }
+        Ok(Self { child, output, readers, addr, ops, finished: false })
     }
 
     /// `GET` on the callers' listener.
@@ -144,6 +165,15 @@ impl Service {
         let text = self.ops_get("/metrics").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Whether it says that it is ready, and answers this path with 200. A connection that breaks is no answer.
+    pub fn is_ready_and_serves(&self, path: &str) -> bool {
+        let is_ok = |to, path| {
+            std::panic::catch_unwind(|| request(to, "GET", path, &[]))
+                .is_ok_and(|answer| answer.status == 200)
+        };
+        is_ok(self.ops, "/readyz") && is_ok(self.addr, path)
     }
 
     /// Waits until `/readyz` answers this.
@@ -194,6 +224,11 @@ impl Service {
         let killed =
             Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 
     /// Waits for its end.

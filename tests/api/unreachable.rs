@@ -191,7 +191,9 @@ fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
     let good = TcpListener::bind(("127.0.0.2", port)).unwrap();
     let zoom = RawZoom::start_on(good, |_| vec![Step::Send(answer(&page("anna")))]);
     let base = format!("http://zoom.test:{port}/v2");
-    let service = preload::start(&sim, &[("zoom.api_base_url", &base)], &[]);
+    let by = preload::with(&[]);
+    let by: Vec<_> = by.iter().map(String::as_str).collect();
+    let service = Service::start_by(&sim, &[("zoom.api_base_url", &base)], &by);
     // The access token is there: only the way to the API is measured.
     service.wait_until_ready(200);
     let asked = Instant::now();

@@ -1,0 +1,61 @@
+//! A process that cannot do its work ends; one that looks healthy does it.
+
+use crate::{
+    preload,
+    service::{Service, sim, wait_for},
+};
+
+/// `EX_SOFTWARE`: a task has ended that must not.
+const BROKEN: i32 = 70;
+
+/// How a process fares for which the creation of one thread fails.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// The same as if nothing had happened.
+    Serves,
+    /// It ended with this code, and said why.
+    Ended(i32),
+}
+
+/// Starts the service, whose thread of this number cannot be created.
+fn fate(number: usize) -> Fate {
+    let sim = sim(|_| ());
+    sim.add_meeting(zoom_sim::Meeting::generated("91111111111", 3, 1));
+    // A name is looked up on a thread for blocking work.
+    let by_name = |url: String| url.replace("127.0.0.1", "localhost");
+    let (api, oauth) = (by_name(sim.api_base_url()), by_name(sim.oauth_url()));
+    let settings = [("zoom.api_base_url", &*api), ("zoom.oauth_url", &oauth), ("server.workers", "2")];
+    let by = preload::with(&[("FAIL_THREAD", &number.to_string())]);
+    let by: Vec<_> = by.iter().map(String::as_str).collect();
+    let (code, lines) = match Service::try_start_by(&sim, &settings, &by) {
+        Err((status, lines)) => (status.code(), lines),
+        Ok(mut service) => {
+            // It may end after it has said that it listens.
+            let served = wait_for(|| {
+                let ended = !service.is_running();
+                let serves = !ended && service.is_ready_and_serves("/qos/91111111111");
+                (ended || serves).then_some(serves)
+            });
+            if served {
+                service.finish(&["access token", "token endpoint", "panic"]);
+                return Fate::Serves;
+            }
+            (service.wait().code(), service.printed())
+        }
+    };
+    assert!(lines.iter().any(|line| !line.is_empty()), "thread {number}: it ends without a word");
+    assert!(!lines.iter().any(|line| line.contains("\"stopped\"")), "nobody asked it to stop: {lines:?}");
+    Fate::Ended(code.unwrap_or_else(|| panic!("thread {number}: ended by a signal: {lines:?}")))
+}
+
+#[test]
+fn a_thread_that_cannot_be_created_leaves_no_process_that_only_looks_healthy() {
+    // More than a process has at its start: the last of them do not fail.
+    let fates: Vec<_> = (1..=14).map(fate).collect();
+    println!("{fates:?}");
+    for (number, fate) in (1..).zip(&fates) {
+        assert!(matches!(fate, Fate::Serves | Fate::Ended(1 | BROKEN)), "thread {number}: {fate:?}");
+    }
+    assert!(fates.contains(&Fate::Ended(BROKEN)), "a task that ends ends the process: {fates:?}");
+    assert_eq!(fates.last(), Some(&Fate::Serves));
+}
