@@ -27,7 +27,7 @@ pub struct EnvironmentProxies {
 }
 
 impl EnvironmentProxies {
-    /// The proxy for this URL, by its scheme; none for the hosts that `NO_PROXY` covers, and none for this machine itself.
+    /// The proxy for this URL, by its scheme; none for the hosts that `NO_PROXY` covers.
     #[must_use]
     pub fn of(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };

@@ -34,7 +34,7 @@ impl NoProxy {
         Self(words.map(Entry::parse).collect())
     }
 
-    /// Whether this URL's host is reached directly. This machine always is: a proxy would take it for itself.
+    /// Whether this URL's host is reached directly. This machine is only if the list says so, as for curl.
     #[must_use]
     pub fn covers(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
@@ -44,14 +44,10 @@ impl NoProxy {
         match url.host() {
             Some(Host::Domain(name)) => {
                 let name = name.trim_end_matches('.').to_ascii_lowercase();
-                name == "localhost" || covers(&|hosts| hosts.cover_name(&name))
+                covers(&|hosts| hosts.cover_name(&name))
             }
-            Some(Host::Ipv4(address)) => {
-                address.is_loopback() || covers(&|hosts| hosts.cover(address.into()))
-            }
-            Some(Host::Ipv6(address)) => {
-                address.is_loopback() || covers(&|hosts| hosts.cover(address.into()))
-            }
+            Some(Host::Ipv4(address)) => covers(&|hosts| hosts.cover(address.into())),
+            Some(Host::Ipv6(address)) => covers(&|hosts| hosts.cover(address.into())),
             None => false,
         }
     }
@@ -135,9 +131,12 @@ mod tests {
             ("2001:db8::/32", "http://[2001:db8:1::1]:8080", true),
             ("[2001:db8::1]:80", "http://[2001:db8::1]", true),
             ("192.0.2.0/24", "http://name.example", false),
-            ("", "http://localhost:4318", true),
-            ("", "http://127.0.0.9", true),
-            ("", "http://[::1]", true),
+            ("", "http://localhost:4318", false),
+            ("", "http://127.0.0.1", false),
+            ("", "http://[::1]", false),
+            ("localhost,127.0.0.0/8,::1", "http://LOCALHOST.:4318", true),
+            ("localhost,127.0.0.0/8,::1", "http://127.0.0.9", true),
+            ("localhost,127.0.0.0/8,::1", "http://[::1]:4318", true),
             (".", "https://zoom.us", false),
         ] {
             assert_eq!(NoProxy::parse(list).covers(&url.parse().unwrap()), covered, "{list:?} {url}");

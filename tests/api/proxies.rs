@@ -177,7 +177,8 @@ fn calls_that_the_proxy_does_not_let_through_are_counted_and_not_spent() {
     let oauth = sim.oauth_url();
     // Only the API's name needs the proxy.
     let settings = [("zoom.api_base_url", "http://api.zoom.test/v2"), ("zoom.oauth_url", &*oauth)];
-    let service = with_environment(&sim, &settings, &[("HTTP_PROXY", &url)]);
+    let variables = [("HTTP_PROXY", &*url), ("NO_PROXY", "127.0.0.1")];
+    let service = with_environment(&sim, &settings, &variables);
     assert_eq!(service.get(PATH).status, 502);
     assert_eq!(service.metric("zoom_qos_proxy_zoom_calls_total{result=\"proxy\"}"), 3.0);
     assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0);
@@ -198,6 +199,21 @@ fn a_changed_password_in_the_proxys_file_counts_for_the_next_connection() {
     std::fs::write(&file, format!("{}\n", proxy.url(USER.0))).unwrap();
     wait_for(|| (service.get(PATH).status == 200).then_some(()));
     service.finish(&FAILURES);
+}
+
+#[test]
+fn this_machine_is_reached_directly_only_where_no_proxy_says_so() {
+    let sim = zoom();
+    let proxy = ConnectProxy::to(sim.addr());
+    let url = proxy.url(USER.0);
+    for (exceptions, tunnels) in [("", true), ("LOCALHOST,127.0.0.0/8", false)] {
+        let before = proxy.targets().len();
+        let variables = [("HTTP_PROXY", &*url), ("NO_PROXY", exceptions)];
+        let service = with_environment(&sim, &[], &variables);
+        assert_eq!(service.get(PATH).status, 200);
+        assert_eq!(proxy.targets().len() > before, tunnels, "NO_PROXY={exceptions}");
+        service.finish(&[]);
+    }
 }
 
 #[test]
@@ -230,8 +246,9 @@ fn traces_leave_over_tls_of_an_authority_of_the_environment() {
     let (_folder, ca) = written("ca.pem", &front.ca);
     let endpoint = format!("https://localhost:{}", front.address.port());
     let settings = [("telemetry.otlp_endpoint", &*endpoint)];
-    let service =
-        with_environment(&sim, &settings, &[("SSL_CERT_FILE", &ca), ("HTTPS_PROXY", "http://192.0.2.1:9")]);
+    let variables =
+        [("SSL_CERT_FILE", &*ca), ("HTTPS_PROXY", "http://192.0.2.1:9"), ("NO_PROXY", "localhost")];
+    let service = with_environment(&sim, &settings, &variables);
     assert_eq!(service.get(PATH).status, 200);
     wait_for(|| (!collector.spans().is_empty()).then_some(()));
     service.finish(&[]);
