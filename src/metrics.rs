@@ -1,4 +1,4 @@
-//! What is counted: one registry of our own, in the Prometheus text format.
+//! What is counted: one registry of our own, in the Prometheus text format, and beside it what every program tells of its process.
 //!
 //! No label is built from input: every label's values are listed in `metrics/labels.rs`, but for the names of callers,
 //! which come from the validated callers' file.
@@ -9,7 +9,7 @@ use std::{sync::Once, time::Duration};
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector, process_collector::ProcessCollector,
 };
 
 use labels::status_text;
@@ -25,6 +25,8 @@ const REQUEST_BUCKETS: [f64; 19] = [
 /// Every metric of the service.
 pub struct Metrics {
     registry: Registry,
+    /// `process_*`: memory, processor time, open files; under the names that they have everywhere.
+    process: Registry,
     requests: IntCounterVec,
     request_duration: HistogramVec,
     refusals: IntCounterVec,
@@ -169,7 +171,9 @@ impl Metrics {
     /// All of it as Prometheus text, or `None` if it cannot be written.
     #[must_use]
     pub fn exposition(&self) -> Option<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather()).ok()
+        let mut families = self.registry.gather();
+        families.append(&mut self.process.gather());
+        TextEncoder::new().encode_to_string(&families).ok()
     }
 
     /// # Errors
@@ -296,7 +300,9 @@ impl Metrics {
             redis_is_used: Once::new(),
             build_info: new.keep(IntGauge::with_opts(build)?)?,
             registry: new.0,
+            process: Registry::new(),
         };
+        metrics.process.register(Box::new(ProcessCollector::for_self()))?;
         metrics.begin();
         Ok(metrics)
     }
@@ -371,6 +377,9 @@ mod tests {
         metrics.zoom_call(CallResult::RateLimited);
         metrics.cooldown(LimitKind::PerDay, true);
         let text = metrics.exposition().unwrap();
+        for name in ["process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"] {
+            assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is missing");
+        }
         for line in [
             "zoom_qos_proxy_requests_total{outcome=\"hit\",status=\"200\"} 1",
             "zoom_qos_proxy_request_duration_seconds_count{outcome=\"hit\"} 1",
