@@ -16,7 +16,7 @@ use labels::status_text;
 pub use labels::{CallResult, Cause, ConnectionRefusal, LimitKind, Outcome, Refuser, RenewalResult};
 
 /// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than
-/// `server.wait`, 15 s unless configured.
+/// `server.wait`, 12 s unless configured.
 const REQUEST_BUCKETS: [f64; 19] = [
     1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 20.0,

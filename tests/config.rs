@@ -146,7 +146,7 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.server.ops_listen.to_string(), "127.0.0.1:9090");
     assert_eq!(config.server.workers, std::thread::available_parallelism().unwrap().get());
-    assert_eq!(config.fetcher.wait, seconds(15));
+    assert_eq!(config.fetcher.wait, seconds(12));
     assert_eq!(config.server.drain_delay, seconds(5));
     assert_eq!(config.server.shutdown_timeout, seconds(25));
     assert_eq!(config.server.max_connections, 2048);
