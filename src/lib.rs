@@ -12,6 +12,7 @@ pub mod fetcher;
 pub mod http;
 pub mod meeting_id;
 pub mod metrics;
+pub mod regular_file;
 pub mod server;
 pub mod shared;
 pub mod snapshot;

@@ -955,8 +955,8 @@ fn a_callers_file_that_is_not_there_or_has_nobody_is_no_open_door() {
     for (path, said) in [
         (nobody.as_str(), "callers.file: the file has no callers: nobody could ask"),
         (gone.to_str().unwrap(), "callers.file: the file cannot be read: No such file"),
-        ("/dev/null", "callers.file: the file is no regular file"),
-        ("/", "callers.file: the file is no regular file"),
+        ("/dev/null", "callers.file: the file cannot be read: it is a device, not a regular file"),
+        ("/", "callers.file: the file cannot be read: it is a directory, not a regular file"),
         ("", "callers.file: is empty"),
     ] {
         let lines = Setup::new().variable("QOS_PROXY__CALLERS__FILE", path).refused();

@@ -18,6 +18,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::regular_file;
+
 const SECONDS_IN_A_DAY: u64 = 86_400;
 /// The file runs so many seconds of calls ahead of the count: a slow disk must not hold up the pace.
 const SECONDS_AHEAD: u64 = 5;
@@ -284,7 +286,7 @@ impl Save {
     /// When the folder or the disk refuses.
     pub fn write(&self) -> io::Result<()> {
         let beside = beside(&self.path, "new");
-        let mut file = File::create(&beside)?;
+        let mut file = regular_file::create(&beside)?;
         serde_json::to_writer(&mut file, &self.state)?;
         file.write_all(b"\n")?;
         file.sync_all()?;
@@ -314,11 +316,12 @@ fn load(path: &Path, today: u64) -> io::Result<Option<State>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    if !about.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    // Not ours at this size, and never read into memory.
-    let text = if about.len() <= LARGEST_FILE { fs::read(path)? } else { Vec::new() };
+    // Not ours at a larger size, and never read into memory. Something else than a regular file is an error.
+    let text = if about.is_file() && about.len() > LARGEST_FILE {
+        Vec::new()
+    } else {
+        regular_file::read(path, LARGEST_FILE)?
+    };
     if let Some(state) = believable(&text, today) {
         return Ok(Some(state));
     }

@@ -3,12 +3,12 @@
 //! What is in it is judged by `list`; what becomes of a changed file is decided by its keeper.
 
 use std::{
-    fs::File,
-    io::{self, Read as _},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use super::list::{self, Entry, Wrong};
+use crate::regular_file;
 
 /// A thousand times a usual file; a log or a device that was named by mistake is not read every second.
 const LARGEST_BYTES: u64 = 1 << 20;
@@ -43,21 +43,10 @@ impl CallersFile {
 
 /// Follows symbolic links anew each time: Kubernetes changes a mounted file by changing one.
 pub(super) fn look(path: &Path) -> Look {
-    let text = text(path).map_err(|error| match error.kind() {
-        io::ErrorKind::InvalidData => "is not UTF-8; TOML must be".to_owned(),
+    regular_file::read_text(path, LARGEST_BYTES).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => "is not UTF-8; TOML must be".to_owned(),
         _ => format!("cannot be read: {error}"),
-    })?;
-    text.ok_or_else(|| format!("is no regular file of at most {LARGEST_BYTES} bytes"))
-}
-
-fn text(path: &Path) -> io::Result<Option<String>> {
-    // Opening a pipe waits for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Ok(None);
-    }
-    let mut text = String::new();
-    File::open(path)?.take(LARGEST_BYTES + 1).read_to_string(&mut text)?;
-    Ok(Some(text).filter(|text| text.len() as u64 <= LARGEST_BYTES))
+    })
 }
 
 /// The callers that a look shows. None at all is a mistake: nobody could ask, and an editor that empties a file before it
@@ -126,7 +115,7 @@ mod tests {
     fn what_is_no_file_or_too_large_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let said = |path: &Path| look(path).unwrap_err();
-        assert!(said(folder.path()).contains("no regular file"));
+        assert!(said(folder.path()).contains("not a regular file"));
         let path = folder.path().join("callers.toml");
         assert!(said(&path).starts_with("cannot be read: No such file"));
         std::fs::write(&path, [0xff, b'\n']).unwrap();

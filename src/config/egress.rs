@@ -6,7 +6,13 @@ use std::path::Path;
 use url::Url;
 
 use super::{reader::Reader, rules::FilePath};
-use crate::egress::{EnvironmentProxies, MoreRoots, NoProxy, Proxy, ProxySource};
+use crate::{
+    egress::{EnvironmentProxies, MoreRoots, NoProxy, Proxy, ProxySource},
+    regular_file,
+};
+
+/// Bytes of a file of certificates; Mozilla's whole list has 250,000.
+pub(super) const LARGEST_BUNDLE: u64 = 16 << 20;
 
 const PROXY: &str = "zoom.proxy";
 const PROXY_FILE: &str = "zoom.proxy_file";
@@ -98,6 +104,6 @@ pub(super) fn zoom_roots(reader: &mut Reader, environment: &MoreRoots) -> MoreRo
 }
 
 fn read_roots(path: &Path) -> Result<MoreRoots, String> {
-    let pem = std::fs::read(path).map_err(|error| error.to_string())?;
+    let pem = regular_file::read(path, LARGEST_BUNDLE).map_err(|error| error.to_string())?;
     MoreRoots::parse(&pem).map_err(|error| error.to_string())
 }

@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ffi::OsString,
+    io::ErrorKind,
     ops::Range,
     path::Path,
 };
@@ -16,6 +17,10 @@ use super::{
     keys::{self, Known},
     problem::{Origin, Problem, one_line, unknown},
 };
+use crate::regular_file;
+
+/// Bytes of a `--config` file: a hundred times one that sets every key.
+const LARGEST_FILE: u64 = 1 << 20;
 
 /// What other programs heed, too.
 const AMBIENT: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"];
@@ -82,9 +87,11 @@ impl Layers {
     /// Adds a `--config` file.
     pub(super) fn add_file(&mut self, path: &Path) {
         let unreadable = |what| Problem::File { path: path.to_owned(), line: None, what };
-        match std::fs::read(path).map(String::from_utf8) {
-            Ok(Ok(text)) => self.add_document(&text, path, |line| Origin::File(path.to_owned(), line)),
-            Ok(Err(_)) => self.problems.push(unreadable("is not UTF-8; TOML must be".to_owned())),
+        match regular_file::read_text(path, LARGEST_FILE) {
+            Ok(text) => self.add_document(&text, path, |line| Origin::File(path.to_owned(), line)),
+            Err(error) if error.kind() == ErrorKind::InvalidData => {
+                self.problems.push(unreadable("is not UTF-8; TOML must be".to_owned()));
+            }
             Err(error) => {
                 self.problems
                     .push(unreadable(format!("cannot be read: {error}; give --config a readable file")));

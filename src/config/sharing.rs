@@ -3,11 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use super::{
+    egress::LARGEST_BUNDLE,
     reader::Reader,
     rules::{Count, FilePath, Span},
 };
 use crate::{
     budget::BudgetConfig,
+    regular_file,
     shared::{SharedConfig, address::Address, namespace, seal::Sealer},
     zoom::ZoomConfig,
 };
@@ -51,7 +53,7 @@ pub(super) fn shared(
     // An unreadable file is noted already.
     let url = source.read().ok()?;
     let ca = match (&ca_file, reader.origin("redis.ca_file")) {
-        (Some(path), Some(ca_at)) => match std::fs::read(path) {
+        (Some(path), Some(ca_at)) => match regular_file::read(path, LARGEST_BUNDLE) {
             _ if !url.expose().starts_with("rediss") => {
                 let what = format!("does nothing without TLS; write rediss:// in {key}, or remove this");
                 reader.problem("redis.ca_file", &ca_at, what);
@@ -79,7 +81,7 @@ pub(super) fn shared(
     }
     let account = zoom.account_id.read().ok()?;
     let address_now = move || {
-        let ca = ca_file.as_ref().map(std::fs::read).transpose().ok()?;
+        let ca = ca_file.as_ref().map(|path| regular_file::read(path, LARGEST_BUNDLE)).transpose().ok()?;
         Address::parse(source.read().ok()?.expose(), ca.as_deref()).ok()
     };
     Some(SharedConfig {

@@ -2,6 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::regular_file;
+
+/// Bytes of a secret's file: secrets have some hundreds.
+const LARGEST_FILE: u64 = 64 << 10;
+
 /// A secret text. It has neither `Debug` nor `Display` nor `Serialize`, so that it cannot reach a log by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
@@ -33,7 +38,7 @@ impl SecretSource {
     /// The secret as it is now.
     ///
     /// # Errors
-    /// When the file cannot be read, is not UTF-8, or is empty.
+    /// When the file cannot be read, is no regular file, is not UTF-8, or is empty.
     pub fn read(&self) -> std::io::Result<Secret> {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),
@@ -43,7 +48,7 @@ impl SecretSource {
 }
 
 fn read_file(path: &Path) -> std::io::Result<Secret> {
-    let text = std::fs::read_to_string(path)?;
+    let text = regular_file::read_text(path, LARGEST_FILE)?;
     // Editors on Windows begin a file with a byte order mark, which nobody sees and which is part of no secret.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\n', '\r']);
     if text.is_empty() {

@@ -229,7 +229,7 @@ fn what_cannot_be_added_is_refused_in_words_and_the_file_is_as_it_was() {
         (&["x", "--weight", "1001"], 2, "1 to 1000"),
         (&["x", "--calls-per-minute", "0"], 2, "--calls-per-minute"),
         (&["x", "--file", &elsewhere], 1, "No such file or directory"),
-        (&["x", "--file", folder_path], 78, "is no regular file"),
+        (&["x", "--file", folder_path], 78, "it is a directory, not a regular file"),
         (&["x", "--config", "/nowhere/at-all.toml"], 78, "/nowhere/at-all.toml: cannot be read"),
     ] {
         let ended = add(Some(&path), arguments);

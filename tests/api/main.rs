@@ -26,6 +26,7 @@ mod credentials;
 mod directives;
 mod errors;
 mod fairness;
+mod files;
 mod flights;
 mod ids;
 mod leaks;

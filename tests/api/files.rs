@@ -1,0 +1,95 @@
+//! Paths of the configuration that lead to something else than a regular file: an error at once, and never a wait.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+};
+
+use zoom_sim::Sim;
+
+use crate::service::{Ended, command, run_to_end, sim};
+
+const WRONG_CONFIGURATION: Option<i32> = Some(78);
+
+/// Every key that names a file which `check-config` reads.
+const FILE_KEYS: [&str; 9] = [
+    "zoom.account_id_file",
+    "zoom.client_id_file",
+    "zoom.client_secret_file",
+    "zoom.proxy_file",
+    "zoom.ca_file",
+    "callers.file",
+    "redis.url_file",
+    "redis.ca_file",
+    "redis.encryption_key_file",
+];
+
+fn check(sim: &Sim, key: &str, path: &str) -> Ended {
+    let mut settings = vec![(key, path)];
+    // A CA and an encryption key mean nothing without a URL.
+    if ["redis.ca_file", "redis.encryption_key_file"].contains(&key) {
+        settings.push(("redis.url", "rediss://127.0.0.1:1"));
+    }
+    run_to_end(command(sim, &settings).arg("check-config"))
+}
+
+fn fifo_in(folder: &Path) -> String {
+    let path = folder.join("fifo").to_str().unwrap().to_owned();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    path
+}
+
+#[test]
+fn a_fifo_or_device_in_place_of_a_file_is_an_error_and_no_wait() {
+    let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
+    let fifo = fifo_in(folder.path());
+    thread::scope(|scope| {
+        for key in FILE_KEYS {
+            for (path, kind) in [(fifo.as_str(), "a pipe"), ("/dev/null", "a device")] {
+                let sim = &sim;
+                scope.spawn(move || {
+                    let ended = check(sim, key, path);
+                    assert_eq!(ended.code, WRONG_CONFIGURATION, "{key}: {ended:?}");
+                    let said = format!("it is {kind}, not a regular file");
+                    assert!(ended.stderr.starts_with(key) && ended.stderr.contains(&said), "{ended:?}");
+                });
+            }
+        }
+    });
+}
+
+#[test]
+fn a_fifo_as_config_file_or_state_file_is_an_error_and_no_wait() {
+    let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
+    let fifo = fifo_in(folder.path());
+    for arguments in [&["check-config"][..], &["serve"], &["callers", "add", "x"]] {
+        let ended = run_to_end(command(&sim, &[]).args(arguments).args(["--config", &fifo]));
+        assert_eq!(ended.code, WRONG_CONFIGURATION, "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains("fifo: cannot be read: it is a pipe, not a regular file"), "{ended:?}");
+    }
+    // The count is written beside its file, under this name.
+    let state = folder.path().join("day.json").to_str().unwrap().to_owned();
+    std::fs::rename(&fifo, format!("{state}.new")).unwrap();
+    let ended = run_to_end(&mut command(&sim, &[("limits.state_file", &state)]));
+    assert!(ended.code.is_some_and(|code| code != 0), "{ended:?}");
+    assert!(format!("{}{}", ended.stdout, ended.stderr).contains("it is a pipe"), "{ended:?}");
+}
+
+#[test]
+fn standard_input_is_a_configuration_only_where_it_is_a_file() {
+    let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
+    let check = |stdin: Stdio| {
+        run_to_end(command(&sim, &[]).stdin(stdin).args(["check-config", "--config", "/dev/stdin"]))
+    };
+    // Nobody writes to this pipe, and nobody closes it before the end.
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let ended = check(reader.into());
+    assert_eq!(ended.code, WRONG_CONFIGURATION, "{ended:?}");
+    assert!(ended.stderr.contains("write the content to a file and give its path"), "{ended:?}");
+    let path = folder.path().join("config.toml");
+    std::fs::write(&path, "[server]\nwait = \"7s\"\n").unwrap();
+    let ended = check(std::fs::File::open(&path).unwrap().into());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("wait = \"7s\""), "{}", ended.stdout);
+}
