@@ -949,6 +949,21 @@ fn everything_that_is_wrong_in_the_callers_file_is_reported_with_all_the_rest() 
 }
 
 #[test]
+fn the_name_of_an_unknown_key_of_the_callers_file_is_not_repeated() {
+    let setup = Setup::new();
+    let file = setup.mount("callers.toml", b"[[caller]]\nname = \"a\"\nzqp_Zebra = 1\n\n[zqp_Zebra]\n");
+    let lines = setup.file(format!("[callers]\nfile = \"{file}\"\n")).refused();
+    assert_eq!(
+        lines,
+        [
+            "callers.toml:1: this caller has no key_sha256; every caller needs one",
+            "callers.toml:3: unknown key; there are name, key_sha256, weight, calls_per_minute",
+            "callers.toml:5: unknown key; callers are [[caller]]",
+        ]
+    );
+}
+
+#[test]
 fn a_callers_file_that_is_not_there_or_has_nobody_is_no_open_door() {
     let setup = Setup::new();
     let (nobody, gone) = (setup.mount("nobody.toml", b"# later\n"), setup.folder.path().join("gone.toml"));

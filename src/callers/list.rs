@@ -1,6 +1,6 @@
 //! The text of the callers' file as a list of entries; or everything that is wrong with it, by line. Pure.
 //!
-//! No message repeats a value: somebody may have put a key where its hash or a name belongs.
+//! No message repeats a value, or the name of an unknown key: somebody may have put a key there.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -77,7 +77,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Vec<Wrong>> {
                 let line = reading.line_of(key.span().start);
                 let what = match key.get_ref().as_ref() {
                     "caller" => "caller is a list; begin each with [[caller]], in double brackets".to_owned(),
-                    other => format!("unknown key {}; callers are [[caller]]", quoted(other)),
+                    _ => "unknown key; callers are [[caller]]".to_owned(),
                 };
                 reading.note(line, what);
             }
@@ -120,7 +120,7 @@ impl Reading<'_> {
             let line = self.line_of(key.span().start);
             let Some(known) = KEYS.into_iter().find(|known| known == key.get_ref()) else {
                 let keys = KEYS.join(", ");
-                self.note(line, format!("unknown key {}; there are {keys}", quoted(key.get_ref())));
+                self.note(line, format!("unknown key; there are {keys}"));
                 continue;
             };
             seen.insert(known);
@@ -212,11 +212,6 @@ impl Reading<'_> {
     }
 }
 
-/// A key's name that is not one of ours, short and on one line.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", shortened(text))
-}
-
 fn shortened(text: &str) -> String {
     const LONGEST: usize = 100;
     text.escape_debug().take(LONGEST).collect()
@@ -278,8 +273,8 @@ mod tests {
                 "line 11: key_sha256 must be text of 64 hexadecimal digits",
                 "line 12: this caller has no name; every caller needs one",
                 "line 12: this caller has no key_sha256; every caller needs one",
-                "line 13: unknown key \"wieght\"; there are name, key_sha256, weight, calls_per_minute",
-                "line 14: unknown key \"other\"; callers are [[caller]]",
+                "line 13: unknown key; there are name, key_sha256, weight, calls_per_minute",
+                "line 14: unknown key; callers are [[caller]]",
             ]
         );
     }
@@ -323,6 +318,18 @@ mod tests {
         ] {
             let said = wrong(&lines);
             assert!(!said.contains("Zebra"), "{said}");
+        }
+        for text in [
+            format!("[[caller]]\nname = \"a\"\nkey_sha256 = \"{HASH}\"\n{secret} = 1\n"),
+            format!("[[caller]]\n{secret} = 1\n{secret} = 2\n"),
+            format!("[[caller]]\n{secret}\n"),
+            format!("[[caller]]\nname.{secret} = 1\nname.{secret} = 1\n"),
+            format!("{secret} = \"a\"\n"),
+            format!("[{secret}]\n[{secret}]\n"),
+            format!("[[{secret}]]\nname = \"a\"\n"),
+        ] {
+            let said = wrongs(&text).join("\n");
+            assert!(said.starts_with("line ") && !said.contains("Zebra"), "{said}");
         }
         assert!(wrong(&format!("name = \"a\"\nkey_sha256 = \"{secret}\"")).contains("is a key itself"));
     }
