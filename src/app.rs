@@ -202,7 +202,8 @@ async fn tidy(state: Data<State>, dropped_lines: Option<DroppedLines>) {
         drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
         state.show();
         if let Some(lines) = &dropped_lines {
-            state.metrics.log_lines_dropped.set(i64::try_from(lines.count()).unwrap_or(i64::MAX));
+            let counted = &state.metrics.log_lines_dropped;
+            counted.inc_by(lines.count().saturating_sub(counted.get()));
         }
     }
 }

@@ -79,7 +79,7 @@ pub struct Metrics {
     /// 0 while the day's count cannot be written.
     pub state_file_ok: IntGauge,
     /// Log lines lost because the writer could not keep up.
-    pub log_lines_dropped: IntGauge,
+    pub log_lines_dropped: IntCounter,
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
     redis_up: IntGauge,
@@ -288,8 +288,10 @@ impl Metrics {
             )?)?,
             credentials_ok: new.gauge("credentials_ok", "0 while Zoom refuses the credentials")?,
             state_file_ok: new.gauge("state_file_ok", "0 while limits.state_file cannot be written")?,
-            log_lines_dropped: new
-                .gauge("log_lines_dropped", "Log lines lost because the output was too slow")?,
+            log_lines_dropped: new.counter(
+                "log_lines_dropped_total",
+                "Log lines lost: the output was too slow, full or closed",
+            )?,
             connections: new.gauges("connections", "Open connections", &["listener"])?,
             connections_refused: new.counters(
                 "connections_refused_total",

@@ -40,7 +40,7 @@ pub struct TelemetryConfig {
 #[must_use = "the last lines are lost if this is dropped early"]
 pub struct Logs {
     _writer: Writer,
-    /// Counts lines that were lost because standard output was too slow.
+    /// Counts lines that were lost: standard output was too slow, or could not be written to.
     pub dropped: DroppedLines,
 }
 

@@ -2,12 +2,16 @@
 //!
 //! Each thread that logs has a place of its own, and no lock is on the way there. The thread that writes is told, lets lines
 //! gather for a moment, and takes what has come to all places. To wake it up for each line, and to write each by itself,
-//! costs a busy worker as much as to make the line. A line that finds no room is lost, and counted.
+//! costs a busy worker as much as to make the line.
+//!
+//! A line that finds no room is lost, and so is one that the output refuses: a full disk, a pipe that nobody reads any more.
+//! Every lost line is counted, whatever the reason.
 //!
 //! Of one thread the lines are in order; of two that log within the same moment either may be first.
 
 use std::{
-    io::{self, Write},
+    io::{self, ErrorKind, Write},
+    panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -45,9 +49,12 @@ struct Shared {
 }
 
 /// One thread's lines; empty-handed is who finds none, because there are none or because the other one has them just now.
-type Place = AtomicCell<Option<Box<Vec<u8>>>>;
+type Place = AtomicCell<Option<Waiting>>;
 
-/// Counts lines that were lost because the output was too slow.
+/// Lines that wait in a place: boxed, as that is swapped without a lock.
+type Waiting = Box<Vec<u8>>;
+
+/// Counts lines that were lost: the output was too slow, or could not be written to.
 #[derive(Clone)]
 pub struct DroppedLines(Arc<Shared>);
 
@@ -87,41 +94,126 @@ impl Lines {
 
     /// Has one whole line written behind those that wait.
     pub(super) fn put(&self, write: impl FnOnce(&mut Vec<u8>)) {
-        let place = self.shared.places.get_or_default();
-        let mut lines = place.take().unwrap_or_else(|| Box::new(Vec::with_capacity(FIRST_ROOM)));
-        let before = lines.len();
-        write(&mut lines);
-        if lines.len() > ROOM {
-            lines.truncate(before);
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let mut line = Line::begin(&self.shared);
+        if let Some(lines) = &mut line.lines {
+            write(lines);
+            line.is_whole = true;
         }
-        place.store(Some(lines));
+        drop(line);
         // After that, or it might look too early. While it gathers or writes this sets a flag, and wakes nobody.
         self.writer.unpark();
     }
 }
 
+/// A line that is being added to its thread's lines, which are back in their place when this is dropped: also by a panic of
+/// what makes the line.
+struct Line<'a> {
+    shared: &'a Shared,
+    place: &'a Place,
+    /// Until they are back in their place.
+    lines: Option<Waiting>,
+    /// The length without this line.
+    before: usize,
+    is_whole: bool,
+}
+
+impl<'a> Line<'a> {
+    fn begin(shared: &'a Shared) -> Self {
+        let place = shared.places.get_or_default();
+        let lines = place.take().unwrap_or_else(|| Box::new(Vec::with_capacity(FIRST_ROOM)));
+        Self { shared, place, before: lines.len(), lines: Some(lines), is_whole: false }
+    }
+}
+
+impl Drop for Line<'_> {
+    fn drop(&mut self) {
+        let Some(mut lines) = self.lines.take() else { return };
+        if !self.is_whole || lines.len() > ROOM {
+            lines.truncate(self.before);
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        // A value that logs while it is written into a line has made lines of its own meanwhile.
+        if let Some(inner) = self.place.swap(Some(lines)) {
+            let mut lines = self.place.take().unwrap_or_default();
+            lines.extend_from_slice(&inner);
+            self.place.store(Some(lines));
+        }
+    }
+}
+
 impl Shared {
-    fn write_all_to(&self, mut output: impl Write) {
+    /// Returns when all has ended. A panic of the output costs the lines in hand, and no later ones.
+    fn write_all_to(&self, output: impl Write) {
+        let mut output = Output { output, is_at_line_start: true };
+        while panic::catch_unwind(AssertUnwindSafe(|| self.write_until_end(&mut output))).is_err() {}
+    }
+
+    fn write_until_end(&self, output: &mut Output<impl Write>) {
         loop {
             // Until there is a line, or the end, since it last returned.
-            thread::park();
             if !self.ended.load(Ordering::Acquire) {
-                #[expect(clippy::disallowed_methods, reason = "this thread does nothing else")]
-                thread::sleep(GATHERED_FOR);
+                thread::park();
+            }
+            if !self.ended.load(Ordering::Acquire) {
+                wait_a_moment();
             }
             // Looked at before the places are: what was put there before the end is written.
             let ended = self.ended.load(Ordering::Acquire);
             for lines in self.places.iter().filter_map(AtomicCell::take) {
-                // Nobody is left to be told: this is the log.
-                output.write_all(&lines).ok();
+                output.write(&mut InHand { lines: &lines, dropped: &self.dropped });
             }
-            output.flush().ok();
             if ended {
                 return;
             }
         }
     }
+}
+
+/// Lines that are being written. Those that are left when this is dropped are lost.
+struct InHand<'a> {
+    lines: &'a [u8],
+    dropped: &'a AtomicU64,
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        let lost = memchr::memchr_iter(b'\n', self.lines).count() as u64;
+        self.dropped.fetch_add(lost, Ordering::Relaxed);
+    }
+}
+
+struct Output<W> {
+    output: W,
+    /// Not after a part of a line, the rest of which was lost.
+    is_at_line_start: bool,
+}
+
+impl<W: Write> Output<W> {
+    /// Writes what can be written.
+    fn write(&mut self, lines: &mut InHand<'_>) {
+        if !self.is_at_line_start && self.output.write(b"\n").is_ok_and(|written| written == 1) {
+            self.is_at_line_start = true;
+        }
+        while !lines.lines.is_empty() {
+            match self.output.write(lines.lines) {
+                Ok(written) if written > 0 => {
+                    let (done, left) = lines.lines.split_at(written.min(lines.lines.len()));
+                    self.is_at_line_start = done.ends_with(b"\n");
+                    lines.lines = left;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Somebody else who has the same pipe made it one that does not wait. Lines find no room meanwhile.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => wait_a_moment(),
+                // Nobody is left to be told: this is the log.
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+}
+
+fn wait_a_moment() {
+    #[expect(clippy::disallowed_methods, reason = "the thread that writes the log does nothing else")]
+    thread::sleep(GATHERED_FOR);
 }
 
 impl Drop for Writer {
@@ -222,6 +314,74 @@ mod tests {
         lines.put(|line| line.extend_from_slice(b"last\n"));
         drop(writer);
         assert_eq!(written.try_iter().flatten().collect::<Vec<_>>(), b"last\n");
+    }
+
+    type OneWrite = fn(&[u8]) -> io::Result<usize>;
+
+    /// An output that does one after the other with what it is given, and then takes everything.
+    struct Doing {
+        steps: Vec<OneWrite>,
+        begun: mpsc::Sender<()>,
+        written: mpsc::Sender<Vec<u8>>,
+    }
+
+    impl Write for Doing {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.begun.send(()).map_err(io::Error::other)?;
+            let count = if self.steps.is_empty() { bytes.len() } else { self.steps.remove(0)(bytes)? };
+            self.written.send(bytes.get(..count).unwrap().to_vec()).map_err(io::Error::other)?;
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What comes out of three lines, and how many of them are counted as lost.
+    fn written_by(steps: Vec<OneWrite>) -> (String, u64) {
+        let ((begun, begins), (sender, written)) = (mpsc::channel(), mpsc::channel());
+        let (lines, writer) = Lines::to(Doing { steps, begun, written: sender }).unwrap();
+        lines.put(|line| line.extend_from_slice(b"one\ntwo\n"));
+        // The third one is not written together with them.
+        begins.recv_timeout(Duration::from_secs(10)).unwrap();
+        lines.put(|line| line.extend_from_slice(b"three\n"));
+        drop(writer);
+        (String::from_utf8(written.try_iter().flatten().collect()).unwrap(), lines.dropped().count())
+    }
+
+    #[test]
+    fn lines_that_the_output_refuses_are_counted_and_later_ones_are_whole() {
+        let full = |_: &[u8]| Err(ErrorKind::StorageFull.into());
+        assert_eq!(written_by(vec![full]), ("three\n".to_owned(), 2));
+        assert_eq!(written_by(vec![full, full]), (String::new(), 3));
+        assert_eq!(written_by(vec![|_| Ok(0)]), ("three\n".to_owned(), 2));
+        assert_eq!(written_by(vec![|_| Ok(5), full]), ("one\nt\nthree\n".to_owned(), 1));
+        assert_eq!(written_by(vec![|_| panic!("a broken output")]), ("three\n".to_owned(), 2));
+        let later: Vec<OneWrite> =
+            vec![|_| Err(ErrorKind::WouldBlock.into()), |_| Err(ErrorKind::Interrupted.into()), |_| Ok(1)];
+        assert_eq!(written_by(later), ("one\ntwo\nthree\n".to_owned(), 0));
+    }
+
+    #[test]
+    fn a_panic_in_the_making_of_a_line_costs_that_line_alone() {
+        let (sender, written) = mpsc::sync_channel(9);
+        let (lines, writer) = Lines::to(Pipe(sender)).unwrap();
+        lines.put(|line| line.extend_from_slice(b"one\n"));
+        let broken = panic::catch_unwind(AssertUnwindSafe(|| {
+            lines.put(|line| {
+                line.extend_from_slice(b"half of");
+                panic!("a value that cannot be shown");
+            });
+        }));
+        assert!(broken.is_err());
+        lines.put(|line| {
+            lines.put(|inner| inner.extend_from_slice(b"in between\n"));
+            line.extend_from_slice(b"two\n");
+        });
+        drop(writer);
+        let all = String::from_utf8(written.try_iter().flatten().collect()).unwrap();
+        assert_eq!((all.as_str(), lines.dropped().count()), ("one\ntwo\nin between\n", 1));
     }
 
     #[test]

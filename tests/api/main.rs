@@ -32,6 +32,7 @@ mod ids;
 mod leaks;
 mod lifecycle;
 mod limits;
+mod lost_lines;
 mod memory;
 mod openapi;
 mod ops;
