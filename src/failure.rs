@@ -2,7 +2,11 @@
 //!
 //! No status codes here, and no text of an error of ours: only what happened, when to ask again, and what Zoom said.
 
+mod redactor;
+
 use std::{sync::Arc, time::Instant};
+
+pub use self::redactor::{Redactor, Words};
 
 /// What happened, in the vocabulary of the problem codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,25 +85,23 @@ pub struct ZoomSaid {
     pub status: u16,
     /// The `code` of the body.
     pub code: Option<i64>,
-    /// The `message` of the body, cut to a sensible length.
-    pub message: Option<String>,
+    /// The `message` of the body.
+    pub message: Option<Words>,
     /// `x-zm-trackingid`, which Zoom's support asks for.
-    pub tracking_id: Option<String>,
+    pub tracking_id: Option<Words>,
 }
 
 impl ZoomSaid {
-    /// Takes a secret out of Zoom's words, should Zoom repeat it.
-    pub fn leave_out(&mut self, secret: &str) {
-        // What is shorter is no secret, and taking it out would only garble the words.
-        const SHORTEST: usize = 4;
-        if secret.len() < SHORTEST {
-            return;
-        }
-        for text in [&mut self.message, &mut self.tracking_id].into_iter().flatten() {
-            if text.contains(secret) {
-                *text = text.replace(secret, "(left out)");
-            }
-        }
+    /// The id under which Zoom's support finds the call.
+    #[must_use]
+    pub fn tracking_id(&self) -> Option<&str> {
+        self.tracking_id.as_ref().map(Words::as_str)
+    }
+
+    /// What callers may hear of an answer of the token endpoint, which is between Zoom and this service: that there was one.
+    #[must_use]
+    pub fn without_words(&self) -> Self {
+        Self { status: self.status, ..Self::default() }
     }
 }
 

@@ -31,8 +31,8 @@ use url::Url;
 
 pub use self::body::BodyMemory;
 use self::{
-    body::{BodyBytes, BodyError},
-    error::{CallError, Head, shortened},
+    body::{Body, BodyBytes, BodyError, Extent},
+    error::{CallError, Head},
     oauth::AccessToken,
     reachability::{LastFailure, Trouble},
     secret::SecretSource,
@@ -41,7 +41,7 @@ use self::{
 use crate::{
     budget::Permit,
     egress::{MoreRoots, ProxySource},
-    failure::ZoomSaid,
+    failure::{Redactor, Words, ZoomSaid},
     metrics::{Cause, Metrics},
     snapshot::SnapshotKey,
 };
@@ -52,6 +52,11 @@ const PAGE_SIZE: u32 = 10;
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long.
 const CALL_TIMEOUTS: u32 = 6;
+/// Bytes of an error's body that are read and judged: Zoom's are some hundred, and a proxy's page says nothing later on
+/// that its beginning does not.
+const JUDGED: usize = 64 * 1024;
+/// Bytes of a body that are judged on the thread that keeps the pace of calls; more take too long for that.
+const JUDGED_HERE: usize = 4 * 1024;
 
 /// Where Zoom is, who we are there, and how long one HTTP call may take.
 pub struct ZoomConfig {
@@ -94,6 +99,7 @@ struct Reading {
     max_body: usize,
     /// What all bodies that are read so take together.
     memory: BodyMemory,
+    redactor: Redactor,
 }
 
 /// What came of a call.
@@ -114,12 +120,13 @@ pub struct Answer {
     /// Counts it until this answer is dropped.
     _counted: BodyBytes,
     head: OwnedHead,
-    access_token: AccessToken,
+    redactor: Redactor,
 }
 
+#[derive(Clone)]
 struct OwnedHead {
     status: u16,
-    tracking_id: Option<String>,
+    tracking_id: Option<Words>,
     limit_type: Option<String>,
     retry_after: Option<String>,
     date: Option<SystemTime>,
@@ -149,9 +156,8 @@ impl Answer {
     }
 
     /// The meaning of an answer that turned out not to be a page.
-    #[must_use]
-    pub fn not_a_page(&self) -> CallError {
-        error::judge(&self.head.borrowed(), &self.body, self.access_token.text(), self.head.date())
+    pub async fn not_a_page(&self) -> CallError {
+        judged(&self.head, &self.body, &self.redactor).await
     }
 }
 
@@ -166,7 +172,8 @@ impl Zoom {
     ) -> Self {
         let ZoomConfig { request_timeout, max_body, .. } = *config;
         let memory = BodyMemory::new(max_body, max_fetch_bytes, metrics);
-        Self { upstream, reading: Reading { timeout: request_timeout, max_body, memory } }
+        let redactor = upstream.redactor.clone();
+        Self { upstream, reading: Reading { timeout: request_timeout, max_body, memory, redactor } }
     }
 
     /// Closes all idle connections to the API, and those in use when their calls end.
@@ -226,10 +233,11 @@ impl Zoom {
         };
         drop(permit); // Spent, whatever Zoom says.
         let mut account_has_left = head.account_has_left;
-        let answer = if (200..300).contains(&head.status) {
-            Ok(Answer { body, _counted: counted, head, access_token: access_token.clone() })
+        let redactor = &self.reading.redactor;
+        let answer = if head.is_success() {
+            Ok(Answer { body, _counted: counted, head, redactor: redactor.clone() })
         } else {
-            Err(error::judge(&head.borrowed(), &body, access_token.text(), head.date()))
+            Err(judged(&head, &body, redactor).await)
         };
         if let Err(CallError::RateLimited { .. }) = answer {
             account_has_left = None;
@@ -238,7 +246,25 @@ impl Zoom {
     }
 }
 
-/// Sends and reads to the end.
+/// The meaning of an answer that is not a page, by the beginning of its body.
+async fn judged(head: &OwnedHead, body: &Bytes, redactor: &Redactor) -> CallError {
+    let body = body.slice(..body.len().min(JUDGED));
+    if body.len() <= JUDGED_HERE {
+        return error::judge(&head.borrowed(), &body, redactor, head.date());
+    }
+    let (owned, redactor) = (head.clone(), redactor.clone());
+    let judge = move || error::judge(&owned.borrowed(), &body, &redactor, owned.date());
+    match actix_rt::task::spawn_blocking(judge).await {
+        Ok(error) => error,
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only at a forced stop, when nobody waits for the answer any more.
+            Err(_) => CallError::Broken(head.said()),
+        },
+    }
+}
+
+/// Sends, and reads an answer with status 2xx to its end, and of any other as much as is judged.
 async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     reading: &Reading,
@@ -246,20 +272,21 @@ async fn whole<S>(
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let Reading { timeout, max_body, memory } = reading;
+    let Reading { timeout, max_body, memory, redactor } = reading;
     let timed_out = || NotWhole::from(CallError::TimedOut);
     let exchange = async {
         let head = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
         let response = head.map_err(|error| not_answered(&error))?;
-        let head = OwnedHead::of(&response);
+        let head = OwnedHead::of(&response, redactor);
         let announced = announced_length(&response);
         let mut counted = memory.begin();
-        match body::read(response, announced, *timeout, *max_body, &mut counted).await {
+        let extent = if head.is_success() { Extent::Whole(*max_body) } else { Extent::Beginning(JUDGED) };
+        match body::read(response, announced, *timeout, extent, &mut counted).await {
             // awc takes a body that ends early for a whole one.
-            Ok(body) if announced.is_some_and(|length| length != body.len()) => {
+            Ok(Body { bytes, is_whole: true }) if announced.is_some_and(|length| length != bytes.len()) => {
                 Err(cut_short(&head, "the body is shorter than announced".to_owned()))
             }
-            Ok(body) => Ok((head, body, counted)),
+            Ok(Body { bytes, .. }) => Ok((head, bytes, counted)),
             Err(BodyError::TooLarge) => {
                 tracing::warn!(
                     max_body,
@@ -300,18 +327,22 @@ fn not_answered(error: &SendRequestError) -> NotWhole {
 }
 
 impl OwnedHead {
-    fn of<S>(response: &ClientResponse<S>) -> Self {
+    fn of<S>(response: &ClientResponse<S>, redactor: &Redactor) -> Self {
         let header = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
         Self {
             status: response.status().as_u16(),
-            tracking_id: header("x-zm-trackingid").as_deref().map(shortened),
+            tracking_id: header("x-zm-trackingid").map(|id| redactor.words(&id)),
             limit_type: header("x-ratelimit-type"),
             retry_after: header(RETRY_AFTER.as_str()),
             date: header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok()),
             account_has_left: day_left::read(header),
         }
+    }
+
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -326,7 +357,7 @@ impl OwnedHead {
     fn borrowed(&self) -> Head<'_> {
         Head {
             status: self.status,
-            tracking_id: self.tracking_id.as_deref(),
+            tracking_id: self.tracking_id.as_ref(),
             limit_type: self.limit_type.as_deref(),
             retry_after: self.retry_after.as_deref(),
         }

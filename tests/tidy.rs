@@ -124,8 +124,8 @@ const STAYS_IN: [(&str, &[&str], &str); 11] = [
 const LONGEST_FILE: usize = 400;
 
 /// Types that hold a secret as plain text; what holds one of these cannot derive `Debug` either.
-const SECRET_TYPES: [&str; 7] =
-    ["Proxy", "Secret", "Granted", "CallerKey", "Sealer", "SharedToken", "Address"];
+const SECRET_TYPES: [&str; 8] =
+    ["Proxy", "Redactor", "Secret", "Granted", "CallerKey", "Sealer", "SharedToken", "Address"];
 const SHOWS_ITSELF: [&str; 3] = ["Debug", "Display", "Serialize"];
 
 /// Names for "everything else"; a module is named for what it does.

@@ -1,6 +1,6 @@
 //! An HTTP proxy: where it is, and how we show who we are.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::percent_decode_str;
@@ -73,6 +73,13 @@ impl Proxy {
         self.authorization.as_deref()
     }
 
+    /// What nobody may see of it: the password, and the value of `Proxy-Authorization` that is made of it.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        let password = self.url.password().map(|password| percent_decode_str(password).decode_utf8_lossy());
+        let basic = self.authorization.as_deref().and_then(|value| value.strip_prefix("Basic "));
+        password.map(Cow::into_owned).into_iter().chain(basic.map(str::to_owned))
+    }
+
     /// The whole URL with its password, for a client that takes it as text: a secret.
     #[must_use]
     pub fn expose_url(&self) -> &str {
@@ -131,6 +138,8 @@ mod tests {
         let secret = parse("http://user:p%40ss%3Aword@proxy.example:3128");
         assert_eq!(secret.authorization(), Some("Basic dXNlcjpwQHNzOndvcmQ="));
         assert_eq!(secret.place(), "proxy.example:3128");
+        assert!(secret.secrets().eq(["p@ss:word", "dXNlcjpwQHNzOndvcmQ="]));
+        assert_eq!(plain.secrets().count(), 0);
     }
 
     #[test]

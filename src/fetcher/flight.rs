@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cache::ends_snapshot,
-    failure::{Failure, Reason},
+    failure::{Failure, Reason, ZoomSaid},
     snapshot::{Snapshot, SnapshotKey},
     trace::Span,
 };
@@ -125,7 +125,7 @@ async fn bring(core: &Core, flight: &Flight) -> Brought {
 fn say(key: SnapshotKey, failure: &Failure) {
     let zoom = failure.zoom.as_deref();
     let (status, code) = (zoom.map(|said| said.status), zoom.and_then(|said| said.code));
-    let tracking_id = zoom.and_then(|said| said.tracking_id.as_deref());
+    let tracking_id = zoom.and_then(ZoomSaid::tracking_id);
     let (reason, meeting) = (failure.reason, key.meeting);
     match failure.reason {
         Reason::ZoomFailed | Reason::ZoomTimedOut => {

@@ -162,7 +162,7 @@ async fn fetch_page(
                     }
                     Err(reason) => {
                         tracing::debug!(%reason, "answer from Zoom is not a page");
-                        answer.not_a_page()
+                        answer.not_a_page().await
                     }
                 }
             }
@@ -287,7 +287,7 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
     let failed = |reason, said| Stop::Failed(Failure::new(reason).said(said));
     match error {
         CallError::AccessTokenRefused(said) | CallError::CredentialsRejected(said) => {
-            let failure = no_access_token(core.access_tokens.reject(said));
+            let failure = no_access_token(core.access_tokens.reject(&said));
             // Those who wait for permits need not wait to hear the same.
             core.permits.refuse_all(&failure);
             Stop::Failed(failure)

@@ -240,8 +240,8 @@ pub(super) async fn status(request: HttpRequest, state: Data<State>) -> HttpResp
                     reason: Problem::code_of(failure.reason),
                     status: failure.zoom.is_some().then_some(said.status),
                     code: said.code,
-                    message: said.message,
-                    tracking_id: said.tracking_id,
+                    message: said.message.map(|words| words.to_string()),
+                    tracking_id: said.tracking_id.map(|words| words.to_string()),
                 }
             }),
             last_failure: last_failure.map(|failure| LastFailure {

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::{observe::Notes, ratelimit};
 use crate::{
-    failure::{Failure, Lasting, Reason, ZoomSaid},
+    failure::{Failure, Lasting, Reason, Words, ZoomSaid},
     meeting_id::InvalidMeetingId,
     metrics::Outcome,
 };
@@ -300,8 +300,8 @@ impl<'a> From<&'a ZoomSaid> for Zoom<'a> {
         Self {
             status: said.status,
             code: said.code,
-            message: said.message.as_deref(),
-            tracking_id: said.tracking_id.as_deref(),
+            message: said.message.as_ref().map(Words::as_str),
+            tracking_id: said.tracking_id(),
         }
     }
 }

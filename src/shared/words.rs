@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use serde::{Deserialize, Serialize};
 
 use super::clock::{Micros, ServerClock};
-use crate::failure::{Failure, Lasting, Reason, ZoomSaid};
+use crate::failure::{Failure, Lasting, Reason, Words, ZoomSaid};
 
 /// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
 #[derive(Serialize, Deserialize)]
@@ -49,8 +49,8 @@ pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let zoom = failure.zoom.as_deref().map(|said| WrittenZoom {
         status: said.status,
         code: said.code,
-        message: said.message.clone(),
-        tracking_id: said.tracking_id.clone(),
+        message: said.message.as_ref().map(Words::to_string),
+        tracking_id: said.tracking_id.as_ref().map(Words::to_string),
     });
     let retry_at = failure.retry_at.map(|at| clock.at(at));
     let lasting = failure.lasting.map(|lasting| lasting.as_str().to_owned());
@@ -66,8 +66,8 @@ pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
         Arc::new(ZoomSaid {
             status: said.status,
             code: said.code,
-            message: said.message,
-            tracking_id: said.tracking_id,
+            message: said.message.as_deref().map(Words::of_replica),
+            tracking_id: said.tracking_id.as_deref().map(Words::of_replica),
         })
     });
     let retry_at = written.retry_at.map(|at| clock.when(at).max(now));
@@ -91,7 +91,7 @@ mod tests {
         let said = ZoomSaid {
             status: 404,
             code: Some(3001),
-            message: Some("Meeting does not exist: \"1\"".to_owned()),
+            message: Some(Words::of_replica("Meeting does not exist: \"1\"")),
             tracking_id: None,
         };
         for reason in SHARED {

@@ -1,20 +1,22 @@
 //! What Zoom's refusals mean. Body `code` and `message` are judged first: the HTTP status misleads, error bodies come
 //! with status 200, and some are not even JSON. Source: Zoom's error tables and what its users saw.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor},
+};
 
 use super::retry_after;
 use crate::{
-    failure::ZoomSaid,
+    failure::{Redactor, Words, ZoomSaid},
     metrics::{Cause, LimitKind},
 };
-
-/// Longest part of Zoom's message that is passed on.
-const LONGEST_MESSAGE: usize = 300;
-/// Longest word of it: the longest of Zoom's scopes have 60 letters, its access tokens 300 and more.
-const LONGEST_WORD: usize = 100;
 
 /// Why a call gave no page.
 #[derive(Debug)]
@@ -88,7 +90,7 @@ pub struct Head<'a> {
     /// HTTP status.
     pub status: u16,
     /// `x-zm-trackingid`.
-    pub tracking_id: Option<&'a str>,
+    pub tracking_id: Option<&'a Words>,
     /// `X-RateLimit-Type`.
     pub limit_type: Option<&'a str>,
     /// `Retry-After`.
@@ -96,12 +98,48 @@ pub struct Head<'a> {
 }
 
 /// An error body. `code` is a number, and in some answers a text; a `message` that is no text says nothing.
-#[derive(Deserialize, Default)]
+#[derive(Default)]
 struct ErrorBody {
-    #[serde(default)]
     code: Scalar,
-    #[serde(default)]
     message: Scalar,
+}
+
+impl ErrorBody {
+    /// Reads a body, or the members before the point where it was cut. What is not JSON says nothing.
+    fn read(body: &[u8]) -> Self {
+        let mut read = Self::default();
+        match (&mut read).deserialize(&mut serde_json::Deserializer::from_slice(body)) {
+            Err(error) if !error.is_eof() => Self::default(),
+            Ok(()) | Err(_) => read,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut ErrorBody {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut ErrorBody {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an error body")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
+            match &*name {
+                "code" => self.code = members.next_value()?,
+                "message" => self.message = members.next_value()?,
+                _ => drop(members.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize, Default)]
@@ -111,7 +149,7 @@ enum Scalar {
     Text(String),
     #[default]
     None,
-    Other(serde::de::IgnoredAny),
+    Other(IgnoredAny),
 }
 
 impl Scalar {
@@ -131,19 +169,17 @@ impl Scalar {
     }
 }
 
-/// The meaning of an answer that is not a page. Should Zoom repeat the access token in its words, it is left out. `now` is
-/// the answer's own time.
+/// The meaning of an answer that is not a page. `now` is the answer's own time.
 #[must_use]
-pub fn judge(head: &Head<'_>, body: &[u8], access_token: &str, now: SystemTime) -> CallError {
-    let ErrorBody { code, message } = serde_json::from_slice(body).unwrap_or_default();
+pub fn judge(head: &Head<'_>, body: &[u8], redactor: &Redactor, now: SystemTime) -> CallError {
+    let ErrorBody { code, message } = ErrorBody::read(body);
     let (code, message) = (code.number(), message.text());
-    let mut said = ZoomSaid {
+    let said = ZoomSaid {
         status: head.status,
         code,
-        message: message.as_deref().map(shortened),
-        tracking_id: head.tracking_id.map(shortened),
+        message: message.as_deref().map(|message| redactor.words(message)),
+        tracking_id: head.tracking_id.cloned(),
     };
-    said.leave_out(access_token);
     // A body that is not JSON has no message; its text is only searched, never passed on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
@@ -185,26 +221,16 @@ fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
     }
 }
 
-/// Fit to be shown: of a sensible length, on one line, without addresses, and without words so long that they can only be
-/// keys or tokens.
-pub(super) fn shortened(text: &str) -> String {
-    let flat: String =
-        text.chars().filter(|character| !character.is_control()).take(LONGEST_MESSAGE).collect();
-    let fit = |word: &str| !word.contains("://") && word.len() <= LONGEST_WORD;
-    let words = flat.split(' ').map(|word| if fit(word) { word } else { "(left out)" });
-    words.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn head(status: u16) -> Head<'static> {
-        Head { status, tracking_id: Some("v=2.0;rid=WEB_1"), limit_type: None, retry_after: None }
+        Head { status, tracking_id: None, limit_type: None, retry_after: None }
     }
 
     fn name(status: u16, body: &str) -> &'static str {
-        match judge(&head(status), body.as_bytes(), "", SystemTime::UNIX_EPOCH) {
+        match judge(&head(status), body.as_bytes(), &Redactor::default(), SystemTime::UNIX_EPOCH) {
             CallError::AccessTokenRefused(_) => "renew",
             CallError::CredentialsRejected(_) => "rejected",
             CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
@@ -276,8 +302,8 @@ mod tests {
         let mut head = head(429);
         head.limit_type = Some("QPS");
         head.retry_after = Some("7");
-        let judged =
-            judge(&head, br#"{"code":429,"message":"daily rate limit"}"#, "", SystemTime::UNIX_EPOCH);
+        let body = br#"{"code":429,"message":"daily rate limit"}"#;
+        let judged = judge(&head, body, &Redactor::default(), SystemTime::UNIX_EPOCH);
         let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
@@ -287,7 +313,7 @@ mod tests {
     fn a_server_error_that_says_when_to_come_back_is_heard() {
         for (status, meaning) in [(503, "come back"), (500, "come back"), (404, "refused")] {
             let head = Head { retry_after: Some("7"), ..head(status) };
-            let judged = judge(&head, b"<html>", "", SystemTime::UNIX_EPOCH);
+            let judged = judge(&head, b"<html>", &Redactor::default(), SystemTime::UNIX_EPOCH);
             match judged {
                 CallError::Unavailable { retry_after, .. } => {
                     assert_eq!((meaning, retry_after), ("come back", Duration::from_secs(7)));
@@ -298,17 +324,29 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_a_message_is_left_out() {
-        assert_eq!(shortened("See https://zoom.us/x?token=1 for more."), "See (left out) for more.");
+    fn a_body_that_was_cut_is_judged_by_what_comes_before() {
+        for (body, meaning) in [
+            (r#"{"code":3001,"message":"Meeting does not exist: 1.","more":"xx"#, "not found"),
+            (r#"{"code":3001,"message":"Meeting does not"#, "not found"),
+            (r#"{"message":"Can not access webinar info.","code":300,"more":["#, "webinar"),
+            (r#"{"code":300,"message":"Can not access webinar in"#, "webinar"),
+            (r#"{"more":"xx"#, "refused"),
+            (r#"{"code":3001 x"#, "refused"),
+            ("[3001,", "refused"),
+        ] {
+            assert_eq!(name(400, body), meaning, "{body}");
+        }
     }
 
     #[test]
     fn a_long_or_strange_message_is_cut_and_flattened() {
         let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x ".repeat(500));
-        let CallError::Refused(said) = judge(&head(400), body.as_bytes(), "", SystemTime::UNIX_EPOCH) else {
+        let CallError::Refused(said) =
+            judge(&head(400), body.as_bytes(), &Redactor::default(), SystemTime::UNIX_EPOCH)
+        else {
             panic!()
         };
-        let message = said.message.unwrap();
+        let message = said.message.unwrap().to_string();
         assert!(message.starts_with("abx x") && message.len() == 300, "{message}");
     }
 }

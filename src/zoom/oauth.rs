@@ -92,13 +92,9 @@ impl AccessTokens {
     ) -> Self {
         Self(Rc::new(Inner {
             // For as long as this process itself would wait for Zoom's answer.
-            sharing: Sharing::new(replicas, config.request_timeout),
+            sharing: Sharing::new(replicas, config.request_timeout, upstream.redactor.clone()),
+            sources: Sources::new(config, upstream.redactor.clone()),
             endpoint: Endpoint::new(upstream, config.request_timeout),
-            sources: Sources {
-                account_id: config.account_id.clone(),
-                client_id: config.client_id.clone(),
-                client_secret: config.client_secret.clone(),
-            },
             metrics: Arc::clone(metrics),
             state: RefCell::default(),
             credentials,
@@ -189,18 +185,20 @@ impl AccessTokens {
     /// The credentials are refused for good: a token renewed just now, its scopes or the plan. Holds all calls, and
     /// drops the token, because its scopes were fixed when it was made.
     #[must_use]
-    pub fn reject(&self, said: ZoomSaid) -> TokenError {
+    pub fn reject(&self, said: &ZoomSaid) -> TokenError {
         // Calls that were under way together are refused together: the first one's hold is everybody's.
-        self.refused(Instant::now()).unwrap_or_else(|| self.hold(said))
+        self.refused(Instant::now()).unwrap_or_else(|| self.hold(said, said.clone()))
     }
 
-    fn hold(&self, said: ZoomSaid) -> TokenError {
+    /// Operators hear Zoom's words, and callers what they may.
+    fn hold(&self, words: &ZoomSaid, said: ZoomSaid) -> TokenError {
         let until = Instant::now() + HOLD;
-        let message = said.message.clone().unwrap_or_else(|| "no message".to_owned());
+        let message = words.message.as_ref().map_or_else(|| "no message".to_owned(), ToString::to_string);
         tracing::error!(
-            zoom_status = said.status,
-            zoom_code = said.code,
+            zoom_status = words.status,
+            zoom_code = words.code,
             zoom_message = message,
+            zoom_tracking_id = words.tracking_id(),
             "Zoom refuses the credentials; not asked again for 30 s"
         );
         let dropped = self.0.state.borrow_mut().current.take();
@@ -298,9 +296,9 @@ impl AccessTokens {
                 self.0.metrics.renewal(RenewalResult::Refused);
                 if self.current(now).is_some() {
                     tracing::error!("Zoom refuses to renew the access token; the one in use still serves");
-                    return Err(TokenError::Failed { until: None, said: Some(said) });
+                    return Err(TokenError::Failed { until: None, said: Some(said.without_words()) });
                 }
-                Err(self.hold(said))
+                Err(self.hold(&said, said.without_words()))
             }
             Err(TokenFailure::TimedOut) => {
                 tracing::warn!("Zoom's token endpoint did not answer in time");
@@ -320,9 +318,10 @@ impl AccessTokens {
         self.0.metrics.renewal(RenewalResult::Failed);
         tracing::warn!(
             zoom_status = said.as_ref().map(|said| said.status),
+            zoom_tracking_id = said.as_ref().and_then(ZoomSaid::tracking_id),
             "no access token: Zoom's token endpoint could not be reached or gave no usable answer"
         );
-        let error = TokenError::Failed { until, said };
+        let error = TokenError::Failed { until, said: said.map(|said| said.without_words()) };
         if let Some(until) = until {
             self.0.state.borrow_mut().pause = Some((until, error.clone()));
         }

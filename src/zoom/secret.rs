@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::regular_file;
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use super::ZoomConfig;
+use crate::{failure::Redactor, regular_file};
 
 /// Bytes of a secret's file: secrets have some hundreds.
 const LARGEST_FILE: u64 = 64 << 10;
@@ -60,9 +63,11 @@ fn read_file(path: &Path) -> std::io::Result<Secret> {
 /// Where the three parts of the credentials come from.
 #[derive(Clone)]
 pub(super) struct Sources {
-    pub(super) account_id: SecretSource,
-    pub(super) client_id: SecretSource,
-    pub(super) client_secret: SecretSource,
+    /// Learns what is read, before anybody can send it.
+    redactor: Redactor,
+    account_id: SecretSource,
+    client_id: SecretSource,
+    client_secret: SecretSource,
 }
 
 /// The credentials as they were read together.
@@ -73,7 +78,30 @@ pub(super) struct Secrets {
     pub(super) client_secret: Secret,
 }
 
+impl Secrets {
+    /// The credentials of HTTP's Basic scheme.
+    pub(super) fn basic(&self) -> Secret {
+        let pair = format!("{}:{}", self.client_id.expose(), self.client_secret.expose());
+        Secret::new(&BASE64.encode(pair))
+    }
+
+    fn teach(&self, redactor: &Redactor) {
+        for secret in [&self.account_id, &self.client_id, &self.client_secret, &self.basic()] {
+            redactor.learn(secret.expose());
+        }
+    }
+}
+
 impl Sources {
+    pub(super) fn new(config: &ZoomConfig, redactor: Redactor) -> Self {
+        Self {
+            redactor,
+            account_id: config.account_id.clone(),
+            client_id: config.client_id.clone(),
+            client_secret: config.client_secret.clone(),
+        }
+    }
+
     /// Whether anything could change while we run.
     pub(super) fn has_files(&self) -> bool {
         let all = [&self.account_id, &self.client_id, &self.client_secret];
@@ -91,7 +119,10 @@ impl Sources {
             })
         });
         match read.await {
-            Ok(Ok(secrets)) => Some(secrets),
+            Ok(Ok(secrets)) => {
+                secrets.teach(&self.redactor);
+                Some(secrets)
+            }
             Ok(Err(error)) => {
                 tracing::error!(error = %error.kind(), "a mounted Zoom secret cannot be read; the last one read is used");
                 None

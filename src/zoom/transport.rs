@@ -31,7 +31,10 @@ pub(super) use self::{
     failure::{ConnectFailure, Step},
 };
 use super::ZoomConfig;
-use crate::egress::{MoreRoots, ProxySource};
+use crate::{
+    egress::{MoreRoots, ProxySource},
+    failure::Redactor,
+};
 
 /// Idle connections are given up before common load balancers (60 s) close them under a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -73,15 +76,22 @@ struct Inner {
     /// Where the host speaks TLS.
     tls: Option<TlsConnector>,
     proxy: Option<ProxySource>,
+    redactor: Redactor,
     /// For each step.
     timeout: Duration,
 }
 
 impl Transport {
     /// To the host of this URL.
-    pub(super) fn new(url: &Url, proxy: Option<ProxySource>, tls: &TlsConnector, timeout: Duration) -> Self {
+    pub(super) fn new(
+        url: &Url,
+        proxy: Option<ProxySource>,
+        redactor: &Redactor,
+        tls: &TlsConnector,
+        timeout: Duration,
+    ) -> Self {
         let tls = (url.scheme() == "https").then(|| tls.clone());
-        Self(Rc::new(Inner { tls, proxy, timeout }))
+        Self(Rc::new(Inner { tls, proxy, redactor: redactor.clone(), timeout }))
     }
 
     /// A client for this host alone, without a connection.
@@ -147,6 +157,9 @@ impl Inner {
         } else {
             source.read()
         };
+        for secret in proxy.secrets() {
+            self.redactor.learn(&secret);
+        }
         let failed =
             |what: &str| ConnectFailure::new(Step::Proxy, format!("the proxy {}: {what}", proxy.place()));
         let mut tcp =

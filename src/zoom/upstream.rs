@@ -11,13 +11,15 @@ use super::{
     reachability::{LastFailure, Reachability},
     transport::{self, Transport},
 };
-use crate::egress::ProxySource;
+use crate::{egress::ProxySource, failure::Redactor};
 
 /// Shared by the QoS endpoint and the token endpoint. Belongs to one thread; clones share the connections.
 #[derive(Clone)]
 pub struct Upstream {
     pub(super) api: Rc<Host>,
     pub(super) token: Rc<Host>,
+    /// Knows every secret that is sent to a host or a proxy.
+    pub(super) redactor: Redactor,
 }
 
 /// One of Zoom's hosts: its own client and connections, and whether it can be reached.
@@ -70,14 +72,13 @@ impl Upstream {
     #[must_use]
     pub fn new(config: &ZoomConfig) -> Self {
         let tls: TlsConnector = transport::tls_connector(config);
-        let timeout = config.connect_timeout;
+        let (timeout, redactor) = (config.connect_timeout, Redactor::default());
         let host = |url: &Url, proxy: &Option<ProxySource>| {
-            Host::new(url, Transport::new(url, proxy.clone(), &tls, timeout))
+            Host::new(url, Transport::new(url, proxy.clone(), &redactor, &tls, timeout))
         };
-        Self {
-            api: host(&config.api_base_url, &config.api_proxy),
-            token: host(&config.oauth_url, &config.oauth_proxy),
-        }
+        let api = host(&config.api_base_url, &config.api_proxy);
+        let token = host(&config.oauth_url, &config.oauth_proxy);
+        Self { api, token, redactor }
     }
 
     /// The later one of both hosts'.

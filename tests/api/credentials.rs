@@ -343,10 +343,7 @@ fn a_wrong_secret_at_the_start_is_tried_once_however_many_ask() {
         assert_rejected(&answer, &sim);
     }
     let answer = service.get(&paths[0]);
-    let call = &sim.token_calls()[0];
-    let zoom = json!({
-        "status": 400, "code": null, "message": "Invalid client_id or client_secret", "tracking_id": call.tracking_id
-    });
+    let zoom = json!({ "status": 400, "code": null, "message": null, "tracking_id": null });
     assert_eq!(answer.json()["zoom"], zoom);
     assert_eq!((sim.token_calls().len(), sim.qos_calls().len()), (1, 0));
     assert_not_ready(&service);

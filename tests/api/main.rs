@@ -65,3 +65,4 @@ mod tls_front;
 mod traces;
 mod unreachable;
 mod validators;
+mod words;

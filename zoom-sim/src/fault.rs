@@ -18,7 +18,7 @@ pub enum FaultKind {
         /// The body, verbatim.
         body: String,
     },
-    /// The same with more headers, of which `date` takes the place of the true one.
+    /// The same with more headers, of which `date` and `x-zm-trackingid` take the place of the true ones.
     StatusWith {
         /// The HTTP status.
         status: u16,

@@ -151,7 +151,7 @@ fn problem() -> Value {
 fn zoom_said() -> Value {
     json!({
         "type": "object",
-        "description": "Zoom's own words, where Zoom answered.",
+        "description": "What Zoom answered, without secrets. Where its token endpoint answered, only the status is not null.",
         "required": ["status", "code", "message", "tracking_id"],
         "properties": {
             "status": { "type": "integer", "description": "Zoom's HTTP status." },

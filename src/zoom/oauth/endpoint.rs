@@ -6,15 +6,14 @@ use std::{
 };
 
 use awc::http::header::AUTHORIZATION;
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::Deserialize;
 
 use crate::{
-    failure::ZoomSaid,
+    failure::{Redactor, ZoomSaid},
     metrics::Cause,
     zoom::{
         BodyMemory, NotWhole, OwnedHead, Reading,
-        error::{CallError, shortened},
+        error::CallError,
         secret::{Secret, Secrets},
         upstream::Upstream,
         whole,
@@ -44,8 +43,14 @@ struct Token {
 }
 
 impl AccessToken {
-    /// `None` for a text that cannot be sent as one.
-    pub(super) fn new(text: &str, renew_from: Instant, use_until: Instant) -> Option<Self> {
+    /// `None` for a text that cannot be sent as one. The redactor learns it.
+    pub(super) fn new(
+        text: &str,
+        renew_from: Instant,
+        use_until: Instant,
+        redactor: &Redactor,
+    ) -> Option<Self> {
+        redactor.learn_access_token(text);
         let can_be_sent = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         let bearer = Secret::new(&format!("Bearer {text}"));
         can_be_sent.then(|| Self(Rc::new(Token { bearer, renew_from, use_until })))
@@ -104,22 +109,6 @@ pub(super) enum TokenFailure {
     },
 }
 
-impl TokenFailure {
-    /// Without the secrets, should Zoom repeat them in its words.
-    fn without(mut self, secrets: &Secrets) -> Self {
-        if let Self::Denied(said)
-        | Self::Passing(Some(said))
-        | Self::Lasting(Some(said))
-        | Self::Later { said, .. } = &mut self
-        {
-            for secret in [&secrets.client_secret, &secrets.client_id, &secrets.account_id] {
-                said.leave_out(secret.expose());
-            }
-        }
-        self
-    }
-}
-
 /// Zoom's token endpoint.
 pub(super) struct Endpoint {
     upstream: Upstream,
@@ -154,17 +143,16 @@ enum Denied {
 
 impl Endpoint {
     pub(super) fn new(upstream: Upstream, timeout: Duration) -> Self {
-        let memory = BodyMemory::uncounted(MAX_BODY);
-        Self { upstream, reading: Reading { timeout, max_body: MAX_BODY, memory } }
+        let (memory, redactor) = (BodyMemory::uncounted(MAX_BODY), upstream.redactor.clone());
+        Self { upstream, reading: Reading { timeout, max_body: MAX_BODY, memory, redactor } }
     }
 
     /// Asks once.
     pub(super) async fn ask(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
-        let basic =
-            BASE64.encode(format!("{}:{}", secrets.client_id.expose(), secrets.client_secret.expose()));
         let asked = Instant::now();
+        let basic = format!("Basic {}", secrets.basic().expose());
         let request =
-            self.upstream.token.post().insert_header((AUTHORIZATION, format!("Basic {basic}"))).send_form(&[
+            self.upstream.token.post().insert_header((AUTHORIZATION, basic)).send_form(&[
                 ("grant_type", "account_credentials"),
                 ("account_id", secrets.account_id.expose()),
             ]);
@@ -176,11 +164,16 @@ impl Endpoint {
             CallError::TooLarge(said) => TokenFailure::Lasting(Some(said)),
             _ => TokenFailure::Passing(None),
         })?;
-        understand(&head, &body, asked).map_err(|failure| failure.without(secrets))
+        understand(&head, &body, asked, &self.reading.redactor)
     }
 }
 
-fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessToken, TokenFailure> {
+fn understand(
+    head: &OwnedHead,
+    body: &[u8],
+    asked: Instant,
+    redactor: &Redactor,
+) -> Result<AccessToken, TokenFailure> {
     let said = head.said();
     if let (429 | 500.., Some(retry_after)) = (head.status, head.retry_after()) {
         return Err(TokenFailure::Later { said, retry_after });
@@ -188,7 +181,7 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
     match head.status {
         200..=299 => {
             let Ok(granted) = serde_json::from_slice::<Granted>(body) else {
-                return Err(refusal(body, said.clone())
+                return Err(refusal(body, said.clone(), redactor)
                     .map_or_else(|| TokenFailure::Passing(Some(said)), TokenFailure::Denied));
             };
             let said_life = granted.expires_in.as_u64().filter(|life| *life > 0);
@@ -196,12 +189,12 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
             let renew_from = asked + life.saturating_sub(RENEW_BEFORE.min(life / 2));
             let use_until =
                 (asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10))).max(Instant::now() + USE_AT_LEAST);
-            AccessToken::new(&granted.access_token, renew_from, use_until)
+            AccessToken::new(&granted.access_token, renew_from, use_until, redactor)
                 .ok_or(TokenFailure::Passing(Some(said)))
         }
         // Asking again soon only makes it worse.
         429 => Err(TokenFailure::Lasting(Some(said))),
-        400..=499 => match refusal(body, said.clone()) {
+        400..=499 => match refusal(body, said.clone(), redactor) {
             Some(denied) => Err(TokenFailure::Denied(denied)),
             None if matches!(head.status, 401 | 403) => Err(TokenFailure::Denied(said)),
             None => Err(TokenFailure::Lasting(Some(said))),
@@ -212,7 +205,7 @@ fn understand(head: &OwnedHead, body: &[u8], asked: Instant) -> Result<AccessTok
 }
 
 /// Zoom's words, if the body is a refusal: judged before the status, which may be 200.
-fn refusal(body: &[u8], mut said: ZoomSaid) -> Option<ZoomSaid> {
+fn refusal(body: &[u8], mut said: ZoomSaid, redactor: &Redactor) -> Option<ZoomSaid> {
     let message = match serde_json::from_slice(body).ok()? {
         Denied::OAuth { error, reason } => Some(reason.unwrap_or(error)),
         Denied::Internal { code, message } => {
@@ -220,6 +213,6 @@ fn refusal(body: &[u8], mut said: ZoomSaid) -> Option<ZoomSaid> {
             message
         }
     };
-    said.message = message.as_deref().map(shortened);
+    said.message = message.map(|message| redactor.words(&message));
     Some(said)
 }

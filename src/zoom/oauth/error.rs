@@ -11,7 +11,7 @@ pub enum TokenError {
     Refused {
         /// End of the hold.
         until: Instant,
-        /// Zoom's words.
+        /// What callers may hear of it: Zoom's API in its own words, and of the token endpoint the status alone.
         said: ZoomSaid,
     },
     /// Zoom did not answer in time.
@@ -20,7 +20,7 @@ pub enum TokenError {
     Failed {
         /// When the endpoint is asked again, where that is not at once.
         until: Option<Instant>,
-        /// Zoom's words, if it answered.
+        /// The token endpoint's status, if it answered.
         said: Option<ZoomSaid>,
     },
 }

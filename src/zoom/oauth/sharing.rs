@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::endpoint::{AccessToken, TokenFailure};
 use crate::{
-    failure::{Failure, Reason, ZoomSaid},
+    failure::{Failure, Reason, Redactor, ZoomSaid},
     shared::{
         Away, Claim, Claimed, Shared,
         clock::ServerClock,
@@ -44,6 +44,7 @@ pub(super) enum Turn {
 /// What this replica has in common with the others.
 pub(super) struct Sharing {
     shared: Shared,
+    redactor: Redactor,
     /// For so long another replica is waited for.
     patience: Duration,
     had: RefCell<Had>,
@@ -77,9 +78,9 @@ struct Told {
 
 impl Sharing {
     /// `None` where records are not encrypted: then each replica has a token of its own.
-    pub(super) fn new(shared: Option<Shared>, patience: Duration) -> Option<Self> {
+    pub(super) fn new(shared: Option<Shared>, patience: Duration, redactor: Redactor) -> Option<Self> {
         let shared = shared.filter(Shared::shares_access_token)?;
-        Some(Self { shared, patience, had: RefCell::default(), told: watch::Sender::new(None) })
+        Some(Self { shared, redactor, patience, had: RefCell::default(), told: watch::Sender::new(None) })
     }
 
     /// Waits until another replica has a token that is newer than the last one here, or it is this one's turn to ask Zoom.
@@ -148,7 +149,7 @@ impl Sharing {
         }
         let SharedToken { text, renew_from, use_until } =
             SharedToken::from_bytes(&record.body, clock, Instant::now())?;
-        AccessToken::new(&text, renew_from, use_until)
+        AccessToken::new(&text, renew_from, use_until, &self.redactor)
     }
 
     /// Gives the others what came of this replica's turn.

@@ -135,11 +135,14 @@ fn head(reply: &Reply, framing: Framing, tracking: &str, keep_alive: bool) -> St
         format!("HTTP/1.1 {} {}", reply.status, reason(reply.status)),
         format!("content-type: {}", reply.content_type),
     ];
-    if reply.headers.iter().all(|(name, _)| *name != "date") {
+    let is_ours = |ours: &str| reply.headers.iter().all(|(name, _)| *name != ours);
+    if is_ours("date") {
         lines.push(format!("date: {}", Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT")));
     }
     if !reply.bare {
-        lines.push(format!("x-zm-trackingid: {tracking}"));
+        if is_ours("x-zm-trackingid") {
+            lines.push(format!("x-zm-trackingid: {tracking}"));
+        }
         lines.push("cache-control: no-store, no-cache, must-revalidate".to_owned());
         lines.push("set-cookie: _zm_page_auth=us06_c_sim; Max-Age=7200; Path=/; Secure; HttpOnly".to_owned());
         lines.push("set-cookie: cred=51B0; Path=/; Secure; HttpOnly".to_owned());
