@@ -123,7 +123,7 @@ impl Config {
         let max_fetch_bytes = reader.size("limits.max_fetch_bytes");
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
-        let shared = sharing::shared(&mut reader, zoom.as_ref(), budget.as_mut());
+        let shared = sharing::shared(&mut reader, zoom.as_ref(), budget.as_mut(), freshness.as_ref());
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
         let read = reader.finish()?;

@@ -179,7 +179,8 @@ impl Launch {
         thread.spawn_fn(move || {
             // In the task, so that a panic is reported.
             let fetcher = async move {
-                let shared = parts.shared.take().map(sharing::Sharing::new);
+                let metrics = &parts.metrics;
+                let shared = parts.shared.take().map(|config| sharing::Sharing::new(config, metrics));
                 let handle = shared.as_ref().map(sharing::Sharing::handle);
                 let core = Rc::new(Core::new(parts, handle, credentials, closed));
                 if let Some(shared) = shared {

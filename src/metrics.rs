@@ -13,7 +13,9 @@ use prometheus::{
 };
 
 use labels::status_text;
-pub use labels::{CallResult, Cause, ConnectionRefusal, LimitKind, Outcome, Refuser, RenewalResult};
+pub use labels::{
+    CallResult, Cause, ConnectionRefusal, LimitKind, Outcome, RedisValue, Refuser, RenewalResult,
+};
 
 /// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than
 /// `server.wait`, 12 s unless configured.
@@ -83,6 +85,7 @@ pub struct Metrics {
     connections: IntGaugeVec,
     connections_refused: IntCounterVec,
     redis_up: IntGauge,
+    redis_values_rejected: IntCounterVec,
     redis_is_used: Once,
     build_info: IntGauge,
 }
@@ -125,9 +128,15 @@ impl Metrics {
     pub fn redis_up(&self, up: bool) {
         self.redis_up.set(i64::from(up));
         self.redis_is_used.call_once(|| {
-            // The one name that the list below leaves out.
+            // The names that the list below leaves out.
             drop(self.registry.register(Box::new(self.redis_up.clone())));
+            drop(self.registry.register(Box::new(self.redis_values_rejected.clone())));
         });
+    }
+
+    /// Counts what was read from Redis and counts as not there.
+    pub fn redis_values_rejected(&self, kind: RedisValue, values: u64) {
+        self.redis_values_rejected.with_label_values(&[kind.as_str()]).inc_by(values);
     }
 
     /// Counts an attempt to get an access token.
@@ -299,6 +308,13 @@ impl Metrics {
                 &["reason"],
             )?,
             redis_up: IntGauge::new("redis_up", "1 while Redis is in use")?,
+            redis_values_rejected: IntCounterVec::new(
+                Opts::new(
+                    "redis_values_rejected_total",
+                    "Values read from Redis that are out of bounds and count as not there",
+                ),
+                &["kind"],
+            )?,
             redis_is_used: Once::new(),
             build_info: new.keep(IntGauge::with_opts(build)?)?,
             registry: new.0,
@@ -320,6 +336,9 @@ impl Metrics {
         }
         for by in Refuser::ALL {
             self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
+        }
+        for kind in RedisValue::ALL {
+            self.redis_values_rejected(kind, 0);
         }
         for reason in ConnectionRefusal::ALL {
             self.connections_refused.with_label_values(&[reason.as_str()]).inc_by(0);

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod alone;
 mod board;
+pub mod bounds;
 mod budget;
 pub mod clock;
 pub mod events;
@@ -17,6 +18,7 @@ mod link;
 pub mod pool;
 mod purge;
 pub mod record;
+mod rejections;
 mod retry;
 mod script;
 pub mod seal;
@@ -45,9 +47,11 @@ use self::{
     keys::Keys,
     link::{Link, Trouble},
     pool::Pool,
+    rejections::Rejections,
     script::Script,
     seal::Sealer,
 };
+use crate::metrics::Metrics;
 
 /// How to share, and what.
 pub struct SharedConfig {
@@ -67,6 +71,8 @@ pub struct SharedConfig {
     pub per_second: NonZeroU32,
     /// Calls permitted in a UTC day, to all together.
     pub per_day: u64,
+    /// A snapshot of another replica that says that it is fresh for longer is none.
+    pub fresh_at_most: Duration,
 }
 
 /// Redis is of no use now. Nobody waited longer than [`SharedConfig::timeout`] to learn that.
@@ -98,6 +104,7 @@ struct Inner {
     owed: RefCell<Vec<Owed>>,
     /// Number of the last purge that is done here.
     purged: Cell<u64>,
+    rejections: Rejections,
     /// It said goodbye, and is not heard of any more.
     gone: Cell<bool>,
     /// Operations on records that timed out in a row.
@@ -126,7 +133,7 @@ enum Owed {
 impl Shared {
     /// A handle that knows nothing yet: [`Shared::keep`] connects. What other replicas do goes to `events`.
     #[must_use]
-    pub fn new(config: SharedConfig, events: mpsc::UnboundedSender<Event>) -> Self {
+    pub fn new(config: SharedConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
         let link = Link::new(config.address.clone(), config.timeout, push);
@@ -135,9 +142,12 @@ impl Shared {
             link,
             replica: format!("{:016x}", fastrand::u64(..)),
             began: now,
-            budget: Script::new(include_str!("shared/budget.lua")),
-            board: Script::new(include_str!("shared/board.lua")),
-            purge: Script::new(include_str!("shared/purge.lua")),
+            budget: Script::new(concat!(
+                include_str!("shared/checks.lua"),
+                include_str!("shared/budget.lua")
+            )),
+            board: Script::new(concat!(include_str!("shared/checks.lua"), include_str!("shared/board.lua"))),
+            purge: Script::new(concat!(include_str!("shared/checks.lua"), include_str!("shared/purge.lua"))),
             clock: Cell::default(),
             round_trip: Cell::default(),
             health: RefCell::new(Health::new(now)),
@@ -145,6 +155,7 @@ impl Shared {
             pool: RefCell::default(),
             owed: RefCell::default(),
             purged: Cell::default(),
+            rejections: Rejections::new(metrics),
             gone: Cell::default(),
             bulk_timeouts: Cell::default(),
             standing: watch::Sender::new(Standing::Connecting),
@@ -185,6 +196,12 @@ impl Shared {
     #[must_use]
     pub fn sealer(&self) -> Option<Arc<Sealer>> {
         self.0.config.sealer.clone()
+    }
+
+    /// For how long a snapshot can be fresh.
+    #[must_use]
+    pub fn fresh_at_most(&self) -> Duration {
+        self.0.config.fresh_at_most
     }
 
     /// What this process keeps to on its own.

@@ -26,6 +26,7 @@ pub use self::{
     coding::Coding,
     draft::Draft,
     freshness::{Freshness, FreshnessConfig},
+    kept::Bounds,
     unpacker::Unpacker,
 };
 use crate::meeting_id::MeetingId;

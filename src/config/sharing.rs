@@ -10,7 +10,8 @@ use super::{
 use crate::{
     budget::BudgetConfig,
     regular_file,
-    shared::{SharedConfig, address::Address, namespace, seal::Sealer},
+    shared::{SharedConfig, address::Address, bounds::AHEAD_AT_MOST, namespace, seal::Sealer},
+    snapshot::FreshnessConfig,
     zoom::ZoomConfig,
 };
 
@@ -28,6 +29,7 @@ pub(super) fn shared(
     reader: &mut Reader,
     zoom: Option<&ZoomConfig>,
     budget: Option<&mut BudgetConfig>,
+    freshness: Option<&FreshnessConfig>,
 ) -> Option<SharedConfig> {
     let url = reader.optional_secret("redis.url", "redis.url_file");
     let replicas = reader.required("redis.replicas", &Count(1..=MOST_REPLICAS));
@@ -75,7 +77,7 @@ pub(super) fn shared(
         }
     };
     reader.remark(key, &format!("server: {}", address.host()));
-    let (zoom, budget) = (zoom?, budget?);
+    let (zoom, budget, freshness) = (zoom?, budget?, freshness?);
     if budget.state_file.take().is_some() {
         reader.remark("limits.state_file", "not used: with Redis the day's count is kept there");
     }
@@ -93,6 +95,7 @@ pub(super) fn shared(
         sealer,
         per_second: budget.per_second,
         per_day: budget.per_day,
+        fresh_at_most: freshness.at_most(budget.max_stretch).max(AHEAD_AT_MOST),
     })
 }
 

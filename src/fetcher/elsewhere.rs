@@ -66,8 +66,13 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
         let looked_up = shared.retrying(async || shared.look_up(&of).await).await;
         let Ok(Found { fence, record }) = looked_up else { break Turn::Ours(None) };
         match records::read(shared, flight.key, &of, record).await {
-            Some(Content::Refusal(failure, until)) if until > Instant::now() => {
-                break Turn::Refused(failure, until);
+            Some(Content::Refusal(failure, until, said)) => {
+                // Never for longer than it would be here, whatever the record says.
+                let keep = core.cache.remembers_for(flight.key, &failure).unwrap_or_default();
+                let until = until.min(said + keep);
+                if until > Instant::now() {
+                    break Turn::Refused(failure, until);
+                }
             }
             Some(Content::Snapshot(snapshot)) => {
                 let serves = core.flights.all_take(flight, &snapshot, Instant::now());
@@ -76,7 +81,7 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
                 }
                 keep_for_errors(core, flight, snapshot);
             }
-            Some(Content::Refusal(..)) | None => {}
+            None => {}
         }
         match follow(core, shared, flight, (&of, fence), &mut heard).await {
             Followed::Landed => how = How::Followed,
@@ -131,7 +136,10 @@ async fn follow(
             Some(End::Failed { fence, words }) if fence >= held => {
                 let now = Instant::now();
                 let failure = shared.clock().and_then(|clock| words::read(&words, &clock, now));
-                if let Some(failure) = failure {
+                if let Some(mut failure) = failure.filter(|failure| is_for_followers(failure.reason)) {
+                    // Never later than it would be here, whatever the event says.
+                    let keep = core.cache.remembers_for(flight.key, &failure).unwrap_or_default();
+                    failure.retry_at = failure.retry_at.map(|at| at.min(now + keep));
                     return Followed::Is(Turn::Failed(failure));
                 }
             }
@@ -214,12 +222,17 @@ fn is_for_a_record(core: &Core, flight: &Flight, failure: &Failure) -> bool {
 /// remembered. All else they find out by themselves: their queue may be
 /// shorter, and their credentials newer.
 fn told_to_followers(failure: &Failure, clock: &ServerClock) -> String {
-    match failure.reason {
+    let words = is_for_followers(failure.reason).then(|| words::write(failure, clock));
+    words.flatten().unwrap_or_default()
+}
+
+fn is_for_followers(reason: Reason) -> bool {
+    matches!(
+        reason,
         Reason::ZoomFailed
-        | Reason::ZoomTimedOut
-        | Reason::MeetingNotFound
-        | Reason::NotAMeeting
-        | Reason::MeetingTooOld => words::write(failure, clock).unwrap_or_default(),
-        _ => String::new(),
-    }
+            | Reason::ZoomTimedOut
+            | Reason::MeetingNotFound
+            | Reason::NotAMeeting
+            | Reason::MeetingTooOld
+    )
 }

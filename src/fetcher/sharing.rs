@@ -1,6 +1,6 @@
 //! What other replicas do, on the fetcher's thread: the connection that is kept, and events that come over it.
 
-use std::{rc::Rc, time::Instant};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use tokio::sync::{mpsc, watch};
 
@@ -8,7 +8,7 @@ use super::{core::Core, purge::Purge};
 use crate::{
     cache::ends_snapshot,
     failure::{Failure, Reason},
-    metrics::LimitKind,
+    metrics::{LimitKind, Metrics},
     shared::{Shared, SharedConfig, events::Event, health::Standing, keys::Subject, words},
     supervisor::Supervisor,
 };
@@ -20,9 +20,9 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    pub(super) fn new(config: SharedConfig) -> Self {
+    pub(super) fn new(config: SharedConfig, metrics: &Arc<Metrics>) -> Self {
         let (tell, events) = mpsc::unbounded_channel();
-        Self { shared: Shared::new(config, tell), events }
+        Self { shared: Shared::new(config, tell, metrics), events }
     }
 
     pub(super) fn handle(&self) -> Shared {
@@ -59,8 +59,8 @@ impl Core {
             match event {
                 Event::CoolDown { kind, until, words } => {
                     let Some(clock) = shared.clock() else { continue };
-                    let (now, until) = (Instant::now(), clock.when(until));
-                    if until > now {
+                    let now = Instant::now();
+                    if let Some(until) = clock.when(until).ok().filter(|until| *until > now) {
                         let failure = words::read(&words, &clock, now).unwrap_or_else(|| unsaid(kind));
                         let failure = failure.retry_at(until);
                         self.permits.cools_down(kind, until, failure.clone());

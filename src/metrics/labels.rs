@@ -175,6 +175,42 @@ pub enum RenewalResult {
     Failed,
 }
 
+/// What was read from Redis, is out of bounds, and counts as not there; one vocabulary for metric and log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RedisValue {
+    /// A field of the shared budget or of a replica in it.
+    Budget,
+    /// A claim, or the number of a claim, a record or a purge.
+    Fence,
+    /// A record: too large, torn, or with something in it that cannot be.
+    Record,
+    /// A message of another replica.
+    Event,
+    /// The answer of a script.
+    Reply,
+    /// What the server or a Sentinel says of itself: time, run id, address.
+    Server,
+}
+
+impl RedisValue {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Budget, Self::Fence, Self::Record, Self::Event, Self::Reply, Self::Server];
+
+    /// The word itself.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Budget => "budget",
+            Self::Fence => "fence",
+            Self::Record => "record",
+            Self::Event => "event",
+            Self::Reply => "reply",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// The two kinds of limit that a 429 can be about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LimitKind {

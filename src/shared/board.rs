@@ -9,23 +9,25 @@ use redis::Value;
 
 use super::{
     Away, Owed, Shared,
+    bounds::{LARGEST_RECORD, MOST_CALLS, Rejected},
     clock::Micros,
     keys::Subject,
     link::{Lane, Trouble},
     script::ScriptCall,
 };
+use crate::metrics::RedisValue;
 
 /// A claim is forgotten after this, should its owner live and never end it. Whoever fetches for longer renews it.
 const CLAIM_FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
-/// Larger ones are not shared: they would take longer than an operation may.
-const LARGEST_RECORD: usize = 16 << 20;
 /// Operations on records that time out one after another: the connection is of no use.
 const BULK_TIMEOUTS: u32 = 3;
 
-/// Number and record, and the number of the last purge of everything.
-type Looked = ((Option<u64>, Option<Vec<u8>>), Option<u64>);
-/// A record, the number of the last purge of what it is part of, and that of the last purge of everything.
-type Picked = (Option<Vec<u8>>, Option<Micros>, Option<Micros>);
+/// What `board.lua` gives: what came of it, a number, and the bytes of a record.
+struct Answer {
+    what: String,
+    number: u64,
+    record: Option<Vec<u8>>,
+}
 
 /// What was found under a name.
 #[derive(Debug, Default)]
@@ -73,16 +75,10 @@ impl Shared {
     /// # Errors
     /// When Redis is away.
     pub async fn look_up(&self, of: &Subject) -> Result<Found, Away> {
-        self.may_ask()?;
-        let keys = &self.0.keys;
-        let mut pipe = redis::pipe();
-        pipe.cmd("HMGET").arg(keys.record(of)).arg("f").arg("d");
-        pipe.cmd("HGET").arg(&*keys.budget).arg("purged_all");
-        let looked: Result<Looked, Trouble> = self.0.link.pipeline(Lane::Bulk, &pipe).await;
-        let ((fence, record), purged) = self.checked(looked)?;
-        let fence = fence.unwrap_or_default();
-        let is_there = fence > purged.unwrap_or_default();
-        Ok(if is_there { Found { fence, record } } else { Found::default() })
+        let mut call = self.on_board(of, "look");
+        call.arg(LARGEST_RECORD);
+        let Answer { number, record, .. } = self.run(Lane::Bulk, &call).await?;
+        Ok(Found { fence: number, record })
     }
 
     /// Gives everybody a record that no flight is about, for so long.
@@ -109,16 +105,10 @@ impl Shared {
         part_of: &Subject,
         keep: Duration,
     ) -> Result<(Option<Vec<u8>>, Micros), Away> {
-        self.may_ask()?;
-        let keys = &self.0.keys;
-        let mut pipe = redis::pipe();
-        pipe.cmd("GET").arg(keys.record(of));
-        pipe.cmd("PEXPIRE").arg(keys.record(of)).arg(millis(keep)).ignore();
-        pipe.cmd("GET").arg(keys.purged(part_of));
-        pipe.cmd("HGET").arg(&*keys.budget).arg("purged_all");
-        let picked: Result<Picked, Trouble> = self.0.link.pipeline(Lane::Bulk, &pipe).await;
-        let (record, purged, all) = self.checked(picked)?;
-        Ok((record, purged.max(all).unwrap_or_default()))
+        let mut call = self.on_board_beside(of, part_of, "pick");
+        call.arg(LARGEST_RECORD).arg(millis(keep));
+        let Answer { number: purged, record, .. } = self.run(Lane::Bulk, &call).await?;
+        Ok((record, purged))
     }
 
     /// Asks for the right to fetch, more than once where Redis is only slow for a moment. `known`: the number of the record that
@@ -151,7 +141,7 @@ impl Shared {
         let mut call = self.on_board(of, "claim");
         call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_FORGOTTEN_AFTER)).arg(deadline);
         let answer = self.run(Lane::Control, &call).await;
-        let (what, fence) = answer.inspect_err(|_| unheard.set(Some(deadline)))?;
+        let Answer { what, number: fence, .. } = answer.inspect_err(|_| unheard.set(Some(deadline)))?;
         match what.as_str() {
             "yours" => Ok(Claim::Yours(Claimed { of: of.clone(), fence })),
             "landed" => Ok(Claim::Landed(fence)),
@@ -182,7 +172,7 @@ impl Shared {
     pub async fn renew(&self, claimed: &Claimed) -> Result<bool, Away> {
         let mut call = self.on_board(&claimed.of, "renew");
         call.arg(claimed.fence).arg(millis(CLAIM_FORGOTTEN_AFTER));
-        Ok(self.run(Lane::Control, &call).await?.0 == "yours")
+        Ok(self.run(Lane::Control, &call).await?.what == "yours")
     }
 
     /// Gives a record to everybody for so long, and the claim back.
@@ -196,7 +186,7 @@ impl Shared {
         let mut call = self.on_board(&claimed.of, "put");
         call.arg(claimed.fence).arg(millis(keep)).arg(record);
         call.arg(&*self.0.keys.events).arg(claimed.of.as_str());
-        Ok(match self.run(Lane::Bulk, &call).await?.0.as_str() {
+        Ok(match self.run(Lane::Bulk, &call).await?.what.as_str() {
             "kept" => Put::Kept,
             "purged" => Put::Purged,
             _ => Put::Older,
@@ -225,25 +215,42 @@ impl Shared {
     }
 
     fn on_board(&self, of: &Subject, op: &str) -> ScriptCall<'_> {
+        self.on_board_beside(of, of, op)
+    }
+
+    /// `part_of`: what is purged together with it.
+    fn on_board_beside(&self, of: &Subject, part_of: &Subject, op: &str) -> ScriptCall<'_> {
         let keys = &self.0.keys;
         let mut call = self.0.board.call();
         call.key(&*keys.fence).key(keys.claim(of)).key(keys.record(of));
-        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(of));
+        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(part_of));
         call.arg(op);
         call
     }
 
-    async fn run(&self, lane: Lane, call: &ScriptCall<'_>) -> Result<(String, u64), Away> {
+    async fn run(&self, lane: Lane, call: &ScriptCall<'_>) -> Result<Answer, Away> {
         self.may_ask()?;
-        let answer: Result<(String, Value), Trouble> = self.0.link.script(lane, call).await;
-        let (what, number) = match lane {
+        let answer: Result<(String, i64, u64, Value), Trouble> = self.0.link.script(lane, call).await;
+        let (what, number, refused, record) = match lane {
             Lane::Control => answer.inspect_err(|trouble| self.failed(trouble)).map_err(|_| Away)?,
             Lane::Bulk => self.checked(answer)?,
         };
-        match number {
-            Value::Int(number) => Ok((what, u64::try_from(number).map_err(|_| Away)?)),
-            _ => Err(Away),
-        }
+        self.0.rejections.note(RedisValue::Fence, refused.min(MOST_CALLS));
+        self.0.rejections.note(RedisValue::Record, u64::from(what == "too_large"));
+        let clock = self.clock().ok_or(Away)?;
+        let number = u64::try_from(number).map_err(|_| Rejected);
+        let number = number.and_then(|number| clock.fence(number, Instant::now()));
+        let number = self.0.rejections.noted(RedisValue::Reply, number).map_err(|_| Away)?;
+        let record = match record {
+            Value::BulkString(record) => Some(record),
+            _ => None,
+        };
+        Ok(Answer { what, number, record })
+    }
+
+    /// A record that was found cannot be, and is not one of another version or key.
+    pub fn record_rejected(&self) {
+        self.0.rejections.note(RedisValue::Record, 1);
     }
 
     /// A slow record is no reason to do without the budget. The heartbeat finds out whether there is more to it.

@@ -9,7 +9,8 @@
 --       10 day and 11 count that it last heard of   12 calls that it made alone   13 number of that report
 --       14 how long its share is to be kept back yet, since it called alone   15 run id of the server that it heard that of
 --       16 … what the op needs
--- Gives verdict, now, at, why, day, used, taken, cool-down of the second, of the day, demand, live, free, wishes, purge
+-- Gives verdict, now, at, why, day, used, taken, cool-down of the second, of the day, demand, live, free, wishes, purge, and how
+-- much of what was read is refused
 
 local LEASE = 1500000     -- a replica that was not heard of for so long may be calling by itself
 local GONE = 3600000000   -- and after so long it is taken for dead
@@ -19,6 +20,12 @@ local WARM = 30000000     -- so long after a loss of memory replicas are expecte
 local SECOND = 1040000    -- what N calls are spread over: 96.2 % of N, and 40 ms of slack for late timers and slow networks
 local DAY = 86400000000
 local DAY_HAS_TURNED = 300000000
+local PAUSE = 60000000    -- a cool-down of the second lasts no longer, and one of the day so much into the next
+local STEP = 1000000      -- what a clock that is set may be off by, before everything counts as forgotten
+local MOST = 4294967295   -- calls, of whatever kind
+local MOST_OF_ONE = 1000000000   -- what one replica can have waiting, or wish for
+local MOST_MEMBERS = 4096     -- far more than replicas can have been there within an hour
+local LONGEST_MEMBER = 128
 
 local OK, PERMIT, NOT_BEFORE, LATE = 0, 1, 2, 3
 local NOTHING, PACE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
@@ -26,40 +33,67 @@ local NOTHING, PACE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
 local op, me = ARGV[1], ARGV[2]
 local permitted, replicas, per_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 
-local clock = redis.call('TIME')
-local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
-
-local function text(number) return string.format('%.0f', number) end
-
 -- What the replica has given up waiting for must have no effect: it may have begun to call by itself.
 local asks = op == 'beat' or op == 'permit'
 local deadline = tonumber(ARGV[4])
 if asks and (now > deadline or deadline > now + 5000000) then
-  return {LATE, now, 0, NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  return {LATE, now, 0, NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 end
 
 local fields = {'run', 'now', 'fresh', 'empty', 'next', 'day', 'base', 'used', 'taken', 'cool_second', 'cool_day', 'purge'}
-local values = redis.call('HMGET', KEYS[1], unpack(fields))
+local values = read('HMGET', KEYS[1], unpack(fields))
 local b = {}
 for i, field in ipairs(fields) do b[field] = values[i] end
-local function number(field, otherwise) return tonumber(b[field] or '') or otherwise end
+local function number(field, least, most) return whole(b[field], least, most) end
+
+local furthest = math.max(AHEAD, math.ceil(replicas * SECOND / permitted))
+local refused_before = refused
+local members = read('HLEN', KEYS[2])
+if members > MOST_MEMBERS then refused = refused + 1 end
+local forget_members = refused > refused_before
+local latest_next = now + HOLD + STEP + 2 * math.max(AHEAD, math.max(replicas, members) * SECOND)
+local today = math.floor(now / DAY)
+local function until_at_most(kind)
+  if kind == 'second' then return now + PAUSE end
+  return (today + 1) * DAY + PAUSE
+end
 
 -- Another server, one that restarted, or a clock that went back: it may have forgotten what it gave a moment ago.
-local fresh, empty = number('fresh', now), number('empty', now)
-local next_at = number('next', 0)
-local furthest = math.max(AHEAD, math.ceil(replicas * SECOND / permitted))
-local base, used = number('base', 0), number('used', 0)
-if b.run ~= ARGV[3] or number('now', 0) > now + 1000000 then
+local last = number('now', 0, now + AHEAD_AT_MOST) or now
+local went_back = last > now + STEP
+local latest_past = went_back and last or now + STEP
+local fresh = number('fresh', 0, latest_past) or now
+local empty = number('empty', 0, latest_past) or now
+-- What was dealt and is not known is expected to be as much as there can be.
+local next_at = number('next', 0, latest_next) or now + HOLD + furthest
+local day, base = number('day', -1, today + 1), number('base', 0, MOST)
+local used, taken = number('used', -(base or 0), MOST), number('taken', 0, MOST)
+local cool_second = number('cool_second', 0, until_at_most('second') + STEP) or 0
+local cool_day = number('cool_day', 0, until_at_most('day') + STEP) or 0
+local purge = number('purge', 0, now + AHEAD_AT_MOST)
+if is_wrong(b.purge, purge) then redis.call('HDEL', KEYS[1], 'purge') end
+
+-- A count that is not there or cannot be is one that was lost: every replica says again what it had heard of.
+if not b.run or is_wrong(b.day, day) or is_wrong(b.base, base) or is_wrong(b.used, used) then
+  day, base, used, taken, fresh = nil, nil, nil, nil, now
+  forget_members = true
+end
+if forget_members then
+  -- Who may be calling by itself is not known any more either.
+  empty = now
+  redis.call('DEL', KEYS[2])
+end
+day, base, used, taken = day or -1, base or 0, used or 0, taken or 0
+
+if b.run ~= ARGV[3] or went_back then
   fresh = now
   base, used = base + used, 0
-  if not b.run or number('now', 0) > now + 1000000 then empty = now end
+  if not b.run or went_back then empty = now end
   next_at = now + HOLD + furthest
 end
 
 -- The day, which never goes back: what was counted before the last loss of memory, and since. A replica that comes for the
 -- first time after one says how much it had heard of; with the largest of these, what came later is added up once.
-local day, taken = number('day', -1), number('taken', 0)
-local today = math.floor(now / DAY)
 local known_day, known_used = tonumber(ARGV[10]), tonumber(ARGV[11])
 local forgetful = now < fresh + WARM
 if forgetful and known_day == today + 1 then today = known_day end
@@ -70,32 +104,47 @@ local live, lost, held, demand, wishes, report = 0, 0, 0, 0, 0, -1
 local everybody = redis.call('HGETALL', KEYS[2])
 local my_back, comes_first = 0, true
 for i = 1, #everybody, 2 do
-  local seen, back, wants, wish, reported = string.match(everybody[i + 1], '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
-  seen, back = math.min(tonumber(seen) or 0, now), tonumber(back) or 0
-  if everybody[i] == me then
-    report = tonumber(reported) or -1
+  local member, about = everybody[i], everybody[i + 1]
+  local seen, back, wants, wish, reported
+  if #about <= LONGEST_MEMBER then
+    seen, back, wants, wish, reported = string.match(about, '^(%S+) (%S+) (%S+) (%S+) (%S+)$')
+  end
+  if not seen then refused = refused + 1 end
+  seen = whole(seen, 0, now + AHEAD_AT_MOST) or 0
+  if seen > now + STEP then
+    -- A clock that went back leaves such times, too: from now on it ages as the others do.
+    if not went_back then refused = refused + 1 end
+    redis.call('HSET', KEYS[2], member, table.concat({text(now), back, wants, wish, reported}, ' '))
+  end
+  seen = math.min(seen, now)
+  back = whole(back, 0, latest_past + 2 * HOLD) or 0
+  wants, wish = whole(wants, 0, MOST_OF_ONE) or 0, whole(wish, 0, MOST_OF_ONE) or 0
+  if member == me then
+    -- Nobody else numbers these reports; one that was on its way is not far behind.
+    report = whole(reported, -1, tonumber(ARGV[13]) + 1000) or -1
     my_back, comes_first = back, ARGV[15] ~= ARGV[3]
   elseif now - seen > GONE then
-    redis.call('HDEL', KEYS[2], everybody[i])
+    redis.call('HDEL', KEYS[2], member)
   elseif now - seen > LEASE then
     lost = lost + 1
   else
     live = live + 1
-    demand = demand + (tonumber(wants) or 0)
-    wishes = wishes + (tonumber(wish) or 0)
+    demand = demand + wants
+    wishes = wishes + wish
     if back > now then held = held + 1 end
   end
 end
 if asks then
   my_back = math.max(my_back, now + tonumber(ARGV[14]))
   if my_back > now then held = held + 1 end
-  live, demand, wishes = live + 1, demand + tonumber(ARGV[8]), wishes + tonumber(ARGV[9])
+  local wants, wish = math.min(tonumber(ARGV[8]), MOST_OF_ONE), math.min(tonumber(ARGV[9]), MOST_OF_ONE)
+  live, demand, wishes = live + 1, demand + wants, wishes + wish
   if forgetful and comes_first and known_day == day then base = math.max(base, known_used) end
   if tonumber(ARGV[13]) > report then
     report = tonumber(ARGV[13])
     if known_day == day then used = used + tonumber(ARGV[12]) end
   end
-  redis.call('HSET', KEYS[2], me, table.concat({text(now), text(my_back), ARGV[8], ARGV[9], text(report)}, ' '))
+  redis.call('HSET', KEYS[2], me, table.concat({text(now), text(my_back), text(wants), text(wish), text(report)}, ' '))
 end
 if now < empty + WARM then lost = lost + replicas end
 -- The part of the second that those may be using whom the server cannot see.
@@ -103,7 +152,6 @@ local share = math.max(1, math.floor(permitted / replicas))
 local apart = math.min(replicas, math.min(lost, math.max(0, replicas - live)) + held)
 local free = math.max(0, permitted - apart * share)
 
-local cool_second, cool_day = number('cool_second', 0), number('cool_day', 0)
 local verdict, at, why = OK, 0, NOTHING
 
 if op == 'permit' then
@@ -134,7 +182,7 @@ elseif op == 'left' then
     used, taken = used + more, taken + more
   end
 elseif op == 'cool' then
-  local ends = now + tonumber(ARGV[17])
+  local ends = math.min(now + tonumber(ARGV[17]), until_at_most(ARGV[16]))
   if ARGV[16] == 'second' then cool_second = math.max(cool_second, ends) else cool_day = math.max(cool_day, ends) end
   redis.call('PUBLISH', ARGV[18], table.concat({'cool', ARGV[16], text(ends), ARGV[19]}, ' '))
 elseif op == 'leave' then
@@ -145,4 +193,5 @@ redis.call('HSET', KEYS[1], 'run', ARGV[3], 'now', text(now), 'fresh', text(fres
   'next', text(next_at), 'day', text(day), 'base', text(base), 'used', text(used), 'taken', text(taken),
   'cool_second', text(cool_second), 'cool_day', text(cool_day))
 
-return {verdict, now, at, why, day, base + used, taken, cool_second, cool_day, demand, live, free, wishes, number('purge', 0)}
+return {verdict, now, at, why, day, base + used, taken, cool_second, cool_day, math.min(demand, MOST), live, free,
+  math.min(wishes, MOST), purge or 0, refused}

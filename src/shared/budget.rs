@@ -5,11 +5,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{
     Away, Owed, Shared,
     alone::{End, SPREAD},
+    bounds,
     clock::{Micros, micros},
     link::{Lane, Trouble},
     pool::{self, Draw, Reply, Verdict},
 };
-use crate::metrics::LimitKind;
+use crate::metrics::{LimitKind, RedisValue};
 
 /// What is asked or said, with what it needs.
 enum Op<'a> {
@@ -104,7 +105,10 @@ impl Shared {
     #[must_use]
     pub fn cooled_until(&self, kind: LimitKind) -> Option<Instant> {
         let until = self.0.pool.borrow().cooled_until(kind);
-        Some(self.clock()?.when(until)).filter(|until| *until > Instant::now())
+        let (clock, now) = (self.clock()?, Instant::now());
+        // A clock that went back makes what was heard before it too long.
+        let until = bounds::cool_down(kind, until, clock.at(now)).ok()?;
+        clock.when(until).ok().filter(|until| *until > now)
     }
 
     /// A call was made within this process's own share. Told to the others as soon as there is Redis again.
@@ -201,7 +205,8 @@ impl Shared {
         }
         let answer: Result<Vec<i64>, Trouble> = inner.link.script(Lane::Control, &call).await;
         let answer = answer.and_then(|numbers| {
-            Reply::of(&numbers).ok_or_else(|| Trouble::Refused("an answer of another script".to_owned()))
+            let reply = inner.rejections.noted(RedisValue::Reply, Reply::of(&numbers));
+            reply.map_err(|_| Trouble::Refused("an answer of another script, or out of bounds".to_owned()))
         });
         let end = match &answer {
             Ok(Reply { verdict: Verdict::Late, .. }) | Err(Trouble::Refused(_)) => End::Refused,
@@ -212,6 +217,7 @@ impl Shared {
             inner.contact.borrow_mut().ended(end, Instant::now(), deadline);
         }
         let reply = answer?;
+        inner.rejections.note(RedisValue::Budget, reply.refused);
         inner.round_trip.set(sent.elapsed());
         self.learn_clock(sent, reply.now);
         if reply.verdict != Verdict::Late && op.asks() {

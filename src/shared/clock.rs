@@ -4,8 +4,12 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use super::bounds::{self, Rejected};
+
 /// A time of the server, in microseconds since 1970-01-01 UTC.
 pub type Micros = u64;
+
+pub(super) const DAY: Micros = 86_400_000_000;
 
 /// An estimate gets worse by this much of its age: quartz is better than a ten-thousandth.
 const DRIFT: u32 = 10_000;
@@ -22,10 +26,12 @@ pub struct ServerClock {
 
 impl ServerClock {
     /// What an answer says that showed `there` at some moment between `sent` and `received`.
-    #[must_use]
-    pub fn heard(sent: Instant, received: Instant, there: Micros) -> Self {
+    ///
+    /// # Errors
+    /// When no clock shows that.
+    pub fn heard(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
         let error = received.saturating_duration_since(sent) / 2;
-        Self { here: sent + error, there, error }
+        Ok(Self { here: sent + error, there: bounds::clock_shows(there)?, error })
     }
 
     /// The better one of two estimates; the newer one where they contradict each other, as after a step of the clock.
@@ -47,13 +53,16 @@ impl ServerClock {
     }
 
     /// When the server's clock shows that time. What lies far back is as long ago as this clock can tell.
-    #[must_use]
-    pub fn when(&self, there: Micros) -> Instant {
-        if there >= self.there {
-            return self.here + Duration::from_micros(there - self.there);
+    ///
+    /// # Errors
+    /// When it lies further ahead than any time of ours.
+    pub fn when(&self, there: Micros) -> Result<Instant, Rejected> {
+        if let Some(ahead) = there.checked_sub(self.there) {
+            let ahead = Duration::from_micros(ahead);
+            return if ahead <= bounds::AHEAD_AT_MOST { Ok(self.here + ahead) } else { Err(Rejected) };
         }
         let ago = Duration::from_micros(self.there - there);
-        self.here.checked_sub(ago).unwrap_or(self.here)
+        Ok(self.here.checked_sub(ago).unwrap_or(self.here))
     }
 
     /// The server's wall clock.
@@ -79,29 +88,29 @@ mod tests {
     #[test]
     fn a_time_of_the_server_and_one_of_here_are_turned_into_each_other() {
         let sent = Instant::now() + 3_600_000 * MS;
-        let clock = ServerClock::heard(sent, sent + 10 * MS, NOON);
+        let clock = ServerClock::heard(sent, sent + 10 * MS, NOON).unwrap();
         assert_eq!(clock.at(sent + 5 * MS), NOON);
-        assert_eq!(clock.when(NOON + 20_000), sent + 25 * MS);
-        assert_eq!(clock.when(NOON - 5_000), sent);
-        assert_eq!(clock.at(clock.when(NOON + 77)), NOON + 77);
+        assert_eq!(clock.when(NOON + 20_000), Ok(sent + 25 * MS));
+        assert_eq!(clock.when(NOON - 5_000), Ok(sent));
+        assert_eq!(clock.at(clock.when(NOON + 77).unwrap()), NOON + 77);
     }
 
     #[test]
     fn a_slow_answer_does_not_spoil_a_good_estimate() {
         let sent = Instant::now();
-        let good = ServerClock::heard(sent, sent + MS, NOON);
-        let slow = ServerClock::heard(sent + 100 * MS, sent + 300 * MS, NOON + 290_000);
+        let good = ServerClock::heard(sent, sent + MS, NOON).unwrap();
+        let slow = ServerClock::heard(sent + 100 * MS, sent + 300 * MS, NOON + 290_000).unwrap();
         assert_eq!(good.or(slow).error, good.error);
-        let as_good = ServerClock::heard(sent + 100 * MS, sent + 101 * MS, NOON + 100_200);
+        let as_good = ServerClock::heard(sent + 100 * MS, sent + 101 * MS, NOON + 100_200).unwrap();
         assert_eq!(good.or(as_good).there, NOON + 100_200);
     }
 
     #[test]
     fn a_clock_that_was_set_is_followed_at_once() {
         let sent = Instant::now();
-        let before = ServerClock::heard(sent, sent + MS, NOON);
+        let before = ServerClock::heard(sent, sent + MS, NOON).unwrap();
         for set_to in [NOON - 600_000_000, NOON + 600_000_000] {
-            let after = ServerClock::heard(sent + 100 * MS, sent + 150 * MS, set_to);
+            let after = ServerClock::heard(sent + 100 * MS, sent + 150 * MS, set_to).unwrap();
             assert_eq!(before.or(after).there, set_to);
         }
     }

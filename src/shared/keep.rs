@@ -18,8 +18,9 @@ use super::{
     events::Event,
     health::Health,
     keys::Subject,
-    link::{Lane, Trouble},
+    link::{Connected, Trouble},
 };
+use crate::metrics::RedisValue;
 
 const BEAT_EVERY: Duration = Duration::from_millis(300);
 /// After a failure: between these two, so that replicas do not come back in step.
@@ -64,7 +65,9 @@ impl Shared {
     async fn connect_and_beat(&self) -> Result<(), Trouble> {
         if !self.0.link.is_connected() {
             self.look_where_it_is().await;
-            let clock = self.0.link.connect(&self.0.keys).await.map_err(Trouble::Refused)?;
+            let connected = self.0.link.connect(&self.0.keys).await.map_err(Trouble::Refused)?;
+            let Connected { clock, is_server_odd } = connected;
+            self.0.rejections.note(RedisValue::Server, u64::from(is_server_odd));
             self.0.clock.set(Some(clock));
             self.0.bulk_timeouts.set(0);
         }
@@ -121,22 +124,13 @@ impl Shared {
         if last <= done {
             return;
         }
-        let mut missed = redis::pipe();
-        missed
-            .cmd("ZRANGEBYSCORE")
-            .arg(&*self.0.keys.purges)
-            .arg(format!("({done}"))
-            .arg("+inf")
-            .arg("WITHSCORES");
-        let Ok((missed,)) = self.0.link.pipeline::<(Vec<(String, u64)>,)>(Lane::Control, &missed).await
-        else {
-            return;
-        };
-        if missed.len() >= PURGES_REMEMBERED {
-            self.tell(Event::Purged { of: None, fence: last, by: String::new() });
-        } else {
-            for (of, fence) in missed {
-                self.tell(Event::Purged { of: (of != "*").then_some(of), fence, by: String::new() });
+        match self.missed_purges(done).await {
+            Err(_) => return,
+            Ok(None) => self.tell(Event::Purged { of: None, fence: last, by: String::new() }),
+            Ok(Some(missed)) => {
+                for (of, fence) in missed {
+                    self.tell(Event::Purged { of: (of != "*").then_some(of), fence, by: String::new() });
+                }
             }
         }
         self.0.purged.set(last);
@@ -147,9 +141,12 @@ impl Shared {
         while let Some(PushInfo { kind, data }) = pushes.recv().await {
             match (kind, data.as_slice()) {
                 (PushKind::Disconnection, _) => self.0.doubt.notify_one(),
-                (PushKind::Message, [_, Value::BulkString(text)]) => {
+                (PushKind::Message, [_, Value::BulkString(message)]) => {
+                    // What comes before there is a clock is found out in other ways.
+                    let Some(clock) = self.0.clock.get() else { continue };
+                    let event = Event::parse(message, &clock, Instant::now());
                     // One that is not understood is of another version.
-                    if let Some(event) = std::str::from_utf8(text).ok().and_then(Event::parse) {
+                    if let Ok(Some(event)) = self.0.rejections.noted(RedisValue::Event, event) {
                         self.hear(event);
                     }
                 }
@@ -175,7 +172,8 @@ impl Shared {
 
     /// The better estimate of the server's clock.
     pub(super) fn learn_clock(&self, sent: Instant, there: Micros) {
-        let heard = ServerClock::heard(sent, Instant::now(), there);
+        // A reply whose time is none does not come this far.
+        let Ok(heard) = ServerClock::heard(sent, Instant::now(), there) else { return };
         self.0.clock.set(Some(self.0.clock.get().map_or(heard, |known| known.or(heard))));
     }
 }

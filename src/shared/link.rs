@@ -15,12 +15,14 @@ use redis::{
 };
 use tokio::sync::mpsc;
 
-use super::{address::Address, clock::ServerClock, keys::Keys, script::ScriptCall};
+use super::{address::Address, bounds, clock::ServerClock, keys::Keys, script::ScriptCall};
 
 /// To connect takes some exchanges, with TLS a few more.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
 /// Nodes of a cluster that direct us to one another.
 const HOPS: usize = 4;
+/// The server's own words are as long as it likes.
+const LONGEST_REASON: usize = 300;
 
 /// Why an operation did not succeed.
 #[derive(Debug)]
@@ -59,6 +61,13 @@ pub(super) struct Link {
     lines: RefCell<Option<Lines>>,
     /// Counts connections, so that an error of an old one does not end a new one.
     generation: Cell<u64>,
+}
+
+/// What was heard of the server on the way.
+pub(super) struct Connected {
+    pub(super) clock: ServerClock,
+    /// It has a run id that is none. Such a server is taken for one without.
+    pub(super) is_server_odd: bool,
 }
 
 struct Lines {
@@ -107,16 +116,16 @@ impl Link {
     }
 
     /// Connects, listens to events, and reads the server's clock.
-    pub(super) async fn connect(&self, keys: &Keys) -> Result<ServerClock, String> {
+    pub(super) async fn connect(&self, keys: &Keys) -> Result<Connected, String> {
         let most = CONNECT_AT_LEAST.max(self.timeout * 4);
         match tokio::time::timeout(most, self.try_connect(keys)).await {
-            Ok(Ok(clock)) => Ok(clock),
+            Ok(Ok(connected)) => connected.map_err(str::to_owned),
             Ok(Err(error)) => Err(words(&error)),
             Err(_) => Err("no connection in time".to_owned()),
         }
     }
 
-    async fn try_connect(&self, keys: &Keys) -> Result<ServerClock, RedisError> {
+    async fn try_connect(&self, keys: &Keys) -> Result<Result<Connected, &'static str>, RedisError> {
         let address = self.address.borrow().clone();
         let mut node = match address.master() {
             None => address.first(),
@@ -127,7 +136,8 @@ impl Link {
                 let mut ask = redis::cmd("SENTINEL");
                 let (host, port): (String, u16) =
                     ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await?;
-                address.node(&host, port)
+                let Ok(host) = bounds::host(&host) else { return Ok(Err("Sentinel names no address")) };
+                address.node(host, port)
             }
         };
         let mut hops = 0;
@@ -139,14 +149,13 @@ impl Link {
             match looked {
                 Ok(_) => break control,
                 Err(error) if hops < HOPS => {
-                    match error.redirect_node().and_then(|(to, _)| to.rsplit_once(':')) {
-                        Some((host, port)) => {
-                            node =
-                                address.node(host.trim_matches(['[', ']']), port.parse().unwrap_or_default());
-                            hops += 1;
-                        }
-                        None => return Err(error),
-                    }
+                    let to = error.redirect_node().and_then(|(to, _)| to.rsplit_once(':'));
+                    let to = to.and_then(|(host, port)| {
+                        Some((bounds::host(host.trim_matches(['[', ']'])).ok()?, port.parse().ok()?))
+                    });
+                    let Some((host, port)) = to else { return Err(error) };
+                    node = address.node(host, port);
+                    hops += 1;
                 }
                 Err(error) => return Err(error),
             }
@@ -154,15 +163,18 @@ impl Link {
         control.subscribe(&*keys.events).await?;
         let about: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut control).await?;
         let run = about.get::<String>("run_id").unwrap_or_default();
+        let (run, is_server_odd) = bounds::run_id(&run).map_or(("", true), |run| (run, false));
         let sent = Instant::now();
         let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut control).await?;
-        let clock = ServerClock::heard(sent, Instant::now(), seconds * 1_000_000 + micros);
+        let clock = bounds::server_time(seconds, micros)
+            .and_then(|there| ServerClock::heard(sent, Instant::now(), there));
+        let Ok(clock) = clock else { return Ok(Err("the server's clock shows a time that cannot be")) };
         let client = address.client(&node)?;
         let bulk = client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
         let generation = self.generation.get() + 1;
         self.generation.set(generation);
-        *self.lines.borrow_mut() = Some(Lines { control, bulk, run, generation });
-        Ok(clock)
+        *self.lines.borrow_mut() = Some(Lines { control, bulk, run: run.to_owned(), generation });
+        Ok(Ok(Connected { clock, is_server_odd }))
     }
 
     fn config(&self, listens: bool) -> AsyncConnectionConfig {
@@ -232,12 +244,13 @@ fn words(error: &RedisError) -> String {
     if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) {
         return "the user or the password is refused".to_owned();
     }
-    match error.kind() {
+    let words = match error.kind() {
         ErrorKind::AuthenticationFailed => "the user or the password is refused".to_owned(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => {
             format!("the user may not do what is needed: {}", error.detail().unwrap_or_default())
         }
         ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server is a replica and read-only".to_owned(),
         _ => error.to_string(),
-    }
+    };
+    words.chars().filter(|letter| !letter.is_control()).take(LONGEST_REASON).collect()
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::clock::{Micros, ServerClock};
+use super::{
+    bounds::{self, Rejected},
+    clock::{DAY, Micros, ServerClock},
+};
 use crate::metrics::LimitKind;
 
 /// Later than this after its time a call is not made: what calls are spread over (`SECOND` of `budget.lua`) has 40 ms of
@@ -10,7 +13,6 @@ use crate::metrics::LimitKind;
 const LATE_AT_MOST: Duration = Duration::from_millis(30);
 /// All replicas together hold reservations for about so much of a second.
 const RESERVED_MS: u64 = 250;
-const DAY: Micros = 86_400_000_000;
 
 /// How long an answer may be under way that took so long the last time. One that is quick is in time for a slot of now.
 pub(super) fn lead(round_trip: Duration) -> Duration {
@@ -69,6 +71,8 @@ pub(super) struct Reply {
     pub(super) free: u64,
     pub(super) wishes: u64,
     pub(super) purge: u64,
+    /// How many values it refused that it had read.
+    pub(super) refused: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,18 +84,33 @@ pub(super) enum Verdict {
 }
 
 impl Reply {
-    /// `None`: of a script that is not ours.
-    pub(super) fn of(numbers: &[i64]) -> Option<Self> {
-        let numbers: Vec<u64> =
-            numbers.iter().map(|number| u64::try_from(*number).ok()).collect::<Option<_>>()?;
-        let [verdict, now, at, why, day, used, taken, second, daily, demand, live, free, wishes, purge] =
-            *numbers.as_array::<14>()?;
+    /// Of what a script gave that may not be ours, over a server that may be anything.
+    pub(super) fn of(numbers: &[i64]) -> Result<Self, Rejected> {
+        let numbers = numbers.iter().map(|number| u64::try_from(*number).map_err(|_| Rejected));
+        let numbers: Vec<u64> = numbers.collect::<Result<_, _>>()?;
+        let [
+            verdict,
+            now,
+            at,
+            why,
+            day,
+            used,
+            taken,
+            second,
+            daily,
+            demand,
+            live,
+            free,
+            wishes,
+            purge,
+            refused,
+        ] = *numbers.as_array::<15>().ok_or(Rejected)?;
         let verdict = match verdict {
             0 => Verdict::Ok,
             1 => Verdict::Permit,
             2 => Verdict::NotBefore,
             3 => Verdict::Late,
-            _ => return None,
+            _ => return Err(Rejected),
         };
         let why = match why {
             0 => None,
@@ -99,14 +118,24 @@ impl Reply {
             2 => Some(Why::CoolDown(LimitKind::PerSecond)),
             3 => Some(Why::CoolDown(LimitKind::PerDay)),
             4 => Some(Why::DaySpent),
-            _ => return None,
+            _ => return Err(Rejected),
         };
-        let cool = [second, daily];
-        Some(Self { verdict, now, at, why, day, used, taken, cool, demand, live, free, wishes, purge })
+        bounds::clock_shows(now)?;
+        // A day that is told is at most as far ahead as any time.
+        bounds::fence(day.saturating_mul(DAY), now)?;
+        for calls in [used, taken, demand, live, free, wishes, refused] {
+            bounds::count(calls)?;
+        }
+        let cool = [
+            bounds::cool_down(LimitKind::PerSecond, second, now)?,
+            bounds::cool_down(LimitKind::PerDay, daily, now)?,
+        ];
+        let (at, purge) = (bounds::fence(at, now)?, bounds::fence(purge, now)?);
+        Ok(Self { verdict, now, at, why, day, used, taken, cool, demand, live, free, wishes, purge, refused })
     }
 
     pub(super) fn draw(&self, clock: &ServerClock) -> Option<Draw> {
-        let at = clock.when(self.at);
+        let at = clock.when(self.at).ok()?;
         match (self.verdict, self.why) {
             (Verdict::Permit, _) => {
                 Some(Draw::Slot(Slot { from: at, until: at + LATE_AT_MOST, day: self.day }))
@@ -237,6 +266,8 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOON: Micros = 20_000 * DAY + DAY / 2;
@@ -256,15 +287,58 @@ mod tests {
             free: 36,
             wishes: 0,
             purge: 0,
+            refused: 0,
         }
     }
 
     #[test]
     fn a_reply_of_another_script_is_not_believed() {
-        assert_eq!(Reply::of(&[0; 14]).map(|reply| reply.verdict), Some(Verdict::Ok));
-        assert_eq!(Reply::of(&[0; 13]), None);
-        assert_eq!(Reply::of(&[9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
-        assert_eq!(Reply::of(&[0, -1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), None);
+        let with = |at: usize, number: i64| {
+            let mut numbers = [0; 15];
+            (numbers[1], numbers[at]) = (NOON.cast_signed(), number);
+            Reply::of(&numbers)
+        };
+        assert_eq!(with(0, 0).map(|reply| reply.verdict), Ok(Verdict::Ok));
+        assert_eq!(Reply::of(&[0; 14]), Err(Rejected));
+        assert_eq!(with(0, 9), Err(Rejected));
+        for at in 0..15 {
+            for number in [-1, i64::MIN, i64::MAX] {
+                assert_eq!(with(at, number), Err(Rejected), "{number} at {at}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics_or_gives_a_time_more_than_48_h_ahead(
+            numbers in prop::collection::vec(
+                prop_oneof![any::<i64>(), 0..5_i64, NOON.cast_signed() - 10..NOON.cast_signed() + 200_000_000_000],
+                15,
+            ),
+            verdict in 0..4_i64,
+            why in 0..5_i64,
+        ) {
+            let mut numbers = numbers;
+            (numbers[0], numbers[3]) = (verdict, why);
+            let Ok(reply) = Reply::of(&numbers) else { return Ok(()) };
+            let now = Instant::now();
+            let clock = ServerClock::heard(now, now, reply.now).unwrap();
+            let latest = now + bounds::AHEAD_AT_MOST;
+            match reply.draw(&clock) {
+                Some(Draw::Slot(Slot { from: at, .. }) | Draw::NotBefore { at, .. }) => prop_assert!(at <= latest),
+                None => {}
+            }
+            let mut pool = Pool::default();
+            let told = pool.tell();
+            pool.heard(reply, &told, String::new());
+            for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+                prop_assert!(clock.when(pool.cooled_until(kind)).unwrap() <= latest);
+            }
+            prop_assert!(pool.may_reserve(u64::from(u32::MAX)) >= 1);
+            pool.called_alone(reply.now);
+            pool.day(reply.now);
+            pool.others_before(7, 9);
+        }
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! Purges for all replicas. One that cannot be said now is said as soon as there is Redis again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{
-    Owed, Shared,
+    Owed, Shared, bounds,
     keep::PURGES_REMEMBERED,
     keys::Subject,
     link::{Lane, Trouble},
 };
+use crate::metrics::RedisValue;
 
 /// Flights that began before a purge land within this time.
 const FLIGHTS_LAST: Duration = Duration::from_secs(900);
@@ -48,7 +49,38 @@ impl Shared {
         for of in subjects {
             call.arg(of.as_str());
         }
-        let fence: String = self.0.link.script(Lane::Control, &call).await?;
-        fence.parse().map_err(|_| Trouble::Refused("an answer of another script".to_owned()))
+        let (fence, refused, _): (u64, u64, Vec<String>) = self.0.link.script(Lane::Control, &call).await?;
+        self.0.rejections.note(RedisValue::Fence, refused);
+        self.believed(fence)
+    }
+
+    /// Purges after this one, as many as are remembered. `None`: there were more.
+    pub(super) async fn missed_purges(&self, done: u64) -> Result<Option<Vec<(String, u64)>>, Trouble> {
+        let keys = &self.0.keys;
+        let mut call = self.0.purge.call();
+        call.key(&*keys.fence).key(&*keys.budget).key(&*keys.purges);
+        call.arg("missed").arg(done).arg(PURGES_REMEMBERED).arg(bounds::LONGEST_NAME);
+        let (found, refused, missed): (usize, u64, Vec<String>) =
+            self.0.link.script(Lane::Control, &call).await?;
+        self.0.rejections.note(RedisValue::Fence, refused);
+        let mut purges = Vec::with_capacity(missed.len() / 2);
+        let (pairs, _) = missed.as_chunks::<2>();
+        for [of, fence] in pairs {
+            let is_name = bounds::name(of).is_ok();
+            if let Some(fence) = fence.parse().ok().filter(|_| is_name)
+                && let Ok(fence) = self.believed(fence)
+            {
+                purges.push((of.clone(), fence));
+            } else {
+                self.0.rejections.note(RedisValue::Fence, 1);
+            }
+        }
+        Ok((found < PURGES_REMEMBERED).then_some(purges))
+    }
+
+    fn believed(&self, fence: u64) -> Result<u64, Trouble> {
+        let clock = self.clock().ok_or(Trouble::Broken)?;
+        let fence = self.0.rejections.noted(RedisValue::Reply, clock.fence(fence, Instant::now()));
+        fence.map_err(|_| Trouble::Refused("the number of a purge is out of bounds".to_owned()))
     }
 }

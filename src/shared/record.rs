@@ -91,6 +91,20 @@ pub fn read(sealer: Option<&Sealer>, of: &Subject, bytes: &[u8]) -> Option<Recor
     Some(Record { kind, had: Micros::from_le_bytes(*time), body: content.to_vec() })
 }
 
+/// Whether that is of another version, or was encrypted with another key or none: no reason to wonder, while replicas or
+/// keys are being replaced.
+#[must_use]
+pub fn is_foreign(sealer: Option<&Sealer>, bytes: &[u8]) -> bool {
+    let Some((front, rest)) = bytes.split_first_chunk::<5>() else { return false };
+    let [z, q, version, kind, sealing] = *front;
+    let is_ours = match (sealer, sealing) {
+        (Some(sealer), SEALED) => sealer.sealed(rest),
+        (None, PLAIN) => true,
+        _ => false,
+    };
+    [z, q] == MAGIC && (version != VERSION || Kind::of(kind).is_none() || !is_ours)
+}
+
 /// What the encryption vouches for besides the body.
 fn around(front: [u8; 5], of: &Subject) -> Vec<u8> {
     [&front[..], of.as_str().as_bytes()].concat()
@@ -156,5 +170,20 @@ mod tests {
         let plain = write(None, &one, Kind::Snapshot, 1, b"content").unwrap();
         let secret = write(Some(&sealer), &one, Kind::Snapshot, 1, b"content").unwrap();
         assert_eq!((read(Some(&sealer), &one, &plain), read(None, &one, &secret)), (None, None));
+        assert!(is_foreign(Some(&sealer), &plain) && is_foreign(None, &secret));
+    }
+
+    #[test]
+    fn what_is_of_another_version_or_key_is_foreign_and_what_is_torn_is_not() {
+        let [sealer, other] = ["07", "08"].map(|byte| Sealer::new(&byte.repeat(32)).unwrap());
+        let one = of("85746065432");
+        for sealer in [None, Some(&sealer)] {
+            let bytes = write(sealer, &one, Kind::Snapshot, 1, b"content").unwrap();
+            assert!(!is_foreign(sealer, &bytes) && is_foreign(Some(&other), &bytes));
+            assert!(!is_foreign(sealer, &bytes[..bytes.len() - 1]) && !is_foreign(sealer, b""));
+            let mut newer = bytes;
+            newer[2] = VERSION + 1;
+            assert!(is_foreign(sealer, &newer));
+        }
     }
 }

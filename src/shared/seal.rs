@@ -78,6 +78,12 @@ impl Sealer {
         Some(sealed)
     }
 
+    /// Whether that was sealed with this key, by what it says.
+    #[must_use]
+    pub fn sealed(&self, bytes: &[u8]) -> bool {
+        bytes.starts_with(&self.id)
+    }
+
     /// The plain bytes; `None` where anything was changed, or another key was used.
     #[must_use]
     pub fn open(&self, sealed: &[u8], around: &[u8]) -> Option<Vec<u8>> {

@@ -46,7 +46,8 @@ impl SharedToken {
     #[must_use]
     pub fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
         let written: Written = serde_json::from_slice(bytes).ok()?;
-        let (renew_from, use_until) = (clock.when(written.renew_from), clock.when(written.use_until));
+        let (renew_from, use_until) =
+            (clock.when(written.renew_from).ok()?, clock.when(written.use_until).ok()?);
         let is_of_use =
             now < use_until && written.use_until > clock.at(now) && !written.access_token.is_empty();
         is_of_use.then_some(Self { text: written.access_token, renew_from, use_until })
@@ -77,13 +78,13 @@ mod tests {
     #[test]
     fn a_token_is_good_for_as_long_on_every_replica_and_no_longer() {
         let now = Instant::now() + Duration::from_secs(10_000);
-        let here = ServerClock::heard(now, now, 1_800_000_000_000_000);
+        let here = ServerClock::heard(now, now, 1_800_000_000_000_000).unwrap();
         let after = |seconds| now + Duration::from_secs(seconds);
         let token =
             SharedToken { text: "secret".to_owned(), renew_from: after(3_300), use_until: after(3_595) };
         let bytes = token.to_bytes(&here);
         // Another replica, whose monotonic clock began elsewhere.
-        let there = ServerClock::heard(after(500), after(500), 1_800_000_000_000_000);
+        let there = ServerClock::heard(after(500), after(500), 1_800_000_000_000_000).unwrap();
         let read = SharedToken::from_bytes(&bytes, &there, after(500)).unwrap();
         assert_eq!((&*read.text, read.renew_from, read.use_until), ("secret", after(3_800), after(4_095)));
         assert!(SharedToken::from_bytes(&bytes, &there, after(4_095)).is_none());

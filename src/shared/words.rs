@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::{Micros, ServerClock};
+use super::{
+    bounds::{self, Rejected},
+    clock::{Micros, ServerClock},
+};
 use crate::failure::{Failure, Lasting, Reason, Words, ZoomSaid};
 
 /// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
@@ -57,11 +60,24 @@ pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
     serde_json::to_string(&Written { reason: reason.to_owned(), lasting, retry_at, zoom }).ok()
 }
 
-/// `None` for what is no failure, or of a kind that this version does not know.
+/// `None` for what is no failure, of a kind that this version does not know, or out of bounds.
 #[must_use]
 pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
-    let written: Written = serde_json::from_str(text).ok()?;
-    let reason = SHARED.iter().find(|reason| reason.as_str() == written.reason)?;
+    check(text, clock, now).ok().flatten()
+}
+
+/// `None` for what is no failure or of a kind that this version does not know.
+///
+/// # Errors
+/// When it is out of bounds.
+pub fn check(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
+    let Ok(written) = serde_json::from_str::<Written>(bounds::words(text)?) else { return Ok(None) };
+    let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == written.reason) else {
+        return Ok(None);
+    };
+    if written.zoom.as_ref().is_some_and(|said| !(100..1000).contains(&said.status)) {
+        return Err(Rejected);
+    }
     let zoom = written.zoom.map(|said| {
         Arc::new(ZoomSaid {
             status: said.status,
@@ -70,10 +86,10 @@ pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
             tracking_id: said.tracking_id.as_deref().map(Words::of_replica),
         })
     });
-    let retry_at = written.retry_at.map(|at| clock.when(at).max(now));
+    let retry_at = written.retry_at.map(|at| clock.when(at)).transpose()?.map(|at| at.max(now));
     let lasting = written.lasting.as_deref();
     let lasting = lasting.and_then(|word| Lasting::ALL.into_iter().find(|lasting| lasting.as_str() == word));
-    Some(Failure { reason: *reason, lasting, retry_at, zoom })
+    Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom }))
 }
 
 #[cfg(test)]
@@ -85,9 +101,9 @@ mod tests {
     #[test]
     fn a_failure_means_the_same_to_a_replica_whose_clock_began_elsewhere() {
         let now = Instant::now();
-        let here = ServerClock::heard(now, now, 1_800_000_000_000_000);
+        let here = ServerClock::heard(now, now, 1_800_000_000_000_000).unwrap();
         let later = now + Duration::from_secs(100);
-        let there = ServerClock::heard(later, later, 1_800_000_000_000_000);
+        let there = ServerClock::heard(later, later, 1_800_000_000_000_000).unwrap();
         let said = ZoomSaid {
             status: 404,
             code: Some(3001),
@@ -109,7 +125,7 @@ mod tests {
     #[test]
     fn what_is_one_process_s_own_affair_or_unknown_is_not_shared() {
         let now = Instant::now();
-        let clock = ServerClock::heard(now, now, 1);
+        let clock = ServerClock::heard(now, now, 1).unwrap();
         for reason in Reason::ALL {
             let shared = SHARED.contains(&reason);
             assert_eq!(write(&Failure::new(reason), &clock).is_some(), shared, "{reason:?}");

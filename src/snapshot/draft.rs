@@ -21,7 +21,7 @@ pub(super) const TAIL: &str = "]}";
 /// A body of this size is kept as it is, too: unpacking costs more than it saves.
 const TINY: usize = 2_048;
 /// A body of this size is kept as gzip only. zstd would be hardly smaller, and a second coding doubles what it takes.
-const SMALL: u64 = 16 * 1024;
+pub(super) const SMALL: u64 = 16 * 1024;
 /// Of pages that wait for the last one: half a gigabyte a second, and a fifth of their size.
 const PARTS_LEVEL: i32 = 1;
 

@@ -43,6 +43,14 @@ impl FreshnessConfig {
         }
     }
 
+    /// No snapshot is fresh for longer, however much it is stretched.
+    #[must_use]
+    pub fn at_most(&self, max_stretch: u32) -> Duration {
+        let brief = self.live_fresh.saturating_mul(max_stretch.max(1));
+        let last = self.past_fresh.max(self.past_by_number_fresh);
+        brief.max(last.saturating_add(last / 5))
+    }
+
     /// The rule. `stretch` lengthens the freshness of what can still change, `luck` spreads that of what is final.
     #[must_use]
     pub fn freshness(

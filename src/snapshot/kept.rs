@@ -30,6 +30,31 @@ struct About {
     plain: Option<usize>,
 }
 
+/// More than this deflate cannot make of a byte.
+const DEFLATE_AT_MOST: u64 = 1_032;
+
+/// What bytes may say that come from elsewhere.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// When it was fetched, by a wall clock.
+    pub fetched_before: SystemTime,
+    /// For how long a snapshot can be fresh.
+    pub fresh_at_most: Duration,
+}
+
+impl Bounds {
+    fn hold(&self, about: &About, fetched_at: SystemTime) -> bool {
+        let is_brief = |millis| Duration::from_millis(millis) <= self.fresh_at_most;
+        let gzip = u64::try_from(about.gzip).unwrap_or(u64::MAX);
+        fetched_at <= self.fetched_before
+            && is_brief(about.fresh_for_ms)
+            && about.unstretched_ms.is_none_or(is_brief)
+            // Memory is taken by it.
+            && about.length <= gzip.saturating_mul(DEFLATE_AT_MOST)
+            && (about.zstd == 0) == (about.length <= draft::SMALL)
+    }
+}
+
 impl Snapshot {
     /// As bytes. When it landed is not in them: clocks differ.
     #[must_use]
@@ -63,9 +88,9 @@ impl Snapshot {
         bytes
     }
 
-    /// Of bytes that [`Snapshot::to_bytes`] gave; `None` where they do not fit.
+    /// Of bytes that [`Snapshot::to_bytes`] gave; `None` where they do not fit, or say what cannot be.
     #[must_use]
-    pub fn from_bytes(key: SnapshotKey, bytes: &[u8], landed: Instant) -> Option<Self> {
+    pub fn from_bytes(key: SnapshotKey, bytes: &[u8], landed: Instant, bounds: &Bounds) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk::<4>()?;
         let (about, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
         let about: About = serde_json::from_slice(about).ok()?;
@@ -88,10 +113,10 @@ impl Snapshot {
             && at <= about.rows_end
             && about.rows_end.checked_add(around).is_some_and(|least| least <= about.length)
             && about.plain.is_none_or(|plain| u64::try_from(plain) == Ok(about.length));
-        if !fits || gzip.is_empty() {
+        let fetched_at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_millis(about.fetched_at_ms))?;
+        if !fits || gzip.is_empty() || !bounds.hold(&about, fetched_at) {
             return None;
         }
-        let fetched_at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_millis(about.fetched_at_ms))?;
         let packed = Packed {
             gzip: gzip.to_vec(),
             zstd: zstd.to_vec(),
@@ -125,11 +150,19 @@ fn millis(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         meeting_id::MeetingId,
         snapshot::{Draft, FreshnessConfig, MeetingType},
     };
+
+    /// 500,000 hours after 1970, in the year 2027, it is now.
+    fn bounds() -> Bounds {
+        let fetched_before = UNIX_EPOCH + Duration::from_hours(500_048);
+        Bounds { fetched_before, fresh_at_most: Duration::from_hours(48) }
+    }
 
     fn sealed(rows: usize, bytes_each: usize) -> Snapshot {
         let mut draft = Draft::default();
@@ -161,7 +194,7 @@ mod tests {
         for (rows, bytes_each) in [(0, 0), (1, 10), (37, 3), (37, 2_000)] {
             let snapshot = sealed(rows, bytes_each);
             let landed = snapshot.landed + Duration::from_secs(3);
-            let read = Snapshot::from_bytes(snapshot.key, &snapshot.to_bytes(), landed).unwrap();
+            let read = Snapshot::from_bytes(snapshot.key, &snapshot.to_bytes(), landed, &bounds()).unwrap();
             for coding in Coding::ALL {
                 assert_eq!(read.body(coding), snapshot.body(coding));
                 assert_eq!(read.etag(coding), snapshot.etag(coding));
@@ -183,10 +216,58 @@ mod tests {
         let snapshot = sealed(12, 300);
         let bytes = snapshot.to_bytes();
         for end in 0..bytes.len() {
-            let read = Snapshot::from_bytes(snapshot.key, &bytes[..end], snapshot.landed);
+            let read = Snapshot::from_bytes(snapshot.key, &bytes[..end], snapshot.landed, &bounds());
             assert!(read.is_none(), "the first {end} of {} bytes", bytes.len());
         }
         let longer = [&bytes[..], b"x"].concat();
-        assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.landed).is_none());
+        assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.landed, &bounds()).is_none());
+    }
+
+    #[test]
+    fn what_cannot_be_said_of_a_snapshot_is_none() {
+        let snapshot = sealed(12, 300);
+        let said = |change: &dyn Fn(&mut About)| {
+            let bytes = snapshot.to_bytes();
+            let (length, rest) = bytes.split_first_chunk::<4>().unwrap();
+            let (about, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
+            let mut about: About = serde_json::from_slice(about).unwrap();
+            change(&mut about);
+            let about = serde_json::to_vec(&about).unwrap();
+            let length = u32::try_from(about.len()).unwrap().to_le_bytes();
+            let bytes = [&length[..], &about, bodies].concat();
+            Snapshot::from_bytes(snapshot.key, &bytes, snapshot.landed, &bounds())
+        };
+        let hours = |hours| u64::try_from(Duration::from_hours(hours).as_millis()).unwrap();
+        assert!(said(&|_| ()).is_some());
+        // The year 10000 cannot be written as a date of HTTP.
+        let fetched = [253_402_300_800_000, hours(500_049), u64::MAX];
+        for (at, number) in fetched.iter().enumerate() {
+            assert!(said(&|about| about.fetched_at_ms = *number).is_none(), "{at}");
+        }
+        for long in [hours(48) + 1, u64::MAX] {
+            assert!(said(&|about| about.fresh_for_ms = long).is_none(), "{long}");
+            assert!(said(&|about| about.unstretched_ms = Some(long)).is_none(), "{long}");
+        }
+        for length in [1 << 40, u64::MAX] {
+            assert!(said(&|about| (about.length, about.plain) = (length, None)).is_none(), "{length}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..400_usize) {
+            let snapshot = sealed(1, 10);
+            let mut changed = snapshot.to_bytes();
+            let at = at.min(changed.len());
+            let end = (at + bytes.len()).min(changed.len());
+            changed.splice(at..end, bytes.iter().copied());
+            for bytes in [bytes, changed] {
+                let read = Snapshot::from_bytes(snapshot.key, &bytes, snapshot.landed, &bounds());
+                if let Some(read) = read {
+                    prop_assert!(read.fresh_for <= bounds().fresh_at_most);
+                    prop_assert!(!read.last_modified().is_empty());
+                }
+            }
+        }
     }
 }

@@ -41,6 +41,7 @@ mod proxies;
 mod purge;
 mod ratelimit;
 mod raw_zoom;
+mod redis_forged;
 #[path = "../redis/relay.rs"]
 mod redis_relay;
 #[path = "../redis/server.rs"]

@@ -149,7 +149,7 @@ fn a_hit_asks_nothing_of_redis() {
             assert_eq!(connection.ask("GET", &path).status, 200);
         }
     }
-    // A look takes HMGET and HGET, a claim GET; heartbeats take neither of HGET and GET.
+    // A look takes HGET, a claim GET; heartbeats take neither.
     let (scripts, most) = (times(&redis, "evalsha"), beats(since));
     println!("3,000 hits in {:?}: {scripts} scripts, all of them heartbeats", since.elapsed());
     assert_eq!([times(&redis, "hget"), times(&redis, "get")], [0, 0]);
@@ -243,7 +243,8 @@ fn who_waits_for_another_replica_asks_redis_once_a_second() {
         let (claims, seconds) = (times(&redis, "get"), since.elapsed().as_secs_f64());
         println!("two followers asked {claims} times in {seconds:.1} s, for 80 callers");
         assert!(f64::from(claims) <= 2.0 * (seconds + 2.0), "{claims} in {seconds} s");
-        let (scripts, most) = (times(&redis, "evalsha"), beats(since) + claims);
+        // And each follower looks when it comes, and when the record is there.
+        let (scripts, most) = (times(&redis, "evalsha"), beats(since) + claims + 4);
         assert!(scripts <= most, "{scripts} scripts, {most} at most");
     });
     assert_eq!(sim.qos_calls().len(), 1);

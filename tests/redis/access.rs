@@ -17,7 +17,8 @@ const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// All that the user needs, besides `select` for another database than 0.
 const RIGHTS: &str = "~{zqp:*}:* &{zqp:*}:events +eval +evalsha +script|load +hget +hmget +hset +hdel +hgetall +get +set +del \
-                      +exists +pexpire +publish +subscribe +zadd +zrangebyscore +zremrangebyrank +time +info +hello";
+                      +exists +hlen +hstrlen +strlen +pexpire +pttl +publish +subscribe +zadd +zrangebyscore \
+                      +zremrangebyrank +zremrangebyscore +time +info +hello";
 
 async fn everything_works(shared: &zoom_qos_proxy::shared::Shared) {
     next_slot(shared).await;

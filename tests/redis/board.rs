@@ -10,7 +10,7 @@ use zoom_qos_proxy::{
         keys::Subject,
         record::{self, Kind},
     },
-    snapshot::{Coding, Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
+    snapshot::{Bounds, Coding, Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
 };
 
 use crate::{
@@ -76,8 +76,9 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
         let is_encrypted = two.sealer().is_some();
         assert_eq!(bytes.windows(3).any(|window| window == b"Ada"), !is_encrypted, "names at rest");
         let read = record::read(two.sealer().as_deref(), &of, &bytes).unwrap();
-        let landed = two.clock().unwrap().when(read.had);
-        let copy = Snapshot::from_bytes(key(1), &read.body, landed).unwrap();
+        let landed = two.clock().unwrap().when(read.had).unwrap();
+        let bounds = Bounds { fetched_before: SystemTime::now() + MINUTE, fresh_at_most: MINUTE };
+        let copy = Snapshot::from_bytes(key(1), &read.body, landed, &bounds).unwrap();
         for coding in Coding::ALL {
             assert_eq!(
                 (copy.body(coding), copy.etag(coding)),

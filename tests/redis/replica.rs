@@ -8,8 +8,11 @@ use std::{
 };
 
 use tokio::sync::mpsc;
-use zoom_qos_proxy::shared::{
-    Shared, SharedConfig, address::Address, events::Event, health::Standing, pool::Draw, seal::Sealer,
+use zoom_qos_proxy::{
+    metrics::Metrics,
+    shared::{
+        Shared, SharedConfig, address::Address, events::Event, health::Standing, pool::Draw, seal::Sealer,
+    },
 };
 
 /// Longer than anything here may take on a busy machine.
@@ -25,6 +28,7 @@ pub fn config(url: &str, per_second: u32, replicas: u32) -> SharedConfig {
         sealer: None,
         per_second: NonZeroU32::new(per_second).unwrap(),
         per_day: 1_000_000,
+        fresh_at_most: Duration::from_hours(48),
     }
 }
 
@@ -35,7 +39,7 @@ pub fn encrypted(url: &str) -> SharedConfig {
 /// A handle that is being kept, and the events that come to it.
 pub fn join(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>) {
     let (events, heard) = mpsc::unbounded_channel();
-    let shared = Shared::new(config, events);
+    let shared = Shared::new(config, events, &Arc::new(Metrics::default()));
     drop(actix_rt::spawn(shared.clone().keep()));
     (shared, heard)
 }

@@ -10,18 +10,20 @@ use crate::{
     fetcher::blocking::off_this_thread,
     shared::{
         Shared,
+        bounds::AHEAD_AT_MOST,
         clock::ServerClock,
         keys::Subject,
         record::{self, Kind, Record},
         words,
     },
-    snapshot::{Snapshot, SnapshotKey},
+    snapshot::{Bounds, Snapshot, SnapshotKey},
 };
 
 /// What a record holds that is of a meeting.
 pub(super) enum Content {
     Snapshot(Arc<Snapshot>),
-    Refusal(Failure, Instant),
+    /// Until when it is to be remembered, and when Zoom said it.
+    Refusal(Failure, Instant, Instant),
 }
 
 /// `None`: nothing, or nothing that can be understood here.
@@ -32,24 +34,32 @@ pub(super) async fn read(
     record: Option<Vec<u8>>,
 ) -> Option<Content> {
     let (bytes, clock) = (record?, shared.clock()?);
+    let fresh_at_most = shared.fresh_at_most();
     let (sealer, of) = (shared.sealer(), of.clone());
+    let is_foreign = record::is_foreign(sealer.as_deref(), &bytes);
     let work = move || {
         let Record { kind, had, body } = record::read(sealer.as_deref(), &of, &bytes)?;
         let now = Instant::now();
         match kind {
             Kind::Snapshot => {
-                let snapshot = Snapshot::from_bytes(key, &body, clock.when(had).min(now))?;
+                let had = clock.when(had).ok()?.min(now);
+                let bounds = Bounds { fetched_before: clock.wall(now) + AHEAD_AT_MOST, fresh_at_most };
+                let snapshot = Snapshot::from_bytes(key, &body, had, &bounds)?;
                 Some(Content::Snapshot(Arc::new(snapshot)))
             }
             Kind::Refusal => {
                 let mut failure = words::read(std::str::from_utf8(&body).ok()?, &clock, now)?;
                 let until = failure.retry_at.take()?;
-                Some(Content::Refusal(failure, until))
+                Some(Content::Refusal(failure, until, clock.when(had).ok()?.min(now)))
             }
             Kind::AccessToken => None,
         }
     };
-    off_this_thread(work).await
+    let content = off_this_thread(work).await;
+    if content.is_none() && !is_foreign {
+        shared.record_rejected();
+    }
+    content
 }
 
 /// `None`: it cannot be written now.

@@ -143,10 +143,14 @@ impl Sharing {
     }
 
     fn read(&self, of: &Subject, bytes: &[u8], clock: &ServerClock) -> Option<AccessToken> {
-        let record = record::read(self.shared.sealer().as_deref(), of, bytes)?;
-        if record.kind != Kind::AccessToken {
+        let sealer = self.shared.sealer();
+        let record = record::read(sealer.as_deref(), of, bytes);
+        let Some(record) = record.filter(|record| record.kind == Kind::AccessToken) else {
+            if !record::is_foreign(sealer.as_deref(), bytes) {
+                self.shared.record_rejected();
+            }
             return None;
-        }
+        };
         let SharedToken { text, renew_from, use_until } =
             SharedToken::from_bytes(&record.body, clock, Instant::now())?;
         AccessToken::new(&text, renew_from, use_until, &self.redactor)

@@ -1,0 +1,443 @@
+//! Somebody else writes into the Redis that replicas share: whatever it is, callers are answered, the process lives, what
+//! cannot be is counted, and one beat later all is as if it had not been there.
+
+use std::{
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use zoom_qos_proxy::{
+    meeting_id::MeetingId,
+    shared::{
+        keys::Subject,
+        record::{self, Kind},
+    },
+    snapshot::{MeetingType, SnapshotKey},
+};
+use zoom_sim::{Meeting, Sim};
+
+use crate::{
+    limits::add_meetings_from as add_meetings,
+    redis_server::Server,
+    replicas::{day_of, finish, wait_until_redis_is},
+    service::{Service, calls_for, request, sim, wait_for},
+};
+
+/// What a service says that was told nonsense.
+const REFUSED: &str = "is out of bounds";
+const SECOND: Duration = Duration::from_secs(1);
+const NUMBERS: [&str; 10] = [
+    "nan",
+    "inf",
+    "-inf",
+    "1e300",
+    "-1e300",
+    "18446744073709551615",
+    "-9223372036854775808",
+    "0x7fffffffffff",
+    // The year 10000, in microseconds.
+    "253402300800000000",
+    "",
+];
+
+fn start(sim: &Sim, redis: &Server) -> Service {
+    let url = redis.url();
+    let settings = [
+        ("redis.url", url.as_str()),
+        ("redis.replicas", "2"),
+        ("limits.headroom_percent", "0"),
+        ("cache.refresh_floor", "0s"),
+    ];
+    let service = Service::start(sim, &settings);
+    wait_until_redis_is(&service, 1.0);
+    service
+}
+
+fn key(redis: &Server, name: &str) -> String {
+    wait_for(|| redis.command::<Vec<String>>(&["KEYS", &format!("{{zqp:*}}:{name}")]).pop())
+}
+
+fn named(redis: &Server, name: &str) -> String {
+    key(redis, "budget").replace(":budget", &format!(":{name}"))
+}
+
+fn refused(service: &Service, kind: &str) -> f64 {
+    service.metric(&format!("zoom_qos_proxy_redis_values_rejected_total{{kind=\"{kind}\"}}"))
+}
+
+fn publish(redis: &Server, message: &str) {
+    assert!(redis.command::<u32>(&["PUBLISH", &named(redis, "events"), message]) > 0, "nobody listens");
+}
+
+fn micros() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
+}
+
+/// Callers of new meetings get them, and Redis is in use.
+fn assert_serves(service: &Service, path: &str, after: &str) {
+    let answer = service.get(path);
+    assert_eq!(answer.status, 200, "after {after}: {} {:?}", answer.text(), answer.headers);
+    assert_eq!(service.metric("zoom_qos_proxy_redis_up"), 1.0, "after {after}");
+}
+
+#[test]
+fn an_event_that_cannot_be_stops_nobody() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let paths = add_meetings(&sim, 0, 20);
+    let mut paths = paths.iter();
+    let day_after_tomorrow = (micros() + 48 * 3_600_000_000).to_string();
+    let numbers =
+        NUMBERS.into_iter().chain([day_after_tomorrow.as_str()]).filter(|number| !number.is_empty());
+    let mut said = 0.0;
+    for number in numbers {
+        for what in ["cool day", "cool second", "purged *", "landed x:live", "failed x:live"] {
+            // A purge of up to 48 h ahead is believed.
+            if number != day_after_tomorrow || what.starts_with("cool") {
+                publish(&redis, &format!("{what} {number} "));
+                said += 1.0;
+            }
+        }
+        assert_serves(&service, paths.next().unwrap(), number);
+    }
+    let late = (micros() + 100_000_000).to_string();
+    let words = |retry_at: &str| format!("{{\"reason\":\"zoom_failed\",\"retry_at\":{retry_at}}}");
+    for message in [
+        format!("cool second {late}"),
+        "x".repeat(5_000_000),
+        format!("purged {} 1", "x".repeat(5_000_000)),
+        format!("failed 85746065432:live 1 {}", words("18446744073709551615")),
+    ] {
+        publish(&redis, &message);
+        said += 1.0;
+    }
+    assert_serves(&service, paths.next().unwrap(), "long ones");
+    wait_for(|| (refused(&service, "event") == said).then_some(()));
+    let lines = service.finish(&[REFUSED]);
+    assert_eq!(lines.iter().filter(|line| line.contains(REFUSED)).count(), 1, "said once, not {said} times");
+}
+
+#[test]
+fn a_pause_of_another_replica_ends_within_its_bounds() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    publish(&redis, &format!("cool second {} ", micros() + 50_000_000));
+    let answer = wait_for(|| Some(service.get(&path)).filter(|answer| answer.status == 503));
+    assert!((40..=51).contains(&answer.retry_after()), "{}", answer.retry_after());
+    // And one in the budget itself, up to a minute after 00:00 UTC.
+    let budget = key(&redis, "budget");
+    let to_midnight = 86_400_000_000 - micros() % 86_400_000_000;
+    redis.command::<u32>(&["HSET", &budget, "cool_day", &(micros() + to_midnight + 59_000_000).to_string()]);
+    let most = to_midnight / 1_000_000 + 61;
+    let answer = wait_for(|| Some(service.get(&path)).filter(|answer| answer.retry_after() > 60));
+    assert!((most - 5..=most).contains(&answer.retry_after()), "{} of {most}", answer.retry_after());
+    service.finish(&[]);
+}
+
+#[test]
+fn a_budget_that_cannot_be_heals_with_the_next_beat() {
+    const FIELDS: [&str; 12] = [
+        "now",
+        "fresh",
+        "empty",
+        "next",
+        "day",
+        "base",
+        "used",
+        "taken",
+        "cool_second",
+        "cool_day",
+        "purge",
+        "purged_all",
+    ];
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let paths = add_meetings(&sim, 0, 40);
+    let (mut paths, mut calls) = (paths.iter(), 0);
+    let (budget, members) = (key(&redis, "budget"), key(&redis, "members"));
+    let long = "9".repeat(1_000_000);
+    let mut serves = |after: &str| {
+        assert_serves(&service, paths.next().unwrap(), after);
+        calls += 1;
+        let counted = day_of(&service);
+        assert!((calls..=calls + 20).contains(&counted), "after {after}: {counted} of {calls} calls");
+    };
+    serves("nothing");
+    for value in NUMBERS.into_iter().chain([long.as_str()]) {
+        let mut forged = vec!["HSET", &budget];
+        forged.extend(FIELDS.iter().flat_map(|field| [*field, value]));
+        redis.command::<u32>(&forged);
+        serves(&format!("{value:.30} everywhere"));
+        // Whoever looks for a record reads the last field.
+        let healed = || {
+            let all: Vec<Option<String>> = redis.command(&[&["HMGET", &budget], &FIELDS[..]].concat());
+            all.into_iter().flatten().all(|field| field != value).then_some(())
+        };
+        wait_for(healed);
+    }
+    for field in FIELDS {
+        redis.command::<u32>(&["HSET", &budget, field, "253402300800000000"]);
+        serves(field);
+    }
+    // Replicas that cannot be, and one that is far in the future and wants everything.
+    for about in [
+        "nan nan nan nan nan",
+        "",
+        "1e300 1e300 1e300 1e300 1e300",
+        &long,
+        "253402300800000000 253402300800000000 9 9 9",
+    ] {
+        redis.command::<u32>(&["HSET", &members, "somebody", about]);
+        serves(&format!("a member {about:.30}"));
+        wait_for(|| (redis.command::<u32>(&["HEXISTS", &members, "somebody"]) == 0).then_some(()));
+    }
+    // Keys of another type.
+    for name in [&budget, &members] {
+        redis.command::<()>(&["SET", name, "a text"]);
+        serves(name);
+    }
+    assert!(refused(&service, "budget") > 100.0, "{}", refused(&service, "budget"));
+    let lines = service.finish(&[REFUSED]);
+    assert!(lines.iter().filter(|line| line.contains(REFUSED)).count() <= 3, "once for each kind");
+}
+
+#[test]
+fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = [start(&sim, &redis), start(&sim, &redis)];
+    let (budget, mut number) = (key(&redis, "budget"), 92_000_000_000_u64);
+    let mut is_shared = |after: &str, forge: &dyn Fn(&str)| {
+        number += 1;
+        let id = format!("{number:011}");
+        sim.add_meeting(Meeting::generated(&id, 1, 1));
+        let path = format!("/qos/{id}");
+        forge(&id);
+        assert_serves(&replicas[0], &path, after);
+        // It has landed for both.
+        wait_for(|| {
+            let record = named(&redis, &format!("r:{id}:live"));
+            (redis.command::<u32>(&["EXISTS", &record]) == 1).then_some(())
+        });
+        assert_serves(&replicas[1], &path, after);
+        assert_eq!(calls_for(&sim, &id).len(), 1, "after {after}: one fetches, both have it");
+        assert_eq!(request(replicas[0].ops, "DELETE", &format!("/cache/{id}"), &[]).status, 204);
+        wait_for(|| {
+            let answer = request(replicas[1].addr, "GET", &path, &[("Cache-Control", "only-if-cached")]);
+            (answer.status == 504).then_some(())
+        });
+    };
+    for value in NUMBERS {
+        let fence = named(&redis, "fence");
+        is_shared(&format!("{value} everywhere"), &|id| {
+            redis.command::<u32>(&["HSET", &budget, "purge", value, "purged_all", value]);
+            redis.command::<()>(&["SET", &fence, value]);
+            redis.command::<()>(&["SET", &named(&redis, &format!("p:{id}:live")), value]);
+            redis.command::<u32>(&["HSET", &named(&redis, &format!("r:{id}:live")), "f", value, "d", "x"]);
+            redis.command::<u32>(&["HSET", &named(&redis, &format!("c:{id}:live")), "f", value, "o", "x"]);
+            publish(&redis, &format!("purged * {value} x"));
+        });
+    }
+    is_shared("purges far ahead", &|_| {
+        let purges = named(&redis, "purges");
+        redis.command::<u32>(&["ZADD", &purges, "1e300", "x:live", "inf", "y:live"]);
+        // It makes both look.
+        redis.command::<u32>(&["HSET", &budget, "purge", &(micros() + 10_000_000).to_string()]);
+        wait_for(|| (redis.command::<u32>(&["ZCARD", &purges]) <= 1_000).then_some(()));
+    });
+    is_shared("keys of another type", &|id| {
+        for name in ["fence", "purges"] {
+            redis.command::<u32>(&["DEL", &named(&redis, name)]);
+            redis.command::<u32>(&["SADD", &named(&redis, name), "x"]);
+        }
+        for kind in ["r", "c", "p"] {
+            redis.command::<u32>(&["SADD", &named(&redis, &format!("{kind}:{id}:live")), "x"]);
+        }
+    });
+    assert!(refused(&replicas[0], "fence") > 10.0);
+    finish(replicas.into(), &[REFUSED]);
+}
+
+#[test]
+fn a_claim_that_nobody_made_holds_up_nobody() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    let members = key(&redis, "members");
+    let claim = named(&redis, &format!("c:{}:live", path.trim_start_matches("/qos/")));
+    // Of one that seems to live, and never forgotten.
+    redis.command::<u32>(&["HSET", &members, "somebody", &format!("{} 0 0 0 -1", micros() + 3_600_000_000)]);
+    redis.command::<u32>(&["HSET", &claim, "o", "somebody", "f", &micros().to_string()]);
+    let asked = Instant::now();
+    assert_serves(&service, &path, "a claim");
+    assert!(asked.elapsed() < 3 * SECOND, "{:?}", asked.elapsed());
+    assert!(refused(&service, "fence") >= 1.0);
+    service.finish(&[REFUSED]);
+}
+
+#[test]
+fn who_waits_for_another_is_not_told_to_wait_for_hours() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    let subject = format!("{}:live", path.trim_start_matches("/qos/"));
+    let claim = named(&redis, &format!("c:{subject}"));
+    let claimed = micros().to_string();
+    let lives = || {
+        let about = format!("{} 0 0 0 -1", micros());
+        redis.command::<u32>(&["HSET", &key(&redis, "members"), "somebody", &about]);
+    };
+    lives();
+    redis.command::<u32>(&["HSET", &claim, "o", "somebody", "f", &claimed]);
+    redis.command::<u32>(&["PEXPIRE", &claim, "50000"]);
+    let words = format!("{{\"reason\":\"zoom_failed\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
+    let answer = thread::scope(|scope| {
+        let waits = scope.spawn(|| service.get(&path));
+        // An event that comes before it listens is lost.
+        wait_for(|| {
+            lives();
+            publish(&redis, &format!("failed {subject} {claimed} {words}"));
+            waits.is_finished().then_some(())
+        });
+        waits.join().unwrap()
+    });
+    assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+    assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_record_that_is_too_large_is_not_sent_and_one_that_cannot_be_is_fetched_anew() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let (one, other) = (start(&sim, &redis), start(&sim, &redis));
+    let subject = |id: &str| {
+        let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
+        (key, Subject::meeting(&key))
+    };
+    let forge = |id: &str, bytes: &[u8]| {
+        let name = named(&redis, &format!("r:{id}:live"));
+        let mut connection = redis.connection();
+        let forged =
+            redis::cmd("HSET").arg(&name).arg("f").arg(micros()).arg("d").arg(bytes).exec(&mut connection);
+        forged.unwrap();
+    };
+    let sent = || {
+        let stats: String = redis.command(&["INFO", "stats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:")).unwrap();
+        line.trim().parse::<u64>().unwrap()
+    };
+    let [large, year, fresh, long] = [1, 2, 3, 4].map(|number| {
+        let id = format!("{:011}", 92_000_000_000_u64 + number);
+        sim.add_meeting(Meeting::generated(&id, 3, 1));
+        id
+    });
+    let (before, resident) = (sent(), one.resident());
+    forge(&large, &vec![b'x'; 100_000_000]);
+    assert_serves(&one, &format!("/qos/{large}"), "100 MB");
+    let (sent, more) = (sent() - before, one.resident().saturating_sub(resident));
+    println!("of 100 MB {sent} bytes were sent, {more} bytes of memory more");
+    assert!(sent < 10_000_000, "{sent}");
+    assert!(more < 50_000_000, "{more}");
+    assert!(refused(&one, "record") >= 1.0);
+    // One of a snapshot, changed in one place.
+    for (id, from, to) in [
+        (&year, "fetched_at_ms", "253402300800000"),
+        (&fresh, "fresh_for_ms", "18446744073709551615"),
+        (&long, "length", "1000000000000"),
+    ] {
+        assert_serves(&one, &format!("/qos/{id}"), "nothing");
+        let name = named(&redis, &format!("r:{id}:live"));
+        let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
+        let (_, of) = subject(id);
+        let read = record::read(None, &of, &record).unwrap();
+        let (length, rest) = read.body.split_first_chunk::<4>().unwrap();
+        let (about, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
+        let mut about: serde_json::Value = serde_json::from_slice(about).unwrap();
+        about[from] = serde_json::from_str(to).unwrap();
+        let about = about.to_string();
+        let length = u32::try_from(about.len()).unwrap().to_le_bytes();
+        let body = [&length[..], about.as_bytes(), bodies].concat();
+        forge(id, &record::write(None, &of, Kind::Snapshot, read.had, &body).unwrap());
+        let rejected = refused(&other, "record");
+        let answer = other.get(&format!("/qos/{id}"));
+        assert_eq!(answer.status, 200, "{from}: {}", answer.text());
+        let age: u64 =
+            answer.header("cache-control").unwrap().split_once("max-age=").unwrap().1.parse().unwrap();
+        assert!(age <= 30, "{from}: {age}");
+        assert_eq!(calls_for(&sim, id).len(), 2, "{from}: fetched anew");
+        assert!(refused(&other, "record") > rejected, "{from}");
+    }
+    // A refusal that is remembered for longer than any is.
+    let id = "92000000999";
+    let (_, of) = subject(id);
+    let words =
+        format!("{{\"reason\":\"meeting_not_found\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
+    forge(id, &record::write(None, &of, Kind::Refusal, micros(), words.as_bytes()).unwrap());
+    let asked = Instant::now();
+    assert_eq!(one.get(&format!("/qos/{id}")).problem(), "meeting_not_found");
+    sim.add_meeting(Meeting::generated(id, 3, 1));
+    wait_for(|| (one.get(&format!("/qos/{id}")).status == 200).then_some(()));
+    assert!(asked.elapsed() < 20 * SECOND, "{:?}", asked.elapsed());
+    finish(vec![one, other], &[REFUSED]);
+}
+
+/// Not the worst that can be, but the most: at random, for two seconds.
+#[test]
+fn whatever_is_written_for_a_while_everybody_is_answered() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let paths = add_meetings(&sim, 0, 200);
+    let names = ["budget", "members", "fence", "purges", "events"].map(|name| named(&redis, name));
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut random = fastrand::Rng::with_seed(17);
+            let mut connection = redis.connection();
+            let mut written = 0;
+            while begun.elapsed() < 2 * SECOND {
+                let value = match random.u8(..4) {
+                    0 => NUMBERS[random.usize(..NUMBERS.len())].as_bytes().to_vec(),
+                    1 => random.u64(..).to_string().into_bytes(),
+                    2 => (0..random.usize(..60)).map(|_| random.u8(..)).collect(),
+                    _ => format!("cool day {}", random.u64(..)).into_bytes(),
+                };
+                let name = &names[random.usize(..names.len())];
+                let fields = ["next", "day", "used", "cool_day", "purge", "somebody"];
+                let mut command = match random.u8(..5) {
+                    0 => redis::cmd("SET"),
+                    1 => redis::cmd("PUBLISH"),
+                    2 => redis::cmd("DEL"),
+                    _ => redis::cmd("HSET"),
+                };
+                command.arg(name);
+                // Refused where the key is of another type: that is no matter.
+                match random.u8(..2) {
+                    0 => command
+                        .arg(fields[random.usize(..fields.len())])
+                        .arg(value)
+                        .exec(&mut connection)
+                        .ok(),
+                    _ => command.arg(value).exec(&mut connection).ok(),
+                };
+                written += 1;
+                thread::park_timeout(Duration::from_millis(2));
+            }
+            written
+        });
+        let mut answers = Vec::new();
+        for path in &paths {
+            if writer.is_finished() {
+                break;
+            }
+            let answer = service.get(path);
+            if answer.status != 200 {
+                assert!(answer.retry_after() <= 86_460, "{}", answer.text());
+            }
+            answers.push(answer.status);
+        }
+        println!("{} forgeries, {} answers: {answers:?}", writer.join().unwrap(), answers.len());
+    });
+    wait_until_redis_is(&service, 1.0);
+    wait_for(|| (service.get(&paths[199]).status == 200).then_some(()));
+    service.finish(&[REFUSED, "Redis is away"]);
+}
