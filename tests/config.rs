@@ -776,6 +776,23 @@ fn http_to_another_machine_is_allowed_with_a_warning() {
 }
 
 #[test]
+fn a_redis_password_for_another_machine_is_allowed_unencrypted_with_a_warning() {
+    for (url, warned) in [
+        ("redis://qos:s@cache.example/0", true),
+        ("redis+sentinel://:s@10.0.0.1/0?master=qos", true),
+        ("rediss://qos:s@cache.example/0", false),
+        ("redis://cache.example/0", false),
+        ("redis://:s@127.0.0.1:6379/0", false),
+        ("redis://:s@[::1]/0", false),
+        ("redis://:s@localhost", false),
+    ] {
+        let (_, warnings) = Setup::new().variable("QOS_PROXY__REDIS__URL", url).accepted();
+        assert_eq!(warnings.len(), usize::from(warned), "{url}: {warnings:#?}");
+        assert!(warnings.iter().all(|warning| warning.starts_with("redis.url: redis sends the password")));
+    }
+}
+
+#[test]
 fn listeners_are_ip_and_port_and_differ() {
     for (value, said) in [
         ("localhost:8080", "must be \"IP:PORT\", not \"localhost:8080\"; write one like \"127.0.0.1:8080\""),

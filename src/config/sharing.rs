@@ -77,6 +77,10 @@ pub(super) fn shared(
         }
     };
     reader.remark(key, &format!("server: {}", address.host()));
+    if address.shows_password() {
+        let what = "redis sends the password unencrypted to another machine; use rediss".to_owned();
+        reader.warn(key, &at, what);
+    }
     let (zoom, budget, freshness) = (zoom?, budget?, freshness?);
     if budget.state_file.take().is_some() {
         reader.remark("limits.state_file", "not used: with Redis the day's count is kept there");

@@ -3,6 +3,8 @@
 //! One node is all that is ever talked to. All keys have one hash tag, so in a cluster that is the owner of their slot, to
 //! which any node directs us; behind Sentinel it is the master, which Sentinel names.
 
+use std::net::IpAddr;
+
 use redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo,
     RedisError, TlsCertificates, io::tcp::TcpSettings,
@@ -91,6 +93,18 @@ impl Address {
         self.first.addr().to_string()
     }
 
+    /// Whether its password can be read on the way to another machine.
+    #[must_use]
+    pub fn shows_password(&self) -> bool {
+        let stays_here = |host: &str| {
+            let host = host.trim_matches(['[', ']']);
+            let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());
+            is_loopback || host == "localhost" || host.ends_with(".localhost")
+        };
+        let leaves = matches!(self.first.addr(), ConnectionAddr::Tcp(host, _) if !stays_here(host));
+        leaves && self.first.redis_settings().password().is_some()
+    }
+
     /// Where to ask first.
     pub(super) fn first(&self) -> ConnectionAddr {
         self.first.addr().clone()
@@ -170,6 +184,29 @@ mod tests {
         let sentinel = parse("redis+sentinel://sentinels:26379/0?master=qos");
         assert_eq!(sentinel.master(), Some("qos"));
         assert!(matches!(parse("rediss+sentinel://s?master=qos").first(), ConnectionAddr::TcpTls { .. }));
+    }
+
+    #[test]
+    fn a_password_that_leaves_this_machine_unencrypted_is_noticed() {
+        let shows = |url| Address::parse(url, None).unwrap().shows_password();
+        for url in [
+            "redis://:s@cache.example",
+            "redis://qos:s@10.0.0.7:6380/1",
+            "redis://:s@[2001:db8::1]",
+            "redis+sentinel://:s@sentinels/0?master=qos",
+        ] {
+            assert!(shows(url), "{url}");
+        }
+        for url in [
+            "redis://cache.example",
+            "rediss://:s@cache.example",
+            "rediss+sentinel://:s@sentinels/0?master=qos",
+            "redis://:s@localhost",
+            "redis://:s@127.8.0.1",
+            "redis://:s@[::1]:6380",
+        ] {
+            assert!(!shows(url), "{url}");
+        }
     }
 
     #[test]
