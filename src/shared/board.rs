@@ -13,7 +13,7 @@ use super::{
     clock::Micros,
     keys::Subject,
     link::{Lane, Trouble},
-    script::ScriptCall,
+    script::{self, ScriptCall},
 };
 use crate::metrics::RedisValue;
 
@@ -230,16 +230,20 @@ impl Shared {
 
     async fn run(&self, lane: Lane, call: &ScriptCall<'_>) -> Result<Answer, Away> {
         self.may_ask()?;
-        let answer: Result<(String, i64, u64, Value), Trouble> = self.0.link.script(lane, call).await;
+        let answer: Result<(String, Value, Value, Value), Trouble> = self.0.link.script(lane, call).await;
         let (what, number, refused, record) = match lane {
             Lane::Control => answer.inspect_err(|trouble| self.failed(trouble)).map_err(|_| Away)?,
             Lane::Bulk => self.checked(answer)?,
         };
+        let believed = |value: &Value| {
+            let number = script::number(value).and_then(|number| u64::try_from(number).map_err(|_| Rejected));
+            self.0.rejections.noted(RedisValue::Reply, number).map_err(|_| Away)
+        };
+        let (number, refused) = (believed(&number)?, believed(&refused)?);
         self.0.rejections.note(RedisValue::Fence, refused.min(MOST_CALLS));
         self.0.rejections.note(RedisValue::Record, u64::from(what == "too_large"));
         let clock = self.clock().ok_or(Away)?;
-        let number = u64::try_from(number).map_err(|_| Rejected);
-        let number = number.and_then(|number| clock.fence(number, Instant::now()));
+        let number = clock.fence(number, Instant::now());
         let number = self.0.rejections.noted(RedisValue::Reply, number).map_err(|_| Away)?;
         let record = match record {
             Value::BulkString(record) => Some(record),

@@ -30,6 +30,7 @@ local LONGEST_MEMBER = 128
 local OK, PERMIT, NOT_BEFORE, LATE = 0, 1, 2, 3
 local NOTHING, PACE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
 
+-- A 'probe' asks for nothing, and leaves no trace of who asks.
 local op, me = ARGV[1], ARGV[2]
 local permitted, replicas, per_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 

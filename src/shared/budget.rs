@@ -2,29 +2,44 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use redis::Value;
+
 use super::{
     Away, Owed, Shared,
     alone::{End, SPREAD},
-    bounds,
+    bounds::{self, Rejected},
     clock::{Micros, micros},
     link::{Lane, Trouble},
     pool::{self, Draw, Reply, Verdict},
+    script,
 };
 use crate::metrics::{LimitKind, RedisValue};
 
 /// What is asked or said, with what it needs.
 enum Op<'a> {
+    /// Whether scripts run at all.
+    Probe,
     Beat,
     Permit,
-    GiveBack { day: u64 },
-    Left { calls: u64, called: Duration },
-    Cool { kind: LimitKind, left: Duration, words: &'a str },
+    GiveBack {
+        day: u64,
+    },
+    Left {
+        calls: u64,
+        called: Duration,
+    },
+    Cool {
+        kind: LimitKind,
+        left: Duration,
+        words: &'a str,
+    },
     Leave,
 }
 
 impl Op<'_> {
     fn name(&self) -> &'static str {
         match self {
+            Self::Probe => "probe",
             Self::Beat => "beat",
             Self::Permit => "permit",
             Self::GiveBack { .. } => "give_back",
@@ -150,6 +165,12 @@ impl Shared {
         self.0.pool.borrow().last().map_or((0, 0), |last| (last.live, last.wishes))
     }
 
+    /// Whether scripts run. A beat that breaks off may have told the others that this replica lives, and puts off
+    /// the time from which it may call alone: where each one did, it would never come.
+    pub(super) async fn probe(&self) -> Result<(), Trouble> {
+        self.ask(Op::Probe).await.map(drop)
+    }
+
     /// Gives the number of the last purge.
     pub(super) async fn beat(&self) -> Result<u64, Trouble> {
         Ok(self.ask(Op::Beat).await?.purge)
@@ -185,7 +206,7 @@ impl Shared {
         call.arg(demand).arg(wish).arg(told.day).arg(told.used).arg(told.alone).arg(told.report);
         call.arg(micros(inner.contact.borrow().share_in_use_for(sent))).arg(&told.heard_of);
         match op {
-            Op::Beat | Op::Leave => {}
+            Op::Probe | Op::Beat | Op::Leave => {}
             Op::Permit => {
                 call.arg(micros(pool::lead(inner.round_trip.get())));
             }
@@ -203,9 +224,11 @@ impl Shared {
         if op.asks() {
             inner.contact.borrow_mut().asks(deadline);
         }
-        let answer: Result<Vec<i64>, Trouble> = inner.link.script(Lane::Control, &call).await;
-        let answer = answer.and_then(|numbers| {
-            let reply = inner.rejections.noted(RedisValue::Reply, Reply::of(&numbers));
+        let answer: Result<Vec<Value>, Trouble> = inner.link.script(Lane::Control, &call).await;
+        let answer = answer.and_then(|values| {
+            let numbers: Result<Vec<i64>, Rejected> = values.iter().map(script::number).collect();
+            let reply = numbers.and_then(|numbers| Reply::of(&numbers));
+            let reply = inner.rejections.noted(RedisValue::Reply, reply);
             reply.map_err(|_| Trouble::Refused("an answer of another script, or out of bounds".to_owned()))
         });
         let end = match &answer {

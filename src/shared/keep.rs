@@ -71,6 +71,9 @@ impl Shared {
             self.0.clock.set(Some(clock));
             self.0.bulk_timeouts.set(0);
         }
+        if self.is_away() {
+            self.probe().await?;
+        }
         let purge = self.beat().await?;
         self.said(Health::beats_now, &Trouble::Broken);
         self.0.recovered.notify_waiters();

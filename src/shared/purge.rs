@@ -2,11 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use redis::Value;
+
 use super::{
-    Owed, Shared, bounds,
+    Owed, Shared,
+    bounds::{self, Rejected},
     keep::PURGES_REMEMBERED,
     keys::Subject,
     link::{Lane, Trouble},
+    script,
 };
 use crate::metrics::RedisValue;
 
@@ -49,9 +53,9 @@ impl Shared {
         for of in subjects {
             call.arg(of.as_str());
         }
-        let (fence, refused, _): (u64, u64, Vec<String>) = self.0.link.script(Lane::Control, &call).await?;
-        self.0.rejections.note(RedisValue::Fence, refused);
-        self.believed(fence)
+        let (fence, refused, _): (Value, Value, Value) = self.0.link.script(Lane::Control, &call).await?;
+        self.refused(&refused)?;
+        self.believed(self.number(&fence)?)
     }
 
     /// Purges after this one, as many as are remembered. `None`: there were more.
@@ -60,9 +64,10 @@ impl Shared {
         let mut call = self.0.purge.call();
         call.key(&*keys.fence).key(&*keys.budget).key(&*keys.purges);
         call.arg("missed").arg(done).arg(PURGES_REMEMBERED).arg(bounds::LONGEST_NAME);
-        let (found, refused, missed): (usize, u64, Vec<String>) =
+        let (found, refused, missed): (Value, Value, Vec<String>) =
             self.0.link.script(Lane::Control, &call).await?;
-        self.0.rejections.note(RedisValue::Fence, refused);
+        self.refused(&refused)?;
+        let is_all = self.number(&found)? < PURGES_REMEMBERED as u64;
         let mut purges = Vec::with_capacity(missed.len() / 2);
         let (pairs, _) = missed.as_chunks::<2>();
         for [of, fence] in pairs {
@@ -75,7 +80,18 @@ impl Shared {
                 self.0.rejections.note(RedisValue::Fence, 1);
             }
         }
-        Ok((found < PURGES_REMEMBERED).then_some(purges))
+        Ok(is_all.then_some(purges))
+    }
+
+    fn refused(&self, values: &Value) -> Result<(), Trouble> {
+        self.0.rejections.note(RedisValue::Fence, self.number(values)?.min(bounds::MOST_CALLS));
+        Ok(())
+    }
+
+    fn number(&self, value: &Value) -> Result<u64, Trouble> {
+        let number = script::number(value).and_then(|number| u64::try_from(number).map_err(|_| Rejected));
+        let number = self.0.rejections.noted(RedisValue::Reply, number);
+        number.map_err(|_| Trouble::Refused("an answer of another script".to_owned()))
     }
 
     fn believed(&self, fence: u64) -> Result<u64, Trouble> {

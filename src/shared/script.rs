@@ -1,6 +1,18 @@
 //! Lua scripts on the server. One round trip runs a script by its digest; only a server that does not know it gets the code.
 
-use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, aio::ConnectionLike};
+use redis::{
+    Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value, aio::ConnectionLike,
+};
+
+use super::bounds::Rejected;
+
+/// A number that a script gave. The library would also make one of a text, and 0 of what is no number.
+pub(super) fn number(value: &Value) -> Result<i64, Rejected> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        _ => Err(Rejected),
+    }
+}
 
 /// A script and its digest.
 pub(super) struct Script {

@@ -42,6 +42,7 @@ mod purge;
 mod ratelimit;
 mod raw_zoom;
 mod redis_forged;
+mod redis_odd;
 #[path = "../redis/relay.rs"]
 mod redis_relay;
 #[path = "../redis/server.rs"]
