@@ -80,6 +80,8 @@ pub fn micros(time: Duration) -> Micros {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NOON: Micros = 1_800_000_000_000_000;
@@ -112,6 +114,18 @@ mod tests {
         for set_to in [NOON - 600_000_000, NOON + 600_000_000] {
             let after = ServerClock::heard(sent + 100 * MS, sent + 150 * MS, set_to).unwrap();
             assert_eq!(before.or(after).there, set_to);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_time_is_more_than_48_h_ahead(shows: u64, there: u64) {
+            let now = Instant::now();
+            if let Ok(clock) = ServerClock::heard(now, now, shows)
+                && let Ok(at) = clock.when(there)
+            {
+                prop_assert!(at <= now + bounds::AHEAD_AT_MOST);
+            }
         }
     }
 }

@@ -117,6 +117,8 @@ fn checksum(front: [u8; 5], of: &Subject, body: &[u8]) -> [u8; CHECKSUM] {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         meeting_id::MeetingId,
@@ -184,6 +186,18 @@ mod tests {
             let mut newer = bytes;
             newer[2] = VERSION + 1;
             assert!(is_foreign(sealer, &newer));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), head: bool) {
+            let sealer = Sealer::new(&"07".repeat(32)).unwrap();
+            let bytes = if head { [&b"ZQ\x01\x01\x00"[..], &bytes].concat() } else { bytes };
+            for sealer in [None, Some(&sealer)] {
+                prop_assert_eq!(read(sealer, &of("85746065432"), &bytes), None);
+                prop_assert!(!is_foreign(sealer, &bytes) || bytes.starts_with(&MAGIC));
+            }
         }
     }
 }

@@ -73,7 +73,10 @@ impl Shared {
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::shared::bounds::AHEAD_AT_MOST;
 
     #[test]
     fn a_token_is_good_for_as_long_on_every_replica_and_no_longer() {
@@ -89,5 +92,24 @@ mod tests {
         assert_eq!((&*read.text, read.renew_from, read.use_until), ("secret", after(3_800), after(4_095)));
         assert!(SharedToken::from_bytes(&bytes, &there, after(4_095)).is_none());
         assert!(SharedToken::from_bytes(b"", &there, now).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn no_token_panics_or_is_of_use_for_more_than_48_h(
+            (renew_from, use_until) in (any::<u64>(), any::<u64>()),
+            ahead in 0..400_000_000_000_u64,
+            there in 0..1_u64 << 53,
+        ) {
+            let now = Instant::now();
+            let clock = ServerClock::heard(now, now, there).unwrap();
+            for (renew_from, use_until) in [(renew_from, use_until), (there, there + ahead)] {
+                let written = Written { access_token: "secret".to_owned(), renew_from, use_until };
+                let bytes = serde_json::to_vec(&written).unwrap();
+                if let Some(token) = SharedToken::from_bytes(&bytes, &clock, now) {
+                    prop_assert!(token.use_until <= now + AHEAD_AT_MOST && token.renew_from <= now + AHEAD_AT_MOST);
+                }
+            }
+        }
     }
 }

@@ -96,6 +96,8 @@ pub fn check(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Fai
 mod tests {
     use std::time::Duration;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -132,6 +134,28 @@ mod tests {
         }
         for text in ["", "{}", "{\"reason\":\"of_a_later_version\"}", "[]"] {
             assert!(read(text, &clock, now).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_words_panic_or_name_a_time_more_than_48_h_ahead(
+            reason in prop::sample::select(&["zoom_failed", "meeting_not_found", "x"][..]),
+            retry_at: u64,
+            status: u16,
+            message in ".{0,40}",
+            there in 0..1_u64 << 53,
+            torn in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let now = Instant::now();
+            let clock = ServerClock::heard(now, now, there).unwrap();
+            let zoom = serde_json::json!({ "status": status, "message": message });
+            let text = serde_json::json!({ "reason": reason, "retry_at": retry_at, "zoom": zoom }).to_string();
+            for text in [text.as_str(), &String::from_utf8_lossy(&torn)] {
+                if let Some(failure) = read(text, &clock, now) {
+                    prop_assert!(failure.retry_at.is_none_or(|at| at <= now + bounds::AHEAD_AT_MOST));
+                }
+            }
         }
     }
 }
