@@ -91,7 +91,8 @@ impl Core {
             && let Some(until) = failure.retry_at
         {
             // Never for longer than it would be here, whatever the other replica says.
-            self.cache.remember(key, &failure, until.min(now + keep));
+            let until = until.min(now + keep);
+            self.cache.remember(key, &failure.retry_at(until), until);
         }
     }
 }

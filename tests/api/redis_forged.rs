@@ -303,6 +303,14 @@ fn who_waits_for_another_is_not_told_to_wait_for_hours() {
     });
     assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
     assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
+    // Nor is who comes after the event.
+    let mut later = add_meetings(&sim, 1, 100).into_iter();
+    let answer = wait_for(|| {
+        let path = later.next().unwrap();
+        publish(&redis, &format!("failed {}:live {claimed} {words}", path.trim_start_matches("/qos/")));
+        Some(service.get(&path)).filter(|answer| answer.status == 502)
+    });
+    assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
     service.finish(&["flight failed"]);
 }
 
