@@ -211,7 +211,7 @@ fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
     let path = add_meetings(&sim, 0, 1).remove(0);
     let [first, other] = [&replicas[0], &replicas[1]];
     first.get(&path);
-    // Reads go on, scripts wait: not as long as an operation may take.
+    // Scripts wait, the look into Redis too: not as long as an operation may take.
     redis.command::<()>(&["CLIENT", "PAUSE", "150", "WRITE"]);
     let purged = thread::scope(|scope| {
         let purged =
