@@ -31,7 +31,7 @@ pub struct Page {
     pub next_page_token: Option<String>,
     /// How many rows Zoom claims that the meeting has; `None` when absent or not a whole number.
     pub total_records: Option<u64>,
-    /// The number of the meeting, where Zoom says it; `None` when absent or not a whole number.
+    /// The number of the meeting, where Zoom says it; `None` when absent or neither a whole number nor the text of one.
     pub meeting_number: Option<u64>,
     /// The newest `leave_time` of a participant that is a point in time: tells whether a meeting is settled.
     pub newest_leave_time: Option<Timestamp>,
@@ -124,7 +124,7 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
                 page.next_page_token = page_token(&mut input)?;
             }
             b"total_records" => page.total_records = whole_number(&mut input)?,
-            b"meeting_number" => page.meeting_number = whole_number(&mut input)?,
+            b"meeting_number" => page.meeting_number = meeting_number(&mut input)?,
             _ => input.skip_value()?,
         }
         more = input.take_if(b',');
@@ -167,6 +167,15 @@ fn page_token(input: &mut Cursor<'_>) -> Result<Option<String>, NotAPage> {
 }
 
 fn whole_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Astray> {
+    input.skipped_value().map(number)
+}
+
+/// Zoom's description has it as text.
+fn meeting_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Astray> {
     let value = input.skipped_value()?;
-    Ok(str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()))
+    Ok(number(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)))
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok())
 }

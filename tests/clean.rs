@@ -371,6 +371,18 @@ fn the_envelope_is_read_whatever_its_order() {
 }
 
 #[test]
+fn the_meetings_number_is_read_as_a_number_and_as_text() {
+    for written in ["93201235621", "\"93201235621\""] {
+        let (page, _) = page(&format!(r#"{{"meeting_number": {written} ,"participants":[]}}"#));
+        assert_eq!(page.meeting_number, Some(93_201_235_621), "{written}");
+    }
+    for written in ["\"932 0123 5621\"", "\"\"", "-1", "null", "[1]"] {
+        let (page, _) = page(&format!(r#"{{"meeting_number":{written},"participants":[]}}"#));
+        assert_eq!(page.meeting_number, None, "{written}");
+    }
+}
+
+#[test]
 fn no_participants_is_a_page_too() {
     let (page, out) = page(r#"{"participants": [ ], "next_page_token": null}"#);
     assert_eq!((page, out.as_str()), (Page::default(), ""));

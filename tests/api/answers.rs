@@ -171,6 +171,8 @@ fn a_page_that_says_it_is_another_meetings_is_fetched_again_on_a_new_connection(
     // Behind a first answer that nobody could tell from the right one, every answer is the one before.
     let zoom = RawZoom::start(|asked| {
         let number = if asked.is_for(A) || asked.connection == 0 { A } else { B };
+        // As a number, and as text, as Zoom's description has it.
+        let number = if asked.is_for(A) { number.to_owned() } else { format!("\"{number}\"") };
         let body = page(whose(asked)).replacen('{', &format!("{{\"meeting_number\":{number},"), 1);
         vec![Step::Send(answer(&body))]
     });
