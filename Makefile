@@ -31,7 +31,7 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 
 test: plan prepare check-format check-clippy check-docs doc-tests tests readme judges chart monitoring check-image skips ## everything that CI checks; installs what it needs
 
-test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, an hour of rude callers, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
+test-all: test memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: resident size over 50,000 meetings, an hour each of rude callers, a rude Zoom and a rude Redis, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
 bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
@@ -114,8 +114,8 @@ monitoring: ## dashboard and alerts against a real Prometheus; see tests/monitor
 	@scripts/monitoring target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 memory:
-	$(call heading,resident size over 50$(comma)000 meetings$(comma) and an hour of rude callers)
-	cargo test --locked --workspace --test api -- --ignored --nocapture memory:: rude_callers::
+	$(call heading,resident size over 50$(comma)000 meetings$(comma) and an hour each of rude callers$(comma) a rude Zoom and a rude Redis)
+	cargo test --locked --workspace --test api -- --ignored --nocapture memory:: rude_
 
 deny:
 	$(call heading,audit of the dependencies)

@@ -4,7 +4,10 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -23,6 +26,12 @@ pub enum Step {
     Close,
     /// Ends it with a reset.
     Reset,
+    /// Ends the way to the service, and hears what still comes.
+    HalfClose,
+    /// Sends this again and again, after such a pause each time, until the service hangs up.
+    Repeat(Vec<u8>, Duration),
+    /// Answers nothing more until the service hangs up. See [`RawZoom::asked_in_doubt`].
+    Doubt,
 }
 
 /// What came: the head, line by line, and which connection it came on.
@@ -40,10 +49,19 @@ impl Asked {
     }
 }
 
+/// A request that is sent so soon after bytes that nobody asked for may have crossed them.
+const CROSSED: Duration = Duration::from_millis(500);
+
 /// A server on a socket of its own. Its threads end with the test's process.
 pub struct RawZoom {
     pub address: SocketAddr,
-    asked: Arc<Mutex<Vec<Asked>>>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    asked: Mutex<Vec<Asked>>,
+    in_doubt: AtomicUsize,
 }
 
 impl RawZoom {
@@ -57,12 +75,21 @@ impl RawZoom {
         listener: TcpListener,
         script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        let zoom = Self { address: listener.local_addr().unwrap(), asked: Arc::default() };
-        let (asked, script) = (Arc::clone(&zoom.asked), Arc::new(script));
+        Self::start_greeting(listener, |_| Vec::new(), script)
+    }
+
+    /// The same, and takes these steps on each connection, by its number, before anything is asked.
+    pub fn start_greeting(
+        listener: TcpListener,
+        greeting: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
+        script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let zoom = Self { address: listener.local_addr().unwrap(), seen: Arc::default() };
+        let (seen, script) = (Arc::clone(&zoom.seen), Arc::new(script));
         thread::spawn(move || {
             for (connection, stream) in listener.incoming().map_while(Result::ok).enumerate() {
-                let (asked, script) = (Arc::clone(&asked), Arc::clone(&script));
-                thread::spawn(move || serve(stream, connection, &asked, &*script));
+                let (seen, script, greeting) = (Arc::clone(&seen), Arc::clone(&script), greeting(connection));
+                thread::spawn(move || serve(stream, connection, greeting, &seen, &*script));
             }
         });
         zoom
@@ -74,37 +101,74 @@ impl RawZoom {
     }
 
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.seen.asked.lock().unwrap().clone()
+    }
+
+    /// Forgets what was asked so far, and says how much that was.
+    pub fn forget(&self) -> usize {
+        std::mem::take(&mut *self.seen.asked.lock().unwrap()).len()
+    }
+
+    /// How often the service asked on a connection after [`Step::Doubt`], and not at the same moment.
+    pub fn asked_in_doubt(&self) -> usize {
+        self.seen.in_doubt.load(Ordering::Relaxed)
     }
 }
 
 fn serve(
     stream: TcpStream,
     connection: usize,
-    asked: &Mutex<Vec<Asked>>,
+    greeting: Vec<Step>,
+    seen: &Seen,
     script: &(impl Fn(&Asked) -> Vec<Step> + ?Sized),
 ) {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream);
-    while let Some(head) = read_head(&mut reader) {
-        let request = Asked { head, connection };
-        let steps = script(&request);
-        asked.lock().unwrap().push(request);
-        let stream = reader.get_mut();
+    let mut steps = greeting;
+    loop {
         for step in steps {
-            // A service that has hung up meanwhile does not mind.
-            match step {
-                Step::Send(bytes) => stream.write_all(&bytes).unwrap_or_default(),
-                Step::Pause(time) => thread::park_timeout(time),
-                Step::Close => return stream.shutdown(Shutdown::Both).unwrap_or_default(),
-                Step::Reset => {
-                    socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap();
-                    return;
-                }
+            if !take(&step, &mut reader, seen) {
+                return;
             }
         }
+        let Some(head) = read_head(&mut reader) else { return };
+        let request = Asked { head, connection };
+        steps = script(&request);
+        seen.asked.lock().unwrap().push(request);
     }
+}
+
+/// Whether the connection goes on.
+fn take(step: &Step, reader: &mut BufReader<TcpStream>, seen: &Seen) -> bool {
+    let stream = reader.get_mut();
+    match step {
+        // A service that has hung up meanwhile does not mind.
+        Step::Send(bytes) => stream.write_all(bytes).unwrap_or_default(),
+        Step::Pause(time) => thread::park_timeout(*time),
+        Step::Close => stream.shutdown(Shutdown::Both).unwrap_or_default(),
+        Step::HalfClose => stream.shutdown(Shutdown::Write).unwrap_or_default(),
+        Step::Reset => socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap(),
+        Step::Repeat(bytes, pause) => {
+            while stream.write_all(bytes).is_ok() {
+                thread::park_timeout(*pause);
+            }
+            return false;
+        }
+        Step::Doubt => {
+            thread::park_timeout(CROSSED);
+            let mut bytes = [0; 4_096];
+            stream.set_nonblocking(true).unwrap();
+            while stream.read(&mut bytes).is_ok_and(|count| count > 0) {}
+            stream.set_nonblocking(false).unwrap();
+            if stream.read(&mut bytes).is_ok_and(|count| count > 0) {
+                seen.in_doubt.fetch_add(1, Ordering::Relaxed);
+            }
+            return false;
+        }
+    }
+    !matches!(step, Step::Close | Step::Reset)
 }
 
 fn read_head(reader: &mut BufReader<TcpStream>) -> Option<Vec<String>> {

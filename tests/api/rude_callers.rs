@@ -11,7 +11,10 @@ use std::{
 use fastrand::Rng;
 use zoom_sim::Meeting;
 
-use crate::service::{Connection, Service, sim, wait_for};
+use crate::{
+    rudeness::{HOUR, MOMENT, Over, Watch, any_seed},
+    service::{Connection, Service, sim, wait_for},
+};
 
 const MEETINGS: [&str; 4] = ["91111111111", "92222222222", "93333333333", "94444444444"];
 const RUDE: usize = 24;
@@ -80,8 +83,10 @@ fn rude_callers_for(time: Duration, seed: u64) {
         &[&timeouts[..], &[("telemetry.log_level", "warn,zoom_qos_proxy::app=info")]].concat(),
     );
     let lengths = MEETINGS.map(|id| service.get(&format!("/qos/{id}")).body.len());
-    let (before, until, over) = (service.resident(), Instant::now() + time, AtomicBool::new(false));
+    let (mut watch, until, over) =
+        (Watch::new([&service], MEMORY), Instant::now() + time, AtomicBool::new(false));
     thread::scope(|scope| {
+        let _over = Over(&over);
         for number in 0..RUDE {
             let (over, to) = (&over, if number % 4 == 0 { service.ops } else { service.addr });
             scope.spawn(move || {
@@ -91,25 +96,16 @@ fn rude_callers_for(time: Duration, seed: u64) {
                 }
             });
         }
-        let mut most = 0;
-        while Instant::now() < until && !thread::panicking() {
-            let asked = Instant::now();
-            let alive = service.ops_get("/healthz").status == 200 && asked.elapsed() < Duration::from_secs(1);
+        while Instant::now() < until {
+            watch.look();
             let mut caller = Connection::open(service.addr);
-            let answered = MEETINGS.iter().zip(lengths).all(|(id, length)| {
+            for (id, length) in MEETINGS.iter().zip(lengths) {
                 let answer = caller.ask("GET", &format!("/qos/{id}"));
-                answer.json()["meeting_id"] == **id && answer.body.len() == length
-            });
-            most = most.max(service.resident().saturating_sub(before));
-            if !alive || !answered || most > MEMORY {
-                over.store(true, Ordering::Relaxed);
-                panic!("alive {alive} ({:?}), answered {answered}, {} MiB", asked.elapsed(), most >> 20);
+                assert_eq!((&answer.json()["meeting_id"], answer.body.len()), (&(*id).into(), length));
             }
         }
-        over.store(true, Ordering::Relaxed);
-        println!("{} MiB at most", most >> 20);
     });
-    wait_for(|| (service.load_at_rest() < 0.05).then_some(()));
+    watch.rest();
     wait_for(|| (service.metric("zoom_qos_proxy_connections{listener=\"callers\"}") == 0.0).then_some(()));
     assert_eq!(sim.qos_calls().iter().filter(|call| call.meeting.as_deref() == Some(MEETINGS[0])).count(), 1);
     service.finish(&[]);
@@ -117,11 +113,11 @@ fn rude_callers_for(time: Duration, seed: u64) {
 
 #[test]
 fn rude_callers_cost_nobody_else_anything() {
-    rude_callers_for(Duration::from_secs(15), 1);
+    rude_callers_for(MOMENT, 1);
 }
 
 #[test]
 #[ignore = "takes an hour: make test-all runs it"]
 fn rude_callers_cost_nobody_else_anything_for_an_hour() {
-    rude_callers_for(Duration::from_secs(3600), fastrand::u64(..1 << 40));
+    rude_callers_for(HOUR, any_seed());
 }

@@ -1,0 +1,77 @@
+//! What the scripts of rude peers share: seeds, how long they run, and what services must keep to meanwhile.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+
+use crate::service::{Service, wait_for};
+
+/// How long each script runs in `make test`.
+pub const MOMENT: Duration = Duration::from_secs(20);
+/// How long each script runs in `make test-all`.
+pub const HOUR: Duration = Duration::from_secs(3_600);
+/// A probe of Kubernetes waits this long.
+const ALIVE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Another seed for each run; the environment's `RUDE_SEED` repeats one.
+#[expect(clippy::disallowed_methods, reason = "not the service's environment")]
+pub fn any_seed() -> u64 {
+    std::env::var("RUDE_SEED").map_or_else(|_| fastrand::u64(..1 << 40), |seed| seed.parse().unwrap())
+}
+
+/// Bytes of no protocol.
+pub fn garbage(rng: &mut Rng) -> Vec<u8> {
+    let length = rng.usize(1..9_000);
+    std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
+}
+
+/// Ends the peers' loops when it is dropped: also when the thread that watches panics, or they would go on for ever.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Watches services that rude peers are at.
+pub struct Watch<'a> {
+    /// With the resident size at the beginning.
+    services: Vec<(&'a Service, u64)>,
+    /// By how many bytes each may grow.
+    memory: u64,
+    most: u64,
+    slowest: Duration,
+}
+
+impl<'a> Watch<'a> {
+    pub fn new(services: impl IntoIterator<Item = &'a Service>, memory: u64) -> Self {
+        let services = services.into_iter().map(|service| (service, service.resident())).collect();
+        Self { services, memory, most: 0, slowest: Duration::ZERO }
+    }
+
+    /// Fails unless every service is alive, answers its probe in time, and is within its memory.
+    pub fn look(&mut self) {
+        for (service, before) in &self.services {
+            let asked = Instant::now();
+            let status = service.ops_get("/healthz").status;
+            let took = asked.elapsed();
+            assert!(status == 200 && took < ALIVE_WITHIN, "/healthz: {status} after {took:?}");
+            self.slowest = self.slowest.max(took);
+            self.most = self.most.max(service.resident().saturating_sub(*before));
+            assert!(self.most <= self.memory, "grown by {} MiB", self.most >> 20);
+        }
+    }
+
+    /// Fails unless every service comes to rest.
+    pub fn rest(mut self) {
+        for (service, _) in &self.services {
+            wait_for(|| (service.load_at_rest() < 0.05).then_some(()));
+        }
+        self.look();
+        println!("grown by {} MiB at most, /healthz within {:?}", self.most >> 20, self.slowest);
+    }
+}
