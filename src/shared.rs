@@ -15,6 +15,7 @@ pub mod health;
 mod keep;
 pub mod keys;
 mod link;
+pub mod meter;
 pub mod pool;
 mod purge;
 pub mod record;
@@ -23,6 +24,7 @@ mod retry;
 mod script;
 pub mod seal;
 pub mod token;
+mod wire;
 pub mod words;
 
 use std::{

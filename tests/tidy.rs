@@ -116,7 +116,11 @@ const STAYS_IN: [(&str, &[&str], &str); 11] = [
     ("opentelemetry_sdk", &["trace"], "what a span may say is decided in the rooms, how it is made in trace"),
     ("redis", &["shared"], "whether Redis is there or not is known in one place"),
     ("std::env", &["config"], "config reads the environment once, and reports what is wrong in it"),
-    ("tokio_rustls", &["zoom"], "TLS to Zoom is made beneath awc; see zoom/transport"),
+    (
+        "tokio_rustls",
+        &["zoom", "shared"],
+        "TLS is made beneath the libraries; see zoom/transport, shared/wire",
+    ),
     ("zoom_sim", &[], "the service knows no test double: it meets the simulator through a URL"),
 ];
 

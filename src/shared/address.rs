@@ -6,8 +6,7 @@
 use std::net::IpAddr;
 
 use redis::{
-    Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo,
-    RedisError, TlsCertificates, io::tcp::TcpSettings,
+    ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion, RedisConnectionInfo, RedisError,
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use url::Url;
@@ -20,8 +19,8 @@ pub struct Address {
     first: ConnectionInfo,
     /// The name of the master that Sentinel is asked for.
     master: Option<String>,
-    /// PEM; without it Mozilla's roots count.
-    ca: Option<Vec<u8>>,
+    /// Without it Mozilla's roots count.
+    ca: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// What is wrong with a URL. The URL itself, which may hold a password, is not repeated.
@@ -75,16 +74,13 @@ impl Address {
         let info = url.into_connection_info().map_err(|error| unusable(&error))?;
         // RESP3: what others publish comes on the connection that is there anyway.
         let settings = quiet(info.redis_settings().clone()).set_protocol(ProtocolVersion::RESP3);
-        let first =
-            info.set_redis_settings(settings).set_tcp_settings(TcpSettings::default().set_nodelay(true));
-        // The library takes a text without a certificate for an empty list of authorities.
+        let first = info.set_redis_settings(settings);
         let certificates = |ca| CertificateDer::pem_slice_iter(ca).collect::<Result<Vec<_>, _>>();
-        if ca.is_some_and(|ca| certificates(ca).map_or(true, |found| found.is_empty())) {
+        let ca = ca.map(certificates).transpose().map_err(|_| InvalidAddress::Ca)?;
+        if ca.as_ref().is_some_and(|ca| !are_usable(ca)) {
             return Err(InvalidAddress::Ca);
         }
-        let address = Self { first, master, ca: ca.map(<[u8]>::to_vec) };
-        address.client(&address.first()).map_err(|_| InvalidAddress::Ca)?;
-        Ok(address)
+        Ok(Self { first, master, ca })
     }
 
     /// Host and port, for the log.
@@ -125,26 +121,32 @@ impl Address {
         }
     }
 
-    /// A client for a node.
-    pub(super) fn client(&self, node: &ConnectionAddr) -> Result<Client, RedisError> {
-        self.with(self.first.clone().set_addr(node.clone()))
+    /// As whom to log in at a node.
+    pub(super) fn who(&self) -> &RedisConnectionInfo {
+        self.first.redis_settings()
     }
 
-    /// A client for the Sentinel: the user, the password and the database are the node's and not its own.
-    pub(super) fn sentinel(&self) -> Result<Client, RedisError> {
-        let settings = quiet(RedisConnectionInfo::default());
-        self.with(self.first.clone().set_redis_settings(settings))
+    /// And at the Sentinel: the user, the password and the database are the node's and not its own.
+    pub(super) fn sentinel_who() -> RedisConnectionInfo {
+        quiet(RedisConnectionInfo::default())
     }
 
-    fn with(&self, info: ConnectionInfo) -> Result<Client, RedisError> {
-        match (&self.ca, info.addr()) {
-            (Some(ca), ConnectionAddr::TcpTls { .. }) => Client::build_with_tls(
-                info,
-                TlsCertificates { client_tls: None, root_cert: Some(ca.clone()) },
-            ),
-            _ => Client::open(info),
-        }
+    /// Whom to trust: the CA alone, where there is one.
+    pub(super) fn tls(&self) -> rustls::ClientConfig {
+        let roots = match &self.ca {
+            Some(ca) => {
+                let mut roots = rustls::RootCertStore::empty();
+                roots.add_parsable_certificates(ca.iter().cloned());
+                roots
+            }
+            None => webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect(),
+        };
+        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
     }
+}
+
+fn are_usable(ca: &[CertificateDer<'static>]) -> bool {
+    !ca.is_empty() && ca.iter().all(|one| rustls::RootCertStore::empty().add(one.clone()).is_ok())
 }
 
 /// Without the library's name, which takes a right more (CLIENT SETINFO).

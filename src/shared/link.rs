@@ -15,10 +15,21 @@ use redis::{
 };
 use tokio::sync::mpsc;
 
-use super::{address::Address, bounds, clock::ServerClock, keys::Keys, script::ScriptCall};
+use super::{
+    address::Address,
+    bounds,
+    clock::ServerClock,
+    keys::Keys,
+    script::ScriptCall,
+    wire::{self, Driver},
+};
 
 /// To connect takes some exchanges, with TLS a few more.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
+/// Bytes of one reply: numbers, the names of a thousand purges, and events ...
+const LARGEST_CONTROL: usize = 1 << 20;
+/// ... and a record, with what is said about it.
+const LARGEST_BULK: usize = 17 << 20;
 /// Nodes of a cluster that direct us to one another.
 const HOPS: usize = 4;
 /// The server's own words are as long as it likes.
@@ -75,6 +86,7 @@ struct Lines {
     bulk: MultiplexedConnection,
     run: String,
     generation: u64,
+    _drivers: [Driver; 2],
 }
 
 impl Link {
@@ -130,9 +142,10 @@ impl Link {
         let mut node = match address.master() {
             None => address.first(),
             Some(master) => {
-                let client = address.sentinel()?;
-                let mut sentinel =
-                    client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
+                let who = Address::sentinel_who();
+                let (mut sentinel, _driver) =
+                    wire::connect(&address, &address.first(), &who, LARGEST_CONTROL, self.config(false))
+                        .await?;
                 let mut ask = redis::cmd("SENTINEL");
                 let (host, port): (String, u16) =
                     ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await?;
@@ -141,13 +154,13 @@ impl Link {
             }
         };
         let mut hops = 0;
-        let mut control = loop {
-            let client = address.client(&node)?;
-            let mut control = client.get_multiplexed_async_connection_with_config(&self.config(true)).await?;
+        let (mut control, control_driver) = loop {
+            let (mut control, driver) =
+                wire::connect(&address, &node, address.who(), LARGEST_CONTROL, self.config(true)).await?;
             let looked: Result<bool, _> =
                 redis::cmd("EXISTS").arg(&*keys.budget).query_async(&mut control).await;
             match looked {
-                Ok(_) => break control,
+                Ok(_) => break (control, driver),
                 Err(error) if hops < HOPS => {
                     let to = error.redirect_node().and_then(|(to, _)| to.rsplit_once(':'));
                     let to = to.and_then(|(host, port)| {
@@ -169,11 +182,13 @@ impl Link {
         let clock = bounds::server_time(seconds, micros)
             .and_then(|there| ServerClock::heard(sent, Instant::now(), there));
         let Ok(clock) = clock else { return Ok(Err("the server's clock shows a time that cannot be")) };
-        let client = address.client(&node)?;
-        let bulk = client.get_multiplexed_async_connection_with_config(&self.config(false)).await?;
+        let (bulk, bulk_driver) =
+            wire::connect(&address, &node, address.who(), LARGEST_BULK, self.config(false)).await?;
         let generation = self.generation.get() + 1;
         self.generation.set(generation);
-        *self.lines.borrow_mut() = Some(Lines { control, bulk, run: run.to_owned(), generation });
+        let drivers = [control_driver, bulk_driver];
+        *self.lines.borrow_mut() =
+            Some(Lines { control, bulk, run: run.to_owned(), generation, _drivers: drivers });
         Ok(Ok(Connected { clock, is_server_odd }))
     }
 

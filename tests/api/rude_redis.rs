@@ -27,6 +27,8 @@ const MEETINGS: u64 = 24;
 const CALLERS: u64 = 4;
 const PER_SECOND: usize = 40;
 const MEMORY: u64 = 64 << 20;
+/// A record's largest reply twice: as it comes, and as a value.
+const FLOOD_MEMORY: u64 = 40 << 20;
 /// A caller gives up here: `server.wait` is 5 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 
@@ -52,6 +54,8 @@ enum Manners {
     Faulty,
     /// Answers are well-formed and wrong.
     Lying,
+    /// Answers have no end.
+    Flooding,
 }
 
 /// Stands before a real server, on a port of its own. Its threads end with the test's process.
@@ -60,7 +64,18 @@ struct RudeRedis {
     mood: Arc<Mood>,
 }
 
+/// How an answer without an end begins, and how it goes on.
+const FLOODS: [[&str; 2]; 6] = [
+    ["$999999999999\r\n", "x"],
+    ["+", "x"],
+    ["*999999999999\r\n", ":1\r\n"],
+    ["*999999999999\r\n", "*-1\r\n"],
+    ["", ">3\r\n$7\r\nmessage\r\n$6\r\nevents\r\n$4\r\nwhat\r\n"],
+    ["", "+OK\r\n"],
+];
+
 struct Mood {
+    flood: AtomicUsize,
     manners: AtomicU8,
     began: Instant,
 }
@@ -69,6 +84,7 @@ impl Mood {
     fn now(&self) -> Manners {
         let at = self.began.elapsed().as_millis() % TURN.as_millis();
         match self.manners.load(Ordering::Relaxed) {
+            manners if manners == Manners::Flooding as u8 => Manners::Flooding,
             manners if manners == Manners::Honest as u8 || at > RUDE_FOR.as_millis() => Manners::Honest,
             manners if manners == Manners::Faulty as u8 => Manners::Faulty,
             _ => Manners::Lying,
@@ -81,7 +97,8 @@ impl RudeRedis {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let here = listener.local_addr().unwrap().port();
         let manners = AtomicU8::new(Manners::Honest as u8);
-        let (mood, port) = (Arc::new(Mood { manners, began: Instant::now() }), server.port);
+        let (mood, port) =
+            (Arc::new(Mood { flood: AtomicUsize::new(0), manners, began: Instant::now() }), server.port);
         let of_all = Arc::clone(&mood);
         thread::spawn(move || {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
@@ -140,6 +157,9 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     while let Ok(count @ 1..) = from.read(&mut bytes) {
         let some = &mut bytes[..count];
         let manners = mood.now();
+        if manners == Manners::Flooding {
+            return flood(&mut to, mood);
+        }
         let dice = if manners == Manners::Honest { u8::MAX } else { rng.u8(..100) };
         let sent = match dice {
             0 => break,
@@ -176,6 +196,16 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     }
     to.shutdown(Shutdown::Both).ok();
     from.shutdown(Shutdown::Both).ok();
+}
+
+/// Begins one answer, and goes on with it as fast as the replica reads.
+fn flood(to: &mut TcpStream, mood: &Mood) {
+    let [beginning, more] = FLOODS[mood.flood.load(Ordering::Relaxed)];
+    let more = more.repeat(65_536 / more.len());
+    if to.write_all(beginning.as_bytes()).is_ok() {
+        while mood.now() == Manners::Flooding && to.write_all(more.as_bytes()).is_ok() {}
+    }
+    to.shutdown(Shutdown::Both).ok();
 }
 
 /// What no server says, or not now.
@@ -312,7 +342,7 @@ fn meanwhile(replicas: &[Service], sim: &Sim, time: Duration, seed: u64, watch: 
     });
     assert_calls(sim, most);
     println!("{} answers that were whole", whole.load(Ordering::Relaxed));
-    assert!(whole.load(Ordering::Relaxed) > 100, "callers get their meetings meanwhile");
+    assert!(whole.load(Ordering::Relaxed) > 20, "callers get their meetings meanwhile");
 }
 
 /// Of the calls since the last look.
@@ -370,6 +400,30 @@ fn rude_redis_for(time: Duration, seed: u64) {
     for replica in replicas {
         replica.finish(&[]);
     }
+}
+
+#[test]
+fn answers_of_redis_that_never_end_take_no_memory() {
+    let (sim, server) = (sim(|_| ()), Server::start());
+    sim.add_meeting(Meeting::generated(id(0), 1, 1));
+    let redis = RudeRedis::before(&server, 1);
+    let url = format!("redis://127.0.0.1:{}/0", redis.port);
+    let service = Service::start(&sim, &[&SETTINGS[..], &[("redis.url", url.as_str())]].concat());
+    let mut watch = Watch::new([&service], FLOOD_MEMORY);
+    for (number, flood) in FLOODS.iter().enumerate() {
+        wait_until_redis_is(&service, 1.0);
+        redis.mood.flood.store(number, Ordering::Relaxed);
+        redis.be(Manners::Flooding);
+        let until = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < until {
+            watch.look();
+        }
+        println!("{flood:?}: {} MiB", service.resident() >> 20);
+        assert_eq!(service.get(&format!("/qos/{}", id(0))).status, 200);
+        redis.be(Manners::Honest);
+    }
+    watch.rest();
+    service.finish(&[]);
 }
 
 #[test]

@@ -380,7 +380,7 @@ fn rude_zoom_for(time: Duration, seed: u64) {
         }
     });
     println!("{calls} calls of Zoom, {} answers that were whole", whole.load(Ordering::Relaxed));
-    assert!(whole.load(Ordering::Relaxed) > 100, "callers get their meetings meanwhile");
+    assert!(whole.load(Ordering::Relaxed) > 20, "callers get their meetings meanwhile");
     is_rude.store(false, Ordering::Relaxed);
     let honest = Instant::now();
     for number in 0..MEETINGS {
