@@ -34,6 +34,7 @@ mod lifecycle;
 mod limits;
 mod lost_lines;
 mod memory;
+mod memory_limit;
 mod openapi;
 mod ops;
 mod preload;

@@ -184,8 +184,8 @@ def test_a_grace_period_that_is_just_long_enough_is_taken():
 
 @pytest.mark.parametrize(
     "bound, request_mib, limit_mib",
-    # 1.3 times the bound, rounded up, and 48 MiB; 128 MiB more as the limit.
-    [("256MiB", 381, 509), ("1MiB", 50, 178), ("1GiB", 1380, 1508), ("100KiB", 49, 177)],
+    # 1.3 times the bound, rounded up, and 48 MiB; 128 MiB and 32 MiB more as the limit.
+    [("256MiB", 381, 541), ("1MiB", 50, 210), ("1GiB", 1380, 1540), ("100KiB", 49, 209)],
 )
 def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mib):
     resources = render({"config": {"cache": {"max_bytes": bound}}}).container["resources"]
@@ -201,7 +201,7 @@ def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
     only_request = render({"resources": {"requests": {"memory": "2Gi"}}}).container["resources"]
     assert only_request == {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
     small_request = render({"resources": {"requests": {"memory": "64Mi"}}}).container["resources"]
-    assert small_request["limits"] == {"memory": "509Mi"}
+    assert small_request["limits"] == {"memory": "541Mi"}
     both = render(ci("pod")).container["resources"]
     assert both == ci("pod")["resources"]
 

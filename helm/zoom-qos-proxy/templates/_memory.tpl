@@ -10,11 +10,16 @@
 {{- div (add $bytes 1048575) 1048576 -}}
 {{- end }}
 
-{{/* The limit leaves what meetings being fetched may take. No CPU limit: a throttled
+{{/* Requests that wait: 32 KiB each, for the caller's connection, the flight and Zoom's connection. */}}
+{{- define "zoom-qos-proxy.waitingMiB" -}}
+{{- div (add (mul (default 1000 .Values.config.limits.max_queued | int64) 32) 1023) 1024 -}}
+{{- end }}
+
+{{/* The limit leaves what meetings being fetched may take, and those that wait. No CPU limit: a throttled
 proxy is slow for everybody, an idle one costs nothing. */}}
 {{- define "zoom-qos-proxy.resources" -}}
 {{- $needed := include "zoom-qos-proxy.memoryMiB" . | int64 -}}
-{{- $fetched := include "zoom-qos-proxy.fetchMiB" . | int64 -}}
+{{- $fetched := add (include "zoom-qos-proxy.fetchMiB" . | int64) (include "zoom-qos-proxy.waitingMiB" . | int64) -}}
 {{- $defaults := dict
     "requests" (dict "memory" (printf "%dMi" $needed))
     "limits" (dict "memory" (printf "%dMi" (add $needed $fetched))) -}}

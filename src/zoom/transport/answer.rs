@@ -85,6 +85,12 @@ impl AnswerReader {
         self.state == State::Closed
     }
 
+    /// Whether an answer, or the rest of one, is still to come.
+    #[must_use]
+    pub fn is_reading(&self) -> bool {
+        !self.is_idle() && !self.is_closed()
+    }
+
     /// A request is about to be written: what comes from here on answers it.
     pub fn begin(&mut self) {
         debug_assert!(self.is_idle(), "one request at a time");

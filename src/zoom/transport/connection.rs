@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use super::answer::AnswerReader;
 
 /// Read at once.
-const READ: usize = 16 * 1024;
+const READ: usize = 4 * 1024;
 
 /// Bytes came that no request asked for, or the peer has closed: a request was not written, because the answer to it could
 /// be another's.
@@ -94,6 +94,14 @@ impl Connection {
         io::Error::new(io::ErrorKind::NotConnected, InDoubt)
     }
 
+    /// After an answer: hundreds of connections wait in the pool, and nobody counts what they hold.
+    fn free_buffers(&mut self) {
+        self.output = BytesMut::new();
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
     /// Reads once. `false` at the end.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [0; READ];
@@ -117,6 +125,9 @@ impl AsyncRead for Connection {
             if !this.output.is_empty() {
                 let some = this.output.split_to(this.output.len().min(buffer.remaining()));
                 buffer.put_slice(some.chunk());
+                if this.output.is_empty() && !this.reader.is_reading() {
+                    this.free_buffers();
+                }
                 return Poll::Ready(Ok(()));
             }
             if this.reader.is_idle() || this.reader.is_closed() {

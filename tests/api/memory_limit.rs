@@ -1,0 +1,104 @@
+//! What took most memory once, with no more memory than the chart gives.
+
+use std::time::Duration;
+
+use zoom_sim::{Meeting, Sim};
+
+use crate::{
+    memory::incompressible_pages,
+    raw_zoom::{RawZoom, Step, answer, page},
+    service::{Answer, Service, at_once, sim, wait_for},
+};
+
+const MIB: u64 = 1 << 20;
+const CACHE_MIB: u64 = 16;
+const FETCH_MIB: u64 = 16;
+/// `limits.max_queued`'s default.
+const QUEUED: u64 = 1_000;
+/// `limits.memory` of the chart, as its `_memory.tpl` computes it.
+const CHART_MIB: u64 = (CACHE_MIB * 13).div_ceil(10) + 48 + FETCH_MIB + (QUEUED * 32).div_ceil(1_024);
+/// The code that these tests run is not optimised: 24 MiB of it are resident, of the image's 10.
+const DEV_MIB: u64 = 16;
+const LIMIT_MIB: u64 = CHART_MIB + DEV_MIB;
+/// `RLIMIT_DATA` counts what is mapped for writing, not what is touched: stacks, and what the allocator holds ready.
+const MAPPED_MIB: u64 = 96;
+
+/// A service that cannot map more than the chart's limit and that margin. A cgroup would count what is touched,
+/// but only root may make one.
+fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
+    let (cache, fetch) = (format!("{CACHE_MIB}MiB"), format!("{FETCH_MIB}MiB"));
+    let ours = [
+        ("cache.max_bytes", cache.as_str()),
+        ("limits.max_fetch_bytes", &fetch),
+        ("limits.heavy_per_second", "5000"),
+        ("limits.heavy_per_day", "1000000"),
+        ("server.wait", "10s"),
+        ("telemetry.log_level", "error,zoom_qos_proxy::app=info"),
+    ];
+    let limit = format!("--data={}", (LIMIT_MIB + MAPPED_MIB) * MIB);
+    Service::start_by(sim, &[&ours[..], settings].concat(), &["/usr/bin/prlimit", &limit])
+}
+
+/// Fails unless it never needed more than the limit, and is alive.
+fn assert_survived(service: Service, what: &str) {
+    let most = service.most_resident() / MIB;
+    println!("{what}: {most} MiB at most, {} MiB now, of {LIMIT_MIB} MiB", service.resident() / MIB);
+    assert!(most <= LIMIT_MIB, "{what}: {most} MiB of {LIMIT_MIB} MiB");
+    wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") == 0.0).then_some(()));
+    assert_eq!(service.ops_get("/healthz").status, 200);
+    service.finish(&[]);
+}
+
+fn whole(answers: &[Answer]) -> usize {
+    let known = |answer: &Answer| {
+        answer.status == 200 || answer.status >= 500 && answer.problem() != "internal_error"
+    };
+    assert!(answers.iter().all(known));
+    answers.iter().filter(|answer| answer.status == 200).count()
+}
+
+fn paths(count: u64) -> Vec<String> {
+    (0..count).map(|number| format!("/qos/{}", 91_000_000_000 + number)).collect()
+}
+
+fn roomy() -> Sim {
+    sim(|config| (config.per_second, config.per_day) = (100_000, 10_000_000))
+}
+
+#[test]
+fn eight_hundred_trickling_flights_fit_the_charts_memory_limit() {
+    let sim = roomy();
+    let zoom = RawZoom::start(|_| {
+        let bytes = answer(&page(&"x".repeat(100_000)));
+        let parts = bytes.chunks(bytes.len() / 12 + 1);
+        parts.flat_map(|part| [Step::Send(part.to_vec()), Step::Pause(Duration::from_millis(250))]).collect()
+    });
+    let service = start(&sim, &[("zoom.api_base_url", &zoom.api_base_url())]);
+    let answers = at_once(service.addr, paths(800));
+    println!("{} of 800", whole(&answers));
+    assert_survived(service, "800 trickling flights");
+}
+
+#[test]
+fn twenty_incompressible_pages_fit_the_charts_memory_limit() {
+    let sim = roomy();
+    let id = "91000000000";
+    sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 20, 600_000)));
+    let service = start(&sim, &[]);
+    println!("{} of 1", whole(&at_once(service.addr, paths(1))));
+    assert_survived(service, "twenty incompressible pages");
+}
+
+#[test]
+fn a_backfill_of_three_hundred_meetings_fits_the_charts_memory_limit() {
+    let sim = sim(|config| {
+        (config.per_second, config.per_day, config.latency) = (100_000, 10_000_000, Duration::from_secs(2));
+    });
+    let pages = Meeting::generated("91234567890", 20, 10).pages();
+    for path in paths(300) {
+        sim.add_meeting(Meeting::raw_pages(path.trim_start_matches("/qos/"), pages.clone()));
+    }
+    let service = start(&sim, &[]);
+    println!("{} of 300", whole(&at_once(service.addr, paths(300))));
+    assert_survived(service, "a backfill of 300 meetings");
+}
