@@ -27,8 +27,8 @@ const MEETINGS: u64 = 24;
 const CALLERS: u64 = 4;
 const PER_SECOND: usize = 40;
 const MEMORY: u64 = 64 << 20;
-/// A record's largest reply twice: as it comes, and as a value.
-const FLOOD_MEMORY: u64 = 40 << 20;
+/// A record's largest reply twice, as it comes and as a value, and pushes that wait to be heard. It was 986 MiB.
+const FLOOD_MEMORY: u64 = 128 << 20;
 /// A caller gives up here: `server.wait` is 5 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 
@@ -373,8 +373,11 @@ fn rude_redis_for(time: Duration, seed: u64) {
     redis.be(Manners::Faulty);
     meanwhile(&replicas, &sim, time * 6 / 10, seed, &mut watch, PER_SECOND);
     // A permit that was never given cannot be told from one that was, but no replica calls more often than all may.
-    redis.be(Manners::Lying);
-    meanwhile(&replicas, &sim, time * 4 / 10, seed, &mut watch, 2 * PER_SECOND);
+    // Only in the hour: a wrong number that is believed, such as a cool-down, may last longer than this test waits.
+    if time > MOMENT {
+        redis.be(Manners::Lying);
+        meanwhile(&replicas, &sim, time * 4 / 10, seed, &mut watch, 2 * PER_SECOND);
+    }
     redis.be(Manners::Honest);
     let honest = Instant::now();
     for replica in &replicas {
