@@ -12,7 +12,7 @@ use fastrand::Rng;
 use zoom_sim::Meeting;
 
 use crate::{
-    rudeness::{HOUR, MOMENT, Over, Watch, any_seed},
+    rudeness::{MOMENT, Over, Watch, any_seed, hour},
     service::{Connection, Service, sim, wait_for},
 };
 
@@ -119,5 +119,5 @@ fn rude_callers_cost_nobody_else_anything() {
 #[test]
 #[ignore = "takes an hour: make test-all runs it"]
 fn rude_callers_cost_nobody_else_anything_for_an_hour() {
-    rude_callers_for(HOUR, any_seed());
+    rude_callers_for(hour(), any_seed());
 }

@@ -19,7 +19,7 @@ use crate::{
     limits::most_in_a_second,
     redis_server::Server,
     replicas::{refused_by_zoom, wait_until_redis_is},
-    rudeness::{HOUR, MOMENT, Over, Watch, any_seed, garbage},
+    rudeness::{MOMENT, Over, Watch, any_seed, garbage, hour},
     service::{Answer, Connection, Service, calls_for, sim, wait_for},
 };
 
@@ -437,5 +437,5 @@ fn a_rude_redis_makes_replicas_slower_and_nothing_else() {
 #[test]
 #[ignore = "takes an hour: make test-all runs it"]
 fn a_rude_redis_makes_replicas_slower_and_nothing_else_for_an_hour() {
-    rude_redis_for(HOUR, any_seed());
+    rude_redis_for(hour(), any_seed());
 }

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::{
     raw_zoom::{Asked, RawZoom, Step, answer},
-    rudeness::{HOUR, MOMENT, Over, Watch, any_seed, garbage},
+    rudeness::{MOMENT, Over, Watch, any_seed, garbage, hour},
     service::{Answer, Connection, Service, sim, wait_for},
 };
 
@@ -404,5 +404,5 @@ fn a_rude_zoom_gets_no_meeting_another_ones_data() {
 #[test]
 #[ignore = "takes an hour: make test-all runs it"]
 fn a_rude_zoom_gets_no_meeting_another_ones_data_for_an_hour() {
-    rude_zoom_for(HOUR, any_seed());
+    rude_zoom_for(hour(), any_seed());
 }

@@ -13,8 +13,6 @@ use crate::service::{Service, wait_for};
 
 /// How long each script runs in `make test`.
 pub const MOMENT: Duration = Duration::from_secs(20);
-/// How long each script runs in `make test-all`.
-pub const HOUR: Duration = Duration::from_secs(3_600);
 /// A probe of Kubernetes waits this long.
 const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -22,6 +20,13 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 #[expect(clippy::disallowed_methods, reason = "not the service's environment")]
 pub fn any_seed() -> u64 {
     std::env::var("RUDE_SEED").map_or_else(|_| fastrand::u64(..1 << 40), |seed| seed.parse().unwrap())
+}
+
+/// How long each script runs in `make test-all`: an hour, or as many seconds as the environment's `RUDE_SECONDS` says.
+#[expect(clippy::disallowed_methods, reason = "not the service's environment")]
+pub fn hour() -> Duration {
+    let seconds = std::env::var("RUDE_SECONDS").map_or(3_600, |seconds| seconds.parse().unwrap());
+    Duration::from_secs(seconds)
 }
 
 /// Bytes of no protocol.
