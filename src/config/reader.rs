@@ -76,7 +76,7 @@ impl Reader {
             self.warn(
                 key,
                 &at,
-                format!("has no unit and means {bare} bytes; write \"{bare}MiB\" or \"{bare}B\""),
+                format!("has no unit and means {bare} bytes; write \"{bare}B\", or a unit such as MiB"),
             );
         }
         Some(size)
