@@ -3,6 +3,7 @@
 //! Only this folder knows Zoom's URLs, headers and error bodies, and awc. It makes one call per [`Permit`] and never
 //! repeats one by itself: whether to try again is decided by the flight, which has to pay for it.
 
+mod beginning;
 mod body;
 mod day_left;
 pub mod error;
@@ -31,6 +32,7 @@ use url::Url;
 
 pub use self::body::BodyMemory;
 use self::{
+    beginning::{JUDGED, Patience},
     body::{Body, BodyBytes, BodyError, Extent},
     error::{CallError, Head},
     oauth::AccessToken,
@@ -52,9 +54,6 @@ const PAGE_SIZE: u32 = 10;
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long.
 const CALL_TIMEOUTS: u32 = 6;
-/// Bytes of an error's body that are read and judged: Zoom's are some hundred, and a proxy's page says nothing later on
-/// that its beginning does not.
-const JUDGED: usize = 64 * 1024;
 /// Bytes of a body that are judged on the thread that keeps the pace of calls; more take too long for that.
 const JUDGED_HERE: usize = 4 * 1024;
 
@@ -264,7 +263,7 @@ async fn judged(head: &OwnedHead, body: &Bytes, redactor: &Redactor) -> CallErro
     }
 }
 
-/// Sends, and reads an answer with status 2xx to its end, and of any other as much as is judged.
+/// Sends, and reads an answer with status 2xx to its end, and of any other as much as is judged and arrives.
 async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     reading: &Reading,
@@ -274,32 +273,31 @@ where
 {
     let Reading { timeout, max_body, memory, redactor } = reading;
     let timed_out = || NotWhole::from(CallError::TimedOut);
-    let exchange = async {
-        let head = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
-        let response = head.map_err(|error| not_answered(&error))?;
-        let head = OwnedHead::of(&response, redactor);
-        let announced = announced_length(&response);
-        let mut counted = memory.begin();
-        let extent = if head.is_success() { Extent::Whole(*max_body) } else { Extent::Beginning(JUDGED) };
-        match body::read(response, announced, *timeout, extent, &mut counted).await {
-            // awc takes a body that ends early for a whole one.
-            Ok(Body { bytes, is_whole: true }) if announced.is_some_and(|length| length != bytes.len()) => {
-                Err(cut_short(&head, "the body is shorter than announced".to_owned()))
-            }
-            Ok(Body { bytes, .. }) => Ok((head, bytes, counted)),
-            Err(BodyError::TooLarge) => {
-                tracing::warn!(
-                    max_body,
-                    announced,
-                    "an answer from Zoom is larger than zoom.max_body: refused"
-                );
-                Err(CallError::TooLarge(head.said()).into())
-            }
-            Err(BodyError::TimedOut) => Err(timed_out()),
-            Err(BodyError::Broken(error)) => Err(cut_short(&head, trouble::of_body(&error))),
+    let deadline = tokio::time::Instant::now() + *timeout * CALL_TIMEOUTS;
+    let response = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
+    let response = response.map_err(|error| not_answered(&error))?;
+    let head = OwnedHead::of(&response, redactor);
+    let announced = announced_length(&response);
+    let mut counted = memory.begin();
+    if !head.is_success() {
+        let patience = Patience { gap: *timeout, deadline }.for_status(head.status);
+        let bytes = beginning::read(response, announced, patience, &mut counted).await;
+        return Ok((head, bytes, counted));
+    }
+    let read = body::read(response, announced, *timeout, Extent::Whole(*max_body), &mut counted);
+    match tokio::time::timeout_at(deadline, read).await.unwrap_or(Err(BodyError::TimedOut)) {
+        // awc takes a body that ends early for a whole one.
+        Ok(Body { bytes, is_whole: true }) if announced.is_some_and(|length| length != bytes.len()) => {
+            Err(cut_short(&head, "the body is shorter than announced".to_owned()))
         }
-    };
-    tokio::time::timeout(*timeout * CALL_TIMEOUTS, exchange).await.unwrap_or_else(|_| Err(timed_out()))
+        Ok(Body { bytes, .. }) => Ok((head, bytes, counted)),
+        Err(BodyError::TooLarge) => {
+            tracing::warn!(max_body, announced, "an answer from Zoom is larger than zoom.max_body: refused");
+            Err(CallError::TooLarge(head.said()).into())
+        }
+        Err(BodyError::TimedOut) => Err(timed_out()),
+        Err(BodyError::Broken(error)) => Err(cut_short(&head, trouble::of_body(&error))),
+    }
 }
 
 /// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.

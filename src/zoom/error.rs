@@ -107,6 +107,9 @@ struct ErrorBody {
 impl ErrorBody {
     /// Reads a body, or the members before the point where it was cut. What is not JSON says nothing.
     fn read(body: &[u8]) -> Self {
+        // No document ends with a digit: the rest of that number was cut off, and 300 may be 3001.
+        let digits = body.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+        let body = body.get(..body.len() - digits).unwrap_or_default();
         let mut read = Self::default();
         match (&mut read).deserialize(&mut serde_json::Deserializer::from_slice(body)) {
             Err(error) if !error.is_eof() => Self::default(),
@@ -331,6 +334,8 @@ mod tests {
             (r#"{"message":"Can not access webinar info.","code":300,"more":["#, "webinar"),
             (r#"{"code":300,"message":"Can not access webinar in"#, "webinar"),
             (r#"{"more":"xx"#, "refused"),
+            (r#"{"code":3001"#, "refused"),
+            (r#"{"code":429"#, "refused"),
             (r#"{"code":3001 x"#, "refused"),
             ("[3001,", "refused"),
         ] {

@@ -23,6 +23,7 @@ mod collector;
 mod connect_proxy;
 mod connections;
 mod credentials;
+mod cut_errors;
 mod directives;
 mod errors;
 mod fairness;
