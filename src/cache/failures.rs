@@ -3,7 +3,7 @@
 //! "There is no such meeting" takes the place of the snapshot, because it is news about the meeting. Every other failure
 //! is kept beside the snapshot, which still serves while it is stale. It keeps callers who ask in a loop from spending the
 //! day's calls on a meeting that Zoom does not give: a refusal that another call would only repeat counts for
-//! `cache.refusal`, trouble that may pass for [`FAILURE_PAUSE`].
+//! `cache.refusal`, trouble that may pass for [`FAILURE_PAUSE`], or until Zoom says to come back.
 
 use std::{
     sync::Arc,
@@ -18,6 +18,8 @@ use crate::{
 
 /// The least time between two flights to a meeting that fail for a reason that may pass.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
+/// The most of it: a `Retry-After` that says more is not believed.
+const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 /// Whether this is Zoom's word that there is nothing to be had, which counts more than a stale snapshot.
 #[must_use]
@@ -45,7 +47,7 @@ impl Cache {
     /// How long a failure is remembered; `None` for one that is not about the meeting, such as a rate limit. 0 for one that
     /// is not remembered, but ends the snapshot.
     #[must_use]
-    pub fn remembers_for(&self, key: SnapshotKey, failure: &Failure) -> Option<Duration> {
+    pub fn remembers_for(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
             // Seen for live meetings in their first two minutes: asked again soon.
             (Reason::MeetingNotFound, MeetingType::Live) => Some(self.config.not_found_live),
@@ -54,7 +56,10 @@ impl Cache {
             (Reason::ZoomFailed, _) if failure.lasting.is_some() => {
                 Some(self.config.refusal).filter(|keep| !keep.is_zero())
             }
-            (Reason::ZoomFailed | Reason::ZoomTimedOut, _) => Some(FAILURE_PAUSE),
+            (Reason::ZoomFailed | Reason::ZoomTimedOut, _) => {
+                let said = failure.retry_at.map(|at| at.saturating_duration_since(now));
+                Some(said.unwrap_or_default().clamp(FAILURE_PAUSE, LONGEST_FAILURE_PAUSE))
+            }
             _ => None,
         }
     }
@@ -73,21 +78,31 @@ mod tests {
         let cache = cache(1 << 20);
         let now = Instant::now();
         let missing = Failure::new(Reason::MeetingNotFound);
-        assert_eq!(cache.remembers_for(key(1), &missing), Some(10 * SECOND));
+        assert_eq!(cache.remembers_for(key(1), &missing, now), Some(10 * SECOND));
         cache.remember(key(1), &missing, now + 10 * SECOND);
         assert!(matches!(cache.get(&key(1), now + 9 * SECOND), Some(Entry::Refusal(_))));
         assert!(cache.get(&key(1), now + 10 * SECOND).is_none());
         for reason in [Reason::NotAMeeting, Reason::MeetingTooOld] {
-            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason)), Some(30 * SECOND));
+            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason), now), Some(30 * SECOND));
         }
         for lasting in Lasting::ALL {
-            assert_eq!(cache.remembers_for(key(1), &Failure::lasting(lasting)), Some(30 * SECOND));
+            assert_eq!(cache.remembers_for(key(1), &Failure::lasting(lasting), now), Some(30 * SECOND));
         }
         for reason in [Reason::ZoomFailed, Reason::ZoomTimedOut] {
-            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason)), Some(FAILURE_PAUSE));
+            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason), now), Some(FAILURE_PAUSE));
         }
         for reason in [Reason::ZoomRateLimited, Reason::ZoomRejectedCredentials, Reason::StillFetching] {
-            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason)), None);
+            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason), now), None);
+        }
+    }
+
+    #[test]
+    fn a_failure_is_remembered_until_zoom_says_to_come_back_but_2_to_60_s() {
+        let cache = cache(1 << 20);
+        let now = Instant::now();
+        for (said, kept) in [(0, 2), (1, 2), (2, 2), (30, 30), (60, 60), (3_600, 60)] {
+            let failure = Failure::new(Reason::ZoomFailed).retry_at(now + said * SECOND);
+            assert_eq!(cache.remembers_for(key(1), &failure, now), Some(kept * SECOND), "{said}");
         }
     }
 

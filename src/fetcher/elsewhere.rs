@@ -68,7 +68,7 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
         match records::read(shared, flight.key, &of, record).await {
             Some(Content::Refusal(failure, until, said)) => {
                 // Never for longer than it would be here, whatever the record says.
-                let keep = core.cache.remembers_for(flight.key, &failure).unwrap_or_default();
+                let keep = core.cache.remembers_for(flight.key, &failure, said).unwrap_or_default();
                 let until = until.min(said + keep);
                 if until > Instant::now() {
                     break Turn::Refused(failure, until);
@@ -138,7 +138,7 @@ async fn follow(
                 let failure = shared.clock().and_then(|clock| words::read(&words, &clock, now));
                 if let Some(mut failure) = failure.filter(|failure| is_for_followers(failure.reason)) {
                     // Never later than it would be here, whatever the event says.
-                    let keep = core.cache.remembers_for(flight.key, &failure).unwrap_or_default();
+                    let keep = core.cache.remembers_for(flight.key, &failure, now).unwrap_or_default();
                     failure.retry_at = failure.retry_at.map(|at| at.min(now + keep));
                     return Followed::Is(Turn::Failed(failure));
                 }
@@ -189,9 +189,10 @@ pub(super) async fn tell(
             (Ok(snapshot), written, keep)
         }
         Err(failure) => {
-            let keep = core.cache.remembers_for(flight.key, &failure).filter(|keep| !keep.is_zero());
+            let now = Instant::now();
+            let keep = core.cache.remembers_for(flight.key, &failure, now).filter(|keep| !keep.is_zero());
             let Some(keep) = keep.filter(|_| is_for_a_record(core, flight, &failure)) else {
-                let told = Failure { retry_at: keep.map(|keep| Instant::now() + keep), ..failure.clone() };
+                let told = Failure { retry_at: keep.map(|keep| now + keep), ..failure.clone() };
                 right.release(&told_to_followers(&told, &clock)).await;
                 return Told::Ours(Err(failure));
             };

@@ -36,8 +36,9 @@ impl Brought {
         let failure = failure.filter(|failure| {
             failure.lasting.is_some() || ends_snapshot(failure) || core.flights.has_begun(flight)
         });
-        let keep = failure.and_then(|failure| core.cache.remembers_for(flight.key, failure));
-        let until = keep.map(|keep| Instant::now() + keep);
+        let now = Instant::now();
+        let keep = failure.and_then(|failure| core.cache.remembers_for(flight.key, failure, now));
+        let until = keep.map(|keep| now + keep);
         Self { result, elsewhere: None, purged: false, until }
     }
 
@@ -79,7 +80,8 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
         Err(mut failure) => {
             if let Some(until) = until.filter(|_| kept) {
                 if !ends_snapshot(&failure) {
-                    failure.retry_at = failure.retry_at.or(Some(until));
+                    // Before that nobody asks Zoom, whatever it said itself.
+                    failure.retry_at = Some(until);
                 }
                 core.cache.remember(flight.key, &failure, until);
             }

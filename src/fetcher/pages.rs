@@ -178,9 +178,11 @@ async fn fetch_page(
                 retried += 1;
                 tokio::time::sleep(zoom::backoff(retried)).await;
             }
-            CallError::Unavailable { said, retry_after } if retried < RETRIES => {
+            // Beyond the wait nobody who asked would still be there.
+            CallError::Unavailable { said, retry_after } if retried < RETRIES && retry_after <= core.wait => {
                 retried += 1;
-                pause_flight(core, flight, zoom::backoff(retried), retry_after, said).await;
+                // Later than it says, by chance: clients that it told the same must not come back in step.
+                pause_flight(core, flight, retry_after + zoom::backoff(retried), said).await;
             }
             CallError::AccessTokenRefused(_) if !renewed => {
                 renewed = true;
@@ -263,22 +265,12 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
     failure
 }
 
-/// Waits before the next try of a call that Zoom could not answer: for as long as it says, where somebody could still be
-/// waiting then. Callers who have a stale snapshot, or cannot wait that long, are told at once.
-async fn pause_flight(
-    core: &Core,
-    flight: &Flight,
-    backoff: Duration,
-    retry_after: Duration,
-    said: ZoomSaid,
-) {
-    let heeded = Some(retry_after).filter(|after| *after <= core.wait);
-    let pause = heeded.map_or(backoff, |after| after.max(backoff));
-    if heeded.is_some() {
-        let until = Instant::now() + pause;
-        let failure = Failure::new(Reason::ZoomFailed).retry_at(until).said(said);
-        core.flights.queues(flight, Some(&(until, failure)));
-    }
+/// Waits before the next try of a call that Zoom could not answer. Callers who have a stale snapshot, or cannot wait that
+/// long, are told at once.
+async fn pause_flight(core: &Core, flight: &Flight, pause: Duration, said: ZoomSaid) {
+    let until = Instant::now() + pause;
+    let failure = Failure::new(Reason::ZoomFailed).retry_at(until).said(said);
+    core.flights.queues(flight, Some(&(until, failure)));
     tokio::time::sleep(pause).await;
 }
 

@@ -87,7 +87,7 @@ impl Core {
         let now = Instant::now();
         let failure = words::read(words, &clock, now).filter(|failure| !ends_snapshot(failure));
         let Some(failure) = failure else { return };
-        if let Some(keep) = self.cache.remembers_for(key, &failure)
+        if let Some(keep) = self.cache.remembers_for(key, &failure, now)
             && let Some(until) = failure.retry_at
         {
             // Never for longer than it would be here, whatever the other replica says.
