@@ -94,6 +94,8 @@ struct Passengers {
     queued: bool,
     /// Whether it made a call: then it is finished, whoever is left.
     begun: bool,
+    /// Until when Zoom has it wait with its next call, and why.
+    pause: Option<(Instant, Failure)>,
 }
 
 impl Passengers {
@@ -106,12 +108,17 @@ impl Passengers {
             share: share_of(&flight.caller),
             queued: false,
             begun: false,
+            pause: None,
         }
     }
 
+    /// One who comes during a pause that is too long for it is told so at once.
     fn add(&mut self, waiter: Waiter) {
         self.wanted_until = self.wanted_until.max(waiter.deadline);
         self.waiters.push(Some(waiter));
+        if let Some((until, failure)) = self.pause.clone().filter(|(until, _)| *until > Instant::now()) {
+            self.refuse_impatient(until, &failure);
+        }
     }
 
     /// Those who were not told anything yet, and did not hang up.
@@ -242,6 +249,15 @@ impl Flights {
             if let Some((at, failure)) = closed {
                 passengers.refuse_impatient(*at, failure);
             }
+        });
+    }
+
+    /// Zoom has this flight wait with its next call. Those who cannot wait that long are told so, also those who come later.
+    pub(super) fn pauses(&self, flight: &Flight, until: Instant, failure: Failure) {
+        self.change(flight, |passengers| {
+            passengers.queued = true;
+            passengers.refuse_impatient(until, &failure);
+            passengers.pause = Some((until, failure));
         });
     }
 

@@ -270,7 +270,7 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
 async fn pause_flight(core: &Core, flight: &Flight, pause: Duration, said: ZoomSaid) {
     let until = Instant::now() + pause;
     let failure = Failure::new(Reason::ZoomFailed).retry_at(until).said(said);
-    core.flights.queues(flight, Some(&(until, failure)));
+    core.flights.pauses(flight, until, failure);
     tokio::time::sleep(pause).await;
 }
 

@@ -10,11 +10,12 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 use crate::{
     redis_server::Server,
     replicas::{finish, start},
-    service::{Service, calls_for, sim, wait_for},
+    service::{Service, at_once, calls_for, sim, wait_for},
     stale::{BRIEFLY_FRESH, NO_REVALIDATION, wait_until_stale},
 };
 
 const ID: &str = "91111111111";
+const OTHER_ID: &str = "92222222222";
 const PATH: &str = "/qos/91111111111";
 const PER_SECOND: &str =
     r#"{"code":429,"message":"You have reached the maximum per-second rate limit for this API."}"#;
@@ -167,6 +168,33 @@ fn a_caller_with_a_stale_snapshot_does_not_wait_for_the_end_of_a_503s_pause() {
     wait_for(|| (calls_for(&sim, ID).len() == 3).then_some(()));
     let calls = calls_for(&sim, ID);
     assert!(calls[2].at - calls[1].at >= Duration::from_secs(3));
+    service.finish(&[]);
+}
+
+#[test]
+fn a_caller_who_joins_during_a_503s_pause_is_told_at_once_if_it_cannot_wait() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    let settings = [BRIEFLY_FRESH, NO_REVALIDATION, ("server.wait", "8s")];
+    let service = Service::start(&sim, &settings);
+    let first = service.get(PATH);
+    wait_until_stale(&service, PATH);
+    sim.inject(Fault::new(status(503, "6", "")).for_meeting(ID));
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let answer = service.get(PATH);
+        assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        assert_eq!((answer.status, &answer.body), (200, &first.body));
+        assert!(answer.cache_status().ends_with("detail=zoom_failed"), "{}", answer.cache_status());
+    }
+    // The flight goes on, and who has no snapshot and can wait does.
+    assert_eq!(calls_for(&sim, ID).len(), 2);
+    sim.inject(Fault::new(status(503, "3", "")).for_meeting(OTHER_ID));
+    sim.add_meeting(Meeting::generated(OTHER_ID, 1, 1));
+    let paths = vec![format!("/qos/{OTHER_ID}"); 3];
+    assert!(at_once(service.addr, paths).iter().all(|answer| answer.status == 200));
+    assert_eq!(calls_for(&sim, OTHER_ID).len(), 2);
+    wait_for(|| (calls_for(&sim, ID).len() == 3).then_some(()));
     service.finish(&[]);
 }
 
