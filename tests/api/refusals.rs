@@ -1,10 +1,15 @@
 //! Failures that are remembered: a caller in a loop does not spend the day on a meeting that Zoom does not give.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
+use serde_json::json;
 use zoom_sim::{Fault, FaultKind, Meeting};
 
 use crate::{
+    raw_zoom::{RawZoom, Step, answer},
     redis_server::Server,
     replicas::{finish, start},
     service::{Service, calls_for, request, sim, wait_for},
@@ -64,6 +69,30 @@ fn pages_that_do_not_end_are_read_for_ten_more_than_promised_and_remembered() {
     }
     assert_eq!(calls_for(&sim, ID).len(), 3 + 10);
     service.finish(&["flight failed", "pages do not end"]);
+}
+
+/// A page of a meeting that is said to have 10^18 rows, whose next page has this token.
+fn a_page_before(next_page_token: &str) -> Vec<u8> {
+    let participants = [json!({ "user_id": "1", "user_name": "anna", "user_qos": [] })];
+    let total = 1_000_000_000_000_000_000_u64;
+    let page =
+        json!({ "next_page_token": next_page_token, "total_records": total, "participants": participants });
+    answer(&page.to_string())
+}
+
+#[test]
+fn no_promise_of_rows_has_a_meeting_read_for_more_than_5000_pages() {
+    let sim = sim(|_| ());
+    let pages = AtomicUsize::new(0);
+    let zoom = RawZoom::start(move |_| {
+        vec![Step::Send(a_page_before(&pages.fetch_add(1, Ordering::Relaxed).to_string()))]
+    });
+    let settings = [("zoom.api_base_url", &*zoom.api_base_url()), ("limits.heavy_per_second", "2000")];
+    let service = Service::start(&sim, &settings);
+    let failed = wait_for(|| Some(service.get(PATH)).filter(|answer| answer.status == 502));
+    assert!(failed.json()["detail"].as_str().unwrap().contains("do not end"));
+    assert_eq!(zoom.asked().len(), 5_000);
+    service.finish(&["flight failed", "pages do not end", "limits.heavy_per_second: 2000 is more than"]);
 }
 
 #[test]
