@@ -114,11 +114,13 @@ pub enum Lasting {
     TooLarge,
     /// Zoom's paging of the meeting does not end.
     EndlessPages,
+    /// Zoom names the meeting's next page in a way in which it cannot be asked for.
+    PageToken,
 }
 
 impl Lasting {
     /// Every kind.
-    pub const ALL: [Self; 3] = [Self::Refused, Self::TooLarge, Self::EndlessPages];
+    pub const ALL: [Self; 4] = [Self::Refused, Self::TooLarge, Self::EndlessPages, Self::PageToken];
 
     /// The word by which replicas tell each other.
     #[must_use]
@@ -127,6 +129,7 @@ impl Lasting {
             Self::Refused => "refused",
             Self::TooLarge => "too_large",
             Self::EndlessPages => "endless_pages",
+            Self::PageToken => "page_token",
         }
     }
 }

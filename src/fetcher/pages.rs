@@ -38,6 +38,8 @@ const MOST_PAGES: usize = 5_000;
 const PAGES_UNSAID: usize = 500;
 /// What Zoom puts on a page.
 const ROWS_A_PAGE: u64 = 10;
+/// Bytes of a page token: Zoom's are some ten, and one that is longer than this may not fit into a request line.
+const LONGEST_PAGE_TOKEN: usize = 4 * 1024;
 /// Pages without a row that promise another: Zoom has no reason to send any.
 const EMPTY_PAGES_IN_A_ROW: u32 = 10;
 /// The longest pause of the second's limit, and how far beyond the end of the day one of the day's may go: a
@@ -87,6 +89,10 @@ async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
         }
         match &next {
             None => return Ok(seal(core, flight.key, draft).await),
+            Some(token) if token.len() > LONGEST_PAGE_TOKEN => {
+                tracing::warn!(meeting = %flight.key.meeting, bytes = token.len(), "Zoom's page token is too long");
+                return Err(Stop::Failed(Failure::lasting(Lasting::PageToken).said(said)));
+            }
             Some(token) if !tokens_seen.insert(hasher.hash_one(token)) => {
                 tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
                 return Err(Stop::Failed(Failure::lasting(Lasting::EndlessPages).said(said)));

@@ -245,6 +245,9 @@ fn detail_of(lasting: Lasting) -> &'static str {
         Lasting::EndlessPages => {
             "Zoom's pages of this meeting do not end; Zoom is not asked again before Retry-After."
         }
+        Lasting::PageToken => {
+            "Zoom's token for this meeting's next page is too long to be sent back; Zoom is not asked again before Retry-After."
+        }
     }
 }
 

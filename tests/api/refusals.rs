@@ -96,6 +96,25 @@ fn no_promise_of_rows_has_a_meeting_read_for_more_than_5000_pages() {
 }
 
 #[test]
+fn a_page_token_above_4_kib_ends_the_flight_for_cache_refusal() {
+    for (length, calls) in [(4 * 1024, 2), (4 * 1024 + 1, 1), (70_000, 1)] {
+        println!("{length}");
+        let sim = sim(|_| ());
+        let zoom = RawZoom::start(move |_| vec![Step::Send(a_page_before(&"+".repeat(length)))]);
+        let service = Service::start(&sim, &[("zoom.api_base_url", &zoom.api_base_url())]);
+        for _ in 0..3 {
+            let answer = service.get(PATH);
+            assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(if calls == 1 { "too long" } else { "do not end" }), "{detail}");
+            assert!((25..=30).contains(&answer.retry_after()), "{}", answer.retry_after());
+        }
+        assert_eq!(zoom.asked().len(), calls);
+        service.finish(&["flight failed", "page token"]);
+    }
+}
+
+#[test]
 fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_again() {
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
