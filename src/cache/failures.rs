@@ -16,7 +16,7 @@ use crate::{
     snapshot::{MeetingType, SnapshotKey},
 };
 
-/// The least time between two flights to a meeting that fail for a reason that may pass.
+/// The least time between two flights to a meeting that fail, whatever `cache.refusal` says.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 /// The most of it: a `Retry-After` that says more is not believed.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
@@ -54,7 +54,7 @@ impl Cache {
             (Reason::MeetingNotFound, MeetingType::Past) => Some(self.config.not_found_past),
             (Reason::NotAMeeting | Reason::MeetingTooOld, _) => Some(self.config.refusal),
             (Reason::ZoomFailed, _) if failure.lasting.is_some() => {
-                Some(self.config.refusal).filter(|keep| !keep.is_zero())
+                Some(self.config.refusal.max(FAILURE_PAUSE))
             }
             (Reason::ZoomFailed | Reason::ZoomTimedOut, _) => {
                 let said = failure.retry_at.map(|at| at.saturating_duration_since(now));

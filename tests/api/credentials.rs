@@ -639,20 +639,20 @@ fn a_rate_limit_of_the_token_endpoint_is_not_answered_with_more_requests() {
 #[test]
 fn secrets_that_zoom_repeats_in_its_words_go_no_further() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 2, 1);
-    let service = Service::start(&sim, &[("cache.refusal", "0s")]);
+    let paths = add_meetings(&sim, 4, 1);
+    let service = Service::start(&sim, &[]);
     assert_eq!(service.get(&paths[0]).status, 200);
     let bearer = sim.qos_calls()[0].header("authorization").unwrap().replace("Bearer ", "");
     let echo = json!({ "code": 9999, "message": format!("I do not like {bearer}.") }).to_string();
     sim.inject(Fault::new(FaultKind::Status { status: 400, body: echo.clone() }));
     service.get(&paths[1]).assert_discreet(&sim);
     sim.inject(Fault::new(FaultKind::Status { status: 200, body: echo }));
-    service.get(&paths[1]).assert_discreet(&sim);
+    service.get(&paths[2]).assert_discreet(&sim);
     let echo =
         json!({ "error": "invalid_client", "reason": "Who is sim-client with sim-secret?" }).to_string();
     sim.inject(Fault::new(FaultKind::Status { status: 200, body: echo }).on_token_endpoint().forever());
     sim.revoke_access_tokens();
-    let answer = service.get(&paths[1]);
+    let answer = service.get(&paths[3]);
     assert_rejected(&answer, &sim);
     answer.assert_discreet(&sim);
     for path in ["/readyz", "/status"] {

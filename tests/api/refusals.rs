@@ -119,8 +119,9 @@ fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_agai
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
     let service = Service::start(&sim, &settings);
-    let kinds = [FaultKind::Webinar, FaultKind::TooOld, FaultKind::EndpointUnknown];
-    for (number, kind) in kinds.into_iter().enumerate() {
+    // The last one is a failure, and pauses its meeting for 2 s at least.
+    let kinds = [(FaultKind::Webinar, 1.0), (FaultKind::TooOld, 1.0), (FaultKind::EndpointUnknown, 2.0)];
+    for (number, (kind, least)) in kinds.into_iter().enumerate() {
         let id = format!("{}", 91_000_000_000 + number);
         sim.inject(Fault::new(kind).for_meeting(&id).forever());
         let calls = wait_for(|| {
@@ -128,9 +129,29 @@ fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_agai
             Some(calls_for(&sim, &id)).filter(|calls| calls.len() == 2)
         });
         let pause = calls[1].at - calls[0].at;
-        assert!((1.0..2.0).contains(&pause.as_secs_f64()), "{pause:?}");
+        assert!((least..least + 1.0).contains(&pause.as_secs_f64()), "{pause:?}");
     }
     service.finish(&["flight failed"]);
+}
+
+#[test]
+fn without_cache_refusal_a_loop_starts_a_flight_every_two_seconds_at_most() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("cache.refusal", "0s"), ("zoom.max_body", "64KiB")]);
+    let kinds = [FaultKind::EndpointUnknown, FaultKind::Oversized(100_000)];
+    for (number, kind) in kinds.into_iter().enumerate() {
+        let id = format!("{}", 91_000_000_000 + number);
+        sim.add_meeting(Meeting::generated(&id, 1, 1));
+        sim.inject(Fault::new(kind).for_meeting(&id).forever());
+        let calls = wait_for(|| {
+            let answer = service.get(&format!("/qos/{id}"));
+            assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
+            assert!((1..=2).contains(&answer.retry_after()));
+            Some(calls_for(&sim, &id)).filter(|calls| calls.len() == 3)
+        });
+        assert!(calls.windows(2).all(|two| two[1].at - two[0].at >= Duration::from_millis(1_900)));
+    }
+    service.finish(&["flight failed", "larger than zoom.max_body"]);
 }
 
 #[test]
