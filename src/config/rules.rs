@@ -72,11 +72,17 @@ impl Rule for Span {
     }
 }
 
-/// The number before an `M`, which is humantime's month: a capital letter too many, and far too long.
+/// The number before an `M` that is a unit by itself, which is humantime's month: a capital letter too many, and far too long.
 fn months(text: &str) -> Option<&str> {
-    let before = text.split(|letter: char| letter.is_whitespace()).find_map(|part| part.strip_suffix('M'))?;
-    let digits =
-        before.rfind(|letter: char| !letter.is_ascii_digit() && letter != '.').map_or(0, |at| at + 1);
+    let is_unit = |before: &str, after: &str| {
+        !before.ends_with(char::is_alphabetic) && !after.starts_with(char::is_alphabetic)
+    };
+    let mut units = text
+        .match_indices('M')
+        .filter_map(|(at, unit)| Some((text.get(..at)?, text.get(at + unit.len()..)?)));
+    let (before, _) = units.find(|(before, after)| is_unit(before, after))?;
+    let before = before.trim_end();
+    let digits = before.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == '.').len();
     before.get(digits..).filter(|number| !number.is_empty())
 }
 
