@@ -525,7 +525,9 @@ fn a_size_is_text_and_more_than_nothing() {
     let (_, warnings) = Setup::new().file("[cache]\nmax_bytes = \"256\"\n").accepted();
     assert_eq!(
         warnings,
-        ["cache.max_bytes: has no unit and means 256 bytes; write \"256B\", or a unit such as MiB (set in 1.toml:2)"]
+        [
+            "cache.max_bytes: has no unit and means 256 bytes; write \"256B\", or a unit such as MiB (set in 1.toml:2)"
+        ]
     );
     for (text, bytes) in
         [("1KiB", 1024), ("1kB", 1000), ("1.5GiB", 3 << 29), ("3 MiB", 3 << 20), ("4096", 4096)]
