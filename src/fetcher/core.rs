@@ -14,7 +14,6 @@ use super::{
     elsewhere::{Followers, Looks, paging},
     flight,
     flights::{Boarded, Flight, Flights, Waiter},
-    memory::FetchMemory,
     pages,
     permits::Permits,
     share_of,
@@ -29,7 +28,7 @@ use crate::{
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{
-        Zoom,
+        FetchMemory, Zoom,
         oauth::{AccessTokens, Credentials},
         upstream::Upstream,
     },
@@ -67,10 +66,10 @@ impl Core {
     ) -> Self {
         let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
         let upstream = Upstream::new(&zoom);
-        let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes, &metrics);
+        let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
         Self {
             access_tokens: AccessTokens::new(&zoom, upstream, &metrics, credentials, shared.clone()),
-            memory: FetchMemory::new(api.body_memory().clone(), config.max_fetch_bytes),
+            memory: FetchMemory::new(config.max_fetch_bytes, &metrics),
             zoom: api,
             permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
             shared,

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{self, Body, BodyBytes, Extent};
+use super::{
+    BodyBytes,
+    body::{self, Body, Extent},
+};
 
 /// Bytes of an error's body that are read and judged: Zoom's are some hundred, and a proxy's page says nothing later on
 /// that its beginning does not.

@@ -83,6 +83,47 @@ fn flights_that_have_no_room_together_wait_for_each_other() {
     service.finish(&["limits.heavy_per_second"]);
 }
 
+#[test]
+fn when_every_flight_waits_the_youngest_fails_and_the_others_land() {
+    // In step: each keeps one page, and no second one has room beside the others.
+    let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(300)));
+    let ids: Vec<_> = (0..3).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 3, 400_000)));
+    }
+    let service =
+        Service::start(&sim, &[("limits.max_fetch_bytes", "1MiB"), ("limits.heavy_per_second", "500")]);
+    let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
+    let whole = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(whole, 2, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    let refused = answers.iter().find(|answer| answer.status != 200).unwrap();
+    assert_eq!((refused.problem().as_str(), refused.retry_after()), ("overloaded", 5));
+    assert_eq!(service.metric("zoom_qos_proxy_flights_active"), 0.0);
+    service.finish(&["limits.heavy_per_second"]);
+}
+
+#[test]
+fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
+    let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_secs(1)));
+    let ids: Vec<_> = (0..100).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::generated(id, 1, 2));
+    }
+    let settings = [
+        ("limits.max_fetch_bytes", "1MiB"),
+        ("limits.heavy_per_second", "500"),
+        ("limits.max_queued", "20"),
+        ("server.wait", "30s"),
+    ];
+    let service = Service::start(&sim, &settings);
+    let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
+    let (whole, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert!(refused.iter().all(|answer| answer.problem() == "overloaded"));
+    // Sixteen first pages have room at a time. While their calls wait for permits, they count, too.
+    assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
+    service.finish(&["limits.heavy_per_second"]);
+}
+
 /// Page by page for all of them together: what counts is what is there while they wait, not what the allocator keeps later.
 #[test]
 fn flights_that_wait_for_their_next_page_take_little_memory() {
