@@ -6,6 +6,7 @@
 mod beginning;
 mod body;
 mod day_left;
+mod decoder;
 pub mod error;
 mod memory;
 pub mod oauth;
@@ -32,6 +33,7 @@ pub use self::memory::{BodyBytes, FetchMemory, FlightMemory};
 use self::{
     beginning::{JUDGED, Patience},
     body::{Body, BodyError, Extent},
+    decoder::Decoder,
     error::{CallError, Head},
     oauth::AccessToken,
     reachability::{LastFailure, Trouble},
@@ -264,12 +266,14 @@ where
     let response = response.map_err(|error| not_answered(&error))?;
     let head = OwnedHead::of(&response, redactor);
     let announced = announced_length(&response);
+    let coding = response.headers().get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    let decoder = Decoder::new(coding);
     if !head.is_success() {
         let patience = Patience { gap: *timeout, deadline }.for_status(head.status);
-        let bytes = beginning::read(response, announced, patience, &mut counted).await;
+        let bytes = beginning::read(response, decoder, announced, patience, &mut counted).await;
         return Ok((head, bytes, counted));
     }
-    let read = body::read(response, announced, *timeout, Extent::Whole(*max_body), &mut counted);
+    let read = body::read(response, decoder, announced, *timeout, Extent::Whole(*max_body), &mut counted);
     match tokio::time::timeout_at(deadline, read).await.unwrap_or(Err(BodyError::TimedOut)) {
         // awc takes a body that ends early for a whole one.
         Ok(Body { bytes, is_whole: true }) if announced.is_some_and(|length| length != bytes.len()) => {
@@ -290,7 +294,7 @@ where
     }
 }
 
-/// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.
+/// `Content-Length`, where it counts the bytes of the body: not of one that has a coding.
 fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     if response.headers().contains_key(CONTENT_ENCODING) {
         return None;

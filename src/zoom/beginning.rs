@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     BodyBytes,
     body::{self, Body, Extent},
+    decoder::Decoder,
 };
 
 /// Bytes of an error's body that are read and judged: Zoom's are some hundred, and a proxy's page says nothing later on
@@ -41,6 +42,7 @@ impl Patience {
 /// read is closed.
 pub(super) async fn read<S>(
     body: S,
+    decoder: Decoder,
     announced: Option<usize>,
     patience: Patience,
     counted: &mut BodyBytes,
@@ -54,7 +56,7 @@ where
         part.ok().flatten()?.ok().map(|part| (Ok(part), body))
     });
     // `parts` ends in time by itself; the wait for memory does not.
-    let read = body::read(parts, announced, gap * 2, Extent::Beginning(JUDGED), counted);
+    let read = body::read(parts, decoder, announced, gap * 2, Extent::Beginning(JUDGED), counted);
     match timeout_at(deadline, read).await {
         Ok(Ok(Body { bytes, .. })) => bytes,
         Ok(Err(_)) | Err(_) => Bytes::new(),

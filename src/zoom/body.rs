@@ -6,10 +6,16 @@
 use std::{pin::pin, time::Duration};
 
 use awc::error::PayloadError;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 
-use super::memory::{BodyBytes, NoRoom};
+use super::{
+    decoder::{Corrupt, Decoder},
+    memory::{BodyBytes, NoRoom},
+};
+
+/// Room for so many bytes is taken before any has come.
+const AT_FIRST: usize = 64 * 1024;
 
 /// Why a body did not arrive whole.
 pub(super) enum BodyError {
@@ -29,7 +35,13 @@ impl From<NoRoom> for BodyError {
     }
 }
 
-/// How much of a body is read, in bytes.
+impl From<Corrupt> for BodyError {
+    fn from(_: Corrupt) -> Self {
+        Self::Broken(PayloadError::EncodingCorrupted)
+    }
+}
+
+/// How much of a body is read, in bytes after its coding is undone.
 #[derive(Clone, Copy)]
 pub(super) enum Extent {
     /// All of it; one that is larger than this is an error.
@@ -48,6 +60,7 @@ pub(super) struct Body {
 /// Reads a body, with `gap` at most between two parts of it, and `announced` bytes expected.
 pub(super) async fn read<S>(
     body: S,
+    mut decoder: Decoder,
     announced: Option<usize>,
     gap: Duration,
     extent: Extent,
@@ -61,23 +74,37 @@ where
         return Err(BodyError::TooLarge);
     }
     let mut body = pin!(body);
-    // Memory that is not written to is not taken.
-    let mut read = BytesMut::with_capacity(announced.unwrap_or_default().min(most));
+    // What is announced need not come, and room for it could be refused.
+    let mut read = Vec::with_capacity(announced.unwrap_or_default().min(AT_FIRST));
     loop {
         let part = tokio::time::timeout(gap, body.next()).await.map_err(|_| BodyError::TimedOut)?;
-        let Some(part) = part else { return Ok(Body { bytes: read.freeze(), is_whole: true }) };
+        let Some(part) = part else {
+            // Of the beginning, what came is enough.
+            let is_cut = !decoder.is_whole() && matches!(extent, Extent::Whole(_));
+            return if is_cut {
+                Err(Corrupt.into())
+            } else {
+                Ok(Body { bytes: read.into(), is_whole: true })
+            };
+        };
         let mut part = part.map_err(BodyError::Broken)?;
-        let room = most.saturating_sub(read.len());
-        if part.len() > room {
-            match extent {
-                Extent::Whole(_) => return Err(BodyError::TooLarge),
-                Extent::Beginning(_) => part.truncate(room),
+        let mut is_more = true;
+        while is_more {
+            let (step, before) = (decoder.step(&part), read.len());
+            counted.grow(step).await?;
+            is_more = decoder.decode(&mut part, &mut read)?;
+            if is_more {
+                // A part can be a thousand times as large as it came, and others are to have their turn.
+                tokio::task::yield_now().await;
             }
-            counted.grow(part.len()).await?;
-            read.extend_from_slice(&part);
-            return Ok(Body { bytes: read.freeze(), is_whole: false });
+            counted.shrink(step.saturating_sub(read.len() - before));
+            if read.len() > most {
+                if matches!(extent, Extent::Whole(_)) {
+                    return Err(BodyError::TooLarge);
+                }
+                read.truncate(most);
+                return Ok(Body { bytes: read.into(), is_whole: false });
+            }
         }
-        counted.grow(part.len()).await?;
-        read.extend_from_slice(&part);
     }
 }

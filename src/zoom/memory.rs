@@ -154,6 +154,15 @@ impl Ledger {
         true
     }
 
+    /// The flight's body needs so many bytes less.
+    fn shrinks(&mut self, number: Number, bytes: usize) {
+        if let Some(flight) = self.flights.get_mut(&number) {
+            let bytes = bytes.min(flight.body);
+            flight.body -= bytes;
+            self.in_use -= bytes;
+        }
+    }
+
     /// The flight's body is no longer there.
     fn frees_body(&mut self, number: Number) {
         if let Some(flight) = self.flights.get_mut(&number) {
@@ -261,6 +270,13 @@ impl BodyBytes {
         });
         let Some(told) = told else { return Ok(()) };
         told.await.ok().filter(|goes_on| *goes_on).map(|_| ()).ok_or(NoRoom)
+    }
+
+    /// Gives back so many bytes that were not needed.
+    pub fn shrink(&mut self, bytes: usize) {
+        if let Some((memory, number)) = self.0.as_ref().filter(|_| bytes > 0) {
+            memory.change(|ledger| ledger.shrinks(*number, bytes));
+        }
     }
 }
 

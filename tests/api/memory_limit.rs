@@ -1,7 +1,8 @@
 //! What took most memory once, with no more memory than the chart gives.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
+use flate2::{Compression, write::GzEncoder};
 use zoom_sim::{Meeting, Sim};
 
 use crate::{
@@ -77,6 +78,35 @@ fn eight_hundred_trickling_flights_fit_the_charts_memory_limit() {
     let answers = at_once(service.addr, paths(800));
     println!("{} of 800", whole(&answers));
     assert_survived(service, "800 trickling flights");
+}
+
+#[test]
+fn a_hundred_gzip_bombs_fit_the_charts_memory_limit() {
+    let sim = roomy();
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(page(&"x".repeat(60_000_000)).as_bytes()).unwrap();
+    let bomb = gzip.finish().unwrap();
+    println!("{} bytes on the wire", bomb.len());
+    let head = "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length:";
+    let bomb = [format!("{head} {}\r\n\r\n", bomb.len()).as_bytes(), &bomb].concat();
+    let zoom = RawZoom::start(move |_| vec![Step::Send(bomb.clone())]);
+    let service = start(&sim, &[("zoom.api_base_url", &zoom.api_base_url()), ("server.wait", "60s")]);
+    let answers = at_once(service.addr, paths(100));
+    assert_eq!(whole(&answers), 0, "each is larger than all meetings together may be");
+    assert!(answers.iter().any(|answer| answer.problem() == "zoom_failed"));
+    assert_survived(service, "a hundred gzip bombs");
+}
+
+#[test]
+fn lengths_that_are_only_announced_take_no_memory() {
+    let sim = roomy();
+    let zoom = RawZoom::start(|_| {
+        let begun = b"HTTP/1.1 200 OK\r\nContent-Length: 15000000\r\n\r\n{".to_vec();
+        vec![Step::Send(begun), Step::Pause(Duration::from_secs(2)), Step::Close]
+    });
+    let service = start(&sim, &[("zoom.api_base_url", &zoom.api_base_url())]);
+    assert_eq!(whole(&at_once(service.addr, paths(150))), 0);
+    assert_survived(service, "150 lengths of 15 MB");
 }
 
 #[test]
