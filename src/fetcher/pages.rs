@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::drafting::OneAtATime;
 use self::drafting::{clean_into, seal};
 use super::{
     core::Core,
@@ -161,7 +162,7 @@ async fn fetch_page(
             Err(error) => error,
             Ok(answer) => {
                 let cleaned;
-                (draft, cleaned) = clean_into(draft, answer.body.clone(), flight.key.meeting).await;
+                (draft, cleaned) = clean_into(core, draft, answer.body.clone(), flight.key.meeting).await;
                 match cleaned {
                     Ok(page) => {
                         core.metrics.zoom_call(CallResult::Ok);
