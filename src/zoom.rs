@@ -52,7 +52,8 @@ use crate::{
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long.
+/// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long. Time in which we do
+/// not read on, because other meetings take the memory, does not count.
 const CALL_TIMEOUTS: u32 = 6;
 /// Bytes of a body that are judged on the thread that keeps the pace of calls; more take too long for that.
 const JUDGED_HERE: usize = 4 * 1024;
@@ -261,7 +262,8 @@ where
 {
     let Reading { timeout, max_body, redactor } = reading;
     let timed_out = || NotWhole::from(CallError::TimedOut);
-    let deadline = tokio::time::Instant::now() + *timeout * CALL_TIMEOUTS;
+    let patience =
+        Patience { gap: *timeout, deadline: tokio::time::Instant::now() + *timeout * CALL_TIMEOUTS };
     let response = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
     let response = response.map_err(|error| not_answered(&error))?;
     let head = OwnedHead::of(&response, redactor);
@@ -269,12 +271,12 @@ where
     let coding = response.headers().get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
     let decoder = Decoder::new(coding);
     if !head.is_success() {
-        let patience = Patience { gap: *timeout, deadline }.for_status(head.status);
+        let patience = patience.for_status(head.status);
         let bytes = beginning::read(response, decoder, announced, patience, &mut counted).await;
         return Ok((head, bytes, counted));
     }
-    let read = body::read(response, decoder, announced, *timeout, Extent::Whole(*max_body), &mut counted);
-    match tokio::time::timeout_at(deadline, read).await.unwrap_or(Err(BodyError::TimedOut)) {
+    let whole = Extent::Whole(*max_body);
+    match body::read(response, decoder, announced, patience, whole, &mut counted).await {
         // awc takes a body that ends early for a whole one.
         Ok(Body { bytes, is_whole: true }) if announced.is_some_and(|length| length != bytes.len()) => {
             Err(cut_short(&head, "the body is shorter than announced".to_owned()))

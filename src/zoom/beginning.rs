@@ -24,7 +24,7 @@ const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 pub(super) struct Patience {
     /// Between two parts.
     pub(super) gap: Duration,
-    /// For all of it.
+    /// For all of it, but for the time in which it is not read on.
     pub(super) deadline: Instant,
 }
 
@@ -56,7 +56,14 @@ where
         part.ok().flatten()?.ok().map(|part| (Ok(part), body))
     });
     // `parts` ends in time by itself; the wait for memory does not.
-    let read = body::read(parts, decoder, announced, gap * 2, Extent::Beginning(JUDGED), counted);
+    let read = body::read(
+        parts,
+        decoder,
+        announced,
+        Patience { gap: gap * 2, deadline },
+        Extent::Beginning(JUDGED),
+        counted,
+    );
     match timeout_at(deadline, read).await {
         Ok(Ok(Body { bytes, .. })) => bytes,
         Ok(Err(_)) | Err(_) => Bytes::new(),

@@ -3,13 +3,15 @@
 //! A page of ten people after ten hours is 17 MiB, and Zoom may write for longer than one timeout: what counts is that it
 //! goes on writing. How much memory all of them take together: `zoom/memory.rs`.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use awc::error::PayloadError;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
+    beginning::Patience,
     decoder::{Corrupt, Decoder},
     memory::{BodyBytes, NoRoom},
 };
@@ -57,12 +59,12 @@ pub(super) struct Body {
     pub(super) is_whole: bool,
 }
 
-/// Reads a body, with `gap` at most between two parts of it, and `announced` bytes expected.
+/// Reads a body with `announced` bytes expected.
 pub(super) async fn read<S>(
     body: S,
     mut decoder: Decoder,
     announced: Option<usize>,
-    gap: Duration,
+    Patience { gap, mut deadline }: Patience,
     extent: Extent,
     counted: &mut BodyBytes,
 ) -> Result<Body, BodyError>
@@ -77,7 +79,9 @@ where
     // What is announced need not come, and room for it could be refused.
     let mut read = Vec::with_capacity(announced.unwrap_or_default().min(AT_FIRST));
     loop {
-        let part = tokio::time::timeout(gap, body.next()).await.map_err(|_| BodyError::TimedOut)?;
+        let part = timeout_at(deadline.min(Instant::now() + gap), body.next())
+            .await
+            .map_err(|_| BodyError::TimedOut)?;
         let Some(part) = part else {
             // Of the beginning, what came is enough.
             let is_cut = !decoder.is_whole() && matches!(extent, Extent::Whole(_));
@@ -91,7 +95,9 @@ where
         let mut is_more = true;
         while is_more {
             let (step, before) = (decoder.step(&part), read.len());
+            let waits = Instant::now();
             counted.grow(step).await?;
+            deadline += waits.elapsed();
             is_more = decoder.decode(&mut part, &mut read)?;
             if is_more {
                 // A part can be a thousand times as large as it came, and others are to have their turn.

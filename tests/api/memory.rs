@@ -12,7 +12,7 @@ use std::{
 use zoom_sim::Meeting;
 
 use crate::{
-    raw_zoom::{RawZoom, Step, answer},
+    raw_zoom::{RawZoom, Step, answer, page},
     service::{Connection, Service, at_once, calls_for, sim, wait_for},
 };
 
@@ -122,6 +122,48 @@ fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
     // Sixteen first pages have room at a time. While their calls wait for permits, they count, too.
     assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
     service.finish(&["limits.heavy_per_second"]);
+}
+
+/// An answer of 700 KB: slowly its first bytes, quickly the most of it, and slowly the rest. Each pause is 700 ms.
+fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
+    let bytes = answer(&page(&"x".repeat(700_000)));
+    let (first, rest) = bytes.split_at(1_000);
+    let (most, last) = rest.split_at(rest.len() - 1_000);
+    let slowly = |bytes: &[u8], pauses: usize| {
+        let pieces: Vec<_> = bytes.chunks(1_000_usize.div_ceil(pauses)).map(<[u8]>::to_vec).collect();
+        pieces.into_iter().flat_map(|piece| [Step::Send(piece), Step::Pause(Duration::from_millis(700))])
+    };
+    let begins = slowly(first, pauses_before).chain([Step::Send(most.to_vec())]);
+    begins.chain(slowly(last, pauses_after)).collect()
+}
+
+#[test]
+fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
+    let sim = sim(|_| ());
+    let (first, others) = ("91000000000", ["91000000001", "91000000002"]);
+    // A call has 6 s. The first one's large part comes when the others have all the memory, until 7 s after it began.
+    let zoom = RawZoom::start(
+        move |asked| {
+            if asked.is_for(first) { in_three_parts(5, 1) } else { in_three_parts(1, 7) }
+        },
+    );
+    let settings = [
+        ("zoom.api_base_url", &*zoom.api_base_url()),
+        ("zoom.request_timeout", "1s"),
+        ("limits.max_fetch_bytes", "1MiB"),
+    ];
+    let service = Service::start(&sim, &settings);
+    let statuses = thread::scope(|scope| {
+        let waits = scope.spawn(|| service.get(&format!("/qos/{first}")).status);
+        // Of its third piece, after 1.4 s.
+        wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") > 500.0).then_some(()));
+        let answers = at_once(service.addr, others.map(|id| format!("/qos/{id}")).to_vec());
+        let others: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        (waits.join().unwrap(), others)
+    });
+    assert_eq!(statuses, (200, vec![200, 200]));
+    assert_eq!(zoom.asked().len(), 3, "nobody was asked twice");
+    service.finish(&[]);
 }
 
 /// Page by page for all of them together: what counts is what is there while they wait, not what the allocator keeps later.
