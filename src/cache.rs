@@ -28,6 +28,8 @@ use crate::{
 
 /// moka's own bookkeeping for one entry with an expiry and a weigher, measured at 291 bytes, and the key.
 const BOOKKEEPING: usize = 320 + size_of::<Place>();
+/// A snapshot of more than this part of the memory has room made for it at once: a hundredth.
+const LARGE_SHARE: u64 = 100;
 /// The part of the memory for bodies as they are: a sixteenth.
 const PLAIN_SHARE: u64 = 16;
 /// So long after its last slice was asked for, an older snapshot is still there for the next one. Every first slice gives a
@@ -228,7 +230,12 @@ impl Cache {
         let bound = self.config.for_entries().min(u64::from(u32::MAX));
         let is_kept = u64::try_from(entry.weight()).is_ok_and(|weight| weight <= bound);
         if is_kept {
+            let is_large = u64::try_from(entry.weight()).is_ok_and(|weight| weight > bound / LARGE_SHARE);
             self.entries.insert(newest, entry);
+            if is_large {
+                // Not only at the next tidying: until then, the cache would take that much more than its bound.
+                self.entries.run_pending_tasks();
+            }
         } else {
             self.entries.invalidate(&newest);
         }

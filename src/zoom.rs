@@ -6,7 +6,9 @@
 mod beginning;
 mod body;
 mod day_left;
+mod decoder;
 pub mod error;
+mod memory;
 pub mod oauth;
 pub mod reachability;
 pub mod retry_after;
@@ -15,10 +17,7 @@ pub mod transport;
 mod trouble;
 pub mod upstream;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use awc::{
     ClientResponse,
@@ -30,10 +29,11 @@ use futures_util::Stream;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-pub use self::body::BodyMemory;
+pub use self::memory::{BodyBytes, FetchMemory, FlightMemory};
 use self::{
     beginning::{JUDGED, Patience},
-    body::{Body, BodyBytes, BodyError, Extent},
+    body::{Body, BodyError, Extent},
+    decoder::Decoder,
     error::{CallError, Head},
     oauth::AccessToken,
     reachability::{LastFailure, Trouble},
@@ -44,7 +44,7 @@ use crate::{
     budget::Permit,
     egress::{MoreRoots, ProxySource},
     failure::{Redactor, Words, ZoomSaid},
-    metrics::{Cause, Metrics},
+    metrics::Cause,
     snapshot::SnapshotKey,
 };
 
@@ -52,7 +52,8 @@ use crate::{
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value but RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long.
+/// A call ends after so many times `zoom.request_timeout`, also if its body never pauses for that long. Time in which we do
+/// not read on, because other meetings take the memory, does not count.
 const CALL_TIMEOUTS: u32 = 6;
 /// Bytes of a body that are judged on the thread that keeps the pace of calls; more take too long for that.
 const JUDGED_HERE: usize = 4 * 1024;
@@ -96,8 +97,6 @@ struct Reading {
     timeout: Duration,
     /// In bytes, after decompression.
     max_body: usize,
-    /// What all bodies that are read so take together.
-    memory: BodyMemory,
     redactor: Redactor,
 }
 
@@ -116,8 +115,8 @@ pub struct Called {
 pub struct Answer {
     /// The body.
     pub body: Bytes,
-    /// Counts it until this answer is dropped.
-    _counted: BodyBytes,
+    /// Counts it.
+    pub counted: BodyBytes,
     head: OwnedHead,
     redactor: Redactor,
 }
@@ -161,18 +160,13 @@ impl Answer {
 }
 
 impl Zoom {
-    /// The endpoint, reached in this way.
+    /// The endpoint, reached in this way. No page may be larger than all meetings together.
     #[must_use]
-    pub fn new(
-        config: &ZoomConfig,
-        upstream: Upstream,
-        max_fetch_bytes: usize,
-        metrics: &Arc<Metrics>,
-    ) -> Self {
+    pub fn new(config: &ZoomConfig, upstream: Upstream, max_fetch_bytes: usize) -> Self {
         let ZoomConfig { request_timeout, max_body, .. } = *config;
-        let memory = BodyMemory::new(max_body, max_fetch_bytes, metrics);
         let redactor = upstream.redactor.clone();
-        Self { upstream, reading: Reading { timeout: request_timeout, max_body, memory, redactor } }
+        let max_body = max_body.min(max_fetch_bytes);
+        Self { upstream, reading: Reading { timeout: request_timeout, max_body, redactor } }
     }
 
     /// Closes all idle connections to the API, and those in use when their calls end.
@@ -186,15 +180,8 @@ impl Zoom {
         self.upstream.last_failure()
     }
 
-    /// The memory of all answers that are being read. There should be room before a permit is asked for: a call that waits
-    /// with its permit reaches Zoom later than that says.
-    #[must_use]
-    pub fn body_memory(&self) -> &BodyMemory {
-        &self.reading.memory
-    }
-
     /// Makes one call: asks for one page of a meeting's QoS. Of the caller's request only the meeting, its type and, where
-    /// there are traces, their ids go to Zoom.
+    /// there are traces, their ids go to Zoom. `counted` counts the answer's body.
     pub async fn page(
         &self,
         permit: Permit,
@@ -202,6 +189,7 @@ impl Zoom {
         key: &SnapshotKey,
         page_token: Option<&str>,
         traceparent: Option<String>,
+        counted: BodyBytes,
     ) -> Called {
         let mut path = format!(
             "/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
@@ -221,7 +209,7 @@ impl Zoom {
         if let Some(traceparent) = traceparent {
             request = request.insert_header(("traceparent", traceparent));
         }
-        let answer = whole(request.send(), &self.reading).await;
+        let answer = whole(request.send(), &self.reading, counted).await;
         self.upstream.api.note(&answer);
         let (head, body, counted) = match answer {
             Ok(whole) => whole,
@@ -234,7 +222,7 @@ impl Zoom {
         let mut account_has_left = head.account_has_left;
         let redactor = &self.reading.redactor;
         let answer = if head.is_success() {
-            Ok(Answer { body, _counted: counted, head, redactor: redactor.clone() })
+            Ok(Answer { body, counted, head, redactor: redactor.clone() })
         } else {
             Err(judged(&head, &body, redactor).await)
         };
@@ -267,40 +255,48 @@ async fn judged(head: &OwnedHead, body: &Bytes, redactor: &Redactor) -> CallErro
 async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     reading: &Reading,
+    mut counted: BodyBytes,
 ) -> Result<(OwnedHead, Bytes, BodyBytes), NotWhole>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let Reading { timeout, max_body, memory, redactor } = reading;
+    let Reading { timeout, max_body, redactor } = reading;
     let timed_out = || NotWhole::from(CallError::TimedOut);
-    let deadline = tokio::time::Instant::now() + *timeout * CALL_TIMEOUTS;
+    let patience =
+        Patience { gap: *timeout, deadline: tokio::time::Instant::now() + *timeout * CALL_TIMEOUTS };
     let response = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
     let response = response.map_err(|error| not_answered(&error))?;
     let head = OwnedHead::of(&response, redactor);
     let announced = announced_length(&response);
-    let mut counted = memory.begin();
+    let coding = response.headers().get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
+    let decoder = Decoder::new(coding);
     if !head.is_success() {
-        let patience = Patience { gap: *timeout, deadline }.for_status(head.status);
-        let bytes = beginning::read(response, announced, patience, &mut counted).await;
+        let patience = patience.for_status(head.status);
+        let bytes = beginning::read(response, decoder, announced, patience, &mut counted).await;
         return Ok((head, bytes, counted));
     }
-    let read = body::read(response, announced, *timeout, Extent::Whole(*max_body), &mut counted);
-    match tokio::time::timeout_at(deadline, read).await.unwrap_or(Err(BodyError::TimedOut)) {
+    let whole = Extent::Whole(*max_body);
+    match body::read(response, decoder, announced, patience, whole, &mut counted).await {
         // awc takes a body that ends early for a whole one.
         Ok(Body { bytes, is_whole: true }) if announced.is_some_and(|length| length != bytes.len()) => {
             Err(cut_short(&head, "the body is shorter than announced".to_owned()))
         }
         Ok(Body { bytes, .. }) => Ok((head, bytes, counted)),
         Err(BodyError::TooLarge) => {
-            tracing::warn!(max_body, announced, "an answer from Zoom is larger than zoom.max_body: refused");
+            tracing::warn!(
+                max_body,
+                announced,
+                "an answer from Zoom is larger than zoom.max_body or limits.max_fetch_bytes: refused"
+            );
             Err(CallError::TooLarge(head.said()).into())
         }
         Err(BodyError::TimedOut) => Err(timed_out()),
+        Err(BodyError::NoRoom) => Err(CallError::NoRoom.into()),
         Err(BodyError::Broken(error)) => Err(cut_short(&head, trouble::of_body(&error))),
     }
 }
 
-/// `Content-Length`, where it counts the bytes that we see: not if the body was decompressed on the way.
+/// `Content-Length`, where it counts the bytes of the body: not of one that has a coding.
 fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     if response.headers().contains_key(CONTENT_ENCODING) {
         return None;

@@ -14,8 +14,7 @@ use super::{
     elsewhere::{Followers, Looks, paging},
     flight,
     flights::{Boarded, Flight, Flights, Waiter},
-    memory::FetchMemory,
-    pages,
+    pages::{self, OneAtATime},
     permits::Permits,
     share_of,
     traces::Traces,
@@ -29,7 +28,7 @@ use crate::{
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{
-        Zoom,
+        FetchMemory, Zoom,
         oauth::{AccessTokens, Credentials},
         upstream::Upstream,
     },
@@ -44,6 +43,7 @@ pub(super) struct Core {
     pub(super) shared: Option<Shared>,
     pub(super) flights: Flights,
     pub(super) memory: FetchMemory,
+    pub(super) one_at_a_time: OneAtATime,
     pub(super) followers: Followers,
     pub(super) looks: Looks,
     pub(super) traces: Traces,
@@ -67,12 +67,13 @@ impl Core {
     ) -> Self {
         let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
         let upstream = Upstream::new(&zoom);
-        let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes, &metrics);
+        let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
         Self {
             access_tokens: AccessTokens::new(&zoom, upstream, &metrics, credentials, shared.clone()),
-            memory: FetchMemory::new(api.body_memory().clone(), config.max_fetch_bytes),
+            memory: FetchMemory::new(config.max_fetch_bytes, &metrics),
             zoom: api,
             permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
+            one_at_a_time: OneAtATime::default(),
             shared,
             flights: Flights::default(),
             followers: Followers::default(),

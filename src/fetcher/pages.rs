@@ -8,8 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::drafting::OneAtATime;
 use self::drafting::{clean_into, seal};
-use super::{core::Core, flights::Flight, queue::Priority, traces::Traces};
+use super::{
+    core::Core,
+    flights::Flight,
+    memory::{overloaded, room},
+    queue::Priority,
+    traces::Traces,
+};
 use crate::{
     budget::Permit,
     clean::NotAPage,
@@ -17,7 +24,7 @@ use crate::{
     metrics::{CallResult, Cause, LimitKind},
     snapshot::{Draft, Snapshot},
     zoom::{
-        self, Called,
+        self, BodyBytes, Called, FlightMemory,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -72,7 +79,7 @@ impl Stop {
 
 async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
     let (mut draft, mut next) = (Draft::default(), None);
-    let kept = core.memory.begin(flight.number);
+    let memory = core.memory.begin(flight.number);
     // Hashes, as a token may be long. Two tokens that share one would end the flight: once in 10^12 meetings of 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
     let mut empty_in_a_row = 0;
@@ -80,10 +87,11 @@ async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
     while tokens_seen.len() < most_pages && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
         let asked_with: Option<String> = next;
         let rows_before = draft.rows();
-        kept.room(core, flight).await.map_err(Stop::Failed)?;
-        let (said, total_records);
-        (draft, next, total_records, said) = fetch_page(core, flight, asked_with.as_deref(), draft).await?;
-        kept.are(draft.weight());
+        room(core, flight, &memory).await.map_err(Stop::Failed)?;
+        let (said, total_records, counted);
+        (draft, next, total_records, said, counted) =
+            fetch_page(core, flight, &memory, asked_with.as_deref(), draft).await?;
+        memory.keeps(draft.weight(), counted);
         if let (None, Some(total)) = (&asked_with, total_records) {
             most_pages = most_pages_of(total);
         }
@@ -111,19 +119,20 @@ fn most_pages_of(total_records: u64) -> usize {
     promised.saturating_add(MORE_PAGES).min(MOST_PAGES)
 }
 
-/// The draft with one page more, the next page's token, how many rows the page says there are, and which answer it came in.
-type Fetched = (Draft, Option<String>, Option<u64>, ZoomSaid);
+/// The draft with one page more, the next page's token, how many rows the page says there are, which answer it came in, and
+/// what counts that answer's body.
+type Fetched = (Draft, Option<String>, Option<u64>, ZoomSaid, BodyBytes);
 
 /// One page into the draft, with all the patience that a page deserves.
 async fn fetch_page(
     core: &Core,
     flight: &Flight,
+    memory: &FlightMemory,
     page_token: Option<&str>,
     mut draft: Draft,
 ) -> Result<Fetched, Stop> {
     let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
     loop {
-        core.zoom.body_memory().room().await;
         let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
         core.flights.begins(flight);
         let called = Instant::now();
@@ -131,7 +140,7 @@ async fn fetch_page(
         let span = core.traces.call(flight, retried);
         let traceparent = span.as_parent().traceparent();
         let Called { answer, unspent, account_has_left } =
-            core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent).await;
+            core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent, memory.body()).await;
         match &answer {
             Ok(answer) => Traces::called(span, Some(answer.said().status), None),
             Err(error) => {
@@ -153,14 +162,15 @@ async fn fetch_page(
             Err(error) => error,
             Ok(answer) => {
                 let cleaned;
-                (draft, cleaned) = clean_into(draft, answer.body.clone(), flight.key.meeting).await;
+                (draft, cleaned) = clean_into(core, draft, answer.body.clone(), flight.key.meeting).await;
                 match cleaned {
                     Ok(page) => {
                         core.metrics.zoom_call(CallResult::Ok);
                         for (field, count) in page.unparsed.iter() {
                             core.metrics.unparsed(field.as_str(), count);
                         }
-                        return Ok((draft, page.next_page_token, page.total_records, answer.said()));
+                        let said = answer.said();
+                        return Ok((draft, page.next_page_token, page.total_records, said, answer.counted));
                     }
                     Err(NotAPage::AnotherMeeting) => {
                         tracing::warn!(
@@ -304,6 +314,7 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
         CallError::PageTokenRefused(said) | CallError::Refused(said) => {
             Stop::Failed(Failure::lasting(Lasting::Refused).said(said))
         }
+        CallError::NoRoom => Stop::Failed(overloaded()),
         CallError::TooLarge(said) => Stop::Failed(Failure::lasting(Lasting::TooLarge).said(said)),
         CallError::CutShort(said) | CallError::Broken(said) => failed(Reason::ZoomFailed, said),
         CallError::Unavailable { said, retry_after } => {
@@ -339,6 +350,7 @@ fn result_of(error: &CallError) -> CallResult {
         CallError::Broken(_)
         | CallError::Unavailable { .. }
         | CallError::Refused(_)
-        | CallError::TooLarge(_) => CallResult::Failed,
+        | CallError::TooLarge(_)
+        | CallError::NoRoom => CallResult::Failed,
     }
 }

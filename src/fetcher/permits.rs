@@ -207,6 +207,18 @@ impl Permits {
         }
     }
 
+    /// How many calls wait.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.0.queue.borrow().len()
+    }
+
+    /// How many may wait.
+    #[must_use]
+    pub fn max_queued(&self) -> usize {
+        self.0.max_queued
+    }
+
     /// Everybody who waits is told this.
     pub fn refuse_all(&self, failure: &Failure) {
         while let Some(waiting) = self.0.queue.borrow_mut().pop() {

@@ -65,7 +65,7 @@ impl Compressors {
     pub(super) fn deflate(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let flush = if is_last { FlushCompress::Finish } else { FlushCompress::None };
         loop {
-            out.reserve(ROOM.max(bytes.len() / 8));
+            make_room(out, bytes.len());
             let before = self.deflate.total_in();
             let status = self.deflate.compress_vec(bytes, out, flush)?;
             let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(bytes.len());
@@ -82,7 +82,7 @@ impl Compressors {
             if is_last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
         let mut bytes = InBuffer::around(bytes);
         loop {
-            out.reserve(ROOM.max(bytes.src.len() / 8));
+            make_room(out, bytes.src.len());
             let filled = out.len();
             let mut room = OutBuffer::around_pos(out, filled);
             let left = self.zstd.compress_stream2(&mut room, &mut bytes, directive).map_err(failed)?;
@@ -91,6 +91,15 @@ impl Compressors {
                 return Ok(());
             }
         }
+    }
+}
+
+/// For what comes out of so many bytes. By an eighth at a time: twice as much as there is, which is how a vector grows,
+/// would be a hundred megabytes of a large meeting.
+fn make_room(out: &mut Vec<u8>, bytes: usize) {
+    let least = ROOM.max(bytes / 8);
+    if out.capacity() - out.len() < least {
+        out.reserve_exact(least.max(out.len() / 8));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    io,
+    io::{self, Read as _},
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64},
     time::{Instant, SystemTime},
@@ -24,38 +24,48 @@ const TINY: usize = 2_048;
 pub(super) const SMALL: u64 = 16 * 1024;
 /// Of pages that wait for the last one: half a gigabyte a second, and a fifth of their size.
 const PARTS_LEVEL: i32 = 1;
+/// Bytes of a packed page that are unpacked at once.
+const PIECE: usize = 64 * 1024;
 
 /// The participants of one page.
 struct Part {
     bytes: Vec<u8>,
     /// Whether a comma goes before them.
     follows: bool,
-    /// How many bytes they are, where these are packed.
-    packed_length: Option<usize>,
+    /// Whether the bytes are packed.
+    is_packed: bool,
 }
 
 impl Part {
     /// With a compressor that is let go of at once: what a flight keeps while it waits should be small.
     fn pack(&mut self) -> io::Result<()> {
-        if self.packed_length.is_some() {
+        if self.is_packed {
             return Ok(());
         }
         let packed = zstd::bulk::compress(&self.bytes, PARTS_LEVEL)?;
         if packed.len() < self.bytes.len() {
-            self.packed_length = Some(self.bytes.len());
+            self.is_packed = true;
             self.bytes = packed;
         }
         self.bytes.shrink_to_fit();
         Ok(())
     }
 
-    fn write_to(self, packer: &mut Packer) -> io::Result<()> {
+    /// Writes it as it is, in pieces if it is packed.
+    fn write_to(&self, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
         if self.follows {
-            packer.write(b",")?;
+            write(b",")?;
         }
-        match self.packed_length {
-            Some(length) => packer.write(&zstd::bulk::decompress(&self.bytes, length)?),
-            None => packer.write(&self.bytes),
+        if !self.is_packed {
+            return write(&self.bytes);
+        }
+        let mut unpacked = zstd::stream::read::Decoder::with_buffer(&self.bytes[..])?;
+        let mut piece = vec![0; PIECE];
+        loop {
+            match unpacked.read(&mut piece)? {
+                0 => return Ok(()),
+                read => write(piece.get(..read).unwrap_or_default())?,
+            }
         }
     }
 }
@@ -107,7 +117,7 @@ impl Draft {
         self.row_starts.extend(rows.iter().map(|row| begin + u64::try_from(row.start).unwrap_or(u64::MAX)));
         let bytes = std::mem::take(&mut self.page);
         self.length = begin + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.parts.push(Part { bytes, follows, packed_length: None });
+        self.parts.push(Part { bytes, follows, is_packed: false });
         self.pages += 1;
         self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
         Ok(())
@@ -146,20 +156,23 @@ impl Draft {
         luck: u32,
     ) -> io::Result<Snapshot> {
         let Self { parts, row_starts, length, pages, newest_leave_time, .. } = self;
-        let mut packer = Packer::new(TINY)?;
-        for part in parts {
-            part.write_to(&mut packer)?;
-        }
-        packer.write(TAIL.as_bytes())?;
-        let body = packer.finish(head(key, fetched_at, row_starts.len()).as_bytes())?;
-        let stored = store(&body, fetched_at)?;
+        let head = head(key, fetched_at, row_starts.len());
+        let mut packer = Packer::new(head.as_bytes(), TINY)?;
+        parts.iter().try_for_each(|part| part.write_to(|bytes| packer.zstd(bytes)))?;
+        packer.zstd(TAIL.as_bytes())?;
+        // Each is dropped when its last coding is made.
+        parts.into_iter().try_for_each(|part| part.write_to(|bytes| packer.gzip(bytes)))?;
+        packer.gzip(TAIL.as_bytes())?;
+        let body = packer.finish()?;
+        let (tag, body_length) = (body.tag, body.length);
+        let stored = store(body, fetched_at)?;
         let (rows, fetched) = (row_starts.len(), timestamp(fetched_at));
         let Freshness { fresh_for, unstretched } =
             freshness.freshness(key, rows, newest_leave_time, fetched, stretch, luck);
         Ok(Snapshot {
             key,
-            tag: body.tag,
-            length: body.length,
+            tag,
+            length: body_length,
             pages,
             fetched_at,
             landed,
@@ -194,25 +207,29 @@ fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Everything that is kept, in one piece of memory that has no room to spare.
-pub(super) fn store(packed: &Packed, fetched_at: SystemTime) -> io::Result<Stored> {
+/// Everything that is kept, in one piece of memory that has no room to spare: in that of the codings.
+pub(super) fn store(packed: Packed, fetched_at: SystemTime) -> io::Result<Stored> {
+    let Packed { mut bytes, mut zstd, gzip, length, tag } = packed;
     let last_modified = httpdate::fmt_http_date(fetched_at);
-    let [mut of_zstd, of_gzip, of_plain] = Coding::ALL.map(|coding| coding.etag(packed.tag));
-    let mut zstd = packed.zstd.as_slice();
-    if packed.length <= SMALL {
-        (zstd, of_zstd) = (&[], String::new());
+    let [mut of_zstd, of_gzip, of_plain] = Coding::ALL.map(|coding| coding.etag(tag));
+    if length <= SMALL {
+        bytes.drain(..zstd);
+        (zstd, of_zstd) = (0, String::new());
     }
-    let plain = packed.plain.as_deref().unwrap_or_default();
+    let plain = bytes.len() - zstd - gzip;
     // In the order in which `Stored` reads them.
-    let [last_modified, of_zstd, of_gzip, of_plain] =
-        [&last_modified, &of_zstd, &of_gzip, &of_plain].map(String::as_bytes);
-    let pieces = [last_modified, of_zstd, of_gzip, of_plain, zstd, &packed.gzip, plain];
+    let about = [&last_modified, &of_zstd, &of_gzip, &of_plain];
+    let lengths = about.map(String::len).into_iter().chain([zstd, gzip, plain]);
     let (mut ends, mut end) = ([0; PIECES], 0);
-    for (of_piece, piece) in ends.iter_mut().zip(pieces) {
-        end += piece.len();
+    for (of_piece, length) in ends.iter_mut().zip(lengths) {
+        end += length;
         *of_piece = u32::try_from(end).map_err(io::Error::other)?;
     }
-    Ok(Stored { bytes: pieces.concat().into(), ends })
+    let about = about.map(String::as_str).concat();
+    bytes.reserve_exact(about.len());
+    bytes.splice(..0, about.into_bytes());
+    bytes.shrink_to_fit();
+    Ok(Stored { bytes: bytes.into(), ends })
 }
 
 #[cfg(test)]

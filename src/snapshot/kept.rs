@@ -118,9 +118,9 @@ impl Snapshot {
             return None;
         }
         let packed = Packed {
-            gzip: gzip.to_vec(),
-            zstd: zstd.to_vec(),
-            plain: about.plain.map(|_| plain.to_vec()),
+            bytes: [zstd, gzip, plain].concat(),
+            zstd: zstd.len(),
+            gzip: gzip.len(),
             length: about.length,
             tag: Tag(tag),
         };
@@ -133,7 +133,7 @@ impl Snapshot {
             landed,
             fresh_for: Duration::from_millis(about.fresh_for_ms),
             unstretched: about.unstretched_ms.map(Duration::from_millis),
-            stored: draft::store(&packed, fetched_at).ok()?,
+            stored: draft::store(packed, fetched_at).ok()?,
             row_starts: rows.into(),
             rows_end: about.rows_end,
             tried: AtomicU64::new(0),

@@ -8,7 +8,11 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
-use super::body::{self, Body, BodyBytes, Extent};
+use super::{
+    BodyBytes,
+    body::{self, Body, Extent},
+    decoder::Decoder,
+};
 
 /// Bytes of an error's body that are read and judged: Zoom's are some hundred, and a proxy's page says nothing later on
 /// that its beginning does not.
@@ -20,7 +24,7 @@ const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 pub(super) struct Patience {
     /// Between two parts.
     pub(super) gap: Duration,
-    /// For all of it.
+    /// For all of it, but for the time in which it is not read on.
     pub(super) deadline: Instant,
 }
 
@@ -38,6 +42,7 @@ impl Patience {
 /// read is closed.
 pub(super) async fn read<S>(
     body: S,
+    decoder: Decoder,
     announced: Option<usize>,
     patience: Patience,
     counted: &mut BodyBytes,
@@ -51,7 +56,14 @@ where
         part.ok().flatten()?.ok().map(|part| (Ok(part), body))
     });
     // `parts` ends in time by itself; the wait for memory does not.
-    let read = body::read(parts, announced, gap * 2, Extent::Beginning(JUDGED), counted);
+    let read = body::read(
+        parts,
+        decoder,
+        announced,
+        Patience { gap: gap * 2, deadline },
+        Extent::Beginning(JUDGED),
+        counted,
+    );
     match timeout_at(deadline, read).await {
         Ok(Ok(Body { bytes, .. })) => bytes,
         Ok(Err(_)) | Err(_) => Bytes::new(),

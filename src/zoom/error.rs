@@ -61,6 +61,8 @@ pub enum CallError {
     Refused(ZoomSaid),
     /// A body larger than `zoom.max_body`. Another try would not help.
     TooLarge(ZoomSaid),
+    /// The body was not read on, because other meetings need the memory.
+    NoRoom,
 }
 
 impl CallError {
@@ -80,7 +82,7 @@ impl CallError {
             | Self::Broken(said)
             | Self::Refused(said)
             | Self::TooLarge(said) => Some(said),
-            Self::TimedOut | Self::NotReached(_) => None,
+            Self::TimedOut | Self::NotReached(_) | Self::NoRoom => None,
         }
     }
 }
@@ -247,6 +249,7 @@ mod tests {
             CallError::Unavailable { .. } => "come back",
             CallError::Refused(_) => "refused",
             CallError::TooLarge(_) => "too large",
+            CallError::NoRoom => "no room",
         }
     }
 

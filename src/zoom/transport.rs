@@ -17,7 +17,10 @@ use actix_service::Service;
 use actix_tls::connect::{ConnectError, ConnectInfo};
 use awc::{
     Client, Connector,
-    http::{Uri, header::USER_AGENT},
+    http::{
+        Uri,
+        header::{ACCEPT_ENCODING, USER_AGENT},
+    },
 };
 use futures_util::{FutureExt as _, future::LocalBoxFuture};
 use rustls::pki_types::ServerName;
@@ -30,7 +33,7 @@ pub(super) use self::{
     connection::InDoubt,
     failure::{ConnectFailure, Step},
 };
-use super::ZoomConfig;
+use super::{ZoomConfig, decoder};
 use crate::{
     egress::{MoreRoots, ProxySource},
     failure::Redactor,
@@ -110,6 +113,7 @@ impl Transport {
             // awc's own timeout ends at the head of the answer; `whole` has those that cover the body, too.
             .disable_timeout()
             .disable_redirects()
+            .add_default_header((ACCEPT_ENCODING, decoder::ACCEPTED))
             .add_default_header((USER_AGENT, concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION"))))
             .finish()
     }

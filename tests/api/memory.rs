@@ -12,7 +12,7 @@ use std::{
 use zoom_sim::Meeting;
 
 use crate::{
-    raw_zoom::{RawZoom, Step, answer},
+    raw_zoom::{RawZoom, Step, answer, page},
     service::{Connection, Service, at_once, calls_for, sim, wait_for},
 };
 
@@ -81,6 +81,89 @@ fn flights_that_have_no_room_together_wait_for_each_other() {
     let whole = answers.iter().filter(|answer| answer.status == 200).count();
     assert!(whole >= 8, "{whole} of 12 are fetched");
     service.finish(&["limits.heavy_per_second"]);
+}
+
+#[test]
+fn when_every_flight_waits_the_youngest_fails_and_the_others_land() {
+    // In step: each keeps one page, and no second one has room beside the others.
+    let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(300)));
+    let ids: Vec<_> = (0..3).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 3, 400_000)));
+    }
+    let service =
+        Service::start(&sim, &[("limits.max_fetch_bytes", "1MiB"), ("limits.heavy_per_second", "500")]);
+    let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
+    let whole = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!(whole, 2, "{:?}", answers.iter().map(|answer| answer.status).collect::<Vec<_>>());
+    let refused = answers.iter().find(|answer| answer.status != 200).unwrap();
+    assert_eq!((refused.problem().as_str(), refused.retry_after()), ("overloaded", 5));
+    assert_eq!(service.metric("zoom_qos_proxy_flights_active"), 0.0);
+    service.finish(&["limits.heavy_per_second"]);
+}
+
+#[test]
+fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
+    let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_secs(1)));
+    let ids: Vec<_> = (0..100).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
+    for id in &ids {
+        sim.add_meeting(Meeting::generated(id, 1, 2));
+    }
+    let settings = [
+        ("limits.max_fetch_bytes", "1MiB"),
+        ("limits.heavy_per_second", "500"),
+        ("limits.max_queued", "20"),
+        ("server.wait", "30s"),
+    ];
+    let service = Service::start(&sim, &settings);
+    let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
+    let (whole, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
+    assert!(refused.iter().all(|answer| answer.problem() == "overloaded"));
+    // Sixteen first pages have room at a time. While their calls wait for permits, they count, too.
+    assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
+    service.finish(&["limits.heavy_per_second"]);
+}
+
+/// An answer of 700 KB: slowly its first bytes, quickly the most of it, and slowly the rest. Each pause is 700 ms.
+fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
+    let bytes = answer(&page(&"x".repeat(700_000)));
+    let (first, rest) = bytes.split_at(1_000);
+    let (most, last) = rest.split_at(rest.len() - 1_000);
+    let slowly = |bytes: &[u8], pauses: usize| {
+        let pieces: Vec<_> = bytes.chunks(1_000_usize.div_ceil(pauses)).map(<[u8]>::to_vec).collect();
+        pieces.into_iter().flat_map(|piece| [Step::Send(piece), Step::Pause(Duration::from_millis(700))])
+    };
+    let begins = slowly(first, pauses_before).chain([Step::Send(most.to_vec())]);
+    begins.chain(slowly(last, pauses_after)).collect()
+}
+
+#[test]
+fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
+    let sim = sim(|_| ());
+    let (first, others) = ("91000000000", ["91000000001", "91000000002"]);
+    // A call has 6 s. The first one's large part comes when the others have all the memory, until 7 s after it began.
+    let zoom = RawZoom::start(
+        move |asked| {
+            if asked.is_for(first) { in_three_parts(5, 1) } else { in_three_parts(1, 7) }
+        },
+    );
+    let settings = [
+        ("zoom.api_base_url", &*zoom.api_base_url()),
+        ("zoom.request_timeout", "1s"),
+        ("limits.max_fetch_bytes", "1MiB"),
+    ];
+    let service = Service::start(&sim, &settings);
+    let statuses = thread::scope(|scope| {
+        let waits = scope.spawn(|| service.get(&format!("/qos/{first}")).status);
+        // Of its third piece, after 1.4 s.
+        wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") > 500.0).then_some(()));
+        let answers = at_once(service.addr, others.map(|id| format!("/qos/{id}")).to_vec());
+        let others: Vec<_> = answers.iter().map(|answer| answer.status).collect();
+        (waits.join().unwrap(), others)
+    });
+    assert_eq!(statuses, (200, vec![200, 200]));
+    assert_eq!(zoom.asked().len(), 3, "nobody was asked twice");
+    service.finish(&[]);
 }
 
 /// Page by page for all of them together: what counts is what is there while they wait, not what the allocator keeps later.

@@ -184,8 +184,8 @@ def test_a_grace_period_that_is_just_long_enough_is_taken():
 
 @pytest.mark.parametrize(
     "bound, request_mib, limit_mib",
-    # 1.3 times the bound, rounded up, and 48 MiB; 128 MiB and 32 MiB more as the limit.
-    [("256MiB", 381, 541), ("1MiB", 50, 210), ("1GiB", 1380, 1540), ("100KiB", 49, 209)],
+    # 1.3 times the bound, rounded up, and 48 MiB; 2.25 times 128 MiB, twice 64 MiB and 32 MiB more as the limit.
+    [("256MiB", 381, 829), ("1MiB", 50, 498), ("1GiB", 1380, 1828), ("100KiB", 49, 497)],
 )
 def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mib):
     resources = render({"config": {"cache": {"max_bytes": bound}}}).container["resources"]
@@ -195,13 +195,24 @@ def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mi
     }
 
 
+@pytest.mark.parametrize(
+    "max_fetch_bytes, max_body, more_mib",
+    # No page may be larger than all meetings together.
+    [("64MiB", "16MiB", 208), ("16MiB", "64MiB", 100), ("128MiB", "1MiB", 322)],
+)
+def test_the_memory_limit_leaves_what_meetings_being_fetched_may_take(max_fetch_bytes, max_body, more_mib):
+    config = {"limits": {"max_fetch_bytes": max_fetch_bytes}, "zoom": {"max_body": max_body}}
+    resources = render({"config": config}).container["resources"]
+    assert resources["limits"]["memory"] == f"{381 + more_mib}Mi"
+
+
 def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
     only_limit = render({"resources": {"limits": {"memory": "400Mi"}}}).container["resources"]
     assert only_limit == {"requests": {"cpu": "100m", "memory": "400Mi"}, "limits": {"memory": "400Mi"}}
     only_request = render({"resources": {"requests": {"memory": "2Gi"}}}).container["resources"]
     assert only_request == {"requests": {"cpu": "100m", "memory": "2Gi"}, "limits": {"memory": "2Gi"}}
     small_request = render({"resources": {"requests": {"memory": "64Mi"}}}).container["resources"]
-    assert small_request["limits"] == {"memory": "541Mi"}
+    assert small_request["limits"] == {"memory": "829Mi"}
     both = render(ci("pod")).container["resources"]
     assert both == ci("pod")["resources"]
 

@@ -5,9 +5,12 @@
 {{- add (div (add (mul $bytes 13) 10485759) 10485760) 48 -}}
 {{- end }}
 
+{{/* Meetings being fetched, in MiB: their bound, and 1.25 times that for the codings of one that is closed; twice the largest
+page, for one body that may go beyond the bound and one page that is cleaned beside its body. */}}
 {{- define "zoom-qos-proxy.fetchMiB" -}}
-{{- $bytes := include "zoom-qos-proxy.bytes" (default "128MiB" .Values.config.limits.max_fetch_bytes) | int64 -}}
-{{- div (add $bytes 1048575) 1048576 -}}
+{{- $bound := include "zoom-qos-proxy.bytes" (default "128MiB" .Values.config.limits.max_fetch_bytes) | int64 -}}
+{{- $page := include "zoom-qos-proxy.bytes" (default "64MiB" .Values.config.zoom.max_body) | int64 | min $bound -}}
+{{- div (add (div (mul $bound 9) 4) (mul $page 2) 1048575) 1048576 -}}
 {{- end }}
 
 {{/* Requests that wait: 32 KiB each, for the caller's connection, the flight and Zoom's connection. */}}

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     budget::pace::Refresh,
@@ -17,12 +18,29 @@ use crate::{
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
 };
 
+/// More bytes than that are worked on one at a time, because what that takes is not counted: a page beside its body, and
+/// a meeting's codings beside its pages.
+const LARGE: usize = 1024 * 1024;
+
+/// Held by whatever works on a large page, or closes a large meeting.
+#[derive(Default)]
+pub(in crate::fetcher) struct OneAtATime {
+    page: Mutex<()>,
+    meeting: Mutex<()>,
+}
+
+async fn one_at_a_time(what: &Mutex<()>, bytes: usize) -> Option<MutexGuard<'_, ()>> {
+    if bytes > LARGE { Some(what.lock().await) } else { None }
+}
+
 /// Parsing, cleaning and packing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
 pub(super) async fn clean_into(
+    core: &Core,
     mut draft: Draft,
     body: Bytes,
     meeting: MeetingId,
 ) -> (Draft, Result<clean::Page, NotAPage>) {
+    let length = body.len();
     let work = move || {
         let mut cleaned = clean::page(&body, draft.begin_page());
         if let Ok(page) = &cleaned
@@ -38,7 +56,10 @@ pub(super) async fn clean_into(
         }
         Ok((draft, cleaned))
     };
-    never_fails(off_this_thread(work).await)
+    let one = one_at_a_time(&core.one_at_a_time.page, length).await;
+    let done = off_this_thread(work).await;
+    drop(one);
+    never_fails(done)
 }
 
 /// Whether Zoom says a number, and it is not the one that was asked for. A UUID cannot be compared.
@@ -49,7 +70,7 @@ fn is_of_another(page: &clean::Page, asked_for: &MeetingId) -> bool {
 
 /// The whole meeting, in the codings in which it is kept.
 pub(super) async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
-    let freshness = core.freshness.clone();
+    let (freshness, weight) = (core.freshness.clone(), draft.weight());
     let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
     // Replicas whose clocks differ tell one time.
     let clock = core.shared.as_ref().and_then(Shared::clock);
@@ -58,7 +79,10 @@ pub(super) async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapsho
         let wall = clock.map_or_else(SystemTime::now, |clock| clock.wall(now));
         draft.seal(key, &freshness, now, wall, stretch, luck)
     };
-    never_fails(off_this_thread(work).await)
+    let one = one_at_a_time(&core.one_at_a_time.meeting, weight).await;
+    let done = off_this_thread(work).await;
+    drop(one);
+    never_fails(done)
 }
 
 /// How many times as long it is to be fresh, now that it is known what this refresh, if it is one, cost.

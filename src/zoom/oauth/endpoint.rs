@@ -12,7 +12,7 @@ use crate::{
     failure::{Redactor, ZoomSaid},
     metrics::Cause,
     zoom::{
-        BodyMemory, NotWhole, OwnedHead, Reading,
+        BodyBytes, NotWhole, OwnedHead, Reading,
         error::CallError,
         secret::{Secret, Secrets},
         upstream::Upstream,
@@ -143,8 +143,8 @@ enum Denied {
 
 impl Endpoint {
     pub(super) fn new(upstream: Upstream, timeout: Duration) -> Self {
-        let (memory, redactor) = (BodyMemory::uncounted(MAX_BODY), upstream.redactor.clone());
-        Self { upstream, reading: Reading { timeout, max_body: MAX_BODY, memory, redactor } }
+        let redactor = upstream.redactor.clone();
+        Self { upstream, reading: Reading { timeout, max_body: MAX_BODY, redactor } }
     }
 
     /// Asks once.
@@ -156,7 +156,7 @@ impl Endpoint {
                 ("grant_type", "account_credentials"),
                 ("account_id", secrets.account_id.expose()),
             ]);
-        let answer = whole(request, &self.reading).await;
+        let answer = whole(request, &self.reading, BodyBytes::uncounted()).await;
         self.upstream.token.note(&answer);
         let (head, body, _) = answer.map_err(|NotWhole { error, .. }| match error {
             CallError::TimedOut | CallError::NotReached(Cause::Timeout) => TokenFailure::TimedOut,

@@ -1,0 +1,106 @@
+//! Who goes on and who waits, step by step, without a clock.
+
+use futures_util::FutureExt as _;
+
+use super::*;
+
+fn memory(most: usize) -> FetchMemory {
+    FetchMemory::new(most, &Arc::new(Metrics::default()))
+}
+
+fn in_use(memory: &FetchMemory) -> usize {
+    memory.0.ledger.borrow().in_use
+}
+
+/// The flight's page of so many bytes, read and kept.
+fn keeps(flight: &FlightMemory, bytes: usize) {
+    flight.keeps(bytes, flight.body());
+}
+
+/// What it was told by now.
+fn told(told: &mut oneshot::Receiver<bool>) -> Option<bool> {
+    told.try_recv().ok()
+}
+
+#[test]
+fn near_the_bound_the_oldest_goes_on_and_the_others_wait() {
+    let memory = memory(100);
+    let [old, young, new] = [1, 2, 3].map(|number| memory.begin(number));
+    keeps(&old, 40);
+    keeps(&young, 40);
+    let mut asked = [&young, &new, &old].map(|flight| flight.page().unwrap());
+    assert_eq!(asked.each_mut().map(told), [None, None, Some(true)]);
+    assert_eq!(memory.waiting_to_begin(), 1);
+    drop(old);
+    assert_eq!(told(&mut asked[0]), Some(true));
+    assert_eq!(told(&mut asked[1]), None, "the other's next page is expected to be as large as its last");
+    keeps(&young, 45);
+    assert_eq!(told(&mut asked[1]), Some(true));
+    drop((young, new));
+    assert_eq!((in_use(&memory), memory.0.ledger.borrow().expected), (0, 0));
+}
+
+#[test]
+fn when_all_wait_the_youngest_that_keeps_pages_fails_and_only_one_at_a_time() {
+    let memory = memory(100);
+    let [old, middle, young, new] = [1, 2, 3, 4].map(|number| memory.begin(number));
+    for flight in [&old, &middle, &young] {
+        keeps(flight, 40);
+    }
+    let mut waits = [&old, &young, &middle].map(|flight| flight.page().unwrap());
+    assert_eq!(waits.each_mut().map(told), [None, None, None], "the new one has not said that it waits");
+    let mut begins = new.page().unwrap();
+    assert_eq!(waits.each_mut().map(told), [None, Some(false), None]);
+    drop(young);
+    assert_eq!(told(&mut waits[0]), Some(true));
+    assert_eq!((told(&mut waits[2]), told(&mut begins)), (None, None));
+}
+
+#[test]
+fn a_flight_that_reaches_the_bound_by_itself_is_too_large() {
+    let memory = memory(100);
+    let (old, young) = (memory.begin(1), memory.begin(2));
+    keeps(&old, 10);
+    keeps(&young, 100);
+    assert!(young.page().is_none());
+}
+
+#[test]
+fn bodies_together_pass_the_bound_by_one_body_at_most() {
+    const BODY: usize = 60;
+    let memory = memory(100);
+    let flights = [1, 2, 3].map(|number| memory.begin(number));
+    let [mut first, mut second, mut third] = flights.each_ref().map(FlightMemory::body);
+    for body in [&mut first, &mut second, &mut third] {
+        assert!(body.grow(33).now_or_never().unwrap().is_ok());
+    }
+    assert!(second.grow(BODY - 33).now_or_never().unwrap().is_ok(), "one goes beyond");
+    assert!(in_use(&memory) <= 100 + BODY);
+    {
+        let (mut waits, mut waits_too) = (Box::pin(third.grow(27)), Box::pin(first.grow(27)));
+        assert!(waits.as_mut().now_or_never().is_none() && waits_too.as_mut().now_or_never().is_none());
+        // Its page takes as much: now nobody may go beyond, all wait, and the youngest that holds anything fails.
+        flights[1].keeps(BODY, second);
+        assert!(waits.as_mut().now_or_never().is_none());
+        let mut page = flights[1].page().unwrap();
+        assert!(waits.now_or_never().unwrap().is_err());
+        assert!(waits_too.as_mut().now_or_never().is_none() && told(&mut page).is_none());
+        drop(third);
+        assert!(waits_too.now_or_never().unwrap().is_ok());
+    }
+    drop((first, flights));
+    assert_eq!(in_use(&memory), 0);
+}
+
+#[test]
+fn a_body_that_is_dropped_while_it_waits_leaves_nothing_behind() {
+    let memory = memory(100);
+    let flights = [1, 2, 3].map(|number| memory.begin(number));
+    let [mut first, mut second, mut third] = flights.each_ref().map(FlightMemory::body);
+    assert!(first.grow(90).now_or_never().unwrap().is_ok());
+    assert!(second.grow(20).now_or_never().unwrap().is_ok(), "beyond the bound");
+    assert!(third.grow(20).now_or_never().is_none());
+    drop((second, third));
+    assert_eq!((in_use(&memory), memory.0.ledger.borrow().bodies.len()), (90, 0));
+    assert!(flights[1].body().grow(20).now_or_never().unwrap().is_ok());
+}
