@@ -3,11 +3,15 @@
 //! An answer may repeat what it was asked with: an access token, a client secret, an `Authorization` header. Whatever is
 //! shown of an answer is [`Words`], and only a [`Redactor`], which knows every secret that was sent, makes those.
 
+mod reading;
+mod runs;
+
 use std::{
-    borrow::Cow,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+use self::{reading::flat, runs::Runs};
 
 /// Characters of a text that are shown.
 const LONGEST_SHOWN: usize = 300;
@@ -15,10 +19,6 @@ const LONGEST_SHOWN: usize = 300;
 const LONGEST_READ: usize = 8 * 1024;
 /// Bytes of the longest word that is shown: the longest of Zoom's scopes have 60 letters, its access tokens 300 and more.
 const LONGEST_WORD: usize = 100;
-/// Bytes of the shortest secret: taking out a shorter one would only garble the words.
-const SHORTEST_SECRET: usize = 4;
-/// Bytes of a secret's beginning that are taken out at the end of a text, which may have been cut there.
-const SHORTEST_BEGINNING: usize = 6;
 /// Secrets of each kind that are kept, the ones learned last. An older one is no longer sent, and so in no answer.
 const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
@@ -31,7 +31,7 @@ impl Words {
     /// Words that another replica of this service has redacted.
     #[must_use]
     pub fn of_replica(text: &str) -> Self {
-        Self(shortened(&flat(text)).into())
+        Self(shortened(&flat(text, LONGEST_READ)).into())
     }
 
     /// The text.
@@ -56,44 +56,41 @@ struct Secrets {
     configured: Vec<Box<str>>,
     /// Apart, or they would displace the others: there is a new one every hour.
     access_tokens: Vec<Box<str>>,
+    /// Of all of them.
+    runs: Runs,
 }
 
 impl Redactor {
-    /// Has a configured secret left out from now on, in any case of its letters, percent-encoded or escaped as in JSON, too.
+    /// Has a configured secret left out from now on, and every part of it from eight bytes on: in any case of its letters,
+    /// percent-encoded, escaped as in JSON or HTML, in base64 and hexadecimal, too.
     pub fn learn(&self, secret: &str) {
-        add(&mut self.secrets().configured, secret);
+        self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
 
     /// The same for a secret that is replaced time and again.
     pub fn learn_access_token(&self, secret: &str) {
-        add(&mut self.secrets().access_tokens, secret);
+        self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }
 
     /// What may be shown of a text. It is redacted before it is shortened: the beginning of a secret is secret, too.
     #[must_use]
     pub fn words(&self, text: &str) -> Words {
-        Words(shortened(&self.redact(&flat(text))).into())
+        Words(shortened(&self.redact(&flat(text, LONGEST_READ))).into())
     }
 
-    fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let secrets = self.secrets();
-        let mut redacted = Vec::new();
-        let (bytes, mut done, mut at) = (text.as_bytes(), 0, 0);
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            let all = secrets.configured.iter().chain(&secrets.access_tokens);
-            let found = all.filter_map(|secret| length_of(secret.as_bytes(), rest)).max();
-            if let Some(length) = found {
-                redacted.extend_from_slice(bytes.get(done..at).unwrap_or_default());
-                redacted.extend_from_slice(LEFT_OUT.as_bytes());
-                done = at + length;
+    fn redact(&self, text: &str) -> String {
+        let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
+        for place in self.secrets().runs.places_in(text) {
+            let (start, end) = (text.floor_char_boundary(place.start), text.ceil_char_boundary(place.end));
+            // What touches the last one is left out with it.
+            if start > done || done == 0 {
+                redacted.push_str(text.get(done..start).unwrap_or_default());
+                redacted.push_str(LEFT_OUT);
             }
-            at += found.unwrap_or(1);
+            done = done.max(end);
         }
-        if done == 0 {
-            return text.into();
-        }
-        redacted.extend_from_slice(bytes.get(done..).unwrap_or_default());
-        String::from_utf8_lossy(&redacted).into_owned().into()
+        redacted.push_str(text.get(done..).unwrap_or_default());
+        redacted
     }
 
     fn secrets(&self) -> MutexGuard<'_, Secrets> {
@@ -102,85 +99,25 @@ impl Redactor {
     }
 }
 
-fn add(secrets: &mut Vec<Box<str>>, secret: &str) {
-    if secret.len() < SHORTEST_SECRET {
-        return;
-    }
-    secrets.retain(|known| &**known != secret);
-    secrets.push(secret.into());
-    let surplus = secrets.len().saturating_sub(MOST_SECRETS);
-    secrets.drain(..surplus);
-}
-
-/// How a secret may be written.
-#[derive(Clone, Copy)]
-enum Form {
-    Plain,
-    /// Percent-encoded, or escaped as in JSON.
-    Encoded,
-    /// Percent-encoded twice or more often.
-    EncodedAgain,
-}
-
-/// How long the secret is that the text begins with, in one form or another.
-fn length_of(secret: &[u8], text: &[u8]) -> Option<usize> {
-    let forms = [Form::Plain, Form::Encoded, Form::EncodedAgain];
-    forms.into_iter().filter_map(|form| length_in(form, secret, text)).max()
-}
-
-fn length_in(form: Form, secret: &[u8], text: &[u8]) -> Option<usize> {
-    let mut length = 0;
-    for (index, wanted) in secret.iter().enumerate() {
-        let Some((byte, taken)) = text.get(length..).and_then(|text| first_byte(form, text)) else {
-            return (index >= SHORTEST_BEGINNING).then_some(length);
-        };
-        if !byte.eq_ignore_ascii_case(wanted) {
-            return None;
+impl Secrets {
+    fn learn(&mut self, secret: &str, list: impl Fn(&mut Self) -> &mut Vec<Box<str>>) {
+        let known = list(self);
+        let count = known.len();
+        known.retain(|known| &**known != secret);
+        let is_new = known.len() == count;
+        known.push(secret.into());
+        if is_new {
+            self.runs.add(secret);
         }
-        length += taken;
-    }
-    Some(length)
-}
-
-/// The byte that the text begins with, and the length of its form. `None` at the end, also in the middle of a form.
-fn first_byte(form: Form, text: &[u8]) -> Option<(u8, usize)> {
-    let (first, rest) = text.split_first()?;
-    match (form, first, rest) {
-        (Form::Encoded | Form::EncodedAgain, b'%', _) => {
-            let mut digits = rest;
-            while let (Form::EncodedAgain, [b'2', b'5', again @ ..]) = (form, digits) {
-                if hexadecimal(again, 2).is_none() {
-                    break;
-                }
-                digits = again;
+        let surplus = list(self).len().saturating_sub(MOST_SECRETS);
+        if surplus > 0 {
+            list(self).drain(..surplus);
+            self.runs = Runs::default();
+            for secret in self.configured.iter().chain(&self.access_tokens) {
+                self.runs.add(secret);
             }
-            escaped(text, digits, 2)
         }
-        (Form::Encoded, b'\\', [b'u', digits @ ..]) => escaped(text, digits, 4),
-        (Form::Encoded, b'\\', [byte @ (b'"' | b'\\' | b'/'), ..]) => Some((*byte, 2)),
-        (Form::Encoded, b'\\', []) => None,
-        _ => Some((*first, 1)),
     }
-}
-
-/// An escape at the beginning of the text, of which so many digits are expected. Without them it is no escape.
-fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
-    let first = *text.first()?;
-    if digits.len() < count {
-        return None;
-    }
-    let length = text.len() - digits.len() + count;
-    Some(hexadecimal(digits, count).map_or((first, 1), |byte| (byte, length)))
-}
-
-/// The byte in so many hexadecimal digits.
-fn hexadecimal(text: &[u8], digits: usize) -> Option<u8> {
-    let digits = std::str::from_utf8(text.get(..digits)?).ok()?;
-    u8::try_from(u32::from_str_radix(digits, 16).ok()?).ok()
-}
-
-fn flat(text: &str) -> String {
-    text.chars().filter(|character| !character.is_control()).take(LONGEST_READ).collect()
 }
 
 /// The first of it, without addresses and without words so long that they can only be keys or tokens.
@@ -192,7 +129,7 @@ fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{runs::SHORTEST_BEGINNING, *};
 
     const SECRET: &str = "Zebra/0+1=\"2";
 
@@ -246,24 +183,62 @@ mod tests {
         let redactor = Redactor::default();
         redactor.learn("configured");
         for number in 0..=MOST_SECRETS {
-            redactor.learn_access_token(&format!("token-{number:03}"));
+            redactor.learn_access_token(&format!("{number:03}-token"));
             // Learned again, it is not the oldest.
-            redactor.learn_access_token("token-000");
+            redactor.learn_access_token("000-token");
         }
-        let shown = redactor.words("configured token-000 token-001 token-002");
-        assert_eq!(shown.as_str(), "(left out) (left out) token-001 (left out)");
+        let shown = redactor.words("configured 000-token 001-token 002-token");
+        assert_eq!(shown.as_str(), "(left out) (left out) 001-token (left out)");
         redactor.learn("abc");
         assert_eq!(redactor.words("abc").as_str(), "abc", "too short to be a secret");
     }
 
+    #[test]
+    fn a_part_of_eight_characters_is_left_out_wherever_it_stands() {
+        const LONG: &str = "Abcdefghijklmnopqrstuvwxyz012345";
+        let redactor = Redactor::default();
+        redactor.learn(LONG);
+        for (text, expected) in [
+            ("Not Abcdefgh... here", "Not (left out)... here"),
+            ("Not Abcdefg... here", "Not Abcdefg... here"),
+            ("it ends with yz012345.", "it ends with (left out)."),
+            ("Abcdefghijklmnop qrstuvwxyz012345!", "(left out)!"),
+            ("Abcd efgh ijkl", "(left out)"),
+            ("Abcdef\u{200b}ghijk\u{202e}l\u{2009}mn.", "(left out)."),
+            ("&#65;&#x62;cdefgh;", "(left out);"),
+            ("&amp;#65;bcdefgh&quot;", "(left out)&quot;"),
+            ("\\\\\\u0041bcdefgh\\\\\"", "(left out)\\\\\""),
+            ("QWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU=", "(left out)"),
+            ("<QWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU>", "<(left out)>"),
+            ("4162636465666768696A6B", "(left out)"),
+        ] {
+            assert_eq!(redactor.words(text).as_str(), expected, "{text}");
+        }
+        // A form of its own for URLs, and none of a character is halved.
+        let redactor = Redactor::default();
+        redactor.learn("???>>>ééé~~~");
+        let forms = "<Pz8_Pj4-w6nDqcOpfn5-> <Pz8/Pj4+w6nDqcOpfn5+> <é???>>>éx>";
+        assert_eq!(redactor.words(forms).as_str(), "<(left out)> <(left out)> <é(left out)x>");
+    }
+
     proptest::proptest! {
         #[test]
-        fn no_text_panics_and_no_secret_survives(text in "(\\PC|%|\\\\|u|25|[0-9a-f]){0,60}", secret in "\\PC{4,12}") {
+        fn no_text_panics_and_no_eight_characters_of_a_secret_survive(
+            text in "(\\PC|%|\\\\|&|u|25|[0-9a-f]){0,60}",
+            secret in "[^\\p{C}\\p{Z}]{8,40}",
+            from in 0..33_usize,
+            count in 8..40_usize,
+        ) {
             let redactor = Redactor::default();
             redactor.learn(&secret);
-            let around = format!("{text}{secret}{text}");
-            let shown = redactor.redact(&around);
-            proptest::prop_assert!(!shown.replace(LEFT_OUT, "\n").contains(&secret));
+            let part: String = secret.chars().skip(from).take(count).collect();
+            let letters: Vec<_> = flat(&secret, LONGEST_READ).chars().collect();
+            for around in [format!("{text}{secret}{text}"), format!("{text}{part}...{text}")] {
+                let shown = redactor.redact(&flat(&around, LONGEST_READ)).replace(LEFT_OUT, "\n");
+                for run in letters.windows(8).map(String::from_iter) {
+                    proptest::prop_assert!(!shown.contains(&run), "{run} in {shown}");
+                }
+            }
         }
     }
 }

@@ -81,12 +81,16 @@ pub(super) struct Secrets {
 impl Secrets {
     /// The credentials of HTTP's Basic scheme.
     pub(super) fn basic(&self) -> Secret {
-        let pair = format!("{}:{}", self.client_id.expose(), self.client_secret.expose());
-        Secret::new(&BASE64.encode(pair))
+        Secret::new(&BASE64.encode(self.pair().expose()))
+    }
+
+    fn pair(&self) -> Secret {
+        Secret::new(&format!("{}:{}", self.client_id.expose(), self.client_secret.expose()))
     }
 
     fn teach(&self, redactor: &Redactor) {
-        for secret in [&self.account_id, &self.client_id, &self.client_secret, &self.basic()] {
+        // Of the pair, also what becomes of it in base64: Basic credentials.
+        for secret in [&self.account_id, &self.client_id, &self.client_secret, &self.pair()] {
             redactor.learn(secret.expose());
         }
     }

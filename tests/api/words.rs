@@ -106,6 +106,54 @@ fn no_form_of_a_secret_comes_out_in_words_or_tracking_ids_of_zooms_api() {
 }
 
 #[test]
+fn no_eight_characters_of_a_secret_come_out_of_parts_of_it_and_encodings() {
+    // As long as Zoom's own: the pair of them in base64 ends with two padding signs.
+    let (id, secret) = ("ClientIdLmNoPqRsTuVwXy", "SecretYz0123456789abcdefGHIJKLmn");
+    let sim = sim(|config| {
+        id.clone_into(&mut config.client_id);
+        secret.clone_into(&mut config.client_secret);
+    });
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let settings = [("zoom.client_id", id), ("zoom.client_secret", secret), ("cache.refusal", "0s")];
+    let service = Service::start(&sim, &settings);
+    let pair = BASE64.encode(format!("{id}:{secret}"));
+    assert!(pair.ends_with("=="), "{pair}");
+    let (first, last) = secret.split_at(16);
+    let hex: String = secret.bytes().map(|byte| format!("{byte:02X}")).collect();
+    let entities: String = secret.chars().map(|letter| format!("&#{};", u32::from(letter))).collect();
+    let escaped: String = secret.bytes().map(|byte| format!("\\\\u{byte:04x}")).collect();
+    let mut answers = Vec::new();
+    for part in [
+        pair.trim_end_matches('='),
+        &format!("{}...", pair.split_at(60).0),
+        &format!("{}...", secret.split_at(24).0),
+        secret.split_at(8).1,
+        &format!("{first} {last}"),
+        &format!("{first}\u{200b}{last}"),
+        &format!("\u{202e}{first}\u{ad}{last}"),
+        &secret.replace('c', "&#99;"),
+        &entities,
+        &escaped,
+        &BASE64.encode(secret),
+        &hex,
+    ] {
+        service.ops_purge();
+        let body = json!({ "code": 9999, "message": format!("Basic {part} refused.") }).to_string();
+        sim.inject(Fault::new(FaultKind::Status { status: 400, body }));
+        let answer = service.get(PATH);
+        let zoom = answer.json()["zoom"].to_string();
+        assert!(zoom.contains("Basic ") && zoom.contains("(left out)"), "{part}: {zoom}");
+        answers.push(answer);
+    }
+    let forms = [pair, secret.to_owned(), BASE64.encode(secret), hex, entities, escaped];
+    let runs = |form: &String| {
+        let runs = form.as_bytes().windows(8).map(|run| String::from_utf8_lossy(run).into_owned());
+        runs.collect::<Vec<_>>()
+    };
+    assert_nowhere(service, &answers, &forms.iter().flat_map(runs).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_proxys_password_comes_out_of_no_words_either() {
     let sim = zebra();
     let proxy = ConnectProxy::to(sim.addr());

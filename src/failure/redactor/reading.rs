@@ -1,0 +1,158 @@
+//! How a text may be read in which a secret is looked for: as it is, or without what encoders put into it. Pure.
+
+use std::ops::Range;
+
+/// In which form a secret may stand in a text.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// As it is.
+    Plain,
+    /// Percent-encoded, or escaped as in JSON or HTML; with spaces in between.
+    Encoded,
+    /// The same twice or more often.
+    EncodedAgain,
+}
+
+/// The bytes of a text as they are read, without the case of ASCII's letters, and where each of them stands.
+pub(super) struct Reading {
+    pub(super) bytes: Vec<u8>,
+    places: Vec<Range<usize>>,
+}
+
+impl Reading {
+    pub(super) fn of(text: &str, form: Form) -> Self {
+        let (mut bytes, mut places, mut at) = (Vec::with_capacity(text.len()), Vec::new(), 0);
+        while let Some((byte, length)) = text.as_bytes().get(at..).and_then(|rest| first_byte(form, rest)) {
+            if matches!(form, Form::Plain) || (byte, length) != (b' ', 1) {
+                bytes.push(byte.to_ascii_lowercase());
+                places.push(at..at + length);
+            }
+            at += length;
+        }
+        Self { bytes, places }
+    }
+
+    /// Where in the text these bytes stand. Empty where there are none.
+    pub(super) fn place(&self, bytes: Range<usize>) -> Range<usize> {
+        match self.places.get(bytes) {
+            Some([one]) => one.clone(),
+            Some([first, .., last]) => first.start..last.end,
+            Some([]) | None => 0..0,
+        }
+    }
+}
+
+/// The byte that the text begins with, and the length of its form. `None` at the end, also in the middle of a form.
+fn first_byte(form: Form, text: &[u8]) -> Option<(u8, usize)> {
+    let (first, rest) = text.split_first()?;
+    let again = matches!(form, Form::EncodedAgain);
+    match (form, first) {
+        (Form::Plain, _) => Some((*first, 1)),
+        (_, b'%') => {
+            let mut digits = rest;
+            while let (true, [b'2', b'5', more @ ..]) = (again, digits) {
+                if hexadecimal(more, 2).is_none() {
+                    break;
+                }
+                digits = more;
+            }
+            escaped(text, digits, 2)
+        }
+        (_, b'\\') => {
+            let mut behind = rest;
+            while let (true, [b'\\', more @ ..]) = (again, behind) {
+                behind = more;
+            }
+            match behind {
+                [b'u', digits @ ..] => escaped(text, digits, 4),
+                [byte @ (b'"' | b'\\' | b'/'), ..] => Some((*byte, text.len() - behind.len() + 1)),
+                [] => None,
+                _ => Some((*first, 1)),
+            }
+        }
+        (_, b'&') => {
+            let mut name = rest;
+            while let (true, [b'a', b'm', b'p', b';', more @ ..]) = (again, name) {
+                name = more;
+            }
+            let entity = entity(name).map(|(byte, length)| (byte, text.len() - name.len() + length));
+            entity.or(Some((*first, 1)))
+        }
+        _ => Some((*first, 1)),
+    }
+}
+
+/// An escape at the beginning of the text, of which so many digits are expected. Without them it is no escape.
+fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
+    let first = *text.first()?;
+    if digits.len() < count {
+        return None;
+    }
+    let length = text.len() - digits.len() + count;
+    Some(hexadecimal(digits, count).map_or((first, 1), |byte| (byte, length)))
+}
+
+/// The byte in so many hexadecimal digits.
+fn hexadecimal(text: &[u8], digits: usize) -> Option<u8> {
+    let digits = std::str::from_utf8(text.get(..digits)?).ok()?;
+    u8::try_from(u32::from_str_radix(digits, 16).ok()?).ok()
+}
+
+/// The character of ASCII that HTML writes like that behind `&`, and the length of it.
+fn entity(text: &[u8]) -> Option<(u8, usize)> {
+    /// Bytes of the longest: some write a number with zeros before it.
+    const LONGEST: usize = 10;
+    let length = text.iter().take(LONGEST).position(|byte| *byte == b';')?;
+    let name = std::str::from_utf8(text.get(..length)?).ok()?.to_ascii_lowercase();
+    let byte = match (&*name, name.strip_prefix('#')) {
+        ("amp", _) => b'&',
+        ("lt", _) => b'<',
+        ("gt", _) => b'>',
+        ("quot", _) => b'"',
+        ("apos", _) => b'\'',
+        (_, Some(number)) => match number.strip_prefix('x') {
+            Some(digits) => u8::from_str_radix(digits, 16).ok()?,
+            None => number.parse().ok()?,
+        },
+        _ => return None,
+    };
+    Some((byte, length + 1))
+}
+
+/// On one line and without what nobody sees, of which some could be put between the letters of a secret; at most so many
+/// characters.
+pub(super) fn flat(text: &str, most: usize) -> String {
+    let seen = text.chars().filter(|character| !character.is_control() && !is_unseen(*character));
+    seen.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
+}
+
+/// Unicode's format characters (`Cf`), selectors of variants, and fillers.
+fn is_unseen(character: char) -> bool {
+    matches!(
+        u32::from(character),
+        0xad | 0x34f
+            | 0x600..=0x605
+            | 0x61c
+            | 0x6dd
+            | 0x70f
+            | 0x890..=0x891
+            | 0x8e2
+            | 0x115f..=0x1160
+            | 0x17b4..=0x17b5
+            | 0x180b..=0x180f
+            | 0x200b..=0x200f
+            | 0x202a..=0x202e
+            | 0x2060..=0x206f
+            | 0x3164
+            | 0xfe00..=0xfe0f
+            | 0xfeff
+            | 0xffa0
+            | 0xfff0..=0xfffb
+            | 0x110bd
+            | 0x110cd
+            | 0x13430..=0x1343f
+            | 0x1bca0..=0x1bca3
+            | 0x1d173..=0x1d17a
+            | 0xe0000..=0xe0fff
+    )
+}
