@@ -8,6 +8,7 @@ mod body;
 mod day_left;
 mod decoder;
 pub mod error;
+mod members;
 mod memory;
 pub mod oauth;
 pub mod reachability;

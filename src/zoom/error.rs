@@ -1,18 +1,9 @@
 //! What Zoom's refusals mean. Body `code` and `message` are judged first: the HTTP status misleads, error bodies come
 //! with status 200, and some are not even JSON. Source: Zoom's error tables and what its users saw.
 
-use std::{
-    borrow::Cow,
-    fmt,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
-use serde::{
-    Deserialize,
-    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor},
-};
-
-use super::retry_after;
+use super::{members, retry_after};
 use crate::{
     failure::{Redactor, Words, ZoomSaid},
     metrics::{Cause, LimitKind},
@@ -99,85 +90,10 @@ pub struct Head<'a> {
     pub retry_after: Option<&'a str>,
 }
 
-/// An error body. `code` is a number, and in some answers a text; a `message` that is no text says nothing.
-#[derive(Default)]
-struct ErrorBody {
-    code: Scalar,
-    message: Scalar,
-}
-
-impl ErrorBody {
-    /// Reads a body, or the members before the point where it was cut. What is not JSON says nothing.
-    fn read(body: &[u8]) -> Self {
-        // No document ends with a digit: the rest of that number was cut off, and 300 may be 3001.
-        let digits = body.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
-        let body = body.get(..body.len() - digits).unwrap_or_default();
-        let mut read = Self::default();
-        match (&mut read).deserialize(&mut serde_json::Deserializer::from_slice(body)) {
-            Err(error) if !error.is_eof() => Self::default(),
-            Ok(()) | Err(_) => read,
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &mut ErrorBody {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut ErrorBody {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an error body")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        while let Some(name) = members.next_key::<Cow<'de, str>>()? {
-            match &*name {
-                "code" => self.code = members.next_value()?,
-                "message" => self.message = members.next_value()?,
-                _ => drop(members.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Deserialize, Default)]
-#[serde(untagged)]
-enum Scalar {
-    Number(i64),
-    Text(String),
-    #[default]
-    None,
-    Other(IgnoredAny),
-}
-
-impl Scalar {
-    fn number(&self) -> Option<i64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(text) => text.parse().ok(),
-            Self::None | Self::Other(_) => None,
-        }
-    }
-
-    fn text(self) -> Option<String> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-}
-
 /// The meaning of an answer that is not a page. `now` is the answer's own time.
 #[must_use]
 pub fn judge(head: &Head<'_>, body: &[u8], redactor: &Redactor, now: SystemTime) -> CallError {
-    let ErrorBody { code, message } = ErrorBody::read(body);
+    let [code, message] = members::read(body, ["code", "message"]);
     let (code, message) = (code.number(), message.text());
     let said = ZoomSaid {
         status: head.status,

@@ -251,6 +251,22 @@ fn an_error_is_judged_by_the_beginning_of_its_body_and_the_rest_is_not_waited_fo
 }
 
 #[test]
+fn a_long_refusal_of_the_token_endpoint_is_judged_by_its_beginning() {
+    let beginning = r#"{"error":"invalid_client","reason":"Quagga.","pad":""#;
+    let internal = r#"{"status":false,"errorCode":4702,"errorMessage":"Quagga.","pad":""#;
+    for (status, beginning) in [(400, beginning), (400, internal)] {
+        let sim = zebra();
+        let body = format!("{beginning}{}\"}}", "x".repeat(100 << 10));
+        sim.inject(Fault::new(FaultKind::Status { status, body }).on_token_endpoint().forever());
+        let service = start(&sim, &[]);
+        assert_eq!(service.get(PATH).problem(), "zoom_rejected_credentials", "{beginning}");
+        let ready = service.ops_get("/readyz");
+        assert!(ready.status == 503 && ready.text().contains("Quagga."), "{}", ready.text());
+        service.finish(&FAILURES);
+    }
+}
+
+#[test]
 fn a_long_page_of_the_token_endpoint_is_judged_by_its_status() {
     let sim = zebra();
     let body = format!("<html>{}", "x".repeat(100 << 10));

@@ -14,6 +14,7 @@ use crate::{
     zoom::{
         BodyBytes, NotWhole, OwnedHead, Reading,
         error::CallError,
+        members,
         secret::{Secret, Secrets},
         upstream::Upstream,
         whole,
@@ -123,24 +124,6 @@ struct Granted {
     expires_in: serde_json::Value,
 }
 
-/// A refusal: `{"reason": "...", "error": "invalid_client"}`, or, from what lies behind this endpoint,
-/// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Denied {
-    OAuth {
-        error: String,
-        #[serde(default)]
-        reason: Option<String>,
-    },
-    Internal {
-        #[serde(rename = "errorCode")]
-        code: i64,
-        #[serde(rename = "errorMessage", default)]
-        message: Option<String>,
-    },
-}
-
 impl Endpoint {
     pub(super) fn new(upstream: Upstream, timeout: Duration) -> Self {
         let redactor = upstream.redactor.clone();
@@ -204,14 +187,18 @@ fn understand(
     }
 }
 
-/// Zoom's words, if the body is a refusal: judged before the status, which may be 200.
+/// Zoom's words, if the body is a refusal, or the beginning of one: judged before the status, which may be 200.
+///
+/// `{"reason": "...", "error": "invalid_client"}`, or, from what lies behind this endpoint,
+/// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
 fn refusal(body: &[u8], mut said: ZoomSaid, redactor: &Redactor) -> Option<ZoomSaid> {
-    let message = match serde_json::from_slice(body).ok()? {
-        Denied::OAuth { error, reason } => Some(reason.unwrap_or(error)),
-        Denied::Internal { code, message } => {
-            said.code = Some(code);
-            message
-        }
+    let names = ["error", "reason", "errorCode", "errorMessage"];
+    let [error, reason, code, message] = members::read(body, names);
+    let message = if let Some(error) = error.text() {
+        Some(reason.text().unwrap_or(error))
+    } else {
+        said.code = Some(code.number()?);
+        message.text()
     };
     said.message = message.map(|message| redactor.words(&message));
     Some(said)
