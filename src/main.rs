@@ -1,10 +1,10 @@
 //! The command line: what to run, with which configuration, and how the process ends.
-#![expect(clippy::print_stderr, reason = "the one place that talks to a terminal")]
 
 mod add_caller;
 mod healthcheck;
 
 use std::{
+    fmt::Display,
     io::Write as _,
     path::PathBuf,
     process::{self, ExitCode},
@@ -81,7 +81,7 @@ fn configured(files: &[PathBuf], then: impl FnOnce(Config, &[Warning]) -> ExitCo
     match Config::from_process(files) {
         Ok((config, warnings)) => then(config, &warnings),
         Err(problems) => {
-            eprintln!("{problems}");
+            say(&problems);
             ExitCode::from(WRONG_CONFIGURATION)
         }
     }
@@ -90,13 +90,13 @@ fn configured(files: &[PathBuf], then: impl FnOnce(Config, &[Warning]) -> ExitCo
 #[expect(clippy::needless_pass_by_value, reason = "one of the ends of `configured`")]
 fn check_config(config: Config, warnings: &[Warning]) -> ExitCode {
     for warning in warnings {
-        eprintln!("warning: {warning}");
+        say(format_args!("warning: {warning}"));
     }
     // print! panics when standard output is full or gone.
     match std::io::stdout().write_all(config.effective().as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("standard output: {error}");
+            say(format_args!("standard output: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -114,7 +114,7 @@ fn healthcheck(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     match asked {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
-            eprintln!("{reason}");
+            say(&reason);
             ExitCode::FAILURE
         }
     }
@@ -123,11 +123,11 @@ fn healthcheck(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
 fn add_caller(asked: add_caller::AddCaller, files: &[PathBuf]) -> ExitCode {
     match add_caller::run(asked, files) {
         Ok(said) => {
-            eprintln!("{said}");
+            say(&said);
             ExitCode::SUCCESS
         }
         Err(refused) => {
-            eprintln!("{refused}");
+            say(&refused);
             if refused.is_configuration() { ExitCode::from(WRONG_CONFIGURATION) } else { ExitCode::FAILURE }
         }
     }
@@ -138,7 +138,7 @@ fn serve(config: Config, warnings: &[Warning]) -> ExitCode {
     let logs = match telemetry::start(&config.telemetry) {
         Ok(logs) => logs,
         Err(error) => {
-            eprintln!("the log cannot be started: {error}");
+            say(format_args!("the log cannot be started: {error}"));
             return ExitCode::FAILURE;
         }
     };
@@ -161,14 +161,14 @@ async fn serve_until_stopped(config: Config, dropped: DroppedLines) -> u8 {
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
             (Err(error), _) | (_, Err(error)) => {
-                eprintln!("signals cannot be received: {error}");
+                say(format_args!("signals cannot be received: {error}"));
                 return FAILED;
             }
         };
     let app = match App::bind(config) {
         Ok(app) => app,
         Err(error) => {
-            eprintln!("{error}");
+            say(&error);
             return FAILED;
         }
     };
@@ -188,7 +188,7 @@ async fn serve_until_stopped(config: Config, dropped: DroppedLines) -> u8 {
                 BROKEN
             }
             Err(error @ RunError::NoThread(_)) => {
-                eprintln!("{error}");
+                say(&error);
                 FAILED
             }
         },
@@ -204,4 +204,9 @@ async fn asked(terminate: &mut Signal, interrupt: &mut Signal) {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+}
+
+/// Writes a line to standard error. When that is full or gone, the exit code says it alone: eprintln! would panic.
+fn say(what: impl Display) {
+    std::io::stderr().write_all(format!("{what}\n").as_bytes()).ok();
 }

@@ -77,6 +77,31 @@ fn a_fifo_as_config_file_or_state_file_is_an_error_and_no_wait() {
 }
 
 #[test]
+fn a_full_or_closed_standard_error_changes_no_exit_code() {
+    let sim = sim(|_| ());
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let arguments = [&["check-config"][..], &["serve"], &["callers", "add", "x"]];
+    for stderr in [Stdio::from(full()), closed.into()].into_iter().zip(arguments) {
+        let (stderr, arguments) = stderr;
+        let ended = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"))
+            .env_clear()
+            .env("QOS_PROXY__X__Y", "1")
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr)
+            .status();
+        assert_eq!(ended.unwrap().code(), WRONG_CONFIGURATION, "{arguments:?}");
+    }
+    // A warning is lost like that, and the configuration is printed.
+    let mut asked = command(&sim, &[("limits.heavy_per_second", "1000")]);
+    let warned = asked.arg("check-config").stderr(full()).stdout(Stdio::null()).status();
+    assert_eq!(warned.unwrap().code(), Some(0));
+}
+
+#[test]
 fn standard_input_is_a_configuration_only_where_it_is_a_file() {
     let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
     let check = |stdin: Stdio| {
