@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{Access, OFlags};
 
 /// Reads a whole file of at most `most` bytes.
 ///
@@ -57,6 +57,21 @@ pub fn create(path: &Path) -> io::Result<File> {
         Err(error) => return Err(error),
     }
     OpenOptions::new().write(true).create(true).truncate(true).custom_flags(nonblocking()).open(path)
+}
+
+/// What would keep [`create`] from it, without a change to anything.
+///
+/// # Errors
+/// When something else than a regular file is there, or the folder is missing or may not be written to.
+pub fn could_create(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) => must_be_regular(metadata.file_type())?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let rights = Access::WRITE_OK | Access::EXEC_OK;
+    Ok(rustix::fs::access(folder.unwrap_or(Path::new(".")), rights)?)
 }
 
 fn nonblocking() -> i32 {

@@ -881,8 +881,10 @@ fn telemetry_takes_only_what_it_understands() {
 
 #[test]
 fn the_state_file_is_a_path() {
-    let config = with("limits.state_file = \"/var/lib/day.json\"");
-    assert_eq!(config.budget.state_file, Some(PathBuf::from("/var/lib/day.json")));
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("day.json");
+    let config = with(&format!("limits.state_file = \"{}\"", path.display()));
+    assert_eq!(config.budget.state_file, Some(path));
     assert!(problem_of("limits.state_file = \"\"").starts_with("limits.state_file: is empty"));
     assert!(
         problem_of("limits.state_file = \"a\\u0000b\"")
@@ -894,8 +896,9 @@ fn the_state_file_is_a_path() {
 fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
     let setup = Setup::new();
     let id = setup.mount("id", b"from-mount");
+    let day = format!("{}/a \\\"b\\\"", setup.folder.path().display());
     let file = format!(
-        "[limits]\nheavy_per_second = 20\nstate_file = \"/a \\\"b\\\"\"\n[zoom]\nclient_id_file = \"{id}\"\n"
+        "[limits]\nheavy_per_second = 20\nstate_file = \"{day}\"\n[zoom]\nclient_id_file = \"{id}\"\n"
     );
     let mut setup = setup.file(file).variable("QOS_PROXY__LIMITS__MAX_QUEUED", "0050");
     setup.environment.retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_ID");
@@ -913,7 +916,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
         "heavy_per_second = 20 # 1.toml:2; permitted: 18 (headroom 10 %)",
         "heavy_per_day = 60000 # from limits.plan \"business\"; permitted: 54000 (headroom 10 %)",
         "max_queued = 50 # environment variable QOS_PROXY__LIMITS__MAX_QUEUED",
-        "state_file = \"/a \\\"b\\\"\" # 1.toml:3",
+        "state_file = \"a \\\"b\\\"\" # 1.toml:3",
     ] {
         assert!(effective.lines().any(|printed| printed == line), "no {line:?} in\n{effective}");
     }
@@ -927,7 +930,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
         table.keys().collect::<Vec<_>>(),
         ["cache", "callers", "limits", "redis", "server", "telemetry", "zoom"]
     );
-    assert_eq!(table["limits"]["state_file"].as_str(), Some("/a \"b\""));
+    assert_eq!(table["limits"]["state_file"].as_str(), Some("a \"b\""));
 }
 
 #[test]
@@ -939,6 +942,7 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
     }
     setup.mount("callers.toml", include_bytes!("../config/callers.example.toml"));
     let mounted = EXAMPLE.replace("/run/secrets/zoom", &folder).replace("/etc/zoom-qos-proxy", &folder);
+    let mounted = mounted.replace("/var/lib/zoom-qos-proxy", &folder);
     let (config, warnings) = setup.file(mounted).accepted();
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.callers.file.as_ref().map(CallersFile::count), Some(2));

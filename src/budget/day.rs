@@ -309,6 +309,16 @@ fn day_of(now: SystemTime) -> u64 {
     now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / SECONDS_IN_A_DAY
 }
 
+/// What would keep the count from being written to this file, without a change to anything.
+///
+/// # Errors
+/// When the file, or the one beside it, cannot be written.
+pub fn could_write(path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    regular_file::could_create(&path)?;
+    regular_file::could_create(&beside(&path, "new"))
+}
+
 /// `None`: there is no file yet, or there was one that is not ours.
 fn load(path: &Path, today: u64) -> io::Result<Option<State>> {
     let about = match fs::metadata(path) {

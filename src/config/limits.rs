@@ -1,12 +1,16 @@
 //! The limits: what Zoom's plan allows, and what of that is permitted here.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use super::{
+    problem::one_line,
     reader::Reader,
     rules::{Choice, Count, FilePath},
 };
-use crate::{budget::BudgetConfig, snapshot::FreshnessConfig};
+use crate::{
+    budget::{BudgetConfig, day},
+    snapshot::FreshnessConfig,
+};
 
 /// 30 s as long as a working day: more is a slip of the hand.
 const MOST_STRETCH: u32 = 1_000;
@@ -38,7 +42,7 @@ pub(super) fn budget(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -
     let allowed = |of: fn(Plan) -> u32| plan.map(|plan| (plan.name, of(plan)));
     let per_second = limit(reader, "limits.heavy_per_second", allowed(|plan| plan.per_second), headroom);
     let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
-    let state_file = reader.optional("limits.state_file", &FilePath);
+    let state_file = state_file(reader);
     let max_stretch = reader.required("limits.max_stretch", &Count(1..=MOST_STRETCH));
     Some(BudgetConfig {
         per_second: per_second?,
@@ -47,6 +51,19 @@ pub(super) fn budget(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -
         max_stretch: max_stretch?,
         live_fresh: freshness?.live_fresh,
     })
+}
+
+/// With Redis it is not used, so nothing can be wrong with it.
+fn state_file(reader: &mut Reader) -> Option<PathBuf> {
+    const KEY: &str = "limits.state_file";
+    let path = reader.optional(KEY, &FilePath)?;
+    let is_used = reader.first_set(["redis.url", "redis.url_file"]).is_none();
+    if let Some(at) = reader.origin(KEY).filter(|_| is_used)
+        && let Err(error) = day::could_write(&path)
+    {
+        reader.problem(KEY, &at, format!("the file cannot be written: {}", one_line(&error.to_string())));
+    }
+    Some(path)
 }
 
 /// Zoom calls that may wait for a permit.

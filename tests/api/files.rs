@@ -77,6 +77,49 @@ fn a_fifo_as_config_file_or_state_file_is_an_error_and_no_wait() {
 }
 
 #[test]
+fn a_state_file_that_cannot_be_is_told_with_all_other_problems_and_nothing_is_changed() {
+    let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let fifo = fifo_in(folder.path());
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    std::fs::write(at("file"), "").unwrap();
+    std::fs::create_dir(at("taken.new")).unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    let check = |path: &str, more: &[(&str, &str)]| {
+        let settings: Vec<_> = [("limits.state_file", path)].iter().chain(more).copied().collect();
+        run_to_end(command(&sim, &settings).arg("check-config"))
+    };
+    for (path, why) in [
+        (fifo.as_str(), "it is a pipe"),
+        (&at("socket"), "it is a socket"),
+        (&at("."), "it is a directory"),
+        ("/dev/null", "it is a device"),
+        (&at("missing/day.json"), "No such file or directory"),
+        (&at("file/day.json"), "Not a directory"),
+        // The count is written beside its file, under this name.
+        (&at("taken"), "it is a directory"),
+    ] {
+        let ended = check(path, &[("server.workers", "none")]);
+        assert_eq!(ended.code, WRONG_CONFIGURATION, "{path}: {ended:?}");
+        assert!(
+            ended.stderr.contains("limits.state_file: ") && ended.stderr.contains(why),
+            "{path}: {ended:?}"
+        );
+        assert!(ended.stderr.contains("server.workers: "), "{ended:?}");
+    }
+    for path in [at("new.json"), at("file")] {
+        assert_eq!(check(&path, &[]).code, Some(0), "{path}");
+    }
+    let with_redis = check(&at("missing/day.json"), &[("redis.url", "redis://127.0.0.1:1")]);
+    assert_eq!(with_redis.code, Some(0), "it is not used: {with_redis:?}");
+    assert_eq!(names(), before);
+}
+
+#[test]
 fn a_full_or_closed_standard_error_changes_no_exit_code() {
     let sim = sim(|_| ());
     let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();

@@ -183,7 +183,7 @@ def check_config(toml, container=None):
         (folder / "encryption_key").write_text("0123456789abcdef" * 4 + "\n")
         mounted = toml.replace("/run/secrets/zoom/", f"{folder}/").replace("/run/secrets/redis/", f"{folder}/")
         mounted = mounted.replace("/run/secrets/proxy/url", f"{folder}/proxy-url").replace("/run/secrets/proxy/", f"{folder}/")
-        mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/")
+        mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/").replace("/var/lib/zoom-qos-proxy/", f"{folder}/")
         file = folder / "config.toml"
         file.write_text(mounted)
         environment = {each["name"]: each["value"] for each in container["env"]} if container else {}
