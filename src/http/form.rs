@@ -1,6 +1,9 @@
 //! In which form a snapshot goes over the wire: whole in one of its codings, or a slice; and where its bytes come from.
 
-use std::sync::Arc;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use actix_web::{http::header::HeaderMap, web};
 use bytes::Bytes;
@@ -121,6 +124,10 @@ async fn plain(state: &State, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     if snapshot.length <= UNPACKED_AT_ONCE {
         return state.cache.unpacked(snapshot);
     }
-    let (cache, snapshot) = (state.cache.clone(), Arc::clone(snapshot));
-    web::block(move || cache.unpacked(&snapshot)).await.ok()?
+    let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
+    // It panics where there is no thread and none can be had. Then the caller waits for this worker.
+    match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.unpacked(&shared)))) {
+        Ok(unpacked) => unpacked.await.ok()?,
+        Err(_) => state.cache.unpacked(snapshot),
+    }
 }

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 typedef int look_up(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 typedef int create(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -27,11 +28,15 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     return real("127.0.0.2", service, hints, &last->ai_next);
 }
 
-// Fails once, for the thread whose number FAIL_THREAD says; the first that the process creates is 1.
+// Fails once, for the thread whose number FAIL_THREAD says; the first that the process creates is 1. And always while there
+// is a file of the name that FAIL_WHILE says.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     static atomic_int number;
     const char *failing = getenv("FAIL_THREAD");
     if (failing != NULL && atoi(failing) == ++number)
+        return EAGAIN;
+    const char *file = getenv("FAIL_WHILE");
+    if (file != NULL && access(file, F_OK) == 0)
         return EAGAIN;
     create *real = (create *)dlsym(RTLD_NEXT, "pthread_create");
     return real(thread, attributes, start, argument);

@@ -2,11 +2,12 @@
 
 use crate::{
     preload,
-    service::{Service, sim, wait_for},
+    service::{Service, request, sim, wait_for},
 };
 
 /// `EX_SOFTWARE`: a task has ended that must not.
 const BROKEN: i32 = 70;
+const PATH: &str = "/qos/91111111111";
 
 /// How a process fares for which the creation of one thread fails.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +34,7 @@ fn fate(number: usize) -> Fate {
             // It may end after it has said that it listens.
             let served = wait_for(|| {
                 let ended = !service.is_running();
-                let serves = !ended && service.is_ready_and_serves("/qos/91111111111");
+                let serves = !ended && service.is_ready_and_serves(PATH);
                 (ended || serves).then_some(serves)
             });
             if served {
@@ -58,4 +59,28 @@ fn a_thread_that_cannot_be_created_leaves_no_process_that_only_looks_healthy() {
     }
     assert!(fates.contains(&Fate::Ended(BROKEN)), "a task that ends ends the process: {fates:?}");
     assert_eq!(fates.last(), Some(&Fate::Serves));
+}
+
+#[test]
+fn a_body_is_unpacked_also_while_no_thread_can_be_had() {
+    let sim = sim(|_| ());
+    sim.add_meeting(zoom_sim::Meeting::generated("91111111111", 300, 3));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("no-threads");
+    let by = preload::with(&[("FAIL_WHILE", file.to_str().unwrap())]);
+    let by: Vec<_> = by.iter().map(String::as_str).collect();
+    let service = Service::start_by(&sim, &[("server.workers", "1")], &by);
+    // In a coding, so that nobody needs it unpacked yet.
+    let first = request(service.addr, "GET", PATH, &[("accept-encoding", "gzip")]);
+    assert_eq!((first.status, first.header("content-encoding")), (200, Some("gzip")));
+    std::fs::write(&file, "").unwrap();
+    let slice = service.get(&format!("{PATH}?page_size=10"));
+    assert_eq!(slice.status, 200, "{}", slice.text());
+    assert_eq!(slice.json()["participants"].as_array().unwrap().len(), 10);
+    let whole = service.get(PATH);
+    assert_eq!(whole.json()["participants"].as_array().unwrap().len(), 300);
+    assert!(whole.body.len() > 64 << 10, "one that is not unpacked by the worker in any case");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(service.get(PATH).status, 200);
+    service.finish(&["panic"]);
 }
