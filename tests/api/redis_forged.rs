@@ -19,7 +19,7 @@ use zoom_sim::{Meeting, Sim};
 use crate::{
     limits::add_meetings_from as add_meetings,
     redis_server::Server,
-    replicas::{day_of, finish, wait_until_redis_is},
+    replicas::{AWAY, day_of, finish, wait_until_redis_is},
     service::{Service, calls_for, request, sim, wait_for},
 };
 
@@ -399,6 +399,25 @@ fn a_record_that_is_too_large_is_not_sent_and_one_that_cannot_be_is_fetched_anew
     wait_for(|| (one.get(&format!("/qos/{id}")).status == 200).then_some(()));
     assert!(asked.elapsed() < 20 * SECOND, "{:?}", asked.elapsed());
     finish(vec![one, other], &[REFUSED]);
+}
+
+#[test]
+fn a_password_is_not_logged_where_the_server_repeats_it() {
+    const PASSWORD: &str = "Zebra-of-the-password";
+    let (sim, redis) = (sim(|_| ()), Server::with(&["--rename-command", "HELLO", ""]));
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    for (user, said) in [("", "HELLO is renamed"), ("zebra-of-the-user", "HELLO is renamed")] {
+        let url = redis.url().replace("://", &format!("://{user}:{PASSWORD}@"));
+        let service = Service::start(&sim, &[("redis.url", &url), ("server.wait", "39s")]);
+        wait_for(|| service.printed().iter().any(|line| line.contains(AWAY)).then_some(()));
+        assert_eq!(service.get(&path).status, 200);
+        let lines = service.finish(&[AWAY]);
+        assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
+        for line in lines {
+            let line = line.to_lowercase();
+            assert!(!line.contains("zebra-of"), "{line}");
+        }
+    }
 }
 
 /// Not the worst that can be, but the most: at random, for two seconds.
