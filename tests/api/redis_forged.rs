@@ -420,6 +420,32 @@ fn a_password_is_not_logged_where_the_server_repeats_it() {
     }
 }
 
+#[test]
+fn a_pause_has_no_other_reason_than_zooms_limits() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let paths = add_meetings(&sim, 0, 8);
+    let (mut paths, mut said) = (paths.iter(), 0.0);
+    let soon = || micros() + 50_000_000;
+    for (kind, words) in [
+        ("day", r#"{"reason":"meeting_not_found","zoom":{"status":404}}"#),
+        ("second", r#"{"reason":"meeting_too_old"}"#),
+        ("second", r#"{"reason":"zoom_rejected_credentials"}"#),
+        ("second", r#"{"reason":"zoom_daily_quota_spent"}"#),
+        ("day", r#"{"reason":"zoom_rate_limited"}"#),
+    ] {
+        publish(&redis, &format!("cool {kind} {} {words}", soon()));
+        said += 1.0;
+        wait_for(|| (refused(&service, "event") == said).then_some(()));
+        assert_serves(&service, paths.next().unwrap(), words);
+    }
+    let path = paths.next().unwrap();
+    publish(&redis, &format!(r#"cool second {} {{"reason":"zoom_rate_limited"}}"#, soon()));
+    let answer = wait_for(|| Some(service.get(path)).filter(|answer| answer.status != 200));
+    assert_eq!(answer.problem(), "zoom_rate_limited");
+    service.finish(&[REFUSED]);
+}
+
 /// Not the worst that can be, but the most: at random, for two seconds.
 #[test]
 fn whatever_is_written_for_a_while_everybody_is_answered() {
