@@ -446,6 +446,50 @@ fn a_pause_has_no_other_reason_than_zooms_limits() {
     service.finish(&[REFUSED]);
 }
 
+#[test]
+fn a_days_count_that_cannot_be_is_forgotten_by_all() {
+    const DAY: u64 = 86_400_000_000;
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = [start(&sim, &redis), start(&sim, &redis)];
+    let paths = add_meetings(&sim, 0, 60);
+    let mut paths = paths.iter();
+    let budget = key(&redis, "budget");
+    let mut serve = |after: &str| {
+        for replica in &replicas {
+            wait_until_redis_is(replica, 1.0);
+            assert_serves(replica, paths.next().unwrap(), after);
+            assert!(day_of(replica) < 200, "after {after}: {}", day_of(replica));
+        }
+    };
+    let tomorrow = (micros() / DAY + 1).to_string();
+    let mut forgeries = vec![
+        vec!["base", "4294967295", "used", "1"],
+        vec!["base", "1", "used", "4294967295"],
+        vec!["base", "4294967295", "used", "-4294967295"],
+        vec!["base", "4294967295", "used", "0"],
+        vec!["day", &tomorrow, "base", "4294967295", "used", "0"],
+    ];
+    if micros() % DAY < DAY - 400_000_000 {
+        forgeries.push(vec!["day", &tomorrow, "base", "99999", "used", "0"]);
+    } else {
+        println!("not tried minutes before 00:00 UTC, when tomorrow's day is believed");
+    }
+    for forgery in &forgeries {
+        let after = forgery.join(" ");
+        let before: Vec<_> = replicas.iter().map(|replica| refused(replica, "budget")).collect();
+        redis.command::<u32>(&[&["HSET", budget.as_str()], forgery.as_slice()].concat());
+        wait_for(|| {
+            let now = replicas.iter().map(|replica| refused(replica, "budget"));
+            now.zip(&before).any(|(now, before)| now > *before).then_some(())
+        });
+        serve(&after);
+        // Nor does anybody say it again.
+        redis.command::<u32>(&["DEL", &budget]);
+        serve(&format!("{after}, and nothing"));
+    }
+    finish(replicas.into(), &[REFUSED]);
+}
+
 /// Not the worst that can be, but the most: at random, for two seconds.
 #[test]
 fn whatever_is_written_for_a_while_everybody_is_answered() {
