@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 use super::{core::Core, purge::Purge};
 use crate::{
     cache::ends_snapshot,
-    failure::{Failure, Reason},
-    metrics::{LimitKind, Metrics},
+    failure::Failure,
+    metrics::Metrics,
     shared::{Shared, SharedConfig, events::Event, health::Standing, keys::Subject, words},
     supervisor::Supervisor,
 };
@@ -61,7 +61,9 @@ impl Core {
                     let Some(clock) = shared.clock() else { continue };
                     let now = Instant::now();
                     if let Some(until) = clock.when(until).ok().filter(|until| *until > now) {
-                        let failure = words::read(&words, &clock, now).unwrap_or_else(|| unsaid(kind));
+                        // In the words of a later version there is no failure to read.
+                        let failure = words::read(&words, &clock, now)
+                            .unwrap_or_else(|| Failure::new(words::of_cool_down(kind)));
                         let failure = failure.retry_at(until);
                         self.permits.cools_down(kind, until, failure.clone());
                         self.flights.pause(until, &failure);
@@ -95,12 +97,4 @@ impl Core {
             self.cache.remember(key, &failure.retry_at(until), until);
         }
     }
-}
-
-/// In the words of a later version.
-fn unsaid(kind: LimitKind) -> Failure {
-    Failure::new(match kind {
-        LimitKind::PerSecond => Reason::ZoomRateLimited,
-        LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
-    })
 }

@@ -21,12 +21,16 @@ pub const LONGEST_EVENT: usize = LONGEST_WORDS + 256;
 pub const LONGEST_NAME: usize = 128;
 /// Texts of the server that are passed on: a run id has 40 characters, a host's name at most 253.
 const LONGEST_TEXT: usize = 253;
-/// Calls, of whatever kind.
+/// Of numbers that are passed on (`MOST` of `budget.lua`).
 pub const MOST_CALLS: u64 = u32::MAX as u64;
 /// The scripts count in doubles, which are exact until then: the year 2255.
 const LATEST: Micros = 1 << 53;
 /// A cool-down of the second lasts no longer, and one of the day so much into the next (`PAUSE` of `budget.lua`).
 const PAUSE: Duration = Duration::from_secs(60);
+/// So long before 00:00 UTC another server may have begun the next day (`DAY_HAS_TURNED` of `budget.lua`).
+const DAY_HAS_TURNED: Duration = Duration::from_secs(300);
+/// Where few calls are permitted in a day, more than those are believed.
+const LEAST_OF_DAY: u64 = 100_000;
 /// By so much two looks at one clock may differ (`STEP` of `budget.lua`).
 const STEP: Duration = Duration::from_secs(1);
 
@@ -65,6 +69,17 @@ pub(super) fn count(number: u64) -> Result<u64, Rejected> {
     within(number, MOST_CALLS)
 }
 
+/// The most that is counted in a day for which so many are permitted (`most_calls` of `budget.lua`). There may be more calls than
+/// are permitted after the limit was lowered, and where replicas were on their own.
+pub(super) fn calls_of_day(per_day: u64) -> u64 {
+    per_day.saturating_mul(10).clamp(LEAST_OF_DAY, MOST_CALLS)
+}
+
+/// A day, counted since 1970: today's, or minutes before 00:00 UTC the next.
+pub(super) fn day(day: u64, now: Micros) -> Result<u64, Rejected> {
+    within(day, now.saturating_add(micros(DAY_HAS_TURNED)) / DAY)
+}
+
 /// What an event or a record says of a failure.
 pub(super) fn words(text: &str) -> Result<&str, Rejected> {
     if text.len() <= LONGEST_WORDS { Ok(text) } else { Err(Rejected) }
@@ -98,6 +113,6 @@ impl ServerClock {
     }
 }
 
-fn within(number: u64, most: u64) -> Result<u64, Rejected> {
+pub(super) fn within(number: u64, most: u64) -> Result<u64, Rejected> {
     if number <= most { Ok(number) } else { Err(Rejected) }
 }

@@ -22,7 +22,7 @@ local DAY = 86400000000
 local DAY_HAS_TURNED = 300000000
 local PAUSE = 60000000    -- a cool-down of the second lasts no longer, and one of the day so much into the next
 local STEP = 1000000      -- what a clock that is set may be off by, before everything counts as forgotten
-local MOST = 4294967295   -- calls, of whatever kind
+local MOST = 4294967295   -- of numbers that are passed on
 local MOST_OF_ONE = 1000000000   -- what one replica can have waiting, or wish for
 local MOST_MEMBERS = 4096     -- far more than replicas can have been there within an hour
 local LONGEST_MEMBER = 128
@@ -33,6 +33,8 @@ local NOTHING, PACE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
 -- A 'probe' asks for nothing, and leaves no trace of who asks.
 local op, me = ARGV[1], ARGV[2]
 local permitted, replicas, per_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+-- `bounds::calls_of_day`: what is counted in a day, also after its limit was lowered.
+local most_calls = math.min(MOST, math.max(10 * per_day, 100000))
 
 -- What the replica has given up waiting for must have no effect: it may have begun to call by itself.
 local asks = op == 'beat' or op == 'permit'
@@ -54,6 +56,8 @@ if members > MOST_MEMBERS then refused = refused + 1 end
 local forget_members = refused > refused_before
 local latest_next = now + HOLD + STEP + 2 * math.max(AHEAD, math.max(replicas, members) * SECOND)
 local today = math.floor(now / DAY)
+-- Behind a clock that is a little ahead of this one the next day may have begun.
+local latest_day = math.floor((now + DAY_HAS_TURNED) / DAY)
 local function until_at_most(kind)
   if kind == 'second' then return now + PAUSE end
   return (today + 1) * DAY + PAUSE
@@ -67,8 +71,8 @@ local fresh = number('fresh', 0, latest_past) or now
 local empty = number('empty', 0, latest_past) or now
 -- What was dealt and is not known is expected to be as much as there can be.
 local next_at = number('next', 0, latest_next) or now + HOLD + furthest
-local day, base = number('day', -1, today + 1), number('base', 0, MOST)
-local used, taken = number('used', -(base or 0), MOST), number('taken', 0, MOST)
+local day, base = number('day', -1, latest_day), number('base', 0, most_calls)
+local used, taken = number('used', -(base or 0), most_calls - (base or 0)), number('taken', 0, most_calls)
 local cool_second = number('cool_second', 0, until_at_most('second') + STEP) or 0
 local cool_day = number('cool_day', 0, until_at_most('day') + STEP) or 0
 local purge = number('purge', 0, now + AHEAD_AT_MOST)
@@ -96,8 +100,9 @@ end
 -- The day, which never goes back: what was counted before the last loss of memory, and since. A replica that comes for the
 -- first time after one says how much it had heard of; with the largest of these, what came later is added up once.
 local known_day, known_used = tonumber(ARGV[10]), tonumber(ARGV[11])
+if known_used > most_calls then known_day, known_used = -1, 0 end
 local forgetful = now < fresh + WARM
-if forgetful and known_day == today + 1 then today = known_day end
+if forgetful and known_day > today and known_day <= latest_day then today = known_day end
 if today > day then day, base, used, taken = today, 0, 0, 0 end
 
 -- Who is there, who may be calling by itself, and who has just come back from that.
@@ -140,10 +145,13 @@ if asks then
   if my_back > now then held = held + 1 end
   local wants, wish = math.min(tonumber(ARGV[8]), MOST_OF_ONE), math.min(tonumber(ARGV[9]), MOST_OF_ONE)
   live, demand, wishes = live + 1, demand + wants, wishes + wish
-  if forgetful and comes_first and known_day == day then base = math.max(base, known_used) end
+  if forgetful and comes_first and known_day == day then
+    base = math.max(base, known_used)
+    used = math.min(used, most_calls - base)
+  end
   if tonumber(ARGV[13]) > report then
     report = tonumber(ARGV[13])
-    if known_day == day then used = used + tonumber(ARGV[12]) end
+    if known_day == day then used = math.min(most_calls - base, used + tonumber(ARGV[12])) end
   end
   redis.call('HSET', KEYS[2], me, table.concat({text(now), text(my_back), text(wants), text(wish), text(report)}, ' '))
 end

@@ -227,7 +227,7 @@ impl Shared {
         let answer: Result<Vec<Value>, Trouble> = inner.link.script(Lane::Control, &call).await;
         let answer = answer.and_then(|values| {
             let numbers: Result<Vec<i64>, Rejected> = values.iter().map(script::number).collect();
-            let reply = numbers.and_then(|numbers| Reply::of(&numbers));
+            let reply = numbers.and_then(|numbers| Reply::of(&numbers, inner.config.per_day));
             let reply = inner.rejections.noted(RedisValue::Reply, reply);
             reply.map_err(|_| Trouble::Refused("an answer of another script, or out of bounds".to_owned()))
         });

@@ -76,7 +76,7 @@ impl Event {
                     "day" => LimitKind::PerDay,
                     _ => return Ok(None),
                 };
-                words::check(&words, clock, now)?;
+                words::check_cool_down(kind, &words, clock, now)?;
                 Self::CoolDown { kind, until: bounds::cool_down(kind, number, clock.at(now))?, words }
             }
             "landed" => Self::Landed { of, fence: clock.fence(number, now)? },

@@ -25,6 +25,8 @@ use crate::metrics::RedisValue;
 const BEAT_EVERY: Duration = Duration::from_millis(300);
 /// After a failure: between these two, so that replicas do not come back in step.
 const AGAIN_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
+/// A connection that broke sooner is not made anew at once: the next one may break as soon.
+const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
 /// As many purges as the server remembers.
 pub(super) const PURGES_REMEMBERED: usize = 1_000;
 
@@ -39,9 +41,17 @@ impl Shared {
     }
 
     async fn beat_until_gone(&self) {
+        let mut connected_at: Option<Instant> = None;
         while !self.0.gone.get() {
             let was_connected = self.0.link.is_connected();
-            match self.connect_and_beat().await {
+            if !was_connected && connected_at.take().is_some_and(|at| at.elapsed() < LIVES_AT_LEAST) {
+                pause().await;
+            }
+            let beaten = self.connect_and_beat().await;
+            if beaten.is_ok() && !was_connected {
+                connected_at = Some(Instant::now());
+            }
+            match beaten {
                 // Doubt cuts the pause short: the next beat tells.
                 Ok(()) => drop(tokio::time::timeout(BEAT_EVERY, self.0.doubt.notified()).await),
                 Err(trouble) => {
@@ -51,7 +61,7 @@ impl Shared {
                     }
                     // A connection that broke is made anew at once, and a server that is down is not hammered.
                     if !(was_connected && matches!(trouble, Trouble::Broken)) {
-                        tokio::time::sleep(Duration::from_millis(fastrand::u64(AGAIN_AFTER_MS))).await;
+                        pause().await;
                     }
                 }
             }
@@ -179,6 +189,11 @@ impl Shared {
         let Ok(heard) = ServerClock::heard(sent, Instant::now(), there) else { return };
         self.0.clock.set(Some(self.0.clock.get().map_or(heard, |known| known.or(heard))));
     }
+}
+
+/// After a failure.
+async fn pause() {
+    tokio::time::sleep(Duration::from_millis(fastrand::u64(AGAIN_AFTER_MS))).await;
 }
 
 impl Health {

@@ -23,6 +23,7 @@ use super::{
     script::ScriptCall,
     wire::{self, Driver},
 };
+use crate::failure::Redactor;
 
 /// To connect takes some exchanges, with TLS a few more.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
@@ -32,8 +33,8 @@ const LARGEST_CONTROL: usize = 1 << 20;
 const LARGEST_BULK: usize = 17 << 20;
 /// Nodes of a cluster that direct us to one another.
 const HOPS: usize = 4;
-/// The server's own words are as long as it likes.
-const LONGEST_REASON: usize = 300;
+/// What Redis says before it repeats what it was asked with, cut where we cannot know.
+const REPEATED: &str = ", with args beginning with";
 
 /// Why an operation did not succeed.
 #[derive(Debug)]
@@ -67,6 +68,8 @@ pub(super) enum Lane {
 
 pub(super) struct Link {
     address: RefCell<Address>,
+    /// Knows the user and the password of every address that was used.
+    redactor: Redactor,
     timeout: Duration,
     pushes: mpsc::UnboundedSender<PushInfo>,
     lines: RefCell<Option<Lines>>,
@@ -93,6 +96,7 @@ impl Link {
     pub(super) fn new(address: Address, timeout: Duration, pushes: mpsc::UnboundedSender<PushInfo>) -> Self {
         Self {
             address: RefCell::new(address),
+            redactor: Redactor::default(),
             timeout,
             pushes,
             lines: RefCell::default(),
@@ -132,13 +136,16 @@ impl Link {
         let most = CONNECT_AT_LEAST.max(self.timeout * 4);
         match tokio::time::timeout(most, self.try_connect(keys)).await {
             Ok(Ok(connected)) => connected.map_err(str::to_owned),
-            Ok(Err(error)) => Err(words(&error)),
+            Ok(Err(error)) => Err(words(&error, &self.redactor)),
             Err(_) => Err("no connection in time".to_owned()),
         }
     }
 
     async fn try_connect(&self, keys: &Keys) -> Result<Result<Connected, &'static str>, RedisError> {
         let address = self.address.borrow().clone();
+        for secret in [address.who().password(), address.who().username()].into_iter().flatten() {
+            self.redactor.learn(secret);
+        }
         let mut node = match address.master() {
             None => address.first(),
             Some(master) => {
@@ -236,7 +243,7 @@ impl Link {
     ) -> Result<T, Trouble> {
         let trouble = match tokio::time::timeout(self.timeout, operation).await {
             Ok(Ok(done)) => return Ok(done),
-            Ok(Err(error)) => trouble(&error),
+            Ok(Err(error)) => trouble(&error, &self.redactor),
             Err(_) => Trouble::TimedOut,
         };
         if matches!(trouble, Trouble::Broken) {
@@ -246,16 +253,16 @@ impl Link {
     }
 }
 
-fn trouble(error: &RedisError) -> Trouble {
+fn trouble(error: &RedisError, redactor: &Redactor) -> Trouble {
     match error.kind() {
         ErrorKind::Io if error.is_timeout() => Trouble::TimedOut,
-        ErrorKind::Server(_) | ErrorKind::Extension => Trouble::Refused(words(error)),
+        ErrorKind::Server(_) | ErrorKind::Extension => Trouble::Refused(words(error, redactor)),
         _ => Trouble::Broken,
     }
 }
 
-/// What a line of the log may say of an error: the server's own words are about us, and have no secret in them.
-fn words(error: &RedisError) -> String {
+/// What a line of the log may say of an error. The server may repeat what it was asked with, and that is the password too.
+fn words(error: &RedisError, redactor: &Redactor) -> String {
     if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) {
         return "the user or the password is refused".to_owned();
     }
@@ -267,5 +274,10 @@ fn words(error: &RedisError) -> String {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server is a replica and read-only".to_owned(),
         _ => error.to_string(),
     };
-    words.chars().filter(|letter| !letter.is_control()).take(LONGEST_REASON).collect()
+    let said = words.to_ascii_lowercase();
+    if said.contains("unknown command") && said.contains("hello") {
+        return "the server does not know HELLO: Redis before 6, or HELLO is renamed".to_owned();
+    }
+    let words = words.split_once(REPEATED).map_or(words.as_str(), |(before, _)| before);
+    redactor.words(words).to_string()
 }

@@ -85,7 +85,7 @@ pub(super) enum Verdict {
 
 impl Reply {
     /// Of what a script gave that may not be ours, over a server that may be anything.
-    pub(super) fn of(numbers: &[i64]) -> Result<Self, Rejected> {
+    pub(super) fn of(numbers: &[i64], per_day: u64) -> Result<Self, Rejected> {
         let numbers = numbers.iter().map(|number| u64::try_from(*number).map_err(|_| Rejected));
         let numbers: Vec<u64> = numbers.collect::<Result<_, _>>()?;
         let [
@@ -121,10 +121,12 @@ impl Reply {
             _ => return Err(Rejected),
         };
         bounds::clock_shows(now)?;
-        // A day that is told is at most as far ahead as any time.
-        bounds::fence(day.saturating_mul(DAY), now)?;
-        for calls in [used, taken, demand, live, free, wishes, refused] {
+        bounds::day(day, now)?;
+        for calls in [demand, live, free, wishes, refused] {
             bounds::count(calls)?;
+        }
+        for calls in [used, taken] {
+            bounds::within(calls, bounds::calls_of_day(per_day))?;
         }
         let cool = [
             bounds::cool_down(LimitKind::PerSecond, second, now)?,
@@ -194,7 +196,8 @@ impl Pool {
         if told.report == self.report.0 {
             self.reported = true;
         }
-        if reply.day > self.known.0 {
+        // A day that was heard of and is no more believed is not told any more.
+        if reply.day > self.known.0 || bounds::day(self.known.0, reply.now).is_err() {
             self.known = (reply.day, 0);
         }
         self.known.1 = reply.used;
@@ -296,10 +299,10 @@ mod tests {
         let with = |at: usize, number: i64| {
             let mut numbers = [0; 15];
             (numbers[1], numbers[at]) = (NOON.cast_signed(), number);
-            Reply::of(&numbers)
+            Reply::of(&numbers, 30_000)
         };
         assert_eq!(with(0, 0).map(|reply| reply.verdict), Ok(Verdict::Ok));
-        assert_eq!(Reply::of(&[0; 14]), Err(Rejected));
+        assert_eq!(Reply::of(&[0; 14], 30_000), Err(Rejected));
         assert_eq!(with(0, 9), Err(Rejected));
         for at in 0..15 {
             for number in [-1, i64::MIN, i64::MAX] {
@@ -320,7 +323,7 @@ mod tests {
         ) {
             let mut numbers = numbers;
             (numbers[0], numbers[3]) = (verdict, why);
-            let Ok(reply) = Reply::of(&numbers) else { return Ok(()) };
+            let Ok(reply) = Reply::of(&numbers, 30_000) else { return Ok(()) };
             let now = Instant::now();
             let clock = ServerClock::heard(now, now, reply.now).unwrap();
             let latest = now + bounds::AHEAD_AT_MOST;

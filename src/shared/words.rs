@@ -8,7 +8,10 @@ use super::{
     bounds::{self, Rejected},
     clock::{Micros, ServerClock},
 };
-use crate::failure::{Failure, Lasting, Reason, Words, ZoomSaid};
+use crate::{
+    failure::{Failure, Lasting, Reason, Words, ZoomSaid},
+    metrics::LimitKind,
+};
 
 /// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
 #[derive(Serialize, Deserialize)]
@@ -90,6 +93,29 @@ pub fn check(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Fai
     let lasting = written.lasting.as_deref();
     let lasting = lasting.and_then(|word| Lasting::ALL.into_iter().find(|lasting| lasting.as_str() == word));
     Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom }))
+}
+
+/// The reason of every pause of this kind.
+#[must_use]
+pub fn of_cool_down(kind: LimitKind) -> Reason {
+    match kind {
+        LimitKind::PerSecond => Reason::ZoomRateLimited,
+        LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
+    }
+}
+
+/// Whether words are fit for a pause of this kind, which every meeting is refused with. Those of a later version are.
+///
+/// # Errors
+/// When they are out of bounds, or of another failure.
+pub(super) fn check_cool_down(
+    kind: LimitKind,
+    text: &str,
+    clock: &ServerClock,
+    now: Instant,
+) -> Result<(), Rejected> {
+    let fits = |failure: &Failure| failure.reason == of_cool_down(kind) && failure.lasting.is_none();
+    if check(text, clock, now)?.is_none_or(|failure| fits(&failure)) { Ok(()) } else { Err(Rejected) }
 }
 
 #[cfg(test)]

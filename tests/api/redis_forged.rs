@@ -19,7 +19,7 @@ use zoom_sim::{Meeting, Sim};
 use crate::{
     limits::add_meetings_from as add_meetings,
     redis_server::Server,
-    replicas::{day_of, finish, wait_until_redis_is},
+    replicas::{AWAY, day_of, finish, wait_until_redis_is},
     service::{Service, calls_for, request, sim, wait_for},
 };
 
@@ -399,6 +399,95 @@ fn a_record_that_is_too_large_is_not_sent_and_one_that_cannot_be_is_fetched_anew
     wait_for(|| (one.get(&format!("/qos/{id}")).status == 200).then_some(()));
     assert!(asked.elapsed() < 20 * SECOND, "{:?}", asked.elapsed());
     finish(vec![one, other], &[REFUSED]);
+}
+
+#[test]
+fn a_password_is_not_logged_where_the_server_repeats_it() {
+    const PASSWORD: &str = "Zebra-of-the-password";
+    let (sim, redis) = (sim(|_| ()), Server::with(&["--rename-command", "HELLO", ""]));
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    for (user, said) in [("", "HELLO is renamed"), ("zebra-of-the-user", "HELLO is renamed")] {
+        let url = redis.url().replace("://", &format!("://{user}:{PASSWORD}@"));
+        let service = Service::start(&sim, &[("redis.url", &url), ("server.wait", "39s")]);
+        wait_for(|| service.printed().iter().any(|line| line.contains(AWAY)).then_some(()));
+        assert_eq!(service.get(&path).status, 200);
+        let lines = service.finish(&[AWAY]);
+        assert!(lines.iter().any(|line| line.contains(said)), "{lines:?}");
+        for line in lines {
+            let line = line.to_lowercase();
+            assert!(!line.contains("zebra-of"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_pause_has_no_other_reason_than_zooms_limits() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let service = start(&sim, &redis);
+    let paths = add_meetings(&sim, 0, 8);
+    let (mut paths, mut said) = (paths.iter(), 0.0);
+    let soon = || micros() + 50_000_000;
+    for (kind, words) in [
+        ("day", r#"{"reason":"meeting_not_found","zoom":{"status":404}}"#),
+        ("second", r#"{"reason":"meeting_too_old"}"#),
+        ("second", r#"{"reason":"zoom_rejected_credentials"}"#),
+        ("second", r#"{"reason":"zoom_daily_quota_spent"}"#),
+        ("day", r#"{"reason":"zoom_rate_limited"}"#),
+    ] {
+        publish(&redis, &format!("cool {kind} {} {words}", soon()));
+        said += 1.0;
+        wait_for(|| (refused(&service, "event") == said).then_some(()));
+        assert_serves(&service, paths.next().unwrap(), words);
+    }
+    let path = paths.next().unwrap();
+    publish(&redis, &format!(r#"cool second {} {{"reason":"zoom_rate_limited"}}"#, soon()));
+    let answer = wait_for(|| Some(service.get(path)).filter(|answer| answer.status != 200));
+    assert_eq!(answer.problem(), "zoom_rate_limited");
+    service.finish(&[REFUSED]);
+}
+
+#[test]
+fn a_days_count_that_cannot_be_is_forgotten_by_all() {
+    const DAY: u64 = 86_400_000_000;
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let replicas = [start(&sim, &redis), start(&sim, &redis)];
+    let paths = add_meetings(&sim, 0, 60);
+    let mut paths = paths.iter();
+    let budget = key(&redis, "budget");
+    let mut serve = |after: &str| {
+        for replica in &replicas {
+            wait_until_redis_is(replica, 1.0);
+            assert_serves(replica, paths.next().unwrap(), after);
+            assert!(day_of(replica) < 200, "after {after}: {}", day_of(replica));
+        }
+    };
+    let tomorrow = (micros() / DAY + 1).to_string();
+    let mut forgeries = vec![
+        vec!["base", "4294967295", "used", "1"],
+        vec!["base", "1", "used", "4294967295"],
+        vec!["base", "4294967295", "used", "-4294967295"],
+        vec!["base", "4294967295", "used", "0"],
+        vec!["day", &tomorrow, "base", "4294967295", "used", "0"],
+    ];
+    if micros() % DAY < DAY - 400_000_000 {
+        forgeries.push(vec!["day", &tomorrow, "base", "99999", "used", "0"]);
+    } else {
+        println!("not tried minutes before 00:00 UTC, when tomorrow's day is believed");
+    }
+    for forgery in &forgeries {
+        let after = forgery.join(" ");
+        let before: Vec<_> = replicas.iter().map(|replica| refused(replica, "budget")).collect();
+        redis.command::<u32>(&[&["HSET", budget.as_str()], forgery.as_slice()].concat());
+        wait_for(|| {
+            let now = replicas.iter().map(|replica| refused(replica, "budget"));
+            now.zip(&before).any(|(now, before)| now > *before).then_some(())
+        });
+        serve(&after);
+        // Nor does anybody say it again.
+        redis.command::<u32>(&["DEL", &budget]);
+        serve(&format!("{after}, and nothing"));
+    }
+    finish(replicas.into(), &[REFUSED]);
 }
 
 /// Not the worst that can be, but the most: at random, for two seconds.

@@ -4,9 +4,12 @@
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::{
@@ -20,7 +23,18 @@ use crate::{
 struct Says {
     info: String,
     time: String,
+    /// `NOW` in it is the time.
     script: String,
+    /// What the script of purges gives, where it is not the same.
+    purges: Option<String>,
+    heard: Arc<Heard>,
+}
+
+/// How often it was asked.
+#[derive(Default)]
+struct Heard {
+    connections: AtomicUsize,
+    scripts: AtomicUsize,
 }
 
 fn bulk(text: &str) -> String {
@@ -42,7 +56,13 @@ fn reply(number: i64) -> String {
 }
 
 fn sane() -> Says {
-    Says { info: bulk(&format!("run_id:{}", "a".repeat(40))), time: time(now()), script: reply(0) }
+    Says {
+        info: bulk(&format!("run_id:{}", "a".repeat(40))),
+        time: time(now()),
+        script: reply(0),
+        purges: None,
+        heard: Arc::default(),
+    }
 }
 
 /// Listens for as long as the test runs; gives its port.
@@ -79,12 +99,20 @@ fn answer(connection: &TcpStream, says: &Says) -> std::io::Result<()> {
             words.push(String::from_utf8_lossy(&word).into_owned());
         }
         let said = match words.first().map(String::as_str) {
-            Some("HELLO") => format!("%1\r\n{}{}", bulk("server"), bulk("redis")),
+            Some("HELLO") => {
+                says.heard.connections.fetch_add(1, Relaxed);
+                format!("%1\r\n{}{}", bulk("server"), bulk("redis"))
+            }
             Some("SUBSCRIBE") => format!(">3\r\n{}{}:1\r\n", bulk("subscribe"), bulk(&words[1])),
             Some("EXISTS") => ":0\r\n".to_owned(),
             Some("INFO") => says.info.clone(),
             Some("TIME") => says.time.clone(),
-            Some("EVALSHA" | "EVAL") => says.script.clone(),
+            Some("EVALSHA" | "EVAL") => {
+                says.heard.scripts.fetch_add(1, Relaxed);
+                let of_purges = words.get(3).is_some_and(|key| key.ends_with(":fence"));
+                let said = says.purges.as_ref().filter(|_| of_purges).unwrap_or(&says.script);
+                said.replace("NOW", &(now() * 1_000_000).to_string())
+            }
             _ => "+OK\r\n".to_owned(),
         };
         write.write_all(said.as_bytes())?;
@@ -135,4 +163,52 @@ fn a_run_id_that_is_none_is_counted_and_no_reason_to_go_alone() {
     let counted = "zoom_qos_proxy_redis_values_rejected_total{kind=\"server\"}";
     assert!(service.metric(counted) >= 1.0);
     service.finish(&["out of bounds"]);
+}
+
+#[test]
+fn a_pace_that_has_always_come_already_is_not_asked_for_without_a_pause() {
+    let sim = sim(|_| ());
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    let day = now() / 86_400;
+    let script = format!("*15\r\n:2\r\n:NOW\r\n:NOW\r\n:1\r\n:{day}\r\n{}", ":0\r\n".repeat(10));
+    let heard = Arc::<Heard>::default();
+    let url =
+        format!("redis://127.0.0.1:{}/0", imitation(Says { script, heard: Arc::clone(&heard), ..sane() }));
+    let service = Service::start(&sim, &[("redis.url", &url), ("server.wait", "9s")]);
+    wait_until_redis_is(&service, 1.0);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| service.get(&path));
+        let (before, begun) = (heard.scripts.load(Relaxed), Instant::now());
+        wait_for(|| (heard.scripts.load(Relaxed) >= before + 60).then_some(()));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(1), "60 scripts within {took:?}");
+        assert_eq!(waits.join().unwrap().status, 503);
+    });
+    service.finish(&[]);
+}
+
+#[test]
+fn connections_that_break_at_once_are_not_made_anew_at_once() {
+    let sim = sim(|_| ());
+    let path = add_meetings(&sim, 0, 1).remove(0);
+    let (heard, purge) = (Arc::<Heard>::default(), (now() + 60) * 1_000_000);
+    let script = format!(
+        "*15\r\n:0\r\n:NOW\r\n:0\r\n:0\r\n:{}\r\n{}:{purge}\r\n:0\r\n",
+        now() / 86_400,
+        ":0\r\n".repeat(8)
+    );
+    let says = Says { script, purges: Some("+OK\r\n".to_owned()), heard: Arc::clone(&heard), ..sane() };
+    let url = format!("redis://127.0.0.1:{}/0", imitation(says));
+    let service = Service::start(&sim, &[("redis.url", &url)]);
+    wait_until_redis_is(&service, 1.0);
+    thread::scope(|scope| {
+        // Who waits for a permit sees each connection break.
+        let waits = scope.spawn(|| service.get(&path));
+        let (before, begun) = (heard.connections.load(Relaxed), Instant::now());
+        wait_for(|| (heard.connections.load(Relaxed) >= before + 14).then_some(()));
+        let took = begun.elapsed();
+        assert!(took >= Duration::from_secs(1), "14 connections within {took:?}");
+        assert!([200, 503].contains(&waits.join().unwrap().status));
+    });
+    service.finish(&[AWAY, "out of bounds"]);
 }

@@ -155,7 +155,8 @@ impl Together {
                 self.slots.insert(place, slot);
             }
             Ok(Draw::NotBefore { at, .. }) => {
-                let at = at.min(now + ASK_AGAIN_AT_LEAST_EVERY);
+                // A server may say again and again that it is time.
+                let at = at.clamp(now + ASK_AGAIN_AFTER, now + ASK_AGAIN_AT_LEAST_EVERY);
                 self.ask_again = Some(self.ask_again.map_or(at, |known| known.max(at)));
             }
             Err(Away) => self.ask_again = Some(now + ASK_AGAIN_AFTER),
