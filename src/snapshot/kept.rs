@@ -1,15 +1,18 @@
 //! A snapshot as bytes that another replica can keep: what is on the wire, byte for byte, and where its participants lie.
 //!
 //! Every coding that is kept goes along. Compressed anew, by another version of a library, they could differ under the same strong
-//! entity tag. Whether the bytes are ours and whole is known to whoever hands them over; here they only have to fit.
+//! entity tag. Whoever can write where they are kept can make them: they are unpacked once, and have to be what their tag says.
 
 use std::{
+    io::Read,
     sync::atomic::{AtomicBool, AtomicU64},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
+use flate2::{Crc, bufread::GzDecoder};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{Coding, Snapshot, SnapshotKey, Tag, draft, packer::Packed};
 
@@ -32,6 +35,11 @@ struct About {
 
 /// More than this deflate cannot make of a byte.
 const DEFLATE_AT_MOST: u64 = 1_032;
+
+/// Bytes that are unpacked at once.
+const STEP: usize = 64 * 1024;
+/// The window of a zstd frame as a power of two, which takes so much memory: ours have 1 MiB.
+const LARGEST_WINDOW: u32 = 23;
 
 /// What bytes may say that come from elsewhere.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +125,19 @@ impl Snapshot {
         if !fits || gzip.is_empty() || !bounds.hold(&about, fetched_at) {
             return None;
         }
+        let head = draft::head(key, fetched_at, rows.len());
+        if u64::try_from(head.len()).ok()? + about.rows_end + around != about.length {
+            return None;
+        }
+        let crc = unpacks(&head, gzip, about.length, Tag(tag))?;
+        if about.zstd > 0 {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(zstd).ok()?;
+            decoder.window_log_max(LARGEST_WINDOW).ok()?;
+            is_the_same(decoder, about.length, crc)?;
+        }
+        if about.plain.is_some() {
+            is_the_same(plain, about.length, crc)?;
+        }
         let packed = Packed {
             bytes: [zstd, gzip, plain].concat(),
             zstd: zstd.len(),
@@ -141,6 +162,46 @@ impl Snapshot {
             paged: AtomicBool::new(false),
             paged_everywhere: AtomicBool::new(false),
         })
+    }
+}
+
+/// The checksum of a body out of its gzip coding, if it has this head, length and tag.
+fn unpacks(head: &str, gzip: &[u8], length: u64, tag: Tag) -> Option<u32> {
+    let (mut crc, mut rows) = (Crc::new(), Sha256::new());
+    let (mut expected, mut has_head) = (head.as_bytes(), true);
+    let mut decoder = GzDecoder::new(gzip);
+    read_all(&mut decoder, length, |part| {
+        crc.update(part);
+        let (of_head, rest) = part.split_at_checked(expected.len()).unwrap_or((part, &[]));
+        let (now, later) = expected.split_at_checked(of_head.len()).unwrap_or((expected, &[]));
+        has_head &= now == of_head;
+        expected = later;
+        rows.update(rest);
+    })?;
+    let mut digest = Sha256::new();
+    digest.update(head);
+    digest.update(rows.finalize());
+    let is_whole = has_head && decoder.get_ref().is_empty() && Tag::of(&digest.finalize()) == tag;
+    is_whole.then(|| crc.sum())
+}
+
+/// `None` where it is another body than the one of this checksum.
+fn is_the_same(body: impl Read, length: u64, sum: u32) -> Option<()> {
+    let mut crc = Crc::new();
+    read_all(body, length, |part| crc.update(part))?;
+    (crc.sum() == sum).then_some(())
+}
+
+/// `None` where it has another length or is broken.
+fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Option<()> {
+    let (mut room, mut left) = (vec![0; STEP], length);
+    loop {
+        let read = body.read(&mut room).ok()?;
+        if read == 0 {
+            return (left == 0).then_some(());
+        }
+        left = left.checked_sub(u64::try_from(read).ok()?)?;
+        each(room.get(..read)?);
     }
 }
 
@@ -221,6 +282,25 @@ mod tests {
         }
         let longer = [&bytes[..], b"x"].concat();
         assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.landed, &bounds()).is_none());
+    }
+
+    #[test]
+    fn a_body_that_is_broken_or_anothers_is_no_snapshot() {
+        for (rows, bytes_each) in [(1, 10), (37, 100), (37, 2_000)] {
+            let snapshot = sealed(rows, bytes_each);
+            let bytes = snapshot.to_bytes();
+            let read = |key, bytes: &[u8]| Snapshot::from_bytes(key, bytes, snapshot.landed, &bounds());
+            assert!(read(snapshot.key, &bytes).is_some());
+            let bodies = 4 + usize::try_from(u32::from_le_bytes(bytes[..4].try_into().unwrap())).unwrap();
+            // A gzip header has bytes that mean nothing.
+            for at in (bodies + 200..bytes.len()).step_by(bytes.len() / 50 + 1) {
+                let mut changed = bytes.clone();
+                changed[at] ^= 0xff;
+                assert!(read(snapshot.key, &changed).is_none(), "{rows} rows: byte {at} of {}", bytes.len());
+            }
+            let key = SnapshotKey { meeting: MeetingId::parse("85746065433").unwrap(), ..snapshot.key };
+            assert!(read(key, &bytes).is_none(), "another meeting's");
+        }
     }
 
     #[test]

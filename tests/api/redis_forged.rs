@@ -490,6 +490,36 @@ fn a_days_count_that_cannot_be_is_forgotten_by_all() {
     finish(replicas.into(), &[REFUSED]);
 }
 
+#[test]
+fn a_record_whose_body_is_broken_is_fetched_anew() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let (one, other) = (start(&sim, &redis), start(&sim, &redis));
+    for (id, rows, encoding) in
+        [("92000000001", 1, "identity"), ("92000000002", 30, "zstd"), ("92000000003", 100, "identity")]
+    {
+        sim.add_meeting(Meeting::generated(id, rows, 1));
+        assert_serves(&one, &format!("/qos/{id}"), "nothing");
+        let name = named(&redis, &format!("r:{id}:live"));
+        let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
+        let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
+        let of = Subject::meeting(&key);
+        let read = record::read(None, &of, &record).unwrap();
+        let mut body = read.body.clone();
+        let length = 4 + usize::try_from(u32::from_le_bytes(body[..4].try_into().unwrap())).unwrap();
+        body[length..].fill(7);
+        let calls = calls_for(&sim, id).len();
+        let forged = record::write(None, &of, Kind::Snapshot, read.had, &body).unwrap();
+        redis::cmd("HSET").arg(&name).arg("d").arg(forged).exec(&mut redis.connection()).unwrap();
+        let rejected = refused(&other, "record");
+        let answer = request(other.addr, "GET", &format!("/qos/{id}"), &[("Accept-Encoding", encoding)]);
+        assert_eq!(answer.status, 200, "{id}");
+        assert!(!answer.body.is_empty(), "{id}");
+        assert!(refused(&other, "record") > rejected, "{id}");
+        assert_eq!(calls_for(&sim, id).len(), 2 * calls, "{id}: fetched anew");
+    }
+    finish(vec![one, other], &[REFUSED]);
+}
+
 /// Not the worst that can be, but the most: at random, for two seconds.
 #[test]
 fn whatever_is_written_for_a_while_everybody_is_answered() {
