@@ -213,13 +213,13 @@ fn no_snapshot(reason: Reason) -> Row {
         Reason::ZoomFailed => Row::failed(502, code, "Zoom failed")
             .telling_when().saying("Zoom could not be reached or gave no usable answer, after retries where they could help; ask again later."),
         Reason::ZoomTimedOut => Row::failed(504, code, "Zoom did not answer in time")
-            .saying("Zoom took too long, after retries; ask again later."),
+            .telling_when().saying("Zoom took too long, after retries; ask again later."),
         Reason::ZoomRateLimited => Row::refused(503, code, "No Zoom call can be made in time")
             .telling_when().saying("The account's calls per second are in use; ask again after Retry-After."),
         Reason::ZoomDailyQuotaSpent => Row::refused(503, code, "The day's Zoom calls are spent")
             .telling_when().saying("The account's calls of this UTC day are used up; ask again after Retry-After."),
         Reason::StillFetching => Row::failed(503, code, "The meeting is still being fetched")
-            .telling_when().saying("It is a large meeting or Zoom is slow; ask again after Retry-After, and join or find what was fetched."),
+            .telling_when().saying("It is a large meeting or Zoom is slow; the fetch goes on, and a request after Retry-After joins it or finds its result."),
         Reason::Overloaded => Row::refused(503, code, "Too many calls wait already")
             .telling_when().saying("More meetings are asked for than Zoom can be asked about; ask again after Retry-After."),
         Reason::CallerOverLimit => Row::refused(429, code, "This caller's Zoom calls of the minute are spent")
