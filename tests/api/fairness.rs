@@ -260,7 +260,9 @@ mod alone {
         // What is asked here is who comes when. Five hundred clients in this process make the simulator read late.
         let sim = sim(|config| (config.latency, config.per_second) = (Duration::from_millis(100), 60));
         let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
-        let (service, _folder, _) = start(&sim, &two_callers(""), &LIMIT);
+        // The 540 calls take longer than callers wait by default.
+        let settings = [LIMIT[0], LIMIT[1], ("server.wait", "30s")];
+        let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
         let (unloaded, loaded) = single.split_at(20);
         let mut unloaded: Vec<_> = unloaded.iter().map(|id| timed(&service, OTHER_KEY, id)).collect();
         unloaded.sort_unstable();

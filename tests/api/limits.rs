@@ -543,8 +543,10 @@ mod alone {
     fn four_hundred_cold_meetings_see_no_429_and_use_the_limit_up() {
         let sim = sim(|config| config.latency = Duration::from_millis(100));
         let paths = add_meetings(&sim, 400);
-        let service =
-            Service::start(&sim, &[("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0")]);
+        // The calls take nearly as long as callers wait by default.
+        let settings =
+            [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0"), ("server.wait", "30s")];
+        let service = Service::start(&sim, &settings);
         let answers = at_once(service.addr, paths);
         let refused: Vec<_> = answers.iter().map(code).filter(|code| code != "200").collect();
         assert!(refused.is_empty(), "{refused:?}");

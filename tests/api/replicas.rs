@@ -255,7 +255,8 @@ mod alone {
     #[test]
     fn three_processes_together_use_the_limit_up_and_see_no_429() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
-        let replicas = start(&sim, &redis, &[]);
+        // The calls take as long as callers wait by default.
+        let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
         // The measure begins when the first second, which an empty server gives nothing in, is over, and Zoom's after it, too.
         let warm = add_meetings(&sim, 0, REPLICAS);
         assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
