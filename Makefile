@@ -86,6 +86,7 @@ tests:
 readme: ## every line of the README, in its order, against the simulator
 	$(call heading,README)
 	cargo build --locked --workspace --bins --example demo
+	@scripts/chart-tests --install
 	@python3 tests/readme/run.py
 
 judges: ## what others' code says about the answers; see tests/judges
