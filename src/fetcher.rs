@@ -4,7 +4,6 @@
 //! comes later joins it. At most 40 calls a second will ever be made, so one thread is plenty, and the table of flights,
 //! the queue, the budget and the access token are plain state without locks.
 
-mod blocking;
 mod core;
 mod elsewhere;
 mod flight;
@@ -47,7 +46,7 @@ use crate::{
 };
 pub use crate::{shared::health::Standing, zoom::oauth::Credentials};
 
-/// A caller who was told to come back while a flight goes on: by then most have landed.
+/// When a caller is told to ask again who got nothing because of flights under way: by then most have landed.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// How long callers wait, and how many calls may queue.

@@ -1,6 +1,7 @@
 //! Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
 
 pub mod app;
+mod blocking;
 pub mod budget;
 pub mod cache;
 pub mod callers;

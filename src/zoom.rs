@@ -42,6 +42,7 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
+    blocking::off_this_thread,
     budget::Permit,
     egress::{MoreRoots, ProxySource},
     failure::{Redactor, Words, ZoomSaid},
@@ -242,14 +243,7 @@ async fn judged(head: &OwnedHead, body: &Bytes, redactor: &Redactor) -> CallErro
     }
     let (owned, redactor) = (head.clone(), redactor.clone());
     let judge = move || error::judge(&owned.borrowed(), &body, &redactor, owned.date());
-    match actix_rt::task::spawn_blocking(judge).await {
-        Ok(error) => error,
-        Err(failed) => match failed.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // Only at a forced stop, when nobody waits for the answer any more.
-            Err(_) => CallError::Broken(head.said()),
-        },
-    }
+    off_this_thread(judge).await
 }
 
 /// Sends, and reads an answer with status 2xx to its end, and of any other as much as is judged and arrives.

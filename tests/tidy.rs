@@ -19,7 +19,7 @@ use std::{
 
 /// Who may import whom: the one statement of it. A room is a module of `src/lib.rs` with everything below it; `main`
 /// is what belongs to the binary. `a::b` lets in that item only, `*` everything.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 22] = [
     ("main", &["telemetry", "config", "app", "callers"]),
     ("app", &["*"]),
     // It gives connections to the routes.
@@ -54,12 +54,14 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
             "trace",
             "shared",
             "supervisor",
+            "blocking",
         ],
     ),
     // Replicas share what Zoom gives to all of them: the access token.
     (
         "zoom",
         &[
+            "blocking",
             "egress",
             "budget::Permit",
             "snapshot",
@@ -72,6 +74,7 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ),
     ("budget", &["metrics", "regular_file"]),
     ("supervisor", &[]),
+    ("blocking", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
     ("callers", &["metrics", "regular_file"]),
     ("snapshot", &["meeting_id"]),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 
-use super::{core::Core, flights::Flight};
+use super::{ASK_AGAIN_AFTER, core::Core, flights::Flight};
 use crate::{
     failure::{Failure, Lasting, Reason},
     zoom::FlightMemory,
@@ -12,8 +12,6 @@ use crate::{
 
 /// While it waits, a flight looks this often whether anybody still waits for it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// When a caller is told to ask again: by then some flights have landed.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a flight fails that finds no memory.
 pub(super) fn overloaded() -> Failure {

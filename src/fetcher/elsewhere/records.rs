@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
+    blocking::off_this_thread,
     failure::Failure,
-    fetcher::blocking::off_this_thread,
     shared::{
         Shared,
         bounds::AHEAD_AT_MOST,

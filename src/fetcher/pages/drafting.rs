@@ -9,10 +9,11 @@ use bytes::Bytes;
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
+    blocking::off_this_thread,
     budget::pace::Refresh,
     cache::Entry,
     clean::{self, NotAPage},
-    fetcher::{blocking::off_this_thread, core::Core},
+    fetcher::core::Core,
     meeting_id::MeetingId,
     shared::Shared,
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
