@@ -125,7 +125,7 @@ struct Place {
     slot: Slot,
 }
 
-/// What is kept of one meeting, beside each other.
+/// Which of the entries that a meeting may have beside each other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Slot {
     /// The newest snapshot, or Zoom's word that there is none.

@@ -13,7 +13,7 @@ pub struct Proxy {
     authorization: Option<String>,
 }
 
-/// What is wrong with a proxy's URL, which is not repeated: it may hold a password.
+/// The fault of a proxy's URL. It does not repeat the URL, which may hold a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidProxy {
     /// No URL of this form.
