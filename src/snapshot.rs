@@ -121,14 +121,17 @@ pub struct Snapshot {
     paged_everywhere: AtomicBool,
 }
 
-/// All bytes that are kept, in one piece of memory: small meetings are many, and each piece has its price.
+/// All bytes that are kept, in two allocations.
 struct Stored {
-    bytes: Bytes,
-    /// Where each piece ends, and the next one begins.
+    /// Values of response headers. They are not in the bodies' allocation because actix keeps the headers of a finished
+    /// response until it reuses their memory for another one, and would keep the bodies alive with them.
+    headers: Bytes,
+    bodies: Bytes,
+    /// Where each piece ends in its allocation, and the next one begins.
     ends: [u32; PIECES],
 }
 
-/// A date, an entity tag for each coding, and a body for each.
+/// Headers: a date, an entity tag for each coding. Bodies: one for each coding.
 const PIECES: usize = 7;
 
 #[derive(Clone, Copy)]
@@ -140,24 +143,24 @@ enum Piece {
 }
 
 impl Stored {
-    fn place(&self, piece: Piece) -> Range<usize> {
+    fn place(&self, piece: Piece) -> (&Bytes, Range<usize>) {
         let at = |end: u32| usize::try_from(end).unwrap_or(usize::MAX);
         let [modified, zstd_tag, gzip_tag, tag, zstd, gzip, plain] = self.ends.map(at);
         match piece {
-            Piece::LastModified => 0..modified,
-            Piece::Etag(Coding::Zstd) => modified..zstd_tag,
-            Piece::Etag(Coding::Gzip) => zstd_tag..gzip_tag,
-            Piece::Etag(Coding::Identity) => gzip_tag..tag,
-            Piece::Body(Coding::Zstd) => tag..zstd,
-            Piece::Body(Coding::Gzip) => zstd..gzip,
-            Piece::Body(Coding::Identity) => gzip..plain,
+            Piece::LastModified => (&self.headers, 0..modified),
+            Piece::Etag(Coding::Zstd) => (&self.headers, modified..zstd_tag),
+            Piece::Etag(Coding::Gzip) => (&self.headers, zstd_tag..gzip_tag),
+            Piece::Etag(Coding::Identity) => (&self.headers, gzip_tag..tag),
+            Piece::Body(Coding::Zstd) => (&self.bodies, 0..zstd),
+            Piece::Body(Coding::Gzip) => (&self.bodies, zstd..gzip),
+            Piece::Body(Coding::Identity) => (&self.bodies, gzip..plain),
         }
     }
 
     fn piece(&self, piece: Piece) -> Bytes {
-        let range = self.place(piece);
+        let (bytes, range) = self.place(piece);
         // A range that is not there would be a bug; an empty answer is the least of evils.
-        if range.end <= self.bytes.len() { self.bytes.slice(range) } else { Bytes::new() }
+        if range.end <= bytes.len() { bytes.slice(range) } else { Bytes::new() }
     }
 }
 
@@ -289,7 +292,7 @@ impl Snapshot {
     /// Whether the body is kept in this coding.
     #[must_use]
     pub fn keeps(&self, coding: Coding) -> bool {
-        !self.stored.place(Piece::Body(coding)).is_empty()
+        !self.stored.place(Piece::Body(coding)).1.is_empty()
     }
 
     /// The body as it is, unpacked whole: as much memory as it is long.
@@ -347,7 +350,8 @@ impl Snapshot {
     /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
-        size_of::<Self>() + self.stored.bytes.len() + size_of_val(&*self.row_starts)
+        let stored = self.stored.headers.len() + self.stored.bodies.len();
+        size_of::<Self>() + stored + size_of_val(&*self.row_starts)
     }
 }
 

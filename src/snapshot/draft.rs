@@ -207,29 +207,27 @@ fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Everything that is kept, in one piece of memory that has no room to spare: in that of the codings.
+/// Everything that is kept, without spare capacity; the bodies stay in the encoders' allocation.
 pub(super) fn store(packed: Packed, fetched_at: SystemTime) -> io::Result<Stored> {
-    let Packed { mut bytes, mut zstd, gzip, length, tag } = packed;
+    let Packed { mut bytes, mut zstd, gzip, length, tag: digest } = packed;
     let last_modified = httpdate::fmt_http_date(fetched_at);
-    let [mut of_zstd, of_gzip, of_plain] = Coding::ALL.map(|coding| coding.etag(tag));
+    let [mut of_zstd, of_gzip, of_plain] = Coding::ALL.map(|coding| coding.etag(digest));
     if length <= SMALL {
         bytes.drain(..zstd);
         (zstd, of_zstd) = (0, String::new());
     }
-    let plain = bytes.len() - zstd - gzip;
-    // In the order in which `Stored` reads them.
-    let about = [&last_modified, &of_zstd, &of_gzip, &of_plain];
-    let lengths = about.map(String::len).into_iter().chain([zstd, gzip, plain]);
-    let (mut ends, mut end) = ([0; PIECES], 0);
-    for (of_piece, length) in ends.iter_mut().zip(lengths) {
-        end += length;
-        *of_piece = u32::try_from(end).map_err(io::Error::other)?;
-    }
-    let about = about.map(String::as_str).concat();
-    bytes.reserve_exact(about.len());
-    bytes.splice(..0, about.into_bytes());
     bytes.shrink_to_fit();
-    Ok(Stored { bytes: bytes.into(), ends })
+    // In the order in which `Stored` reads them.
+    let headers = [&last_modified, &of_zstd, &of_gzip, &of_plain];
+    let [date, zstd_tag, gzip_tag, tag] = headers.map(String::len);
+    let last = date + zstd_tag + gzip_tag + tag;
+    let places = [date, date + zstd_tag, last - tag, last, zstd, zstd + gzip, bytes.len()];
+    let mut ends = [0; PIECES];
+    for (end, place) in ends.iter_mut().zip(places) {
+        *end = u32::try_from(place).map_err(io::Error::other)?;
+    }
+    let headers = headers.map(String::as_str).concat().into_bytes();
+    Ok(Stored { headers: headers.into(), bodies: bytes.into(), ends })
 }
 
 #[cfg(test)]

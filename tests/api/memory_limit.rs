@@ -139,6 +139,29 @@ fn closing_a_large_meeting_takes_its_codings_once() {
 }
 
 #[test]
+fn an_answered_snapshot_is_freed_once_it_is_purged() {
+    let sim = roomy();
+    let id = "91000000000";
+    sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 20, 3_000_000)));
+    let settings = [
+        ("limits.max_fetch_bytes", "64MiB"),
+        ("cache.max_bytes", "256MiB"),
+        ("server.wait", "60s"),
+        ("server.workers", "1"),
+    ];
+    let service = Service::start(&sim, &settings);
+    let before = service.resident() / MIB;
+    let grown = || service.resident() / MIB - before;
+    assert_eq!(service.get(&format!("/qos/{id}")).status, 200);
+    // The bodies take 94 MiB, and the allocator does not give back all of what the flight took.
+    wait_for(|| (grown() > 120).then_some(()));
+    service.ops_purge();
+    // Without another request on the worker that answered.
+    wait_for(|| (grown() < 90).then_some(()));
+    service.finish(&[]);
+}
+
+#[test]
 fn a_backfill_of_three_hundred_meetings_fits_the_charts_memory_limit() {
     let sim = sim(|config| {
         (config.per_second, config.per_day, config.latency) = (100_000, 10_000_000, Duration::from_secs(2));
