@@ -22,7 +22,6 @@ use actix_web::{
 use bytes::Bytes;
 use divan::Bencher;
 use zoom_qos_proxy::{
-    budget::Budget,
     cache::Cache,
     callers::Callers,
     config::Config,
@@ -30,6 +29,7 @@ use zoom_qos_proxy::{
     http::{self, Listener, State},
     meeting_id::MeetingId,
     metrics::Metrics,
+    quota::Budget,
     snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
     trace::Tracer,
 };

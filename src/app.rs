@@ -16,13 +16,13 @@ use actix_web::{dev::ServerHandle, web::Data};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::{
-    budget::{Budget, day::StateFileError},
     cache::Cache,
     callers::{Callers, Keeper},
     config::Config,
     fetcher::{Fetcher, Launch, Parts},
     http::State,
     metrics::Metrics,
+    quota::{Budget, day::StateFileError},
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
     telemetry::DroppedLines,

@@ -28,8 +28,8 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 pub use self::problem::{Problems, Warning};
 use self::{layers::Layers, reader::Reader};
 use crate::{
-    budget::BudgetConfig, cache::CacheConfig, callers::CallersConfig, fetcher::FetcherConfig,
-    server::ServerConfig, shared::SharedConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
+    cache::CacheConfig, callers::CallersConfig, cluster::SharedConfig, fetcher::FetcherConfig,
+    quota::BudgetConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
     trace::TraceConfig, zoom::ZoomConfig,
 };
 

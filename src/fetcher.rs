@@ -5,11 +5,11 @@
 //! the queue, the budget and the access token are plain state without locks.
 
 mod core;
-mod elsewhere;
 mod flight;
 mod flights;
 mod memory;
 mod pages;
+mod peers;
 pub mod permits;
 mod purge;
 pub mod queue;
@@ -33,18 +33,18 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::purge::Purge;
 use self::{core::Core, permits::BudgetStatus, queue::Share};
 use crate::{
-    budget::Budget,
     cache::Cache,
     callers::Caller,
+    cluster::SharedConfig,
     failure::{Failure, Reason},
     metrics::Metrics,
-    shared::SharedConfig,
+    quota::Budget,
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{Parent, Tracer, Trail},
     zoom::{ZoomConfig, reachability::LastFailure},
 };
-pub use crate::{shared::health::Standing, zoom::oauth::Credentials};
+pub use crate::{cluster::health::Standing, zoom::oauth::Credentials};
 
 /// When a caller is told to ask again who got nothing because of flights under way: by then most have landed.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);

@@ -2,10 +2,10 @@
 
 pub mod app;
 mod blocking;
-pub mod budget;
 pub mod cache;
 pub mod callers;
 pub mod clean;
+pub mod cluster;
 pub mod config;
 pub mod egress;
 pub mod failure;
@@ -13,9 +13,9 @@ pub mod fetcher;
 pub mod http;
 pub mod meeting_id;
 pub mod metrics;
+pub mod quota;
 pub mod regular_file;
 pub mod server;
-pub mod shared;
 pub mod snapshot;
 pub mod supervisor;
 pub mod telemetry;

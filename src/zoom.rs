@@ -43,10 +43,10 @@ use self::{
 };
 use crate::{
     blocking::off_this_thread,
-    budget::Permit,
     egress::{MoreRoots, ProxySource},
     failure::{Redactor, Words, ZoomSaid},
     metrics::Cause,
+    quota::Permit,
     snapshot::SnapshotKey,
 };
 

@@ -19,12 +19,12 @@ use std::{
 
 use jiff::Timestamp;
 use zoom_qos_proxy::{
-    budget::{
+    meeting_id::MeetingId,
+    quota::{
         day::{Day, until_midnight},
         pace::Refresh,
         stretch::{Left, Outlook, Stretch},
     },
-    meeting_id::MeetingId,
     snapshot::{Freshness, FreshnessConfig, MeetingType, SnapshotKey},
 };
 

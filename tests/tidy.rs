@@ -43,7 +43,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
         "fetcher",
         &[
             "callers",
-            "budget",
+            "quota",
             "zoom",
             "clean",
             "cache",
@@ -52,7 +52,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
             "metrics",
             "failure",
             "trace",
-            "shared",
+            "cluster",
             "supervisor",
             "blocking",
         ],
@@ -63,34 +63,34 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
         &[
             "blocking",
             "egress",
-            "budget::Permit",
+            "quota::Permit",
             "snapshot",
             "meeting_id",
             "metrics",
             "failure",
             "regular_file",
-            "shared",
+            "cluster",
         ],
     ),
-    ("budget", &["metrics", "regular_file"]),
+    ("quota", &["metrics", "regular_file"]),
     ("supervisor", &[]),
     ("blocking", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
     ("callers", &["metrics", "regular_file"]),
     ("snapshot", &["meeting_id"]),
-    ("shared", &["snapshot", "metrics", "failure", "meeting_id"]),
+    ("cluster", &["snapshot", "metrics", "failure", "meeting_id"]),
     // It fills the small `*Config` that each part owns, so that no part needs to import it.
     (
         "config",
         &[
             "server",
-            "budget",
+            "quota",
             "cache",
             "callers",
             "egress",
             "fetcher",
             "regular_file",
-            "shared",
+            "cluster",
             "snapshot",
             "telemetry",
             "trace",
@@ -117,12 +117,12 @@ const STAYS_IN: [(&str, &[&str], &str); 11] = [
     ("awc", &["zoom"], "its errors are neither Send nor Sync: translate them in zoom"),
     ("opentelemetry", &["trace"], "its current span is a thread's, and a request is at home on two"),
     ("opentelemetry_sdk", &["trace"], "what a span may say is decided in the rooms, how it is made in trace"),
-    ("redis", &["shared"], "whether Redis is there or not is known in one place"),
+    ("redis", &["cluster"], "whether Redis is there or not is known in one place"),
     ("std::env", &["config"], "config reads the environment once, and reports what is wrong in it"),
     (
         "tokio_rustls",
-        &["zoom", "shared"],
-        "TLS is made beneath the libraries; see zoom/transport, shared/wire",
+        &["zoom", "cluster"],
+        "TLS is made beneath the libraries; see zoom/transport, cluster/wire",
     ),
     ("zoom_sim", &[], "the service knows no test double: it meets the simulator through a URL"),
 ];
@@ -364,8 +364,8 @@ fn an_import_is_seen_however_it_is_written() {
             file.paths().into_iter().filter_map(|named| Some(named.room?.join("::"))).collect();
         assert_eq!(seen.join(" "), expected, "{source}");
     }
-    assert!(may_import("zoom", &["budget".to_owned(), "Permit".to_owned()]));
-    assert!(!may_import("zoom", &["budget".to_owned(), "Budget".to_owned()]));
+    assert!(may_import("zoom", &["quota".to_owned(), "Permit".to_owned()]));
+    assert!(!may_import("zoom", &["quota".to_owned(), "Budget".to_owned()]));
     assert!(!may_import("http", &["*".to_owned()]));
 }
 

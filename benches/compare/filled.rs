@@ -14,7 +14,6 @@ use std::{
 
 use actix_web::{App, HttpServer, web::Data};
 use zoom_qos_proxy::{
-    budget::Budget,
     cache::Cache,
     callers::Callers,
     config::Config,
@@ -22,6 +21,7 @@ use zoom_qos_proxy::{
     http::{self, Listener, State},
     meeting_id::MeetingId,
     metrics::Metrics,
+    quota::Budget,
     snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
     telemetry,
     trace::Tracer,

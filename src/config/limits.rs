@@ -8,7 +8,7 @@ use super::{
     rules::{Choice, Count, FilePath},
 };
 use crate::{
-    budget::{BudgetConfig, day},
+    quota::{BudgetConfig, day},
     snapshot::FreshnessConfig,
 };
 

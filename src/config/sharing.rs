@@ -8,9 +8,9 @@ use super::{
     rules::{Count, FilePath, Span},
 };
 use crate::{
-    budget::BudgetConfig,
+    cluster::{SharedConfig, address::Address, bounds::AHEAD_AT_MOST, namespace, seal::Sealer},
+    quota::BudgetConfig,
     regular_file,
-    shared::{SharedConfig, address::Address, bounds::AHEAD_AT_MOST, namespace, seal::Sealer},
     snapshot::FreshnessConfig,
     zoom::ZoomConfig,
 };

@@ -10,11 +10,10 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted,
-    elsewhere::{Followers, Looks, paging},
-    flight,
+    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted, flight,
     flights::{Boarded, Flight, Flights, Waiter},
     pages::{self, OneAtATime},
+    peers::{Followers, Looks, paging},
     permits::Permits,
     share_of,
     traces::Traces,
@@ -22,9 +21,9 @@ use super::{
 use crate::{
     cache::{Cache, Entry},
     callers::Caller,
+    cluster::Shared,
     failure::Failure,
     metrics::Metrics,
-    shared::Shared,
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{

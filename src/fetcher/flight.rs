@@ -7,9 +7,9 @@ use futures_util::FutureExt as _;
 use super::{
     Via,
     core::Core,
-    elsewhere::{self, How, Told, Turn},
     flights::Flight,
     pages::fetch_meeting,
+    peers::{self, How, Told, Turn},
 };
 use crate::{
     cache::ends_snapshot,
@@ -104,7 +104,7 @@ async fn bring(core: &Core, flight: &Flight) -> Brought {
         return by_ourselves(fetch_meeting(core, flight).await.map(Arc::new));
     };
     let span = core.traces.look_around(flight);
-    let turn = elsewhere::look_around(core, shared, flight).await;
+    let turn = peers::look_around(core, shared, flight).await;
     drop(span);
     let right = match turn {
         Turn::Ours(right) => right,
@@ -116,7 +116,7 @@ async fn bring(core: &Core, flight: &Flight) -> Brought {
     };
     let result = fetch_meeting(core, flight).await.map(Arc::new);
     let Some(right) = right else { return by_ourselves(result) };
-    match elsewhere::tell(core, right, flight, result).await {
+    match peers::tell(core, right, flight, result).await {
         Told::Ours(result) => by_ourselves(result),
         Told::Purged(result) => Brought { purged: true, ..by_ourselves(result) },
         Told::Later(snapshot) => by_ourselves(Ok(snapshot)),

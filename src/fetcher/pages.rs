@@ -18,10 +18,10 @@ use super::{
     traces::Traces,
 };
 use crate::{
-    budget::Permit,
     clean::NotAPage,
     failure::{Failure, Lasting, Reason, ZoomSaid},
     metrics::{CallResult, Cause, LimitKind},
+    quota::Permit,
     snapshot::{Draft, Snapshot},
     zoom::{
         self, BodyBytes, Called, FlightMemory,

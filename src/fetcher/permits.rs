@@ -21,10 +21,10 @@ use self::{
 };
 use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
-    budget::{Budget, Limit, Permit, pace::Refresh, stretch::Outlook},
+    cluster::Shared,
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
-    shared::Shared,
+    quota::{Budget, Limit, Permit, pace::Refresh, stretch::Outlook},
 };
 
 /// Gauges are made true this often when nothing happens.

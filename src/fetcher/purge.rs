@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 
 use super::core::Core;
 use crate::{
+    cluster::keys::Subject,
     meeting_id::MeetingId,
-    shared::keys::Subject,
     snapshot::{MeetingType, SnapshotKey},
 };
 

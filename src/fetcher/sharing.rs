@@ -7,9 +7,9 @@ use tokio::sync::{mpsc, watch};
 use super::{core::Core, purge::Purge};
 use crate::{
     cache::ends_snapshot,
+    cluster::{Shared, SharedConfig, events::Event, health::Standing, keys::Subject, words},
     failure::Failure,
     metrics::Metrics,
-    shared::{Shared, SharedConfig, events::Event, health::Standing, keys::Subject, words},
     supervisor::Supervisor,
 };
 

@@ -34,9 +34,9 @@ use super::{
     upstream::Upstream,
 };
 use crate::{
+    cluster::{self, events::Event},
     failure::ZoomSaid,
     metrics::{Metrics, RenewalResult},
-    shared::{self, events::Event},
 };
 
 /// Refused credentials are not tried again more often than this.
@@ -88,7 +88,7 @@ impl AccessTokens {
         upstream: Upstream,
         metrics: &Arc<Metrics>,
         credentials: watch::Sender<Credentials>,
-        replicas: Option<shared::Shared>,
+        replicas: Option<cluster::Shared>,
     ) -> Self {
         Self(Rc::new(Inner {
             // For as long as this process itself would wait for Zoom's answer.

@@ -7,11 +7,11 @@ use std::{
 };
 
 use zoom_qos_proxy::{
-    meeting_id::MeetingId,
-    shared::{
+    cluster::{
         keys::Subject,
         record::{self, Kind},
     },
+    meeting_id::MeetingId,
     snapshot::{MeetingType, SnapshotKey},
 };
 use zoom_sim::{Meeting, Sim};

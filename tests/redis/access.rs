@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use zoom_qos_proxy::{
-    shared::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},
+    cluster::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},
     snapshot::Tag,
 };
 
@@ -21,7 +21,7 @@ fn rights() -> &'static str {
     document.lines().find(|line| line.starts_with("~{zqp:*}")).unwrap()
 }
 
-async fn everything_works(shared: &zoom_qos_proxy::shared::Shared) {
+async fn everything_works(shared: &zoom_qos_proxy::cluster::Shared) {
     next_slot(shared).await;
     let of = subject(1);
     let mine = claimed(shared, &of).await;

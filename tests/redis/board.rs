@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use zoom_qos_proxy::{
-    meeting_id::MeetingId,
-    shared::{
+    cluster::{
         Claim, Claimed, Put, Shared,
         events::Event,
         keys::Subject,
         record::{self, Kind},
     },
+    meeting_id::MeetingId,
     snapshot::{Bounds, Coding, Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
 };
 

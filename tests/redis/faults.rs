@@ -13,19 +13,19 @@ use std::{
 
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
-    metrics::LimitKind,
-    shared::{
+    cluster::{
         Claim, Put, Shared, SharedConfig,
         alone::{Mode, Share},
         events::Event,
         health::Standing,
         pool::Draw,
     },
+    metrics::LimitKind,
 };
 
 use crate::{
     board::{bytes, claimed, content, subject},
-    budget::{Calls, told},
+    quota::{Calls, told},
     relay::Relay,
     replica::{PATIENCE, config, join, next_slot, on_its_own_thread, settled, until, up},
     server::Server,

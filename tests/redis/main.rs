@@ -15,8 +15,8 @@
 
 mod access;
 mod board;
-mod budget;
 mod faults;
+mod quota;
 mod relay;
 mod replica;
 mod server;

@@ -9,10 +9,10 @@ use std::{
 
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
-    metrics::Metrics,
-    shared::{
+    cluster::{
         Shared, SharedConfig, address::Address, events::Event, health::Standing, pool::Draw, seal::Sealer,
     },
+    metrics::Metrics,
 };
 
 /// Longer than anything here may take on a busy machine.
@@ -68,7 +68,7 @@ where
 }
 
 /// The next permit that comes, whatever stands in the way.
-pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::shared::pool::Slot {
+pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::pool::Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         match shared.permit().await {

@@ -10,12 +10,12 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     blocking::off_this_thread,
-    budget::pace::Refresh,
     cache::Entry,
     clean::{self, NotAPage},
+    cluster::Shared,
     fetcher::core::Core,
     meeting_id::MeetingId,
-    shared::Shared,
+    quota::pace::Refresh,
     snapshot::{Draft, Lived, Snapshot, SnapshotKey},
 };
 

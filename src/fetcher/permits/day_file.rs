@@ -1,9 +1,9 @@
-//! Keeps the file of the day's count ahead of the permits that are given out. What is in it is `budget/day.rs`.
+//! Keeps the file of the day's count ahead of the permits that are given out. What is in it is `quota/day.rs`.
 
 use std::time::{Duration, Instant};
 
 use super::Permits;
-use crate::budget::{
+use crate::quota::{
     Now,
     day::{Due, Save},
 };

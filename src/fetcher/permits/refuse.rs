@@ -12,9 +12,9 @@ use super::{
     Permits,
 };
 use crate::{
-    budget::{Limit, NotBefore, Permit},
     failure::{Failure, Reason},
     metrics::LimitKind,
+    quota::{Limit, NotBefore, Permit},
 };
 
 /// The whole queue is looked at no more often than this, for those who hung up, and those who will not be served.

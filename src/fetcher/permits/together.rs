@@ -9,15 +9,15 @@ use std::{
 
 use super::Permits;
 use crate::{
-    budget::{Budget, Limit, NotBefore, Now, Origin, Permit},
-    failure::Failure,
-    metrics::LimitKind,
-    shared::{
+    cluster::{
         Away, Shared,
         alone::Mode,
         pool::{Draw, Slot},
         words,
     },
+    failure::Failure,
+    metrics::LimitKind,
+    quota::{Budget, Limit, NotBefore, Now, Origin, Permit},
 };
 
 /// The heartbeat tells by itself whether it goes on; this is for whoever waits meanwhile.

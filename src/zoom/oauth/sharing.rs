@@ -12,8 +12,7 @@ use tokio::sync::watch;
 
 use super::endpoint::{AccessToken, TokenFailure};
 use crate::{
-    failure::{Failure, Reason, Redactor, ZoomSaid},
-    shared::{
+    cluster::{
         Away, Claim, Claimed, Shared,
         clock::ServerClock,
         events::Event,
@@ -22,6 +21,7 @@ use crate::{
         token::SharedToken,
         words,
     },
+    failure::{Failure, Reason, Redactor, ZoomSaid},
     zoom::secret::{Secret, Secrets},
 };
 

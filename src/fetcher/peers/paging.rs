@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     cache::PAGED_FOR,
+    cluster::{Shared, keys::Subject},
     fetcher::core::Core,
-    shared::{Shared, keys::Subject},
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 

@@ -19,8 +19,8 @@ use self::{
 use super::{core::Core, flights::Flight};
 use crate::{
     cache::{Entry, ends_snapshot},
+    cluster::{Away, Claim, Found, Put, Shared, clock::ServerClock, keys::Subject, words},
     failure::{Failure, Reason},
-    shared::{Away, Claim, Found, Put, Shared, clock::ServerClock, keys::Subject, words},
     snapshot::{Snapshot, SnapshotKey},
 };
 

@@ -1,7 +1,7 @@
 //! A process on its own: from when on it may call without Redis, and how much. Pure.
 //!
 //! The others may still have Redis, and spend the whole limit until it has noticed that this process is missing. From
-//! then on they leave its share to it (`budget.lua`), and not before may it be used: so the limit is never exceeded at the
+//! then on they leave its share to it (`quota.lua`), and not before may it be used: so the limit is never exceeded at the
 //! moment of change, whoever lost Redis. The way back is as careful, on the server's side.
 
 use std::{
@@ -9,13 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// `LEASE` of `budget.lua`: the server takes a replica for missing after that.
+/// `LEASE` of `quota.lua`: the server takes a replica for missing after that.
 const NOTICED_AFTER: Duration = Duration::from_millis(1_500);
 /// `HOLD`: a second, as Zoom counts, and some slack.
 const SECOND: Duration = Duration::from_millis(1_050);
 /// `AHEAD`: what is dealt already.
 const DEALT: Duration = Duration::from_millis(500);
-/// `SECOND` of `budget.lua`.
+/// `SECOND` of `quota.lua`.
 pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
 
 /// How this process may call.

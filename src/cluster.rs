@@ -8,7 +8,6 @@ pub mod address;
 pub mod alone;
 mod board;
 pub mod bounds;
-mod budget;
 pub mod clock;
 pub mod events;
 pub mod health;
@@ -18,6 +17,7 @@ mod link;
 pub mod meter;
 pub mod pool;
 mod purge;
+mod quota;
 pub mod record;
 mod rejections;
 mod retry;
@@ -145,11 +145,17 @@ impl Shared {
             replica: format!("{:016x}", fastrand::u64(..)),
             began: now,
             budget: Script::new(concat!(
-                include_str!("shared/checks.lua"),
-                include_str!("shared/budget.lua")
+                include_str!("cluster/checks.lua"),
+                include_str!("cluster/quota.lua")
             )),
-            board: Script::new(concat!(include_str!("shared/checks.lua"), include_str!("shared/board.lua"))),
-            purge: Script::new(concat!(include_str!("shared/checks.lua"), include_str!("shared/purge.lua"))),
+            board: Script::new(concat!(
+                include_str!("cluster/checks.lua"),
+                include_str!("cluster/board.lua")
+            )),
+            purge: Script::new(concat!(
+                include_str!("cluster/checks.lua"),
+                include_str!("cluster/purge.lua")
+            )),
             clock: Cell::default(),
             round_trip: Cell::default(),
             health: RefCell::new(Health::new(now)),

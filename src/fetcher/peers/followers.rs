@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::HashMap, time::Duration};
 use tokio::sync::watch;
 
 use crate::{
-    shared::{events::Event, keys::Subject},
+    cluster::{events::Event, keys::Subject},
     snapshot::SnapshotKey,
 };
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use tokio::task::JoinHandle;
 
-use crate::shared::{Away, Claimed, Put, Shared};
+use crate::cluster::{Away, Claimed, Put, Shared};
 
 /// A claim lives three times as long.
 const RENEW_EVERY: Duration = Duration::from_secs(20);

@@ -1,7 +1,7 @@
 //! What Redis may say: whoever can write into it can have written anything. Pure.
 //!
 //! Each kind of value has its bounds here, and is turned into what the rest uses by one function that can refuse it. What
-//! the scripts read is judged by `checks.lua` and `budget.lua`, before it can harm another replica; this is for their
+//! the scripts read is judged by `checks.lua` and `quota.lua`, before it can harm another replica; this is for their
 //! answers, for events and for what a record holds. A time becomes an [`std::time::Instant`] by [`ServerClock::when`] only.
 
 use std::time::Duration;
@@ -21,17 +21,17 @@ pub const LONGEST_EVENT: usize = LONGEST_WORDS + 256;
 pub const LONGEST_NAME: usize = 128;
 /// Texts of the server that are passed on: a run id has 40 characters, a host's name at most 253.
 const LONGEST_TEXT: usize = 253;
-/// Of numbers that are passed on (`MOST` of `budget.lua`).
+/// Of numbers that are passed on (`MOST` of `quota.lua`).
 pub const MOST_CALLS: u64 = u32::MAX as u64;
 /// The scripts count in doubles, which are exact until then: the year 2255.
 const LATEST: Micros = 1 << 53;
-/// A cool-down of the second lasts no longer, and one of the day so much into the next (`PAUSE` of `budget.lua`).
+/// A cool-down of the second lasts no longer, and one of the day so much into the next (`PAUSE` of `quota.lua`).
 const PAUSE: Duration = Duration::from_secs(60);
-/// So long before 00:00 UTC another server may have begun the next day (`DAY_HAS_TURNED` of `budget.lua`).
+/// So long before 00:00 UTC another server may have begun the next day (`DAY_HAS_TURNED` of `quota.lua`).
 const DAY_HAS_TURNED: Duration = Duration::from_secs(300);
 /// Where few calls are permitted in a day, more than those are believed.
 const LEAST_OF_DAY: u64 = 100_000;
-/// By so much two looks at one clock may differ (`STEP` of `budget.lua`).
+/// By so much two looks at one clock may differ (`STEP` of `quota.lua`).
 const STEP: Duration = Duration::from_secs(1);
 
 /// Out of bounds: it counts as not there.
@@ -69,7 +69,7 @@ pub(super) fn count(number: u64) -> Result<u64, Rejected> {
     within(number, MOST_CALLS)
 }
 
-/// The most that is counted in a day for which so many are permitted (`most_calls` of `budget.lua`). There may be more calls than
+/// The most that is counted in a day for which so many are permitted (`most_calls` of `quota.lua`). There may be more calls than
 /// are permitted after the limit was lowered, and where replicas were on their own.
 pub(super) fn calls_of_day(per_day: u64) -> u64 {
     per_day.saturating_mul(10).clamp(LEAST_OF_DAY, MOST_CALLS)

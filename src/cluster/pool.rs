@@ -8,7 +8,7 @@ use super::{
 };
 use crate::metrics::LimitKind;
 
-/// Later than this after its time a call is not made: what calls are spread over (`SECOND` of `budget.lua`) has 40 ms of
+/// Later than this after its time a call is not made: what calls are spread over (`SECOND` of `quota.lua`) has 40 ms of
 /// slack, and some of that is the network's.
 const LATE_AT_MOST: Duration = Duration::from_millis(30);
 /// All replicas together hold reservations for about so much of a second.
@@ -55,7 +55,7 @@ pub enum Draw {
     },
 }
 
-/// What `budget.lua` gives, in its order.
+/// What `quota.lua` gives, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Reply {
     pub(super) verdict: Verdict,

@@ -7,8 +7,7 @@ use std::{
 
 use crate::{
     blocking::off_this_thread,
-    failure::Failure,
-    shared::{
+    cluster::{
         Shared,
         bounds::AHEAD_AT_MOST,
         clock::ServerClock,
@@ -16,6 +15,7 @@ use crate::{
         record::{self, Kind, Record},
         words,
     },
+    failure::Failure,
     snapshot::{Bounds, Snapshot, SnapshotKey},
 };
 

@@ -6,12 +6,12 @@ use std::{
 };
 
 use zoom_qos_proxy::{
-    metrics::LimitKind,
-    shared::{
+    cluster::{
         Shared,
         events::Event,
         pool::{Draw, Why},
     },
+    metrics::LimitKind,
 };
 
 use crate::{
@@ -156,7 +156,7 @@ async fn a_429_seen_by_one_stops_all_within_100_ms() {
 #[actix_rt::test]
 async fn the_day_is_counted_together_ends_for_all_and_zoom_s_own_count_is_heard() {
     let server = Server::start();
-    let small = |per_day| zoom_qos_proxy::shared::SharedConfig { per_day, ..config(&server.url(), 40, 2) };
+    let small = |per_day| zoom_qos_proxy::cluster::SharedConfig { per_day, ..config(&server.url(), 40, 2) };
     let (one, _) = up(small(20)).await;
     let (two, _) = up(small(20)).await;
     for shared in [&one, &two, &one] {

@@ -94,7 +94,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::shared::clock::{DAY, micros};
+    use crate::cluster::clock::{DAY, micros};
 
     const NOON: Micros = 20_000 * DAY + DAY / 2;
 

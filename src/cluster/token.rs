@@ -76,7 +76,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::shared::bounds::AHEAD_AT_MOST;
+    use crate::cluster::bounds::AHEAD_AT_MOST;
 
     #[test]
     fn a_token_is_good_for_as_long_on_every_replica_and_no_longer() {

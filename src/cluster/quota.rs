@@ -1,4 +1,4 @@
-//! The shared budget: one request, one step of `budget.lua`, for a permit and for everything that is said about the budget.
+//! The shared budget: one request, one step of `quota.lua`, for a permit and for everything that is said about the budget.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
