@@ -369,6 +369,11 @@ fn a_connection_is_closed_behind_answers_that_say_so_or_are_beyond_bounds() {
         closed
     );
     assert_eq!(read(b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: keep-alive\r\n\r\n"), closed);
+    for status in [408, 500, 503, 599] {
+        let answer = format!("HTTP/1.1 {status} Any\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(read(answer.as_bytes()), closed, "sent unasked, it may belong to another request");
+    }
+    assert_eq!(read(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"), (Ok(()), true, false));
     let refused = |malformed| (Err(malformed), false, true);
     assert_eq!(read(&b"HTTP/1.1 103 E\r\n\r\n".repeat(33)), refused(Malformed::Interim));
     let long = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(70_000));

@@ -1,7 +1,7 @@
 //! Answers as RFC 9110 and 9112 allow them, and as they do not: no caller gets another meeting's data, and what is whole
 //! is taken.
 
-use std::{thread, time::Duration};
+use std::{sync::Mutex, thread, time::Duration};
 
 use zoom_sim::Sim;
 
@@ -163,6 +163,28 @@ fn an_answer_nobody_asked_for_ends_the_connection() {
     let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
     assert_eq!(connections, [0, 1]);
     service.finish(&[]);
+}
+
+#[test]
+fn a_status_that_servers_send_unasked_ends_the_connection() {
+    for status in ["408 Request Timeout", "500 Internal Server Error", "503 Service Unavailable"] {
+        let sim = sim(|_| ());
+        let before = Mutex::new(String::new());
+        // The first connection's status was not asked for: from then on each of its answers belongs to the request before.
+        let zoom = RawZoom::start(move |asked| {
+            let late = std::mem::replace(&mut *before.lock().unwrap(), page(whose(asked)));
+            vec![Step::Send(match (asked.connection, late.as_str()) {
+                (0, "") => format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").into_bytes(),
+                (0, late) => answer(late),
+                _ => answer(&page(whose(asked))),
+            })]
+        });
+        let service = start(&sim, &zoom);
+        // A 408 is not tried again.
+        service.get(&format!("/qos/{A}"));
+        assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta", "{status}");
+        service.finish(&["flight failed"]);
+    }
 }
 
 #[test]

@@ -70,8 +70,9 @@ impl Connection {
 
     /// Before a request is written: the last moment at which nothing may have come.
     fn begin(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        // On a new connection the kernel may hold what belongs to TLS.
-        let has_input = self.is_used && self.stream.has_input();
+        // On a new TLS connection the kernel may hold session tickets.
+        let is_settled = self.is_used || matches!(self.stream, Stream::Plain(_));
+        let has_input = is_settled && self.stream.has_input();
         if has_input || !self.is_quiet(context) {
             return Err(self.doubt());
         }

@@ -70,7 +70,10 @@ pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<Head, Malforme
         _ => {}
     }
     let framing = framing(status, version, response.headers)?;
-    let keeps_alive = version == 1 && framing != Framing::Close && !asks_to_close(response.headers);
+    let keeps_alive = version == 1
+        && framing != Framing::Close
+        && !asks_to_close(response.headers)
+        && !is_sent_unasked(status);
     write(output, status, response.headers, framing, keeps_alive)?;
     Ok(Head::Final { framing, keeps_alive })
 }
@@ -109,6 +112,12 @@ fn values<'h>(headers: &'h [Header<'_>], name: &'static str) -> impl Iterator<It
 fn asks_to_close(headers: &[Header<'_>]) -> bool {
     let mut options = values(headers, "connection").flat_map(|value| value.split(|byte| *byte == b','));
     options.any(|option| !option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
+}
+
+/// Whether servers and load balancers send this status before a request, or between two. Such an answer can cross the next
+/// request on the wire and looks like the answer to it; every later answer would then belong to the request before.
+fn is_sent_unasked(status: u16) -> bool {
+    status == 408 || status >= 500
 }
 
 fn write(
