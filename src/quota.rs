@@ -18,11 +18,13 @@ use std::{
 use self::{
     cooldown::Cooldowns,
     day::Day,
-    pace::Refresh,
     second::Second,
     stretch::{Left, Outlook, Stretch},
 };
-use crate::metrics::{LimitKind, Metrics};
+use crate::{
+    metrics::{LimitKind, Metrics},
+    snapshot::RefreshSample,
+};
 
 /// The limits that this process keeps to.
 pub struct BudgetConfig {
@@ -230,7 +232,7 @@ impl Budget {
     }
 
     /// A snapshot was replaced because its freshness was over.
-    pub fn refreshed(&mut self, refresh: Refresh, now: Now) {
+    pub fn refreshed(&mut self, refresh: RefreshSample, now: Now) {
         self.stretch.refreshed(refresh, now.instant);
     }
 

@@ -164,14 +164,16 @@ impl Stored {
     }
 }
 
-/// How a snapshot came to be replaced, of those whose freshness may be stretched.
+/// One refresh of a snapshot whose freshness may be stretched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lived {
-    /// From its landing until now.
+pub struct RefreshSample {
+    /// Zoom calls that the newer snapshot took.
+    pub pages: u32,
+    /// From the landing of the older snapshot to that of the newer.
     pub lived: Duration,
-    /// The part of that by which stretching put its replacement off.
+    /// The part of `lived` by which stretching delayed the refresh: a caller asked earlier, and got the older snapshot.
     pub postponed: Duration,
-    /// How long it would have been fresh without stretching.
+    /// How long the older snapshot would have been fresh without stretching.
     pub unstretched: Duration,
 }
 
@@ -235,10 +237,10 @@ impl Snapshot {
         }
     }
 
-    /// How it lived, if now a newer one lands that was tried for because the freshness of this one was over. `None` for
-    /// what is final, and where somebody wanted a newer one though this was fresh.
+    /// The refresh that ends with a newer snapshot of `pages` pages now. `None` if this one's freshness cannot be stretched,
+    /// or if a caller forced the refresh while this one was still fresh.
     #[must_use]
-    pub fn lived(&self, now: Instant) -> Option<Lived> {
+    pub fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
         let tried = Duration::from_millis(self.tried.load(Ordering::Relaxed));
         let wanted = match self.wanted.load(Ordering::Relaxed) {
@@ -248,7 +250,7 @@ impl Snapshot {
         let postponed = tried.saturating_sub(wanted);
         // Milliseconds are cut off.
         let over = tried + Duration::from_millis(1) >= self.fresh_for;
-        over.then(|| Lived { lived: self.age(now), postponed, unstretched })
+        over.then(|| RefreshSample { pages, lived: self.age(now), postponed, unstretched })
     }
 
     /// Notes that somebody holds a paging token of it: it is wanted after a newer one has landed, too.
@@ -470,15 +472,18 @@ mod tests {
             stretched.note_wanted(after(age));
         }
         stretched.note_try(after(125));
-        let lived = Lived { lived: seconds(127), postponed: seconds(85), unstretched: seconds(30) };
-        assert_eq!(stretched.lived(after(127)), Some(lived), "wanted at 40 s, tried for at 125 s");
+        let sample =
+            RefreshSample { pages: 7, lived: seconds(127), postponed: seconds(85), unstretched: seconds(30) };
+        let seen = stretched.refresh_sample(7, after(127));
+        assert_eq!(seen, Some(sample), "wanted at 40 s, tried for at 125 s");
 
         let plain = seal(1.0);
         plain.note_try(plain.landed + seconds(33));
-        assert_eq!(plain.lived(plain.landed + seconds(34)).unwrap().postponed, seconds(0));
+        assert_eq!(plain.refresh_sample(1, plain.landed + seconds(34)).unwrap().postponed, seconds(0));
         let forced = seal(4.0);
         forced.note_try(forced.landed + seconds(60));
-        assert_eq!(forced.lived(forced.landed + seconds(61)), None, "somebody did not want it cached");
+        let seen = forced.refresh_sample(1, forced.landed + seconds(61));
+        assert_eq!(seen, None, "somebody did not want it cached");
     }
 
     #[test]

@@ -22,10 +22,9 @@ use zoom_qos_proxy::{
     meeting_id::MeetingId,
     quota::{
         day::{Day, until_midnight},
-        pace::Refresh,
         stretch::{Left, Outlook, Stretch},
     },
-    snapshot::{Freshness, FreshnessConfig, MeetingType, SnapshotKey},
+    snapshot::{Freshness, FreshnessConfig, MeetingType, RefreshSample, SnapshotKey},
 };
 
 const HOUR: u32 = 3_600;
@@ -254,7 +253,7 @@ impl Simulated {
             };
             let pages = *pages;
             if let Some(older) = state.kept.take() {
-                let refresh = Refresh {
+                let refresh = RefreshSample {
                     pages,
                     lived: lands - older.landed,
                     postponed: took_off - older.wanted.unwrap_or(took_off),

@@ -72,7 +72,7 @@ const MAY_IMPORT: [(&str, &[&str]); 22] = [
             "cluster",
         ],
     ),
-    ("quota", &["metrics", "regular_file"]),
+    ("quota", &["metrics", "regular_file", "snapshot::RefreshSample"]),
     ("supervisor", &[]),
     ("blocking", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),

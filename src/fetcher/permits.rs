@@ -24,7 +24,8 @@ use crate::{
     cluster::Shared,
     failure::{Failure, Reason},
     metrics::{LimitKind, Metrics},
-    quota::{Budget, Limit, Permit, pace::Refresh, stretch::Outlook},
+    quota::{Budget, Limit, Permit, stretch::Outlook},
+    snapshot::RefreshSample,
 };
 
 /// Gauges are made true this often when nothing happens.
@@ -164,7 +165,7 @@ impl Permits {
     }
 
     /// A snapshot was replaced because its freshness was over.
-    pub fn refreshed(&self, refresh: Refresh) {
+    pub fn refreshed(&self, refresh: RefreshSample) {
         let mut budget = self.0.budget.borrow_mut();
         let now = self.now(&mut budget);
         budget.refreshed(refresh, now);

@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::snapshot::RefreshSample;
+
 /// What refreshes cost now is seen in this time, or in two of the longest lives of a stretched snapshot.
 const LEAST_MEMORY: Duration = Duration::from_secs(600);
 /// From the first refresh on, the rate is what came in the time since, but no less than this.
@@ -18,19 +20,6 @@ const LEAST_EVIDENCE: Duration = Duration::from_secs(120);
 const LONG_MEMORY: Duration = Duration::from_secs(3 * 3600);
 /// Meetings of 1 page, 2 to 3, 4 to 7 and so on; a flight has 5,000 at most.
 const SIZES: usize = 13;
-
-/// A snapshot that was replaced after its freshness was over.
-#[derive(Debug, Clone, Copy)]
-pub struct Refresh {
-    /// Calls that it took.
-    pub pages: u32,
-    /// From the landing of the older snapshot to that of the newer.
-    pub lived: Duration,
-    /// The part of that by which stretching put the refresh off: somebody asked earlier, and it was still fresh.
-    pub postponed: Duration,
-    /// How long the older would have been fresh without stretching.
-    pub unstretched: Duration,
-}
 
 /// Recent spending.
 pub struct Pace {
@@ -80,7 +69,7 @@ impl Pace {
     }
 
     /// A refresh landed.
-    pub fn refreshed(&mut self, refresh: Refresh, now: Instant) {
+    pub fn refreshed(&mut self, refresh: RefreshSample, now: Instant) {
         let calls = f64::from(refresh.pages.max(1));
         self.refreshing.add(calls, now);
         self.fade(now);
@@ -188,7 +177,7 @@ mod tests {
             }
             let lived = 30 * stretch * SECOND;
             let postponed = 30 * (stretch - 1) * SECOND;
-            let refresh = Refresh { pages, lived, postponed, unstretched: 30 * SECOND };
+            let refresh = RefreshSample { pages, lived, postponed, unstretched: 30 * SECOND };
             pace.refreshed(refresh, now);
         }
         (pace, now)
@@ -216,7 +205,7 @@ mod tests {
     fn a_meeting_that_is_seldom_asked_for_gains_little_by_a_longer_freshness() {
         let (mut pace, now) = (Pace::new(300 * SECOND), Instant::now());
         let (lived, unstretched) = (300 * SECOND, 30 * SECOND);
-        pace.refreshed(Refresh { pages: 1, lived, postponed: Duration::ZERO, unstretched }, now);
+        pace.refreshed(RefreshSample { pages: 1, lived, postponed: Duration::ZERO, unstretched }, now);
         let ratio = pace.refreshes_if(|_| 2.0, now) / pace.refreshes_if(|_| 1.0, now);
         assert!((ratio - 1.0 / 1.1).abs() < 1e-9, "{ratio}");
     }

@@ -10,7 +10,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::pace::{Pace, Refresh};
+use super::pace::Pace;
+use crate::snapshot::RefreshSample;
 
 /// A stretched day is aimed to end with a little left: estimates err.
 const AIM: f64 = 0.97;
@@ -65,7 +66,7 @@ impl Stretch {
     }
 
     /// A refresh landed.
-    pub fn refreshed(&mut self, refresh: Refresh, now: Instant) {
+    pub fn refreshed(&mut self, refresh: RefreshSample, now: Instant) {
         self.pace.refreshed(refresh, now);
     }
 
@@ -149,7 +150,7 @@ mod tests {
                 }
                 let [lived, unstretched] = [30 * SECOND; 2];
                 let postponed = Duration::ZERO;
-                stretch.refreshed(Refresh { pages: *pages, lived, postponed, unstretched }, now);
+                stretch.refreshed(RefreshSample { pages: *pages, lived, postponed, unstretched }, now);
             }
         }
         (stretch, now)

@@ -15,8 +15,7 @@ use crate::{
     cluster::Shared,
     fetcher::core::Core,
     meeting_id::MeetingId,
-    quota::pace::Refresh,
-    snapshot::{Draft, Lived, Snapshot, SnapshotKey},
+    snapshot::{Draft, Snapshot, SnapshotKey},
 };
 
 /// More bytes than that are worked on one at a time, because what that takes is not counted: a page beside its body, and
@@ -90,9 +89,9 @@ pub(super) async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapsho
 fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
     let now = Instant::now();
     if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
-        && let Some(Lived { lived, postponed, unstretched }) = older.lived(now)
+        && let Some(sample) = older.refresh_sample(pages, now)
     {
-        core.permits.refreshed(Refresh { pages, lived, postponed, unstretched });
+        core.permits.refreshed(sample);
     }
     core.permits.stretch(pages)
 }
