@@ -12,18 +12,19 @@ mod members;
 mod memory;
 pub mod oauth;
 pub mod reachability;
+mod response_head;
 pub mod retry_after;
 pub mod secret;
 pub mod transport;
 mod trouble;
 pub mod upstream;
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use awc::{
     ClientResponse,
     error::{PayloadError, SendRequestError},
-    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, DATE, RETRY_AFTER},
+    http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH},
 };
 use bytes::Bytes;
 use futures_util::Stream;
@@ -35,16 +36,17 @@ use self::{
     beginning::{JUDGED, Patience},
     body::{Body, BodyError, Extent},
     decoder::Decoder,
-    error::{CallError, Head},
+    error::CallError,
     oauth::AccessToken,
     reachability::{LastFailure, Trouble},
+    response_head::ResponseHead,
     secret::SecretSource,
     upstream::Upstream,
 };
 use crate::{
     blocking::off_this_thread,
     egress::{MoreRoots, ProxySource},
-    failure::{Redactor, Words, ZoomSaid},
+    failure::{Redactor, ZoomSaid},
     metrics::Cause,
     quota::Permit,
     snapshot::SnapshotKey,
@@ -119,18 +121,8 @@ pub struct Answer {
     pub body: Bytes,
     /// Counts it.
     pub counted: BodyBytes,
-    head: OwnedHead,
+    head: ResponseHead,
     redactor: Redactor,
-}
-
-#[derive(Clone)]
-struct OwnedHead {
-    status: u16,
-    tracking_id: Option<Words>,
-    limit_type: Option<String>,
-    retry_after: Option<String>,
-    date: Option<SystemTime>,
-    account_has_left: Option<u64>,
 }
 
 /// Why there is no whole answer.
@@ -236,13 +228,13 @@ impl Zoom {
 }
 
 /// The meaning of an answer that is not a page, by the beginning of its body.
-async fn judged(head: &OwnedHead, body: &Bytes, redactor: &Redactor) -> CallError {
+async fn judged(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> CallError {
     let body = body.slice(..body.len().min(JUDGED));
     if body.len() <= JUDGED_HERE {
-        return error::judge(&head.borrowed(), &body, redactor, head.date());
+        return error::judge(head, &body, redactor);
     }
-    let (owned, redactor) = (head.clone(), redactor.clone());
-    let judge = move || error::judge(&owned.borrowed(), &body, &redactor, owned.date());
+    let (head, redactor) = (head.clone(), redactor.clone());
+    let judge = move || error::judge(&head, &body, &redactor);
     off_this_thread(judge).await
 }
 
@@ -251,7 +243,7 @@ async fn whole<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     reading: &Reading,
     mut counted: BodyBytes,
-) -> Result<(OwnedHead, Bytes, BodyBytes), NotWhole>
+) -> Result<(ResponseHead, Bytes, BodyBytes), NotWhole>
 where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
@@ -261,7 +253,7 @@ where
         Patience { gap: *timeout, deadline: tokio::time::Instant::now() + *timeout * CALL_TIMEOUTS };
     let response = tokio::time::timeout(*timeout, request).await.map_err(|_| timed_out())?;
     let response = response.map_err(|error| not_answered(&error))?;
-    let head = OwnedHead::of(&response, redactor);
+    let head = ResponseHead::of(&response, redactor);
     let announced = announced_length(&response);
     let coding = response.headers().get(CONTENT_ENCODING).and_then(|coding| coding.to_str().ok());
     let decoder = Decoder::new(coding);
@@ -299,7 +291,7 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     response.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn cut_short(head: &OwnedHead, detail: String) -> NotWhole {
+fn cut_short(head: &ResponseHead, detail: String) -> NotWhole {
     let trouble = Some(Box::new(Trouble { cause: Cause::Broken, detail }));
     NotWhole { error: CallError::CutShort(head.said()), never_left: false, trouble }
 }
@@ -313,48 +305,6 @@ fn not_answered(error: &SendRequestError) -> NotWhole {
         "no answer from Zoom"
     );
     NotWhole { error: CallError::NotReached(trouble.cause), never_left, trouble: Some(Box::new(trouble)) }
-}
-
-impl OwnedHead {
-    fn of<S>(response: &ClientResponse<S>, redactor: &Redactor) -> Self {
-        let header = |name: &str| {
-            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
-        Self {
-            status: response.status().as_u16(),
-            tracking_id: header("x-zm-trackingid").map(|id| redactor.words(&id)),
-            limit_type: header("x-ratelimit-type"),
-            retry_after: header(RETRY_AFTER.as_str()),
-            date: header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok()),
-            account_has_left: day_left::read(header),
-        }
-    }
-
-    fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        retry_after::parse(self.retry_after.as_deref()?, self.date())
-    }
-
-    /// When it was made, by Zoom's clock where Zoom says so.
-    fn date(&self) -> SystemTime {
-        self.date.unwrap_or_else(SystemTime::now)
-    }
-
-    fn borrowed(&self) -> Head<'_> {
-        Head {
-            status: self.status,
-            tracking_id: self.tracking_id.as_ref(),
-            limit_type: self.limit_type.as_deref(),
-            retry_after: self.retry_after.as_deref(),
-        }
-    }
-
-    fn said(&self) -> ZoomSaid {
-        ZoomSaid { status: self.status, tracking_id: self.tracking_id.clone(), ..ZoomSaid::default() }
-    }
 }
 
 /// How long to wait before the n-th repetition: 0.25 to 0.5 s, then 0.5 to 1 s. Never 0, and never two clients in step.

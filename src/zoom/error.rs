@@ -1,11 +1,11 @@
 //! What Zoom's refusals mean. Body `code` and `message` are judged first: the HTTP status misleads, error bodies come
 //! with status 200, and some are not even JSON. Source: Zoom's error tables and what its users saw.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::{members, retry_after};
+use super::{members, response_head::ResponseHead};
 use crate::{
-    failure::{Redactor, Words, ZoomSaid},
+    failure::{Redactor, ZoomSaid},
     metrics::{Cause, LimitKind},
 };
 
@@ -78,33 +78,16 @@ impl CallError {
     }
 }
 
-/// The head of Zoom's answer, as far as it matters here.
-pub struct Head<'a> {
-    /// HTTP status.
-    pub status: u16,
-    /// `x-zm-trackingid`.
-    pub tracking_id: Option<&'a Words>,
-    /// `X-RateLimit-Type`.
-    pub limit_type: Option<&'a str>,
-    /// `Retry-After`.
-    pub retry_after: Option<&'a str>,
-}
-
-/// The meaning of an answer that is not a page. `now` is the answer's own time.
-#[must_use]
-pub fn judge(head: &Head<'_>, body: &[u8], redactor: &Redactor, now: SystemTime) -> CallError {
+/// The meaning of an answer that is not a page.
+pub(super) fn judge(head: &ResponseHead, body: &[u8], redactor: &Redactor) -> CallError {
     let [code, message] = members::read(body, ["code", "message"]);
     let (code, message) = (code.number(), message.text());
-    let said = ZoomSaid {
-        status: head.status,
-        code,
-        message: message.as_deref().map(|message| redactor.words(message)),
-        tracking_id: head.tracking_id.cloned(),
-    };
+    let message_words = message.as_deref().map(|message| redactor.words(message));
+    let said = ZoomSaid { code, message: message_words, ..head.said() };
     // A body that is not JSON has no message; its text is only searched, never passed on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
-    let retry_after = head.retry_after.and_then(|value| retry_after::parse(value, now));
+    let retry_after = head.retry_after();
     match (code, head.status) {
         (Some(429), _) | (_, 429) => {
             let kind = limit_kind(head, &text);
@@ -132,8 +115,8 @@ pub fn judge(head: &Head<'_>, body: &[u8], redactor: &Redactor, now: SystemTime)
     }
 }
 
-fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
-    match head.limit_type.map(str::trim) {
+fn limit_kind(head: &ResponseHead, text: &str) -> LimitKind {
+    match head.limit_type.as_deref().map(str::trim) {
         Some(named) if named.eq_ignore_ascii_case("QPS") => LimitKind::PerSecond,
         Some(named) if named.eq_ignore_ascii_case("Daily-limit") => LimitKind::PerDay,
         _ if text.contains("daily") => LimitKind::PerDay,
@@ -144,14 +127,23 @@ fn limit_kind(head: &Head<'_>, text: &str) -> LimitKind {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
-    fn head(status: u16) -> Head<'static> {
-        Head { status, tracking_id: None, limit_type: None, retry_after: None }
+    fn head(status: u16) -> ResponseHead {
+        ResponseHead {
+            status,
+            tracking_id: None,
+            limit_type: None,
+            retry_after: None,
+            date: Some(SystemTime::UNIX_EPOCH),
+            account_has_left: None,
+        }
     }
 
     fn name(status: u16, body: &str) -> &'static str {
-        match judge(&head(status), body.as_bytes(), &Redactor::default(), SystemTime::UNIX_EPOCH) {
+        match judge(&head(status), body.as_bytes(), &Redactor::default()) {
             CallError::AccessTokenRefused(_) => "renew",
             CallError::CredentialsRejected(_) => "rejected",
             CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
@@ -222,10 +214,10 @@ mod tests {
     #[test]
     fn the_header_names_the_limit_before_the_message_does() {
         let mut head = head(429);
-        head.limit_type = Some("QPS");
-        head.retry_after = Some("7");
+        head.limit_type = Some("QPS".to_owned());
+        head.retry_after = Some("7".to_owned());
         let body = br#"{"code":429,"message":"daily rate limit"}"#;
-        let judged = judge(&head, body, &Redactor::default(), SystemTime::UNIX_EPOCH);
+        let judged = judge(&head, body, &Redactor::default());
         let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
@@ -234,8 +226,8 @@ mod tests {
     #[test]
     fn a_server_error_that_says_when_to_come_back_is_heard() {
         for (status, meaning) in [(503, "come back"), (500, "come back"), (404, "refused")] {
-            let head = Head { retry_after: Some("7"), ..head(status) };
-            let judged = judge(&head, b"<html>", &Redactor::default(), SystemTime::UNIX_EPOCH);
+            let head = ResponseHead { retry_after: Some("7".to_owned()), ..head(status) };
+            let judged = judge(&head, b"<html>", &Redactor::default());
             match judged {
                 CallError::Unavailable { retry_after, .. } => {
                     assert_eq!((meaning, retry_after), ("come back", Duration::from_secs(7)));
@@ -265,9 +257,7 @@ mod tests {
     #[test]
     fn a_long_or_strange_message_is_cut_and_flattened() {
         let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x ".repeat(500));
-        let CallError::Refused(said) =
-            judge(&head(400), body.as_bytes(), &Redactor::default(), SystemTime::UNIX_EPOCH)
-        else {
+        let CallError::Refused(said) = judge(&head(400), body.as_bytes(), &Redactor::default()) else {
             panic!()
         };
         let message = said.message.unwrap().to_string();

@@ -12,9 +12,10 @@ use crate::{
     failure::{Redactor, ZoomSaid},
     metrics::Cause,
     zoom::{
-        BodyBytes, NotWhole, OwnedHead, Reading,
+        BodyBytes, NotWhole, Reading,
         error::CallError,
         members,
+        response_head::ResponseHead,
         secret::{Secret, Secrets},
         upstream::Upstream,
         whole,
@@ -152,7 +153,7 @@ impl Endpoint {
 }
 
 fn understand(
-    head: &OwnedHead,
+    head: &ResponseHead,
     body: &[u8],
     asked: Instant,
     redactor: &Redactor,
