@@ -1,6 +1,7 @@
 //! Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
 
 pub mod app;
+mod atomic_file;
 mod blocking;
 pub mod cache;
 pub mod callers;

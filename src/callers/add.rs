@@ -4,12 +4,11 @@
 //! against somebody else who adds at the same time.
 
 use std::{
-    ffi::OsString,
     fmt::Write as _,
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Write as _},
+    fs::{self, Permissions},
+    io,
     num::NonZeroU32,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -19,9 +18,7 @@ use super::{
     key::{self, CallerKey},
     list::{self, Entry, Wrong},
 };
-
-/// A file that is made anew is its owner's: hashes help nobody, but names and limits are nobody else's business.
-const OWNER_ONLY: u32 = 0o600;
+use crate::atomic_file::{self, AtomicFile};
 
 /// What to add.
 pub struct NewCaller {
@@ -81,58 +78,58 @@ fn each_with(path: &Path, wrong: &[Wrong]) -> String {
     lines.join("\n")
 }
 
-/// A caller that is about to be added: written beside the file. Dropped, it was never there.
+/// A caller that is about to be added, written but not in place. Dropping it leaves the file as it was.
 pub struct Addition {
     key: CallerKey,
-    target: PathBuf,
-    beside: PathBuf,
-    committed: bool,
+    file: AtomicFile,
 }
 
 impl Addition {
-    /// Makes the key and writes the new file beside the old one.
+    /// Makes the key and writes the new content.
     ///
     /// # Errors
-    /// When the name is taken, the file is broken, or the system refuses.
+    /// If the name is taken, the file has mistakes, or the system refuses.
     pub fn prepare(path: &Path, new: &NewCaller) -> Result<Self, AddError> {
-        // A link stays what it is; the file that it names is changed.
+        // A link stays a link; the file that it leads to changes.
         let target = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
                 path.to_owned()
             }
             found => found.map_err(io_error("cannot be found", path))?,
         };
-        let beside = beside(&target);
-        let mut file = create(&beside)?;
+        let file = AtomicFile::create_new(&target).map_err(|error| {
+            let temporary = atomic_file::temporary_path(&target);
+            match error.kind() {
+                io::ErrorKind::AlreadyExists => AddError::UnderWay(temporary),
+                _ => io_error("cannot be made", &temporary)(error),
+            }
+        })?;
         let key = CallerKey::random().map_err(AddError::Random)?;
-        // From here on what is beside goes when this fails.
-        let addition = Self { key, target, beside, committed: false };
+        let mut addition = Self { key, file };
         let text = addition.new_text(new)?;
-        addition.write(&mut file, &text)?;
+        addition.write(&text)?;
         Ok(addition)
     }
 
-    /// The key, to be shown before it is sealed with [`Self::commit`]: shown and void is better than kept and lost.
+    /// The key, to be shown before [`Self::commit`]: a key that was shown and is void does less harm than one that is in
+    /// the file and was never shown.
     #[must_use]
     pub fn key(&self) -> &CallerKey {
         &self.key
     }
 
-    /// Puts the new file into the place of the old one.
+    /// Puts the new content in place.
     ///
     /// # Errors
-    /// When the system refuses; then the caller was not added.
-    pub fn commit(mut self) -> Result<(), AddError> {
-        fs::rename(&self.beside, &self.target).map_err(io_error("cannot be replaced", &self.target))?;
-        self.committed = true;
-        // The file is in its place; only a crash of the machine just now could undo that.
-        drop(File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all()));
-        Ok(())
+    /// If the system refuses; then the caller was not added.
+    pub fn commit(self) -> Result<(), AddError> {
+        let failed = io_error("cannot be replaced", self.file.target());
+        self.file.commit().map_err(failed)
     }
 
     fn new_text(&self, new: &NewCaller) -> Result<String, AddError> {
-        let path = &self.target;
-        let broken = |wrong| AddError::Broken { path: path.clone(), wrong };
+        let path = self.file.target();
+        let broken = |wrong| AddError::Broken { path: path.to_owned(), wrong };
         let mut text = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 "# The callers of zoom-qos-proxy. A change counts within 5 s, without a restart.\n".to_owned()
@@ -141,7 +138,7 @@ impl Addition {
         };
         let mut entries = list::parse(&text).map_err(broken)?;
         if entries.iter().any(|entry| entry.name == new.name) {
-            return Err(AddError::Taken { name: new.name.clone(), path: path.clone() });
+            return Err(AddError::Taken { name: new.name.clone(), path: path.to_owned() });
         }
         let NewCaller { name, weight, calls_per_minute } = new;
         let entry = Entry {
@@ -156,34 +153,26 @@ impl Addition {
         if list::parse(&text).is_ok_and(|read| read == entries) {
             Ok(text)
         } else {
-            Err(AddError::NotAppendable(path.clone()))
+            Err(AddError::NotAppendable(path.to_owned()))
         }
     }
 
-    fn write(&self, file: &mut File, text: &str) -> Result<(), AddError> {
-        if let Ok(old) = fs::metadata(&self.target) {
-            let of_old = Permissions::from_mode(old.mode() & 0o7777);
-            let new = file.metadata().map_err(io_error("cannot be read", &self.beside))?;
+    fn write(&mut self, text: &str) -> Result<(), AddError> {
+        let target = self.file.target().to_owned();
+        let temporary = atomic_file::temporary_path(&target);
+        if let Ok(old) = fs::metadata(&target) {
+            let new = self.file.file.metadata().map_err(io_error("cannot be read", &temporary))?;
             if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-                // Else the service could perhaps not read its own file any more.
-                fchown(&*file, Some(old.uid()), Some(old.gid())).map_err(io_error(
-                    "belongs to somebody else, and would not any more; add callers as its owner or as root",
-                    &self.target,
+                // Otherwise the service could perhaps no longer read the file.
+                fchown(&self.file.file, Some(old.uid()), Some(old.gid())).map_err(io_error(
+                    "belongs to another user, and would not any more; add callers as its owner or as root",
+                    &target,
                 ))?;
             }
-            file.set_permissions(of_old).map_err(io_error("its mode cannot be kept", &self.target))?;
+            let mode = Permissions::from_mode(old.mode() & 0o7777);
+            self.file.file.set_permissions(mode).map_err(io_error("its mode cannot be kept", &target))?;
         }
-        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(io_error("cannot be written", &self.beside))
-    }
-}
-
-impl Drop for Addition {
-    fn drop(&mut self) {
-        // After a commit, what is beside the file is somebody else's.
-        if !self.committed {
-            drop(fs::remove_file(&self.beside));
-        }
+        self.file.write(text.as_bytes()).map_err(io_error("cannot be written", &temporary))
     }
 }
 
@@ -203,26 +192,7 @@ fn append(text: &mut String, entry: &Entry) {
     }
 }
 
-fn create(beside: &Path) -> Result<File, AddError> {
-    let made = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(beside);
-    made.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => AddError::UnderWay(beside.to_owned()),
-        _ => io_error("cannot be made", beside)(error),
-    })
-}
-
-/// `callers.toml.new` beside `callers.toml`.
-fn beside(path: &Path) -> PathBuf {
-    let mut name: OsString = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AddError {
+fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AddError + use<> {
     let path = path.to_owned();
     move |source| AddError::Io { doing, path, source }
 }

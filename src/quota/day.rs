@@ -10,15 +10,17 @@
 //! count is raised by those. What Zoom says is never a reason to lower it: it may be older than calls under way.
 
 use std::{
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::regular_file;
+use crate::{
+    atomic_file::{self, AtomicFile},
+    regular_file,
+};
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
 /// The file runs so many seconds of calls ahead of the count: a slow disk must not hold up the pace.
@@ -280,21 +282,16 @@ impl StateFile {
 }
 
 impl Save {
-    /// Writes beside the file, to the disk, and renames: a reader sees the old state or the new one, never half of it.
+    /// Replaces the file's content, on the disk.
     ///
     /// # Errors
-    /// When the folder or the disk refuses.
+    /// If the folder or the disk refuses.
     pub fn write(&self) -> io::Result<()> {
-        let beside = beside(&self.path, "new");
-        let mut file = regular_file::create(&beside)?;
-        serde_json::to_writer(&mut file, &self.state)?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&beside, &self.path)?;
-        // The rename itself is on the disk only when the folder is. Some file systems cannot be asked for that.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()).ok();
-        Ok(())
+        let mut content = serde_json::to_vec(&self.state)?;
+        content.push(b'\n');
+        let mut file = AtomicFile::create(&self.path)?;
+        file.write(&content)?;
+        file.commit()
     }
 }
 
@@ -315,8 +312,7 @@ fn day_of(now: SystemTime) -> u64 {
 /// When the file, or the one beside it, cannot be written.
 pub fn could_write(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    regular_file::could_create(&path)?;
-    regular_file::could_create(&beside(&path, "new"))
+    atomic_file::could_create(&path)
 }
 
 /// `None`: there is no file yet, or there was one that is not ours.
@@ -335,7 +331,7 @@ fn load(path: &Path, today: u64) -> io::Result<Option<State>> {
     if let Some(state) = believable(&text, today) {
         return Ok(Some(state));
     }
-    let aside = beside(path, "unreadable");
+    let aside = atomic_file::sibling_path(path, "unreadable");
     fs::rename(path, &aside)?;
     tracing::error!(
         file = %path.display(),
@@ -352,13 +348,6 @@ fn believable(text: &[u8], today: u64) -> Option<State> {
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
     let state: State = serde_json::from_value(object.into()).ok()?;
     (state.zoom_calls_of_day <= today + 1 && state.calls <= 2 * u64::from(u32::MAX)).then_some(state)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".");
-    name.push(suffix);
-    name.into()
 }
 
 #[cfg(test)]
