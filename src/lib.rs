@@ -20,5 +20,6 @@ pub mod server;
 pub mod snapshot;
 pub mod supervisor;
 pub mod telemetry;
+mod toml_document;
 pub mod trace;
 pub mod zoom;

@@ -2,16 +2,12 @@
 //!
 //! No message repeats a value, or the name of an unknown key: somebody may have put a key there.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    fmt,
-    num::NonZeroU32,
-    ops::RangeInclusive,
-};
+use std::{collections::HashMap, fmt, num::NonZeroU32, ops::RangeInclusive};
 
 use toml::de::{DeTable, DeValue};
 
 use super::{caller::Name, key};
+use crate::toml_document::{Item, TomlDocument, integer};
 
 /// SHA-256 of a caller key.
 pub(super) type Digest = [u8; 32];
@@ -48,24 +44,19 @@ impl fmt::Display for Wrong {
     }
 }
 
-/// The entries in their order. None at all is no mistake here.
+/// The entries in the order of the file, which may have none.
 pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Vec<Wrong>> {
-    let (document, errors) = DeTable::parse_recoverable(text);
-    let mut reading = Reading { text, broken: BTreeSet::new(), wrong: Vec::new() };
-    for error in errors {
-        let line = reading.line_of(error.span().map_or(0, |span| span.start));
-        // One wrong letter can make several errors; the first on a line says what matters. Only the message: the
-        // error's own Display prints the line, which may hold a key.
-        if reading.broken.insert(line) {
-            reading.note(line, format!("is not TOML here: {}", shortened(error.message())));
-        }
+    let document = TomlDocument::parse(text);
+    let mut reading = Reading { document: &document, wrong: Vec::new() };
+    for (line, what) in &document.syntax_errors {
+        reading.note(*line, what.clone());
     }
     let mut entries: Vec<(usize, Option<Entry>)> = Vec::new();
-    for (key, value) in document.get_ref() {
-        match value.get_ref() {
-            DeValue::Array(tables) if key.get_ref() == "caller" => {
+    for Item { key, line, value, .. } in document.items(document.root()) {
+        match (key, value) {
+            ("caller", DeValue::Array(tables)) => {
                 for table in tables {
-                    let line = reading.line_of(table.span().start);
+                    let line = document.line(table.span().start);
                     let entry = match table.get_ref() {
                         DeValue::Table(table) => reading.entry(line, table),
                         _ => reading.refuse(line, "is no caller; write each as a table, [[caller]]"),
@@ -73,14 +64,13 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Vec<Wrong>> {
                     entries.push((line, entry));
                 }
             }
-            _ => {
-                let line = reading.line_of(key.span().start);
-                let what = match key.get_ref().as_ref() {
-                    "caller" => "caller is a list; begin each with [[caller]], in double brackets".to_owned(),
-                    _ => "unknown key; callers are [[caller]]".to_owned(),
-                };
-                reading.note(line, what);
+            ("caller", _) => {
+                reading.note(
+                    line,
+                    "caller is a list; begin each with [[caller]], in double brackets".to_owned(),
+                );
             }
+            _ => reading.note(line, "unknown key; callers are [[caller]]".to_owned()),
         }
     }
     reading.refuse_twins(&entries);
@@ -92,18 +82,12 @@ pub(super) fn parse(text: &str) -> Result<Vec<Entry>, Vec<Wrong>> {
     Err(wrong)
 }
 
-struct Reading<'a> {
-    text: &'a str,
-    /// Lines that are no TOML: what stands there is not judged.
-    broken: BTreeSet<usize>,
+struct Reading<'d> {
+    document: &'d TomlDocument<'d>,
     wrong: Vec<Wrong>,
 }
 
 impl Reading<'_> {
-    fn line_of(&self, offset: usize) -> usize {
-        1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
-    }
-
     fn note(&mut self, line: usize, what: String) {
         self.wrong.push(Wrong { line: Some(line), what });
     }
@@ -115,32 +99,24 @@ impl Reading<'_> {
 
     fn entry(&mut self, line: usize, table: &DeTable<'_>) -> Option<Entry> {
         let (mut name, mut key_sha256, mut weight, mut ceiling) = (None, None, Some(1), Some(None));
-        let mut seen = BTreeSet::new();
-        for (key, value) in table {
-            let line = self.line_of(key.span().start);
-            let Some(known) = KEYS.into_iter().find(|known| known == key.get_ref()) else {
-                let keys = KEYS.join(", ");
-                self.note(line, format!("unknown key; there are {keys}"));
-                continue;
-            };
-            seen.insert(known);
-            if self.broken.contains(&line) {
-                continue;
-            }
-            let value = value.get_ref();
-            match known {
+        let mut missing = vec!["name", "key_sha256"];
+        for Item { key, line, value, is_broken } in self.document.items(table) {
+            missing.retain(|required| *required != key);
+            match key {
+                _ if !KEYS.contains(&key) => {
+                    self.note(line, format!("unknown key; there are {}", KEYS.join(", ")));
+                }
+                _ if is_broken => {}
                 "name" => name = self.name(line, value),
                 "key_sha256" => key_sha256 = self.digest(line, value),
-                "weight" => weight = self.count(line, known, value, &WEIGHTS),
-                _ => ceiling = self.count(line, known, value, &(1..=u32::MAX)).map(NonZeroU32::new),
+                "weight" => weight = self.count(line, key, value, &WEIGHTS),
+                _ => ceiling = self.count(line, key, value, &(1..=u32::MAX)).map(NonZeroU32::new),
             }
         }
-        // What is missing may stand on a line that could not be read.
-        if self.broken.is_empty() {
-            for required in ["name", "key_sha256"] {
-                if !seen.contains(required) {
-                    self.note(line, format!("this caller has no {required}; every caller needs one"));
-                }
+        // With a syntax error in the file, what is missing may stand on a line that could not be read.
+        if self.document.syntax_errors.is_empty() {
+            for required in missing {
+                self.note(line, format!("this caller has no {required}; every caller needs one"));
             }
         }
         Some(Entry { name: name?, key_sha256: key_sha256?, weight: weight?, calls_per_minute: ceiling? })
@@ -180,11 +156,8 @@ impl Reading<'_> {
         value: &DeValue<'_>,
         range: &RangeInclusive<u32>,
     ) -> Option<u32> {
-        let number = match value {
-            DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
-            _ => None,
-        };
-        let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| range.contains(n));
+        let number = integer(value).and_then(|number| u32::try_from(number).ok());
+        let in_range = number.filter(|number| range.contains(number));
         in_range.or_else(|| {
             let (least, most) = (range.start(), range.end());
             self.refuse(line, &format!("{key} must be a whole number from {least} to {most}, without quotes"))
@@ -210,11 +183,6 @@ impl Reading<'_> {
             }
         }
     }
-}
-
-fn shortened(text: &str) -> String {
-    const LONGEST: usize = 100;
-    text.escape_debug().take(LONGEST).collect()
 }
 
 #[cfg(test)]

@@ -2,22 +2,19 @@
 //!
 //! Whether a value makes sense is not judged here, only whether its key is known.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsString,
-    io::ErrorKind,
-    ops::Range,
-    path::Path,
-};
+use std::{collections::BTreeMap, ffi::OsString, io::ErrorKind, path::Path};
 
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
 use super::{
     PREFIX,
     keys::{self, Known},
-    problem::{Origin, Problem, one_line, unknown},
+    problem::{Origin, Problem, unknown},
 };
-use crate::regular_file;
+use crate::{
+    regular_file,
+    toml_document::{Item, TomlDocument, integer},
+};
 
 /// Bytes of a `--config` file: a hundred times one that sets every key.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -100,35 +97,23 @@ impl Layers {
     }
 
     fn add_document(&mut self, text: &str, path: &Path, origin: impl Fn(usize) -> Origin) {
-        let (document, errors) = DeTable::parse_recoverable(text);
-        let mut broken = BTreeSet::new();
-        for error in errors {
-            let line = line_of(text, error.span().map_or(0, |span| span.start));
-            // One wrong letter can make several errors; the first on a line says what matters. Only the message:
-            // the error's own Display prints the line, which may hold a secret.
-            if broken.insert(line) {
-                let what = format!("is not TOML here: {}", one_line(error.message()));
-                self.problems.push(Problem::File { path: path.to_owned(), line: Some(line), what });
-            }
+        let document = TomlDocument::parse(text);
+        for (line, what) in &document.syntax_errors {
+            let (path, line, what) = (path.to_owned(), Some(*line), what.clone());
+            self.problems.push(Problem::File { path, line, what });
         }
-        let place = |span: Range<usize>| origin(line_of(text, span.start));
-        for (section, value) in document.get_ref() {
-            let name = section.get_ref();
-            let DeValue::Table(settings) = value.get_ref() else {
-                self.problems.push(outside(name, &place(section.span())));
+        for Item { key: section, line, value, .. } in document.items(document.root()) {
+            let DeValue::Table(settings) = value else {
+                self.problems.push(outside(section, &origin(line)));
                 continue;
             };
-            if settings.is_empty() && !keys::is_section(name) {
+            if settings.is_empty() && !keys::is_section(section) {
                 let what = "unknown section; remove it (config/default.toml lists every key)";
-                self.problems.push(Problem::of(&format!("[{name}]"), &place(section.span()), what));
+                self.problems.push(Problem::of(&format!("[{section}]"), &origin(line), what));
             }
-            for (key, value) in settings {
-                let lines = line_of(text, key.span().start)..=line_of(text, value.span().end);
-                let written = match value.get_ref() {
-                    _ if broken.range(lines).next().is_some() => None,
-                    value => Some(written(value)),
-                };
-                self.add(&format!("{name}.{}", key.get_ref()), written, place(key.span()));
+            for Item { key, line, value, is_broken } in document.items(settings) {
+                let written = (!is_broken).then(|| written(value));
+                self.add(&format!("{section}.{key}"), written, origin(line));
             }
         }
     }
@@ -192,9 +177,7 @@ impl Layers {
 fn written(value: &DeValue<'_>) -> Written {
     match value {
         DeValue::String(text) => Written::Text(text.to_string()),
-        DeValue::Integer(number) => {
-            Written::Integer(i128::from_str_radix(number.as_str(), number.radix()).ok())
-        }
+        DeValue::Integer(_) => Written::Integer(integer(value)),
         other => Written::Other(other.type_str()),
     }
 }
@@ -207,9 +190,4 @@ fn outside(name: &str, origin: &Origin) -> Problem {
         Known::Unknown(meant) => unknown(meant, origin),
     };
     Problem::of(name, origin, what)
-}
-
-/// The line of a byte, counted from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
 }

@@ -3,13 +3,13 @@
 use std::{num::NonZeroU32, path::PathBuf};
 
 use super::{
-    problem::one_line,
     reader::Reader,
     rules::{Choice, Count, FilePath},
 };
 use crate::{
     quota::{BudgetConfig, day},
     snapshot::FreshnessConfig,
+    toml_document::one_line,
 };
 
 /// 30 s as long as a working day: more is a slip of the hand.

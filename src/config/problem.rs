@@ -5,6 +5,7 @@
 use std::{error::Error, fmt, path::PathBuf};
 
 use super::keys;
+use crate::toml_document::one_line;
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,23 +123,6 @@ impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
-}
-
-/// A value, key or path as part of one line: control characters escaped, cut when long.
-pub(super) fn one_line(text: &str) -> String {
-    const LONGEST: usize = 200;
-    let mut line = String::new();
-    for (index, letter) in text.chars().enumerate() {
-        if index == LONGEST {
-            line.push('…');
-            break;
-        } else if letter.is_control() {
-            line.extend(letter.escape_unicode());
-        } else {
-            line.push(letter);
-        }
-    }
-    line
 }
 
 /// What to say about a name that is not accepted, with the name to write instead if one is close.

@@ -6,10 +6,10 @@ use std::{collections::BTreeMap, path::Path};
 use super::{
     keys,
     layers::{Given, Layers},
-    problem::{Origin, Problem, Problems, Warning, one_line},
+    problem::{Origin, Problem, Problems, Warning},
     rules::{FilePath, Inline, Rule, Size, usable},
 };
-use crate::zoom::secret::SecretSource;
+use crate::{toml_document::one_line, zoom::secret::SecretSource};
 
 /// The state of one reading of the configuration.
 pub(super) struct Reader {

@@ -10,8 +10,8 @@ use std::{fmt::Write as _, ops::RangeInclusive, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{layers::Written, problem::one_line};
-use crate::zoom::secret::Secret;
+use super::layers::Written;
+use crate::{toml_document::one_line, zoom::secret::Secret};
 
 /// How one kind of value is read and shown again.
 pub(super) trait Rule {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use url::{Host, Url};
 
 use super::{Rule, Written, quoted, text, toml_text};
+use crate::toml_document::one_line;
 
 /// `IP:PORT`, to listen on.
 pub(in crate::config) struct Listener;
@@ -20,7 +21,7 @@ impl Rule for Listener {
                 Some(("" | "*", port)) => format!("\"0.0.0.0:{port}\""),
                 _ => "\"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)".to_owned(),
             };
-            format!("must be \"IP:PORT\", not {}; write one like {}", quoted(text), super::one_line(&hint))
+            format!("must be \"IP:PORT\", not {}; write one like {}", quoted(text), one_line(&hint))
         })
     }
 }
