@@ -100,47 +100,14 @@ fn closest(name: &str) -> Option<&'static str> {
     let farthest = (1 + last.len() / 3).min(3);
     let same_name = ACCEPTED.iter().copied().find(|key| split(key).1 == last);
     same_name.or_else(|| {
-        let near = ACCEPTED.iter().map(|key| (distance(name, key), *key)).min()?;
+        let near = ACCEPTED.iter().map(|key| (strsim::levenshtein(name, key), *key)).min()?;
         (near.0 <= farthest).then_some(near.1)
     })
-}
-
-/// Levenshtein's distance: letters to insert, remove or replace.
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.chars().count()).collect();
-    for (above, letter) in from.chars().enumerate() {
-        let (mut diagonal, mut left) = (above, above + 1);
-        for (cell, other) in row.iter_mut().skip(1).zip(to.chars()) {
-            let replaced = diagonal + usize::from(letter != other);
-            diagonal = *cell;
-            left = replaced.min(left + 1).min(*cell + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = above + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_single_letters() {
-        for (from, to, letters) in [
-            ("", "", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("wait", "wiat", 2),
-            ("wait", "waits", 1),
-            ("a", "b", 1),
-        ] {
-            assert_eq!(distance(from, to), letters, "{from} → {to}");
-            assert_eq!(distance(to, from), letters, "{to} → {from}");
-        }
-    }
 
     #[test]
     fn every_key_is_in_the_table_once() {
