@@ -1,9 +1,10 @@
-//! `zoom-qos-proxy callers add`: a new caller's entry into the callers' file, and its key onto standard output, once.
+//! `callers add`: appends a new caller to the callers' file and prints its key once, alone on standard output.
 
 use std::{
     io::{self, Write as _},
     num::NonZeroU32,
     path::PathBuf,
+    process::ExitCode,
 };
 
 use clap::Args;
@@ -12,62 +13,66 @@ use zoom_qos_proxy::{
     config::{Config, Problems},
 };
 
-/// What is asked for on the command line.
+use super::{failed, print_error, wrong_configuration};
+
 #[derive(Args)]
-pub(crate) struct AddCaller {
-    /// 1 to 64 of a-z, 0-9 and -; it is seen in logs and metrics.
+pub(super) struct AddCaller {
+    /// 1 to 64 of a-z, 0-9 and -; appears in logs and metrics.
     #[arg(value_parser = Name::parse)]
     name: Name,
-    /// Its share of Zoom calls relative to the others who wait.
+    /// Its share of Zoom calls relative to the other callers that wait.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = weight)]
     weight: u32,
-    /// The most Zoom calls that are made for it in any minute [default: no such limit].
+    /// The most Zoom calls that are made for it in any minute [default: no limit].
     #[arg(long, value_name = "N")]
     calls_per_minute: Option<NonZeroU32>,
-    /// The callers' file; made if there is none [default: callers.file of the configuration].
+    /// The callers' file, created if it does not exist [default: callers.file of the configuration].
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
-/// Why no caller was added.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Refused {
-    /// The configuration does not say where the file is.
+enum Rejected {
     #[error("{0}")]
     Configuration(#[from] Problems),
-    /// The same.
-    #[error("callers.file is not set; set it (QOS_PROXY__CALLERS__FILE), or say --file FILE")]
+    #[error("callers.file is not set; set it (QOS_PROXY__CALLERS__FILE), or use --file FILE")]
     NoFile,
-    /// The file cannot take it.
     #[error("{0}")]
     File(#[from] AddError),
-    /// The key could not be shown, and so the caller was not added.
-    #[error("standard output: {0}; nothing was added")]
+    #[error("standard output: {0}; no caller was added")]
     Output(io::Error),
 }
 
-impl Refused {
-    /// Whether what is configured is wrong, and trying again will not help.
-    pub(crate) fn is_configuration(&self) -> bool {
-        matches!(self, Self::Configuration(_) | Self::NoFile | Self::File(AddError::Broken { .. }))
+pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> ExitCode {
+    match add(arguments, config_files) {
+        Ok(message) => {
+            print_error(message);
+            ExitCode::SUCCESS
+        }
+        Err(
+            wrong @ (Rejected::Configuration(_) | Rejected::NoFile | Rejected::File(AddError::Broken { .. })),
+        ) => wrong_configuration(wrong),
+        Err(rejected) => failed(rejected),
     }
 }
 
-/// Adds the caller, and returns what to say about it. Its key is on standard output by then, and nothing else is.
-pub(crate) fn run(asked: AddCaller, config_files: &[PathBuf]) -> Result<String, Refused> {
-    let AddCaller { name, weight, calls_per_minute, file } = asked;
+/// Returns what to say about the new caller, whose key is on standard output by then.
+fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, Rejected> {
+    let AddCaller { name, weight, calls_per_minute, file } = arguments;
     let configured = || Config::callers_file_from_process(config_files);
-    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or(Refused::NoFile)?;
-    let said = format!(
-        "caller {name} is added to {}; a running service knows it within 5 s.\n\
-         Its key, above on standard output, is kept nowhere and is not shown again.",
+    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or(Rejected::NoFile)?;
+    let message = format!(
+        "caller {name} is added to {}; a running service accepts its key within 5 s.\n\
+         The key, above on standard output, is stored nowhere and is not shown again.",
         file.display()
     );
     let addition = Addition::prepare(&file, &NewCaller { name, weight, calls_per_minute })?;
     let mut output = io::stdout().lock();
-    writeln!(output, "{}", addition.key().expose()).and_then(|()| output.flush()).map_err(Refused::Output)?;
+    writeln!(output, "{}", addition.key().expose())
+        .and_then(|()| output.flush())
+        .map_err(Rejected::Output)?;
     addition.commit()?;
-    Ok(said)
+    Ok(message)
 }
 
 fn weight(text: &str) -> Result<u32, String> {

@@ -1,0 +1,97 @@
+//! `serve`: runs the service until a signal stops it or a part of it fails.
+
+use std::{
+    path::PathBuf,
+    process::{self, ExitCode},
+};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use zoom_qos_proxy::{
+    app::{App, RunError},
+    config::Config,
+    telemetry::{self, DroppedLines},
+};
+
+use super::{failed, print_error, wrong_configuration};
+
+/// `EX_SOFTWARE` of sysexits.h: a part of the service ended that must not end; starting again may help.
+const EX_SOFTWARE: u8 = 70;
+const FAILED: u8 = 1;
+
+#[expect(
+    clippy::exit,
+    clippy::disallowed_methods,
+    reason = "tasks that still run might never end by themselves"
+)]
+pub(super) fn run(files: &[PathBuf]) -> ExitCode {
+    let (config, warnings) = match Config::from_process(files) {
+        Ok(read) => read,
+        Err(problems) => return wrong_configuration(problems),
+    };
+    let logs = match telemetry::start(&config.telemetry) {
+        Ok(logs) => logs,
+        Err(error) => return failed(format_args!("cannot start logging: {error}")),
+    };
+    for warning in warnings {
+        tracing::warn!(%warning, "configuration");
+    }
+    let system = actix_rt::System::new();
+    let code = system.block_on(serve(config, logs.dropped.clone()));
+    if code == EX_SOFTWARE {
+        // Writes the last lines.
+        drop(logs);
+        process::exit(code.into());
+    }
+    ExitCode::from(code)
+}
+
+/// Returns the exit code.
+async fn serve(config: Config, dropped: DroppedLines) -> u8 {
+    let (mut terminate, mut interrupt) =
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => (terminate, interrupt),
+            (Err(error), _) | (_, Err(error)) => {
+                print_error(format_args!("cannot receive signals: {error}"));
+                return FAILED;
+            }
+        };
+    let app = match App::bind(config) {
+        Ok(app) => app,
+        Err(error) => {
+            print_error(&error);
+            return FAILED;
+        }
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let run = app.run(async { drop(stopped.await) }, Some(dropped));
+    let interrupted = async {
+        first_signal(&mut terminate, &mut interrupt).await;
+        drop(stop);
+        // Ctrl-C a second time means "now". A supervisor that repeats SIGTERM still wants requests to finish.
+        interrupt.recv().await;
+    };
+    tokio::select! {
+        ended = run => match ended {
+            Ok(()) => 0,
+            Err(RunError::TaskEnded(task)) => {
+                tracing::error!(task, "a task ended that must not: exiting so that the service is restarted");
+                EX_SOFTWARE
+            }
+            Err(error @ RunError::NoThread(_)) => {
+                print_error(&error);
+                FAILED
+            }
+        },
+        () = interrupted => {
+            tracing::warn!("interrupted while stopping: stopped at once");
+            FAILED
+        }
+    }
+}
+
+async fn first_signal(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
