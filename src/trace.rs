@@ -123,7 +123,7 @@ impl Tracer {
             Kind::Internal => SpanKind::Internal,
         };
         let builder = SpanBuilder::from_name(name).with_kind(kind);
-        Span(Some(Box::new(tracer.build_with_context(builder, &parent.context()))))
+        Span(Some(Box::new(tracer.build_with_context(builder, &parent.into_context()))))
     }
 }
 
@@ -151,7 +151,7 @@ impl Span {
 
     /// It has to do with another span, and is no part of it.
     pub fn link(&mut self, other: Parent) {
-        if let (Some(span), Some(other)) = (&mut self.0, other.span_context()) {
+        if let (Some(span), Some(other)) = (&mut self.0, other.0) {
             span.add_link(other, Vec::new());
         }
     }
@@ -181,7 +181,7 @@ impl Trail {
     /// The request's span.
     #[must_use]
     pub fn request(&self) -> Parent {
-        self.request
+        self.request.clone()
     }
 
     /// The request waits for a flight that another started.
@@ -195,6 +195,6 @@ impl Trail {
     /// The flight that it joined, if it did.
     #[must_use]
     pub fn joined(&self) -> Parent {
-        self.joined.as_ref().and_then(|joined| joined.get().copied()).unwrap_or_default()
+        self.joined.as_ref().and_then(|joined| joined.get().cloned()).unwrap_or_default()
     }
 }

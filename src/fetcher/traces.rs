@@ -53,7 +53,7 @@ impl Traces {
 
     /// The span of a flight under way.
     pub(super) fn of(&self, flight: FlightNumber) -> Parent {
-        self.under_way.borrow().get(&flight).copied().unwrap_or_default()
+        self.under_way.borrow().get(&flight).cloned().unwrap_or_default()
     }
 
     /// A look at what other replicas have or fetch.

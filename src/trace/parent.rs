@@ -1,87 +1,66 @@
 //! Which span another belongs to, and W3C trace context: <https://www.w3.org/TR/trace-context/>.
 //!
-//! Only `traceparent` is read and written. `tracestate` holds whatever somebody put there; it ends here.
+//! Only `traceparent` is read and written. `tracestate` is not passed on: anybody can put anything there.
+
+use std::collections::HashMap;
 
 use opentelemetry::{
     Context,
-    trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState},
+    propagation::TextMapPropagator as _,
+    trace::{SpanContext, TraceContextExt as _},
 };
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+
+const TRACEPARENT: &str = "traceparent";
+/// `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`
+const LENGTH: usize = 55;
+const DASHES: [usize; 3] = [2, 35, 52];
 
 /// A span as the parent of others; the default is none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Parent(Option<Ids>);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ids {
-    trace: TraceId,
-    span: SpanId,
-    flags: TraceFlags,
-    /// Of another process.
-    is_remote: bool,
-}
-
-/// `00-<32 hexadecimal digits>-<16>-<2>`
-const LENGTH: usize = 55;
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Parent(pub(super) Option<SpanContext>);
 
 impl Parent {
     pub(super) fn of(span: &SpanContext) -> Self {
-        let ids = Ids {
-            trace: span.trace_id(),
-            span: span.span_id(),
-            flags: span.trace_flags(),
-            is_remote: span.is_remote(),
-        };
-        Self(span.is_valid().then_some(ids))
+        Self(span.is_valid().then(|| span.clone()))
     }
 
-    /// What a `traceparent` says; nothing if it is not of that form.
-    #[must_use]
-    pub fn read(traceparent: &str) -> Self {
-        Self(read(traceparent))
+    /// Reads a `traceparent`; one that is not well-formed is no parent.
+    pub(crate) fn read(traceparent: &str) -> Self {
+        if !is_well_formed(traceparent) {
+            return Self::default();
+        }
+        let header = HashMap::from([(TRACEPARENT.to_owned(), traceparent.to_owned())]);
+        let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &header);
+        Self::of(context.span().span_context())
     }
 
-    /// The `traceparent` that says it.
-    #[must_use]
-    pub fn traceparent(&self) -> Option<String> {
-        let Ids { trace, span, flags, .. } = self.0?;
-        Some(format!("00-{trace:032x}-{span:016x}-{flags:02x}"))
+    /// Writes the `traceparent` for a request that this span sends.
+    pub(crate) fn traceparent(&self) -> Option<String> {
+        let mut headers = HashMap::new();
+        TraceContextPropagator::new().inject_context(&self.clone().into_context(), &mut headers);
+        headers.remove(TRACEPARENT)
     }
 
-    pub(super) fn span_context(&self) -> Option<SpanContext> {
-        let Ids { trace, span, flags, is_remote } = self.0?;
-        Some(SpanContext::new(trace, span, flags, is_remote, TraceState::NONE))
-    }
-
-    pub(super) fn context(&self) -> Context {
-        match self.span_context() {
+    pub(super) fn into_context(self) -> Context {
+        match self.0 {
             Some(span) => Context::new().with_remote_span_context(span),
             None => Context::new(),
         }
     }
 }
 
-fn read(text: &str) -> Option<Ids> {
-    let (known, rest) = text.split_at_checked(LENGTH)?;
-    let mut parts = known.split('-');
-    let mut part = |length: usize| {
-        let part = parts.next()?;
-        let is_hex = part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        (part.len() == length && is_hex).then_some(part)
+/// The propagator accepts shortened ids, signs and white space, which the standard forbids. From version 01 on, more
+/// fields may follow the flags.
+fn is_well_formed(text: &str) -> bool {
+    let Some((known, rest)) = text.as_bytes().split_at_checked(LENGTH) else { return false };
+    let is_in_place = |(at, byte): (usize, &u8)| match byte {
+        b'-' => DASHES.contains(&at),
+        b'0'..=b'9' | b'a'..=b'f' => !DASHES.contains(&at),
+        _ => false,
     };
-    let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-    // A later version may have more behind a dash; ff is none.
-    let may_go_on = version != "00" && rest.starts_with('-');
-    if version == "ff" || !(rest.is_empty() || may_go_on) {
-        return None;
-    }
-    let ids = Ids {
-        trace: TraceId::from_hex(trace).ok()?,
-        span: SpanId::from_hex(span).ok()?,
-        // The other bits are nobody's yet.
-        flags: TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
-        is_remote: true,
-    };
-    (ids.trace != TraceId::INVALID && ids.span != SpanId::INVALID).then_some(ids)
+    let may_go_on = !known.starts_with(b"00") && rest.starts_with(b"-");
+    known.iter().enumerate().all(is_in_place) && (rest.is_empty() || may_go_on)
 }
 
 #[cfg(test)]
