@@ -5,6 +5,8 @@
 //! [`Problems`] has one line for each thing that is wrong, with the key, what to do, and where the value was set.
 //! A wrong value is a problem even where a later layer overrides it: it would bite when the later one goes.
 //!
+//! No library does this: `config` and `figment` deserialize by serde, which stops at the first problem of a layer.
+//!
 //! What it deliberately does not do:
 //! - guess. No number without its unit, no fallback for a typo, no unknown key ignored;
 //! - repeat a secret, in a problem, a warning or [`Config::effective`];

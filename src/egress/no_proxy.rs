@@ -1,7 +1,8 @@
 //! `NO_PROXY`: the hosts that are reached directly.
 //!
 //! No standard says what it means; this is what curl and Go agree upon: names with all below them, addresses, networks
-//! (`10.0.0.0/8`), each with a port if need be, and `*` for all.
+//! (`10.0.0.0/8`), each with a port if need be, and `*` for all. No library does this: HTTP clients keep theirs to
+//! themselves, and read the environment as they go.
 
 use std::net::IpAddr;
 

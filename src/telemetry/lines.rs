@@ -4,6 +4,8 @@
 //! gather for a moment, and takes what has come to all places. To wake it up for each line, and to write each by itself,
 //! costs a busy worker as much as to make the line.
 //!
+//! No library does this: `tracing-appender` wakes its thread for each line and writes each by itself.
+//!
 //! A line that finds no room is lost, and so is one that the output refuses: a full disk, a pipe that nobody reads any more.
 //! Every lost line is counted, whatever the reason.
 //!
