@@ -14,10 +14,11 @@ FROM ${BUILD_IMAGE} AS dependencies
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY zoom-sim/Cargo.toml zoom-sim/
+COPY tests/support/Cargo.toml tests/support/
 # Empty files stand for ours, and what became of them is removed: cargo would take it for newer than the sources.
-RUN mkdir -p src zoom-sim/src benches \
+RUN mkdir -p src zoom-sim/src tests/support/src benches \
     && sed -n '/^\[\[bench\]\]/{n;s/^name = "\(.*\)"/benches\/\1.rs/p}' Cargo.toml >benches/names \
-    && xargs touch src/lib.rs zoom-sim/src/lib.rs <benches/names \
+    && xargs touch src/lib.rs zoom-sim/src/lib.rs tests/support/src/lib.rs <benches/names \
     && echo 'fn main() {}' >src/main.rs && cp src/main.rs zoom-sim/src/ \
     && cargo build --release --locked --package zoom-qos-proxy \
     && cargo clean --release --locked --package zoom-qos-proxy

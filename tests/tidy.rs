@@ -204,6 +204,28 @@ fn the_simulator_shares_no_type_with_the_service() {
 }
 
 #[test]
+fn a_test_file_imports_from_no_other_test_file() {
+    check("tests", |file, wrong| {
+        let shares =
+            |named: &Named| match named.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+                // What a module inside the file takes from the file.
+                ["super", "*"] | [] => false,
+                [first, ..] => ["crate", "super"].contains(first),
+            };
+        if !file.path.starts_with("tests/support/") {
+            for named in file.paths().iter().filter(|named| shares(named)) {
+                wrong.push(
+                    file.at(
+                        named.line,
+                        "imports from another test file: move what both need to tests/support",
+                    ),
+                );
+            }
+        }
+    });
+}
+
+#[test]
 fn every_file_opens_with_what_it_is_for() {
     check("", |file, wrong| {
         if !file.text.starts_with("//!") {

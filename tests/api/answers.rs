@@ -3,13 +3,15 @@
 
 use std::{sync::Mutex, thread, time::Duration};
 
-use zoom_sim::Sim;
-
-use crate::{
+use test_support::{
+    client::{Answer, request},
     raw_zoom::{Asked, RawZoom, Step, answer, page},
-    service::{Answer, Service, sim},
+    service::Service,
+    simulator::sim,
     tls_front::TlsFront,
+    wait::wait_for,
 };
+use zoom_sim::Sim;
 
 const A: &str = "91111111111";
 const B: &str = "92222222222";
@@ -49,7 +51,7 @@ fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
     let service = start(&sim, &zoom);
     thread::scope(|scope| {
         let first = scope.spawn(|| service.get(&format!("/qos/{A}")));
-        crate::service::wait_for(|| zoom.asked().iter().any(|asked| asked.is_for(A)).then_some(()));
+        wait_for(|| zoom.asked().iter().any(|asked| asked.is_for(A)).then_some(()));
         thread::park_timeout(LATE / 2);
         let second = service.get(&format!("/qos/{B}"));
         let kept = service.get(&format!("/qos/{B}"));
@@ -74,7 +76,7 @@ fn beneath_tls_too_each_meeting_gets_its_own_answer_and_connections_are_used_aga
     for _ in 0..2 {
         assert_eq!(name(&service.get(&format!("/qos/{A}"))), "anna");
         assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta");
-        crate::service::request(service.ops, "DELETE", "/cache", &[]);
+        request(service.ops, "DELETE", "/cache", &[]);
     }
     let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
     assert_eq!(connections, [0; 4]);
@@ -246,7 +248,7 @@ fn nothing_but_the_meeting_reaches_zoom() {
         ("X-Request-Id", "abc"),
     ];
     let path = format!("/qos/{A}?type=past&participant=zoe&evil=%0d%0aX-Evil:1");
-    crate::service::request(service.addr, "GET", &path, &headers);
+    request(service.addr, "GET", &path, &headers);
     let head = &zoom.asked()[0].head;
     assert_eq!(
         head[0],

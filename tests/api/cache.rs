@@ -8,9 +8,13 @@ use std::{
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
+use test_support::{
+    client::{Answer, Connection, at_once, request},
+    service::Service,
+    simulator::{calls_for, sim},
+    wait::wait_for,
+};
 use zoom_sim::Meeting;
-
-use crate::service::{Answer, Connection, Service, at_once, calls_for, request, sim, wait_for};
 
 const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";

@@ -1,52 +1,17 @@
 //! Callers with keys: who is let in, what the others are told, and how many calls are made for each.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, time::Duration};
 
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
-use tempfile::TempDir;
-use zoom_sim::{Meeting, Sim};
-
-use crate::{
-    service::{Answer, Service, calls_for, request, sim, wait_for},
-    stale::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, ttl},
+use test_support::{
+    callers::{KEY, OTHER_KEY, entry, get_as, in_status, start, two_callers},
+    client::{Answer, request},
+    freshness::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, ttl},
+    service::Service,
+    simulator::{add_meetings, calls_for, sim},
+    wait::wait_for,
 };
-
-/// Keys of the callers in these tests; none of them may ever be printed.
-pub const KEY: &str = "zqp_Zebra-of-support-tools";
-pub const OTHER_KEY: &str = "zqp_Zebra-of-bi";
-
-/// An entry of the callers' file, with more lines below it.
-pub fn entry(name: &str, key: &str, more: &str) -> String {
-    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
-}
-
-/// `support-tools` with these lines, and `bi`.
-pub fn two_callers(more: &str) -> String {
-    entry("support-tools", KEY, more) + &entry("bi", OTHER_KEY, "")
-}
-
-/// A callers' file of that text, as long as the folder is kept.
-pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("callers.toml");
-    fs::write(&path, text).unwrap();
-    (folder, path)
-}
-
-/// The service with that callers' file, and further settings.
-pub fn start(sim: &Sim, text: &str, settings: &[(&str, &str)]) -> (Service, TempDir, PathBuf) {
-    let (folder, path) = callers_file(text);
-    let file = path.to_str().unwrap().to_owned();
-    let settings: Vec<_> = settings.iter().copied().chain([("callers.file", file.as_str())]).collect();
-    (Service::start(sim, &settings), folder, path)
-}
-
-/// `GET` with this key.
-pub fn get_as(service: &Service, key: &str, path: &str) -> Answer {
-    request(service.addr, "GET", path, &[("X-Api-Key", key)])
-}
+use zoom_sim::Meeting;
 
 /// The same from so many at once.
 fn at_once_as(service: &Service, key: &str, paths: &[String]) -> Vec<Answer> {
@@ -55,23 +20,6 @@ fn at_once_as(service: &Service, key: &str, paths: &[String]) -> Vec<Answer> {
             paths.iter().map(|path| scope.spawn(move || get_as(service, key, path))).collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect()
     })
-}
-
-/// So many meetings of one page.
-fn meetings(sim: &Sim, count: u64) -> Vec<String> {
-    let ids = (0..count).map(|number| format!("{}", 91_000_000_000 + number));
-    let paths = ids.map(|id| {
-        sim.add_meeting(Meeting::generated(&id, 1, 1));
-        format!("/qos/{id}")
-    });
-    paths.collect()
-}
-
-/// The caller of that name in the status.
-pub fn in_status(service: &Service, name: &str) -> Value {
-    let status = service.ops_get("/status").json();
-    let mut all = status["callers"].as_array().unwrap().iter();
-    all.find(|caller| caller["name"] == name).unwrap_or_else(|| panic!("{name} in {status}")).clone()
 }
 
 fn callers_in_log(lines: &[String]) -> Vec<String> {
@@ -237,7 +185,7 @@ fn the_calls_of_a_flight_count_for_the_caller_that_started_it() {
 #[test]
 fn over_its_ceiling_a_caller_is_told_when_and_still_gets_what_is_cached() {
     let sim = sim(|_| ());
-    let paths = meetings(&sim, 4);
+    let paths = add_meetings(&sim, 0, 4);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 2"), &[]);
     for path in &paths[..2] {
         assert_eq!(get_as(&service, KEY, path).status, 200);
@@ -262,7 +210,7 @@ fn over_its_ceiling_a_caller_is_told_when_and_still_gets_what_is_cached() {
 #[test]
 fn a_burst_of_cold_meetings_starts_no_more_flights_than_the_ceiling() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
-    let paths = meetings(&sim, 12);
+    let paths = add_meetings(&sim, 0, 12);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 3"), &[]);
     let answers = at_once_as(&service, KEY, &paths);
     let (good, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
@@ -276,7 +224,7 @@ fn a_burst_of_cold_meetings_starts_no_more_flights_than_the_ceiling() {
 fn a_flight_that_began_is_finished_beyond_the_ceiling() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("92222222222", 45, 1));
-    let paths = meetings(&sim, 1);
+    let paths = add_meetings(&sim, 0, 1);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 2"), &[]);
     let whole = get_as(&service, KEY, "/qos/92222222222");
     assert_eq!((whole.status, &whole.json()["total_records"]), (200, &45.into()), "{}", whole.text());
@@ -289,7 +237,7 @@ fn a_flight_that_began_is_finished_beyond_the_ceiling() {
 #[test]
 fn over_its_ceiling_a_caller_may_wait_for_what_another_fetches() {
     let sim = sim(|_| ());
-    let paths = meetings(&sim, 2);
+    let paths = add_meetings(&sim, 0, 2);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 1"), &[]);
     assert_eq!(get_as(&service, KEY, &paths[0]).status, 200);
     assert_over_limit(&get_as(&service, KEY, &paths[1]));

@@ -9,11 +9,13 @@ use std::{
 
 use serde_json::Value;
 use tempfile::TempDir;
-
-use crate::{
+use test_support::{
     callers::{KEY, OTHER_KEY, callers_file, entry, get_as, in_status, start, two_callers},
-    service::{Ended, Service, command, run_to_end, sim, wait_for},
-    stale::PATH,
+    freshness::PATH,
+    process::{Ended, run_to_end},
+    service::{Service, command, program},
+    simulator::sim,
+    wait::wait_for,
 };
 
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
@@ -171,7 +173,7 @@ fn add(file: Option<&Path>, arguments: &[&str]) -> Ended {
 }
 
 fn bare(file: Option<&Path>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
+    let mut command = Command::new(program());
     command.env_clear().stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     if let Some(file) = file {
         command.env("QOS_PROXY__CALLERS__FILE", file);

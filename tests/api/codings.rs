@@ -6,9 +6,13 @@ use std::{
     time::Duration,
 };
 
+use test_support::{
+    client::{Answer, request},
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
+};
 use zoom_sim::Meeting;
-
-use crate::service::{Answer, Service, request, sim, wait_for};
 
 const LARGE: &str = "98765432101";
 const PATH: &str = "/qos/98765432101";

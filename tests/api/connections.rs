@@ -8,9 +8,13 @@ use std::{
 };
 
 use socket2::{Domain, Socket, Type};
+use test_support::{
+    client::{Connection, read_answer},
+    service::Service,
+    simulator::sim,
+    wait::{PATIENCE, wait_for},
+};
 use zoom_sim::Meeting;
-
-use crate::service::{Connection, PATIENCE, Service, read_answer, sim, wait_for};
 
 const HEAD: &str = "GET /qos/85746065432 HTTP/1.1\r\nHost: service\r\n\r\n";
 

@@ -11,9 +11,13 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use test_support::{
+    client::{Answer, at_once},
+    service::Service,
+    simulator::{calls_for, secrets, sim},
+    wait::wait_for,
+};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
-
-use crate::service::{Answer, Service, at_once, calls_for, secrets, sim, wait_for};
 
 const REJECTED: &str = "Zoom refuses the credentials";
 

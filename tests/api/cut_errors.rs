@@ -5,9 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
+use test_support::{
     raw_zoom::{RawZoom, Step, answer, page},
-    service::{QUICK, Service, sim},
+    service::{QUICK, Service},
+    simulator::sim,
 };
 
 const ID: &str = "91111111111";

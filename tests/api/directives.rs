@@ -2,12 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::{
-    service::{Answer, Service, at_once, calls_for, request, sim, wait_for},
-    stale::{ID, NO_REVALIDATION, PATH, age, get_with, ttl, wait_until_not_served, wait_until_stale},
+use test_support::{
+    client::{Answer, at_once, request},
+    freshness::{ID, NO_REVALIDATION, PATH, age, get_with, ttl, wait_until_not_served, wait_until_stale},
+    service::Service,
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 const FORCED: &str = "zoom-qos-proxy; fwd=request; fwd-status=200; stored";
 const NO_FLOOR: (&str, &str) = ("cache.refresh_floor", "0s");

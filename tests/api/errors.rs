@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
+use test_support::{
+    client::Answer,
+    service::{QUICK, Service},
+    simulator::{calls_for, sim},
+    wait::wait_for,
+};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
-
-use crate::service::{Answer, QUICK, Service, calls_for, sim, wait_for};
 
 const SCOPES: &str =
     "Invalid access token, does not contain scopes:[dashboard:read:list_meeting_participants_qos:admin].";

@@ -6,12 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::{
+use test_support::{
     callers::{KEY, OTHER_KEY, entry, get_as, in_status, start, two_callers},
-    service::{Answer, Service, at_once, calls_for, read_answer, sim, wait_for},
+    client::{Answer, at_once, read_answer},
+    service::Service,
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const LIMIT: [(&str, &str); 2] = [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0")];
 const INTERVAL: Duration = Duration::from_millis(25);

@@ -6,9 +6,12 @@ use std::{
     thread,
 };
 
+use test_support::{
+    process::{Ended, run_to_end},
+    service::{command, program},
+    simulator::sim,
+};
 use zoom_sim::Sim;
-
-use crate::service::{Ended, command, run_to_end, sim};
 
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 
@@ -128,7 +131,7 @@ fn a_full_or_closed_standard_error_changes_no_exit_code() {
     let arguments = [&["check-config"][..], &["serve"], &["callers", "add", "x"]];
     for stderr in [Stdio::from(full()), closed.into()].into_iter().zip(arguments) {
         let (stderr, arguments) = stderr;
-        let ended = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"))
+        let ended = Command::new(program())
             .env_clear()
             .env("QOS_PROXY__X__Y", "1")
             .args(arguments)

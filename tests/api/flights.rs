@@ -8,9 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use test_support::{client::at_once, service::Service, simulator::sim, wait::wait_for};
 use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::service::{Service, at_once, sim, wait_for};
 
 const SLASHED: &str = "/ajXp112QmuoKj48548750==";
 

@@ -1,8 +1,11 @@
 //! What a caller may write as a meeting and as a query: every spelling of a good one, and no bad one reaches Zoom.
 
+use test_support::{
+    client::{Answer, raw, request},
+    service::Service,
+    simulator::sim,
+};
 use zoom_sim::{CallKind, Meeting, Sim};
-
-use crate::service::{Answer, Service, raw, request, sim};
 
 const SLASHED: &str = "/ajXp112QmuoKj48548750==";
 const INNER_SLASHES: &str = "abcDEF12//345+678/ghiJ==";

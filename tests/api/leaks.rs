@@ -4,13 +4,15 @@
 use std::{fs, time::Duration};
 
 use tempfile::TempDir;
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::{
+use test_support::{
     callers::{KEY, OTHER_KEY, two_callers},
+    client::{Answer, request},
     collector::{Answers, Collector},
-    service::{Answer, QUICK, Service, calls_for, request, sim, wait_for},
+    service::{QUICK, Service},
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 /// In every value of every participant here, and nowhere else.
 const MARK: &str = "Quagga";

@@ -11,12 +11,14 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::service::{
-    Connection, Ended, Process, Service, at_once, command, raw, read_answer, request, run_to_end, sim,
-    wait_for,
+use test_support::{
+    client::{Connection, at_once, raw, read_answer, request},
+    process::{Ended, Process, run_to_end},
+    service::{Service, command, program},
+    simulator::sim,
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 
@@ -507,7 +509,7 @@ fn what_is_configured_is_what_runs() {
 #[test]
 fn version_and_help_say_what_it_is_and_need_no_configuration() {
     let bare = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
+        let mut command = Command::new(program());
         command.env_clear().args(arguments);
         command
             .stdin(std::process::Stdio::null())
@@ -577,7 +579,7 @@ fn healthcheck_of_a_url_needs_no_configuration_and_is_0_at_200_alone() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("server.drain_delay", "20s")]);
     let healthcheck = |url: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zoom-qos-proxy"));
+        let mut command = Command::new(program());
         command.env_clear().args(["healthcheck", "--url", url]);
         command
             .stdin(std::process::Stdio::null())

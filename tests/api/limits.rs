@@ -8,31 +8,13 @@ use std::{
 
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
-use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
-
-use crate::service::{Answer, Connection, PATIENCE, Service, at_once, sim, wait_for};
-
-fn add_meetings(sim: &Sim, count: usize) -> Vec<String> {
-    add_meetings_from(sim, 0, count)
-}
-
-/// The same, from another number on.
-pub fn add_meetings_from(sim: &Sim, first: usize, count: usize) -> Vec<String> {
-    let ids: Vec<_> =
-        (first..first + count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
-    for id in &ids {
-        sim.add_meeting(Meeting::generated(id, 1, 1));
-    }
-    ids.iter().map(|id| format!("/qos/{id}")).collect()
-}
-
-/// The most calls that any second holds, as the simulator saw them.
-pub fn most_in_a_second(calls: &[Call]) -> usize {
-    let holds = |first: &Call| {
-        calls.iter().filter(|call| call.at >= first.at && call.at < first.at + Duration::from_secs(1)).count()
-    };
-    calls.iter().map(holds).max().unwrap_or(0)
-}
+use test_support::{
+    client::{Answer, Connection, at_once},
+    service::Service,
+    simulator::{add_meetings, most_in_a_second, sim},
+    wait::{PATIENCE, wait_for},
+};
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 fn code(answer: &Answer) -> String {
     if answer.status == 200 { "200".to_owned() } else { answer.problem() }
@@ -53,7 +35,7 @@ fn in_three_forms(seconds: u64) -> [String; 3] {
 #[test]
 fn a_per_second_429_pauses_every_call_until_retry_after_in_all_three_forms() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 12);
+    let paths = add_meetings(&sim, 0, 12);
     let service = Service::start(&sim, &[]);
     for (form, paths) in in_three_forms(3).into_iter().zip(paths.chunks(4)) {
         // The instant forms are made anew: the loop before took its time.
@@ -105,7 +87,7 @@ fn a_429_without_any_header_pauses_for_a_second_and_a_little() {
 #[test]
 fn a_pause_longer_than_the_wait_is_said_at_once_to_all_and_zoom_is_left_alone() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 3);
+    let paths = add_meetings(&sim, 0, 3);
     let service = Service::start(&sim, &[("server.wait", "5s")]);
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("60".into()), headers: true }));
     for path in &paths {
@@ -127,7 +109,7 @@ fn a_pause_longer_than_the_wait_is_said_at_once_to_all_and_zoom_is_left_alone() 
 #[test]
 fn a_long_pause_also_sends_away_those_who_wait_already() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
-    let paths = add_meetings(&sim, 30);
+    let paths = add_meetings(&sim, 0, 30);
     // One call a second: most of them wait for a permit when the 429 comes.
     let service = Service::start(&sim, &[("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")]);
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("100".into()), headers: true }));
@@ -143,7 +125,7 @@ fn a_long_pause_also_sends_away_those_who_wait_already() {
 #[test]
 fn a_daily_429_stops_all_calls_until_midnight_utc_when_zoom_does_not_say() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 2);
+    let paths = add_meetings(&sim, 0, 2);
     for kind in [
         FaultKind::RateDay { retry_after: None, headers: true },
         FaultKind::RateDay { retry_after: None, headers: false },
@@ -165,7 +147,7 @@ fn a_daily_429_stops_all_calls_until_midnight_utc_when_zoom_does_not_say() {
 #[test]
 fn the_days_calls_stop_at_the_days_number() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 5);
+    let paths = add_meetings(&sim, 0, 5);
     let service = Service::start(&sim, &[("limits.heavy_per_day", "3"), ("limits.headroom_percent", "0")]);
     let codes: Vec<_> = paths.iter().map(|path| code(&service.get(path))).collect();
     assert_eq!(codes, ["200", "200", "200", "zoom_daily_quota_spent", "zoom_daily_quota_spent"]);
@@ -184,7 +166,7 @@ fn budget(service: &Service) -> Value {
 #[test]
 fn a_call_that_never_left_is_not_counted_and_one_that_did_is() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 3);
+    let paths = add_meetings(&sim, 0, 3);
     let unreachable = |api: &str| {
         let settings =
             [("zoom.api_base_url", api), ("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "5s")];
@@ -221,7 +203,7 @@ fn a_call_that_never_left_is_not_counted_and_one_that_did_is() {
 #[test]
 fn calls_of_other_apps_beyond_the_headroom_are_counted_where_zoom_tells_of_them() {
     let sim = sim(|config| config.per_day = 60_000);
-    let paths = add_meetings(&sim, 4);
+    let paths = add_meetings(&sim, 0, 4);
     let service = Service::start(&sim, &[]);
     let used = || {
         let budget = budget(&service);
@@ -256,7 +238,7 @@ fn what_zoom_says_of_another_limit_or_not_clearly_changes_no_count() {
         ("Daily-limit", "3", "60000"),
         ("Daily-limit", "", "3"),
     ];
-    let paths = add_meetings(&sim, kinds.len() + 1);
+    let paths = add_meetings(&sim, 0, kinds.len() + 1);
     let service = Service::start(&sim, &[]);
     for ((kind, limit, remaining), path) in kinds.into_iter().zip(&paths) {
         sim.set_answer_headers(&[
@@ -280,7 +262,7 @@ fn what_zoom_says_of_another_limit_or_not_clearly_changes_no_count() {
 #[test]
 fn live_snapshots_stay_fresh_longer_when_the_day_would_be_spent_and_only_as_long_as_allowed() {
     let sim = sim(|_| ());
-    let path = add_meetings(&sim, 1).remove(0);
+    let path = add_meetings(&sim, 0, 1).remove(0);
     for (most, seconds) in [("10", 10), ("3", 3), ("1", 1)] {
         let settings = [
             ("limits.heavy_per_day", "5"),
@@ -321,7 +303,7 @@ fn live_snapshots_stay_fresh_longer_when_the_day_would_be_spent_and_only_as_long
 #[test]
 fn the_days_count_survives_a_restart_and_a_crash() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 5);
+    let paths = add_meetings(&sim, 0, 5);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("day.json");
     let settings = [("limits.state_file", file.to_str().unwrap())];
@@ -347,7 +329,7 @@ fn the_days_count_survives_a_restart_and_a_crash() {
 #[test]
 fn crashes_in_the_midst_of_calls_count_too_many_by_seconds_at_most_and_never_too_few() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 300);
+    let paths = add_meetings(&sim, 0, 300);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("day.json");
     let settings = [("limits.state_file", file.to_str().unwrap())];
@@ -387,7 +369,7 @@ fn crashes_in_the_midst_of_calls_count_too_many_by_seconds_at_most_and_never_too
 #[test]
 fn who_cannot_be_served_within_the_wait_is_told_at_once() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 40);
+    let paths = add_meetings(&sim, 0, 40);
     let settings =
         [("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0"), ("server.wait", "3s")];
     let service = Service::start(&sim, &settings);
@@ -413,7 +395,7 @@ fn who_cannot_be_served_within_the_wait_is_told_at_once() {
 #[test]
 fn more_calls_than_may_queue_are_refused_as_overload() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 40);
+    let paths = add_meetings(&sim, 0, 40);
     let settings =
         [("limits.heavy_per_second", "5"), ("limits.headroom_percent", "0"), ("limits.max_queued", "10")];
     let service = Service::start(&sim, &settings);
@@ -428,7 +410,7 @@ fn more_calls_than_may_queue_are_refused_as_overload() {
 #[test]
 fn who_cannot_be_served_after_a_pause_is_told_at_once_and_why() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 60);
+    let paths = add_meetings(&sim, 0, 60);
     let settings =
         [("limits.heavy_per_second", "9"), ("limits.headroom_percent", "0"), ("server.wait", "4s")];
     let service = Service::start(&sim, &settings);
@@ -479,7 +461,7 @@ fn refused_at_once(answers: &[(Answer, Duration)], code: &str) -> usize {
 #[test]
 fn nobody_is_kept_waiting_to_be_refused_in_the_end() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 60);
+    let paths = add_meetings(&sim, 0, 60);
     let settings =
         [("limits.heavy_per_second", "9"), ("limits.headroom_percent", "0"), ("server.wait", "3s")];
     let service = Service::start(&sim, &settings);
@@ -492,7 +474,7 @@ fn nobody_is_kept_waiting_to_be_refused_in_the_end() {
 #[test]
 fn calls_beyond_what_is_left_of_the_day_are_refused_at_once() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 40);
+    let paths = add_meetings(&sim, 0, 40);
     let settings =
         [("limits.heavy_per_second", "9"), ("limits.heavy_per_day", "20"), ("limits.headroom_percent", "0")];
     let service = Service::start(&sim, &settings);
@@ -505,7 +487,7 @@ fn calls_beyond_what_is_left_of_the_day_are_refused_at_once() {
 #[test]
 fn a_very_short_wait_still_fetches() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 3);
+    let paths = add_meetings(&sim, 0, 3);
     let service = Service::start(&sim, &[("server.wait", "40ms")]);
     for path in &paths {
         // In time or not: the flight goes on, and is found landed.
@@ -518,7 +500,7 @@ fn a_very_short_wait_still_fetches() {
 #[test]
 fn flights_that_nobody_waits_for_any_more_are_no_reason_to_refuse_somebody() {
     let sim = sim(|_| ());
-    let paths = add_meetings(&sim, 16);
+    let paths = add_meetings(&sim, 0, 16);
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());
     let settings =
         [("limits.heavy_per_second", "9"), ("limits.headroom_percent", "0"), ("server.wait", "1s")];
@@ -542,7 +524,7 @@ mod alone {
     #[test]
     fn four_hundred_cold_meetings_see_no_429_and_use_the_limit_up() {
         let sim = sim(|config| config.latency = Duration::from_millis(100));
-        let paths = add_meetings(&sim, 400);
+        let paths = add_meetings(&sim, 0, 400);
         // The calls take nearly as long as callers wait by default.
         let settings =
             [("limits.heavy_per_second", "40"), ("limits.headroom_percent", "0"), ("server.wait", "30s")];
@@ -568,7 +550,7 @@ mod alone {
     #[test]
     fn by_default_a_tenth_of_both_limits_is_left_to_other_apps() {
         let sim = sim(|_| ());
-        let paths = add_meetings(&sim, 60);
+        let paths = add_meetings(&sim, 0, 60);
         let service = Service::start(&sim, &[("limits.plan", "pro")]);
         assert_eq!(service.ops_get("/status").json()["budget"]["day_calls_limit"], 27_000);
         at_once(service.addr, paths);

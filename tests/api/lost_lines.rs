@@ -6,9 +6,8 @@ use std::{
     process::Stdio,
 };
 
+use test_support::{client::request, process::Process, service::command, simulator::sim, wait::wait_for};
 use zoom_sim::Meeting;
-
-use crate::service::{Process, command, request, sim, wait_for};
 
 const DROPPED: &str = "zoom_qos_proxy_log_lines_dropped_total ";
 const REQUESTS: u64 = 5;

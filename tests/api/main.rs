@@ -8,9 +8,7 @@
     clippy::indexing_slicing,
     clippy::float_cmp,
     clippy::print_stdout,
-    clippy::format_push_string,
     clippy::format_collect,
-    unreachable_pub,
     reason = "a test fails by panicking, compares counters exactly, and may print and format as it likes"
 )]
 
@@ -19,8 +17,6 @@ mod cache;
 mod callers;
 mod callers_file;
 mod codings;
-mod collector;
-mod connect_proxy;
 mod connections;
 mod credentials;
 mod cut_errors;
@@ -38,18 +34,11 @@ mod memory;
 mod memory_limit;
 mod openapi;
 mod ops;
-mod preload;
 mod proxies;
 mod purge;
 mod ratelimit;
-mod raw_zoom;
 mod redis_forged;
 mod redis_odd;
-#[path = "../redis/relay.rs"]
-mod redis_relay;
-#[path = "../redis/server.rs"]
-#[expect(dead_code, reason = "tests/redis needs more of it")]
-mod redis_server;
 mod refusals;
 mod replicas;
 mod replicas_chaos;
@@ -63,12 +52,9 @@ mod rolling;
 mod rude_callers;
 mod rude_redis;
 mod rude_zoom;
-mod rudeness;
-mod service;
 mod slices;
 mod stale;
 mod supervision;
-mod tls_front;
 mod traces;
 mod unreachable;
 mod validators;

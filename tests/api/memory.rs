@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use zoom_sim::Meeting;
-
-use crate::{
+use test_support::{
+    client::{Connection, at_once},
     raw_zoom::{RawZoom, Step, answer, page},
-    service::{Connection, Service, at_once, calls_for, sim, wait_for},
+    service::Service,
+    simulator::{calls_for, incompressible_pages, sim},
+    wait::wait_for,
 };
+use zoom_sim::Meeting;
 
 const BOUND: u64 = 32 << 20;
 const MEETINGS: u64 = 50_000;
@@ -22,20 +24,6 @@ const MEETINGS: u64 = 50_000;
 const BASE: u64 = 48 << 20;
 /// What 150 flights may take more while they wait for their second page. Compressors took 240 MiB.
 const GROWTH: u64 = 60 << 20;
-
-/// Random text, so that nothing makes it smaller.
-pub fn incompressible_pages(id: &str, pages: usize, bytes: usize) -> Vec<String> {
-    let noise = |_| char::from(b'!' + fastrand::u8(..90)).to_string().replace(['\\', '"'], "x");
-    let row = |number: usize| {
-        let noise: String = (0..bytes / 10).map(noise).collect();
-        format!(r#"{{"user_id":"{id}-{number}","noise":"{noise}"}}"#)
-    };
-    let page = |page: usize| {
-        let rows: Vec<_> = (0..10).map(|number| row(page * 10 + number)).collect();
-        format!("[{}]", rows.join(","))
-    };
-    (0..pages).map(page).collect()
-}
 
 #[test]
 fn a_meeting_larger_than_all_that_may_be_fetched_is_refused_as_too_large_and_remembered() {

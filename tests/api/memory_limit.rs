@@ -3,13 +3,14 @@
 use std::{io::Write as _, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
-use zoom_sim::{Meeting, Sim};
-
-use crate::{
-    memory::incompressible_pages,
+use test_support::{
+    client::{Answer, at_once},
     raw_zoom::{RawZoom, Step, answer, page},
-    service::{Answer, Service, at_once, sim, wait_for},
+    service::Service,
+    simulator::{incompressible_pages, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Meeting, Sim};
 
 const MIB: u64 = 1 << 20;
 const CACHE_MIB: u64 = 16;

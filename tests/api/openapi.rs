@@ -1,9 +1,12 @@
 //! `/openapi.json` from outside: served like any document, and true to what the service answers.
 
 use serde_json::Value;
+use test_support::{
+    client::{Answer, at_once, request},
+    service::{QUICK, Service},
+    simulator::sim,
+};
 use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::service::{Answer, QUICK, Service, at_once, request, sim};
 
 /// What the document says about an answer of `GET /qos/{meetingId}`.
 fn described(document: &Value, status: u16) -> &Value {

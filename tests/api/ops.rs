@@ -8,9 +8,14 @@ use std::{
 };
 
 use serde_json::Value;
+use test_support::{
+    client::{Answer, at_once, raw, request},
+    process::Process,
+    service::{Service, command},
+    simulator::sim,
+    wait::wait_for,
+};
 use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::service::{Answer, Process, Service, at_once, command, raw, request, sim, wait_for};
 
 /// The contract's section 6, without `redis_up`, which is there only with Redis.
 const METRICS: [&str; 24] = [

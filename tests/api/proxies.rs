@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 use tempfile::TempDir;
-use zoom_sim::{Meeting, Sim};
-
-use crate::{
+use test_support::{
     collector::{Answers, Collector},
     connect_proxy::ConnectProxy,
-    service::{Service, command, sim, wait_for},
+    service::{Service, command},
+    simulator::sim,
     tls_front::TlsFront,
+    wait::wait_for,
 };
+use zoom_sim::{Meeting, Sim};
 
 const MEETING: &str = "91111111111";
 const PATH: &str = "/qos/91111111111";

@@ -8,12 +8,14 @@ use std::{
 };
 
 use serde_json::Value;
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::{
-    service::{Answer, Connection, Service, calls_for, request, sim, wait_for},
-    stale::{BRIEFLY_FRESH, NO_REVALIDATION, get_with, ttl, wait_until_not_served, wait_until_stale},
+use test_support::{
+    client::{Answer, Connection, request},
+    freshness::{BRIEFLY_FRESH, NO_REVALIDATION, get_with, ttl, wait_until_not_served, wait_until_stale},
+    service::Service,
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const ID: &str = "91111111111";
 const LIVE: &str = "/qos/91111111111";

@@ -2,13 +2,14 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::{
+use test_support::{
     callers::{KEY, OTHER_KEY, get_as, start, two_callers},
-    service::{Answer, Service, at_once, request, sim},
-    stale::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, get_with, wait_until_not_served, wait_until_stale},
+    client::{Answer, at_once, request},
+    freshness::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, get_with, wait_until_not_served, wait_until_stale},
+    service::Service,
+    simulator::sim,
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 /// A member of either list: its name, and its parameters in their order.
 type Member = (String, Vec<(String, u64)>);

@@ -6,6 +6,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use test_support::{
+    client::request,
+    redis_server::Server,
+    replicas::{AWAY, day_of, finish, wait_until_redis_is},
+    service::Service,
+    simulator::{add_meetings, calls_for, sim},
+    wait::wait_for,
+};
 use zoom_qos_proxy::{
     cluster::{
         keys::Subject,
@@ -15,13 +23,6 @@ use zoom_qos_proxy::{
     snapshot::{MeetingType, SnapshotKey},
 };
 use zoom_sim::{Meeting, Sim};
-
-use crate::{
-    limits::add_meetings_from as add_meetings,
-    redis_server::Server,
-    replicas::{AWAY, day_of, finish, wait_until_redis_is},
-    service::{Service, calls_for, request, sim, wait_for},
-};
 
 /// What a service says that was told nonsense.
 const REFUSED: &str = "is out of bounds";

@@ -12,10 +12,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{
-    limits::add_meetings_from as add_meetings,
+use test_support::{
     replicas::{AWAY, wait_until_redis_is},
-    service::{Service, sim, wait_for},
+    service::Service,
+    simulator::{add_meetings, sim},
+    wait::wait_for,
 };
 
 /// What it says, in Redis's protocol.

@@ -6,15 +6,17 @@ use std::{
 };
 
 use serde_json::json;
-use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::{
+use test_support::{
+    client::request,
+    freshness::{BRIEFLY_FRESH, wait_until_stale},
     raw_zoom::{RawZoom, Step, answer},
     redis_server::Server,
     replicas::{finish, start},
-    service::{Service, calls_for, request, sim, wait_for},
-    stale::{BRIEFLY_FRESH, wait_until_stale},
+    service::Service,
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 const ID: &str = "91111111111";
 const PATH: &str = "/qos/91111111111";

@@ -5,65 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoom_sim::{Fault, FaultKind, Sim};
-
-use crate::{
-    limits::{add_meetings_from as add_meetings, most_in_a_second},
+use test_support::{
+    client::{Answer, at_once, request},
     redis_server::Server,
-    service::{Answer, PATIENCE, Service, at_once, calls_for, request, sim, wait_for},
+    replicas::{AWAY, REPLICAS, ask, day_of, finish, start, wait_until_redis_is},
+    service::Service,
+    simulator::{add_meetings, calls_for, most_in_a_second, refused_by_zoom, sim},
+    wait::{PATIENCE, wait_for},
 };
-
-pub const REPLICAS: usize = 3;
-/// What a replica says that loses Redis, or that has to wait for it.
-pub const AWAY: &str = "Redis is away";
-
-pub fn refused_by_zoom(sim: &Sim) -> usize {
-    sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
-}
-
-/// The replicas, which know of each other. `settings` besides those of Redis.
-pub fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
-    let url = redis.url();
-    let mut all =
-        vec![("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
-    all.extend(settings);
-    let replicas: Vec<_> = (0..REPLICAS).map(|_| Service::start(sim, &all)).collect();
-    for replica in &replicas {
-        wait_until_redis_is(replica, 1.0);
-    }
-    wait_for(|| {
-        let known = |replica: &Service| replica.ops_get("/status").json()["redis"]["replicas"] == REPLICAS;
-        replicas.iter().all(known).then_some(())
-    });
-    replicas
-}
-
-pub fn wait_until_redis_is(replica: &Service, up: f64) {
-    wait_for(|| (replica.metric("zoom_qos_proxy_redis_up") == up).then_some(()));
-}
-
-pub fn finish(replicas: Vec<Service>, announced: &[&str]) {
-    for replica in replicas {
-        replica.finish(announced);
-    }
-}
-
-/// Each replica is asked for its part of the paths, one caller for each, all at once.
-pub fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
-    let asked: Vec<_> = replicas
-        .iter()
-        .zip(paths.chunks(paths.len().div_ceil(replicas.len())))
-        .map(|(replica, paths)| {
-            let (addr, paths) = (replica.addr, paths.to_vec());
-            thread::spawn(move || at_once(addr, paths))
-        })
-        .collect();
-    asked.into_iter().flat_map(|asked| asked.join().unwrap()).collect()
-}
-
-pub fn day_of(replica: &Service) -> u64 {
-    replica.ops_get("/status").json()["budget"]["day_calls_used"].as_u64().unwrap()
-}
+use zoom_sim::{Fault, FaultKind};
 
 #[test]
 fn the_day_is_one_for_all_and_ends_for_all() {

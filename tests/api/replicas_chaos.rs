@@ -12,14 +12,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use zoom_sim::{Meeting, Sim};
-
-use crate::{
-    limits::most_in_a_second,
+use test_support::{
+    client::{Answer, read_answer},
     redis_server::Server,
-    replicas::{AWAY, REPLICAS, day_of, finish, refused_by_zoom, start, wait_until_redis_is},
-    service::{Answer, PATIENCE, Service, read_answer, sim, wait_for},
+    replicas::{AWAY, REPLICAS, day_of, finish, start, wait_until_redis_is},
+    service::Service,
+    simulator::{most_in_a_second, refused_by_zoom, sim},
+    wait::{PATIENCE, wait_for},
 };
+use zoom_sim::{Meeting, Sim};
 
 const SEED: u64 = 6;
 const MEETINGS: usize = 12;

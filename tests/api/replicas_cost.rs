@@ -3,13 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-use zoom_sim::Meeting;
-
-use crate::{
-    redis_server::Server,
-    replicas::wait_until_redis_is,
-    service::{Connection, Service, sim, wait_for},
+use test_support::{
+    client::Connection, redis_server::Server, replicas::wait_until_redis_is, service::Service,
+    simulator::sim, wait::wait_for,
 };
+use zoom_sim::Meeting;
 
 fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();

@@ -9,16 +9,17 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
-
-use crate::{
+use test_support::{
     callers::{KEY, OTHER_KEY, callers_file, get_as, two_callers},
-    limits::most_in_a_second,
-    redis_relay::Relay,
+    client::{Answer, at_once, request},
     redis_server::Server,
-    replicas::{AWAY, ask, day_of, finish, refused_by_zoom, start, wait_until_redis_is},
-    service::{Answer, PATIENCE, Service, at_once, calls_for, request, sim, wait_for},
+    relay::Relay,
+    replicas::{AWAY, ask, day_of, finish, start, wait_until_redis_is},
+    service::Service,
+    simulator::{calls_for, most_in_a_second, refused_by_zoom, sim},
+    wait::{PATIENCE, wait_for},
 };
+use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
 const SECOND: Duration = Duration::from_secs(1);
 

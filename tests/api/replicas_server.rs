@@ -5,16 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoom_sim::Sim;
-
-use crate::{
+use test_support::{
     callers::{KEY, callers_file, get_as, two_callers},
-    limits::add_meetings_from as add_meetings,
-    redis_relay::Relay,
+    client::{Answer, Connection, at_once},
     redis_server::Server,
-    replicas::{AWAY, REPLICAS, ask, finish, refused_by_zoom, start, wait_until_redis_is},
-    service::{Answer, Connection, Service, at_once, sim, wait_for},
+    relay::Relay,
+    replicas::{AWAY, REPLICAS, ask, finish, start, wait_until_redis_is},
+    service::Service,
+    simulator::{add_meetings, refused_by_zoom, sim},
+    wait::wait_for,
 };
+use zoom_sim::Sim;
 
 const BEAT_EVERY: Duration = Duration::from_millis(300);
 

@@ -6,14 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::{
-    limits::add_meetings_from as add_meetings,
+use test_support::{
+    client::{Answer, at_once},
     redis_server::Server,
     replicas::{AWAY, REPLICAS, ask, finish, wait_until_redis_is},
-    service::{Answer, Service, at_once, secrets, sim, wait_for},
+    service::Service,
+    simulator::{add_meetings, secrets, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const OTHER_KEY: &str = "ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";

@@ -8,9 +8,13 @@ use std::{
 
 use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
+use test_support::{
+    client::{Answer, at_once},
+    service::{QUICK, Service},
+    simulator::{calls_for, sim},
+    wait::wait_for,
+};
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
-
-use crate::service::{Answer, QUICK, Service, at_once, calls_for, sim, wait_for};
 
 /// Every trouble that can pass.
 fn troubles() -> Vec<FaultKind> {

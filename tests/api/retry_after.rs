@@ -5,14 +5,16 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::{
+use test_support::{
+    client::at_once,
+    freshness::{BRIEFLY_FRESH, NO_REVALIDATION, wait_until_stale},
     redis_server::Server,
     replicas::{finish, start},
-    service::{Service, at_once, calls_for, sim, wait_for},
-    stale::{BRIEFLY_FRESH, NO_REVALIDATION, wait_until_stale},
+    service::Service,
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 const ID: &str = "91111111111";
 const OTHER_ID: &str = "92222222222";

@@ -13,9 +13,14 @@ use std::{
 };
 
 use tempfile::TempDir;
+use test_support::{
+    client::{Connection, request},
+    process::Process,
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
+};
 use zoom_sim::Meeting;
-
-use crate::service::{Connection, Process, Service, request, sim, wait_for};
 
 /// What a Service of Kubernetes does: new connections go to replicas that are ready. It repeats nothing by itself.
 struct Balancer {

@@ -9,12 +9,14 @@ use std::{
 };
 
 use fastrand::Rng;
-use zoom_sim::Meeting;
-
-use crate::{
+use test_support::{
+    client::Connection,
     rudeness::{MOMENT, Over, Watch, any_seed, hour},
-    service::{Connection, Service, sim, wait_for},
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
 };
+use zoom_sim::Meeting;
 
 const MEETINGS: [&str; 4] = ["91111111111", "92222222222", "93333333333", "94444444444"];
 const RUDE: usize = 24;

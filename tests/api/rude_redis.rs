@@ -13,15 +13,16 @@ use std::{
 };
 
 use fastrand::Rng;
-use zoom_sim::{Meeting, Sim};
-
-use crate::{
-    limits::most_in_a_second,
+use test_support::{
+    client::{Answer, Connection},
     redis_server::Server,
-    replicas::{refused_by_zoom, wait_until_redis_is},
+    replicas::wait_until_redis_is,
     rudeness::{MOMENT, Over, Watch, any_seed, garbage, hour},
-    service::{Answer, Connection, Service, calls_for, sim, wait_for},
+    service::Service,
+    simulator::{calls_for, most_in_a_second, refused_by_zoom, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Meeting, Sim};
 
 const MEETINGS: u64 = 24;
 const CALLERS: u64 = 4;

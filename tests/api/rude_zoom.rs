@@ -15,11 +15,13 @@ use std::{
 use fastrand::Rng;
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
-
-use crate::{
+use test_support::{
+    client::{Answer, Connection},
     raw_zoom::{Asked, RawZoom, Step, answer},
     rudeness::{MOMENT, Over, Watch, any_seed, garbage, hour},
-    service::{Answer, Connection, Service, sim, wait_for},
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
 };
 
 const MEETINGS: u64 = 400;

@@ -3,9 +3,13 @@
 use std::collections::HashSet;
 
 use serde_json::Value;
+use test_support::{
+    client::{Answer, request},
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
+};
 use zoom_sim::Meeting;
-
-use crate::service::{Answer, Service, request, sim, wait_for};
 
 const MEETING: &str = "98765432101";
 const PATH: &str = "/qos/98765432101";

@@ -6,39 +6,19 @@ use std::{
 };
 
 use serde_json::Value;
+use test_support::{
+    client::{Answer, Connection, at_once, request},
+    freshness::{
+        BRIEFLY_FRESH, ID, NO_REVALIDATION, PATH, age, get_with, ttl, wait_until_not_served, wait_until_stale,
+    },
+    service::{QUICK, Service},
+    simulator::{calls_for, sim},
+    wait::wait_for,
+};
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::service::{Answer, Connection, QUICK, Service, at_once, calls_for, request, sim, wait_for};
-
-/// The documented example, which the simulator has from the start.
-pub const ID: &str = "85746065432";
-pub const PATH: &str = "/qos/85746065432";
-
-/// Fresh for a second, then in its revalidation time for half a minute.
-pub const BRIEFLY_FRESH: (&str, &str) = ("cache.live_fresh", "1s");
-/// Past freshness a snapshot serves only where Zoom fails.
-pub const NO_REVALIDATION: (&str, &str) = ("cache.stale_while_revalidate", "0s");
 
 /// Far below the latencies given to the simulator.
 const AT_ONCE: Duration = Duration::from_millis(700);
-
-/// `GET` with this `Cache-Control`.
-pub fn get_with(service: &Service, path: &str, cache_control: &str) -> Answer {
-    request(service.addr, "GET", path, &[("Cache-Control", cache_control)])
-}
-
-/// Waits until the snapshot is past its freshness, and starts nothing.
-pub fn wait_until_stale(service: &Service, path: &str) {
-    wait_for(|| {
-        let answer = get_with(service, path, "only-if-cached");
-        (answer.status == 504 || ttl(&answer) < 0).then_some(())
-    });
-}
-
-/// Waits until the snapshot is past its revalidation time, and starts nothing.
-pub fn wait_until_not_served(service: &Service, path: &str) {
-    wait_for(|| (get_with(service, path, "only-if-cached").status == 504).then_some(()));
-}
 
 /// Waits for a fresh hit, and starts nothing.
 fn wait_until_fresh(service: &Service, path: &str) -> Answer {
@@ -73,17 +53,6 @@ fn stale_meetings(sim: &Sim, service: &Service, ids: &[&str]) -> Vec<String> {
         wait_until_stale(service, path);
     }
     paths
-}
-
-/// `N` of `…; hit; ttl=N`.
-pub fn ttl(answer: &Answer) -> i64 {
-    let status = answer.cache_status();
-    let ttl = status.strip_prefix("zoom-qos-proxy; hit; ttl=").unwrap_or_else(|| panic!("{status}"));
-    ttl.split("; ").next().unwrap().parse().unwrap()
-}
-
-pub fn age(answer: &Answer) -> i64 {
-    answer.header("age").expect("Age").parse().unwrap()
 }
 
 fn instant(answer: &Answer, header: &str) -> std::time::SystemTime {

@@ -1,9 +1,6 @@
 //! A process that cannot do its work ends; one that looks healthy does it.
 
-use crate::{
-    preload,
-    service::{Service, request, sim, wait_for},
-};
+use test_support::{client::request, preload, service::Service, simulator::sim, wait::wait_for};
 
 /// `EX_SOFTWARE`: a task has ended that must not.
 const BROKEN: i32 = 70;

@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::{
+use test_support::{
     callers::{KEY, callers_file, entry},
+    client::{Answer, Connection, request},
     collector::{Answers, Collector, Span},
-    service::{Answer, Connection, QUICK, Service, calls_for, request, sim, wait_for},
+    service::{QUICK, Service},
+    simulator::{calls_for, sim},
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 const MEETING: &str = "91111111111";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";

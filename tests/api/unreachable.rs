@@ -7,14 +7,14 @@ use std::{
 };
 
 use socket2::{Domain, Socket, Type};
-use zoom_sim::{Meeting, Sim};
-
-use crate::{
+use test_support::{
     preload,
     raw_zoom::{RawZoom, Step, answer, page},
-    service::{Service, sim},
+    service::Service,
+    simulator::sim,
     tls_front::TlsFront,
 };
+use zoom_sim::{Meeting, Sim};
 
 const MEETING: &str = "91111111111";
 const UNREACHABLE: &str = "Zoom cannot be reached";

@@ -7,12 +7,14 @@ use std::{
 };
 
 use serde_json::Value;
-use zoom_sim::{Fault, FaultKind, Meeting};
-
-use crate::{
-    service::{Answer, Service, request, sim, wait_for},
-    stale::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, age, ttl, wait_until_not_served, wait_until_stale},
+use test_support::{
+    client::{Answer, request},
+    freshness::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, age, ttl, wait_until_not_served, wait_until_stale},
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
 };
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
 

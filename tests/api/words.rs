@@ -3,13 +3,15 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
-use zoom_sim::{Fault, FaultKind, Meeting, Sim};
-
-use crate::{
+use test_support::{
+    client::Answer,
     connect_proxy::ConnectProxy,
     raw_zoom::{RawZoom, Step},
-    service::{Answer, PATIENCE, Service, sim, wait_for},
+    service::Service,
+    simulator::sim,
+    wait::{PATIENCE, wait_for},
 };
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const PATH: &str = "/qos/91111111111";
 /// With characters that each encoding writes in another way.

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
+use test_support::{
+    records::{bytes, claimed, content, key, subject},
+    redis_server::Server,
+    replica::{config, join, next_slot, settled, until, up},
+};
 use zoom_qos_proxy::{
     cluster::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},
     snapshot::Tag,
-};
-
-use crate::{
-    board::{bytes, claimed, content, key, subject},
-    replica::{config, join, next_slot, settled, until, up},
-    server::Server,
 };
 
 const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -2,49 +2,22 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use test_support::{
+    records::{bytes, claimed, content, key, subject},
+    redis_server::Server,
+    replica::{PATIENCE, config, encrypted, settled, up},
+};
 use zoom_qos_proxy::{
     cluster::{
-        Claim, Claimed, Put, Shared,
+        Claim, Put,
         events::Event,
         keys::Subject,
         record::{self, Kind},
     },
-    meeting_id::MeetingId,
-    snapshot::{Bounds, Coding, Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
-};
-
-use crate::{
-    replica::{PATIENCE, config, encrypted, settled, up},
-    server::Server,
+    snapshot::{Bounds, Coding, Draft, FreshnessConfig, Snapshot},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-pub fn key(number: u64) -> SnapshotKey {
-    let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
-    SnapshotKey { meeting, meeting_type: MeetingType::Live }
-}
-
-pub fn subject(number: u64) -> Subject {
-    Subject::meeting(&key(number))
-}
-
-pub async fn claimed(shared: &Shared, of: &Subject) -> Claimed {
-    match shared.claim(of, 0).await.unwrap() {
-        Claim::Yours(claimed) => claimed,
-        other => panic!("{other:?}"),
-    }
-}
-
-pub fn bytes(shared: &Shared, of: &Subject, content: &[u8]) -> Vec<u8> {
-    let now = shared.clock().unwrap().at(Instant::now());
-    record::write(shared.sealer().as_deref(), of, Kind::Refusal, now, content).unwrap()
-}
-
-pub async fn content(shared: &Shared, of: &Subject) -> Option<Vec<u8>> {
-    let found = shared.look_up(of).await.unwrap().record?;
-    record::read(shared.sealer().as_deref(), of, &found).map(|record| record.body)
-}
 
 fn snapshot(number: u64) -> Snapshot {
     let freshness = FreshnessConfig::always(MINUTE);

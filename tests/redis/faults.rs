@@ -11,6 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use test_support::{
+    rate::{Calls, most_in_a_second},
+    records::{bytes, claimed, content, subject},
+    redis_server::Server,
+    relay::Relay,
+    replica::{PATIENCE, config, join, next_slot, on_its_own_thread, settled, until, up},
+};
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
     cluster::{
@@ -21,14 +28,6 @@ use zoom_qos_proxy::{
         pool::Draw,
     },
     metrics::LimitKind,
-};
-
-use crate::{
-    board::{bytes, claimed, content, subject},
-    quota::{Calls, told},
-    relay::Relay,
-    replica::{PATIENCE, config, join, next_slot, on_its_own_thread, settled, until, up},
-    server::Server,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -392,7 +391,7 @@ fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize
     let replicas: Vec<_> = replicas.collect();
     happens();
     let counted = replicas.into_iter().map(|replica| replica.join().unwrap()).max().unwrap();
-    let (_, most, _) = told(&calls, 3, Instant::now(), 1.0);
+    let most = most_in_a_second(calls.lock().unwrap().iter().map(|(at, _)| *at));
     let made = calls.lock().unwrap().len();
     (made, most, alone.load(Ordering::SeqCst), counted)
 }

@@ -1,10 +1,16 @@
 //! The shared budget: the second, the day, cool-downs, and who gets how much.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use test_support::{
+    rate::{Calls, most_in_a_second},
+    redis_server::Server,
+    relay::Relay,
+    replica::{PATIENCE, config, next_slot, on_its_own_thread, settled, up},
+};
 use zoom_qos_proxy::{
     cluster::{
         Shared,
@@ -14,17 +20,8 @@ use zoom_qos_proxy::{
     metrics::LimitKind,
 };
 
-use crate::{
-    relay::Relay,
-    replica::{PATIENCE, config, most_in_a_second, next_slot, on_its_own_thread, settled, up},
-    server::Server,
-};
-
-/// When which replica called.
-pub type Calls = Arc<Mutex<Vec<(Instant, usize)>>>;
-
 /// Calls as a replica does whose queue is never empty: so many reservations ahead as its queue deserves.
-pub async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, calls: &Calls) {
+async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, calls: &Calls) {
     shared.has_waiting(waiting, 0);
     let drawing = (0..20).map(|place| {
         let (shared, calls) = (shared.clone(), Arc::clone(calls));
@@ -51,11 +48,9 @@ pub async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, 
 }
 
 /// What came of it once everybody was there: calls, the most in a second, and each replica's part.
-pub fn told(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
-    let mut calls: Vec<_> = calls.lock().unwrap().clone();
-    calls.sort();
-    let times: Vec<_> = calls.iter().map(|(at, _)| *at).collect();
-    let most = most_in_a_second(&times);
+fn told(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
+    let calls = calls.lock().unwrap();
+    let most = most_in_a_second(calls.iter().map(|(at, _)| *at));
     let until = from + Duration::from_secs_f64(seconds);
     let late: Vec<_> = calls.iter().filter(|(at, _)| (from..until).contains(at)).collect();
     let whose = |replica| late.iter().filter(|(_, whose)| *whose == replica).count() as f64;

@@ -10,8 +10,11 @@ use std::{
 use tempfile::TempDir;
 
 /// What is installed, and what `scripts/prepare redis-server` has unpacked.
-const PROGRAMS: [&str; 3] =
-    ["redis-server", "valkey-server", concat!(env!("CARGO_MANIFEST_DIR"), "/target/debian/bin/redis-server")];
+const PROGRAMS: [&str; 3] = [
+    "redis-server",
+    "valkey-server",
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/debian/bin/redis-server"),
+];
 const SENTINEL: &str = "--sentinel";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 

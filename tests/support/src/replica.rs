@@ -91,11 +91,3 @@ pub async fn settled<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> 
     }
     panic!("it never came to be so");
 }
-
-/// The most calls in any second, of times in order.
-pub fn most_in_a_second(calls: &[Instant]) -> usize {
-    let within = |first: usize| {
-        calls[first..].iter().take_while(move |call| **call - calls[first] < Duration::from_secs(1))
-    };
-    (0..calls.len()).map(|first| within(first).count()).max().unwrap_or_default()
-}

@@ -9,7 +9,7 @@ use std::{
 
 use fastrand::Rng;
 
-use crate::service::{Service, wait_for};
+use crate::{service::Service, wait::wait_for};
 
 /// How long each script runs in `make test`.
 pub const MOMENT: Duration = Duration::from_secs(20);

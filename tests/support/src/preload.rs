@@ -2,6 +2,8 @@
 
 use std::{process::Command, sync::OnceLock};
 
+use crate::service::program;
+
 /// The words before the service's path that have it started with the library, and with these variables for it.
 pub fn with(variables: &[(&str, &str)]) -> Vec<String> {
     let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
@@ -10,16 +12,16 @@ pub fn with(variables: &[(&str, &str)]) -> Vec<String> {
 
 /// Where the library is; it is compiled once for all tests of a run.
 fn library() -> &'static str {
-    static LIBRARY: OnceLock<&str> = OnceLock::new();
+    static LIBRARY: OnceLock<String> = OnceLock::new();
     LIBRARY.get_or_init(|| {
-        let library = concat!(env!("CARGO_TARGET_TMPDIR"), "/preload.so");
+        let library = program().with_file_name("preload.so").to_str().unwrap().to_owned();
         let new = format!("{library}.{}", std::process::id());
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/api/preload.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/preload.c");
         let flags = ["-Wall", "-Werror", "-shared", "-fPIC", "-o", &new, source, "-ldl"];
         let compiled = Command::new("cc").args(flags).status().expect("cc, which Rust links with, is here");
         assert!(compiled.success());
         // A service of another run may have loaded the one that was there.
-        std::fs::rename(new, library).unwrap();
+        std::fs::rename(new, &library).unwrap();
         library
     })
 }

@@ -14,7 +14,7 @@ use std::{
 
 use serde_json::json;
 
-use crate::service::PATIENCE;
+use crate::wait::PATIENCE;
 
 /// One step of an answer.
 #[derive(Debug, Clone)]

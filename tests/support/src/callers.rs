@@ -1,0 +1,56 @@
+//! Callers with keys, and the file that lists them.
+
+use std::{fs, path::PathBuf};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use zoom_sim::Sim;
+
+use crate::{
+    client::{Answer, request},
+    service::Service,
+};
+
+/// Keys of the callers in these tests; none of them may ever be printed.
+pub const KEY: &str = "zqp_Zebra-of-support-tools";
+pub const OTHER_KEY: &str = "zqp_Zebra-of-bi";
+
+/// An entry of the callers' file, with more lines below it.
+pub fn entry(name: &str, key: &str, more: &str) -> String {
+    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
+}
+
+/// `support-tools` with these lines, and `bi`.
+pub fn two_callers(more: &str) -> String {
+    entry("support-tools", KEY, more) + &entry("bi", OTHER_KEY, "")
+}
+
+/// A callers' file of that text, as long as the folder is kept.
+pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("callers.toml");
+    fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+/// The service with that callers' file, and further settings.
+pub fn start(sim: &Sim, text: &str, settings: &[(&str, &str)]) -> (Service, TempDir, PathBuf) {
+    let (folder, path) = callers_file(text);
+    let file = path.to_str().unwrap().to_owned();
+    let settings: Vec<_> = settings.iter().copied().chain([("callers.file", file.as_str())]).collect();
+    (Service::start(sim, &settings), folder, path)
+}
+
+/// `GET` with this key.
+pub fn get_as(service: &Service, key: &str, path: &str) -> Answer {
+    request(service.addr, "GET", path, &[("X-Api-Key", key)])
+}
+
+/// The caller of that name in the status.
+pub fn in_status(service: &Service, name: &str) -> Value {
+    let status = service.ops_get("/status").json();
+    let mut all = status["callers"].as_array().unwrap().iter();
+    all.find(|caller| caller["name"] == name).unwrap_or_else(|| panic!("{name} in {status}")).clone()
+}

@@ -1,0 +1,18 @@
+//! How many calls a span of time holds.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+/// When which replica called.
+pub type Calls = Arc<Mutex<Vec<(Instant, usize)>>>;
+
+/// The most calls in any second; a second holds its first instant and not its last.
+pub fn most_in_a_second(calls: impl IntoIterator<Item = Instant>) -> usize {
+    let calls: Vec<_> = calls.into_iter().collect();
+    let within_a_second = |first: &Instant| {
+        calls.iter().filter(|call| *call >= first && **call < *first + Duration::from_secs(1)).count()
+    };
+    calls.iter().map(within_a_second).max().unwrap_or_default()
+}
