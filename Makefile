@@ -33,7 +33,7 @@ test: plan prepare check-format check-clippy check-docs doc-tests tests readme j
 
 test-all: test judges-jdk memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: a JDK on the answers, resident size over 50,000 meetings, an hour each of rude callers, a rude Zoom and a rude Redis, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
-bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md
+bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
 	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 

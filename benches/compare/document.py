@@ -1,35 +1,79 @@
-"""docs/PERFORMANCE.md, of what was measured: goals, tables of medians, why things are as they are, and every row.
+"""What was measured, as documents: one page for people, the tables of medians, and every row as data.
 
-What people wrote is in notes.md, under the names of the parts; everything else comes from the numbers.
+    docs/PERFORMANCE.md                  goals and what limits them
+    docs/performance/measurements.md     medians, how they were measured, and why they are what they are
+    docs/performance/PART.json           every row of a part, and the circumstances
+
+The prose is in notes.md, under the names of the parts; everything else is computed from the rows.
 """
 
+import json
 import os
 import re
 import statistics
 
-HEAD = """# Performance
+PAGE = """# Performance
 
-Written by `make bench WRITE=1`; with `PART=hits` it measures that part alone (hits, instructions, storm, cleaning, memory, growth,
-start) and keeps the rows of the others. What is said between the tables is in `benches/compare/notes.md`, the measuring in the files beside it.
+How fast `zoom-qos-proxy` is, what that is compared with, and what limits it. `make bench WRITE=1` measures and writes this page;
+`PART=hits` measures one part. Every median is in [performance/measurements.md](performance/measurements.md), with how it was
+measured; every row is beside it as JSON.
 
-The machine is shared and the absolute figures are its own: what counts are ratios of what was measured in turn, in one run. Each
-is a median of rounds, and each round's ratio is of its own numbers. CPU seconds are those of the whole process from /proc, all
-threads and children included.
+The machine is shared, so ratios count, not absolute figures: both sides of a ratio are measured in turn, in one run.
+"""
+
+TABLES = """# Measurements
+
+Written by `make bench WRITE=1`. Figures are medians of rounds, and a ratio is the median of the ratios of each round. CPU seconds
+are those of the whole process, all threads and children included, as `/proc` has them.
 """
 
 
-def text(parts):
-    found = [HEAD, circumstances(parts), "## Goals\n", goals(parts)]
+def write(parts, folder):
+    """Writes all documents below `folder`; returns their paths."""
     notes = read_notes()
+    data = os.path.join(folder, "performance")
+    os.makedirs(data, exist_ok=True)
+    texts = {
+        os.path.join(folder, "PERFORMANCE.md"): joined([PAGE, "## Goals\n", goals(parts), "## What limits it\n", notes["limits"]]),
+        os.path.join(data, "measurements.md"): joined([TABLES, circumstances(parts), *sections(parts, notes)]),
+    }
+    for part, measured in parts.items():
+        texts[os.path.join(data, part + ".json")] = as_json(measured)
+    for path, text in texts.items():
+        with open(path, "w") as file:
+            file.write(text)
+    return list(texts)
+
+
+def read(folder):
+    """What an earlier run wrote of each part."""
+    data = os.path.join(folder, "performance")
+    parts = {}
+    for name in sorted(os.listdir(data)):
+        if name.endswith(".json"):
+            with open(os.path.join(data, name)) as file:
+                parts[name.removesuffix(".json")] = json.load(file)
+    return parts
+
+
+def sections(parts, notes):
     for part, tables in tables_of().items():
         if part in parts:
-            found += [f"## {part.capitalize()}\n", notes.get(part, ""), tables(parts[part])]
-    found.append("## Raw rows\n")
-    for part, measured in parts.items():
-        for name, rows in measured.items():
-            if isinstance(rows, list) and rows and isinstance(rows[0], dict):
-                found += [f"<details><summary>{part}: {name.replace('_', ' ')}</summary>\n", raw(rows), "</details>\n"]
-    return "\n".join(filter(None, found)).rstrip() + "\n"
+            yield from (f"## {part.capitalize()}\n", notes.get(part, ""), tables(parts[part]))
+
+
+def joined(texts):
+    return "\n".join(filter(None, texts)).rstrip() + "\n"
+
+
+def as_json(measured):
+    """One line a row, so that a change of the data is readable."""
+    line = lambda value: json.dumps(value, ensure_ascii=False)
+    members = []
+    for name, value in measured.items():
+        rows = ",\n  ".join(map(line, value)) if isinstance(value, list) else None
+        members.append(f"{line(name)}: " + (line(value) if rows is None else f"[\n  {rows}\n ]"))
+    return "{\n " + ",\n ".join(members) + "\n}\n"
 
 
 def measured(parts):
@@ -44,37 +88,6 @@ def tables_of():
         "hits": hits, "instructions": instructions, "storm": storm, "cleaning": cleaning, "memory": memory,
         "growth": growth, "start": start,
     }
-
-
-def read(document):
-    """What was measured, of a document: its raw rows, and the circumstances of each part."""
-    parts = {}
-    for cells in cells_of(document.partition("## Goals")[0]):
-        name, _, date, commit, machine, versions = cells
-        versions = dict(version.rsplit(" ", 1) for version in versions.split(", "))
-        parts[name] = {"circumstances": {"date": date, "commit": commit, "machine": machine, "versions": versions}}
-    for part, name, rows in re.findall(r"<summary>(\w+): ([\w ]+)</summary>\n(.*?)</details>", document, re.S):
-        header = next(line for line in rows.splitlines() if line.startswith("|"))
-        names = [cell.strip() for cell in header.strip("|").split("|")]
-        parts[part][name.replace(" ", "_")] = [
-            {key: value(cell) for key, cell in zip(names, cells) if cell} for cells in cells_of(rows)
-        ]
-    return parts
-
-
-def cells_of(text):
-    """Of a table, without its header."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")] for line in lines[2:]]
-
-
-def value(cell):
-    for number in (int, float):
-        try:
-            return number(cell)
-        except ValueError:
-            pass
-    return cell
 
 
 def read_notes():
@@ -105,29 +118,29 @@ def goals(parts):
     if "hits" in parts:
         of = lambda size, coding, other, us="zoom-qos-proxy": ratio(parts["hits"]["rows"], size, coding, us, other)
         share = of("8 KB", "identity", "bare actix-web")
-        goal("8 KB: requests a CPU second, of the bare handler's", "≥ 0.92", share, share >= 0.92)
+        goal("8 KB: requests per CPU second, relative to the bare handler", "≥ 0.92", share, share >= 0.92)
         for other, least in (("nginx", 1.5), ("Varnish", 3)):
             times = of("8 KB", "identity", other)
-            goal(f"8 KB: requests a CPU second, of {other}'s", f"≥ {least}", times, times >= least)
+            goal(f"8 KB: requests per CPU second, relative to {other}", f"≥ {least}", times, times >= least)
         times = of("800 KB", "identity", "nginx")
-        goal("800 KB: requests a CPU second, of nginx's", "≥ 0.9", times, times >= 0.9)
+        goal("800 KB: requests per CPU second, relative to nginx", "≥ 0.9", times, times >= 0.9)
         times = of("800 KB", "gzip", "nginx, compresses each time")
-        goal("800 KB as gzip: requests a CPU second, of nginx's that compresses each time", "≥ 10", times, times >= 10)
+        goal("800 KB as gzip: requests per CPU second, relative to nginx that compresses each time", "≥ 10", times, times >= 10)
         for (size, coding), _ in grouped(parts["hits"]["half_load"], "size", "coding"):
             for other in ("nginx", "Varnish"):
                 times = latency_ratio(parts["hits"]["half_load"], size, coding, other)
-                what = f"{size}, {coding}: 99th percentile at half load, of {other}'s"
+                what = f"{size}, {coding}: 99th percentile at half load, relative to {other}"
                 goal(what, "≤ 1.2", times, times <= 1.2)
     if "storm" in parts:
         for storm in ("one meeting", "fifty meetings"):
             rows_ = [row for row in parts["storm"]["rows"] if row["storm"] == storm]
             times = per_round(rows_, "who", "zoom-qos-proxy", "callers themselves", lambda row: row["seconds"])
-            goal(f"cold storm on {storm}: time, of callers' who ask themselves", "≤ 1.05", times, times <= 1.05)
+            goal(f"cold storm on {storm}: time, relative to callers that ask Zoom themselves", "≤ 1.05", times, times <= 1.05)
     if "cleaning" in parts:
         for other, name, least in (("tree", "a `Value` there and back", 3), ("typed", "a typed parse alone", 1)):
             rows_ = [row for row in parts["cleaning"]["rows"] if row["size"] == "10 × 60"]
             times = per_round(rows_, "way", "cleaned", other, lambda row: row["mb"] / row["cpu"])
-            goal(f"cleaning, 10 × 60: MB a CPU second, of {name}", f"≥ {least}", times, times >= least)
+            goal(f"cleaning, 10 × 60: MB per CPU second, relative to {name}", f"≥ {least}", times, times >= least)
     if "memory" in parts:
         row = next(row for row in parts["memory"]["rows"] if row["who"] == "zoom-qos-proxy" and row["size"] == "14 KB")
         each = row["added"] / row["meetings"]
@@ -137,7 +150,7 @@ def goals(parts):
     if "growth" in parts:
         entries = [row["entries"] for row in parts["growth"]["hits"]]
         times = per_round(parts["growth"]["hits"], "entries", max(entries), min(entries), cost)
-        goal(f"CPU time of a hit among {max(entries):,} meetings, of among {min(entries):,}", "≤ 1.10", times, times <= 1.1)
+        goal(f"CPU time of a hit among {max(entries):,} meetings, relative to {min(entries):,}", "≤ 1.10", times, times <= 1.1)
     if "start" in parts:
         took = statistics.median(row["seconds"] for row in parts["start"]["rows"]) * 1000
         goal("from exec to the first answer, ms", "< 50", took, took < 50, "{:.0f}")
@@ -182,15 +195,15 @@ def hits(measured):
         rate, cpu = median(rows, lambda row: row["requests"] / row["us"] * 1e6), median(rows, cost)
         times = ratio(measured["rows"], size, coding, "zoom-qos-proxy", who)
         lines.append([size, coding, who, f"{rate:,.0f}", f"{cpu:.2f}", f"{times:.2f}"])
-    header = ["body", "coding", "who", "requests/s", "CPU s per 100,000", "our requests a CPU second, of theirs"]
+    header = ["body", "coding", "who", "requests/s", "CPU s per 100,000", "our requests per CPU second, relative to this"]
     loads = []
     for (size, coding, who), rows in grouped(measured["half_load"], "size", "coding", "who"):
         rate = median(rows, lambda row: row["requests"] / row["us"] * 1e6)
         p50, p99 = median(rows, lambda row: row["p50"]), median(rows, lambda row: row["p99"])
         times = latency_ratio(measured["half_load"], size, coding, who)
         loads.append([size, coding, who, f"{rate:,.0f}", f"{p50 / 1000:.2f}", f"{p99 / 1000:.2f}", f"{times:.2f}"])
-    half = ["body", "coding", "who", "requests/s", "median, ms", "99th percentile, ms", "our 99th, of theirs"]
-    return table(header, lines) + "\nAt half the load that the slowest of the three can take:\n\n" + table(half, loads)
+    half = ["body", "coding", "who", "requests/s", "median, ms", "99th percentile, ms", "our 99th, relative to this"]
+    return table(header, lines) + "\nAt half the load that the slowest program can take:\n\n" + table(half, loads)
 
 
 def instructions(measured):
@@ -208,7 +221,7 @@ def instructions(measured):
         both = [both.get(who, {"instructions": 0, "misses": 0}) for who in names]
         if max(one["instructions"] for one in both) >= 100:
             lines.append([where, *(f"{one[what]:,.0f}" for what in ("instructions", "misses") for one in both)])
-    header = ["identity: crate", "instructions", "of the bare handler", "misses", "of the bare handler"]
+    header = ["identity: crate", "instructions", "bare handler", "misses", "bare handler"]
     return table(["coding", "who", "instructions", "SHA-256, in software", "misses"], whole) + "\n" + table(header, lines)
 
 
@@ -223,7 +236,7 @@ def storm(measured):
         least = rows[0]
         times = took / least["least_seconds"]
         lines.append([storm_, f"{callers:,}", who, f"{calls:g}", str(least["least_calls"]), f"{took:.2f}", f"{times:.2f}"])
-    return table(["storm on", "callers", "who", "calls", "least", "last answer, s", "of the least possible"], lines)
+    return table(["storm on", "callers", "who", "calls", "least", "last answer, s", "relative to the least possible"], lines)
 
 
 def cleaning(measured):
@@ -241,7 +254,7 @@ def cleaning(measured):
         for row in measured["allocations"]
     ]
     return (
-        table(["participants × samples", "way", "MB a CPU second", "cleaning, of it"], lines)
+        table(["participants × samples", "way", "MB per CPU second", "cleaning, relative to it"], lines)
         + "\n" + table(["page", "way", "allocations", "bytes"], counted)
     )
 
@@ -274,7 +287,7 @@ def growth(measured):
         worked.append([str(workers), f"{rate:,.0f}", f"{median(rows, cost):.2f}"])
     return "\n".join([
         table(["cached meetings", "requests/s", "CPU s per 100,000"], full),
-        table(["participants", "CPU ms a flight", "CPU µs a participant"], flown),
+        table(["participants", "CPU ms per flight", "CPU µs per participant"], flown),
         table(["queue for permits", "waiting", "ns"], queued),
         table(["workers", "requests/s", "CPU s per 100,000"], worked),
     ])
@@ -298,9 +311,3 @@ def start(measured):
 def table(header, rows):
     lines = ["| " + " | ".join(cells) + " |" for cells in [header, ["---"] * len(header), *rows]]
     return "\n".join(lines) + "\n"
-
-
-def raw(rows):
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    shown = lambda value: f"{value:.6g}" if isinstance(value, float) and abs(value) < 1e5 else f"{value:.0f}" if isinstance(value, float) else str(value)
-    return table(names, [[shown(row.get(name, "")) for name in names] for row in rows])

@@ -2,10 +2,9 @@
 
     run.py [--quick] [--write] [--part PART]…
 
-Each part installs and builds what it needs itself, and writes what it measured to target/compare/PART.json. The document is made
-of all that is there, and of the rows that docs/PERFORMANCE.md has, perhaps from another clone, of the parts that are not. It is
-written only with `--write` (`make bench WRITE=1`); otherwise the tables of the measured parts are printed. `--quick` only proves
-that everything works: it measures next to nothing.
+Each part installs and builds what it needs, and writes what it measured to target/compare/PART.json. With `--write`
+(`make bench WRITE=1`) the documents are made of these files, and of docs/performance/PART.json for parts that were not measured
+here. Without it the tables of the measured parts are printed. `--quick` proves that everything works and measures next to nothing.
 """
 
 import argparse
@@ -67,7 +66,7 @@ def prepare(part):
 def main():
     arguments = argparse.ArgumentParser(description="The service beside what others would install.")
     arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--write", action="store_true", help="write docs/PERFORMANCE.md")
+    arguments.add_argument("--write", action="store_true", help="write docs/PERFORMANCE.md and docs/performance")
     arguments.add_argument("--part", action="append", choices=PARTS)
     arguments = arguments.parse_args()
     # Whoever ends this ends all that it started, too.
@@ -88,23 +87,18 @@ def main():
 
 
 def report(arguments, folder):
-    """Prints what was measured; with --write the whole document is written, with what it says of the other parts."""
-    written = os.path.join(ROOT, "docs", "PERFORMANCE.md")
-    parts = {}
-    if arguments.write:
-        with open(written) as file:
-            parts = document.read(file.read())
+    """Prints what was measured; with --write the documents are written, with what they say of the other parts."""
+    docs = os.path.join(ROOT, "docs")
+    parts = document.read(docs) if arguments.write else {}
     for part in PARTS if arguments.write else arguments.part or PARTS:
         path = os.path.join(folder, part + ".json")
         if os.path.exists(path):
             with open(path) as file:
                 parts[part] = json.load(file)
     parts = {part: parts[part] for part in PARTS if part in parts}
-    text = document.text(parts)
     if arguments.write:
-        with open(written, "w") as file:
-            file.write(text)
-        print(os.path.relpath(written, ROOT))
+        for path in document.write(parts, docs):
+            print(os.path.relpath(path, ROOT))
     else:
         print(document.measured(parts))
 
