@@ -14,7 +14,7 @@ TEST_PROGRAMS = cc curl python3 redis-server faketime haproxy prometheus
 # cargo runs one build at a time anyway, and a log is read from top to bottom.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	plan check-format check-clippy check-docs doc-tests tests readme judges judges-jdk memory deny quick-bench quick-compare skips \
+	plan check-format check-clippy check-docs doc-tests tests readme conformance conformance-jdk memory deny quick-bench quick-compare skips \
 	image check-image image-test machine-test chart chart-readme chart-checkov monitoring
 
 comma := ,
@@ -29,9 +29,9 @@ demo: ## service and imitation of Zoom in one process, with lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: plan prepare check-format check-clippy check-docs doc-tests tests readme judges chart monitoring check-image skips ## everything that CI checks; installs what it needs
+test: plan prepare check-format check-clippy check-docs doc-tests tests readme conformance chart monitoring check-image skips ## everything that CI checks; installs what it needs
 
-test-all: test judges-jdk memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: a JDK on the answers, resident size over 50,000 meetings, an hour each of rude callers, a rude Zoom and a rude Redis, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
+test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: a JDK on the answers, resident size over 50,000 meetings, an hour each of rude callers, a rude Zoom and a rude Redis, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
 
 bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
@@ -89,19 +89,19 @@ readme: ## every line of the README, in its order, against the simulator
 	@scripts/chart-tests --install
 	@python3 tests/readme/run.py
 
-judges: ## what others' code says about the answers; see tests/judges
-	$(call heading,judges)
+conformance: ## other projects' test suites and linters on the answers; see tests/conformance
+	$(call heading,conformance)
 	cargo build --locked --workspace --bins
-	@scripts/judges target/debug/zoom-qos-proxy target/debug/zoom-sim
+	@scripts/conformance target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 # Its own target: a JDK is 264 MB.
-judges-jdk:
-	$(call heading,the JDK as a judge)
+conformance-jdk:
+	$(call heading,conformance: the JDK's client)
 	cargo build --locked --workspace --bins
 	@scripts/prepare java python3
-	@python3 tests/judges/jdk/run.py java target/debug/zoom-qos-proxy target/debug/zoom-sim
+	@python3 tests/conformance/jdk/run.py java target/debug/zoom-qos-proxy target/debug/zoom-sim
 
-chart: ## the Helm chart: rendered, judged by the schemas of every Kubernetes, and by the service; see tests/chart
+chart: ## the Helm chart: rendered, validated against the schemas of every Kubernetes and by the service; see tests/chart
 	$(call heading,chart)
 	cargo build --locked --workspace --bins
 	@scripts/chart-tests target/debug/zoom-qos-proxy

@@ -1,4 +1,4 @@
-// Judges custom resources that Kubernetes' own schemas do not know: reads a list of objects as JSON, prints for each a
+// Validates custom resources that Kubernetes' own schemas do not know: reads a list of objects as JSON, prints for each a
 // list of what is wrong. Values by the validators made from the CRDs; unknown fields, which those let pass, by the
 // types made from them: TypeScript takes none in a literal.
 //   node crds.mjs FOLDER_OF_NODE_MODULES < objects.json

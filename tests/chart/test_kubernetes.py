@@ -24,14 +24,14 @@ def test_there_are_versions_from_1_25_on():
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_object_is_strictly_valid(version):
-    seen, judged = 0, []
+    seen, checked = 0, []
     for feature in FEATURES:
         for each in render(ci(feature), f"{version}.0"):
             if each["kind"] not in CUSTOM:
                 seen += 1
-                if each in judged:
+                if each in checked:
                     continue
-                judged.append(each)
+                checked.append(each)
                 try:
                     kubernetes_validate.validate(each, version, strict=True)
                 except kubernetes_validate.ValidationError as error:
@@ -40,7 +40,7 @@ def test_every_object_is_strictly_valid(version):
 
 
 @pytest.mark.parametrize("version", [VERSIONS[0], VERSIONS[-1]])
-def test_the_judge_finds_a_wrong_field(version):
+def test_the_schemas_find_a_wrong_field(version):
     workload = render(version=f"{version}.0").workload
     workload["spec"]["strategy"]["rollingUpdate"]["maxSurgee"] = 1
     with pytest.raises(kubernetes_validate.ValidationError, match="maxSurgee"):
@@ -80,7 +80,7 @@ def test_custom_resources_are_strictly_valid():
     assert crds(objects) == [[] for _ in objects]
 
 
-def test_that_judge_finds_wrong_fields_and_wrong_values():
+def test_the_validator_finds_wrong_fields_and_wrong_values():
     by_kind = {each["kind"]: each for each in custom()}
     by_kind["ServiceMonitor"]["spec"]["endpoints"][0]["intervall"] = "30s"
     by_kind["PrometheusRule"]["spec"]["groups"][0]["interval"] = "2 minutes"

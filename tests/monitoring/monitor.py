@@ -21,7 +21,7 @@ import time
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.insert(0, str(ROOT / "tests/judges/python"))
+sys.path.insert(0, str(ROOT / "tests/conformance/python"))
 
 import scenes  # noqa: E402
 from processes import until  # noqa: E402

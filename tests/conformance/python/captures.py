@@ -1,4 +1,4 @@
-"""An answer of every kind, provoked over real sockets. Judges nothing but that it is of the kind that was wanted."""
+"""An answer of every kind, provoked over real sockets. Checks only that each is of the wanted kind."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from processes import Connection, Service, Sim, ask, until
 EXAMPLE = "/qos/85746065432"
 UUID = "/qos/atsXxhSEQWit9t+U02HXNQ==?type=past"
 FRESH = "zoom-qos-proxy; hit; ttl=[0-9]+"
-# Codes that no scenario can bring about each time, and why. Their examples in the description are judged all the same.
+# Codes that no scenario can bring about each time, and why. Their examples in the description are checked all the same.
 NOT_PROVOKED = {
     "internal_error": "it would be a bug",
     "shutting_down": "a connection that is kept through the drain gets this word, or just its end",
@@ -53,7 +53,7 @@ def plain(binaries, kept):
     """Whole meetings, validators, codings, slices, what is wrong with a request, and the ops listener."""
     with running(binaries) as (service, _):
         miss = kept.keep("200 miss", service.get(EXAMPLE), 200, cache_status=".*; fwd=uri-miss; fwd-status=200; stored")
-        kept.keep("200 hit", service.get(EXAMPLE, ("X-Request-Id", "judges-1")), 200, cache_status=FRESH)
+        kept.keep("200 hit", service.get(EXAMPLE, ("X-Request-Id", "conformance-1")), 200, cache_status=FRESH)
         kept.keep("200 by UUID", service.get(UUID), 200)
         kept.keep("200 HEAD", service.get(EXAMPLE, method="HEAD"), 200, cache_status=FRESH)
         has_it = ("If-None-Match", miss.header("ETag"))
@@ -215,10 +215,10 @@ def overloaded(binaries, kept):
 
 def callers(binaries, kept):
     """With and without a key, and one call a minute."""
-    key = "a-caller-key-for-the-judges"
+    key = "a-caller-key-for-conformance"
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         digest = hashlib.sha256(key.encode()).hexdigest()
-        file.write(f'[[caller]]\nname = "judge"\nkey_sha256 = "{digest}"\ncalls_per_minute = 1\n')
+        file.write(f'[[caller]]\nname = "conformance"\nkey_sha256 = "{digest}"\ncalls_per_minute = 1\n')
         file.flush()
         with running(binaries, callers__file=file.name) as (service, zoom):
             for method in ("GET", "HEAD"):

@@ -146,7 +146,7 @@ function ageOnArrival (kept, meeting) {
 async function asZoom (request, response, meetings, originPort) {
   await bodyOf(request)
   if (request.method === 'POST' && request.url === '/oauth/token') {
-    return json(response, 200, { access_token: 'judge', token_type: 'bearer', expires_in: 3600, scope: 'dashboard' })
+    return json(response, 200, { access_token: 'conformance', token_type: 'bearer', expires_in: 3600, scope: 'dashboard' })
   }
   const [, number] = /^\/v2\/metrics\/meetings\/(\d+)\/participants\/qos\?/.exec(request.url) ?? []
   const meeting = meetings.get(number)

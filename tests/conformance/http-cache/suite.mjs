@@ -39,7 +39,7 @@ function rootOf (require, directory) {
     return dirname(require.resolve(`${PACKAGE}/package.json`))
   } catch {
     throw new Error(`${PACKAGE} is not installed in ${directory}: copy package.json and package-lock.json of ` +
-      'tests/judges/http-cache there and run npm ci --ignore-scripts in it')
+      'tests/conformance/http-cache there and run npm ci --ignore-scripts in it')
   }
 }
 

@@ -17,8 +17,8 @@ const USAGE = `usage: run.mjs SERVICE_BINARY [--control] [--write-doc] [--verbos
   --control    stand-ins instead of the service: what the service passes must fail with those that ids.json names
   --write-doc  writes the tables of docs/HTTP-CACHE-TESTS.md anew, and runs nothing
   --verbose    each exchange with the service, and each with the suite's origin, also where all is as expected
-  --modules    where http-cache-tests is installed; default: target/judges/http-cache of the repository`
-const MODULES = fileURLToPath(new URL('../../../target/judges/http-cache', import.meta.url))
+  --modules    where http-cache-tests is installed; default: target/conformance/http-cache of the repository`
+const MODULES = fileURLToPath(new URL('../../../target/conformance/http-cache', import.meta.url))
 const TIME_LIMIT_MS = 85_000
 
 async function main () {
@@ -39,7 +39,7 @@ async function main () {
   if (!binary && !options.control) return [USAGE]
   setTimeout(() => fail([`not done within ${TIME_LIMIT_MS / 1000} s`]), TIME_LIMIT_MS).unref()
   if (options.control) return control(ids, loaded)
-  const surprises = await judge(ids, loaded, binary, options.verbose)
+  const surprises = await compare(ids, loaded, binary, options.verbose)
   return doc.isCurrent(ids, loaded)
     ? surprises
     : [...surprises, 'docs/HTTP-CACHE-TESTS.md is not what ids.json says: run run.mjs --write-doc']
@@ -47,7 +47,7 @@ async function main () {
 
 // ---- against the service ----
 
-async function judge ({ ids }, loaded, binary, verbose) {
+async function compare ({ ids }, loaded, binary, verbose) {
   const chosen = ids.filter(({ expect }) => expect !== 'left out')
   const runs = chosen.map(entry => ({ ...entry, runAs: entry.id, test: testOf(loaded, entry.id) }))
   const { results, notes } = await through(loaded, runs, back => services(runs, binary, back))

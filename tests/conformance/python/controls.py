@@ -1,4 +1,4 @@
-"""Negative controls: answers that are made wrong on purpose. A judge that finds nothing in them judges nothing."""
+"""Negative controls: answers that are wrong on purpose. A checker that finds nothing in them checks nothing."""
 
 import copy
 import dataclasses

@@ -48,7 +48,7 @@ def connections(java, binaries, options):
 def main(java, *binaries):
     without_reuse = connections(java, binaries, ["-Djdk.httpclient.keepalive.timeout=0"])
     kept = connections(java, binaries, [])
-    print(f"judges (jdk): 100 requests of the JDK's client took {kept} connections, {without_reuse} of one that keeps none")
+    print(f"conformance (jdk): 100 requests of the JDK's client took {kept} connections, {without_reuse} of one that keeps none")
     return 0 if kept == 1 and without_reuse > 10 else 1
 
 

@@ -35,7 +35,7 @@ process.on('exit', () => running.forEach(child => child.kill('SIGKILL')))
 
 /** Starts the service. Gives `{ port, stop }` as soon as it listens. */
 export async function start (binary, zoomPort, settings) {
-  // Nothing of this process's environment: a QOS_PROXY__ variable of the caller would change what is judged.
+  // Nothing of this process's environment: a QOS_PROXY__ variable of the caller would change what is tested.
   const child = spawn(binary, { env: environment(zoomPort, settings), stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   const gone = new Promise(resolve => child.on('close', resolve)).then(() => running.delete(child))
@@ -52,9 +52,9 @@ function environment (zoomPort, settings) {
     SERVER__WORKERS: '1',
     ZOOM__API_BASE_URL: `${zoom}/v2`,
     ZOOM__OAUTH_URL: `${zoom}/oauth/token`,
-    ZOOM__ACCOUNT_ID: 'judge',
-    ZOOM__CLIENT_ID: 'judge',
-    ZOOM__CLIENT_SECRET: 'judge',
+    ZOOM__ACCOUNT_ID: 'conformance',
+    ZOOM__CLIENT_ID: 'conformance',
+    ZOOM__CLIENT_SECRET: 'conformance',
     ...Object.fromEntries(Object.entries(settings).map(([key, value]) => [`CACHE__${key.toUpperCase()}`, value]))
   }
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [`QOS_PROXY__${key}`, value]))

@@ -73,7 +73,7 @@ class Connection:
         self.stream = self.socket.makefile("rb")
 
     def send(self, method, target, headers=()):
-        lines = [f"{method} {target} HTTP/1.1", "Host: service", "User-Agent: judges"]
+        lines = [f"{method} {target} HTTP/1.1", "Host: service", "User-Agent: conformance"]
         lines += [f"{name}: {value}" for name, value in headers]
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
 

@@ -28,7 +28,7 @@ def lint(kind, answer, notes=None):
     """httplint on the request and the answer to it."""
     request = HttpRequestLinter(start_time=answer.at)
     request.process_request_topline(answer.method.encode(), answer.target.encode(), b"1.1")
-    sent = [("Host", "service"), ("User-Agent", "judges"), *answer.asked]
+    sent = [("Host", "service"), ("User-Agent", "conformance"), *answer.asked]
     request.process_headers([(name.encode(), value.encode()) for name, value in sent])
     request.finish_content(True)
     response = HttpResponseLinter(start_time=answer.at)
@@ -205,7 +205,7 @@ def described_codes(document):
     return known
 
 
-def judge(kind, answer, document, notes):
+def check(kind, answer, document, notes):
     """All of it about one answer."""
     fields = [*cache_status(answer), *rate_limits(answer)]
     return [*lint(kind, answer, notes), *fields, *body(document, answer), *headers(document, answer)]

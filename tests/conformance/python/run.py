@@ -1,4 +1,4 @@
-"""Judges that this project did not write, on answers of the real service over real sockets.
+"""Linters and test suites of other projects, on answers of the real service over real sockets.
 
     python run.py SERVICE_BINARY SIM_BINARY
 
@@ -34,9 +34,9 @@ def main(service_binary, sim_binary):
     findings += verdicts.description(document)
     notes = set()
     for kind, answer in sorted(kept.items()):
-        findings += [f"{kind}: {found}" for found in verdicts.judge(kind, answer, document, notes)]
+        findings += [f"{kind}: {found}" for found in verdicts.check(kind, answer, document, notes)]
     findings += codes(kept, document)
-    fuzzed, asked = fuzz.judge(binaries)
+    fuzzed, asked = fuzz.run(binaries)
     findings += fuzzed
 
     print(f"captured {len(kept)} answers:", ", ".join(sorted(kept)))
@@ -48,7 +48,7 @@ def main(service_binary, sim_binary):
     print("schemathesis:", asked)
     for finding in findings:
         print("FINDING", finding)
-    print(f"judges (python): {len(findings)} findings in {time.monotonic() - began:.0f} s")
+    print(f"conformance (python): {len(findings)} findings in {time.monotonic() - began:.0f} s")
     return 1 if findings else 0
 
 
