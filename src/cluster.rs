@@ -123,7 +123,7 @@ struct Inner {
 /// What the others have to hear as soon as there is Redis again.
 enum Owed {
     CoolDown {
-        kind: crate::metrics::LimitKind,
+        kind: crate::failure::LimitKind,
         until: Instant,
         words: String,
     },

@@ -134,6 +134,72 @@ impl Lasting {
     }
 }
 
+/// The two rate limits that Zoom enforces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LimitKind {
+    /// Calls per second.
+    PerSecond,
+    /// Calls per UTC day.
+    PerDay,
+}
+
+impl LimitKind {
+    /// Its name in metrics, `/status` and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PerSecond => "per_second",
+            Self::PerDay => "per_day",
+        }
+    }
+}
+
+/// Which limit, ours or Zoom's, refused a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RefusedBy {
+    /// Ours: no permit within the caller's wait.
+    BudgetSecond,
+    /// Ours: no permits left today.
+    BudgetDay,
+    /// Ours: too many calls are queued.
+    Queue,
+    /// Ours: the caller reached its own limit.
+    Caller,
+    /// Zoom's: a 429 for the calls per second.
+    ZoomSecond,
+    /// Zoom's: a 429 for the calls per day.
+    ZoomDay,
+    /// Zoom rejects our credentials.
+    Credentials,
+}
+
+impl RefusedBy {
+    /// Every value.
+    pub const ALL: [Self; 7] = [
+        Self::BudgetSecond,
+        Self::BudgetDay,
+        Self::Queue,
+        Self::Caller,
+        Self::ZoomSecond,
+        Self::ZoomDay,
+        Self::Credentials,
+    ];
+
+    /// Its name in metrics, logs and traces.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BudgetSecond => "budget_second",
+            Self::BudgetDay => "budget_day",
+            Self::Queue => "queue",
+            Self::Caller => "caller",
+            Self::ZoomSecond => "zoom_second",
+            Self::ZoomDay => "zoom_day",
+            Self::Credentials => "credentials",
+        }
+    }
+}
+
 /// One reason, with what a caller can do about it.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -172,5 +238,37 @@ impl Failure {
     pub fn said(mut self, said: ZoomSaid) -> Self {
         self.zoom = Some(Arc::new(said));
         self
+    }
+
+    /// The limit that caused this failure; `None` if no limit did. Zoom's answer is there only if Zoom enforced it.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<RefusedBy> {
+        match (self.reason, self.zoom.is_some()) {
+            (Reason::ZoomRateLimited, false) => Some(RefusedBy::BudgetSecond),
+            (Reason::ZoomRateLimited, true) => Some(RefusedBy::ZoomSecond),
+            (Reason::ZoomDailyQuotaSpent, false) => Some(RefusedBy::BudgetDay),
+            (Reason::ZoomDailyQuotaSpent, true) => Some(RefusedBy::ZoomDay),
+            (Reason::Overloaded, _) => Some(RefusedBy::Queue),
+            (Reason::CallerOverLimit, _) => Some(RefusedBy::Caller),
+            (Reason::ZoomRejectedCredentials, _) => Some(RefusedBy::Credentials),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zoom_refused_if_its_answer_is_there() {
+        let ours = |reason| Failure::new(reason).refused_by();
+        let zooms = |reason| Failure::new(reason).said(ZoomSaid::default()).refused_by();
+        assert_eq!(ours(Reason::ZoomRateLimited), Some(RefusedBy::BudgetSecond));
+        assert_eq!(zooms(Reason::ZoomRateLimited), Some(RefusedBy::ZoomSecond));
+        assert_eq!(ours(Reason::ZoomDailyQuotaSpent), Some(RefusedBy::BudgetDay));
+        assert_eq!(zooms(Reason::ZoomDailyQuotaSpent), Some(RefusedBy::ZoomDay));
+        assert_eq!(ours(Reason::StillFetching), None);
+        assert_eq!(zooms(Reason::MeetingNotFound), None);
     }
 }

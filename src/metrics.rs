@@ -13,9 +13,9 @@ use prometheus::{
 };
 
 use labels::status_text;
-pub use labels::{
-    CallResult, Cause, ConnectionRefusal, LimitKind, Outcome, RedisValue, Refuser, RenewalResult,
-};
+pub use labels::{CallResult, Cause, ConnectionRefusal, Outcome, RedisValue, RenewalResult};
+
+use crate::failure::{LimitKind, RefusedBy};
 
 /// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than
 /// `server.wait`, 12 s unless configured.
@@ -98,7 +98,7 @@ impl Metrics {
     }
 
     /// Counts a `/qos` request that was turned down, or answered with a stale snapshot instead.
-    pub fn refusal(&self, by: Refuser) {
+    pub fn refusal(&self, by: RefusedBy) {
         self.refusals.with_label_values(&[by.as_str()]).inc();
     }
 
@@ -334,7 +334,7 @@ impl Metrics {
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
             self.cooldown(kind, false);
         }
-        for by in Refuser::ALL {
+        for by in RefusedBy::ALL {
             self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
         }
         for kind in RedisValue::ALL {

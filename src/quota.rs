@@ -21,10 +21,7 @@ use self::{
     second::Second,
     stretch::{Left, Outlook, Stretch},
 };
-use crate::{
-    metrics::{LimitKind, Metrics},
-    snapshot::RefreshSample,
-};
+use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
 
 /// The limits that this process keeps to.
 pub struct BudgetConfig {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::clock::{DAY, Micros, ServerClock, micros};
-use crate::metrics::LimitKind;
+use crate::failure::LimitKind;
 
 /// No time of ours is further ahead.
 pub const AHEAD_AT_MOST: Duration = Duration::from_hours(48);

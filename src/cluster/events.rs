@@ -9,7 +9,7 @@ use super::{
     clock::{Micros, ServerClock},
     words,
 };
-use crate::metrics::LimitKind;
+use crate::failure::LimitKind;
 
 /// Something that another replica did. Our own come back, too, and change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]

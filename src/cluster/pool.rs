@@ -6,7 +6,7 @@ use super::{
     bounds::{self, Rejected},
     clock::{DAY, Micros, ServerClock},
 };
-use crate::metrics::LimitKind;
+use crate::failure::LimitKind;
 
 /// Later than this after its time a call is not made: what calls are spread over (`SECOND` of `quota.lua`) has 40 ms of
 /// slack, and some of that is the network's.

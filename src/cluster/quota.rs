@@ -13,7 +13,7 @@ use super::{
     pool::{self, Draw, Reply, Verdict},
     script,
 };
-use crate::metrics::{LimitKind, RedisValue};
+use crate::{failure::LimitKind, metrics::RedisValue};
 
 /// What is asked or said, with what it needs.
 enum Op<'a> {

@@ -8,10 +8,7 @@ use super::{
     bounds::{self, Rejected},
     clock::{Micros, ServerClock},
 };
-use crate::{
-    failure::{Failure, Lasting, Reason, Words, ZoomSaid},
-    metrics::LimitKind,
-};
+use crate::failure::{Failure, Lasting, LimitKind, Reason, Words, ZoomSaid};
 
 /// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
 #[derive(Serialize, Deserialize)]

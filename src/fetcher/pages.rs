@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     clean::NotAPage,
-    failure::{Failure, Lasting, Reason, ZoomSaid},
-    metrics::{CallResult, Cause, LimitKind},
+    failure::{Failure, Lasting, LimitKind, Reason, ZoomSaid},
+    metrics::{CallResult, Cause},
     quota::Permit,
     snapshot::{Draft, Snapshot},
     zoom::{

@@ -22,8 +22,8 @@ use self::{
 use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
     cluster::Shared,
-    failure::{Failure, Reason},
-    metrics::{LimitKind, Metrics},
+    failure::{Failure, LimitKind, Reason},
+    metrics::Metrics,
     quota::{Budget, Limit, Permit, stretch::Outlook},
     snapshot::RefreshSample,
 };

@@ -21,7 +21,8 @@ use actix_web::{
 
 use super::{State, caller::Who, qos};
 use crate::{
-    metrics::{Outcome, Refuser},
+    failure::RefusedBy,
+    metrics::Outcome,
     trace::{Kind, Parent, Span, Trail},
 };
 
@@ -42,7 +43,7 @@ pub(super) struct Notes {
     /// How it ended; none as long as nothing is known of it.
     pub(super) outcome: Cell<Option<Outcome>>,
     /// Who turned it down.
-    pub(super) refused_by: Cell<Option<Refuser>>,
+    pub(super) refused_by: Cell<Option<RefusedBy>>,
     /// The code of the problem that it was answered with.
     pub(super) code: Cell<Option<&'static str>>,
     /// Its caller sends no more.
@@ -217,7 +218,7 @@ struct Observed {
 struct Ending {
     status: u16,
     outcome: Option<Outcome>,
-    refused_by: Option<Refuser>,
+    refused_by: Option<RefusedBy>,
     code: Option<&'static str>,
 }
 
@@ -298,7 +299,7 @@ impl Drop for Observed {
                     route = self.notes.route.word(),
                     status,
                     outcome = outcome.map(Outcome::as_str),
-                    refused_by = refused_by.map(Refuser::as_str),
+                    refused_by = refused_by.map(RefusedBy::as_str),
                     code,
                     duration_ms,
                     peer = peer.map(tracing::field::display),

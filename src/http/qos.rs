@@ -94,7 +94,7 @@ fn tell_limits(
         return;
     }
     ratelimit::tell(response.headers_mut(), &state.metrics, caller, failure);
-    if let Some(by) = failure.and_then(ratelimit::refuser) {
+    if let Some(by) = failure.and_then(Failure::refused_by) {
         notes.refused_by.set(Some(by));
     }
 }

@@ -13,8 +13,8 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::problem::seconds_until;
 use crate::{
     callers::{Caller, Room},
-    failure::{Failure, Reason},
-    metrics::{Metrics, Refuser},
+    failure::{Failure, Reason, RefusedBy},
+    metrics::Metrics,
 };
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -35,20 +35,6 @@ pub(super) fn is_told_with(reason: Reason) -> bool {
     !matches!(reason, Reason::NotCached | Reason::ShuttingDown)
 }
 
-/// Who refused, if anybody did. Zoom's own words are there when it was Zoom.
-pub(super) fn refuser(failure: &Failure) -> Option<Refuser> {
-    match (failure.reason, failure.zoom.is_some()) {
-        (Reason::ZoomRateLimited, false) => Some(Refuser::BudgetSecond),
-        (Reason::ZoomRateLimited, true) => Some(Refuser::ZoomSecond),
-        (Reason::ZoomDailyQuotaSpent, false) => Some(Refuser::BudgetDay),
-        (Reason::ZoomDailyQuotaSpent, true) => Some(Refuser::ZoomDay),
-        (Reason::Overloaded, _) => Some(Refuser::Queue),
-        (Reason::CallerOverLimit, _) => Some(Refuser::Caller),
-        (Reason::ZoomRejectedCredentials, _) => Some(Refuser::Credentials),
-        _ => None,
-    }
-}
-
 /// What may be spent as an answer tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Limits {
@@ -63,7 +49,7 @@ struct Limits {
 /// Who refused a request, and in how many seconds asking again can help.
 #[derive(Debug, Clone, Copy)]
 struct Refused {
-    by: Refuser,
+    by: RefusedBy,
     again_in: Option<u64>,
 }
 
@@ -72,7 +58,7 @@ pub(super) fn tell(headers: &mut HeaderMap, metrics: &Metrics, caller: &Caller, 
     let now = Instant::now();
     let limits = Limits::read(metrics, caller, now);
     let refused = failure.and_then(|failure| {
-        Some(Refused { by: refuser(failure)?, again_in: seconds_until(failure.retry_at, now) })
+        Some(Refused { by: failure.refused_by()?, again_in: seconds_until(failure.retry_at, now) })
     });
     for (name, value) in [(RATE_LIMIT_POLICY, limits.policy()), (RATE_LIMIT, limits.left(refused, now))] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
@@ -109,17 +95,17 @@ impl Limits {
         let mut text = String::new();
         let again_in = refused.and_then(|refused| refused.again_in);
         let by = refused.map(|refused| refused.by);
-        if let Some(Refuser::BudgetSecond | Refuser::ZoomSecond | Refuser::Queue) = by {
+        if let Some(RefusedBy::BudgetSecond | RefusedBy::ZoomSecond | RefusedBy::Queue) = by {
             item(&mut text, "second", 0, again_in);
         }
         match by {
-            Some(Refuser::BudgetDay | Refuser::ZoomDay) => {
+            Some(RefusedBy::BudgetDay | RefusedBy::ZoomDay) => {
                 item(&mut text, "day", 0, Some(again_in.unwrap_or(self.day_ends_in)));
             }
             _ => item(&mut text, "day", self.day_left, Some(self.day_ends_in)),
         }
         match (self.caller, by) {
-            (Some(_), Some(Refuser::Caller)) => item(&mut text, "caller", 0, again_in),
+            (Some(_), Some(RefusedBy::Caller)) => item(&mut text, "caller", 0, again_in),
             (Some(Room { left, more_at, .. }), _) => {
                 item(&mut text, "caller", left.into(), seconds_until(more_at, now));
             }
@@ -143,7 +129,6 @@ mod tests {
     use std::{num::NonZeroU32, time::Duration};
 
     use super::*;
-    use crate::failure::ZoomSaid;
 
     const LIMITS: Limits =
         Limits { per_second: 36, per_day: 54_000, day_left: 53_000, day_ends_in: 3_600, caller: None };
@@ -152,7 +137,7 @@ mod tests {
         Room { ceiling: NonZeroU32::new(ceiling).unwrap(), left, more_at }
     }
 
-    fn refused(by: Refuser, seconds: u64) -> Refused {
+    fn refused(by: RefusedBy, seconds: u64) -> Refused {
         Refused { by, again_in: Some(seconds) }
     }
 
@@ -172,29 +157,17 @@ mod tests {
     #[test]
     fn who_refused_has_nothing_left_until_asking_again_can_help() {
         let now = Instant::now();
-        for by in [Refuser::BudgetSecond, Refuser::ZoomSecond, Refuser::Queue] {
+        for by in [RefusedBy::BudgetSecond, RefusedBy::ZoomSecond, RefusedBy::Queue] {
             assert_eq!(LIMITS.left(Some(refused(by, 7)), now), r#""second";r=0;t=7, "day";r=53000;t=3600"#);
         }
-        for by in [Refuser::BudgetDay, Refuser::ZoomDay] {
+        for by in [RefusedBy::BudgetDay, RefusedBy::ZoomDay] {
             assert_eq!(LIMITS.left(Some(refused(by, 90)), now), r#""day";r=0;t=90"#);
         }
         let limits = Limits { caller: Some(room(2, 1, None)), ..LIMITS };
         assert_eq!(
-            limits.left(Some(refused(Refuser::Caller, 9)), now),
+            limits.left(Some(refused(RefusedBy::Caller, 9)), now),
             r#""day";r=53000;t=3600, "caller";r=0;t=9"#
         );
-        assert_eq!(LIMITS.left(Some(refused(Refuser::Credentials, 30)), now), r#""day";r=53000;t=3600"#);
-    }
-
-    #[test]
-    fn it_was_zoom_if_zoom_said_so() {
-        let ours = |reason| refuser(&Failure::new(reason));
-        let zooms = |reason| refuser(&Failure::new(reason).said(ZoomSaid::default()));
-        assert_eq!(ours(Reason::ZoomRateLimited), Some(Refuser::BudgetSecond));
-        assert_eq!(zooms(Reason::ZoomRateLimited), Some(Refuser::ZoomSecond));
-        assert_eq!(ours(Reason::ZoomDailyQuotaSpent), Some(Refuser::BudgetDay));
-        assert_eq!(zooms(Reason::ZoomDailyQuotaSpent), Some(Refuser::ZoomDay));
-        assert_eq!(ours(Reason::StillFetching), None);
-        assert_eq!(zooms(Reason::MeetingNotFound), None);
+        assert_eq!(LIMITS.left(Some(refused(RefusedBy::Credentials, 30)), now), r#""day";r=53000;t=3600"#);
     }
 }

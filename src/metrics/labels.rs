@@ -35,52 +35,6 @@ impl Outcome {
     }
 }
 
-/// Who turned a request down: we for one of our limits, or Zoom; one vocabulary for metric and log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refuser {
-    /// We: no permit of the second's in time.
-    BudgetSecond,
-    /// We: the day's permits are spent.
-    BudgetDay,
-    /// We: too many wait already.
-    Queue,
-    /// We: the caller's ceiling is reached.
-    Caller,
-    /// Zoom, by a 429 of the second.
-    ZoomSecond,
-    /// Zoom, by a 429 of the day.
-    ZoomDay,
-    /// Zoom does not take our credentials.
-    Credentials,
-}
-
-impl Refuser {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
-        Self::BudgetSecond,
-        Self::BudgetDay,
-        Self::Queue,
-        Self::Caller,
-        Self::ZoomSecond,
-        Self::ZoomDay,
-        Self::Credentials,
-    ];
-
-    /// The word itself.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BudgetSecond => "budget_second",
-            Self::BudgetDay => "budget_day",
-            Self::Queue => "queue",
-            Self::Caller => "caller",
-            Self::ZoomSecond => "zoom_second",
-            Self::ZoomDay => "zoom_day",
-            Self::Credentials => "credentials",
-        }
-    }
-}
-
 /// Why a connection was ended by us, though its peer wanted more of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ConnectionRefusal {
@@ -211,15 +165,6 @@ impl RedisValue {
     }
 }
 
-/// The two kinds of limit that a 429 can be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LimitKind {
-    /// Calls in a second.
-    PerSecond,
-    /// Calls in a UTC day.
-    PerDay,
-}
-
 impl CallResult {
     /// All of them.
     pub(super) const ALL: [Self; 13] = [
@@ -261,17 +206,6 @@ impl RenewalResult {
             Self::Shared => "shared",
             Self::Refused => "refused",
             Self::Failed => "failed",
-        }
-    }
-}
-
-impl LimitKind {
-    /// The word for it in metrics, status and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PerSecond => "per_second",
-            Self::PerDay => "per_day",
         }
     }
 }

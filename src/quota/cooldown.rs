@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::metrics::LimitKind;
+use crate::failure::LimitKind;
 
 /// The two cool-downs. A longer one is never shortened by a shorter one that arrives later.
 #[derive(Default)]

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{members, response_head::ResponseHead};
 use crate::{
-    failure::{Redactor, ZoomSaid},
-    metrics::{Cause, LimitKind},
+    failure::{LimitKind, Redactor, ZoomSaid},
+    metrics::Cause,
 };
 
 /// Why a call gave no page.

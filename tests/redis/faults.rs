@@ -27,7 +27,7 @@ use zoom_qos_proxy::{
         health::Standing,
         pool::Draw,
     },
-    metrics::LimitKind,
+    failure::LimitKind,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

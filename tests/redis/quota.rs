@@ -17,7 +17,7 @@ use zoom_qos_proxy::{
         events::Event,
         pool::{Draw, Why},
     },
-    metrics::LimitKind,
+    failure::LimitKind,
 };
 
 /// Calls as a replica does whose queue is never empty: so many reservations ahead as its queue deserves.

@@ -12,8 +12,7 @@ use super::{
     Permits,
 };
 use crate::{
-    failure::{Failure, Reason},
-    metrics::LimitKind,
+    failure::{Failure, LimitKind, Reason},
     quota::{Limit, NotBefore, Permit},
 };
 

@@ -15,8 +15,7 @@ use crate::{
         pool::{Draw, Slot},
         words,
     },
-    failure::Failure,
-    metrics::LimitKind,
+    failure::{Failure, LimitKind},
     quota::{Budget, Limit, NotBefore, Now, Origin, Permit},
 };
 
