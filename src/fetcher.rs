@@ -38,7 +38,7 @@ use crate::{
     cluster::SharedConfig,
     failure::{Failure, Reason},
     metrics::Metrics,
-    quota::Budget,
+    quota::{Budget, QuotaStatus},
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{Parent, Tracer, Trail},
@@ -157,6 +157,7 @@ pub struct Fetcher {
     mailbox: mpsc::UnboundedSender<Letter>,
     credentials: watch::Receiver<Credentials>,
     closed: watch::Receiver<Option<Failure>>,
+    quota: watch::Receiver<QuotaStatus>,
     redis: Option<watch::Receiver<Standing>>,
     wait: Duration,
 }
@@ -229,7 +230,8 @@ impl Fetcher {
         let (close, closed) = watch::channel(None);
         let redis = watch::Sender::new(Standing::Connecting);
         let standing = parts.shared.is_some().then(|| redis.subscribe());
-        let fetcher = Self { mailbox, credentials, closed, redis: standing, wait: parts.config.wait };
+        let (quota, wait) = (parts.budget.subscribe(), parts.config.wait);
+        let fetcher = Self { mailbox, credentials, closed, quota, redis: standing, wait };
         (fetcher, Launch { parts, letters, credentials: accepted, closed: close, redis })
     }
 
@@ -312,6 +314,12 @@ impl Fetcher {
         let closed = self.closed.borrow();
         let failure = closed.as_ref()?;
         failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
+    }
+
+    /// What may be spent and what is, as last published.
+    #[must_use]
+    pub fn quota(&self) -> QuotaStatus {
+        *self.quota.borrow()
     }
 
     /// What goes on now; `None` when the fetcher is gone.

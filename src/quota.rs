@@ -15,6 +15,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::sync::watch;
+
 use self::{
     cooldown::Cooldowns,
     day::Day,
@@ -97,8 +99,36 @@ impl Now {
     }
 }
 
+/// The limits and how much of them is used, published for the HTTP workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaStatus {
+    /// Zoom calls permitted in any second. How many of them are left is outdated before anybody reads it.
+    pub per_second: u32,
+    /// Zoom calls permitted in a UTC day.
+    pub per_day: u64,
+    /// Calls counted since 00:00 UTC.
+    pub day_used: u64,
+    /// Those of `day_used` that other apps of the account made out of the calls permitted here.
+    pub day_taken_by_others: u64,
+}
+
+impl QuotaStatus {
+    /// Calls left of this UTC day.
+    #[must_use]
+    pub fn day_left(&self) -> u64 {
+        self.per_day.saturating_sub(self.day_used)
+    }
+
+    /// Time until 00:00 UTC, when the day's calls are available again.
+    #[must_use]
+    pub fn day_resets_in(now: SystemTime) -> Duration {
+        day::until_midnight(now)
+    }
+}
+
 /// Everything that limits calls to Zoom.
 pub struct Budget {
+    per_second: NonZeroU32,
     second: Second,
     day: Day,
     stretch: Stretch,
@@ -106,6 +136,7 @@ pub struct Budget {
     /// Of what is left of the day, 0 to 1.
     part: f64,
     metrics: Arc<Metrics>,
+    published: watch::Sender<QuotaStatus>,
 }
 
 impl Budget {
@@ -120,17 +151,42 @@ impl Budget {
             config.state_file.as_deref(),
             SystemTime::now(),
         )?;
+        let published = watch::Sender::new(QuotaStatus {
+            per_second: config.per_second.get(),
+            per_day: config.per_day,
+            day_used: 0,
+            day_taken_by_others: 0,
+        });
         let budget = Self {
+            per_second: config.per_second,
             second: Second::new(config.per_second),
             day,
             stretch: Stretch::new(config.max_stretch, config.live_fresh),
             cooldowns: Cooldowns::default(),
             part: 1.0,
             metrics: Arc::clone(metrics),
+            published,
         };
         metrics.second_calls_limit.set(config.per_second.get().into());
         budget.show_day_at(Now::read());
         Ok(budget)
+    }
+
+    /// The limits and how much of them is used.
+    #[must_use]
+    pub fn status(&self, now: Now) -> QuotaStatus {
+        QuotaStatus {
+            per_second: self.per_second.get(),
+            per_day: self.day.limit(),
+            day_used: self.day.used(now.wall),
+            day_taken_by_others: self.day.taken_by_others(now.wall),
+        }
+    }
+
+    /// [`Self::status`] as it changes, for other threads; at most a second old.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
+        self.published.subscribe()
     }
 
     /// One permit, or when to ask again.
@@ -288,8 +344,9 @@ impl Budget {
     }
 
     fn show_day_at(&self, now: Now) {
-        let (used, limit) = self.day_used(now);
-        self.metrics.day_calls_used.set(i64::try_from(used).unwrap_or(i64::MAX));
-        self.metrics.day_calls_limit.set(i64::try_from(limit).unwrap_or(i64::MAX));
+        let status = self.status(now);
+        self.metrics.day_calls_used.set(i64::try_from(status.day_used).unwrap_or(i64::MAX));
+        self.metrics.day_calls_limit.set(i64::try_from(status.per_day).unwrap_or(i64::MAX));
+        self.published.send_replace(status);
     }
 }

@@ -108,6 +108,7 @@ mod tests {
     use crate::{
         failure::Reason,
         fetcher::{Credentials, Fetcher},
+        quota::QuotaStatus,
     };
 
     #[test]
@@ -116,8 +117,9 @@ mod tests {
             let (mailbox, mut letters) = mpsc::unbounded_channel();
             let (_accepted, credentials) = watch::channel(Credentials::Accepted);
             let (_close, closed) = watch::channel(None);
-            let fetcher =
-                Fetcher { mailbox, credentials, closed, redis: None, wait: std::time::Duration::ZERO };
+            let (_publish, quota) = watch::channel(QuotaStatus::default());
+            let wait = std::time::Duration::ZERO;
+            let fetcher = Fetcher { mailbox, credentials, closed, quota, redis: None, wait };
             let told = actix_rt::System::new().block_on(async move {
                 if gone_before {
                     drop(letters);
