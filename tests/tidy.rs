@@ -24,7 +24,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("app", &["*"]),
     // It gives connections to the routes.
     ("server", &["http", "metrics"]),
-    // Of the cleaner only the names of what it makes: `/openapi.json` tells them to callers.
+    // From the cleaner only its field names, for `/openapi.json`; from the quota only what it publishes, for `RateLimit`.
     (
         "http",
         &[
@@ -35,6 +35,7 @@ const MAY_IMPORT: [(&str, &[&str]); 24] = [
             "meeting_id",
             "metrics",
             "failure",
+            "quota::QuotaStatus",
             "trace",
             "clean::Field",
         ],

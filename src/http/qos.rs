@@ -93,7 +93,7 @@ fn tell_limits(
     if failure.is_some_and(|failure| !ratelimit::is_told_with(failure.reason)) {
         return;
     }
-    ratelimit::tell(response.headers_mut(), &state.metrics, caller, failure);
+    ratelimit::tell(response.headers_mut(), state.fetcher.quota(), caller, failure);
     if let Some(by) = failure.and_then(Failure::refused_by) {
         notes.refused_by.set(Some(by));
     }

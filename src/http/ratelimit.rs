@@ -14,7 +14,7 @@ use super::problem::seconds_until;
 use crate::{
     callers::{Caller, Room},
     failure::{Failure, Reason, RefusedBy},
-    metrics::Metrics,
+    quota::QuotaStatus,
 };
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
@@ -54,9 +54,9 @@ struct Refused {
 }
 
 /// Puts both fields among these headers. `failure` is why there is nothing new from Zoom, if that is so.
-pub(super) fn tell(headers: &mut HeaderMap, metrics: &Metrics, caller: &Caller, failure: Option<&Failure>) {
+pub(super) fn tell(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, failure: Option<&Failure>) {
     let now = Instant::now();
-    let limits = Limits::read(metrics, caller, now);
+    let limits = Limits::new(quota, caller, now);
     let refused = failure.and_then(|failure| {
         Some(Refused { by: failure.refused_by()?, again_in: seconds_until(failure.retry_at, now) })
     });
@@ -68,14 +68,13 @@ pub(super) fn tell(headers: &mut HeaderMap, metrics: &Metrics, caller: &Caller, 
 }
 
 impl Limits {
-    fn read(metrics: &Metrics, caller: &Caller, now: Instant) -> Self {
-        let number = |gauge: i64| u64::try_from(gauge).unwrap_or(0).min(LARGEST);
-        let per_day = number(metrics.day_calls_limit.get());
+    fn new(quota: QuotaStatus, caller: &Caller, now: Instant) -> Self {
+        let per_day = quota.per_day.min(LARGEST);
         let since_1970 = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         Self {
-            per_second: number(metrics.second_calls_limit.get()),
+            per_second: quota.per_second.into(),
             per_day,
-            day_left: per_day.saturating_sub(number(metrics.day_calls_used.get())),
+            day_left: per_day.saturating_sub(quota.day_used),
             day_ends_in: DAY_SECONDS - since_1970 % DAY_SECONDS,
             caller: caller.room(now),
         }
