@@ -1,22 +1,22 @@
 //! The routes of both listeners. The only folder that knows actix's request and response types.
 
-mod accept;
-mod answer;
-mod asked;
+mod access_log;
+mod admin;
+mod auth;
 mod body;
-mod caller;
-mod conditional;
+mod cache_control;
 mod decide;
-mod directives;
-mod form;
-mod hang_up;
-mod observe;
+mod disconnect;
+mod negotiation;
 mod openapi;
-mod ops;
+mod paging;
+mod params;
+mod preconditions;
 mod problem;
 mod qos;
-mod ratelimit;
-mod slice;
+mod rate_limit;
+mod representation;
+mod response;
 
 use std::{
     rc::Rc,
@@ -41,9 +41,9 @@ use crate::{
     metrics::Metrics,
     trace::Tracer,
 };
-pub use hang_up::watch_for as watch_for_hang_up;
-pub use observe::Listener;
-use observe::{Notes, Route, observe};
+pub use access_log::Listener;
+use access_log::{Notes, Route, observe};
+pub use disconnect::watch_for as watch_for_hang_up;
 pub use problem::Problem;
 
 /// What the handlers of both listeners share. Made once, outside the workers, or each would have its own.
@@ -120,10 +120,10 @@ fn operators(routes: &mut ServiceConfig, state: Data<State>) {
     };
     let all = web::scope("")
         .wrap(from_fn(observed))
-        .service(readable("/healthz", ops::health))
-        .service(readable("/readyz", ops::readiness))
-        .service(readable("/metrics", ops::metrics))
-        .service(readable("/status", ops::status))
+        .service(readable("/healthz", admin::health))
+        .service(readable("/readyz", admin::readiness))
+        .service(readable("/metrics", admin::metrics))
+        .service(readable("/status", admin::status))
         .service(purgeable("/cache"))
         .service(purgeable("/cache/{meeting_id:.*}"))
         .default_service(web::to(problem::no_such_path));
@@ -145,5 +145,5 @@ where
 
 /// A resource that takes DELETE, and says so to every other method.
 fn purgeable(path: &str) -> Resource {
-    web::resource(path).route(web::delete().to(ops::purge)).default_service(problem::only("DELETE"))
+    web::resource(path).route(web::delete().to(admin::purge)).default_service(problem::only("DELETE"))
 }

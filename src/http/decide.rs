@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::directives::Directives;
+use super::cache_control::Directives;
 use crate::{cache::StaleConfig, fetcher::Wanted, snapshot::Snapshot};
 
 /// What to do for a request.

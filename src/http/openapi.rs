@@ -17,12 +17,12 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    conditional,
+    access_log::LONGEST_REQUEST_ID,
     decide::Why,
-    observe::LONGEST_REQUEST_ID,
+    paging::PAGE_SIZES,
+    preconditions,
     problem::ALLOWED,
-    ratelimit::{LIMIT_PATTERN, POLICY_PATTERN},
-    slice::PAGE_SIZES,
+    rate_limit::{LIMIT_PATTERN, POLICY_PATTERN},
 };
 use crate::{
     meeting_id::MeetingId,
@@ -46,7 +46,7 @@ static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
 pub(super) fn get(request: &HttpRequest) -> HttpResponse {
     let (body, etag) = &*DOCUMENT;
     // It has no date, so that there is nothing to hold If-Modified-Since against.
-    let has_it = conditional::names_it(request.headers(), etag.as_bytes()).unwrap_or(false);
+    let has_it = preconditions::names_it(request.headers(), etag.as_bytes()).unwrap_or(false);
     let mut response = if has_it { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     response.insert_header((CACHE_CONTROL, CACHE)).insert_header((ETAG, etag.as_str()));
     if has_it {

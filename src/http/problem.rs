@@ -14,7 +14,7 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{observe::Notes, ratelimit};
+use super::{access_log::Notes, rate_limit};
 use crate::{
     failure::{Failure, Lasting, Reason, Words, ZoomSaid},
     meeting_id::InvalidMeetingId,
@@ -182,7 +182,7 @@ impl Problem {
                 if let Some(lasting) = lasting {
                     row = row.saying(detail_of(*lasting));
                 }
-                Row { tells_limits: ratelimit::is_told_with(*reason), ..row }
+                Row { tells_limits: rate_limit::is_told_with(*reason), ..row }
             }
         }
     }

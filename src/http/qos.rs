@@ -7,15 +7,15 @@ use futures_util::FutureExt as _;
 
 use super::{
     State,
-    answer::{self, How},
-    asked::{Asked, Part},
+    access_log::Notes,
+    cache_control::Directives,
     decide::{Decision, Why, decide, serves_on_error, wanted},
-    directives::Directives,
-    hang_up::hang_up,
-    observe::Notes,
+    disconnect::hang_up,
+    paging::PageToken,
+    params::{Asked, Part},
     problem::Problem,
-    ratelimit,
-    slice::PageToken,
+    rate_limit,
+    response::{self, How},
 };
 use crate::{
     cache::Entry,
@@ -53,7 +53,7 @@ async fn answer(request: &HttpRequest, state: &State, notes: &Notes) -> Result<H
             };
             let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
             let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            return Ok(answer::with(state, request, notes, (&snapshot, &How::Hit), Some(slice), now).await);
+            return Ok(response::with(state, request, notes, (&snapshot, &How::Hit), Some(slice), now).await);
         }
     };
     let trail = notes.trail.clone().unwrap_or_default();
@@ -62,7 +62,7 @@ async fn answer(request: &HttpRequest, state: &State, notes: &Notes) -> Result<H
         Ok((snapshot, how)) => {
             // What was decided at one instant is told as of that instant; who waited has a later one.
             let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
-            let mut response = answer::with(state, request, notes, (&snapshot, &how), slice, now).await;
+            let mut response = response::with(state, request, notes, (&snapshot, &how), slice, now).await;
             if slice.is_some() {
                 state.fetcher.paged(&snapshot);
             }
@@ -90,10 +90,10 @@ fn tell_limits(
     failure: Option<&Failure>,
     response: &mut HttpResponse,
 ) {
-    if failure.is_some_and(|failure| !ratelimit::is_told_with(failure.reason)) {
+    if failure.is_some_and(|failure| !rate_limit::is_told_with(failure.reason)) {
         return;
     }
-    ratelimit::tell(response.headers_mut(), state.fetcher.quota(), caller, failure);
+    rate_limit::tell(response.headers_mut(), state.fetcher.quota(), caller, failure);
     if let Some(by) = failure.and_then(Failure::refused_by) {
         notes.refused_by.set(Some(by));
     }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::{request_id, types};
 use crate::clean::Field;
-use crate::http::slice::PAGE_SIZES;
+use crate::http::paging::PAGE_SIZES;
 use crate::meeting_id::MeetingId;
 
 pub(super) fn schemas() -> Value {

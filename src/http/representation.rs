@@ -9,9 +9,10 @@ use actix_web::{http::header::HeaderMap, web};
 use bytes::Bytes;
 
 use super::{
-    State, accept,
+    State,
     body::{InParts, Middle, PART},
-    slice::{PageToken, Slice},
+    negotiation,
+    paging::{PageToken, Slice},
 };
 use crate::snapshot::{Coding, Cut, Snapshot};
 
@@ -37,7 +38,7 @@ pub(super) enum Body {
 impl Form {
     pub(super) fn of(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
         let Some(slice) = slice else {
-            return Self::Whole(accept::coding(headers, |coding| snapshot.keeps(coding)));
+            return Self::Whole(negotiation::coding(headers, |coding| snapshot.keeps(coding)));
         };
         let cut = snapshot.cut(slice.offset(), slice.size.into());
         if cut.more {

@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL, web::Dat
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{State, asked, observe::Notes, problem::Problem};
+use super::{State, access_log::Notes, params, problem::Problem};
 use crate::{
     failure::{Failure, Reason},
     fetcher::{Credentials, FetcherStatus, Purge, Standing, queue::Load},
@@ -293,16 +293,16 @@ pub(super) async fn purge(request: HttpRequest, state: Data<State>) -> HttpRespo
 
 fn to_forget(request: &HttpRequest) -> Result<Purge, Problem> {
     if request.uri().path() == "/cache" {
-        let [meeting_type] = asked::once(request, ["type"])?;
+        let [meeting_type] = params::once(request, ["type"])?;
         // Ignoring it would forget more than was asked for.
         return match meeting_type {
             None => Ok(Purge::All),
-            Some(_) => Err(asked::invalid(
+            Some(_) => Err(params::invalid(
                 "type goes with one meeting, /cache/{meetingId}; leave it out to purge everything.",
             )),
         };
     }
-    let meeting = asked::meeting(request, "/cache/")?;
-    let [meeting_type] = asked::once(request, ["type"])?;
-    Ok(Purge::Meeting { meeting, meeting_type: asked::meeting_type(meeting_type.as_deref())? })
+    let meeting = params::meeting(request, "/cache/")?;
+    let [meeting_type] = params::once(request, ["type"])?;
+    Ok(Purge::Meeting { meeting, meeting_type: params::meeting_type(meeting_type.as_deref())? })
 }

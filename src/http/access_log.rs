@@ -19,7 +19,7 @@ use actix_web::{
     web::Data,
 };
 
-use super::{State, caller::Who, qos};
+use super::{State, auth::Who, qos};
 use crate::{
     failure::RefusedBy,
     metrics::Outcome,

@@ -19,12 +19,13 @@ use actix_web::{
 use bytes::Bytes;
 
 use super::{
-    State, conditional,
+    State,
+    access_log::Notes,
     decide::Why,
-    form::{Body, Form},
-    observe::Notes,
+    paging::Slice,
+    preconditions,
     problem::Problem,
-    slice::Slice,
+    representation::{Body, Form},
 };
 use crate::{
     failure::Failure,
@@ -115,7 +116,7 @@ pub(super) async fn with(
 
     let form = Form::of(snapshot, slice, request.headers());
     let etag = form.etag(snapshot);
-    let has_it = conditional::has_it(request.headers(), &etag, snapshot.fetched_at);
+    let has_it = preconditions::has_it(request.headers(), &etag, snapshot.fetched_at);
     let mut response = HttpResponse::new(if has_it { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let headers = response.headers_mut();
     let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);

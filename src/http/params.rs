@@ -7,9 +7,9 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 
 use super::{
+    paging::{PAGE_SIZES, PageToken, Slice},
     problem::Problem,
     qos,
-    slice::{PAGE_SIZES, PageToken, Slice},
 };
 use crate::{
     meeting_id::MeetingId,

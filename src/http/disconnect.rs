@@ -14,7 +14,7 @@ use std::{
 use actix_web::{HttpRequest, dev::Extensions, rt::net::TcpStream};
 use tokio::io::Interest;
 
-use super::observe::Notes;
+use super::access_log::Notes;
 
 /// Some clients close their own direction with the request and listen on. Who means to go away does so later.
 const CLOSES_WITH_THE_REQUEST: Duration = Duration::from_millis(20);
