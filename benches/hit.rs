@@ -26,7 +26,7 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Fetcher, Parts},
-    http::{self, Listener, State},
+    http::{self, AppState, Listener},
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::Budget,
@@ -51,7 +51,7 @@ fn sealed(bytes: usize) -> Snapshot {
     draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
-fn state(bytes: usize) -> Data<State> {
+fn state(bytes: usize) -> Data<AppState> {
     let secrets = ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"];
     let environment = secrets.map(|key| (format!("QOS_PROXY__ZOOM__{key}").into(), "bench".into()));
     let (config, _) = Config::load(&[], environment).unwrap();
@@ -71,7 +71,7 @@ fn state(bytes: usize) -> Data<State> {
     let (callers, _) = Callers::open(config.callers, &metrics);
     // Never launched: a hit asks nobody.
     let (fetcher, _launch) = Fetcher::prepare(parts);
-    Data::new(State {
+    Data::new(AppState {
         callers,
         cache,
         fetcher,

@@ -20,7 +20,7 @@ use crate::{
     callers::{Callers, Keeper},
     config::Config,
     fetcher::{Fetcher, Launch, Parts},
-    http::State,
+    http::AppState,
     metrics::Metrics,
     quota::{Budget, day::StateFileError},
     server::{BindError, Listeners, ServerConfig},
@@ -62,7 +62,7 @@ pub enum RunError {
 
 /// The service, bound and ready to run. Must be made and run inside an actix `System`.
 pub struct App {
-    state: Data<State>,
+    state: Data<AppState>,
     launch: Launch,
     keeper: Option<Keeper>,
     listeners: Listeners,
@@ -97,7 +97,7 @@ impl App {
         };
         let (fetcher, launch) = Fetcher::prepare(parts);
         let draining = AtomicBool::new(false);
-        let state = Data::new(State { callers: known, cache, fetcher, metrics, tracer, draining });
+        let state = Data::new(AppState { callers: known, cache, fetcher, metrics, tracer, draining });
 
         let listeners = Listeners::bind(&server, &state)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
@@ -193,14 +193,14 @@ async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) ->
 }
 
 /// Housekeeping that must not happen inside a caller's request.
-async fn tidy(state: Data<State>, dropped_lines: Option<DroppedLines>) {
+async fn tidy(state: Data<AppState>, dropped_lines: Option<DroppedLines>) {
     let mut every = tokio::time::interval(TIDY_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
         let cache = state.cache.clone();
         drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
-        state.show();
+        state.update_gauges();
         if let Some(lines) = &dropped_lines {
             let counted = &state.metrics.log_lines_dropped;
             counted.inc_by(lines.count().saturating_sub(counted.get()));

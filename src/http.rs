@@ -1,10 +1,13 @@
-//! The routes of both listeners. The only folder that knows actix's request and response types.
+//! Both listeners: the table of their routes, and the path of every request through it.
+//!
+//! Only this folder knows actix's request and response types.
 
 mod access_log;
 mod admin;
 mod auth;
 mod body;
 mod cache_control;
+mod context;
 mod decide;
 mod disconnect;
 mod negotiation;
@@ -16,134 +19,114 @@ mod problem;
 mod qos;
 mod rate_limit;
 mod representation;
+mod request_span;
 mod response;
+mod retry_after;
+mod route;
+mod state;
 
-use std::{
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::panic::AssertUnwindSafe;
 
 use actix_web::{
-    Error, FromRequest, Handler, HttpMessage as _, Resource, Responder,
+    Error, HttpRequest, HttpResponse,
     dev::{ServiceRequest, ServiceResponse, fn_service},
-    http::Method,
-    middleware::{Next, from_fn},
-    web::{self, Data, ServiceConfig},
+    http::ConnectionType,
+    web::{Data, ServiceConfig},
 };
+use futures_util::FutureExt as _;
 
-use crate::{
-    cache::Cache,
-    callers::Callers,
-    fetcher::{Credentials, Fetcher},
-    metrics::Metrics,
-    trace::Tracer,
+use self::{
+    access_log::InFlight,
+    context::{RequestContext, X_REQUEST_ID},
+    problem::Problem,
+    route::{Endpoint, Methods, Route},
 };
-pub use access_log::Listener;
-use access_log::{Notes, Route, observe};
-pub use disconnect::watch_for as watch_for_hang_up;
-pub use problem::Problem;
+pub use self::{disconnect::watch_connection, route::Listener, state::AppState};
 
-/// What the handlers of both listeners share. Made once, outside the workers, or each would have its own.
-pub struct State {
-    /// Who may ask.
-    pub callers: Callers,
-    /// Where hits come from.
-    pub cache: Cache,
-    /// Where misses go.
-    pub fetcher: Fetcher,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Makes the spans.
-    pub tracer: Tracer,
-    /// Set when the process has been asked to stop.
-    pub draining: AtomicBool,
-}
+/// Every path of both listeners, the most requested first. [`dispatch`] calls the handlers.
+static ROUTES: [Route; 8] = [
+    Route::callers("/qos/{meetingId}", "qos", Methods::Read, Endpoint::Qos),
+    Route::callers("/openapi.json", "openapi", Methods::Read, Endpoint::OpenApi),
+    Route::operators("/healthz", Methods::Read, Endpoint::Health),
+    Route::operators("/readyz", Methods::Read, Endpoint::Readiness),
+    Route::operators("/metrics", Methods::Read, Endpoint::Metrics),
+    Route::operators("/status", Methods::Read, Endpoint::Status),
+    Route::operators("/cache", Methods::Delete, Endpoint::PurgeAll),
+    Route::operators("/cache/{meetingId}", Methods::Delete, Endpoint::PurgeMeeting),
+];
 
-impl State {
-    /// Brings the gauges up to date that nothing else does.
-    pub fn show(&self) {
-        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.metrics.cache_entries.set(gauge(self.cache.entry_count()));
-        self.metrics.cache_bytes.set(gauge(self.cache.bytes()));
-        self.metrics.credentials_ok.set(i64::from(self.fetcher.credentials() == Credentials::Accepted));
-    }
-
-    fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
-    }
-}
-
-/// The routes of this listener. Handlers find the state in `app_data`, too.
-pub fn routes(listener: Listener, state: &Data<State>) -> impl FnOnce(&mut ServiceConfig) {
+/// Configures one listener: a single service that looks the path up itself.
+///
+/// In actix each routing table, middleware or handler with extractors is another boxed future, and a hit would pay for it.
+pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut ServiceConfig) {
     let state = Data::clone(state);
-    move |routes| match listener {
-        Listener::Callers => callers(routes, state),
-        Listener::Operators => operators(routes, state),
+    move |config| {
+        let service = move |request| serve(request, Data::clone(&state), listener);
+        config.default_service(fn_service(service));
     }
 }
 
-/// `/qos/{meetingId}`, and the description of it: one service. Each more between the socket and the cache, be it a table of
-/// routes, a middleware or a handler with extractors, is a future in a box of its own, and a hit pays for it.
-fn callers(routes: &mut ServiceConfig, state: Data<State>) {
-    let service = move |request| observe(request, Data::clone(&state), Listener::Callers, answer_caller);
-    routes.default_service(fn_service(service));
-}
-
-async fn answer_caller(
+async fn serve(
     request: ServiceRequest,
-    state: &Data<State>,
-    notes: &Rc<Notes>,
+    state: Data<AppState>,
+    listener: Listener,
 ) -> Result<ServiceResponse, Error> {
+    let route = ROUTES.iter().find(|route| route.matches(listener, request.path()));
+    let mut in_flight = InFlight::begin(&request, state, route);
     let (request, _) = request.into_parts();
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    // The id may hold slashes, raw; the handler reads it from the raw path.
-    let response = match notes.route {
-        Route::Qos if is_read => qos::get(&request, state, notes).await,
-        Route::OpenApi if is_read => openapi::get(&request),
-        Route::Qos | Route::OpenApi => Problem::MethodNotAllowed { allow: problem::ALLOWED }.respond(notes),
-        _ => Problem::NotFound.respond(notes),
-    };
+    let mut response = answer(&request, &in_flight.state, &in_flight.context).await;
+    response.headers_mut().insert(X_REQUEST_ID, in_flight.context.id.to_header());
+    if listener == Listener::Callers && in_flight.state.is_draining() {
+        // The caller then closes its connection between two requests; we would close it during one.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
+    in_flight.answered(response.status());
     Ok(ServiceResponse::new(request, response))
 }
 
-/// Health, metrics, status, purge. As above the id is read from the raw path.
-fn operators(routes: &mut ServiceConfig, state: Data<State>) {
-    let observed = move |request: ServiceRequest, next: Next<_>| {
-        let noted = async move |request: ServiceRequest, _: &Data<State>, notes: &Rc<Notes>| {
-            request.extensions_mut().insert(Rc::clone(notes));
-            next.call(request).await
-        };
-        observe(request, Data::clone(&state), Listener::Operators, noted)
-    };
-    let all = web::scope("")
-        .wrap(from_fn(observed))
-        .service(readable("/healthz", admin::health))
-        .service(readable("/readyz", admin::readiness))
-        .service(readable("/metrics", admin::metrics))
-        .service(readable("/status", admin::status))
-        .service(purgeable("/cache"))
-        .service(purgeable("/cache/{meeting_id:.*}"))
-        .default_service(web::to(problem::no_such_path));
-    routes.service(all);
+async fn answer(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
+    let Some(route) = context.route else { return Problem::NotFound.respond(context) };
+    if !route.methods.allow(request.method()) {
+        return Problem::MethodNotAllowed { allow: route.methods.as_str() }.respond(context);
+    }
+    // Without this, a panic would close the connection without an answer.
+    match AssertUnwindSafe(dispatch(route.endpoint, request, state, context)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => Problem::Internal.respond(context),
+    }
 }
 
-/// A resource that takes GET and HEAD, and says so to every other method. actix derives neither HEAD nor the 405.
-fn readable<F, Args>(path: &str, handler: F) -> Resource
-where
-    F: Handler<Args>,
-    Args: FromRequest + 'static,
-    F::Output: Responder + 'static,
-{
-    web::resource(path)
-        .route(web::get().to(handler.clone()))
-        .route(web::head().to(handler))
-        .default_service(problem::only(problem::ALLOWED))
+/// Calls the handler. All but the first are boxed, or each hit would carry the space for their futures.
+async fn dispatch(
+    endpoint: Endpoint,
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> HttpResponse {
+    match endpoint {
+        Endpoint::Qos => qos::get(request, state, context).await,
+        Endpoint::OpenApi => openapi::get(request),
+        Endpoint::Health => admin::health(),
+        Endpoint::Readiness => admin::readiness(state),
+        Endpoint::Metrics => Box::pin(admin::metrics(state, context)).await,
+        Endpoint::Status => Box::pin(admin::status(state, context)).await,
+        Endpoint::PurgeAll => Box::pin(admin::purge_all(request, state, context)).await,
+        Endpoint::PurgeMeeting => Box::pin(admin::purge_meeting(request, state, context)).await,
+    }
 }
 
-/// A resource that takes DELETE, and says so to every other method.
-fn purgeable(path: &str) -> Resource {
-    web::resource(path).route(web::delete().to(admin::purge)).default_service(problem::only("DELETE"))
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_of_the_callers_is_described() {
+        let described = openapi::description();
+        let described: BTreeSet<_> =
+            described["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let routes = ROUTES.iter().filter(|route| route.listener == Listener::Callers);
+        assert_eq!(routes.map(|route| route.path).collect::<BTreeSet<_>>(), described);
+    }
 }

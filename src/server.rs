@@ -20,7 +20,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 pub use self::guard::Timeouts;
 use self::{guard::Guard, meter::Meter};
-use crate::http::{self, Listener, State};
+use crate::http::{self, AppState, Listener};
 
 /// Connections that the kernel holds until they are accepted; it takes no more than its own `somaxconn`.
 const BACKLOG: u32 = 4096;
@@ -76,7 +76,7 @@ pub(crate) struct Listeners {
 impl Listeners {
     /// # Errors
     /// When an address is taken.
-    pub(crate) fn bind(config: &ServerConfig, state: &Data<State>) -> Result<Self, BindError> {
+    pub(crate) fn bind(config: &ServerConfig, state: &Data<AppState>) -> Result<Self, BindError> {
         let most = open_files::connections(config.max_connections);
         // Each worker has a part of them, rounded down, and at least one.
         let workers = config.workers.min(most).max(1);
@@ -105,7 +105,7 @@ fn bind(
     address: SocketAddr,
     (workers, connections_each): (usize, usize),
     config: &ServerConfig,
-    state: &Data<State>,
+    state: &Data<AppState>,
     listener: Listener,
 ) -> Result<(Server, SocketAddr), BindError> {
     let failed = |source| BindError { key, address, hint: hint(&source), source };
@@ -146,12 +146,12 @@ fn hint(error: &io::Error) -> &'static str {
 /// What becomes of each connection: actix's HTTP/1.1, which sees it through the guard.
 fn connections(
     listener: Listener,
-    state: &Data<State>,
+    state: &Data<AppState>,
     timeouts: Timeouts,
     stopping: &GracefulShutdownSignal,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>
 {
-    let routes = Routes::new().app_data(state.clone()).configure(http::routes(listener, state));
+    let routes = Routes::new().configure(http::routes(listener, state));
     let service = apply_fn_factory(map_config(routes, |()| AppConfig::default()), link::watch);
     let stopping = stopping.clone();
     let http = HttpService::build()
@@ -166,7 +166,7 @@ fn connections(
         .on_connect_ext(move |guard: &Guard<TcpStream>, extensions| {
             extensions.insert(guard.link());
             if listener == Listener::Callers {
-                http::watch_for_hang_up(guard.socket(), extensions);
+                http::watch_connection(guard.socket(), extensions);
             }
         })
         .h1(service);

@@ -18,7 +18,7 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Fetcher, Parts},
-    http::{self, Listener, State},
+    http::{self, AppState, Listener},
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::Budget,
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (callers, _keeper) = Callers::open(config.callers, &metrics);
     // Never launched: a hit asks nobody.
     let (fetcher, _launch) = Fetcher::prepare(parts);
-    let state = Data::new(State {
+    let state = Data::new(AppState {
         callers,
         cache,
         fetcher,

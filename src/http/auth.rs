@@ -1,6 +1,6 @@
-//! Who asks: the key in a request's headers, and whose it is.
+//! Identifies the caller by the key in the request's headers.
 //!
-//! The key itself goes no further than here: what is passed on is the caller.
+//! The key goes no further than this file: the handlers get the caller.
 
 use std::sync::Arc;
 
@@ -11,45 +11,43 @@ use crate::callers::{Caller, Callers, Name};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Who a request is from.
-pub(super) enum Who {
-    /// A caller of the callers' file; where there is none, everybody.
-    Known(Arc<Caller>),
-    /// A key is needed, and there is none, or one that is nobody's.
+/// Who sent a request.
+pub(super) enum Identity {
+    /// A caller of `callers.file`, or the anonymous one if that is not configured.
+    Caller(Arc<Caller>),
+    /// A key is required, and the request has none or an unknown one.
     Unknown,
-    /// The path is open to everybody.
-    NotAsked,
+    /// The route is open to everybody.
+    NotRequired,
 }
 
-impl Who {
-    /// The caller whose key is in these headers.
-    pub(super) fn asks(headers: &HeaderMap, callers: &Callers) -> Self {
-        // Without configured callers no key means anything, and none is looked for.
+impl Identity {
+    pub(super) fn of(headers: &HeaderMap, callers: &Callers) -> Self {
+        // Without `callers.file`, keys are ignored.
         let key = if callers.need_keys() { presented_key(headers) } else { None };
-        callers.find(key).map_or(Self::Unknown, Self::Known)
+        callers.find(key).map_or(Self::Unknown, Self::Caller)
     }
 
-    /// For the log.
+    /// The name in the log.
     pub(super) fn name(&self) -> &str {
         match self {
-            Self::Known(caller) => caller.name.as_str(),
+            Self::Caller(caller) => caller.name.as_str(),
             Self::Unknown => Name::UNKNOWN,
-            Self::NotAsked => Name::ANONYMOUS,
+            Self::NotRequired => Name::ANONYMOUS,
         }
     }
 
-    /// For whatever only callers may have.
+    /// The caller, on routes that require one.
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {
-            Self::Known(caller) => Ok(caller),
-            Self::Unknown => Err(Problem::UnknownCaller),
-            // The router undoes percent-encoding: it takes `/%71os/` for `/qos/`, which as written it is not.
-            Self::NotAsked => Err(Problem::NotFound),
+            Self::Caller(caller) => Ok(caller),
+            Self::Unknown | Self::NotRequired => Err(Problem::UnknownCaller),
         }
     }
 }
 
-/// The one key of these headers; an empty one is none. Of several that differ none: which was meant, and who put the others there?
+/// The key in these headers. Empty values are ignored. `None` if two keys differ: there is no telling which one the caller
+/// meant, or whether a proxy on the way added one.
 fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).filter_map(bearer_key);
     let bare = headers.get_all(X_API_KEY).map(|value| value.as_bytes().trim_ascii());
@@ -58,7 +56,7 @@ fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     keys.all(|other| other == first).then_some(first)
 }
 
-/// `Bearer KEY` (RFC 6750; the scheme in any case, RFC 9110 11.1). Another scheme is somebody else's business.
+/// `Bearer KEY` (RFC 6750), the scheme in any case (RFC 9110, 11.1). Other schemes are ignored.
 fn bearer_key(value: &HeaderValue) -> Option<&[u8]> {
     let value = value.as_bytes();
     let (scheme, key) = value.split_at_checked(b"bearer".len())?;

@@ -1,7 +1,7 @@
-//! A body as it is handed to actix: part by part, out of the cache's memory or unpacked on the way.
+//! A response body that is handed to actix in chunks, from the cache's memory or unpacked on the way.
 //!
-//! actix copies what it is given into the connection's write buffer. So a large body goes there as the caller reads it:
-//! many slow readers of a large meeting cost no more memory than its one copy.
+//! actix copies each chunk into the connection's write buffer. With one chunk at a time, many slow readers of a large
+//! meeting hold no more memory than its one cached copy.
 
 use std::{
     io,
@@ -14,88 +14,89 @@ use bytes::Bytes;
 
 use crate::snapshot::Unpacker;
 
-/// What is handed over at once. To unpack it takes some 40 µs, which is how long a worker may be kept from others.
-pub(super) const PART: usize = 64 * 1024;
-/// The first of bytes that only have to be copied: each part costs a call of the system and may wake the reader up, and a
-/// meeting of an hour is one part. Whoever reads it slowly gets the rest in small ones, which is what it holds of our memory.
-const FIRST_PART: usize = 1024 * 1024;
+/// The size of a chunk. Unpacking one takes about 40 µs, during which the worker serves nobody else.
+pub(super) const CHUNK: usize = 64 * 1024;
+/// The first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may wake the reader,
+/// and this one holds a meeting of an hour. A slow reader gets the rest in small chunks, to hold little of our memory.
+const FIRST_CHUNK: usize = 1024 * 1024;
 
-/// Three pieces, one behind the other; the outer ones are those that a slice has of its own.
-pub(super) struct InParts {
-    before: Bytes,
-    middle: Middle,
-    after: Bytes,
+/// Three pieces in a row. A slice has a head and foot of its own around the cached rows.
+pub(super) struct ChunkedBody {
+    head: Bytes,
+    source: Source,
+    foot: Bytes,
     length: u64,
-    /// A part of the middle was handed over.
+    /// Whether a chunk of the source was handed over.
     begun: bool,
 }
 
-pub(super) enum Middle {
+/// Where the bytes between head and foot come from.
+pub(super) enum Source {
     /// Shares the cache's memory.
     Stored(Bytes),
-    /// Unpacked as it is read; `true`: a part was just given out, and others may want the worker.
-    Packed(Unpacker, bool),
-    /// So many bytes that nobody will read: the answer to a `HEAD`. actix would ask for all of them.
-    Nothing(u64),
+    /// Unpacked while it is read. `yielded`: the last poll returned a chunk, so the next one lets other tasks run.
+    Packed { unpacker: Unpacker, yielded: bool },
+    /// This many bytes that are never sent: the response to a `HEAD`. actix would poll for all of them.
+    LengthOnly(u64),
 }
 
-impl Middle {
+impl Source {
+    pub(super) fn packed(unpacker: Unpacker) -> Self {
+        Self::Packed { unpacker, yielded: false }
+    }
+
     fn length(&self) -> u64 {
         match self {
             Self::Stored(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            Self::Packed(unpacker, _) => unpacker.left(),
-            Self::Nothing(length) => *length,
+            Self::Packed { unpacker, .. } => unpacker.left(),
+            Self::LengthOnly(length) => *length,
         }
-    }
-
-    pub(super) fn packed(unpacker: Unpacker) -> Self {
-        Self::Packed(unpacker, false)
     }
 }
 
-impl InParts {
-    pub(super) fn whole(middle: Middle) -> Self {
-        Self::between(Bytes::new(), middle, Bytes::new())
+impl ChunkedBody {
+    pub(super) fn whole(source: Source) -> Self {
+        Self::between(Bytes::new(), source, Bytes::new())
     }
 
-    pub(super) fn between(before: Bytes, middle: Middle, after: Bytes) -> Self {
-        let around = u64::try_from(before.len() + after.len()).unwrap_or(u64::MAX);
-        let length = middle.length() + around;
-        Self { before, middle, after, length, begun: false }
+    pub(super) fn between(head: Bytes, source: Source, foot: Bytes) -> Self {
+        let around = u64::try_from(head.len() + foot.len()).unwrap_or(u64::MAX);
+        let length = source.length() + around;
+        Self { head, source, foot, length, begun: false }
     }
 
     fn next(&mut self) -> Poll<Option<io::Result<Bytes>>> {
-        if !self.before.is_empty() && !matches!(self.middle, Middle::Nothing(_)) {
-            return Poll::Ready(Some(Ok(std::mem::take(&mut self.before))));
+        if !self.head.is_empty() && !matches!(self.source, Source::LengthOnly(_)) {
+            return Poll::Ready(Some(Ok(std::mem::take(&mut self.head))));
         }
-        let part = match &mut self.middle {
-            Middle::Stored(bytes) => {
-                let most = if self.begun { PART } else { FIRST_PART };
+        let chunk = match &mut self.source {
+            Source::Stored(bytes) => {
+                let most = if self.begun { CHUNK } else { FIRST_CHUNK };
                 self.begun = true;
-                let part = most.min(bytes.len());
-                (part > 0).then(|| bytes.split_to(part))
+                let size = most.min(bytes.len());
+                (size > 0).then(|| bytes.split_to(size))
             }
-            Middle::Packed(_, given @ true) => {
-                *given = false;
+            Source::Packed { yielded: yielded @ true, .. } => {
+                *yielded = false;
                 return Poll::Pending;
             }
-            Middle::Packed(unpacker, given) => {
-                *given = true;
-                match unpacker.next(PART) {
-                    // Still on the way to where the slice begins.
-                    Ok(Some(part)) if part.is_empty() => return Poll::Pending,
-                    Ok(part) => part,
+            Source::Packed { unpacker, yielded } => {
+                *yielded = true;
+                match unpacker.next(CHUNK) {
+                    // The unpacker has not reached the slice yet.
+                    Ok(Some(chunk)) if chunk.is_empty() => return Poll::Pending,
+                    Ok(chunk) => chunk,
                     Err(error) => return Poll::Ready(Some(Err(error))),
                 }
             }
-            Middle::Nothing(_) => return Poll::Ready(None),
+            Source::LengthOnly(_) => return Poll::Ready(None),
         };
-        let part = part.or_else(|| Some(std::mem::take(&mut self.after)).filter(|after| !after.is_empty()));
-        Poll::Ready(part.map(Ok))
+        let foot = || Some(std::mem::take(&mut self.foot)).filter(|foot| !foot.is_empty());
+        Poll::Ready(chunk.or_else(foot).map(Ok))
     }
 }
 
-impl MessageBody for InParts {
+impl MessageBody for ChunkedBody {
     type Error = io::Error;
 
     fn size(&self) -> BodySize {
@@ -105,7 +106,7 @@ impl MessageBody for InParts {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let next = self.next();
         if next.is_pending() {
-            // It is ready as soon as others had their turn.
+            // More is available at once; this only lets other tasks of the worker run first.
             context.waker().wake_by_ref();
         }
         next

@@ -1,8 +1,8 @@
-//! Whether a caller who waits for Zoom has hung up.
+//! Detects that a caller disconnects while it waits for Zoom.
 //!
-//! A closed connection and one that is closed in one direction look the same from here: no more is sent to us. actix
-//! would cut off both, or (as it is set up) notice neither. Here it is only said that it happened; the answer is written
-//! all the same, to whoever may be left to read it.
+//! A closed connection and a half-closed one look the same from here: the caller sends no more. actix would abandon
+//! both, or, as it is configured here, notices neither. This file only reports it; the response is still written, for a
+//! caller that closed its own direction only.
 
 use std::{
     io::ErrorKind,
@@ -14,38 +14,38 @@ use std::{
 use actix_web::{HttpRequest, dev::Extensions, rt::net::TcpStream};
 use tokio::io::Interest;
 
-use super::access_log::Notes;
+use super::context::RequestContext;
 
-/// Some clients close their own direction with the request and listen on. Who means to go away does so later.
-const CLOSES_WITH_THE_REQUEST: Duration = Duration::from_millis(20);
+/// Some clients close their own direction right after the request and still read the answer. A caller that gives up does so later.
+const HALF_CLOSE_GRACE: Duration = Duration::from_millis(20);
 
-/// A second handle on a caller's connection: actix keeps the first to itself.
-struct Connection(net::TcpStream);
+/// A second handle on a caller's connection: actix does not share its own.
+struct ConnectionHandle(net::TcpStream);
 
-/// For each new connection.
-pub fn watch_for(stream: &TcpStream, extensions: &mut Extensions) {
-    // Without a handle left it cannot be told, and nobody counts as gone.
+/// Attaches the handle to a new connection.
+pub fn watch_connection(stream: &TcpStream, extensions: &mut Extensions) {
+    // If the process has no file descriptor left, disconnects go undetected on this connection.
     if let Ok(handle) = stream.as_fd().try_clone_to_owned() {
-        extensions.insert(Connection(handle.into()));
+        extensions.insert(ConnectionHandle(handle.into()));
     }
 }
 
-/// Returns when this caller sends no more, and never while it might.
-pub(super) async fn hang_up(request: &HttpRequest, notes: &Notes) {
+/// Completes when the caller sends no more, and never if it stays.
+pub(super) async fn disconnected(request: &HttpRequest, context: &RequestContext) {
     let began = Instant::now();
-    let handle = request.conn_data::<Connection>().and_then(|connection| connection.0.try_clone().ok());
-    // Registered only while somebody waits: it wakes up with everything that arrives.
+    let handle = request.conn_data::<ConnectionHandle>().and_then(|handle| handle.0.try_clone().ok());
+    // Registered with the runtime only while a caller waits, because every arriving byte wakes it.
     let watched = handle.and_then(|handle| TcpStream::from_std(handle).ok());
     if let Some(watched) = watched {
         while let Ok(ready) = watched.ready(Interest::READABLE).await {
             if ready.is_read_closed() {
-                if began.elapsed() < CLOSES_WITH_THE_REQUEST {
+                if began.elapsed() < HALF_CLOSE_GRACE {
                     break;
                 }
-                notes.hung_up.set(true);
+                context.disconnected.set(true);
                 return;
             }
-            // The next request, already. It is left unread; this is how to say that there was nothing to be read.
+            // The next request arrived. Reporting "would block" clears the readiness without reading any of it.
             drop(watched.try_io(Interest::READABLE, || Err::<(), _>(ErrorKind::WouldBlock.into())));
         }
     }

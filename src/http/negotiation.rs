@@ -1,18 +1,18 @@
-//! Which coding a caller wants: `Accept-Encoding` with its q-values (RFC 9110, 12.5.3).
+//! Content negotiation: `Accept-Encoding` and its weights (RFC 9110, 12.5.3).
 
 use actix_web::http::header::{ACCEPT_ENCODING, HeaderMap};
 
 use crate::snapshot::Coding;
 
-/// A q-value in thousandths.
+/// A weight in thousandths.
 type Quality = u16;
 const FULL: Quality = 1_000;
 
-/// The coding that the caller likes best. The body as it is serves where nothing else does, even if it is refused: that
-/// is what the RFC advises, and better than a `406`.
+/// The coding with the highest weight. If nothing else is acceptable, the answer is uncompressed, even if the caller
+/// refuses that: the RFC prefers it to a `406`.
 ///
-/// `is_kept` says whether the body is kept in a coding: of two that the caller likes as well it gets the one that is.
-pub(super) fn coding(headers: &HeaderMap, is_kept: impl Fn(Coding) -> bool) -> Coding {
+/// `is_stored` says whether the cache stores the body in a coding. It decides between codings of equal weight.
+pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) -> Coding {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     for value in headers.get_all(ACCEPT_ENCODING) {
         for item in value.to_str().unwrap_or_default().split(',') {
@@ -25,16 +25,16 @@ pub(super) fn coding(headers: &HeaderMap, is_kept: impl Fn(Coding) -> bool) -> C
                 _ if name == "*" => &mut any,
                 _ => continue,
             };
-            // A weight that is none says that something is wrong with this coding.
+            // An invalid weight counts as 0: the caller may not handle this coding.
             *slot = Some(quality(weight.trim()).unwrap_or(0));
         }
     }
     let zstd = zstd.unwrap_or(0);
-    // Who takes anything is more likely to know gzip.
+    // `*` stands for gzip alone: a client that does not name zstd may not decode it.
     let gzip = gzip.or(any).unwrap_or(0);
-    // Not named, it is the last choice.
+    // Unless it is named, identity is the last choice.
     let identity = identity.unwrap_or(0);
-    let zstd_first = is_kept(Coding::Zstd) || !is_kept(Coding::Gzip);
+    let zstd_first = is_stored(Coding::Zstd) || !is_stored(Coding::Gzip);
     if zstd > 0 && zstd >= identity && (zstd > gzip || (zstd == gzip && zstd_first)) {
         Coding::Zstd
     } else if gzip > 0 && gzip >= identity {
@@ -44,18 +44,18 @@ pub(super) fn coding(headers: &HeaderMap, is_kept: impl Fn(Coding) -> bool) -> C
     }
 }
 
-/// `q=0.5`, three digits behind the point at most; nothing at all is 1.
+/// `q=0.5`, with at most three decimals. Without a weight: 1.
 fn quality(weight: &str) -> Option<Quality> {
     if weight.is_empty() {
         return Some(FULL);
     }
     let (name, value) = weight.split_once('=')?;
     let (whole, fraction) = value.trim().split_once('.').unwrap_or((value.trim(), ""));
-    let is_form = name.trim().eq_ignore_ascii_case("q")
+    let is_valid = name.trim().eq_ignore_ascii_case("q")
         && matches!(whole, "0" | "1")
         && fraction.len() <= 3
         && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_form {
+    if !is_valid {
         return None;
     }
     let thousandths = format!("{whole}{fraction:0<3}").parse().ok()?;
@@ -74,16 +74,16 @@ mod tests {
             headers.append(ACCEPT_ENCODING, HeaderValue::from_static(value));
         }
         let chosen = coding(&headers, |_| true);
-        let kept_as_gzip = coding(&headers, |coding| coding == Coding::Gzip);
+        let stored_as_gzip = coding(&headers, |coding| coding == Coding::Gzip);
         assert!(
-            chosen == kept_as_gzip || (chosen, kept_as_gzip) == (Coding::Zstd, Coding::Gzip),
+            chosen == stored_as_gzip || (chosen, stored_as_gzip) == (Coding::Zstd, Coding::Gzip),
             "{values:?}"
         );
         chosen
     }
 
     #[test]
-    fn of_two_that_are_liked_as_well_the_one_that_is_kept() {
+    fn the_stored_coding_wins_between_equal_weights() {
         for (value, expected) in [
             ("gzip, zstd", Coding::Gzip),
             ("zstd", Coding::Zstd),
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_that_the_caller_takes_and_of_two_the_smaller() {
+    fn the_best_accepted_coding_wins_and_then_the_smaller() {
         assert_eq!(chosen(&["gzip, deflate, br, zstd"]), Coding::Zstd);
         assert_eq!(chosen(&["gzip, deflate, br"]), Coding::Gzip);
         assert_eq!(chosen(&["br"]), Coding::Identity);
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_decide_before_our_taste_does() {
+    fn weights_decide_before_our_preference() {
         assert_eq!(chosen(&["zstd;q=0.5, gzip;q=0.501"]), Coding::Gzip);
         assert_eq!(chosen(&["zstd;q=0, gzip"]), Coding::Gzip);
         assert_eq!(chosen(&["gzip;q=0"]), Coding::Identity);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_weight_that_is_none_counts_as_a_refusal() {
+    fn an_invalid_weight_refuses_the_coding() {
         for weight in ["q=2", "q=1.001", "q=0.1234", "q=", "q=-1", "q=abc", "level=9", "q=.5"] {
             let mut headers = HeaderMap::new();
             headers.append(ACCEPT_ENCODING, HeaderValue::from_str(&format!("gzip;{weight}")).unwrap());

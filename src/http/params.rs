@@ -1,68 +1,66 @@
-//! What a request names: the meeting in its path, and the keys of ours in its query. For every route that takes them.
-//!
-//! Says nothing of what is done with them.
+//! What a request names: the meeting in its path, and the parameters in its query.
 
 use std::borrow::Cow;
 
 use actix_web::HttpRequest;
 
 use super::{
+    context::RequestContext,
     paging::{PAGE_SIZES, PageToken, Slice},
     problem::Problem,
-    qos,
 };
 use crate::{
     meeting_id::MeetingId,
     snapshot::{MeetingType, SnapshotKey},
 };
 
-/// What a request for a meeting asks for.
-pub(super) struct Asked {
+/// A request for a meeting's QoS.
+pub(super) struct QosRequest {
     pub(super) key: SnapshotKey,
-    pub(super) part: Part,
+    pub(super) selection: Selection,
 }
 
-/// How much of it.
-pub(super) enum Part {
+/// How much of the snapshot the caller wants.
+pub(super) enum Selection {
     Whole,
-    First(Slice),
-    /// Of the snapshot that the token names.
-    Next(PageToken),
+    FirstSlice(Slice),
+    /// A slice of the snapshot that the token names.
+    NextSlice(PageToken),
 }
 
-impl Asked {
-    pub(super) fn of(request: &HttpRequest) -> Result<Self, Problem> {
-        let meeting = meeting(request, qos::PREFIX)?;
-        let [view, size, token] = once(request, ["type", "page_size", "next_page_token"])?;
-        let meeting_type = meeting_type(view.as_deref())?.unwrap_or(MeetingType::Live);
-        let part = part(size.as_deref(), token.as_deref())?;
-        Ok(Self { key: SnapshotKey { meeting, meeting_type }, part })
+impl QosRequest {
+    pub(super) fn parse(request: &HttpRequest, context: &RequestContext) -> Result<Self, Problem> {
+        let meeting = meeting(request, context)?;
+        let [meeting_type, page_size, page_token] =
+            single_valued(request, ["type", "page_size", "next_page_token"])?;
+        let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
+        let selection = selection(page_size.as_deref(), page_token.as_deref())?;
+        Ok(Self { key: SnapshotKey { meeting, meeting_type }, selection })
     }
 }
 
-/// The meeting whose id follows `prefix`. From the raw path: actix's own decoding is half of one level.
-pub(super) fn meeting(request: &HttpRequest, prefix: &str) -> Result<MeetingId, Problem> {
-    let raw = request.uri().path().strip_prefix(prefix).ok_or(Problem::NotFound)?;
+/// The meeting in the path. Read from the raw path, as actix decodes some escapes and leaves others.
+pub(super) fn meeting(request: &HttpRequest, context: &RequestContext) -> Result<MeetingId, Problem> {
+    let raw = context.route.map_or("", |route| route.meeting_id(request.uri().path()));
     MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)
 }
 
-/// The values of these keys, in their order; each may be given once. Any other key is ignored.
-pub(super) fn once<'a, const N: usize>(
+/// The values of these parameters, in this order. Each may be given once; others are ignored.
+pub(super) fn single_valued<'a, const N: usize>(
     request: &'a HttpRequest,
-    keys: [&str; N],
+    names: [&str; N],
 ) -> Result<[Option<Cow<'a, str>>; N], Problem> {
     let mut values = [const { None }; N];
     let query = request.uri().query().unwrap_or_default();
-    for (key, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let slot = keys.iter().zip(&mut values).find_map(|(known, slot)| (*known == key).then_some(slot));
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let slot = names.iter().zip(&mut values).find_map(|(known, slot)| (*known == name).then_some(slot));
         if slot.is_some_and(|slot| slot.replace(value).is_some()) {
-            return Err(invalid(format!("{key} is given twice; give it once.")));
+            return Err(invalid(format!("{name} is given twice; give it once.")));
         }
     }
     Ok(values)
 }
 
-/// The value of `type`.
 pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, Problem> {
     match value {
         None => Ok(None),
@@ -72,22 +70,23 @@ pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, P
     }
 }
 
-fn part(size: Option<&str>, token: Option<&str>) -> Result<Part, Problem> {
-    let size = size.map(page_size).transpose()?;
-    match (token, size) {
-        (None, None) => Ok(Part::Whole),
-        (None, Some(size)) => Ok(Part::First(Slice { offset: 0, size })),
+fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Selection, Problem> {
+    let size = page_size.map(self::page_size).transpose()?;
+    match (page_token, size) {
+        (None, None) => Ok(Selection::Whole),
+        (None, Some(size)) => Ok(Selection::FirstSlice(Slice { offset: 0, size })),
         (Some(""), _) => {
-            Err(invalid("next_page_token must not be empty; leave it out to begin at the first slice."))
+            Err(invalid("next_page_token must not be empty; leave it out to start at the first slice."))
         }
         (Some(token), size) => {
-            let mut token = PageToken::read(token).ok_or(Problem::InvalidPageToken)?;
+            let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
             token.slice.size = size.unwrap_or(token.slice.size);
-            Ok(Part::Next(token))
+            Ok(Selection::NextSlice(token))
         }
     }
 }
 
+/// Digits without a sign or leading zeros.
 fn page_size(text: &str) -> Result<u16, Problem> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let size = text.parse().ok().filter(|size| is_plain && PAGE_SIZES.contains(size));
@@ -97,7 +96,7 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     })
 }
 
-/// A key of ours is not of its form; `detail` says which and how it should be.
+/// A parameter has an invalid value; `detail` says which one, and what is valid.
 pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::InvalidQuery(detail.into())
 }

@@ -1,42 +1,42 @@
-//! Does the caller have it already? `If-None-Match` and `If-Modified-Since` (RFC 9110, section 13).
+//! Conditional requests: `If-None-Match` and `If-Modified-Since` (RFC 9110, section 13).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
-/// Whether a `304` is the answer. `etag` is the selected representation's, with its quotes.
-pub(super) fn has_it(headers: &HeaderMap, etag: &[u8], fetched_at: SystemTime) -> bool {
-    // With If-None-Match there, If-Modified-Since must not be looked at.
-    if let Some(named) = names_it(headers, etag) {
-        return named;
+/// Whether the response is a `304`. `etag` is that of the selected representation, with its quotes.
+pub(super) fn not_modified(headers: &HeaderMap, etag: &[u8], fetched_at: SystemTime) -> bool {
+    // If-None-Match takes precedence, also when it does not match.
+    if let Some(matches) = if_none_match(headers, etag) {
+        return matches;
     }
     let mut dates = headers.get_all(IF_MODIFIED_SINCE);
-    // Two dates are none.
+    // If there are two dates, neither counts.
     let (Some(since), None) = (dates.next(), dates.next()) else { return false };
     let since = since.to_str().ok().and_then(|value| httpdate::parse_http_date(value).ok());
     since.is_some_and(|since| seconds(fetched_at) <= seconds(since))
 }
 
-/// Whether `If-None-Match` names this tag; `None` where it is absent. All there is to ask of what has no date.
-pub(super) fn names_it(headers: &HeaderMap, etag: &[u8]) -> Option<bool> {
+/// Whether `If-None-Match` lists this tag; `None` without the header.
+pub(super) fn if_none_match(headers: &HeaderMap, etag: &[u8]) -> Option<bool> {
     let mut tags = headers.get_all(IF_NONE_MATCH).peekable();
     tags.peek()?;
     Some(tags.any(|list| matches(list.as_bytes(), etag)))
 }
 
-/// HTTP dates have no fractions.
+/// HTTP dates have no fractions of a second.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Weak comparison: `W/"a"` and `"a"` are the same here. A tag may hold commas, so the list is walked quote by quote.
+/// Weak comparison: `W/"a"` equals `"a"`. A tag may contain commas, so the list is parsed from quote to quote.
 fn matches(list: &[u8], etag: &[u8]) -> bool {
     let mut rest = list.trim_ascii();
     if rest == b"*" {
         return true;
     }
     loop {
-        // Empty places are passed over (RFC 9110, 5.6.1).
+        // A list may have empty elements (RFC 9110, 5.6.1).
         while let [b',' | b' ' | b'\t', behind @ ..] = rest {
             rest = behind;
         }
@@ -68,7 +68,7 @@ mod tests {
     fn has(name: &'static str, value: &'static str) -> bool {
         let mut headers = HeaderMap::new();
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        has_it(&headers, TAG, fetched_at())
+        not_modified(&headers, TAG, fetched_at())
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         assert!(has("if-modified-since", "Sun, 06 Nov 1994 08:49:38 GMT"));
         assert!(!has("if-modified-since", "Sun, 06 Nov 1994 08:49:36 GMT"));
         assert!(!has("if-modified-since", "yesterday"));
-        assert!(!has_it(&HeaderMap::new(), TAG, fetched_at()));
+        assert!(!not_modified(&HeaderMap::new(), TAG, fetched_at()));
     }
 
     #[test]
@@ -107,6 +107,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(IF_NONE_MATCH, HeaderValue::from_static("\"x\""));
         headers.insert(IF_MODIFIED_SINCE, HeaderValue::from_static("Sun, 06 Nov 1994 08:49:38 GMT"));
-        assert!(!has_it(&headers, TAG, fetched_at()));
+        assert!(!not_modified(&headers, TAG, fetched_at()));
     }
 }

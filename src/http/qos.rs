@@ -1,21 +1,20 @@
-//! `GET /qos/{meetingId}`: who asks for what, from the cache or by a flight.
+//! `GET /qos/{meetingId}`: answers from the cache, or by a flight.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::FutureExt as _;
 
 use super::{
-    State,
-    access_log::Notes,
     cache_control::Directives,
+    context::RequestContext,
     decide::{Decision, Why, decide, serves_on_error, wanted},
-    disconnect::hang_up,
+    disconnect::disconnected,
     paging::PageToken,
-    params::{Asked, Part},
+    params::{QosRequest, Selection},
     problem::Problem,
     rate_limit,
-    response::{self, How},
+    response::{self, Provenance},
+    state::AppState,
 };
 use crate::{
     cache::Entry,
@@ -26,101 +25,121 @@ use crate::{
     trace::Trail,
 };
 
-/// What stands before the meeting.
-pub(super) const PREFIX: &str = "/qos/";
-
-pub(super) async fn get(request: &HttpRequest, state: &State, notes: &Notes) -> HttpResponse {
-    // A panic would close the connection without a word.
-    match AssertUnwindSafe(answer(request, state, notes)).catch_unwind().await {
-        Ok(Ok(response)) => response,
-        Ok(Err(problem)) => problem.respond(notes),
-        Err(_) => Problem::Internal.respond(notes),
+pub(super) async fn get(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
+    match answer(request, state, context).await {
+        Ok(response) => response,
+        Err(problem) => problem.respond(context),
     }
 }
 
-async fn answer(request: &HttpRequest, state: &State, notes: &Notes) -> Result<HttpResponse, Problem> {
-    // Before anything else: to the unknown nothing is said of what they ask for, and nothing is shown of what is kept.
-    let caller = notes.who.caller()?;
-    let Asked { key, part } = Asked::of(request)?;
-    let now = notes.began;
-    let slice = match part {
-        Part::Whole => None,
-        Part::First(slice) => Some(slice),
-        Part::Next(PageToken { tag, slice }) => {
-            let paged = match state.cache.snapshot(&key, tag, now) {
-                None => Box::pin(state.fetcher.find_paged(key, tag)).await,
-                here => here,
-            };
-            let paged = paged.filter(|snapshot| slice.offset() < snapshot.rows());
-            let snapshot = paged.ok_or(Problem::InvalidPageToken)?;
-            return Ok(response::with(state, request, notes, (&snapshot, &How::Hit), Some(slice), now).await);
-        }
+async fn answer(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> Result<HttpResponse, Problem> {
+    // First, so that an unknown caller learns nothing about its request or the cache.
+    let caller = context.identity.caller()?;
+    let QosRequest { key, selection } = QosRequest::parse(request, context)?;
+    let slice = match selection {
+        Selection::Whole => None,
+        Selection::FirstSlice(slice) => Some(slice),
+        Selection::NextSlice(token) => return next_slice(request, state, context, key, token).await,
     };
-    let trail = notes.trail.clone().unwrap_or_default();
-    let found = find(state, request, notes, (caller, trail), key).await;
+    let trail = context.trail.clone().unwrap_or_default();
+    let found = find(state, request, context, (caller, trail), key).await;
     match found {
-        Ok((snapshot, how)) => {
-            // What was decided at one instant is told as of that instant; who waited has a later one.
-            let now = if matches!(how, How::Hit | How::Revalidating) { now } else { Instant::now() };
-            let mut response = response::with(state, request, notes, (&snapshot, &how), slice, now).await;
+        Ok((snapshot, provenance)) => {
+            // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
+            let now = if provenance.is_cached() { context.received } else { Instant::now() };
+            let found = (&snapshot, &provenance);
+            let mut response = response::build(state, request, context, found, slice, now).await;
             if slice.is_some() {
                 state.fetcher.paged(&snapshot);
             }
-            match &how {
-                How::Hit | How::Revalidating => {}
-                How::Flight { .. } => tell_limits(state, notes, caller, None, &mut response),
-                How::Instead(failure) => tell_limits(state, notes, caller, Some(failure), &mut response),
+            match &provenance {
+                Provenance::Hit | Provenance::Revalidating => {}
+                Provenance::Flight { .. } => add_rate_limit(state, context, caller, None, &mut response),
+                Provenance::StaleInstead(failure) => {
+                    add_rate_limit(state, context, caller, Some(failure), &mut response);
+                }
             }
             Ok(response)
         }
-        Err(Nothing::Remembered(failure)) => Err(Problem::NoSnapshot(failure)),
-        Err(Nothing::Fetched(failure)) => {
-            let mut response = Problem::NoSnapshot(failure.clone()).respond(notes);
-            tell_limits(state, notes, caller, Some(&failure), &mut response);
+        Err(NoSnapshot { failure, asked_fetcher: false }) => Err(Problem::NoSnapshot(failure)),
+        Err(NoSnapshot { failure, asked_fetcher: true }) => {
+            let mut response = Problem::NoSnapshot(failure.clone()).respond(context);
+            add_rate_limit(state, context, caller, Some(&failure), &mut response);
             Ok(response)
         }
     }
 }
 
-/// On what cost a call or was refused one: the limits, and who refused.
-fn tell_limits(
-    state: &State,
-    notes: &Notes,
+/// A slice of the snapshot that the token names, however old it is.
+async fn next_slice(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    key: SnapshotKey,
+    PageToken { tag, slice }: PageToken,
+) -> Result<HttpResponse, Problem> {
+    let now = context.received;
+    let snapshot = match state.cache.snapshot(&key, tag, now) {
+        None => Box::pin(state.fetcher.find_paged(key, tag)).await,
+        cached => cached,
+    };
+    let snapshot = snapshot.filter(|snapshot| slice.offset() < snapshot.rows());
+    let snapshot = snapshot.ok_or(Problem::InvalidPageToken)?;
+    let found = (&snapshot, &Provenance::Hit);
+    Ok(response::build(state, request, context, found, Some(slice), now).await)
+}
+
+/// Adds the limits to a response that cost a Zoom call or was refused one, and notes which limit refused it.
+fn add_rate_limit(
+    state: &AppState,
+    context: &RequestContext,
     caller: &Caller,
     failure: Option<&Failure>,
     response: &mut HttpResponse,
 ) {
-    if failure.is_some_and(|failure| !rate_limit::is_told_with(failure.reason)) {
+    if failure.is_some_and(|failure| !rate_limit::applies_to(failure.reason)) {
         return;
     }
-    rate_limit::tell(response.headers_mut(), state.fetcher.quota(), caller, failure);
+    rate_limit::add(response.headers_mut(), state.fetcher.quota(), caller, failure);
     if let Some(by) = failure.and_then(Failure::refused_by) {
-        notes.refused_by.set(Some(by));
+        context.refused_by.set(Some(by));
     }
 }
 
-/// Why there is no snapshot, and whether that was known without asking for Zoom.
-enum Nothing {
-    /// From the cache, or not asked for.
-    Remembered(Failure),
-    /// On the way to Zoom, or there.
-    Fetched(Failure),
+/// Why there is no snapshot.
+struct NoSnapshot {
+    failure: Failure,
+    /// `false`: the cache knew, or the caller wanted nothing fetched.
+    asked_fetcher: bool,
 }
 
-/// The snapshot that is the answer, and how it was come by.
+impl NoSnapshot {
+    fn cached(failure: Failure) -> Self {
+        Self { failure, asked_fetcher: false }
+    }
+
+    fn fetched(failure: Failure) -> Self {
+        Self { failure, asked_fetcher: true }
+    }
+}
+
 async fn find(
-    state: &State,
+    state: &AppState,
     request: &HttpRequest,
-    notes: &Notes,
+    context: &RequestContext,
     (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
-) -> Result<(Arc<Snapshot>, How), Nothing> {
-    let (asked, now) = (Directives::of(request.headers()), notes.began);
+) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
+    let (asked, now) = (Directives::of(request.headers()), context.received);
     let kept = match state.cache.get(&key, now) {
-        Some(Entry::Refusal(refusal)) => return Err(Nothing::Remembered(refusal.failure.clone())),
+        Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
         None => match state.cache.failure(&key, now) {
-            Some(failure) => return Err(Nothing::Remembered(failure)),
+            Some(failure) => return Err(NoSnapshot::cached(failure)),
             None => None,
         },
     };
@@ -129,37 +148,47 @@ async fn find(
             if !asked.only_if_cached {
                 kept.note_wanted(now);
             }
-            Ok((kept, How::Hit))
+            Ok((kept, Provenance::Hit))
         }
         (Decision::HitAndRefresh, Some(kept)) => {
-            if let Some(failure) = state.fetcher.refuses(now).or_else(|| state.cache.failure(&key, now)) {
-                return Ok((kept, How::Instead(failure)));
-            }
-            if let Some(until) = caller.over_limit_until(now) {
-                let failure = Failure::new(Reason::CallerOverLimit).retry_at(until);
-                return Ok((kept, How::Instead(failure)));
-            }
-            state.fetcher.refresh(key, Arc::clone(caller), trail.request());
-            Ok((kept, How::Revalidating))
+            let provenance = refresh(state, (caller, trail), key, now);
+            Ok((kept, provenance))
         }
-        // In a box: a hit would carry the room for all of this along.
+        // Boxed, or each hit would carry the space for this future.
         (Decision::Fetch(why), kept) => {
-            let hung_up = hang_up(request, notes);
-            Box::pin(fetch(state, hung_up, (caller, trail), (key, asked, now), why, kept)).await
+            let disconnected = disconnected(request, context);
+            Box::pin(fetch(state, disconnected, (caller, trail), (key, asked, now), why, kept)).await
         }
-        (_, _) => Err(Nothing::Remembered(Failure::new(Reason::NotCached))),
+        (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }
 }
 
-/// From Zoom; and where that fails, what is kept, as long as it serves.
+/// Starts a refresh in the background, unless Zoom may not be called now.
+fn refresh(
+    state: &AppState,
+    (caller, trail): (&Arc<Caller>, Trail),
+    key: SnapshotKey,
+    now: Instant,
+) -> Provenance {
+    if let Some(failure) = state.fetcher.refuses(now).or_else(|| state.cache.failure(&key, now)) {
+        return Provenance::StaleInstead(failure);
+    }
+    if let Some(until) = caller.over_limit_until(now) {
+        return Provenance::StaleInstead(Failure::new(Reason::CallerOverLimit).retry_at(until));
+    }
+    state.fetcher.refresh(key, Arc::clone(caller), trail.request());
+    Provenance::Revalidating
+}
+
+/// Waits for a flight. If that fails, the cached snapshot is the answer as long as it may stand in.
 async fn fetch(
-    state: &State,
-    hung_up: impl Future<Output = ()>,
+    state: &AppState,
+    disconnected: impl Future<Output = ()>,
     (caller, trail): (&Arc<Caller>, Trail),
     (key, asked, now): (SnapshotKey, Directives, Instant),
     why: Why,
     kept: Option<Arc<Snapshot>>,
-) -> Result<(Arc<Snapshot>, How), Nothing> {
+) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
     let rules = state.cache.stale();
     let fallback =
         |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
@@ -168,20 +197,20 @@ async fn fetch(
         Entry::Refusal(_) => None,
     };
     let wanted = wanted(asked, rules, now, fallback(kept.clone()).is_some());
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, hung_up).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, disconnected).await {
         Ok(Landed { snapshot, via, stored }) => {
-            let how = match via {
-                Via::Cache => How::Hit,
-                Via::OwnFlight => How::Flight { why, collapsed: false, stored },
-                Via::OthersFlight => How::Flight { why, collapsed: true, stored },
+            let provenance = match via {
+                Via::Cache => Provenance::Hit,
+                Via::OwnFlight => Provenance::Flight { why, collapsed: false, stored },
+                Via::OthersFlight => Provenance::Flight { why, collapsed: true, stored },
             };
-            Ok((snapshot, how))
+            Ok((snapshot, provenance))
         }
-        // The flight may have found one that is too old for anything else.
+        // The flight may have cached another replica's snapshot that was too old for this caller: look again.
         Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(cached().or(kept)) {
-            Some(kept) => Ok((kept, How::Instead(failure))),
-            None => Err(Nothing::Fetched(failure)),
+            Some(kept) => Ok((kept, Provenance::StaleInstead(failure))),
+            None => Err(NoSnapshot::fetched(failure)),
         },
-        Err(failure) => Err(Nothing::Fetched(failure)),
+        Err(failure) => Err(NoSnapshot::fetched(failure)),
     }
 }

@@ -1,54 +1,47 @@
-//! In which form a snapshot goes over the wire: whole in one of its codings, or a slice; and where its bytes come from.
+//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, or a slice.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
 
-use actix_web::{http::header::HeaderMap, web};
+use actix_web::{body::BoxBody, http::header::HeaderMap, web};
 use bytes::Bytes;
 
 use super::{
-    State,
-    body::{InParts, Middle, PART},
+    body::{CHUNK, ChunkedBody, Source},
     negotiation,
     paging::{PageToken, Slice},
+    state::AppState,
 };
 use crate::snapshot::{Coding, Cut, Snapshot};
 
-/// To unpack this much takes a worker less time than to hand it to another thread.
-const UNPACKED_AT_ONCE: u64 = 64 * 1024;
+/// Unpacking this much takes a worker less time than handing it to another thread.
+const UNPACKED_INLINE: u64 = 64 * 1024;
 
-/// The representation that is selected for a request.
-pub(super) enum Form {
-    /// The whole meeting.
+pub(super) enum Representation {
     Whole(Coding),
-    /// Some of its participants. As they are: no two callers cut alike, so no coding could be kept.
-    Slice { slice: Slice, cut: Cut },
+    /// Never compressed: callers choose different slices, so no coded slice could be cached.
+    Slice {
+        slice: Slice,
+        cut: Cut,
+    },
 }
 
-/// The bytes of an answer.
-pub(super) enum Body {
-    /// Fits in one write.
-    Small(Bytes),
-    /// Handed over as the caller reads it.
-    InParts(InParts),
-}
-
-impl Form {
-    pub(super) fn of(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
+impl Representation {
+    pub(super) fn select(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
         let Some(slice) = slice else {
             return Self::Whole(negotiation::coding(headers, |coding| snapshot.keeps(coding)));
         };
         let cut = snapshot.cut(slice.offset(), slice.size.into());
         if cut.more {
-            // From now on somebody has a token of it.
+            // The response carries a token that names this snapshot, so it must outlive its replacement.
             snapshot.note_paged();
         }
         Self::Slice { slice, cut }
     }
 
-    /// Strong, and another for each form.
+    /// A strong tag, different for each representation.
     pub(super) fn etag(&self, snapshot: &Snapshot) -> Bytes {
         match self {
             Self::Whole(coding) => snapshot.etag(*coding),
@@ -58,75 +51,95 @@ impl Form {
         }
     }
 
-    /// `only_length`: nobody will read it, so there is nothing in it.
-    pub(super) async fn body(&self, state: &State, snapshot: &Arc<Snapshot>, only_length: bool) -> Body {
+    /// The value of `Content-Encoding`.
+    pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {
-            Self::Whole(coding) => {
-                let stored = match (snapshot.body(*coding), coding) {
-                    // Its length is known when it is made.
-                    (None, Coding::Zstd) => state.cache.zstd(snapshot),
-                    (stored, _) => stored,
-                };
-                if only_length {
-                    let length = stored.map_or(snapshot.length, |stored| length_of(&stored));
-                    return Body::InParts(InParts::whole(Middle::Nothing(length)));
-                }
-                let stored = match stored {
-                    Some(stored) => Some(stored),
-                    // One that was to be zstd and cannot be had would be a bug; then there is nothing to be sent.
-                    None if *coding != Coding::Identity => Some(Bytes::new()),
-                    None => plain(state, snapshot).await,
-                };
-                match stored {
-                    Some(body) if body.len() <= PART => Body::Small(body),
-                    Some(body) => Body::InParts(InParts::whole(Middle::Stored(body))),
-                    None => {
-                        Body::InParts(InParts::whole(Middle::packed(snapshot.unpacker(0, snapshot.length))))
-                    }
-                }
-            }
-            Self::Slice { slice, cut } => {
-                let head = snapshot.head();
-                let foot = if cut.more {
-                    let token = PageToken { tag: snapshot.tag, slice: slice.next() }.write();
-                    format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
-                } else {
-                    format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)
-                };
-                let middle = if only_length {
-                    Middle::Nothing(cut.length)
-                } else {
-                    match plain(state, snapshot).await.and_then(|plain| cut.of(&plain)) {
-                        Some(rows) if rows.len() <= PART => {
-                            return Body::Small([head.as_bytes(), &rows, foot.as_bytes()].concat().into());
-                        }
-                        Some(rows) => Middle::Stored(rows),
-                        None => Middle::packed(snapshot.unpacker(cut.at, cut.length)),
-                    }
-                };
-                Body::InParts(InParts::between(head.into(), middle, foot.into()))
-            }
+            Self::Whole(coding @ (Coding::Gzip | Coding::Zstd)) => Some(coding.as_str()),
+            Self::Whole(Coding::Identity) | Self::Slice { .. } => None,
+        }
+    }
+
+    /// `length_only`: the response to a `HEAD`.
+    pub(super) async fn body(
+        &self,
+        state: &AppState,
+        snapshot: &Arc<Snapshot>,
+        length_only: bool,
+    ) -> BoxBody {
+        match self {
+            Self::Whole(coding) => whole(*coding, state, snapshot, length_only).await,
+            Self::Slice { slice, cut } => sliced(*slice, *cut, state, snapshot, length_only).await,
         }
     }
 }
 
-fn length_of(bytes: &Bytes) -> u64 {
-    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, length_only: bool) -> BoxBody {
+    let stored = match (snapshot.body(coding), coding) {
+        // The cache stores small bodies as gzip alone. The length of the zstd is known only once it is made.
+        (None, Coding::Zstd) => state.cache.zstd(snapshot),
+        (stored, _) => stored,
+    };
+    if length_only {
+        let length = stored.map_or(snapshot.length, |stored| u64::try_from(stored.len()).unwrap_or(u64::MAX));
+        return BoxBody::new(ChunkedBody::whole(Source::LengthOnly(length)));
+    }
+    let stored = match stored {
+        Some(stored) => Some(stored),
+        // Only a bug makes a coding unavailable. There is nothing to send then.
+        None if coding != Coding::Identity => Some(Bytes::new()),
+        None => plain(state, snapshot).await,
+    };
+    match stored {
+        Some(body) if body.len() <= CHUNK => BoxBody::new(body),
+        Some(body) => BoxBody::new(ChunkedBody::whole(Source::Stored(body))),
+        None => {
+            let unpacker = snapshot.unpacker(0, snapshot.length);
+            BoxBody::new(ChunkedBody::whole(Source::packed(unpacker)))
+        }
+    }
 }
 
-/// The body as it is, where it is at hand or small enough to be unpacked whole.
-async fn plain(state: &State, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
+async fn sliced(
+    slice: Slice,
+    cut: Cut,
+    state: &AppState,
+    snapshot: &Arc<Snapshot>,
+    length_only: bool,
+) -> BoxBody {
+    let head = snapshot.head();
+    let foot = if cut.more {
+        let token = PageToken { tag: snapshot.tag, slice: slice.next() }.encode();
+        format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
+    } else {
+        format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)
+    };
+    let rows = if length_only {
+        Source::LengthOnly(cut.length)
+    } else {
+        match plain(state, snapshot).await.and_then(|plain| cut.of(&plain)) {
+            Some(rows) if rows.len() <= CHUNK => {
+                return BoxBody::new(Bytes::from([head.as_bytes(), &rows, foot.as_bytes()].concat()));
+            }
+            Some(rows) => Source::Stored(rows),
+            None => Source::packed(snapshot.unpacker(cut.at, cut.length)),
+        }
+    };
+    BoxBody::new(ChunkedBody::between(head.into(), rows, foot.into()))
+}
+
+/// The uncompressed body, if it is cached or small enough to be unpacked whole.
+async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     let plain = state.cache.plain(snapshot);
     let is_small_enough =
         usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.plain_at_most());
     if plain.is_some() || !is_small_enough {
         return plain;
     }
-    if snapshot.length <= UNPACKED_AT_ONCE {
+    if snapshot.length <= UNPACKED_INLINE {
         return state.cache.unpacked(snapshot);
     }
     let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
-    // It panics where there is no thread and none can be had. Then the caller waits for this worker.
+    // `block` panics if it needs a first thread and the system has none. The worker then unpacks the body itself.
     match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.unpacked(&shared)))) {
         Ok(unpacked) => unpacked.await.ok()?,
         Err(_) => state.cache.unpacked(snapshot),

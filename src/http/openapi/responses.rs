@@ -1,44 +1,49 @@
-//! The answers of `/openapi.json`: each status with its headers and, from the ONE table of problems, its codes.
+//! The responses in `/openapi.json`: each status with its headers and, from the table of problems, its codes.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::failure::Reason;
-use crate::http::problem::{Body, MEDIA_TYPE, Problem, Row, type_of};
+use crate::{
+    failure::Reason,
+    http::problem::{
+        Problem, Row,
+        render::{MEDIA_TYPE, ProblemDocument, type_of},
+    },
+};
 
-/// What may be spent, by the names of the components.
+/// The headers of the rate limits, by the names of their components.
 const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 
-/// Of `/qos/{meetingId}`: it can meet every problem there is.
+/// Of `/qos/{meetingId}`, which can respond with every problem.
 pub(super) fn of_qos() -> Value {
-    let validators = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
-    let validators = [&validators[..], &LIMITS].concat();
-    let whole = [&validators[..], &["ContentEncoding"]].concat();
-    let mut answers = problems(|_| true);
-    answers.insert(
+    let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
+    let not_modified = [&not_modified[..], &LIMITS].concat();
+    let ok = [&not_modified[..], &["ContentEncoding"]].concat();
+    let mut responses = problems(|_| true);
+    responses.insert(
         "200".to_owned(),
         json!({
             "description": "The meeting, or a slice of it.",
-            "headers": headers(&whole),
+            "headers": headers(&ok),
             "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Snapshot" } } },
         }),
     );
-    answers.insert(
+    responses.insert(
         "304".to_owned(),
         json!({
-            "description": "The caller has it: If-None-Match or If-Modified-Since says so.",
-            "headers": headers(&validators),
+            "description": "The caller's copy is current, by If-None-Match or If-Modified-Since.",
+            "headers": headers(&not_modified),
         }),
     );
-    Value::Object(answers)
+    Value::Object(responses)
 }
 
 /// Of `/openapi.json`.
 pub(super) fn of_document() -> Value {
-    let mut answers = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
+    let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
     let validators = headers(&["StaticCacheControl", "ETag"]);
-    answers.insert(
+    responses.insert(
         "200".to_owned(),
         json!({
             "description": "This document.",
@@ -50,64 +55,67 @@ pub(super) fn of_document() -> Value {
             } } },
         }),
     );
-    answers.insert(
+    responses.insert(
         "304".to_owned(),
         json!({
-            "description": "The caller has it: If-None-Match says so.",
+            "description": "The caller's copy is current, by If-None-Match.",
             "headers": validators,
         }),
     );
-    Value::Object(answers)
+    Value::Object(responses)
 }
 
-/// The same answers to `HEAD`.
-pub(super) fn without_bodies(answers: &Value) -> Value {
-    let mut answers = answers.clone();
-    for answer in answers.as_object_mut().into_iter().flat_map(Map::values_mut) {
-        if let Some(answer) = answer.as_object_mut() {
-            answer.remove("content");
+/// The same responses, to a `HEAD`.
+pub(super) fn without_bodies(responses: &Value) -> Value {
+    let mut responses = responses.clone();
+    for response in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
+        if let Some(response) = response.as_object_mut() {
+            response.remove("content");
         }
     }
-    answers
+    responses
 }
 
-/// What `detail` of a stale answer's `Cache-Status` can say.
+/// The codes that `detail` in a stale response's `Cache-Status` can have.
 pub(super) fn covered_by_stale() -> Vec<&'static str> {
     let covered = Reason::ALL.into_iter().filter(|reason| Problem::is_covered_by_stale(*reason));
-    covered.map(Problem::code_of).collect()
+    covered.map(Reason::as_str).collect()
 }
 
-/// One answer for each status that some of the problems have.
-fn problems(fits: impl Fn(&Problem) -> bool) -> Map<String, Value> {
+/// One response for each status of the selected problems.
+fn problems(is_selected: impl Fn(&Problem) -> bool) -> Map<String, Value> {
     let mut by_status: BTreeMap<u16, Vec<Row>> = BTreeMap::new();
-    for row in Problem::each().filter(|problem| fits(problem)).map(|problem| problem.row()) {
+    for row in Problem::each().filter(is_selected).map(|problem| problem.row()) {
         by_status.entry(row.status).or_default().push(row);
     }
-    by_status.into_iter().map(|(status, rows)| (status.to_string(), answer(status, &rows))).collect()
+    by_status
+        .into_iter()
+        .map(|(status, rows)| (status.to_string(), problem_response(status, &rows)))
+        .collect()
 }
 
-fn answer(status: u16, rows: &[Row]) -> Value {
+fn problem_response(status: u16, rows: &[Row]) -> Value {
     let mut names = vec!["NoStore"];
     match status {
         401 => names.push("WWW-Authenticate"),
         405 => names.push("Allow"),
         _ => {}
     }
-    if rows.iter().any(|row| row.tells_when) {
+    if rows.iter().any(|row| row.has_retry_after) {
         names.push("RetryAfter");
     }
-    if rows.iter().any(|row| row.tells_limits) {
+    if rows.iter().any(|row| row.has_rate_limit) {
         names.extend(LIMITS);
     }
     let headers = headers(&names);
     let codes: Vec<_> = rows.iter().map(|row| row.code).collect();
     let types: Vec<_> = codes.iter().map(|code| type_of(code)).collect();
     let examples = rows.iter().map(|row| {
-        let body = Body::of(row, "checkout-42", None);
+        let body = ProblemDocument::new(row, "checkout-42", None);
         (row.code.to_owned(), json!({ "summary": row.title, "value": body }))
     });
     json!({
-        "description": rows.iter().map(told).collect::<Vec<_>>().join("\n"),
+        "description": rows.iter().map(summary).collect::<Vec<_>>().join("\n"),
         "headers": headers,
         "content": { MEDIA_TYPE: {
             "schema": {
@@ -124,12 +132,12 @@ fn answer(status: u16, rows: &[Row]) -> Value {
 }
 
 /// A line of Markdown.
-fn told(row: &Row) -> String {
-    let when = if row.tells_when { " With Retry-After." } else { "" };
+fn summary(row: &Row) -> String {
+    let when = if row.has_retry_after { " With Retry-After." } else { "" };
     format!("- `{}`: {}.{when}", row.code, row.title)
 }
 
-/// Headers by the names of their components; those that every answer has are added.
+/// Headers by the names of their components, and those of every response.
 fn headers(components: &[&str]) -> Map<String, Value> {
     let everywhere = ["Date", "RequestId"];
     components.iter().chain(&everywhere).map(|name| (field(name).to_owned(), reference(name))).collect()
@@ -139,7 +147,7 @@ fn reference(component: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{component}") })
 }
 
-/// How a header that is a component is called on the wire.
+/// The name on the wire of a header component.
 fn field(component: &str) -> &str {
     match component {
         "CacheControl" | "NoStore" | "StaticCacheControl" => "Cache-Control",

@@ -1,13 +1,15 @@
-//! The schemas of `/openapi.json`: a snapshot, what the cleaner makes of Zoom's texts, and a problem.
+//! The schemas of `/openapi.json`: a snapshot, the cleaned measurements, and a problem.
 //!
-//! What Zoom sends is passed on whatever its type, so nothing but what this service writes has a type here.
+//! Zoom's values are passed on whatever their type, so only values that this service writes have a type here.
 
 use serde_json::{Map, Value, json};
 
-use super::{request_id, types};
-use crate::clean::Field;
-use crate::http::paging::PAGE_SIZES;
-use crate::meeting_id::MeetingId;
+use crate::{
+    clean::Field,
+    http::{context::LONGEST_REQUEST_ID, paging::PAGE_SIZES},
+    meeting_id::MeetingId,
+    snapshot::MeetingType,
+};
 
 pub(super) fn schemas() -> Value {
     json!({
@@ -16,7 +18,7 @@ pub(super) fn schemas() -> Value {
         "Sample": sample(),
         "Measurements": measurements(),
         "Problem": problem(),
-        "ZoomSaid": zoom_said(),
+        "ZoomSaid": zoom_answer(),
     })
 }
 
@@ -27,11 +29,11 @@ fn snapshot() -> Value {
         "required": ["meeting_id", "type", "fetched_at", "total_records", "participants"],
         "properties": {
             "meeting_id": { "type": "string", "pattern": MeetingId::pattern() },
-            "type": { "enum": types() },
+            "type": { "enum": meeting_types() },
             "fetched_at": { "type": "string", "format": "date-time", "examples": ["2026-11-23T10:15:42Z"] },
             "total_records": {
                 "type": "integer", "minimum": 0,
-                "description": "Participants of the whole meeting, also in a slice; somebody who rejoins counts twice.",
+                "description": "Participants of the whole meeting, also in a slice. A person who rejoins counts twice.",
             },
             "participants": {
                 "type": "array", "items": { "$ref": "#/components/schemas/Participant" },
@@ -39,11 +41,11 @@ fn snapshot() -> Value {
             },
             "page_size": {
                 "type": "integer", "minimum": PAGE_SIZES.start(), "maximum": PAGE_SIZES.end(),
-                "description": "Only in a slice: the most participants that it can have.",
+                "description": "Only in a slice: the maximum number of its participants.",
             },
             "next_page_token": {
                 "type": ["string", "null"],
-                "description": "Only in a slice: what to ask the next one with; null on the last.",
+                "description": "Only in a slice: the token for the next one; null in the last.",
             },
         },
     })
@@ -52,7 +54,7 @@ fn snapshot() -> Value {
 fn participant() -> Value {
     json!({
         "type": "object",
-        "description": "What Zoom tells of a participant, all of it: fields that Zoom adds are passed on. \"\" is null.",
+        "description": "Everything that Zoom reports about a participant; fields that Zoom adds are passed on. \"\" becomes null.",
         "additionalProperties": true,
         "properties": {
             "user_id": { "examples": ["1670000000"] },
@@ -61,14 +63,14 @@ fn participant() -> Value {
             "ip_address": { "examples": ["192.0.2.0"] },
             "location": { "examples": ["San Jose (US)"] },
             "join_time": { "examples": ["2021-06-24T20:00:00Z"] },
-            "leave_time": { "examples": ["2021-06-24T20:00:00Z"], "description": "Absent or null while they are there." },
+            "leave_time": { "examples": ["2021-06-24T20:00:00Z"], "description": "Absent or null until the participant leaves." },
             "pc_name": { "examples": ["User's Phone"] },
             "domain": { "examples": ["user-android"] },
             "mac_addr": { "examples": [null] },
             "harddisk_id": { "examples": [null] },
             "version": { "examples": ["4.4.55383.0726"] },
             "user_qos": {
-                "description": "One sample for each minute.",
+                "description": "One sample per minute.",
                 "items": { "$ref": "#/components/schemas/Sample" },
             },
         },
@@ -77,7 +79,7 @@ fn participant() -> Value {
 
 fn sample() -> Value {
     json!({
-        "description": "One minute: its time, and groups of measurements, such as those that are named here.",
+        "description": "One minute: its time and groups of measurements. The groups listed here are the known ones.",
         "additionalProperties": { "$ref": "#/components/schemas/Measurements" },
         "properties": {
             "date_time": { "examples": ["2021-06-24T20:00:00Z"] },
@@ -92,39 +94,39 @@ fn sample() -> Value {
     })
 }
 
-/// The fields that the cleaner knows, under the names that it gives them.
+/// The fields that the cleaner parses, under its own names for them.
 fn measurements() -> Value {
     let (mut properties, mut patterns) = (Map::new(), Map::new());
     for field in Field::ALL {
         let name = format!("{}{}", field.as_str(), field.suffix());
         match field {
-            // The end of many keys.
-            Field::CpuUsage => patterns.insert(format!("_{name}$"), of_field(field)),
-            _ => properties.insert(name, of_field(field)),
+            // Zoom has several such fields, and their names end alike.
+            Field::CpuUsage => patterns.insert(format!("_{name}$"), measurement(field)),
+            _ => properties.insert(name, measurement(field)),
         };
     }
     json!({
         "description":
-            "Numbers, with the unit in the key; null where Zoom sent nothing. A text of Zoom's that is no number with \
-             a unit keeps Zoom's own key (without unit), and what Zoom may add is passed on.",
+            "Numbers, with the unit in the key; null if Zoom sent nothing. A text that is not a number with a unit \
+             keeps Zoom's key, without the unit. Fields that Zoom adds are passed on.",
         "additionalProperties": true,
         "properties": properties,
         "patternProperties": patterns,
     })
 }
 
-fn of_field(field: Field) -> Value {
+fn measurement(field: Field) -> Value {
     let number = |description: &str, example: Value| json!({ "type": ["number", "null"], "description": description, "examples": [example] });
     match field {
         Field::Bitrate => number("Kilobits per second.", json!(23)),
         Field::Latency => number("Milliseconds.", json!(126)),
         Field::Jitter => number("Milliseconds.", json!(6)),
-        Field::AvgLoss => number("Percent of the packets, on average.", json!(0.3)),
-        Field::MaxLoss => number("Percent of the packets, at most.", json!(1.9)),
+        Field::AvgLoss => number("Average percentage of packets lost.", json!(0.3)),
+        Field::MaxLoss => number("Maximum percentage of packets lost.", json!(1.9)),
         Field::FrameRate => number("Frames per second.", json!(12)),
-        Field::CpuUsage => number("Percent of the CPU.", json!(12)),
+        Field::CpuUsage => number("CPU usage in percent.", json!(12)),
         Field::Resolution => json!({
-            "description": "In pixels. The one key that a text which does not parse keeps as well.",
+            "description": "In pixels. A text that does not parse stays under the same key.",
             "properties": { "width": { "type": "integer" }, "height": { "type": "integer" } },
             "examples": [{ "width": 1280, "height": 720 }],
         }),
@@ -134,13 +136,13 @@ fn of_field(field: Field) -> Value {
 fn problem() -> Value {
     json!({
         "type": "object",
-        "description": "RFC 9457. `code` is what programs should look at; more codes may come.",
+        "description": "RFC 9457. Programs should look at `code`; later versions may add codes.",
         "required": ["type", "title", "status", "detail", "code", "request_id"],
         "properties": {
             "type": { "type": "string", "format": "uri" },
             "title": { "type": "string", "minLength": 1 },
             "status": { "type": "integer", "minimum": 400, "maximum": 599, "description": "The HTTP status." },
-            "detail": { "type": "string", "minLength": 1, "description": "One sentence, to act on." },
+            "detail": { "type": "string", "minLength": 1, "description": "One sentence that says what the caller can do." },
             "code": { "type": "string", "pattern": "^[a-z_]+$" },
             "request_id": request_id(),
             "zoom": { "$ref": "#/components/schemas/ZoomSaid" },
@@ -148,16 +150,25 @@ fn problem() -> Value {
     })
 }
 
-fn zoom_said() -> Value {
+fn zoom_answer() -> Value {
     json!({
         "type": "object",
-        "description": "What Zoom answered, without secrets. Where its token endpoint answered, only the status is not null.",
+        "description": "Zoom's answer, without secrets. If it came from the token endpoint, all but the status is null.",
         "required": ["status", "code", "message", "tracking_id"],
         "properties": {
             "status": { "type": "integer", "description": "Zoom's HTTP status." },
             "code": { "type": ["integer", "null"], "examples": [3001] },
             "message": { "type": ["string", "null"], "examples": ["Meeting does not exist: 85746065432."] },
-            "tracking_id": { "type": ["string", "null"], "description": "What Zoom's support asks for." },
+            "tracking_id": { "type": ["string", "null"], "description": "Zoom's support asks for this id." },
         },
     })
+}
+
+/// The values of `type`.
+pub(super) fn meeting_types() -> [&'static str; 2] {
+    MeetingType::ALL.map(MeetingType::as_str)
+}
+
+pub(super) fn request_id() -> Value {
+    json!({ "type": "string", "pattern": format!("^[A-Za-z0-9._-]{{1,{LONGEST_REQUEST_ID}}}$") })
 }

@@ -1,0 +1,90 @@
+//! What is known of a request while it is served, shared between its handler and the access log.
+
+use std::{cell::Cell, time::Instant};
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{auth::Identity, route::Route};
+use crate::{failure::RefusedBy, metrics::Outcome, trace::Trail};
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const LONGEST_REQUEST_ID: usize = 128;
+/// Logged and counted as the status of a request whose caller disconnected before the answer. nginx introduced it.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The first fields are known before the handler runs; the handler fills the cells.
+pub(super) struct RequestContext {
+    /// `None`: no route has this path.
+    pub(super) route: Option<&'static Route>,
+    pub(super) id: RequestId,
+    pub(super) identity: Identity,
+    pub(super) received: Instant,
+    /// `None`: the request is not traced.
+    pub(super) trail: Option<Trail>,
+    pub(super) outcome: Cell<Option<Outcome>>,
+    pub(super) refused_by: Cell<Option<RefusedBy>>,
+    /// The code of the problem that is the answer.
+    pub(super) problem_code: Cell<Option<&'static str>>,
+    /// The caller closed its side of the connection while it waited.
+    pub(super) disconnected: Cell<bool>,
+}
+
+/// How a request ended, as the log line, the metrics and the span report it.
+pub(super) struct Completion {
+    pub(super) status: u16,
+    pub(super) outcome: Option<Outcome>,
+    pub(super) refused_by: Option<RefusedBy>,
+    pub(super) problem_code: Option<&'static str>,
+}
+
+impl RequestContext {
+    /// `answered` is the status of the response; `None` if the caller did not receive one.
+    pub(super) fn completion(&self, answered: Option<u16>) -> Completion {
+        match answered {
+            Some(status) => Completion {
+                status,
+                outcome: self.outcome.get(),
+                refused_by: self.refused_by.get(),
+                problem_code: self.problem_code.get(),
+            },
+            None => Completion {
+                status: CLIENT_CLOSED_REQUEST,
+                outcome: Some(Outcome::Failed),
+                refused_by: None,
+                problem_code: None,
+            },
+        }
+    }
+}
+
+/// The caller's `X-Request-Id`, or a new one; as it goes into the response.
+pub(super) struct RequestId(HeaderValue);
+
+impl RequestId {
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        headers.get(X_REQUEST_ID).and_then(Self::from_caller).unwrap_or_else(Self::random)
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    pub(super) fn to_header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+
+    fn from_caller(value: &HeaderValue) -> Option<Self> {
+        let text = value.to_str().ok()?;
+        let is_valid = (1..=LONGEST_REQUEST_ID).contains(&text.len())
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+        is_valid.then(|| Self(value.clone()))
+    }
+
+    /// 32 hexadecimal digits. Written by hand: `format!` costs a hit more than its cache look-up.
+    fn random() -> Self {
+        let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
+        let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];
+        let text = fastrand::u128(..).to_be_bytes().map(digits);
+        Self(HeaderValue::from_bytes(text.as_flattened()).unwrap_or(HeaderValue::from_static("none")))
+    }
+}

@@ -1,0 +1,108 @@
+//! A problem as a response: the JSON of RFC 9457, and the headers that go with it.
+
+use std::time::Instant;
+
+use actix_web::{
+    HttpResponse,
+    http::{
+        StatusCode,
+        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use serde::Serialize;
+
+use super::{Problem, Row};
+use crate::{
+    failure::{Words, ZoomSaid},
+    http::{context::RequestContext, retry_after::seconds_until},
+};
+
+/// Of every problem's body.
+pub(in crate::http) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The body.
+#[derive(Serialize)]
+pub(in crate::http) struct ProblemDocument<'a> {
+    r#type: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    code: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zoom: Option<ZoomMember<'a>>,
+}
+
+#[derive(Serialize)]
+struct ZoomMember<'a> {
+    status: u16,
+    code: Option<i64>,
+    message: Option<&'a str>,
+    tracking_id: Option<&'a str>,
+}
+
+impl Problem {
+    /// The response to this request, whose context records the outcome.
+    pub(in crate::http) fn respond(&self, context: &RequestContext) -> HttpResponse {
+        let row = self.row();
+        context.outcome.set(Some(row.outcome));
+        context.problem_code.set(Some(row.code));
+        let body = ProblemDocument::new(&row, context.id.as_str(), self.zoom());
+        let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponse::build(status);
+        response.content_type(MEDIA_TYPE);
+        response.insert_header((CACHE_CONTROL, "no-store"));
+        match self {
+            Self::NoSnapshot(failure) => {
+                if let Some(seconds) = seconds_until(failure.retry_at, Instant::now()) {
+                    response.insert_header((RETRY_AFTER, seconds));
+                }
+            }
+            Self::MethodNotAllowed { allow } => {
+                response.insert_header((ALLOW, *allow));
+            }
+            Self::UnknownCaller => {
+                response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            _ => {}
+        }
+        response.body(serde_json::to_string(&body).unwrap_or_default())
+    }
+
+    fn zoom(&self) -> Option<&ZoomSaid> {
+        match self {
+            Self::NoSnapshot(failure) => failure.zoom.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> ProblemDocument<'a> {
+    pub(in crate::http) fn new(row: &'a Row, request_id: &'a str, zoom: Option<&'a ZoomSaid>) -> Self {
+        Self {
+            r#type: type_of(row.code),
+            title: row.title,
+            status: row.status,
+            detail: &row.detail,
+            code: row.code,
+            request_id,
+            zoom: zoom.map(ZoomMember::from),
+        }
+    }
+}
+
+/// The `type` of a problem with this code.
+pub(in crate::http) fn type_of(code: &str) -> String {
+    format!("urn:zoom-qos-proxy:problem:{code}")
+}
+
+impl<'a> From<&'a ZoomSaid> for ZoomMember<'a> {
+    fn from(said: &'a ZoomSaid) -> Self {
+        Self {
+            status: said.status,
+            code: said.code,
+            message: said.message.as_ref().map(Words::as_str),
+            tracking_id: said.tracking_id(),
+        }
+    }
+}

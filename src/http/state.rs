@@ -1,0 +1,44 @@
+//! The parts of the service that the handlers use.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use crate::{
+    cache::Cache,
+    callers::Callers,
+    fetcher::{Credentials, Fetcher},
+    metrics::Metrics,
+    trace::Tracer,
+};
+
+/// Shared by the handlers of both listeners. Built once, outside the workers, or each worker would have its own.
+pub struct AppState {
+    /// Identifies callers by their keys.
+    pub callers: Callers,
+    /// Serves hits.
+    pub cache: Cache,
+    /// Serves misses.
+    pub fetcher: Fetcher,
+    /// Counts requests.
+    pub metrics: Arc<Metrics>,
+    /// Makes the requests' spans.
+    pub tracer: Tracer,
+    /// Set when the process is asked to stop.
+    pub draining: AtomicBool,
+}
+
+impl AppState {
+    /// Updates the gauges that no other code keeps up to date.
+    pub fn update_gauges(&self) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.cache_entries.set(gauge(self.cache.entry_count()));
+        self.metrics.cache_bytes.set(gauge(self.cache.bytes()));
+        self.metrics.credentials_ok.set(i64::from(self.fetcher.credentials() == Credentials::Accepted));
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
