@@ -9,7 +9,7 @@ use test_support::{
     service::Service,
     simulator::sim,
     tls_front::TlsFront,
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_sim::Sim;
 
@@ -52,7 +52,7 @@ fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
     thread::scope(|scope| {
         let first = scope.spawn(|| service.get(&format!("/qos/{A}")));
         wait_for(|| zoom.asked().iter().any(|asked| asked.is_for(A)).then_some(()));
-        thread::park_timeout(LATE / 2);
+        pause(LATE / 2);
         let second = service.get(&format!("/qos/{B}"));
         let kept = service.get(&format!("/qos/{B}"));
         println!("A: {}", first.join().unwrap().text());

@@ -12,24 +12,22 @@ use test_support::{
     client::{Connection, read_answer},
     service::Service,
     simulator::sim,
-    wait::{PATIENCE, wait_for},
+    wait::{PATIENCE, pause, wait_for},
 };
 use zoom_sim::Meeting;
 
 const HEAD: &str = "GET /qos/85746065432 HTTP/1.1\r\nHost: service\r\n\r\n";
 
-/// Sends requests until no more of them are taken, and reads nothing.
+/// Sends requests until the service takes no more for 300 ms, and reads nothing.
 fn floods(to: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
-    stream.set_nonblocking(true).unwrap();
+    stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
     let requests = request.repeat(480 * 1024 / request.len());
-    let (mut sent, mut last) = (0, Instant::now());
-    while last.elapsed() < Duration::from_millis(300) && sent < requests.len() {
+    let mut sent = 0;
+    while sent < requests.len() {
         match stream.write(&requests.as_bytes()[sent..]) {
-            Ok(more) => (sent, last) = (sent + more, Instant::now()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                thread::park_timeout(Duration::from_millis(10));
-            }
+            Ok(more) => sent += more,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
             Err(error) => panic!("{error}"),
         }
     }
@@ -253,7 +251,7 @@ fn an_answer_that_nobody_takes_ends_its_connection_and_one_that_is_taken_slowly_
     // Some 128 KiB a write timeout: the system does not call that room yet.
     for part in got.chunks_mut(16 * 1024) {
         slow.read_exact(part).unwrap();
-        thread::park_timeout(Duration::from_millis(100));
+        pause(Duration::from_millis(100));
     }
     assert!(began.elapsed() > Duration::from_secs(5));
     slow.read_to_end(&mut got).unwrap();
@@ -328,7 +326,7 @@ fn what_two_parsers_may_read_in_two_ways_is_answered_400_and_nothing_behind_it()
                 peer.set_nodelay(true).unwrap();
                 peer.set_read_timeout(Some(PATIENCE)).unwrap();
                 peer.write_all(first.as_bytes()).unwrap();
-                thread::park_timeout(Duration::from_millis(10)); // Two segments; the test holds for one as well.
+                pause(Duration::from_millis(10)); // Two segments; the test holds for one as well.
                 // The service may have ended the connection already.
                 peer.write_all(second.as_bytes()).ok();
                 let answer = read_answer(peer);

@@ -15,7 +15,7 @@ use test_support::{
     client::{Answer, at_once},
     service::Service,
     simulator::{calls_for, secrets, sim},
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
 
@@ -94,7 +94,7 @@ fn steadily(service: &Service, paths: &mut impl Iterator<Item = String>, lasting
     let mut answers = Vec::new();
     while Instant::now() < until {
         answers.push(service.get(&paths.next().unwrap()));
-        thread::park_timeout(Duration::from_millis(60)); // The pace of the callers, which is the subject.
+        pause(Duration::from_millis(60)); // The callers' pace.
     }
     answers
 }
@@ -172,7 +172,7 @@ fn a_renewal_in_the_background_keeps_no_caller_waiting() {
         let asked = Instant::now();
         assert_eq!(service.get(&paths.next().unwrap()).status, 200);
         longest = longest.max(asked.elapsed());
-        thread::park_timeout(Duration::from_millis(60)); // The pace of the caller.
+        pause(Duration::from_millis(60)); // The caller's pace.
     }
     assert_eq!(sim.token_calls().len(), 2);
     assert!(longest < Duration::from_millis(700), "{longest:?}");

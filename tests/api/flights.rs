@@ -4,11 +4,15 @@ use std::{
     collections::HashSet,
     io::Write as _,
     net::TcpStream,
-    thread,
     time::{Duration, Instant},
 };
 
-use test_support::{client::at_once, service::Service, simulator::sim, wait::wait_for};
+use test_support::{
+    client::at_once,
+    service::Service,
+    simulator::sim,
+    wait::{pause, wait_for},
+};
 use zoom_sim::{Fault, FaultKind, Meeting};
 
 const SLASHED: &str = "/ajXp112QmuoKj48548750==";
@@ -49,7 +53,8 @@ fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
         })
         .collect();
     assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the flight is under way");
-    thread::park_timeout(Duration::from_millis(50)); // The misbehaviour itself, not a wait for something.
+    // The callers reset their connections while the call is under way.
+    pause(Duration::from_millis(50));
     for stream in callers {
         let socket = socket2::Socket::from(stream);
         socket.set_linger(Some(Duration::ZERO)).unwrap(); // Closing sends a reset.

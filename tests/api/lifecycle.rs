@@ -16,7 +16,7 @@ use test_support::{
     process::{Ended, Process, run_to_end},
     service::{Service, command, program},
     simulator::sim,
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
@@ -187,7 +187,8 @@ fn a_large_body_that_a_caller_reads_slowly_arrives_whole_after_sigterm() {
     wait_for(|| (stream.peek(&mut peeked).unwrap() == 100).then_some(()));
     service.signal("TERM");
     service.wait_until_ready(503);
-    thread::park_timeout(Duration::from_millis(300)); // The slowness itself.
+    // A slow reader: the service drains meanwhile.
+    pause(Duration::from_millis(300));
     let answer = read_answer(stream);
     assert!(answer.body == whole.body, "{} of {} bytes", answer.body.len(), whole.body.len());
     let mut service = service;

@@ -12,7 +12,7 @@ use test_support::{
     replicas::{AWAY, day_of, finish, wait_until_redis_is},
     service::Service,
     simulator::{add_meetings, calls_for, sim},
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_qos_proxy::{
     cluster::{
@@ -560,7 +560,7 @@ fn whatever_is_written_for_a_while_everybody_is_answered() {
                     _ => command.arg(value).exec(&mut connection).ok(),
                 };
                 written += 1;
-                thread::park_timeout(Duration::from_millis(2));
+                pause(Duration::from_millis(2));
             }
             written
         });

@@ -18,7 +18,7 @@ use test_support::{
     replicas::{AWAY, REPLICAS, day_of, finish, start, wait_until_redis_is},
     service::Service,
     simulator::{most_in_a_second, refused_by_zoom, sim},
-    wait::{PATIENCE, wait_for},
+    wait::{PATIENCE, pause, wait_for},
 };
 use zoom_sim::{Meeting, Sim};
 
@@ -107,7 +107,7 @@ impl Seen {
             }
             last.extend(answer.and_then(|answer| fetched(&answer)).map(|fetched| (meeting, fetched)));
             // A caller's pace: some hundred requests a second in all.
-            thread::park_timeout(Duration::from_millis(20));
+            pause(Duration::from_millis(20));
         }
     }
 

@@ -1,9 +1,6 @@
 //! When to come back, in Zoom's words: read as they are meant, believed within bounds, heeded and passed on.
 
-use std::{
-    thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use test_support::{
     client::at_once,
@@ -12,7 +9,7 @@ use test_support::{
     replicas::{finish, start},
     service::Service,
     simulator::{calls_for, sim},
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
@@ -134,8 +131,8 @@ fn a_client_that_obeys_a_short_retry_after_has_zoom_asked_again() {
     let service = Service::start(&sim, &[]);
     let answer = service.get(PATH);
     assert_eq!((answer.status, answer.retry_after()), (502, 2));
-    // This obedience is what is tried.
-    thread::park_timeout(Duration::from_secs(answer.retry_after()));
+    // A caller that obeys `Retry-After`.
+    pause(Duration::from_secs(answer.retry_after()));
     assert_eq!(service.get(PATH).status, 200);
     service.finish(&["flight failed"]);
 }

@@ -14,7 +14,7 @@ use test_support::{
     rudeness::{MOMENT, Over, Watch, any_seed, hour},
     service::Service,
     simulator::sim,
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_sim::Meeting;
 
@@ -58,7 +58,7 @@ fn be_rude(to: SocketAddr, rng: &mut Rng) {
             6..8 => !matches!(peer.read(&mut some), Ok(0)),
             8 => peer.shutdown(Shutdown::Write).is_ok(),
             _ => {
-                thread::park_timeout(Duration::from_millis(rng.u64(1..200)));
+                pause(Duration::from_millis(rng.u64(1..200)));
                 true
             }
         };

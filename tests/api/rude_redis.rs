@@ -20,7 +20,7 @@ use test_support::{
     rudeness::{MOMENT, Over, Watch, any_seed, garbage, hour},
     service::Service,
     simulator::{calls_for, most_in_a_second, refused_by_zoom, sim},
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 use zoom_sim::{Meeting, Sim};
 
@@ -135,7 +135,7 @@ fn questions(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) 
             match rng.u8(..100) {
                 0 => break,
                 1 => return swallow(from),
-                2..5 => thread::park_timeout(Duration::from_millis(rng.u64(..400))),
+                2..5 => pause(Duration::from_millis(rng.u64(..400))),
                 _ => {}
             }
         }
@@ -178,7 +178,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
                 return swallow(from);
             }
             6..12 => {
-                thread::park_timeout(Duration::from_millis(rng.u64(..400)));
+                pause(Duration::from_millis(rng.u64(..400)));
                 to.write_all(some)
             }
             12..16 => to.write_all(&forged_event(&mut rng)).and_then(|()| to.write_all(some)),
@@ -314,7 +314,7 @@ fn call(service: &Service, rng: &mut Rng, over: &AtomicBool, whole: &AtomicUsize
         let answer = connection.ask("GET", &format!("/qos/{}", id(number)));
         assert!(asked.elapsed() < ANSWERED_WITHIN, "{number}: {:?}", asked.elapsed());
         whole.fetch_add(usize::from(judge(number, &answer)), Ordering::Relaxed);
-        thread::park_timeout(Duration::from_millis(10));
+        pause(Duration::from_millis(10));
     }
 }
 
@@ -338,7 +338,7 @@ fn meanwhile(replicas: &[Service], sim: &Sim, time: Duration, seed: u64, watch: 
                 assert_calls(sim, most);
                 looked = Instant::now();
             }
-            thread::park_timeout(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         }
     });
     assert_calls(sim, most);

@@ -21,7 +21,7 @@ use test_support::{
     rudeness::{MOMENT, Over, Watch, any_seed, garbage, hour},
     service::Service,
     simulator::sim,
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 
 const MEETINGS: u64 = 400;
@@ -333,8 +333,8 @@ fn call(service: &Service, rng: &mut Rng, over: &AtomicBool, whole: &AtomicUsize
         if judge(&meeting, &answer) {
             whole.fetch_add(1, Ordering::Relaxed);
         } else {
-            // As a caller does that is refused.
-            thread::park_timeout(Duration::from_millis(20));
+            // A rejected caller backs off.
+            pause(Duration::from_millis(20));
         }
     }
 }
@@ -378,7 +378,7 @@ fn rude_zoom_for(time: Duration, seed: u64) {
             watch.look();
             calls += zoom.forget();
             assert_eq!(zoom.asked_in_doubt(), 0, "a connection that is in doubt carries no request");
-            thread::park_timeout(Duration::from_millis(50));
+            pause(Duration::from_millis(50));
         }
     });
     println!("{calls} calls of Zoom, {} answers that were whole", whole.load(Ordering::Relaxed));

@@ -5,7 +5,8 @@ use std::time::Instant;
 use test_support::{
     records::{bytes, claimed, content, key, subject},
     redis_server::Server,
-    replica::{config, join, next_slot, settled, until, up},
+    replica::{config, join, next_slot, until, up},
+    wait::settled,
 };
 use zoom_qos_proxy::{
     cluster::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant, SystemTime};
 use test_support::{
     records::{bytes, claimed, content, key, subject},
     redis_server::Server,
-    replica::{PATIENCE, config, encrypted, settled, up},
+    replica::{config, encrypted, up},
+    wait::{PATIENCE, settled},
 };
 use zoom_qos_proxy::{
     cluster::{

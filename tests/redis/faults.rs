@@ -2,6 +2,7 @@
 //! and coming back needs nobody.
 
 use std::{
+    collections::HashMap,
     num::NonZeroU32,
     sync::{
         Arc,
@@ -16,9 +17,10 @@ use test_support::{
     records::{bytes, claimed, content, subject},
     redis_server::Server,
     relay::Relay,
-    replica::{PATIENCE, config, join, next_slot, on_its_own_thread, settled, until, up},
+    replica::{config, join, next_slot, on_its_own_thread, until, up},
+    wait::{PATIENCE, pause, pause_async, reached, settled, wait_for},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use zoom_qos_proxy::{
     cluster::{
         Claim, Put, Shared, SharedConfig,
@@ -289,6 +291,7 @@ fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
     let server = Server::start();
     let (url, of) = (server.url(), subject(8));
     let (paused, has_claim) = std::sync::mpsc::channel();
+    let (has_put, leader_has_put) = tokio::sync::oneshot::channel();
     let leader = on_its_own_thread({
         let (url, of) = (url.clone(), of.clone());
         move || async move {
@@ -296,9 +299,11 @@ fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
             let mine = claimed(&shared, &of).await;
             paused.send(()).unwrap();
             // Nothing of this replica runs: no heartbeat, no renewal, as with SIGSTOP.
-            thread::park_timeout(Duration::from_secs(6));
+            pause(Duration::from_secs(6));
             let record = bytes(&shared, &of, b"older");
-            settled(|| async { shared.put(&mine, &record, MINUTE).await.ok() }).await
+            let put = settled(|| async { shared.put(&mine, &record, MINUTE).await.ok() }).await;
+            has_put.send(()).unwrap();
+            put
         }
     });
     has_claim.recv().unwrap();
@@ -316,8 +321,7 @@ fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
             let claimed = claimed.await;
             let took = lost.elapsed();
             assert_eq!(shared.put(&claimed, &bytes(&shared, &of, b"newer"), MINUTE).await, Ok(Put::Kept));
-            // For as long as the leader needs to come to itself.
-            tokio::time::sleep(Duration::from_secs(6)).await;
+            leader_has_put.await.unwrap();
             (took, content(&shared, &of).await.unwrap())
         }
     });
@@ -341,20 +345,19 @@ async fn call_whatever_happens(
     while Instant::now() < end {
         match shared.mode(Instant::now()) {
             Mode::NotBefore(from) => {
-                // It may come back before that.
-                let soon = Instant::now() + Duration::from_millis(20);
-                tokio::time::sleep_until(from.min(soon).into()).await;
+                // Redis may come back before that.
+                reached(from.min(Instant::now() + Duration::from_millis(20))).await;
             }
             Mode::Alone => {
                 calls.lock().unwrap().push((Instant::now(), me));
                 shared.called_alone(Instant::now());
                 alone.fetch_add(1, Ordering::SeqCst);
                 let apart = Duration::from_millis(1_010) / share.per_second.get();
-                tokio::time::sleep(apart.max(share.apart)).await;
+                pause_async(apart.max(share.apart)).await;
             }
             Mode::Together => match shared.permit().await {
                 Ok(Draw::Slot(slot)) => {
-                    tokio::time::sleep_until(slot.from.into()).await;
+                    reached(slot.from).await;
                     let now = Instant::now();
                     if now <= slot.until {
                         calls.lock().unwrap().push((now, me));
@@ -362,10 +365,26 @@ async fn call_whatever_happens(
                         shared.give_back(slot.day).await;
                     }
                 }
-                Ok(Draw::NotBefore { at, .. }) => tokio::time::sleep_until(at.into()).await,
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Ok(Draw::NotBefore { at, .. }) => reached(at).await,
+                Err(_) => pause_async(Duration::from_millis(20)).await,
             },
         }
+    }
+}
+
+/// By then each replica knows what the other two did: a heartbeat reports calls, the next one hears what was reported.
+fn wait_for_two_heartbeats_of_three(server: &str) {
+    let mut connection = redis::Client::open(server).unwrap().get_connection().unwrap();
+    for _ in 0..2 {
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut connection).unwrap();
+        let now = seconds * 1_000_000 + micros;
+        wait_for(|| {
+            let members: HashMap<String, String> =
+                redis::cmd("HGETALL").arg("{zqp:test}:members").query(&mut connection).unwrap();
+            let last_seen = members.values().map(|member| member.split(' ').next().unwrap());
+            let seen = last_seen.filter(|seen| seen.parse::<u64>().unwrap() > now).count();
+            (seen == 3).then_some(())
+        });
     }
 }
 
@@ -374,30 +393,34 @@ async fn call_whatever_happens(
 fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize, usize, u64, u64) {
     const PERMITTED: u32 = 36;
     let (calls, alone) = (Calls::default(), Arc::new(AtomicU64::new(0)));
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let (has_ended, ended) = std::sync::mpsc::channel();
+    let (agree, _) = watch::channel(false);
+    let (end, server) = (Instant::now() + Duration::from_secs(seconds), urls[2].clone());
     let replicas = urls.into_iter().enumerate().map(|(me, url)| {
         let (calls, alone) = (Arc::clone(&calls), Arc::clone(&alone));
+        let (has_ended, mut agreed) = (has_ended.clone(), agree.subscribe());
         on_its_own_thread(move || async move {
             let (shared, _heard) = join(config(&url, PERMITTED, 3));
             let number = |number| NonZeroU32::new(number).unwrap();
             let share = Share::of(number(PERMITTED), number(3));
             call_whatever_happens(&shared, me, share, end, &calls, &alone).await;
             until(&shared, Standing::Up).await;
-            // Two beats: every replica has told what it did.
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            has_ended.send(()).unwrap();
+            agreed.wait_for(|agreed| *agreed).await.unwrap();
             shared.day(Instant::now()).1
         })
     });
     let replicas: Vec<_> = replicas.collect();
     happens();
+    for _ in &replicas {
+        ended.recv().unwrap();
+    }
+    wait_for_two_heartbeats_of_three(&server);
+    agree.send(true).unwrap();
     let counted = replicas.into_iter().map(|replica| replica.join().unwrap()).max().unwrap();
     let most = most_in_a_second(calls.lock().unwrap().iter().map(|(at, _)| *at));
     let made = calls.lock().unwrap().len();
     (made, most, alone.load(Ordering::SeqCst), counted)
-}
-
-fn pause(seconds: u64) {
-    thread::park_timeout(Duration::from_secs(seconds));
 }
 
 #[test]
@@ -405,9 +428,9 @@ fn a_server_killed_under_load_and_restarted_empty_costs_pace_and_no_second_too_m
     let mut server = Server::start();
     let url = server.url();
     let (made, most, alone, counted) = under_load([url.clone(), url.clone(), url], 22, || {
-        pause(5);
+        pause(Duration::from_secs(5));
         server.stop();
-        pause(8);
+        pause(Duration::from_secs(8));
         server.start_again();
     });
     println!("killed: {made} calls, {alone} of them alone, {most} in the fullest second, {counted} counted");
@@ -422,9 +445,9 @@ fn a_replica_cut_off_from_redis_and_those_that_are_not_together_keep_to_the_limi
     let server = Server::start();
     let (wire, url) = (Relay::to(server.port), server.url());
     let (made, most, alone, counted) = under_load([wire.url(), url.clone(), url], 24, || {
-        pause(6);
+        pause(Duration::from_secs(6));
         wire.cut(true);
-        pause(9);
+        pause(Duration::from_secs(9));
         wire.cut(false);
     });
     println!("cut off: {made} calls, {alone} of them alone, {most} in the fullest second, {counted} counted");
@@ -470,11 +493,12 @@ mod alone {
                 shared.has_waiting(100, 0);
                 // The 30 s in which an empty server expects replicas that it forgot are over.
                 let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
-                tokio::time::sleep(Duration::from_secs(3)).await;
+                // Twice as long as a replica may be silent before the others miss it: they know how many they are.
+                pause_async(Duration::from_secs(3)).await;
                 let (begun, mut calls) = (Instant::now(), 0);
                 while begun.elapsed() < Duration::from_secs(3) {
                     let slot = next_slot(&shared).await;
-                    tokio::time::sleep_until(slot.from.into()).await;
+                    reached(slot.from).await;
                     calls += 1;
                 }
                 f64::from(calls) / begun.elapsed().as_secs_f64()

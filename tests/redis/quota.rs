@@ -9,7 +9,8 @@ use test_support::{
     rate::{Calls, most_in_a_second},
     redis_server::Server,
     relay::Relay,
-    replica::{PATIENCE, config, next_slot, on_its_own_thread, settled, up},
+    replica::{config, next_slot, on_its_own_thread, up},
+    wait::{PATIENCE, pause_async, reached, settled},
 };
 use zoom_qos_proxy::{
     cluster::{
@@ -27,12 +28,13 @@ async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, call
         let (shared, calls) = (shared.clone(), Arc::clone(calls));
         actix_rt::spawn(async move {
             while Instant::now() < until {
-                if place >= shared.may_reserve(waiting) {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
+                settled(async || {
+                    let may_reserve = place < shared.may_reserve(waiting) || Instant::now() >= until;
+                    may_reserve.then_some(())
+                })
+                .await;
                 let slot = next_slot(&shared).await;
-                tokio::time::sleep_until(slot.from.into()).await;
+                reached(slot.from).await;
                 let now = Instant::now();
                 if now <= slot.until {
                     calls.lock().unwrap().push((now, me));
@@ -83,7 +85,6 @@ async fn a_permit_takes_one_round_trip_and_an_idle_second_gives_it_at_once() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 1)).await;
     next_slot(&shared).await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
     let evals = || {
         let statistics: String = server.command(&["INFO", "commandstats"]);
         let line = statistics.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap();
@@ -92,7 +93,7 @@ async fn a_permit_takes_one_round_trip_and_an_idle_second_gives_it_at_once() {
     let (before, asked) = (evals(), Instant::now());
     for _ in 0..20 {
         let slot = next_slot(&shared).await;
-        tokio::time::sleep_until(slot.from.into()).await;
+        reached(slot.from).await;
     }
     let (after, took) = (evals(), asked.elapsed());
     let beats = took.as_millis() / 300 + 2;
@@ -101,7 +102,8 @@ async fn a_permit_takes_one_round_trip_and_an_idle_second_gives_it_at_once() {
         "{} scripts for 20 permits in {took:?}",
         after - before
     );
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Longer than the 25 ms between two slots: the second is idle.
+    pause_async(Duration::from_millis(100)).await;
     let asked = Instant::now();
     let slot = next_slot(&shared).await;
     assert!(slot.from <= Instant::now() + Duration::from_millis(2), "{:?} ahead", slot.from - asked);
@@ -120,7 +122,7 @@ async fn a_permit_that_comes_late_is_one_for_later() {
     for _ in 0..10 {
         let slot = next_slot(&shared).await;
         assert!(slot.until > Instant::now(), "{:?} too late", slot.until.elapsed());
-        tokio::time::sleep_until(slot.from.into()).await;
+        reached(slot.from).await;
     }
 }
 

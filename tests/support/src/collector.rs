@@ -16,6 +16,8 @@ use opentelemetry_proto::tonic::{
 };
 use prost::Message as _;
 
+use crate::wait::pause;
+
 /// What a collector does with a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
@@ -144,8 +146,7 @@ fn serve(stream: TcpStream, answers: Answers, received: &Mutex<Received>) {
     }
     drop(received);
     if answers == Answers::Late {
-        // This slowness is what is imitated.
-        thread::park_timeout(Duration::from_secs(2));
+        pause(Duration::from_secs(2));
     }
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     // A service that has stopped meanwhile does not mind.

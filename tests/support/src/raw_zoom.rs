@@ -14,13 +14,13 @@ use std::{
 
 use serde_json::json;
 
-use crate::wait::PATIENCE;
+use crate::wait::{PATIENCE, pause};
 
 /// One step of an answer.
 #[derive(Debug, Clone)]
 pub enum Step {
     Send(Vec<u8>),
-    /// This slowness is what is imitated.
+    /// Sends nothing for this long: a slow upstream.
     Pause(Duration),
     /// Ends the connection, in order.
     Close,
@@ -146,18 +146,18 @@ fn take(step: &Step, reader: &mut BufReader<TcpStream>, seen: &Seen) -> bool {
     match step {
         // A service that has hung up meanwhile does not mind.
         Step::Send(bytes) => stream.write_all(bytes).unwrap_or_default(),
-        Step::Pause(time) => thread::park_timeout(*time),
+        Step::Pause(time) => pause(*time),
         Step::Close => stream.shutdown(Shutdown::Both).unwrap_or_default(),
         Step::HalfClose => stream.shutdown(Shutdown::Write).unwrap_or_default(),
         Step::Reset => socket2::SockRef::from(&*stream).set_linger(Some(Duration::ZERO)).unwrap(),
-        Step::Repeat(bytes, pause) => {
+        Step::Repeat(bytes, between) => {
             while stream.write_all(bytes).is_ok() {
-                thread::park_timeout(*pause);
+                pause(*between);
             }
             return false;
         }
         Step::Doubt => {
-            thread::park_timeout(CROSSED);
+            pause(CROSSED);
             let mut bytes = [0; 4_096];
             stream.set_nonblocking(true).unwrap();
             while stream.read(&mut bytes).is_ok_and(|count| count > 0) {}

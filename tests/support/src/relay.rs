@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::wait::pause;
+
 /// Forwards bytes both ways for as long as it is whole.
 pub struct Relay {
     pub port: u16,
@@ -71,9 +73,7 @@ fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool, la
     let mut late = write.try_clone().unwrap();
     let writer = thread::spawn(move || {
         for (due, bytes) in told {
-            while Instant::now() < due {
-                thread::park_timeout(due.saturating_duration_since(Instant::now()));
-            }
+            pause(due.saturating_duration_since(Instant::now()));
             if late.write_all(&bytes).is_err() {
                 break;
             }

@@ -15,8 +15,7 @@ use zoom_qos_proxy::{
     metrics::Metrics,
 };
 
-/// Longer than anything here may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+use crate::wait::{PATIENCE, pause_async, reached};
 
 pub fn config(url: &str, per_second: u32, replicas: u32) -> SharedConfig {
     SharedConfig {
@@ -73,21 +72,9 @@ pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::pool::Slot {
     while Instant::now() < give_up {
         match shared.permit().await {
             Ok(Draw::Slot(slot)) => return slot,
-            Ok(Draw::NotBefore { at, .. }) => tokio::time::sleep_until(at.into()).await,
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(Draw::NotBefore { at, .. }) => reached(at).await,
+            Err(_) => pause_async(Duration::from_millis(20)).await,
         }
     }
     panic!("no permit came");
-}
-
-/// Asks until the answer is of use.
-pub async fn settled<T, F: Future<Output = Option<T>>>(mut ask: impl FnMut() -> F) -> T {
-    let give_up = Instant::now() + PATIENCE;
-    while Instant::now() < give_up {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("it never came to be so");
 }

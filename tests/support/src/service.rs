@@ -16,7 +16,7 @@ use zoom_sim::Sim;
 
 use crate::{
     client::{Answer, request},
-    wait::wait_for,
+    wait::{pause, wait_for},
 };
 
 /// Settings under which a call to Zoom may take a second.
@@ -208,7 +208,7 @@ impl Service {
     pub fn load_at_rest(&self) -> f64 {
         const SPAN: Duration = Duration::from_millis(1_500);
         let (before, began) = (self.cpu_ticks(), Instant::now());
-        thread::park_timeout(SPAN);
+        pause(SPAN);
         let ticks = u32::try_from(self.cpu_ticks() - before).unwrap();
         f64::from(ticks) / 100.0 / began.elapsed().as_secs_f64()
     }

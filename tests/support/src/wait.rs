@@ -1,21 +1,51 @@
-//! Waiting for a condition.
+//! Waiting for a condition; and pauses, where time that passes is itself part of the test.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Longer than anything here takes; a test that gets there has failed.
+/// Longer than anything here takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Asks again until there is an answer: a condition, not a sleep.
+/// Polls until the condition gives a value.
 pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < until, "waited in vain");
-        thread::park_timeout(Duration::from_millis(10));
+        assert!(Instant::now() < deadline, "the condition was never met");
+        pause(POLL_INTERVAL);
     }
+}
+
+/// The same for a condition that is itself asynchronous.
+pub async fn settled<T, F: Future<Output = Option<T>>>(mut condition: impl FnMut() -> F) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "the condition was never met");
+        pause_async(POLL_INTERVAL).await;
+    }
+}
+
+/// A pause that is itself part of the test: a slow peer, a caller's pace, an outage that lasts. Never to wait for something
+/// that can be observed; that is [`wait_for`].
+#[expect(clippy::disallowed_methods, reason = "blocks a test's own thread, no worker of the service")]
+pub fn pause(time: Duration) {
+    thread::sleep(time);
+}
+
+/// The same on a runtime whose other tasks go on meanwhile.
+pub async fn pause_async(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+/// Waits for a time that the code under test named, as the start of a permit's slot.
+pub async fn reached(time: Instant) {
+    tokio::time::sleep_until(time.into()).await;
 }
