@@ -1,0 +1,65 @@
+//! Names: of modules, types and tests.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    files::{check, sources},
+    known,
+};
+
+/// Names for "everything else".
+const NAMES_OF_NOTHING: [&str; 6] = ["util", "utils", "helper", "helpers", "manager", "managers"];
+const WORDS_OF_A_TEST: usize = 12;
+
+#[test]
+fn a_module_is_named_for_what_it_does() {
+    check("", |file, wrong| {
+        let inside = file
+            .tokens
+            .windows(2)
+            .filter(|pair| pair[0].text == "mod")
+            .map(|pair| (&pair[1].text, pair[1].line));
+        let stem = file.path.rsplit('/').next().unwrap_or_default().trim_end_matches(".rs").to_owned();
+        for (name, line) in inside.chain([(&stem, 1)]) {
+            if NAMES_OF_NOTHING.contains(&name.as_str()) {
+                wrong.push(file.at(
+                    line,
+                    &format!("a module called {name} collects everything: name it for what it does"),
+                ));
+            }
+        }
+    });
+}
+
+#[test]
+fn a_type_name_stands_once_in_the_crate() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in sources("src").iter().filter(|file| !file.is_of_tests()) {
+        for (name, line) in file.without_tests().items(&["struct", "enum", "union", "trait", "type"]) {
+            places.entry(name).or_default().push(format!("{}:{line}", file.path));
+        }
+    }
+    let twice = places.into_iter().filter(|(_, places)| places.len() > 1);
+    let found = twice.map(|(name, places)| {
+        let what =
+            format!("{}: {name} is defined more than once: name each for what it is", places.join(", "));
+        (name, what)
+    });
+    known::judge("types", include_str!("known/types.txt"), found.collect());
+}
+
+#[test]
+fn the_name_of_a_test_has_at_most_twelve_words() {
+    let mut found = BTreeMap::new();
+    for file in sources("") {
+        for (name, line) in file.tests() {
+            let words = name.split('_').filter(|word| !word.is_empty()).count();
+            if words > WORDS_OF_A_TEST {
+                let what =
+                    format!("the name of a test has {words} words, {WORDS_OF_A_TEST} are the limit: {name}");
+                found.insert(name, file.at(line, &what));
+            }
+        }
+    }
+    known::judge("test_names", include_str!("known/test_names.txt"), found);
+}
