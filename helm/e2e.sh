@@ -1,9 +1,9 @@
 #!/bin/sh
-# Installs, tests, upgrades, rolls back and uninstalls the chart in the cluster of $KUBECONFIG, in a namespace of its own
-# that enforces the restricted Pod Security Standard and is deleted in the end:
+# Installs, tests, upgrades, rolls back and uninstalls the chart in the cluster of $KUBECONFIG. It uses its own namespace, which
+# enforces the restricted Pod Security Standard, and deletes it at the end:
 #   KUBECONFIG=… IMAGE=registry.example.com:5000/zoom-qos-proxy:0.1.0 helm/e2e.sh
-# IMAGE must be one that the nodes can have; without it the chart's own name is taken. Zoom is never called: the
-# configuration leads to a closed port, and the credentials are made up. Needs helm and kubectl.
+# The nodes must be able to pull IMAGE; the default is the chart's own name. It never calls Zoom: the configuration leads to a
+# closed port, and the credentials are invented. Needs helm and kubectl.
 set -eu
 chart=$(cd "$(dirname "$0")" && pwd)/zoom-qos-proxy
 
@@ -47,8 +47,8 @@ set -- --namespace "$namespace" --wait --timeout 5m --set replicaCount=2 \
     --set config.zoom.api_base_url=http://127.0.0.1:9/v2 --set config.zoom.oauth_url=http://127.0.0.1:9/oauth/token \
     --set credentials.trial.accountId=e2e --set credentials.trial.clientId=e2e --set credentials.trial.clientSecret=e2e
 if [ -n "${IMAGE:-}" ]; then
-    # HOST:PORT/NAME:TAG@DIGEST, of which only the name must be there: a colon before a slash is a port's, and what comes
-    # before the first slash is a registry when it looks like a host.
+    # HOST:PORT/NAME:TAG@DIGEST; only the name is required. A colon before a slash belongs to a port, and the part before the
+    # first slash is a registry if it looks like a host.
     image=$IMAGE registry='' tag='' digest=''
     case $image in *@*) digest=${image#*@} image=${image%%@*} ;; esac
     case ${image##*/} in *:*) tag=${image##*:} image=${image%:*} ;; esac
@@ -56,12 +56,12 @@ if [ -n "${IMAGE:-}" ]; then
         "$image") ;;
         *.* | *:* | localhost) registry=${image%%/*} image=${image#*/} ;;
     esac
-    # As texts: 1.10 is no number here.
+    # As strings: 1.10 must not become a number.
     set -- "$@" --set-string "image.registry=$registry" --set-string "image.repository=$image" \
         --set-string "image.tag=$tag" --set-string "image.digest=$digest"
 fi
 
-# The configuration that the cluster has now must hold a line.
+# Fails unless the cluster's current configuration contains a line.
 has() {
     kubectl --namespace "$namespace" get configmap "$name" --output 'jsonpath={.data.config\.toml}' | grep -qxF "$1" || {
         echo "the ConfigMap has no line: $1" >&2

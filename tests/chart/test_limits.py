@@ -79,7 +79,7 @@ def test_together_they_never_permit_more_than_one_process_alone(plan, headroom):
         ({"replicaCount": 9, "config": {"limits": {"plan": "pro"}}}, "limit of 10 calls a second cannot be divided by 10"),
         ({"replicaCount": 2, "persistence": {"enabled": True}, "config": {"limits": {"plan": "free"}}}, "cannot be divided by 2 (2 replicas, 0 more during a rollout)"),
         ({"replicaCount": 4, "config": {"limits": {"heavy_per_day": 4}}}, "limit of 4 calls a day cannot be divided by 5"),
-        ({"replicaCount": 2, "config": {"limits": {"headroom_percent": 99}}}, "less than one call would be left to each after the headroom"),
+        ({"replicaCount": 2, "config": {"limits": {"headroom_percent": 99}}}, "after the headroom each share is less than one call"),
     ],
 )
 def test_what_cannot_be_divided_is_refused_and_says_what_to_do(values, says):

@@ -3,9 +3,9 @@ what to mind."""
 
 from chart import CHART, NAME, at, ci, merged, notes
 
-FORGETS = "A pod that is replaced forgets what it has spent today"
+FORGETS = "A replaced pod loses its count of today's calls"
 OVERLAP = "During a rollout the old and the new pod each have the whole limit, for 45 s at most"
-EVERYBODY = "Everybody who reaches the service may ask"
+EVERYBODY = "anybody who can reach the service"
 
 
 def test_the_secret_that_is_waited_for_can_be_made_by_copying_the_lines():
@@ -44,10 +44,10 @@ def test_what_is_risky_is_said():
     assert all(each in notes() for each in (FORGETS, OVERLAP, EVERYBODY))
     assert "outside the cluster" not in notes()
     public = merged(ci("ingress"), at("callers.existingSecret", ""), at("ingress.tls", []))
-    assert f"{EVERYBODY}, from outside the cluster, too" in notes(public)
+    assert f"{EVERYBODY}, also from outside the cluster, can read" in notes(public)
     assert "The Ingress has no TLS" in notes(public)
     assert "There is no NetworkPolicy" in notes(ci("no-network-policy"))
-    assert "A paging token is known only to the replica" in notes(merged(ci("ingress"), {"replicaCount": 2}))
+    assert "Only the replica that issued a paging token knows it" in notes(merged(ci("ingress"), {"replicaCount": 2}))
 
 
 def test_what_is_not_risky_is_not_said():
@@ -58,7 +58,7 @@ def test_what_is_not_risky_is_not_said():
     with_redis = merged(merged(ci("ingress"), ci("redis")), {"replicaCount": 2})
     assert "paging token" not in notes(with_redis)
     careful = merged(ci("persistence"), at("callers.existingSecret", "qos-callers"))
-    assert "Mind:" not in notes(careful)
+    assert "Warnings:" not in notes(careful)
     assert "TLS" not in notes(ci("ingress"))
 
 

@@ -28,7 +28,7 @@ def test_without_it_there_is_nothing_of_it():
     assert not {"proxy_file", "ca_file"} & tomllib.loads(objects.toml)["zoom"].keys()
     # Keys alone name nothing.
     assert render(at("proxy.keys.ca", "k")).toml == objects.toml
-    assert "The way to Zoom" not in notes()
+    assert "Egress to Zoom" not in notes()
 
 
 def test_the_way_out_leads_to_the_proxy_alone():
@@ -48,11 +48,11 @@ def test_a_ca_alone_leaves_the_way_to_zoom_as_it_is():
 
 
 def test_a_way_that_leads_nowhere_is_refused():
-    assert "networkPolicy.proxy: leads nowhere" in refusal(at("proxy.existingSecret", "way-out"))
+    assert "networkPolicy.proxy: is empty" in refusal(at("proxy.existingSecret", "way-out"))
     neither = merged(at("proxy.existingSecret", "way-out"), at("proxy.keys.url", ""))
-    assert "proxy.keys: name neither" in refusal(neither)
+    assert "proxy.keys: names neither" in refusal(neither)
 
 
 def test_the_notes_say_which_secret_is_to_be_made():
     said = notes(ci("proxy"))
-    assert "Secret way-out, which you make, with the proxy's URL in key proxy-url, with the CA in key ca.crt." in said
+    assert "create Secret way-out, with the proxy's URL in key proxy-url, with the CA in key ca.crt." in said

@@ -4,7 +4,7 @@ import tomllib
 
 from chart import CA, at, ci, merged, notes, render
 
-PLAIN = "Names and addresses of participants lie in Redis in plain"
+PLAIN = "Redis holds participants' names and addresses unencrypted"
 
 
 def mounted(objects):
@@ -48,6 +48,6 @@ def test_the_notes_say_what_lies_in_redis_in_plain():
     assert PLAIN in notes(ci("redis"))
     said = notes(ci("redis-encrypted"))
     assert PLAIN not in said
-    assert "Redis: its URL is in key url of Secret shared-redis, which you make, and in key encryption-key" in said
+    assert "Redis: create Secret shared-redis with Redis's URL in key url and the key that encrypts the snapshots in key encryption-key" in said
     assert PLAIN in notes(ci("valkey"))
     assert PLAIN not in notes(merged(ci("valkey"), at("redis.keys.encryptionKey", "k")))

@@ -1,6 +1,6 @@
 {{/*
-The service's configuration file. Where to listen is not in it: the image sets both listeners by the environment, which wins
-over every file, so the pod sets them there, too.
+The service's configuration file. It does not set the listeners: the image sets them in the environment, which overrides every
+file, so the pod sets them in the environment too.
 */}}
 
 {{- define "zoom-qos-proxy.toml" -}}

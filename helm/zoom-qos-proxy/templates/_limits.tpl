@@ -1,7 +1,7 @@
 {{/*
-What each replica may spend. Zoom's limits hold for the account. With Redis replicas keep to them together (docs/adr/0016);
-without it they do not know of each other: each gets the same share, so that all that can run at once keep to the limits
-together. docs/adr/0014 says why, and what it does not hold.
+The limits of each replica. Zoom's limits apply to the account. With Redis, replicas keep to them together (docs/adr/0016).
+Without Redis they do not know of each other: each gets the same share, so that all pods that can run at once keep to the
+limits together. docs/adr/0014 says why, and which cases this does not cover.
 */}}
 
 {{/* "true" when replicas share one budget. */}}
@@ -13,14 +13,14 @@ together. docs/adr/0014 says why, and what it does not hold.
 {{- define "zoom-qos-proxy.pods" -}}
 {{- $replicas := ternary (int .Values.autoscaling.maxReplicas) (int .Values.replicaCount) .Values.autoscaling.enabled -}}
 {{- if .Values.persistence.enabled -}}
-{{- /* A StatefulSet's pod is gone before its successor comes. */ -}}
+{{- /* A StatefulSet's pod stops before its successor starts. */ -}}
 {{- $replicas -}}
 {{- else -}}
 {{- add $replicas (int .Values.rollout.maxSurge) -}}
 {{- end -}}
 {{- end }}
 
-{{/* How many shares there are. */}}
+{{/* The number of shares. */}}
 {{- define "zoom-qos-proxy.shares" -}}
 {{- if or (include "zoom-qos-proxy.sharedBudget" .) (eq (int .Values.replicaCount) 1) -}}
 1
@@ -29,7 +29,7 @@ together. docs/adr/0014 says why, and what it does not hold.
 {{- end -}}
 {{- end }}
 
-{{/* The account's limits: {"perSecond": …, "perDay": …}. Of the plans what src/config/limits.rs has. */}}
+{{/* The account's limits: {"perSecond": …, "perDay": …}. The plans are those of src/config/limits.rs. */}}
 {{- define "zoom-qos-proxy.accountLimits" -}}
 {{- $plans := dict "free" (list 1 1000) "pro" (list 10 30000) "business" (list 40 60000) -}}
 {{- $limits := .Values.config.limits -}}
@@ -38,8 +38,8 @@ together. docs/adr/0014 says why, and what it does not hold.
 {{- end }}
 
 {{/*
-One replica's: {"perSecond": …, "perDay": …}, and what is permitted of them after the headroom, {"permittedPerSecond": …,
-"permittedPerDay": …}, 0 where the service would permit 1 because it cannot permit less.
+One replica's limits: {"perSecond": …, "perDay": …}, and the same after the headroom: {"permittedPerSecond": …,
+"permittedPerDay": …}. The latter are 0 where the service would permit 1, the least it can permit.
 */}}
 {{- define "zoom-qos-proxy.replicaLimits" -}}
 {{- $shares := include "zoom-qos-proxy.shares" . | int64 -}}

@@ -1,25 +1,25 @@
-{{/* The container's memory, in MiB, from the cache's bound: `make memory` measures 1.3 times that and 48 MiB. */}}
+{{/* The container's memory in MiB, from the cache's bound: 1.3 times that plus 48 MiB, as `make memory` measures. */}}
 
 {{- define "zoom-qos-proxy.memoryMiB" -}}
 {{- $bytes := include "zoom-qos-proxy.bytes" (default "256MiB" .Values.config.cache.max_bytes) | int64 -}}
 {{- add (div (add (mul $bytes 13) 10485759) 10485760) 48 -}}
 {{- end }}
 
-{{/* Meetings being fetched, in MiB: their bound, and 1.25 times that for the codings of one that is closed; twice the largest
-page, for one body that may go beyond the bound and one page that is cleaned beside its body. */}}
+{{/* Meetings being fetched, in MiB: their bound, plus 1.25 times the bound for the encodings of a meeting that is completed, plus
+twice the largest page: one body may exceed the bound, and one page is cleaned while its body is still in memory. */}}
 {{- define "zoom-qos-proxy.fetchMiB" -}}
 {{- $bound := include "zoom-qos-proxy.bytes" (default "128MiB" .Values.config.limits.max_fetch_bytes) | int64 -}}
 {{- $page := include "zoom-qos-proxy.bytes" (default "64MiB" .Values.config.zoom.max_body) | int64 | min $bound -}}
 {{- div (add (div (mul $bound 9) 4) (mul $page 2) 1048575) 1048576 -}}
 {{- end }}
 
-{{/* Requests that wait: 32 KiB each, for the caller's connection, the flight and Zoom's connection. */}}
+{{/* Waiting requests: 32 KiB each, for the caller's connection, the flight and Zoom's connection. */}}
 {{- define "zoom-qos-proxy.waitingMiB" -}}
 {{- div (add (mul (default 1000 .Values.config.limits.max_queued | int64) 32) 1023) 1024 -}}
 {{- end }}
 
-{{/* The limit leaves what meetings being fetched may take, and those that wait. No CPU limit: a throttled
-proxy is slow for everybody, an idle one costs nothing. */}}
+{{/* The limit leaves room for meetings being fetched and for waiting requests. There is no CPU limit: throttling would slow every
+caller, and an idle proxy uses no CPU. */}}
 {{- define "zoom-qos-proxy.resources" -}}
 {{- $needed := include "zoom-qos-proxy.memoryMiB" . | int64 -}}
 {{- $fetched := add (include "zoom-qos-proxy.fetchMiB" . | int64) (include "zoom-qos-proxy.waitingMiB" . | int64) -}}
@@ -27,7 +27,7 @@ proxy is slow for everybody, an idle one costs nothing. */}}
     "requests" (dict "memory" (printf "%dMi" $needed))
     "limits" (dict "memory" (printf "%dMi" (add $needed $fetched))) -}}
 {{- $resources := deepCopy .Values.resources -}}
-{{- /* A limit alone is a request, too, and a request must not be above a limit. */ -}}
+{{- /* Kubernetes takes a limit without a request as the request, and a request must not exceed a limit. */ -}}
 {{- $limit := dig "limits" "memory" "" $resources -}}
 {{- if $limit }}{{ $_ := set $defaults "requests" (dict "memory" $limit) }}{{ end -}}
 {{- $request := dig "requests" "memory" "" $resources -}}

@@ -4,7 +4,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
-{{/* 52: a StatefulSet's pods carry its name and eleven letters more in a label of at most 63. */}}
+{{/* 52: a label of a StatefulSet's pods, at most 63 characters, has its name and eleven more characters. */}}
 {{- define "zoom-qos-proxy.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -16,14 +16,15 @@
 {{- end -}}
 {{- end }}
 
-{{/* What selects the pods. It can never be changed: a Deployment's selector is immutable. */}}
+{{/* The selector of the pods. It can never change: a Deployment's selector is immutable. */}}
 {{- define "zoom-qos-proxy.selector" -}}
 app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: proxy
 {{- end }}
 
-{{/* The helm test's pods: not the selector, or the Services would send them callers and the PDB count them. */}}
+{{/* Labels of the helm test's pods. They must not match the selector: the Services would route callers to them, and the PDB would
+count them. */}}
 {{- define "zoom-qos-proxy.testSelector" -}}
 app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -2,7 +2,7 @@
 {{- define "zoom-qos-proxy.pod" -}}
 metadata:
   labels:
-    # Without the chart's version: a new chart with the same service must not replace the pods.
+    # Without the chart's version: a new chart version with the same service must not replace the pods.
     {{- include "zoom-qos-proxy.selector" . | nindent 4 }}
     app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
     {{- with .Values.commonLabels }}
@@ -12,8 +12,8 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    # The configuration is read at start only, so a changed one replaces the pods. What is mounted from Secrets is read
-    # again while the service runs; of the trial's Secret Helm knows when it changes.
+    # The service reads its configuration at start only, so a change replaces the pods. It reads mounted Secrets again while
+    # it runs. The trial's Secret is Helm's own, so a change of it can replace the pods as well.
     checksum/config: {{ include "zoom-qos-proxy.toml" . | sha256sum }}
     {{- if .Values.credentials.trial.accountId }}
     checksum/credentials: {{ toJson .Values.credentials.trial | sha256sum }}
@@ -25,7 +25,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "zoom-qos-proxy.serviceAccountName" . | quote }}
   automountServiceAccountToken: false
-  # Variables of the namespace's Services are of no use here, and there may be many.
+  # The service does not use the variables of the namespace's Services, and there may be many.
   enableServiceLinks: false
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets:
@@ -68,7 +68,7 @@ spec:
       readinessProbe:
         httpGet: {path: /readyz, port: ops}
         {{- if ne (include "zoom-qos-proxy.readinessDelaySeconds" .) "0" }}
-        # Until the pod in whose place this one comes is certainly gone: see _stopping.tpl.
+        # By then the pod that this one replaces is certainly gone: see _stopping.tpl.
         initialDelaySeconds: {{ include "zoom-qos-proxy.readinessDelaySeconds" . }}
         {{- end }}
         {{- toYaml .Values.probes.readiness | nindent 8 }}
@@ -77,7 +77,7 @@ spec:
       securityContext:
         {{- include "zoom-qos-proxy.containerSecurity" . | nindent 8 }}
       volumeMounts:
-        # Folders, never subPath: only those follow when a Secret changes.
+        # Mount folders, never subPath: Kubernetes does not update a subPath when a Secret changes.
         - {name: config, mountPath: /etc/zoom-qos-proxy/config, readOnly: true}
         - {name: credentials, mountPath: /run/secrets/zoom, readOnly: true}
         {{- if .Values.proxy.existingSecret }}
@@ -152,7 +152,7 @@ spec:
           {{- end }}
     {{- end }}
     {{- if not .Values.persistence.enabled }}
-    # The day's count. It survives the container, not the pod.
+    # The day's count. It survives a restart of the container, but not the pod.
     - name: state
       emptyDir:
         sizeLimit: 1Mi
@@ -187,7 +187,7 @@ spec:
   {{- end }}
 {{- end }}
 
-{{/* What the restricted Pod Security Standard asks for, and a read-only root. None of it is a value. */}}
+{{/* The requirements of the restricted Pod Security Standard, and a read-only root. No value changes them. */}}
 {{- define "zoom-qos-proxy.podSecurity" -}}
 runAsNonRoot: true
 {{- with .Values.runAs.user }}

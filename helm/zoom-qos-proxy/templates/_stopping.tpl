@@ -1,6 +1,6 @@
-{{/* How long things take when a pod stops, in whole seconds. */}}
+{{/* Times for stopping a pod, in whole seconds. */}}
 
-{{/* Drain and shutdown together, rounded up, and 2 s in which the last traces are sent. */}}
+{{/* Drain and shutdown together, rounded up, plus 2 s for sending the last traces. */}}
 {{- define "zoom-qos-proxy.stopSeconds" -}}
 {{- $drain := include "zoom-qos-proxy.milliseconds" (default "5s" .Values.config.server.drain_delay) | int64 -}}
 {{- $shutdown := include "zoom-qos-proxy.milliseconds" (default "25s" .Values.config.server.shutdown_timeout) | int64 -}}
@@ -17,9 +17,9 @@
 {{- end }}
 
 {{/*
-How long a new pod is not asked whether it is ready. A Deployment does not count pods that are stopping: it starts a
-successor while the old one still drains, and for that time one more calls Zoom than there are shares for. A pod that is
-not ready has no callers, and so makes no calls; after the grace period the old one is certainly gone.
+Delay before the first readiness probe of a new pod. A Deployment does not count stopping pods: it starts a successor while the
+old pod still drains, so for that time one more pod could call Zoom than there are shares. A pod that is not ready gets no
+requests and so makes no calls. After the grace period the old pod is certainly gone.
 */}}
 {{- define "zoom-qos-proxy.readinessDelaySeconds" -}}
 {{- if or .Values.persistence.enabled (eq (include "zoom-qos-proxy.shares" . | int) 1) -}}

@@ -1,4 +1,4 @@
-{{/* Texts with units to numbers. That they have the right form is the schema's business. */}}
+{{/* Converts texts with units to numbers. The schema has already checked their format. */}}
 
 {{/* "25s" → 25000 */}}
 {{- define "zoom-qos-proxy.milliseconds" -}}
@@ -6,7 +6,7 @@
 {{- mul (regexFind "^[0-9]+" . | int64) (get $units (regexFind "[a-z]+$" .)) -}}
 {{- end }}
 
-{{/* "256MiB", and Kubernetes' quantities ("512Mi", "1.5G", "1e9", "100m") → a number; nothing for what is none. */}}
+{{/* "256MiB", and Kubernetes' quantities ("512Mi", "1.5G", "1e9", "100m") → a number; empty if it is not a quantity. */}}
 {{- define "zoom-qos-proxy.quantity" -}}
 {{- $units := dict "" 1 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- $text := trimSuffix "B" (toString .) -}}

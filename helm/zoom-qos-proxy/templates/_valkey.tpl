@@ -1,6 +1,6 @@
-{{/* The Valkey of valkey.enabled, and where the service finds a Redis at all. */}}
+{{/* The Valkey of valkey.enabled, and the Secret with Redis's URL. */}}
 
-{{/* The Secret with Redis's URL; empty when there is no Redis. */}}
+{{/* The Secret with Redis's URL; empty without Redis. */}}
 {{- define "zoom-qos-proxy.redisSecret" -}}
 {{- if .Values.valkey.enabled -}}
 {{- default (include "zoom-qos-proxy.valkeyName" .) .Values.valkey.existingSecret -}}
@@ -9,7 +9,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* 45: the name of a StatefulSet has 52 letters at most; see fullname. */}}
+{{/* 45: the name of a StatefulSet has at most 52 characters; see fullname. */}}
 {{- define "zoom-qos-proxy.valkeyName" -}}
 {{- printf "%s-valkey" (include "zoom-qos-proxy.fullname" . | trunc 45 | trimSuffix "-") -}}
 {{- end }}
@@ -27,25 +27,25 @@ app.kubernetes.io/component: valkey
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag }}{{ end -}}
 {{- end }}
 
-{{/* What is included comes first, because what comes later wins. */}}
+{{/* The included file comes first, because later lines override it. */}}
 {{- define "zoom-qos-proxy.valkeyConf" -}}
-# requirepass, of the Secret. Without a password no other pod is answered.
+# requirepass, from the Secret. Without a password Valkey answers no other pod.
 include /run/secrets/valkey/auth.conf
 protected-mode yes
 bind * -::*
 port 6379
-# Nothing is written. After a restart the replicas tell what they remember of the day.
+# Valkey writes nothing to disk. After a restart the replicas restore the day's count.
 save ""
 appendonly no
-# Only what expires anyway may go early, which is snapshots, those first that nobody asked for. The budget does not expire,
-# and an allkeys policy would push it out.
+# Evict only keys with a time to live: snapshots, least recently used first. The budget has none, and an allkeys policy would
+# evict it.
 maxmemory {{ include "zoom-qos-proxy.bytes" .Values.valkey.maxMemory }}
 maxmemory-policy volatile-lru
 {{- end }}
 
 {{/*
-MiB: twice maxmemory, and 64. A server that was full of small records and then of large ones, which fit into none of their
-gaps, took 48, 156, 277 and 525 MiB for 16, 64, 128 and 256; tests/chart/test_valkey.py does the first.
+MiB: twice maxmemory plus 64. A server filled with small records and then with large ones, which do not fit into the gaps, took
+48, 156, 277 and 525 MiB for a maxmemory of 16, 64, 128 and 256 MiB; tests/chart/test_valkey.py repeats the first.
 */}}
 {{- define "zoom-qos-proxy.valkeyMemoryMiB" -}}
 {{- $bytes := include "zoom-qos-proxy.bytes" .Values.valkey.maxMemory | int64 -}}
