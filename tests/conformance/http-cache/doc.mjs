@@ -8,7 +8,7 @@ const FILE = new URL('../../../docs/HTTP-CACHE-TESTS.md', import.meta.url)
 const BEGIN = '<!-- from here: written by run.mjs --write-doc from ids.json and the package -->'
 const END = '<!-- to here -->'
 
-/** Whether the document says what the list says. */
+/** Whether the document matches the list. */
 export function isCurrent (list, suite) {
   const text = readFileSync(FILE, 'utf8')
   return text === withGenerated(text, list, suite)
@@ -20,7 +20,7 @@ export function write (list, suite) {
 
 function withGenerated (text, list, suite) {
   const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)]
-  if (begin < 0 || end < begin) throw new Error(`${FILE.pathname} has no lines "${BEGIN}" and "${END}": put them back`)
+  if (begin < 0 || end < begin) throw new Error(`${FILE.pathname} has no lines "${BEGIN}" and "${END}": restore them`)
   return `${text.slice(0, begin + BEGIN.length)}\n\n${generated(list, suite)}\n\n${text.slice(end)}`
 }
 
@@ -35,23 +35,23 @@ function generated ({ ids, newer_record: newer }, { recorded, tests }) {
   const kinds = new Map(tests.map(({ id, kind }) => [id, kind ?? 'required']))
   const scaled = ran.filter(({ scale }) => scale).map(({ id, scale }) => `\`${id}\` by ${scale}`)
   return [
-    '## What applies',
-    `${ran.length} ids: ${passed.length} pass, ${failed.length} do not. ${out.length} are left out.`,
+    '## Results',
+    `${ran.length} ids: ${passed.length} pass, ${failed.length} fail. ${out.length} are left out.`,
     [
-      'The suite calls a test *required* where RFC 9111 demands it, *optimal* where a good cache does it, and *check*',
-      'where it only asks what is done. The columns of the others are the records in the package, of 2020',
-      `(${names.map(name => `${name} ${recorded[name].version}`).join(', ')}). Where the newest record in the suite's`,
-      'repository, of 2025-12-29, says otherwise, that stands behind an arrow',
-      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not come to its question,`,
-      'or was not there yet. *Fails with* names the stand-ins of the negative control.'
+      'The suite calls a test *required* if RFC 9111 demands it, *optimal* if a good cache passes it, and *check* if it',
+      'only observes what a cache does. The columns of the other products are the results recorded in the package, from',
+      `2020 (${names.map(name => `${name} ${recorded[name].version}`).join(', ')}). If the newest results in the`,
+      'suite\'s repository, from 2025-12-29, differ, an arrow leads to them',
+      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not reach its question,`,
+      'or did not exist yet. *Fails with* names the stand-ins of the negative control.'
     ].join('\n'),
     table(['id', 'asks', 'kind', 'ours', ...names, 'fails with'], ran.map(entry => row(
       `\`${entry.id}\``, entry.asks, kinds.get(entry.id), `**${entry.expect === 'pass' ? 'yes' : 'no'}**`,
       ...others(entry), entry.fails_with?.join(', ') ?? ''))),
     `Times divided: ${scaled.join(', ')}.`,
-    '## Which do not pass, and why',
+    '## Ids that fail, and why',
     failed.map(({ id, got, why }) => `- \`${id}\` ("${got}"). ${why}`).join('\n'),
-    '## Which are left out, and why',
+    '## Ids left out, and why',
     table(['id', 'asks', 'why left out', ...names], out.map(entry => row(
       `\`${entry.id}\``, entry.asks, entry.why, ...others(entry))))
   ].join('\n\n')

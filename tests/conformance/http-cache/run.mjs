@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-// Runs the chosen ids of http-cache-tests against the service, or, with --control, against stand-ins that are wrong on
-// purpose. See docs/HTTP-CACHE-TESTS.md.
+// Runs the chosen ids of http-cache-tests against the service, or, with --control, against stand-ins that are deliberately
+// wrong. See docs/HTTP-CACHE-TESTS.md.
 
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
@@ -14,10 +14,10 @@ import * as suite from './suite.mjs'
 import { listen } from './wire.mjs'
 
 const USAGE = `usage: run.mjs SERVICE_BINARY [--control] [--write-doc] [--verbose] [--modules DIRECTORY]
-  --control    stand-ins instead of the service: what the service passes must fail with those that ids.json names
-  --write-doc  writes the tables of docs/HTTP-CACHE-TESTS.md anew, and runs nothing
-  --verbose    each exchange with the service, and each with the suite's origin, also where all is as expected
-  --modules    where http-cache-tests is installed; default: target/conformance/http-cache of the repository`
+  --control    runs stand-ins instead of the service: ids that the service passes must fail with the stand-ins that ids.json names
+  --write-doc  rewrites the tables of docs/HTTP-CACHE-TESTS.md, and runs nothing
+  --verbose    shows every exchange with the service and with the suite's origin, even if all results are as expected
+  --modules    directory in which http-cache-tests is installed; default: target/conformance/http-cache of the repository`
 const MODULES = fileURLToPath(new URL('../../../target/conformance/http-cache', import.meta.url))
 const TIME_LIMIT_MS = 85_000
 
@@ -37,12 +37,12 @@ async function main () {
   if (wrong.length) return wrong
   if (options['write-doc']) return doc.write(ids, loaded) ?? []
   if (!binary && !options.control) return [USAGE]
-  setTimeout(() => fail([`not done within ${TIME_LIMIT_MS / 1000} s`]), TIME_LIMIT_MS).unref()
+  setTimeout(() => fail([`not finished within ${TIME_LIMIT_MS / 1000} s`]), TIME_LIMIT_MS).unref()
   if (options.control) return control(ids, loaded)
   const surprises = await compare(ids, loaded, binary, options.verbose)
   return doc.isCurrent(ids, loaded)
     ? surprises
-    : [...surprises, 'docs/HTTP-CACHE-TESTS.md is not what ids.json says: run run.mjs --write-doc']
+    : [...surprises, 'docs/HTTP-CACHE-TESTS.md differs from ids.json: run run.mjs --write-doc']
 }
 
 // ---- against the service ----
@@ -65,7 +65,7 @@ async function compare ({ ids }, loaded, binary, verbose) {
   })
 }
 
-/** One process for each set of times that the tests want. */
+/** Starts one process for each set of times that the tests need. */
 async function services (runs, binary, back) {
   const bySettings = new Map()
   for (const { runAs, test, scale = 1 } of runs) {
@@ -83,7 +83,7 @@ async function services (runs, binary, back) {
 async function control ({ ids }, loaded) {
   const names = Object.keys(STAND_INS)
   const passing = ids.filter(({ expect }) => expect === 'pass')
-  // The suite knows a test by its id, so each stand-in gets a copy under a name of its own, and all run at once.
+  // The suite identifies a test by its id, so each stand-in gets a copy with its own id, and all run at once.
   const as = (id, name) => `${id} with ${name}`
   const runs = passing.flatMap(entry => names.map(name => {
     const runAs = as(entry.id, name)
@@ -109,7 +109,7 @@ function testOf ({ tests }, id) {
   return tests.find(test => test.id === id)
 }
 
-/** Starts origin, adapter and what `startTargets` gives, runs, and stops everything. */
+/** Starts the origin, the adapter and the targets of `startTargets`, runs the tests, and stops everything. */
 async function through (loaded, runs, startTargets) {
   const origin = suite.origin(loaded.handlers)
   const portsById = new Map()
@@ -124,12 +124,12 @@ async function through (loaded, runs, startTargets) {
   await Promise.all(targets.map(({ stop }) => stop()))
   for (const server of [between.front, between.back, origin]) { server.close(); server.closeAllConnections() }
   const defects = between.defects.join('\n')
-  if (defects) throw new Error(`the adapter is at fault, not the service:\n${defects}`)
+  if (defects) throw new Error(`the adapter failed, not the service:\n${defects}`)
   const notes = id => [...between.meetings.values()].find(meeting => meeting.id === id)?.notes ?? []
   return { results, notes }
 }
 
-/** All of them, or, if one cannot be started, none. */
+/** Waits for all targets; if one fails to start, stops the others. */
 async function together (starting) {
   const settled = await Promise.allSettled(starting)
   const refused = settled.find(({ status }) => status === 'rejected')
@@ -143,7 +143,7 @@ function fail (problems) {
   process.exit(1)
 }
 
-// Also then the processes it started have to end.
+// On a signal, the processes that it started must end as well.
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => fail([`stopped by ${signal}`]))
 try {
   const problems = await main()
