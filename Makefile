@@ -1,17 +1,17 @@
-# What people do with this repository. `make` alone lists it.
+# Tasks of this repository. `make` without a target lists them.
 
-# Where the demo listens: make demo PORT=18080 OPS_PORT=19090
+# Ports of the demo: make demo PORT=18080 OPS_PORT=19090
 PORT ?= 8080
 OPS_PORT ?= 9090
 
-# rustup puts cargo there, and a shell that was open before does not know it. .tools is where `make deny` installs, and
-# target/debian where scripts/prepare unpacks servers.
+# rustup installs cargo into ~/.cargo/bin, which shells opened earlier do not have in PATH. `make deny` installs into .tools, and
+# scripts/prepare unpacks servers below target/debian.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(CURDIR)/.tools/bin:$(CURDIR)/target/debian/bin
 
-# What `make test` needs from Debian; scripts/prepare knows the packages.
+# Commands that `make test` needs from Debian; scripts/prepare knows their packages.
 TEST_PROGRAMS = cc curl python3 redis-server faketime haproxy prometheus
 
-# cargo runs one build at a time anyway, and a log is read from top to bottom.
+# cargo runs one build at a time anyway, and the output of targets must not mix.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
 	plan check-format check-clippy check-docs doc-tests tests readme conformance conformance-jdk memory deny quick-bench quick-compare skips \
@@ -20,38 +20,38 @@ TEST_PROGRAMS = cc curl python3 redis-server faketime haproxy prometheus
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
 
-help: ## this list
+help: ## shows this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-demo: ## service and imitation of Zoom in one process, with lines to try
+demo: ## starts the service and a simulated Zoom, and prints lines to try
 	@scripts/prepare cc curl
-	@# In the dev profile: it is built in a fraction of a release build's time, and fast enough to be tried by hand.
+	@# The dev profile builds in a fraction of a release build's time and is fast enough for trying by hand.
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: plan prepare check-format check-clippy check-docs doc-tests tests readme conformance chart monitoring check-image skips ## everything that CI checks; installs what it needs
+test: plan prepare check-format check-clippy check-docs doc-tests tests readme conformance chart monitoring check-image skips ## runs everything that CI checks; installs what it needs
 
-test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test ## test, and what takes longer: a JDK on the answers, resident size over 50,000 meetings, an hour each of rude callers, a rude Zoom and a rude Redis, audit of the dependencies, each bench once, the comparison for a moment, checkov on the chart, the image
+test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test ## test, and slower checks: a JDK client on the answers, resident size over 50,000 meetings, an hour each of misbehaving callers, Zoom and Redis, audit of the dependencies, each bench once, a short comparison, checkov on the chart, the image
 
-bench: ## the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
+bench: ## measures the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
 	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 
-image: ## the container image, with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE
+image: ## builds the container image with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE
 	@scripts/image
 
-image-test: ## builds the image and tries it with podman; as root; BASES=registry takes the real base images
+image-test: ## builds the image and tests it with podman; as root; BASES=registry uses the real base images
 	$(call heading,the image)
 	@scripts/image-test
 
 fmt: ## formats the code
 	cargo fmt --all
 
-lint: prepare check-format check-clippy check-docs ## format, clippy and rustdoc
+lint: prepare check-format check-clippy check-docs ## checks format, clippy and rustdoc
 
 # ---- steps ----
 
-# Said before anything is installed. `make test` from an empty target directory, without the downloads, on two cores.
+# Shown before anything is installed: `make test` from an empty target directory, without the downloads, on two cores.
 plan:
 	@scripts/plan $(TEST_PROGRAMS)
 
@@ -62,7 +62,7 @@ check-format:
 	$(call heading,format)
 	cargo fmt --all --check
 
-# Not through RUSTFLAGS: that would build every dependency a second time.
+# Not through RUSTFLAGS, which would build every dependency a second time.
 check-clippy:
 	$(call heading,clippy)
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -83,40 +83,40 @@ tests:
 	$(call heading,tests)
 	@scripts/rust-tests
 
-readme: ## every line of the README, in its order, against the simulator
+readme: ## runs every shell line of the README, in order, against the simulator
 	$(call heading,README)
 	cargo build --locked --workspace --bins --example demo
 	@scripts/chart-tests --install
 	@python3 tests/readme/run.py
 
-conformance: ## other projects' test suites and linters on the answers; see tests/conformance
+conformance: ## runs other projects' test suites and linters on the answers; see tests/conformance
 	$(call heading,conformance)
 	cargo build --locked --workspace --bins
 	@scripts/conformance target/debug/zoom-qos-proxy target/debug/zoom-sim
 
-# Its own target: a JDK is 264 MB.
+# A separate target: a JDK is 264 MB.
 conformance-jdk:
 	$(call heading,conformance: the JDK's client)
 	cargo build --locked --workspace --bins
 	@scripts/prepare java python3
 	@python3 tests/conformance/jdk/run.py java target/debug/zoom-qos-proxy target/debug/zoom-sim
 
-chart: ## the Helm chart: rendered, validated against the schemas of every Kubernetes and by the service; see tests/chart
+chart: ## renders the Helm chart, and validates it against the schemas of every Kubernetes and by the service; see tests/chart
 	$(call heading,chart)
 	cargo build --locked --workspace --bins
 	@scripts/chart-tests target/debug/zoom-qos-proxy
 
-chart-readme: ## writes the table of the chart's README anew, from the comments of its values
+chart-readme: ## rewrites the table of the chart's README from the comments of its values
 	@scripts/chart-tests --install
 	target/chart/node/node_modules/.bin/readme-generator --values helm/zoom-qos-proxy/values.yaml --readme helm/zoom-qos-proxy/README.md
 
-# Its own target: checkov is 291 MB and takes longer to install than all other tests of the chart take to run.
+# A separate target: checkov is 291 MB, and installing it takes longer than all other tests of the chart.
 chart-checkov:
 	$(call heading,checkov)
 	@scripts/chart-tests --install
 	@scripts/chart-checkov
 
-monitoring: ## dashboard and alerts against a real Prometheus; see tests/monitoring
+monitoring: ## tests dashboard and alerts against a real Prometheus; see tests/monitoring
 	$(call heading,dashboard and alerts)
 	cargo build --locked --workspace --bins
 	@scripts/monitoring target/debug/zoom-qos-proxy target/debug/zoom-sim
@@ -130,12 +130,12 @@ deny:
 	command -v cargo-deny >/dev/null || cargo install --locked --root .tools --no-default-features cargo-deny
 	cargo deny --locked check bans licenses sources
 
-# Last: what was skipped on the way, and why.
+# Last: the skipped tests, with reasons.
 skips:
 	$(call heading,skipped$(comma) repeated)
 	@scripts/skips
 
-machine-test: ## `make test` must leave the machine as it was found; as root, in a bare Debian
+machine-test: ## checks that `make test` leaves the machine unchanged; as root, in a bare Debian
 	@scripts/machine-test
 
 quick-compare:
