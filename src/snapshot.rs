@@ -5,13 +5,13 @@
 //! is tiny; otherwise it is unpacked for those who ask for it. No I/O and no clock in here; whoever seals says what time
 //! it is.
 
-mod coding;
+mod builder;
 mod compressors;
-mod draft;
+mod decoder;
+mod encoder;
+mod encoding;
 mod freshness;
-mod kept;
-mod packer;
-mod unpacker;
+mod serialize;
 
 use std::{
     fmt, io,
@@ -23,11 +23,11 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
-    coding::Coding,
-    draft::Draft,
+    builder::Draft,
+    decoder::Unpacker,
+    encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    kept::Bounds,
-    unpacker::Unpacker,
+    serialize::Bounds,
 };
 use crate::meeting_id::MeetingId;
 
@@ -335,13 +335,13 @@ impl Snapshot {
     /// What a body of this meeting begins with, up to its first participant.
     #[must_use]
     pub fn head(&self) -> String {
-        draft::head(self.key, self.fetched_at, self.rows())
+        builder::head(self.key, self.fetched_at, self.rows())
     }
 
     /// Where the participants from number `offset` on lie, `size` at most.
     #[must_use]
     pub fn cut(&self, offset: usize, size: usize) -> Cut {
-        let rows_at = self.length - self.rows_end - u64::try_from(draft::TAIL.len()).unwrap_or_default();
+        let rows_at = self.length - self.rows_end - u64::try_from(builder::TAIL.len()).unwrap_or_default();
         let begin = self.row_starts.get(offset).copied().unwrap_or(self.rows_end);
         let next = self.row_starts.get(offset.saturating_add(size)).copied();
         // Before the next one stands a comma.

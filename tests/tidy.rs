@@ -153,7 +153,7 @@ const STAYS_IN: [(&str, &[&str], &str); 11] = [
 
 /// Types that hold a secret as plain text; what holds one of these cannot derive `Debug` either.
 const SECRET_TYPES: [&str; 8] =
-    ["Proxy", "Redactor", "Secret", "Granted", "CallerKey", "Sealer", "SharedToken", "Address"];
+    ["Proxy", "Redactor", "Secret", "TokenResponse", "CallerKey", "Sealer", "SharedToken", "Address"];
 const SHOWS_ITSELF: [&str; 3] = ["Debug", "Display", "Serialize"];
 
 // ---- the tests ----

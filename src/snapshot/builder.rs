@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::{
     Coding, FreshnessConfig, PIECES, Snapshot, SnapshotKey, Stored,
+    encoder::{Packed, Packer},
     freshness::Freshness,
-    packer::{Packed, Packer},
 };
 
 /// What a body ends with, behind the last participant.

@@ -14,7 +14,7 @@ use flate2::{Crc, bufread::GzDecoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Coding, Snapshot, SnapshotKey, Tag, draft, packer::Packed};
+use super::{Coding, Snapshot, SnapshotKey, Tag, builder, encoder::Packed};
 
 /// What stands in front of the bodies, behind its length.
 #[derive(Serialize, Deserialize)]
@@ -59,7 +59,7 @@ impl Bounds {
             && about.unstretched_ms.is_none_or(is_brief)
             // Memory is taken by it.
             && about.length <= gzip.saturating_mul(DEFLATE_AT_MOST)
-            && (about.zstd == 0) == (about.length <= draft::SMALL)
+            && (about.zstd == 0) == (about.length <= builder::SMALL)
     }
 }
 
@@ -116,7 +116,7 @@ impl Snapshot {
             })
             .collect();
         let rows = rows?;
-        let around = u64::try_from(draft::TAIL.len()).ok()?;
+        let around = u64::try_from(builder::TAIL.len()).ok()?;
         let fits = rest.is_empty()
             && at <= about.rows_end
             && about.rows_end.checked_add(around).is_some_and(|least| least <= about.length)
@@ -125,7 +125,7 @@ impl Snapshot {
         if !fits || gzip.is_empty() || !bounds.hold(&about, fetched_at) {
             return None;
         }
-        let head = draft::head(key, fetched_at, rows.len());
+        let head = builder::head(key, fetched_at, rows.len());
         if u64::try_from(head.len()).ok()? + about.rows_end + around != about.length {
             return None;
         }
@@ -154,7 +154,7 @@ impl Snapshot {
             landed,
             fresh_for: Duration::from_millis(about.fresh_for_ms),
             unstretched: about.unstretched_ms.map(Duration::from_millis),
-            stored: draft::store(packed, fetched_at).ok()?,
+            stored: builder::store(packed, fetched_at).ok()?,
             row_starts: rows.into(),
             rows_end: about.rows_end,
             tried: AtomicU64::new(0),
