@@ -430,7 +430,7 @@ mod tests {
     pub(super) fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
         let mut draft = Draft::default();
         draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
-        draft.end_page(&[], None).unwrap();
+        draft.end_page(&[], None);
         let config = FreshnessConfig::always(live_fresh);
         draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }

@@ -1,11 +1,11 @@
-//! The forms in which a body can go over the wire.
+//! The content codings of a body.
 
-use super::Tag;
+use super::key::Tag;
 
 /// A content coding (RFC 9110, 8.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Coding {
-    /// The bytes as they are.
+    /// Not compressed.
     Identity,
     /// RFC 1952.
     Gzip,
@@ -14,7 +14,7 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// All of them; of two that a caller likes as well, the first is the better answer.
+    /// All of them, in the order of our preference if the caller has none.
     pub const ALL: [Self; 3] = [Self::Zstd, Self::Gzip, Self::Identity];
 
     /// Its name in `Accept-Encoding` and `Content-Encoding`.
@@ -27,7 +27,7 @@ impl Coding {
         }
     }
 
-    /// The strong entity tag of a body in this coding, with its quotes.
+    /// The strong entity tag of a body in this coding, with quotes.
     pub(super) fn etag(self, tag: Tag) -> String {
         match self {
             Self::Identity => format!("\"{tag}\""),
