@@ -1,6 +1,6 @@
-//! The fields whose texts become numbers: their keys, their suffixes, and how many texts did not parse.
+//! The fields whose strings become numbers: their keys, their suffixes, and how many strings did not parse.
 
-/// A value that Zoom sends as a text with a unit. The label of the metric that counts unparsed ones.
+/// A value that Zoom sends as a string with a unit. Also the label of the metric that counts unparsed ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Field {
     /// `bitrate`, in kbit/s.
@@ -34,7 +34,7 @@ impl Field {
         Self::CpuUsage,
     ];
 
-    /// The name of the field as a metric's label.
+    /// The field's name in the metric's label.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl Field {
         }
     }
 
-    /// What a cleaned value's key has more than Zoom's.
+    /// What the cleaned value's key adds to Zoom's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -62,14 +62,13 @@ impl Field {
     }
 }
 
-/// How a key of an object below `user_qos` concerns the cleaning.
+/// What the cleaning does with a key below `user_qos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Zoom's own key of a field.
+    /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
-    /// The key that Zoom's own becomes: nothing may be renamed to it beside it.
+    /// The new key of a field. If Zoom sent it, no key beside it may be renamed to it.
     Ours(Field),
-    /// Any other.
     Other,
 }
 
@@ -90,7 +89,7 @@ impl Key {
             b"avg_loss_percent" => Self::Ours(Field::AvgLoss),
             b"max_loss_percent" => Self::Ours(Field::MaxLoss),
             b"frame_rate_fps" => Self::Ours(Field::FrameRate),
-            // A bare `cpu_usage` has no underscore before it: it is the group, not a value.
+            // A bare `cpu_usage`, without an underscore before it, is the group and not a value.
             _ if name.ends_with(b"_cpu_usage") => Self::Zooms(Field::CpuUsage),
             _ if name.ends_with(b"_cpu_usage_percent") => Self::Ours(Field::CpuUsage),
             _ => Self::Other,
@@ -98,7 +97,7 @@ impl Key {
     }
 }
 
-/// How many texts did not parse, per field.
+/// How many strings did not parse, per field.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unparsed([u64; Field::ALL.len()]);
 
@@ -109,7 +108,7 @@ impl Unparsed {
         self.iter().find_map(|(each, count)| (each == field).then_some(count)).unwrap_or_default()
     }
 
-    /// Every field with its count, zeros too.
+    /// Every field with its count, including zeros.
     pub fn iter(&self) -> impl Iterator<Item = (Field, u64)> + use<> {
         Field::ALL.into_iter().zip(self.0)
     }
