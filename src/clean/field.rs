@@ -1,54 +1,29 @@
 //! The fields whose strings become numbers: their keys, their suffixes, and how many strings did not parse.
 
-/// A value that Zoom sends as a string with a unit. Also the label of the metric that counts unparsed ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Field {
-    /// `bitrate`, in kbit/s.
-    Bitrate,
-    /// `latency`, in milliseconds.
-    Latency,
-    /// `jitter`, in milliseconds.
-    Jitter,
-    /// `avg_loss`, in percent.
-    AvgLoss,
-    /// `max_loss`, in percent.
-    MaxLoss,
-    /// `frame_rate`, in frames per second.
-    FrameRate,
-    /// `resolution`, width and height in pixels.
-    Resolution,
-    /// Every key that ends in `_cpu_usage`, in percent.
-    CpuUsage,
+vocabulary! {
+    /// A value that Zoom sends as a string with a unit, in the order of the contract's table. The word is the label of the metric
+    /// that counts unparsed ones.
+    pub enum Field {
+        /// `bitrate`, in kbit/s.
+        Bitrate = "bitrate",
+        /// `latency`, in milliseconds.
+        Latency = "latency",
+        /// `jitter`, in milliseconds.
+        Jitter = "jitter",
+        /// `avg_loss`, in percent.
+        AvgLoss = "avg_loss",
+        /// `max_loss`, in percent.
+        MaxLoss = "max_loss",
+        /// `frame_rate`, in frames per second.
+        FrameRate = "frame_rate",
+        /// `resolution`, width and height in pixels.
+        Resolution = "resolution",
+        /// Every key that ends in `_cpu_usage`, in percent.
+        CpuUsage = "cpu_usage",
+    }
 }
 
 impl Field {
-    /// Every field, in the order of the contract's table.
-    pub const ALL: [Self; 8] = [
-        Self::Bitrate,
-        Self::Latency,
-        Self::Jitter,
-        Self::AvgLoss,
-        Self::MaxLoss,
-        Self::FrameRate,
-        Self::Resolution,
-        Self::CpuUsage,
-    ];
-
-    /// The field's name in the metric's label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bitrate => "bitrate",
-            Self::Latency => "latency",
-            Self::Jitter => "jitter",
-            Self::AvgLoss => "avg_loss",
-            Self::MaxLoss => "max_loss",
-            Self::FrameRate => "frame_rate",
-            Self::Resolution => "resolution",
-            Self::CpuUsage => "cpu_usage",
-        }
-    }
-
     /// What the cleaned value's key adds to Zoom's.
     #[must_use]
     pub fn suffix(self) -> &'static str {

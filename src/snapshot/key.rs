@@ -4,26 +4,13 @@ use std::fmt;
 
 use crate::meeting_id::MeetingId;
 
-/// Zoom's two views of a meeting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MeetingType {
-    /// In progress.
-    Live,
-    /// Over.
-    Past,
-}
-
-impl MeetingType {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Live, Self::Past];
-
-    /// The value of the query parameter `type`, both ours and Zoom's.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Past => "past",
-        }
+vocabulary! {
+    /// Zoom's two views of a meeting. The word is the value of the query parameter `type`, both ours and Zoom's.
+    pub enum MeetingType {
+        /// In progress.
+        Live = "live",
+        /// Over.
+        Past = "past",
     }
 }
 
