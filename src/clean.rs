@@ -23,7 +23,7 @@ mod measure;
 mod participants;
 mod renames;
 
-/// What a flight needs from a page besides its cleaned participants.
+/// The facts about a page that a flight needs, besides its cleaned participants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     /// Where each participant lies, counted from the beginning of this page in `out`. Slices are cut out without parsing.

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 pub use self::redactor::{Redactor, Words};
 
 vocabulary! {
-    /// What happened, in the order of the contract's table. The word is the problem's `code`, also in traces and between replicas.
+    /// The reasons, in the order of the contract's table. The word is the problem's `code`, also in traces and between replicas.
     pub enum Reason {
         /// Zoom knows no such meeting.
         MeetingNotFound = "meeting_not_found",
@@ -114,7 +114,7 @@ impl ZoomSaid {
 /// Why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What happened.
+    /// The reason.
     pub reason: Reason,
     /// Why another call would fail the same way; `None` if it may succeed, or if the reason is enough.
     pub lasting: Option<Lasting>,

@@ -2,7 +2,7 @@
 //!
 //! A snapshot is complete or it does not exist: a [`Draft`] collects pages, and only a finished one becomes a snapshot. The body
 //! is stored as zstd and gzip, small ones as gzip only, tiny ones uncompressed too; other encodings are made on demand. No I/O
-//! and no clock: whoever finishes a snapshot passes the time in.
+//! and no clock: callers pass the time in.
 
 mod builder;
 mod compressors;
@@ -36,10 +36,10 @@ pub use self::{
 use self::{
     document::RowIndex,
     parts::{EncodedParts, Part},
-    usage::Usage,
+    usage::SnapshotUsage,
 };
 
-/// A whole meeting. Immutable but for its [`Usage`].
+/// A whole meeting. Immutable but for its [`SnapshotUsage`].
 pub struct Snapshot {
     /// The meeting.
     pub key: SnapshotKey,
@@ -59,7 +59,7 @@ pub struct Snapshot {
     unstretched: Option<Duration>,
     parts: EncodedParts,
     rows: RowIndex,
-    usage: Usage,
+    usage: SnapshotUsage,
 }
 
 impl Snapshot {

@@ -87,7 +87,7 @@ impl WholeResponse {
         self.head.said()
     }
 
-    /// What the response means, given that it is not a page.
+    /// Classifies the response, given that it is not a page.
     pub async fn not_a_page(&self) -> CallError {
         classify(&self.head, &self.body, &self.redactor).await
     }

@@ -1,4 +1,4 @@
-//! What the cache holds: keys, entries, and when an entry expires.
+//! The cache's keys and entries, and when an entry expires.
 
 use std::{
     sync::Arc,
@@ -30,7 +30,7 @@ pub enum Entry {
 
 /// A cached failure.
 pub struct Refusal {
-    /// What callers get.
+    /// The failure that callers get.
     pub failure: Failure,
     /// Zoom is not called before then.
     pub until: Instant,

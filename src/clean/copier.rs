@@ -4,8 +4,8 @@ use super::cursor::{Cursor, Desynced};
 
 pub(super) struct Copier<'a, 'o> {
     pub(super) input: Cursor<'a>,
-    /// The source up to here is in `out`, or replaced, or dropped. What follows is copied once something must change, so that
-    /// most of a page is a few long copies.
+    /// The source up to here is in `out`, or replaced, or dropped. The rest is copied once something must change, so that most of
+    /// a page is a few long copies.
     copied: usize,
     pub(super) out: &'o mut Vec<u8>,
     /// Where the page begins in `out`.

@@ -24,7 +24,7 @@ vocabulary! {
 }
 
 impl Field {
-    /// What the cleaned value's key adds to Zoom's.
+    /// The suffix that the cleaned value's key adds to Zoom's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl Field {
     }
 }
 
-/// What the cleaning does with a key below `user_qos`.
+/// The role of a key below `user_qos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
     /// Zoom's own key of a field, which is renamed.

@@ -28,7 +28,7 @@ struct Open {
     scope: Scope,
 }
 
-/// What the input stands at.
+/// The place of the input in the document.
 enum Position {
     Value(Scope),
     /// The key of an object's entry.

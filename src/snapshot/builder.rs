@@ -15,7 +15,7 @@ use super::{
     freshness::{Freshness, FreshnessConfig},
     key::SnapshotKey,
     parts::EncodedParts,
-    usage::Usage,
+    usage::SnapshotUsage,
 };
 
 /// A body up to this size is stored uncompressed too: decompressing it would cost more than the memory it saves.
@@ -165,7 +165,7 @@ impl Draft {
             unstretched,
             parts: EncodedParts::new(body, fetched_at)?,
             rows: RowIndex { starts: row_starts.into(), end: length },
-            usage: Usage::default(),
+            usage: SnapshotUsage::default(),
         })
     }
 }

@@ -21,7 +21,7 @@ use super::{
     encoding::Coding,
     key::{SnapshotKey, Tag},
     parts::{self, EncodedParts},
-    usage::{Usage, millis},
+    usage::{SnapshotUsage, millis},
 };
 
 /// The beginning of a record, after its own length and before the bodies.
@@ -141,7 +141,7 @@ impl Snapshot {
             unstretched: header.unstretched_ms.map(Duration::from_millis),
             parts: EncodedParts::new(body, fetched_at).ok()?,
             rows,
-            usage: Usage::default(),
+            usage: SnapshotUsage::default(),
         })
     }
 }

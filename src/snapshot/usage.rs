@@ -1,4 +1,4 @@
-//! What happens to a snapshot after it was fetched. All of it may change on any thread, without a lock.
+//! How a snapshot is used after its fetch. Any thread may record that, without a lock.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,7 +20,7 @@ pub struct RefreshSample {
 
 /// Times are ages of the snapshot.
 #[derive(Default)]
-pub(super) struct Usage {
+pub(super) struct SnapshotUsage {
     /// The last attempt to fetch a newer one, in milliseconds; 0: none.
     attempted_ms: AtomicU64,
     /// The first request that would have caused a refresh without stretching, in milliseconds; 0: none.
@@ -29,7 +29,7 @@ pub(super) struct Usage {
     published: AtomicBool,
 }
 
-impl Usage {
+impl SnapshotUsage {
     pub(super) fn record_attempt(&self, age: Duration) {
         self.attempted_ms.store(millis(age).max(1), Ordering::Relaxed);
     }

@@ -23,14 +23,14 @@ pub(super) const BEGINNING: usize = 64 * 1024;
 const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 
 /// How long a body is waited for.
-pub(super) struct Limits {
+pub(super) struct BodyLimits {
     /// Between two parts.
     pub(super) gap: Duration,
     /// For all of it, except for the time in which we wait for memory.
     pub(super) deadline: Instant,
 }
 
-impl Limits {
+impl BodyLimits {
     pub(super) fn for_status(self, status: u16) -> Self {
         match status {
             429 => Self { deadline: self.deadline.min(Instant::now() + RATE_LIMIT_BODY), ..self },
@@ -71,7 +71,7 @@ pub(super) async fn read_whole<S>(
     mut body: S,
     decoder: Decoder,
     announced: Option<usize>,
-    mut limits: Limits,
+    mut limits: BodyLimits,
     most: usize,
     counted: &mut BodyBytes,
 ) -> Result<Bytes, BodyError>
@@ -105,7 +105,7 @@ pub(super) async fn read_beginning<S>(
     mut body: S,
     decoder: Decoder,
     announced: Option<usize>,
-    limits: Limits,
+    limits: BodyLimits,
     counted: &mut BodyBytes,
 ) -> Bytes
 where

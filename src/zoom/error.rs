@@ -78,7 +78,7 @@ impl CallError {
     }
 }
 
-/// What a response that is not a page means. `body` may be cut off.
+/// Classifies a response that is not a page. `body` may be cut off.
 pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) -> CallError {
     let [code, message] = members::read(body, ["code", "message"]);
     let (code, message) = (code.number(), message.text());

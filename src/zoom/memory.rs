@@ -10,7 +10,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use tokio::sync::oneshot;
 
-use self::ledger::{FlightNumber, MemoryLedger};
+use self::ledger::{FlightId, MemoryLedger};
 use crate::metrics::Metrics;
 
 /// The memory of all flights. Clones share it; belongs to one thread.
@@ -33,7 +33,7 @@ impl FetchMemory {
 
     /// For a flight that starts to fetch its pages. The lower its number, the older it counts.
     #[must_use]
-    pub fn begin(&self, number: FlightNumber) -> FlightMemory {
+    pub fn begin(&self, number: FlightId) -> FlightMemory {
         self.0.ledger.borrow_mut().begin(number);
         FlightMemory { memory: self.clone(), number }
     }
@@ -57,7 +57,7 @@ impl FetchMemory {
 /// What one flight holds, counted until this is dropped.
 pub struct FlightMemory {
     memory: FetchMemory,
-    number: FlightNumber,
+    number: FlightId,
 }
 
 impl FlightMemory {
@@ -96,7 +96,7 @@ impl Drop for FlightMemory {
 pub struct NoRoom;
 
 /// The memory of one body, freed when it is dropped.
-pub struct BodyBytes(Option<(FetchMemory, FlightNumber)>);
+pub struct BodyBytes(Option<(FetchMemory, FlightId)>);
 
 impl BodyBytes {
     /// For a small body that belongs to no flight.

@@ -12,7 +12,7 @@ use futures_util::Stream;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    body::{self, BodyError, Limits},
+    body::{self, BodyError, BodyLimits},
     decoder::Decoder,
     error::CallError,
     memory::BodyBytes,
@@ -61,7 +61,7 @@ where
     S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
     let ReadOptions { timeout: gap, max_body, redactor } = options;
-    let limits = Limits { gap: *gap, deadline: Instant::now() + *gap * CALL_TIMEOUTS };
+    let limits = BodyLimits { gap: *gap, deadline: Instant::now() + *gap * CALL_TIMEOUTS };
     let response = timeout(*gap, request).await.map_err(|_| CallError::TimedOut)?;
     let response = response.map_err(|error| not_reached(&error))?;
     let head = ResponseHead::new(&response, redactor);

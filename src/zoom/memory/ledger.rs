@@ -8,31 +8,31 @@ use tokio::sync::oneshot;
 const FIRST_PAGE: usize = 64 * 1024;
 
 /// Orders flights by age: the lowest is the oldest.
-pub(super) type FlightNumber = u64;
+pub(super) type FlightId = u64;
 /// Wakes a waiting flight: `true` to go on, `false` to fail so that the others can.
 pub(super) type Wake = oneshot::Sender<bool>;
 
 #[derive(Default)]
 pub(super) struct MemoryLedger {
-    flights: BTreeMap<FlightNumber, Usage>,
+    flights: BTreeMap<FlightId, HeldBytes>,
     /// Flights that keep pages.
-    keepers: BTreeSet<FlightNumber>,
+    keepers: BTreeSet<FlightId>,
     /// Bytes of all bodies and all kept pages.
     pub(super) in_use: usize,
     /// Bytes that the pages now being fetched are expected to take.
     pub(super) expected: usize,
     /// Flights that wait for memory for their first page, and for another one.
-    first_page: BTreeMap<FlightNumber, Wake>,
-    next_page: BTreeMap<FlightNumber, Wake>,
+    first_page: BTreeMap<FlightId, Wake>,
+    next_page: BTreeMap<FlightId, Wake>,
     /// Bodies that wait for this many more bytes.
-    pub(super) bodies: BTreeMap<FlightNumber, (usize, Wake)>,
+    pub(super) bodies: BTreeMap<FlightId, (usize, Wake)>,
     /// The flight whose body may exceed the bound.
-    beyond: Option<FlightNumber>,
+    beyond: Option<FlightId>,
 }
 
 /// What one flight holds, in bytes.
 #[derive(Default)]
-struct Usage {
+struct HeldBytes {
     kept: usize,
     body: usize,
     /// How much its last page added to `kept`.
@@ -42,11 +42,11 @@ struct Usage {
 }
 
 impl MemoryLedger {
-    pub(super) fn begin(&mut self, number: FlightNumber) {
-        self.flights.insert(number, Usage::default());
+    pub(super) fn begin(&mut self, number: FlightId) {
+        self.flights.insert(number, HeldBytes::default());
     }
 
-    pub(super) fn end(&mut self, number: FlightNumber) {
+    pub(super) fn end(&mut self, number: FlightId) {
         self.free_body(number);
         self.keep(number, 0);
         self.flights.remove(&number);
@@ -59,11 +59,7 @@ impl MemoryLedger {
     }
 
     /// Queues the flight for its next page. `None` if it has reached the bound by itself.
-    pub(super) fn wait_for_page(
-        &mut self,
-        number: FlightNumber,
-        most: usize,
-    ) -> Option<oneshot::Receiver<bool>> {
+    pub(super) fn wait_for_page(&mut self, number: FlightId, most: usize) -> Option<oneshot::Receiver<bool>> {
         let kept = self.flights.get(&number).map_or(0, |flight| flight.kept);
         if kept >= most {
             return None;
@@ -77,7 +73,7 @@ impl MemoryLedger {
     /// Queues the flight's body for `bytes` more; `None` if it gets them at once.
     pub(super) fn wait_for_body(
         &mut self,
-        number: FlightNumber,
+        number: FlightId,
         bytes: usize,
         most: usize,
     ) -> Option<oneshot::Receiver<bool>> {
@@ -93,7 +89,7 @@ impl MemoryLedger {
     ///
     /// One body at a time may exceed the bound, as long as the others are within it. With a bound of 100 and 99 in use, one
     /// body may grow to its end at 160, say, and be packed; every other body that wants to grow waits.
-    fn try_grow(&mut self, number: FlightNumber, bytes: usize, most: usize) -> bool {
+    fn try_grow(&mut self, number: FlightId, bytes: usize, most: usize) -> bool {
         let fits = self.beyond == Some(number) || self.in_use.saturating_add(bytes) <= most;
         if !fits && (self.beyond.is_some() || self.in_use > most) {
             return false;
@@ -108,7 +104,7 @@ impl MemoryLedger {
         true
     }
 
-    pub(super) fn shrink_body(&mut self, number: FlightNumber, bytes: usize) {
+    pub(super) fn shrink_body(&mut self, number: FlightId, bytes: usize) {
         if let Some(flight) = self.flights.get_mut(&number) {
             let bytes = bytes.min(flight.body);
             flight.body -= bytes;
@@ -116,7 +112,7 @@ impl MemoryLedger {
         }
     }
 
-    pub(super) fn free_body(&mut self, number: FlightNumber) {
+    pub(super) fn free_body(&mut self, number: FlightId) {
         if let Some(flight) = self.flights.get_mut(&number) {
             self.in_use -= std::mem::take(&mut flight.body);
         }
@@ -125,7 +121,7 @@ impl MemoryLedger {
     }
 
     /// Records that the flight keeps `bytes` of pages now.
-    pub(super) fn keep(&mut self, number: FlightNumber, bytes: usize) {
+    pub(super) fn keep(&mut self, number: FlightId, bytes: usize) {
         let Some(flight) = self.flights.get_mut(&number) else { return };
         self.in_use = self.in_use - flight.kept + bytes;
         self.expected -= std::mem::take(&mut flight.expected);
@@ -184,7 +180,7 @@ impl MemoryLedger {
         if self.bodies.len() + self.next_page.len() + self.first_page.len() < self.flights.len() {
             return;
         }
-        let holds = |number: &&FlightNumber| self.flights.get(number).is_some_and(|it| it.kept + it.body > 0);
+        let holds = |number: &&FlightId| self.flights.get(number).is_some_and(|it| it.kept + it.body > 0);
         let youngest = self.bodies.keys().rev().find(holds).max(self.next_page.keys().next_back()).copied();
         let Some(youngest) = youngest else { return };
         let body = self.bodies.remove(&youngest).map(|(_, waiting)| waiting);

@@ -11,7 +11,7 @@ pub enum TokenError {
     Refused {
         /// No request is made before then.
         until: Instant,
-        /// What callers may see: the API's response in full, but only the status of the token endpoint's.
+        /// The part of Zoom's response that callers may see: all of the API's, but only the status of the token endpoint's.
         said: ZoomSaid,
     },
     /// The token endpoint did not respond in time.

@@ -1,6 +1,6 @@
 //! Why bytes on a connection are no response, or not a whole one.
 
-/// What is wrong. The messages are for operators.
+/// The defect. The messages are for operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     /// Not a head of HTTP/1.x, or an oversized one.
