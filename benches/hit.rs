@@ -46,7 +46,7 @@ fn sealed(bytes: usize) -> Snapshot {
     let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
     let mut draft = Draft::default();
     draft.begin_page().resize(bytes, b' ');
-    draft.end_page(std::slice::from_ref(&(0..bytes)), None).unwrap();
+    draft.end_page(std::slice::from_ref(&(0..bytes)), None);
     let fresh = FreshnessConfig::always(DAY);
     draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }

@@ -51,7 +51,7 @@ fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Snapshot {
     let mut draft = Draft::default();
     for (cleaned, page) in pages {
         draft.begin_page().extend_from_slice(cleaned);
-        draft.end_page(&page.rows, page.newest_leave_time).unwrap();
+        draft.end_page(&page.rows, page.newest_leave_time);
     }
     let minute = Duration::from_secs(60);
     let freshness = FreshnessConfig::always(minute);

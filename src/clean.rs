@@ -1,51 +1,52 @@
-//! Zoom's page of participants → our bytes: a text with a unit becomes a number, `""` becomes `null`.
+//! Cleans a page of participants: a string with a unit becomes a number, `""` becomes `null`.
 //!
-//! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space
-//! between tokens. No tree is built: one strict pass validates the document to its end, a second copies it.
+//! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space between tokens.
+//! No tree is built: one strict pass validates the whole document, a second one copies it.
 //!
-//! Pure: no I/O, no clock, no log, no panic. It deliberately does not judge what a value means, does not merge
-//! pages, and knows no field but those of the table in [`Field`] and the few of the envelope in [`Page`].
+//! Pure: no I/O, no clock, no log, no panic. It does not interpret values, does not merge pages, and knows only the fields of
+//! [`Field`] and those of the envelope in [`Page`].
 
 use std::ops::Range;
 
 use jiff::Timestamp;
 use serde::de::IgnoredAny;
 
-use self::cursor::{Astray, Cursor};
+use self::cursor::{Cursor, Desynced};
 use self::participants::Participants;
 
 pub use self::field::{Field, Unparsed};
 
+mod copier;
 mod cursor;
 mod field;
 mod measure;
 mod participants;
 mod renames;
 
-/// What a flight needs to know of a page besides its cleaned participants.
+/// The facts about a page that a flight needs, besides its cleaned participants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Where each participant lies, counted from where this page begins in `out`: a slice is cut, not parsed.
+    /// Where each participant lies, counted from the beginning of this page in `out`. Slices are cut out without parsing.
     pub rows: Vec<Range<usize>>,
-    /// Asks Zoom for the page after this one; `None` when Zoom's is absent, `null` or `""`: the last page.
+    /// Zoom's token for the next page; `None` on the last page, where it is absent, `null` or `""`.
     pub next_page_token: Option<String>,
-    /// How many rows Zoom claims that the meeting has; `None` when absent or not a whole number.
+    /// How many participants the meeting has, according to Zoom; `None` if absent or not a whole number.
     pub total_records: Option<u64>,
-    /// The number of the meeting, where Zoom says it; `None` when absent or neither a whole number nor the text of one.
+    /// The meeting's number; `None` if absent, or neither a whole number nor a string with one.
     pub meeting_number: Option<u64>,
-    /// The newest `leave_time` of a participant that is a point in time: tells whether a meeting is settled.
+    /// The latest valid `leave_time` of a participant. It decides whether a meeting is settled.
     pub newest_leave_time: Option<Timestamp>,
-    /// The texts that kept their own key because they did not parse, per field: a metric.
+    /// How many strings were kept under their own key because they did not parse, per field. For a metric.
     pub unparsed: Unparsed,
 }
 
-/// Why an answer is not a page of participants. Holds positions and our own words, never Zoom's text.
+/// Why a response is not a page of participants. Contains positions and our own words, never Zoom's text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPage {
-    /// The bytes are no text.
+    /// The bytes are not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// The text is not one whole JSON document: broken, or cut off.
+    /// The text is not one whole JSON document: invalid, or cut off.
     #[error("not a whole JSON document (line {line}, column {column})")]
     NotJson {
         /// Counted from 1.
@@ -53,25 +54,25 @@ pub enum NotAPage {
         /// Counted from 1 in bytes; 0 just after a line feed.
         column: usize,
     },
-    /// JSON, but not an object with a list named `participants`: an error body, perhaps.
+    /// JSON, but not an object with a list named `participants`. It may be an error body.
     #[error("no list of participants")]
     NoParticipants,
-    /// A key of the envelope is there twice or not of its type, so which page this is cannot be known.
-    #[error("ambiguous envelope: `{key}` is there twice or not of its type")]
+    /// A key of the envelope occurs twice or has the wrong type, so the page cannot be trusted.
+    #[error("ambiguous envelope: `{key}` occurs twice or has the wrong type")]
     Ambiguous {
         /// `participants` or `next_page_token`.
         key: &'static str,
     },
-    /// It is a page of another meeting than the one that was asked for.
+    /// The page belongs to another meeting than the requested one.
     #[error("a page of another meeting")]
     AnotherMeeting,
-    /// The second pass met what the first should have refused: a bug of this module.
+    /// The second pass found what the first should have rejected, which would be a bug.
     #[error("the two passes over the page disagree")]
     Inconsistent,
 }
 
-impl From<Astray> for NotAPage {
-    fn from(Astray: Astray) -> Self {
+impl From<Desynced> for NotAPage {
+    fn from(Desynced: Desynced) -> Self {
         Self::Inconsistent
     }
 }
@@ -79,11 +80,11 @@ impl From<Astray> for NotAPage {
 /// Appends the cleaned participants of one of Zoom's pages to `out`, with `,` between them and no brackets.
 ///
 /// # Errors
-/// [`NotAPage`] when the answer is no whole page; `out` is then as it was before.
+/// The response is not a whole page; `out` is then unchanged.
 pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
     let text = str::from_utf8(zoom).map_err(|_| NotAPage::NotUtf8)?;
-    // The one strict pass. It neither recurses nor interprets, so deep nesting, numbers beyond f64 and lone
-    // surrogates pass; and as it demands the document's end, it is the check against a truncated body too.
+    // The strict pass. It does not recurse or interpret, so it accepts deep nesting, numbers beyond f64 and lone surrogates. It
+    // requires the end of the document, so it also rejects a truncated body.
     serde_json::from_str::<IgnoredAny>(text)
         .map_err(|error| NotAPage::NotJson { line: error.line(), column: error.column() })?;
 
@@ -96,7 +97,7 @@ pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
     cleaned
 }
 
-/// Walks the top-level object; only `participants` leads to output.
+/// Walks the top-level object; only `participants` is written to the output.
 fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
     let mut page = Page::default();
     let mut participants_seen = false;
@@ -132,7 +133,7 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
     if participants_seen { Ok(page) } else { Err(NotAPage::NoParticipants) }
 }
 
-/// Cleans the list that begins at `input` and returns the cursor behind it.
+/// Cleans the list that begins at `input`, and returns the cursor after it.
 fn participants<'a>(
     mut input: Cursor<'a>,
     out: &mut Vec<u8>,
@@ -166,12 +167,12 @@ fn page_token(input: &mut Cursor<'_>) -> Result<Option<String>, NotAPage> {
     }
 }
 
-fn whole_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Astray> {
+fn whole_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Desynced> {
     input.skipped_value().map(number)
 }
 
-/// Zoom's description has it as text.
-fn meeting_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Astray> {
+/// Zoom's documentation declares it a string.
+fn meeting_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Desynced> {
     let value = input.skipped_value()?;
     Ok(number(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)))
 }

@@ -1,6 +1,6 @@
-//! Why a snapshot cannot be had: the reasons that the fetcher gives, the cache remembers and `http::problem` puts into words.
+//! Why there is no snapshot: the failures that the fetcher returns, the cache keeps, and `http::problem` describes to callers.
 //!
-//! No status codes here, and no text of an error of ours: only what happened, when to ask again, and what Zoom said.
+//! No status codes here, and no text of our own errors: only what happened, when to retry, and Zoom's response.
 
 mod redactor;
 
@@ -8,77 +8,83 @@ use std::{sync::Arc, time::Instant};
 
 pub use self::redactor::{Redactor, Words};
 
-/// What happened, in the vocabulary of the problem codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Reason {
-    /// Zoom knows no such meeting.
-    MeetingNotFound,
-    /// The id belongs to a webinar.
-    NotAMeeting,
-    /// Zoom keeps a meeting's data for a year at most.
-    MeetingTooOld,
-    /// The access token, its scopes or the account's plan are refused.
-    ZoomRejectedCredentials,
-    /// No connection, a server error, or an answer that is not a whole page.
-    ZoomFailed,
-    /// Zoom did not answer in time.
-    ZoomTimedOut,
-    /// No permit can come within the caller's wait.
-    ZoomRateLimited,
-    /// Nothing is left of the day's calls.
-    ZoomDailyQuotaSpent,
-    /// The flight goes on, but longer than the caller can be kept.
-    StillFetching,
-    /// Too many calls wait for a permit already.
-    Overloaded,
-    /// This process is about to stop.
-    ShuttingDown,
-    /// The caller wants nothing fetched, and nothing of use is kept.
-    NotCached,
-    /// The caller's own ceiling of calls is reached.
-    CallerOverLimit,
-}
-
-impl Reason {
-    /// Every reason, in the order of the contract's table; a test in `http::problem` keeps it whole.
-    pub const ALL: [Self; 13] = [
-        Self::MeetingNotFound,
-        Self::NotAMeeting,
-        Self::MeetingTooOld,
-        Self::CallerOverLimit,
-        Self::ZoomRejectedCredentials,
-        Self::ZoomFailed,
-        Self::ZoomRateLimited,
-        Self::ZoomDailyQuotaSpent,
-        Self::StillFetching,
-        Self::Overloaded,
-        Self::ShuttingDown,
-        Self::ZoomTimedOut,
-        Self::NotCached,
-    ];
-
-    /// Its word: the `code` of a problem, and what traces and other replicas call it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MeetingNotFound => "meeting_not_found",
-            Self::NotAMeeting => "not_a_meeting",
-            Self::MeetingTooOld => "meeting_too_old",
-            Self::ZoomRejectedCredentials => "zoom_rejected_credentials",
-            Self::ZoomFailed => "zoom_failed",
-            Self::ZoomTimedOut => "zoom_timed_out",
-            Self::ZoomRateLimited => "zoom_rate_limited",
-            Self::ZoomDailyQuotaSpent => "zoom_daily_quota_spent",
-            Self::StillFetching => "still_fetching",
-            Self::Overloaded => "overloaded",
-            Self::ShuttingDown => "shutting_down",
-            Self::NotCached => "not_cached",
-            Self::CallerOverLimit => "caller_over_limit",
-        }
+vocabulary! {
+    /// The reasons, in the order of the contract's table. The word is the problem's `code`, also in traces and between replicas.
+    pub enum Reason {
+        /// Zoom knows no such meeting.
+        MeetingNotFound = "meeting_not_found",
+        /// The id belongs to a webinar.
+        NotAMeeting = "not_a_meeting",
+        /// Zoom keeps a meeting's data for a year at most.
+        MeetingTooOld = "meeting_too_old",
+        /// The caller has reached its own limit of calls.
+        CallerOverLimit = "caller_over_limit",
+        /// Zoom refuses the access token, its scopes or the account's plan.
+        ZoomRejectedCredentials = "zoom_rejected_credentials",
+        /// No connection, a server error, or a response that is not a whole page.
+        ZoomFailed = "zoom_failed",
+        /// No permit is available within the caller's wait.
+        ZoomRateLimited = "zoom_rate_limited",
+        /// The day's calls are used up.
+        ZoomDailyQuotaSpent = "zoom_daily_quota_spent",
+        /// The flight goes on, but takes longer than the caller can wait.
+        StillFetching = "still_fetching",
+        /// Too many calls wait for a permit.
+        Overloaded = "overloaded",
+        /// This process is about to stop.
+        ShuttingDown = "shutting_down",
+        /// Zoom did not respond in time.
+        ZoomTimedOut = "zoom_timed_out",
+        /// The caller allows no fetch, and nothing usable is cached.
+        NotCached = "not_cached",
     }
 }
 
-/// What Zoom answered when it was Zoom that refused or failed. Shown to callers, so that they can quote it to Zoom.
+vocabulary! {
+    /// Why another call would only repeat a [`Reason::ZoomFailed`].
+    pub enum Lasting {
+        /// Zoom rejects the request, for a reason that has nothing to do with the meeting.
+        Refused = "refused",
+        /// A response, or the whole meeting, exceeds the configured limits.
+        TooLarge = "too_large",
+        /// Zoom's paging of the meeting does not end.
+        EndlessPages = "endless_pages",
+        /// Zoom's token for the meeting's next page cannot be sent back.
+        PageToken = "page_token",
+    }
+}
+
+vocabulary! {
+    /// The two rate limits that Zoom enforces.
+    pub enum LimitKind {
+        /// Calls per second.
+        PerSecond = "per_second",
+        /// Calls per UTC day.
+        PerDay = "per_day",
+    }
+}
+
+vocabulary! {
+    /// Which limit, ours or Zoom's, refused a request.
+    pub enum RefusedBy {
+        /// Ours: no permit within the caller's wait.
+        BudgetSecond = "budget_second",
+        /// Ours: no permits left today.
+        BudgetDay = "budget_day",
+        /// Ours: too many calls are queued.
+        Queue = "queue",
+        /// Ours: the caller reached its own limit.
+        Caller = "caller",
+        /// Zoom's: a 429 for the calls per second.
+        ZoomSecond = "zoom_second",
+        /// Zoom's: a 429 for the calls per day.
+        ZoomDay = "zoom_day",
+        /// Zoom rejects our credentials.
+        Credentials = "credentials",
+    }
+}
+
+/// The error response of Zoom. Callers see it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ZoomSaid {
     /// The HTTP status, which often misleads.
@@ -92,129 +98,34 @@ pub struct ZoomSaid {
 }
 
 impl ZoomSaid {
-    /// The id under which Zoom's support finds the call.
+    /// The id by which Zoom's support finds the call.
     #[must_use]
     pub fn tracking_id(&self) -> Option<&str> {
         self.tracking_id.as_ref().map(Words::as_str)
     }
 
-    /// What callers may hear of an answer of the token endpoint, which is between Zoom and this service: that there was one.
+    /// The part of a token endpoint's response that callers may see: its status. The rest is about our app.
     #[must_use]
     pub fn without_words(&self) -> Self {
         Self { status: self.status, ..Self::default() }
     }
 }
 
-/// Why asking Zoom for a meeting again would only repeat a [`Reason::ZoomFailed`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Lasting {
-    /// Zoom refuses the request, in a way that says nothing about the meeting.
-    Refused,
-    /// An answer, or the whole meeting, is larger than the configured limits allow.
-    TooLarge,
-    /// Zoom's paging of the meeting does not end.
-    EndlessPages,
-    /// Zoom names the meeting's next page in a way in which it cannot be asked for.
-    PageToken,
-}
-
-impl Lasting {
-    /// Every kind.
-    pub const ALL: [Self; 4] = [Self::Refused, Self::TooLarge, Self::EndlessPages, Self::PageToken];
-
-    /// The word by which replicas tell each other.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::TooLarge => "too_large",
-            Self::EndlessPages => "endless_pages",
-            Self::PageToken => "page_token",
-        }
-    }
-}
-
-/// The two rate limits that Zoom enforces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum LimitKind {
-    /// Calls per second.
-    PerSecond,
-    /// Calls per UTC day.
-    PerDay,
-}
-
-impl LimitKind {
-    /// Its name in metrics, `/status` and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::PerSecond => "per_second",
-            Self::PerDay => "per_day",
-        }
-    }
-}
-
-/// Which limit, ours or Zoom's, refused a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RefusedBy {
-    /// Ours: no permit within the caller's wait.
-    BudgetSecond,
-    /// Ours: no permits left today.
-    BudgetDay,
-    /// Ours: too many calls are queued.
-    Queue,
-    /// Ours: the caller reached its own limit.
-    Caller,
-    /// Zoom's: a 429 for the calls per second.
-    ZoomSecond,
-    /// Zoom's: a 429 for the calls per day.
-    ZoomDay,
-    /// Zoom rejects our credentials.
-    Credentials,
-}
-
-impl RefusedBy {
-    /// Every value.
-    pub const ALL: [Self; 7] = [
-        Self::BudgetSecond,
-        Self::BudgetDay,
-        Self::Queue,
-        Self::Caller,
-        Self::ZoomSecond,
-        Self::ZoomDay,
-        Self::Credentials,
-    ];
-
-    /// Its name in metrics, logs and traces.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::BudgetSecond => "budget_second",
-            Self::BudgetDay => "budget_day",
-            Self::Queue => "queue",
-            Self::Caller => "caller",
-            Self::ZoomSecond => "zoom_second",
-            Self::ZoomDay => "zoom_day",
-            Self::Credentials => "credentials",
-        }
-    }
-}
-
-/// One reason, with what a caller can do about it.
+/// Why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What happened.
+    /// The reason.
     pub reason: Reason,
-    /// Why another call would fail the same way; `None` where it may succeed, or where the reason says it all.
+    /// Why another call would fail the same way; `None` if it may succeed, or if the reason is enough.
     pub lasting: Option<Lasting>,
-    /// When asking again can help, if that is known.
+    /// When a retry can help, if that is known.
     pub retry_at: Option<Instant>,
-    /// What Zoom said, if it answered. Shared: a failure goes to every caller that waited.
+    /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
     pub zoom: Option<Arc<ZoomSaid>>,
 }
 
 impl Failure {
-    /// A failure of which nothing more is known.
+    /// A failure without details.
     #[must_use]
     pub fn new(reason: Reason) -> Self {
         Self { reason, lasting: None, retry_at: None, zoom: None }
@@ -226,14 +137,14 @@ impl Failure {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
-    /// The same, with the time at which asking again can help.
+    /// Adds when a retry can help.
     #[must_use]
     pub fn retry_at(mut self, at: Instant) -> Self {
         self.retry_at = Some(at);
         self
     }
 
-    /// The same, with Zoom's own words.
+    /// Adds Zoom's response.
     #[must_use]
     pub fn said(mut self, said: ZoomSaid) -> Self {
         self.zoom = Some(Arc::new(said));

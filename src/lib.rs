@@ -1,5 +1,8 @@
 //! Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
 
+#[macro_use]
+mod vocabulary;
+
 pub mod app;
 mod atomic_file;
 mod blocking;

@@ -1,45 +1,47 @@
-//! Which meeting: the one place that knows how an id may be spelled by callers and must be spelled for Zoom.
+//! Meeting ids: how callers may spell them, and how Zoom must get them.
 //!
-//! The base64 of a UUID is never decoded: Zoom's own documented examples are not canonical base64.
+//! The base64 of a UUID is never decoded, because Zoom's own documented examples are not canonical base64.
 
 use std::fmt;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
 /// Zoom's UUIDs: 22 characters of the base64 alphabet and `==`.
 const UUID_LENGTH: usize = 24;
-/// Meeting numbers have 9 to 11 digits so far; one more leaves room.
+/// Meeting numbers have 9 to 11 digits today; one more leaves room.
 const NUMBER_LENGTHS: std::ops::RangeInclusive<usize> = 9..=12;
-/// Callers' HTTP stacks encode an id up to twice; each level makes three bytes of one.
+/// Callers' HTTP libraries encode an id up to twice, and each level makes three bytes of one.
 const LONGEST_SPELLING: usize = UUID_LENGTH * 9;
 
-/// A meeting number or a meeting UUID, known to be well formed. Cheap to copy, so that a cache look-up allocates nothing.
+/// A well-formed meeting number or UUID. `Copy`, so that a cache look-up allocates nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MeetingId {
     text: [u8; UUID_LENGTH],
     length: u8,
 }
 
-/// Why a text is not a meeting id. The text itself is not repeated.
+/// Why a text is not a meeting id. The messages do not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMeetingId {
     /// Nothing after `/qos/`.
     #[error("the meeting id is missing")]
     Missing,
-    /// Longer than any spelling of any id.
+    /// Longer than any spelling of an id.
     #[error("the meeting id is too long")]
     TooLong,
     /// `%` without two hexadecimal digits, or encoded more than twice.
     #[error("the percent-encoding of the meeting id is broken, or deeper than two levels")]
     Encoding,
-    /// Neither of the two forms.
+    /// Neither a number nor a UUID.
     #[error("this is neither a meeting number nor a meeting UUID")]
     Form,
 }
 
 impl MeetingId {
-    /// Reads an id as it stands in the path of a request: raw, or percent-encoded once or twice.
+    /// Parses an id from the path of a request: raw, or percent-encoded once or twice.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// The text is not an id in any of these spellings.
     pub fn parse(raw: &str) -> Result<Self, InvalidMeetingId> {
         if raw.is_empty() {
             return Err(InvalidMeetingId::Missing);
@@ -50,7 +52,7 @@ impl MeetingId {
         if !raw.contains('%') {
             return Self::from_canonical(raw.as_bytes());
         }
-        // The alphabet has no '%': as long as there is one, a level of encoding is left.
+        // Ids do not contain '%', so each one belongs to a level of encoding.
         let once = decode(raw.as_bytes())?;
         let plain = if once.contains(&b'%') { decode(&once)? } else { once };
         if plain.contains(&b'%') {
@@ -79,41 +81,31 @@ impl MeetingId {
         Ok(Self { text, length })
     }
 
-    /// The id in its canonical form, not encoded.
+    /// The id in its canonical form, without percent-encoding.
     #[must_use]
     pub fn as_str(&self) -> &str {
         let text = self.text.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(text).unwrap_or_default()
     }
 
-    /// Whether this names one instance of a meeting for ever. A number can come to mean a newer instance.
+    /// Whether it is a UUID, which always identifies the same instance of a meeting. A number can be reused.
     #[must_use]
     pub fn is_uuid(&self) -> bool {
         usize::from(self.length) == UUID_LENGTH
     }
 
-    /// The id as a segment of Zoom's path: a UUID encoded once, or twice if it begins with `/` or contains `//`.
+    /// The id as a segment of Zoom's path: percent-encoded once, or twice if it begins with `/` or contains `//`.
     ///
     /// Source: Zoom's API reference, "double encode your UUID when using it for API calls".
     #[must_use]
     pub fn encoded_for_zoom(&self) -> String {
         let plain = self.as_str();
-        let twice = plain.starts_with('/') || plain.contains("//");
-        let mut encoded = String::with_capacity(UUID_LENGTH * 2);
-        for character in plain.chars() {
-            let hex = match character {
-                '/' => "2F",
-                '+' => "2B",
-                '=' => "3D",
-                _ => {
-                    encoded.push(character);
-                    continue;
-                }
-            };
-            encoded.push_str(if twice { "%25" } else { "%" });
-            encoded.push_str(hex);
+        let once = utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string();
+        if plain.starts_with('/') || plain.contains("//") {
+            utf8_percent_encode(&once, NON_ALPHANUMERIC).to_string()
+        } else {
+            once
         }
-        encoded
     }
 }
 
@@ -137,7 +129,7 @@ fn is_uuid(plain: &[u8]) -> bool {
         && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// One level of percent-decoding; unlike lenient decoders it refuses a `%` that encodes nothing.
+/// Undoes one level of percent-encoding. The `percent-encoding` crate would keep a `%` that encodes nothing; this rejects it.
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, InvalidMeetingId> {
     let mut plain = Vec::with_capacity(encoded.len());
     let mut bytes = encoded.iter();
@@ -165,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_pattern_tells_the_lengths_that_are_enforced() {
+    fn the_pattern_has_the_enforced_lengths() {
         assert_eq!(MeetingId::pattern(), "^([0-9]{9,12}|[A-Za-z0-9+/]{22}==)$");
     }
 
@@ -197,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_id_is_refused_with_its_reason() {
+    fn anything_else_is_rejected_with_its_reason() {
         let overlong = "1".repeat(300);
         for (raw, reason) in [
             ("", InvalidMeetingId::Missing),

@@ -1,201 +1,65 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
-//! A snapshot is complete or it does not exist: a [`Draft`] gathers pages, and only a finished one can be sealed.
-//! What is kept are the codings that callers accept, one of them where the body is small, and the body as it is only where it
-//! is tiny; otherwise it is unpacked for those who ask for it. No I/O and no clock in here; whoever seals says what time
-//! it is.
+//! A snapshot is complete or it does not exist: a [`Draft`] collects pages, and only a finished one becomes a snapshot. The body
+//! is stored as zstd and gzip, small ones as gzip only, tiny ones uncompressed too; other encodings are made on demand. No I/O
+//! and no clock: callers pass the time in.
 
-mod coding;
+mod builder;
 mod compressors;
-mod draft;
+mod decoder;
+mod document;
+mod encoder;
+mod encoding;
 mod freshness;
-mod kept;
-mod packer;
-mod unpacker;
+mod key;
+mod parts;
+mod serialize;
+mod usage;
 
 use std::{
-    fmt, io,
-    ops::Range,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    io,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 
 pub use self::{
-    coding::Coding,
-    draft::Draft,
+    builder::Draft,
+    decoder::Unpacker,
+    document::RowRange as Cut,
+    encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    kept::Bounds,
-    unpacker::Unpacker,
+    key::{MeetingType, SnapshotKey, Tag},
+    serialize::Bounds,
+    usage::RefreshSample,
 };
-use crate::meeting_id::MeetingId;
+use self::{
+    document::RowIndex,
+    parts::{EncodedParts, Part},
+    usage::SnapshotUsage,
+};
 
-/// Zoom's two views of a meeting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum MeetingType {
-    /// Going on now.
-    Live,
-    /// Over.
-    Past,
-}
-
-impl MeetingType {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Live, Self::Past];
-
-    /// The value of the query parameter `type`, ours and Zoom's.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Past => "past",
-        }
-    }
-}
-
-/// What a snapshot is of: the key of the cache and of the table of flights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SnapshotKey {
-    /// Which meeting.
-    pub meeting: MeetingId,
-    /// Which view of it.
-    pub meeting_type: MeetingType,
-}
-
-/// Which snapshot of a meeting: equal tags mean equal bodies, on every replica.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Tag(pub u128);
-
-impl Tag {
-    /// The first 128 bits of a digest.
-    #[must_use]
-    pub fn of(digest: &[u8]) -> Self {
-        Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-/// A whole meeting, sealed.
+/// A whole meeting. Immutable but for its [`SnapshotUsage`].
 pub struct Snapshot {
-    /// Of which meeting.
+    /// The meeting.
     pub key: SnapshotKey,
     /// Which of its snapshots.
     pub tag: Tag,
-    /// Bytes of the body as it is.
+    /// Bytes of the uncompressed body.
     pub length: u64,
     /// What fetching it again would cost, in Zoom calls.
     pub pages: u32,
-    /// When the last page had arrived, on the wall.
+    /// When the last page arrived, on the wall clock.
     pub fetched_at: SystemTime,
-    /// When the last page had arrived.
+    /// When the last page arrived.
     pub landed: Instant,
     /// How long it is fresh from then on.
     pub fresh_for: Duration,
-    /// How long it would be without stretching; `None`: what it shows is final.
+    /// The same without stretching; `None` for a final meeting.
     unstretched: Option<Duration>,
-    stored: Stored,
-    /// Where each participant begins, counted from where the first does. Behind each but the last stands a comma.
-    row_starts: Box<[u64]>,
-    /// Where the last one ends.
-    rows_end: u64,
-    /// When a newer one was last tried for, in milliseconds after it landed; 0: never.
-    tried: AtomicU64,
-    /// When it was first asked for that without stretching would have been its last time, in milliseconds after it
-    /// landed; 0: not yet.
-    wanted: AtomicU64,
-    /// Whether somebody holds a paging token of it.
-    paged: AtomicBool,
-    /// Whether other replicas were given it for that.
-    paged_everywhere: AtomicBool,
-}
-
-/// All bytes that are kept, in two allocations.
-struct Stored {
-    /// Values of response headers. They are not in the bodies' allocation because actix keeps the headers of a finished
-    /// response until it reuses their memory for another one, and would keep the bodies alive with them.
-    headers: Bytes,
-    bodies: Bytes,
-    /// Where each piece ends in its allocation, and the next one begins.
-    ends: [u32; PIECES],
-}
-
-/// Headers: a date, an entity tag for each coding. Bodies: one for each coding.
-const PIECES: usize = 7;
-
-#[derive(Clone, Copy)]
-enum Piece {
-    LastModified,
-    Etag(Coding),
-    /// Empty where it is not kept.
-    Body(Coding),
-}
-
-impl Stored {
-    fn place(&self, piece: Piece) -> (&Bytes, Range<usize>) {
-        let at = |end: u32| usize::try_from(end).unwrap_or(usize::MAX);
-        let [modified, zstd_tag, gzip_tag, tag, zstd, gzip, plain] = self.ends.map(at);
-        match piece {
-            Piece::LastModified => (&self.headers, 0..modified),
-            Piece::Etag(Coding::Zstd) => (&self.headers, modified..zstd_tag),
-            Piece::Etag(Coding::Gzip) => (&self.headers, zstd_tag..gzip_tag),
-            Piece::Etag(Coding::Identity) => (&self.headers, gzip_tag..tag),
-            Piece::Body(Coding::Zstd) => (&self.bodies, 0..zstd),
-            Piece::Body(Coding::Gzip) => (&self.bodies, zstd..gzip),
-            Piece::Body(Coding::Identity) => (&self.bodies, gzip..plain),
-        }
-    }
-
-    fn piece(&self, piece: Piece) -> Bytes {
-        let (bytes, range) = self.place(piece);
-        // A range that is not there would be a bug; an empty answer is the least of evils.
-        if range.end <= bytes.len() { bytes.slice(range) } else { Bytes::new() }
-    }
-}
-
-/// One refresh of a snapshot whose freshness may be stretched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RefreshSample {
-    /// Zoom calls that the newer snapshot took.
-    pub pages: u32,
-    /// From the landing of the older snapshot to that of the newer.
-    pub lived: Duration,
-    /// The part of `lived` by which stretching delayed the refresh: a caller asked earlier, and got the older snapshot.
-    pub postponed: Duration,
-    /// How long the older snapshot would have been fresh without stretching.
-    pub unstretched: Duration,
-}
-
-/// Some participants of a snapshot, and where they lie in its body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// Bytes from the beginning of the body.
-    pub at: u64,
-    /// Bytes.
-    pub length: u64,
-    /// Whether there are participants behind them.
-    pub more: bool,
-}
-
-impl Cut {
-    /// These bytes of the body as it is.
-    #[must_use]
-    pub fn of(self, body: &Bytes) -> Option<Bytes> {
-        let at = usize::try_from(self.at).ok()?;
-        let end = at.checked_add(usize::try_from(self.length).ok()?)?;
-        (end <= body.len()).then(|| body.slice(at..end))
-    }
+    parts: EncodedParts,
+    rows: RowIndex,
+    usage: SnapshotUsage,
 }
 
 impl Snapshot {
@@ -205,102 +69,96 @@ impl Snapshot {
         now.saturating_duration_since(self.landed)
     }
 
-    /// Freshness left; `None` when it is over.
+    /// Freshness left; `None` once it is stale.
     #[must_use]
     pub fn fresh_left(&self, now: Instant) -> Option<Duration> {
         self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
     }
 
-    /// Time since its freshness was over; zero while it is fresh.
+    /// Time since it became stale; zero while it is fresh.
     #[must_use]
     pub fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
     }
 
-    /// Notes that a newer one is tried for now.
+    /// Records an attempt to fetch a newer one.
     pub fn note_try(&self, now: Instant) {
-        self.tried.store(millis(self.age(now)).max(1), Ordering::Relaxed);
+        self.usage.record_attempt(self.age(now));
     }
 
-    /// Time since this one landed, or since a newer one was last tried for.
+    /// Time since this one was fetched, or since the last attempt to fetch a newer one.
     #[must_use]
     pub fn since_last_try(&self, now: Instant) -> Duration {
-        self.age(now).saturating_sub(Duration::from_millis(self.tried.load(Ordering::Relaxed)))
+        self.age(now).saturating_sub(self.usage.last_attempt())
     }
 
-    /// Notes that it is served to somebody for whom a newer one would have been fetched, were it not stretched.
+    /// Records that a request was served for which, without stretching, a newer one would have been fetched.
     pub fn note_wanted(&self, now: Instant) {
         let age = self.age(now);
-        if self.unstretched.is_some_and(|fresh| age >= fresh) && self.wanted.load(Ordering::Relaxed) == 0 {
-            // Of two who come at the same time either will do.
-            self.wanted.store(millis(age).max(1), Ordering::Relaxed);
+        if self.unstretched.is_some_and(|fresh| age >= fresh) {
+            self.usage.record_demand(age);
         }
     }
 
-    /// The refresh that ends with a newer snapshot of `pages` pages now. `None` if this one's freshness cannot be stretched,
-    /// or if a caller forced the refresh while this one was still fresh.
+    /// A sample for the adaptive freshness, taken when a newer snapshot of `pages` pages arrives. `None` for a final meeting, and
+    /// if a caller had forced the refresh while this one was fresh.
     #[must_use]
     pub fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
-        let tried = Duration::from_millis(self.tried.load(Ordering::Relaxed));
-        let wanted = match self.wanted.load(Ordering::Relaxed) {
-            0 => tried,
-            wanted => Duration::from_millis(wanted),
-        };
-        let postponed = tried.saturating_sub(wanted);
-        // Milliseconds are cut off.
-        let over = tried + Duration::from_millis(1) >= self.fresh_for;
-        over.then(|| RefreshSample { pages, lived: self.age(now), postponed, unstretched })
+        // One millisecond more, because the attempt's time is rounded down.
+        let was_stale = self.usage.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
+        let (lived, postponed) = (self.age(now), self.usage.postponed());
+        was_stale.then_some(RefreshSample { pages, lived, postponed, unstretched })
     }
 
-    /// Notes that somebody holds a paging token of it: it is wanted after a newer one has landed, too.
+    /// Records that a caller has a paging token for it, so it is needed even after a newer one was fetched.
     pub fn note_paged(&self) {
-        self.paged.store(true, Ordering::Relaxed);
+        self.usage.mark_paged();
     }
 
-    /// Whether somebody holds a paging token of it.
+    /// Whether any caller has a paging token for it.
     #[must_use]
     pub fn is_paged(&self) -> bool {
-        self.paged.load(Ordering::Relaxed)
+        self.usage.is_paged()
     }
 
-    /// Whether it is paged through and other replicas do not have it for that; true once.
+    /// Whether it must now be published to other replicas because callers page through it. True only once.
     #[must_use]
     pub fn is_to_be_paged_everywhere(&self) -> bool {
-        self.is_paged() && !self.paged_everywhere.swap(true, Ordering::Relaxed)
+        self.is_paged() && self.usage.claim_publication()
     }
 
     /// `fetched_at` as an HTTP date.
     #[must_use]
     pub fn last_modified(&self) -> Bytes {
-        self.stored.piece(Piece::LastModified)
+        self.parts.get(Part::LastModified)
     }
 
-    /// The strong entity tag of the body in this coding, with its quotes.
+    /// The strong entity tag of the body in this coding, with quotes.
     #[must_use]
     pub fn etag(&self, coding: Coding) -> Bytes {
-        let kept = self.stored.piece(Piece::Etag(coding));
-        // Not kept where its body is not: nearly nobody asks for it, and small meetings are many.
-        if kept.is_empty() { coding.etag(self.tag).into() } else { kept }
+        let stored = self.parts.get(Part::Etag(coding));
+        // Computed on demand for codings that we do not store: they are rarely requested, and the tag would cost memory in every
+        // small snapshot.
+        if stored.is_empty() { coding.etag(self.tag).into() } else { stored }
     }
 
-    /// The body in this coding, byte for byte as it goes over the wire; `None` where it is not kept, and would have to be
-    /// made of another.
+    /// The body in this coding, byte for byte as on the wire; `None` if it is not stored and must be made on demand.
     #[must_use]
     pub fn body(&self, coding: Coding) -> Option<Bytes> {
-        Some(self.stored.piece(Piece::Body(coding))).filter(|body| !body.is_empty())
+        Some(self.parts.get(Part::Body(coding))).filter(|body| !body.is_empty())
     }
 
-    /// Whether the body is kept in this coding.
+    /// Whether the body is stored in this coding.
     #[must_use]
     pub fn keeps(&self, coding: Coding) -> bool {
-        !self.stored.place(Piece::Body(coding)).1.is_empty()
+        self.parts.has(Part::Body(coding))
     }
 
-    /// The body as it is, unpacked whole: as much memory as it is long.
+    /// The uncompressed body as a whole; needs [`Self::length`] bytes of memory.
     ///
     /// # Errors
-    /// When the coding is broken, which a bug of this service would be.
+    /// The stored bytes are corrupt, which would be a bug.
     pub fn unpack(&self) -> io::Result<Vec<u8>> {
         if let Some(body) = self.body(Coding::Identity) {
             return Ok(body.to_vec());
@@ -312,15 +170,15 @@ impl Snapshot {
         }
     }
 
-    /// The body as zstd, made anew, where only gzip is kept. It is the same each time.
+    /// The body as zstd, made on demand if only gzip is stored. The result is always the same.
     ///
     /// # Errors
-    /// When the coding is broken, which a bug of this service would be.
+    /// The stored bytes are corrupt, which would be a bug.
     pub fn zstd(&self) -> io::Result<Vec<u8>> {
         zstd::bulk::compress(&self.unpack()?, compressors::ZSTD_LEVEL)
     }
 
-    /// A part of the body as it is, unpacked while it is read.
+    /// Decodes `length` bytes of the body from `at` on, while they are read.
     #[must_use]
     pub fn unpacker(&self, at: u64, length: u64) -> Unpacker {
         Unpacker::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
@@ -329,41 +187,32 @@ impl Snapshot {
     /// Participants of the meeting.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.row_starts.len()
+        self.rows.starts.len()
     }
 
-    /// What a body of this meeting begins with, up to its first participant.
+    /// Everything in the body before its first participant.
     #[must_use]
     pub fn head(&self) -> String {
-        draft::head(self.key, self.fetched_at, self.rows())
+        document::head(self.key, self.fetched_at, self.rows())
     }
 
-    /// Where the participants from number `offset` on lie, `size` at most.
+    /// The range of the participants from number `offset` on, at most `size` of them.
     #[must_use]
     pub fn cut(&self, offset: usize, size: usize) -> Cut {
-        let rows_at = self.length - self.rows_end - u64::try_from(draft::TAIL.len()).unwrap_or_default();
-        let begin = self.row_starts.get(offset).copied().unwrap_or(self.rows_end);
-        let next = self.row_starts.get(offset.saturating_add(size)).copied();
-        // Before the next one stands a comma.
-        let end = next.map_or(self.rows_end, |next| next - 1);
-        Cut { at: rows_at + begin, length: end.saturating_sub(begin), more: next.is_some() }
+        self.rows.range(offset, size, self.length)
     }
 
-    /// Bytes of memory that keeping this snapshot takes, without the cache's own bookkeeping.
+    /// Bytes of memory that it takes, without the cache's own bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let stored = self.stored.headers.len() + self.stored.bodies.len();
-        size_of::<Self>() + stored + size_of_val(&*self.row_starts)
+        size_of::<Self>() + self.parts.len() + size_of_val(&*self.rows.starts)
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::meeting_id::MeetingId;
 
     fn sealed(rows: &[&str]) -> Snapshot {
         let mut draft = Draft::default();
@@ -371,7 +220,7 @@ mod tests {
             let mut at = 0;
             let ranges: Vec<_> = page.iter().map(|row| (at, at += row.len() + 1).0..at - 1).collect();
             draft.begin_page().extend_from_slice(page.join(",").as_bytes());
-            draft.end_page(&ranges, None).unwrap();
+            draft.end_page(&ranges, None);
         }
         let key = SnapshotKey {
             meeting: MeetingId::parse("85746065432").unwrap(),
@@ -460,7 +309,7 @@ mod tests {
             let key = sealed(&["{}"]).key;
             let mut draft = Draft::default();
             draft.begin_page().extend_from_slice(b"{}");
-            draft.end_page(std::slice::from_ref(&(0..2)), None).unwrap();
+            draft.end_page(std::slice::from_ref(&(0..2)), None);
             let fresh = FreshnessConfig::always(seconds(30));
             let live = SnapshotKey { meeting_type: MeetingType::Live, ..key };
             draft.seal(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()

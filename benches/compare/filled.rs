@@ -88,7 +88,7 @@ fn snapshot(number: u64) -> Result<Snapshot, Box<dyn Error>> {
     let meeting = MeetingId::parse(&number.to_string())?;
     let mut draft = Draft::default();
     draft.begin_page().extend_from_slice(BODY);
-    draft.end_page(std::slice::from_ref(&(0..BODY.len())), None)?;
+    draft.end_page(std::slice::from_ref(&(0..BODY.len())), None);
     let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
     let fresh = FreshnessConfig::always(DAY);
     Ok(draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)

@@ -1,55 +1,58 @@
-//! Negative caching: failures that are remembered, and for how long.
+//! Negative caching: which failures are cached, and for how long.
 //!
-//! "There is no such meeting" takes the place of the snapshot, because it is news about the meeting. Every other failure
-//! is kept beside the snapshot, which still serves while it is stale. It keeps callers who ask in a loop from spending the
-//! day's calls on a meeting that Zoom does not give: a refusal that another call would only repeat counts for
-//! `cache.refusal`, trouble that may pass for [`FAILURE_PAUSE`], or until Zoom says to come back.
+//! "No such meeting" replaces the snapshot, because it is news about the meeting. Every other failure is cached beside the
+//! snapshot, which can still be served stale. It stops callers in a loop from spending the day's calls on a meeting that Zoom
+//! does not return. A failure that a retry would not change is cached for `cache.refusal`; any other one for
+//! [`FAILURE_PAUSE`], or until the `Retry-After`.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Cache, Entry, Place, Refusal, Slot};
+use super::{
+    Cache,
+    entry::{CacheKey, Entry, Refusal},
+};
 use crate::{
     failure::{Failure, Reason},
     snapshot::{MeetingType, SnapshotKey},
 };
 
-/// The least time between two flights to a meeting that fail, whatever `cache.refusal` says.
+/// The least time between two failing flights for one meeting, even if `cache.refusal` is shorter.
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
-/// The most of it: a `Retry-After` that says more is not believed.
+/// The longest `Retry-After` that we obey.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
-/// Whether this is Zoom's word that there is nothing to be had, which counts more than a stale snapshot.
+/// Whether Zoom says that the meeting does not exist, which overrides a stale snapshot.
 #[must_use]
 pub fn ends_snapshot(failure: &Failure) -> bool {
     matches!(failure.reason, Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld)
 }
 
 impl Cache {
-    /// Remembers a failure until then.
+    /// Caches a failure.
     pub fn remember(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
-        let slot = if ends_snapshot(failure) { Slot::Newest } else { Slot::Failure };
+        let key = if ends_snapshot(failure) { CacheKey::newest(key) } else { CacheKey::failure(key) };
         let refusal = Refusal { failure: failure.clone(), until };
-        self.entries.insert(Place { key, slot }, Entry::Refusal(Arc::new(refusal)));
+        self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
-    /// The failure for which Zoom is not asked about this meeting now, if there is one.
+    /// The cached failure because of which Zoom is not called for this meeting.
     #[must_use]
     pub fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
-        match self.entry(Place { key: *key, slot: Slot::Failure }, now)? {
+        match self.entry(CacheKey::failure(*key), now)? {
             Entry::Refusal(refusal) => Some(refusal.failure.clone()),
             Entry::Snapshot(_) => None,
         }
     }
 
-    /// How long a failure is remembered; `None` for one that is not about the meeting, such as a rate limit. 0 for one that
-    /// is not remembered, but ends the snapshot.
+    /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that it ends the snapshot
+    /// but is not cached itself.
     #[must_use]
     pub fn remembers_for(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
-            // Seen for live meetings in their first two minutes: asked again soon.
+            // Zoom may not know a live meeting in its first two minutes, so this is short.
             (Reason::MeetingNotFound, MeetingType::Live) => Some(self.config.not_found_live),
             (Reason::MeetingNotFound, MeetingType::Past) => Some(self.config.not_found_past),
             (Reason::NotAMeeting | Reason::MeetingTooOld, _) => Some(self.config.refusal),
@@ -74,7 +77,7 @@ mod tests {
     };
 
     #[test]
-    fn a_missing_meeting_is_remembered_for_its_time_and_a_rate_limit_is_not() {
+    fn a_missing_meeting_is_cached_and_a_rate_limit_is_not() {
         let cache = cache(1 << 20);
         let now = Instant::now();
         let missing = Failure::new(Reason::MeetingNotFound);
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_remembered_until_zoom_says_to_come_back_but_2_to_60_s() {
+    fn a_failure_is_cached_until_its_retry_after_within_bounds() {
         let cache = cache(1 << 20);
         let now = Instant::now();
         for (said, kept) in [(0, 2), (1, 2), (2, 2), (30, 30), (60, 60), (3_600, 60)] {

@@ -1,6 +1,6 @@
-//! Walks over JSON text that has been validated already; does not validate it again.
+//! Walks over JSON text that has already been validated.
 //!
-//! Whatever is not as a valid document would have it is [`Astray`], never a panic and never an endless loop.
+//! If the text is not valid after all, every method returns [`Desynced`], and none panics or loops forever.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,11 +8,11 @@ use std::fmt;
 use serde::Deserializer as _;
 use serde::de::Visitor;
 
-/// The text is not the JSON that the validator accepted.
+/// The walk has lost its place, because the text is not the JSON that the validator accepted.
 #[derive(Debug)]
-pub(super) struct Astray;
+pub(super) struct Desynced;
 
-/// A place in a JSON text. `Copy`, so that looking ahead is walking on with a copy.
+/// A place in a JSON text. `Copy`, so that a copy can look ahead.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     source: &'a [u8],
@@ -24,7 +24,7 @@ impl<'a> Cursor<'a> {
         Self { source, at: 0 }
     }
 
-    /// The byte offset of the next token, or of white space before it.
+    /// The byte offset of the next token, or of the white space before it.
     pub(super) fn at(&self) -> usize {
         self.at
     }
@@ -33,19 +33,19 @@ impl<'a> Cursor<'a> {
         self.source
     }
 
-    /// Skips white space and shows the first byte of the token behind it.
+    /// Skips white space and returns the first byte of the next token.
     #[inline]
-    pub(super) fn token(&mut self) -> Result<u8, Astray> {
+    pub(super) fn token(&mut self) -> Result<u8, Desynced> {
         loop {
             match self.source.get(self.at) {
                 Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
                 Some(&byte) => return Ok(byte),
-                None => return Err(Astray),
+                None => return Err(Desynced),
             }
         }
     }
 
-    /// Steps over one byte that [`token`](Self::token) has shown.
+    /// Steps over one byte that [`token`](Self::token) has returned.
     #[inline]
     pub(super) fn step(&mut self) {
         self.at += 1;
@@ -60,18 +60,18 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(super) fn take(&mut self, punctuation: u8) -> Result<(), Astray> {
-        if self.take_if(punctuation) { Ok(()) } else { Err(Astray) }
+    pub(super) fn take(&mut self, punctuation: u8) -> Result<(), Desynced> {
+        if self.take_if(punctuation) { Ok(()) } else { Err(Desynced) }
     }
 
     /// Steps over a string.
     #[inline]
-    pub(super) fn text(&mut self) -> Result<Text<'a>, Astray> {
+    pub(super) fn text(&mut self) -> Result<Text<'a>, Desynced> {
         if self.token()? != b'"' {
-            return Err(Astray);
+            return Err(Desynced);
         }
         let quote = self.at;
-        let rest = self.source.get(quote + 1..).ok_or(Astray)?;
+        let rest = self.source.get(quote + 1..).ok_or(Desynced)?;
         let mut escaped = false;
         let mut length = 0;
         loop {
@@ -82,23 +82,23 @@ impl<'a> Cursor<'a> {
                     length += 2;
                 }
                 Some(_) => length += 1,
-                None => return Err(Astray),
+                None => return Err(Desynced),
             }
         }
-        let raw = rest.get(..length).ok_or(Astray)?;
+        let raw = rest.get(..length).ok_or(Desynced)?;
         self.at = quote + length + 2;
         Ok(Text { raw, quote, escaped })
     }
 
     /// Steps over a number, `true`, `false` or `null`.
     #[inline]
-    pub(super) fn scalar(&mut self) -> Result<(), Astray> {
+    pub(super) fn scalar(&mut self) -> Result<(), Desynced> {
         let rest = self.source.get(self.at..).unwrap_or_default();
         let length = rest
             .iter()
             .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'+' | b'-' | b'.' | b'E'));
         match length.unwrap_or(rest.len()) {
-            0 => Err(Astray),
+            0 => Err(Desynced),
             length => {
                 self.at += length;
                 Ok(())
@@ -107,7 +107,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over any value, however deep.
-    pub(super) fn skip_value(&mut self) -> Result<(), Astray> {
+    pub(super) fn skip_value(&mut self) -> Result<(), Desynced> {
         let mut depth = 0_usize;
         loop {
             match self.token()? {
@@ -116,7 +116,7 @@ impl<'a> Cursor<'a> {
                     self.step();
                 }
                 b'}' | b']' => {
-                    depth = depth.checked_sub(1).ok_or(Astray)?;
+                    depth = depth.checked_sub(1).ok_or(Desynced)?;
                     self.step();
                 }
                 b',' | b':' => self.step(),
@@ -131,19 +131,19 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Steps over any value and hands back its text.
-    pub(super) fn skipped_value(&mut self) -> Result<&'a [u8], Astray> {
+    /// Steps over any value and returns its text.
+    pub(super) fn skipped_value(&mut self) -> Result<&'a [u8], Desynced> {
         self.token()?;
         let begin = self.at;
         self.skip_value()?;
-        self.source.get(begin..self.at).ok_or(Astray)
+        self.source.get(begin..self.at).ok_or(Desynced)
     }
 }
 
-/// A string as it stands in the source.
+/// A string in the source.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
-    /// What stands between the quotes, escapes as they are.
+    /// The bytes between the quotes, with escapes.
     pub(super) raw: &'a [u8],
     quote: usize,
     escaped: bool,
@@ -160,21 +160,21 @@ impl<'a> Text<'a> {
         self.quote + 1 + self.raw.len()
     }
 
-    /// The text that the escapes stand for. Bytes, because JSON can hold a lone surrogate and UTF-8 cannot: it
-    /// becomes the three bytes of WTF-8, so that two different keys never look equal.
+    /// The unescaped text. Bytes, because JSON can contain a lone surrogate and UTF-8 cannot. It becomes the three bytes of WTF-8,
+    /// so that two different keys never compare as equal.
     #[inline]
-    pub(super) fn name(&self) -> Result<Cow<'a, [u8]>, Astray> {
+    pub(super) fn name(&self) -> Result<Cow<'a, [u8]>, Desynced> {
         if self.escaped { decoded(self.raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(self.raw)) }
     }
 }
 
 #[cold]
-fn decoded(raw: &[u8]) -> Result<Vec<u8>, Astray> {
+fn decoded(raw: &[u8]) -> Result<Vec<u8>, Desynced> {
     let quoted = [b"\"", raw, b"\""].concat();
-    serde_json::Deserializer::from_slice(&quoted).deserialize_bytes(Wtf8).map_err(|_| Astray)
+    serde_json::Deserializer::from_slice(&quoted).deserialize_bytes(Wtf8).map_err(|_| Desynced)
 }
 
-/// `deserialize_bytes` is where `serde_json` promises WTF-8 for lone surrogates instead of an error.
+/// For `deserialize_bytes`, `serde_json` documents WTF-8 for lone surrogates instead of an error.
 struct Wtf8;
 
 impl Visitor<'_> for Wtf8 {

@@ -1,55 +1,30 @@
-//! The fields whose texts become numbers: their keys, their suffixes, and how many texts did not parse.
+//! The fields whose strings become numbers: their keys, their suffixes, and how many strings did not parse.
 
-/// A value that Zoom sends as a text with a unit. The label of the metric that counts unparsed ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Field {
-    /// `bitrate`, in kbit/s.
-    Bitrate,
-    /// `latency`, in milliseconds.
-    Latency,
-    /// `jitter`, in milliseconds.
-    Jitter,
-    /// `avg_loss`, in percent.
-    AvgLoss,
-    /// `max_loss`, in percent.
-    MaxLoss,
-    /// `frame_rate`, in frames per second.
-    FrameRate,
-    /// `resolution`, width and height in pixels.
-    Resolution,
-    /// Every key that ends in `_cpu_usage`, in percent.
-    CpuUsage,
+vocabulary! {
+    /// A value that Zoom sends as a string with a unit, in the order of the contract's table. The word is the label of the metric
+    /// that counts unparsed ones.
+    pub enum Field {
+        /// `bitrate`, in kbit/s.
+        Bitrate = "bitrate",
+        /// `latency`, in milliseconds.
+        Latency = "latency",
+        /// `jitter`, in milliseconds.
+        Jitter = "jitter",
+        /// `avg_loss`, in percent.
+        AvgLoss = "avg_loss",
+        /// `max_loss`, in percent.
+        MaxLoss = "max_loss",
+        /// `frame_rate`, in frames per second.
+        FrameRate = "frame_rate",
+        /// `resolution`, width and height in pixels.
+        Resolution = "resolution",
+        /// Every key that ends in `_cpu_usage`, in percent.
+        CpuUsage = "cpu_usage",
+    }
 }
 
 impl Field {
-    /// Every field, in the order of the contract's table.
-    pub const ALL: [Self; 8] = [
-        Self::Bitrate,
-        Self::Latency,
-        Self::Jitter,
-        Self::AvgLoss,
-        Self::MaxLoss,
-        Self::FrameRate,
-        Self::Resolution,
-        Self::CpuUsage,
-    ];
-
-    /// The name of the field as a metric's label.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Bitrate => "bitrate",
-            Self::Latency => "latency",
-            Self::Jitter => "jitter",
-            Self::AvgLoss => "avg_loss",
-            Self::MaxLoss => "max_loss",
-            Self::FrameRate => "frame_rate",
-            Self::Resolution => "resolution",
-            Self::CpuUsage => "cpu_usage",
-        }
-    }
-
-    /// What a cleaned value's key has more than Zoom's.
+    /// The suffix that the cleaned value's key adds to Zoom's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -62,14 +37,13 @@ impl Field {
     }
 }
 
-/// How a key of an object below `user_qos` concerns the cleaning.
+/// The role of a key below `user_qos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
-    /// Zoom's own key of a field.
+    /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
-    /// The key that Zoom's own becomes: nothing may be renamed to it beside it.
+    /// The new key of a field. If Zoom sent it, no key beside it may be renamed to it.
     Ours(Field),
-    /// Any other.
     Other,
 }
 
@@ -90,7 +64,7 @@ impl Key {
             b"avg_loss_percent" => Self::Ours(Field::AvgLoss),
             b"max_loss_percent" => Self::Ours(Field::MaxLoss),
             b"frame_rate_fps" => Self::Ours(Field::FrameRate),
-            // A bare `cpu_usage` has no underscore before it: it is the group, not a value.
+            // A bare `cpu_usage`, without an underscore before it, is the group and not a value.
             _ if name.ends_with(b"_cpu_usage") => Self::Zooms(Field::CpuUsage),
             _ if name.ends_with(b"_cpu_usage_percent") => Self::Ours(Field::CpuUsage),
             _ => Self::Other,
@@ -98,7 +72,7 @@ impl Key {
     }
 }
 
-/// How many texts did not parse, per field.
+/// How many strings did not parse, per field.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unparsed([u64; Field::ALL.len()]);
 
@@ -109,7 +83,7 @@ impl Unparsed {
         self.iter().find_map(|(each, count)| (each == field).then_some(count)).unwrap_or_default()
     }
 
-    /// Every field with its count, zeros too.
+    /// Every field with its count, including zeros.
     pub fn iter(&self) -> impl Iterator<Item = (Field, u64)> + use<> {
         Field::ALL.into_iter().zip(self.0)
     }

@@ -1,15 +1,16 @@
-//! A text with a unit → a JSON number; a resolution → an object. Moves decimal points in text, never in a float.
+//! Converts a string with a unit to a JSON number, and a resolution to an object. Shifts decimal points in the text, never in a
+//! float: `"1.25 Mbps"` becomes `1250`.
 
 use super::Field;
 
-/// Appends what `text` (unescaped) means for `field`; `None`, and nothing appended, when it does not parse.
+/// Appends the value of the unescaped `text`; `None`, with nothing appended, if it does not parse.
 pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let text = without_spaces(text);
     if field == Field::Resolution {
         return append_resolution(text, out);
     }
     let (decimal, rest) = Decimal::leading(text)?;
-    // As Zoom writes nearly all of them.
+    // The form of nearly all of Zoom's values.
     if rest.strip_prefix(b" ").unwrap_or(rest) == usual_unit(field) {
         out.extend_from_slice(decimal.written);
         return Some(());
@@ -29,12 +30,12 @@ fn usual_unit(field: Field) -> &'static [u8] {
         Field::Latency | Field::Jitter => b"ms",
         Field::AvgLoss | Field::MaxLoss | Field::CpuUsage => b"%",
         Field::FrameRate => b"fps",
-        // It has none, and is not read here.
+        // It has no unit, and `append` handles it before.
         Field::Resolution => b"\0",
     }
 }
 
-/// How many places the decimal point moves to the right, from `unit` to the unit of the field's new key.
+/// How many places the decimal point shifts to the right from `unit` to the unit of the field's new key.
 fn shift(field: Field, unit: &[u8]) -> Option<isize> {
     let units: &[(&[u8], isize)] = match field {
         Field::Bitrate => &[(b"kbps", 0), (b"bps", -3), (b"Mbps", 3)],
@@ -59,7 +60,7 @@ fn append_resolution(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// A number as Zoom wrote it: also a JSON number, digit for digit.
+/// A number as Zoom wrote it, which is also a JSON number.
 struct Decimal<'t> {
     written: &'t [u8],
     negative: bool,
@@ -79,9 +80,9 @@ impl<'t> Decimal<'t> {
         Some((Self { written, negative: unsigned.is_some(), whole, fraction }, rest))
     }
 
-    /// The shortest exact decimal with the point moved by at most three places.
+    /// Appends the shortest exact decimal with the point shifted by at most three places.
     fn append_shifted(&self, places: isize, out: &mut Vec<u8>) {
-        // Three zeros on either side: the point always lands within the digits.
+        // With three zeros on either side, the point always stays within the digits.
         let digits = [b"000", self.whole, self.fraction, b"000"].concat();
         let point = (3 + self.whole.len()).saturating_add_signed(places);
         let (whole, fraction) = digits.split_at_checked(point).unwrap_or((&digits, &[]));
@@ -100,18 +101,18 @@ impl<'t> Decimal<'t> {
     }
 }
 
-/// One digit or more, without a leading zero unless that is all: `007` is no number to JSON.
+/// One digit or more, without a leading zero unless it is the only digit: `007` is not a JSON number.
 fn leading_whole_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     leading_digits(text).filter(|(digits, _)| digits.len() == 1 || !digits.starts_with(b"0"))
 }
 
-/// One digit or more, and what follows.
+/// One digit or more, and the rest.
 fn leading_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     text.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())
 }
 
-/// Only U+0020 counts: the contract says spaces.
+/// Strips U+0020 only: the contract allows spaces, not all white space.
 fn without_spaces(mut text: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
         text = rest;

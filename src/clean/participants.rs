@@ -1,15 +1,16 @@
-//! Copies the participants' list to the output and cleans it on the way; does not recurse, builds no tree.
+//! Copies the list of participants to the output and cleans it on the way. Does not recurse, and builds no tree.
 
 use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::cursor::{Astray, Cursor, Text};
+use super::copier::Copier;
+use super::cursor::{Cursor, Desynced, Text};
 use super::field::{Field, Key};
 use super::renames::{self, Renames, Undo};
 use super::{Page, Unparsed, measure};
 
-/// Which rules hold for a value, by where it stands.
+/// Which rules apply to a value, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     /// An element of `participants`.
@@ -20,15 +21,15 @@ enum Scope {
     Qos,
 }
 
-/// A list or object that is not closed yet. Two bytes, so that a million of them are two megabytes.
+/// An open list or object. Two bytes, so that a million of them take two megabytes.
 #[derive(Clone, Copy)]
 struct Open {
     is_object: bool,
     scope: Scope,
 }
 
-/// What stands at the cursor.
-enum Step {
+/// The place of the input in the document.
+enum Position {
     Value(Scope),
     /// The key of an object's entry.
     Entry,
@@ -39,12 +40,7 @@ enum Step {
 
 /// The list while it is copied.
 pub(super) struct Participants<'a, 'o> {
-    input: Cursor<'a>,
-    /// The source up to here is in `out`, or replaced, or dropped. What follows is copied when something must
-    /// change, in one run: most of a page is a few long copies.
-    copied: usize,
-    out: &'o mut Vec<u8>,
-    begin: usize,
+    copier: Copier<'a, 'o>,
     open: Vec<Open>,
     renames: Renames<'a>,
     rows: Vec<Range<usize>>,
@@ -53,13 +49,10 @@ pub(super) struct Participants<'a, 'o> {
 }
 
 impl<'a, 'o> Participants<'a, 'o> {
-    /// Expects a list's first element at `input`.
+    /// `input` must be at a list's first element.
     pub(super) fn new(input: Cursor<'a>, out: &'o mut Vec<u8>) -> Self {
         Self {
-            input,
-            copied: input.at(),
-            begin: out.len(),
-            out,
+            copier: Copier::new(input, out),
             open: Vec::new(),
             renames: Renames::default(),
             rows: Vec::new(),
@@ -69,129 +62,129 @@ impl<'a, 'o> Participants<'a, 'o> {
     }
 
     /// Cleans one element; true if another one follows.
-    pub(super) fn row(&mut self) -> Result<bool, Astray> {
-        self.token()?;
-        let start = self.out.len() - self.begin;
-        let mut step = Step::Value(Scope::Participant);
+    pub(super) fn row(&mut self) -> Result<bool, Desynced> {
+        self.copier.token()?;
+        let start = self.copier.written();
+        let mut position = Position::Value(Scope::Participant);
         loop {
-            step = match step {
-                Step::Value(scope) => self.value(scope)?,
-                Step::Entry => self.entry()?,
-                Step::After => self.after()?,
-                Step::Done => break,
+            position = match position {
+                Position::Value(scope) => self.value(scope)?,
+                Position::Entry => self.entry()?,
+                Position::After => self.after()?,
+                Position::Done => break,
             };
         }
-        self.copy_to(self.input.at())?;
-        self.rows.push(start..self.out.len() - self.begin);
+        self.copier.copy_to_input()?;
+        self.rows.push(start..self.copier.written());
 
-        match self.token()? {
+        let token = self.copier.token()?;
+        self.copier.input.step();
+        match token {
             b',' => {
-                self.input.step();
-                self.copy_to(self.input.at())?;
+                self.copier.copy_to_input()?;
                 Ok(true)
             }
-            b']' => {
-                self.input.step();
-                Ok(false)
-            }
-            _ => Err(Astray),
+            b']' => Ok(false),
+            _ => Err(Desynced),
         }
     }
 
-    /// Adds what was learnt to `page` and hands back the cursor, behind the list.
-    pub(super) fn finish(self, page: &mut Page) -> Result<Cursor<'a>, Astray> {
+    /// Fills in `page`, and returns the cursor after the list.
+    pub(super) fn finish(self, page: &mut Page) -> Result<Cursor<'a>, Desynced> {
         page.rows = self.rows;
         page.newest_leave_time = self.newest_leave_time;
         page.unparsed = self.unparsed;
+        let Copier { input, out, begin, .. } = self.copier;
         let undo = self.renames.into_undo();
         if !undo.is_empty() {
-            renames::take_back(&undo, self.out, self.begin, &mut page.rows)?;
+            renames::take_back(&undo, out, begin, &mut page.rows)?;
         }
-        Ok(self.input)
+        Ok(input)
     }
 
-    fn value(&mut self, scope: Scope) -> Result<Step, Astray> {
-        match self.token()? {
+    fn value(&mut self, scope: Scope) -> Result<Position, Desynced> {
+        let copier = &mut self.copier;
+        match copier.token()? {
             b'{' => {
-                self.input.step();
+                copier.input.step();
                 self.open.push(Open { is_object: true, scope });
                 if scope == Scope::Qos {
                     self.renames.open_object();
                 }
-                Ok(if self.token()? == b'}' { Step::After } else { Step::Entry })
+                Ok(if copier.token()? == b'}' { Position::After } else { Position::Entry })
             }
             b'[' => {
-                self.input.step();
-                // A list in the place of a participant is none: its elements are not participants either.
+                copier.input.step();
+                // A list where a participant belongs is not one, and neither are its elements.
                 let scope = if scope == Scope::Participant { Scope::Outside } else { scope };
                 self.open.push(Open { is_object: false, scope });
-                Ok(if self.token()? == b']' { Step::After } else { Step::Value(scope) })
+                Ok(if copier.token()? == b']' { Position::After } else { Position::Value(scope) })
             }
             b'"' => {
-                let text = self.input.text()?;
+                let text = copier.input.text()?;
                 if text.raw.is_empty() {
-                    self.copy_to(text.begin())?;
-                    self.out.extend_from_slice(b"null");
-                    self.copied = self.input.at();
+                    copier.copy_to(text.begin())?;
+                    copier.out.extend_from_slice(b"null");
+                    copier.drop_to_input();
                 }
-                Ok(Step::After)
+                Ok(Position::After)
             }
             _ => {
-                self.input.scalar()?;
-                Ok(Step::After)
+                copier.input.scalar()?;
+                Ok(Position::After)
             }
         }
     }
 
-    fn after(&mut self) -> Result<Step, Astray> {
+    fn after(&mut self) -> Result<Position, Desynced> {
         let Some(&Open { is_object, scope }) = self.open.last() else {
-            return Ok(Step::Done);
+            return Ok(Position::Done);
         };
-        let token = self.token()?;
-        self.input.step();
+        let token = self.copier.token()?;
+        self.copier.input.step();
         match token {
-            b',' if is_object => Ok(Step::Entry),
-            b',' => Ok(Step::Value(scope)),
+            b',' if is_object => Ok(Position::Entry),
+            b',' => Ok(Position::Value(scope)),
             b'}' | b']' => {
                 self.open.pop();
                 if is_object && scope == Scope::Qos {
                     self.renames.close_object()?;
                 }
-                Ok(Step::After)
+                Ok(Position::After)
             }
-            _ => Err(Astray),
+            _ => Err(Desynced),
         }
     }
 
-    fn entry(&mut self) -> Result<Step, Astray> {
-        let scope = self.open.last().ok_or(Astray)?.scope;
-        self.token()?;
-        let key = self.input.text()?;
+    fn entry(&mut self) -> Result<Position, Desynced> {
+        let scope = self.open.last().ok_or(Desynced)?.scope;
+        self.copier.token()?;
+        let key = self.copier.input.text()?;
         let scope = match scope {
             Scope::Participant => self.participant_key(key)?,
             Scope::Outside => Scope::Outside,
             Scope::Qos => {
                 let name = key.name()?;
                 match Key::of(&name) {
-                    Key::Zooms(field) if self.cleaned(key, &name, field)? => return Ok(Step::After),
+                    Key::Zooms(field) if self.clean(key, &name, field)? => return Ok(Position::After),
                     Key::Ours(field) => self.renames.sent(key, &name, field),
                     Key::Zooms(_) | Key::Other => {}
                 }
                 Scope::Qos
             }
         };
-        if self.token()? != b':' {
-            return Err(Astray);
+        if self.copier.token()? != b':' {
+            return Err(Desynced);
         }
-        self.input.step();
-        Ok(Step::Value(scope))
+        self.copier.input.step();
+        Ok(Position::Value(scope))
     }
 
-    fn participant_key(&mut self, key: Text<'a>) -> Result<Scope, Astray> {
+    fn participant_key(&mut self, key: Text<'a>) -> Result<Scope, Desynced> {
         match key.name()?.as_ref() {
             b"user_qos" => return Ok(Scope::Qos),
             b"leave_time" => {
-                let mut ahead = self.input;
+                let mut ahead = self.copier.input;
                 ahead.take(b':')?;
                 if ahead.token()? == b'"' {
                     let time = ahead.text()?.name()?;
@@ -204,19 +197,20 @@ impl<'a, 'o> Participants<'a, 'o> {
         Ok(Scope::Outside)
     }
 
-    /// Writes an entry whose key is Zoom's own of a field under its new key. False if it stays as it is: then the
-    /// cursor still stands behind the key, and nothing is written but the part of the entry that is equal.
-    fn cleaned(&mut self, key: Text<'a>, name: &[u8], field: Field) -> Result<bool, Astray> {
-        let mut ahead = self.input;
+    /// Writes the entry of one of Zoom's fields under its new key. False if the entry must stay as it is. Then the cursor is
+    /// still after the key, and only the part that both entries have in common is written.
+    fn clean(&mut self, key: Text<'a>, name: &[u8], field: Field) -> Result<bool, Desynced> {
+        let copier = &mut self.copier;
+        let mut ahead = copier.input;
         ahead.take(b':')?;
         let token = ahead.token()?;
         if !matches!(token, b'"' | b'n') {
             return Ok(false);
         }
-        self.copy_to(key.closing_quote())?;
-        let written = self.out.len();
-        self.out.extend_from_slice(field.suffix().as_bytes());
-        self.out.extend_from_slice(b"\":");
+        copier.copy_to(key.closing_quote())?;
+        let common = copier.out.len();
+        copier.out.extend_from_slice(field.suffix().as_bytes());
+        copier.out.extend_from_slice(b"\":");
 
         let mut value = None;
         if token == b'n' {
@@ -225,42 +219,22 @@ impl<'a, 'o> Participants<'a, 'o> {
             value = Some(ahead.text()?).filter(|text| !text.raw.is_empty());
         }
         match value {
-            None => self.out.extend_from_slice(b"null"),
-            Some(text) if measure::append(field, &text.name()?, self.out).is_some() => {}
+            None => copier.out.extend_from_slice(b"null"),
+            Some(text) if measure::append(field, &text.name()?, copier.out).is_some() => {}
             Some(_) => {
-                self.out.truncate(written);
+                copier.out.truncate(common);
                 self.unparsed.count(field);
                 return Ok(false);
             }
         }
         if !field.suffix().is_empty() {
-            let key_begin = written.saturating_sub(self.begin + 1 + key.raw.len());
-            let written = key_begin..self.out.len() - self.begin;
+            let key_begin = common.saturating_sub(copier.begin + 1 + key.raw.len());
+            let written = key_begin..copier.written();
             let undo = Undo { written, key: key.raw, value: value.map(|text| text.raw) };
             self.renames.renamed(key, name, field, undo);
         }
-        self.input = ahead;
-        self.copied = ahead.at();
+        copier.input = ahead;
+        copier.drop_to_input();
         Ok(true)
-    }
-
-    /// The next token; white space before it is left out of the output.
-    #[inline]
-    fn token(&mut self) -> Result<u8, Astray> {
-        let before = self.input.at();
-        let token = self.input.token()?;
-        if self.input.at() != before {
-            self.copy_to(before)?;
-            self.copied = self.input.at();
-        }
-        Ok(token)
-    }
-
-    #[inline]
-    fn copy_to(&mut self, end: usize) -> Result<(), Astray> {
-        let run = self.input.source().get(self.copied..end).ok_or(Astray)?;
-        self.out.extend_from_slice(run);
-        self.copied = end;
-        Ok(())
     }
 }

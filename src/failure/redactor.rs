@@ -1,34 +1,34 @@
-//! Words of Zoom, its token endpoint and other replicas, without our secrets. Pure.
+//! Removes our secrets from texts of Zoom, its token endpoint and other replicas. Pure.
 //!
-//! An answer may repeat what it was asked with: an access token, a client secret, an `Authorization` header. Whatever is
-//! shown of an answer is [`Words`], and only a [`Redactor`], which knows every secret that was sent, makes those.
+//! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Every text that we show
+//! is a [`Words`], and only a [`Redactor`], which knows every secret that was sent, makes those.
 
-mod reading;
 mod runs;
+mod unescape;
 
 use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use self::{reading::flat, runs::Runs};
+use self::{runs::Runs, unescape::flat};
 
-/// Characters of a text that are shown.
+/// In characters.
 const LONGEST_SHOWN: usize = 300;
-/// Characters of a text that are looked at: enough to fill that, however much is taken out.
+/// Characters of a text that are searched: enough for [`LONGEST_SHOWN`] to be left after redaction.
 const LONGEST_READ: usize = 8 * 1024;
-/// Bytes of the longest word that is shown: the longest of Zoom's scopes have 60 letters, its access tokens 300 and more.
+/// Longer words, in bytes, are not shown: Zoom's longest scopes have 60 letters, its access tokens 300 and more.
 const LONGEST_WORD: usize = 100;
-/// Secrets of each kind that are kept, the ones learned last. An older one is no longer sent, and so in no answer.
+/// Secrets of each kind that are remembered. We no longer send older ones, so no response contains them.
 const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 
-/// A text that somebody else wrote, fit for logs and callers: without our secrets, short, on one line.
+/// Foreign text that is safe for logs and callers: without our secrets, short, and on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words(Box<str>);
 
 impl Words {
-    /// Words that another replica of this service has redacted.
+    /// Text that another replica has redacted.
     #[must_use]
     pub fn of_replica(text: &str) -> Self {
         Self(shortened(&flat(text, LONGEST_READ)).into())
@@ -47,32 +47,32 @@ impl fmt::Display for Words {
     }
 }
 
-/// Takes secrets out of texts. Clones share the list of secrets.
+/// Redacts secrets. Clones share the list of secrets.
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<Mutex<Secrets>>);
+pub struct Redactor(Arc<Mutex<KnownSecrets>>);
 
 #[derive(Default)]
-struct Secrets {
+struct KnownSecrets {
     configured: Vec<Box<str>>,
-    /// Apart, or they would displace the others: there is a new one every hour.
+    /// In a list of their own, or they would displace the others: there is a new one every hour.
     access_tokens: Vec<Box<str>>,
-    /// Of all of them.
     runs: Runs,
 }
 
 impl Redactor {
-    /// Has a configured secret left out from now on, and every part of it from eight bytes on: in any case of its letters,
-    /// percent-encoded, escaped as in JSON or HTML, in base64 and hexadecimal, too.
+    /// Redacts a configured secret from now on, and every part of it of at least eight bytes: in upper or lower case,
+    /// percent-encoded, escaped as in JSON or HTML, in base64 and in hexadecimal.
     pub fn learn(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
 
-    /// The same for a secret that is replaced time and again.
+    /// The same for a secret that is replaced regularly.
     pub fn learn_access_token(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }
 
-    /// What may be shown of a text. It is redacted before it is shortened: the beginning of a secret is secret, too.
+    /// The part of a text that may be shown. It is redacted before it is shortened, because the cut-off beginning of a secret would
+    /// not be recognized.
     #[must_use]
     pub fn words(&self, text: &str) -> Words {
         Words(shortened(&self.redact(&flat(text, LONGEST_READ))).into())
@@ -82,7 +82,7 @@ impl Redactor {
         let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
         for place in self.secrets().runs.places_in(text) {
             let (start, end) = (text.floor_char_boundary(place.start), text.ceil_char_boundary(place.end));
-            // What touches the last one is left out with it.
+            // Adjacent ranges are replaced together.
             if start > done || done == 0 {
                 redacted.push_str(text.get(done..start).unwrap_or_default());
                 redacted.push_str(LEFT_OUT);
@@ -93,13 +93,13 @@ impl Redactor {
         redacted
     }
 
-    fn secrets(&self) -> MutexGuard<'_, Secrets> {
-        // Nothing in there is half done when a thread panics.
+    fn secrets(&self) -> MutexGuard<'_, KnownSecrets> {
+        // A panic leaves nothing inconsistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Secrets {
+impl KnownSecrets {
     fn learn(&mut self, secret: &str, list: impl Fn(&mut Self) -> &mut Vec<Box<str>>) {
         let known = list(self);
         let count = known.len();
@@ -120,7 +120,7 @@ impl Secrets {
     }
 }
 
-/// The first of it, without addresses and without words so long that they can only be keys or tokens.
+/// The beginning of the text, without URLs and without words so long that they can only be keys or tokens.
 fn shortened(text: &str) -> String {
     let fits = |word: &str| !word.contains("://") && word.len() <= LONGEST_WORD;
     let words: Vec<_> = text.split(' ').map(|word| if fits(word) { word } else { LEFT_OUT }).collect();
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_left_out_however_it_is_written() {
+    fn a_secret_is_redacted_in_every_form() {
         for form in [
             SECRET,
             "zEBRA/0+1=\"2",
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_secret_is_shown_where_a_text_is_cut() {
+    fn no_part_of_a_secret_is_shown_at_the_cut() {
         for before in 280..310 {
             let text = format!("{} {SECRET} and so on", "x ".repeat(before / 2).split_at(before - 1).0);
             assert!(!shown(&text).contains("Zebra"), "{before}");
@@ -172,14 +172,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_word_is_left_out_also_where_the_text_is_cut_in_it() {
+    fn a_long_word_is_redacted_even_if_cut() {
         let text = format!("{} {}", "x".repeat(99).replace('x', "x "), "y".repeat(200));
         assert!(!shown(&format!("{text} {text}")).contains('y'));
         assert_eq!(shown("See https://zoom.us/x?token=1 for more."), "See (left out) for more.");
     }
 
     #[test]
-    fn configured_secrets_are_kept_whatever_becomes_of_access_tokens() {
+    fn access_tokens_do_not_displace_configured_secrets() {
         let redactor = Redactor::default();
         redactor.learn("configured");
         for number in 0..=MOST_SECRETS {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_eight_characters_is_left_out_wherever_it_stands() {
+    fn a_part_of_eight_characters_is_redacted_anywhere() {
         const LONG: &str = "Abcdefghijklmnopqrstuvwxyz012345";
         let redactor = Redactor::default();
         redactor.learn(LONG);
@@ -214,7 +214,7 @@ mod tests {
         ] {
             assert_eq!(redactor.words(text).as_str(), expected, "{text}");
         }
-        // A form of its own for URLs, and none of a character is halved.
+        // The URL-safe alphabet, and characters of several bytes.
         let redactor = Redactor::default();
         redactor.learn("???>>>ééé~~~");
         let forms = "<Pz8_Pj4-w6nDqcOpfn5-> <Pz8/Pj4+w6nDqcOpfn5+> <é???>>>éx>";
@@ -223,7 +223,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_panics_and_no_eight_characters_of_a_secret_survive(
+        fn no_eight_characters_of_a_secret_survive(
             text in "(\\PC|%|\\\\|&|u|25|[0-9a-f]){0,60}",
             secret in "[^\\p{C}\\p{Z}]{8,40}",
             from in 0..33_usize,

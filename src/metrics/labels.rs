@@ -1,65 +1,86 @@
-//! The values that labels can have: every one is in an `enum` or a list here, so that none is made of input.
+//! The values of labels. Each is in an enum or a list here, so that no label contains input.
 
-/// How a `/qos` request ended: one vocabulary for metric and log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// From the cache, fresh.
-    Hit,
-    /// From the cache, stale.
-    Stale,
-    /// Fetched from Zoom for this request.
-    Miss,
-    /// Waited for another request's flight.
-    Collapsed,
-    /// The caller has it already.
-    NotModified,
-    /// Turned down by this service: bad input, a spent budget, a full queue, a drain.
-    Refused,
-    /// Zoom refused or failed, or did not answer in time.
-    Failed,
-}
-
-impl Outcome {
-    /// The word itself.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Stale => "stale",
-            Self::Miss => "miss",
-            Self::NotModified => "not_modified",
-            Self::Collapsed => "collapsed",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
+vocabulary! {
+    /// How a `/qos` request ended, in metrics and logs.
+    pub enum Outcome {
+        /// A fresh snapshot from the cache.
+        Hit = "hit",
+        /// A stale snapshot from the cache.
+        Stale = "stale",
+        /// Fetched from Zoom for this request.
+        Miss = "miss",
+        /// Waited for another request's flight.
+        Collapsed = "collapsed",
+        /// The caller already has it.
+        NotModified = "not_modified",
+        /// Rejected by this service: bad input, a used-up budget, a full queue, a drain.
+        Refused = "refused",
+        /// Zoom refused, failed or did not answer in time.
+        Failed = "failed",
     }
 }
 
-/// Why a connection was ended by us, though its peer wanted more of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ConnectionRefusal {
-    /// What came is no HTTP request, or one that can be read in two ways.
-    Malformed,
-    /// The head of a request was too long.
-    HeadTooLong,
-    /// A head, or a request's body, was not whole in time.
-    HeadTimeout,
-    /// An answer made no progress.
-    WriteTimeout,
+vocabulary! {
+    /// Why we closed a connection although its peer was not done with it.
+    pub enum ConnectionRefusal {
+        /// The bytes are not an HTTP request, or an ambiguous one.
+        Malformed = "malformed",
+        /// The head of a request was too long.
+        HeadTooLong = "head_too_long",
+        /// A head, or a request's body, was not complete in time.
+        HeadTimeout = "head_timeout",
+        /// The peer did not read the response in time.
+        WriteTimeout = "write_timeout",
+    }
 }
 
-impl ConnectionRefusal {
-    /// All of them.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Malformed, Self::HeadTooLong, Self::HeadTimeout, Self::WriteTimeout];
+vocabulary! {
+    /// Why Zoom could not be reached, or sent no whole response, in metrics, logs and status.
+    pub enum Cause {
+        /// The host's name has no address.
+        Name = "name",
+        /// No address accepts a connection.
+        Refused = "refused",
+        /// No connection within `zoom.connect_timeout`.
+        Timeout = "timeout",
+        /// The TLS handshake failed, or the certificate is not trusted.
+        Tls = "tls",
+        /// The proxy cannot be reached, or refuses the tunnel.
+        Proxy = "proxy",
+        /// The connection broke, or the response was malformed or cut.
+        Broken = "broken",
+    }
+}
 
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "malformed",
-            Self::HeadTooLong => "head_too_long",
-            Self::HeadTimeout => "head_timeout",
-            Self::WriteTimeout => "write_timeout",
-        }
+vocabulary! {
+    /// The outcome of an attempt to get an access token.
+    pub enum RenewalResult {
+        /// A new one from Zoom.
+        Ok = "ok",
+        /// Another replica's.
+        Shared = "shared",
+        /// Zoom refuses the credentials.
+        Refused = "refused",
+        /// No usable response.
+        Failed = "failed",
+    }
+}
+
+vocabulary! {
+    /// A kind of value from Redis that can be out of bounds and is then ignored, in metrics and logs.
+    pub enum RedisValue {
+        /// A field of the shared budget, or of a replica in it.
+        Budget = "budget",
+        /// A claim, or the number of a claim, a record or a purge.
+        Fence = "fence",
+        /// A record that is too large, corrupt or inconsistent.
+        Record = "record",
+        /// A message of another replica.
+        Event = "event",
+        /// The reply of a script.
+        Reply = "reply",
+        /// The time, run id or address of the server or a Sentinel.
+        Server = "server",
     }
 }
 
@@ -68,105 +89,24 @@ impl ConnectionRefusal {
 pub enum CallResult {
     /// A whole page.
     Ok,
-    /// No such meeting, a webinar, too old.
+    /// No such meeting, a webinar, or too old.
     NotFound,
-    /// A page token that Zoom no longer takes.
+    /// Zoom no longer accepts a page token.
     PageTokenRefused,
     /// A 429.
     RateLimited,
-    /// The access token, its scopes or the plan.
+    /// Zoom refuses the access token, its scopes or the plan.
     Unauthorized,
-    /// No answer in time.
+    /// No response in time.
     TimedOut,
-    /// No connection, or an answer that broke off or is none.
+    /// No connection, or no whole response.
     NotReached(Cause),
-    /// A server error, a refusal of another kind, or an answer that is not a page.
+    /// A server error, any other error, or a response that is not a page.
     Failed,
-}
-
-/// Why Zoom could not be reached, or did not answer as HTTP demands; one vocabulary for metric, log and status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Cause {
-    /// The host's name has no address.
-    Name,
-    /// No address accepts a connection.
-    Refused,
-    /// No connection within `zoom.connect_timeout`.
-    Timeout,
-    /// The TLS handshake failed, or the certificate is refused.
-    Tls,
-    /// The proxy cannot be reached, or does not let us through.
-    Proxy,
-    /// The connection broke, or what came over it is no whole answer.
-    Broken,
-}
-
-impl Cause {
-    /// The word itself.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Name => "name",
-            Self::Refused => "refused",
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Proxy => "proxy",
-            Self::Broken => "broken",
-        }
-    }
-}
-
-/// Whether an access token could be had.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RenewalResult {
-    /// A new one.
-    Ok,
-    /// Another replica's.
-    Shared,
-    /// The credentials are refused.
-    Refused,
-    /// No usable answer.
-    Failed,
-}
-
-/// What was read from Redis, is out of bounds, and counts as not there; one vocabulary for metric and log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RedisValue {
-    /// A field of the shared budget or of a replica in it.
-    Budget,
-    /// A claim, or the number of a claim, a record or a purge.
-    Fence,
-    /// A record: too large, torn, or with something in it that cannot be.
-    Record,
-    /// A message of another replica.
-    Event,
-    /// The answer of a script.
-    Reply,
-    /// What the server or a Sentinel says of itself: time, run id, address.
-    Server,
-}
-
-impl RedisValue {
-    /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Budget, Self::Fence, Self::Record, Self::Event, Self::Reply, Self::Server];
-
-    /// The word itself.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Budget => "budget",
-            Self::Fence => "fence",
-            Self::Record => "record",
-            Self::Event => "event",
-            Self::Reply => "reply",
-            Self::Server => "server",
-        }
-    }
 }
 
 impl CallResult {
-    /// All of them.
+    /// Every value.
     pub(super) const ALL: [Self; 13] = [
         Self::Ok,
         Self::NotFound,
@@ -183,7 +123,7 @@ impl CallResult {
         Self::Failed,
     ];
 
-    /// The word itself.
+    /// The value's word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -199,18 +139,7 @@ impl CallResult {
     }
 }
 
-impl RenewalResult {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Shared => "shared",
-            Self::Refused => "refused",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// The statuses that `/qos` answers with.
+/// The statuses of `/qos`.
 pub(super) fn status_text(status: u16) -> &'static str {
     match status {
         200 => "200",

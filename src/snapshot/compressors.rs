@@ -1,5 +1,5 @@
-//! The two compressors of a body. They take two megabytes, so they are used again: to be allocated and freed for each
-//! meeting would leave the heap in pieces, several times as large as what is in it.
+//! The two compressors of a body. They take two megabytes, so they are pooled: allocating and freeing them for each meeting
+//! would fragment the heap to several times its content.
 
 use std::{
     io,
@@ -11,19 +11,20 @@ use zstd::zstd_safe::{
     CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, zstd_sys::ZSTD_EndDirective,
 };
 
-/// The levels where more time saves hardly any memory: docs/adr/0009 has the figures.
+/// Higher levels take longer and save hardly any memory: docs/adr/0009 has the figures.
 const GZIP_LEVEL: u32 = 6;
 pub(super) const ZSTD_LEVEL: i32 = 7;
-/// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki places in each table: as good as twice that.
+/// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki entries in each table. Twice as much compresses no
+/// better.
 const ZSTD_WINDOW_LOG: u32 = 19;
 const ZSTD_TABLE_LOG: u32 = 16;
 
-/// As many as one-page meetings are fetched at a time when Zoom is quick.
-const IDLE_AT_MOST: usize = 8;
+/// About as many one-page meetings are finished at the same time if Zoom is fast.
+const MAX_IDLE: usize = 8;
 static IDLE: Mutex<Vec<Compressors>> = Mutex::new(Vec::new());
 
-/// Room for what comes out, at least.
-const ROOM: usize = 4 * 1024;
+/// The least free capacity for output, in bytes.
+const MIN_ROOM: usize = 4 * 1024;
 
 pub(super) struct Compressors {
     deflate: Compress,
@@ -31,7 +32,7 @@ pub(super) struct Compressors {
 }
 
 impl Compressors {
-    /// Used ones, or new ones.
+    /// Takes idle ones from the pool, or makes new ones.
     pub(super) fn take() -> io::Result<Self> {
         if let Some(idle) = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(idle);
@@ -42,7 +43,7 @@ impl Compressors {
             CParameter::WindowLog(ZSTD_WINDOW_LOG),
             CParameter::HashLog(ZSTD_TABLE_LOG),
             CParameter::ChainLog(ZSTD_TABLE_LOG),
-            // Of the blocks alone it would be wrong.
+            // It would be wrong, because the encoder adds the head as a block of its own.
             CParameter::ContentSizeFlag(false),
             CParameter::ChecksumFlag(false),
         ] {
@@ -51,12 +52,12 @@ impl Compressors {
         Ok(Self { deflate: Compress::new(Compression::new(GZIP_LEVEL), false), zstd })
     }
 
-    /// For the next body. Those of a body that was not finished are dropped instead.
+    /// Returns them to the pool. The compressors of an unfinished body are dropped instead.
     pub(super) fn give_back(mut self) {
         self.deflate.reset();
         let is_reset = self.zstd.reset(ResetDirective::SessionOnly).is_ok();
         let mut idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner);
-        if is_reset && idle.len() < IDLE_AT_MOST {
+        if is_reset && idle.len() < MAX_IDLE {
             idle.push(self);
         }
     }
@@ -68,8 +69,8 @@ impl Compressors {
             make_room(out, bytes.len());
             let before = self.deflate.total_in();
             let status = self.deflate.compress_vec(bytes, out, flush)?;
-            let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(bytes.len());
-            bytes = bytes.get(taken..).unwrap_or_default();
+            let consumed = usize::try_from(self.deflate.total_in() - before).unwrap_or(bytes.len());
+            bytes = bytes.get(consumed..).unwrap_or_default();
             if status == Status::StreamEnd || (!is_last && bytes.is_empty()) {
                 return Ok(());
             }
@@ -86,18 +87,18 @@ impl Compressors {
             let filled = out.len();
             let mut room = OutBuffer::around_pos(out, filled);
             let left = self.zstd.compress_stream2(&mut room, &mut bytes, directive).map_err(failed)?;
-            let all_taken = bytes.pos() == bytes.src.len();
-            if if is_last { left == 0 } else { all_taken } {
+            let all_consumed = bytes.pos() == bytes.src.len();
+            if if is_last { left == 0 } else { all_consumed } {
                 return Ok(());
             }
         }
     }
 }
 
-/// For what comes out of so many bytes. By an eighth at a time: twice as much as there is, which is how a vector grows,
-/// would be a hundred megabytes of a large meeting.
+/// Reserves space for the output of `bytes` of input. A vector would grow to twice its size, which is a hundred megabytes too
+/// many for a large meeting; this grows it by an eighth.
 fn make_room(out: &mut Vec<u8>, bytes: usize) {
-    let least = ROOM.max(bytes / 8);
+    let least = MIN_ROOM.max(bytes / 8);
     if out.capacity() - out.len() < least {
         out.reserve_exact(least.max(out.len() / 8));
     }

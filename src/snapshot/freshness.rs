@@ -1,37 +1,37 @@
-//! The rule of freshness: what can still change is asked again soon, what is final is kept. Pure.
+//! How long a snapshot is fresh: not long if the meeting can still change, long if it is final. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{MeetingType, SnapshotKey};
+use super::key::{MeetingType, SnapshotKey};
 
-/// How long a snapshot is fresh, by what kind of meeting it shows.
+/// How long a snapshot is fresh, by kind of meeting.
 #[derive(Debug, Clone)]
 pub struct FreshnessConfig {
     /// A live meeting, or a past one that is not settled.
     pub live_fresh: Duration,
-    /// A live meeting without a participant: somebody is about to join. Never longer than `live_fresh`.
+    /// A live meeting without a participant, because somebody will join soon. Never longer than `live_fresh`.
     pub empty_live_fresh: Duration,
-    /// A settled past meeting asked for by UUID.
+    /// A settled past meeting, requested by UUID.
     pub past_fresh: Duration,
-    /// A settled past meeting asked for by number.
+    /// A settled past meeting, requested by number.
     pub past_by_number_fresh: Duration,
     /// A past meeting is settled when its newest `leave_time` is this old.
     pub settle: Duration,
 }
 
-/// For how long a snapshot is fresh.
+/// How long one snapshot is fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// From its landing on.
+    /// From when its last page arrived.
     pub fresh_for: Duration,
-    /// What that would be without stretching; `None` where it is never stretched, because what it shows is final.
+    /// The same without stretching; `None` for a final meeting, which is never stretched.
     pub unstretched: Option<Duration>,
 }
 
 impl FreshnessConfig {
-    /// Fresh for so long, whatever it is: for tests and benches of something else.
+    /// The same for every kind, for tests and benches of something else.
     #[must_use]
     pub fn always(fresh: Duration) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl FreshnessConfig {
         }
     }
 
-    /// No snapshot is fresh for longer, however much it is stretched.
+    /// The longest freshness of any snapshot under the largest stretch.
     #[must_use]
     pub fn at_most(&self, max_stretch: u32) -> Duration {
         let brief = self.live_fresh.saturating_mul(max_stretch.max(1));
@@ -51,7 +51,8 @@ impl FreshnessConfig {
         brief.max(last.saturating_add(last / 5))
     }
 
-    /// The rule. `stretch` lengthens the freshness of what can still change, `luck` spreads that of what is final.
+    /// How long a snapshot is fresh. `stretch` lengthens this for a meeting that can still change; `luck` is a random number that
+    /// spreads it for a final one.
     #[must_use]
     pub fn freshness(
         &self,
@@ -79,7 +80,7 @@ impl FreshnessConfig {
     }
 }
 
-/// Nine to eleven tenths: meetings that were fetched together, by a backfill, must not all be fetched again together.
+/// 90 % to 110 % of `long`. Otherwise all meetings that one backfill fetched would expire together.
 fn spread(long: Duration, luck: u32) -> Duration {
     long / 10 * 9 + (long / 5).mul_f64(f64::from(luck) / f64::from(u32::MAX))
 }
@@ -108,7 +109,7 @@ mod tests {
     const NUMBER: &str = "85746065432";
     const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 
-    /// With neither good nor bad luck.
+    /// With the middle seed.
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
         with_luck(id, meeting_type, left_ago, u32::MAX / 2)
     }

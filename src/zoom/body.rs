@@ -1,9 +1,9 @@
-//! Bodies of answers while they are read: how long each may pause, and how large it may become.
+//! Reads the body of a response: how long it may take, and how large it may become.
 //!
-//! A page of ten people after ten hours is 17 MiB, and Zoom may write for longer than one timeout: what counts is that it
-//! goes on writing. How much memory all of them take together: `zoom/memory.rs`.
+//! A page of ten people after ten hours is 17 MiB, and Zoom may need more than one timeout to send it. So the timeout covers
+//! the gaps between parts, not the whole. `zoom/memory.rs` bounds the memory of all bodies together.
 
-use std::pin::pin;
+use std::time::Duration;
 
 use awc::error::PayloadError;
 use bytes::Bytes;
@@ -11,23 +11,46 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    beginning::Patience,
     decoder::{Corrupt, Decoder},
     memory::{BodyBytes, NoRoom},
 };
 
-/// Room for so many bytes is taken before any has come.
-const AT_FIRST: usize = 64 * 1024;
+/// Allocated before the first part arrives, in bytes, however much is announced.
+const INITIAL_CAPACITY: usize = 64 * 1024;
+/// Bytes of an error body that are read: Zoom's have a few hundred, and a proxy's error page has its message at the top.
+pub(super) const BEGINNING: usize = 64 * 1024;
+/// Limit on the body of a 429. Its head is enough to stop all calls, and until it is classified the other calls go on.
+const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
+
+/// How long a body is waited for.
+pub(super) struct BodyLimits {
+    /// Between two parts.
+    pub(super) gap: Duration,
+    /// For all of it, except for the time in which we wait for memory.
+    pub(super) deadline: Instant,
+}
+
+impl BodyLimits {
+    pub(super) fn for_status(self, status: u16) -> Self {
+        match status {
+            429 => Self { deadline: self.deadline.min(Instant::now() + RATE_LIMIT_BODY), ..self },
+            _ => self,
+        }
+    }
+
+    fn next_part_by(&self) -> Instant {
+        self.deadline.min(Instant::now() + self.gap)
+    }
+}
 
 /// Why a body did not arrive whole.
 pub(super) enum BodyError {
-    /// Larger than it may be, or announced to be.
+    /// Larger than allowed, or announced to be.
     TooLarge,
-    /// Nothing came for too long.
+    /// It ended before its `Content-Length`, which awc does not report.
+    TooShort,
     TimedOut,
-    /// It broke off.
     Broken(PayloadError),
-    /// Others need the memory.
     NoRoom,
 }
 
@@ -43,73 +66,96 @@ impl From<Corrupt> for BodyError {
     }
 }
 
-/// How much of a body is read, in bytes after its coding is undone.
-#[derive(Clone, Copy)]
-pub(super) enum Extent {
-    /// All of it; one that is larger than this is an error.
-    Whole(usize),
-    /// The beginning. The connection of a body that has more is closed, as nobody reads the rest.
-    Beginning(usize),
-}
-
-/// What was read of a body.
-pub(super) struct Body {
-    pub(super) bytes: Bytes,
-    /// Whether its end was read.
-    pub(super) is_whole: bool,
-}
-
-/// Reads a body with `announced` bytes expected.
-pub(super) async fn read<S>(
-    body: S,
-    mut decoder: Decoder,
+/// Reads a body of at most `most` bytes to its end; `announced` is its `Content-Length`.
+pub(super) async fn read_whole<S>(
+    mut body: S,
+    decoder: Decoder,
     announced: Option<usize>,
-    Patience { gap, mut deadline }: Patience,
-    extent: Extent,
+    mut limits: BodyLimits,
+    most: usize,
     counted: &mut BodyBytes,
-) -> Result<Body, BodyError>
+) -> Result<Bytes, BodyError>
 where
-    S: Stream<Item = Result<Bytes, PayloadError>>,
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
 {
-    let (Extent::Whole(most) | Extent::Beginning(most)) = extent;
-    if matches!(extent, Extent::Whole(_)) && announced.is_some_and(|length| length > most) {
+    if announced.is_some_and(|length| length > most) {
         return Err(BodyError::TooLarge);
     }
-    let mut body = pin!(body);
-    // What is announced need not come, and room for it could be refused.
-    let mut read = Vec::with_capacity(announced.unwrap_or_default().min(AT_FIRST));
+    let mut partial = PartialBody::new(decoder, announced, counted);
     loop {
-        let part = timeout_at(deadline.min(Instant::now() + gap), body.next())
-            .await
-            .map_err(|_| BodyError::TimedOut)?;
-        let Some(part) = part else {
-            // Of the beginning, what came is enough.
-            let is_cut = !decoder.is_whole() && matches!(extent, Extent::Whole(_));
-            return if is_cut {
-                Err(Corrupt.into())
-            } else {
-                Ok(Body { bytes: read.into(), is_whole: true })
-            };
-        };
-        let mut part = part.map_err(BodyError::Broken)?;
-        let mut is_more = true;
-        while is_more {
-            let (step, before) = (decoder.step(&part), read.len());
-            let waits = Instant::now();
-            counted.grow(step).await?;
-            deadline += waits.elapsed();
-            is_more = decoder.decode(&mut part, &mut read)?;
+        let part = timeout_at(limits.next_part_by(), body.next()).await.map_err(|_| BodyError::TimedOut)?;
+        let Some(part) = part else { break };
+        limits.deadline += partial.push(part.map_err(BodyError::Broken)?, most).await?;
+        if partial.bytes.len() > most {
+            return Err(BodyError::TooLarge);
+        }
+    }
+    if !partial.decoder.is_whole() {
+        return Err(Corrupt.into());
+    }
+    if announced.is_some_and(|length| length != partial.bytes.len()) {
+        return Err(BodyError::TooShort);
+    }
+    Ok(partial.bytes.into())
+}
+
+/// Reads the first [`BEGINNING`] bytes, or fewer if the body ends, breaks off or stalls: an error response counts even if its
+/// body is cut. awc closes the connection of a body that is not read to its end.
+pub(super) async fn read_beginning<S>(
+    mut body: S,
+    decoder: Decoder,
+    announced: Option<usize>,
+    limits: BodyLimits,
+    counted: &mut BodyBytes,
+) -> Bytes
+where
+    S: Stream<Item = Result<Bytes, PayloadError>> + Unpin,
+{
+    let mut partial = PartialBody::new(decoder, announced, counted);
+    let deadline = limits.deadline;
+    let read = async {
+        while let Ok(Some(Ok(part))) = timeout_at(limits.next_part_by(), body.next()).await {
+            partial.push(part, BEGINNING).await.ok()?;
+            if partial.bytes.len() > BEGINNING {
+                partial.bytes.truncate(BEGINNING);
+                break;
+            }
+        }
+        Some(partial.bytes)
+    };
+    // The parts end in time by themselves; the wait for memory does not.
+    timeout_at(deadline, read).await.ok().flatten().unwrap_or_default().into()
+}
+
+/// The part of a body that has arrived, decompressed.
+struct PartialBody<'c> {
+    bytes: Vec<u8>,
+    decoder: Decoder,
+    counted: &'c mut BodyBytes,
+}
+
+impl<'c> PartialBody<'c> {
+    fn new(decoder: Decoder, announced: Option<usize>, counted: &'c mut BodyBytes) -> Self {
+        let capacity = announced.unwrap_or_default().min(INITIAL_CAPACITY);
+        Self { bytes: Vec::with_capacity(capacity), decoder, counted }
+    }
+
+    /// Appends a part, and stops early once there are more than `most` bytes. Returns how long it waited for memory.
+    async fn push(&mut self, mut part: Bytes, most: usize) -> Result<Duration, BodyError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let (step, before) = (self.decoder.step(&part), self.bytes.len());
+            let asked = Instant::now();
+            self.counted.grow(step).await?;
+            waited += asked.elapsed();
+            let is_more = self.decoder.decode(&mut part, &mut self.bytes)?;
             if is_more {
-                // A part can be a thousand times as large as it came, and others are to have their turn.
+                // A part can decompress to a thousand times its size; let other tasks run in between.
                 tokio::task::yield_now().await;
             }
-            counted.shrink(step.saturating_sub(read.len() - before));
-            if read.len() > most {
-                if matches!(extent, Extent::Whole(_)) {
-                    return Err(BodyError::TooLarge);
-                }
-                read.truncate(most);
-                return Ok(Body { bytes: read.into(), is_whole: false });
+            self.counted.shrink(step.saturating_sub(self.bytes.len() - before));
+            if !is_more || self.bytes.len() > most {
+                return Ok(waited);
             }
         }
     }

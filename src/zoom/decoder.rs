@@ -1,96 +1,96 @@
-//! Content codings of Zoom's answers, undone in small steps: a kilobyte on the wire can be a megabyte behind it, and every
-//! step's memory is counted before it is taken.
+//! Decompresses Zoom's responses in small steps: a kilobyte on the wire can become a megabyte, and the memory of every step
+//! is counted before it is allocated.
 
 use bytes::{Buf as _, Bytes};
 use flate2::{Decompress, FlushDecompress, Status};
 
-/// What a request asks for. deflate is understood, too, but half of its senders leave out the header of RFC 1950.
+/// The `Accept-Encoding` of every request. We decode deflate too, but half of its senders omit the header of RFC 1950.
 pub(super) const ACCEPTED: &str = "gzip";
-/// The most that comes out of one step, in bytes.
+/// The most that one step outputs, in bytes.
 pub(super) const STEP: usize = 16 * 1024;
-/// 32 KiB: all that deflate can refer to.
+/// 32 KiB: as far back as deflate can refer.
 const WINDOW_BITS: u8 = 15;
 
-/// The body does not fit its coding.
+/// The body does not match its content encoding.
 #[derive(Debug)]
 pub(super) struct Corrupt;
 
-/// Undoes the coding of one body.
+/// Decompresses one body.
 pub(super) struct Decoder {
-    coding: Coding,
-    /// Of the gzip member, or the whole body, that was begun; boxed by flate2.
-    begun: Option<Decompress>,
-    /// Whether a member has come to its end.
-    ended: bool,
+    encoding: ContentEncoding,
+    /// The state inside a gzip member, or a deflate body.
+    member: Option<Decompress>,
+    has_ended: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Coding {
+enum ContentEncoding {
+    /// Also any unknown one: the body is passed on as it is.
     Identity,
     Gzip,
     Deflate,
 }
 
 impl Decoder {
-    /// For a body with this `Content-Encoding`. One that is not known is left as it is.
     pub(super) fn new(content_encoding: Option<&str>) -> Self {
-        let is = |name: &str| content_encoding.is_some_and(|said| said.trim().eq_ignore_ascii_case(name));
-        let coding = if is("gzip") || is("x-gzip") {
-            Coding::Gzip
+        let is = |name: &str| content_encoding.is_some_and(|given| given.trim().eq_ignore_ascii_case(name));
+        let encoding = if is("gzip") || is("x-gzip") {
+            ContentEncoding::Gzip
         } else if is("deflate") {
-            Coding::Deflate
+            ContentEncoding::Deflate
         } else {
-            Coding::Identity
+            ContentEncoding::Identity
         };
-        Self { coding, begun: None, ended: false }
+        Self { encoding, member: None, has_ended: false }
     }
 
-    /// The most that comes out of the next step.
+    /// The most bytes that the next step outputs.
     pub(super) fn step(&self, part: &Bytes) -> usize {
-        if self.coding == Coding::Identity { part.len() } else { STEP }
+        if self.encoding == ContentEncoding::Identity { part.len() } else { STEP }
     }
 
-    /// Takes some of `part`, and appends what comes out of it. To be called until it gives `false`: then all of `part` is
-    /// taken.
+    /// Consumes some of `part` and appends its decompressed bytes. Call it until it returns `false`: then all of `part` is
+    /// consumed.
     pub(super) fn decode(&mut self, part: &mut Bytes, out: &mut Vec<u8>) -> Result<bool, Corrupt> {
-        if self.coding == Coding::Identity {
+        if self.encoding == ContentEncoding::Identity {
             out.extend_from_slice(part);
             part.clear();
             return Ok(false);
         }
-        if self.begun.is_none() {
+        if self.member.is_none() {
             if part.is_empty() {
                 return Ok(false);
             }
-            if self.ended && self.coding == Coding::Deflate {
+            // A gzip body may have several members; a deflate body is one.
+            if self.has_ended && self.encoding == ContentEncoding::Deflate {
                 return Err(Corrupt);
             }
         }
-        let coding = self.coding;
-        let member = self.begun.get_or_insert_with(|| match coding {
-            Coding::Gzip => Decompress::new_gzip(WINDOW_BITS),
+        let encoding = self.encoding;
+        let member = self.member.get_or_insert_with(|| match encoding {
+            ContentEncoding::Gzip => Decompress::new_gzip(WINDOW_BITS),
             _ => Decompress::new(true),
         });
         let mut room = [0; STEP];
-        let (taken, given) = (member.total_in(), member.total_out());
+        let (consumed, produced) = (member.total_in(), member.total_out());
         let status = member.decompress(part, &mut room, FlushDecompress::None).map_err(|_| Corrupt)?;
         let since = |total: u64, before: u64| usize::try_from(total - before).unwrap_or_default();
-        let (taken, given) = (since(member.total_in(), taken), since(member.total_out(), given));
-        part.advance(taken);
-        out.extend_from_slice(room.get(..given).unwrap_or_default());
+        let (consumed, produced) = (since(member.total_in(), consumed), since(member.total_out(), produced));
+        part.advance(consumed);
+        out.extend_from_slice(room.get(..produced).unwrap_or_default());
         if status == Status::StreamEnd {
-            self.begun = None;
-            self.ended = true;
-        } else if taken == 0 && given == 0 && !part.is_empty() {
+            self.member = None;
+            self.has_ended = true;
+        } else if consumed == 0 && produced == 0 && !part.is_empty() {
             return Err(Corrupt);
         }
-        // What fills the room may be followed by more.
-        Ok(!part.is_empty() || (given == STEP && self.begun.is_some()))
+        // If the output filled the buffer, the decompressor may hold back more.
+        Ok(!part.is_empty() || (produced == STEP && self.member.is_some()))
     }
 
     /// Whether the body may end here.
     pub(super) fn is_whole(&self) -> bool {
-        self.begun.is_none()
+        self.member.is_none()
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// What comes out of these parts, and the most of one step; `None`: they are corrupt or not whole.
+    /// The decompressed body and the largest output of one step; `None` if the body is corrupt or cut.
     fn decoded(coding: &str, body: &[u8], part: usize) -> Option<(Vec<u8>, usize)> {
         let (mut decoder, mut out, mut most) = (Decoder::new(Some(coding)), Vec::new(), 0);
         for part in body.chunks(part) {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_comes_back_however_it_is_cut_and_no_step_gives_more_than_was_counted() {
+    fn a_body_in_any_parts_is_decompressed_in_small_steps() {
         let body = br#"{"latency":"126 ms"},"#.repeat(10_000);
         let mut deflate = ZlibEncoder::new(Vec::new(), Compression::fast());
         deflate.write_all(&body).unwrap();
@@ -142,7 +142,7 @@ mod tests {
                 assert!(out == body && most <= STEP, "{coding} in parts of {part}");
             }
         }
-        assert_eq!(decoded("br", &body, 1 << 20).unwrap().0, body, "left as it is");
+        assert_eq!(decoded("br", &body, 1 << 20).unwrap().0, body, "an unknown encoding is passed on");
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_cut_or_changed_or_followed_by_anything_is_not_whole() {
+    fn a_cut_or_changed_or_continued_body_is_not_whole() {
         let whole = gzip(b"a body of some length, and another one");
         for end in 1..whole.len() {
             assert!(decoded("gzip", &whole[..end], 1 << 20).is_none(), "{end} of {} bytes", whole.len());

@@ -1,4 +1,4 @@
-//! What Zoom's refusals mean. Body `code` and `message` are judged first: the HTTP status misleads, error bodies come
+//! Classifies Zoom's error responses. The body's `code` and `message` come first: the HTTP status misleads, error bodies come
 //! with status 200, and some are not even JSON. Source: Zoom's error tables and what its users saw.
 
 use std::time::Duration;
@@ -9,55 +9,55 @@ use crate::{
     metrics::Cause,
 };
 
-/// Why a call gave no page.
+/// Why a call returned no page.
 #[derive(Debug)]
 pub enum CallError {
-    /// The access token is not taken: renew it once and repeat the call once.
+    /// Zoom does not accept the access token: renew it once and repeat the call once.
     AccessTokenRefused(ZoomSaid),
-    /// The scopes or the plan are not enough: permanent.
+    /// The scopes or the plan are insufficient: permanent.
     CredentialsRejected(ZoomSaid),
     /// A 429.
     RateLimited {
         /// Which limit.
         kind: LimitKind,
-        /// `Retry-After`, where there was one that lies ahead.
+        /// `Retry-After`, if there is one in the future.
         retry_after: Option<Duration>,
-        /// Zoom's words.
+        /// Zoom's response.
         said: ZoomSaid,
     },
     /// No such meeting, or not yet.
     MeetingNotFound(ZoomSaid),
     /// The id belongs to a webinar.
     NotAMeeting(ZoomSaid),
-    /// The data is no longer kept.
+    /// Zoom no longer keeps the data.
     MeetingTooOld(ZoomSaid),
     /// Expired or invalid: the flight starts over.
     PageTokenRefused(ZoomSaid),
-    /// No answer within `zoom.request_timeout`; another try may help.
+    /// No response within `zoom.request_timeout`; a retry may help.
     TimedOut,
-    /// Nothing was answered: no connection, or it broke. Another try may help.
+    /// No connection, or it broke before a response. A retry may help.
     NotReached(Cause),
-    /// The answer's head came, and not all of its body. Another try may help.
+    /// The head of a response arrived, but not all of its body. A retry may help.
     CutShort(ZoomSaid),
-    /// A server error, or an answer that is not a page. Another try may help.
+    /// A server error, or a response that is not a page. A retry may help.
     Broken(ZoomSaid),
-    /// A server error with `Retry-After`: another try may help then.
+    /// A server error with `Retry-After`: a retry may help then.
     Unavailable {
-        /// Zoom's words.
+        /// Zoom's response.
         said: ZoomSaid,
         /// From now.
         retry_after: Duration,
     },
-    /// Anything else that Zoom answered. Another try would not help.
+    /// Any other error from Zoom. A retry would not help.
     Refused(ZoomSaid),
-    /// A body larger than `zoom.max_body`. Another try would not help.
+    /// A body larger than `zoom.max_body`. A retry would not help.
     TooLarge(ZoomSaid),
-    /// The body was not read on, because other meetings need the memory.
+    /// We stopped reading the body, because other meetings need the memory.
     NoRoom,
 }
 
 impl CallError {
-    /// Which answer it was, if there was one.
+    /// Zoom's response, if there was one.
     #[must_use]
     pub fn said(&self) -> Option<&ZoomSaid> {
         match self {
@@ -78,24 +78,23 @@ impl CallError {
     }
 }
 
-/// The meaning of an answer that is not a page.
-pub(super) fn judge(head: &ResponseHead, body: &[u8], redactor: &Redactor) -> CallError {
+/// Classifies a response that is not a page. `body` may be cut off.
+pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) -> CallError {
     let [code, message] = members::read(body, ["code", "message"]);
     let (code, message) = (code.number(), message.text());
-    let message_words = message.as_deref().map(|message| redactor.words(message));
-    let said = ZoomSaid { code, message: message_words, ..head.said() };
-    // A body that is not JSON has no message; its text is only searched, never passed on.
+    let said =
+        ZoomSaid { code, message: message.as_deref().map(|message| redactor.words(message)), ..head.said() };
+    // A body that is not JSON has no message; we search its text but never pass it on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
-    let retry_after = head.retry_after();
     match (code, head.status) {
         (Some(429), _) | (_, 429) => {
             let kind = limit_kind(head, &text);
-            CallError::RateLimited { kind, retry_after, said }
+            CallError::RateLimited { kind, retry_after: head.retry_after(), said }
         }
-        // A new token has the same scopes, so these are permanent, at 401 too.
+        // Permanent even with a 401: a new token would have the same scopes.
         (Some(4711 | 104), _) => CallError::CredentialsRejected(said),
-        // Malformed JSON: unescaped quotes inside the message were seen.
+        // Malformed JSON: Zoom was seen to send unescaped quotes inside the message.
         (None, _) if text.contains("does not contain scopes") => CallError::CredentialsRejected(said),
         (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(said),
         (Some(200), _) if text.contains("only available for") || head.status >= 400 => {
@@ -105,11 +104,11 @@ pub(super) fn judge(head: &ResponseHead, body: &[u8], redactor: &Redactor) -> Ca
         (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(said),
         (Some(3001), _) => CallError::MeetingNotFound(said),
         (Some(12702), _) => CallError::MeetingTooOld(said),
-        (_, 500..) => match retry_after {
+        (_, 500..) => match head.retry_after() {
             Some(retry_after) => CallError::Unavailable { said, retry_after },
             None => CallError::Broken(said),
         },
-        // A "success" without a page is broken, too, unless it names an error of its own.
+        // A 2xx without a page is broken, unless it names an error.
         (None, 200..=299) => CallError::Broken(said),
         _ => CallError::Refused(said),
     }
@@ -120,7 +119,7 @@ fn limit_kind(head: &ResponseHead, text: &str) -> LimitKind {
         Some(named) if named.eq_ignore_ascii_case("QPS") => LimitKind::PerSecond,
         Some(named) if named.eq_ignore_ascii_case("Daily-limit") => LimitKind::PerDay,
         _ if text.contains("daily") => LimitKind::PerDay,
-        // Also a 429 that says nothing: the shorter pause is corrected by the next answer.
+        // Also if the 429 names no limit: if this pause turns out too short, the next response corrects it.
         _ => LimitKind::PerSecond,
     }
 }
@@ -132,18 +131,11 @@ mod tests {
     use super::*;
 
     fn head(status: u16) -> ResponseHead {
-        ResponseHead {
-            status,
-            tracking_id: None,
-            limit_type: None,
-            retry_after: None,
-            date: Some(SystemTime::UNIX_EPOCH),
-            account_has_left: None,
-        }
+        ResponseHead { status, date: Some(SystemTime::UNIX_EPOCH), ..ResponseHead::default() }
     }
 
     fn name(status: u16, body: &str) -> &'static str {
-        match judge(&head(status), body.as_bytes(), &Redactor::default()) {
+        match classify(&head(status), body.as_bytes(), &Redactor::default()) {
             CallError::AccessTokenRefused(_) => "renew",
             CallError::CredentialsRejected(_) => "rejected",
             CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
@@ -162,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn every_row_of_the_error_table_means_what_it_says() {
+    fn every_row_of_the_error_table_is_classified() {
         let scopes = r#"{"code":4711,"message":"Invalid access token, does not contain scopes:[a, b]."}"#;
         let malformed = r#"{"code":4711,"message":"Invalid access token, does not contain scopes:["a"]."}"#;
         let plan =
@@ -217,18 +209,17 @@ mod tests {
         head.limit_type = Some("QPS".to_owned());
         head.retry_after = Some("7".to_owned());
         let body = br#"{"code":429,"message":"daily rate limit"}"#;
-        let judged = judge(&head, body, &Redactor::default());
-        let CallError::RateLimited { kind, retry_after, said } = judged else { panic!("{judged:?}") };
+        let error = classify(&head, body, &Redactor::default());
+        let CallError::RateLimited { kind, retry_after, said } = error else { panic!("{error:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
         assert_eq!((said.status, said.code), (429, Some(429)));
     }
 
     #[test]
-    fn a_server_error_that_says_when_to_come_back_is_heard() {
+    fn the_retry_after_of_a_server_error_is_obeyed() {
         for (status, meaning) in [(503, "come back"), (500, "come back"), (404, "refused")] {
             let head = ResponseHead { retry_after: Some("7".to_owned()), ..head(status) };
-            let judged = judge(&head, b"<html>", &Redactor::default());
-            match judged {
+            match classify(&head, b"<html>", &Redactor::default()) {
                 CallError::Unavailable { retry_after, .. } => {
                     assert_eq!((meaning, retry_after), ("come back", Duration::from_secs(7)));
                 }
@@ -238,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_was_cut_is_judged_by_what_comes_before() {
+    fn a_cut_body_is_classified_by_its_beginning() {
         for (body, meaning) in [
             (r#"{"code":3001,"message":"Meeting does not exist: 1.","more":"xx"#, "not found"),
             (r#"{"code":3001,"message":"Meeting does not"#, "not found"),
@@ -255,9 +246,9 @@ mod tests {
     }
 
     #[test]
-    fn a_long_or_strange_message_is_cut_and_flattened() {
+    fn a_long_message_is_cut_and_put_on_one_line() {
         let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x ".repeat(500));
-        let CallError::Refused(said) = judge(&head(400), body.as_bytes(), &Redactor::default()) else {
+        let CallError::Refused(said) = classify(&head(400), body.as_bytes(), &Redactor::default()) else {
             panic!()
         };
         let message = said.message.unwrap().to_string();

@@ -1,26 +1,26 @@
-//! Why Zoom cannot be reached: told in the log once per change, and kept for `/status`.
+//! Why Zoom cannot be reached: logged once per change, and kept for `/status`.
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
 use crate::metrics::Cause;
 
-/// Broken answers in a row before the log tells of them: one that breaks off now and then is routine.
+/// Broken responses in a row before a WARN: a single one now and then is routine.
 const BROKEN_IN_A_ROW: u32 = 2;
 
-/// What failed, and why.
+/// Why there was no connection, or no whole response.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Trouble {
+pub(super) struct TransportFailure {
     pub(super) cause: Cause,
-    /// For operators. Our own words: no secret, and nothing that Zoom said.
+    /// For operators, in our own words: no secret, and no text of Zoom's.
     pub(super) detail: String,
 }
 
-/// The last call that found no connection, or an answer that was not whole.
+/// The last call that found no connection, or got no whole response.
 #[derive(Debug, Clone)]
 pub struct LastFailure {
     /// When it failed.
     pub at: Instant,
-    /// Which of Zoom's hosts was asked.
+    /// Which of Zoom's hosts was called.
     pub host: Arc<str>,
     /// Why, in one word.
     pub cause: Cause,
@@ -31,54 +31,52 @@ pub struct LastFailure {
 /// Whether one of Zoom's hosts can be reached. Belongs to one thread.
 pub(super) struct Reachability {
     host: Arc<str>,
-    state: RefCell<State>,
+    status: RefCell<HostStatus>,
 }
 
 #[derive(Default)]
-struct State {
-    /// What the log said last; `None`: the host can be reached.
+struct HostStatus {
+    /// The cause in the last WARN; `None` while the host can be reached.
     logged: Option<Cause>,
     broken_in_a_row: u32,
     last: Option<LastFailure>,
 }
 
 impl Reachability {
-    /// Nothing is known yet.
-    pub(super) fn of(host: &str) -> Self {
-        Self { host: host.into(), state: RefCell::default() }
+    pub(super) fn new(host: &str) -> Self {
+        Self { host: host.into(), status: RefCell::default() }
     }
 
-    /// The last failure, though calls may have been answered since.
+    /// The last failure; later calls may have succeeded.
     pub(super) fn last_failure(&self) -> Option<LastFailure> {
-        self.state.borrow().last.clone()
+        self.status.borrow().last.clone()
     }
 
-    /// An answer arrived whole, whatever it says.
-    pub(super) fn answered(&self) {
-        let mut state = self.state.borrow_mut();
-        state.broken_in_a_row = 0;
-        if state.logged.take().is_some() {
+    /// Records a whole response, whatever its status.
+    pub(super) fn on_response(&self) {
+        let mut status = self.status.borrow_mut();
+        status.broken_in_a_row = 0;
+        if status.logged.take().is_some() {
             tracing::info!(host = &*self.host, "Zoom can be reached again");
         }
     }
 
-    /// A call failed in this way.
-    pub(super) fn failed(&self, trouble: &Trouble) {
-        let Trouble { cause, detail } = trouble;
-        let mut state = self.state.borrow_mut();
-        state.last = Some(LastFailure {
+    pub(super) fn on_failure(&self, failure: &TransportFailure) {
+        let TransportFailure { cause, detail } = failure;
+        let mut status = self.status.borrow_mut();
+        status.last = Some(LastFailure {
             at: Instant::now(),
             host: Arc::clone(&self.host),
             cause: *cause,
             detail: detail.clone(),
         });
         match cause {
-            Cause::Broken => state.broken_in_a_row += 1,
-            _ => state.broken_in_a_row = 0,
+            Cause::Broken => status.broken_in_a_row += 1,
+            _ => status.broken_in_a_row = 0,
         }
-        let is_routine = *cause == Cause::Broken && state.broken_in_a_row < BROKEN_IN_A_ROW;
-        if !is_routine && state.logged != Some(*cause) {
-            state.logged = Some(*cause);
+        let is_routine = *cause == Cause::Broken && status.broken_in_a_row < BROKEN_IN_A_ROW;
+        if !is_routine && status.logged != Some(*cause) {
+            status.logged = Some(*cause);
             tracing::warn!(host = &*self.host, cause = cause.as_str(), detail, "Zoom cannot be reached");
         }
     }

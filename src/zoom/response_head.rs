@@ -1,4 +1,4 @@
-//! The head of a response from Zoom: its status, and the headers that this service reads.
+//! The head of Zoom's response, as far as this service reads it.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,25 +7,23 @@ use awc::{
     http::header::{DATE, RETRY_AFTER},
 };
 
-use super::{day_left, retry_after};
+use super::{remaining_quota, retry_after};
 use crate::failure::{Redactor, Words, ZoomSaid};
 
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
-    /// `x-zm-trackingid`.
     pub(super) tracking_id: Option<Words>,
     /// `X-RateLimit-Type`.
     pub(super) limit_type: Option<String>,
-    /// `Retry-After`.
     pub(super) retry_after: Option<String>,
-    /// `Date`.
     pub(super) date: Option<SystemTime>,
+    /// How many of the day's calls the whole account has left, if Zoom says so.
     pub(super) account_has_left: Option<u64>,
 }
 
 impl ResponseHead {
-    pub(super) fn of<S>(response: &ClientResponse<S>, redactor: &Redactor) -> Self {
+    pub(super) fn new<S>(response: &ClientResponse<S>, redactor: &Redactor) -> Self {
         let header = |name: &str| {
             response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
         };
@@ -35,7 +33,7 @@ impl ResponseHead {
             limit_type: header("x-ratelimit-type"),
             retry_after: header(RETRY_AFTER.as_str()),
             date: header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok()),
-            account_has_left: day_left::read(header),
+            account_has_left: remaining_quota::read(header),
         }
     }
 
@@ -43,7 +41,7 @@ impl ResponseHead {
         (200..300).contains(&self.status)
     }
 
-    /// `Retry-After` from the response's own date, which is Zoom's clock; from our clock where there is none.
+    /// Counted from the response's own `Date`: our clock and Zoom's may differ.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after::parse(self.retry_after.as_deref()?, self.date.unwrap_or_else(SystemTime::now))
     }

@@ -1,15 +1,15 @@
-//! `Retry-After` in the forms that Zoom and what stands before it use: seconds, an HTTP date (RFC 9110), an ISO 8601
-//! instant (Zoom's older documentation), and the seconds or milliseconds of a Unix time.
+//! Parses `Retry-After` in every form that Zoom and its gateways use: seconds, an HTTP date (RFC 9110), an ISO 8601 instant
+//! (Zoom's older documentation), and a Unix time in seconds or milliseconds.
 
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-/// Nobody means more than this; a clock or a header is wrong then.
+/// A longer pause can only come from a wrong clock or a wrong header.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// Time from `now` until the header's; `None` when it is no such text, or not ahead of us. `now` is the answer's own
-/// `Date` where it has one: a clock here that is an hour off must not turn a second into an hour.
+/// How long to wait from `now`; `None` if the text has none of these forms or the time has passed. `now` is the response's
+/// own `Date`, if it has one: if our clock is an hour off, a pause of a second must not become an hour.
 #[must_use]
 pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
@@ -23,7 +23,7 @@ pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     (!after.is_zero()).then(|| after.min(LONGEST))
 }
 
-/// Whole seconds; a fraction is not standard, but a pause rounded up never hurts.
+/// Whole seconds. Fractions are not standard, but we accept them and round up.
 fn seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -31,11 +31,11 @@ fn seconds(value: &str) -> Option<Duration> {
         return None;
     }
     let round_up = u64::from(fraction.bytes().any(|byte| byte != b'0'));
-    // Too many digits for u64 is a long time, not a wrong header.
+    // A number too large for u64 still means a long pause.
     Some(Duration::from_secs(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(round_up)))
 }
 
-/// The instant that a number means which is no waiting time: thirty years of seconds or more.
+/// The instant, if the number can only be a Unix time: as a pause it would be thirty years or more.
 fn unix_time(number: Duration) -> Option<SystemTime> {
     const SECONDS: u64 = 1_000_000_000;
     const MILLISECONDS: u64 = SECONDS * 1_000;
@@ -94,12 +94,12 @@ mod tests {
     fn a_number_that_can_only_be_a_unix_time_is_read_as_one() {
         assert_eq!(after("1590883200"), Some(60));
         assert_eq!(after("1590883200000"), Some(60));
-        assert_eq!(after("1590883100"), None, "it is over");
-        assert_eq!(after("999999999"), Some(48 * 3600), "thirty years of seconds are a wrong waiting time");
+        assert_eq!(after("1590883100"), None, "in the past");
+        assert_eq!(after("999999999"), Some(48 * 3600), "just below the smallest Unix time");
     }
 
     #[test]
-    fn what_lies_behind_us_is_no_pause() {
+    fn a_time_in_the_past_is_no_pause() {
         assert_eq!(after("0"), None);
         assert_eq!(after("2020-05-30T23:58:59Z"), None);
         assert_eq!(after("Sat, 30 May 2020 23:00:00 GMT"), None);

@@ -1,13 +1,13 @@
-//! Secrets: held in a type that cannot be printed, read anew from their files when they may have changed.
+//! Secrets: held in a type that cannot be printed, and read again from their files when they may have changed.
 
 use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use super::ZoomConfig;
+use super::config::ZoomConfig;
 use crate::{failure::Redactor, regular_file};
 
-/// Bytes of a secret's file: secrets have some hundreds.
+/// The largest secret file, in bytes: secrets have a few hundred.
 const LARGEST_FILE: u64 = 64 << 10;
 
 /// A secret text. It has neither `Debug` nor `Display` nor `Serialize`, so that it cannot reach a log by accident.
@@ -21,27 +21,27 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that sends it.
+    /// The text itself, for the code that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Where a secret comes from: the configuration itself, or a mounted file that may change while we run.
+/// Where a secret comes from: the configuration itself, or a mounted file that may change at run time.
 #[derive(Clone)]
 pub enum SecretSource {
-    /// Given as text in a file or the environment.
+    /// Set in a configuration file or the environment.
     Inline(Secret),
-    /// Kept in a file; a trailing newline is not part of it.
+    /// In a file of its own, without its trailing newline.
     File(PathBuf),
 }
 
 impl SecretSource {
-    /// The secret as it is now.
+    /// Reads the secret's present value.
     ///
     /// # Errors
-    /// When the file cannot be read, is no regular file, is not UTF-8, or is empty.
+    /// The file cannot be read, is not a regular file, is not UTF-8, or is empty.
     pub fn read(&self) -> std::io::Result<Secret> {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),
@@ -52,7 +52,7 @@ impl SecretSource {
 
 fn read_file(path: &Path) -> std::io::Result<Secret> {
     let text = regular_file::read_text(path, LARGEST_FILE)?;
-    // Editors on Windows begin a file with a byte order mark, which nobody sees and which is part of no secret.
+    // Windows editors begin a file with an invisible byte order mark, which is not part of the secret.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\n', '\r']);
     if text.is_empty() {
         return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "the file is empty"));
@@ -60,17 +60,17 @@ fn read_file(path: &Path) -> std::io::Result<Secret> {
     Ok(Secret::new(text))
 }
 
-/// Where the three parts of the credentials come from.
+/// The sources of the three parts of our app's credentials.
 #[derive(Clone)]
 pub(super) struct Sources {
-    /// Learns what is read, before anybody can send it.
+    /// Learns each secret before it can be sent.
     redactor: Redactor,
     account_id: SecretSource,
     client_id: SecretSource,
     client_secret: SecretSource,
 }
 
-/// The credentials as they were read together.
+/// Our app's credentials, read together.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secrets {
     pub(super) account_id: Secret,
@@ -79,7 +79,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// The credentials of HTTP's Basic scheme.
+    /// The value of HTTP's Basic scheme, in base64.
     pub(super) fn basic(&self) -> Secret {
         Secret::new(&BASE64.encode(self.pair().expose()))
     }
@@ -89,7 +89,7 @@ impl Secrets {
     }
 
     fn teach(&self, redactor: &Redactor) {
-        // Of the pair, also what becomes of it in base64: Basic credentials.
+        // The redactor also recognizes the base64 of each: that of the pair is our Basic credentials.
         for secret in [&self.account_id, &self.client_id, &self.client_secret, &self.pair()] {
             redactor.learn(secret.expose());
         }
@@ -106,13 +106,13 @@ impl Sources {
         }
     }
 
-    /// Whether anything could change while we run.
+    /// Whether any part can change at run time.
     pub(super) fn has_files(&self) -> bool {
         let all = [&self.account_id, &self.client_id, &self.client_secret];
         all.iter().any(|source| matches!(source, SecretSource::File(_)))
     }
 
-    /// Off this thread, because a mounted file can hang. `None`: a file cannot be read, which is said in the log.
+    /// Reads on a blocking thread, because a mounted file can hang. `None` after an ERROR in the log: a file cannot be read.
     pub(super) async fn read(&self) -> Option<Secrets> {
         let sources = self.clone();
         let read = actix_rt::task::spawn_blocking(move || {
@@ -128,7 +128,7 @@ impl Sources {
                 Some(secrets)
             }
             Ok(Err(error)) => {
-                tracing::error!(error = %error.kind(), "a mounted Zoom secret cannot be read; the last one read is used");
+                tracing::error!(error = %error.kind(), "a mounted Zoom secret cannot be read; using the one read last");
                 None
             }
             Err(_) => None,

@@ -1,7 +1,7 @@
-//! What awc makes connections with: names, addresses, TLS, and a reader that lets only whole answers through.
+//! Makes awc's connections: name resolution, proxy, TLS, and the reader that lets only canonical responses through.
 //!
-//! awc would lay its own TLS over ours, and could then not be shown canonical answers. So it is given `http://` for all of
-//! Zoom, and a transport, which belongs to one host, knows whether to lay TLS beneath.
+//! If awc did TLS itself, it would read the decrypted bytes before we could check them. So it gets `http://` URLs only, and the
+//! transport, which belongs to one host, adds TLS below.
 
 pub mod answer;
 mod chunked;
@@ -9,6 +9,7 @@ mod connection;
 mod dial;
 mod failure;
 mod head;
+mod malformed;
 mod tunnel;
 
 use std::{io, rc::Rc, sync::Arc, time::Duration};
@@ -28,26 +29,26 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use self::connection::{Connection, Stream};
+use self::connection::{Stream, ZoomConnection};
 pub(super) use self::{
     connection::InDoubt,
-    failure::{ConnectFailure, Step},
+    failure::{ConnectFailure, ConnectStep},
 };
-use super::{ZoomConfig, decoder};
+use super::{config::ZoomConfig, decoder};
 use crate::{
     egress::{MoreRoots, ProxySource},
     failure::Redactor,
 };
 
-/// Idle connections are given up before common load balancers (60 s) close them under a request.
+/// We close idle connections before common load balancers do (60 s), which could hit a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// awc retires connections after 75 s otherwise: those of a busy start all together, and the calls that then have to
-/// connect reach Zoom closer together than they left.
+/// awc's default is 75 s. Connections opened together would all be replaced together, and calls that wait for a new connection
+/// reach Zoom closer together than they left.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// Steps to a connection, each of which may take `zoom.connect_timeout`; so awc's own timeout never comes first.
+/// Steps to a connection, each of which may take `zoom.connect_timeout`. awc's own timeout covers all of them.
 const STEPS: u32 = 5;
 
-/// A URL as awc is to have it.
+/// The URL that awc gets: `https://` becomes `http://` with an explicit port.
 pub(super) fn for_awc(url: &Url) -> String {
     let (text, host) = (url.as_str(), url.host_str().unwrap_or_default());
     match (text.strip_prefix("https://"), url.port_or_known_default()) {
@@ -59,7 +60,6 @@ pub(super) fn for_awc(url: &Url) -> String {
     }
 }
 
-/// What all connections have in common.
 pub(super) fn tls_connector(config: &ZoomConfig) -> TlsConnector {
     TlsConnector::from(Arc::new(tls(&config.more_roots)))
 }
@@ -73,10 +73,10 @@ fn tls(roots: &MoreRoots) -> rustls::ClientConfig {
 
 /// Makes connections to one of Zoom's hosts. Belongs to one thread; clones share everything.
 #[derive(Clone)]
-pub(super) struct Transport(Rc<Inner>);
+pub(super) struct Transport(Rc<Dialer>);
 
-struct Inner {
-    /// Where the host speaks TLS.
+struct Dialer {
+    /// `None` for a host without TLS.
     tls: Option<TlsConnector>,
     proxy: Option<ProxySource>,
     redactor: Redactor,
@@ -85,7 +85,6 @@ struct Inner {
 }
 
 impl Transport {
-    /// To the host of this URL.
     pub(super) fn new(
         url: &Url,
         proxy: Option<ProxySource>,
@@ -94,13 +93,13 @@ impl Transport {
         timeout: Duration,
     ) -> Self {
         let tls = (url.scheme() == "https").then(|| tls.clone());
-        Self(Rc::new(Inner { tls, proxy, redactor: redactor.clone(), timeout }))
+        Self(Rc::new(Dialer { tls, proxy, redactor: redactor.clone(), timeout }))
     }
 
-    /// A client for this host alone, without a connection.
+    /// A new client for this host, with no connection yet.
     ///
-    /// HTTP/1.1 only, by ALPN: 40 calls a second need no h2. No limit on connections: a call that waited for one would reach
-    /// Zoom later than its permit says.
+    /// ALPN offers HTTP/1.1 only, since 40 calls a second need no h2. The number of connections is not limited, because a call
+    /// that waited for one would reach Zoom later than its permit says.
     pub(super) fn client(&self) -> Client {
         let connector = Connector::new()
             .connector(self.clone())
@@ -110,7 +109,7 @@ impl Transport {
             .limit(0);
         Client::builder()
             .connector(connector)
-            // awc's own timeout ends at the head of the answer; `whole` has those that cover the body, too.
+            // awc's timeout ends at the head of the response; those of `send_and_read` cover the body too.
             .disable_timeout()
             .disable_redirects()
             .add_default_header((ACCEPT_ENCODING, decoder::ACCEPTED))
@@ -120,7 +119,7 @@ impl Transport {
 }
 
 impl Service<ConnectInfo<Uri>> for Transport {
-    type Response = actix_tls::connect::Connection<Uri, Connection>;
+    type Response = actix_tls::connect::Connection<Uri, ZoomConnection>;
     type Error = ConnectError;
     type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
 
@@ -130,13 +129,13 @@ impl Service<ConnectInfo<Uri>> for Transport {
         let (this, uri) = (Rc::clone(&self.0), info.request().clone());
         async move {
             let stream = this.connect(&uri).await?;
-            Ok(actix_tls::connect::Connection::new(uri, Connection::new(stream)))
+            Ok(actix_tls::connect::Connection::new(uri, ZoomConnection::new(stream)))
         }
         .boxed_local()
     }
 }
 
-impl Inner {
+impl Dialer {
     async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectFailure> {
         let host = uri.host().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(80);
@@ -145,27 +144,29 @@ impl Inner {
             None => self.dial(without_brackets(host), port).await?,
         };
         let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
-        let name = ServerName::try_from(without_brackets(host).to_owned())
-            .map_err(|_| ConnectFailure::new(Step::Tls, "no certificate can be for this host's name"))?;
+        let name = ServerName::try_from(without_brackets(host).to_owned()).map_err(|_| {
+            ConnectFailure::new(ConnectStep::Tls, "no certificate can be for this host's name")
+        })?;
         let handshake = self.in_time("the TLS handshake", tls.connect(name, tcp)).await?;
         handshake.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| ConnectFailure::tls(&error))
     }
 
-    /// Also for `http://`: awc writes requests as a server takes them, and not as a proxy does.
+    /// Tunnels `http://` too, because awc writes the request line for an origin, not for a proxy.
     async fn tunnel(&self, source: ProxySource, target: &str) -> Result<TcpStream, ConnectFailure> {
         let proxy = if source.may_change() {
             // A mounted file can hang.
             let read = actix_rt::task::spawn_blocking(move || source.read());
             let read = self.in_time("reading zoom.proxy_file", read).await?;
-            read.map_err(|_| ConnectFailure::new(Step::Proxy, "zoom.proxy_file cannot be read"))?
+            read.map_err(|_| ConnectFailure::new(ConnectStep::Proxy, "zoom.proxy_file cannot be read"))?
         } else {
             source.read()
         };
         for secret in proxy.secrets() {
             self.redactor.learn(&secret);
         }
-        let failed =
-            |what: &str| ConnectFailure::new(Step::Proxy, format!("the proxy {}: {what}", proxy.place()));
+        let failed = |what: &str| {
+            ConnectFailure::new(ConnectStep::Proxy, format!("the proxy {}: {what}", proxy.place()))
+        };
         let mut tcp =
             self.dial(proxy.host(), proxy.port()).await.map_err(|failure| failed(&failure.detail))?;
         let opened = self.in_time("CONNECT", tunnel::open(&mut tcp, target, proxy.authorization())).await;
@@ -173,7 +174,7 @@ impl Inner {
         Ok(tcp)
     }
 
-    /// The name and all of its addresses share one `zoom.connect_timeout`.
+    /// Resolving the name and connecting share one `zoom.connect_timeout`.
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let addresses = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host, port))).await;
@@ -184,8 +185,8 @@ impl Inner {
         let connected = tokio::time::timeout_at(deadline, dial::connect(addresses)).await;
         let tcp = connected
             .map_err(|_| ConnectFailure::too_late("connecting", self.timeout))?
-            .map_err(|error| ConnectFailure::new(Step::Connect, error.kind().to_string()))?;
-        // A request is sent at once, also where it is written in two parts.
+            .map_err(|error| ConnectFailure::new(ConnectStep::Connect, error.kind().to_string()))?;
+        // Without it, a request written in two parts would wait for an ACK.
         tcp.set_nodelay(true).ok();
         Ok(tcp)
     }

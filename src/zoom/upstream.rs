@@ -1,4 +1,4 @@
-//! The way to Zoom: one client for both of its hosts, with their URLs as that client is to have them.
+//! The HTTP clients of Zoom's two hosts.
 
 use std::{cell::RefCell, rc::Rc};
 
@@ -7,8 +7,9 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::{
-    NotWhole, ZoomConfig,
+    config::ZoomConfig,
     reachability::{LastFailure, Reachability},
+    response::IncompleteResponse,
     transport::{self, Transport},
 };
 use crate::{egress::ProxySource, failure::Redactor};
@@ -18,13 +19,13 @@ use crate::{egress::ProxySource, failure::Redactor};
 pub struct Upstream {
     pub(super) api: Rc<Host>,
     pub(super) token: Rc<Host>,
-    /// Knows every secret that is sent to a host or a proxy.
+    /// Knows every secret that we send to a host or a proxy.
     pub(super) redactor: Redactor,
 }
 
-/// One of Zoom's hosts: its own client and connections, and whether it can be reached.
+/// One of Zoom's hosts: its client, its connections, and whether it can be reached.
 pub(super) struct Host {
-    /// As awc is to have it.
+    /// See [`transport::for_awc`].
     url: String,
     transport: Transport,
     client: RefCell<Client>,
@@ -37,38 +38,36 @@ impl Host {
             url: transport::for_awc(url),
             client: RefCell::new(transport.client()),
             transport,
-            reachability: Reachability::of(url.host_str().unwrap_or_default()),
+            reachability: Reachability::new(url.host_str().unwrap_or_default()),
         })
     }
 
-    /// A `GET` below the host's URL.
     pub(super) fn get(&self, path: &str) -> ClientRequest {
         let base = self.url.trim_end_matches('/');
         self.client.borrow().get(format!("{base}{path}"))
     }
 
-    /// A `POST` to the host's URL.
     pub(super) fn post(&self) -> ClientRequest {
         self.client.borrow().post(&*self.url)
     }
 
-    /// Makes no request any more on a connection that is there now.
+    /// Sends no further request on any connection that exists now.
     pub(super) fn forget_connections(&self) {
         *self.client.borrow_mut() = self.transport.client();
     }
 
-    /// Remembers whether a whole answer came, and why not. A call that took too long for its answer says nothing.
-    pub(super) fn note<T>(&self, answer: &Result<T, NotWhole>) {
-        match answer {
-            Ok(_) => self.reachability.answered(),
-            Err(NotWhole { trouble: Some(trouble), .. }) => self.reachability.failed(trouble),
-            Err(NotWhole { trouble: None, .. }) => {}
+    /// Records whether a whole response arrived. A response that timed out tells nothing about the host's reachability.
+    pub(super) fn record<T>(&self, response: &Result<T, IncompleteResponse>) {
+        match response {
+            Ok(_) => self.reachability.on_response(),
+            Err(IncompleteResponse { failure: Some(failure), .. }) => self.reachability.on_failure(failure),
+            Err(IncompleteResponse { failure: None, .. }) => {}
         }
     }
 }
 
 impl Upstream {
-    /// No connection yet.
+    /// Opens no connection yet.
     #[must_use]
     pub fn new(config: &ZoomConfig) -> Self {
         let tls: TlsConnector = transport::tls_connector(config);
@@ -81,7 +80,7 @@ impl Upstream {
         Self { api, token, redactor }
     }
 
-    /// The later one of both hosts'.
+    /// The later one of the two hosts' last failures.
     pub(super) fn last_failure(&self) -> Option<LastFailure> {
         let both = [&self.api, &self.token].map(|host| host.reachability.last_failure());
         both.into_iter().flatten().max_by_key(|failure| failure.at)

@@ -109,14 +109,14 @@ fn a_server_without_tls_is_told_as_such() {
 fn a_connection_that_is_closed_instead_of_answered_is_told_as_broken() {
     let zoom = RawZoom::start(|_| vec![Step::Close]);
     let detail = assert_cause(&sim(|_| ()), &zoom.api_base_url(), "broken");
-    assert_eq!(detail, "the connection was closed without an answer");
+    assert_eq!(detail, "the connection was closed without a response");
 }
 
 #[test]
 fn what_is_no_http_is_told_as_broken() {
     let zoom = RawZoom::start(|_| vec![Step::Send(b"220 mail.example ESMTP\r\n\r\n".to_vec())]);
     let detail = assert_cause(&sim(|_| ()), &zoom.api_base_url(), "broken");
-    assert_eq!(detail, "the head of the answer is malformed or too large");
+    assert_eq!(detail, "the head of the response is malformed or too large");
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn snapshot(number: u64) -> Snapshot {
     let mut draft = Draft::default();
     let row = format!("{{\"user_name\":\"Ada Lovelace\",\"n\":{number}}}");
     draft.begin_page().extend_from_slice(row.as_bytes());
-    draft.end_page(std::slice::from_ref(&(0..row.len())), None).unwrap();
+    draft.end_page(std::slice::from_ref(&(0..row.len())), None);
     draft.seal(key(number), &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 

@@ -1,6 +1,6 @@
-//! How a simulated Zoom account behaves: its credentials, limits and lives.
+//! The simulated Zoom account: its credentials, limits and lifetimes.
 //!
-//! Nothing is read from files or the environment here; the binary fills it from its command line.
+//! Nothing here reads files or the environment; the binary fills it from its command line.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct SimConfig {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
-    /// The account that an access token is asked for.
+    /// The account of the OAuth app.
     pub account_id: String,
     /// The Server-to-Server OAuth app's id.
     pub client_id: String,
@@ -20,17 +20,17 @@ pub struct SimConfig {
     pub per_second: u32,
     /// `QoS` calls admitted in one UTC day.
     pub per_day: u64,
-    /// How long an access token is good; `expires_in` tells it in whole seconds.
+    /// Lifetime of an access token; `expires_in` is in whole seconds.
     pub access_token_life: Duration,
-    /// How long a `next_page_token` is good.
+    /// Lifetime of a `next_page_token`.
     pub page_token_life: Duration,
-    /// Added before each `QoS` answer.
+    /// The delay before each `QoS` answer.
     pub latency: Duration,
-    /// A newly minted access token makes all earlier ones invalid, as seen on live accounts in 2022–23.
+    /// A new access token invalidates all earlier ones, as seen on live accounts in 2022–23.
     pub new_token_kills_old: bool,
-    /// Answers JSON gzipped to requests that accept it.
+    /// Compresses JSON for requests that accept gzip.
     pub gzip: bool,
-    /// `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant) on 429s; Zoom sends them sometimes.
+    /// Adds `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant) to 429s, as Zoom sometimes does.
     pub rate_headers: bool,
 }
 

@@ -1,6 +1,6 @@
-//! The control endpoint below `/_sim/`: what a person with `curl` wants to see and to order.
+//! The control endpoint below `/_sim/`, for a person with `curl`.
 //!
-//! Off in the library unless asked for. Its calls are not recorded, and nothing here imitates Zoom.
+//! The library starts without it by default. Its calls are not recorded, and nothing here simulates Zoom.
 
 mod order;
 
@@ -14,7 +14,7 @@ use crate::server::Request;
 use crate::state::Shared;
 use order::FaultOrder;
 
-/// What its paths begin with.
+/// The prefix of its paths.
 pub(crate) const PREFIX: &str = "/_sim/";
 
 #[derive(Deserialize)]

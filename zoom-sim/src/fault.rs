@@ -1,8 +1,8 @@
-//! Misbehaviour on order: which request it befalls, how often, and what then happens.
+//! Injected faults: which request each one hits, how often, and what then happens.
 //!
-//! The first injected fault that fits a request and is not used up befalls it, and no other. Faults come after
-//! the check of the access token and before the limits. A fault that replaces the answer counts in the limits
-//! unless it is itself a 429; one that only spoils the natural answer is subject to them.
+//! A request is hit by the first injected fault that matches it and is not used up, and by no other. Faults come after the check
+//! of the access token and before the limits. A request whose answer a fault replaces counts in the limits, unless the answer is a
+//! 429. A fault that only spoils the natural answer is subject to the limits.
 
 pub(crate) mod effect;
 
@@ -18,7 +18,7 @@ pub enum FaultKind {
         /// The body, verbatim.
         body: String,
     },
-    /// The same with more headers, of which `date` and `x-zm-trackingid` take the place of the true ones.
+    /// The same with additional headers. `date` and `x-zm-trackingid` replace the natural ones.
     StatusWith {
         /// The HTTP status.
         status: u16,
@@ -31,7 +31,7 @@ pub enum FaultKind {
     PlanTooLow,
     /// 400/300: the page token is refused.
     PageTokenInvalid,
-    /// The same with HTTP status 300, as Zoom's specification has it.
+    /// The same with HTTP status 300, as in Zoom's specification.
     PageTokenInvalidStatus300,
     /// 400/300: the id is a webinar's.
     Webinar,
@@ -49,7 +49,7 @@ pub enum FaultKind {
     MissingScope104,
     /// 400 with unescaped quotes in `message`: not JSON.
     MissingScopeMalformed,
-    /// 401/124: the access token is past its life.
+    /// 401/124: the access token has expired.
     TokenExpired,
     /// 401/124: the access token is unknown.
     TokenInvalid,
@@ -71,34 +71,34 @@ pub enum FaultKind {
         /// With the `X-RateLimit-*` headers.
         headers: bool,
     },
-    /// 429 with an empty body and nothing that tells which limit it was.
+    /// 429 with an empty body, without a hint which limit it was.
     RateMystery {
         /// `Retry-After`, verbatim.
         retry_after: Option<String>,
     },
     /// An HTML page with this status.
     ServerErrorHtml(u16),
-    /// Never answers; waits until the client closes.
+    /// Sends nothing, and waits until the client closes.
     Hang,
     /// Sends the head and half of the body, then waits until the client closes.
     HangBody,
     /// Resets the connection instead of answering.
     ResetBeforeAnswer,
-    /// Resets it after the head and half of the body (16 KiB at most, which surely arrive).
+    /// Resets it after the head and half of the body (at most 16 KiB, which always arrive).
     ResetInBody,
     /// Closes the connection instead of answering.
     CloseBeforeAnswer,
-    /// `Content-Length` of the whole, half of the body, close.
+    /// Announces the whole `Content-Length`, sends half of the body, closes.
     Truncated,
-    /// Chunked, half of the body, close without a last chunk.
+    /// Sends half of the body in chunks, closes without a last chunk.
     TruncatedChunked,
-    /// The JSON is whole, but `Content-Length` is 1000 larger; close.
+    /// Sends the whole JSON, but announces 1000 bytes more; closes.
     ShortValidJson,
     /// 200 with an empty body.
     EmptyBody,
-    /// Neither length nor chunks: the whole body, ended by closing.
+    /// Neither length nor chunks: closing the connection ends the whole body.
     CloseDelimited,
-    /// A valid page, made this many bytes long by one more field.
+    /// A valid page, padded to this many bytes by one more field.
     Oversized(usize),
     /// 200 with a text that is not JSON.
     NotJson,
@@ -111,44 +111,44 @@ pub enum FaultKind {
         /// `message`.
         message: String,
     },
-    /// The right answer, in chunks of so many bytes, one per `every`.
+    /// The right answer, written in parts of `chunk` bytes.
     SlowDrip {
-        /// Bytes at a time.
+        /// Bytes written at once.
         chunk: usize,
         /// The pause after each.
         every: Duration,
     },
-    /// The right answer, this much later.
+    /// The right answer after this delay.
     Slow(Duration),
-    /// The right page, but its `next_page_token` is the one that the request carried.
+    /// The right page, but its `next_page_token` is the one of the request.
     ///
-    /// For a request without one it is a constant that leads to the second page.
+    /// For a request without one, it is a constant that leads to the second page.
     RepeatPageToken,
-    /// The right page, and on the last one a new token that leads to it again.
+    /// The right page, but the last one has a new token that leads to it again.
     EndlessPages,
     /// Token endpoint: 400 `invalid_client`.
     InvalidClient,
     /// Token endpoint: 200 with a text that is not JSON.
     TokenNotJson,
-    /// Token endpoint: a good access token without `expires_in`.
+    /// Token endpoint: a valid access token without `expires_in`.
     TokenWithoutExpiry,
     /// 302 to this `Location`.
     Redirect(String),
 }
 
-/// One misbehaviour: what, to whom, how often.
+/// One fault: what goes wrong, for which requests, and how often.
 #[derive(Debug, Clone)]
 pub struct Fault {
     kind: FaultKind,
     token_endpoint: bool,
     meeting: Option<String>,
     page: Option<usize>,
-    /// How often still; `None` = for ever.
+    /// How many more requests it hits; `None` for all.
     left: Option<usize>,
 }
 
 impl Fault {
-    /// Befalls the next `QoS` request, or token request for the kinds that exist only there, once.
+    /// Hits the next `QoS` request, or the next token request for the kinds that only exist there.
     #[must_use]
     pub fn new(kind: FaultKind) -> Self {
         let token_endpoint = matches!(
@@ -158,42 +158,42 @@ impl Fault {
         Self { kind, token_endpoint, meeting: None, page: None, left: Some(1) }
     }
 
-    /// Befalls `n` requests.
+    /// Hits `n` requests.
     #[must_use]
     pub fn times(mut self, n: usize) -> Self {
         self.left = Some(n);
         self
     }
 
-    /// Befalls every request until the faults are cleared.
+    /// Hits every request until the faults are cleared.
     #[must_use]
     pub fn forever(mut self) -> Self {
         self.left = None;
         self
     }
 
-    /// Befalls token requests instead of `QoS` requests.
+    /// Hits token requests instead of `QoS` requests.
     #[must_use]
     pub fn on_token_endpoint(mut self) -> Self {
         self.token_endpoint = true;
         self
     }
 
-    /// Befalls only requests for this meeting, by the id asked for or the meeting's other one.
+    /// Hits only requests for this meeting, by either of its ids.
     #[must_use]
     pub fn for_meeting(mut self, id: impl Into<String>) -> Self {
         self.meeting = Some(id.into());
         self
     }
 
-    /// Befalls only requests for this page, from 0.
+    /// Hits only requests for this page, from 0.
     #[must_use]
     pub fn on_page(mut self, page: usize) -> Self {
         self.page = Some(page);
         self
     }
 
-    fn fits(&self, target: &Target<'_>) -> bool {
+    fn matches(&self, target: &Target<'_>) -> bool {
         if self.left == Some(0) {
             return false;
         }
@@ -208,7 +208,7 @@ impl Fault {
     }
 }
 
-/// What a request is about, as far as faults choose by it.
+/// The properties of a request that faults match.
 pub(crate) enum Target<'a> {
     Token,
     Qos { meeting_ids: &'a [&'a str], page: Option<usize> },
@@ -227,9 +227,9 @@ impl Faults {
         self.0.clear();
     }
 
-    /// The fault that befalls this request, used once by it.
+    /// Uses up one hit of the first fault that matches the request.
     pub(crate) fn take(&mut self, target: &Target<'_>) -> Option<FaultKind> {
-        let fault = self.0.iter_mut().find(|fault| fault.fits(target))?;
+        let fault = self.0.iter_mut().find(|fault| fault.matches(target))?;
         fault.left = fault.left.map(|left| left - 1);
         let kind = fault.kind.clone();
         self.0.retain(|fault| fault.left != Some(0));

@@ -1,4 +1,4 @@
-//! An imitation of Zoom's `QoS` endpoint and token endpoint, awkward parts included, for demo, tests and benches.
+//! A simulator of Zoom's `QoS` endpoint and token endpoint, including their oddities, for demos, tests and benches.
 //!
 //! ```
 //! use zoom_sim::{Fault, FaultKind, Meeting, Sim, SimConfig};
@@ -6,14 +6,14 @@
 //! let sim = Sim::start(SimConfig::default())?;
 //! sim.add_meeting(Meeting::generated("91234567890", 30, 20));
 //! sim.inject(Fault::new(FaultKind::Hang).on_page(1));
-//! // … let a client loose on sim.api_base_url() and sim.oauth_url(), then:
+//! // Run a client against sim.api_base_url() and sim.oauth_url(), then:
 //! assert_eq!(sim.qos_calls().len(), 0);
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! It shares no type with the service, and it deliberately has only the two endpoints that the service uses.
-//! The life of a request: `server` reads it raw, `state` records and decides it (`oauth` or `qos`, with
-//! `limits`, `fault` and `meeting`), and `server/wire` sends the `reply` in the way that was decided.
+//! It shares no type with the service, and has only the two endpoints that the service uses. The life of a request: `server`
+//! reads it raw, `state` records it and decides the answer (`oauth` or `qos`, with `limits`, `fault` and `meeting`), and
+//! `server/wire` sends the `reply` as decided.
 
 mod config;
 mod control;
@@ -44,9 +44,9 @@ pub use record::{Call, CallKind};
 use server::Server;
 use state::Shared;
 
-/// A running imitation of Zoom; dropping it stops it.
+/// A running simulator; dropping it stops it.
 ///
-/// It has the meeting of Zoom's documentation, `85746065432`, from the start.
+/// From the start, it has the meeting of Zoom's documentation, `85746065432`.
 #[derive(Debug)]
 pub struct Sim {
     server: Server,
@@ -57,12 +57,12 @@ impl Sim {
     /// Starts it.
     ///
     /// # Errors
-    /// If the address cannot be listened on, or the system gives no thread.
+    /// The address cannot be bound, or the system cannot start a thread.
     pub fn start(config: SimConfig) -> io::Result<Self> {
         Self::begin(config, false)
     }
 
-    /// Starts it with the control endpoint at `/_sim/`, for trials by hand.
+    /// Starts it with the control endpoint at `/_sim/`, for experiments by hand.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -96,7 +96,7 @@ impl Sim {
         format!("http://{}/oauth/token", self.addr())
     }
 
-    /// Adds a meeting, or replaces the one of the same id. A large one takes a while to generate.
+    /// Adds a meeting, or replaces the one with the same id. Generating a large one takes a while.
     pub fn add_meeting(&self, meeting: Meeting) {
         self.shared.add_meeting(meeting);
     }
@@ -106,17 +106,17 @@ impl Sim {
         self.shared.lock().remove_meeting(id);
     }
 
-    /// Adds a fault behind those already injected.
+    /// Adds a fault after those already injected.
     pub fn inject(&self, fault: Fault) {
         self.shared.lock().faults.inject(fault);
     }
 
-    /// Forgets all faults that have not yet happened.
+    /// Removes all faults that have not happened yet.
     pub fn clear_faults(&self) {
         self.shared.lock().faults.clear();
     }
 
-    /// Every request since the start or the last clearing, in order of arrival.
+    /// Every request since the start or the last [`clear_calls`](Self::clear_calls), in order of arrival.
     #[must_use]
     pub fn calls(&self) -> Vec<Call> {
         self.shared.lock().record.calls().to_vec()
@@ -138,13 +138,12 @@ impl Sim {
         self.shared.lock().record.calls().iter().filter(|call| call.kind == kind).cloned().collect()
     }
 
-    /// Forgets all recorded calls.
+    /// Removes all recorded calls.
     pub fn clear_calls(&self) {
         self.shared.lock().record.clear();
     }
 
-    /// Blocks until `n` `QoS` calls have arrived in all since the start or the last clearing, or tells `false`
-    /// when they have not within `timeout`.
+    /// Blocks until `n` `QoS` calls are recorded. Returns `false` if they are not within `timeout`.
     #[must_use]
     pub fn wait_for_calls(&self, n: usize, timeout: Duration) -> bool {
         let state = self.shared.lock();
@@ -153,38 +152,38 @@ impl Sim {
         state.record.qos() >= n
     }
 
-    /// Makes every access token minted so far invalid.
+    /// Invalidates every access token issued so far.
     pub fn revoke_access_tokens(&self) {
         self.shared.lock().access_tokens.revoke_all();
     }
 
-    /// Makes every page token handed out so far invalid.
+    /// Invalidates every page token issued so far.
     pub fn expire_page_tokens(&self) {
         self.shared.lock().page_tokens.expire_all();
     }
 
-    /// Sets the client secret that is accepted from now on.
+    /// Replaces the client secret.
     pub fn set_client_secret(&self, secret: &str) {
         secret.clone_into(&mut self.shared.lock().config.client_secret);
     }
 
-    /// Sets what is added before each `QoS` answer.
+    /// Sets the delay before each `QoS` answer.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.lock().config.latency = latency;
     }
 
-    /// From now on answers of the `QoS` endpoint tell what is left of the day, in `X-RateLimit-*`.
+    /// Adds `X-RateLimit-*` headers with the day's remaining calls to every `QoS` answer from now on.
     pub fn tell_day_left(&self) {
         self.shared.lock().tells_day_left = true;
     }
 
-    /// Adds headers to every answer of the `QoS` endpoint but a 429, verbatim, instead of those added before.
+    /// Adds these headers, verbatim, to every `QoS` answer except a 429. Replaces those added before.
     pub fn set_answer_headers(&self, headers: &[(&'static str, &str)]) {
         let headers = headers.iter().map(|(name, value)| (*name, (*value).to_owned()));
         self.shared.lock().answer_headers = headers.collect();
     }
 
-    /// Makes today one in which `n` calls have been made already.
+    /// Sets how many calls were made today.
     pub fn set_day_used(&self, n: u64) {
         self.shared.lock().limits.set_day_used(Timestamp::now(), n);
     }

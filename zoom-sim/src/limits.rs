@@ -1,7 +1,7 @@
 //! The account's limits: a sliding second without tolerance, and the UTC day.
 //!
-//! Zoom's true window shape is undocumented; the strictest reading is the useful one. Whether a refused call
-//! counts is unknown too: here it does not. The clock is handed in, so that this is testable without time.
+//! Zoom does not document its window; this is the strictest interpretation. Nor does it document whether a refused call counts;
+//! here it does not. Callers pass the time in, so that tests need no clock.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,36 +15,36 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Seconds in a UTC day, as Unix time counts them.
 const DAY: i64 = 86_400;
 
-/// Zoom's text for a full second.
+/// Zoom's message for a full second.
 pub(crate) const PER_SECOND: &str =
     "You have reached the maximum per-second rate limit for this API. Try again later.";
-/// Zoom's text for a spent day.
+/// Zoom's message for a used-up day.
 pub(crate) const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the \
      response header for details on when you can make another request.";
 
 /// Why a call is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Full {
-    /// The last second holds all it may, until then.
+    /// The last second is full until then.
     Second(Instant),
-    /// The day holds all it may.
+    /// The day is used up.
     Day,
 }
 
-/// What has been used.
+/// The calls so far.
 #[derive(Debug, Default)]
 pub(crate) struct Limits {
     /// Arrivals of the last second's admitted calls, oldest first.
     window: VecDeque<Instant>,
-    /// The day, counted from 1970, that `used` belongs to.
+    /// The day of `used`, counted from 1970.
     day: i64,
     used: u64,
 }
 
 impl Limits {
-    /// Admits a call that arrived at `now`, or says which limit is full.
+    /// Admits a call that arrived at `now`. The error is the limit that is full.
     pub(crate) fn admit(&mut self, now: Instant, wall: Timestamp, config: &SimConfig) -> Result<(), Full> {
-        self.turn(now, wall);
+        self.advance(now, wall);
         if self.used >= config.per_day {
             return Err(Full::Day);
         }
@@ -57,14 +57,14 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts a call whatever the limits say: injected faults come before them.
+    /// Counts a call without checking the limits, for injected faults.
     pub(crate) fn charge(&mut self, now: Instant, wall: Timestamp) {
-        self.turn(now, wall);
+        self.advance(now, wall);
         self.window.push_back(now);
         self.used += 1;
     }
 
-    /// What is left of the day, in Zoom's headers; the category is on every answer anyhow.
+    /// Zoom's headers with the day's remaining calls, except for the category, which every answer has.
     pub(crate) fn day_headers(&self, config: &SimConfig) -> Vec<(&'static str, String)> {
         let left = config.per_day.saturating_sub(self.used);
         vec![
@@ -74,14 +74,14 @@ impl Limits {
         ]
     }
 
-    /// Makes the day of `wall` one in which `used` calls were made.
+    /// Sets how many calls were made on the day of `wall`.
     pub(crate) fn set_day_used(&mut self, wall: Timestamp, used: u64) {
         self.day = wall.as_second().div_euclid(DAY);
         self.used = used;
     }
 
-    /// Forgets what left the window, and yesterday.
-    fn turn(&mut self, now: Instant, wall: Timestamp) {
+    /// Drops the calls that have left the window, and yesterday's count.
+    fn advance(&mut self, now: Instant, wall: Timestamp) {
         // Half-open: a call exactly one second old is no longer in the window.
         while self.window.front().is_some_and(|oldest| now.saturating_duration_since(*oldest) >= SECOND) {
             self.window.pop_front();
@@ -98,7 +98,7 @@ pub(crate) fn refusal(full: Full, now: Instant, wall: Timestamp, config: &SimCon
     let (message, kind, limit, free_at) = match full {
         Full::Second(free_at) => {
             let wait = free_at.saturating_duration_since(now);
-            // Whole seconds are all that the header's form shows, so round up, or a retry comes too early.
+            // The header's format has whole seconds; rounding down would make retries come too early.
             let nanos = wall.as_nanosecond() + i128::try_from(wait.as_nanos()).unwrap_or(0);
             let seconds = i64::try_from(nanos.div_euclid(1_000_000_000) + 1).unwrap_or(i64::MAX);
             (PER_SECOND, "QPS", u64::from(config.per_second), seconds)
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn the_day_is_told_before_the_second_and_turns_at_midnight() {
+    fn the_day_comes_before_the_second_and_ends_at_midnight() {
         let config = SimConfig { per_second: 10, per_day: 2, ..SimConfig::default() };
         let mut limits = Limits::default();
         let start = Instant::now();

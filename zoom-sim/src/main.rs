@@ -1,6 +1,6 @@
-//! The imitation of Zoom as a program: for demos, and for trials by hand with `curl`.
+//! The simulator as a program, for demos and experiments with `curl`.
 //!
-//! Prints one line with its URL, and stops at SIGINT or SIGTERM.
+//! It prints one line with its URL, and stops at SIGINT or SIGTERM.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 use zoom_sim::{Sim, SimConfig, demo_meetings};
 
-/// An imitation of Zoom's `QoS` endpoint, with a set of demo meetings.
+/// A simulator of Zoom's `QoS` endpoint, with a set of demo meetings.
 ///
-/// By hand: `GET` and `DELETE /_sim/calls` (what was asked), `POST` and `DELETE /_sim/faults` (what goes wrong:
-/// {"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}), `POST /_sim/meetings`
+/// Control it with `GET` and `DELETE /_sim/calls` (the recorded requests), `POST` and `DELETE /_sim/faults`
+/// ({"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}), and `POST /_sim/meetings`
 /// ({"id":"…","participants":30,"samples":20}).
 #[derive(Parser)]
 #[command(version)]
@@ -31,7 +31,7 @@ struct Arguments {
     /// Milliseconds before each `QoS` answer.
     #[arg(long, default_value_t = 150)]
     latency_ms: u64,
-    /// The account to ask an access token for.
+    /// The account of the OAuth app.
     #[arg(long, default_value = "sim-account")]
     account_id: String,
     /// The OAuth app's id.
@@ -40,19 +40,19 @@ struct Arguments {
     /// The OAuth app's secret.
     #[arg(long, default_value = "sim-secret")]
     client_secret: String,
-    /// Seconds that an access token is good.
+    /// Lifetime of an access token, in seconds.
     #[arg(long, default_value_t = 3_600)]
     access_token_life_s: u64,
-    /// Seconds that a page token is good.
+    /// Lifetime of a page token, in seconds.
     #[arg(long, default_value_t = 900)]
     page_token_life_s: u64,
-    /// A new access token makes the earlier ones invalid.
+    /// A new access token invalidates the earlier ones.
     #[arg(long)]
     new_token_kills_old: bool,
-    /// Gzip JSON for those who accept it.
+    /// Compress JSON for clients that accept gzip.
     #[arg(long)]
     gzip: bool,
-    /// Refuse without `X-RateLimit-*` and `Retry-After`, as Zoom sometimes does.
+    /// Omit `X-RateLimit-*` and `Retry-After` from 429s, as Zoom sometimes does.
     #[arg(long)]
     no_rate_headers: bool,
 }
@@ -76,7 +76,7 @@ impl Arguments {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a program says why it cannot start")]
+#[expect(clippy::print_stderr, reason = "the program must say why it cannot start")]
 fn main() -> ExitCode {
     match run(Arguments::parse().config()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -87,10 +87,10 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
+#[expect(clippy::print_stdout, reason = "the line with the URL")]
 fn run(config: SimConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Before the line is printed, so that whoever reads it may already send a signal.
+    // Before the line is printed, because its reader may send a signal at once.
     let (mut interrupt, mut terminate) = runtime.block_on(async {
         Ok::<_, io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
     })?;

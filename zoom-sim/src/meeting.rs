@@ -1,6 +1,4 @@
-//! Meetings that the simulated account has: what they hold, and for which `type` they answer.
-//!
-//! A [`Meeting`] is a description only; `meeting/hosted.rs` turns it into the bytes that are served.
+//! The meetings of the simulated account. A [`Meeting`] only describes one; `meeting/hosted.rs` makes the bytes that are served.
 
 mod demo;
 mod generated;
@@ -15,18 +13,18 @@ use jiff::Timestamp;
 pub use demo::demo_meetings;
 pub(crate) use hosted::Hosted;
 
-/// When generated meetings ended unless told otherwise: 2026-01-15T11:00:00Z, in Unix seconds.
+/// When generated meetings ended by default: 2026-01-15T11:00:00Z, in Unix seconds.
 const ENDED: i64 = 1_768_474_800;
 /// The id of the meeting in Zoom's documentation.
 const EXAMPLE_ID: &str = "85746065432";
 
-/// The participant of Zoom's documented example, byte for byte as it is served.
+/// The participant of Zoom's documented example, byte for byte.
 #[must_use]
 pub fn example_json() -> &'static str {
     include_str!("meeting/documented_example.json").trim_end()
 }
 
-/// One meeting, described.
+/// The description of one meeting.
 #[derive(Debug, Clone)]
 pub struct Meeting {
     pub(crate) id: String,
@@ -34,7 +32,7 @@ pub struct Meeting {
     pub(crate) live: bool,
     pub(crate) past: bool,
     content: Content,
-    /// How often a sample is added, if any is.
+    /// How often a sample is added; `None` for never.
     growing: Option<Duration>,
     /// The newest `leave_time`, in Unix seconds.
     ended: i64,
@@ -59,9 +57,9 @@ impl Meeting {
         Self::holding(id.into(), Content::Generated { participants, samples })
     }
 
-    /// A meeting whose pages are given verbatim, each the JSON text of a `participants` array.
+    /// A meeting with these pages, each the JSON text of a `participants` array.
     ///
-    /// They are served one by one whatever the `page_size`, and need not be valid JSON.
+    /// They are served verbatim for every `page_size`, and need not be valid JSON.
     #[must_use]
     pub fn raw_pages(id: impl Into<String>, pages: Vec<String>) -> Self {
         Self::holding(id.into(), Content::Pages(pages))
@@ -77,34 +75,34 @@ impl Meeting {
         Self { id, uuid: None, live: true, past: true, content, growing: None, ended: ENDED, odd: false }
     }
 
-    /// Answers `type=live` only.
+    /// Exists for `type=live` only.
     #[must_use]
     pub fn live_only(mut self) -> Self {
         self.past = false;
         self
     }
 
-    /// Answers `type=past` only.
+    /// Exists for `type=past` only.
     #[must_use]
     pub fn past_only(mut self) -> Self {
         self.live = false;
         self
     }
 
-    /// Gains one sample a minute per participant from the moment it is added; nobody has left yet.
+    /// Each participant gets one more sample a minute after the meeting is added, and nobody has left yet.
     #[must_use]
     pub fn growing(self) -> Self {
         self.growing_every(Duration::from_secs(60))
     }
 
-    /// [`growing`](Self::growing) in another rhythm, down to a millisecond; the samples stay a minute apart.
+    /// [`growing`](Self::growing) at another interval, at least a millisecond. The samples' times are still a minute apart.
     #[must_use]
     pub fn growing_every(mut self, every: Duration) -> Self {
         self.growing = Some(every.max(Duration::from_millis(1)));
         self
     }
 
-    /// Makes it reachable by this UUID too.
+    /// Adds a UUID under which the meeting is found too.
     #[must_use]
     pub fn with_uuid(mut self, uuid: impl Into<String>) -> Self {
         self.uuid = Some(uuid.into());
@@ -119,9 +117,9 @@ impl Meeting {
         self
     }
 
-    /// Sprinkles every odd value, name, field and group that a cleaner may meet.
+    /// Adds every odd value, name, field and group that a cleaner must handle.
     ///
-    /// A few participants with a few samples each are enough to have them all.
+    /// A few participants with a few samples each are enough to contain all of them.
     #[must_use]
     pub fn odd_values(mut self) -> Self {
         self.odd = true;
@@ -134,7 +132,7 @@ impl Meeting {
         &self.id
     }
 
-    /// The text of each page's `participants` array as it is served at first: for benches, and to serve it elsewhere.
+    /// The text of each page's `participants` array when the meeting is added, for benches and other servers.
     #[must_use]
     pub fn pages(&self) -> Vec<String> {
         const PAGE_SIZE: usize = 10;
@@ -147,7 +145,7 @@ impl Meeting {
         (0..hosted.pages(PAGE_SIZE)).map(page).collect()
     }
 
-    /// How many participants it has; a raw page that is no JSON array counts none.
+    /// How many participants it has. A raw page that is not a JSON array counts as none.
     #[must_use]
     pub fn rows(&self) -> usize {
         match &self.content {
@@ -162,7 +160,7 @@ fn rows_of(page: &str) -> usize {
     serde_json::from_str::<Vec<serde::de::IgnoredAny>>(page).map_or(0, |rows| rows.len())
 }
 
-/// Unix seconds as Zoom writes instants: `2026-01-15T11:00:00Z`; the epoch for what no calendar holds.
+/// Unix seconds in Zoom's format: `2026-01-15T11:00:00Z`; the epoch if they are out of range.
 pub(crate) fn iso(second: i64) -> String {
     Timestamp::from_second(second).unwrap_or(Timestamp::UNIX_EPOCH).to_string()
 }

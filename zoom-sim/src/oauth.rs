@@ -1,6 +1,6 @@
-//! The token endpoint, `POST /oauth/token`, and which access tokens are good.
+//! The token endpoint, `POST /oauth/token`, and which access tokens are valid.
 //!
-//! Only the `account_credentials` grant of Server-to-Server OAuth exists here.
+//! It only has the `account_credentials` grant of Server-to-Server OAuth.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,43 +14,43 @@ use crate::reply::{self, Reply};
 use crate::server::Request;
 use crate::text;
 
-/// The access tokens minted so far.
+/// The access tokens issued so far.
 #[derive(Debug, Default)]
-pub(crate) struct AccessTokens(HashMap<String, Minted>);
+pub(crate) struct AccessTokens(HashMap<String, Issued>);
 
 #[derive(Debug)]
-struct Minted {
+struct Issued {
     expires: Instant,
     revoked: bool,
 }
 
 impl AccessTokens {
-    /// Makes all tokens minted so far invalid.
+    /// Invalidates all tokens issued so far.
     pub(crate) fn revoke_all(&mut self) {
-        self.0.values_mut().for_each(|minted| minted.revoked = true);
+        self.0.values_mut().for_each(|issued| issued.revoked = true);
     }
 
-    /// The refusal of a request whose access token is not good.
+    /// The error for a request without a valid access token.
     pub(crate) fn refusal(&self, request: &Request, now: Instant) -> Option<Reply> {
         let token = request.header("authorization").and_then(|value| value.strip_prefix("Bearer "));
         match token.and_then(|token| self.0.get(token)) {
-            None | Some(Minted { revoked: true, .. }) => Some(Reply::error(401, 124, reply::TOKEN_INVALID)),
-            Some(minted) if minted.expires <= now => Some(Reply::error(401, 124, reply::TOKEN_EXPIRED)),
+            None | Some(Issued { revoked: true, .. }) => Some(Reply::error(401, 124, reply::TOKEN_INVALID)),
+            Some(issued) if issued.expires <= now => Some(Reply::error(401, 124, reply::TOKEN_EXPIRED)),
             Some(_) => None,
         }
     }
 
-    fn mint(&mut self, now: Instant, life: Duration, dice: &mut Dice) -> String {
+    fn issue(&mut self, now: Instant, life: Duration, dice: &mut Dice) -> String {
         let part = |bytes: Vec<u8>| URL_SAFE_NO_PAD.encode(bytes);
         let head = part(br#"{"sv":"000002","alg":"HS512","v":"2.0","kid":"sim"}"#.to_vec());
-        // The shape of a JWT of more than 300 characters; what is inside is nobody's business.
+        // The shape of a JWT of more than 300 characters, with random content.
         let token = format!("{head}.eyJ{}.{}", part(dice.bytes(22)), part(dice.bytes(8)));
-        self.0.insert(token.clone(), Minted { expires: now + life, revoked: false });
+        self.0.insert(token.clone(), Issued { expires: now + life, revoked: false });
         token
     }
 }
 
-/// The answer to a token request; `with_expiry` false leaves out `expires_in`.
+/// The answer to a token request, with `expires_in` if `with_expiry`.
 pub(crate) fn answer(
     tokens: &mut AccessTokens,
     config: &SimConfig,
@@ -62,7 +62,7 @@ pub(crate) fn answer(
     if !authorized(request, config) {
         return invalid_client();
     }
-    // Parameters in the query are not looked at: they stopped working for some accounts.
+    // Parameters in the query are ignored: they stopped working for some accounts.
     let is_form = |value: &str| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
     let form = if request.header("content-type").is_some_and(is_form) { request.body.as_str() } else { "" };
     if text::form_value(form, "grant_type").as_deref() != Some("account_credentials") {
@@ -74,7 +74,7 @@ pub(crate) fn answer(
     if config.new_token_kills_old {
         tokens.revoke_all();
     }
-    let token = tokens.mint(now, config.access_token_life, dice);
+    let token = tokens.issue(now, config.access_token_life, dice);
     let expiry = if with_expiry {
         format!(r#""expires_in":{},"#, config.access_token_life.as_secs())
     } else {

@@ -1,7 +1,7 @@
-//! The endpoint itself: `GET /v2/metrics/meetings/{id}/participants/qos`.
+//! The `QoS` endpoint: `GET /v2/metrics/meetings/{id}/participants/qos`.
 //!
-//! The order of its checks: access token, faults, day, second, id, `type`, page token. It decides under the
-//! state's lock and leaves the writing of a page, which is the costly part, for later.
+//! The order of its checks: access token, faults, day, second, id, `type`, page token. It decides under the state's lock; the
+//! page is written later, without the lock, because that takes long.
 
 pub(crate) mod page_token;
 pub(crate) mod path;
@@ -21,10 +21,10 @@ use crate::state::{Answer, State};
 use page_token::Bound;
 use path::Named;
 
-/// Zoom's largest page; more is quietly made this.
+/// Zoom's largest page; a larger `page_size` counts as this.
 const MAX_PAGE_SIZE: usize = 10;
 
-/// One request, taken apart.
+/// One parsed request.
 pub(crate) struct Asked {
     named: Named,
     kind: Option<String>,
@@ -40,7 +40,7 @@ impl Asked {
             named,
             kind: request.query("type"),
             page_size: request.query("page_size"),
-            // An empty token is what the last page carries, so it asks for the first.
+            // The last page has an empty token, and Zoom takes that for the first page.
             token: request.query("next_page_token").filter(|token| !token.is_empty()),
         })
     }
@@ -53,13 +53,13 @@ impl Asked {
         }
     }
 
-    /// The page asked for, as far as the token tells.
+    /// The requested page; `None` for an unknown token.
     pub(crate) fn page(&self, state: &State) -> Option<usize> {
         self.token.as_ref().map_or(Some(0), |token| state.page_tokens.page(token))
     }
 }
 
-/// A page to be written: everything about it but its text.
+/// A page to be written.
 #[derive(Debug)]
 pub(crate) struct Page {
     hosted: Arc<Hosted>,
@@ -69,7 +69,6 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Writes it.
     pub(crate) fn reply(&self) -> Reply {
         let mut body = String::with_capacity(4_096);
         let envelope = write!(
@@ -94,7 +93,7 @@ impl Page {
     }
 }
 
-/// Decides the answer to a request, and the fault that befalls it.
+/// Decides the answer to a request, and the fault that hits it.
 pub(crate) fn answer(
     state: &mut State,
     request: &Request,
@@ -132,7 +131,7 @@ fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
     state.faults.take(&Target::Qos { meeting_ids: &meeting_ids, page })
 }
 
-/// The page asked for, or Zoom's refusal.
+/// The requested page, or Zoom's error.
 fn page(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind>) -> Result<Page, Reply> {
     let id = match &asked.named {
         Named::Unrecognized => return Err(reply::not_recognized()),
@@ -174,10 +173,10 @@ fn page(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind
         (true, Some(token)) => token.clone(),
         (true, None) => state.page_tokens.constant(bound, now),
         (false, _) if page + 1 < hosted.pages(page_size) => {
-            state.page_tokens.hand_out(bound, page + 1, now, good_for, &mut state.dice)
+            state.page_tokens.issue(bound, page + 1, now, good_for, &mut state.dice)
         }
         (false, _) if fault == Some(&FaultKind::EndlessPages) => {
-            state.page_tokens.hand_out(bound, page, now, good_for, &mut state.dice)
+            state.page_tokens.issue(bound, page, now, good_for, &mut state.dice)
         }
         (false, _) => String::new(),
     };

@@ -1,6 +1,5 @@
-//! Numbers that look random: a seeded stream for generated content, an unseeded one for tokens.
-//!
-//! Deliberately not cryptographic: nothing here guards anything.
+//! Pseudo-random numbers: a seeded stream for generated content, an unseeded one for tokens. Not cryptographic, because nothing
+//! here is secret.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -14,7 +13,7 @@ impl Dice {
         Self(RandomState::new().hash_one("zoom-sim"))
     }
 
-    /// The stream of a text, the same in every run (FNV-1a).
+    /// A stream seeded by a text, the same in every run (FNV-1a).
     pub(crate) fn of(text: &str) -> Self {
         let hash = text
             .bytes()
@@ -22,7 +21,7 @@ impl Dice {
         Self(hash)
     }
 
-    /// An independent stream for part `n` of what this one stands for.
+    /// An independent stream for part `n`.
     pub(crate) fn part(self, n: usize) -> Self {
         let mut of = Self(self.0 ^ (n as u64).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(17));
         Self(of.next())

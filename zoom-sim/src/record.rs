@@ -1,6 +1,4 @@
-//! The record of every request that arrived: what a test asserts on.
-//!
-//! Calls to the control endpoint are not in it.
+//! The record of every request, for the assertions of tests. It does not contain calls to the control endpoint.
 
 use std::time::Instant;
 
@@ -11,43 +9,43 @@ use crate::text;
 pub enum CallKind {
     /// `/oauth/token`.
     Token,
-    /// The `QoS` endpoint, badly spelled paths below `/metrics/meetings/` included.
+    /// The `QoS` endpoint, including misspelled paths below `/metrics/meetings/`.
     Qos,
     /// Anything else.
     Other,
 }
 
-/// One request, and what became of it.
+/// One request and its answer.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// When it had been read.
+    /// When it was read.
     pub at: Instant,
     /// Which endpoint was called.
     pub kind: CallKind,
     /// The HTTP method.
     pub method: String,
-    /// Path and query exactly as they came.
+    /// Path and query, raw.
     pub target: String,
-    /// Header names in lower case, values as they came.
+    /// Names in lower case, raw values.
     pub headers: Vec<(String, String)>,
     /// The request's body.
     pub body: String,
-    /// The status sent; `None` as long as, or because, no answer was: hang, reset, or the client gave up.
+    /// The status sent; `None` before the answer, or if there was none: a hang, a reset, or the client gave up.
     pub status: Option<u16>,
-    /// The `code` in the body sent, where it had one.
+    /// The `code` in the body sent, if it had one.
     pub code: Option<i64>,
-    /// The meeting's id, wholly decoded.
+    /// The meeting's id, fully decoded.
     pub meeting: Option<String>,
-    /// The page asked for, from 0; `None` for an unknown page token.
+    /// The requested page, from 0; `None` for an unknown page token.
     pub page: Option<usize>,
-    /// The number of the connection it came on, from 1.
+    /// The number of its connection, from 1.
     pub connection: u64,
-    /// The `x-zm-trackingid` that its answer carries.
+    /// The `x-zm-trackingid` of its answer.
     pub tracking_id: String,
 }
 
 impl Call {
-    /// The first value of a header, its name in any case.
+    /// The first value of a header, whose name may be in any case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
@@ -68,24 +66,24 @@ impl Call {
     }
 }
 
-/// All calls since the start or the last clearing.
+/// All calls since the start or the last [`Record::clear`].
 #[derive(Debug, Default)]
 pub(crate) struct Record {
     calls: Vec<Call>,
-    /// The number of the first call in `calls`; numbers go on after a clearing.
+    /// The number of the first call in `calls`; clearing does not restart the numbers.
     first: usize,
     qos: usize,
 }
 
 impl Record {
-    /// Notes an arrival and gives the number under which its answer is told.
+    /// Records a request, and returns its number for [`Self::answered`].
     pub(crate) fn arrived(&mut self, call: Call) -> usize {
         self.qos += usize::from(call.kind == CallKind::Qos);
         self.calls.push(call);
         self.first + self.calls.len() - 1
     }
 
-    /// Notes what is being answered to an arrival, unless it has been cleared away.
+    /// Records the answer to a request, unless the request has been cleared.
     pub(crate) fn answered(&mut self, number: usize, status: u16, code: Option<i64>) {
         let call = number.checked_sub(self.first).and_then(|at| self.calls.get_mut(at));
         if let Some(call) = call {

@@ -1,17 +1,15 @@
-//! What is to be sent: a status, a body, and the way it travels, broken ways included.
-//!
-//! Writing it to a socket is `server/wire.rs`'s part.
+//! Answers: a status, a body, and how they are delivered, including broken ways. `server/wire.rs` writes them to a socket.
 
 use std::time::Duration;
 
 /// How the bytes of a reply go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
-    /// As HTTP wants it.
+    /// As HTTP demands.
     Whole,
-    /// Nothing, until the client closes.
+    /// Nothing; waits until the client closes.
     Hang,
-    /// Head and half of the body, then nothing until the client closes.
+    /// Head and half of the body; waits until the client closes.
     HangInBody,
     /// RST instead of an answer.
     ResetBeforeAnswer,
@@ -23,9 +21,9 @@ pub(crate) enum Delivery {
     Truncated,
     /// Chunked, without the last chunk, FIN.
     TruncatedChunked,
-    /// A length announced that is this much larger than the whole body sent, FIN.
+    /// Announces this many bytes more than the whole body, FIN.
     Overannounced(usize),
-    /// Neither length nor chunks: the body ends where the connection does.
+    /// Neither length nor chunks: the body ends with the connection.
     CloseDelimited,
     /// The whole body in small chunks.
     Drip { chunk: usize, every: Duration },
@@ -45,7 +43,7 @@ pub(crate) struct Reply {
     /// The `code` in the body, for the record.
     pub(crate) code: Option<i64>,
     pub(crate) content_type: &'static str,
-    /// Headers beyond those that every answer of Zoom carries.
+    /// Headers in addition to those of every answer.
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) delivery: Delivery,
@@ -81,7 +79,7 @@ impl Reply {
         Self { content_type, ..Self::json(status, body) }
     }
 
-    /// No answer at all, in one of the ways of `delivery`.
+    /// No answer; `delivery` says how.
     pub(crate) fn silence(delivery: Delivery) -> Self {
         Self { delivery, ..Self::json(0, Vec::new()) }
     }
@@ -97,18 +95,18 @@ impl Reply {
     }
 }
 
-/// The access token is past its life.
+/// The access token has expired.
 pub(crate) const TOKEN_EXPIRED: &str = "Access token is expired.";
 /// The access token is unknown, missing or revoked.
 pub(crate) const TOKEN_INVALID: &str = "Invalid access token.";
 /// The page token is unknown, too old, or belongs to other parameters.
 pub(crate) const PAGE_TOKEN_INVALID: &str = "The next page token is invalid or expired.";
-/// The path is none of Zoom's.
+/// The path does not exist.
 pub(crate) const NOT_RECOGNIZED: &str = "This API endpoint is not recognized.";
 /// The meeting is known but has nothing to show (yet).
 pub(crate) const NOT_AVAILABLE: &str = "This meeting's detail info is not available.";
 
-/// `404/3001` for a meeting that nobody knows.
+/// `404/3001` for an unknown meeting.
 pub(crate) fn does_not_exist(id: &str) -> Reply {
     Reply::error(404, 3001, &format!("Meeting does not exist: {id}."))
 }

@@ -1,7 +1,7 @@
-//! The server: a thread of its own, a listener, and connections that are kept alive.
+//! The server: a thread, a listener, and keep-alive connections.
 //!
-//! Raw TCP and `httparse`, deliberately without a web framework: only so can a path be seen undecoded and an
-//! answer break off where a fault wants it to.
+//! Raw TCP and `httparse` instead of a web framework, because tests need undecoded paths and answers that break off at a given
+//! byte.
 
 mod request;
 mod wire;
@@ -31,7 +31,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Listens, then serves on a thread of its own; with `control`, `/_sim/` too.
+    /// Serves on a thread of its own, including `/_sim/` if `control` is set.
     pub(crate) fn start(listen: SocketAddr, shared: Arc<Shared>, control: bool) -> io::Result<Self> {
         let listener = TcpListener::bind(listen)?;
         listener.set_nonblocking(true)?;
@@ -42,11 +42,11 @@ impl Server {
             runtime.block_on(async move {
                 tokio::select! {
                     () = accept(listener, shared, control) => {}
-                    // An error means that the sender is gone, which is how it says stop.
+                    // Dropping the sender stops the server.
                     _ = stopped => {}
                 }
             });
-            // Calls hanging or waiting end with the runtime; a page being packed is not waited for.
+            // Hanging and waiting calls end with the runtime, without waiting for a page that is being compressed.
             runtime.shutdown_background();
         })?;
         Ok(Self { addr, stop: Some(stop), thread: Some(thread) })
@@ -61,21 +61,21 @@ impl Drop for Server {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
-            // A panic over there has been printed; here there is nobody to tell.
+            // The thread has printed its panic, if there was one.
             drop(thread.join());
         }
     }
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, control: bool) {
-    // Only fails outside a runtime, and we are in one.
+    // This only fails outside a runtime.
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
         return;
     };
     let mut number = 0;
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: some will come back.
+            // Probably out of file descriptors: try again when some are free.
             tokio::time::sleep(Duration::from_millis(10)).await;
             continue;
         };
@@ -84,7 +84,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, control: bool) {
     }
 }
 
-/// Answers the requests of one connection in turn, until either side has enough.
+/// Answers the requests of one connection in turn, until either side closes it.
 async fn serve(mut connection: Connection, number: u64, shared: Arc<Shared>, control: bool) {
     loop {
         let request = match connection.request().await {
@@ -111,7 +111,7 @@ async fn serve(mut connection: Connection, number: u64, shared: Arc<Shared>, con
     }
 }
 
-/// Records, decides, waits and answers; tells whether the connection goes on.
+/// Records, decides, waits and answers. Returns whether the connection stays open.
 async fn exchange(
     connection: &mut Connection,
     number: u64,
@@ -127,14 +127,14 @@ async fn exchange(
             () = connection.gone() => return Ok(false),
         }
     }
-    // Packing a large page takes long enough to blur the arrival times of other calls.
+    // Compressing a large page here would delay the recorded arrival of other calls.
     let reply = if outcome.gzip {
         tokio::task::spawn_blocking(|| outcome.reply()).await.map_err(io::Error::other)?
     } else {
         outcome.reply()
     };
     if reply.delivery.answers() {
-        // Before the first byte, so that whoever has the answer also finds it in the record.
+        // Before the first byte, so that a client that has the answer also finds it in the record.
         shared.lock().record.answered(call, reply.status, reply.code);
     }
     connection.deliver(reply, &tracking_id, keep_alive).await

@@ -1,6 +1,6 @@
-//! Everything the simulated account remembers, behind one lock that is never held across an await.
+//! The state of the simulated account, behind one lock that is never held across an await.
 //!
-//! A request is received and decided here; pages are written and sent outside the lock.
+//! Requests are received and decided under the lock; pages are written and sent without it.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -22,11 +22,10 @@ use crate::record::{Call, CallKind, Record};
 use crate::reply::{self, JSON, Reply};
 use crate::server::Request;
 
-/// The account's memory.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) config: SimConfig,
-    /// Under each of their ids.
+    /// By each of their ids.
     pub(crate) meetings: HashMap<String, Arc<Hosted>>,
     pub(crate) faults: Faults,
     pub(crate) record: Record,
@@ -34,21 +33,21 @@ pub(crate) struct State {
     pub(crate) access_tokens: AccessTokens,
     pub(crate) page_tokens: PageTokens,
     pub(crate) dice: Dice,
-    /// Whether answers of the `QoS` endpoint tell what is left of the day.
+    /// Whether `QoS` answers have headers with the day's remaining calls.
     pub(crate) tells_day_left: bool,
-    /// Sent with every answer of the `QoS` endpoint but a 429, verbatim.
+    /// Sent with every `QoS` answer except a 429, verbatim.
     pub(crate) answer_headers: Vec<(&'static str, String)>,
 }
 
-/// The state as the server's thread and the handle share it.
+/// The state, shared by the server's thread and the handle.
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
-    /// Told at each recorded arrival.
+    /// Notified for each recorded request.
     pub(crate) arrived: Condvar,
 }
 
-/// What was decided.
+/// The decided answer.
 pub(crate) enum Answer {
     Ready(Reply),
     Page(Page),
@@ -60,14 +59,14 @@ impl From<Reply> for Answer {
     }
 }
 
-/// A request received and decided, not yet answered.
+/// A request that is decided but not answered yet.
 pub(crate) struct Outcome {
     /// Its number in the record.
     pub(crate) number: usize,
     /// The pause before the answer.
     pub(crate) delay: Duration,
     pub(crate) tracking_id: String,
-    /// Whether JSON goes out gzipped.
+    /// Whether JSON is compressed.
     pub(crate) gzip: bool,
     answer: Answer,
     fault: Option<FaultKind>,
@@ -75,7 +74,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Writes the answer and spoils it, if a fault wants that.
+    /// Writes the answer, and spoils it if there is a fault.
     pub(crate) fn reply(self) -> Reply {
         let mut reply = match self.answer {
             Answer::Ready(reply) => reply,
@@ -96,10 +95,10 @@ impl Outcome {
 
 fn gzip(reply: &mut Reply) {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    let packed = encoder.write_all(&reply.body).and_then(|()| encoder.finish());
-    // Writing to memory does not fail; if it did, the plain body is as good.
-    if let Ok(packed) = packed {
-        reply.body = packed;
+    let compressed = encoder.write_all(&reply.body).and_then(|()| encoder.finish());
+    // Writing to memory does not fail; if it did, the plain body would do.
+    if let Ok(compressed) = compressed {
+        reply.body = compressed;
         reply.headers.push(("content-encoding", "gzip".to_owned()));
     }
 }
@@ -125,7 +124,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a meeting; its text is made before the lock is taken.
+    /// Adds a meeting. Generates its text before taking the lock.
     pub(crate) fn add_meeting(&self, meeting: Meeting) {
         let hosted = Arc::new(Hosted::new(meeting));
         let mut state = self.lock();
@@ -136,10 +135,10 @@ impl Shared {
         state.meetings.insert(hosted.meeting.id.clone(), hosted);
     }
 
-    /// Records a request and decides what becomes of it.
+    /// Records a request and decides its answer.
     pub(crate) fn receive(&self, request: Request, connection: u64) -> Outcome {
         let mut state = self.lock();
-        // Taken under the lock, so that the record, the window and the clock have one order.
+        // The time is read under the lock, so that the record, the window and the clock have the same order.
         let outcome = state.receive(request, connection, Instant::now());
         drop(state);
         self.arrived.notify_all();

@@ -1,7 +1,6 @@
-//! The text forms of URLs and forms: percent-decoding, and `key=value&…`.
+//! Decodes URLs and forms: percent-encoding, and `key=value&…`.
 //!
-//! Decoding never fails: what is not an escape stays as it is, because a simulator wants to see mistakes, not
-//! to refuse them early.
+//! Decoding never fails: an invalid escape stays as it is, because the simulator should record clients' mistakes, not reject them.
 
 /// Decodes `%XX` once, and nothing else: `+` stays `+`.
 pub(crate) fn percent_decoded(text: &str) -> String {
@@ -55,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_stays() {
+    fn an_invalid_escape_stays() {
         assert_eq!(percent_decoded("100%"), "100%");
         assert_eq!(percent_decoded("%zz%4"), "%zz%4");
     }

@@ -1,4 +1,4 @@
-//! What of the secrets is looked for in a text: every run of eight bytes, wherever it stands. Pure.
+//! Finds parts of secrets in a text: every run of eight bytes, anywhere. Pure.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -7,21 +7,21 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE},
 };
 
-use super::reading::{Form, Reading, flat};
+use super::unescape::{Escaping, Unescaped, flat};
 
-/// Bytes of a secret in a row that are taken out wherever they stand. Of a secret with 32 characters, fewer are no help to
-/// anybody; and fewer are in words that have nothing to do with it.
+/// This many consecutive bytes of a secret are redacted anywhere. Fewer do not help an attacker, and also occur in unrelated
+/// words.
 const RUN: usize = 8;
-/// Bytes of the shortest secret: taking out a shorter one would only garble the words.
+/// Shorter secrets, in bytes, are not redacted: they occur in too many words.
 const SHORTEST_SECRET: usize = 4;
-/// Bytes of a secret's beginning that are taken out at the end of a text, which may have been cut there.
+/// This many first bytes of a secret are redacted at the end of a text, which may have been cut there.
 pub(super) const SHORTEST_BEGINNING: usize = 6;
 
-/// Each is packed into a number.
+/// Runs of bytes, each packed into a number.
 #[derive(Default)]
 pub(super) struct Runs {
     anywhere: HashSet<u64>,
-    /// Secrets that are shorter than a run.
+    /// Whole secrets that are shorter than a run.
     whole: HashSet<u64>,
     at_end: HashSet<u64>,
 }
@@ -42,20 +42,20 @@ impl Runs {
         }
     }
 
-    /// The places in the text that are to be taken out, in their order. Some may overlap.
+    /// The ranges of the text to redact, in order. Some may overlap.
     pub(super) fn places_in(&self, text: &str) -> Vec<Range<usize>> {
-        let readings = [Form::Plain, Form::Encoded, Form::EncodedAgain].map(|form| Reading::of(text, form));
-        let mut places: Vec<_> =
-            readings.iter().flat_map(|reading| self.found(reading, text.len())).collect();
+        let forms = [Escaping::None, Escaping::Once, Escaping::Repeated];
+        let forms = forms.map(|escaping| Unescaped::new(text, escaping));
+        let mut places: Vec<_> = forms.iter().flat_map(|form| self.find(form, text.len())).collect();
         places.sort_unstable_by_key(|place| place.start);
         places
     }
 
-    fn found(&self, reading: &Reading, end: usize) -> Vec<Range<usize>> {
-        let bytes = &reading.bytes;
+    fn find(&self, text: &Unescaped, end: usize) -> Vec<Range<usize>> {
+        let bytes = &text.bytes;
         let all = |length: usize, known: &HashSet<u64>| {
             let runs = bytes.windows(length).enumerate().filter(|(_, run)| known.contains(&packed(run)));
-            runs.map(|(at, run)| reading.place(at..at + run.len())).collect::<Vec<_>>()
+            runs.map(|(at, run)| text.place(at..at + run.len())).collect::<Vec<_>>()
         };
         let mut places = all(RUN, &self.anywhere);
         if !self.whole.is_empty() {
@@ -64,25 +64,25 @@ impl Runs {
         for length in SHORTEST_BEGINNING..RUN {
             let Some(at) = bytes.len().checked_sub(length) else { continue };
             if bytes.get(at..).is_some_and(|last| self.at_end.contains(&packed(last))) {
-                places.push(reading.place(at..bytes.len()).start..end);
+                places.push(text.place(at..bytes.len()).start..end);
             }
         }
         places
     }
 }
 
-/// As a secret may be written, beyond what a [`Reading`] undoes; in small letters, as there.
+/// The forms in which a text may contain a secret, besides those that [`Unescaped`] undoes. In lower case, as there.
 fn forms(secret: &str) -> [String; 5] {
     let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
     let hexadecimal = secret.bytes().flat_map(digits).flatten().collect();
     let plain = flat(secret, usize::MAX).to_ascii_lowercase();
     let without_spaces = plain.replace(' ', "");
     let base64 = [STANDARD, URL_SAFE].map(|alphabet| alphabet.encode(secret).to_ascii_lowercase());
-    let [standard, for_urls] = base64;
-    [plain, without_spaces, standard, for_urls, hexadecimal]
+    let [standard, url_safe] = base64;
+    [plain, without_spaces, standard, url_safe, hexadecimal]
 }
 
-/// At most [`RUN`] bytes. Before fewer than that stands a 1, so that their number counts, too.
+/// Packs at most [`RUN`] bytes into a number. A leading 1 keeps runs of different lengths apart; eight bytes push it out.
 fn packed(bytes: &[u8]) -> u64 {
     bytes.iter().fold(1, |packed, byte| (packed << 8) | u64::from(*byte))
 }

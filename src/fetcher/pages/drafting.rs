@@ -49,7 +49,7 @@ pub(super) async fn clean_into(
             cleaned = Err(NotAPage::AnotherMeeting);
         }
         if let Ok(page) = &cleaned {
-            draft.end_page(&page.rows, page.newest_leave_time)?;
+            draft.end_page(&page.rows, page.newest_leave_time);
             if page.next_page_token.is_some() {
                 draft.pack()?;
             }

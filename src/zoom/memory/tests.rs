@@ -1,4 +1,4 @@
-//! Who goes on and who waits, step by step, without a clock.
+//! Steps through the rules without a clock.
 
 use futures_util::FutureExt as _;
 
@@ -12,14 +12,13 @@ fn in_use(memory: &FetchMemory) -> usize {
     memory.0.ledger.borrow().in_use
 }
 
-/// The flight's page of so many bytes, read and kept.
+/// Reads and keeps a page of this many bytes.
 fn keeps(flight: &FlightMemory, bytes: usize) {
     flight.keeps(bytes, flight.body());
 }
 
-/// What it was told by now.
-fn told(told: &mut oneshot::Receiver<bool>) -> Option<bool> {
-    told.try_recv().ok()
+fn woken(receiver: &mut oneshot::Receiver<bool>) -> Option<bool> {
+    receiver.try_recv().ok()
 }
 
 #[test]
@@ -29,13 +28,13 @@ fn near_the_bound_the_oldest_goes_on_and_the_others_wait() {
     keeps(&old, 40);
     keeps(&young, 40);
     let mut asked = [&young, &new, &old].map(|flight| flight.page().unwrap());
-    assert_eq!(asked.each_mut().map(told), [None, None, Some(true)]);
+    assert_eq!(asked.each_mut().map(woken), [None, None, Some(true)]);
     assert_eq!(memory.waiting_to_begin(), 1);
     drop(old);
-    assert_eq!(told(&mut asked[0]), Some(true));
-    assert_eq!(told(&mut asked[1]), None, "the other's next page is expected to be as large as its last");
+    assert_eq!(woken(&mut asked[0]), Some(true));
+    assert_eq!(woken(&mut asked[1]), None, "the other's next page is expected to be as large as its last");
     keeps(&young, 45);
-    assert_eq!(told(&mut asked[1]), Some(true));
+    assert_eq!(woken(&mut asked[1]), Some(true));
     drop((young, new));
     assert_eq!((in_use(&memory), memory.0.ledger.borrow().expected), (0, 0));
 }
@@ -48,12 +47,12 @@ fn when_all_wait_the_youngest_that_keeps_pages_fails_and_only_one_at_a_time() {
         keeps(flight, 40);
     }
     let mut waits = [&old, &young, &middle].map(|flight| flight.page().unwrap());
-    assert_eq!(waits.each_mut().map(told), [None, None, None], "the new one has not said that it waits");
+    assert_eq!(waits.each_mut().map(woken), [None, None, None], "the new one has not said that it waits");
     let mut begins = new.page().unwrap();
-    assert_eq!(waits.each_mut().map(told), [None, Some(false), None]);
+    assert_eq!(waits.each_mut().map(woken), [None, Some(false), None]);
     drop(young);
-    assert_eq!(told(&mut waits[0]), Some(true));
-    assert_eq!((told(&mut waits[2]), told(&mut begins)), (None, None));
+    assert_eq!(woken(&mut waits[0]), Some(true));
+    assert_eq!((woken(&mut waits[2]), woken(&mut begins)), (None, None));
 }
 
 #[test]
@@ -84,7 +83,7 @@ fn bodies_together_pass_the_bound_by_one_body_at_most() {
         assert!(waits.as_mut().now_or_never().is_none());
         let mut page = flights[1].page().unwrap();
         assert!(waits.now_or_never().unwrap().is_err());
-        assert!(waits_too.as_mut().now_or_never().is_none() && told(&mut page).is_none());
+        assert!(waits_too.as_mut().now_or_never().is_none() && woken(&mut page).is_none());
         drop(third);
         assert!(waits_too.now_or_never().unwrap().is_ok());
     }

@@ -1,126 +1,71 @@
-//! One request to the token endpoint, and what its answer means. Whether to ask again is decided by its user.
+//! Requests to the token endpoint, with retries, and the meaning of its responses.
 
-use std::{
-    rc::Rc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use awc::http::header::AUTHORIZATION;
 use serde::Deserialize;
 
+use super::token::AccessToken;
 use crate::{
     failure::{Redactor, ZoomSaid},
     metrics::Cause,
     zoom::{
-        BodyBytes, NotWhole, Reading,
+        backoff,
         error::CallError,
         members,
+        memory::BodyBytes,
+        response::{IncompleteResponse, ReadOptions, send_and_read},
         response_head::ResponseHead,
-        secret::{Secret, Secrets},
+        secret::Secrets,
         upstream::Upstream,
-        whole,
     },
 };
 
-/// A token is renewed in the background when this much of its life is left, or half of it.
+/// A token is renewed in the background this long before it expires, or after half its lifetime if that is later.
 const RENEW_BEFORE: Duration = Duration::from_secs(300);
-/// And no longer used when this much is left: a call takes a moment to reach Zoom.
-const LEAVE_UNUSED: Duration = Duration::from_secs(5);
-/// However slow the endpoint was: a token that is never used would be asked for again and again.
-const USE_AT_LEAST: Duration = Duration::from_millis(500);
-/// Where Zoom does not say how long a token lives: short enough to be safe.
-const LIFE_UNSAID: Duration = Duration::from_secs(600);
-/// An answer of the token endpoint is below 2 KB.
+/// A token is not used in this last part of its lifetime, because a call takes a moment to reach Zoom.
+const UNUSED_AT_END: Duration = Duration::from_secs(5);
+/// A token is used for at least this long, however slow the endpoint was. Otherwise a token that arrives late would be
+/// requested again and again without ever being used.
+const MIN_USE: Duration = Duration::from_millis(500);
+/// If Zoom does not say how long a token lives: short enough to be safe.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
+const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
+/// In bytes; Zoom's responses are below 2 KB.
 const MAX_BODY: usize = 64 * 1024;
+/// Requests for one token: the first, and two retries.
+const TRIES: u32 = 3;
+/// A `Retry-After` of at most this is waited for; a longer one ends the tries.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 
-/// An access token in use.
-#[derive(Clone)]
-pub struct AccessToken(Rc<Token>);
-
-struct Token {
-    bearer: Secret,
-    /// From here on it is good to have a new one soon.
-    renew_from: Instant,
-    use_until: Instant,
-}
-
-impl AccessToken {
-    /// `None` for a text that cannot be sent as one. The redactor learns it.
-    pub(super) fn new(
-        text: &str,
-        renew_from: Instant,
-        use_until: Instant,
-        redactor: &Redactor,
-    ) -> Option<Self> {
-        redactor.learn_access_token(text);
-        let can_be_sent = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let bearer = Secret::new(&format!("Bearer {text}"));
-        can_be_sent.then(|| Self(Rc::new(Token { bearer, renew_from, use_until })))
-    }
-
-    /// The value of the `Authorization` header.
-    #[must_use]
-    pub fn bearer(&self) -> &str {
-        self.0.bearer.expose()
-    }
-
-    /// The token alone.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        self.bearer().trim_start_matches("Bearer ")
-    }
-
-    pub(super) fn is_usable(&self, now: Instant) -> bool {
-        now < self.0.use_until
-    }
-
-    pub(super) fn renew_from(&self) -> Instant {
-        self.0.renew_from
-    }
-
-    pub(super) fn use_until(&self) -> Instant {
-        self.0.use_until
-    }
-
-    pub(super) fn outlives(&self, other: &Self) -> bool {
-        self.0.use_until > other.0.use_until
-    }
-
-    /// Whether both are the same grant of Zoom's.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-/// One failed try.
-pub(super) enum TokenFailure {
+/// Why a request returned no token.
+pub(super) enum RequestError {
     /// Zoom refuses the credentials.
     Denied(ZoomSaid),
-    /// No answer in time; may pass.
+    /// A retry may help.
     TimedOut,
-    /// No usable answer; may pass.
-    Passing(Option<ZoomSaid>),
-    /// An answer that asking again would not change.
-    Lasting(Option<ZoomSaid>),
-    /// A rate limit or a server error that says when to ask again.
-    Later {
-        /// Zoom's words.
+    /// No usable response. A retry may help.
+    Transient(Option<ZoomSaid>),
+    /// A retry would get the same response.
+    Permanent(Option<ZoomSaid>),
+    /// A rate limit or a server error with `Retry-After`.
+    RetryAfter {
         said: ZoomSaid,
         /// From now.
-        retry_after: Duration,
+        delay: Duration,
     },
 }
 
 /// Zoom's token endpoint.
 pub(super) struct Endpoint {
     upstream: Upstream,
-    reading: Reading,
+    options: ReadOptions,
 }
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
-    /// Seconds; anything else but a whole number is as if it were not said.
+    /// Seconds. Anything but a whole number counts as absent.
     #[serde(default)]
     expires_in: serde_json::Value,
 }
@@ -128,69 +73,86 @@ struct Granted {
 impl Endpoint {
     pub(super) fn new(upstream: Upstream, timeout: Duration) -> Self {
         let redactor = upstream.redactor.clone();
-        Self { upstream, reading: Reading { timeout, max_body: MAX_BODY, redactor } }
+        Self { upstream, options: ReadOptions { timeout, max_body: MAX_BODY, redactor } }
     }
 
-    /// Asks once.
-    pub(super) async fn ask(&self, secrets: &Secrets) -> Result<AccessToken, TokenFailure> {
-        let asked = Instant::now();
+    /// Requests a token, with up to two retries if they may help.
+    pub(super) async fn request(&self, secrets: &Secrets) -> Result<AccessToken, RequestError> {
+        let mut tried = 1;
+        loop {
+            let pause = match self.request_once(secrets).await {
+                Err(RequestError::Transient(_) | RequestError::TimedOut) if tried < TRIES => backoff(tried),
+                Err(RequestError::RetryAfter { delay, .. }) if tried < TRIES && delay <= MAX_RETRY_WAIT => {
+                    delay.max(backoff(tried))
+                }
+                result => return result,
+            };
+            tokio::time::sleep(pause).await;
+            tried += 1;
+        }
+    }
+
+    async fn request_once(&self, secrets: &Secrets) -> Result<AccessToken, RequestError> {
+        let sent = Instant::now();
         let basic = format!("Basic {}", secrets.basic().expose());
         let request =
             self.upstream.token.post().insert_header((AUTHORIZATION, basic)).send_form(&[
                 ("grant_type", "account_credentials"),
                 ("account_id", secrets.account_id.expose()),
             ]);
-        let answer = whole(request, &self.reading, BodyBytes::uncounted()).await;
-        self.upstream.token.note(&answer);
-        let (head, body, _) = answer.map_err(|NotWhole { error, .. }| match error {
-            CallError::TimedOut | CallError::NotReached(Cause::Timeout) => TokenFailure::TimedOut,
-            CallError::Broken(said) | CallError::CutShort(said) => TokenFailure::Passing(Some(said)),
-            CallError::TooLarge(said) => TokenFailure::Lasting(Some(said)),
-            _ => TokenFailure::Passing(None),
+        let response = send_and_read(request, &self.options, BodyBytes::uncounted()).await;
+        self.upstream.token.record(&response);
+        let (head, body, _) = response.map_err(|IncompleteResponse { error, .. }| match error {
+            CallError::TimedOut | CallError::NotReached(Cause::Timeout) => RequestError::TimedOut,
+            CallError::Broken(said) | CallError::CutShort(said) => RequestError::Transient(Some(said)),
+            CallError::TooLarge(said) => RequestError::Permanent(Some(said)),
+            _ => RequestError::Transient(None),
         })?;
-        understand(&head, &body, asked, &self.reading.redactor)
+        parse_response(&head, &body, sent, &self.options.redactor)
     }
 }
 
-fn understand(
+/// `sent` is when the request was sent: the token's lifetime counts from no earlier than that.
+fn parse_response(
     head: &ResponseHead,
     body: &[u8],
-    asked: Instant,
+    sent: Instant,
     redactor: &Redactor,
-) -> Result<AccessToken, TokenFailure> {
+) -> Result<AccessToken, RequestError> {
     let said = head.said();
-    if let (429 | 500.., Some(retry_after)) = (head.status, head.retry_after()) {
-        return Err(TokenFailure::Later { said, retry_after });
+    if let (429 | 500.., Some(delay)) = (head.status, head.retry_after()) {
+        return Err(RequestError::RetryAfter { said, delay });
     }
     match head.status {
         200..=299 => {
-            let Ok(granted) = serde_json::from_slice::<Granted>(body) else {
+            let Ok(response) = serde_json::from_slice::<TokenResponse>(body) else {
                 return Err(refusal(body, said.clone(), redactor)
-                    .map_or_else(|| TokenFailure::Passing(Some(said)), TokenFailure::Denied));
+                    .map_or_else(|| RequestError::Transient(Some(said)), RequestError::Denied));
             };
-            let said_life = granted.expires_in.as_u64().filter(|life| *life > 0);
-            let life = said_life.map_or(LIFE_UNSAID, Duration::from_secs).min(Duration::from_secs(86_400));
-            let renew_from = asked + life.saturating_sub(RENEW_BEFORE.min(life / 2));
-            let use_until =
-                (asked + life.saturating_sub(LEAVE_UNUSED.min(life / 10))).max(Instant::now() + USE_AT_LEAST);
-            AccessToken::new(&granted.access_token, renew_from, use_until, redactor)
-                .ok_or(TokenFailure::Passing(Some(said)))
+            let seconds = response.expires_in.as_u64().filter(|seconds| *seconds > 0);
+            let lifetime = seconds.map_or(DEFAULT_LIFETIME, Duration::from_secs).min(MAX_LIFETIME);
+            let renew_from = sent + lifetime.saturating_sub(RENEW_BEFORE.min(lifetime / 2));
+            let use_until = sent + lifetime.saturating_sub(UNUSED_AT_END.min(lifetime / 10));
+            let use_until = use_until.max(Instant::now() + MIN_USE);
+            AccessToken::new(&response.access_token, renew_from, use_until, redactor)
+                .ok_or(RequestError::Transient(Some(said)))
         }
-        // Asking again soon only makes it worse.
-        429 => Err(TokenFailure::Lasting(Some(said))),
+        // A retry would only prolong the rate limit.
+        429 => Err(RequestError::Permanent(Some(said))),
         400..=499 => match refusal(body, said.clone(), redactor) {
-            Some(denied) => Err(TokenFailure::Denied(denied)),
-            None if matches!(head.status, 401 | 403) => Err(TokenFailure::Denied(said)),
-            None => Err(TokenFailure::Lasting(Some(said))),
+            Some(denied) => Err(RequestError::Denied(denied)),
+            None if matches!(head.status, 401 | 403) => Err(RequestError::Denied(said)),
+            None => Err(RequestError::Permanent(Some(said))),
         },
-        500.. => Err(TokenFailure::Passing(Some(said))),
-        _ => Err(TokenFailure::Lasting(Some(said))),
+        500.. => Err(RequestError::Transient(Some(said))),
+        _ => Err(RequestError::Permanent(Some(said))),
     }
 }
 
-/// Zoom's words, if the body is a refusal, or the beginning of one: judged before the status, which may be 200.
+/// Adds the body's code and message to `said` if the body, or the beginning of it, refuses the credentials. The body counts
+/// more than the status, which may be 200. It has one of two forms:
 ///
-/// `{"reason": "...", "error": "invalid_client"}`, or, from what lies behind this endpoint,
+/// `{"reason": "...", "error": "invalid_client"}` from the endpoint, or from what stands behind it
 /// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
 fn refusal(body: &[u8], mut said: ZoomSaid, redactor: &Redactor) -> Option<ZoomSaid> {
     let names = ["error", "reason", "errorCode", "errorMessage"];

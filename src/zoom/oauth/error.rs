@@ -7,29 +7,29 @@ use crate::failure::ZoomSaid;
 /// Why there is no access token.
 #[derive(Debug, Clone)]
 pub enum TokenError {
-    /// Zoom refuses the credentials; nothing is tried before the time given.
+    /// Zoom refuses the credentials.
     Refused {
-        /// End of the hold.
+        /// No request is made before then.
         until: Instant,
-        /// What callers may hear of it: Zoom's API in its own words, and of the token endpoint the status alone.
+        /// The part of Zoom's response that callers may see: all of the API's, but only the status of the token endpoint's.
         said: ZoomSaid,
     },
-    /// Zoom did not answer in time.
+    /// The token endpoint did not respond in time.
     TimedOut,
-    /// No connection, or no usable answer.
+    /// No connection, or no usable response.
     Failed {
-        /// When the endpoint is asked again, where that is not at once.
+        /// When the endpoint is tried again, if not at once.
         until: Option<Instant>,
-        /// The token endpoint's status, if it answered.
+        /// The token endpoint's status, if it responded.
         said: Option<ZoomSaid>,
     },
 }
 
-/// Whether Zoom takes our credentials, for `/readyz`.
+/// Whether Zoom accepts our credentials, for `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// Not refused.
+    /// Also before the first response.
     Accepted,
-    /// Refused, with Zoom's own message.
+    /// With Zoom's own message.
     Refused(String),
 }

@@ -1,113 +1,89 @@
-//! Where answers begin and end on a connection: the state of one, without the connection.
+//! Finds where responses begin and end on a connection. Pure: bytes in, bytes out.
 //!
-//! awc takes an interim answer for the final one, a body without a length for no body, and a cut body for a whole one. So it
-//! never sees what came: [`AnswerReader`] reads it strictly, and gives awc an answer that says the same in one way only. What
-//! cannot be read without guessing is an error, and the connection carries no further request.
+//! awc mistakes an interim response for the final one, a body without a length for no body, and a cut body for a whole one.
+//! So it never sees the bytes from the wire: [`AnswerReader`] parses them strictly and writes an equivalent response that awc
+//! cannot misread. If parsing would need a guess, the reader fails, and the connection carries no further request.
 
 use bytes::BytesMut;
 
+pub use super::malformed::Malformed;
 use super::{
-    chunked::{self, Chunks},
-    head::{self, Framing, Head},
+    chunked::{self, ChunkPosition},
+    head::{self, BodyLength, ParsedHead},
 };
 
-/// The longest head.
+/// In bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
-/// Interim answers to one request.
+/// Interim responses to one request.
 const MOST_INTERIM: u32 = 32;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// Why what came is no answer, or not a whole one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Malformed {
-    /// Not a head of HTTP/1.x, or one beyond all bounds.
-    #[error("the head of the answer is malformed or too large")]
-    Head,
-    /// `101`, or a status below 100.
-    #[error("the answer's status is impossible")]
-    Status,
-    /// Two lengths, a length and a transfer coding, or a coding other than `chunked`.
-    #[error("the answer's length is ambiguous")]
-    Framing,
-    /// A chunk or trailer.
-    #[error("a chunk of the answer is malformed")]
-    Chunk,
-    /// More interim answers than anybody sends.
-    #[error("too many interim answers")]
-    Interim,
-    /// The connection ended before an answer began.
-    #[error("the connection was closed without an answer")]
-    NoAnswer,
-    /// The connection ended within an answer.
-    #[error("the connection was closed within the answer")]
-    Cut,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// No request is under way: whatever comes now is unasked for.
+enum ReadState {
+    /// No request is in flight: any byte now is unsolicited.
     Idle,
-    /// A head is awaited; so many of its bytes have been looked at.
+    /// Waiting for the end of a head, which is not in the first `scanned` bytes.
     Head {
         scanned: usize,
     },
+    /// In a body that lacks this many bytes.
     Length(u64),
-    Chunks(Chunks),
+    Chunks(ChunkPosition),
     UntilClose,
-    /// No request may be made any more.
+    /// The connection must carry no further request.
     Closed,
 }
 
-/// Reads the answers of one connection, one request at a time.
+/// Reads the responses of one connection, one request at a time.
 #[derive(Debug)]
 pub struct AnswerReader {
-    state: State,
+    state: ReadState,
     interim: u32,
     keeps_alive: bool,
 }
 
 impl Default for AnswerReader {
     fn default() -> Self {
-        Self { state: State::Idle, interim: 0, keeps_alive: true }
+        Self { state: ReadState::Idle, interim: 0, keeps_alive: true }
     }
 }
 
 impl AnswerReader {
-    /// Whether no request is under way, and one may be made.
+    /// Whether no request is in flight, and one may be sent.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.state == ReadState::Idle
     }
 
-    /// Whether the connection is of no more use.
+    /// Whether the connection must carry no further request.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.state == ReadState::Closed
     }
 
-    /// Whether an answer, or the rest of one, is still to come.
+    /// Whether a response, or the rest of one, is still to come.
     #[must_use]
     pub fn is_reading(&self) -> bool {
         !self.is_idle() && !self.is_closed()
     }
 
-    /// A request is about to be written: what comes from here on answers it.
+    /// To be called before a request is written: the bytes that follow respond to it.
     pub fn begin(&mut self) {
         debug_assert!(self.is_idle(), "one request at a time");
-        self.state = State::Head { scanned: 0 };
+        self.state = ReadState::Head { scanned: 0 };
         self.interim = 0;
     }
 
-    /// Makes sure that no request is made any more.
+    /// Allows no further request.
     pub fn close(&mut self) {
-        self.state = State::Closed;
+        self.state = ReadState::Closed;
     }
 
-    /// Takes out of `input` what belongs to the answer, and appends to `output` what awc is to see of it. What is left of
-    /// `input` is either the beginning of something longer, or came after the answer.
+    /// Consumes the bytes of `input` that belong to the response, and appends to `output` what awc shall see of them. The rest
+    /// of `input` either needs more bytes to be parsed, or follows the response.
     ///
     /// # Errors
-    /// When it is no answer; then the reader is closed.
+    /// The bytes are no response. The reader is then closed.
     pub fn read(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Malformed> {
         let result = self.read_all(input, output);
         if result.is_err() {
@@ -116,31 +92,31 @@ impl AnswerReader {
         result
     }
 
-    /// The connection has ended, in order: a body that was to end so is whole, any other is not.
+    /// To be called when the peer has closed the connection, which ends a body without a length.
     ///
     /// # Errors
-    /// When an answer was still to come, or to be completed.
+    /// A response, or the rest of one, was still to come.
     pub fn end(&mut self, input: &BytesMut, output: &mut BytesMut) -> Result<(), Malformed> {
-        match std::mem::replace(&mut self.state, State::Closed) {
-            State::UntilClose => {
+        match std::mem::replace(&mut self.state, ReadState::Closed) {
+            ReadState::UntilClose => {
                 chunked::end(output);
                 Ok(())
             }
-            State::Idle | State::Closed => Ok(()),
-            State::Head { .. } if input.is_empty() => Err(Malformed::NoAnswer),
-            State::Head { .. } | State::Length(_) | State::Chunks(_) => Err(Malformed::Cut),
+            ReadState::Idle | ReadState::Closed => Ok(()),
+            ReadState::Head { .. } if input.is_empty() => Err(Malformed::NoAnswer),
+            ReadState::Head { .. } | ReadState::Length(_) | ReadState::Chunks(_) => Err(Malformed::Cut),
         }
     }
 
     fn read_all(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<(), Malformed> {
         loop {
             match &mut self.state {
-                State::Idle | State::Closed => return Ok(()),
-                State::Head { scanned } => match head_end(input, scanned)? {
+                ReadState::Idle | ReadState::Closed => return Ok(()),
+                ReadState::Head { scanned } => match head_end(input, scanned)? {
                     Some(end) => self.head(&input.split_to(end), output)?,
                     None => return Ok(()),
                 },
-                State::Length(missing) => {
+                ReadState::Length(missing) => {
                     let there = input.len().min(usize::try_from(*missing).unwrap_or(usize::MAX));
                     output.extend_from_slice(&input.split_to(there));
                     *missing -= there as u64;
@@ -149,13 +125,13 @@ impl AnswerReader {
                         _ => return Ok(()),
                     }
                 }
-                State::Chunks(Chunks::End) => self.complete(),
-                State::Chunks(chunks) => {
+                ReadState::Chunks(ChunkPosition::End) => self.complete(),
+                ReadState::Chunks(chunks) => {
                     if !chunks.advance(input, output)? {
                         return Ok(());
                     }
                 }
-                State::UntilClose => {
+                ReadState::UntilClose => {
                     if !input.is_empty() {
                         chunked::write(output, &input.split());
                     }
@@ -167,18 +143,18 @@ impl AnswerReader {
 
     fn head(&mut self, head: &[u8], output: &mut BytesMut) -> Result<(), Malformed> {
         match head::parse(head, output)? {
-            Head::Interim if self.interim == MOST_INTERIM => return Err(Malformed::Interim),
-            Head::Interim => {
+            ParsedHead::Interim if self.interim == MOST_INTERIM => return Err(Malformed::Interim),
+            ParsedHead::Interim => {
                 self.interim += 1;
-                self.state = State::Head { scanned: 0 };
+                self.state = ReadState::Head { scanned: 0 };
             }
-            Head::Final { framing, keeps_alive } => {
+            ParsedHead::Final { body_length, keeps_alive } => {
                 self.keeps_alive = keeps_alive;
-                match framing {
-                    Framing::None => self.complete(),
-                    Framing::Length(length) => self.state = State::Length(length),
-                    Framing::Chunked => self.state = State::Chunks(Chunks::Size),
-                    Framing::Close => self.state = State::UntilClose,
+                match body_length {
+                    BodyLength::None => self.complete(),
+                    BodyLength::Known(length) => self.state = ReadState::Length(length),
+                    BodyLength::Chunked => self.state = ReadState::Chunks(ChunkPosition::Size),
+                    BodyLength::UntilClose => self.state = ReadState::UntilClose,
                 }
             }
         }
@@ -186,12 +162,12 @@ impl AnswerReader {
     }
 
     fn complete(&mut self) {
-        self.state = if self.keeps_alive { State::Idle } else { State::Closed };
+        self.state = if self.keeps_alive { ReadState::Idle } else { ReadState::Closed };
     }
 }
 
-/// Where the head ends, once that is there. `scanned` bytes have no end in them. A line feed without its carriage return is
-/// an error: parsers disagree about it.
+/// The length of the head once its end has arrived. A line feed without a carriage return is an error, because parsers disagree
+/// about it.
 fn head_end(input: &[u8], scanned: &mut usize) -> Result<Option<usize>, Malformed> {
     let new = input.iter().enumerate().skip(*scanned);
     for (at, _) in new.filter(|(_, byte)| **byte == b'\n') {

@@ -1,34 +1,34 @@
-//! Reads a body in chunks, strictly; extensions and trailers are checked and dropped.
+//! Parses a chunked body strictly; checks extensions and trailers, and drops them. httparse's chunk parser is more lenient.
 
 use bytes::{Buf as _, BytesMut};
 
-use super::answer::Malformed;
+use super::malformed::Malformed;
 
-/// A size with its extensions, or a trailer. Nobody sends long ones.
+/// Bytes of a size with its extensions, or of a trailer.
 const LONGEST_LINE: usize = 8 * 1024;
 /// Trailers of one body.
 const MOST_TRAILERS: u32 = 512;
-/// A size of 16 hexadecimal digits still fits.
+/// As many hexadecimal digits as fit into a u64.
 const MOST_DIGITS: usize = 16;
 
-/// Where in the body the next byte belongs.
+/// The place of the next byte in the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chunks {
-    /// Into the line with the next chunk's size.
+pub(super) enum ChunkPosition {
+    /// In the line with the next chunk's size.
     Size,
-    /// Into a chunk that lacks this many bytes.
+    /// In a chunk that lacks this many bytes.
     Data(u64),
-    /// Into the line break behind a chunk.
+    /// In the line break after a chunk.
     DataEnd,
-    /// Into a trailer, after this many.
+    /// In a trailer, after this many others.
     Trailers(u32),
-    /// Behind the body.
+    /// After the body.
     End,
 }
 
-impl Chunks {
-    /// Takes one piece of the body out of `input`, and appends it to `output` as a chunk. `false`: more input is needed, or
-    /// this is the end.
+impl ChunkPosition {
+    /// Consumes one part of the body from `input`, and appends it to `output` as a chunk. Returns `false` if more input is
+    /// needed or the body has ended.
     pub(super) fn advance(&mut self, input: &mut BytesMut, output: &mut BytesMut) -> Result<bool, Malformed> {
         match *self {
             Self::Size => {
@@ -84,7 +84,7 @@ pub(super) fn end(output: &mut BytesMut) {
     output.extend_from_slice(b"0\r\n\r\n");
 }
 
-/// A line without its end, once that is there. A carriage return or line feed alone is an error.
+/// Consumes a line once its end has arrived; returns it without its end. A lone carriage return or line feed is an error.
 fn take_line(input: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
     let Some(end) = input.iter().position(|byte| *byte == b'\n') else {
         return if input.len() > LONGEST_LINE { Err(Malformed::Chunk) } else { Ok(None) };

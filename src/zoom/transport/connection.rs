@@ -1,4 +1,4 @@
-//! One connection as awc sees it: only whole, canonical answers come out of it, each to the request before it.
+//! One connection as awc sees it: it yields only canonical responses, each to the request sent before it.
 
 use std::{
     fmt, io,
@@ -14,16 +14,16 @@ use tokio_rustls::client::TlsStream;
 
 use super::answer::AnswerReader;
 
-/// Read at once.
+/// Bytes read at once.
 const READ: usize = 4 * 1024;
 
-/// Bytes came that no request asked for, or the peer has closed: a request was not written, because the answer to it could
-/// be another's.
+/// Bytes arrived without a request, or the peer has closed the connection. The next request was not written, because it could
+/// get a response meant for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the connection was closed, or answered without being asked, while it was idle")]
+#[error("the connection was closed, or sent a response without a request, while it was idle")]
 pub(in crate::zoom) struct InDoubt;
 
-/// What bytes travel on.
+/// TCP, with or without TLS.
 pub(super) enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -37,8 +37,7 @@ impl Stream {
         }
     }
 
-    /// Whether the kernel has something to read, or the peer has closed. The runtime would know only after it has been
-    /// idle.
+    /// Whether the kernel has bytes to read, or the peer has closed. The runtime learns that only when its thread is idle.
     fn has_input(&self) -> bool {
         let peeked = rustix::net::recv(self.tcp(), &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         !matches!(peeked, Err(rustix::io::Errno::AGAIN))
@@ -46,18 +45,18 @@ impl Stream {
 }
 
 /// A connection to one of Zoom's hosts.
-pub(in crate::zoom) struct Connection {
+pub(in crate::zoom) struct ZoomConnection {
     stream: Stream,
     reader: AnswerReader,
-    /// Came, and is not understood yet.
+    /// Bytes from the wire that are not parsed yet.
     input: BytesMut,
-    /// For awc, and not taken yet.
+    /// Parsed bytes that awc has not read yet.
     output: BytesMut,
     /// Whether it has carried a request.
     is_used: bool,
 }
 
-impl Connection {
+impl ZoomConnection {
     pub(super) fn new(stream: Stream) -> Self {
         Self {
             stream,
@@ -68,9 +67,9 @@ impl Connection {
         }
     }
 
-    /// Before a request is written: the last moment at which nothing may have come.
+    /// Checks right before a request is written that no byte has arrived, since any would be taken for the response.
     fn begin(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        // On a new TLS connection the kernel may hold session tickets.
+        // On a new TLS connection, the kernel may hold session tickets.
         let is_settled = self.is_used || matches!(self.stream, Stream::Plain(_));
         let has_input = is_settled && self.stream.has_input();
         if has_input || !self.is_quiet(context) {
@@ -81,7 +80,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Whether nothing is there, and the peer has not closed.
+    /// Whether no byte has arrived, and the peer has not closed.
     fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
         let mut byte = [0];
         self.reader.is_idle()
@@ -95,7 +94,7 @@ impl Connection {
         io::Error::new(io::ErrorKind::NotConnected, InDoubt)
     }
 
-    /// After an answer: hundreds of connections wait in the pool, and nobody counts what they hold.
+    /// To be called after a response: hundreds of connections may be idle in the pool, and their buffers are not counted.
     fn free_buffers(&mut self) {
         self.output = BytesMut::new();
         if self.input.is_empty() {
@@ -103,7 +102,7 @@ impl Connection {
         }
     }
 
-    /// Reads once. `false` at the end.
+    /// Reads once; `false` at the end of the stream.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [0; READ];
         let mut space = ReadBuf::new(&mut space);
@@ -115,7 +114,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ZoomConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -132,7 +131,7 @@ impl AsyncRead for Connection {
                 return Poll::Ready(Ok(()));
             }
             if this.reader.is_idle() || this.reader.is_closed() {
-                // awc asks whether the connection is still good.
+                // awc polls an idle connection to learn whether it is still usable.
                 let quiet = this.is_quiet(context);
                 return if quiet { Poll::Pending } else { Poll::Ready(Err(this.doubt())) };
             }
@@ -149,7 +148,7 @@ impl AsyncRead for Connection {
                 this.reader.end(&this.input, &mut this.output)
             };
             if let Err(malformed) = read {
-                // Not the half of a head that may have been written for awc.
+                // awc must not see the head that may have been half written.
                 this.output.clear();
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, malformed)));
             }
@@ -157,7 +156,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ZoomConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -217,8 +216,8 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// awc demands it, and uses neither.
-impl ActixStream for Connection {
+/// awc requires this trait, but calls neither method.
+impl ActixStream for ZoomConnection {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_read_ready(self.stream.tcp(), context)
     }
@@ -228,9 +227,9 @@ impl ActixStream for Connection {
     }
 }
 
-/// awc demands it. Nothing of what travels.
-impl fmt::Debug for Connection {
+/// awc requires this trait. It prints no byte from the wire.
+impl fmt::Debug for ZoomConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("reader", &self.reader).finish_non_exhaustive()
+        f.debug_struct("ZoomConnection").field("reader", &self.reader).finish_non_exhaustive()
     }
 }

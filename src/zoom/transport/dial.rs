@@ -5,15 +5,14 @@ use std::{io, net::SocketAddr, time::Duration};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::net::TcpStream;
 
-/// An address that has not answered for so long is no longer waited for alone.
+/// If an address has not answered for this long, the next one is tried in parallel.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
-/// Tries the addresses in turn, the next one as soon as one fails, or 250 ms after the last was tried. The others go on; the
-/// first that answers wins. Has no timeout of its own: an address that drops packets holds on for minutes.
+/// Tries the addresses in turn: the next one as soon as one fails, or 250 ms after the last was tried. The tries run in parallel,
+/// and the first connection wins. The caller adds a timeout, because an address that drops packets takes minutes to fail.
 ///
 /// # Errors
-/// When all have failed: the first one's failure that says more than that there is no route, as there is none to IPv6 on many
-/// machines.
+/// All addresses failed. The error is the first one that says more than "no route", since many machines have none to IPv6.
 pub(super) async fn connect(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut untried = families_in_turn(addresses).into_iter();
     let mut tries = FuturesUnordered::new();
@@ -41,7 +40,7 @@ fn has_no_route(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable)
 }
 
-/// The system's order, but IPv4 and IPv6 in turn, so that one family that is broken as a whole costs one wait.
+/// The system's order, but alternating between IPv4 and IPv6, so that one broken family costs a single wait.
 fn families_in_turn(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else { return addresses };
     let (one, other): (Vec<_>, Vec<_>) =
@@ -76,7 +75,7 @@ mod tests {
         assert_eq!(families_in_turn(Vec::new()), []);
     }
 
-    /// An address that drops packets: the kernel does so when nobody accepts and the queue is full.
+    /// An address that drops packets, as the kernel does once the accept queue is full.
     async fn black_hole() -> (SocketAddr, Vec<TcpStream>, TcpListener) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -104,7 +103,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn the_failure_of_all_is_told_when_the_last_has_failed() {
+    async fn the_error_is_returned_once_every_address_has_failed() {
         let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let error = connect(vec![refusing, refusing]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

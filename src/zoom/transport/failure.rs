@@ -5,46 +5,43 @@ use std::{fmt, io, time::Duration};
 use actix_tls::connect::ConnectError;
 use rustls::CertificateError;
 
-/// At which step connecting failed.
+/// The step at which connecting failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::zoom) enum Step {
+pub(in crate::zoom) enum ConnectStep {
     /// The host's name has no address.
     Name,
     /// No address accepted a connection.
     Connect,
-    /// A step was not done within `zoom.connect_timeout`.
+    /// A step took longer than `zoom.connect_timeout`.
     Timeout,
     /// The TLS handshake failed, or the certificate is not trusted.
     Tls,
-    /// The proxy cannot be reached, or does not let us through.
+    /// The proxy cannot be reached, or refuses the tunnel.
     Proxy,
 }
 
-/// A connection that could not be made. Nothing of a request has left.
+/// A connection that could not be made. No byte of a request has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::zoom) struct ConnectFailure {
-    pub(in crate::zoom) step: Step,
-    /// What went wrong, for operators.
+    pub(in crate::zoom) step: ConnectStep,
+    /// For operators.
     pub(in crate::zoom) detail: String,
 }
 
 impl ConnectFailure {
-    pub(super) fn new(step: Step, detail: impl Into<String>) -> Self {
+    pub(super) fn new(step: ConnectStep, detail: impl Into<String>) -> Self {
         Self { step, detail: detail.into() }
     }
 
-    /// A step that was not done within `zoom.connect_timeout`.
     pub(super) fn too_late(step: &str, timeout: Duration) -> Self {
         let within = humantime::format_duration(timeout);
-        Self::new(Step::Timeout, format!("{step} took longer than zoom.connect_timeout, {within}"))
+        Self::new(ConnectStep::Timeout, format!("{step} took longer than zoom.connect_timeout, {within}"))
     }
 
-    /// The name server's answer.
     pub(super) fn name(error: &io::Error) -> Self {
-        Self::new(Step::Name, format!("the name cannot be resolved: {error}"))
+        Self::new(ConnectStep::Name, format!("the name cannot be resolved: {error}"))
     }
 
-    /// Of a handshake.
     pub(super) fn tls(error: &io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let detail = match inner {
@@ -54,10 +51,10 @@ impl ConnectFailure {
             Some(other) => format!("the TLS handshake failed: {other}"),
             None => format!("the TLS handshake failed: {}", error.kind()),
         };
-        Self::new(Step::Tls, detail)
+        Self::new(ConnectStep::Tls, detail)
     }
 
-    /// The failure inside an error of awc's, where it is ours.
+    /// Our own failure, if awc's error wraps one.
     pub(in crate::zoom) fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
@@ -88,7 +85,7 @@ impl fmt::Display for ConnectFailure {
 
 impl std::error::Error for ConnectFailure {}
 
-/// As an I/O error, which is what awc passes on as it is.
+/// Wrapped in an I/O error, which awc passes on unchanged.
 impl From<ConnectFailure> for ConnectError {
     fn from(failure: ConnectFailure) -> Self {
         Self::Io(io::Error::other(failure))

@@ -1,15 +1,15 @@
-//! The head of an answer: read strictly, and written again so that awc cannot misread it.
+//! Parses the head of a response strictly, and writes it again so that awc cannot misread it.
 
 use bytes::BytesMut;
 use httparse::{EMPTY_HEADER, Header, Response, Status};
 
-use super::answer::Malformed;
+use super::malformed::Malformed;
 
-/// Headers in one head; Zoom's answers through Cloudflare have some 30.
+/// Headers in one head; Zoom's responses through Cloudflare have about 30.
 const MOST_HEADERS: usize = 512;
-/// awc refuses heads with more than 96.
+/// awc rejects heads with more than 96 headers.
 const MOST_PASSED_ON: usize = 64;
-/// What the rest of this service reads. All others, such as cookies and `cf-*`, end here.
+/// The headers that the rest of this service reads. All others, such as cookies and `cf-*`, are dropped here.
 const PASSED_ON: [&str; 9] = [
     "content-encoding",
     "content-type",
@@ -22,37 +22,33 @@ const PASSED_ON: [&str; 9] = [
     "x-zm-trackingid",
 ];
 
-/// Where a body ends.
+/// How the end of a body is found (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// There is none.
+pub(super) enum BodyLength {
+    /// There is no body.
     None,
-    /// After this many bytes.
-    Length(u64),
-    /// With the last chunk and its trailers.
+    /// In bytes.
+    Known(u64),
     Chunked,
-    /// With the connection.
-    Close,
+    UntilClose,
 }
 
-/// A head that was understood.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Head {
-    /// `1xx`: the answer is still to come.
+pub(super) enum ParsedHead {
+    /// A `1xx`: the final response is still to come.
     Interim,
-    /// The answer's own.
     Final {
-        framing: Framing,
-        /// Whether the connection can carry another request after this answer.
+        body_length: BodyLength,
+        /// Whether the connection can carry another request after this response.
         keeps_alive: bool,
     },
 }
 
-/// Reads one whole head, and writes to `output` what awc is to see of it; of an interim head nothing.
-pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<Head, Malformed> {
+/// Parses one whole head, and writes to `output` what awc shall see of it: nothing of an interim one.
+pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<ParsedHead, Malformed> {
     let mut space = [EMPTY_HEADER; MOST_HEADERS];
     let mut response = Response::new(&mut space);
-    // The parser skips empty lines before the status line, which only a request may have.
+    // httparse skips empty lines before the status line, but only a request may have those.
     let parsed =
         if head.starts_with(b"HTTP/1.") { response.parse(head) } else { return Err(Malformed::Head) };
     let (Ok(Status::Complete(length)), Some(status), Some(version)) =
@@ -64,36 +60,36 @@ pub(super) fn parse(head: &[u8], output: &mut BytesMut) -> Result<Head, Malforme
         return Err(Malformed::Head);
     }
     match status {
-        // A switch to a protocol that nobody offered.
+        // 101 would switch to a protocol that we never offered.
         101 | ..100 => return Err(Malformed::Status),
-        102..200 | 100 => return Ok(Head::Interim),
+        102..200 | 100 => return Ok(ParsedHead::Interim),
         _ => {}
     }
-    let framing = framing(status, version, response.headers)?;
+    let body_length = body_length(status, version, response.headers)?;
     let keeps_alive = version == 1
-        && framing != Framing::Close
+        && body_length != BodyLength::UntilClose
         && !asks_to_close(response.headers)
-        && !is_sent_unasked(status);
-    write(output, status, response.headers, framing, keeps_alive)?;
-    Ok(Head::Final { framing, keeps_alive })
+        && !may_be_unsolicited(status);
+    write(output, status, response.headers, body_length, keeps_alive)?;
+    Ok(ParsedHead::Final { body_length, keeps_alive })
 }
 
-/// RFC 9112, section 6.3, for the answer to a `GET` or `POST`. Where it would have to guess, an error.
-fn framing(status: u16, version: u8, headers: &[Header<'_>]) -> Result<Framing, Malformed> {
+/// RFC 9112, section 6.3, for the response to a `GET` or `POST`; an ambiguous length is an error.
+fn body_length(status: u16, version: u8, headers: &[Header<'_>]) -> Result<BodyLength, Malformed> {
     if matches!(status, 204 | 304) {
-        return Ok(Framing::None);
+        return Ok(BodyLength::None);
     }
     let mut codings = values(headers, "transfer-encoding");
     let mut lengths = values(headers, "content-length");
     match (codings.next(), lengths.next()) {
-        (None, None) => Ok(Framing::Close),
+        (None, None) => Ok(BodyLength::UntilClose),
         (None, Some(length)) if lengths.next().is_none() => {
-            decimal(length).map(Framing::Length).ok_or(Malformed::Framing)
+            decimal(length).map(BodyLength::Known).ok_or(Malformed::Framing)
         }
         (Some(coding), None)
             if version == 1 && coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() =>
         {
-            Ok(Framing::Chunked)
+            Ok(BodyLength::Chunked)
         }
         _ => Err(Malformed::Framing),
     }
@@ -114,9 +110,10 @@ fn asks_to_close(headers: &[Header<'_>]) -> bool {
     options.any(|option| !option.trim_ascii().eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Whether servers and load balancers send this status before a request, or between two. Such an answer can cross the next
-/// request on the wire and looks like the answer to it; every later answer would then belong to the request before.
-fn is_sent_unasked(status: u16) -> bool {
+/// Whether servers and load balancers send this status without a request, before the first one or between two. Such a response
+/// may cross the next request on the wire and then looks like the response to it; each later response would belong to the
+/// request before.
+fn may_be_unsolicited(status: u16) -> bool {
     status == 408 || status >= 500
 }
 
@@ -124,7 +121,7 @@ fn write(
     output: &mut BytesMut,
     status: u16,
     headers: &[Header<'_>],
-    framing: Framing,
+    body_length: BodyLength,
     keeps_alive: bool,
 ) -> Result<(), Malformed> {
     output.extend_from_slice(format!("HTTP/1.1 {status} \r\n").as_bytes());
@@ -139,12 +136,14 @@ fn write(
             output.extend_from_slice(part);
         }
     }
-    match framing {
-        Framing::None => {}
-        Framing::Length(length) => {
+    match body_length {
+        BodyLength::None => {}
+        BodyLength::Known(length) => {
             output.extend_from_slice(format!("content-length: {length}\r\n").as_bytes());
         }
-        Framing::Chunked | Framing::Close => output.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+        BodyLength::Chunked | BodyLength::UntilClose => {
+            output.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        }
     }
     if !keeps_alive {
         output.extend_from_slice(b"connection: close\r\n");

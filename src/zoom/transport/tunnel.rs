@@ -1,4 +1,4 @@
-//! A way through an HTTP proxy: `CONNECT`.
+//! Opens a tunnel through an HTTP proxy: `CONNECT`.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use tokio::{
     net::TcpStream,
 };
 
-/// The longest answer of a proxy, its excuses included.
+/// The longest head of a proxy's response, in bytes.
 const LONGEST_HEAD: usize = 16 * 1024;
 
-/// Asks the proxy for a connection to `target`, `host:port`, over which nothing but our bytes travels from then on.
+/// Asks the proxy for a connection to `target`, as `host:port`. From then on the connection carries only our bytes.
 ///
 /// # Errors
-/// Why the proxy does not let us through, for operators.
+/// Why there is no tunnel, for operators.
 pub(super) async fn open(
     proxy: &mut TcpStream,
     target: &str,
@@ -29,7 +29,7 @@ pub(super) async fn open(
     let head = read_head(proxy).await.map_err(broken)?;
     match status(&head) {
         Some(200..=299) => Ok(()),
-        // tinyproxy says 401, as if it were the server.
+        // tinyproxy responds 401, as if it were the origin.
         Some(status @ (401 | 407)) if authorization.is_some() => {
             Err(format!("it refuses our user or password ({status})"))
         }
@@ -39,7 +39,7 @@ pub(super) async fn open(
     }
 }
 
-/// Byte by byte: what comes behind the head is the target's.
+/// Reads byte by byte: what follows the head belongs to the target.
 async fn read_head(proxy: &mut TcpStream) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {

@@ -1,7 +1,7 @@
-//! Faults ordered as JSON: `{"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}`.
+//! Faults as JSON: `{"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}`.
 //!
-//! `kind` is a name of [`FaultKind`] in `snake_case`; its parameters stand beside it, lengths of time in
-//! milliseconds, with defaults for all. `times` is a number or `"forever"`.
+//! `kind` is a variant of [`FaultKind`] in `snake_case`. Its parameters stand beside it, with defaults for all; durations are in
+//! milliseconds. `times` is a number or `"forever"`.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::fault::{Fault, FaultKind};
 
-/// An order, unchecked.
+/// Not validated yet.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FaultOrder {
@@ -53,7 +53,7 @@ enum Endpoint {
 }
 
 impl FaultOrder {
-    /// The fault that a JSON text orders, or what is wrong with it.
+    /// Parses a JSON text. The error says what is wrong with it.
     pub(crate) fn parse(json: &str) -> Result<Fault, String> {
         let order: Self = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let kind = order.plain().or_else(|| order.with_parameters());
@@ -75,7 +75,7 @@ impl FaultOrder {
         Ok(fault)
     }
 
-    /// The kinds that need nothing but their name.
+    /// The kinds without parameters.
     fn plain(&self) -> Option<FaultKind> {
         Some(match self.kind.as_str() {
             "plan_too_low" => FaultKind::PlanTooLow,
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parameters_have_defaults_and_unknown_names_are_told() {
+    fn parameters_have_defaults_and_unknown_names_are_rejected() {
         assert!(FaultOrder::parse(r#"{"kind":"hang","times":2,"meeting":"1","page":0}"#).is_ok());
         assert!(FaultOrder::parse(r#"{"kind":"slow","times":"forever","endpoint":"token"}"#).is_ok());
         assert_eq!(FaultOrder::parse(r#"{"kind":"hum"}"#).unwrap_err(), "no fault is called hum");

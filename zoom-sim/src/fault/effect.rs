@@ -1,6 +1,4 @@
-//! What each fault does: replaces the answer, or spoils the natural one.
-//!
-//! Which request it befalls was decided before; bytes are written elsewhere.
+//! The effect of each fault: it replaces the answer, or spoils the natural one.
 
 use std::time::Duration;
 
@@ -11,16 +9,16 @@ use crate::reply::{self, Delivery, Reply};
 
 const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
 const HTML: &str = "text/html;charset=UTF-8";
-/// How much longer `ShortValidJson` claims to be.
+/// How many bytes too many `ShortValidJson` announces.
 const OVERANNOUNCED: usize = 1_000;
 
 impl FaultKind {
-    /// The answer given instead of the natural one, for the kinds that look at no page.
+    /// The answer instead of the natural one, for the kinds that do not depend on a page.
     pub(crate) fn replacement(&self, meeting: &str, config: &SimConfig) -> Option<Reply> {
         self.refusal(meeting).or_else(|| self.rate(config)).or_else(|| self.nonsense())
     }
 
-    /// The rows of Zoom's table of errors.
+    /// Zoom's documented errors.
     fn refusal(&self, meeting: &str) -> Option<Reply> {
         let scopes = format!("Invalid access token, does not contain scopes:[{SCOPE}].");
         Some(match self {
@@ -78,7 +76,7 @@ impl FaultKind {
         })
     }
 
-    /// Answers that no client should make sense of, and none at all.
+    /// Answers that no client can interpret, and missing answers.
     fn nonsense(&self) -> Option<Reply> {
         Some(match self {
             Self::Status { status, body } => {
@@ -126,7 +124,7 @@ impl FaultKind {
         };
     }
 
-    /// How much later the answer comes.
+    /// The delay before the answer.
     pub(crate) fn delay(&self) -> Duration {
         match self {
             Self::Slow(delay) => *delay,
@@ -135,7 +133,7 @@ impl FaultKind {
     }
 }
 
-/// Makes a JSON object exactly `bytes` long by a last field, unless it already is that long.
+/// Pads a JSON object to exactly `bytes` with a last field, unless it is already that long.
 fn pad(body: &mut Vec<u8>, bytes: usize) {
     const FIELD: &[u8] = br#","padding":""#;
     let missing = bytes.checked_sub(body.len() + FIELD.len() + 1);

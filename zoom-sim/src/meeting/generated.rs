@@ -1,7 +1,7 @@
-//! Generated participants and samples, all fields and groups of 2026 in them, about 1.3 KB a sample.
+//! Generates participants and samples with all fields and groups of 2026, about 1.3 KB for each sample.
 //!
-//! The same id, participant and sample give the same bytes in every run; only `ended_ago` and growing meetings
-//! look at the clock, and that clock is handed in.
+//! The same id, participant and sample yield the same bytes in every run. Only `ended_ago` and growing meetings depend on the
+//! time, which callers pass in.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::values::Values;
 use crate::random::Dice;
 
 const MINUTE: i64 = 60;
-/// Groups that Zoom added later; a sample has three of the twelve, in turn, or it would outgrow Zoom's size.
+/// Groups that Zoom added later. A sample has three of the twelve, in turn; with all of them it would be larger than Zoom's.
 const DEVICE_GROUPS: [&str; 12] = [
     "audio_device_from_crc",
     "video_device_from_crc",
@@ -35,7 +35,7 @@ const CLIENTS: [(&str, &str, &str); 4] = [
     ("iOS", "iOS", "18.3"),
 ];
 
-/// How one meeting's rows are made.
+/// Generates one meeting's rows.
 #[derive(Debug)]
 pub(crate) struct Plan {
     dice: Dice,
@@ -48,7 +48,7 @@ pub(crate) struct Plan {
 /// One participant's text.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Everything up to and including `"user_qos":[`, or the whole participant if it has no samples to add.
+    /// Everything up to and including `"user_qos":[`, or the whole participant if it has no samples.
     head: String,
     samples: String,
     count: usize,
@@ -70,7 +70,7 @@ impl Plan {
         Self { dice: Dice::of(id), samples, ended, growing, odd }
     }
 
-    /// Participant `index` with the samples that the meeting starts with.
+    /// Participant `index` with the meeting's first samples.
     pub(crate) fn row(&self, index: usize) -> Row {
         let mut row = Row { head: self.head(index), samples: String::new(), count: 0, closed: false };
         if self.odd && odd::lacks_samples(index) {
@@ -82,7 +82,7 @@ impl Plan {
         row
     }
 
-    /// Adds the samples that are missing up to `samples`.
+    /// Adds samples until there are `samples`.
     pub(crate) fn grow(&self, index: usize, row: &mut Row, samples: usize) {
         if row.closed {
             return;
@@ -96,7 +96,7 @@ impl Plan {
         row.count = row.count.max(samples);
     }
 
-    /// When participant `index` came and left. The first leaves last, others up to four minutes earlier.
+    /// When participant `index` joined and left. The first one leaves last, the others up to four minutes earlier.
     fn stay(&self, index: usize) -> (i64, i64) {
         let early = i64::try_from(index % 5).unwrap_or(0) * MINUTE;
         let left = self.ended.saturating_sub(early);

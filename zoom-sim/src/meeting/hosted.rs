@@ -1,6 +1,6 @@
-//! A meeting as it is served: its text made once when it is added, grown where it grows, cut into pages.
+//! A meeting as it is served. Its text is generated once when it is added, extended if it grows, and cut into pages.
 //!
-//! The text is kept per participant, so that a page costs a copy and no formatting.
+//! The text is stored for each participant, so that a page only takes a copy.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::generated::{Plan, Row};
 use super::{Content, Meeting, example_json};
 
-/// A meeting being served.
 #[derive(Debug)]
 pub(crate) struct Hosted {
     pub(crate) meeting: Meeting,
@@ -21,7 +20,7 @@ pub(crate) struct Hosted {
 }
 
 impl Hosted {
-    /// Generates all text there is so far, which for a large meeting takes a while.
+    /// Generates all text, which takes a while for a large meeting.
     pub(crate) fn new(meeting: Meeting) -> Self {
         let (participants, samples) = match meeting.content {
             Content::Generated { participants, samples } => (participants, samples),
@@ -33,12 +32,10 @@ impl Hosted {
         Self { total: meeting.rows(), meeting, since: Instant::now(), plan, rows: Mutex::new(rows) }
     }
 
-    /// How many participants it has.
     pub(crate) fn rows(&self) -> usize {
         self.total
     }
 
-    /// How many pages it has at this page size.
     pub(crate) fn pages(&self, page_size: usize) -> usize {
         match &self.meeting.content {
             Content::Pages(pages) => pages.len(),
@@ -46,7 +43,7 @@ impl Hosted {
         }
     }
 
-    /// Appends one page's `participants` array; beyond the last page it is empty.
+    /// Appends one page's `participants` array, which is empty after the last page.
     pub(crate) fn write_page(&self, page_size: usize, page: usize, out: &mut String) {
         match &self.meeting.content {
             Content::Pages(pages) => out.push_str(pages.get(page).map_or("[]", String::as_str)),
@@ -73,7 +70,7 @@ impl Hosted {
         }
     }
 
-    /// Samples gained since it was added.
+    /// Samples for each participant since the meeting was added.
     fn gained(&self) -> usize {
         let Some(every) = self.meeting.growing else {
             return 0;

@@ -1,6 +1,6 @@
-//! Everything odd that a cleaner may meet, as an odd meeting has it.
+//! The odd values, names and fields of an odd meeting.
 //!
-//! Raw JSON text, because several of these (lone surrogates, numbers beyond `f64`) exist in no Rust type.
+//! Raw JSON text, because no Rust type can hold some of them (lone surrogates, numbers beyond `f64`).
 
 /// Odd under any key.
 pub(super) const ANY: [&str; 16] = [
@@ -89,7 +89,7 @@ const NAMES: [&str; 10] = [
     r#""<script>alert(1)</script>""#,
     "42",
 ];
-/// Fields that no version of Zoom has, of every JSON type. Known keys stand for nothing outside `user_qos`.
+/// Fields that no version of Zoom has, of every JSON type. Outside `user_qos`, known keys have no meaning.
 const UNKNOWN_FIELDS: [(&str, &str); 12] = [
     ("x_text", r#""23 kbps""#),
     ("x_empty", r#""""#),
@@ -145,7 +145,7 @@ pub(crate) fn disturb_participant(fields: &mut Vec<(&'static str, String)>, inde
     }
 }
 
-/// Adds groups and fields that nobody knows to an odd meeting's sample, two in turn.
+/// Adds two unknown groups or fields, in turn, to an odd meeting's sample.
 pub(crate) fn disturb_sample(out: &mut String, ordinal: usize) {
     for group in UNKNOWN_GROUPS.iter().cycle().skip(ordinal % UNKNOWN_GROUPS.len()).take(2) {
         out.push_str(group);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_meeting_is_json_all_the_same() {
+    fn an_odd_meeting_is_valid_json() {
         let rows: Vec<serde::de::IgnoredAny> = serde_json::from_str(&text(25, 12)).unwrap();
         assert_eq!(rows.len(), 25);
     }

@@ -1,6 +1,4 @@
-//! The values inside samples: plausible ones as Zoom writes them, every second one odd in an odd meeting.
-//!
-//! Which odd ones there are is `odd.rs`'s part.
+//! The values in samples: plausible ones in Zoom's format. In an odd meeting, every second one comes from `odd.rs`.
 
 use super::generated::append;
 use super::odd::{ANY, FPS, KBPS, MS, PERCENT, RESOLUTION};
@@ -9,18 +7,18 @@ use crate::random::Dice;
 /// One sample's values.
 pub(crate) struct Values {
     dice: Dice,
-    /// Where in the lists of odd values this sample begins; `None` for a sane meeting.
+    /// Where this sample begins in the lists of odd values; `None` in a normal meeting.
     odd: Option<usize>,
     asked: usize,
 }
 
 impl Values {
     pub(crate) fn new(dice: Dice, odd: Option<usize>) -> Self {
-        // A prime step, so that the samples begin at ever different places of the lists.
+        // A prime step, so that samples begin at different places of the lists.
         Self { dice, odd: odd.map(|ordinal| ordinal * 19), asked: 0 }
     }
 
-    /// Appends `,"name":{…}`: silent without a bitrate range, with resolution and frame rate for a picture.
+    /// Appends `,"name":{…}`, with empty values if there is no bitrate range, and with resolution and frame rate for a picture.
     pub(crate) fn group(&mut self, out: &mut String, name: &str, kbps: Option<(u64, u64)>, picture: bool) {
         if self.missing(11) {
             return;
@@ -115,7 +113,7 @@ impl Values {
             return None;
         }
         let turn = begin + self.asked / 2;
-        // Turns alternate between the key's own odd values and those odd everywhere.
+        // Alternates between the odd values of this key and those for any key.
         let list = if turn.is_multiple_of(2) { own } else { &ANY[..] };
         list.get((turn / 2) % list.len().max(1)).copied()
     }

@@ -1,4 +1,4 @@
-//! `next_page_token`s: opaque, bound to their parameters, short-lived.
+//! `next_page_token`s: opaque, bound to their parameters, and short-lived.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use crate::random::Dice;
 
-/// What a page token belongs to: the request that it was handed out to.
+/// The parameters of the request for which a page token was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Bound {
     pub(crate) meeting: String,
@@ -17,25 +17,25 @@ pub(crate) struct Bound {
 }
 
 #[derive(Debug)]
-struct HandedOut {
+struct IssuedToken {
     bound: Bound,
     page: usize,
     at: Instant,
     expired: bool,
 }
 
-/// The page tokens handed out so far.
+/// The page tokens issued so far.
 #[derive(Debug, Default)]
-pub(crate) struct PageTokens(HashMap<String, HandedOut>);
+pub(crate) struct PageTokens(HashMap<String, IssuedToken>);
 
-/// What `RepeatPageToken` gives to a request without one.
+/// The token of `RepeatPageToken` for a request without one.
 const CONSTANT: &str = "sim+constant/page+token==";
-/// Dead tokens are thrown away when there are this many.
+/// Expired tokens are removed each time this many more exist.
 const MANY: usize = 4_096;
 
 impl PageTokens {
-    /// A token for `page`, never the same twice, with the characters that need encoding in a query.
-    pub(crate) fn hand_out(
+    /// A new token for `page`. It contains characters that must be encoded in a query.
+    pub(crate) fn issue(
         &mut self,
         bound: Bound,
         page: usize,
@@ -48,28 +48,28 @@ impl PageTokens {
         }
         let part = |dice: &mut Dice| STANDARD_NO_PAD.encode(dice.bytes(2));
         let token = format!("{}+{}/==", part(dice), part(dice));
-        self.0.insert(token.clone(), HandedOut { bound, page, at: now, expired: false });
+        self.0.insert(token.clone(), IssuedToken { bound, page, at: now, expired: false });
         token
     }
 
-    /// The constant token, which leads to the second page of whoever got it last.
+    /// The constant token, which leads to the second page of the last request that got it.
     pub(crate) fn constant(&mut self, bound: Bound, now: Instant) -> String {
-        self.0.insert(CONSTANT.to_owned(), HandedOut { bound, page: 1, at: now, expired: false });
+        self.0.insert(CONSTANT.to_owned(), IssuedToken { bound, page: 1, at: now, expired: false });
         CONSTANT.to_owned()
     }
 
-    /// The page that a token was handed out for, good or not.
+    /// The page that a token was issued for, even if it is no longer valid.
     pub(crate) fn page(&self, token: &str) -> Option<usize> {
-        self.0.get(token).map(|handed_out| handed_out.page)
+        self.0.get(token).map(|issued| issued.page)
     }
 
-    /// The page that a token is good for with these parameters.
+    /// The page that a token is valid for with these parameters.
     pub(crate) fn redeem(&self, token: &str, bound: &Bound, now: Instant, life: Duration) -> Option<usize> {
         let found = self.0.get(token).filter(|found| !found.expired && found.bound == *bound)?;
         (now.saturating_duration_since(found.at) < life).then_some(found.page)
     }
 
-    /// Makes all tokens handed out so far invalid.
+    /// Invalidates all tokens issued so far.
     pub(crate) fn expire_all(&mut self) {
         self.0.values_mut().for_each(|token| token.expired = true);
     }

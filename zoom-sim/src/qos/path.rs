@@ -1,19 +1,17 @@
-//! From the raw request path to a meeting id: how Zoom takes encodings apart, and where it goes wrong.
-//!
-//! Whether a meeting of that id exists is not known here.
+//! Extracts the meeting id from a raw request path as Zoom does, including its mistakes. Does not check whether the meeting exists.
 
 use crate::text;
 
-/// What the path names.
+/// What the path identifies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
-    /// A meeting, encoded as Zoom wants it.
+    /// A correctly encoded meeting id.
     Meeting(String),
-    /// A meeting, encoded too little or too often: nothing is found under what Zoom makes of it.
+    /// A meeting id that is encoded too few or too many times, so that Zoom finds nothing.
     Misencoded {
         /// The id that was meant.
         meant: String,
-        /// What Zoom shows of it in its message.
+        /// The id in Zoom's message.
         shown: String,
     },
     /// A path that Zoom does not know, because of raw slashes in the id.
@@ -23,13 +21,13 @@ pub(crate) enum Named {
 const BEFORE: &str = "/v2/metrics/meetings/";
 const AFTER: &str = "/participants/qos";
 
-/// What a raw path names, or `None` if it is not meant for the `QoS` endpoint at all.
+/// Parses a raw path; `None` if it does not belong to the `QoS` endpoint.
 pub(crate) fn named(path: &str) -> Option<Named> {
     let rest = path.strip_prefix(BEFORE)?;
     let Some(segment) = rest.strip_suffix(AFTER).filter(|id| !id.is_empty() && !id.contains('/')) else {
         return Some(Named::Unrecognized);
     };
-    // `+` and `=` may come raw; only `%XX` is decoded.
+    // Only `%XX` is decoded; `+` and `=` may be raw.
     let once = text::percent_decoded(segment);
     if !once.contains('%') {
         return Some(if needs_two(&once) {
@@ -48,12 +46,12 @@ pub(crate) fn named(path: &str) -> Option<Named> {
         while meant.contains('%') && text::percent_decoded(&meant) != meant {
             meant = text::percent_decoded(&meant);
         }
-        // Zoom has decoded once, so its message shows `%2F` where a slash belongs.
+        // Zoom decodes once, so its message shows `%2F` instead of a slash.
         Named::Misencoded { meant, shown: once.trim_start_matches('/').to_owned() }
     })
 }
 
-/// Whether Zoom wants this id encoded twice.
+/// Whether Zoom expects this id to be encoded twice.
 fn needs_two(id: &str) -> bool {
     id.starts_with('/') || id.contains("//")
 }

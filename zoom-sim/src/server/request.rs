@@ -1,17 +1,14 @@
-//! Requests as they came: path and query undecoded.
-//!
-//! Chunked request bodies are not understood; nobody sends them to Zoom.
+//! Requests, with path and query undecoded. Chunked request bodies are not supported: no client sends them to Zoom.
 
 use std::io;
 
 use crate::text;
 
-/// The most that a request's head may take.
+/// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_HEADERS: usize = 100;
 const MAX_BODY: usize = 1024 * 1024;
 
-/// One request.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -24,7 +21,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Takes a whole request off the front of `buffer`, if one is there.
+    /// Removes a whole request from the front of `buffer`, once it has arrived.
     pub(crate) fn take(buffer: &mut Vec<u8>) -> io::Result<Option<Self>> {
         let mut slots = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut head = httparse::Request::new(&mut slots);
@@ -80,7 +77,7 @@ impl Request {
         text::form_value(query, key)
     }
 
-    /// Whether `Accept-Encoding` names gzip; nobody who says `gzip;q=0` calls Zoom.
+    /// Whether `Accept-Encoding` contains gzip. Ignores weights, because no client sends `gzip;q=0`.
     pub(crate) fn accepts_gzip(&self) -> bool {
         self.header("accept-encoding").is_some_and(|value| value.contains("gzip"))
     }

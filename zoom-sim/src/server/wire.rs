@@ -1,4 +1,4 @@
-//! The bytes of a connection: reading requests, and writing answers whole, slowly, in half or not at all.
+//! Reads requests from a connection, and writes answers to it: whole, slowly, in half or not at all.
 
 use std::io;
 use std::time::Duration;
@@ -11,17 +11,16 @@ use tokio::net::TcpStream;
 use super::Request;
 use crate::reply::{Delivery, Reply};
 
-/// So much of a body has left for sure before a reset discards what has not.
+/// Bytes of a body that have certainly left when a reset discards the rest.
 const BEFORE_RESET: usize = 16 * 1024;
 
-/// One connection.
 pub(crate) struct Connection {
     stream: TcpStream,
-    /// Read and not yet taken.
+    /// Bytes that were read and not parsed yet.
     buffer: Vec<u8>,
 }
 
-/// How the end of a body is told.
+/// How the end of a body is marked.
 #[derive(Clone, Copy)]
 enum Framing {
     Length(usize),
@@ -31,18 +30,18 @@ enum Framing {
 
 impl Connection {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        // Without it a small write waits for the client's delayed acknowledgement; slow, but not wrong.
+        // Without it, a small write waits for the client's delayed acknowledgement. An error here only makes it slower.
         drop(stream.set_nodelay(true));
         Self { stream, buffer: Vec::new() }
     }
 
-    /// The next request, or `None` when the client has closed.
+    /// The next request; `None` once the client has closed.
     pub(crate) async fn request(&mut self) -> io::Result<Option<Request>> {
         loop {
             if let Some(request) = Request::take(&mut self.buffer)? {
                 return Ok(Some(request));
             }
-            // A client that resets an idle connection has closed it too.
+            // Resetting an idle connection counts as closing it.
             if !matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..)) {
                 return Ok(None);
             }
@@ -54,7 +53,7 @@ impl Connection {
         while let Ok(1..) = self.stream.read_buf(&mut self.buffer).await {}
     }
 
-    /// Writes an answer in its way; tells whether the connection can go on.
+    /// Writes an answer. Returns whether the connection stays open.
     pub(crate) async fn deliver(
         &mut self,
         reply: Reply,
@@ -117,13 +116,13 @@ impl Connection {
         Ok(())
     }
 
-    /// FIN; nothing follows.
+    /// Sends FIN.
     async fn close(&mut self) -> io::Result<bool> {
         self.stream.shutdown().await?;
         Ok(false)
     }
 
-    /// Makes dropping the connection send RST; a FIN before it would be taken for a clean end.
+    /// Makes dropping the connection send RST without a FIN, which would look like a clean end.
     fn reset(&self) -> io::Result<bool> {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))?;
         Ok(false)

@@ -1,29 +1,29 @@
-//! How a text may be read in which a secret is looked for: as it is, or without what encoders put into it. Pure.
+//! Undoes the escapes in a text before it is searched for secrets, and keeps track of where each byte stood. Pure.
 
 use std::ops::Range;
 
-/// In which form a secret may stand in a text.
+/// Which escapes are undone.
 #[derive(Clone, Copy)]
-pub(super) enum Form {
-    /// As it is.
-    Plain,
-    /// Percent-encoded, or escaped as in JSON or HTML; with spaces in between.
-    Encoded,
-    /// The same twice or more often.
-    EncodedAgain,
+pub(super) enum Escaping {
+    None,
+    /// Percent-encoding, and the escapes of JSON and HTML. Spaces are dropped too.
+    Once,
+    /// The same, applied twice or more often.
+    Repeated,
 }
 
-/// The bytes of a text as they are read, without the case of ASCII's letters, and where each of them stands.
-pub(super) struct Reading {
+/// The unescaped bytes of a text, with ASCII in lower case, and where each of them stood.
+pub(super) struct Unescaped {
     pub(super) bytes: Vec<u8>,
     places: Vec<Range<usize>>,
 }
 
-impl Reading {
-    pub(super) fn of(text: &str, form: Form) -> Self {
+impl Unescaped {
+    pub(super) fn new(text: &str, escaping: Escaping) -> Self {
         let (mut bytes, mut places, mut at) = (Vec::with_capacity(text.len()), Vec::new(), 0);
-        while let Some((byte, length)) = text.as_bytes().get(at..).and_then(|rest| first_byte(form, rest)) {
-            if matches!(form, Form::Plain) || (byte, length) != (b' ', 1) {
+        while let Some((byte, length)) = text.as_bytes().get(at..).and_then(|rest| first_byte(escaping, rest))
+        {
+            if matches!(escaping, Escaping::None) || (byte, length) != (b' ', 1) {
                 bytes.push(byte.to_ascii_lowercase());
                 places.push(at..at + length);
             }
@@ -32,7 +32,7 @@ impl Reading {
         Self { bytes, places }
     }
 
-    /// Where in the text these bytes stand. Empty where there are none.
+    /// The place of these bytes in the text; empty if there are none.
     pub(super) fn place(&self, bytes: Range<usize>) -> Range<usize> {
         match self.places.get(bytes) {
             Some([one]) => one.clone(),
@@ -42,15 +42,15 @@ impl Reading {
     }
 }
 
-/// The byte that the text begins with, and the length of its form. `None` at the end, also in the middle of a form.
-fn first_byte(form: Form, text: &[u8]) -> Option<(u8, usize)> {
+/// The first byte of the text and the length of its escape. `None` at the end, or within an escape at the end.
+fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
     let (first, rest) = text.split_first()?;
-    let again = matches!(form, Form::EncodedAgain);
-    match (form, first) {
-        (Form::Plain, _) => Some((*first, 1)),
+    let is_repeated = matches!(escaping, Escaping::Repeated);
+    match (escaping, first) {
+        (Escaping::None, _) => Some((*first, 1)),
         (_, b'%') => {
             let mut digits = rest;
-            while let (true, [b'2', b'5', more @ ..]) = (again, digits) {
+            while let (true, [b'2', b'5', more @ ..]) = (is_repeated, digits) {
                 if hexadecimal(more, 2).is_none() {
                     break;
                 }
@@ -60,7 +60,7 @@ fn first_byte(form: Form, text: &[u8]) -> Option<(u8, usize)> {
         }
         (_, b'\\') => {
             let mut behind = rest;
-            while let (true, [b'\\', more @ ..]) = (again, behind) {
+            while let (true, [b'\\', more @ ..]) = (is_repeated, behind) {
                 behind = more;
             }
             match behind {
@@ -72,7 +72,7 @@ fn first_byte(form: Form, text: &[u8]) -> Option<(u8, usize)> {
         }
         (_, b'&') => {
             let mut name = rest;
-            while let (true, [b'a', b'm', b'p', b';', more @ ..]) = (again, name) {
+            while let (true, [b'a', b'm', b'p', b';', more @ ..]) = (is_repeated, name) {
                 name = more;
             }
             let entity = entity(name).map(|(byte, length)| (byte, text.len() - name.len() + length));
@@ -82,7 +82,7 @@ fn first_byte(form: Form, text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// An escape at the beginning of the text, of which so many digits are expected. Without them it is no escape.
+/// The escape at the beginning of the text, which must have `count` digits. Without them, its first byte stands for itself.
 fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
     let first = *text.first()?;
     if digits.len() < count {
@@ -92,15 +92,14 @@ fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
     Some(hexadecimal(digits, count).map_or((first, 1), |byte| (byte, length)))
 }
 
-/// The byte in so many hexadecimal digits.
 fn hexadecimal(text: &[u8], digits: usize) -> Option<u8> {
     let digits = std::str::from_utf8(text.get(..digits)?).ok()?;
     u8::try_from(u32::from_str_radix(digits, 16).ok()?).ok()
 }
 
-/// The character of ASCII that HTML writes like that behind `&`, and the length of it.
+/// The ASCII character that an HTML entity stands for, and the entity's length without `&`.
 fn entity(text: &[u8]) -> Option<(u8, usize)> {
-    /// Bytes of the longest: some write a number with zeros before it.
+    /// In bytes; a number may have leading zeros.
     const LONGEST: usize = 10;
     let length = text.iter().take(LONGEST).position(|byte| *byte == b';')?;
     let name = std::str::from_utf8(text.get(..length)?).ok()?.to_ascii_lowercase();
@@ -119,15 +118,15 @@ fn entity(text: &[u8]) -> Option<(u8, usize)> {
     Some((byte, length + 1))
 }
 
-/// On one line and without what nobody sees, of which some could be put between the letters of a secret; at most so many
-/// characters.
+/// At most `most` characters of the text, on one line and without invisible ones, which could hide a secret by standing between its
+/// letters.
 pub(super) fn flat(text: &str, most: usize) -> String {
-    let seen = text.chars().filter(|character| !character.is_control() && !is_unseen(*character));
-    seen.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
+    let visible = text.chars().filter(|character| !character.is_control() && !is_invisible(*character));
+    visible.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
 }
 
-/// Unicode's format characters (`Cf`), selectors of variants, and fillers.
-fn is_unseen(character: char) -> bool {
+/// Unicode's format characters (`Cf`), variation selectors, and fillers.
+fn is_invisible(character: char) -> bool {
     matches!(
         u32::from(character),
         0xad | 0x34f

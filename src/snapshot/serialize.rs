@@ -1,11 +1,11 @@
-//! A snapshot as bytes that another replica can keep: what is on the wire, byte for byte, and where its participants lie.
+//! A snapshot as a record that other replicas can use: the bytes on the wire, and where the participants lie in them.
 //!
-//! Every coding that is kept goes along. Compressed anew, by another version of a library, they could differ under the same strong
-//! entity tag. Whoever can write where they are kept can make them: they are unpacked once, and have to be what their tag says.
+//! A record contains every stored encoding. If a reader compressed the body itself, another version of a library could produce
+//! other bytes under the same strong entity tag. Anybody who can write to Redis can forge a record, so a reader decompresses
+//! it once and checks it against its tag.
 
 use std::{
     io::Read,
-    sync::atomic::{AtomicBool, AtomicU64},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -14,18 +14,26 @@ use flate2::{Crc, bufread::GzDecoder};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Coding, Snapshot, SnapshotKey, Tag, draft, packer::Packed};
+use super::{
+    Snapshot,
+    document::{self, RowIndex},
+    encoder::{self, EncodedBody},
+    encoding::Coding,
+    key::{SnapshotKey, Tag},
+    parts::{self, EncodedParts},
+    usage::{SnapshotUsage, millis},
+};
 
-/// What stands in front of the bodies, behind its length.
+/// The beginning of a record, after its own length and before the bodies.
 #[derive(Serialize, Deserialize)]
-struct About {
+struct Header {
     tag: String,
     length: u64,
     pages: u32,
     fetched_at_ms: u64,
     fresh_for_ms: u64,
     unstretched_ms: Option<u64>,
-    /// Each counted from the one before: the numbers are small.
+    /// Each counted from the one before, which keeps the numbers small.
     rows: Vec<u64>,
     rows_end: u64,
     gzip: usize,
@@ -33,166 +41,160 @@ struct About {
     plain: Option<usize>,
 }
 
-/// More than this deflate cannot make of a byte.
-const DEFLATE_AT_MOST: u64 = 1_032;
+/// The best ratio that deflate can reach.
+const MAX_DEFLATE_RATIO: u64 = 1_032;
 
-/// Bytes that are unpacked at once.
+/// Bytes that are decompressed at once.
 const STEP: usize = 64 * 1024;
-/// The window of a zstd frame as a power of two, which takes so much memory: ours have 1 MiB.
-const LARGEST_WINDOW: u32 = 23;
+/// The largest window of a zstd frame, as a power of two; the decoder allocates it. Ours have 512 KiB.
+const MAX_WINDOW_LOG: u32 = 23;
 
-/// What bytes may say that come from elsewhere.
+/// Limits on what a record may claim.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// When it was fetched, by a wall clock.
+    /// The latest time of its fetch, on the wall clock.
     pub fetched_before: SystemTime,
-    /// For how long a snapshot can be fresh.
+    /// The longest freshness.
     pub fresh_at_most: Duration,
 }
 
 impl Bounds {
-    fn hold(&self, about: &About, fetched_at: SystemTime) -> bool {
+    fn allow(&self, header: &Header, fetched_at: SystemTime) -> bool {
         let is_brief = |millis| Duration::from_millis(millis) <= self.fresh_at_most;
-        let gzip = u64::try_from(about.gzip).unwrap_or(u64::MAX);
+        let gzip = u64::try_from(header.gzip).unwrap_or(u64::MAX);
         fetched_at <= self.fetched_before
-            && is_brief(about.fresh_for_ms)
-            && about.unstretched_ms.is_none_or(is_brief)
-            // Memory is taken by it.
-            && about.length <= gzip.saturating_mul(DEFLATE_AT_MOST)
-            && (about.zstd == 0) == (about.length <= draft::SMALL)
+            && is_brief(header.fresh_for_ms)
+            && header.unstretched_ms.is_none_or(is_brief)
+            // The length decides how much memory readers allocate.
+            && header.length <= gzip.saturating_mul(MAX_DEFLATE_RATIO)
+            && (header.zstd == 0) == (header.length <= parts::SMALL)
     }
 }
 
 impl Snapshot {
-    /// As bytes. When it landed is not in them: clocks differ.
+    /// Encodes a record. It does not contain the instant of the fetch, because clocks differ.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let [zstd, gzip, plain] =
             [Coding::Zstd, Coding::Gzip, Coding::Identity].map(|coding| self.body(coding));
         let (zstd, gzip) = (zstd.unwrap_or_default(), gzip.unwrap_or_default());
         let mut before = 0;
-        let rows = self.row_starts.iter().map(|row| row.saturating_sub(std::mem::replace(&mut before, *row)));
-        let about = About {
+        let starts = self.rows.starts.iter();
+        let rows = starts.map(|row| row.saturating_sub(std::mem::replace(&mut before, *row))).collect();
+        let header = Header {
             tag: self.tag.to_string(),
             length: self.length,
             pages: self.pages,
             fetched_at_ms: millis(self.fetched_at.duration_since(UNIX_EPOCH).unwrap_or_default()),
             fresh_for_ms: millis(self.fresh_for),
             unstretched_ms: self.unstretched.map(millis),
-            rows: rows.collect(),
-            rows_end: self.rows_end,
+            rows,
+            rows_end: self.rows.end,
             gzip: gzip.len(),
             zstd: zstd.len(),
             plain: plain.as_ref().map(Bytes::len),
         };
-        // Numbers and a text: this cannot fail; and nothing reads an empty one.
-        let about = serde_json::to_vec(&about).unwrap_or_default();
+        // Serializing numbers and a string cannot fail; a reader rejects an empty header.
+        let header = serde_json::to_vec(&header).unwrap_or_default();
         let plain = plain.unwrap_or_default();
-        let mut bytes = Vec::with_capacity(4 + about.len() + gzip.len() + zstd.len() + plain.len());
-        bytes.extend_from_slice(&u32::try_from(about.len()).unwrap_or_default().to_le_bytes());
-        for part in [&about[..], &gzip, &zstd, &plain] {
+        let mut bytes = Vec::with_capacity(4 + header.len() + gzip.len() + zstd.len() + plain.len());
+        bytes.extend_from_slice(&u32::try_from(header.len()).unwrap_or_default().to_le_bytes());
+        for part in [&header[..], &gzip, &zstd, &plain] {
             bytes.extend_from_slice(part);
         }
         bytes
     }
 
-    /// Of bytes that [`Snapshot::to_bytes`] gave; `None` where they do not fit, or say what cannot be.
+    /// Decodes a record of [`Snapshot::to_bytes`]; `None` if it is inconsistent or exceeds the bounds.
     #[must_use]
     pub fn from_bytes(key: SnapshotKey, bytes: &[u8], landed: Instant, bounds: &Bounds) -> Option<Self> {
-        let (length, rest) = bytes.split_first_chunk::<4>()?;
-        let (about, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-        let about: About = serde_json::from_slice(about).ok()?;
-        let (gzip, rest) = rest.split_at_checked(about.gzip)?;
-        let (zstd, rest) = rest.split_at_checked(about.zstd)?;
-        let (plain, rest) = rest.split_at_checked(about.plain.unwrap_or_default())?;
-        let tag = u128::from_str_radix(&about.tag, 16).ok().filter(|_| about.tag.len() == 32)?;
-        let mut at = 0_u64;
-        let rows: Option<Vec<u64>> = about
-            .rows
-            .iter()
-            .map(|row| {
-                at = at.checked_add(*row)?;
-                Some(at)
-            })
-            .collect();
-        let rows = rows?;
-        let around = u64::try_from(draft::TAIL.len()).ok()?;
-        let fits = rest.is_empty()
-            && at <= about.rows_end
-            && about.rows_end.checked_add(around).is_some_and(|least| least <= about.length)
-            && about.plain.is_none_or(|plain| u64::try_from(plain) == Ok(about.length));
-        let fetched_at: SystemTime = UNIX_EPOCH.checked_add(Duration::from_millis(about.fetched_at_ms))?;
-        if !fits || gzip.is_empty() || !bounds.hold(&about, fetched_at) {
+        let Frames { header, gzip, zstd, plain } = split(bytes)?;
+        let tag = u128::from_str_radix(&header.tag, 16).ok().filter(|_| header.tag.len() == 32);
+        let (tag, length) = (Tag(tag?), header.length);
+        let fetched_at = UNIX_EPOCH.checked_add(Duration::from_millis(header.fetched_at_ms))?;
+        let rows = RowIndex { starts: row_starts(&header)?.into(), end: header.rows_end };
+        let head = document::head(key, fetched_at, rows.starts.len());
+        let around = u64::try_from(head.len() + document::TAIL.len()).ok()?;
+        let is_consistent = rows.end.checked_add(around) == Some(length) && bounds.allow(&header, fetched_at);
+        if !is_consistent {
             return None;
         }
-        let head = draft::head(key, fetched_at, rows.len());
-        if u64::try_from(head.len()).ok()? + about.rows_end + around != about.length {
-            return None;
-        }
-        let crc = unpacks(&head, gzip, about.length, Tag(tag))?;
-        if about.zstd > 0 {
+        let crc = checked_crc(&head, gzip, length, tag)?;
+        if !zstd.is_empty() {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(zstd).ok()?;
-            decoder.window_log_max(LARGEST_WINDOW).ok()?;
-            is_the_same(decoder, about.length, crc)?;
+            decoder.window_log_max(MAX_WINDOW_LOG).ok()?;
+            has_crc(decoder, length, crc).then_some(())?;
         }
-        if about.plain.is_some() {
-            is_the_same(plain, about.length, crc)?;
+        if header.plain.is_some() {
+            has_crc(plain, length, crc).then_some(())?;
         }
-        let packed = Packed {
-            bytes: [zstd, gzip, plain].concat(),
-            zstd: zstd.len(),
-            gzip: gzip.len(),
-            length: about.length,
-            tag: Tag(tag),
-        };
+        let bytes = [zstd, gzip, plain].concat();
+        let body = EncodedBody { bytes, zstd: zstd.len(), gzip: gzip.len(), length, tag };
         Some(Self {
             key,
-            tag: packed.tag,
-            length: about.length,
-            pages: about.pages,
+            tag,
+            length,
+            pages: header.pages,
             fetched_at,
             landed,
-            fresh_for: Duration::from_millis(about.fresh_for_ms),
-            unstretched: about.unstretched_ms.map(Duration::from_millis),
-            stored: draft::store(packed, fetched_at).ok()?,
-            row_starts: rows.into(),
-            rows_end: about.rows_end,
-            tried: AtomicU64::new(0),
-            wanted: AtomicU64::new(0),
-            paged: AtomicBool::new(false),
-            paged_everywhere: AtomicBool::new(false),
+            fresh_for: Duration::from_millis(header.fresh_for_ms),
+            unstretched: header.unstretched_ms.map(Duration::from_millis),
+            parts: EncodedParts::new(body, fetched_at).ok()?,
+            rows,
+            usage: SnapshotUsage::default(),
         })
     }
 }
 
-/// The checksum of a body out of its gzip coding, if it has this head, length and tag.
-fn unpacks(head: &str, gzip: &[u8], length: u64, tag: Tag) -> Option<u32> {
-    let (mut crc, mut rows) = (Crc::new(), Sha256::new());
-    let (mut expected, mut has_head) = (head.as_bytes(), true);
+struct Frames<'b> {
+    header: Header,
+    gzip: &'b [u8],
+    zstd: &'b [u8],
+    plain: &'b [u8],
+}
+
+fn split(bytes: &[u8]) -> Option<Frames<'_>> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (header, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let header: Header = serde_json::from_slice(header).ok()?;
+    let (gzip, rest) = rest.split_at_checked(header.gzip)?;
+    let (zstd, rest) = rest.split_at_checked(header.zstd)?;
+    let (plain, rest) = rest.split_at_checked(header.plain.unwrap_or_default())?;
+    (rest.is_empty() && !gzip.is_empty()).then_some(Frames { header, gzip, zstd, plain })
+}
+
+/// Where each participant starts, if none does so after the end of the last one.
+fn row_starts(header: &Header) -> Option<Vec<u64>> {
+    let mut start = 0_u64;
+    let starts = header.rows.iter().map(|gap| {
+        start = start.checked_add(*gap)?;
+        Some(start)
+    });
+    let starts: Vec<_> = starts.collect::<Option<_>>()?;
+    (start <= header.rows_end).then_some(starts)
+}
+
+/// The CRC-32 of the gzip's body, if that has this head, length and tag.
+fn checked_crc(head: &str, gzip: &[u8], length: u64, tag: Tag) -> Option<u32> {
+    let (mut crc, mut rest) = (Crc::new(), Sha256::new());
     let mut decoder = GzDecoder::new(gzip);
-    read_all(&mut decoder, length, |part| {
+    let mut found = vec![0; head.len()];
+    decoder.read_exact(&mut found).ok()?;
+    crc.update(&found);
+    read_all(&mut decoder, length.checked_sub(u64::try_from(head.len()).ok()?)?, |part| {
         crc.update(part);
-        let (of_head, rest) = part.split_at_checked(expected.len()).unwrap_or((part, &[]));
-        let (now, later) = expected.split_at_checked(of_head.len()).unwrap_or((expected, &[]));
-        has_head &= now == of_head;
-        expected = later;
-        rows.update(rest);
+        rest.update(part);
     })?;
-    let mut digest = Sha256::new();
-    digest.update(head);
-    digest.update(rows.finalize());
-    let is_whole = has_head && decoder.get_ref().is_empty() && Tag::of(&digest.finalize()) == tag;
-    is_whole.then(|| crc.sum())
+    let is_whole = found == head.as_bytes() && decoder.get_ref().is_empty();
+    (is_whole && encoder::tag(head.as_bytes(), rest) == tag).then(|| crc.sum())
 }
 
-/// `None` where it is another body than the one of this checksum.
-fn is_the_same(body: impl Read, length: u64, sum: u32) -> Option<()> {
+fn has_crc(body: impl Read, length: u64, expected: u32) -> bool {
     let mut crc = Crc::new();
-    read_all(body, length, |part| crc.update(part))?;
-    (crc.sum() == sum).then_some(())
+    read_all(body, length, |part| crc.update(part)).is_some() && crc.sum() == expected
 }
 
-/// `None` where it has another length or is broken.
+/// `None` if the body has another length or is corrupt.
 fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Option<()> {
     let (mut room, mut left) = (vec![0; STEP], length);
     loop {
@@ -203,10 +205,6 @@ fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Op
         left = left.checked_sub(u64::try_from(read).ok()?)?;
         each(room.get(..read)?);
     }
-}
-
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -240,7 +238,7 @@ mod tests {
                     body.push(b',');
                 }
             }
-            draft.end_page(&ranges, None).unwrap();
+            draft.end_page(&ranges, None);
         }
         let meeting = MeetingId::parse("85746065432").unwrap();
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
@@ -306,30 +304,30 @@ mod tests {
     #[test]
     fn what_cannot_be_said_of_a_snapshot_is_none() {
         let snapshot = sealed(12, 300);
-        let said = |change: &dyn Fn(&mut About)| {
+        let with = |change: &dyn Fn(&mut Header)| {
             let bytes = snapshot.to_bytes();
             let (length, rest) = bytes.split_first_chunk::<4>().unwrap();
-            let (about, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
-            let mut about: About = serde_json::from_slice(about).unwrap();
-            change(&mut about);
-            let about = serde_json::to_vec(&about).unwrap();
-            let length = u32::try_from(about.len()).unwrap().to_le_bytes();
-            let bytes = [&length[..], &about, bodies].concat();
+            let (header, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
+            let mut header: Header = serde_json::from_slice(header).unwrap();
+            change(&mut header);
+            let header = serde_json::to_vec(&header).unwrap();
+            let length = u32::try_from(header.len()).unwrap().to_le_bytes();
+            let bytes = [&length[..], &header, bodies].concat();
             Snapshot::from_bytes(snapshot.key, &bytes, snapshot.landed, &bounds())
         };
         let hours = |hours| u64::try_from(Duration::from_hours(hours).as_millis()).unwrap();
-        assert!(said(&|_| ()).is_some());
+        assert!(with(&|_| ()).is_some());
         // The year 10000 cannot be written as a date of HTTP.
         let fetched = [253_402_300_800_000, hours(500_049), u64::MAX];
         for (at, number) in fetched.iter().enumerate() {
-            assert!(said(&|about| about.fetched_at_ms = *number).is_none(), "{at}");
+            assert!(with(&|header| header.fetched_at_ms = *number).is_none(), "{at}");
         }
         for long in [hours(48) + 1, u64::MAX] {
-            assert!(said(&|about| about.fresh_for_ms = long).is_none(), "{long}");
-            assert!(said(&|about| about.unstretched_ms = Some(long)).is_none(), "{long}");
+            assert!(with(&|header| header.fresh_for_ms = long).is_none(), "{long}");
+            assert!(with(&|header| header.unstretched_ms = Some(long)).is_none(), "{long}");
         }
         for length in [1 << 40, u64::MAX] {
-            assert!(said(&|about| (about.length, about.plain) = (length, None)).is_none(), "{length}");
+            assert!(with(&|header| (header.length, header.plain) = (length, None)).is_none(), "{length}");
         }
     }
 

@@ -1,15 +1,15 @@
-//! How many of the day's calls are left to the account: `X-RateLimit-Remaining`, where it is of the daily kind.
+//! How many of the day's calls the account has left: `X-RateLimit-Remaining`, if it is about the daily limit.
 //!
-//! Zoom's older documentation has these headers, today's names none of them, and live answers were seen without. So
-//! they may say something, and nothing is missing when they do not; what is odd about them makes them say nothing.
+//! Zoom's older documentation has these headers, today's does not, and live responses lack them. So they are a hint: we use
+//! them if they are there and consistent, and do without them otherwise.
 
-/// The number, out of an answer's headers. Their names are in lower case here; HTTP does not care.
+/// Reads the number from a response's headers, whose names are in lower case here.
 pub(super) fn read(header: impl Fn(&str) -> Option<String>) -> Option<u64> {
     let is = |value: &str, word: &str| value.trim().eq_ignore_ascii_case(word);
     if !is(&header("x-ratelimit-type")?, "Daily-limit") {
         return None;
     }
-    // The pool of "Heavy" calls is the one that ours are from. It also holds the resource-intensive ones.
+    // Our calls come from the pool of "Heavy" calls, which also covers the resource-intensive ones.
     if header("x-ratelimit-category").is_some_and(|category| !is(&category, "Heavy")) {
         return None;
     }
@@ -43,14 +43,14 @@ mod tests {
     const DAILY: Option<&str> = Some("Daily-limit");
 
     #[test]
-    fn what_is_left_of_the_day_is_read_in_any_case() {
+    fn the_remaining_calls_are_read_in_upper_or_lower_case() {
         assert_eq!(left(HEAVY, DAILY, "60000", "41234"), Some(41_234));
         assert_eq!(left(Some(" HEAVY "), Some("daily-LIMIT"), " 60000", "0 "), Some(0));
         assert_eq!(left(None, DAILY, "60000", "60000"), Some(60_000));
     }
 
     #[test]
-    fn what_is_of_another_kind_says_nothing_of_the_day() {
+    fn headers_about_another_limit_are_ignored() {
         assert_eq!(left(HEAVY, Some("QPS"), "40", "39"), None);
         assert_eq!(left(HEAVY, None, "60000", "5"), None);
         assert_eq!(left(HEAVY, Some(""), "60000", "5"), None);
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_odd_says_nothing() {
+    fn inconsistent_headers_are_ignored() {
         for (limit, remaining) in [
             ("60000", "absent"),
             ("absent", "5"),

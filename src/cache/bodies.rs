@@ -1,0 +1,174 @@
+//! Bodies in encodings that snapshots do not store, made on demand and cached for some seconds.
+//!
+//! Most are uncompressed bodies, which are large. So two bounds apply: one on the cached bodies, and twice that on all
+//! uncompressed bodies in memory, because slow readers hold bodies that the cache has evicted.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use moka::{policy::EvictionPolicy, sync::Cache as Moka};
+
+use super::entry::BOOKKEEPING;
+use crate::snapshot::{Coding, Snapshot, Tag};
+
+/// A body is freed after this long without a request. The next request waits while it is made again: a third of a millisecond
+/// for each megabyte.
+const IDLE: Duration = Duration::from_secs(10);
+
+#[derive(Clone)]
+pub(super) struct Bodies {
+    cached: Moka<(Tag, Coding), Bytes, foldhash::fast::RandomState>,
+    /// Bytes of all uncompressed bodies that the cache or a response holds.
+    in_use: Arc<AtomicU64>,
+    max_bytes: u64,
+}
+
+impl Bodies {
+    pub(super) fn new(max_bytes: u64) -> Self {
+        let cached = Moka::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_, body: &Bytes| u32::try_from(BOOKKEEPING + body.len()).unwrap_or(u32::MAX))
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(IDLE)
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { cached, in_use: Arc::default(), max_bytes }
+    }
+
+    /// The largest body that is cached, in bytes.
+    pub(super) fn largest(&self) -> usize {
+        usize::try_from(self.max_bytes / 2).unwrap_or(usize::MAX)
+    }
+
+    /// The uncompressed body, if it is stored or cached.
+    pub(super) fn plain(&self, snapshot: &Snapshot) -> Option<Bytes> {
+        snapshot.body(Coding::Identity).or_else(|| self.cached.get(&(snapshot.tag, Coding::Identity)))
+    }
+
+    /// The uncompressed body, decompressed once if need be, however many threads ask for it. `None` if all such bodies together
+    /// would take too much memory.
+    pub(super) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
+        let in_use = self.in_use.load(Ordering::Relaxed);
+        if in_use.saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
+            return None;
+        }
+        let decompress = || Some(CountedBytes::count(snapshot.unpack().ok()?, &self.in_use));
+        self.cached.optionally_get_with((snapshot.tag, Coding::Identity), decompress)
+    }
+
+    pub(super) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
+        self.cached.optionally_get_with((snapshot.tag, Coding::Zstd), || Some(snapshot.zstd().ok()?.into()))
+    }
+
+    pub(super) fn purge_all(&self) {
+        self.cached.invalidate_all();
+    }
+
+    pub(super) fn tidy(&self) {
+        self.cached.run_pending_tasks();
+    }
+
+    /// Bytes, as of the last [`Self::tidy`].
+    pub(super) fn bytes(&self) -> u64 {
+        self.cached.weighted_size()
+    }
+}
+
+/// An uncompressed body, counted for as long as the cache or a response holds it.
+struct CountedBytes {
+    body: Vec<u8>,
+    in_use: Arc<AtomicU64>,
+}
+
+impl CountedBytes {
+    fn count(body: Vec<u8>, in_use: &Arc<AtomicU64>) -> Bytes {
+        let body = Self { body, in_use: Arc::clone(in_use) };
+        body.in_use.fetch_add(body.length(), Ordering::Relaxed);
+        Bytes::from_owner(body)
+    }
+
+    fn length(&self) -> u64 {
+        u64::try_from(self.body.len()).unwrap_or(u64::MAX)
+    }
+}
+
+impl AsRef<[u8]> for CountedBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for CountedBytes {
+    fn drop(&mut self) {
+        self.in_use.fetch_sub(self.length(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{
+        Cache,
+        tests::{SECOND, cache, key, sealed},
+    };
+
+    #[test]
+    fn cached_bodies_take_at_most_a_sixteenth_and_are_made_again() {
+        let cache = cache(1_600_000);
+        assert_eq!(cache.plain_at_most(), 50_000);
+        let snapshots: Vec<_> =
+            (0..10).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
+        for snapshot in &snapshots {
+            assert!(cache.plain(snapshot).is_none(), "not requested yet");
+            unpacked_soon(&cache, snapshot);
+            cache.tidy();
+        }
+        let at_hand = snapshots.iter().filter(|snapshot| cache.plain(snapshot).is_some()).count();
+        assert!((1..=4).contains(&at_hand), "{at_hand}");
+        for snapshot in &snapshots {
+            let unpacked = unpacked_soon(&cache, snapshot);
+            assert_eq!(u64::try_from(unpacked.len()).unwrap(), snapshot.length);
+            cache.tidy();
+        }
+        cache.tidy();
+        assert!(cache.bytes() <= 1_600_000);
+    }
+
+    /// The body, once there is memory for it. moka frees an evicted body only after other threads, such as those of other tests,
+    /// have finished their look-ups.
+    fn unpacked_soon(cache: &Cache, snapshot: &Arc<Snapshot>) -> Bytes {
+        let look = |_| {
+            cache.tidy();
+            cache.unpacked(snapshot).or_else(|| {
+                std::thread::park_timeout(Duration::from_millis(10));
+                None
+            })
+        };
+        (0..1_000).find_map(look).expect("there is memory for it")
+    }
+
+    #[test]
+    fn bodies_that_slow_readers_hold_count_until_they_are_dropped() {
+        let cache = cache(1_600_000);
+        let snapshots: Vec<_> =
+            (0..20).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
+        let held: Vec<_> = snapshots
+            .iter()
+            .filter_map(|snapshot| {
+                let body = cache.unpacked(snapshot);
+                cache.tidy();
+                body
+            })
+            .collect();
+        // Twice a sixteenth is 200,000 bytes.
+        assert!((8..=10).contains(&held.len()), "{}", held.len());
+        drop(held);
+        cache.purge_all();
+        unpacked_soon(&cache, &snapshots[0]);
+    }
+}

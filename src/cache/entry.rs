@@ -1,0 +1,132 @@
+//! The cache's keys and entries, and when an entry expires.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use moka::Expiry;
+
+use super::config::StaleConfig;
+use crate::{
+    failure::Failure,
+    snapshot::{Snapshot, SnapshotKey, Tag},
+};
+
+/// moka's own bookkeeping for an entry with an expiry and a weigher, measured at 291 bytes, and the key.
+pub(super) const BOOKKEEPING: usize = 320 + size_of::<CacheKey>();
+/// How long an older snapshot is kept after its last slice was served. Every first slice hands out a token, and most tokens are
+/// never used.
+pub const PAGED_FOR: Duration = Duration::from_secs(300);
+
+/// One cached result. Cloning it copies a pointer.
+#[derive(Clone)]
+pub enum Entry {
+    /// A whole meeting.
+    Snapshot(Arc<Snapshot>),
+    /// Zoom's error.
+    Refusal(Arc<Refusal>),
+}
+
+/// A cached failure.
+pub struct Refusal {
+    /// The failure that callers get.
+    pub failure: Failure,
+    /// Zoom is not called before then.
+    pub until: Instant,
+}
+
+impl Entry {
+    pub(super) fn weight(&self) -> usize {
+        BOOKKEEPING
+            + match self {
+                Self::Snapshot(snapshot) => snapshot.weight(),
+                Self::Refusal(_) => size_of::<Refusal>() + 512,
+            }
+    }
+
+    pub(super) fn is_paged(&self) -> bool {
+        matches!(self, Self::Snapshot(snapshot) if snapshot.is_paged())
+    }
+
+    /// When it can no longer be served, not even stale.
+    pub(super) fn useful_until(&self, stale: StaleConfig) -> Instant {
+        match self {
+            Self::Snapshot(snapshot) => snapshot.landed + stale.useful_for(snapshot),
+            Self::Refusal(refusal) => refusal.until,
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct CacheKey {
+    pub(super) key: SnapshotKey,
+    pub(super) kind: EntryKind,
+}
+
+/// The entries that one meeting may have side by side.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum EntryKind {
+    /// The newest snapshot, or Zoom's answer that there is no such meeting.
+    Newest,
+    /// An older snapshot.
+    Older(Tag),
+    /// Any other failure: see [`super::failures`].
+    Failure,
+}
+
+impl CacheKey {
+    pub(super) fn newest(key: SnapshotKey) -> Self {
+        Self { key, kind: EntryKind::Newest }
+    }
+
+    pub(super) fn older(key: SnapshotKey, tag: Tag) -> Self {
+        Self { key, kind: EntryKind::Older(tag) }
+    }
+
+    pub(super) fn failure(key: SnapshotKey) -> Self {
+        Self { key, kind: EntryKind::Failure }
+    }
+
+    pub(super) fn is_older(&self) -> bool {
+        matches!(self.kind, EntryKind::Older(_))
+    }
+}
+
+/// Frees entries that can no longer be served.
+pub(super) struct ExpiryPolicy(pub(super) StaleConfig);
+
+impl ExpiryPolicy {
+    fn left(&self, key: &CacheKey, entry: &Entry, now: Instant) -> Duration {
+        let left = entry.useful_until(self.0).saturating_duration_since(now);
+        if key.is_older() { left.min(PAGED_FOR) } else { left }
+    }
+}
+
+impl Expiry<CacheKey, Entry> for ExpiryPolicy {
+    fn expire_after_create(&self, key: &CacheKey, entry: &Entry, now: Instant) -> Option<Duration> {
+        Some(self.left(key, entry, now))
+    }
+
+    fn expire_after_read(
+        &self,
+        key: &CacheKey,
+        entry: &Entry,
+        now: Instant,
+        left: Option<Duration>,
+        _: Instant,
+    ) -> Option<Duration> {
+        if key.is_older() { Some(self.left(key, entry, now)) } else { left }
+    }
+
+    /// By moka's default, a new entry would keep the deadline of the one that it replaces.
+    fn expire_after_update(
+        &self,
+        key: &CacheKey,
+        entry: &Entry,
+        now: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(self.left(key, entry, now))
+    }
+}

@@ -1,0 +1,206 @@
+//! The table of all metrics. To add one: a line here, a row in `docs/METRICS.md`, and a method in `metrics.rs` if it has labels.
+
+use std::sync::Once;
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
+};
+
+use super::labels::{CallResult, ConnectionRefusal, RedisValue};
+use crate::failure::{LimitKind, RefusedBy};
+
+/// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than `server.wait`, which is
+/// 12 s by default.
+const REQUEST_BUCKETS: [f64; 19] = [
+    1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 20.0,
+];
+/// Zoom answers in about 100 ms, and `zoom.request_timeout` ends the wait: 25 ms × 2^n, up to 12.8 s.
+const CALL_BUCKETS: Buckets = Buckets { first: 0.025, factor: 2.0, count: 10 };
+const FLIGHT_BUCKETS: Buckets = Buckets { first: 0.05, factor: 2.0, count: 12 };
+const WAIT_BUCKETS: Buckets = Buckets { first: 0.001, factor: 4.0, count: 8 };
+/// A settled past meeting is served for a day, and an hour more if Zoom fails: 1 s × 4^n, up to three days.
+const AGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 4.0, count: 10 };
+const PAGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 2.0, count: 9 };
+
+struct Buckets {
+    first: f64,
+    factor: f64,
+    count: usize,
+}
+
+/// Declares [`Metrics`], with each metric's field, type, name, help text, and labels or buckets.
+macro_rules! metrics {
+    ($($field:ident: $type:ident = $name:literal, $help:literal $(, $extra:expr)?;)*) => {
+        /// Every metric of the service.
+        pub struct Metrics {
+            registry: Registry,
+            /// `process_*`: memory, CPU time, open files; without our prefix.
+            process: Registry,
+            redis_is_shown: Once,
+            $(pub(crate) $field: $type,)*
+        }
+
+        impl Metrics {
+            fn try_new() -> prometheus::Result<Self> {
+                let registry = Registry::new_custom(Some("zoom_qos_proxy".to_owned()), None)?;
+                $(let $field = $type::make($name, $help, ($($extra)?))?;)*
+                $(if !REDIS_ONLY.contains(&$name) {
+                    registry.register(Box::new($field.clone()))?;
+                })*
+                let process = Registry::new();
+                process.register(Box::new(ProcessCollector::for_self()))?;
+                Ok(Self { registry, process, redis_is_shown: Once::new(), $($field,)* })
+            }
+        }
+    };
+}
+
+/// Shown only with Redis.
+const REDIS_ONLY: [&str; 2] = ["redis_up", "redis_values_rejected_total"];
+
+metrics! {
+    requests: IntCounterVec =
+        "requests_total", "Requests for /qos, including refused ones", &["outcome", "status"];
+    request_duration: HistogramVec =
+        "request_duration_seconds", "Time to answer a request for /qos", &["outcome"];
+    refusals: IntCounterVec =
+        "refusals_total", "Requests for /qos refused by a limit or for the credentials, even if served stale", &["by"];
+    stale_answers: IntCounterVec =
+        "stale_answers_total", "Answers from a stale snapshot, by the detail of their Cache-Status", &["detail"];
+    zoom_calls: IntCounterVec = "zoom_calls_total", "Calls to Zoom's QoS endpoint", &["result"];
+    zoom_call_duration: Histogram =
+        "zoom_call_duration_seconds", "Time from sending a call to the last byte of its response", CALL_BUCKETS;
+    permit_wait: Histogram =
+        "permit_wait_seconds", "Time from asking for a permit to getting it", WAIT_BUCKETS;
+    permits_queued: IntGauge = "permits_queued", "Calls waiting for a permit";
+    second_calls_limit: IntGauge = "second_calls_limit", "Calls permitted in any second";
+    day_calls_used: IntGauge = "day_calls_used", "Calls made since 00:00 UTC";
+    day_calls_limit: IntGauge = "day_calls_limit", "Calls permitted in a UTC day";
+    day_calls_forecast: Gauge = "day_calls_forecast", "Calls of the whole UTC day at the present rate";
+    live_fresh_stretch: Gauge =
+        "live_fresh_stretch", "How many times cache.live_fresh live snapshots stay fresh, averaged over calls";
+    flights_active: IntGauge = "flights_active", "Meetings being fetched";
+    fetch_bytes: IntGauge = "fetch_bytes", "Memory of meetings being fetched";
+    flight_duration: Histogram =
+        "flight_duration_seconds", "Time to fetch a whole meeting, or to fail", FLIGHT_BUCKETS;
+    flight_pages: Histogram = "flight_pages", "Pages of a fetched meeting", PAGE_BUCKETS;
+    cache_entries: IntGauge = "cache_entries", "Cached snapshots and failures";
+    cache_bytes: IntGauge = "cache_bytes", "Memory of the cache";
+    cache_evictions: IntCounter = "cache_evictions_total", "Entries evicted because the cache was full";
+    snapshot_age: Histogram = "snapshot_age_seconds", "Age of a snapshot when it was served", AGE_BUCKETS;
+    calls_saved: IntCounter = "calls_saved_total", "Zoom calls saved by the cache and by shared flights";
+    renewals: IntCounterVec = "access_token_renewals_total", "Attempts to get an access token", &["result"];
+    unparsed: IntCounterVec = "values_unparsed_total", "Values passed on as Zoom wrote them", &["field"];
+    cooldown: IntGaugeVec = "cooldown_active", "1 while a 429 of this kind stops all calls", &["kind"];
+    caller_calls: IntCounterVec =
+        "caller_calls_total", "Calls to Zoom's QoS endpoint for a caller of the callers' file", &["caller"];
+    callers_file_ok: IntGauge =
+        "callers_file_ok", "0 while the callers' file is invalid and an older list is in use";
+    caller_permits_queued: IntGaugeVec =
+        "caller_permits_queued", "Calls of one caller waiting for a permit", &["caller"];
+    caller_oldest_wait: GaugeVec =
+        "caller_oldest_wait_seconds", "How long the caller's oldest call has waited for a permit; 0 if none waits", &["caller"];
+    credentials_ok: IntGauge = "credentials_ok", "0 while Zoom refuses the credentials";
+    state_file_ok: IntGauge = "state_file_ok", "0 while limits.state_file cannot be written";
+    log_lines_dropped: IntCounter =
+        "log_lines_dropped_total", "Log lines lost because the output was too slow, full or closed";
+    connections: IntGaugeVec = "connections", "Open connections", &["listener"];
+    connections_refused: IntCounterVec =
+        "connections_refused_total", "Connections closed because of their peer", &["reason"];
+    redis_up: IntGauge = "redis_up", "1 while Redis is in use";
+    redis_values_rejected: IntCounterVec =
+        "redis_values_rejected_total", "Values read from Redis that are out of bounds and were ignored", &["kind"];
+    build_info: IntGaugeVec = "build_info", "The running version", &["version"];
+}
+
+impl Metrics {
+    /// Sets the values that are not 0 at start, and adds each label's counters with 0: without a first sample, rates miss the first
+    /// event.
+    fn initialize(&self) {
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        self.live_fresh_stretch.set(1.0);
+        self.credentials_ok.set(1);
+        self.state_file_ok.set(1);
+        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+            self.cooldown(kind, false);
+        }
+        for by in RefusedBy::ALL {
+            self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
+        }
+        for kind in RedisValue::ALL {
+            self.redis_values_rejected(kind, 0);
+        }
+        for reason in ConnectionRefusal::ALL {
+            self.connections_refused.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
+        for result in CallResult::ALL {
+            self.zoom_calls.with_label_values(&[result.as_str()]).inc_by(0);
+        }
+    }
+
+    pub(super) fn show_redis(&self) {
+        self.redis_is_shown.call_once(|| {
+            // Registering fails only for duplicates, and this runs once.
+            drop(self.registry.register(Box::new(self.redis_up.clone())));
+            drop(self.registry.register(Box::new(self.redis_values_rejected.clone())));
+        });
+    }
+
+    pub(super) fn gather(&self) -> Vec<MetricFamily> {
+        let mut families = self.registry.gather();
+        families.append(&mut self.process.gather());
+        families
+    }
+}
+
+impl Default for Metrics {
+    #[expect(clippy::expect_used, reason = "at start, and only if the table has a name twice")]
+    fn default() -> Self {
+        let metrics = Self::try_new().expect("every metric has a name of its own");
+        metrics.initialize();
+        metrics
+    }
+}
+
+/// A type of metric; `A` is its labels or buckets.
+trait Metric<A>: Collector + Clone {
+    fn make(name: &str, help: &str, argument: A) -> prometheus::Result<Self>
+    where
+        Self: Sized;
+}
+
+/// Implements [`Metric`] for a type without and for one with labels.
+macro_rules! metric {
+    ($plain:ident, $labelled:ident) => {
+        impl Metric<()> for $plain {
+            fn make(name: &str, help: &str, (): ()) -> prometheus::Result<Self> {
+                Self::new(name, help)
+            }
+        }
+
+        impl<const N: usize> Metric<&[&str; N]> for $labelled {
+            fn make(name: &str, help: &str, labels: &[&str; N]) -> prometheus::Result<Self> {
+                Self::new(Opts::new(name, help), labels)
+            }
+        }
+    };
+}
+
+metric!(Gauge, GaugeVec);
+metric!(IntGauge, IntGaugeVec);
+metric!(IntCounter, IntCounterVec);
+
+impl Metric<Buckets> for Histogram {
+    fn make(name: &str, help: &str, Buckets { first, factor, count }: Buckets) -> prometheus::Result<Self> {
+        let buckets = prometheus::exponential_buckets(first, factor, count)?;
+        Self::with_opts(HistogramOpts::new(name, help).buckets(buckets))
+    }
+}
+
+impl<const N: usize> Metric<&[&str; N]> for HistogramVec {
+    fn make(name: &str, help: &str, labels: &[&str; N]) -> prometheus::Result<Self> {
+        Self::new(HistogramOpts::new(name, help).buckets(REQUEST_BUCKETS.to_vec()), labels)
+    }
+}

@@ -1,0 +1,229 @@
+//! Collects the pages of a meeting, and finishes them as a snapshot.
+
+use std::{
+    io::{self, Read as _},
+    ops::Range,
+    time::{Instant, SystemTime},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    Snapshot,
+    document::{self, RowIndex},
+    encoder::BodyEncoder,
+    freshness::{Freshness, FreshnessConfig},
+    key::SnapshotKey,
+    parts::EncodedParts,
+    usage::SnapshotUsage,
+};
+
+/// A body up to this size is stored uncompressed too: decompressing it would cost more than the memory it saves.
+const TINY: usize = 2_048;
+/// The zstd level for pages that wait for the last one: half a gigabyte a second, down to a fifth of the size.
+const WAITING_LEVEL: i32 = 1;
+/// Bytes of a compressed page that are decompressed at once.
+const STEP: usize = 64 * 1024;
+
+/// The participants of one page.
+struct PageRows {
+    bytes: Vec<u8>,
+    /// Whether a comma goes before them.
+    needs_comma: bool,
+    is_compressed: bool,
+}
+
+impl PageRows {
+    /// Uses a compressor of its own and frees it at once, because a waiting flight should hold little memory.
+    fn compress(&mut self) -> io::Result<()> {
+        if self.is_compressed {
+            return Ok(());
+        }
+        let compressed = zstd::bulk::compress(&self.bytes, WAITING_LEVEL)?;
+        if compressed.len() < self.bytes.len() {
+            self.is_compressed = true;
+            self.bytes = compressed;
+        }
+        self.bytes.shrink_to_fit();
+        Ok(())
+    }
+
+    /// Writes the uncompressed participants, in steps.
+    fn write_to(&self, mut write: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        if self.needs_comma {
+            write(b",")?;
+        }
+        if !self.is_compressed {
+            return write(&self.bytes);
+        }
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(&self.bytes[..])?;
+        let mut step = vec![0; STEP];
+        loop {
+            match decoder.read(&mut step)? {
+                0 => return Ok(()),
+                read => write(step.get(..read).unwrap_or_default())?,
+            }
+        }
+    }
+}
+
+/// A meeting being fetched: its pages so far.
+#[derive(Default)]
+pub struct Draft {
+    /// The cleaned participants of the page that is being read.
+    page: Vec<u8>,
+    pages: Vec<PageRows>,
+    row_starts: Vec<u64>,
+    /// Bytes of the participants so far.
+    length: u64,
+    newest_leave_time: Option<Timestamp>,
+}
+
+impl Draft {
+    /// The empty buffer into which the cleaner writes the next page's participants, separated by commas. They count only once
+    /// [`Draft::end_page`] is called.
+    pub fn begin_page(&mut self) -> &mut Vec<u8> {
+        self.page.clear();
+        &mut self.page
+    }
+
+    /// Participants so far.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.row_starts.len()
+    }
+
+    /// Pages so far.
+    #[must_use]
+    pub fn pages(&self) -> u32 {
+        u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Adds a page; `rows` are its participants' ranges in the buffer.
+    pub fn end_page(&mut self, rows: &[Range<usize>], newest_leave_time: Option<Timestamp>) {
+        let needs_comma = !rows.is_empty() && !self.row_starts.is_empty();
+        let begin = self.length + u64::from(needs_comma);
+        self.row_starts.extend(rows.iter().map(|row| begin + u64::try_from(row.start).unwrap_or(u64::MAX)));
+        let bytes = std::mem::take(&mut self.page);
+        self.length = begin + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.pages.push(PageRows { bytes, needs_comma, is_compressed: false });
+        self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
+    }
+
+    /// Compresses the last page while the flight waits for the next one. The compressors of the finished body take megabytes,
+    /// so they are only used at the end, for all pages at once.
+    ///
+    /// # Errors
+    /// The compressor failed, which would be a bug.
+    pub fn pack(&mut self) -> io::Result<()> {
+        self.pages.last_mut().map_or(Ok(()), PageRows::compress)
+    }
+
+    /// Bytes of memory that the pages so far take.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let pages: usize = self.pages.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
+        pages + self.row_starts.capacity() * size_of::<u64>()
+    }
+
+    /// Writes and encodes the document around the participants, and decides how long the snapshot is fresh.
+    ///
+    /// `stretch` lengthens the freshness of a meeting that can still change; `luck` is a new random number for each snapshot.
+    ///
+    /// # Errors
+    /// A compressor failed, which would be a bug.
+    pub fn seal(
+        self,
+        key: SnapshotKey,
+        freshness: &FreshnessConfig,
+        landed: Instant,
+        fetched_at: SystemTime,
+        stretch: f64,
+        luck: u32,
+    ) -> io::Result<Snapshot> {
+        let page_count = self.pages();
+        let Self { pages, row_starts, length, newest_leave_time, .. } = self;
+        let head = document::head(key, fetched_at, row_starts.len());
+        let mut encoder = BodyEncoder::new(head.as_bytes(), TINY)?;
+        pages.iter().try_for_each(|page| page.write_to(|bytes| encoder.zstd(bytes)))?;
+        encoder.zstd(document::TAIL.as_bytes())?;
+        // Consumes the pages: each is freed once it is written for the last time.
+        pages.into_iter().try_for_each(|page| page.write_to(|bytes| encoder.gzip(bytes)))?;
+        encoder.gzip(document::TAIL.as_bytes())?;
+        let body = encoder.finish()?;
+        let fetched = document::timestamp(fetched_at);
+        let Freshness { fresh_for, unstretched } =
+            freshness.freshness(key, row_starts.len(), newest_leave_time, fetched, stretch, luck);
+        Ok(Snapshot {
+            key,
+            tag: body.tag,
+            length: body.length,
+            pages: page_count,
+            fetched_at,
+            landed,
+            fresh_for,
+            unstretched,
+            parts: EncodedParts::new(body, fetched_at)?,
+            rows: RowIndex { starts: row_starts.into(), end: length },
+            usage: SnapshotUsage::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+
+    #[test]
+    fn a_page_compressed_twice_comes_back_unchanged() {
+        let page = br#"{"latency_ms":126},"#.repeat(5_000);
+        let (mut plain, mut packed) = (Draft::default(), Draft::default());
+        for draft in [&mut plain, &mut packed] {
+            draft.begin_page().extend_from_slice(&page);
+            draft.end_page(std::slice::from_ref(&(0..page.len())), None);
+        }
+        packed.pack().unwrap();
+        packed.pack().unwrap();
+        assert!(packed.weight() < page.len() / 10, "{}", packed.weight());
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+        let fresh = FreshnessConfig::always(Duration::from_secs(60));
+        let body = |draft: Draft| {
+            draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap().unpack().unwrap()
+        };
+        assert_eq!(body(packed), body(plain));
+    }
+
+    #[test]
+    fn pages_are_joined_and_counted() {
+        let mut draft = Draft::default();
+        for (page, rows) in [
+            (r#"{"a":1},{"a":2}"#, &[0..7, 8..15][..]),
+            ("", &[]),
+            (r#"{"a":3}"#, std::slice::from_ref(&(0..7))),
+        ] {
+            draft.begin_page().extend_from_slice(b"a page that turns out broken");
+            draft.begin_page().extend_from_slice(page.as_bytes());
+            draft.end_page(rows, None);
+            draft.pack().unwrap();
+        }
+        assert_eq!(draft.rows(), 3);
+        let key = SnapshotKey {
+            meeting: MeetingId::parse("85746065432").unwrap(),
+            meeting_type: MeetingType::Live,
+        };
+        let minute = Duration::from_secs(60);
+        let fresh = FreshnessConfig::always(minute);
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
+        let snapshot = draft.seal(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
+        assert_eq!(
+            std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
+            r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#
+        );
+        assert_eq!(snapshot.pages, 3);
+        assert_eq!(&snapshot.last_modified()[..], b"Thu, 01 Jan 1970 10:00:00 GMT");
+    }
+}

@@ -1,0 +1,68 @@
+//! The JSON document around a meeting's participants, and where each participant lies in it.
+
+use std::{fmt::Write as _, time::SystemTime};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::key::SnapshotKey;
+
+/// Everything after the last participant.
+pub(super) const TAIL: &str = "]}";
+
+/// Everything before the first participant.
+pub(super) fn head(key: SnapshotKey, fetched_at: SystemTime, rows: usize) -> String {
+    let mut head = String::with_capacity(192);
+    // Neither a meeting id nor a time has a character that JSON escapes; writing to a String cannot fail.
+    let _infallible = write!(
+        head,
+        r#"{{"meeting_id":"{}","type":"{}","fetched_at":"{}","total_records":{rows},"participants":["#,
+        key.meeting,
+        key.meeting_type.as_str(),
+        timestamp(fetched_at).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    );
+    head
+}
+
+pub(super) fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Where each participant lies, counted from the first byte of the first one. A comma precedes each but the first: three
+/// participants of 5 bytes start at 0, 6 and 12, and end at 17.
+pub(super) struct RowIndex {
+    pub(super) starts: Box<[u64]>,
+    pub(super) end: u64,
+}
+
+impl RowIndex {
+    /// The participants from number `offset` on, at most `size` of them, in a body of `length` bytes.
+    pub(super) fn range(&self, offset: usize, size: usize, length: u64) -> RowRange {
+        let first = length - self.end - u64::try_from(TAIL.len()).unwrap_or_default();
+        let begin = self.starts.get(offset).copied().unwrap_or(self.end);
+        let next = self.starts.get(offset.saturating_add(size)).copied();
+        let end = next.map_or(self.end, |next| next - 1);
+        RowRange { at: first + begin, length: end.saturating_sub(begin), more: next.is_some() }
+    }
+}
+
+/// Some participants of a snapshot, as a range of its body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RowRange {
+    /// Bytes from the beginning of the body.
+    pub at: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Whether more participants follow.
+    pub more: bool,
+}
+
+impl RowRange {
+    /// Cuts the range out of a whole, uncompressed body.
+    #[must_use]
+    pub fn of(self, body: &Bytes) -> Option<Bytes> {
+        let at = usize::try_from(self.at).ok()?;
+        let end = at.checked_add(usize::try_from(self.length).ok()?)?;
+        (end <= body.len()).then(|| body.slice(at..end))
+    }
+}

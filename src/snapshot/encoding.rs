@@ -1,0 +1,26 @@
+//! The content codings of a body.
+
+use super::key::Tag;
+
+vocabulary! {
+    /// A content coding (RFC 9110, 8.4.1), in the order of our preference if the caller has none. The word is its name in
+    /// `Accept-Encoding` and `Content-Encoding`.
+    pub enum Coding {
+        /// RFC 8878.
+        Zstd = "zstd",
+        /// RFC 1952.
+        Gzip = "gzip",
+        /// Not compressed.
+        Identity = "identity",
+    }
+}
+
+impl Coding {
+    /// The strong entity tag of a body in this coding, with quotes.
+    pub(super) fn etag(self, tag: Tag) -> String {
+        match self {
+            Self::Identity => format!("\"{tag}\""),
+            coded => format!("\"{tag}-{}\"", coded.as_str()),
+        }
+    }
+}

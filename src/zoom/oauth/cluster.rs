@@ -1,0 +1,218 @@
+//! The access token that all replicas share: one of them requests it from Zoom, the others read it from Redis, encrypted.
+//!
+//! Its key in Redis is made of the whole credentials. A replica with wrong credentials therefore does not find the others'
+//! token, and its mistake shows. This file never calls Zoom: without Redis, it tells the replica to make the request itself.
+
+mod codec;
+
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{endpoint::RequestError, token::AccessToken};
+use crate::{
+    cluster::{Away, Claim, Claimed, Shared, events::Event, keys::Subject},
+    failure::Redactor,
+    zoom::secret::{Secret, Secrets},
+};
+
+/// How long a starting replica waits for Redis. If it asked Zoom at once, a rollout would request one token for each replica.
+/// A replica without Redis makes no call in its first 3 s anyway (ADR 16).
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// While another replica makes the request, an event tells its outcome. This interval covers a lost event or a dead replica.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where the next access token comes from.
+pub(super) enum Acquired {
+    /// Another replica's.
+    Token(AccessToken),
+    /// Another replica's request failed, in a way that holds for this one too.
+    Failed(RequestError),
+    /// This replica must make the request, and pass the result to [`ClusterToken::publish`] with the claim, if there is one.
+    RequestHere(Option<Claimed>),
+}
+
+pub(super) struct ClusterToken {
+    cluster: Shared,
+    redactor: Redactor,
+    /// How long another replica's request is waited for.
+    wait: Duration,
+    last: RefCell<LastToken>,
+    outcomes: watch::Sender<Option<ClaimOutcome>>,
+}
+
+/// The last token that this replica used.
+#[derive(Default)]
+struct LastToken {
+    /// The key of the credentials.
+    key: Option<Subject>,
+    /// The fence of its record; 0 if the others do not have it.
+    fence: u64,
+    token: Option<AccessToken>,
+}
+
+enum Lookup {
+    /// A token that was issued after the last one here, and its fence.
+    Newer(u64, AccessToken),
+    /// Nothing to use; the fence of the record that is there.
+    Nothing(u64),
+}
+
+/// How some replica's request ended.
+struct ClaimOutcome {
+    fence: u64,
+    /// Empty unless the error holds for all replicas.
+    encoded_error: String,
+}
+
+impl ClusterToken {
+    /// `None` without an encryption key: then each replica has a token of its own.
+    pub(super) fn new(cluster: Option<Shared>, wait: Duration, redactor: Redactor) -> Option<Self> {
+        let cluster = cluster.filter(Shared::shares_access_token)?;
+        Some(Self { cluster, redactor, wait, last: RefCell::default(), outcomes: watch::Sender::new(None) })
+    }
+
+    /// Waits until another replica has a newer token than this one's last, or this one must make the request.
+    pub(super) async fn acquire(&self, secrets: &Secrets) -> Acquired {
+        self.try_acquire(secrets).await.unwrap_or(Acquired::RequestHere(None))
+    }
+
+    async fn try_acquire(&self, secrets: &Secrets) -> Result<Acquired, Away> {
+        let key = self.select_key(secrets).ok_or(Away)?;
+        tokio::time::timeout(CONNECT_WITHIN, self.cluster.is_known()).await.ok();
+        let deadline = Instant::now() + self.wait;
+        let mut outcomes = self.outcomes.subscribe();
+        loop {
+            let known = match self.look_up(&key).await? {
+                Lookup::Newer(fence, token) => {
+                    self.set_last(key, fence, &token);
+                    return Ok(Acquired::Token(token));
+                }
+                Lookup::Nothing(fence) => fence,
+            };
+            match self.cluster.claim(&key, known).await? {
+                Claim::Yours(claim) => return Ok(Acquired::RequestHere(Some(claim))),
+                Claim::Landed(_) => {}
+                Claim::Held(_) if Instant::now() >= deadline => return Ok(Acquired::RequestHere(None)),
+                Claim::Held(fence) => {
+                    let until = deadline.min(Instant::now() + POLL_INTERVAL);
+                    if tokio::time::timeout_at(until.into(), outcomes.changed()).await.is_ok()
+                        && let Some(outcome) = &*outcomes.borrow_and_update()
+                        && outcome.fence == fence
+                        && let Some(error) = codec::decode_error(&self.cluster, &outcome.encoded_error)
+                    {
+                        return Ok(Acquired::Failed(error));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The key for these credentials. If they have changed, the last token no longer counts.
+    fn select_key(&self, secrets: &Secrets) -> Option<Subject> {
+        let parts = [&secrets.account_id, &secrets.client_id, &secrets.client_secret];
+        let key = self.cluster.access_token(&parts.map(Secret::expose))?;
+        let mut last = self.last.borrow_mut();
+        if last.key.as_ref() != Some(&key) {
+            *last = LastToken { key: Some(key.clone()), ..LastToken::default() };
+        }
+        Some(key)
+    }
+
+    async fn look_up(&self, key: &Subject) -> Result<Lookup, Away> {
+        let found = self.cluster.retrying(async || self.cluster.look_up(key).await).await?;
+        let clock = self.cluster.clock().ok_or(Away)?;
+        let last = self.last.borrow();
+        let token = found.record.filter(|_| found.fence != last.fence);
+        let token =
+            token.and_then(|bytes| codec::decode_token(&self.cluster, key, &bytes, &clock, &self.redactor));
+        // All tokens have the same lifetime, so the one that expires later was issued later.
+        let is_newer = |token: &AccessToken| last.token.as_ref().is_none_or(|last| token.outlives(last));
+        Ok(match token.filter(is_newer) {
+            Some(token) => Lookup::Newer(found.fence, token),
+            None => Lookup::Nothing(found.fence),
+        })
+    }
+
+    /// Gives the other replicas the result of this one's request.
+    pub(super) async fn publish(&self, claim: Option<Claimed>, result: &Result<AccessToken, RequestError>) {
+        let Some(claim) = claim else {
+            if let (Ok(token), Some(key)) = (result, self.key()) {
+                self.set_last(key, 0, token);
+            }
+            return;
+        };
+        let encoded_error = match result {
+            Ok(token) => {
+                // Also if Redis does not confirm: the write may still have taken effect.
+                self.set_last(claim.of.clone(), claim.fence, token);
+                if self.put(&claim, token).await.is_ok() {
+                    return;
+                }
+                String::new()
+            }
+            Err(error) => codec::encode_error(&self.cluster, error),
+        };
+        // If this fails too, the waiting replicas notice at their next poll.
+        self.cluster.release(&claim, &encoded_error).await.ok();
+    }
+
+    async fn put(&self, claim: &Claimed, token: &AccessToken) -> Result<(), Away> {
+        let (clock, now) = (self.cluster.clock().ok_or(Away)?, Instant::now());
+        let record = codec::encode_token(&self.cluster, &claim.of, token, &clock, now).ok_or(Away)?;
+        let keep = token.use_until().saturating_duration_since(now);
+        self.cluster.retrying(async || self.cluster.put(claim, &record, keep).await).await.map(drop)
+    }
+
+    /// Removes a token that is no longer valid from Redis.
+    pub(super) fn forget(&self, token: &AccessToken) {
+        let last = self.last.borrow();
+        let is_last = last.token.as_ref().is_some_and(|last| last.same_grant(token)) && last.fence != 0;
+        if let Some(key) = last.key.clone().filter(|_| is_last) {
+            let (cluster, fence) = (self.cluster.clone(), last.fence);
+            drop(actix_rt::spawn(async move { cluster.forget(&key, fence).await }));
+        }
+    }
+
+    /// Handles another replica's event. Returns whether it announces a newer token.
+    pub(super) fn on_event(&self, event: &Event) -> bool {
+        let last = self.last.borrow();
+        let (key, fence, encoded_error) = match event {
+            Event::Landed { of, fence } => (of, *fence, String::new()),
+            Event::Failed { of, fence, words } => (of, *fence, words.clone()),
+            Event::CoolDown { .. } | Event::Purged { .. } => return false,
+        };
+        let is_ours = last.key.as_ref().is_some_and(|ours| ours.as_str() == key);
+        if is_ours {
+            self.outcomes.send_replace(Some(ClaimOutcome { fence, encoded_error }));
+        }
+        is_ours && matches!(event, Event::Landed { .. }) && fence != last.fence
+    }
+
+    /// The newer token that an event announced. The caller passes it to [`Self::record`] if it uses it.
+    pub(super) async fn newer(&self) -> Option<(u64, AccessToken)> {
+        let key = self.key()?;
+        match self.look_up(&key).await.ok()? {
+            // Unless the credentials have changed meanwhile.
+            Lookup::Newer(fence, token) if self.key() == Some(key) => Some((fence, token)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn record(&self, fence: u64, token: &AccessToken) {
+        if let Some(key) = self.key() {
+            self.set_last(key, fence, token);
+        }
+    }
+
+    fn key(&self) -> Option<Subject> {
+        self.last.borrow().key.clone()
+    }
+
+    fn set_last(&self, key: Subject, fence: u64, token: &AccessToken) {
+        *self.last.borrow_mut() = LastToken { key: Some(key), fence, token: Some(token.clone()) };
+    }
+}

@@ -1,0 +1,82 @@
+//! The access token, or why there is none, as replicas exchange it over Redis.
+
+use std::time::Instant;
+
+use crate::{
+    cluster::{
+        Shared,
+        clock::ServerClock,
+        keys::Subject,
+        record::{self, Kind},
+        token::SharedToken,
+        words,
+    },
+    failure::{Failure, Reason, Redactor, ZoomSaid},
+    zoom::oauth::{endpoint::RequestError, token::AccessToken},
+};
+
+pub(super) fn encode_token(
+    cluster: &Shared,
+    key: &Subject,
+    token: &AccessToken,
+    clock: &ServerClock,
+    now: Instant,
+) -> Option<Vec<u8>> {
+    let content = SharedToken {
+        text: token.text().to_owned(),
+        renew_from: token.renew_from(),
+        use_until: token.use_until(),
+    };
+    let content = content.to_bytes(clock);
+    record::write(cluster.sealer().as_deref(), key, Kind::AccessToken, clock.at(now), &content)
+}
+
+pub(super) fn decode_token(
+    cluster: &Shared,
+    key: &Subject,
+    bytes: &[u8],
+    clock: &ServerClock,
+    redactor: &Redactor,
+) -> Option<AccessToken> {
+    let sealer = cluster.sealer();
+    let record = record::read(sealer.as_deref(), key, bytes);
+    let Some(record) = record.filter(|record| record.kind == Kind::AccessToken) else {
+        if !record::is_foreign(sealer.as_deref(), bytes) {
+            cluster.record_rejected();
+        }
+        return None;
+    };
+    let SharedToken { text, renew_from, use_until } =
+        SharedToken::from_bytes(&record.body, clock, Instant::now())?;
+    AccessToken::new(&text, renew_from, use_until, redactor)
+}
+
+/// Encodes an error that the other replicas would get too: refused credentials, or a response that a retry would not change.
+/// Empty for all others, which may be this replica's own.
+pub(super) fn encode_error(cluster: &Shared, error: &RequestError) -> String {
+    let (reason, said, delay) = match error {
+        RequestError::Denied(said) => (Reason::ZoomRejectedCredentials, said, None),
+        RequestError::Permanent(Some(said)) => (Reason::ZoomFailed, said, None),
+        RequestError::RetryAfter { said, delay } => (Reason::ZoomFailed, said, Some(*delay)),
+        RequestError::Permanent(None) | RequestError::TimedOut | RequestError::Transient(_) => {
+            return String::new();
+        }
+    };
+    let mut failure = Failure::new(reason).said(said.clone());
+    failure.retry_at = delay.map(|delay| Instant::now() + delay);
+    cluster.clock().and_then(|clock| words::write(&failure, &clock)).unwrap_or_default()
+}
+
+pub(super) fn decode_error(cluster: &Shared, encoded: &str) -> Option<RequestError> {
+    let now = Instant::now();
+    let failure = words::read(encoded, &cluster.clock()?, now)?;
+    let said = failure.zoom.map_or_else(ZoomSaid::default, |said| (*said).clone());
+    match (failure.reason, failure.retry_at) {
+        (Reason::ZoomRejectedCredentials, _) => Some(RequestError::Denied(said)),
+        (Reason::ZoomFailed, None) => Some(RequestError::Permanent(Some(said))),
+        (Reason::ZoomFailed, Some(at)) => {
+            Some(RequestError::RetryAfter { said, delay: at.saturating_duration_since(now) })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,136 @@
+//! One renewal of the access token: from another replica, or from Zoom.
+
+use std::{
+    panic::AssertUnwindSafe,
+    time::{Duration, Instant},
+};
+
+use futures_util::{
+    FutureExt as _,
+    future::{LocalBoxFuture, Shared},
+};
+
+use super::{
+    AccessTokens, CREDENTIALS_BACKOFF,
+    cluster::Acquired,
+    endpoint::RequestError,
+    error::{Credentials, TokenError},
+    token::AccessToken,
+};
+use crate::{failure::ZoomSaid, metrics::RenewalResult, zoom::secret::Secrets};
+
+/// After an error that a retry would not change, such as a 429 without `Retry-After`, all callers get the same error for this
+/// long. Otherwise each cache miss would become a token request.
+const TOKEN_ERROR_TTL: Duration = Duration::from_secs(10);
+/// The longest `Retry-After` that we obey: a wrong one must not stop the service for hours.
+const MAX_TOKEN_ERROR_TTL: Duration = Duration::from_secs(60);
+
+/// Any number of callers can wait for one renewal.
+pub(super) type Renewal = Shared<LocalBoxFuture<'static, Result<AccessToken, TokenError>>>;
+
+impl AccessTokens {
+    /// Starts a renewal, or joins the one in flight. It goes on even if nobody waits for it.
+    pub(super) fn renew(&self) -> Renewal {
+        if let Some(renewal) = &*self.0.renewal.borrow() {
+            return renewal.clone();
+        }
+        let this = self.clone();
+        let refused_before = self.0.state.borrow().refused_until();
+        let renewal = async move {
+            // tokio panics if it cannot start a thread. All later callers would wait for a renewal that has panicked.
+            let result = AssertUnwindSafe(this.acquire()).catch_unwind().await;
+            let result = result.unwrap_or(Err(RequestError::Transient(None)));
+            *this.0.renewal.borrow_mut() = None;
+            this.settle(result, refused_before)
+        }
+        .boxed_local()
+        .shared();
+        *self.0.renewal.borrow_mut() = Some(renewal.clone());
+        drop(actix_rt::spawn(renewal.clone()));
+        renewal
+    }
+
+    async fn acquire(&self) -> Result<(AccessToken, RenewalResult), RequestError> {
+        let secrets = self.read_secrets().await?;
+        let Some(shared) = &self.0.shared else {
+            return self.0.endpoint.request(&secrets).await.map(|token| (token, RenewalResult::Ok));
+        };
+        match shared.acquire(&secrets).await {
+            Acquired::Token(token) => Ok((token, RenewalResult::Shared)),
+            Acquired::Failed(error) => Err(error),
+            Acquired::RequestHere(claim) => {
+                let result = self.0.endpoint.request(&secrets).await;
+                shared.publish(claim, &result).await;
+                result.map(|token| (token, RenewalResult::Ok))
+            }
+        }
+    }
+
+    async fn read_secrets(&self) -> Result<Secrets, RequestError> {
+        let secrets = match self.0.sources.read().await {
+            Some(secrets) => secrets,
+            // A file may be missing for a moment while it is replaced: use its last content.
+            None => self.0.secrets.borrow().clone().ok_or(RequestError::Permanent(None))?,
+        };
+        *self.0.secrets.borrow_mut() = Some(secrets.clone());
+        Ok(secrets)
+    }
+
+    fn settle(
+        &self,
+        result: Result<(AccessToken, RenewalResult), RequestError>,
+        refused_before: Option<Instant>,
+    ) -> Result<AccessToken, TokenError> {
+        let now = Instant::now();
+        self.0.state.borrow_mut().renew_early_from = result.is_err().then_some(now + CREDENTIALS_BACKOFF);
+        match result {
+            Ok((token, result)) => {
+                self.0.metrics.renewal(result);
+                {
+                    let mut state = self.0.state.borrow_mut();
+                    state.current = Some(token.clone());
+                    // If Zoom refused a call during this renewal, the reason was not the token: keep the backoff.
+                    if state.refused_until() != refused_before {
+                        return Ok(token);
+                    }
+                    state.refused = None;
+                }
+                self.0.credentials.send_replace(Credentials::Accepted);
+                Ok(token)
+            }
+            Err(RequestError::Denied(said)) => {
+                self.0.metrics.renewal(RenewalResult::Refused);
+                if self.current(now).is_some() {
+                    tracing::error!("Zoom refuses to renew the access token; the current one still serves");
+                    return Err(TokenError::Failed { until: None, said: Some(said.without_words()) });
+                }
+                Err(self.back_off(&said, said.without_words()))
+            }
+            Err(RequestError::TimedOut) => {
+                tracing::warn!("Zoom's token endpoint did not respond in time");
+                self.0.metrics.renewal(RenewalResult::Failed);
+                Err(TokenError::TimedOut)
+            }
+            Err(RequestError::Transient(said)) => Err(self.fail(said, None)),
+            Err(RequestError::Permanent(said)) => Err(self.fail(said, Some(now + TOKEN_ERROR_TTL))),
+            Err(RequestError::RetryAfter { said, delay }) => {
+                Err(self.fail(Some(said), Some(now + delay.min(MAX_TOKEN_ERROR_TTL))))
+            }
+        }
+    }
+
+    /// No request is made before `until`.
+    fn fail(&self, said: Option<ZoomSaid>, until: Option<Instant>) -> TokenError {
+        self.0.metrics.renewal(RenewalResult::Failed);
+        tracing::warn!(
+            zoom_status = said.as_ref().map(|said| said.status),
+            zoom_tracking_id = said.as_ref().and_then(ZoomSaid::tracking_id),
+            "no access token: Zoom's token endpoint cannot be reached or sent no usable response"
+        );
+        let error = TokenError::Failed { until, said: said.map(|said| said.without_words()) };
+        if let Some(until) = until {
+            self.0.state.borrow_mut().failed = Some((until, error.clone()));
+        }
+        error
+    }
+}
