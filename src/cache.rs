@@ -7,6 +7,7 @@
 //! clock; moka only frees what nobody can use any more.
 
 mod failures;
+pub mod policy;
 
 use std::{
     sync::{
@@ -19,7 +20,10 @@ use std::{
 use bytes::Bytes;
 use moka::{Expiry, policy::EvictionPolicy, sync::Cache as Moka};
 
-pub use self::failures::{FAILURE_PAUSE, ends_snapshot};
+pub use self::{
+    failures::FAILURE_PAUSE,
+    policy::{CachePolicy, ends_snapshot},
+};
 use crate::{
     failure::Failure,
     metrics::Metrics,
@@ -48,8 +52,8 @@ pub struct CacheConfig {
     pub not_found_past: Duration,
     /// How long any other refusal is remembered that another call would only repeat.
     pub refusal: Duration,
-    /// When a snapshot serves that is not fresh.
-    pub stale: StaleConfig,
+    /// When a snapshot is served, refreshed or fetched.
+    pub policy: CachePolicy,
 }
 
 impl CacheConfig {
@@ -59,23 +63,6 @@ impl CacheConfig {
 
     fn for_entries(&self) -> u64 {
         self.max_bytes - self.for_plain()
-    }
-}
-
-/// When a snapshot serves that is not fresh, and when a fresh one serves though a caller wants a newer.
-#[derive(Debug, Clone, Copy)]
-pub struct StaleConfig {
-    /// Past freshness: answered at once, and fetched anew in the background.
-    pub while_revalidate: Duration,
-    /// Past freshness: answered where Zoom fails, refuses or may not be asked.
-    pub if_error: Duration,
-    /// A caller cannot force a fetch more often than this.
-    pub refresh_floor: Duration,
-}
-
-impl StaleConfig {
-    fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
-        snapshot.fresh_for + self.while_revalidate.max(self.if_error)
     }
 }
 
@@ -110,9 +97,9 @@ impl Entry {
     }
 
     /// From then on nobody can use it, not even stale.
-    fn good_until(&self, stale: StaleConfig) -> Instant {
+    fn good_until(&self, policy: CachePolicy) -> Instant {
         match self {
-            Self::Snapshot(snapshot) => snapshot.landed + stale.of_use_for(snapshot),
+            Self::Snapshot(snapshot) => snapshot.landed + policy.useful_for(snapshot),
             Self::Refusal(refusal) => refusal.until,
         }
     }
@@ -171,7 +158,7 @@ impl Cache {
             .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             // A new meeting is a wanted one: TinyLFU would refuse it while old favourites fill the cache.
             .eviction_policy(EvictionPolicy::lru())
-            .expire_after(UntilOfNoUse(config.stale))
+            .expire_after(UntilOfNoUse(config.policy))
             .eviction_listener(move |_, _, cause| {
                 if cause == moka::notification::RemovalCause::Size {
                     metrics.cache_evictions.inc();
@@ -187,10 +174,10 @@ impl Cache {
         Self { entries, plain, plain_in_use: Arc::default(), config: Arc::new(config) }
     }
 
-    /// When a snapshot serves that is not fresh.
+    /// The rule by which snapshots are served, refreshed and fetched.
     #[must_use]
-    pub fn stale(&self) -> StaleConfig {
-        self.config.stale
+    pub fn policy(&self) -> CachePolicy {
+        self.config.policy
     }
 
     /// What is remembered of this meeting and still of use at `now`; a snapshot may be stale.
@@ -211,7 +198,7 @@ impl Cache {
     }
 
     fn entry(&self, place: Place, now: Instant) -> Option<Entry> {
-        self.entries.get(&place).filter(|entry| entry.good_until(self.config.stale) > now)
+        self.entries.get(&place).filter(|entry| entry.good_until(self.config.policy) > now)
     }
 
     /// Remembers a snapshot. With `false`: it alone is larger than the bound, and was not kept.
@@ -282,7 +269,7 @@ impl Cache {
     /// For how long after its landing a snapshot is of use, the last part of it only stale.
     #[must_use]
     pub fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
-        self.config.stale.of_use_for(snapshot)
+        self.config.policy.useful_for(snapshot)
     }
 
     /// Forgets a meeting's snapshots, the refusal and the failure. Whether there was one.
@@ -362,7 +349,7 @@ impl Drop for InUse {
 }
 
 /// Both methods are needed: moka's default keeps the old deadline when an entry is replaced.
-struct UntilOfNoUse(StaleConfig);
+struct UntilOfNoUse(CachePolicy);
 
 impl UntilOfNoUse {
     fn left(&self, place: &Place, entry: &Entry, now: Instant) -> Duration {
@@ -410,13 +397,13 @@ mod tests {
     pub(super) const SECOND: Duration = Duration::from_secs(1);
 
     pub(super) fn cache(max_bytes: u64) -> Cache {
-        let stale = StaleConfig { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
+        let policy = CachePolicy { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
         let config = CacheConfig {
             max_bytes,
             not_found_live: 10 * SECOND,
             not_found_past: 60 * SECOND,
             refusal: 30 * SECOND,
-            stale,
+            policy,
         };
         Cache::new(config, &Arc::new(Metrics::default()))
     }

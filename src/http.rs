@@ -8,7 +8,6 @@ mod auth;
 mod body;
 mod cache_control;
 mod context;
-mod decide;
 mod disconnect;
 mod negotiation;
 mod openapi;

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cache, Entry, Place, Refusal, Slot};
+use super::{Cache, Entry, Place, Refusal, Slot, policy::ends_snapshot};
 use crate::{
     failure::{Failure, Reason},
     snapshot::{MeetingType, SnapshotKey},
@@ -20,12 +20,6 @@ use crate::{
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 /// The most of it: a `Retry-After` that says more is not believed.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
-
-/// Whether this is Zoom's word that there is nothing to be had, which counts more than a stale snapshot.
-#[must_use]
-pub fn ends_snapshot(failure: &Failure) -> bool {
-    matches!(failure.reason, Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld)
-}
 
 impl Cache {
     /// Remembers a failure until then.
