@@ -31,7 +31,7 @@ pub struct Directives {
     pub min_fresh: Option<u64>,
 }
 
-/// What to do for a request.
+/// The answer of the policy to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Serve the snapshot: it is fresh, or stale and the caller wants nothing fetched.
@@ -70,7 +70,7 @@ impl FetchReason {
     }
 }
 
-/// What a caller that waits for a fetch accepts.
+/// The conditions under which a caller that waits for a fetch accepts a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchRequirement {
     /// Its directives.
@@ -101,7 +101,7 @@ pub struct CachePolicy {
 }
 
 impl CachePolicy {
-    /// What to do for a request with these directives.
+    /// Decides a request with these directives.
     #[must_use]
     pub fn decide(&self, cached: Option<&Snapshot>, directives: Directives, now: Instant) -> Decision {
         let fetch = |reason| {
@@ -123,7 +123,7 @@ impl CachePolicy {
 
     /// Whether a snapshot that was not fetched for this caller serves it: another request's, or another replica's.
     ///
-    /// One that was fetched after the request arrived always does. An older one does if [`Self::decide`] had served it
+    /// One that was fetched after the request arrived always does. An older one does if [`Self::decide`] would have served it
     /// then, and it is still fresh. Failed attempts do not count here: the fetch that the caller waits for is the attempt.
     #[must_use]
     pub fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
@@ -160,7 +160,7 @@ impl CachePolicy {
     }
 }
 
-/// Ages are told in whole seconds: `max-age=10` accepts 10.9 s.
+/// Ages are compared in whole seconds: `max-age=10` accepts 10.9 s.
 fn is_young_enough(snapshot: &Snapshot, directives: Directives, now: Instant) -> bool {
     !directives.no_cache && directives.max_age.is_none_or(|most| snapshot.age(now).as_secs() <= most)
 }
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_under_way_does_not_make_a_waiting_caller_accept_the_old_snapshot() {
+    fn a_running_attempt_does_not_make_an_old_snapshot_acceptable() {
         let landed = Instant::now() + 3600 * SECOND;
         let snapshot = snapshot(landed);
         let now = landed + 20 * SECOND;
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_snapshot_stands_in_for_a_failure_for_its_time_and_never_with_a_limit_of_0() {
+    fn a_stale_snapshot_stands_in_for_failures_up_to_its_limit() {
         let landed = Instant::now();
         let cached = snapshot(landed);
         assert!(POLICY.may_stand_in(&cached, landed));

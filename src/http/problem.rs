@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_snapshot_covers_each_502_503_and_504_and_a_caller_over_its_limit() {
+    fn stale_snapshots_cover_every_502_503_504_and_callers_over_their_limit() {
         for reason in Reason::ALL {
             let by_status = matches!(no_snapshot(reason).status, 502..=504);
             let is_exempt = matches!(reason, Reason::ShuttingDown | Reason::NotCached);
