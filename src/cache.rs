@@ -8,6 +8,7 @@ mod bodies;
 mod config;
 mod entry;
 mod failures;
+pub mod policy;
 
 use std::{
     sync::Arc,
@@ -22,9 +23,10 @@ use self::{
     entry::{CacheKey, ExpiryPolicy},
 };
 pub use self::{
-    config::{CacheConfig, StaleConfig},
+    config::CacheConfig,
     entry::{Entry, PAGED_FOR, Refusal},
-    failures::{FAILURE_PAUSE, ends_snapshot},
+    failures::FAILURE_PAUSE,
+    policy::{CachePolicy, ends_snapshot},
 };
 use crate::{
     metrics::Metrics,
@@ -52,7 +54,7 @@ impl Cache {
             .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
             // A new meeting was just requested; TinyLFU would reject it while old favourites fill the cache.
             .eviction_policy(EvictionPolicy::lru())
-            .expire_after(ExpiryPolicy(config.stale))
+            .expire_after(ExpiryPolicy(config.policy))
             .eviction_listener(move |_, _, cause| {
                 if cause == moka::notification::RemovalCause::Size {
                     metrics.cache_evictions.inc();
@@ -62,10 +64,10 @@ impl Cache {
         Self { entries, bodies: Bodies::new(config.max_bodies()), config: Arc::new(config) }
     }
 
-    /// When a stale snapshot is served.
+    /// The rule by which snapshots are served, refreshed and fetched.
     #[must_use]
-    pub fn stale(&self) -> StaleConfig {
-        self.config.stale
+    pub fn policy(&self) -> CachePolicy {
+        self.config.policy
     }
 
     /// The newest entry of this meeting, if it can be served at `now`. A snapshot may be stale.
@@ -86,7 +88,7 @@ impl Cache {
     }
 
     fn entry(&self, key: CacheKey, now: Instant) -> Option<Entry> {
-        self.entries.get(&key).filter(|entry| entry.useful_until(self.config.stale) > now)
+        self.entries.get(&key).filter(|entry| entry.useful_until(self.config.policy) > now)
     }
 
     /// Caches a snapshot. Returns `false` with it if it alone exceeds the bound, and so is not cached.
@@ -151,7 +153,7 @@ impl Cache {
     /// How long a snapshot can be served after its fetch, fresh or stale.
     #[must_use]
     pub fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
-        self.config.stale.useful_for(snapshot)
+        self.config.policy.useful_for(snapshot)
     }
 
     /// Removes a meeting's snapshots and its failure. Returns whether there was a newest entry or a failure.
@@ -212,13 +214,13 @@ mod tests {
     pub(super) const SECOND: Duration = Duration::from_secs(1);
 
     pub(super) fn cache(max_bytes: u64) -> Cache {
-        let stale = StaleConfig { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
+        let policy = CachePolicy { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
         let config = CacheConfig {
             max_bytes,
             not_found_live: 10 * SECOND,
             not_found_past: 60 * SECOND,
             refusal: 30 * SECOND,
-            stale,
+            policy,
         };
         Cache::new(config, &Arc::new(Metrics::default()))
     }

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use self::purge::Purge;
 use self::{core::Core, permits::BudgetStatus, queue::Share};
 use crate::{
-    cache::Cache,
+    cache::{Cache, policy::FetchRequirement},
     callers::Caller,
     cluster::SharedConfig,
     failure::{Failure, Reason},
@@ -68,37 +68,6 @@ pub enum Via {
     OthersFlight,
     /// It landed between the caller's look into the cache and now.
     Cache,
-}
-
-/// What a caller wants of a fetch. What is fetched for it is always new enough; what landed before is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wanted {
-    /// One that landed after this serves in any case.
-    pub asked: Instant,
-    /// A snapshot that landed after this; `None`: whenever it did.
-    pub landed_after: Option<Instant>,
-    /// One that is still fresh then.
-    pub fresh_at: Instant,
-    /// A fresh one that landed after this serves, whatever else is wanted.
-    pub enough_after: Instant,
-    /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be asked.
-    pub has_fallback: bool,
-}
-
-impl Wanted {
-    /// Of a refresh that nobody waits for.
-    fn anything_fresh(now: Instant) -> Self {
-        Self { asked: now, landed_after: None, fresh_at: now, enough_after: now, has_fallback: true }
-    }
-
-    /// Whether this one serves, which was not fetched for this caller.
-    #[must_use]
-    pub fn takes(&self, snapshot: &Snapshot, now: Instant) -> bool {
-        let landed = snapshot.landed;
-        let is_fresh = |at| snapshot.fresh_left(at).is_some();
-        let is_new = self.landed_after.is_none_or(|after| landed > after) && is_fresh(self.fresh_at.max(now));
-        landed > self.asked || (is_fresh(now) && (is_new || landed > self.enough_after))
-    }
 }
 
 /// A snapshot for a caller.
@@ -144,7 +113,7 @@ enum Letter {
 /// A caller's request for a snapshot.
 struct Request {
     key: SnapshotKey,
-    wanted: Wanted,
+    wanted: FetchRequirement,
     caller: Arc<Caller>,
     trail: Trail,
     deadline: Instant,
@@ -244,7 +213,7 @@ impl Fetcher {
     pub async fn fetch(
         &self,
         key: SnapshotKey,
-        wanted: Wanted,
+        wanted: FetchRequirement,
         caller: Arc<Caller>,
         trail: Trail,
         hangs_up: impl Future<Output = ()>,

@@ -8,7 +8,6 @@ mod auth;
 mod body;
 mod cache_control;
 mod context;
-mod decide;
 mod disconnect;
 mod negotiation;
 mod openapi;
@@ -39,20 +38,20 @@ use self::{
     access_log::InFlight,
     context::{RequestContext, X_REQUEST_ID},
     problem::Problem,
-    route::{Endpoint, Methods, Route},
+    route::{Methods, Route, RouteHandler},
 };
 pub use self::{disconnect::watch_connection, route::Listener, state::AppState};
 
 /// Every path of both listeners, the most requested first. [`dispatch`] calls the handlers.
 static ROUTES: [Route; 8] = [
-    Route::callers("/qos/{meetingId}", "qos", Methods::Read, Endpoint::Qos),
-    Route::callers("/openapi.json", "openapi", Methods::Read, Endpoint::OpenApi),
-    Route::operators("/healthz", Methods::Read, Endpoint::Health),
-    Route::operators("/readyz", Methods::Read, Endpoint::Readiness),
-    Route::operators("/metrics", Methods::Read, Endpoint::Metrics),
-    Route::operators("/status", Methods::Read, Endpoint::Status),
-    Route::operators("/cache", Methods::Delete, Endpoint::PurgeAll),
-    Route::operators("/cache/{meetingId}", Methods::Delete, Endpoint::PurgeMeeting),
+    Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
+    Route::callers("/openapi.json", "openapi", Methods::Read, RouteHandler::OpenApi),
+    Route::operators("/healthz", Methods::Read, RouteHandler::Health),
+    Route::operators("/readyz", Methods::Read, RouteHandler::Readiness),
+    Route::operators("/metrics", Methods::Read, RouteHandler::Metrics),
+    Route::operators("/status", Methods::Read, RouteHandler::Status),
+    Route::operators("/cache", Methods::Delete, RouteHandler::PurgeAll),
+    Route::operators("/cache/{meetingId}", Methods::Delete, RouteHandler::PurgeMeeting),
 ];
 
 /// Configures one listener: a single service that looks the path up itself.
@@ -90,7 +89,7 @@ async fn answer(request: &HttpRequest, state: &AppState, context: &RequestContex
         return Problem::MethodNotAllowed { allow: route.methods.as_str() }.respond(context);
     }
     // Without this, a panic would close the connection without an answer.
-    match AssertUnwindSafe(dispatch(route.endpoint, request, state, context)).catch_unwind().await {
+    match AssertUnwindSafe(dispatch(route.handler, request, state, context)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => Problem::Internal.respond(context),
     }
@@ -98,20 +97,21 @@ async fn answer(request: &HttpRequest, state: &AppState, context: &RequestContex
 
 /// Calls the handler. All but the first are boxed, or each hit would carry the space for their futures.
 async fn dispatch(
-    endpoint: Endpoint,
+    handler: RouteHandler,
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,
 ) -> HttpResponse {
-    match endpoint {
-        Endpoint::Qos => qos::get(request, state, context).await,
-        Endpoint::OpenApi => openapi::get(request),
-        Endpoint::Health => admin::health(),
-        Endpoint::Readiness => admin::readiness(state),
-        Endpoint::Metrics => Box::pin(admin::metrics(state, context)).await,
-        Endpoint::Status => Box::pin(admin::status(state, context)).await,
-        Endpoint::PurgeAll => Box::pin(admin::purge_all(request, state, context)).await,
-        Endpoint::PurgeMeeting => Box::pin(admin::purge_meeting(request, state, context)).await,
+    match handler {
+        RouteHandler::Qos => qos::get(request, state, context).await,
+        RouteHandler::OpenApi => openapi::get(request),
+        RouteHandler::Health => admin::health(),
+        RouteHandler::Readiness => admin::readiness(state),
+        RouteHandler::Metrics => Box::pin(admin::metrics(state, context)).await,
+        RouteHandler::Status => Box::pin(admin::status(state, context)).await,
+        RouteHandler::PurgeAll | RouteHandler::PurgeMeeting => {
+            Box::pin(admin::purge(request, state, context)).await
+        }
     }
 }
 

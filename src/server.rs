@@ -1,4 +1,4 @@
-//! The two listeners: binding them, what a connection may cost, and the limit of open files.
+//! Binds the two listeners, and sets what a connection may cost: time, workers, open files.
 
 mod deadline;
 mod framing;
@@ -18,67 +18,64 @@ use actix_service::{ServiceFactory, ServiceFactoryExt as _, apply_fn_factory, fn
 use actix_web::{App as Routes, dev::AppConfig, web::Data};
 use tokio::net::{TcpListener, TcpSocket};
 
-pub use self::guard::Timeouts;
-use self::{guard::Guard, meter::Meter};
+pub use self::deadline::Timeouts;
+use self::{guard::Guard, meter::ConnectionMeter};
 use crate::http::{self, AppState, Listener};
 
-/// Connections that the kernel holds until they are accepted; it takes no more than its own `somaxconn`.
+/// Connections that the kernel queues until they are accepted. Its own `somaxconn` is the upper limit.
 const BACKLOG: u32 = 4096;
-/// For each HTTP worker: they unpack bodies.
+/// Per HTTP worker. They unpack bodies.
 const WORKER_BLOCKING_THREADS: usize = 2;
-/// The ops listener's. Its own, so that no caller's connection is one too many for a probe.
+/// The operators' listener has its own limit, so that callers' connections never keep a probe out.
 const OPERATORS_CONNECTIONS: usize = 128;
-/// For how long what follows an answer is read and thrown away, so that the answer is not lost with the connection.
+/// How long bytes after the last response are read and discarded. Closing at once would reset the connection, and the client
+/// could lose the response.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// The listeners, and how they stop.
+/// The listeners and their limits.
 pub struct ServerConfig {
-    /// Callers' listener.
+    /// The callers' listener.
     pub listen: SocketAddr,
-    /// Health, metrics, status.
+    /// The operators' listener: health, metrics, status, purges.
     pub ops_listen: SocketAddr,
     /// HTTP worker threads.
     pub workers: usize,
-    /// After SIGTERM: how long new connections are still answered.
+    /// How long new connections are still accepted after SIGTERM.
     pub drain_delay: Duration,
-    /// After the drain: how long requests under way may take.
+    /// How long requests in flight may take after that.
     pub shutdown_timeout: Duration,
-    /// Callers' connections at one time; more wait in the kernel's queue.
+    /// Callers' connections at one time. More wait in the kernel's queue.
     pub max_connections: u32,
-    /// When a connection of either listener is given up.
+    /// When a connection of either listener is closed.
     pub timeouts: Timeouts,
 }
 
-/// A listener's address cannot be had.
+/// A listener cannot bind its address.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} {address}: {source}{hint}")]
 pub struct BindError {
-    /// The key of the configuration.
     key: &'static str,
-    /// Its value.
     address: SocketAddr,
-    /// What the system said.
     source: io::Error,
-    /// What to do about it.
     hint: &'static str,
 }
 
-/// Both listeners, which accept connections from now on.
+/// Both listeners. They accept connections from here on.
 pub(crate) struct Listeners {
     pub(crate) callers: Server,
     pub(crate) operators: Server,
-    /// The callers' address, with the port that was really bound.
+    /// The callers' address, with the actual port.
     pub(crate) listen: SocketAddr,
-    /// The operators' address, with the port that was really bound.
+    /// The operators' address, with the actual port.
     pub(crate) ops_listen: SocketAddr,
 }
 
 impl Listeners {
     /// # Errors
-    /// When an address is taken.
+    /// An address is in use or not available.
     pub(crate) fn bind(config: &ServerConfig, state: &Data<AppState>) -> Result<Self, BindError> {
-        let most = open_files::connections(config.max_connections);
-        // Each worker has a part of them, rounded down, and at least one.
+        let most = open_files::reserve_for(config.max_connections);
+        // actix limits each worker: 2,048 connections and 3 workers make 682 each.
         let workers = config.workers.min(most).max(1);
         let (callers, listen) = bind(
             "server.listen",
@@ -112,7 +109,7 @@ fn bind(
     let socket = listen(address).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     let timeout = config.shutdown_timeout;
-    // actix counts whole seconds; less than asked for would cut requests off.
+    // actix takes whole seconds. Rounding down would cut requests off.
     let whole_seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
     let builder = Server::build()
         .workers(workers)
@@ -121,7 +118,7 @@ fn bind(
         .shutdown_timeout(whole_seconds)
         .disable_signals();
     let (stopping, timeouts, state) = (builder.graceful_shutdown_signal(), config.timeouts, state.clone());
-    // Runs once per worker: everything shared is made outside.
+    // Runs once per worker, so everything shared is made outside.
     let factory = move || connections(listener, &state, timeouts, &stopping);
     let server = socket.into_std().and_then(|socket| builder.listen(key, socket, factory)).map_err(failed)?;
     Ok((server.run(), bound))
@@ -137,13 +134,15 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "; another process listens there: stop it, or choose another port",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need a privilege: choose a higher one",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address: 0.0.0.0 means all of its own",
+        io::ErrorKind::PermissionDenied => "; ports below 1024 require a privilege: choose a higher one",
+        io::ErrorKind::AddrNotAvailable => {
+            "; this machine has no such address: use 0.0.0.0 for all of its addresses"
+        }
         _ => "",
     }
 }
 
-/// What becomes of each connection: actix's HTTP/1.1, which sees it through the guard.
+/// The service for each connection: actix's HTTP/1.1, which reads and writes through the guard.
 fn connections(
     listener: Listener,
     state: &Data<AppState>,
@@ -159,7 +158,7 @@ fn connections(
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
-        // The guard has the timers: actix's own are for the first head only, or set anew for each request.
+        // The guard has the timers. actix's own cover the first head only, or are reset for each request.
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
@@ -173,9 +172,9 @@ fn connections(
     let metrics = Arc::clone(&state.metrics);
     fn_service(move |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
-        // The end of an answer must not wait for the caller to acknowledge its beginning: 40 ms.
+        // Else the end of a response can wait 40 ms for the client to acknowledge its beginning.
         drop(stream.set_nodelay(true));
-        let guard = Guard::new(stream, timeouts, Meter::new(&metrics, listener.as_str()));
+        let guard = Guard::new(stream, timeouts, ConnectionMeter::new(&metrics, listener.as_str()));
         async move { Ok((guard, peer)) }
     })
     .and_then(http)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::snapshot::Snapshot;
+use super::policy::CachePolicy;
 
 /// Bodies made on demand get a sixteenth of the memory.
 const BODIES_SHARE: u64 = 16;
@@ -17,8 +17,8 @@ pub struct CacheConfig {
     pub not_found_past: Duration,
     /// How long any other error of Zoom's is cached that a retry would not change.
     pub refusal: Duration,
-    /// When a stale snapshot is served.
-    pub stale: StaleConfig,
+    /// When a snapshot is served, refreshed or fetched.
+    pub policy: CachePolicy,
 }
 
 impl CacheConfig {
@@ -28,22 +28,5 @@ impl CacheConfig {
 
     pub(super) fn max_entries(&self) -> u64 {
         self.max_bytes - self.max_bodies()
-    }
-}
-
-/// When a stale snapshot is served, and when a fresh one although the caller wants a newer one.
-#[derive(Debug, Clone, Copy)]
-pub struct StaleConfig {
-    /// For this long after its freshness, a snapshot is served at once and refreshed in the background.
-    pub while_revalidate: Duration,
-    /// For this long after its freshness, a snapshot is served if Zoom fails, refuses, or may not be called.
-    pub if_error: Duration,
-    /// A caller cannot force a fetch sooner than this after the last one.
-    pub refresh_floor: Duration,
-}
-
-impl StaleConfig {
-    pub(super) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
-        snapshot.fresh_for + self.while_revalidate.max(self.if_error)
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use moka::Expiry;
 
-use super::config::StaleConfig;
+use super::policy::CachePolicy;
 use crate::{
     failure::Failure,
     snapshot::{Snapshot, SnapshotKey, Tag},
@@ -50,9 +50,9 @@ impl Entry {
     }
 
     /// When it can no longer be served, not even stale.
-    pub(super) fn useful_until(&self, stale: StaleConfig) -> Instant {
+    pub(super) fn useful_until(&self, policy: CachePolicy) -> Instant {
         match self {
-            Self::Snapshot(snapshot) => snapshot.landed + stale.useful_for(snapshot),
+            Self::Snapshot(snapshot) => snapshot.landed + policy.useful_for(snapshot),
             Self::Refusal(refusal) => refusal.until,
         }
     }
@@ -94,7 +94,7 @@ impl CacheKey {
 }
 
 /// Frees entries that can no longer be served.
-pub(super) struct ExpiryPolicy(pub(super) StaleConfig);
+pub(super) struct ExpiryPolicy(pub(super) CachePolicy);
 
 impl ExpiryPolicy {
     fn left(&self, key: &CacheKey, entry: &Entry, now: Instant) -> Duration {

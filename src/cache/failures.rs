@@ -13,6 +13,7 @@ use std::{
 use super::{
     Cache,
     entry::{CacheKey, Entry, Refusal},
+    policy::ends_snapshot,
 };
 use crate::{
     failure::{Failure, Reason},
@@ -23,12 +24,6 @@ use crate::{
 pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that we obey.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
-
-/// Whether Zoom says that the meeting does not exist, which overrides a stale snapshot.
-#[must_use]
-pub fn ends_snapshot(failure: &Failure) -> bool {
-    matches!(failure.reason, Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld)
-}
 
 impl Cache {
     /// Caches a failure.

@@ -14,7 +14,7 @@ use super::{
     },
 };
 use crate::{
-    cache::{CacheConfig, StaleConfig},
+    cache::{CacheConfig, CachePolicy},
     callers::{CallersConfig, CallersFile, Wrong},
     egress::{EnvironmentProxies, MoreRoots},
     server::{ServerConfig, Timeouts},
@@ -159,22 +159,22 @@ pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
     let not_found_live = reader.required("cache.not_found_live", &Span::OrZero);
     let not_found_past = reader.required("cache.not_found_past", &Span::OrZero);
     let refusal = reader.required("cache.refusal", &Span::OrZero);
-    let stale = stale(reader);
+    let policy = cache_policy(reader);
     Some(CacheConfig {
         max_bytes: u64::try_from(max_bytes?).ok()?,
         not_found_live: not_found_live?,
         not_found_past: not_found_past?,
         refusal: refusal?,
-        stale: stale?,
+        policy: policy?,
     })
 }
 
 /// `[cache]`, the keys that say when a snapshot serves that is not fresh, or a fresh one though a caller wants a newer.
-fn stale(reader: &mut Reader) -> Option<StaleConfig> {
+fn cache_policy(reader: &mut Reader) -> Option<CachePolicy> {
     let while_revalidate = reader.required("cache.stale_while_revalidate", &Span::OrZero);
     let if_error = reader.required("cache.stale_if_error", &Span::OrZero);
     let refresh_floor = reader.required("cache.refresh_floor", &Span::OrZero);
-    Some(StaleConfig {
+    Some(CachePolicy {
         while_revalidate: while_revalidate?,
         if_error: if_error?,
         refresh_floor: refresh_floor?,

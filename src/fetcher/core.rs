@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, Wanted, flight,
+    FetcherStatus, Landed, Letter, Parts, Reply, Request, Via, flight,
     flights::{Boarded, Flight, Flights, Waiter},
     pages::{self, OneAtATime},
     peers::{Followers, Looks, paging},
@@ -19,7 +19,7 @@ use super::{
     traces::Traces,
 };
 use crate::{
-    cache::{Cache, Entry},
+    cache::{Cache, Entry, policy::FetchRequirement},
     callers::Caller,
     cluster::Shared,
     failure::Failure,
@@ -166,11 +166,11 @@ impl Core {
     }
 
     /// What can be answered without a flight.
-    fn found(&self, key: &SnapshotKey, wanted: Wanted) -> Option<Result<Landed, Failure>> {
+    fn found(&self, key: &SnapshotKey, wanted: FetchRequirement) -> Option<Result<Landed, Failure>> {
         let now = Instant::now();
         match self.cache.get(key, now) {
             Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
-            Some(Entry::Snapshot(snapshot)) if wanted.takes(&snapshot, now) => {
+            Some(Entry::Snapshot(snapshot)) if self.cache.policy().accepts(&snapshot, wanted, now) => {
                 return Some(Ok(Landed { snapshot, via: Via::Cache, stored: true }));
             }
             Some(Entry::Snapshot(_)) | None => {}
@@ -190,7 +190,7 @@ impl Core {
 
     fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: Parent) {
         let now = Instant::now();
-        let wanted = Wanted::anything_fresh(now);
+        let wanted = FetchRequirement::any_fresh(now);
         if self.found(&key, wanted).is_none()
             && let Some(flight) = self.flights.in_background(key, now + self.wait, caller, now)
         {

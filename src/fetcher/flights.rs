@@ -13,11 +13,12 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    Landed, Reply, Via, Wanted,
+    Landed, Reply, Via,
     queue::{FlightNumber, Share},
     share_of,
 };
 use crate::{
+    cache::policy::{CachePolicy, FetchRequirement},
     callers::{Booking, Caller},
     failure::{Failure, Reason},
     snapshot::{Snapshot, SnapshotKey},
@@ -29,7 +30,7 @@ pub(super) struct Waiter {
     pub(super) deadline: Instant,
     pub(super) share: Share,
     /// With a stale snapshot to fall back on it is told of every pause at once.
-    pub(super) wanted: Wanted,
+    pub(super) wanted: FetchRequirement,
     /// Its connection sends no more; it may still listen.
     pub(super) hung_up: Arc<AtomicBool>,
 }
@@ -213,13 +214,19 @@ impl Flights {
     }
 
     /// Whether all who wait for this flight can use a snapshot that it did not fetch.
-    pub(super) fn all_take(&self, flight: &Flight, snapshot: &Snapshot, now: Instant) -> bool {
+    pub(super) fn all_take(
+        &self,
+        flight: &Flight,
+        snapshot: &Snapshot,
+        policy: CachePolicy,
+        now: Instant,
+    ) -> bool {
         let table = self.table.borrow();
         let waiters = table.under_way.get(&flight.number).map_or(&[][..], |passengers| &passengers.waiters);
         let mut waiters = waiters.iter().flatten().peekable();
         match waiters.peek() {
-            None => Wanted::anything_fresh(now).takes(snapshot, now),
-            Some(_) => waiters.all(|waiter| waiter.wanted.takes(snapshot, now)),
+            None => policy.accepts(snapshot, FetchRequirement::any_fresh(now), now),
+            Some(_) => waiters.all(|waiter| policy.accepts(snapshot, waiter.wanted, now)),
         }
     }
 

@@ -75,7 +75,7 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
                 }
             }
             Some(Content::Snapshot(snapshot)) => {
-                let serves = core.flights.all_take(flight, &snapshot, Instant::now());
+                let serves = core.flights.all_take(flight, &snapshot, core.cache.policy(), Instant::now());
                 if serves && is_newest(core, &snapshot) {
                     break Turn::Landed(snapshot, how);
                 }

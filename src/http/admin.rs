@@ -5,59 +5,44 @@ mod status;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
-use serde::Serialize;
+use serde_json::json;
 
 pub(super) use self::status::status;
-use super::{context::RequestContext, params, problem::Problem, state::AppState};
+use super::{context::RequestContext, params, problem::Problem, route::RouteHandler, state::AppState};
 use crate::fetcher::{Credentials, Purge, Standing};
 
 /// How long `/metrics` waits for the fetcher, whose thread is never busy for more than moments.
 const FETCHER_TIMEOUT: Duration = Duration::from_secs(1);
 
-#[derive(Serialize)]
-struct Readiness {
-    status: &'static str,
-    reasons: Vec<ReadinessReason>,
-}
-
-#[derive(Serialize)]
-struct ReadinessReason {
-    code: &'static str,
-    detail: String,
-}
-
 /// 200 while the process runs. It depends on nothing else, so that an outage at Zoom restarts no pod.
 pub(super) fn health() -> HttpResponse {
-    HttpResponse::Ok()
-        .insert_header((CACHE_CONTROL, "no-store"))
-        .json(serde_json::json!({ "status": "alive" }))
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": "alive" }))
 }
 
 /// 503 with every reason why no caller should be sent here; else 200. Without Redis the service is degraded, but ready.
 pub(super) fn readiness(state: &AppState) -> HttpResponse {
     let mut reasons = Vec::new();
-    let mut add = |code, detail: &str| reasons.push(ReadinessReason { code, detail: detail.to_owned() });
     if state.is_draining() {
-        add("shutting_down", "this process is shutting down");
+        reasons.push(json!({ "code": "shutting_down", "detail": "this process is shutting down" }));
     }
     if let Credentials::Refused(message) = state.fetcher.credentials() {
         let detail = format!("Zoom rejects the credentials, their scopes or the plan: {message}");
-        add("zoom_rejected_credentials", &detail);
+        reasons.push(json!({ "code": "zoom_rejected_credentials", "detail": detail }));
     }
     if !state.fetcher.is_running() {
-        add("internal_error", "the thread that calls Zoom has ended: this is a bug");
+        let detail = "the thread that calls Zoom has ended: this is a bug";
+        reasons.push(json!({ "code": "internal_error", "detail": detail }));
     }
-    let is_degraded = reasons.is_empty() && state.fetcher.redis() == Some(Standing::Away);
-    let (mut response, status) = match (reasons.is_empty(), is_degraded) {
-        (true, false) => (HttpResponse::Ok(), "ready"),
-        (true, true) => (HttpResponse::Ok(), "degraded"),
-        (false, _) => (HttpResponse::ServiceUnavailable(), "not_ready"),
-    };
-    if is_degraded {
+    let (mut response, status) = if !reasons.is_empty() {
+        (HttpResponse::ServiceUnavailable(), "not_ready")
+    } else if state.fetcher.redis() == Some(Standing::Away) {
         let detail = "Redis is unavailable: this process continues within its own share of the limits";
-        reasons.push(ReadinessReason { code: "redis_away", detail: detail.to_owned() });
-    }
-    response.insert_header((CACHE_CONTROL, "no-store")).json(Readiness { status, reasons })
+        reasons.push(json!({ "code": "redis_away", "detail": detail }));
+        (HttpResponse::Ok(), "degraded")
+    } else {
+        (HttpResponse::Ok(), "ready")
+    };
+    response.insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": status, "reasons": reasons }))
 }
 
 /// Prometheus text.
@@ -82,40 +67,9 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     }
 }
 
-/// Purges the whole cache.
-pub(super) async fn purge_all(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> HttpResponse {
-    let what = match params::single_valued(request, ["type"]) {
-        Ok([None]) => Ok(Purge::All),
-        // Ignoring the type would purge more than the operator asked for.
-        Ok([Some(_)]) => Err(params::invalid(
-            "type goes with one meeting, /cache/{meetingId}; leave it out to purge everything.",
-        )),
-        Err(problem) => Err(problem),
-    };
-    purge(what, state, context).await
-}
-
-/// Purges one meeting, or one type of it.
-pub(super) async fn purge_meeting(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-) -> HttpResponse {
-    let parse = || {
-        let meeting = params::meeting(request, context)?;
-        let [meeting_type] = params::single_valued(request, ["type"])?;
-        Ok(Purge::Meeting { meeting, meeting_type: params::meeting_type(meeting_type.as_deref())? })
-    };
-    purge(parse(), state, context).await
-}
-
-/// 204, whether or not there was something to purge.
-async fn purge(what: Result<Purge, Problem>, state: &AppState, context: &RequestContext) -> HttpResponse {
-    let purged = match what {
+/// Purges one meeting, one type of it, or the whole cache. 204, whether or not there was something to purge.
+pub(super) async fn purge(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
+    let purged = match what_to_purge(request, context) {
         Ok(what) => state.fetcher.purge(what).await.map_err(Problem::NoSnapshot),
         Err(problem) => Err(problem),
     };
@@ -123,4 +77,19 @@ async fn purge(what: Result<Purge, Problem>, state: &AppState, context: &Request
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(problem) => problem.respond(context),
     }
+}
+
+fn what_to_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge, Problem> {
+    if context.route.is_some_and(|route| route.handler == RouteHandler::PurgeAll) {
+        return match params::single_valued(request, ["type"])? {
+            [None] => Ok(Purge::All),
+            // Ignoring the type would purge more than the operator asked for.
+            [Some(_)] => Err(params::invalid(
+                "type goes with one meeting, /cache/{meetingId}; leave it out to purge everything.",
+            )),
+        };
+    }
+    let meeting = params::meeting(request, context)?;
+    let [meeting_type] = params::single_valued(request, ["type"])?;
+    Ok(Purge::Meeting { meeting, meeting_type: params::meeting_type(meeting_type.as_deref())? })
 }

@@ -1,58 +1,43 @@
-//! What a caller's `Cache-Control` asks for (RFC 9111, section 5.2.1), as far as it can be had here.
+//! Reads the `Cache-Control` of a request (RFC 9111, 5.2.1).
 //!
-//! `max-stale` widens nothing and `no-store` and `no-transform` change nothing: snapshots belong to everybody, and are
-//! never transformed. A directive that is not of its form is no directive, as the RFC advises.
+//! `max-stale`, `no-store` and `no-transform` are ignored: a snapshot belongs to every caller, and is never transformed.
+//! Malformed directives are ignored, as the RFC advises.
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
 
-/// The directives that a request gave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Directives {
-    /// Only an answer that was fetched for this request will do.
-    pub(super) no_cache: bool,
-    /// Nothing may be fetched for this request.
-    pub(super) only_if_cached: bool,
-    /// No older than this, in seconds.
-    pub(super) max_age: Option<u64>,
-    /// Fresh for this long yet, in seconds.
-    pub(super) min_fresh: Option<u64>,
+use crate::cache::policy::Directives;
+
+pub(super) fn parse(headers: &HeaderMap) -> Directives {
+    let mut directives = Directives::default();
+    let mut given = false;
+    for value in headers.get_all(CACHE_CONTROL) {
+        given = true;
+        // A comma within quotes is part of the quoted text.
+        let mut quoted = false;
+        let at_comma = |letter: char| {
+            quoted ^= letter == '"';
+            letter == ',' && !quoted
+        };
+        for directive in value.to_str().unwrap_or_default().split(at_comma) {
+            add(&mut directives, directive.trim());
+        }
+    }
+    // HTTP/1.0's equivalent counts only if there is no Cache-Control.
+    if !given && headers.get(PRAGMA).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"no-cache")) {
+        directives.no_cache = true;
+    }
+    directives
 }
 
-impl Directives {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        let mut directives = Self::default();
-        let mut given = false;
-        for value in headers.get_all(CACHE_CONTROL) {
-            given = true;
-            // A comma within quotes belongs to the quoted text.
-            let mut quoted = false;
-            let at_comma = |letter: char| {
-                quoted ^= letter == '"';
-                letter == ',' && !quoted
-            };
-            for directive in value.to_str().unwrap_or_default().split(at_comma) {
-                directives.add(directive.trim());
-            }
-        }
-        // HTTP/1.0's word for it counts only where the other is absent.
-        if !given
-            && headers.get(PRAGMA).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"no-cache"))
-        {
-            directives.no_cache = true;
-        }
-        directives
-    }
-
-    fn add(&mut self, directive: &str) {
-        let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
-        match name.trim().to_ascii_lowercase().as_str() {
-            "no-cache" => self.no_cache = true,
-            "only-if-cached" => self.only_if_cached = true,
-            // Of two the stricter.
-            "max-age" => self.max_age = smaller(self.max_age, seconds(argument)),
-            "min-fresh" => self.min_fresh = self.min_fresh.max(seconds(argument)),
-            _ => {}
-        }
+fn add(directives: &mut Directives, directive: &str) {
+    let (name, argument) = directive.split_once('=').unwrap_or((directive, ""));
+    match name.trim().to_ascii_lowercase().as_str() {
+        "no-cache" => directives.no_cache = true,
+        "only-if-cached" => directives.only_if_cached = true,
+        // If one is repeated, the stricter counts.
+        "max-age" => directives.max_age = smaller(directives.max_age, seconds(argument)),
+        "min-fresh" => directives.min_fresh = directives.min_fresh.max(seconds(argument)),
+        _ => {}
     }
 }
 
@@ -60,7 +45,7 @@ fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
-/// Whole seconds, also in quotes, as some send it; too many digits are a very long time.
+/// Whole seconds, which some clients send in quotes. A number that does not fit is as good as infinite.
 fn seconds(argument: &str) -> Option<u64> {
     let argument = argument.trim();
     let digits = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);
@@ -79,7 +64,7 @@ mod tests {
         for (name, value) in fields {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
-        Directives::of(&headers)
+        parse(&headers)
     }
 
     fn cache_control(value: &'static str) -> Directives {
@@ -87,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn each_directive_is_understood_in_any_case_and_company() {
+    fn directives_are_read_in_any_case_and_beside_others() {
         assert!(cache_control("No-Cache").no_cache);
         assert!(cache_control("foo=bar, only-if-cached ,x").only_if_cached);
         assert_eq!(cache_control("max-age=10").max_age, Some(10));
@@ -98,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_its_form_is_no_directive() {
+    fn malformed_directives_are_ignored() {
         for value in [
             "max-age",
             "max-age=",

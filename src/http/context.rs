@@ -1,4 +1,4 @@
-//! What is known of a request while it is served, shared between its handler and the access log.
+//! The state of one request while it is served, shared between its handler and the access log.
 
 use std::{cell::Cell, time::Instant};
 

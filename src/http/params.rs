@@ -1,4 +1,4 @@
-//! What a request names: the meeting in its path, and the parameters in its query.
+//! Parses the meeting in a request's path and the parameters in its query.
 
 use std::borrow::Cow;
 

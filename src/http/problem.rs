@@ -63,17 +63,6 @@ impl Problem {
         of_the_request.into_iter().chain(of_zoom)
     }
 
-    /// Whether a stale snapshot is the better answer: to every 502, 503 and 504, but not while this process shuts down,
-    /// and not to a caller that asked for exactly that. Also to a caller over its limit, because a stale answer costs no
-    /// Zoom call.
-    pub(super) fn is_covered_by_stale(reason: Reason) -> bool {
-        match reason {
-            Reason::ShuttingDown | Reason::NotCached => false,
-            Reason::CallerOverLimit => true,
-            reason => matches!(no_snapshot(reason).status, 502..=504),
-        }
-    }
-
     pub(super) fn row(&self) -> Row {
         match self {
             Self::UnknownCaller => Row::refused(401, "unknown_caller", "Unknown caller key").with_detail(
@@ -222,6 +211,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::cache::policy::is_covered_by_stale;
 
     /// A new problem or reason does not compile until it is added here. Add it to [`Problem::each`] or [`Reason::ALL`],
     /// too, or `/openapi.json` will lack it.
@@ -258,5 +248,15 @@ mod tests {
         assert_eq!(places, (0..20).collect::<Vec<_>>());
         let codes: BTreeSet<_> = Problem::each().map(|problem| problem.row().code).collect();
         assert_eq!(codes.len(), places.len());
+    }
+
+    #[test]
+    fn stale_snapshots_cover_every_502_503_504_and_callers_over_their_limit() {
+        for reason in Reason::ALL {
+            let by_status = matches!(no_snapshot(reason).status, 502..=504);
+            let is_exempt = matches!(reason, Reason::ShuttingDown | Reason::NotCached);
+            let is_covered = (by_status && !is_exempt) || reason == Reason::CallerOverLimit;
+            assert_eq!(is_covered_by_stale(reason), is_covered, "{reason:?}");
+        }
     }
 }

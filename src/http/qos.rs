@@ -5,9 +5,8 @@ use std::{sync::Arc, time::Instant};
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::{
-    cache_control::Directives,
+    cache_control,
     context::RequestContext,
-    decide::{Decision, Why, decide, serves_on_error, wanted},
     disconnect::disconnected,
     paging::PageToken,
     params::{QosRequest, Selection},
@@ -17,7 +16,10 @@ use super::{
     state::AppState,
 };
 use crate::{
-    cache::Entry,
+    cache::{
+        Entry,
+        policy::{Decision, Directives, FetchReason, FetchRequirement, is_covered_by_stale},
+    },
     callers::Caller,
     failure::{Failure, Reason},
     fetcher::{Landed, Via},
@@ -134,8 +136,8 @@ async fn find(
     (caller, trail): (&Arc<Caller>, Trail),
     key: SnapshotKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
-    let (asked, now) = (Directives::of(request.headers()), context.received);
-    let kept = match state.cache.get(&key, now) {
+    let (directives, now) = (cache_control::parse(request.headers()), context.received);
+    let cached = match state.cache.get(&key, now) {
         Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
         None => match state.cache.failure(&key, now) {
@@ -143,21 +145,21 @@ async fn find(
             None => None,
         },
     };
-    match (decide(kept.as_deref(), asked, state.cache.stale(), now), kept) {
-        (Decision::Hit, Some(kept)) => {
-            if !asked.only_if_cached {
-                kept.note_wanted(now);
+    match (state.cache.policy().decide(cached.as_deref(), directives, now), cached) {
+        (Decision::Serve, Some(snapshot)) => {
+            if !directives.only_if_cached {
+                snapshot.note_wanted(now);
             }
-            Ok((kept, Provenance::Hit))
+            Ok((snapshot, Provenance::Hit))
         }
-        (Decision::HitAndRefresh, Some(kept)) => {
+        (Decision::ServeAndRefresh, Some(snapshot)) => {
             let provenance = refresh(state, (caller, trail), key, now);
-            Ok((kept, provenance))
+            Ok((snapshot, provenance))
         }
         // Boxed, or each hit would carry the space for this future.
-        (Decision::Fetch(why), kept) => {
+        (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
-            Box::pin(fetch(state, disconnected, (caller, trail), (key, asked, now), why, kept)).await
+            Box::pin(fetch(state, disconnected, (caller, trail), (key, directives, now), why, cached)).await
         }
         (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }
@@ -185,19 +187,15 @@ async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
     (caller, trail): (&Arc<Caller>, Trail),
-    (key, asked, now): (SnapshotKey, Directives, Instant),
-    why: Why,
-    kept: Option<Arc<Snapshot>>,
+    (key, directives, requested_at): (SnapshotKey, Directives, Instant),
+    why: FetchReason,
+    cached: Option<Arc<Snapshot>>,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
-    let rules = state.cache.stale();
-    let fallback =
-        |kept: Option<Arc<Snapshot>>| kept.filter(|kept| serves_on_error(kept, rules, Instant::now()));
-    let cached = || match state.cache.get(&key, Instant::now())? {
-        Entry::Snapshot(snapshot) => Some(snapshot),
-        Entry::Refusal(_) => None,
-    };
-    let wanted = wanted(asked, rules, now, fallback(kept.clone()).is_some());
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, disconnected).await {
+    let policy = state.cache.policy();
+    let usable = |snapshot: &Arc<Snapshot>| policy.may_stand_in(snapshot, Instant::now());
+    let has_fallback = cached.as_ref().is_some_and(usable);
+    let requirement = FetchRequirement { directives, requested_at, has_fallback };
+    match state.fetcher.fetch(key, requirement, Arc::clone(caller), trail, disconnected).await {
         Ok(Landed { snapshot, via, stored }) => {
             let provenance = match via {
                 Via::Cache => Provenance::Hit,
@@ -206,11 +204,17 @@ async fn fetch(
             };
             Ok((snapshot, provenance))
         }
-        // The flight may have cached another replica's snapshot that was too old for this caller: look again.
-        Err(failure) if Problem::is_covered_by_stale(failure.reason) => match fallback(cached().or(kept)) {
-            Some(kept) => Ok((kept, Provenance::StaleInstead(failure))),
-            None => Err(NoSnapshot::fetched(failure)),
-        },
+        Err(failure) if is_covered_by_stale(failure.reason) => {
+            // The flight may have cached another replica's snapshot that was too old for this caller: look again.
+            let newest = match state.cache.get(&key, Instant::now()) {
+                Some(Entry::Snapshot(snapshot)) => Some(snapshot),
+                Some(Entry::Refusal(_)) | None => cached,
+            };
+            match newest.filter(usable) {
+                Some(snapshot) => Ok((snapshot, Provenance::StaleInstead(failure))),
+                None => Err(NoSnapshot::fetched(failure)),
+            }
+        }
         Err(failure) => Err(NoSnapshot::fetched(failure)),
     }
 }

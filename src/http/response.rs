@@ -18,10 +18,9 @@ use actix_web::{
 use bytes::Bytes;
 
 use super::{
-    context::RequestContext, decide::Why, paging::Slice, preconditions, representation::Representation,
-    state::AppState,
+    context::RequestContext, paging::Slice, preconditions, representation::Representation, state::AppState,
 };
-use crate::{failure::Failure, metrics::Outcome, snapshot::Snapshot};
+use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome, snapshot::Snapshot};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -39,7 +38,7 @@ pub(super) enum Provenance {
     /// A flight.
     Flight {
         /// Why the cache could not answer.
-        why: Why,
+        why: FetchReason,
         /// Whether another request started the flight.
         collapsed: bool,
         /// Whether the cache keeps the snapshot.

@@ -27,7 +27,7 @@ impl Listener {
 
 /// The handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Endpoint {
+pub(super) enum RouteHandler {
     Qos,
     OpenApi,
     Health,
@@ -70,7 +70,7 @@ pub(super) struct Route {
     /// Its name in the log.
     pub(super) name: &'static str,
     pub(super) methods: Methods,
-    pub(super) endpoint: Endpoint,
+    pub(super) handler: RouteHandler,
 }
 
 impl Route {
@@ -78,13 +78,13 @@ impl Route {
         path: &'static str,
         name: &'static str,
         methods: Methods,
-        endpoint: Endpoint,
+        handler: RouteHandler,
     ) -> Self {
-        Self { listener: Listener::Callers, path, name, methods, endpoint }
+        Self { listener: Listener::Callers, path, name, methods, handler }
     }
 
-    pub(super) const fn operators(path: &'static str, methods: Methods, endpoint: Endpoint) -> Self {
-        Self { listener: Listener::Operators, path, name: path, methods, endpoint }
+    pub(super) const fn operators(path: &'static str, methods: Methods, handler: RouteHandler) -> Self {
+        Self { listener: Listener::Operators, path, name: path, methods, handler }
     }
 
     /// Whether this route serves the raw `path`. A meeting id may contain slashes, so it takes the rest of the path.
@@ -104,16 +104,19 @@ impl Route {
 
     /// Meeting requests identify their callers and count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
-        self.endpoint == Endpoint::Qos
+        self.handler == RouteHandler::Qos
     }
 
     /// Probes and scrapes come every few seconds: they are logged at `debug` and have no span.
     pub(super) fn is_polled(&self) -> bool {
-        matches!(self.endpoint, Endpoint::Health | Endpoint::Readiness | Endpoint::Metrics | Endpoint::Status)
+        matches!(
+            self.handler,
+            RouteHandler::Health | RouteHandler::Readiness | RouteHandler::Metrics | RouteHandler::Status
+        )
     }
 
     pub(super) fn is_purge(&self) -> bool {
-        matches!(self.endpoint, Endpoint::PurgeAll | Endpoint::PurgeMeeting)
+        matches!(self.handler, RouteHandler::PurgeAll | RouteHandler::PurgeMeeting)
     }
 }
 
@@ -123,7 +126,7 @@ mod tests {
 
     #[test]
     fn a_meeting_id_is_the_rest_of_the_path_slashes_included() {
-        let qos = Route::callers("/qos/{meetingId}", "qos", Methods::Read, Endpoint::Qos);
+        let qos = Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos);
         for (path, id) in [("/qos/123", "123"), ("/qos//a/b==", "/a/b=="), ("/qos/", "")] {
             assert!(qos.matches(Listener::Callers, path), "{path}");
             assert_eq!(qos.meeting_id(path), id);
@@ -136,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_route_without_a_meeting_id_matches_its_path_alone() {
-        let purge = Route::operators("/cache", Methods::Delete, Endpoint::PurgeAll);
+        let purge = Route::operators("/cache", Methods::Delete, RouteHandler::PurgeAll);
         assert!(purge.matches(Listener::Operators, "/cache"));
         for path in ["/cache/", "/cachee", "/Cache", "/cache/123"] {
             assert!(!purge.matches(Listener::Operators, path), "{path}");

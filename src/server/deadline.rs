@@ -1,11 +1,27 @@
-//! One timer for a connection, moved as seldom as possible.
+//! One timer per connection, reset as rarely as possible.
 
-use std::{future::Future as _, pin::Pin, task::Context, time::Instant};
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use tokio::time::{Sleep, sleep_until};
 
-/// Wakes the connection's task. It may be set for an earlier time than is wanted, and finds that out when that comes: setting it
-/// anew for every request would cost each of them more.
+/// When a connection is closed.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    /// From the first byte of a head to its last, and from there to the last byte of the request's body.
+    pub head: Duration,
+    /// Without a request.
+    pub idle: Duration,
+    /// Without progress in a response.
+    pub write: Duration,
+}
+
+/// Wakes the connection's task. The timer may be set too early, and is then set again when it fires. That is cheaper than
+/// resetting it for every request: with an idle timeout of 75 s it fires once in 75 s, however many requests come.
 pub(super) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
@@ -13,17 +29,17 @@ impl Timer {
         Self(Box::pin(sleep_until(first.into())))
     }
 
-    /// Whether `until` has come. If not, the task is woken then, at the latest.
-    pub(super) fn has_come(&mut self, until: Instant, context: &mut Context<'_>) -> bool {
+    /// Ready at `until`. The task is woken then, or earlier.
+    pub(super) fn poll_until(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
         if self.0.deadline() > until.into() {
             self.0.as_mut().reset(until.into());
         }
         while self.0.as_mut().poll(context).is_ready() {
             if until <= Instant::now() {
-                return true;
+                return Poll::Ready(());
             }
             self.0.as_mut().reset(until.into());
         }
-        false
+        Poll::Pending
     }
 }

@@ -1,30 +1,30 @@
-//! How long a request's body is.
+//! Finds the end of a request's body, so that nothing after it is handed to actix too early. actix itself decodes the body.
 //!
-//! actix decodes the body. Here only its end is found, so that nothing behind it is handed over too early. Of what actix accepts
-//! this accepts the part that RFC 9112 allows: where the two could disagree, the body is broken, and nothing follows it.
+//! This accepts what RFC 9112 allows and actix accepts. Where the two could disagree on the end, the body is broken, and
+//! nothing after it is read.
 
-/// What is still to come of a body.
+/// The rest of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
-    /// So many bytes.
+pub(super) enum BodyFraming {
+    /// This many bytes.
     Length(u64),
-    /// Chunks, up to the empty line behind the last.
-    Chunked(Chunks),
+    /// Chunks, up to the empty line after the last.
+    Chunked(ChunkedPosition),
 }
 
-/// What became of some bytes.
+/// How much of the bytes just read belongs to the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// All of them belong to the body, which goes on.
+    /// All of them, and the body continues.
     All,
-    /// The body ends after so many.
+    /// This many, and the body is complete.
     Whole(usize),
-    /// The last of so many breaks the rules.
+    /// This many, and the last one is invalid.
     Broken(usize),
 }
 
-impl Framing {
-    pub(super) const CHUNKED: Self = Self::Chunked(Chunks { at: At::Size { digits: 0 }, left: 0 });
+impl BodyFraming {
+    pub(super) const CHUNKED: Self = Self::Chunked(ChunkedPosition { at: At::Size { digits: 0 }, left: 0 });
 
     pub(super) fn take(&mut self, bytes: &[u8]) -> Taken {
         match self {
@@ -38,11 +38,11 @@ impl Framing {
     }
 }
 
-/// The place in a chunked body (RFC 9112, 7.1).
+/// The position in a chunked body (RFC 9112, 7.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Chunks {
+pub(super) struct ChunkedPosition {
     at: At,
-    /// Of the present chunk's data; while its size is read, the size so far.
+    /// Bytes left of the current chunk; while its size is being read, the size so far.
     left: u64,
 }
 
@@ -56,7 +56,7 @@ enum At {
     Data,
     DataCr,
     DataLf,
-    /// Where a line of the trailer begins, or the empty line.
+    /// The beginning of a trailer line, or of the empty line.
     Line,
     Trailer,
     TrailerLf,
@@ -64,10 +64,10 @@ enum At {
     End,
 }
 
-/// A size of more digits is nobody's, and with one more it might not fit.
+/// No real chunk has a size with more digits, and one of 17 would not fit into 64 bits.
 const MOST_DIGITS: u8 = 15;
 
-impl Chunks {
+impl ChunkedPosition {
     fn take(&mut self, bytes: &[u8]) -> Taken {
         let mut index = 0;
         while let Some(byte) = bytes.get(index) {
@@ -91,7 +91,7 @@ impl Chunks {
         Taken::All
     }
 
-    /// Where the next byte is, or `None` when this one must not be here.
+    /// The position after this byte; `None` if the byte is invalid here.
     fn step(&mut self, byte: u8) -> Option<At> {
         match (self.at, byte) {
             (At::Size { digits: 1.. } | At::Extension, b'\r') => Some(At::SizeLf),
@@ -130,19 +130,19 @@ mod tests {
     use super::*;
 
     fn of_chunks(body: &str) -> Taken {
-        let mut framing = Framing::CHUNKED;
+        let mut framing = BodyFraming::CHUNKED;
         framing.take(body.as_bytes())
     }
 
     #[test]
-    fn a_length_is_counted_over_several_pieces() {
-        let mut framing = Framing::Length(5);
+    fn a_length_is_counted_across_reads() {
+        let mut framing = BodyFraming::Length(5);
         assert_eq!(framing.take(b"ab"), Taken::All);
         assert_eq!(framing.take(b"cdefg"), Taken::Whole(3));
     }
 
     #[test]
-    fn chunks_end_with_the_empty_line_behind_the_last() {
+    fn chunks_end_with_the_empty_line_after_the_last() {
         for body in [
             "0\r\n\r\n",
             "3\r\nabc\r\n0\r\n\r\n",
@@ -150,7 +150,7 @@ mod tests {
             "0\r\na: b\r\nc: d\r\n\r\n",
         ] {
             assert_eq!(of_chunks(&format!("{body}GET")), Taken::Whole(body.len()), "{body:?}");
-            let mut framing = Framing::CHUNKED;
+            let mut framing = BodyFraming::CHUNKED;
             let (last, all_but_the_last) = body.as_bytes().split_last().unwrap();
             for byte in all_but_the_last {
                 assert_eq!(framing.take(&[*byte]), Taken::All, "{body:?}");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_others_may_read_otherwise_is_broken() {
+    fn a_body_that_another_parser_may_read_differently_is_broken() {
         for body in [
             "\r\n",
             ";x\r\n",

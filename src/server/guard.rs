@@ -1,8 +1,8 @@
-//! What actix is given to read of a connection: one request at a time, and nothing while an answer is owed.
+//! Stands between a connection and actix: one request at a time reaches actix, and nothing while a response is owed.
 //!
-//! actix decodes ahead whatever it can read, without an end to it, and encodes an answer in the manner of the request that it decoded
-//! last. Here it reads the head of a request and pauses; the body, exactly; and the next head only when the answer is out.
-//! Whatever is in doubt is the connection's end.
+//! actix decodes ahead without a limit, and encodes a response by the properties of the request that it decoded last. The
+//! guard hands it the head of one request, then exactly its body, and the next head only after the response is written.
+//! When in doubt, it ends the connection.
 
 mod reading;
 #[cfg(test)]
@@ -13,77 +13,66 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    deadline::Timer,
-    framing::Framing,
+    deadline::{Timeouts, Timer},
+    framing::BodyFraming,
     head::HeadScan,
-    link::{Arrived, Link},
-    meter::Meter,
+    link::{GuardLink, ParsedRequest},
+    meter::ConnectionMeter,
     socket::Socket,
 };
 use crate::metrics::ConnectionRefusal;
 
-/// How long a connection may be of no use.
-#[derive(Debug, Clone, Copy)]
-pub struct Timeouts {
-    /// From a head's first byte to its last; and from there to the last byte of the request's body.
-    pub head: Duration,
-    /// Without a request.
-    pub idle: Duration,
-    /// Without progress in an answer.
-    pub write: Duration,
-}
-
 /// A connection, as actix sees it.
 pub(super) struct Guard<S> {
     socket: S,
-    link: Rc<Link>,
-    meter: Meter,
+    link: Rc<GuardLink>,
+    meter: ConnectionMeter,
     timeouts: Timeouts,
     timer: Timer,
     phase: Phase,
     scan: HeadScan,
-    /// Was read, and belongs to a head that is not whole yet, or behind what may be handed over now.
+    /// Bytes that are read and not handed over: an incomplete head, or what follows the current request.
     pending: BytesMut,
-    /// A request was handed over whose answer is not out.
-    owes: bool,
-    /// When the connection was opened, or its last answer was out.
+    /// A request was handed over, and its response is not written yet.
+    owes_response: bool,
+    /// When the connection was opened, or its last response was written.
     idle_since: Instant,
-    /// When the first byte of the present head came, if that is not whole.
+    /// When the first byte of an incomplete head arrived.
     head_began: Option<Instant>,
-    /// There is a body now, and actix was not told yet.
+    /// A body begins here, and actix was not woken to read it yet.
     begins_body: bool,
-    /// When the present body has to be whole.
+    /// The deadline of the current body.
     body_until: Instant,
-    /// Set while the peer takes nothing of an answer.
+    /// The deadline of a write; set while the peer accepts nothing.
     write_until: Option<Instant>,
 }
 
-/// What may be handed over.
+/// The bytes that may be handed over next.
 #[derive(Debug)]
 enum Phase {
-    /// The next head, once it is whole.
+    /// The next head, once it is complete.
     Head,
-    /// So many bytes of `pending`: the rest of a head.
+    /// This many bytes of `pending`: the rest of a head that did not fit into actix's buffer.
     RestOfHead(usize),
-    /// Nothing: actix has a head, and has yet to say what it is.
+    /// Nothing: actix has a head, and has not reported what request it is.
     Handed,
-    /// The body of its request.
-    Body(Framing),
-    /// Nothing: it has a whole request.
+    /// The body of that request.
+    Body(BodyFraming),
+    /// Nothing: actix has the whole request.
     Whole,
-    /// Nothing any more, ever.
+    /// Nothing, for good.
     Ended,
 }
 
 impl<S: Socket> Guard<S> {
-    pub(super) fn new(socket: S, timeouts: Timeouts, meter: Meter) -> Self {
+    pub(super) fn new(socket: S, timeouts: Timeouts, meter: ConnectionMeter) -> Self {
         let now = Instant::now();
         Self {
             socket,
@@ -94,7 +83,7 @@ impl<S: Socket> Guard<S> {
             phase: Phase::Head,
             scan: HeadScan::default(),
             pending: BytesMut::new(),
-            owes: false,
+            owes_response: false,
             idle_since: now,
             head_began: None,
             begins_body: false,
@@ -107,17 +96,17 @@ impl<S: Socket> Guard<S> {
         &self.socket
     }
 
-    pub(super) fn link(&self) -> Rc<Link> {
+    pub(super) fn link(&self) -> Rc<GuardLink> {
         Rc::clone(&self.link)
     }
 
-    /// Hears what actix made of the head that it was given.
-    fn hear(&mut self) {
+    /// Moves on once actix has parsed the head that it was given.
+    fn take_parsed_request(&mut self) {
         if !matches!(self.phase, Phase::Handed) {
             return;
         }
-        if let Some(Arrived { body }) = self.link.take_request() {
-            self.owes = true;
+        if let Some(ParsedRequest { body }) = self.link.take_request() {
+            self.owes_response = true;
             self.phase = Phase::Whole;
             if let Some(framing) = body {
                 self.phase = Phase::Body(framing);
@@ -127,42 +116,42 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// The answer is out: the next request may come.
+    /// The response is written: the next request may come.
     fn expect_request(&mut self, context: &mut Context<'_>) {
         self.phase = Phase::Head;
         self.idle_since = Instant::now();
         self.head_began = (!self.pending.is_empty()).then_some(self.idle_since);
-        self.go_on_reading(context);
+        self.resume_reading(context);
     }
 
-    /// actix was told that there is nothing to read, and reads again only when it is woken up.
-    fn go_on_reading(&mut self, context: &mut Context<'_>) {
+    /// Wakes actix if there may be something to read: after a pending read it does not try again by itself.
+    fn resume_reading(&mut self, context: &mut Context<'_>) {
         if !self.pending.is_empty()
             || self.socket.poll_read_ready(context).is_ready()
-            || self.has_waited_too_long(context)
+            || self.poll_read_timeout(context).is_ready()
         {
             context.waker().wake_by_ref();
         }
     }
 
-    /// For the peer to send what it has to send next.
-    fn has_waited_too_long(&mut self, context: &mut Context<'_>) -> bool {
+    /// Ready when the peer has taken too long to send what is expected next.
+    fn poll_read_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let until = match (&self.phase, self.head_began) {
             (Phase::Body(_), _) => self.body_until,
             (_, Some(began)) => began + self.timeouts.head,
             (_, None) => self.idle_since + self.timeouts.idle,
         };
-        self.timer.has_come(until, context)
+        self.timer.poll_until(until, context)
     }
 
-    /// Answers in actix's place to what is not going to be a request.
+    /// Answers in place of actix, and ends the connection.
     fn refuse(&mut self, status: &str, reason: ConnectionRefusal) {
         self.meter.refused(reason);
         let date = httpdate::fmt_http_date(SystemTime::now());
-        let answer =
+        let response =
             format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\ndate: {date}\r\n\r\n");
-        // Nothing is on its way to the peer: either the system takes it, or the peer is gone.
-        drop(self.socket.write_now(answer.as_bytes()));
+        // No other response is being written, so either the kernel accepts this one or the peer is gone.
+        drop(self.socket.write_now(response.as_bytes()));
         self.phase = Phase::Ended;
     }
 
@@ -171,13 +160,11 @@ impl<S: Socket> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// The peer takes nothing.
-    fn wait_for_room(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    /// The peer accepts nothing at the moment.
+    fn poll_stalled_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let until = *self.write_until.get_or_insert_with(|| Instant::now() + self.timeouts.write);
-        if !self.timer.has_come(until, context) {
-            return Poll::Pending;
-        }
-        // The system says that there is room again only when there is much. Any at all is progress.
+        ready!(self.timer.poll_until(until, context));
+        // The kernel reports a socket as writable only when much of its buffer is free. Here one free byte is progress.
         if let Ok(written @ 1..) = self.socket.write_now(bytes) {
             self.write_until = None;
             return Poll::Ready(Ok(written));
@@ -195,7 +182,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
-        guard.hear();
+        guard.take_parsed_request();
         match guard.phase {
             Phase::Head => guard.poll_head(context, out),
             Phase::RestOfHead(rest) => {
@@ -203,7 +190,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
                 Poll::Ready(Ok(()))
             }
             Phase::Body(_) => guard.poll_body(context, out),
-            // The flush that ends the answer goes on from here.
+            // Resumed by the flush that ends the response.
             Phase::Handed | Phase::Whole => Poll::Pending,
             Phase::Ended => Poll::Ready(Ok(())),
         }
@@ -213,39 +200,39 @@ impl<S: Socket> AsyncRead for Guard<S> {
 impl<S: Socket> AsyncWrite for Guard<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let guard = self.get_mut();
-        guard.hear();
+        guard.take_parsed_request();
         if matches!(guard.phase, Phase::Handed) {
-            // An answer without a request: actix refuses the head, and closes the connection.
+            // A response without a request: actix rejects the head and closes the connection.
             guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
         }
         let Poll::Ready(written) = Pin::new(&mut guard.socket).poll_write(context, bytes) else {
-            return guard.wait_for_room(context, bytes);
+            return guard.poll_stalled_write(context, bytes);
         };
         guard.write_until = None;
         Poll::Ready(written)
     }
 
-    /// actix flushes when it has nothing left to write, and after each look at what it has read.
+    /// actix flushes when it has nothing left to write, and after each attempt to decode what it has read.
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let guard = self.get_mut();
         ready!(Pin::new(&mut guard.socket).poll_flush(context))?;
-        guard.hear();
+        guard.take_parsed_request();
         if matches!(guard.phase, Phase::Handed) {
-            // A whole head, and neither a request nor an answer: it takes the head for a part of one.
+            // Neither a request nor a response came of a complete head: actix takes it for an incomplete one.
             guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
             context.waker().wake_by_ref();
         }
-        if guard.owes && !guard.link.is_answering() {
-            guard.owes = false;
+        if guard.owes_response && !guard.link.is_answering() {
+            guard.owes_response = false;
             if matches!(guard.phase, Phase::Whole) {
                 guard.expect_request(context);
             }
         }
-        // Once: from then on actix reads when it has room, and is woken when something comes.
+        // Once per body. After that, actix reads when it has room and is woken when bytes arrive.
         if std::mem::take(&mut guard.begins_body) {
-            guard.go_on_reading(context);
+            guard.resume_reading(context);
         }
         Poll::Ready(Ok(()))
     }

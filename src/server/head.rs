@@ -1,26 +1,26 @@
-//! Where a request's head ends, and the offers in it that are not taken up.
+//! Finds the end of a request's head, and masks its offers to change the protocol.
 //!
-//! This parses nothing: it looks for the empty line as httparse does, and leaves every judgement to actix.
+//! It parses nothing else: it looks for the empty line as httparse does, and leaves validation to actix.
 
 use memchr::memchr;
 
-/// What `Upgrade` and its name among the `Connection` options are overwritten with: as long, and nobody's.
+/// Overwrites `Upgrade` as a header and as a `Connection` option: a name of equal length that means nothing.
 const IGNORED: &[u8; 7] = b"ignored";
 
-/// How far a head has been looked through, so that no byte of a head that comes in pieces is looked at twice.
+/// The progress through a head, so that no byte of one that arrives in pieces is scanned twice.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
-    /// Where the line begins that has no end yet.
+    /// Where the current, incomplete line begins.
     line: usize,
     seen: usize,
 }
 
 impl HeadScan {
-    /// The length of the head at the front of `bytes`, its empty line included; `None` while that is still to come.
+    /// The length of the head at the front of `bytes`, with its empty line; `None` until that arrives.
     ///
-    /// Offers to change the protocol are masked on the way (RFC 9110, 7.8: a server may ignore them). actix takes one for
-    /// a change that happens: it closes the connection of `h2c`, and reads everything behind `websocket` as a body.
-    pub(super) fn end(&mut self, bytes: &mut [u8]) -> Option<usize> {
+    /// Masks offers to change the protocol on the way (RFC 9110, 7.8: a server may ignore them). actix acts on an offer as if
+    /// it were accepted: it closes the connection on `h2c`, and reads everything after `websocket` as a body.
+    pub(super) fn scan(&mut self, bytes: &mut [u8]) -> Option<usize> {
         while let Some(found) = memchr(b'\n', bytes.get(self.seen..)?) {
             let next = self.seen + found + 1;
             let line = bytes.get_mut(self.line..next)?;
@@ -37,7 +37,7 @@ impl HeadScan {
     }
 }
 
-/// The length of the empty lines in front of a request, which belong to none (RFC 9112, 2.2).
+/// The length of the empty lines before a request, which a server ignores (RFC 9112, 2.2).
 pub(super) fn leading_empty_lines(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some(next) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
@@ -51,7 +51,7 @@ fn is_empty(line: &[u8]) -> bool {
 }
 
 fn mask_offer(line: &mut [u8]) {
-    // Most lines are told by their first letter.
+    // The first letter rules most lines out.
     match line.first() {
         Some(b'u' | b'U') => {
             if let Some((name, [b':', ..])) = line.split_at_mut_checked(IGNORED.len())
@@ -88,7 +88,7 @@ mod tests {
 
     fn scanned(head: &str) -> (Option<usize>, String) {
         let mut bytes = head.as_bytes().to_vec();
-        let end = HeadScan::default().end(&mut bytes);
+        let end = HeadScan::default().scan(&mut bytes);
         (end, String::from_utf8(bytes).unwrap())
     }
 
@@ -109,12 +109,12 @@ mod tests {
     }
 
     #[test]
-    fn a_head_that_comes_byte_by_byte_ends_at_the_same_place() {
+    fn a_head_that_arrives_byte_by_byte_ends_at_the_same_place() {
         let head = b"GET / HTTP/1.1\r\nupgrade: h2c\r\nconnection: Upgrade\r\n\r\nmore";
         let (mut bytes, mut scan) = (Vec::new(), HeadScan::default());
         let end = head.iter().find_map(|byte| {
             bytes.push(*byte);
-            scan.end(&mut bytes)
+            scan.scan(&mut bytes)
         });
         assert_eq!(end, Some(head.len() - 4));
         assert_eq!(bytes, b"GET / HTTP/1.1\r\nignored: h2c\r\nconnection: ignored\r\n\r\n");
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_lines_in_front_are_counted() {
+    fn empty_lines_before_a_request_are_counted() {
         for (bytes, length) in
             [("GET", 0), ("\r\nGET", 2), ("\n\r\n\nGET", 4), ("\rGET", 0), ("\r\n\r", 2), ("", 0)]
         {

@@ -1,7 +1,7 @@
-//! What a connection's guard and the service behind actix tell each other.
+//! Connects a connection's guard, below actix, with the service above it.
 //!
-//! The guard lies below actix and sees bytes; whether these are a request, and how long its body is, only actix's parser decides.
-//! Its decision is read here, off the request that it hands to the service.
+//! The guard sees bytes. Only actix's parser decides whether they are a request, and how long its body is. The service reads
+//! that decision off the request and passes it to the guard.
 
 use std::{
     cell::Cell,
@@ -19,31 +19,31 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use super::framing::Framing;
+use super::framing::BodyFraming;
 
-/// Shared by the two sides of one connection, which live on one thread.
+/// Shared by the two sides of one connection, on one thread.
 #[derive(Default)]
-pub(super) struct Link {
-    /// The guard has handed over a head that nothing was heard of yet.
+pub(super) struct GuardLink {
+    /// The guard handed over a head, and no request has come of it yet.
     handed_over: Cell<bool>,
-    /// The request that actix made of it.
-    request: Cell<Option<Arrived>>,
-    /// The service has that request, or actix is still encoding the answer.
+    /// The request that actix parsed from it.
+    request: Cell<Option<ParsedRequest>>,
+    /// The service is handling that request, or actix is still encoding the response.
     answering: Cell<bool>,
 }
 
-/// A request, as far as the guard needs to know it.
-pub(super) struct Arrived {
-    /// `None`: it is over with its head.
-    pub(super) body: Option<Framing>,
+/// The properties of a request that the guard needs.
+pub(super) struct ParsedRequest {
+    /// `None`: the request has no body.
+    pub(super) body: Option<BodyFraming>,
 }
 
-impl Link {
+impl GuardLink {
     pub(super) fn hand_over(&self) {
         self.handed_over.set(true);
     }
 
-    pub(super) fn take_request(&self) -> Option<Arrived> {
+    pub(super) fn take_request(&self) -> Option<ParsedRequest> {
         self.request.take()
     }
 
@@ -51,27 +51,27 @@ impl Link {
         self.answering.get()
     }
 
-    /// `false` for a request that the guard did not hand over.
-    pub(super) fn arrived(&self, request: &mut Request) -> bool {
-        self.request.set(Some(Arrived { body: framing(request) }));
+    /// Records a request from actix. `false`: the guard did not hand one over.
+    pub(super) fn record(&self, request: &mut Request) -> bool {
+        self.request.set(Some(ParsedRequest { body: framing(request) }));
         self.answering.set(true);
         self.handed_over.replace(false)
     }
 }
 
-/// How long actix takes this request's body to be. It has made sure that there is one length or chunks, and not both.
-fn framing(request: &mut Request) -> Option<Framing> {
+/// How actix will decode this request's body. actix has already rejected requests with two lengths, or with a length and chunks.
+fn framing(request: &mut Request) -> Option<BodyFraming> {
     if matches!(request.payload(), Payload::None) {
         return None;
     }
     if request.chunked().unwrap_or(true) {
-        return Some(Framing::CHUNKED);
+        return Some(BodyFraming::CHUNKED);
     }
     let length = request.head().headers().get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Framing::Length(length))
+    Some(BodyFraming::Length(length))
 }
 
-/// Hands a request to the service, and tells the guard when it arrives and when its answer is encoded.
+/// Calls the service, and lets the guard know when the request arrives and when its response is encoded.
 pub(super) fn watch<S>(
     mut request: Request,
     service: &S,
@@ -79,8 +79,8 @@ pub(super) fn watch<S>(
 where
     S: Service<Request, Response = ServiceResponse<BoxBody>, Error = Error>,
 {
-    let link = request.conn_data::<Rc<Link>>().cloned();
-    let expected = link.as_deref().is_none_or(|link| link.arrived(&mut request));
+    let link = request.conn_data::<Rc<GuardLink>>().cloned();
+    let expected = link.as_deref().is_none_or(|link| link.record(&mut request));
     let answering = Answering(link);
     let called = expected.then(|| service.call(request));
     async move {
@@ -92,15 +92,15 @@ where
     }
 }
 
-/// Two parsers disagreed on where a head ends: the connection is of no more use.
+/// The guard and actix disagree on where a head ends, so the connection cannot be used any more.
 fn unexpected() -> Response<BoxBody> {
     let mut response = Response::bad_request();
     response.head_mut().set_connection_type(ConnectionType::Close);
     response
 }
 
-/// Until it is dropped, an answer is owed.
-struct Answering(Option<Rc<Link>>);
+/// While this exists, a response is owed.
+struct Answering(Option<Rc<GuardLink>>);
 
 impl Drop for Answering {
     fn drop(&mut self) {
@@ -110,7 +110,7 @@ impl Drop for Answering {
     }
 }
 
-/// An answer's body. actix drops it when it has encoded all of it, which nothing else tells.
+/// A response's body. actix drops it once all of it is encoded; there is no other sign of that.
 pub(super) struct WatchedBody {
     body: BoxBody,
     _answering: Answering,

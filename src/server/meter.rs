@@ -1,4 +1,4 @@
-//! One connection in the metrics: open from its beginning to its drop, and refused at most once.
+//! Counts one connection in the metrics: as open until it is dropped, and as refused at most once.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use prometheus::IntGauge;
 
 use crate::metrics::{ConnectionRefusal, Metrics};
 
-pub(super) struct Meter {
+pub(super) struct ConnectionMeter {
     metrics: Arc<Metrics>,
     open: IntGauge,
     was_refused: bool,
 }
 
-impl Meter {
+impl ConnectionMeter {
     pub(super) fn new(metrics: &Arc<Metrics>, listener: &'static str) -> Self {
         let open = metrics.connections(listener);
         open.inc();
@@ -26,7 +26,7 @@ impl Meter {
     }
 }
 
-impl Drop for Meter {
+impl Drop for ConnectionMeter {
     fn drop(&mut self) {
         self.open.dec();
     }

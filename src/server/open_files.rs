@@ -1,47 +1,47 @@
-//! The limit of open files, and how many connections of callers it leaves room for.
+//! Raises the limit of open files, and derives from it how many connections callers may have.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A caller's connection, the handle by which its hang-up is noticed, and the copy of that which is watched while it waits.
-const FOR_A_CONNECTION: u64 = 3;
-/// For everything else: the ops listener and its connections, Zoom, Redis, files, the runtimes.
+/// A caller's connection, the handle that detects its disconnect, and the copy of that handle while the caller waits.
+const FILES_PER_CONNECTION: u64 = 3;
+/// For everything else: the operators' listener, Zoom, Redis, files, the runtimes.
 const RESERVED: u64 = 320;
 
-/// Takes all the files that the process may open, and says how many connections callers may have: those that are wanted, or as
-/// many as leave enough files for probes and for Zoom.
-pub(super) fn connections(wanted: u32) -> usize {
-    let files = take_all();
+/// Raises the limit of open files as far as the system allows. Returns how many connections callers may have: `wanted`, or fewer
+/// if that would leave too few files for probes and for Zoom.
+pub(super) fn reserve_for(wanted: u32) -> usize {
+    let files = raise_limit();
     let most = most_connections(wanted, files);
     if most < wanted {
         tracing::warn!(
             files,
             wanted,
             connections = most,
-            "server.max_connections does not fit into the limit of open files: fewer connections are accepted at a time"
+            "server.max_connections exceeds the limit of open files: accepting fewer connections at a time"
         );
     }
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
-/// Shells and service managers start a process with 1,024, for the sake of programs that use `select`, and leave it to the
-/// others to take what they may have.
-fn take_all() -> Option<u64> {
+/// Shells and service managers start processes with a soft limit of 1,024, because programs that use `select` cannot handle
+/// more. Others are expected to raise it.
+fn raise_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
         Ok(()) => maximum,
         Err(error) => {
-            tracing::warn!(%error, "cannot raise the limit of open files");
+            tracing::warn!(%error, "cannot raise the open-file limit");
             current
         }
     }
 }
 
-/// `files`: `None` is without a limit.
+/// Example: 1,024 files leave 704 for callers, or 234 connections. `files`: `None` is no limit.
 fn most_connections(wanted: u32, files: Option<u64>) -> u32 {
     let Some(files) = files else { return wanted };
-    // Of very few files half are kept back: better few callers than none.
-    let room = (files - RESERVED.min(files / 2)) / FOR_A_CONNECTION;
-    u32::try_from(room).unwrap_or(u32::MAX).clamp(1, wanted)
+    // If there are very few, half are reserved: better few connections than none.
+    let most = (files - RESERVED.min(files / 2)) / FILES_PER_CONNECTION;
+    u32::try_from(most).unwrap_or(u32::MAX).clamp(1, wanted)
 }
 
 #[cfg(test)]

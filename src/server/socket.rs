@@ -1,4 +1,4 @@
-//! What the guard needs of a connection besides reading and writing.
+//! The socket operations that the guard needs besides reading and writing.
 
 use std::{
     io,
@@ -11,13 +11,13 @@ use tokio::{
 };
 
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Ready when there may be something to read; otherwise the task is woken then.
+    /// Ready if there may be something to read. Otherwise the task is woken when there is.
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Writes what the system takes at this moment, whatever it said last.
+    /// Writes what the kernel accepts now, even if the socket was last reported as full.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// From now on a drop resets the connection, and the system lets go of what it has not sent.
+    /// Makes a drop reset the connection, so that the kernel discards what it has not sent.
     fn reset_when_dropped(&self);
 }
 
@@ -31,7 +31,7 @@ impl Socket for TcpStream {
     }
 
     fn reset_when_dropped(&self) {
-        // Without it the system goes on by itself for a while; nothing worse.
+        // If this fails, the kernel only keeps trying to send for a while.
         drop(self.set_zero_linger());
     }
 }

@@ -190,7 +190,7 @@ fn open_files_are_kept_back_for_probes() {
     }
     assert!(service.open_files() < 128);
     assert_eq!(service.ops_get("/metrics").status, 200);
-    service.finish(&["does not fit into the limit of open files"]);
+    service.finish(&["exceeds the limit of open files"]);
 }
 
 #[test]

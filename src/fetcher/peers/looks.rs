@@ -49,7 +49,7 @@ async fn look(core: Rc<Core>, key: SnapshotKey) {
     let (now, mut kept) = (Instant::now(), None);
     for (waiter, failure) in core.looks.end(&key) {
         let answer = match &found {
-            Some(snapshot) if waiter.wanted.takes(snapshot, now) => {
+            Some(snapshot) if core.cache.policy().accepts(snapshot, waiter.wanted, now) => {
                 let (snapshot, stored) = kept.get_or_insert_with(|| core.cache.insert(Arc::clone(snapshot)));
                 Ok(Landed { snapshot: Arc::clone(snapshot), via: Via::Cache, stored: *stored })
             }

@@ -7,8 +7,8 @@ use super::{
     schemas::{meeting_types, request_id},
 };
 use crate::{
+    cache::policy::FetchReason,
     http::{
-        decide::Why,
         paging::PAGE_SIZES,
         rate_limit::{LIMIT_PATTERN, POLICY_PATTERN},
         route::Methods,
@@ -134,7 +134,7 @@ fn cache_status_pattern() -> String {
     format!(
         "^zoom-qos-proxy; (hit; ttl=-?[0-9]+(; detail=(revalidating|{}))?|fwd=({}); fwd-status=200(; stored)?(; collapsed)?)$",
         covered_by_stale().join("|"),
-        [Why::UriMiss, Why::Stale, Why::Request].map(Why::as_str).join("|"),
+        FetchReason::ALL.map(FetchReason::as_str).join("|"),
     )
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    cache::policy::is_covered_by_stale,
     failure::Reason,
     http::problem::{
         Problem, Row,
@@ -78,7 +79,7 @@ pub(super) fn without_bodies(responses: &Value) -> Value {
 
 /// The codes that `detail` in a stale response's `Cache-Status` can have.
 pub(super) fn covered_by_stale() -> Vec<&'static str> {
-    let covered = Reason::ALL.into_iter().filter(|reason| Problem::is_covered_by_stale(*reason));
+    let covered = Reason::ALL.into_iter().filter(|reason| is_covered_by_stale(*reason));
     covered.map(Reason::as_str).collect()
 }
 

@@ -17,7 +17,7 @@ use crate::{
     http::{context::RequestContext, retry_after::seconds_until},
 };
 
-/// Of every problem's body.
+/// The media type of every problem.
 pub(in crate::http) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The body.

@@ -1,9 +1,9 @@
-//! What of the bytes of a connection may be handed over: a head, or what belongs to a body.
+//! The guard's reading side: hands over one complete head, or the bytes that belong to a body.
 
 use std::{
     io,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -18,7 +18,7 @@ use crate::server::{
     socket::Socket,
 };
 
-/// The longest head of a request. Four times the longest signed token.
+/// The longest head of a request: four times the longest signed token.
 const LONGEST_HEAD: usize = 64 * 1024;
 
 impl<S: Socket> Guard<S> {
@@ -33,14 +33,14 @@ impl<S: Socket> Guard<S> {
             }
             let before = out.filled().len();
             match Pin::new(&mut self.socket).poll_read(context, out) {
-                Poll::Pending => return self.wait_for_head(context),
+                Poll::Pending => return self.poll_head_timeout(context),
                 Poll::Ready(read) => read?,
             }
             let read = out.filled_mut().get_mut(before..).unwrap_or_default();
             let Some(first) = read.first() else { return self.end() };
-            // Nearly always a head comes whole and alone, and stays where it was read to.
+            // Nearly every head arrives complete and alone, and needs no copy.
             if self.pending.is_empty() && !matches!(first, b'\r' | b'\n') {
-                match self.scan.end(read) {
+                match self.scan.scan(read) {
                     Some(end) if end == read.len() => {
                         self.handed_over();
                         return Poll::Ready(Ok(()));
@@ -55,14 +55,14 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// Hands over a head that was read already. `false` if there is none yet.
+    /// Hands over a head from `pending`. `false` if it is not complete.
     fn take_pending_head(&mut self, out: &mut ReadBuf<'_>) -> bool {
         let empty = leading_empty_lines(&self.pending);
         if empty > 0 {
             self.pending.advance(empty);
             self.scan = HeadScan::default();
         }
-        if let Some(end) = self.scan.end(&mut self.pending) {
+        if let Some(end) = self.scan.scan(&mut self.pending) {
             self.hand_over_rest(end, out);
             return true;
         }
@@ -98,10 +98,8 @@ impl<S: Socket> Guard<S> {
         self.head_began = None;
     }
 
-    fn wait_for_head(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.has_waited_too_long(context) {
-            return Poll::Pending;
-        }
+    fn poll_head_timeout(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_read_timeout(context));
         if self.head_began.is_some() {
             self.refuse("408 Request Timeout", ConnectionRefusal::HeadTimeout);
         }
@@ -116,11 +114,11 @@ impl<S: Socket> Guard<S> {
         let before = out.filled().len();
         if self.pending.is_empty() {
             match Pin::new(&mut self.socket).poll_read(context, out) {
-                Poll::Pending if self.has_waited_too_long(context) => {
+                Poll::Pending => {
+                    ready!(self.poll_read_timeout(context));
                     self.meter.refused(ConnectionRefusal::HeadTimeout);
                     return self.end();
                 }
-                Poll::Pending => return Poll::Pending,
                 Poll::Ready(read) => read?,
             }
         } else {
@@ -141,13 +139,13 @@ impl<S: Socket> Guard<S> {
         };
         self.put_back(body, before, out);
         self.phase = next;
-        if matches!(self.phase, Phase::Whole) && !self.owes {
+        if matches!(self.phase, Phase::Whole) && !self.owes_response {
             self.expect_request(context);
         }
         Poll::Ready(Ok(()))
     }
 
-    /// Takes back what is behind the body.
+    /// Takes back the bytes after the body.
     fn put_back(&mut self, body: usize, before: usize, out: &mut ReadBuf<'_>) {
         let behind = out.filled().get(before + body..).unwrap_or_default();
         if !behind.is_empty() {

@@ -1,8 +1,8 @@
-//! The guard and actix on a connection that is written down: each piece is read by itself, whatever the pieces are.
+//! The guard and actix on scripted connections, whose bytes arrive in given pieces.
 
 mod forms;
 
-use std::{cell::RefCell, collections::VecDeque, future::poll_fn};
+use std::{cell::RefCell, collections::VecDeque, future::poll_fn, time::Duration};
 
 use actix_http::{HttpService, KeepAlive};
 use actix_rt::System;
@@ -23,15 +23,15 @@ use crate::{metrics::Metrics, server::link};
 const PATIENT: Timeouts =
     Timeouts { head: Duration::from_secs(60), idle: Duration::from_secs(60), write: Duration::from_secs(60) };
 
-/// A peer that sends these pieces, closes its direction, and takes whatever it is sent.
-struct Script {
+/// A peer that sends these pieces, closes its direction, and accepts every response.
+struct ScriptedPeer {
     pieces: RefCell<VecDeque<Vec<u8>>>,
-    /// The piece before was just read: nothing more has arrived yet.
+    /// The previous piece was just read, and the next one has not arrived yet.
     pause: bool,
     answered: Rc<RefCell<Vec<u8>>>,
 }
 
-impl AsyncRead for Script {
+impl AsyncRead for ScriptedPeer {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -56,7 +56,7 @@ impl AsyncRead for Script {
     }
 }
 
-impl AsyncWrite for Script {
+impl AsyncWrite for ScriptedPeer {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.answered.borrow_mut().extend_from_slice(bytes);
         Poll::Ready(Ok(bytes.len()))
@@ -71,7 +71,7 @@ impl AsyncWrite for Script {
     }
 }
 
-impl Socket for Script {
+impl Socket for ScriptedPeer {
     fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -84,7 +84,7 @@ impl Socket for Script {
     fn reset_when_dropped(&self) {}
 }
 
-/// Says what it was asked, a few polls later for some paths. `POST` reads its body, and other methods do not.
+/// Echoes the request, for some paths after a few polls. Only `POST` reads its body.
 async fn echo(request: HttpRequest, mut body: Payload) -> HttpResponse {
     if request.path().contains("late") {
         for _ in 0..3 {
@@ -112,7 +112,7 @@ async fn echo(request: HttpRequest, mut body: Payload) -> HttpResponse {
     HttpResponse::Ok().body(format!("<{} {} {body}>", request.method(), request.path()))
 }
 
-/// What is answered to each of these streams, each in its own pieces. Without dates.
+/// The responses to each of these streams, without their dates.
 fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
     let metrics = std::sync::Arc::new(Metrics::default());
     System::new().block_on(async {
@@ -122,7 +122,7 @@ fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
             .keep_alive(KeepAlive::Os)
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_millis(1))
-            .on_connect_ext(|guard: &Guard<Script>, extensions| {
+            .on_connect_ext(|guard: &Guard<ScriptedPeer>, extensions| {
                 extensions.insert(guard.link());
             })
             .h1(service);
@@ -130,10 +130,14 @@ fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
         let mut all = Vec::new();
         for pieces in streams {
             let answered = Rc::default();
-            let script =
-                Script { pieces: RefCell::new(pieces.into()), pause: false, answered: Rc::clone(&answered) };
+            let script = ScriptedPeer {
+                pieces: RefCell::new(pieces.into()),
+                pause: false,
+                answered: Rc::clone(&answered),
+            };
             let written = format!("{:?}", script.pieces);
-            let served = http.call((Guard::new(script, PATIENT, Meter::new(&metrics, "callers")), None));
+            let served =
+                http.call((Guard::new(script, PATIENT, ConnectionMeter::new(&metrics, "callers")), None));
             let ended = tokio::time::timeout(Duration::from_secs(20), served).await;
             assert!(
                 ended.is_ok(),
@@ -163,11 +167,11 @@ fn every_split(stream: &str) -> Vec<Vec<Vec<u8>>> {
     (1..bytes.len()).map(two).chain([single]).collect()
 }
 
-/// What another reader of the same bytes would take for a request, were it handed over.
+/// A request that must stay hidden in the body of another.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[test]
-fn an_ambiguous_head_is_answered_400_however_it_is_split_and_ends_the_connection() {
+fn an_ambiguous_head_gets_400_and_ends_the_connection() {
     for head in AMBIGUOUS_HEADS {
         let stream = format!("{head}{SMUGGLED}");
         let whole = answer(&stream);
@@ -180,7 +184,7 @@ fn an_ambiguous_head_is_answered_400_however_it_is_split_and_ends_the_connection
 }
 
 #[test]
-fn behind_an_ambiguous_body_nothing_is_a_request_however_it_is_split() {
+fn nothing_after_an_ambiguous_body_is_a_request() {
     for method in ["POST", "GET"] {
         for body in AMBIGUOUS_BODIES {
             let stream = format!(
@@ -195,7 +199,7 @@ fn behind_an_ambiguous_body_nothing_is_a_request_however_it_is_split() {
     }
 }
 
-/// A request, and what is answered to it.
+/// A request, and the body of its response.
 fn request() -> impl Strategy<Value = (String, String)> {
     let path = select(&["/a", "/late", "/late/b"][..]);
     let body = "[a-z\r\n]{0,40}";
@@ -231,7 +235,7 @@ proptest! {
     #![proptest_config(Config { cases: 400, failure_persistence: None, ..Config::default() })]
 
     #[test]
-    fn each_request_is_answered_in_turn_whatever_the_pieces(
+    fn requests_are_answered_in_turn_however_they_are_split(
         requests in vec(request(), 1..6),
         lengths in vec(1_usize..60, 0..40),
     ) {
@@ -250,7 +254,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_at_all_are_answered_alike_however_they_are_split(
+    fn any_bytes_get_the_same_responses_however_they_are_split(
         words in vec(select(WORDS), 1..24),
         at in any::<prop::sample::Index>(),
     ) {
@@ -263,7 +267,7 @@ proptest! {
     }
 }
 
-/// What heads and bodies are made of.
+/// Parts of heads and bodies.
 const WORDS: &[&str] = &[
     "GET /a HTTP/1.1\r\nHost: a\r\n\r\n",
     "POST /a HTTP/1.1\r\nHost: a\r\n",
@@ -288,10 +292,10 @@ const WORDS: &[&str] = &[
 ];
 
 #[test]
-fn a_request_that_was_not_handed_over_is_refused() {
-    let link = Rc::new(Link::default());
+fn a_request_that_was_not_handed_over_is_rejected() {
+    let link = Rc::new(GuardLink::default());
     link.hand_over();
     let mut first = actix_http::Request::new();
-    assert!(link.arrived(&mut first));
-    assert!(!link.arrived(&mut first), "nobody knows where it came from");
+    assert!(link.record(&mut first));
+    assert!(!link.record(&mut first), "the guard handed over one head, not two");
 }

@@ -1,6 +1,6 @@
-//! Requests that two parsers may read in two ways: what smuggling is made of.
+//! Requests that two parsers may read differently, as request smuggling does.
 
-/// Heads that two parsers may read in two ways.
+/// Heads that two parsers may read differently.
 pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
     // Lengths.
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
@@ -85,7 +85,7 @@ pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
     "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
 ];
 
-/// Bodies behind a sound head that two parsers may read in two ways.
+/// Bodies after a valid head that two parsers may read differently.
 pub(super) const AMBIGUOUS_BODIES: &[&str] = &[
     "\r\n",
     ";x\r\n\r\n",

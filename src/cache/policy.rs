@@ -1,0 +1,372 @@
+//! The rule of the cache: may a snapshot be served, must it be refreshed or fetched, and may it stand in for a failure. Pure:
+//! it knows the snapshot's times, the caller's directives, the configured limits, and the time now.
+//!
+//! With the defaults (`live_fresh` 30 s, `stale_while_revalidate` 30 s, `stale_if_error` 1 h) a request without directives
+//! gets, by the age of the snapshot:
+//!
+//! | age | answer |
+//! |---|---|
+//! | below 30 s | the snapshot |
+//! | 30 s to 60 s | the snapshot, and a refresh starts |
+//! | above 60 s | a fetch; if that fails, the snapshot |
+//! | above 1 h 30 s | a fetch; the cache has dropped the snapshot |
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    failure::{Failure, Reason},
+    snapshot::Snapshot,
+};
+
+/// The `Cache-Control` directives of a request (RFC 9111, 5.2.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Directives {
+    /// Only a snapshot that was fetched for this request will do.
+    pub no_cache: bool,
+    /// Nothing may be fetched for this request.
+    pub only_if_cached: bool,
+    /// The maximum age, in seconds.
+    pub max_age: Option<u64>,
+    /// How long the snapshot must stay fresh, in seconds.
+    pub min_fresh: Option<u64>,
+}
+
+/// The answer of the policy to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Serve the snapshot: it is fresh, or stale and the caller wants nothing fetched.
+    Serve,
+    /// Serve the stale snapshot, and refresh it in the background.
+    ServeAndRefresh,
+    /// Fetch.
+    Fetch(FetchReason),
+    /// Nothing usable is cached, and the caller wants nothing fetched.
+    NotCached,
+}
+
+/// Why the cache cannot answer, in the words of RFC 9211.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FetchReason {
+    /// Nothing is cached.
+    UriMiss,
+    /// The snapshot is stale.
+    Stale,
+    /// The snapshot is fresh, and the caller wants a newer one.
+    Request,
+}
+
+impl FetchReason {
+    /// Every value.
+    pub const ALL: [Self; 3] = [Self::UriMiss, Self::Stale, Self::Request];
+
+    /// The value of `fwd` in `Cache-Status`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UriMiss => "uri-miss",
+            Self::Stale => "stale",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// The conditions under which a caller that waits for a fetch accepts a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchRequirement {
+    /// Its directives.
+    pub directives: Directives,
+    /// When its request arrived.
+    pub requested_at: Instant,
+    /// Whether it has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
+    pub has_fallback: bool,
+}
+
+impl FetchRequirement {
+    /// That of a background refresh, which no caller waits for.
+    #[must_use]
+    pub fn any_fresh(now: Instant) -> Self {
+        Self { directives: Directives::default(), requested_at: now, has_fallback: true }
+    }
+}
+
+/// How long snapshots are used past their freshness, and how often callers can force a fetch.
+#[derive(Debug, Clone, Copy)]
+pub struct CachePolicy {
+    /// How long a stale snapshot is served at once while it is refreshed in the background.
+    pub while_revalidate: Duration,
+    /// How long a stale snapshot is served if Zoom fails, refuses or may not be called.
+    pub if_error: Duration,
+    /// The minimum time between two fetches of a fresh meeting, whatever callers ask for.
+    pub refresh_floor: Duration,
+}
+
+impl CachePolicy {
+    /// Decides a request with these directives.
+    #[must_use]
+    pub fn decide(&self, cached: Option<&Snapshot>, directives: Directives, now: Instant) -> Decision {
+        let fetch = |reason| {
+            if directives.only_if_cached { Decision::NotCached } else { Decision::Fetch(reason) }
+        };
+        let Some(snapshot) = cached else { return fetch(FetchReason::UriMiss) };
+        if snapshot.fresh_left(now).is_some() {
+            // Failed attempts count, too: else a caller with `no-cache` could try Zoom with every request.
+            let is_enough = self.is_new_enough(snapshot, directives, now, snapshot.since_last_try(now));
+            return if is_enough { Decision::Serve } else { fetch(FetchReason::Request) };
+        }
+        let in_time = within(snapshot.stale_for(now), self.while_revalidate);
+        if in_time && is_young_enough(snapshot, directives, now) && directives.min_fresh.is_none() {
+            if directives.only_if_cached { Decision::Serve } else { Decision::ServeAndRefresh }
+        } else {
+            fetch(FetchReason::Stale)
+        }
+    }
+
+    /// Whether a snapshot that was not fetched for this caller serves it: another request's, or another replica's.
+    ///
+    /// One that was fetched after the request arrived always does. An older one does if [`Self::decide`] would have served it
+    /// then, and it is still fresh. Failed attempts do not count here: the fetch that the caller waits for is the attempt.
+    #[must_use]
+    pub fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
+        let FetchRequirement { directives, requested_at, .. } = requirement;
+        snapshot.landed > requested_at
+            || (snapshot.fresh_left(now).is_some()
+                && self.is_new_enough(snapshot, directives, requested_at, snapshot.age(requested_at)))
+    }
+
+    /// Whether a snapshot may be served instead of a failure that [`is_covered_by_stale`].
+    #[must_use]
+    pub fn may_stand_in(&self, snapshot: &Snapshot, now: Instant) -> bool {
+        snapshot.fresh_left(now).is_some() || within(snapshot.stale_for(now), self.if_error)
+    }
+
+    /// How long after it was fetched a snapshot can be used at all. The cache drops it then.
+    #[must_use]
+    pub fn useful_for(&self, snapshot: &Snapshot) -> Duration {
+        snapshot.fresh_for + self.while_revalidate.max(self.if_error)
+    }
+
+    /// Whether a fresh snapshot satisfies the directives; or too little time has passed since the last fetch for another.
+    fn is_new_enough(
+        &self,
+        snapshot: &Snapshot,
+        directives: Directives,
+        now: Instant,
+        since_last_fetch: Duration,
+    ) -> bool {
+        let stays_fresh = |seconds| snapshot.fresh_left(now).is_some_and(|left| left.as_secs() >= seconds);
+        let is_satisfied =
+            is_young_enough(snapshot, directives, now) && directives.min_fresh.is_none_or(stays_fresh);
+        is_satisfied || since_last_fetch < self.refresh_floor
+    }
+}
+
+/// Ages are compared in whole seconds: `max-age=10` accepts 10.9 s.
+fn is_young_enough(snapshot: &Snapshot, directives: Directives, now: Instant) -> bool {
+    !directives.no_cache && directives.max_age.is_none_or(|most| snapshot.age(now).as_secs() <= most)
+}
+
+/// A limit of 0 switches a rule off.
+fn within(time: Duration, limit: Duration) -> bool {
+    time <= limit && !limit.is_zero()
+}
+
+/// Whether a stale snapshot is a better answer than this failure. A caller over its limit gets one, too: it costs no Zoom call.
+///
+/// Not if Zoom says that there is no such meeting, not while this process shuts down (another replica may have a fresh
+/// snapshot), and not if the caller asked for the cache alone.
+#[must_use]
+pub fn is_covered_by_stale(reason: Reason) -> bool {
+    !denies_meeting(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
+}
+
+/// Whether this failure is Zoom's word that there is no such meeting. It replaces the snapshot in the cache.
+#[must_use]
+pub fn ends_snapshot(failure: &Failure) -> bool {
+    denies_meeting(failure.reason)
+}
+
+fn denies_meeting(reason: Reason) -> bool {
+    matches!(reason, Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{
+        meeting_id::MeetingId,
+        snapshot::{Draft, FreshnessConfig, MeetingType, SnapshotKey},
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const MILLISECOND: Duration = Duration::from_millis(1);
+    const POLICY: CachePolicy = CachePolicy {
+        while_revalidate: Duration::from_secs(30),
+        if_error: Duration::from_secs(3600),
+        refresh_floor: Duration::from_secs(5),
+    };
+
+    const NOTHING: Directives =
+        Directives { no_cache: false, only_if_cached: false, max_age: None, min_fresh: None };
+    const ONLY_IF_CACHED: Directives = Directives { only_if_cached: true, ..NOTHING };
+    const NO_CACHE: Directives = Directives { no_cache: true, ..NOTHING };
+
+    fn max_age(seconds: u64) -> Directives {
+        Directives { max_age: Some(seconds), ..NOTHING }
+    }
+
+    fn min_fresh(seconds: u64) -> Directives {
+        Directives { min_fresh: Some(seconds), ..NOTHING }
+    }
+
+    /// Fresh for 60 s.
+    fn snapshot(landed: Instant) -> Snapshot {
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        let fresh = FreshnessConfig::always(60 * SECOND);
+        let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+        Draft::default().seal(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+    }
+
+    fn at_age(seconds: u32, directives: Directives) -> Decision {
+        let landed = Instant::now();
+        POLICY.decide(Some(&snapshot(landed)), directives, landed + seconds * SECOND)
+    }
+
+    #[test]
+    fn a_snapshot_is_served_then_refreshed_in_the_background_then_fetched() {
+        assert_eq!(at_age(59, NOTHING), Decision::Serve);
+        assert_eq!(at_age(60, NOTHING), Decision::ServeAndRefresh);
+        assert_eq!(at_age(90, NOTHING), Decision::ServeAndRefresh);
+        assert_eq!(at_age(91, NOTHING), Decision::Fetch(FetchReason::Stale));
+        assert_eq!(POLICY.decide(None, NOTHING, Instant::now()), Decision::Fetch(FetchReason::UriMiss));
+    }
+
+    #[test]
+    fn only_if_cached_fetches_nothing() {
+        assert_eq!(at_age(59, ONLY_IF_CACHED), Decision::Serve);
+        assert_eq!(at_age(90, ONLY_IF_CACHED), Decision::Serve);
+        assert_eq!(at_age(91, ONLY_IF_CACHED), Decision::NotCached);
+        assert_eq!(at_age(20, Directives { max_age: Some(10), ..ONLY_IF_CACHED }), Decision::NotCached);
+        assert_eq!(POLICY.decide(None, ONLY_IF_CACHED, Instant::now()), Decision::NotCached);
+    }
+
+    #[test]
+    fn a_caller_can_force_a_fetch_as_often_as_the_floor_allows() {
+        assert_eq!(at_age(4, NO_CACHE), Decision::Serve);
+        assert_eq!(at_age(5, NO_CACHE), Decision::Fetch(FetchReason::Request));
+        assert_eq!(at_age(10, max_age(10)), Decision::Serve);
+        assert_eq!(at_age(11, max_age(10)), Decision::Fetch(FetchReason::Request));
+        assert_eq!(at_age(30, min_fresh(30)), Decision::Serve);
+        assert_eq!(at_age(31, min_fresh(30)), Decision::Fetch(FetchReason::Request));
+        assert_eq!(at_age(70, NO_CACHE), Decision::Fetch(FetchReason::Stale));
+        assert_eq!(at_age(70, max_age(100)), Decision::ServeAndRefresh);
+        assert_eq!(at_age(70, min_fresh(0)), Decision::Fetch(FetchReason::Stale));
+    }
+
+    #[test]
+    fn a_failed_attempt_counts_for_the_floor() {
+        let landed = Instant::now();
+        let cached = snapshot(landed);
+        cached.note_try(landed + 20 * SECOND);
+        let at = |seconds: u32| POLICY.decide(Some(&cached), NO_CACHE, landed + seconds * SECOND);
+        assert_eq!((at(24), at(25)), (Decision::Serve, Decision::Fetch(FetchReason::Request)));
+    }
+
+    #[test]
+    fn another_replicas_snapshot_is_accepted_exactly_when_the_cache_would_serve_it() {
+        let landed = Instant::now() + 3600 * SECOND;
+        let snapshot = snapshot(landed);
+        let all = [NOTHING, NO_CACHE, max_age(10), min_fresh(30), min_fresh(u64::MAX), max_age(u64::MAX)];
+        for directives in all {
+            for age in 0..=70 {
+                for now in [landed + age * SECOND, landed + age * SECOND + MILLISECOND] {
+                    let requirement = FetchRequirement { directives, requested_at: now, has_fallback: false };
+                    let is_served = POLICY.decide(Some(&snapshot), directives, now) == Decision::Serve;
+                    assert_eq!(
+                        POLICY.accepts(&snapshot, requirement, now),
+                        is_served,
+                        "{directives:?} at {age} s"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_waiting_caller_accepts_what_the_cache_would_have_served_at_its_request() {
+        let landed = Instant::now() + 3600 * SECOND;
+        let snapshot = snapshot(landed);
+        // Both times in milliseconds after the snapshot landed.
+        let accepts = |directives, requested: u64, now: u64| {
+            let requested_at = landed + Duration::from_millis(requested);
+            let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
+            POLICY.accepts(&snapshot, requirement, landed + Duration::from_millis(now))
+        };
+        // The floor is 5 s.
+        assert!(accepts(NO_CACHE, 4_999, 5_000));
+        assert!(!accepts(NO_CACHE, 5_000, 5_000));
+        // Ages are in whole seconds.
+        assert!(accepts(max_age(10), 10_999, 20_000));
+        assert!(!accepts(max_age(10), 11_000, 11_000));
+        // At 30 s exactly 30 s of freshness are left.
+        assert!(accepts(min_fresh(30), 30_000, 30_000));
+        assert!(!accepts(min_fresh(30), 30_001, 31_000));
+        // The snapshot must still be fresh when it is served.
+        assert!(accepts(NOTHING, 59_000, 59_999));
+        assert!(!accepts(NOTHING, 59_000, 60_000));
+    }
+
+    #[test]
+    fn a_snapshot_fetched_after_the_request_is_always_accepted() {
+        let requested_at = Instant::now();
+        let snapshot = snapshot(requested_at + MILLISECOND);
+        for directives in [NO_CACHE, max_age(0), min_fresh(u64::MAX)] {
+            let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
+            assert!(POLICY.accepts(&snapshot, requirement, requested_at + 3600 * SECOND), "{directives:?}");
+        }
+    }
+
+    #[test]
+    fn a_running_attempt_does_not_make_an_old_snapshot_acceptable() {
+        let landed = Instant::now() + 3600 * SECOND;
+        let snapshot = snapshot(landed);
+        let now = landed + 20 * SECOND;
+        snapshot.note_try(now);
+        let requirement = FetchRequirement { directives: NO_CACHE, requested_at: now, has_fallback: false };
+        assert!(!POLICY.accepts(&snapshot, requirement, now));
+    }
+
+    #[test]
+    fn a_refresh_accepts_every_fresh_snapshot() {
+        let landed = Instant::now() + 3600 * SECOND;
+        let snapshot = snapshot(landed);
+        let accepts = |now| POLICY.accepts(&snapshot, FetchRequirement::any_fresh(now), now);
+        assert!(accepts(landed + 59 * SECOND));
+        assert!(!accepts(landed + 60 * SECOND));
+    }
+
+    #[test]
+    fn a_stale_snapshot_stands_in_for_failures_up_to_its_limit() {
+        let landed = Instant::now();
+        let cached = snapshot(landed);
+        assert!(POLICY.may_stand_in(&cached, landed));
+        assert!(POLICY.may_stand_in(&cached, landed + 3660 * SECOND));
+        assert!(!POLICY.may_stand_in(&cached, landed + 3660 * SECOND + MILLISECOND));
+        let never = CachePolicy { while_revalidate: Duration::ZERO, if_error: Duration::ZERO, ..POLICY };
+        assert!(!never.may_stand_in(&cached, landed + 60 * SECOND));
+        assert_eq!(
+            never.decide(Some(&cached), NOTHING, landed + 60 * SECOND),
+            Decision::Fetch(FetchReason::Stale)
+        );
+    }
+
+    #[test]
+    fn a_snapshot_is_useful_until_neither_rule_can_serve_it() {
+        let landed = Instant::now();
+        let cached = snapshot(landed);
+        assert_eq!(POLICY.useful_for(&cached), 3660 * SECOND);
+        let revalidates_longer = CachePolicy { while_revalidate: 2 * 3600 * SECOND, ..POLICY };
+        assert_eq!(revalidates_longer.useful_for(&cached), 7260 * SECOND);
+    }
+}
