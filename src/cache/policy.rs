@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiting_caller_accepts_what_the_cache_would_have_served_at_its_request() {
+    fn a_waiting_caller_accepts_what_decide_would_have_served_at_its_request() {
         let landed = Instant::now() + 3600 * SECOND;
         let snapshot = snapshot(landed);
         // Both times in milliseconds after the snapshot landed.
