@@ -9,7 +9,7 @@ use std::{
 };
 
 use divan::Bencher;
-use zoom_qos_proxy::fetcher::queue::{Priority, Queue, Share};
+use zoom_qos_proxy::scheduler::fair_queue::{Priority, Queue, Share};
 
 const WAITING: [u64; 4] = [100, 1_000, 10_000, 100_000];
 /// Of this many callers.

@@ -22,7 +22,7 @@ use crate::{
     fetcher::{Fetcher, Launch, Parts},
     http::AppState,
     metrics::Metrics,
-    quota::{Budget, day::StateFileError},
+    quota::{Budget, daily::StateFileError},
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
     telemetry::DroppedLines,

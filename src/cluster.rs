@@ -2,10 +2,9 @@
 //! fetches what, and events. One handle, which belongs to the fetcher's thread.
 //!
 //! It decides nothing about meetings and keeps nothing that it could not lose. Every operation is bounded, and fails as
-//! [`Away`]: then the process goes on by itself, within its share ([`alone`]). How it fits together is told in ADR 16.
+//! [`Away`]: then the process goes on by itself, within its share ([`standalone`]). How it fits together is told in ADR 16.
 
 pub mod address;
-pub mod alone;
 mod board;
 pub mod bounds;
 pub mod clock;
@@ -15,14 +14,15 @@ mod keep;
 pub mod keys;
 mod link;
 pub mod meter;
-pub mod pool;
 mod purge;
 mod quota;
+pub mod quota_view;
 pub mod record;
 mod rejections;
 mod retry;
 mod script;
 pub mod seal;
+pub mod standalone;
 pub mod token;
 mod wire;
 pub mod words;
@@ -42,16 +42,16 @@ pub use self::board::{Claim, Claimed, Found, Put};
 pub use self::keys::namespace;
 use self::{
     address::Address,
-    alone::{Contact, Mode, Share},
     clock::ServerClock,
     events::Event,
     health::{Health, Standing},
     keys::Keys,
     link::{Link, Trouble},
-    pool::Pool,
+    quota_view::Pool,
     rejections::Rejections,
     script::Script,
     seal::Sealer,
+    standalone::{Contact, Mode, Share},
 };
 use crate::metrics::Metrics;
 

@@ -10,9 +10,7 @@ mod flights;
 mod memory;
 mod pages;
 mod peers;
-pub mod permits;
 mod purge;
-pub mod queue;
 mod sharing;
 mod traces;
 
@@ -30,8 +28,8 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::core::Core;
 pub use self::purge::Purge;
-use self::{core::Core, permits::BudgetStatus, queue::Share};
 use crate::{
     cache::Cache,
     callers::Caller,
@@ -39,6 +37,7 @@ use crate::{
     failure::{Failure, Reason},
     metrics::Metrics,
     quota::{Budget, QuotaStatus},
+    scheduler::{BudgetStatus, fair_queue::Share},
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{Parent, Tracer, Trail},

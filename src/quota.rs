@@ -2,11 +2,11 @@
 //!
 //! It decides and counts; it does not wait. Who waits, and in which order, is the fetcher's affair.
 
+pub mod adaptive_ttl;
 pub mod cooldown;
-pub mod day;
-pub mod pace;
-pub mod second;
-pub mod stretch;
+pub mod daily;
+pub mod rate;
+pub mod usage;
 
 use std::{
     num::NonZeroU32,
@@ -18,10 +18,10 @@ use std::{
 use tokio::sync::watch;
 
 use self::{
+    adaptive_ttl::{Left, Outlook, Stretch},
     cooldown::Cooldowns,
-    day::Day,
-    second::Second,
-    stretch::{Left, Outlook, Stretch},
+    daily::Day,
+    rate::Second,
 };
 use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
 
@@ -95,7 +95,7 @@ impl Now {
     /// The monotonic time of the next 00:00 UTC.
     #[must_use]
     pub fn midnight(&self) -> Instant {
-        self.instant + day::until_midnight(self.wall)
+        self.instant + daily::until_midnight(self.wall)
     }
 }
 
@@ -122,7 +122,7 @@ impl QuotaStatus {
     /// Time until 00:00 UTC, when the day's calls are available again.
     #[must_use]
     pub fn day_resets_in(now: SystemTime) -> Duration {
-        day::until_midnight(now)
+        daily::until_midnight(now)
     }
 }
 
@@ -144,7 +144,7 @@ impl Budget {
     ///
     /// # Errors
     /// When the state file cannot be written.
-    pub fn open(config: &BudgetConfig, metrics: &Arc<Metrics>) -> Result<Self, day::StateFileError> {
+    pub fn open(config: &BudgetConfig, metrics: &Arc<Metrics>) -> Result<Self, daily::StateFileError> {
         let day = Day::open(
             config.per_day,
             config.per_second.get(),
@@ -303,7 +303,7 @@ impl Budget {
 
     fn left(&self, now: Now) -> Left {
         let (used, limit) = self.day_used(now);
-        Left { calls: limit.saturating_sub(used), part: self.part, time: day::until_midnight(now.wall) }
+        Left { calls: limit.saturating_sub(used), part: self.part, time: daily::until_midnight(now.wall) }
     }
 
     /// Until when a 429 of this kind stops all calls.
@@ -313,12 +313,12 @@ impl Budget {
     }
 
     /// What has to be written to the state file now, if anything; writing is the caller's, off this thread.
-    pub fn due_save(&mut self, now: Now, calls_wait: bool) -> Option<day::Due> {
+    pub fn due_save(&mut self, now: Now, calls_wait: bool) -> Option<daily::Due> {
         self.day.due(now.wall, calls_wait)
     }
 
     /// This write is on the disk.
-    pub fn save_done(&mut self, save: &day::Save) {
+    pub fn save_done(&mut self, save: &daily::Save) {
         self.day.save_done(save);
     }
 
@@ -339,7 +339,7 @@ impl Budget {
     }
 
     /// The exact count, for the last write before the process ends.
-    pub fn final_save(&mut self, now: Now) -> Option<day::Save> {
+    pub fn final_save(&mut self, now: Now) -> Option<daily::Save> {
         self.day.final_save(now.wall)
     }
 

@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use zoom_qos_proxy::{
     meeting_id::MeetingId,
     quota::{
-        day::{Day, until_midnight},
-        stretch::{Left, Outlook, Stretch},
+        adaptive_ttl::{Left, Outlook, Stretch},
+        daily::{Day, until_midnight},
     },
     snapshot::{Freshness, FreshnessConfig, MeetingType, RefreshSample, SnapshotKey},
 };

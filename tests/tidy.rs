@@ -57,6 +57,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "failure",
             "quota::QuotaStatus",
             "trace",
+            "scheduler::fair_queue",
             "clean::Field",
         ],
     ),
@@ -65,6 +66,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
         &[
             "callers",
             "quota",
+            "scheduler",
             "zoom",
             "clean",
             "cache",
@@ -78,6 +80,7 @@ const MAY_IMPORT: [(&str, &[&str]); 25] = [
             "blocking",
         ],
     ),
+    ("scheduler", &["quota", "metrics", "failure", "snapshot::RefreshSample", "cluster"]),
     // Replicas share what Zoom gives to all of them: the access token.
     (
         "zoom",

@@ -6,12 +6,12 @@ use redis::Value;
 
 use super::{
     Away, Owed, Shared,
-    alone::{End, SPREAD},
     bounds::{self, Rejected},
     clock::{Micros, micros},
     link::{Lane, Trouble},
-    pool::{self, Draw, Reply, Verdict},
+    quota_view::{self, Draw, Reply, Verdict},
     script,
+    standalone::{End, SPREAD},
 };
 use crate::{failure::LimitKind, metrics::RedisValue};
 
@@ -208,7 +208,7 @@ impl Shared {
         match op {
             Op::Probe | Op::Beat | Op::Leave => {}
             Op::Permit => {
-                call.arg(micros(pool::lead(inner.round_trip.get())));
+                call.arg(micros(quota_view::lead(inner.round_trip.get())));
             }
             Op::GiveBack { day } => {
                 call.arg(*day);

@@ -7,7 +7,7 @@ use super::{
     rules::{Choice, Count, FilePath},
 };
 use crate::{
-    quota::{BudgetConfig, day},
+    quota::{BudgetConfig, daily},
     snapshot::FreshnessConfig,
     toml_document::one_line,
 };
@@ -59,7 +59,7 @@ fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     let path = reader.optional(KEY, &FilePath)?;
     let is_used = reader.first_set(["redis.url", "redis.url_file"]).is_none();
     if let Some(at) = reader.origin(KEY).filter(|_| is_used)
-        && let Err(error) = day::could_write(&path)
+        && let Err(error) = daily::could_write(&path)
     {
         reader.problem(KEY, &at, format!("the file cannot be written: {}", one_line(&error.to_string())));
     }

@@ -14,7 +14,6 @@ use super::{
     flights::{Boarded, Flight, Flights, Waiter},
     pages::{self, OneAtATime},
     peers::{Followers, Looks, paging},
-    permits::Permits,
     share_of,
     traces::Traces,
 };
@@ -24,6 +23,7 @@ use crate::{
     cluster::Shared,
     failure::Failure,
     metrics::Metrics,
+    scheduler::Permits,
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{

@@ -12,14 +12,11 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{
-    Landed, Reply, Via, Wanted,
-    queue::{FlightNumber, Share},
-    share_of,
-};
+use super::{Landed, Reply, Via, Wanted, share_of};
 use crate::{
     callers::{Booking, Caller},
     failure::{Failure, Reason},
+    scheduler::fair_queue::{FlightNumber, Share},
     snapshot::{Snapshot, SnapshotKey},
 };
 

@@ -14,7 +14,6 @@ use super::{
     core::Core,
     flights::Flight,
     memory::{overloaded, room},
-    queue::Priority,
     traces::Traces,
 };
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     failure::{Failure, Lasting, LimitKind, Reason, ZoomSaid},
     metrics::{CallResult, Cause},
     quota::Permit,
+    scheduler::fair_queue::Priority,
     snapshot::{Draft, Snapshot},
     zoom::{
         self, BodyBytes, Called, FlightMemory,

@@ -9,7 +9,7 @@ use test_support::{
     wait::settled,
 };
 use zoom_qos_proxy::{
-    cluster::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},
+    cluster::{SharedConfig, address::Address, health::Standing, keys::Subject, standalone::Mode},
     snapshot::Tag,
 };
 

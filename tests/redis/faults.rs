@@ -24,10 +24,10 @@ use tokio::sync::{mpsc, watch};
 use zoom_qos_proxy::{
     cluster::{
         Claim, Put, Shared, SharedConfig,
-        alone::{Mode, Share},
         events::Event,
         health::Standing,
-        pool::Draw,
+        quota_view::Draw,
+        standalone::{Mode, Share},
     },
     failure::LimitKind,
 };

@@ -16,7 +16,7 @@ use zoom_qos_proxy::{
     cluster::{
         Shared,
         events::Event,
-        pool::{Draw, Why},
+        quota_view::{Draw, Why},
     },
     failure::LimitKind,
 };

@@ -12,8 +12,9 @@ use serde::Serialize;
 use crate::{
     callers::Caller,
     failure::{Failure, Reason},
-    fetcher::{Credentials, FetcherStatus, Standing, queue::Load},
+    fetcher::{Credentials, FetcherStatus, Standing},
     http::{context::RequestContext, problem::Problem, state::AppState},
+    scheduler::fair_queue::Load,
 };
 
 #[derive(Serialize)]

@@ -10,7 +10,8 @@ use std::{
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
     cluster::{
-        Shared, SharedConfig, address::Address, events::Event, health::Standing, pool::Draw, seal::Sealer,
+        Shared, SharedConfig, address::Address, events::Event, health::Standing, quota_view::Draw,
+        seal::Sealer,
     },
     metrics::Metrics,
 };
@@ -67,7 +68,7 @@ where
 }
 
 /// The next permit that comes, whatever stands in the way.
-pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::pool::Slot {
+pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::quota_view::Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         match shared.permit().await {

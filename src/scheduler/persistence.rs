@@ -1,11 +1,11 @@
-//! Keeps the file of the day's count ahead of the permits that are given out. What is in it is `quota/day.rs`.
+//! Keeps the file of the day's count ahead of the permits that are given out. What is in it is `quota/daily.rs`.
 
 use std::time::{Duration, Instant};
 
 use super::Permits;
 use crate::quota::{
     Now,
-    day::{Due, Save},
+    daily::{Due, Save},
 };
 
 /// A full disk is not asked at every call.

@@ -8,8 +8,8 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    super::queue::{FlightNumber, Priority, Share},
     Permits,
+    fair_queue::{FlightNumber, Priority, Share},
 };
 use crate::{
     failure::{Failure, LimitKind, Reason},

@@ -29,7 +29,7 @@ const SECONDS_AHEAD: u64 = 5;
 const LEAST_AHEAD: u64 = 10;
 const MOST_OF_DAY: u64 = 50;
 /// The most calls that are permitted together, when a timer was late, with no look at the file between them. One more for
-/// each 500 calls a second: `second.rs`.
+/// each 500 calls a second: `rate.rs`.
 const AT_ONCE_AT_MOST: u64 = 3;
 /// So long after 00:00 UTC Zoom's word is not heard: by its clock it may be about the day before.
 const ZOOMS_DAY_HAS_SURELY_TURNED: u64 = 300;

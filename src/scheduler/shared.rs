@@ -11,8 +11,8 @@ use super::Permits;
 use crate::{
     cluster::{
         Away, Shared,
-        alone::Mode,
-        pool::{Draw, Slot},
+        quota_view::{Draw, Slot},
+        standalone::Mode,
         words,
     },
     failure::{Failure, LimitKind},

@@ -2,9 +2,10 @@
 //!
 //! Who cannot be served in time is told so at once, with the time at which asking again can help.
 
-mod day_file;
-mod refuse;
-mod together;
+mod admission;
+pub mod fair_queue;
+mod persistence;
+mod shared;
 
 use std::{
     cell::{Cell, RefCell},
@@ -16,15 +17,15 @@ use std::{
 use tokio::sync::{Mutex, Notify, oneshot, watch};
 
 use self::{
-    refuse::{is_due, rate_limited, refuse},
-    together::Together,
+    admission::{is_due, rate_limited, refuse},
+    fair_queue::{FlightNumber, Load, Priority, Queue, Share},
+    shared::Together,
 };
-use super::queue::{FlightNumber, Load, Priority, Queue, Share};
 use crate::{
     cluster::Shared,
     failure::{Failure, LimitKind, Reason},
     metrics::Metrics,
-    quota::{Budget, Limit, Permit, stretch::Outlook},
+    quota::{Budget, Limit, Permit, adaptive_ttl::Outlook},
     snapshot::RefreshSample,
 };
 

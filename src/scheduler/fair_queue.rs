@@ -8,7 +8,7 @@
 //! Flights that somebody waits for go before refreshes in the background, which get one permit in twenty all the same.
 //! A flight has at most one call waiting. Every operation takes O(log n), or O(number of callers).
 
-mod line;
+mod flow;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -16,7 +16,7 @@ use std::{
     time::Instant,
 };
 
-use self::line::{Lines, Waiting};
+use self::flow::{Lines, Waiting};
 
 /// Counts flights in the order of their take-off.
 pub type FlightNumber = u64;

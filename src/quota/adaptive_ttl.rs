@@ -10,7 +10,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::pace::Pace;
+use super::usage::Pace;
 use crate::snapshot::RefreshSample;
 
 /// A stretched day is aimed to end with a little left: estimates err.
