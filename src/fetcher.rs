@@ -36,8 +36,8 @@ use crate::{
     cluster::SharedConfig,
     failure::{Failure, Reason},
     metrics::Metrics,
-    quota::{Budget, QuotaStatus},
-    scheduler::{BudgetStatus, fair_queue::Share},
+    quota::{LocalQuota, QuotaStatus},
+    scheduler::{SchedulerStatus, fair_queue::CallerWeight},
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{Parent, Tracer, Trail},
@@ -116,8 +116,8 @@ pub struct FetcherStatus {
     pub flights: usize,
     /// Callers who wait for them.
     pub waiting: usize,
-    /// Limits and queue.
-    pub budget: BudgetStatus,
+    /// Quota and queue.
+    pub scheduler: SchedulerStatus,
     /// What Zoom last refused, in words, and how long ago.
     pub last_refusal: Option<(Duration, Failure)>,
     /// The last time that Zoom could not be reached.
@@ -189,8 +189,8 @@ impl Launch {
                 let gives_up = move |flight| in_the_air.flights.gives_up(flight);
                 let caller = Rc::clone(&core);
                 let can_call = move || caller.can_call();
-                let permits = core.permits.clone().serve(gives_up, can_call);
-                drop(actix_rt::spawn(watching.watch("the queue for permits", permits)));
+                let scheduler = core.scheduler.clone().run(gives_up, can_call);
+                drop(actix_rt::spawn(watching.watch("the queue for permits", scheduler)));
                 let access_tokens = core.access_tokens.clone().keep();
                 drop(actix_rt::spawn(watching.watch("the renewal of access tokens", access_tokens)));
                 core.read(letters).await;
@@ -208,8 +208,8 @@ pub struct Parts {
     pub zoom: ZoomConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
-    /// What may be spent.
-    pub budget: Budget,
+    /// This process's limits.
+    pub quota: LocalQuota,
     /// What replicas have in common, where they do.
     pub shared: Option<SharedConfig>,
     /// Where snapshots go.
@@ -229,7 +229,7 @@ impl Fetcher {
         let (close, closed) = watch::channel(None);
         let redis = watch::Sender::new(Standing::Connecting);
         let standing = parts.shared.is_some().then(|| redis.subscribe());
-        let (quota, wait) = (parts.budget.subscribe(), parts.config.wait);
+        let (quota, wait) = (parts.quota.subscribe(), parts.config.wait);
         let fetcher = Self { mailbox, credentials, closed, quota, redis: standing, wait };
         (fetcher, Launch { parts, letters, credentials: accepted, closed: close, redis })
     }
@@ -369,7 +369,6 @@ impl Fetcher {
     }
 }
 
-/// A caller's place among the others in the queue.
-fn share_of(caller: &Caller) -> Share {
-    Share { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
+fn weight_of(caller: &Caller) -> CallerWeight {
+    CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }

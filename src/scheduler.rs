@@ -1,339 +1,260 @@
-//! Permits for calls that wait: the queue in front of the budget, and the one task that serves it.
+//! Decides which call to Zoom gets the next permit: a queue in front of the quota, and the one task that serves it.
 //!
-//! Who cannot be served in time is told so at once, with the time at which asking again can help.
+//! A call that cannot be served in time is rejected at once, with the time at which another attempt can succeed.
 
 mod admission;
+mod dispatcher;
 pub mod fair_queue;
 mod persistence;
-mod shared;
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Mutex, Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 
 use self::{
-    admission::{is_due, rate_limited, refuse},
-    fair_queue::{FlightNumber, Load, Priority, Queue, Share},
-    shared::Together,
+    admission::{Admission, NewCall, reject},
+    dispatcher::Dispatcher,
+    fair_queue::{CallerWeight, FlightNumber, Priority, QueueDepth},
+    persistence::StateWriter,
 };
 use crate::{
-    cluster::Shared,
     failure::{Failure, LimitKind, Reason},
     metrics::Metrics,
-    quota::{Budget, Limit, Permit, adaptive_ttl::Outlook},
+    quota::{Permit, Quota, QuotaStatus, adaptive_ttl::Forecast},
     snapshot::RefreshSample,
 };
 
-/// Gauges are made true this often when nothing happens.
-const LOOK_AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// How often the queue is served, and the gauges brought up to date, when nothing happens.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The queue and the budget behind it. Belongs to one thread; clones share everything.
+/// The queue and the quota behind it. Belongs to one thread; clones share everything.
 #[derive(Clone)]
-pub struct Permits(Rc<Inner>);
+pub struct Scheduler(Rc<Inner>);
 
 struct Inner {
-    budget: RefCell<Budget>,
-    /// With Redis: the part in the budget of all replicas.
-    together: Option<RefCell<Together>>,
-    queue: RefCell<Queue<oneshot::Sender<Result<Permit, Failure>>>>,
-    /// Somebody joined the queue, or a cool-down began.
-    changed: Notify,
-    /// What Zoom said when it told us to pause.
-    pause: RefCell<Option<Failure>>,
-    /// Whoever writes the day's count holds this.
-    file: Mutex<()>,
-    /// A write that failed is tried again after a while.
-    save_again_from: Cell<Option<Instant>>,
-    /// The exact count is written: nothing may go over it.
-    all_saved: Cell<bool>,
-    /// Tells the workers what refuses all calls, so that they start no refreshes then.
-    closed: watch::Sender<Option<Failure>>,
-    /// When the queue was last looked through for those in vain.
-    swept: Cell<Option<Instant>>,
-    /// The same, for those whose turn has moved behind the end of their wait.
-    looked_for_hopeless: Cell<Option<Instant>>,
-    max_queued: usize,
-    /// How long a flight that has begun waits for its next permit.
-    patience: Duration,
+    dispatcher: Rc<RefCell<Dispatcher>>,
+    /// Something changed that the calls that wait depend on.
+    wake: Rc<Notify>,
+    state_writer: StateWriter,
+    /// What blocks all calls, for the HTTP workers: they start no refreshes then.
+    blocked: watch::Sender<Option<Failure>>,
     metrics: Arc<Metrics>,
 }
 
-/// The budget as `/status` shows it.
-pub struct BudgetStatus {
-    /// Calls counted since 00:00 UTC.
-    pub day_used: u64,
-    /// Those of them that others made, out of what is permitted here.
-    pub day_taken_by_others: u64,
-    /// Calls permitted in a day.
-    pub day_limit: u64,
-    /// Calls waiting for a permit.
-    pub queued: usize,
-    /// Those of each caller who has any, by the caller's id.
-    pub loads: Vec<(u32, Load)>,
+/// Quota and queue as `/status` shows them.
+pub struct SchedulerStatus {
+    /// The limits and how much of them is used.
+    pub quota: QuotaStatus,
     /// For each kind, how long a 429 still stops all calls.
     pub cooldowns: [(LimitKind, Option<Duration>); 2],
-    /// How the day goes on.
-    pub outlook: Outlook,
+    /// How the day is expected to go on.
+    pub forecast: Forecast,
+    /// Calls that wait for a permit.
+    pub queued: usize,
+    /// Those of each caller with any, by the caller's id.
+    pub depths: Vec<(u32, QueueDepth)>,
 }
 
-impl Permits {
-    /// An empty queue in front of `budget`.
+impl Scheduler {
+    /// An empty queue in front of `quota`. At most `max_queued` calls wait; a flight that has begun waits for `patience`.
     #[must_use]
     pub fn new(
-        mut budget: Budget,
-        shared: Option<Shared>,
+        quota: Quota,
         max_queued: usize,
         patience: Duration,
-        closed: watch::Sender<Option<Failure>>,
+        blocked: watch::Sender<Option<Failure>>,
         metrics: &Arc<Metrics>,
     ) -> Self {
+        let admission = Admission::new(max_queued, patience);
+        let dispatcher =
+            Rc::new(RefCell::new(Dispatcher { quota, queue: fair_queue::FairQueue::default(), admission }));
         Self(Rc::new(Inner {
-            together: shared.map(|shared| Together::new(shared, &mut budget)),
-            budget: RefCell::new(budget),
-            queue: RefCell::default(),
-            changed: Notify::new(),
-            pause: RefCell::default(),
-            file: Mutex::new(()),
-            save_again_from: Cell::default(),
-            all_saved: Cell::default(),
-            closed,
-            swept: Cell::default(),
-            looked_for_hopeless: Cell::default(),
-            max_queued,
-            patience,
+            state_writer: StateWriter::new(&dispatcher, metrics),
+            dispatcher,
+            wake: Rc::default(),
+            blocked,
             metrics: Arc::clone(metrics),
         }))
     }
 
-    /// Waits for a permit. `wanted_by` and `give_up` as in [`Queue::push`]; `makes_way`: who leaves the queue
-    /// before anybody else is refused.
+    /// Waits for a permit. `wanted_by` and `deadline` as for [`fair_queue::FairQueue::push`]; flights that `may_be_evicted`
+    /// leave the queue before any other call is rejected.
     ///
     /// # Errors
-    /// At once, when no permit can come in time or too many wait already.
-    pub async fn next(
+    /// At once, if no permit can come in time or too many calls wait.
+    pub async fn acquire(
         &self,
         (priority, flight): (Priority, FlightNumber),
-        wanted_by: &[Share],
-        give_up: Option<Instant>,
-        makes_way: impl Fn(FlightNumber) -> bool,
+        wanted_by: &[CallerWeight],
+        deadline: Option<Instant>,
+        may_be_evicted: impl Fn(FlightNumber) -> bool,
     ) -> Result<Permit, Failure> {
         let asked = Instant::now();
-        if let Err(refusal) = self.refuse_early(priority, wanted_by, give_up) {
-            if !self.sweep(&makes_way) {
-                return Err(refusal);
-            }
-            self.refuse_early(priority, wanted_by, give_up)?;
-        }
-        let (served, wait) = oneshot::channel();
-        self.0.queue.borrow_mut().push((priority, flight), wanted_by, asked, give_up, served);
-        self.show_queue();
-        self.0.changed.notify_one();
-        let permit = wait.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
+        let call = NewCall { priority, flight, wanted_by, deadline };
+        let served = self.0.dispatcher.borrow_mut().enqueue(&call, &may_be_evicted)?;
+        self.update_queue_gauge();
+        self.wake();
+        let permit = served.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
         self.0.metrics.permit_wait.observe(asked.elapsed().as_secs_f64());
         permit
     }
 
-    /// Somebody wants this flight now, and waits until then.
-    pub fn somebody_waits(&self, flight: FlightNumber, by: Share, until: Instant) {
-        self.0.queue.borrow_mut().somebody_waits(flight, by, until);
+    /// Another caller waits for this flight, until `deadline`.
+    pub fn add_waiter(&self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
+        self.0.dispatcher.borrow_mut().queue.add_waiter(flight, by, deadline);
     }
 
-    /// What refuses all calls now, and until when; the pace of the second does not count.
-    #[must_use]
-    pub fn closed(&self) -> Option<(Instant, Failure)> {
-        let mut budget = self.0.budget.borrow_mut();
-        let now = self.now(&mut budget);
-        let closed = budget.closed_until(now)?;
-        Some((closed.at, self.not_before(closed)))
+    /// Takes back a permit whose call was not made.
+    pub fn release(&self, permit: Permit) {
+        self.0.dispatcher.borrow_mut().quota.release(permit);
     }
 
-    /// A 429 stops all calls until then, whoever saw it.
-    pub fn cools_down(&self, kind: LimitKind, until: Instant, failure: Failure) {
-        self.0.budget.borrow_mut().cool_down(kind, until);
-        let mut pause = self.0.pause.borrow_mut();
-        // The words belong to the pause that ends last, as the cool-down does.
-        if pause.as_ref().is_none_or(|kept| kept.retry_at <= failure.retry_at) {
-            *pause = Some(failure);
-        }
-        drop(pause);
-        self.tell_if_closed();
-        self.0.changed.notify_one();
+    /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
+    pub fn report_remaining(&self, calls: u64, called: Instant) {
+        self.0.dispatcher.borrow_mut().quota.report_remaining(calls, called);
     }
 
-    /// A snapshot was replaced because its freshness was over.
-    pub fn refreshed(&self, refresh: RefreshSample) {
-        let mut budget = self.0.budget.borrow_mut();
-        let now = self.now(&mut budget);
-        budget.refreshed(refresh, now);
+    /// Zoom answered with a 429: stops all calls until then, those of other replicas too. Callers who cannot wait that long get
+    /// `failure`.
+    pub fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
+        self.0.dispatcher.borrow_mut().quota.cool_down(kind, until, &failure);
+        self.on_cooldown(failure);
     }
 
-    /// How many times `live_fresh` a live snapshot of so many pages is to be fresh.
+    /// The same, of a 429 that another replica received.
+    pub fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
+        self.0.dispatcher.borrow_mut().quota.apply_cooldown(kind, until);
+        self.on_cooldown(failure);
+    }
+
+    fn on_cooldown(&self, failure: Failure) {
+        self.0.dispatcher.borrow_mut().admission.note_cooldown(failure);
+        self.publish_blocked();
+        self.wake();
+    }
+
+    /// A snapshot whose freshness ran out was replaced.
+    pub fn record_refresh(&self, sample: RefreshSample) {
+        let mut dispatcher = self.0.dispatcher.borrow_mut();
+        let now = dispatcher.quota.now();
+        dispatcher.quota.record_refresh(sample, now);
+    }
+
+    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
     #[must_use]
     pub fn stretch(&self, pages: u32) -> f64 {
-        let mut budget = self.0.budget.borrow_mut();
-        let now = self.now(&mut budget);
-        budget.stretch(pages, now)
+        let dispatcher = self.0.dispatcher.borrow();
+        dispatcher.quota.stretch(pages, dispatcher.quota.now())
     }
 
-    /// 00:00 UTC, on the monotonic clock.
+    /// Until when all calls are blocked, and why; the rate does not count.
+    #[must_use]
+    pub fn blocked_until(&self) -> Option<(Instant, Failure)> {
+        let dispatcher = self.0.dispatcher.borrow();
+        let denied = dispatcher.quota.blocked_until(dispatcher.quota.now())?;
+        Some((denied.retry_at, dispatcher.admission.failure(denied)))
+    }
+
+    /// The next 00:00 UTC on the monotonic clock.
     #[must_use]
     pub fn midnight(&self) -> Instant {
-        self.now(&mut self.0.budget.borrow_mut()).midnight()
+        self.0.dispatcher.borrow().quota.now().midnight()
     }
 
-    /// The budget now.
+    /// Quota and queue now.
     #[must_use]
-    pub fn status(&self) -> BudgetStatus {
-        let mut budget = self.0.budget.borrow_mut();
-        let now = self.now(&mut budget);
-        let (day_used, day_limit) = budget.day_used(now);
+    pub fn status(&self) -> SchedulerStatus {
+        let dispatcher = self.0.dispatcher.borrow();
+        let Dispatcher { quota, queue, .. } = &*dispatcher;
+        let now = quota.now();
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
-            (kind, budget.cooldown_until(kind, now.instant).map(|until| until.duration_since(now.instant)))
+            (kind, quota.cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
         });
-        let queue = self.0.queue.borrow();
-        let loads = queue.callers().into_iter().map(|caller| (caller, queue.load(caller))).collect();
-        let outlook = budget.outlook(now);
-        BudgetStatus {
-            day_used,
-            day_taken_by_others: budget.day_taken_by_others(now),
-            day_limit,
-            queued: queue.len(),
-            loads,
+        SchedulerStatus {
+            quota: quota.status(now),
             cooldowns,
-            outlook,
+            forecast: quota.forecast(now),
+            queued: queue.len(),
+            depths: queue.callers().into_iter().map(|caller| (caller, queue.depth(caller))).collect(),
         }
     }
 
     /// How many calls wait.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.0.queue.borrow().len()
+        self.0.dispatcher.borrow().queue.len()
     }
 
-    /// How many may wait.
+    /// How many calls may wait.
     #[must_use]
     pub fn max_queued(&self) -> usize {
-        self.0.max_queued
+        self.0.dispatcher.borrow().admission.max_queued()
     }
 
-    /// Everybody who waits is told this.
-    pub fn refuse_all(&self, failure: &Failure) {
-        while let Some(waiting) = self.0.queue.borrow_mut().pop() {
-            refuse(waiting, failure.clone());
+    /// Rejects all calls that wait.
+    pub fn reject_all(&self, failure: &Failure) {
+        while let Some(call) = self.0.dispatcher.borrow_mut().queue.pop() {
+            reject(call, failure.clone());
         }
-        self.show_queue();
+        self.update_queue_gauge();
     }
 
-    /// Something changed that those who wait for depend on.
-    pub fn look_again(&self) {
-        self.0.changed.notify_one();
+    /// Something changed that the calls that wait depend on.
+    pub fn wake(&self) {
+        self.0.wake.notify_one();
     }
 
-    /// Serves the queue for as long as the service runs. A flight that is in vain by now gives up its place. Nobody is
-    /// served while no call can be made; then [`Self::look_again`] is waited for.
-    pub async fn serve(self, is_in_vain: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
+    /// Serves the queue as long as the service runs. Flights that are `is_abandoned` leave it. While `can_call` is false nobody
+    /// is served; [`Self::wake`] has to follow when that changes.
+    pub async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
-            self.keep_file_ahead().await;
-            self.agree();
-            let look_again = self.serve_all_due(&is_in_vain, &can_call);
-            self.tell_if_closed();
-            self.show_queue();
-            let idle = self.show() + LOOK_AT_LEAST_EVERY;
-            // A change or the time, whichever is first; both only mean: look again.
-            let changed = self.0.changed.notified();
-            drop(tokio::time::timeout_at(look_again.unwrap_or(idle).min(idle).into(), changed).await);
+            self.0.state_writer.write_ahead().await;
+            let next = self.serve(&is_abandoned, &can_call);
+            self.publish_blocked();
+            self.update_queue_gauge();
+            let idle = Instant::now() + IDLE_INTERVAL;
+            // A change or the time, whichever comes first: both only mean that the queue has to be served again.
+            let changed = self.0.wake.notified();
+            drop(tokio::time::timeout_at(next.unwrap_or(idle).min(idle).into(), changed).await);
         }
     }
 
-    fn show(&self) -> Instant {
-        let mut budget = self.0.budget.borrow_mut();
-        let now = self.now(&mut budget);
-        budget.show(now);
-        now.instant
-    }
-
-    /// Gives out what can be given now, refuses the hopeless, and says when to look again; `None`: when something changes.
-    fn serve_all_due(
+    fn serve(
         &self,
-        is_in_vain: &impl Fn(FlightNumber) -> bool,
+        is_abandoned: &impl Fn(FlightNumber) -> bool,
         can_call: &impl Fn() -> bool,
     ) -> Option<Instant> {
-        let mut queue = self.0.queue.borrow_mut();
-        let mut budget = self.0.budget.borrow_mut();
-        loop {
-            let now = self.now(&mut budget);
-            let last =
-                |budget: &Budget, opens, waiting| rate_limited(self.turn(budget, opens, waiting, waiting));
-            while let Some(in_vain) = queue.first().filter(|flight| is_in_vain(*flight)) {
-                if let Some(waiting) = queue.remove(in_vain) {
-                    refuse(waiting, last(&budget, now.instant, queue.len()));
-                }
-            }
-            if queue.is_empty() {
-                return None;
-            }
-            let told_before = self.told_before();
-            let told_at = now.instant + told_before;
-            let first_told =
-                |queue: &Queue<_>| queue.first_to_give_up().and_then(|first| first.checked_sub(told_before));
-            let closed = budget.closed_until(now);
-            if closed.is_none() && !can_call() {
-                // Who waited to the end for that is told to come back, and finds its flight in its place.
-                queue.put_off(told_at, told_at + self.0.patience);
-                return first_told(&queue);
-            }
-            let opens = closed.map_or(now.instant, |closed| closed.at);
-            for late in queue.take_expired(now.instant) {
-                refuse(late, last(&budget, opens, queue.len()));
-            }
-            if closed.is_none() {
-                self.draw(queue.len(), now.instant);
-            }
-            match self.take(&mut budget, now) {
-                Ok(permit) => {
-                    if let Some(first) = queue.pop() {
-                        // A flight is never dropped while it waits, so this cannot lose a permit.
-                        drop(first.send(Ok(permit)));
-                    }
-                }
-                Err(closed) => {
-                    for late in queue.take_expired(told_at) {
-                        refuse(late, last(&budget, opens, queue.len()));
-                    }
-                    // Who joined since may be served before those who were here.
-                    let pace = closed.limit == Limit::Pace;
-                    if !pace || is_due(&self.0.looked_for_hopeless, now.instant) {
-                        let all = queue.len();
-                        let served_at = |place| self.turn(&budget, closed.at, place, all) + told_before;
-                        for hopeless in queue.take_hopeless(served_at, now.instant + self.0.patience) {
-                            let later = last(&budget, closed.at, queue.len());
-                            refuse(hopeless, if pace { later } else { self.not_before(closed) });
-                        }
-                    }
-                    return Some(first_told(&queue).map_or(closed.at, |told| told.min(closed.at)));
-                }
-            }
-        }
+        let mut dispatcher = self.0.dispatcher.borrow_mut();
+        let waiting = dispatcher.queue.len();
+        dispatcher.quota.report_demand(waiting);
+        let next = dispatcher.dispatch_ready(is_abandoned, can_call, &self.0.wake);
+        dispatcher.quota.update_gauges(dispatcher.quota.now());
+        next
     }
 
-    fn tell_if_closed(&self) {
-        let failure = self.closed().map(|(_, failure)| failure);
-        self.0.closed.send_if_modified(|told| {
+    /// Writes the exact count of the day, when no more calls will be made.
+    pub async fn save_final_count(&self) {
+        self.0.state_writer.write_final().await;
+    }
+
+    fn publish_blocked(&self) {
+        let failure = self.blocked_until().map(|(_, failure)| failure);
+        self.0.blocked.send_if_modified(|published| {
             let end = |failure: &Option<Failure>| {
                 failure.as_ref().map(|failure| (failure.reason, failure.retry_at))
             };
-            let changed = end(told) != end(&failure);
-            *told = failure;
+            let changed = end(published) != end(&failure);
+            *published = failure;
             changed
         });
     }
 
-    fn show_queue(&self) {
-        self.0.metrics.permits_queued.set(i64::try_from(self.0.queue.borrow().len()).unwrap_or(i64::MAX));
+    fn update_queue_gauge(&self) {
+        self.0.metrics.permits_queued.set(i64::try_from(self.queued()).unwrap_or(i64::MAX));
     }
 }

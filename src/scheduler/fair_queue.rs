@@ -1,227 +1,193 @@
-//! Who gets the next permit. Pure: no clock, no channel, no budget.
+//! The queue of calls that wait for a permit: decides who gets the next one. Pure: no clock, no channel, no quota.
 //!
-//! Callers share by weight: each has a line of its own, and the lines are served by start-time fair queueing (Goyal, Vin
-//! and Cheng, 1996): of all lines the one that has had the least for its weight. Who was idle has saved nothing up, and
-//! who is alone gets everything. Within a line the oldest flight comes first, whichever page it is at, so that a meeting
-//! once begun is finished before a younger one starts.
+//! Callers share the permits by weight. Each has a flow of its own, and start-time fair queueing (Goyal, Vin and Cheng, 1996)
+//! serves the flow that had the least for its weight ([`flow`]). An idle caller saves nothing up, and a caller that is alone
+//! gets everything. Within a flow the flight that started first comes first, whichever page it is at, so that a meeting once
+//! begun is finished before a newer one starts.
 //!
-//! Flights that somebody waits for go before refreshes in the background, which get one permit in twenty all the same.
+//! Flights that callers wait for (foreground) go before refreshes (background), which still get one permit in twenty.
 //! A flight has at most one call waiting. Every operation takes O(log n), or O(number of callers).
 
 mod flow;
+mod types;
 
 use std::{
     collections::{BTreeSet, HashMap},
-    num::NonZeroU32,
     time::Instant,
 };
 
-use self::flow::{Lines, Waiting};
+use self::flow::{Flows, WaitingCall};
+pub use self::types::{CallerWeight, FlightNumber, Priority, QueueDepth};
 
-/// Counts flights in the order of their take-off.
-pub type FlightNumber = u64;
-
-/// Which caller, and its share of the permits relative to the others who wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Share {
-    /// Names the caller's line.
-    pub caller: u32,
-    /// Twice the weight, twice the permits.
-    pub weight: NonZeroU32,
-}
-
-impl Share {
-    /// The share of callers without a name.
-    pub const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
-}
-
-/// Whether somebody waits for a flight. The order is that of service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Priority {
-    /// Callers wait.
-    Foreground,
-    /// A stale snapshot is refreshed.
-    Background,
-}
-
-/// While refreshes wait, so many permits in a row may go to flights that somebody waits for.
+/// While refreshes wait, at most this many permits in a row go to the foreground.
 const FOREGROUND_IN_A_ROW: u32 = 19;
 
-/// Calls waiting for a permit.
-pub struct Queue<T> {
-    foreground: Lines<T>,
-    background: Lines<T>,
+/// Calls that wait for a permit.
+pub struct FairQueue<T> {
+    foreground: Flows<T>,
+    background: Flows<T>,
     /// Where each flight waits.
     places: HashMap<FlightNumber, (Priority, u32), foldhash::fast::RandomState>,
-    /// When each flight gives up, if it does.
-    give_ups: BTreeSet<(Instant, FlightNumber)>,
+    deadlines: BTreeSet<(Instant, FlightNumber)>,
     foreground_in_a_row: u32,
 }
 
-/// What one caller has in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Load {
-    /// Calls waiting, foreground and background.
-    pub waiting: usize,
-    /// Since when the oldest of them waits.
-    pub oldest: Option<Instant>,
-}
-
-impl<T> Default for Queue<T> {
+impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self {
-            foreground: Lines::default(),
-            background: Lines::default(),
+            foreground: Flows::default(),
+            background: Flows::default(),
             places: HashMap::default(),
-            give_ups: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
             foreground_in_a_row: 0,
         }
     }
 }
 
-impl<T> Queue<T> {
-    /// Joins the queue, of the lines of those who want this flight in the one where its turn comes first. `give_up`: when this call is no
-    /// longer wanted; `None` for a flight that has begun, which is finished.
+impl<T> FairQueue<T> {
+    /// Adds a call to the flow, among those of the callers in `wanted_by`, in which it is served first. `deadline` is when the
+    /// call is no longer wanted; `None` for a flight that has begun, which is always finished.
     pub fn push(
         &mut self,
         (priority, flight): (Priority, FlightNumber),
-        wanted_by: &[Share],
+        wanted_by: &[CallerWeight],
         now: Instant,
-        give_up: Option<Instant>,
+        deadline: Option<Instant>,
         item: T,
     ) {
-        let lines = self.lines(priority);
-        let share = lines.soonest(flight, wanted_by).unwrap_or(Share::ANONYMOUS);
-        lines.push(share, flight, Waiting { since: now, give_up, item });
-        self.places.insert(flight, (priority, share.caller));
-        self.give_ups.extend(give_up.map(|at| (at, flight)));
+        let flows = self.flows(priority);
+        let weight = flows.earliest(flight, wanted_by).unwrap_or(CallerWeight::ANONYMOUS);
+        flows.push(weight, flight, WaitingCall { since: now, deadline, item });
+        self.places.insert(flight, (priority, weight.caller));
+        self.deadlines.extend(deadline.map(|at| (at, flight)));
     }
 
-    /// Somebody wants this flight now, and waits until then. It moves into that caller's line if its turn comes sooner
+    /// Another caller waits for this flight, until `deadline`. The call moves into that caller's flow if it is served earlier
     /// there.
-    pub fn somebody_waits(&mut self, flight: FlightNumber, by: Share, until: Instant) {
+    pub fn add_waiter(&mut self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         let Some(&(priority, caller)) = self.places.get(&flight) else { return };
-        let moves = priority == Priority::Background || self.foreground.is_sooner(flight, by, caller);
-        let Some(mut waiting) = self.lines(priority).remove(caller, flight) else { return };
-        if let Some(give_up) = waiting.give_up.filter(|give_up| *give_up < until) {
-            self.give_ups.remove(&(give_up, flight));
-            self.give_ups.insert((until, flight));
-            waiting.give_up = Some(until);
+        let moves = priority == Priority::Background || self.foreground.is_earlier(flight, by, caller);
+        let Some(mut call) = self.flows(priority).remove(caller, flight) else { return };
+        if let Some(earlier) = call.deadline.filter(|earlier| *earlier < deadline) {
+            self.deadlines.remove(&(earlier, flight));
+            self.deadlines.insert((deadline, flight));
+            call.deadline = Some(deadline);
         }
-        let share = if moves { by } else { self.foreground.share(caller) };
-        self.foreground.push(share, flight, waiting);
-        self.places.insert(flight, (Priority::Foreground, share.caller));
+        let weight = if moves { by } else { self.foreground.weight_of(caller) };
+        self.foreground.push(weight, flight, call);
+        self.places.insert(flight, (Priority::Foreground, weight.caller));
     }
 
-    /// Which flight is the next to be served.
+    /// The flight that is served next.
     #[must_use]
     pub fn first(&self) -> Option<FlightNumber> {
-        self.next_lines().and_then(Lines::first)
+        self.next_flows().and_then(Flows::first)
     }
 
-    /// The next to be served leaves the queue, and its line has had one permit more.
+    /// Removes the call that is served next, and charges its flow one permit.
     pub fn pop(&mut self) -> Option<T> {
-        let from_background = std::ptr::eq(self.next_lines()?, &raw const self.background);
+        let from_background = std::ptr::eq(self.next_flows()?, &raw const self.background);
         self.foreground_in_a_row = if from_background { 0 } else { self.foreground_in_a_row + 1 };
-        let lines = if from_background { &mut self.background } else { &mut self.foreground };
-        let (flight, waiting) = lines.pop()?;
-        Some(self.gone(flight, waiting))
+        let flows = if from_background { &mut self.background } else { &mut self.foreground };
+        let (flight, call) = flows.pop()?;
+        Some(self.forget(flight, call))
     }
 
-    /// A flight leaves the queue unserved.
+    /// Removes the call of this flight, unserved.
     pub fn remove(&mut self, flight: FlightNumber) -> Option<T> {
         let &(priority, caller) = self.places.get(&flight)?;
-        let waiting = self.lines(priority).remove(caller, flight)?;
-        Some(self.gone(flight, waiting))
+        let call = self.flows(priority).remove(caller, flight)?;
+        Some(self.forget(flight, call))
     }
 
-    /// Those whose time to give up is here or past leave the queue.
+    /// Removes the calls whose deadline is not after `now`.
     pub fn take_expired(&mut self, now: Instant) -> Vec<T> {
         let mut expired = Vec::new();
-        while let Some(&(give_up, flight)) = self.give_ups.first()
-            && give_up <= now
+        while let Some(&(deadline, flight)) = self.deadlines.first()
+            && deadline <= now
         {
-            self.give_ups.pop_first();
+            self.deadlines.pop_first();
             expired.extend(self.remove(flight));
         }
         expired
     }
 
-    /// Those whose time to give up is here or past wait on until then.
-    pub fn put_off(&mut self, now: Instant, until: Instant) {
-        while let Some(&(give_up, flight)) = self.give_ups.first()
-            && give_up <= now
+    /// Lets the calls whose deadline is not after `now` wait until then.
+    pub fn extend_expired(&mut self, now: Instant, until: Instant) {
+        while let Some(&(deadline, flight)) = self.deadlines.first()
+            && deadline <= now
             && now < until
         {
-            self.give_ups.pop_first();
+            self.deadlines.pop_first();
             if let Some(&(priority, caller)) = self.places.get(&flight)
-                && let Some(waiting) = self.lines(priority).get_mut(caller, flight)
+                && let Some(call) = self.flows(priority).get_mut(caller, flight)
             {
-                waiting.give_up = Some(until);
-                self.give_ups.insert((until, flight));
+                call.deadline = Some(until);
+                self.deadlines.insert((until, flight));
             }
         }
     }
 
-    /// All those leave the queue that no permit can reach in time. `served_at` says when which place is served at the
-    /// earliest, counted from 0; a flight that has begun, and so has no time to give up, waits until
-    /// `begun_waits_until`. Looks at everybody who waits.
-    pub fn take_hopeless(
+    /// Removes all calls that no permit reaches before their deadline. `served_at` gives the earliest time at which the call in
+    /// that place, counted from 0, is served. A flight that has begun waits until `begun_deadline`. Scans the whole queue.
+    ///
+    /// A call that is removed makes room: the calls behind it move up by one place, and are judged by their new place.
+    pub fn take_unreachable(
         &mut self,
         served_at: impl Fn(usize) -> Instant,
-        begun_waits_until: Instant,
+        begun_deadline: Instant,
     ) -> Vec<T> {
         let in_order = self.foreground.in_order().chain(self.background.in_order());
         let foreground = self.foreground.len();
         let mut place = 0;
-        let hopeless: Vec<_> = in_order
+        let unreachable: Vec<_> = in_order
             .enumerate()
-            .filter_map(|(number, (flight, give_up))| {
+            .filter_map(|(number, (flight, deadline))| {
                 let refreshes = if number < foreground { self.refreshes_between(place) } else { 0 };
-                let in_vain = served_at(place + refreshes) >= give_up.unwrap_or(begun_waits_until);
-                place += usize::from(!in_vain);
-                in_vain.then_some(flight)
+                let misses = served_at(place + refreshes) >= deadline.unwrap_or(begun_deadline);
+                place += usize::from(!misses);
+                misses.then_some(flight)
             })
             .collect();
-        hopeless.into_iter().filter_map(|flight| self.remove(flight)).collect()
+        unreachable.into_iter().filter_map(|flight| self.remove(flight)).collect()
     }
 
-    /// How many are served before a new flight of this caller's.
+    /// How many calls are served before a new flight of this caller.
     #[must_use]
-    pub fn ahead_of(&self, priority: Priority, share: Share) -> usize {
+    pub fn ahead_of(&self, priority: Priority, weight: CallerWeight) -> usize {
         match priority {
             Priority::Foreground => {
-                let others = self.foreground.ahead_of(share);
+                let others = self.foreground.ahead_of(weight);
                 others + self.refreshes_between(others)
             }
             Priority::Background => {
-                let refreshes = self.background.ahead_of(share);
-                let turns = (refreshes + 1).saturating_mul(FOREGROUND_IN_A_ROW as usize);
-                refreshes + self.foreground.len().min(turns)
+                let refreshes = self.background.ahead_of(weight);
+                let foreground = (refreshes + 1).saturating_mul(FOREGROUND_IN_A_ROW as usize);
+                refreshes + self.foreground.len().min(foreground)
             }
         }
     }
 
-    /// Makes room for a new flight of this caller's: a refresh leaves the queue, or else the youngest flight of the most
-    /// loaded caller that has not begun; `None` if the new one's own caller is as loaded as any.
-    pub fn make_room(&mut self, share: Share) -> Option<T> {
-        let flight = self.background.youngest_of_the_heaviest(None);
-        let flight = flight.or_else(|| self.foreground.youngest_of_the_heaviest(Some(share)))?;
+    /// Makes room for a new flight of this caller: evicts a refresh, or else the newest flight of the most loaded caller that
+    /// has not begun. `None` if no caller is more loaded than the new flight's own.
+    pub fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
+        let flight = self.background.newest_of_most_loaded(None);
+        let flight = flight.or_else(|| self.foreground.newest_of_most_loaded(Some(weight)))?;
         self.remove(flight)
     }
 
-    /// All that wait, in no order.
+    /// All flights with a call that waits, in no order.
     pub fn flights(&self) -> impl Iterator<Item = FlightNumber> {
         self.places.keys().copied()
     }
 
-    /// When the first of those that wait gives up.
+    /// The earliest deadline of all calls.
     #[must_use]
-    pub fn first_to_give_up(&self) -> Option<Instant> {
-        self.give_ups.first().map(|(at, _)| *at)
+    pub fn first_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Who has anything in the queue.
+    /// The callers with a call that waits.
     #[must_use]
     pub fn callers(&self) -> BTreeSet<u32> {
         self.foreground.callers().chain(self.background.callers()).collect()
@@ -229,54 +195,54 @@ impl<T> Queue<T> {
 
     /// What this caller has in the queue.
     #[must_use]
-    pub fn load(&self, caller: u32) -> Load {
-        let (foreground, background) = (self.foreground.load(caller), self.background.load(caller));
-        Load {
+    pub fn depth(&self, caller: u32) -> QueueDepth {
+        let (foreground, background) = (self.foreground.depth(caller), self.background.depth(caller));
+        QueueDepth {
             waiting: foreground.waiting + background.waiting,
             oldest: foreground.oldest.into_iter().chain(background.oldest).min(),
         }
     }
 
-    /// How many wait.
+    /// The number of calls that wait.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether nobody waits.
+    /// Whether no call waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// How many refreshes have their turn among so many flights that somebody waits for.
+    /// How many refreshes are served among this many foreground calls.
     fn refreshes_between(&self, foreground: usize) -> usize {
         self.background.len().min(foreground / FOREGROUND_IN_A_ROW as usize)
     }
 
-    fn lines(&mut self, priority: Priority) -> &mut Lines<T> {
+    fn flows(&mut self, priority: Priority) -> &mut Flows<T> {
         match priority {
             Priority::Foreground => &mut self.foreground,
             Priority::Background => &mut self.background,
         }
     }
 
-    fn next_lines(&self) -> Option<&Lines<T>> {
-        let turn_of_refreshes = self.foreground_in_a_row >= FOREGROUND_IN_A_ROW;
+    fn next_flows(&self) -> Option<&Flows<T>> {
+        let is_background_due = self.foreground_in_a_row >= FOREGROUND_IN_A_ROW;
         match (self.foreground.is_empty(), self.background.is_empty()) {
             (true, true) => None,
             (true, false) => Some(&self.background),
-            (false, false) if turn_of_refreshes => Some(&self.background),
+            (false, false) if is_background_due => Some(&self.background),
             (false, _) => Some(&self.foreground),
         }
     }
 
-    fn gone(&mut self, flight: FlightNumber, waiting: Waiting<T>) -> T {
+    fn forget(&mut self, flight: FlightNumber, call: WaitingCall<T>) -> T {
         self.places.remove(&flight);
-        if let Some(give_up) = waiting.give_up {
-            self.give_ups.remove(&(give_up, flight));
+        if let Some(deadline) = call.deadline {
+            self.deadlines.remove(&(deadline, flight));
         }
-        waiting.item
+        call.item
     }
 }
 

@@ -1,62 +1,99 @@
-//! Keeps the file of the day's count ahead of the permits that are given out. What is in it is `quota/daily.rs`.
+//! Keeps the state file ahead of the permits that are given out. What is in it is decided by `quota/state_file.rs`.
 
-use std::time::{Duration, Instant};
-
-use super::Permits;
-use crate::quota::{
-    Now,
-    daily::{Due, Save},
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-/// A full disk is not asked at every call.
-const SAVE_AGAIN_AFTER: Duration = Duration::from_secs(2);
+use tokio::sync::Mutex;
 
-impl Permits {
-    /// Writes the exact count of the day, when no more calls will be made.
-    pub async fn save_final_count(&self) {
-        self.0.all_saved.set(true);
-        let _writing = self.0.file.lock().await;
-        let save = self.0.budget.borrow_mut().final_save(Now::read());
-        if let Some(save) = save {
-            write(save).await;
+use super::dispatcher::Dispatcher;
+use crate::{
+    metrics::Metrics,
+    quota::{
+        Now,
+        state_file::{PendingSave, SaveJob},
+    },
+};
+
+/// After a failed write, for example to a full disk.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// Writes the state file. Clones share everything.
+#[derive(Clone)]
+pub(super) struct StateWriter(Rc<WriterState>);
+
+struct WriterState {
+    dispatcher: Rc<RefCell<Dispatcher>>,
+    /// Held by the write that is in progress.
+    writing: Mutex<()>,
+    retry_at: Cell<Option<Instant>>,
+    /// The exact count is written, and must not be overwritten.
+    is_final: Cell<bool>,
+    metrics: Arc<Metrics>,
+}
+
+impl StateWriter {
+    pub(super) fn new(dispatcher: &Rc<RefCell<Dispatcher>>, metrics: &Arc<Metrics>) -> Self {
+        Self(Rc::new(WriterState {
+            dispatcher: Rc::clone(dispatcher),
+            writing: Mutex::new(()),
+            retry_at: Cell::default(),
+            is_final: Cell::default(),
+            metrics: Arc::clone(metrics),
+        }))
+    }
+
+    /// Writes the exact count, when no more calls will be made.
+    pub(super) async fn write_final(&self) {
+        self.0.is_final.set(true);
+        let _writing = self.0.writing.lock().await;
+        let job = self.0.dispatcher.borrow_mut().quota.final_save(Now::read());
+        if let Some(job) = job {
+            write(job).await;
         }
     }
 
-    /// The state file has to say more calls than were made. Only a first call waits for that.
-    pub(super) async fn keep_file_ahead(&self) {
+    /// Starts the write that is due, if one is. Returns after it only if no call may be made before.
+    pub(super) async fn write_ahead(&self) {
         let now = Now::read();
-        if self.0.all_saved.get() || self.0.save_again_from.get().is_some_and(|from| now.instant < from) {
+        if self.0.is_final.get() || self.0.retry_at.get().is_some_and(|at| now.instant < at) {
             return;
         }
-        let calls_wait = !self.0.queue.borrow().is_empty();
-        let due = self.0.budget.borrow_mut().due_save(now, calls_wait);
-        let Some(Due { save, first }) = due else { return };
-        let this = self.clone();
-        let written = actix_rt::spawn(async move {
-            let _writing = this.0.file.lock().await;
-            if this.0.all_saved.get() {
-                return;
-            }
-            let succeeded = write(save.clone()).await;
-            this.0.metrics.state_file_ok.set(i64::from(succeeded));
-            this.0.save_again_from.set((!succeeded).then(|| Instant::now() + SAVE_AGAIN_AFTER));
-            let mut budget = this.0.budget.borrow_mut();
-            if succeeded { budget.save_done(&save) } else { budget.save_failed() }
-        });
-        if first {
+        let pending = {
+            let mut dispatcher = self.0.dispatcher.borrow_mut();
+            let calls_wait = !dispatcher.queue.is_empty();
+            dispatcher.quota.next_save(now, calls_wait)
+        };
+        let Some(PendingSave { job, blocks_calls }) = pending else { return };
+        let written = actix_rt::spawn(self.clone().write_one(job));
+        if blocks_calls {
             drop(written.await);
         }
     }
+
+    async fn write_one(self, job: SaveJob) {
+        let _writing = self.0.writing.lock().await;
+        if self.0.is_final.get() {
+            return;
+        }
+        let succeeded = write(job.clone()).await;
+        self.0.metrics.state_file_ok.set(i64::from(succeeded));
+        self.0.retry_at.set((!succeeded).then(|| Instant::now() + RETRY_AFTER));
+        self.0.dispatcher.borrow_mut().quota.on_save(&job, succeeded);
+    }
 }
 
-/// Whether it is on the disk.
-async fn write(save: Save) -> bool {
-    match actix_rt::task::spawn_blocking(move || save.write()).await {
+/// Returns whether the state is on the disk.
+async fn write(job: SaveJob) -> bool {
+    match actix_rt::task::spawn_blocking(move || job.write()).await {
         Ok(Ok(())) => true,
         Ok(Err(error)) => {
             tracing::error!(
                 error = %error,
-                "limits.state_file cannot be written: a restart now would count fewer calls than were made today"
+                "cannot write limits.state_file: a restart now would count fewer calls than were made today"
             );
             false
         }

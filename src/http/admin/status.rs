@@ -14,7 +14,7 @@ use crate::{
     failure::{Failure, Reason},
     fetcher::{Credentials, FetcherStatus, Standing},
     http::{context::RequestContext, problem::Problem, state::AppState},
-    scheduler::fair_queue::Load,
+    scheduler::{SchedulerStatus, fair_queue::QueueDepth},
 };
 
 #[derive(Serialize)]
@@ -125,11 +125,11 @@ pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) 
     };
     let status = StatusJson {
         version: env!("CARGO_PKG_VERSION"),
-        budget: budget(&fetcher),
-        queue: QueueJson { calls_waiting: fetcher.budget.queued },
+        budget: budget(&fetcher.scheduler),
+        queue: QueueJson { calls_waiting: fetcher.scheduler.queued },
         cache: CacheJson { entries: state.cache.entry_count(), bytes: state.cache.bytes() },
         flights: FlightsJson { active: fetcher.flights, requests_waiting: fetcher.waiting },
-        callers: callers(state, &fetcher.budget.loads),
+        callers: callers(state, &fetcher.scheduler.depths),
         callers_file: state.callers.need_keys().then(|| {
             let problems = state.callers.problems().to_vec();
             CallersFileJson { ok: problems.is_empty(), problems }
@@ -142,20 +142,20 @@ pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) 
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
 }
 
-fn budget(fetcher: &FetcherStatus) -> BudgetJson {
-    let (budget, outlook) = (&fetcher.budget, &fetcher.budget.outlook);
-    let used = f64::from(u32::try_from(budget.day_used).unwrap_or(u32::MAX));
-    let cooldowns = budget.cooldowns.iter().filter_map(|(kind, left)| {
+fn budget(scheduler: &SchedulerStatus) -> BudgetJson {
+    let SchedulerStatus { quota, forecast, .. } = scheduler;
+    let used = f64::from(u32::try_from(quota.day_used).unwrap_or(u32::MAX));
+    let cooldowns = scheduler.cooldowns.iter().filter_map(|(kind, left)| {
         Some(CooldownJson { kind: kind.as_str(), seconds_left: left.as_ref()?.as_secs_f64() })
     });
     BudgetJson {
-        day_calls_used: budget.day_used,
-        day_calls_taken_by_others: budget.day_taken_by_others,
-        day_calls_limit: budget.day_limit,
-        pace_calls_per_hour: (outlook.calls_per_second * 3_600.0).round(),
-        forecast_calls_at_midnight: used + outlook.calls_to_come.round(),
-        spent_at: outlook.spent_in.and_then(utc_after),
-        stretch: (outlook.stretch * 100.0).round() / 100.0,
+        day_calls_used: quota.day_used,
+        day_calls_taken_by_others: quota.day_taken_by_others,
+        day_calls_limit: quota.per_day,
+        pace_calls_per_hour: (forecast.calls_per_second * 3_600.0).round(),
+        forecast_calls_at_midnight: used + forecast.calls_to_come.round(),
+        spent_at: forecast.spent_in.and_then(utc_after),
+        stretch: (forecast.stretch * 100.0).round() / 100.0,
         cooldowns: cooldowns.collect(),
     }
 }
@@ -181,12 +181,12 @@ fn zoom(fetcher: &FetcherStatus, credentials_refused: bool) -> ZoomJson {
     ZoomJson { credentials_refused, last_refusal, last_failure }
 }
 
-fn callers(state: &AppState, loads: &[(u32, Load)]) -> Vec<CallerJson> {
+fn callers(state: &AppState, depths: &[(u32, QueueDepth)]) -> Vec<CallerJson> {
     let now = Instant::now();
-    state.callers.all().iter().map(|caller| caller_json(caller, load_of(caller.id, loads), now)).collect()
+    state.callers.all().iter().map(|caller| caller_json(caller, depth_of(caller.id, depths), now)).collect()
 }
 
-fn caller_json(caller: &Caller, load: Load, now: Instant) -> CallerJson {
+fn caller_json(caller: &Caller, depth: QueueDepth, now: Instant) -> CallerJson {
     let spent = caller.spent(now);
     CallerJson {
         name: caller.name.to_string(),
@@ -194,14 +194,14 @@ fn caller_json(caller: &Caller, load: Load, now: Instant) -> CallerJson {
         calls_per_minute: caller.calls_per_minute,
         calls_last_minute: spent.last_minute,
         calls_today: spent.today,
-        calls_waiting: load.waiting,
-        oldest_wait_seconds: load.oldest.map(|since| now.saturating_duration_since(since).as_secs_f64()),
+        calls_waiting: depth.waiting,
+        oldest_wait_seconds: depth.oldest.map(|since| now.saturating_duration_since(since).as_secs_f64()),
     }
 }
 
 /// One caller's part of the queue.
-pub(super) fn load_of(caller: u32, loads: &[(u32, Load)]) -> Load {
-    loads.iter().find_map(|(id, load)| (*id == caller).then_some(*load)).unwrap_or_default()
+pub(super) fn depth_of(caller: u32, depths: &[(u32, QueueDepth)]) -> QueueDepth {
+    depths.iter().find_map(|(id, depth)| (*id == caller).then_some(*depth)).unwrap_or_default()
 }
 
 /// The time in this long, in UTC and to the second.

@@ -1,117 +1,120 @@
-//! The lines of all callers, one kind of flights: start-time fair queueing over them.
+//! Start-time fair queueing over one flow for each caller, for flights of one priority.
 //!
-//! Each line has a tag, in virtual time: when its next flight's turn is. Serving one moves the tag on by one permit over
-//! the weight. The line with the smallest tag is next, and its tag is what virtual time it is; a line that was empty
-//! joins at that time, not at where it stood when it was last served.
+//! Each flow has a tag in virtual time: when its next call is due. Serving a call advances the tag by one permit divided by the
+//! caller's weight. The flow with the smallest tag is served next, and its tag becomes the current virtual time. A flow that
+//! was empty joins at the current virtual time, not where it stood when it was last served, so nobody saves up.
+//!
+//! Example: A has weight 2, B weight 1, both with calls waiting from time 0. A permit costs A 1/2 and B 1. Tags before each
+//! permit (A, B): (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1) serves A, (3/2, 1) serves B. From then on A gets
+//! two permits for each one of B.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, btree_map},
     time::Instant,
 };
 
-use super::{FlightNumber, Load, Share};
+use super::types::{CallerWeight, FlightNumber, QueueDepth};
 
-/// One permit at weight 1. In 64 bits, ten million years at 40 a second.
-const PERMIT: u64 = 1 << 24;
+/// What one permit costs at weight 1. 64 bits of it last ten million years at 40 a second.
+const PERMIT: VirtualTime = 1 << 24;
 
-/// Virtual time.
-type Tag = u64;
+type VirtualTime = u64;
 
 /// A call that waits.
-pub(super) struct Waiting<T> {
+pub(super) struct WaitingCall<T> {
     pub(super) since: Instant,
-    pub(super) give_up: Option<Instant>,
+    /// When the call is no longer wanted; `None` if its flight has begun.
+    pub(super) deadline: Option<Instant>,
     pub(super) item: T,
 }
 
-struct Line<T> {
-    share: Share,
-    /// When its next flight's turn is.
-    tag: Tag,
-    /// By age.
-    waiting: BTreeMap<FlightNumber, Waiting<T>>,
+/// The calls of one caller.
+struct Flow<T> {
+    weight: CallerWeight,
+    tag: VirtualTime,
+    /// In the order in which their flights started.
+    calls: BTreeMap<FlightNumber, WaitingCall<T>>,
 }
 
-impl<T> Line<T> {
-    fn youngest_not_begun(&self) -> Option<FlightNumber> {
-        let mut youngest_first = self.waiting.iter().rev();
-        youngest_first.find(|(_, waiting)| waiting.give_up.is_some()).map(|(flight, _)| *flight)
+impl<T> Flow<T> {
+    fn newest_not_begun(&self) -> Option<FlightNumber> {
+        let mut newest_first = self.calls.iter().rev();
+        newest_first.find(|(_, call)| call.deadline.is_some()).map(|(flight, _)| *flight)
     }
 }
 
-pub(super) struct Lines<T> {
-    by_caller: HashMap<u32, Line<T>, foldhash::fast::RandomState>,
-    /// The lines in which somebody waits, in the order of their turns.
-    turns: BTreeSet<(Tag, u32)>,
-    /// Virtual time now.
-    now: Tag,
+/// The flows of all callers.
+pub(super) struct Flows<T> {
+    by_caller: HashMap<u32, Flow<T>, foldhash::fast::RandomState>,
+    /// The flows that are not empty, by their tags.
+    by_tag: BTreeSet<(VirtualTime, u32)>,
+    /// The current virtual time.
+    now: VirtualTime,
     length: usize,
 }
 
-impl<T> Default for Lines<T> {
+impl<T> Default for Flows<T> {
     fn default() -> Self {
-        Self { by_caller: HashMap::default(), turns: BTreeSet::new(), now: 0, length: 0 }
+        Self { by_caller: HashMap::default(), by_tag: BTreeSet::new(), now: 0, length: 0 }
     }
 }
 
-fn cost(share: Share) -> Tag {
-    (PERMIT / u64::from(share.weight.get())).max(1)
+fn cost(weight: CallerWeight) -> VirtualTime {
+    (PERMIT / u64::from(weight.weight.get())).max(1)
 }
 
-/// Whether so many in one line are less, for its weight, than so many in the other.
-fn is_less(some: usize, of: Share, more: usize, than: Share) -> bool {
-    let per_weight = |waiting: usize, other: Share| waiting as u128 * u128::from(other.weight.get());
-    per_weight(some, than) < per_weight(more, of)
+/// Whether a flow of `some` calls is less loaded, relative to its weight, than one of `others`.
+fn is_less_loaded(some: usize, weight: CallerWeight, others: usize, their_weight: CallerWeight) -> bool {
+    // Compares some / weight with others / their_weight, without a division.
+    let scaled = |calls: usize, by: CallerWeight| calls as u128 * u128::from(by.weight.get());
+    scaled(some, their_weight) < scaled(others, weight)
 }
 
-impl<T> Lines<T> {
-    pub(super) fn push(&mut self, share: Share, flight: FlightNumber, waiting: Waiting<T>) {
-        let line = self.by_caller.entry(share.caller).or_insert_with(|| Line {
-            share,
-            tag: 0,
-            waiting: BTreeMap::new(),
-        });
-        // A weight that was changed counts from now on.
-        line.share = share;
-        if line.waiting.is_empty() {
-            line.tag = line.tag.max(self.now);
-            self.turns.insert((line.tag, share.caller));
+impl<T> Flows<T> {
+    pub(super) fn push(&mut self, weight: CallerWeight, flight: FlightNumber, call: WaitingCall<T>) {
+        let new = || Flow { weight, tag: 0, calls: BTreeMap::new() };
+        let flow = self.by_caller.entry(weight.caller).or_insert_with(new);
+        // A weight that was changed applies from now on.
+        flow.weight = weight;
+        if flow.calls.is_empty() {
+            flow.tag = flow.tag.max(self.now);
+            self.by_tag.insert((flow.tag, weight.caller));
         }
-        if line.waiting.insert(flight, waiting).is_none() {
+        if flow.calls.insert(flight, call).is_none() {
             self.length += 1;
         }
     }
 
     pub(super) fn first(&self) -> Option<FlightNumber> {
-        let (_, caller) = self.turns.first()?;
-        self.by_caller.get(caller)?.waiting.first_key_value().map(|(flight, _)| *flight)
+        let (_, caller) = self.by_tag.first()?;
+        self.by_caller.get(caller)?.calls.first_key_value().map(|(flight, _)| *flight)
     }
 
-    pub(super) fn pop(&mut self) -> Option<(FlightNumber, Waiting<T>)> {
-        let (tag, caller) = self.turns.pop_first()?;
-        let line = self.by_caller.get_mut(&caller)?;
-        let served = line.waiting.pop_first()?;
+    pub(super) fn pop(&mut self) -> Option<(FlightNumber, WaitingCall<T>)> {
+        let (tag, caller) = self.by_tag.pop_first()?;
+        let flow = self.by_caller.get_mut(&caller)?;
+        let served = flow.calls.pop_first()?;
         self.now = tag;
-        line.tag = tag + cost(line.share);
-        if !line.waiting.is_empty() {
-            self.turns.insert((line.tag, caller));
+        flow.tag = tag + cost(flow.weight);
+        if !flow.calls.is_empty() {
+            self.by_tag.insert((flow.tag, caller));
         }
         self.length -= 1;
         Some(served)
     }
 
-    pub(super) fn remove(&mut self, caller: u32, flight: FlightNumber) -> Option<Waiting<T>> {
-        let line = self.by_caller.get_mut(&caller)?;
-        let waiting = line.waiting.remove(&flight)?;
-        if line.waiting.is_empty() {
-            self.turns.remove(&(line.tag, caller));
+    pub(super) fn remove(&mut self, caller: u32, flight: FlightNumber) -> Option<WaitingCall<T>> {
+        let flow = self.by_caller.get_mut(&caller)?;
+        let call = flow.calls.remove(&flight)?;
+        if flow.calls.is_empty() {
+            self.by_tag.remove(&(flow.tag, caller));
         }
         self.length -= 1;
-        Some(waiting)
+        Some(call)
     }
 
-    pub(super) fn get_mut(&mut self, caller: u32, flight: FlightNumber) -> Option<&mut Waiting<T>> {
-        self.by_caller.get_mut(&caller)?.waiting.get_mut(&flight)
+    pub(super) fn get_mut(&mut self, caller: u32, flight: FlightNumber) -> Option<&mut WaitingCall<T>> {
+        self.by_caller.get_mut(&caller)?.calls.get_mut(&flight)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -122,113 +125,123 @@ impl<T> Lines<T> {
         self.length == 0
     }
 
-    pub(super) fn share(&self, caller: u32) -> Share {
-        self.by_caller.get(&caller).map_or(Share { caller, ..Share::ANONYMOUS }, |line| line.share)
+    pub(super) fn weight_of(&self, caller: u32) -> CallerWeight {
+        let flow = self.by_caller.get(&caller);
+        flow.map_or(CallerWeight { caller, ..CallerWeight::ANONYMOUS }, |flow| flow.weight)
     }
 
-    pub(super) fn load(&self, caller: u32) -> Load {
-        self.by_caller.get(&caller).map_or_else(Load::default, |line| Load {
-            waiting: line.waiting.len(),
-            oldest: line.waiting.values().map(|waiting| waiting.since).min(),
+    pub(super) fn depth(&self, caller: u32) -> QueueDepth {
+        self.by_caller.get(&caller).map_or_else(QueueDepth::default, |flow| QueueDepth {
+            waiting: flow.calls.len(),
+            oldest: flow.calls.values().map(|call| call.since).min(),
         })
     }
 
     pub(super) fn callers(&self) -> impl Iterator<Item = u32> {
-        self.turns.iter().map(|(_, caller)| *caller)
+        self.by_tag.iter().map(|(_, caller)| *caller)
     }
 
     fn waiting(&self, caller: u32) -> usize {
-        self.by_caller.get(&caller).map_or(0, |line| line.waiting.len())
+        self.by_caller.get(&caller).map_or(0, |flow| flow.calls.len())
     }
 
-    /// When this flight's turn is, or would be, in this caller's line.
-    fn turn(&self, share: Share, flight: FlightNumber) -> Tag {
-        let line = self.by_caller.get(&share.caller);
-        self.turn_behind(share, line.map_or(0, |line| line.waiting.range(..flight).count()))
+    /// The virtual time at which this flight is due, or would be, in this caller's flow.
+    fn due(&self, weight: CallerWeight, flight: FlightNumber) -> VirtualTime {
+        let flow = self.by_caller.get(&weight.caller);
+        self.due_behind(weight, flow.map_or(0, |flow| flow.calls.range(..flight).count()))
     }
 
-    /// When the turn is of whoever has so many ahead in this caller's line.
-    fn turn_behind(&self, share: Share, ahead: usize) -> Tag {
-        let begins = self.by_caller.get(&share.caller).map_or(0, |line| line.tag).max(self.now);
-        begins.saturating_add(cost(share).saturating_mul(ahead as u64))
+    /// The virtual time at which a call with `ahead` others before it is due in this caller's flow.
+    fn due_behind(&self, weight: CallerWeight, ahead: usize) -> VirtualTime {
+        let starts = self.by_caller.get(&weight.caller).map_or(0, |flow| flow.tag).max(self.now);
+        starts.saturating_add(cost(weight).saturating_mul(ahead as u64))
     }
 
-    /// Whether this flight's turn would come sooner in the line of `by` than in the one in which it waits.
-    pub(super) fn is_sooner(&self, flight: FlightNumber, by: Share, than: u32) -> bool {
-        by.caller != than && self.turn(by, flight) < self.turn(self.share(than), flight)
+    /// Whether this flight would be due earlier in the flow of `by` than in the flow of `than`, in which it waits.
+    pub(super) fn is_earlier(&self, flight: FlightNumber, by: CallerWeight, than: u32) -> bool {
+        by.caller != than && self.due(by, flight) < self.due(self.weight_of(than), flight)
     }
 
-    /// In whose line this flight's turn comes first.
-    pub(super) fn soonest(&self, flight: FlightNumber, shares: &[Share]) -> Option<Share> {
-        match shares {
+    /// The caller in whose flow this flight is due first.
+    pub(super) fn earliest(&self, flight: FlightNumber, callers: &[CallerWeight]) -> Option<CallerWeight> {
+        match callers {
             [only] => Some(*only),
-            // Looks at those in each line, and only where several callers want one meeting.
-            several => several.iter().copied().min_by_key(|share| self.turn(*share, flight)),
+            // Counts the calls of each flow, and only where several callers want one meeting.
+            several => several.iter().copied().min_by_key(|weight| self.due(*weight, flight)),
         }
     }
 
-    /// How many are served before one more in this line.
-    pub(super) fn ahead_of(&self, share: Share) -> usize {
-        let own = self.waiting(share.caller);
-        let turn = self.turn_behind(share, own);
-        let others = self.turns.iter().filter(|(_, caller)| *caller != share.caller);
+    /// How many calls are served before a new one of this caller.
+    pub(super) fn ahead_of(&self, weight: CallerWeight) -> usize {
+        let own = self.waiting(weight.caller);
+        let due = self.due_behind(weight, own);
+        let others = self.by_tag.iter().filter(|(_, caller)| *caller != weight.caller);
         let before = others.filter_map(|(tag, caller)| {
-            let line = self.by_caller.get(caller)?;
-            let turns = turn.checked_sub(*tag)?.div_ceil(cost(line.share));
-            Some(line.waiting.len().min(usize::try_from(turns).unwrap_or(usize::MAX)))
+            let flow = self.by_caller.get(caller)?;
+            let permits = due.checked_sub(*tag)?.div_ceil(cost(flow.weight));
+            Some(flow.calls.len().min(usize::try_from(permits).unwrap_or(usize::MAX)))
         });
         own + before.sum::<usize>()
     }
 
-    /// Of the line that is the most loaded for its weight, among those with a flight that has not begun: the youngest such.
-    /// Not if one more in the line of `instead_of` would make that one as loaded.
-    pub(super) fn youngest_of_the_heaviest(&self, instead_of: Option<Share>) -> Option<FlightNumber> {
-        let lines = self.turns.iter().filter_map(|(_, caller)| self.by_caller.get(caller));
-        let lines = lines.filter_map(|line| Some((line, line.youngest_not_begun()?)));
-        let (heaviest, youngest) = lines.reduce(|most, one| {
-            let (most_loaded, line) = (most.0, one.0);
-            let heavier =
-                is_less(most_loaded.waiting.len(), most_loaded.share, line.waiting.len(), line.share);
-            if heavier { one } else { most }
+    /// The newest flight that has not begun, of the caller that is most loaded for its weight. With `instead_of`: `None` if
+    /// one more call would make that caller as loaded.
+    pub(super) fn newest_of_most_loaded(&self, instead_of: Option<CallerWeight>) -> Option<FlightNumber> {
+        let flows = self.by_tag.iter().filter_map(|(_, caller)| self.by_caller.get(caller));
+        let flows = flows.filter_map(|flow| Some((flow, flow.newest_not_begun()?)));
+        let (most_loaded, newest) = flows.reduce(|most, one| {
+            let (top, flow) = (most.0, one.0);
+            if is_less_loaded(top.calls.len(), top.weight, flow.calls.len(), flow.weight) {
+                one
+            } else {
+                most
+            }
         })?;
-        if let Some(share) = instead_of {
-            let with_one_more = self.waiting(share.caller) + 1;
-            let lighter = is_less(with_one_more, share, heaviest.waiting.len(), heaviest.share);
-            if share.caller == heaviest.share.caller || !lighter {
+        if let Some(weight) = instead_of {
+            let with_one_more = self.waiting(weight.caller) + 1;
+            let stays_less =
+                is_less_loaded(with_one_more, weight, most_loaded.calls.len(), most_loaded.weight);
+            if weight.caller == most_loaded.weight.caller || !stays_less {
                 return None;
             }
         }
-        Some(youngest)
+        Some(newest)
     }
 
-    /// All flights in the order in which they would be served, and when each gives up.
-    pub(super) fn in_order(&self) -> InOrder<'_, T> {
-        let lines = self.turns.iter().filter_map(|&(tag, caller)| {
-            let line = self.by_caller.get(&caller)?;
-            Some((caller, (cost(line.share), line.waiting.iter(), tag)))
+    /// All flights with their deadlines, in the order in which they would be served.
+    pub(super) fn in_order(&self) -> ServiceOrder<'_, T> {
+        let flows = self.by_tag.iter().filter_map(|&(tag, caller)| {
+            let flow = self.by_caller.get(&caller)?;
+            Some((caller, Cursor { tag, cost: cost(flow.weight), calls: flow.calls.iter() }))
         });
-        InOrder { turns: self.turns.clone(), lines: lines.collect() }
+        ServiceOrder { by_tag: self.by_tag.clone(), flows: flows.collect() }
     }
 }
 
-type Rest<'a, T> = (Tag, btree_map::Iter<'a, FlightNumber, Waiting<T>>, Tag);
-
-pub(super) struct InOrder<'a, T> {
-    turns: BTreeSet<(Tag, u32)>,
-    lines: HashMap<u32, Rest<'a, T>, foldhash::fast::RandomState>,
+/// Where a dry run of the service stands in one flow.
+struct Cursor<'a, T> {
+    tag: VirtualTime,
+    cost: VirtualTime,
+    calls: btree_map::Iter<'a, FlightNumber, WaitingCall<T>>,
 }
 
-impl<T> Iterator for InOrder<'_, T> {
+/// A dry run of the service.
+pub(super) struct ServiceOrder<'a, T> {
+    by_tag: BTreeSet<(VirtualTime, u32)>,
+    flows: HashMap<u32, Cursor<'a, T>, foldhash::fast::RandomState>,
+}
+
+impl<T> Iterator for ServiceOrder<'_, T> {
     type Item = (FlightNumber, Option<Instant>);
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let (_, caller) = self.turns.pop_first()?;
-            let Some((cost, waiting, tag)) = self.lines.get_mut(&caller) else { continue };
-            if let Some((flight, waiting)) = waiting.next() {
-                *tag += *cost;
-                self.turns.insert((*tag, caller));
-                return Some((*flight, waiting.give_up));
+            let (_, caller) = self.by_tag.pop_first()?;
+            let Some(flow) = self.flows.get_mut(&caller) else { continue };
+            if let Some((flight, call)) = flow.calls.next() {
+                flow.tag += flow.cost;
+                self.by_tag.insert((flow.tag, caller));
+                return Some((*flight, call.deadline));
             }
         }
     }
