@@ -17,6 +17,7 @@ pub mod meter;
 mod purge;
 mod quota;
 pub mod quota_reply;
+mod quota_request;
 pub mod quota_view;
 pub mod record;
 mod rejections;

@@ -37,7 +37,7 @@ use crate::{
     snapshot::RefreshSample,
 };
 
-/// What limits the calls of this process.
+/// The limits of this process's calls.
 pub enum Quota {
     /// The configured limits are this process's own.
     Local(LocalQuota),

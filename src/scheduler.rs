@@ -41,7 +41,7 @@ struct Inner {
     /// Something changed that the calls that wait depend on.
     wake: Rc<Notify>,
     state_writer: StateWriter,
-    /// What blocks all calls, for the HTTP workers: they start no refreshes then.
+    /// The failure that blocks all calls, if one does. The HTTP workers start no refreshes then.
     blocked: watch::Sender<Option<Failure>>,
     metrics: Arc<Metrics>,
 }

@@ -1,4 +1,4 @@
-//! What `quota.lua` answers, and the checks that it passes before anybody uses it. Pure.
+//! The answers of `quota.lua`, and the checks that they pass before they are used. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub struct Slot {
     reserved: (),
 }
 
-/// What keeps a replica from getting a slot.
+/// The reason why a replica gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
     /// The rate of all replicas together.
@@ -72,7 +72,7 @@ pub(super) struct QuotaReply {
     pub(super) demand: u64,
     pub(super) live: u64,
     pub(super) free: u64,
-    /// What the refreshes of all replicas would cost in an hour without stretching.
+    /// Calls an hour that the refreshes of all replicas would cost without stretching.
     pub(super) refresh_demand: u64,
     pub(super) purge: u64,
     /// How many values in Redis the script rejected.

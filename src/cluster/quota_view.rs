@@ -1,4 +1,4 @@
-//! What this replica knows of the shared quota, and what it has to report to the server. Pure.
+//! This replica's knowledge of the shared quota, and its reports to the server. Pure.
 
 use super::{
     bounds,
@@ -26,16 +26,16 @@ pub struct SharedDay {
 pub struct Replicas {
     /// How many the server heard of lately, this one included.
     pub live: u64,
-    /// What the refreshes of all of them would cost in an hour without stretching.
+    /// Calls an hour that the refreshes of all of them would cost without stretching.
     pub refresh_demand: u64,
 }
 
-/// What is known, and what is to be reported.
+/// The last answer, and the standalone calls that are to be reported.
 #[derive(Default)]
 pub(super) struct QuotaView {
     /// Calls that wait here.
     pub(super) demand: u64,
-    /// What the refreshes of this process would cost in an hour without stretching.
+    /// Calls an hour that the refreshes of this process would cost without stretching.
     pub(super) refresh_demand: u64,
     last: Option<QuotaReply>,
     /// Date and count: the server is reminded of it, in case it forgot.
@@ -53,7 +53,7 @@ pub(super) struct QuotaView {
 
 /// What goes along with a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct ReplicaReport {
     pub(super) day: u64,
     pub(super) used: u64,
     /// Standalone calls since the last acknowledged report.
@@ -70,7 +70,7 @@ impl QuotaView {
     /// A report keeps its number until a server acknowledges it, and calls made meanwhile wait for the next one. So a report
     /// whose answer was lost can be repeated and is counted once. Example: report 4 has 7 calls and its answer is lost. An
     /// eighth call is made. The next request repeats report 4 with 7 calls; the one after its answer is report 5 with 1 call.
-    pub(super) fn next_report(&mut self) -> Report {
+    pub(super) fn next_report(&mut self) -> ReplicaReport {
         if self.is_acknowledged && self.unreported > 0 {
             self.report = (self.report.0 + 1, std::mem::take(&mut self.unreported));
             self.is_acknowledged = false;
@@ -78,11 +78,11 @@ impl QuotaView {
         let (number, calls) = self.report;
         let standalone = if self.is_acknowledged { 0 } else { calls };
         let (day, used) = self.known;
-        Report { day, used, standalone, number, run_id: self.run_id.clone() }
+        ReplicaReport { day, used, standalone, number, run_id: self.run_id.clone() }
     }
 
     /// The server answered a request that carried this report.
-    pub(super) fn on_reply(&mut self, reply: QuotaReply, report: &Report, run_id: String) {
+    pub(super) fn on_reply(&mut self, reply: QuotaReply, report: &ReplicaReport, run_id: String) {
         self.run_id = run_id;
         if report.number == self.report.0 {
             self.is_acknowledged = true;
@@ -103,7 +103,7 @@ impl QuotaView {
     pub(super) fn count_standalone_call(&mut self, now: Micros) {
         let today = now / DAY;
         if today > self.known.0 {
-            // What is not reported of the day before no longer matters: its quota is gone.
+            // Calls of the day before need no report any more: its quota is gone.
             (self.known, self.unreported) = ((today, 0), 0);
             self.is_acknowledged = true;
         }
@@ -144,15 +144,15 @@ impl QuotaView {
     }
 
     /// How many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it. Slots
-    /// are dealt in proportion to what waits. Example: 10 calls wait here and 30 elsewhere: before the sixth call here, five
+    /// are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30 elsewhere: before the sixth call here, five
     /// from here and 15 from elsewhere are served.
     pub(super) fn others_before(&self, ahead: u64, waiting: u64) -> u64 {
         let others = self.last.as_ref().map_or(0, |last| last.demand.saturating_sub(self.demand));
         others.saturating_mul(ahead) / waiting.max(ahead).max(1)
     }
 
-    /// How many slots this replica may hold at once, so that all replicas hold a quarter of a second of calls. What a replica
-    /// holds is what it gets, because slots are dealt in turn; so it holds slots in proportion to what waits here.
+    /// How many slots this replica may hold at once, so that all replicas hold a quarter of a second of calls. Slots are dealt in
+    /// turn, so a replica gets as many calls as it holds slots, and holds slots in proportion to the calls that wait.
     ///
     /// Example: 36 free calls a second make 9 slots. 30 of the 40 calls that wait are here, so 7 of the slots may be.
     pub(super) fn may_reserve(&self, waiting: u64) -> u64 {

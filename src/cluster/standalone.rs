@@ -85,7 +85,7 @@ pub enum RequestEffect {
 }
 
 impl Presence {
-    /// Of a process that starts now. It counts as present, because it may replace one that just ended.
+    /// A process that starts now counts as present, because it may replace one that just ended.
     #[must_use]
     pub fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         let dealt = DEALT_AHEAD.max(SPREAD.saturating_mul(replicas.get()) / permitted.get());

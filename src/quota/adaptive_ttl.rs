@@ -9,7 +9,7 @@
 //! page. Affordable are 0.1 a second, of which 97 % are planned. The pressure is 0.3 / 0.097 = 3.1, and snapshots that were
 //! fresh for 30 s are fresh for 93 s.
 //!
-//! Nothing can oscillate: the stretch does not change the observed cost without stretching. What was spent too fast or too
+//! Nothing can oscillate: the stretch does not change the observed cost without stretching. Spending too fast or too
 //! slowly shows in the calls that are left.
 
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ impl AdaptiveTtl {
         self.usage.record_refresh(sample, now);
     }
 
-    /// What refreshes would cost in an hour without stretching.
+    /// Calls an hour that refreshes would cost without stretching.
     pub(super) fn refresh_demand(&self, now: Instant) -> f64 {
         self.usage.refreshes_if(|_| 1.0, now) * 3_600.0
     }

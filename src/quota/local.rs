@@ -144,7 +144,7 @@ impl LocalQuota {
         self.ttl.record_refresh(sample, now.instant);
     }
 
-    /// What this process's refreshes would cost in an hour if nothing were stretched.
+    /// Calls an hour that this process's refreshes would cost without stretching.
     pub(super) fn refresh_demand(&self, now: Now) -> f64 {
         self.ttl.refresh_demand(now.instant)
     }

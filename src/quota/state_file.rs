@@ -1,9 +1,9 @@
 //! The file that keeps the day's count across restarts.
 //!
 //! It is written ahead of the count: the file names a number that the count has not reached yet, so that a killed process has
-//! counted a few calls too many, never one too few. Example: at 40 calls a second the file is 200 calls (5 s) ahead. At 0
-//! calls it says 200; when the count reaches 100 a write of 300 is handed out, and the calls go on meanwhile. A process killed
-//! at 150 starts again at 300 at most.
+//! counted a few calls too many, never one too few. Example: at 40 calls a second the file is 200 calls (5 s) ahead. It says
+//! 200 before the first call. When the count reaches 101, a write of 301 is handed out and calls go on meanwhile. A process that
+//! is killed at 150 starts again at 200 or 301.
 //!
 //! The caller does the writing, on another thread. A call waits for it only before the first call of a process or a day, and
 //! where the disk is slower than the calls.
@@ -38,16 +38,16 @@ pub(super) struct StateFile {
     ahead: u64,
     /// The most calls between two checks of the file.
     burst: u64,
-    /// What was last handed out to be written.
+    /// The state that was last handed out to be written.
     handed_out: SavedCount,
-    /// What is on the disk: no call beyond this count may be made.
+    /// The state on the disk: no call beyond its count may be made.
     on_disk: SavedCount,
     /// Whether a call was counted since the start or the turn of the day. Without one nothing is written ahead, so that
     /// restarts alone do not add up.
     has_calls: bool,
 }
 
-/// What the file holds: the count of a day.
+/// The content of the file: the count of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SavedCount {

@@ -1,4 +1,4 @@
-//! Keeps the state file ahead of the permits that are given out. What is in it is decided by `quota/state_file.rs`.
+//! Keeps the state file ahead of the permits that are given out; `quota/state_file.rs` decides on its content.
 
 use std::{
     cell::{Cell, RefCell},

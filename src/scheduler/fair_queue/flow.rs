@@ -15,7 +15,7 @@ use std::{
 
 use super::types::{CallerWeight, FlightNumber, QueueDepth};
 
-/// What one permit costs at weight 1. 64 bits of it last ten million years at 40 a second.
+/// The cost of a permit at weight 1. 64 bits of virtual time last ten million years at 40 calls a second.
 const PERMIT: VirtualTime = 1 << 24;
 
 type VirtualTime = u64;
@@ -212,14 +212,14 @@ impl<T> Flows<T> {
     pub(super) fn in_order(&self) -> ServiceOrder<'_, T> {
         let flows = self.by_tag.iter().filter_map(|&(tag, caller)| {
             let flow = self.by_caller.get(&caller)?;
-            Some((caller, Cursor { tag, cost: cost(flow.weight), calls: flow.calls.iter() }))
+            Some((caller, FlowCursor { tag, cost: cost(flow.weight), calls: flow.calls.iter() }))
         });
         ServiceOrder { by_tag: self.by_tag.clone(), flows: flows.collect() }
     }
 }
 
 /// Where a dry run of the service stands in one flow.
-struct Cursor<'a, T> {
+struct FlowCursor<'a, T> {
     tag: VirtualTime,
     cost: VirtualTime,
     calls: btree_map::Iter<'a, FlightNumber, WaitingCall<T>>,
@@ -228,7 +228,7 @@ struct Cursor<'a, T> {
 /// A dry run of the service.
 pub(super) struct ServiceOrder<'a, T> {
     by_tag: BTreeSet<(VirtualTime, u32)>,
-    flows: HashMap<u32, Cursor<'a, T>, foldhash::fast::RandomState>,
+    flows: HashMap<u32, FlowCursor<'a, T>, foldhash::fast::RandomState>,
 }
 
 impl<T> Iterator for ServiceOrder<'_, T> {
