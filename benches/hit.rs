@@ -29,7 +29,7 @@ use zoom_qos_proxy::{
     http::{self, AppState, Listener},
     meeting_id::MeetingId,
     metrics::Metrics,
-    quota::Budget,
+    quota::LocalQuota,
     snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
     trace::Tracer,
 };
@@ -59,7 +59,7 @@ fn state(bytes: usize) -> Data<AppState> {
     let cache = Cache::new(config.cache, &metrics);
     assert!(cache.insert(sealed(bytes)).1);
     let parts = Parts {
-        budget: Budget::open(&config.budget, &metrics).unwrap(),
+        quota: LocalQuota::open(&config.quota, &metrics).unwrap(),
         config: config.fetcher,
         zoom: config.zoom,
         freshness: config.freshness,

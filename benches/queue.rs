@@ -1,6 +1,6 @@
-//! What the queue for permits costs against how many wait in it: one more joins, and the first one is served.
+//! The cost of the queue for permits by its length: one call joins, and then the first one is served or the new one leaves.
 //!
-//! Every operation is to take O(log n). Run: `cargo bench --bench queue`.
+//! Every operation should take O(log n). Run: `cargo bench --bench queue`.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{
@@ -9,29 +9,28 @@ use std::{
 };
 
 use divan::Bencher;
-use zoom_qos_proxy::fetcher::queue::{Priority, Queue, Share};
+use zoom_qos_proxy::scheduler::fair_queue::{CallerWeight, FairQueue, Priority};
 
 const WAITING: [u64; 4] = [100, 1_000, 10_000, 100_000];
-/// Of this many callers.
 const CALLERS: u64 = 10;
 
 fn main() {
     divan::main();
 }
 
-fn share(flight: u64) -> Share {
+fn weight(flight: u64) -> CallerWeight {
     let caller = u32::try_from(flight % CALLERS).unwrap();
-    Share { caller, weight: NonZeroU32::new(caller + 1).unwrap() }
+    CallerWeight { caller, weight: NonZeroU32::new(caller + 1).unwrap() }
 }
 
-fn push(queue: &mut Queue<u64>, flight: u64, now: Instant) {
-    // Everybody gives up at another time, and not in the order of arrival.
-    let give_up = now + Duration::from_micros(flight.wrapping_mul(7_919) % 15_000_000);
-    queue.push((Priority::Foreground, flight), &[share(flight)], now, Some(give_up), flight);
+fn push(queue: &mut FairQueue<u64>, flight: u64, now: Instant) {
+    // Each call has another deadline, not in the order of arrival.
+    let deadline = now + Duration::from_micros(flight.wrapping_mul(7_919) % 15_000_000);
+    queue.push((Priority::Foreground, flight), &[weight(flight)], now, Some(deadline), flight);
 }
 
-fn filled(waiting: u64, now: Instant) -> Queue<u64> {
-    let mut queue = Queue::default();
+fn filled(waiting: u64, now: Instant) -> FairQueue<u64> {
+    let mut queue = FairQueue::default();
     (0..waiting).for_each(|flight| push(&mut queue, flight, now));
     queue
 }

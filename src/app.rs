@@ -22,7 +22,7 @@ use crate::{
     fetcher::{Fetcher, Launch, Parts},
     http::AppState,
     metrics::Metrics,
-    quota::{Budget, day::StateFileError},
+    quota::{LocalQuota, state_file::StateFileError},
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
     telemetry::DroppedLines,
@@ -79,17 +79,17 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // A second start in one process, as tests do it, finds the same provider there already.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, budget, freshness, cache, callers, shared, trace, .. } = config;
+        let Config { server, fetcher, zoom, quota, freshness, cache, callers, shared, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
         let (tracer, sending) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
-        let budget = Budget::open(&budget, &metrics)?;
+        let quota = LocalQuota::open(&quota, &metrics)?;
         let (known, keeper) = Callers::open(callers, &metrics);
         let parts = Parts {
             config: fetcher,
             zoom,
             freshness,
-            budget,
+            quota,
             shared,
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),

@@ -2,10 +2,9 @@
 //! fetches what, and events. One handle, which belongs to the fetcher's thread.
 //!
 //! It decides nothing about meetings and keeps nothing that it could not lose. Every operation is bounded, and fails as
-//! [`Away`]: then the process goes on by itself, within its share ([`alone`]). How it fits together is told in ADR 16.
+//! [`Away`]: then the process goes on by itself, within its share ([`standalone`]). How it fits together is told in ADR 16.
 
 pub mod address;
-pub mod alone;
 mod board;
 pub mod bounds;
 pub mod clock;
@@ -15,14 +14,17 @@ mod keep;
 pub mod keys;
 mod link;
 pub mod meter;
-pub mod pool;
 mod purge;
 mod quota;
+pub mod quota_reply;
+mod quota_request;
+pub mod quota_view;
 pub mod record;
 mod rejections;
 mod retry;
 mod script;
 pub mod seal;
+pub mod standalone;
 pub mod token;
 mod wire;
 pub mod words;
@@ -42,16 +44,16 @@ pub use self::board::{Claim, Claimed, Found, Put};
 pub use self::keys::namespace;
 use self::{
     address::Address,
-    alone::{Contact, Mode, Share},
     clock::ServerClock,
     events::Event,
     health::{Health, Standing},
     keys::Keys,
     link::{Link, Trouble},
-    pool::Pool,
+    quota_view::QuotaView,
     rejections::Rejections,
     script::Script,
     seal::Sealer,
+    standalone::{Mode, Presence},
 };
 use crate::metrics::Metrics;
 
@@ -93,15 +95,15 @@ struct Inner {
     /// This process among the replicas, another one after each start.
     replica: String,
     began: Instant,
-    budget: Script,
+    quota_script: Script,
     board: Script,
     purge: Script,
     clock: Cell<Option<ServerClock>>,
     /// What the last answer about the budget took.
     round_trip: Cell<Duration>,
     health: RefCell<Health>,
-    contact: RefCell<Contact>,
-    pool: RefCell<Pool>,
+    presence: RefCell<Presence>,
+    quota_view: RefCell<QuotaView>,
     /// What could not be said yet.
     owed: RefCell<Vec<Owed>>,
     /// Number of the last purge that is done here.
@@ -144,7 +146,7 @@ impl Shared {
             link,
             replica: format!("{:016x}", fastrand::u64(..)),
             began: now,
-            budget: Script::new(concat!(
+            quota_script: Script::new(concat!(
                 include_str!("cluster/checks.lua"),
                 include_str!("cluster/quota.lua")
             )),
@@ -159,8 +161,8 @@ impl Shared {
             clock: Cell::default(),
             round_trip: Cell::default(),
             health: RefCell::new(Health::new(now)),
-            contact: RefCell::new(Contact::new(now, config.per_second, config.replicas)),
-            pool: RefCell::default(),
+            presence: RefCell::new(Presence::new(now, config.per_second, config.replicas)),
+            quota_view: RefCell::default(),
             owed: RefCell::default(),
             purged: Cell::default(),
             rejections: Rejections::new(metrics),
@@ -191,7 +193,7 @@ impl Shared {
     #[must_use]
     pub fn mode(&self, now: Instant) -> Mode {
         let is_up = self.0.health.borrow().standing() == Standing::Up;
-        self.0.contact.borrow().mode(is_up, now)
+        self.0.presence.borrow().mode(is_up, now)
     }
 
     /// The server's clock; `None` before it was first heard of.
@@ -210,24 +212,6 @@ impl Shared {
     #[must_use]
     pub fn fresh_at_most(&self) -> Duration {
         self.0.config.fresh_at_most
-    }
-
-    /// What this process keeps to on its own.
-    #[must_use]
-    pub fn share(&self) -> Share {
-        Share::of(self.0.config.per_second, self.0.config.replicas)
-    }
-
-    /// How many calls of the day this process may have seen on its own, if so many are counted now.
-    #[must_use]
-    pub fn day_alone(&self, used: u64) -> u64 {
-        used + Share::of_day(self.0.config.per_day, used, self.0.config.replicas)
-    }
-
-    /// Calls permitted in a UTC day, to all together.
-    #[must_use]
-    pub fn per_day(&self) -> u64 {
-        self.0.config.per_day
     }
 
     fn may_ask(&self) -> Result<(), Away> {

@@ -31,7 +31,7 @@ pub use self::problem::{Problems, Warning};
 use self::{layers::Layers, reader::Reader};
 use crate::{
     cache::CacheConfig, callers::CallersConfig, cluster::SharedConfig, fetcher::FetcherConfig,
-    quota::BudgetConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
+    quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
     trace::TraceConfig, zoom::ZoomConfig,
 };
 
@@ -47,7 +47,7 @@ pub struct Config {
     /// Where Zoom is, and who we are there.
     pub zoom: ZoomConfig,
     /// What may be spent.
-    pub budget: BudgetConfig,
+    pub quota: QuotaConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
     /// How much is remembered.
@@ -120,12 +120,12 @@ impl Config {
         let roots = egress::environment_roots(&mut reader);
         let zoom = sections::zoom(&mut reader, &proxies, &roots);
         let freshness = sections::freshness(&mut reader);
-        let mut budget = limits::budget(&mut reader, freshness.as_ref());
+        let mut quota = limits::quota(&mut reader, freshness.as_ref());
         let max_queued = limits::max_queued(&mut reader);
         let max_fetch_bytes = reader.size("limits.max_fetch_bytes");
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
-        let shared = sharing::shared(&mut reader, zoom.as_ref(), budget.as_mut(), freshness.as_ref());
+        let shared = sharing::shared(&mut reader, zoom.as_ref(), quota.as_mut(), freshness.as_ref());
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
         let read = reader.finish()?;
@@ -138,7 +138,7 @@ impl Config {
                     max_fetch_bytes: max_fetch_bytes?,
                 },
                 zoom: zoom?,
-                budget: budget?,
+                quota: quota?,
                 freshness: freshness?,
                 cache: cache?,
                 callers: callers?,

@@ -10,9 +10,7 @@ mod flights;
 mod memory;
 mod pages;
 mod peers;
-pub mod permits;
 mod purge;
-pub mod queue;
 mod sharing;
 mod traces;
 
@@ -30,15 +28,16 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::core::Core;
 pub use self::purge::Purge;
-use self::{core::Core, permits::BudgetStatus, queue::Share};
 use crate::{
     cache::{Cache, policy::FetchRequirement},
     callers::Caller,
     cluster::SharedConfig,
     failure::{Failure, Reason},
     metrics::Metrics,
-    quota::{Budget, QuotaStatus},
+    quota::{LocalQuota, QuotaStatus},
+    scheduler::{SchedulerStatus, fair_queue::CallerWeight},
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{Parent, Tracer, Trail},
@@ -86,8 +85,8 @@ pub struct FetcherStatus {
     pub flights: usize,
     /// Callers who wait for them.
     pub waiting: usize,
-    /// Limits and queue.
-    pub budget: BudgetStatus,
+    /// Quota and queue.
+    pub scheduler: SchedulerStatus,
     /// What Zoom last refused, in words, and how long ago.
     pub last_refusal: Option<(Duration, Failure)>,
     /// The last time that Zoom could not be reached.
@@ -159,8 +158,8 @@ impl Launch {
                 let gives_up = move |flight| in_the_air.flights.gives_up(flight);
                 let caller = Rc::clone(&core);
                 let can_call = move || caller.can_call();
-                let permits = core.permits.clone().serve(gives_up, can_call);
-                drop(actix_rt::spawn(watching.watch("the queue for permits", permits)));
+                let scheduler = core.scheduler.clone().run(gives_up, can_call);
+                drop(actix_rt::spawn(watching.watch("the queue for permits", scheduler)));
                 let access_tokens = core.access_tokens.clone().keep();
                 drop(actix_rt::spawn(watching.watch("the renewal of access tokens", access_tokens)));
                 core.read(letters).await;
@@ -178,8 +177,8 @@ pub struct Parts {
     pub zoom: ZoomConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
-    /// What may be spent.
-    pub budget: Budget,
+    /// This process's limits.
+    pub quota: LocalQuota,
     /// What replicas have in common, where they do.
     pub shared: Option<SharedConfig>,
     /// Where snapshots go.
@@ -199,7 +198,7 @@ impl Fetcher {
         let (close, closed) = watch::channel(None);
         let redis = watch::Sender::new(Standing::Connecting);
         let standing = parts.shared.is_some().then(|| redis.subscribe());
-        let (quota, wait) = (parts.budget.subscribe(), parts.config.wait);
+        let (quota, wait) = (parts.quota.subscribe(), parts.config.wait);
         let fetcher = Self { mailbox, credentials, closed, quota, redis: standing, wait };
         (fetcher, Launch { parts, letters, credentials: accepted, closed: close, redis })
     }
@@ -339,7 +338,6 @@ impl Fetcher {
     }
 }
 
-/// A caller's place among the others in the queue.
-fn share_of(caller: &Caller) -> Share {
-    Share { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
+fn weight_of(caller: &Caller) -> CallerWeight {
+    CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }

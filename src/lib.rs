@@ -19,6 +19,7 @@ pub mod meeting_id;
 pub mod metrics;
 pub mod quota;
 pub mod regular_file;
+pub mod scheduler;
 pub mod server;
 pub mod snapshot;
 pub mod supervisor;

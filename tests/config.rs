@@ -158,10 +158,10 @@ fn the_defaults_are_those_of_the_contract() {
     assert_eq!(config.zoom.connect_timeout, seconds(3));
     assert_eq!(config.zoom.request_timeout, seconds(10));
     assert_eq!(config.zoom.max_body, 64 << 20);
-    assert_eq!(config.budget.per_second.get(), 36);
-    assert_eq!(config.budget.per_day, 54_000);
-    assert_eq!(config.budget.state_file, None);
-    assert_eq!((config.budget.max_stretch, config.budget.live_fresh), (10, seconds(30)));
+    assert_eq!(config.quota.per_second.get(), 36);
+    assert_eq!(config.quota.per_day, 54_000);
+    assert_eq!(config.quota.state_file, None);
+    assert_eq!((config.quota.max_stretch, config.quota.live_fresh), (10, seconds(30)));
     assert_eq!(config.fetcher.max_queued, 1000);
     assert_eq!(config.fetcher.max_fetch_bytes, 128 << 20);
     assert_eq!(config.cache.max_bytes, 256 << 20);
@@ -597,7 +597,7 @@ fn the_plan_and_the_headroom_make_the_permitted_numbers() {
         ("plan = \"free\"\nheavy_per_second = 1\nheavy_per_day = 19", 1, 17),
         ("heavy_per_second = 4294967295\nheavy_per_day = 4294967295", 3_865_470_565, 3_865_470_565),
     ] {
-        let budget = Setup::new().file(format!("[limits]\n{limits}\n")).config().budget;
+        let budget = Setup::new().file(format!("[limits]\n{limits}\n")).config().quota;
         assert_eq!((budget.per_second.get(), budget.per_day), (per_second, per_day), "{limits}");
     }
     let line = problem_of("limits.plan = \"Business\"");
@@ -629,7 +629,7 @@ fn a_limit_above_the_plans_is_allowed_with_a_warning() {
     let limits = "[limits]\nplan = \"pro\"\nheavy_per_second = 11\nheavy_per_day = 30000\n";
     let (config, warnings) =
         Setup::new().file(limits).variable("QOS_PROXY__LIMITS__HEAVY_PER_DAY", "30001").accepted();
-    assert_eq!((config.budget.per_second.get(), config.budget.per_day), (9, 27_000));
+    assert_eq!((config.quota.per_second.get(), config.quota.per_day), (9, 27_000));
     assert_eq!(warnings.len(), 2, "{warnings:#?}");
     assert!(
         warnings[0].starts_with("limits.heavy_per_second: 11 is more than the 10 that Zoom allows"),
@@ -884,7 +884,7 @@ fn the_state_file_is_a_path() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("day.json");
     let config = with(&format!("limits.state_file = \"{}\"", path.display()));
-    assert_eq!(config.budget.state_file, Some(path));
+    assert_eq!(config.quota.state_file, Some(path));
     assert!(problem_of("limits.state_file = \"\"").starts_with("limits.state_file: is empty"));
     assert!(
         problem_of("limits.state_file = \"a\\u0000b\"")
@@ -947,7 +947,7 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.callers.file.as_ref().map(CallersFile::count), Some(2));
     assert!(config.effective().contains("; callers: 2\n"), "{}", config.effective());
-    assert_eq!((config.budget.per_second.get(), config.budget.per_day), (30, 45_000));
+    assert_eq!((config.quota.per_second.get(), config.quota.per_day), (30, 45_000));
 }
 
 #[test]

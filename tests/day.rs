@@ -21,8 +21,8 @@ use jiff::Timestamp;
 use zoom_qos_proxy::{
     meeting_id::MeetingId,
     quota::{
-        day::{Day, until_midnight},
-        stretch::{Left, Outlook, Stretch},
+        adaptive_ttl::{AdaptiveTtl, Forecast, Remaining},
+        daily::{DailyQuota, until_midnight},
     },
     snapshot::{Freshness, FreshnessConfig, MeetingType, RefreshSample, SnapshotKey},
 };
@@ -93,13 +93,13 @@ struct Seen {
     /// The largest factor of any snapshot, for each minute.
     most: Vec<f64>,
     /// At every full minute.
-    outlooks: Vec<(u32, Outlook)>,
+    forecasts: Vec<(u32, Forecast)>,
 }
 
 impl Seen {
     /// At this time, or right after.
-    fn outlook(&self, at: u32) -> Outlook {
-        self.outlooks.iter().find(|(time, _)| *time >= at).expect("a time within the day").1
+    fn forecast(&self, at: u32) -> Forecast {
+        self.forecasts.iter().find(|(time, _)| *time >= at).expect("a time within the day").1
     }
 
     fn most_stretched(&self, times: Range<u32>) -> f64 {
@@ -111,8 +111,8 @@ impl Seen {
 /// One thread, one day.
 struct Simulated {
     midnight: (Instant, SystemTime),
-    day: Day,
-    stretch: Stretch,
+    day: DailyQuota,
+    stretch: AdaptiveTtl,
     most: u32,
     next_permit: Instant,
     states: Vec<State>,
@@ -133,7 +133,7 @@ impl Simulated {
     /// The day of these meetings, with so many other calls from some second on.
     fn run(most: u32, meetings: &[Meeting], others: (u32, u32)) -> Seen {
         let midnight = (Instant::now(), UNIX_EPOCH + 86_400 * 20_000 * SECOND);
-        let day = Day::open(A_DAY, 36, None, midnight.1).unwrap();
+        let day = DailyQuota::open(A_DAY, 36, None, midnight.1).unwrap();
         let seen = Seen {
             calls: 0,
             spent_at: None,
@@ -142,10 +142,10 @@ impl Simulated {
             first_refused_at: None,
             last: vec![(0, 0); meetings.len()],
             most: vec![1.0; 24 * 60],
-            outlooks: Vec::new(),
+            forecasts: Vec::new(),
         };
         let states = meetings.iter().map(|_| State::default()).collect();
-        let stretch = Stretch::new(most, freshness().live_fresh);
+        let stretch = AdaptiveTtl::new(most, freshness().live_fresh);
         let mut this = Self { midnight, day, stretch, most, next_permit: midnight.0, states, seen };
         let mut dice = fastrand::Rng::with_seed(7);
         let mut polls = vec![Vec::new(); POLLED_EVERY as usize];
@@ -167,8 +167,8 @@ impl Simulated {
                 this.call(at);
             }
             if at.is_multiple_of(MINUTE) {
-                let outlook = this.stretch.outlook(this.left(at), this.instant(at));
-                this.seen.outlooks.push((at, outlook));
+                let forecast = this.stretch.forecast(this.left(at), this.instant(at));
+                this.seen.forecasts.push((at, forecast));
             }
         }
         this.seen.calls = this.day.used(this.wall(OFFICE_HOURS.end));
@@ -183,9 +183,9 @@ impl Simulated {
         self.midnight.1 + at * SECOND
     }
 
-    fn left(&self, at: u32) -> Left {
+    fn left(&self, at: u32) -> Remaining {
         let calls = self.day.limit().saturating_sub(self.day.used(self.wall(at)));
-        Left { calls, part: 1.0, time: until_midnight(self.wall(at)) }
+        Remaining { calls, part: 1.0, time: until_midnight(self.wall(at)) }
     }
 
     /// One call, if the day has one left; when it can be made.
@@ -194,8 +194,8 @@ impl Simulated {
         if self.day.is_spent(wall) {
             return None;
         }
-        self.day.count_one(wall);
-        self.stretch.count_one(now);
+        self.day.count_call(wall);
+        self.stretch.count_call(now);
         if self.day.is_spent(wall) {
             self.seen.spent_at = Some(at);
         }
@@ -253,13 +253,13 @@ impl Simulated {
             };
             let pages = *pages;
             if let Some(older) = state.kept.take() {
-                let refresh = RefreshSample {
+                let sample = RefreshSample {
                     pages,
                     lived: lands - older.landed,
                     postponed: took_off - older.wanted.unwrap_or(took_off),
                     unstretched: older.freshness.unstretched.unwrap(),
                 };
-                self.stretch.refreshed(refresh, now);
+                self.stretch.record_refresh(sample, now);
             }
             let factor = self.stretch.factor(pages, self.left(at), now);
             assert!((1.0..=f64::from(self.most)).contains(&factor), "{factor}");
@@ -293,7 +293,7 @@ fn told(name: &str, seen: &Seen) {
         seen.spent_at.map(clock)
     );
     for at in (8..18).map(|hour| hour * HOUR + 30 * MINUTE) {
-        let Outlook { calls_per_second, calls_to_come, spent_in, stretch } = seen.outlook(at);
+        let Forecast { calls_per_second, calls_to_come, spent_in, stretch } = seen.forecast(at);
         println!(
             "  {} stretch {stretch:.2} pace {calls_per_second:.2}/s, {calls_to_come:.0} to come, spent in {spent_in:?}",
             clock(at)
@@ -340,7 +340,8 @@ fn large_meetings_last_until_midnight_where_the_stretch_may_be_longer_and_it_doe
         "{}",
         stretched.calls
     );
-    let settled: Vec<f64> = (9 * 60 + 30..18 * 60).map(|at| stretched.outlook(at * MINUTE).stretch).collect();
+    let settled: Vec<f64> =
+        (9 * 60 + 30..18 * 60).map(|at| stretched.forecast(at * MINUTE).stretch).collect();
     let [least, most] = [f64::min, f64::max].map(|of| settled.iter().copied().reduce(of).unwrap());
     assert!(most / least < 1.2, "from {least} to {most}");
 
@@ -358,7 +359,7 @@ fn a_quiet_day_is_never_stretched_and_a_backfill_does_not_change_that() {
         told("quiet", &seen);
         assert_eq!(seen.most_stretched(OFFICE_HOURS), 1.0, "a backfill of {backfill}");
         assert_eq!(seen.refused, 0);
-        assert!(seen.outlooks.iter().all(|(_, outlook)| outlook.spent_in.is_none()));
+        assert!(seen.forecasts.iter().all(|(_, forecast)| forecast.spent_in.is_none()));
     }
 }
 
@@ -380,6 +381,6 @@ fn a_backfill_in_the_middle_of_the_day_is_made_up_for() {
     assert_eq!((seen.refused, seen.spent_at), (0, None));
     assert_all_refreshed_at_the_end(&seen);
     let [before, right_after, evening] =
-        [12 * HOUR - MINUTE, 12 * HOUR + 30 * MINUTE, 18 * HOUR - MINUTE].map(|at| seen.outlook(at).stretch);
+        [12 * HOUR - MINUTE, 12 * HOUR + 30 * MINUTE, 18 * HOUR - MINUTE].map(|at| seen.forecast(at).stretch);
     assert!(before < 22.0 && right_after > 30.0 && evening < 22.0, "{before} {right_after} {evening}");
 }

@@ -21,7 +21,7 @@ use zoom_qos_proxy::{
     http::{self, AppState, Listener},
     meeting_id::MeetingId,
     metrics::Metrics,
-    quota::Budget,
+    quota::LocalQuota,
     snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
     telemetry,
     trace::Tracer,
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err(format!("{} meetings are in the cache", cache.entry_count()).into());
     }
     let parts = Parts {
-        budget: Budget::open(&config.budget, &metrics)?,
+        quota: LocalQuota::open(&config.quota, &metrics)?,
         config: config.fetcher,
         zoom: config.zoom,
         freshness: config.freshness,

@@ -1,7 +1,7 @@
--- The beginning of every script. Whoever can write into Redis can have written anything: all that is read of it is read
--- through these, and what is out of bounds is as if it were not there, is removed or overwritten, and is counted.
+-- The beginning of every script: the server's clock, and the checks that everything read passes through. A program with access to
+-- Redis can have written anything. A value that is out of bounds counts as missing, is removed or overwritten, and is counted.
 
-local AHEAD_AT_MOST = 172800000000   -- 48 h: no time of ours is further ahead, and no number, which is made of a time
+local AHEAD_AT_MOST = 172800000000   -- 48 h: no time of ours is further ahead, and no number that was made of a time
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -9,7 +9,7 @@ local refused = 0
 
 local function text(number) return string.format('%.0f', number) end
 
--- A whole number in these bounds; nil where there is none. `tonumber` alone also takes nan, inf, 1e300 and 0x10.
+-- A whole number within these bounds, or nil. `tonumber` alone would also accept nan, inf, 1e300 and 0x10.
 local function whole(value, least, most)
   if not value then return nil end
   if #value <= 16 and string.find(value, '^%-?%d+$') then
@@ -20,10 +20,10 @@ local function whole(value, least, most)
   return nil
 end
 
--- Whether a text that was read turned out to be of no use.
+-- Whether a value was there and was rejected.
 local function is_wrong(value, number) return value and not number end
 
--- A key of another type is not ours, and would stop everybody for ever.
+-- A key of another type is not ours, and would make every script fail for ever.
 local function read(command, key, ...)
   local answer = redis.pcall(command, key, ...)
   if type(answer) ~= 'table' or not answer.err then return answer end
@@ -34,7 +34,7 @@ local function read(command, key, ...)
   return redis.call(command, key, ...)
 end
 
--- A number that orders claims, records and purges, in a key or in a field of a hash; 0 where there is none.
+-- A number that orders claims, records and purges, in a key or in a field of a hash; 0 if there is none.
 local function fence_in(key, field)
   local value
   if field then value = read('HGET', key, field) else value = read('GET', key) end
@@ -44,4 +44,3 @@ local function fence_in(key, field)
   end
   return number or 0
 end
-

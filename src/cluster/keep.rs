@@ -170,7 +170,9 @@ impl Shared {
 
     fn hear(&self, event: Event) {
         match &event {
-            Event::CoolDown { kind, until, .. } => self.0.pool.borrow_mut().cool_down(*kind, *until),
+            Event::CoolDown { kind, until, .. } => {
+                self.0.quota_view.borrow_mut().extend_cooldown(*kind, *until);
+            }
             Event::Purged { by, .. } if *by == self.0.replica => return,
             Event::Purged { fence, .. } => self.0.purged.set(self.0.purged.get().max(*fence)),
             Event::Landed { .. } | Event::Failed { .. } => {}

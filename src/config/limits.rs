@@ -7,7 +7,7 @@ use super::{
     rules::{Choice, Count, FilePath},
 };
 use crate::{
-    quota::{BudgetConfig, day},
+    quota::{QuotaConfig, state_file},
     snapshot::FreshnessConfig,
     toml_document::one_line,
 };
@@ -36,7 +36,7 @@ const fn plan(name: &'static str, per_second: u32, per_day: u32) -> Plan {
 }
 
 /// `[limits]`, but for `max_queued`.
-pub(super) fn budget(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -> Option<BudgetConfig> {
+pub(super) fn quota(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -> Option<QuotaConfig> {
     let plan = reader.required("limits.plan", &Choice(PLANS));
     let headroom = reader.required("limits.headroom_percent", &Count(0..=99));
     let allowed = |of: fn(Plan) -> u32| plan.map(|plan| (plan.name, of(plan)));
@@ -44,7 +44,7 @@ pub(super) fn budget(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -
     let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
     let state_file = state_file(reader);
     let max_stretch = reader.required("limits.max_stretch", &Count(1..=MOST_STRETCH));
-    Some(BudgetConfig {
+    Some(QuotaConfig {
         per_second: per_second?,
         per_day: per_day?.get().into(),
         state_file,
@@ -59,7 +59,7 @@ fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     let path = reader.optional(KEY, &FilePath)?;
     let is_used = reader.first_set(["redis.url", "redis.url_file"]).is_none();
     if let Some(at) = reader.origin(KEY).filter(|_| is_used)
-        && let Err(error) = day::could_write(&path)
+        && let Err(error) = state_file::check_writable(&path)
     {
         reader.problem(KEY, &at, format!("the file cannot be written: {}", one_line(&error.to_string())));
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cluster::{SharedConfig, address::Address, bounds::AHEAD_AT_MOST, namespace, seal::Sealer},
-    quota::BudgetConfig,
+    quota::QuotaConfig,
     regular_file,
     snapshot::FreshnessConfig,
     zoom::ZoomConfig,
@@ -28,7 +28,7 @@ const ENCRYPTION_KEY_FILE: &str = "redis.encryption_key_file";
 pub(super) fn shared(
     reader: &mut Reader,
     zoom: Option<&ZoomConfig>,
-    budget: Option<&mut BudgetConfig>,
+    quota: Option<&mut QuotaConfig>,
     freshness: Option<&FreshnessConfig>,
 ) -> Option<SharedConfig> {
     let url = reader.optional_secret("redis.url", "redis.url_file");
@@ -81,8 +81,8 @@ pub(super) fn shared(
         let what = "redis sends the password unencrypted to another machine; use rediss".to_owned();
         reader.warn(key, &at, what);
     }
-    let (zoom, budget, freshness) = (zoom?, budget?, freshness?);
-    if budget.state_file.take().is_some() {
+    let (zoom, quota, freshness) = (zoom?, quota?, freshness?);
+    if quota.state_file.take().is_some() {
         reader.remark("limits.state_file", "not used: with Redis the day's count is kept there");
     }
     let account = zoom.account_id.read().ok()?;
@@ -97,9 +97,9 @@ pub(super) fn shared(
         replicas: NonZeroU32::new(replicas?)?,
         namespace: namespace(zoom.api_base_url.as_str(), account.expose()),
         sealer,
-        per_second: budget.per_second,
-        per_day: budget.per_day,
-        fresh_at_most: freshness.at_most(budget.max_stretch).max(AHEAD_AT_MOST),
+        per_second: quota.per_second,
+        per_day: quota.per_day,
+        fresh_at_most: freshness.at_most(quota.max_stretch).max(AHEAD_AT_MOST),
     })
 }
 

@@ -14,9 +14,8 @@ use super::{
     flights::{Boarded, Flight, Flights, Waiter},
     pages::{self, OneAtATime},
     peers::{Followers, Looks, paging},
-    permits::Permits,
-    share_of,
     traces::Traces,
+    weight_of,
 };
 use crate::{
     cache::{Cache, Entry, policy::FetchRequirement},
@@ -24,6 +23,8 @@ use crate::{
     cluster::Shared,
     failure::Failure,
     metrics::Metrics,
+    quota::{Quota, SharedQuota},
+    scheduler::Scheduler,
     snapshot::{FreshnessConfig, SnapshotKey},
     trace::Parent,
     zoom::{
@@ -37,7 +38,7 @@ use crate::{
 pub(super) struct Core {
     pub(super) zoom: Zoom,
     pub(super) access_tokens: AccessTokens,
-    pub(super) permits: Permits,
+    pub(super) scheduler: Scheduler,
     /// With Redis: what replicas have in common.
     pub(super) shared: Option<Shared>,
     pub(super) flights: Flights,
@@ -64,14 +65,18 @@ impl Core {
         credentials: watch::Sender<Credentials>,
         closed: watch::Sender<Option<Failure>>,
     ) -> Self {
-        let Parts { config, zoom, freshness, budget, cache, metrics, tracer, .. } = parts;
+        let Parts { config, zoom, freshness, quota, cache, metrics, tracer, .. } = parts;
         let upstream = Upstream::new(&zoom);
+        let quota = match &shared {
+            Some(cluster) => Quota::Shared(SharedQuota::new(cluster.clone(), quota)),
+            None => Quota::Local(quota),
+        };
         let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
         Self {
             access_tokens: AccessTokens::new(&zoom, upstream, &metrics, credentials, shared.clone()),
             memory: FetchMemory::new(config.max_fetch_bytes, &metrics),
             zoom: api,
-            permits: Permits::new(budget, shared.clone(), config.max_queued, config.wait, closed, &metrics),
+            scheduler: Scheduler::new(quota, config.max_queued, config.wait, closed, &metrics),
             one_at_a_time: OneAtATime::default(),
             shared,
             flights: Flights::default(),
@@ -108,14 +113,16 @@ impl Core {
                     let this = Rc::clone(&self);
                     drop(actix_rt::spawn(async move {
                         this.flights.all_landed().await;
-                        this.permits.save_final_count().await;
+                        this.scheduler.save_final_count().await;
                         reply.send(()).ok();
                     }));
                 }
                 Letter::Leave(reply) => {
                     let this = Rc::clone(&self);
                     drop(actix_rt::spawn(async move {
-                        this.permits.leave().await;
+                        if let Some(shared) = &this.shared {
+                            shared.leave().await;
+                        }
                         reply.send(()).ok();
                     }));
                 }
@@ -135,8 +142,8 @@ impl Core {
                 let token = this.access_tokens.token().await;
                 this.awaits_access_token.set(false);
                 match token {
-                    Ok(_) => this.permits.look_again(),
-                    Err(error) => this.permits.refuse_all(&pages::no_access_token(error)),
+                    Ok(_) => this.scheduler.wake(),
+                    Err(error) => this.scheduler.reject_all(&pages::no_access_token(error)),
                 }
             }));
         }
@@ -150,12 +157,12 @@ impl Core {
             drop(reply.send(found));
             return;
         }
-        let share = share_of(&caller);
-        let waiter = Waiter { reply, deadline, share, wanted, hung_up };
+        let weight = weight_of(&caller);
+        let waiter = Waiter { reply, deadline, weight, wanted, hung_up };
         match self.flights.board(key, waiter, &caller, Instant::now()) {
             Boarded::UnderWay(number) => {
                 trail.join(self.traces.of(number));
-                self.permits.somebody_waits(number, share, deadline);
+                self.scheduler.add_waiter(number, weight, deadline);
             }
             Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
             Boarded::Refused(waiter, failure) if self.shared.is_some() => {
@@ -181,7 +188,7 @@ impl Core {
         // Who has something to fall back on need not wait for the end of a pause, however short.
         if wanted.has_fallback
             && self.shared.is_none()
-            && let Some((_, failure)) = self.permits.closed()
+            && let Some((_, failure)) = self.scheduler.blocked_until()
         {
             return Some(Err(failure));
         }
@@ -213,10 +220,10 @@ impl Core {
         FetcherStatus {
             flights,
             waiting,
-            budget: self.permits.status(),
+            scheduler: self.scheduler.status(),
             last_refusal: self.flights.last_refusal(),
             last_failure: self.zoom.last_failure(),
-            replicas: self.shared.as_ref().map(|shared| shared.replicas().0),
+            replicas: self.shared.as_ref().map(|shared| shared.replicas().live),
         }
     }
 }

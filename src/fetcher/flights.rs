@@ -12,15 +12,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use super::{
-    Landed, Reply, Via,
-    queue::{FlightNumber, Share},
-    share_of,
-};
+use super::{Landed, Reply, Via, weight_of};
 use crate::{
     cache::policy::{CachePolicy, FetchRequirement},
     callers::{Booking, Caller},
     failure::{Failure, Reason},
+    scheduler::fair_queue::{CallerWeight, FlightNumber},
     snapshot::{Snapshot, SnapshotKey},
 };
 
@@ -28,7 +25,7 @@ use crate::{
 pub(super) struct Waiter {
     pub(super) reply: Reply,
     pub(super) deadline: Instant,
-    pub(super) share: Share,
+    pub(super) weight: CallerWeight,
     /// With a stale snapshot to fall back on it is told of every pause at once.
     pub(super) wanted: FetchRequirement,
     /// Its connection sends no more; it may still listen.
@@ -90,7 +87,7 @@ struct Passengers {
     /// The latest of the waiters' deadlines.
     wanted_until: Instant,
     /// Of the caller who started it.
-    share: Share,
+    weight: CallerWeight,
     /// Whether its next call waits for a permit.
     queued: bool,
     /// Whether it made a call: then it is finished, whoever is left.
@@ -106,7 +103,7 @@ impl Passengers {
             waiters: Vec::new(),
             first_waiter_started_it: false,
             wanted_until,
-            share: share_of(&flight.caller),
+            weight: weight_of(&flight.caller),
             queued: false,
             begun: false,
             pause: None,
@@ -236,17 +233,17 @@ impl Flights {
         table.under_way.get(&flight.number).filter(|it| !it.begun).map(|it| it.wanted_until)
     }
 
-    /// The shares of all who want this flight: who started it, and who waits for it yet.
-    pub(super) fn wanted_by(&self, flight: &Flight) -> Vec<Share> {
+    /// The callers who want this flight: the one that started it, and those who still wait for it.
+    pub(super) fn wanted_by(&self, flight: &Flight) -> Vec<CallerWeight> {
         let table = self.table.borrow();
         let Some(passengers) = table.under_way.get(&flight.number) else { return Vec::new() };
-        let mut shares = vec![passengers.share];
+        let mut callers = vec![passengers.weight];
         for waiter in passengers.waiters.iter().flatten().filter(|waiter| waiter.is_there()) {
-            if shares.iter().all(|share| share.caller != waiter.share.caller) {
-                shares.push(waiter.share);
+            if callers.iter().all(|known| known.caller != waiter.weight.caller) {
+                callers.push(waiter.weight);
             }
         }
-        shares
+        callers
     }
 
     /// This flight's next call waits for a permit. `closed` is what refuses all calls, if anything does.

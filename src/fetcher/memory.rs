@@ -41,8 +41,8 @@ pub(super) async fn room(core: &Core, flight: &Flight, memory: &FlightMemory) ->
             None => {}
         }
         // Calls and flights that wait are bounded together. A flight that has begun is paid for.
-        let waiting = core.memory.waiting_to_begin() + core.permits.queued();
-        if !waits && !core.flights.has_begun(flight) && waiting > core.permits.max_queued() {
+        let waiting = core.memory.waiting_to_begin() + core.scheduler.queued();
+        if !waits && !core.flights.has_begun(flight) && waiting > core.scheduler.max_queued() {
             return Err(overloaded());
         }
         waits = true;

@@ -14,7 +14,6 @@ use super::{
     core::Core,
     flights::Flight,
     memory::{overloaded, room},
-    queue::Priority,
     traces::Traces,
 };
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
     failure::{Failure, Lasting, LimitKind, Reason, ZoomSaid},
     metrics::{CallResult, Cause},
     quota::Permit,
+    scheduler::fair_queue::Priority,
     snapshot::{Draft, Snapshot},
     zoom::{
         self, BodyBytes, Called, FlightMemory,
@@ -150,13 +150,13 @@ async fn fetch_page(
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
         match unspent {
             Some(permit) => {
-                core.permits.give_back(permit);
+                core.scheduler.release(permit);
                 flight.booking.uncall(called);
             }
             None => core.metrics.caller_call(flight.caller.name.as_str()),
         }
         if let Some(calls) = account_has_left {
-            core.permits.account_has_left(calls, called);
+            core.scheduler.report_remaining(calls, called);
         }
         let error = match answer {
             Err(error) => error,
@@ -228,19 +228,19 @@ async fn may_call(core: &Core, flight: &Flight) -> Result<(Permit, AccessToken),
         let permit = permit(core, flight).await?;
         match core.access_tokens.for_call(Instant::now()) {
             Some(access_token) => return Ok((permit, access_token)),
-            None => core.permits.give_back(permit),
+            None => core.scheduler.release(permit),
         }
     }
 }
 
 async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
-    core.flights.queues(flight, core.permits.closed().as_ref());
+    core.flights.queues(flight, core.scheduler.blocked_until().as_ref());
     let give_up = core.flights.gives_up_at(flight);
     let priority = if core.flights.is_awaited(flight) { Priority::Foreground } else { Priority::Background };
     let wanted_by = core.flights.wanted_by(flight);
     let makes_way = |flight| core.flights.makes_way(flight);
     let mut span = core.traces.wait_for_permit(flight, priority);
-    let permit = core.permits.next((priority, flight.number), &wanted_by, give_up, makes_way).await;
+    let permit = core.scheduler.acquire((priority, flight.number), &wanted_by, give_up, makes_way).await;
     permit.as_ref().err().into_iter().for_each(|failure| span.fail(failure.reason.as_str()));
     drop(span);
     core.flights.queues_no_more(flight);
@@ -264,11 +264,11 @@ pub(super) fn no_access_token(error: TokenError) -> Failure {
 fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: ZoomSaid) -> Failure {
     let unsaid = || match kind {
         LimitKind::PerSecond => Instant::now() + Duration::from_millis(fastrand::u64(PAUSE_UNSAID_MS)),
-        LimitKind::PerDay => core.permits.midnight(),
+        LimitKind::PerDay => core.scheduler.midnight(),
     };
     let latest = match kind {
         LimitKind::PerSecond => Instant::now() + LONGEST_PAUSE,
-        LimitKind::PerDay => core.permits.midnight() + LONGEST_PAUSE,
+        LimitKind::PerDay => core.scheduler.midnight() + LONGEST_PAUSE,
     };
     let until = retry_after.map_or_else(unsaid, |after| (Instant::now() + after).min(latest));
     tracing::warn!(
@@ -281,7 +281,7 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
         LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
     };
     let failure = Failure::new(reason).retry_at(until).said(said);
-    core.permits.cool_down(kind, until, failure.clone());
+    core.scheduler.start_cooldown(kind, until, failure.clone());
     core.flights.pause(until, &failure);
     failure
 }
@@ -302,7 +302,7 @@ fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
         CallError::AccessTokenRefused(said) | CallError::CredentialsRejected(said) => {
             let failure = no_access_token(core.access_tokens.reject(&said));
             // Those who wait for permits need not wait to hear the same.
-            core.permits.refuse_all(&failure);
+            core.scheduler.reject_all(&failure);
             Stop::Failed(failure)
         }
         CallError::MeetingNotFound(said) => failed(Reason::MeetingNotFound, said),

@@ -130,7 +130,7 @@ async fn follow(
         }
         // Its next call waits for a permit, as far as those are concerned who wait for it: a pause that is too long for them
         // they hear of at once.
-        core.flights.queues(flight, core.permits.closed().as_ref());
+        core.flights.queues(flight, core.scheduler.blocked_until().as_ref());
         match heard.end().await {
             Some(End::Landed) => return Followed::Landed,
             Some(End::Failed { fence, words }) if fence >= held => {

@@ -46,7 +46,7 @@ impl Core {
             let standing = *from.borrow_and_update();
             self.metrics.redis_up(standing == Standing::Up);
             to.send_replace(standing);
-            self.permits.look_again();
+            self.scheduler.wake();
             if from.changed().await.is_err() {
                 return;
             }
@@ -65,7 +65,7 @@ impl Core {
                         let failure = words::read(&words, &clock, now)
                             .unwrap_or_else(|| Failure::new(words::of_cool_down(kind)));
                         let failure = failure.retry_at(until);
-                        self.permits.cools_down(kind, until, failure.clone());
+                        self.scheduler.apply_cooldown(kind, until, failure.clone());
                         self.flights.pause(until, &failure);
                     }
                 }

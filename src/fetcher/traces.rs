@@ -3,13 +3,11 @@
 
 use std::{cell::RefCell, collections::HashMap};
 
-use super::{
-    flights::Flight,
-    queue::{FlightNumber, Priority},
-};
+use super::flights::Flight;
 use crate::{
     failure::{Failure, Reason},
     metrics::CallResult,
+    scheduler::fair_queue::{FlightNumber, Priority},
     snapshot::Snapshot,
     trace::{Kind, Parent, Span, Tracer},
 };

@@ -52,9 +52,9 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     if let Ok(Some(status)) = tokio::time::timeout(FETCHER_TIMEOUT, state.fetcher.status()).await {
         let (callers, now) = (state.callers.all(), Instant::now());
         state.metrics.show_queues(callers.iter().map(|caller| {
-            let load = status::load_of(caller.id, &status.budget.loads);
-            let oldest = load.oldest.map(|since| now.saturating_duration_since(since));
-            (caller.name.as_str(), load.waiting, oldest.unwrap_or_default())
+            let depth = status::depth_of(caller.id, &status.scheduler.depths);
+            let oldest = depth.oldest.map(|since| now.saturating_duration_since(since));
+            (caller.name.as_str(), depth.waiting, oldest.unwrap_or_default())
         }));
     }
     match state.metrics.exposition() {

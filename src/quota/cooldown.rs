@@ -1,43 +1,39 @@
-//! After a 429: until when all calls of that kind stop. Every call of ours is of both kinds, so either stops all.
+//! Cool-downs: after a 429 of one kind, all calls stop for a while. Every call of ours counts towards both kinds of limit, so
+//! either cool-down stops all of them.
 
 use std::time::Instant;
 
 use crate::failure::LimitKind;
 
-/// The two cool-downs. A longer one is never shortened by a shorter one that arrives later.
+/// The two cool-downs. A shorter one that arrives later never shortens a longer one.
 #[derive(Default)]
-pub struct Cooldowns {
+pub(super) struct Cooldowns {
     per_second: Option<Instant>,
     per_day: Option<Instant>,
 }
 
 impl Cooldowns {
-    /// No call before `until`, because of this kind.
-    pub fn extend(&mut self, kind: LimitKind, until: Instant) {
-        let slot = match kind {
+    pub(super) fn extend(&mut self, kind: LimitKind, until: Instant) {
+        let end = match kind {
             LimitKind::PerSecond => &mut self.per_second,
             LimitKind::PerDay => &mut self.per_day,
         };
-        *slot = (*slot).max(Some(until));
+        *end = (*end).max(Some(until));
     }
 
-    /// When this kind's cool-down ends or ended.
-    #[must_use]
-    pub fn until(&self, kind: LimitKind) -> Option<Instant> {
-        match kind {
+    /// When the cool-down of this kind ends, if it is active.
+    pub(super) fn until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
+        let end = match kind {
             LimitKind::PerSecond => self.per_second,
             LimitKind::PerDay => self.per_day,
-        }
+        };
+        end.filter(|end| *end > now)
     }
 
-    /// The cool-down that ends last, if any is still on.
-    #[must_use]
-    pub fn active(&self, now: Instant) -> Option<(LimitKind, Instant)> {
-        [LimitKind::PerSecond, LimitKind::PerDay]
-            .into_iter()
-            .filter_map(|kind| Some((kind, self.until(kind)?)))
-            .filter(|(_, until)| *until > now)
-            .max_by_key(|(_, until)| *until)
+    /// The active cool-down that ends last.
+    pub(super) fn active(&self, now: Instant) -> Option<(LimitKind, Instant)> {
+        let kinds = [LimitKind::PerSecond, LimitKind::PerDay].into_iter();
+        kinds.filter_map(|kind| Some((kind, self.until(kind, now)?))).max_by_key(|(_, until)| *until)
     }
 }
 

@@ -9,7 +9,7 @@ use test_support::{
     wait::settled,
 };
 use zoom_qos_proxy::{
-    cluster::{SharedConfig, address::Address, alone::Mode, health::Standing, keys::Subject},
+    cluster::{SharedConfig, address::Address, health::Standing, keys::Subject, standalone::Mode},
     snapshot::Tag,
 };
 
@@ -47,14 +47,14 @@ async fn a_user_with_the_documented_rights_can_do_everything_and_a_wrong_passwor
     let (shared, _heard) = up(config(&url("s%40cret"), 40, 2)).await;
     everything_works(&shared).await;
     shared.leave().await;
-    assert!(shared.permit().await.is_err(), "who said goodbye asks for nothing more");
+    assert!(shared.reserve_slot().await.is_err(), "who said goodbye asks for nothing more");
     assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "and is forgotten at once");
     let denied: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
     assert!(denied.is_empty(), "{denied:?}");
 
     let (wrong, _) = join(config(&url("wrong"), 40, 2));
     until(&wrong, Standing::Away).await;
-    assert_ne!(wrong.mode(Instant::now()), Mode::Together);
+    assert_ne!(wrong.mode(Instant::now()), Mode::Shared);
     let _: String = server.command(&["ACL", "SETUSER", "qos", ">wrong"]);
     until(&wrong, Standing::Up).await;
 }
@@ -106,7 +106,7 @@ async fn tls_is_checked_against_the_ca_that_is_given() {
     for refused in [with("localhost", &other), with("127.0.0.1", &ca)] {
         let (shared, _) = join(refused);
         until(&shared, Standing::Away).await;
-        assert!(shared.permit().await.is_err());
+        assert!(shared.reserve_slot().await.is_err());
     }
 }
 

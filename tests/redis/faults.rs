@@ -24,10 +24,10 @@ use tokio::sync::{mpsc, watch};
 use zoom_qos_proxy::{
     cluster::{
         Claim, Put, Shared, SharedConfig,
-        alone::{Mode, Share},
         events::Event,
         health::Standing,
-        pool::Draw,
+        quota_reply::Reservation,
+        standalone::{LocalShare, Mode},
     },
     failure::LimitKind,
 };
@@ -47,18 +47,18 @@ async fn bounded<T>(operation: impl Future<Output = T>) -> T {
 async fn is_away_and_comes_back(shared: &Shared, comes_back: impl AsyncFnOnce()) {
     let of = subject(90);
     // The first to notice wait for as long as an operation may take, and no longer.
-    bounded(shared.permit()).await.ok();
+    bounded(shared.reserve_slot()).await.ok();
     bounded(shared.look_up(&of)).await.ok();
     until(shared, Standing::Away).await;
     for _ in 0..100 {
-        assert!(bounded(shared.permit()).await.is_err());
+        assert!(bounded(shared.reserve_slot()).await.is_err());
         assert!(bounded(shared.look_up(&of)).await.is_err());
         assert!(bounded(shared.claim(&of, 0)).await.is_err());
-        assert_ne!(shared.mode(Instant::now()), Mode::Together);
+        assert_ne!(shared.mode(Instant::now()), Mode::Shared);
     }
     comes_back().await;
     until(shared, Standing::Up).await;
-    assert_eq!(shared.mode(Instant::now()), Mode::Together);
+    assert_eq!(shared.mode(Instant::now()), Mode::Shared);
     next_slot(shared).await;
     // Records go on, too.
     let mine = settled(|| async {
@@ -83,7 +83,7 @@ async fn a_frozen_server_costs_an_operation_s_time_once() {
     let _: String = server.command(&["CLIENT", "PAUSE", "2500", "ALL"]);
     is_away_and_comes_back(&shared, async || {}).await;
     // What it found in its buffers when it went on was given up by then, and has no effect.
-    assert_eq!(shared.day(Instant::now()).1, 2, "one permit after each time");
+    assert_eq!(shared.day(Instant::now()).used, 2, "one permit after each time");
 }
 
 #[actix_rt::test]
@@ -95,7 +95,7 @@ async fn a_killed_server_is_found_again_though_it_has_forgotten_everything() {
     }
     server.stop();
     is_away_and_comes_back(&shared, async || server.start_again()).await;
-    assert_eq!(shared.day(Instant::now()).1, 6, "five before, one after: the replica remembered");
+    assert_eq!(shared.day(Instant::now()).used, 6, "five before, one after: the replica remembered");
 }
 
 #[actix_rt::test]
@@ -134,7 +134,7 @@ async fn no_operation_fails_because_the_server_forgot_a_script() {
     let mut failed = 0;
     for number in 0..500 {
         failed += u32::from(bounded(shared.claim(&subject(number), 0)).await.is_err());
-        failed += u32::from(bounded(shared.permit()).await.is_err());
+        failed += u32::from(bounded(shared.reserve_slot()).await.is_err());
     }
     stop.store(true, Ordering::Relaxed);
     println!("the server forgot its scripts {} times", flusher.join().unwrap());
@@ -153,7 +153,7 @@ async fn a_flush_gives_neither_the_second_nor_the_day_again() {
     let _: String = server.command(&["FLUSHALL"]);
     let next = next_slot(&shared).await.from;
     assert!(next >= last + Duration::from_secs(1), "only {:?} later", next - last);
-    assert_eq!(shared.day(Instant::now()).1, 11);
+    assert_eq!(shared.day(Instant::now()).used, 11);
     // The same where the clock went back, or another server took over that lags behind.
     let ahead: u64 = server.command::<String>(&["HGET", "{zqp:test}:budget", "now"]).parse().unwrap();
     for (field, value) in [("now", (ahead + 60_000_000).to_string()), ("run", "another".to_owned())] {
@@ -187,7 +187,7 @@ async fn what_could_not_be_said_is_said_later() {
             _ => {}
         }
     }
-    assert!(two.cooled_until(LimitKind::PerDay).is_some());
+    assert!(two.cooldown_until(LimitKind::PerDay).is_some());
 }
 
 #[actix_rt::test]
@@ -336,36 +336,36 @@ fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
 async fn call_whatever_happens(
     shared: &Shared,
     me: usize,
-    share: Share,
+    share: LocalShare,
     end: Instant,
     calls: &Calls,
     alone: &AtomicU64,
 ) {
-    shared.has_waiting(100, 0);
+    shared.set_demand(100, 0);
     while Instant::now() < end {
         match shared.mode(Instant::now()) {
-            Mode::NotBefore(from) => {
+            Mode::Waiting(from) => {
                 // Redis may come back before that.
                 reached(from.min(Instant::now() + Duration::from_millis(20))).await;
             }
-            Mode::Alone => {
+            Mode::Standalone => {
                 calls.lock().unwrap().push((Instant::now(), me));
-                shared.called_alone(Instant::now());
+                shared.count_standalone_call(Instant::now());
                 alone.fetch_add(1, Ordering::SeqCst);
                 let apart = Duration::from_millis(1_010) / share.per_second.get();
                 pause_async(apart.max(share.apart)).await;
             }
-            Mode::Together => match shared.permit().await {
-                Ok(Draw::Slot(slot)) => {
+            Mode::Shared => match shared.reserve_slot().await {
+                Ok(Reservation::Slot(slot)) => {
                     reached(slot.from).await;
                     let now = Instant::now();
                     if now <= slot.until {
                         calls.lock().unwrap().push((now, me));
                     } else {
-                        shared.give_back(slot.day).await;
+                        shared.release_slot(slot.day).await;
                     }
                 }
-                Ok(Draw::NotBefore { at, .. }) => reached(at).await,
+                Ok(Reservation::RetryAt { at, .. }) => reached(at).await,
                 Err(_) => pause_async(Duration::from_millis(20)).await,
             },
         }
@@ -402,12 +402,12 @@ fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize
         on_its_own_thread(move || async move {
             let (shared, _heard) = join(config(&url, PERMITTED, 3));
             let number = |number| NonZeroU32::new(number).unwrap();
-            let share = Share::of(number(PERMITTED), number(3));
+            let share = LocalShare::of(number(PERMITTED), number(3));
             call_whatever_happens(&shared, me, share, end, &calls, &alone).await;
             until(&shared, Standing::Up).await;
             has_ended.send(()).unwrap();
             agreed.wait_for(|agreed| *agreed).await.unwrap();
-            shared.day(Instant::now()).1
+            shared.day(Instant::now()).used
         })
     });
     let replicas: Vec<_> = replicas.collect();
@@ -462,9 +462,9 @@ async fn a_process_that_never_finds_redis_goes_on_by_itself() {
     let mut server = Server::start();
     server.stop();
     let (shared, _heard) = join(SharedConfig { ..config(&server.url(), 40, 2) });
-    assert!(matches!(shared.mode(Instant::now()), Mode::NotBefore(_)));
+    assert!(matches!(shared.mode(Instant::now()), Mode::Waiting(_)));
     until(&shared, Standing::Away).await;
-    settled(|| async { (shared.mode(Instant::now()) == Mode::Alone).then_some(()) }).await;
+    settled(|| async { (shared.mode(Instant::now()) == Mode::Standalone).then_some(()) }).await;
     server.start_again();
     until(&shared, Standing::Up).await;
 }
@@ -490,7 +490,7 @@ mod alone {
             .unwrap();
             let pace = on_its_own_thread(move || async move {
                 let (shared, _heard) = up(config(&staying, 40, 2)).await;
-                shared.has_waiting(100, 0);
+                shared.set_demand(100, 0);
                 // The 30 s in which an empty server expects replicas that it forgot are over.
                 let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
                 // Twice as long as a replica may be silent before the others miss it: they know how many they are.

@@ -16,14 +16,15 @@ use zoom_qos_proxy::{
     cluster::{
         Shared,
         events::Event,
-        pool::{Draw, Why},
+        quota_reply::{Blocker, Reservation},
+        quota_view::SharedDay,
     },
     failure::LimitKind,
 };
 
 /// Calls as a replica does whose queue is never empty: so many reservations ahead as its queue deserves.
 async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, calls: &Calls) {
-    shared.has_waiting(waiting, 0);
+    shared.set_demand(waiting, 0);
     let drawing = (0..20).map(|place| {
         let (shared, calls) = (shared.clone(), Arc::clone(calls));
         actix_rt::spawn(async move {
@@ -39,7 +40,7 @@ async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, call
                 if now <= slot.until {
                     calls.lock().unwrap().push((now, me));
                 } else {
-                    shared.give_back(slot.day).await;
+                    shared.release_slot(slot.day).await;
                 }
             }
         })
@@ -139,14 +140,18 @@ async fn a_429_seen_by_one_stops_all_within_100_ms() {
     println!("another replica has heard of a cool-down after {took:?}");
     assert!(took < Duration::from_millis(100), "{took:?}");
     assert!(matches!(event, Event::CoolDown { kind: LimitKind::PerSecond, .. }), "{event:?}");
-    let known = two.cooled_until(LimitKind::PerSecond).unwrap();
+    let known = two.cooldown_until(LimitKind::PerSecond).unwrap();
     assert!(known.max(until) - known.min(until) < Duration::from_millis(50));
-    let Draw::NotBefore { at, why } = two.permit().await.unwrap() else { panic!("a permit in a cool-down") };
-    assert_eq!(why, Why::CoolDown(LimitKind::PerSecond));
+    let Reservation::RetryAt { at, blocker } = two.reserve_slot().await.unwrap() else {
+        panic!("a permit in a cool-down")
+    };
+    assert_eq!(blocker, Blocker::Cooldown(LimitKind::PerSecond));
     assert!(at.max(until) - at.min(until) < Duration::from_millis(50));
     // A shorter one changes nothing.
     two.cool_down(LimitKind::PerSecond, Instant::now() + Duration::from_millis(10), "").await;
-    let Draw::NotBefore { at: still, .. } = one.permit().await.unwrap() else { panic!("it was shortened") };
+    let Reservation::RetryAt { at: still, .. } = one.reserve_slot().await.unwrap() else {
+        panic!("it was shortened")
+    };
     assert!(still.max(until) - still.min(until) < Duration::from_millis(50));
 }
 
@@ -160,25 +165,23 @@ async fn the_day_is_counted_together_ends_for_all_and_zoom_s_own_count_is_heard(
         next_slot(shared).await;
     }
     let slot = next_slot(&two).await;
-    assert_eq!(two.day(Instant::now()), (slot.day, 4, 0));
-    two.give_back(slot.day).await;
-    let used = settled(|| async { Some(one.day(Instant::now())).filter(|(_, used, _)| *used == 3) });
-    assert_eq!(used.await.2, 0, "a beat tells the others");
-    one.account_has_left(2, Instant::now()).await;
+    assert_eq!(two.day(Instant::now()), SharedDay { date: slot.day, used: 4, taken: 0 });
+    two.release_slot(slot.day).await;
+    let used = settled(|| async { Some(one.day(Instant::now())).filter(|day| day.used == 3) });
+    assert_eq!(used.await.taken, 0, "a beat tells the others");
+    one.report_remaining(2, Instant::now()).await;
     let wall = one.clock().unwrap().wall(Instant::now());
     let since_midnight = wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() % 86_400;
     if since_midnight < 310 {
         println!("not shown today: so soon after midnight Zoom's word is not heard");
         return;
     }
-    settled(|| async {
-        Some(two.day(Instant::now())).filter(|(_, used, taken)| (*used, *taken) == (18, 15))
-    })
-    .await;
+    settled(|| async { Some(two.day(Instant::now())).filter(|day| (day.used, day.taken) == (18, 15)) }).await;
     next_slot(&one).await;
     next_slot(&two).await;
     for shared in [&one, &two] {
-        let Draw::NotBefore { at, why: Why::DaySpent } = shared.permit().await.unwrap() else {
+        let Reservation::RetryAt { at, blocker: Blocker::DaySpent } = shared.reserve_slot().await.unwrap()
+        else {
             panic!("not spent")
         };
         let left = at.duration_since(Instant::now()).as_secs();

@@ -91,9 +91,9 @@ fn stretch(core: &Core, key: &SnapshotKey, pages: u32) -> f64 {
     if let Some(Entry::Snapshot(older)) = core.cache.get(key, now)
         && let Some(sample) = older.refresh_sample(pages, now)
     {
-        core.permits.refreshed(sample);
+        core.scheduler.record_refresh(sample);
     }
-    core.permits.stretch(pages)
+    core.scheduler.stretch(pages)
 }
 
 /// Compressing into memory fails by a bug only: it ends the flight as a panic does.

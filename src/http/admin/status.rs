@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::{
     failure::{Failure, Reason},
-    fetcher::{Credentials, FetcherStatus, Standing, queue::Load},
+    fetcher::{Credentials, FetcherStatus, Standing},
     http::{context::RequestContext, problem::Problem, state::AppState},
+    scheduler::{SchedulerStatus, fair_queue::QueueDepth},
 };
 
 pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) -> HttpResponse {
@@ -18,11 +19,11 @@ pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) 
     };
     let mut status = json!({
         "version": env!("CARGO_PKG_VERSION"),
-        "budget": budget(&fetcher),
-        "queue": { "calls_waiting": fetcher.budget.queued },
+        "budget": budget(&fetcher.scheduler),
+        "queue": { "calls_waiting": fetcher.scheduler.queued },
         "cache": { "entries": state.cache.entry_count(), "bytes": state.cache.bytes() },
         "flights": { "active": fetcher.flights, "requests_waiting": fetcher.waiting },
-        "callers": callers(state, &fetcher.budget.loads),
+        "callers": callers(state, &fetcher.scheduler.depths),
         "callers_file": callers_file(state),
         "zoom": {
             "credentials_refused": state.fetcher.credentials() != Credentials::Accepted,
@@ -38,36 +39,36 @@ pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) 
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)
 }
 
-fn budget(fetcher: &FetcherStatus) -> Value {
-    let (budget, outlook) = (&fetcher.budget, &fetcher.budget.outlook);
-    let used = f64::from(u32::try_from(budget.day_used).unwrap_or(u32::MAX));
-    let cooldowns = budget.cooldowns.iter().filter_map(|(kind, left)| {
+fn budget(scheduler: &SchedulerStatus) -> Value {
+    let SchedulerStatus { quota, forecast, .. } = scheduler;
+    let used = f64::from(u32::try_from(quota.day_used).unwrap_or(u32::MAX));
+    let cooldowns = scheduler.cooldowns.iter().filter_map(|(kind, left)| {
         Some(json!({ "kind": kind.as_str(), "seconds_left": left.as_ref()?.as_secs_f64() }))
     });
     json!({
-        "day_calls_used": budget.day_used,
-        "day_calls_taken_by_others": budget.day_taken_by_others,
-        "day_calls_limit": budget.day_limit,
-        "pace_calls_per_hour": (outlook.calls_per_second * 3_600.0).round(),
-        "forecast_calls_at_midnight": used + outlook.calls_to_come.round(),
-        "spent_at": outlook.spent_in.and_then(utc_after),
-        "stretch": (outlook.stretch * 100.0).round() / 100.0,
+        "day_calls_used": quota.day_used,
+        "day_calls_taken_by_others": quota.day_taken_by_others,
+        "day_calls_limit": quota.per_day,
+        "pace_calls_per_hour": (forecast.calls_per_second * 3_600.0).round(),
+        "forecast_calls_at_midnight": used + forecast.calls_to_come.round(),
+        "spent_at": forecast.spent_in.and_then(utc_after),
+        "stretch": (forecast.stretch * 100.0).round() / 100.0,
         "cooldowns": cooldowns.collect::<Vec<_>>(),
     })
 }
 
-fn callers(state: &AppState, loads: &[(u32, Load)]) -> Vec<Value> {
+fn callers(state: &AppState, depths: &[(u32, QueueDepth)]) -> Vec<Value> {
     let now = Instant::now();
     let all = state.callers.all().into_iter().map(|caller| {
-        let (spent, load) = (caller.spent(now), load_of(caller.id, loads));
+        let (spent, depth) = (caller.spent(now), depth_of(caller.id, depths));
         json!({
             "name": caller.name.as_str(),
             "weight": caller.weight,
             "calls_per_minute": caller.calls_per_minute,
             "calls_last_minute": spent.last_minute,
             "calls_today": spent.today,
-            "calls_waiting": load.waiting,
-            "oldest_wait_seconds": load.oldest.map(|since| now.saturating_duration_since(since).as_secs_f64()),
+            "calls_waiting": depth.waiting,
+            "oldest_wait_seconds": depth.oldest.map(|since| now.saturating_duration_since(since).as_secs_f64()),
         })
     });
     all.collect()
@@ -104,8 +105,8 @@ fn last_failure(fetcher: &FetcherStatus) -> Option<Value> {
 }
 
 /// One caller's part of the queue.
-pub(super) fn load_of(caller: u32, loads: &[(u32, Load)]) -> Load {
-    loads.iter().find_map(|(id, load)| (*id == caller).then_some(*load)).unwrap_or_default()
+pub(super) fn depth_of(caller: u32, depths: &[(u32, QueueDepth)]) -> QueueDepth {
+    depths.iter().find_map(|(id, depth)| (*id == caller).then_some(*depth)).unwrap_or_default()
 }
 
 /// The time in this long, in UTC and to the second.

@@ -10,7 +10,8 @@ use std::{
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
     cluster::{
-        Shared, SharedConfig, address::Address, events::Event, health::Standing, pool::Draw, seal::Sealer,
+        Shared, SharedConfig, address::Address, events::Event, health::Standing, quota_reply::Reservation,
+        seal::Sealer,
     },
     metrics::Metrics,
 };
@@ -67,12 +68,12 @@ where
 }
 
 /// The next permit that comes, whatever stands in the way.
-pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::pool::Slot {
+pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::quota_reply::Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
-        match shared.permit().await {
-            Ok(Draw::Slot(slot)) => return slot,
-            Ok(Draw::NotBefore { at, .. }) => reached(at).await,
+        match shared.reserve_slot().await {
+            Ok(Reservation::Slot(slot)) => return slot,
+            Ok(Reservation::RetryAt { at, .. }) => reached(at).await,
             Err(_) => pause_async(Duration::from_millis(20)).await,
         }
     }

@@ -1,0 +1,180 @@
+//! The answers of `quota.lua`, and the checks that they pass before they are used. Pure.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    bounds::{self, Rejected},
+    clock::{Micros, ServerClock},
+};
+use crate::failure::LimitKind;
+
+/// A call is made at most this much later than its slot. The script spreads N calls over 1.04 s, which leaves 40 ms of slack;
+/// the rest of it is for the network.
+const MAX_LATE: Duration = Duration::from_millis(30);
+
+/// How long the next answer is expected to be under way, given the last round trip. A slot that is over when its answer
+/// arrives would be lost, so the script deals one after this time. A quick answer is in time for a slot of this moment.
+pub(super) fn lead(round_trip: Duration) -> Duration {
+    if round_trip * 2 <= MAX_LATE { Duration::ZERO } else { round_trip }
+}
+
+/// A reserved place among the calls of all replicas, already counted in the day.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::manual_non_exhaustive, reason = "non_exhaustive would let this crate make slots")]
+pub struct Slot {
+    /// Not to be used before.
+    pub from: Instant,
+    /// Not to be used after.
+    pub until: Instant,
+    /// The day it was counted in, as days since 1970-01-01 UTC.
+    pub day: u64,
+    /// Keeps slots from being made anywhere else.
+    reserved: (),
+}
+
+/// The reason why a replica gets no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocker {
+    /// The rate of all replicas together.
+    Rate,
+    /// A 429 of this kind.
+    Cooldown(LimitKind),
+    /// The day's calls are spent.
+    DaySpent,
+}
+
+/// The answer to a request for a slot.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reservation {
+    /// One call at that time.
+    Slot(Slot),
+    /// No slot yet.
+    RetryAt {
+        /// The earliest time at which another request can succeed.
+        at: Instant,
+        /// Why.
+        blocker: Blocker,
+    },
+}
+
+/// The numbers of `quota.lua`, in its order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct QuotaReply {
+    pub(super) verdict: Verdict,
+    pub(super) now: Micros,
+    pub(super) at: Micros,
+    pub(super) blocker: Option<Blocker>,
+    pub(super) day: u64,
+    pub(super) used: u64,
+    pub(super) taken: u64,
+    /// When the cool-downs of the second and of the day end.
+    pub(super) cooldowns: [Micros; 2],
+    pub(super) demand: u64,
+    pub(super) live: u64,
+    pub(super) free: u64,
+    /// Calls an hour that the refreshes of all replicas would cost without stretching.
+    pub(super) refresh_demand: u64,
+    pub(super) purge: u64,
+    /// How many values in Redis the script rejected.
+    pub(super) rejected: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Ok,
+    Permit,
+    NotBefore,
+    Late,
+}
+
+impl QuotaReply {
+    /// Reads the numbers of a script that may not be ours, on a server that may be anything.
+    pub(super) fn parse(numbers: &[i64], per_day: u64) -> Result<Self, Rejected> {
+        let numbers = numbers.iter().map(|number| u64::try_from(*number).map_err(|_| Rejected));
+        let numbers: Vec<u64> = numbers.collect::<Result<_, _>>()?;
+        #[rustfmt::skip]
+        let [verdict, now, at, blocker, day, used, taken, second, daily, demand, live, free, refresh_demand, purge, rejected] =
+            *numbers.as_array::<15>().ok_or(Rejected)?;
+        let verdict = match verdict {
+            0 => Verdict::Ok,
+            1 => Verdict::Permit,
+            2 => Verdict::NotBefore,
+            3 => Verdict::Late,
+            _ => return Err(Rejected),
+        };
+        let blocker = match blocker {
+            0 => None,
+            1 => Some(Blocker::Rate),
+            2 => Some(Blocker::Cooldown(LimitKind::PerSecond)),
+            3 => Some(Blocker::Cooldown(LimitKind::PerDay)),
+            4 => Some(Blocker::DaySpent),
+            _ => return Err(Rejected),
+        };
+        bounds::clock_shows(now)?;
+        bounds::day(day, now)?;
+        for calls in [demand, live, free, refresh_demand, rejected] {
+            bounds::count(calls)?;
+        }
+        for calls in [used, taken] {
+            bounds::within(calls, bounds::calls_of_day(per_day))?;
+        }
+        let cooldowns = [
+            bounds::cool_down(LimitKind::PerSecond, second, now)?,
+            bounds::cool_down(LimitKind::PerDay, daily, now)?,
+        ];
+        let (at, purge) = (bounds::fence(at, now)?, bounds::fence(purge, now)?);
+        Ok(Self {
+            verdict,
+            now,
+            at,
+            blocker,
+            day,
+            used,
+            taken,
+            cooldowns,
+            demand,
+            live,
+            free,
+            refresh_demand,
+            purge,
+            rejected,
+        })
+    }
+
+    /// The answer to a request for a slot; `None` if this is an answer to something else.
+    pub(super) fn reservation(&self, clock: &ServerClock) -> Option<Reservation> {
+        let at = clock.when(self.at).ok()?;
+        match (self.verdict, self.blocker) {
+            (Verdict::Permit, _) => {
+                let slot = Slot { from: at, until: at + MAX_LATE, day: self.day, reserved: () };
+                Some(Reservation::Slot(slot))
+            }
+            (Verdict::NotBefore, Some(blocker)) => Some(Reservation::RetryAt { at, blocker }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::clock::DAY, *};
+
+    const NOON: Micros = 20_000 * DAY + DAY / 2;
+
+    #[test]
+    fn a_reply_of_another_script_is_not_believed() {
+        let with = |at: usize, number: i64| {
+            let mut numbers = [0; 15];
+            (numbers[1], numbers[at]) = (NOON.cast_signed(), number);
+            QuotaReply::parse(&numbers, 30_000)
+        };
+        assert_eq!(with(0, 0).map(|reply| reply.verdict), Ok(Verdict::Ok));
+        assert_eq!(QuotaReply::parse(&[0; 14], 30_000), Err(Rejected));
+        assert_eq!(with(0, 9), Err(Rejected));
+        for at in 0..15 {
+            for number in [-1, i64::MIN, i64::MAX] {
+                assert_eq!(with(at, number), Err(Rejected), "{number} at {at}");
+            }
+        }
+    }
+}

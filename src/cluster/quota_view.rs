@@ -1,0 +1,286 @@
+//! This replica's knowledge of the shared quota, and its reports to the server. Pure.
+
+use super::{
+    bounds,
+    clock::{DAY, Micros},
+    quota_reply::QuotaReply,
+};
+use crate::failure::LimitKind;
+
+/// The slots that all replicas hold together: a quarter of a second of calls.
+const RESERVED_MS: u64 = 250;
+
+/// The day's calls of all replicas, as far as this one knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SharedDay {
+    /// Days since 1970-01-01 UTC.
+    pub date: u64,
+    /// Calls.
+    pub used: u64,
+    /// Those of `used` that other apps of the account made.
+    pub taken: u64,
+}
+
+/// The replicas that there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Replicas {
+    /// How many the server heard of lately, this one included.
+    pub live: u64,
+    /// Calls an hour that the refreshes of all of them would cost without stretching.
+    pub refresh_demand: u64,
+}
+
+/// The last answer, and the standalone calls that are to be reported.
+#[derive(Default)]
+pub(super) struct QuotaView {
+    /// Calls that wait here.
+    pub(super) demand: u64,
+    /// Calls an hour that the refreshes of this process would cost without stretching.
+    pub(super) refresh_demand: u64,
+    last: Option<QuotaReply>,
+    /// Date and count: the server is reminded of it, in case it forgot.
+    known: (u64, u64),
+    /// The run id of the server that `known` came from.
+    run_id: String,
+    taken: u64,
+    cooldowns: [Micros; 2],
+    /// Standalone calls that no report includes yet.
+    unreported: u64,
+    /// The number of the last report, and the standalone calls in it.
+    report: (u64, u64),
+    is_acknowledged: bool,
+}
+
+/// What goes along with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ReplicaReport {
+    pub(super) day: u64,
+    pub(super) used: u64,
+    /// Standalone calls since the last acknowledged report.
+    pub(super) standalone: u64,
+    /// The server counts each report once.
+    pub(super) number: u64,
+    /// The run id of the server that day and count came from.
+    pub(super) run_id: String,
+}
+
+impl QuotaView {
+    /// The report of the next request.
+    ///
+    /// A report keeps its number until a server acknowledges it, and calls made meanwhile wait for the next one. So a report
+    /// whose answer was lost can be repeated and is counted once. Example: report 4 has 7 calls and its answer is lost. An
+    /// eighth call is made. The next request repeats report 4 with 7 calls; the one after its answer is report 5 with 1 call.
+    pub(super) fn next_report(&mut self) -> ReplicaReport {
+        if self.is_acknowledged && self.unreported > 0 {
+            self.report = (self.report.0 + 1, std::mem::take(&mut self.unreported));
+            self.is_acknowledged = false;
+        }
+        let (number, calls) = self.report;
+        let standalone = if self.is_acknowledged { 0 } else { calls };
+        let (day, used) = self.known;
+        ReplicaReport { day, used, standalone, number, run_id: self.run_id.clone() }
+    }
+
+    /// The server answered a request that carried this report.
+    pub(super) fn on_reply(&mut self, reply: QuotaReply, report: &ReplicaReport, run_id: String) {
+        self.run_id = run_id;
+        if report.number == self.report.0 {
+            self.is_acknowledged = true;
+        }
+        // A known day that this server's clock has not reached is not reported any more.
+        if reply.day > self.known.0 || bounds::day(self.known.0, reply.now).is_err() {
+            self.known = (reply.day, 0);
+        }
+        self.known.1 = reply.used;
+        self.taken = reply.taken;
+        for (known, end) in self.cooldowns.iter_mut().zip(reply.cooldowns) {
+            *known = (*known).max(end);
+        }
+        self.last = Some(reply);
+    }
+
+    /// A call was made that the server does not know of.
+    pub(super) fn count_standalone_call(&mut self, now: Micros) {
+        let today = now / DAY;
+        if today > self.known.0 {
+            // Calls of the day before need no report any more: its quota is gone.
+            (self.known, self.unreported) = ((today, 0), 0);
+            self.is_acknowledged = true;
+        }
+        self.unreported += 1;
+    }
+
+    /// A standalone call was counted and not made.
+    pub(super) fn uncount_standalone_call(&mut self) {
+        self.unreported = self.unreported.saturating_sub(1);
+    }
+
+    pub(super) fn extend_cooldown(&mut self, kind: LimitKind, until: Micros) {
+        let [second, day] = &mut self.cooldowns;
+        let end = if kind == LimitKind::PerSecond { second } else { day };
+        *end = (*end).max(until);
+    }
+
+    pub(super) fn cooldown_end(&self, kind: LimitKind) -> Micros {
+        let [second, day] = self.cooldowns;
+        if kind == LimitKind::PerSecond { second } else { day }
+    }
+
+    pub(super) fn day(&self, now: Micros) -> SharedDay {
+        let today = now / DAY;
+        if today > self.known.0 {
+            return SharedDay { date: today, used: 0, taken: 0 };
+        }
+        let unknown_to_server = self.unreported + if self.is_acknowledged { 0 } else { self.report.1 };
+        SharedDay { date: self.known.0, used: self.known.1 + unknown_to_server, taken: self.taken }
+    }
+
+    pub(super) fn replicas(&self) -> Replicas {
+        let last = self.last.as_ref();
+        last.map_or_else(Replicas::default, |last| Replicas {
+            live: last.live,
+            refresh_demand: last.refresh_demand,
+        })
+    }
+
+    /// How many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it. Slots
+    /// are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30 elsewhere: before the sixth call here, five
+    /// from here and 15 from elsewhere are served.
+    pub(super) fn others_before(&self, ahead: u64, waiting: u64) -> u64 {
+        let others = self.last.as_ref().map_or(0, |last| last.demand.saturating_sub(self.demand));
+        others.saturating_mul(ahead) / waiting.max(ahead).max(1)
+    }
+
+    /// How many slots this replica may hold at once, so that all replicas hold a quarter of a second of calls. Slots are dealt in
+    /// turn, so a replica gets as many calls as it holds slots, and holds slots in proportion to the calls that wait.
+    ///
+    /// Example: 36 free calls a second make 9 slots. 30 of the 40 calls that wait are here, so 7 of the slots may be.
+    pub(super) fn may_reserve(&self, waiting: u64) -> u64 {
+        let Some(last) = &self.last else { return waiting.min(1) };
+        let all = (last.free * RESERVED_MS).div_ceil(1_000).max(last.live);
+        let others = last.demand.saturating_sub(self.demand);
+        let demand = others.saturating_add(waiting).max(1);
+        let slots = (all * waiting + demand / 2) / demand;
+        slots.clamp(1, waiting.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use proptest::prelude::*;
+
+    use super::{
+        super::{
+            clock::ServerClock,
+            quota_reply::{Reservation, Slot, Verdict},
+        },
+        *,
+    };
+
+    const NOON: Micros = 20_000 * DAY + DAY / 2;
+
+    fn reply(used: u64, demand: u64, live: u64) -> QuotaReply {
+        QuotaReply {
+            verdict: Verdict::Ok,
+            now: NOON,
+            at: 0,
+            blocker: None,
+            day: 20_000,
+            used,
+            taken: 0,
+            cooldowns: [0, 0],
+            demand,
+            live,
+            free: 36,
+            refresh_demand: 0,
+            purge: 0,
+            rejected: 0,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_reply_panics_or_gives_a_time_more_than_48_h_ahead(
+            numbers in prop::collection::vec(
+                prop_oneof![any::<i64>(), 0..5_i64, NOON.cast_signed() - 10..NOON.cast_signed() + 200_000_000_000],
+                15,
+            ),
+            verdict in 0..4_i64,
+            why in 0..5_i64,
+        ) {
+            let mut numbers = numbers;
+            (numbers[0], numbers[3]) = (verdict, why);
+            let Ok(reply) = QuotaReply::parse(&numbers, 30_000) else { return Ok(()) };
+            let now = Instant::now();
+            let clock = ServerClock::heard(now, now, reply.now).unwrap();
+            let latest = now + bounds::AHEAD_AT_MOST;
+            match reply.reservation(&clock) {
+                Some(Reservation::Slot(Slot { from: at, .. }) | Reservation::RetryAt { at, .. }) => {
+                    prop_assert!(at <= latest);
+                },
+                None => {}
+            }
+            let mut view = QuotaView::default();
+            let report = view.next_report();
+            view.on_reply(reply, &report, String::new());
+            for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+                prop_assert!(clock.when(view.cooldown_end(kind)).unwrap() <= latest);
+            }
+            prop_assert!(view.may_reserve(u64::from(u32::MAX)) >= 1);
+            view.count_standalone_call(reply.now);
+            view.day(reply.now);
+            view.others_before(7, 9);
+        }
+    }
+
+    #[test]
+    fn standalone_calls_are_reported_until_acknowledged_and_then_no_more() {
+        let mut view = QuotaView::default();
+        let first = view.next_report();
+        view.on_reply(reply(100, 0, 1), &first, String::new());
+        for _ in 0..7 {
+            view.count_standalone_call(NOON);
+        }
+        assert_eq!(view.day(NOON), SharedDay { date: 20_000, used: 107, taken: 0 });
+        let report = view.next_report();
+        assert_eq!((report.used, report.standalone), (100, 7));
+        assert_eq!(view.next_report(), report, "the same report, under the same number");
+        view.count_standalone_call(NOON);
+        assert_eq!(view.day(NOON).used, 108);
+        view.on_reply(reply(107, 0, 1), &report, String::new());
+        assert_eq!(view.day(NOON).used, 108);
+        let next = view.next_report();
+        assert_eq!((next.standalone, next.number), (1, report.number + 1));
+        view.on_reply(reply(108, 0, 1), &next, String::new());
+        assert_eq!(view.next_report().standalone, 0);
+        assert_eq!(view.day(NOON + DAY), SharedDay { date: 20_001, used: 0, taken: 0 }, "a new day");
+    }
+
+    #[test]
+    fn slots_are_held_in_proportion_to_what_waits_and_at_least_one() {
+        let mut view = QuotaView { demand: 30, ..QuotaView::default() };
+        let report = view.next_report();
+        view.on_reply(reply(0, 40, 3), &report, String::new());
+        assert_eq!(view.may_reserve(30), 7, "three quarters of nine");
+        assert_eq!(view.may_reserve(1), 1);
+        view.demand = 1;
+        view.on_reply(reply(0, 1_000, 3), &report, String::new());
+        assert_eq!(view.may_reserve(1), 1, "next to nothing, but not nothing");
+        view.demand = 5;
+        view.on_reply(reply(0, 5, 1), &report, String::new());
+        assert_eq!(view.may_reserve(5), 5, "no more than the calls that wait");
+        assert_eq!(view.may_reserve(500), 9, "alone with all");
+    }
+
+    #[test]
+    fn a_cool_down_is_never_shortened() {
+        let mut view = QuotaView::default();
+        view.extend_cooldown(LimitKind::PerSecond, 7);
+        view.extend_cooldown(LimitKind::PerSecond, 5);
+        let report = view.next_report();
+        view.on_reply(reply(0, 0, 1), &report, String::new());
+        assert_eq!((view.cooldown_end(LimitKind::PerSecond), view.cooldown_end(LimitKind::PerDay)), (7, 0));
+    }
+}

@@ -1,0 +1,214 @@
+//! When a process may call Zoom without Redis, and how much. Pure.
+//!
+//! The other replicas may still have Redis, and use the whole limit until the server has noticed that this process is missing.
+//! From then on the server leaves them the limit less this process's share (`quota.lua`), and only then may the share be used.
+//! So the limit is never exceeded at the moment of change, whichever replica lost Redis. On the way back the server is as
+//! careful: it keeps the share back until Zoom's second has passed after the last standalone call.
+//!
+//! Example, with 36 calls a second and three replicas: the last request that Redis may have served ended at 0 s. The server
+//! notices at 1.5 s that the replica is missing and deals slots for 24 calls a second. Slots that it dealt before, up to 0.5 s
+//! ahead, are used by 2.0 s, and leave Zoom's second by 3.05 s. From then on the replica makes 12 calls a second.
+
+use std::{
+    num::NonZeroU32,
+    time::{Duration, Instant},
+};
+
+/// `LEASE` of `quota.lua`: when the server counts a silent replica as missing.
+const NOTICED_AFTER: Duration = Duration::from_millis(1_500);
+/// `ZOOM_SECOND` of `quota.lua`: a second as Zoom counts it, and some slack.
+const ZOOM_SECOND: Duration = Duration::from_millis(1_050);
+/// `AHEAD` of `quota.lua`: how far ahead slots are dealt.
+const DEALT_AHEAD: Duration = Duration::from_millis(500);
+/// `SECOND` of `quota.lua`: the time that the calls of a second are spread over.
+pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
+
+/// How this process may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// With slots from Redis.
+    Shared,
+    /// Not at all before this time.
+    Waiting(Instant),
+    /// Within its own share, without Redis.
+    Standalone,
+}
+
+/// This process's share of the limits, for times without Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalShare {
+    /// Calls in a second.
+    pub per_second: NonZeroU32,
+    /// How far apart calls are besides that, where fewer calls are permitted than there are replicas.
+    pub apart: Duration,
+}
+
+impl LocalShare {
+    /// The share of `permitted` calls a second. Example: 36 calls and 5 replicas make 7 a second; 2 calls and 5 replicas make
+    /// one call every 1.04 s × 5 / 2 = 2.6 s.
+    #[must_use]
+    pub fn of(permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
+        if let Some(per_second) = NonZeroU32::new(permitted.get() / replicas) {
+            return Self { per_second, apart: Duration::ZERO };
+        }
+        let apart = SPREAD.saturating_mul(replicas.get()) / permitted.get();
+        Self { per_second: NonZeroU32::MIN, apart }
+    }
+
+    /// The share of a day in which `used` calls are counted already: of what is left, not of the whole day.
+    #[must_use]
+    pub fn of_day(permitted: u64, used: u64, replicas: NonZeroU32) -> u64 {
+        permitted.saturating_sub(used) / u64::from(replicas.get())
+    }
+}
+
+/// Until when the server may count on this process, and so deal less to it than it would leave it.
+pub struct Presence {
+    /// The last moment at which a request that has ended can have had an effect.
+    counted_until: Instant,
+    in_flight: u32,
+    /// The latest deadline of the requests in flight.
+    in_flight_until: Instant,
+    wait: Duration,
+    last_standalone_call: Option<Instant>,
+}
+
+/// Whether a request changed anything on the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestEffect {
+    /// It was carried out.
+    Applied,
+    /// The server rejected it.
+    Rejected,
+    /// The answer was lost.
+    Unknown,
+}
+
+impl Presence {
+    /// A process that starts now counts as present, because it may replace one that just ended.
+    #[must_use]
+    pub fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
+        let dealt = DEALT_AHEAD.max(SPREAD.saturating_mul(replicas.get()) / permitted.get());
+        let wait = NOTICED_AFTER + ZOOM_SECOND + dealt;
+        Self { counted_until: now, in_flight: 0, in_flight_until: now, wait, last_standalone_call: None }
+    }
+
+    /// A request is sent, which the server ignores after `deadline`.
+    pub fn on_request(&mut self, deadline: Instant) {
+        self.in_flight_until =
+            if self.in_flight == 0 { deadline } else { self.in_flight_until.max(deadline) };
+        self.in_flight += 1;
+    }
+
+    /// The request ended.
+    pub fn on_end(&mut self, effect: RequestEffect, now: Instant, deadline: Instant) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let until = match effect {
+            RequestEffect::Applied => now,
+            RequestEffect::Rejected => return,
+            RequestEffect::Unknown => deadline,
+        };
+        self.counted_until = self.counted_until.max(until);
+    }
+
+    /// A call was made without Redis.
+    pub fn count_standalone_call(&mut self, now: Instant) {
+        self.last_standalone_call = self.last_standalone_call.max(Some(now));
+    }
+
+    /// How long this process's share still counts as in use: until Zoom's second has passed after its last standalone call.
+    #[must_use]
+    pub fn share_in_use_for(&self, now: Instant) -> Duration {
+        let free = self.last_standalone_call.map(|last| last + ZOOM_SECOND);
+        free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now))
+    }
+
+    /// The earliest time this process may call Zoom on its own if Redis stays unreachable.
+    #[must_use]
+    pub fn standalone_from(&self) -> Instant {
+        let in_flight = (self.in_flight > 0).then_some(self.in_flight_until);
+        self.counted_until.max(in_flight.unwrap_or(self.counted_until)) + self.wait
+    }
+
+    /// How this process may call now.
+    #[must_use]
+    pub fn mode(&self, redis_is_up: bool, now: Instant) -> Mode {
+        match self.standalone_from() {
+            _ if redis_is_up => Mode::Shared,
+            from if now < from => Mode::Waiting(from),
+            _ => Mode::Standalone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(number: u32) -> NonZeroU32 {
+        NonZeroU32::new(number).unwrap()
+    }
+
+    #[test]
+    fn shares_together_are_never_more_than_the_whole() {
+        for permitted in [1, 2, 9, 10, 36, 40, 900] {
+            for replicas in [1, 2, 3, 5, 7] {
+                let share = LocalShare::of(number(permitted), number(replicas));
+                if share.apart.is_zero() {
+                    assert!(share.per_second.get() * replicas <= permitted);
+                } else {
+                    let in_a_second = f64::from(replicas) / share.apart.as_secs_f64();
+                    assert!(in_a_second <= f64::from(permitted), "{in_a_second} of {permitted}");
+                }
+                for used in [0, 1, 9_999, 10_000, 12_000] {
+                    let all = LocalShare::of_day(10_000, used, number(replicas)) * u64::from(replicas);
+                    assert!(used + all <= 10_000 || all == 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn standalone_calls_begin_after_the_others_have_made_room() {
+        let now = Instant::now();
+        let after = |ms| now + Duration::from_millis(ms);
+        let mut presence = Presence::new(now, number(36), number(3));
+        presence.on_request(after(1_250));
+        presence.on_end(RequestEffect::Applied, after(1_001), after(1_250));
+        presence.on_request(after(1_550));
+        assert_eq!(presence.standalone_from(), after(1_550 + 3_050), "the server may be serving the request");
+        presence.on_end(RequestEffect::Unknown, after(1_550), after(1_550));
+        assert_eq!(presence.mode(true, after(1_600)), Mode::Shared);
+        let from = after(1_550 + 1_500 + 1_050 + 500);
+        assert_eq!(presence.mode(false, after(1_600)), Mode::Waiting(from));
+        assert_eq!(presence.mode(false, from), Mode::Standalone);
+    }
+
+    #[test]
+    fn the_share_is_in_use_until_zoom_s_second_is_over() {
+        let now = Instant::now();
+        let mut presence = Presence::new(now, number(36), number(3));
+        assert_eq!(presence.share_in_use_for(now), Duration::ZERO, "no standalone call yet");
+        presence.count_standalone_call(now);
+        assert_eq!(presence.share_in_use_for(now + Duration::from_millis(50)), Duration::from_secs(1));
+        assert_eq!(presence.share_in_use_for(now + Duration::from_secs(2)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_rejected_request_does_not_postpone_standalone_calls() {
+        let now = Instant::now();
+        let mut presence = Presence::new(now, number(36), number(3));
+        let from = presence.standalone_from();
+        for second in 1..60 {
+            let deadline = now + Duration::from_secs(second);
+            presence.on_request(deadline);
+            assert_eq!(
+                presence.standalone_from(),
+                deadline + presence.wait,
+                "not while a request is in flight"
+            );
+            presence.on_end(RequestEffect::Rejected, deadline, deadline);
+        }
+        assert_eq!(presence.standalone_from(), from);
+    }
+}

@@ -1,0 +1,219 @@
+//! The adaptive TTL: how much longer live snapshots stay fresh, so that the day's calls last until 00:00 UTC. Pure.
+//!
+//! The cost of refreshes without stretching ([`UsageRate`]), and the calls and the time left of the day, give the *pressure*. A
+//! meeting of p pages is fresh pressure × √p times as long, at least once and at most the configured number of times. With
+//! enough calls left the pressure is 0 and nothing is stretched. The root minimises the mean age of all meetings for a given
+//! number of calls; see docs/adr/0010-the-day-lasts-all-day.md.
+//!
+//! Example: 1,000 calls are left for 10,000 s, and refreshes without stretching cost 0.3 calls a second, all for meetings of one
+//! page. Affordable are 0.1 a second, of which 97 % are planned. The pressure is 0.3 / 0.097 = 3.1, and snapshots that were
+//! fresh for 30 s are fresh for 93 s.
+//!
+//! Nothing can oscillate: the stretch does not change the observed cost without stretching. Spending too fast or too
+//! slowly shows in the calls that are left.
+
+use std::time::{Duration, Instant};
+
+use super::usage::UsageRate;
+use crate::snapshot::RefreshSample;
+
+/// The part of the remaining calls that is planned: estimates err.
+const PLANNED: f64 = 0.97;
+/// Bisections of the range of pressures: 1000 / 2^30 is finer than any difference that shows.
+const BISECTIONS: u32 = 30;
+
+/// Recent spending, and the rule.
+pub struct AdaptiveTtl {
+    max_stretch: f64,
+    usage: UsageRate,
+}
+
+/// What is left of a day.
+#[derive(Debug, Clone, Copy)]
+pub struct Remaining {
+    /// Calls.
+    pub calls: u64,
+    /// The part of them that this process may plan with, 0 to 1.
+    pub part: f64,
+    /// Time until 00:00 UTC.
+    pub time: Duration,
+}
+
+/// How the day is expected to go on.
+#[derive(Debug, Clone, Copy)]
+pub struct Forecast {
+    /// Calls a second, as they are spent now.
+    pub calls_per_second: f64,
+    /// Calls until 00:00 UTC at this rate.
+    pub calls_to_come: f64,
+    /// In what time nothing is left, if that is before 00:00 UTC.
+    pub spent_in: Option<Duration>,
+    /// How many times as long live snapshots stay fresh: the mean, weighted by calls.
+    pub stretch: f64,
+}
+
+impl AdaptiveTtl {
+    /// Stretches `live_fresh` at most `max_stretch` times.
+    #[must_use]
+    pub fn new(max_stretch: u32, live_fresh: Duration) -> Self {
+        let usage = UsageRate::new(live_fresh.saturating_mul(max_stretch));
+        Self { max_stretch: f64::from(max_stretch.max(1)), usage }
+    }
+
+    /// A call was made.
+    pub fn count_call(&mut self, now: Instant) {
+        self.usage.count_call(now);
+    }
+
+    /// A call was counted and not made.
+    pub(super) fn uncount_call(&mut self, now: Instant) {
+        self.usage.uncount_call(now);
+    }
+
+    /// A refresh is complete.
+    pub fn record_refresh(&mut self, sample: RefreshSample, now: Instant) {
+        self.usage.record_refresh(sample, now);
+    }
+
+    /// Calls an hour that refreshes would cost without stretching.
+    pub(super) fn refresh_demand(&self, now: Instant) -> f64 {
+        self.usage.refreshes_if(|_| 1.0, now) * 3_600.0
+    }
+
+    /// How many times as long a live snapshot of `pages` pages is to be fresh.
+    #[must_use]
+    pub fn factor(&self, pages: u32, remaining: Remaining, now: Instant) -> f64 {
+        self.stretch_at(self.pressure(remaining, now))(f64::from(pages.max(1)).sqrt())
+    }
+
+    /// How the day is expected to go on.
+    #[must_use]
+    pub fn forecast(&self, remaining: Remaining, now: Instant) -> Forecast {
+        let calls_per_second = self.usage.refreshes(now) + self.usage.others(now);
+        let calls_to_come = calls_per_second * remaining.time.as_secs_f64();
+        let calls = remaining.planned_calls();
+        let spent_in = if remaining.calls == 0 {
+            Some(Duration::ZERO)
+        } else {
+            (calls_to_come > calls).then(|| remaining.time.mul_f64(calls / calls_to_come))
+        };
+        let unstretched = self.usage.refreshes_if(|_| 1.0, now);
+        let stretched = self.usage.refreshes_if(self.stretch_at(self.pressure(remaining, now)), now);
+        let stretch = if stretched > 0.0 { unstretched / stretched } else { 1.0 };
+        Forecast { calls_per_second, calls_to_come, spent_in, stretch }
+    }
+
+    fn stretch_at(&self, pressure: f64) -> impl Fn(f64) -> f64 {
+        let max_stretch = self.max_stretch;
+        move |root| (pressure * root).clamp(1.0, max_stretch)
+    }
+
+    /// The lowest pressure at which the day lasts: 0 if it lasts without stretching, the highest if it lasts at none.
+    fn pressure(&self, remaining: Remaining, now: Instant) -> f64 {
+        let affordable = remaining.planned_calls() / remaining.time.as_secs_f64().max(1.0);
+        let others = self.usage.others(now);
+        let unstretched = self.usage.refreshes_if(|_| 1.0, now);
+        // Without refreshes there is nothing to make rarer.
+        if unstretched <= 0.0 || unstretched + others <= affordable {
+            return 0.0;
+        }
+        let planned = PLANNED * affordable - others;
+        let lasts = |pressure: f64| self.usage.refreshes_if(self.stretch_at(pressure), now) <= planned;
+        // At `max_stretch` every meeting is stretched as far as permitted: no root is below 1.
+        let (mut low, mut high) = (0.0, self.max_stretch);
+        for _ in 0..BISECTIONS {
+            let middle = f64::midpoint(low, high);
+            if lasts(middle) {
+                high = middle;
+            } else {
+                low = middle;
+            }
+        }
+        high
+    }
+}
+
+impl Remaining {
+    fn planned_calls(self) -> f64 {
+        f64::from(u32::try_from(self.calls).unwrap_or(u32::MAX)) * self.part
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "a value clamped to a bound is that bound, exactly")]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Meetings of these sizes polled for an hour without stretching: fresh for 30 s, then fetched again at once.
+    fn polled(most: u32, sizes: &[u32]) -> (AdaptiveTtl, Instant) {
+        let (mut ttl, mut now) = (AdaptiveTtl::new(most, 30 * SECOND), Instant::now());
+        for _ in 0..120 {
+            now += 30 * SECOND;
+            for pages in sizes {
+                for _ in 0..*pages {
+                    ttl.count_call(now);
+                }
+                let [lived, unstretched] = [30 * SECOND; 2];
+                let postponed = Duration::ZERO;
+                ttl.record_refresh(RefreshSample { pages: *pages, lived, postponed, unstretched }, now);
+            }
+        }
+        (ttl, now)
+    }
+
+    fn left(calls: u64) -> Remaining {
+        Remaining { calls, part: 1.0, time: 10_000 * SECOND }
+    }
+
+    #[test]
+    fn nothing_is_stretched_with_enough_left_and_just_enough_with_less() {
+        // 3 calls every 30 s: a thousand in the time that is left.
+        let (ttl, now) = polled(10, &[1, 1, 1]);
+        assert_eq!(ttl.factor(1, left(1_050), now), 1.0);
+        assert_eq!(ttl.factor(100, left(1_050), now), 1.0);
+        assert_eq!(ttl.forecast(left(1_050), now).spent_in, None);
+        let factor = ttl.factor(1, left(500), now);
+        assert!((2.0..=2.2).contains(&factor), "{factor}");
+        assert_eq!(ttl.factor(1, left(10), now), 10.0);
+        assert_eq!(ttl.factor(1, left(0), now), 10.0);
+    }
+
+    #[test]
+    fn meetings_are_stretched_by_the_root_of_their_pages_the_largest_first() {
+        let (ttl, now) = polled(10, &[1, 1, 1, 1, 16, 25]);
+        let factors = |left| [1, 4, 16, 25].map(|pages| ttl.factor(pages, left, now));
+        let [one, four, sixteen, twenty_five] = factors(left(2_500));
+        assert!(one > 1.0 && twenty_five < 10.0, "{one} {twenty_five}");
+        for (larger, times) in [(four, 2.0), (sixteen, 4.0), (twenty_five, 5.0)] {
+            assert!((larger - times * one).abs() < 1e-6, "{larger} {one}");
+        }
+        let [one, .., twenty_five] = factors(left(14_000));
+        assert!(one == 1.0 && twenty_five > 1.0, "a little is taken from the largest alone");
+        assert_eq!(factors(left(100)), [10.0; 4], "nothing goes beyond the most");
+    }
+
+    #[test]
+    fn at_the_pressure_found_the_day_lasts() {
+        let (ttl, now) = polled(100, &[1, 1, 2, 5, 9, 30, 60]);
+        for calls_left in [30_000, 10_000, 3_000, 1_000] {
+            let left = left(calls_left);
+            let spends = ttl.usage.refreshes_if(ttl.stretch_at(ttl.pressure(left, now)), now)
+                * left.time.as_secs_f64();
+            let aim = PLANNED * left.planned_calls();
+            assert!((aim * 0.96..=aim * 1.001).contains(&spends), "{calls_left}: {spends}");
+        }
+    }
+
+    #[test]
+    fn a_maximum_of_1_never_stretches_and_the_forecast_names_the_end() {
+        let (ttl, now) = polled(1, &[1, 1, 1]);
+        assert_eq!(ttl.factor(60, left(10), now), 1.0);
+        let forecast = ttl.forecast(left(500), now);
+        let spent_in = forecast.spent_in.unwrap().as_secs();
+        assert!((4_700..=5_000).contains(&spent_in), "{spent_in}");
+        assert_eq!(forecast.stretch, 1.0);
+        assert_eq!(ttl.forecast(left(0), now).spent_in, Some(Duration::ZERO));
+    }
+}

@@ -1,0 +1,307 @@
+//! The day's calls, counted from 00:00 UTC: Zoom's daily quota is a counter that restarts then, not a rate.
+//!
+//! Other apps of the account spend from the same quota. While they stay within the headroom, their calls are not counted here.
+//! When Zoom reports fewer calls left than this count still permits, the others have used some of ours, and the count rises by
+//! those. It is never lowered: Zoom's report may be older than calls that are in flight.
+
+use std::{
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile, StateFileError};
+
+const SECONDS_IN_A_DAY: u64 = 86_400;
+/// Zoom's clock may be behind ours: for this long after 00:00 UTC its reports may be about the day before.
+const ZOOM_DAY_CERTAIN_AFTER: u64 = 300;
+
+/// The count of one UTC day.
+pub struct DailyQuota {
+    limit: u64,
+    days: Days,
+    file: Option<StateFile>,
+}
+
+/// The calls counted in one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayCount {
+    /// Days since 1970-01-01 UTC.
+    pub date: u64,
+    /// Calls.
+    pub used: u64,
+    /// Those of `used` that other apps of the account made.
+    pub taken: u64,
+}
+
+impl DayCount {
+    fn saved(&self) -> SavedCount {
+        SavedCount { zoom_calls_of_day: self.date, calls: self.used }
+    }
+}
+
+/// Today's count, and those of the days that it is if the wall clock turns out to be wrong.
+#[derive(Clone, Copy)]
+struct Days {
+    today: DayCount,
+    /// The day before, in case the clock is set back.
+    before: Option<DayCount>,
+    /// The day that it was when the clock was set back, in case that was the mistake.
+    after: Option<DayCount>,
+}
+
+impl Days {
+    /// The same counts at this time.
+    ///
+    /// Example: 45 calls on day 5, 28 on day 6, then the clock goes back to day 5. Nobody knows which of the two times was
+    /// right, so day 5 has all 73 calls. When day 6 comes again, it has its 28.
+    fn at(self, now: SystemTime) -> Self {
+        let Self { today, before, after } = self;
+        let date = date_of(now);
+        if date > today.date {
+            let known = after.filter(|after| after.date == date);
+            let today_then = known.unwrap_or(DayCount { date, used: 0, taken: 0 });
+            Self { today: today_then, before: Some(today), after: after.filter(|after| after.date > date) }
+        } else if let Some(before) = before.filter(|before| before.date == date) {
+            let (used, taken) = (before.used + today.used, before.taken + today.taken);
+            Self { today: DayCount { date, used, taken }, before: None, after: Some(today) }
+        } else if date + 1 < today.date {
+            // A clock that was days ahead. One that was ahead by a day only is left alone: midnight will correct it.
+            Self { today: DayCount { date, ..today }, before: None, after: Some(today) }
+        } else {
+            self
+        }
+    }
+}
+
+impl DailyQuota {
+    /// Starts counting at the number that the state file has for today.
+    ///
+    /// # Errors
+    /// When the file cannot be written: better at start than at the first restart.
+    pub fn open(
+        limit: u64,
+        per_second: u32,
+        path: Option<&Path>,
+        now: SystemTime,
+    ) -> Result<Self, StateFileError> {
+        let mut today = DayCount { date: date_of(now), used: 0, taken: 0 };
+        let file = path.map(|path| StateFile::open(path, limit, per_second, today.date)).transpose()?;
+        let file = file.map(|(file, saved)| {
+            (today.date, today.used) = (saved.zoom_calls_of_day, saved.calls);
+            file
+        });
+        Ok(Self { limit, days: Days { today, before: None, after: None }, file })
+    }
+
+    /// Takes over the count of all replicas, and how far this one may go.
+    pub(super) fn replace_with(&mut self, count: DayCount, limit: u64) {
+        self.days = Days { today: count, before: None, after: None };
+        self.limit = limit;
+    }
+
+    /// Makes the day that `now` is in the day that is counted.
+    pub fn roll_over(&mut self, now: SystemTime) {
+        let days = self.days.at(now);
+        if days.today.date > self.days.today.date
+            && let Some(file) = &mut self.file
+        {
+            file.begin_day();
+        }
+        self.days = days;
+    }
+
+    /// Counts a call, and returns the date that it is counted in.
+    pub fn count_call(&mut self, now: SystemTime) -> u64 {
+        self.roll_over(now);
+        self.days.today.used += 1;
+        if let Some(file) = &mut self.file {
+            file.note_call();
+        }
+        self.days.today.date
+    }
+
+    /// Takes back a call that was counted on that date and not made. The count of another day stays as it is.
+    pub(super) fn uncount_call(&mut self, date: u64, now: SystemTime) {
+        self.roll_over(now);
+        let today = &mut self.days.today;
+        if date == today.date {
+            today.used = today.used.saturating_sub(1);
+        }
+    }
+
+    /// Zoom reported this many calls left to the whole account, in answer to a call made at `called`.
+    ///
+    /// Example: 90 calls are permitted here, 20 are counted. A report of 80 or 70 changes nothing: the others are within
+    /// their headroom. A report of 50 means that only 50 of our remaining 70 still exist, so the count rises to 90 − 50 = 40.
+    pub(super) fn record_remaining(&mut self, calls: u64, called: SystemTime, now: SystemTime) {
+        self.roll_over(now);
+        let today = &mut self.days.today;
+        let into_the_day = SECONDS_IN_A_DAY.saturating_sub(until_midnight(called).as_secs());
+        if date_of(called) != today.date || into_the_day < ZOOM_DAY_CERTAIN_AFTER {
+            return;
+        }
+        let taken = self.limit.saturating_sub(calls).saturating_sub(today.used);
+        today.taken += taken;
+        today.used += taken;
+    }
+
+    /// Calls counted today, by anybody.
+    #[must_use]
+    pub fn used(&self, now: SystemTime) -> u64 {
+        self.days.at(now).today.used
+    }
+
+    /// Those of them that other apps of the account made.
+    #[must_use]
+    pub fn taken_by_others(&self, now: SystemTime) -> u64 {
+        self.days.at(now).today.taken
+    }
+
+    /// Whether no call is left today.
+    #[must_use]
+    pub fn is_spent(&self, now: SystemTime) -> bool {
+        self.used(now) >= self.limit
+    }
+
+    /// Calls permitted in a day.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Hands out the write to the state file that is due, if one is.
+    pub(super) fn next_save(&mut self, now: SystemTime, calls_wait: bool) -> Option<PendingSave> {
+        self.roll_over(now);
+        let count = self.days.today.saved();
+        self.file.as_mut()?.next_save(count, calls_wait)
+    }
+
+    /// Hands out the write of the exact count, for when no more calls will be made.
+    pub(super) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
+        self.roll_over(now);
+        let count = self.days.today.saved();
+        Some(self.file.as_mut()?.hand_out(count))
+    }
+
+    /// The state file, if the count is kept in one.
+    pub(super) fn file(&mut self) -> Option<&mut StateFile> {
+        self.file.as_mut()
+    }
+}
+
+/// Time until the next 00:00 UTC.
+#[must_use]
+pub fn until_midnight(now: SystemTime) -> Duration {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs((since.as_secs() / SECONDS_IN_A_DAY + 1) * SECONDS_IN_A_DAY).saturating_sub(since)
+}
+
+fn date_of(now: SystemTime) -> u64 {
+    now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / SECONDS_IN_A_DAY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(day: u64, seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(day * SECONDS_IN_A_DAY + seconds)
+    }
+
+    fn count(day: &mut DailyQuota, calls: u64, now: SystemTime) {
+        for _ in 0..calls {
+            day.count_call(now);
+        }
+    }
+
+    #[test]
+    fn the_day_turns_at_midnight_utc_and_not_before() {
+        let mut day = DailyQuota::open(2, 40, None, at(5, 0)).unwrap();
+        count(&mut day, 2, at(5, 10));
+        assert!(day.is_spent(at(5, 86_399)));
+        assert_eq!(day.used(at(6, 0)), 0);
+        assert!(!day.is_spent(at(6, 0)));
+        assert_eq!(until_midnight(at(5, 86_399)), Duration::from_secs(1));
+        assert_eq!(until_midnight(at(6, 0)), Duration::from_secs(SECONDS_IN_A_DAY));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_give_the_day_again() {
+        let mut day = DailyQuota::open(2, 40, None, at(6, 0)).unwrap();
+        count(&mut day, 2, at(6, 1));
+        assert!(day.is_spent(at(5, 86_000)));
+    }
+
+    #[test]
+    fn a_clock_that_was_days_ahead_for_a_while_neither_forgets_the_day_nor_holds_it() {
+        for ahead in [1, 10] {
+            let mut day = DailyQuota::open(10, 40, None, at(6, 0)).unwrap();
+            count(&mut day, 4, at(6, 1));
+            count(&mut day, 2, at(6 + ahead, 2));
+            assert_eq!(day.used(at(6 + ahead, 2)), 2);
+            count(&mut day, 1, at(6, 3));
+            assert_eq!(day.used(at(6, 3)), 7, "{ahead}: all were made in the day that it is");
+            assert!(!day.is_spent(at(7, 0)));
+            // It cannot be known which of the two clocks was right.
+            assert_eq!(day.used(at(7, 0)), if ahead == 1 { 2 } else { 0 }, "{ahead}");
+        }
+        // A right clock that was wrong for a while.
+        let mut day = DailyQuota::open(100, 40, None, at(5, 0)).unwrap();
+        count(&mut day, 45, at(5, 1));
+        count(&mut day, 28, at(6, 1));
+        count(&mut day, 1, at(5, 2));
+        assert_eq!(day.used(at(5, 2)), 74);
+        count(&mut day, 1, at(6, 3));
+        assert_eq!(day.used(at(6, 3)), 29, "what the day had is not forgotten");
+        assert_eq!(day.used(at(7, 0)), 0);
+        // Started while the clock was ahead.
+        let mut day = DailyQuota::open(2, 40, None, at(16, 0)).unwrap();
+        count(&mut day, 2, at(16, 1));
+        assert!(day.is_spent(at(6, 0)), "they were made today");
+        day.roll_over(at(6, 0));
+        assert!(!day.is_spent(at(7, 0)));
+    }
+
+    #[test]
+    fn a_call_that_was_not_made_is_taken_back_from_its_own_day_only() {
+        let mut day = DailyQuota::open(10, 40, None, at(5, 0)).unwrap();
+        let yesterday = day.count_call(at(5, 86_399));
+        let today = day.count_call(at(6, 0));
+        day.uncount_call(yesterday, at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 1);
+        day.uncount_call(today, at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 0);
+    }
+
+    #[test]
+    fn what_others_take_of_the_permitted_calls_is_counted_and_never_given_again() {
+        let noon = at(5, 43_200);
+        // Of the account's 100 a tenth is left to others.
+        let mut day = DailyQuota::open(90, 40, None, noon).unwrap();
+        count(&mut day, 20, noon);
+        let mut hear = |left, used| {
+            day.record_remaining(left, noon, noon);
+            assert_eq!(day.used(noon), used, "{left} left");
+            day.taken_by_others(noon)
+        };
+        assert_eq!(hear(80, 20), 0, "nobody else has called");
+        assert_eq!(hear(70, 20), 0, "they keep to the headroom");
+        assert_eq!(hear(50, 40), 20, "they took twenty more than that");
+        assert_eq!(hear(60, 40), 20, "an answer that was overtaken");
+        assert_eq!(hear(1_000_000, 40), 20, "another plan than is configured");
+        assert_eq!(hear(0, 90), 70);
+        assert!(day.is_spent(noon));
+        assert_eq!((day.used(at(6, 0)), day.taken_by_others(at(6, 0))), (0, 0));
+    }
+
+    #[test]
+    fn what_zoom_says_of_the_day_before_is_not_heard() {
+        let mut day = DailyQuota::open(90, 40, None, at(5, 0)).unwrap();
+        day.record_remaining(3, at(5, 86_399), at(6, 1));
+        assert_eq!(day.used(at(6, 1)), 0, "the call was made before midnight");
+        day.record_remaining(3, at(6, 2), at(6, 2));
+        assert_eq!(day.used(at(6, 2)), 0, "Zoom's clock may be behind ours");
+        day.record_remaining(3, at(6, 300), at(6, 301));
+        assert_eq!(day.used(at(6, 301)), 87);
+    }
+}

@@ -1,0 +1,227 @@
+//! The quota of one process: the rate, the day's count, cool-downs, and how long live snapshots stay fresh.
+//!
+//! With Redis it is one half of [`super::shared`]: then its counts follow those of all replicas, and its rate is this process's
+//! share of the limit, for times when Redis is unavailable.
+
+use std::{
+    num::NonZeroU32,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    adaptive_ttl::{AdaptiveTtl, Forecast, Remaining},
+    cooldown::Cooldowns,
+    daily::{DailyQuota, DayCount, until_midnight},
+    permit::{Denied, Limit, Now, Permit},
+    rate::RateLimiter,
+    state_file::{PendingSave, SaveJob, StateFileError},
+    status::QuotaStatus,
+};
+use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
+
+/// The limits that this process keeps to.
+pub struct QuotaConfig {
+    /// Zoom calls permitted in any second, headroom already taken off.
+    pub per_second: NonZeroU32,
+    /// Zoom calls permitted in a UTC day, headroom already taken off.
+    pub per_day: u64,
+    /// Where the day's count is kept across restarts.
+    pub state_file: Option<PathBuf>,
+    /// Live snapshots are fresh for at most this many times `live_fresh`.
+    pub max_stretch: u32,
+    /// How long live snapshots are fresh while the day's calls suffice.
+    pub live_fresh: Duration,
+}
+
+/// Everything that limits the calls of one process.
+pub struct LocalQuota {
+    per_second: NonZeroU32,
+    rate: RateLimiter,
+    daily: DailyQuota,
+    ttl: AdaptiveTtl,
+    cooldowns: Cooldowns,
+    /// The part of the day's remaining calls that this process may plan its refreshes with, 0 to 1.
+    planned_part: f64,
+    metrics: Arc<Metrics>,
+    published: watch::Sender<QuotaStatus>,
+}
+
+impl LocalQuota {
+    /// Continues at the day's count that the state file has.
+    ///
+    /// # Errors
+    /// When the state file cannot be written.
+    pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> Result<Self, StateFileError> {
+        let now = Now::read();
+        let (per_second, state_file) = (config.per_second.get(), config.state_file.as_deref());
+        let daily = DailyQuota::open(config.per_day, per_second, state_file, now.wall)?;
+        metrics.second_calls_limit.set(per_second.into());
+        let quota = Self {
+            per_second: config.per_second,
+            rate: RateLimiter::new(config.per_second),
+            published: watch::Sender::new(status_of(config.per_second, &daily, now.wall)),
+            daily,
+            ttl: AdaptiveTtl::new(config.max_stretch, config.live_fresh),
+            cooldowns: Cooldowns::default(),
+            planned_part: 1.0,
+            metrics: Arc::clone(metrics),
+        };
+        quota.publish(now);
+        Ok(quota)
+    }
+
+    /// [`Self::status`] as it changes, for other threads; at most a second old.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
+        self.published.subscribe()
+    }
+
+    /// From now on this process's own rate is its share of the limit, used while the shared quota is unavailable.
+    pub(super) fn use_local_share(&mut self, per_second: NonZeroU32) {
+        self.rate = RateLimiter::new(per_second);
+    }
+
+    /// Takes over the day's count of all replicas, how far this one may go, and its part in what is left.
+    pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
+        self.daily.replace_with(count, limit);
+        self.planned_part = planned_part;
+    }
+
+    /// Begins a new day if there is one.
+    pub(super) fn sync(&mut self, now: Now) {
+        self.daily.roll_over(now.wall);
+    }
+
+    /// One permit, or when to try again.
+    pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
+        self.blocked_until(now).map_or(Ok(()), Err)?;
+        let slot = self.rate.try_take().map_err(|retry_at| Denied { retry_at, limit: Limit::Rate })?;
+        let day = self.daily.count_call(now.wall);
+        self.count_call(now);
+        self.publish(now);
+        Ok(Permit::from_rate(slot, day))
+    }
+
+    /// A call was permitted, by this quota or by the shared one.
+    pub(super) fn count_call(&mut self, now: Now) {
+        self.ttl.count_call(now.instant);
+    }
+
+    /// Takes back a permit whose call was not made. The rate goes on as if it had been.
+    pub(super) fn release(&mut self, permit: Permit, now: Now) {
+        self.daily.uncount_call(permit.day, now.wall);
+        drop(permit);
+        self.uncount_call(now);
+    }
+
+    /// A call was counted by [`Self::count_call`] and not made.
+    pub(super) fn uncount_call(&mut self, now: Now) {
+        self.ttl.uncount_call(now.instant);
+        self.publish(now);
+    }
+
+    /// When a call is made that has `ahead` others before it, none of them before `opens`.
+    pub(super) fn estimate(&self, opens: Instant, ahead: usize) -> Instant {
+        let others = self.rate.period().saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
+        opens.max(self.rate.next_at()) + others
+    }
+
+    pub(super) fn record_remaining(&mut self, calls: u64, called: Instant, now: Now) {
+        self.daily.record_remaining(calls, now.wall_at(called), now.wall);
+        self.publish(now);
+    }
+
+    pub(super) fn cool_down(&mut self, kind: LimitKind, until: Instant) {
+        self.cooldowns.extend(kind, until);
+        self.metrics.cooldown(kind, true);
+    }
+
+    pub(super) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
+        self.ttl.record_refresh(sample, now.instant);
+    }
+
+    /// Calls an hour that this process's refreshes would cost without stretching.
+    pub(super) fn refresh_demand(&self, now: Now) -> f64 {
+        self.ttl.refresh_demand(now.instant)
+    }
+
+    pub(super) fn blocked_until(&self, now: Now) -> Option<Denied> {
+        let spent = self
+            .daily
+            .is_spent(now.wall)
+            .then(|| Denied { retry_at: now.midnight(), limit: Limit::DaySpent });
+        let cooldown = self
+            .cooldowns
+            .active(now.instant)
+            .map(|(kind, retry_at)| Denied { retry_at, limit: Limit::Cooldown(kind) });
+        // The one that ends last: before that no permit can be given.
+        [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
+    }
+
+    pub(super) fn cooldown_until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
+        self.cooldowns.until(kind, now)
+    }
+
+    pub(super) fn status(&self, now: Now) -> QuotaStatus {
+        status_of(self.per_second, &self.daily, now.wall)
+    }
+
+    pub(super) fn stretch(&self, pages: u32, now: Now) -> f64 {
+        self.ttl.factor(pages, self.remaining(now), now.instant)
+    }
+
+    pub(super) fn forecast(&self, now: Now) -> Forecast {
+        self.ttl.forecast(self.remaining(now), now.instant)
+    }
+
+    fn remaining(&self, now: Now) -> Remaining {
+        let calls = self.status(now).day_left();
+        Remaining { calls, part: self.planned_part, time: until_midnight(now.wall) }
+    }
+
+    pub(super) fn next_save(&mut self, now: Now, calls_wait: bool) -> Option<PendingSave> {
+        self.daily.next_save(now.wall, calls_wait)
+    }
+
+    pub(super) fn final_save(&mut self, now: Now) -> Option<SaveJob> {
+        self.daily.final_save(now.wall)
+    }
+
+    /// Notes how a write of the state file ended.
+    pub(super) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
+        let Some(file) = self.daily.file() else { return };
+        if succeeded { file.on_saved(job) } else { file.on_save_failed() }
+    }
+
+    /// Brings the gauges up to date, also while there are no calls: days and cool-downs end by themselves.
+    pub(super) fn update_gauges(&self, now: Now) {
+        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+            self.metrics.cooldown(kind, self.cooldown_until(kind, now.instant).is_some());
+        }
+        self.publish(now);
+        let forecast = self.forecast(now);
+        let used = f64::from(u32::try_from(self.daily.used(now.wall)).unwrap_or(u32::MAX));
+        self.metrics.day_calls_forecast.set((used + forecast.calls_to_come).round());
+        self.metrics.live_fresh_stretch.set(forecast.stretch);
+    }
+
+    fn publish(&self, now: Now) {
+        let status = self.status(now);
+        self.metrics.day_calls_used.set(i64::try_from(status.day_used).unwrap_or(i64::MAX));
+        self.metrics.day_calls_limit.set(i64::try_from(status.per_day).unwrap_or(i64::MAX));
+        self.published.send_replace(status);
+    }
+}
+
+fn status_of(per_second: NonZeroU32, daily: &DailyQuota, now: SystemTime) -> QuotaStatus {
+    QuotaStatus {
+        per_second: per_second.get(),
+        per_day: daily.limit(),
+        day_used: daily.used(now),
+        day_taken_by_others: daily.taken_by_others(now),
+    }
+}

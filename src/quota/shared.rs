@@ -1,0 +1,221 @@
+//! Permits from the quota that all replicas share over Redis, reserved ahead of time; and from this process's own share of the
+//! limits while Redis is unavailable. The one place in `quota` that knows Redis.
+//!
+//! A replica reserves *slots*: the script in Redis deals times to all replicas in turn, and a slot becomes a permit when its
+//! time comes. So a permit costs no round trip at the moment it is needed. Example: 36 calls a second are permitted, three
+//! replicas have 10 calls waiting each. The script deals a slot every 1.04 s / 36 = 29 ms, and each replica holds three, for
+//! the next quarter of a second. Which call gets a slot is decided when the slot is due, so a slot belongs to nobody before.
+//!
+//! A slot that is not used within 30 ms of its time is released, and so are those beyond the calls that wait: the day has
+//! already counted them.
+
+mod reservations;
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::Notify;
+
+use self::reservations::Reservations;
+use super::{
+    daily::DayCount,
+    local::LocalQuota,
+    permit::{Denied, Limit, Now, Permit, PermitSource},
+};
+use crate::{
+    cluster::{Shared, quota_reply::Slot, standalone::Mode, words},
+    failure::{Failure, LimitKind},
+};
+
+/// Two reports of one cool-down differ by less than this.
+const SAME_COOLDOWN: Duration = Duration::from_millis(50);
+
+/// This process's part in the quota of all replicas.
+pub struct SharedQuota {
+    cluster: Shared,
+    /// Follows the counts of all replicas, and gives the permits while Redis is unavailable.
+    pub(super) local: LocalQuota,
+    /// Also held by the requests for more slots.
+    reservations: Rc<RefCell<Reservations>>,
+    /// While Redis is unavailable: a date, and up to which count of that day this process may go.
+    ceiling: Option<(u64, u64)>,
+    /// While Redis is unavailable, and fewer calls a second are permitted than there are replicas: when the next may be made.
+    next_standalone: Option<Instant>,
+}
+
+impl SharedQuota {
+    /// `local` has this process's configuration; its rate becomes the share of the limit.
+    #[must_use]
+    pub fn new(cluster: Shared, mut local: LocalQuota) -> Self {
+        local.use_local_share(cluster.local_share().per_second);
+        Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
+    }
+
+    /// The time of the server's clock, by which all replicas have the same day.
+    pub(super) fn now(&self) -> Now {
+        let instant = Instant::now();
+        let wall = self.cluster.clock().map_or_else(SystemTime::now, |clock| clock.wall(instant));
+        Now { instant, wall }
+    }
+
+    /// Takes over the day's count and the cool-downs of all replicas.
+    pub(super) fn sync(&mut self) -> Now {
+        let now = self.now();
+        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+            if let Some(until) = self.cluster.cooldown_until(kind)
+                && self
+                    .local
+                    .cooldown_until(kind, now.instant)
+                    .is_none_or(|known| until > known + SAME_COOLDOWN)
+            {
+                self.local.cool_down(kind, until);
+            }
+        }
+        self.sync_day(now);
+        now
+    }
+
+    /// While Redis is available the whole limit holds, and this process plans with its part of what is left. Otherwise it may
+    /// go up to the count it last heard of, plus its share of what was left then.
+    ///
+    /// Example: 54,000 permitted, 24,000 used, three replicas. One that loses Redis may go to 24,000 + 30,000 / 3 = 34,000.
+    fn sync_day(&mut self, now: Now) {
+        let day = self.cluster.day(now.instant);
+        let mut count = DayCount { date: day.date, used: day.used, taken: day.taken };
+        if self.cluster.mode(now.instant) == Mode::Shared {
+            // A reserved slot is counted already and can still be used.
+            count.used = count.used.saturating_sub(self.reservations.borrow().of_day(day.date));
+            self.ceiling = None;
+            let (own, all) = (self.local.refresh_demand(now), self.cluster.replicas().refresh_demand);
+            self.local.set_shared_day(count, self.cluster.per_day(), part_of(own, all));
+        } else {
+            let ceiling = self.ceiling.filter(|(date, _)| *date == day.date);
+            let ceiling = ceiling.unwrap_or_else(|| (day.date, self.cluster.standalone_ceiling(day.used)));
+            self.ceiling = Some(ceiling);
+            self.local.set_shared_day(count, ceiling.1, 1.0);
+        }
+    }
+
+    pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
+        let too_early = |retry_at| Denied { retry_at, limit: Limit::Rate };
+        match self.cluster.mode(now.instant) {
+            Mode::Shared => {
+                self.local.blocked_until(now).map_or(Ok(()), Err)?;
+                let slot = self.reservations.borrow_mut().take(now.instant).map_err(too_early)?;
+                self.local.count_call(now);
+                Ok(Permit::from_slot(slot))
+            }
+            Mode::Waiting(until) => Err(too_early(until)),
+            Mode::Standalone => {
+                if let Some(at) = self.next_standalone.filter(|at| *at > now.instant) {
+                    return Err(too_early(at));
+                }
+                let permit = self.local.try_take(now)?;
+                self.cluster.count_standalone_call(now.instant);
+                self.next_standalone = Some(now.instant + self.cluster.local_share().apart);
+                Ok(permit)
+            }
+        }
+    }
+
+    /// When a call is made that has `ahead` of the `waiting` calls before it, none of them before `opens`.
+    pub(super) fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
+        let now = Instant::now();
+        let from = match self.cluster.mode(now) {
+            Mode::Shared => {
+                let first = self.reservations.borrow().first().unwrap_or(now).max(now);
+                return opens.max(first) + self.cluster.estimate_wait(ahead as u64, waiting as u64);
+            }
+            Mode::Waiting(until) => until,
+            Mode::Standalone => now,
+        };
+        let times = u32::try_from(ahead).unwrap_or(u32::MAX);
+        self.local.estimate(opens.max(from), ahead) + self.cluster.local_share().apart.saturating_mul(times)
+    }
+
+    /// Tells the other replicas how many calls wait here, and releases the slots that these cannot use.
+    pub(super) fn report_demand(&mut self, waiting: usize, now: Now) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "calls an hour, of which a fraction does not matter"
+        )]
+        let refreshes_an_hour = self.local.refresh_demand(now) as u64;
+        self.cluster.set_demand(waiting as u64, refreshes_an_hour);
+        let cools_down = [LimitKind::PerSecond, LimitKind::PerDay]
+            .into_iter()
+            .any(|kind| self.local.cooldown_until(kind, now.instant).is_some());
+        let can_use = !cools_down && self.cluster.mode(now.instant) == Mode::Shared;
+        let keep = if can_use { waiting } else { 0 };
+        let surplus = self.reservations.borrow_mut().release_surplus(keep, now.instant);
+        if !surplus.is_empty() {
+            let cluster = self.cluster.clone();
+            drop(actix_rt::spawn(async move {
+                for slot in surplus {
+                    cluster.release_slot(slot.day).await;
+                }
+            }));
+        }
+    }
+
+    /// Requests slots for the calls that wait. `wake` is notified of each answer.
+    pub(super) fn reserve(&mut self, waiting: usize, now: Instant, wake: &Rc<Notify>) {
+        if self.cluster.mode(now) != Mode::Shared {
+            return;
+        }
+        let at_most = self.cluster.may_reserve(waiting as u64).min(waiting as u64);
+        for _ in 0..self.reservations.borrow_mut().start_reserving(at_most, now) {
+            let (cluster, reservations) = (self.cluster.clone(), Rc::clone(&self.reservations));
+            let wake = Rc::clone(wake);
+            drop(actix_rt::spawn(async move {
+                let reserved = cluster.reserve_slot().await;
+                reservations.borrow_mut().on_reserved(reserved, Instant::now());
+                wake.notify_one();
+            }));
+        }
+    }
+
+    pub(super) fn release(&mut self, permit: Permit, now: Now) {
+        match permit.source {
+            PermitSource::Local => {
+                self.local.release(permit, now);
+                self.cluster.uncount_standalone_call();
+            }
+            PermitSource::Shared => {
+                let (cluster, day) = (self.cluster.clone(), permit.day);
+                drop(permit);
+                self.local.uncount_call(now);
+                drop(actix_rt::spawn(async move { cluster.release_slot(day).await }));
+            }
+        }
+    }
+
+    pub(super) fn report_remaining(&self, calls: u64, called: Instant) {
+        let cluster = self.cluster.clone();
+        drop(actix_rt::spawn(async move { cluster.report_remaining(calls, called).await }));
+    }
+
+    /// Stops the calls of all replicas. `failure` is what their callers get who cannot wait that long.
+    pub(super) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
+        self.local.cool_down(kind, until);
+        let cluster = self.cluster.clone();
+        let encoded = cluster.clock().and_then(|clock| words::write(failure, &clock)).unwrap_or_default();
+        drop(actix_rt::spawn(async move { cluster.cool_down(kind, until, &encoded).await }));
+    }
+}
+
+impl Permit {
+    /// Consumes a slot of the shared quota.
+    fn from_slot(Slot { day, .. }: Slot) -> Self {
+        Self { day, source: PermitSource::Shared }
+    }
+}
+
+/// The part of the refreshes of all replicas that is made here.
+fn part_of(own: f64, all: u64) -> f64 {
+    let all = f64::from(u32::try_from(all).unwrap_or(u32::MAX)).max(own);
+    if own > 0.0 { own / all } else { 1.0 }
+}

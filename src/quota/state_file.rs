@@ -1,0 +1,374 @@
+//! The file that keeps the day's count across restarts.
+//!
+//! It is written ahead of the count: the file names a number that the count has not reached yet, so that a killed process has
+//! counted a few calls too many, never one too few. Example: at 40 calls a second the file is 200 calls (5 s) ahead. It says
+//! 200 before the first call. When the count reaches 101, a write of 301 is handed out and calls go on meanwhile. A process that
+//! is killed at 150 starts again at 200 or 301.
+//!
+//! The caller does the writing, on another thread. A call waits for it only before the first call of a process or a day, and
+//! where the disk is slower than the calls.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    atomic_file::{self, AtomicFile},
+    regular_file,
+};
+
+/// How far the file is ahead, in seconds of calls: a slow disk must not hold up the calls.
+const SECONDS_AHEAD: u64 = 5;
+/// At least this many calls ahead, but at most this fraction of the day: crashes must not spend it.
+const MIN_AHEAD: u64 = 10;
+const MAX_FRACTION_OF_DAY: u64 = 50;
+/// The most calls permitted at once after a late timer, without a check of the file between them. Above 500 calls a second
+/// there is one more for each 500 (see `rate.rs`).
+const MAX_BURST: u64 = 3;
+/// Ours is about 50 bytes.
+const MAX_FILE_BYTES: u64 = 4096;
+
+/// The file of one process.
+pub(super) struct StateFile {
+    path: PathBuf,
+    /// How many calls a write is ahead of the count.
+    ahead: u64,
+    /// The most calls between two checks of the file.
+    burst: u64,
+    /// The state that was last handed out to be written.
+    handed_out: SavedCount,
+    /// The state on the disk: no call beyond its count may be made.
+    on_disk: SavedCount,
+    /// Whether a call was counted since the start or the turn of the day. Without one nothing is written ahead, so that
+    /// restarts alone do not add up.
+    has_calls: bool,
+}
+
+/// The content of the file: the count of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SavedCount {
+    /// Days since 1970-01-01 UTC.
+    pub(super) zoom_calls_of_day: u64,
+    /// At least as many as were made.
+    pub(super) calls: u64,
+}
+
+/// A write that is due.
+#[derive(Debug)]
+pub struct PendingSave {
+    /// The write.
+    pub job: SaveJob,
+    /// Whether no call may be made before it is done.
+    pub blocks_calls: bool,
+}
+
+/// One write.
+#[derive(Debug, Clone)]
+pub struct SaveJob {
+    path: PathBuf,
+    state: SavedCount,
+}
+
+/// The state file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("limits.state_file {path}: cannot be written: {source}")]
+pub struct StateFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl StateFile {
+    /// Opens the file, and gives the count to start from. A file that is corrupt or not ours is moved aside.
+    pub(super) fn open(
+        path: &Path,
+        limit: u64,
+        per_second: u32,
+        today: u64,
+    ) -> Result<(Self, SavedCount), StateFileError> {
+        let failed = |source| StateFileError { path: path.to_owned(), source };
+        // A write renames, which would replace a link instead of the file that it points to.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
+        let state = load(&path, today).map_err(failed)?.filter(|state| state.zoom_calls_of_day >= today);
+        let state = state.unwrap_or(SavedCount { zoom_calls_of_day: today, calls: 0 });
+        let ahead = MIN_AHEAD
+            .max(SECONDS_AHEAD * u64::from(per_second))
+            .min(limit / MAX_FRACTION_OF_DAY)
+            .max(MAX_BURST);
+        let job = SaveJob { path: path.clone(), state };
+        job.write().map_err(failed)?;
+        let burst = MAX_BURST + u64::from(per_second / 500);
+        let file = Self { path, ahead, burst, handed_out: state, on_disk: state, has_calls: false };
+        Ok((file, state))
+    }
+
+    pub(super) fn note_call(&mut self) {
+        self.has_calls = true;
+    }
+
+    pub(super) fn begin_day(&mut self) {
+        self.has_calls = false;
+    }
+
+    /// The write that is due, if one is. With `calls_wait`, a count that has reached the one on the disk makes a write due
+    /// that blocks the calls, even while a slow disk is still at the write before.
+    pub(super) fn next_save(&mut self, count: SavedCount, calls_wait: bool) -> Option<PendingSave> {
+        let left = |state: SavedCount| {
+            let is_same_day = state.zoom_calls_of_day == count.zoom_calls_of_day;
+            if is_same_day { state.calls.saturating_sub(count.calls) } else { 0 }
+        };
+        let blocks_calls = left(self.on_disk) < self.burst && calls_wait;
+        let is_due = left(self.handed_out) < self.ahead.div_ceil(2) && self.has_calls;
+        if !blocks_calls && !is_due {
+            return None;
+        }
+        let ahead = SavedCount { calls: count.calls.saturating_add(self.ahead), ..count };
+        Some(PendingSave { job: self.hand_out(ahead), blocks_calls })
+    }
+
+    /// Hands out the write of exactly this count.
+    pub(super) fn hand_out(&mut self, count: SavedCount) -> SaveJob {
+        self.handed_out = count;
+        SaveJob { path: self.path.clone(), state: self.handed_out }
+    }
+
+    pub(super) fn on_saved(&mut self, job: &SaveJob) {
+        self.on_disk = job.state;
+    }
+
+    /// The file says less than was handed out, so the next write is due at once.
+    pub(super) fn on_save_failed(&mut self) {
+        self.handed_out.calls = 0;
+    }
+}
+
+impl SaveJob {
+    /// Replaces the file, on the disk.
+    ///
+    /// # Errors
+    /// When the folder or the disk refuses.
+    pub fn write(&self) -> io::Result<()> {
+        let mut content = serde_json::to_vec(&self.state)?;
+        content.push(b'\n');
+        let mut file = AtomicFile::create(&self.path)?;
+        file.write(&content)?;
+        file.commit()
+    }
+}
+
+/// Checks that the count can be written to this file, without changing anything.
+///
+/// # Errors
+/// When the file or its sibling cannot be written.
+pub fn check_writable(path: &Path) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    atomic_file::could_create(&path)
+}
+
+/// `None` if there is no file yet, or if it was not ours.
+fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // A larger file is not ours and is never read into memory. Anything but a regular file is an error.
+    let text = if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
+        Vec::new()
+    } else {
+        regular_file::read(path, MAX_FILE_BYTES)?
+    };
+    if let Some(state) = parse(&text, today) {
+        return Ok(Some(state));
+    }
+    let moved_to = atomic_file::sibling_path(path, "unreadable");
+    fs::rename(path, &moved_to)?;
+    tracing::error!(
+        file = %path.display(),
+        set_aside = %moved_to.display(),
+        "limits.state_file is corrupt or not ours: moved aside, counting today's calls from zero"
+    );
+    Ok(None)
+}
+
+/// A state that one of our processes can have written: at most a day ahead of a clock that was set back, and no more calls
+/// than can be configured for a day.
+fn parse(text: &[u8], today: u64) -> Option<SavedCount> {
+    // A derived struct would also accept a list.
+    let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
+    let state: SavedCount = serde_json::from_value(object.into()).ok()?;
+    (state.zoom_calls_of_day <= today + 1 && state.calls <= 2 * u64::from(u32::MAX)).then_some(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+    use super::{super::daily::DailyQuota, *};
+
+    const AHEAD_OF_40: u64 = SECONDS_AHEAD * 40;
+
+    fn at(day: u64, seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(day * 86_400 + seconds)
+    }
+
+    fn saved(day: &mut DailyQuota, job: &SaveJob) {
+        day.file().unwrap().on_saved(job);
+    }
+
+    fn count(day: &mut DailyQuota, calls: u64, now: SystemTime) {
+        for _ in 0..calls {
+            if let Some(PendingSave { job, .. }) = day.next_save(now, true) {
+                job.write().unwrap();
+                saved(day, &job);
+            }
+            day.count_call(now);
+        }
+    }
+
+    #[test]
+    fn a_killed_process_has_counted_a_little_too_much_and_never_too_little() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for calls in [0, 1, 99, 100, 101, 199, 200, 201, 1_000] {
+            fs::remove_file(&path).ok();
+            let mut day = DailyQuota::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
+            count(&mut day, calls, at(7, 1));
+            drop(day);
+            let used = DailyQuota::open(60_000, 40, Some(&path), at(7, 2)).unwrap().used(at(7, 2));
+            assert!((calls..=calls + AHEAD_OF_40).contains(&used), "{calls} calls made, {used} counted");
+        }
+    }
+
+    #[test]
+    fn a_write_is_asked_for_long_before_a_call_would_have_to_wait_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut day =
+            DailyQuota::open(600_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
+        let first = day.next_save(at(7, 0), true).unwrap();
+        assert!(first.blocks_calls, "the first of the process");
+        saved(&mut day, &first.job);
+        for _ in 0..2_000 {
+            assert!(day.next_save(at(7, 1), true).is_none());
+            day.count_call(at(7, 1));
+        }
+        for _ in 0..251 {
+            day.count_call(at(7, 1));
+        }
+        assert!(!day.next_save(at(7, 1), true).unwrap().blocks_calls, "half of 5 s of calls are left");
+        day.file().unwrap().on_save_failed();
+        assert!(!day.next_save(at(7, 1), true).unwrap().blocks_calls, "a failed write is due again");
+        assert!(day.next_save(at(8, 0), true).unwrap().blocks_calls, "the first of the day");
+    }
+
+    #[test]
+    fn a_call_waits_for_a_disk_that_is_slower_than_the_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut day = DailyQuota::open(60_000, 40, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
+        let PendingSave { job, .. } = day.next_save(at(7, 0), true).unwrap();
+        saved(&mut day, &job);
+        let mut under_way = None;
+        for _ in 0..=AHEAD_OF_40 - MAX_BURST {
+            if let Some(PendingSave { job, blocks_calls }) = day.next_save(at(7, 1), true) {
+                assert!(!blocks_calls && under_way.is_none(), "asked for once, and early");
+                under_way = Some(job);
+            }
+            day.count_call(at(7, 1));
+        }
+        assert!(
+            day.next_save(at(7, 2), true).unwrap().blocks_calls,
+            "three together would be more than the disk says"
+        );
+        saved(&mut day, &under_way.unwrap());
+        assert!(day.next_save(at(7, 2), true).is_none());
+    }
+
+    #[test]
+    fn restarts_alone_do_not_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for _ in 0..10 {
+            let mut day = DailyQuota::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
+            assert!(day.next_save(at(7, 0), false).is_none());
+            assert_eq!(day.used(at(7, 0)), 0);
+        }
+    }
+
+    #[test]
+    fn an_orderly_stop_keeps_the_exact_count_and_a_new_day_forgets_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        let mut day = DailyQuota::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
+        count(&mut day, 321, at(7, 1));
+        day.final_save(at(7, 2)).unwrap().write().unwrap();
+        assert_eq!(DailyQuota::open(60_000, 40, Some(&path), at(7, 3)).unwrap().used(at(7, 3)), 321);
+        assert_eq!(DailyQuota::open(60_000, 40, Some(&path), at(8, 0)).unwrap().used(at(8, 0)), 0);
+    }
+
+    #[test]
+    fn a_torn_or_foreign_file_is_set_aside_and_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for foreign in [
+            "",
+            "{\"zoom_calls_of_d",
+            "hello",
+            "{\"other\":1}",
+            "[7,2]",
+            "{\"zoom_calls_of_day\":9,\"calls\":2}",
+        ] {
+            fs::write(&path, foreign).unwrap();
+            let day = DailyQuota::open(60_000, 40, Some(&path), at(7, 0)).unwrap();
+            assert_eq!(day.used(at(7, 0)), 0);
+            assert_eq!(fs::read_to_string(folder.path().join("day.json.unreadable")).unwrap(), foreign);
+        }
+    }
+
+    #[test]
+    fn crashes_cannot_spend_a_small_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("day.json");
+        for crashes in 1..=20 {
+            let mut day = DailyQuota::open(900, 1, Some(&path), at(7, 0)).unwrap();
+            count(&mut day, 1, at(7, 0));
+            assert!(day.used(at(7, 0)) <= crashes * 11, "{} after {crashes} crashes", day.used(at(7, 0)));
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_an_error_and_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [socket.as_path(), folder.path()] {
+            let error = DailyQuota::open(1, 1, Some(path), at(7, 0)).err().unwrap().to_string();
+            assert!(error.contains("not a regular file"), "{error}");
+            assert!(path.exists());
+        }
+    }
+
+    #[test]
+    fn a_link_is_followed_and_a_large_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("day.json"), folder.path().join("link"));
+        fs::write(&file, vec![b' '; 1 << 20]).unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let mut day = DailyQuota::open(60_000, 40, Some(&link), at(7, 0)).unwrap();
+        count(&mut day, 1, at(7, 0));
+        day.final_save(at(7, 1)).unwrap().write().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(DailyQuota::open(60_000, 40, Some(&file), at(7, 2)).unwrap().used(at(7, 2)), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error_at_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let error =
+            DailyQuota::open(1, 40, Some(&folder.path().join("missing/day.json")), at(7, 0)).err().unwrap();
+        assert!(error.to_string().contains("limits.state_file"), "{error}");
+    }
+}

@@ -1,0 +1,250 @@
+//! The queue of calls that wait for a permit: decides who gets the next one. Pure: no clock, no channel, no quota.
+//!
+//! Callers share the permits by weight. Each has a flow of its own, and start-time fair queueing (Goyal, Vin and Cheng, 1996)
+//! serves the flow that had the least for its weight ([`flow`]). An idle caller saves nothing up, and a caller that is alone
+//! gets everything. Within a flow the flight that started first comes first, whichever page it is at, so that a meeting once
+//! begun is finished before a newer one starts.
+//!
+//! Flights that callers wait for (foreground) go before refreshes (background), which still get one permit in twenty.
+//! A flight has at most one call waiting. Every operation takes O(log n), or O(number of callers).
+
+mod flow;
+mod types;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
+
+use self::flow::{Flows, WaitingCall};
+pub use self::types::{CallerWeight, FlightNumber, Priority, QueueDepth};
+
+/// While refreshes wait, at most this many permits in a row go to the foreground.
+const FOREGROUND_IN_A_ROW: u32 = 19;
+
+/// Calls that wait for a permit.
+pub struct FairQueue<T> {
+    foreground: Flows<T>,
+    background: Flows<T>,
+    /// Where each flight waits.
+    places: HashMap<FlightNumber, (Priority, u32), foldhash::fast::RandomState>,
+    deadlines: BTreeSet<(Instant, FlightNumber)>,
+    foreground_in_a_row: u32,
+}
+
+impl<T> Default for FairQueue<T> {
+    fn default() -> Self {
+        Self {
+            foreground: Flows::default(),
+            background: Flows::default(),
+            places: HashMap::default(),
+            deadlines: BTreeSet::new(),
+            foreground_in_a_row: 0,
+        }
+    }
+}
+
+impl<T> FairQueue<T> {
+    /// Adds a call to the flow, among those of the callers in `wanted_by`, in which it is served first. `deadline` is when the
+    /// call is no longer wanted; `None` for a flight that has begun, which is always finished.
+    pub fn push(
+        &mut self,
+        (priority, flight): (Priority, FlightNumber),
+        wanted_by: &[CallerWeight],
+        now: Instant,
+        deadline: Option<Instant>,
+        item: T,
+    ) {
+        let flows = self.flows(priority);
+        let weight = flows.earliest(flight, wanted_by).unwrap_or(CallerWeight::ANONYMOUS);
+        flows.push(weight, flight, WaitingCall { since: now, deadline, item });
+        self.places.insert(flight, (priority, weight.caller));
+        self.deadlines.extend(deadline.map(|at| (at, flight)));
+    }
+
+    /// Another caller waits for this flight, until `deadline`. The call moves into that caller's flow if it is served earlier
+    /// there.
+    pub fn add_waiter(&mut self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
+        let Some(&(priority, caller)) = self.places.get(&flight) else { return };
+        let moves = priority == Priority::Background || self.foreground.is_earlier(flight, by, caller);
+        let Some(mut call) = self.flows(priority).remove(caller, flight) else { return };
+        if let Some(earlier) = call.deadline.filter(|earlier| *earlier < deadline) {
+            self.deadlines.remove(&(earlier, flight));
+            self.deadlines.insert((deadline, flight));
+            call.deadline = Some(deadline);
+        }
+        let weight = if moves { by } else { self.foreground.weight_of(caller) };
+        self.foreground.push(weight, flight, call);
+        self.places.insert(flight, (Priority::Foreground, weight.caller));
+    }
+
+    /// The flight that is served next.
+    #[must_use]
+    pub fn first(&self) -> Option<FlightNumber> {
+        self.next_flows().and_then(Flows::first)
+    }
+
+    /// Removes the call that is served next, and charges its flow one permit.
+    pub fn pop(&mut self) -> Option<T> {
+        let from_background = std::ptr::eq(self.next_flows()?, &raw const self.background);
+        self.foreground_in_a_row = if from_background { 0 } else { self.foreground_in_a_row + 1 };
+        let flows = if from_background { &mut self.background } else { &mut self.foreground };
+        let (flight, call) = flows.pop()?;
+        Some(self.forget(flight, call))
+    }
+
+    /// Removes the call of this flight, unserved.
+    pub fn remove(&mut self, flight: FlightNumber) -> Option<T> {
+        let &(priority, caller) = self.places.get(&flight)?;
+        let call = self.flows(priority).remove(caller, flight)?;
+        Some(self.forget(flight, call))
+    }
+
+    /// Removes the calls whose deadline is not after `now`.
+    pub fn take_expired(&mut self, now: Instant) -> Vec<T> {
+        let mut expired = Vec::new();
+        while let Some(&(deadline, flight)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.deadlines.pop_first();
+            expired.extend(self.remove(flight));
+        }
+        expired
+    }
+
+    /// Lets the calls whose deadline is not after `now` wait until then.
+    pub fn extend_expired(&mut self, now: Instant, until: Instant) {
+        while let Some(&(deadline, flight)) = self.deadlines.first()
+            && deadline <= now
+            && now < until
+        {
+            self.deadlines.pop_first();
+            if let Some(&(priority, caller)) = self.places.get(&flight)
+                && let Some(call) = self.flows(priority).get_mut(caller, flight)
+            {
+                call.deadline = Some(until);
+                self.deadlines.insert((until, flight));
+            }
+        }
+    }
+
+    /// Removes all calls that no permit reaches before their deadline. `served_at` gives the earliest time at which the call in
+    /// that place, counted from 0, is served. A flight that has begun waits until `begun_deadline`. Scans the whole queue.
+    ///
+    /// A call that is removed makes room: the calls behind it move up by one place, and are judged by their new place.
+    pub fn take_unreachable(
+        &mut self,
+        served_at: impl Fn(usize) -> Instant,
+        begun_deadline: Instant,
+    ) -> Vec<T> {
+        let in_order = self.foreground.in_order().chain(self.background.in_order());
+        let foreground = self.foreground.len();
+        let mut place = 0;
+        let unreachable: Vec<_> = in_order
+            .enumerate()
+            .filter_map(|(number, (flight, deadline))| {
+                let refreshes = if number < foreground { self.refreshes_between(place) } else { 0 };
+                let misses = served_at(place + refreshes) >= deadline.unwrap_or(begun_deadline);
+                place += usize::from(!misses);
+                misses.then_some(flight)
+            })
+            .collect();
+        unreachable.into_iter().filter_map(|flight| self.remove(flight)).collect()
+    }
+
+    /// How many calls are served before a new flight of this caller.
+    #[must_use]
+    pub fn ahead_of(&self, priority: Priority, weight: CallerWeight) -> usize {
+        match priority {
+            Priority::Foreground => {
+                let others = self.foreground.ahead_of(weight);
+                others + self.refreshes_between(others)
+            }
+            Priority::Background => {
+                let refreshes = self.background.ahead_of(weight);
+                let foreground = (refreshes + 1).saturating_mul(FOREGROUND_IN_A_ROW as usize);
+                refreshes + self.foreground.len().min(foreground)
+            }
+        }
+    }
+
+    /// Makes room for a new flight of this caller: evicts a refresh, or else the newest flight of the most loaded caller that
+    /// has not begun. `None` if no caller is more loaded than the new flight's own.
+    pub fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
+        let flight = self.background.newest_of_most_loaded(None);
+        let flight = flight.or_else(|| self.foreground.newest_of_most_loaded(Some(weight)))?;
+        self.remove(flight)
+    }
+
+    /// All flights with a call that waits, in no order.
+    pub fn flights(&self) -> impl Iterator<Item = FlightNumber> {
+        self.places.keys().copied()
+    }
+
+    /// The earliest deadline of all calls.
+    #[must_use]
+    pub fn first_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// The callers with a call that waits.
+    #[must_use]
+    pub fn callers(&self) -> BTreeSet<u32> {
+        self.foreground.callers().chain(self.background.callers()).collect()
+    }
+
+    /// What this caller has in the queue.
+    #[must_use]
+    pub fn depth(&self, caller: u32) -> QueueDepth {
+        let (foreground, background) = (self.foreground.depth(caller), self.background.depth(caller));
+        QueueDepth {
+            waiting: foreground.waiting + background.waiting,
+            oldest: foreground.oldest.into_iter().chain(background.oldest).min(),
+        }
+    }
+
+    /// The number of calls that wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether no call waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// How many refreshes are served among this many foreground calls.
+    fn refreshes_between(&self, foreground: usize) -> usize {
+        self.background.len().min(foreground / FOREGROUND_IN_A_ROW as usize)
+    }
+
+    fn flows(&mut self, priority: Priority) -> &mut Flows<T> {
+        match priority {
+            Priority::Foreground => &mut self.foreground,
+            Priority::Background => &mut self.background,
+        }
+    }
+
+    fn next_flows(&self) -> Option<&Flows<T>> {
+        let is_background_due = self.foreground_in_a_row >= FOREGROUND_IN_A_ROW;
+        match (self.foreground.is_empty(), self.background.is_empty()) {
+            (true, true) => None,
+            (true, false) => Some(&self.background),
+            (false, false) if is_background_due => Some(&self.background),
+            (false, _) => Some(&self.foreground),
+        }
+    }
+
+    fn forget(&mut self, flight: FlightNumber, call: WaitingCall<T>) -> T {
+        self.places.remove(&flight);
+        if let Some(deadline) = call.deadline {
+            self.deadlines.remove(&(deadline, flight));
+        }
+        call.item
+    }
+}
+
+#[cfg(test)]
+mod tests;

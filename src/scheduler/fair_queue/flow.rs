@@ -1,0 +1,248 @@
+//! Start-time fair queueing over one flow for each caller, for flights of one priority.
+//!
+//! Each flow has a tag in virtual time: when its next call is due. Serving a call advances the tag by one permit divided by the
+//! caller's weight. The flow with the smallest tag is served next, and its tag becomes the current virtual time. A flow that
+//! was empty joins at the current virtual time, not where it stood when it was last served, so nobody saves up.
+//!
+//! Example: A has weight 2, B weight 1, both with calls waiting from time 0. A permit costs A 1/2 and B 1. Tags before each
+//! permit (A, B): (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1) serves A, (3/2, 1) serves B. From then on A gets
+//! two permits for each one of B.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
+    time::Instant,
+};
+
+use super::types::{CallerWeight, FlightNumber, QueueDepth};
+
+/// The cost of a permit at weight 1. 64 bits of virtual time last ten million years at 40 calls a second.
+const PERMIT: VirtualTime = 1 << 24;
+
+type VirtualTime = u64;
+
+/// A call that waits.
+pub(super) struct WaitingCall<T> {
+    pub(super) since: Instant,
+    /// When the call is no longer wanted; `None` if its flight has begun.
+    pub(super) deadline: Option<Instant>,
+    pub(super) item: T,
+}
+
+/// The calls of one caller.
+struct Flow<T> {
+    weight: CallerWeight,
+    tag: VirtualTime,
+    /// In the order in which their flights started.
+    calls: BTreeMap<FlightNumber, WaitingCall<T>>,
+}
+
+impl<T> Flow<T> {
+    fn newest_not_begun(&self) -> Option<FlightNumber> {
+        let mut newest_first = self.calls.iter().rev();
+        newest_first.find(|(_, call)| call.deadline.is_some()).map(|(flight, _)| *flight)
+    }
+}
+
+/// The flows of all callers.
+pub(super) struct Flows<T> {
+    by_caller: HashMap<u32, Flow<T>, foldhash::fast::RandomState>,
+    /// The flows that are not empty, by their tags.
+    by_tag: BTreeSet<(VirtualTime, u32)>,
+    /// The current virtual time.
+    now: VirtualTime,
+    length: usize,
+}
+
+impl<T> Default for Flows<T> {
+    fn default() -> Self {
+        Self { by_caller: HashMap::default(), by_tag: BTreeSet::new(), now: 0, length: 0 }
+    }
+}
+
+fn cost(weight: CallerWeight) -> VirtualTime {
+    (PERMIT / u64::from(weight.weight.get())).max(1)
+}
+
+/// Whether a flow of `some` calls is less loaded, relative to its weight, than one of `others`.
+fn is_less_loaded(some: usize, weight: CallerWeight, others: usize, their_weight: CallerWeight) -> bool {
+    // Compares some / weight with others / their_weight, without a division.
+    let scaled = |calls: usize, by: CallerWeight| calls as u128 * u128::from(by.weight.get());
+    scaled(some, their_weight) < scaled(others, weight)
+}
+
+impl<T> Flows<T> {
+    pub(super) fn push(&mut self, weight: CallerWeight, flight: FlightNumber, call: WaitingCall<T>) {
+        let new = || Flow { weight, tag: 0, calls: BTreeMap::new() };
+        let flow = self.by_caller.entry(weight.caller).or_insert_with(new);
+        // A weight that was changed applies from now on.
+        flow.weight = weight;
+        if flow.calls.is_empty() {
+            flow.tag = flow.tag.max(self.now);
+            self.by_tag.insert((flow.tag, weight.caller));
+        }
+        if flow.calls.insert(flight, call).is_none() {
+            self.length += 1;
+        }
+    }
+
+    pub(super) fn first(&self) -> Option<FlightNumber> {
+        let (_, caller) = self.by_tag.first()?;
+        self.by_caller.get(caller)?.calls.first_key_value().map(|(flight, _)| *flight)
+    }
+
+    pub(super) fn pop(&mut self) -> Option<(FlightNumber, WaitingCall<T>)> {
+        let (tag, caller) = self.by_tag.pop_first()?;
+        let flow = self.by_caller.get_mut(&caller)?;
+        let served = flow.calls.pop_first()?;
+        self.now = tag;
+        flow.tag = tag + cost(flow.weight);
+        if !flow.calls.is_empty() {
+            self.by_tag.insert((flow.tag, caller));
+        }
+        self.length -= 1;
+        Some(served)
+    }
+
+    pub(super) fn remove(&mut self, caller: u32, flight: FlightNumber) -> Option<WaitingCall<T>> {
+        let flow = self.by_caller.get_mut(&caller)?;
+        let call = flow.calls.remove(&flight)?;
+        if flow.calls.is_empty() {
+            self.by_tag.remove(&(flow.tag, caller));
+        }
+        self.length -= 1;
+        Some(call)
+    }
+
+    pub(super) fn get_mut(&mut self, caller: u32, flight: FlightNumber) -> Option<&mut WaitingCall<T>> {
+        self.by_caller.get_mut(&caller)?.calls.get_mut(&flight)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(super) fn weight_of(&self, caller: u32) -> CallerWeight {
+        let flow = self.by_caller.get(&caller);
+        flow.map_or(CallerWeight { caller, ..CallerWeight::ANONYMOUS }, |flow| flow.weight)
+    }
+
+    pub(super) fn depth(&self, caller: u32) -> QueueDepth {
+        self.by_caller.get(&caller).map_or_else(QueueDepth::default, |flow| QueueDepth {
+            waiting: flow.calls.len(),
+            oldest: flow.calls.values().map(|call| call.since).min(),
+        })
+    }
+
+    pub(super) fn callers(&self) -> impl Iterator<Item = u32> {
+        self.by_tag.iter().map(|(_, caller)| *caller)
+    }
+
+    fn waiting(&self, caller: u32) -> usize {
+        self.by_caller.get(&caller).map_or(0, |flow| flow.calls.len())
+    }
+
+    /// The virtual time at which this flight is due, or would be, in this caller's flow.
+    fn due(&self, weight: CallerWeight, flight: FlightNumber) -> VirtualTime {
+        let flow = self.by_caller.get(&weight.caller);
+        self.due_behind(weight, flow.map_or(0, |flow| flow.calls.range(..flight).count()))
+    }
+
+    /// The virtual time at which a call with `ahead` others before it is due in this caller's flow.
+    fn due_behind(&self, weight: CallerWeight, ahead: usize) -> VirtualTime {
+        let starts = self.by_caller.get(&weight.caller).map_or(0, |flow| flow.tag).max(self.now);
+        starts.saturating_add(cost(weight).saturating_mul(ahead as u64))
+    }
+
+    /// Whether this flight would be due earlier in the flow of `by` than in the flow of `than`, in which it waits.
+    pub(super) fn is_earlier(&self, flight: FlightNumber, by: CallerWeight, than: u32) -> bool {
+        by.caller != than && self.due(by, flight) < self.due(self.weight_of(than), flight)
+    }
+
+    /// The caller in whose flow this flight is due first.
+    pub(super) fn earliest(&self, flight: FlightNumber, callers: &[CallerWeight]) -> Option<CallerWeight> {
+        match callers {
+            [only] => Some(*only),
+            // Counts the calls of each flow, and only where several callers want one meeting.
+            several => several.iter().copied().min_by_key(|weight| self.due(*weight, flight)),
+        }
+    }
+
+    /// How many calls are served before a new one of this caller.
+    pub(super) fn ahead_of(&self, weight: CallerWeight) -> usize {
+        let own = self.waiting(weight.caller);
+        let due = self.due_behind(weight, own);
+        let others = self.by_tag.iter().filter(|(_, caller)| *caller != weight.caller);
+        let before = others.filter_map(|(tag, caller)| {
+            let flow = self.by_caller.get(caller)?;
+            let permits = due.checked_sub(*tag)?.div_ceil(cost(flow.weight));
+            Some(flow.calls.len().min(usize::try_from(permits).unwrap_or(usize::MAX)))
+        });
+        own + before.sum::<usize>()
+    }
+
+    /// The newest flight that has not begun, of the caller that is most loaded for its weight. With `instead_of`: `None` if
+    /// one more call would make that caller as loaded.
+    pub(super) fn newest_of_most_loaded(&self, instead_of: Option<CallerWeight>) -> Option<FlightNumber> {
+        let flows = self.by_tag.iter().filter_map(|(_, caller)| self.by_caller.get(caller));
+        let flows = flows.filter_map(|flow| Some((flow, flow.newest_not_begun()?)));
+        let (most_loaded, newest) = flows.reduce(|most, one| {
+            let (top, flow) = (most.0, one.0);
+            if is_less_loaded(top.calls.len(), top.weight, flow.calls.len(), flow.weight) {
+                one
+            } else {
+                most
+            }
+        })?;
+        if let Some(weight) = instead_of {
+            let with_one_more = self.waiting(weight.caller) + 1;
+            let stays_less =
+                is_less_loaded(with_one_more, weight, most_loaded.calls.len(), most_loaded.weight);
+            if weight.caller == most_loaded.weight.caller || !stays_less {
+                return None;
+            }
+        }
+        Some(newest)
+    }
+
+    /// All flights with their deadlines, in the order in which they would be served.
+    pub(super) fn in_order(&self) -> ServiceOrder<'_, T> {
+        let flows = self.by_tag.iter().filter_map(|&(tag, caller)| {
+            let flow = self.by_caller.get(&caller)?;
+            Some((caller, FlowCursor { tag, cost: cost(flow.weight), calls: flow.calls.iter() }))
+        });
+        ServiceOrder { by_tag: self.by_tag.clone(), flows: flows.collect() }
+    }
+}
+
+/// Where a dry run of the service stands in one flow.
+struct FlowCursor<'a, T> {
+    tag: VirtualTime,
+    cost: VirtualTime,
+    calls: btree_map::Iter<'a, FlightNumber, WaitingCall<T>>,
+}
+
+/// A dry run of the service.
+pub(super) struct ServiceOrder<'a, T> {
+    by_tag: BTreeSet<(VirtualTime, u32)>,
+    flows: HashMap<u32, FlowCursor<'a, T>, foldhash::fast::RandomState>,
+}
+
+impl<T> Iterator for ServiceOrder<'_, T> {
+    type Item = (FlightNumber, Option<Instant>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (_, caller) = self.by_tag.pop_first()?;
+            let Some(flow) = self.flows.get_mut(&caller) else { continue };
+            if let Some((flight, call)) = flow.calls.next() {
+                flow.tag += flow.cost;
+                self.by_tag.insert((flow.tag, caller));
+                return Some((*flight, call.deadline));
+            }
+        }
+    }
+}
