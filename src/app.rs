@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::{
     cache::Cache,
-    callers::{Callers, Keeper},
+    callers::{Callers, FileWatcher},
     config::Config,
     fetcher::{Fetcher, Launch, Parts},
     http::AppState,
@@ -64,7 +64,7 @@ pub enum RunError {
 pub struct App {
     state: Data<AppState>,
     launch: Launch,
-    keeper: Option<Keeper>,
+    callers_file_watcher: Option<FileWatcher>,
     listeners: Listeners,
     sending: Sending,
     drain_delay: Duration,
@@ -84,7 +84,7 @@ impl App {
         let (tracer, sending) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
         let budget = Budget::open(&budget, &metrics)?;
-        let (known, keeper) = Callers::open(callers, &metrics);
+        let (known, callers_file_watcher) = Callers::open(callers, &metrics);
         let parts = Parts {
             config: fetcher,
             zoom,
@@ -101,7 +101,7 @@ impl App {
 
         let listeners = Listeners::bind(&server, &state)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
-        Ok(Self { state, launch, keeper, listeners, sending, drain_delay, shutdown_timeout })
+        Ok(Self { state, launch, callers_file_watcher, listeners, sending, drain_delay, shutdown_timeout })
     }
 
     /// The callers' address, with the port that was really bound.
@@ -136,8 +136,8 @@ impl App {
         drop(actix_rt::spawn(supervisor.watch("the operators' listener", serving_operators)));
         let maintenance = tidy(self.state.clone(), dropped_lines);
         drop(actix_rt::spawn(supervisor.watch("the maintenance of cache and metrics", maintenance)));
-        if let Some(keeper) = self.keeper {
-            drop(actix_rt::spawn(supervisor.watch("the watch on callers.file", keeper.keep())));
+        if let Some(watcher) = self.callers_file_watcher {
+            drop(actix_rt::spawn(supervisor.watch("the watch on callers.file", watcher.run())));
         }
         tracing::info!(
             %listen,

@@ -960,8 +960,8 @@ fn everything_that_is_wrong_in_the_callers_file_is_reported_with_all_the_rest() 
         .variable("QOS_PROXY__SERVER__WORKERS", "0")
         .refused();
     let beginnings = [
-        "callers.toml:2: name: a name is 1 to 64 of a-z, 0-9 and -",
-        "callers.toml:3: key_sha256 is a key itself",
+        "callers.toml:2: name: must be 1 to 64 characters of a-z, 0-9 and -",
+        "callers.toml:3: key_sha256 is the key itself",
         "callers.toml:4: weight must be a whole number from 1 to 1000",
         "callers.toml:5: this caller has no key_sha256",
         "callers.toml:5: this caller has no name",
@@ -983,8 +983,8 @@ fn the_name_of_an_unknown_key_of_the_callers_file_is_not_repeated() {
         lines,
         [
             "callers.toml:1: this caller has no key_sha256; every caller needs one",
-            "callers.toml:3: unknown key; there are name, key_sha256, weight, calls_per_minute",
-            "callers.toml:5: unknown key; callers are [[caller]]",
+            "callers.toml:3: unknown key; a caller has name, key_sha256, weight, calls_per_minute",
+            "callers.toml:5: unknown key; only [[caller]] entries are allowed here",
         ]
     );
 }
@@ -994,7 +994,7 @@ fn a_callers_file_that_is_not_there_or_has_nobody_is_no_open_door() {
     let setup = Setup::new();
     let (nobody, gone) = (setup.mount("nobody.toml", b"# later\n"), setup.folder.path().join("gone.toml"));
     for (path, said) in [
-        (nobody.as_str(), "callers.file: the file has no callers: nobody could ask"),
+        (nobody.as_str(), "callers.file: the file has no callers, so every request would be rejected"),
         (gone.to_str().unwrap(), "callers.file: the file cannot be read: No such file"),
         ("/dev/null", "callers.file: the file cannot be read: it is a device, not a regular file"),
         ("/", "callers.file: the file cannot be read: it is a directory, not a regular file"),

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use zoom_qos_proxy::{
-    callers::{AddError, Addition, Name, NewCaller, WEIGHTS},
+    callers::{AddError, Addition, CallerName, NewCaller, WEIGHTS},
     config::{Config, Problems},
 };
 
@@ -18,8 +18,8 @@ use super::{failed, print_error, wrong_configuration};
 #[derive(Args)]
 pub(super) struct AddCaller {
     /// 1 to 64 of a-z, 0-9 and -; appears in logs and metrics.
-    #[arg(value_parser = Name::parse)]
-    name: Name,
+    #[arg(value_parser = CallerName::parse)]
+    name: CallerName,
     /// Its share of Zoom calls relative to the other callers that wait.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = weight)]
     weight: u32,
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(
-            wrong @ (Rejected::Configuration(_) | Rejected::NoFile | Rejected::File(AddError::Broken { .. })),
+            wrong @ (Rejected::Configuration(_) | Rejected::NoFile | Rejected::File(AddError::Invalid(..))),
         ) => wrong_configuration(wrong),
         Err(rejected) => failed(rejected),
     }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cache::{CacheConfig, StaleConfig},
-    callers::{CallersConfig, CallersFile, Wrong},
+    callers::{CallersConfig, CallersFile, Issue},
     egress::{EnvironmentProxies, MoreRoots},
     server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
@@ -213,11 +213,11 @@ pub(super) fn callers(reader: &mut Reader) -> Option<CallersConfig> {
             reader.remark(KEY, &format!("callers: {}", file.count()));
             Some(CallersConfig { file: Some(file) })
         }
-        Err(wrong) => {
-            for Wrong { line, what } in wrong {
+        Err(issues) => {
+            for Issue { line, message } in issues {
                 match line {
-                    Some(line) => reader.problem_in_file(&path, line, what),
-                    None => reader.problem(KEY, &at, format!("the file {what}")),
+                    Some(line) => reader.problem_in_file(&path, line, message),
+                    None => reader.problem(KEY, &at, format!("the file {message}")),
                 }
             }
             None

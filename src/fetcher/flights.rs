@@ -18,7 +18,7 @@ use super::{
     share_of,
 };
 use crate::{
-    callers::{Booking, Caller},
+    callers::{CallReservation, Caller},
     failure::{Failure, Reason},
     snapshot::{Snapshot, SnapshotKey},
 };
@@ -48,7 +48,7 @@ pub(super) struct Flight {
     /// Whose request started it, as the callers' file described that caller then.
     pub(super) caller: Arc<Caller>,
     /// Its calls, in that caller's ledger.
-    pub(super) booking: Booking,
+    pub(super) reservation: CallReservation,
 }
 
 /// What became of a caller who came for a snapshot.
@@ -200,10 +200,10 @@ impl Flights {
 
     /// Or until when this caller's ceiling is reached.
     fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, now: Instant) -> Result<Flight, Instant> {
-        let booking = caller.book(now)?;
+        let reservation = caller.reserve(now)?;
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Ok(Flight { key, number, caller: Arc::clone(caller), booking })
+        Ok(Flight { key, number, caller: Arc::clone(caller), reservation })
     }
 
     /// Whether somebody waits for this flight, or has waited.

@@ -136,7 +136,7 @@ async fn fetch_page(
         let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
         core.flights.begins(flight);
         let called = Instant::now();
-        flight.booking.call(called);
+        flight.reservation.record_call(called);
         let span = core.traces.call(flight, retried);
         let traceparent = span.as_parent().traceparent();
         let Called { answer, unspent, account_has_left } =
@@ -151,7 +151,7 @@ async fn fetch_page(
         match unspent {
             Some(permit) => {
                 core.permits.give_back(permit);
-                flight.booking.uncall(called);
+                flight.reservation.refund_call(called);
             }
             None => core.metrics.caller_call(flight.caller.name.as_str()),
         }

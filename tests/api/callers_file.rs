@@ -225,7 +225,7 @@ fn what_cannot_be_added_is_refused_in_words_and_the_file_is_as_it_was() {
     let elsewhere = format!("{folder_path}/none/callers.toml");
     for (arguments, code, said) in [
         (&["bi"][..], 1, "there is a caller named bi"),
-        (&["BI"], 2, "a name is 1 to 64 of"),
+        (&["BI"], 2, "must be 1 to 64 characters of"),
         (&["anonymous"], 2, "choose another name"),
         (&["x", "--weight", "0"], 2, "1 to 1000"),
         (&["x", "--weight", "1001"], 2, "1 to 1000"),

@@ -186,7 +186,7 @@ fn callers(state: &AppState, loads: &[(u32, Load)]) -> Vec<CallerJson> {
 }
 
 fn caller_json(caller: &Caller, load: Load, now: Instant) -> CallerJson {
-    let spent = caller.spent(now);
+    let spent = caller.usage(now);
     CallerJson {
         name: caller.name.to_string(),
         weight: caller.weight,
