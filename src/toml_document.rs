@@ -33,7 +33,7 @@ impl<'a> TomlDocument<'a> {
         let mut document = Self { text, root, syntax_errors: BTreeMap::new() };
         for error in errors {
             let line = document.line(error.span().map_or(0, |span| span.start));
-            let message = || format!("is not TOML here: {}", one_line(error.message()));
+            let message = || format!("invalid TOML: {}", one_line(error.message()));
             document.syntax_errors.entry(line).or_insert_with(message);
         }
         document

@@ -1,9 +1,6 @@
 //! The callers' file on disk: read as a whole or not at all, and checked for changes while the service runs.
 
-use std::{
-    io::ErrorKind,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::parser::{self, CallerEntry, Issue};
 use crate::regular_file;
@@ -41,10 +38,7 @@ impl CallersFile {
 
 /// Resolves symbolic links on each read: Kubernetes updates a mounted file by changing a link.
 pub(super) fn read_contents(path: &Path) -> FileContents {
-    regular_file::read_text(path, MAX_BYTES).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => "is not UTF-8; TOML must be".to_owned(),
-        _ => format!("cannot be read: {error}"),
-    })
+    regular_file::read_text(path, MAX_BYTES).map_err(|error| format!("cannot be read: {error}"))
 }
 
 /// Rejects an empty list: with it every request would fail, and an editor that truncates a file before writing it makes

@@ -320,7 +320,7 @@ mod tests {
     fn a_value_of_the_wrong_type_is_rejected() {
         for (lines, expected) in [
             ("name = 1", "name must be text in quotes"),
-            ("name = \"a\"\nname = \"b\"", "is not TOML here"),
+            ("name = \"a\"\nname = \"b\"", "invalid TOML"),
             ("name = \"anonymous\"", "choose another name"),
         ] {
             let message = only_issue(&format!("{lines}\nkey_sha256 = \"{HASH}\""));
@@ -328,7 +328,7 @@ mod tests {
         }
         for weight in ["1001", "-1", "1.5", "\"1\"", "true", "99999999999999999999999999999999999999999"] {
             let message = only_issue(&format!("name = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = {weight}"));
-            assert!(message.contains("weight") || message.contains("not TOML"), "{message}");
+            assert!(message.contains("weight") || message.contains("invalid TOML"), "{message}");
         }
         let not_a_list =
             ["line 1: caller must be a list; begin each entry with [[caller]], in double brackets"];

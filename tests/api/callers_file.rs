@@ -98,7 +98,7 @@ fn a_broken_or_vanished_file_leaves_the_callers_and_is_told_once_for_each_change
     assert_eq!((ok(), problems(&service).as_str()), (1.0, "[]"));
     let twice_the_name = entry("a", KEY, "") + &entry("a", "another", "");
     for (count, (text, said)) in (1..).zip([
-        (Some("[[caller]\n"), "is not TOML"),
+        (Some("[[caller]\n"), "invalid TOML"),
         (Some(twice_the_name.as_str()), "a is the name of the caller of line 1"),
         (Some(""), "has no callers"),
         (None, "cannot be read"),
