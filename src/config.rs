@@ -25,7 +25,7 @@ mod sections;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 pub use self::problem::{Problems, Warning};
-use self::{layers::Layers, reader::Reader};
+use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
     cache::CacheConfig, callers::CallersConfig, cluster::SharedConfig, fetcher::FetcherConfig,
     quota::BudgetConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
@@ -116,7 +116,7 @@ impl Config {
         let max_fetch_bytes = reader.size("limits.max_fetch_bytes");
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
-        let shared = self::redis::shared(&mut reader, zoom.as_ref(), budget.as_mut(), freshness.as_ref());
+        let shared = cluster(&mut reader, zoom.as_ref(), budget.as_mut(), freshness.as_ref());
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
         let loaded = reader.finish()?;

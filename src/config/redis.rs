@@ -32,7 +32,7 @@ const ENCRYPTION_KEY_FILE: &str = "redis.encryption_key_file";
 
 /// `None` without `redis.url`, or after reporting a problem. With it, the day's count is kept in Redis instead of the
 /// state file.
-pub(super) fn shared(
+pub(super) fn cluster(
     reader: &mut Reader,
     zoom: Option<&ZoomConfig>,
     budget: Option<&mut BudgetConfig>,

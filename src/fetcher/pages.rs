@@ -138,7 +138,7 @@ async fn fetch_page(
         let called = Instant::now();
         flight.reservation.record_call(called);
         let span = core.traces.call(flight, retried);
-        let traceparent = span.as_parent().traceparent();
+        let traceparent = span.context().traceparent();
         let Called { answer, unspent, account_has_left } =
             core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent, memory.body()).await;
         match &answer {

@@ -22,7 +22,7 @@ use crate::{
     failure::{Failure, Reason},
     fetcher::{Landed, Via},
     snapshot::{Snapshot, SnapshotKey},
-    trace::Trail,
+    trace::FlightLink,
 };
 
 pub(super) async fn get(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
@@ -45,8 +45,8 @@ async fn answer(
         Selection::FirstSlice(slice) => Some(slice),
         Selection::NextSlice(token) => return next_slice(request, state, context, key, token).await,
     };
-    let trail = context.trail.clone().unwrap_or_default();
-    let found = find(state, request, context, (caller, trail), key).await;
+    let flight_link = context.flight_link.clone().unwrap_or_default();
+    let found = find(state, request, context, (caller, flight_link), key).await;
     match found {
         Ok((snapshot, provenance)) => {
             // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
@@ -131,7 +131,7 @@ async fn find(
     state: &AppState,
     request: &HttpRequest,
     context: &RequestContext,
-    (caller, trail): (&Arc<Caller>, Trail),
+    (caller, flight_link): (&Arc<Caller>, FlightLink),
     key: SnapshotKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
     let (asked, now) = (Directives::of(request.headers()), context.received);
@@ -151,13 +151,13 @@ async fn find(
             Ok((kept, Provenance::Hit))
         }
         (Decision::HitAndRefresh, Some(kept)) => {
-            let provenance = refresh(state, (caller, trail), key, now);
+            let provenance = refresh(state, (caller, flight_link), key, now);
             Ok((kept, provenance))
         }
         // Boxed, or each hit would carry the space for this future.
         (Decision::Fetch(why), kept) => {
             let disconnected = disconnected(request, context);
-            Box::pin(fetch(state, disconnected, (caller, trail), (key, asked, now), why, kept)).await
+            Box::pin(fetch(state, disconnected, (caller, flight_link), (key, asked, now), why, kept)).await
         }
         (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }
@@ -166,7 +166,7 @@ async fn find(
 /// Starts a refresh in the background, unless Zoom may not be called now.
 fn refresh(
     state: &AppState,
-    (caller, trail): (&Arc<Caller>, Trail),
+    (caller, flight_link): (&Arc<Caller>, FlightLink),
     key: SnapshotKey,
     now: Instant,
 ) -> Provenance {
@@ -176,7 +176,7 @@ fn refresh(
     if let Some(until) = caller.over_limit_until(now) {
         return Provenance::StaleInstead(Failure::new(Reason::CallerOverLimit).retry_at(until));
     }
-    state.fetcher.refresh(key, Arc::clone(caller), trail.request());
+    state.fetcher.refresh(key, Arc::clone(caller), flight_link.request());
     Provenance::Revalidating
 }
 
@@ -184,7 +184,7 @@ fn refresh(
 async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
-    (caller, trail): (&Arc<Caller>, Trail),
+    (caller, flight_link): (&Arc<Caller>, FlightLink),
     (key, asked, now): (SnapshotKey, Directives, Instant),
     why: Why,
     kept: Option<Arc<Snapshot>>,
@@ -197,7 +197,7 @@ async fn fetch(
         Entry::Refusal(_) => None,
     };
     let wanted = wanted(asked, rules, now, fallback(kept.clone()).is_some());
-    match state.fetcher.fetch(key, wanted, Arc::clone(caller), trail, disconnected).await {
+    match state.fetcher.fetch(key, wanted, Arc::clone(caller), flight_link, disconnected).await {
         Ok(Landed { snapshot, via, stored }) => {
             let provenance = match via {
                 Via::Cache => Provenance::Hit,
