@@ -1,8 +1,8 @@
 //! Replaces a file in one step: a reader sees the old content or the new, and never a part of it.
 //!
-//! The new content goes to `FILE.new` in the same folder, is synced and renamed. No crate for this, such as `tempfile`:
-//! they write under a random name, and here the fixed name is also a lock between two writers, is checked before a
-//! service starts, and is not left behind by each crash anew.
+//! The new content goes to `FILE.new` in the same folder, which is synced and renamed. Crates such as `tempfile` use a
+//! random name instead. Here the name is fixed: it is also a lock between two writers, the service checks at start that
+//! it can be written, and repeated crashes leave one file behind rather than many.
 
 use std::{
     ffi::OsString,
@@ -16,7 +16,7 @@ use crate::regular_file;
 
 const SUFFIX: &str = "new";
 
-/// New content for a file, until [`Self::commit`] puts it in place. Dropping it removes what was written.
+/// New content for a file, until [`Self::commit`] replaces the file. Dropping it deletes the temporary file.
 pub(crate) struct AtomicFile {
     pub(crate) file: File,
     target: PathBuf,
@@ -25,12 +25,12 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// For a file with one writer: what an interrupted write left is overwritten.
+    /// For a file with one writer: overwrites what an interrupted write left.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
         Self::with(target, regular_file::create)
     }
 
-    /// For a file with several writers: `AlreadyExists` while another one is at it. Only the owner may read it.
+    /// For a file with several writers: fails with `AlreadyExists` while another one writes. Only the owner may read it.
     pub(crate) fn create_new(target: &Path) -> io::Result<Self> {
         Self::with(target, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
     }
@@ -45,17 +45,17 @@ impl AtomicFile {
         &self.target
     }
 
-    /// Writes the content through to the disk.
+    /// Writes the content and syncs it to disk.
     pub(crate) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.file.write_all(content)?;
         self.file.sync_all()
     }
 
-    /// Puts what was written in the target's place.
+    /// Replaces the target with the new content.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.target)?;
         self.committed = true;
-        // The rename survives a crash of the machine only once the folder is synced, which some file systems refuse.
+        // Without a sync of the folder, a crash of the machine can undo the rename. Some file systems do not support it.
         let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty());
         drop(File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()));
         Ok(())
@@ -64,20 +64,20 @@ impl AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        // After the rename, a file of this name is another writer's.
+        // After the rename, a file with this name belongs to another writer.
         if !self.committed {
             drop(fs::remove_file(&self.temporary));
         }
     }
 }
 
-/// The error that [`AtomicFile::create`] would have, found without a change to anything.
+/// Checks without side effects whether [`AtomicFile::create`] would succeed.
 pub(crate) fn could_create(target: &Path) -> io::Result<()> {
     regular_file::could_create(target)?;
     regular_file::could_create(&temporary_path(target))
 }
 
-/// The file in which the content of `target` is written.
+/// The file that the new content of `target` is written to.
 pub(crate) fn temporary_path(target: &Path) -> PathBuf {
     sibling_path(target, SUFFIX)
 }

@@ -1,7 +1,7 @@
-//! Work that takes milliseconds, off the thread that keeps the pace of calls. For flights, and the answers they wait for.
+//! Runs work that takes milliseconds on a blocking thread, so that the fetcher's thread can keep starting calls on time.
 
-/// A panic in there is one of the flight, and is caught where it ends. Only at a forced stop is work cancelled: then
-/// nothing is left to be done.
+/// A panic in `work` continues on the calling task, as if it ran there. Work is cancelled only when the runtime stops; then
+/// this never returns, and its task is dropped.
 pub(crate) async fn off_this_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match actix_rt::task::spawn_blocking(work).await {
         Ok(done) => done,

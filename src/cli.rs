@@ -18,7 +18,7 @@ use url::Url;
     server.listen is QOS_PROXY__SERVER__LISTEN. `check-config` shows all keys with their values and origins."
 )]
 struct CommandLine {
-    /// A TOML file with configuration; repeatable, later files win.
+    /// A configuration file in TOML; repeatable, later files win.
     #[arg(long, value_name = "FILE", global = true)]
     config: Vec<PathBuf>,
     #[command(subcommand)]
@@ -31,9 +31,9 @@ enum Command {
     Serve,
     /// Prints the effective configuration without its secrets, or every problem in it.
     CheckConfig,
-    /// Asks the running service's own /readyz; for container images without a shell.
+    /// Checks the running service by its /readyz; for container images without a shell.
     Healthcheck {
-        /// Asks this http:// URL instead and reads no configuration; for a pod that tests a Service.
+        /// Checks this http:// URL instead, without reading the configuration; for a pod that tests a Service.
         #[arg(long, value_parser = healthcheck::plain_http)]
         url: Option<Url>,
     },
@@ -44,7 +44,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum CallersCommand {
-    /// Makes a key for a new caller, prints it once on standard output, and appends its hash to the callers' file.
+    /// Generates a key for a new caller, prints it once on standard output, and appends its hash to the callers' file.
     Add(add_caller::AddCaller),
 }
 
@@ -58,20 +58,19 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// `EX_CONFIG` of sysexits.h: the configuration is wrong, and starting again will not help.
+/// `EX_CONFIG` of sysexits.h: the configuration is wrong, and a restart will not help.
 fn wrong_configuration(problem: impl Display) -> ExitCode {
     const EX_CONFIG: u8 = 78;
     print_error(problem);
     ExitCode::from(EX_CONFIG)
 }
 
-/// Any other failure.
 fn failed(reason: impl Display) -> ExitCode {
     print_error(reason);
     ExitCode::FAILURE
 }
 
-/// Writes a line to standard error. eprintln! would panic if that is full or closed; then only the exit code is left.
+/// Writes a line to standard error, if possible. `eprintln!` would panic if standard error is full or closed.
 fn print_error(message: impl Display) {
     drop(std::io::stderr().write_all(format!("{message}\n").as_bytes()));
 }

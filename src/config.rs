@@ -1,19 +1,16 @@
-//! The configuration: built-in defaults, files and environment become the small `Config` struct of each part.
+//! The configuration: built-in defaults, files and environment variables become one configuration struct per part.
 //!
-//! The layers, the later wins: `config/default.toml` (built in, the only place of defaults), each `--config` file
-//! in turn, the environment (`QOS_PROXY__SECTION__KEY`). Everything is read and judged before anything is reported:
-//! [`Problems`] has one line for each thing that is wrong, with the key, what to do, and where the value was set.
-//! A wrong value is a problem even where a later layer overrides it: it would bite when the later one goes.
+//! Later layers win: `config/default.toml` (built in, the only place for defaults), each `--config` file in turn, the
+//! environment (`QOS_PROXY__SECTION__KEY`). Everything is read and checked before anything is reported: [`Problems`]
+//! has one line per problem, with the key, what to do, and where the value was set. A wrong value is a problem even if
+//! a later layer overrides it, because the later layer may be removed.
 //!
 //! No library does this: `config` and `figment` deserialize by serde, which stops at the first problem of a layer.
 //!
-//! What it deliberately does not do:
-//! - guess. No number without its unit, no fallback for a typo, no unknown key ignored;
-//! - repeat a secret, in a problem, a warning or [`Config::effective`];
-//! - touch the world, but for reading the `--config` files and, once each, the files of the secrets, certificates and callers. Whether an
-//!   address is free, Zoom answers, or the state file can be written is found by the part that needs it;
-//! - keep watch: a changed file counts at the next start (files of secrets are read anew by `zoom`, that of callers by
-//!   `callers`).
+//! - Nothing is guessed: a number without its unit, a typo and an unknown key are problems.
+//! - No problem, no warning and no line of [`Config::effective`] contains a secret.
+//! - Files of secrets, certificates and callers are read once, to report problems at start. The parts that use them
+//!   read them again; a change of any other file takes effect at the next start.
 
 mod egress;
 mod keys;
@@ -21,55 +18,50 @@ mod layers;
 mod limits;
 mod problem;
 mod reader;
+mod redis;
 mod rules;
 mod sections;
-mod sharing;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 pub use self::problem::{Problems, Warning};
-use self::{layers::Layers, reader::Reader};
+use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
     cache::CacheConfig, callers::CallersConfig, cluster::SharedConfig, fetcher::FetcherConfig,
     quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
     trace::TraceConfig, zoom::ZoomConfig,
 };
 
-/// What an environment variable begins with to be ours.
-const PREFIX: &str = "QOS_PROXY__";
-
-/// The whole configuration, valid, one field for each part that owns it.
+/// The whole valid configuration, with one field for each part that owns it.
 pub struct Config {
-    /// The listeners, and how they stop.
+    /// The listeners and their timeouts.
     pub server: ServerConfig,
-    /// How long callers wait, and how many calls may queue.
+    /// How long callers wait, and the bounds of queue and memory.
     pub fetcher: FetcherConfig,
-    /// Where Zoom is, and who we are there.
+    /// Zoom's addresses and our credentials.
     pub zoom: ZoomConfig,
-    /// What may be spent.
+    /// The limits for calls to Zoom.
     pub quota: QuotaConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
-    /// How much is remembered.
+    /// The size of the cache and the use of stale snapshots.
     pub cache: CacheConfig,
-    /// Who may ask.
+    /// The callers and their keys.
     pub callers: CallersConfig,
-    /// What replicas have in common, where they do.
+    /// Redis; `None` for a single process.
     pub shared: Option<SharedConfig>,
-    /// What is logged.
+    /// The log's format and filter.
     pub telemetry: TelemetryConfig,
-    /// Where spans go.
+    /// The collector of spans.
     pub trace: TraceConfig,
     effective: String,
 }
 
 impl Config {
-    /// Reads the files and takes the environment as given.
-    ///
-    /// Returns the configuration with what the log should warn of.
+    /// Reads the files, with the given environment. Also returns what to warn of in the log.
     ///
     /// # Errors
-    /// Everything that is wrong, together.
+    /// Returns every problem.
     pub fn load(
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -77,37 +69,36 @@ impl Config {
         Self::read(Reader::new(layers(files, environment)))
     }
 
-    /// Reads the files and this process's environment.
+    /// Like [`Self::load`], with this process's environment.
     ///
     /// # Errors
-    /// Everything that is wrong, together.
+    /// Returns every problem.
     pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<Warning>), Problems> {
         Self::load(files, std::env::vars_os())
     }
 
-    /// Only `server.ops_listen`, for the health check: an image's is run without the command line that the service was
-    /// started with, and the rest may have come from there.
+    /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
+    /// line, so the files with the other keys may be missing.
     ///
     /// # Errors
-    /// Everything that is wrong with the files and with this key.
+    /// Returns every problem of the files and of this key.
     pub fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
         let mut reader = Reader::new(layers(files, std::env::vars_os()));
-        let at = sections::ops_listen(&mut reader);
-        reader.finish().and_then(|_| at.ok_or_else(|| Problems::new(Vec::new())))
+        let listen = sections::ops_listen(&mut reader);
+        reader.finish().and_then(|_| listen.ok_or_else(|| Problems::new(Vec::new())))
     }
 
-    /// Only `callers.file`, for the command that changes it: it may be missing, and the rest need not be there.
+    /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
     ///
     /// # Errors
-    /// Everything that is wrong with the files and with this key.
+    /// Returns every problem of the files and of this key.
     pub fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
         let mut reader = Reader::new(layers(files, std::env::vars_os()));
         let path = sections::callers_path(&mut reader);
         reader.finish().map(|_| path)
     }
 
-    /// What `check-config` prints: TOML with every key, its effective value and where that comes from. Secrets are
-    /// redacted.
+    /// The output of `check-config`: TOML with every key, its effective value and its origin. Secrets are redacted.
     #[must_use]
     pub fn effective(&self) -> String {
         self.effective.clone()
@@ -125,10 +116,10 @@ impl Config {
         let max_fetch_bytes = reader.size("limits.max_fetch_bytes");
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
-        let shared = sharing::shared(&mut reader, zoom.as_ref(), quota.as_mut(), freshness.as_ref());
+        let shared = cluster(&mut reader, zoom.as_ref(), quota.as_mut(), freshness.as_ref());
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
-        let read = reader.finish()?;
+        let loaded = reader.finish()?;
         let config = || {
             Some(Self {
                 server: server?,
@@ -145,11 +136,11 @@ impl Config {
                 shared,
                 telemetry: telemetry?,
                 trace,
-                effective: read.effective,
+                effective: loaded.effective,
             })
         };
-        // `None` without a problem cannot be: a missing value is always noted.
-        config().map(|config| (config, read.warnings)).ok_or_else(|| Problems::new(Vec::new()))
+        // A missing value is always reported, so `finish` returns the problems before this can be `None`.
+        config().map(|config| (config, loaded.warnings)).ok_or_else(|| Problems::new(Vec::new()))
     }
 }
 

@@ -40,7 +40,7 @@ use crate::{
     scheduler::{SchedulerStatus, fair_queue::CallerWeight},
     snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
-    trace::{Parent, Tracer, Trail},
+    trace::{FlightLink, TraceContext, Tracer},
     zoom::{ZoomConfig, reachability::LastFailure},
 };
 pub use crate::{cluster::health::Standing, zoom::oauth::Credentials};
@@ -99,7 +99,7 @@ type Reply = oneshot::Sender<Result<Landed, Failure>>;
 
 enum Letter {
     Fetch { request: Request, reply: Reply },
-    Refresh { key: SnapshotKey, caller: Arc<Caller>, request: Parent },
+    Refresh { key: SnapshotKey, caller: Arc<Caller>, request: TraceContext },
     Purge { what: Purge, done: oneshot::Sender<()> },
     Paged(Arc<Snapshot>),
     FindPaged { key: SnapshotKey, tag: Tag, reply: oneshot::Sender<Option<Arc<Snapshot>>> },
@@ -114,7 +114,7 @@ struct Request {
     key: SnapshotKey,
     wanted: FetchRequirement,
     caller: Arc<Caller>,
-    trail: Trail,
+    flight_link: FlightLink,
     deadline: Instant,
     hung_up: Arc<AtomicBool>,
 }
@@ -214,13 +214,13 @@ impl Fetcher {
         key: SnapshotKey,
         wanted: FetchRequirement,
         caller: Arc<Caller>,
-        trail: Trail,
+        flight_link: FlightLink,
         hangs_up: impl Future<Output = ()>,
     ) -> Result<Landed, Failure> {
         let deadline = Instant::now() + self.wait;
         let (reply, landed) = oneshot::channel();
         let hung_up = Arc::new(AtomicBool::new(false));
-        let request = Request { key, wanted, caller, trail, deadline, hung_up: Arc::clone(&hung_up) };
+        let request = Request { key, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
         self.mailbox
             .send(Letter::Fetch { request, reply })
             .map_err(|_| Failure::new(Reason::ShuttingDown))?;
@@ -242,7 +242,7 @@ impl Fetcher {
 
     /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for. Its
     /// calls count for `caller`, as above.
-    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: Parent) {
+    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
         // A fetcher that is gone refreshes nothing.
         drop(self.mailbox.send(Letter::Refresh { key, caller, request }));
     }

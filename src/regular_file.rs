@@ -1,8 +1,7 @@
-//! Reads the files that the configuration names, and only regular ones.
+//! Opens regular files only, after following symbolic links: Kubernetes mounts files as links.
 //!
-//! Opening a FIFO waits until somebody writes to it, and a device may never end: a path that was mistyped or mounted
-//! wrongly must be an error, not a service that does not start. Symbolic links are followed, because that is how
-//! Kubernetes mounts files.
+//! Opening a FIFO blocks until a process writes to it, and reading a device may never end. A wrong path must be an error
+//! rather than a service that hangs at start.
 
 use std::{
     fs::{self, File, FileType, OpenOptions},
@@ -13,62 +12,41 @@ use std::{
 
 use rustix::fs::{Access, OFlags};
 
-/// Reads a whole file of at most `most` bytes.
-///
-/// # Errors
-/// When there is no such file, it is a FIFO, a device, a socket or a directory, or it is too large. The message is for
-/// operators and repeats nothing of the content.
-pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// Reads a whole file of at most `max_bytes`. The error is a message for operators and repeats nothing of the content.
+pub(crate) fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(most + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > most {
-        let what = format!("it is larger than {most} bytes");
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max_bytes {
+        let message = format!("it is larger than {max_bytes} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Ok(bytes)
 }
 
-/// The same as text.
-///
-/// # Errors
-/// As [`read`], and `InvalidData` when the file is not UTF-8.
-pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let text = String::from_utf8(read(path, most)?);
+/// Like [`read`]; fails with `InvalidData` if the file is not UTF-8.
+pub(crate) fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
+    let text = String::from_utf8(read(path, max_bytes)?);
     text.map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
 fn open(path: &Path) -> io::Result<File> {
-    // Before it is opened: opening a device can do something to it.
+    // Checked before opening, because opening a device can have side effects.
     must_be_regular(fs::metadata(path)?.file_type())?;
-    // It can be replaced by a FIFO in between, and opening must not wait then either.
+    // Nonblocking and checked again, because a FIFO may have taken the file's place meanwhile.
     let file = OpenOptions::new().read(true).custom_flags(nonblocking()).open(path)?;
     must_be_regular(file.metadata()?.file_type())?;
     Ok(file)
 }
 
-/// Creates a file, or empties the one that is there, to be written to.
-///
-/// # Errors
-/// When that cannot be done, or something else than a regular file is there.
-pub fn create(path: &Path) -> io::Result<File> {
-    match fs::metadata(path) {
-        Ok(metadata) => must_be_regular(metadata.file_type())?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
+/// Creates a file, or truncates an existing regular one, for writing.
+pub(crate) fn create(path: &Path) -> io::Result<File> {
+    must_be_regular_or_missing(path)?;
     OpenOptions::new().write(true).create(true).truncate(true).custom_flags(nonblocking()).open(path)
 }
 
-/// What would keep [`create`] from it, without a change to anything.
-///
-/// # Errors
-/// When something else than a regular file is there, or the folder is missing or may not be written to.
-pub fn could_create(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(metadata) => must_be_regular(metadata.file_type())?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
+/// Checks without side effects whether [`create`] would succeed.
+pub(crate) fn could_create(path: &Path) -> io::Result<()> {
+    must_be_regular_or_missing(path)?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let rights = Access::WRITE_OK | Access::EXEC_OK;
     Ok(rustix::fs::access(folder.unwrap_or(Path::new(".")), rights)?)
@@ -78,17 +56,25 @@ fn nonblocking() -> i32 {
     OFlags::NONBLOCK.bits().cast_signed()
 }
 
+fn must_be_regular_or_missing(path: &Path) -> io::Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) => must_be_regular(metadata.file_type()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 fn must_be_regular(found: FileType) -> io::Result<()> {
-    let what = match found {
+    let kind = match found {
         found if found.is_file() => return Ok(()),
         found if found.is_dir() => "a directory",
-        // `/dev/stdin` and `<(…)` of a shell are such, too. They could be read once, and files are read again.
+        // Also `/dev/stdin` and a shell's `<(…)`. They can be read only once, and the service reads files repeatedly.
         found if found.is_fifo() => "a pipe",
         found if found.is_socket() => "a socket",
         _ => "a device",
     };
-    let what = format!("it is {what}, not a regular file; write the content to a file and give its path");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+    let message = format!("it is {kind}, not a regular file; write the content to a file and give its path");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 #[cfg(test)]
@@ -98,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_regular_files_are_read_and_links_to_them() {
+    fn only_regular_files_and_links_to_them_are_read() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("file"), "text").unwrap();
@@ -122,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_larger_than_its_bound_is_refused_and_one_that_is_not_utf8_no_text() {
+    fn a_file_that_is_too_large_or_not_utf8_is_rejected() {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), [0xff; 5]).unwrap();
         assert_eq!(read(file.path(), 5).unwrap(), [0xff; 5]);

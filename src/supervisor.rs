@@ -1,57 +1,53 @@
-//! Tasks that run for as long as the service does. If one of them ends, the process ends, too: without its fetcher or its
-//! heartbeat it would look healthy and answer 503 for ever.
+//! Watches the tasks that run as long as the service. If one of them ends, the process ends, too: without its fetcher or
+//! its heartbeat it would look healthy and answer 503 forever.
 
 use tokio::sync::mpsc;
 
-/// Watches tasks. Cheap to clone, and at home on any thread.
+/// Watches tasks. Cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct Supervisor(mpsc::UnboundedSender<&'static str>);
 
-/// Where the end of a watched task is reported.
-pub struct TaskEnds(mpsc::UnboundedReceiver<&'static str>);
+/// Receives the names of watched tasks that ended.
+pub(crate) struct TaskEnds(mpsc::UnboundedReceiver<&'static str>);
 
-/// Reports the end of a task when it is dropped: a task that panics is dropped, too.
-struct Report {
+/// Reports the end of a task when it is dropped, also by a panic of the task.
+struct EndGuard {
     task: &'static str,
     to: mpsc::UnboundedSender<&'static str>,
 }
 
 impl Supervisor {
-    /// A supervisor, and where it reports.
-    #[must_use]
-    pub fn new() -> (Self, TaskEnds) {
+    pub(crate) fn new() -> (Self, TaskEnds) {
         let (to, ends) = mpsc::unbounded_channel();
         (Self(to), TaskEnds(ends))
     }
 
-    /// The same task, whose end is reported under this name. It counts as running from this call on, so that one that is never
-    /// started is reported as well.
-    pub fn watch<T>(&self, task: &'static str, future: T) -> impl Future<Output = T::Output> + use<T>
+    /// Wraps a task so that its end is reported under this name. Dropping it before its start is reported as well.
+    pub(crate) fn watch<T>(&self, task: &'static str, future: T) -> impl Future<Output = T::Output> + use<T>
     where
         T: Future,
     {
-        let report = Report { task, to: self.0.clone() };
+        let guard = EndGuard { task, to: self.0.clone() };
         async move {
-            let _report = report;
+            let _guard = guard;
             future.await
         }
     }
 }
 
 impl TaskEnds {
-    /// The name of the next task that ends.
-    pub async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(task) => task,
-            // Nobody watches anything any more.
+            // Every supervisor and every task is gone without a report, which cannot happen while a task runs.
             None => std::future::pending().await,
         }
     }
 }
 
-impl Drop for Report {
+impl Drop for EndGuard {
     fn drop(&mut self) {
-        // Nobody listens while the process stops.
+        // During shutdown, nothing receives it.
         self.to.send(self.task).ok();
     }
 }
@@ -63,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_task_is_reported_when_it_ends_panics_or_is_never_started() {
+    fn a_task_that_ends_panics_or_never_starts_is_reported() {
         let (supervisor, mut ends) = Supervisor::new();
         actix_rt::System::new().block_on(async {
             drop(actix_rt::spawn(supervisor.watch("ends", async {})));

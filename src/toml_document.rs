@@ -1,7 +1,7 @@
-//! TOML with line numbers, read as far as it goes: every syntax error, and every key beside the broken lines.
+//! TOML with line numbers: every syntax error, and every key on the lines without one.
 //!
-//! `toml` with serde would stop at the first problem. Its recovering parser does not, but gives byte offsets and errors
-//! that print the line, which may hold a secret; this adds the lines and keeps the messages alone.
+//! `toml` with serde stops at the first problem. Its recovering parser goes on, but it gives byte offsets, and its errors
+//! print the line, which may contain a secret. This file turns offsets into line numbers and keeps only the messages.
 
 use std::{collections::BTreeMap, ops::Range};
 
@@ -13,17 +13,17 @@ use toml::{
 pub(crate) struct TomlDocument<'a> {
     text: &'a str,
     root: Spanned<DeTable<'a>>,
-    /// The first error of each line, by its number from 1: one typo can cause several.
+    /// The first error of each line, by line number from 1. One typo can cause several errors.
     pub(crate) syntax_errors: BTreeMap<usize, String>,
 }
 
 /// A key and its value.
 pub(crate) struct Item<'d, 'a> {
     pub(crate) key: &'d str,
-    /// Of the key, from 1.
+    /// The line of the key, from 1.
     pub(crate) line: usize,
     pub(crate) value: &'d DeValue<'a>,
-    /// Whether a line from the key to the end of the value has a syntax error, so that the value is a guess.
+    /// Whether a line from the key to the end of the value has a syntax error, which makes the value unreliable.
     pub(crate) is_broken: bool,
 }
 
@@ -33,7 +33,7 @@ impl<'a> TomlDocument<'a> {
         let mut document = Self { text, root, syntax_errors: BTreeMap::new() };
         for error in errors {
             let line = document.line(error.span().map_or(0, |span| span.start));
-            let message = || format!("is not TOML here: {}", one_line(error.message()));
+            let message = || format!("invalid TOML: {}", one_line(error.message()));
             document.syntax_errors.entry(line).or_insert_with(message);
         }
         document
@@ -52,13 +52,13 @@ impl<'a> TomlDocument<'a> {
         })
     }
 
-    /// The line of a byte, from 1.
+    /// The line of a byte offset, from 1.
     pub(crate) fn line(&self, offset: usize) -> usize {
         1 + self.text.bytes().take(offset).filter(|byte| *byte == b'\n').count()
     }
 }
 
-/// `None` for what is no integer, or beyond 128 bits.
+/// `None` if the value is not an integer or does not fit 128 bits.
 pub(crate) fn integer(value: &DeValue<'_>) -> Option<i128> {
     match value {
         DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix()).ok(),
@@ -66,7 +66,7 @@ pub(crate) fn integer(value: &DeValue<'_>) -> Option<i128> {
     }
 }
 
-/// A value, key or path as part of one line: control characters are escaped, and what is long is cut.
+/// Makes a value, key or path safe to print in one line: escapes control characters and truncates a long text.
 pub(crate) fn one_line(text: &str) -> String {
     const MAX_CHARACTERS: usize = 200;
     let mut line = String::new();

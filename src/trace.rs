@@ -1,13 +1,13 @@
-//! Spans: how long a request, a flight, a wait for a permit and a call to Zoom took, and which belongs to which. They go to
-//! an OTLP/HTTP collector when `telemetry.otlp_endpoint` is set; when it is not, nothing is made and nothing costs.
+//! Spans: how long a request, a flight, a wait for a permit and a call to Zoom took, and how they belong together. They go
+//! to an OTLP/HTTP collector if `telemetry.otlp_endpoint` is set; if not, no span is made.
 //!
-//! The only room that knows OpenTelemetry. There is no "current span": a request, its flight and its calls are at home on
-//! different threads, so a parent is a small value that is handed on. What may be an attribute is decided where it is
-//! set, as for the log: no secret, no meeting, nothing of a participant.
+//! The only module that knows OpenTelemetry. There is no "current span", because a request, its flight and its calls run on
+//! different threads: a parent is a small value that is passed on. The code that sets an attribute decides what is in it,
+//! as with the log: no secret, no meeting, no participant's data.
 
-mod backlog;
 mod collector;
-mod parent;
+mod context;
+mod dropped;
 
 use std::{
     borrow::Cow,
@@ -16,9 +16,10 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use opentelemetry::trace::SpanKind;
 use opentelemetry::{
     KeyValue, Value,
-    trace::{Span as _, SpanBuilder, SpanKind, Status, Tracer as _, TracerProvider as _},
+    trace::{Span as _, SpanBuilder, Status, Tracer as _, TracerProvider as _},
 };
 use opentelemetry_sdk::{
     Resource,
@@ -26,47 +27,45 @@ use opentelemetry_sdk::{
 };
 use url::Url;
 
-pub use self::parent::Parent;
+pub use self::context::TraceContext;
 use self::{
-    backlog::{Backlog, Counted},
     collector::Collector,
+    dropped::{CountingProcessor, DropCounter},
 };
 use crate::egress::{MoreRoots, Proxy};
 
-/// Spans that wait to be sent, some 4 MB at most. Beyond that they are dropped.
-const QUEUE: usize = 4_096;
-/// Spans sent at once.
-const BATCH: usize = 512;
-/// How long a span waits for others to be sent with.
-const SEND_EVERY: Duration = Duration::from_secs(1);
-/// At the end, for what is left. A collector that hangs must not hold up a stop.
-const FLUSH_WITHIN: Duration = Duration::from_secs(2);
+/// Spans that wait to be sent, at most some 4 MB. More are dropped.
+const MAX_QUEUE: usize = 4_096;
+const MAX_BATCH: usize = 512;
+/// How long a span waits for others to be sent with it.
+const SEND_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a shutdown waits for the collector to take the last spans.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where spans go.
 pub struct TraceConfig {
-    /// Base of an OTLP/HTTP collector; without one there are no spans.
+    /// Base URL of an OTLP/HTTP collector; `None` for no spans.
     pub otlp_endpoint: Option<Url>,
-    /// The proxy on the way there.
+    /// The proxy for this URL.
     pub proxy: Option<Proxy>,
-    /// Whom we trust beside Mozilla's authorities.
+    /// Certificates that are trusted in addition to Mozilla's.
     pub more_roots: MoreRoots,
 }
 
-/// Makes spans, or nothing. Cheap to clone, and at home on any thread.
+/// Makes spans, if there is a collector. Cheap to clone, usable from any thread.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<SdkTracer>);
 
-/// What sends the spans, from a thread of its own.
-pub struct Sending(Option<SdkTracerProvider>);
+/// Owns the thread that sends the spans.
+pub(crate) struct TracerGuard(Option<SdkTracerProvider>);
 
-/// Starts it, if there is an endpoint.
-#[must_use]
-pub fn start(config: &TraceConfig) -> (Tracer, Sending) {
-    let Some(endpoint) = &config.otlp_endpoint else { return (Tracer::default(), Sending(None)) };
+/// Starts the thread that sends spans, if there is a collector.
+pub(crate) fn start(config: &TraceConfig) -> (Tracer, TracerGuard) {
+    let Some(endpoint) = &config.otlp_endpoint else { return (Tracer::default(), TracerGuard(None)) };
     let batches = BatchConfigBuilder::default()
-        .with_max_queue_size(QUEUE)
-        .with_max_export_batch_size(BATCH)
-        .with_scheduled_delay(SEND_EVERY)
+        .with_max_queue_size(MAX_QUEUE)
+        .with_max_export_batch_size(MAX_BATCH)
+        .with_scheduled_delay(SEND_INTERVAL)
         .build();
     let name = env!("CARGO_PKG_NAME");
     let resource = Resource::builder_empty().with_attributes([
@@ -74,127 +73,107 @@ pub fn start(config: &TraceConfig) -> (Tracer, Sending) {
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", format!("{:032x}", fastrand::u128(..))),
     ]);
-    let backlog = Backlog::default();
-    let collector = Collector::at(endpoint, config, backlog.clone());
+    let drops = DropCounter::default();
+    let collector = Collector::new(endpoint, config, drops.clone());
     let inner = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
-    // All of these are said here, because the library would look for them in the environment.
+    // Each of these settings would otherwise be read from the environment.
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource.build())
-        .with_span_processor(Counted { inner, backlog })
+        .with_span_processor(CountingProcessor { inner, drops })
         .build();
-    (Tracer(Some(provider.tracer(name))), Sending(Some(provider)))
+    (Tracer(Some(provider.tracer(name))), TracerGuard(Some(provider)))
 }
 
-impl Sending {
-    /// Sends what is left, or gives it up after a moment. Blocks.
-    pub fn finish(self) {
+impl TracerGuard {
+    /// Sends the last spans, for at most [`FLUSH_TIMEOUT`]. Blocks.
+    pub(crate) fn shut_down(self) {
         if let Some(provider) = self.0 {
-            // What cannot be sent was told when it began.
-            drop(provider.shutdown_with_timeout(FLUSH_WITHIN));
+            // The collector has already logged a failure.
+            drop(provider.shutdown_with_timeout(FLUSH_TIMEOUT));
         }
     }
 }
 
-/// Whose time a span tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Of a request that we answer.
-    Server,
-    /// Of a call that we make.
-    Client,
-    /// Of something in between.
-    Internal,
-}
-
 impl Tracer {
-    /// Whether spans are made at all.
-    #[must_use]
-    pub fn is_on(&self) -> bool {
+    pub(crate) fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Begins a span.
-    pub fn begin(&self, name: impl Into<Cow<'static, str>>, kind: Kind, parent: Parent) -> Span {
+    pub(crate) fn begin(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        kind: SpanKind,
+        parent: TraceContext,
+    ) -> Span {
         let Some(tracer) = &self.0 else { return Span::default() };
-        let kind = match kind {
-            Kind::Server => SpanKind::Server,
-            Kind::Client => SpanKind::Client,
-            Kind::Internal => SpanKind::Internal,
-        };
         let builder = SpanBuilder::from_name(name).with_kind(kind);
         Span(Some(Box::new(tracer.build_with_context(builder, &parent.into_context()))))
     }
 }
 
-/// A span under way; it ends when it is dropped. The default is none, and takes everything without keeping it.
+/// A span in progress; it ends when it is dropped. The default is no span and ignores everything.
 #[must_use = "a span ends when it is dropped"]
 #[derive(Default)]
-pub struct Span(Option<Box<SdkSpan>>);
+pub(crate) struct Span(Option<Box<SdkSpan>>);
 
 impl Span {
-    /// What else there is to know.
-    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) {
+    pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.0 {
             span.set_attribute(KeyValue::new(key, value));
         }
     }
 
-    /// It did not succeed; `why` is a word of a list in the code, as log and metrics tell it, or a status.
-    pub fn fail(&mut self, why: impl Display) {
+    /// Marks the span as failed. `error_type` is a status or one of a fixed list of words, as in log and metrics.
+    pub(crate) fn fail(&mut self, error_type: impl Display) {
         if let Some(span) = &mut self.0 {
-            let why = why.to_string();
-            span.set_attribute(KeyValue::new("error.type", why.clone()));
-            span.set_status(Status::error(why));
+            let error_type = error_type.to_string();
+            span.set_attribute(KeyValue::new("error.type", error_type.clone()));
+            span.set_status(Status::error(error_type));
         }
     }
 
-    /// It has to do with another span, and is no part of it.
-    pub fn link(&mut self, other: Parent) {
+    /// Refers to a related span that is neither parent nor child.
+    pub(crate) fn link(&mut self, other: TraceContext) {
         if let (Some(span), Some(other)) = (&mut self.0, other.0) {
             span.add_link(other, Vec::new());
         }
     }
 
-    /// For spans that belong to this one.
-    #[must_use]
-    pub fn as_parent(&self) -> Parent {
-        self.0.as_ref().map(|span| Parent::of(span.span_context())).unwrap_or_default()
+    /// The context for spans below this one.
+    pub(crate) fn context(&self) -> TraceContext {
+        self.0.as_ref().map(|span| TraceContext::of(span.span_context())).unwrap_or_default()
     }
 }
 
-/// A request's span on its way to a flight, with a place where the flight leaves its own.
+/// Connects a request's span with the flight that the request waits for, which may have been started by another request.
 #[derive(Clone, Default)]
-pub struct Trail {
-    request: Parent,
-    joined: Option<Arc<OnceLock<Parent>>>,
+pub struct FlightLink {
+    request: TraceContext,
+    joined: Option<Arc<OnceLock<TraceContext>>>,
 }
 
-impl Trail {
-    /// The way of the request with this span; `None` if there is none.
-    #[must_use]
-    pub fn of(span: &Span) -> Option<Self> {
+impl FlightLink {
+    /// `None` if spans are off.
+    pub(crate) fn of(span: &Span) -> Option<Self> {
         let joined = span.0.is_some().then(Arc::default)?;
-        Some(Self { request: span.as_parent(), joined: Some(joined) })
+        Some(Self { request: span.context(), joined: Some(joined) })
     }
 
-    /// The request's span.
-    #[must_use]
-    pub fn request(&self) -> Parent {
+    pub(crate) fn request(&self) -> TraceContext {
         self.request.clone()
     }
 
-    /// The request waits for a flight that another started.
-    pub fn join(&self, flight: Parent) {
+    /// Records that the request waits for a flight of another request.
+    pub(crate) fn join(&self, flight: TraceContext) {
         if let Some(joined) = &self.joined {
-            // A request waits for one flight.
+            // A request waits for one flight only.
             joined.set(flight).ok();
         }
     }
 
-    /// The flight that it joined, if it did.
-    #[must_use]
-    pub fn joined(&self) -> Parent {
+    /// The flight that the request joined, if any.
+    pub(crate) fn joined(&self) -> TraceContext {
         self.joined.as_ref().and_then(|joined| joined.get().cloned()).unwrap_or_default()
     }
 }

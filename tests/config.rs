@@ -246,7 +246,7 @@ fn all_problems_are_reported_together_sorted_and_with_their_origins() {
     assert_eq!(
         lines,
         [
-            "2.toml:2: is not TOML here: invalid basic string, expected `\"`",
+            "2.toml:2: invalid TOML: invalid basic string, expected `\"`",
             "missing.toml: cannot be read: No such file or directory (os error 2); give --config a readable file",
             "cache.max_bytes: must be text with a unit, like \"256MiB\", not an integer (set in 2.toml:3)",
             "limits.heavy_per_day: must be a whole number from 1 to 4294967295, not 0 (set in 1.toml:6)",
@@ -307,9 +307,9 @@ fn what_is_wrong_about_redis_is_said_without_its_password() {
         ("[redis]\nurl = \"\"".to_owned(), "redis.url: is empty"),
         (
             "[redis]\nurl = \"redis://r\"\nca_file = \"/x\"".to_owned(),
-            "redis.ca_file: does nothing without TLS",
+            "redis.ca_file: has no effect without TLS",
         ),
-        ("[redis]\nca_file = \"/x\"".to_owned(), "redis.ca_file: does nothing without redis.url"),
+        ("[redis]\nca_file = \"/x\"".to_owned(), "redis.ca_file: has no effect without redis.url"),
         (
             format!("[redis]\nurl = \"rediss://:hunter2@r\"\nca_file = \"{no_ca}\""),
             "redis.ca_file: the file cannot be read",
@@ -320,7 +320,7 @@ fn what_is_wrong_about_redis_is_said_without_its_password() {
         ("[redis]\ntimeout = \"0s\"".to_owned(), "redis.timeout: must be longer than 0"),
         (
             format!("[redis]\nencryption_key = \"{ENCRYPTION_KEY}\""),
-            "redis.encryption_key: does nothing without redis.url; set that, or remove this",
+            "redis.encryption_key: has no effect without redis.url; set redis.url, or remove this key",
         ),
         (
             "[redis]\nurl = \"redis://r\"\nencryption_key = \"hunter2\"".to_owned(),
@@ -387,7 +387,7 @@ fn redis_is_shown_without_its_password_and_keeps_the_days_count() {
     let url = shown.lines().find(|line| line.starts_with("url = ")).unwrap();
     assert!(url.starts_with("url = \"[redacted]\" # ") && url.ends_with("; server: r:7000"), "{url}");
     assert!(shown.contains("\nreplicas = 3 # "), "{shown}");
-    assert!(shown.contains("not used: with Redis the day's count is kept there"), "{shown}");
+    assert!(shown.contains("not used: with redis.url, the day's count is kept in Redis"), "{shown}");
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn the_environment_may_name_a_key_only_once() {
         .refused();
     assert_eq!(
         lines,
-        ["server.wait: environment variable QOS_PROXY__SERVER__WAIT means the same key; remove one \
+        ["server.wait: environment variable QOS_PROXY__SERVER__WAIT sets the same key; remove one of them \
           (set by environment variable QOS_PROXY__server__wait)"]
     );
 }
@@ -409,7 +409,7 @@ fn text_that_is_not_utf8_is_refused() {
         .file(b"[server]\nwait = \"\xff\"\n")
         .variable("QOS_PROXY__ZOOM__CLIENT_SECRET_FILE", OsStr::from_bytes(b"/\xff"))
         .refused();
-    assert_eq!(lines[0], "1.toml: is not UTF-8; TOML must be");
+    assert_eq!(lines[0], "1.toml: cannot be read: it is not UTF-8; give --config a readable file");
     assert!(lines[2].starts_with("zoom.client_secret_file: is not UTF-8"), "{lines:#?}");
     assert_eq!(lines.len(), 3, "the key counts as set: {lines:#?}");
 }
@@ -420,8 +420,8 @@ fn broken_toml_is_told_with_every_line_and_the_rest_is_still_read() {
         .file("[server]\nwait = 1s\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\nworkers = 0\n")
         .refused();
     assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert!(lines[0].starts_with("1.toml:2: is not TOML here: "), "{lines:#?}");
-    assert_eq!(lines[1], "1.toml:4: is not TOML here: duplicate key");
+    assert!(lines[0].starts_with("1.toml:2: invalid TOML: "), "{lines:#?}");
+    assert_eq!(lines[1], "1.toml:4: invalid TOML: duplicate key");
     assert!(lines[2].starts_with("server.workers: "), "{lines:#?}");
 }
 
@@ -960,8 +960,8 @@ fn everything_that_is_wrong_in_the_callers_file_is_reported_with_all_the_rest() 
         .variable("QOS_PROXY__SERVER__WORKERS", "0")
         .refused();
     let beginnings = [
-        "callers.toml:2: name: a name is 1 to 64 of a-z, 0-9 and -",
-        "callers.toml:3: key_sha256 is a key itself",
+        "callers.toml:2: name: must be 1 to 64 characters of a-z, 0-9 and -",
+        "callers.toml:3: key_sha256 is the key itself",
         "callers.toml:4: weight must be a whole number from 1 to 1000",
         "callers.toml:5: this caller has no key_sha256",
         "callers.toml:5: this caller has no name",
@@ -983,8 +983,8 @@ fn the_name_of_an_unknown_key_of_the_callers_file_is_not_repeated() {
         lines,
         [
             "callers.toml:1: this caller has no key_sha256; every caller needs one",
-            "callers.toml:3: unknown key; there are name, key_sha256, weight, calls_per_minute",
-            "callers.toml:5: unknown key; callers are [[caller]]",
+            "callers.toml:3: unknown key; a caller has name, key_sha256, weight, calls_per_minute",
+            "callers.toml:5: unknown key; only [[caller]] entries are allowed here",
         ]
     );
 }
@@ -994,7 +994,7 @@ fn a_callers_file_that_is_not_there_or_has_nobody_is_no_open_door() {
     let setup = Setup::new();
     let (nobody, gone) = (setup.mount("nobody.toml", b"# later\n"), setup.folder.path().join("gone.toml"));
     for (path, said) in [
-        (nobody.as_str(), "callers.file: the file has no callers: nobody could ask"),
+        (nobody.as_str(), "callers.file: the file has no callers, so every request would be rejected"),
         (gone.to_str().unwrap(), "callers.file: the file cannot be read: No such file"),
         ("/dev/null", "callers.file: the file cannot be read: it is a device, not a regular file"),
         ("/", "callers.file: the file cannot be read: it is a directory, not a regular file"),
@@ -1021,7 +1021,8 @@ fn the_proxy_of_the_environment_is_that_of_the_urls_scheme_unless_no_proxy_cover
     let proxies = |variables: &[(&str, &str)]| {
         let setup = variables.iter().fold(Setup::new(), |setup, (name, value)| setup.variable(name, value));
         let config = setup.config();
-        [config.zoom.api_proxy, config.zoom.oauth_proxy].map(|proxy| proxy.map(|proxy| proxy.read().place()))
+        [config.zoom.api_proxy, config.zoom.oauth_proxy]
+            .map(|proxy| proxy.map(|proxy| proxy.read().host_and_port()))
     };
     let both = |place: &str| [Some(place.to_owned()), Some(place.to_owned())];
     assert_eq!(proxies(&[]), [None, None]);
@@ -1042,7 +1043,7 @@ fn the_proxy_of_the_environment_is_that_of_the_urls_scheme_unless_no_proxy_cover
 #[test]
 fn what_is_wrong_with_a_proxy_is_said_with_where_it_was_set_and_without_its_password() {
     let lines = Setup::new().variable("https_proxy", "socks5://u:hunter2@proxy").refused();
-    let expected = "zoom.proxy: HTTPS_PROXY: only HTTP proxies are spoken to: write http://[user:password@]host:port (set by environment variable https_proxy)";
+    let expected = "zoom.proxy: HTTPS_PROXY: only HTTP proxies are supported; write http://[user:password@]host:port (set by environment variable https_proxy)";
     assert_eq!(lines, [expected]);
     let expected = "zoom.proxy: it must be http://[user:password@]host:port, or \"none\" (set in 1.toml:2)";
     assert_eq!(problem_of("zoom.proxy = \"http://u:hunter2@proxy:x\""), expected);
@@ -1068,9 +1069,9 @@ fn certificates_are_read_from_zoom_ca_file_or_from_what_all_programs_read() {
     assert_eq!(trusted(both), (2, 1, vec![]));
     let broken = setup.mount("broken.pem", b"not a certificate");
     let (.., warnings) = trusted(Setup::new().variable("SSL_CERT_FILE", &broken));
-    let expected = "zoom.ca_file: SSL_CERT_FILE is not used: it holds no certificate in PEM (set by environment variable SSL_CERT_FILE)";
+    let expected = "zoom.ca_file: SSL_CERT_FILE is not used: it contains no usable PEM certificate (set by environment variable SSL_CERT_FILE)";
     assert_eq!(warnings, [expected]);
     let lines = Setup::new().variable("QOS_PROXY__ZOOM__CA_FILE", &broken).refused();
-    let expected = "zoom.ca_file: the file cannot be used: it holds no certificate in PEM (set by environment variable QOS_PROXY__ZOOM__CA_FILE)";
+    let expected = "zoom.ca_file: the file cannot be used: it contains no usable PEM certificate (set by environment variable QOS_PROXY__ZOOM__CA_FILE)";
     assert_eq!(lines, [expected]);
 }

@@ -61,7 +61,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tracer: Tracer::default(),
         shared: None,
     };
-    let (callers, _keeper) = Callers::open(config.callers, &metrics);
+    let (callers, _watcher) = Callers::open(config.callers, &metrics);
     // Never launched: a hit asks nobody.
     let (fetcher, _launch) = Fetcher::prepare(parts);
     let state = Data::new(AppState {

@@ -1,7 +1,7 @@
-//! A new caller: makes its key and appends its entry to the callers' file; all of it, or nothing.
+//! `callers add`: generates a key and appends a caller to the callers' file, completely or not at all.
 //!
-//! The new text is written beside the file and put into its place in one step. What is written beside is also the lock
-//! against somebody else who adds at the same time.
+//! The new text is written to a temporary file that then replaces the original. The temporary file is also the lock
+//! against a second `callers add` at the same time.
 
 use std::{
     fmt::Write as _,
@@ -13,84 +13,67 @@ use std::{
 };
 
 use super::{
-    caller::Name,
+    caller::CallerName,
     file,
     key::{self, CallerKey},
-    list::{self, Entry, Wrong},
+    parser::{self, CallerEntry, Issue},
 };
 use crate::atomic_file::{self, AtomicFile};
 
-/// What to add.
+/// The caller to add.
 pub struct NewCaller {
     /// Must not be in the file yet.
-    pub name: Name,
-    /// One of [`list::WEIGHTS`].
+    pub name: CallerName,
+    /// One of [`super::WEIGHTS`].
     pub weight: u32,
-    /// `None`: no ceiling.
+    /// `None` for no ceiling.
     pub calls_per_minute: Option<NonZeroU32>,
 }
 
-/// Why no caller was added; the file is as it was.
+/// Why no caller was added. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum AddError {
-    /// There is one of that name.
-    #[error("{path}: there is a caller named {name}; choose another name, or remove that entry first")]
-    Taken {
-        /// The name.
-        name: Name,
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file is not one of callers as it is.
-    #[error("{}", each_with(path, wrong))]
-    Broken {
-        /// The file.
-        path: PathBuf,
-        /// All that is wrong.
-        wrong: Vec<Wrong>,
-    },
-    /// The callers are written in a way that nothing can be appended to.
+    /// The name is in the file already.
+    #[error("{file}: there is already a caller named {1}; choose another name, or remove that entry first", file = .0.display())]
+    NameTaken(PathBuf, CallerName),
+    /// The file has errors already.
+    #[error("{}", with_path(.0, .1))]
+    Invalid(PathBuf, Vec<Issue>),
+    /// The file lists its callers in a form that an entry cannot be appended to.
     #[error("{}: an entry cannot be appended; write every caller as a table that begins with [[caller]]", .0.display())]
     NotAppendable(PathBuf),
-    /// What is written beside the file is there.
+    /// The temporary file exists.
     #[error(
-        "{}: is there already: somebody else adds a caller now, or was interrupted; if nobody does, remove it",
+        "{}: already exists: another `callers add` is running or was interrupted; if none is running, delete it",
         .0.display()
     )]
-    UnderWay(PathBuf),
-    /// The system refuses.
-    #[error("{}: {doing}: {source}", path.display())]
-    Io {
-        /// What could not be done.
-        doing: &'static str,
-        /// To which file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The system has no randomness.
-    #[error("no random bytes can be had from the system: {0}")]
+    InProgress(PathBuf),
+    /// An operation on a file failed.
+    #[error("{file}: {1}: {2}", file = .0.display())]
+    Io(PathBuf, &'static str, io::Error),
+    /// No key could be generated.
+    #[error("the system's random number generator failed: {0}")]
     Random(getrandom::Error),
 }
 
-fn each_with(path: &Path, wrong: &[Wrong]) -> String {
-    let lines: Vec<_> = wrong.iter().map(|wrong| format!("{}: {wrong}", path.display())).collect();
+fn with_path(path: &Path, issues: &[Issue]) -> String {
+    let lines: Vec<_> = issues.iter().map(|issue| format!("{}: {issue}", path.display())).collect();
     lines.join("\n")
 }
 
-/// A caller that is about to be added, written but not in place. Dropping it leaves the file as it was.
+/// A new caller, written to the temporary file. Dropping it leaves the callers' file unchanged.
 pub struct Addition {
     key: CallerKey,
     file: AtomicFile,
 }
 
 impl Addition {
-    /// Makes the key and writes the new content.
+    /// Generates the key and writes the new content to the temporary file.
     ///
     /// # Errors
-    /// If the name is taken, the file has mistakes, or the system refuses.
+    /// The name is taken, the file has errors, or a file operation fails.
     pub fn prepare(path: &Path, new: &NewCaller) -> Result<Self, AddError> {
-        // A link stays a link; the file that it leads to changes.
+        // A symbolic link stays one; the file that it points to is replaced.
         let target = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
                 path.to_owned()
@@ -100,8 +83,8 @@ impl Addition {
         let file = AtomicFile::create_new(&target).map_err(|error| {
             let temporary = atomic_file::temporary_path(&target);
             match error.kind() {
-                io::ErrorKind::AlreadyExists => AddError::UnderWay(temporary),
-                _ => io_error("cannot be made", &temporary)(error),
+                io::ErrorKind::AlreadyExists => AddError::InProgress(temporary),
+                _ => io_error("cannot be created", &temporary)(error),
             }
         })?;
         let key = CallerKey::random().map_err(AddError::Random)?;
@@ -111,17 +94,17 @@ impl Addition {
         Ok(addition)
     }
 
-    /// The key, to be shown before [`Self::commit`]: a key that was shown and is void does less harm than one that is in
-    /// the file and was never shown.
+    /// The key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a
+    /// valid one that nobody saw.
     #[must_use]
     pub fn key(&self) -> &CallerKey {
         &self.key
     }
 
-    /// Puts the new content in place.
+    /// Replaces the callers' file.
     ///
     /// # Errors
-    /// If the system refuses; then the caller was not added.
+    /// The file cannot be replaced; then the caller was not added.
     pub fn commit(self) -> Result<(), AddError> {
         let failed = io_error("cannot be replaced", self.file.target());
         self.file.commit().map_err(failed)
@@ -129,19 +112,20 @@ impl Addition {
 
     fn new_text(&self, new: &NewCaller) -> Result<String, AddError> {
         let path = self.file.target();
-        let broken = |wrong| AddError::Broken { path: path.to_owned(), wrong };
+        let invalid = |issues| AddError::Invalid(path.to_owned(), issues);
         let mut text = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                "# The callers of zoom-qos-proxy. A change counts within 5 s, without a restart.\n".to_owned()
+                "# The callers of zoom-qos-proxy. A change takes effect within 5 s, without a restart.\n"
+                    .to_owned()
             }
-            _ => file::look(path).map_err(|what| broken(vec![Wrong { line: None, what }]))?,
+            _ => file::read_contents(path).map_err(|error| invalid(Issue::whole_file(error)))?,
         };
-        let mut entries = list::parse(&text).map_err(broken)?;
+        let mut entries = parser::parse(&text).map_err(invalid)?;
         if entries.iter().any(|entry| entry.name == new.name) {
-            return Err(AddError::Taken { name: new.name.clone(), path: path.to_owned() });
+            return Err(AddError::NameTaken(path.to_owned(), new.name.clone()));
         }
         let NewCaller { name, weight, calls_per_minute } = new;
-        let entry = Entry {
+        let entry = CallerEntry {
             name: name.clone(),
             key_sha256: self.key.digest(),
             weight: *weight,
@@ -149,8 +133,8 @@ impl Addition {
         };
         append(&mut text, &entry);
         entries.push(entry);
-        // What was read back is what was meant, or nothing is done.
-        if list::parse(&text).is_ok_and(|read| read == entries) {
+        // An inline list of callers cannot be extended by a table: the new text would not parse.
+        if parser::parse(&text).is_ok_and(|read| read == entries) {
             Ok(text)
         } else {
             Err(AddError::NotAppendable(path.to_owned()))
@@ -163,9 +147,9 @@ impl Addition {
         if let Ok(old) = fs::metadata(&target) {
             let new = self.file.file.metadata().map_err(io_error("cannot be read", &temporary))?;
             if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-                // Otherwise the service could perhaps no longer read the file.
+                // With another owner, the service might not be able to read the file.
                 fchown(&self.file.file, Some(old.uid()), Some(old.gid())).map_err(io_error(
-                    "belongs to another user, and would not any more; add callers as its owner or as root",
+                    "its owner cannot be kept; run `callers add` as the owner of the file or as root",
                     &target,
                 ))?;
             }
@@ -176,8 +160,8 @@ impl Addition {
     }
 }
 
-fn append(text: &mut String, entry: &Entry) {
-    let Entry { name, key_sha256, weight, calls_per_minute } = entry;
+fn append(text: &mut String, entry: &CallerEntry) {
+    let CallerEntry { name, key_sha256, weight, calls_per_minute } = entry;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
@@ -192,9 +176,9 @@ fn append(text: &mut String, entry: &Entry) {
     }
 }
 
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AddError + use<> {
+fn io_error(problem: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AddError + use<> {
     let path = path.to_owned();
-    move |source| AddError::Io { doing, path, source }
+    move |source| AddError::Io(path, problem, source)
 }
 
 #[cfg(test)]
@@ -204,7 +188,7 @@ mod tests {
     use super::*;
 
     fn new(name: &str) -> NewCaller {
-        NewCaller { name: Name::parse(name).unwrap(), weight: 1, calls_per_minute: None }
+        NewCaller { name: CallerName::parse(name).unwrap(), weight: 1, calls_per_minute: None }
     }
 
     fn with(text: &str) -> (TempDir, PathBuf) {
@@ -215,7 +199,7 @@ mod tests {
     }
 
     fn names(path: &Path) -> Vec<String> {
-        let entries = list::parse(&fs::read_to_string(path).unwrap()).ok().unwrap();
+        let entries = parser::parse(&fs::read_to_string(path).unwrap()).ok().unwrap();
         entries.iter().map(|entry| entry.name.to_string()).collect()
     }
 
@@ -224,14 +208,17 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_stays_letter_by_letter() {
+    fn the_existing_text_stays_byte_for_byte() {
         let hash = "0".repeat(64);
         let before =
             format!("# ours\n\n[[caller]] # old\nname = \"a\"\nkey_sha256 = \"{hash}\" # no newline");
         let (folder, path) = with(&before);
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        let wanted =
-            NewCaller { name: Name::parse("b").unwrap(), weight: 3, calls_per_minute: NonZeroU32::new(7) };
+        let wanted = NewCaller {
+            name: CallerName::parse("b").unwrap(),
+            weight: 3,
+            calls_per_minute: NonZeroU32::new(7),
+        };
         let addition = Addition::prepare(&path, &wanted).unwrap();
         let digest = key::hex(&addition.key().digest());
         addition.commit().unwrap();
@@ -247,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_committed_never_was() {
+    fn an_addition_that_is_not_committed_changes_nothing() {
         let (folder, path) = with("");
         drop(Addition::prepare(&path, &new("a")).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
@@ -255,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_made_for_its_owner_only() {
+    fn a_new_file_is_readable_by_its_owner_only() {
         let (_folder, path) = with("");
         fs::remove_file(&path).unwrap();
         Addition::prepare(&path, &new("a")).unwrap().commit().unwrap();
@@ -264,17 +251,17 @@ mod tests {
     }
 
     #[test]
-    fn who_adds_at_the_same_time_is_told_and_nobody_is_lost() {
+    fn a_concurrent_addition_is_rejected_and_no_caller_is_lost() {
         let (_folder, path) = with("");
         let first = Addition::prepare(&path, &new("a")).unwrap();
-        assert!(matches!(Addition::prepare(&path, &new("b")), Err(AddError::UnderWay(_))));
+        assert!(matches!(Addition::prepare(&path, &new("b")), Err(AddError::InProgress(_))));
         first.commit().unwrap();
         Addition::prepare(&path, &new("b")).unwrap().commit().unwrap();
         assert_eq!(names(&path), ["a", "b"]);
     }
 
     #[test]
-    fn a_link_stays_a_link() {
+    fn a_symbolic_link_stays_one() {
         let (folder, path) = with("");
         let link = folder.path().join("link.toml");
         std::os::unix::fs::symlink("callers.toml", &link).unwrap();
@@ -283,25 +270,25 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         fs::remove_file(&path).unwrap();
         let dangling = Addition::prepare(&link, &new("a")).err().unwrap();
-        assert!(matches!(dangling, AddError::Io { .. }), "{dangling}");
+        assert!(matches!(dangling, AddError::Io(..)), "{dangling}");
     }
 
     #[test]
-    fn what_cannot_be_appended_to_is_left_alone() {
+    fn an_unsuitable_file_is_left_unchanged() {
         let hash = "0".repeat(64);
         let inline = format!("caller = [{{ name = \"a\", key_sha256 = \"{hash}\" }}]\n");
-        for (text, said) in [
+        for (text, expected) in [
             (inline.as_str(), "[[caller]]"),
             ("[[caller]]\nname = \"a\"\n", "line 1: this caller has no key_sha256"),
             ("[[caller]]\nname = \"B\"\nweight = 0\n", "line 3: weight"),
         ] {
             let (folder, path) = with(text);
             let error = Addition::prepare(&path, &new("b")).err().unwrap();
-            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.to_string().contains(expected), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), text);
             assert_eq!(files_in(&folder), 1);
         }
         let (_folder, path) = with(&format!("[[caller]]\nname = \"a\"\nkey_sha256 = \"{hash}\"\n"));
-        assert!(matches!(Addition::prepare(&path, &new("a")), Err(AddError::Taken { .. })));
+        assert!(matches!(Addition::prepare(&path, &new("a")), Err(AddError::NameTaken(..))));
     }
 }

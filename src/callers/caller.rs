@@ -1,4 +1,4 @@
-//! One caller: its name, its share, its ceiling, and what was spent for it.
+//! One caller: its name, its weight, its ceiling, and the calls made for it.
 
 use std::{
     cell::Cell,
@@ -10,42 +10,40 @@ use std::{
 
 use super::ledger::Ledger;
 
-/// A caller's name: a metric label and a field of the log, so it is of a narrow form.
+/// A caller's name. Its characters are restricted because it is a metric label and a log field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Name(Arc<str>);
+pub struct CallerName(Arc<str>);
 
-impl Name {
-    /// Who everybody is while no callers are configured.
-    pub const ANONYMOUS: &str = "anonymous";
-    /// Who a request is from that has no key of a caller.
-    pub const UNKNOWN: &str = "unknown";
+impl CallerName {
+    /// The name of every caller while no callers are configured.
+    pub(crate) const ANONYMOUS: &str = "anonymous";
+    /// The name in the log for a request without a valid key.
+    pub(crate) const UNKNOWN: &str = "unknown";
 
-    const LONGEST: usize = 64;
+    const MAX_LENGTH: usize = 64;
 
-    /// Reads a name of an entry.
+    /// Parses the name of an entry.
     ///
     /// # Errors
-    /// What is wrong, without the text itself: it may be a key that was put into the wrong place.
+    /// Returns what is wrong, without the text itself: it may be a key in the wrong place.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let fits = (1..=Self::LONGEST).contains(&text.len())
+        let is_valid = (1..=Self::MAX_LENGTH).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         match text {
-            _ if !fits => Err("a name is 1 to 64 of a-z, 0-9 and -"),
-            Self::ANONYMOUS | Self::UNKNOWN => Err(
-                "anonymous and unknown mean nobody in particular in metrics and logs; choose another name",
-            ),
+            _ if !is_valid => Err("must be 1 to 64 characters of a-z, 0-9 and -"),
+            Self::ANONYMOUS | Self::UNKNOWN => {
+                Err("anonymous and unknown are reserved for requests without a caller; choose another name")
+            }
             text => Ok(Self(text.into())),
         }
     }
 
-    /// The name itself.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for CallerName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -53,125 +51,121 @@ impl fmt::Display for Name {
 
 /// An internal application, as the callers' file describes it now.
 pub struct Caller {
-    /// The same for as long as the process runs, whatever becomes of the entry.
-    pub id: u32,
+    /// Stays the same while the process runs, even if the entry is removed and added again.
+    pub(crate) id: u32,
     /// Unique.
-    pub name: Name,
-    /// The share of permits relative to the others who wait; at least 1.
-    pub weight: u32,
-    /// Calls that may be made for it in any minute.
-    pub calls_per_minute: Option<NonZeroU32>,
+    pub(crate) name: CallerName,
+    /// Its share of the permits relative to the other waiting callers; at least 1.
+    pub(crate) weight: u32,
+    /// The maximum number of calls in any 60 seconds.
+    pub(crate) calls_per_minute: Option<NonZeroU32>,
     /// Outlives changes of the entry.
     pub(super) ledger: SharedLedger,
 }
 
-/// Shared by all versions of a caller. Locked on the fetcher's thread, for status, and for a stale hit of a caller that
-/// has a ceiling; a fresh hit does not come here.
+/// Shared by all versions of a caller. Locked on the fetcher's thread, for `/status`, and for a stale hit of a caller
+/// with a ceiling; never for a fresh hit.
 #[derive(Clone, Default)]
 pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
 
 impl SharedLedger {
     fn lock(&self) -> MutexGuard<'_, Ledger> {
-        // Nothing in there is half done when a thread panics.
+        // No method of the ledger can panic halfway through a change.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What was spent for a caller.
+/// Calls made for a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Spent {
+pub(crate) struct CallUsage {
     /// Calls since 00:00 UTC, or since this process started.
-    pub today: u64,
-    /// Calls of the last minute.
-    pub last_minute: usize,
+    pub(crate) today: u64,
+    /// Calls in the last 60 seconds.
+    pub(crate) last_minute: usize,
 }
 
-/// What a ceiling leaves.
+/// The calls that a ceiling still allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
+pub(crate) struct CallAllowance {
     /// `calls_per_minute`.
-    pub ceiling: NonZeroU32,
-    /// Calls that may be made now.
-    pub left: u32,
-    /// When it will be more; `None` when nothing is spent.
-    pub more_at: Option<Instant>,
+    pub(crate) ceiling: NonZeroU32,
+    /// Calls allowed now.
+    pub(crate) left: u32,
+    /// When `left` increases; `None` if nothing is spent.
+    pub(crate) more_at: Option<Instant>,
 }
 
 impl Caller {
-    /// Everybody, where no callers are configured.
-    #[must_use]
-    pub fn anonymous() -> Self {
+    /// Every caller, while none are configured.
+    pub(crate) fn anonymous() -> Self {
         Self {
             id: 0,
-            name: Name(Name::ANONYMOUS.into()),
+            name: CallerName(CallerName::ANONYMOUS.into()),
             weight: 1,
             calls_per_minute: None,
             ledger: SharedLedger::default(),
         }
     }
 
-    /// Until when no flight takes off for it; `None` when one may now.
-    #[must_use]
-    pub fn over_limit_until(&self, now: Instant) -> Option<Instant> {
+    /// The earliest time at which a flight may start for this caller; `None` if one may start now.
+    pub(crate) fn over_limit_until(&self, now: Instant) -> Option<Instant> {
         self.ledger.lock().full_until(self.calls_per_minute?, now)
     }
 
-    /// What its ceiling leaves, if it has one.
-    #[must_use]
-    pub fn room(&self, now: Instant) -> Option<Room> {
+    /// `None` without a ceiling.
+    pub(crate) fn allowance(&self, now: Instant) -> Option<CallAllowance> {
         let ceiling = self.calls_per_minute?;
-        let (left, more_at) = self.ledger.lock().room(ceiling, now);
-        Some(Room { ceiling, left, more_at })
+        let (left, more_at) = self.ledger.lock().left(ceiling, now);
+        Some(CallAllowance { ceiling, left, more_at })
     }
 
-    /// For a flight that takes off, if one may.
+    /// Reserves a call for a new flight.
     ///
     /// # Errors
-    /// When one may.
-    pub fn book(self: &Arc<Self>, now: Instant) -> Result<Booking, Instant> {
+    /// The caller is over its limit; returns when it may try again.
+    pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<CallReservation, Instant> {
         let mut ledger = self.ledger.lock();
         let full_until = self.calls_per_minute.and_then(|ceiling| ledger.full_until(ceiling, now));
         full_until.map_or(Ok(()), Err)?;
-        ledger.book();
+        ledger.reserve();
         drop(ledger);
-        Ok(Booking { caller: Arc::clone(self), open: Cell::new(true) })
+        Ok(CallReservation { caller: Arc::clone(self), is_unused: Cell::new(true) })
     }
 
-    /// What was spent for it.
-    #[must_use]
-    pub fn spent(&self, now: Instant) -> Spent {
+    pub(crate) fn usage(&self, now: Instant) -> CallUsage {
         let mut ledger = self.ledger.lock();
-        Spent { today: ledger.today(today()), last_minute: ledger.last_minute(now) }
+        CallUsage { today: ledger.today(today()), last_minute: ledger.last_minute(now) }
     }
 }
 
-/// A flight's place in its caller's ledger: its first call counts from take-off on, the others as they are made.
-pub struct Booking {
+/// A flight's entry in its caller's ledger. Its first call counts from the start of the flight; the others count as
+/// they are made. Dropping it before the first call returns the reserved call.
+pub(crate) struct CallReservation {
     caller: Arc<Caller>,
-    /// No call was made yet.
-    open: Cell<bool>,
+    is_unused: Cell<bool>,
 }
 
-impl Booking {
-    /// A call is made.
-    pub fn call(&self, now: Instant) {
+impl CallReservation {
+    /// Records a call.
+    pub(crate) fn record_call(&self, now: Instant) {
         let mut ledger = self.caller.ledger.lock();
-        if self.open.replace(false) {
-            ledger.give_back();
+        if self.is_unused.replace(false) {
+            ledger.release();
         }
-        ledger.call(now, today());
+        ledger.record_call(now, today());
     }
 
-    /// The call of that time was not made after all. The booking stays used: there will be another try, or none.
-    pub fn uncall(&self, called: Instant) {
-        self.caller.ledger.lock().uncall(called, today());
+    /// Removes a call that was recorded at `called` but never sent. The reservation stays used: the flight either
+    /// tries again, which records another call, or ends.
+    pub(crate) fn refund_call(&self, called: Instant) {
+        self.caller.ledger.lock().refund_call(called, today());
     }
 }
 
-impl Drop for Booking {
+impl Drop for CallReservation {
     fn drop(&mut self) {
-        if self.open.get() {
-            self.caller.ledger.lock().give_back();
+        if self.is_unused.get() {
+            self.caller.ledger.lock().release();
         }
     }
 }
@@ -193,54 +187,54 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_that_ends_without_a_call_leaves_nothing_behind() {
+    fn a_flight_that_makes_no_call_spends_nothing() {
         let (caller, now) = (with_ceiling(1), Instant::now());
-        let booking = caller.book(now).ok().unwrap();
-        assert!(caller.book(now).is_err() && caller.over_limit_until(now).is_some());
-        drop(booking);
+        let reservation = caller.reserve(now).ok().unwrap();
+        assert!(caller.reserve(now).is_err() && caller.over_limit_until(now).is_some());
+        drop(reservation);
         assert!(caller.over_limit_until(now).is_none());
-        assert_eq!(caller.spent(now), Spent { today: 0, last_minute: 0 });
+        assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0 });
     }
 
     #[test]
-    fn a_flight_that_began_is_finished_and_all_its_calls_count() {
+    fn a_flight_may_exceed_the_ceiling_and_all_its_calls_count() {
         let (caller, now) = (with_ceiling(2), Instant::now());
-        let booking = caller.book(now).ok().unwrap();
+        let reservation = caller.reserve(now).ok().unwrap();
         for _ in 0..3 {
-            booking.call(now);
+            reservation.record_call(now);
         }
-        drop(booking);
-        assert_eq!(caller.spent(now), Spent { today: 3, last_minute: 3 });
-        assert_eq!(caller.book(now).err(), Some(now + Duration::from_secs(60)));
+        drop(reservation);
+        assert_eq!(caller.usage(now), CallUsage { today: 3, last_minute: 3 });
+        assert_eq!(caller.reserve(now).err(), Some(now + Duration::from_secs(60)));
     }
 
     #[test]
-    fn a_call_that_never_left_is_given_back() {
+    fn a_call_that_was_not_sent_is_refunded() {
         let (caller, now) = (with_ceiling(1), Instant::now());
-        let booking = caller.book(now).ok().unwrap();
-        booking.call(now);
+        let reservation = caller.reserve(now).ok().unwrap();
+        reservation.record_call(now);
         assert!(caller.over_limit_until(now).is_some());
-        booking.uncall(now);
-        assert_eq!(caller.spent(now), Spent { today: 0, last_minute: 0 });
-        drop(booking);
+        reservation.refund_call(now);
+        assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0 });
+        drop(reservation);
         assert!(caller.over_limit_until(now).is_none());
     }
 
     #[test]
-    fn without_a_ceiling_any_number_of_flights_takes_off() {
+    fn without_a_ceiling_any_number_of_flights_may_start() {
         let (caller, now) = (Arc::new(Caller::anonymous()), Instant::now());
-        let all: Vec<_> = (0..1_000).map(|_| caller.book(now)).collect();
+        let all: Vec<_> = (0..1_000).map(|_| caller.reserve(now)).collect();
         assert!(all.iter().all(Result::is_ok));
     }
 
     #[test]
-    fn a_name_is_short_and_plain_and_means_somebody() {
+    fn a_name_is_short_plain_and_not_reserved() {
         for good in ["support-tools", "a", "7", &"x".repeat(64)] {
-            assert_eq!(Name::parse(good).unwrap().as_str(), good);
+            assert_eq!(CallerName::parse(good).unwrap().as_str(), good);
         }
         for bad in ["", "Support", "a b", "a_b", "é", "a\n", "a\"", "anonymous", "unknown", &"x".repeat(65)]
         {
-            assert!(Name::parse(bad).is_err(), "{bad:?}");
+            assert!(CallerName::parse(bad).is_err(), "{bad:?}");
         }
     }
 }

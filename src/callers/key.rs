@@ -1,28 +1,28 @@
-//! Caller keys and their hashes. A key is only ever made, shown once, and hashed; hashes are what is kept.
+//! Caller keys and their hashes. A key is generated, shown once and hashed; only hashes are stored.
 //!
-//! SHA-256 without salt or stretching: a key is 256 random bits, which nobody guesses from its hash.
+//! SHA-256 needs no salt or stretching here: a key is 256 random bits, too many to find by guessing.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use super::list::Digest;
+/// SHA-256 of a caller key.
+pub(super) type Digest = [u8; 32];
 
-/// Begins every key that is made here, so that people and scanners for leaked secrets know one when they see it.
+/// Makes our keys recognizable to people and to scanners for leaked secrets.
 const PREFIX: &str = "zqp_";
 const RANDOM_BYTES: usize = 32;
 
-/// A key as it is made: to be shown once. It cannot be printed by accident.
+/// A new key, to be shown once. It has no `Debug` or `Display`, so it cannot be printed by accident.
 pub struct CallerKey(String);
 
 impl CallerKey {
-    /// From the operating system's randomness.
     pub(super) fn random() -> Result<Self, getrandom::Error> {
         let mut bytes = [0; RANDOM_BYTES];
         getrandom::fill(&mut bytes)?;
         Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
     }
 
-    /// The key itself, for the one place that shows it.
+    /// Returns the key, for the one place that shows it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -33,16 +33,15 @@ impl CallerKey {
     }
 }
 
-/// The hash under which a key is kept.
 pub(super) fn digest_of(key: &[u8]) -> Digest {
     Sha256::digest(key).into()
 }
 
-/// Whether this is the hash of nothing or of a little white space: of a variable that was not set, or of `echo` alone.
-pub(super) fn is_of_nothing(digest: &Digest) -> bool {
-    const LONGEST: usize = 4;
+/// Whether this is the hash of up to four white space characters, as an unset variable or a bare `echo` gives it.
+pub(super) fn is_digest_of_blank(digest: &Digest) -> bool {
+    const MAX_LENGTH: usize = 4;
     let mut texts = vec![Vec::new()];
-    for _ in 0..=LONGEST {
+    for _ in 0..=MAX_LENGTH {
         if texts.iter().any(|text| digest_of(text) == *digest) {
             return true;
         }
@@ -53,7 +52,7 @@ pub(super) fn is_of_nothing(digest: &Digest) -> bool {
     false
 }
 
-/// 64 hexadecimal digits, in any case.
+/// Parses 64 hexadecimal digits, in upper or lower case.
 pub(super) fn digest_from_hex(text: &str) -> Option<Digest> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
@@ -62,13 +61,12 @@ pub(super) fn digest_from_hex(text: &str) -> Option<Digest> {
     bytes.filter(|_| rest.is_empty())?.try_into().ok()
 }
 
-/// The same the other way.
 pub(super) fn hex(digest: &Digest) -> String {
     digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// Whether this is one of our keys, where a hash is expected.
-pub(super) fn looks_like_one(text: &str) -> bool {
+/// Whether this is a key of ours rather than a hash.
+pub(super) fn is_caller_key(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
@@ -96,11 +94,11 @@ mod tests {
     }
 
     #[test]
-    fn a_key_fits_into_a_header_and_no_two_are_the_same() {
+    fn keys_differ_and_are_valid_in_a_header() {
         let (one, other) = (CallerKey::random().unwrap(), CallerKey::random().unwrap());
         assert!(one.expose() != other.expose());
         assert_eq!(one.expose().len(), "zqp_".len() + 43, "32 bytes in base64");
-        assert!(looks_like_one(one.expose()));
+        assert!(is_caller_key(one.expose()));
         assert!(one.expose().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte)));
     }
 }

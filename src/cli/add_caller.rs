@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use zoom_qos_proxy::{
-    callers::{AddError, Addition, Name, NewCaller, WEIGHTS},
+    callers::{AddError, Addition, CallerName, NewCaller, WEIGHTS},
     config::{Config, Problems},
 };
 
@@ -18,12 +18,12 @@ use super::{failed, print_error, wrong_configuration};
 #[derive(Args)]
 pub(super) struct AddCaller {
     /// 1 to 64 of a-z, 0-9 and -; appears in logs and metrics.
-    #[arg(value_parser = Name::parse)]
-    name: Name,
-    /// Its share of Zoom calls relative to the other callers that wait.
+    #[arg(value_parser = CallerName::parse)]
+    name: CallerName,
+    /// Its share of the Zoom calls relative to the other waiting callers.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = weight)]
     weight: u32,
-    /// The most Zoom calls that are made for it in any minute [default: no limit].
+    /// The maximum number of Zoom calls for it in any minute [default: no limit].
     #[arg(long, value_name = "N")]
     calls_per_minute: Option<NonZeroU32>,
     /// The callers' file, created if it does not exist [default: callers.file of the configuration].
@@ -32,7 +32,7 @@ pub(super) struct AddCaller {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Rejected {
+enum AddCallerError {
     #[error("{0}")]
     Configuration(#[from] Problems),
     #[error("callers.file is not set; set it (QOS_PROXY__CALLERS__FILE), or use --file FILE")]
@@ -50,27 +50,29 @@ pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(
-            wrong @ (Rejected::Configuration(_) | Rejected::NoFile | Rejected::File(AddError::Broken { .. })),
-        ) => wrong_configuration(wrong),
-        Err(rejected) => failed(rejected),
+            error @ (AddCallerError::Configuration(_)
+            | AddCallerError::NoFile
+            | AddCallerError::File(AddError::Invalid(..))),
+        ) => wrong_configuration(error),
+        Err(error) => failed(error),
     }
 }
 
-/// Returns what to say about the new caller, whose key is on standard output by then.
-fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, Rejected> {
+/// Prints the key on standard output. Returns the message for standard error.
+fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, AddCallerError> {
     let AddCaller { name, weight, calls_per_minute, file } = arguments;
     let configured = || Config::callers_file_from_process(config_files);
-    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or(Rejected::NoFile)?;
+    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or(AddCallerError::NoFile)?;
     let message = format!(
-        "caller {name} is added to {}; a running service accepts its key within 5 s.\n\
-         The key, above on standard output, is stored nowhere and is not shown again.",
+        "added caller {name} to {}; a running service accepts its key within 5 s.\n\
+         The key, printed above on standard output, is not stored and not shown again.",
         file.display()
     );
     let addition = Addition::prepare(&file, &NewCaller { name, weight, calls_per_minute })?;
     let mut output = io::stdout().lock();
     writeln!(output, "{}", addition.key().expose())
         .and_then(|()| output.flush())
-        .map_err(Rejected::Output)?;
+        .map_err(AddCallerError::Output)?;
     addition.commit()?;
     Ok(message)
 }

@@ -1,4 +1,4 @@
-//! `healthcheck`: one request to the service's own `/readyz`, or to a URL. Only status 200 is a success.
+//! `healthcheck`: one request to the service's own `/readyz`, or to a URL. Only status 200 means success.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -16,7 +16,7 @@ use super::failed;
 /// Longer than a busy service needs, shorter than the probes that run this.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Wrong configuration fails with 1 like everything else: a container's health check knows 0 and 1 alone.
+/// A wrong configuration fails with 1, too: a container's health check allows no other codes than 0 and 1.
 pub(super) fn run(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     let checked = match url {
         Some(url) => get(url.as_str()),
@@ -31,7 +31,7 @@ pub(super) fn run(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     }
 }
 
-/// Accepts a URL of plain HTTP: within a cluster nothing else is needed.
+/// Only plain HTTP: within a cluster nothing else is needed.
 pub(super) fn plain_http(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
@@ -45,7 +45,7 @@ fn get(url: &str) -> Result<(), String> {
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
-        // ureq would take one from the environment.
+        // Otherwise ureq would use the proxy of the environment.
         .proxy(None)
         .build();
     let response = config.new_agent().get(url).call().map_err(|error| format!("{url}: {error}"))?;
@@ -55,7 +55,7 @@ fn get(url: &str) -> Result<(), String> {
     }
 }
 
-/// A service that listens on all addresses is asked on the loopback one.
+/// Replaces an unspecified address, on which the service listens but cannot be reached, by the loopback address.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

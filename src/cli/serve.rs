@@ -14,15 +14,11 @@ use zoom_qos_proxy::{
 
 use super::{failed, print_error, wrong_configuration};
 
-/// `EX_SOFTWARE` of sysexits.h: a part of the service ended that must not end; starting again may help.
+/// `EX_SOFTWARE` of sysexits.h: a task ended that runs as long as the service; a restart may help.
 const EX_SOFTWARE: u8 = 70;
 const FAILED: u8 = 1;
 
-#[expect(
-    clippy::exit,
-    clippy::disallowed_methods,
-    reason = "tasks that still run might never end by themselves"
-)]
+#[expect(clippy::exit, clippy::disallowed_methods, reason = "the remaining tasks may never end")]
 pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     let (config, warnings) = match Config::from_process(files) {
         Ok(read) => read,
@@ -45,7 +41,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Returns the exit code.
+/// Runs the service. Returns the exit code.
 async fn serve(config: Config, dropped: DroppedLines) -> u8 {
     let (mut terminate, mut interrupt) =
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
@@ -67,14 +63,14 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
     let interrupted = async {
         first_signal(&mut terminate, &mut interrupt).await;
         drop(stop);
-        // Ctrl-C a second time means "now". A supervisor that repeats SIGTERM still wants requests to finish.
+        // A second Ctrl-C means "now". A second SIGTERM, which some supervisors send, still lets requests finish.
         interrupt.recv().await;
     };
     tokio::select! {
         ended = run => match ended {
             Ok(()) => 0,
             Err(RunError::TaskEnded(task)) => {
-                tracing::error!(task, "a task ended that must not: exiting so that the service is restarted");
+                tracing::error!(task, "a task ended unexpectedly; exiting so that the service is restarted");
                 EX_SOFTWARE
             }
             Err(error @ RunError::NoThread(_)) => {
@@ -83,7 +79,7 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
             }
         },
         () = interrupted => {
-            tracing::warn!("interrupted while stopping: stopped at once");
+            tracing::warn!("interrupted while stopping; exiting at once");
             FAILED
         }
     }

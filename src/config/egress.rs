@@ -1,109 +1,106 @@
-//! The way out: `zoom.proxy` and `zoom.ca_file`, and what takes their place in the environment, where all programs of a machine
-//! look: `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`, `SSL_CERT_FILE`.
+//! `zoom.proxy` and `zoom.ca_file`, and the variables that replace them if they are not set: `HTTPS_PROXY`, `HTTP_PROXY`,
+//! `NO_PROXY`, `SSL_CERT_FILE`.
 
 use std::path::Path;
 
 use url::Url;
 
-use super::{reader::Reader, rules::FilePath};
+use super::{reader::Reader, rules::text::FilePathRule};
 use crate::{
     egress::{EnvironmentProxies, MoreRoots, NoProxy, Proxy, ProxySource},
     regular_file,
 };
 
-/// Bytes of a file of certificates; Mozilla's whole list has 250,000.
-pub(super) const LARGEST_BUNDLE: u64 = 16 << 20;
+/// The largest file of certificates; all of Mozilla's take 250 KB.
+pub(super) const MAX_CERTIFICATES_BYTES: u64 = 16 << 20;
 
 const PROXY: &str = "zoom.proxy";
 const PROXY_FILE: &str = "zoom.proxy_file";
 const CA_FILE: &str = "zoom.ca_file";
-/// In place of a proxy: none, whatever the environment says.
+/// The value of `zoom.proxy` that ignores the environment.
 const NONE: &str = "none";
 
-/// The proxies of the environment.
 pub(super) fn environment_proxies(reader: &mut Reader) -> EnvironmentProxies {
-    let https = proxy_in(reader, "HTTPS_PROXY");
-    let http = proxy_in(reader, "HTTP_PROXY");
-    let exceptions = reader.ambient("NO_PROXY").map(|(list, _)| NoProxy::parse(&list)).unwrap_or_default();
+    let https = proxy_from(reader, "HTTPS_PROXY");
+    let http = proxy_from(reader, "HTTP_PROXY");
+    let exceptions = reader.common_variable("NO_PROXY");
+    let exceptions = exceptions.map(|(list, _)| NoProxy::parse(&list)).unwrap_or_default();
     EnvironmentProxies { https, http, exceptions }
 }
 
-fn proxy_in(reader: &mut Reader, variable: &'static str) -> Option<Proxy> {
-    let (text, at) = reader.ambient(variable)?;
-    let proxy = Proxy::parse(&text);
-    // To go another way than the one that the machine's operator wants would be no help.
-    proxy.map_err(|invalid| reader.problem(PROXY, &at, format!("{variable}: {invalid}"))).ok()
+fn proxy_from(reader: &mut Reader, variable: &'static str) -> Option<Proxy> {
+    let (text, origin) = reader.common_variable(variable)?;
+    // Without this error, calls would bypass the proxy that the operator requires.
+    Proxy::parse(&text).map_err(|error| reader.reject_at(PROXY, &origin, format!("{variable}: {error}"))).ok()
 }
 
-/// The proxy for each of these URLs of Zoom's.
+/// The proxy for each of these URLs of Zoom.
 pub(super) fn zoom_proxies<const N: usize>(
     reader: &mut Reader,
     environment: &EnvironmentProxies,
     urls: [Option<&Url>; N],
 ) -> [Option<ProxySource>; N] {
     let source = reader.optional_secret(PROXY, PROXY_FILE);
-    let Some((key, at)) = reader.first_set([PROXY, PROXY_FILE]) else {
-        let proxies = urls.map(|url| url.and_then(|url| environment.of(url)).cloned());
+    let Some(key) = reader.first_set([PROXY, PROXY_FILE]) else {
+        let proxies = urls.map(|url| url.and_then(|url| environment.proxy_for(url)).cloned());
         if let Some(proxy) = proxies.iter().flatten().next() {
-            let comment = format!("the environment's; proxy: {}", proxy.place());
-            reader.show_derived(PROXY, "\"[redacted]\"", &comment);
+            let comment = format!("the environment's; proxy: {}", proxy.host_and_port());
+            reader.display(PROXY, "\"[redacted]\"", &comment);
         }
         return proxies.map(|proxy| proxy.map(ProxySource::fixed));
     };
-    let none = || std::array::from_fn(|_| None);
-    // An unreadable file is noted already.
-    let Some((source, text)) = source.and_then(|source| source.read().ok().map(|text| (source, text))) else {
-        return none();
+    // An unreadable file is reported already.
+    let text = source.as_ref().and_then(|source| source.read().ok());
+    let proxy = match (source, text) {
+        (Some(_), Some(text)) if text.expose() == NONE => {
+            reader.annotate(key, NONE);
+            None
+        }
+        (Some(source), Some(text)) => match Proxy::parse(text.expose()) {
+            Ok(proxy) => {
+                reader.annotate(key, &format!("proxy: {}", proxy.host_and_port()));
+                Some(if key == PROXY {
+                    ProxySource::fixed(proxy)
+                } else {
+                    ProxySource::reloading(proxy, move || Proxy::parse(source.read().ok()?.expose()).ok())
+                })
+            }
+            Err(error) => {
+                reader.reject(key, format!("{error}, or \"none\""));
+                None
+            }
+        },
+        _ => None,
     };
-    if text.expose() == NONE {
-        reader.remark(key, NONE);
-        return none();
-    }
-    match Proxy::parse(text.expose()) {
-        Ok(proxy) => {
-            reader.remark(key, &format!("proxy: {}", proxy.place()));
-            let proxy = if key == PROXY {
-                ProxySource::fixed(proxy)
-            } else {
-                ProxySource::read_by(proxy, move || Proxy::parse(source.read().ok()?.expose()).ok())
-            };
-            std::array::from_fn(|_| Some(proxy.clone()))
-        }
-        Err(invalid) => {
-            reader.problem(key, &at, format!("{invalid}, or \"none\""));
-            none()
-        }
-    }
+    std::array::from_fn(|_| proxy.clone())
 }
 
-/// The certificates that `SSL_CERT_FILE` adds. One that cannot be used is a warning: images have it set for all programs.
+/// The certificates in `SSL_CERT_FILE`. An unusable file is only a warning, because container images set the variable for
+/// all their programs.
 pub(super) fn environment_roots(reader: &mut Reader) -> MoreRoots {
-    let Some((path, at)) = reader.ambient("SSL_CERT_FILE") else { return MoreRoots::default() };
-    read_roots(Path::new(&path)).unwrap_or_else(|what| {
-        reader.warn(CA_FILE, &at, format!("SSL_CERT_FILE is not used: {what}"));
+    let Some((path, origin)) = reader.common_variable("SSL_CERT_FILE") else { return MoreRoots::default() };
+    read_roots(Path::new(&path)).unwrap_or_else(|error| {
+        reader.warn_at(CA_FILE, &origin, format!("SSL_CERT_FILE is not used: {error}"));
         MoreRoots::default()
     })
 }
 
-/// The certificates that are trusted for Zoom.
+/// The certificates trusted for Zoom in addition to Mozilla's.
 pub(super) fn zoom_roots(reader: &mut Reader, environment: &MoreRoots) -> MoreRoots {
-    let path = reader.optional(CA_FILE, &FilePath);
-    let (Some(path), Some(at)) = (path, reader.origin(CA_FILE)) else {
-        return environment.clone();
-    };
+    let Some(path) = reader.optional(CA_FILE, &FilePathRule) else { return environment.clone() };
     match read_roots(&path) {
         Ok(roots) => {
-            reader.remark(CA_FILE, &format!("certificates: {}", roots.certificates().len()));
+            reader.annotate(CA_FILE, &format!("certificates: {}", roots.certificates().len()));
             roots
         }
-        Err(what) => {
-            reader.problem(CA_FILE, &at, format!("the file cannot be used: {what}"));
+        Err(error) => {
+            reader.reject(CA_FILE, format!("the file cannot be used: {error}"));
             MoreRoots::default()
         }
     }
 }
 
 fn read_roots(path: &Path) -> Result<MoreRoots, String> {
-    let pem = regular_file::read(path, LARGEST_BUNDLE).map_err(|error| error.to_string())?;
+    let pem = regular_file::read(path, MAX_CERTIFICATES_BYTES).map_err(|error| error.to_string())?;
     MoreRoots::parse(&pem).map_err(|error| error.to_string())
 }

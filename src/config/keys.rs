@@ -1,10 +1,11 @@
-//! The table of keys: what may be set.
-//!
-//! Values and their rules are not here; `sections.rs` knows those.
+//! The names of the keys that may be set. Their rules are in `sections.rs` and beside it.
 
-/// Every key that is accepted, in the order in which `check-config` prints them.
+/// The beginning of an environment variable that sets a key.
+pub(super) const PREFIX: &str = "QOS_PROXY__";
+
+/// Every accepted key, in the order in which `check-config` prints them.
 ///
-/// A new one is read in `sections.rs` or beside it, and described in `config/default.toml`.
+/// A new key is also read in `sections.rs` or beside it, and documented in `config/default.toml`.
 pub(super) const ACCEPTED: &[&str] = &[
     "server.listen",
     "server.ops_listen",
@@ -62,46 +63,34 @@ pub(super) const ACCEPTED: &[&str] = &[
     "telemetry.otlp_endpoint",
 ];
 
-/// What the table says about a name.
-pub(super) enum Known {
-    /// May be set.
-    Accepted(&'static str),
-    /// Nobody's name; perhaps this one was meant.
-    Unknown(Option<&'static str>),
+/// Returns this `section.key`, if it may be set.
+pub(super) fn accepted(name: &str) -> Option<&'static str> {
+    ACCEPTED.iter().copied().find(|key| *key == name)
 }
 
-/// Looks a `section.key` up.
-pub(super) fn look_up(name: &str) -> Known {
-    match ACCEPTED.iter().find(|key| **key == name) {
-        Some(key) => Known::Accepted(key),
-        None => Known::Unknown(closest(name)),
-    }
-}
-
-/// Whether any key is in this section.
 pub(super) fn is_section(name: &str) -> bool {
     ACCEPTED.iter().any(|key| split(key).0 == name)
 }
 
-/// `section.key` in its two parts.
+/// Splits `section.key`.
 pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_once('.').unwrap_or(("", key))
 }
 
-/// The accepted key that was perhaps meant: the same name in another section (or none), else one that differs in
-/// at most three letters, fewer if it is short.
-fn closest(name: &str) -> Option<&'static str> {
-    const LONGEST_NAME: usize = 64;
-    if name.len() > LONGEST_NAME {
+/// The accepted key that was probably meant: the name itself, else the same name in another section, else one that
+/// differs in at most three letters, fewer if it is short.
+pub(super) fn closest(name: &str) -> Option<&'static str> {
+    const MAX_LENGTH: usize = 64;
+    if name.len() > MAX_LENGTH {
         return None;
     }
     let last = name.rsplit('.').next().unwrap_or(name);
-    // Two letters off in "port" is another word; three in "headroom_procent" is a slip.
-    let farthest = (1 + last.len() / 3).min(3);
-    let same_name = ACCEPTED.iter().copied().find(|key| split(key).1 == last);
-    same_name.or_else(|| {
-        let near = ACCEPTED.iter().map(|key| (strsim::levenshtein(name, key), *key)).min()?;
-        (near.0 <= farthest).then_some(near.1)
+    // Two letters off "port" is another word; three letters off "headroom_percent" is a typo.
+    let max_distance = (1 + last.len() / 3).min(3);
+    let same_name = || ACCEPTED.iter().copied().find(|key| split(key).1 == last);
+    accepted(name).or_else(same_name).or_else(|| {
+        let (distance, key) = ACCEPTED.iter().map(|key| (strsim::levenshtein(name, key), *key)).min()?;
+        (distance <= max_distance).then_some(key)
     })
 }
 

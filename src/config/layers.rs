@@ -1,41 +1,39 @@
-//! The layers: which keys are set, by whom, to what. Later layers come later.
+//! The layers: which keys are set, where, to what. Later layers override earlier ones.
 //!
-//! Whether a value makes sense is not judged here, only whether its key is known.
+//! Only the names of the keys are checked here, not their values.
 
-use std::{collections::BTreeMap, ffi::OsString, io::ErrorKind, path::Path};
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
 use toml::de::DeValue;
 
 use super::{
-    PREFIX,
-    keys::{self, Known},
-    problem::{Origin, Problem, unknown},
+    keys,
+    problem::{ConfigProblem, Origin},
 };
 use crate::{
     regular_file,
     toml_document::{Item, TomlDocument, integer},
 };
 
-/// Bytes of a `--config` file: a hundred times one that sets every key.
-const LARGEST_FILE: u64 = 1 << 20;
+/// The largest `--config` file: a hundred times one that sets every key.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// What other programs heed, too.
-const AMBIENT: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"];
+/// Variables that many programs read, and that we read too.
+const COMMON_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"];
 
-/// A value as it was written, before anything is made of it.
-pub(super) enum Written {
+/// A value before its rule is applied.
+pub(super) enum RawValue {
     /// A TOML string.
     Text(String),
-    /// A TOML integer; `None` is beyond 128 bits.
+    /// A TOML integer; `None` if it does not fit 128 bits.
     Integer(Option<i128>),
-    /// The environment knows only text: a number may be meant.
+    /// The text of an environment variable, which may mean a number.
     Variable(String),
     /// A TOML type that no key has.
     Other(&'static str),
 }
 
-impl Written {
-    /// The text, where it is one.
+impl RawValue {
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Variable(text) => Some(text),
@@ -44,150 +42,129 @@ impl Written {
     }
 }
 
-/// One setting of a key.
-pub(super) struct Given {
-    /// `None`: something that cannot be read, and is already reported.
-    pub(super) written: Option<Written>,
+/// What one layer says about a key.
+pub(super) struct Setting {
+    /// `None` if the value could not be read, which is already reported.
+    pub(super) value: Option<RawValue>,
     pub(super) origin: Origin,
 }
 
-/// All settings, and what was wrong with their files and names.
+/// All settings, and the problems met while reading them.
 #[derive(Default)]
 pub(super) struct Layers {
-    given: BTreeMap<&'static str, Vec<Given>>,
-    /// Variables that are not ours and mean something to us, by their names in capitals.
-    ambient: BTreeMap<&'static str, (String, Origin)>,
-    problems: Vec<Problem>,
+    settings: BTreeMap<&'static str, Vec<Setting>>,
+    common_variables: BTreeMap<&'static str, (String, Origin)>,
+    problems: Vec<ConfigProblem>,
 }
 
 impl Layers {
-    /// The settings of a key, the winning one last.
-    pub(super) fn of(&self, key: &str) -> &[Given] {
-        self.given.get(key).map_or(&[], Vec::as_slice)
+    /// The settings of a key. The last one counts.
+    pub(super) fn settings(&self, key: &str) -> &[Setting] {
+        self.settings.get(key).map_or(&[], Vec::as_slice)
     }
 
-    /// A variable that all programs heed, by its name in capitals.
-    pub(super) fn ambient(&self, name: &str) -> Option<&(String, Origin)> {
-        self.ambient.get(name)
+    /// The value and the origin of one of [`COMMON_VARIABLES`].
+    pub(super) fn common_variable(&self, name: &str) -> Option<&(String, Origin)> {
+        self.common_variables.get(name)
     }
 
-    /// The problems met while reading.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
+    pub(super) fn into_problems(self) -> Vec<ConfigProblem> {
         self.problems
     }
 
-    /// Adds the built-in defaults.
     pub(super) fn add_defaults(&mut self, text: &str) {
         self.add_document(text, Path::new("config/default.toml"), |_| Origin::Default);
     }
 
-    /// Adds a `--config` file.
     pub(super) fn add_file(&mut self, path: &Path) {
-        let unreadable = |what| Problem::File { path: path.to_owned(), line: None, what };
-        match regular_file::read_text(path, LARGEST_FILE) {
+        match regular_file::read_text(path, MAX_FILE_BYTES) {
             Ok(text) => self.add_document(&text, path, |line| Origin::File(path.to_owned(), line)),
-            Err(error) if error.kind() == ErrorKind::InvalidData => {
-                self.problems.push(unreadable("is not UTF-8; TOML must be".to_owned()));
-            }
             Err(error) => {
-                self.problems
-                    .push(unreadable(format!("cannot be read: {error}; give --config a readable file")));
+                let message = format!("cannot be read: {error}; give --config a readable file");
+                self.problems.push(ConfigProblem::File { path: path.to_owned(), line: None, message });
             }
         }
     }
 
     fn add_document(&mut self, text: &str, path: &Path, origin: impl Fn(usize) -> Origin) {
         let document = TomlDocument::parse(text);
-        for (line, what) in &document.syntax_errors {
-            let (path, line, what) = (path.to_owned(), Some(*line), what.clone());
-            self.problems.push(Problem::File { path, line, what });
+        for (line, message) in &document.syntax_errors {
+            let (path, line, message) = (path.to_owned(), Some(*line), message.clone());
+            self.problems.push(ConfigProblem::File { path, line, message });
         }
         for Item { key: section, line, value, .. } in document.items(document.root()) {
-            let DeValue::Table(settings) = value else {
-                self.problems.push(outside(section, &origin(line)));
-                continue;
-            };
-            if settings.is_empty() && !keys::is_section(section) {
-                let what = "unknown section; remove it (config/default.toml lists every key)";
-                self.problems.push(Problem::of(&format!("[{section}]"), &origin(line), what));
-            }
-            for Item { key, line, value, is_broken } in document.items(settings) {
-                let written = (!is_broken).then(|| written(value));
-                self.add(&format!("{section}.{key}"), written, origin(line));
+            let origin_of_section = origin(line);
+            match value {
+                DeValue::Table(settings) => {
+                    if settings.is_empty() && !keys::is_section(section) {
+                        let message = "unknown section; remove it (config/default.toml lists every key)";
+                        let name = format!("[{section}]");
+                        self.problems.push(ConfigProblem::new(&name, Some(&origin_of_section), message));
+                    }
+                    for Item { key, line, value, is_broken } in document.items(settings) {
+                        let value = (!is_broken).then(|| raw_value(value));
+                        self.add(&format!("{section}.{key}"), value, origin(line));
+                    }
+                }
+                _ if keys::is_section(section) => {
+                    let message = format!("is a section; write [{section}] and its keys below");
+                    self.problems.push(ConfigProblem::new(section, Some(&origin_of_section), message));
+                }
+                _ => self.problems.push(ConfigProblem::unknown(section, &origin_of_section)),
             }
         }
     }
 
-    /// Adds those variables that are ours.
+    /// Adds the variables that begin with `QOS_PROXY__`.
     ///
-    /// Ours begin with `QOS_PROXY__`, two underscores: Kubernetes gives every pod variables such as
-    /// `QOS_PROXY_PORT` or `QOS_PROXY_SERVICE_HOST` when a service is called `qos-proxy`, and those must neither
-    /// configure anything nor be errors.
+    /// The second underscore matters: for a service called `qos-proxy`, Kubernetes sets variables such as
+    /// `QOS_PROXY_PORT` in every pod. They must neither configure anything nor be errors.
     pub(super) fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
-        let mut ours: Vec<(String, OsString)> =
+        let mut variables: Vec<(String, OsString)> =
             variables.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect();
-        ours.sort();
-        for (name, value) in ours {
-            let Some(path) = name.strip_prefix(PREFIX) else {
-                self.add_ambient(name, value);
+        variables.sort();
+        for (name, value) in variables {
+            let Some(path) = name.strip_prefix(keys::PREFIX) else {
+                self.add_common_variable(name, value);
                 continue;
             };
             let key = path.to_ascii_lowercase().replace("__", ".");
             let origin = Origin::Environment(name);
-            let written = value.into_string().map_or_else(
-                |_| {
-                    self.problems.push(Problem::of(&key, &origin, "is not UTF-8; write UTF-8"));
-                    None
-                },
-                |text| Some(Written::Variable(text)),
-            );
-            if let Some(Given { origin: first @ Origin::Environment(_), .. }) = self.of(&key).last() {
-                let what = format!("{first} means the same key; remove one");
-                self.problems.push(Problem::of(&key, &origin, what));
+            let value = value.into_string().map(RawValue::Variable).ok();
+            if value.is_none() {
+                self.problems.push(ConfigProblem::new(&key, Some(&origin), "is not UTF-8; write UTF-8"));
             }
-            self.add(&key, written, origin);
+            if let Some(Setting { origin: first @ Origin::Environment(_), .. }) = self.settings(&key).last() {
+                let message = format!("{first} sets the same key; remove one of them");
+                self.problems.push(ConfigProblem::new(&key, Some(&origin), message));
+            }
+            self.add(&key, value, origin);
         }
     }
 
-    /// One that is empty is as if it were not set. In small letters it wins, as with curl; variables come sorted, so it comes
-    /// last.
-    fn add_ambient(&mut self, name: String, value: OsString) {
-        let Some(known) = AMBIENT.into_iter().find(|known| known.eq_ignore_ascii_case(&name)) else { return };
-        let is_in_one_case = name == known || name == known.to_ascii_lowercase();
-        if let Ok(value) = value.into_string()
+    /// Ignores an empty variable. The name in lower case wins, as with curl: the variables are sorted, so it comes last.
+    fn add_common_variable(&mut self, name: String, value: OsString) {
+        let names = COMMON_VARIABLES.into_iter();
+        let mut known = names.filter(|known| name == *known || name == known.to_ascii_lowercase());
+        if let (Some(known), Ok(value)) = (known.next(), value.into_string())
             && !value.trim().is_empty()
-            && is_in_one_case
         {
-            self.ambient.insert(known, (value, Origin::Environment(name)));
+            self.common_variables.insert(known, (value, Origin::Environment(name)));
         }
     }
 
-    fn add(&mut self, name: &str, written: Option<Written>, origin: Origin) {
-        let what = match keys::look_up(name) {
-            Known::Accepted(key) => {
-                self.given.entry(key).or_default().push(Given { written, origin });
-                return;
-            }
-            Known::Unknown(meant) => unknown(meant, &origin),
-        };
-        self.problems.push(Problem::of(name, &origin, what));
+    fn add(&mut self, name: &str, value: Option<RawValue>, origin: Origin) {
+        match keys::accepted(name) {
+            Some(key) => self.settings.entry(key).or_default().push(Setting { value, origin }),
+            None => self.problems.push(ConfigProblem::unknown(name, &origin)),
+        }
     }
 }
 
-fn written(value: &DeValue<'_>) -> Written {
+fn raw_value(value: &DeValue<'_>) -> RawValue {
     match value {
-        DeValue::String(text) => Written::Text(text.to_string()),
-        DeValue::Integer(_) => Written::Integer(integer(value)),
-        other => Written::Other(other.type_str()),
+        DeValue::String(text) => RawValue::Text(text.to_string()),
+        DeValue::Integer(_) => RawValue::Integer(integer(value)),
+        other => RawValue::Other(other.type_str()),
     }
-}
-
-/// A value that stands in no section.
-fn outside(name: &str, origin: &Origin) -> Problem {
-    let what = match keys::look_up(name) {
-        _ if keys::is_section(name) => format!("is a section; write [{name}] and its keys below"),
-        Known::Accepted(key) => unknown(Some(key), origin),
-        Known::Unknown(meant) => unknown(meant, origin),
-    };
-    Problem::of(name, origin, what)
 }

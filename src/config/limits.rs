@@ -1,10 +1,13 @@
-//! The limits: what Zoom's plan allows, and what of that is permitted here.
+//! `[limits]`: the limits of Zoom's plan, and the part of them that this service may use.
 
 use std::{num::NonZeroU32, path::PathBuf};
 
 use super::{
     reader::Reader,
-    rules::{Choice, Count, FilePath},
+    rules::{
+        quantity::IntegerRule,
+        text::{ChoiceRule, FilePathRule},
+    },
 };
 use crate::{
     quota::{QuotaConfig, state_file},
@@ -12,10 +15,10 @@ use crate::{
     toml_document::one_line,
 };
 
-/// 30 s as long as a working day: more is a slip of the hand.
-const MOST_STRETCH: u32 = 1_000;
+/// A snapshot that stays fresh for 30 s would stay fresh for a working day: more is a typo.
+const MAX_STRETCH: u32 = 1_000;
 
-/// What Zoom allows an account, for Heavy calls.
+/// What Zoom allows an account, in Heavy calls.
 #[derive(Clone, Copy)]
 struct Plan {
     name: &'static str,
@@ -23,27 +26,22 @@ struct Plan {
     per_day: u32,
 }
 
+const FREE: Plan = Plan { name: "free", per_second: 1, per_day: 1_000 };
+const PRO: Plan = Plan { name: "pro", per_second: 10, per_day: 30_000 };
+const BUSINESS: Plan = Plan { name: "business", per_second: 40, per_day: 60_000 };
 /// The "Heavy" column of Zoom's rate limits by account type
 /// (<https://developers.zoom.us/docs/api/rate-limits/>).
-const PLANS: &[(&str, Plan)] = &[
-    ("free", plan("free", 1, 1_000)),
-    ("pro", plan("pro", 10, 30_000)),
-    ("business", plan("business", 40, 60_000)),
-];
+const PLANS: &[(&str, Plan)] = &[(FREE.name, FREE), (PRO.name, PRO), (BUSINESS.name, BUSINESS)];
 
-const fn plan(name: &'static str, per_second: u32, per_day: u32) -> Plan {
-    Plan { name, per_second, per_day }
-}
-
-/// `[limits]`, but for `max_queued`.
+/// `[limits]` without `max_queued` and `max_fetch_bytes`.
 pub(super) fn quota(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -> Option<QuotaConfig> {
-    let plan = reader.required("limits.plan", &Choice(PLANS));
-    let headroom = reader.required("limits.headroom_percent", &Count(0..=99));
+    let plan = reader.required("limits.plan", &ChoiceRule(PLANS));
+    let headroom = reader.required("limits.headroom_percent", &IntegerRule(0..=99));
     let allowed = |of: fn(Plan) -> u32| plan.map(|plan| (plan.name, of(plan)));
     let per_second = limit(reader, "limits.heavy_per_second", allowed(|plan| plan.per_second), headroom);
     let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
     let state_file = state_file(reader);
-    let max_stretch = reader.required("limits.max_stretch", &Count(1..=MOST_STRETCH));
+    let max_stretch = reader.required("limits.max_stretch", &IntegerRule(1..=MAX_STRETCH));
     Some(QuotaConfig {
         per_second: per_second?,
         per_day: per_day?.get().into(),
@@ -53,59 +51,55 @@ pub(super) fn quota(reader: &mut Reader, freshness: Option<&FreshnessConfig>) ->
     })
 }
 
-/// With Redis it is not used, so nothing can be wrong with it.
+/// Checks that the file can be written, unless Redis keeps the day's count and the file is not used.
 fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     const KEY: &str = "limits.state_file";
-    let path = reader.optional(KEY, &FilePath)?;
-    let is_used = reader.first_set(["redis.url", "redis.url_file"]).is_none();
-    if let Some(at) = reader.origin(KEY).filter(|_| is_used)
+    let path = reader.optional(KEY, &FilePathRule)?;
+    if reader.first_set(["redis.url", "redis.url_file"]).is_none()
         && let Err(error) = state_file::check_writable(&path)
     {
-        reader.problem(KEY, &at, format!("the file cannot be written: {}", one_line(&error.to_string())));
+        reader.reject(KEY, format!("the file cannot be written: {}", one_line(&error.to_string())));
     }
     Some(path)
 }
 
-/// Zoom calls that may wait for a permit.
 pub(super) fn max_queued(reader: &mut Reader) -> Option<usize> {
-    let count = reader.required("limits.max_queued", &Count(1..=u32::MAX))?;
+    let count = reader.required("limits.max_queued", &IntegerRule(1..=u32::MAX))?;
     usize::try_from(count).ok()
 }
 
-/// What is permitted of one limit: the one that is set, else the plan's, less the headroom.
+/// The permitted part of one limit: the limit that is set, else the plan's, without the headroom.
 fn limit(
     reader: &mut Reader,
     key: &'static str,
     plan: Option<(&str, u32)>,
     headroom: Option<u32>,
 ) -> Option<NonZeroU32> {
-    let set = reader.optional(key, &Count(1..=u32::MAX));
+    let set = reader.optional(key, &IntegerRule(1..=u32::MAX));
     let limit = match (set, plan) {
-        (Some(limit), Some((plan, allowed))) => {
-            if let Some(at) = reader.origin(key).filter(|_| limit > allowed) {
-                let what = format!(
-                    "{limit} is more than the {allowed} that Zoom allows a {plan} account; \
-                     expect it to refuse calls with 429"
-                );
-                reader.warn(key, &at, what);
-            }
+        (Some(limit), Some((plan, allowed))) if limit > allowed => {
+            let message = format!(
+                "{limit} is more than the {allowed} that Zoom allows a {plan} account; \
+                 expect it to refuse calls with 429"
+            );
+            reader.warn(key, message);
             limit
         }
-        (Some(limit), None) => limit,
+        (Some(limit), _) => limit,
         (None, Some((plan, allowed))) => {
-            reader.show_derived(key, &allowed.to_string(), &format!("from limits.plan \"{plan}\""));
+            reader.display(key, &allowed.to_string(), &format!("from limits.plan \"{plan}\""));
             allowed
         }
         (None, None) => return None,
     };
     let headroom = headroom?;
     let permitted = permitted(limit, headroom);
-    reader.remark(key, &format!("permitted: {permitted} (headroom {headroom} %)"));
+    reader.annotate(key, &format!("permitted: {permitted} (headroom {headroom} %)"));
     Some(permitted)
 }
 
-/// limit × (100 − headroom) / 100, rounded down, at least 1.
+/// limit × (100 − headroom) / 100, rounded down, at least 1: 36 of 40 with a headroom of 10 %.
 fn permitted(limit: u32, headroom_percent: u32) -> NonZeroU32 {
-    let part = u64::from(limit) * u64::from(100_u32.saturating_sub(headroom_percent)) / 100;
-    u32::try_from(part).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
+    let permitted = u64::from(limit) * u64::from(100_u32.saturating_sub(headroom_percent)) / 100;
+    u32::try_from(permitted).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }

@@ -1,6 +1,6 @@
-//! What is said about a configuration: where a value came from, what is wrong, what is only remarkable.
+//! Problems and warnings: which key, where it was set, and what to do.
 //!
-//! Texts of secrets never get here: whoever makes a problem leaves them out.
+//! They never contain a secret: the code that reports a problem leaves it out.
 
 use std::{error::Error, fmt, path::PathBuf};
 
@@ -21,74 +21,72 @@ pub(super) enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Default => write!(f, "default"),
+            Self::Default => f.write_str("default"),
             Self::File(path, line) => write!(f, "{}:{line}", one_line(&path.to_string_lossy())),
             Self::Environment(name) => write!(f, "environment variable {}", one_line(name)),
         }
     }
 }
 
-impl Origin {
-    /// The end of a sentence that speaks of the value.
-    fn said(&self) -> String {
-        match self {
-            Self::Default => "default".to_owned(),
-            Self::File(..) => format!("set in {self}"),
-            Self::Environment(_) => format!("set by {self}"),
-        }
-    }
-}
-
-/// One thing that is wrong. Files as such sort before keys.
+/// Problems of files sort before those of keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Problem {
-    /// A file that cannot be read or understood, with the line where that is known.
-    File { path: PathBuf, line: Option<usize>, what: String },
-    /// A key, or a name that is none.
-    Key { key: String, origin: Option<Origin>, what: String },
+pub(super) enum ConfigProblem {
+    /// A file that cannot be read or parsed, with the line if it is known.
+    File { path: PathBuf, line: Option<usize>, message: String },
+    /// A key or an unknown name; without an origin if it is required and not set.
+    Key { key: String, origin: Option<Origin>, message: String },
 }
 
-impl Problem {
-    /// A problem with a key, and where its value was set.
-    pub(super) fn of(key: &str, origin: &Origin, what: impl Into<String>) -> Self {
-        Self::Key { key: key.to_owned(), origin: Some(origin.clone()), what: what.into() }
+impl ConfigProblem {
+    pub(super) fn new(key: &str, origin: Option<&Origin>, message: impl Into<String>) -> Self {
+        Self::Key { key: key.to_owned(), origin: origin.cloned(), message: message.into() }
     }
 
-    /// A key that is required and nowhere set.
-    pub(super) fn unset(key: &str, what: impl Into<String>) -> Self {
-        Self::Key { key: key.to_owned(), origin: None, what: what.into() }
+    /// A key that may not be set, with the one to write instead if one is close.
+    pub(super) fn unknown(key: &str, origin: &Origin) -> Self {
+        let message = keys::closest(key).map_or_else(
+            || "unknown key; remove it (config/default.toml lists every key)".to_owned(),
+            |meant| {
+                let (section, name) = keys::split(meant);
+                if let Origin::Environment(_) = origin {
+                    let (section, name) = (section.to_uppercase(), name.to_uppercase());
+                    format!("unknown key; did you mean {meant}, {}{section}__{name}?", keys::PREFIX)
+                } else {
+                    format!("unknown key; did you mean {meant}, that is \"{name}\" under [{section}]?")
+                }
+            },
+        );
+        Self::new(key, Some(origin), message)
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for ConfigProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, line, what } => {
-                write!(f, "{}", one_line(&path.to_string_lossy()))?;
-                if let Some(line) = line {
-                    write!(f, ":{line}")?;
-                }
-                write!(f, ": {what}")
+            Self::File { path, line, message } => {
+                f.write_str(&one_line(&path.to_string_lossy()))?;
+                line.map_or(Ok(()), |line| write!(f, ":{line}"))?;
+                write!(f, ": {message}")
             }
-            Self::Key { key, origin, what } => {
-                write!(f, "{}: {what}", one_line(key))?;
+            Self::Key { key, origin, message } => {
+                write!(f, "{}: {message}", one_line(key))?;
                 match origin {
-                    Some(origin) => write!(f, " ({})", origin.said()),
                     None => Ok(()),
+                    Some(Origin::Default) => f.write_str(" (default)"),
+                    Some(origin @ Origin::File(..)) => write!(f, " (set in {origin})"),
+                    Some(origin @ Origin::Environment(_)) => write!(f, " (set by {origin})"),
                 }
             }
         }
     }
 }
 
-/// Everything that is wrong with a configuration: `Display` gives one line each, sorted by file, section and key.
-///
-/// No line contains the value of a secret.
+/// Every problem of a configuration: one line each, sorted by file, section and key. No line contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems(Vec<ConfigProblem>);
 
 impl Problems {
-    pub(super) fn new(mut problems: Vec<Problem>) -> Self {
+    pub(super) fn new(mut problems: Vec<ConfigProblem>) -> Self {
         problems.sort();
         problems.dedup();
         Self(problems)
@@ -97,47 +95,19 @@ impl Problems {
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
+        let lines: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
 impl Error for Problems {}
 
-/// Something allowed that an operator should know of, for the log.
+/// Something that is allowed but probably a mistake, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning(Problem);
-
-impl Warning {
-    pub(super) fn new(key: &str, origin: &Origin, what: impl Into<String>) -> Self {
-        Self(Problem::of(key, origin, what))
-    }
-}
+pub struct Warning(pub(super) ConfigProblem);
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// What to say about a name that is not accepted, with the name to write instead if one is close.
-pub(super) fn unknown(meant: Option<&'static str>, origin: &Origin) -> String {
-    let Some(meant) = meant else {
-        return "unknown key; remove it (config/default.toml lists every key)".to_owned();
-    };
-    let (section, key) = keys::split(meant);
-    match origin {
-        Origin::Environment(_) => {
-            let variable = format!("{}{}__{}", super::PREFIX, section.to_uppercase(), key.to_uppercase());
-            format!("unknown key; did you mean {meant}, {variable}?")
-        }
-        Origin::Default | Origin::File(..) => {
-            format!("unknown key; did you mean {meant}, that is \"{key}\" under [{section}]?")
-        }
     }
 }

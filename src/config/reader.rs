@@ -1,54 +1,58 @@
-//! Takes the keys one by one out of the layers, through their rules, and remembers all that is wrong and how each
-//! is shown.
+//! Takes keys out of the layers through their rules, and collects every problem and the value that `check-config` shows.
 
 use std::{collections::BTreeMap, path::Path};
 
 use super::{
     keys,
-    layers::{Given, Layers},
-    problem::{Origin, Problem, Problems, Warning},
-    rules::{FilePath, Inline, Rule, Size, usable},
+    layers::{Layers, Setting},
+    problem::{ConfigProblem, Origin, Problems, Warning},
+    rules::{
+        Rule,
+        quantity::SizeRule,
+        text::{FilePathRule, SecretRule, check_secret},
+    },
 };
 use crate::{toml_document::one_line, zoom::secret::SecretSource};
 
-/// The state of one reading of the configuration.
 pub(super) struct Reader {
     layers: Layers,
-    problems: Vec<Problem>,
+    problems: Vec<ConfigProblem>,
     warnings: Vec<Warning>,
-    shown: BTreeMap<&'static str, Shown>,
+    displayed: BTreeMap<&'static str, DisplayValue>,
 }
 
-/// A key's value in TOML, and where it comes from.
-struct Shown {
+/// A value as TOML, and a comment that says where it comes from.
+struct DisplayValue {
     value: String,
     comment: String,
 }
 
-/// What a finished reading leaves: what `check-config` prints, and what the log should say.
-pub(super) struct Read {
+/// The result of reading a valid configuration.
+pub(super) struct Loaded {
+    /// What `check-config` prints.
     pub(super) effective: String,
     pub(super) warnings: Vec<Warning>,
 }
 
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
-        Self { layers, problems: Vec::new(), warnings: Vec::new(), shown: BTreeMap::new() }
+        Self { layers, problems: Vec::new(), warnings: Vec::new(), displayed: BTreeMap::new() }
     }
 
-    /// The value of a key, from the last layer that sets it. `None` when nobody does, or when it is wrong: then a
-    /// problem is noted. A wrong value is a problem even where a later layer overrides it.
+    /// Returns the value from the last layer that sets the key. `None` if no layer does, or if the value is wrong, which
+    /// is reported. A wrong value that a later layer overrides is reported as well.
     pub(super) fn optional<R: Rule>(&mut self, key: &'static str, rule: &R) -> Option<R::Value> {
         let mut last = None;
-        for Given { written, origin } in self.layers.of(key) {
-            last = written.as_ref().and_then(|written| match rule.read(written) {
+        for Setting { value, origin } in self.layers.settings(key) {
+            last = value.as_ref().and_then(|raw| match rule.read(raw) {
                 Ok(value) => {
-                    let shown = Shown { value: rule.show(written, &value), comment: origin.to_string() };
-                    self.shown.insert(key, shown);
+                    let displayed =
+                        DisplayValue { value: rule.show(raw, &value), comment: origin.to_string() };
+                    self.displayed.insert(key, displayed);
                     Some(value)
                 }
-                Err(what) => {
-                    self.problems.push(Problem::of(key, origin, what));
+                Err(message) => {
+                    self.problems.push(ConfigProblem::new(key, Some(origin), message));
                     None
                 }
             });
@@ -56,131 +60,133 @@ impl Reader {
         last
     }
 
-    /// The value of a key that must be set.
+    /// Like [`Self::optional`], but reports a key that is not set.
     pub(super) fn required<R: Rule>(&mut self, key: &'static str, rule: &R) -> Option<R::Value> {
         let value = self.optional(key, rule);
-        if self.origin(key).is_none() {
-            self.problems.push(Problem::unset(key, format!("required: set {key}")));
+        if !self.is_set(key) {
+            self.reject(key, format!("required: set {key}"));
         }
         value
     }
 
-    /// A size that must be set. One without a unit counts bytes, which hardly anybody means.
+    /// A size in bytes. Warns of one without a unit, which is rarely meant in bytes.
     pub(super) fn size(&mut self, key: &'static str) -> Option<usize> {
-        let size = self.required(key, &Size)?;
-        let last = self.layers.of(key).last();
-        let bare = last.and_then(|given| given.written.as_ref()?.text()).map(str::trim);
-        if let Some(bare) = bare.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))
-            && let Some(at) = self.origin(key)
-        {
-            self.warn(
-                key,
-                &at,
-                format!("has no unit and means {bare} bytes; write \"{bare}B\", or a unit such as MiB"),
-            );
+        let size = self.required(key, &SizeRule)?;
+        let last = self.layers.settings(key).last();
+        let text = last.and_then(|setting| setting.value.as_ref()?.text()).unwrap_or_default().trim();
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            let message =
+                format!("has no unit and means {text} bytes; write \"{text}B\", or a unit such as MiB");
+            self.warn(key, message);
         }
         Some(size)
     }
 
-    /// A secret that stands under `key` or in the file that `file_key` names: one of both, in whatever layers.
+    /// A secret, given under `key` or in the file that `file_key` names.
     pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<SecretSource> {
         let secret = self.optional_secret(key, file_key);
-        if self.origin(key).is_none() && self.origin(file_key).is_none() {
-            self.problems.push(Problem::unset(key, format!("required: set {key} or {file_key}")));
+        if self.first_set([key, file_key]).is_none() {
+            self.reject(key, format!("required: set {key} or {file_key}"));
         }
         secret
     }
 
-    /// The same where it may be missing.
+    /// Like [`Self::secret`], but may be missing. Reads a file once, so that a wrong mount is reported at start.
     pub(super) fn optional_secret(
         &mut self,
         key: &'static str,
         file_key: &'static str,
     ) -> Option<SecretSource> {
-        let inline = self.optional(key, &Inline).map(SecretSource::Inline);
-        let file = self.optional(file_key, &FilePath).map(SecretSource::File);
-        match (self.origin(key), self.origin(file_key)) {
-            (Some(at), Some(file_at)) => {
-                self.problem(key, &at, format!("{file_key} is set too ({file_at}); keep one of them"));
+        let inline = self.optional(key, &SecretRule).map(SecretSource::Inline);
+        let file = self.optional(file_key, &FilePathRule).map(SecretSource::File);
+        match self.origin(file_key) {
+            Some(origin) if self.is_set(key) => {
+                self.reject(key, format!("{file_key} is set too ({origin}); keep one of them"));
             }
-            (None, Some(file_at)) => {
-                if let Some(what) = file.as_ref().and_then(|file| unusable(file).err()) {
-                    self.problem(file_key, &file_at, what);
+            _ => {
+                if let Some(Err(message)) = file.as_ref().map(check_secret_file) {
+                    self.reject(file_key, message);
                 }
             }
-            (_, None) => {}
         }
         inline.or(file)
     }
 
-    /// Where the winning value of a key was set, if it was.
+    pub(super) fn is_set(&self, key: &str) -> bool {
+        !self.layers.settings(key).is_empty()
+    }
+
+    /// Where the value of a key was set.
     pub(super) fn origin(&self, key: &str) -> Option<Origin> {
-        self.layers.of(key).last().map(|given| given.origin.clone())
+        self.layers.settings(key).last().map(|setting| setting.origin.clone())
     }
 
-    /// The first of these keys that is set, and where.
-    pub(super) fn first_set(
-        &self,
-        keys: impl IntoIterator<Item = &'static str>,
-    ) -> Option<(&'static str, Origin)> {
-        keys.into_iter().find_map(|key| Some((key, self.origin(key)?)))
+    pub(super) fn first_set<const N: usize>(&self, keys: [&'static str; N]) -> Option<&'static str> {
+        keys.into_iter().find(|key| self.is_set(key))
     }
 
-    /// A variable of the environment that all programs heed, by its name in capitals, and how it is written.
-    pub(super) fn ambient(&self, name: &str) -> Option<(String, Origin)> {
-        self.layers.ambient(name).cloned()
+    /// See [`Layers::common_variable`].
+    pub(super) fn common_variable(&self, name: &str) -> Option<(String, Origin)> {
+        self.layers.common_variable(name).cloned()
     }
 
-    /// Notes what is wrong with a key's winning value.
-    pub(super) fn problem(&mut self, key: &str, origin: &Origin, what: String) {
-        self.problems.push(Problem::of(key, origin, what));
+    /// Reports a problem with the value of a key.
+    pub(super) fn reject(&mut self, key: &str, message: impl Into<String>) {
+        self.problems.push(ConfigProblem::new(key, self.origin(key).as_ref(), message));
     }
 
-    /// Notes what is wrong in a file that a key names, which is no secret.
-    pub(super) fn problem_in_file(&mut self, path: &Path, line: usize, what: String) {
-        self.problems.push(Problem::File { path: path.to_owned(), line: Some(line), what });
+    /// Reports a problem with a value that stands in for a key but was set elsewhere.
+    pub(super) fn reject_at(&mut self, key: &str, origin: &Origin, message: impl Into<String>) {
+        self.problems.push(ConfigProblem::new(key, Some(origin), message));
     }
 
-    /// Notes what is remarkable about a key's winning value.
-    pub(super) fn warn(&mut self, key: &str, origin: &Origin, what: String) {
-        self.warnings.push(Warning::new(key, origin, what));
+    /// Reports a problem in a file that a key names.
+    pub(super) fn reject_line(&mut self, path: &Path, line: usize, message: String) {
+        self.problems.push(ConfigProblem::File { path: path.to_owned(), line: Some(line), message });
     }
 
-    /// Shows a value that was derived and not set.
-    pub(super) fn show_derived(&mut self, key: &'static str, value: &str, comment: &str) {
-        self.shown.insert(key, Shown { value: value.to_owned(), comment: comment.to_owned() });
+    pub(super) fn warn(&mut self, key: &str, message: impl Into<String>) {
+        self.warnings.push(Warning(ConfigProblem::new(key, self.origin(key).as_ref(), message)));
     }
 
-    /// Adds to what is shown beside a value.
-    pub(super) fn remark(&mut self, key: &str, remark: &str) {
-        if let Some(shown) = self.shown.get_mut(key) {
-            shown.comment.push_str("; ");
-            shown.comment.push_str(remark);
+    /// The same for a value that was set elsewhere.
+    pub(super) fn warn_at(&mut self, key: &str, origin: &Origin, message: impl Into<String>) {
+        self.warnings.push(Warning(ConfigProblem::new(key, Some(origin), message)));
+    }
+
+    /// Displays a value that was derived rather than set.
+    pub(super) fn display(&mut self, key: &'static str, value: &str, comment: &str) {
+        self.displayed.insert(key, DisplayValue { value: value.to_owned(), comment: comment.to_owned() });
+    }
+
+    /// Adds to the comment beside a displayed value.
+    pub(super) fn annotate(&mut self, key: &str, note: &str) {
+        if let Some(displayed) = self.displayed.get_mut(key) {
+            displayed.comment.push_str("; ");
+            displayed.comment.push_str(note);
         }
     }
 
-    /// What was read, unless something is wrong.
-    pub(super) fn finish(self) -> Result<Read, Problems> {
-        let effective = effective(&self.shown);
+    pub(super) fn finish(self) -> Result<Loaded, Problems> {
+        let effective = effective(&self.displayed);
         let mut problems = self.layers.into_problems();
         problems.extend(self.problems);
         if problems.is_empty() {
-            Ok(Read { effective, warnings: self.warnings })
+            Ok(Loaded { effective, warnings: self.warnings })
         } else {
             Err(Problems::new(problems))
         }
     }
 }
 
-/// Reads a secret's file once, so that a wrong mount is told at start. Says nothing of what is in it.
-fn unusable(file: &SecretSource) -> Result<(), String> {
+fn check_secret_file(file: &SecretSource) -> Result<(), String> {
     let secret =
         file.read().map_err(|error| format!("the file cannot be used: {}", one_line(&error.to_string())))?;
-    usable(secret.expose()).map_err(|what| format!("the file {what}"))
+    check_secret(secret.expose()).map_err(|message| format!("the file {message}"))
 }
 
-/// All accepted keys as TOML, with their sections; those that are not set as comments.
-fn effective(shown: &BTreeMap<&'static str, Shown>) -> String {
+/// All accepted keys as TOML; a key that is not set is a comment.
+fn effective(displayed: &BTreeMap<&'static str, DisplayValue>) -> String {
     let mut lines = Vec::new();
     let mut current = "";
     for key in keys::ACCEPTED {
@@ -192,8 +198,8 @@ fn effective(shown: &BTreeMap<&'static str, Shown>) -> String {
             lines.push(format!("[{section}]"));
             current = section;
         }
-        lines.push(match shown.get(key) {
-            Some(Shown { value, comment }) => format!("{name} = {value} # {comment}"),
+        lines.push(match displayed.get(key) {
+            Some(DisplayValue { value, comment }) => format!("{name} = {value} # {comment}"),
             None => format!("# {name} is not set"),
         });
     }

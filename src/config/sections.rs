@@ -1,6 +1,6 @@
-//! The sections: which key has which rule, what keys mean together, and which part's `Config` they fill.
+//! The sections: which key has which rule, how keys depend on each other, and which part's configuration they fill.
 //!
-//! Every function reads all its keys before it gives up on one, so that every problem is noted.
+//! Every function reads all its keys before it returns `None`, so that every problem is reported.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -9,13 +9,14 @@ use super::{
     problem::Origin,
     reader::Reader,
     rules::{
-        Choice, Count, Directives, FilePath, Span,
-        address::{Base, Listener, is_open_to_readers},
+        address::{BaseUrlRule, SocketAddrRule, is_unencrypted},
+        quantity::{DurationRule, IntegerRule},
+        text::{ChoiceRule, FilePathRule, LogFilterRule},
     },
 };
 use crate::{
     cache::{CacheConfig, CachePolicy},
-    callers::{CallersConfig, CallersFile, Wrong},
+    callers::{CallersConfig, CallersFile, Issue},
     egress::{EnvironmentProxies, MoreRoots},
     server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
@@ -24,22 +25,28 @@ use crate::{
     zoom::ZoomConfig,
 };
 
-/// `[server]`, but for `wait`.
+/// More than a process can open: a typo.
+const MAX_CONNECTIONS: u32 = 1_000_000;
+/// More threads would be a typo.
+const MAX_WORKERS: u32 = 1024;
+
+/// `[server]` without `wait`.
 pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
-    let listen = reader.required("server.listen", &Listener);
+    let listen = reader.required("server.listen", &SocketAddrRule);
     let ops_listen = ops_listen(reader);
     let workers = workers(reader);
-    let drain_delay = reader.required("server.drain_delay", &Span::OrZero);
-    let shutdown_timeout = reader.required("server.shutdown_timeout", &Span::Positive);
-    let max_connections = reader.required("server.max_connections", &Count(1..=MOST_CONNECTIONS));
+    let drain_delay = reader.required("server.drain_delay", &DurationRule::OrZero);
+    let shutdown_timeout = reader.required("server.shutdown_timeout", &DurationRule::Positive);
+    let max_connections = reader.required("server.max_connections", &IntegerRule(1..=MAX_CONNECTIONS));
     let timeouts = timeouts(reader);
-    if let (Some(one), Some(other), Some(at)) = (listen, ops_listen, reader.origin("server.ops_listen"))
-        && collide(one, other)
+    if let (Some(listen), Some(ops_listen)) = (listen, ops_listen)
+        && collide(listen, ops_listen)
     {
-        let first = reader.origin("server.listen").map(|at| format!(" ({at})")).unwrap_or_default();
-        let what =
-            format!("{other} collides with server.listen, {one}{first}; give one of them another port");
-        reader.problem("server.ops_listen", &at, what);
+        let origin = origin_in_parentheses(reader, "server.listen");
+        let message = format!(
+            "{ops_listen} collides with server.listen, {listen}{origin}; give one of them another port"
+        );
+        reader.reject("server.ops_listen", message);
     }
     Some(ServerConfig {
         listen: listen?,
@@ -52,48 +59,40 @@ pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
     })
 }
 
-/// More than a process can have open: a slip of the hand.
-const MOST_CONNECTIONS: u32 = 1_000_000;
-
-/// When a connection is given up.
 fn timeouts(reader: &mut Reader) -> Option<Timeouts> {
-    let head = reader.required("server.head_timeout", &Span::Positive);
-    let idle = reader.required("server.idle_timeout", &Span::Positive);
-    let write = reader.required("server.write_timeout", &Span::Positive);
+    let head = reader.required("server.head_timeout", &DurationRule::Positive);
+    let idle = reader.required("server.idle_timeout", &DurationRule::Positive);
+    let write = reader.required("server.write_timeout", &DurationRule::Positive);
     Some(Timeouts { head: head?, idle: idle?, write: write? })
 }
 
-/// Where operators ask.
 pub(super) fn ops_listen(reader: &mut Reader) -> Option<SocketAddr> {
-    reader.required("server.ops_listen", &Listener)
+    reader.required("server.ops_listen", &SocketAddrRule)
 }
 
-/// The longest that a caller is kept waiting.
 pub(super) fn wait(reader: &mut Reader) -> Option<Duration> {
-    reader.required("server.wait", &Span::Positive)
+    reader.required("server.wait", &DurationRule::Positive)
 }
 
-/// As many as there are CPUs for us, unless set.
 fn workers(reader: &mut Reader) -> usize {
     const KEY: &str = "server.workers";
-    /// More threads than this is a slip of the hand.
-    const MOST: u32 = 1024;
-    let set = reader.optional(KEY, &Count(1..=MOST)).and_then(|count| usize::try_from(count).ok());
+    let set =
+        reader.optional(KEY, &IntegerRule(1..=MAX_WORKERS)).and_then(|count| usize::try_from(count).ok());
     set.unwrap_or_else(|| {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-        reader.show_derived(KEY, &cpus.to_string(), "the CPUs available to this process");
+        reader.display(KEY, &cpus.to_string(), "the CPUs available to this process");
         cpus
     })
 }
 
-/// Whether only one of the two can be listened on. Port 0 means any free one.
+/// Whether only one of the two can be listened on. Port 0 means any free port.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
     one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || overlap)
 }
 
-/// For a message about an address of Zoom's.
+/// An example for messages.
 const ZOOM: &str = "https://api.zoom.us/v2";
 
 /// `[zoom]`.
@@ -102,42 +101,28 @@ pub(super) fn zoom(
     proxies: &EnvironmentProxies,
     roots: &MoreRoots,
 ) -> Option<ZoomConfig> {
-    let api_base_url = reader.required("zoom.api_base_url", &Base { trimmed: true, example: ZOOM });
-    let oauth_url = reader.required("zoom.oauth_url", &Base { trimmed: false, example: ZOOM });
+    let api_base_url = reader.required("zoom.api_base_url", &BaseUrlRule { trimmed: true, example: ZOOM });
+    let oauth_url = reader.required("zoom.oauth_url", &BaseUrlRule { trimmed: false, example: ZOOM });
     let account_id = reader.secret("zoom.account_id", "zoom.account_id_file");
     let client_id = reader.secret("zoom.client_id", "zoom.client_id_file");
     let client_secret = reader.secret("zoom.client_secret", "zoom.client_secret_file");
-    let connect_timeout = reader.required("zoom.connect_timeout", &Span::Positive);
-    let request_timeout = reader.required("zoom.request_timeout", &Span::Positive);
+    let connect_timeout = reader.required("zoom.connect_timeout", &DurationRule::Positive);
+    let request_timeout = reader.required("zoom.request_timeout", &DurationRule::Positive);
     let max_body = reader.size("zoom.max_body");
     let [api_proxy, oauth_proxy] =
         egress::zoom_proxies(reader, proxies, [api_base_url.as_ref(), oauth_url.as_ref()]);
     let more_roots = egress::zoom_roots(reader, roots);
     for (key, url) in [("zoom.api_base_url", &api_base_url), ("zoom.oauth_url", &oauth_url)] {
-        if let (Some(url), Some(at)) = (url, reader.origin(key))
-            && is_open_to_readers(url)
-        {
-            reader.warn(key, &at, "http sends secrets unencrypted to another machine; use https".to_owned());
+        if url.as_ref().is_some_and(is_unencrypted) {
+            reader.warn(key, "http sends secrets unencrypted to another machine; use https");
         }
     }
-    if let (Some(url), Some(at)) = (&api_base_url, reader.origin("zoom.api_base_url"))
-        // Any other path was written on purpose: a gateway's, for example.
-        && url.path().trim_matches('/').is_empty()
-    {
-        let what = format!("has no path: Zoom's API is below /v2; write one like \"{ZOOM}\"");
-        reader.warn("zoom.api_base_url", &at, what);
+    // Any other path is intended: it may be a gateway's.
+    if api_base_url.as_ref().is_some_and(|url| url.path().trim_matches('/').is_empty()) {
+        let message = format!("has no path: Zoom's API is below /v2; write one like \"{ZOOM}\"");
+        reader.warn("zoom.api_base_url", message);
     }
-    if let (Some(connect), Some(request), Some(at)) =
-        (connect_timeout, request_timeout, reader.origin("zoom.connect_timeout"))
-        && connect > request
-        // A short request_timeout alone is no contradiction: it ends the connecting, too.
-        && !matches!(at, Origin::Default)
-    {
-        let other = reader.origin("zoom.request_timeout").map(|at| format!(" ({at})")).unwrap_or_default();
-        let (connect, request) = (humantime::format_duration(connect), humantime::format_duration(request));
-        let what = format!("{connect} is longer than zoom.request_timeout, {request}{other}; shorten it");
-        reader.problem("zoom.connect_timeout", &at, what);
-    }
+    check_connect_timeout(reader, connect_timeout, request_timeout);
     Some(ZoomConfig {
         api_base_url: api_base_url?,
         oauth_url: oauth_url?,
@@ -153,12 +138,27 @@ pub(super) fn zoom(
     })
 }
 
-/// `[cache]`, the half that says how much and how long refusals.
+/// A short `request_timeout` beside the default `connect_timeout` is no contradiction: it ends the connecting, too.
+fn check_connect_timeout(reader: &mut Reader, connect: Option<Duration>, request: Option<Duration>) {
+    let (Some(connect), Some(request)) = (connect, request) else { return };
+    if connect > request && reader.origin("zoom.connect_timeout") != Some(Origin::Default) {
+        let origin = origin_in_parentheses(reader, "zoom.request_timeout");
+        let (connect, request) = (humantime::format_duration(connect), humantime::format_duration(request));
+        let message = format!("{connect} is longer than zoom.request_timeout, {request}{origin}; shorten it");
+        reader.reject("zoom.connect_timeout", message);
+    }
+}
+
+fn origin_in_parentheses(reader: &Reader, key: &str) -> String {
+    reader.origin(key).map(|origin| format!(" ({origin})")).unwrap_or_default()
+}
+
+/// The keys of `[cache]` about its size, remembered failures and stale answers.
 pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
     let max_bytes = reader.size("cache.max_bytes");
-    let not_found_live = reader.required("cache.not_found_live", &Span::OrZero);
-    let not_found_past = reader.required("cache.not_found_past", &Span::OrZero);
-    let refusal = reader.required("cache.refusal", &Span::OrZero);
+    let not_found_live = reader.required("cache.not_found_live", &DurationRule::OrZero);
+    let not_found_past = reader.required("cache.not_found_past", &DurationRule::OrZero);
+    let refusal = reader.required("cache.refusal", &DurationRule::OrZero);
     let policy = cache_policy(reader);
     Some(CacheConfig {
         max_bytes: u64::try_from(max_bytes?).ok()?,
@@ -169,11 +169,11 @@ pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
     })
 }
 
-/// `[cache]`, the keys that say when a snapshot serves that is not fresh, or a fresh one though a caller wants a newer.
+/// The keys of `[cache]` about serving stale snapshots, and about fetching while one is fresh.
 fn cache_policy(reader: &mut Reader) -> Option<CachePolicy> {
-    let while_revalidate = reader.required("cache.stale_while_revalidate", &Span::OrZero);
-    let if_error = reader.required("cache.stale_if_error", &Span::OrZero);
-    let refresh_floor = reader.required("cache.refresh_floor", &Span::OrZero);
+    let while_revalidate = reader.required("cache.stale_while_revalidate", &DurationRule::OrZero);
+    let if_error = reader.required("cache.stale_if_error", &DurationRule::OrZero);
+    let refresh_floor = reader.required("cache.refresh_floor", &DurationRule::OrZero);
     Some(CachePolicy {
         while_revalidate: while_revalidate?,
         if_error: if_error?,
@@ -181,13 +181,13 @@ fn cache_policy(reader: &mut Reader) -> Option<CachePolicy> {
     })
 }
 
-/// `[cache]`, the half that says how long snapshots are fresh.
+/// The keys of `[cache]` about how long snapshots are fresh.
 pub(super) fn freshness(reader: &mut Reader) -> Option<FreshnessConfig> {
-    let live_fresh = reader.required("cache.live_fresh", &Span::Positive);
-    let empty_live_fresh = reader.required("cache.not_found_live", &Span::OrZero);
-    let past_fresh = reader.required("cache.past_fresh", &Span::Positive);
-    let past_by_number_fresh = reader.required("cache.past_by_number_fresh", &Span::Positive);
-    let settle = reader.required("cache.settle", &Span::OrZero);
+    let live_fresh = reader.required("cache.live_fresh", &DurationRule::Positive);
+    let empty_live_fresh = reader.required("cache.not_found_live", &DurationRule::OrZero);
+    let past_fresh = reader.required("cache.past_fresh", &DurationRule::Positive);
+    let past_by_number_fresh = reader.required("cache.past_by_number_fresh", &DurationRule::Positive);
+    let settle = reader.required("cache.settle", &DurationRule::OrZero);
     Some(FreshnessConfig {
         live_fresh: live_fresh?,
         empty_live_fresh: empty_live_fresh?,
@@ -197,27 +197,29 @@ pub(super) fn freshness(reader: &mut Reader) -> Option<FreshnessConfig> {
     })
 }
 
-/// `callers.file`, which need not be there yet.
+/// `callers.file`. The file need not exist.
 pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
-    reader.optional("callers.file", &FilePath)
+    reader.optional("callers.file", &FilePathRule)
 }
 
-/// `[callers]`, with all that is wrong in the file.
+/// `[callers]`. Reads the file and reports every problem in it.
 pub(super) fn callers(reader: &mut Reader) -> Option<CallersConfig> {
     const KEY: &str = "callers.file";
     let path = callers_path(reader);
-    let Some(at) = reader.origin(KEY) else { return Some(CallersConfig { file: None }) };
+    if !reader.is_set(KEY) {
+        return Some(CallersConfig { file: None });
+    }
     let path = path?;
     match CallersFile::read(&path) {
         Ok(file) => {
-            reader.remark(KEY, &format!("callers: {}", file.count()));
+            reader.annotate(KEY, &format!("callers: {}", file.count()));
             Some(CallersConfig { file: Some(file) })
         }
-        Err(wrong) => {
-            for Wrong { line, what } in wrong {
+        Err(issues) => {
+            for Issue { line, message } in issues {
                 match line {
-                    Some(line) => reader.problem_in_file(&path, line, what),
-                    None => reader.problem(KEY, &at, format!("the file {what}")),
+                    Some(line) => reader.reject_line(&path, line, message),
+                    None => reader.reject(KEY, format!("the file {message}")),
                 }
             }
             None
@@ -225,18 +227,18 @@ pub(super) fn callers(reader: &mut Reader) -> Option<CallersConfig> {
     }
 }
 
-/// `[telemetry]`.
+/// `[telemetry]` without `otlp_endpoint`.
 pub(super) fn telemetry(reader: &mut Reader) -> Option<TelemetryConfig> {
-    let formats = Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
+    let formats = ChoiceRule(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
     let log_format = reader.required("telemetry.log_format", &formats);
-    let log_level = reader.required("telemetry.log_level", &Directives);
+    let log_level = reader.required("telemetry.log_level", &LogFilterRule);
     Some(TelemetryConfig { log_format: log_format?, log_level: log_level? })
 }
 
-/// The rest of `[telemetry]`. What spans say is no secret, so that http may leave the machine.
+/// `telemetry.otlp_endpoint`. Spans contain no secrets, so plain http to another machine needs no warning.
 pub(super) fn trace(reader: &mut Reader, proxies: &EnvironmentProxies, more_roots: MoreRoots) -> TraceConfig {
-    let endpoint = Base { trimmed: true, example: "http://otel-collector:4318" };
-    let otlp_endpoint = reader.optional("telemetry.otlp_endpoint", &endpoint);
-    let proxy = otlp_endpoint.as_ref().and_then(|url| proxies.of(url)).cloned();
+    let rule = BaseUrlRule { trimmed: true, example: "http://otel-collector:4318" };
+    let otlp_endpoint = reader.optional("telemetry.otlp_endpoint", &rule);
+    let proxy = otlp_endpoint.as_ref().and_then(|url| proxies.proxy_for(url)).cloned();
     TraceConfig { otlp_endpoint, proxy, more_roots }
 }

@@ -1,19 +1,18 @@
 //! `NO_PROXY`: the hosts that are reached directly.
 //!
-//! No standard says what it means; this is what curl and Go agree upon: names with all below them, addresses, networks
-//! (`10.0.0.0/8`), each with a port if need be, and `*` for all. No library does this: HTTP clients keep theirs to
-//! themselves, and read the environment as they go.
+//! There is no standard. This implements what curl and Go agree on: names with their subdomains, addresses, networks
+//! (`10.0.0.0/8`), each with an optional port, and `*` for every host. No library does this: HTTP clients do not export
+//! their implementation, and it reads the environment itself.
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
 
-/// Which hosts no proxy is asked for.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub struct NoProxy(Vec<Entry>);
+pub(crate) struct NoProxy(Vec<Exception>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Entry {
+struct Exception {
     hosts: Hosts,
     port: Option<u16>,
 }
@@ -21,23 +20,21 @@ struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hosts {
     All,
-    /// This name, and all that end in it behind a dot.
-    Below(String),
-    /// The addresses that begin with so many bits of this one.
+    /// This name and its subdomains.
+    Domain(String),
+    /// The addresses that share this many leading bits with this one.
     Network(IpAddr, u8),
 }
 
 impl NoProxy {
-    /// Reads a list, divided by commas or spaces. What is none of the above is a name that nobody has.
-    #[must_use]
-    pub fn parse(list: &str) -> Self {
+    /// Parses a list separated by commas or spaces. Anything else than the forms above is a name that matches no host.
+    pub(crate) fn parse(list: &str) -> Self {
         let words = list.split([',', ' ', '\t']).filter(|word| !word.is_empty());
-        Self(words.map(Entry::parse).collect())
+        Self(words.map(Exception::parse).collect())
     }
 
-    /// Whether this URL's host is reached directly. This machine is only if the list says so, as for curl.
-    #[must_use]
-    pub fn covers(&self, url: &Url) -> bool {
+    /// Whether this URL's host is reached directly. `localhost` is no exception unless listed, as with curl.
+    pub(crate) fn covers(&self, url: &Url) -> bool {
         let port = url.port_or_known_default();
         let covers = |matches: &dyn Fn(&Hosts) -> bool| {
             self.0.iter().any(|entry| (entry.port.is_none() || entry.port == port) && matches(&entry.hosts))
@@ -54,7 +51,7 @@ impl NoProxy {
     }
 }
 
-impl Entry {
+impl Exception {
     fn parse(word: &str) -> Self {
         if let Some(hosts) = Hosts::address(word) {
             return Self { hosts, port: None };
@@ -63,7 +60,7 @@ impl Entry {
             Some((host, Ok(port))) => (host, Some(port)),
             _ => (word, None),
         };
-        let name = || Hosts::Below(host.trim_start_matches("*.").trim_matches('.').to_ascii_lowercase());
+        let name = || Hosts::Domain(host.trim_start_matches("*.").trim_matches('.').to_ascii_lowercase());
         let hosts = if host == "*" { Hosts::All } else { Hosts::address(host).unwrap_or_else(name) };
         Self { hosts, port }
     }
@@ -82,7 +79,7 @@ impl Hosts {
     fn cover_name(&self, name: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Below(parent) => {
+            Self::Domain(parent) => {
                 name.strip_suffix(parent.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
                     && !parent.is_empty()
             }
@@ -111,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_list_covers_names_with_all_below_them_addresses_networks_and_ports() {
+    fn a_list_covers_subdomains_addresses_networks_and_ports() {
         for (list, url, covered) in [
             ("zoom.us", "https://zoom.us", true),
             ("zoom.us", "https://api.zoom.us/v2", true),

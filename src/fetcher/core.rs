@@ -26,7 +26,7 @@ use crate::{
     quota::{Quota, SharedQuota},
     scheduler::Scheduler,
     snapshot::{FreshnessConfig, SnapshotKey},
-    trace::Parent,
+    trace::TraceContext,
     zoom::{
         FetchMemory, Zoom,
         oauth::{AccessTokens, Credentials},
@@ -152,7 +152,7 @@ impl Core {
 
     /// Cache, flight under way, or a new flight: the one place that decides it.
     fn fetch(self: &Rc<Self>, request: Request, reply: Reply) {
-        let Request { key, wanted, caller, trail, deadline, hung_up } = request;
+        let Request { key, wanted, caller, flight_link, deadline, hung_up } = request;
         if let Some(found) = self.found(&key, wanted) {
             drop(reply.send(found));
             return;
@@ -161,10 +161,10 @@ impl Core {
         let waiter = Waiter { reply, deadline, weight, wanted, hung_up };
         match self.flights.board(key, waiter, &caller, Instant::now()) {
             Boarded::UnderWay(number) => {
-                trail.join(self.traces.of(number));
+                flight_link.join(self.traces.of(number));
                 self.scheduler.add_waiter(number, weight, deadline);
             }
-            Boarded::TakesOff(flight) => self.take_off(flight, trail.request()),
+            Boarded::TakesOff(flight) => self.take_off(flight, flight_link.request()),
             Boarded::Refused(waiter, failure) if self.shared.is_some() => {
                 Looks::instead(self, key, waiter, failure);
             }
@@ -195,7 +195,7 @@ impl Core {
         None
     }
 
-    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: Parent) {
+    fn refresh(self: &Rc<Self>, key: SnapshotKey, caller: &Arc<Caller>, request: TraceContext) {
         let now = Instant::now();
         let wanted = FetchRequirement::any_fresh(now);
         if self.found(&key, wanted).is_none()
@@ -205,7 +205,7 @@ impl Core {
         }
     }
 
-    fn take_off(self: &Rc<Self>, flight: Flight, request: Parent) {
+    fn take_off(self: &Rc<Self>, flight: Flight, request: TraceContext) {
         let now = Instant::now();
         if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
             kept.note_try(now);

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{Landed, Reply, Via, weight_of};
 use crate::{
     cache::policy::{CachePolicy, FetchRequirement},
-    callers::{Booking, Caller},
+    callers::{CallReservation, Caller},
     failure::{Failure, Reason},
     scheduler::fair_queue::{CallerWeight, FlightNumber},
     snapshot::{Snapshot, SnapshotKey},
@@ -46,7 +46,7 @@ pub(super) struct Flight {
     /// Whose request started it, as the callers' file described that caller then.
     pub(super) caller: Arc<Caller>,
     /// Its calls, in that caller's ledger.
-    pub(super) booking: Booking,
+    pub(super) reservation: CallReservation,
 }
 
 /// What became of a caller who came for a snapshot.
@@ -198,10 +198,10 @@ impl Flights {
 
     /// Or until when this caller's ceiling is reached.
     fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, now: Instant) -> Result<Flight, Instant> {
-        let booking = caller.book(now)?;
+        let reservation = caller.reserve(now)?;
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Ok(Flight { key, number, caller: Arc::clone(caller), booking })
+        Ok(Flight { key, number, caller: Arc::clone(caller), reservation })
     }
 
     /// Whether somebody waits for this flight, or has waited.

@@ -136,9 +136,9 @@ async fn fetch_page(
         let (permit, access_token) = may_call(core, flight).await.map_err(Stop::Failed)?;
         core.flights.begins(flight);
         let called = Instant::now();
-        flight.booking.call(called);
+        flight.reservation.record_call(called);
         let span = core.traces.call(flight, retried);
-        let traceparent = span.as_parent().traceparent();
+        let traceparent = span.context().traceparent();
         let Called { answer, unspent, account_has_left } =
             core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent, memory.body()).await;
         match &answer {
@@ -151,7 +151,7 @@ async fn fetch_page(
         match unspent {
             Some(permit) => {
                 core.scheduler.release(permit);
-                flight.booking.uncall(called);
+                flight.reservation.refund_call(called);
             }
             None => core.metrics.caller_call(flight.caller.name.as_str()),
         }

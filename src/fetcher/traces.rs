@@ -9,12 +9,12 @@ use crate::{
     metrics::CallResult,
     scheduler::fair_queue::{FlightNumber, Priority},
     snapshot::Snapshot,
-    trace::{Kind, Parent, Span, Tracer},
+    trace::{Span, SpanKind, TraceContext, Tracer},
 };
 
 pub(super) struct Traces {
     tracer: Tracer,
-    under_way: RefCell<HashMap<FlightNumber, Parent, foldhash::fast::RandomState>>,
+    under_way: RefCell<HashMap<FlightNumber, TraceContext, foldhash::fast::RandomState>>,
 }
 
 impl Traces {
@@ -23,12 +23,12 @@ impl Traces {
     }
 
     /// A flight that this request started.
-    pub(super) fn take_off(&self, flight: &Flight, request: Parent) -> Span {
-        let mut span = self.tracer.begin("flight", Kind::Internal, request);
+    pub(super) fn take_off(&self, flight: &Flight, request: TraceContext) -> Span {
+        let mut span = self.tracer.begin("flight", SpanKind::Internal, request);
         if self.tracer.is_on() {
             span.set("caller", flight.caller.name.to_string());
             span.set("meeting_type", flight.key.meeting_type.as_str());
-            self.under_way.borrow_mut().insert(flight.number, span.as_parent());
+            self.under_way.borrow_mut().insert(flight.number, span.context());
         }
         span
     }
@@ -50,17 +50,17 @@ impl Traces {
     }
 
     /// The span of a flight under way.
-    pub(super) fn of(&self, flight: FlightNumber) -> Parent {
+    pub(super) fn of(&self, flight: FlightNumber) -> TraceContext {
         self.under_way.borrow().get(&flight).cloned().unwrap_or_default()
     }
 
     /// A look at what other replicas have or fetch.
     pub(super) fn look_around(&self, flight: &Flight) -> Span {
-        self.tracer.begin("look at other replicas", Kind::Internal, self.of(flight.number))
+        self.tracer.begin("look at other replicas", SpanKind::Internal, self.of(flight.number))
     }
 
     pub(super) fn wait_for_permit(&self, flight: &Flight, priority: Priority) -> Span {
-        let mut span = self.tracer.begin("wait for permit", Kind::Internal, self.of(flight.number));
+        let mut span = self.tracer.begin("wait for permit", SpanKind::Internal, self.of(flight.number));
         let word = match priority {
             Priority::Foreground => "foreground",
             Priority::Background => "background",
@@ -72,7 +72,7 @@ impl Traces {
     /// A call, and how often it was made before.
     pub(super) fn call(&self, flight: &Flight, retried: u32) -> Span {
         let route = "/metrics/meetings/{meetingId}/participants/qos";
-        let mut span = self.tracer.begin(format!("GET {route}"), Kind::Client, self.of(flight.number));
+        let mut span = self.tracer.begin(format!("GET {route}"), SpanKind::Client, self.of(flight.number));
         span.set("http.request.method", "GET");
         span.set("url.template", route);
         if retried > 0 {

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     failure::RefusedBy,
     metrics::Outcome,
-    trace::{Span, Trail},
+    trace::{FlightLink, Span},
 };
 
 /// A request that is being served. It is logged when this is dropped: once it is answered, or when actix drops its
@@ -54,7 +54,7 @@ impl InFlight {
             id,
             identity,
             received: Instant::now(),
-            trail: Trail::of(&span),
+            flight_link: FlightLink::of(&span),
             outcome: None.into(),
             refused_by: None.into(),
             problem_code: None.into(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 
 use super::problem::Problem;
-use crate::callers::{Caller, Callers, Name};
+use crate::callers::{Caller, CallerName, Callers};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -32,8 +32,8 @@ impl Identity {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Caller(caller) => caller.name.as_str(),
-            Self::Unknown => Name::UNKNOWN,
-            Self::NotRequired => Name::ANONYMOUS,
+            Self::Unknown => CallerName::UNKNOWN,
+            Self::NotRequired => CallerName::ANONYMOUS,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Instant};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{auth::Identity, route::Route};
-use crate::{failure::RefusedBy, metrics::Outcome, trace::Trail};
+use crate::{failure::RefusedBy, metrics::Outcome, trace::FlightLink};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const LONGEST_REQUEST_ID: usize = 128;
@@ -20,7 +20,7 @@ pub(super) struct RequestContext {
     pub(super) identity: Identity,
     pub(super) received: Instant,
     /// `None`: the request is not traced.
-    pub(super) trail: Option<Trail>,
+    pub(super) flight_link: Option<FlightLink>,
     pub(super) outcome: Cell<Option<Outcome>>,
     pub(super) refused_by: Cell<Option<RefusedBy>>,
     /// The code of the problem that is the answer.

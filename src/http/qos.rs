@@ -24,7 +24,7 @@ use crate::{
     failure::{Failure, Reason},
     fetcher::{Landed, Via},
     snapshot::{Snapshot, SnapshotKey},
-    trace::Trail,
+    trace::FlightLink,
 };
 
 pub(super) async fn get(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
@@ -47,8 +47,8 @@ async fn answer(
         Selection::FirstSlice(slice) => Some(slice),
         Selection::NextSlice(token) => return next_slice(request, state, context, key, token).await,
     };
-    let trail = context.trail.clone().unwrap_or_default();
-    let found = find(state, request, context, (caller, trail), key).await;
+    let flight_link = context.flight_link.clone().unwrap_or_default();
+    let found = find(state, request, context, (caller, flight_link), key).await;
     match found {
         Ok((snapshot, provenance)) => {
             // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
@@ -133,7 +133,7 @@ async fn find(
     state: &AppState,
     request: &HttpRequest,
     context: &RequestContext,
-    (caller, trail): (&Arc<Caller>, Trail),
+    (caller, flight_link): (&Arc<Caller>, FlightLink),
     key: SnapshotKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
@@ -153,13 +153,14 @@ async fn find(
             Ok((snapshot, Provenance::Hit))
         }
         (Decision::ServeAndRefresh, Some(snapshot)) => {
-            let provenance = refresh(state, (caller, trail), key, now);
+            let provenance = refresh(state, (caller, flight_link), key, now);
             Ok((snapshot, provenance))
         }
         // Boxed, or each hit would carry the space for this future.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
-            Box::pin(fetch(state, disconnected, (caller, trail), (key, directives, now), why, cached)).await
+            Box::pin(fetch(state, disconnected, (caller, flight_link), (key, directives, now), why, cached))
+                .await
         }
         (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }
@@ -168,7 +169,7 @@ async fn find(
 /// Starts a refresh in the background, unless Zoom may not be called now.
 fn refresh(
     state: &AppState,
-    (caller, trail): (&Arc<Caller>, Trail),
+    (caller, flight_link): (&Arc<Caller>, FlightLink),
     key: SnapshotKey,
     now: Instant,
 ) -> Provenance {
@@ -178,7 +179,7 @@ fn refresh(
     if let Some(until) = caller.over_limit_until(now) {
         return Provenance::StaleInstead(Failure::new(Reason::CallerOverLimit).retry_at(until));
     }
-    state.fetcher.refresh(key, Arc::clone(caller), trail.request());
+    state.fetcher.refresh(key, Arc::clone(caller), flight_link.request());
     Provenance::Revalidating
 }
 
@@ -186,7 +187,7 @@ fn refresh(
 async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
-    (caller, trail): (&Arc<Caller>, Trail),
+    (caller, flight_link): (&Arc<Caller>, FlightLink),
     (key, directives, requested_at): (SnapshotKey, Directives, Instant),
     why: FetchReason,
     cached: Option<Arc<Snapshot>>,
@@ -195,7 +196,7 @@ async fn fetch(
     let usable = |snapshot: &Arc<Snapshot>| policy.may_stand_in(snapshot, Instant::now());
     let has_fallback = cached.as_ref().is_some_and(usable);
     let requirement = FetchRequirement { directives, requested_at, has_fallback };
-    match state.fetcher.fetch(key, requirement, Arc::clone(caller), trail, disconnected).await {
+    match state.fetcher.fetch(key, requirement, Arc::clone(caller), flight_link, disconnected).await {
         Ok(Landed { snapshot, via, stored }) => {
             let provenance = match via {
                 Via::Cache => Provenance::Hit,

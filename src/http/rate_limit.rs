@@ -12,7 +12,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::retry_after::seconds_until;
 use crate::{
-    callers::{Caller, Room},
+    callers::{CallAllowance, Caller},
     failure::{Failure, Reason, RefusedBy},
     quota::QuotaStatus,
 };
@@ -43,7 +43,7 @@ struct Limits {
     /// Seconds until 00:00 UTC.
     day_ends_in: u64,
     /// `None`: the caller has no limit of its own.
-    caller: Option<Room>,
+    caller: Option<CallAllowance>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -78,13 +78,13 @@ impl Limits {
             per_day,
             day_remaining: per_day.saturating_sub(quota.day_used),
             day_ends_in: DAY_SECONDS - since_1970 % DAY_SECONDS,
-            caller: caller.room(now),
+            caller: caller.allowance(now),
         }
     }
 
     fn policy(&self) -> String {
         let mut text = format!("\"second\";q={};w=1, \"day\";q={};w=86400", self.per_second, self.per_day);
-        if let Some(Room { ceiling, .. }) = self.caller {
+        if let Some(CallAllowance { ceiling, .. }) = self.caller {
             write!(text, ", \"caller\";q={ceiling};w=60").ok();
         }
         text
@@ -107,7 +107,7 @@ impl Limits {
         }
         match (self.caller, by) {
             (Some(_), Some(RefusedBy::Caller)) => add_item(&mut text, "caller", 0, retry_after),
-            (Some(Room { left, more_at, .. }), _) => {
+            (Some(CallAllowance { left, more_at, .. }), _) => {
                 add_item(&mut text, "caller", left.into(), seconds_until(more_at, now));
             }
             (None, _) => {}
@@ -134,8 +134,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { per_second: 36, per_day: 54_000, day_remaining: 53_000, day_ends_in: 3_600, caller: None };
 
-    fn room(ceiling: u32, left: u32, more_at: Option<Instant>) -> Room {
-        Room { ceiling: NonZeroU32::new(ceiling).unwrap(), left, more_at }
+    fn room(ceiling: u32, left: u32, more_at: Option<Instant>) -> CallAllowance {
+        CallAllowance { ceiling: NonZeroU32::new(ceiling).unwrap(), left, more_at }
     }
 
     fn refused(by: RefusedBy, seconds: u64) -> Rejection {

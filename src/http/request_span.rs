@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     metrics::Outcome,
-    trace::{Kind, Parent, Span, Tracer},
+    trace::{Span, SpanKind, TraceContext, Tracer},
 };
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -25,18 +25,18 @@ pub(super) fn begin(
     }
     let mut parents = headers.get_all(TRACEPARENT);
     let parent = match (parents.next(), parents.next()) {
-        (Some(only), None) => only.to_str().map(Parent::read).unwrap_or_default(),
+        (Some(only), None) => only.to_str().map(TraceContext::parse).unwrap_or_default(),
         // If there are two, neither can be trusted.
-        _ => Parent::default(),
+        _ => TraceContext::default(),
     };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.path));
-    tracer.begin(name, Kind::Server, parent)
+    tracer.begin(name, SpanKind::Server, parent)
 }
 
 /// Sets what the log line says, too. The span ends when it is dropped.
 pub(super) fn end(span: &mut Span, context: &RequestContext, method: &'static str, completion: &Completion) {
-    let RequestContext { id, identity, route, trail: Some(trail), .. } = context else { return };
-    span.link(trail.joined());
+    let RequestContext { id, identity, route, flight_link: Some(flight_link), .. } = context else { return };
+    span.link(flight_link.joined());
     span.set("request_id", id.as_str().to_owned());
     span.set("caller", identity.name().to_owned());
     span.set("http.request.method", method);

@@ -1,7 +1,7 @@
-//! An event as a line of JSON: time, level, the event's fields, and where in the code it comes from.
+//! An event as a line of JSON: time, level, the event's fields, and the module it comes from.
 //!
-//! tracing-subscriber's own form, field by field, written where the line waits to be written out, without its detours: a
-//! request has one such line, and with them it cost as much as everything else that is done for a hit.
+//! The same fields as tracing-subscriber's flattened JSON, but written directly into the buffer of lines. With the
+//! library's own formatter, the one line of a hit cost as much as the rest of the hit.
 
 use std::{cell::RefCell, fmt::Debug, time::SystemTime};
 
@@ -13,14 +13,13 @@ use tracing::{
 };
 use tracing_subscriber::layer::{Context, Layer};
 
-use super::lines::Lines;
+use super::writer::NonBlockingWriter;
 
-/// Writes each event as such a line.
-pub(super) struct JsonLines(pub(super) Lines);
+pub(super) struct JsonLayer(pub(super) NonBlockingWriter);
 
-impl<S: Subscriber> Layer<S> for JsonLines {
+impl<S: Subscriber> Layer<S> for JsonLayer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        self.0.put(|line| write_event(line, event));
+        self.0.append(|line| write_event(line, event));
     }
 }
 
@@ -30,54 +29,54 @@ fn write_event(line: &mut Vec<u8>, event: &Event<'_>) {
     line.extend_from_slice(b"\",\"level\":\"");
     line.extend_from_slice(event.metadata().level().as_str().as_bytes());
     line.push(b'"');
-    event.record(&mut Fields(line));
+    event.record(&mut FieldWriter(line));
     line.extend_from_slice(b",\"target\":");
     write_text(line, event.metadata().target());
     line.extend_from_slice(b"}\n");
 }
 
-struct Fields<'a>(&'a mut Vec<u8>);
+struct FieldWriter<'a>(&'a mut Vec<u8>);
 
-impl Fields<'_> {
-    /// The line, for the value of this field.
-    fn value_of(&mut self, field: &Field) -> &mut Vec<u8> {
+impl FieldWriter<'_> {
+    /// Writes the name of the field; the value follows.
+    fn begin(&mut self, field: &Field) -> &mut Vec<u8> {
         self.0.extend_from_slice(b",\"");
-        // A name in the code, which has nothing to be escaped.
+        // An identifier, which needs no escaping.
         self.0.extend_from_slice(field.name().as_bytes());
         self.0.extend_from_slice(b"\":");
         self.0
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for FieldWriter<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        write_text(self.value_of(field), value);
+        write_text(self.begin(field), value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        write_value(self.value_of(field), &value);
+        write_value(self.begin(field), &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        write_value(self.value_of(field), &value);
+        write_value(self.begin(field), &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        write_value(self.value_of(field), &value);
+        write_value(self.begin(field), &value);
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        write_value(self.value_of(field), &value);
+        write_value(self.begin(field), &value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        write_text(self.value_of(field), &format!("{value:?}"));
+        write_text(self.begin(field), &format!("{value:?}"));
     }
 }
 
 fn write_text(line: &mut Vec<u8>, text: &str) {
     let must_be_escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    // Looked at as a whole, which the compiler does for many bytes at once; a search would go from byte to byte.
+    // A fold over all bytes, because the compiler vectorizes it; `any` would test byte by byte.
     if text.bytes().fold(false, |any, byte| any | must_be_escaped(byte)) {
         return write_value(line, text);
     }
@@ -87,12 +86,12 @@ fn write_text(line: &mut Vec<u8>, text: &str) {
 }
 
 fn write_value(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    // Of memory there is enough, and these are no maps with odd keys: it cannot fail.
+    // Writing these types to memory cannot fail.
     serde_json::to_writer(line, value).ok();
 }
 
 thread_local! {
-    /// The last second of which the text was made, since 1970, and its text.
+    /// The last second that was formatted, since 1970, and its text.
     static SECOND: RefCell<(u64, String)> = RefCell::default();
 }
 
@@ -127,9 +126,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Written(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Written {
+    impl io::Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
@@ -139,13 +138,13 @@ mod tests {
         }
     }
 
-    /// What the event is written as: by us, and by tracing-subscriber itself.
+    /// The event as written by us and by tracing-subscriber.
     fn lines(event: impl Fn()) -> [String; 2] {
-        let (ours, theirs) = (Written::default(), Written::default());
+        let (ours, theirs) = (Captured::default(), Captured::default());
         let to_theirs = theirs.clone();
-        let (lines, writer) = Lines::to(ours.clone()).unwrap();
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(JsonLines(lines)), &event);
-        drop(writer);
+        let (writer, guard) = NonBlockingWriter::start(ours.clone()).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(JsonLayer(writer)), &event);
+        drop(guard);
         let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
         let layer = layer.with_writer(move || to_theirs.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), &event);
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_says_what_the_librarys_own_would() {
+    fn a_line_equals_that_of_tracing_subscriber() {
         let odd = "a \"quoted\" \\ text\r\n\t\u{1}\u{7f} é 東京";
         let [ours, theirs] = lines(|| {
             tracing::warn!(
@@ -182,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_time_is_told_to_the_microsecond_in_each_second() {
+    fn the_time_is_in_utc_with_microseconds() {
         for (micros, expected) in [
             (0, "1970-01-01T00:00:00.000000Z"),
             (1_000_001, "1970-01-01T00:00:01.000001Z"),

@@ -65,7 +65,7 @@ pub(super) fn tls_connector(config: &ZoomConfig) -> TlsConnector {
 }
 
 fn tls(roots: &MoreRoots) -> rustls::ClientConfig {
-    let roots = roots.with_mozillas();
+    let roots = roots.with_mozilla();
     let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     tls
@@ -165,7 +165,7 @@ impl Dialer {
             self.redactor.learn(&secret);
         }
         let failed = |what: &str| {
-            ConnectFailure::new(ConnectStep::Proxy, format!("the proxy {}: {what}", proxy.place()))
+            ConnectFailure::new(ConnectStep::Proxy, format!("the proxy {}: {what}", proxy.host_and_port()))
         };
         let mut tcp =
             self.dial(proxy.host(), proxy.port()).await.map_err(|failure| failed(&failure.detail))?;

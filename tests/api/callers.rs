@@ -315,7 +315,7 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
     fs::write(&path, format!("[[caller]]\nname = {KEY}\n\"{KEY}\n")).unwrap();
     wait_for(|| {
         let problems = service.ops_get("/status").json()["callers_file"]["problems"].to_string();
-        problems.contains("is not TOML").then_some(())
+        problems.contains("invalid TOML").then_some(())
     });
     answers.extend(["/status", "/metrics"].map(|path| service.ops_get(path)));
     for answer in &answers {

@@ -98,7 +98,7 @@ fn a_broken_or_vanished_file_leaves_the_callers_and_is_told_once_for_each_change
     assert_eq!((ok(), problems(&service).as_str()), (1.0, "[]"));
     let twice_the_name = entry("a", KEY, "") + &entry("a", "another", "");
     for (count, (text, said)) in (1..).zip([
-        (Some("[[caller]\n"), "is not TOML"),
+        (Some("[[caller]\n"), "invalid TOML"),
         (Some(twice_the_name.as_str()), "a is the name of the caller of line 1"),
         (Some(""), "has no callers"),
         (None, "cannot be read"),
@@ -225,7 +225,7 @@ fn what_cannot_be_added_is_refused_in_words_and_the_file_is_as_it_was() {
     let elsewhere = format!("{folder_path}/none/callers.toml");
     for (arguments, code, said) in [
         (&["bi"][..], 1, "there is a caller named bi"),
-        (&["BI"], 2, "a name is 1 to 64 of"),
+        (&["BI"], 2, "must be 1 to 64 characters of"),
         (&["anonymous"], 2, "choose another name"),
         (&["x", "--weight", "0"], 2, "1 to 1000"),
         (&["x", "--weight", "1001"], 2, "1 to 1000"),

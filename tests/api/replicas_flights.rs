@@ -407,7 +407,7 @@ fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
         wait_for(|| (follower.ops_get("/status").json()["flights"]["active"] == 1).then_some(()));
         follower.signal("TERM");
         let stopped = Instant::now();
-        leader.finish(&["stopped with requests or flights under way"]);
+        leader.finish(&["stopped before all requests and flights finished"]);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
         // Half a second, a look within another one, and the call.

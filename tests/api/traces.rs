@@ -16,7 +16,7 @@ use zoom_sim::{Fault, FaultKind, Meeting};
 const MEETING: &str = "91111111111";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const SPAN: &str = "b7ad6b7169203331";
-const AWAY: &str = "does not take traces";
+const AWAY: &str = "does not accept traces";
 
 fn traceparent(flags: &str) -> String {
     format!("00-{TRACE}-{SPAN}-{flags}")
@@ -236,7 +236,7 @@ fn a_collector_that_comes_back_is_told_of_and_gets_what_is_new() {
     collector.now(Answers::Taken);
     wait_for(|| {
         service.get("/qos/no-meeting");
-        says("takes traces again").then_some(())
+        says("accepts traces again").then_some(())
     });
     assert!(!collector.spans().is_empty());
     told_once(&service.finish(&[AWAY]));

@@ -1,20 +1,20 @@
-//! Addresses: where to listen, and where Zoom is. Nothing is looked up or connected to.
+//! Addresses: where to listen, and base URLs. Names are not resolved.
 
 use std::net::SocketAddr;
 
 use url::{Host, Url};
 
-use super::{Rule, Written, quoted, text, toml_text};
-use crate::toml_document::one_line;
+use super::{Rule, quoted, text_of, toml_text};
+use crate::{config::layers::RawValue, toml_document::one_line};
 
 /// `IP:PORT`, to listen on.
-pub(in crate::config) struct Listener;
+pub(in crate::config) struct SocketAddrRule;
 
-impl Rule for Listener {
+impl Rule for SocketAddrRule {
     type Value = SocketAddr;
 
-    fn read(&self, written: &Written) -> Result<SocketAddr, String> {
-        let text = text(written, "\"127.0.0.1:8080\"")?;
+    fn read(&self, raw: &RawValue) -> Result<SocketAddr, String> {
+        let text = text_of(raw, "\"127.0.0.1:8080\"")?;
         text.parse().map_err(|_| {
             let hint = match text.rsplit_once(':') {
                 Some(("localhost", port)) => format!("\"127.0.0.1:{port}\" (names are not looked up)"),
@@ -26,38 +26,38 @@ impl Rule for Listener {
     }
 }
 
-/// An `http` or `https` URL that paths can be added to. It is not repeated in a message: it may hold a password.
-pub(in crate::config) struct Base {
-    /// Whether a slash at its end is cut off.
+/// An `http` or `https` URL that paths can be added to. No message repeats it, because it may contain a password.
+pub(in crate::config) struct BaseUrlRule {
+    /// Whether to remove a slash at the end.
     pub(in crate::config) trimmed: bool,
-    /// A good one, for messages.
+    /// A valid URL, for messages.
     pub(in crate::config) example: &'static str,
 }
 
-impl Rule for Base {
+impl Rule for BaseUrlRule {
     type Value = Url;
 
-    fn read(&self, written: &Written) -> Result<Url, String> {
-        let text = text(written, &format!("\"{}\"", self.example))?;
-        let refused = |what: &str| Err(format!("{what}; write one like \"{}\"", self.example));
+    fn read(&self, raw: &RawValue) -> Result<Url, String> {
+        let text = text_of(raw, &format!("\"{}\"", self.example))?;
+        let rejected = |message: &str| Err(format!("{message}; write one like \"{}\"", self.example));
         let mut url = match Url::parse(text) {
             Ok(url) => url,
-            Err(error) => return refused(&format!("is not a URL: {error}")),
+            Err(error) => return rejected(&format!("is not a URL: {error}")),
         };
         if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
-            return refused("contains a space or a control character");
+            return rejected("contains a space or a control character");
         }
         if !matches!(url.scheme(), "http" | "https") {
-            return refused("must be an http or https URL");
+            return rejected("must be an http or https URL");
         }
         if url.host().is_none() {
-            return refused("has no host");
+            return rejected("has no host");
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return refused("must not contain a user or password");
+            return rejected("must not contain a user or password");
         }
         if url.query().is_some() || url.fragment().is_some() {
-            return refused("must not contain a query (?…) or fragment (#…)");
+            return rejected("must not contain a query (?…) or fragment (#…)");
         }
         if let Some(path) = url.path().strip_suffix('/').filter(|_| self.trimmed) {
             let path = path.to_owned();
@@ -66,18 +66,18 @@ impl Rule for Base {
         Ok(url)
     }
 
-    fn show(&self, _written: &Written, value: &Url) -> String {
+    fn show(&self, _raw: &RawValue, value: &Url) -> String {
         toml_text(value.as_str())
     }
 }
 
-/// Whether what is sent there can be read on the way: `http` that leaves this machine.
-pub(in crate::config) fn is_open_to_readers(url: &Url) -> bool {
-    let stays = match url.host() {
+/// Whether requests to this URL leave this machine unencrypted.
+pub(in crate::config) fn is_unencrypted(url: &Url) -> bool {
+    let is_local = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     };
-    url.scheme() == "http" && !stays
+    url.scheme() == "http" && !is_local
 }

@@ -60,13 +60,13 @@ fn budget(scheduler: &SchedulerStatus) -> Value {
 fn callers(state: &AppState, depths: &[(u32, QueueDepth)]) -> Vec<Value> {
     let now = Instant::now();
     let all = state.callers.all().into_iter().map(|caller| {
-        let (spent, depth) = (caller.spent(now), depth_of(caller.id, depths));
+        let (usage, depth) = (caller.usage(now), depth_of(caller.id, depths));
         json!({
             "name": caller.name.as_str(),
             "weight": caller.weight,
             "calls_per_minute": caller.calls_per_minute,
-            "calls_last_minute": spent.last_minute,
-            "calls_today": spent.today,
+            "calls_last_minute": usage.last_minute,
+            "calls_today": usage.today,
             "calls_waiting": depth.waiting,
             "oldest_wait_seconds": depth.oldest.map(|since| now.saturating_duration_since(since).as_secs_f64()),
         })

@@ -1,6 +1,6 @@
-//! Which span another belongs to, and W3C trace context: <https://www.w3.org/TR/trace-context/>.
+//! W3C trace context: <https://www.w3.org/TR/trace-context/>.
 //!
-//! Only `traceparent` is read and written. `tracestate` is not passed on: anybody can put anything there.
+//! Only `traceparent` is read and written. `tracestate` is not passed on, because it can contain anything.
 
 use std::collections::HashMap;
 
@@ -16,17 +16,17 @@ const TRACEPARENT: &str = "traceparent";
 const LENGTH: usize = 55;
 const DASHES: [usize; 3] = [2, 35, 52];
 
-/// A span as the parent of others; the default is none.
+/// The identity of a span, for its children and links; the default is none.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Parent(pub(super) Option<SpanContext>);
+pub struct TraceContext(pub(super) Option<SpanContext>);
 
-impl Parent {
+impl TraceContext {
     pub(super) fn of(span: &SpanContext) -> Self {
         Self(span.is_valid().then(|| span.clone()))
     }
 
-    /// Reads a `traceparent`; one that is not well-formed is no parent.
-    pub(crate) fn read(traceparent: &str) -> Self {
+    /// Parses a `traceparent`; returns none if it is malformed.
+    pub(crate) fn parse(traceparent: &str) -> Self {
         if !is_well_formed(traceparent) {
             return Self::default();
         }
@@ -35,7 +35,7 @@ impl Parent {
         Self::of(context.span().span_context())
     }
 
-    /// Writes the `traceparent` for a request that this span sends.
+    /// The `traceparent` of a request that this span sends.
     pub(crate) fn traceparent(&self) -> Option<String> {
         let mut headers = HashMap::new();
         TraceContextPropagator::new().inject_context(&self.clone().into_context(), &mut headers);
@@ -50,8 +50,8 @@ impl Parent {
     }
 }
 
-/// The propagator accepts shortened ids, signs and white space, which the standard forbids. From version 01 on, more
-/// fields may follow the flags.
+/// Checks what the propagator does not: it accepts shortened ids, signs and white space, which the standard forbids. From
+/// version 01 on, more fields may follow the flags.
 fn is_well_formed(text: &str) -> bool {
     let Some((known, rest)) = text.as_bytes().split_at_checked(LENGTH) else { return false };
     let is_in_place = |(at, byte): (usize, &u8)| match byte {
@@ -71,27 +71,27 @@ mod tests {
     const SPAN: &str = "b7ad6b7169203331";
 
     #[test]
-    fn what_is_read_is_written_again() {
+    fn a_traceparent_survives_a_round_trip() {
         for flags in ["00", "01"] {
             let text = format!("00-{TRACE}-{SPAN}-{flags}");
-            assert_eq!(Parent::read(&text).traceparent().as_deref(), Some(text.as_str()));
+            assert_eq!(TraceContext::parse(&text).traceparent().as_deref(), Some(text.as_str()));
         }
     }
 
     #[test]
-    fn a_later_version_and_unknown_flags_are_read_as_far_as_they_are_known() {
-        let known = Parent::read(&format!("00-{TRACE}-{SPAN}-01"));
+    fn later_versions_and_unknown_flags_are_accepted() {
+        let known = TraceContext::parse(&format!("00-{TRACE}-{SPAN}-01"));
         for text in [
             format!("cc-{TRACE}-{SPAN}-01"),
             format!("cc-{TRACE}-{SPAN}-01-what-comes-next"),
             format!("00-{TRACE}-{SPAN}-ff"),
         ] {
-            assert_eq!(Parent::read(&text), known, "{text}");
+            assert_eq!(TraceContext::parse(&text), known, "{text}");
         }
     }
 
     #[test]
-    fn anything_else_is_no_parent() {
+    fn a_malformed_traceparent_is_ignored() {
         let zeros = "0".repeat(32);
         for text in [
             String::new(),
@@ -110,8 +110,8 @@ mod tests {
             format!("00_{TRACE}_{SPAN}_01"),
             format!("00-{TRACE}-b7ad6b71692033é-01"),
         ] {
-            assert_eq!(Parent::read(&text), Parent::default(), "{text}");
+            assert_eq!(TraceContext::parse(&text), TraceContext::default(), "{text}");
         }
-        assert_eq!(Parent::default().traceparent(), None);
+        assert_eq!(TraceContext::default().traceparent(), None);
     }
 }

@@ -1,0 +1,343 @@
+//! Parses the callers' file into entries, or into every problem in it, by line. Pure.
+//!
+//! No message repeats a value or the name of an unknown key: it could be a caller key in the wrong place.
+
+use std::{collections::HashMap, fmt, num::NonZeroU32, ops::RangeInclusive};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    caller::CallerName,
+    key::{self, Digest},
+};
+use crate::toml_document::{Item, TomlDocument, integer};
+
+/// The weights that a caller can have. 1000 is far above any sensible ratio, and far below where sums of shares overflow.
+pub const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
+
+const KEYS: [&str; 4] = ["name", "key_sha256", "weight", "calls_per_minute"];
+
+/// One `[[caller]]`.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct CallerEntry {
+    pub(super) name: CallerName,
+    pub(super) key_sha256: Digest,
+    pub(super) weight: u32,
+    pub(super) calls_per_minute: Option<NonZeroU32>,
+}
+
+/// A problem in a callers' file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issue {
+    /// Counted from 1; `None` if it concerns the whole file.
+    pub(crate) line: Option<usize>,
+    pub(crate) message: String,
+}
+
+impl Issue {
+    pub(super) fn whole_file(message: impl Into<String>) -> Vec<Self> {
+        vec![Self { line: None, message: message.into() }]
+    }
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Returns the entries in the order of the file, possibly none.
+pub(super) fn parse(text: &str) -> Result<Vec<CallerEntry>, Vec<Issue>> {
+    let document = TomlDocument::parse(text);
+    let mut parser = Parser { document: &document, issues: Vec::new() };
+    for (line, message) in &document.syntax_errors {
+        parser.report(*line, message.clone());
+    }
+    let mut entries = Vec::new();
+    for Item { key, line, value, .. } in document.items(document.root()) {
+        match (key, value) {
+            ("caller", DeValue::Array(tables)) => {
+                for table in tables {
+                    let line = document.line(table.span().start);
+                    let entry = match table.get_ref() {
+                        DeValue::Table(table) => parser.entry(line, table),
+                        _ => parser.reject(line, "not a caller; write each caller as a [[caller]] table"),
+                    };
+                    entries.extend(entry.map(|entry| (line, entry)));
+                }
+            }
+            ("caller", _) => {
+                parser.report(
+                    line,
+                    "caller must be a list; begin each entry with [[caller]], in double brackets",
+                );
+            }
+            _ => parser.report(line, "unknown key; only [[caller]] entries are allowed here"),
+        }
+    }
+    parser.report_duplicates(&entries);
+    let Parser { mut issues, .. } = parser;
+    if issues.is_empty() {
+        return Ok(entries.into_iter().map(|(_, entry)| entry).collect());
+    }
+    issues.sort_by_key(|issue| issue.line);
+    Err(issues)
+}
+
+struct Parser<'d> {
+    document: &'d TomlDocument<'d>,
+    issues: Vec<Issue>,
+}
+
+impl Parser<'_> {
+    fn report(&mut self, line: usize, message: impl Into<String>) {
+        self.issues.push(Issue { line: Some(line), message: message.into() });
+    }
+
+    /// Reports a value that cannot be used, and stands in for it.
+    fn reject<T>(&mut self, line: usize, message: impl Into<String>) -> Option<T> {
+        self.report(line, message);
+        None
+    }
+
+    fn entry(&mut self, line: usize, table: &DeTable<'_>) -> Option<CallerEntry> {
+        let (mut name, mut key_sha256, mut weight, mut ceiling) = (None, None, Some(1), Some(None));
+        let mut missing = vec!["name", "key_sha256"];
+        for Item { key, line, value, is_broken } in self.document.items(table) {
+            missing.retain(|required| *required != key);
+            match key {
+                _ if !KEYS.contains(&key) => {
+                    self.report(line, format!("unknown key; a caller has {}", KEYS.join(", ")));
+                }
+                _ if is_broken => {}
+                "name" => name = self.name(line, value),
+                "key_sha256" => key_sha256 = self.digest(line, value),
+                "weight" => weight = self.integer(line, key, value, &WEIGHTS),
+                _ => ceiling = self.integer(line, key, value, &(1..=u32::MAX)).map(NonZeroU32::new),
+            }
+        }
+        // With a syntax error in the file, a missing key may be on a line that could not be read.
+        if self.document.syntax_errors.is_empty() {
+            for required in missing {
+                self.report(line, format!("this caller has no {required}; every caller needs one"));
+            }
+        }
+        Some(CallerEntry {
+            name: name?,
+            key_sha256: key_sha256?,
+            weight: weight?,
+            calls_per_minute: ceiling?,
+        })
+    }
+
+    fn name(&mut self, line: usize, value: &DeValue<'_>) -> Option<CallerName> {
+        match value.as_str().map(CallerName::parse) {
+            Some(Ok(name)) => Some(name),
+            Some(Err(message)) => self.reject(line, format!("name: {message}")),
+            None => self.reject(line, "name must be text in quotes"),
+        }
+    }
+
+    fn digest(&mut self, line: usize, value: &DeValue<'_>) -> Option<Digest> {
+        let text = value.as_str();
+        if text.is_some_and(key::is_caller_key) {
+            return self.reject(
+                line,
+                "key_sha256 is the key itself; write its SHA-256 (printf %s KEY | sha256sum) and replace the key: \
+                 anyone who can read this file now knows it",
+            );
+        }
+        let digest = text.and_then(key::digest_from_hex);
+        if digest.as_ref().is_some_and(key::is_digest_of_blank) {
+            return self.reject(
+                line,
+                "key_sha256 is the hash of an empty or blank text; hash the key itself (printf %s KEY | sha256sum)",
+            );
+        }
+        digest.or_else(|| self.reject(line, "key_sha256 must be text of 64 hexadecimal digits"))
+    }
+
+    fn integer(
+        &mut self,
+        line: usize,
+        key: &str,
+        value: &DeValue<'_>,
+        range: &RangeInclusive<u32>,
+    ) -> Option<u32> {
+        let number = integer(value).and_then(|number| u32::try_from(number).ok());
+        number.filter(|number| range.contains(number)).or_else(|| {
+            let (least, most) = (range.start(), range.end());
+            self.reject(line, format!("{key} must be a whole number from {least} to {most}, without quotes"))
+        })
+    }
+
+    /// Two callers with one name would share metrics; with one key, a request could not be attributed to either.
+    fn report_duplicates(&mut self, entries: &[(usize, CallerEntry)]) {
+        let (mut names, mut keys) = (HashMap::new(), HashMap::new());
+        for (line, CallerEntry { name, key_sha256, .. }) in entries {
+            if let Some(first) = names.insert(name, line) {
+                self.report(
+                    *line,
+                    format!("the name {name} is already used on line {first}; choose another name"),
+                );
+            }
+            if let Some(first) = keys.insert(key_sha256, line) {
+                self.report(
+                    *line,
+                    format!("{name} has the same key as the caller on line {first}; issue a new one"),
+                );
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+
+    /// `HASH` with another last digit.
+    fn other_hash() -> String {
+        HASH.replace("0a08", "0a09")
+    }
+
+    fn issues(text: &str) -> Vec<String> {
+        parse(text).err().expect("rejected").iter().map(ToString::to_string).collect()
+    }
+
+    /// The single problem of an entry with these lines.
+    fn only_issue(lines: &str) -> String {
+        let mut all = issues(&format!("[[caller]]\n{lines}\n"));
+        assert_eq!(all.len(), 1, "{all:?}");
+        all.remove(0)
+    }
+
+    #[test]
+    fn entries_are_read_with_their_defaults() {
+        let text = format!(
+            "# ours\n[[caller]]\nname = \"support-tools\"\nkey_sha256 = \"{HASH}\"\n\n[[caller]]\nname = \"bi\"\n\
+             key_sha256 = \"{}\"\nweight = 3\ncalls_per_minute = 120\n",
+            other_hash().to_uppercase()
+        );
+        let entries = parse(&text).ok().unwrap();
+        let read: Vec<_> = entries
+            .iter()
+            .map(|entry| (entry.name.as_str(), entry.weight, entry.calls_per_minute.map(NonZeroU32::get)))
+            .collect();
+        assert_eq!(read, [("support-tools", 1, None), ("bi", 3, Some(120))]);
+        assert_eq!(entries[0].key_sha256[..2], [0x9f, 0x86]);
+        assert_eq!(entries[1].key_sha256[31], 0x09);
+        assert!(parse("").ok().unwrap().is_empty());
+    }
+
+    #[test]
+    fn all_problems_are_reported_together_by_line() {
+        let text = format!(
+            "[[caller]]\nname = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = 0\n[[caller]]\nname = \"a\"\n\
+             key_sha256 = \"{HASH}\"\ncalls_per_minute = 0\n[[caller]]\nname = \"B\"\nkey_sha256 = \"xy\"\n\
+             [[caller]]\nwieght = 1\n[other]\n"
+        );
+        assert_eq!(
+            issues(&text),
+            [
+                "line 4: weight must be a whole number from 1 to 1000, without quotes",
+                "line 8: calls_per_minute must be a whole number from 1 to 4294967295, without quotes",
+                "line 10: name: must be 1 to 64 characters of a-z, 0-9 and -",
+                "line 11: key_sha256 must be text of 64 hexadecimal digits",
+                "line 12: this caller has no name; every caller needs one",
+                "line 12: this caller has no key_sha256; every caller needs one",
+                "line 13: unknown key; a caller has name, key_sha256, weight, calls_per_minute",
+                "line 14: unknown key; only [[caller]] entries are allowed here",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_name_and_a_key_belong_to_one_caller() {
+        let two = |second: &str, hash: &str| {
+            issues(&format!(
+                "[[caller]]\nname = \"a\"\nkey_sha256 = \"{HASH}\"\n[[caller]]\nname = \"{second}\"\nkey_sha256 = \"{hash}\"\n"
+            ))
+        };
+        assert_eq!(
+            two("a", &other_hash()),
+            ["line 4: the name a is already used on line 1; choose another name"]
+        );
+        let same_key = ["line 4: b has the same key as the caller on line 1; issue a new one"];
+        assert_eq!(two("b", HASH), same_key);
+        assert_eq!(two("b", &HASH.to_uppercase()), same_key);
+    }
+
+    #[test]
+    fn the_hash_of_a_blank_text_is_rejected() {
+        for blank in ["", " ", "\n", "\r\n", "\t", "    ", " \n\t\r"] {
+            let hash = key::hex(&key::digest_of(blank.as_bytes()));
+            for hash in [hash.to_uppercase(), hash] {
+                let message = only_issue(&format!("name = \"a\"\nkey_sha256 = \"{hash}\""));
+                assert!(
+                    message.starts_with("line 3: key_sha256 is the hash of an empty or blank text"),
+                    "{message}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_a_possible_key() {
+        let secret = "zqp_Zebra0123456789";
+        for lines in [
+            format!("name = \"a\"\nkey_sha256 = \"{secret}\""),
+            format!("name = \"{secret}\"\nkey_sha256 = \"{HASH}\""),
+            format!("name = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = \"{secret}\""),
+            format!("name = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = {secret}"),
+            format!("name = \"a\"\nkey_sha256 = {secret}"),
+        ] {
+            let message = only_issue(&lines);
+            assert!(!message.contains("Zebra"), "{message}");
+        }
+        for text in [
+            format!("[[caller]]\nname = \"a\"\nkey_sha256 = \"{HASH}\"\n{secret} = 1\n"),
+            format!("[[caller]]\n{secret} = 1\n{secret} = 2\n"),
+            format!("[[caller]]\n{secret}\n"),
+            format!("[[caller]]\nname.{secret} = 1\nname.{secret} = 1\n"),
+            format!("{secret} = \"a\"\n"),
+            format!("[{secret}]\n[{secret}]\n"),
+            format!("[[{secret}]]\nname = \"a\"\n"),
+        ] {
+            let message = issues(&text).join("\n");
+            assert!(message.starts_with("line ") && !message.contains("Zebra"), "{message}");
+        }
+        assert!(
+            only_issue(&format!("name = \"a\"\nkey_sha256 = \"{secret}\"")).contains("is the key itself")
+        );
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_rejected() {
+        for (lines, expected) in [
+            ("name = 1", "name must be text in quotes"),
+            ("name = \"a\"\nname = \"b\"", "invalid TOML"),
+            ("name = \"anonymous\"", "choose another name"),
+        ] {
+            let message = only_issue(&format!("{lines}\nkey_sha256 = \"{HASH}\""));
+            assert!(message.contains(expected), "{message}");
+        }
+        for weight in ["1001", "-1", "1.5", "\"1\"", "true", "99999999999999999999999999999999999999999"] {
+            let message = only_issue(&format!("name = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = {weight}"));
+            assert!(message.contains("weight") || message.contains("invalid TOML"), "{message}");
+        }
+        let not_a_list =
+            ["line 1: caller must be a list; begin each entry with [[caller]], in double brackets"];
+        assert_eq!(issues("caller = 1"), not_a_list);
+        assert_eq!(issues("caller = [1]"), ["line 1: not a caller; write each caller as a [[caller]] table"]);
+        assert_eq!(issues("[caller]\nname = \"a\""), not_a_list);
+        assert!(
+            only_issue(&format!("name = \"a\"\nkey_sha256 = \"{}\"", HASH.replace("0a08", "0a0")))
+                .contains("64")
+        );
+    }
+}
