@@ -88,7 +88,7 @@ fn a_text_with_a_unit_becomes_a_number_under_the_new_key() {
 }
 
 #[test]
-fn a_text_that_does_not_parse_keeps_its_key_and_its_bytes_and_is_counted() {
+fn an_unparsable_text_keeps_its_key_and_bytes_and_is_counted() {
     for (key, field, texts) in [
         (
             "bitrate",
@@ -165,7 +165,7 @@ fn an_empty_text_and_null_take_the_new_key_with_null() {
 }
 
 #[test]
-fn a_number_list_object_or_boolean_under_a_known_key_keeps_the_key_and_is_cleaned_inside() {
+fn a_known_key_with_an_unexpected_type_is_kept_and_cleaned_inside() {
     for (entry, cleaned) in [
         (r#""bitrate":23"#, r#""bitrate":23"#),
         (r#""latency":true"#, r#""latency":true"#),
@@ -313,7 +313,7 @@ fn no_rename_makes_two_keys_equal() {
 }
 
 #[test]
-fn rows_are_cut_right_when_renames_are_taken_back_in_some_of_them() {
+fn rows_are_split_correctly_when_some_renames_are_undone() {
     let collision = r#"{"user_qos":[{"latency":"1 s","jitter":"","latency_ms":1,"jitter_ms":0}]}"#;
     let taken_back = r#"{"user_qos":[{"latency":"1 s","jitter":null,"latency_ms":1,"jitter_ms":0}]}"#;
     let plain = r#"{"user_qos":[{"latency":"1 s"}]}"#;

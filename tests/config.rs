@@ -180,7 +180,7 @@ fn the_defaults_are_those_of_the_contract() {
 }
 
 #[test]
-fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
+fn documented_known_and_printed_keys_are_the_same() {
     let printed = keys_of(&Setup::new().config().effective(), |line| {
         let key = line.strip_prefix("# ").and_then(|line| line.strip_suffix(" is not set"));
         key.or_else(|| Some(line.split_once(" = ")?.0))
@@ -190,7 +190,7 @@ fn the_documented_keys_the_known_keys_and_the_printed_keys_are_the_same() {
 }
 
 #[test]
-fn every_documented_key_can_be_set_in_a_file_and_by_the_environment() {
+fn every_documented_key_can_be_set_by_file_and_environment() {
     for key in default_keys() {
         let (section, name) = key.split_once('.').unwrap();
         let in_file = Setup::new().file(format!("[{section}]\n{name} = []\n")).refused().join("\n");
@@ -213,7 +213,7 @@ fn the_later_layer_wins() {
 }
 
 #[test]
-fn a_wrong_value_is_a_problem_even_where_a_later_layer_overrides_it() {
+fn a_wrong_value_is_a_problem_even_if_overridden_later() {
     let lines =
         Setup::new().file("[server]\nwait = 30\n").variable("QOS_PROXY__SERVER__WAIT", "3s").refused();
     assert_eq!(
@@ -357,7 +357,7 @@ fn what_is_wrong_about_redis_is_said_without_its_password() {
 }
 
 #[test]
-fn the_key_that_records_are_encrypted_with_is_taken_from_either_place_and_never_shown() {
+fn the_encryption_key_is_read_from_either_place_and_never_printed() {
     let inline = format!("[redis]\nurl = \"redis://r\"\nencryption_key = \"{ENCRYPTION_KEY}\"");
     let setup = Setup::new();
     let mounted = setup.mount("key", format!("{ENCRYPTION_KEY}\n").as_bytes());
@@ -415,7 +415,7 @@ fn text_that_is_not_utf8_is_refused() {
 }
 
 #[test]
-fn broken_toml_is_told_with_every_line_and_the_rest_is_still_read() {
+fn broken_toml_reports_every_line_and_the_rest_is_read() {
     let lines = Setup::new()
         .file("[server]\nwait = 1s\nlisten = \"127.0.0.1:1\"\nlisten = \"127.0.0.1:2\"\nworkers = 0\n")
         .refused();
@@ -608,7 +608,7 @@ fn the_plan_and_the_headroom_make_the_permitted_numbers() {
 }
 
 #[test]
-fn a_base_url_without_a_path_is_warned_of_and_another_path_is_on_purpose() {
+fn a_base_url_warns_without_a_path_but_accepts_any_other() {
     let warnings = |url: &str| Setup::new().file(format!("[zoom]\napi_base_url = \"{url}\"\n")).accepted().1;
     for url in ["https://api.zoom.us", "https://api.zoom.us/"] {
         assert_eq!(
@@ -951,7 +951,7 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
 }
 
 #[test]
-fn everything_that_is_wrong_in_the_callers_file_is_reported_with_all_the_rest() {
+fn every_problem_of_the_callers_file_is_reported_with_the_rest() {
     let setup = Setup::new();
     let text = b"[[caller]]\nname = \"A\"\nkey_sha256 = \"zqp_Zebra\"\nweight = 0\n[[caller]]\n";
     let file = setup.mount("callers.toml", text);
@@ -975,7 +975,7 @@ fn everything_that_is_wrong_in_the_callers_file_is_reported_with_all_the_rest() 
 }
 
 #[test]
-fn the_name_of_an_unknown_key_of_the_callers_file_is_not_repeated() {
+fn an_unknown_key_of_the_callers_file_is_not_printed() {
     let setup = Setup::new();
     let file = setup.mount("callers.toml", b"[[caller]]\nname = \"a\"\nzqp_Zebra = 1\n\n[zqp_Zebra]\n");
     let lines = setup.file(format!("[callers]\nfile = \"{file}\"\n")).refused();
@@ -990,7 +990,7 @@ fn the_name_of_an_unknown_key_of_the_callers_file_is_not_repeated() {
 }
 
 #[test]
-fn a_callers_file_that_is_not_there_or_has_nobody_is_no_open_door() {
+fn a_missing_or_empty_callers_file_does_not_disable_authentication() {
     let setup = Setup::new();
     let (nobody, gone) = (setup.mount("nobody.toml", b"# later\n"), setup.folder.path().join("gone.toml"));
     for (path, said) in [
@@ -1017,7 +1017,7 @@ fn the_process_environment_is_read() {
 // ---- the way out ----
 
 #[test]
-fn the_proxy_of_the_environment_is_that_of_the_urls_scheme_unless_no_proxy_covers_its_host() {
+fn the_environments_proxy_follows_the_urls_scheme_unless_no_proxy_matches() {
     let proxies = |variables: &[(&str, &str)]| {
         let setup = variables.iter().fold(Setup::new(), |setup, (name, value)| setup.variable(name, value));
         let config = setup.config();
@@ -1041,7 +1041,7 @@ fn the_proxy_of_the_environment_is_that_of_the_urls_scheme_unless_no_proxy_cover
 }
 
 #[test]
-fn what_is_wrong_with_a_proxy_is_said_with_where_it_was_set_and_without_its_password() {
+fn a_proxy_problem_names_its_origin_but_not_its_password() {
     let lines = Setup::new().variable("https_proxy", "socks5://u:hunter2@proxy").refused();
     let expected = "zoom.proxy: HTTPS_PROXY: only HTTP proxies are supported; write http://[user:password@]host:port (set by environment variable https_proxy)";
     assert_eq!(lines, [expected]);
@@ -1054,7 +1054,7 @@ fn what_is_wrong_with_a_proxy_is_said_with_where_it_was_set_and_without_its_pass
 }
 
 #[test]
-fn certificates_are_read_from_zoom_ca_file_or_from_what_all_programs_read() {
+fn certificates_come_from_zoom_ca_file_or_the_system_store() {
     let trusted = |setup: Setup| {
         let (config, warnings) = setup.accepted();
         let count = |roots: &zoom_qos_proxy::egress::MoreRoots| roots.certificates().len();

@@ -311,8 +311,7 @@ fn assert_all_refreshed_at_the_end(seen: &Seen) {
 }
 
 #[test]
-fn three_hundred_meetings_are_refreshed_until_the_evening_by_default_and_unstretched_the_day_is_spent_at_09_22()
- {
+fn three_hundred_meetings_last_until_evening_but_unstretched_until_09_22() {
     let meetings = meetings(&USUAL, &OFFICE_HOURS);
     let stretched = Simulated::run(10, &meetings, (0, 0));
     told("stretched up to 10 times", &stretched);
@@ -328,7 +327,7 @@ fn three_hundred_meetings_are_refreshed_until_the_evening_by_default_and_unstret
 }
 
 #[test]
-fn large_meetings_last_until_midnight_where_the_stretch_may_be_longer_and_it_does_not_swing() {
+fn with_a_higher_limit_large_meetings_last_until_midnight_without_oscillation() {
     let meetings = meetings(&LARGE, &OFFICE_HOURS);
     let stretched = Simulated::run(60, &meetings, (0, 0));
     told("large, stretched up to 60 times", &stretched);
@@ -352,7 +351,7 @@ fn large_meetings_last_until_midnight_where_the_stretch_may_be_longer_and_it_doe
 }
 
 #[test]
-fn a_quiet_day_is_never_stretched_and_a_backfill_does_not_change_that() {
+fn a_quiet_day_is_never_stretched_even_with_a_backfill() {
     let meetings = meetings(&[(20, 1), (2, 3)], &OFFICE_HOURS);
     for backfill in [0, 2_000] {
         let seen = Simulated::run(10, &meetings, (12 * HOUR, backfill));

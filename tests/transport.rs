@@ -318,7 +318,7 @@ proptest! {
     }
 
     #[test]
-    fn a_changed_answer_is_read_as_the_second_parser_reads_it_or_refused(
+    fn a_mutated_answer_is_refused_or_parsed_like_the_reference_parser(
         (stream, _, _) in any_right(),
         changes in vec(change(), 1..5),
         at in vec(any::<prop::sample::Index>(), 0..8),
@@ -354,7 +354,7 @@ fn each_answer_on_a_connection_belongs_to_its_own_request() {
 }
 
 #[test]
-fn a_connection_is_closed_behind_answers_that_say_so_or_are_beyond_bounds() {
+fn a_connection_is_closed_after_a_close_or_an_excessive_answer() {
     let read = |stream: &[u8]| {
         let mut reader = AnswerReader::default();
         reader.begin();

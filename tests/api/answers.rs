@@ -63,7 +63,7 @@ fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
 }
 
 #[test]
-fn beneath_tls_too_each_meeting_gets_its_own_answer_and_connections_are_used_again() {
+fn over_tls_meetings_get_their_own_answers_on_reused_connections() {
     let sim = sim(|_| ());
     let zoom = after("HTTP/1.1 103 Early Hints\r\n\r\n", Duration::from_millis(20));
     let front = TlsFront::start(zoom.address, &["localhost"]);
@@ -190,7 +190,7 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
 }
 
 #[test]
-fn a_page_that_says_it_is_another_meetings_is_fetched_again_on_a_new_connection() {
+fn a_page_of_another_meeting_is_fetched_again_on_a_new_connection() {
     let sim = sim(|_| ());
     // Behind a first answer that nobody could tell from the right one, every answer is the one before.
     let zoom = RawZoom::start(|asked| {

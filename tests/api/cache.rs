@@ -149,7 +149,7 @@ fn fetched_at_is_when_it_was_fetched_in_whole_seconds_of_utc() {
 }
 
 #[test]
-fn age_counts_up_and_the_freshness_left_counts_down_until_a_new_call_is_made() {
+fn age_rises_and_remaining_freshness_falls_until_the_next_call() {
     let sim = sim(|_| ());
     let settings = [("cache.live_fresh", "3s"), ("cache.stale_while_revalidate", "0s")];
     let service = Service::start(&sim, &settings);
@@ -216,7 +216,7 @@ fn live_and_past_are_two_entries() {
 }
 
 #[test]
-fn a_past_meeting_is_fresh_for_long_once_it_is_settled_and_longest_by_uuid() {
+fn a_settled_past_meeting_stays_fresh_longer_and_longest_by_uuid() {
     let sim = sim(|_| ());
     let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
     sim.add_meeting(Meeting::generated("91111111111", 3, 2).with_uuid(UUID).ended_ago(minutes(60)));
@@ -262,7 +262,7 @@ fn settled_meetings_fetched_together_do_not_expire_together_and_live_ones_may() 
 }
 
 #[test]
-fn a_live_meeting_without_participants_is_fresh_as_long_as_a_missing_one_is_remembered() {
+fn an_empty_live_meeting_stays_fresh_as_long_as_misses_are_remembered() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 0, 0));
     sim.add_meeting(Meeting::generated("92222222222", 1, 1));
@@ -344,7 +344,7 @@ fn what_is_larger_than_the_whole_cache_is_served_but_not_stored() {
 }
 
 #[test]
-fn the_cache_keeps_to_its_bound_under_many_meetings_and_counts_what_it_drops() {
+fn the_cache_stays_within_its_bound_and_counts_evictions() {
     const BOUND: f64 = 100.0 * 1024.0;
     let sim = sim(|config| config.per_second = 10_000);
     let ids: Vec<_> = (0..200).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
@@ -402,7 +402,7 @@ fn a_body_of_megabytes_arrives_whole_and_twice_the_same() {
 }
 
 #[test]
-fn head_has_the_headers_of_get_and_no_body_and_costs_a_call_only_when_cold() {
+fn head_has_the_headers_of_get_and_calls_only_when_cold() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let cold = request(service.addr, "HEAD", "/qos/85746065432", &[]);
@@ -476,7 +476,7 @@ fn the_documented_example_becomes_the_contracts_document() {
 }
 
 #[test]
-fn a_meeting_of_odd_values_is_valid_json_with_every_row_and_what_does_not_parse_is_counted() {
+fn odd_values_keep_every_row_as_valid_json_and_are_counted() {
     /// By their form only: some numbers and texts in there fit no type of Rust.
     #[derive(serde::Deserialize)]
     struct Rows {
@@ -508,7 +508,7 @@ fn a_meeting_of_odd_values_is_valid_json_with_every_row_and_what_does_not_parse_
 }
 
 #[test]
-fn calls_saved_are_the_pages_of_every_hit_and_of_every_shared_flight() {
+fn calls_saved_counts_the_pages_of_hits_and_shared_flights() {
     let sim = sim(|config| config.latency = Duration::from_millis(100));
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     let service = Service::start(&sim, &[]);

@@ -35,7 +35,7 @@ fn assert_over_limit(answer: &Answer) {
 }
 
 #[test]
-fn a_caller_is_known_by_its_key_in_either_header_and_named_in_the_log() {
+fn a_key_in_either_header_identifies_the_caller_in_the_log() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     for headers in [
@@ -183,7 +183,7 @@ fn the_calls_of_a_flight_count_for_the_caller_that_started_it() {
 }
 
 #[test]
-fn over_its_ceiling_a_caller_is_told_when_and_still_gets_what_is_cached() {
+fn over_its_limit_a_caller_gets_retry_after_and_still_gets_hits() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 4);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 2"), &[]);
@@ -254,7 +254,7 @@ fn over_its_ceiling_a_caller_may_wait_for_what_another_fetches() {
 }
 
 #[test]
-fn over_its_ceiling_a_caller_gets_the_stale_snapshot_and_starts_no_refresh() {
+fn over_its_limit_a_caller_gets_stale_without_starting_a_refresh() {
     for settings in [vec![BRIEFLY_FRESH, NO_REVALIDATION], vec![BRIEFLY_FRESH]] {
         let sim = sim(|_| ());
         let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 1"), &settings);

@@ -91,7 +91,7 @@ fn a_mounted_file_that_is_changed_by_its_links_counts() {
 }
 
 #[test]
-fn a_broken_or_vanished_file_leaves_the_callers_and_is_told_once_for_each_change() {
+fn a_broken_or_deleted_file_keeps_the_callers_and_is_logged_once() {
     let sim = sim(|_| ());
     let (service, _folder, path) = start(&sim, &two_callers(""), &[]);
     let ok = || service.metric("zoom_qos_proxy_callers_file_ok");
@@ -148,7 +148,7 @@ fn a_ceiling_counts_what_was_spent_before_it_was_changed() {
 }
 
 #[test]
-fn a_broken_file_at_start_is_a_wrong_configuration_with_all_that_is_wrong() {
+fn a_broken_file_at_start_reports_every_problem_as_wrong_configuration() {
     let sim = sim(|_| ());
     let (_folder, path) = callers_file("[[caller]]\nname = \"A\"\nweight = 0\n");
     let file = path.to_str().unwrap();
@@ -195,7 +195,7 @@ fn files_in(folder: &TempDir) -> usize {
 }
 
 #[test]
-fn an_added_caller_is_known_to_the_running_service_by_the_key_that_was_shown() {
+fn the_running_service_accepts_the_key_printed_for_an_added_caller() {
     let sim = sim(|_| ());
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("callers.toml");
@@ -218,7 +218,7 @@ fn an_added_caller_is_known_to_the_running_service_by_the_key_that_was_shown() {
 }
 
 #[test]
-fn what_cannot_be_added_is_refused_in_words_and_the_file_is_as_it_was() {
+fn an_invalid_caller_is_rejected_with_a_reason_and_nothing_changes() {
     let text = format!("# mine\n{}", two_callers(""));
     let (folder, path) = callers_file(&text);
     let folder_path = folder.path().to_str().unwrap();

@@ -42,7 +42,7 @@ fn decoded(answer: &Answer) -> Vec<u8> {
 }
 
 #[test]
-fn each_coding_is_the_same_meeting_with_a_tag_of_its_own_also_on_a_miss() {
+fn each_coding_has_equal_content_and_its_own_tag_also_on_misses() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 25, 10));
     let service = Service::start(&sim, &[]);
@@ -120,7 +120,7 @@ fn a_small_meeting_has_every_coding_though_only_one_is_kept() {
 }
 
 #[test]
-fn a_304_is_to_the_tag_of_the_coding_that_would_be_sent() {
+fn a_304_matches_the_tag_of_the_negotiated_coding() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let path = "/qos/85746065432";
@@ -164,7 +164,7 @@ fn head_tells_the_length_that_get_has_in_each_coding() {
 
 /// A meeting whose body is larger than the memory for bodies as they are is unpacked while it is read.
 #[test]
-fn a_body_too_large_to_be_kept_as_it_is_arrives_to_the_last_byte() {
+fn a_body_too_large_to_keep_uncompressed_arrives_whole() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 60, 30));
     let service = Service::start(&sim, &[("cache.max_bytes", "4MiB")]);
@@ -180,7 +180,7 @@ fn a_body_too_large_to_be_kept_as_it_is_arrives_to_the_last_byte() {
 }
 
 #[test]
-fn bodies_as_they_are_are_let_go_when_nobody_asks_for_them_and_come_back() {
+fn unused_uncompressed_bodies_are_dropped_and_rebuilt_on_demand() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 10, 20));
     let service = Service::start(&sim, &[("cache.live_fresh", "5m")]);

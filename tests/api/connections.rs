@@ -35,7 +35,7 @@ fn floods(to: SocketAddr, request: &str) -> TcpStream {
 }
 
 #[test]
-fn a_peer_that_pipelines_and_reads_nothing_costs_no_time_and_little_memory() {
+fn a_pipelining_peer_that_never_reads_costs_little_time_and_memory() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("server.write_timeout", "1h")]);
     assert_eq!(service.get("/qos/85746065432").status, 200);
@@ -64,7 +64,7 @@ fn a_peer_that_pipelines_and_reads_nothing_costs_no_time_and_little_memory() {
 }
 
 #[test]
-fn a_body_that_nobody_reads_costs_no_time_and_the_request_is_answered() {
+fn a_request_with_an_unread_body_is_answered_without_delay() {
     let sim = sim(|config| config.latency = Duration::from_secs(5));
     let service = Service::start(&sim, &[("server.head_timeout", "1h")]);
     let body = "x".repeat(700_000);
@@ -96,7 +96,7 @@ fn a_body_that_nobody_reads_costs_no_time_and_the_request_is_answered() {
 }
 
 #[test]
-fn a_head_that_never_ends_is_answered_408_and_closed_also_as_the_second_of_a_connection() {
+fn an_unfinished_first_or_second_head_gets_408_and_a_close() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("server.head_timeout", "600ms")]);
     for to in [service.addr, service.ops] {
@@ -227,7 +227,7 @@ fn narrow(to: SocketAddr) -> TcpStream {
 }
 
 #[test]
-fn an_answer_that_nobody_takes_ends_its_connection_and_one_that_is_taken_slowly_arrives() {
+fn an_unread_answer_ends_its_connection_but_a_slowly_read_one_arrives() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 200, 60));
     let service = Service::start(&sim, &[("server.write_timeout", "800ms")]);
@@ -260,7 +260,7 @@ fn an_answer_that_nobody_takes_ends_its_connection_and_one_that_is_taken_slowly_
 }
 
 #[test]
-fn head_and_get_in_any_order_behind_one_that_waits_are_answered_in_their_own_manner() {
+fn pipelined_head_and_get_are_each_answered_correctly_in_any_order() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     sim.add_meeting(Meeting::generated("91111111111", 3, 3));
     let service = Service::start(&sim, &[]);
@@ -286,7 +286,7 @@ fn head_and_get_in_any_order_behind_one_that_waits_are_answered_in_their_own_man
 
 /// As the clients of Java's library do by default.
 #[test]
-fn an_offer_to_change_the_protocol_is_ignored_and_the_connection_is_kept() {
+fn an_upgrade_offer_is_ignored_and_the_connection_is_kept() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for offer in [
@@ -309,7 +309,7 @@ fn an_offer_to_change_the_protocol_is_ignored_and_the_connection_is_kept() {
 }
 
 #[test]
-fn what_two_parsers_may_read_in_two_ways_is_answered_400_and_nothing_behind_it() {
+fn an_ambiguous_request_gets_400_and_nothing_after_it_is_answered() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for head in [

@@ -181,7 +181,7 @@ fn a_renewal_in_the_background_keeps_no_caller_waiting() {
 }
 
 #[test]
-fn a_call_that_waited_long_for_its_permit_goes_out_with_a_token_that_is_still_good() {
+fn a_call_delayed_by_its_permit_still_carries_a_valid_token() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(3));
     let paths = add_meetings(&sim, 6, 1);
     let settings = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
@@ -196,7 +196,7 @@ fn a_call_that_waited_long_for_its_permit_goes_out_with_a_token_that_is_still_go
 }
 
 #[test]
-fn a_token_revoked_between_two_requests_is_renewed_once_and_the_call_repeated_once() {
+fn a_token_revoked_between_requests_costs_one_renewal_and_one_repeated_call() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 2, 1);
     let service = Service::start(&sim, &[]);
@@ -210,7 +210,7 @@ fn a_token_revoked_between_two_requests_is_renewed_once_and_the_call_repeated_on
 }
 
 #[test]
-fn a_token_revoked_between_two_pages_costs_one_call_and_the_meeting_is_whole() {
+fn a_token_revoked_between_pages_costs_one_call_and_no_rows() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     let paths = add_meetings(&sim, 1, 25);
     let service = Service::start(&sim, &[]);
@@ -276,7 +276,7 @@ fn many_flights_whose_token_is_revoked_share_one_renewal() {
 }
 
 #[test]
-fn an_account_on_which_a_new_token_kills_the_old_one_gets_no_storm_of_renewals() {
+fn tokens_that_invalidate_each_other_cause_no_renewal_storm() {
     let sim = sim(|config| {
         config.latency = Duration::from_millis(100);
         config.new_token_kills_old = true;
@@ -318,7 +318,7 @@ fn a_token_refused_for_ever_is_renewed_once_and_then_held_against() {
 }
 
 #[test]
-fn calls_that_wait_for_their_permits_are_not_made_once_the_credentials_are_refused() {
+fn rejected_credentials_cancel_calls_that_wait_for_a_permit() {
     for (kind, calls) in [(FaultKind::MissingScope, 1), (FaultKind::TokenInvalid, 2)] {
         println!("{kind:?}");
         let sim = sim(|_| ());
@@ -399,7 +399,7 @@ fn a_secret_file_that_is_gone_for_a_moment_disturbs_nothing() {
 }
 
 #[test]
-fn a_wrong_new_secret_disturbs_nobody_while_the_token_in_use_is_good() {
+fn a_wrong_new_secret_harms_nobody_while_the_token_is_valid() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(6));
     let mut paths = add_meetings(&sim, 150, 1).into_iter();
     let mounted = Mounted::new("sim-secret");
@@ -421,7 +421,7 @@ fn a_wrong_new_secret_disturbs_nobody_while_the_token_in_use_is_good() {
 }
 
 #[test]
-fn a_wrong_new_secret_is_a_hold_when_the_token_in_use_is_gone_and_a_right_one_ends_it() {
+fn without_a_token_a_wrong_secret_blocks_until_a_right_one_comes() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(2));
     let mut paths = add_meetings(&sim, 150, 1).into_iter();
     let mounted = Mounted::new("sim-secret");
@@ -496,7 +496,7 @@ fn token_trouble(kind: FaultKind, status: u16, code: &str, zoom: Option<u16>) {
 }
 
 #[test]
-fn trouble_at_the_token_endpoint_is_tried_three_times_and_is_zooms_failure() {
+fn a_failing_token_endpoint_is_tried_three_times_then_zoom_failed() {
     thread::scope(|scope| {
         for (kind, zoom) in [
             (FaultKind::TokenNotJson, Some(200)),
@@ -531,7 +531,7 @@ fn a_token_endpoint_that_hangs_is_a_timeout() {
 }
 
 #[test]
-fn those_who_wait_for_an_access_token_are_in_the_queue_and_it_has_an_end() {
+fn flights_waiting_for_a_token_count_towards_the_queue_limit() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 9, 1);
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_secs(2))).on_token_endpoint());
@@ -551,7 +551,7 @@ fn those_who_wait_for_an_access_token_are_in_the_queue_and_it_has_an_end() {
 }
 
 #[test]
-fn a_spent_day_is_said_at_once_though_there_is_no_access_token() {
+fn a_spent_day_is_reported_at_once_without_an_access_token() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(1));
     let paths = add_meetings(&sim, 2, 1);
     let settings = [("limits.heavy_per_day", "1"), ("limits.headroom_percent", "0")];
@@ -593,7 +593,7 @@ fn an_invalid_client_inside_a_401_is_a_refusal_as_well() {
 }
 
 #[test]
-fn a_refusal_in_the_other_envelope_of_the_token_side_is_one_too() {
+fn a_token_refusal_in_either_envelope_is_recognised() {
     for status in [400, 200] {
         let sim = sim(|_| ());
         let paths = add_meetings(&sim, 2, 1);
@@ -626,7 +626,7 @@ fn a_token_that_lives_for_a_moment_only_is_still_no_storm() {
 }
 
 #[test]
-fn a_rate_limit_of_the_token_endpoint_is_not_answered_with_more_requests() {
+fn a_rate_limited_token_endpoint_gets_no_further_requests() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 30, 1);
     let too_many = FaultKind::RateSecond { retry_after: Some("30".into()), headers: true };

@@ -38,7 +38,7 @@ fn wait_for_age(service: &Service, seconds: i64) {
 }
 
 #[test]
-fn no_cache_fetches_what_is_fresh_and_says_that_the_request_wanted_it() {
+fn no_cache_refetches_a_fresh_snapshot_and_reports_fwd_request() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -172,7 +172,7 @@ fn min_fresh_is_the_freshness_left_that_a_caller_wants() {
 }
 
 #[test]
-fn min_fresh_and_no_cache_are_not_content_with_what_is_stale_and_max_age_decides_by_age() {
+fn min_fresh_and_no_cache_reject_stale_and_max_age_compares_age() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR, ("cache.live_fresh", "300ms")]);
     for directive in ["min-fresh=0", "min-fresh=1", "no-cache"] {
@@ -221,7 +221,7 @@ fn only_if_cached_is_answered_from_the_cache_or_not_at_all() {
 }
 
 #[test]
-fn only_if_cached_does_not_wait_for_a_flight_and_knows_what_is_remembered() {
+fn only_if_cached_never_waits_and_sees_remembered_failures() {
     let sim = sim(|config| config.latency = Duration::from_secs(1));
     let service = Service::start(&sim, &[]);
     std::thread::scope(|scope| {
@@ -239,7 +239,7 @@ fn only_if_cached_does_not_wait_for_a_flight_and_knows_what_is_remembered() {
 }
 
 #[test]
-fn only_if_cached_with_a_wish_that_is_not_met_is_not_cached() {
+fn only_if_cached_with_an_unmet_directive_is_not_cached() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -353,7 +353,7 @@ fn two_hundred_callers_who_force_it_together_share_one_flight() {
 }
 
 #[test]
-fn who_forces_it_and_who_does_not_are_both_served_while_it_is_fetched() {
+fn forced_and_ordinary_requests_are_both_served_during_a_fetch() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -371,7 +371,7 @@ fn who_forces_it_and_who_does_not_are_both_served_while_it_is_fetched() {
 }
 
 #[test]
-fn a_forced_fetch_that_fails_is_answered_with_what_is_kept_and_why() {
+fn a_failed_forced_fetch_falls_back_to_the_cache_with_the_reason() {
     for if_error in ["1h", "0s"] {
         let sim = sim(|_| ());
         let settings = [NO_FLOOR, ("cache.stale_if_error", if_error), ("cache.refusal", "0s")];

@@ -45,7 +45,7 @@ fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call
 }
 
 #[test]
-fn every_refusal_of_a_meeting_is_told_after_one_call_with_zooms_own_words() {
+fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("zoom.max_body", "64KiB")]);
     let no_type = r#"{"code":300,"message":"The value of the query parameter type is invalid."}"#;
@@ -155,7 +155,7 @@ fn refused_scopes_and_plans_are_told_once_and_then_held_against() {
 }
 
 #[test]
-fn a_rate_limit_is_told_in_zooms_words_wherever_zoom_puts_the_code() {
+fn a_rate_limit_carries_zooms_message_wherever_the_code_is() {
     let per_second = FaultKind::RateSecond { retry_after: Some("60".into()), headers: true };
     let daily = "You have reached the maximum daily rate limit for this API.";
     let table: Vec<(FaultKind, &str, Said<'_>, std::ops::RangeInclusive<u64>)> = vec![
@@ -177,7 +177,7 @@ fn a_rate_limit_is_told_in_zooms_words_wherever_zoom_puts_the_code() {
 }
 
 #[test]
-fn a_429_inside_a_200_is_a_pause_and_an_expired_token_inside_a_200_a_renewal() {
+fn inside_a_200_a_429_pauses_and_an_expired_token_is_renewed() {
     let sim = sim(|_| ());
     for (kind, pauses, tokens) in
         [(in_200(429, PER_SECOND), true, 1), (in_200(124, "Access token is expired."), false, 2)]
@@ -235,7 +235,7 @@ fn what_zoom_says_about_a_meeting_is_remembered_and_then_asked_again() {
 }
 
 #[test]
-fn a_live_meeting_that_is_not_there_yet_is_asked_for_again_sooner_than_a_past_one() {
+fn a_missing_live_meeting_is_retried_sooner_than_a_past_one() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.not_found_live", "300ms")]);
     let (live, past) = ("/qos/91111111111", "/qos/91111111111?type=past");
@@ -250,7 +250,7 @@ fn a_live_meeting_that_is_not_there_yet_is_asked_for_again_sooner_than_a_past_on
 }
 
 #[test]
-fn what_will_never_be_a_meeting_is_remembered_for_longer_than_one_that_is_not_there() {
+fn an_impossible_meeting_is_remembered_longer_than_a_missing_one() {
     let sim = sim(|_| ());
     let settings = [("cache.not_found_live", "300ms"), ("cache.refusal", "1h")];
     let service = Service::start(&sim, &settings);
@@ -389,7 +389,7 @@ fn zooms_words_are_cut_and_its_pages_are_not_quoted() {
 }
 
 #[test]
-fn a_page_token_that_repeats_is_told_with_the_answer_that_repeats_it() {
+fn a_repeated_page_token_is_reported_with_its_answer() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 40, 1));
     sim.inject(Fault::new(FaultKind::RepeatPageToken).on_page(1).forever());

@@ -118,13 +118,13 @@ fn a_flight_gives_up_its_place_when_its_caller(hangs_up: impl FnOnce(TcpStream))
 }
 
 #[test]
-fn a_flight_whose_callers_hung_up_before_its_first_call_is_not_made() {
+fn a_flight_whose_callers_all_disconnected_makes_no_call() {
     // The usual end of a connection.
     a_flight_gives_up_its_place_when_its_caller(drop);
 }
 
 #[test]
-fn a_flight_whose_callers_were_killed_before_its_first_call_is_not_made() {
+fn a_flight_whose_callers_were_all_killed_makes_no_call() {
     a_flight_gives_up_its_place_when_its_caller(|caller| {
         let socket = socket2::Socket::from(caller);
         // A reset.
@@ -133,7 +133,7 @@ fn a_flight_whose_callers_were_killed_before_its_first_call_is_not_made() {
 }
 
 #[test]
-fn who_hung_up_is_not_counted_in_the_wait_that_a_newcomer_is_told_of() {
+fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
     let sim = sim(|_| ());
     let ids = add(&sim, 91_000_000_000, 7);
     let service = Service::start(&sim, &[SLOWLY[0], SLOWLY[1], ("server.wait", "4500ms")]);
@@ -188,7 +188,7 @@ fn who_only_listens_any_more_and_lost_its_place_hears_that() {
 }
 
 #[test]
-fn a_second_request_on_the_connection_of_one_that_waits_is_no_hang_up() {
+fn a_pipelined_second_request_is_not_taken_for_a_disconnect() {
     let sim = sim(|_| ());
     let ids = add(&sim, 91_000_000_000, 3);
     let service = Service::start(&sim, &SLOWLY);
@@ -258,7 +258,7 @@ mod alone {
     use super::*;
 
     #[test]
-    fn a_caller_with_one_cold_meeting_does_not_wait_behind_one_with_five_hundred() {
+    fn one_cold_meeting_does_not_wait_behind_another_callers_five_hundred() {
         // What is asked here is who comes when. Five hundred clients in this process make the simulator read late.
         let sim = sim(|config| (config.latency, config.per_second) = (Duration::from_millis(100), 60));
         let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
@@ -295,7 +295,7 @@ mod alone {
 
     /// A busy quarter of an hour, at a limit so low that it takes seconds.
     #[test]
-    fn five_callers_in_all_weathers_use_the_limit_up_and_never_exceed_it() {
+    fn five_callers_under_faults_use_the_whole_limit_without_exceeding_it() {
         let sim = sim(|config| config.latency = Duration::from_millis(60));
         let keys = ["zqp_one", "zqp_two", "zqp_three", "zqp_four", "zqp_five"];
         let entries = keys.iter().zip(["one", "two", "three", "four", "five"]);

@@ -44,7 +44,7 @@ fn fifo_in(folder: &Path) -> String {
 }
 
 #[test]
-fn a_fifo_or_device_in_place_of_a_file_is_an_error_and_no_wait() {
+fn a_fifo_or_device_instead_of_a_file_fails_without_blocking() {
     let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
     let fifo = fifo_in(folder.path());
     thread::scope(|scope| {
@@ -63,7 +63,7 @@ fn a_fifo_or_device_in_place_of_a_file_is_an_error_and_no_wait() {
 }
 
 #[test]
-fn a_fifo_as_config_file_or_state_file_is_an_error_and_no_wait() {
+fn a_fifo_as_config_or_state_file_fails_without_blocking() {
     let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
     let fifo = fifo_in(folder.path());
     for arguments in [&["check-config"][..], &["serve"], &["callers", "add", "x"]] {
@@ -80,7 +80,7 @@ fn a_fifo_as_config_file_or_state_file_is_an_error_and_no_wait() {
 }
 
 #[test]
-fn a_state_file_that_cannot_be_is_told_with_all_other_problems_and_nothing_is_changed() {
+fn an_impossible_state_file_is_reported_with_the_rest_and_changes_nothing() {
     let (sim, folder) = (sim(|_| ()), tempfile::tempdir().unwrap());
     let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let fifo = fifo_in(folder.path());

@@ -69,7 +69,7 @@ fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
 }
 
 #[test]
-fn pages_come_in_turn_in_zooms_order_and_each_is_asked_for_as_documented() {
+fn pages_are_requested_one_by_one_as_documented_in_zooms_order() {
     let sim = sim(|config| config.latency = Duration::from_millis(20));
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
     let service = Service::start(&sim, &[]);
@@ -94,7 +94,7 @@ fn pages_come_in_turn_in_zooms_order_and_each_is_asked_for_as_documented() {
 }
 
 #[test]
-fn a_uuid_that_begins_with_a_slash_is_one_flight_in_all_three_spellings() {
+fn three_spellings_of_a_uuid_with_leading_slash_share_one_flight() {
     let sim = sim(|config| config.latency = Duration::from_millis(100));
     sim.add_meeting(Meeting::generated(SLASHED, 3, 2));
     let service = Service::start(&sim, &[]);
@@ -123,7 +123,7 @@ fn any_other_uuid_is_encoded_once() {
 }
 
 #[test]
-fn a_caller_is_kept_no_longer_than_its_wait_while_the_flight_goes_on() {
+fn a_caller_waits_at_most_server_wait_while_the_flight_continues() {
     let sim = sim(|config| config.latency = Duration::from_millis(700));
     sim.add_meeting(Meeting::generated("91111111111", 30, 1));
     let service = Service::start(&sim, &[("server.wait", "1s")]);

@@ -42,7 +42,7 @@ fn encoded(text: &str) -> String {
 }
 
 #[test]
-fn what_is_no_meeting_id_is_refused_before_zoom_and_told_what_would_be_one() {
+fn an_invalid_meeting_id_is_rejected_without_a_call_and_explained() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for (what, ids) in [
@@ -126,7 +126,7 @@ fn an_overlong_id_is_refused_whatever_it_is_made_of() {
 }
 
 #[test]
-fn a_path_elsewhere_is_not_found_even_when_it_ends_in_a_meeting_id() {
+fn an_unknown_path_that_ends_in_a_meeting_id_is_404() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for path in [
@@ -154,7 +154,7 @@ fn a_path_elsewhere_is_not_found_even_when_it_ends_in_a_meeting_id() {
 }
 
 #[test]
-fn raw_bytes_that_no_url_may_hold_are_a_400_and_the_service_lives_on() {
+fn bytes_that_no_url_may_contain_get_400_without_harm() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for bytes in [
@@ -189,7 +189,7 @@ fn raw_bytes_that_no_url_may_hold_are_a_400_and_the_service_lives_on() {
 }
 
 #[test]
-fn a_callers_malformed_request_is_not_an_error_of_the_service_in_its_log() {
+fn a_malformed_request_is_not_logged_as_an_error() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for wire in [
@@ -239,7 +239,7 @@ fn an_absolute_url_in_the_request_line_is_the_same_meeting() {
 }
 
 #[test]
-fn a_uuid_is_one_meeting_and_one_entry_in_every_spelling_that_callers_use() {
+fn every_spelling_of_a_uuid_is_one_cache_entry() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for (id, for_zoom) in [
@@ -340,7 +340,7 @@ fn type_is_live_unless_it_is_past_in_any_encoding() {
 }
 
 #[test]
-fn a_known_key_that_is_empty_twice_or_out_of_form_is_refused_by_its_name() {
+fn an_empty_repeated_or_malformed_parameter_is_rejected_by_name() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for (query, key) in [

@@ -112,7 +112,7 @@ fn fifty_requests_in_flight_all_get_their_answer_after_sigterm() {
 }
 
 #[test]
-fn while_it_drains_it_is_not_ready_and_still_answers_and_then_refuses_connections() {
+fn a_draining_process_answers_but_is_not_ready_then_refuses_connections() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     let service = Service::start(&sim, &[("server.drain_delay", "1s")]);
@@ -161,7 +161,7 @@ fn a_flight_that_began_in_the_drain_is_finished_after_it() {
 }
 
 #[test]
-fn a_flight_that_nobody_waits_for_any_more_is_finished_before_the_end() {
+fn an_abandoned_flight_is_finished_before_the_process_exits() {
     let sim = sim(|config| config.latency = Duration::from_millis(400));
     sim.add_meeting(Meeting::generated("91111111111", 20, 1));
     let service = Service::start(&sim, &[]);
@@ -197,7 +197,7 @@ fn a_large_body_that_a_caller_reads_slowly_arrives_whole_after_sigterm() {
 }
 
 #[test]
-fn after_the_drain_a_kept_connection_gets_no_new_flight_but_a_word_or_its_end() {
+fn after_the_drain_a_kept_connection_gets_shutting_down_or_is_closed() {
     let sim = sim(|config| config.latency = Duration::from_millis(800));
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     let service = Service::start(&sim, &[]);
@@ -255,7 +255,7 @@ fn a_hanging_zoom_does_not_keep_it_longer_than_the_shutdown_timeout() {
 }
 
 #[test]
-fn an_interrupt_while_it_stops_ends_it_at_once_and_a_repeated_sigterm_does_not() {
+fn while_stopping_an_interrupt_exits_at_once_and_sigterm_does_not() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(FaultKind::Hang).forever());
     for drain_delay in ["0s", "20s"] {
@@ -276,7 +276,7 @@ fn an_interrupt_while_it_stops_ends_it_at_once_and_a_repeated_sigterm_does_not()
 }
 
 #[test]
-fn a_taken_port_ends_the_start_with_a_message_that_says_which_and_what_to_do() {
+fn a_taken_port_fails_the_start_with_its_name_and_advice() {
     let sim = sim(|_| ());
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -323,7 +323,7 @@ fn a_state_file_that_cannot_be_written_is_an_error_at_start() {
 }
 
 #[test]
-fn a_torn_or_foreign_state_file_is_set_aside_and_the_service_starts() {
+fn a_torn_or_foreign_state_file_is_moved_aside_at_start() {
     let sim = sim(|_| ());
     let folder = tempfile::tempdir().unwrap();
     for text in ["{\"zoom_calls_of_d", "", "hello\n", "{}", "[1,2]", "\u{0}\u{0}\u{0}\u{0}"] {
@@ -348,7 +348,7 @@ fn a_torn_or_foreign_state_file_is_set_aside_and_the_service_starts() {
 }
 
 #[test]
-fn a_state_file_with_a_day_or_count_that_cannot_be_is_not_believed_for_ever() {
+fn an_impossible_day_or_count_in_the_state_file_is_discarded() {
     let sim = sim(|_| ());
     let folder = tempfile::tempdir().unwrap();
     let today = Timestamp::now().as_second() / 86_400;
@@ -403,7 +403,7 @@ fn check_config_warns_of_what_is_allowed_but_remarkable() {
 }
 
 #[test]
-fn every_mistake_is_told_together_with_its_key_and_origin_and_exit_78() {
+fn every_mistake_is_reported_with_key_and_origin_and_exit_78() {
     let sim = sim(|_| ());
     let folder = tempfile::tempdir().unwrap();
     let wrong = file(
@@ -576,7 +576,7 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
 }
 
 #[test]
-fn healthcheck_of_a_url_needs_no_configuration_and_is_0_at_200_alone() {
+fn healthcheck_of_a_url_needs_no_configuration_and_succeeds_only_on_200() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("server.drain_delay", "20s")]);
     let healthcheck = |url: &str| {
@@ -673,7 +673,7 @@ fn two_services_that_share_nothing_but_the_machine_run_side_by_side() {
 }
 
 #[test]
-fn a_low_number_of_open_files_is_raised_to_what_the_process_may_have() {
+fn a_low_open_file_limit_is_raised_to_the_hard_limit() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     let service = Service::start_by(&sim, &[], &["sh", "-c", "ulimit -Sn 64; exec \"$0\""]);

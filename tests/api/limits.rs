@@ -33,7 +33,7 @@ fn in_three_forms(seconds: u64) -> [String; 3] {
 }
 
 #[test]
-fn a_per_second_429_pauses_every_call_until_retry_after_in_all_three_forms() {
+fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 12);
     let service = Service::start(&sim, &[]);
@@ -85,7 +85,7 @@ fn a_429_without_any_header_pauses_for_a_second_and_a_little() {
 }
 
 #[test]
-fn a_pause_longer_than_the_wait_is_said_at_once_to_all_and_zoom_is_left_alone() {
+fn a_pause_longer_than_the_wait_fails_callers_at_once_without_calls() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 3);
     let service = Service::start(&sim, &[("server.wait", "5s")]);
@@ -123,7 +123,7 @@ fn a_long_pause_also_sends_away_those_who_wait_already() {
 }
 
 #[test]
-fn a_daily_429_stops_all_calls_until_midnight_utc_when_zoom_does_not_say() {
+fn a_daily_429_without_retry_after_stops_calls_until_midnight_utc() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 2);
     for kind in [
@@ -164,7 +164,7 @@ fn budget(service: &Service) -> Value {
 }
 
 #[test]
-fn a_call_that_never_left_is_not_counted_and_one_that_did_is() {
+fn only_a_call_that_was_sent_is_counted() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 3);
     let unreachable = |api: &str| {
@@ -201,7 +201,7 @@ fn a_call_that_never_left_is_not_counted_and_one_that_did_is() {
 }
 
 #[test]
-fn calls_of_other_apps_beyond_the_headroom_are_counted_where_zoom_tells_of_them() {
+fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
     let sim = sim(|config| config.per_day = 60_000);
     let paths = add_meetings(&sim, 0, 4);
     let service = Service::start(&sim, &[]);
@@ -260,7 +260,7 @@ fn what_zoom_says_of_another_limit_or_not_clearly_changes_no_count() {
 }
 
 #[test]
-fn live_snapshots_stay_fresh_longer_when_the_day_would_be_spent_and_only_as_long_as_allowed() {
+fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
     let sim = sim(|_| ());
     let path = add_meetings(&sim, 0, 1).remove(0);
     for (most, seconds) in [("10", 10), ("3", 3), ("1", 1)] {
@@ -327,7 +327,7 @@ fn the_days_count_survives_a_restart_and_a_crash() {
 }
 
 #[test]
-fn crashes_in_the_midst_of_calls_count_too_many_by_seconds_at_most_and_never_too_few() {
+fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 300);
     let folder = tempfile::tempdir().unwrap();
@@ -408,7 +408,7 @@ fn more_calls_than_may_queue_are_refused_as_overload() {
 }
 
 #[test]
-fn who_cannot_be_served_after_a_pause_is_told_at_once_and_why() {
+fn a_caller_beyond_the_pause_is_rejected_at_once_with_the_reason() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 60);
     let settings =
@@ -498,7 +498,7 @@ fn a_very_short_wait_still_fetches() {
 }
 
 #[test]
-fn flights_that_nobody_waits_for_any_more_are_no_reason_to_refuse_somebody() {
+fn abandoned_flights_do_not_cause_rejections() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 16);
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());

@@ -26,7 +26,7 @@ const BASE: u64 = 48 << 20;
 const GROWTH: u64 = 60 << 20;
 
 #[test]
-fn a_meeting_larger_than_all_that_may_be_fetched_is_refused_as_too_large_and_remembered() {
+fn a_meeting_over_the_fetch_limit_is_refused_and_remembered() {
     let sim = sim(|_| ());
     let id = "91111111111";
     sim.add_meeting(Meeting::raw_pages(id, incompressible_pages(id, 20, 100_000)));
@@ -202,7 +202,7 @@ fn flights_that_wait_for_their_next_page_take_little_memory() {
 
 #[test]
 #[ignore = "takes minutes: make test-all runs it"]
-fn the_resident_size_levels_off_at_the_bound_however_many_meetings_pass_through() {
+fn resident_memory_stays_bounded_however_many_meetings_pass_through() {
     let sim = sim(|config| (config.per_second, config.per_day) = (1_000_000, 10_000_000));
     let settings = [
         ("cache.max_bytes", "32MiB"),

@@ -96,7 +96,7 @@ fn every_reference_of_the_description_leads_somewhere() {
 }
 
 #[test]
-fn every_problem_that_is_met_is_described_under_its_status_and_so_are_its_headers() {
+fn every_problem_met_is_described_with_its_status_and_headers() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111100", 1, 1));
     let kinds = [

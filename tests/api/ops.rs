@@ -82,7 +82,7 @@ fn it_is_alive_and_ready_while_zoom_is_down() {
 }
 
 #[test]
-fn refused_credentials_are_a_reason_in_readyz_and_not_a_reason_to_be_dead() {
+fn rejected_credentials_fail_readyz_but_not_healthz() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("zoom.client_secret", "zebra-secret")]);
     assert_eq!(service.get("/qos/85746065432").problem(), "zoom_rejected_credentials");
@@ -300,7 +300,7 @@ fn status_shows_who_queues_for_a_permit() {
 }
 
 #[test]
-fn unknown_paths_are_404_and_other_methods_405_with_allow_on_both_listeners() {
+fn both_listeners_answer_unknown_paths_404_and_other_methods_405() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for to in [service.addr, service.ops] {
@@ -492,7 +492,7 @@ fn collapsed_and_failed_requests_are_counted_and_logged_as_such() {
 }
 
 #[test]
-fn no_line_of_the_log_at_any_level_holds_a_secret_or_anything_of_a_participant() {
+fn no_log_line_contains_a_secret_or_participant_data() {
     let participant = r#"[{"user_id":"zebra-id","user_name":"Zebra Name","email":"zebra@example.com","ip_address":"203.0.113.77",
         "internal_ip_addresses":["198.51.100.66"],"pc_name":"zebra-pc","leave_time":"zebra-time","user_qos":[
         {"date_time":"zebra-date","audio_input":{"bitrate":"zebra kbps"},"cpu_usage":{"zoom_min_cpu_usage":"zebra %"}}]}]"#;

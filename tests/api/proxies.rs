@@ -132,7 +132,7 @@ fn hosts_of_no_proxy_and_a_proxy_of_none_are_reached_directly() {
 }
 
 #[test]
-fn a_proxy_that_does_not_let_us_through_is_told_as_such_without_the_password() {
+fn a_refusing_proxy_is_reported_without_its_password() {
     let sim = zoom();
     let demanding = ConnectProxy::start({
         let behind = sim.addr();
@@ -171,7 +171,7 @@ fn a_proxy_that_does_not_let_us_through_is_told_as_such_without_the_password() {
 }
 
 #[test]
-fn calls_that_the_proxy_does_not_let_through_are_counted_and_not_spent() {
+fn calls_refused_by_the_proxy_are_counted_but_not_spent() {
     let sim = zoom();
     let proxy = ConnectProxy::start(|_| Err("403 Forbidden"));
     let url = proxy.url("");

@@ -199,7 +199,7 @@ fn what_is_purged_is_not_served_stale_when_zoom_fails() {
 }
 
 #[test]
-fn a_flight_under_way_ends_for_who_waits_for_it_and_is_not_kept() {
+fn a_purged_flight_answers_its_waiters_but_is_not_cached() {
     for path_to_purge in ["/cache", "/cache/91111111111", "/cache/91111111111?type=live"] {
         let sim = sim(|config| config.latency = Duration::from_millis(400));
         has_rows(&sim, 25);
@@ -233,7 +233,7 @@ fn a_flight_under_way_ends_for_who_waits_for_it_and_is_not_kept() {
 }
 
 #[test]
-fn who_comes_after_the_purge_starts_a_flight_and_what_it_brings_outlives_the_old_one() {
+fn a_flight_started_after_the_purge_wins_over_the_detached_one() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_secs(2))));
@@ -259,7 +259,7 @@ fn who_comes_after_the_purge_starts_a_flight_and_what_it_brings_outlives_the_old
 }
 
 #[test]
-fn the_old_flight_lands_before_the_new_one_and_nobody_who_came_later_gets_it() {
+fn later_callers_never_get_the_result_of_the_detached_flight() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_secs(1))));
@@ -313,7 +313,7 @@ fn a_flight_that_is_purged_twice_is_not_kept_either_time() {
 }
 
 #[test]
-fn a_flight_to_the_other_type_or_to_another_meeting_is_joined_and_kept() {
+fn a_purge_leaves_flights_of_other_types_and_meetings_alone() {
     let sim = sim(|config| config.latency = Duration::from_millis(800));
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[]);
@@ -332,7 +332,7 @@ fn a_flight_to_the_other_type_or_to_another_meeting_is_joined_and_kept() {
 }
 
 #[test]
-fn a_refusal_that_was_on_its_way_is_told_but_neither_remembered_nor_an_end_to_what_is_new() {
+fn a_purged_flights_refusal_is_not_remembered_and_spares_newer_snapshots() {
     let sim = sim(|config| config.latency = Duration::from_millis(1_500));
     let service = Service::start(&sim, &[("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")]);
     thread::scope(|scope| {
@@ -425,7 +425,7 @@ fn both_flights_of_a_meeting_queue_for_their_permits_and_are_served() {
 }
 
 #[test]
-fn who_waits_for_a_flight_set_aside_is_told_of_a_pause_like_everybody_else() {
+fn a_pause_answers_callers_of_a_detached_flight_too() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
@@ -538,7 +538,7 @@ fn a_purge_that_is_out_of_form_is_refused_and_purges_nothing() {
 }
 
 #[test]
-fn any_method_but_delete_is_405_and_told_that_delete_is_the_one() {
+fn any_method_but_delete_is_405_with_allow_delete() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[]);
@@ -612,7 +612,7 @@ fn the_log_says_what_was_purged_and_who_asked_for_it() {
 }
 
 #[test]
-fn in_the_drain_it_still_purges_and_flights_set_aside_are_waited_for() {
+fn a_draining_process_still_purges_and_waits_for_detached_flights() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let mut service = Service::start(&sim, &[("server.drain_delay", "2s")]);

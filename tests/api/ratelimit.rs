@@ -89,7 +89,7 @@ fn refused_in_log(lines: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn what_cost_a_call_tells_what_is_left_as_the_status_does_and_a_hit_tells_nothing() {
+fn only_answers_that_cost_a_call_report_the_remaining_quota() {
     let sim = sim(|_| ());
     let paths = meetings(&sim, 2);
     let service = Service::start(&sim, &[]);

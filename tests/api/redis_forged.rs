@@ -328,7 +328,7 @@ fn who_waits_for_another_is_not_told_to_wait_for_hours() {
 }
 
 #[test]
-fn a_record_that_is_too_large_is_not_sent_and_one_that_cannot_be_is_fetched_anew() {
+fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (one, other) = (start(&sim, &redis), start(&sim, &redis));
     let subject = |id: &str| {

@@ -121,7 +121,7 @@ fn answer(connection: &TcpStream, says: &Says) -> std::io::Result<()> {
 }
 
 #[test]
-fn a_server_that_says_what_none_says_is_away_and_callers_are_answered() {
+fn an_impossible_redis_reply_counts_as_unavailable_and_callers_are_answered() {
     let sim = sim(|_| ());
     let cases = [
         ("the end of time", Says { time: time(u64::MAX), ..sane() }),
@@ -155,7 +155,7 @@ fn a_server_that_says_what_none_says_is_away_and_callers_are_answered() {
 }
 
 #[test]
-fn a_run_id_that_is_none_is_counted_and_no_reason_to_go_alone() {
+fn an_invalid_run_id_is_counted_without_going_standalone() {
     let sim = sim(|_| ());
     let says = Says { info: bulk(&format!("run_id:{}", "x".repeat(1_000_000))), ..sane() };
     let url = format!("redis://127.0.0.1:{}/0", imitation(says));
@@ -167,7 +167,7 @@ fn a_run_id_that_is_none_is_counted_and_no_reason_to_go_alone() {
 }
 
 #[test]
-fn a_pace_that_has_always_come_already_is_not_asked_for_without_a_pause() {
+fn a_slot_that_is_always_past_is_not_requested_in_a_loop() {
     let sim = sim(|_| ());
     let path = add_meetings(&sim, 0, 1).remove(0);
     let day = now() / 86_400;

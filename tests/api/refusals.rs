@@ -26,7 +26,7 @@ fn status(status: u16, body: &str) -> FaultKind {
 }
 
 #[test]
-fn a_loop_on_a_lasting_refusal_costs_one_flight_and_is_told_when_to_come_back() {
+fn looping_on_a_lasting_refusal_costs_one_flight_and_gets_retry_after() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("zoom.max_body", "64KiB")]);
     let table = [
@@ -58,7 +58,7 @@ fn a_loop_on_a_lasting_refusal_costs_one_flight_and_is_told_when_to_come_back() 
 }
 
 #[test]
-fn pages_that_do_not_end_are_read_for_ten_more_than_promised_and_remembered() {
+fn endless_pages_are_read_ten_beyond_the_announced_count_and_remembered() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 25, 1));
     sim.inject(Fault::new(FaultKind::EndlessPages).for_meeting(ID).forever());
@@ -83,7 +83,7 @@ fn a_page_before(next_page_token: &str) -> Vec<u8> {
 }
 
 #[test]
-fn no_promise_of_rows_has_a_meeting_read_for_more_than_5000_pages() {
+fn no_announced_row_count_makes_it_read_over_5000_pages() {
     let sim = sim(|_| ());
     let pages = AtomicUsize::new(0);
     let zoom = RawZoom::start(move |_| {
@@ -117,7 +117,7 @@ fn a_page_token_above_4_kib_ends_the_flight_for_cache_refusal() {
 }
 
 #[test]
-fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_again() {
+fn a_permanent_refusal_is_remembered_for_cache_refusal_then_retried() {
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
     let service = Service::start(&sim, &settings);
@@ -137,7 +137,7 @@ fn what_zoom_will_never_give_is_remembered_for_cache_refusal_and_then_asked_agai
 }
 
 #[test]
-fn without_cache_refusal_a_loop_starts_a_flight_every_two_seconds_at_most() {
+fn without_cache_refusal_a_retry_loop_flies_at_most_every_two_seconds() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.refusal", "0s"), ("zoom.max_body", "64KiB")]);
     let kinds = [FaultKind::EndpointUnknown, FaultKind::Oversized(100_000)];
@@ -157,7 +157,7 @@ fn without_cache_refusal_a_loop_starts_a_flight_every_two_seconds_at_most() {
 }
 
 #[test]
-fn a_loop_on_a_meeting_that_fails_starts_a_flight_every_two_seconds_at_most() {
+fn retrying_a_failing_meeting_flies_at_most_every_two_seconds() {
     for kind in [FaultKind::ServerErrorHtml(500), FaultKind::NotJson, FaultKind::CloseBeforeAnswer] {
         let sim = sim(|_| ());
         let service = Service::start(&sim, &[]);
@@ -181,7 +181,7 @@ fn a_loop_on_a_meeting_that_fails_starts_a_flight_every_two_seconds_at_most() {
 }
 
 #[test]
-fn a_remembered_failure_leaves_the_stale_snapshot_in_place_and_spends_no_call() {
+fn a_remembered_failure_keeps_the_stale_snapshot_and_costs_no_call() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 3, 1));
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
@@ -228,7 +228,7 @@ fn what_zoom_refuses_one_replica_the_others_do_not_ask() {
 }
 
 #[test]
-fn a_loop_over_all_replicas_starts_a_flight_every_two_seconds_at_most() {
+fn a_retry_loop_over_all_replicas_flies_at_most_every_two_seconds() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[]);
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(503)).for_meeting(ID).forever());

@@ -282,7 +282,7 @@ mod alone {
 
     /// A process that starts without Redis serves within its share, and joins when there is one.
     #[test]
-    fn who_finds_no_redis_at_start_serves_within_its_share_and_joins_later() {
+    fn a_replica_started_without_redis_serves_its_share_and_joins_later() {
         let (sim, mut redis) = (sim(|_| ()), Server::start());
         redis.stop();
         let url = redis.url();

@@ -237,7 +237,7 @@ fn start_one(sim: &Sim, url: &str) -> Service {
 /// back in time; nobody waits for a claim that nobody will end; after each, every replica soon shows what was fetched since;
 /// and the day has all calls, and of others no more than were reserved when somebody lost his memory.
 #[test]
-fn whatever_is_upset_callers_of_the_same_few_meetings_notice_nothing_but_time() {
+fn chaos_costs_callers_of_shared_meetings_nothing_but_time() {
     let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(40)), Server::start());
     for meeting in 0..MEETINGS {
         let id = path(meeting).replace("/qos/", "");

@@ -60,7 +60,7 @@ fn ask_in_vain(of: &Service, path: &str) -> TcpStream {
 }
 
 #[test]
-fn what_one_has_is_a_hit_of_the_others_and_as_old_there() {
+fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.refresh_floor", "1s")]);
     let (path, id) = meeting(&sim, 92_000_000_000, 12);
@@ -138,7 +138,7 @@ fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
 }
 
 #[test]
-fn who_starts_anew_while_zoom_is_down_answers_with_what_the_others_had() {
+fn a_restarted_replica_serves_shared_snapshots_while_zoom_is_down() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1s")]);
     let (path, id) = meeting(&sim, 92_000_000_000, 3);
@@ -158,7 +158,7 @@ fn who_starts_anew_while_zoom_is_down_answers_with_what_the_others_had() {
 
 /// Through a balancer, that is.
 #[test]
-fn a_meeting_is_paged_through_from_replica_to_replica_though_newer_ones_land() {
+fn paging_continues_on_any_replica_though_newer_snapshots_land() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[("cache.live_fresh", "1s"), ("cache.stale_while_revalidate", "0s")]);
     let (path, id) = meeting(&sim, 92_000_000_000, 45);
@@ -239,7 +239,7 @@ fn another_takes_over_from_one_that_dies_on_the_way() {
 
 /// Stopped for longer than its claim lives, it goes on with what it has: that is older than what another fetched since.
 #[test]
-fn one_that_was_stopped_on_the_way_does_not_bring_back_what_is_older() {
+fn a_replica_suspended_during_a_flight_overwrites_nothing_newer() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
     let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
     let (path, id) = meeting(&sim, 92_000_000_000, 25);
@@ -268,7 +268,7 @@ fn one_that_was_stopped_on_the_way_does_not_bring_back_what_is_older() {
 }
 
 #[test]
-fn one_that_is_cut_off_from_redis_on_the_way_answers_all_the_same() {
+fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
     let relay = Relay::to(redis.port);
     let url = relay.url();
@@ -338,7 +338,7 @@ fn what_a_replica_shows_never_goes_back_in_time() {
 
 /// Whoever waited had come before the answer.
 #[test]
-fn a_refusal_that_is_not_remembered_is_that_of_all_who_wait_for_it() {
+fn an_unremembered_refusal_reaches_all_waiting_replicas() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
     let replicas = start(&sim, &redis, &[("cache.not_found_live", "0s")]);
     let id = "92000000999";
@@ -361,7 +361,7 @@ fn a_refusal_that_is_not_remembered_is_that_of_all_who_wait_for_it() {
 
 /// It lives on, so nobody takes over from it; and it cannot say that it is done.
 #[test]
-fn one_that_could_not_end_its_flight_does_not_keep_the_others_waiting() {
+fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
     let relay = Relay::to(redis.port);
     let (through, direct) = (relay.url(), redis.url());
@@ -500,7 +500,7 @@ mod alone {
     use super::*;
 
     #[test]
-    fn the_same_hundred_meetings_asked_of_all_three_at_once_are_fetched_once() {
+    fn a_hundred_meetings_requested_from_three_replicas_are_fetched_once() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(50)), Server::start());
         let replicas = start(&sim, &redis, &[("server.wait", "39s")]);
         let paths: Vec<_> = (0..100).map(|number| meeting(&sim, 92_000_000_000 + number, 15).0).collect();

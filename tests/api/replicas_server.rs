@@ -78,7 +78,7 @@ fn all_come_back(replicas: &[Service]) {
 }
 
 #[test]
-fn a_server_that_is_full_or_read_only_is_away_and_nobody_is_refused() {
+fn a_full_or_read_only_redis_counts_as_unavailable_without_rejections() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[]);
     is_away_and_nobody_is_refused(&sim, &replicas, 0, || {
@@ -161,7 +161,7 @@ fn a_hit_asks_nothing_of_redis() {
 
 /// As slow as an operation may be: everything is shared, and costs a miss its round trips. Slower: it is away, and stays so.
 #[test]
-fn a_slow_server_costs_time_and_one_that_is_too_slow_is_away() {
+fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let wire = Relay::to(redis.port);
     let url = wire.url();

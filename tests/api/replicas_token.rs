@@ -91,7 +91,7 @@ fn slow_token(sim: &Sim) {
 }
 
 #[test]
-fn three_that_start_together_share_one_token_and_one_that_starts_again_has_it_too() {
+fn three_replicas_share_one_token_also_after_a_restart() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     slow_token(&sim);
     let mut replicas = start_together(&sim, &redis, &ENCRYPTED);
@@ -141,7 +141,7 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
 
 /// On some accounts a new token kills the one before: then two that renew in turn would never come to an end.
 #[test]
-fn where_a_new_token_kills_the_old_one_replicas_do_not_kill_each_others() {
+fn replicas_do_not_invalidate_each_others_tokens() {
     let life = Duration::from_secs(4);
     let sim = sim(|config| {
         config.new_token_kills_old = true;
@@ -275,7 +275,7 @@ fn a_token_is_for_those_with_the_same_credentials_only() {
 }
 
 #[test]
-fn of_those_with_the_same_wrong_secret_one_asks_and_all_hear_the_answer() {
+fn replicas_with_the_same_wrong_secret_make_one_token_request() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let wrong = [ENCRYPTED[0], ("zoom.client_secret", "wrong")];
     slow_token(&sim);

@@ -97,7 +97,7 @@ fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], tim
 }
 
 #[test]
-fn a_trouble_that_comes_once_costs_one_more_call_and_the_meeting_is_whole() {
+fn a_failure_once_costs_one_more_call_and_no_rows() {
     let sim = sim(roomy);
     let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
     befall_the_middle_page(&sim, &service, &troubles(), 1);
@@ -105,7 +105,7 @@ fn a_trouble_that_comes_once_costs_one_more_call_and_the_meeting_is_whole() {
 }
 
 #[test]
-fn a_trouble_that_comes_twice_costs_two_more_calls_and_the_meeting_is_whole() {
+fn a_failure_twice_costs_two_more_calls_and_no_rows() {
     let sim = sim(roomy);
     let service = Service::start(&sim, &[QUICK[0], QUICK[1], UNPACED]);
     befall_the_middle_page(&sim, &service, &troubles(), 2);
@@ -154,12 +154,12 @@ fn a_trouble_that_stays_ends_after_three_calls() {
 }
 
 #[test]
-fn a_trouble_that_stays_on_the_last_page_gives_no_part_of_the_meeting() {
+fn a_lasting_failure_on_the_last_page_yields_no_partial_meeting() {
     for_ever(2);
 }
 
 #[test]
-fn a_body_that_ends_with_its_connection_is_whole_or_fetched_again_but_never_a_part() {
+fn a_body_ended_by_close_is_whole_or_fetched_again() {
     // HTTP/1.1 allows it, though Zoom does not do it.
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 25, 1));
@@ -291,7 +291,7 @@ fn slow_but_in_time_is_good() {
 }
 
 #[test]
-fn the_timeout_covers_the_head_and_every_gap_of_the_body_and_six_of_them_the_call() {
+fn the_timeout_bounds_head_and_gaps_and_six_bound_the_call() {
     let sim = sim(roomy);
     let kinds = [
         (FaultKind::Hang, 1.0),
@@ -316,7 +316,7 @@ fn the_timeout_covers_the_head_and_every_gap_of_the_body_and_six_of_them_the_cal
 }
 
 #[test]
-fn a_page_that_takes_longer_than_the_timeout_but_never_pauses_is_good() {
+fn a_steady_page_may_take_longer_than_the_timeout() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 10, 2));
     sim.inject(Fault::new(FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(150) }));

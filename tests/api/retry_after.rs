@@ -65,7 +65,7 @@ fn a_unix_time_is_read_as_one() {
 }
 
 #[test]
-fn no_pause_is_longer_than_a_minute_for_the_second_or_goes_beyond_the_day() {
+fn no_per_second_pause_exceeds_a_minute_or_the_day() {
     for forever in ["99999999", "172800", "2999-05-31T00:00:00Z"] {
         let seconds = told(status(429, forever, PER_SECOND));
         assert!((58..=60).contains(&seconds), "{seconds}");
@@ -91,7 +91,7 @@ fn a_retry_waits_as_long_as_a_503_says() {
 }
 
 #[test]
-fn a_503_beyond_the_wait_ends_the_flight_and_zoom_is_asked_when_callers_were_told() {
+fn a_503_longer_than_the_wait_ends_the_flight_until_retry_after() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(status(503, "5", "")).forever());
     let service = Service::start(&sim, &[("server.wait", "3s")]);
@@ -152,7 +152,7 @@ fn all_replicas_tell_callers_when_a_503_says_to_come_back() {
 }
 
 #[test]
-fn a_caller_with_a_stale_snapshot_does_not_wait_for_the_end_of_a_503s_pause() {
+fn a_caller_with_a_stale_snapshot_skips_a_503s_pause() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 1, 1));
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
@@ -171,7 +171,7 @@ fn a_caller_with_a_stale_snapshot_does_not_wait_for_the_end_of_a_503s_pause() {
 }
 
 #[test]
-fn a_caller_who_joins_during_a_503s_pause_is_told_at_once_if_it_cannot_wait() {
+fn joining_during_a_503s_pause_fails_at_once_beyond_the_wait() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(ID, 1, 1));
     let settings = [BRIEFLY_FRESH, NO_REVALIDATION, ("server.wait", "8s")];

@@ -99,7 +99,7 @@ fn assert_nobody_asks_zoom(sim: &Sim, service: &Service, path: &str, detail: &st
 }
 
 #[test]
-fn past_its_freshness_a_snapshot_is_answered_at_once_and_renewed_by_one_flight() {
+fn a_stale_snapshot_is_served_at_once_and_refreshed_by_one_flight() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
     let first = service.get(PATH);
@@ -144,7 +144,7 @@ fn after_the_revalidation_time_a_snapshot_is_fetched_and_waited_for() {
 }
 
 #[test]
-fn who_waits_together_for_a_stale_meeting_shares_a_flight_with_the_same_reason() {
+fn callers_waiting_for_a_stale_meeting_share_flight_and_reason() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.live_fresh", "200ms"), NO_REVALIDATION]);
     service.get(PATH);
@@ -229,7 +229,7 @@ fn a_refresh_that_somebody_comes_to_wait_for_makes_way_no_longer() {
 }
 
 #[test]
-fn in_its_revalidation_time_a_long_cool_down_is_the_reason_and_nobody_asks_zoom() {
+fn while_revalidating_a_long_cooldown_is_the_reason_without_a_call() {
     for (kind, detail) in [
         (FaultKind::RateSecond { retry_after: Some("60".into()), headers: true }, "zoom_rate_limited"),
         (FaultKind::RateDay { retry_after: None, headers: true }, "zoom_daily_quota_spent"),
@@ -247,7 +247,7 @@ fn in_its_revalidation_time_a_long_cool_down_is_the_reason_and_nobody_asks_zoom(
 }
 
 #[test]
-fn in_its_revalidation_time_a_short_cool_down_is_the_reason_too_and_a_refresh_follows_it() {
+fn while_revalidating_a_short_cooldown_is_the_reason_before_the_refresh() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("99999999999", 1, 1));
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
@@ -268,7 +268,7 @@ fn in_its_revalidation_time_a_short_cool_down_is_the_reason_too_and_a_refresh_fo
 }
 
 #[test]
-fn when_its_own_refresh_meets_the_429_the_next_callers_are_told_so() {
+fn a_429_of_a_refresh_is_reported_to_the_next_callers() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
     let (path, _) = stale_meeting(&sim, &service, "91111111111");
@@ -291,7 +291,7 @@ fn in_its_revalidation_time_the_spent_day_is_the_reason() {
 }
 
 #[test]
-fn in_its_revalidation_time_refused_credentials_are_the_reason_and_no_token_is_asked_for() {
+fn while_revalidating_rejected_credentials_are_the_reason_without_token_requests() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("99999999999", 1, 1));
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
@@ -305,7 +305,7 @@ fn in_its_revalidation_time_refused_credentials_are_the_reason_and_no_token_is_a
 }
 
 #[test]
-fn whatever_goes_wrong_at_zoom_the_stale_snapshot_is_the_answer_and_says_why() {
+fn any_failure_at_zoom_is_answered_stale_with_the_reason() {
     let sim = sim(|_| ());
     let [connect, quick] = QUICK;
     let service =
@@ -346,7 +346,7 @@ fn whatever_goes_wrong_at_zoom_the_stale_snapshot_is_the_answer_and_says_why() {
 }
 
 #[test]
-fn a_short_429_is_answered_stale_at_once_and_the_flight_goes_on_after_the_pause() {
+fn a_short_429_is_answered_stale_and_the_flight_resumes_afterwards() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);
     let (path, _) = stale_meeting(&sim, &service, "91111111111");
@@ -363,7 +363,7 @@ fn a_short_429_is_answered_stale_at_once_and_the_flight_goes_on_after_the_pause(
 }
 
 #[test]
-fn callers_of_a_stale_meeting_who_wait_already_are_answered_when_a_pause_begins() {
+fn a_pause_answers_callers_already_waiting_for_a_stale_meeting() {
     let sim = sim(|_| ());
     let settings =
         [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")];
@@ -414,7 +414,7 @@ fn when_the_credentials_are_refused_the_stale_snapshot_is_the_answer() {
 }
 
 #[test]
-fn when_the_flight_outlasts_the_wait_the_stale_snapshot_is_the_answer_and_the_flight_lands() {
+fn a_flight_beyond_the_wait_completes_while_callers_get_stale() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION, ("server.wait", "1s")]);
     let (path, first) = stale_meeting(&sim, &service, "91111111111");
@@ -461,12 +461,12 @@ fn when_too_many_wait_already_the_stale_snapshot_is_the_answer() {
 }
 
 #[test]
-fn when_no_permit_can_come_in_time_the_stale_snapshot_is_the_answer_at_once() {
+fn without_a_timely_permit_the_stale_snapshot_is_served_at_once() {
     assert_stale(&behind_cold_callers(&[("server.wait", "2500ms")]), "zoom_rate_limited");
 }
 
 #[test]
-fn after_the_time_for_errors_which_begins_where_freshness_ends_the_error_is_the_answer() {
+fn errors_are_answered_once_stale_if_error_after_freshness_is_over() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION, ("cache.stale_if_error", "1s")]);
     let fetched = Instant::now();
@@ -496,7 +496,7 @@ fn after_the_time_for_errors_which_begins_where_freshness_ends_the_error_is_the_
 }
 
 #[test]
-fn with_no_time_for_errors_every_error_is_told_once_it_is_stale() {
+fn without_stale_if_error_a_stale_meeting_answers_every_error() {
     let sim = sim(|_| ());
     let settings = [
         ("cache.live_fresh", "500ms"),
@@ -517,7 +517,7 @@ fn with_no_time_for_errors_every_error_is_told_once_it_is_stale() {
 }
 
 #[test]
-fn zooms_word_that_there_is_no_such_meeting_wins_over_a_stale_snapshot_and_ends_it() {
+fn a_404_from_zoom_replaces_and_removes_the_stale_snapshot() {
     for (kind, status, code) in [
         (FaultKind::DoesNotExist, 404, "meeting_not_found"),
         (FaultKind::NotAvailable, 404, "meeting_not_found"),
@@ -550,7 +550,7 @@ fn zooms_word_that_there_is_no_such_meeting_wins_over_a_stale_snapshot_and_ends_
 }
 
 #[test]
-fn a_refresh_in_the_background_that_finds_the_meeting_gone_ends_the_stale_snapshot() {
+fn a_background_refresh_that_gets_404_removes_the_stale_snapshot() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.live_fresh", "200ms")]);
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
@@ -567,7 +567,7 @@ fn a_refresh_in_the_background_that_finds_the_meeting_gone_ends_the_stale_snapsh
 }
 
 #[test]
-fn a_process_that_stops_says_so_even_where_it_has_a_stale_snapshot() {
+fn a_stopping_process_says_so_even_with_a_stale_snapshot() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     let service = Service::start(&sim, &[("cache.live_fresh", "200ms"), NO_REVALIDATION]);
@@ -592,7 +592,7 @@ fn a_process_that_stops_says_so_even_where_it_has_a_stale_snapshot() {
 }
 
 #[test]
-fn stale_is_an_outcome_of_its_own_in_metric_and_log_and_saves_calls() {
+fn stale_is_its_own_outcome_and_counts_as_saved_calls() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
     service.get(PATH);

@@ -47,7 +47,7 @@ fn fate(number: usize) -> Fate {
 }
 
 #[test]
-fn a_thread_that_cannot_be_created_leaves_no_process_that_only_looks_healthy() {
+fn a_process_denied_a_thread_exits_or_serves() {
     // More than a process has at its start: the last of them do not fail.
     let fates: Vec<_> = (1..=14).map(fate).collect();
     println!("{fates:?}");

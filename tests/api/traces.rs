@@ -146,7 +146,7 @@ fn what_fails_is_told_as_failed_and_a_callers_mistake_is_not() {
 }
 
 #[test]
-fn a_caller_that_does_not_record_is_obeyed_and_a_wrong_traceparent_is_none() {
+fn an_unsampled_traceparent_is_obeyed_and_an_invalid_one_ignored() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     let base = collector.base();
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);
@@ -226,7 +226,7 @@ fn a_collector_that_is_not_there_harms_nothing() {
 }
 
 #[test]
-fn a_collector_that_comes_back_is_told_of_and_gets_what_is_new() {
+fn a_returning_collector_is_logged_and_gets_new_spans() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Refused));
     let base = collector.base();
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);

@@ -121,7 +121,7 @@ fn another_tag_or_what_is_none_gets_the_whole() {
 }
 
 #[test]
-fn a_304_has_the_headers_of_its_200_and_nothing_of_a_body() {
+fn a_304_has_the_headers_of_its_200_without_a_body() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let whole = service.get(PATH);
@@ -242,7 +242,7 @@ fn head_is_conditional_as_get_is() {
 }
 
 #[test]
-fn a_condition_on_what_is_not_cached_is_judged_when_it_is_fetched() {
+fn a_condition_on_an_uncached_meeting_is_evaluated_after_the_fetch() {
     let sim = sim(|_| ());
     for id in ["91111111111", "92222222222", "93333333333"] {
         sim.add_meeting(Meeting::generated(id, 1, 1));
@@ -315,7 +315,7 @@ fn a_forced_fetch_can_end_in_a_304_too() {
 }
 
 #[test]
-fn a_stale_snapshot_that_the_caller_has_is_a_304_that_says_how_stale() {
+fn a_304_for_a_stale_snapshot_says_how_stale_it_is() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[BRIEFLY_FRESH]);
     let whole = service.get(PATH);
@@ -365,7 +365,7 @@ fn live_and_past_have_tags_of_their_own() {
 }
 
 #[test]
-fn not_modified_is_an_outcome_of_its_own_in_metric_and_log_and_saves_calls() {
+fn not_modified_is_its_own_outcome_and_counts_as_saved_calls() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     service.get(PATH);

@@ -57,7 +57,7 @@ fn access_token(sim: &Sim) -> String {
 }
 
 #[test]
-fn no_beginning_of_an_access_token_comes_out_where_zooms_message_is_cut() {
+fn truncating_zooms_message_reveals_no_prefix_of_an_access_token() {
     let sim = zebra();
     let service = start(&sim, &[]);
     assert_eq!(service.get(PATH).status, 200);
@@ -76,7 +76,7 @@ fn no_beginning_of_an_access_token_comes_out_where_zooms_message_is_cut() {
 }
 
 #[test]
-fn no_form_of_a_secret_comes_out_in_words_or_tracking_ids_of_zooms_api() {
+fn no_form_of_a_secret_appears_in_messages_or_tracking_ids() {
     let sim = zebra();
     let service = start(&sim, &[]);
     assert_eq!(service.get(PATH).status, 200);
@@ -108,7 +108,7 @@ fn no_form_of_a_secret_comes_out_in_words_or_tracking_ids_of_zooms_api() {
 }
 
 #[test]
-fn no_eight_characters_of_a_secret_come_out_of_parts_of_it_and_encodings() {
+fn no_eight_characters_of_a_split_or_encoded_secret_are_revealed() {
     // As long as Zoom's own: the pair of them in base64 ends with two padding signs.
     let (id, secret) = ("ClientIdLmNoPqRsTuVwXy", "SecretYz0123456789abcdefGHIJKLmn");
     let sim = sim(|config| {
@@ -178,7 +178,7 @@ fn the_proxys_password_comes_out_of_no_words_either() {
 }
 
 #[test]
-fn callers_hear_of_the_token_endpoint_its_status_alone_and_operators_its_words() {
+fn callers_see_only_the_token_endpoints_status_and_operators_its_message() {
     let words = |reason: &str| json!({ "reason": reason, "error": "invalid_client" }).to_string();
     let internal = json!({ "status": false, "errorCode": 4702, "errorMessage": "Quagga.", "result": null });
     for (status, body, is_refusal) in [
@@ -222,7 +222,7 @@ fn endless(status: &str, beginning: &str) -> Vec<Step> {
 }
 
 #[test]
-fn an_error_is_judged_by_the_beginning_of_its_body_and_the_rest_is_not_waited_for() {
+fn an_error_is_classified_without_waiting_for_its_whole_body() {
     let not_found = r#"{"code":3001,"message":"Meeting does not exist: 91111111111.","more":""#;
     for (status, beginning, expected, message) in [
         ("404 Not Found", not_found, "meeting_not_found", json!("Meeting does not exist: 91111111111.")),

@@ -38,7 +38,7 @@ async fn everything_works(shared: &zoom_qos_proxy::cluster::Shared) {
 }
 
 #[actix_rt::test]
-async fn a_user_with_the_documented_rights_can_do_everything_and_a_wrong_password_nothing() {
+async fn the_documented_rights_suffice_and_a_wrong_password_allows_nothing() {
     let server = Server::start();
     let user = format!("on >s@cret {}", rights());
     let words: Vec<&str> = ["ACL", "SETUSER", "qos"].into_iter().chain(user.split_whitespace()).collect();
@@ -111,7 +111,7 @@ async fn tls_is_checked_against_the_ca_that_is_given() {
 }
 
 #[actix_rt::test]
-async fn any_node_of_a_cluster_leads_to_the_one_that_has_the_keys() {
+async fn any_cluster_node_redirects_to_the_owner_of_the_keys() {
     let nodes = [(); 2].map(|()| Server::with(&["--cluster-enabled", "yes"]));
     let _: String = nodes[0].command(&["CLUSTER", "ADDSLOTSRANGE", "0", "8191"]);
     let _: String = nodes[1].command(&["CLUSTER", "ADDSLOTSRANGE", "8192", "16383"]);

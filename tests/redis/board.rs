@@ -67,7 +67,7 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
 }
 
 #[actix_rt::test]
-async fn a_record_of_another_format_or_key_is_a_miss_and_is_overwritten() {
+async fn a_record_of_another_format_or_key_is_missed_and_overwritten() {
     let server = Server::start();
     let (plain, _) = up(config(&server.url(), 40, 2)).await;
     let (secret, _) = up(encrypted(&server.url())).await;
@@ -90,7 +90,7 @@ async fn a_record_of_another_format_or_key_is_a_miss_and_is_overwritten() {
 }
 
 #[actix_rt::test]
-async fn of_all_who_ask_one_fetches_and_the_others_hear_how_it_ended() {
+async fn one_replica_fetches_and_the_others_receive_its_outcome() {
     let server = Server::start();
     let (one, _) = up(config(&server.url(), 40, 3)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 3)).await;
@@ -164,7 +164,7 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
 }
 
 #[actix_rt::test]
-async fn what_turned_out_useless_is_removed_unless_a_newer_one_took_its_place() {
+async fn a_useless_record_is_removed_unless_a_newer_one_replaced_it() {
     let server = Server::start();
     let (shared, _) = up(config(&server.url(), 40, 2)).await;
     let of = Subject::access_token("00ff");

@@ -191,7 +191,7 @@ async fn what_could_not_be_said_is_said_later() {
 }
 
 #[actix_rt::test]
-async fn a_purge_while_a_replica_was_away_is_done_when_it_comes_back() {
+async fn a_replica_catches_up_on_a_purge_when_it_reconnects() {
     let server = Server::start();
     let wire = Relay::to(server.port);
     let (one, mut heard) = up(config(&wire.url(), 40, 2)).await;
@@ -237,7 +237,7 @@ async fn what_is_owed_does_not_hide_what_was_missed() {
 
 /// Its owner lives, so its lease does not end; and nobody will ever put it.
 #[actix_rt::test]
-async fn a_claim_that_could_not_be_given_back_is_free_as_soon_as_its_owner_is_back() {
+async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let server = Server::start();
     let wire = Relay::to(server.port);
     let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
@@ -287,7 +287,7 @@ async fn a_claim_that_its_owner_gave_up_is_void() {
 }
 
 #[test]
-fn a_claim_lost_to_a_pause_does_not_let_the_older_snapshot_win() {
+fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
     let server = Server::start();
     let (url, of) = (server.url(), subject(8));
     let (paused, has_claim) = std::sync::mpsc::channel();
@@ -424,7 +424,7 @@ fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize
 }
 
 #[test]
-fn a_server_killed_under_load_and_restarted_empty_costs_pace_and_no_second_too_many() {
+fn a_redis_restarted_empty_slows_calls_and_never_exceeds_the_limit() {
     let mut server = Server::start();
     let url = server.url();
     let (made, most, alone, counted) = under_load([url.clone(), url.clone(), url], 22, || {
@@ -441,7 +441,7 @@ fn a_server_killed_under_load_and_restarted_empty_costs_pace_and_no_second_too_m
 }
 
 #[test]
-fn a_replica_cut_off_from_redis_and_those_that_are_not_together_keep_to_the_limit() {
+fn a_replica_without_redis_and_the_rest_together_keep_the_limit() {
     let server = Server::start();
     let (wire, url) = (Relay::to(server.port), server.url());
     let (made, most, alone, counted) = under_load([wire.url(), url.clone(), url], 24, || {
@@ -474,7 +474,7 @@ mod alone {
     use super::*;
 
     #[test]
-    fn the_share_of_a_replica_that_vanished_is_kept_for_it_and_that_of_one_that_left_is_not() {
+    fn a_vanished_replica_keeps_its_share_and_a_departed_one_does_not() {
         for leaves in [true, false] {
             let server = Server::start();
             let url = server.url();

@@ -82,7 +82,7 @@ fn run(per_second: u32, queues: [u64; 3]) -> (f64, usize, Vec<f64>) {
 }
 
 #[actix_rt::test]
-async fn a_permit_takes_one_round_trip_and_an_idle_second_gives_it_at_once() {
+async fn a_permit_takes_one_round_trip_and_no_wait_when_idle() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 1)).await;
     next_slot(&shared).await;
@@ -156,7 +156,7 @@ async fn a_429_seen_by_one_stops_all_within_100_ms() {
 }
 
 #[actix_rt::test]
-async fn the_day_is_counted_together_ends_for_all_and_zoom_s_own_count_is_heard() {
+async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
     let server = Server::start();
     let small = |per_day| zoom_qos_proxy::cluster::SharedConfig { per_day, ..config(&server.url(), 40, 2) };
     let (one, _) = up(small(20)).await;

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_of_the_second_is_rounded_up_and_of_the_day_is_midnight() {
+    fn per_second_retry_after_is_rounded_up_and_the_daily_is_midnight() {
         let config = SimConfig::default();
         let now = Instant::now();
         let at = Timestamp::from_millisecond(1_590_883_199_500).unwrap();
