@@ -1,4 +1,4 @@
-//! The cleaning of Zoom's pages: the contract's example, its table row by row, and laws over arbitrary pages.
+//! Cleaning Zoom's pages: the contract's example, its table row by row, and properties over arbitrary pages.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -333,7 +333,7 @@ fn a_hundred_thousand_levels_neither_overflow_nor_take_for_ever() {
     let lists = format!(r#"{{"x":{}{}}}"#, "[".repeat(LEVELS), "]".repeat(LEVELS));
     assert_eq!(participants(&lists).1, lists);
 
-    // Each level takes its rename back, long after everything below it was written.
+    // Each level undoes its rename long after everything below it was written.
     let collisions = format!(
         r#"{{"user_qos":{}0{}}}"#,
         r#"{"jitter":"1 ms","in":"#.repeat(LEVELS),
@@ -508,12 +508,12 @@ fn assert_page_or_untouched(zoom: &[u8]) {
 
 // ---- arbitrary pages ----
 
-/// JSON with its order, its duplicates and its spelling.
+/// JSON with its order, duplicates and spelling.
 #[derive(Debug, Clone, PartialEq)]
 enum Tree {
     /// A number, `true`, `false`, `null`.
     Bare(String),
-    /// Without quotes, escapes as they are.
+    /// Without quotes, with escapes as written.
     Text(String),
     List(Vec<Tree>),
     Object(Vec<(String, Tree)>),
@@ -557,7 +557,7 @@ fn leaf() -> impl Strategy<Value = Tree> {
     ]
 }
 
-/// Texts with a unit, good ones and nearly good ones, also resolutions.
+/// Texts with units, valid and nearly valid, including resolutions.
 fn measure() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?",
@@ -634,7 +634,7 @@ fn spelled_anyhow() -> impl Strategy<Value = String> {
     vec(piece, 0..3).prop_map(|pieces| pieces.concat())
 }
 
-// ---- the oracle: a second, slow and simple account of the contract ----
+// ---- the oracle: a second, slow and simple implementation of the contract ----
 
 #[derive(Clone, Copy, PartialEq)]
 enum Scope {
@@ -643,13 +643,13 @@ enum Scope {
     Qos,
 }
 
-/// What an entry must have become.
+/// The expected result for an entry.
 enum Fate {
     Stays,
     Null,
-    /// Exactly this text of a number.
+    /// Exactly this text, as a number.
     Number(String),
-    /// The number that this one is after its point moved right by as many places.
+    /// This number with its decimal point moved right by this many places.
     Shifted(String, i64),
     Resolution(String, String),
 }
@@ -698,7 +698,7 @@ impl Tree {
                 assert_eq!(*self, Tree::Object(sides.into()));
             }
             Fate::Shifted(number, places) => {
-                let Tree::Bare(scaled) = self else { panic!("{self:?} is no number") };
+                let Tree::Bare(scaled) = self else { panic!("{self:?} is not a number") };
                 assert_eq!(exact(scaled, 0), exact(number, *places), "{number} by {places}: {scaled}");
                 let shortest = !scaled.contains('.') || !scaled.ends_with(['0', '.']);
                 assert!(shortest && scaled != "-0" && !scaled.contains('e'), "{scaled}");
@@ -776,7 +776,7 @@ fn parse_between<T>(rest: &mut &str, close: char, each: impl Fn(&mut &str) -> T)
     all
 }
 
-/// The UTF-16 code units that a raw text stands for: all that tells two JSON strings apart.
+/// The UTF-16 code units of a raw text, by which two JSON strings are compared.
 fn units(raw: &str) -> Vec<u16> {
     let mut units = Vec::new();
     let mut rest = raw;
@@ -823,7 +823,7 @@ fn expected_keys(zooms: &[(String, Tree)], in_qos: bool) -> Vec<(String, Fate)> 
 
 fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     let Ok(name) = String::from_utf16(&units(key)) else {
-        // Only a name of a lone surrogate and `_cpu_usage`: close enough to a name without it.
+        // Reached only by a lone surrogate before `_cpu_usage`: another name with that suffix gives the same result.
         return fate(if units(key).ends_with(&units("_cpu_usage")) { "a_cpu_usage" } else { "" }, value);
     };
     let (suffix, known_units): (_, &[(&str, i64)]) = match name.as_str() {
@@ -868,7 +868,7 @@ fn fate(key: &str, value: &Tree) -> (&'static str, Fate) {
     ("", Fate::Stays)
 }
 
-/// A decimal text times a power of ten, as sign, digits without zeros around them, and exponent.
+/// A decimal text times a power of ten, as sign, digits without leading and trailing zeros, and exponent.
 fn exact(number: &str, places: i64) -> (bool, String, i64) {
     let unsigned = number.trim_start_matches('-');
     let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
@@ -882,7 +882,7 @@ fn exact(number: &str, places: i64) -> (bool, String, i64) {
     }
 }
 
-// ---- short ways to a page ----
+// ---- shortcuts to a page ----
 
 fn page(zoom: &str) -> (Page, String) {
     let mut out = Vec::new();

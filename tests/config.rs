@@ -1,4 +1,4 @@
-//! The configuration as its operator meets it: layers in, typed values or every problem out.
+//! The configuration as an operator uses it: layers in, typed values or every problem out.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,14 +18,14 @@ use zoom_qos_proxy::{
 const DEFAULTS: &str = include_str!("../config/default.toml");
 const EXAMPLE: &str = include_str!("../config/example.toml");
 
-/// The least that an environment must say.
+/// The minimum that an environment must set.
 const CREDENTIALS: [(&str, &str); 3] = [
     ("QOS_PROXY__ZOOM__ACCOUNT_ID", "an-account"),
     ("QOS_PROXY__ZOOM__CLIENT_ID", "a-client"),
     ("QOS_PROXY__ZOOM__CLIENT_SECRET", "hush-hush"),
 ];
 
-/// A certificate that nobody is signed by.
+/// A certificate that signs no server.
 const CA: &str = include_str!("chart/ca.crt");
 
 const ENCRYPTION_KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -38,17 +38,17 @@ struct Setup {
 }
 
 impl Setup {
-    /// Nothing is set, not even what must be.
+    /// Nothing is set, not even required keys.
     fn empty() -> Self {
         Self { folder: TempDir::new().unwrap(), files: Vec::new(), environment: Vec::new() }
     }
 
-    /// What must be set is, by the environment.
+    /// The environment sets the required keys.
     fn new() -> Self {
         CREDENTIALS.iter().fold(Self::empty(), |setup, (name, value)| setup.variable(name, value))
     }
 
-    /// Another `--config` file: `1.toml`, `2.toml` …
+    /// Adds a `--config` file: `1.toml`, `2.toml` …
     fn file(mut self, text: impl AsRef<[u8]>) -> Self {
         let path = self.folder.path().join(format!("{}.toml", self.files.len() + 1));
         std::fs::write(&path, text).unwrap();
@@ -61,7 +61,7 @@ impl Setup {
         self
     }
 
-    /// A file that is no configuration, such as a mounted secret.
+    /// Adds a file that is not a configuration, such as a mounted secret.
     fn mount(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.folder.path().join(name);
         std::fs::write(&path, bytes).unwrap();
@@ -95,7 +95,7 @@ impl Setup {
     }
 }
 
-/// The one line that `section.key = value` in a file earns.
+/// The only line reported for `section.key = value` in a file.
 fn problem_of(setting: &str) -> String {
     let (section, line) = setting.split_once('.').unwrap();
     let mut lines = Setup::new().file(format!("[{section}]\n{line}\n")).refused();
@@ -109,8 +109,7 @@ fn with(setting: &str) -> Config {
     Setup::new().file(format!("[{section}]\n{line}\n")).config()
 }
 
-/// The keys of a documented TOML text: those that are set, and those that stand as a comment of the form that `name`
-/// recognises.
+/// The keys of a documented TOML text: those that are set, and those in a comment of the form that `name` recognises.
 fn keys_of(text: &str, name: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> {
     let mut section = String::new();
     let mut keys = BTreeSet::new();
@@ -644,7 +643,7 @@ fn a_limit_above_the_plans_is_allowed_with_a_warning() {
 #[test]
 fn a_secret_comes_as_text_or_in_a_file_never_both() {
     let setup = Setup::empty();
-    // With what editors on Windows put around a text.
+    // With the byte order mark and line endings that editors on Windows add.
     let id = setup.mount("id", b"\xef\xbb\xbffrom-file\r\n");
     let config = setup
         .file(format!("[zoom]\naccount_id = \"from-text\"\nclient_id_file = \"{id}\"\n"))
@@ -843,7 +842,7 @@ fn connecting_may_not_take_longer_than_the_whole_call() {
     );
     with("zoom.connect_timeout = \"10s\"");
     let alone = with("zoom.request_timeout = \"2s\"").zoom;
-    assert_eq!(alone.request_timeout, seconds(2), "the default of connect_timeout contradicts nobody");
+    assert_eq!(alone.request_timeout, seconds(2), "the default of connect_timeout causes no contradiction");
 }
 
 #[test]
@@ -1014,7 +1013,7 @@ fn the_process_environment_is_read() {
     assert!(problems.starts_with("missing.toml: cannot be read"), "{problems}");
 }
 
-// ---- the way out ----
+// ---- egress ----
 
 #[test]
 fn the_environments_proxy_follows_the_urls_scheme_unless_no_proxy_matches() {

@@ -1,8 +1,8 @@
-//! A day on a virtual clock: meetings polled from 08:00 to 18:00 UTC, the real count of the day, the real stretch and
-//! the real rule of freshness, second by second without a second of waiting.
+//! A day on a virtual clock: meetings polled from 08:00 to 18:00 UTC, the real daily quota, the real stretch and the
+//! real rule of freshness, second by second without waiting.
 //!
-//! Cache, queue and Zoom are imitated in a few lines: a flight takes its calls one by one at the permitted pace, each
-//! 100 ms long. What is proved is that the day lasts; that the parts are wired so is proved in `tests/api`.
+//! A few lines imitate cache, queue and Zoom: a flight makes its calls one by one at the permitted rate, each 100 ms
+//! long. The tests show that the day's calls last; `tests/api` shows that the service connects the parts like this.
 #![expect(
     clippy::expect_used,
     clippy::float_cmp,
@@ -30,7 +30,7 @@ use zoom_qos_proxy::{
 const HOUR: u32 = 3_600;
 const MINUTE: u32 = 60;
 const SECOND: Duration = Duration::from_secs(1);
-/// The business plan's 60,000 calls and 40 a second, less a tenth.
+/// The business plan's 60,000 calls a day and 40 a second, less a tenth.
 const A_DAY: u64 = 54_000;
 const A_CALL_EVERY: Duration = Duration::from_micros(28_857);
 const A_CALL_TAKES: Duration = Duration::from_millis(100);
@@ -40,14 +40,14 @@ const WAIT: Duration = Duration::from_secs(15);
 const WHILE_REVALIDATE: Duration = Duration::from_secs(30);
 const IF_ERROR: Duration = Duration::from_secs(3_600);
 
-/// A meeting, polled by every team while it goes on.
+/// A meeting that every team polls while it runs.
 #[derive(Clone)]
 struct Meeting {
     pages: u32,
     goes_on: Range<u32>,
 }
 
-/// Meetings by their size: so many of so many pages.
+/// Meetings by size: how many have how many pages.
 fn meetings(sizes: &[(usize, u32)], goes_on: &Range<u32>) -> Vec<Meeting> {
     let of_size = |(count, pages): &(usize, u32)| {
         std::iter::repeat_n(Meeting { pages: *pages, goes_on: goes_on.clone() }, *count)
@@ -57,9 +57,9 @@ fn meetings(sizes: &[(usize, u32)], goes_on: &Range<u32>) -> Vec<Meeting> {
 
 const OFFICE_HOURS: Range<u32> = 8 * HOUR..18 * HOUR;
 
-/// Three hundred: most are of up to ten people, the largest of a hundred. 398 calls to fetch each once.
+/// Three hundred: most have up to ten people, the largest a hundred. 398 calls fetch each once.
 const USUAL: [(usize, u32); 5] = [(240, 1), (40, 2), (14, 3), (4, 4), (2, 10)];
-/// Three hundred with up to six hundred people. 620 calls to fetch each once.
+/// Three hundred with up to six hundred people. 620 calls fetch each once.
 const LARGE: [(usize, u32); 6] = [(200, 1), (60, 2), (25, 4), (10, 8), (4, 15), (1, 60)];
 
 struct Kept {
@@ -79,25 +79,25 @@ struct State {
     flight: Option<Flight>,
 }
 
-/// What came of a day.
+/// The outcome of a day.
 struct Seen {
     calls: u64,
-    /// When the last of the permitted calls was made.
+    /// When the last permitted call was made.
     spent_at: Option<u32>,
     answers: u32,
-    /// Answers 503, and when the first one was.
+    /// How many answers were 503, and when the first was.
     refused: u32,
     first_refused_at: Option<u32>,
-    /// When each meeting's last snapshot landed, and until when it was fresh.
+    /// When each meeting's last snapshot was fetched, and until when it was fresh.
     last: Vec<(u32, u32)>,
-    /// The largest factor of any snapshot, for each minute.
+    /// The largest stretch factor of any snapshot, for each minute.
     most: Vec<f64>,
     /// At every full minute.
     forecasts: Vec<(u32, Forecast)>,
 }
 
 impl Seen {
-    /// At this time, or right after.
+    /// At this time, or right after it.
     fn forecast(&self, at: u32) -> Forecast {
         self.forecasts.iter().find(|(time, _)| *time >= at).expect("a time within the day").1
     }
@@ -130,7 +130,7 @@ fn freshness() -> FreshnessConfig {
 }
 
 impl Simulated {
-    /// The day of these meetings, with so many other calls from some second on.
+    /// The day of these meetings, with this number of other calls from the given second on.
     fn run(most: u32, meetings: &[Meeting], others: (u32, u32)) -> Seen {
         let midnight = (Instant::now(), UNIX_EPOCH + 86_400 * 20_000 * SECOND);
         let day = DailyQuota::open(A_DAY, 36, None, midnight.1).unwrap();
@@ -188,7 +188,7 @@ impl Simulated {
         Remaining { calls, part: 1.0, time: until_midnight(self.wall(at)) }
     }
 
-    /// One call, if the day has one left; when it can be made.
+    /// Makes one call, if the day has one left; returns when it can be made.
     fn call(&mut self, at: u32) -> Option<Instant> {
         let (wall, now) = (self.wall(at), self.instant(at));
         if self.day.is_spent(wall) {
@@ -230,7 +230,7 @@ impl Simulated {
         }
     }
 
-    /// When the flight lands that is under way or begins now; `None`: it does not, because the day is spent.
+    /// When the flight completes that is under way or starts now; `None` if it does not, because the day is spent.
     fn take_off(&mut self, meetings: &[Meeting], meeting: usize, at: u32) -> Option<Instant> {
         if let Some(flight) = &self.states[meeting].flight {
             return Some(flight.lands);
@@ -243,7 +243,7 @@ impl Simulated {
         Some(landed)
     }
 
-    /// Everything that has landed by now.
+    /// Everything that has completed by now.
     fn land(&mut self, meetings: &[Meeting], at: u32) {
         let now = self.instant(at);
         for (meeting, Meeting { pages, .. }) in meetings.iter().enumerate() {
@@ -283,7 +283,7 @@ fn clock(at: u32) -> String {
     format!("{:02}:{:02}:{:02}", at / HOUR, at / MINUTE % 60, at % MINUTE)
 }
 
-fn told(name: &str, seen: &Seen) {
+fn print_summary(name: &str, seen: &Seen) {
     println!(
         "{name}: {} calls for {} answers, {} of them 503 (first at {:?}), spent at {:?}",
         seen.calls,
@@ -301,12 +301,12 @@ fn told(name: &str, seen: &Seen) {
     }
 }
 
-/// Whether every meeting goes on being refreshed until the end: nobody's snapshot is older than its freshness, the
-/// next poll and a flight allow.
+/// Asserts that every meeting is refreshed until the end: no snapshot is older than its freshness, the next poll and a
+/// flight allow.
 fn assert_all_refreshed_at_the_end(seen: &Seen) {
     let (last_minute, allowed) = (18 * HOUR - MINUTE, POLLED_EVERY + 15);
     for (landed, fresh_until) in &seen.last {
-        assert!(fresh_until + allowed >= last_minute, "landed {} and then no more", clock(*landed));
+        assert!(fresh_until + allowed >= last_minute, "refreshed until {}, and then no more", clock(*landed));
     }
 }
 
@@ -314,13 +314,13 @@ fn assert_all_refreshed_at_the_end(seen: &Seen) {
 fn three_hundred_meetings_last_until_evening_but_unstretched_until_09_22() {
     let meetings = meetings(&USUAL, &OFFICE_HOURS);
     let stretched = Simulated::run(10, &meetings, (0, 0));
-    told("stretched up to 10 times", &stretched);
+    print_summary("stretched up to 10 times", &stretched);
     assert_eq!(stretched.answers, 1_800_000);
     assert_eq!((stretched.refused, stretched.spent_at), (0, None));
     assert_all_refreshed_at_the_end(&stretched);
 
     let unstretched = Simulated::run(1, &meetings, (0, 0));
-    told("never stretched", &unstretched);
+    print_summary("never stretched", &unstretched);
     let [spent_at, refused_at] = [unstretched.spent_at, unstretched.first_refused_at].map(Option::unwrap);
     assert!((9 * HOUR + 20 * MINUTE..9 * HOUR + 25 * MINUTE).contains(&spent_at), "{}", clock(spent_at));
     assert!(refused_at - spent_at <= HOUR + 2 * MINUTE, "stale for an hour, then refused");
@@ -330,7 +330,7 @@ fn three_hundred_meetings_last_until_evening_but_unstretched_until_09_22() {
 fn with_a_higher_limit_large_meetings_last_until_midnight_without_oscillation() {
     let meetings = meetings(&LARGE, &OFFICE_HOURS);
     let stretched = Simulated::run(60, &meetings, (0, 0));
-    told("large, stretched up to 60 times", &stretched);
+    print_summary("large, stretched up to 60 times", &stretched);
     assert_eq!((stretched.refused, stretched.spent_at), (0, None));
     assert_all_refreshed_at_the_end(&stretched);
     let even_share = A_DAY * 10 / 16;
@@ -345,7 +345,7 @@ fn with_a_higher_limit_large_meetings_last_until_midnight_without_oscillation() 
     assert!(most / least < 1.2, "from {least} to {most}");
 
     let unstretched = Simulated::run(1, &meetings, (0, 0));
-    told("large, never stretched", &unstretched);
+    print_summary("large, never stretched", &unstretched);
     let spent_at = unstretched.spent_at.unwrap();
     assert!((8 * HOUR + 50 * MINUTE..8 * HOUR + 57 * MINUTE).contains(&spent_at), "{}", clock(spent_at));
 }
@@ -355,7 +355,7 @@ fn a_quiet_day_is_never_stretched_even_with_a_backfill() {
     let meetings = meetings(&[(20, 1), (2, 3)], &OFFICE_HOURS);
     for backfill in [0, 2_000] {
         let seen = Simulated::run(10, &meetings, (12 * HOUR, backfill));
-        told("quiet", &seen);
+        print_summary("quiet", &seen);
         assert_eq!(seen.most_stretched(OFFICE_HOURS), 1.0, "a backfill of {backfill}");
         assert_eq!(seen.refused, 0);
         assert!(seen.forecasts.iter().all(|(_, forecast)| forecast.spent_in.is_none()));
@@ -367,7 +367,7 @@ fn when_half_of_the_meetings_end_the_stretch_shrinks_back_to_1() {
     let mut all = meetings(&[(15, 1), (3, 4)], &OFFICE_HOURS);
     all.extend(meetings(&[(15, 1), (3, 4)], &(8 * HOUR..13 * HOUR)));
     let seen = Simulated::run(10, &all, (0, 0));
-    told("half of them end at 13:00", &seen);
+    print_summary("half of them end at 13:00", &seen);
     assert!(seen.most_stretched(12 * HOUR..13 * HOUR) > 1.5);
     assert_eq!(seen.most_stretched(13 * HOUR + 15 * MINUTE..18 * HOUR), 1.0);
     assert_eq!(seen.refused, 0);
@@ -376,7 +376,7 @@ fn when_half_of_the_meetings_end_the_stretch_shrinks_back_to_1() {
 #[test]
 fn a_backfill_in_the_middle_of_the_day_is_made_up_for() {
     let seen = Simulated::run(60, &meetings(&LARGE, &OFFICE_HOURS), (12 * HOUR, 5_000));
-    told("with a backfill of 5,000 at 12:00", &seen);
+    print_summary("with a backfill of 5,000 at 12:00", &seen);
     assert_eq!((seen.refused, seen.spent_at), (0, None));
     assert_all_refreshed_at_the_end(&seen);
     let [before, right_after, evening] =

@@ -1,7 +1,8 @@
-//! The house rules that no compiler checks, read off the sources as text. Each failure says where, what, and what to do.
+//! The house rules that no compiler checks, read from the sources as text. Each failure says where, what, and how to
+//! fix it.
 //!
-//! The tables are here, and the rules that need them; every other subject has a file in `tests/tidy`. They read tokens, not
-//! meaning: a path that only a macro puts together is not seen.
+//! The tables and the rules that use them are here; every other subject has a file in `tests/tidy`. The rules read
+//! tokens, not meaning: they do not see a path that only a macro assembles.
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -10,7 +11,7 @@
     reason = "a test fails by panicking"
 )]
 
-// Paths, because `tests/tidy/main.rs` would have to move this file.
+// With `path`, because `tests/tidy/main.rs` would require moving this file.
 #[path = "tidy/clauses.rs"]
 mod clauses;
 #[path = "tidy/cycles.rs"]
@@ -37,14 +38,15 @@ use source::{File, Named};
 
 // ---- the rules ----
 
-/// Who may import whom: the one statement of it. A room is a module of `src/lib.rs` with everything below it; `main`
-/// is what belongs to the binary. `a::b` lets in that item only, `*` everything.
+/// Which module may import which others: the only statement of it. A row is a module of `src/lib.rs` with everything
+/// below it; `main` is the binary. `a::b` allows that item only, `*` everything.
 const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("main", &["telemetry", "config", "app", "callers"]),
     ("app", &["*"]),
-    // It gives connections to the routes.
+    // It passes connections to the routes.
     ("server", &["http", "metrics"]),
-    // From the cleaner only its field names, for `/openapi.json`; from the quota only what it publishes, for `RateLimit`.
+    // From the cleaner only its field names, for `/openapi.json`; from the quota only its published status, for
+    // `RateLimit`.
     (
         "http",
         &[
@@ -81,7 +83,7 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
         ],
     ),
     ("scheduler", &["quota", "metrics", "failure", "snapshot::RefreshSample"]),
-    // Replicas share what Zoom gives to all of them: the access token.
+    // Replicas share the access token, which Zoom issues for all of them.
     (
         "zoom",
         &[
@@ -104,7 +106,7 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("callers", &["metrics", "atomic_file", "regular_file", "toml_document"]),
     ("snapshot", &["meeting_id"]),
     ("cluster", &["snapshot", "metrics", "failure", "meeting_id"]),
-    // It fills the small `*Config` that each part owns, so that no part needs to import it.
+    // It fills the small `*Config` of each part, so that no part needs to import it.
     (
         "config",
         &[
@@ -131,7 +133,7 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
     ("atomic_file", &["regular_file"]),
     ("telemetry", &[]),
     ("toml_document", &[]),
-    // The way to the collector leads through the same proxies as the way to Zoom.
+    // Connections to the collector use the same proxies as those to Zoom.
     ("trace", &["egress"]),
     ("egress", &[]),
 ];
@@ -139,26 +141,26 @@ const MAY_IMPORT: [(&str, &[&str]); 26] = [
 /// Imports that only some files of a module may make: the module, what it imports, and how the paths of those files begin.
 const IMPORTED_ONLY_IN: [(&str, &str, &str); 1] = [("quota", "cluster", "src/quota/shared")];
 
-/// Libraries whose types stop at the border of the rooms named, and why.
+/// Libraries whose types stay within the modules named, and why.
 const STAYS_IN: [(&str, &[&str], &str); 11] = [
     ("actix_tls", &["zoom"], "awc's seam for connections; see zoom/transport"),
-    ("actix_web", &["http", "server", "app", "main"], "requests and responses are the business of http"),
+    ("actix_web", &["http", "server", "app", "main"], "only http knows requests and responses"),
     ("actix_http", &["server"], "how bytes become requests is known in one place"),
     ("actix_server", &["server", "app"], "how connections are accepted is known in one place"),
     ("awc", &["zoom"], "its errors are neither Send nor Sync: translate them in zoom"),
-    ("opentelemetry", &["trace"], "its current span is a thread's, and a request is at home on two"),
-    ("opentelemetry_sdk", &["trace"], "what a span may say is decided in the rooms, how it is made in trace"),
-    ("redis", &["cluster"], "whether Redis is there or not is known in one place"),
-    ("std::env", &["config"], "config reads the environment once, and reports what is wrong in it"),
+    ("opentelemetry", &["trace"], "its current span belongs to a thread, but a request runs on two"),
+    ("opentelemetry_sdk", &["trace"], "each module decides what its spans say, trace how they are made"),
+    ("redis", &["cluster"], "whether Redis is available is known in one place"),
+    ("std::env", &["config"], "config reads the environment once, and reports its problems"),
     (
         "tokio_rustls",
         &["zoom", "cluster"],
-        "TLS is made beneath the libraries; see zoom/transport, cluster/wire",
+        "TLS is below the HTTP and Redis clients; see zoom/transport, cluster/wire",
     ),
-    ("zoom_sim", &[], "the service knows no test double: it meets the simulator through a URL"),
+    ("zoom_sim", &[], "the service knows no test double: it reaches the simulator by URL"),
 ];
 
-/// Types that hold a secret as plain text; what holds one of these cannot derive `Debug` either.
+/// Types that hold a secret in plain text; a type that contains one of these cannot derive `Debug` either.
 const SECRET_TYPES: [&str; 8] =
     ["Proxy", "Redactor", "Secret", "TokenResponse", "CallerKey", "Sealer", "SharedToken", "Address"];
 const SHOWS_ITSELF: [&str; 3] = ["Debug", "Display", "Serialize"];
@@ -252,11 +254,11 @@ fn a_test_file_imports_from_no_other_test_file() {
     check("tests", |file, wrong| {
         let shares =
             |named: &Named| match named.path.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-                // What a module inside the file takes from the file.
+                // Imports of a nested module from its own file.
                 ["super", "*"] | [] => false,
                 [first, ..] => ["crate", "super"].contains(first),
             };
-        // These are the modules of one crate and of one test.
+        // Modules of the same crate and the same test.
         if !file.path.starts_with("tests/support/") && !file.path.starts_with("tests/tidy/") {
             for named in file.paths().iter().filter(|named| shares(named)) {
                 wrong.push(
@@ -292,7 +294,7 @@ fn every_file_opens_with_what_it_is_for() {
     check("", |file, wrong| {
         if !file.text.starts_with("//!") {
             wrong.push(
-                file.at(1, "begins without `//!`: say what it does, and what it deliberately does not"),
+                file.at(1, "begins without `//!`: say what it does, and what it deliberately leaves out"),
             );
         }
     });
@@ -312,12 +314,10 @@ fn a_lint_is_silenced_by_expect_with_its_reason() {
     check("", |file, wrong| {
         for (index, token) in file.tokens.iter().enumerate() {
             if token.text == "#" && (file.follows(index, "#[allow(") || file.follows(index, "#![allow(")) {
-                wrong.push(
-                    file.at(
-                        token.line,
-                        "allows a lint for ever: `#[expect(lint, reason = \"…\")]`, or obey it",
-                    ),
-                );
+                wrong.push(file.at(
+                    token.line,
+                    "allows a lint permanently: write `#[expect(lint, reason = \"…\")]`, or obey it",
+                ));
             }
         }
     });
@@ -354,7 +354,7 @@ fn nothing_is_left_to_do_in_code() {
             if ["todo", "unimplemented"].contains(&token.text.as_str()) && file.token(index + 1) == "!" {
                 wrong.push(file.at(
                     token.line,
-                    &format!("{}! panics when it is reached: write it, or return an error", token.text),
+                    &format!("{}! panics when reached: write the code, or return an error", token.text),
                 ));
             }
         }

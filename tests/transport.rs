@@ -1,6 +1,6 @@
-//! What awc sees of an answer against a second, straightforward parser: the same, or nothing.
+//! awc's view of a response against a second, straightforward parser: the same, or nothing.
 //!
-//! The second parser has the whole stream before it, goes through it once, and shares no code with the service.
+//! The second parser has the whole stream, reads it once, and shares no code with the service.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -13,7 +13,7 @@ use bytes::BytesMut;
 use proptest::{collection::vec, prelude::*, sample::select};
 use zoom_qos_proxy::zoom::transport::answer::{AnswerReader, Malformed};
 
-/// An answer as its reader understands it: status, `Date` headers, body.
+/// A response as its reader parses it: status, `Date` headers, body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Read {
     status: u16,
@@ -21,8 +21,7 @@ struct Read {
     body: Vec<u8>,
 }
 
-/// What of a stream is the answer to one request, and what is left behind it. `None`: no whole answer, or one that is against
-/// the rules.
+/// The part of a stream that answers one request, and the rest. `None`: no complete response, or an invalid one.
 fn second_opinion(stream: &[u8], ended: bool) -> Option<(Read, &[u8])> {
     let mut rest = stream;
     loop {
@@ -64,7 +63,7 @@ fn second_opinion(stream: &[u8], ended: bool) -> Option<(Read, &[u8])> {
     }
 }
 
-/// The lines up to the empty one, of which the first is not empty, and what comes behind.
+/// The lines up to the empty one, of which the first is not empty, and the rest.
 fn section(bytes: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     let (mut lines, mut rest) = (Vec::new(), bytes);
     loop {
@@ -128,7 +127,7 @@ fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// What comes out of our reader, when the stream arrives in these pieces and then, if it does, ends.
+/// What our reader returns when the stream arrives in these pieces and then perhaps ends.
 fn ours(pieces: &[&[u8]], ended: bool) -> Result<Option<(Read, Vec<u8>)>, Malformed> {
     let (mut reader, mut input, mut output) = (AnswerReader::default(), BytesMut::new(), BytesMut::new());
     reader.begin();
@@ -164,7 +163,8 @@ fn split<'s>(stream: &'s [u8], at: &[prop::sample::Index]) -> Vec<&'s [u8]> {
     cuts.windows(2).map(|two| &stream[two[0]..two[1]]).collect()
 }
 
-/// Ours against the second opinion: never something else, and the same however the stream is split.
+/// Asserts that our reader agrees with the second parser, and that the result does not depend on how the stream is
+/// split.
 fn compare(stream: &[u8], at: &[prop::sample::Index], ended: bool) -> Result<Option<Read>, TestCaseError> {
     let pieces = split(stream, at);
     let in_pieces = ours(&pieces, ended);
@@ -197,7 +197,7 @@ fn framed() -> impl Strategy<Value = Framed> {
     ]
 }
 
-/// A stream that is right: interim answers, one answer.
+/// A valid stream: interim responses, one response.
 fn right(interim: usize, status: u16, headers: usize, body: &[u8], framed: &Framed) -> Vec<u8> {
     let mut stream: Vec<u8> = (0..interim)
         .flat_map(|number| {
@@ -249,7 +249,8 @@ prop_compose! {
     }
 }
 
-/// A change to a stream: a byte, or a piece of HTTP, is put in or put over what is there, or something is cut out.
+/// A mutation of a stream: a byte, or a piece of HTTP, is inserted or overwrites what is there, or something is
+/// removed.
 fn change() -> impl Strategy<Value = (prop::sample::Index, Vec<u8>, usize)> {
     let pieces: Vec<&[u8]> = vec![
         b"\r\n",
@@ -312,7 +313,7 @@ proptest! {
 
     #[test]
     fn a_cut_answer_is_never_whole((stream, _, ends) in any_right(), at in any::<prop::sample::Index>()) {
-        // A body that ends with its connection has no other end.
+        // A body delimited by the close of its connection has no other end.
         let cut = &stream[..at.index(stream.len())];
         prop_assert!(ends || ours(&[cut], true).is_err());
     }
@@ -345,7 +346,7 @@ fn each_answer_on_a_connection_belongs_to_its_own_request() {
         reader.begin();
         input.extend_from_slice(b"HTTP/1.1 103 Early Hints\r\n\r\n");
         reader.read(&mut input, &mut output).unwrap();
-        assert!(output.is_empty() && !reader.is_idle(), "an interim answer is none");
+        assert!(output.is_empty() && !reader.is_idle(), "an interim response is not an answer");
         input.extend_from_slice(&right(0, 200, 0, body.as_bytes(), &Framed::Length));
         reader.read(&mut input, &mut output).unwrap();
         assert!(reader.is_idle() && input.is_empty());

@@ -1,5 +1,5 @@
-//! Answers as RFC 9110 and 9112 allow them, and as they do not: no caller gets another meeting's data, and what is whole
-//! is taken.
+//! Responses within and outside RFC 9110 and 9112: no caller gets another meeting's data, and every complete response
+//! is accepted.
 
 use std::{sync::Mutex, thread, time::Duration};
 
@@ -16,7 +16,7 @@ use zoom_sim::Sim;
 const A: &str = "91111111111";
 const B: &str = "92222222222";
 
-/// Longer than the service waits before it asks again, so that B is asked while A's answer is still to come.
+/// Longer than the service waits before it retries, so that B is requested while A's response is still outstanding.
 const LATE: Duration = Duration::from_millis(800);
 
 fn start(sim: &Sim, zoom: &RawZoom) -> Service {
@@ -28,12 +28,12 @@ fn name(answer: &Answer) -> String {
     answer.json()["participants"][0]["user_name"].as_str().unwrap().to_owned()
 }
 
-/// The meeting that a request is for, by its one participant's name.
+/// The meeting of a request, named by its only participant.
 fn whose(asked: &Asked) -> &'static str {
     if asked.is_for(A) { "anna" } else { "berta" }
 }
 
-/// Each meeting's page after these bytes.
+/// A meeting's page, preceded by these bytes.
 fn after(prefix: &'static str, pause: Duration) -> RawZoom {
     RawZoom::start(move |asked| {
         vec![
@@ -141,7 +141,7 @@ fn many_headers_chunk_extensions_and_trailers_are_read() {
             second.len(),
         );
         let head = format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
-        // Byte by byte: no split makes a difference.
+        // One byte at a time: how the response is split makes no difference.
         format!("{head}{body}").into_bytes().into_iter().map(|byte| Step::Send(vec![byte])).collect()
     });
     let service = start(&sim, &zoom);
@@ -172,7 +172,8 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
     for status in ["408 Request Timeout", "500 Internal Server Error", "503 Service Unavailable"] {
         let sim = sim(|_| ());
         let before = Mutex::new(String::new());
-        // The first connection's status was not asked for: from then on each of its answers belongs to the request before.
+        // The first connection starts with an unsolicited response, so each of its responses belongs to the previous
+        // request.
         let zoom = RawZoom::start(move |asked| {
             let late = std::mem::replace(&mut *before.lock().unwrap(), page(whose(asked)));
             vec![Step::Send(match (asked.connection, late.as_str()) {
@@ -182,7 +183,7 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
             })]
         });
         let service = start(&sim, &zoom);
-        // A 408 is not tried again.
+        // A 408 is not retried.
         service.get(&format!("/qos/{A}"));
         assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta", "{status}");
         service.finish(&["flight failed"]);
@@ -192,10 +193,10 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
 #[test]
 fn a_page_of_another_meeting_is_fetched_again_on_a_new_connection() {
     let sim = sim(|_| ());
-    // Behind a first answer that nobody could tell from the right one, every answer is the one before.
+    // After a first response that cannot be told from the right one, every response is the previous one.
     let zoom = RawZoom::start(|asked| {
         let number = if asked.is_for(A) || asked.connection == 0 { A } else { B };
-        // As a number, and as text, as Zoom's description has it.
+        // As a number, and as a string, which is how Zoom documents it.
         let number = if asked.is_for(A) { number.to_owned() } else { format!("\"{number}\"") };
         let body = page(whose(asked)).replacen('{', &format!("{{\"meeting_number\":{number},"), 1);
         vec![Step::Send(answer(&body))]
@@ -231,7 +232,7 @@ fn answers_whose_end_is_ambiguous_are_refused_and_their_connections_closed() {
         let answer = service.get(&format!("/qos/{A}"));
         assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"), "{head}");
         let connections: Vec<_> = zoom.asked().iter().map(|asked| asked.connection).collect();
-        assert_eq!(connections, [0, 1, 2], "{head}: tried three times, each on a connection of its own");
+        assert_eq!(connections, [0, 1, 2], "{head}: three attempts, each on its own connection");
         service.finish(&["flight failed"]);
     }
 }

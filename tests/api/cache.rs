@@ -1,4 +1,4 @@
-//! Snapshots as callers get them: headers, freshness, what is kept, and bodies to the last byte.
+//! Snapshots as callers see them: headers, freshness, eviction, and bodies to the last byte.
 
 use std::{
     collections::HashSet,
@@ -19,7 +19,7 @@ use zoom_sim::Meeting;
 const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
 
-/// The document of the contract, section 3.
+/// The example document of section 3 of the contract.
 const DOCUMENTED: &str = r#"{
   "meeting_id": "85746065432",
   "type": "past",
@@ -40,7 +40,8 @@ const DOCUMENTED: &str = r#"{
           "cpu_usage":    { "zoom_min_cpu_usage_percent": 8, "zoom_avg_cpu_usage_percent": 12,
                             "zoom_max_cpu_usage_percent": 18, "system_max_cpu_usage_percent": 40 } } ] } ] }"#;
 
-/// JSON without the space between its parts: what is left is compared character by character, order and digits too.
+/// Removes the whitespace between JSON tokens, so that the rest can be compared byte by byte, including order and
+/// digits.
 fn squeezed(json: &str) -> String {
     let (mut inside, mut escaped) = (false, false);
     let keep = |letter: &char| {
@@ -81,7 +82,7 @@ fn assert_fresh_for(answer: &Answer, seconds: u64) {
     );
 }
 
-/// As long freshness is spread: nine to eleven tenths.
+/// Asserts that freshness is within the jitter of 90 to 110 % of `seconds`.
 fn assert_fresh_for_about(answer: &Answer, seconds: u64) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let left = max_age(answer);
@@ -110,7 +111,7 @@ fn a_miss_and_a_hit_have_exactly_the_documented_headers() {
         let modified = httpdate::parse_http_date(answer.header("last-modified").unwrap()).unwrap();
         assert_eq!(modified, SystemTime::from(fetched_at), "Last-Modified is fetched_at");
         let date = httpdate::parse_http_date(answer.header("date").unwrap()).unwrap();
-        assert!(date >= modified, "an answer is not older than what it holds");
+        assert!(date >= modified, "Date is not before Last-Modified");
         for absent in [
             "retry-after",
             "set-cookie",
@@ -124,7 +125,7 @@ fn a_miss_and_a_hit_have_exactly_the_documented_headers() {
         }
     }
     assert_eq!(miss.cache_status(), MISS);
-    assert_eq!(ttl(&hit), max_age(&hit), "both tell the freshness left");
+    assert_eq!(ttl(&hit), max_age(&hit), "both report the remaining freshness");
     for same in ["etag", "last-modified", "content-length"] {
         assert_eq!(miss.header(same), hit.header(same), "{same}");
     }
@@ -176,7 +177,7 @@ fn age_rises_and_remaining_freshness_falls_until_the_next_call() {
     let calls = sim.qos_calls();
     assert_eq!(calls.len(), 2);
     let apart = (calls[1].at - calls[0].at).as_secs_f64();
-    assert!((3.0..4.0).contains(&apart), "asked again after {apart} s");
+    assert!((3.0..4.0).contains(&apart), "refreshed after {apart} s");
     service.finish(&[]);
 }
 
@@ -337,7 +338,7 @@ fn what_is_larger_than_the_whole_cache_is_served_but_not_stored() {
     let small = service.get("/qos/92222222222");
     assert!(
         small.cache_status().starts_with("zoom-qos-proxy; hit"),
-        "what fits stays: {}",
+        "snapshots that fit stay: {}",
         small.cache_status()
     );
     service.finish(&[]);
@@ -367,10 +368,10 @@ fn the_cache_stays_within_its_bound_and_counts_evictions() {
         (bytes > 0.0 && bytes <= BOUND && (entries + evicted - 200.0).abs() < 0.5).then_some(evicted)
     });
     assert!(evicted > 100.0, "{evicted}");
-    assert!(service.metric("zoom_qos_proxy_cache_bytes") > BOUND / 2.0, "the bound is made use of");
+    assert!(service.metric("zoom_qos_proxy_cache_bytes") > BOUND / 2.0, "the cache fills up to its bound");
     let status = service.ops_get("/status").json();
     assert!(status["cache"]["bytes"].as_f64().unwrap() <= BOUND);
-    // The newest are kept.
+    // The newest entries stay.
     let kept = ids[195..]
         .iter()
         .filter(|id| service.get(&format!("/qos/{id}")).cache_status().contains("; hit"))
@@ -452,7 +453,7 @@ fn one_connection_serves_many_requests_of_all_kinds_even_sent_in_advance() {
             assert!(answer.body == big.body);
         }
     }
-    // Pipelined: answers come in the order of the requests.
+    // Pipelined: responses come in the order of the requests.
     let paths = ["/qos/91111111111", "/qos/85746065432", "/qos/1", "/qos/91111111111"];
     for path in paths {
         connection.send("GET", path);
@@ -477,7 +478,7 @@ fn the_documented_example_becomes_the_contracts_document() {
 
 #[test]
 fn odd_values_keep_every_row_as_valid_json_and_are_counted() {
-    /// By their form only: some numbers and texts in there fit no type of Rust.
+    /// Checks the JSON syntax only: some numbers and strings in it fit no Rust type.
     #[derive(serde::Deserialize)]
     struct Rows {
         total_records: usize,
@@ -518,7 +519,7 @@ fn calls_saved_counts_the_pages_of_hits_and_shared_flights() {
     assert_eq!(saved(), 12.0, "four others, three pages");
     service.get("/qos/91111111111");
     request(service.addr, "HEAD", "/qos/91111111111", &[]);
-    assert_eq!(saved(), 18.0, "two hits more");
+    assert_eq!(saved(), 18.0, "two more hits");
     service.get("/qos/1");
     service.get("/qos/90000000000");
     assert_eq!(saved(), 18.0);

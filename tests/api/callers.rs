@@ -1,4 +1,4 @@
-//! Callers with keys: who is let in, what the others are told, and how many calls are made for each.
+//! Callers with keys: authentication, rejections, and how many calls are made for each caller.
 
 use std::{fs, time::Duration};
 
@@ -13,7 +13,7 @@ use test_support::{
 };
 use zoom_sim::Meeting;
 
-/// The same from so many at once.
+/// Sends the same request from several callers at once.
 fn at_once_as(service: &Service, key: &str, paths: &[String]) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let callers: Vec<_> =
@@ -44,7 +44,7 @@ fn a_key_in_either_header_identifies_the_caller_in_the_log() {
         vec![("AUTHORIZATION", format!("bEaReR  {KEY}"))],
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", KEY.to_owned())],
         vec![("Authorization", "Basic dTpw".to_owned()), ("X-Api-Key", KEY.to_owned())],
-        // An empty credential is none, as of a variable that was not set.
+        // An empty credential counts as absent, for example from an unset variable.
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", String::new())],
         vec![("Authorization", "Bearer ".to_owned()), ("X-Api-Key", KEY.to_owned())],
     ] {
@@ -104,7 +104,7 @@ fn the_unknown_get_401_and_nothing_else_not_even_what_is_cached() {
             asked += 2;
         }
     }
-    assert_eq!(sim.qos_calls().len(), 1, "only the known caller's");
+    assert_eq!(sim.qos_calls().len(), 1, "only the known caller's requests");
     let name = "zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"401\"}";
     assert_eq!(service.metric(name), f64::from(asked));
     let lines = service.finish(&[]);
@@ -200,8 +200,8 @@ fn over_its_limit_a_caller_gets_retry_after_and_still_gets_hits() {
     }
     let cached_only = [("X-Api-Key", KEY), ("Cache-Control", "only-if-cached")];
     assert_eq!(request(service.addr, "GET", &paths[2], &cached_only).problem(), "not_cached");
-    assert_eq!(sim.qos_calls().len(), 2, "not one call more");
-    assert_eq!(get_as(&service, OTHER_KEY, &paths[2]).status, 200, "the ceiling is its own");
+    assert_eq!(sim.qos_calls().len(), 2, "no further call");
+    assert_eq!(get_as(&service, OTHER_KEY, &paths[2]).status, 200, "the limit is its own");
     assert!(get_as(&service, KEY, &paths[2]).cache_status().contains("; hit"));
     assert_eq!(service.metric("zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"429\"}"), 2.0);
     service.finish(&[]);
@@ -272,10 +272,10 @@ fn over_its_limit_a_caller_gets_stale_without_starting_a_refresh() {
             assert!(answer.cache_status().ends_with(&expected), "{}", answer.cache_status());
             assert!(ttl(&answer) < 0 && answer.header("retry-after").is_none());
         }
-        assert_eq!(sim.qos_calls().len(), 1, "nobody asked Zoom");
+        assert_eq!(sim.qos_calls().len(), 1, "no call was made");
         let other = get_as(&service, OTHER_KEY, PATH);
         assert!(!other.cache_status().contains("caller_over_limit"), "{}", other.cache_status());
-        assert!(sim.wait_for_calls(2, Duration::from_secs(10)), "a caller with room does");
+        assert!(sim.wait_for_calls(2, Duration::from_secs(10)), "a caller below its limit does");
         service.finish(&[]);
     }
 }
@@ -308,7 +308,7 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
         request(service.addr, "GET", "/nowhere", &[("Authorization", &bearer)]),
         request(service.ops, "GET", "/status", &[("X-Api-Key", KEY)]),
     ];
-    // Somebody puts keys where hashes and names belong.
+    // Keys pasted where hashes and names belong.
     fs::write(&path, format!("[[caller]]\nname = \"{KEY}\"\nkey_sha256 = \"{KEY}\"\nweight = \"{KEY}\"\n"))
         .unwrap();
     wait_for(|| (service.metric("zoom_qos_proxy_callers_file_ok") == 0.0).then_some(()));
@@ -332,7 +332,7 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
 #[test]
 fn a_call_that_never_left_does_not_count_for_its_caller() {
     let sim = sim(|_| ());
-    // Bound, and nobody listens.
+    // Bound but not listening.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let nobody = socket.local_addr().unwrap().as_socket().unwrap();

@@ -1,4 +1,4 @@
-//! The callers' file while the service runs, and the command that adds to it.
+//! Reloading the callers' file while the service runs, and the command that adds a caller.
 
 use std::{
     fs::{self, File},
@@ -21,7 +21,7 @@ use test_support::{
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 const BROKEN: &str = "callers.file has changed and cannot be used";
 
-/// Puts a whole new file into the place of the old one.
+/// Replaces the file by renaming a new one over it.
 fn replace(path: &Path, text: &str) {
     let beside = path.with_extension("next");
     fs::write(&beside, text).unwrap();
@@ -60,7 +60,7 @@ fn a_changed_file_counts_without_a_restart() {
     replace(&path, &entry("bi", OTHER_KEY, ""));
     wait_until(&service, KEY, 401);
     assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
-    // The same inode with other bytes, as an editor may leave it.
+    // The same inode with new contents, as some editors write.
     fs::write(&path, entry("bi", KEY, "")).unwrap();
     wait_until(&service, OTHER_KEY, 401);
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
@@ -73,7 +73,7 @@ fn a_mounted_file_that_is_changed_by_its_links_counts() {
     let sim = sim(|_| ());
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
-    // As Kubernetes does it: file → ..data/file, ..data → a folder with a name of its own.
+    // As Kubernetes mounts it: file → ..data/file, ..data → a versioned directory.
     for (version, text) in [("..1", entry("support-tools", KEY, "")), ("..2", entry("bi", OTHER_KEY, ""))] {
         fs::create_dir(at(version)).unwrap();
         fs::write(at(version).join("callers.toml"), text).unwrap();
@@ -111,13 +111,13 @@ fn a_broken_or_deleted_file_keeps_the_callers_and_is_logged_once() {
         assert_eq!(ok(), 0.0);
         assert_eq!(get_as(&service, KEY, PATH).status, 200, "{said}");
         assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200, "{said}");
-        assert_eq!(service.get(PATH).status, 401, "{said}: nobody becomes anonymous");
+        assert_eq!(service.get(PATH).status, 401, "{said}: no caller becomes anonymous");
         assert_eq!(service.ops_get("/readyz").status, 200, "{said}");
-        // Each change needs two further looks to be seen, which would have told of the one before again.
-        let told = wait_for(|| Some(lines_with(&service, BROKEN)).filter(|told| told.len() >= count));
-        assert_eq!(told.len(), count, "{told:#?}");
-        assert!(told[count - 1]["problems"].as_str().unwrap().contains(said), "{told:#?}");
-        assert_eq!(told[count - 1]["level"], "ERROR");
+        // A change is noticed after two more polls, which would also have logged the previous change a second time.
+        let logged = wait_for(|| Some(lines_with(&service, BROKEN)).filter(|logged| logged.len() >= count));
+        assert_eq!(logged.len(), count, "{logged:#?}");
+        assert!(logged[count - 1]["problems"].as_str().unwrap().contains(said), "{logged:#?}");
+        assert_eq!(logged[count - 1]["level"], "ERROR");
     }
     replace(&path, &entry("bi", OTHER_KEY, ""));
     wait_until(&service, KEY, 401);
@@ -138,10 +138,10 @@ fn a_ceiling_counts_what_was_spent_before_it_was_changed() {
     assert_eq!(cold("91111111111"), 429);
     replace(&path, &two_callers("calls_per_minute = 1\nweight = 9"));
     wait_for(|| (in_status(&service, "support-tools")["weight"] == 9).then_some(()));
-    assert_eq!(cold("91111111111"), 429, "a new file is no new minute");
+    assert_eq!(cold("91111111111"), 429, "a new file does not reset the minute");
     replace(&path, &two_callers("calls_per_minute = 2"));
     wait_for(|| (in_status(&service, "support-tools")["calls_per_minute"] == 2).then_some(()));
-    assert_eq!(cold("91111111111"), 404, "Zoom was asked");
+    assert_eq!(cold("91111111111"), 404, "the call reached Zoom");
     assert_eq!(cold("92222222222"), 429);
     assert_eq!(sim.qos_calls().len(), 2);
     service.finish(&[]);
@@ -167,7 +167,7 @@ fn a_broken_file_at_start_reports_every_problem_as_wrong_configuration() {
 
 // ---- callers add ----
 
-/// `zoom-qos-proxy callers add` with these arguments and this `callers.file`; nothing else is configured.
+/// Runs `zoom-qos-proxy callers add` with these arguments and this `callers.file`, and no other configuration.
 fn add(file: Option<&Path>, arguments: &[&str]) -> Ended {
     run_to_end(bare(file).args(["callers", "add"]).args(arguments))
 }
@@ -181,7 +181,7 @@ fn bare(file: Option<&Path>) -> Command {
     command
 }
 
-/// The key that was shown: all of standard output, and nowhere else.
+/// The printed key: all of standard output, and nowhere else.
 fn key_of(ended: &Ended) -> String {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let key = ended.stdout.strip_suffix('\n').unwrap().to_owned();
@@ -213,7 +213,7 @@ fn the_running_service_accepts_the_key_printed_for_an_added_caller() {
     assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640, "the mode is kept");
     let text = fs::read_to_string(&path).unwrap();
     assert!(!text.contains(&first) && !text.contains(&second), "only hashes are kept");
-    assert_eq!(files_in(&folder), 1, "nothing is left beside it");
+    assert_eq!(files_in(&folder), 1, "no temporary file is left");
     service.finish(&[]);
 }
 

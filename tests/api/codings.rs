@@ -1,4 +1,4 @@
-//! Content codings: which one a caller gets, that its bytes are the meeting's, and that none is slow to read or costs memory.
+//! Content codings: negotiation, correct bytes, and no coding that is slow to read or costs memory.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,7 +21,7 @@ fn get(service: &Service, path: &str, accept: &str) -> Answer {
     request(service.addr, "GET", path, &[("accept-encoding", accept)])
 }
 
-/// The body as it was before its coding. By decoders that take one gzip member, one zstd frame, and nothing behind it.
+/// The body before its coding. The decoders accept one gzip member or one zstd frame and no trailing bytes.
 fn decoded(answer: &Answer) -> Vec<u8> {
     let mut body = Vec::new();
     match answer.header("content-encoding") {
@@ -112,7 +112,7 @@ fn a_small_meeting_has_every_coding_though_only_one_is_kept() {
         assert!(decoded(answer) == plain.body);
     }
     let both = get(&service, PATH, "zstd, gzip");
-    assert_eq!(both.header("etag"), gzip.header("etag"), "the one that is at hand");
+    assert_eq!(both.header("etag"), gzip.header("etag"), "the coding that exists already");
     let rather = get(&service, PATH, "zstd, gzip;q=0.9");
     assert_eq!((rather.header("etag"), &rather.body), (zstd.header("etag"), &zstd.body));
     assert_eq!(sim.qos_calls().len(), 1);
@@ -131,7 +131,7 @@ fn a_304_matches_the_tag_of_the_negotiated_coding() {
             let headers = [("accept-encoding", *coding), ("if-none-match", tag.as_str())];
             let answer = request(service.addr, "GET", path, &headers);
             let expected = if coding == of { 304 } else { 200 };
-            assert_eq!(answer.status, expected, "the tag of {of} to one who takes {coding}");
+            assert_eq!(answer.status, expected, "the tag of {of} from a client that accepts {coding}");
             if answer.status == 304 {
                 assert_eq!(answer.header("etag"), Some(tag.as_str()));
                 assert!(answer.body.is_empty());
@@ -145,7 +145,7 @@ fn a_304_matches_the_tag_of_the_negotiated_coding() {
 fn head_tells_the_length_that_get_has_in_each_coding() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 25, 10));
-    // The largest is never unpacked whole: its body as it is would be too much for the little memory there is.
+    // The largest body is never decompressed whole: it would not fit the small memory limit.
     let service = Service::start(&sim, &[("cache.max_bytes", "2MiB")]);
     for path in ["/qos/85746065432", PATH, "/qos/98765432101?page_size=10"] {
         for coding in ["gzip", "zstd", "identity"] {
@@ -162,7 +162,7 @@ fn head_tells_the_length_that_get_has_in_each_coding() {
     service.finish(&[]);
 }
 
-/// A meeting whose body is larger than the memory for bodies as they are is unpacked while it is read.
+/// A meeting whose body exceeds the memory for uncompressed bodies is decompressed while it is read.
 #[test]
 fn a_body_too_large_to_keep_uncompressed_arrives_whole() {
     let sim = sim(|_| ());
@@ -188,7 +188,8 @@ fn unused_uncompressed_bodies_are_dropped_and_rebuilt_on_demand() {
     let length = f64::from(u32::try_from(first.body.len()).unwrap());
     let kept = || service.metric("zoom_qos_proxy_cache_bytes");
     wait_for(|| (kept() > length).then_some(()));
-    // Ten seconds without a caller. Asking for the compressed body does not count as asking for it as it is.
+    // Ten seconds without a request for it. Requests for the compressed body do not count as requests for the
+    // uncompressed one.
     wait_for(|| {
         assert_eq!(get(&service, PATH, "gzip").status, 200);
         (kept() * 8.0 < length).then_some(())
@@ -212,7 +213,7 @@ fn many_slow_readers_of_a_large_meeting_cost_little_memory() {
             let mut reader = TcpStream::connect(service.addr).unwrap();
             reader.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             write!(reader, "GET {PATH} HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
-            // It has begun; and then they do not go on reading.
+            // The response starts, and then the reader stops reading.
             let mut begin = [0; 12];
             reader.read_exact(&mut begin).unwrap();
             reader

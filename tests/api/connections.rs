@@ -1,4 +1,4 @@
-//! Peers that use a connection in a way that no well-meaning client does; and some that do, and look like it.
+//! Peers that misuse a connection, and legitimate ones that look similar.
 
 use std::{
     io::{ErrorKind, Read as _, Write as _},
@@ -18,7 +18,7 @@ use zoom_sim::Meeting;
 
 const HEAD: &str = "GET /qos/85746065432 HTTP/1.1\r\nHost: service\r\n\r\n";
 
-/// Sends requests until the service takes no more for 300 ms, and reads nothing.
+/// Sends requests and reads nothing, until the service accepts no more bytes for 300 ms.
 fn floods(to: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -53,7 +53,7 @@ fn a_pipelining_peer_that_never_reads_costs_little_time_and_memory() {
             })
             .collect();
         let peers: Vec<_> = peers.into_iter().map(|peer| peer.join().unwrap()).collect();
-        // At first some are still being answered.
+        // Some requests are still being answered at first.
         wait_for(|| (service.load_at_rest() < 0.05).then_some(()));
         let more = service.resident().saturating_sub(before) >> 20;
         assert!(more < 16, "{path}: {more} MiB for six silent peers");
@@ -80,7 +80,7 @@ fn a_request_with_an_unread_body_is_answered_without_delay() {
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         thread::scope(|scope| {
             let (request, mut writer) = (format!("{head}{body}\r\n0\r\n\r\n"), &writer);
-            // It may be cut off by the end of the connection.
+            // The end of the connection may truncate it.
             scope.spawn(move || writer.write_all(request.as_bytes()).ok());
             wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 1.0).then_some(()));
             let load = service.load_at_rest();
@@ -108,7 +108,7 @@ fn an_unfinished_first_or_second_head_gets_408_and_a_close() {
             let began = Instant::now();
             peer.send_raw(b"GET /nothing HTTP/1.1\r\nHost: service\r\n");
             let answer = wait_for(|| {
-                // One more byte of a head now and then.
+                // One more byte of the head on each poll.
                 let closed = peer.try_send_raw(b"x").is_err() || peer.has_answer(Duration::from_millis(50));
                 closed.then(|| peer.receive(false))
             });
@@ -132,7 +132,7 @@ fn a_connection_without_a_request_is_closed() {
                 assert_eq!(peer.ask("GET", "/nothing").status, 404);
             }
             let began = Instant::now();
-            assert!(peer.is_closed(), "and no answer to nothing");
+            assert!(peer.is_closed(), "and no further answer");
             let took = began.elapsed();
             assert!(took >= Duration::from_millis(550) && took < Duration::from_secs(5), "{took:?}");
         }
@@ -140,7 +140,7 @@ fn a_connection_without_a_request_is_closed() {
     service.finish(&[]);
 }
 
-/// That it answers within a second, as a probe wants it.
+/// Asserts that it answers within a second, as a probe requires.
 fn assert_alive(service: &Service) {
     let asked = Instant::now();
     assert_eq!(service.ops_get("/healthz").status, 200);
@@ -166,7 +166,7 @@ fn connections_beyond_the_limit_wait_and_probes_do_not() {
     assert_eq!(service.metric("zoom_qos_proxy_connections{listener=\"callers\"}"), 4.0);
     assert_eq!(service.metric("zoom_qos_proxy_connections{listener=\"ops\"}"), 1.0);
     drop(kept);
-    // Each makes room for the next.
+    // Each closed connection admits a waiting one.
     for mut peer in waiting {
         assert_eq!(peer.receive(false).status, 404);
     }
@@ -210,14 +210,14 @@ fn connections_that_are_ended_are_counted_by_the_reason() {
     {
         let mut peer = Connection::open(service.addr);
         peer.send_raw(sent.as_bytes());
-        assert!(!peer.is_closed(), "an answer first");
+        assert!(!peer.is_closed(), "an answer before the close");
         assert_eq!(refused(reason), 1.0, "{reason}");
     }
     assert_eq!(refused("malformed") + refused("head_too_long") + refused("head_timeout"), 3.0);
     service.finish(&[]);
 }
 
-/// A peer whose system holds little for it.
+/// A peer with a small receive buffer.
 fn narrow(to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.set_recv_buffer_size(16 * 1024).unwrap();
@@ -232,7 +232,7 @@ fn an_unread_answer_ends_its_connection_but_a_slowly_read_one_arrives() {
     sim.add_meeting(Meeting::generated("91111111111", 200, 60));
     let service = Service::start(&sim, &[("server.write_timeout", "800ms")]);
     let whole = service.get("/qos/91111111111").body;
-    assert!(whole.len() > 8 << 20, "more than the system holds on the way: {}", whole.len());
+    assert!(whole.len() > 8 << 20, "more than the socket buffers hold: {}", whole.len());
     let before = service.open_files();
     let request = b"GET /qos/91111111111 HTTP/1.1\r\nHost: service\r\nConnection: close\r\n\r\n";
 
@@ -242,13 +242,13 @@ fn an_unread_answer_ends_its_connection_but_a_slowly_read_one_arrives() {
     wait_for(|| (service.open_files() <= before).then_some(()));
     let mut got = Vec::new();
     silent.read_to_end(&mut got).ok();
-    assert!(got.len() < whole.len(), "it was given up");
+    assert!(got.len() < whole.len(), "the connection was closed");
 
     let mut slow = narrow(service.addr);
     slow.write_all(request).unwrap();
     let mut got = vec![0; 1 << 20];
     let began = Instant::now();
-    // Some 128 KiB a write timeout: the system does not call that room yet.
+    // About 128 KiB for each write timeout: too little for the kernel to report the socket as writable.
     for part in got.chunks_mut(16 * 1024) {
         slow.read_exact(part).unwrap();
         pause(Duration::from_millis(100));
@@ -284,7 +284,7 @@ fn pipelined_head_and_get_are_each_answered_correctly_in_any_order() {
     service.finish(&[]);
 }
 
-/// As the clients of Java's library do by default.
+/// Java's HTTP client sends this by default.
 #[test]
 fn an_upgrade_offer_is_ignored_and_the_connection_is_kept() {
     let sim = sim(|_| ());
@@ -327,7 +327,7 @@ fn an_ambiguous_request_gets_400_and_nothing_after_it_is_answered() {
                 peer.set_read_timeout(Some(PATIENCE)).unwrap();
                 peer.write_all(first.as_bytes()).unwrap();
                 pause(Duration::from_millis(10)); // Two segments; the test holds for one as well.
-                // The service may have ended the connection already.
+                // The service may have closed the connection already.
                 peer.write_all(second.as_bytes()).ok();
                 let answer = read_answer(peer);
                 assert_eq!((answer.status, answer.body.len()), (400, 0), "{head:?} at {at}");

@@ -1,4 +1,5 @@
-//! The access token and the credentials behind it: asked for as documented, once, in time, and not again and again in vain.
+//! The access token and its credentials: requested as documented, once, in time, and not repeatedly while Zoom rejects
+//! them.
 
 use std::{
     fs,
@@ -54,7 +55,7 @@ fn assert_not_ready(service: &Service) {
     assert_eq!(ready.json()["reasons"][0]["code"], "zoom_rejected_credentials");
 }
 
-/// A secret as Kubernetes mounts it: `client_secret` → `..data/client_secret`, and `..data` → a folder of its own.
+/// A Secret as Kubernetes mounts it: `client_secret` → `..data/client_secret`, and `..data` → a versioned directory.
 struct Mounted {
     folder: TempDir,
     versions: std::cell::Cell<u32>,
@@ -76,7 +77,7 @@ impl Mounted {
         ("zoom.client_secret_file", self.path().to_str().unwrap().to_owned())
     }
 
-    /// All at once, by renaming the link.
+    /// Replaces all files at once by renaming the link.
     fn replace(&self, secret: &str) {
         self.versions.set(self.versions.get() + 1);
         let version = format!("..version_{}", self.versions.get());
@@ -88,7 +89,7 @@ impl Mounted {
     }
 }
 
-/// Asks for one meeting after another until the time is over.
+/// Requests one meeting after another until the deadline.
 fn steadily(service: &Service, paths: &mut impl Iterator<Item = String>, lasting: Duration) -> Vec<Answer> {
     let until = Instant::now() + lasting;
     let mut answers = Vec::new();
@@ -187,11 +188,7 @@ fn a_call_delayed_by_its_permit_still_carries_a_valid_token() {
     let settings = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
     let service = Service::start(&sim, &settings);
     assert!(at_once(service.addr, paths).iter().all(|answer| answer.status == 200));
-    assert_eq!(
-        statuses(&sim.qos_calls()),
-        [200; 6],
-        "no permit is spent on a token that is known to have expired"
-    );
+    assert_eq!(statuses(&sim.qos_calls()), [200; 6], "no permit is spent on an expired token");
     service.finish(&[]);
 }
 
@@ -310,8 +307,8 @@ fn a_token_refused_for_ever_is_renewed_once_and_then_held_against() {
         for answer in at_once(service.addr, paths) {
             assert_rejected(&answer, &sim);
         }
-        assert_eq!(sim.qos_calls().len(), 2, "none in the hold");
-        assert_eq!(sim.token_calls().len(), 2, "none in the hold");
+        assert_eq!(sim.qos_calls().len(), 2, "no call during the backoff");
+        assert_eq!(sim.token_calls().len(), 2, "no call during the backoff");
         assert_not_ready(&service);
         service.finish(&[REJECTED]);
     }
@@ -331,7 +328,7 @@ fn rejected_credentials_cancel_calls_that_wait_for_a_permit() {
         }
         assert!(
             sim.qos_calls().len() <= calls,
-            "{} calls, though the answer was known",
+            "{} calls, though the rejection was remembered",
             sim.qos_calls().len()
         );
         service.finish(&[REJECTED]);
@@ -407,11 +404,11 @@ fn a_wrong_new_secret_harms_nobody_while_the_token_is_valid() {
     let service = Service::start(&sim, &[(key, &file)]);
     assert_eq!(service.get(&paths.next().unwrap()).status, 200);
     mounted.replace("wrong");
-    // From half of its life on it is to be renewed, in vain; it is good for longer.
+    // Renewal starts at half of the token's lifetime and fails; the token stays valid.
     let answers = steadily(&service, &mut paths, Duration::from_secs(4));
     assert!(answers.iter().all(|answer| answer.status == 200));
     assert_eq!(service.ops_get("/readyz").status, 200);
-    assert_eq!(sim.token_calls().len(), 2, "tried once in vain, not with every request");
+    assert_eq!(sim.token_calls().len(), 2, "one failed attempt, not one for every request");
     mounted.replace("sim-secret");
     let answers = steadily(&service, &mut paths, Duration::from_secs(3));
     assert!(answers.iter().all(|answer| answer.status == 200));
@@ -461,20 +458,20 @@ fn a_changed_secret_also_ends_a_hold_for_missing_scopes() {
     assert_ne!(
         calls[0].header("authorization"),
         calls[1].header("authorization"),
-        "scopes are fixed in a token"
+        "a token's scopes are fixed"
     );
     let printed = service.finish(&[REJECTED]).join("\n");
     assert!(!printed.contains("newer-secret") && !printed.contains("sim-secret"));
 }
 
-/// Lets the token endpoint fail for ever: three tries for whoever asks, the given problem, and recovery.
+/// Makes the token endpoint fail permanently; expects three attempts, the given problem, and recovery.
 fn token_trouble(kind: FaultKind, status: u16, code: &str, zoom: Option<u16>) {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 10, 1);
     sim.inject(Fault::new(kind).on_token_endpoint().forever());
     let service =
         Service::start(&sim, &[("zoom.connect_timeout", "500ms"), ("zoom.request_timeout", "500ms")]);
-    // The service asks by itself when it starts; that is over when it says so.
+    // At its start the service requests a token by itself; the log says when that has failed.
     wait_for(|| service.printed().iter().find(|line| line.contains("token endpoint")).cloned());
     assert_eq!(sim.token_calls().len(), 3);
     sim.clear_calls();
@@ -489,7 +486,7 @@ fn token_trouble(kind: FaultKind, status: u16, code: &str, zoom: Option<u16>) {
     }
     assert_eq!(sim.qos_calls().len(), 0);
     assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0);
-    assert_eq!(service.ops_get("/readyz").status, 200, "the credentials are not refused");
+    assert_eq!(service.ops_get("/readyz").status, 200, "the credentials are not rejected");
     sim.clear_faults();
     assert_eq!(service.get(&paths[0]).status, 200, "not remembered");
     service.finish(&["token endpoint", "flight failed"]);
@@ -542,7 +539,7 @@ fn flights_waiting_for_a_token_count_towards_the_queue_limit() {
         for path in &paths[4..] {
             assert_eq!(service.get(path).problem(), "overloaded");
         }
-        assert_eq!(sim.qos_calls().len(), 0, "all that while there was no token");
+        assert_eq!(sim.qos_calls().len(), 0, "no call without a token");
         waiting.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
     });
     assert!(answers.iter().all(|answer| answer.status == 200));

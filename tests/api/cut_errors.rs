@@ -1,4 +1,4 @@
-//! Errors whose body is cut off or stalls: the head counts, and what arrived of the body.
+//! Errors whose body is truncated or stalls: the head decides, with as much of the body as arrived.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -25,11 +25,11 @@ enum End {
 
 const ENDS: [End; 3] = [End::Closed, End::Reset, End::Stalled];
 
-/// The beginning of an answer that announces a hundred bytes more than it has.
+/// The beginning of a response that announces a hundred bytes more than it has.
 fn cut(status: u16, headers: &str, body: &str, end: End) -> Vec<Step> {
     let length = body.len() + 100;
     let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-    // The parts must not arrive together with the end: a reset may overtake them.
+    // The parts must arrive before the end: a reset can overtake them.
     let (last, pause) = match end {
         End::Closed => (Step::Close, 100),
         End::Reset => (Step::Reset, 100),

@@ -1,4 +1,4 @@
-//! What a caller's `Cache-Control` asks for, and how little it can cost.
+//! What a caller's `Cache-Control` requests, and that it costs no more than necessary.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn assert_not_cached(answer: &Answer) {
     assert_eq!(answer.header("cache-status"), None);
 }
 
-/// Waits until the snapshot is so old, and starts nothing.
+/// Waits until the snapshot has this age, without starting a flight.
 fn wait_for_age(service: &Service, seconds: i64) {
     wait_for(|| (age(&get_with(service, PATH, "only-if-cached")) >= seconds).then_some(()));
 }
@@ -85,7 +85,7 @@ fn many_no_cache_requests_in_a_row_cost_one_call_per_floor() {
         for directive in everything {
             let answer = get_with(&service, PATH, directive);
             if is_hit(&answer) {
-                assert_eq!(age(&answer), 0, "only what is younger than the floor");
+                assert_eq!(age(&answer), 0, "only snapshots younger than the floor");
                 hits += 1;
             } else {
                 assert_eq!(answer.cache_status(), FORCED);
@@ -128,7 +128,7 @@ fn a_forced_fetch_that_fails_counts_for_the_floor_too() {
     let answers: Vec<_> = (0..20).map(|_| get_with(&service, PATH, "no-cache")).collect();
     assert!(asked.elapsed() < Duration::from_secs(2));
     assert!(answers.iter().all(is_hit));
-    assert_eq!(sim.qos_calls().len(), 2, "nobody can burn the quota by force, also not while Zoom fails");
+    assert_eq!(sim.qos_calls().len(), 2, "forced fetches cannot exhaust the quota, even while Zoom fails");
     service.finish(&["flight failed"]);
 }
 
@@ -214,9 +214,9 @@ fn only_if_cached_is_answered_from_the_cache_or_not_at_all() {
     });
     assert!(stale > 10, "{stale}");
     assert_not_cached(&last);
-    // A call that was started would have come before this one.
+    // If a call had been started, it would have arrived before this one.
     assert_eq!(service.get("/qos/91111111111").status, 200);
-    assert_eq!(calls_for(&sim, ID).len(), 1, "content with what is stale, and starts nothing");
+    assert_eq!(calls_for(&sim, ID).len(), 1, "accepts the stale snapshot, and starts no flight");
     service.finish(&[]);
 }
 
@@ -407,7 +407,7 @@ fn a_forced_fetch_that_finds_the_meeting_gone_says_so() {
     service.get(PATH);
     sim.inject(Fault::new(FaultKind::DoesNotExist));
     assert_eq!(get_with(&service, PATH, "no-cache").problem(), "meeting_not_found");
-    assert_eq!(service.get(PATH).status, 404, "the snapshot has ended");
+    assert_eq!(service.get(PATH).status, 404, "the snapshot has expired");
     service.finish(&[]);
 }
 

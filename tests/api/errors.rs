@@ -1,4 +1,4 @@
-//! What callers are told when there is no meeting for them: status, code, Zoom's own words, and not a word more.
+//! Problems for callers when there is no meeting: status, code, Zoom's message, and nothing else.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ fn status(status: u16, body: &str) -> FaultKind {
     FaultKind::Status { status, body: body.to_owned() }
 }
 
-/// What Zoom says: HTTP status, `code` and `message`.
+/// Zoom's response: HTTP status, `code` and `message`.
 type Said<'a> = (u16, Option<i64>, Option<&'a str>);
 
-/// Checks a problem in every respect, and that it quotes Zoom's answer to `call`.
+/// Checks all of a problem, and that it quotes Zoom's response to `call`.
 fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call: &Call) {
     assert_eq!((answer.status, answer.problem().as_str()), expected, "{}", answer.text());
     answer.assert_discreet(sim);
@@ -115,12 +115,12 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
         assert_eq!(calls.len(), 1);
         check(&answer, &sim, expected, (status, code, message.as_deref()), &calls[0]);
         let remembered = answer.header("retry-after").map(|seconds| seconds.parse().unwrap());
-        // It is not asked for again before; a meeting that is not there may be there in a moment.
+        // It is not requested again before then; a missing meeting may exist in a moment.
         assert_eq!(remembered, (expected.1 == "zoom_failed").then_some(30));
     }
     let asked: Vec<_> = sim.calls().iter().map(|call| call.kind).collect();
     assert!(!asked.contains(&zoom_sim::CallKind::Other), "no redirect is followed");
-    assert_eq!(service.ops_get("/readyz").status, 200, "none of these is a matter of credentials");
+    assert_eq!(service.ops_get("/readyz").status, 200, "none of these concerns the credentials");
     service.finish(&["flight failed", "larger than zoom.max_body"]);
 }
 
@@ -260,7 +260,8 @@ fn an_impossible_meeting_is_remembered_longer_than_a_missing_one() {
     let codes = || paths.each_ref().map(|path| service.get(path).problem());
     let all = ["not_a_meeting", "meeting_too_old", "meeting_not_found"];
     assert_eq!(codes(), all);
-    // The third is a live meeting that is not there yet: when it has been asked for again twice, the others have not.
+    // The third is a live meeting that does not exist yet: it has been requested again twice before the others are
+    // once.
     wait_for(|| {
         assert_eq!(codes(), all);
         (calls_for(&sim, &meeting_id(2)).len() == 3).then_some(())
@@ -360,7 +361,7 @@ fn a_flight_that_meets_one_429_too_many_is_not_remembered_either() {
         let service = Service::start(&sim, &[]);
         assert_eq!(service.get("/qos/91111111111").problem(), code);
         assert_eq!(sim.qos_calls().len(), 3);
-        // Waits for the end of the last pause, and no longer.
+        // Waits until the last pause ends, and no longer.
         assert_eq!(service.get("/qos/91111111111").status, 200);
         let calls = sim.qos_calls();
         assert_eq!(calls.len(), 4);
@@ -375,9 +376,9 @@ fn zooms_words_are_cut_and_its_pages_are_not_quoted() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let long = "x".repeat(5_000);
-    let told = format!(r#"{{"code":9999,"message":"{long}"}}"#);
+    let long_body = format!(r#"{{"code":9999,"message":"{long}"}}"#);
     let html = "<html><a href=\"https://zoom.us\">awc</a></html>";
-    for (number, body) in [told.as_str(), html].into_iter().enumerate() {
+    for (number, body) in [long_body.as_str(), html].into_iter().enumerate() {
         let id = meeting_id(number);
         sim.inject(Fault::new(status(403, body)).for_meeting(&id));
         let answer = service.get(&format!("/qos/{id}"));

@@ -1,4 +1,5 @@
-//! The queue from outside: one caller's backfill leaves the others their share, and who hung up leaves its place.
+//! The queue from outside: one caller's backfill leaves the others their share, and a disconnected caller leaves the
+//! queue.
 
 use std::{
     io::{Read as _, Write as _},
@@ -23,7 +24,7 @@ fn add(sim: &Sim, first: u64, count: u64) -> Vec<String> {
     ids.inspect(|id| sim.add_meeting(Meeting::generated(id, 1, 1))).collect()
 }
 
-/// How long a cold meeting takes for this caller.
+/// How long this caller waits for a cold meeting.
 fn timed(service: &Service, key: &str, id: &str) -> Duration {
     let began = Instant::now();
     let answer = get_as(service, key, &format!("/qos/{id}"));
@@ -31,7 +32,7 @@ fn timed(service: &Service, key: &str, id: &str) -> Duration {
     began.elapsed()
 }
 
-/// Waits until so many meetings of one page wait for their call or had it.
+/// Waits until this number of one-page meetings are queued for their call or made it.
 fn wait_until_asked_for(sim: &Sim, service: &Service, meetings: usize) {
     wait_for(|| {
         let queued = service.metric("zoom_qos_proxy_permits_queued");
@@ -47,7 +48,7 @@ fn permits_are_shared_by_weight_while_both_wait() {
     let callers = entry("heavy", KEY, "weight = 3") + &entry("light", OTHER_KEY, "weight = 1");
     let settings = [LIMIT[0], LIMIT[1], ("server.wait", "60s")];
     let (service, _folder, _) = start(&sim, &callers, &settings);
-    // All of them wait before the first is served, however slowly this machine starts them.
+    // All of them are queued before the first is served, however slowly this machine starts them.
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("10".to_owned()), headers: false }));
     std::thread::scope(|scope| {
         for (key, ids) in [(KEY, &heavy), (OTHER_KEY, &light)] {
@@ -57,10 +58,10 @@ fn permits_are_shared_by_weight_while_both_wait() {
             }
         }
         wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") >= 239.0).then_some(()));
-        assert!(sim.qos_calls().len() < 5, "they were still waiting for the pause to end");
+        assert!(sim.qos_calls().len() < 5, "they were still waiting for the end of the pause");
         sim.clear_calls();
     });
-    // From where both are waiting to where the first has nothing left to wait for.
+    // From when both are queued until the first has no more queued flights.
     let calls = sim.qos_calls();
     let of_heavy = |calls: &[zoom_sim::Call]| {
         calls.iter().filter(|call| call.meeting.as_ref().is_some_and(|id| heavy.contains(id))).count()
@@ -74,14 +75,14 @@ fn permits_are_shared_by_weight_while_both_wait() {
 /// One call a second.
 const SLOWLY: [(&str, &str); 2] = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
 
-/// A caller who has asked for this and was not answered yet.
+/// A caller that has sent this request and has no answer yet.
 fn asks(service: &Service, id: &str) -> TcpStream {
     let mut caller = TcpStream::connect(service.addr).unwrap();
     write!(caller, "GET /qos/{id} HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
     caller
 }
 
-/// From then on the end of a connection is no longer taken for a part of the request.
+/// From here on the service no longer takes the end of the connection for part of the request.
 fn wait_until_it_has_waited() {
     let then = Instant::now() + Duration::from_millis(30);
     wait_for(|| (Instant::now() > then).then_some(()));
@@ -105,7 +106,7 @@ fn a_flight_gives_up_its_place_when_its_caller(hangs_up: impl FnOnce(TcpStream))
         }
     });
     wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
-    assert_eq!(calls_for(&sim, given_up).len(), 0, "nobody was left to wait for it");
+    assert_eq!(calls_for(&sim, given_up).len(), 0, "no caller was left to wait for it");
     assert_eq!(sim.qos_calls().len(), 4);
     wait_for(|| service.printed().into_iter().find(|line| line.contains("\"status\":499")));
     let later = service.get(&format!("/qos/{given_up}"));
@@ -119,7 +120,7 @@ fn a_flight_gives_up_its_place_when_its_caller(hangs_up: impl FnOnce(TcpStream))
 
 #[test]
 fn a_flight_whose_callers_all_disconnected_makes_no_call() {
-    // The usual end of a connection.
+    // An orderly close.
     a_flight_gives_up_its_place_when_its_caller(drop);
 }
 
@@ -152,7 +153,7 @@ fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
     service.finish(&[]);
 }
 
-/// Some clients close their own direction as soon as they have asked, and listen on.
+/// Some clients shut down their sending side after the request and go on reading.
 #[test]
 fn who_only_listens_any_more_is_answered_wholly() {
     let sim = sim(|config| config.latency = Duration::from_millis(200));
@@ -165,7 +166,7 @@ fn who_only_listens_any_more_is_answered_wholly() {
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert!(answer.cache_status().contains(how), "{}", answer.cache_status());
         assert_eq!(answer.json()["total_records"], 50);
-        assert!(answer.body.len() > 1_000_000, "more than any buffer on the way holds");
+        assert!(answer.body.len() > 1_000_000, "more than all buffers hold");
     }
     service.finish(&[]);
 }
@@ -229,7 +230,7 @@ fn a_flight_moves_up_when_a_less_loaded_caller_joins_it() {
     service.finish(&[]);
 }
 
-/// A full queue is the affair of who filled it.
+/// When the queue is full, the caller that filled it pays.
 #[test]
 fn a_full_queue_makes_room_for_a_less_loaded_caller() {
     let sim = sim(|_| ());
@@ -253,13 +254,14 @@ fn a_full_queue_makes_room_for_a_less_loaded_caller() {
     service.finish(&[]);
 }
 
-/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 
     #[test]
     fn one_cold_meeting_does_not_wait_behind_another_callers_five_hundred() {
-        // What is asked here is who comes when. Five hundred clients in this process make the simulator read late.
+        // This test is about order, not speed: with five hundred clients in its own process the simulator reads late.
         let sim = sim(|config| (config.latency, config.per_second) = (Duration::from_millis(100), 60));
         let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
         // The 540 calls take longer than callers wait by default.
@@ -280,7 +282,7 @@ mod alone {
             let took: Vec<_> = loaded.iter().map(|id| timed(&service, OTHER_KEY, id)).collect();
             assert!(
                 in_status(&service, "support-tools")["calls_waiting"].as_u64().unwrap() > 100,
-                "it was loaded"
+                "the other caller's queue was not empty"
             );
             took
         });
@@ -293,7 +295,7 @@ mod alone {
         service.finish(&[]);
     }
 
-    /// A busy quarter of an hour, at a limit so low that it takes seconds.
+    /// A busy quarter of an hour, scaled down by a low limit to a few seconds.
     #[test]
     fn five_callers_under_faults_use_the_whole_limit_without_exceeding_it() {
         let sim = sim(|config| config.latency = Duration::from_millis(60));
@@ -304,7 +306,7 @@ mod alone {
         let (service, _folder, _) = start(&sim, &callers, &settings);
         let injected = 3;
         for number in 0..injected {
-            // Each for a meeting of its own: no flight has more than it may be patient with.
+            // Each for its own meeting, so that no flight inherits the patience of a second caller.
             let befall = |kind: FaultKind, meeting: usize| {
                 let id = (91_000_000_000 + 1_000 * meeting + number).to_string();
                 sim.inject(Fault::new(kind).for_meeting(id));
@@ -332,8 +334,9 @@ mod alone {
         assert!(failed.is_empty(), "{failed:?}");
         let calls = sim.qos_calls();
         let refused = calls.iter().filter(|call| call.status == Some(429)).count();
-        assert_eq!(refused, injected, "no 429 but those that were injected");
-        // While anybody waits: until the last fifth, when the pages of the last meetings come in turn. Gaps are pauses.
+        assert_eq!(refused, injected, "no 429 except the injected ones");
+        // While calls are queued: until the last fifth, in which only the pages of the last meetings remain, one by
+        // one. Pauses leave gaps.
         let busy = &calls[..calls.len() * 4 / 5];
         let gaps = busy.windows(2).map(|two| (two[1].at - two[0].at).as_secs_f64());
         let (mut active, mut counted) = (0.0, 0.0);

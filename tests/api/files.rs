@@ -1,4 +1,4 @@
-//! Paths of the configuration that lead to something else than a regular file: an error at once, and never a wait.
+//! Configured paths that are not regular files: an error at once, never a blocking open.
 
 use std::{
     path::Path,
@@ -30,7 +30,7 @@ const FILE_KEYS: [&str; 9] = [
 
 fn check(sim: &Sim, key: &str, path: &str) -> Ended {
     let mut settings = vec![(key, path)];
-    // A CA and an encryption key mean nothing without a URL.
+    // A CA and an encryption key have no effect without a URL.
     if ["redis.ca_file", "redis.encryption_key_file"].contains(&key) {
         settings.push(("redis.url", "rediss://127.0.0.1:1"));
     }
@@ -71,7 +71,7 @@ fn a_fifo_as_config_or_state_file_fails_without_blocking() {
         assert_eq!(ended.code, WRONG_CONFIGURATION, "{arguments:?}: {ended:?}");
         assert!(ended.stderr.contains("fifo: cannot be read: it is a pipe, not a regular file"), "{ended:?}");
     }
-    // The count is written beside its file, under this name.
+    // The count is written to this sibling path.
     let state = folder.path().join("day.json").to_str().unwrap().to_owned();
     std::fs::rename(&fifo, format!("{state}.new")).unwrap();
     let ended = run_to_end(&mut command(&sim, &[("limits.state_file", &state)]));
@@ -103,7 +103,7 @@ fn an_impossible_state_file_is_reported_with_the_rest_and_changes_nothing() {
         ("/dev/null", "it is a device"),
         (&at("missing/day.json"), "No such file or directory"),
         (&at("file/day.json"), "Not a directory"),
-        // The count is written beside its file, under this name.
+        // The count is written to this sibling path.
         (&at("taken"), "it is a directory"),
     ] {
         let ended = check(path, &[("server.workers", "none")]);
@@ -141,7 +141,7 @@ fn a_full_or_closed_standard_error_changes_no_exit_code() {
             .status();
         assert_eq!(ended.unwrap().code(), WRONG_CONFIGURATION, "{arguments:?}");
     }
-    // A warning is lost like that, and the configuration is printed.
+    // A warning is truncated at the pipe, and the configuration is printed.
     let mut asked = command(&sim, &[("limits.heavy_per_second", "1000")]);
     let warned = asked.arg("check-config").stderr(full()).stdout(Stdio::null()).status();
     assert_eq!(warned.unwrap().code(), Some(0));
@@ -153,7 +153,7 @@ fn standard_input_is_a_configuration_only_where_it_is_a_file() {
     let check = |stdin: Stdio| {
         run_to_end(command(&sim, &[]).stdin(stdin).args(["check-config", "--config", "/dev/stdin"]))
     };
-    // Nobody writes to this pipe, and nobody closes it before the end.
+    // Nothing is written to this pipe, and it stays open until the end.
     let (reader, _writer) = std::io::pipe().unwrap();
     let ended = check(reader.into());
     assert_eq!(ended.code, WRONG_CONFIGURATION, "{ended:?}");

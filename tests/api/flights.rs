@@ -1,4 +1,4 @@
-//! One flight per snapshot, whoever asks and however often, and all of its pages or nothing.
+//! One flight per snapshot however many callers request it, with all of its pages or nothing.
 
 use std::{
     collections::HashSet,
@@ -29,7 +29,7 @@ fn two_hundred_callers_of_a_cold_meeting_cost_three_calls() {
     let answers = at_once(service.addr, vec!["/qos/91111111111".into(); 200]);
     assert!(answers.iter().all(|answer| answer.status == 200));
     let bodies: HashSet<_> = answers.iter().map(|answer| &answer.body).collect();
-    assert_eq!(bodies.len(), 1, "everybody gets the same snapshot");
+    assert_eq!(bodies.len(), 1, "all callers get the same snapshot");
     assert_eq!(answers[0].json()["total_records"], 30);
     assert_eq!(answers[0].json()["participants"].as_array().unwrap().len(), 30);
     let said = |part: &str| answers.iter().filter(|answer| answer.cache_status().contains(part)).count();
@@ -53,7 +53,7 @@ fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
         })
         .collect();
     assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the flight is under way");
-    // The callers reset their connections while the call is under way.
+    // The callers reset their connections during the call.
     pause(Duration::from_millis(50));
     for stream in callers {
         let socket = socket2::Socket::from(stream);
@@ -86,7 +86,7 @@ fn pages_are_requested_one_by_one_as_documented_in_zooms_order() {
         assert!(call.header("user-agent").is_some_and(|value| value.starts_with("zoom-qos-proxy/")));
     }
     let in_turn = calls.windows(2).all(|two| two[1].at - two[0].at >= Duration::from_millis(20));
-    assert!(in_turn, "a page is asked for when the one before has answered");
+    assert!(in_turn, "a page is requested after the response of the previous one");
     let ids: Vec<_> = answer["participants"].as_array().unwrap().iter().map(|row| &row["user_id"]).collect();
     assert_eq!(ids.len(), 25);
     assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 25);
@@ -134,7 +134,7 @@ fn a_caller_waits_at_most_server_wait_while_the_flight_continues() {
     assert!((1.0..1.6).contains(&asked.elapsed().as_secs_f64()), "{:?}", asked.elapsed());
     let landed = wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
     assert_eq!(landed.json()["total_records"], 30);
-    assert_eq!(pages_asked(&sim), [0, 1, 2], "who asked again joined the flight or found it landed");
+    assert_eq!(pages_asked(&sim), [0, 1, 2], "a repeated request joined the flight or found its result");
     service.finish(&[]);
 }
 
@@ -148,7 +148,7 @@ fn an_expired_page_token_starts_the_flight_over_once() {
         sim.inject(Fault::new(kind.clone()).on_page(2));
         let answer = service.get("/qos/91111111111");
         assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(answer.json()["total_records"], 30, "nothing of the first try is left");
+        assert_eq!(answer.json()["total_records"], 30, "no rows of the first attempt are left");
         assert_eq!(pages_asked(&sim), [0, 1, 2, 0, 1, 2]);
 
         sim.clear_calls();
@@ -181,7 +181,7 @@ fn a_failure_reaches_everybody_who_waited_and_the_next_caller_starts_anew() {
     for answer in at_once(service.addr, vec!["/qos/91111111111".into(); 20]) {
         assert!(answer.status == 200 || answer.problem() == "zoom_failed", "{}", answer.text());
     }
-    // Once the pause after the failure is over.
+    // After the pause that follows the failure.
     wait_for(|| (service.get("/qos/91111111111").status == 200).then_some(()));
     assert_eq!(sim.qos_calls().len(), 2);
     service.finish(&["flight failed"]);
@@ -206,7 +206,7 @@ fn a_flight_goes_on_whose_callers_were_told_that_it_does() {
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());
     let service = Service::start(&sim, &[("server.wait", "1s")]);
     assert_eq!(service.get("/qos/91111111111").problem(), "still_fetching");
-    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "though nobody waits for it any more");
+    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "though no caller waits for it any more");
     let landed = wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
     let joined_or_found = ["collapsed", "hit"].iter().any(|word| landed.cache_status().contains(word));
     assert!(joined_or_found, "{}", landed.cache_status());

@@ -1,4 +1,4 @@
-//! What a caller may write as a meeting and as a query: every spelling of a good one, and no bad one reaches Zoom.
+//! Meeting ids and query parameters: every valid spelling works, and no invalid one reaches Zoom.
 
 use test_support::{
     client::{Answer, raw, request},
@@ -11,7 +11,7 @@ const SLASHED: &str = "/ajXp112QmuoKj48548750==";
 const INNER_SLASHES: &str = "abcDEF12//345+678/ghiJ==";
 const PLAIN: &str = "ats/xhSEQWit9t+U02HXNQ==";
 
-/// Nothing at all was asked of Zoom but, at most, an access token.
+/// Asserts that Zoom received no request except, at most, one for an access token.
 fn assert_zoom_was_left_alone(sim: &Sim) {
     let asked: Vec<_> = sim.calls().into_iter().filter(|call| call.kind != CallKind::Token).collect();
     assert!(asked.is_empty(), "{asked:?}");
@@ -21,7 +21,7 @@ fn assert_bad_id(answer: &Answer, path: &str) {
     assert_eq!(answer.status, 400, "{path:?}: {}", answer.text());
     assert_eq!(answer.problem(), "invalid_meeting_id", "{path:?}");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("9 to 12 digits") && detail.contains("UUID"), "what would be right: {detail}");
+    assert!(detail.contains("9 to 12 digits") && detail.contains("UUID"), "how to write it right: {detail}");
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{path:?}");
     assert_eq!(answer.header("cache-status"), None);
 }
@@ -33,7 +33,7 @@ fn assert_bad_query(answer: &Answer, query: &str, key: &str) {
     assert!(detail.contains(key), "{query:?} is answered with {detail:?}, which does not name {key}");
 }
 
-/// Percent-encodes what is not a letter or digit.
+/// Percent-encodes every character except letters and digits.
 fn encoded(text: &str) -> String {
     let encode = |byte: u8| {
         if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
@@ -180,7 +180,7 @@ fn bytes_that_no_url_may_contain_get_400_without_harm() {
             assert_eq!(answer.problem(), "invalid_meeting_id", "{bytes:?}");
         }
     }
-    // A bare line feed ends the request line; what follows is a broken header.
+    // A bare line feed ends the request line; the rest is a broken header.
     let split = raw(service.addr, b"GET /qos/85746065432\nX-Evil: 1 HTTP/1.1\r\nHost: service\r\n\r\n");
     assert_eq!(split.status, 400);
     assert_zoom_was_left_alone(&sim);
@@ -271,12 +271,12 @@ fn every_spelling_of_a_uuid_is_one_cache_entry() {
             once.replacen("%2F", "%2f", 1).replacen("%3D", "%3d", 1),
             once.replace('%', "%25"),
             lower.replace('%', "%25"),
-            // Only what some HTTP stacks encode in a path.
+            // Some HTTP stacks encode only these characters in a path.
             id.replace('/', "%2F"),
             id.replace('/', "%2F").replace('%', "%25"),
             id.replace('=', "%3D"),
             id.replace('+', "%2B"),
-            // Letters need not be encoded, but may be.
+            // Letters need no encoding, but may be encoded.
             wholly("%"),
             wholly("%25"),
         ];
@@ -316,13 +316,13 @@ fn type_is_live_unless_it_is_past_in_any_encoding() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     let service = Service::start(&sim, &[]);
-    let told = |query: &str| {
+    let type_of = |query: &str| {
         let answer = service.get(&format!("/qos/91111111111{query}"));
         assert_eq!(answer.status, 200, "{query}: {}", answer.text());
         answer.json()["type"].as_str().unwrap().to_owned()
     };
     for live in ["", "?", "?type=live", "?%74ype=live", "?type=%6Cive", "?a=b&type=live"] {
-        assert_eq!(told(live), "live", "{live}");
+        assert_eq!(type_of(live), "live", "{live}");
     }
     for past in [
         "?type=past",
@@ -332,7 +332,7 @@ fn type_is_live_unless_it_is_past_in_any_encoding() {
         "?a=b&type=past",
         "?type=past&",
     ] {
-        assert_eq!(told(past), "past", "{past}");
+        assert_eq!(type_of(past), "past", "{past}");
     }
     let asked: Vec<_> = sim.qos_calls().iter().map(|call| call.query("type").unwrap()).collect();
     assert_eq!(asked, ["live", "past"], "one call for each");

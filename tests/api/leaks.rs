@@ -1,5 +1,5 @@
-//! Nothing secret comes out anywhere, and nothing of a participant anywhere but in the body of a `200`: every fault there
-//! is, and then every log line, metric, status, problem and header is searched.
+//! No secret appears anywhere, and no participant data outside the body of a `200`: after every fault, every log line,
+//! metric, status, problem and header is searched.
 
 use std::{fs, time::Duration};
 
@@ -14,13 +14,13 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
-/// In every value of every participant here, and nowhere else.
+/// Part of every value of every participant in this file, and of nothing else.
 const MARK: &str = "Quagga";
 const ACCOUNT_ID: &str = "Zebra-account";
 const CLIENT_ID: &str = "Zebra-client";
 const CLIENT_SECRET: &str = "Zebra-secret";
 
-/// Ten participants of whom every text says that it is one's, with a field and a group that nobody knows yet.
+/// Ten participants whose every text contains the marker, with an unknown field and an unknown group.
 fn page() -> String {
     let fields = "id user_id participant_uuid user_name email device client version os os_version domain harddisk_id mac_addr \
          pc_name ip_address location microphone speaker camera network_type data_center connection_type leave_reason \
@@ -42,7 +42,7 @@ fn page() -> String {
     format!("[{}]", vec![row; 10].join(","))
 }
 
-/// Those that befall one meeting and leave the others alone.
+/// Faults of one meeting that leave the others alone.
 fn of_one_meeting() -> Vec<FaultKind> {
     let body = format!("{{\"code\":9999,\"message\":\"Zoom says no.\",\"participants\":{}}}", page());
     vec![
@@ -86,7 +86,7 @@ fn of_one_meeting() -> Vec<FaultKind> {
     ]
 }
 
-/// Those that stop everything, each for a service of its own; and what the token endpoint can do.
+/// Faults that stop all calls, each for its own service, and faults of the token endpoint.
 fn of_everything() -> Vec<Fault> {
     let echo =
         format!("{{\"error\":\"invalid_client\",\"reason\":\"Who is {CLIENT_ID} with {CLIENT_SECRET}?\"}}");
@@ -112,7 +112,7 @@ fn of_everything() -> Vec<Fault> {
     ]
 }
 
-/// What a service said, and where; the bodies of meetings are left out.
+/// What a service put out, and where; without the bodies of meetings.
 struct Said {
     places: Vec<(String, String)>,
     secrets: Vec<String>,
@@ -125,7 +125,7 @@ impl Said {
         if path.starts_with("/qos/") && answer.status == 200 {
             assert!(
                 answer.text().contains(MARK),
-                "the mark is in what callers get, or it would find nothing"
+                "the mark is in callers' bodies, or the search would find nothing"
             );
             self.whole_meetings += 1;
         } else {
@@ -139,7 +139,7 @@ impl Said {
         for word in secrets.chain(keys).chain([MARK]) {
             for (place, text) in &self.places {
                 let line = text.lines().find(|line| line.contains(word));
-                assert_eq!(line, None, "{word} came out in {place}");
+                assert_eq!(line, None, "{word} appears in {place}");
             }
         }
     }
@@ -185,7 +185,7 @@ impl Scene {
         Self { sim, service, collector, _folder: folder }
     }
 
-    /// Asks for all of them at once, with a key in one header or the other.
+    /// Requests all of them at once, with a key in one header or the other.
     fn ask(&self, meetings: &[String]) -> Vec<Answer> {
         let bearer = format!("Bearer {KEY}");
         let headers = [[("X-Api-Key", OTHER_KEY)], [("Authorization", bearer.as_str())]];
@@ -199,7 +199,7 @@ impl Scene {
         })
     }
 
-    /// What was heard, all that can be asked besides, and the log to the end.
+    /// All outputs so far, every endpoint's answer, and the complete log.
     fn end(self, answers: &[Answer]) -> Said {
         let mut said = Said { places: Vec::new(), secrets: Vec::new(), whole_meetings: 0 };
         for answer in answers {
@@ -233,7 +233,7 @@ fn one_by_one(log_level: &str) {
     let scene = Scene::new(log_level);
     let mut meetings = Vec::new();
     for (number, kind) in of_one_meeting().into_iter().enumerate() {
-        // One that it befalls for good and one that is fetched in the end, in the middle and at the start of a meeting.
+        // For each fault, a meeting that always fails on its first page, and one that recovers on a middle page.
         let is_hold = matches!(
             kind,
             FaultKind::TokenExpired
@@ -252,7 +252,7 @@ fn one_by_one(log_level: &str) {
             meetings.push(id);
         }
     }
-    // A text that breaks its page in the middle must not be quoted by whoever parses it.
+    // The parser's error must not quote the text that breaks its page in the middle.
     let pages = [
         format!("[{{\"user_name\":\"{MARK}\",\"x\":tru}}]"),
         format!("[{{\"{MARK}\":\"{MARK}"),
@@ -264,7 +264,7 @@ fn one_by_one(log_level: &str) {
         meetings.push(id);
     }
     let mut answers = scene.ask(&meetings);
-    // Once more: what was kept or is remembered, stale by now where it is live.
+    // Again: cached and remembered results, stale by now if live.
     answers.extend(scene.ask(&meetings));
     let failed = answers.iter().filter(|answer| answer.status != 200).count();
     assert!(failed > 40, "{failed}");
@@ -302,7 +302,7 @@ fn nothing_comes_out_when_everything_is_refused() {
                 for id in &meetings {
                     scene.sim.add_meeting(Meeting::raw_pages(id, vec![page(); 2]));
                 }
-                // One is kept before, to be served stale.
+                // One is cached first, to be served stale.
                 let mut answers = scene.ask(&meetings[..1]);
                 scene.sim.inject(fault);
                 scene.sim.revoke_access_tokens();

@@ -1,4 +1,4 @@
-//! How the process starts, refuses to start, drains and ends; and its other commands.
+//! How the process starts, fails to start, drains and exits; and its other commands.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -22,7 +22,7 @@ use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const WRONG_CONFIGURATION: Option<i32> = Some(78);
 
-/// The command line against `sim`, run to its end.
+/// Runs the command line against `sim` until it exits.
 fn run(sim: &Sim, settings: &[(&str, &str)], arguments: &[&str]) -> Ended {
     run_to_end(command(sim, settings).args(arguments))
 }
@@ -33,14 +33,14 @@ fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
-/// A message for an operator: nothing of Rust in it.
+/// Asserts that this is a message for an operator, without Rust's formatting.
 fn assert_plain_words(ended: &Ended) {
     for rust in ["panicked", "RUST_BACKTRACE", "unwrap", "Error {", "Os {", "Err("] {
         assert!(!ended.stderr.contains(rust), "{rust} in {}", ended.stderr);
     }
 }
 
-/// A port that refuses connections for as long as the socket is kept: bound, and nobody listens.
+/// A port that refuses connections while the socket is kept: bound but not listening.
 fn closed_port() -> (socket2::Socket, SocketAddr) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -48,7 +48,7 @@ fn closed_port() -> (socket2::Socket, SocketAddr) {
     (socket, address)
 }
 
-/// Whether the callers' listener takes a new connection.
+/// Whether the callers' listener accepts a new connection.
 fn answers(addr: SocketAddr) -> bool {
     TcpStream::connect(addr).is_ok()
 }
@@ -57,7 +57,7 @@ fn requests_waiting(service: &Service) -> u64 {
     service.ops_get("/status").json()["flights"]["requests_waiting"].as_u64().unwrap()
 }
 
-/// Asks for the end by a signal while a meeting of three pages is being fetched.
+/// Sends a stop signal while a meeting of three pages is being fetched.
 fn a_slow_request_outlives(signal: &str) {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     sim.add_meeting(Meeting::generated("91111111111", 30, 1));
@@ -126,11 +126,11 @@ fn a_draining_process_answers_but_is_not_ready_then_refuses_connections() {
     assert!(asked.elapsed() < Duration::from_millis(800), "at once, not after {:?}", asked.elapsed());
     assert_eq!(not_ready.header("content-type"), Some("application/json"));
     assert!(not_ready.text().contains("shutting_down"), "{}", not_ready.text());
-    assert_eq!(service.ops_get("/healthz").status, 200, "it is alive as long as it drains");
+    assert_eq!(service.ops_get("/healthz").status, 200, "it is alive while it drains");
     let cold = service.get("/qos/91111111111");
     assert_eq!(cold.status, 200, "a flight may still start: {}", cold.text());
     assert!(service.get("/qos/85746065432").cache_status().contains("; hit"));
-    assert_eq!(kept.ask("GET", "/qos/85746065432").status, 200, "on connections that were there, too");
+    assert_eq!(kept.ask("GET", "/qos/85746065432").status, 200, "on existing connections, too");
     assert_eq!(
         service.metric("zoom_qos_proxy_zoom_calls_total{result=\"ok\"}"),
         2.0,
@@ -329,7 +329,7 @@ fn a_torn_or_foreign_state_file_is_moved_aside_at_start() {
     for text in ["{\"zoom_calls_of_d", "", "hello\n", "{}", "[1,2]", "\u{0}\u{0}\u{0}\u{0}"] {
         let path = file(folder.path(), "day.json", text);
         let service = Service::start(&sim, &[("limits.state_file", path.to_str().unwrap())]);
-        assert_eq!(service.ops_get("/status").json()["budget"]["day_calls_used"], 0, "counted anew");
+        assert_eq!(service.ops_get("/status").json()["budget"]["day_calls_used"], 0, "counted from zero");
         assert_eq!(service.get("/qos/85746065432").status, 200);
         let lines = service.finish(&["limits.state_file"]);
         let said =
@@ -380,14 +380,14 @@ fn check_config_prints_the_effective_values_and_no_secret() {
         ended.stdout.parse().unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
     assert_eq!(printed["cache"]["live_fresh"].as_str(), Some("7s"));
     assert_eq!(printed["cache"]["past_fresh"].as_str(), Some("24h"), "defaults too");
-    assert_eq!(printed["limits"]["heavy_per_second"].as_integer(), Some(40), "what the plan gives, too");
+    assert_eq!(printed["limits"]["heavy_per_second"].as_integer(), Some(40), "the plan's limits, too");
     assert!(ended.stdout.contains("QOS_PROXY__CACHE__LIVE_FRESH"), "and where it was set: {}", ended.stdout);
     for secret in ["zebra", "sim-secret"] {
         let said = format!("{}{}", ended.stdout, ended.stderr).replace(secret_file.to_str().unwrap(), "");
         assert!(!said.contains(secret), "{secret} in {said}");
     }
     assert_eq!(ended.stderr, "");
-    assert!(sim.calls().is_empty(), "nobody is asked");
+    assert!(sim.calls().is_empty(), "no call is made");
 }
 
 #[test]
@@ -479,16 +479,16 @@ fn of_several_files_the_later_wins_and_the_environment_wins_over_both() {
     );
     let second = file(folder.path(), "2.toml", "[cache]\nlive_fresh = \"12s\"\npast_fresh = \"2h\"\n");
     let (first, second) = (first.to_str().unwrap(), second.to_str().unwrap());
-    let told = |arguments: &[&str]| {
+    let settings_of = |arguments: &[&str]| {
         let ended = run(&sim, &[("cache.live_fresh", "13s")], arguments);
         assert_eq!(ended.code, Some(0), "{ended:?}");
         let cache = ended.stdout.parse::<toml::Table>().unwrap()["cache"].clone();
         ["live_fresh", "past_fresh", "settle"].map(|key| cache[key].as_str().unwrap().to_owned())
     };
-    assert_eq!(told(&["--config", first, "--config", second, "check-config"]), ["13s", "2h", "1m"]);
-    assert_eq!(told(&["--config", second, "--config", first, "check-config"]), ["13s", "1h", "1m"]);
+    assert_eq!(settings_of(&["--config", first, "--config", second, "check-config"]), ["13s", "2h", "1m"]);
+    assert_eq!(settings_of(&["--config", second, "--config", first, "check-config"]), ["13s", "1h", "1m"]);
     assert_eq!(
-        told(&["check-config", "--config", first, "--config", second]),
+        settings_of(&["check-config", "--config", first, "--config", second]),
         ["13s", "2h", "1m"],
         "in any place"
     );
@@ -556,7 +556,7 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
     assert_eq!(
         elsewhere.code,
         Some(0),
-        "the rest came from a --config that it is not told: {}",
+        "the rest came from a --config that it does not get: {}",
         elsewhere.stderr
     );
     service.signal("TERM");
@@ -592,7 +592,7 @@ fn healthcheck_of_a_url_needs_no_configuration_and_succeeds_only_on_200() {
     let ready = healthcheck(&by_name);
     assert_eq!((ready.code, ready.stderr.as_str()), (Some(0), ""));
     assert_eq!(healthcheck(&format!("http://{}/openapi.json", service.addr)).code, Some(0));
-    // The query goes along: without it this would be a meeting.
+    // The query is part of the path here: without it this would be a meeting.
     let refused = healthcheck(&format!("http://{}/qos/85746065432?type=", service.addr));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("400"), "{}", refused.stderr);
@@ -650,11 +650,7 @@ fn it_starts_and_is_ready_without_zoom() {
     let answer = service.get("/qos/85746065432");
     assert!(matches!(answer.status, 502..=504), "{}", answer.text());
     answer.problem();
-    assert_eq!(
-        service.ops_get("/readyz").status,
-        200,
-        "Zoom's trouble is no reason to send callers elsewhere"
-    );
+    assert_eq!(service.ops_get("/readyz").status, 200, "a failing Zoom does not make a replica unready");
     assert!(sim.calls().is_empty());
     service.finish(&["flight failed", "access token"]);
 }

@@ -1,4 +1,4 @@
-//! The account's limits: never more than the permitted calls in any second, the day's number, and Zoom's own 429s.
+//! The account's limits: never more than the permitted calls in any second or day, and Zoom's own 429s.
 
 use std::{
     net::SocketAddr,
@@ -25,7 +25,7 @@ fn until_midnight() -> u64 {
     86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400
 }
 
-/// A pause that begins now and is over at the returned text, in the three forms of `Retry-After`.
+/// A pause from now until the returned time, in the three forms of `Retry-After`.
 fn in_three_forms(seconds: u64) -> [String; 3] {
     let then = SystemTime::now() + Duration::from_secs(seconds);
     let iso = jiff::Timestamp::try_from(then).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -38,7 +38,7 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
     let paths = add_meetings(&sim, 0, 12);
     let service = Service::start(&sim, &[]);
     for (form, paths) in in_three_forms(3).into_iter().zip(paths.chunks(4)) {
-        // The instant forms are made anew: the loop before took its time.
+        // The forms that name a time are computed again: the previous iteration took a while.
         let form = match form.parse::<u64>() {
             Ok(_) => form,
             Err(_) if form.contains("GMT") => in_three_forms(3)[1].clone(),
@@ -53,10 +53,11 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
         );
         let calls = sim.qos_calls();
         let refused = calls.iter().position(|call| call.status == Some(429)).unwrap();
-        let told = calls[refused].at;
-        // Calls that were on their way when the 429 came cannot be called back.
+        let refused_at = calls[refused].at;
+        // Calls already in flight when the 429 arrives cannot be recalled.
         let during = calls.iter().filter(|call| {
-            call.at > told + Duration::from_millis(200) && call.at < told + Duration::from_millis(1900)
+            call.at > refused_at + Duration::from_millis(200)
+                && call.at < refused_at + Duration::from_millis(1900)
         });
         assert_eq!(during.count(), 0, "{form}");
     }
@@ -110,7 +111,7 @@ fn a_pause_longer_than_the_wait_fails_callers_at_once_without_calls() {
 fn a_long_pause_also_sends_away_those_who_wait_already() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     let paths = add_meetings(&sim, 0, 30);
-    // One call a second: most of them wait for a permit when the 429 comes.
+    // At one call a second, most flights are waiting for a permit when the 429 arrives.
     let service = Service::start(&sim, &[("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")]);
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("100".into()), headers: true }));
     let asked = Instant::now();
@@ -178,13 +179,13 @@ fn only_a_call_that_was_sent_is_counted() {
         assert_eq!(budget(&service)["pace_calls_per_hour"], 0.0, "{api}");
         service.finish(&["flight failed", "zoom."]);
     };
-    // Bound, and nobody listens: refused for as long as the socket is kept.
+    // Bound but not listening: refuses connections while the socket is kept.
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let closed = socket.local_addr().unwrap().as_socket().unwrap();
     unreachable(&format!("http://{closed}/v2"));
     unreachable("http://nobody.invalid/v2");
-    // Speaks no TLS.
+    // Does not speak TLS.
     unreachable(&format!("https://{}/v2", sim.addr()));
     assert_eq!(sim.qos_calls().len(), 0);
 
@@ -216,7 +217,7 @@ fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
     assert_eq!(used(), (1, 0), "others keep to their 6,000");
     sim.set_day_used(30_000);
     assert_eq!(service.get(&paths[1]).status, 200);
-    // A tenth of 60,000 is theirs: 24,001 of ours are gone, two of them by ourselves.
+    // Others may use a tenth of 60,000. Of our 54,000 calls 24,001 are gone, two of them made by this service.
     assert_eq!(used(), (24_001, 23_999));
     sim.set_day_used(59_999);
     assert_eq!(service.get(&paths[2]).status, 200);
@@ -255,7 +256,7 @@ fn what_zoom_says_of_another_limit_or_not_clearly_changes_no_count() {
         ("x-ratelimit-remaining", "3"),
     ]);
     assert_eq!(service.get(&paths[kinds.len()]).status, 200);
-    assert_eq!(budget(&service)["day_calls_used"], 53_997, "in any case");
+    assert_eq!(budget(&service)["day_calls_used"], 53_997, "all but the 3 that Zoom reports as remaining");
     service.finish(&[]);
 }
 
@@ -276,7 +277,7 @@ fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
             let max_age = answer.header("cache-control").and_then(|value| value.split_once('='));
             max_age.unwrap().1.parse::<u64>().unwrap() + answer.header("age").unwrap().parse::<u64>().unwrap()
         };
-        // Cut off to whole seconds, both of them.
+        // Both are truncated to whole seconds.
         let about = |seconds: u64| seconds - 1..=seconds;
 
         let first = service.get(&path);
@@ -290,7 +291,7 @@ fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
         assert!(budget["forecast_calls_at_midnight"].as_f64().unwrap() > 5.0, "{budget}");
         let spent_at: jiff::Timestamp = budget["spent_at"].as_str().unwrap().parse().unwrap();
         assert!(spent_at > jiff::Timestamp::now(), "{budget}");
-        // The mean falls short of the most by the time that a snapshot is no longer fresh and nobody asks for it.
+        // The mean stays below the maximum by the time between the end of freshness and the next request.
         let stretch = budget["stretch"].as_f64().unwrap();
         assert!(stretch <= most.parse().unwrap() && (stretch > 1.2 || most == "1"), "{most}: {stretch}");
         let shown = |name| service.metric(&format!("zoom_qos_proxy_{name}"));
@@ -318,7 +319,7 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     let service = Service::start(&sim, &settings);
     assert_eq!(used(&service), 5, "an orderly stop keeps the exact count");
     assert_eq!(service.get(&paths[0]).status, 200);
-    // Written ahead: at least what was made, and a little more.
+    // Written ahead: at least the calls made, and slightly more.
     wait_for(|| std::fs::read_to_string(&file).ok().filter(|text| !text.contains("\"calls\":5}")));
     service.crash();
     let service = Service::start(&sim, &settings);
@@ -334,7 +335,7 @@ fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
     let file = folder.path().join("day.json");
     let settings = [("limits.state_file", file.to_str().unwrap())];
     let used = |service: &Service| budget(service)["day_calls_used"].as_u64().unwrap();
-    // Five seconds of 36 calls, and the two that may be on their way.
+    // Five seconds of 36 calls, and two that may be in flight.
     let too_many_at_most = 5 * 36 + 2;
     let mut counted = 0;
     for (crashes, paths) in (1..).zip(paths.chunks(100)) {
@@ -349,7 +350,7 @@ fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
             })
             .collect();
         sim.clear_calls();
-        // One call more each time: it is not always the same moment between two writes.
+        // One more call each time, so that the crash hits different moments between two writes.
         assert!(sim.wait_for_calls(40 + crashes, PATIENCE));
         service.crash();
         drop(callers);
@@ -425,17 +426,17 @@ fn a_caller_beyond_the_pause_is_rejected_at_once_with_the_reason() {
             .collect();
         callers.into_iter().map(|caller| caller.join().unwrap()).collect::<Vec<_>>()
     });
-    // The pause ends after 2 s; in the 2 s that are left of the wait 9 a second can be served.
+    // The pause ends after 2 s; in the remaining 2 s of the wait, 9 calls a second are possible.
     let served = answers.iter().filter(|(code, _)| code == "200").count();
     assert!((10..=22).contains(&served), "{served} served: {answers:?}");
-    let told_late =
+    let rejected_late =
         answers.iter().filter(|(code, took)| code != "200" && *took > Duration::from_secs(2)).count();
-    assert!(told_late <= 6, "{told_late}: {answers:?}");
+    assert!(rejected_late <= 6, "{rejected_late}: {answers:?}");
     assert!(answers.iter().all(|(code, _)| code == "200" || code == "zoom_rate_limited"), "{answers:?}");
     service.finish(&["all calls pause"]);
 }
 
-/// Cold meetings asked for at once, each with how long its answer took.
+/// Requests cold meetings at once; returns each answer with its latency.
 fn timed_at_once(service: &Service, paths: &[String]) -> Vec<(Answer, Duration)> {
     thread::scope(|scope| {
         let asked = paths.iter().map(|path| {
@@ -448,12 +449,12 @@ fn timed_at_once(service: &Service, paths: &[String]) -> Vec<(Answer, Duration)>
     })
 }
 
-/// Whoever is not served hears that at once, and not after its wait.
+/// A rejected caller is rejected at once, not after its wait.
 fn refused_at_once(answers: &[(Answer, Duration)], code: &str) -> usize {
     let refused: Vec<_> = answers.iter().filter(|(answer, _)| answer.status != 200).collect();
     for (answer, took) in &refused {
         assert_eq!(answer.problem(), code);
-        assert!(*took < Duration::from_millis(1_200), "told after {took:?}");
+        assert!(*took < Duration::from_millis(1_200), "rejected after {took:?}");
     }
     refused.len()
 }
@@ -490,7 +491,7 @@ fn a_very_short_wait_still_fetches() {
     let paths = add_meetings(&sim, 0, 3);
     let service = Service::start(&sim, &[("server.wait", "40ms")]);
     for path in &paths {
-        // In time or not: the flight goes on, and is found landed.
+        // Even if the caller's wait was too short: the flight continues, and its result is cached.
         wait_for(|| (service.get(path).status == 200).then_some(()));
     }
     assert_eq!(sim.qos_calls().len(), 3);
@@ -517,7 +518,8 @@ fn abandoned_flights_do_not_cause_rejections() {
     service.finish(&["limits."]);
 }
 
-/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 

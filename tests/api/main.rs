@@ -1,6 +1,7 @@
 //! The service from outside: the real binary on real sockets, against the simulator on port 0.
 //!
-//! Every test asserts on the simulator's record of calls where it can, and ends with "no unannounced WARN or ERROR".
+//! Each test checks the simulator's record of calls where possible, and ends by failing on an unannounced WARN or
+//! ERROR.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

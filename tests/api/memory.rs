@@ -1,4 +1,5 @@
-//! What the process really takes, not what it counts: the resident size over a churn of meetings far larger than the bound.
+//! The process's real memory, not what it counts: its resident size while far more meetings pass through than the cache
+//! holds.
 
 use std::{
     sync::{
@@ -20,9 +21,9 @@ use zoom_sim::Meeting;
 
 const BOUND: u64 = 32 << 20;
 const MEETINGS: u64 = 50_000;
-/// Without a single snapshot: code, threads, buffers of connections and of flights.
+/// Without snapshots: code, threads, and the buffers of connections and flights.
 const BASE: u64 = 48 << 20;
-/// What 150 flights may take more while they wait for their second page. Compressors took 240 MiB.
+/// The memory that 150 flights may add while they wait for their second page. Compressors took 240 MiB.
 const GROWTH: u64 = 60 << 20;
 
 #[test]
@@ -38,7 +39,7 @@ fn a_meeting_over_the_fetch_limit_is_refused_and_remembered() {
         assert!((25..=30).contains(&answer.retry_after()));
     }
     assert!((10..=15).contains(&calls_for(&sim, id).len()), "{}", calls_for(&sim, id).len());
-    assert_eq!(service.metric("zoom_qos_proxy_fetch_bytes"), 0.0, "all of it is let go");
+    assert_eq!(service.metric("zoom_qos_proxy_fetch_bytes"), 0.0, "all of it is released");
     service.finish(&["flight failed", "larger than limits.max_fetch_bytes"]);
 }
 
@@ -73,7 +74,7 @@ fn flights_that_have_no_room_together_wait_for_each_other() {
 
 #[test]
 fn when_every_flight_waits_the_youngest_fails_and_the_others_land() {
-    // In step: each keeps one page, and no second one has room beside the others.
+    // In lockstep: each holds one page, and no second page fits beside the others.
     let sim = sim(|config| (config.per_second, config.latency) = (1_000, Duration::from_millis(300)));
     let ids: Vec<_> = (0..3).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -107,12 +108,12 @@ fn flights_that_wait_for_memory_are_bounded_by_max_queued() {
     let answers = at_once(service.addr, ids.iter().map(|id| format!("/qos/{id}")).collect());
     let (whole, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|answer| answer.status == 200);
     assert!(refused.iter().all(|answer| answer.problem() == "overloaded"));
-    // Sixteen first pages have room at a time. While their calls wait for permits, they count, too.
+    // Sixteen first pages fit at a time. They count while their calls wait for permits.
     assert!((20..=37).contains(&whole.len()), "{} of 100 are fetched", whole.len());
     service.finish(&["limits.heavy_per_second"]);
 }
 
-/// An answer of 700 KB: slowly its first bytes, quickly the most of it, and slowly the rest. Each pause is 700 ms.
+/// A response of 700 KB: its first bytes slowly, most of it quickly, and the rest slowly. Each pause is 700 ms.
 fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
     let bytes = answer(&page(&"x".repeat(700_000)));
     let (first, rest) = bytes.split_at(1_000);
@@ -129,7 +130,8 @@ fn in_three_parts(pauses_before: usize, pauses_after: usize) -> Vec<Step> {
 fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
     let sim = sim(|_| ());
     let (first, others) = ("91000000000", ["91000000001", "91000000002"]);
-    // A call has 6 s. The first one's large part comes when the others have all the memory, until 7 s after it began.
+    // A call has 6 s. The first call's large part arrives while the others hold all the memory, up to 7 s after its
+    // start.
     let zoom = RawZoom::start(
         move |asked| {
             if asked.is_for(first) { in_three_parts(5, 1) } else { in_three_parts(1, 7) }
@@ -143,18 +145,19 @@ fn time_spent_waiting_for_memory_does_not_count_as_zooms() {
     let service = Service::start(&sim, &settings);
     let statuses = thread::scope(|scope| {
         let waits = scope.spawn(|| service.get(&format!("/qos/{first}")).status);
-        // Of its third piece, after 1.4 s.
+        // At its third part, after 1.4 s.
         wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") > 500.0).then_some(()));
         let answers = at_once(service.addr, others.map(|id| format!("/qos/{id}")).to_vec());
         let others: Vec<_> = answers.iter().map(|answer| answer.status).collect();
         (waits.join().unwrap(), others)
     });
     assert_eq!(statuses, (200, vec![200, 200]));
-    assert_eq!(zoom.asked().len(), 3, "nobody was asked twice");
+    assert_eq!(zoom.asked().len(), 3, "no page was requested twice");
     service.finish(&[]);
 }
 
-/// Page by page for all of them together: what counts is what is there while they wait, not what the allocator keeps later.
+/// Page by page for all of them together: what matters is the memory in use while they wait, not what the allocator
+/// retains later.
 #[test]
 fn flights_that_wait_for_their_next_page_take_little_memory() {
     const FLIGHTS: usize = 150;
@@ -210,7 +213,7 @@ fn resident_memory_stays_bounded_however_many_meetings_pass_through() {
         ("limits.heavy_per_day", "10000000"),
         ("telemetry.log_level", "warn,zoom_qos_proxy::app=info"),
     ];
-    // From one participant to seven, so that what is let go does not fit what comes. The text is made once.
+    // From one to seven participants, so that freed blocks do not fit new ones. The text is generated once.
     let pages: Vec<_> =
         (1..=7).map(|participants| Meeting::generated("91234567890", participants, 6).pages()).collect();
     let pages = Arc::new(pages);
@@ -254,7 +257,7 @@ fn resident_memory_stays_bounded_however_many_meetings_pass_through() {
     let half = sizes.len() / 2;
     let (early, late) = (&sizes[half - 2..=half], &sizes[sizes.len() - 3..]);
     let average = |some: &[(u64, u64, f64)]| some.iter().map(|(_, resident, _)| resident).sum::<u64>() / 3;
-    assert!(average(late) < average(early) * 11 / 10, "it goes on growing: {sizes:?}");
+    assert!(average(late) < average(early) * 11 / 10, "it keeps growing: {sizes:?}");
     assert!(
         service.metric("zoom_qos_proxy_cache_bytes") > 0.9 * 0.9 * f64::from(u32::try_from(BOUND).unwrap())
     );

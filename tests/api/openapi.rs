@@ -1,4 +1,4 @@
-//! `/openapi.json` from outside: served like any document, and true to what the service answers.
+//! `/openapi.json` from outside: served like any document, and consistent with the service's answers.
 
 use serde_json::Value;
 use test_support::{
@@ -8,12 +8,12 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// What the document says about an answer of `GET /qos/{meetingId}`.
+/// What the document says about a response of `GET /qos/{meetingId}`.
 fn described(document: &Value, status: u16) -> &Value {
     &document["paths"]["/qos/{meetingId}"]["get"]["responses"][status.to_string()]
 }
 
-/// Where a reference leads within the document.
+/// The target of a reference within the document.
 fn target<'a>(document: &'a Value, reference: &str) -> Option<&'a Value> {
     document.pointer(reference.strip_prefix('#')?)
 }
@@ -64,7 +64,7 @@ fn the_description_is_served_to_everybody_with_a_strong_tag() {
     assert!(service.finish(&[]).iter().any(|line| line.contains(r#""route":"openapi""#)));
 }
 
-/// Every reference leads somewhere within the document, and nothing in it is left unused.
+/// Every reference resolves within the document, and no component is unused.
 #[test]
 fn every_reference_of_the_description_leads_somewhere() {
     fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
@@ -85,7 +85,7 @@ fn every_reference_of_the_description_leads_somewhere() {
     for reference in &used {
         assert!(target(&document, reference).is_some(), "{reference}");
     }
-    // How a caller says who it is, is named without a reference.
+    // Security schemes are used by name, without a reference.
     let components = document["components"].as_object().unwrap().iter();
     for (kind, members) in components.filter(|(kind, _)| *kind != "securitySchemes") {
         for name in members.as_object().unwrap().keys() {
@@ -145,10 +145,10 @@ fn every_problem_met_is_described_with_its_status_and_headers() {
     service.finish(&["flight failed"]);
 }
 
-/// What is said to be always there is there, and nothing is there that is not told of.
+/// Headers that are always present are, and no undocumented header is.
 fn check_headers(document: &Value, answer: &Answer) {
-    let told = described(document, answer.status)["headers"].as_object().expect("headers");
-    for (name, reference) in told {
+    let documented = described(document, answer.status)["headers"].as_object().expect("headers");
+    for (name, reference) in documented {
         let header = target(document, reference["$ref"].as_str().unwrap()).unwrap();
         if header["required"] == true {
             assert!(answer.header(name).is_some(), "{name} is missing: {answer:?}");
@@ -156,8 +156,8 @@ fn check_headers(document: &Value, answer: &Answer) {
     }
     for (name, _) in &answer.headers {
         let framing = ["content-length", "content-type", "connection"];
-        let is_told = told.keys().any(|told| told.eq_ignore_ascii_case(name));
-        assert!(is_told || framing.contains(&name.as_str()), "{name} is not described: {answer:?}");
+        let is_documented = documented.keys().any(|documented| documented.eq_ignore_ascii_case(name));
+        assert!(is_documented || framing.contains(&name.as_str()), "{name} is not described: {answer:?}");
     }
 }
 

@@ -17,7 +17,7 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// The contract's section 6, without `redis_up`, which is there only with Redis.
+/// Section 6 of the contract, without `redis_up`, which exists only with Redis.
 const METRICS: [&str; 24] = [
     "requests_total",
     "request_duration_seconds",
@@ -54,7 +54,7 @@ fn is_request_id(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// The lines of the log that are about requests.
+/// The access log's lines.
 fn request_lines(lines: &[String]) -> Vec<Value> {
     let parsed = lines.iter().map(|line| serde_json::from_str::<Value>(line).unwrap());
     parsed.filter(|line| line.get("route").is_some()).collect()
@@ -75,7 +75,7 @@ fn it_is_alive_and_ready_while_zoom_is_down() {
         let answer = service.ops_get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(answer.header("cache-control"), Some("no-store"), "a probe's answer is not for keeping");
+        assert_eq!(answer.header("cache-control"), Some("no-store"), "a probe's answer must not be cached");
         assert!(answer.json().is_object());
     }
     service.finish(&["flight failed", "access token"]);
@@ -350,7 +350,7 @@ fn a_method_that_allow_names_is_not_refused() {
     service.finish(&[]);
 }
 
-/// Every kind of answer, on both listeners.
+/// Every kind of response, on both listeners.
 fn everywhere(service: &Service) -> [(SocketAddr, &'static str, &'static str); 10] {
     [
         (service.addr, "GET", "/qos/85746065432"),
@@ -451,7 +451,7 @@ fn the_log_has_exactly_one_line_for_each_request_with_its_values() {
     for line in of_route("other") {
         assert_eq!((&line["code"], &line["peer"]), (&"not_found".into(), &"127.0.0.1".into()));
     }
-    assert_eq!(of_route("/cache")[0]["peer"], "127.0.0.1", "who purged");
+    assert_eq!(of_route("/cache")[0]["peer"], "127.0.0.1", "the peer that purged");
     for (number, (method, path, status, outcome, code)) in requests.into_iter().enumerate() {
         let id = format!("request-{number}");
         let mut of_it = logged.iter().filter(|line| line["request_id"] == id.as_str());
@@ -537,7 +537,7 @@ fn a_level_of_error_keeps_request_lines_out_of_the_log() {
     let sim = sim(|_| ());
     let mut process = Process::start(&mut command(&sim, &[("telemetry.log_level", "error")]));
     assert!(process.0.try_wait().unwrap().is_none());
-    // Nothing says where it listens: an orderly stop is all there is to see.
+    // The log cannot say where it listens: an orderly stop is the only visible effect.
     let pid = process.0.id().to_string();
     wait_for(|| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;

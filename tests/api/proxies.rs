@@ -1,4 +1,4 @@
-//! The way out that companies have: an HTTP proxy, and an authority of their own.
+//! Egress in a corporate network: an HTTP proxy, and a private certificate authority.
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -14,13 +14,13 @@ use zoom_sim::{Meeting, Sim};
 
 const MEETING: &str = "91111111111";
 const PATH: &str = "/qos/91111111111";
-/// Names that nobody but the proxy can resolve.
+/// Names that only the proxy can resolve.
 const PLAIN: [(&str, &str); 2] =
     [("zoom.api_base_url", "http://api.zoom.test/v2"), ("zoom.oauth_url", "http://zoom.test/oauth/token")];
 const SECURE: [(&str, &str); 2] =
     [("zoom.api_base_url", "https://api.zoom.test/v2"), ("zoom.oauth_url", "https://zoom.test/oauth/token")];
 const FAILURES: [&str; 4] = ["flight failed", "access token", "Zoom cannot be reached", "unencrypted"];
-/// `user:p@ss`, as a URL has it and as `Basic` has it.
+/// `user:p@ss` as written in a URL, and in `Basic`.
 const USER: (&str, &str) = ("user:p%40ss@", "Basic dXNlcjpwQHNz");
 
 fn zoom() -> Sim {
@@ -29,7 +29,7 @@ fn zoom() -> Sim {
     sim
 }
 
-/// The service with these variables of the environment, which all programs heed.
+/// The service with these conventional environment variables.
 fn with_environment(sim: &Sim, settings: &[(&str, &str)], variables: &[(&str, &str)]) -> Service {
     let variables: Vec<_> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let by: Vec<_> = ["/usr/bin/env"].into_iter().chain(variables.iter().map(String::as_str)).collect();
@@ -108,7 +108,7 @@ fn what_the_environment_says_of_proxies_and_authorities_is_heeded() {
     assert_eq!(service.get(PATH).status, 200);
     assert_eq!(proxy.targets(), ["api.zoom.test:443", "zoom.test:443"]);
     assert_eq!(proxy.asked()[0].authorization.as_deref(), Some(USER.1));
-    assert_eq!(other.asked(), [], "small letters win, and HTTP_PROXY is for http");
+    assert_eq!(other.asked(), [], "lower case takes precedence, and HTTP_PROXY is for http");
     service.finish(&[]);
 }
 
@@ -163,8 +163,8 @@ fn a_refusing_proxy_is_reported_without_its_password() {
             "{failure}"
         );
         let place = url.rsplit(['@', '/']).next().unwrap();
-        let told = failure["detail"].as_str().unwrap();
-        assert!(told.starts_with(&format!("the proxy {place}: {detail}")), "{told}");
+        let reported = failure["detail"].as_str().unwrap();
+        assert!(reported.starts_with(&format!("the proxy {place}: {detail}")), "{reported}");
         let lines = service.finish(&FAILURES).concat();
         assert!(!lines.contains("p@ss") && !lines.contains("p%40ss"), "{lines}");
     }
@@ -176,7 +176,7 @@ fn calls_refused_by_the_proxy_are_counted_but_not_spent() {
     let proxy = ConnectProxy::start(|_| Err("403 Forbidden"));
     let url = proxy.url("");
     let oauth = sim.oauth_url();
-    // Only the API's name needs the proxy.
+    // Only the API's host name needs the proxy.
     let settings = [("zoom.api_base_url", "http://api.zoom.test/v2"), ("zoom.oauth_url", &*oauth)];
     let variables = [("HTTP_PROXY", &*url), ("NO_PROXY", "127.0.0.1")];
     let service = with_environment(&sim, &settings, &variables);

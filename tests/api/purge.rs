@@ -1,4 +1,4 @@
-//! What operators have forgotten: it is asked for again, and a flight that was under way does not bring it back.
+//! Purges by operators: a purged meeting is fetched again, and a flight already under way does not restore it.
 
 use std::{
     io::Write as _,
@@ -21,7 +21,7 @@ const ID: &str = "91111111111";
 const LIVE: &str = "/qos/91111111111";
 const PAST: &str = "/qos/91111111111?type=past";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
-/// Fetched for this request, and not kept.
+/// Fetched for this request, and not stored.
 const NOT_KEPT: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200";
 
 /// `DELETE` on the ops listener, which succeeds.
@@ -40,7 +40,7 @@ fn is_hit(answer: &Answer) -> bool {
     answer.cache_status().contains("; hit")
 }
 
-/// Whether anything is remembered that answers this path. Starts nothing.
+/// Whether a snapshot or a remembered failure answers this path. Starts no flight.
 fn is_kept(service: &Service, path: &str) -> bool {
     get_with(service, path, "only-if-cached").status != 504
 }
@@ -50,7 +50,7 @@ fn rows(answer: &Answer) -> u64 {
     answer.json()["total_records"].as_u64().unwrap()
 }
 
-/// The meeting as it is from now on: what is asked for already still gets what was before.
+/// Replaces the meeting; responses to requests already received keep the old rows.
 fn has_rows(sim: &Sim, rows: usize) {
     sim.add_meeting(Meeting::generated(ID, rows, 1));
 }
@@ -59,7 +59,7 @@ fn wait_until_nothing_flies(service: &Service) {
     wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
 }
 
-/// A caller whose flight has made its first call, the next of this simulator.
+/// A caller whose flight has made its first call, which is the simulator's next.
 fn flying<'scope, 'env>(
     scope: &'scope thread::Scope<'scope, 'env>,
     sim: &Sim,
@@ -98,7 +98,7 @@ fn without_a_type_both_are_purged_and_other_meetings_stay() {
     for path in [LIVE, PAST, other] {
         assert_eq!(service.get(path).cache_status(), MISS);
     }
-    // Other keys mean nothing here either.
+    // Unknown query parameters are ignored here, too.
     purge(&service, &format!("/cache/{ID}?page_size=x&any=thing"));
     assert!(is_hit(&service.get(other)));
     for path in [LIVE, PAST] {
@@ -131,9 +131,13 @@ fn the_whole_cache_is_purged_and_what_comes_after_is_kept() {
         purge(&service, "/cache");
         assert!(paths.iter().all(|path| !is_kept(&service, path)) && !is_kept(&service, missing));
     }
-    // Its memory is given back as well.
+    // Its memory is released, too.
     wait_for(|| (service.ops_get("/status").json()["cache"]["entries"] == 0).then_some(()));
-    assert_eq!(service.metric("zoom_qos_proxy_cache_evictions_total"), 0.0, "it was not for lack of room");
+    assert_eq!(
+        service.metric("zoom_qos_proxy_cache_evictions_total"),
+        0.0,
+        "it was not evicted for lack of space"
+    );
     service.finish(&[]);
 }
 
@@ -247,7 +251,7 @@ fn a_flight_started_after_the_purge_wins_over_the_detached_one() {
         assert!(asked.elapsed() < Duration::from_millis(1_500), "it did not wait for the old one");
         assert_eq!((rows(&new), new.cache_status()), (2, MISS));
         assert_eq!(sim.qos_calls().len(), 2);
-        assert!(!old.is_finished(), "the old one is still in the air");
+        assert!(!old.is_finished(), "the old flight is still under way");
         let old = old.join().unwrap();
         assert_eq!((rows(&old), old.cache_status()), (1, NOT_KEPT));
         let hit = service.get(LIVE);
@@ -282,7 +286,7 @@ fn later_callers_never_get_the_result_of_the_detached_flight() {
         let new = new.join().unwrap();
         assert_eq!((rows(&new), new.cache_status()), (2, MISS));
     });
-    assert_eq!(sim.qos_calls().len(), 2, "who came last joined the new flight");
+    assert_eq!(sim.qos_calls().len(), 2, "the last caller joined the new flight");
     assert_eq!(rows(&service.get(LIVE)), 2);
     service.finish(&[]);
 }
@@ -342,11 +346,15 @@ fn a_purged_flights_refusal_is_not_remembered_and_spares_newer_snapshots() {
         purge(&service, &format!("/cache/{ID}"));
         assert_eq!(service.get(LIVE).cache_status(), MISS);
         for old in old {
-            assert_eq!(old.join().unwrap().problem(), "meeting_not_found", "as Zoom said when it was asked");
+            assert_eq!(
+                old.join().unwrap().problem(),
+                "meeting_not_found",
+                "Zoom's answer at the time of the call"
+            );
         }
     });
-    assert!(is_hit(&service.get(LIVE)), "the old word does not end the new snapshot");
-    assert!(!is_kept(&service, PAST), "and is not remembered where there is none");
+    assert!(is_hit(&service.get(LIVE)), "the old refusal does not remove the new snapshot");
+    assert!(!is_kept(&service, PAST), "and is not remembered if there is no snapshot");
     assert_eq!(service.get(PAST).cache_status(), MISS);
     assert_eq!(sim.qos_calls().len(), 4);
     service.finish(&[]);
@@ -380,7 +388,7 @@ fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
     service.get(LIVE);
     wait_until_stale(&service, LIVE);
     sim.set_latency(Duration::from_secs(1));
-    // A refresh in the background, and a flight whose only caller hangs up.
+    // A background refresh, and a flight whose only caller disconnects.
     assert!(service.get(LIVE).cache_status().ends_with("detail=revalidating"));
     let mut stream = TcpStream::connect(service.addr).unwrap();
     stream.write_all(format!("GET {PAST} HTTP/1.1\r\nHost: service\r\n\r\n").as_bytes()).unwrap();
@@ -389,7 +397,7 @@ fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
     purge(&service, &format!("/cache/{ID}"));
     wait_until_nothing_flies(&service);
     assert_eq!(sim.qos_calls().len(), 5, "three pages, and the first of each of the two");
-    assert_eq!(used(), 5.0, "what was not used is given back");
+    assert_eq!(used(), 5.0, "unused permits are returned");
     sim.set_latency(Duration::ZERO);
     for path in [LIVE, PAST] {
         assert_eq!(
@@ -441,7 +449,7 @@ fn a_pause_answers_callers_of_a_detached_flight_too() {
         assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
         assert!(
             ttl(&old) < 0 && old.cache_status().ends_with("; detail=zoom_rate_limited"),
-            "what it had found"
+            "the snapshot found at the start"
         );
     });
     service.finish(&["all calls pause"]);
@@ -593,20 +601,20 @@ fn the_log_says_what_was_purged_and_who_asked_for_it() {
     assert!(lines.iter().all(|line| !line.contains("zebra") && !line.contains("%39")), "{lines:#?}");
     let lines: Vec<Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
     let purges: Vec<_> = lines.iter().filter(|line| line["message"] == "purged").collect();
-    assert_eq!(purges.len(), expected.len(), "a refused one purges nothing");
+    assert_eq!(purges.len(), expected.len(), "a rejected request purges nothing");
     for (line, (_, meeting, meeting_type, entries, flights)) in purges.into_iter().zip(expected) {
         assert_eq!((&line["level"], &line["meeting"]), (&"INFO".into(), &meeting.into()), "{line}");
         assert_eq!(line["meeting_type"].as_str(), meeting_type, "{line}");
         assert_eq!(line["flights_set_aside"], flights, "{line}");
-        // Of everything it is as of the last second.
+        // When everything is purged, the count may be a second old.
         assert!(meeting_type.is_none() || line["entries"] == entries, "{line}");
     }
     let requests: Vec<_> = lines.iter().filter(|line| line["method"] == "DELETE").collect();
     assert_eq!(requests.len(), 6);
-    let told = |line: &Value| {
+    let identity = |line: &Value| {
         (line["request_id"].as_str() == Some("purge-2"), line["route"].as_str().unwrap() == "/cache")
     };
-    assert!(requests.iter().any(|line| told(line) == (true, true)));
+    assert!(requests.iter().any(|line| identity(line) == (true, true)));
     assert_eq!(requests.iter().filter(|line| line["route"] == "/cache/{meetingId}").count(), 4);
     assert!(requests.iter().all(|line| line["level"] == "INFO" && line["outcome"] != "hit"));
 }
@@ -623,13 +631,13 @@ fn a_draining_process_still_purges_and_waits_for_detached_flights() {
     service.signal("TERM");
     service.wait_until_ready(503);
     purge(&service, "/cache");
-    // A second flight of the same meeting, which lands.
+    // A second flight of the same meeting, which completes.
     assert_eq!(service.get(LIVE).cache_status(), MISS);
-    // Nobody waits for the first one any more: no connection holds the process back.
+    // No caller waits for the first one any more, so no connection keeps the process alive.
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
     assert!(service.wait().success());
     let statuses: Vec<_> = sim.qos_calls().iter().map(|call| call.status).collect();
-    assert_eq!(statuses, [Some(200), Some(200)], "the call in the air was waited for");
+    assert_eq!(statuses, [Some(200), Some(200)], "it waited for the call in flight");
     let printed = service.printed();
     assert!(printed.iter().all(|line| !line.contains("\"WARN\"")), "{printed:#?}");
 }

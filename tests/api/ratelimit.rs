@@ -1,4 +1,5 @@
-//! `RateLimit-Policy` and `RateLimit`: on what cost a call or was refused one, and on nothing else; and who refused.
+//! `RateLimit-Policy` and `RateLimit`: on responses that cost a call or were refused one, and on no others; and who
+//! refused.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,14 +12,15 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
-/// A member of either list: its name, and its parameters in their order.
+/// A member of either list: its name, and its parameters in order.
 type Member = (String, Vec<(String, u64)>);
 
 fn names(members: &[Member]) -> Vec<&str> {
     members.iter().map(|(name, _)| name.as_str()).collect()
 }
 
-/// The list in a field, as the draft and RFC 9651 write it: strings with integer parameters, one space after a comma.
+/// The list in a header field as the draft and RFC 9651 define it: strings with integer parameters, one space after a
+/// comma.
 fn list(field: &str) -> Vec<Member> {
     let members = field.split(", ").map(|member| {
         let mut parts = member.split(';');
@@ -82,7 +84,7 @@ fn refusals(service: &Service, by: &str) -> f64 {
     service.metric(&format!("zoom_qos_proxy_refusals_total{{by=\"{by}\"}}"))
 }
 
-/// Who refused, in the lines of requests that were.
+/// Who refused, from the access log lines of refused requests.
 fn refused_in_log(lines: &[String]) -> Vec<String> {
     let lines = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     lines.filter_map(|line| Some(line.get("refused_by")?.as_str()?.to_owned())).collect()
@@ -101,7 +103,7 @@ fn only_answers_that_cost_a_call_report_the_remaining_quota() {
             ["day_calls_limit", "day_calls_used"].map(|key| status["budget"][key].as_u64().unwrap());
         assert_eq!((used, parameter(&limits, "day", "r")), (made, Some(limit - made)));
         assert!(parameter(&limits, "day", "t").unwrap().abs_diff(until_midnight()) <= 2, "{limits:?}");
-        assert_eq!(names(&limits), ["day"], "what is left of a second is past before it is read");
+        assert_eq!(names(&limits), ["day"], "what is left of a second is outdated before it is read");
     }
     let hit = service.get(&paths[0]);
     assert!(hit.cache_status().contains("; hit"), "{hit:?}");
@@ -113,7 +115,7 @@ fn only_answers_that_cost_a_call_report_the_remaining_quota() {
     assert_silent(&get_with(&service, "/qos/99999999999", "only-if-cached"));
     assert_silent(&service.get("/qos/1"));
     let unknown = service.get("/qos/99999999999");
-    assert_eq!(parameter(&limits(&unknown), "day", "r"), Some(53_997), "to hear that costs a call, too");
+    assert_eq!(parameter(&limits(&unknown), "day", "r"), Some(53_997), "a 404 costs a call, too");
     assert_silent(&service.get("/qos/99999999999"));
     assert_eq!(service.metric("zoom_qos_proxy_second_calls_limit"), 36.0);
     assert!(refused_in_log(&service.finish(&[])).is_empty());
@@ -215,7 +217,7 @@ fn a_caller_with_a_ceiling_has_a_policy_of_its_own() {
     assert_spent(&refused, "caller");
     assert_eq!(parameter(&limits(&refused), "day", "r"), Some(53_998));
     let other = get_as(&service, OTHER_KEY, &paths[3]);
-    assert_eq!(names(&policies(&other)), ["second", "day"], "without a ceiling there is no policy");
+    assert_eq!(names(&policies(&other)), ["second", "day"], "without a caller limit there is no policy");
     assert_eq!(refusals(&service, "caller"), 1.0);
     assert_eq!(refused_in_log(&service.finish(&[])), ["caller"]);
 }

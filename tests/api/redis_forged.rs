@@ -1,5 +1,5 @@
-//! Somebody else writes into the Redis that replicas share: whatever it is, callers are answered, the process lives, what
-//! cannot be is counted, and one beat later all is as if it had not been there.
+//! Foreign writes to the shared Redis: callers are answered, the process survives, impossible values are counted, and
+//! one heartbeat later all is normal again.
 
 use std::{
     thread,
@@ -24,7 +24,7 @@ use zoom_qos_proxy::{
 };
 use zoom_sim::{Meeting, Sim};
 
-/// What a service says that was told nonsense.
+/// The warning that a service logs about impossible values.
 const REFUSED: &str = "is out of bounds";
 const SECOND: Duration = Duration::from_secs(1);
 const NUMBERS: [&str; 10] = [
@@ -67,21 +67,24 @@ fn refused(service: &Service, kind: &str) -> f64 {
 }
 
 fn publish(redis: &Server, message: &str) {
-    assert!(redis.command::<u32>(&["PUBLISH", &named(redis, "events"), message]) > 0, "nobody listens");
+    assert!(
+        redis.command::<u32>(&["PUBLISH", &named(redis, "events"), message]) > 0,
+        "no replica is subscribed"
+    );
 }
 
 fn micros() -> u64 {
     u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros()).unwrap()
 }
 
-/// Callers of new meetings get them, and Redis is in use.
+/// Asserts that callers of new meetings get them, and that Redis is in use.
 fn assert_serves(service: &Service, path: &str, after: &str) {
     let answer = service.get(path);
     assert_eq!(answer.status, 200, "after {after}: {} {:?}", answer.text(), answer.headers);
     assert_eq!(service.metric("zoom_qos_proxy_redis_up"), 1.0, "after {after}");
 }
 
-/// How many connections the server has had, of its statistics.
+/// How many connections the server has accepted, from its statistics.
 fn received(stats: &str) -> u64 {
     let line = stats.lines().find_map(|line| line.strip_prefix("total_connections_received:"));
     line.unwrap().trim().parse().unwrap()
@@ -99,7 +102,7 @@ fn an_event_that_cannot_be_stops_nobody() {
     let mut said = 0.0;
     for number in numbers {
         for what in ["cool day", "cool second", "purged *", "landed x:live", "failed x:live"] {
-            // A purge of up to 48 h ahead is believed.
+            // A purge up to 48 h ahead is accepted.
             if number != day_after_tomorrow || what.starts_with("cool") {
                 publish(&redis, &format!("{what} {number} "));
                 said += 1.0;
@@ -120,7 +123,7 @@ fn an_event_that_cannot_be_stops_nobody() {
     }
     assert_serves(&service, paths.next().unwrap(), "long ones");
     wait_for(|| (refused(&service, "event") == said).then_some(()));
-    // One that is larger than any answer may be ends the connection, and the next one is made at once.
+    // A record larger than any reply may be closes the connection, and the next one is opened at once.
     let connections = || redis.command::<String>(&["INFO", "stats"]);
     let before = connections();
     publish(&redis, &"x".repeat(5_000_000));
@@ -138,7 +141,7 @@ fn a_pause_of_another_replica_ends_within_its_bounds() {
     publish(&redis, &format!("cool second {} ", micros() + 50_000_000));
     let answer = wait_for(|| Some(service.get(&path)).filter(|answer| answer.status == 503));
     assert!((40..=51).contains(&answer.retry_after()), "{}", answer.retry_after());
-    // And one in the budget itself, up to a minute after 00:00 UTC.
+    // And a cool-down in the budget itself, up to a minute after 00:00 UTC.
     let budget = key(&redis, "budget");
     let to_midnight = 86_400_000_000 - micros() % 86_400_000_000;
     redis.command::<u32>(&["HSET", &budget, "cool_day", &(micros() + to_midnight + 59_000_000).to_string()]);
@@ -182,7 +185,7 @@ fn a_budget_that_cannot_be_heals_with_the_next_beat() {
         forged.extend(FIELDS.iter().flat_map(|field| [*field, value]));
         redis.command::<u32>(&forged);
         serves(&format!("{value:.30} everywhere"));
-        // Whoever looks for a record reads the last field.
+        // A look-up reads the record's last field.
         let healed = || {
             let all: Vec<Option<String>> = redis.command(&[&["HMGET", &budget], &FIELDS[..]].concat());
             all.into_iter().flatten().all(|field| field != value).then_some(())
@@ -193,7 +196,7 @@ fn a_budget_that_cannot_be_heals_with_the_next_beat() {
         redis.command::<u32>(&["HSET", &budget, field, "253402300800000000"]);
         serves(field);
     }
-    // Replicas that cannot be, and one that is far in the future and wants everything.
+    // Impossible replicas, and one whose time is far in the future and whose demand is everything.
     for about in [
         "nan nan nan nan nan",
         "",
@@ -227,7 +230,7 @@ fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
         let path = format!("/qos/{id}");
         forge(&id);
         assert_serves(&replicas[0], &path, after);
-        // It has landed for both.
+        // Both replicas stored it.
         wait_for(|| {
             let record = named(&redis, &format!("r:{id}:live"));
             (redis.command::<u32>(&["EXISTS", &record]) == 1).then_some(())
@@ -254,7 +257,7 @@ fn numbers_of_purges_that_cannot_be_hide_nothing_from_anybody() {
     is_shared("purges far ahead", &|_| {
         let purges = named(&redis, "purges");
         redis.command::<u32>(&["ZADD", &purges, "1e300", "x:live", "inf", "y:live"]);
-        // It makes both look.
+        // Makes both replicas look.
         redis.command::<u32>(&["HSET", &budget, "purge", &(micros() + 10_000_000).to_string()]);
         wait_for(|| (redis.command::<u32>(&["ZCARD", &purges]) <= 1_000).then_some(()));
     });
@@ -278,7 +281,7 @@ fn a_claim_that_nobody_made_holds_up_nobody() {
     let path = add_meetings(&sim, 0, 1).remove(0);
     let members = key(&redis, "members");
     let claim = named(&redis, &format!("c:{}:live", path.trim_start_matches("/qos/")));
-    // Of one that seems to live, and never forgotten.
+    // A claim without an expiry, of a replica that seems to be alive.
     redis.command::<u32>(&["HSET", &members, "somebody", &format!("{} 0 0 0 -1", micros() + 3_600_000_000)]);
     redis.command::<u32>(&["HSET", &claim, "o", "somebody", "f", &micros().to_string()]);
     let asked = Instant::now();
@@ -306,7 +309,7 @@ fn who_waits_for_another_is_not_told_to_wait_for_hours() {
     let words = format!("{{\"reason\":\"zoom_failed\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
     let answer = thread::scope(|scope| {
         let waits = scope.spawn(|| service.get(&path));
-        // An event that comes before it listens is lost.
+        // An event that arrives before the subscription is lost.
         wait_for(|| {
             lives();
             publish(&redis, &format!("failed {subject} {claimed} {words}"));
@@ -316,7 +319,7 @@ fn who_waits_for_another_is_not_told_to_wait_for_hours() {
     });
     assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
     assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
-    // Nor is who comes after the event.
+    // Nor is a caller that arrives after the event.
     let mut later = add_meetings(&sim, 1, 100).into_iter();
     let answer = wait_for(|| {
         let path = later.next().unwrap();
@@ -356,11 +359,11 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     forge(&large, &vec![b'x'; 100_000_000]);
     assert_serves(&one, &format!("/qos/{large}"), "100 MB");
     let (sent, more) = (sent() - before, one.resident().saturating_sub(resident));
-    println!("of 100 MB {sent} bytes were sent, {more} bytes of memory more");
+    println!("{sent} of 100 MB were sent, and memory grew by {more} bytes");
     assert!(sent < 10_000_000, "{sent}");
     assert!(more < 50_000_000, "{more}");
     assert!(refused(&one, "record") >= 1.0);
-    // One of a snapshot, changed in one place.
+    // A snapshot's record with one field changed.
     for (id, from, to) in [
         (&year, "fetched_at_ms", "253402300800000"),
         (&fresh, "fresh_for_ms", "18446744073709551615"),
@@ -385,10 +388,10 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
         let age: u64 =
             answer.header("cache-control").unwrap().split_once("max-age=").unwrap().1.parse().unwrap();
         assert!(age <= 30, "{from}: {age}");
-        assert_eq!(calls_for(&sim, id).len(), 2, "{from}: fetched anew");
+        assert_eq!(calls_for(&sim, id).len(), 2, "{from}: fetched again");
         assert!(refused(&other, "record") > rejected, "{from}");
     }
-    // A refusal that is remembered for longer than any is.
+    // A refusal with a longer lifetime than any may have.
     let id = "92000000999";
     let (_, of) = subject(id);
     let words =
@@ -473,7 +476,7 @@ fn a_days_count_that_cannot_be_is_forgotten_by_all() {
     if micros() % DAY < DAY - 400_000_000 {
         forgeries.push(vec!["day", &tomorrow, "base", "99999", "used", "0"]);
     } else {
-        println!("not tried minutes before 00:00 UTC, when tomorrow's day is believed");
+        println!("skipped minutes before 00:00 UTC, when tomorrow's day is accepted");
     }
     for forgery in &forgeries {
         let after = forgery.join(" ");
@@ -484,7 +487,7 @@ fn a_days_count_that_cannot_be_is_forgotten_by_all() {
             now.zip(&before).any(|(now, before)| now > *before).then_some(())
         });
         serve(&after);
-        // Nor does anybody say it again.
+        // Nor is it logged a second time.
         redis.command::<u32>(&["DEL", &budget]);
         serve(&format!("{after}, and nothing"));
     }
@@ -516,12 +519,12 @@ fn a_record_whose_body_is_broken_is_fetched_anew() {
         assert_eq!(answer.status, 200, "{id}");
         assert!(!answer.body.is_empty(), "{id}");
         assert!(refused(&other, "record") > rejected, "{id}");
-        assert_eq!(calls_for(&sim, id).len(), 2 * calls, "{id}: fetched anew");
+        assert_eq!(calls_for(&sim, id).len(), 2 * calls, "{id}: fetched again");
     }
     finish(vec![one, other], &[REFUSED]);
 }
 
-/// Not the worst that can be, but the most: at random, for two seconds.
+/// Random writes for two seconds: not the worst values, but the most.
 #[test]
 fn whatever_is_written_for_a_while_everybody_is_answered() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -550,7 +553,7 @@ fn whatever_is_written_for_a_while_everybody_is_answered() {
                     _ => redis::cmd("HSET"),
                 };
                 command.arg(name);
-                // Refused where the key is of another type: that is no matter.
+                // Refused if the key has another type, which does not matter.
                 match random.u8(..2) {
                     0 => command
                         .arg(fields[random.usize(..fields.len())])

@@ -1,5 +1,5 @@
-//! What answers in Redis's place is no Redis, or a broken one: it counts as away, the process goes on by itself, and the log says
-//! why in a few words.
+//! A peer in Redis's place that is no Redis, or a broken one, counts as unavailable; the process goes on standalone,
+//! and the log says why in a few words.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -19,19 +19,19 @@ use test_support::{
     wait::wait_for,
 };
 
-/// What it says, in Redis's protocol.
+/// The peer's replies, in Redis's protocol.
 #[derive(Clone)]
 struct Says {
     info: String,
     time: String,
-    /// `NOW` in it is the time.
+    /// `NOW` in it is replaced by the time.
     script: String,
-    /// What the script of purges gives, where it is not the same.
+    /// The reply of the purge script, if it differs.
     purges: Option<String>,
     heard: Arc<Heard>,
 }
 
-/// How often it was asked.
+/// How often each command was received.
 #[derive(Default)]
 struct Heard {
     connections: AtomicUsize,
@@ -50,7 +50,7 @@ fn time(seconds: u64) -> String {
     format!("*2\r\n{}{}", bulk(&seconds.to_string()), bulk("5"))
 }
 
-/// What a script of the budget gives, with `number` at every place but the first two.
+/// The reply of a budget script, with `number` in every place except the first two.
 fn reply(number: i64) -> String {
     let numbers = format!(":{number}\r\n").repeat(13);
     format!("*15\r\n:0\r\n:{}\r\n{numbers}", now() * 1_000_000)
@@ -66,7 +66,7 @@ fn sane() -> Says {
     }
 }
 
-/// Listens for as long as the test runs; gives its port.
+/// Listens for as long as the test runs; returns its port.
 fn imitation(says: Says) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -74,7 +74,7 @@ fn imitation(says: Says) -> u16 {
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             let says = Arc::clone(&says);
-            // A peer that hangs up ends it.
+            // A peer that disconnects ends it.
             thread::spawn(move || answer(&connection, &says).ok());
         }
     });
@@ -203,7 +203,7 @@ fn connections_that_break_at_once_are_not_made_anew_at_once() {
     let service = Service::start(&sim, &[("redis.url", &url)]);
     wait_until_redis_is(&service, 1.0);
     thread::scope(|scope| {
-        // Who waits for a permit sees each connection break.
+        // A caller that waits for a permit sees each connection break.
         let waits = scope.spawn(|| service.get(&path));
         let (before, begun) = (heard.connections.load(Relaxed), Instant::now());
         wait_for(|| (heard.connections.load(Relaxed) >= before + 14).then_some(()));

@@ -1,4 +1,4 @@
-//! Failures that are remembered: a caller in a loop does not spend the day on a meeting that Zoom does not give.
+//! Remembered failures: a caller in a retry loop does not spend the day's calls on a meeting that Zoom refuses.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -73,7 +73,7 @@ fn endless_pages_are_read_ten_beyond_the_announced_count_and_remembered() {
     service.finish(&["flight failed", "pages do not end"]);
 }
 
-/// A page of a meeting that is said to have 10^18 rows, whose next page has this token.
+/// A page of a meeting that claims 10^18 rows, with this next-page token.
 fn a_page_before(next_page_token: &str) -> Vec<u8> {
     let participants = [json!({ "user_id": "1", "user_name": "anna", "user_qos": [] })];
     let total = 1_000_000_000_000_000_000_u64;
@@ -121,7 +121,7 @@ fn a_permanent_refusal_is_remembered_for_cache_refusal_then_retried() {
     let sim = sim(|_| ());
     let settings = [("cache.refusal", "1s"), ("cache.not_found_live", "1h"), ("cache.not_found_past", "1h")];
     let service = Service::start(&sim, &settings);
-    // The last one is a failure, and pauses its meeting for 2 s at least.
+    // The last one is a failure, and pauses its meeting for at least 2 s.
     let kinds = [(FaultKind::Webinar, 1.0), (FaultKind::TooOld, 1.0), (FaultKind::EndpointUnknown, 2.0)];
     for (number, (kind, least)) in kinds.into_iter().enumerate() {
         let id = format!("{}", 91_000_000_000 + number);
@@ -172,7 +172,7 @@ fn retrying_a_failing_meeting_flies_at_most_every_two_seconds() {
             let pause = calls[flight].at - calls[flight - 1].at;
             assert!((1.9..4.0).contains(&pause.as_secs_f64()), "{pause:?}");
         }
-        // What comes after the pause is an answer and no memory of the failure.
+        // The answer after the pause comes from Zoom, not from the remembered failure.
         sim.clear_faults();
         sim.add_meeting(Meeting::generated(ID, 1, 1));
         wait_for(|| (service.get(PATH).status == 200).then_some(()));
@@ -220,7 +220,7 @@ fn what_zoom_refuses_one_replica_the_others_do_not_ask() {
         assert!(answer.json()["detail"].as_str().unwrap().contains("refuses"));
     }
     assert_eq!(calls_for(&sim, ID).len(), 1);
-    // A purge at one of them ends it for all.
+    // A purge on one replica ends it on all.
     assert_eq!(request(replicas[1].ops, "DELETE", "/cache", &[]).status, 204);
     replicas[2].get(PATH);
     assert_eq!(calls_for(&sim, ID).len(), 2);

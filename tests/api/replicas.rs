@@ -30,7 +30,7 @@ fn the_day_is_one_for_all_and_ends_for_all() {
         let answer = replica.get("/qos/91000000999");
         assert_eq!((answer.status, answer.problem().as_str()), (503, "zoom_daily_quota_spent"));
     }
-    // A replica that comes later knows it, too.
+    // A replica that starts later knows it, too.
     let url = redis.url();
     let settings =
         [("redis.url", url.as_str()), ("limits.heavy_per_day", "30"), ("limits.headroom_percent", "0")];
@@ -52,13 +52,13 @@ fn a_429_that_one_sees_stops_all() {
     thread::scope(|scope| {
         let first = scope.spawn(|| one.get(&paths[0]));
         wait_for(|| (refused_by_zoom(&sim) == 1).then_some(()));
-        let told = Instant::now();
+        let refused_at = Instant::now();
         for other in others {
             wait_for(|| {
                 (other.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}") == 1.0).then_some(())
             });
         }
-        assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+        assert!(refused_at.elapsed() < Duration::from_secs(2), "{:?}", refused_at.elapsed());
         let answers = ask(&replicas, &paths[1..]);
         assert!(answers.iter().all(|answer| answer.status == 200), "the pause ends within their wait");
         assert_eq!(first.join().unwrap().status, 200);
@@ -67,11 +67,11 @@ fn a_429_that_one_sees_stops_all() {
     let refused = calls.iter().find(|call| call.status == Some(429)).unwrap().at;
     let during =
         calls.iter().filter(|call| call.at > refused && call.at < refused + Duration::from_millis(3_900));
-    assert_eq!(during.count(), 0, "nobody calls in the pause");
+    assert_eq!(during.count(), 0, "no call during the pause");
     finish(replicas, &["all calls pause"]);
 }
 
-/// The Secret is replaced, and the pods go on.
+/// The Secret is replaced while the pods keep running.
 #[test]
 fn a_password_that_changes_is_read_from_its_file() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -144,7 +144,10 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
         wait_until_redis_is(replica, 0.0);
     }
     purge(&paths[0]);
-    assert!(!has(&replicas[0], &paths[0]) && has(&replicas[1], &paths[0]), "it cannot know");
+    assert!(
+        !has(&replicas[0], &paths[0]) && has(&replicas[1], &paths[0]),
+        "the other replica cannot know of it"
+    );
     redis.start_again();
     for replica in &replicas {
         wait_for(|| (!has(replica, &paths[0])).then_some(()));
@@ -153,7 +156,7 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
     finish(replicas, &[AWAY, "cannot be told of a purge now"]);
 }
 
-/// The look into Redis comes before the purge there, and its answer after the purge here.
+/// The look-up reaches Redis before the purge does, and its reply arrives after the purge is done here.
 #[test]
 fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -161,13 +164,13 @@ fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
     let path = add_meetings(&sim, 0, 1).remove(0);
     let [first, other] = [&replicas[0], &replicas[1]];
     first.get(&path);
-    // Scripts wait, the look into Redis too: not as long as an operation may take.
+    // Scripts and the look-up are delayed, by less than an operation may take.
     redis.command::<()>(&["CLIENT", "PAUSE", "150", "WRITE"]);
     let purged = thread::scope(|scope| {
         let purged =
             scope.spawn(|| request(other.ops, "DELETE", &path.replace("/qos", "/cache"), &[]).status);
         wait_for(|| other.printed().iter().any(|line| line.contains("\"purged\"")).then_some(()));
-        assert!(other.get(&path).cache_status().contains("hit"), "found, and not fetched");
+        assert!(other.get(&path).cache_status().contains("hit"), "found, not fetched");
         purged.join().unwrap()
     });
     assert_eq!(purged, 204);
@@ -180,7 +183,7 @@ fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
     finish(replicas, &[]);
 }
 
-/// SIGTERM: the others have its share at once, and do not wait for a replica that said goodbye.
+/// SIGTERM: the others get its share at once, because it announces its departure.
 #[test]
 fn a_replica_that_stops_says_goodbye() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -190,24 +193,26 @@ fn a_replica_that_stops_says_goodbye() {
     for replica in &replicas {
         wait_for(|| (replica.ops_get("/status").json()["redis"]["replicas"] == 2).then_some(()));
     }
-    assert!(said.elapsed() < Duration::from_millis(1_400), "it was missed, and did not say goodbye");
+    assert!(said.elapsed() < Duration::from_millis(1_400), "the others only noticed its absence");
     let key = budget_key(&redis).replace("budget", "members");
     assert_eq!(redis.command::<u64>(&["HLEN", &key]), 2);
     assert!(said.elapsed() < PATIENCE);
     finish(replicas, &[]);
 }
 
-/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 
-    /// An empty Redis leaves room for replicas that it has not heard of yet; with all of them there, there are none.
+    /// An empty Redis leaves room for unknown replicas; once all are known, it leaves none.
     #[test]
     fn three_processes_together_use_the_limit_up_and_see_no_429() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(100)), Server::start());
         // The calls take as long as callers wait by default.
         let replicas = start(&sim, &redis, &[("server.wait", "30s")]);
-        // The measure begins when the first second, which an empty server gives nothing in, is over, and Zoom's after it, too.
+        // Measured after the first second, for which an empty server grants nothing, and after the simulator's
+        // following second.
         let warm = add_meetings(&sim, 0, REPLICAS);
         assert!(ask(&replicas, &warm).iter().all(|answer| answer.status == 200));
         let called = sim.qos_calls().last().unwrap().at;
@@ -236,7 +241,8 @@ mod alone {
         finish(replicas, &[]);
     }
 
-    /// Redis dies under load and comes back with nothing: no 429 at any time, answers go on, and the count is right in the end.
+    /// Redis dies under load and restarts empty: no 429 at any time, answers continue, and the count is right in the
+    /// end.
     #[test]
     fn redis_killed_under_load_and_back_empty_costs_pace_and_nothing_else() {
         let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(30)), Server::start());
@@ -273,14 +279,14 @@ mod alone {
         assert_eq!((calls.len(), refused_by_zoom(&sim)), (paths.len(), 0));
         for replica in &replicas {
             wait_for(|| (day_of(replica) >= paths.len() as u64).then_some(()));
-            // What was reserved and not called when Redis died is counted all the same.
+            // Reservations that were not used when Redis died count all the same.
             let counted = day_of(replica);
             assert!(counted <= paths.len() as u64 + 40, "{counted} counted");
         }
         finish(replicas, &[AWAY]);
     }
 
-    /// A process that starts without Redis serves within its share, and joins when there is one.
+    /// A process that starts without Redis serves within its share, and joins once Redis is available.
     #[test]
     fn a_replica_started_without_redis_serves_its_share_and_joins_later() {
         let (sim, mut redis) = (sim(|_| ()), Server::start());
@@ -292,7 +298,7 @@ mod alone {
         assert_eq!(
             service.wait_until_ready(200).json()["reasons"].as_array().unwrap().len(),
             0,
-            "not missed yet"
+            "not yet counted as gone"
         );
         let answers = at_once(service.addr, add_meetings(&sim, 0, 40));
         assert!(answers.iter().all(|answer| answer.status == 200));
@@ -304,7 +310,7 @@ mod alone {
         assert_eq!(
             redis.command::<String>(&["HGET", &budget_key(&redis), "used"]),
             "40",
-            "told to the others"
+            "reported to the others"
         );
         service.finish(&[AWAY]);
     }

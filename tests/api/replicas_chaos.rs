@@ -1,4 +1,4 @@
-//! Three processes, one Redis, and one upset after the other, while callers ask for the same few meetings all the time.
+//! Three processes, one Redis, and one disturbance after another, while callers keep requesting the same few meetings.
 
 use std::{
     collections::HashMap,
@@ -25,15 +25,15 @@ use zoom_sim::{Meeting, Sim};
 const SEED: u64 = 6;
 const MEETINGS: usize = 12;
 const CALLERS: usize = 4;
-/// A lease ends, another replica looks again, and a process that lost Redis waits before it calls alone: 3 s, 1 s, 3 s; and
-/// then twelve meetings share a third of the limit.
+/// A lease expires, another replica looks again, and a process without Redis waits before it calls standalone: 3 s, 1
+/// s, 3 s; then twelve meetings share a third of the limit.
 const LONGEST_WAIT: Duration = Duration::from_secs(12);
-/// What replicas had reserved and did not use when they or Redis lost their memory: a quarter of a second's calls.
+/// Permits that replicas reserved and did not use when they or Redis lost their memory: a quarter of a second's calls.
 const LOST_AT_MOST: u64 = 10;
 const SETTINGS: [(&str, &str); 4] = [
     ("cache.live_fresh", "1s"),
     ("cache.stale_while_revalidate", "0s"),
-    // Nothing hides behind a stale answer.
+    // Stale answers cannot hide failures.
     ("cache.stale_if_error", "0s"),
     ("server.wait", "30s"),
 ];
@@ -66,7 +66,7 @@ const UPSETS: [Upset; 9] = [
 /// What callers saw.
 struct Seen {
     addresses: [Mutex<SocketAddr>; REPLICAS],
-    /// A replica that is being replaced answers nobody.
+    /// A replica that is being replaced does not answer.
     down: [AtomicBool; REPLICAS],
     latest: Mutex<HashMap<(usize, usize), SystemTime>>,
     answers: AtomicUsize,
@@ -83,7 +83,7 @@ fn path(meeting: usize) -> String {
     format!("/qos/{:011}", 93_000_000_000 + meeting)
 }
 
-/// `None`: there is nobody, or no longer.
+/// `None`: nothing listens there, or no longer.
 fn try_get(to: SocketAddr, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -106,12 +106,12 @@ impl Seen {
                 self.wrong.lock().unwrap().push(format!("replica {replica}, meeting {meeting}: {wrong}"));
             }
             last.extend(answer.and_then(|answer| fetched(&answer)).map(|fetched| (meeting, fetched)));
-            // A caller's pace: some hundred requests a second in all.
+            // A caller's pace: a few hundred requests a second in all.
             pause(Duration::from_millis(20));
         }
     }
 
-    /// What is wrong with this answer.
+    /// What is wrong with this answer, if anything.
     fn note(
         &self,
         replica: usize,
@@ -141,13 +141,13 @@ impl Seen {
         last.filter(|last| fetched < **last).map(|last| format!("back from {last:?} to {fetched:?}"))
     }
 
-    /// So many more answers, and at least one.
+    /// Waits for this number of further answers, and at least one.
     fn wait_for_answers(&self, count: usize) {
         let until = self.answers.load(Ordering::SeqCst) + count;
         wait_for(|| (self.answers.load(Ordering::SeqCst) >= until).then_some(()));
     }
 
-    /// Everybody has Redis, and shows every meeting as it was fetched after that.
+    /// Waits until every replica has Redis and shows every meeting as fetched after this moment.
     fn wait_for_calm(&self, replicas: &[Service]) {
         for replica in replicas {
             wait_until_redis_is(replica, 1.0);
@@ -170,7 +170,7 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
     match what {
         Upset::RedisHiccups => {
             redis.signal("-STOP");
-            // Nobody need wait for Redis to be answered from the cache; and this is over before it counts as away.
+            // Hits do not wait for Redis; and this ends before Redis counts as unavailable.
             let stopped = Instant::now();
             wait_for(|| (stopped.elapsed() > Duration::from_millis(600)).then_some(()));
             redis.signal("-CONT");
@@ -215,7 +215,7 @@ fn upset(what: Upset, sim: &Sim, redis: &mut Server, replicas: &mut [Service], s
             let new = start_one(sim, &url);
             std::mem::replace(&mut replicas[0], new).crash();
             *seen.addresses[0].lock().unwrap() = replicas[0].addr;
-            // Who asked the old one has heard that nobody is there.
+            // Requests to the old process have failed by now.
             seen.wait_for_answers(100);
             seen.down[0].store(false, Ordering::SeqCst);
         }
@@ -233,9 +233,10 @@ fn start_one(sim: &Sim, url: &str) -> Service {
     Service::start(sim, &ours.into_iter().chain(SETTINGS).collect::<Vec<_>>())
 }
 
-/// In every upset and after it: no 429 at Zoom; every answer is a 200 with the whole meeting; what a replica shows never goes
-/// back in time; nobody waits for a claim that nobody will end; after each, every replica soon shows what was fetched since;
-/// and the day has all calls, and of others no more than were reserved when somebody lost his memory.
+/// During and after every disturbance: no 429 from Zoom; every answer is a 200 with the whole meeting; no replica shows
+/// an older snapshot than before; no caller waits for a claim that nobody will release; afterwards every replica soon
+/// shows what was fetched since; and the day's count has all calls, plus no more than the reservations lost with a
+/// process's memory.
 #[test]
 fn chaos_costs_callers_of_shared_meetings_nothing_but_time() {
     let (sim, mut redis) = (sim(|config| config.latency = Duration::from_millis(40)), Server::start());
@@ -260,7 +261,7 @@ fn chaos_costs_callers_of_shared_meetings_nothing_but_time() {
             let seen = &seen;
             scope.spawn(move || seen.ask(replica, (caller..MEETINGS).step_by(CALLERS)));
         }
-        // Who panics here must not leave the others asking.
+        // A panic in this thread must stop the callers.
         let upsets = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             seen.wait_for_calm(&replicas);
             for what in order {

@@ -1,5 +1,5 @@
-//! What Redis costs: nothing on a hit, two looks on a miss, and some memory for each meeting. It prints the figures that
-//! docs/OPERATIONS.md has: `cargo test --test api -- --nocapture replicas_cost`.
+//! The cost of Redis: nothing on a hit, two round trips on a miss, and some memory for each meeting. Prints the figures
+//! of docs/OPERATIONS.md: `cargo test --test api -- --nocapture replicas_cost`.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn a_meeting_takes_as_much_of_redis_as_its_codings() {
         let body = service.get(&format!("/qos/{id}")).body.len();
         let name: Vec<String> = redis.command(&["KEYS", &format!("{{zqp:*}}:r:{id}:live")]);
         let bytes: usize = redis.command(&["MEMORY", "USAGE", &name[0]]);
-        println!("a meeting of {body} bytes takes {bytes} of Redis");
+        println!("a meeting of {body} bytes takes {bytes} bytes in Redis");
         assert!(bytes < body / 2, "{bytes} of {body}");
         let left: i64 = redis.command(&["PTTL", &name[0]]);
         assert!(left > 0, "it expires by itself");
@@ -40,7 +40,8 @@ fn a_meeting_takes_as_much_of_redis_as_its_codings() {
     service.finish(&[]);
 }
 
-/// They measure times, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure times and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 
@@ -58,7 +59,7 @@ mod alone {
             let which = usize::try_from(number % 2).unwrap();
             let id = format!("{:011}", 92_000_000_000 + number);
             sim.add_meeting(Meeting::generated(&id, 10, 2));
-            // Zoom's pace is not what is measured: a permit is there at once.
+            // A permit is available at once: Zoom's rate is not measured here.
             let asked = Instant::now();
             let took = time(&mut connections[which], &format!("/qos/{id}"));
             if number >= 20 {

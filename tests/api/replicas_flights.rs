@@ -1,5 +1,5 @@
-//! Three processes, one Redis: what one of them fetches the others have, and whoever dies, sleeps or is cut off on the way
-//! leaves neither half a meeting nor two that fight.
+//! Three processes, one Redis: a snapshot fetched by one is shared by all, and a process that dies, stalls or is cut
+//! off leaves no partial meeting and no conflicting snapshots.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -43,14 +43,14 @@ fn pages(calls: &[Call]) -> BTreeMap<usize, usize> {
     pages
 }
 
-/// The same bytes, entity tag and all.
+/// Asserts the same bytes, including the entity tag.
 fn assert_same(one: &Answer, other: &Answer) {
     assert_eq!((one.status, other.status), (200, 200), "{} {}", one.text(), other.text());
     assert_eq!(one.header("etag"), other.header("etag"));
     assert_eq!(one.body, other.body);
 }
 
-/// Asks without waiting for the answer, as one whose replica will die does.
+/// Sends a request without waiting for the answer, because its replica will die.
 fn ask_in_vain(of: &Service, path: &str) -> TcpStream {
     use std::io::Write as _;
     let mut stream = TcpStream::connect(of.addr).unwrap();
@@ -76,7 +76,7 @@ fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
         assert!((2..=4).contains(&age), "{age}");
     }
     assert_eq!(calls_for(&sim, &id).len(), 2);
-    // Who wants it newer gets it newer, and all others do then.
+    // A caller that requires a newer snapshot gets one, and from then on all callers do.
     let newer = request(replicas[1].addr, "GET", &path, &[("Cache-Control", "no-cache")]);
     assert!(newer.cache_status().contains("fwd=request"), "{newer:?}");
     assert_eq!(calls_for(&sim, &id).len(), 4);
@@ -84,8 +84,8 @@ fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
         let also = request(other.addr, "GET", &path, &[("Cache-Control", "max-age=1")]);
         assert_same(&newer, &also);
     }
-    assert_eq!(calls_for(&sim, &id).len(), 4, "nobody may force a fetch below the floor");
-    // What Zoom does not know is remembered by all.
+    assert_eq!(calls_for(&sim, &id).len(), 4, "no caller may force a fetch below the floor");
+    // Zoom's 404 is remembered by all replicas.
     let answers: Vec<_> = replicas.iter().map(|replica| replica.get("/qos/92000000999")).collect();
     for answer in &answers {
         assert_eq!((answer.status, answer.problem().as_str()), (404, "meeting_not_found"));
@@ -95,7 +95,7 @@ fn a_snapshot_is_a_hit_on_other_replicas_at_the_same_age() {
     finish(replicas, &[]);
 }
 
-/// A ceiling is one of calls, and this costs none.
+/// A caller's limit counts calls, and this costs none.
 #[test]
 fn a_caller_whose_calls_are_spent_still_has_what_the_others_fetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -112,7 +112,7 @@ fn a_caller_whose_calls_are_spent_still_has_what_the_others_fetched() {
     finish(replicas, &[]);
 }
 
-/// With what one that waits would have found out, no more and no less.
+/// The waiting replicas get the failure that they would have met themselves.
 #[test]
 fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -133,7 +133,7 @@ fn a_flight_that_fails_fails_for_all_who_wait_for_it_anywhere() {
     sim.clear_faults();
     wait_for(|| (replicas[0].get(&path).status == 200).then_some(()));
     assert!(replicas.iter().all(|replica| replica.get(&path).status == 200));
-    assert_eq!(calls_for(&sim, &id).len(), 4, "it is remembered for its pause only");
+    assert_eq!(calls_for(&sim, &id).len(), 4, "it is remembered only during its pause");
     finish(replicas, &["flight failed"]);
 }
 
@@ -156,7 +156,7 @@ fn a_restarted_replica_serves_shared_snapshots_while_zoom_is_down() {
     finish(replicas, &[]);
 }
 
-/// Through a balancer, that is.
+/// As through a load balancer.
 #[test]
 fn paging_continues_on_any_replica_though_newer_snapshots_land() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -176,7 +176,7 @@ fn paging_continues_on_any_replica_though_newer_snapshots_land() {
         if token.is_none() {
             break;
         }
-        // Meanwhile another caller has a newer one fetched, everywhere.
+        // Meanwhile another caller causes a newer snapshot to be fetched, on every replica.
         let newer = wait_for(|| {
             let answer = replicas[asked % 3].get(&path);
             let newer = answer.json()["fetched_at"].to_string();
@@ -190,7 +190,7 @@ fn paging_continues_on_any_replica_though_newer_snapshots_land() {
     let whole = replicas[0].get(&path).json();
     assert_eq!((asked, fetched_at.len()), (5, 1), "all slices are of one snapshot");
     assert_eq!(&seen, whole["participants"].as_array().unwrap());
-    // What was purged cannot be paged through, wherever it was laid down.
+    // A purged snapshot cannot be paged through, wherever it was published.
     let first = replicas[0].get(&format!("{path}?page_size=10")).json();
     let token = first["next_page_token"].as_str().unwrap();
     let next = format!("{path}?page_size=10&next_page_token={token}");
@@ -219,7 +219,7 @@ fn another_takes_over_from_one_that_dies_on_the_way() {
         leader.crash();
         let died = Instant::now();
         let answers: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
-        // Its claim is free 3 s after its last beat; a second later at most that is noticed; and 5 pages take 2 s.
+        // Its claim is free 3 s after its last heartbeat; that is noticed within another second; and 5 pages take 2 s.
         assert!(died.elapsed() < 8 * SECOND, "{:?}", died.elapsed());
         assert_eq!(lost.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
         answers
@@ -231,13 +231,13 @@ fn another_takes_over_from_one_that_dies_on_the_way() {
     assert!(pages.values().all(|times| *times <= 2), "one takes over, not two: {pages:?}");
     let calls = sim.qos_calls().len() as u64;
     for replica in &replicas {
-        // A permit that it had reserved when it died is spent.
+        // A permit that it reserved before it died is spent.
         wait_for(|| (calls..=calls + 10).contains(&day_of(replica)).then_some(()));
     }
     finish(replicas, &[]);
 }
 
-/// Stopped for longer than its claim lives, it goes on with what it has: that is older than what another fetched since.
+/// Stopped for longer than its lease, it resumes with pages that are older than what another replica has fetched since.
 #[test]
 fn a_replica_suspended_during_a_flight_overwrites_nothing_newer() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(400)), Server::start());
@@ -263,7 +263,7 @@ fn a_replica_suspended_during_a_flight_overwrites_nothing_newer() {
     assert_eq!(refused_by_zoom(&sim), 0);
     let pages = pages(&calls_for(&sim, &id));
     assert!(pages.values().all(|times| *times <= 2), "{pages:?}");
-    // A process that stood still has lost its connections.
+    // A process that was suspended has lost its connections.
     finish(replicas, &[AWAY]);
 }
 
@@ -291,7 +291,7 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     }
     let pages = pages(&calls_for(&sim, &id));
     assert!(pages.len() == 4 && pages.values().all(|times| *times <= 2), "{pages:?}");
-    // And it goes on alone: nothing is asked of a server that does not answer.
+    // And it goes on standalone: it sends nothing to a server that does not reply.
     wait_until_redis_is(&cut_off, 0.0);
     let paths: Vec<_> = (1..=20).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
     assert!(at_once(cut_off.addr, paths.clone()).iter().all(|answer| answer.status == 200));
@@ -306,7 +306,8 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     other.finish(&[]);
 }
 
-/// What it fetched without Redis is newer than the record there, and is fresh for less: a setting that is being rolled out.
+/// Fetched without Redis, its snapshot is newer than the shared record and fresh for a shorter time, as while a setting
+/// is rolled out.
 #[test]
 fn what_a_replica_shows_never_goes_back_in_time() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -336,7 +337,7 @@ fn what_a_replica_shows_never_goes_back_in_time() {
     other.finish(&[]);
 }
 
-/// Whoever waited had come before the answer.
+/// A caller that waited came before the answer.
 #[test]
 fn an_unremembered_refusal_reaches_all_waiting_replicas() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
@@ -359,7 +360,7 @@ fn an_unremembered_refusal_reaches_all_waiting_replicas() {
     finish(replicas, &[]);
 }
 
-/// It lives on, so nobody takes over from it; and it cannot say that it is done.
+/// It stays alive, so no replica takes over; and it cannot report that it is done.
 #[test]
 fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
@@ -383,14 +384,15 @@ fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     let asked = Instant::now();
     let answer = other.get(&path);
     assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
-    println!("who waited for what was never said had it after {:?}", asked.elapsed());
+    println!("a caller whose event was lost got the answer after {:?}", asked.elapsed());
     assert!(asked.elapsed() < 5 * SECOND, "{:?}", asked.elapsed());
     assert_eq!((calls_for(&sim, &id).len(), refused_by_zoom(&sim)), (2, 0));
     cut_off.finish(&[AWAY]);
     other.finish(&[]);
 }
 
-/// One that waits for another's flight finishes as one of its own; one whose time is over leaves its flight to the others.
+/// A replica that waits for another's flight finishes as it would its own; one past its shutdown timeout leaves the
+/// flight to the others.
 #[test]
 fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
     let (sim, redis) = (sim(|config| config.latency = 2 * SECOND), Server::start());
@@ -410,7 +412,7 @@ fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
         leader.finish(&["stopped before all requests and flights finished"]);
         let answer = answer.join().unwrap();
         assert_eq!((answer.status, answer.json()["participants"].as_array().unwrap().len()), (200, 3));
-        // Half a second, a look within another one, and the call.
+        // Half a second, a look-up within another one, and the call.
         assert!(stopped.elapsed() < 5 * SECOND, "{:?}", stopped.elapsed());
     });
     assert_same(&replicas[0].get(&path), &replicas[1].get(&path));
@@ -423,9 +425,9 @@ fn replicas_that_are_asked_to_stop_on_the_way_leave_nobody_waiting() {
 fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let url = redis.url();
-    // The program of that name would stand between us and the process.
+    // The `faketime` program would be a process between the test and the service.
     let preload = "LD_PRELOAD=/usr/$LIB/faketime/libfaketime.so.1";
-    // A process that is killed would leave the library's shared memory behind.
+    // A killed process would leave the library's shared memory behind.
     let shared = "FAKETIME_DISABLE_SHM=1";
     let ahead = ["env", preload, "FAKETIME=+10m", "FAKETIME_DONT_FAKE_MONOTONIC=1", shared];
     let off = Service::start_by(&sim, &settings(&url, &[]), &ahead);
@@ -436,7 +438,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     let date = httpdate::parse_http_date(off.get("/qos/92000000999").header("date").unwrap()).unwrap();
     assert!(
         date > SystemTime::now() + 590 * SECOND,
-        "its clock is not off ({date:?}): scripts/prepare faketime installs what that takes"
+        "its clock is right ({date:?}): `scripts/prepare faketime` installs the library that changes it"
     );
     for (number, (first, second)) in [(&off, &right), (&right, &off)].into_iter().enumerate() {
         let (path, id) = meeting(&sim, 92_000_000_000 + number as u64, 3);
@@ -445,7 +447,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
         let modified = httpdate::parse_http_date(fetched.header("last-modified").unwrap()).unwrap();
         let apart =
             modified.duration_since(UNIX_EPOCH).unwrap().abs_diff(before.duration_since(UNIX_EPOCH).unwrap());
-        assert!(apart < 3 * SECOND, "the time of Redis, which all have: {apart:?}");
+        assert!(apart < 3 * SECOND, "all use the time of Redis: {apart:?}");
         let other = second.get(&path);
         assert_same(&fetched, &other);
         let age: u64 = other.header("age").unwrap().parse().unwrap();
@@ -459,7 +461,7 @@ fn a_clock_that_is_ten_minutes_off_changes_nothing_for_the_others() {
     finish(replicas, &[]);
 }
 
-/// A rolling upgrade, in which each version writes what the other one cannot read.
+/// A rolling upgrade, in which neither version can read the other's records.
 #[test]
 fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -480,7 +482,7 @@ fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     ] {
         redis.command::<redis::Value>(&["EVAL", script, "1", &names[0]]);
         sim.clear_calls();
-        // Each replica that has nothing of its own: the first fetches anew, the second finds what that wrote.
+        // Each replica has nothing cached: the first fetches again, the second finds the new record.
         let url = redis.url();
         let late = [0, 1].map(|_| Service::start(&sim, &settings(&url, &[])));
         for late in &late {
@@ -495,7 +497,8 @@ fn a_record_of_another_format_is_a_miss_and_not_an_error() {
     finish(replicas, &[]);
 }
 
-/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 
@@ -530,7 +533,7 @@ mod alone {
         finish(replicas, &[]);
     }
 
-    /// All of them are busy when one sees it.
+    /// All of them are busy when one of them receives it.
     #[test]
     fn a_429_stops_all_within_a_tenth_of_a_second() {
         let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(20)), Server::start());
@@ -545,14 +548,16 @@ mod alone {
         let calls = sim.qos_calls();
         let refused: Vec<_> = calls.iter().filter(|call| call.status == Some(429)).collect();
         assert_eq!(refused.len(), 1, "{refused:?}");
-        // The call that is refused is answered 20 ms after it came.
-        let told = refused[0].at + Duration::from_millis(20);
+        // The refused call is answered after 20 ms.
+        let refused_at = refused[0].at + Duration::from_millis(20);
         let since = |call: &&Call| {
-            call.at > told + Duration::from_millis(100) && call.at < told + Duration::from_millis(2_900)
+            call.at > refused_at + Duration::from_millis(100)
+                && call.at < refused_at + Duration::from_millis(2_900)
         };
         assert_eq!(calls.iter().filter(since).count(), 0);
-        let last = calls.iter().filter(|call| call.at < told + SECOND).map(|call| call.at).max().unwrap();
-        println!("the last call came {:?} after the refusal", last.saturating_duration_since(told));
+        let last =
+            calls.iter().filter(|call| call.at < refused_at + SECOND).map(|call| call.at).max().unwrap();
+        println!("the last call came {:?} after the refusal", last.saturating_duration_since(refused_at));
         finish(replicas, &["all calls pause"]);
     }
 }

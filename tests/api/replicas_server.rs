@@ -1,4 +1,4 @@
-//! What the processes ask of Redis, and what they do with one that is full, read-only or has forgotten their scripts.
+//! What processes send to Redis, and how they handle a server that is full, read-only or has lost their scripts.
 
 use std::{
     thread,
@@ -19,14 +19,14 @@ use zoom_sim::Sim;
 
 const BEAT_EVERY: Duration = Duration::from_millis(300);
 
-/// How often Redis carried this out since the last `CONFIG RESETSTAT`, in scripts or not.
+/// How often Redis executed this command since the last `CONFIG RESETSTAT`, within scripts or not.
 fn times(redis: &Server, command: &str) -> u32 {
     let stats: String = redis.command(&["INFO", "commandstats"]);
     let calls = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
     calls.map_or(0, |calls| calls.split(',').next().unwrap().parse().unwrap())
 }
 
-/// No more than the heartbeats of all replicas since then. Those that are on their way when it begins count, too.
+/// The heartbeats of all replicas since then, at most. Those in flight at the start count, too.
 fn beats(since: Instant) -> u32 {
     let each = since.elapsed().as_millis() / BEAT_EVERY.as_millis() + 2;
     u32::try_from(each).unwrap() * u32::try_from(REPLICAS).unwrap()
@@ -41,7 +41,7 @@ fn assert_all_answered(answers: &[Answer]) {
     assert!(failed.is_empty(), "{} of {}: {:?}", failed.len(), answers.len(), failed.first());
 }
 
-/// As said in docs/OPERATIONS.md of a server that is away: `upset` makes it so.
+/// The behaviour that docs/OPERATIONS.md documents for an unavailable server, which `upset` causes.
 fn is_away_and_nobody_is_refused(sim: &Sim, replicas: &[Service], first: usize, upset: impl FnOnce()) {
     let lines: Vec<_> = replicas.iter().map(|replica| times_said(replica, AWAY)).collect();
     upset();
@@ -56,7 +56,7 @@ fn is_away_and_nobody_is_refused(sim: &Sim, replicas: &[Service], first: usize, 
     assert_all_answered(&ask(replicas, &add_meetings(sim, first, 60)));
     for (replica, before) in replicas.iter().zip(lines) {
         assert_eq!(times_said(replica, AWAY), before + 1, "once for each change");
-        assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 0.0, "it does not come and go");
+        assert_eq!(replica.metric("zoom_qos_proxy_redis_up"), 0.0, "it does not flap");
     }
 }
 
@@ -88,7 +88,7 @@ fn a_full_or_read_only_redis_counts_as_unavailable_without_rejections() {
     redis.command::<()>(&["CONFIG", "SET", "maxmemory", "0"]);
     all_come_back(&replicas);
     is_away_and_nobody_is_refused(&sim, &replicas, 1_000, || {
-        // Of a master that is not there: it can be read, and not written.
+        // A replica of an absent master: it can be read, and not written.
         redis.command::<()>(&["REPLICAOF", "127.0.0.1", "1"]);
     });
     redis.command::<()>(&["REPLICAOF", "NO", "ONE"]);
@@ -106,7 +106,7 @@ fn forgotten_scripts_are_not_noticed() {
     thread::scope(|scope| {
         let asked: Vec<_> =
             replicas.iter().map(|replica| scope.spawn(|| at_once(replica.addr, paths.clone()))).collect();
-        // As often as the server can: between any two commands of an operation, too.
+        // As often as the server can: also between any two commands of one operation.
         let (mut flushed, mut connection) = (0, redis.connection());
         while asked.iter().any(|asked| !asked.is_finished()) {
             redis::cmd("SCRIPT").arg("FLUSH").exec(&mut connection).unwrap();
@@ -124,7 +124,8 @@ fn forgotten_scripts_are_not_noticed() {
     finish(replicas, &[]);
 }
 
-/// Operations take longer than they may, and 400 ms later all is well again: no replica takes that for a reason to fetch alone.
+/// Operations exceed their timeout, and 400 ms later all is well again: no replica starts to fetch standalone because
+/// of it.
 #[test]
 fn a_moment_without_redis_costs_no_second_fetch() {
     let (sim, redis) = (sim(|config| config.per_second = 60), Server::start());
@@ -150,7 +151,7 @@ fn a_hit_asks_nothing_of_redis() {
             assert_eq!(connection.ask("GET", &path).status, 200);
         }
     }
-    // A look takes HGET, a claim GET; heartbeats take neither.
+    // A look-up takes HGET and a claim GET; heartbeats take neither.
     let (scripts, most) = (times(&redis, "evalsha"), beats(since));
     println!("3,000 hits in {:?}: {scripts} scripts, all of them heartbeats", since.elapsed());
     assert_eq!([times(&redis, "hget"), times(&redis, "get")], [0, 0]);
@@ -159,7 +160,8 @@ fn a_hit_asks_nothing_of_redis() {
     finish(replicas, &[]);
 }
 
-/// As slow as an operation may be: everything is shared, and costs a miss its round trips. Slower: it is away, and stays so.
+/// As slow as an operation may be: everything is shared, and a miss costs its round trips. Slower: Redis counts as
+/// unavailable, and stays so.
 #[test]
 fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -190,14 +192,14 @@ fn a_slow_redis_costs_time_and_a_too_slow_one_is_unavailable() {
     is_away_and_nobody_is_refused(&sim, &replicas, 2_000, || wire.late(Duration::from_millis(200)));
     let asked = Instant::now();
     assert_eq!(replicas[0].get(&paths[0]).status, 200);
-    assert!(asked.elapsed() < Duration::from_millis(200), "nobody waits for it: {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_millis(200), "no caller waits for it: {:?}", asked.elapsed());
     wire.late(Duration::ZERO);
     all_come_back(&replicas);
     assert_eq!(refused_by_zoom(&sim), 0);
     finish(replicas, &[AWAY]);
 }
 
-/// A ceiling is there for callers who ask too much; those are not to reach Redis instead of Zoom.
+/// A rejected caller must not load Redis instead of Zoom.
 #[test]
 fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -206,7 +208,7 @@ fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
     let paths = add_meetings(&sim, 0, 2);
     assert_eq!(get_as(&replicas[0], KEY, &paths[0]).status, 200);
     redis.command::<()>(&["CONFIG", "RESETSTAT"]);
-    // Reads wait, too; not as long as an operation may take.
+    // Reads are delayed, too, by less than an operation may take.
     redis.command::<()>(&["CLIENT", "PAUSE", "150", "ALL"]);
     thread::scope(|scope| {
         let asked: Vec<_> =
@@ -216,13 +218,13 @@ fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
         }
     });
     let looks = times(&redis, "hget");
-    println!("40 callers beyond their ceiling at once: {looks} looks");
+    println!("40 callers over their limit at once: {looks} look-ups");
     assert!(looks <= 10, "{looks}");
     assert_eq!(sim.qos_calls().len(), 1);
     finish(replicas, &[]);
 }
 
-/// However many callers wait: for them there is one flight, and it is woken.
+/// However many callers wait, they share one flight, and it is woken.
 #[test]
 fn who_waits_for_another_replica_asks_redis_once_a_second() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_secs(5)), Server::start());
@@ -240,11 +242,11 @@ fn who_waits_for_another_replica_asks_redis_once_a_second() {
             assert_all_answered(&followed.join().unwrap());
         }
         assert_eq!(first.join().unwrap().status, 200);
-        // Each claim looks for a purge with one GET, and so does the record when it is put.
+        // Each claim checks for a purge with one GET, and so does publishing the record.
         let (claims, seconds) = (times(&redis, "get"), since.elapsed().as_secs_f64());
-        println!("two followers asked {claims} times in {seconds:.1} s, for 80 callers");
+        println!("two waiting replicas claimed {claims} times in {seconds:.1} s, for 80 callers");
         assert!(f64::from(claims) <= 2.0 * (seconds + 2.0), "{claims} in {seconds} s");
-        // And each follower looks when it comes, and when the record is there.
+        // And each waiting replica looks once when it starts to wait and once when the record is there.
         let (scripts, most) = (times(&redis, "evalsha"), beats(since) + claims + 4);
         assert!(scripts <= most, "{scripts} scripts, {most} at most");
     });

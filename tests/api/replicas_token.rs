@@ -1,5 +1,5 @@
-//! The access token of several replicas: one request at Zoom for all, encrypted in Redis, and each for itself where that
-//! cannot be.
+//! The access token of several replicas: one request to Zoom for all, encrypted in Redis, and one for each replica
+//! where Redis cannot share it.
 
 use std::{
     fs,
@@ -22,13 +22,14 @@ const ENCRYPTED: [(&str, &str); 1] = [("redis.encryption_key", KEY)];
 const REJECTED: &str = "Zoom refuses the credentials";
 
 fn start_one(sim: &Sim, url: &str, settings: &[(&str, &str)]) -> Service {
-    // Patient with a Redis on a busy machine: who gives up on it has a token of its own, and that is counted here.
+    // A long timeout, because a replica that gives up on Redis on a busy machine requests its own token, which is
+    // counted here.
     let patient = ("redis.timeout", "1s");
     let all = [("redis.url", url), ("redis.replicas", "3"), ("limits.headroom_percent", "0"), patient];
     Service::start(sim, &all.iter().chain(settings).copied().collect::<Vec<_>>())
 }
 
-/// All at the same time, as in a rollout that did not wait.
+/// All at the same time, as in a rollout without waiting.
 fn start_together(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     std::thread::scope(|scope| {
@@ -37,7 +38,7 @@ fn start_together(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<S
     })
 }
 
-/// Two new meetings of each.
+/// Two new meetings on each replica.
 fn ask_anew(sim: &Sim, replicas: &[Service], first: usize) -> Vec<Answer> {
     ask(replicas, &add_meetings(sim, first, 2 * replicas.len()))
 }
@@ -47,7 +48,7 @@ fn assert_all_served(answers: &[Answer]) {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-/// Renewals of this replica that ended so.
+/// This replica's renewals with this outcome.
 fn renewals(replica: &Service, result: &str) -> f64 {
     replica.metric(&format!("zoom_qos_proxy_access_token_renewals_total{{result=\"{result}\"}}"))
 }
@@ -56,7 +57,7 @@ fn renewals_of_all(replicas: &[Service], result: &str) -> f64 {
     replicas.iter().map(|replica| renewals(replica, result)).sum()
 }
 
-/// All that is in Redis: names and values.
+/// All names and values in Redis.
 fn everything_in(redis: &Server) -> Vec<Vec<u8>> {
     let names: Vec<String> = redis.command(&["KEYS", "*"]);
     let mut found = Vec::new();
@@ -65,7 +66,7 @@ fn everything_in(redis: &Server) -> Vec<Vec<u8>> {
             "hash" => found.extend(redis.command::<Vec<Vec<u8>>>(&["HGETALL", &name])),
             "zset" => found.extend(redis.command::<Vec<Vec<u8>>>(&["ZRANGE", &name, "0", "-1"])),
             "string" => found.push(redis.command(&["GET", &name])),
-            other => panic!("{name} is a {other}: look into it, too"),
+            other => panic!("{name} is a {other}: search it, too"),
         }
         found.push(name.into_bytes());
     }
@@ -103,7 +104,7 @@ fn three_replicas_share_one_token_also_after_a_restart() {
     assert_all_served(&ask_anew(&sim, &replicas, 100));
     assert_eq!(sim.token_calls().len(), 1, "a restart costs none");
     let kept: Vec<u64> = names_of_tokens(&redis).iter().map(|name| redis.command(&["PTTL", name])).collect();
-    assert!(matches!(kept[..], [3_500_000..=3_600_000]), "as long as it lives: {kept:?}");
+    assert!(matches!(kept[..], [3_500_000..=3_600_000]), "for its lifetime: {kept:?}");
     assert!(secrets(&sim).len() >= 5, "the token is among them");
     assert_not_in(&redis, &secrets(&sim));
     finish(replicas, &[]);
@@ -117,14 +118,14 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     slow_token(&sim);
     for round in 1..=3 {
         sim.revoke_access_tokens();
-        // All find out together, while some of them have a call under way.
+        // All notice together, some of them with a call in flight.
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round));
         assert_eq!(sim.token_calls().len(), 1 + round);
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round + 50));
         assert_eq!(sim.token_calls().len(), 1 + round, "and it stays so");
         assert_eq!(names_of_tokens(&redis).len(), 1);
     }
-    // One finds out alone; the others have the new one before they would have been refused.
+    // One notices alone; the others have the new token before Zoom would have refused the old one.
     sim.revoke_access_tokens();
     assert_eq!(replicas[0].get(&add_meetings(&sim, 900, 1)[0]).status, 200);
     let known = renewals_of_all(&replicas, "ok") + renewals_of_all(&replicas, "shared");
@@ -134,12 +135,12 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     });
     sim.clear_calls();
     assert_all_served(&ask_anew(&sim, &replicas, 1_000));
-    assert!(sim.qos_calls().iter().all(|call| call.status == Some(200)), "nobody used the old one");
+    assert!(sim.qos_calls().iter().all(|call| call.status == Some(200)), "no replica used the old one");
     assert!(sim.token_calls().is_empty());
     finish(replicas, &[]);
 }
 
-/// On some accounts a new token kills the one before: then two that renew in turn would never come to an end.
+/// On some accounts a new token revokes the previous one: two replicas that renew in turn would never stop.
 #[test]
 fn replicas_do_not_invalidate_each_others_tokens() {
     let life = Duration::from_secs(4);
@@ -156,7 +157,7 @@ fn replicas_do_not_invalidate_each_others_tokens() {
         assert_all_served(&ask_anew(&sim, &replicas, asked));
         asked += 100;
     }
-    // From half of its life on a token is renewed: once every 2 s, for all.
+    // A token is renewed from half of its lifetime on: once every 2 s, for all.
     let (tokens, most) = (sim.token_calls().len(), began.elapsed().as_secs() / 2 + 2);
     println!("{tokens} tokens in {:?}", began.elapsed());
     assert!((4..=usize::try_from(most).unwrap()).contains(&tokens), "{tokens} tokens");
@@ -200,14 +201,14 @@ fn a_replica_that_dies_while_it_asks_is_replaced_within_seconds() {
     let died = Instant::now();
     wait_for(|| (sim.token_calls().len() == 2).then_some(()));
     let took = died.elapsed();
-    println!("another replica asked {took:?} later");
+    println!("another replica requested one {took:?} later");
     assert!(took < Duration::from_secs(6), "{took:?}");
     assert_all_served(&ask_anew(&sim, &others, 0));
-    assert_eq!(sim.token_calls().len(), 2, "one for those who are left");
+    assert_eq!(sim.token_calls().len(), 2, "one for the remaining replicas");
     finish(others, &[]);
 }
 
-/// It does not die, and gets no answer either: the others do not wait for longer than they would for Zoom.
+/// It stays alive without an answer: the others wait no longer than they would for Zoom.
 #[test]
 fn a_replica_whose_request_hangs_does_not_keep_the_others_for_long() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -246,11 +247,11 @@ fn without_redis_each_gets_its_own_and_later_they_share_again() {
     }
     sim.revoke_access_tokens();
     assert_all_served(&ask_anew(&sim, &replicas, 100));
-    assert_eq!(sim.token_calls().len(), 2 * REPLICAS + 1, "each its own");
+    assert_eq!(sim.token_calls().len(), 2 * REPLICAS + 1, "one for each replica");
     finish(replicas, &[AWAY]);
 }
 
-/// Whoever has other credentials does not live on what others got with theirs: what is wrong about them shows.
+/// A replica with other credentials does not use the token of the right ones: its misconfiguration shows.
 #[test]
 fn a_token_is_for_those_with_the_same_credentials_only() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -265,7 +266,7 @@ fn a_token_is_for_those_with_the_same_credentials_only() {
     wrong.wait_until_ready(503);
     assert_eq!(wrong.get("/qos/91000000999").problem(), "zoom_rejected_credentials");
     assert_eq!(sim.token_calls().len(), 2);
-    // With the right secret it is one of those who have one already.
+    // With the right secret it shares the others' token.
     fs::write(&mounted, "sim-secret").unwrap();
     wrong.wait_until_ready(200);
     assert_eq!(wrong.get(&add_meetings(&sim, 1, 1)[0]).status, 200);
@@ -289,7 +290,7 @@ fn replicas_with_the_same_wrong_secret_make_one_token_request() {
     finish(replicas, &[REJECTED]);
 }
 
-/// Scopes are fixed when a token is made: one without them is not left for others to find.
+/// Scopes are fixed when a token is issued: one without them is not shared.
 #[test]
 fn a_token_without_scopes_is_not_handed_on() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -307,7 +308,7 @@ fn a_token_without_scopes_is_not_handed_on() {
     first.finish(&[REJECTED]);
 }
 
-/// A server that is full or read-only takes no token: each has its own, and nobody waits.
+/// A full or read-only server stores no token: each replica requests its own, without waiting.
 #[test]
 fn a_redis_that_takes_nothing_costs_a_token_each_and_no_answer() {
     let (sim, redis) = (sim(|_| ()), Server::start());
@@ -320,7 +321,7 @@ fn a_redis_that_takes_nothing_costs_a_token_each_and_no_answer() {
     finish(replicas, &[AWAY]);
 }
 
-/// Nothing of what is shared comes out in a log, a status, a metric, a problem or in Redis.
+/// Nothing of the shared token appears in a log, a status, a metric, a problem or, in plain text, in Redis.
 #[test]
 fn nothing_of_what_is_shared_comes_out() {
     const MARK: &str = "Quagga";

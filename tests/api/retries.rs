@@ -1,4 +1,4 @@
-//! Troubles that can pass: tried again twice, with growing pauses, each try paid for; and what comes is whole or nothing.
+//! Transient failures: retried twice, after growing pauses, each attempt counted; the result is whole or nothing.
 
 use std::{
     collections::HashSet,
@@ -16,7 +16,7 @@ use test_support::{
 };
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
 
-/// Every trouble that can pass.
+/// Every transient failure.
 fn troubles() -> Vec<FaultKind> {
     let mut all: Vec<_> = [500, 502, 503, 504, 599].map(FaultKind::ServerErrorHtml).to_vec();
     all.extend([
@@ -31,13 +31,13 @@ fn troubles() -> Vec<FaultKind> {
         FaultKind::EmptyBody,
         FaultKind::NotJson,
         FaultKind::EmptyObject,
-        // A pause longer than the timeout behind each part.
+        // A pause longer than the timeout after each part.
         FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) },
     ]);
     all
 }
 
-/// A meeting of three pages for each trouble, and their paths.
+/// A meeting of three pages for each failure, and their paths.
 fn meetings(sim: &Sim, kinds: &[FaultKind]) -> Vec<(String, String)> {
     let add = |number| {
         let id = format!("{:011}", 91_000_000_000_usize + number);
@@ -52,11 +52,11 @@ fn roomy(config: &mut SimConfig) {
     config.per_second = 1_000;
 }
 
-/// So many pages are asked for that the pace would be the subject.
+/// With this number of pages the rate limit would dominate.
 const UNPACED: (&str, &str) = ("limits.heavy_per_second", "500");
-/// Troubles of several flights at once are several broken answers in a row.
+/// Failures of several flights at once count as consecutive broken responses.
 const UNREACHABLE: &str = "Zoom cannot be reached";
-/// What the service says to that.
+/// The log lines of the service about it.
 const FAST: &str = "limits.heavy_per_second: 500 is more than";
 
 fn pages(calls: &[Call]) -> Vec<usize> {
@@ -78,7 +78,7 @@ fn assert_whole(answer: &Answer, rows: usize) {
     assert!(ids.windows(2).all(|two| two[0] < two[1]), "in Zoom's order");
 }
 
-/// Lets each trouble befall page 1 of 3 so often, and expects a whole meeting each time.
+/// Makes page 1 of 3 fail this often in each way, and expects a whole meeting each time.
 fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], times: usize) {
     let meetings = meetings(sim, kinds);
     for (kind, (id, _)) in kinds.iter().zip(&meetings) {
@@ -92,7 +92,7 @@ fn befall_the_middle_page(sim: &Sim, service: &Service, kinds: &[FaultKind], tim
         let calls = calls_for(sim, id);
         assert_eq!(pages(&calls), asked);
         let waited = gaps(&calls)[1..=times].iter().all(|gap| *gap >= Duration::from_millis(100));
-        assert!(waited, "no try follows at once: {:?}", gaps(&calls));
+        assert!(waited, "no attempt follows at once: {:?}", gaps(&calls));
     }
 }
 
@@ -112,7 +112,7 @@ fn a_failure_twice_costs_two_more_calls_and_no_rows() {
     service.finish(&[FAST, UNREACHABLE]);
 }
 
-/// Troubles that do not pass: three calls, and what callers are told. On the first page, or in the middle.
+/// Lasting failures: three calls, and the problem for callers. On the first page, or on a middle one.
 fn for_ever(page: usize) {
     let sim = sim(roomy);
     let kinds = troubles();
@@ -139,7 +139,7 @@ fn for_ever(page: usize) {
         let zoom = answered.map_or(Value::Null, |status| {
             json!({ "status": status, "code": null, "message": null, "tracking_id": calls.last().unwrap().tracking_id })
         });
-        assert_eq!(answer.json()["zoom"], zoom, "what Zoom said last, where it said anything");
+        assert_eq!(answer.json()["zoom"], zoom, "Zoom's last response, if there was one");
         assert_eq!(answer.json().get("zoom").is_some(), answered.is_some());
     }
     let failed = service.metric("zoom_qos_proxy_requests_total{outcome=\"failed\",status=\"502\"}");
@@ -201,7 +201,7 @@ fn a_gzip_that_is_whole_is_whole_even_if_more_was_announced() {
     sim.inject(Fault::new(FaultKind::ShortValidJson).on_page(1));
     let service = Service::start(&sim, &[]);
     assert_whole(&service.get("/qos/91111111111"), 25);
-    // gzip has a length and a checksum of its own: asking again is allowed, and not needed.
+    // gzip has its own length and checksum: a retry is allowed, and not needed.
     assert!((3..=4).contains(&sim.qos_calls().len()));
     service.finish(&[]);
 }
@@ -297,7 +297,7 @@ fn the_timeout_bounds_head_and_gaps_and_six_bound_the_call() {
         (FaultKind::Hang, 1.0),
         (FaultKind::HangBody, 1.0),
         (FaultKind::SlowDrip { chunk: 2_000, every: Duration::from_millis(1_500) }, 1.0),
-        // Always something new, so that a timeout between two reads never comes.
+        // New bytes keep arriving, so that a timeout between two reads never fires.
         (FaultKind::SlowDrip { chunk: 20, every: Duration::from_millis(50) }, 6.0),
     ];
     let (kinds, seconds): (Vec<_>, Vec<_>) = kinds.into_iter().unzip();
@@ -309,7 +309,7 @@ fn the_timeout_bounds_head_and_gaps_and_six_bound_the_call() {
     at_once(service.addr, meetings.iter().map(|(_, path)| path.clone()).collect());
     for ((kind, seconds), (id, _)) in kinds.iter().zip(seconds).zip(&meetings) {
         let gap = gaps(&calls_for(&sim, id))[0].as_secs_f64();
-        // And the pause of 0.25 to 0.5 s before the next try.
+        // And the pause of 0.25 to 0.5 s before the next attempt.
         assert!((seconds + 0.1..seconds + 0.9).contains(&gap), "{kind:?}: {gap}");
     }
     service.finish(&[FAST, UNREACHABLE]);
@@ -331,7 +331,7 @@ fn a_steady_page_may_take_longer_than_the_timeout() {
 #[test]
 fn pages_that_are_read_together_wait_for_room_and_all_arrive() {
     let sim = sim(roomy);
-    // Twice 64 KiB is room for two of these at a time, or a part of each.
+    // Twice 64 KiB hold two of these at a time, or a part of each.
     let meetings = meetings(&sim, &vec![FaultKind::Hang; 12]);
     sim.inject(Fault::new(FaultKind::Oversized(60_000)).forever());
     sim.set_latency(Duration::from_millis(100));
@@ -340,11 +340,11 @@ fn pages_that_are_read_together_wait_for_room_and_all_arrive() {
     for answer in &answers {
         assert_whole(answer, 25);
     }
-    assert_eq!(sim.qos_calls().len(), 3 * meetings.len(), "no call was made in vain");
+    assert_eq!(sim.qos_calls().len(), 3 * meetings.len(), "no unnecessary call was made");
     service.finish(&[FAST]);
 }
 
-/// An address that refuses connections, for as long as the socket lives.
+/// An address that refuses connections for as long as the socket lives.
 fn nobody() -> (Socket, String) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
@@ -397,7 +397,7 @@ fn zoom_that_comes_back_is_found_again() {
     assert_eq!(service.get("/qos/92222222222").problem(), "zoom_failed");
     let second = wait_for(|| Sim::start(config.clone()).ok());
     second.add_meeting(Meeting::generated("92222222222", 25, 1));
-    // Another account of tokens: the old one is refused, renewed once, and the flight is whole.
+    // Another issuer of tokens: the old token is refused, renewed once, and the flight is whole.
     let found = wait_for(|| Some(service.get("/qos/92222222222")).filter(|answer| answer.status == 200));
     assert_whole(&found, 25);
     let calls = second.qos_calls();
@@ -416,11 +416,7 @@ fn a_connection_that_zoom_closed_while_idle_costs_no_caller_anything() {
         let answer =
             thread::scope(|scope| scope.spawn(|| service.get(&format!("/qos/{id}"))).join().unwrap());
         assert_whole(&answer, 1);
-        assert_eq!(
-            calls_for(&sim, &id).len(),
-            2,
-            "the flight decides about tries, not the client beneath it"
-        );
+        assert_eq!(calls_for(&sim, &id).len(), 2, "the flight decides about retries, not its HTTP client");
     }
     service.finish(&[]);
 }

@@ -1,4 +1,4 @@
-//! When to come back, in Zoom's words: read as they are meant, believed within bounds, heeded and passed on.
+//! Zoom's `Retry-After`: parsed, bounded, obeyed and passed on.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -27,15 +27,15 @@ fn status(status: u16, retry_after: &str, body: &str) -> FaultKind {
     FaultKind::StatusWith { status, headers, body: body.to_owned() }
 }
 
-/// The same from a Zoom whose clock shows this.
+/// The same from a Zoom whose clock shows this time.
 fn dated(kind: FaultKind, date: SystemTime) -> FaultKind {
     let FaultKind::StatusWith { status, mut headers, body } = kind else { panic!("{kind:?}") };
     headers.push(("date", httpdate::fmt_http_date(date)));
     FaultKind::StatusWith { status, headers, body }
 }
 
-/// What callers are told when Zoom refuses their call like that.
-fn told(kind: FaultKind) -> u64 {
+/// The problem for callers when Zoom refuses their call like that.
+fn retry_after_for(kind: FaultKind) -> u64 {
     let sim = sim(|_| ());
     sim.inject(Fault::new(kind).forever());
     let service = Service::start(&sim, &[("server.wait", "1s")]);
@@ -50,7 +50,7 @@ fn an_absolute_time_counts_from_the_answers_own_date() {
     let now = SystemTime::now();
     for zooms in [now - HOUR, now + HOUR] {
         let at = httpdate::fmt_http_date(zooms + Duration::from_secs(20));
-        let seconds = told(dated(status(429, &at, PER_SECOND), zooms));
+        let seconds = retry_after_for(dated(status(429, &at, PER_SECOND), zooms));
         assert!((18..=21).contains(&seconds), "{seconds}");
     }
 }
@@ -59,7 +59,7 @@ fn an_absolute_time_counts_from_the_answers_own_date() {
 fn a_unix_time_is_read_as_one() {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     for number in [now.as_secs() + 20, (now.as_secs() + 20) * 1_000] {
-        let seconds = told(status(429, &number.to_string(), PER_SECOND));
+        let seconds = retry_after_for(status(429, &number.to_string(), PER_SECOND));
         assert!((17..=21).contains(&seconds), "{seconds}");
     }
 }
@@ -67,10 +67,10 @@ fn a_unix_time_is_read_as_one() {
 #[test]
 fn no_per_second_pause_exceeds_a_minute_or_the_day() {
     for forever in ["99999999", "172800", "2999-05-31T00:00:00Z"] {
-        let seconds = told(status(429, forever, PER_SECOND));
+        let seconds = retry_after_for(status(429, forever, PER_SECOND));
         assert!((58..=60).contains(&seconds), "{seconds}");
         let left = 86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400;
-        let seconds = told(status(429, forever, PER_DAY));
+        let seconds = retry_after_for(status(429, forever, PER_DAY));
         assert!(seconds.abs_diff(left + 60) <= 10, "{seconds} of {left}");
     }
 }
@@ -85,7 +85,7 @@ fn a_retry_waits_as_long_as_a_503_says() {
     let calls = sim.qos_calls();
     assert_eq!(calls.len(), 2);
     let pause = (calls[1].at - calls[0].at).as_secs_f64();
-    // And up to half a second more, so that clients do not come back in step.
+    // And up to half a second more, so that clients do not retry in step.
     assert!((3.2..4.0).contains(&pause), "{pause}");
     service.finish(&[]);
 }
@@ -186,7 +186,7 @@ fn joining_during_a_503s_pause_fails_at_once_beyond_the_wait() {
         assert_eq!((answer.status, &answer.body), (200, &first.body));
         assert!(answer.cache_status().ends_with("detail=zoom_failed"), "{}", answer.cache_status());
     }
-    // The flight goes on, and who has no snapshot and can wait does.
+    // The flight continues, and a caller without a snapshot that can wait does.
     assert_eq!(calls_for(&sim, ID).len(), 2);
     sim.inject(Fault::new(status(503, "3", "")).for_meeting(OTHER_ID));
     sim.add_meeting(Meeting::generated(OTHER_ID, 1, 1));

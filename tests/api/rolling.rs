@@ -1,4 +1,4 @@
-//! Replicas replaced one after the other behind a real load balancer, haproxy, while callers go on asking.
+//! Replicas replaced one after another behind a real load balancer, haproxy, while callers keep requesting.
 
 use std::{
     fmt::Write as _,
@@ -22,7 +22,7 @@ use test_support::{
 };
 use zoom_sim::Meeting;
 
-/// What a Service of Kubernetes does: new connections go to replicas that are ready. It repeats nothing by itself.
+/// Balances as a Service of Kubernetes does: new connections go to ready replicas, and it does not retry.
 struct Balancer {
     _process: Process,
     _folder: TempDir,
@@ -30,14 +30,14 @@ struct Balancer {
     addr: SocketAddr,
 }
 
-/// Places for replicas: two, and one for the newcomer.
+/// Slots for replicas: two, and one for the newcomer.
 const PLACES: usize = 3;
 
 impl Balancer {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let control = folder.path().join("control");
-        // Free a moment ago: haproxy cannot be asked which port it got.
+        // Free a moment ago: haproxy cannot report which port it got.
         let addr = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
         let mut config = format!(
             "global\n  stats socket {} mode 600 level admin\n\
@@ -65,7 +65,7 @@ impl Balancer {
         tell(&self.control, words)
     }
 
-    /// This replica takes the place, and requests as soon as it is ready.
+    /// Gives this replica the slot, and requests as soon as it is ready.
     fn put(&self, place: usize, replica: &Service) {
         let server = format!("replicas/r{place}");
         let (addr, ops) = (replica.addr, replica.ops);
@@ -95,8 +95,8 @@ fn tell(control: &Path, words: &str) -> String {
     answer
 }
 
-/// Asks one request after the other until told to stop, over a connection that is kept for as long as it lasts. Counts
-/// the answers; any that is not whole and a 200 is a failure.
+/// Sends one request after another until stopped, on a connection that is kept for as long as it lasts. Counts the
+/// answers; any that is not a complete 200 is a failure.
 fn ask_on(addr: SocketAddr, stop: &AtomicBool, next_cold: &AtomicU64, answered: &AtomicU64) {
     let mut connection = Connection::open(addr);
     for number in 0_u64.. {
@@ -140,7 +140,7 @@ fn two_replicas_are_replaced_under_load_and_no_request_fails() {
     let (stop, next_cold, answered) =
         (AtomicBool::new(false), AtomicU64::new(91_000_000_001), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        // Whatever becomes of this thread, the callers end.
+        // However this thread ends, the callers stop.
         let _stop = StopWhenDropped(&stop);
         for _ in 0..CALLERS {
             scope.spawn(|| ask_on(balancer.addr, &stop, &next_cold, &answered));
@@ -161,7 +161,7 @@ fn two_replicas_are_replaced_under_load_and_no_request_fails() {
             more_answers(100);
         }
     });
-    println!("{} answers, every one a 200", answered.load(Ordering::Relaxed));
+    println!("{} answers, all of them 200", answered.load(Ordering::Relaxed));
     for replica in replicas {
         replica.finish(&["limits."]);
     }
@@ -175,7 +175,7 @@ impl Drop for StopWhenDropped<'_> {
     }
 }
 
-/// Without a balancer that notices by itself: whoever keeps a connection is told to let it go.
+/// Without a balancer that notices by itself: a caller that keeps its connection gets `Connection: close`.
 #[test]
 fn who_keeps_a_connection_while_it_drains_is_asked_to_close_it() {
     let sim = sim(|_| ());

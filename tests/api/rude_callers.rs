@@ -1,4 +1,4 @@
-//! Callers that do all that a connection allows, at random, while others only want their meeting.
+//! Callers that do everything that a connection allows, at random, while others only want their meeting.
 
 use std::{
     io::{Read as _, Write as _},
@@ -20,10 +20,10 @@ use zoom_sim::Meeting;
 
 const MEETINGS: [&str; 4] = ["91111111111", "92222222222", "93333333333", "94444444444"];
 const RUDE: usize = 24;
-/// What they may cost together: connections, their buffers, and one large meeting in parts for each slow reader.
+/// Their allowed cost together: connections, their buffers, and one large meeting in parts for each slow reader.
 const MEMORY: u64 = 96 << 20;
 
-/// A piece of a request, or of something that looks like one.
+/// A piece of a request, or of something similar.
 fn piece(rng: &mut Rng) -> Vec<u8> {
     const PIECES: [&str; 14] = [
         "GET /qos/94444444444 HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -46,7 +46,7 @@ fn piece(rng: &mut Rng) -> Vec<u8> {
     piece.repeat(times).into_bytes()
 }
 
-/// One connection, used badly. It ends when the service has had enough of it, or the caller.
+/// One misused connection. It ends when the service has had enough of it, or the caller.
 fn be_rude(to: SocketAddr, rng: &mut Rng) {
     let Ok(mut peer) = TcpStream::connect(to) else { return };
     peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();

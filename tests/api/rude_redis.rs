@@ -1,4 +1,5 @@
-//! A Redis that does all that a connection allows, at random, while callers of two replicas only want their meetings.
+//! A Redis that does everything that a connection allows, at random, while callers of two replicas only want their
+//! meetings.
 
 use std::{
     collections::BTreeSet,
@@ -28,9 +29,9 @@ const MEETINGS: u64 = 24;
 const CALLERS: u64 = 4;
 const PER_SECOND: usize = 40;
 const MEMORY: u64 = 64 << 20;
-/// A record's largest reply twice, as it comes and as a value, and pushes that wait to be heard. It was 986 MiB.
+/// A record's largest reply twice, on the wire and as a value, and queued push messages. It was 986 MiB.
 const FLOOD_MEMORY: u64 = 128 << 20;
-/// A caller gives up here: `server.wait` is 5 s.
+/// A caller gives up after this time: `server.wait` is 5 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(7);
 
 const SETTINGS: [(&str, &str); 7] = [
@@ -43,29 +44,29 @@ const SETTINGS: [(&str, &str); 7] = [
     ("telemetry.log_level", "error,zoom_qos_proxy::app=info"),
 ];
 
-/// It is rude for the first part of each of these: a server that is rude all the time is not in use at all.
+/// It misbehaves during the first part of each such period: a server that always does is never in use.
 const TURN: Duration = Duration::from_millis(2_500);
 const RUDE_FOR: Duration = Duration::from_millis(1_000);
 
-/// What may be done to answers.
+/// How replies are changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manners {
     Honest,
-    /// Bytes come late or not at all, or are none of an answer's.
+    /// Bytes are delayed, lost, or belong to no reply.
     Faulty,
-    /// Answers are well-formed and wrong.
+    /// Replies are well-formed and wrong.
     Lying,
-    /// Answers have no end.
+    /// Replies have no end.
     Flooding,
 }
 
-/// Stands before a real server, on a port of its own. Its threads end with the test's process.
+/// Stands in front of a real server, on its own port. Its threads end with the test's process.
 struct RudeRedis {
     port: u16,
     mood: Arc<Mood>,
 }
 
-/// How an answer without an end begins, and how it goes on.
+/// How an endless reply begins, and how it continues.
 const FLOODS: [[&str; 2]; 6] = [
     ["$999999999999\r\n", "x"],
     ["+", "x"],
@@ -105,7 +106,7 @@ impl RudeRedis {
             for (number, client) in (0..).zip(listener.incoming().flatten()) {
                 let mut rng = Rng::with_seed(seed ^ (number << 24));
                 if of_all.now() != Manners::Honest && rng.u8(..12) == 0 {
-                    // Refused as far as the client can tell.
+                    // Refused, as far as the client can tell.
                     socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).ok();
                     continue;
                 }
@@ -127,7 +128,7 @@ impl RudeRedis {
     }
 }
 
-/// What the replica sends: late at times, or lost.
+/// The replica's commands: sometimes delayed or lost.
 fn questions(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -146,13 +147,13 @@ fn questions(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) 
     to.shutdown(Shutdown::Both).ok();
 }
 
-/// Nothing comes through any more, and nothing is said about it.
+/// Nothing passes any more, without any sign of it.
 fn swallow(mut from: TcpStream) {
     let mut bytes = [0; 16_384];
     while from.read(&mut bytes).is_ok_and(|count| count > 0) {}
 }
 
-/// What the server sends.
+/// The server's replies.
 fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     let mut bytes = [0; 16_384];
     while let Ok(count @ 1..) = from.read(&mut bytes) {
@@ -170,7 +171,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
             }
             2 => return swallow(from),
             3..6 => {
-                // No true answer comes after these, or it would be taken for that to a later question.
+                // No true reply follows these, because it would be taken for the reply to a later command.
                 to.write_all(&nonsense(&mut rng)).ok();
                 if rng.bool() {
                     break;
@@ -199,7 +200,7 @@ fn answers(mut from: TcpStream, mut to: TcpStream, mood: &Mood, mut rng: Rng) {
     from.shutdown(Shutdown::Both).ok();
 }
 
-/// Begins one answer, and goes on with it as fast as the replica reads.
+/// Begins one reply, and continues it as fast as the replica reads.
 fn flood(to: &mut TcpStream, mood: &Mood) {
     let [beginning, more] = FLOODS[mood.flood.load(Ordering::Relaxed)];
     let more = more.repeat(65_536 / more.len());
@@ -209,7 +210,7 @@ fn flood(to: &mut TcpStream, mood: &Mood) {
     to.shutdown(Shutdown::Both).ok();
 }
 
-/// What no server says, or not now.
+/// Replies that no server sends, or not now.
 fn nonsense(rng: &mut Rng) -> Vec<u8> {
     const ODD: [&str; 28] = [
         "$999999999\r\n",
@@ -256,7 +257,7 @@ fn nonsense(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// Something on a channel that no replica said.
+/// A message on a channel that no replica published.
 fn forged_event(rng: &mut Rng) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
     let meeting = id(rng.u64(..MEETINGS));
@@ -273,7 +274,7 @@ fn forged_event(rng: &mut Rng) -> Vec<u8> {
     format!(">3\r\n$7\r\nmessage\r\n$6\r\nevents\r\n${}\r\n{text}\r\n", text.len()).into_bytes()
 }
 
-/// Other digits in numbers; of what is announced by its length nothing, or it would be no answer any more.
+/// Changes digits in numbers, except in announced lengths, because the result would no longer be a reply.
 fn lie(rng: &mut Rng, some: &mut [u8]) {
     let mut in_number = false;
     for byte in some {
@@ -294,7 +295,7 @@ fn participants(number: u64) -> usize {
     usize::try_from(1 + number % 4 * 10).unwrap()
 }
 
-/// Fails unless this is the whole meeting and nothing of another, or a problem. Whether it is the meeting.
+/// Asserts that this is the whole meeting and nothing else, or a problem. Returns whether it is the meeting.
 fn judge(number: u64, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());
@@ -318,7 +319,7 @@ fn call(service: &Service, rng: &mut Rng, over: &AtomicBool, whole: &AtomicUsize
     }
 }
 
-/// Callers ask for so long. Gives how many answers were whole meetings.
+/// Callers send requests for this time. Returns how many answers were whole meetings.
 fn meanwhile(replicas: &[Service], sim: &Sim, time: Duration, seed: u64, watch: &mut Watch<'_>, most: usize) {
     let (over, whole, until) = (AtomicBool::new(false), AtomicUsize::new(0), Instant::now() + time);
     thread::scope(|scope| {
@@ -342,11 +343,11 @@ fn meanwhile(replicas: &[Service], sim: &Sim, time: Duration, seed: u64, watch: 
         }
     });
     assert_calls(sim, most);
-    println!("{} answers that were whole", whole.load(Ordering::Relaxed));
-    assert!(whole.load(Ordering::Relaxed) > 20, "callers get their meetings meanwhile");
+    println!("{} whole answers", whole.load(Ordering::Relaxed));
+    assert!(whole.load(Ordering::Relaxed) > 20, "callers get meetings meanwhile");
 }
 
-/// Of the calls since the last look.
+/// Checks the calls since the last check.
 fn assert_calls(sim: &Sim, most: usize) {
     let calls = sim.qos_calls();
     assert!(most_in_a_second(&calls) <= most, "{} in a second", most_in_a_second(&calls));
@@ -373,8 +374,8 @@ fn rude_redis_for(time: Duration, seed: u64) {
     let mut watch = Watch::new(&replicas, MEMORY);
     redis.be(Manners::Faulty);
     meanwhile(&replicas, &sim, time * 6 / 10, seed, &mut watch, PER_SECOND);
-    // A permit that was never given cannot be told from one that was, but no replica calls more often than all may.
-    // Only in the hour: a wrong number that is believed, such as a cool-down, may last longer than this test waits.
+    // A forged permit cannot be told from a real one, but no replica calls more often than all together may. Only in
+    // the run of an hour: a forged number that is accepted, such as a cool-down, may outlast this test's wait.
     if time > MOMENT {
         redis.be(Manners::Lying);
         meanwhile(&replicas, &sim, time * 4 / 10, seed, &mut watch, 2 * PER_SECOND);

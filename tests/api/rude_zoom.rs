@@ -1,4 +1,4 @@
-//! A Zoom that does all that a connection allows, at random, while callers only want their meetings.
+//! A Zoom that does everything that a connection allows, at random, while callers only want their meetings.
 
 use std::{
     collections::BTreeSet,
@@ -27,15 +27,15 @@ use test_support::{
 const MEETINGS: u64 = 400;
 const CALLERS: u64 = 40;
 const PARTICIPANTS: usize = 12;
-/// Of pages that say whose they are.
+/// The id on pages that claim to be of another meeting.
 const MEETING_OF_NOBODY: u64 = 99_999_999_999;
-/// What a second page is asked for with.
+/// The token of the second page.
 const SECOND: &str = "second";
-/// `limits.max_fetch_bytes`, 1.3 times `cache.max_bytes`, connections, and what the allocator keeps.
+/// `limits.max_fetch_bytes`, 1.3 times `cache.max_bytes`, connections, and what the allocator retains.
 const MEMORY: u64 = 64 << 20;
-/// A caller gives up here: `server.wait` is 3 s.
+/// A caller gives up after this time: `server.wait` is 3 s.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
-/// What all meetings take when Zoom is honest again: pauses of 2 s, and one of at most 3 s that it asked for.
+/// How long all meetings take once Zoom behaves again: pauses of 2 s, and one of at most 3 s that it requested.
 const WHOLE_WITHIN: Duration = Duration::from_secs(30);
 
 const SETTINGS: [(&str, &str); 15] = [
@@ -48,7 +48,7 @@ const SETTINGS: [(&str, &str); 15] = [
     ("cache.max_bytes", "8MiB"),
     ("cache.live_fresh", "1s"),
     ("cache.stale_while_revalidate", "0s"),
-    // Nothing hides behind an older answer.
+    // Older snapshots cannot hide failures.
     ("cache.stale_if_error", "0s"),
     ("cache.not_found_live", "0s"),
     ("cache.not_found_past", "0s"),
@@ -61,7 +61,7 @@ fn id(number: u64) -> String {
     (91_000_000_000 + number).to_string()
 }
 
-/// Of which meeting a page is asked for, and which page.
+/// The requested meeting and page.
 struct Wanted {
     meeting: String,
     is_first: bool,
@@ -93,7 +93,7 @@ impl Wanted {
         self.page().to_string().into_bytes()
     }
 
-    /// An answer that is as it should be.
+    /// A correct response.
     fn answer(&self) -> Vec<u8> {
         answer(&self.page().to_string())
     }
@@ -143,7 +143,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// A right answer, in a form that is seldom seen.
+/// A correct response in an unusual form.
 fn unusual(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     let (whole, body) = (wanted.answer(), wanted.body());
     match rng.u8(..6) {
@@ -170,17 +170,17 @@ fn unusual(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// More than an answer, or another's; it must never be the answer to a later request.
+/// More than one response, or another's; it must never answer a later request.
 fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     let (whole, body) = (wanted.answer(), wanted.body());
     let nothing = with_length("500 Internal Server Error", 0, b"");
     match rng.u8(..7) {
-        // Two answers, in one piece and in two.
+        // Two responses, in one part and in two.
         0 => vec![Step::Send([&whole[..], &whole].concat()), Step::Doubt],
         1 => vec![
             Step::Send(whole),
             Step::Pause(Duration::from_millis(rng.u64(..100))),
-            // No meeting: it may cross the next request, whose answer it then is for all that anybody can see.
+            // Contains no meeting: it may cross the next request and then look like its response.
             Step::Send(nothing),
             Step::Doubt,
         ],
@@ -198,7 +198,7 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
                 if rng.bool() { json!(MEETING_OF_NOBODY) } else { json!(MEETING_OF_NOBODY.to_string()) };
             vec![Step::Send(answer(&foreign.to_string()))]
         }
-        // Closed while pooled.
+        // Closed in the pool.
         _ => {
             let end = if rng.bool() { Step::Close } else { Step::Reset };
             vec![Step::Send(whole), Step::Pause(Duration::from_millis(rng.u64(..50))), end]
@@ -206,7 +206,7 @@ fn surplus(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// Something that is no answer, or never comes to its end.
+/// Bytes that are no response, or never end.
 fn broken(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     let body = wanted.body();
     let started = with("200 OK\r\nTransfer-Encoding: chunked", b"");
@@ -254,7 +254,7 @@ fn broken(rng: &mut Rng, wanted: &Wanted) -> Vec<Step> {
     }
 }
 
-/// An answer in order that is not the page.
+/// A well-formed response that is not the page.
 fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
     let length = [0, 300, 100_000, 3_000_000][rng.usize(..4)];
     match rng.u8(..4) {
@@ -264,7 +264,7 @@ fn refusing(rng: &mut Rng, wanted: &Wanted, long_pauses: bool) -> Vec<Step> {
             let values = if long_pauses && rng.u8(..) == 0 { &LONG[..] } else { &ODD };
             let value = values[rng.usize(..values.len())];
             let head = format!("429 Too Many Requests\r\nRetry-After: {value}\r\nX-RateLimit-Type: QPS");
-            // Seldom: each stops all calls for a second or more.
+            // Rare: each stops all calls for a second or more.
             let head = if rng.u8(..8) == 0 { head } else { "418 I'm a teapot".to_owned() };
             vec![Step::Send(with(&format!("{head}\r\nContent-Length: 0"), b""))]
         }
@@ -297,7 +297,7 @@ fn rude(rng: &mut Rng, asked: &Asked, long_pauses: bool) -> Vec<Step> {
     }
 }
 
-/// Answers some connections before they ask, as a balancer does that is out of servers.
+/// Answers some connections before their request, as a balancer without servers does.
 fn greeting(rng: &mut Rng) -> Vec<Step> {
     match rng.u8(..40) {
         0 => vec![Step::Send(with_length("408 Request Timeout", 0, b"")), Step::Close],
@@ -308,7 +308,7 @@ fn greeting(rng: &mut Rng) -> Vec<Step> {
     }
 }
 
-/// Fails unless this is the whole meeting and nothing of another, or a problem. Whether it is the meeting.
+/// Asserts that this is the whole meeting and nothing else, or a problem. Returns whether it is the meeting.
 fn judge(meeting: &str, answer: &Answer) -> bool {
     if answer.status != 200 {
         assert_ne!(answer.problem(), "internal_error", "{}", answer.text());
@@ -323,7 +323,7 @@ fn judge(meeting: &str, answer: &Answer) -> bool {
     true
 }
 
-/// Asks for meetings at random, and says how many answers were whole.
+/// Requests meetings at random, and returns how many answers were whole.
 fn call(service: &Service, rng: &mut Rng, over: &AtomicBool, whole: &AtomicUsize) {
     let mut connection = Connection::open(service.addr);
     while !over.load(Ordering::Relaxed) {
@@ -377,12 +377,12 @@ fn rude_zoom_for(time: Duration, seed: u64) {
         while Instant::now() < until && !over.0.load(Ordering::Relaxed) {
             watch.look();
             calls += zoom.forget();
-            assert_eq!(zoom.asked_in_doubt(), 0, "a connection that is in doubt carries no request");
+            assert_eq!(zoom.asked_in_doubt(), 0, "no request is sent on a connection in doubt");
             pause(Duration::from_millis(50));
         }
     });
-    println!("{calls} calls of Zoom, {} answers that were whole", whole.load(Ordering::Relaxed));
-    assert!(whole.load(Ordering::Relaxed) > 20, "callers get their meetings meanwhile");
+    println!("{calls} calls to Zoom, {} whole answers", whole.load(Ordering::Relaxed));
+    assert!(whole.load(Ordering::Relaxed) > 20, "callers get meetings meanwhile");
     is_rude.store(false, Ordering::Relaxed);
     let honest = Instant::now();
     for number in 0..MEETINGS {

@@ -1,4 +1,4 @@
-//! Slices: a meeting in parts, all of one snapshot, at no Zoom call.
+//! Slices: a meeting in parts, all of one snapshot, without a Zoom call.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ fn participants(answer: &Answer) -> Vec<Value> {
     answer.json()["participants"].as_array().unwrap().clone()
 }
 
-/// All slices from the first on, and the first ten letters of each token never the same.
+/// All slices from the first on; the first ten characters of each token never repeat.
 fn walk(service: &Service, path: &str, page_size: usize) -> Vec<Answer> {
     let separator = if path.contains('?') { '&' } else { '?' };
     let mut slices = vec![service.get(&format!("{path}{separator}page_size={page_size}"))];
@@ -59,13 +59,13 @@ fn the_slices_are_the_meeting_in_order_and_cost_no_call() {
             assert!(slice.text().ends_with('}') && slice.text().contains("],\"page_size\":"));
         }
         let tags: HashSet<_> = slices.iter().map(|slice| slice.header("etag").unwrap()).collect();
-        assert_eq!(tags.len(), slices.len(), "each slice has a tag of its own");
+        assert_eq!(tags.len(), slices.len(), "each slice has its own tag");
         assert!(!tags.contains(whole.header("etag").unwrap()));
     }
     assert_eq!(sim.qos_calls().len(), 3, "one flight for everything");
     assert!(
         !service.get(PATH).json().as_object().unwrap().contains_key("page_size"),
-        "a whole meeting is no slice"
+        "a whole meeting is not a slice"
     );
     service.finish(&[]);
 }
@@ -74,7 +74,7 @@ fn the_slices_are_the_meeting_in_order_and_cost_no_call() {
 fn slices_of_a_meeting_that_is_kept_packed_only_are_the_same() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 45, 20));
-    // A sixteenth of it is less than the body takes as it is.
+    // A sixteenth of it is less than the uncompressed body takes.
     let service = Service::start(&sim, &[("cache.max_bytes", "3MiB")]);
     let whole = service.get(PATH);
     assert!(whole.body.len() > 1_000_000);
@@ -93,7 +93,7 @@ fn a_caller_who_pages_sees_one_snapshot_though_newer_ones_land() {
     let service = Service::start(&sim, &settings);
     let first = service.get(&format!("{PATH}?page_size=10"));
     let next = token(&first).unwrap();
-    // Two newer snapshots, of which nobody pages through the first.
+    // Two newer snapshots, the first of which no caller pages through.
     for _ in 0..2 {
         let before = service.get(PATH).json()["fetched_at"].clone();
         wait_for(|| {
@@ -113,7 +113,11 @@ fn a_caller_who_pages_sees_one_snapshot_though_newer_ones_land() {
     assert!(age >= 1, "its true age");
     assert_eq!(sim.qos_calls().len(), calls, "paging costs no call, however old the snapshot is");
     let newest = service.get(&format!("{PATH}?page_size=10"));
-    assert_ne!(newest.json()["fetched_at"], first.json()["fetched_at"], "who begins anew gets the newest");
+    assert_ne!(
+        newest.json()["fetched_at"],
+        first.json()["fetched_at"],
+        "a new first slice is of the newest snapshot"
+    );
     service.finish(&[]);
 }
 
@@ -175,7 +179,7 @@ fn a_token_whose_snapshot_is_gone_is_refused_and_starts_nothing() {
         format!("{PATH}?next_page_token={}", token(&service.get(&format!("{PATH}?page_size=10"))).unwrap());
     let gone = wait_for(|| Some(service.get(&path)).filter(|answer| answer.status != 200));
     assert_eq!((gone.status, gone.problem().as_str()), (400, "invalid_page_token"));
-    assert_eq!(sim.qos_calls().len(), 2, "a token never makes anybody ask Zoom");
+    assert_eq!(sim.qos_calls().len(), 2, "a token never causes a call to Zoom");
     service.finish(&[]);
 }
 

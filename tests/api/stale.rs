@@ -1,4 +1,4 @@
-//! Snapshots past their freshness: answered at once while they are refreshed, and where Zoom fails or may not be asked.
+//! Stale snapshots: served at once while they are refreshed, and when Zoom fails or must not be called.
 
 use std::{
     thread,
@@ -20,7 +20,7 @@ use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 /// Far below the latencies given to the simulator.
 const AT_ONCE: Duration = Duration::from_millis(700);
 
-/// Waits for a fresh hit, and starts nothing.
+/// Waits for a fresh hit, without starting a flight.
 fn wait_until_fresh(service: &Service, path: &str) -> Answer {
     wait_for(|| {
         let answer = get_with(service, path, "only-if-cached");
@@ -32,7 +32,7 @@ fn wait_until_nothing_flies(service: &Service) {
     wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
 }
 
-/// A meeting, in the cache and past its freshness.
+/// A meeting in the cache, past its freshness.
 fn stale_meeting(sim: &Sim, service: &Service, id: &str) -> (String, Answer) {
     sim.add_meeting(Meeting::generated(id, 1, 1));
     let path = format!("/qos/{id}");
@@ -42,7 +42,7 @@ fn stale_meeting(sim: &Sim, service: &Service, id: &str) -> (String, Answer) {
     (path, first)
 }
 
-/// Several such meetings, which became stale together.
+/// Several such meetings that became stale together.
 fn stale_meetings(sim: &Sim, service: &Service, ids: &[&str]) -> Vec<String> {
     for id in ids {
         sim.add_meeting(Meeting::generated(*id, 1, 1));
@@ -59,7 +59,7 @@ fn instant(answer: &Answer, header: &str) -> std::time::SystemTime {
     httpdate::parse_http_date(answer.header(header).unwrap()).unwrap()
 }
 
-/// Every header of a stale answer, for a snapshot that was fresh for a second.
+/// Checks every header of a stale answer, for a snapshot that was fresh for a second.
 fn assert_stale(answer: &Answer, detail: &str) {
     let shown = format!("{:?}", answer.headers);
     assert!(matches!(answer.status, 200 | 304), "{} {}", answer.status, answer.text());
@@ -67,7 +67,7 @@ fn assert_stale(answer: &Answer, detail: &str) {
     assert!(ttl < 0, "{shown}");
     assert_eq!(answer.cache_status(), format!("zoom-qos-proxy; hit; ttl={ttl}; detail={detail}"));
     assert_eq!(answer.header("cache-control"), Some("private, max-age=0"), "never the original max-age");
-    // Fresh for 1 s, and `ttl` counts the seconds since then, the one begun included.
+    // Fresh for 1 s; a negative `ttl` counts the seconds since then, including the one that has begun.
     assert!((age(answer) + ttl).abs() <= 1, "{shown}");
     let true_age = instant(answer, "date").duration_since(instant(answer, "last-modified")).unwrap();
     assert!(true_age.as_secs().abs_diff(age(answer).unsigned_abs()) <= 2, "{shown}");
@@ -76,14 +76,15 @@ fn assert_stale(answer: &Answer, detail: &str) {
     assert_eq!(answer.header("retry-after"), None);
 }
 
-/// How long a caller took, and what came.
+/// How long a caller took, and the answer.
 fn timed(service: &Service, path: &str) -> (Answer, Duration) {
     let asked = Instant::now();
     let answer = service.get(path);
     (answer, asked.elapsed())
 }
 
-/// Asks for the stale meeting in every way that could make somebody call Zoom; all get it at once, with this reason.
+/// Requests the stale meeting with every directive that could start a call; expects an immediate answer with this
+/// reason each time.
 fn assert_nobody_asks_zoom(sim: &Sim, service: &Service, path: &str, detail: &str) {
     let before = sim.qos_calls().len();
     for answer in at_once(service.addr, vec![path.to_owned(); 10]) {
@@ -95,7 +96,7 @@ fn assert_nobody_asks_zoom(sim: &Sim, service: &Service, path: &str, detail: &st
         assert!(asked.elapsed() < AT_ONCE, "{directive}: {:?}", asked.elapsed());
     }
     assert_stale(&request(service.addr, "HEAD", path, &[]), detail);
-    assert_eq!(sim.qos_calls().len(), before, "{detail}: Zoom is not asked by anybody");
+    assert_eq!(sim.qos_calls().len(), before, "{detail}: no caller causes a call to Zoom");
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_refresh_that_fails_under_way_keeps_the_stale_snapshot_whole() {
     wait_until_nothing_flies(&service);
     let kept = get_with(&service, path, "only-if-cached");
     assert!(ttl(&kept) < 0 && kept.body == first.body && kept.header("etag") == first.header("etag"));
-    // A later caller has it tried again.
+    // A later caller triggers another attempt.
     wait_for(|| {
         let answer = service.get(path);
         (answer.header("etag") != first.header("etag")).then_some(())
@@ -224,7 +225,7 @@ fn a_refresh_that_somebody_comes_to_wait_for_makes_way_no_longer() {
     assert!(sim.wait_for_calls(4, Duration::from_secs(10)));
     let order: Vec<_> = sim.qos_calls().into_iter().map(|call| call.meeting.unwrap()).collect();
     assert!(order[..2].contains(&ids[3].to_owned()), "{order:?}");
-    assert_eq!(order.len(), 4, "no second flight for who came to wait");
+    assert_eq!(order.len(), 4, "no second flight for a caller that waits");
     service.finish(&[]);
 }
 
@@ -262,7 +263,7 @@ fn while_revalidating_a_short_cooldown_is_the_reason_before_the_refresh() {
         assert_nobody_asks_zoom(&sim, &service, &path, "zoom_rate_limited");
         cold.join().unwrap()
     });
-    assert_eq!(cold.status, 200, "without anything kept a caller waits for the end of the pause");
+    assert_eq!(cold.status, 200, "without a snapshot a caller waits for the end of the pause");
     wait_for(|| (service.get(&path).header("etag") != first.header("etag")).then_some(()));
     service.finish(&["all calls pause"]);
 }
@@ -369,7 +370,7 @@ fn a_pause_answers_callers_already_waiting_for_a_stale_meeting() {
         [BRIEFLY_FRESH, NO_REVALIDATION, ("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")];
     let service = Service::start(&sim, &settings);
     let paths = stale_meetings(&sim, &service, &["91111111111", "92222222222"]);
-    // One of them meets the 429 while the other still waits for a permit.
+    // One of them gets the 429 while the other still waits for a permit.
     sim.set_latency(Duration::from_millis(250));
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("2".into()), headers: true }));
     let asked = Instant::now();
@@ -428,7 +429,7 @@ fn a_flight_beyond_the_wait_completes_while_callers_get_stale() {
     service.finish(&[]);
 }
 
-/// A stale meeting behind cold ones that wait, one call a second; how it is answered then.
+/// The answer for a stale meeting behind queued cold ones, at one call a second.
 fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
     let sim = sim(|_| ());
     let slow =
@@ -439,12 +440,12 @@ fn behind_cold_callers(settings: &[(&str, &str)]) -> Answer {
     for id in &cold {
         sim.add_meeting(Meeting::generated(id, 1, 1));
     }
-    // The second's call is made: from here on the others wait, and the next permit is a second away.
+    // This second's call is made: from here on the others are queued, and the next permit is a second away.
     assert_eq!(service.get(&format!("/qos/{}", cold[0])).status, 200);
     let addr = service.addr;
     let callers =
         thread::spawn(move || at_once(addr, cold[1..].iter().map(|id| format!("/qos/{id}")).collect()));
-    // Two or three of them wait, and the others are turned away: then it is full.
+    // Two or three of them are queued and the others rejected: the queue is full.
     let refused = "zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"503\"}";
     wait_for(|| (service.metric(refused) >= 4.0).then_some(()));
     let (answer, took) = timed(&service, &path);
@@ -507,7 +508,7 @@ fn without_stale_if_error_a_stale_meeting_answers_every_error() {
     let service = Service::start(&sim, &settings);
     assert_eq!(service.get(PATH).status, 200);
     sim.inject(Fault::new(FaultKind::EndpointUnknown).forever());
-    assert!(ttl(&service.get(PATH)) >= 0, "fresh is fresh");
+    assert!(ttl(&service.get(PATH)) >= 0, "a fresh snapshot is a hit");
     wait_until_not_served(&service, PATH);
     let answer = service.get(PATH);
     assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
@@ -538,11 +539,11 @@ fn a_404_from_zoom_replaces_and_removes_the_stale_snapshot() {
         sim.inject(Fault::new(kind));
         let gone = service.get(PATH);
         assert_eq!((gone.status, gone.problem().as_str()), (status, code));
-        // It does not come back when Zoom then fails.
+        // It is not restored when Zoom then fails.
         sim.inject(Fault::new(FaultKind::EndpointUnknown));
         let failed = service.get(PATH);
         assert_eq!((failed.status, failed.problem().as_str()), (502, "zoom_failed"), "after {code}");
-        // The failure pauses the meeting for 2 s, whatever cache.refusal is.
+        // The failure pauses the meeting for 2 s, whatever `cache.refusal` is.
         let again = wait_for(|| Some(service.get(PATH)).filter(|answer| answer.status == 200));
         assert_eq!(again.cache_status(), "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored");
         service.finish(&["flight failed"]);
@@ -581,7 +582,7 @@ fn a_stopping_process_says_so_even_with_a_stale_snapshot() {
     assert!(sim.wait_for_calls(2, Duration::from_secs(10)));
     service.signal("TERM");
     wait_for(|| std::net::TcpStream::connect(addr).is_err().then_some(()));
-    // actix may close an idle connection first: that is an answer too.
+    // actix may close an idle connection first, which counts as an answer.
     if let Some(answer) = kept.try_ask("GET", PATH) {
         assert_eq!((answer.status, answer.problem().as_str()), (503, "shutting_down"));
     }
@@ -609,13 +610,13 @@ fn stale_is_its_own_outcome_and_counts_as_saved_calls() {
     assert_eq!((stale(), saved()), (before.0 + 2.0, before.1 + 2.0));
     assert!(service.metric("zoom_qos_proxy_request_duration_seconds_count{outcome=\"stale\"}") >= 2.0);
     let lines = service.finish(&[]);
-    let told: Vec<Value> = lines
+    let logged: Vec<Value> = lines
         .iter()
         .filter(|line| line.contains("\"revalidating-"))
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(told.len(), 2);
-    for line in told {
+    assert_eq!(logged.len(), 2);
+    for line in logged {
         assert_eq!((&line["outcome"], &line["status"]), (&"stale".into(), &200.into()), "{line}");
     }
 }

@@ -1,25 +1,25 @@
-//! A process that cannot do its work ends; one that looks healthy does it.
+//! A process that cannot do its work exits; one that looks healthy works.
 
 use test_support::{client::request, preload, service::Service, simulator::sim, wait::wait_for};
 
-/// `EX_SOFTWARE`: a task has ended that must not.
+/// `EX_SOFTWARE`: a task ended that must run for ever.
 const BROKEN: i32 = 70;
 const PATH: &str = "/qos/91111111111";
 
-/// How a process fares for which the creation of one thread fails.
+/// What happens to a process that cannot create one of its threads.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
-    /// The same as if nothing had happened.
+    /// It works as if nothing had happened.
     Serves,
-    /// It ended with this code, and said why.
+    /// It exited with this code and a message.
     Ended(i32),
 }
 
-/// Starts the service, whose thread of this number cannot be created.
+/// Starts the service and makes the creation of its thread with this number fail.
 fn fate(number: usize) -> Fate {
     let sim = sim(|_| ());
     sim.add_meeting(zoom_sim::Meeting::generated("91111111111", 3, 1));
-    // A name is looked up on a thread for blocking work.
+    // Name resolution needs a blocking thread.
     let by_name = |url: String| url.replace("127.0.0.1", "localhost");
     let (api, oauth) = (by_name(sim.api_base_url()), by_name(sim.oauth_url()));
     let settings = [("zoom.api_base_url", &*api), ("zoom.oauth_url", &oauth), ("server.workers", "2")];
@@ -28,7 +28,7 @@ fn fate(number: usize) -> Fate {
     let (code, lines) = match Service::try_start_by(&sim, &settings, &by) {
         Err((status, lines)) => (status.code(), lines),
         Ok(mut service) => {
-            // It may end after it has said that it listens.
+            // It may exit after it has logged that it listens.
             let served = wait_for(|| {
                 let ended = !service.is_running();
                 let serves = !ended && service.is_ready_and_serves(PATH);
@@ -41,14 +41,14 @@ fn fate(number: usize) -> Fate {
             (service.wait().code(), service.printed())
         }
     };
-    assert!(lines.iter().any(|line| !line.is_empty()), "thread {number}: it ends without a word");
-    assert!(!lines.iter().any(|line| line.contains("\"stopped\"")), "nobody asked it to stop: {lines:?}");
+    assert!(lines.iter().any(|line| !line.is_empty()), "thread {number}: it exits without a message");
+    assert!(!lines.iter().any(|line| line.contains("\"stopped\"")), "it was not asked to stop: {lines:?}");
     Fate::Ended(code.unwrap_or_else(|| panic!("thread {number}: ended by a signal: {lines:?}")))
 }
 
 #[test]
 fn a_process_denied_a_thread_exits_or_serves() {
-    // More than a process has at its start: the last of them do not fail.
+    // More threads than a process has after its start, so the last ones do not fail.
     let fates: Vec<_> = (1..=14).map(fate).collect();
     println!("{fates:?}");
     for (number, fate) in (1..).zip(&fates) {
@@ -67,7 +67,7 @@ fn a_body_is_unpacked_also_while_no_thread_can_be_had() {
     let by = preload::with(&[("FAIL_WHILE", file.to_str().unwrap())]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("server.workers", "1")], &by);
-    // In a coding, so that nobody needs it unpacked yet.
+    // Requested compressed, so that it need not be decompressed yet.
     let first = request(service.addr, "GET", PATH, &[("accept-encoding", "gzip")]);
     assert_eq!((first.status, first.header("content-encoding")), (200, Some("gzip")));
     std::fs::write(&file, "").unwrap();
@@ -76,7 +76,7 @@ fn a_body_is_unpacked_also_while_no_thread_can_be_had() {
     assert_eq!(slice.json()["participants"].as_array().unwrap().len(), 10);
     let whole = service.get(PATH);
     assert_eq!(whole.json()["participants"].as_array().unwrap().len(), 300);
-    assert!(whole.body.len() > 64 << 10, "one that is not unpacked by the worker in any case");
+    assert!(whole.body.len() > 64 << 10, "one that the worker does not decompress itself");
     std::fs::remove_file(&file).unwrap();
     assert_eq!(service.get(PATH).status, 200);
     service.finish(&["panic"]);

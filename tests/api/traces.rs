@@ -1,4 +1,5 @@
-//! Traces, as a collector sees them: which span is whose, what they tell, and that a collector in trouble harms nothing.
+//! Traces as a collector sees them: the relation of spans, their attributes, and that a failing collector harms
+//! nothing.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ fn get_within(service: &Service, traceparent: &str, path: &str) -> Answer {
     request(service.addr, "GET", path, &[("traceparent", traceparent), ("X-Api-Key", KEY)])
 }
 
-/// Waits until so many spans of that name have come, and gives them in the order of their coming.
+/// Waits until this number of spans with that name have arrived, and returns them in order of arrival.
 fn named(collector: &Collector, name: &str, count: usize) -> Vec<Span> {
     wait_for(|| {
         let mut spans = collector.spans();
@@ -69,7 +70,7 @@ fn a_cold_request_is_one_trace_from_its_caller_down_to_zoom() {
     let flight = named(&collector, "flight", 1).remove(0);
     assert_eq!((flight.trace.as_str(), &flight.parent, flight.kind), (TRACE, &asked.id, SpanKind::Internal));
     assert_eq!((flight.attribute("pages"), flight.attribute("caller")), ("3", "support-tools"));
-    assert!(flight.nanos <= asked.nanos, "a part of it");
+    assert!(flight.nanos <= asked.nanos, "the flight is part of its request");
 
     let (waits, calls) = (named(&collector, WAIT, 3), named(&collector, CALL, 3));
     for part in waits.iter().chain(&calls) {
@@ -78,14 +79,14 @@ fn a_cold_request_is_one_trace_from_its_caller_down_to_zoom() {
     assert!(waits.iter().all(|wait| wait.attribute("priority") == "foreground"));
     assert!(calls.iter().all(|call| call.kind == SpanKind::Client && !call.failed));
     assert!(calls.iter().all(|call| call.attribute("http.response.status_code") == "200"));
-    // Zoom was told of each call's own span, and of nothing else.
-    let told: Vec<_> =
+    // Zoom received the ids of each call's own span, and no others.
+    let traceparents: Vec<_> =
         sim.qos_calls().iter().map(|call| call.header("traceparent").unwrap().to_owned()).collect();
     let own: Vec<_> = calls.iter().map(|call| format!("00-{TRACE}-{}-01", call.id)).collect();
-    assert_eq!(told, own);
+    assert_eq!(traceparents, own);
     assert!(sim.qos_calls().iter().all(|call| call.header("tracestate").is_none()));
     assert_eq!(collector.spans().len(), 1 + 1 + 3 + 3);
-    assert!(!collector.text().contains(MEETING), "which meeting it was is not told");
+    assert!(!collector.text().contains(MEETING), "the span does not name the meeting");
     service.finish(&[]);
 }
 
@@ -109,7 +110,7 @@ fn who_joins_a_flight_links_to_it_and_a_hit_is_alone() {
     let by = |outcome: &str| asked.iter().find(|span| span.attribute("outcome") == outcome).unwrap();
     let (miss, joined, hit) = (by("miss"), by("collapsed"), by("hit"));
     assert_eq!((&flight.parent, &flight.trace), (&miss.id, &miss.trace));
-    assert_eq!((miss.parent.as_str(), hit.parent.as_str()), ("", ""), "each begins a trace of its own");
+    assert_eq!((miss.parent.as_str(), hit.parent.as_str()), ("", ""), "each starts its own trace");
     assert_eq!(joined.links, std::slice::from_ref(&flight.id));
     assert_eq!(joined.trace, TRACE);
     assert!(miss.links.is_empty() && hit.links.is_empty());
@@ -121,7 +122,7 @@ fn who_joins_a_flight_links_to_it_and_a_hit_is_alone() {
 fn what_fails_is_told_as_failed_and_a_callers_mistake_is_not() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(500)).forever());
-    // The whole path is taken, too.
+    // A URL with the whole path is accepted, too.
     let url = format!("{}/v1/traces", collector.base());
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &url)]);
     assert_eq!(service.get(&format!("/qos/{MEETING}")).problem(), "zoom_failed");
@@ -141,7 +142,7 @@ fn what_fails_is_told_as_failed_and_a_callers_mistake_is_not() {
         asked.iter().find(|span| span.attribute("http.response.status_code") == status).unwrap().failed
     };
     assert!(failed("502") && !failed("400"));
-    assert!(collector.spans().iter().all(|span| !span.name.contains("readyz")), "probes are no traces");
+    assert!(collector.spans().iter().all(|span| !span.name.contains("readyz")), "probes are not traced");
     service.finish(&["flight failed"]);
 }
 
@@ -161,8 +162,11 @@ fn an_unsampled_traceparent_is_obeyed_and_an_invalid_one_ignored() {
     }
     sim.add_meeting(Meeting::generated(MEETING, 1, 1));
     get_within(&service, &traceparent("00"), &format!("/qos/{MEETING}"));
-    let told = calls_for(&sim, MEETING)[0].header("traceparent").unwrap().to_owned();
-    assert!(told.starts_with(&format!("00-{TRACE}-")) && told.ends_with("-00"), "{told}");
+    let traceparent = calls_for(&sim, MEETING)[0].header("traceparent").unwrap().to_owned();
+    assert!(
+        traceparent.starts_with(&format!("00-{TRACE}-")) && traceparent.ends_with("-00"),
+        "{traceparent}"
+    );
     service.finish(&[]);
     assert!(collector.spans().iter().all(|span| span.trace != TRACE), "nothing of it is recorded");
 }
@@ -177,7 +181,7 @@ fn without_an_endpoint_zoom_is_told_of_no_trace() {
     service.finish(&[]);
 }
 
-/// So many requests, none of which may wait for a collector; and how long the process takes to end.
+/// Sends this number of requests, none of which may wait for a collector; returns how long the process takes to exit.
 fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(MEETING, 1, 1));
@@ -185,7 +189,7 @@ fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     let path = format!("/qos/{MEETING}");
     service.get(&path);
     let began = Instant::now();
-    // More than the queue holds: it fills, and what is too much is dropped.
+    // More than the queue holds: it fills up, and the excess is dropped.
     for _ in 0..5_000 {
         assert_eq!(service.get(&path).status, 200);
     }
@@ -196,7 +200,7 @@ fn unharmed(endpoint: &str, announced: &[&str]) -> (Vec<String>, Duration) {
     (lines, began.elapsed())
 }
 
-fn told_once(lines: &[String]) {
+fn assert_logged_once(lines: &[String]) {
     assert_eq!(lines.iter().filter(|line| line.contains(AWAY)).count(), 1, "once, not for each batch");
 }
 
@@ -204,24 +208,24 @@ fn told_once(lines: &[String]) {
 fn a_collector_that_never_answers_harms_nothing() {
     let collector = Collector::start(Answers::Never);
     let (lines, took) = unharmed(&collector.base(), &[AWAY]);
-    told_once(&lines);
-    assert!(took < Duration::from_secs(6), "two seconds for what is left, not {took:?}");
+    assert_logged_once(&lines);
+    assert!(took < Duration::from_secs(6), "two seconds for the remaining spans, not {took:?}");
 }
 
 #[test]
 fn a_collector_that_refuses_harms_nothing() {
     let collector = Collector::start(Answers::Refused);
     let (lines, took) = unharmed(&collector.base(), &[AWAY]);
-    told_once(&lines);
+    assert_logged_once(&lines);
     assert!(collector.offered() >= 2, "several batches: {}", collector.offered());
     assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
 #[test]
 fn a_collector_that_is_not_there_harms_nothing() {
-    // The discard port: nobody is there.
+    // The discard port, where nothing listens.
     let (lines, took) = unharmed("http://127.0.0.1:9", &[AWAY]);
-    told_once(&lines);
+    assert_logged_once(&lines);
     assert!(took < Duration::from_secs(6), "{took:?}");
 }
 
@@ -239,7 +243,7 @@ fn a_returning_collector_is_logged_and_gets_new_spans() {
         says("accepts traces again").then_some(())
     });
     assert!(!collector.spans().is_empty());
-    told_once(&service.finish(&[AWAY]));
+    assert_logged_once(&service.finish(&[AWAY]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Zoom that cannot be reached: all addresses are tried, and the log, `/status` and the metric say why.
+//! An unreachable Zoom: all addresses are tried, and the log, `/status` and the metric give the cause.
 
 use std::{
     io::{Read as _, Write as _},
@@ -18,10 +18,10 @@ use zoom_sim::{Meeting, Sim};
 
 const MEETING: &str = "91111111111";
 const UNREACHABLE: &str = "Zoom cannot be reached";
-/// What the service says to `http://` and a name.
+/// The service's warning about `http://` with a host name.
 const UNENCRYPTED: &str = "sends secrets unencrypted";
 
-/// An address that drops packets: the kernel does so when nobody accepts and the queue is full.
+/// An address that drops packets: the kernel does so when the accept queue is full and not emptied.
 struct BlackHole {
     address: SocketAddr,
     _socket: Socket,
@@ -40,12 +40,12 @@ impl BlackHole {
     }
 }
 
-/// A service that asks this base for meetings, and the simulator for access tokens.
+/// A service that requests meetings from this base URL, and access tokens from the simulator.
 fn start(sim: &Sim, base: &str) -> Service {
     Service::start(sim, &[("zoom.api_base_url", base), ("zoom.connect_timeout", "1s")])
 }
 
-/// Asks in vain, twice, and expects this cause in the log, in `/status` and in the metric. Gives the detail.
+/// Sends two requests that fail; expects this cause in the log, in `/status` and in the metric. Returns the detail.
 fn assert_cause(sim: &Sim, base: &str, cause: &str) -> String {
     let service = start(sim, base);
     for meeting in [MEETING, "92222222222"] {
@@ -55,17 +55,17 @@ fn assert_cause(sim: &Sim, base: &str, cause: &str) -> String {
         answer.assert_discreet(sim);
     }
     let counted = service.metric(&format!("zoom_qos_proxy_zoom_calls_total{{result=\"{cause}\"}}"));
-    assert_eq!(counted, 6.0, "three tries for each of two meetings");
+    assert_eq!(counted, 6.0, "three attempts for each of two meetings");
     let failure = service.ops_get("/status").json()["zoom"]["last_failure"].clone();
     assert_eq!(failure["cause"], cause);
     assert!(failure["seconds_ago"].as_f64().is_some_and(|seconds| seconds < 10.0), "{failure}");
     assert_eq!(service.ops_get("/readyz").status, 200, "another replica would fare no better");
     let lines = service.finish(&["flight failed", UNREACHABLE, UNENCRYPTED]);
-    let told: Vec<_> = lines.iter().filter(|line| line.contains(UNREACHABLE)).collect();
-    assert_eq!(told.len(), 1, "once, as nothing changes: {told:?}");
-    let told: serde_json::Value = serde_json::from_str(told[0]).unwrap();
-    assert_eq!((&told["level"], &told["cause"]), (&"WARN".into(), &cause.into()));
-    assert_eq!((&told["host"], &told["detail"]), (&failure["host"], &failure["detail"]));
+    let logged: Vec<_> = lines.iter().filter(|line| line.contains(UNREACHABLE)).collect();
+    assert_eq!(logged.len(), 1, "logged once, because nothing changes: {logged:?}");
+    let logged: serde_json::Value = serde_json::from_str(logged[0]).unwrap();
+    assert_eq!((&logged["level"], &logged["cause"]), (&"WARN".into(), &cause.into()));
+    assert_eq!((&logged["host"], &logged["detail"]), (&failure["host"], &failure["detail"]));
     failure["detail"].as_str().unwrap().to_owned()
 }
 
@@ -128,15 +128,15 @@ fn the_log_tells_each_change_once() {
     socket.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
     let service = Service::start(&sim, &[("zoom.api_base_url", &format!("http://{address}/v2"))]);
-    // Each failure is another meeting's: one that failed is not asked for again at once.
+    // Each failure is of another meeting, because a failed meeting is not requested again at once.
     assert_eq!(service.get("/qos/93333333333").status, 502);
-    // One connection after the other is answered, each in its own way.
+    // One connection after another is answered, each in its own way.
     socket.listen(16).unwrap();
     let listener = TcpListener::from(socket);
     let whole = std::thread::spawn(move || {
         for bytes in [answer(&page("anna")), Vec::new(), Vec::new(), Vec::new()] {
             let (mut stream, _) = listener.accept().unwrap();
-            // An answer before the request would not be one to it.
+            // A response before the request would not belong to it.
             assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
             stream.write_all(&bytes).unwrap();
             if !bytes.is_empty() {
@@ -148,15 +148,15 @@ fn the_log_tells_each_change_once() {
     assert_eq!(service.get("/qos/92222222222").status, 502);
     whole.join().unwrap();
     let lines = service.finish(&["flight failed", UNREACHABLE, UNENCRYPTED]);
-    let told = lines.iter().filter_map(|line| {
+    let logged = lines.iter().filter_map(|line| {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let message = line["message"].as_str().unwrap_or_default();
         message.starts_with("Zoom can").then(|| format!("{message} {}", line["cause"].as_str().unwrap_or("")))
     });
-    let told: Vec<_> = told.map(|line| line.trim().to_owned()).collect();
+    let logged: Vec<_> = logged.map(|line| line.trim().to_owned()).collect();
     let expected =
         ["Zoom cannot be reached refused", "Zoom can be reached again", "Zoom cannot be reached broken"];
-    assert_eq!(told, expected);
+    assert_eq!(logged, expected);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
     let by = preload::with(&[]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("zoom.api_base_url", &base)], &by);
-    // The access token is there: only the way to the API is measured.
+    // The access token is there: only the connection to the API is measured.
     service.wait_until_ready(200);
     let asked = Instant::now();
     assert_eq!(service.get(&format!("/qos/{MEETING}")).status, 200);

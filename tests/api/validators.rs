@@ -1,4 +1,4 @@
-//! `ETag`, `Last-Modified`, and the `304` for callers who have it already.
+//! `ETag`, `Last-Modified`, and the `304` for callers that already have the snapshot.
 
 use std::{
     io::{Read as _, Write as _},
@@ -38,7 +38,7 @@ fn last_modified(answer: &Answer) -> SystemTime {
     httpdate::parse_http_date(answer.header("last-modified").expect("Last-Modified")).unwrap()
 }
 
-/// A `304` in every respect, for what `whole` answered.
+/// Checks all of a `304` that corresponds to `whole`.
 fn assert_not_modified(answer: &Answer, whole: &Answer) {
     let shown = format!("{:?}", answer.headers);
     assert_eq!(answer.status, 304, "{shown} {}", answer.text());
@@ -52,7 +52,7 @@ fn assert_not_modified(answer: &Answer, whole: &Answer) {
     for absent in ["content-type", "content-encoding", "transfer-encoding", "retry-after"] {
         assert_eq!(answer.header(absent), None, "{absent}");
     }
-    // Where a 304 has a length it is that of the 200 (RFC 9110, 8.6).
+    // The `Content-Length` of a 304, if any, is that of the 200 (RFC 9110, 8.6).
     let length = answer.header("content-length");
     assert!(length.is_none() || length == whole.header("content-length"), "{shown}");
 }
@@ -174,7 +174,7 @@ fn a_date_gets_a_304_when_nothing_is_newer() {
     for nonsense in ["yesterday", "", "0", "2099-01-01T00:00:00Z"] {
         assert_whole(&if_modified_since(&service, nonsense), &whole);
     }
-    // The two older forms have to be understood too.
+    // Recipients must parse the two obsolete forms, too.
     let zoned = jiff::Timestamp::try_from(modified).unwrap().to_zoned(jiff::tz::TimeZone::UTC);
     for form in ["%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"] {
         assert_not_modified(&if_modified_since(&service, &zoned.strftime(form).to_string()), &whole);
@@ -328,7 +328,7 @@ fn a_304_for_a_stale_snapshot_says_how_stale_it_is() {
     assert_eq!(stale.cache_status(), format!("zoom-qos-proxy; hit; ttl={since}; detail=revalidating"));
     assert_eq!(stale.header("cache-control"), Some("private, max-age=0"));
     assert!(age(&stale) >= 1);
-    // The refresh that it started.
+    // Waits for the refresh that this request started.
     let renewed = wait_for(|| {
         let answer = if_none_match(&service, &etag(&whole));
         (answer.status == 200).then_some(answer)
@@ -378,13 +378,13 @@ fn not_modified_is_its_own_outcome_and_counts_as_saved_calls() {
     assert_eq!(count("outcome=\"hit\",status=\"200\""), 0.0);
     assert_eq!(service.metric("zoom_qos_proxy_calls_saved_total"), 2.0);
     let lines = service.finish(&[]);
-    let told: Vec<Value> = lines
+    let logged: Vec<Value> = lines
         .iter()
         .filter(|line| line.contains("\"have-it-"))
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert_eq!(told.len(), 2);
-    for line in told {
+    assert_eq!(logged.len(), 2);
+    for line in logged {
         assert_eq!((&line["outcome"], &line["status"]), (&"not_modified".into(), &304.into()), "{line}");
     }
 }

@@ -1,5 +1,5 @@
-//! What Zoom and its token endpoint say, on its way to callers, logs and operators: without our secrets, and the token
-//! endpoint's words to operators alone.
+//! Text of Zoom and its token endpoint on its way to callers, logs and operators: without our secrets, and the token
+//! endpoint's text to operators alone.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use test_support::{
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const PATH: &str = "/qos/91111111111";
-/// With characters that each encoding writes in another way.
+/// With characters that every encoding writes differently.
 const CLIENT_SECRET: &str = "Zebra/+=\"secret";
 const CLIENT_ID: &str = "Zebra-client";
 const FAILURES: [&str; 3] = ["Zoom refuses", "flight failed", "access token"];
@@ -35,7 +35,7 @@ fn start(sim: &Sim, settings: &[(&str, &str)]) -> Service {
     Service::start(sim, &settings)
 }
 
-/// Fails if one of these is in the answers, in what operators can ask, or in the log.
+/// Asserts that none of these is in the answers, in the operators' endpoints, or in the log.
 fn assert_nowhere(service: Service, answers: &[Answer], secrets: &[String]) {
     let of_operators = ["/status", "/readyz", "/metrics"].map(|path| service.ops_get(path));
     let mut all: Vec<_> = answers
@@ -109,7 +109,7 @@ fn no_form_of_a_secret_appears_in_messages_or_tracking_ids() {
 
 #[test]
 fn no_eight_characters_of_a_split_or_encoded_secret_are_revealed() {
-    // As long as Zoom's own: the pair of them in base64 ends with two padding signs.
+    // As long as Zoom's own: the base64 of the pair ends with two padding characters.
     let (id, secret) = ("ClientIdLmNoPqRsTuVwXy", "SecretYz0123456789abcdefGHIJKLmn");
     let sim = sim(|config| {
         id.clone_into(&mut config.client_id);
@@ -213,7 +213,7 @@ fn callers_see_only_the_token_endpoints_status_and_operators_its_message() {
 
 // ---- how much is read ----
 
-/// An answer that announces 60 MiB, of which 100 KiB come, and then nothing for as long as anybody waits.
+/// A response that announces 60 MiB, sends 100 KiB, and then nothing until the service gives up.
 fn endless(status: &str, beginning: &str) -> Vec<Step> {
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n", 60 << 20);
@@ -243,10 +243,10 @@ fn an_error_is_classified_without_waiting_for_its_whole_body() {
             assert_eq!(answer.problem(), expected, "{status}");
             assert_eq!(answer.json()["zoom"]["message"], message);
         }
-        // What was not read must not be taken for the next answer.
+        // The unread bytes must not be taken for the next response.
         let asked = raw.asked();
         let connections: Vec<_> = asked.iter().map(|asked| asked.connection).collect();
-        assert_eq!(connections, [0, 1], "one call each, on a connection of its own");
+        assert_eq!(connections, [0, 1], "one call each, on its own connection");
         wait_for(|| (service.metric("zoom_qos_proxy_fetch_bytes") == 0.0).then_some(()));
         service.finish(&["flight failed", "unencrypted"]);
     }

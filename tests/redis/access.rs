@@ -1,4 +1,4 @@
-//! Ways to Redis: TLS with a CA of one's own, ACL users, database numbers, a cluster, Sentinel.
+//! Ways to connect to Redis: TLS with a private CA, ACL users, database numbers, a cluster, Sentinel.
 
 use std::time::Instant;
 
@@ -15,7 +15,7 @@ use zoom_qos_proxy::{
 
 const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// All that the user needs, as operators read it.
+/// The ACL rules that the user needs, from the documentation.
 fn rights() -> &'static str {
     let document = include_str!("../../docs/OPERATIONS.md");
     document.lines().find(|line| line.starts_with("~{zqp:*}")).unwrap()
@@ -33,7 +33,7 @@ async fn everything_works(shared: &zoom_qos_proxy::cluster::Shared) {
     assert_eq!(laid_down.as_deref(), Some(&b"y"[..]));
     shared.purge(std::slice::from_ref(&of)).await;
     assert!(content(shared, &of).await.is_none());
-    assert!(shared.pick_up(&paged, &of, MINUTE).await.unwrap().1 > purged, "a purge is told of");
+    assert!(shared.pick_up(&paged, &of, MINUTE).await.unwrap().1 > purged, "a purge is published");
     assert_eq!(*shared.standing().borrow(), Standing::Up);
 }
 
@@ -47,8 +47,8 @@ async fn the_documented_rights_suffice_and_a_wrong_password_allows_nothing() {
     let (shared, _heard) = up(config(&url("s%40cret"), 40, 2)).await;
     everything_works(&shared).await;
     shared.leave().await;
-    assert!(shared.reserve_slot().await.is_err(), "who said goodbye asks for nothing more");
-    assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "and is forgotten at once");
+    assert!(shared.reserve_slot().await.is_err(), "a departed replica gets no permits");
+    assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "and is removed at once");
     let denied: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
     assert!(denied.is_empty(), "{denied:?}");
 
@@ -148,7 +148,7 @@ async fn sentinel_leads_to_the_master_also_after_a_failover() {
     settled(|| async { sentinel.tries(&["SENTINEL", "FAILOVER", "qos"]).then_some(()) }).await;
     settled(|| async { replica.says(&["INFO", "replication"], "role:master").then_some(()) }).await;
     drop(master);
-    // From then on its budget is kept by the new master.
+    // From then on the new master keeps its budget.
     settled(|| async {
         let about: String = replica.command(&["INFO", "server"]);
         let run = about.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap();

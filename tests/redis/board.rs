@@ -1,4 +1,4 @@
-//! Who fetches what, and what was fetched: claims, records, purges.
+//! Claims, records and purges: which replica fetches, and what was fetched.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -79,7 +79,7 @@ async fn a_record_of_another_format_or_key_is_missed_and_overwritten() {
     for shared in [&plain, &secret] {
         let found = shared.look_up(&of).await.unwrap();
         assert!(found.record.is_some() && content(shared, &of).await.is_none());
-        // Known to be of no use, it does not stand in the way of fetching.
+        // A record known to be useless does not prevent fetching.
         let Claim::Yours(claimed) = shared.claim(&of, found.fence).await.unwrap() else {
             panic!("not given")
         };
@@ -115,14 +115,14 @@ async fn an_older_record_never_replaces_a_newer_one() {
     let (two, _) = up(config(&server.url(), 40, 2)).await;
     let of = subject(4);
     let early = claimed(&one, &of).await;
-    // The claim ends though its owner lives: as after a pause.
+    // The claim expires though its owner lives, as after a pause.
     let _: u64 = server.command(&["DEL", &format!("{{zqp:test}}:c:{}", of.as_str())]);
     let late = claimed(&two, &of).await;
     assert_eq!(two.put(&late, &bytes(&two, &of, b"late"), MINUTE).await, Ok(Put::Kept));
     assert_eq!(one.renew(&early).await, Ok(false));
     assert_eq!(one.put(&early, &bytes(&one, &of, b"early"), MINUTE).await, Ok(Put::Older));
     assert_eq!(content(&one, &of).await.unwrap(), b"late");
-    // After a loss of everything numbers go on: those of before do not outrank those of after.
+    // After a loss of all data the numbers continue: earlier ones do not outrank later ones.
     let _: String = server.command(&["FLUSHALL"]);
     let after = claimed(&one, &of).await;
     assert!(after.fence > late.fence);
@@ -140,26 +140,26 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
         let under_way = claimed(&two, &flying).await;
         let purged = if everything { vec![] } else { vec![of.clone(), flying.clone()] };
         one.purge(&purged).await;
-        let mut told = Vec::new();
-        while told.len() < purged.len().max(1) {
+        let mut announced = Vec::new();
+        while announced.len() < purged.len().max(1) {
             match tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap() {
-                Event::Purged { of, .. } => told.push(of),
+                Event::Purged { of, .. } => announced.push(of),
                 Event::Landed { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
         let expected: Vec<_> = purged.iter().map(|of| Some(of.as_str().to_owned())).collect();
-        assert_eq!(told, if everything { vec![None] } else { expected });
+        assert_eq!(announced, if everything { vec![None] } else { expected });
         assert!(two.look_up(&of).await.unwrap().record.is_none());
         assert_eq!(two.put(&under_way, &bytes(&two, &flying, b"old"), MINUTE).await, Ok(Put::Purged));
-        // And a new flight is not kept from starting by one that was set aside.
+        // And a detached flight does not prevent a new one from starting.
         let anew = claimed(&one, &flying).await;
         assert_eq!(one.put(&anew, &bytes(&one, &flying, b"new"), MINUTE).await, Ok(Put::Kept));
         assert_eq!(content(&two, &flying).await.unwrap(), b"new");
         let _: u64 = server.command(&["DEL", "{zqp:test}:r:00000000006:live"]);
     }
     while let Ok(event) = own.try_recv() {
-        assert!(matches!(event, Event::Landed { .. }), "its own purge is done: {event:?}");
+        assert!(matches!(event, Event::Landed { .. }), "it need not repeat its own purge: {event:?}");
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_useless_record_is_removed_unless_a_newer_one_replaced_it() {
     settled(|| async { shared.look_up(&of).await.ok().filter(|found| found.fence == 0) }).await;
 }
 
-/// Printed, to be compared within one run: what a miss pays for having others.
+/// Prints figures to compare within one run: what other replicas cost a miss.
 #[actix_rt::test]
 async fn a_miss_costs_some_hundred_microseconds_more() {
     const TIMES: u32 = 200;
@@ -204,6 +204,6 @@ async fn a_miss_costs_some_hundred_microseconds_more() {
     let [missed, claimed_in, put, found]: [Duration; 4] =
         [missed, claimed_in, put, found].map(|sum: Duration| sum / TIMES);
     println!("nothing there {missed:?}, claimed {claimed_in:?}, 100 kB put {put:?}, had {found:?}");
-    // On one machine, and one that may be busy: ten times what is seen.
+    // On one machine that may be busy: ten times the usual figure.
     assert!(missed + claimed_in + put < Duration::from_millis(30));
 }

@@ -1,5 +1,5 @@
-//! Redis slow, frozen, killed, emptied, full, read-only, cut off: nobody waits long, no second holds more than is permitted,
-//! and coming back needs nobody.
+//! Redis slow, frozen, killed, emptied, full, read-only, cut off: no caller waits long, no second holds more calls than
+//! permitted, and recovery needs no operator.
 
 use std::{
     collections::HashMap,
@@ -33,7 +33,7 @@ use zoom_qos_proxy::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// One operation may take a quarter of a second; the machine is given as much again.
+/// An operation may take a quarter of a second; a busy machine gets the same again.
 const BOUNDED: Duration = Duration::from_millis(500);
 
 async fn bounded<T>(operation: impl Future<Output = T>) -> T {
@@ -43,10 +43,10 @@ async fn bounded<T>(operation: impl Future<Output = T>) -> T {
     done
 }
 
-/// Away, and nobody waits for it; then up again.
+/// Unavailable, without anything waiting for it; then up again.
 async fn is_away_and_comes_back(shared: &Shared, comes_back: impl AsyncFnOnce()) {
     let of = subject(90);
-    // The first to notice wait for as long as an operation may take, and no longer.
+    // The first operations to fail wait for their timeout, and no longer.
     bounded(shared.reserve_slot()).await.ok();
     bounded(shared.look_up(&of)).await.ok();
     until(shared, Standing::Away).await;
@@ -60,7 +60,7 @@ async fn is_away_and_comes_back(shared: &Shared, comes_back: impl AsyncFnOnce())
     until(shared, Standing::Up).await;
     assert_eq!(shared.mode(Instant::now()), Mode::Shared);
     next_slot(shared).await;
-    // Records go on, too.
+    // Records work again, too.
     let mine = settled(|| async {
         match shared.claim(&of, 0).await {
             Ok(Claim::Yours(claimed)) => Some(claimed),
@@ -82,7 +82,7 @@ async fn a_frozen_server_costs_an_operation_s_time_once() {
     is_away_and_comes_back(&shared, async || server.signal("-CONT")).await;
     let _: String = server.command(&["CLIENT", "PAUSE", "2500", "ALL"]);
     is_away_and_comes_back(&shared, async || {}).await;
-    // What it found in its buffers when it went on was given up by then, and has no effect.
+    // The commands that it found in its buffers when it resumed have expired by then and have no effect.
     assert_eq!(shared.day(Instant::now()).used, 2, "one permit after each time");
 }
 
@@ -114,7 +114,7 @@ async fn a_full_server_and_a_read_only_one_are_away() {
     .await;
 }
 
-/// The server forgets its scripts again and again, also between two commands of one operation.
+/// The server loses its scripts again and again, also between two commands of one operation.
 #[actix_rt::test]
 async fn no_operation_fails_because_the_server_forgot_a_script() {
     let server = Server::start();
@@ -154,7 +154,7 @@ async fn a_flush_gives_neither_the_second_nor_the_day_again() {
     let next = next_slot(&shared).await.from;
     assert!(next >= last + Duration::from_secs(1), "only {:?} later", next - last);
     assert_eq!(shared.day(Instant::now()).used, 11);
-    // The same where the clock went back, or another server took over that lags behind.
+    // The same after its clock was set back, or after a failover to a server whose clock lags.
     let ahead: u64 = server.command::<String>(&["HGET", "{zqp:test}:budget", "now"]).parse().unwrap();
     for (field, value) in [("now", (ahead + 60_000_000).to_string()), ("run", "another".to_owned())] {
         let last = next_slot(&shared).await.from;
@@ -174,7 +174,7 @@ async fn what_could_not_be_said_is_said_later() {
     until(&one, Standing::Away).await;
     one.cool_down(LimitKind::PerDay, Instant::now() + MINUTE, "").await;
     one.purge(&[subject(1)]).await;
-    // And what is said to it is heard later.
+    // Events published to it are delivered later.
     let mine = claimed(&two, &subject(2)).await;
     two.put(&mine, &bytes(&two, &subject(2), b"x"), MINUTE).await.unwrap();
     two.purge(&[subject(2)]).await;
@@ -201,17 +201,17 @@ async fn a_replica_catches_up_on_a_purge_when_it_reconnects() {
     two.purge(&[subject(7)]).await;
     two.purge(&[]).await;
     wire.cut(false);
-    let mut told = Vec::new();
-    while told.len() < 2 {
+    let mut received = Vec::new();
+    while received.len() < 2 {
         if let Event::Purged { of, .. } = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap()
         {
-            told.push(of);
+            received.push(of);
         }
     }
-    assert_eq!(told, [Some(subject(7).as_str().to_owned()), None]);
+    assert_eq!(received, [Some(subject(7).as_str().to_owned()), None]);
 }
 
-/// Purged at a replica that was cut off, and at one that was not: each hears of the other's.
+/// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
 #[actix_rt::test]
 async fn what_is_owed_does_not_hide_what_was_missed() {
     let server = Server::start();
@@ -224,18 +224,18 @@ async fn what_is_owed_does_not_hide_what_was_missed() {
     one.purge(&[subject(2)]).await;
     wire.cut(false);
     let purged = async |heard: &mut mpsc::UnboundedReceiver<Event>| loop {
-        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("it never hears of it");
+        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("it never receives the purge");
         if let Event::Purged { of, .. } = event.unwrap() {
             break of.unwrap();
         }
     };
     assert_eq!(purged(&mut heard_by_two).await, subject(2).as_str());
     assert_eq!(purged(&mut heard_by_one).await, subject(1).as_str());
-    // Its own once more: Redis had it for as long as it was owed.
+    // Its own purge again: Redis got it from the outbox.
     assert_eq!(purged(&mut heard_by_one).await, subject(2).as_str());
 }
 
-/// Its owner lives, so its lease does not end; and nobody will ever put it.
+/// Its owner lives, so its lease is renewed; and the record will never be published.
 #[actix_rt::test]
 async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let server = Server::start();
@@ -243,7 +243,7 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
     let given_up = claimed(&one, &subject(1)).await;
-    // The server hears this one, and the replica does not hear that it is the owner.
+    // The server receives this one, but the replica never learns that it owns the claim.
     wire.deaf(true);
     assert!(one.claim(&subject(2), 0).await.is_err());
     wire.cut(true);
@@ -260,18 +260,18 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
         };
         settled(is_free).await;
     }
-    let mut told = 0;
-    while told < 2 {
+    let mut received = 0;
+    while received < 2 {
         if let Event::Failed { words, .. } =
             tokio::time::timeout(PATIENCE, heard.recv()).await.expect("and it says so").unwrap()
         {
             assert_eq!(words, "");
-            told += 1;
+            received += 1;
         }
     }
 }
 
-/// Found in the buffers of a server that stood still.
+/// Commands left in the buffers of a suspended server.
 #[actix_rt::test]
 async fn a_claim_that_its_owner_gave_up_is_void() {
     let server = Server::start();
@@ -283,7 +283,7 @@ async fn a_claim_that_its_owner_gave_up_is_void() {
     assert!(one.claim(&subject(3), 0).await.is_err());
     server.signal("-CONT");
     settled(|| async { two.look_up(&subject(4)).await.ok() }).await;
-    assert!(matches!(two.claim(&subject(3), 0).await, Ok(Claim::Yours(_))), "it is nobody's");
+    assert!(matches!(two.claim(&subject(3), 0).await, Ok(Claim::Yours(_))), "it has no owner");
 }
 
 #[test]
@@ -298,7 +298,7 @@ fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
             let (shared, _heard) = up(config(&url, 40, 2)).await;
             let mine = claimed(&shared, &of).await;
             paused.send(()).unwrap();
-            // Nothing of this replica runs: no heartbeat, no renewal, as with SIGSTOP.
+            // This replica is suspended: no heartbeat, no renewal, as with SIGSTOP.
             pause(Duration::from_secs(6));
             let record = bytes(&shared, &of, b"older");
             let put = settled(|| async { shared.put(&mine, &record, MINUTE).await.ok() }).await;
@@ -332,7 +332,7 @@ fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
     assert_eq!(kept, b"newer");
 }
 
-/// Calls for as long as the test runs, with permits of Redis or within the own share.
+/// Makes calls for as long as the test runs, with permits from Redis or within the local share.
 async fn call_whatever_happens(
     shared: &Shared,
     me: usize,
@@ -345,7 +345,7 @@ async fn call_whatever_happens(
     while Instant::now() < end {
         match shared.mode(Instant::now()) {
             Mode::Waiting(from) => {
-                // Redis may come back before that.
+                // Redis may return before that.
                 reached(from.min(Instant::now() + Duration::from_millis(20))).await;
             }
             Mode::Standalone => {
@@ -372,7 +372,7 @@ async fn call_whatever_happens(
     }
 }
 
-/// By then each replica knows what the other two did: a heartbeat reports calls, the next one hears what was reported.
+/// By then each replica knows the calls of the other two: one heartbeat reports calls, the next one reads them.
 fn wait_for_two_heartbeats_of_three(server: &str) {
     let mut connection = redis::Client::open(server).unwrap().get_connection().unwrap();
     for _ in 0..2 {
@@ -388,8 +388,8 @@ fn wait_for_two_heartbeats_of_three(server: &str) {
     }
 }
 
-/// Three replicas that call all the time, while something happens to them; then the calls that were made, the most in a
-/// second, those made alone, and what the day's count says.
+/// Three replicas that call continuously during a disturbance; returns the calls made, the most in a second, the
+/// standalone ones, and the day's count.
 fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize, usize, u64, u64) {
     const PERMITTED: u32 = 36;
     let (calls, alone) = (Calls::default(), Arc::new(AtomicU64::new(0)));
@@ -469,7 +469,8 @@ async fn a_process_that_never_finds_redis_goes_on_by_itself() {
     until(&shared, Standing::Up).await;
 }
 
-/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 
@@ -491,9 +492,9 @@ mod alone {
             let pace = on_its_own_thread(move || async move {
                 let (shared, _heard) = up(config(&staying, 40, 2)).await;
                 shared.set_demand(100, 0);
-                // The 30 s in which an empty server expects replicas that it forgot are over.
+                // The 30 s are over in which an empty server expects replicas that it lost.
                 let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
-                // Twice as long as a replica may be silent before the others miss it: they know how many they are.
+                // Twice as long as a replica may be silent before the others count it as gone: they know their number.
                 pause_async(Duration::from_secs(3)).await;
                 let (begun, mut calls) = (Instant::now(), 0);
                 while begun.elapsed() < Duration::from_secs(3) {

@@ -1,7 +1,8 @@
-//! What replicas have in common, against a real `redis-server` that each test starts on a free port and stops by its id.
+//! The state that replicas share, against a real `redis-server` that each test starts on a free port and stops by its
+//! id.
 //!
-//! The replicas here are handles of the library, each on a thread of its own, as in the service; `tests/api` has whole
-//! processes. What is measured is printed: `cargo test --test redis -- --nocapture`.
+//! A replica here is a handle of the library on its own thread, as in the service; `tests/api` has whole processes.
+//! Measurements are printed: `cargo test --test redis -- --nocapture`.
 #![expect(
     clippy::unwrap_used,
     clippy::cast_precision_loss,

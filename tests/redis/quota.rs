@@ -1,4 +1,4 @@
-//! The shared budget: the second, the day, cool-downs, and who gets how much.
+//! The shared quota: the second, the day, cool-downs, and each replica's part.
 
 use std::{
     sync::Arc,
@@ -22,7 +22,7 @@ use zoom_qos_proxy::{
     failure::LimitKind,
 };
 
-/// Calls as a replica does whose queue is never empty: so many reservations ahead as its queue deserves.
+/// Makes calls like a replica whose queue is never empty: reserves as many slots ahead as its queue justifies.
 async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, calls: &Calls) {
     shared.set_demand(waiting, 0);
     let drawing = (0..20).map(|place| {
@@ -50,8 +50,8 @@ async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, call
     }
 }
 
-/// What came of it once everybody was there: calls, the most in a second, and each replica's part.
-fn told(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
+/// The result once all had joined: calls, the most in a second, and each replica's part.
+fn measured(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
     let calls = calls.lock().unwrap();
     let most = most_in_a_second(calls.iter().map(|(at, _)| *at));
     let until = from + Duration::from_secs_f64(seconds);
@@ -64,7 +64,7 @@ fn told(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, us
 fn run(per_second: u32, queues: [u64; 3]) -> (f64, usize, Vec<f64>) {
     let server = Server::start();
     let calls = Calls::default();
-    // Until all have been there for a second, a share is held back for each.
+    // Until all have been present for a second, a share is reserved for each.
     let (settle, seconds) = (Duration::from_secs(3), 6.0);
     let (begin, url) = (Instant::now() + settle, server.url());
     let end = begin + Duration::from_secs_f64(seconds);
@@ -78,7 +78,7 @@ fn run(per_second: u32, queues: [u64; 3]) -> (f64, usize, Vec<f64>) {
     for replica in replicas.collect::<Vec<_>>() {
         replica.join().unwrap();
     }
-    told(&calls, 3, begin, seconds)
+    measured(&calls, 3, begin, seconds)
 }
 
 #[actix_rt::test]
@@ -110,7 +110,7 @@ async fn a_permit_takes_one_round_trip_and_no_wait_when_idle() {
     assert!(slot.from <= Instant::now() + Duration::from_millis(2), "{:?} ahead", slot.from - asked);
 }
 
-/// Whose time is over when it is heard of is of no use to anybody.
+/// A slot that is over before the replica receives it is useless.
 #[actix_rt::test]
 async fn a_permit_that_comes_late_is_one_for_later() {
     let server = Server::start();
@@ -118,7 +118,7 @@ async fn a_permit_that_comes_late_is_one_for_later() {
     let (shared, _heard) = up(config(&wire.url(), 40, 1)).await;
     next_slot(&shared).await;
     wire.late(Duration::from_millis(100));
-    // The first that is late tells how late they are.
+    // The first late reply shows how late they are.
     next_slot(&shared).await;
     for _ in 0..10 {
         let slot = next_slot(&shared).await;
@@ -137,7 +137,7 @@ async fn a_429_seen_by_one_stops_all_within_100_ms() {
     one.cool_down(LimitKind::PerSecond, until, "{\"reason\":\"zoom_rate_limited\"}").await;
     let event = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
     let took = begun.elapsed();
-    println!("another replica has heard of a cool-down after {took:?}");
+    println!("another replica knows of a cool-down after {took:?}");
     assert!(took < Duration::from_millis(100), "{took:?}");
     assert!(matches!(event, Event::CoolDown { kind: LimitKind::PerSecond, .. }), "{event:?}");
     let known = two.cooldown_until(LimitKind::PerSecond).unwrap();
@@ -168,12 +168,12 @@ async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
     assert_eq!(two.day(Instant::now()), SharedDay { date: slot.day, used: 4, taken: 0 });
     two.release_slot(slot.day).await;
     let used = settled(|| async { Some(one.day(Instant::now())).filter(|day| day.used == 3) });
-    assert_eq!(used.await.taken, 0, "a beat tells the others");
+    assert_eq!(used.await.taken, 0, "a heartbeat reports it to the others");
     one.report_remaining(2, Instant::now()).await;
     let wall = one.clock().unwrap().wall(Instant::now());
     let since_midnight = wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() % 86_400;
     if since_midnight < 310 {
-        println!("not shown today: so soon after midnight Zoom's word is not heard");
+        println!("skipped: soon after midnight Zoom's count is ignored");
         return;
     }
     settled(|| async { Some(two.day(Instant::now())).filter(|day| (day.used, day.taken) == (18, 15)) }).await;
@@ -189,7 +189,8 @@ async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
     }
 }
 
-/// They measure rates, and get the machine for themselves: `make tests` runs them one at a time, after the others.
+/// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the
+/// others.
 mod alone {
     use super::*;
 

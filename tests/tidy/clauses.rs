@@ -1,7 +1,8 @@
-//! Who does something is named: no clause of a comment or message in `src` opens with a bare relative clause as its subject.
+//! Every clause names its actor: no comment or message in `src` opens a clause with a bare relative clause as its
+//! subject.
 //!
-//! "Who waits too long is rejected" hides its actor; "a caller that waits too long is rejected" does not. A pattern sees only how
-//! a clause begins: at the start of a sentence, and after `;`, `:` and `, and`.
+//! "Who waits too long is rejected" hides its actor; "a caller that waits too long is rejected" does not. A pattern
+//! sees only how a clause begins: at the start of a sentence, and after `;`, `:` and `, and`.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +12,12 @@ use crate::{
     lexer::{Kind, pieces, tokens},
 };
 
-/// What a clause must not open with, and where.
+/// The words that must not open a clause, by position.
 const AT_START: [&str; 4] = ["who", "whoever", "what", "of"];
 const AFTER_SEMICOLON: [&str; 3] = ["who", "whoever", "what"];
-/// A list may name what it consists of: "two things: what happened, and what to do".
+/// A list may name its parts: "two things: what happened, and what to do".
 const AFTER_COLON_OR_AND: [&str; 2] = ["who", "whoever"];
-/// "The limits, and who refused" names two things; a clause of its own has more words.
+/// "The limits, and who refused" names two things; a full clause has more words.
 const WORDS_OF_A_CLAUSE: usize = 5;
 
 #[test]
@@ -80,7 +81,7 @@ fn opens_without_actor(sentence: &str) -> bool {
         clauses.any(|clause| opens(clause, words) && clause.split(' ').count() >= least)
     };
     let is_question = lower.ends_with('?');
-    // "Of ten calls, one failed" has its subject behind the comma.
+    // "Of ten calls, one failed" has its subject after the comma.
     let has_comma = lower.contains(", ");
     (!is_question && opens(&lower, &AT_START) && !(lower.starts_with("of ") && has_comma))
         || after("; ", &AFTER_SEMICOLON, 1)
@@ -88,10 +89,10 @@ fn opens_without_actor(sentence: &str) -> bool {
         || after(", and ", &AFTER_COLON_OR_AND, WORDS_OF_A_CLAUSE)
 }
 
-/// Paragraphs of comments, and texts that consist of words, with the lines on which they begin.
+/// Paragraphs of comments, and strings that consist of words, with the lines on which they begin.
 fn prose(source: &str) -> Vec<(String, usize)> {
     let mut found: Vec<(String, usize)> = Vec::new();
-    // Whether the next comment goes on with the paragraph before it, and whether it is code.
+    // Whether the next comment continues the paragraph before it, and whether it is code.
     let (mut goes_on, mut is_code, mut is_of_bytes) = (false, false, false);
     for piece in pieces(source) {
         match piece.kind {

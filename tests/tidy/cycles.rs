@@ -1,9 +1,10 @@
-//! No module of `src` needs itself, whichever way around.
+//! No module of `src` depends on itself, directly or through others.
 //!
-//! Each file is a module. It needs another one where it names something that is defined there: in a `use`, or by a path. A name
-//! that a module only re-exports counts for the module that defines it. Declaring a child (`mod x;`) and re-exporting from it
-//! (`pub use x::Y;`) need nothing, unless the module also uses `Y` itself; naming `Y` in a private `use` does need it. So a parent
-//! may be the face of its folder, or the foundation that its children stand on, but not both. Tests may need what they like.
+//! Each file is a module. It depends on another one if it names something that is defined there: in a `use`, or by a
+//! path. A name that a module only re-exports counts for the module that defines it. Declaring a child (`mod x;`) and
+//! re-exporting from it (`pub use x::Y;`) are no dependency, unless the module also uses `Y` itself; naming `Y` in a
+//! private `use` is one. So a parent may be the face of its folder, or the foundation that its children stand on, but
+//! not both. Tests may depend on anything.
 //!
 //! The same holds for the modules of `src/lib.rs`, each with all files of its folder.
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 type Path = Vec<String>;
-/// Which module needs which others.
+/// Which module depends on which others.
 type Needs = BTreeMap<Path, BTreeSet<Path>>;
 
 #[test]
@@ -60,7 +61,7 @@ fn a_cycle_is_found_and_a_face_or_a_foundation_is_none() {
             "use super::A; impl A { fn g(&self) {} }",
             "",
         ),
-        // A name that the parent has from elsewhere.
+        // A name that the parent re-exports from elsewhere.
         ("mod b; use crate::c::C; fn f() { b::f() }", "use super::C; fn f(c: C) {}", ""),
         ("mod b; pub use b::B; fn f() { b::f() }", "use super::B; struct B;", ""),
         (
@@ -102,7 +103,7 @@ struct Modules(BTreeMap<Path, Module>);
 
 struct Module {
     name: Path,
-    /// Paths that it names, those to its children in full.
+    /// The paths that it names, those to its children in full.
     named: Vec<Named>,
     items: BTreeSet<String>,
     bare_names: BTreeSet<String>,
@@ -122,12 +123,12 @@ impl Modules {
         )
     }
 
-    /// The module that defines what this path names, and that the library's root does not.
+    /// The module that defines this path, unless that is the library's root.
     fn definer(&self, path: &[String]) -> Option<&Module> {
         self.definer_within(path, 8)
     }
 
-    /// Follows so many re-exports at most: `use` can go round in circles.
+    /// The limit of re-exports to follow: `use` can form a circle.
     fn definer_within(&self, path: &[String], steps: usize) -> Option<&Module> {
         let module = (1..=path.len()).rev().find_map(|length| self.0.get(&path[..length]))?;
         let Some(item) = path.get(module.name.len()).filter(|item| *item != "*" && steps > 0) else {
@@ -140,7 +141,7 @@ impl Modules {
             let import = named.import.as_ref()?;
             let inside = named.inside.as_ref()?;
             match import.name.as_str() {
-                // What a glob brings is known if it is an item of a module.
+                // A name from a glob is resolved if it is an item of a module.
                 "*" => {
                     let from = self.0.get(&inside[..inside.len() - 1])?;
                     from.items.contains(item).then_some(from)
@@ -185,7 +186,7 @@ impl Module {
     }
 }
 
-/// Each module that needs itself, and the shortest way around.
+/// Each module that depends on itself, and the shortest circle.
 fn cycles(needs: &Needs) -> BTreeMap<Path, String> {
     let way_around = |start: &Path| {
         let mut before: BTreeMap<&Path, &Path> = BTreeMap::new();

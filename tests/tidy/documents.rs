@@ -15,7 +15,7 @@ fn every_relative_link_in_the_documents_leads_somewhere() {
                 None => root().join(folder).join(&link),
             };
             if !target.exists() {
-                wrong.push(format!("{path}:{line}: nothing is at {link}: mend the link, or write the file"));
+                wrong.push(format!("{path}:{line}: {link} does not exist: fix the link, or write the file"));
             }
         }
     }
@@ -31,11 +31,11 @@ fn the_changelog_has_a_section_for_this_version() {
         .any(|heading| heading.trim_start_matches('[').split([']', ' ']).next() == Some(version));
     assert!(
         has_section,
-        "CHANGELOG.md:1: no section `## [{version}]`, the version in Cargo.toml: say what it brings"
+        "CHANGELOG.md:1: no section `## [{version}]`, the version in Cargo.toml: list its changes"
     );
 }
 
-/// Relative links of a Markdown text with their lines, without their anchors.
+/// The relative links of a Markdown text with their lines, without their anchors.
 fn links(text: &str) -> Vec<(usize, String)> {
     let (mut found, mut in_code) = (Vec::new(), false);
     for (number, line) in (1..).zip(text.lines()) {

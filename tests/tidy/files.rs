@@ -1,4 +1,4 @@
-//! The repository's files, and what is found wrong in them.
+//! The repository's files, and the reporting of violations.
 
 use std::{
     collections::BTreeSet,
@@ -16,7 +16,7 @@ pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}:1: cannot be read: {error}"))
 }
 
-/// The files below a folder of the repository, as paths from its root, without build output and hidden files.
+/// The files below a folder, as paths from the repository's root, without build output and hidden files.
 pub(crate) fn files(folder: &str, extension: &str) -> Vec<String> {
     let (mut found, mut folders) = (Vec::new(), vec![PathBuf::from(folder)]);
     while let Some(folder) = folders.pop() {
@@ -26,7 +26,7 @@ pub(crate) fn files(folder: &str, extension: &str) -> Vec<String> {
             if entry.path().is_dir() && is_ours {
                 folders.push(path);
             } else if is_ours && path.extension().is_some_and(|found| found == extension) {
-                found.push(path.to_str().expect("our names are ASCII").to_owned());
+                found.push(path.to_str().expect("file names are ASCII").to_owned());
             }
         }
     }
@@ -47,7 +47,7 @@ pub(crate) fn sources(folder: &str) -> Vec<File> {
     paths.iter().map(source).collect()
 }
 
-/// Judges each Rust file below a folder, and fails with everything that is wrong.
+/// Checks each Rust file below a folder, and fails with all violations.
 pub(crate) fn check(folder: &str, mut judge: impl FnMut(&File, &mut Vec<String>)) {
     let mut wrong = Vec::new();
     for file in sources(folder) {

@@ -1,6 +1,6 @@
-//! Rust as pieces (code, comments, texts) and as tokens. Pure.
+//! Rust as pieces (code, comments, strings) and as tokens. Pure.
 
-/// What a piece of a file is.
+/// The kind of a piece.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Code,
@@ -35,7 +35,7 @@ pub(crate) fn pieces(text: &str) -> Vec<Piece<'_>> {
     pieces
 }
 
-/// The tokens of the code, without comments and texts.
+/// The tokens of the code, without comments and strings.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
     for piece in pieces(text).into_iter().filter(|piece| piece.kind == Kind::Code) {
@@ -81,7 +81,7 @@ fn first_piece(text: &str) -> (Kind, usize) {
     (Kind::Code, text.len())
 }
 
-/// The comment, text or character that begins here, and its length. `r"` begins none at the end of a word.
+/// The comment, string or character that begins here, and its length. After a letter, `r"` begins none.
 fn not_code(text: &str, after_word: bool) -> Option<(Kind, usize)> {
     if text.starts_with("//") {
         Some((Kind::Comment, text.find('\n').unwrap_or(text.len())))

@@ -1,4 +1,4 @@
-//! A Rust file as tokens: the paths that it names, the items that it defines, its tests.
+//! A Rust file as tokens: the paths it names, the items it defines, its tests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,14 @@ pub(crate) struct File {
     pub(crate) tokens: Vec<Token>,
 }
 
-/// A path that the code names.
+/// A path in the code.
 pub(crate) struct Named {
     /// As written, or in full from a `use`.
     pub(crate) path: Vec<String>,
-    /// From the library's root, if it lies in there.
+    /// From the library's root, if it is in the library.
     pub(crate) inside: Option<Vec<String>>,
     pub(crate) line: usize,
-    /// If a `use` names it.
+    /// Whether a `use` names it.
     pub(crate) import: Option<Import>,
 }
 
@@ -61,7 +61,7 @@ impl File {
         self.tokens.len() - 1
     }
 
-    /// The indices of each item that is only there for tests, from its `#[cfg(test)]` on.
+    /// The indices of each test-only item, from its `#[cfg(test)]` on.
     fn items_of_tests(&self) -> Vec<std::ops::RangeInclusive<usize>> {
         let attributes = (0..self.tokens.len()).filter(|index| self.token(*index) == "#");
         let begins = attributes.filter(|index| self.follows(*index, "#[cfg(test)]"));
@@ -80,12 +80,12 @@ impl File {
         self.items_of_tests().iter().map(lines).sum()
     }
 
-    /// Whether all of it is tests.
+    /// Whether the whole file is tests.
     pub(crate) fn is_of_tests(&self) -> bool {
         self.path.ends_with("/tests.rs") || self.path.contains("/tests/")
     }
 
-    /// The same file without its items for tests.
+    /// The same file without its test-only items.
     pub(crate) fn without_tests(&self) -> Self {
         let tests = self.items_of_tests();
         let is_kept = |index: &usize| !tests.iter().any(|item| item.contains(index));
@@ -98,7 +98,7 @@ impl File {
         }
     }
 
-    /// The lines on which one of these items is defined outside all functions and `impl`s, and its name.
+    /// The name and line of each of these items outside all functions and `impl`s.
     pub(crate) fn items(&self, kinds: &[&str]) -> Vec<(String, usize)> {
         let (mut found, mut index) = (Vec::new(), 0);
         while index < self.tokens.len() {
@@ -115,7 +115,7 @@ impl File {
         found
     }
 
-    /// Each type that is defined or given a trait here: its name, which trait of `shows` it has, and where.
+    /// Each type that is defined or gets a trait here: its name, its trait among `shows`, and its place.
     pub(crate) fn types_showing(&self, shows: &[&str]) -> Vec<(String, Option<String>, usize)> {
         let (mut found, mut derived) = (Vec::new(), None);
         let shows = |word: &str| shows.contains(&word).then(|| word.to_owned());
@@ -131,7 +131,7 @@ impl File {
                 "for" if index > 0 => {
                     found.push((self.token(index + 1).to_owned(), shows(self.token(index - 1)), token.line));
                 }
-                // Any other item: the `derive` before it was not for the next type.
+                // Any other item: the preceding `derive` belongs to it, not to the next type.
                 "fn" | "union" => derived = None,
                 _ => {}
             }
@@ -139,14 +139,14 @@ impl File {
         found
     }
 
-    /// Names of functions with an attribute `#[test]` or `#[….::test]`, and their lines.
+    /// The names of functions with an attribute `#[test]` or `#[….::test]`, and their lines.
     pub(crate) fn tests(&self) -> Vec<(String, usize)> {
         let mut found = Vec::new();
         for (index, token) in self.tokens.iter().enumerate() {
             let is_attribute =
                 token.text == "test" && ["[", "::"].contains(&self.token(index.saturating_sub(1)));
             if is_attribute && self.token(index + 1) == "]" {
-                // Further attributes and `async` may stand between.
+                // Further attributes and `async` may be in between.
                 let function = (index..self.tokens.len()).find(|at| self.token(*at) == "fn");
                 let function = function.expect("`#[test]` stands before a function") + 1;
                 found.push((self.token(function).to_owned(), self.tokens[function].line));
@@ -155,7 +155,7 @@ impl File {
         found
     }
 
-    /// Names that the code uses bare: neither after `.` nor `::`, nor in a `use`.
+    /// Names that the code uses bare: neither after `.` or `::`, nor in a `use`.
     pub(crate) fn bare_names(&self) -> BTreeSet<String> {
         let (mut found, mut index) = (BTreeSet::new(), 0);
         while index < self.tokens.len() {

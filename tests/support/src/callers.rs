@@ -12,11 +12,11 @@ use crate::{
     service::Service,
 };
 
-/// Keys of the callers in these tests; none of them may ever be printed.
+/// The keys of the tests' callers; none of them may ever be printed.
 pub const KEY: &str = "zqp_Zebra-of-support-tools";
 pub const OTHER_KEY: &str = "zqp_Zebra-of-bi";
 
-/// An entry of the callers' file, with more lines below it.
+/// An entry of the callers' file, with further lines below it.
 pub fn entry(name: &str, key: &str, more: &str) -> String {
     let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
     format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
@@ -27,7 +27,7 @@ pub fn two_callers(more: &str) -> String {
     entry("support-tools", KEY, more) + &entry("bi", OTHER_KEY, "")
 }
 
-/// A callers' file of that text, as long as the folder is kept.
+/// A callers' file with that text; it exists while the folder is kept.
 pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("callers.toml");
@@ -35,7 +35,7 @@ pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The service with that callers' file, and further settings.
+/// The service with that callers' file and further settings.
 pub fn start(sim: &Sim, text: &str, settings: &[(&str, &str)]) -> (Service, TempDir, PathBuf) {
     let (folder, path) = callers_file(text);
     let file = path.to_str().unwrap().to_owned();
@@ -48,7 +48,7 @@ pub fn get_as(service: &Service, key: &str, path: &str) -> Answer {
     request(service.addr, "GET", path, &[("X-Api-Key", key)])
 }
 
-/// The caller of that name in the status.
+/// The caller with that name in the status.
 pub fn in_status(service: &Service, name: &str) -> Value {
     let status = service.ops_get("/status").json();
     let mut all = status["callers"].as_array().unwrap().iter();

@@ -1,4 +1,4 @@
-//! A caller of the service, which can misbehave, and the answers that it gets.
+//! A caller of the service, which can misbehave, and the answers it receives.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,7 +12,7 @@ use zoom_sim::Sim;
 
 use crate::{simulator::secrets, wait::PATIENCE};
 
-/// An answer as it came over the wire.
+/// An answer as received.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -21,11 +21,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// A header's value; panics when it is there twice.
+    /// A header's value; panics if it occurs twice.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
         let first = values.next();
-        assert!(values.next().is_none(), "{name} is there twice");
+        assert!(values.next().is_none(), "{name} occurs twice");
         first.map(|(_, value)| value.as_str())
     }
 
@@ -37,7 +37,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The `code` of a problem, having checked that it is one in every respect.
+    /// The `code` of a problem, after checking the whole problem.
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let json = self.json();
@@ -54,19 +54,19 @@ impl Answer {
         code
     }
 
-    /// How the cache came to this answer.
+    /// The value of `Cache-Status`.
     pub fn cache_status(&self) -> &str {
         self.header("cache-status").unwrap_or_default()
     }
 
-    /// Whole seconds of `Retry-After`.
+    /// The whole seconds of `Retry-After`.
     pub fn retry_after(&self) -> u64 {
         self.header("retry-after").expect("Retry-After").parse().unwrap()
     }
 }
 
 impl Answer {
-    /// Fails if anything is in this answer that is nobody's business: a secret, a URL, or the text of a Rust error.
+    /// Asserts that this answer reveals nothing internal: no secret, URL, or text of a Rust error.
     pub fn assert_discreet(&self, sim: &Sim) {
         let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
         let all = format!("{headers}\n{}", self.text());
@@ -91,7 +91,7 @@ impl Answer {
     }
 }
 
-/// One request on a connection of its own.
+/// Sends one request on its own connection.
 pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: service\r\nConnection: close\r\n");
     for (name, value) in headers {
@@ -100,7 +100,7 @@ pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)
     raw(to, format!("{head}\r\n").as_bytes())
 }
 
-/// Any bytes at all, and the answer to them.
+/// Sends any bytes, and reads the answer.
 pub fn raw(to: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -131,14 +131,14 @@ pub fn read_answer(mut stream: TcpStream) -> Answer {
     answer
 }
 
-/// The same `GET` from so many callers at once.
+/// Sends a `GET` for each path at the same time.
 pub fn at_once(to: SocketAddr, paths: Vec<String>) -> Vec<Answer> {
     let callers: Vec<_> =
         paths.into_iter().map(|path| thread::spawn(move || request(to, "GET", &path, &[]))).collect();
     callers.into_iter().map(|caller| caller.join().unwrap()).collect()
 }
 
-/// One connection for several requests, kept alive between them.
+/// One connection, kept alive between several requests.
 pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -148,17 +148,17 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// Sends any bytes at all.
+    /// Sends any bytes.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
-    /// The same, where the service may have ended the connection.
+    /// The same, if the service may have closed the connection.
     pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
 
-    /// Whether anything of an answer comes within this time.
+    /// Whether any byte of an answer arrives within this time.
     pub fn has_answer(&mut self, within: Duration) -> bool {
         self.0.get_mut().set_read_timeout(Some(within)).unwrap();
         let has = self.0.fill_buf().is_ok_and(|bytes| !bytes.is_empty());
@@ -166,10 +166,10 @@ impl Connection {
         has
     }
 
-    /// Whether the service ends the connection, and has sent nothing more before.
+    /// Whether the service closes the connection without sending anything more.
     pub fn is_closed(&mut self) -> bool {
         let mut more = Vec::new();
-        // A reset is an end, too.
+        // A reset counts as closing, too.
         self.0.read_to_end(&mut more).ok();
         more.is_empty()
     }
@@ -180,7 +180,7 @@ impl Connection {
         self.0.get_mut().write_all(head.as_bytes()).unwrap();
     }
 
-    /// The next answer; `bodiless` when it answers a `HEAD`.
+    /// The next answer; `bodiless` if it answers a `HEAD`.
     pub fn receive(&mut self, bodiless: bool) -> Answer {
         let mut line = || {
             let mut line = String::new();
@@ -205,7 +205,7 @@ impl Connection {
         self.receive(method == "HEAD")
     }
 
-    /// The same, or `None` when the service has closed the connection instead.
+    /// The same, or `None` if the service has closed the connection instead.
     pub fn try_ask(&mut self, method: &str, path: &str) -> Option<Answer> {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: service\r\n\r\n");
         self.0.get_mut().write_all(head.as_bytes()).ok()?;

@@ -1,4 +1,4 @@
-//! An OTLP/HTTP collector on a real socket: takes spans, refuses them, or never answers.
+//! An OTLP/HTTP collector on a real socket that accepts spans, rejects them, or never answers.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use prost::Message as _;
 
 use crate::wait::pause;
 
-/// What a collector does with a batch.
+/// How a collector answers a batch.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Answers {
     Taken,
@@ -28,7 +28,7 @@ pub enum Answers {
     Never,
 }
 
-/// A span as it arrived, its ids in hexadecimal.
+/// A span as received, its ids in hexadecimal.
 #[derive(Debug, Clone)]
 pub struct Span {
     pub name: String,
@@ -53,9 +53,9 @@ impl Span {
 struct Received {
     bytes: Vec<u8>,
     spans: Vec<Span>,
-    /// Batches that were offered, also those not taken.
+    /// How many batches were offered, accepted or not.
     offered: usize,
-    /// Connections that are never answered: kept, or they would be closed.
+    /// Connections that never get an answer: kept, because a dropped one would be closed.
     hanging: Vec<TcpStream>,
 }
 
@@ -104,7 +104,7 @@ impl Collector {
         self.received.lock().unwrap().offered
     }
 
-    /// Everything that came, texts readable.
+    /// Everything received, with texts readable.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap().bytes).into_owned()
     }
@@ -149,7 +149,7 @@ fn serve(stream: TcpStream, answers: Answers, received: &Mutex<Received>) {
         pause(Duration::from_secs(2));
     }
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    // A service that has stopped meanwhile does not mind.
+    // The service may have stopped meanwhile.
     stream.write_all(answer.as_bytes()).ok();
 }
 

@@ -1,4 +1,4 @@
-//! An HTTP proxy as companies have them: opens tunnels for those who show the right password.
+//! An HTTP proxy like those of corporate networks: it opens tunnels for clients with the right password.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A tunnel that was asked for.
+/// A requested tunnel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tunnel {
     pub target: String,
@@ -24,11 +24,11 @@ pub struct ConnectProxy {
     asked: Arc<Mutex<Vec<Tunnel>>>,
 }
 
-/// What it answers where it opens no tunnel.
+/// The answer when it opens no tunnel.
 pub type Verdict = Result<SocketAddr, &'static str>;
 
 impl ConnectProxy {
-    /// Opens what the judge says a tunnel leads to.
+    /// Opens tunnels as `judge` decides.
     pub fn start(judge: impl Fn(&Tunnel) -> Verdict + Send + Sync + 'static) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -60,7 +60,7 @@ impl ConnectProxy {
         self.asked.lock().unwrap().clone()
     }
 
-    /// Where tunnels were asked to, each once.
+    /// The requested destinations, each once.
     pub fn targets(&self) -> Vec<String> {
         let mut targets: Vec<_> = self.asked().into_iter().map(|tunnel| tunnel.target).collect();
         targets.sort();
@@ -89,7 +89,7 @@ async fn serve(
     match verdict {
         Ok(behind) => {
             stream.write_all(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n").await.unwrap();
-            // A service that has hung up does not mind.
+            // The service may have disconnected.
             if let Ok(mut behind) = TcpStream::connect(behind).await {
                 tokio::io::copy_bidirectional(&mut stream, &mut behind).await.ok();
             }

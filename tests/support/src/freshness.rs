@@ -1,4 +1,4 @@
-//! Snapshots by their age: settings that make them stale soon, and what answers say of it.
+//! Snapshots by age: settings that make them stale soon, and what answers say about it.
 
 use crate::{
     client::{Answer, request},
@@ -10,9 +10,9 @@ use crate::{
 pub const ID: &str = "85746065432";
 pub const PATH: &str = "/qos/85746065432";
 
-/// Fresh for a second, then in its revalidation time for half a minute.
+/// Fresh for a second, then within stale-while-revalidate for half a minute.
 pub const BRIEFLY_FRESH: (&str, &str) = ("cache.live_fresh", "1s");
-/// Past freshness a snapshot serves only where Zoom fails.
+/// Past freshness a snapshot is served only if Zoom fails.
 pub const NO_REVALIDATION: (&str, &str) = ("cache.stale_while_revalidate", "0s");
 
 /// `GET` with this `Cache-Control`.
@@ -20,7 +20,7 @@ pub fn get_with(service: &Service, path: &str, cache_control: &str) -> Answer {
     request(service.addr, "GET", path, &[("Cache-Control", cache_control)])
 }
 
-/// Waits until the snapshot is past its freshness, and starts nothing.
+/// Waits until the snapshot is past its freshness, without starting a flight.
 pub fn wait_until_stale(service: &Service, path: &str) {
     wait_for(|| {
         let answer = get_with(service, path, "only-if-cached");
@@ -28,7 +28,7 @@ pub fn wait_until_stale(service: &Service, path: &str) {
     });
 }
 
-/// Waits until the snapshot is past its revalidation time, and starts nothing.
+/// Waits until the snapshot is past stale-while-revalidate, without starting a flight.
 pub fn wait_until_not_served(service: &Service, path: &str) {
     wait_for(|| (get_with(service, path, "only-if-cached").status == 504).then_some(()));
 }

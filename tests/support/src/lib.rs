@@ -1,7 +1,7 @@
-//! What the tests share: the service as a process, its callers, and stand-ins for what it talks to.
+//! What the tests share: the service as a process, its callers, and stand-ins for its peers.
 //!
-//! A test file imports from here and from no other test file; `tests/tidy.rs` checks that. Helpers that only one file needs
-//! stay in that file.
+//! A test file imports from here and from no other test file; `tests/tidy.rs` checks that. Helpers that only one file
+//! needs stay in that file.
 #![expect(
     clippy::expect_used,
     clippy::float_cmp,

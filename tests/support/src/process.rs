@@ -1,4 +1,4 @@
-//! Programs whose start or end is the subject of a test.
+//! Programs whose start or exit a test examines.
 
 use std::{
     io::Read,
@@ -8,10 +8,10 @@ use std::{
 
 use crate::wait::wait_for;
 
-/// A process whose start or end is the subject; killed when dropped.
+/// A process whose start or exit is examined; killed when dropped.
 pub struct Process(pub Child);
 
-/// How a process ended, and all that it printed.
+/// How a process exited, and all that it printed.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -36,7 +36,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command that is expected to end by itself.
+/// Runs a command that is expected to exit by itself.
 pub fn run_to_end(command: &mut Command) -> Ended {
     let mut process = Process::start(command);
     let (stdout, stderr) = (process.0.stdout.take().unwrap(), process.0.stderr.take().unwrap());

@@ -1,14 +1,14 @@
-//! How many calls a span of time holds.
+//! How many calls an interval holds.
 
 use std::{
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-/// When which replica called.
+/// When each replica called.
 pub type Calls = Arc<Mutex<Vec<(Instant, usize)>>>;
 
-/// The most calls in any second; a second holds its first instant and not its last.
+/// The most calls in any second; a second includes its first instant and excludes its last.
 pub fn most_in_a_second(calls: impl IntoIterator<Item = Instant>) -> usize {
     let calls: Vec<_> = calls.into_iter().collect();
     let within_a_second = |first: &Instant| {

@@ -1,4 +1,4 @@
-//! An upstream that answers with scripted bytes: what no well-behaved server sends. Access tokens still come from the
+//! An upstream that sends scripted bytes, which no well-behaved server would. Access tokens still come from the
 //! simulator.
 
 use std::{
@@ -16,25 +16,25 @@ use serde_json::json;
 
 use crate::wait::{PATIENCE, pause};
 
-/// One step of an answer.
+/// One step of a response.
 #[derive(Debug, Clone)]
 pub enum Step {
     Send(Vec<u8>),
     /// Sends nothing for this long: a slow upstream.
     Pause(Duration),
-    /// Ends the connection, in order.
+    /// Closes the connection in order.
     Close,
-    /// Ends it with a reset.
+    /// Resets it.
     Reset,
-    /// Ends the way to the service, and hears what still comes.
+    /// Shuts down the sending side, and goes on reading.
     HalfClose,
-    /// Sends this again and again, after such a pause each time, until the service hangs up.
+    /// Sends this again and again, with such a pause after each, until the service disconnects.
     Repeat(Vec<u8>, Duration),
-    /// Answers nothing more until the service hangs up. See [`RawZoom::asked_in_doubt`].
+    /// Sends nothing more until the service disconnects. See [`RawZoom::asked_in_doubt`].
     Doubt,
 }
 
-/// What came: the head, line by line, and which connection it came on.
+/// A received request: the head line by line, and its connection.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub head: Vec<String>,
@@ -49,10 +49,10 @@ impl Asked {
     }
 }
 
-/// A request that is sent so soon after bytes that nobody asked for may have crossed them.
+/// A request sent this soon after unsolicited bytes may have crossed them.
 const CROSSED: Duration = Duration::from_millis(500);
 
-/// A server on a socket of its own. Its threads end with the test's process.
+/// A server on its own socket. Its threads end with the test's process.
 pub struct RawZoom {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -65,12 +65,12 @@ struct Seen {
 }
 
 impl RawZoom {
-    /// Answers each request with the steps that the script has for it.
+    /// Answers each request with the steps that the script returns for it.
     pub fn start(script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static) -> Self {
         Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// The same on a socket of the test's own.
+    /// The same on a socket of the test.
     pub fn start_on(
         listener: TcpListener,
         script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
@@ -78,7 +78,7 @@ impl RawZoom {
         Self::start_greeting(listener, |_| Vec::new(), script)
     }
 
-    /// The same, and takes these steps on each connection, by its number, before anything is asked.
+    /// The same, but takes these steps on each connection, by its number, before any request.
     pub fn start_greeting(
         listener: TcpListener,
         greeting: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
@@ -104,12 +104,12 @@ impl RawZoom {
         self.seen.asked.lock().unwrap().clone()
     }
 
-    /// Forgets what was asked so far, and says how much that was.
+    /// Forgets the requests so far, and returns how many they were.
     pub fn forget(&self) -> usize {
         std::mem::take(&mut *self.seen.asked.lock().unwrap()).len()
     }
 
-    /// How often the service asked on a connection after [`Step::Doubt`], and not at the same moment.
+    /// How often the service sent a request on a connection after [`Step::Doubt`], except at the same moment.
     pub fn asked_in_doubt(&self) -> usize {
         self.seen.in_doubt.load(Ordering::Relaxed)
     }
@@ -140,11 +140,11 @@ fn serve(
     }
 }
 
-/// Whether the connection goes on.
+/// Returns whether the connection continues.
 fn take(step: &Step, reader: &mut BufReader<TcpStream>, seen: &Seen) -> bool {
     let stream = reader.get_mut();
     match step {
-        // A service that has hung up meanwhile does not mind.
+        // The service may have disconnected.
         Step::Send(bytes) => stream.write_all(bytes).unwrap_or_default(),
         Step::Pause(time) => pause(*time),
         Step::Close => stream.shutdown(Shutdown::Both).unwrap_or_default(),
@@ -196,7 +196,7 @@ pub fn page(user_name: &str) -> String {
     json!({ "next_page_token": "", "total_records": 1, "participants": [participant] }).to_string()
 }
 
-/// A whole answer that is delimited by its length.
+/// A complete response, delimited by its length.
 pub fn answer(body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

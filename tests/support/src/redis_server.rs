@@ -1,4 +1,4 @@
-//! A `redis-server` of one's own: never a mock, and no service of the system.
+//! A private `redis-server`: never a mock, and never the system's service.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// What is installed, and what `scripts/prepare redis-server` has unpacked.
+/// The installed one, or the one that `scripts/prepare redis-server` unpacked.
 const PROGRAMS: [&str; 3] = [
     "redis-server",
     "valkey-server",
@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 3] = [
 const SENTINEL: &str = "--sentinel";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running server; it ends with this.
+/// A running server, which ends when dropped.
 pub struct Server {
     process: Option<Child>,
     pub port: u16,
@@ -31,11 +31,11 @@ impl Server {
         Self::with(&[])
     }
 
-    /// With further options of its command line.
+    /// With further command line options.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let mut server = Self { process: None, port: 0, folder: tempfile::tempdir().unwrap(), arguments };
-        // Another program may take the port between the look and the start.
+        // Another program may take the port between the check and the start.
         for _ in 0..5 {
             server.port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             if server.try_start() {
@@ -66,27 +66,27 @@ impl Server {
         }
     }
 
-    /// Again on the same port, with nothing remembered.
+    /// Starts it again on the same port, without data.
     pub fn start_again(&mut self) {
         assert!(self.try_start(), "port {} is taken", self.port);
     }
 
-    /// SIGSTOP, SIGCONT and the like, as `kill` spells them.
+    /// Sends SIGSTOP, SIGCONT and the like, by the names that `kill` uses.
     pub fn signal(&self, signal: &str) {
         signal_to(self.id(), signal);
     }
 
-    /// Whether a command is carried out.
+    /// Whether it executes a command.
     pub fn tries(&self, words: &[&str]) -> bool {
         self.try_command::<redis::Value>(words).is_ok()
     }
 
-    /// Whether it says this in answer to a command, now.
+    /// Whether this is its reply to a command now.
     pub fn says(&self, words: &[&str], what: &str) -> bool {
         self.try_command::<String>(words).is_ok_and(|said| said.contains(what))
     }
 
-    /// One command on a connection of its own.
+    /// Sends one command on its own connection.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }
@@ -99,7 +99,7 @@ impl Server {
         command.query(&mut self.try_connection()?)
     }
 
-    /// A connection of one's own, for many commands.
+    /// A connection for many commands.
     pub fn connection(&self) -> redis::Connection {
         self.try_connection().unwrap()
     }
@@ -124,7 +124,7 @@ impl Server {
             command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()
         });
         let mut process =
-            started.expect("redis-server is not here: scripts/prepare redis-server installs it");
+            started.expect("redis-server is missing: `scripts/prepare redis-server` installs it");
         let said = BufReader::new(process.stdout.take().unwrap());
         let begun = Instant::now();
         let mut lines = said.lines();
@@ -132,10 +132,10 @@ impl Server {
             if line.contains("# ") {
                 println!("redis-server: {line}");
             }
-            assert!(begun.elapsed() < READY_WITHIN, "redis-server does not come up");
+            assert!(begun.elapsed() < READY_WITHIN, "redis-server does not start");
             line.contains("Ready to accept connections") || line.contains("Sentinel ID is")
         });
-        // Read on, or the server would come to wait for the pipe.
+        // Keep reading, or the server would block on the full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         if ready {
             self.process = Some(process);

@@ -1,4 +1,4 @@
-//! A wire between a replica and the server that can be cut without either end being told: a network partition.
+//! A relay between a replica and the server that can be cut without either end noticing: a network partition.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,7 +14,7 @@ use std::{
 
 use crate::wait::pause;
 
-/// Forwards bytes both ways for as long as it is whole.
+/// Forwards bytes both ways while it is not cut.
 pub struct Relay {
     pub port: u16,
     cut: Arc<AtomicBool>,
@@ -45,18 +45,18 @@ impl Relay {
         Self { port: here, cut, deaf, late_ms }
     }
 
-    /// From now on nothing comes through, and nothing is said about it. What was sent meanwhile is lost.
+    /// From now on nothing passes, without any sign of it. Bytes sent meanwhile are lost.
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
         self.deaf(cut);
     }
 
-    /// From now on the server hears and does what it is told, and no answer comes back.
+    /// From now on the server receives and executes commands, but no reply comes back.
     pub fn deaf(&self, deaf: bool) {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    /// From now on everything comes so much later, and what an operation takes is twice that.
+    /// From now on every byte is delayed by this time in each direction, so that an operation takes twice as long.
     pub fn late(&self, by: Duration) {
         self.late_ms.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -69,10 +69,10 @@ impl Relay {
 fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool, late_ms: &AtomicU64) {
     read.set_nodelay(true).ok();
     write.set_nodelay(true).ok();
-    let (tell, told) = mpsc::channel::<(Instant, Vec<u8>)>();
+    let (send, receive) = mpsc::channel::<(Instant, Vec<u8>)>();
     let mut late = write.try_clone().unwrap();
     let writer = thread::spawn(move || {
-        for (due, bytes) in told {
+        for (due, bytes) in receive {
             pause(due.saturating_duration_since(Instant::now()));
             if late.write_all(&bytes).is_err() {
                 break;
@@ -81,14 +81,14 @@ fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool, la
     });
     let (mut bytes, mut lost) = ([0; 16_384], false);
     while let Ok(count @ 1..) = read.read(&mut bytes) {
-        // A stream with a hole in it is of no use any more, as after a real cut that lasted.
+        // A stream with a hole in it is unusable, as after a real cut that lasted.
         lost |= is_lost.load(Ordering::SeqCst);
         let due = Instant::now() + Duration::from_millis(late_ms.load(Ordering::SeqCst));
-        if !lost && tell.send((due, bytes[..count].to_vec())).is_err() {
+        if !lost && send.send((due, bytes[..count].to_vec())).is_err() {
             break;
         }
     }
-    drop(tell);
+    drop(send);
     writer.join().ok();
     if !lost {
         write.shutdown(Shutdown::Both).ok();

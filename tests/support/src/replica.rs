@@ -1,4 +1,4 @@
-//! A replica's handle on a thread of its own, and what tests ask of it.
+//! A replica's handle on its own thread, and what tests ask of it.
 
 use std::{
     num::NonZeroU32,
@@ -36,7 +36,7 @@ pub fn encrypted(url: &str) -> SharedConfig {
     SharedConfig { sealer: Some(Arc::new(Sealer::new(&"3c".repeat(32)).unwrap())), ..config(url, 40, 2) }
 }
 
-/// A handle that is being kept, and the events that come to it.
+/// A running handle, and the events that it receives.
 pub fn join(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>) {
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Shared::new(config, events, &Arc::new(Metrics::default()));
@@ -58,7 +58,7 @@ pub async fn up(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>
     (shared, heard)
 }
 
-/// Runs a replica on a thread of its own, as the fetcher is.
+/// Runs a replica on its own thread, as the fetcher does.
 pub fn on_its_own_thread<T, F>(replica: impl FnOnce() -> F + Send + 'static) -> JoinHandle<T>
 where
     T: Send + 'static,
@@ -67,7 +67,7 @@ where
     thread::spawn(|| actix_rt::System::new().block_on(replica()))
 }
 
-/// The next permit that comes, whatever stands in the way.
+/// The next permit, whatever delays it.
 pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::quota_reply::Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {

@@ -12,10 +12,10 @@ use crate::{
 };
 
 pub const REPLICAS: usize = 3;
-/// What a replica says that loses Redis, or that has to wait for it.
+/// The log lines of a replica that loses Redis, or that has to wait for it.
 pub const AWAY: &str = "Redis is away";
 
-/// The replicas, which know of each other. `settings` besides those of Redis.
+/// Starts replicas that know each other, with `settings` besides those of Redis.
 pub fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     let mut all =
@@ -42,7 +42,7 @@ pub fn finish(replicas: Vec<Service>, announced: &[&str]) {
     }
 }
 
-/// Each replica is asked for its part of the paths, one caller for each, all at once.
+/// Requests the paths from the replicas in turn, one caller for each path, all at once.
 pub fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     let asked: Vec<_> = replicas
         .iter()

@@ -1,4 +1,4 @@
-//! What the scripts of rude peers share: seeds, how long they run, and what services must keep to meanwhile.
+//! What the random peers share: seeds, how long they run, and the limits that services must keep meanwhile.
 
 use std::{
     fs,
@@ -13,29 +13,29 @@ use crate::{service::Service, wait::wait_for};
 
 /// How long each script runs in `make test`.
 pub const MOMENT: Duration = Duration::from_secs(20);
-/// A probe of Kubernetes waits this long.
+/// A Kubernetes probe waits this long.
 const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 
-/// Another seed for each run; the environment's `RUDE_SEED` repeats one.
+/// A new seed for each run; the environment's `RUDE_SEED` repeats one.
 #[expect(clippy::disallowed_methods, reason = "not the service's environment")]
 pub fn any_seed() -> u64 {
     std::env::var("RUDE_SEED").map_or_else(|_| fastrand::u64(..1 << 40), |seed| seed.parse().unwrap())
 }
 
-/// How long each script runs in `make test-all`: an hour, or as many seconds as the environment's `RUDE_SECONDS` says.
+/// How long each script runs in `make test-all`: an hour, or the environment's `RUDE_SECONDS`.
 #[expect(clippy::disallowed_methods, reason = "not the service's environment")]
 pub fn hour() -> Duration {
     let seconds = std::env::var("RUDE_SECONDS").map_or(3_600, |seconds| seconds.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
-/// Bytes of no protocol.
+/// Random bytes of no protocol.
 pub fn garbage(rng: &mut Rng) -> Vec<u8> {
     let length = rng.usize(1..9_000);
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
 }
 
-/// Ends the peers' loops when it is dropped: also when the thread that watches panics, or they would go on for ever.
+/// Ends the peers' loops when dropped, also when the watching thread panics; otherwise they would run for ever.
 pub struct Over<'a>(pub &'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -44,7 +44,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// How long this thread and all threads of the service could have run, and others did.
+/// For how long this thread and all threads of the service were runnable, while others ran.
 fn waited_for_cpu(service: &Service) -> Duration {
     let own = [PathBuf::from("/proc/thread-self/schedstat")];
     let threads = fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
@@ -54,9 +54,9 @@ fn waited_for_cpu(service: &Service) -> Duration {
     texts.map(|text| Duration::from_nanos(text.split(' ').nth(1).unwrap().parse().unwrap())).sum()
 }
 
-/// Watches services that rude peers are at.
+/// Watches services while random peers use them.
 pub struct Watch<'a> {
-    /// With the resident size at the beginning.
+    /// With the resident size at the start.
     services: Vec<(&'a Service, u64)>,
     /// By how many bytes each may grow.
     memory: u64,
@@ -70,12 +70,12 @@ impl<'a> Watch<'a> {
         Self { services, memory, most: 0, slowest: Duration::ZERO }
     }
 
-    /// Fails unless every service is alive, answers its probe in time, and is within its memory.
+    /// Asserts that every service is alive, answers its probe in time, and is within its memory limit.
     pub fn look(&mut self) {
         for (service, before) in &self.services {
             let (asked, waited) = (Instant::now(), waited_for_cpu(service));
             let status = service.ops_get("/healthz").status;
-            // A machine that is busy with other things says nothing about the service.
+            // On a machine that is busy with other work a late probe says nothing about the service.
             let took = asked.elapsed().saturating_sub(waited_for_cpu(service).saturating_sub(waited));
             assert!(status == 200 && took < ALIVE_WITHIN, "/healthz: {status} after {took:?}");
             self.slowest = self.slowest.max(took);
@@ -84,7 +84,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Fails unless every service comes to rest.
+    /// Asserts that every service becomes idle.
     pub fn rest(mut self) {
         for (service, _) in &self.services {
             wait_for(|| (service.load_at_rest() < 0.05).then_some(()));

@@ -1,4 +1,4 @@
-//! The service as a process of its own, and what it printed.
+//! The service as its own process, and what it printed.
 
 use std::{
     env,
@@ -19,10 +19,10 @@ use crate::{
     wait::{pause, wait_for},
 };
 
-/// Settings under which a call to Zoom may take a second.
+/// Settings that limit a call to Zoom to about a second.
 pub const QUICK: [(&str, &str); 2] = [("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "1s")];
 
-/// Announced failures whose cause the log may tell, too.
+/// Announced failures whose cause may be logged, too.
 const FAILURES: [&str; 3] = ["flight failed", "access token", "token endpoint"];
 
 /// A running service.
@@ -57,7 +57,7 @@ pub fn program() -> PathBuf {
     program.expect("cargo sets CARGO_BIN_EXE_zoom-qos-proxy for the tests that it runs").into()
 }
 
-/// The command with which the service is started against `sim`; settings as in `("limits.heavy_per_second", "40")`.
+/// The command that starts the service against `sim`; settings are like `("limits.heavy_per_second", "40")`.
 pub fn command(sim: &Sim, settings: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program());
     command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -75,7 +75,7 @@ pub fn command(sim: &Sim, settings: &[(&str, &str)]) -> Command {
     for (key, value) in defaults.iter().chain(settings) {
         command.env(variable(key), value);
     }
-    // A secret given as a file replaces the one above.
+    // A secret given as a file replaces the inline default above.
     for (key, _) in settings {
         if let Some(inline) = key.strip_suffix("_file") {
             command.env_remove(variable(inline));
@@ -94,12 +94,12 @@ impl Service {
         Self::started(command(sim, settings))
     }
 
-    /// The same through another program, which is given the service's path as its last argument.
+    /// The same through another program, which gets the service's path as its last argument.
     pub fn start_by(sim: &Sim, settings: &[(&str, &str)], by: &[&str]) -> Self {
         Self::started(Self::command_by(sim, settings, by))
     }
 
-    /// The same; gives status and lines of one that ends instead of listening.
+    /// The same; returns exit status and lines if it exits instead of listening.
     pub fn try_start_by(
         sim: &Sim,
         settings: &[(&str, &str)],
@@ -134,7 +134,7 @@ impl Service {
         };
         let listening = wait_for(|| {
             let found = output.lines.lock().unwrap().iter().find_map(|line| addresses(line));
-            // Ended already, or listening: either is an answer.
+            // Exited or listening: either is a result.
             if found.is_some() || child.try_wait().unwrap().is_some() { Some(found) } else { None }
         });
         let Some((addr, ops)) = listening else {
@@ -157,19 +157,19 @@ impl Service {
         request(self.ops, "GET", path, &[])
     }
 
-    /// Forgets all that is cached.
+    /// Purges everything.
     pub fn ops_purge(&self) {
         assert_eq!(request(self.ops, "DELETE", "/cache", &[]).status, 204);
     }
 
-    /// The value of a metric, by its whole name with labels; 0 when it is not there yet.
+    /// The value of a metric, by its full name with labels; 0 if it does not exist yet.
     pub fn metric(&self, name: &str) -> f64 {
         let text = self.ops_get("/metrics").text();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Whether it says that it is ready, and answers this path with 200. A connection that breaks is no answer.
+    /// Whether it is ready and answers this path with 200. A broken connection counts as no.
     pub fn is_ready_and_serves(&self, path: &str) -> bool {
         let is_ok = |to, path| {
             std::panic::catch_unwind(|| request(to, "GET", path, &[]))
@@ -178,7 +178,7 @@ impl Service {
         is_ok(self.ops, "/readyz") && is_ok(self.addr, path)
     }
 
-    /// Waits until `/readyz` answers this.
+    /// Waits until `/readyz` has this status.
     pub fn wait_until_ready(&self, status: u16) -> Answer {
         wait_for(|| Some(self.ops_get("/readyz")).filter(|answer| answer.status == status))
     }
@@ -187,24 +187,24 @@ impl Service {
         self.child.id()
     }
 
-    /// Bytes of memory that are really its own now.
+    /// The resident memory, in bytes.
     pub fn resident(&self) -> u64 {
         self.memory("VmRSS:")
     }
 
-    /// The most that this ever was.
+    /// The peak of the resident memory, in bytes.
     pub fn most_resident(&self) -> u64 {
         self.memory("VmHWM:")
     }
 
-    /// In bytes, what the kernel says under this name.
+    /// The kernel's figure of this name, in bytes.
     fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// The processor time of a span of time in which nothing has to be done, as a part of it.
+    /// The fraction of a processor that it uses over an interval in which it has nothing to do.
     pub fn load_at_rest(&self) -> f64 {
         const SPAN: Duration = Duration::from_millis(1_500);
         let (before, began) = (self.cpu_ticks(), Instant::now());
@@ -213,20 +213,20 @@ impl Service {
         f64::from(ticks) / 100.0 / began.elapsed().as_secs_f64()
     }
 
-    /// Processor time that it has used so far, in clock ticks: hundredths of a second.
+    /// The processor time used so far, in clock ticks: hundredths of a second.
     fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The name before it may hold anything.
+        // The process name may contain anything, so the fields after it are read.
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
-    /// Descriptors that it has open.
+    /// The number of open file descriptors.
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// All that it printed so far.
+    /// All lines printed so far.
     pub fn printed(&self) -> Vec<String> {
         self.output.lines.lock().unwrap().clone()
     }
@@ -238,35 +238,36 @@ impl Service {
         assert!(killed.success());
     }
 
-    /// Whether it still runs.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(&mut self) -> ExitStatus {
         self.finished = true;
         let status = wait_for(|| self.child.try_wait().unwrap());
-        // What it printed last is still on its way.
+        // The last lines may still be in the pipe.
         for reader in self.readers.drain(..) {
             reader.join().unwrap();
         }
         status
     }
 
-    /// Ends it with SIGKILL, as a crash would.
+    /// Ends it with SIGKILL, like a crash.
     pub fn crash(mut self) {
         self.signal("KILL");
         self.wait();
     }
 
-    /// Asks it to stop, expects exit 0, and fails on a warning or error that the test did not announce by a part of its line.
+    /// Sends SIGTERM, expects exit 0, and fails on a warning or error unless the line contains one of the announced
+    /// texts.
     pub fn finish(self, announced: &[&str]) -> Vec<String> {
         self.signal("TERM");
         self.finish_stopped(announced)
     }
 
-    /// The same of one that was asked to stop already.
+    /// The same for a service that was already asked to stop.
     pub fn finish_stopped(mut self, announced: &[&str]) -> Vec<String> {
         let status = self.wait();
         let lines = self.printed();

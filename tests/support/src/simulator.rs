@@ -1,4 +1,4 @@
-//! The simulator of Zoom: its limits and meetings, and the calls that it saw.
+//! The simulator of Zoom: its limits and meetings, and the calls it received.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use zoom_sim::{Call, Meeting, Sim, SimConfig};
 
 use crate::rate;
 
-/// A simulator with the given limits, and headroom to make mistakes visible.
+/// A simulator with the given limits, and headroom that makes mistakes visible.
 pub fn sim(adjust: impl FnOnce(&mut SimConfig)) -> Sim {
     let mut config = SimConfig::default();
     adjust(&mut config);
@@ -20,7 +20,7 @@ pub fn calls_for(sim: &Sim, meeting: &str) -> Vec<Call> {
     calls
 }
 
-/// Every secret there is between the service and this simulator, access tokens as used so far included.
+/// Every secret that the service and this simulator share, including the access tokens used so far.
 pub fn secrets(sim: &Sim) -> Vec<String> {
     let header = |call: &Call| call.header("authorization").map(str::to_owned);
     let sent: HashSet<_> = sim.calls().iter().filter_map(header).collect();
@@ -28,7 +28,7 @@ pub fn secrets(sim: &Sim) -> Vec<String> {
     ["sim-secret", "sim-client", "sim-account"].map(str::to_owned).into_iter().chain(sent).collect()
 }
 
-/// Adds `count` meetings of one page, numbered from `first` on, and returns the paths to ask for them.
+/// Adds `count` meetings of one page, numbered from `first` on, and returns their paths.
 pub fn add_meetings(sim: &Sim, first: usize, count: usize) -> Vec<String> {
     let ids: Vec<_> =
         (first..first + count).map(|number| format!("{:011}", 91_000_000_000 + number)).collect();
@@ -38,7 +38,7 @@ pub fn add_meetings(sim: &Sim, first: usize, count: usize) -> Vec<String> {
     ids.iter().map(|id| format!("/qos/{id}")).collect()
 }
 
-/// The most calls that any second holds, as the simulator saw them.
+/// The most calls in any second, as the simulator received them.
 pub fn most_in_a_second(calls: &[Call]) -> usize {
     rate::most_in_a_second(calls.iter().map(|call| call.at))
 }
@@ -48,7 +48,7 @@ pub fn refused_by_zoom(sim: &Sim) -> usize {
     sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
 }
 
-/// Random text, so that nothing makes it smaller.
+/// Random text, which does not compress.
 pub fn incompressible_pages(id: &str, pages: usize, bytes: usize) -> Vec<String> {
     let noise = |_| char::from(b'!' + fastrand::u8(..90)).to_string().replace(['\\', '"'], "x");
     let row = |number: usize| {

@@ -1,4 +1,4 @@
-//! A server certificate of the test's own authority, in front of a server that speaks plain HTTP.
+//! A TLS server with a certificate of the test's own authority, in front of a plain HTTP server.
 
 use std::{net::SocketAddr, sync::Arc, thread};
 
@@ -14,7 +14,7 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// Decrypts what comes for these names, and passes it on to `behind`.
+    /// Decrypts connections for these names, and forwards them to `behind`.
     pub fn start(behind: SocketAddr, names: &[&str]) -> Self {
         let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

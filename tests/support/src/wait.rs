@@ -1,15 +1,15 @@
-//! Waiting for a condition; and pauses, where time that passes is itself part of the test.
+//! Waiting for a condition; and pauses, where the passing of time is part of the test.
 
 use std::{
     thread,
     time::{Duration, Instant},
 };
 
-/// Longer than anything here takes; a test that waits this long has failed.
+/// Longer than any condition takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Polls until the condition gives a value.
+/// Polls until the condition returns a value.
 pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -21,7 +21,7 @@ pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The same for a condition that is itself asynchronous.
+/// The same for an asynchronous condition.
 pub async fn settled<T, F: Future<Output = Option<T>>>(mut condition: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -33,19 +33,19 @@ pub async fn settled<T, F: Future<Output = Option<T>>>(mut condition: impl FnMut
     }
 }
 
-/// A pause that is itself part of the test: a slow peer, a caller's pace, an outage that lasts. Never to wait for something
-/// that can be observed; that is [`wait_for`].
-#[expect(clippy::disallowed_methods, reason = "blocks a test's own thread, no worker of the service")]
+/// A pause that is itself part of the test: a slow peer, a caller's rate, an outage that lasts. Use [`wait_for`] for
+/// anything that can be observed.
+#[expect(clippy::disallowed_methods, reason = "blocks a test's own thread, not a worker of the service")]
 pub fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// The same on a runtime whose other tasks go on meanwhile.
+/// The same on a runtime whose other tasks continue meanwhile.
 pub async fn pause_async(time: Duration) {
     tokio::time::sleep(time).await;
 }
 
-/// Waits for a time that the code under test named, as the start of a permit's slot.
+/// Waits for a time that the code under test returned, such as the start of a permit's slot.
 pub async fn reached(time: Instant) {
     tokio::time::sleep_until(time.into()).await;
 }

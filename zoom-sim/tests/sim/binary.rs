@@ -1,4 +1,4 @@
-//! The program: its one line, its demo meetings, its control endpoint, its end.
+//! The program: its only output line, its demo meetings, its control endpoint, its exit.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! The plainest HTTP client: it sends what it is told to, and tells how the connection ended.
+//! A minimal HTTP client: it sends any bytes, and reports how the connection ended.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,13 +12,13 @@ use zoom_sim::{Fault, FaultKind, Sim, SimConfig};
 /// How reading stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A whole answer by its `Content-Length`; the connection goes on.
+    /// A complete answer by its `Content-Length`; the connection stays open.
     Complete,
-    /// The server closed.
+    /// The server closed the connection.
     Closed,
-    /// The server reset.
+    /// The server reset it.
     Reset,
-    /// Nothing more came for a while.
+    /// Nothing more arrived for a while.
     Silence,
 }
 
@@ -76,14 +76,14 @@ impl Client {
         Self { stream, access_token: String::new() }
     }
 
-    /// With an access token of the default credentials.
+    /// With an access token for the default credentials.
     pub(crate) fn authorized(sim: &Sim) -> Self {
         let mut client = Self::connect(sim.addr());
         client.access_token = client.mint().json()["access_token"].as_str().expect("a token").to_owned();
         client
     }
 
-    /// Makes a hang visible soon.
+    /// A short read timeout, which makes a hang visible soon.
     pub(crate) fn impatient(self) -> Self {
         self.stream.set_read_timeout(Some(Duration::from_millis(500))).expect("timeout set");
         self
@@ -161,7 +161,7 @@ pub(crate) fn sim() -> Sim {
     Sim::start(SimConfig::default()).expect("starts")
 }
 
-/// A simulator, one fault on it, and a client that soon calls silence a silence.
+/// A simulator, one fault on it, and a client with a short read timeout.
 pub(crate) fn faulty(kind: FaultKind) -> (Sim, Client) {
     let sim = sim();
     sim.inject(Fault::new(kind));
@@ -169,7 +169,7 @@ pub(crate) fn faulty(kind: FaultKind) -> (Sim, Client) {
     (sim, client)
 }
 
-/// A text as it stands in a query.
+/// A text, percent-encoded for a query.
 pub(crate) fn encoded(text: &str) -> String {
     text.replace('%', "%25").replace('+', "%2B").replace('/', "%2F").replace('=', "%3D")
 }

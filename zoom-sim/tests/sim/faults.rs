@@ -1,4 +1,4 @@
-//! Every fault, and what it says on the wire.
+//! Every fault and its bytes on the wire.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,7 @@ use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
 
 use crate::client::{Client, EXAMPLE, End, Response, encoded, faulty, sim};
 
-/// The answer under one fault, and what the record says of it.
+/// The answer under one fault, and its record.
 fn under(kind: FaultKind) -> (Response, Call) {
     let (sim, mut client) = faulty(kind);
     let response = client.qos(EXAMPLE, "");
@@ -14,7 +14,7 @@ fn under(kind: FaultKind) -> (Response, Call) {
     (response, sim.qos_calls().swap_remove(0))
 }
 
-/// What is answered under no fault.
+/// The answer without a fault.
 fn natural() -> String {
     Client::authorized(&sim()).qos(EXAMPLE, "").text().to_owned()
 }

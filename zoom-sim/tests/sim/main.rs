@@ -1,4 +1,4 @@
-//! The imitation as its clients see it: raw requests over TCP against a simulator on a port of its own.
+//! The simulator as its clients see it: raw requests over TCP against a simulator on its own port.
 
 #[cfg(test)]
 mod client;

@@ -1,4 +1,4 @@
-//! What meetings hold.
+//! The contents of meetings.
 
 use std::time::{Duration, Instant};
 
