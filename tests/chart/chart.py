@@ -1,4 +1,4 @@
-"""The chart as its users meet it: values in; objects, notes or a refusal out."""
+"""The chart as its users see it: values in; objects, notes or an error out."""
 
 import copy
 import functools
@@ -37,7 +37,7 @@ def defaults():
 
 
 def helm(*arguments, values=None):
-    """Runs helm on the chart with values; nothing of this machine's own configuration of helm counts."""
+    """Runs helm on the chart with values, without this machine's own helm configuration."""
     with tempfile.TemporaryDirectory() as home:
         command = [HELM, *arguments]
         if values is not None:
@@ -90,11 +90,11 @@ def render_text(values=None, version=None, chart=CHART, release=RELEASE, namespa
 
 
 class UniqueKeys(yaml.CSafeLoader):
-    """YAML lets a key come twice and forgets the first; an API server that is asked to be strict does not."""
+    """Rejects duplicate keys, as an API server in strict mode does; YAML drops the first one silently."""
 
     def construct_mapping(self, node, deep=False):
         keys = [key.value for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"a key comes twice: {keys}"
+        assert len(keys) == len(set(keys)), f"duplicate key: {keys}"
         return super().construct_mapping(node, deep)
 
 
@@ -104,15 +104,15 @@ def render(values=None, version=None, **where):
 
 
 def refusal(values, release=RELEASE):
-    """What helm says against values that must not be taken."""
+    """Helm's error for values that must be rejected."""
     done = helm("template", release, CHART, "--namespace", NAMESPACE, values=values)
-    assert done.returncode != 0, f"taken:\n{done.stdout}"
+    assert done.returncode != 0, f"accepted:\n{done.stdout}"
     return done.stderr
 
 
 @functools.cache
 def _chart_that_renders_its_notes():
-    """`helm template` shows no notes, and `helm install` wants a cluster: a copy that puts them into a ConfigMap."""
+    """The notes, rendered into a ConfigMap by a copy of the chart: `helm template` has none, `helm install` needs a cluster."""
     folder = tempfile.TemporaryDirectory()
     copied = pathlib.Path(folder.name, "chart")
     subprocess.run(["cp", "-r", CHART, copied], check=True)
@@ -133,7 +133,7 @@ def notes(values=None):
 
 
 def merged(*layers):
-    """Values on top of values, as helm does it."""
+    """Merges values as helm does."""
     result = {}
     for layer in layers:
         for key, value in layer.items():
@@ -152,7 +152,7 @@ def at(path, value):
 
 
 def leaves(tree, path=""):
-    """(path, value) of everything below a tree that is no map, or an empty one."""
+    """(path, value) of every leaf of a tree: everything except non-empty maps."""
     if isinstance(tree, dict) and tree:
         for key, value in tree.items():
             yield from leaves(value, f"{path}.{key}" if path else key)
@@ -160,18 +160,18 @@ def leaves(tree, path=""):
         yield path, tree
 
 
-# ---- the service's own word ----
+# ---- the service's own check ----
 
 CREDENTIALS = ("account_id", "client_id", "client_secret")
 CALLERS = '[[caller]]\nname = "support-tools"\nkey_sha256 = "' + "0" * 64 + '"\n'
 
 
-# What signs nothing: only its form is looked at.
+# Signs nothing: only its format is checked.
 CA = (ROOT / "tests/chart/ca.crt").read_text()
 
 
 def check_config(toml, container=None):
-    """What `check-config` says of a rendered file, with what the pod mounts, and its environment."""
+    """The output of `check-config` for a rendered file, with the pod's mounts and environment."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         for name in CREDENTIALS:
@@ -191,7 +191,7 @@ def check_config(toml, container=None):
 
 
 def permitted(toml):
-    """Calls a second and a day that the service permits itself with a rendered file."""
+    """Calls a second and a day that the service allows itself with a rendered file."""
     said = check_config(toml)
     assert said.returncode == 0, said.stderr
     return tuple(

@@ -1,6 +1,6 @@
-// Validates custom resources that Kubernetes' own schemas do not know: reads a list of objects as JSON, prints for each a
-// list of what is wrong. Values by the validators made from the CRDs; unknown fields, which those let pass, by the
-// types made from them: TypeScript takes none in a literal.
+// Validates custom resources, which Kubernetes' own schemas do not cover: reads a list of objects as JSON, prints for each a
+// list of errors. Validators generated from the CRDs check values; they accept unknown fields, which the
+// generated types reject: TypeScript allows none in a literal.
 //   node crds.mjs FOLDER_OF_NODE_MODULES < objects.json
 import { createRequire } from "node:module";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";

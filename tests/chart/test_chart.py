@@ -1,4 +1,4 @@
-"""The chart as a thing: its versions, its package, its README, and what is refused for now."""
+"""The chart as an artefact: its versions, package and README, and values that are rejected for now."""
 
 import os
 import re
@@ -70,7 +70,7 @@ WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in (ROOT / ".g
 
 
 def needed_by(jobs, name):
-    """The names of all jobs without which this one does not run."""
+    """The names of all jobs that this one needs, directly or not."""
     needs = jobs[name].get("needs", [])
     needs = [needs] if isinstance(needs, str) else needs
     return set(needs).union(*(needed_by(jobs, each) for each in needs))
@@ -132,12 +132,12 @@ def test_with_a_shared_budget_replicas_are_the_autoscalers_and_limits_undivided(
     assert "heavy_per_second" not in fixed.toml
 
 
-# ---- helm/e2e.sh, against a helm and a kubectl that only say what they were asked ----
+# ---- helm/e2e.sh, against stand-ins for helm and kubectl that record their arguments ----
 
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Runs the script with stand-ins that write down their arguments, and fail at the step that is named."""
+    """Runs the script with stand-ins that record their arguments, and fail at the named step."""
 
     def run(fail_at=None, **environment):
         record = tmp_path / "record"
@@ -147,7 +147,7 @@ def cluster(tmp_path):
             tool.write_text(
                 f'#!/bin/sh\necho "{name} $*" >> {record}\n'
                 f'case "{name} $*" in *"${{FAIL_AT:-nothing at all}}"*) exit 7 ;; esac\n'
-                # What the script reads back: the configuration after each step.
+                # The configuration that the script reads back after each step.
                 f'case "$*" in *jsonpath*) cat {tmp_path}/live_fresh ;; esac\n'
                 f'case "{name} $*" in *" upgrade "*"${{IGNORED:-}}") echo \'live_fresh = "45s"\' > {tmp_path}/live_fresh ;;\n'
                 f'*" rollback "* | *" install "*) echo \'live_fresh = "30s"\' > {tmp_path}/live_fresh ;; esac\n'
@@ -226,7 +226,7 @@ def test_e2e_with_a_cluster_that_does_not_answer_fails(cluster):
 
 
 def test_e2e_notices_an_upgrade_that_did_not_arrive(cluster):
-    """The stand-in's upgrade succeeds and changes nothing."""
+    """The stand-in's upgrade succeeds without changing anything."""
     done, record = cluster(KUBECONFIG=cluster.kubeconfig, IGNORED="nothing ends like this")
     assert done.returncode != 0
     assert steps(record)[-1] == "upgrade"

@@ -1,4 +1,4 @@
-"""The configuration that the chart renders, by the word of the service that will read it."""
+"""The configuration that the chart renders, checked by the service that reads it."""
 
 import re
 import tomllib
@@ -8,14 +8,14 @@ import pytest
 from chart import CI, ROOT, by_feature, check_config, ci, defaults, leaves, render
 
 DEFAULT_TOML = (ROOT / "config/default.toml").read_text()
-# What the chart fills in itself, from other values.
+# Keys that the chart derives from other values.
 OF_THE_CHART = {
     "zoom.account_id_file", "zoom.client_id_file", "zoom.client_secret_file", "zoom.proxy_file", "zoom.ca_file", "callers.file", "limits.state_file",
     "redis.url_file", "redis.ca_file", "redis.encryption_key_file", "redis.replicas",
 }
 # Secrets as text: the chart has files only.
 NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret", "zoom.proxy", "redis.url", "redis.encryption_key"}
-# Where a default of the chart differs from the service's, and why: values.yaml.
+# Keys whose default in the chart differs from the service's; values.yaml says why.
 OTHERWISE = {"server.listen", "server.ops_listen", "server.workers"}
 TRACES = pytest.mark.xfail(
     "otlp_endpoint" not in DEFAULT_TOML, strict=True, reason="this service does not know telemetry.otlp_endpoint yet"
@@ -68,7 +68,7 @@ def test_defaults_are_the_services():
 
 
 def test_a_value_reaches_the_service_as_it_was_given():
-    """Each key other than its default, through the file or the environment, into what the service says it uses."""
+    """Sets each key to another value than its default, by file or environment, and checks the service's effective value."""
     values = ci("every-key")["config"]
     objects = render({"config": values})
     said = check_config(objects.toml, objects.container)
@@ -98,7 +98,7 @@ def test_texts_are_escaped():
 
 
 def test_every_key_is_documented_where_it_is_set():
-    """The table of the README is made of the comments; a key without one would not be in it."""
+    """The README's table is generated from the comments; a key without one would be missing."""
     readme = (ROOT / "helm/zoom-qos-proxy/README.md").read_text()
     for path, _ in leaves(defaults()["config"]):
         assert f"`config.{path}`" in readme

@@ -1,4 +1,4 @@
-"""Every object of every file of ci/, by the schemas of every version of Kubernetes that the chart is for."""
+"""Every object of every file of ci/, checked by the schemas of every supported version of Kubernetes."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ from kubernetes_validate import utils
 
 from chart import CI, NODE, ROOT, by_feature, ci, helm, render
 
-# Its own read of a file of several megabytes for each object would take most of the time.
+# Reading a file of several megabytes for each object would take most of the time.
 utils.schema_contents = functools.cache(utils.schema_contents)
 
 VERSIONS = sorted({utils.major_minor(each) for each in utils.all_versions()}, key=lambda v: int(v.split(".")[1]))
@@ -59,11 +59,11 @@ def test_helm_has_nothing_to_say_against_it(feature):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-# ---- objects that Kubernetes has no schema for ----
+# ---- objects without a schema in Kubernetes ----
 
 
 def crds(objects):
-    """What tests/chart/crds.mjs says of each."""
+    """The errors that tests/chart/crds.mjs reports for each."""
     command = ["node", ROOT / "tests/chart/crds.mjs", NODE]
     done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

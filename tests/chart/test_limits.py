@@ -1,4 +1,4 @@
-"""Replicas without a shared budget: all that can run at once keep to the account's limits together."""
+"""Replicas without a shared quota: all that can run at once keep the account's limits together."""
 
 import itertools
 import tomllib
@@ -43,7 +43,7 @@ def test_limits_that_are_set_are_the_accounts_and_divided_too():
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_the_charts_table_of_plans_is_the_services(plan):
-    """What the service derives for a plan, and what the chart divides."""
+    """The limits that the service derives from a plan, and that the chart divides."""
     headroom = {"plan": plan, "headroom_percent": 0}
     assert permitted(render({"config": {"limits": headroom}}).toml) == PLANS[plan]
     if plan == "free":

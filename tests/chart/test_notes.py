@@ -1,5 +1,5 @@
-"""What is shown after an installation: the effective limit (test_limits.py), where the credentials are, what to type next,
-what to mind."""
+"""The notes after an installation: the effective limit (test_limits.py), the place of the credentials, the next commands,
+and warnings."""
 
 from chart import CHART, NAME, at, ci, merged, notes
 
@@ -52,7 +52,7 @@ def test_what_is_risky_is_said():
 
 def test_what_is_not_risky_is_not_said():
     assert OVERLAP not in notes(ci("one-after-the-other"))
-    # Redis has the day's count, and both pods of a rollout have one limit together.
+    # Redis keeps the day's count, and both pods of a rollout share one limit.
     for shared in (ci("redis-encrypted"), merged(ci("redis-encrypted"), {"replicaCount": 1})):
         assert FORGETS not in notes(shared) and OVERLAP not in notes(shared)
     with_redis = merged(merged(ci("ingress"), ci("redis")), {"replicaCount": 2})

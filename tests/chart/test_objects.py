@@ -1,4 +1,4 @@
-"""What the chart promises, on the rendered objects."""
+"""The chart's guarantees, checked on the rendered objects."""
 
 import base64
 import re
@@ -22,7 +22,7 @@ def selects(selector, labels):
 
 
 def pods_of(objects):
-    """(labels, spec) of every pod that the chart makes."""
+    """(labels, spec) of every pod of the chart."""
     template = objects.workload["spec"]["template"]
     test = objects.one("Pod")
     valkey = [each["spec"]["template"] for each in objects.all("StatefulSet") if component(each) == "valkey"]
@@ -106,7 +106,7 @@ def test_secrets_are_mounted_as_folders_that_follow_a_change(feature):
         volume = volumes.get(mount["name"], {})
         if "secret" in volume:
             assert mount["readOnly"] is True
-            # 0440: to the group, which fsGroup makes ours. Without an fsGroup the files belong to root.
+            # 0440: readable by the group, which fsGroup sets. Without fsGroup the files belong to root.
             has_group = "fsGroup" in objects.pod["securityContext"]
             assert volume["secret"].get("defaultMode") == (0o440 if has_group else None)
             assert "optional" not in volume["secret"]
@@ -197,7 +197,7 @@ def test_memory_follows_from_the_bound_of_the_cache(bound, request_mib, limit_mi
 
 @pytest.mark.parametrize(
     "max_fetch_bytes, max_body, more_mib",
-    # No page may be larger than all meetings together.
+    # No page may be larger than the limit for all meetings together.
     [("64MiB", "16MiB", 208), ("16MiB", "64MiB", 100), ("128MiB", "1MiB", 322)],
 )
 def test_the_memory_limit_leaves_what_meetings_being_fetched_may_take(max_fetch_bytes, max_body, more_mib):
@@ -220,7 +220,7 @@ def test_memory_that_is_said_is_taken_and_no_request_is_above_its_limit():
 @pytest.mark.parametrize("limit", ["0.5Gi", "5e8", "5E+8", 500000000, "400M", "524288k", "400000000000m"])
 def test_memory_is_understood_in_all_ways_that_kubernetes_writes_it(limit):
     resources = render({"resources": {"limits": {"memory": limit}}}).container["resources"]
-    # YAML reads those with an exponent as numbers.
+    # YAML parses those with an exponent as numbers.
     same = 500000000 if limit in ("5e8", "5E+8") else limit
     assert resources["limits"]["memory"] == resources["requests"]["memory"] == same
 
@@ -265,14 +265,14 @@ def test_names_stay_within_what_kubernetes_allows():
     assert len(render(values).workload["metadata"]["name"]) == 52
     with_valkey = render({**values, "valkey": {"enabled": True}})
     for each in with_valkey.all("StatefulSet"):
-        # Its pods carry the name and eleven letters more in a label.
+        # A label of its pods has the name and eleven more characters.
         assert len(each["metadata"]["name"]) == 52 and each["metadata"]["name"].endswith("-valkey")
     names = {each["metadata"]["name"] for each in render(ci("pod"))}
     assert all(name.startswith("qos") for name in names)
 
 
 def test_names_that_look_like_numbers_stay_texts():
-    """YAML reads 42 as a number and `on` as true; Kubernetes takes only texts here."""
+    """YAML parses 42 as a number and `on` as true; Kubernetes accepts only strings here."""
     values = {
         "fullnameOverride": "on",
         "credentials": {"existingSecret": "1"},
@@ -420,7 +420,7 @@ def test_one_after_the_other_means_the_old_pod_is_gone_first():
 
 
 def test_a_divided_replica_is_not_ready_before_its_predecessor_is_certainly_gone():
-    """A Deployment does not count pods that stop, so their time must pass before the next one has callers."""
+    """A Deployment does not count terminating pods, so their grace period must pass before the next one gets callers."""
     for values in ({"replicaCount": 2}, ci("replicas"), ci("no-surge"), {"replicaCount": 2, "terminationGracePeriodSeconds": 90}):
         objects = render(values)
         grace = objects.pod["terminationGracePeriodSeconds"]
@@ -639,7 +639,7 @@ def test_the_dashboard_is_the_charts_file_and_so_are_the_alerts_for_the_releases
     at = "https://git.example.com/zoom-qos-proxy/blob/main/"
     for rule in (rule for group in rules["groups"] for rule in group["rules"]):
         rule["annotations"]["runbook_url"] = at + rule["annotations"]["runbook_url"]
-        # tests/monitoring checks that every selector has it, and what the alerts do then.
+        # tests/monitoring checks that every selector has it, and how the alerts then behave.
         assert 'namespace=~".*"' in rule["expr"]
         rule["expr"] = rule["expr"].replace('namespace=~".*"', f'namespace="{NAMESPACE}"')
     assert objects.one("PrometheusRule")["spec"]["groups"] == rules["groups"]
@@ -653,7 +653,7 @@ def test_the_dashboard_is_the_charts_file_and_so_are_the_alerts_for_the_releases
         assert not render().all(kind), "off"
 
 
-# ---- what else may be needed ----
+# ---- optional extras ----
 
 
 def test_extra_things_are_where_they_belong():

@@ -1,4 +1,4 @@
-"""The real service, told what the pod tells it; and the real test pod's commands against it."""
+"""The real service with the pod's command and environment; and the real test pod's commands against it."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ NO_ZOOM = {"config": {"zoom": {"api_base_url": "http://127.0.0.1:9/v2", "oauth_u
 def test_it_starts_and_helm_test_finds_it(feature, tmp_path):
     objects = render(merged(ci(feature), NO_ZOOM))
     toml = objects.toml
-    # What the pod mounts, in a folder here instead of at the root.
+    # The pod's mounts, in a temporary folder instead of the root.
     mounts = {each["name"]: each["mountPath"] for each in objects.container["volumeMounts"]}
     for name, path in mounts.items():
         here = tmp_path / name
@@ -41,7 +41,7 @@ def test_it_starts_and_helm_test_finds_it(feature, tmp_path):
             assert asked.returncode == 0, asked.stderr
         assert (tmp_path / "state/day.json").exists()
         service.terminate()
-        # As long as the kubelet would wait.
+        # The kubelet's timeout.
         assert service.wait(objects.pod["terminationGracePeriodSeconds"]) == 0
     finally:
         service.kill()

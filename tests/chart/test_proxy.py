@@ -1,4 +1,4 @@
-"""The way out: a proxy and a CA of the user's own."""
+"""Egress: the user's own proxy and CA."""
 
 import tomllib
 
@@ -26,7 +26,7 @@ def test_without_it_there_is_nothing_of_it():
     objects = render()
     assert not any(each["name"] == "proxy" for each in objects.pod["volumes"] + objects.container["volumeMounts"])
     assert not {"proxy_file", "ca_file"} & tomllib.loads(objects.toml)["zoom"].keys()
-    # Keys alone name nothing.
+    # Keys without a Secret have no effect.
     assert render(at("proxy.keys.ca", "k")).toml == objects.toml
     assert "Egress to Zoom" not in notes()
 

@@ -1,4 +1,4 @@
-"""What the chart does with a Redis of the user's: test_valkey.py has its own."""
+"""The chart with the user's own Redis; test_valkey.py covers the chart's."""
 
 import tomllib
 
@@ -8,7 +8,7 @@ PLAIN = "Redis holds participants' names and addresses unencrypted"
 
 
 def mounted(objects):
-    """(Secret, {file: key}) of what the service finds below /run/secrets/redis."""
+    """(Secret, {file: key}) of the files below /run/secrets/redis."""
     [mount] = [each for each in objects.container["volumeMounts"] if each["mountPath"] == "/run/secrets/redis"]
     [volume] = [each["secret"] for each in objects.pod["volumes"] if each["name"] == mount["name"]]
     return volume["secretName"], {each["path"]: each["key"] for each in volume["items"]}
@@ -30,7 +30,7 @@ def test_without_redis_there_is_nothing_of_it():
     objects = render()
     assert not any("redis" in each["name"] for each in objects.pod["volumes"] + objects.container["volumeMounts"])
     assert tomllib.loads(objects.toml)["redis"] == {"timeout": "250ms"}
-    # Keys alone name nothing.
+    # Keys without a Secret have no effect.
     assert render(at("redis.keys.encryptionKey", "k")).toml == objects.toml
     assert "Redis" not in notes()
 

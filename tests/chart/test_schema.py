@@ -1,4 +1,4 @@
-"""Values that must not be taken: each rule once, by its message."""
+"""Values that must be rejected: each rule once, by its message."""
 
 import json
 
@@ -103,7 +103,7 @@ REFUSED = {
     "a port of DNS by name": (at("networkPolicy.dns.ports", ["dns"]), "networkPolicy.dns.ports.0: Invalid type"),
     # monitoring
     "an interval in words": (at("serviceMonitor.interval", "30 seconds"), "serviceMonitor.interval"),
-    # what else may be needed
+    # optional extras
     "a variable of the service": (at("extraEnv", [{"name": "QOS_PROXY__LIMITS__HEAVY_PER_SECOND", "value": "99"}]), "extraEnv.0.name"),
     "a variable that is no text": (at("extraEnv", [{"name": "A", "value": 1}]), "extraEnv.0.value: Invalid type"),
     "a variable without a name": (at("extraEnv", [{"value": "x"}]), "name is required"),
@@ -162,7 +162,7 @@ def resolved(schema):
 
 
 def maps(schema, value, path=""):
-    """(path, schema) of every map with keys of its own, as the values have them."""
+    """(path, schema) of every map with fixed keys."""
     schema = resolved(schema)
     if "properties" in schema:
         yield path, schema
@@ -216,9 +216,9 @@ def test_schema_and_values_have_the_same_keys():
     assert {path for path in values - in_schema if not any(path.startswith(f"{each}.") for each in loose)} == set()
 
 
-# ---- nothing that does nothing ----
+# ---- no value without effect ----
 
-# Only with their negation, or said by another value in the same file.
+# Only effective with their negation, or implied by another value in the same file.
 NEED_COMPANY = {"image.registry": {"global.imageRegistry": ""}, "image.tag": {"image.digest": "", "global.imageRegistry": ""}}
 
 
@@ -248,7 +248,7 @@ def paths():
 
 
 def outcome(values):
-    """What is rendered, or that it is refused."""
+    """The rendered objects, or that the values are rejected."""
     try:
         return render(values)
     except AssertionError as refused:

@@ -1,4 +1,4 @@
-"""The chart's own Valkey: its objects, and a real server that is told what they tell it."""
+"""The chart's own Valkey: its objects, and a real server with their command and files."""
 
 import json
 import os
@@ -144,7 +144,7 @@ def test_a_changed_configuration_replaces_it_and_not_the_service():
 
 
 def secret_of_the_notes(values, folder):
-    """The Secret that the lines of the notes make, typed by somebody at a shell."""
+    """The Secret that the notes' commands create in a shell."""
     said = notes(values)
     lines = said[said.index("  password="):said.index(" create --filename -") + len(" create --filename -")]
     kubectl = folder / "bin/kubectl"
@@ -161,7 +161,7 @@ def secret_of_the_notes(values, folder):
 
 
 class Started(Server):
-    """What the pod starts, with its files, but for port, address and user; nowhere can it write."""
+    """The pod's command with its files, except for port, address and user; it can write nowhere."""
 
     def __init__(self, values, folder):
         objects = render(values)
@@ -185,7 +185,7 @@ class Started(Server):
         arguments = [each.replace(paths["config"], str(folder / "config")) for each in arguments]
         for each in (folder, *folder.rglob("*")):
             each.chmod(0o555)
-        # A test that is not root's can start it as itself only; so can one whose server lies where others have no access.
+        # Without root, or if other users cannot read the server's files, it runs as the test's own user.
         above = pathlib.Path(shutil.which("redis-server")).resolve().parents
         may_switch = os.getuid() == 0 and all(each.stat().st_mode & 0o001 for each in above)
         user = {"user": 65532, "group": 65532, "extra_groups": []} if may_switch else {}
@@ -201,7 +201,7 @@ class Started(Server):
 
 @pytest.fixture
 def folder():
-    """Not pytest's own: those above it are for its user alone."""
+    """Not pytest's temporary folder, because only its user can enter the folders above that."""
     made = pathlib.Path(tempfile.mkdtemp())
     yield made
     for each in (made, *made.rglob("*")):
@@ -217,7 +217,7 @@ def test_the_server_takes_the_configuration_and_nobody_without_the_password(fold
         for answer in ask(server.port, ["PING"], ["GET", "x"], ["AUTH", "wrong"]):
             assert isinstance(answer, Refused), answer
         assert re.fullmatch("[0-9a-f]{64}", server.secret["encryption_key"])
-        # What it forgets is all.
+        # It forgets everything.
         assert server.ask(["SET", "x", "1"], ["GET", "x"]) == ["OK", "1"]
         server.stop()
         assert server.start()
@@ -247,7 +247,7 @@ def test_a_full_server_forgets_snapshots_and_never_the_budget_and_stays_within_t
         resident = re.search(r"VmHWM:\s+(\d+) kB", pathlib.Path(f"/proc/{server.child.pid}/status").read_text())
         assert limit == "96Mi"
         assert int(resident.group(1)) * 1024 < 96 * MIB
-        # With nothing left that expires it refuses, and the service is told so.
+        # Without keys left to expire it rejects writes, and the service gets the error.
         server.ask(["FLUSHALL"])
         refused = None
         for number in range(20):

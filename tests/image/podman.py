@@ -1,5 +1,5 @@
-"""Containers for the tests: started as a careful platform starts them, asked over published ports. All that is made here is
-removed when this process ends, however it ends; its names are this process's, so that nothing else is."""
+"""Containers for the tests: started with a restrictive platform's settings, reached over published ports. Everything created
+here is removed when this process ends, however it ends, and nothing else, because all names contain this process's id."""
 
 import atexit
 import http.client
@@ -8,19 +8,19 @@ import os
 import subprocess
 import time
 
-# No program of a container writes anywhere or gets any right that it was not given here.
+# A container has no writable path and no privilege except those given here.
 HARDENED = ["--read-only", "--read-only-tmpfs=false", "--cap-drop=ALL", "--security-opt=no-new-privileges"]
-# Whatever takes longer than this does not come any more.
+# A wait that takes longer than this has failed.
 PATIENCE_SECONDS = 20
 
 
 def run(*arguments):
-    """What podman ended with, and said."""
+    """podman's exit status and output."""
     return subprocess.run(["podman", *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
 
 
 def ask(*arguments):
-    """What podman said; an error if it could not do it."""
+    """podman's output; an error if the command failed."""
     ended = run(*arguments)
     if ended.returncode:
         raise AssertionError(f"podman {' '.join(map(str, arguments))}: {ended.stderr.strip()}")
@@ -32,12 +32,12 @@ def inspect(kind, name):
 
 
 def removed_at_the_end(*arguments):
-    """Has podman do this then; the last is done first."""
+    """Runs this podman command at exit, in reverse order."""
     atexit.register(run, *arguments)
 
 
 def mounted(image):
-    """The folder with what is in an image."""
+    """The folder with an image's contents."""
     removed_at_the_end("image", "unmount", image)
     return ask("image", "mount", image)
 
@@ -50,7 +50,7 @@ def volume():
 
 
 class Container:
-    """One that runs, and whether it still does is its own business."""
+    """A started container, which may exit by itself."""
 
     count = 0
 
@@ -71,7 +71,7 @@ class Container:
         return self.state["NetworkSettings"]["IPAddress"]
 
     def port(self, inside):
-        """Where the host reaches a published port, for http.client."""
+        """A published port's address on the host, for http.client."""
         published = self.state["NetworkSettings"]["Ports"][f"{inside}/tcp"][0]
         return published["HostIp"], int(published["HostPort"])
 
@@ -95,13 +95,13 @@ class Container:
             if seen == status:
                 return
             time.sleep(0.05)
-        raise AssertionError(f"{path} of {self.name} is not {status} but {seen!r}; its log:\n{self.log()}")
+        raise AssertionError(f"{path} of {self.name} is {seen!r} instead of {status}; its log:\n{self.log()}")
 
     def log(self):
         ended = run("logs", self.name)
         return ended.stdout + ended.stderr
 
     def status_of_process(self):
-        """What the kernel says of it, by name."""
+        """The kernel's figures of it, by name."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as lines:
             return dict(line.rstrip("\n").split(":\t", 1) for line in lines if ":\t" in line)

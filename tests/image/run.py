@@ -1,8 +1,8 @@
-"""The image, tried from outside: podman runs it as a careful platform would, and it serves a meeting of the simulator.
+"""Tests the image from outside: podman runs it with a restrictive platform's settings, and it serves a meeting of the simulator.
 
     python3 run.py IMAGE ITS_BASE_IMAGE SIMULATOR_IMAGE
 
-Needs root and podman; see scripts/image-test. What it starts, it removes.
+Needs root and podman; see scripts/image-test. It removes everything that it starts.
 """
 
 import datetime
@@ -88,7 +88,7 @@ class Image(unittest.TestCase):
 
 
 class Service(unittest.TestCase):
-    """What it does, in a container that may do nothing else."""
+    """Its behaviour, in a container without further permissions."""
 
     @classmethod
     def setUpClass(cls):
@@ -103,7 +103,7 @@ class Service(unittest.TestCase):
                 file.write(value + "\n")
 
     def service(self, options=(), environment=None, readiness=200):
-        """One with its credentials as files, after /readyz was like this."""
+        """A container with credentials in files, once /readyz has this status."""
         zoom = f"http://{self.simulator.ip}:8090"
         settings = {"QOS_PROXY__ZOOM__API_BASE_URL": f"{zoom}/v2", "QOS_PROXY__ZOOM__OAUTH_URL": f"{zoom}/oauth/token"}
         settings |= {f"QOS_PROXY__ZOOM__{key.upper()}_FILE": f"/run/secrets/zoom/{key}" for key in SECRETS}
@@ -179,7 +179,7 @@ class Service(unittest.TestCase):
         lines = service.log().splitlines()
         unannounced = [
             line for line in lines
-            # The simulator is another machine, and has no TLS.
+            # The simulator is on another host, and has no TLS.
             if json.loads(line)["level"] in ("WARN", "ERROR") and "http sends secrets unencrypted" not in line
         ]
         self.assertEqual(unannounced, [])
@@ -198,7 +198,7 @@ class Service(unittest.TestCase):
         self.assertEqual(first.get(8080, MEETING)[0], 200)
         used = calls_used(first)
         self.assertGreaterEqual(used, 1)
-        # With the signal that the image names. After the grace period podman kills, and that would be 137.
+        # With the image's stop signal. After the grace period podman kills it, which would give 137.
         ask("stop", "--time=30", first.name)
         self.assertEqual(inspect("container", first.name)["State"]["ExitCode"], 0)
         self.assertEqual(calls_used(self.service(**state)), used)
@@ -230,7 +230,7 @@ def is_program(path):
 
 
 if __name__ == "__main__":
-    # Ends like Ctrl-C, which unittest does not take for a failed test, so that what was made is removed.
+    # Like Ctrl-C, which unittest does not count as a failed test, so that cleanup runs.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     whole, base = (inspect("image", name)["Size"] / 2**20 for name in (IMAGE, BASE))
     print(f"size: {whole:.1f} MiB, of it {base:.1f} MiB the base image", flush=True)

@@ -2,9 +2,9 @@
 
     python monitor.py SERVICE_BINARY SIM_BINARY PROMETHEUS PROMTOOL
 
-Every expression has to give a number, every alert to be raised, every unit test of alerts.test.yaml to hold, and to fail
-when the alert that it is about is spoilt. Metrics, alerts and their runbooks are compared with the documents. Exit 0 when
-nothing is found, 1 when something is. Only the standard library, and addresses of this machine; less than a minute.
+Every expression must give a number, every alert must fire, and every unit test of alerts.test.yaml must pass, and fail
+if its alert is broken. Metrics, alerts and their runbooks are compared with the documents. Exits with 0
+without findings, else with 1. Uses only the standard library and local addresses; takes less than a minute.
 """
 
 import concurrent.futures
@@ -30,22 +30,22 @@ from prometheus import Prometheus, unit_tests  # noqa: E402
 FILES = ROOT / "helm/zoom-qos-proxy/files"
 RULES = FILES / "rules.yaml"
 PREFIX = "zoom_qos_proxy_"
-# In every selector of the rules, for the chart to put its release's namespace there.
+# In every selector of the rules, where the chart inserts its release's namespace.
 ANY_NAMESPACE = 'namespace=~".*"'
-# Longer than the traffic takes until everything was seen: about 20 s.
+# Longer than the traffic needs until everything has occurred: about 20 s.
 LONGEST = 75
-# What Grafana would put in. All namespaces, and none; all jobs and replicas.
+# The variables that Grafana would insert: all namespaces, and none; all jobs and replicas.
 VARIABLES = {"$__rate_interval": "5s", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
-# What the traffic has to bring about for the panels to be worth looking at.
+# What the traffic must cause for the panels to have content.
 SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
     "hit", "stale", "miss", "collapsed", "not_modified", "refused", "failed")]
 SEEN += [f'zoom_qos_proxy_refusals_total{{by="{by}"}} > 0' for by in (
     "budget_second", "budget_day", "queue", "caller", "zoom_second", "zoom_day", "credentials")]
 SEEN += [f'zoom_qos_proxy_stale_answers_total{{detail="{detail}"}} > 0' for detail in ("revalidating", "zoom_failed")]
-# While it was there, and after it went.
+# While it was there, and after it was gone.
 SEEN += ["max_over_time(zoom_qos_proxy_redis_up[5m]) == 1", "zoom_qos_proxy_redis_up == 0"]
 SEEN += [f'zoom_qos_proxy_{name}{{caller="backfill"}} > 0' for name in ("caller_permits_queued", "caller_oldest_wait_seconds")]
-# Of a histogram neither the first bucket may hold half of what is measured, nor may anything lie beyond the last.
+# In a histogram the first bucket must not have half of all values, and no value may lie beyond the last.
 FIT = [
     f'sum({metric}_bucket{{{labels}le="{first}"}}) < 0.5 * sum({metric}_count{{{labels.rstrip(",")}}}) and '
     f'sum({metric}_bucket{{{labels}le="{last}"}}) == sum({metric}_count{{{labels.rstrip(",")}}})'
@@ -69,7 +69,7 @@ def main(service, sim, prometheus, promtool):
             with concurrent.futures.ThreadPoolExecutor() as pool:
                 stage = list(pool.map(start, scenes.ALL))
             targets = {type(scene).__name__: [scene.service.ops] for scene in stage}
-            targets["Busy"].append("127.0.0.1:9")  # the discard port: nobody is there
+            targets["Busy"].append("127.0.0.1:9")  # the discard port, where nothing listens
             server = Prometheus(prometheus, folder, RULES, targets)
             try:
                 alerts = [rule for group in server.api("rules")["groups"] for rule in group["rules"]]
@@ -90,7 +90,7 @@ def main(service, sim, prometheus, promtool):
 
 
 def after_midnight():
-    """The forecast of a day that is nearly over is no forecast, and at midnight the counts begin anew."""
+    """Near midnight a forecast means nothing, and at midnight the counts restart."""
     now = datetime.datetime.now(datetime.timezone.utc)
     left = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
     if left < LONGEST + 60:
@@ -104,7 +104,7 @@ def subprocess_findings(command):
 
 
 def panels(as_written=False):
-    """Every expression of the dashboard with where it is, as Grafana would ask it."""
+    """Every expression of the dashboard with its place, as Grafana would query it."""
     def inside(these):
         for panel in these:
             for target in panel.get("targets", []):
@@ -120,8 +120,8 @@ def panels(as_written=False):
 
 
 def live(server, stage, alerts):
-    """What does not show, whatever goes on."""
-    # The last is there to see that what is not there is noticed.
+    """Panels without data, whatever the traffic."""
+    # The last one is a negative control: missing data must be noticed.
     ghost = ("control", PREFIX + "no_such_metric")
     wanted = dict([*panels(), *((f"traffic: {e}", e) for e in SEEN), *((f"buckets: {e}", e) for e in FIT), ghost])
     waiting, raised, done, broken = dict(wanted), {}, threading.Event(), []
@@ -130,7 +130,7 @@ def live(server, stage, alerts):
         try:
             while not done.wait(0.2):
                 scene.round()
-        except Exception as error:  # noqa: BLE001 it belongs to the report of this thread's scene
+        except Exception as error:  # noqa: BLE001 reported for this thread's scene
             broken.append(f"{type(scene).__name__}: {type(error).__name__}: {error}")
 
     def look():
@@ -220,7 +220,7 @@ def rules_file(alerts):
 
 
 def spoilt(promtool, alerts, folder):
-    """The unit tests hold; and they fail for an alert that never fires, and for one that does so too early."""
+    """The unit tests pass; and they fail for an alert that never fires, and for one that fires too early."""
     tests = (HERE / "alerts.test.yaml").read_text()
 
     def rules(name=None, **changed):
@@ -242,7 +242,7 @@ def spoilt(promtool, alerts, folder):
 
 
 def scoped(promtool, alerts, folder):
-    """The rules can be made those of one namespace, as the chart does it, and then hold beside another release."""
+    """The rules can be scoped to one namespace, as the chart does, and then work beside another release."""
     findings = []
     for alert in alerts:
         selectors = re.findall(rf"\b({PREFIX}[a-z_]+|up|ALERTS)\b(\{{[^}}]*\}})?", re.sub('"[^"]*"', lambda text: (

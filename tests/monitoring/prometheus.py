@@ -1,4 +1,4 @@
-"""A real Prometheus on a free port, and promtool. Only addresses of this machine; what is started here is ended here."""
+"""A real Prometheus on a free port, and promtool. Uses only local addresses, and ends every process that it starts."""
 
 import contextlib
 import http.client
@@ -14,7 +14,7 @@ from processes import PATIENCE, until
 
 
 class Prometheus:
-    """Scrapes the targets named every second, and evaluates the rules as often."""
+    """Scrapes the targets every second, and evaluates the rules as often."""
 
     def __init__(self, binary, folder, rules, targets):
         folder = pathlib.Path(folder)
@@ -70,7 +70,7 @@ class Prometheus:
         return answer["data"]
 
     def numbers(self, expression):
-        """What an expression gives now: its series with a number each; those that are no number are left out."""
+        """The current value of an expression: its series with a number each, without those that are NaN."""
         result = self.api("query", query=expression)["result"]
         values = [(series["metric"], float(series["value"][1])) for series in result]
         return [(labels, value) for labels, value in values if math.isfinite(value)]
@@ -82,7 +82,7 @@ class Prometheus:
 
 
 def unit_tests(promtool, rules, tests, folder):
-    """Whether the unit tests hold for these rules: an empty text, or what promtool says."""
+    """Runs the unit tests with these rules: an empty text if they pass, else promtool's output."""
     folder = pathlib.Path(folder)
     (folder / "rules.json").write_text(json.dumps(rules))
     text, replaced = re.subn(r"(?m)^  - .*/rules\.yaml$", "  - rules.json", tests)

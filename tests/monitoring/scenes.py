@@ -1,4 +1,4 @@
-"""Traffic that brings about whatever the dashboard shows and the alerts tell of.
+"""Traffic that causes everything that the dashboard shows and the alerts report.
 
 Each scene is a service with an imitation of Zoom of its own, and a Prometheus job of its own. Its round is repeated until
 everything was seen: a rate needs more than one.
@@ -22,7 +22,7 @@ ODD = "/qos/95550001111"
 
 
 class Scene:
-    """What every scene has; `settings` and `round` make it."""
+    """The common part of all scenes, which override `settings` and `round`."""
 
     zoom = {}
     settings = {}
@@ -40,7 +40,7 @@ class Scene:
         """Before the service starts."""
 
     def cold(self, participants=3):
-        """The path of a meeting that nobody asked for yet."""
+        """The path of a meeting that was not requested before."""
         return "/qos/" + self.sim.meeting(next(self.new), participants)
 
     def at_once(self, paths, *headers):
@@ -84,7 +84,7 @@ class Busy(Scene):
             for _ in range(20):
                 get(ODD)
             get(ODD, ("If-None-Match", answer.header("ETag")))
-        self.at_once([self.cold()] * 3, keys["dashboards"])  # one of them flies, two wait for it
+        self.at_once([self.cold()] * 3, keys["dashboards"])  # one flight, for which two callers wait
         self.at_once([self.cold() for _ in range(3)], keys["limited"])
         self.at_once([self.cold(30) for _ in range(10)], keys["backfill"])
         get("/qos/90000000000")  # no such meeting
@@ -92,7 +92,7 @@ class Busy(Scene):
 
 
 class ZoomFails(Scene):
-    """What is kept serves, what is not cannot be had."""
+    """Cached snapshots are served; others fail."""
 
     settings = {"cache__live_fresh": "1s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
 
@@ -112,7 +112,7 @@ class CredentialsRefused(Scene):
 
 
 class SecondPaused(Scene):
-    """Zoom says 429 for the second, again and again."""
+    """Zoom answers per-second 429s again and again."""
 
     settings = {"server__wait": "500ms"}
 
@@ -124,14 +124,14 @@ class SecondPaused(Scene):
 
 
 class DayPaused(SecondPaused):
-    """The same for the day: others have spent it."""
+    """The same for the day, whose calls other apps have spent."""
 
     def prepare(self):
         self.sim.fault("rate_day", headers=True)
 
 
 class DaySpent(Scene):
-    """Polling that the day has not enough calls for: first on course, then spent."""
+    """Polling for which the day's calls do not suffice: first on course, then spent."""
 
     settings = {
         "limits__heavy_per_day": "60",
@@ -170,7 +170,7 @@ class FilesBroken(Scene):
 
 
 class RedisAway(Scene):
-    """A Redis that was there at the start: then answers go on, slower and narrower."""
+    """A Redis that was available at the start: afterwards answers continue, with less throughput."""
 
     def prepare(self):
         self.redis = redis.Server("--save", "")

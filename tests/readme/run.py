@@ -1,4 +1,4 @@
-"""Runs every shell line of the README, in the order of the page, against the imitation of Zoom.
+"""Runs every shell line of the README, in the order of the page, against the simulator of Zoom.
 
     run.py [--verbose]
 
@@ -28,11 +28,11 @@ import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-# The whole of one line; `make demo` and a start take seconds.
+# For one whole line; `make demo` and a start take seconds.
 PATIENCE_SECONDS = 120
-# What serves until it is stopped: the reader uses another terminal, or `&`.
+# Programs that serve until stopped: the reader uses another terminal, or `&`.
 SERVES = re.compile(r"^(make demo|\S*/zoom-qos-proxy( &)?$|docker run --detach)")
-# Not run again from within itself.
+# Not run recursively.
 THIS_IS_IT = "make test"
 
 
@@ -62,7 +62,7 @@ def blocks(text):
 
 
 def is_like(expected, found):
-    """Whether the answer has what the page shows of it, at least."""
+    """Whether the answer contains at least what the page shows."""
     if expected == "…":
         return True
     if isinstance(expected, dict):
@@ -74,7 +74,7 @@ def is_like(expected, found):
 
 
 class Reader:
-    """Somebody at a terminal with the page: one shell, and at most one program that serves."""
+    """A reader at a terminal: one shell, and at most one program that serves."""
 
     def __init__(self, folder):
         self.folder, self.home = folder, folder / "home"
@@ -124,7 +124,7 @@ class Reader:
         return re.sub(r"^make demo", f"make demo PORT={self.port} OPS_PORT={self.ops_port}", line)
 
     def run(self, line):
-        """What the line printed; an error unless it ended with 0."""
+        """The line's output; an error unless it exited with 0."""
         if SERVES.match(line.split("#")[0].strip()):
             return self.serve(line)
         self.shell.stdin.write(f"{self.adapted(line)}\necho \"readme-status:$?\"\n")
@@ -135,16 +135,16 @@ class Reader:
             said.append(before)
             if mark:
                 if status.strip() != "0":
-                    raise AssertionError(f"it ended with {status.strip()}:\n{''.join(said)}")
+                    raise AssertionError(f"it exited with {status.strip()}:\n{''.join(said)}")
                 return "".join(said)
-        raise AssertionError(f"the shell ended:\n{''.join(said)}")
+        raise AssertionError(f"the shell exited:\n{''.join(said)}")
 
     def serve(self, line):
         """Starts a program that serves, in the shell's environment, and waits until it answers."""
         self.stop()
         exported = self.run("export -p >../environment; declare -p key >>../environment 2>/dev/null; true")
         command = f". ../environment; exec {self.adapted(line).split('#')[0].rstrip(' &')}"
-        # A terminal of its own, where Ctrl-C is what it is for a reader.
+        # In its own terminal, so that Ctrl-C works as for a reader.
         self.terminal, inside = pty.openpty()
         self.serving = subprocess.Popen(
             ["bash", "-c", command], cwd=self.home, env=self.environment, stdin=inside, stdout=inside, stderr=inside,
@@ -159,7 +159,7 @@ class Reader:
         return exported
 
     def listen(self, terminal):
-        """Reads what is printed, until the last program has left the terminal."""
+        """Reads the output until the last program has closed the terminal."""
         try:
             while said := os.read(terminal, 65536):
                 self.served += said
@@ -174,7 +174,7 @@ class Reader:
             return False
 
     def stop(self):
-        """Ctrl-C where it serves."""
+        """Sends Ctrl-C to the program that serves."""
         if self.serving is None:
             return
         os.write(self.terminal, b"\x03")
@@ -182,7 +182,7 @@ class Reader:
         os.close(self.terminal)
         self.serving = None
         if status != 0:
-            raise AssertionError(f"what served ended with {status} at Ctrl-C")
+            raise AssertionError(f"the program that served exited with {status} on Ctrl-C")
 
     def leave(self):
         for process in (self.serving, self.shell):
@@ -194,7 +194,7 @@ class Reader:
 
 
 def copy(into):
-    """The checkout as git has it, with what was built in debug/ standing in for release/."""
+    """The checkout of git, with the debug/ build in place of release/."""
     files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], check=True, stdout=subprocess.PIPE, text=True).stdout
     for name in files.split("\0")[:-1]:
         if (ROOT / name).is_file():
@@ -206,11 +206,11 @@ def copy(into):
 
 
 def problem_with(line, said, expected):
-    """What is wrong with what a line printed; `None` when nothing is."""
+    """The problem with a line's output; `None` if it is as expected."""
     status = re.search(r"# ([1-5]\d\d)\b", line)
     if status and not re.search(rf"^HTTP/1\.1 {status[1]}\b", said, re.M):
         return f"the page says {status[1]}"
-    # An unexpected refusal is an answer, too, and curl ends with 0.
+    # An unexpected error is an answer, too, and curl exits with 0.
     if not status and "urn:zoom-qos-proxy:problem:" in said:
         return "a problem was answered"
     if expected is not None and not is_like(expected, json.loads(said[said.index("{"):])):
@@ -219,7 +219,7 @@ def problem_with(line, said, expected):
 
 
 def main():
-    # Whoever ends this ends all that it started, too.
+    # Ending this process ends all that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     page = blocks((ROOT / "README.md").read_text())
     lines = [(number + at, line, language, place) for place, (language, number, body) in enumerate(page)

@@ -1,4 +1,4 @@
-"""What the README's lines call and a machine for tests lacks: a container engine, a cluster, and the time for a release build.
+"""Stand-ins for what a test machine lacks: a container engine, a cluster, and the time for a release build.
 
     stand_ins.py docker|kubectl|helm|cargo ARGUMENT...
 
@@ -86,7 +86,7 @@ def kubectl(*arguments):
 def helm(command, release, *arguments):
     if command == "install":
         rendered = template(release, arguments)
-        # The pod mounts a Secret that is there, and reads the keys that it has.
+        # The pod mounts an existing Secret, and reads its keys.
         secret = re.search(r"secretName: \"?([\w-]+)", rendered)[1]
         for key in json.loads((STATE / f"secret-{secret}.json").read_text()):
             if key not in rendered:

@@ -1,4 +1,4 @@
-"""A real `redis-server` or `valkey-server` of one's own, and a client that speaks just enough of its protocol.
+"""A private, real `redis-server` or `valkey-server`, and a client that speaks just enough of its protocol.
 
 For tests in Python, as server.rs is for those in Rust: never a mock, no service of the system, only addresses of this machine.
 """
@@ -10,18 +10,18 @@ import subprocess
 import tempfile
 import time
 
-# Longer than anything here takes.
+# Longer than any wait here takes.
 PATIENCE = 30
-# What is installed, and what `scripts/prepare redis-server` has unpacked.
+# The installed one, or the one that `scripts/prepare redis-server` unpacked.
 PROGRAMS = ("valkey-server", "redis-server", str(pathlib.Path(__file__).resolve().parents[2] / "target/debian/bin/redis-server"))
 
 
 class Refused(Exception):
-    """What the server says against a command."""
+    """The server's error for a command."""
 
 
 def ask(port, *commands):
-    """The answers to commands, each a list of words, on a connection of their own."""
+    """The replies to commands, each a list of words, on a new connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection, connection.makefile("rb") as stream:
         for command in commands:
             words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
@@ -33,7 +33,7 @@ def ask(port, *commands):
 def _answer(stream):
     line = stream.readline()
     if not line.endswith(b"\r\n"):
-        raise ConnectionError("the server hung up")
+        raise ConnectionError("the server closed the connection")
     kind, rest = line[:1], line[1:-2]
     match kind:
         case b"+":
@@ -46,17 +46,17 @@ def _answer(stream):
             return None if rest == b"-1" else stream.read(int(rest) + 2)[:-2].decode()
         case b"*":
             return [_answer(stream) for _ in range(int(rest))]
-    raise AssertionError(f"no answer of RESP2: {line!r}")
+    raise AssertionError(f"not a RESP2 reply: {line!r}")
 
 
 class Server:
-    """Runs until it is stopped, with what a command line says after the program's name."""
+    """Runs until it is stopped, with these command line arguments."""
 
     def __init__(self, *arguments, **how):
         self.arguments, self.how = [str(each) for each in arguments], how
         self.folder = tempfile.TemporaryDirectory()
         self.child = None
-        # Another program may take the port between the look and the start.
+        # Another program may take the port between the check and the start.
         for _ in range(5):
             with socket.socket() as free:
                 free.bind(("127.0.0.1", 0))
@@ -66,9 +66,9 @@ class Server:
         raise AssertionError(f"no server could be started: {self.said()}")
 
     def start(self):
-        """Again on the same port, with nothing remembered but what it keeps on a disk."""
+        """Starts it again on the same port, with only the data that it has on disk."""
         program = next(path for each in PROGRAMS if (path := shutil.which(each)))
-        # What comes later on the command line wins, also over a file.
+        # Later arguments take precedence, also over a file.
         here = ["--port", str(self.port), "--bind", "127.0.0.1"]
         with open(f"{self.folder.name}/log", "w") as log:
             self.child = subprocess.Popen(
@@ -77,7 +77,7 @@ class Server:
             )
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.child.poll() is None:
-            # Not its port: another program may be there.
+            # Not by its port: another program may use it.
             if "Ready to accept connections" in self.said():
                 return True
             time.sleep(0.02)
@@ -89,7 +89,7 @@ class Server:
             return log.read()
 
     def stop(self):
-        """As Kubernetes does it."""
+        """Stops it as Kubernetes does."""
         self.child.terminate()
         try:
             self.child.wait(PATIENCE)

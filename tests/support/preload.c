@@ -1,6 +1,6 @@
-// What the tests put between the service and the C library: a name with two addresses, and threads that cannot be created.
+// Preloaded between the service and the C library: a name with two addresses, and threads that cannot be created.
 //
-// Loaded by LD_PRELOAD into one process of a test. Neither needs rights, a name server or a change of the machine.
+// Loaded by LD_PRELOAD into one process of a test. Needs no privileges, name server or change of the machine.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -28,8 +28,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     return real("127.0.0.2", service, hints, &last->ai_next);
 }
 
-// Fails once, for the thread whose number FAIL_THREAD says; the first that the process creates is 1. And always while there
-// is a file of the name that FAIL_WHILE says.
+// Fails once, for the thread with the number FAIL_THREAD; the first that the process creates is 1. And always while a
+// file with the name FAIL_WHILE exists.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     static atomic_int number;
     const char *failing = getenv("FAIL_THREAD");

@@ -1,4 +1,4 @@
-"""Shows every file of ci/, rendered, to checkov, offline. What is in allowed.yaml is no finding.
+"""Runs checkov offline on every rendered file of ci/. The entries of allowed.yaml are accepted.
 
     run.py CHECKOV
 """
@@ -30,7 +30,7 @@ def findings(checkov, manifests):
         report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0, done.stderr
     passed = report["summary"]["passed"]
-    assert passed > 50 * len(manifests), f"only {passed} checks passed: has it looked at all?"
+    assert passed > 50 * len(manifests), f"only {passed} checks passed: did it check anything?"
     found = set()
     for each in report["results"]["failed_checks"]:
         kind, _, name = each["resource"].split(".", 2)
@@ -43,7 +43,7 @@ def main(checkov):
     allowed = yaml.safe_load((HERE / "allowed.yaml").read_text())
     manifests = {by_feature(path): render_text(ci(by_feature(path))) for path in CI}
 
-    # Before it is believed, it has to find what is made wrong on purpose.
+    # A negative control: it must find deliberate mistakes.
     wrong = render()
     wrong.pod["hostNetwork"] = True
     wrong.container["securityContext"] |= {"privileged": True, "readOnlyRootFilesystem": False}
@@ -61,7 +61,7 @@ def main(checkov):
     bad += [f"allowed.yaml: {each['check']} in {each['in']} matches nothing: remove it" for i, each in enumerate(allowed) if i not in used]
     if bad:
         sys.exit("\n".join(bad))
-    print(f"checkov: {len(manifests)} renderings, nothing but the {len(allowed)} kinds of finding of {HERE.name}/allowed.yaml")
+    print(f"checkov: {len(manifests)} renderings, no findings except the {len(allowed)} accepted kinds of {HERE.name}/allowed.yaml")
 
 
 main(sys.argv[1])

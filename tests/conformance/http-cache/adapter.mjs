@@ -3,9 +3,9 @@
 //   suite's client ──▶ front ──▶ service ──▶ back ──▶ suite's origin
 //            /test/<uuid>  /qos/<meeting>  Zoom's call  /test/<uuid>
 //
-// It carries times, bodies and entity tags from the one world to the other and decides nothing: whether the origin is
-// asked, what is answered from the cache, each status and each second of age are the service's. It keeps no answer.
-// What the suite reads of the origin (body and header fields) has gone through the service's cache, in a participant.
+// It translates times, bodies and entity tags between both sides and decides nothing: whether the origin is
+// called, whether the cache answers, each status and each second of age are the service's. It stores no answer.
+// The origin's body and header fields reach the suite through the service's cache, inside a participant.
 
 import { createServer } from 'node:http'
 import { createHash } from 'node:crypto'
@@ -14,16 +14,16 @@ import { gunzipSync } from 'node:zlib'
 
 import { answering, ask, bodyOf, field, pairs, send, without } from './wire.mjs'
 
-/** The fields about time and outcome are the service's; the origin's own are not shown to the suite. */
+/** The fields about time and outcome are the service's; the suite does not see the origin's own. */
 const OF_THE_SERVICE = new Set(['age', 'date', 'cache-status'])
-/** Shown as the origin gave them, but only where the service gave one of its own. */
+/** Passed on as the origin sent them, but only if the service sent one, too. */
 const VALIDATORS = new Set(['etag', 'last-modified'])
-/** Waited beyond a full second, so that the service's whole seconds are the ones meant. */
+/** Added to each wait, so that the service's whole seconds are the intended ones. */
 const BEYOND_MS = 100
 
 /**
- * `portOf(id)` says which service (or stand-in) a test is for, `scaleOf(id)` by how much its times are divided.
- * `defects` collects what went wrong in here.
+ * `portOf(id)` returns the port of a test's service (or stand-in), `scaleOf(id)` the divisor of its times.
+ * `defects` collects this adapter's own errors.
  */
 export function adapter ({ originPort, portOf, scaleOf }) {
   const meetings = new Map() // by meeting number
@@ -34,7 +34,7 @@ export function adapter ({ originPort, portOf, scaleOf }) {
       method: request.method, path: request.url, headers: pairs(request.rawHeaders), body: await bodyOf(request)
     }
     const [, uuid] = /^\/test\/([^/?]+)$/.exec(request.url) ?? []
-    // The test's configuration and what the origin saw are between the suite's two ends.
+    // The suite's client and origin exchange the test's configuration and the origin's record directly.
     if (!uuid) return send(response, await ask(originPort, message))
     const meeting = meetingOf(uuid, message, meetings)
     send(response, await fromService(meeting, message, portOf(meeting.id), scaleOf(meeting.id)))
@@ -44,7 +44,7 @@ export function adapter ({ originPort, portOf, scaleOf }) {
   return { front, back, meetings, defects }
 }
 
-/** Twelve digits, which is a meeting number's longest form, and one for each uuid. */
+/** Twelve digits, the longest meeting number, different for each uuid. */
 export function meetingNumber (uuid) {
   const digest = createHash('sha256').update(uuid).digest()
   return String(100_000_000_000n + digest.readBigUInt64BE() % 900_000_000_000n)
@@ -57,8 +57,8 @@ function meetingOf (uuid, message, meetings) {
   }
   const meeting = meetings.get(number)
   if (meeting.uuid !== uuid) throw new Error(`meeting number ${number} stands for ${meeting.uuid} and ${uuid}`)
-  // The service passes nothing of a caller's request on to Zoom, and a test's requests come one after the other: what
-  // reaches the back is due to the last one.
+  // The service forwards nothing of a caller's request to Zoom, and a test's requests are sequential: a call that
+  // reaches the back was caused by the last one.
   meeting.requestNumber = field(message.headers, 'req-num')
   return meeting
 }
@@ -71,7 +71,7 @@ async function fromService (meeting, message, port, scale) {
   const once = async () => toSuite(await ask(port, asked), meeting, scale)
   let answer = await once()
   if (answer?.ageOnArrival) {
-    // "It was that old when it came" can be told to no service that reads no Age. So it gets that old, really, in the
+    // The service ignores an origin's Age. So the answer really ages that long in the
     // service's cache, before the suite sees it.
     await sleep(answer.ageOnArrival / scale * 1000 + BEYOND_MS)
     answer = await once()
@@ -100,7 +100,7 @@ function toSuite (answer, meeting, scale) {
   if (!answer) return undefined
   const times = answer.headers.filter(([name]) => OF_THE_SERVICE.has(name.toLowerCase()))
     .map(([name, value]) => [name, name.toLowerCase() === 'age' ? String(value * scale) : value])
-  // A 304, a problem: nothing of the origin is in it, the service's answer is passed on with the tag's text exchanged.
+  // A 304 or a problem contains nothing of the origin: the service's answer is passed on with the tag translated.
   if (answer.status !== 200) {
     const rest = without(answer.headers, OF_THE_SERVICE).map(([name, value]) =>
       name.toLowerCase() === 'etag' && meeting.tags
@@ -115,15 +115,15 @@ function toSuite (answer, meeting, scale) {
   return { status: 200, headers: [...headers, ...times], body: kept.body, ageOnArrival: ageOnArrival(kept, meeting) }
 }
 
-/** What the back put into the participant. */
+/** The data that the back stored in the participant. */
 function keptIn (answer) {
   const json = field(answer.headers, 'content-encoding') === 'gzip' ? gunzipSync(answer.body) : answer.body
   return JSON.parse(JSON.parse(json).participants[0].origin_answer)
 }
 
 /**
- * Which text of the service stands for which of the origin. Only the text between the quotes is ever exchanged: quotes,
- * W/, commas and whatever else a test writes around it reach the service as the test has them.
+ * Maps the service's tags to the origin's. Only the text between the quotes is translated: quotes,
+ * W/, commas and anything else around it reach the service as the test wrote them.
  */
 function noteTags (meeting, ofOrigin, ofService) {
   if (ofOrigin && ofService) meeting.tags = { origin: opaque(ofOrigin), service: opaque(ofService) }
@@ -133,7 +133,7 @@ function opaque (tag) {
   return /^(?:W[/\\]?)?"(.*)"$/i.exec(tag)?.[1] ?? tag
 }
 
-/** The Age that the origin gave this answer; 0 if it has none, or if the answer was let grow old already. */
+/** The origin's Age of this answer; 0 if there is none, or if the answer has aged already. */
 function ageOnArrival (kept, meeting) {
   const count = field(kept.headers, 'server-request-count')
   if (meeting.aged.has(count)) return 0
@@ -152,7 +152,7 @@ async function asZoom (request, response, meetings, originPort) {
   const meeting = meetings.get(number)
   if (!meeting) return json(response, 404, { code: 3001, message: `Meeting does not exist: ${number}.` })
   const answer = await fromOrigin(meeting, originPort)
-  // An error, or hanging up without a word: so does Zoom.
+  // An error, or a close without an answer: Zoom does the same.
   if (answer?.status !== 200) return send(response, answer)
   json(response, 200, page(answer))
 }

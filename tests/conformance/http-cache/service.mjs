@@ -1,18 +1,18 @@
-// The service as a process of its own, one for each set of times that the chosen tests want.
+// The service as its own process, one for each set of times that the chosen tests need.
 
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 const START_MS = 15_000
 const STOP_MS = 5_000
-/** Where a test's origin names no freshness: any will do, as the test does not depend on it. */
+/** For tests whose origin sets no freshness, and which do not depend on it. */
 const ANY_FRESHNESS_SECONDS = 30
-/** The service's own default, where a test's origin says nothing about stale answers on errors. */
+/** The service's default, for tests whose origin does not mention stale answers on errors. */
 const STALE_IF_ERROR = '1h'
 
 /**
- * What the test's first answer says of times, as configuration of the service: the service reads none of these fields,
- * by design. Nothing else is chosen for a test. Without stale-while-revalidate nothing stale is answered unasked, and
+ * The times of the test's first answer, as configuration of the service: the service ignores these fields,
+ * by design. Nothing else is set for a test. Without stale-while-revalidate the service serves nothing stale on its own, and
  * without a floor the callers' own directives count at once.
  */
 export function settingsFor (test, scale) {
@@ -29,13 +29,13 @@ export function settingsFor (test, scale) {
   }
 }
 
-/** However this process ends, none of them outlives it. */
+/** None of them outlives this process, however it ends. */
 const running = new Set()
 process.on('exit', () => running.forEach(child => child.kill('SIGKILL')))
 
-/** Starts the service. Gives `{ port, stop }` as soon as it listens. */
+/** Starts the service. Resolves to `{ port, stop }` once it listens. */
 export async function start (binary, zoomPort, settings) {
-  // Nothing of this process's environment: a QOS_PROXY__ variable of the caller would change what is tested.
+  // Without this process's environment: a QOS_PROXY__ variable in it would change the test.
   const child = spawn(binary, { env: environment(zoomPort, settings), stdio: ['ignore', 'pipe', 'pipe'] })
   running.add(child)
   const gone = new Promise(resolve => child.on('close', resolve)).then(() => running.delete(child))
@@ -60,7 +60,7 @@ function environment (zoomPort, settings) {
   return Object.fromEntries(Object.entries(values).map(([key, value]) => [`QOS_PROXY__${key}`, value]))
 }
 
-/** The port in its log's line "listening". The log is read to its end, or the service would wait for its reader. */
+/** The port in the log line "listening". The log is read to its end, because the service would block on a full pipe. */
 function listening (child) {
   return new Promise((resolve, reject) => {
     const said = []

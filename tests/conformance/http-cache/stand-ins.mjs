@@ -1,18 +1,18 @@
-// What stands where the service stands, for the negative control: caches that are wrong in a known way. With the
-// adapter unchanged, each id that the service passes has to fail with one of them at least.
+// Stand-ins for the service, for the negative control: caches that are wrong in a known way. With the
+// unchanged adapter, each id that the service passes must fail with at least one of them.
 
 import { createServer } from 'node:http'
 
 import { answering, ask, bodyOf, listen } from './wire.mjs'
 
-/** `keeps`: the first answer, for ever, whatever is asked. `ages`: says how old it is. */
+/** `keeps`: repeats the first answer for ever. `ages`: sends its age. */
 export const STAND_INS = {
   relay: { keeps: false, ages: false },
   hoarder: { keeps: true, ages: true },
   timeless: { keeps: true, ages: false }
 }
 
-/** Starts one of them before the same Zoom. Its validators mean nothing: it never says 304. */
+/** Starts one of them in front of the same Zoom. It ignores validators: it never sends 304. */
 export async function standIn ({ keeps, ages }, zoomPort, onDefect) {
   const kept = new Map()
   const server = createServer(answering(async (request, response) => {

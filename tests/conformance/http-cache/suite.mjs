@@ -1,7 +1,7 @@
-// The suite as its package has it: tests, client, origin server, and the results it ships of other caches.
+// The suite from its package: tests, client, origin server, and its recorded results of other caches.
 //
-// The package is installed outside the source tree, so that nothing of it is found by Node's own search: every module
-// of it is named by the directory that the caller gives.
+// The package is installed outside the source tree, where Node's own module search does not find it: every module
+// is imported by its path in the given directory.
 
 import { createRequire } from 'node:module'
 import { createServer } from 'node:http'
@@ -12,7 +12,7 @@ import { pathToFileURL } from 'node:url'
 const PACKAGE = 'http-cache-tests'
 const OTHERS = { nginx: 'nginx.json', Varnish: 'varnish.json', Squid: 'squid.json' }
 
-/** Loads the package from `directory`, in the one version that the list of ids is about. */
+/** Loads the package from `directory`, in the version of the list of ids. */
 export async function load (directory, version) {
   const require = createRequire(join(directory, 'here.cjs'))
   const root = rootOf(require, directory)
@@ -43,7 +43,7 @@ function rootOf (require, directory) {
   }
 }
 
-/** What the package says of other caches: `{ name: { version, results } }`. */
+/** The package's results of other caches: `{ name: { version, results } }`. */
 function recordedIn (root, index) {
   return Object.fromEntries(Object.entries(OTHERS).map(([name, file]) => {
     const results = JSON.parse(readFileSync(join(root, 'results', file), 'utf8'))
@@ -52,8 +52,8 @@ function recordedIn (root, index) {
 }
 
 /**
- * The suite's origin. Its own server.mjs listens on every interface, at a port that must be chosen before, and writes a
- * pid file; so its three handlers are put behind a server that does none of that.
+ * The suite's origin. Its own server.mjs listens on every interface, on a fixed port, and writes a
+ * pid file; so this server uses its three handlers without that.
  */
 export function origin (handlers) {
   return createServer((request, response) => {
@@ -64,7 +64,7 @@ export function origin (handlers) {
   })
 }
 
-/** Runs `tests` against the base URL, all at once, as most of their time is waiting. Gives a verdict for each id. */
+/** Runs `tests` against the base URL, all at once, because they mostly wait. Resolves to a verdict for each id. */
 export async function run (suite, tests, base) {
   const set = { name: 'chosen', id: 'chosen', tests }
   await suite.client.runTests([set], suite.fetch, false, base, tests.length)
@@ -72,7 +72,7 @@ export async function run (suite, tests, base) {
   return Object.fromEntries(Object.entries(results).map(([id, result]) => [id, verdict(result)]))
 }
 
-/** The suite says `true`, or `[kind, message]`. */
+/** The suite's result is `true`, or `[kind, message]`. */
 export function verdict (result) {
   return result === true ? 'pass' : `${result[0]}: ${result[1]}`
 }

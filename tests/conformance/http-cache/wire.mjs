@@ -1,21 +1,21 @@
-// One HTTP exchange, with nothing added, nothing followed and nothing decoded.
+// One HTTP exchange: adds nothing, follows no redirect, decodes nothing.
 
 import { request as httpRequest } from 'node:http'
 
 const LOOPBACK = '127.0.0.1'
-/** Longer than the service lets a caller wait (server.wait), so that it is the service that gives up. */
+/** Longer than `server.wait`, so that the service gives up first. */
 const PATIENCE_MS = 20_000
 
 /** Fields that belong to one connection, and those that node writes itself. */
 const OF_THE_CONNECTION = new Set(['connection', 'keep-alive', 'transfer-encoding', 'content-length', 'host'])
 
 /**
- * `headers` is a list of pairs, here as in the answer: order, case and repeated fields stay as they were sent. The
- * answer is undefined where the other side hung up instead: some tests are about just that.
+ * `headers` is a list of pairs, as in the answer: order, case and repeated fields stay as sent. The
+ * answer is undefined if the other side closed the connection instead, which some tests check.
  */
 export function ask (port, { method = 'GET', path, headers = [], body }) {
   return new Promise((resolve, reject) => {
-    // Given as a list, they are sent as they are: what node would add is missing.
+    // Node sends a list as it is, without adding headers.
     const ours = [['Host', `${LOOPBACK}:${port}`], ['Connection', 'close']]
     if (body?.length) ours.push(['Content-Length', String(body.length)])
     const given = [...ours, ...passedOn(headers)].flat()
@@ -54,7 +54,7 @@ export function passedOn (headers) {
   return without(headers, OF_THE_CONNECTION)
 }
 
-/** Passes an answer on; where there was none, hangs up as well. */
+/** Passes an answer on; if there is none, closes the connection, too. */
 export function send (response, answer) {
   if (!answer) return response.destroy()
   const { status, headers, body } = answer
@@ -63,7 +63,7 @@ export function send (response, answer) {
   response.writeHead(status).end(body)
 }
 
-/** Answers each request by `handle`; a handler that throws is a defect here, and must not look like an outcome. */
+/** Answers each request by `handle`; a handler that throws is a defect of the adapter, and must not look like a result. */
 export function answering (handle, onDefect) {
   return (request, response) => handle(request, response).catch(error => {
     onDefect(error)

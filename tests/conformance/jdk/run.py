@@ -1,9 +1,9 @@
-"""The JDK's HttpClient as it is: it prefers HTTP/2, so that it offers h2c, which the service ignores.
+"""The JDK's HttpClient with its defaults: it prefers HTTP/2 and so offers h2c, which the service ignores.
 
     python run.py JAVA SERVICE_BINARY SIM_BINARY
 
-100 requests have to take one connection. Before that is believed, a client that keeps no connection has to be seen to
-use many. Exit 0 when both are so. Only addresses of this machine; a few seconds.
+100 requests must use one connection. As a negative control, a client that keeps no connection must
+use many. Exits with 0 if both hold. Uses only local addresses; takes a few seconds.
 """
 
 import pathlib
@@ -17,7 +17,7 @@ import processes
 
 
 def ports(address):
-    """The ports from which this address was connected to, also those whose connections ended less than a minute ago."""
+    """The source ports of connections to this address, including those closed less than a minute ago."""
     at, found = int(address.rsplit(":", 1)[1]), set()
     for table in ("tcp", "tcp6"):
         for line in pathlib.Path("/proc/net", table).read_text().splitlines()[1:]:
@@ -28,7 +28,7 @@ def ports(address):
 
 
 def connections(java, binaries, options):
-    """How many connections 100 requests take."""
+    """How many connections 100 requests use."""
     service_binary, sim_binary = binaries
     with processes.Sim(sim_binary) as sim, processes.Service(service_binary, sim) as service:
         url = f"http://{service.callers}/qos/{sim.meeting(1)}"
@@ -48,7 +48,7 @@ def connections(java, binaries, options):
 def main(java, *binaries):
     without_reuse = connections(java, binaries, ["-Djdk.httpclient.keepalive.timeout=0"])
     kept = connections(java, binaries, [])
-    print(f"conformance (jdk): 100 requests of the JDK's client took {kept} connections, {without_reuse} of one that keeps none")
+    print(f"conformance (jdk): 100 requests of the JDK's client took {kept} connections, those of a client without keep-alive {without_reuse}")
     return 0 if kept == 1 and without_reuse > 10 else 1
 
 

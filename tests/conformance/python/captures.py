@@ -1,4 +1,4 @@
-"""An answer of every kind, provoked over real sockets. Checks only that each is of the wanted kind."""
+"""An answer of every kind, provoked over real sockets. Checks only that each is of the intended kind."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from processes import Connection, Service, Sim, ask, until
 EXAMPLE = "/qos/85746065432"
 UUID = "/qos/atsXxhSEQWit9t+U02HXNQ==?type=past"
 FRESH = "zoom-qos-proxy; hit; ttl=[0-9]+"
-# Codes that no scenario can bring about each time, and why. Their examples in the description are checked all the same.
+# Codes that no scenario can provoke reliably, and why. Their examples in the description are checked all the same.
 NOT_PROVOKED = {
     "internal_error": "it would be a bug",
     "shutting_down": "a connection that is kept through the drain gets this word, or just its end",
@@ -27,7 +27,7 @@ class Captures(dict):
         self.failed = []
 
     def keep(self, kind, answer, status, code=None, cache_status=None):
-        """Keeps an answer that is what it should be; `cache_status` is a pattern."""
+        """Keeps an answer if it is as expected; `cache_status` is a pattern."""
         found = (answer.status, answer.code())
         if found != (status, code if answer.method != "HEAD" else None):
             raise AssertionError(f"{kind}: {found} instead of {(status, code)}: {answer.body[:300]!r}")
@@ -50,7 +50,7 @@ def running(binaries, sim=None, **settings):
 
 
 def plain(binaries, kept):
-    """Whole meetings, validators, codings, slices, what is wrong with a request, and the ops listener."""
+    """Whole meetings, validators, codings, slices, invalid requests, and the ops listener."""
     with running(binaries) as (service, _):
         miss = kept.keep("200 miss", service.get(EXAMPLE), 200, cache_status=".*; fwd=uri-miss; fwd-status=200; stored")
         kept.keep("200 hit", service.get(EXAMPLE, ("X-Request-Id", "conformance-1")), 200, cache_status=FRESH)
@@ -98,14 +98,14 @@ def plain(binaries, kept):
 
 
 def slices(service, kept):
-    """Slices are cut from the snapshot that is kept by now."""
+    """Slices of the snapshot cached by now."""
     large = "/qos/98765432101?type=past"
     first = service.get(large + "&page_size=100")
     kept.keep("200 slice", first, 200, cache_status=".*; hit; .*")
     token = first.json()["next_page_token"]
     last = kept.keep("200 last slice", service.get(f"{large}&page_size=100&next_page_token={token}"), 200)
     if (len(first.json()["participants"]), len(last.json()["participants"])) != (100, 20):
-        raise AssertionError("120 participants are not cut into 100 and 20")
+        raise AssertionError("120 participants are not split into 100 and 20")
     if last.json()["next_page_token"] is not None:
         raise AssertionError("the last slice has a token")
     bad = service.get(large + "&page_size=100&next_page_token=nonsense")
@@ -113,7 +113,7 @@ def slices(service, kept):
 
 
 def refused_by_zoom(binaries, kept):
-    """What Zoom says of a meeting; and a try that is none of its business."""
+    """Zoom's errors about a meeting, and one about the service itself."""
     with running(binaries) as (service, zoom):
         for number, (fault, status, code) in enumerate([
             ("webinar", 404, "not_a_meeting"),
@@ -153,7 +153,7 @@ def revalidating(binaries, kept):
 
 
 def stale_and_failing(binaries, kept):
-    """Fetched because stale; because a caller wants it newer; and stale because Zoom fails."""
+    """Fetched because stale; because a caller requires a newer one; and stale because Zoom fails."""
     settings = {"cache__live_fresh": "3s", "cache__stale_while_revalidate": "0s", "cache__refresh_floor": "0s"}
     with running(binaries, **settings) as (service, zoom):
         service.get(EXAMPLE)
@@ -176,7 +176,7 @@ def stale_and_failing(binaries, kept):
 
 
 def rate_limited(binaries, kept):
-    """Zoom's 429 of the second: in its words, with and without something kept."""
+    """Zoom's per-second 429: its message, with and without a cached snapshot."""
     with running(binaries, cache__live_fresh="1s", cache__stale_while_revalidate="0s") as (service, zoom):
         service.get(EXAMPLE)
         zoom.fault("rate_second", retry_after="60", headers=True)
@@ -204,7 +204,7 @@ def still_fetching(binaries, kept):
 
 
 def overloaded(binaries, kept):
-    """One call a second and a queue of one: of eight meetings at once, some are too many."""
+    """One call a second and a queue of one: of eight meetings at once, some are rejected."""
     settings = {"limits__heavy_per_second": "1", "limits__headroom_percent": "0", "limits__max_queued": "1"}
     with running(binaries, **settings) as (service, zoom), ThreadPoolExecutor(8) as callers:
         targets = [f"/qos/{zoom.meeting(number)}" for number in range(8)]
@@ -244,14 +244,14 @@ def credentials(binaries, kept):
 
 
 def broken(binaries, kept):
-    """An answer of Zoom's that is none, after retries."""
+    """An invalid answer of Zoom, after retries."""
     with running(binaries) as (service, zoom):
         zoom.fault("not_json")
         kept.keep("502 failed", service.get(EXAMPLE), 502, "zoom_failed")
 
 
 def draining(binaries, kept):
-    """A slow request that outlives SIGTERM; and one behind it on the same connection, which gets a word or its end."""
+    """A slow request that outlives SIGTERM; and one behind it on the same connection, which gets an answer or a close."""
     with running(binaries, sim={"latency_ms": 1500}) as (service, zoom):
         other = f"/qos/{zoom.meeting(1)}"
         connection = Connection(service.callers)
@@ -275,7 +275,7 @@ SCENARIOS = [
 
 
 def provoke(binaries):
-    """All of them. Each scenario has processes of its own, so that they may run side by side."""
+    """All of them. Each scenario has its own processes, so they can run in parallel."""
     kept = Captures()
 
     def play(scenario):

@@ -1,4 +1,4 @@
-"""Negative controls: answers that are wrong on purpose. A checker that finds nothing in them checks nothing."""
+"""Negative controls: deliberately wrong answers. A checker that accepts them checks nothing."""
 
 import copy
 import dataclasses
@@ -8,13 +8,13 @@ import verdicts
 
 
 def with_header(answer, name, value):
-    """The same answer with a header of this value; None takes it away."""
+    """The same answer with this value of a header; None removes it."""
     headers = [(key, old) for key, old in answer.headers if key.lower() != name.lower().encode()]
     return dataclasses.replace(answer, headers=headers + ([(name.encode(), value.encode())] if value is not None else []))
 
 
 def with_member(answer, name, value):
-    """The same JSON with a member of this value; None takes it away."""
+    """The same JSON with this value of a member; None removes it."""
     document = answer.json()
     document.pop(name)
     if value is not None:
@@ -24,7 +24,7 @@ def with_member(answer, name, value):
 
 
 def controls(kept, document):
-    """Pairs of a name and what was found."""
+    """Pairs of a name and its findings."""
     hit, problem, refused = kept["200 hit"], kept["404 does_not_exist"], kept["503 rate limited"]
     for name, value in [("ETag", "unquoted"), ("Date", "today"), ("Age", "old"), ("Content-Length", "1"), ("Vary", "@"),
                         ("Cache-Control", "max-age=soon"), ("Last-Modified", "Mon, 99 Nov 2026 10:15:42 GMT")]:

@@ -1,4 +1,4 @@
-"""schemathesis over `/openapi.json`: requests that the description allows and requests that it does not."""
+"""schemathesis with `/openapi.json`: requests that the description allows, and others."""
 
 import collections
 import json
@@ -13,12 +13,12 @@ from processes import Service, Sim
 
 SEED = 9457
 EXAMPLES = 50
-# Ids that the simulator knows. Most of the requests are for these, so that meetings are checked and not only refusals.
+# Ids that the simulator knows. Most requests use these, so that meetings are checked, not only errors.
 MEETINGS = [
     "85746065432", "91234567890", "98765432101", "atsXxhSEQWit9t+U02HXNQ==", "/ajXp112QmuoKj48548750==", "91000000001",
 ]
 DIRECTIVES = ["only-if-cached", "no-cache", "max-age=0", "min-fresh=1"]
-# What fuzzing may meet of the 5xx: the simulator's Zoom is in order, so only what a caller can bring about. 500 is none.
+# The 5xx that fuzzing may provoke: the simulated Zoom works, so only those that a caller can cause. 500 is not one.
 EXPECTED = [504]
 CHECKS = [
     "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
@@ -27,7 +27,7 @@ CHECKS = [
 
 
 def configuration(examples):
-    """As TOML; JSON's texts and lists are TOML's."""
+    """As TOML, whose strings and lists are written like JSON's."""
     return f"""
 seed = {SEED}
 continue-on-failure = true
@@ -61,10 +61,10 @@ enabled = false
 
 
 def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
-    """What schemathesis prints, its exit code, and how often the service answered `/qos` with which status."""
+    """The output of schemathesis, its exit code, and how often `/qos` was answered with each status."""
     service_binary, sim_binary = binaries
     settings = {
-        # Nothing may be refused for load, however many meetings are made up.
+        # No request may be rejected for load, however many meetings are invented.
         "limits__heavy_per_second": "10000", "limits__heavy_per_day": "10000000", "cache__live_fresh": "1s",
     }
     with Sim(sim_binary, per_day=10_000_000) as sim, Service(service_binary, sim, **settings) as service:
@@ -72,7 +72,7 @@ def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
         document = service.get("/openapi.json").json()
         adjust(document)
         with tempfile.TemporaryDirectory() as folder:
-            # As a file: the address that a description came from is no operation to schemathesis.
+            # As a file: schemathesis does not test the URL from which it loads a description.
             pathlib.Path(folder, "openapi.json").write_text(json.dumps(document))
             pathlib.Path(folder, "schemathesis.toml").write_text(configuration(examples))
             done = subprocess.run(
@@ -80,7 +80,7 @@ def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
                     sys.executable, "-m", "schemathesis.cli", "run", "--checks", ",".join(CHECKS),
                     "--url", f"http://{service.callers}", "openapi.json",
                 ],
-                # Nothing of this machine's environment: a proxy in it would be asked for 127.0.0.1.
+                # Without this machine's environment: a proxy in it would get the requests for 127.0.0.1.
                 cwd=folder, env={"PATH": os.environ["PATH"], "HOME": folder, "NO_COLOR": "1"}, stdin=subprocess.DEVNULL, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=100,
             )
@@ -93,7 +93,7 @@ def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
 
 
 def run(binaries):
-    """Findings, and a line on what was asked."""
+    """Findings, and a line about the requests."""
     done, statuses, loud = run(binaries)
     findings = []
     if done.returncode != 0:
@@ -110,7 +110,7 @@ def run(binaries):
 
 
 def control(binaries):
-    """Whether a status that the description does not know is found."""
+    """Whether an undocumented status is found."""
 
     def forget_400(document):
         for operation in document["paths"]["/qos/{meetingId}"].values():

@@ -1,6 +1,6 @@
-"""The service and the imitation of Zoom as processes of their own, and a client that keeps every byte.
+"""The service and the simulator of Zoom as their own processes, and a client that keeps every byte.
 
-Only addresses of this machine; whatever is started here is ended here, by its process id.
+Uses only local addresses, and ends every process that it starts, by its process id.
 """
 
 import dataclasses
@@ -14,13 +14,13 @@ import subprocess
 import threading
 import time
 
-# Longer than anything here takes.
+# Longer than any wait here takes.
 PATIENCE = 30
 
 
 @dataclasses.dataclass
 class Answer:
-    """An answer as it came over the wire, with the request that it answers."""
+    """An answer as received, with its request."""
 
     method: str
     target: str
@@ -35,7 +35,7 @@ class Answer:
     def header(self, name):
         values = [value for key, value in self.headers if key.lower() == name.lower().encode()]
         if len(values) > 1:
-            raise AssertionError(f"{name} is there {len(values)} times in the answer to {self.target}")
+            raise AssertionError(f"{name} occurs {len(values)} times in the answer to {self.target}")
         return values[0].decode("latin-1") if values else None
 
     def decoded(self):
@@ -46,7 +46,7 @@ class Answer:
             case "gzip":
                 return gzip.decompress(self.body)
             case "zstd":
-                # Only here, for tests/monitoring uses this file, too, and has no zstd.
+                # Imported only here, because tests/monitoring uses this file, too, and has no zstd.
                 import zstandard
 
                 source = io.BytesIO(self.body)
@@ -65,7 +65,7 @@ class Answer:
 
 
 class Connection:
-    """A connection for one request after the other."""
+    """A connection for one request after another."""
 
     def __init__(self, address):
         host, port = address.rsplit(":", 1)
@@ -78,7 +78,7 @@ class Connection:
         self.socket.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
 
     def receive(self, method, target, headers=()):
-        """The answer, framed as RFC 9112 says; None if the connection has ended instead."""
+        """The answer, framed as RFC 9112 requires; None if the connection was closed instead."""
         first = self.stream.readline()
         if not first:
             return None
@@ -91,12 +91,12 @@ class Connection:
             method, target, list(headers), version.removeprefix(b"HTTP/"), int(status), reason, fields, b"", time.time()
         )
         if answer.header("Transfer-Encoding"):
-            raise AssertionError("a body in chunks: nothing here is sent so")
+            raise AssertionError("a chunked body, which this service never sends")
         if method != "HEAD" and answer.status not in (204, 304):
             length = int(answer.header("Content-Length"))
             answer.body = self.stream.read(length)
             if len(answer.body) != length:
-                raise AssertionError(f"{len(answer.body)} bytes of {length} came")
+                raise AssertionError(f"{len(answer.body)} of {length} bytes arrived")
         return answer
 
     def close(self):
@@ -105,7 +105,7 @@ class Connection:
 
 
 def ask(address, method, target, headers=()):
-    """One request on a connection of its own; whatever comes after the answer is a mistake."""
+    """One request on its own connection; any byte after the answer is an error."""
     connection = Connection(address)
     try:
         headers = [*headers, ("Connection", "close")]
@@ -122,18 +122,18 @@ def ask(address, method, target, headers=()):
 
 
 def until(condition, what):
-    """Asks again until there is a value."""
+    """Polls until there is a value."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         value = condition()
         if value:
             return value
         time.sleep(0.02)
-    raise AssertionError(f"waited in vain: {what}")
+    raise AssertionError(f"timed out: {what}")
 
 
 class Process:
-    """A child process whose lines are read as they come."""
+    """A child process whose lines are read as they arrive."""
 
     def __init__(self, arguments, environment):
         self.child = subprocess.Popen(
@@ -150,7 +150,7 @@ class Process:
         self.new.put(None)
 
     def first(self, find):
-        """The first line in which something is found."""
+        """The first line that matches."""
         while True:
             line = self.new.get(timeout=PATIENCE)
             if line is None:
@@ -172,7 +172,7 @@ class Process:
 
 
 class Sim(Process):
-    """The imitation of Zoom, on a free port."""
+    """The simulator of Zoom, on a free port."""
 
     def __init__(self, binary, **settings):
         arguments = [binary, "--listen", "127.0.0.1:0"]
@@ -196,7 +196,7 @@ class Sim(Process):
         return answer.json()
 
     def meeting(self, number, participants=3, samples=2):
-        """Adds a meeting, and tells its id."""
+        """Adds a meeting, and returns its id."""
         identifier = f"{91_000_000_000 + number}"
         self.order("POST", "meetings", id=identifier, participants=participants, samples=samples)
         return identifier

@@ -3,8 +3,8 @@
     python run.py SERVICE_BINARY SIM_BINARY
 
 httplint on a captured answer of every kind, http_sfv on every Cache-Status, RFC 9457's schema on every problem, OpenAPI's
-own schema on the description, schemathesis on all of it. Before they are believed, each has to find what was made wrong
-on purpose. Exit 0 when nothing is found, 1 when something is. Only addresses of this machine; about a minute.
+own schema on the description, schemathesis on all of it. As a negative control, each must find deliberate
+mistakes. Exits with 0 without findings, else with 1. Uses only local addresses; takes about a minute.
 """
 
 import sys
@@ -53,7 +53,7 @@ def main(service_binary, sim_binary):
 
 
 def codes(kept, document):
-    """Whether every code of the description was met, with its status."""
+    """Whether every code of the description occurred, with its status."""
     described = verdicts.described_codes(document)
     met = {answer.code(): answer.status for answer in kept.values() if answer.code()}
     unknown = [f"{code}: not in the description" for code in met.keys() - described.keys()]

@@ -1,4 +1,4 @@
-"""What others' code says about captured answers. Every function gives findings: sentences; none means that all is well."""
+"""Checks captured answers with other projects' code. Every function returns findings, as sentences; no finding means success."""
 
 import json
 import pathlib
@@ -12,8 +12,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 RFC_9457 = json.loads(pathlib.Path(__file__).with_name("rfc9457.schema.json").read_text())
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-# httplint's levels are good, info, warn and bad; a note of the last two is a finding: an entity tag without quotes is only
-# a warning to it. One that is wrong about an answer of ours is allowed here: class, kinds of answers (a pattern), reason.
+# httplint's levels are good, info, warn and bad; notes of the last two are findings: an unquoted entity tag is only
+# a warning to it. Wrong notes about our answers are allowed here: class, kinds of answers (a pattern), reason.
 FINDINGS = (levels.WARN, levels.BAD)
 ALLOWED = [
     ("STATUS_BAD_REQUEST", "400 .*", "it says of every 400 that it is one; these are meant to be"),
@@ -25,7 +25,7 @@ def allowed(kind, note):
 
 
 def lint(kind, answer, notes=None):
-    """httplint on the request and the answer to it."""
+    """Runs httplint on a request and its answer."""
     request = HttpRequestLinter(start_time=answer.at)
     request.process_request_topline(answer.method.encode(), answer.target.encode(), b"1.1")
     sent = [("Host", "service"), ("User-Agent", "conformance"), *answer.asked]
@@ -54,7 +54,7 @@ def with_children(notes):
 
 
 def cache_status(answer):
-    """RFC 9211: a list of caches, here the one, with parameters that fit each other."""
+    """RFC 9211: a list of caches, here of one, with consistent parameters."""
     field = answer.header("Cache-Status")
     if field is None:
         is_meeting = answer.target.startswith("/qos/") and answer.status in (200, 304)
@@ -92,7 +92,7 @@ def cache_status(answer):
 
 
 def rate_limits(answer):
-    """draft-ietf-httpapi-ratelimit-headers-11: two lists of strings with integers; what is left is of a policy told."""
+    """draft-ietf-httpapi-ratelimit-headers-11: two lists of strings with integers; each limit belongs to a listed policy."""
     forms = {"RateLimit-Policy": ({"q", "w"}, {"q"}), "RateLimit": ({"r", "t"}, {"r"})}
     names, wrong = {}, []
     for field, (known, needed) in forms.items():
@@ -128,12 +128,12 @@ def schema_errors(what, schema, value):
 
 
 def with_components(document, schema):
-    """A schema of the description, as a whole of its own."""
+    """A schema of the description, self-contained."""
     return {"$schema": DIALECT, "components": document["components"], "allOf": [schema]}
 
 
 def responses(document, answer):
-    """What the description has for this request; None for the ops listener and for paths that nothing lives at."""
+    """The description's response for this request; None for the ops listener and for unknown paths."""
     path = answer.target.partition("?")[0]
     described = "/qos/{meetingId}" if path.startswith("/qos/") else path
     operations = document["paths"].get(described)
@@ -142,7 +142,7 @@ def responses(document, answer):
 
 
 def body(document, answer):
-    """A problem against the RFC's own schema, and whatever there is against the description's."""
+    """Checks a problem by the RFC's own schema, and any JSON by the description's."""
     if not answer.body:
         return []
     media_type, findings = answer.header("Content-Type"), []
@@ -165,7 +165,7 @@ def body(document, answer):
 
 
 def headers(document, answer):
-    """Each header of the answer against its schema in the description; and those that must be there."""
+    """Checks each header by its schema in the description, and that required ones are present."""
     described = responses(document, answer)
     if described is None or str(answer.status) not in described:
         return []
@@ -183,7 +183,7 @@ def headers(document, answer):
 
 
 def description(document):
-    """The description against OpenAPI's own schema, and its examples of problems against the RFC's."""
+    """Checks the description by OpenAPI's own schema, and its example problems by the RFC's."""
     findings = [f"OpenAPI 3.1: {error.json_path}: {error.message}" for error in OpenAPIV31SpecValidator(document).iter_errors()]
     for status, answer in document["paths"]["/qos/{meetingId}"]["get"]["responses"].items():
         for media_type, content in answer.get("content", {}).items():
@@ -195,7 +195,7 @@ def description(document):
 
 
 def described_codes(document):
-    """Every code that the description knows, with its status."""
+    """Every code of the description, with its status."""
     known = {}
     for path in document["paths"].values():
         for status, answer in path["get"]["responses"].items():
@@ -206,6 +206,6 @@ def described_codes(document):
 
 
 def check(kind, answer, document, notes):
-    """All of it about one answer."""
+    """All checks of one answer."""
     fields = [*cache_status(answer), *rate_limits(answer)]
     return [*lint(kind, answer, notes), *fields, *body(document, answer), *headers(document, answer)]
