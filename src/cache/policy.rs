@@ -44,29 +44,15 @@ pub enum Decision {
     NotCached,
 }
 
-/// Why the cache cannot answer, in the words of RFC 9211.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FetchReason {
-    /// Nothing is cached.
-    UriMiss,
-    /// The snapshot is stale.
-    Stale,
-    /// The snapshot is fresh, and the caller wants a newer one.
-    Request,
-}
-
-impl FetchReason {
-    /// Every value.
-    pub const ALL: [Self; 3] = [Self::UriMiss, Self::Stale, Self::Request];
-
-    /// The value of `fwd` in `Cache-Status`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UriMiss => "uri-miss",
-            Self::Stale => "stale",
-            Self::Request => "request",
-        }
+vocabulary! {
+    /// Why the cache cannot answer: the value of `fwd` in `Cache-Status` (RFC 9211).
+    pub enum FetchReason {
+        /// Nothing is cached.
+        UriMiss = "uri-miss",
+        /// The snapshot is stale.
+        Stale = "stale",
+        /// The snapshot is fresh, and the caller wants a newer one.
+        Request = "request",
     }
 }
 

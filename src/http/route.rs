@@ -5,23 +5,13 @@ use actix_web::http::Method;
 /// How a path that names a meeting ends.
 const MEETING_ID: &str = "{meetingId}";
 
-/// The two addresses that the service listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Listener {
-    /// `server.listen`.
-    Callers,
-    /// `server.ops_listen`.
-    Operators,
-}
-
-impl Listener {
-    /// Its name in metrics.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Callers => "callers",
-            Self::Operators => "ops",
-        }
+vocabulary! {
+    /// The two addresses that the service listens on, as metrics call them.
+    pub enum Listener {
+        /// `server.listen`.
+        Callers = "callers",
+        /// `server.ops_listen`.
+        Operators = "ops",
     }
 }
 
