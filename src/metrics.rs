@@ -81,12 +81,12 @@ impl Metrics {
     }
 
     /// Adds a caller's counter with 0, because a rate needs a sample before the first call.
-    pub fn caller_is_known(&self, name: &str) {
+    pub fn init_caller(&self, name: &str) {
         self.caller_calls.with_label_values(&[name]).inc_by(0);
     }
 
     /// Sets each caller's queued calls and how long the oldest of them has waited. Call it right before the metrics are read.
-    pub fn show_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
+    pub fn set_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
         // Callers that are no longer in the callers' file disappear.
         self.caller_permits_queued.reset();
         self.caller_oldest_wait.reset();

@@ -41,7 +41,7 @@ use self::{
 };
 use crate::{
     blocking::off_this_thread,
-    failure::{Redactor, ZoomSaid},
+    failure::{Redactor, ZoomError},
     quota::Permit,
     snapshot::SnapshotKey,
 };
@@ -60,7 +60,7 @@ pub struct Zoom {
 }
 
 /// The outcome of one call.
-pub struct Called {
+pub struct CallOutcome {
     /// A 2xx with a whole body, or why there is none.
     pub answer: Result<WholeResponse, CallError>,
     /// The permit, if no byte of the call can have left: then Zoom did not count it.
@@ -83,8 +83,8 @@ pub struct WholeResponse {
 impl WholeResponse {
     /// The response's status and tracking id.
     #[must_use]
-    pub fn said(&self) -> ZoomSaid {
-        self.head.said()
+    pub fn zoom_error(&self) -> ZoomError {
+        self.head.zoom_error()
     }
 
     /// Classifies the response, given that it is not a page.
@@ -126,7 +126,7 @@ impl Zoom {
         page_token: Option<&str>,
         traceparent: Option<String>,
         counted: BodyBytes,
-    ) -> Called {
+    ) -> CallOutcome {
         let mut request = self
             .upstream
             .api
@@ -142,7 +142,7 @@ impl Zoom {
             Ok(response) => response,
             Err(IncompleteResponse { error, never_left, .. }) => {
                 let unspent = never_left.then_some(permit);
-                return Called { answer: Err(error), unspent, account_has_left: None };
+                return CallOutcome { answer: Err(error), unspent, account_has_left: None };
             }
         };
         drop(permit); // Zoom counted the call, whatever the response.
@@ -156,7 +156,7 @@ impl Zoom {
         if let Err(CallError::RateLimited { .. }) = answer {
             account_has_left = None;
         }
-        Called { answer, unspent: None, account_has_left }
+        CallOutcome { answer, unspent: None, account_has_left }
     }
 }
 

@@ -52,7 +52,7 @@ impl Entry {
     /// When it can no longer be served, not even stale.
     pub(super) fn useful_until(&self, policy: CachePolicy) -> Instant {
         match self {
-            Self::Snapshot(snapshot) => snapshot.landed + policy.useful_for(snapshot),
+            Self::Snapshot(snapshot) => snapshot.fetched_instant + policy.useful_for(snapshot),
             Self::Refusal(refusal) => refusal.until,
         }
     }

@@ -64,7 +64,7 @@ impl FlightMemory {
     /// Asks for memory for the flight's next page. The receiver gets `true` when there is memory, `false` if the flight must
     /// fail. `None`: the flight has reached the bound by itself. Wait for one answer before asking again.
     #[must_use]
-    pub fn page(&self) -> Option<oneshot::Receiver<bool>> {
+    pub fn request_page(&self) -> Option<oneshot::Receiver<bool>> {
         let most = self.memory.0.most;
         self.memory.change(|ledger| ledger.wait_for_page(self.number, most))
     }
@@ -76,7 +76,7 @@ impl FlightMemory {
     }
 
     /// Records that the flight keeps `bytes` of pages now, including the page that arrived in this body.
-    pub fn keeps(&self, bytes: usize, body: BodyBytes) {
+    pub fn keep(&self, bytes: usize, body: BodyBytes) {
         // Both in one step, or a waiting flight could take the body's memory before the page is counted.
         self.memory.change(|ledger| {
             ledger.free_body(self.number);

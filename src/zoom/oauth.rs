@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     cluster::events::Event,
-    failure::ZoomSaid,
+    failure::ZoomError,
     metrics::{Metrics, RenewalResult},
 };
 
@@ -99,7 +99,7 @@ impl AccessTokens {
 
     /// Whether [`Self::for_call`] would return a token now.
     #[must_use]
-    pub fn are_good(&self, now: Instant) -> bool {
+    pub fn are_usable(&self, now: Instant) -> bool {
         self.refused(now).is_none() && self.current(now).is_some()
     }
 
@@ -134,7 +134,7 @@ impl AccessTokens {
 
     /// Handles an event of another replica. A newer token than ours is taken over at once, because Zoom may not accept ours for
     /// much longer.
-    pub fn hear(&self, event: &Event) {
+    pub fn on_event(&self, event: &Event) {
         if self.0.shared.as_ref().is_some_and(|shared| shared.on_event(event)) && self.may_take_over() {
             drop(actix_rt::spawn(self.clone().take_over()));
         }
@@ -161,13 +161,13 @@ impl AccessTokens {
     /// Stops all calls, because Zoom refuses something that a new token would not change: our scopes, or the plan. Drops the
     /// token, whose scopes were fixed when Zoom issued it.
     #[must_use]
-    pub fn reject(&self, said: &ZoomSaid) -> TokenError {
+    pub fn reject(&self, zoom_error: &ZoomError) -> TokenError {
         // Calls in flight together are refused together; only the first one starts the backoff.
-        self.refused(Instant::now()).unwrap_or_else(|| self.back_off(said, said.clone()))
+        self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone()))
     }
 
     /// `words` is for operators, `said` for callers.
-    fn back_off(&self, words: &ZoomSaid, said: ZoomSaid) -> TokenError {
+    fn back_off(&self, words: &ZoomError, zoom_error: ZoomError) -> TokenError {
         let until = Instant::now() + CREDENTIALS_BACKOFF;
         let message = words.message.as_ref().map_or_else(|| "no message".to_owned(), ToString::to_string);
         tracing::error!(
@@ -178,12 +178,12 @@ impl AccessTokens {
             "Zoom refuses the credentials; next try in 30 s, or when a mounted secret changes"
         );
         let dropped = self.0.state.borrow_mut().current.take();
-        self.0.state.borrow_mut().refused = Some((until, said.clone()));
+        self.0.state.borrow_mut().refused = Some((until, zoom_error.clone()));
         if let Some(token) = dropped {
             self.forget_shared(&token);
         }
         self.0.credentials.send_replace(Credentials::Refused(message));
-        TokenError::Refused { until, said }
+        TokenError::Refused { until, zoom_error }
     }
 
     /// The error of refused credentials, for as long as nothing is tried.
@@ -194,7 +194,7 @@ impl AccessTokens {
 
     /// Runs as long as the service: gets the first token, and while the credentials are refused, watches mounted secrets and
     /// tries again after each backoff.
-    pub async fn keep(self) {
+    pub async fn run(self) {
         drop(self.renew());
         let mut every = tokio::time::interval(POLL_INTERVAL);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
