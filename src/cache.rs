@@ -24,10 +24,10 @@ use self::{
 };
 pub use self::{
     config::CacheConfig,
-    entry::{Entry, PAGED_FOR, Refusal},
-    failures::FAILURE_PAUSE,
-    policy::{CachePolicy, ends_snapshot},
+    entry::{Entry, Refusal},
+    policy::CachePolicy,
 };
+pub(crate) use self::{entry::PAGED_FOR, policy::ends_snapshot};
 use crate::{
     metrics::Metrics,
     snapshot::{Snapshot, SnapshotKey, Tag},
@@ -64,9 +64,7 @@ impl Cache {
         Self { entries, bodies: Bodies::new(config.max_bodies()), config: Arc::new(config) }
     }
 
-    /// The rule by which snapshots are served, refreshed and fetched.
-    #[must_use]
-    pub fn policy(&self) -> CachePolicy {
+    pub(crate) fn policy(&self) -> CachePolicy {
         self.config.policy
     }
 
@@ -77,8 +75,7 @@ impl Cache {
     }
 
     /// The snapshot with this tag: the newest, or one that callers page through.
-    #[must_use]
-    pub fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
         [CacheKey::newest(*key), CacheKey::older(*key, tag)].into_iter().find_map(|key| {
             match self.entry(key, now)? {
                 Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == tag),
@@ -120,47 +117,41 @@ impl Cache {
     }
 
     /// Caches a snapshot beside the newest one, for callers who page through it.
-    pub fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
+    pub(crate) fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
         let key = CacheKey::older(snapshot.key, snapshot.tag);
         self.entries.insert(key, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
     /// The largest uncompressed body that is cached, in bytes.
-    #[must_use]
-    pub fn largest_plain_body(&self) -> usize {
+    pub(crate) fn largest_plain_body(&self) -> usize {
         self.bodies.largest()
     }
 
     /// The snapshot's uncompressed body, if it is stored or cached.
-    #[must_use]
-    pub fn plain_body(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn plain_body(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.plain(snapshot)
     }
 
     /// The snapshot's uncompressed body. Blocks while it is decompressed, once for all threads. `None` if all uncompressed bodies
     /// together would take too much memory.
-    #[must_use]
-    pub fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.decompressed(snapshot)
     }
 
     /// The body of a small snapshot, stored as gzip only, as zstd. Blocks for some tenths of a millisecond while it is made.
-    #[must_use]
-    pub fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.zstd(snapshot)
     }
 
     /// How long a snapshot can be served after its fetch, fresh or stale.
-    #[must_use]
-    pub fn useful_for(&self, snapshot: &Snapshot) -> Duration {
+    pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         self.config.policy.useful_for(snapshot)
     }
 
     /// Removes a meeting's snapshots and its failure. Returns whether there was a newest entry or a failure.
     ///
     /// Not for a request's path: it scans all entries, which takes a tenth of a second for a million.
-    #[must_use]
-    pub fn purge(&self, key: &SnapshotKey) -> bool {
+    pub(crate) fn purge(&self, key: &SnapshotKey) -> bool {
         self.bodies.purge_all();
         let older = self.entries.iter().map(|(key, _)| *key);
         let older: Vec<_> = older.filter(|older| older.key == *key && older.is_older()).collect();
@@ -172,7 +163,7 @@ impl Cache {
     }
 
     /// Removes everything. The next [`Cache::run_maintenance`] frees the memory.
-    pub fn purge_all(&self) {
+    pub(crate) fn purge_all(&self) {
         // moka removes entries inserted before the present instant of its clock. Wait for the next one, or those inserted within
         // the present one would stay.
         let now = Instant::now();
@@ -196,8 +187,7 @@ impl Cache {
     }
 
     /// Bytes, as of the last [`Cache::run_maintenance`].
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.entries.weighted_size() + self.bodies.bytes()
     }
 }

@@ -105,8 +105,7 @@ impl ZoomError {
     }
 
     /// The part of a token endpoint's response that callers may see: its status. The rest is about our app.
-    #[must_use]
-    pub fn status_only(&self) -> Self {
+    pub(crate) fn status_only(&self) -> Self {
         Self { status: self.status, ..Self::default() }
     }
 }
@@ -145,8 +144,7 @@ impl Failure {
     }
 
     /// Adds Zoom's response.
-    #[must_use]
-    pub fn with_zoom_error(mut self, zoom_error: ZoomError) -> Self {
+    pub(crate) fn with_zoom_error(mut self, zoom_error: ZoomError) -> Self {
         self.zoom = Some(Arc::new(zoom_error));
         self
     }

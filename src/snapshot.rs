@@ -70,8 +70,7 @@ impl Snapshot {
     }
 
     /// Freshness left; `None` once it is stale.
-    #[must_use]
-    pub fn fresh_left(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn fresh_left(&self, now: Instant) -> Option<Duration> {
         self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
     }
 
@@ -82,18 +81,17 @@ impl Snapshot {
     }
 
     /// Records an attempt to fetch a newer one.
-    pub fn record_refresh_attempt(&self, now: Instant) {
+    pub(crate) fn record_refresh_attempt(&self, now: Instant) {
         self.usage.record_attempt(self.age(now));
     }
 
     /// Time since this one was fetched, or since the last attempt to fetch a newer one.
-    #[must_use]
-    pub fn since_last_attempt(&self, now: Instant) -> Duration {
+    pub(crate) fn since_last_attempt(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.usage.last_attempt())
     }
 
     /// Records that a request was served for which, without stretching, a newer one would have been fetched.
-    pub fn record_demand(&self, now: Instant) {
+    pub(crate) fn record_demand(&self, now: Instant) {
         let age = self.age(now);
         if self.unstretched.is_some_and(|fresh| age >= fresh) {
             self.usage.record_demand(age);
@@ -102,8 +100,7 @@ impl Snapshot {
 
     /// A sample for the adaptive freshness, taken when a newer snapshot of `pages` pages arrives. `None` for a final meeting, and
     /// if a caller had forced the refresh while this one was fresh.
-    #[must_use]
-    pub fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
+    pub(crate) fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
         // One millisecond more, because the attempt's time is rounded down.
         let was_stale = self.usage.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
@@ -112,19 +109,17 @@ impl Snapshot {
     }
 
     /// Records that a caller has a paging token for it, so it is needed even after a newer one was fetched.
-    pub fn mark_paged(&self) {
+    pub(crate) fn mark_paged(&self) {
         self.usage.mark_paged();
     }
 
     /// Whether any caller has a paging token for it.
-    #[must_use]
-    pub fn is_paged(&self) -> bool {
+    pub(crate) fn is_paged(&self) -> bool {
         self.usage.is_paged()
     }
 
     /// Whether it must now be published to other replicas because callers page through it. True only once.
-    #[must_use]
-    pub fn claim_publication(&self) -> bool {
+    pub(crate) fn claim_publication(&self) -> bool {
         self.is_paged() && self.usage.claim_publication()
     }
 
@@ -197,8 +192,7 @@ impl Snapshot {
     }
 
     /// The range of the participants from number `offset` on, at most `size` of them.
-    #[must_use]
-    pub fn row_range(&self, offset: usize, size: usize) -> RowRange {
+    pub(crate) fn row_range(&self, offset: usize, size: usize) -> RowRange {
         self.rows.range(offset, size, self.length)
     }
 

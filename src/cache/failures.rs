@@ -21,21 +21,19 @@ use crate::{
 };
 
 /// The least time between two failing flights for one meeting, even if `cache.refusal` is shorter.
-pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that we obey.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Cache {
-    /// Caches a failure.
-    pub fn insert_failure(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
+    pub(crate) fn insert_failure(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
         let key = if ends_snapshot(failure) { CacheKey::newest(key) } else { CacheKey::failure(key) };
         let refusal = Refusal { failure: failure.clone(), until };
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
     /// The cached failure because of which Zoom is not called for this meeting.
-    #[must_use]
-    pub fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
+    pub(crate) fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         match self.entry(CacheKey::failure(*key), now)? {
             Entry::Refusal(refusal) => Some(refusal.failure.clone()),
             Entry::Snapshot(_) => None,
@@ -44,8 +42,7 @@ impl Cache {
 
     /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that it ends the snapshot
     /// but is not cached itself.
-    #[must_use]
-    pub fn failure_ttl(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
+    pub(crate) fn failure_ttl(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
             // Zoom may not know a live meeting in its first two minutes, so this is short.
             (Reason::MeetingNotFound, MeetingType::Live) => Some(self.config.not_found_live),

@@ -29,8 +29,7 @@ pub struct RedactedText(Box<str>);
 
 impl RedactedText {
     /// Text that another replica has redacted.
-    #[must_use]
-    pub fn from_replica(text: &str) -> Self {
+    pub(crate) fn from_replica(text: &str) -> Self {
         Self(shortened(&flat(text, LONGEST_READ)).into())
     }
 
@@ -62,19 +61,18 @@ struct KnownSecrets {
 impl Redactor {
     /// Redacts a configured secret from now on, and every part of it of at least eight bytes: in upper or lower case,
     /// percent-encoded, escaped as in JSON or HTML, in base64 and in hexadecimal.
-    pub fn learn(&self, secret: &str) {
+    pub(crate) fn learn(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
 
     /// The same for a secret that is replaced regularly.
-    pub fn learn_access_token(&self, secret: &str) {
+    pub(crate) fn learn_access_token(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }
 
     /// The part of a text that may be shown. It is redacted before it is shortened, because the cut-off beginning of a secret would
     /// not be recognized.
-    #[must_use]
-    pub fn redact(&self, text: &str) -> RedactedText {
+    pub(crate) fn redact(&self, text: &str) -> RedactedText {
         RedactedText(shortened(&self.remove_secrets(&flat(text, LONGEST_READ))).into())
     }
 

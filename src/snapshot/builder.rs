@@ -115,7 +115,7 @@ impl SnapshotBuilder {
     ///
     /// # Errors
     /// The compressor failed, which would be a bug.
-    pub fn compress_page(&mut self) -> io::Result<()> {
+    pub(crate) fn compress_page(&mut self) -> io::Result<()> {
         self.pages.last_mut().map_or(Ok(()), PageRows::compress)
     }
 

@@ -44,8 +44,7 @@ impl FreshnessConfig {
     }
 
     /// The longest freshness of any snapshot under the largest stretch.
-    #[must_use]
-    pub fn at_most(&self, max_stretch: u32) -> Duration {
+    pub(crate) fn at_most(&self, max_stretch: u32) -> Duration {
         let brief = self.live_fresh.saturating_mul(max_stretch.max(1));
         let last = self.past_fresh.max(self.past_by_number_fresh);
         brief.max(last.saturating_add(last / 5))

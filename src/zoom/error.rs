@@ -9,20 +9,16 @@ use crate::{
     metrics::Cause,
 };
 
-/// Why a call returned no page.
 #[derive(Debug)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// Zoom does not accept the access token: renew it once and repeat the call once.
     AccessTokenRefused(ZoomError),
     /// The scopes or the plan are insufficient: permanent.
     CredentialsRejected(ZoomError),
-    /// A 429.
     RateLimited {
-        /// Which limit.
         kind: LimitKind,
         /// `Retry-After`, if there is one in the future.
         retry_after: Option<Duration>,
-        /// Zoom's response.
         zoom_error: ZoomError,
     },
     /// No such meeting, or not yet.
@@ -43,7 +39,6 @@ pub enum CallError {
     Broken(ZoomError),
     /// A server error with `Retry-After`: a retry may help then.
     Unavailable {
-        /// Zoom's response.
         zoom_error: ZoomError,
         /// From now.
         retry_after: Duration,
@@ -57,9 +52,7 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// Zoom's response, if there was one.
-    #[must_use]
-    pub fn zoom_error(&self) -> Option<&ZoomError> {
+    pub(crate) fn zoom_error(&self) -> Option<&ZoomError> {
         match self {
             Self::AccessTokenRefused(zoom_error)
             | Self::CredentialsRejected(zoom_error)

@@ -4,9 +4,8 @@ use std::time::Instant;
 
 use crate::failure::ZoomError;
 
-/// Why there is no access token.
 #[derive(Debug, Clone)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// Zoom refuses the credentials.
     Refused {
         /// No request is made before then.
