@@ -30,7 +30,7 @@ use zoom_qos_proxy::{
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
-    snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
+    snapshot::{FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
     trace::Tracer,
 };
 
@@ -42,13 +42,13 @@ fn main() {
     divan::main();
 }
 
-fn sealed(bytes: usize) -> Snapshot {
+fn snapshot_of(bytes: usize) -> Snapshot {
     let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
-    let mut draft = Draft::default();
-    draft.begin_page().resize(bytes, b' ');
-    draft.end_page(std::slice::from_ref(&(0..bytes)), None);
+    let mut builder = SnapshotBuilder::default();
+    builder.begin_page().resize(bytes, b' ');
+    builder.end_page(std::slice::from_ref(&(0..bytes)), None);
     let fresh = FreshnessConfig::always(DAY);
-    draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
+    builder.finish(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
 fn state(bytes: usize) -> Data<AppState> {
@@ -57,7 +57,7 @@ fn state(bytes: usize) -> Data<AppState> {
     let (config, _) = Config::load(&[], environment).unwrap();
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
-    assert!(cache.insert(sealed(bytes)).1);
+    assert!(cache.insert(snapshot_of(bytes)).1);
     let parts = Parts {
         quota: LocalQuota::open(&config.quota, &metrics).unwrap(),
         config: config.fetcher,
@@ -110,7 +110,7 @@ fn hit_that_accepts(bencher: Bencher<'_, '_>, bytes: usize, coding: &str) {
 #[divan::bench(args = BODIES)]
 fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
     let system = System::new();
-    let body: Bytes = sealed(bytes).unpack().unwrap().into();
+    let body: Bytes = snapshot_of(bytes).decompress().unwrap().into();
     let app = system.block_on(init_service(App::new().app_data(Data::new(body)).route(
         "/qos/{meeting_id}",
         web::get().to(|body: Data<Bytes>| async move {
@@ -139,6 +139,6 @@ fn bare_handler_with_the_same_bytes(bencher: Bencher<'_, '_>, bytes: usize) {
 fn cache_look_up_alone(bencher: Bencher<'_, '_>) {
     let system = System::new();
     let state = system.block_on(async { state(8 * 1024) });
-    let key = sealed(1).key;
+    let key = snapshot_of(1).key;
     bencher.bench_local(|| black_box(state.cache.get(black_box(&key), Instant::now())).is_some());
 }

@@ -9,7 +9,7 @@ use divan::{Bencher, counter::BytesCount};
 use zoom_qos_proxy::{
     clean,
     meeting_id::MeetingId,
-    snapshot::{Coding, Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
+    snapshot::{Coding, FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
 };
 use zoom_sim::Meeting;
 
@@ -48,16 +48,16 @@ fn pages((participants, samples): (usize, usize)) -> Vec<(Vec<u8>, clean::Page)>
 }
 
 fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Snapshot {
-    let mut draft = Draft::default();
+    let mut builder = SnapshotBuilder::default();
     for (cleaned, page) in pages {
-        draft.begin_page().extend_from_slice(cleaned);
-        draft.end_page(&page.rows, page.newest_leave_time);
+        builder.begin_page().extend_from_slice(cleaned);
+        builder.end_page(&page.rows, page.newest_leave_time);
     }
     let minute = Duration::from_secs(60);
     let freshness = FreshnessConfig::always(minute);
     let key =
         SnapshotKey { meeting: MeetingId::parse("85746065432").unwrap(), meeting_type: MeetingType::Live };
-    draft.seal(key, &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
+    builder.finish(key, &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
 #[divan::bench(args = MEETINGS)]
@@ -70,14 +70,14 @@ fn compressed_and_sealed(bencher: Bencher<'_, '_>, size: (usize, usize)) {
 #[divan::bench(args = MEETINGS)]
 fn unpacked_whole(bencher: Bencher<'_, '_>, size: (usize, usize)) {
     let snapshot = seal(&pages(size));
-    bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| snapshot.unpack().unwrap());
+    bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| snapshot.decompress().unwrap());
 }
 
 #[divan::bench(args = MEETINGS)]
 fn unpacked_as_it_is_read(bencher: Bencher<'_, '_>, size: (usize, usize)) {
     let snapshot = seal(&pages(size));
     bencher.counter(BytesCount::new(snapshot.length)).bench_local(|| {
-        let mut unpacker = snapshot.unpacker(0, snapshot.length);
+        let mut unpacker = snapshot.decoder(0, snapshot.length);
         while let Some(part) = unpacker.next(64 * 1024).unwrap() {
             divan::black_box(part);
         }

@@ -210,7 +210,7 @@ async fn run_maintenance(state: Data<AppState>, dropped_lines: Option<DroppedLin
     loop {
         interval.tick().await;
         let cache = state.cache.clone();
-        drop(actix_rt::task::spawn_blocking(move || cache.tidy()).await);
+        drop(actix_rt::task::spawn_blocking(move || cache.run_maintenance()).await);
         state.update_gauges();
         if let Some(lines) = &dropped_lines {
             let counted = &state.metrics.log_lines_dropped;

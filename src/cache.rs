@@ -24,10 +24,10 @@ use self::{
 };
 pub use self::{
     config::CacheConfig,
-    entry::{Entry, PAGED_FOR, Refusal},
-    failures::FAILURE_PAUSE,
-    policy::{CachePolicy, ends_snapshot},
+    entry::{Entry, Refusal},
+    policy::CachePolicy,
 };
+pub(crate) use self::{entry::PAGED_FOR, policy::ends_snapshot};
 use crate::{
     metrics::Metrics,
     snapshot::{Snapshot, SnapshotKey, Tag},
@@ -64,9 +64,7 @@ impl Cache {
         Self { entries, bodies: Bodies::new(config.max_bodies()), config: Arc::new(config) }
     }
 
-    /// The rule by which snapshots are served, refreshed and fetched.
-    #[must_use]
-    pub fn policy(&self) -> CachePolicy {
+    pub(crate) fn policy(&self) -> CachePolicy {
         self.config.policy
     }
 
@@ -77,8 +75,7 @@ impl Cache {
     }
 
     /// The snapshot with this tag: the newest, or one that callers page through.
-    #[must_use]
-    pub fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
         [CacheKey::newest(*key), CacheKey::older(*key, tag)].into_iter().find_map(|key| {
             match self.entry(key, now)? {
                 Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == tag),
@@ -100,7 +97,7 @@ impl Cache {
         let newest = CacheKey::newest(snapshot.key);
         // Before the new one, so that callers who page through the older one find it at every moment.
         if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
-            self.keep_paged(&replaced);
+            self.insert_paged(&replaced);
         }
         let entry = Entry::Snapshot(Arc::clone(&snapshot));
         // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. Weights are u32.
@@ -120,47 +117,41 @@ impl Cache {
     }
 
     /// Caches a snapshot beside the newest one, for callers who page through it.
-    pub fn keep_paged(&self, snapshot: &Arc<Snapshot>) {
+    pub(crate) fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
         let key = CacheKey::older(snapshot.key, snapshot.tag);
         self.entries.insert(key, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
     /// The largest uncompressed body that is cached, in bytes.
-    #[must_use]
-    pub fn plain_at_most(&self) -> usize {
+    pub(crate) fn largest_plain_body(&self) -> usize {
         self.bodies.largest()
     }
 
     /// The snapshot's uncompressed body, if it is stored or cached.
-    #[must_use]
-    pub fn plain(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn plain_body(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.plain(snapshot)
     }
 
     /// The snapshot's uncompressed body. Blocks while it is decompressed, once for all threads. `None` if all uncompressed bodies
     /// together would take too much memory.
-    #[must_use]
-    pub fn unpacked(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.decompressed(snapshot)
     }
 
     /// The body of a small snapshot, stored as gzip only, as zstd. Blocks for some tenths of a millisecond while it is made.
-    #[must_use]
-    pub fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.zstd(snapshot)
     }
 
     /// How long a snapshot can be served after its fetch, fresh or stale.
-    #[must_use]
-    pub fn of_use_for(&self, snapshot: &Snapshot) -> Duration {
+    pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         self.config.policy.useful_for(snapshot)
     }
 
     /// Removes a meeting's snapshots and its failure. Returns whether there was a newest entry or a failure.
     ///
     /// Not for a request's path: it scans all entries, which takes a tenth of a second for a million.
-    #[must_use]
-    pub fn purge(&self, key: &SnapshotKey) -> bool {
+    pub(crate) fn purge(&self, key: &SnapshotKey) -> bool {
         self.bodies.purge_all();
         let older = self.entries.iter().map(|(key, _)| *key);
         let older: Vec<_> = older.filter(|older| older.key == *key && older.is_older()).collect();
@@ -171,8 +162,8 @@ impl Cache {
         self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some()
     }
 
-    /// Removes everything. The next [`Cache::tidy`] frees the memory.
-    pub fn purge_all(&self) {
+    /// Removes everything. The next [`Cache::run_maintenance`] frees the memory.
+    pub(crate) fn purge_all(&self) {
         // moka removes entries inserted before the present instant of its clock. Wait for the next one, or those inserted within
         // the present one would stay.
         let now = Instant::now();
@@ -184,20 +175,19 @@ impl Cache {
     }
 
     /// Frees expired entries and updates the sizes, which moka would only do as requests come in.
-    pub fn tidy(&self) {
+    pub fn run_maintenance(&self) {
         self.entries.run_pending_tasks();
-        self.bodies.tidy();
+        self.bodies.run_maintenance();
     }
 
-    /// Entries, as of the last [`Cache::tidy`]. Bodies made on demand do not count.
+    /// Entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
     #[must_use]
     pub fn entry_count(&self) -> u64 {
         self.entries.entry_count()
     }
 
-    /// Bytes, as of the last [`Cache::tidy`].
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
+    /// Bytes, as of the last [`Cache::run_maintenance`].
+    pub(crate) fn bytes(&self) -> u64 {
         self.entries.weighted_size() + self.bodies.bytes()
     }
 }
@@ -208,7 +198,7 @@ mod tests {
     use crate::{
         failure::{Failure, Reason},
         meeting_id::MeetingId,
-        snapshot::{Draft, FreshnessConfig, MeetingType},
+        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder},
     };
 
     pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -231,18 +221,18 @@ mod tests {
     }
 
     /// A snapshot of random bytes. They do not compress, and two encodings are stored.
-    pub(super) fn sealed(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
-        let mut draft = Draft::default();
-        draft.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
-        draft.end_page(&[], None);
+    pub(super) fn snapshot_of(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
+        let mut builder = SnapshotBuilder::default();
+        builder.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
+        builder.end_page(&[], None);
         let config = FreshnessConfig::always(live_fresh);
-        draft.seal(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        builder.finish(key, &config, Instant::now(), std::time::SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
     #[test]
     fn a_snapshot_is_there_until_it_cannot_be_served_even_stale() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
+        assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
         let now = Instant::now();
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(_))));
         assert!(cache.get(&key(1), now + 89 * SECOND).is_some(), "stale, for when Zoom fails");
@@ -253,16 +243,16 @@ mod tests {
     #[test]
     fn a_longer_lived_snapshot_replaces_a_short_one_with_its_own_deadline() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(sealed(key(1), 10, Duration::from_millis(1))).1);
-        assert!(cache.insert(sealed(key(1), 10, 3600 * SECOND)).1);
-        cache.tidy();
+        assert!(cache.insert(snapshot_of(key(1), 10, Duration::from_millis(1))).1);
+        assert!(cache.insert(snapshot_of(key(1), 10, 3600 * SECOND)).1);
+        cache.run_maintenance();
         assert!(cache.get(&key(1), Instant::now() + 60 * SECOND).is_some());
     }
 
     #[test]
     fn a_snapshot_larger_than_the_bound_is_not_cached() {
         let cache = cache(100_000);
-        assert!(!cache.insert(sealed(key(1), 50_000, 30 * SECOND)).1);
+        assert!(!cache.insert(snapshot_of(key(1), 50_000, 30 * SECOND)).1);
         assert!(cache.get(&key(1), Instant::now()).is_none());
     }
 
@@ -270,9 +260,9 @@ mod tests {
     fn new_meetings_evict_the_oldest_and_the_bound_holds() {
         let cache = cache(1_000_000);
         for number in 0..200 {
-            assert!(cache.insert(sealed(key(number), 5_000, 30 * SECOND)).1);
+            assert!(cache.insert(snapshot_of(key(number), 5_000, 30 * SECOND)).1);
         }
-        cache.tidy();
+        cache.run_maintenance();
         assert!(cache.bytes() <= 1_000_000);
         assert!(cache.entry_count() > 50, "{}", cache.entry_count());
         assert!(cache.get(&key(199), Instant::now()).is_some(), "the newest is kept");
@@ -282,16 +272,16 @@ mod tests {
     #[test]
     fn one_purged_entry_is_gone_at_once_and_the_others_stay() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
-        assert!(cache.insert(sealed(key(2), 10, 30 * SECOND)).1);
-        cache.remember(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
+        assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
+        assert!(cache.insert(snapshot_of(key(2), 10, 30 * SECOND)).1);
+        cache.insert_failure(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
         for purged in [key(1), key(3)] {
             assert!(cache.purge(&purged));
             assert!(cache.get(&purged, Instant::now()).is_none());
             assert!(!cache.purge(&purged), "nothing is left");
         }
         assert!(cache.get(&key(2), Instant::now()).is_some());
-        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
+        assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
         assert!(cache.get(&key(1), Instant::now()).is_some());
     }
 
@@ -300,37 +290,37 @@ mod tests {
         let cache = cache(1 << 30);
         // Often enough to hit the same tick of the clock twice.
         for round in 0..2_000 {
-            assert!(cache.insert(sealed(key(round), 10, 30 * SECOND)).1);
-            assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
+            assert!(cache.insert(snapshot_of(key(round), 10, 30 * SECOND)).1);
+            assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
             cache.purge_all();
             assert!(cache.get(&key(round), Instant::now()).is_none(), "{round}");
             assert!(cache.get(&key(1), Instant::now()).is_none(), "{round}");
-            assert!(cache.insert(sealed(key(1), 11, 30 * SECOND)).1);
+            assert!(cache.insert(snapshot_of(key(1), 11, 30 * SECOND)).1);
             assert!(cache.get(&key(1), Instant::now()).is_some(), "{round}");
             if round % 100 == 0 {
-                cache.tidy();
+                cache.run_maintenance();
                 assert!(cache.get(&key(1), Instant::now()).is_some(), "{round}");
             }
         }
-        cache.tidy();
+        cache.run_maintenance();
         assert_eq!(cache.entry_count(), 1, "what was purged is freed");
     }
 
     #[test]
     fn a_meeting_that_zoom_no_longer_knows_ends_its_snapshot() {
         let cache = cache(1 << 20);
-        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
-        cache.remember(key(1), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
+        assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
+        cache.insert_failure(key(1), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
         assert!(matches!(cache.get(&key(1), Instant::now()), Some(Entry::Refusal(_))));
     }
 
     #[test]
     fn a_paged_snapshot_is_kept_beside_the_newer_one() {
         let cache = cache(1 << 20);
-        let (first, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
-        let (second, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
-        second.note_paged();
-        let (third, _) = cache.insert(sealed(key(1), 10, 30 * SECOND));
+        let (first, _) = cache.insert(snapshot_of(key(1), 10, 30 * SECOND));
+        let (second, _) = cache.insert(snapshot_of(key(1), 10, 30 * SECOND));
+        second.mark_paged();
+        let (third, _) = cache.insert(snapshot_of(key(1), 10, 30 * SECOND));
         let now = Instant::now();
         let found = |tag: Tag| cache.snapshot(&key(1), tag, now).map(|snapshot| snapshot.tag);
         assert_eq!(found(first.tag), None, "not paged");

@@ -49,7 +49,7 @@ impl Callers {
         metrics.callers_file_ok.set(1);
         let Some(CallersFile { path, contents, entries }) = config.file else {
             let anonymous = Caller::anonymous();
-            metrics.caller_is_known(anonymous.name.as_str());
+            metrics.init_caller(anonymous.name.as_str());
             return (Self(CurrentCallers::new(Directory::Anonymous(Arc::new(anonymous)))), None);
         };
         let mut ledgers = LedgerRegistry::default();

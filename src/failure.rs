@@ -6,7 +6,7 @@ mod redactor;
 
 use std::{sync::Arc, time::Instant};
 
-pub use self::redactor::{Redactor, Words};
+pub use self::redactor::{RedactedText, Redactor};
 
 vocabulary! {
     /// The reasons, in the order of the contract's table. The word is the problem's `code`, also in traces and between replicas.
@@ -86,27 +86,26 @@ vocabulary! {
 
 /// The error response of Zoom. Callers see it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ZoomSaid {
+pub struct ZoomError {
     /// The HTTP status, which often misleads.
     pub status: u16,
     /// The `code` of the body.
     pub code: Option<i64>,
     /// The `message` of the body.
-    pub message: Option<Words>,
+    pub message: Option<RedactedText>,
     /// `x-zm-trackingid`, which Zoom's support asks for.
-    pub tracking_id: Option<Words>,
+    pub tracking_id: Option<RedactedText>,
 }
 
-impl ZoomSaid {
+impl ZoomError {
     /// The id by which Zoom's support finds the call.
     #[must_use]
     pub fn tracking_id(&self) -> Option<&str> {
-        self.tracking_id.as_ref().map(Words::as_str)
+        self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
     /// The part of a token endpoint's response that callers may see: its status. The rest is about our app.
-    #[must_use]
-    pub fn without_words(&self) -> Self {
+    pub(crate) fn status_only(&self) -> Self {
         Self { status: self.status, ..Self::default() }
     }
 }
@@ -121,7 +120,7 @@ pub struct Failure {
     /// When a retry can help, if that is known.
     pub retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
-    pub zoom: Option<Arc<ZoomSaid>>,
+    pub zoom: Option<Arc<ZoomError>>,
 }
 
 impl Failure {
@@ -145,9 +144,8 @@ impl Failure {
     }
 
     /// Adds Zoom's response.
-    #[must_use]
-    pub fn said(mut self, said: ZoomSaid) -> Self {
-        self.zoom = Some(Arc::new(said));
+    pub(crate) fn with_zoom_error(mut self, zoom_error: ZoomError) -> Self {
+        self.zoom = Some(Arc::new(zoom_error));
         self
     }
 
@@ -174,7 +172,7 @@ mod tests {
     #[test]
     fn zoom_refused_if_its_answer_is_there() {
         let ours = |reason| Failure::new(reason).refused_by();
-        let zooms = |reason| Failure::new(reason).said(ZoomSaid::default()).refused_by();
+        let zooms = |reason| Failure::new(reason).with_zoom_error(ZoomError::default()).refused_by();
         assert_eq!(ours(Reason::ZoomRateLimited), Some(RefusedBy::BudgetSecond));
         assert_eq!(zooms(Reason::ZoomRateLimited), Some(RefusedBy::ZoomSecond));
         assert_eq!(ours(Reason::ZoomDailyQuotaSpent), Some(RefusedBy::BudgetDay));

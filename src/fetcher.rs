@@ -160,7 +160,7 @@ impl Launch {
                 let can_call = move || caller.can_call();
                 let scheduler = core.scheduler.clone().run(gives_up, can_call);
                 drop(actix_rt::spawn(watching.watch("the queue for permits", scheduler)));
-                let access_tokens = core.access_tokens.clone().keep();
+                let access_tokens = core.access_tokens.clone().run();
                 drop(actix_rt::spawn(watching.watch("the renewal of access tokens", access_tokens)));
                 core.read(letters).await;
             };
@@ -249,7 +249,7 @@ impl Fetcher {
 
     /// A caller was given a token of it: the other replicas are to have it for as long as that is good.
     pub fn paged(&self, snapshot: &Arc<Snapshot>) {
-        if self.redis.is_some() && snapshot.is_to_be_paged_everywhere() {
+        if self.redis.is_some() && snapshot.claim_publication() {
             drop(self.mailbox.send(Letter::Paged(Arc::clone(snapshot))));
         }
     }

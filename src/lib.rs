@@ -1,29 +1,56 @@
-//! Cached, cleaned Zoom meeting QoS for every team, within one account's rate limits.
+//! Serves Zoom's QoS of meetings to many callers, cached and cleaned, within the rate limits of one Zoom account.
+//!
+//! The life of a request:
+//!
+//! 1. [`server`] accepts the connection and passes one request at a time to actix.
+//! 2. [`http`] finds the route, identifies the caller ([`callers`]), and parses the [`meeting_id`] and the query.
+//! 3. If [`cache`] has a fresh [`snapshot`] of the meeting, `http` serves it: the cached bytes are the bytes on the wire.
+//! 4. A stale one is served too, within limits, while it is refreshed. Otherwise the worker sends [`fetcher`] a command and waits.
+//! 5. The fetcher, one thread for the whole process, joins the request to the meeting's flight, or starts one.
+//! 6. For each page, the flight waits for a permit: [`scheduler`] picks the next caller, and [`quota`] decides when Zoom may be
+//!    called. With Redis, [`cluster`] lets all replicas share the quota, flights, snapshots and the access token.
+//! 7. [`zoom`] makes the call and classifies errors; [`clean`] turns Zoom's page into ours.
+//! 8. After the last page, the finished snapshot goes into the cache, and every caller that waits gets it.
+//! 9. `http` builds the response in an encoding that the caller accepts. A [`failure`] becomes a stale answer or a problem.
+//! 10. [`metrics`], [`telemetry`] and [`trace`] record it.
 
 #[macro_use]
 mod vocabulary;
 
-pub mod app;
-mod atomic_file;
-mod blocking;
-pub mod cache;
+// Steps 1 and 2: the request.
 pub mod callers;
-pub mod clean;
-pub mod cluster;
-pub mod config;
-pub mod egress;
-pub mod failure;
-pub mod fetcher;
 pub mod http;
 pub mod meeting_id;
-pub mod metrics;
-pub mod quota;
-mod regular_file;
-pub mod scheduler;
 pub mod server;
+
+// Step 3: the cache.
+pub mod cache;
 pub mod snapshot;
-mod supervisor;
-pub mod telemetry;
-mod toml_document;
-pub mod trace;
+
+// Steps 4 to 6: fetching within the limits.
+pub mod cluster;
+pub mod fetcher;
+pub mod quota;
+pub mod scheduler;
+
+// Step 7: Zoom.
+pub mod clean;
 pub mod zoom;
+
+// Steps 9 and 10: failures, and what operators see.
+pub mod failure;
+pub mod metrics;
+pub mod telemetry;
+pub mod trace;
+
+// Before the first request: settings, wiring and start-up.
+pub mod app;
+pub mod config;
+mod supervisor;
+
+// Tools that know nothing of the above.
+mod atomic_file;
+mod blocking;
+pub mod egress;
+mod regular_file;
+mod toml_document;

@@ -89,16 +89,14 @@ impl MeetingId {
     }
 
     /// Whether it is a UUID, which always identifies the same instance of a meeting. A number can be reused.
-    #[must_use]
-    pub fn is_uuid(&self) -> bool {
+    pub(crate) fn is_uuid(&self) -> bool {
         usize::from(self.length) == UUID_LENGTH
     }
 
     /// The id as a segment of Zoom's path: percent-encoded once, or twice if it begins with `/` or contains `//`.
     ///
     /// Source: Zoom's API reference, "double encode your UUID when using it for API calls".
-    #[must_use]
-    pub fn encoded_for_zoom(&self) -> String {
+    pub(crate) fn encoded_for_zoom(&self) -> String {
         let plain = self.as_str();
         let once = utf8_percent_encode(plain, NON_ALPHANUMERIC).to_string();
         if plain.starts_with('/') || plain.contains("//") {

@@ -17,76 +17,70 @@ pub use table::Metrics;
 use crate::failure::{LimitKind, RefusedBy};
 
 impl Metrics {
-    /// Counts a `/qos` request and its duration.
-    pub fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
+    pub(crate) fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
         self.requests.with_label_values(&[outcome.as_str(), status_text(status)]).inc();
         self.request_duration.with_label_values(&[outcome.as_str()]).observe(duration.as_secs_f64());
     }
 
     /// Counts a `/qos` request that was refused, or served a stale snapshot instead.
-    pub fn refusal(&self, by: RefusedBy) {
+    pub(crate) fn refusal(&self, by: RefusedBy) {
         self.refusals.with_label_values(&[by.as_str()]).inc();
     }
 
     /// Counts a response from a stale snapshot. `detail` is the one of `Cache-Status`: `revalidating`, or a problem's code.
-    pub fn stale_answer(&self, detail: &'static str) {
+    pub(crate) fn stale_answer(&self, detail: &'static str) {
         self.stale_answers.with_label_values(&[detail]).inc();
     }
 
     /// The gauge of a listener's open connections: `callers` or `ops`.
-    #[must_use]
-    pub fn connections(&self, listener: &'static str) -> IntGauge {
+    pub(crate) fn connections(&self, listener: &'static str) -> IntGauge {
         self.connections.with_label_values(&[listener])
     }
 
     /// Counts a connection that we closed because of its peer.
-    pub fn connection_refused(&self, reason: ConnectionRefusal) {
+    pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {
         self.connections_refused.with_label_values(&[reason.as_str()]).inc();
     }
 
-    /// Counts a call to Zoom.
-    pub fn zoom_call(&self, result: CallResult) {
+    pub(crate) fn zoom_call(&self, result: CallResult) {
         self.zoom_calls.with_label_values(&[result.as_str()]).inc();
     }
 
     /// Sets whether Redis is in use. The metrics of Redis appear with the first call: without Redis there are none.
-    pub fn redis_up(&self, up: bool) {
+    pub(crate) fn redis_up(&self, up: bool) {
         self.redis_up.set(i64::from(up));
         self.show_redis();
     }
 
-    /// Counts values from Redis that were rejected.
-    pub fn redis_values_rejected(&self, kind: RedisValue, values: u64) {
+    pub(crate) fn redis_values_rejected(&self, kind: RedisValue, values: u64) {
         self.redis_values_rejected.with_label_values(&[kind.as_str()]).inc_by(values);
     }
 
-    /// Counts an attempt to get an access token.
-    pub fn renewal(&self, result: RenewalResult) {
+    pub(crate) fn renewal(&self, result: RenewalResult) {
         self.renewals.with_label_values(&[result.as_str()]).inc();
     }
 
     /// Counts values that were passed on unparsed. `field` comes from a fixed list, not from Zoom's text.
-    pub fn unparsed(&self, field: &'static str, count: u64) {
+    pub(crate) fn unparsed(&self, field: &'static str, count: u64) {
         self.unparsed.with_label_values(&[field]).inc_by(count);
     }
 
-    /// Sets whether a limit is cooling down.
-    pub fn cooldown(&self, kind: LimitKind, active: bool) {
+    pub(crate) fn cooldown(&self, kind: LimitKind, active: bool) {
         self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
     }
 
     /// Counts a call to Zoom for the caller whose request started the flight. `name` comes from the callers' file.
-    pub fn caller_call(&self, name: &str) {
+    pub(crate) fn caller_call(&self, name: &str) {
         self.caller_calls.with_label_values(&[name]).inc();
     }
 
     /// Adds a caller's counter with 0, because a rate needs a sample before the first call.
-    pub fn caller_is_known(&self, name: &str) {
+    pub(crate) fn init_caller(&self, name: &str) {
         self.caller_calls.with_label_values(&[name]).inc_by(0);
     }
 
     /// Sets each caller's queued calls and how long the oldest of them has waited. Call it right before the metrics are read.
-    pub fn show_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
+    pub(crate) fn set_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
         // Callers that are no longer in the callers' file disappear.
         self.caller_permits_queued.reset();
         self.caller_oldest_wait.reset();
@@ -97,9 +91,7 @@ impl Metrics {
         }
     }
 
-    /// All metrics as Prometheus text; `None` if that fails.
-    #[must_use]
-    pub fn exposition(&self) -> Option<String> {
+    pub(crate) fn exposition(&self) -> Option<String> {
         TextEncoder::new().encode_to_string(&self.gather()).ok()
     }
 }

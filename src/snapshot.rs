@@ -1,6 +1,6 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
-//! A snapshot is complete or it does not exist: a [`Draft`] collects pages, and only a finished one becomes a snapshot. The body
+//! A snapshot is complete or it does not exist: a [`SnapshotBuilder`] collects pages, and only a finished one becomes a snapshot. The body
 //! is stored as zstd and gzip, small ones as gzip only, tiny ones uncompressed too; other encodings are made on demand. No I/O
 //! and no clock: callers pass the time in.
 
@@ -24,9 +24,9 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
-    builder::Draft,
-    decoder::Unpacker,
-    document::RowRange as Cut,
+    builder::SnapshotBuilder,
+    decoder::BodyDecoder,
+    document::RowRange,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
     key::{MeetingType, SnapshotKey, Tag},
@@ -52,7 +52,7 @@ pub struct Snapshot {
     /// When the last page arrived, on the wall clock.
     pub fetched_at: SystemTime,
     /// When the last page arrived.
-    pub landed: Instant,
+    pub fetched_instant: Instant,
     /// How long it is fresh from then on.
     pub fresh_for: Duration,
     /// The same without stretching; `None` for a final meeting.
@@ -66,12 +66,11 @@ impl Snapshot {
     /// Time since the last page arrived.
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.landed)
+        now.saturating_duration_since(self.fetched_instant)
     }
 
     /// Freshness left; `None` once it is stale.
-    #[must_use]
-    pub fn fresh_left(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn fresh_left(&self, now: Instant) -> Option<Duration> {
         self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
     }
 
@@ -82,18 +81,17 @@ impl Snapshot {
     }
 
     /// Records an attempt to fetch a newer one.
-    pub fn note_try(&self, now: Instant) {
+    pub(crate) fn record_refresh_attempt(&self, now: Instant) {
         self.usage.record_attempt(self.age(now));
     }
 
     /// Time since this one was fetched, or since the last attempt to fetch a newer one.
-    #[must_use]
-    pub fn since_last_try(&self, now: Instant) -> Duration {
+    pub(crate) fn since_last_attempt(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.usage.last_attempt())
     }
 
     /// Records that a request was served for which, without stretching, a newer one would have been fetched.
-    pub fn note_wanted(&self, now: Instant) {
+    pub(crate) fn record_demand(&self, now: Instant) {
         let age = self.age(now);
         if self.unstretched.is_some_and(|fresh| age >= fresh) {
             self.usage.record_demand(age);
@@ -102,8 +100,7 @@ impl Snapshot {
 
     /// A sample for the adaptive freshness, taken when a newer snapshot of `pages` pages arrives. `None` for a final meeting, and
     /// if a caller had forced the refresh while this one was fresh.
-    #[must_use]
-    pub fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
+    pub(crate) fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
         // One millisecond more, because the attempt's time is rounded down.
         let was_stale = self.usage.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
@@ -112,19 +109,17 @@ impl Snapshot {
     }
 
     /// Records that a caller has a paging token for it, so it is needed even after a newer one was fetched.
-    pub fn note_paged(&self) {
+    pub(crate) fn mark_paged(&self) {
         self.usage.mark_paged();
     }
 
     /// Whether any caller has a paging token for it.
-    #[must_use]
-    pub fn is_paged(&self) -> bool {
+    pub(crate) fn is_paged(&self) -> bool {
         self.usage.is_paged()
     }
 
     /// Whether it must now be published to other replicas because callers page through it. True only once.
-    #[must_use]
-    pub fn is_to_be_paged_everywhere(&self) -> bool {
+    pub(crate) fn claim_publication(&self) -> bool {
         self.is_paged() && self.usage.claim_publication()
     }
 
@@ -151,7 +146,7 @@ impl Snapshot {
 
     /// Whether the body is stored in this coding.
     #[must_use]
-    pub fn keeps(&self, coding: Coding) -> bool {
+    pub fn stores(&self, coding: Coding) -> bool {
         self.parts.has(Part::Body(coding))
     }
 
@@ -159,14 +154,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
-    pub fn unpack(&self) -> io::Result<Vec<u8>> {
+    pub fn decompress(&self) -> io::Result<Vec<u8>> {
         if let Some(body) = self.body(Coding::Identity) {
             return Ok(body.to_vec());
         }
         let length = usize::try_from(self.length).map_err(io::Error::other)?;
         match self.body(Coding::Zstd) {
             Some(zstd) => zstd::bulk::decompress(&zstd, length),
-            None => self.unpacker(0, self.length).next(length).map(|body| body.unwrap_or_default().into()),
+            None => self.decoder(0, self.length).next(length).map(|body| body.unwrap_or_default().into()),
         }
     }
 
@@ -175,13 +170,13 @@ impl Snapshot {
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
     pub fn zstd(&self) -> io::Result<Vec<u8>> {
-        zstd::bulk::compress(&self.unpack()?, compressors::ZSTD_LEVEL)
+        zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
     /// Decodes `length` bytes of the body from `at` on, while they are read.
     #[must_use]
-    pub fn unpacker(&self, at: u64, length: u64) -> Unpacker {
-        Unpacker::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
+    pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
+        BodyDecoder::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
     }
 
     /// Participants of the meeting.
@@ -197,8 +192,7 @@ impl Snapshot {
     }
 
     /// The range of the participants from number `offset` on, at most `size` of them.
-    #[must_use]
-    pub fn cut(&self, offset: usize, size: usize) -> Cut {
+    pub(crate) fn row_range(&self, offset: usize, size: usize) -> RowRange {
         self.rows.range(offset, size, self.length)
     }
 
@@ -214,13 +208,13 @@ mod tests {
     use super::*;
     use crate::meeting_id::MeetingId;
 
-    fn sealed(rows: &[&str]) -> Snapshot {
-        let mut draft = Draft::default();
+    fn snapshot_of(rows: &[&str]) -> Snapshot {
+        let mut builder = SnapshotBuilder::default();
         for page in rows.chunks(2) {
             let mut at = 0;
             let ranges: Vec<_> = page.iter().map(|row| (at, at += row.len() + 1).0..at - 1).collect();
-            draft.begin_page().extend_from_slice(page.join(",").as_bytes());
-            draft.end_page(&ranges, None);
+            builder.begin_page().extend_from_slice(page.join(",").as_bytes());
+            builder.end_page(&ranges, None);
         }
         let key = SnapshotKey {
             meeting: MeetingId::parse("85746065432").unwrap(),
@@ -228,10 +222,10 @@ mod tests {
         };
         let minute = Duration::from_secs(60);
         let fresh = FreshnessConfig::always(minute);
-        draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        builder.finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
-    fn read(mut unpacker: Unpacker) -> Vec<u8> {
+    fn read(mut unpacker: BodyDecoder) -> Vec<u8> {
         let mut read = Vec::new();
         while let Some(part) = unpacker.next(7).unwrap() {
             read.extend_from_slice(&part);
@@ -242,16 +236,16 @@ mod tests {
     #[test]
     fn every_slice_is_cut_at_its_participants_and_all_slices_are_the_whole() {
         let rows = ["{\"a\":1}", "{}", "[1,2]", "null", "{\"b\":\",\"}"];
-        let snapshot = sealed(&rows);
-        let body = snapshot.unpack().unwrap();
+        let snapshot = snapshot_of(&rows);
+        let body = snapshot.decompress().unwrap();
         for size in 1..=6 {
             let mut found = Vec::new();
             for offset in (0..rows.len()).step_by(size) {
-                let cut = snapshot.cut(offset, size);
+                let cut = snapshot.row_range(offset, size);
                 assert_eq!(cut.more, offset + size < rows.len());
                 let at = usize::try_from(cut.at).unwrap();
                 let whole = &body[at..at + usize::try_from(cut.length).unwrap()];
-                assert_eq!(read(snapshot.unpacker(cut.at, cut.length)), whole);
+                assert_eq!(read(snapshot.decoder(cut.at, cut.length)), whole);
                 let wanted = rows[offset..rows.len().min(offset + size)].join(",");
                 assert_eq!(std::str::from_utf8(whole).unwrap(), wanted);
                 found.push(wanted);
@@ -263,40 +257,40 @@ mod tests {
 
     #[test]
     fn a_meeting_without_participants_has_an_empty_slice() {
-        let snapshot = sealed(&[]);
-        let cut = snapshot.cut(0, 300);
+        let snapshot = snapshot_of(&[]);
+        let cut = snapshot.row_range(0, 300);
         assert_eq!((cut.length, cut.more), (0, false));
         assert_eq!(cut.at, u64::try_from(snapshot.head().len()).unwrap());
     }
 
     #[test]
     fn a_small_body_is_kept_as_it_is_and_a_large_one_is_not() {
-        let small = sealed(&["{}"]);
-        assert_eq!(small.body(Coding::Identity).unwrap(), small.unpack().unwrap());
+        let small = snapshot_of(&["{}"]);
+        assert_eq!(small.body(Coding::Identity).unwrap(), small.decompress().unwrap());
         let row = format!("\"{}\"", "x".repeat(5_000));
-        let large = sealed(&[&row, &row]);
+        let large = snapshot_of(&[&row, &row]);
         assert!(large.body(Coding::Identity).is_none());
-        assert_eq!(u64::try_from(large.unpack().unwrap().len()).unwrap(), large.length);
+        assert_eq!(u64::try_from(large.decompress().unwrap().len()).unwrap(), large.length);
         assert!(large.weight() < 2_000, "{}", large.weight());
     }
 
     #[test]
     fn a_small_body_is_kept_in_one_coding_and_the_other_is_the_same_however_often_it_is_made() {
         let row = format!("\"{}\"", "x".repeat(5_000));
-        let kept = |snapshot: &Snapshot| Coding::ALL.map(|coding| snapshot.keeps(coding));
-        let small = sealed(&[&row, &row]);
+        let kept = |snapshot: &Snapshot| Coding::ALL.map(|coding| snapshot.stores(coding));
+        let small = snapshot_of(&[&row, &row]);
         assert_eq!(kept(&small), [false, true, false]);
         let zstd = small.zstd().unwrap();
         assert_eq!(zstd, small.zstd().unwrap());
-        assert_eq!(zstd::stream::decode_all(&zstd[..]).unwrap(), small.unpack().unwrap());
-        let large = sealed(&[&row, &row, &row, &row]);
+        assert_eq!(zstd::stream::decode_all(&zstd[..]).unwrap(), small.decompress().unwrap());
+        let large = snapshot_of(&[&row, &row, &row, &row]);
         assert_eq!(kept(&large), [true, true, false]);
         assert_eq!(large.zstd().unwrap(), large.zstd().unwrap());
     }
 
     #[test]
     fn the_tags_of_the_codings_differ() {
-        let snapshot = sealed(&["{}"]);
+        let snapshot = snapshot_of(&["{}"]);
         let tags = Coding::ALL.map(|coding| String::from_utf8(snapshot.etag(coding).to_vec()).unwrap());
         let tag = snapshot.tag;
         assert_eq!(tags, [format!("\"{tag}-zstd\""), format!("\"{tag}-gzip\""), format!("\"{tag}\"")]);
@@ -305,42 +299,48 @@ mod tests {
     #[test]
     fn it_is_known_by_how_much_stretching_put_a_refresh_off() {
         let seconds = Duration::from_secs;
-        let seal = |stretch| {
-            let key = sealed(&["{}"]).key;
-            let mut draft = Draft::default();
-            draft.begin_page().extend_from_slice(b"{}");
-            draft.end_page(std::slice::from_ref(&(0..2)), None);
+        let refetched = |stretch| {
+            let key = snapshot_of(&["{}"]).key;
+            let mut builder = SnapshotBuilder::default();
+            builder.begin_page().extend_from_slice(b"{}");
+            builder.end_page(std::slice::from_ref(&(0..2)), None);
             let fresh = FreshnessConfig::always(seconds(30));
             let live = SnapshotKey { meeting_type: MeetingType::Live, ..key };
-            draft.seal(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()
+            builder.finish(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()
         };
-        let stretched = seal(4.0);
+        let stretched = refetched(4.0);
         assert_eq!(stretched.fresh_for, seconds(120));
-        let after = |age| stretched.landed + seconds(age);
+        let after = |age| stretched.fetched_instant + seconds(age);
         for age in [10, 29, 40, 70, 110] {
-            stretched.note_wanted(after(age));
+            stretched.record_demand(after(age));
         }
-        stretched.note_try(after(125));
+        stretched.record_refresh_attempt(after(125));
         let sample =
             RefreshSample { pages: 7, lived: seconds(127), postponed: seconds(85), unstretched: seconds(30) };
         let seen = stretched.refresh_sample(7, after(127));
         assert_eq!(seen, Some(sample), "wanted at 40 s, tried for at 125 s");
 
-        let plain = seal(1.0);
-        plain.note_try(plain.landed + seconds(33));
-        assert_eq!(plain.refresh_sample(1, plain.landed + seconds(34)).unwrap().postponed, seconds(0));
-        let forced = seal(4.0);
-        forced.note_try(forced.landed + seconds(60));
-        let seen = forced.refresh_sample(1, forced.landed + seconds(61));
+        let plain = refetched(1.0);
+        plain.record_refresh_attempt(plain.fetched_instant + seconds(33));
+        assert_eq!(
+            plain.refresh_sample(1, plain.fetched_instant + seconds(34)).unwrap().postponed,
+            seconds(0)
+        );
+        let forced = refetched(4.0);
+        forced.record_refresh_attempt(forced.fetched_instant + seconds(60));
+        let seen = forced.refresh_sample(1, forced.fetched_instant + seconds(61));
         assert_eq!(seen, None, "somebody did not want it cached");
     }
 
     #[test]
     fn freshness_runs_out_exactly_once() {
-        let snapshot = sealed(&[]);
-        let landed = snapshot.landed;
-        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(59)), Some(Duration::from_secs(1)));
-        assert_eq!(snapshot.fresh_left(landed + Duration::from_secs(60)), None);
-        assert_eq!(snapshot.age(landed + Duration::from_secs(61)), Duration::from_secs(61));
+        let snapshot = snapshot_of(&[]);
+        let fetched_instant = snapshot.fetched_instant;
+        assert_eq!(
+            snapshot.fresh_left(fetched_instant + Duration::from_secs(59)),
+            Some(Duration::from_secs(1))
+        );
+        assert_eq!(snapshot.fresh_left(fetched_instant + Duration::from_secs(60)), None);
+        assert_eq!(snapshot.age(fetched_instant + Duration::from_secs(61)), Duration::from_secs(61));
     }
 }

@@ -4,22 +4,22 @@
 //! the flight decides that, because each retry costs another permit.
 
 mod body;
-pub mod config;
+mod config;
 mod decoder;
-pub mod error;
+pub(crate) mod error;
 
 mod members;
 mod memory;
-pub mod oauth;
-pub mod reachability;
+pub(crate) mod oauth;
+pub(crate) mod reachability;
 mod remaining_quota;
 mod response;
 mod response_head;
-pub mod retry_after;
+mod retry_after;
 pub mod secret;
 pub mod transport;
 mod transport_failure;
-pub mod upstream;
+pub(crate) mod upstream;
 
 use std::time::Duration;
 
@@ -27,10 +27,8 @@ use awc::http::header::{ACCEPT, AUTHORIZATION};
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-pub use self::{
-    config::ZoomConfig,
-    memory::{BodyBytes, FetchMemory, FlightMemory},
-};
+pub use self::config::ZoomConfig;
+pub(crate) use self::memory::{BodyBytes, FetchMemory, FlightMemory};
 use self::{
     error::CallError,
     oauth::AccessToken,
@@ -41,7 +39,7 @@ use self::{
 };
 use crate::{
     blocking::off_this_thread,
-    failure::{Redactor, ZoomSaid},
+    failure::{Redactor, ZoomError},
     quota::Permit,
     snapshot::SnapshotKey,
 };
@@ -54,49 +52,43 @@ const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remov
 const CLASSIFIED_HERE: usize = 4 * 1024;
 
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
-pub struct Zoom {
+pub(crate) struct Zoom {
     upstream: Upstream,
     options: ReadOptions,
 }
 
-/// The outcome of one call.
-pub struct Called {
+pub(crate) struct CallOutcome {
     /// A 2xx with a whole body, or why there is none.
-    pub answer: Result<WholeResponse, CallError>,
+    pub(crate) answer: Result<WholeResponse, CallError>,
     /// The permit, if no byte of the call can have left: then Zoom did not count it.
-    pub unspent: Option<Permit>,
+    pub(crate) unspent: Option<Permit>,
     /// How many of the day's calls the whole account has left, if Zoom says so. `None` after a 429, which instead says
     /// until when all calls stop.
-    pub account_has_left: Option<u64>,
+    pub(crate) account_has_left: Option<u64>,
 }
 
 /// A 2xx whose body arrived whole, as far as HTTP can tell. It may still not be a page.
-pub struct WholeResponse {
-    /// The body.
-    pub body: Bytes,
-    /// Counts the body's memory.
-    pub counted: BodyBytes,
+pub(crate) struct WholeResponse {
+    pub(crate) body: Bytes,
+    pub(crate) counted: BodyBytes,
     head: ResponseHead,
     redactor: Redactor,
 }
 
 impl WholeResponse {
-    /// The response's status and tracking id.
-    #[must_use]
-    pub fn said(&self) -> ZoomSaid {
-        self.head.said()
+    pub(crate) fn zoom_error(&self) -> ZoomError {
+        self.head.zoom_error()
     }
 
     /// Classifies the response, given that it is not a page.
-    pub async fn not_a_page(&self) -> CallError {
+    pub(crate) async fn not_a_page(&self) -> CallError {
         classify(&self.head, &self.body, &self.redactor).await
     }
 }
 
 impl Zoom {
     /// `max_fetch_bytes` is the memory for all meetings together, so no page may be larger.
-    #[must_use]
-    pub fn new(config: &ZoomConfig, upstream: Upstream, max_fetch_bytes: usize) -> Self {
+    pub(crate) fn new(config: &ZoomConfig, upstream: Upstream, max_fetch_bytes: usize) -> Self {
         let options = ReadOptions {
             timeout: config.request_timeout,
             max_body: config.max_body.min(max_fetch_bytes),
@@ -106,19 +98,18 @@ impl Zoom {
     }
 
     /// Closes all idle connections to the API at once, and those in use when their calls end.
-    pub fn forget_connections(&self) {
+    pub(crate) fn forget_connections(&self) {
         self.upstream.api.forget_connections();
     }
 
     /// The last time that the API or the token endpoint could not be reached, or sent no whole response.
-    #[must_use]
-    pub fn last_failure(&self) -> Option<LastFailure> {
+    pub(crate) fn last_failure(&self) -> Option<LastFailure> {
         self.upstream.last_failure()
     }
 
     /// Requests one page of a meeting's QoS. Nothing of the caller's request reaches Zoom but the meeting, its type and, with
     /// tracing on, the trace context. `counted` counts the memory of the response's body.
-    pub async fn page(
+    pub(crate) async fn page(
         &self,
         permit: Permit,
         access_token: &AccessToken,
@@ -126,7 +117,7 @@ impl Zoom {
         page_token: Option<&str>,
         traceparent: Option<String>,
         counted: BodyBytes,
-    ) -> Called {
+    ) -> CallOutcome {
         let mut request = self
             .upstream
             .api
@@ -142,7 +133,7 @@ impl Zoom {
             Ok(response) => response,
             Err(IncompleteResponse { error, never_left, .. }) => {
                 let unspent = never_left.then_some(permit);
-                return Called { answer: Err(error), unspent, account_has_left: None };
+                return CallOutcome { answer: Err(error), unspent, account_has_left: None };
             }
         };
         drop(permit); // Zoom counted the call, whatever the response.
@@ -156,7 +147,7 @@ impl Zoom {
         if let Err(CallError::RateLimited { .. }) = answer {
             account_has_left = None;
         }
-        Called { answer, unspent: None, account_has_left }
+        CallOutcome { answer, unspent: None, account_has_left }
     }
 }
 
@@ -183,8 +174,7 @@ async fn classify(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> Cal
 }
 
 /// The pause before the n-th retry: 0.25 to 0.5 s, then 0.5 to 1 s, and so on. Random, so that clients do not retry in step.
-#[must_use]
-pub fn backoff(repetition: u32) -> Duration {
+pub(crate) fn backoff(repetition: u32) -> Duration {
     let longest = 250 << repetition.min(6);
     Duration::from_millis(fastrand::u64(longest / 2..=longest))
 }

@@ -22,7 +22,7 @@ use zoom_qos_proxy::{
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
-    snapshot::{Draft, FreshnessConfig, MeetingType, Snapshot, SnapshotKey},
+    snapshot::{FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
     telemetry,
     trace::Tracer,
 };
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             return Err("the cache does not take it".into());
         }
     }
-    cache.tidy();
+    cache.run_maintenance();
     if cache.entry_count() != meetings {
         return Err(format!("{} meetings are in the cache", cache.entry_count()).into());
     }
@@ -86,10 +86,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 fn snapshot(number: u64) -> Result<Snapshot, Box<dyn Error>> {
     let meeting = MeetingId::parse(&number.to_string())?;
-    let mut draft = Draft::default();
-    draft.begin_page().extend_from_slice(BODY);
-    draft.end_page(std::slice::from_ref(&(0..BODY.len())), None);
+    let mut builder = SnapshotBuilder::default();
+    builder.begin_page().extend_from_slice(BODY);
+    builder.end_page(std::slice::from_ref(&(0..BODY.len())), None);
     let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
     let fresh = FreshnessConfig::always(DAY);
-    Ok(draft.seal(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)
+    Ok(builder.finish(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)
 }

@@ -57,7 +57,7 @@ impl Bodies {
         if in_use.saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
             return None;
         }
-        let decompress = || Some(CountedBytes::count(snapshot.unpack().ok()?, &self.in_use));
+        let decompress = || Some(CountedBytes::count(snapshot.decompress().ok()?, &self.in_use));
         self.cached.optionally_get_with((snapshot.tag, Coding::Identity), decompress)
     }
 
@@ -69,11 +69,11 @@ impl Bodies {
         self.cached.invalidate_all();
     }
 
-    pub(super) fn tidy(&self) {
+    pub(super) fn run_maintenance(&self) {
         self.cached.run_pending_tasks();
     }
 
-    /// Bytes, as of the last [`Self::tidy`].
+    /// Bytes, as of the last [`Self::run_maintenance`].
     pub(super) fn bytes(&self) -> u64 {
         self.cached.weighted_size()
     }
@@ -114,37 +114,37 @@ mod tests {
     use super::*;
     use crate::cache::{
         Cache,
-        tests::{SECOND, cache, key, sealed},
+        tests::{SECOND, cache, key, snapshot_of},
     };
 
     #[test]
     fn cached_bodies_take_at_most_a_sixteenth_and_are_made_again() {
         let cache = cache(1_600_000);
-        assert_eq!(cache.plain_at_most(), 50_000);
+        assert_eq!(cache.largest_plain_body(), 50_000);
         let snapshots: Vec<_> =
-            (0..10).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
+            (0..10).map(|number| cache.insert(snapshot_of(key(number), 20_000, 30 * SECOND)).0).collect();
         for snapshot in &snapshots {
-            assert!(cache.plain(snapshot).is_none(), "not requested yet");
-            unpacked_soon(&cache, snapshot);
-            cache.tidy();
+            assert!(cache.plain_body(snapshot).is_none(), "not requested yet");
+            decompressed_soon(&cache, snapshot);
+            cache.run_maintenance();
         }
-        let at_hand = snapshots.iter().filter(|snapshot| cache.plain(snapshot).is_some()).count();
+        let at_hand = snapshots.iter().filter(|snapshot| cache.plain_body(snapshot).is_some()).count();
         assert!((1..=4).contains(&at_hand), "{at_hand}");
         for snapshot in &snapshots {
-            let unpacked = unpacked_soon(&cache, snapshot);
+            let unpacked = decompressed_soon(&cache, snapshot);
             assert_eq!(u64::try_from(unpacked.len()).unwrap(), snapshot.length);
-            cache.tidy();
+            cache.run_maintenance();
         }
-        cache.tidy();
+        cache.run_maintenance();
         assert!(cache.bytes() <= 1_600_000);
     }
 
     /// The body, once there is memory for it. moka frees an evicted body only after other threads, such as those of other tests,
     /// have finished their look-ups.
-    fn unpacked_soon(cache: &Cache, snapshot: &Arc<Snapshot>) -> Bytes {
+    fn decompressed_soon(cache: &Cache, snapshot: &Arc<Snapshot>) -> Bytes {
         let look = |_| {
-            cache.tidy();
-            cache.unpacked(snapshot).or_else(|| {
+            cache.run_maintenance();
+            cache.decompressed(snapshot).or_else(|| {
                 std::thread::park_timeout(Duration::from_millis(10));
                 None
             })
@@ -156,12 +156,12 @@ mod tests {
     fn bodies_that_slow_readers_hold_count_until_they_are_dropped() {
         let cache = cache(1_600_000);
         let snapshots: Vec<_> =
-            (0..20).map(|number| cache.insert(sealed(key(number), 20_000, 30 * SECOND)).0).collect();
+            (0..20).map(|number| cache.insert(snapshot_of(key(number), 20_000, 30 * SECOND)).0).collect();
         let held: Vec<_> = snapshots
             .iter()
             .filter_map(|snapshot| {
-                let body = cache.unpacked(snapshot);
-                cache.tidy();
+                let body = cache.decompressed(snapshot);
+                cache.run_maintenance();
                 body
             })
             .collect();
@@ -169,6 +169,6 @@ mod tests {
         assert!((8..=10).contains(&held.len()), "{}", held.len());
         drop(held);
         cache.purge_all();
-        unpacked_soon(&cache, &snapshots[0]);
+        decompressed_soon(&cache, &snapshots[0]);
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(super) const BOOKKEEPING: usize = 320 + size_of::<CacheKey>();
 /// How long an older snapshot is kept after its last slice was served. Every first slice hands out a token, and most tokens are
 /// never used.
-pub const PAGED_FOR: Duration = Duration::from_secs(300);
+pub(crate) const PAGED_FOR: Duration = Duration::from_secs(300);
 
 /// One cached result. Cloning it copies a pointer.
 #[derive(Clone)]
@@ -52,7 +52,7 @@ impl Entry {
     /// When it can no longer be served, not even stale.
     pub(super) fn useful_until(&self, policy: CachePolicy) -> Instant {
         match self {
-            Self::Snapshot(snapshot) => snapshot.landed + policy.useful_for(snapshot),
+            Self::Snapshot(snapshot) => snapshot.fetched_instant + policy.useful_for(snapshot),
             Self::Refusal(refusal) => refusal.until,
         }
     }

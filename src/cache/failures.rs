@@ -21,21 +21,19 @@ use crate::{
 };
 
 /// The least time between two failing flights for one meeting, even if `cache.refusal` is shorter.
-pub const FAILURE_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const FAILURE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest `Retry-After` that we obey.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Cache {
-    /// Caches a failure.
-    pub fn remember(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
+    pub(crate) fn insert_failure(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
         let key = if ends_snapshot(failure) { CacheKey::newest(key) } else { CacheKey::failure(key) };
         let refusal = Refusal { failure: failure.clone(), until };
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
     /// The cached failure because of which Zoom is not called for this meeting.
-    #[must_use]
-    pub fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
+    pub(crate) fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         match self.entry(CacheKey::failure(*key), now)? {
             Entry::Refusal(refusal) => Some(refusal.failure.clone()),
             Entry::Snapshot(_) => None,
@@ -44,8 +42,7 @@ impl Cache {
 
     /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that it ends the snapshot
     /// but is not cached itself.
-    #[must_use]
-    pub fn remembers_for(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
+    pub(crate) fn failure_ttl(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
             // Zoom may not know a live meeting in its first two minutes, so this is short.
             (Reason::MeetingNotFound, MeetingType::Live) => Some(self.config.not_found_live),
@@ -55,8 +52,8 @@ impl Cache {
                 Some(self.config.refusal.max(FAILURE_PAUSE))
             }
             (Reason::ZoomFailed | Reason::ZoomTimedOut, _) => {
-                let said = failure.retry_at.map(|at| at.saturating_duration_since(now));
-                Some(said.unwrap_or_default().clamp(FAILURE_PAUSE, LONGEST_FAILURE_PAUSE))
+                let retry_after = failure.retry_at.map(|at| at.saturating_duration_since(now));
+                Some(retry_after.unwrap_or_default().clamp(FAILURE_PAUSE, LONGEST_FAILURE_PAUSE))
             }
             _ => None,
         }
@@ -67,7 +64,7 @@ impl Cache {
 mod tests {
     use super::*;
     use crate::{
-        cache::tests::{SECOND, cache, key, sealed},
+        cache::tests::{SECOND, cache, key, snapshot_of},
         failure::Lasting,
     };
 
@@ -76,21 +73,21 @@ mod tests {
         let cache = cache(1 << 20);
         let now = Instant::now();
         let missing = Failure::new(Reason::MeetingNotFound);
-        assert_eq!(cache.remembers_for(key(1), &missing, now), Some(10 * SECOND));
-        cache.remember(key(1), &missing, now + 10 * SECOND);
+        assert_eq!(cache.failure_ttl(key(1), &missing, now), Some(10 * SECOND));
+        cache.insert_failure(key(1), &missing, now + 10 * SECOND);
         assert!(matches!(cache.get(&key(1), now + 9 * SECOND), Some(Entry::Refusal(_))));
         assert!(cache.get(&key(1), now + 10 * SECOND).is_none());
         for reason in [Reason::NotAMeeting, Reason::MeetingTooOld] {
-            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason), now), Some(30 * SECOND));
+            assert_eq!(cache.failure_ttl(key(1), &Failure::new(reason), now), Some(30 * SECOND));
         }
         for lasting in Lasting::ALL {
-            assert_eq!(cache.remembers_for(key(1), &Failure::lasting(lasting), now), Some(30 * SECOND));
+            assert_eq!(cache.failure_ttl(key(1), &Failure::lasting(lasting), now), Some(30 * SECOND));
         }
         for reason in [Reason::ZoomFailed, Reason::ZoomTimedOut] {
-            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason), now), Some(FAILURE_PAUSE));
+            assert_eq!(cache.failure_ttl(key(1), &Failure::new(reason), now), Some(FAILURE_PAUSE));
         }
         for reason in [Reason::ZoomRateLimited, Reason::ZoomRejectedCredentials, Reason::StillFetching] {
-            assert_eq!(cache.remembers_for(key(1), &Failure::new(reason), now), None);
+            assert_eq!(cache.failure_ttl(key(1), &Failure::new(reason), now), None);
         }
     }
 
@@ -98,9 +95,9 @@ mod tests {
     fn a_failure_is_cached_until_its_retry_after_within_bounds() {
         let cache = cache(1 << 20);
         let now = Instant::now();
-        for (said, kept) in [(0, 2), (1, 2), (2, 2), (30, 30), (60, 60), (3_600, 60)] {
-            let failure = Failure::new(Reason::ZoomFailed).retry_at(now + said * SECOND);
-            assert_eq!(cache.remembers_for(key(1), &failure, now), Some(kept * SECOND), "{said}");
+        for (retry_after, kept) in [(0, 2), (1, 2), (2, 2), (30, 30), (60, 60), (3_600, 60)] {
+            let failure = Failure::new(Reason::ZoomFailed).retry_at(now + retry_after * SECOND);
+            assert_eq!(cache.failure_ttl(key(1), &failure, now), Some(kept * SECOND), "{retry_after}");
         }
     }
 
@@ -108,16 +105,16 @@ mod tests {
     fn a_failure_leaves_the_snapshot_in_place_until_a_purge_forgets_both() {
         let cache = cache(1 << 20);
         let now = Instant::now();
-        assert!(cache.insert(sealed(key(1), 10, 30 * SECOND)).1);
-        cache.remember(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
+        assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
+        cache.insert_failure(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(_))));
         assert!(cache.failure(&key(1), now).is_some());
         assert!(cache.failure(&key(1), now + SECOND).is_none());
         assert!(cache.purge(&key(1)));
         assert!(cache.get(&key(1), now).is_none() && cache.failure(&key(1), now).is_none());
-        cache.remember(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
+        cache.insert_failure(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
         assert!(cache.purge(&key(1)), "a failure alone counts as something that was there");
-        cache.remember(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
+        cache.insert_failure(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
         cache.purge_all();
         assert!(cache.failure(&key(1), now).is_none());
     }

@@ -96,7 +96,7 @@ impl CachePolicy {
         let Some(snapshot) = cached else { return fetch(FetchReason::UriMiss) };
         if snapshot.fresh_left(now).is_some() {
             // Failed attempts count, too: else a caller with `no-cache` could try Zoom with every request.
-            let is_enough = self.is_new_enough(snapshot, directives, now, snapshot.since_last_try(now));
+            let is_enough = self.is_new_enough(snapshot, directives, now, snapshot.since_last_attempt(now));
             return if is_enough { Decision::Serve } else { fetch(FetchReason::Request) };
         }
         let in_time = within(snapshot.stale_for(now), self.while_revalidate);
@@ -114,7 +114,7 @@ impl CachePolicy {
     #[must_use]
     pub fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
         let FetchRequirement { directives, requested_at, .. } = requirement;
-        snapshot.landed > requested_at
+        snapshot.fetched_instant > requested_at
             || (snapshot.fresh_left(now).is_some()
                 && self.is_new_enough(snapshot, directives, requested_at, snapshot.age(requested_at)))
     }
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{Draft, FreshnessConfig, MeetingType, SnapshotKey},
+        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder, SnapshotKey},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -211,7 +211,7 @@ mod tests {
         let meeting = MeetingId::parse("85746065432").unwrap();
         let fresh = FreshnessConfig::always(60 * SECOND);
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
-        Draft::default().seal(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        SnapshotBuilder::default().finish(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 
     fn at_age(seconds: u32, directives: Directives) -> Decision {
@@ -254,7 +254,7 @@ mod tests {
     fn a_failed_attempt_counts_for_the_floor() {
         let landed = Instant::now();
         let cached = snapshot(landed);
-        cached.note_try(landed + 20 * SECOND);
+        cached.record_refresh_attempt(landed + 20 * SECOND);
         let at = |seconds: u32| POLICY.decide(Some(&cached), NO_CACHE, landed + seconds * SECOND);
         assert_eq!((at(24), at(25)), (Decision::Serve, Decision::Fetch(FetchReason::Request)));
     }
@@ -318,7 +318,7 @@ mod tests {
         let landed = Instant::now() + 3600 * SECOND;
         let snapshot = snapshot(landed);
         let now = landed + 20 * SECOND;
-        snapshot.note_try(now);
+        snapshot.record_refresh_attempt(now);
         let requirement = FetchRequirement { directives: NO_CACHE, requested_at: now, has_fallback: false };
         assert!(!POLICY.accepts(&snapshot, requirement, now));
     }

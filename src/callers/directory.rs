@@ -57,7 +57,7 @@ impl LedgerRegistry {
                 let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
                 let new = || (next, SharedLedger::default());
                 let (id, ledger) = self.ledgers.entry(name.clone()).or_insert_with(new).clone();
-                metrics.caller_is_known(name.as_str());
+                metrics.init_caller(name.as_str());
                 (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, ledger }))
             })
             .collect();

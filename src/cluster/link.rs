@@ -279,5 +279,5 @@ fn words(error: &RedisError, redactor: &Redactor) -> String {
         return "the server does not know HELLO: Redis before 6, or HELLO is renamed".to_owned();
     }
     let words = words.split_once(REPEATED).map_or(words.as_str(), |(before, _)| before);
-    redactor.words(words).to_string()
+    redactor.redact(words).to_string()
 }

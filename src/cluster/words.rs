@@ -8,7 +8,7 @@ use super::{
     bounds::{self, Rejected},
     clock::{Micros, ServerClock},
 };
-use crate::failure::{Failure, Lasting, LimitKind, Reason, Words, ZoomSaid};
+use crate::failure::{Failure, Lasting, LimitKind, Reason, RedactedText, ZoomError};
 
 /// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
 #[derive(Serialize, Deserialize)]
@@ -49,11 +49,11 @@ const SHARED: [Reason; 8] = [
 #[must_use]
 pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
-    let zoom = failure.zoom.as_deref().map(|said| WrittenZoom {
-        status: said.status,
-        code: said.code,
-        message: said.message.as_ref().map(Words::to_string),
-        tracking_id: said.tracking_id.as_ref().map(Words::to_string),
+    let zoom = failure.zoom.as_deref().map(|zoom_error| WrittenZoom {
+        status: zoom_error.status,
+        code: zoom_error.code,
+        message: zoom_error.message.as_ref().map(RedactedText::to_string),
+        tracking_id: zoom_error.tracking_id.as_ref().map(RedactedText::to_string),
     });
     let retry_at = failure.retry_at.map(|at| clock.at(at));
     let lasting = failure.lasting.map(|lasting| lasting.as_str().to_owned());
@@ -75,15 +75,15 @@ pub fn check(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Fai
     let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == written.reason) else {
         return Ok(None);
     };
-    if written.zoom.as_ref().is_some_and(|said| !(100..1000).contains(&said.status)) {
+    if written.zoom.as_ref().is_some_and(|zoom_error| !(100..1000).contains(&zoom_error.status)) {
         return Err(Rejected);
     }
-    let zoom = written.zoom.map(|said| {
-        Arc::new(ZoomSaid {
-            status: said.status,
-            code: said.code,
-            message: said.message.as_deref().map(Words::of_replica),
-            tracking_id: said.tracking_id.as_deref().map(Words::of_replica),
+    let zoom = written.zoom.map(|zoom_error| {
+        Arc::new(ZoomError {
+            status: zoom_error.status,
+            code: zoom_error.code,
+            message: zoom_error.message.as_deref().map(RedactedText::from_replica),
+            tracking_id: zoom_error.tracking_id.as_deref().map(RedactedText::from_replica),
         })
     });
     let retry_at = written.retry_at.map(|at| clock.when(at)).transpose()?.map(|at| at.max(now));
@@ -129,16 +129,18 @@ mod tests {
         let here = ServerClock::heard(now, now, 1_800_000_000_000_000).unwrap();
         let later = now + Duration::from_secs(100);
         let there = ServerClock::heard(later, later, 1_800_000_000_000_000).unwrap();
-        let said = ZoomSaid {
+        let zoom_error = ZoomError {
             status: 404,
             code: Some(3001),
-            message: Some(Words::of_replica("Meeting does not exist: \"1\"")),
+            message: Some(RedactedText::from_replica("Meeting does not exist: \"1\"")),
             tracking_id: None,
         };
         for reason in SHARED {
-            let failure = Failure::new(reason).retry_at(now + Duration::from_secs(7)).said(said.clone());
+            let failure = Failure::new(reason)
+                .retry_at(now + Duration::from_secs(7))
+                .with_zoom_error(zoom_error.clone());
             let read = read(&write(&failure, &here).unwrap(), &there, later).unwrap();
-            assert_eq!((read.reason, read.zoom.as_deref()), (reason, Some(&said)));
+            assert_eq!((read.reason, read.zoom.as_deref()), (reason, Some(&zoom_error)));
             assert_eq!((read.retry_at, read.lasting), (Some(later + Duration::from_secs(7)), None));
         }
         for lasting in Lasting::ALL {

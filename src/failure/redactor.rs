@@ -1,7 +1,7 @@
 //! Removes our secrets from texts of Zoom, its token endpoint and other replicas. Pure.
 //!
 //! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Every text that we show
-//! is a [`Words`], and only a [`Redactor`], which knows every secret that was sent, makes those.
+//! is a [`RedactedText`], and only a [`Redactor`], which knows every secret that was sent, makes those.
 
 mod runs;
 mod unescape;
@@ -25,12 +25,11 @@ const LEFT_OUT: &str = "(left out)";
 
 /// Foreign text that is safe for logs and callers: without our secrets, short, and on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Words(Box<str>);
+pub struct RedactedText(Box<str>);
 
-impl Words {
+impl RedactedText {
     /// Text that another replica has redacted.
-    #[must_use]
-    pub fn of_replica(text: &str) -> Self {
+    pub(crate) fn from_replica(text: &str) -> Self {
         Self(shortened(&flat(text, LONGEST_READ)).into())
     }
 
@@ -41,7 +40,7 @@ impl Words {
     }
 }
 
-impl fmt::Display for Words {
+impl fmt::Display for RedactedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -62,23 +61,22 @@ struct KnownSecrets {
 impl Redactor {
     /// Redacts a configured secret from now on, and every part of it of at least eight bytes: in upper or lower case,
     /// percent-encoded, escaped as in JSON or HTML, in base64 and in hexadecimal.
-    pub fn learn(&self, secret: &str) {
+    pub(crate) fn learn(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
 
     /// The same for a secret that is replaced regularly.
-    pub fn learn_access_token(&self, secret: &str) {
+    pub(crate) fn learn_access_token(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }
 
     /// The part of a text that may be shown. It is redacted before it is shortened, because the cut-off beginning of a secret would
     /// not be recognized.
-    #[must_use]
-    pub fn words(&self, text: &str) -> Words {
-        Words(shortened(&self.redact(&flat(text, LONGEST_READ))).into())
+    pub(crate) fn redact(&self, text: &str) -> RedactedText {
+        RedactedText(shortened(&self.remove_secrets(&flat(text, LONGEST_READ))).into())
     }
 
-    fn redact(&self, text: &str) -> String {
+    fn remove_secrets(&self, text: &str) -> String {
         let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
         for place in self.secrets().runs.places_in(text) {
             let (start, end) = (text.floor_char_boundary(place.start), text.ceil_char_boundary(place.end));
@@ -136,7 +134,7 @@ mod tests {
     fn shown(text: &str) -> String {
         let redactor = Redactor::default();
         redactor.learn(SECRET);
-        redactor.words(text).to_string()
+        redactor.redact(text).to_string()
     }
 
     #[test]
@@ -187,10 +185,10 @@ mod tests {
             // Learned again, it is not the oldest.
             redactor.learn_access_token("000-token");
         }
-        let shown = redactor.words("configured 000-token 001-token 002-token");
+        let shown = redactor.redact("configured 000-token 001-token 002-token");
         assert_eq!(shown.as_str(), "(left out) (left out) 001-token (left out)");
         redactor.learn("abc");
-        assert_eq!(redactor.words("abc").as_str(), "abc", "too short to be a secret");
+        assert_eq!(redactor.redact("abc").as_str(), "abc", "too short to be a secret");
     }
 
     #[test]
@@ -212,13 +210,13 @@ mod tests {
             ("<QWJjZGVmZ2hpamtsbW5vcHFyc3R1dnd4eXowMTIzNDU>", "<(left out)>"),
             ("4162636465666768696A6B", "(left out)"),
         ] {
-            assert_eq!(redactor.words(text).as_str(), expected, "{text}");
+            assert_eq!(redactor.redact(text).as_str(), expected, "{text}");
         }
         // The URL-safe alphabet, and characters of several bytes.
         let redactor = Redactor::default();
         redactor.learn("???>>>ééé~~~");
         let forms = "<Pz8_Pj4-w6nDqcOpfn5-> <Pz8/Pj4+w6nDqcOpfn5+> <é???>>>éx>";
-        assert_eq!(redactor.words(forms).as_str(), "<(left out)> <(left out)> <é(left out)x>");
+        assert_eq!(redactor.redact(forms).as_str(), "<(left out)> <(left out)> <é(left out)x>");
     }
 
     proptest::proptest! {
@@ -234,7 +232,7 @@ mod tests {
             let part: String = secret.chars().skip(from).take(count).collect();
             let letters: Vec<_> = flat(&secret, LONGEST_READ).chars().collect();
             for around in [format!("{text}{secret}{text}"), format!("{text}{part}...{text}")] {
-                let shown = redactor.redact(&flat(&around, LONGEST_READ)).replace(LEFT_OUT, "\n");
+                let shown = redactor.remove_secrets(&flat(&around, LONGEST_READ)).replace(LEFT_OUT, "\n");
                 for run in letters.windows(8).map(String::from_iter) {
                     proptest::prop_assert!(!shown.contains(&run), "{run} in {shown}");
                 }

@@ -133,7 +133,7 @@ impl Core {
     /// Whether there is an access token to make calls with. If there is none, one is asked for, and when none can be had
     /// all who wait are told why.
     pub(super) fn can_call(self: &Rc<Self>) -> bool {
-        if self.access_tokens.are_good(Instant::now()) {
+        if self.access_tokens.are_usable(Instant::now()) {
             return true;
         }
         if !self.awaits_access_token.replace(true) {
@@ -208,7 +208,7 @@ impl Core {
     fn take_off(self: &Rc<Self>, flight: Flight, request: TraceContext) {
         let now = Instant::now();
         if let Some(Entry::Snapshot(kept)) = self.cache.get(&flight.key, now) {
-            kept.note_try(now);
+            kept.record_refresh_attempt(now);
         }
         self.metrics.flights_active.inc();
         let span = self.traces.take_off(&flight, request);

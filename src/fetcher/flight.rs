@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     cache::ends_snapshot,
-    failure::{Failure, Reason, ZoomSaid},
+    failure::{Failure, Reason, ZoomError},
     snapshot::{Snapshot, SnapshotKey},
     trace::Span,
 };
@@ -37,7 +37,7 @@ impl Brought {
             failure.lasting.is_some() || ends_snapshot(failure) || core.flights.has_begun(flight)
         });
         let now = Instant::now();
-        let keep = failure.and_then(|failure| core.cache.remembers_for(flight.key, failure, now));
+        let keep = failure.and_then(|failure| core.cache.failure_ttl(flight.key, failure, now));
         let until = keep.map(|keep| now + keep);
         Self { result, elsewhere: None, purged: false, until }
     }
@@ -83,7 +83,7 @@ pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
                     // Before that nobody asks Zoom, whatever it said itself.
                     failure.retry_at = Some(until);
                 }
-                core.cache.remember(flight.key, &failure, until);
+                core.cache.insert_failure(flight.key, &failure, until);
             }
             say(flight.key, &failure);
             Err(failure)
@@ -126,8 +126,9 @@ async fn bring(core: &Core, flight: &Flight) -> Brought {
 /// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
 fn say(key: SnapshotKey, failure: &Failure) {
     let zoom = failure.zoom.as_deref();
-    let (status, code) = (zoom.map(|said| said.status), zoom.and_then(|said| said.code));
-    let tracking_id = zoom.and_then(ZoomSaid::tracking_id);
+    let (status, code) =
+        (zoom.map(|zoom_error| zoom_error.status), zoom.and_then(|zoom_error| zoom_error.code));
+    let tracking_id = zoom.and_then(ZoomError::tracking_id);
     let (reason, meeting) = (failure.reason, key.meeting);
     match failure.reason {
         Reason::ZoomFailed | Reason::ZoomTimedOut => {

@@ -24,7 +24,7 @@ pub(super) fn overloaded() -> Failure {
 /// When there is none and will be none, when `limits.max_queued` flights wait already, or when nobody waits for the
 /// flight any more.
 pub(super) async fn room(core: &Core, flight: &Flight, memory: &FlightMemory) -> Result<(), Failure> {
-    let Some(mut told) = memory.page() else {
+    let Some(mut told) = memory.request_page() else {
         tracing::warn!("a meeting is larger than limits.max_fetch_bytes: refused");
         return Err(Failure::lasting(Lasting::TooLarge));
     };

@@ -9,7 +9,7 @@ use std::{
 };
 
 pub(super) use self::drafting::OneAtATime;
-use self::drafting::{clean_into, seal};
+use self::drafting::{clean_into, finish};
 use super::{
     core::Core,
     flights::Flight,
@@ -18,13 +18,13 @@ use super::{
 };
 use crate::{
     clean::NotAPage,
-    failure::{Failure, Lasting, LimitKind, Reason, ZoomSaid},
+    failure::{Failure, Lasting, LimitKind, Reason, ZoomError},
     metrics::{CallResult, Cause},
     quota::Permit,
     scheduler::fair_queue::Priority,
-    snapshot::{Draft, Snapshot},
+    snapshot::{Snapshot, SnapshotBuilder},
     zoom::{
-        self, BodyBytes, Called, FlightMemory,
+        self, BodyBytes, CallOutcome, FlightMemory,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -78,7 +78,7 @@ impl Stop {
 }
 
 async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
-    let (mut draft, mut next) = (Draft::default(), None);
+    let (mut builder, mut next) = (SnapshotBuilder::default(), None);
     let memory = core.memory.begin(flight.number);
     // Hashes, as a token may be long. Two tokens that share one would end the flight: once in 10^12 meetings of 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
@@ -86,26 +86,28 @@ async fn fetch_pages(core: &Core, flight: &Flight) -> Result<Snapshot, Stop> {
     let mut most_pages = PAGES_UNSAID;
     while tokens_seen.len() < most_pages && empty_in_a_row < EMPTY_PAGES_IN_A_ROW {
         let asked_with: Option<String> = next;
-        let rows_before = draft.rows();
+        let rows_before = builder.rows();
         room(core, flight, &memory).await.map_err(Stop::Failed)?;
-        let (said, total_records, counted);
-        (draft, next, total_records, said, counted) =
-            fetch_page(core, flight, &memory, asked_with.as_deref(), draft).await?;
-        memory.keeps(draft.weight(), counted);
+        let (zoom_error, total_records, counted);
+        (builder, next, total_records, zoom_error, counted) =
+            fetch_page(core, flight, &memory, asked_with.as_deref(), builder).await?;
+        memory.keep(builder.weight(), counted);
         if let (None, Some(total)) = (&asked_with, total_records) {
             most_pages = most_pages_of(total);
         }
         match &next {
-            None => return Ok(seal(core, flight.key, draft).await),
+            None => return Ok(finish(core, flight.key, builder).await),
             Some(token) if token.len() > LONGEST_PAGE_TOKEN => {
                 tracing::warn!(meeting = %flight.key.meeting, bytes = token.len(), "Zoom's page token is too long");
-                return Err(Stop::Failed(Failure::lasting(Lasting::PageToken).said(said)));
+                return Err(Stop::Failed(Failure::lasting(Lasting::PageToken).with_zoom_error(zoom_error)));
             }
             Some(token) if !tokens_seen.insert(hasher.hash_one(token)) => {
                 tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
-                return Err(Stop::Failed(Failure::lasting(Lasting::EndlessPages).said(said)));
+                return Err(Stop::Failed(
+                    Failure::lasting(Lasting::EndlessPages).with_zoom_error(zoom_error),
+                ));
             }
-            Some(_) if draft.rows() == rows_before => empty_in_a_row += 1,
+            Some(_) if builder.rows() == rows_before => empty_in_a_row += 1,
             Some(_) => empty_in_a_row = 0,
         }
     }
@@ -119,17 +121,17 @@ fn most_pages_of(total_records: u64) -> usize {
     promised.saturating_add(MORE_PAGES).min(MOST_PAGES)
 }
 
-/// The draft with one page more, the next page's token, how many rows the page says there are, which answer it came in, and
+/// The builder with one page more, the next page's token, how many rows the page says there are, which answer it came in, and
 /// what counts that answer's body.
-type Fetched = (Draft, Option<String>, Option<u64>, ZoomSaid, BodyBytes);
+type Fetched = (SnapshotBuilder, Option<String>, Option<u64>, ZoomError, BodyBytes);
 
-/// One page into the draft, with all the patience that a page deserves.
+/// One page into the builder, with all the patience that a page deserves.
 async fn fetch_page(
     core: &Core,
     flight: &Flight,
     memory: &FlightMemory,
     page_token: Option<&str>,
-    mut draft: Draft,
+    mut builder: SnapshotBuilder,
 ) -> Result<Fetched, Stop> {
     let (mut retried, mut renewed, mut rate_limited) = (0, false, 0);
     loop {
@@ -139,12 +141,16 @@ async fn fetch_page(
         flight.reservation.record_call(called);
         let span = core.traces.call(flight, retried);
         let traceparent = span.context().traceparent();
-        let Called { answer, unspent, account_has_left } =
+        let CallOutcome { answer, unspent, account_has_left } =
             core.zoom.page(permit, &access_token, &flight.key, page_token, traceparent, memory.body()).await;
         match &answer {
-            Ok(answer) => Traces::called(span, Some(answer.said().status), None),
+            Ok(answer) => Traces::called(span, Some(answer.zoom_error().status), None),
             Err(error) => {
-                Traces::called(span, error.said().map(|said| said.status), Some(result_of(error)));
+                Traces::called(
+                    span,
+                    error.zoom_error().map(|zoom_error| zoom_error.status),
+                    Some(result_of(error)),
+                );
             }
         }
         core.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
@@ -162,15 +168,21 @@ async fn fetch_page(
             Err(error) => error,
             Ok(answer) => {
                 let cleaned;
-                (draft, cleaned) = clean_into(core, draft, answer.body.clone(), flight.key.meeting).await;
+                (builder, cleaned) = clean_into(core, builder, answer.body.clone(), flight.key.meeting).await;
                 match cleaned {
                     Ok(page) => {
                         core.metrics.zoom_call(CallResult::Ok);
                         for (field, count) in page.unparsed.iter() {
                             core.metrics.unparsed(field.as_str(), count);
                         }
-                        let said = answer.said();
-                        return Ok((draft, page.next_page_token, page.total_records, said, answer.counted));
+                        let zoom_error = answer.zoom_error();
+                        return Ok((
+                            builder,
+                            page.next_page_token,
+                            page.total_records,
+                            zoom_error,
+                            answer.counted,
+                        ));
                     }
                     Err(NotAPage::AnotherMeeting) => {
                         tracing::warn!(
@@ -179,7 +191,7 @@ async fn fetch_page(
                         );
                         // Answers on one of them may have fallen behind their requests.
                         core.zoom.forget_connections();
-                        CallError::Broken(answer.said())
+                        CallError::Broken(answer.zoom_error())
                     }
                     Err(reason) => {
                         tracing::debug!(%reason, "answer from Zoom is not a page");
@@ -200,18 +212,20 @@ async fn fetch_page(
                 tokio::time::sleep(zoom::backoff(retried)).await;
             }
             // Beyond the wait nobody who asked would still be there.
-            CallError::Unavailable { said, retry_after } if retried < RETRIES && retry_after <= core.wait => {
+            CallError::Unavailable { zoom_error, retry_after }
+                if retried < RETRIES && retry_after <= core.wait =>
+            {
                 retried += 1;
                 // Later than it says, by chance: clients that it told the same must not come back in step.
-                pause_flight(core, flight, retry_after + zoom::backoff(retried), said).await;
+                pause_flight(core, flight, retry_after + zoom::backoff(retried), zoom_error).await;
             }
             CallError::AccessTokenRefused(_) if !renewed => {
                 renewed = true;
                 core.access_tokens.discard(&access_token);
             }
-            CallError::RateLimited { kind, retry_after, said } => {
+            CallError::RateLimited { kind, retry_after, zoom_error } => {
                 rate_limited += 1;
-                let failure = pause(core, kind, retry_after, said);
+                let failure = pause(core, kind, retry_after, zoom_error);
                 if rate_limited == RATE_LIMITED_AT_MOST {
                     return Err(Stop::Failed(failure));
                 }
@@ -249,19 +263,19 @@ async fn permit(core: &Core, flight: &Flight) -> Result<Permit, Failure> {
 
 pub(super) fn no_access_token(error: TokenError) -> Failure {
     match error {
-        TokenError::Refused { until, said } => {
-            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).said(said)
+        TokenError::Refused { until, zoom_error } => {
+            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).with_zoom_error(zoom_error)
         }
         TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
-        TokenError::Failed { until, said } => {
+        TokenError::Failed { until, zoom_error } => {
             let failure = Failure { retry_at: until, ..Failure::new(Reason::ZoomFailed) };
-            with_words(failure, said)
+            with_words(failure, zoom_error)
         }
     }
 }
 
 /// Stops all calls, says so to those who cannot wait that long, and tells why.
-fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: ZoomSaid) -> Failure {
+fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, zoom_error: ZoomError) -> Failure {
     let unsaid = || match kind {
         LimitKind::PerSecond => Instant::now() + Duration::from_millis(fastrand::u64(PAUSE_UNSAID_MS)),
         LimitKind::PerDay => core.scheduler.midnight(),
@@ -280,7 +294,7 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
         LimitKind::PerSecond => Reason::ZoomRateLimited,
         LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
     };
-    let failure = Failure::new(reason).retry_at(until).said(said);
+    let failure = Failure::new(reason).retry_at(until).with_zoom_error(zoom_error);
     core.scheduler.start_cooldown(kind, until, failure.clone());
     core.flights.pause(until, &failure);
     failure
@@ -288,50 +302,54 @@ fn pause(core: &Core, kind: LimitKind, retry_after: Option<Duration>, said: Zoom
 
 /// Waits before the next try of a call that Zoom could not answer. Callers who have a stale snapshot, or cannot wait that
 /// long, are told at once.
-async fn pause_flight(core: &Core, flight: &Flight, pause: Duration, said: ZoomSaid) {
+async fn pause_flight(core: &Core, flight: &Flight, pause: Duration, zoom_error: ZoomError) {
     let until = Instant::now() + pause;
-    let failure = Failure::new(Reason::ZoomFailed).retry_at(until).said(said);
+    let failure = Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error);
     core.flights.pauses(flight, until, failure);
     tokio::time::sleep(pause).await;
 }
 
 /// The end of the retries, or an error that none would help.
 fn give_up(core: &Core, page_token: Option<&str>, error: CallError) -> Stop {
-    let failed = |reason, said| Stop::Failed(Failure::new(reason).said(said));
+    let failed = |reason, zoom_error| Stop::Failed(Failure::new(reason).with_zoom_error(zoom_error));
     match error {
-        CallError::AccessTokenRefused(said) | CallError::CredentialsRejected(said) => {
-            let failure = no_access_token(core.access_tokens.reject(&said));
+        CallError::AccessTokenRefused(zoom_error) | CallError::CredentialsRejected(zoom_error) => {
+            let failure = no_access_token(core.access_tokens.reject(&zoom_error));
             // Those who wait for permits need not wait to hear the same.
             core.scheduler.reject_all(&failure);
             Stop::Failed(failure)
         }
-        CallError::MeetingNotFound(said) => failed(Reason::MeetingNotFound, said),
-        CallError::NotAMeeting(said) => failed(Reason::NotAMeeting, said),
-        CallError::MeetingTooOld(said) => failed(Reason::MeetingTooOld, said),
-        CallError::PageTokenRefused(said) if page_token.is_some() => {
-            Stop::PageTokenRefused(Failure::lasting(Lasting::Refused).said(said))
+        CallError::MeetingNotFound(zoom_error) => failed(Reason::MeetingNotFound, zoom_error),
+        CallError::NotAMeeting(zoom_error) => failed(Reason::NotAMeeting, zoom_error),
+        CallError::MeetingTooOld(zoom_error) => failed(Reason::MeetingTooOld, zoom_error),
+        CallError::PageTokenRefused(zoom_error) if page_token.is_some() => {
+            Stop::PageTokenRefused(Failure::lasting(Lasting::Refused).with_zoom_error(zoom_error))
         }
-        CallError::PageTokenRefused(said) | CallError::Refused(said) => {
-            Stop::Failed(Failure::lasting(Lasting::Refused).said(said))
+        CallError::PageTokenRefused(zoom_error) | CallError::Refused(zoom_error) => {
+            Stop::Failed(Failure::lasting(Lasting::Refused).with_zoom_error(zoom_error))
         }
         CallError::NoRoom => Stop::Failed(overloaded()),
-        CallError::TooLarge(said) => Stop::Failed(Failure::lasting(Lasting::TooLarge).said(said)),
-        CallError::CutShort(said) | CallError::Broken(said) => failed(Reason::ZoomFailed, said),
-        CallError::Unavailable { said, retry_after } => {
+        CallError::TooLarge(zoom_error) => {
+            Stop::Failed(Failure::lasting(Lasting::TooLarge).with_zoom_error(zoom_error))
+        }
+        CallError::CutShort(zoom_error) | CallError::Broken(zoom_error) => {
+            failed(Reason::ZoomFailed, zoom_error)
+        }
+        CallError::Unavailable { zoom_error, retry_after } => {
             let until = Instant::now() + retry_after.min(LONGEST_PAUSE);
-            Stop::Failed(Failure::new(Reason::ZoomFailed).retry_at(until).said(said))
+            Stop::Failed(Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error))
         }
         CallError::TimedOut | CallError::NotReached(Cause::Timeout) => {
             Stop::Failed(Failure::new(Reason::ZoomTimedOut))
         }
         CallError::NotReached(_) => Stop::Failed(Failure::new(Reason::ZoomFailed)),
-        CallError::RateLimited { said, .. } => failed(Reason::ZoomRateLimited, said),
+        CallError::RateLimited { zoom_error, .. } => failed(Reason::ZoomRateLimited, zoom_error),
     }
 }
 
-fn with_words(failure: Failure, said: Option<ZoomSaid>) -> Failure {
-    match said {
-        Some(said) => failure.said(said),
+fn with_words(failure: Failure, zoom_error: Option<ZoomError>) -> Failure {
+    match zoom_error {
+        Some(zoom_error) => failure.with_zoom_error(zoom_error),
         None => failure,
     }
 }

@@ -68,7 +68,7 @@ pub(super) async fn look_around(core: &Core, shared: &Shared, flight: &Flight) -
         match records::read(shared, flight.key, &of, record).await {
             Some(Content::Refusal(failure, until, said)) => {
                 // Never for longer than it would be here, whatever the record says.
-                let keep = core.cache.remembers_for(flight.key, &failure, said).unwrap_or_default();
+                let keep = core.cache.failure_ttl(flight.key, &failure, said).unwrap_or_default();
                 let until = until.min(said + keep);
                 if until > Instant::now() {
                     break Turn::Refused(failure, until);
@@ -138,7 +138,7 @@ async fn follow(
                 let failure = shared.clock().and_then(|clock| words::read(&words, &clock, now));
                 if let Some(mut failure) = failure.filter(|failure| is_for_followers(failure.reason)) {
                     // Never later than it would be here, whatever the event says.
-                    let keep = core.cache.remembers_for(flight.key, &failure, now).unwrap_or_default();
+                    let keep = core.cache.failure_ttl(flight.key, &failure, now).unwrap_or_default();
                     failure.retry_at = failure.retry_at.map(|at| at.min(now + keep));
                     return Followed::Is(Turn::Failed(failure));
                 }
@@ -151,7 +151,9 @@ async fn follow(
 /// What this process fetched while Redis was away may be later than the record: what it shows never goes back in time.
 fn is_newest(core: &Core, snapshot: &Snapshot) -> bool {
     match core.cache.get(&snapshot.key, Instant::now()) {
-        Some(Entry::Snapshot(kept)) => snapshot.tag == kept.tag || snapshot.landed > kept.landed,
+        Some(Entry::Snapshot(kept)) => {
+            snapshot.tag == kept.tag || snapshot.fetched_instant > kept.fetched_instant
+        }
         Some(Entry::Refusal(_)) | None => true,
     }
 }
@@ -160,13 +162,15 @@ fn is_newest(core: &Core, snapshot: &Snapshot) -> bool {
 fn keep_for_errors(core: &Core, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_news = match core.cache.get(&flight.key, now) {
-        Some(Entry::Snapshot(kept)) => snapshot.tag != kept.tag && snapshot.landed > kept.landed,
+        Some(Entry::Snapshot(kept)) => {
+            snapshot.tag != kept.tag && snapshot.fetched_instant > kept.fetched_instant
+        }
         Some(Entry::Refusal(_)) => false,
         None => true,
     };
     if is_news && !core.flights.is_set_aside(flight) {
         let (kept, _) = core.cache.insert(snapshot);
-        kept.note_try(now);
+        kept.record_refresh_attempt(now);
     }
 }
 
@@ -184,13 +188,13 @@ pub(super) async fn tell(
     let of = Subject::meeting(&flight.key);
     let (result, written, keep) = match result {
         Ok(snapshot) => {
-            let keep = core.cache.of_use_for(&snapshot);
+            let keep = core.cache.useful_for(&snapshot);
             let written = records::of_snapshot(&shared, clock, &of, Arc::clone(&snapshot)).await;
             (Ok(snapshot), written, keep)
         }
         Err(failure) => {
             let now = Instant::now();
-            let keep = core.cache.remembers_for(flight.key, &failure, now).filter(|keep| !keep.is_zero());
+            let keep = core.cache.failure_ttl(flight.key, &failure, now).filter(|keep| !keep.is_zero());
             let Some(keep) = keep.filter(|_| is_for_a_record(core, flight, &failure)) else {
                 let told = Failure { retry_at: keep.map(|keep| now + keep), ..failure.clone() };
                 right.release(&told_to_followers(&told, &clock)).await;

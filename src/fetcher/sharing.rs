@@ -55,7 +55,7 @@ impl Core {
 
     async fn hear(self: Rc<Self>, shared: Shared, mut events: mpsc::UnboundedReceiver<Event>) {
         while let Some(event) = events.recv().await {
-            self.access_tokens.hear(&event);
+            self.access_tokens.on_event(&event);
             match event {
                 Event::CoolDown { kind, until, words } => {
                     let Some(clock) = shared.clock() else { continue };
@@ -89,12 +89,12 @@ impl Core {
         let now = Instant::now();
         let failure = words::read(words, &clock, now).filter(|failure| !ends_snapshot(failure));
         let Some(failure) = failure else { return };
-        if let Some(keep) = self.cache.remembers_for(key, &failure, now)
+        if let Some(keep) = self.cache.failure_ttl(key, &failure, now)
             && let Some(until) = failure.retry_at
         {
             // Never for longer than it would be here, whatever the other replica says.
             let until = until.min(now + keep);
-            self.cache.remember(key, &failure.retry_at(until), until);
+            self.cache.insert_failure(key, &failure.retry_at(until), until);
         }
     }
 }

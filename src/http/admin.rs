@@ -51,7 +51,7 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     // If the fetcher does not answer, the other metrics are still reported.
     if let Ok(Some(status)) = tokio::time::timeout(FETCHER_TIMEOUT, state.fetcher.status()).await {
         let (callers, now) = (state.callers.all(), Instant::now());
-        state.metrics.show_queues(callers.iter().map(|caller| {
+        state.metrics.set_queues(callers.iter().map(|caller| {
             let depth = status::depth_of(caller.id, &status.scheduler.depths);
             let oldest = depth.oldest.map(|since| now.saturating_duration_since(since));
             (caller.name.as_str(), depth.waiting, oldest.unwrap_or_default())

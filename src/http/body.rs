@@ -12,7 +12,7 @@ use std::{
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
 
-use crate::snapshot::Unpacker;
+use crate::snapshot::BodyDecoder;
 
 /// The size of a chunk. Unpacking one takes about 40 µs, during which the worker serves nobody else.
 pub(super) const CHUNK: usize = 64 * 1024;
@@ -35,13 +35,13 @@ pub(super) enum Source {
     /// Shares the cache's memory.
     Stored(Bytes),
     /// Unpacked while it is read. `yielded`: the last poll returned a chunk, so the next one lets other tasks run.
-    Packed { unpacker: Unpacker, yielded: bool },
+    Packed { unpacker: BodyDecoder, yielded: bool },
     /// This many bytes that are never sent: the response to a `HEAD`. actix would poll for all of them.
     LengthOnly(u64),
 }
 
 impl Source {
-    pub(super) fn packed(unpacker: Unpacker) -> Self {
+    pub(super) fn packed(unpacker: BodyDecoder) -> Self {
         Self::Packed { unpacker, yielded: false }
     }
 

@@ -148,7 +148,7 @@ async fn find(
     match (state.cache.policy().decide(cached.as_deref(), directives, now), cached) {
         (Decision::Serve, Some(snapshot)) => {
             if !directives.only_if_cached {
-                snapshot.note_wanted(now);
+                snapshot.record_demand(now);
             }
             Ok((snapshot, Provenance::Hit))
         }

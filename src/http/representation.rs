@@ -14,7 +14,7 @@ use super::{
     paging::{PageToken, Slice},
     state::AppState,
 };
-use crate::snapshot::{Coding, Cut, Snapshot};
+use crate::snapshot::{Coding, RowRange, Snapshot};
 
 /// Unpacking this much takes a worker less time than handing it to another thread.
 const UNPACKED_INLINE: u64 = 64 * 1024;
@@ -24,19 +24,19 @@ pub(super) enum Representation {
     /// Never compressed: callers choose different slices, so no coded slice could be cached.
     Slice {
         slice: Slice,
-        cut: Cut,
+        cut: RowRange,
     },
 }
 
 impl Representation {
     pub(super) fn select(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
         let Some(slice) = slice else {
-            return Self::Whole(negotiation::coding(headers, |coding| snapshot.keeps(coding)));
+            return Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding)));
         };
-        let cut = snapshot.cut(slice.offset(), slice.size.into());
+        let cut = snapshot.row_range(slice.offset(), slice.size.into());
         if cut.more {
             // The response carries a token that names this snapshot, so it must outlive its replacement.
-            snapshot.note_paged();
+            snapshot.mark_paged();
         }
         Self::Slice { slice, cut }
     }
@@ -93,7 +93,7 @@ async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, lengt
         Some(body) if body.len() <= CHUNK => BoxBody::new(body),
         Some(body) => BoxBody::new(ChunkedBody::whole(Source::Stored(body))),
         None => {
-            let unpacker = snapshot.unpacker(0, snapshot.length);
+            let unpacker = snapshot.decoder(0, snapshot.length);
             BoxBody::new(ChunkedBody::whole(Source::packed(unpacker)))
         }
     }
@@ -101,7 +101,7 @@ async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, lengt
 
 async fn sliced(
     slice: Slice,
-    cut: Cut,
+    cut: RowRange,
     state: &AppState,
     snapshot: &Arc<Snapshot>,
     length_only: bool,
@@ -121,7 +121,7 @@ async fn sliced(
                 return BoxBody::new(Bytes::from([head.as_bytes(), &rows, foot.as_bytes()].concat()));
             }
             Some(rows) => Source::Stored(rows),
-            None => Source::packed(snapshot.unpacker(cut.at, cut.length)),
+            None => Source::packed(snapshot.decoder(cut.at, cut.length)),
         }
     };
     BoxBody::new(ChunkedBody::between(head.into(), rows, foot.into()))
@@ -129,19 +129,19 @@ async fn sliced(
 
 /// The uncompressed body, if it is cached or small enough to be unpacked whole.
 async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
-    let plain = state.cache.plain(snapshot);
+    let plain = state.cache.plain_body(snapshot);
     let is_small_enough =
-        usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.plain_at_most());
+        usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.largest_plain_body());
     if plain.is_some() || !is_small_enough {
         return plain;
     }
     if snapshot.length <= UNPACKED_INLINE {
-        return state.cache.unpacked(snapshot);
+        return state.cache.decompressed(snapshot);
     }
     let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
     // `block` panics if it needs a first thread and the system has none. The worker then unpacks the body itself.
-    match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.unpacked(&shared)))) {
+    match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.decompressed(&shared)))) {
         Ok(unpacked) => unpacked.await.ok()?,
-        Err(_) => state.cache.unpacked(snapshot),
+        Err(_) => state.cache.decompressed(snapshot),
     }
 }

@@ -69,7 +69,7 @@ impl PageRows {
 
 /// A meeting being fetched: its pages so far.
 #[derive(Default)]
-pub struct Draft {
+pub struct SnapshotBuilder {
     /// The cleaned participants of the page that is being read.
     page: Vec<u8>,
     pages: Vec<PageRows>,
@@ -79,9 +79,9 @@ pub struct Draft {
     newest_leave_time: Option<Timestamp>,
 }
 
-impl Draft {
+impl SnapshotBuilder {
     /// The empty buffer into which the cleaner writes the next page's participants, separated by commas. They count only once
-    /// [`Draft::end_page`] is called.
+    /// [`SnapshotBuilder::end_page`] is called.
     pub fn begin_page(&mut self) -> &mut Vec<u8> {
         self.page.clear();
         &mut self.page
@@ -115,7 +115,7 @@ impl Draft {
     ///
     /// # Errors
     /// The compressor failed, which would be a bug.
-    pub fn pack(&mut self) -> io::Result<()> {
+    pub(crate) fn compress_page(&mut self) -> io::Result<()> {
         self.pages.last_mut().map_or(Ok(()), PageRows::compress)
     }
 
@@ -128,18 +128,18 @@ impl Draft {
 
     /// Writes and encodes the document around the participants, and decides how long the snapshot is fresh.
     ///
-    /// `stretch` lengthens the freshness of a meeting that can still change; `luck` is a new random number for each snapshot.
+    /// `stretch` lengthens the freshness of a meeting that can still change; `jitter_seed` is a new random number for each snapshot.
     ///
     /// # Errors
     /// A compressor failed, which would be a bug.
-    pub fn seal(
+    pub fn finish(
         self,
         key: SnapshotKey,
         freshness: &FreshnessConfig,
-        landed: Instant,
+        fetched_instant: Instant,
         fetched_at: SystemTime,
         stretch: f64,
-        luck: u32,
+        jitter_seed: u32,
     ) -> io::Result<Snapshot> {
         let page_count = self.pages();
         let Self { pages, row_starts, length, newest_leave_time, .. } = self;
@@ -153,14 +153,14 @@ impl Draft {
         let body = encoder.finish()?;
         let fetched = document::timestamp(fetched_at);
         let Freshness { fresh_for, unstretched } =
-            freshness.freshness(key, row_starts.len(), newest_leave_time, fetched, stretch, luck);
+            freshness.freshness(key, row_starts.len(), newest_leave_time, fetched, stretch, jitter_seed);
         Ok(Snapshot {
             key,
             tag: body.tag,
             length: body.length,
             pages: page_count,
             fetched_at,
-            landed,
+            fetched_instant,
             fresh_for,
             unstretched,
             parts: EncodedParts::new(body, fetched_at)?,
@@ -180,37 +180,41 @@ mod tests {
     #[test]
     fn a_page_compressed_twice_comes_back_unchanged() {
         let page = br#"{"latency_ms":126},"#.repeat(5_000);
-        let (mut plain, mut packed) = (Draft::default(), Draft::default());
-        for draft in [&mut plain, &mut packed] {
-            draft.begin_page().extend_from_slice(&page);
-            draft.end_page(std::slice::from_ref(&(0..page.len())), None);
+        let (mut plain, mut packed) = (SnapshotBuilder::default(), SnapshotBuilder::default());
+        for builder in [&mut plain, &mut packed] {
+            builder.begin_page().extend_from_slice(&page);
+            builder.end_page(std::slice::from_ref(&(0..page.len())), None);
         }
-        packed.pack().unwrap();
-        packed.pack().unwrap();
+        packed.compress_page().unwrap();
+        packed.compress_page().unwrap();
         assert!(packed.weight() < page.len() / 10, "{}", packed.weight());
         let meeting = MeetingId::parse("85746065432").unwrap();
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
         let fresh = FreshnessConfig::always(Duration::from_secs(60));
-        let body = |draft: Draft| {
-            draft.seal(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap().unpack().unwrap()
+        let body = |builder: SnapshotBuilder| {
+            builder
+                .finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0)
+                .unwrap()
+                .decompress()
+                .unwrap()
         };
         assert_eq!(body(packed), body(plain));
     }
 
     #[test]
     fn pages_are_joined_and_counted() {
-        let mut draft = Draft::default();
+        let mut builder = SnapshotBuilder::default();
         for (page, rows) in [
             (r#"{"a":1},{"a":2}"#, &[0..7, 8..15][..]),
             ("", &[]),
             (r#"{"a":3}"#, std::slice::from_ref(&(0..7))),
         ] {
-            draft.begin_page().extend_from_slice(b"a page that turns out broken");
-            draft.begin_page().extend_from_slice(page.as_bytes());
-            draft.end_page(rows, None);
-            draft.pack().unwrap();
+            builder.begin_page().extend_from_slice(b"a page that turns out broken");
+            builder.begin_page().extend_from_slice(page.as_bytes());
+            builder.end_page(rows, None);
+            builder.compress_page().unwrap();
         }
-        assert_eq!(draft.rows(), 3);
+        assert_eq!(builder.rows(), 3);
         let key = SnapshotKey {
             meeting: MeetingId::parse("85746065432").unwrap(),
             meeting_type: MeetingType::Live,
@@ -218,9 +222,9 @@ mod tests {
         let minute = Duration::from_secs(60);
         let fresh = FreshnessConfig::always(minute);
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let snapshot = draft.seal(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
+        let snapshot = builder.finish(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
         assert_eq!(
-            std::str::from_utf8(&snapshot.unpack().unwrap()).unwrap(),
+            std::str::from_utf8(&snapshot.decompress().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#
         );
         assert_eq!(snapshot.pages, 3);

@@ -13,19 +13,22 @@ use flate2::bufread::GzDecoder;
 ///
 /// It decodes gzip although zstd is faster, because a gzip decoder takes 40 KB, but a zstd decoder 1 MiB for its window, and
 /// there is one for each caller.
-pub struct Unpacker {
+pub struct BodyDecoder {
     gzip: Box<GzDecoder<Reader<Bytes>>>,
     skip: u64,
     left: u64,
 }
 
-impl fmt::Debug for Unpacker {
+impl fmt::Debug for BodyDecoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Unpacker").field("skip", &self.skip).field("left", &self.left).finish_non_exhaustive()
+        f.debug_struct("BodyDecoder")
+            .field("skip", &self.skip)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
     }
 }
 
-impl Unpacker {
+impl BodyDecoder {
     pub(super) fn new(gzip: Bytes, skip: u64, left: u64) -> Self {
         Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
     }

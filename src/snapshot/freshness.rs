@@ -44,14 +44,13 @@ impl FreshnessConfig {
     }
 
     /// The longest freshness of any snapshot under the largest stretch.
-    #[must_use]
-    pub fn at_most(&self, max_stretch: u32) -> Duration {
+    pub(crate) fn at_most(&self, max_stretch: u32) -> Duration {
         let brief = self.live_fresh.saturating_mul(max_stretch.max(1));
         let last = self.past_fresh.max(self.past_by_number_fresh);
         brief.max(last.saturating_add(last / 5))
     }
 
-    /// How long a snapshot is fresh. `stretch` lengthens this for a meeting that can still change; `luck` is a random number that
+    /// How long a snapshot is fresh. `stretch` lengthens this for a meeting that can still change; `jitter_seed` is a random number that
     /// spreads it for a final one.
     #[must_use]
     pub fn freshness(
@@ -61,12 +60,12 @@ impl FreshnessConfig {
         newest_leave_time: Option<Timestamp>,
         fetched_at: Timestamp,
         stretch: f64,
-        luck: u32,
+        jitter_seed: u32,
     ) -> Freshness {
         let settled = newest_leave_time.is_some_and(|left| {
             Duration::try_from(fetched_at.duration_since(left)).is_ok_and(|since| since >= self.settle)
         });
-        let last = |long| Freshness { fresh_for: spread(long, luck), unstretched: None };
+        let last = |long| Freshness { fresh_for: spread(long, jitter_seed), unstretched: None };
         let brief = |short: Duration| Freshness {
             fresh_for: short.mul_f64(stretch.max(1.0)),
             unstretched: Some(short),
@@ -81,8 +80,8 @@ impl FreshnessConfig {
 }
 
 /// 90 % to 110 % of `long`. Otherwise all meetings that one backfill fetched would expire together.
-fn spread(long: Duration, luck: u32) -> Duration {
-    long / 10 * 9 + (long / 5).mul_f64(f64::from(luck) / f64::from(u32::MAX))
+fn spread(long: Duration, jitter_seed: u32) -> Duration {
+    long / 10 * 9 + (long / 5).mul_f64(f64::from(jitter_seed) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -111,13 +110,13 @@ mod tests {
 
     /// With the middle seed.
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
-        with_luck(id, meeting_type, left_ago, u32::MAX / 2)
+        with_seed(id, meeting_type, left_ago, u32::MAX / 2)
     }
 
-    fn with_luck(id: &str, meeting_type: MeetingType, left_ago: Option<i64>, luck: u32) -> Duration {
+    fn with_seed(id: &str, meeting_type: MeetingType, left_ago: Option<i64>, jitter_seed: u32) -> Duration {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let left = left_ago.map(|ago| Timestamp::from_second(now.as_second() - ago).unwrap());
-        let exact = config().freshness(key(id, meeting_type), 1, left, now, 1.0, luck).fresh_for;
+        let exact = config().freshness(key(id, meeting_type), 1, left, now, 1.0, jitter_seed).fresh_for;
         Duration::from_secs_f64((exact.as_secs_f64() * 100.0).round() / 100.0)
     }
 
@@ -134,15 +133,15 @@ mod tests {
     #[test]
     fn only_long_freshness_is_spread_by_a_tenth_either_way() {
         for (id, long) in [(UUID, 24 * HOUR), (NUMBER, Duration::from_secs(300))] {
-            let settled = |luck| with_luck(id, MeetingType::Past, Some(1800), luck);
+            let settled = |jitter_seed| with_seed(id, MeetingType::Past, Some(1800), jitter_seed);
             assert_eq!((settled(0), settled(u32::MAX)), (long / 10 * 9, long / 10 * 11));
             assert!((long / 10 * 9..long).contains(&settled(u32::MAX / 4)));
             assert!((long..long / 10 * 11).contains(&settled(u32::MAX / 4 * 3)));
         }
-        for luck in [0, u32::MAX] {
+        for jitter_seed in [0, u32::MAX] {
             let short = Duration::from_secs(30);
-            assert_eq!(with_luck(UUID, MeetingType::Past, Some(60), luck), short);
-            assert_eq!(with_luck(UUID, MeetingType::Live, None, luck), short);
+            assert_eq!(with_seed(UUID, MeetingType::Past, Some(60), jitter_seed), short);
+            assert_eq!(with_seed(UUID, MeetingType::Live, None, jitter_seed), short);
         }
     }
 

@@ -107,7 +107,12 @@ impl Snapshot {
 
     /// Decodes a record of [`Snapshot::to_bytes`]; `None` if it is inconsistent or exceeds the bounds.
     #[must_use]
-    pub fn from_bytes(key: SnapshotKey, bytes: &[u8], landed: Instant, bounds: &Bounds) -> Option<Self> {
+    pub fn from_bytes(
+        key: SnapshotKey,
+        bytes: &[u8],
+        fetched_instant: Instant,
+        bounds: &Bounds,
+    ) -> Option<Self> {
         let Frames { header, gzip, zstd, plain } = split(bytes)?;
         let tag = u128::from_str_radix(&header.tag, 16).ok().filter(|_| header.tag.len() == 32);
         let (tag, length) = (Tag(tag?), header.length);
@@ -136,7 +141,7 @@ impl Snapshot {
             length,
             pages: header.pages,
             fetched_at,
-            landed,
+            fetched_instant,
             fresh_for: Duration::from_millis(header.fresh_for_ms),
             unstretched: header.unstretched_ms.map(Duration::from_millis),
             parts: EncodedParts::new(body, fetched_at).ok()?,
@@ -214,7 +219,7 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{Draft, FreshnessConfig, MeetingType},
+        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder},
     };
 
     /// 500,000 hours after 1970, in the year 2027, it is now.
@@ -223,12 +228,12 @@ mod tests {
         Bounds { fetched_before, fresh_at_most: Duration::from_hours(48) }
     }
 
-    fn sealed(rows: usize, bytes_each: usize) -> Snapshot {
-        let mut draft = Draft::default();
+    fn snapshot_of(rows: usize, bytes_each: usize) -> Snapshot {
+        let mut builder = SnapshotBuilder::default();
         for page in 0..rows.div_ceil(10) {
             let rows = 10.min(rows - page * 10);
             let mut ranges = Vec::new();
-            let body = draft.begin_page();
+            let body = builder.begin_page();
             for row in 0..rows {
                 let begin = body.len();
                 let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes_each).collect();
@@ -238,56 +243,58 @@ mod tests {
                     body.push(b',');
                 }
             }
-            draft.end_page(&ranges, None);
+            builder.end_page(&ranges, None);
         }
         let meeting = MeetingId::parse("85746065432").unwrap();
         let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
         let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        draft
-            .seal(key, &FreshnessConfig::always(Duration::from_secs(30)), Instant::now(), wall, 2.5, 0)
+        builder
+            .finish(key, &FreshnessConfig::always(Duration::from_secs(30)), Instant::now(), wall, 2.5, 0)
             .unwrap()
     }
 
     #[test]
     fn what_another_replica_reads_answers_as_the_snapshot_itself_would() {
         for (rows, bytes_each) in [(0, 0), (1, 10), (37, 3), (37, 2_000)] {
-            let snapshot = sealed(rows, bytes_each);
-            let landed = snapshot.landed + Duration::from_secs(3);
-            let read = Snapshot::from_bytes(snapshot.key, &snapshot.to_bytes(), landed, &bounds()).unwrap();
+            let snapshot = snapshot_of(rows, bytes_each);
+            let fetched_instant = snapshot.fetched_instant + Duration::from_secs(3);
+            let read =
+                Snapshot::from_bytes(snapshot.key, &snapshot.to_bytes(), fetched_instant, &bounds()).unwrap();
             for coding in Coding::ALL {
                 assert_eq!(read.body(coding), snapshot.body(coding));
                 assert_eq!(read.etag(coding), snapshot.etag(coding));
             }
             assert_eq!(read.last_modified(), snapshot.last_modified());
-            assert_eq!(read.unpack().unwrap(), snapshot.unpack().unwrap());
+            assert_eq!(read.decompress().unwrap(), snapshot.decompress().unwrap());
             assert_eq!((read.tag, read.length, read.pages), (snapshot.tag, snapshot.length, snapshot.pages));
             assert_eq!((read.head(), read.rows(), read.weight()), (snapshot.head(), rows, snapshot.weight()));
             for offset in 0..=rows {
-                assert_eq!(read.cut(offset, 4), snapshot.cut(offset, 4));
+                assert_eq!(read.row_range(offset, 4), snapshot.row_range(offset, 4));
             }
-            assert_eq!((read.landed, read.fresh_for), (landed, snapshot.fresh_for));
+            assert_eq!((read.fetched_instant, read.fresh_for), (fetched_instant, snapshot.fresh_for));
             assert_eq!(read.unstretched, Some(Duration::from_secs(30)));
         }
     }
 
     #[test]
     fn bytes_that_end_early_or_go_on_are_no_snapshot() {
-        let snapshot = sealed(12, 300);
+        let snapshot = snapshot_of(12, 300);
         let bytes = snapshot.to_bytes();
         for end in 0..bytes.len() {
-            let read = Snapshot::from_bytes(snapshot.key, &bytes[..end], snapshot.landed, &bounds());
+            let read = Snapshot::from_bytes(snapshot.key, &bytes[..end], snapshot.fetched_instant, &bounds());
             assert!(read.is_none(), "the first {end} of {} bytes", bytes.len());
         }
         let longer = [&bytes[..], b"x"].concat();
-        assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.landed, &bounds()).is_none());
+        assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.fetched_instant, &bounds()).is_none());
     }
 
     #[test]
     fn a_body_that_is_broken_or_anothers_is_no_snapshot() {
         for (rows, bytes_each) in [(1, 10), (37, 100), (37, 2_000)] {
-            let snapshot = sealed(rows, bytes_each);
+            let snapshot = snapshot_of(rows, bytes_each);
             let bytes = snapshot.to_bytes();
-            let read = |key, bytes: &[u8]| Snapshot::from_bytes(key, bytes, snapshot.landed, &bounds());
+            let read =
+                |key, bytes: &[u8]| Snapshot::from_bytes(key, bytes, snapshot.fetched_instant, &bounds());
             assert!(read(snapshot.key, &bytes).is_some());
             let bodies = 4 + usize::try_from(u32::from_le_bytes(bytes[..4].try_into().unwrap())).unwrap();
             // A gzip header has bytes that mean nothing.
@@ -303,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_said_of_a_snapshot_is_none() {
-        let snapshot = sealed(12, 300);
+        let snapshot = snapshot_of(12, 300);
         let with = |change: &dyn Fn(&mut Header)| {
             let bytes = snapshot.to_bytes();
             let (length, rest) = bytes.split_first_chunk::<4>().unwrap();
@@ -313,7 +320,7 @@ mod tests {
             let header = serde_json::to_vec(&header).unwrap();
             let length = u32::try_from(header.len()).unwrap().to_le_bytes();
             let bytes = [&length[..], &header, bodies].concat();
-            Snapshot::from_bytes(snapshot.key, &bytes, snapshot.landed, &bounds())
+            Snapshot::from_bytes(snapshot.key, &bytes, snapshot.fetched_instant, &bounds())
         };
         let hours = |hours| u64::try_from(Duration::from_hours(hours).as_millis()).unwrap();
         assert!(with(&|_| ()).is_some());
@@ -334,13 +341,13 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), at in 0..400_usize) {
-            let snapshot = sealed(1, 10);
+            let snapshot = snapshot_of(1, 10);
             let mut changed = snapshot.to_bytes();
             let at = at.min(changed.len());
             let end = (at + bytes.len()).min(changed.len());
             changed.splice(at..end, bytes.iter().copied());
             for bytes in [bytes, changed] {
-                let read = Snapshot::from_bytes(snapshot.key, &bytes, snapshot.landed, &bounds());
+                let read = Snapshot::from_bytes(snapshot.key, &bytes, snapshot.fetched_instant, &bounds());
                 if let Some(read) = read {
                     prop_assert!(read.fresh_for <= bounds().fresh_at_most);
                     prop_assert!(!read.last_modified().is_empty());

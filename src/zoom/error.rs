@@ -5,74 +5,67 @@ use std::time::Duration;
 
 use super::{members, response_head::ResponseHead};
 use crate::{
-    failure::{LimitKind, Redactor, ZoomSaid},
+    failure::{LimitKind, Redactor, ZoomError},
     metrics::Cause,
 };
 
-/// Why a call returned no page.
 #[derive(Debug)]
-pub enum CallError {
+pub(crate) enum CallError {
     /// Zoom does not accept the access token: renew it once and repeat the call once.
-    AccessTokenRefused(ZoomSaid),
+    AccessTokenRefused(ZoomError),
     /// The scopes or the plan are insufficient: permanent.
-    CredentialsRejected(ZoomSaid),
-    /// A 429.
+    CredentialsRejected(ZoomError),
     RateLimited {
-        /// Which limit.
         kind: LimitKind,
         /// `Retry-After`, if there is one in the future.
         retry_after: Option<Duration>,
-        /// Zoom's response.
-        said: ZoomSaid,
+        zoom_error: ZoomError,
     },
     /// No such meeting, or not yet.
-    MeetingNotFound(ZoomSaid),
+    MeetingNotFound(ZoomError),
     /// The id belongs to a webinar.
-    NotAMeeting(ZoomSaid),
+    NotAMeeting(ZoomError),
     /// Zoom no longer keeps the data.
-    MeetingTooOld(ZoomSaid),
+    MeetingTooOld(ZoomError),
     /// Expired or invalid: the flight starts over.
-    PageTokenRefused(ZoomSaid),
+    PageTokenRefused(ZoomError),
     /// No response within `zoom.request_timeout`; a retry may help.
     TimedOut,
     /// No connection, or it broke before a response. A retry may help.
     NotReached(Cause),
     /// The head of a response arrived, but not all of its body. A retry may help.
-    CutShort(ZoomSaid),
+    CutShort(ZoomError),
     /// A server error, or a response that is not a page. A retry may help.
-    Broken(ZoomSaid),
+    Broken(ZoomError),
     /// A server error with `Retry-After`: a retry may help then.
     Unavailable {
-        /// Zoom's response.
-        said: ZoomSaid,
+        zoom_error: ZoomError,
         /// From now.
         retry_after: Duration,
     },
     /// Any other error from Zoom. A retry would not help.
-    Refused(ZoomSaid),
+    Refused(ZoomError),
     /// A body larger than `zoom.max_body`. A retry would not help.
-    TooLarge(ZoomSaid),
+    TooLarge(ZoomError),
     /// We stopped reading the body, because other meetings need the memory.
     NoRoom,
 }
 
 impl CallError {
-    /// Zoom's response, if there was one.
-    #[must_use]
-    pub fn said(&self) -> Option<&ZoomSaid> {
+    pub(crate) fn zoom_error(&self) -> Option<&ZoomError> {
         match self {
-            Self::AccessTokenRefused(said)
-            | Self::CredentialsRejected(said)
-            | Self::RateLimited { said, .. }
-            | Self::Unavailable { said, .. }
-            | Self::MeetingNotFound(said)
-            | Self::NotAMeeting(said)
-            | Self::MeetingTooOld(said)
-            | Self::PageTokenRefused(said)
-            | Self::CutShort(said)
-            | Self::Broken(said)
-            | Self::Refused(said)
-            | Self::TooLarge(said) => Some(said),
+            Self::AccessTokenRefused(zoom_error)
+            | Self::CredentialsRejected(zoom_error)
+            | Self::RateLimited { zoom_error, .. }
+            | Self::Unavailable { zoom_error, .. }
+            | Self::MeetingNotFound(zoom_error)
+            | Self::NotAMeeting(zoom_error)
+            | Self::MeetingTooOld(zoom_error)
+            | Self::PageTokenRefused(zoom_error)
+            | Self::CutShort(zoom_error)
+            | Self::Broken(zoom_error)
+            | Self::Refused(zoom_error)
+            | Self::TooLarge(zoom_error) => Some(zoom_error),
             Self::TimedOut | Self::NotReached(_) | Self::NoRoom => None,
         }
     }
@@ -82,35 +75,38 @@ impl CallError {
 pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) -> CallError {
     let [code, message] = members::read(body, ["code", "message"]);
     let (code, message) = (code.number(), message.text());
-    let said =
-        ZoomSaid { code, message: message.as_deref().map(|message| redactor.words(message)), ..head.said() };
+    let zoom_error = ZoomError {
+        code,
+        message: message.as_deref().map(|message| redactor.redact(message)),
+        ..head.zoom_error()
+    };
     // A body that is not JSON has no message; we search its text but never pass it on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
     match (code, head.status) {
         (Some(429), _) | (_, 429) => {
             let kind = limit_kind(head, &text);
-            CallError::RateLimited { kind, retry_after: head.retry_after(), said }
+            CallError::RateLimited { kind, retry_after: head.retry_after(), zoom_error }
         }
         // Permanent even with a 401: a new token would have the same scopes.
-        (Some(4711 | 104), _) => CallError::CredentialsRejected(said),
+        (Some(4711 | 104), _) => CallError::CredentialsRejected(zoom_error),
         // Malformed JSON: Zoom was seen to send unescaped quotes inside the message.
-        (None, _) if text.contains("does not contain scopes") => CallError::CredentialsRejected(said),
-        (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(said),
+        (None, _) if text.contains("does not contain scopes") => CallError::CredentialsRejected(zoom_error),
+        (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(zoom_error),
         (Some(200), _) if text.contains("only available for") || head.status >= 400 => {
-            CallError::CredentialsRejected(said)
+            CallError::CredentialsRejected(zoom_error)
         }
-        (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(said),
-        (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(said),
-        (Some(3001), _) => CallError::MeetingNotFound(said),
-        (Some(12702), _) => CallError::MeetingTooOld(said),
+        (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(zoom_error),
+        (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(zoom_error),
+        (Some(3001), _) => CallError::MeetingNotFound(zoom_error),
+        (Some(12702), _) => CallError::MeetingTooOld(zoom_error),
         (_, 500..) => match head.retry_after() {
-            Some(retry_after) => CallError::Unavailable { said, retry_after },
-            None => CallError::Broken(said),
+            Some(retry_after) => CallError::Unavailable { zoom_error, retry_after },
+            None => CallError::Broken(zoom_error),
         },
         // A 2xx without a page is broken, unless it names an error.
-        (None, 200..=299) => CallError::Broken(said),
-        _ => CallError::Refused(said),
+        (None, 200..=299) => CallError::Broken(zoom_error),
+        _ => CallError::Refused(zoom_error),
     }
 }
 
@@ -210,9 +206,9 @@ mod tests {
         head.retry_after = Some("7".to_owned());
         let body = br#"{"code":429,"message":"daily rate limit"}"#;
         let error = classify(&head, body, &Redactor::default());
-        let CallError::RateLimited { kind, retry_after, said } = error else { panic!("{error:?}") };
+        let CallError::RateLimited { kind, retry_after, zoom_error } = error else { panic!("{error:?}") };
         assert_eq!((kind, retry_after), (LimitKind::PerSecond, Some(Duration::from_secs(7))));
-        assert_eq!((said.status, said.code), (429, Some(429)));
+        assert_eq!((zoom_error.status, zoom_error.code), (429, Some(429)));
     }
 
     #[test]
@@ -248,10 +244,11 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_and_put_on_one_line() {
         let body = format!(r#"{{"code":1,"message":"a\r\nb{}"}}"#, "x ".repeat(500));
-        let CallError::Refused(said) = classify(&head(400), body.as_bytes(), &Redactor::default()) else {
+        let CallError::Refused(zoom_error) = classify(&head(400), body.as_bytes(), &Redactor::default())
+        else {
             panic!()
         };
-        let message = said.message.unwrap().to_string();
+        let message = zoom_error.message.unwrap().to_string();
         assert!(message.starts_with("abx x") && message.len() == 300, "{message}");
     }
 }

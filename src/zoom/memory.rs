@@ -15,7 +15,7 @@ use crate::metrics::Metrics;
 
 /// The memory of all flights. Clones share it; belongs to one thread.
 #[derive(Clone)]
-pub struct FetchMemory(Rc<MemoryState>);
+pub(crate) struct FetchMemory(Rc<MemoryState>);
 
 struct MemoryState {
     /// In bytes.
@@ -26,21 +26,18 @@ struct MemoryState {
 
 impl FetchMemory {
     /// `most` is in bytes; one body at a time may exceed it.
-    #[must_use]
-    pub fn new(most: usize, metrics: &Arc<Metrics>) -> Self {
+    pub(crate) fn new(most: usize, metrics: &Arc<Metrics>) -> Self {
         Self(Rc::new(MemoryState { most, ledger: RefCell::default(), metrics: Arc::clone(metrics) }))
     }
 
     /// For a flight that starts to fetch its pages. The lower its number, the older it counts.
-    #[must_use]
-    pub fn begin(&self, number: FlightId) -> FlightMemory {
+    pub(crate) fn begin(&self, number: FlightId) -> FlightMemory {
         self.0.ledger.borrow_mut().begin(number);
         FlightMemory { memory: self.clone(), number }
     }
 
     /// How many flights wait for memory for their first page.
-    #[must_use]
-    pub fn waiting_to_begin(&self) -> usize {
+    pub(crate) fn waiting_to_begin(&self) -> usize {
         self.0.ledger.borrow().waiting_to_begin()
     }
 
@@ -55,7 +52,7 @@ impl FetchMemory {
 }
 
 /// What one flight holds, counted until this is dropped.
-pub struct FlightMemory {
+pub(crate) struct FlightMemory {
     memory: FetchMemory,
     number: FlightId,
 }
@@ -63,20 +60,18 @@ pub struct FlightMemory {
 impl FlightMemory {
     /// Asks for memory for the flight's next page. The receiver gets `true` when there is memory, `false` if the flight must
     /// fail. `None`: the flight has reached the bound by itself. Wait for one answer before asking again.
-    #[must_use]
-    pub fn page(&self) -> Option<oneshot::Receiver<bool>> {
+    pub(crate) fn request_page(&self) -> Option<oneshot::Receiver<bool>> {
         let most = self.memory.0.most;
         self.memory.change(|ledger| ledger.wait_for_page(self.number, most))
     }
 
     /// For the body of the flight's next page, one at a time.
-    #[must_use]
-    pub fn body(&self) -> BodyBytes {
+    pub(crate) fn body(&self) -> BodyBytes {
         BodyBytes(Some((self.memory.clone(), self.number)))
     }
 
     /// Records that the flight keeps `bytes` of pages now, including the page that arrived in this body.
-    pub fn keeps(&self, bytes: usize, body: BodyBytes) {
+    pub(crate) fn keep(&self, bytes: usize, body: BodyBytes) {
         // Both in one step, or a waiting flight could take the body's memory before the page is counted.
         self.memory.change(|ledger| {
             ledger.free_body(self.number);
@@ -93,15 +88,14 @@ impl Drop for FlightMemory {
 }
 
 /// The flight must fail, so that others find memory.
-pub struct NoRoom;
+pub(crate) struct NoRoom;
 
 /// The memory of one body, freed when it is dropped.
-pub struct BodyBytes(Option<(FetchMemory, FlightId)>);
+pub(crate) struct BodyBytes(Option<(FetchMemory, FlightId)>);
 
 impl BodyBytes {
     /// For a small body that belongs to no flight.
-    #[must_use]
-    pub fn uncounted() -> Self {
+    pub(crate) fn uncounted() -> Self {
         Self(None)
     }
 
@@ -109,7 +103,7 @@ impl BodyBytes {
     ///
     /// # Errors
     /// Every flight waits, and this is the youngest that holds memory.
-    pub async fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+    pub(crate) async fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let Some((memory, number)) = &self.0 else { return Ok(()) };
         let most = memory.0.most;
         match memory.change(|ledger| ledger.wait_for_body(*number, bytes, most)) {
@@ -119,7 +113,7 @@ impl BodyBytes {
     }
 
     /// Gives back `bytes` that were not needed.
-    pub fn shrink(&mut self, bytes: usize) {
+    pub(crate) fn shrink(&mut self, bytes: usize) {
         if let Some((memory, number)) = self.0.as_ref().filter(|_| bytes > 0) {
             memory.change(|ledger| ledger.shrink_body(*number, bytes));
         }

@@ -18,11 +18,9 @@ use std::{
 
 use tokio::sync::watch;
 
+pub use self::error::Credentials;
 use self::{cluster::ClusterToken, endpoint::Endpoint, renewal::Renewal, state::TokenState};
-pub use self::{
-    error::{Credentials, TokenError},
-    token::AccessToken,
-};
+pub(crate) use self::{error::TokenError, token::AccessToken};
 use super::{
     config::ZoomConfig,
     secret::{Secrets, Sources},
@@ -30,7 +28,7 @@ use super::{
 };
 use crate::{
     cluster::events::Event,
-    failure::ZoomSaid,
+    failure::ZoomError,
     metrics::{Metrics, RenewalResult},
 };
 
@@ -41,7 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Hands out access tokens. Belongs to one thread; clones share everything.
 #[derive(Clone)]
-pub struct AccessTokens(Rc<TokenStore>);
+pub(crate) struct AccessTokens(Rc<TokenStore>);
 
 struct TokenStore {
     endpoint: Endpoint,
@@ -58,9 +56,7 @@ struct TokenStore {
 }
 
 impl AccessTokens {
-    /// Requests no token yet.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: &ZoomConfig,
         upstream: Upstream,
         metrics: &Arc<Metrics>,
@@ -84,7 +80,7 @@ impl AccessTokens {
     ///
     /// # Errors
     /// Zoom refuses the credentials, or did so within the last 30 s; or the token endpoint failed.
-    pub async fn token(&self) -> Result<AccessToken, TokenError> {
+    pub(crate) async fn token(&self) -> Result<AccessToken, TokenError> {
         let now = Instant::now();
         self.refused(now).map_or(Ok(()), Err)?;
         if let Some(token) = self.current(now) {
@@ -98,15 +94,13 @@ impl AccessTokens {
     }
 
     /// Whether [`Self::for_call`] would return a token now.
-    #[must_use]
-    pub fn are_good(&self, now: Instant) -> bool {
+    pub(crate) fn are_usable(&self, now: Instant) -> bool {
         self.refused(now).is_none() && self.current(now).is_some()
     }
 
     /// The token for a call that is made now, if there is one. An old token starts a renewal in the background, but serves
     /// meanwhile: it is valid for some minutes more.
-    #[must_use]
-    pub fn for_call(&self, now: Instant) -> Option<AccessToken> {
+    pub(crate) fn for_call(&self, now: Instant) -> Option<AccessToken> {
         let token = self.current(now).filter(|_| self.refused(now).is_none())?;
         let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
         if renew_from.is_some_and(|from| now >= from) {
@@ -120,7 +114,7 @@ impl AccessTokens {
     }
 
     /// Drops a token that Zoom did not accept, unless it has been replaced already.
-    pub fn discard(&self, refused: &AccessToken) {
+    pub(crate) fn discard(&self, refused: &AccessToken) {
         if self.0.state.borrow_mut().current.take_if(|current| current.same_grant(refused)).is_some() {
             self.forget_shared(refused);
         }
@@ -134,7 +128,7 @@ impl AccessTokens {
 
     /// Handles an event of another replica. A newer token than ours is taken over at once, because Zoom may not accept ours for
     /// much longer.
-    pub fn hear(&self, event: &Event) {
+    pub(crate) fn on_event(&self, event: &Event) {
         if self.0.shared.as_ref().is_some_and(|shared| shared.on_event(event)) && self.may_take_over() {
             drop(actix_rt::spawn(self.clone().take_over()));
         }
@@ -160,14 +154,13 @@ impl AccessTokens {
 
     /// Stops all calls, because Zoom refuses something that a new token would not change: our scopes, or the plan. Drops the
     /// token, whose scopes were fixed when Zoom issued it.
-    #[must_use]
-    pub fn reject(&self, said: &ZoomSaid) -> TokenError {
+    pub(crate) fn reject(&self, zoom_error: &ZoomError) -> TokenError {
         // Calls in flight together are refused together; only the first one starts the backoff.
-        self.refused(Instant::now()).unwrap_or_else(|| self.back_off(said, said.clone()))
+        self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone()))
     }
 
     /// `words` is for operators, `said` for callers.
-    fn back_off(&self, words: &ZoomSaid, said: ZoomSaid) -> TokenError {
+    fn back_off(&self, words: &ZoomError, zoom_error: ZoomError) -> TokenError {
         let until = Instant::now() + CREDENTIALS_BACKOFF;
         let message = words.message.as_ref().map_or_else(|| "no message".to_owned(), ToString::to_string);
         tracing::error!(
@@ -178,23 +171,22 @@ impl AccessTokens {
             "Zoom refuses the credentials; next try in 30 s, or when a mounted secret changes"
         );
         let dropped = self.0.state.borrow_mut().current.take();
-        self.0.state.borrow_mut().refused = Some((until, said.clone()));
+        self.0.state.borrow_mut().refused = Some((until, zoom_error.clone()));
         if let Some(token) = dropped {
             self.forget_shared(&token);
         }
         self.0.credentials.send_replace(Credentials::Refused(message));
-        TokenError::Refused { until, said }
+        TokenError::Refused { until, zoom_error }
     }
 
     /// The error of refused credentials, for as long as nothing is tried.
-    #[must_use]
-    pub fn refused(&self, now: Instant) -> Option<TokenError> {
+    pub(crate) fn refused(&self, now: Instant) -> Option<TokenError> {
         self.0.state.borrow().refused(now)
     }
 
     /// Runs as long as the service: gets the first token, and while the credentials are refused, watches mounted secrets and
     /// tries again after each backoff.
-    pub async fn keep(self) {
+    pub(crate) async fn run(self) {
         drop(self.renew());
         let mut every = tokio::time::interval(POLL_INTERVAL);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -81,7 +81,7 @@ where
                 announced,
                 "rejected a response from Zoom: larger than zoom.max_body or limits.max_fetch_bytes"
             );
-            Err(CallError::TooLarge(head.said()).into())
+            Err(CallError::TooLarge(head.zoom_error()).into())
         }
         Err(BodyError::TimedOut) => Err(CallError::TimedOut.into()),
         Err(BodyError::NoRoom) => Err(CallError::NoRoom.into()),
@@ -100,7 +100,7 @@ fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
 
 fn cut_short(head: &ResponseHead, detail: String) -> IncompleteResponse {
     let failure = Some(Box::new(TransportFailure { cause: Cause::Broken, detail }));
-    IncompleteResponse { error: CallError::CutShort(head.said()), never_left: false, failure }
+    IncompleteResponse { error: CallError::CutShort(head.zoom_error()), never_left: false, failure }
 }
 
 fn not_reached(error: &SendRequestError) -> IncompleteResponse {

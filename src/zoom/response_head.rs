@@ -8,12 +8,12 @@ use awc::{
 };
 
 use super::{remaining_quota, retry_after};
-use crate::failure::{Redactor, Words, ZoomSaid};
+use crate::failure::{RedactedText, Redactor, ZoomError};
 
 #[derive(Clone, Default)]
 pub(super) struct ResponseHead {
     pub(super) status: u16,
-    pub(super) tracking_id: Option<Words>,
+    pub(super) tracking_id: Option<RedactedText>,
     /// `X-RateLimit-Type`.
     pub(super) limit_type: Option<String>,
     pub(super) retry_after: Option<String>,
@@ -29,7 +29,7 @@ impl ResponseHead {
         };
         Self {
             status: response.status().as_u16(),
-            tracking_id: header("x-zm-trackingid").map(|id| redactor.words(&id)),
+            tracking_id: header("x-zm-trackingid").map(|id| redactor.redact(&id)),
             limit_type: header("x-ratelimit-type"),
             retry_after: header(RETRY_AFTER.as_str()),
             date: header(DATE.as_str()).and_then(|date| httpdate::parse_http_date(&date).ok()),
@@ -46,7 +46,7 @@ impl ResponseHead {
         retry_after::parse(self.retry_after.as_deref()?, self.date.unwrap_or_else(SystemTime::now))
     }
 
-    pub(super) fn said(&self) -> ZoomSaid {
-        ZoomSaid { status: self.status, tracking_id: self.tracking_id.clone(), ..ZoomSaid::default() }
+    pub(super) fn zoom_error(&self) -> ZoomError {
+        ZoomError { status: self.status, tracking_id: self.tracking_id.clone(), ..ZoomError::default() }
     }
 }

@@ -10,8 +10,7 @@ const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
 /// How long to wait from `now`; `None` if the text has none of these forms or the time has passed. `now` is the response's
 /// own `Date`, if it has one: if our clock is an hour off, a pause of a second must not become an hour.
-#[must_use]
-pub fn parse(value: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let after = match seconds(value) {
         Some(seconds) => match unix_time(seconds) {

@@ -16,7 +16,7 @@ use crate::{egress::ProxySource, failure::Redactor};
 
 /// Shared by the QoS endpoint and the token endpoint. Belongs to one thread; clones share the connections.
 #[derive(Clone)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub(super) api: Rc<Host>,
     pub(super) token: Rc<Host>,
     /// Knows every secret that we send to a host or a proxy.
@@ -68,8 +68,7 @@ impl Host {
 
 impl Upstream {
     /// Opens no connection yet.
-    #[must_use]
-    pub fn new(config: &ZoomConfig) -> Self {
+    pub(crate) fn new(config: &ZoomConfig) -> Self {
         let tls: TlsConnector = transport::tls_connector(config);
         let (timeout, redactor) = (config.connect_timeout, Redactor::default());
         let host = |url: &Url, proxy: &Option<ProxySource>| {

@@ -15,18 +15,18 @@ use zoom_qos_proxy::{
         keys::Subject,
         record::{self, Kind},
     },
-    snapshot::{Bounds, Coding, Draft, FreshnessConfig, Snapshot},
+    snapshot::{Bounds, Coding, FreshnessConfig, Snapshot, SnapshotBuilder},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn snapshot(number: u64) -> Snapshot {
     let freshness = FreshnessConfig::always(MINUTE);
-    let mut draft = Draft::default();
+    let mut builder = SnapshotBuilder::default();
     let row = format!("{{\"user_name\":\"Ada Lovelace\",\"n\":{number}}}");
-    draft.begin_page().extend_from_slice(row.as_bytes());
-    draft.end_page(std::slice::from_ref(&(0..row.len())), None);
-    draft.seal(key(number), &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
+    builder.begin_page().extend_from_slice(row.as_bytes());
+    builder.end_page(std::slice::from_ref(&(0..row.len())), None);
+    builder.finish(key(number), &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 
 #[actix_rt::test]
@@ -37,7 +37,7 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
         let (two, mut heard) = up(config(&server.url())).await;
         let (of, snapshot) = (subject(1), snapshot(1));
         let mine = claimed(&one, &of).await;
-        let landed = one.clock().unwrap().at(snapshot.landed);
+        let landed = one.clock().unwrap().at(snapshot.fetched_instant);
         let written =
             record::write(one.sealer().as_deref(), &of, Kind::Snapshot, landed, &snapshot.to_bytes())
                 .unwrap();
@@ -59,7 +59,8 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
                 (snapshot.body(coding), snapshot.etag(coding))
             );
         }
-        let apart = copy.landed.max(snapshot.landed) - copy.landed.min(snapshot.landed);
+        let apart = copy.fetched_instant.max(snapshot.fetched_instant)
+            - copy.fetched_instant.min(snapshot.fetched_instant);
         assert!(apart < Duration::from_millis(50), "it is as old there as here: {apart:?}");
         let kept: u64 = server.command(&["PTTL", &format!("{{zqp:test}}:r:{}", of.as_str())]);
         assert!((50_000..=60_000).contains(&kept), "{kept} ms left");

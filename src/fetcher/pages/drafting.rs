@@ -1,4 +1,4 @@
-//! What is made of pages, off the thread that keeps the pace of calls: a draft that grows, and the snapshot in the end.
+//! Cleans pages and finishes snapshots on blocking threads, so that the fetcher's thread keeps the rate of calls.
 
 use std::{
     io,
@@ -15,7 +15,7 @@ use crate::{
     cluster::Shared,
     fetcher::core::Core,
     meeting_id::MeetingId,
-    snapshot::{Draft, Snapshot, SnapshotKey},
+    snapshot::{Snapshot, SnapshotBuilder, SnapshotKey},
 };
 
 /// More bytes than that are worked on one at a time, because what that takes is not counted: a page beside its body, and
@@ -36,25 +36,25 @@ async fn one_at_a_time(what: &Mutex<()>, bytes: usize) -> Option<MutexGuard<'_, 
 /// Parsing, cleaning and packing a page of an hour takes milliseconds: off the thread that keeps the pace of calls.
 pub(super) async fn clean_into(
     core: &Core,
-    mut draft: Draft,
+    mut builder: SnapshotBuilder,
     body: Bytes,
     meeting: MeetingId,
-) -> (Draft, Result<clean::Page, NotAPage>) {
+) -> (SnapshotBuilder, Result<clean::Page, NotAPage>) {
     let length = body.len();
     let work = move || {
-        let mut cleaned = clean::page(&body, draft.begin_page());
+        let mut cleaned = clean::page(&body, builder.begin_page());
         if let Ok(page) = &cleaned
             && is_of_another(page, &meeting)
         {
             cleaned = Err(NotAPage::AnotherMeeting);
         }
         if let Ok(page) = &cleaned {
-            draft.end_page(&page.rows, page.newest_leave_time);
+            builder.end_page(&page.rows, page.newest_leave_time);
             if page.next_page_token.is_some() {
-                draft.pack()?;
+                builder.compress_page()?;
             }
         }
-        Ok((draft, cleaned))
+        Ok((builder, cleaned))
     };
     let one = one_at_a_time(&core.one_at_a_time.page, length).await;
     let done = off_this_thread(work).await;
@@ -69,15 +69,15 @@ fn is_of_another(page: &clean::Page, asked_for: &MeetingId) -> bool {
 }
 
 /// The whole meeting, in the codings in which it is kept.
-pub(super) async fn seal(core: &Core, key: SnapshotKey, draft: Draft) -> Snapshot {
-    let (freshness, weight) = (core.freshness.clone(), draft.weight());
-    let (stretch, luck) = (stretch(core, &key, draft.pages()), fastrand::u32(..));
+pub(super) async fn finish(core: &Core, key: SnapshotKey, builder: SnapshotBuilder) -> Snapshot {
+    let (freshness, weight) = (core.freshness.clone(), builder.weight());
+    let (stretch, jitter_seed) = (stretch(core, &key, builder.pages()), fastrand::u32(..));
     // Replicas whose clocks differ tell one time.
     let clock = core.shared.as_ref().and_then(Shared::clock);
     let work = move || {
         let now = Instant::now();
         let wall = clock.map_or_else(SystemTime::now, |clock| clock.wall(now));
-        draft.seal(key, &freshness, now, wall, stretch, luck)
+        builder.finish(key, &freshness, now, wall, stretch, jitter_seed)
     };
     let one = one_at_a_time(&core.one_at_a_time.meeting, weight).await;
     let done = off_this_thread(work).await;

@@ -34,11 +34,11 @@ pub(in crate::fetcher) async fn pick_up(core: &Core, key: SnapshotKey, tag: Tag)
         None => newest(core, key).await.filter(|newest| newest.tag == tag)?,
     };
     // It is there: whoever gave the token away saw to that.
-    snapshot.note_paged();
-    let _told_already = snapshot.is_to_be_paged_everywhere();
-    let is_of_use = snapshot.age(Instant::now()) < core.cache.of_use_for(&snapshot);
+    snapshot.mark_paged();
+    let _told_already = snapshot.claim_publication();
+    let is_of_use = snapshot.age(Instant::now()) < core.cache.useful_for(&snapshot);
     if purges == core.purges.get() && is_of_use {
-        core.cache.keep_paged(&snapshot);
+        core.cache.insert_paged(&snapshot);
     }
     is_of_use.then_some(snapshot)
 }
@@ -47,7 +47,7 @@ async fn laid_down(shared: &Shared, key: SnapshotKey, tag: Tag) -> Option<Arc<Sn
     let (of, clock) = (Subject::paged(&key, tag), shared.clock()?);
     let (record, purged) = shared.pick_up(&of, &Subject::meeting(&key), PAGED_FOR).await.ok()?;
     match records::read(shared, key, &of, record).await? {
-        Content::Snapshot(snapshot) if clock.at(snapshot.landed) > purged => Some(snapshot),
+        Content::Snapshot(snapshot) if clock.at(snapshot.fetched_instant) > purged => Some(snapshot),
         _ => None,
     }
 }

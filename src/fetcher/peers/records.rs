@@ -70,7 +70,7 @@ pub(super) async fn of_snapshot(
     snapshot: Arc<Snapshot>,
 ) -> Option<Vec<u8>> {
     let (sealer, of) = (shared.sealer(), of.clone());
-    let had = clock.at(snapshot.landed);
+    let had = clock.at(snapshot.fetched_instant);
     let work = move || record::write(sealer.as_deref(), &of, Kind::Snapshot, had, &snapshot.to_bytes());
     off_this_thread(work).await
 }

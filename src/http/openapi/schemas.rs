@@ -18,7 +18,7 @@ pub(super) fn schemas() -> Value {
         "Sample": sample(),
         "Measurements": measurements(),
         "Problem": problem(),
-        "ZoomSaid": zoom_answer(),
+        "ZoomError": zoom_answer(),
     })
 }
 
@@ -145,7 +145,7 @@ fn problem() -> Value {
             "detail": { "type": "string", "minLength": 1, "description": "One sentence that says what the caller can do." },
             "code": { "type": "string", "pattern": "^[a-z_]+$" },
             "request_id": request_id(),
-            "zoom": { "$ref": "#/components/schemas/ZoomSaid" },
+            "zoom": { "$ref": "#/components/schemas/ZoomError" },
         },
     })
 }

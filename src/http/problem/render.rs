@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Problem, Row};
 use crate::{
-    failure::{Words, ZoomSaid},
+    failure::{RedactedText, ZoomError},
     http::{context::RequestContext, retry_after::seconds_until},
 };
 
@@ -69,7 +69,7 @@ impl Problem {
         response.body(serde_json::to_string(&body).unwrap_or_default())
     }
 
-    fn zoom(&self) -> Option<&ZoomSaid> {
+    fn zoom(&self) -> Option<&ZoomError> {
         match self {
             Self::NoSnapshot(failure) => failure.zoom.as_deref(),
             _ => None,
@@ -78,7 +78,7 @@ impl Problem {
 }
 
 impl<'a> ProblemDocument<'a> {
-    pub(in crate::http) fn new(row: &'a Row, request_id: &'a str, zoom: Option<&'a ZoomSaid>) -> Self {
+    pub(in crate::http) fn new(row: &'a Row, request_id: &'a str, zoom: Option<&'a ZoomError>) -> Self {
         Self {
             r#type: type_of(row.code),
             title: row.title,
@@ -96,13 +96,13 @@ pub(in crate::http) fn type_of(code: &str) -> String {
     format!("urn:zoom-qos-proxy:problem:{code}")
 }
 
-impl<'a> From<&'a ZoomSaid> for ZoomMember<'a> {
-    fn from(said: &'a ZoomSaid) -> Self {
+impl<'a> From<&'a ZoomError> for ZoomMember<'a> {
+    fn from(zoom_error: &'a ZoomError) -> Self {
         Self {
-            status: said.status,
-            code: said.code,
-            message: said.message.as_ref().map(Words::as_str),
-            tracking_id: said.tracking_id(),
+            status: zoom_error.status,
+            code: zoom_error.code,
+            message: zoom_error.message.as_ref().map(RedactedText::as_str),
+            tracking_id: zoom_error.tracking_id(),
         }
     }
 }

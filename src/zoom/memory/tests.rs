@@ -13,8 +13,8 @@ fn in_use(memory: &FetchMemory) -> usize {
 }
 
 /// Reads and keeps a page of this many bytes.
-fn keeps(flight: &FlightMemory, bytes: usize) {
-    flight.keeps(bytes, flight.body());
+fn keep(flight: &FlightMemory, bytes: usize) {
+    flight.keep(bytes, flight.body());
 }
 
 fn woken(receiver: &mut oneshot::Receiver<bool>) -> Option<bool> {
@@ -25,15 +25,15 @@ fn woken(receiver: &mut oneshot::Receiver<bool>) -> Option<bool> {
 fn near_the_bound_the_oldest_goes_on_and_the_others_wait() {
     let memory = memory(100);
     let [old, young, new] = [1, 2, 3].map(|number| memory.begin(number));
-    keeps(&old, 40);
-    keeps(&young, 40);
-    let mut asked = [&young, &new, &old].map(|flight| flight.page().unwrap());
+    keep(&old, 40);
+    keep(&young, 40);
+    let mut asked = [&young, &new, &old].map(|flight| flight.request_page().unwrap());
     assert_eq!(asked.each_mut().map(woken), [None, None, Some(true)]);
     assert_eq!(memory.waiting_to_begin(), 1);
     drop(old);
     assert_eq!(woken(&mut asked[0]), Some(true));
     assert_eq!(woken(&mut asked[1]), None, "the other's next page is expected to be as large as its last");
-    keeps(&young, 45);
+    keep(&young, 45);
     assert_eq!(woken(&mut asked[1]), Some(true));
     drop((young, new));
     assert_eq!((in_use(&memory), memory.0.ledger.borrow().expected), (0, 0));
@@ -44,11 +44,11 @@ fn when_all_wait_the_youngest_that_keeps_pages_fails_and_only_one_at_a_time() {
     let memory = memory(100);
     let [old, middle, young, new] = [1, 2, 3, 4].map(|number| memory.begin(number));
     for flight in [&old, &middle, &young] {
-        keeps(flight, 40);
+        keep(flight, 40);
     }
-    let mut waits = [&old, &young, &middle].map(|flight| flight.page().unwrap());
+    let mut waits = [&old, &young, &middle].map(|flight| flight.request_page().unwrap());
     assert_eq!(waits.each_mut().map(woken), [None, None, None], "the new one has not said that it waits");
-    let mut begins = new.page().unwrap();
+    let mut begins = new.request_page().unwrap();
     assert_eq!(waits.each_mut().map(woken), [None, Some(false), None]);
     drop(young);
     assert_eq!(woken(&mut waits[0]), Some(true));
@@ -59,9 +59,9 @@ fn when_all_wait_the_youngest_that_keeps_pages_fails_and_only_one_at_a_time() {
 fn a_flight_that_reaches_the_bound_by_itself_is_too_large() {
     let memory = memory(100);
     let (old, young) = (memory.begin(1), memory.begin(2));
-    keeps(&old, 10);
-    keeps(&young, 100);
-    assert!(young.page().is_none());
+    keep(&old, 10);
+    keep(&young, 100);
+    assert!(young.request_page().is_none());
 }
 
 #[test]
@@ -79,9 +79,9 @@ fn bodies_together_pass_the_bound_by_one_body_at_most() {
         let (mut waits, mut waits_too) = (Box::pin(third.grow(27)), Box::pin(first.grow(27)));
         assert!(waits.as_mut().now_or_never().is_none() && waits_too.as_mut().now_or_never().is_none());
         // Its page takes as much: now nobody may go beyond, all wait, and the youngest that holds anything fails.
-        flights[1].keeps(BODY, second);
+        flights[1].keep(BODY, second);
         assert!(waits.as_mut().now_or_never().is_none());
-        let mut page = flights[1].page().unwrap();
+        let mut page = flights[1].request_page().unwrap();
         assert!(waits.now_or_never().unwrap().is_err());
         assert!(waits_too.as_mut().now_or_never().is_none() && woken(&mut page).is_none());
         drop(third);

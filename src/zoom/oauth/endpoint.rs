@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::token::AccessToken;
 use crate::{
-    failure::{Redactor, ZoomSaid},
+    failure::{Redactor, ZoomError},
     metrics::Cause,
     zoom::{
         backoff,
@@ -41,16 +41,16 @@ const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 /// Why a request returned no token.
 pub(super) enum RequestError {
     /// Zoom refuses the credentials.
-    Denied(ZoomSaid),
+    Denied(ZoomError),
     /// A retry may help.
     TimedOut,
     /// No usable response. A retry may help.
-    Transient(Option<ZoomSaid>),
+    Transient(Option<ZoomError>),
     /// A retry would get the same response.
-    Permanent(Option<ZoomSaid>),
+    Permanent(Option<ZoomError>),
     /// A rate limit or a server error with `Retry-After`.
     RetryAfter {
-        said: ZoomSaid,
+        zoom_error: ZoomError,
         /// From now.
         delay: Duration,
     },
@@ -104,8 +104,10 @@ impl Endpoint {
         self.upstream.token.record(&response);
         let (head, body, _) = response.map_err(|IncompleteResponse { error, .. }| match error {
             CallError::TimedOut | CallError::NotReached(Cause::Timeout) => RequestError::TimedOut,
-            CallError::Broken(said) | CallError::CutShort(said) => RequestError::Transient(Some(said)),
-            CallError::TooLarge(said) => RequestError::Permanent(Some(said)),
+            CallError::Broken(zoom_error) | CallError::CutShort(zoom_error) => {
+                RequestError::Transient(Some(zoom_error))
+            }
+            CallError::TooLarge(zoom_error) => RequestError::Permanent(Some(zoom_error)),
             _ => RequestError::Transient(None),
         })?;
         parse_response(&head, &body, sent, &self.options.redactor)
@@ -119,15 +121,15 @@ fn parse_response(
     sent: Instant,
     redactor: &Redactor,
 ) -> Result<AccessToken, RequestError> {
-    let said = head.said();
+    let zoom_error = head.zoom_error();
     if let (429 | 500.., Some(delay)) = (head.status, head.retry_after()) {
-        return Err(RequestError::RetryAfter { said, delay });
+        return Err(RequestError::RetryAfter { zoom_error, delay });
     }
     match head.status {
         200..=299 => {
             let Ok(response) = serde_json::from_slice::<TokenResponse>(body) else {
-                return Err(refusal(body, said.clone(), redactor)
-                    .map_or_else(|| RequestError::Transient(Some(said)), RequestError::Denied));
+                return Err(refusal(body, zoom_error.clone(), redactor)
+                    .map_or_else(|| RequestError::Transient(Some(zoom_error)), RequestError::Denied));
             };
             let seconds = response.expires_in.as_u64().filter(|seconds| *seconds > 0);
             let lifetime = seconds.map_or(DEFAULT_LIFETIME, Duration::from_secs).min(MAX_LIFETIME);
@@ -135,17 +137,17 @@ fn parse_response(
             let use_until = sent + lifetime.saturating_sub(UNUSED_AT_END.min(lifetime / 10));
             let use_until = use_until.max(Instant::now() + MIN_USE);
             AccessToken::new(&response.access_token, renew_from, use_until, redactor)
-                .ok_or(RequestError::Transient(Some(said)))
+                .ok_or(RequestError::Transient(Some(zoom_error)))
         }
         // A retry would only prolong the rate limit.
-        429 => Err(RequestError::Permanent(Some(said))),
-        400..=499 => match refusal(body, said.clone(), redactor) {
+        429 => Err(RequestError::Permanent(Some(zoom_error))),
+        400..=499 => match refusal(body, zoom_error.clone(), redactor) {
             Some(denied) => Err(RequestError::Denied(denied)),
-            None if matches!(head.status, 401 | 403) => Err(RequestError::Denied(said)),
-            None => Err(RequestError::Permanent(Some(said))),
+            None if matches!(head.status, 401 | 403) => Err(RequestError::Denied(zoom_error)),
+            None => Err(RequestError::Permanent(Some(zoom_error))),
         },
-        500.. => Err(RequestError::Transient(Some(said))),
-        _ => Err(RequestError::Permanent(Some(said))),
+        500.. => Err(RequestError::Transient(Some(zoom_error))),
+        _ => Err(RequestError::Permanent(Some(zoom_error))),
     }
 }
 
@@ -154,15 +156,15 @@ fn parse_response(
 ///
 /// `{"reason": "...", "error": "invalid_client"}` from the endpoint, or from what stands behind it
 /// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.
-fn refusal(body: &[u8], mut said: ZoomSaid, redactor: &Redactor) -> Option<ZoomSaid> {
+fn refusal(body: &[u8], mut zoom_error: ZoomError, redactor: &Redactor) -> Option<ZoomError> {
     let names = ["error", "reason", "errorCode", "errorMessage"];
     let [error, reason, code, message] = members::read(body, names);
     let message = if let Some(error) = error.text() {
         Some(reason.text().unwrap_or(error))
     } else {
-        said.code = Some(code.number()?);
+        zoom_error.code = Some(code.number()?);
         message.text()
     };
-    said.message = message.map(|message| redactor.words(&message));
-    Some(said)
+    zoom_error.message = message.map(|message| redactor.redact(&message));
+    Some(zoom_error)
 }

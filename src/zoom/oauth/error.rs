@@ -2,17 +2,16 @@
 
 use std::time::Instant;
 
-use crate::failure::ZoomSaid;
+use crate::failure::ZoomError;
 
-/// Why there is no access token.
 #[derive(Debug, Clone)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// Zoom refuses the credentials.
     Refused {
         /// No request is made before then.
         until: Instant,
         /// The part of Zoom's response that callers may see: all of the API's, but only the status of the token endpoint's.
-        said: ZoomSaid,
+        zoom_error: ZoomError,
     },
     /// The token endpoint did not respond in time.
     TimedOut,
@@ -21,7 +20,7 @@ pub enum TokenError {
         /// When the endpoint is tried again, if not at once.
         until: Option<Instant>,
         /// The token endpoint's status, if it responded.
-        said: Option<ZoomSaid>,
+        zoom_error: Option<ZoomError>,
     },
 }
 

@@ -17,7 +17,7 @@ use super::{
     error::{Credentials, TokenError},
     token::AccessToken,
 };
-use crate::{failure::ZoomSaid, metrics::RenewalResult, zoom::secret::Secrets};
+use crate::{failure::ZoomError, metrics::RenewalResult, zoom::secret::Secrets};
 
 /// After an error that a retry would not change, such as a 429 without `Retry-After`, all callers get the same error for this
 /// long. Otherwise each cache miss would become a token request.
@@ -98,36 +98,42 @@ impl AccessTokens {
                 self.0.credentials.send_replace(Credentials::Accepted);
                 Ok(token)
             }
-            Err(RequestError::Denied(said)) => {
+            Err(RequestError::Denied(zoom_error)) => {
                 self.0.metrics.renewal(RenewalResult::Refused);
                 if self.current(now).is_some() {
                     tracing::error!("Zoom refuses to renew the access token; the current one still serves");
-                    return Err(TokenError::Failed { until: None, said: Some(said.without_words()) });
+                    return Err(TokenError::Failed {
+                        until: None,
+                        zoom_error: Some(zoom_error.status_only()),
+                    });
                 }
-                Err(self.back_off(&said, said.without_words()))
+                Err(self.back_off(&zoom_error, zoom_error.status_only()))
             }
             Err(RequestError::TimedOut) => {
                 tracing::warn!("Zoom's token endpoint did not respond in time");
                 self.0.metrics.renewal(RenewalResult::Failed);
                 Err(TokenError::TimedOut)
             }
-            Err(RequestError::Transient(said)) => Err(self.fail(said, None)),
-            Err(RequestError::Permanent(said)) => Err(self.fail(said, Some(now + TOKEN_ERROR_TTL))),
-            Err(RequestError::RetryAfter { said, delay }) => {
-                Err(self.fail(Some(said), Some(now + delay.min(MAX_TOKEN_ERROR_TTL))))
+            Err(RequestError::Transient(zoom_error)) => Err(self.fail(zoom_error, None)),
+            Err(RequestError::Permanent(zoom_error)) => {
+                Err(self.fail(zoom_error, Some(now + TOKEN_ERROR_TTL)))
+            }
+            Err(RequestError::RetryAfter { zoom_error, delay }) => {
+                Err(self.fail(Some(zoom_error), Some(now + delay.min(MAX_TOKEN_ERROR_TTL))))
             }
         }
     }
 
     /// No request is made before `until`.
-    fn fail(&self, said: Option<ZoomSaid>, until: Option<Instant>) -> TokenError {
+    fn fail(&self, zoom_error: Option<ZoomError>, until: Option<Instant>) -> TokenError {
         self.0.metrics.renewal(RenewalResult::Failed);
         tracing::warn!(
-            zoom_status = said.as_ref().map(|said| said.status),
-            zoom_tracking_id = said.as_ref().and_then(ZoomSaid::tracking_id),
+            zoom_status = zoom_error.as_ref().map(|zoom_error| zoom_error.status),
+            zoom_tracking_id = zoom_error.as_ref().and_then(ZoomError::tracking_id),
             "no access token: Zoom's token endpoint cannot be reached or sent no usable response"
         );
-        let error = TokenError::Failed { until, said: said.map(|said| said.without_words()) };
+        let error =
+            TokenError::Failed { until, zoom_error: zoom_error.map(|zoom_error| zoom_error.status_only()) };
         if let Some(until) = until {
             self.0.state.borrow_mut().failed = Some((until, error.clone()));
         }

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::{error::TokenError, token::AccessToken};
-use crate::failure::ZoomSaid;
+use crate::failure::ZoomError;
 
 #[derive(Default)]
 pub(super) struct TokenState {
     pub(super) current: Option<AccessToken>,
     /// After refused credentials: no request and no call before then, and Zoom's response.
-    pub(super) refused: Option<(Instant, ZoomSaid)>,
+    pub(super) refused: Option<(Instant, ZoomError)>,
     /// After another error that would only repeat: no request before then.
     pub(super) failed: Option<(Instant, TokenError)>,
     /// After a failed renewal while the current token still serves: no renewal before then.
@@ -22,8 +22,8 @@ impl TokenState {
     }
 
     pub(super) fn refused(&self, now: Instant) -> Option<TokenError> {
-        let (until, said) = self.refused.as_ref().filter(|(until, _)| now < *until)?;
-        Some(TokenError::Refused { until: *until, said: said.clone() })
+        let (until, zoom_error) = self.refused.as_ref().filter(|(until, _)| now < *until)?;
+        Some(TokenError::Refused { until: *until, zoom_error: zoom_error.clone() })
     }
 
     pub(super) fn failed(&self, now: Instant) -> Option<TokenError> {

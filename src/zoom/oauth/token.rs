@@ -6,7 +6,7 @@ use crate::{failure::Redactor, zoom::secret::Secret};
 
 /// An access token in use. Belongs to one thread; clones share the text.
 #[derive(Clone)]
-pub struct AccessToken(Rc<Token>);
+pub(crate) struct AccessToken(Rc<Token>);
 
 struct Token {
     bearer: Secret,
@@ -29,14 +29,11 @@ impl AccessToken {
     }
 
     /// The value of the `Authorization` header.
-    #[must_use]
-    pub fn bearer(&self) -> &str {
+    pub(crate) fn bearer(&self) -> &str {
         self.0.bearer.expose()
     }
 
-    /// The token alone.
-    #[must_use]
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         self.bearer().trim_start_matches("Bearer ")
     }
 

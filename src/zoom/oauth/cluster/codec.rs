@@ -11,7 +11,7 @@ use crate::{
         token::SharedToken,
         words,
     },
-    failure::{Failure, Reason, Redactor, ZoomSaid},
+    failure::{Failure, Reason, Redactor, ZoomError},
     zoom::oauth::{endpoint::RequestError, token::AccessToken},
 };
 
@@ -54,15 +54,15 @@ pub(super) fn decode_token(
 /// Encodes an error that the other replicas would get too: refused credentials, or a response that a retry would not change.
 /// Empty for all others, which may be this replica's own.
 pub(super) fn encode_error(cluster: &Shared, error: &RequestError) -> String {
-    let (reason, said, delay) = match error {
-        RequestError::Denied(said) => (Reason::ZoomRejectedCredentials, said, None),
-        RequestError::Permanent(Some(said)) => (Reason::ZoomFailed, said, None),
-        RequestError::RetryAfter { said, delay } => (Reason::ZoomFailed, said, Some(*delay)),
+    let (reason, zoom_error, delay) = match error {
+        RequestError::Denied(zoom_error) => (Reason::ZoomRejectedCredentials, zoom_error, None),
+        RequestError::Permanent(Some(zoom_error)) => (Reason::ZoomFailed, zoom_error, None),
+        RequestError::RetryAfter { zoom_error, delay } => (Reason::ZoomFailed, zoom_error, Some(*delay)),
         RequestError::Permanent(None) | RequestError::TimedOut | RequestError::Transient(_) => {
             return String::new();
         }
     };
-    let mut failure = Failure::new(reason).said(said.clone());
+    let mut failure = Failure::new(reason).with_zoom_error(zoom_error.clone());
     failure.retry_at = delay.map(|delay| Instant::now() + delay);
     cluster.clock().and_then(|clock| words::write(&failure, &clock)).unwrap_or_default()
 }
@@ -70,12 +70,12 @@ pub(super) fn encode_error(cluster: &Shared, error: &RequestError) -> String {
 pub(super) fn decode_error(cluster: &Shared, encoded: &str) -> Option<RequestError> {
     let now = Instant::now();
     let failure = words::read(encoded, &cluster.clock()?, now)?;
-    let said = failure.zoom.map_or_else(ZoomSaid::default, |said| (*said).clone());
+    let zoom_error = failure.zoom.map_or_else(ZoomError::default, |zoom_error| (*zoom_error).clone());
     match (failure.reason, failure.retry_at) {
-        (Reason::ZoomRejectedCredentials, _) => Some(RequestError::Denied(said)),
-        (Reason::ZoomFailed, None) => Some(RequestError::Permanent(Some(said))),
+        (Reason::ZoomRejectedCredentials, _) => Some(RequestError::Denied(zoom_error)),
+        (Reason::ZoomFailed, None) => Some(RequestError::Permanent(Some(zoom_error))),
         (Reason::ZoomFailed, Some(at)) => {
-            Some(RequestError::RetryAfter { said, delay: at.saturating_duration_since(now) })
+            Some(RequestError::RetryAfter { zoom_error, delay: at.saturating_duration_since(now) })
         }
         _ => None,
     }
