@@ -1,6 +1,6 @@
-//! How often cleaning a page allocates, and how much; a bench of its own, as counting costs time.
+//! How often and how much cleaning a page allocates. A separate bench, because counting takes time.
 //!
-//! The buffer that the page is written to is used again, as a flight does. Run: `cargo bench --bench allocations`.
+//! The output buffer is reused, as in a flight. Run: `cargo bench --bench allocations`.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use divan::{AllocProfiler, Bencher};
@@ -11,7 +11,7 @@ use zoom_sim::Meeting;
 #[global_allocator]
 static COUNTED: AllocProfiler = AllocProfiler::system();
 
-/// Samples of each of a page's ten participants.
+/// Samples per participant of a page of ten.
 const SAMPLES: [usize; 2] = [1, 60];
 
 fn main() {

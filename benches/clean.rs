@@ -1,6 +1,6 @@
-//! How fast a page is cleaned, in Zoom's bytes, beside what it could cost: a tree, or validation alone.
+//! How fast a page is cleaned, in Zoom's bytes, compared with parsing it into a tree and with validation alone.
 //!
-//! Absolute numbers depend on the machine; the ratios between the three of one run are what to look at.
+//! Absolute numbers depend on the machine; compare the three of one run.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use zoom_qos_proxy::clean;
 
-/// Participants × samples. Zoom sends at most 10 participants a page; 100 are a whole meeting in one text.
+/// Participants × samples. Zoom sends at most 10 participants per page; 100 are a whole meeting in one text.
 const SIZES: [(usize, usize); 3] = [(10, 1), (10, 60), (100, 60)];
 
 fn main() {
@@ -36,7 +36,7 @@ fn validated_only(bencher: Bencher<'_, '_>, size: &Size) {
     });
 }
 
-/// A tree and back, without any cleaning between.
+/// Into a tree and back, without cleaning.
 #[divan::bench(args = SIZES.map(Size::from))]
 fn through_a_tree(bencher: Bencher<'_, '_>, size: &Size) {
     let zoom = size.page();
@@ -64,7 +64,7 @@ impl std::fmt::Display for Size {
 }
 
 impl Size {
-    /// Compact, as Zoom sends it; about 1.3 KB a sample.
+    /// Compact, as Zoom sends it; about 1.3 KB per sample.
     fn page(&self) -> String {
         let mut random = fastrand::Rng::with_seed(7);
         let rows: Vec<_> =

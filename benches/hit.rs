@@ -1,6 +1,6 @@
-//! A hit in-process, without sockets: routing, id, cache, headers, metrics; beside a bare handler with the same bytes.
+//! A hit in-process, without sockets: routing, id, cache, headers, metrics. Compared with a bare handler for the same bytes.
 //!
-//! The log line of a request is off, as nothing subscribes to it here. Run: `cargo bench --bench hit`.
+//! No subscriber is installed, so no log line is written. Run: `cargo bench --bench hit`.
 #![expect(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
 use std::{
@@ -69,7 +69,7 @@ fn state(bytes: usize) -> Data<AppState> {
         tracer: Tracer::default(),
     };
     let (callers, _) = Callers::open(config.callers, &metrics);
-    // Never launched: a hit asks nobody.
+    // The fetcher never runs: a hit does not need it.
     let (fetcher, _launch) = Fetcher::prepare(parts);
     Data::new(AppState {
         callers,

@@ -1,4 +1,4 @@
-//! What keeping a meeting costs: bytes in the cache against the body as it is, and how fast it is sealed and unpacked.
+//! The cost of a cached meeting: bytes in the cache compared with the body, and the time to compress and decompress it.
 //!
 //! Prints the sizes, then measures. Run: `cargo bench --bench pack`.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench fails by panicking, and prints")]
@@ -13,7 +13,7 @@ use zoom_qos_proxy::{
 };
 use zoom_sim::Meeting;
 
-/// Participants and samples of each.
+/// Participants, and samples per participant.
 const MEETINGS: [(usize, usize); 5] = [(1, 7), (1, 10), (10, 10), (10, 60), (100, 60)];
 
 fn main() {
@@ -36,7 +36,7 @@ fn main() {
     divan::main();
 }
 
-/// The participants of each page as the cleaner gives them.
+/// The cleaned participants of each page.
 fn pages((participants, samples): (usize, usize)) -> Vec<(Vec<u8>, clean::Page)> {
     let pages = Meeting::generated("85746065432", participants, samples).pages();
     let clean = |page: String| {

@@ -1,7 +1,7 @@
 //! Service and simulator in one process, to try things by hand: `make demo`.
 //!
-//! The service runs through the same code as `main`; only the place of its configuration differs.
-#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a demo talks to a terminal")]
+//! The service runs the same code as `main`; only its configuration comes from elsewhere.
+#![expect(clippy::print_stderr, clippy::print_stdout, reason = "a demo prints to a terminal")]
 
 use std::{error::Error, ffi::OsString, process::ExitCode, time::Duration};
 
@@ -14,18 +14,18 @@ use zoom_qos_proxy::{
 };
 use zoom_sim::{Sim, SimConfig, demo_meetings};
 
-/// About what Zoom needs for a page, so that a hit is seen to be faster than a miss.
+/// Roughly Zoom's latency for a page, so that a hit is visibly faster than a miss.
 const LATENCY: Duration = Duration::from_millis(150);
-/// One of the demo meetings. Raw it looks like a path. In a URL it is percent-encoded, once or twice.
+/// One of the demo meetings. Its UUID looks like a path, and is percent-encoded in URLs, once or twice.
 const BEGINS_WITH_A_SLASH: &str = "/ajXp112QmuoKj48548750==";
 
 /// zoom-qos-proxy and an imitation of Zoom in one process.
 #[derive(Parser)]
 struct Arguments {
-    /// Callers' port; 0 takes a free one.
+    /// The callers' port; 0 for any free port.
     #[arg(long, default_value_t = 8080)]
     port: u16,
-    /// The operators' port; 0 takes a free one.
+    /// The operators' port; 0 for any free port.
     #[arg(long, default_value_t = 9090)]
     ops_port: u16,
 }
@@ -61,19 +61,19 @@ async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>>
         }
     };
     app.run(stop, None).await?;
-    // It writes its last lines now, so that ours stands below them.
+    // Writes the last lines of the log, so that ours comes after them.
     drop(logs);
     println!("stopped");
     Ok(())
 }
 
-/// What a deployment would set, as `QOS_PROXY__SECTION__KEY`.
+/// The variables that a deployment would set.
 fn environment(arguments: &Arguments, sim: &Sim) -> Vec<(OsString, OsString)> {
     let SimConfig { account_id, client_id, client_secret, .. } = SimConfig::default();
     let keys = [
         ("SERVER__LISTEN", format!("127.0.0.1:{}", arguments.port)),
         ("SERVER__OPS_LISTEN", format!("127.0.0.1:{}", arguments.ops_port)),
-        // Nobody has to be told before a demo stops, and nobody wants to wait for it.
+        // No load balancer has to notice before a demo stops.
         ("SERVER__DRAIN_DELAY", "0s".to_owned()),
         ("SERVER__SHUTDOWN_TIMEOUT", "1s".to_owned()),
         ("ZOOM__API_BASE_URL", sim.api_base_url()),
@@ -93,7 +93,7 @@ fn what_to_try(app: &App, sim: &Sim) -> String {
     format!(
         r"
 zoom-qos-proxy    http://{service}    operators: http://{operators}/status, /metrics, /readyz
-imitation of Zoom http://{zoom}   what it was asked: /_sim/calls
+imitation of Zoom http://{zoom}   the calls it received: /_sim/calls
 
 Try in another terminal, each twice: the second answer comes from the cache (`cache-status: …; hit`).
 

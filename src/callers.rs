@@ -21,13 +21,14 @@ pub(crate) use self::caller::{CallAllowance, CallReservation, Caller};
 pub use self::{
     add::{AddError, Addition, NewCaller},
     caller::CallerName,
+    directory::Callers,
     file::CallersFile,
     key::CallerKey,
     parser::{Issue, WEIGHTS},
     watcher::FileWatcher,
 };
 use self::{
-    directory::{CurrentCallers, Directory, LedgerRegistry},
+    directory::{Directory, LedgerRegistry},
     file::ChangeDetector,
 };
 use crate::metrics::Metrics;
@@ -38,52 +39,24 @@ pub struct CallersConfig {
     pub file: Option<CallersFile>,
 }
 
-/// The current callers. Cheap to clone, usable from any thread.
-#[derive(Clone)]
-pub struct Callers(Arc<CurrentCallers>);
-
 impl Callers {
     /// Returns the callers and, if they have a file, the task that watches it.
     #[must_use]
     pub fn open(config: CallersConfig, metrics: &Arc<Metrics>) -> (Self, Option<FileWatcher>) {
         metrics.callers_file_ok.set(1);
         let Some(CallersFile { path, contents, entries }) = config.file else {
-            let anonymous = Caller::anonymous();
-            metrics.init_caller(anonymous.name.as_str());
-            return (Self(CurrentCallers::new(Directory::Anonymous(Arc::new(anonymous)))), None);
+            return (Self::new(Directory::anonymous(metrics)), None);
         };
         let mut ledgers = LedgerRegistry::default();
-        let current = CurrentCallers::new(ledgers.directory(entries, metrics));
+        let callers = Self::new(ledgers.directory(entries, metrics));
         let watcher = FileWatcher {
             path,
             detector: ChangeDetector::new(contents),
             ledgers,
-            callers: Arc::clone(&current),
+            callers: callers.clone(),
             metrics: Arc::clone(metrics),
         };
-        (Self(current), Some(watcher))
-    }
-
-    pub(crate) fn need_keys(&self) -> bool {
-        matches!(**self.0.directory.load(), Directory::Listed { .. })
-    }
-
-    /// Returns the caller with this key. Ignores the key if no callers are configured.
-    pub(crate) fn find(&self, key: Option<&[u8]>) -> Option<Arc<Caller>> {
-        match &**self.0.directory.load() {
-            Directory::Anonymous(anonymous) => Some(Arc::clone(anonymous)),
-            Directory::Listed { by_key, .. } => by_key.get(&key::digest_of(key?)).cloned(),
-        }
-    }
-
-    /// Returns all callers in the order of the file.
-    pub(crate) fn all(&self) -> Vec<Arc<Caller>> {
-        self.0.directory.load().all()
-    }
-
-    /// The problems of the callers' file. If there are any, the callers are those of its last valid version.
-    pub(crate) fn problems(&self) -> Arc<Vec<String>> {
-        self.0.problems.load_full()
+        (callers, Some(watcher))
     }
 }
 

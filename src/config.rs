@@ -24,7 +24,7 @@ mod sections;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-pub use self::problem::{Problems, Warning};
+pub use self::problem::Problems;
 use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
     cache::CacheConfig, callers::CallersConfig, cluster::SharedConfig, fetcher::FetcherConfig,
@@ -58,14 +58,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the files, with the given environment. Also returns what to warn of in the log.
+    /// Reads the files, with the given environment. Also returns the warnings for the log.
     ///
     /// # Errors
     /// Returns every problem.
     pub fn load(
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
-    ) -> Result<(Self, Vec<Warning>), Problems> {
+    ) -> Result<(Self, Vec<String>), Problems> {
         Self::read(Reader::new(layers(files, environment)))
     }
 
@@ -73,7 +73,7 @@ impl Config {
     ///
     /// # Errors
     /// Returns every problem.
-    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<Warning>), Problems> {
+    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
         Self::load(files, std::env::vars_os())
     }
 
@@ -104,7 +104,7 @@ impl Config {
         self.effective.clone()
     }
 
-    fn read(mut reader: Reader) -> Result<(Self, Vec<Warning>), Problems> {
+    fn read(mut reader: Reader) -> Result<(Self, Vec<String>), Problems> {
         let server = sections::server(&mut reader);
         let wait = sections::wait(&mut reader);
         let proxies = egress::environment_proxies(&mut reader);

@@ -36,20 +36,14 @@ impl EnvironmentProxies {
 #[derive(Clone, Default)]
 pub struct MoreRoots(Arc<[CertificateDer<'static>]>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it contains no usable PEM certificate")]
-pub(crate) struct NoCertificate;
-
 impl MoreRoots {
-    /// Parses PEM. Skips everything that is not a certificate, because bundles contain comments and other objects.
-    ///
-    /// # Errors
-    /// Not one certificate can be used.
-    pub(crate) fn parse(pem: &[u8]) -> Result<Self, NoCertificate> {
+    /// Parses PEM. Skips everything that is not a certificate, because bundles contain comments and other objects. Returns
+    /// `None` if not one certificate can be used.
+    pub(crate) fn parse(pem: &[u8]) -> Option<Self> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
         let (usable, _) =
             rustls::RootCertStore::empty().add_parsable_certificates(certificates.iter().cloned());
-        if usable == 0 { Err(NoCertificate) } else { Ok(Self(certificates.into())) }
+        (usable > 0).then(|| Self(certificates.into()))
     }
 
     /// The certificates, without Mozilla's.

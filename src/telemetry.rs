@@ -28,7 +28,7 @@ pub enum LogFormat {
     Text,
 }
 
-/// What is logged, and in which format.
+/// The filter and the format of the log.
 pub struct TelemetryConfig {
     /// The format of a line.
     pub log_format: LogFormat,

@@ -73,8 +73,8 @@ pub(crate) fn start(config: &TraceConfig) -> (Tracer, TracerGuard) {
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
         KeyValue::new("service.instance.id", format!("{:032x}", fastrand::u128(..))),
     ]);
-    let drops = DropCounter::default();
-    let collector = Collector::new(endpoint, config, drops.clone());
+    let drops = DropCounter::new(MAX_QUEUE);
+    let collector = Collector::new(endpoint, config.proxy.as_ref(), &config.more_roots, drops.clone());
     let inner = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
     // Each of these settings would otherwise be read from the environment.
     let provider = SdkTracerProvider::builder()

@@ -1,8 +1,8 @@
-//! The limit of this stack: actix-web that answers with bytes made beforehand, under the headers that a hit has.
+//! The upper bound of this stack: actix-web answers with prepared bytes and the headers of a hit.
 //!
 //! `bare PLAIN_FILE GZIP_FILE…` serves each pair of files at `/0`, `/1` and so on, with one worker, and prints its address.
-//! No cache, no id, no log, no metrics: what a hit costs beyond this is ours.
-#![expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
+//! No cache, no id, no log, no metrics: the difference to a hit is the cost of our code.
+#![expect(clippy::print_stdout, reason = "prints the address")]
 
 use std::{env, fs, io};
 

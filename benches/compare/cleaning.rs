@@ -1,7 +1,7 @@
-//! One way to read Zoom's pages, many times over: `cleaning WAY FILE TIMES`; one page a line of the file.
+//! Reads Zoom's pages in one way, many times: `cleaning WAY FILE TIMES`, with one page per line of the file.
 //!
-//! A process of its own for each way, so that whoever starts it can read its CPU time off the system.
-#![expect(clippy::print_stdout, reason = "prints how many bytes it wrote")]
+//! Each way runs in a process of its own, so that its CPU time can be measured from outside.
+#![expect(clippy::print_stdout, reason = "prints the number of written bytes")]
 
 use std::{borrow::Cow, env, error::Error, fs, hint::black_box};
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 use zoom_qos_proxy::clean;
 
-/// Reads a page, and may write something of it.
+/// Reads a page, and may write some of it.
 type Read = fn(&str, &mut Vec<u8>) -> Result<(), Box<dyn Error>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -46,9 +46,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A page as one would describe it to serde, with texts borrowed where they have no escapes.
+/// A page in the usual serde form; strings without escapes are borrowed.
 #[derive(Deserialize)]
-#[expect(dead_code, reason = "it is about the time that it takes to fill them")]
+#[expect(dead_code, reason = "measures the time to fill them")]
 struct Page<'a> {
     #[serde(borrow, default)]
     next_page_token: Cow<'a, str>,

@@ -1,8 +1,8 @@
-//! The path of a hit, sockets and log line included, over a cache with so many meetings: `filled MEETINGS`.
+//! Serves hits over sockets, with log lines, from a cache of this many meetings: `filled MEETINGS`.
 //!
-//! Listens with one worker and prints its address. There is no Zoom here: what is not cached cannot be had. The meetings
-//! are numbered from `90000000000` on, and all have the same small body.
-#![expect(clippy::print_stdout, reason = "the one line that tells where it listens")]
+//! Listens with one worker and prints its address. There is no Zoom, so only cached meetings are served. Their numbers begin
+//! at `90000000000`, and all have the same small body.
+#![expect(clippy::print_stdout, reason = "prints the address")]
 
 use std::{
     env,
@@ -44,7 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let cache = Cache::new(config.cache, &metrics);
     for number in 0..meetings {
         if !cache.insert(snapshot(FIRST + number)?).1 {
-            return Err("the cache does not take it".into());
+            return Err("the cache rejects a meeting".into());
         }
     }
     cache.run_maintenance();
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         shared: None,
     };
     let (callers, _watcher) = Callers::open(config.callers, &metrics);
-    // Never launched: a hit asks nobody.
+    // The fetcher never runs: a hit does not need it.
     let (fetcher, _launch) = Fetcher::prepare(parts);
     let state = Data::new(AppState {
         callers,

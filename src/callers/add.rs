@@ -26,7 +26,7 @@ pub struct NewCaller {
     pub name: CallerName,
     /// One of [`super::WEIGHTS`].
     pub weight: u32,
-    /// `None` for no ceiling.
+    /// `None` for no limit.
     pub calls_per_minute: Option<NonZeroU32>,
 }
 
@@ -171,8 +171,8 @@ fn append(text: &mut String, entry: &CallerEntry) {
     let key_sha256 = key::hex(key_sha256);
     // Writing to a String cannot fail.
     _ = write!(text, "[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{key_sha256}\"\nweight = {weight}\n");
-    if let Some(ceiling) = calls_per_minute {
-        _ = writeln!(text, "calls_per_minute = {ceiling}");
+    if let Some(limit) = calls_per_minute {
+        _ = writeln!(text, "calls_per_minute = {limit}");
     }
 }
 

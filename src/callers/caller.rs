@@ -1,4 +1,4 @@
-//! One caller: its name, its weight, its ceiling, and the calls made for it.
+//! One caller: its name, its weight, its limit, and the calls made for it.
 
 use std::{
     cell::Cell,
@@ -64,7 +64,7 @@ pub struct Caller {
 }
 
 /// Shared by all versions of a caller. Locked on the fetcher's thread, for `/status`, and for a stale hit of a caller
-/// with a ceiling; never for a fresh hit.
+/// with a limit; never for a fresh hit.
 #[derive(Clone, Default)]
 pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
 
@@ -84,11 +84,11 @@ pub(crate) struct CallUsage {
     pub(crate) last_minute: usize,
 }
 
-/// The calls that a ceiling still allows.
+/// The calls that a limit still allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallAllowance {
     /// `calls_per_minute`.
-    pub(crate) ceiling: NonZeroU32,
+    pub(crate) limit: NonZeroU32,
     /// Calls allowed now.
     pub(crate) left: u32,
     /// When `left` increases; `None` if nothing is spent.
@@ -112,11 +112,11 @@ impl Caller {
         self.ledger.lock().full_until(self.calls_per_minute?, now)
     }
 
-    /// `None` without a ceiling.
+    /// `None` without a limit.
     pub(crate) fn allowance(&self, now: Instant) -> Option<CallAllowance> {
-        let ceiling = self.calls_per_minute?;
-        let (left, more_at) = self.ledger.lock().left(ceiling, now);
-        Some(CallAllowance { ceiling, left, more_at })
+        let limit = self.calls_per_minute?;
+        let (left, more_at) = self.ledger.lock().left(limit, now);
+        Some(CallAllowance { limit, left, more_at })
     }
 
     /// Reserves a call for a new flight.
@@ -125,7 +125,7 @@ impl Caller {
     /// The caller is over its limit; returns when it may try again.
     pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<CallReservation, Instant> {
         let mut ledger = self.ledger.lock();
-        let full_until = self.calls_per_minute.and_then(|ceiling| ledger.full_until(ceiling, now));
+        let full_until = self.calls_per_minute.and_then(|limit| ledger.full_until(limit, now));
         full_until.map_or(Ok(()), Err)?;
         ledger.reserve();
         drop(ledger);
@@ -182,13 +182,13 @@ mod tests {
 
     use super::*;
 
-    fn with_ceiling(calls_per_minute: u32) -> Arc<Caller> {
+    fn with_limit(calls_per_minute: u32) -> Arc<Caller> {
         Arc::new(Caller { calls_per_minute: NonZeroU32::new(calls_per_minute), ..Caller::anonymous() })
     }
 
     #[test]
     fn a_flight_that_makes_no_call_spends_nothing() {
-        let (caller, now) = (with_ceiling(1), Instant::now());
+        let (caller, now) = (with_limit(1), Instant::now());
         let reservation = caller.reserve(now).ok().unwrap();
         assert!(caller.reserve(now).is_err() && caller.over_limit_until(now).is_some());
         drop(reservation);
@@ -197,8 +197,8 @@ mod tests {
     }
 
     #[test]
-    fn a_flight_may_exceed_the_ceiling_and_all_its_calls_count() {
-        let (caller, now) = (with_ceiling(2), Instant::now());
+    fn a_flight_may_exceed_the_limit_and_all_its_calls_count() {
+        let (caller, now) = (with_limit(2), Instant::now());
         let reservation = caller.reserve(now).ok().unwrap();
         for _ in 0..3 {
             reservation.record_call(now);
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_call_that_was_not_sent_is_refunded() {
-        let (caller, now) = (with_ceiling(1), Instant::now());
+        let (caller, now) = (with_limit(1), Instant::now());
         let reservation = caller.reserve(now).ok().unwrap();
         reservation.record_call(now);
         assert!(caller.over_limit_until(now).is_some());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_ceiling_any_number_of_flights_may_start() {
+    fn without_a_limit_any_number_of_flights_may_start() {
         let (caller, now) = (Arc::new(Caller::anonymous()), Instant::now());
         let all: Vec<_> = (0..1_000).map(|_| caller.reserve(now)).collect();
         assert!(all.iter().all(Result::is_ok));

@@ -7,38 +7,69 @@ use foldhash::fast::RandomState;
 
 use super::{
     caller::{Caller, CallerName, SharedLedger},
-    key::Digest,
+    key::{self, Digest},
     parser::CallerEntry,
 };
 use crate::metrics::Metrics;
 
-pub(super) struct CurrentCallers {
-    pub(super) directory: ArcSwap<Directory>,
+/// The current callers. Cheap to clone, usable from any thread.
+#[derive(Clone)]
+pub struct Callers(Arc<CurrentCallers>);
+
+struct CurrentCallers {
+    directory: ArcSwap<Directory>,
     /// The problems of the file, if its current contents are not in use.
-    pub(super) problems: ArcSwap<Vec<String>>,
+    problems: ArcSwap<Vec<String>>,
 }
 
-pub(super) enum Directory {
-    /// No callers are configured.
-    Anonymous(Arc<Caller>),
-    Listed {
-        in_order: Vec<Arc<Caller>>,
-        by_key: HashMap<Digest, Arc<Caller>, RandomState>,
-    },
+pub(super) struct Directory {
+    in_order: Vec<Arc<Caller>>,
+    /// `None` if no callers are configured: then the only one is anonymous.
+    by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
 }
 
-impl CurrentCallers {
-    pub(super) fn new(directory: Directory) -> Arc<Self> {
-        Arc::new(Self { directory: ArcSwap::from_pointee(directory), problems: ArcSwap::default() })
+impl Callers {
+    pub(super) fn new(directory: Directory) -> Self {
+        let directory = ArcSwap::from_pointee(directory);
+        Self(Arc::new(CurrentCallers { directory, problems: ArcSwap::default() }))
+    }
+
+    pub(super) fn replace(&self, directory: Directory) {
+        self.0.directory.store(Arc::new(directory));
+    }
+
+    pub(super) fn set_problems(&self, problems: Vec<String>) {
+        self.0.problems.store(Arc::new(problems));
+    }
+
+    pub(crate) fn need_keys(&self) -> bool {
+        self.0.directory.load().by_key.is_some()
+    }
+
+    /// Returns the caller with this key. Ignores the key if no callers are configured.
+    pub(crate) fn find(&self, key: Option<&[u8]>) -> Option<Arc<Caller>> {
+        let directory = self.0.directory.load();
+        match &directory.by_key {
+            None => directory.in_order.first().cloned(),
+            Some(by_key) => by_key.get(&key::digest_of(key?)).cloned(),
+        }
+    }
+
+    /// Returns all callers in the order of the file.
+    pub(crate) fn all(&self) -> Vec<Arc<Caller>> {
+        self.0.directory.load().in_order.clone()
+    }
+
+    /// The problems of the callers' file. If there are any, the callers are those of its last valid version.
+    pub(crate) fn problems(&self) -> Arc<Vec<String>> {
+        self.0.problems.load_full()
     }
 }
 
 impl Directory {
-    pub(super) fn all(&self) -> Vec<Arc<Caller>> {
-        match self {
-            Self::Anonymous(anonymous) => vec![Arc::clone(anonymous)],
-            Self::Listed { in_order, .. } => in_order.clone(),
-        }
+    pub(super) fn anonymous(metrics: &Metrics) -> Self {
+        metrics.init_caller(CallerName::ANONYMOUS);
+        Self { in_order: vec![Arc::new(Caller::anonymous())], by_key: None }
     }
 }
 
@@ -61,9 +92,9 @@ impl LedgerRegistry {
                 (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, ledger }))
             })
             .collect();
-        Directory::Listed {
+        Directory {
             in_order: listed.iter().map(|(_, caller)| Arc::clone(caller)).collect(),
-            by_key: listed.into_iter().collect(),
+            by_key: Some(listed.into_iter().collect()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The calls made for one caller: in the last 60 seconds, and in the UTC day. Pure: the time is an argument.
 //!
-//! It counts and stops nothing: a flight that has started is finished. The ceiling is checked when a flight starts.
+//! It counts and stops nothing: a flight that has started is finished. The limit is checked when a flight starts.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// The window of `calls_per_minute` slides. With clock minutes and a ceiling of 60, a caller could make 60 calls at the
+/// The window of `calls_per_minute` slides. With clock minutes and a limit of 60, a caller could make 60 calls at the
 /// end of one minute and 60 at the start of the next: 120 within a second.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -25,25 +25,25 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The time at which `ceiling` allows another flight; `None` if it does now.
+    /// The time at which `limit` allows another flight; `None` if it does now.
     ///
-    /// With a ceiling of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window before there is room: the
+    /// With a limit of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window before there is room: the
     /// call at index 3 - 2 = 1 leaves it at 70 s.
-    pub(super) fn full_until(&mut self, ceiling: NonZeroU32, now: Instant) -> Option<Instant> {
+    pub(super) fn full_until(&mut self, limit: NonZeroU32, now: Instant) -> Option<Instant> {
         self.drop_expired(now);
-        let ceiling = usize::try_from(ceiling.get()).unwrap_or(usize::MAX);
-        let index = (self.calls.len() + self.reserved).checked_sub(ceiling)?;
+        let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+        let index = (self.calls.len() + self.reserved).checked_sub(limit)?;
         // A reserved call is made now at the earliest, so it leaves the window in a minute at the earliest.
         Some(self.calls.get(index).map_or(now, |call| *call) + MINUTE)
     }
 
-    /// How many more calls `ceiling` allows, and when it allows more: when the oldest call leaves the window.
-    pub(super) fn left(&mut self, ceiling: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
+    /// How many more calls `limit` allows, and when it allows more: when the oldest call leaves the window.
+    pub(super) fn left(&mut self, limit: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
         self.drop_expired(now);
         let spent = u32::try_from(self.calls.len() + self.reserved).unwrap_or(u32::MAX);
-        let left = ceiling.get().saturating_sub(spent);
+        let left = limit.get().saturating_sub(spent);
         let oldest_leaves = || self.calls.front().map(|call| *call + MINUTE);
-        (left, if left == 0 { self.full_until(ceiling, now) } else { oldest_leaves() })
+        (left, if left == 0 { self.full_until(limit, now) } else { oldest_leaves() })
     }
 
     pub(super) fn reserve(&mut self) {
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn below_the_ceiling_a_flight_may_start() {
+    fn below_the_limit_a_flight_may_start() {
         assert_eq!(Ledger::default().full_until(TWO, at(0)), None);
         assert_eq!(with_calls(&[0]).full_until(TWO, at(0)), None);
     }
 
     #[test]
-    fn calls_beyond_the_ceiling_must_expire_first() {
+    fn calls_beyond_the_limit_must_expire_first() {
         let mut ledger = with_calls(&[0, 1, 2, 3, 4]);
         assert_eq!(ledger.full_until(TWO, at(5)), Some(at(63)), "only one call is left in the minute");
         assert_eq!(ledger.full_until(TWO, at(62)), Some(at(63)));
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(
             ledger.left(TWO, at(40)),
             (0, Some(at(80))),
-            "one call beyond the ceiling must expire first"
+            "one call beyond the limit must expire first"
         );
     }
 

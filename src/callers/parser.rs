@@ -104,7 +104,7 @@ impl Parser<'_> {
     }
 
     fn entry(&mut self, line: usize, table: &DeTable<'_>) -> Option<CallerEntry> {
-        let (mut name, mut key_sha256, mut weight, mut ceiling) = (None, None, Some(1), Some(None));
+        let (mut name, mut key_sha256, mut weight, mut limit) = (None, None, Some(1), Some(None));
         let mut missing = vec!["name", "key_sha256"];
         for Item { key, line, value, is_broken } in self.document.items(table) {
             missing.retain(|required| *required != key);
@@ -116,7 +116,7 @@ impl Parser<'_> {
                 "name" => name = self.name(line, value),
                 "key_sha256" => key_sha256 = self.digest(line, value),
                 "weight" => weight = self.integer(line, key, value, &WEIGHTS),
-                _ => ceiling = self.integer(line, key, value, &(1..=u32::MAX)).map(NonZeroU32::new),
+                _ => limit = self.integer(line, key, value, &(1..=u32::MAX)).map(NonZeroU32::new),
             }
         }
         // With a syntax error in the file, a missing key may be on a line that could not be read.
@@ -125,12 +125,7 @@ impl Parser<'_> {
                 self.report(line, format!("this caller has no {required}; every caller needs one"));
             }
         }
-        Some(CallerEntry {
-            name: name?,
-            key_sha256: key_sha256?,
-            weight: weight?,
-            calls_per_minute: ceiling?,
-        })
+        Some(CallerEntry { name: name?, key_sha256: key_sha256?, weight: weight?, calls_per_minute: limit? })
     }
 
     fn name(&mut self, line: usize, value: &DeValue<'_>) -> Option<CallerName> {

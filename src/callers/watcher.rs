@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
-    directory::{CurrentCallers, LedgerRegistry},
+    directory::{Callers, LedgerRegistry},
     file::{self, ChangeDetector},
     parser::{CallerEntry, Issue},
 };
@@ -19,7 +19,7 @@ pub struct FileWatcher {
     pub(super) path: PathBuf,
     pub(super) detector: ChangeDetector,
     pub(super) ledgers: LedgerRegistry,
-    pub(super) callers: Arc<CurrentCallers>,
+    pub(super) callers: Callers,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -46,7 +46,7 @@ impl FileWatcher {
         let problems = match validated {
             Ok(entries) => {
                 let count = entries.len();
-                self.callers.directory.store(Arc::new(self.ledgers.directory(entries, &self.metrics)));
+                self.callers.replace(self.ledgers.directory(entries, &self.metrics));
                 tracing::info!(callers = count, "callers.file has changed and is in use");
                 Vec::new()
             }
@@ -62,6 +62,6 @@ impl FileWatcher {
             }
         };
         self.metrics.callers_file_ok.set(i64::from(problems.is_empty()));
-        self.callers.problems.store(Arc::new(problems));
+        self.callers.set_problems(problems);
     }
 }

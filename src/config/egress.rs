@@ -102,5 +102,5 @@ pub(super) fn zoom_roots(reader: &mut Reader, environment: &MoreRoots) -> MoreRo
 
 fn read_roots(path: &Path) -> Result<MoreRoots, String> {
     let pem = regular_file::read(path, MAX_CERTIFICATES_BYTES).map_err(|error| error.to_string())?;
-    MoreRoots::parse(&pem).map_err(|error| error.to_string())
+    MoreRoots::parse(&pem).ok_or_else(|| "it contains no usable PEM certificate".to_owned())
 }

@@ -18,7 +18,7 @@ use crate::{
 /// A snapshot that stays fresh for 30 s would stay fresh for a working day: more is a typo.
 const MAX_STRETCH: u32 = 1_000;
 
-/// What Zoom allows an account, in Heavy calls.
+/// The Heavy calls that Zoom allows an account.
 #[derive(Clone, Copy)]
 struct Plan {
     name: &'static str,

@@ -101,13 +101,3 @@ impl fmt::Display for Problems {
 }
 
 impl Error for Problems {}
-
-/// Something that is allowed but probably a mistake, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning(pub(super) ConfigProblem);
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}

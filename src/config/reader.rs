@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use super::{
     keys,
     layers::{Layers, Setting},
-    problem::{ConfigProblem, Origin, Problems, Warning},
+    problem::{ConfigProblem, Origin, Problems},
     rules::{
         Rule,
         quantity::SizeRule,
@@ -17,7 +17,7 @@ use crate::{toml_document::one_line, zoom::secret::SecretSource};
 pub(super) struct Reader {
     layers: Layers,
     problems: Vec<ConfigProblem>,
-    warnings: Vec<Warning>,
+    warnings: Vec<String>,
     displayed: BTreeMap<&'static str, DisplayValue>,
 }
 
@@ -29,9 +29,9 @@ struct DisplayValue {
 
 /// The result of reading a valid configuration.
 pub(super) struct Loaded {
-    /// What `check-config` prints.
+    /// The output of `check-config`.
     pub(super) effective: String,
-    pub(super) warnings: Vec<Warning>,
+    pub(super) warnings: Vec<String>,
 }
 
 impl Reader {
@@ -146,12 +146,12 @@ impl Reader {
     }
 
     pub(super) fn warn(&mut self, key: &str, message: impl Into<String>) {
-        self.warnings.push(Warning(ConfigProblem::new(key, self.origin(key).as_ref(), message)));
+        self.warnings.push(ConfigProblem::new(key, self.origin(key).as_ref(), message).to_string());
     }
 
     /// The same for a value that was set elsewhere.
     pub(super) fn warn_at(&mut self, key: &str, origin: &Origin, message: impl Into<String>) {
-        self.warnings.push(Warning(ConfigProblem::new(key, Some(origin), message)));
+        self.warnings.push(ConfigProblem::new(key, Some(origin), message).to_string());
     }
 
     /// Displays a value that was derived rather than set.

@@ -84,8 +84,8 @@ impl Limits {
 
     fn policy(&self) -> String {
         let mut text = format!("\"second\";q={};w=1, \"day\";q={};w=86400", self.per_second, self.per_day);
-        if let Some(CallAllowance { ceiling, .. }) = self.caller {
-            write!(text, ", \"caller\";q={ceiling};w=60").ok();
+        if let Some(CallAllowance { limit, .. }) = self.caller {
+            write!(text, ", \"caller\";q={limit};w=60").ok();
         }
         text
     }
@@ -134,8 +134,8 @@ mod tests {
     const LIMITS: Limits =
         Limits { per_second: 36, per_day: 54_000, day_remaining: 53_000, day_ends_in: 3_600, caller: None };
 
-    fn room(ceiling: u32, left: u32, more_at: Option<Instant>) -> CallAllowance {
-        CallAllowance { ceiling: NonZeroU32::new(ceiling).unwrap(), left, more_at }
+    fn room(limit: u32, left: u32, more_at: Option<Instant>) -> CallAllowance {
+        CallAllowance { limit: NonZeroU32::new(limit).unwrap(), left, more_at }
     }
 
     fn refused(by: RefusedBy, seconds: u64) -> Rejection {

@@ -26,8 +26,8 @@ use ureq::{
 };
 use url::Url;
 
-use super::{TraceConfig, dropped::DropCounter};
-use crate::egress::MoreRoots;
+use super::dropped::DropCounter;
+use crate::egress::{MoreRoots, Proxy};
 
 /// For sending one batch. Meanwhile the queue fills, and spans are dropped once it is full.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -66,15 +66,15 @@ struct Reported {
 
 impl Collector {
     /// A collector at this base URL, which may end with [`PATH`] already.
-    pub(super) fn new(base: &Url, config: &TraceConfig, drops: DropCounter) -> Self {
+    pub(super) fn new(base: &Url, proxy: Option<&Proxy>, more_roots: &MoreRoots, drops: DropCounter) -> Self {
         let base = base.as_str().trim_end_matches('/');
         let agent = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
             // Set here, because ureq would take it from the environment. It accepts every URL that our parser accepts.
-            .proxy(config.proxy.as_ref().and_then(|proxy| ureq::Proxy::new(proxy.expose_url()).ok()))
-            .tls_config(TlsConfig::builder().root_certs(roots(&config.more_roots)).build())
+            .proxy(proxy.and_then(|proxy| ureq::Proxy::new(proxy.expose_url()).ok()))
+            .tls_config(TlsConfig::builder().root_certs(roots(more_roots)).build())
             .user_agent(concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: agent.build().new_agent(),

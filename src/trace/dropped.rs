@@ -16,8 +16,11 @@ use opentelemetry_sdk::{
 };
 
 /// Compares the spans that ended with those that left the queue.
-#[derive(Debug, Clone, Default)]
-pub(super) struct DropCounter(Arc<Counts>);
+#[derive(Debug, Clone)]
+pub(super) struct DropCounter {
+    counts: Arc<Counts>,
+    queue_size: u64,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -26,16 +29,21 @@ struct Counts {
 }
 
 impl DropCounter {
-    /// Records that a batch left the queue.
-    pub(super) fn record_sent(&self, spans: usize) {
-        self.0.sent.fetch_add(spans as u64, Ordering::Relaxed);
+    pub(super) fn new(queue_size: usize) -> Self {
+        Self { counts: Arc::default(), queue_size: queue_size as u64 }
     }
 
-    /// A lower bound of the dropped spans: those that ended, were not sent, and do not fit the queue. With 10,000 ended and
-    /// 2,000 sent, at most 4,096 are queued, so at least 3,904 were dropped.
+    /// Records that a batch left the queue.
+    pub(super) fn record_sent(&self, spans: usize) {
+        self.counts.sent.fetch_add(spans as u64, Ordering::Relaxed);
+    }
+
+    /// A lower bound of the dropped spans: those that ended, were not sent, and do not fit the queue. With 10,000 ended,
+    /// 2,000 sent and a queue of 4,096, at least 3,904 were dropped.
     pub(super) fn dropped(&self) -> u64 {
-        let (ended, sent) = (self.0.ended.load(Ordering::Relaxed), self.0.sent.load(Ordering::Relaxed));
-        ended.saturating_sub(sent).saturating_sub(super::MAX_QUEUE as u64)
+        let (ended, sent) =
+            (self.counts.ended.load(Ordering::Relaxed), self.counts.sent.load(Ordering::Relaxed));
+        ended.saturating_sub(sent).saturating_sub(self.queue_size)
     }
 }
 
@@ -52,7 +60,7 @@ impl<P: SpanProcessor> SpanProcessor for CountingProcessor<P> {
     }
 
     fn on_end(&self, span: SpanData) {
-        self.drops.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.drops.counts.ended.fetch_add(1, Ordering::Relaxed);
         self.inner.on_end(span);
     }
 
