@@ -42,7 +42,7 @@ impl RawValue {
     }
 }
 
-/// What one layer says about a key.
+/// The value of a key in one layer.
 pub(super) struct Setting {
     /// `None` if the value could not be read, which is already reported.
     pub(super) value: Option<RawValue>,

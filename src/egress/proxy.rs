@@ -13,7 +13,7 @@ pub struct Proxy {
     authorization: Option<String>,
 }
 
-/// What is wrong with a proxy's URL. The message does not repeat the URL, which may contain a password.
+/// An error in a proxy's URL. The message does not repeat the URL, which may contain a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidProxy {
     #[error("it must be http://[user:password@]host:port")]

@@ -23,9 +23,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Writes the state file. Clones share everything.
 #[derive(Clone)]
-pub(super) struct StateWriter(Rc<WriterState>);
+pub(super) struct StateWriter(Rc<DayWriter>);
 
-struct WriterState {
+struct DayWriter {
     dispatcher: Rc<RefCell<Dispatcher>>,
     /// Held by the write that is in progress.
     writing: Mutex<()>,
@@ -37,7 +37,7 @@ struct WriterState {
 
 impl StateWriter {
     pub(super) fn new(dispatcher: &Rc<RefCell<Dispatcher>>, metrics: &Arc<Metrics>) -> Self {
-        Self(Rc::new(WriterState {
+        Self(Rc::new(DayWriter {
             dispatcher: Rc::clone(dispatcher),
             writing: Mutex::new(()),
             retry_at: Cell::default(),
