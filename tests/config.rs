@@ -71,7 +71,7 @@ impl Setup {
     fn accepted(self) -> (Config, Vec<String>) {
         match Config::load(&self.files, self.environment.clone()) {
             Ok((config, warnings)) => {
-                let warnings = warnings.iter().map(|warning| self.without_folder(&warning.to_string()));
+                let warnings = warnings.iter().map(|warning| self.without_folder(warning));
                 (config, warnings.collect())
             }
             Err(problems) => panic!("refused:\n{problems}"),
