@@ -25,7 +25,7 @@ use zoom_qos_proxy::{
     cache::Cache,
     callers::Callers,
     config::Config,
-    fetcher::{Fetcher, Parts},
+    fetcher::{Dependencies, Fetcher},
     http::{self, AppState, Listener},
     meeting_id::MeetingId,
     metrics::Metrics,
@@ -58,7 +58,7 @@ fn state(bytes: usize) -> Data<AppState> {
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
     assert!(cache.insert(snapshot_of(bytes)).1);
-    let parts = Parts {
+    let dependencies = Dependencies {
         quota: LocalQuota::open(&config.quota, &metrics).unwrap(),
         config: config.fetcher,
         zoom: config.zoom,
@@ -70,7 +70,7 @@ fn state(bytes: usize) -> Data<AppState> {
     };
     let (callers, _) = Callers::open(config.callers, &metrics);
     // The fetcher never runs: a hit does not need it.
-    let (fetcher, _launch) = Fetcher::prepare(parts);
+    let (fetcher, _launch) = Fetcher::prepare(dependencies);
     Data::new(AppState {
         callers,
         cache,

@@ -19,7 +19,7 @@ use crate::{
     cache::Cache,
     callers::{Callers, FileWatcher},
     config::Config,
-    fetcher::{Fetcher, Launch, Parts},
+    fetcher::{Dependencies, Fetcher, FetcherTask},
     http::AppState,
     metrics::Metrics,
     quota::{LocalQuota, state_file::StateFileError},
@@ -64,7 +64,7 @@ pub enum RunError {
 /// The service, bound and ready to run. Create and run it inside an actix `System`.
 pub struct App {
     state: Data<AppState>,
-    launch: Launch,
+    fetcher_task: FetcherTask,
     callers_file_watcher: Option<FileWatcher>,
     listeners: Listeners,
     tracer_guard: TracerGuard,
@@ -86,7 +86,7 @@ impl App {
         let cache = Cache::new(cache, &metrics);
         let quota = LocalQuota::open(&quota, &metrics)?;
         let (known, callers_file_watcher) = Callers::open(callers, &metrics);
-        let parts = Parts {
+        let dependencies = Dependencies {
             config: fetcher,
             zoom,
             freshness,
@@ -96,7 +96,7 @@ impl App {
             metrics: Arc::clone(&metrics),
             tracer: tracer.clone(),
         };
-        let (fetcher, launch) = Fetcher::prepare(parts);
+        let (fetcher, fetcher_task) = Fetcher::prepare(dependencies);
         let draining = AtomicBool::new(false);
         let state = Data::new(AppState { callers: known, cache, fetcher, metrics, tracer, draining });
 
@@ -104,7 +104,7 @@ impl App {
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
         Ok(Self {
             state,
-            launch,
+            fetcher_task,
             callers_file_watcher,
             listeners,
             tracer_guard,
@@ -138,7 +138,7 @@ impl App {
         let (supervisor, mut ends) = Supervisor::new();
         // Only after both listeners are bound: a process that cannot serve must not call Zoom.
         let fetcher_thread = Arbiter::try_with_tokio_rt(fetcher_runtime)?;
-        self.launch.on(&fetcher_thread, supervisor.clone());
+        self.fetcher_task.spawn_on(&fetcher_thread, supervisor.clone());
         let Listeners { callers: serving, operators: serving_operators, listen, ops_listen } = self.listeners;
         let (callers, operators) = (serving.handle(), serving_operators.handle());
         drop(actix_rt::spawn(supervisor.watch("the callers' listener", serving)));
@@ -162,7 +162,7 @@ impl App {
         tracing::info!(drain_delay_seconds = self.drain_delay.as_secs_f64(), "stopping: draining");
         tokio::time::sleep(self.drain_delay).await;
         let deadline = Instant::now() + self.shutdown_timeout;
-        self.state.fetcher.no_more_take_offs();
+        self.state.fetcher.stop_starting();
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
         // Even with flights in progress, so that the other replicas can use this replica's share.
         drop(tokio::time::timeout(LEAVE_TIMEOUT, self.state.fetcher.leave()).await);
@@ -199,8 +199,8 @@ fn fetcher_runtime() -> io::Result<Runtime> {
 /// Waits for the requests, then for the flights. Returns `false` if the deadline came first.
 async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
     let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
-    let landed = tokio::time::timeout_at(deadline.into(), fetcher.all_landed()).await.is_ok();
-    served && landed
+    let idle = tokio::time::timeout_at(deadline.into(), fetcher.idle()).await.is_ok();
+    served && idle
 }
 
 /// Work that must not delay a request.

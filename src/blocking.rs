@@ -2,7 +2,7 @@
 
 /// A panic in `work` continues on the calling task, as if it ran there. Work is cancelled only when the runtime stops; then
 /// this never returns, and its task is dropped.
-pub(crate) async fn off_this_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match actix_rt::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => match failed.try_into_panic() {

@@ -1,33 +1,38 @@
-//! What several replicas have in common, over Redis or Valkey: the budget, records of snapshots and the access token, who
-//! fetches what, and events. One handle, which belongs to the fetcher's thread.
+//! The state that replicas share in Redis or Valkey: the quota, claims, records of snapshots and of the access token, events. One
+//! handle, which belongs to the fetcher's thread.
 //!
-//! It decides nothing about meetings and keeps nothing that it could not lose. Every operation is bounded, and fails as
-//! [`Away`]: then the process goes on by itself, within its share ([`standalone`]). How it fits together is told in ADR 16.
+//! It decides nothing about meetings, and stores nothing that must not be lost. Every operation has a time limit and fails as
+//! [`Unavailable`]: the process then goes on by itself, within its share of the limits ([`standalone`]). ADR 16 says how the parts
+//! fit together.
 
 pub mod address;
-mod board;
 pub mod bounds;
+pub mod cipher;
+pub mod circuit_breaker;
+mod claims;
 pub mod clock;
+mod connection;
 pub mod events;
-pub mod health;
-mod keep;
+pub mod failure_codec;
+mod heartbeat;
 pub mod keys;
-mod link;
 pub mod meter;
+mod op_error;
+mod outbox;
 mod purge;
 mod quota;
 pub mod quota_reply;
 mod quota_request;
 pub mod quota_view;
-pub mod record;
+pub mod record_codec;
+mod records;
 mod rejections;
 mod retry;
 mod script;
-pub mod seal;
 pub mod standalone;
+mod time;
 pub mod token;
 mod wire;
-pub mod words;
 
 use std::{
     cell::{Cell, RefCell},
@@ -40,135 +45,112 @@ use std::{
 use redis::PushInfo;
 use tokio::sync::{Notify, mpsc, watch};
 
-pub use self::board::{Claim, Claimed, Found, Put};
+pub use self::claims::{ClaimResult, PutResult};
 pub use self::keys::namespace;
+pub use self::outbox::Claim;
+pub use self::records::StoredRecord;
 use self::{
     address::Address,
+    cipher::RecordCipher,
+    circuit_breaker::{CircuitBreaker, RedisStatus},
     clock::ServerClock,
+    connection::{OpError, RedisClient},
     events::Event,
-    health::{Health, Standing},
     keys::Keys,
-    link::{Link, Trouble},
+    outbox::OutboxItem,
     quota_view::QuotaView,
     rejections::Rejections,
-    script::Script,
-    seal::Sealer,
+    script::Scripts,
     standalone::{Mode, Presence},
 };
 use crate::metrics::Metrics;
 
-/// How to share, and what.
-pub struct SharedConfig {
+/// Where Redis is, and what is shared over it.
+pub struct ClusterConfig {
     /// Where Redis is.
     pub address: Address,
-    /// Reads that anew, where it is in a file that may have changed; `None`: as it was.
+    /// Re-reads the address from its file; `None` if it has not changed or cannot be read.
     pub address_now: Arc<dyn Fn() -> Option<Address> + Send + Sync>,
     /// The longest that one operation may take.
     pub timeout: Duration,
-    /// Processes that there can be at once.
+    /// The most processes that can run at once.
     pub replicas: NonZeroU32,
-    /// Tells apart accounts that use one Redis.
+    /// Separates accounts that use one Redis.
     pub namespace: String,
     /// Encrypts records; without it the access token is not shared.
-    pub sealer: Option<Arc<Sealer>>,
-    /// Calls permitted in any second, to all together.
+    pub cipher: Option<Arc<RecordCipher>>,
+    /// Calls permitted in any second, for all replicas together.
     pub per_second: NonZeroU32,
-    /// Calls permitted in a UTC day, to all together.
+    /// Calls permitted in a UTC day, for all replicas together.
     pub per_day: u64,
-    /// A snapshot of another replica that says that it is fresh for longer is none.
+    /// A record of a snapshot that claims to be fresh for longer is ignored.
     pub fresh_at_most: Duration,
 }
 
-/// Redis is of no use now. Nobody waited longer than [`SharedConfig::timeout`] to learn that.
+/// Redis cannot be used now. Finding that out took [`ClusterConfig::timeout`] at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis cannot be used now")]
-pub struct Away;
+pub struct Unavailable;
 
 /// The handle. Belongs to one thread; clones share everything.
 #[derive(Clone)]
-pub struct Shared(Rc<Inner>);
+pub struct Cluster(Rc<ClusterInner>);
 
-struct Inner {
-    config: SharedConfig,
+struct ClusterInner {
+    config: ClusterConfig,
     keys: Keys,
-    link: Link,
-    /// This process among the replicas, another one after each start.
+    client: RedisClient,
+    /// Names this process among the replicas; another name after each start.
     replica: String,
-    began: Instant,
-    quota_script: Script,
-    board: Script,
-    purge: Script,
+    started: Instant,
+    scripts: Scripts,
+    /// `None` before the server was first reached.
     clock: Cell<Option<ServerClock>>,
-    /// What the last answer about the budget took.
+    /// How long the last reply about the quota took.
     round_trip: Cell<Duration>,
-    health: RefCell<Health>,
+    breaker: RefCell<CircuitBreaker>,
     presence: RefCell<Presence>,
     quota_view: RefCell<QuotaView>,
-    /// What could not be said yet.
-    owed: RefCell<Vec<Owed>>,
-    /// Number of the last purge that is done here.
+    outbox: RefCell<Vec<OutboxItem>>,
+    /// Number of the last purge that was applied here.
     purged: Cell<u64>,
     rejections: Rejections,
-    /// It said goodbye, and is not heard of any more.
+    /// This process has left the cluster, and uses Redis no more.
     gone: Cell<bool>,
-    /// Operations on records that timed out in a row.
+    /// Consecutive timeouts of operations on records.
     bulk_timeouts: Cell<u32>,
-    standing: watch::Sender<Standing>,
+    status: watch::Sender<RedisStatus>,
     events: mpsc::UnboundedSender<Event>,
     pushes: Cell<Option<mpsc::UnboundedReceiver<PushInfo>>>,
-    /// There is reason to ask the server how it is.
+    /// Makes the next heartbeat come at once: there is reason to doubt the connection.
     doubt: Notify,
-    /// A heartbeat succeeded, or this process says goodbye.
+    /// A heartbeat succeeded, or this process has left.
     recovered: Notify,
 }
 
-/// What the others have to hear as soon as there is Redis again.
-enum Owed {
-    CoolDown {
-        kind: crate::failure::LimitKind,
-        until: Instant,
-        words: String,
-    },
-    Purge(Vec<keys::Subject>),
-    /// That one of ours, with this number at most, will not be put.
-    Claim(Claimed),
-}
-
-impl Shared {
-    /// A handle that knows nothing yet: [`Shared::keep`] connects. What other replicas do goes to `events`.
+impl Cluster {
+    /// A handle that is not connected yet: [`Cluster::run_heartbeat`] connects. `events` receives what other replicas announce.
     #[must_use]
-    pub fn new(config: SharedConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
+    pub fn new(config: ClusterConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
-        let link = Link::new(config.address.clone(), config.timeout, push);
-        Self(Rc::new(Inner {
+        Self(Rc::new(ClusterInner {
             keys: Keys::new(&config.namespace),
-            link,
+            client: RedisClient::new(config.address.clone(), config.timeout, push),
             replica: format!("{:016x}", fastrand::u64(..)),
-            began: now,
-            quota_script: Script::new(concat!(
-                include_str!("cluster/checks.lua"),
-                include_str!("cluster/quota.lua")
-            )),
-            board: Script::new(concat!(
-                include_str!("cluster/checks.lua"),
-                include_str!("cluster/board.lua")
-            )),
-            purge: Script::new(concat!(
-                include_str!("cluster/checks.lua"),
-                include_str!("cluster/purge.lua")
-            )),
+            started: now,
+            scripts: Scripts::new(),
             clock: Cell::default(),
             round_trip: Cell::default(),
-            health: RefCell::new(Health::new(now)),
+            breaker: RefCell::new(CircuitBreaker::new(now)),
             presence: RefCell::new(Presence::new(now, config.per_second, config.replicas)),
             quota_view: RefCell::default(),
-            owed: RefCell::default(),
+            outbox: RefCell::default(),
             purged: Cell::default(),
             rejections: Rejections::new(metrics),
             gone: Cell::default(),
             bulk_timeouts: Cell::default(),
-            standing: watch::Sender::new(Standing::Connecting),
+            status: watch::Sender::new(RedisStatus::Connecting),
             events,
             pushes: Cell::new(Some(pushes)),
             doubt: Notify::new(),
@@ -177,70 +159,69 @@ impl Shared {
         }))
     }
 
-    /// Whether Redis is of use, as operators see it.
+    /// Whether Redis is in use, as operators see it.
     #[must_use]
-    pub fn standing(&self) -> watch::Receiver<Standing> {
-        self.0.standing.subscribe()
+    pub fn status(&self) -> watch::Receiver<RedisStatus> {
+        self.0.status.subscribe()
     }
 
-    /// Returns when it is known whether there is Redis: within a moment after the start, and at once later.
-    pub async fn is_known(&self) {
-        // It ends with this handle at the earliest.
-        drop(self.standing().wait_for(|standing| *standing != Standing::Connecting).await);
+    /// Returns when it is known whether Redis is available: about a second after the start at the latest.
+    pub async fn wait_until_known(&self) {
+        // The sender lives as long as this handle.
+        drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);
     }
 
     /// How this process may call Zoom now.
     #[must_use]
     pub fn mode(&self, now: Instant) -> Mode {
-        let is_up = self.0.health.borrow().standing() == Standing::Up;
+        let is_up = self.0.breaker.borrow().status() == RedisStatus::Up;
         self.0.presence.borrow().mode(is_up, now)
     }
 
-    /// The server's clock; `None` before it was first heard of.
+    /// The server's clock; `None` before the server was first reached.
     #[must_use]
     pub fn clock(&self) -> Option<ServerClock> {
         self.0.clock.get()
     }
 
-    /// Encrypts records, for work on another thread.
+    /// Encrypts records, also on other threads.
     #[must_use]
-    pub fn sealer(&self) -> Option<Arc<Sealer>> {
-        self.0.config.sealer.clone()
+    pub fn cipher(&self) -> Option<Arc<RecordCipher>> {
+        self.0.config.cipher.clone()
     }
 
-    /// For how long a snapshot can be fresh.
+    /// The longest that a snapshot can be fresh.
     #[must_use]
     pub fn fresh_at_most(&self) -> Duration {
         self.0.config.fresh_at_most
     }
 
-    fn may_ask(&self) -> Result<(), Away> {
-        if self.0.gone.get() {
-            return Err(Away);
-        }
-        if self.0.health.borrow().lets_through() { Ok(()) } else { Err(Away) }
+    fn may_ask(&self) -> Result<(), Unavailable> {
+        let may_ask = !self.0.gone.get() && self.0.breaker.borrow().is_closed();
+        may_ask.then_some(()).ok_or(Unavailable)
     }
 
-    /// An operation failed: from now on only the heartbeat asks, and it does so at once.
-    fn failed(&self, trouble: &Trouble) {
-        self.said(|health| health.fails(Instant::now()), trouble);
+    /// Opens the circuit breaker: until the next heartbeat, which follows at once, nothing else asks Redis.
+    fn failed(&self, error: &OpError) {
+        self.record(|breaker| breaker.on_failure(Instant::now()), error);
         self.0.doubt.notify_one();
     }
 
-    fn said(&self, change: impl FnOnce(&mut Health) -> bool, trouble: &Trouble) {
-        let mut health = self.0.health.borrow_mut();
-        if !change(&mut health) {
+    /// Changes the circuit breaker; if that changes the status, publishes and logs it.
+    fn record(&self, change: impl FnOnce(&mut CircuitBreaker) -> bool, error: &OpError) {
+        let mut breaker = self.0.breaker.borrow_mut();
+        if !change(&mut breaker) {
             return;
         }
-        let standing = health.standing();
-        drop(health);
-        self.0.standing.send_replace(standing);
-        if standing == Standing::Up {
-            tracing::info!(server = self.0.link.host(), "Redis is in use: limits and snapshots are shared");
+        let status = breaker.status();
+        drop(breaker);
+        self.0.status.send_replace(status);
+        if status == RedisStatus::Up {
+            tracing::info!(server = self.0.client.host(), "Redis is in use: limits and snapshots are shared");
         } else {
             tracing::warn!(
-                server = self.0.link.host(),
-                reason = %trouble,
+                server = self.0.client.host(),
+                reason = %error,
                 replicas = self.0.config.replicas,
                 "Redis is away: this process goes on by itself, within its share of the limits"
             );

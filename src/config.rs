@@ -27,7 +27,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 pub use self::problem::Problems;
 use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
-    cache::CacheConfig, callers::CallersConfig, cluster::SharedConfig, fetcher::FetcherConfig,
+    cache::CacheConfig, callers::CallersConfig, cluster::ClusterConfig, fetcher::FetcherConfig,
     quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
     trace::TraceConfig, zoom::ZoomConfig,
 };
@@ -49,7 +49,7 @@ pub struct Config {
     /// The callers and their keys.
     pub callers: CallersConfig,
     /// Redis; `None` for a single process.
-    pub shared: Option<SharedConfig>,
+    pub shared: Option<ClusterConfig>,
     /// The log's format and filter.
     pub telemetry: TelemetryConfig,
     /// The collector of spans.

@@ -1,23 +1,27 @@
-//! The one thread that talks to Zoom, and the handle that the HTTP workers hold.
+//! The one thread that talks to Zoom, and the handle through which HTTP workers use it.
 //!
-//! A flight fetches one snapshot. It belongs to this thread and not to a caller: who hangs up cannot cancel it, and who
-//! comes later joins it. At most 40 calls a second will ever be made, so one thread is plenty, and the table of flights,
-//! the queue, the budget and the access token are plain state without locks.
+//! A *flight* fetches one snapshot. The thread owns it, not a caller: a caller who disconnects cannot cancel it, and later
+//! callers join it. At most 40 calls a second are ever made, so one thread is enough, and the flight table, the queue, the
+//! quota and the access token are plain state without locks.
+//!
+//! To follow one fetch, read on in [`actor`] (join or start a flight), [`flight`] (from another replica or from Zoom),
+//! [`pages`] (every page) and [`call`] (one page).
 
-mod core;
+mod actor;
+mod assembly;
+mod call;
+mod command;
 mod flight;
 mod flights;
 mod memory;
 mod pages;
 mod peers;
 mod purge;
-mod sharing;
-mod traces;
+mod spans;
+mod state;
 
 use std::{
-    num::NonZeroU32,
     pin::pin,
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,187 +32,84 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::core::Core;
-pub use self::purge::Purge;
-use crate::{
-    cache::{Cache, policy::FetchRequirement},
-    callers::Caller,
-    cluster::SharedConfig,
-    failure::{Failure, Reason},
-    metrics::Metrics,
-    quota::{LocalQuota, QuotaStatus},
-    scheduler::{SchedulerStatus, fair_queue::CallerWeight},
-    snapshot::{FreshnessConfig, Snapshot, SnapshotKey, Tag},
-    supervisor::Supervisor,
-    trace::{FlightLink, TraceContext, Tracer},
-    zoom::{ZoomConfig, reachability::LastFailure},
+use self::{
+    command::{FetchRequest, FetcherCommand, RETRY_AFTER},
+    state::Signals,
 };
-pub use crate::{cluster::health::Standing, zoom::oauth::Credentials};
+pub use self::{
+    command::{FetchSource, Fetched, FetcherStatus, Purge},
+    peers::RedisStatus,
+    state::{Dependencies, FetcherConfig},
+};
+pub use crate::zoom::oauth::Credentials;
+use crate::{
+    cache::policy::FetchRequirement,
+    callers::Caller,
+    failure::{Failure, Reason},
+    quota::QuotaStatus,
+    snapshot::{Snapshot, SnapshotKey, Tag},
+    supervisor::Supervisor,
+    trace::{FlightLink, TraceContext},
+};
 
-/// When a caller is told to ask again who got nothing because of flights under way: by then most have landed.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(5);
-
-/// How long callers wait, and how many calls may queue.
-pub struct FetcherConfig {
-    /// The longest that a caller is kept waiting for a snapshot.
-    pub wait: Duration,
-    /// Zoom calls waiting for a permit; more are refused.
-    pub max_queued: usize,
-    /// Bound on the memory of all meetings being fetched, in bytes.
-    pub max_fetch_bytes: usize,
-}
-
-/// How a caller came to a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Via {
-    /// This caller's request started the flight.
-    OwnFlight,
-    /// Another request's flight was under way.
-    OthersFlight,
-    /// It landed between the caller's look into the cache and now.
-    Cache,
-}
-
-/// A snapshot for a caller.
-pub struct Landed {
-    /// The whole meeting.
-    pub snapshot: Arc<Snapshot>,
-    /// How it was come by.
-    pub via: Via,
-    /// Whether the cache keeps it.
-    pub stored: bool,
-}
-
-/// The fetcher as `/status` shows it.
-pub struct FetcherStatus {
-    /// Meetings being fetched.
-    pub flights: usize,
-    /// Callers who wait for them.
-    pub waiting: usize,
-    /// Quota and queue.
-    pub scheduler: SchedulerStatus,
-    /// What Zoom last refused, in words, and how long ago.
-    pub last_refusal: Option<(Duration, Failure)>,
-    /// The last time that Zoom could not be reached.
-    pub last_failure: Option<LastFailure>,
-    /// With Redis: the replicas that it knows of, this one included.
-    pub replicas: Option<u64>,
-}
-
-type Reply = oneshot::Sender<Result<Landed, Failure>>;
-
-enum Letter {
-    Fetch { request: Request, reply: Reply },
-    Refresh { key: SnapshotKey, caller: Arc<Caller>, request: TraceContext },
-    Purge { what: Purge, done: oneshot::Sender<()> },
-    Paged(Arc<Snapshot>),
-    FindPaged { key: SnapshotKey, tag: Tag, reply: oneshot::Sender<Option<Arc<Snapshot>>> },
-    Status(oneshot::Sender<FetcherStatus>),
-    NoMoreTakeOffs,
-    WhenAllLanded(oneshot::Sender<()>),
-    Leave(oneshot::Sender<()>),
-}
-
-/// A caller's request for a snapshot.
-struct Request {
-    key: SnapshotKey,
-    wanted: FetchRequirement,
-    caller: Arc<Caller>,
-    flight_link: FlightLink,
-    deadline: Instant,
-    hung_up: Arc<AtomicBool>,
-}
-
-/// The handle: cheap to clone, and at home on any thread.
+/// The handle: cheap to clone, usable on any thread.
 #[derive(Clone)]
 pub struct Fetcher {
-    mailbox: mpsc::UnboundedSender<Letter>,
+    commands: mpsc::UnboundedSender<FetcherCommand>,
     credentials: watch::Receiver<Credentials>,
-    closed: watch::Receiver<Option<Failure>>,
+    blocked: watch::Receiver<Option<Failure>>,
     quota: watch::Receiver<QuotaStatus>,
-    redis: Option<watch::Receiver<Standing>>,
+    /// `None` without Redis.
+    redis: Option<watch::Receiver<RedisStatus>>,
     wait: Duration,
 }
 
-/// A fetcher that is not started yet: what is asked of its handle waits.
-pub struct Launch {
-    parts: Parts,
-    letters: mpsc::UnboundedReceiver<Letter>,
-    credentials: watch::Sender<Credentials>,
-    closed: watch::Sender<Option<Failure>>,
-    redis: watch::Sender<Standing>,
+/// A fetcher that has not started: commands sent to its handle wait.
+pub struct FetcherTask {
+    dependencies: Dependencies,
+    commands: mpsc::UnboundedReceiver<FetcherCommand>,
+    signals: Signals,
 }
 
-impl Launch {
-    /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`. From here on Zoom is asked.
-    pub fn on(self, thread: &actix_rt::Arbiter, supervisor: Supervisor) {
-        let Self { mut parts, letters, credentials, closed, redis } = self;
-        let watching = supervisor.clone();
+impl FetcherTask {
+    /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`.
+    pub fn spawn_on(self, thread: &actix_rt::Arbiter, supervisor: Supervisor) {
+        let Self { dependencies, commands, signals } = self;
+        let of_tasks = supervisor.clone();
         thread.spawn_fn(move || {
-            // In the task, so that a panic is reported.
-            let fetcher = async move {
-                let metrics = &parts.metrics;
-                let shared = parts.shared.take().map(|config| sharing::Sharing::new(config, metrics));
-                let handle = shared.as_ref().map(sharing::Sharing::handle);
-                let core = Rc::new(Core::new(parts, handle, credentials, closed));
-                if let Some(shared) = shared {
-                    shared.begin(&core, redis, &watching);
-                }
-                let in_the_air = Rc::clone(&core);
-                let gives_up = move |flight| in_the_air.flights.gives_up(flight);
-                let caller = Rc::clone(&core);
-                let can_call = move || caller.can_call();
-                let scheduler = core.scheduler.clone().run(gives_up, can_call);
-                drop(actix_rt::spawn(watching.watch("the queue for permits", scheduler)));
-                let access_tokens = core.access_tokens.clone().run();
-                drop(actix_rt::spawn(watching.watch("the renewal of access tokens", access_tokens)));
-                core.read(letters).await;
-            };
+            let fetcher = actor::run(dependencies, signals, commands, of_tasks);
             drop(actix_rt::spawn(supervisor.watch("the fetcher", fetcher)));
         });
     }
 }
 
-/// What the fetcher needs, all of it made to move to its thread.
-pub struct Parts {
-    /// How long callers wait.
-    pub config: FetcherConfig,
-    /// Where Zoom is.
-    pub zoom: ZoomConfig,
-    /// How long snapshots are fresh.
-    pub freshness: FreshnessConfig,
-    /// This process's limits.
-    pub quota: LocalQuota,
-    /// What replicas have in common, where they do.
-    pub shared: Option<SharedConfig>,
-    /// Where snapshots go.
-    pub cache: Cache,
-    /// What is counted.
-    pub metrics: Arc<Metrics>,
-    /// Makes the spans.
-    pub tracer: Tracer,
-}
-
 impl Fetcher {
-    /// A handle, and the fetcher behind it, to be started.
+    /// A handle, and the fetcher behind it, still to be started.
     #[must_use]
-    pub fn prepare(parts: Parts) -> (Self, Launch) {
-        let (mailbox, letters) = mpsc::unbounded_channel();
-        let (accepted, credentials) = watch::channel(Credentials::Accepted);
-        let (close, closed) = watch::channel(None);
-        let redis = watch::Sender::new(Standing::Connecting);
-        let standing = parts.shared.is_some().then(|| redis.subscribe());
-        let (quota, wait) = (parts.quota.subscribe(), parts.config.wait);
-        let fetcher = Self { mailbox, credentials, closed, quota, redis: standing, wait };
-        (fetcher, Launch { parts, letters, credentials: accepted, closed: close, redis })
+    pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
+        let (sender, commands) = mpsc::unbounded_channel();
+        let signals = Signals {
+            credentials: watch::Sender::new(Credentials::Accepted),
+            blocked: watch::Sender::new(None),
+            redis: watch::Sender::new(RedisStatus::Connecting),
+        };
+        let fetcher = Self {
+            commands: sender,
+            credentials: signals.credentials.subscribe(),
+            blocked: signals.blocked.subscribe(),
+            quota: dependencies.quota.subscribe(),
+            redis: dependencies.shared.is_some().then(|| signals.redis.subscribe()),
+            wait: dependencies.config.wait,
+        };
+        (fetcher, FetcherTask { dependencies, commands, signals })
     }
 
-    /// A snapshot from Zoom: by a flight of its own, or by the one that is under way. Waits `server.wait` at most. The
-    /// calls of its own flight count for `caller`; when they are too many already, no flight starts. When `hangs_up`
-    /// returns, a flight that has made no call is no longer worth one for this caller.
+    /// A snapshot from Zoom, by a flight in progress or a new one. Waits up to `server.wait`. A new flight's calls count for
+    /// `caller`; none starts if the caller is over its limit. `hangs_up` returns when the caller disconnects: a flight that
+    /// has made no call yet is then no longer worth one for this caller.
     ///
     /// # Errors
-    /// Every reason there is; the flight itself may go on.
+    /// Any [`Reason`]; the flight itself may go on.
     pub async fn fetch(
         &self,
         key: SnapshotKey,
@@ -216,71 +117,69 @@ impl Fetcher {
         caller: Arc<Caller>,
         flight_link: FlightLink,
         hangs_up: impl Future<Output = ()>,
-    ) -> Result<Landed, Failure> {
+    ) -> Result<Fetched, Failure> {
         let deadline = Instant::now() + self.wait;
-        let (reply, landed) = oneshot::channel();
+        let (reply, fetched) = oneshot::channel();
         let hung_up = Arc::new(AtomicBool::new(false));
-        let request = Request { key, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
-        self.mailbox
-            .send(Letter::Fetch { request, reply })
-            .map_err(|_| Failure::new(Reason::ShuttingDown))?;
-        let landed = pin!(tokio::time::timeout_at(deadline.into(), landed));
-        let landed = match select(landed, pin!(hangs_up)).await {
-            Either::Left((landed, _)) => landed,
-            Either::Right(((), landed)) => {
+        let request =
+            FetchRequest { key, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
+        self.commands.send(FetcherCommand::Fetch { request, reply }).map_err(|_| stopped())?;
+        let fetched = pin!(tokio::time::timeout_at(deadline.into(), fetched));
+        let fetched = match select(fetched, pin!(hangs_up)).await {
+            Either::Left((fetched, _)) => fetched,
+            Either::Right(((), fetched)) => {
                 hung_up.store(true, Ordering::Relaxed);
-                // It may have closed one direction only.
-                landed.await
+                // The caller may have closed only its sending side, and still read the response.
+                fetched.await
             }
         };
-        match landed {
+        match fetched {
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(Failure::new(Reason::ShuttingDown)),
-            Err(_) => Err(Failure::new(Reason::StillFetching).retry_at(Instant::now() + ASK_AGAIN_AFTER)),
+            Ok(Err(_)) => Err(stopped()),
+            Err(_) => Err(Failure::new(Reason::StillFetching).retry_at(Instant::now() + RETRY_AFTER)),
         }
     }
 
-    /// Starts a flight that nobody waits for, if none is under way; it makes way for those that somebody waits for. Its
-    /// calls count for `caller`, as above.
+    /// Starts a background flight, unless one is in progress; callers' flights come first. Its calls count for `caller`.
     pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
-        // A fetcher that is gone refreshes nothing.
-        drop(self.mailbox.send(Letter::Refresh { key, caller, request }));
+        // A fetcher that has stopped refreshes nothing.
+        drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));
     }
 
-    /// A caller was given a token of it: the other replicas are to have it for as long as that is good.
-    pub fn paged(&self, snapshot: &Arc<Snapshot>) {
+    /// A caller got a page token of this snapshot: gives the snapshot to the other replicas for as long as tokens are valid.
+    pub fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
         if self.redis.is_some() && snapshot.claim_publication() {
-            drop(self.mailbox.send(Letter::Paged(Arc::clone(snapshot))));
+            drop(self.commands.send(FetcherCommand::PublishPaged(Arc::clone(snapshot))));
         }
     }
 
-    /// The snapshot that another replica gave a token of.
-    pub async fn find_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
+    /// The snapshot of which another replica issued a page token.
+    pub async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         self.redis.as_ref()?;
         let (reply, found) = oneshot::channel();
-        self.mailbox.send(Letter::FindPaged { key, tag, reply }).ok()?;
+        self.commands.send(FetcherCommand::FetchPaged { key, tag, reply }).ok()?;
         found.await.ok()?
     }
 
-    /// Has it forgotten, snapshots and refusals; flights under way do not bring it back. Returns when that is done.
+    /// Forgets snapshots and refusals, here and in every replica; flights in progress do not bring them back. Returns when
+    /// that is done.
     ///
     /// # Errors
-    /// When the fetcher is gone.
+    /// The fetcher has stopped.
     pub async fn purge(&self, what: Purge) -> Result<(), Failure> {
         let (done, purged) = oneshot::channel();
-        let gone = || Failure::new(Reason::ShuttingDown);
-        self.mailbox.send(Letter::Purge { what, done }).map_err(|_| gone())?;
-        purged.await.map_err(|_| gone())
+        self.commands.send(FetcherCommand::Purge { what, done }).map_err(|_| stopped())?;
+        purged.await.map_err(|_| stopped())
     }
 
-    /// Why Zoom may not be asked now, if that is known: refused credentials, a cool-down, the spent day.
+    /// Why Zoom may not be asked now, if that is known: refused credentials, a cool-down, the daily quota.
     #[must_use]
     pub fn refuses(&self, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
             return Some(Failure::new(Reason::ZoomRejectedCredentials));
         }
-        let closed = self.closed.borrow();
-        let failure = closed.as_ref()?;
+        let blocked = self.blocked.borrow();
+        let failure = blocked.as_ref()?;
         failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
     }
 
@@ -290,54 +189,80 @@ impl Fetcher {
         *self.quota.borrow()
     }
 
-    /// What goes on now; `None` when the fetcher is gone.
+    /// The state of the queue and the flights; `None` when the fetcher has stopped.
     pub async fn status(&self) -> Option<FetcherStatus> {
         let (reply, status) = oneshot::channel();
-        self.mailbox.send(Letter::Status(reply)).ok()?;
+        self.commands.send(FetcherCommand::Status(reply)).ok()?;
         status.await.ok()
     }
 
-    /// Whether there is anybody to ask.
+    /// Whether the fetcher reads commands.
     #[must_use]
     pub fn is_running(&self) -> bool {
-        !self.mailbox.is_closed()
+        !self.commands.is_closed()
     }
 
-    /// Whether Zoom takes our credentials.
+    /// Whether Zoom accepts our credentials.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
     }
 
-    /// Whether Redis is of use; `None` where there is none to be used.
+    /// Whether Redis is in use; `None` where none is configured.
     #[must_use]
-    pub fn redis(&self) -> Option<Standing> {
-        self.redis.as_ref().map(|standing| *standing.borrow())
+    pub fn redis(&self) -> Option<RedisStatus> {
+        self.redis.as_ref().map(|status| *status.borrow())
     }
 
-    /// Says goodbye to the other replicas. No call is made after that.
+    /// Hands this replica's share of the quota to the others. It makes no call after that.
     pub async fn leave(&self) {
         let (reply, left) = oneshot::channel();
-        if self.mailbox.send(Letter::Leave(reply)).is_ok() {
+        if self.commands.send(FetcherCommand::Leave(reply)).is_ok() {
             drop(left.await);
         }
     }
 
-    /// From now on no flight starts; those under way go on.
-    pub fn no_more_take_offs(&self) {
-        // A fetcher that is gone starts no flights either.
-        drop(self.mailbox.send(Letter::NoMoreTakeOffs));
+    /// Starts no more flights; those in progress go on.
+    pub fn stop_starting(&self) {
+        // A fetcher that has stopped starts no flights either.
+        drop(self.commands.send(FetcherCommand::StopStarting));
     }
 
-    /// Returns when every flight has landed and the day's count is written.
-    pub async fn all_landed(&self) {
-        let (reply, landed) = oneshot::channel();
-        if self.mailbox.send(Letter::WhenAllLanded(reply)).is_ok() {
-            drop(landed.await);
+    /// Returns when every flight has ended and the day's count is saved.
+    pub async fn idle(&self) {
+        let (reply, idle) = oneshot::channel();
+        if self.commands.send(FetcherCommand::WhenIdle(reply)).is_ok() {
+            drop(idle.await);
         }
     }
 }
 
-fn weight_of(caller: &Caller) -> CallerWeight {
-    CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
+fn stopped() -> Failure {
+    Failure::new(Reason::ShuttingDown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_fails_if_the_fetcher_has_stopped_or_stops_meanwhile() {
+        for gone_before in [true, false] {
+            let (sender, mut commands) = mpsc::unbounded_channel();
+            let (_accepted, credentials) = watch::channel(Credentials::Accepted);
+            let (_unblocked, blocked) = watch::channel(None);
+            let (_published, quota) = watch::channel(QuotaStatus::default());
+            let fetcher =
+                Fetcher { commands: sender, credentials, blocked, quota, redis: None, wait: Duration::ZERO };
+            let purged = actix_rt::System::new().block_on(async move {
+                if gone_before {
+                    drop(commands);
+                } else {
+                    drop(actix_rt::spawn(async move { drop(commands.recv().await) }));
+                }
+                fetcher.purge(Purge::All).await
+            });
+            assert_eq!(purged.unwrap_err().reason, Reason::ShuttingDown);
+        }
+    }
 }

@@ -38,7 +38,7 @@ use self::{
     upstream::Upstream,
 };
 use crate::{
-    blocking::off_this_thread,
+    blocking::spawn_blocking,
     failure::{Redactor, ZoomError},
     quota::Permit,
     snapshot::SnapshotKey,
@@ -170,7 +170,7 @@ async fn classify(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> Cal
         return error::classify(head, &body, redactor);
     }
     let (head, redactor) = (head.clone(), redactor.clone());
-    off_this_thread(move || error::classify(&head, &body, &redactor)).await
+    spawn_blocking(move || error::classify(&head, &body, &redactor)).await
 }
 
 /// The pause before the n-th retry: 0.25 to 0.5 s, then 0.5 to 1 s, and so on. Random, so that clients do not retry in step.

@@ -162,7 +162,7 @@ const STAYS_IN: [(&str, &[&str], &str); 11] = [
 
 /// Types that hold a secret in plain text; a type that contains one of these cannot derive `Debug` either.
 const SECRET_TYPES: [&str; 8] =
-    ["Proxy", "Redactor", "Secret", "TokenResponse", "CallerKey", "Sealer", "SharedToken", "Address"];
+    ["Proxy", "Redactor", "Secret", "TokenResponse", "CallerKey", "RecordCipher", "TokenRecord", "Address"];
 const SHOWS_ITSELF: [&str; 3] = ["Debug", "Display", "Serialize"];
 
 // ---- the tests ----

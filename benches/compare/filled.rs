@@ -17,7 +17,7 @@ use zoom_qos_proxy::{
     cache::Cache,
     callers::Callers,
     config::Config,
-    fetcher::{Fetcher, Parts},
+    fetcher::{Dependencies, Fetcher},
     http::{self, AppState, Listener},
     meeting_id::MeetingId,
     metrics::Metrics,
@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if cache.entry_count() != meetings {
         return Err(format!("{} meetings are in the cache", cache.entry_count()).into());
     }
-    let parts = Parts {
+    let dependencies = Dependencies {
         quota: LocalQuota::open(&config.quota, &metrics)?,
         config: config.fetcher,
         zoom: config.zoom,
@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let (callers, _watcher) = Callers::open(config.callers, &metrics);
     // The fetcher never runs: a hit does not need it.
-    let (fetcher, _launch) = Fetcher::prepare(parts);
+    let (fetcher, _launch) = Fetcher::prepare(dependencies);
     let state = Data::new(AppState {
         callers,
         cache,

@@ -1,7 +1,7 @@
-//! Where Redis is: `redis.url` and the CA that its certificate is signed by.
+//! Where Redis is: `redis.url` and the CA that signed its certificate.
 //!
-//! One node is all that is ever talked to. All keys have one hash tag, so in a cluster that is the owner of their slot, to
-//! which any node directs us; behind Sentinel it is the master, which Sentinel names.
+//! Only one node is ever used. All keys share one hash tag, so in a Redis Cluster it is the owner of their slot, to which any
+//! other node redirects us; behind Sentinel it is the master that Sentinel names.
 
 use std::net::IpAddr;
 
@@ -13,43 +13,43 @@ use url::Url;
 
 const SENTINEL: &str = "+sentinel";
 
-/// Where to connect, and as whom. It has a password in it, and so nothing that would print it.
+/// Where to connect, and with which login. It holds a password, so it implements neither `Debug` nor `Serialize`.
 #[derive(Clone)]
 pub struct Address {
     first: ConnectionInfo,
-    /// The name of the master that Sentinel is asked for.
+    /// The name of the master to ask Sentinel for.
     master: Option<String>,
-    /// Without it Mozilla's roots count.
+    /// `None`: Mozilla's roots are trusted.
     ca: Option<Vec<CertificateDer<'static>>>,
 }
 
-/// What is wrong with a URL. The URL itself, which may hold a password, is not repeated.
+/// What is wrong with a URL. The messages do not repeat it, because it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// No URL at all, or one of something else.
+    /// Not a URL, or one for something else.
     #[error("it must be a URL such as redis://host:6379/0 or rediss://user:password@host/0")]
     Form,
-    /// A part that would not be heeded.
+    /// It has a part that would be ignored.
     #[error(
         "it has a query or a fragment: only ?master=<name> of a redis+sentinel:// or rediss+sentinel:// URL is known"
     )]
     Surplus,
-    /// Sentinel has to be told a name.
+    /// Sentinel needs the master's name.
     #[error("a Sentinel's URL must end in ?master=<name>")]
     NoMaster,
-    /// The library cannot use it.
+    /// The client library rejects it.
     #[error("no connection can be made with it: {0}")]
     Unusable(&'static str),
-    /// The CA is of no use.
-    #[error("the CA is no certificate in PEM")]
+    /// The CA file is unusable.
+    #[error("the CA is not a PEM certificate")]
     Ca,
 }
 
 impl Address {
-    /// Reads `redis.url`. `ca` is the PEM text of what signed the server's certificate, if no public authority did.
+    /// Reads `redis.url`. `ca`: the PEM text of the CA that signed the server's certificate, if it is not a public one.
     ///
     /// # Errors
-    /// Says what is wrong, without repeating the URL.
+    /// The URL or the CA is invalid.
     pub fn parse(url: &str, ca: Option<&[u8]>) -> Result<Self, InvalidAddress> {
         let (scheme, rest) = url.split_once("://").ok_or(InvalidAddress::Form)?;
         let (plain_scheme, sentinel) = match scheme.strip_suffix(SENTINEL) {
@@ -72,7 +72,7 @@ impl Address {
         }
         url.set_query(None);
         let info = url.into_connection_info().map_err(|error| unusable(&error))?;
-        // RESP3: what others publish comes on the connection that is there anyway.
+        // RESP3 delivers published messages on the connection that sends commands.
         let settings = quiet(info.redis_settings().clone()).set_protocol(ProtocolVersion::RESP3);
         let first = info.set_redis_settings(settings);
         let certificates = |ca| CertificateDer::pem_slice_iter(ca).collect::<Result<Vec<_>, _>>();
@@ -89,7 +89,7 @@ impl Address {
         self.first.addr().to_string()
     }
 
-    /// Whether its password can be read on the way to another machine.
+    /// Whether the password leaves this machine unencrypted.
     #[must_use]
     pub fn shows_password(&self) -> bool {
         let stays_here = |host: &str| {
@@ -101,17 +101,16 @@ impl Address {
         leaves && self.first.redis_settings().password().is_some()
     }
 
-    /// Where to ask first.
     pub(super) fn first(&self) -> ConnectionAddr {
         self.first.addr().clone()
     }
 
-    /// What Sentinel is to be asked for; `None`: the first is no Sentinel.
+    /// The master's name; `None`: the first address is not a Sentinel.
     pub(super) fn master(&self) -> Option<&str> {
         self.master.as_deref()
     }
 
-    /// Another node, reached in the same way.
+    /// Another node, reached by the same protocol.
     pub(super) fn node(&self, host: &str, port: u16) -> ConnectionAddr {
         match self.first.addr() {
             ConnectionAddr::TcpTls { .. } => {
@@ -121,17 +120,16 @@ impl Address {
         }
     }
 
-    /// As whom to log in at a node.
-    pub(super) fn who(&self) -> &RedisConnectionInfo {
+    pub(super) fn login(&self) -> &RedisConnectionInfo {
         self.first.redis_settings()
     }
 
-    /// And at the Sentinel: the user, the password and the database are the node's and not its own.
-    pub(super) fn sentinel_who() -> RedisConnectionInfo {
+    /// The user, the password and the database of the URL are those of the master, not of the Sentinel.
+    pub(super) fn sentinel_login() -> RedisConnectionInfo {
         quiet(RedisConnectionInfo::default())
     }
 
-    /// Whom to trust: the CA alone, where there is one.
+    /// Trusts the CA alone, if there is one.
     pub(super) fn tls(&self) -> rustls::ClientConfig {
         let roots = match &self.ca {
             Some(ca) => {
@@ -149,7 +147,7 @@ fn are_usable(ca: &[CertificateDer<'static>]) -> bool {
     !ca.is_empty() && ca.iter().all(|one| rustls::RootCertStore::empty().add(one.clone()).is_ok())
 }
 
-/// Without the library's name, which takes a right more (CLIENT SETINFO).
+/// Without announcing the client library, which would need one more permission (CLIENT SETINFO).
 fn quiet(settings: RedisConnectionInfo) -> RedisConnectionInfo {
     settings.set_skip_set_lib_name()
 }
@@ -157,11 +155,11 @@ fn quiet(settings: RedisConnectionInfo) -> RedisConnectionInfo {
 fn unusable(error: &RedisError) -> InvalidAddress {
     let words = [
         ("database", "the database is not a number"),
-        ("wildcard", "0.0.0.0 and :: are no address to connect to"),
+        ("wildcard", "0.0.0.0 and :: are not addresses to connect to"),
         ("host", "the host is missing"),
     ];
-    let said = error.to_string().to_lowercase();
-    let known = words.iter().find(|(word, _)| said.contains(word));
+    let message = error.to_string().to_lowercase();
+    let known = words.iter().find(|(word, _)| message.contains(word));
     InvalidAddress::Unusable(known.map_or("see the client library's URL format", |(_, words)| words))
 }
 

@@ -2,11 +2,11 @@
 //!
 //! Each kind of value has its bounds here, and one function that checks them. The scripts check what they read themselves
 //! (`checks.lua`, `quota.lua`), before it can harm another replica; this is for their answers, for events and for records. A time
-//! becomes an [`std::time::Instant`] only in [`ServerClock::when`].
+//! becomes an [`std::time::Instant`] only in [`super::clock::ServerClock::when`].
 
 use std::time::Duration;
 
-use super::clock::{DAY, Micros, ServerClock, micros};
+use super::time::{DAY, Micros, micros};
 use crate::failure::LimitKind;
 
 /// No time of ours is further ahead.
@@ -103,13 +103,6 @@ pub(super) fn host(text: &str) -> Result<&str, Rejected> {
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
     let fits = !text.is_empty() && text.len() <= LONGEST_TEXT && text.bytes().all(known);
     if fits { Ok(text) } else { Err(Rejected) }
-}
-
-impl ServerClock {
-    /// [`fence`], by the clock of the server that the number came from.
-    pub(super) fn fence(&self, number: u64, here: std::time::Instant) -> Result<u64, Rejected> {
-        fence(number, self.at(here))
-    }
 }
 
 pub(super) fn within(number: u64, most: u64) -> Result<u64, Rejected> {

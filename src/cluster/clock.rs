@@ -1,17 +1,17 @@
-//! The server's clock as this replica knows it: by its own monotonic clock, and by what answers of the server say.
+//! The server's clock, estimated from the times in its replies and this machine's monotonic clock. Pure.
 //!
-//! Nothing here reads the wall clock of this machine, so that it may be minutes off. Pure.
+//! This machine's wall clock is never read, so it may be minutes off.
+//!
+//! Example: a request leaves at 10.000 s, and a reply arrives at 10.004 s that shows noon. The server read its clock at some moment
+//! in between, so noon is 10.002 s here, give or take 2 ms. A second reply that takes 200 ms is a worse estimate, and ignored.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::{self, Rejected};
+pub(super) use super::time::DAY;
+pub use super::time::{Micros, micros};
 
-/// A time of the server, in microseconds since 1970-01-01 UTC.
-pub type Micros = u64;
-
-pub(super) const DAY: Micros = 86_400_000_000;
-
-/// An estimate gets worse by this much of its age: quartz is better than a ten-thousandth.
+/// An estimate's error grows by one part in this many of its age; quartz clocks drift less.
 const DRIFT: u32 = 10_000;
 
 /// One server's clock.
@@ -20,21 +20,21 @@ pub struct ServerClock {
     /// A moment here, and what the server's clock showed then.
     here: Instant,
     there: Micros,
-    /// The estimate is at most this far off, either way.
+    /// The estimate is off by this much at most, either way.
     error: Duration,
 }
 
 impl ServerClock {
-    /// What an answer says that showed `there` at some moment between `sent` and `received`.
+    /// From a reply that showed `there`, read at some moment between `sent` and `received`.
     ///
     /// # Errors
-    /// When no clock shows that.
-    pub fn heard(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
+    /// No clock shows that time.
+    pub fn observe(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
         let error = received.saturating_duration_since(sent) / 2;
         Ok(Self { here: sent + error, there: bounds::clock_shows(there)?, error })
     }
 
-    /// The better one of two estimates; the newer one where they contradict each other, as after a step of the clock.
+    /// The better one of two estimates; the newer one if they contradict each other, because the server's clock was set.
     #[must_use]
     pub fn or(self, newer: Self) -> Self {
         let aged = self.error + newer.here.saturating_duration_since(self.here) / DRIFT;
@@ -43,7 +43,7 @@ impl ServerClock {
         if apart > aged + newer.error || newer.error <= aged { newer } else { self }
     }
 
-    /// What the server's clock shows at a moment here.
+    /// The time that the server's clock shows at this moment.
     #[must_use]
     pub fn at(&self, here: Instant) -> Micros {
         match here.checked_duration_since(self.here) {
@@ -52,10 +52,10 @@ impl ServerClock {
         }
     }
 
-    /// When the server's clock shows that time. What lies far back is as long ago as this clock can tell.
+    /// When the server's clock shows this time. A time before this machine's start becomes the moment of the estimate.
     ///
     /// # Errors
-    /// When it lies further ahead than any time of ours.
+    /// It lies further ahead than any valid time.
     pub fn when(&self, there: Micros) -> Result<Instant, Rejected> {
         if let Some(ahead) = there.checked_sub(self.there) {
             let ahead = Duration::from_micros(ahead);
@@ -65,17 +65,16 @@ impl ServerClock {
         Ok(self.here.checked_sub(ago).unwrap_or(self.here))
     }
 
+    /// Accepts a fencing number that is read now, unless it lies too far ahead.
+    pub(super) fn fence(&self, number: u64, now: Instant) -> Result<u64, Rejected> {
+        bounds::fence(number, self.at(now))
+    }
+
     /// The server's wall clock.
     #[must_use]
     pub fn wall(&self, here: Instant) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.at(here))
     }
-}
-
-/// A duration in the server's unit.
-#[must_use]
-pub fn micros(time: Duration) -> Micros {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -88,9 +87,9 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_time_of_the_server_and_one_of_here_are_turned_into_each_other() {
+    fn server_times_and_local_times_convert_both_ways() {
         let sent = Instant::now() + 3_600_000 * MS;
-        let clock = ServerClock::heard(sent, sent + 10 * MS, NOON).unwrap();
+        let clock = ServerClock::observe(sent, sent + 10 * MS, NOON).unwrap();
         assert_eq!(clock.at(sent + 5 * MS), NOON);
         assert_eq!(clock.when(NOON + 20_000), Ok(sent + 25 * MS));
         assert_eq!(clock.when(NOON - 5_000), Ok(sent));
@@ -98,21 +97,21 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_answer_does_not_spoil_a_good_estimate() {
+    fn a_slow_reply_does_not_replace_a_good_estimate() {
         let sent = Instant::now();
-        let good = ServerClock::heard(sent, sent + MS, NOON).unwrap();
-        let slow = ServerClock::heard(sent + 100 * MS, sent + 300 * MS, NOON + 290_000).unwrap();
+        let good = ServerClock::observe(sent, sent + MS, NOON).unwrap();
+        let slow = ServerClock::observe(sent + 100 * MS, sent + 300 * MS, NOON + 290_000).unwrap();
         assert_eq!(good.or(slow).error, good.error);
-        let as_good = ServerClock::heard(sent + 100 * MS, sent + 101 * MS, NOON + 100_200).unwrap();
+        let as_good = ServerClock::observe(sent + 100 * MS, sent + 101 * MS, NOON + 100_200).unwrap();
         assert_eq!(good.or(as_good).there, NOON + 100_200);
     }
 
     #[test]
     fn a_clock_that_was_set_is_followed_at_once() {
         let sent = Instant::now();
-        let before = ServerClock::heard(sent, sent + MS, NOON).unwrap();
+        let before = ServerClock::observe(sent, sent + MS, NOON).unwrap();
         for set_to in [NOON - 600_000_000, NOON + 600_000_000] {
-            let after = ServerClock::heard(sent + 100 * MS, sent + 150 * MS, set_to).unwrap();
+            let after = ServerClock::observe(sent + 100 * MS, sent + 150 * MS, set_to).unwrap();
             assert_eq!(before.or(after).there, set_to);
         }
     }
@@ -121,7 +120,7 @@ mod tests {
         #[test]
         fn no_time_is_more_than_48_h_ahead(shows: u64, there: u64) {
             let now = Instant::now();
-            if let Ok(clock) = ServerClock::heard(now, now, shows)
+            if let Ok(clock) = ServerClock::observe(now, now, shows)
                 && let Ok(at) = clock.when(there)
             {
                 prop_assert!(at <= now + bounds::AHEAD_AT_MOST);

@@ -1,60 +1,60 @@
-//! What one replica tells all others, as text on one channel. Pure.
+//! Announcements of one replica to all others, as text on one channel. Pure.
 //!
-//! An event only hastens what would be learnt anyway: one that is lost costs time, not correctness.
+//! An event only speeds up what the others would find out anyway: a lost one costs time, not correctness.
 
 use std::time::Instant;
 
 use super::{
     bounds::{self, Rejected},
     clock::{Micros, ServerClock},
-    words,
+    failure_codec,
 };
 use crate::failure::LimitKind;
 
-/// Something that another replica did. Our own come back, too, and change nothing.
+/// An action of a replica. A replica also receives its own events, which change nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Zoom refuses calls of this kind until then; in words that [`super::words`] reads.
+    /// Zoom refuses calls by rate limit.
     CoolDown {
         /// Which limit.
         kind: LimitKind,
         /// Until when, by the server's clock.
         until: Micros,
-        /// Why.
-        words: String,
+        /// Why, for [`failure_codec`].
+        encoded_failure: String,
     },
-    /// A record can be had.
-    Landed {
-        /// Of what.
-        of: String,
+    /// A record was stored.
+    Recorded {
+        /// Its key.
+        key: String,
         /// Its fencing number.
         fence: u64,
     },
-    /// Whoever fetched it got nothing.
+    /// A fetch ended without a record.
     Failed {
-        /// What.
-        of: String,
-        /// The number of the claim.
+        /// The record that was not fetched.
+        key: String,
+        /// The fencing number of its claim.
         fence: u64,
-        /// Why.
-        words: String,
+        /// Why, for [`failure_codec`].
+        encoded_failure: String,
     },
-    /// It is to be forgotten.
+    /// Records were purged.
     Purged {
-        /// What; `None`: everything.
-        of: Option<String>,
+        /// Which one; `None`: all.
+        key: Option<String>,
         /// The purge's number.
         fence: u64,
-        /// Which replica was told to.
+        /// The replica that was asked to.
         by: String,
     },
 }
 
 impl Event {
-    /// Reads a message that came now. `None` for one of a later version.
+    /// Parses a message that arrived at `now`. `None`: it is of a later version.
     ///
     /// # Errors
-    /// When it is too long, no text, or says what cannot be.
+    /// It is too long, not text, or out of bounds.
     pub fn parse(message: &[u8], clock: &ServerClock, now: Instant) -> Result<Option<Self>, Rejected> {
         if message.len() > bounds::LONGEST_EVENT {
             return Err(Rejected);
@@ -66,25 +66,31 @@ impl Event {
         if !["cool", "landed", "failed", "purged"].contains(&what) {
             return Ok(None);
         }
-        let (of, number) = (bounds::name(part()?)?.to_owned(), part()?);
+        let (key, number) = (bounds::name(part()?)?.to_owned(), part()?);
         let number: u64 = number.parse().map_err(|_| Rejected)?;
-        let words = part().unwrap_or_default().to_owned();
+        let rest = part().unwrap_or_default().to_owned();
         Ok(Some(match what {
             "cool" => {
-                let kind = match of.as_str() {
+                let kind = match key.as_str() {
                     "second" => LimitKind::PerSecond,
                     "day" => LimitKind::PerDay,
                     _ => return Ok(None),
                 };
-                words::check_cool_down(kind, &words, clock, now)?;
-                Self::CoolDown { kind, until: bounds::cool_down(kind, number, clock.at(now))?, words }
+                failure_codec::check_cooldown(kind, &rest, clock, now)?;
+                Self::CoolDown {
+                    kind,
+                    until: bounds::cool_down(kind, number, clock.at(now))?,
+                    encoded_failure: rest,
+                }
             }
-            "landed" => Self::Landed { of, fence: clock.fence(number, now)? },
+            "landed" => Self::Recorded { key, fence: clock.fence(number, now)? },
             "failed" => {
-                words::check(&words, clock, now)?;
-                Self::Failed { of, fence: clock.fence(number, now)?, words }
+                failure_codec::try_decode(&rest, clock, now)?;
+                Self::Failed { key, fence: clock.fence(number, now)?, encoded_failure: rest }
             }
-            _ => Self::Purged { of: (of != "*").then_some(of), fence: clock.fence(number, now)?, by: words },
+            _ => {
+                Self::Purged { key: (key != "*").then_some(key), fence: clock.fence(number, now)?, by: rest }
+            }
         }))
     }
 }
@@ -100,25 +106,28 @@ mod tests {
 
     fn parse(text: &str) -> Result<Option<Event>, Rejected> {
         let now = Instant::now();
-        Event::parse(text.as_bytes(), &ServerClock::heard(now, now, NOON).unwrap(), now)
+        Event::parse(text.as_bytes(), &ServerClock::observe(now, now, NOON).unwrap(), now)
     }
 
     #[test]
     fn messages_are_read_and_those_of_a_later_version_are_not() {
-        let of = "85746065432:live".to_owned();
-        let words = "{\"reason\":\"zoom_failed\"}".to_owned();
+        let key = "85746065432:live".to_owned();
+        let rest = "{\"reason\":\"zoom_failed\"}".to_owned();
         assert_eq!(
-            parse(&format!("failed 85746065432:live 7 {words}")),
-            Ok(Some(Event::Failed { of: of.clone(), fence: 7, words }))
+            parse(&format!("failed 85746065432:live 7 {rest}")),
+            Ok(Some(Event::Failed { key: key.clone(), fence: 7, encoded_failure: rest }))
         );
-        assert_eq!(parse("landed 85746065432:live 9"), Ok(Some(Event::Landed { of: of.clone(), fence: 9 })));
+        assert_eq!(
+            parse("landed 85746065432:live 9"),
+            Ok(Some(Event::Recorded { key: key.clone(), fence: 9 }))
+        );
         assert_eq!(
             parse("purged * 12 me"),
-            Ok(Some(Event::Purged { of: None, fence: 12, by: "me".to_owned() }))
+            Ok(Some(Event::Purged { key: None, fence: 12, by: "me".to_owned() }))
         );
         assert_eq!(
             parse("cool day 5 "),
-            Ok(Some(Event::CoolDown { kind: LimitKind::PerDay, until: 5, words: String::new() }))
+            Ok(Some(Event::CoolDown { kind: LimitKind::PerDay, until: 5, encoded_failure: String::new() }))
         );
         for other in ["", "sang a 1", "sang", "cool hour 5"] {
             assert_eq!(parse(other), Ok(None), "{other}");
@@ -162,12 +171,12 @@ mod tests {
             there: u64,
         ) {
             let now = Instant::now();
-            let Ok(clock) = ServerClock::heard(now, now, there) else { return Ok(()) };
+            let Ok(clock) = ServerClock::observe(now, now, there) else { return Ok(()) };
             let most = there + micros(bounds::AHEAD_AT_MOST);
             if let Ok(Some(event)) = Event::parse(&message, &clock, now) {
                 let number = match event {
                     Event::CoolDown { until, .. } => until,
-                    Event::Landed { fence, .. } | Event::Failed { fence, .. } | Event::Purged { fence, .. } => fence,
+                    Event::Recorded { fence, .. } | Event::Failed { fence, .. } | Event::Purged { fence, .. } => fence,
                 };
                 prop_assert!(number <= most);
                 prop_assert!(clock.when(number).unwrap() <= now + bounds::AHEAD_AT_MOST);

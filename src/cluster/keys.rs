@@ -1,21 +1,21 @@
-//! What is in Redis under which name. Pure.
+//! The keys in Redis. Pure.
 //!
-//! All names begin with one hash tag, so that in a cluster they lie in one slot and scripts may touch them together:
+//! All begin with one hash tag: in a Redis Cluster they then lie in one slot, and one script may touch several of them.
 //!
-//! | name | what | how long |
+//! | key | value | expires |
 //! |---|---|---|
-//! | `{zqp:NS}:budget` | hash: next free slot, day's count, cool-downs, last purge | for good, some 300 bytes |
-//! | `{zqp:NS}:members` | hash: replica → last seen, demand | for good; replicas that are gone leave after an hour |
-//! | `{zqp:NS}:fence` | the last fencing number | for good |
-//! | `{zqp:NS}:purges` | sorted set: what was purged when, the last 1000 | for good |
-//! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | as long as it can be of use |
-//! | `{zqp:NS}:r:access-token:NAME` | the same, of the access token, only encrypted; `NAME` stands for credentials and key | as long as it lives |
-//! | `{zqp:NS}:r:ID:TYPE:TAG` | record of a snapshot that somebody pages through | 5 minutes |
-//! | `{zqp:NS}:c:…` | hash: who fetches it, fencing number | until it landed, minutes at most |
-//! | `{zqp:NS}:p:…` | number of its last purge | 15 minutes |
-//! | `{zqp:NS}:events` | channel: cool-downs, landings, failures, purges | |
+//! | `{zqp:NS}:budget` | hash: next free slot, day's count, cool-downs, last purge; about 300 bytes | never |
+//! | `{zqp:NS}:members` | hash: replica → last seen, demand | never; a replica is removed an hour after its last heartbeat |
+//! | `{zqp:NS}:fence` | last fencing number | never |
+//! | `{zqp:NS}:purges` | sorted set: the last 1000 purges by number | never |
+//! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | when no replica can use it any more |
+//! | `{zqp:NS}:r:access-token:NAME` | the same for the access token, always encrypted; `NAME` is derived from the credentials | with the token |
+//! | `{zqp:NS}:r:ID:TYPE:TAG` | record of a snapshot that a caller pages through | 5 minutes after its last use |
+//! | `{zqp:NS}:c:…` | hash: owner of a claim, fencing number | with the claim, a minute after its last renewal |
+//! | `{zqp:NS}:p:…` | number of the key's last purge | after 15 minutes |
+//! | `{zqp:NS}:events` | channel: cool-downs, stored records, failures, purges | |
 //!
-//! `NS` tells apart accounts that use one Redis: they share nothing.
+//! `NS` separates accounts that use one Redis: they share nothing.
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,7 +24,7 @@ use crate::{
     snapshot::{MeetingType, SnapshotKey, Tag},
 };
 
-/// Names below one hash tag.
+/// The keys below one hash tag.
 #[derive(Debug, Clone)]
 pub struct Keys {
     tag: Box<str>,
@@ -35,45 +35,45 @@ pub struct Keys {
     pub(super) events: Box<str>,
 }
 
-/// What a record is of: the part of its name that is its own.
+/// Names a record, and its claim: the part of their keys that is their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Subject(Box<str>);
+pub struct RecordKey(Box<str>);
 
-impl Subject {
-    /// A meeting's view: its snapshot, or the word that there is none.
+impl RecordKey {
+    /// A meeting's view: a snapshot or a refusal.
     #[must_use]
     pub fn meeting(key: &SnapshotKey) -> Self {
         Self(format!("{}:{}", key.meeting, key.meeting_type.as_str()).into())
     }
 
-    /// One snapshot of a meeting, that somebody pages through.
+    /// One snapshot of a meeting, which a caller pages through.
     #[must_use]
     pub fn paged(key: &SnapshotKey, tag: Tag) -> Self {
         Self(format!("{}:{tag}", Self::meeting(key).0).into())
     }
 
-    /// The access token for certain credentials: [`super::seal::Sealer::name`] makes a name of them.
+    /// The access token. `name`: the credentials', by [`super::cipher::RecordCipher::name`].
     #[must_use]
     pub fn access_token(name: &str) -> Self {
         Self(format!("access-token:{name}").into())
     }
 
-    /// Of which meeting's view a text in an event is. `None`: of none, or of a later version's.
+    /// The meeting's view that an event names. `None`: it names something else, or is of a later version.
     #[must_use]
-    pub fn key_of(text: &str) -> Option<SnapshotKey> {
+    pub fn snapshot_key(text: &str) -> Option<SnapshotKey> {
         let (meeting, view) = text.rsplit_once(':')?;
         let meeting_type = MeetingType::ALL.into_iter().find(|known| known.as_str() == view)?;
         Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, meeting_type })
     }
 
-    /// As it stands in names and events.
+    /// As it appears in keys and events.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Tells apart accounts that use one Redis, and says nothing of them.
+/// Separates accounts that use one Redis, without revealing anything about them.
 #[must_use]
 pub fn namespace(api_base_url: &str, account: &str) -> String {
     let digest =
@@ -82,7 +82,7 @@ pub fn namespace(api_base_url: &str, account: &str) -> String {
 }
 
 impl Keys {
-    /// For one account: `namespace` is any short text of letters and digits.
+    /// `namespace`: a short text of letters and digits, one for each account.
     #[must_use]
     pub fn new(namespace: &str) -> Self {
         let tag = format!("{{zqp:{namespace}}}");
@@ -97,16 +97,16 @@ impl Keys {
         }
     }
 
-    pub(super) fn record(&self, of: &Subject) -> String {
-        format!("{}:r:{}", self.tag, of.0)
+    pub(super) fn record(&self, key: &RecordKey) -> String {
+        format!("{}:r:{}", self.tag, key.0)
     }
 
-    pub(super) fn claim(&self, of: &Subject) -> String {
-        format!("{}:c:{}", self.tag, of.0)
+    pub(super) fn claim(&self, key: &RecordKey) -> String {
+        format!("{}:c:{}", self.tag, key.0)
     }
 
-    pub(super) fn purged(&self, of: &Subject) -> String {
-        format!("{}:p:{}", self.tag, of.0)
+    pub(super) fn purged(&self, key: &RecordKey) -> String {
+        format!("{}:p:{}", self.tag, key.0)
     }
 }
 
@@ -119,11 +119,11 @@ mod tests {
         for meeting in ["85746065432", "ats/xhSEQWit9t+U02HXNQ=="] {
             for meeting_type in MeetingType::ALL {
                 let key = SnapshotKey { meeting: MeetingId::parse(meeting).unwrap(), meeting_type };
-                assert_eq!(Subject::key_of(Subject::meeting(&key).as_str()), Some(key));
+                assert_eq!(RecordKey::snapshot_key(RecordKey::meeting(&key).as_str()), Some(key));
             }
         }
         for text in ["", "access-token", "access-token:00ff", "85746065432", "85746065432:soon", "x:live"] {
-            assert_eq!(Subject::key_of(text), None, "{text}");
+            assert_eq!(RecordKey::snapshot_key(text), None, "{text}");
         }
     }
 
@@ -131,12 +131,12 @@ mod tests {
     fn every_name_has_the_one_hash_tag() {
         let keys = Keys::new("5f0c");
         let meeting = MeetingId::parse("ats/xhSEQWit9t+U02HXNQ==").unwrap();
-        let of = Subject::meeting(&SnapshotKey { meeting, meeting_type: MeetingType::Past });
+        let key = RecordKey::meeting(&SnapshotKey { meeting, meeting_type: MeetingType::Past });
         let names =
             [&*keys.budget, &keys.members, &keys.fence, &keys.purges, &keys.events].map(str::to_owned);
-        for name in names.into_iter().chain([keys.record(&of), keys.claim(&of), keys.purged(&of)]) {
+        for name in names.into_iter().chain([keys.record(&key), keys.claim(&key), keys.purged(&key)]) {
             assert!(name.starts_with("{zqp:5f0c}:"), "{name}");
         }
-        assert_eq!(keys.record(&of), "{zqp:5f0c}:r:ats/xhSEQWit9t+U02HXNQ==:past");
+        assert_eq!(keys.record(&key), "{zqp:5f0c}:r:ats/xhSEQWit9t+U02HXNQ==:past");
     }
 }

@@ -1,74 +1,74 @@
-//! How large a reply of Redis may become, read off its bytes before the library sees them. Pure.
+//! Bounds the size of a reply by reading its bytes before the client library does. Pure.
 //!
-//! The library keeps a reply until it is whole: a bulk string that is announced with 1 TB took 986 MiB within three
-//! seconds. No server sends that in answer to what we ask, but something that stands before it may.
+//! The library buffers a reply until it is complete: a bulk string announced with 1 TB took 986 MiB within three seconds. Redis
+//! sends no such reply to our commands, but a faulty or hostile server at its address may.
 
-/// Elements of one reply: a thousand purges with their numbers are three thousand.
+/// Most elements of one reply: a thousand purges with their numbers are three thousand.
 const MOST_ELEMENTS: u64 = 16_384;
-/// Lists within lists.
+/// Most lists within lists.
 const MOST_NESTED: usize = 8;
-/// A type and a number.
+/// Most bytes of a line that is a type and a number.
 const NUMBER_LINE: usize = 24;
 
-/// A reply is larger than any that we ask for, or none at all.
+/// A reply is larger than any that we ask for, or malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a reply is larger than any that was asked for, or malformed")]
 pub struct TooLarge;
 
 /// Follows the replies of one connection.
 #[derive(Debug)]
-pub struct Meter {
+pub struct ReplyMeter {
     largest: u64,
-    /// Bytes of the present reply.
+    /// Bytes of the current reply.
     taken: u64,
-    /// Elements that it announced.
+    /// Elements that it has announced.
     elements: u64,
-    /// How many values each list that is open still lacks.
+    /// How many values each open list still lacks.
     open: Vec<u64>,
-    state: State,
+    state: ParserState,
 }
 
 #[derive(Debug)]
-enum State {
-    /// A line: its beginning, and its last byte.
+enum ParserState {
+    /// In a line: its first bytes, and its last one.
     Line { beginning: Vec<u8>, last: u8 },
-    /// So many bytes of a string and of the line's end behind it are missing.
+    /// In a string: the missing bytes, including the line end after it.
     Text(u64),
 }
 
-impl State {
+impl ParserState {
     fn line() -> Self {
         Self::Line { beginning: Vec::new(), last: 0 }
     }
 }
 
-impl Meter {
-    /// For replies of so many bytes at most.
+impl ReplyMeter {
+    /// `largest`: the most bytes of one reply.
     #[must_use]
     pub fn new(largest: usize) -> Self {
         let largest = u64::try_from(largest).unwrap_or(u64::MAX);
-        Self { largest, taken: 0, elements: 0, open: Vec::new(), state: State::line() }
+        Self { largest, taken: 0, elements: 0, open: Vec::new(), state: ParserState::line() }
     }
 
-    /// Whether all replies so far are whole.
+    /// Whether all replies so far are complete.
     #[must_use]
     pub fn is_between_replies(&self) -> bool {
         self.taken == 0
     }
 
-    /// Looks at what came next.
+    /// Takes the next bytes of the connection.
     ///
     /// # Errors
-    /// When the connection should be closed. What comes after that is not looked at in earnest.
+    /// The connection must be closed; later results mean nothing.
     pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooLarge> {
         while !bytes.is_empty() {
             let (some, is_whole) = match &mut self.state {
-                State::Text(missing) => {
+                ParserState::Text(missing) => {
                     let some = bytes.len().min(usize::try_from(*missing).unwrap_or(usize::MAX));
                     *missing -= u64::try_from(some).unwrap_or(u64::MAX);
                     (some, *missing == 0)
                 }
-                State::Line { beginning, last } => {
+                ParserState::Line { beginning, last } => {
                     let end = line_end(bytes, *last);
                     let line = bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default();
                     let room = NUMBER_LINE.saturating_sub(beginning.len());
@@ -83,9 +83,9 @@ impl Meter {
                 return Err(TooLarge);
             }
             if is_whole {
-                match std::mem::replace(&mut self.state, State::line()) {
-                    State::Text(_) => self.end_value(),
-                    State::Line { beginning, .. } => self.end_line(&beginning)?,
+                match std::mem::replace(&mut self.state, ParserState::line()) {
+                    ParserState::Text(_) => self.end_value(),
+                    ParserState::Line { beginning, .. } => self.end_line(&beginning)?,
                 }
             }
         }
@@ -102,15 +102,15 @@ impl Meter {
         let number: i64 =
             str::from_utf8(number).ok().and_then(|text| text.trim().parse().ok()).ok_or(TooLarge)?;
         let Ok(number) = u64::try_from(number) else {
-            // Nothing, as older servers write it.
+            // RESP2's null.
             self.end_value();
             return if b"$*~>".contains(kind) { Ok(()) } else { Err(TooLarge) };
         };
         match kind {
             b'$' | b'=' | b'!' if number > self.largest => return Err(TooLarge),
-            b'$' | b'=' | b'!' => self.state = State::Text(number + 2),
+            b'$' | b'=' | b'!' => self.state = ParserState::Text(number + 2),
             b'%' => self.begin_list(number.saturating_mul(2))?,
-            // Attributes, and the value that they are of.
+            // Attributes, and the value that they belong to.
             b'|' => self.begin_list(number.saturating_mul(2).saturating_add(1))?,
             _ => self.begin_list(number)?,
         }
@@ -130,7 +130,7 @@ impl Meter {
         Ok(())
     }
 
-    /// With it lists may end, too, and the reply.
+    /// A value may complete the lists around it, and the reply.
     fn end_value(&mut self) {
         while let Some(missing) = self.open.last_mut() {
             *missing -= 1;
@@ -143,7 +143,7 @@ impl Meter {
     }
 }
 
-/// How many of these bytes belong to a line that is whole with them. `last` is the byte before them.
+/// How many of these bytes complete the line; `None` if its end is not among them. `last`: the byte before them.
 fn line_end(bytes: &[u8], last: u8) -> Option<usize> {
     let before = std::iter::once(&last).chain(bytes);
     before.zip(bytes).position(|pair| pair == (&b'\r', &b'\n')).map(|at| at + 1)
@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    /// A value as a server writes it.
+    /// A value as a server encodes it.
     fn value() -> impl Strategy<Value = Vec<u8>> {
         let scalar = prop_oneof![
             "[+-][a-z\\r ]{0,40}".prop_map(|text| format!("{text}\r\n").into_bytes()),
@@ -185,7 +185,7 @@ mod tests {
             values in proptest::collection::vec(value(), 1..5),
             part in 1_usize..50,
         ) {
-            let mut meter = Meter::new(1 << 20);
+            let mut meter = ReplyMeter::new(1 << 20);
             for value in &values {
                 prop_assert!(redis::parse_redis_value(value).is_ok(), "{value:?}");
                 let (last, all_but_last) = value.split_last().unwrap();
@@ -196,21 +196,21 @@ mod tests {
                 prop_assert_eq!(meter.read(&[*last]), Ok(()));
                 prop_assert!(meter.is_between_replies());
             }
-            prop_assert_eq!(Meter::new(1 << 20).read(&values.concat()), Ok(()));
+            prop_assert_eq!(ReplyMeter::new(1 << 20).read(&values.concat()), Ok(()));
         }
 
         #[test]
-        fn any_bytes_are_refused_or_bounded(
+        fn any_bytes_are_rejected_or_bounded(
             bytes in proptest::collection::vec(proptest::sample::select(b"$*%~>|=!+:_-0129\r\n".to_vec()), 0..300),
         ) {
-            let mut meter = Meter::new(100);
+            let mut meter = ReplyMeter::new(100);
             let read = meter.read(&bytes);
             prop_assert!(read == Err(TooLarge) || meter.taken <= 100);
         }
     }
 
     #[test]
-    fn what_is_announced_beyond_the_bounds_is_refused_before_it_comes() {
+    fn a_reply_announced_beyond_the_bounds_is_rejected_before_it_arrives() {
         for announced in [
             "$101\r\n",
             "$999999999999\r\n",
@@ -225,14 +225,14 @@ mod tests {
             "*00000000000000000000000000001\r\n",
             "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n",
         ] {
-            assert_eq!(Meter::new(100).read(announced.as_bytes()), Err(TooLarge), "{announced}");
+            assert_eq!(ReplyMeter::new(100).read(announced.as_bytes()), Err(TooLarge), "{announced}");
         }
     }
 
     #[test]
-    fn what_has_no_end_is_refused_at_the_bound() {
+    fn a_reply_without_an_end_is_rejected_at_the_bound() {
         for (beginning, more) in [("+", "x"), ("*9999\r\n", ":1\r\n"), ("*2\r\n$90\r\n", "x")] {
-            let mut meter = Meter::new(100);
+            let mut meter = ReplyMeter::new(100);
             assert_eq!(meter.read(beginning.as_bytes()), Ok(()));
             assert_eq!(meter.read(more.repeat(102).as_bytes()), Err(TooLarge), "{beginning}");
         }

@@ -1,14 +1,20 @@
--- Has records forgotten, and flights that began before this bring nothing back. Gives the purge's number.
--- Told of no purge, it gives those after a number instead: what, number, and so on.
+-- Removes records, so that fetches in progress bring nothing back, and returns the purge's number; or lists the purges after a
+-- number, for a replica that missed their events.
 --
--- KEYS  1 fence   2 budget   3 purges (sorted set)   4 record, 5 claim, 6 purged, and so on for each
--- ARGV  1 channel   2 milliseconds to remember a purge   3 how many are remembered   4 who purges
---       5 … what the keys are of; none: everything
--- ARGV  1 'missed'   2 the number   3 how many are remembered   4 the longest name
+-- The number is a fencing number (claims.lua), so every claim before the purge has a smaller one. Example: a claim has number
+-- 1000, a purge gets 2000. The claim's record is refused when it is put (1000 < 2000), and a new claim gets at least 2001.
+--
+-- KEYS  1 last fencing number   2 quota   3 purges (sorted set)   4 record, 5 claim, 6 last purge, and so on for each name
+-- ARGV  1 channel   2 milliseconds to remember a purge   3 how many are remembered   4 purging replica   5 … names; none: all
+-- Returns the purge's number, how many values read were out of bounds, and an empty list.
+--
+-- KEYS  1 to 3
+-- ARGV  1 'missed'   2 number   3 how many are remembered   4 the longest name
+-- Returns how many purges there were, how many values were out of bounds, and a list of names and numbers in turn.
 
 local KEYS_EACH, KEYS_BEFORE = 3, 3
 
--- One from far ahead would never leave the list, and everybody would wait for what comes after it.
+-- A forged number from the far future would stay in the list for ever, and hide every purge after it.
 refused = refused + read('ZREMRANGEBYSCORE', KEYS[3], '(' .. text(now + AHEAD_AT_MOST), '+inf')
 
 if ARGV[1] == 'missed' then

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Away, Owed, Shared, bounds,
+    Cluster, Unavailable, bounds,
     clock::{Micros, micros},
-    link::Trouble,
+    connection::OpError,
+    outbox::OutboxItem,
     quota_reply::{QuotaReply, Reservation},
     quota_request::Op,
     quota_view::{Replicas, SharedDay},
@@ -13,17 +14,17 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-impl Shared {
+impl Cluster {
     /// Reserves a slot in the quota of all replicas.
     ///
     /// # Errors
     /// When Redis is unavailable.
-    pub async fn reserve_slot(&self) -> Result<Reservation, Away> {
+    pub async fn reserve_slot(&self) -> Result<Reservation, Unavailable> {
         self.may_ask()?;
         let reply = self.request(Op::Permit).await.inspect_err(|trouble| self.failed(trouble));
-        let reply = reply.map_err(|_| Away)?;
-        let clock = self.clock().ok_or(Away)?;
-        reply.reservation(&clock).ok_or(Away)
+        let reply = reply.map_err(|_| Unavailable)?;
+        let clock = self.clock().ok_or(Unavailable)?;
+        reply.reservation(&clock).ok_or(Unavailable)
     }
 
     /// How many slots this process may hold while `waiting` calls wait here.
@@ -49,7 +50,7 @@ impl Shared {
         self.report(Op::Left { calls, called: called.elapsed() }).await;
     }
 
-    /// Zoom answered with a 429: stops the calls of all replicas until then. `words` as [`super::words`] writes them. While
+    /// Zoom answered with a 429: stops the calls of all replicas until then. `words` as [`super::failure_codec`] writes them. While
     /// Redis is unavailable the report is kept, and sent later if it is still of use.
     pub async fn cool_down(&self, kind: LimitKind, until: Instant, words: &str) {
         if let Some(clock) = self.clock() {
@@ -57,7 +58,11 @@ impl Shared {
         }
         let left = until.saturating_duration_since(Instant::now());
         if !left.is_zero() && self.report(Op::Cool { kind, left, words }).await.is_none() {
-            self.0.owed.borrow_mut().push(Owed::CoolDown { kind, until, words: words.to_owned() });
+            self.0.outbox.borrow_mut().push(OutboxItem::CoolDown {
+                kind,
+                until,
+                encoded_failure: words.to_owned(),
+            });
         }
     }
 
@@ -144,12 +149,12 @@ impl Shared {
     /// Finds out whether scripts run, without a trace on the server. A heartbeat whose answer is lost may have told the server
     /// that this replica is there, and postpones the time from which it may call on its own; repeated again and again, that
     /// time would never come.
-    pub(super) async fn probe(&self) -> Result<(), Trouble> {
+    pub(super) async fn probe(&self) -> Result<(), OpError> {
         self.request(Op::Probe).await.map(drop)
     }
 
     /// Returns the number of the last purge.
-    pub(super) async fn beat(&self) -> Result<u64, Trouble> {
+    pub(super) async fn beat(&self) -> Result<u64, OpError> {
         Ok(self.request(Op::Beat).await?.purge)
     }
 

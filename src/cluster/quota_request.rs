@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{
-    Shared,
+    Cluster,
     bounds::Rejected,
     clock::{Micros, micros},
-    link::{Lane, Trouble},
+    connection::{OpError, Traffic},
     quota_reply::{QuotaReply, Verdict, lead},
     quota_view::ReplicaReport,
     script::{self, ScriptCall},
@@ -56,34 +56,34 @@ impl Op<'_> {
     }
 }
 
-impl Shared {
+impl Cluster {
     /// Sends a request; once more if it reached the server after its deadline: the answer has the server's clock, so the second
     /// deadline is right even where the first one was computed from a wrong estimate.
-    pub(super) async fn request(&self, op: Op<'_>) -> Result<QuotaReply, Trouble> {
+    pub(super) async fn request(&self, op: Op<'_>) -> Result<QuotaReply, OpError> {
         let reply = self.request_once(&op).await?;
         let reply = if reply.verdict == Verdict::Late { self.request_once(&op).await? } else { reply };
-        if reply.verdict == Verdict::Late { Err(Trouble::TimedOut) } else { Ok(reply) }
+        if reply.verdict == Verdict::Late { Err(OpError::TimedOut) } else { Ok(reply) }
     }
 
-    async fn request_once(&self, op: &Op<'_>) -> Result<QuotaReply, Trouble> {
+    async fn request_once(&self, op: &Op<'_>) -> Result<QuotaReply, OpError> {
         let inner = &self.0;
-        let (Some(clock), Some(run_id)) = (inner.clock.get(), inner.link.run()) else {
-            return Err(Trouble::Broken);
+        let (Some(clock), Some(run_id)) = (inner.clock.get(), inner.client.run_id()) else {
+            return Err(OpError::Broken);
         };
         let sent = Instant::now();
-        let deadline = sent + inner.link.timeout();
+        let deadline = sent + inner.client.timeout();
         let report = inner.quota_view.borrow_mut().next_report();
         let call = self.script_call(op, &run_id, clock.at(deadline), &report, sent);
         if op.is_sign_of_life() {
             inner.presence.borrow_mut().on_request(deadline);
         }
-        let answer: Result<Vec<Value>, Trouble> = inner.link.script(Lane::Control, &call).await;
+        let answer: Result<Vec<Value>, OpError> = inner.client.script(Traffic::Control, &call).await;
         let answer = answer.and_then(|values| self.parse(&values));
         if op.is_sign_of_life() {
             inner.presence.borrow_mut().on_end(effect_of(&answer), Instant::now(), deadline);
         }
         let reply = answer?;
-        inner.rejections.note(RedisValue::Budget, reply.rejected);
+        inner.rejections.count(RedisValue::Budget, reply.rejected);
         inner.round_trip.set(sent.elapsed());
         self.learn_clock(sent, reply.now);
         if reply.verdict != Verdict::Late && op.is_sign_of_life() {
@@ -106,7 +106,7 @@ impl Shared {
             let view = inner.quota_view.borrow();
             (view.demand, view.refresh_demand)
         };
-        let mut call = inner.quota_script.call();
+        let mut call = inner.scripts.quota.call();
         call.key(&*inner.keys.budget).key(&*inner.keys.members);
         call.arg(op.name()).arg(&inner.replica).arg(run_id).arg(deadline);
         call.arg(inner.config.per_second.get()).arg(inner.config.replicas.get()).arg(inner.config.per_day);
@@ -132,18 +132,18 @@ impl Shared {
         call
     }
 
-    fn parse(&self, values: &[Value]) -> Result<QuotaReply, Trouble> {
+    fn parse(&self, values: &[Value]) -> Result<QuotaReply, OpError> {
         let numbers: Result<Vec<i64>, Rejected> = values.iter().map(script::number).collect();
         let reply = numbers.and_then(|numbers| QuotaReply::parse(&numbers, self.0.config.per_day));
-        let reply = self.0.rejections.noted(RedisValue::Reply, reply);
-        reply.map_err(|_| Trouble::Refused("an answer of another script, or out of bounds".to_owned()))
+        let reply = self.0.rejections.checked(RedisValue::Reply, reply);
+        reply.map_err(|_| OpError::Refused("an answer of another script, or out of bounds".to_owned()))
     }
 }
 
-fn effect_of(answer: &Result<QuotaReply, Trouble>) -> RequestEffect {
+fn effect_of(answer: &Result<QuotaReply, OpError>) -> RequestEffect {
     match answer {
-        Ok(QuotaReply { verdict: Verdict::Late, .. }) | Err(Trouble::Refused(_)) => RequestEffect::Rejected,
+        Ok(QuotaReply { verdict: Verdict::Late, .. }) | Err(OpError::Refused(_)) => RequestEffect::Rejected,
         Ok(_) => RequestEffect::Applied,
-        Err(Trouble::TimedOut | Trouble::Broken) => RequestEffect::Unknown,
+        Err(OpError::TimedOut | OpError::Broken) => RequestEffect::Unknown,
     }
 }

@@ -214,7 +214,7 @@ mod tests {
             (numbers[0], numbers[3]) = (verdict, why);
             let Ok(reply) = QuotaReply::parse(&numbers, 30_000) else { return Ok(()) };
             let now = Instant::now();
-            let clock = ServerClock::heard(now, now, reply.now).unwrap();
+            let clock = ServerClock::observe(now, now, reply.now).unwrap();
             let latest = now + bounds::AHEAD_AT_MOST;
             match reply.reservation(&clock) {
                 Some(Reservation::Slot(Slot { from: at, .. }) | Reservation::RetryAt { at, .. }) => {

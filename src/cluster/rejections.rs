@@ -1,4 +1,4 @@
-//! What was refused of what Redis said: counted each time, and said once for as long as it goes on.
+//! Values read from Redis that were rejected: each one is counted, and a series of them is logged once.
 
 use std::{
     cell::Cell,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::metrics::{Metrics, RedisValue};
 
-/// After so long without another one of its kind the next is news.
+/// After this long without a rejected value of its kind, the next one is logged again.
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Belongs to one thread.
@@ -22,27 +22,24 @@ impl Rejections {
         Self { metrics: Arc::clone(metrics), last: Default::default() }
     }
 
-    /// So many values of this kind count as not there.
-    pub(super) fn note(&self, kind: RedisValue, values: u64) {
+    /// Counts rejected values, which are treated as absent.
+    pub(super) fn count(&self, kind: RedisValue, values: u64) {
         if values == 0 {
             return;
         }
         self.metrics.redis_values_rejected(kind, values);
-        let place = RedisValue::ALL.iter().position(|known| *known == kind);
-        let Some(last) = place.and_then(|place| self.last.get(place)) else { return };
+        let index = RedisValue::ALL.iter().position(|known| *known == kind);
+        let Some(last) = index.and_then(|index| self.last.get(index)) else { return };
         let now = Instant::now();
         if last.replace(Some(now)).is_none_or(|last| now.saturating_duration_since(last) > QUIET) {
-            tracing::warn!(
-                kind = kind.as_str(),
-                "what Redis holds is out of bounds or torn, and counts as not there"
-            );
+            tracing::warn!(kind = kind.as_str(), "a value from Redis is out of bounds or torn: ignored");
         }
     }
 
-    /// The value, unless it is out of bounds.
-    pub(super) fn noted<T, E>(&self, kind: RedisValue, value: Result<T, E>) -> Result<T, E> {
+    /// Passes the value on, and counts it if it was rejected.
+    pub(super) fn checked<T, E>(&self, kind: RedisValue, value: Result<T, E>) -> Result<T, E> {
         if value.is_err() {
-            self.note(kind, 1);
+            self.count(kind, 1);
         }
         value
     }

@@ -1,48 +1,48 @@
-//! Retries after a moment without Redis.
+//! Retries of an operation that failed because Redis was slow for a moment.
 //!
-//! One operation that takes too long opens the breaker, and every flight that begins before the next heartbeat would fetch for
-//! itself, in every replica: on a busy machine a whole batch of meetings was fetched three times. So an operation that decides who
-//! fetches waits for the heartbeat's verdict instead, about a second at most, and asks again if Redis is of use.
+//! One slow operation opens the circuit breaker. Without retries, every flight that starts before the next heartbeat would fetch
+//! for itself, in every replica; on a busy machine a whole batch of meetings was fetched three times. So an operation that decides
+//! which replica fetches waits for that heartbeat, about a second at most, and asks again if it succeeded.
 
 use std::pin::pin;
 
-use super::{Away, Shared, health::Standing};
+use super::{Cluster, Unavailable, circuit_breaker::RedisStatus};
 
-/// An operation that fails so often while the heartbeat succeeds is refused for reasons of its own, or too slow for this server.
-/// With the default `redis.timeout` eight time-outs are two seconds: less than a page that is fetched twice may take.
-const ATTEMPTS: u32 = 8;
+/// An operation that fails this often while the heartbeat succeeds is refused for a reason of its own, or too slow for this server.
+/// With the default `redis.timeout` of 250 ms, eight timeouts take two seconds: less than fetching a page twice may take.
+const MAX_ATTEMPTS: u32 = 8;
 
-impl Shared {
-    /// Asks, and asks again for as long as Redis does not count as away.
+impl Cluster {
+    /// Repeats the operation until it succeeds, as long as Redis does not count as unavailable.
     ///
     /// # Errors
-    /// When Redis is away, or the operation failed eight times.
-    pub async fn retrying<T>(&self, ask: impl AsyncFn() -> Result<T, Away>) -> Result<T, Away> {
-        for _ in 1..ATTEMPTS {
+    /// Redis is unavailable, or the operation failed eight times.
+    pub async fn retrying<T>(&self, ask: impl AsyncFn() -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+        for _ in 1..MAX_ATTEMPTS {
             match ask().await {
-                Err(Away) if self.recovers().await => {}
+                Err(Unavailable) if self.wait_for_recovery().await => {}
                 answer => return answer,
             }
         }
         ask().await
     }
 
-    /// Waits until Redis is of use, or counts as away. Whether it is of use.
-    async fn recovers(&self) -> bool {
-        let mut standing = self.standing();
+    /// Waits until Redis can be used, or counts as unavailable; returns which.
+    async fn wait_for_recovery(&self) -> bool {
+        let mut status = self.status();
         loop {
-            // Listens first: a heartbeat that succeeds between the look and the wait is not missed.
+            // Subscribes first, so that a heartbeat that succeeds between the check and the wait is not missed.
             let mut recovered = pin!(self.0.recovered.notified());
             recovered.as_mut().enable();
-            if self.may_ask().is_ok() && self.0.link.is_connected() {
+            if self.may_ask().is_ok() && self.0.client.is_connected() {
                 return true;
             }
-            if self.0.gone.get() || *standing.borrow_and_update() != Standing::Up {
+            if self.0.gone.get() || *status.borrow_and_update() != RedisStatus::Up {
                 return false;
             }
             tokio::select! {
                 () = recovered => {}
-                _ = standing.changed() => {}
+                _ = status.changed() => {}
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Lua scripts on the server. One round trip runs a script by its digest; only a server that does not know it gets the code.
+//! Lua scripts on the server. One round trip runs a script by its digest; the code is sent only to a server that does not know it.
 
 use redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value, aio::ConnectionLike,
@@ -6,7 +6,7 @@ use redis::{
 
 use super::bounds::Rejected;
 
-/// A number that a script gave. The library would also make one of a text, and 0 of what is no number.
+/// A number that a script returned. The library's own conversion would also accept text, and read other values as 0.
 pub(super) fn number(value: &Value) -> Result<i64, Rejected> {
     match value {
         Value::Int(number) => Ok(*number),
@@ -14,18 +14,34 @@ pub(super) fn number(value: &Value) -> Result<i64, Rejected> {
     }
 }
 
-/// A script and its digest.
-pub(super) struct Script {
+/// Each begins with the checks that everything read passes.
+pub(super) struct Scripts {
+    pub(super) quota: LuaScript,
+    pub(super) claims: LuaScript,
+    pub(super) purge: LuaScript,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            quota: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("quota.lua"))),
+            claims: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("claims.lua"))),
+            purge: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("purge.lua"))),
+        }
+    }
+}
+
+pub(super) struct LuaScript {
     code: &'static str,
     digest: String,
 }
 
-impl Script {
-    pub(super) fn new(code: &'static str) -> Self {
+impl LuaScript {
+    fn new(code: &'static str) -> Self {
         Self { code, digest: redis::Script::new(code).get_hash().to_owned() }
     }
 
-    /// A call without keys and arguments yet.
+    /// A call, to which keys and arguments are added.
     pub(super) fn call(&self) -> ScriptCall<'_> {
         ScriptCall { script: self, keys: Vec::new(), arguments: Vec::new() }
     }
@@ -33,7 +49,7 @@ impl Script {
 
 /// One call of a script.
 pub(super) struct ScriptCall<'a> {
-    script: &'a Script,
+    script: &'a LuaScript,
     keys: Vec<Vec<u8>>,
     arguments: Vec<Vec<u8>>,
 }
@@ -49,10 +65,10 @@ impl ScriptCall<'_> {
         self
     }
 
-    /// Runs the script, once: a server that does not know its digest has done nothing yet.
+    /// Runs the script once: a server that does not know its digest has done nothing yet.
     ///
-    /// The second attempt is `EVAL`, not `SCRIPT LOAD` and the digest again: the server may forget the script between these
-    /// two, too. Then a claim would fail although Redis is there, and two replicas would fetch the same meeting.
+    /// The second attempt is `EVAL`, not `SCRIPT LOAD` and the digest again: the server may forget the script between those
+    /// two, a claim would fail although Redis is available, and two replicas would fetch the same meeting.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         connection: &mut impl ConnectionLike,

@@ -1,71 +1,71 @@
-//! An access token as a record's content: shared so that a rollout does not ask Zoom for one per replica. Pure.
+//! The access token as a record's content, shared so that a rollout does not request one for each replica. Pure.
 //!
-//! Only where records are encrypted: a token in plain text would be worth more to a thief than all that it gives access to here.
+//! It is shared only if records are encrypted: in plain text it would be worth more to a thief than everything else in Redis.
 
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Shared,
+    Cluster,
     clock::{Micros, ServerClock},
-    keys::Subject,
+    keys::RecordKey,
 };
 
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct EncodedToken {
     access_token: String,
     renew_from: Micros,
     use_until: Micros,
 }
 
-/// A token of another replica. It has nothing that would print it.
-pub struct SharedToken {
-    /// Its text, for the one place that sends it.
+/// A token for other replicas. It is secret, so it implements neither `Debug` nor `Serialize`.
+pub struct TokenRecord {
+    /// The token itself.
     pub text: String,
-    /// From here on it is good to have a new one soon.
+    /// When it should be renewed.
     pub renew_from: Instant,
-    /// And from here on it is of no use.
+    /// When it must no longer be used.
     pub use_until: Instant,
 }
 
-impl SharedToken {
+impl TokenRecord {
     /// As a record's content.
     #[must_use]
     pub fn to_bytes(&self, clock: &ServerClock) -> Vec<u8> {
-        let written = Written {
+        let encoded = EncodedToken {
             access_token: self.text.clone(),
             renew_from: clock.at(self.renew_from),
             use_until: clock.at(self.use_until),
         };
-        // Texts and numbers: this cannot fail; and an empty one is no token.
-        serde_json::to_vec(&written).unwrap_or_default()
+        // Text and numbers: this cannot fail. If it did, the others would find no token.
+        serde_json::to_vec(&encoded).unwrap_or_default()
     }
 
-    /// Of a record's content; `None` for one that is of no use any more.
+    /// From a record's content; `None` if the token has expired, or is malformed.
     #[must_use]
     pub fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
-        let written: Written = serde_json::from_slice(bytes).ok()?;
+        let encoded: EncodedToken = serde_json::from_slice(bytes).ok()?;
         let (renew_from, use_until) =
-            (clock.when(written.renew_from).ok()?, clock.when(written.use_until).ok()?);
-        let is_of_use =
-            now < use_until && written.use_until > clock.at(now) && !written.access_token.is_empty();
-        is_of_use.then_some(Self { text: written.access_token, renew_from, use_until })
+            (clock.when(encoded.renew_from).ok()?, clock.when(encoded.use_until).ok()?);
+        let is_valid =
+            now < use_until && encoded.use_until > clock.at(now) && !encoded.access_token.is_empty();
+        is_valid.then_some(Self { text: encoded.access_token, renew_from, use_until })
     }
 }
 
-impl Shared {
-    /// Whether the access token is shared, too.
+impl Cluster {
+    /// Whether the access token is shared.
     #[must_use]
     pub fn shares_access_token(&self) -> bool {
-        self.0.config.sealer.is_some()
+        self.0.config.cipher.is_some()
     }
 
-    /// Under which name, for these credentials; `None` where it is not.
+    /// The key of the access token for these credentials; `None` if it is not shared.
     #[must_use]
-    pub fn access_token(&self, credentials: &[&str]) -> Option<Subject> {
-        let sealer = self.0.config.sealer.as_deref()?;
-        Some(Subject::access_token(&sealer.name(credentials)))
+    pub fn access_token_key(&self, credentials: &[&str]) -> Option<RecordKey> {
+        let cipher = self.0.config.cipher.as_deref()?;
+        Some(RecordKey::access_token(&cipher.name(credentials)))
     }
 }
 
@@ -79,34 +79,34 @@ mod tests {
     use crate::cluster::bounds::AHEAD_AT_MOST;
 
     #[test]
-    fn a_token_is_good_for_as_long_on_every_replica_and_no_longer() {
+    fn a_token_expires_at_the_same_time_on_every_replica() {
         let now = Instant::now() + Duration::from_secs(10_000);
-        let here = ServerClock::heard(now, now, 1_800_000_000_000_000).unwrap();
+        let here = ServerClock::observe(now, now, 1_800_000_000_000_000).unwrap();
         let after = |seconds| now + Duration::from_secs(seconds);
         let token =
-            SharedToken { text: "secret".to_owned(), renew_from: after(3_300), use_until: after(3_595) };
+            TokenRecord { text: "secret".to_owned(), renew_from: after(3_300), use_until: after(3_595) };
         let bytes = token.to_bytes(&here);
         // Another replica, whose monotonic clock began elsewhere.
-        let there = ServerClock::heard(after(500), after(500), 1_800_000_000_000_000).unwrap();
-        let read = SharedToken::from_bytes(&bytes, &there, after(500)).unwrap();
+        let there = ServerClock::observe(after(500), after(500), 1_800_000_000_000_000).unwrap();
+        let read = TokenRecord::from_bytes(&bytes, &there, after(500)).unwrap();
         assert_eq!((&*read.text, read.renew_from, read.use_until), ("secret", after(3_800), after(4_095)));
-        assert!(SharedToken::from_bytes(&bytes, &there, after(4_095)).is_none());
-        assert!(SharedToken::from_bytes(b"", &there, now).is_none());
+        assert!(TokenRecord::from_bytes(&bytes, &there, after(4_095)).is_none());
+        assert!(TokenRecord::from_bytes(b"", &there, now).is_none());
     }
 
     proptest! {
         #[test]
-        fn no_token_panics_or_is_of_use_for_more_than_48_h(
+        fn no_token_panics_or_is_valid_for_more_than_48_h(
             (renew_from, use_until) in (any::<u64>(), any::<u64>()),
             ahead in 0..400_000_000_000_u64,
             there in 0..1_u64 << 53,
         ) {
             let now = Instant::now();
-            let clock = ServerClock::heard(now, now, there).unwrap();
+            let clock = ServerClock::observe(now, now, there).unwrap();
             for (renew_from, use_until) in [(renew_from, use_until), (there, there + ahead)] {
-                let written = Written { access_token: "secret".to_owned(), renew_from, use_until };
-                let bytes = serde_json::to_vec(&written).unwrap();
-                if let Some(token) = SharedToken::from_bytes(&bytes, &clock, now) {
+                let encoded = EncodedToken { access_token: "secret".to_owned(), renew_from, use_until };
+                let bytes = serde_json::to_vec(&encoded).unwrap();
+                if let Some(token) = TokenRecord::from_bytes(&bytes, &clock, now) {
                     prop_assert!(token.use_until <= now + AHEAD_AT_MOST && token.renew_from <= now + AHEAD_AT_MOST);
                 }
             }

@@ -1,4 +1,5 @@
-//! One connection to a node: dialled here and not by the library, so that what comes is measured before the library keeps it.
+//! One connection to a node. It is dialled here rather than by the client library, so that replies are measured before the
+//! library buffers them.
 
 use std::{
     io,
@@ -19,9 +20,9 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use super::{address::Address, meter::Meter};
+use super::{address::Address, meter::ReplyMeter};
 
-/// Ends what drives a connection, also while bytes go on coming.
+/// Ends a connection's task when dropped, even while bytes keep arriving.
 pub(super) struct Driver(AbortHandle);
 
 impl Drop for Driver {
@@ -30,23 +31,23 @@ impl Drop for Driver {
     }
 }
 
-/// Connects, and logs in. No reply may be larger than `largest`.
+/// Connects and logs in. A reply larger than `largest` bytes ends the connection.
 pub(super) async fn connect(
     address: &Address,
     node: &ConnectionAddr,
-    who: &RedisConnectionInfo,
+    login: &RedisConnectionInfo,
     largest: usize,
     config: AsyncConnectionConfig,
 ) -> Result<(MultiplexedConnection, Driver), RedisError> {
     match node {
-        ConnectionAddr::Tcp(host, port) => drive(dial(host, *port).await?, who, largest, config).await,
+        ConnectionAddr::Tcp(host, port) => drive(dial(host, *port).await?, login, largest, config).await,
         ConnectionAddr::TcpTls { host, port, .. } => {
             let name = ServerName::try_from(host.as_str()).map_err(io::Error::other)?.to_owned();
             let tls = TlsConnector::from(Arc::new(address.tls()));
             let stream = tls.connect(name, dial(host, *port).await?).await?;
-            drive(stream, who, largest, config).await
+            drive(stream, login, largest, config).await
         }
-        // `Address` makes none of these.
+        // `Address` makes no others.
         _ => Err((ErrorKind::InvalidClientConfig, "not an address on the network").into()),
     }
 }
@@ -59,19 +60,19 @@ async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
 
 async fn drive(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    who: &RedisConnectionInfo,
+    login: &RedisConnectionInfo,
     largest: usize,
     config: AsyncConnectionConfig,
 ) -> Result<(MultiplexedConnection, Driver), RedisError> {
-    let stream = Measured { stream, meter: Meter::new(largest) };
-    let (connection, driver) = MultiplexedConnection::new_with_config(who, stream, config).await?;
+    let stream = Measured { stream, meter: ReplyMeter::new(largest) };
+    let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
     Ok((connection, Driver(actix_rt::spawn(driver).abort_handle())))
 }
 
-/// Fails as soon as a reply is too large.
+/// Fails reads as soon as a reply is too large.
 struct Measured<S> {
     stream: S,
-    meter: Meter,
+    meter: ReplyMeter,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Measured<S> {

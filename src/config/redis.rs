@@ -11,7 +11,7 @@ use super::{
     },
 };
 use crate::{
-    cluster::{SharedConfig, address::Address, bounds::AHEAD_AT_MOST, namespace, seal::Sealer},
+    cluster::{ClusterConfig, address::Address, bounds::AHEAD_AT_MOST, cipher::RecordCipher, namespace},
     quota::QuotaConfig,
     regular_file,
     snapshot::FreshnessConfig,
@@ -37,12 +37,12 @@ pub(super) fn cluster(
     zoom: Option<&ZoomConfig>,
     quota: Option<&mut QuotaConfig>,
     freshness: Option<&FreshnessConfig>,
-) -> Option<SharedConfig> {
+) -> Option<ClusterConfig> {
     let url = reader.optional_secret("redis.url", "redis.url_file");
     let replicas = reader.required("redis.replicas", &IntegerRule(1..=MAX_REPLICAS));
     let timeout = reader.required("redis.timeout", &DurationRule::Positive);
     let ca_file = reader.optional(CA_FILE, &FilePathRule);
-    let sealer = sealer(reader);
+    let cipher = cipher(reader);
     if timeout.is_some_and(|timeout| timeout > MAX_TIMEOUT) {
         reader.reject(
             "redis.timeout",
@@ -65,13 +65,13 @@ pub(super) fn cluster(
         reader.annotate("limits.state_file", "not used: with redis.url, the day's count is kept in Redis");
     }
     let account = zoom.account_id.read().ok()?;
-    Some(SharedConfig {
+    Some(ClusterConfig {
         address,
         address_now: Arc::new(move || read_address(&source, ca_file.as_ref())),
         timeout: timeout?,
         replicas: NonZeroU32::new(replicas?)?,
         namespace: namespace(zoom.api_base_url.as_str(), account.expose()),
-        sealer,
+        cipher,
         per_second: quota.per_second,
         per_day: quota.per_day,
         fresh_at_most: freshness.at_most(quota.max_stretch).max(AHEAD_AT_MOST),
@@ -116,10 +116,10 @@ fn read_address(source: &SecretSource, ca_file: Option<&PathBuf>) -> Option<Addr
 }
 
 /// Encrypts records. `None` without a key, or after reporting a problem with it.
-fn sealer(reader: &mut Reader) -> Option<Arc<Sealer>> {
+fn cipher(reader: &mut Reader) -> Option<Arc<RecordCipher>> {
     let source = reader.optional_secret(ENCRYPTION_KEY, ENCRYPTION_KEY_FILE)?;
     let key = reader.first_set([ENCRYPTION_KEY, ENCRYPTION_KEY_FILE])?;
     // An unreadable file is reported already.
-    let sealer = Sealer::new(source.read().ok()?.expose());
-    sealer.map_err(|error| reader.reject(key, error.to_string())).ok().map(Arc::new)
+    let cipher = RecordCipher::new(source.read().ok()?.expose());
+    cipher.map_err(|error| reader.reject(key, error.to_string())).ok().map(Arc::new)
 }

@@ -1,15 +1,15 @@
-//! One flight: from other replicas where they have it, from Zoom otherwise, and into the cache and to those who wait.
+//! One flight: obtains a snapshot from another replica or from Zoom, caches it, and answers the callers waiting for it.
 
 use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
 use futures_util::FutureExt as _;
 
 use super::{
-    Via,
-    core::Core,
+    command::FetchSource,
     flights::Flight,
     pages::fetch_meeting,
-    peers::{self, How, Told, Turn},
+    peers::{PeerResult, PeerSource, PublishResult},
+    state::FetcherState,
 };
 use crate::{
     cache::ends_snapshot,
@@ -18,113 +18,117 @@ use crate::{
     trace::Span,
 };
 
-/// What a flight brings, and whence.
-struct Brought {
+/// The outcome of a flight.
+struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// From another replica, and how.
-    elsewhere: Option<How>,
-    /// Nobody is to have it any more.
+    /// How it came from another replica; `None`: from Zoom.
+    peer: Option<PeerSource>,
+    /// The meeting was purged while it was fetched: the result must not be cached.
     purged: bool,
-    /// How long a refusal is remembered.
-    until: Option<Instant>,
+    /// How long a failure is remembered.
+    remember_until: Option<Instant>,
 }
 
-impl Brought {
-    fn of_zoom(core: &Core, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        let failure = result.as_ref().err();
-        // Trouble of a flight that has made no call, such as with the access token, is not this meeting's.
-        let failure = failure.filter(|failure| {
-            failure.lasting.is_some() || ends_snapshot(failure) || core.flights.has_begun(flight)
-        });
-        let now = Instant::now();
-        let keep = failure.and_then(|failure| core.cache.failure_ttl(flight.key, failure, now));
-        let until = keep.map(|keep| now + keep);
-        Self { result, elsewhere: None, purged: false, until }
+/// Runs one flight to its end. A panic on the way fails the flight rather than leaving its callers waiting.
+pub(super) async fn fly(state: Rc<FetcherState>, flight: Flight, span: Span) {
+    let started = Instant::now();
+    let obtained = AssertUnwindSafe(obtain(&state, &flight)).catch_unwind().await;
+    let obtained = obtained
+        .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
+    state.metrics.flights_active.dec();
+    if obtained.peer.is_none() {
+        state.metrics.flight_duration.observe(started.elapsed().as_secs_f64());
     }
-
-    fn of_another(result: Result<Arc<Snapshot>, Failure>, how: How, until: Option<Instant>) -> Self {
-        Self { result, elsewhere: Some(how), purged: false, until }
-    }
+    complete(&state, &flight, span, obtained);
 }
 
-/// Flies, and lands in the cache and with the callers; a panic on the way is a failure and not a hanging flight.
-pub(super) async fn fly(core: Rc<Core>, flight: Flight, span: Span) {
-    let took_off = Instant::now();
-    let brought = AssertUnwindSafe(bring(&core, &flight)).catch_unwind().await;
-    let Brought { result, elsewhere, purged, until } =
-        brought.unwrap_or_else(|_| Brought::of_zoom(&core, &flight, Err(Failure::new(Reason::ZoomFailed))));
-    core.metrics.flights_active.dec();
-    if elsewhere.is_none() {
-        core.metrics.flight_duration.observe(took_off.elapsed().as_secs_f64());
-    }
-    // Decided here and done below without a pause: a purge comes before it or after it.
-    let kept = !purged && !core.flights.is_set_aside(&flight);
+/// From another replica, if one has the snapshot or is fetching it; else from Zoom, for all replicas.
+async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
+    let claim = match state.peers.find(flight, &state.spans).await {
+        PeerResult::FetchHere(claim) => claim,
+        PeerResult::Found(snapshot, source) => return FlightResult::of_peer(Ok(snapshot), source, None),
+        PeerResult::NegativeCached(failure, until) => {
+            return FlightResult::of_peer(Err(failure), PeerSource::Record, Some(until));
+        }
+        PeerResult::PeerFailed(failure) => {
+            let peer = Some(PeerSource::Flight);
+            return FlightResult { peer, ..FlightResult::own(state, flight, Err(failure)) };
+        }
+    };
+    let result = fetch_meeting(state, flight).await.map(Arc::new);
+    let PublishResult { result, purged } = state.peers.publish(claim, flight, result).await;
+    FlightResult { purged, ..FlightResult::own(state, flight, result) }
+}
+
+/// Caches the result and answers the callers. Nothing in here waits, so a purge comes either before it (then the flight is
+/// detached, and nothing is cached) or after it (then it removes what was cached).
+fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightResult) {
+    let FlightResult { result, peer, purged, remember_until } = obtained;
+    let may_cache = !purged && !state.flights.is_detached(flight);
     let result = match result {
         Ok(snapshot) => {
-            let (snapshot, stored) = if kept { core.cache.insert(snapshot) } else { (snapshot, false) };
-            if elsewhere.is_none() {
-                core.metrics.flight_pages.observe(f64::from(snapshot.pages));
+            let (snapshot, stored) = if may_cache { state.cache.insert(snapshot) } else { (snapshot, false) };
+            if peer.is_none() {
+                state.metrics.flight_pages.observe(f64::from(snapshot.pages));
             }
-            tracing::debug!(
-                meeting = %flight.key.meeting,
-                meeting_type = flight.key.meeting_type.as_str(),
-                pages = snapshot.pages,
-                bytes = snapshot.length,
-                kept_bytes = snapshot.weight(),
-                stored,
-                by_another_replica = elsewhere.is_some(),
-                "meeting fetched"
-            );
+            log_success(flight.key, &snapshot, stored, peer);
             Ok((snapshot, stored))
         }
         Err(mut failure) => {
-            if let Some(until) = until.filter(|_| kept) {
+            if let Some(until) = remember_until.filter(|_| may_cache) {
                 if !ends_snapshot(&failure) {
-                    // Before that nobody asks Zoom, whatever it said itself.
+                    // Zoom is not asked again before that, whatever time Zoom itself named.
                     failure.retry_at = Some(until);
                 }
-                core.cache.insert_failure(flight.key, &failure, until);
+                state.cache.insert_failure(flight.key, &failure, until);
             }
-            say(flight.key, &failure);
+            log_failure(flight.key, &failure);
             Err(failure)
         }
     };
-    core.traces.land(&flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
-    let via = elsewhere.map(|how| match how {
-        How::Found => Via::Cache,
-        How::Followed => Via::OthersFlight,
+    state.spans.end_flight(flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
+    let source = peer.map(|source| match source {
+        PeerSource::Record => FetchSource::Cache,
+        PeerSource::Flight => FetchSource::OthersFlight,
     });
-    core.flights.land(&flight, &result, via);
+    state.flights.complete(flight, &result, source);
 }
 
-/// From another replica, where one has it or is about to; from Zoom otherwise, for all of them.
-async fn bring(core: &Core, flight: &Flight) -> Brought {
-    let by_ourselves = |result| Brought::of_zoom(core, flight, result);
-    let Some(shared) = &core.shared else {
-        return by_ourselves(fetch_meeting(core, flight).await.map(Arc::new));
-    };
-    let span = core.traces.look_around(flight);
-    let turn = peers::look_around(core, shared, flight).await;
-    drop(span);
-    let right = match turn {
-        Turn::Ours(right) => right,
-        Turn::Landed(snapshot, how) => return Brought::of_another(Ok(snapshot), how, None),
-        Turn::Refused(failure, until) => return Brought::of_another(Err(failure), How::Found, Some(until)),
-        Turn::Failed(failure) => {
-            return Brought { elsewhere: Some(How::Followed), ..by_ourselves(Err(failure)) };
-        }
-    };
-    let result = fetch_meeting(core, flight).await.map(Arc::new);
-    let Some(right) = right else { return by_ourselves(result) };
-    match peers::tell(core, right, flight, result).await {
-        Told::Ours(result) => by_ourselves(result),
-        Told::Purged(result) => Brought { purged: true, ..by_ourselves(result) },
-        Told::Later(snapshot) => by_ourselves(Ok(snapshot)),
+impl FlightResult {
+    fn own(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
+        // A failure before the first call, such as that of the access token, says nothing about this meeting.
+        let failure = result.as_ref().err().filter(|failure| {
+            failure.lasting.is_some() || ends_snapshot(failure) || state.flights.has_started(flight)
+        });
+        let now = Instant::now();
+        let keep = failure.and_then(|failure| state.cache.failure_ttl(flight.key, failure, now));
+        Self { result, peer: None, purged: false, remember_until: keep.map(|keep| now + keep) }
+    }
+
+    fn of_peer(
+        result: Result<Arc<Snapshot>, Failure>,
+        source: PeerSource,
+        remember_until: Option<Instant>,
+    ) -> Self {
+        Self { result, peer: Some(source), purged: false, remember_until }
     }
 }
 
-/// What went wrong at Zoom is for operators to see; what callers asked wrongly is not.
-fn say(key: SnapshotKey, failure: &Failure) {
+fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option<PeerSource>) {
+    tracing::debug!(
+        meeting = %key.meeting,
+        meeting_type = key.meeting_type.as_str(),
+        pages = snapshot.pages,
+        bytes = snapshot.length,
+        kept_bytes = snapshot.weight(),
+        stored,
+        by_another_replica = peer.is_some(),
+        "meeting fetched"
+    );
+}
+
+/// Operators should see what went wrong at Zoom, but not what callers asked wrongly.
+fn log_failure(key: SnapshotKey, failure: &Failure) {
     let zoom = failure.zoom.as_deref();
     let (status, code) =
         (zoom.map(|zoom_error| zoom_error.status), zoom.and_then(|zoom_error| zoom_error.code));

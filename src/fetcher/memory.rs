@@ -4,57 +4,60 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 
-use super::{ASK_AGAIN_AFTER, core::Core, flights::Flight};
+use super::{command::RETRY_AFTER, flights::Flight, state::FetcherState};
 use crate::{
     failure::{Failure, Lasting, Reason},
     zoom::FlightMemory,
 };
 
-/// While it waits, a flight looks this often whether anybody still waits for it.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A waiting flight checks this often whether any caller still waits for it.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a flight fails that finds no memory.
 pub(super) fn overloaded() -> Failure {
-    Failure::new(Reason::Overloaded).retry_at(Instant::now() + ASK_AGAIN_AFTER)
+    Failure::new(Reason::Overloaded).retry_at(Instant::now() + RETRY_AFTER)
 }
 
 /// Returns when there is room for the flight's next page.
 ///
 /// # Errors
-/// When there is none and will be none, when `limits.max_queued` flights wait already, or when nobody waits for the
-/// flight any more.
-pub(super) async fn room(core: &Core, flight: &Flight, memory: &FlightMemory) -> Result<(), Failure> {
-    let Some(mut told) = memory.request_page() else {
+/// There never will be, `limits.max_queued` flights wait already, or no caller waits for the flight any more.
+pub(super) async fn wait_for_memory(
+    state: &FetcherState,
+    flight: &Flight,
+    memory: &FlightMemory,
+) -> Result<(), Failure> {
+    let Some(mut verdict) = memory.request_page() else {
         tracing::warn!("a meeting is larger than limits.max_fetch_bytes: refused");
         return Err(Failure::lasting(Lasting::TooLarge));
     };
     let mut waits = false;
     loop {
         let goes_on = if waits {
-            tokio::time::timeout(LOOK_AGAIN_AFTER, &mut told).await.ok()
+            tokio::time::timeout(CHECK_EVERY, &mut verdict).await.ok()
         } else {
-            (&mut told).now_or_never()
+            (&mut verdict).now_or_never()
         };
         match goes_on {
             Some(Ok(true)) => break,
             Some(_) => return Err(overloaded()),
             None => {}
         }
-        // Calls and flights that wait are bounded together. A flight that has begun is paid for.
-        let waiting = core.memory.waiting_to_begin() + core.scheduler.queued();
-        if !waits && !core.flights.has_begun(flight) && waiting > core.scheduler.max_queued() {
+        // Waiting calls and waiting flights share one bound. A flight that has made a call is exempt: its calls are spent.
+        let waiting = state.memory.waiting_to_begin() + state.scheduler.queued();
+        if !waits && !state.flights.has_started(flight) && waiting > state.scheduler.max_queued() {
             return Err(overloaded());
         }
         waits = true;
         let now = Instant::now();
-        if core.flights.gives_up(flight.number)
-            || core.flights.gives_up_at(flight).is_some_and(|at| at <= now)
+        if state.flights.detach_if_abandoned(flight.number)
+            || state.flights.deadline(flight).is_some_and(|at| at <= now)
         {
             return Err(overloaded());
         }
-        // Callers with a stale snapshot have it at once.
-        core.flights.queues(flight, Some(&(now, overloaded())));
+        // Callers with a stale snapshot get it at once.
+        state.flights.begin_wait(flight, Some(&(now, overloaded())));
     }
-    core.flights.queues_no_more(flight);
+    state.flights.end_wait(flight);
     Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 pub(super) use self::status::status;
 use super::{context::RequestContext, params, problem::Problem, route::RouteHandler, state::AppState};
-use crate::fetcher::{Credentials, Purge, Standing};
+use crate::fetcher::{Credentials, Purge, RedisStatus};
 
 /// How long `/metrics` waits for the fetcher, whose thread is never busy for more than moments.
 const FETCHER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub(super) fn readiness(state: &AppState) -> HttpResponse {
     }
     let (mut response, status) = if !reasons.is_empty() {
         (HttpResponse::ServiceUnavailable(), "not_ready")
-    } else if state.fetcher.redis() == Some(Standing::Away) {
+    } else if state.fetcher.redis() == Some(RedisStatus::Unavailable) {
         let detail = "Redis is unavailable: this process continues within its own share of the limits";
         reasons.push(json!({ "code": "redis_away", "detail": detail }));
         (HttpResponse::Ok(), "degraded")

@@ -22,7 +22,7 @@ use crate::{
     },
     callers::Caller,
     failure::{Failure, Reason},
-    fetcher::{Landed, Via},
+    fetcher::{FetchSource, Fetched},
     snapshot::{Snapshot, SnapshotKey},
     trace::FlightLink,
 };
@@ -56,7 +56,7 @@ async fn answer(
             let found = (&snapshot, &provenance);
             let mut response = response::build(state, request, context, found, slice, now).await;
             if slice.is_some() {
-                state.fetcher.paged(&snapshot);
+                state.fetcher.publish_paged(&snapshot);
             }
             match &provenance {
                 Provenance::Hit | Provenance::Revalidating => {}
@@ -86,7 +86,7 @@ async fn next_slice(
 ) -> Result<HttpResponse, Problem> {
     let now = context.received;
     let snapshot = match state.cache.snapshot(&key, tag, now) {
-        None => Box::pin(state.fetcher.find_paged(key, tag)).await,
+        None => Box::pin(state.fetcher.fetch_paged(key, tag)).await,
         cached => cached,
     };
     let snapshot = snapshot.filter(|snapshot| slice.offset() < snapshot.rows());
@@ -197,11 +197,11 @@ async fn fetch(
     let has_fallback = cached.as_ref().is_some_and(usable);
     let requirement = FetchRequirement { directives, requested_at, has_fallback };
     match state.fetcher.fetch(key, requirement, Arc::clone(caller), flight_link, disconnected).await {
-        Ok(Landed { snapshot, via, stored }) => {
-            let provenance = match via {
-                Via::Cache => Provenance::Hit,
-                Via::OwnFlight => Provenance::Flight { why, collapsed: false, stored },
-                Via::OthersFlight => Provenance::Flight { why, collapsed: true, stored },
+        Ok(Fetched { snapshot, source, stored }) => {
+            let provenance = match source {
+                FetchSource::Cache => Provenance::Hit,
+                FetchSource::OwnFlight => Provenance::Flight { why, collapsed: false, stored },
+                FetchSource::OthersFlight => Provenance::Flight { why, collapsed: true, stored },
             };
             Ok((snapshot, provenance))
         }

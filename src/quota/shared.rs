@@ -26,7 +26,7 @@ use super::{
     permit::{Denied, Limit, Now, Permit, PermitSource},
 };
 use crate::{
-    cluster::{Shared, quota_reply::Slot, standalone::Mode, words},
+    cluster::{Cluster, failure_codec, quota_reply::Slot, standalone::Mode},
     failure::{Failure, LimitKind},
 };
 
@@ -35,7 +35,7 @@ const SAME_COOLDOWN: Duration = Duration::from_millis(50);
 
 /// This process's part in the quota of all replicas.
 pub struct SharedQuota {
-    cluster: Shared,
+    cluster: Cluster,
     /// Follows the counts of all replicas, and gives the permits while Redis is unavailable.
     pub(super) local: LocalQuota,
     /// Also held by the requests for more slots.
@@ -49,7 +49,7 @@ pub struct SharedQuota {
 impl SharedQuota {
     /// `local` has this process's configuration; its rate becomes the share of the limit.
     #[must_use]
-    pub fn new(cluster: Shared, mut local: LocalQuota) -> Self {
+    pub fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
         local.use_local_share(cluster.local_share().per_second);
         Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
     }
@@ -202,7 +202,8 @@ impl SharedQuota {
     pub(super) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
         self.local.cool_down(kind, until);
         let cluster = self.cluster.clone();
-        let encoded = cluster.clock().and_then(|clock| words::write(failure, &clock)).unwrap_or_default();
+        let encoded =
+            cluster.clock().and_then(|clock| failure_codec::encode(failure, &clock)).unwrap_or_default();
         drop(actix_rt::spawn(async move { cluster.cool_down(kind, until, &encoded).await }));
     }
 }

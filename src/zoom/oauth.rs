@@ -61,7 +61,7 @@ impl AccessTokens {
         upstream: Upstream,
         metrics: &Arc<Metrics>,
         credentials: watch::Sender<Credentials>,
-        replicas: Option<crate::cluster::Shared>,
+        replicas: Option<crate::cluster::Cluster>,
     ) -> Self {
         Self(Rc::new(TokenStore {
             // Another replica's request is waited for as long as one of our own.

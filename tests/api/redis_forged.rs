@@ -16,8 +16,8 @@ use test_support::{
 };
 use zoom_qos_proxy::{
     cluster::{
-        keys::Subject,
-        record::{self, Kind},
+        keys::RecordKey,
+        record_codec::{self, RecordKind},
     },
     meeting_id::MeetingId,
     snapshot::{MeetingType, SnapshotKey},
@@ -336,7 +336,7 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     let (one, other) = (start(&sim, &redis), start(&sim, &redis));
     let subject = |id: &str| {
         let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
-        (key, Subject::meeting(&key))
+        (key, RecordKey::meeting(&key))
     };
     let forge = |id: &str, bytes: &[u8]| {
         let name = named(&redis, &format!("r:{id}:live"));
@@ -373,15 +373,15 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
         let name = named(&redis, &format!("r:{id}:live"));
         let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
         let (_, of) = subject(id);
-        let read = record::read(None, &of, &record).unwrap();
-        let (length, rest) = read.body.split_first_chunk::<4>().unwrap();
+        let read = record_codec::decode(None, &of, &record).unwrap();
+        let (length, rest) = read.content.split_first_chunk::<4>().unwrap();
         let (about, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
         let mut about: serde_json::Value = serde_json::from_slice(about).unwrap();
         about[from] = serde_json::from_str(to).unwrap();
         let about = about.to_string();
         let length = u32::try_from(about.len()).unwrap().to_le_bytes();
         let body = [&length[..], about.as_bytes(), bodies].concat();
-        forge(id, &record::write(None, &of, Kind::Snapshot, read.had, &body).unwrap());
+        forge(id, &record_codec::encode(None, &of, RecordKind::Snapshot, read.fetched_at, &body).unwrap());
         let rejected = refused(&other, "record");
         let answer = other.get(&format!("/qos/{id}"));
         assert_eq!(answer.status, 200, "{from}: {}", answer.text());
@@ -396,7 +396,7 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     let (_, of) = subject(id);
     let words =
         format!("{{\"reason\":\"meeting_not_found\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
-    forge(id, &record::write(None, &of, Kind::Refusal, micros(), words.as_bytes()).unwrap());
+    forge(id, &record_codec::encode(None, &of, RecordKind::Refusal, micros(), words.as_bytes()).unwrap());
     let asked = Instant::now();
     assert_eq!(one.get(&format!("/qos/{id}")).problem(), "meeting_not_found");
     sim.add_meeting(Meeting::generated(id, 3, 1));
@@ -506,13 +506,13 @@ fn a_record_whose_body_is_broken_is_fetched_anew() {
         let name = named(&redis, &format!("r:{id}:live"));
         let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
         let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
-        let of = Subject::meeting(&key);
-        let read = record::read(None, &of, &record).unwrap();
-        let mut body = read.body.clone();
+        let of = RecordKey::meeting(&key);
+        let read = record_codec::decode(None, &of, &record).unwrap();
+        let mut body = read.content.clone();
         let length = 4 + usize::try_from(u32::from_le_bytes(body[..4].try_into().unwrap())).unwrap();
         body[length..].fill(7);
         let calls = calls_for(&sim, id).len();
-        let forged = record::write(None, &of, Kind::Snapshot, read.had, &body).unwrap();
+        let forged = record_codec::encode(None, &of, RecordKind::Snapshot, read.fetched_at, &body).unwrap();
         redis::cmd("HSET").arg(&name).arg("d").arg(forged).exec(&mut redis.connection()).unwrap();
         let rejected = refused(&other, "record");
         let answer = request(other.addr, "GET", &format!("/qos/{id}"), &[("Accept-Encoding", encoding)]);

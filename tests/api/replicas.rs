@@ -153,7 +153,7 @@ fn a_purge_reaches_all_and_one_that_redis_missed_does_so_later() {
         wait_for(|| (!has(replica, &paths[0])).then_some(()));
         assert!(has(replica, &paths[1]), "and nothing else");
     }
-    finish(replicas, &[AWAY, "cannot be told of a purge now"]);
+    finish(replicas, &[AWAY, "cannot announce the purge"]);
 }
 
 /// The look-up reaches Redis before the purge does, and its reply arrives after the purge is done here.

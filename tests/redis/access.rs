@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use test_support::{
-    records::{bytes, claimed, content, key, subject},
+    records::{bytes, claimed, content, key, record_key},
     redis_server::Server,
     replica::{config, join, next_slot, until, up},
     wait::settled,
 };
 use zoom_qos_proxy::{
-    cluster::{SharedConfig, address::Address, health::Standing, keys::Subject, standalone::Mode},
+    cluster::{
+        ClusterConfig, address::Address, circuit_breaker::RedisStatus, keys::RecordKey, standalone::Mode,
+    },
     snapshot::Tag,
 };
 
@@ -21,20 +23,20 @@ fn rights() -> &'static str {
     document.lines().find(|line| line.starts_with("~{zqp:*}")).unwrap()
 }
 
-async fn everything_works(shared: &zoom_qos_proxy::cluster::Shared) {
+async fn everything_works(shared: &zoom_qos_proxy::cluster::Cluster) {
     next_slot(shared).await;
-    let of = subject(1);
+    let of = record_key(1);
     let mine = claimed(shared, &of).await;
     shared.put(&mine, &bytes(shared, &of, b"x"), MINUTE).await.unwrap();
     assert_eq!(content(shared, &of).await.unwrap(), b"x");
-    let paged = Subject::paged(&key(1), Tag(7));
-    shared.lay_down(&paged, b"y", MINUTE).await.unwrap();
-    let (laid_down, purged) = shared.pick_up(&paged, &of, MINUTE).await.unwrap();
+    let paged = RecordKey::paged(&key(1), Tag(7));
+    shared.put_unclaimed(&paged, b"y", MINUTE).await.unwrap();
+    let (laid_down, purged) = shared.get_unclaimed(&paged, &of, MINUTE).await.unwrap();
     assert_eq!(laid_down.as_deref(), Some(&b"y"[..]));
     shared.purge(std::slice::from_ref(&of)).await;
     assert!(content(shared, &of).await.is_none());
-    assert!(shared.pick_up(&paged, &of, MINUTE).await.unwrap().1 > purged, "a purge is published");
-    assert_eq!(*shared.standing().borrow(), Standing::Up);
+    assert!(shared.get_unclaimed(&paged, &of, MINUTE).await.unwrap().1 > purged, "a purge is published");
+    assert_eq!(*shared.status().borrow(), RedisStatus::Up);
 }
 
 #[actix_rt::test]
@@ -53,10 +55,10 @@ async fn the_documented_rights_suffice_and_a_wrong_password_allows_nothing() {
     assert!(denied.is_empty(), "{denied:?}");
 
     let (wrong, _) = join(config(&url("wrong"), 40, 2));
-    until(&wrong, Standing::Away).await;
+    until(&wrong, RedisStatus::Unavailable).await;
     assert_ne!(wrong.mode(Instant::now()), Mode::Shared);
     let _: String = server.command(&["ACL", "SETUSER", "qos", ">wrong"]);
-    until(&wrong, Standing::Up).await;
+    until(&wrong, RedisStatus::Up).await;
 }
 
 #[actix_rt::test]
@@ -99,13 +101,13 @@ async fn tls_is_checked_against_the_ca_that_is_given() {
     ]);
     let with = |host: &str, ca: &str| {
         let address = Address::parse(&format!("rediss://{host}:{tls_port}/0"), Some(ca.as_bytes())).unwrap();
-        SharedConfig { address, ..config("redis://unused", 40, 2) }
+        ClusterConfig { address, ..config("redis://unused", 40, 2) }
     };
     let (shared, _heard) = up(with("localhost", &ca)).await;
     everything_works(&shared).await;
     for refused in [with("localhost", &other), with("127.0.0.1", &ca)] {
         let (shared, _) = join(refused);
-        until(&shared, Standing::Away).await;
+        until(&shared, RedisStatus::Unavailable).await;
         assert!(shared.reserve_slot().await.is_err());
     }
 }
@@ -155,6 +157,6 @@ async fn sentinel_leads_to_the_master_also_after_a_failover() {
         replica.says(&["HGET", "{zqp:test}:budget", "run"], run).then_some(())
     })
     .await;
-    until(&shared, Standing::Up).await;
+    until(&shared, RedisStatus::Up).await;
     next_slot(&shared).await;
 }

@@ -14,7 +14,7 @@ use std::{
 
 use test_support::{
     rate::{Calls, most_in_a_second},
-    records::{bytes, claimed, content, subject},
+    records::{bytes, claimed, content, record_key},
     redis_server::Server,
     relay::Relay,
     replica::{config, join, next_slot, on_its_own_thread, until, up},
@@ -23,9 +23,9 @@ use test_support::{
 use tokio::sync::{mpsc, watch};
 use zoom_qos_proxy::{
     cluster::{
-        Claim, Put, Shared, SharedConfig,
+        ClaimResult, Cluster, ClusterConfig, PutResult,
+        circuit_breaker::RedisStatus,
         events::Event,
-        health::Standing,
         quota_reply::Reservation,
         standalone::{LocalShare, Mode},
     },
@@ -44,12 +44,12 @@ async fn bounded<T>(operation: impl Future<Output = T>) -> T {
 }
 
 /// Unavailable, without anything waiting for it; then up again.
-async fn is_away_and_comes_back(shared: &Shared, comes_back: impl AsyncFnOnce()) {
-    let of = subject(90);
+async fn is_away_and_comes_back(shared: &Cluster, comes_back: impl AsyncFnOnce()) {
+    let of = record_key(90);
     // The first operations to fail wait for their timeout, and no longer.
     bounded(shared.reserve_slot()).await.ok();
     bounded(shared.look_up(&of)).await.ok();
-    until(shared, Standing::Away).await;
+    until(shared, RedisStatus::Unavailable).await;
     for _ in 0..100 {
         assert!(bounded(shared.reserve_slot()).await.is_err());
         assert!(bounded(shared.look_up(&of)).await.is_err());
@@ -57,13 +57,13 @@ async fn is_away_and_comes_back(shared: &Shared, comes_back: impl AsyncFnOnce())
         assert_ne!(shared.mode(Instant::now()), Mode::Shared);
     }
     comes_back().await;
-    until(shared, Standing::Up).await;
+    until(shared, RedisStatus::Up).await;
     assert_eq!(shared.mode(Instant::now()), Mode::Shared);
     next_slot(shared).await;
     // Records work again, too.
     let mine = settled(|| async {
         match shared.claim(&of, 0).await {
-            Ok(Claim::Yours(claimed)) => Some(claimed),
+            Ok(ClaimResult::Granted(claimed)) => Some(claimed),
             _ => None,
         }
     });
@@ -133,13 +133,13 @@ async fn no_operation_fails_because_the_server_forgot_a_script() {
     });
     let mut failed = 0;
     for number in 0..500 {
-        failed += u32::from(bounded(shared.claim(&subject(number), 0)).await.is_err());
+        failed += u32::from(bounded(shared.claim(&record_key(number), 0)).await.is_err());
         failed += u32::from(bounded(shared.reserve_slot()).await.is_err());
     }
     stop.store(true, Ordering::Relaxed);
     println!("the server forgot its scripts {} times", flusher.join().unwrap());
     assert_eq!(failed, 0, "operations of 1,000");
-    assert_eq!(*shared.standing().borrow(), Standing::Up);
+    assert_eq!(*shared.status().borrow(), RedisStatus::Up);
 }
 
 #[actix_rt::test]
@@ -171,19 +171,19 @@ async fn what_could_not_be_said_is_said_later() {
     let (one, _) = up(config(&wire.url(), 40, 2)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
     wire.cut(true);
-    until(&one, Standing::Away).await;
+    until(&one, RedisStatus::Unavailable).await;
     one.cool_down(LimitKind::PerDay, Instant::now() + MINUTE, "").await;
-    one.purge(&[subject(1)]).await;
+    one.purge(&[record_key(1)]).await;
     // Events published to it are delivered later.
-    let mine = claimed(&two, &subject(2)).await;
-    two.put(&mine, &bytes(&two, &subject(2), b"x"), MINUTE).await.unwrap();
-    two.purge(&[subject(2)]).await;
+    let mine = claimed(&two, &record_key(2)).await;
+    two.put(&mine, &bytes(&two, &record_key(2), b"x"), MINUTE).await.unwrap();
+    two.purge(&[record_key(2)]).await;
     wire.cut(false);
     let (mut cooled, mut purged) = (false, false);
     while !(cooled && purged) {
         match tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap() {
             Event::CoolDown { kind, .. } => cooled = kind == LimitKind::PerDay,
-            Event::Purged { of, .. } => purged = of.as_deref() == Some(subject(1).as_str()),
+            Event::Purged { key: of, .. } => purged = of.as_deref() == Some(record_key(1).as_str()),
             _ => {}
         }
     }
@@ -197,18 +197,19 @@ async fn a_replica_catches_up_on_a_purge_when_it_reconnects() {
     let (one, mut heard) = up(config(&wire.url(), 40, 2)).await;
     let (two, _) = up(config(&server.url(), 40, 2)).await;
     wire.cut(true);
-    until(&one, Standing::Away).await;
-    two.purge(&[subject(7)]).await;
+    until(&one, RedisStatus::Unavailable).await;
+    two.purge(&[record_key(7)]).await;
     two.purge(&[]).await;
     wire.cut(false);
     let mut received = Vec::new();
     while received.len() < 2 {
-        if let Event::Purged { of, .. } = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap()
+        if let Event::Purged { key: of, .. } =
+            tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap()
         {
             received.push(of);
         }
     }
-    assert_eq!(received, [Some(subject(7).as_str().to_owned()), None]);
+    assert_eq!(received, [Some(record_key(7).as_str().to_owned()), None]);
 }
 
 /// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
@@ -219,20 +220,20 @@ async fn what_is_owed_does_not_hide_what_was_missed() {
     let (one, mut heard_by_one) = up(config(&wire.url(), 40, 2)).await;
     let (two, mut heard_by_two) = up(config(&server.url(), 40, 2)).await;
     wire.cut(true);
-    until(&one, Standing::Away).await;
-    two.purge(&[subject(1)]).await;
-    one.purge(&[subject(2)]).await;
+    until(&one, RedisStatus::Unavailable).await;
+    two.purge(&[record_key(1)]).await;
+    one.purge(&[record_key(2)]).await;
     wire.cut(false);
     let purged = async |heard: &mut mpsc::UnboundedReceiver<Event>| loop {
         let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("it never receives the purge");
-        if let Event::Purged { of, .. } = event.unwrap() {
+        if let Event::Purged { key: of, .. } = event.unwrap() {
             break of.unwrap();
         }
     };
-    assert_eq!(purged(&mut heard_by_two).await, subject(2).as_str());
-    assert_eq!(purged(&mut heard_by_one).await, subject(1).as_str());
+    assert_eq!(purged(&mut heard_by_two).await, record_key(2).as_str());
+    assert_eq!(purged(&mut heard_by_one).await, record_key(1).as_str());
     // Its own purge again: Redis got it from the outbox.
-    assert_eq!(purged(&mut heard_by_one).await, subject(2).as_str());
+    assert_eq!(purged(&mut heard_by_one).await, record_key(2).as_str());
 }
 
 /// Its owner lives, so its lease is renewed; and the record will never be published.
@@ -242,19 +243,19 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let wire = Relay::to(server.port);
     let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
-    let given_up = claimed(&one, &subject(1)).await;
+    let given_up = claimed(&one, &record_key(1)).await;
     // The server receives this one, but the replica never learns that it owns the claim.
     wire.deaf(true);
-    assert!(one.claim(&subject(2), 0).await.is_err());
+    assert!(one.claim(&record_key(2), 0).await.is_err());
     wire.cut(true);
-    until(&one, Standing::Away).await;
+    until(&one, RedisStatus::Unavailable).await;
     assert!(one.release(&given_up, "").await.is_err());
     wire.cut(false);
-    until(&one, Standing::Up).await;
-    for of in [subject(1), subject(2)] {
+    until(&one, RedisStatus::Up).await;
+    for of in [record_key(1), record_key(2)] {
         let is_free = || async {
             match two.claim(&of, 0).await {
-                Ok(Claim::Yours(claimed)) => Some(claimed),
+                Ok(ClaimResult::Granted(claimed)) => Some(claimed),
                 _ => None,
             }
         };
@@ -262,7 +263,7 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     }
     let mut received = 0;
     while received < 2 {
-        if let Event::Failed { words, .. } =
+        if let Event::Failed { encoded_failure: words, .. } =
             tokio::time::timeout(PATIENCE, heard.recv()).await.expect("and it says so").unwrap()
         {
             assert_eq!(words, "");
@@ -278,18 +279,18 @@ async fn a_claim_that_its_owner_gave_up_is_void() {
     let (one, _heard) = up(config(&server.url(), 40, 2)).await;
     let (two, _heard) = up(config(&server.url(), 40, 2)).await;
     // The server knows the script.
-    claimed(&one, &subject(2)).await;
+    claimed(&one, &record_key(2)).await;
     server.signal("-STOP");
-    assert!(one.claim(&subject(3), 0).await.is_err());
+    assert!(one.claim(&record_key(3), 0).await.is_err());
     server.signal("-CONT");
-    settled(|| async { two.look_up(&subject(4)).await.ok() }).await;
-    assert!(matches!(two.claim(&subject(3), 0).await, Ok(Claim::Yours(_))), "it has no owner");
+    settled(|| async { two.look_up(&record_key(4)).await.ok() }).await;
+    assert!(matches!(two.claim(&record_key(3), 0).await, Ok(ClaimResult::Granted(_))), "it has no owner");
 }
 
 #[test]
 fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
     let server = Server::start();
-    let (url, of) = (server.url(), subject(8));
+    let (url, of) = (server.url(), record_key(8));
     let (paused, has_claim) = std::sync::mpsc::channel();
     let (has_put, leader_has_put) = tokio::sync::oneshot::channel();
     let leader = on_its_own_thread({
@@ -314,13 +315,16 @@ fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
             let (shared, _heard) = up(config(&url, 40, 2)).await;
             let claimed = settled(|| async {
                 match shared.claim(&of, 0).await {
-                    Ok(Claim::Yours(claimed)) => Some(claimed),
+                    Ok(ClaimResult::Granted(claimed)) => Some(claimed),
                     _ => None,
                 }
             });
             let claimed = claimed.await;
             let took = lost.elapsed();
-            assert_eq!(shared.put(&claimed, &bytes(&shared, &of, b"newer"), MINUTE).await, Ok(Put::Kept));
+            assert_eq!(
+                shared.put(&claimed, &bytes(&shared, &of, b"newer"), MINUTE).await,
+                Ok(PutResult::Stored)
+            );
             leader_has_put.await.unwrap();
             (took, content(&shared, &of).await.unwrap())
         }
@@ -328,13 +332,13 @@ fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
     let (took, kept) = follower.join().unwrap();
     println!("the claim of a replica that stopped was free after {took:?}");
     assert!((Duration::from_millis(2_500)..Duration::from_millis(5_000)).contains(&took), "{took:?}");
-    assert_eq!(leader.join().unwrap(), Put::Older);
+    assert_eq!(leader.join().unwrap(), PutResult::Superseded);
     assert_eq!(kept, b"newer");
 }
 
 /// Makes calls for as long as the test runs, with permits from Redis or within the local share.
 async fn call_whatever_happens(
-    shared: &Shared,
+    shared: &Cluster,
     me: usize,
     share: LocalShare,
     end: Instant,
@@ -404,7 +408,7 @@ fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize
             let number = |number| NonZeroU32::new(number).unwrap();
             let share = LocalShare::of(number(PERMITTED), number(3));
             call_whatever_happens(&shared, me, share, end, &calls, &alone).await;
-            until(&shared, Standing::Up).await;
+            until(&shared, RedisStatus::Up).await;
             has_ended.send(()).unwrap();
             agreed.wait_for(|agreed| *agreed).await.unwrap();
             shared.day(Instant::now()).used
@@ -461,12 +465,12 @@ fn a_replica_without_redis_and_the_rest_together_keep_the_limit() {
 async fn a_process_that_never_finds_redis_goes_on_by_itself() {
     let mut server = Server::start();
     server.stop();
-    let (shared, _heard) = join(SharedConfig { ..config(&server.url(), 40, 2) });
+    let (shared, _heard) = join(ClusterConfig { ..config(&server.url(), 40, 2) });
     assert!(matches!(shared.mode(Instant::now()), Mode::Waiting(_)));
-    until(&shared, Standing::Away).await;
+    until(&shared, RedisStatus::Unavailable).await;
     settled(|| async { (shared.mode(Instant::now()) == Mode::Standalone).then_some(()) }).await;
     server.start_again();
-    until(&shared, Standing::Up).await;
+    until(&shared, RedisStatus::Up).await;
 }
 
 /// These tests measure rates and need the machine for themselves: `make tests` runs them one at a time, after the

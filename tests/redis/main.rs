@@ -10,6 +10,6 @@
 )]
 
 mod access;
-mod board;
+mod claims;
 mod faults;
 mod quota;

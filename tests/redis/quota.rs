@@ -14,7 +14,7 @@ use test_support::{
 };
 use zoom_qos_proxy::{
     cluster::{
-        Shared,
+        Cluster,
         events::Event,
         quota_reply::{Blocker, Reservation},
         quota_view::SharedDay,
@@ -23,7 +23,7 @@ use zoom_qos_proxy::{
 };
 
 /// Makes calls like a replica whose queue is never empty: reserves as many slots ahead as its queue justifies.
-async fn saturate(shared: &Shared, me: usize, waiting: u64, until: Instant, calls: &Calls) {
+async fn saturate(shared: &Cluster, me: usize, waiting: u64, until: Instant, calls: &Calls) {
     shared.set_demand(waiting, 0);
     let drawing = (0..20).map(|place| {
         let (shared, calls) = (shared.clone(), Arc::clone(calls));
@@ -158,7 +158,7 @@ async fn a_429_seen_by_one_stops_all_within_100_ms() {
 #[actix_rt::test]
 async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
     let server = Server::start();
-    let small = |per_day| zoom_qos_proxy::cluster::SharedConfig { per_day, ..config(&server.url(), 40, 2) };
+    let small = |per_day| zoom_qos_proxy::cluster::ClusterConfig { per_day, ..config(&server.url(), 40, 2) };
     let (one, _) = up(small(20)).await;
     let (two, _) = up(small(20)).await;
     for shared in [&one, &two, &one] {

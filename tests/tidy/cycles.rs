@@ -174,7 +174,12 @@ impl Module {
     }
 
     fn needs(&self, modules: &Modules) -> BTreeSet<Path> {
-        let names = self.named.iter().filter(|named| !self.only_re_exports(named));
+        // `pub(in crate::a)` names an outer module and takes nothing from it.
+        let is_visibility = |named: &Named| {
+            let outer = named.inside.as_ref().filter(|inside| self.name.starts_with(inside));
+            outer.is_some_and(|outer| outer.len() < self.name.len())
+        };
+        let names = self.named.iter().filter(|named| !self.only_re_exports(named) && !is_visibility(named));
         let definers = names.filter_map(|named| modules.definer(named.inside.as_ref()?));
         definers.filter(|definer| definer.name != self.name).map(|definer| definer.name.clone()).collect()
     }

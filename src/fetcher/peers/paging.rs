@@ -1,52 +1,51 @@
-//! Snapshots that callers page through: whichever replica the next slice is asked of has to have them.
+//! Snapshots that callers page through: the next page may be requested from any replica, so every replica must be able to get
+//! the snapshot that the page token belongs to.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use super::{
-    newest,
+    backend::RedisPeers,
     records::{self, Content},
 };
 use crate::{
     cache::PAGED_FOR,
-    cluster::{Shared, keys::Subject},
-    fetcher::core::Core,
+    cluster::keys::RecordKey,
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// Gives it to the others, beside whatever they have or will have of the meeting.
-pub(in crate::fetcher) async fn lay_down(core: Rc<Core>, snapshot: Arc<Snapshot>) {
-    let Some(shared) = &core.shared else { return };
-    let Some(clock) = shared.clock() else { return };
-    let of = Subject::paged(&snapshot.key, snapshot.tag);
-    if let Some(written) = records::of_snapshot(shared, clock, &of, snapshot).await {
-        // Where that fails a caller who comes to another replica has to begin anew.
-        shared.lay_down(&of, &written, PAGED_FOR).await.ok();
+/// Stores it under its tag, beside whatever the replicas have or will have of the meeting.
+pub(super) async fn publish(peers: &RedisPeers, snapshot: Arc<Snapshot>) {
+    let Some(clock) = peers.cluster.clock() else { return };
+    let record_key = RecordKey::paged(&snapshot.key, snapshot.tag);
+    if let Some(record) = records::of_snapshot(&peers.cluster, clock, &record_key, snapshot).await {
+        // If this fails, a caller who is sent to another replica has to start from the first page.
+        peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok();
     }
 }
 
-/// The snapshot of this meeting with this tag, if another replica has it.
-pub(in crate::fetcher) async fn pick_up(core: &Core, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
-    let shared = core.shared.as_ref()?;
-    let purges = core.purges.get();
-    let snapshot = match laid_down(shared, key, tag).await {
+/// The snapshot of this meeting with this tag, if another replica has published it.
+pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
+    let purges = peers.purger.generation();
+    let snapshot = match published(peers, key, tag).await {
         Some(snapshot) => snapshot,
-        // A moment after the first slice, or where nothing newer has landed.
-        None => newest(core, key).await.filter(|newest| newest.tag == tag)?,
+        // The meeting's record may be that very snapshot: the first page has just been served, or nothing newer exists.
+        None => peers.latest(key).await.filter(|latest| latest.tag == tag)?,
     };
-    // It is there: whoever gave the token away saw to that.
+    // The replica that issued the token has published it; this one need not.
     snapshot.mark_paged();
-    let _told_already = snapshot.claim_publication();
-    let is_of_use = snapshot.age(Instant::now()) < core.cache.useful_for(&snapshot);
-    if purges == core.purges.get() && is_of_use {
-        core.cache.insert_paged(&snapshot);
+    let _published = snapshot.claim_publication();
+    let is_of_use = snapshot.age(Instant::now()) < peers.cache.useful_for(&snapshot);
+    if purges == peers.purger.generation() && is_of_use {
+        peers.cache.insert_paged(&snapshot);
     }
     is_of_use.then_some(snapshot)
 }
 
-async fn laid_down(shared: &Shared, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
-    let (of, clock) = (Subject::paged(&key, tag), shared.clock()?);
-    let (record, purged) = shared.pick_up(&of, &Subject::meeting(&key), PAGED_FOR).await.ok()?;
-    match records::read(shared, key, &of, record).await? {
+async fn published(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
+    let (record_key, clock) = (RecordKey::paged(&key, tag), peers.cluster.clock()?);
+    let (record, purged) =
+        peers.cluster.get_unclaimed(&record_key, &RecordKey::meeting(&key), PAGED_FOR).await.ok()?;
+    match records::read(&peers.cluster, key, &record_key, record).await? {
         Content::Snapshot(snapshot) if clock.at(snapshot.fetched_instant) > purged => Some(snapshot),
         _ => None,
     }

@@ -1,4 +1,5 @@
-//! Meetings as records that other replicas read. What takes time is done off the fetcher's thread.
+//! A meeting's snapshot or refusal as a record that other replicas read. Encoding, encrypting and compressing run on the
+//! blocking pool.
 
 use std::{
     sync::Arc,
@@ -6,84 +7,103 @@ use std::{
 };
 
 use crate::{
-    blocking::off_this_thread,
+    blocking::spawn_blocking,
     cluster::{
-        Shared,
+        Cluster,
         bounds::AHEAD_AT_MOST,
         clock::ServerClock,
-        keys::Subject,
-        record::{self, Kind, Record},
-        words,
+        failure_codec,
+        keys::RecordKey,
+        record_codec::{self, Record, RecordKind},
     },
     failure::Failure,
     snapshot::{Bounds, Snapshot, SnapshotKey},
 };
 
-/// What a record holds that is of a meeting.
+/// The content of a meeting's record.
 pub(super) enum Content {
     Snapshot(Arc<Snapshot>),
-    /// Until when it is to be remembered, and when Zoom said it.
-    Refusal(Failure, Instant, Instant),
+    /// Zoom's refusal, `at` which time it came, and `until` when it is to be remembered.
+    Refusal {
+        failure: Failure,
+        until: Instant,
+        at: Instant,
+    },
 }
 
-/// `None`: nothing, or nothing that can be understood here.
+/// `None`: there is no record, or none that this version and key can read.
 pub(super) async fn read(
-    shared: &Shared,
+    shared: &Cluster,
     key: SnapshotKey,
-    of: &Subject,
+    record_key: &RecordKey,
     record: Option<Vec<u8>>,
 ) -> Option<Content> {
     let (bytes, clock) = (record?, shared.clock()?);
     let fresh_at_most = shared.fresh_at_most();
-    let (sealer, of) = (shared.sealer(), of.clone());
-    let is_foreign = record::is_foreign(sealer.as_deref(), &bytes);
+    let (cipher, record_key) = (shared.cipher(), record_key.clone());
+    let is_foreign = record_codec::is_foreign(cipher.as_deref(), &bytes);
     let work = move || {
-        let Record { kind, had, body } = record::read(sealer.as_deref(), &of, &bytes)?;
+        let Record { kind, fetched_at, content } =
+            record_codec::decode(cipher.as_deref(), &record_key, &bytes)?;
         let now = Instant::now();
         match kind {
-            Kind::Snapshot => {
-                let had = clock.when(had).ok()?.min(now);
+            RecordKind::Snapshot => {
+                let fetched_at = clock.when(fetched_at).ok()?.min(now);
                 let bounds = Bounds { fetched_before: clock.wall(now) + AHEAD_AT_MOST, fresh_at_most };
-                let snapshot = Snapshot::from_bytes(key, &body, had, &bounds)?;
+                let snapshot = Snapshot::from_bytes(key, &content, fetched_at, &bounds)?;
                 Some(Content::Snapshot(Arc::new(snapshot)))
             }
-            Kind::Refusal => {
-                let mut failure = words::read(std::str::from_utf8(&body).ok()?, &clock, now)?;
+            RecordKind::Refusal => {
+                let mut failure = failure_codec::decode(std::str::from_utf8(&content).ok()?, &clock, now)?;
                 let until = failure.retry_at.take()?;
-                Some(Content::Refusal(failure, until, clock.when(had).ok()?.min(now)))
+                Some(Content::Refusal { failure, until, at: clock.when(fetched_at).ok()?.min(now) })
             }
-            Kind::AccessToken => None,
+            RecordKind::AccessToken => None,
         }
     };
-    let content = off_this_thread(work).await;
+    let content = spawn_blocking(work).await;
     if content.is_none() && !is_foreign {
         shared.record_rejected();
     }
     content
 }
 
-/// `None`: it cannot be written now.
+/// `None`: the system has no random numbers to encrypt with.
 pub(super) async fn of_snapshot(
-    shared: &Shared,
+    shared: &Cluster,
     clock: ServerClock,
-    of: &Subject,
+    record_key: &RecordKey,
     snapshot: Arc<Snapshot>,
 ) -> Option<Vec<u8>> {
-    let (sealer, of) = (shared.sealer(), of.clone());
-    let had = clock.at(snapshot.fetched_instant);
-    let work = move || record::write(sealer.as_deref(), &of, Kind::Snapshot, had, &snapshot.to_bytes());
-    off_this_thread(work).await
+    let (cipher, record_key) = (shared.cipher(), record_key.clone());
+    let fetched_at = clock.at(snapshot.fetched_instant);
+    let work = move || {
+        record_codec::encode(
+            cipher.as_deref(),
+            &record_key,
+            RecordKind::Snapshot,
+            fetched_at,
+            &snapshot.to_bytes(),
+        )
+    };
+    spawn_blocking(work).await
 }
 
-/// A refusal that is remembered for so long. `None`: it cannot be written now.
+/// A refusal that is remembered for `keep`. `None`: it is not for other replicas, or cannot be encrypted now.
 pub(super) fn of_refusal(
-    shared: &Shared,
+    shared: &Cluster,
     clock: ServerClock,
-    of: &Subject,
+    record_key: &RecordKey,
     failure: &Failure,
     keep: Duration,
 ) -> Option<Vec<u8>> {
     let now = Instant::now();
-    let words = words::write(&failure.clone().retry_at(now + keep), &clock)?;
-    record::write(shared.sealer().as_deref(), of, Kind::Refusal, clock.at(now), words.as_bytes())
+    let encoded = failure_codec::encode(&failure.clone().retry_at(now + keep), &clock)?;
+    record_codec::encode(
+        shared.cipher().as_deref(),
+        record_key,
+        RecordKind::Refusal,
+        clock.at(now),
+        encoded.as_bytes(),
+    )
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     failure::{Failure, Reason},
-    fetcher::{Credentials, FetcherStatus, Standing},
+    fetcher::{Credentials, FetcherStatus, RedisStatus},
     http::{context::RequestContext, problem::Problem, state::AppState},
     scheduler::{SchedulerStatus, fair_queue::QueueDepth},
 };
@@ -33,7 +33,7 @@ pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) 
     });
     // Only with Redis. `replicas` is as of the last contact, and includes this one.
     if let (Some(replicas), Some(members)) = (fetcher.replicas, status.as_object_mut()) {
-        let is_up = state.fetcher.redis() == Some(Standing::Up);
+        let is_up = state.fetcher.redis() == Some(RedisStatus::Up);
         members.insert("redis".to_owned(), json!({ "up": is_up, "replicas": replicas }));
     }
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(status)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::cluster::{
-    Away,
+    Unavailable,
     quota_reply::{Reservation, Slot},
 };
 
@@ -63,7 +63,7 @@ impl Reservations {
         more
     }
 
-    pub(super) fn on_reserved(&mut self, reserved: Result<Reservation, Away>, now: Instant) {
+    pub(super) fn on_reserved(&mut self, reserved: Result<Reservation, Unavailable>, now: Instant) {
         self.requested = self.requested.saturating_sub(1);
         match reserved {
             Ok(Reservation::Slot(slot)) => {
@@ -74,7 +74,7 @@ impl Reservations {
                 let at = at.clamp(now + MIN_RETRY, now + MAX_RETRY);
                 self.retry_at = self.retry_at.max(Some(at));
             }
-            Err(Away) => self.retry_at = Some(now + MIN_RETRY),
+            Err(Unavailable) => self.retry_at = Some(now + MIN_RETRY),
         }
     }
 }

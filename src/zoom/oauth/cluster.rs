@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{endpoint::RequestError, token::AccessToken};
 use crate::{
-    cluster::{Away, Claim, Claimed, Shared, events::Event, keys::Subject},
+    cluster::{Claim, ClaimResult, Cluster, Unavailable, events::Event, keys::RecordKey},
     failure::Redactor,
     zoom::secret::{Secret, Secrets},
 };
@@ -32,11 +32,11 @@ pub(super) enum Acquired {
     /// Another replica's request failed, in a way that holds for this one too.
     Failed(RequestError),
     /// This replica must make the request, and pass the result to [`ClusterToken::publish`] with the claim, if there is one.
-    RequestHere(Option<Claimed>),
+    RequestHere(Option<Claim>),
 }
 
 pub(super) struct ClusterToken {
-    cluster: Shared,
+    cluster: Cluster,
     redactor: Redactor,
     /// How long another replica's request is waited for.
     wait: Duration,
@@ -48,7 +48,7 @@ pub(super) struct ClusterToken {
 #[derive(Default)]
 struct LastToken {
     /// The key of the credentials.
-    key: Option<Subject>,
+    key: Option<RecordKey>,
     /// The fence of its record; 0 if the others do not have it.
     fence: u64,
     token: Option<AccessToken>,
@@ -70,8 +70,8 @@ struct ClaimOutcome {
 
 impl ClusterToken {
     /// `None` without an encryption key: then each replica has a token of its own.
-    pub(super) fn new(cluster: Option<Shared>, wait: Duration, redactor: Redactor) -> Option<Self> {
-        let cluster = cluster.filter(Shared::shares_access_token)?;
+    pub(super) fn new(cluster: Option<Cluster>, wait: Duration, redactor: Redactor) -> Option<Self> {
+        let cluster = cluster.filter(Cluster::shares_access_token)?;
         Some(Self { cluster, redactor, wait, last: RefCell::default(), outcomes: watch::Sender::new(None) })
     }
 
@@ -80,9 +80,9 @@ impl ClusterToken {
         self.try_acquire(secrets).await.unwrap_or(Acquired::RequestHere(None))
     }
 
-    async fn try_acquire(&self, secrets: &Secrets) -> Result<Acquired, Away> {
-        let key = self.select_key(secrets).ok_or(Away)?;
-        tokio::time::timeout(CONNECT_WITHIN, self.cluster.is_known()).await.ok();
+    async fn try_acquire(&self, secrets: &Secrets) -> Result<Acquired, Unavailable> {
+        let key = self.select_key(secrets).ok_or(Unavailable)?;
+        tokio::time::timeout(CONNECT_WITHIN, self.cluster.wait_until_known()).await.ok();
         let deadline = Instant::now() + self.wait;
         let mut outcomes = self.outcomes.subscribe();
         loop {
@@ -94,10 +94,10 @@ impl ClusterToken {
                 Lookup::Nothing(fence) => fence,
             };
             match self.cluster.claim(&key, known).await? {
-                Claim::Yours(claim) => return Ok(Acquired::RequestHere(Some(claim))),
-                Claim::Landed(_) => {}
-                Claim::Held(_) if Instant::now() >= deadline => return Ok(Acquired::RequestHere(None)),
-                Claim::Held(fence) => {
+                ClaimResult::Granted(claim) => return Ok(Acquired::RequestHere(Some(claim))),
+                ClaimResult::Recorded(_) => {}
+                ClaimResult::Held(_) if Instant::now() >= deadline => return Ok(Acquired::RequestHere(None)),
+                ClaimResult::Held(fence) => {
                     let until = deadline.min(Instant::now() + POLL_INTERVAL);
                     if tokio::time::timeout_at(until.into(), outcomes.changed()).await.is_ok()
                         && let Some(outcome) = &*outcomes.borrow_and_update()
@@ -112,9 +112,9 @@ impl ClusterToken {
     }
 
     /// The key for these credentials. If they have changed, the last token no longer counts.
-    fn select_key(&self, secrets: &Secrets) -> Option<Subject> {
+    fn select_key(&self, secrets: &Secrets) -> Option<RecordKey> {
         let parts = [&secrets.account_id, &secrets.client_id, &secrets.client_secret];
-        let key = self.cluster.access_token(&parts.map(Secret::expose))?;
+        let key = self.cluster.access_token_key(&parts.map(Secret::expose))?;
         let mut last = self.last.borrow_mut();
         if last.key.as_ref() != Some(&key) {
             *last = LastToken { key: Some(key.clone()), ..LastToken::default() };
@@ -122,9 +122,9 @@ impl ClusterToken {
         Some(key)
     }
 
-    async fn look_up(&self, key: &Subject) -> Result<Lookup, Away> {
+    async fn look_up(&self, key: &RecordKey) -> Result<Lookup, Unavailable> {
         let found = self.cluster.retrying(async || self.cluster.look_up(key).await).await?;
-        let clock = self.cluster.clock().ok_or(Away)?;
+        let clock = self.cluster.clock().ok_or(Unavailable)?;
         let last = self.last.borrow();
         let token = found.record.filter(|_| found.fence != last.fence);
         let token =
@@ -138,7 +138,7 @@ impl ClusterToken {
     }
 
     /// Gives the other replicas the result of this one's request.
-    pub(super) async fn publish(&self, claim: Option<Claimed>, result: &Result<AccessToken, RequestError>) {
+    pub(super) async fn publish(&self, claim: Option<Claim>, result: &Result<AccessToken, RequestError>) {
         let Some(claim) = claim else {
             if let (Ok(token), Some(key)) = (result, self.key()) {
                 self.set_last(key, 0, token);
@@ -148,7 +148,7 @@ impl ClusterToken {
         let encoded_error = match result {
             Ok(token) => {
                 // Also if Redis does not confirm: the write may still have taken effect.
-                self.set_last(claim.of.clone(), claim.fence, token);
+                self.set_last(claim.key.clone(), claim.fence, token);
                 if self.put(&claim, token).await.is_ok() {
                     return;
                 }
@@ -160,9 +160,9 @@ impl ClusterToken {
         self.cluster.release(&claim, &encoded_error).await.ok();
     }
 
-    async fn put(&self, claim: &Claimed, token: &AccessToken) -> Result<(), Away> {
-        let (clock, now) = (self.cluster.clock().ok_or(Away)?, Instant::now());
-        let record = codec::encode_token(&self.cluster, &claim.of, token, &clock, now).ok_or(Away)?;
+    async fn put(&self, claim: &Claim, token: &AccessToken) -> Result<(), Unavailable> {
+        let (clock, now) = (self.cluster.clock().ok_or(Unavailable)?, Instant::now());
+        let record = codec::encode_token(&self.cluster, &claim.key, token, &clock, now).ok_or(Unavailable)?;
         let keep = token.use_until().saturating_duration_since(now);
         self.cluster.retrying(async || self.cluster.put(claim, &record, keep).await).await.map(drop)
     }
@@ -181,15 +181,15 @@ impl ClusterToken {
     pub(super) fn on_event(&self, event: &Event) -> bool {
         let last = self.last.borrow();
         let (key, fence, encoded_error) = match event {
-            Event::Landed { of, fence } => (of, *fence, String::new()),
-            Event::Failed { of, fence, words } => (of, *fence, words.clone()),
+            Event::Recorded { key, fence } => (key, *fence, String::new()),
+            Event::Failed { key, fence, encoded_failure } => (key, *fence, encoded_failure.clone()),
             Event::CoolDown { .. } | Event::Purged { .. } => return false,
         };
         let is_ours = last.key.as_ref().is_some_and(|ours| ours.as_str() == key);
         if is_ours {
             self.outcomes.send_replace(Some(ClaimOutcome { fence, encoded_error }));
         }
-        is_ours && matches!(event, Event::Landed { .. }) && fence != last.fence
+        is_ours && matches!(event, Event::Recorded { .. }) && fence != last.fence
     }
 
     /// The newer token that an event announced. The caller passes it to [`Self::record`] if it uses it.
@@ -208,11 +208,11 @@ impl ClusterToken {
         }
     }
 
-    fn key(&self) -> Option<Subject> {
+    fn key(&self) -> Option<RecordKey> {
         self.last.borrow().key.clone()
     }
 
-    fn set_last(&self, key: Subject, fence: u64, token: &AccessToken) {
+    fn set_last(&self, key: RecordKey, fence: u64, token: &AccessToken) {
         *self.last.borrow_mut() = LastToken { key: Some(key), fence, token: Some(token.clone()) };
     }
 }

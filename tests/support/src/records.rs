@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use zoom_qos_proxy::{
     cluster::{
-        Claim, Claimed, Shared,
-        keys::Subject,
-        record::{self, Kind},
+        Claim, ClaimResult, Cluster,
+        keys::RecordKey,
+        record_codec::{self, RecordKind},
     },
     meeting_id::MeetingId,
     snapshot::{MeetingType, SnapshotKey},
@@ -17,23 +17,23 @@ pub fn key(number: u64) -> SnapshotKey {
     SnapshotKey { meeting, meeting_type: MeetingType::Live }
 }
 
-pub fn subject(number: u64) -> Subject {
-    Subject::meeting(&key(number))
+pub fn record_key(number: u64) -> RecordKey {
+    RecordKey::meeting(&key(number))
 }
 
-pub async fn claimed(shared: &Shared, of: &Subject) -> Claimed {
+pub async fn claimed(shared: &Cluster, of: &RecordKey) -> Claim {
     match shared.claim(of, 0).await.unwrap() {
-        Claim::Yours(claimed) => claimed,
+        ClaimResult::Granted(claimed) => claimed,
         other => panic!("{other:?}"),
     }
 }
 
-pub fn bytes(shared: &Shared, of: &Subject, content: &[u8]) -> Vec<u8> {
+pub fn bytes(shared: &Cluster, of: &RecordKey, content: &[u8]) -> Vec<u8> {
     let now = shared.clock().unwrap().at(Instant::now());
-    record::write(shared.sealer().as_deref(), of, Kind::Refusal, now, content).unwrap()
+    record_codec::encode(shared.cipher().as_deref(), of, RecordKind::Refusal, now, content).unwrap()
 }
 
-pub async fn content(shared: &Shared, of: &Subject) -> Option<Vec<u8>> {
+pub async fn content(shared: &Cluster, of: &RecordKey) -> Option<Vec<u8>> {
     let found = shared.look_up(of).await.unwrap().record?;
-    record::read(shared.sealer().as_deref(), of, &found).map(|record| record.body)
+    record_codec::decode(shared.cipher().as_deref(), of, &found).map(|record| record.content)
 }

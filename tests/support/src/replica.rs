@@ -10,51 +10,54 @@ use std::{
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
     cluster::{
-        Shared, SharedConfig, address::Address, events::Event, health::Standing, quota_reply::Reservation,
-        seal::Sealer,
+        Cluster, ClusterConfig, address::Address, cipher::RecordCipher, circuit_breaker::RedisStatus,
+        events::Event, quota_reply::Reservation,
     },
     metrics::Metrics,
 };
 
 use crate::wait::{PATIENCE, pause_async, reached};
 
-pub fn config(url: &str, per_second: u32, replicas: u32) -> SharedConfig {
-    SharedConfig {
+pub fn config(url: &str, per_second: u32, replicas: u32) -> ClusterConfig {
+    ClusterConfig {
         address_now: Arc::new(|| None),
         address: Address::parse(url, None).unwrap(),
         timeout: Duration::from_millis(250),
         replicas: NonZeroU32::new(replicas).unwrap(),
         namespace: "test".to_owned(),
-        sealer: None,
+        cipher: None,
         per_second: NonZeroU32::new(per_second).unwrap(),
         per_day: 1_000_000,
         fresh_at_most: Duration::from_hours(48),
     }
 }
 
-pub fn encrypted(url: &str) -> SharedConfig {
-    SharedConfig { sealer: Some(Arc::new(Sealer::new(&"3c".repeat(32)).unwrap())), ..config(url, 40, 2) }
+pub fn encrypted(url: &str) -> ClusterConfig {
+    ClusterConfig {
+        cipher: Some(Arc::new(RecordCipher::new(&"3c".repeat(32)).unwrap())),
+        ..config(url, 40, 2)
+    }
 }
 
 /// A running handle, and the events that it receives.
-pub fn join(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>) {
+pub fn join(config: ClusterConfig) -> (Cluster, mpsc::UnboundedReceiver<Event>) {
     let (events, heard) = mpsc::unbounded_channel();
-    let shared = Shared::new(config, events, &Arc::new(Metrics::default()));
-    drop(actix_rt::spawn(shared.clone().keep()));
+    let shared = Cluster::new(config, events, &Arc::new(Metrics::default()));
+    drop(actix_rt::spawn(shared.clone().run_heartbeat()));
     (shared, heard)
 }
 
-pub async fn until(shared: &Shared, wanted: Standing) {
-    let mut standing = shared.standing();
-    tokio::time::timeout(PATIENCE, standing.wait_for(|standing| *standing == wanted))
+pub async fn until(shared: &Cluster, wanted: RedisStatus) {
+    let mut status = shared.status();
+    tokio::time::timeout(PATIENCE, status.wait_for(|status| *status == wanted))
         .await
         .unwrap_or_else(|_| panic!("never {wanted:?}"))
         .unwrap();
 }
 
-pub async fn up(config: SharedConfig) -> (Shared, mpsc::UnboundedReceiver<Event>) {
+pub async fn up(config: ClusterConfig) -> (Cluster, mpsc::UnboundedReceiver<Event>) {
     let (shared, heard) = join(config);
-    until(&shared, Standing::Up).await;
+    until(&shared, RedisStatus::Up).await;
     (shared, heard)
 }
 
@@ -68,7 +71,7 @@ where
 }
 
 /// The next permit, whatever delays it.
-pub async fn next_slot(shared: &Shared) -> zoom_qos_proxy::cluster::quota_reply::Slot {
+pub async fn next_slot(shared: &Cluster) -> zoom_qos_proxy::cluster::quota_reply::Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         match shared.reserve_slot().await {

@@ -4,56 +4,56 @@ use std::time::Instant;
 
 use crate::{
     cluster::{
-        Shared,
+        Cluster,
         clock::ServerClock,
-        keys::Subject,
-        record::{self, Kind},
-        token::SharedToken,
-        words,
+        failure_codec,
+        keys::RecordKey,
+        record_codec::{self, RecordKind},
+        token::TokenRecord,
     },
     failure::{Failure, Reason, Redactor, ZoomError},
     zoom::oauth::{endpoint::RequestError, token::AccessToken},
 };
 
 pub(super) fn encode_token(
-    cluster: &Shared,
-    key: &Subject,
+    cluster: &Cluster,
+    key: &RecordKey,
     token: &AccessToken,
     clock: &ServerClock,
     now: Instant,
 ) -> Option<Vec<u8>> {
-    let content = SharedToken {
+    let content = TokenRecord {
         text: token.text().to_owned(),
         renew_from: token.renew_from(),
         use_until: token.use_until(),
     };
     let content = content.to_bytes(clock);
-    record::write(cluster.sealer().as_deref(), key, Kind::AccessToken, clock.at(now), &content)
+    record_codec::encode(cluster.cipher().as_deref(), key, RecordKind::AccessToken, clock.at(now), &content)
 }
 
 pub(super) fn decode_token(
-    cluster: &Shared,
-    key: &Subject,
+    cluster: &Cluster,
+    key: &RecordKey,
     bytes: &[u8],
     clock: &ServerClock,
     redactor: &Redactor,
 ) -> Option<AccessToken> {
-    let sealer = cluster.sealer();
-    let record = record::read(sealer.as_deref(), key, bytes);
-    let Some(record) = record.filter(|record| record.kind == Kind::AccessToken) else {
-        if !record::is_foreign(sealer.as_deref(), bytes) {
+    let cipher = cluster.cipher();
+    let record = record_codec::decode(cipher.as_deref(), key, bytes);
+    let Some(record) = record.filter(|record| record.kind == RecordKind::AccessToken) else {
+        if !record_codec::is_foreign(cipher.as_deref(), bytes) {
             cluster.record_rejected();
         }
         return None;
     };
-    let SharedToken { text, renew_from, use_until } =
-        SharedToken::from_bytes(&record.body, clock, Instant::now())?;
+    let TokenRecord { text, renew_from, use_until } =
+        TokenRecord::from_bytes(&record.content, clock, Instant::now())?;
     AccessToken::new(&text, renew_from, use_until, redactor)
 }
 
 /// Encodes an error that the other replicas would get too: refused credentials, or a response that a retry would not change.
 /// Empty for all others, which may be this replica's own.
-pub(super) fn encode_error(cluster: &Shared, error: &RequestError) -> String {
+pub(super) fn encode_error(cluster: &Cluster, error: &RequestError) -> String {
     let (reason, zoom_error, delay) = match error {
         RequestError::Denied(zoom_error) => (Reason::ZoomRejectedCredentials, zoom_error, None),
         RequestError::Permanent(Some(zoom_error)) => (Reason::ZoomFailed, zoom_error, None),
@@ -64,12 +64,12 @@ pub(super) fn encode_error(cluster: &Shared, error: &RequestError) -> String {
     };
     let mut failure = Failure::new(reason).with_zoom_error(zoom_error.clone());
     failure.retry_at = delay.map(|delay| Instant::now() + delay);
-    cluster.clock().and_then(|clock| words::write(&failure, &clock)).unwrap_or_default()
+    cluster.clock().and_then(|clock| failure_codec::encode(&failure, &clock)).unwrap_or_default()
 }
 
-pub(super) fn decode_error(cluster: &Shared, encoded: &str) -> Option<RequestError> {
+pub(super) fn decode_error(cluster: &Cluster, encoded: &str) -> Option<RequestError> {
     let now = Instant::now();
-    let failure = words::read(encoded, &cluster.clock()?, now)?;
+    let failure = failure_codec::decode(encoded, &cluster.clock()?, now)?;
     let zoom_error = failure.zoom.map_or_else(ZoomError::default, |zoom_error| (*zoom_error).clone());
     match (failure.reason, failure.retry_at) {
         (Reason::ZoomRejectedCredentials, _) => Some(RequestError::Denied(zoom_error)),

@@ -1,7 +1,6 @@
 //! Encryption of records at rest: AES-256-GCM by ring, with the key of `redis.encryption_key`.
 //!
-//! A random nonce of 96 bits may be used some 2³² times with one key (NIST SP 800-38D, 8.3): at 40 records a second for
-//! three years.
+//! With random nonces of 96 bits, one key may encrypt about 2³² records (NIST SP 800-38D, 8.3): three years at 40 a second.
 
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -12,26 +11,26 @@ use sha2::{Digest as _, Sha256};
 
 /// Bytes of a key.
 const KEY: usize = 32;
-/// Which key it was: a record of another one is not tried.
+/// Bytes that identify the key: a record of another key is not tried.
 const KEY_ID: usize = 4;
 
-/// Encrypts and decrypts. It has nothing that would print the key.
-pub struct Sealer {
+/// Encrypts and decrypts records. It holds the key, so it implements neither `Debug` nor `Serialize`.
+pub struct RecordCipher {
     key: LessSafeKey,
     names: hmac::Key,
     id: [u8; KEY_ID],
 }
 
-/// The text is no key.
+/// The text is not a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it must be 64 hexadecimal digits, which are 32 bytes: `openssl rand -hex 32` makes one")]
 pub struct InvalidKey;
 
-impl Sealer {
-    /// Of a key in hexadecimal.
+impl RecordCipher {
+    /// From a key in hexadecimal.
     ///
     /// # Errors
-    /// When the text is not that.
+    /// It is not 64 hexadecimal digits.
     pub fn new(hex: &str) -> Result<Self, InvalidKey> {
         let digits = hex.as_bytes();
         let (pairs, []) = digits.as_chunks::<2>() else { return Err(InvalidKey) };
@@ -41,7 +40,7 @@ impl Sealer {
         };
         let key: Option<Vec<u8>> = pairs.iter().map(byte).collect();
         let key = key.filter(|key| key.len() == KEY).ok_or(InvalidKey)?;
-        // A digest of the key tells nothing of it, and is not the key of anything else.
+        // Derived by digest, so that neither reveals the key, nor one the other.
         let digest = |of: &[u8]| Sha256::new().chain_update(of).chain_update(&key).finalize();
         let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;
         let names = hmac::Key::new(hmac::HMAC_SHA256, &digest(b"zoom-qos-proxy names"));
@@ -49,8 +48,8 @@ impl Sealer {
         Ok(Self { key: LessSafeKey::new(key), names, id })
     }
 
-    /// Stands for secrets in a name that everybody may read: the same for the same secrets and key, and nobody without the
-    /// key can try which they are.
+    /// A public name for secrets: the same for the same secrets and key. It is keyed, so that secrets cannot be guessed and
+    /// checked against it.
     #[must_use]
     pub fn name(&self, secrets: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.names);
@@ -62,39 +61,38 @@ impl Sealer {
         format!("{:016x}", tag.as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes))
     }
 
-    /// Key id, nonce and ciphertext. `around` is what stands beside it and must not change. `None`: the system has no
-    /// randomness to give.
+    /// Key id, nonce and ciphertext. `context` is authenticated, but not stored. `None`: the system has no random numbers.
     #[must_use]
-    pub fn seal(&self, plain: &[u8], around: &[u8]) -> Option<Vec<u8>> {
+    pub fn encrypt(&self, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
-        let mut sealed = Vec::with_capacity(KEY_ID + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
-        sealed.extend_from_slice(&self.id);
-        sealed.extend_from_slice(&nonce);
+        let mut encrypted = Vec::with_capacity(KEY_ID + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        encrypted.extend_from_slice(&self.id);
+        encrypted.extend_from_slice(&nonce);
         let mut body = plain.to_vec();
         let nonce = Nonce::assume_unique_for_key(nonce);
-        self.key.seal_in_place_append_tag(nonce, Aad::from(around), &mut body).ok()?;
-        sealed.append(&mut body);
-        Some(sealed)
+        self.key.seal_in_place_append_tag(nonce, Aad::from(context), &mut body).ok()?;
+        encrypted.append(&mut body);
+        Some(encrypted)
     }
 
-    /// Whether that was sealed with this key, by what it says.
+    /// Whether the bytes claim to be encrypted with this key.
     #[must_use]
-    pub fn sealed(&self, bytes: &[u8]) -> bool {
+    pub fn has_key_id(&self, bytes: &[u8]) -> bool {
         bytes.starts_with(&self.id)
     }
 
-    /// The plain bytes; `None` where anything was changed, or another key was used.
+    /// The plain bytes; `None` if anything was changed, the context differs, or another key was used.
     #[must_use]
-    pub fn open(&self, sealed: &[u8], around: &[u8]) -> Option<Vec<u8>> {
-        let (id, rest) = sealed.split_first_chunk::<KEY_ID>()?;
+    pub fn decrypt(&self, encrypted: &[u8], context: &[u8]) -> Option<Vec<u8>> {
+        let (id, rest) = encrypted.split_first_chunk::<KEY_ID>()?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
         if *id != self.id {
             return None;
         }
         let mut body = body.to_vec();
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let length = self.key.open_in_place(nonce, Aad::from(around), &mut body).ok()?.len();
+        let length = self.key.open_in_place(nonce, Aad::from(context), &mut body).ok()?.len();
         body.truncate(length);
         Some(body)
     }
@@ -105,29 +103,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_key_beside_the_same_text_opens_what_was_sealed() {
-        let (one, other) = (Sealer::new(&"1f".repeat(32)).unwrap(), Sealer::new(&"1e".repeat(32)).unwrap());
-        let sealed = one.seal(b"Ada, 192.0.2.7", b"85746065432:live").unwrap();
-        assert!(!sealed.windows(3).any(|window| window == b"Ada"));
-        assert_eq!(one.open(&sealed, b"85746065432:live").unwrap(), b"Ada, 192.0.2.7");
-        assert_eq!(one.open(&sealed, b"85746065433:live"), None, "moved to another meeting");
-        assert_eq!(other.open(&sealed, b"85746065432:live"), None);
-        for at in 0..sealed.len() {
-            let mut changed = sealed.clone();
+    fn only_the_same_key_and_context_decrypt() {
+        let (one, other) =
+            (RecordCipher::new(&"1f".repeat(32)).unwrap(), RecordCipher::new(&"1e".repeat(32)).unwrap());
+        let encrypted = one.encrypt(b"Ada, 192.0.2.7", b"85746065432:live").unwrap();
+        assert!(!encrypted.windows(3).any(|window| window == b"Ada"));
+        assert_eq!(one.decrypt(&encrypted, b"85746065432:live").unwrap(), b"Ada, 192.0.2.7");
+        assert_eq!(one.decrypt(&encrypted, b"85746065433:live"), None, "moved to another meeting");
+        assert_eq!(other.decrypt(&encrypted, b"85746065432:live"), None);
+        for at in 0..encrypted.len() {
+            let mut changed = encrypted.clone();
             changed[at] ^= 1;
-            assert_eq!(one.open(&changed, b"85746065432:live"), None, "byte {at}");
-            assert_eq!(one.open(&sealed[..at], b"85746065432:live"), None, "the first {at} bytes");
+            assert_eq!(one.decrypt(&changed, b"85746065432:live"), None, "byte {at}");
+            assert_eq!(one.decrypt(&encrypted[..at], b"85746065432:live"), None, "the first {at} bytes");
         }
-        assert_ne!(sealed, one.seal(b"Ada, 192.0.2.7", b"85746065432:live").unwrap(), "never the same nonce");
+        assert_ne!(
+            encrypted,
+            one.encrypt(b"Ada, 192.0.2.7", b"85746065432:live").unwrap(),
+            "never the same nonce"
+        );
     }
 
     #[test]
     fn a_name_is_of_these_secrets_in_this_order_and_of_this_key() {
-        let sealer = |byte: &str| Sealer::new(&byte.repeat(32)).unwrap();
-        let (one, other) = (sealer("1f"), sealer("1e"));
+        let cipher = |byte: &str| RecordCipher::new(&byte.repeat(32)).unwrap();
+        let (one, other) = (cipher("1f"), cipher("1e"));
         let name = one.name(&["account", "client", "secret"]);
         assert_eq!(name.len(), 16);
-        assert_eq!(name, sealer("1F").name(&["account", "client", "secret"]));
+        assert_eq!(name, cipher("1F").name(&["account", "client", "secret"]));
         assert_ne!(name, other.name(&["account", "client", "secret"]));
         for others in [
             ["account", "client", "secret2"],
@@ -140,9 +143,9 @@ mod tests {
 
     #[test]
     fn a_key_is_64_hexadecimal_digits() {
-        assert!(Sealer::new(&"aB".repeat(32)).is_ok());
+        assert!(RecordCipher::new(&"aB".repeat(32)).is_ok());
         for text in ["", "1f", &"1f".repeat(33), &"1g".repeat(32), &"1".repeat(63), &"é".repeat(32)] {
-            assert_eq!(Sealer::new(text).err(), Some(InvalidKey), "{text}");
+            assert_eq!(RecordCipher::new(text).err(), Some(InvalidKey), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Failures in words that other replicas understand: what an event carries. Pure.
+//! Failures as JSON that other replicas understand: in events and in the records of refusals. Pure.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,20 +10,20 @@ use super::{
 };
 use crate::failure::{Failure, Lasting, LimitKind, Reason, RedactedText, ZoomError};
 
-/// A failure as it is written. What a replica does not know it does not read: it then asks Zoom by itself.
+/// A replica that does not know the reason, because it runs an older version, ignores the failure and asks Zoom itself.
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct EncodedFailure {
     reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lasting: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_at: Option<Micros>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    zoom: Option<WrittenZoom>,
+    zoom: Option<EncodedZoomError>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct WrittenZoom {
+struct EncodedZoomError {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<i64>,
@@ -33,7 +33,7 @@ struct WrittenZoom {
     tracking_id: Option<String>,
 }
 
-/// Reasons that hold for every replica. The others are one process's own affair.
+/// Reasons that hold for every replica; the others concern one process only.
 const SHARED: [Reason; 8] = [
     Reason::MeetingNotFound,
     Reason::NotAMeeting,
@@ -45,11 +45,11 @@ const SHARED: [Reason; 8] = [
     Reason::ZoomDailyQuotaSpent,
 ];
 
-/// As JSON; `None` where it is nobody else's affair.
+/// As JSON; `None` for a reason that concerns this process only.
 #[must_use]
-pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
+pub fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
-    let zoom = failure.zoom.as_deref().map(|zoom_error| WrittenZoom {
+    let zoom = failure.zoom.as_deref().map(|zoom_error| EncodedZoomError {
         status: zoom_error.status,
         code: zoom_error.code,
         message: zoom_error.message.as_ref().map(RedactedText::to_string),
@@ -57,28 +57,28 @@ pub fn write(failure: &Failure, clock: &ServerClock) -> Option<String> {
     });
     let retry_at = failure.retry_at.map(|at| clock.at(at));
     let lasting = failure.lasting.map(|lasting| lasting.as_str().to_owned());
-    serde_json::to_string(&Written { reason: reason.to_owned(), lasting, retry_at, zoom }).ok()
+    serde_json::to_string(&EncodedFailure { reason: reason.to_owned(), lasting, retry_at, zoom }).ok()
 }
 
-/// `None` for what is no failure, of a kind that this version does not know, or out of bounds.
+/// `None` for text that is not a failure, has a reason that this version does not know, or is out of bounds.
 #[must_use]
-pub fn read(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
-    check(text, clock, now).ok().flatten()
+pub fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
+    try_decode(text, clock, now).ok().flatten()
 }
 
-/// `None` for what is no failure or of a kind that this version does not know.
+/// `None` for text that is not a failure, or has a reason that this version does not know.
 ///
 /// # Errors
-/// When it is out of bounds.
-pub fn check(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
-    let Ok(written) = serde_json::from_str::<Written>(bounds::words(text)?) else { return Ok(None) };
-    let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == written.reason) else {
+/// A value is out of bounds.
+pub fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
+    let Ok(encoded) = serde_json::from_str::<EncodedFailure>(bounds::words(text)?) else { return Ok(None) };
+    let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == encoded.reason) else {
         return Ok(None);
     };
-    if written.zoom.as_ref().is_some_and(|zoom_error| !(100..1000).contains(&zoom_error.status)) {
+    if encoded.zoom.as_ref().is_some_and(|zoom_error| !(100..1000).contains(&zoom_error.status)) {
         return Err(Rejected);
     }
-    let zoom = written.zoom.map(|zoom_error| {
+    let zoom = encoded.zoom.map(|zoom_error| {
         Arc::new(ZoomError {
             status: zoom_error.status,
             code: zoom_error.code,
@@ -86,33 +86,34 @@ pub fn check(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Fai
             tracking_id: zoom_error.tracking_id.as_deref().map(RedactedText::from_replica),
         })
     });
-    let retry_at = written.retry_at.map(|at| clock.when(at)).transpose()?.map(|at| at.max(now));
-    let lasting = written.lasting.as_deref();
+    let retry_at = encoded.retry_at.map(|at| clock.when(at)).transpose()?.map(|at| at.max(now));
+    let lasting = encoded.lasting.as_deref();
     let lasting = lasting.and_then(|word| Lasting::ALL.into_iter().find(|lasting| lasting.as_str() == word));
     Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom }))
 }
 
-/// The reason of every pause of this kind.
+/// The reason that every cool-down of this kind has.
 #[must_use]
-pub fn of_cool_down(kind: LimitKind) -> Reason {
+pub fn cooldown_reason(kind: LimitKind) -> Reason {
     match kind {
         LimitKind::PerSecond => Reason::ZoomRateLimited,
         LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,
     }
 }
 
-/// Whether words are fit for a pause of this kind, which every meeting is refused with. Those of a later version are.
+/// Accepts a failure only as the reason of a cool-down of this kind: requests for every meeting will be rejected with it. Text of
+/// a later version is accepted, too.
 ///
 /// # Errors
-/// When they are out of bounds, or of another failure.
-pub(super) fn check_cool_down(
+/// It is out of bounds, or another failure.
+pub(super) fn check_cooldown(
     kind: LimitKind,
     text: &str,
     clock: &ServerClock,
     now: Instant,
 ) -> Result<(), Rejected> {
-    let fits = |failure: &Failure| failure.reason == of_cool_down(kind) && failure.lasting.is_none();
-    if check(text, clock, now)?.is_none_or(|failure| fits(&failure)) { Ok(()) } else { Err(Rejected) }
+    let is_of_kind = |failure: Failure| failure.reason == cooldown_reason(kind) && failure.lasting.is_none();
+    if try_decode(text, clock, now)?.is_none_or(is_of_kind) { Ok(()) } else { Err(Rejected) }
 }
 
 #[cfg(test)]
@@ -126,9 +127,9 @@ mod tests {
     #[test]
     fn a_failure_means_the_same_to_a_replica_whose_clock_began_elsewhere() {
         let now = Instant::now();
-        let here = ServerClock::heard(now, now, 1_800_000_000_000_000).unwrap();
+        let here = ServerClock::observe(now, now, 1_800_000_000_000_000).unwrap();
         let later = now + Duration::from_secs(100);
-        let there = ServerClock::heard(later, later, 1_800_000_000_000_000).unwrap();
+        let there = ServerClock::observe(later, later, 1_800_000_000_000_000).unwrap();
         let zoom_error = ZoomError {
             status: 404,
             code: Some(3001),
@@ -139,32 +140,32 @@ mod tests {
             let failure = Failure::new(reason)
                 .retry_at(now + Duration::from_secs(7))
                 .with_zoom_error(zoom_error.clone());
-            let read = read(&write(&failure, &here).unwrap(), &there, later).unwrap();
+            let read = decode(&encode(&failure, &here).unwrap(), &there, later).unwrap();
             assert_eq!((read.reason, read.zoom.as_deref()), (reason, Some(&zoom_error)));
             assert_eq!((read.retry_at, read.lasting), (Some(later + Duration::from_secs(7)), None));
         }
         for lasting in Lasting::ALL {
-            let read = read(&write(&Failure::lasting(lasting), &here).unwrap(), &there, later).unwrap();
+            let read = decode(&encode(&Failure::lasting(lasting), &here).unwrap(), &there, later).unwrap();
             assert_eq!(read.lasting, Some(lasting));
         }
     }
 
     #[test]
-    fn what_is_one_process_s_own_affair_or_unknown_is_not_shared() {
+    fn unknown_reasons_and_those_of_one_process_are_not_shared() {
         let now = Instant::now();
-        let clock = ServerClock::heard(now, now, 1).unwrap();
+        let clock = ServerClock::observe(now, now, 1).unwrap();
         for reason in Reason::ALL {
             let shared = SHARED.contains(&reason);
-            assert_eq!(write(&Failure::new(reason), &clock).is_some(), shared, "{reason:?}");
+            assert_eq!(encode(&Failure::new(reason), &clock).is_some(), shared, "{reason:?}");
         }
         for text in ["", "{}", "{\"reason\":\"of_a_later_version\"}", "[]"] {
-            assert!(read(text, &clock, now).is_none(), "{text}");
+            assert!(decode(text, &clock, now).is_none(), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_words_panic_or_name_a_time_more_than_48_h_ahead(
+        fn no_text_panics_or_names_a_time_more_than_48_h_ahead(
             reason in prop::sample::select(&["zoom_failed", "meeting_not_found", "x"][..]),
             retry_at: u64,
             status: u16,
@@ -173,11 +174,11 @@ mod tests {
             torn in prop::collection::vec(any::<u8>(), 0..60),
         ) {
             let now = Instant::now();
-            let clock = ServerClock::heard(now, now, there).unwrap();
+            let clock = ServerClock::observe(now, now, there).unwrap();
             let zoom = serde_json::json!({ "status": status, "message": message });
             let text = serde_json::json!({ "reason": reason, "retry_at": retry_at, "zoom": zoom }).to_string();
             for text in [text.as_str(), &String::from_utf8_lossy(&torn)] {
-                if let Some(failure) = read(text, &clock, now) {
+                if let Some(failure) = decode(text, &clock, now) {
                     prop_assert!(failure.retry_at.is_none_or(|at| at <= now + bounds::AHEAD_AT_MOST));
                 }
             }

@@ -3,17 +3,17 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use test_support::{
-    records::{bytes, claimed, content, key, subject},
+    records::{bytes, claimed, content, key, record_key},
     redis_server::Server,
     replica::{config, encrypted, up},
     wait::{PATIENCE, settled},
 };
 use zoom_qos_proxy::{
     cluster::{
-        Claim, Put,
+        ClaimResult, PutResult,
         events::Event,
-        keys::Subject,
-        record::{self, Kind},
+        keys::RecordKey,
+        record_codec::{self, RecordKind},
     },
     snapshot::{Bounds, Coding, FreshnessConfig, Snapshot, SnapshotBuilder},
 };
@@ -35,24 +35,29 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
         let server = Server::start();
         let (one, _) = up(config(&server.url())).await;
         let (two, mut heard) = up(config(&server.url())).await;
-        let (of, snapshot) = (subject(1), snapshot(1));
+        let (of, snapshot) = (record_key(1), snapshot(1));
         let mine = claimed(&one, &of).await;
         let landed = one.clock().unwrap().at(snapshot.fetched_instant);
-        let written =
-            record::write(one.sealer().as_deref(), &of, Kind::Snapshot, landed, &snapshot.to_bytes())
-                .unwrap();
-        assert_eq!(one.put(&mine, &written, MINUTE).await, Ok(Put::Kept));
+        let written = record_codec::encode(
+            one.cipher().as_deref(),
+            &of,
+            RecordKind::Snapshot,
+            landed,
+            &snapshot.to_bytes(),
+        )
+        .unwrap();
+        assert_eq!(one.put(&mine, &written, MINUTE).await, Ok(PutResult::Stored));
         let event = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-        assert_eq!(event, Event::Landed { of: of.as_str().to_owned(), fence: mine.fence });
+        assert_eq!(event, Event::Recorded { key: of.as_str().to_owned(), fence: mine.fence });
 
         let found = two.look_up(&of).await.unwrap();
         let bytes = found.record.unwrap();
-        let is_encrypted = two.sealer().is_some();
+        let is_encrypted = two.cipher().is_some();
         assert_eq!(bytes.windows(3).any(|window| window == b"Ada"), !is_encrypted, "names at rest");
-        let read = record::read(two.sealer().as_deref(), &of, &bytes).unwrap();
-        let landed = two.clock().unwrap().when(read.had).unwrap();
+        let read = record_codec::decode(two.cipher().as_deref(), &of, &bytes).unwrap();
+        let landed = two.clock().unwrap().when(read.fetched_at).unwrap();
         let bounds = Bounds { fetched_before: SystemTime::now() + MINUTE, fresh_at_most: MINUTE };
-        let copy = Snapshot::from_bytes(key(1), &read.body, landed, &bounds).unwrap();
+        let copy = Snapshot::from_bytes(key(1), &read.content, landed, &bounds).unwrap();
         for coding in Coding::ALL {
             assert_eq!(
                 (copy.body(coding), copy.etag(coding)),
@@ -72,16 +77,16 @@ async fn a_record_of_another_format_or_key_is_missed_and_overwritten() {
     let server = Server::start();
     let (plain, _) = up(config(&server.url(), 40, 2)).await;
     let (secret, _) = up(encrypted(&server.url())).await;
-    let of = subject(2);
+    let of = record_key(2);
     let mine = claimed(&plain, &of).await;
     let mut newer = bytes(&plain, &of, b"of a later version");
     newer[2] += 1;
-    assert_eq!(plain.put(&mine, &newer, MINUTE).await, Ok(Put::Kept));
+    assert_eq!(plain.put(&mine, &newer, MINUTE).await, Ok(PutResult::Stored));
     for shared in [&plain, &secret] {
         let found = shared.look_up(&of).await.unwrap();
         assert!(found.record.is_some() && content(shared, &of).await.is_none());
         // A record known to be useless does not prevent fetching.
-        let Claim::Yours(claimed) = shared.claim(&of, found.fence).await.unwrap() else {
+        let ClaimResult::Granted(claimed) = shared.claim(&of, found.fence).await.unwrap() else {
             panic!("not given")
         };
         shared.put(&claimed, &bytes(shared, &of, b"mine"), MINUTE).await.unwrap();
@@ -95,18 +100,24 @@ async fn one_replica_fetches_and_the_others_receive_its_outcome() {
     let server = Server::start();
     let (one, _) = up(config(&server.url(), 40, 3)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 3)).await;
-    let of = subject(3);
+    let of = record_key(3);
     let mine = claimed(&one, &of).await;
-    assert_eq!(two.claim(&of, 0).await, Ok(Claim::Held(mine.fence)));
+    assert_eq!(two.claim(&of, 0).await, Ok(ClaimResult::Held(mine.fence)));
     one.release(&mine, "{\"reason\":\"zoom_failed\"}").await.unwrap();
     let event = tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
     let words = "{\"reason\":\"zoom_failed\"}".to_owned();
-    assert_eq!(event, Event::Failed { of: of.as_str().to_owned(), fence: mine.fence, words });
+    assert_eq!(
+        event,
+        Event::Failed { key: of.as_str().to_owned(), fence: mine.fence, encoded_failure: words }
+    );
     let theirs = claimed(&two, &of).await;
     assert!(theirs.fence > mine.fence);
     two.put(&theirs, &bytes(&two, &of, b"theirs"), MINUTE).await.unwrap();
-    assert_eq!(one.claim(&of, 0).await, Ok(Claim::Landed(theirs.fence)), "it need not be fetched");
-    assert!(matches!(one.claim(&of, theirs.fence).await, Ok(Claim::Yours(_))), "it is too old by now");
+    assert_eq!(one.claim(&of, 0).await, Ok(ClaimResult::Recorded(theirs.fence)), "it need not be fetched");
+    assert!(
+        matches!(one.claim(&of, theirs.fence).await, Ok(ClaimResult::Granted(_))),
+        "it is too old by now"
+    );
 }
 
 #[actix_rt::test]
@@ -114,14 +125,14 @@ async fn an_older_record_never_replaces_a_newer_one() {
     let server = Server::start();
     let (one, _) = up(config(&server.url(), 40, 2)).await;
     let (two, _) = up(config(&server.url(), 40, 2)).await;
-    let of = subject(4);
+    let of = record_key(4);
     let early = claimed(&one, &of).await;
     // The claim expires though its owner lives, as after a pause.
     let _: u64 = server.command(&["DEL", &format!("{{zqp:test}}:c:{}", of.as_str())]);
     let late = claimed(&two, &of).await;
-    assert_eq!(two.put(&late, &bytes(&two, &of, b"late"), MINUTE).await, Ok(Put::Kept));
+    assert_eq!(two.put(&late, &bytes(&two, &of, b"late"), MINUTE).await, Ok(PutResult::Stored));
     assert_eq!(one.renew(&early).await, Ok(false));
-    assert_eq!(one.put(&early, &bytes(&one, &of, b"early"), MINUTE).await, Ok(Put::Older));
+    assert_eq!(one.put(&early, &bytes(&one, &of, b"early"), MINUTE).await, Ok(PutResult::Superseded));
     assert_eq!(content(&one, &of).await.unwrap(), b"late");
     // After a loss of all data the numbers continue: earlier ones do not outrank later ones.
     let _: String = server.command(&["FLUSHALL"]);
@@ -135,7 +146,7 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
     let (one, mut own) = up(config(&server.url(), 40, 2)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
     for everything in [false, true] {
-        let (of, flying) = (subject(5), subject(6));
+        let (of, flying) = (record_key(5), record_key(6));
         let mine = claimed(&one, &of).await;
         one.put(&mine, &bytes(&one, &of, b"x"), MINUTE).await.unwrap();
         let under_way = claimed(&two, &flying).await;
@@ -144,23 +155,23 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
         let mut announced = Vec::new();
         while announced.len() < purged.len().max(1) {
             match tokio::time::timeout(PATIENCE, heard.recv()).await.unwrap().unwrap() {
-                Event::Purged { of, .. } => announced.push(of),
-                Event::Landed { .. } => {}
+                Event::Purged { key: of, .. } => announced.push(of),
+                Event::Recorded { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
         let expected: Vec<_> = purged.iter().map(|of| Some(of.as_str().to_owned())).collect();
         assert_eq!(announced, if everything { vec![None] } else { expected });
         assert!(two.look_up(&of).await.unwrap().record.is_none());
-        assert_eq!(two.put(&under_way, &bytes(&two, &flying, b"old"), MINUTE).await, Ok(Put::Purged));
+        assert_eq!(two.put(&under_way, &bytes(&two, &flying, b"old"), MINUTE).await, Ok(PutResult::Purged));
         // And a detached flight does not prevent a new one from starting.
         let anew = claimed(&one, &flying).await;
-        assert_eq!(one.put(&anew, &bytes(&one, &flying, b"new"), MINUTE).await, Ok(Put::Kept));
+        assert_eq!(one.put(&anew, &bytes(&one, &flying, b"new"), MINUTE).await, Ok(PutResult::Stored));
         assert_eq!(content(&two, &flying).await.unwrap(), b"new");
         let _: u64 = server.command(&["DEL", "{zqp:test}:r:00000000006:live"]);
     }
     while let Ok(event) = own.try_recv() {
-        assert!(matches!(event, Event::Landed { .. }), "it need not repeat its own purge: {event:?}");
+        assert!(matches!(event, Event::Recorded { .. }), "it need not repeat its own purge: {event:?}");
     }
 }
 
@@ -168,10 +179,12 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
 async fn a_useless_record_is_removed_unless_a_newer_one_replaced_it() {
     let server = Server::start();
     let (shared, _) = up(config(&server.url(), 40, 2)).await;
-    let of = Subject::access_token("00ff");
+    let of = RecordKey::access_token("00ff");
     let first = claimed(&shared, &of).await;
     shared.put(&first, &bytes(&shared, &of, b"1"), MINUTE).await.unwrap();
-    let Claim::Yours(second) = shared.claim(&of, first.fence).await.unwrap() else { panic!("not given") };
+    let ClaimResult::Granted(second) = shared.claim(&of, first.fence).await.unwrap() else {
+        panic!("not given")
+    };
     shared.put(&second, &bytes(&shared, &of, b"2"), MINUTE).await.unwrap();
     shared.forget(&of, first.fence).await.unwrap();
     assert_eq!(content(&shared, &of).await.unwrap(), b"2");
@@ -186,7 +199,7 @@ async fn a_miss_costs_some_hundred_microseconds_more() {
     const TIMES: u32 = 200;
     let server = Server::start();
     let (shared, _) = up(config(&server.url(), 40, 2)).await;
-    let of = subject(9);
+    let of = record_key(9);
     let record = bytes(&shared, &of, &vec![7; 100_000]);
     let (mut missed, mut claimed_in, mut put, mut found) = Default::default();
     for _ in 0..TIMES {
@@ -196,7 +209,7 @@ async fn a_miss_costs_some_hundred_microseconds_more() {
         lap(&mut missed);
         let mine = claimed(&shared, &of).await;
         lap(&mut claimed_in);
-        assert_eq!(shared.put(&mine, &record, MINUTE).await, Ok(Put::Kept));
+        assert_eq!(shared.put(&mine, &record, MINUTE).await, Ok(PutResult::Stored));
         lap(&mut put);
         assert_eq!(shared.look_up(&of).await.unwrap().record.unwrap().len(), record.len());
         lap(&mut found);

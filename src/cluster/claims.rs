@@ -1,0 +1,199 @@
+//! Claims and records on the server: which replica fetches a meeting, and what was fetched. `claims.lua` says how fencing
+//! numbers order them.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use redis::Value;
+
+use super::{
+    Cluster, Unavailable,
+    bounds::{LARGEST_RECORD, MOST_CALLS, Rejected},
+    clock::Micros,
+    connection::{OpError, Traffic},
+    keys::RecordKey,
+    outbox::{Claim, OutboxItem},
+    script::{self, ScriptCall},
+};
+use crate::metrics::RedisValue;
+
+/// An unrenewed claim expires after this, in case its owner lives but never ends it.
+const CLAIM_EXPIRES_AFTER: Duration = Duration::from_secs(60);
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClaimResult {
+    /// This replica fetches.
+    Granted(Claim),
+    /// Another replica fetches, by the claim with this number; an event tells how that ends.
+    Held(u64),
+    /// There is a newer record, with this number.
+    Recorded(u64),
+}
+
+/// What came of putting a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PutResult {
+    /// Every replica can read it.
+    Stored,
+    /// There is one with a larger number, which counts.
+    Superseded,
+    /// Its meeting was purged meanwhile: nobody may have it.
+    Purged,
+}
+
+/// The reply of `claims.lua`.
+pub(super) struct ClaimsReply {
+    pub(super) result: String,
+    pub(super) number: u64,
+    pub(super) record: Option<Vec<u8>>,
+}
+
+impl Cluster {
+    /// Claims the fetch; tries again if Redis is only slow for a moment. `known`: the number of the record that the caller has
+    /// read and cannot use.
+    ///
+    /// # Errors
+    /// Redis is unavailable.
+    pub async fn claim(&self, key: &RecordKey, known: u64) -> Result<ClaimResult, Unavailable> {
+        let unanswered = Cell::new(None);
+        let result = self.retrying(async || self.try_claim(key, known, &unanswered).await).await;
+        // An attempt whose answer was lost may have been granted, and the others would wait for a fetch that nobody makes. It
+        // is given back only now, and not if a later attempt was granted: that one replaced it, and would be given back, too.
+        if let Some(deadline) = unanswered.get()
+            && !matches!(result, Ok(ClaimResult::Granted(_)))
+        {
+            self.disown_later(key, deadline);
+        }
+        result
+    }
+
+    /// Sets `unanswered` to the time until which the server may grant the claim, if no answer comes.
+    async fn try_claim(
+        &self,
+        key: &RecordKey,
+        known: u64,
+        unanswered: &Cell<Option<Micros>>,
+    ) -> Result<ClaimResult, Unavailable> {
+        self.may_ask()?;
+        let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.client.timeout());
+        let mut call = self.claims_call(key, "claim");
+        call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline);
+        let reply = self.run(Traffic::Control, &call).await;
+        let ClaimsReply { result, number: fence, .. } =
+            reply.inspect_err(|_| unanswered.set(Some(deadline)))?;
+        match result.as_str() {
+            "granted" => Ok(ClaimResult::Granted(Claim { key: key.clone(), fence })),
+            "recorded" => Ok(ClaimResult::Recorded(fence)),
+            "held" => Ok(ClaimResult::Held(fence)),
+            _ => Err(Unavailable),
+        }
+    }
+
+    /// As long as this process lives, the others would wait for what it does not fetch.
+    fn disown_later(&self, key: &RecordKey, fence: u64) {
+        self.0.outbox.borrow_mut().push(OutboxItem::Disown(Claim { key: key.clone(), fence }));
+    }
+
+    /// Gives back whatever claim this replica holds on the key, if its number is not larger than this one's.
+    pub(super) async fn disown(&self, claim: &Claim) {
+        let Claim { key, fence } = claim;
+        let mut call = self.claims_call(key, "disown");
+        call.arg(*fence).arg(&self.0.replica).arg(&*self.0.keys.events).arg(key.as_str());
+        if self.run(Traffic::Control, &call).await.is_err() {
+            self.disown_later(key, *fence);
+        }
+    }
+
+    /// Extends a claim while the fetch goes on, every 20 s. Returns whether it is still held.
+    ///
+    /// # Errors
+    /// Redis is unavailable; the fetch may go on.
+    pub async fn renew(&self, claim: &Claim) -> Result<bool, Unavailable> {
+        let mut call = self.claims_call(&claim.key, "renew");
+        call.arg(claim.fence).arg(millis(CLAIM_EXPIRES_AFTER));
+        Ok(self.run(Traffic::Control, &call).await?.result == "renewed")
+    }
+
+    /// Stores a record for `keep`, and gives the claim back.
+    ///
+    /// # Errors
+    /// Redis is unavailable or full, or the record is too large.
+    pub async fn put(&self, claim: &Claim, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
+        if record.len() > LARGEST_RECORD || keep.is_zero() {
+            return Err(Unavailable);
+        }
+        let mut call = self.claims_call(&claim.key, "put");
+        call.arg(claim.fence).arg(millis(keep)).arg(record);
+        call.arg(&*self.0.keys.events).arg(claim.key.as_str());
+        Ok(match self.run(Traffic::Bulk, &call).await?.result.as_str() {
+            "stored" => PutResult::Stored,
+            "purged" => PutResult::Purged,
+            _ => PutResult::Superseded,
+        })
+    }
+
+    /// Gives a claim back without a record. `failure`, encoded by [`super::failure_codec`], tells the waiting replicas why.
+    ///
+    /// # Errors
+    /// Redis is unavailable: the waiting replicas hear that there is nothing as soon as it is back.
+    pub async fn release(&self, claim: &Claim, failure: &str) -> Result<(), Unavailable> {
+        let mut call = self.claims_call(&claim.key, "release");
+        call.arg(claim.fence).arg(&*self.0.keys.events).arg(claim.key.as_str()).arg(failure);
+        let released = self.run(Traffic::Control, &call).await;
+        released.map(drop).inspect_err(|_| self.disown_later(&claim.key, claim.fence))
+    }
+
+    pub(super) fn claims_call(&self, key: &RecordKey, op: &str) -> ScriptCall<'_> {
+        self.call_with_purges_of(key, key, op)
+    }
+
+    pub(super) fn call_with_purges_of(
+        &self,
+        purged_with: &RecordKey,
+        key: &RecordKey,
+        op: &str,
+    ) -> ScriptCall<'_> {
+        let keys = &self.0.keys;
+        let mut call = self.0.scripts.claims.call();
+        call.key(&*keys.fence).key(keys.claim(key)).key(keys.record(key));
+        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(purged_with));
+        call.arg(op);
+        call
+    }
+
+    /// Runs `claims.lua`, and checks what it returns.
+    pub(super) async fn run(
+        &self,
+        traffic: Traffic,
+        call: &ScriptCall<'_>,
+    ) -> Result<ClaimsReply, Unavailable> {
+        self.may_ask()?;
+        let reply: Result<(String, Value, Value, Value), OpError> = self.0.client.script(traffic, call).await;
+        let (result, number, refused, record) = match traffic {
+            Traffic::Control => reply.inspect_err(|error| self.failed(error)).map_err(|_| Unavailable)?,
+            Traffic::Bulk => self.check_bulk(reply)?,
+        };
+        let rejections = &self.0.rejections;
+        let checked = |value: &Value| {
+            let number = script::number(value).and_then(|number| u64::try_from(number).map_err(|_| Rejected));
+            rejections.checked(RedisValue::Reply, number).map_err(|_| Unavailable)
+        };
+        let (number, refused) = (checked(&number)?, checked(&refused)?);
+        rejections.count(RedisValue::Fence, refused.min(MOST_CALLS));
+        rejections.count(RedisValue::Record, u64::from(result == "too_large"));
+        let clock = self.clock().ok_or(Unavailable)?;
+        let number = rejections.checked(RedisValue::Reply, clock.fence(number, Instant::now()));
+        let number = number.map_err(|_| Unavailable)?;
+        let record = match record {
+            Value::BulkString(record) => Some(record),
+            _ => None,
+        };
+        Ok(ClaimsReply { result, number, record })
+    }
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}

@@ -1,0 +1,251 @@
+//! The connections to Redis: two of them to one node, made together and given up together.
+//!
+//! Permits, claims and events use one, records the other, so that a large record delays nothing else. Every operation has a
+//! time limit. Nothing is decided here: the circuit breaker says whether to ask at all, and the heartbeat when to reconnect.
+
+use std::{
+    cell::{Cell, RefCell},
+    time::{Duration, Instant},
+};
+
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, FromRedisValue, InfoDict, Pipeline, PushInfo, RedisError,
+    aio::MultiplexedConnection,
+};
+use tokio::sync::mpsc;
+
+pub(super) use super::op_error::OpError;
+use super::{
+    address::Address,
+    bounds,
+    clock::ServerClock,
+    keys::Keys,
+    op_error::message,
+    script::ScriptCall,
+    wire::{self, Driver},
+};
+use crate::failure::Redactor;
+
+/// Connecting takes several round trips, with TLS a few more.
+const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
+/// Most bytes of a control reply: numbers, the names of a thousand purges, events.
+const LARGEST_CONTROL: usize = 1 << 20;
+/// Most bytes of a bulk reply: a record, with some numbers.
+const LARGEST_BULK: usize = 17 << 20;
+/// How often the nodes of a Redis Cluster may redirect us to one another.
+const MAX_REDIRECTS: usize = 4;
+
+/// Which of the two connections an operation uses.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Traffic {
+    /// For what is small and urgent.
+    Control,
+    /// For records.
+    Bulk,
+}
+
+pub(super) struct RedisClient {
+    address: RefCell<Address>,
+    /// Knows the user and the password of every address that was used.
+    redactor: Redactor,
+    timeout: Duration,
+    pushes: mpsc::UnboundedSender<PushInfo>,
+    connections: RefCell<Option<Connections>>,
+    /// Counts connections, so that an error on an old one does not end a new one.
+    generation: Cell<u64>,
+}
+
+struct Connections {
+    control: MultiplexedConnection,
+    bulk: MultiplexedConnection,
+    run_id: String,
+    generation: u64,
+    _drivers: [Driver; 2],
+}
+
+/// Facts about the server, learnt while connecting.
+pub(super) struct Connected {
+    pub(super) clock: ServerClock,
+    /// Its run id is malformed; it is then treated as a server without one.
+    pub(super) is_server_odd: bool,
+}
+
+/// Why no connection can be made.
+enum ConnectError {
+    Redis(RedisError),
+    Impossible(&'static str),
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+impl RedisClient {
+    pub(super) fn new(address: Address, timeout: Duration, pushes: mpsc::UnboundedSender<PushInfo>) -> Self {
+        Self {
+            address: RefCell::new(address),
+            redactor: Redactor::default(),
+            timeout,
+            pushes,
+            connections: RefCell::default(),
+            generation: Cell::default(),
+        }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.connections.borrow().is_some()
+    }
+
+    pub(super) fn host(&self) -> String {
+        self.address.borrow().host()
+    }
+
+    pub(super) fn set_address(&self, address: Address) {
+        *self.address.borrow_mut() = address;
+    }
+
+    /// Identifies the server's process: every server has another one, and gets another one with each restart.
+    pub(super) fn run_id(&self) -> Option<String> {
+        self.connections.borrow().as_ref().map(|connections| connections.run_id.clone())
+    }
+
+    pub(super) fn disconnect(&self) {
+        self.connections.borrow_mut().take();
+    }
+
+    /// Connects, subscribes to events, and reads the server's clock.
+    pub(super) async fn connect(&self, keys: &Keys) -> Result<Connected, String> {
+        let limit = CONNECT_AT_LEAST.max(self.timeout * 4);
+        match tokio::time::timeout(limit, self.try_connect(keys)).await {
+            Ok(Ok(connected)) => Ok(connected),
+            Ok(Err(ConnectError::Redis(error))) => Err(message(&error, &self.redactor)),
+            Ok(Err(ConnectError::Impossible(reason))) => Err(reason.to_owned()),
+            Err(_) => Err("no connection in time".to_owned()),
+        }
+    }
+
+    async fn try_connect(&self, keys: &Keys) -> Result<Connected, ConnectError> {
+        let address = self.address.borrow().clone();
+        for secret in [address.login().password(), address.login().username()].into_iter().flatten() {
+            self.redactor.learn(secret);
+        }
+        let node = match address.master() {
+            None => address.first(),
+            Some(master) => self.ask_sentinel(&address, master).await?,
+        };
+        let (node, mut control, control_driver) = self.connect_to_owner(&address, node, keys).await?;
+        control.subscribe(&*keys.events).await?;
+        let info: InfoDict = redis::cmd("INFO").arg("server").query_async(&mut control).await?;
+        let run_id = info.get::<String>("run_id").unwrap_or_default();
+        let (run_id, is_server_odd) = bounds::run_id(&run_id).map_or(("", true), |run_id| (run_id, false));
+        let sent = Instant::now();
+        let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut control).await?;
+        let clock = bounds::server_time(seconds, micros)
+            .and_then(|there| ServerClock::observe(sent, Instant::now(), there))
+            .map_err(|_| ConnectError::Impossible("the server's clock shows a time that cannot be"))?;
+        let (bulk, bulk_driver) =
+            wire::connect(&address, &node, address.login(), LARGEST_BULK, self.config(false)).await?;
+        let generation = self.generation.get() + 1;
+        self.generation.set(generation);
+        let drivers = [control_driver, bulk_driver];
+        let run_id = run_id.to_owned();
+        *self.connections.borrow_mut() =
+            Some(Connections { control, bulk, run_id, generation, _drivers: drivers });
+        Ok(Connected { clock, is_server_odd })
+    }
+
+    /// The node that Sentinel names as the master.
+    async fn ask_sentinel(&self, address: &Address, master: &str) -> Result<ConnectionAddr, ConnectError> {
+        let login = Address::sentinel_login();
+        let config = self.config(false);
+        let (mut sentinel, _driver) =
+            wire::connect(address, &address.first(), &login, LARGEST_CONTROL, config).await?;
+        let mut command = redis::cmd("SENTINEL");
+        command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        let (host, port): (String, u16) = command.query_async(&mut sentinel).await?;
+        let host = bounds::host(&host).map_err(|_| ConnectError::Impossible("Sentinel names no address"))?;
+        Ok(address.node(host, port))
+    }
+
+    /// Connects to a node and follows redirects to the one that owns our keys. All of them share one hash tag, so asking for
+    /// one finds the owner of all.
+    async fn connect_to_owner(
+        &self,
+        address: &Address,
+        mut node: ConnectionAddr,
+        keys: &Keys,
+    ) -> Result<(ConnectionAddr, MultiplexedConnection, Driver), RedisError> {
+        let mut redirects = 0;
+        loop {
+            let (mut control, driver) =
+                wire::connect(address, &node, address.login(), LARGEST_CONTROL, self.config(true)).await?;
+            let asked: Result<bool, _> =
+                redis::cmd("EXISTS").arg(&*keys.budget).query_async(&mut control).await;
+            let Err(error) = asked else { return Ok((node, control, driver)) };
+            let to = error.redirect_node().and_then(|(to, _)| to.rsplit_once(':'));
+            let to = to.and_then(|(host, port)| {
+                Some((bounds::host(host.trim_matches(['[', ']'])).ok()?, port.parse().ok()?))
+            });
+            let Some((host, port)) = to.filter(|_| redirects < MAX_REDIRECTS) else { return Err(error) };
+            node = address.node(host, port);
+            redirects += 1;
+        }
+    }
+
+    fn config(&self, subscribes: bool) -> AsyncConnectionConfig {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(None)
+            .set_response_timeout(Some(self.timeout));
+        if subscribes { config.set_push_sender(self.pushes.clone()) } else { config }
+    }
+
+    fn connection(&self, traffic: Traffic) -> Result<(MultiplexedConnection, u64), OpError> {
+        let connections = self.connections.borrow();
+        let connections = connections.as_ref().ok_or(OpError::Broken)?;
+        let connection = match traffic {
+            Traffic::Control => &connections.control,
+            Traffic::Bulk => &connections.bulk,
+        };
+        Ok((connection.clone(), connections.generation))
+    }
+
+    pub(super) async fn script<T: FromRedisValue>(
+        &self,
+        traffic: Traffic,
+        script: &ScriptCall<'_>,
+    ) -> Result<T, OpError> {
+        let (mut to, generation) = self.connection(traffic)?;
+        self.within_timeout(generation, script.run(&mut to)).await
+    }
+
+    pub(super) async fn pipeline<T: FromRedisValue>(
+        &self,
+        traffic: Traffic,
+        pipe: &Pipeline,
+    ) -> Result<T, OpError> {
+        let (mut to, generation) = self.connection(traffic)?;
+        self.within_timeout(generation, pipe.query_async(&mut to)).await
+    }
+
+    async fn within_timeout<T>(
+        &self,
+        generation: u64,
+        operation: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, OpError> {
+        let error = match tokio::time::timeout(self.timeout, operation).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => OpError::of(&error, &self.redactor),
+            Err(_) => OpError::TimedOut,
+        };
+        if matches!(error, OpError::Broken) {
+            self.connections.borrow_mut().take_if(|connections| connections.generation == generation);
+        }
+        Err(error)
+    }
+}

@@ -1,0 +1,62 @@
+//! Why an operation on Redis failed, and what the log may say of it.
+
+use std::fmt;
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::failure::Redactor;
+
+const BAD_LOGIN: &str = "the user or the password is refused";
+/// Redis puts this before what it repeats of a command; from here on the text is cut, because it may hold secrets.
+const REPEATED: &str = ", with args beginning with";
+
+#[derive(Debug)]
+pub(super) enum OpError {
+    /// There is no connection, or it broke.
+    Broken,
+    /// No answer in time; whether the operation took effect is unknown.
+    TimedOut,
+    /// The server refused it, for this reason; it had no effect.
+    Refused(String),
+}
+
+impl fmt::Display for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken => f.write_str("no connection"),
+            Self::TimedOut => f.write_str("no answer in time"),
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl OpError {
+    pub(super) fn of(error: &RedisError, redactor: &Redactor) -> Self {
+        match error.kind() {
+            ErrorKind::Io if error.is_timeout() => Self::TimedOut,
+            ErrorKind::Server(_) | ErrorKind::Extension => Self::Refused(message(error, redactor)),
+            _ => Self::Broken,
+        }
+    }
+}
+
+/// The error for the log. The server may repeat what it was sent, which includes the password.
+pub(super) fn message(error: &RedisError, redactor: &Redactor) -> String {
+    if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) {
+        return BAD_LOGIN.to_owned();
+    }
+    let message = match error.kind() {
+        ErrorKind::AuthenticationFailed => BAD_LOGIN.to_owned(),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => {
+            format!("the user lacks a permission: {}", error.detail().unwrap_or_default())
+        }
+        ErrorKind::Server(ServerErrorKind::ReadOnly) => "the server is a replica and read-only".to_owned(),
+        _ => error.to_string(),
+    };
+    let lower_case = message.to_ascii_lowercase();
+    if lower_case.contains("unknown command") && lower_case.contains("hello") {
+        return "the server does not know HELLO: Redis before 6, or HELLO is renamed".to_owned();
+    }
+    let message = message.split_once(REPEATED).map_or(message.as_str(), |(before, _)| before);
+    redactor.redact(message).to_string()
+}

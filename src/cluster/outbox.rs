@@ -1,0 +1,27 @@
+//! Announcements that wait until Redis is available again.
+
+use std::time::Instant;
+
+use super::keys::RecordKey;
+use crate::failure::LimitKind;
+
+/// The right to fetch, until a record is put, or the claim is released or taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The record that may be fetched.
+    pub key: RecordKey,
+    /// Larger than that of every claim before.
+    pub fence: u64,
+}
+
+pub(super) enum OutboxItem {
+    CoolDown {
+        kind: LimitKind,
+        until: Instant,
+        encoded_failure: String,
+    },
+    /// No key means everything.
+    Purge(Vec<RecordKey>),
+    /// This replica's claim with this number, or a smaller one, will not be used.
+    Disown(Claim),
+}

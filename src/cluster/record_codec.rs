@@ -1,0 +1,203 @@
+//! The bytes of a record: a head with the format's version, and a body with a checksum or encrypted. Pure.
+//!
+//! Bytes of another version, torn, foreign, encrypted with another key, or moved from another key of Redis, decode to
+//! `None`, which is a miss.
+//!
+//! The head is `Z Q version kind protection`. Then come 16 bytes of SHA-256 and the body, or the encrypted body (`cipher.rs`).
+//! The body begins with the time at which its content was fetched, by the server's clock.
+
+use sha2::{Digest as _, Sha256};
+
+use super::{cipher::RecordCipher, clock::Micros, keys::RecordKey};
+
+/// Raised with every change that older replicas would misread.
+pub const VERSION: u8 = 1;
+
+const MAGIC: [u8; 2] = *b"ZQ";
+const PLAIN: u8 = 0;
+const ENCRYPTED: u8 = 1;
+const CHECKSUM: usize = 16;
+
+/// The kind of content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A snapshot's bytes.
+    Snapshot,
+    /// A failure: why Zoom gives no snapshot.
+    Refusal,
+    /// An access token.
+    AccessToken,
+}
+
+impl RecordKind {
+    const ALL: [(Self, u8); 3] = [(Self::Snapshot, 1), (Self::Refusal, 2), (Self::AccessToken, 3)];
+
+    fn number(self) -> u8 {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or(0, |(_, number)| *number)
+    }
+
+    fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == number).map(|(kind, _)| *kind)
+    }
+}
+
+/// A decoded record.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The kind of content.
+    pub kind: RecordKind,
+    /// When it was fetched.
+    pub fetched_at: Micros,
+    /// The content.
+    pub content: Vec<u8>,
+}
+
+/// `None`: the system has no random numbers to encrypt with.
+#[must_use]
+pub fn encode(
+    cipher: Option<&RecordCipher>,
+    key: &RecordKey,
+    kind: RecordKind,
+    fetched_at: Micros,
+    content: &[u8],
+) -> Option<Vec<u8>> {
+    let protection = if cipher.is_some() { ENCRYPTED } else { PLAIN };
+    let front = [MAGIC[0], MAGIC[1], VERSION, kind.number(), protection];
+    let body = [&fetched_at.to_le_bytes(), content].concat();
+    Some(match cipher {
+        Some(cipher) => [&front[..], &cipher.encrypt(&body, &context(front, key))?].concat(),
+        None => [&front[..], &checksum(front, key, &body), &body].concat(),
+    })
+}
+
+/// Decodes what is stored under this key. With a cipher, only what it encrypted is accepted.
+#[must_use]
+pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> Option<Record> {
+    let (front, rest) = bytes.split_first_chunk::<5>()?;
+    let [z, q, version, kind, protection] = *front;
+    if [z, q] != MAGIC || version != VERSION {
+        return None;
+    }
+    let kind = RecordKind::from_number(kind)?;
+    let body = match (cipher, protection) {
+        (Some(cipher), ENCRYPTED) => cipher.decrypt(rest, &context(*front, key))?,
+        (None, PLAIN) => {
+            let (expected, body) = rest.split_first_chunk::<CHECKSUM>()?;
+            (checksum(*front, key, body) == *expected).then(|| body.to_vec())?
+        }
+        _ => return None,
+    };
+    let (time, content) = body.split_first_chunk::<8>()?;
+    Some(Record { kind, fetched_at: Micros::from_le_bytes(*time), content: content.to_vec() })
+}
+
+/// Whether the bytes are of another version, or encrypted with another key or not at all. That is to be expected while
+/// replicas or keys are being replaced, and not counted as a rejected value.
+#[must_use]
+pub fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
+    let Some((front, rest)) = bytes.split_first_chunk::<5>() else { return false };
+    let [z, q, version, kind, protection] = *front;
+    let is_ours = match (cipher, protection) {
+        (Some(cipher), ENCRYPTED) => cipher.has_key_id(rest),
+        (None, PLAIN) => true,
+        _ => false,
+    };
+    [z, q] == MAGIC && (version != VERSION || RecordKind::from_number(kind).is_none() || !is_ours)
+}
+
+/// The checksum or the encryption authenticates this besides the body, so that a record cannot be moved to another key.
+fn context(front: [u8; 5], key: &RecordKey) -> Vec<u8> {
+    [&front[..], key.as_str().as_bytes()].concat()
+}
+
+fn checksum(front: [u8; 5], key: &RecordKey, body: &[u8]) -> [u8; CHECKSUM] {
+    let digest = Sha256::new().chain_update(context(front, key)).chain_update(body).finalize();
+    digest.first_chunk().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        meeting_id::MeetingId,
+        snapshot::{MeetingType, SnapshotKey},
+    };
+
+    fn of(number: &str) -> RecordKey {
+        let meeting = MeetingId::parse(number).unwrap();
+        RecordKey::meeting(&SnapshotKey { meeting, meeting_type: MeetingType::Live })
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written_and_only_under_its_own_name() {
+        let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
+        let (one, other) = (of("85746065432"), of("85746065433"));
+        for cipher in [None, Some(&cipher)] {
+            for (kind, _) in RecordKind::ALL {
+                let bytes = encode(cipher, &one, kind, 1_800_000_000_000_000, b"content").unwrap();
+                let record = Record { kind, fetched_at: 1_800_000_000_000_000, content: b"content".to_vec() };
+                assert_eq!(decode(cipher, &one, &bytes), Some(record));
+                assert_eq!(decode(cipher, &other, &bytes), None);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_torn_changed_foreign_or_of_another_version_is_nothing() {
+        let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
+        let one = of("85746065432");
+        for cipher in [None, Some(&cipher)] {
+            let bytes = encode(cipher, &one, RecordKind::Snapshot, 1, b"content").unwrap();
+            for at in 0..bytes.len() {
+                assert_eq!(decode(cipher, &one, &bytes[..at]), None, "the first {at} bytes");
+                for bit in 0..8 {
+                    let mut changed = bytes.clone();
+                    changed[at] ^= 1 << bit;
+                    assert_eq!(decode(cipher, &one, &changed), None, "bit {bit} of byte {at}");
+                }
+            }
+            let mut newer = bytes.clone();
+            newer[2] = VERSION + 1;
+            assert_eq!(decode(cipher, &one, &newer), None);
+            assert_eq!(decode(cipher, &one, b"\"another program's value\""), None);
+        }
+    }
+
+    #[test]
+    fn what_is_not_encrypted_does_not_count_where_a_key_is_given_nor_the_other_way_round() {
+        let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
+        let one = of("85746065432");
+        let plain = encode(None, &one, RecordKind::Snapshot, 1, b"content").unwrap();
+        let secret = encode(Some(&cipher), &one, RecordKind::Snapshot, 1, b"content").unwrap();
+        assert_eq!((decode(Some(&cipher), &one, &plain), decode(None, &one, &secret)), (None, None));
+        assert!(is_foreign(Some(&cipher), &plain) && is_foreign(None, &secret));
+    }
+
+    #[test]
+    fn what_is_of_another_version_or_key_is_foreign_and_what_is_torn_is_not() {
+        let [cipher, other] = ["07", "08"].map(|byte| RecordCipher::new(&byte.repeat(32)).unwrap());
+        let one = of("85746065432");
+        for cipher in [None, Some(&cipher)] {
+            let bytes = encode(cipher, &one, RecordKind::Snapshot, 1, b"content").unwrap();
+            assert!(!is_foreign(cipher, &bytes) && is_foreign(Some(&other), &bytes));
+            assert!(!is_foreign(cipher, &bytes[..bytes.len() - 1]) && !is_foreign(cipher, b""));
+            let mut newer = bytes;
+            newer[2] = VERSION + 1;
+            assert!(is_foreign(cipher, &newer));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(bytes in prop::collection::vec(any::<u8>(), 0..80), head: bool) {
+            let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
+            let bytes = if head { [&b"ZQ\x01\x01\x00"[..], &bytes].concat() } else { bytes };
+            for cipher in [None, Some(&cipher)] {
+                prop_assert_eq!(decode(cipher, &of("85746065432"), &bytes), None);
+                prop_assert!(!is_foreign(cipher, &bytes) || bytes.starts_with(&MAGIC));
+            }
+        }
+    }
+}

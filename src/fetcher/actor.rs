@@ -1,0 +1,186 @@
+//! The actor on the fetcher's thread: owns the state, starts the long-lived tasks, and carries out commands one by one.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use tokio::sync::mpsc;
+
+use super::{
+    call::no_access_token,
+    command::{FetchRequest, FetchSource, Fetched, FetcherCommand, FetcherStatus, ReplySender},
+    flight,
+    flights::{Flight, Joined, Waiter, weight_of},
+    state::{Dependencies, FetcherState, Signals},
+};
+use crate::{
+    cache::{Entry, policy::FetchRequirement},
+    callers::Caller,
+    failure::Failure,
+    snapshot::SnapshotKey,
+    supervisor::Supervisor,
+    trace::TraceContext,
+};
+
+/// Runs for as long as the service does.
+pub(super) async fn run(
+    dependencies: Dependencies,
+    signals: Signals,
+    mut commands: mpsc::UnboundedReceiver<FetcherCommand>,
+    supervisor: Supervisor,
+) {
+    let (state, events) = FetcherState::new(dependencies, signals);
+    let state = Rc::new(state);
+    if let Some(events) = events {
+        events.spawn(&supervisor);
+    }
+    let (flights, caller) = (Rc::clone(&state.flights), Rc::clone(&state));
+    let scheduler = state
+        .scheduler
+        .clone()
+        .run(move |flight| flights.detach_if_abandoned(flight), move || ensure_access_token(&caller));
+    drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
+    let access_tokens = state.access_tokens.clone().run();
+    drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
+    let actor = Actor { state };
+    while let Some(command) = commands.recv().await {
+        actor.carry_out(command);
+    }
+}
+
+/// Whether calls can be made. Without an access token, requests one; if none can be had, queued calls get the reason.
+fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
+    if state.access_tokens.are_usable(Instant::now()) {
+        return true;
+    }
+    if !state.awaits_access_token.replace(true) {
+        let state = Rc::clone(state);
+        drop(actix_rt::spawn(async move {
+            let token = state.access_tokens.token().await;
+            state.awaits_access_token.set(false);
+            match token {
+                Ok(_) => state.scheduler.wake(),
+                Err(error) => state.scheduler.reject_all(&no_access_token(error)),
+            }
+        }));
+    }
+    false
+}
+
+struct Actor {
+    state: Rc<FetcherState>,
+}
+
+impl Actor {
+    /// Never waits: what takes time becomes a task.
+    fn carry_out(&self, command: FetcherCommand) {
+        let state = Rc::clone(&self.state);
+        match command {
+            FetcherCommand::Fetch { request, reply } => self.fetch(request, reply),
+            FetcherCommand::Refresh { key, caller, request } => self.refresh(key, &caller, request),
+            FetcherCommand::Purge { what, done } => {
+                state.purger.purge(what);
+                drop(actix_rt::spawn(async move {
+                    state.peers.purge(what).await;
+                    done.send(()).ok();
+                }));
+            }
+            FetcherCommand::PublishPaged(snapshot) => {
+                drop(actix_rt::spawn(async move { state.peers.publish_paged(snapshot).await }));
+            }
+            FetcherCommand::FetchPaged { key, tag, reply } => {
+                drop(actix_rt::spawn(
+                    async move { reply.send(state.peers.fetch_paged(key, tag).await).ok() },
+                ));
+            }
+            FetcherCommand::Status(reply) => drop(reply.send(self.status())),
+            FetcherCommand::StopStarting => state.flights.stop_starting(),
+            FetcherCommand::WhenIdle(reply) => drop(actix_rt::spawn(async move {
+                state.flights.idle().await;
+                state.scheduler.save_final_count().await;
+                reply.send(()).ok();
+            })),
+            FetcherCommand::Leave(reply) => drop(actix_rt::spawn(async move {
+                state.peers.leave().await;
+                reply.send(()).ok();
+            })),
+        }
+    }
+
+    /// Answers from the cache, joins the flight in progress, or starts one. Deciding it in one place, on one thread, is what
+    /// makes flights single.
+    fn fetch(&self, request: FetchRequest, reply: ReplySender) {
+        let FetchRequest { key, wanted, caller, flight_link, deadline, hung_up } = request;
+        if let Some(result) = self.without_flight(&key, wanted) {
+            drop(reply.send(result));
+            return;
+        }
+        let weight = weight_of(&caller);
+        let waiter = Waiter { reply, deadline, weight, wanted, hung_up };
+        match self.state.flights.join_or_start(key, waiter, &caller, Instant::now()) {
+            Joined::InProgress(number) => {
+                flight_link.join(self.state.spans.parent(number));
+                self.state.scheduler.add_waiter(number, weight, deadline);
+            }
+            Joined::Started(flight) => self.spawn(flight, flight_link.request()),
+            Joined::Rejected(waiter, failure) => self.state.peers.answer_rejected(key, waiter, failure),
+        }
+    }
+
+    fn refresh(&self, key: SnapshotKey, caller: &Arc<Caller>, request: TraceContext) {
+        let now = Instant::now();
+        if self.without_flight(&key, FetchRequirement::any_fresh(now)).is_none()
+            && let Some(flight) = self.state.flights.start_refresh(key, now + self.state.wait, caller, now)
+        {
+            self.spawn(flight, request);
+        }
+    }
+
+    /// What can be answered without a flight.
+    fn without_flight(
+        &self,
+        key: &SnapshotKey,
+        wanted: FetchRequirement,
+    ) -> Option<Result<Fetched, Failure>> {
+        let now = Instant::now();
+        match self.state.cache.get(key, now) {
+            Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
+            Some(Entry::Snapshot(snapshot)) if self.state.cache.policy().accepts(&snapshot, wanted, now) => {
+                return Some(Ok(Fetched { snapshot, source: FetchSource::Cache, stored: true }));
+            }
+            Some(Entry::Snapshot(_)) | None => {}
+        }
+        if let Some(failure) = self.state.cache.failure(key, now) {
+            return Some(Err(failure));
+        }
+        // A caller with a fallback need not wait for the end of a cool-down, however short; unless another replica may
+        // have something newer, which costs no call.
+        if wanted.has_fallback
+            && !self.state.peers.may_have_snapshots()
+            && let Some((_, failure)) = self.state.scheduler.blocked_until()
+        {
+            return Some(Err(failure));
+        }
+        None
+    }
+
+    fn spawn(&self, flight: Flight, request: TraceContext) {
+        let now = Instant::now();
+        if let Some(Entry::Snapshot(cached)) = self.state.cache.get(&flight.key, now) {
+            cached.record_refresh_attempt(now);
+        }
+        self.state.metrics.flights_active.inc();
+        let span = self.state.spans.begin_flight(&flight, request);
+        drop(actix_rt::spawn(flight::fly(Rc::clone(&self.state), flight, span)));
+    }
+
+    fn status(&self) -> FetcherStatus {
+        let (flights, waiting) = self.state.flights.counts();
+        FetcherStatus {
+            flights,
+            waiting,
+            scheduler: self.state.scheduler.status(),
+            last_refusal: self.state.flights.last_refusal(),
+            last_failure: self.state.zoom.last_failure(),
+            replicas: self.state.peers.replicas(),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Makes a snapshot of pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking pool,
+//! off the thread that paces the calls.
+
+use std::{io, time::Instant};
+
+use bytes::Bytes;
+
+use super::state::FetcherState;
+use crate::{
+    blocking::spawn_blocking,
+    cache::Entry,
+    clean::{self, NotAPage},
+    meeting_id::MeetingId,
+    snapshot::{Snapshot, SnapshotBuilder, SnapshotKey},
+};
+
+/// Cleans a page and appends its rows to the builder.
+pub(super) async fn append(
+    state: &FetcherState,
+    mut builder: SnapshotBuilder,
+    body: Bytes,
+    meeting: MeetingId,
+) -> (SnapshotBuilder, Result<clean::Page, NotAPage>) {
+    let length = body.len();
+    let work = move || {
+        let mut cleaned = clean::page(&body, builder.begin_page());
+        if let Ok(page) = &cleaned
+            && is_of_another(page, &meeting)
+        {
+            cleaned = Err(NotAPage::AnotherMeeting);
+        }
+        if let Ok(page) = &cleaned {
+            builder.end_page(&page.rows, page.newest_leave_time);
+            if page.next_page_token.is_some() {
+                builder.compress_page()?;
+            }
+        }
+        Ok((builder, cleaned))
+    };
+    let one_at_a_time = state.large_work.page(length).await;
+    let done = spawn_blocking(work).await;
+    drop(one_at_a_time);
+    never_fails(done)
+}
+
+/// Whether Zoom's answer names a meeting number other than the requested one. UUIDs cannot be compared: Zoom names the number.
+fn is_of_another(page: &clean::Page, requested: &MeetingId) -> bool {
+    let number = requested.as_str().parse::<u64>().ok().filter(|_| !requested.is_uuid());
+    number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
+}
+
+/// The whole meeting, in the encodings in which it is stored.
+pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: SnapshotBuilder) -> Snapshot {
+    let (freshness, weight) = (state.freshness.clone(), builder.weight());
+    let (stretch, jitter_seed) = (stretch(state, &key, builder.pages()), fastrand::u32(..));
+    let clock = state.peers.wall_clock();
+    let work = move || {
+        let now = Instant::now();
+        builder.finish(key, &freshness, now, clock.at(now), stretch, jitter_seed)
+    };
+    let one_at_a_time = state.large_work.meeting(weight).await;
+    let done = spawn_blocking(work).await;
+    drop(one_at_a_time);
+    never_fails(done)
+}
+
+/// How many times longer than configured it is to be fresh, now that the cost of this refresh, if it is one, is known.
+fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
+    let now = Instant::now();
+    if let Some(Entry::Snapshot(older)) = state.cache.get(key, now)
+        && let Some(sample) = older.refresh_sample(pages, now)
+    {
+        state.scheduler.record_refresh(sample);
+    }
+    state.scheduler.stretch(pages)
+}
+
+/// Compressing into memory cannot fail except by a bug, which ends the flight as a panic does.
+fn never_fails<T>(done: io::Result<T>) -> T {
+    done.unwrap_or_else(|error| {
+        tracing::error!(%error, "compressing a body failed: this is a bug");
+        std::panic::resume_unwind(Box::new(error))
+    })
+}

@@ -1,0 +1,156 @@
+//! One page: a permit, an access token, the call, and what comes of its answer, repeated as often as that helps.
+
+mod recovery;
+
+use std::time::Instant;
+
+use self::recovery::{Attempts, recover, result_of};
+pub(super) use self::recovery::{PagesError, no_access_token};
+use super::{assembly, flights::Flight, spans::FlightSpans, state::FetcherState};
+use crate::{
+    clean::NotAPage,
+    failure::{Failure, ZoomError},
+    metrics::CallResult,
+    quota::Permit,
+    scheduler::fair_queue::Priority,
+    snapshot::SnapshotBuilder,
+    zoom::{BodyBytes, CallOutcome, FlightMemory, WholeResponse, error::CallError, oauth::AccessToken},
+};
+
+pub(super) struct FetchedPage {
+    /// With this page appended.
+    pub(super) builder: SnapshotBuilder,
+    pub(super) next_page_token: Option<String>,
+    pub(super) total_records: Option<u64>,
+    pub(super) zoom_error: ZoomError,
+    /// Counts the answer's body until it is dropped.
+    pub(super) counted: BodyBytes,
+}
+
+/// Fetches one page and appends it to the builder.
+pub(super) async fn fetch_page(
+    state: &FetcherState,
+    flight: &Flight,
+    memory: &FlightMemory,
+    page_token: Option<&str>,
+    mut builder: SnapshotBuilder,
+) -> Result<FetchedPage, PagesError> {
+    let mut attempts = Attempts::default();
+    loop {
+        let (permit, access_token) = permit_and_token(state, flight).await.map_err(PagesError::Failed)?;
+        let resent = attempts.retried;
+        let answer = send(state, flight, memory, (permit, &access_token), page_token, resent).await;
+        let error = match answer {
+            Ok(answer) => match append(state, flight, builder, answer).await {
+                Ok(page) => return Ok(page),
+                Err((unchanged, error)) => {
+                    builder = unchanged;
+                    error
+                }
+            },
+            Err(error) => error,
+        };
+        state.metrics.zoom_call(result_of(&error));
+        recover(state, flight, &mut attempts, (page_token, &access_token), error).await?;
+    }
+}
+
+/// The queue gives out permits only while there is an access token; another call may have found out since that Zoom no
+/// longer accepts it. Then the permit goes back, and this call queues again.
+async fn permit_and_token(state: &FetcherState, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
+    loop {
+        let permit = wait_for_permit(state, flight).await?;
+        match state.access_tokens.for_call(Instant::now()) {
+            Some(access_token) => return Ok((permit, access_token)),
+            None => state.scheduler.release(permit),
+        }
+    }
+}
+
+async fn wait_for_permit(state: &FetcherState, flight: &Flight) -> Result<Permit, Failure> {
+    state.flights.begin_wait(flight, state.scheduler.blocked_until().as_ref());
+    let deadline = state.flights.deadline(flight);
+    let is_awaited = state.flights.has_been_awaited(flight);
+    let priority = if is_awaited { Priority::Foreground } else { Priority::Background };
+    let weights = state.flights.weights(flight);
+    let evict = |flight| state.flights.detach_if_unwanted(flight);
+    let mut span = state.spans.wait_for_permit(flight, priority);
+    let permit = state.scheduler.acquire((priority, flight.number), &weights, deadline, evict).await;
+    if let Err(failure) = &permit {
+        span.fail(failure.reason.as_str());
+    }
+    drop(span);
+    state.flights.end_wait(flight);
+    permit
+}
+
+/// Makes the call, and counts it wherever calls are counted.
+async fn send(
+    state: &FetcherState,
+    flight: &Flight,
+    memory: &FlightMemory,
+    (permit, access_token): (Permit, &AccessToken),
+    page_token: Option<&str>,
+    resent: u32,
+) -> Result<WholeResponse, CallError> {
+    state.flights.mark_started(flight);
+    let called = Instant::now();
+    flight.reservation.record_call(called);
+    let span = state.spans.begin_call(flight, resent);
+    let traceparent = span.context().traceparent();
+    let CallOutcome { answer, unspent, account_has_left } =
+        state.zoom.page(permit, access_token, &flight.key, page_token, traceparent, memory.body()).await;
+    let (status, error) = match &answer {
+        Ok(answer) => (Some(answer.zoom_error().status), None),
+        Err(error) => (error.zoom_error().map(|zoom_error| zoom_error.status), Some(result_of(error))),
+    };
+    FlightSpans::end_call(span, status, error);
+    state.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
+    match unspent {
+        // The request was never sent: it costs neither the account nor the caller anything.
+        Some(permit) => {
+            state.scheduler.release(permit);
+            flight.reservation.refund_call(called);
+        }
+        None => state.metrics.caller_call(flight.caller.name.as_str()),
+    }
+    if let Some(calls) = account_has_left {
+        state.scheduler.report_remaining(calls, called);
+    }
+    answer
+}
+
+/// Cleans the answer and appends its rows to the builder; returns the builder unchanged if the answer is not a page.
+async fn append(
+    state: &FetcherState,
+    flight: &Flight,
+    builder: SnapshotBuilder,
+    answer: WholeResponse,
+) -> Result<FetchedPage, (SnapshotBuilder, CallError)> {
+    let meeting = flight.key.meeting;
+    let (builder, cleaned) = assembly::append(state, builder, answer.body.clone(), meeting).await;
+    match cleaned {
+        Ok(page) => {
+            state.metrics.zoom_call(CallResult::Ok);
+            for (field, count) in page.unparsed.iter() {
+                state.metrics.unparsed(field.as_str(), count);
+            }
+            let zoom_error = answer.zoom_error();
+            let (next_page_token, total_records) = (page.next_page_token, page.total_records);
+            Ok(FetchedPage { builder, next_page_token, total_records, zoom_error, counted: answer.counted })
+        }
+        Err(NotAPage::AnotherMeeting) => {
+            tracing::warn!(
+                %meeting,
+                "Zoom answered with another meeting's page: refused, and all connections are closed"
+            );
+            // On one of the connections, answers may lag behind their requests by one.
+            state.zoom.forget_connections();
+            Err((builder, CallError::Broken(answer.zoom_error())))
+        }
+        Err(reason) => {
+            tracing::debug!(%reason, "answer from Zoom is not a page");
+            Err((builder, answer.not_a_page().await))
+        }
+    }
+}

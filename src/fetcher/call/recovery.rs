@@ -1,0 +1,199 @@
+//! After a failed call: try again, pause, or end the flight.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    failure::{Failure, Lasting, LimitKind, Reason, ZoomError},
+    fetcher::{flights::Flight, memory::overloaded, state::FetcherState},
+    metrics::{CallResult, Cause},
+    zoom::{
+        self,
+        error::CallError,
+        oauth::{AccessToken, TokenError},
+    },
+};
+
+/// Repetitions of a call after a failure that may pass, each with a permit of its own.
+const MAX_RETRIES: u32 = 2;
+/// A call refused this often by a rate limit gives up, though each pause was observed.
+const MAX_RATE_LIMITED: u32 = 3;
+/// A pause for which Zoom names no end: 1 s and up to half of that, so that replicas do not resume in step.
+const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
+/// The longest pause for the per-second limit, and how far beyond midnight one for the daily limit may go: a longer
+/// `Retry-After` is wrong.
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a flight's pages end early.
+pub(in crate::fetcher) enum PagesError {
+    PageTokenRefused(Failure),
+    Failed(Failure),
+}
+
+impl PagesError {
+    pub(in crate::fetcher) fn into_failure(self) -> Failure {
+        match self {
+            Self::PageTokenRefused(failure) | Self::Failed(failure) => failure,
+        }
+    }
+}
+
+/// How often one page's call has failed, by kind.
+#[derive(Default)]
+pub(super) struct Attempts {
+    pub(super) retried: u32,
+    token_renewed: bool,
+    rate_limited: u32,
+}
+
+/// Returns when the call should be made again.
+///
+/// # Errors
+/// It should not: no retries are left, or none would help.
+pub(super) async fn recover(
+    state: &FetcherState,
+    flight: &Flight,
+    attempts: &mut Attempts,
+    (page_token, access_token): (Option<&str>, &AccessToken),
+    error: CallError,
+) -> Result<(), PagesError> {
+    let may_retry = attempts.retried < MAX_RETRIES;
+    match error {
+        CallError::TimedOut | CallError::NotReached(_) | CallError::CutShort(_) | CallError::Broken(_)
+            if may_retry =>
+        {
+            attempts.retried += 1;
+            tokio::time::sleep(zoom::backoff(attempts.retried)).await;
+        }
+        // Longer than `server.wait`, and no caller would still be waiting.
+        CallError::Unavailable { zoom_error, retry_after } if may_retry && retry_after <= state.wait => {
+            attempts.retried += 1;
+            // A random time later than Zoom says: clients that it gave the same time must not come back in step.
+            pause_flight(state, flight, retry_after + zoom::backoff(attempts.retried), zoom_error).await;
+        }
+        CallError::AccessTokenRefused(_) if !attempts.token_renewed => {
+            attempts.token_renewed = true;
+            state.access_tokens.discard(access_token);
+        }
+        CallError::RateLimited { kind, retry_after, zoom_error } => {
+            attempts.rate_limited += 1;
+            let failure = pause_all(state, kind, retry_after, zoom_error);
+            if attempts.rate_limited == MAX_RATE_LIMITED {
+                return Err(PagesError::Failed(failure));
+            }
+        }
+        error => return Err(give_up(state, page_token, error)),
+    }
+    Ok(())
+}
+
+/// Waits before the next attempt at a call that Zoom could not answer. Callers who have a stale snapshot or cannot wait that
+/// long are answered at once.
+async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zoom_error: ZoomError) {
+    let until = Instant::now() + pause;
+    let failure = Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error);
+    state.flights.begin_pause(flight, until, failure);
+    tokio::time::sleep(pause).await;
+}
+
+/// Stops all calls for a while. Callers who cannot wait that long get the failure that this returns.
+fn pause_all(
+    state: &FetcherState,
+    kind: LimitKind,
+    retry_after: Option<Duration>,
+    zoom_error: ZoomError,
+) -> Failure {
+    let now = Instant::now();
+    let (reason, default, latest) = match kind {
+        LimitKind::PerSecond => {
+            let default = now + Duration::from_millis(fastrand::u64(DEFAULT_PAUSE_MS));
+            (Reason::ZoomRateLimited, default, now + MAX_PAUSE)
+        }
+        LimitKind::PerDay => {
+            let midnight = state.scheduler.midnight();
+            (Reason::ZoomDailyQuotaSpent, midnight, midnight + MAX_PAUSE)
+        }
+    };
+    let until = retry_after.map_or(default, |after| (now + after).min(latest));
+    tracing::warn!(
+        kind = kind.as_str(),
+        pause_seconds = until.saturating_duration_since(Instant::now()).as_secs_f64(),
+        "Zoom refuses calls by rate limit: all calls pause"
+    );
+    let failure = Failure::new(reason).retry_at(until).with_zoom_error(zoom_error);
+    state.scheduler.start_cooldown(kind, until, failure.clone());
+    state.flights.begin_cooldown(until, &failure);
+    failure
+}
+
+/// The end of the retries, or an error that none would help.
+fn give_up(state: &FetcherState, page_token: Option<&str>, error: CallError) -> PagesError {
+    let refused = |zoom_error| Failure::lasting(Lasting::Refused).with_zoom_error(zoom_error);
+    PagesError::Failed(match error {
+        CallError::AccessTokenRefused(zoom_error) | CallError::CredentialsRejected(zoom_error) => {
+            let failure = no_access_token(state.access_tokens.reject(&zoom_error));
+            // Queued calls need not wait for a permit to hear the same.
+            state.scheduler.reject_all(&failure);
+            failure
+        }
+        CallError::MeetingNotFound(zoom_error) => {
+            Failure::new(Reason::MeetingNotFound).with_zoom_error(zoom_error)
+        }
+        CallError::NotAMeeting(zoom_error) => Failure::new(Reason::NotAMeeting).with_zoom_error(zoom_error),
+        CallError::MeetingTooOld(zoom_error) => {
+            Failure::new(Reason::MeetingTooOld).with_zoom_error(zoom_error)
+        }
+        CallError::PageTokenRefused(zoom_error) if page_token.is_some() => {
+            return PagesError::PageTokenRefused(refused(zoom_error));
+        }
+        CallError::PageTokenRefused(zoom_error) | CallError::Refused(zoom_error) => refused(zoom_error),
+        CallError::NoRoom => overloaded(),
+        CallError::TooLarge(zoom_error) => Failure::lasting(Lasting::TooLarge).with_zoom_error(zoom_error),
+        CallError::CutShort(zoom_error) | CallError::Broken(zoom_error) => {
+            Failure::new(Reason::ZoomFailed).with_zoom_error(zoom_error)
+        }
+        CallError::Unavailable { zoom_error, retry_after } => {
+            let until = Instant::now() + retry_after.min(MAX_PAUSE);
+            Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error)
+        }
+        CallError::TimedOut | CallError::NotReached(Cause::Timeout) => Failure::new(Reason::ZoomTimedOut),
+        CallError::NotReached(_) => Failure::new(Reason::ZoomFailed),
+        CallError::RateLimited { zoom_error, .. } => {
+            Failure::new(Reason::ZoomRateLimited).with_zoom_error(zoom_error)
+        }
+    })
+}
+
+pub(in crate::fetcher) fn no_access_token(error: TokenError) -> Failure {
+    match error {
+        TokenError::Refused { until, zoom_error } => {
+            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).with_zoom_error(zoom_error)
+        }
+        TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
+        TokenError::Failed { until, zoom_error } => {
+            let failure = Failure { retry_at: until, ..Failure::new(Reason::ZoomFailed) };
+            match zoom_error {
+                Some(zoom_error) => failure.with_zoom_error(zoom_error),
+                None => failure,
+            }
+        }
+    }
+}
+
+pub(super) fn result_of(error: &CallError) -> CallResult {
+    match error {
+        CallError::AccessTokenRefused(_) | CallError::CredentialsRejected(_) => CallResult::Unauthorized,
+        CallError::RateLimited { .. } => CallResult::RateLimited,
+        CallError::MeetingNotFound(_) | CallError::NotAMeeting(_) | CallError::MeetingTooOld(_) => {
+            CallResult::NotFound
+        }
+        CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,
+        CallError::TimedOut => CallResult::TimedOut,
+        CallError::NotReached(cause) => CallResult::NotReached(*cause),
+        CallError::CutShort(_) => CallResult::NotReached(Cause::Broken),
+        CallError::Broken(_)
+        | CallError::Unavailable { .. }
+        | CallError::Refused(_)
+        | CallError::TooLarge(_)
+        | CallError::NoRoom => CallResult::Failed,
+    }
+}

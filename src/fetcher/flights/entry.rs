@@ -1,0 +1,164 @@
+//! One flight in the table, and the callers waiting for it.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use crate::{
+    cache::policy::{CachePolicy, FetchRequirement},
+    callers::{CallReservation, Caller},
+    failure::Failure,
+    fetcher::command::{FetchSource, Fetched, ReplySender},
+    scheduler::fair_queue::{CallerWeight, FlightNumber},
+    snapshot::{Snapshot, SnapshotKey},
+};
+
+/// A caller's place among the others in the queue.
+pub(in crate::fetcher) fn weight_of(caller: &Caller) -> CallerWeight {
+    CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
+}
+
+/// A new flight.
+pub(in crate::fetcher) struct Flight {
+    pub(in crate::fetcher) key: SnapshotKey,
+    pub(in crate::fetcher) number: FlightNumber,
+    /// The caller whose request started it, as the callers' file described it then.
+    pub(in crate::fetcher) caller: Arc<Caller>,
+    /// Its calls, in that caller's ledger.
+    pub(in crate::fetcher) reservation: CallReservation,
+}
+
+/// A waiting caller.
+pub(in crate::fetcher) struct Waiter {
+    pub(in crate::fetcher) reply: ReplySender,
+    pub(in crate::fetcher) deadline: Instant,
+    pub(in crate::fetcher) weight: CallerWeight,
+    /// A caller with a stale snapshot to fall back on hears of every pause at once.
+    pub(in crate::fetcher) wanted: FetchRequirement,
+    /// The caller's connection sends no more; the caller may still read.
+    pub(in crate::fetcher) hung_up: Arc<AtomicBool>,
+}
+
+impl Waiter {
+    /// Whether the caller is still connected, as far as that is known.
+    fn is_connected(&self) -> bool {
+        !self.reply.is_closed() && !self.hung_up.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) struct FlightEntry {
+    pub(super) key: SnapshotKey,
+    /// In the order of arrival; `None` for a caller who has been answered.
+    waiters: Vec<Option<Waiter>>,
+    /// Whether the first waiter's request started the flight.
+    started_by_first: bool,
+    /// The latest of the waiters' deadlines.
+    pub(super) deadline: Instant,
+    /// The weight of the caller whose request started it.
+    weight: CallerWeight,
+    /// Whether its next call waits for a permit.
+    pub(super) queued: bool,
+    /// Whether it has made a call: then it is finished even if every caller has gone.
+    pub(super) started: bool,
+    /// How long Zoom makes its next call wait, and why.
+    pub(super) pause: Option<(Instant, Failure)>,
+}
+
+impl FlightEntry {
+    /// For a background refresh.
+    pub(super) fn refresh(flight: &Flight, deadline: Instant) -> Self {
+        Self {
+            key: flight.key,
+            waiters: Vec::new(),
+            started_by_first: false,
+            deadline,
+            weight: weight_of(&flight.caller),
+            queued: false,
+            started: false,
+            pause: None,
+        }
+    }
+
+    /// For a caller's request.
+    pub(super) fn request(flight: &Flight, waiter: Waiter) -> Self {
+        let mut entry = Self { started_by_first: true, ..Self::refresh(flight, waiter.deadline) };
+        entry.join(waiter);
+        entry
+    }
+
+    /// A caller who joins during a pause that outlasts its deadline gets the reason at once.
+    pub(super) fn join(&mut self, waiter: Waiter) {
+        self.deadline = self.deadline.max(waiter.deadline);
+        self.waiters.push(Some(waiter));
+        if let Some((until, failure)) = self.pause.clone().filter(|(until, _)| *until > Instant::now()) {
+            self.reject_impatient(until, &failure);
+        }
+    }
+
+    /// Answers those who cannot wait until `at` with the reason. The flight goes on for the others.
+    pub(super) fn reject_impatient(&mut self, at: Instant, failure: &Failure) {
+        for waiter in &mut self.waiters {
+            let is_impatient = |waiter: &mut Waiter| waiter.wanted.has_fallback || waiter.deadline <= at;
+            if let Some(impatient) = waiter.take_if(is_impatient) {
+                drop(impatient.reply.send(Err(failure.clone())));
+            }
+        }
+    }
+
+    /// Whether any caller has ever waited for it.
+    pub(super) fn has_been_awaited(&self) -> bool {
+        !self.waiters.is_empty()
+    }
+
+    /// Callers who wait for it now.
+    pub(super) fn waiting(&self) -> usize {
+        self.connected().count()
+    }
+
+    fn connected(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiters.iter().flatten().filter(|waiter| waiter.is_connected())
+    }
+
+    /// Whether a snapshot fetched elsewhere serves everybody who waits.
+    pub(super) fn all_accept(&self, snapshot: &Snapshot, policy: CachePolicy, now: Instant) -> bool {
+        let mut waiters = self.waiters.iter().flatten().peekable();
+        match waiters.peek() {
+            None => policy.accepts(snapshot, FetchRequirement::any_fresh(now), now),
+            Some(_) => waiters.all(|waiter| policy.accepts(snapshot, waiter.wanted, now)),
+        }
+    }
+
+    /// The weights of the caller who started it and of those who wait for it, one for each caller.
+    pub(super) fn weights(&self) -> Vec<CallerWeight> {
+        let mut weights = vec![self.weight];
+        for waiter in self.connected() {
+            if weights.iter().all(|known| known.caller != waiter.weight.caller) {
+                weights.push(waiter.weight);
+            }
+        }
+        weights
+    }
+
+    /// Answers everybody who waits. `source` overrides where the snapshot came from, where it was not this flight.
+    pub(super) fn answer(self, result: &Result<(Arc<Snapshot>, bool), Failure>, source: Option<FetchSource>) {
+        for (place, waiter) in self.waiters.into_iter().enumerate() {
+            let Some(waiter) = waiter else { continue };
+            let is_own = place == 0 && self.started_by_first;
+            let source =
+                source.unwrap_or(if is_own { FetchSource::OwnFlight } else { FetchSource::OthersFlight });
+            let answer = match result {
+                Ok((snapshot, stored)) => {
+                    Ok(Fetched { snapshot: Arc::clone(snapshot), source, stored: *stored })
+                }
+                Err(failure) => Err(failure.clone()),
+            };
+            // A caller who disconnected is no longer there to read it.
+            drop(waiter.reply.send(answer));
+        }
+    }
+}

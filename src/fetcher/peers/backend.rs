@@ -1,0 +1,57 @@
+//! Shared by the parts of [`super`]: the connection, this replica's cache and flights, and the rule for which snapshot is newer.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use super::{
+    records::{self, Content},
+    subscriptions::Subscriptions,
+};
+use crate::{
+    cache::{Cache, Entry},
+    cluster::{Cluster, keys::RecordKey},
+    fetcher::{flights::Flights, purge::Purger},
+    scheduler::Scheduler,
+    snapshot::{Snapshot, SnapshotKey},
+};
+
+pub(in crate::fetcher) struct RedisPeers {
+    pub(super) cluster: Cluster,
+    pub(super) cache: Cache,
+    pub(super) flights: Rc<Flights>,
+    pub(super) purger: Rc<Purger>,
+    pub(super) scheduler: Scheduler,
+    pub(super) subscriptions: Subscriptions,
+}
+
+impl RedisPeers {
+    pub(super) fn new(
+        cluster: Cluster,
+        cache: Cache,
+        flights: Rc<Flights>,
+        purger: Rc<Purger>,
+        scheduler: Scheduler,
+    ) -> Self {
+        Self { cluster, cache, flights, purger, scheduler, subscriptions: Subscriptions::default() }
+    }
+
+    /// The snapshot that Redis has of this meeting.
+    pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
+        let record_key = RecordKey::meeting(&key);
+        let stored = self.cluster.look_up(&record_key).await.ok()?;
+        match records::read(&self.cluster, key, &record_key, stored.record).await? {
+            Content::Snapshot(snapshot) => Some(snapshot),
+            Content::Refusal { .. } => None,
+        }
+    }
+
+    /// Whether this replica shows nothing newer. It may, having fetched while Redis was unavailable; and what it shows must
+    /// never go back in time.
+    pub(super) fn is_latest(&self, snapshot: &Snapshot) -> bool {
+        match self.cache.get(&snapshot.key, Instant::now()) {
+            Some(Entry::Snapshot(cached)) => {
+                snapshot.tag == cached.tag || snapshot.fetched_instant > cached.fetched_instant
+            }
+            Some(Entry::Refusal(_)) | None => true,
+        }
+    }
+}

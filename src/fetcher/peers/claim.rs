@@ -1,0 +1,61 @@
+//! The exclusive right to fetch a meeting for all replicas: a lease, renewed while the fetch goes on.
+
+use std::{cell::RefCell, time::Duration};
+
+use tokio::task::JoinHandle;
+
+use crate::cluster::{Claim, Cluster, PutResult, Unavailable};
+
+/// The lease lasts three times as long.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
+
+/// A claim that this replica holds. Dropping it unused releases it: the waiting replicas go on without being told why.
+pub(in crate::fetcher) struct HeldClaim {
+    cluster: Cluster,
+    claim: RefCell<Option<Claim>>,
+    renewing: JoinHandle<()>,
+}
+
+impl HeldClaim {
+    pub(super) fn new(cluster: &Cluster, claim: Claim) -> Self {
+        let renewing = actix_rt::spawn({
+            let (cluster, claim) = (cluster.clone(), claim.clone());
+            async move {
+                loop {
+                    tokio::time::sleep(RENEW_EVERY).await;
+                    // A lost claim shows when the record is stored.
+                    cluster.renew(&claim).await.ok();
+                }
+            }
+        });
+        Self { cluster: cluster.clone(), claim: RefCell::new(Some(claim)), renewing }
+    }
+
+    /// Stores the record and gives the claim back. May be repeated after an error: the fencing number stays the same.
+    pub(super) async fn put(&self, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
+        let Some(claim) = self.claim.borrow().clone() else { return Err(Unavailable) };
+        let put = self.cluster.put(&claim, record, keep).await;
+        if put.is_ok() {
+            self.claim.take();
+        }
+        put
+    }
+
+    /// Gives the claim back without a record; `failure` tells the waiting replicas why.
+    pub(super) async fn release(self, failure: &str) {
+        if let Some(claim) = self.claim.take() {
+            // If this fails, they notice when they claim again.
+            self.cluster.release(&claim, failure).await.ok();
+        }
+    }
+}
+
+impl Drop for HeldClaim {
+    fn drop(&mut self) {
+        self.renewing.abort();
+        if let Some(claim) = self.claim.take() {
+            let cluster = self.cluster.clone();
+            drop(actix_rt::spawn(async move { cluster.release(&claim, "").await.ok() }));
+        }
+    }
+}

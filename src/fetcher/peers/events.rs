@@ -1,0 +1,113 @@
+//! Keeps the connection to Redis, and applies what the other replicas announce over it.
+
+use std::{rc::Rc, sync::Arc, time::Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::backend::RedisPeers;
+use crate::{
+    cache::ends_snapshot,
+    cluster::{circuit_breaker::RedisStatus, clock::Micros, events::Event, failure_codec, keys::RecordKey},
+    failure::{Failure, LimitKind},
+    fetcher::command::Purge,
+    metrics::Metrics,
+    snapshot::SnapshotKey,
+    supervisor::Supervisor,
+    zoom::oauth::AccessTokens,
+};
+
+/// The tasks of the connection, not started yet. They run for as long as the service does.
+pub(in crate::fetcher) struct EventPump {
+    pub(super) peers: Rc<RedisPeers>,
+    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) access_tokens: AccessTokens,
+    pub(super) metrics: Arc<Metrics>,
+    /// For the handles on other threads.
+    pub(super) status: watch::Sender<RedisStatus>,
+}
+
+impl EventPump {
+    pub(in crate::fetcher) fn spawn(self, supervisor: &Supervisor) {
+        let Self { peers, events, access_tokens, metrics, status } = self;
+        let heartbeat = peers.cluster.clone().run_heartbeat();
+        let applied = apply_all(Rc::clone(&peers), events, access_tokens);
+        drop(actix_rt::spawn(supervisor.watch("the reader of other replicas' events", applied)));
+        let forwarded = forward_status(peers, metrics, status);
+        drop(actix_rt::spawn(supervisor.watch("the watch on the connection to Redis", forwarded)));
+        drop(actix_rt::spawn(supervisor.watch("the heartbeat to Redis", heartbeat)));
+    }
+}
+
+async fn forward_status(peers: Rc<RedisPeers>, metrics: Arc<Metrics>, to: watch::Sender<RedisStatus>) {
+    let mut from = peers.cluster.status();
+    loop {
+        let status = *from.borrow_and_update();
+        metrics.redis_up(status == RedisStatus::Up);
+        to.send_replace(status);
+        peers.scheduler.wake();
+        if from.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn apply_all(
+    peers: Rc<RedisPeers>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+    access_tokens: AccessTokens,
+) {
+    while let Some(event) = events.recv().await {
+        access_tokens.on_event(&event);
+        match event {
+            Event::CoolDown { kind, until, encoded_failure } => {
+                begin_cooldown(&peers, kind, until, &encoded_failure);
+            }
+            Event::Purged { key, .. } => {
+                if let Some(what) = purged(key.as_deref()) {
+                    peers.purger.purge(what);
+                }
+            }
+            Event::Failed { ref key, ref encoded_failure, .. } => {
+                remember_failure(&peers, key, encoded_failure);
+                peers.subscriptions.notify(event);
+            }
+            Event::Recorded { .. } => peers.subscriptions.notify(event),
+        }
+    }
+}
+
+/// Another replica was rate-limited by Zoom: this one stops calling, too.
+fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_failure: &str) {
+    let Some(clock) = peers.cluster.clock() else { return };
+    let now = Instant::now();
+    let Some(until) = clock.when(until).ok().filter(|until| *until > now) else { return };
+    // A later version may encode failures in a way that this one cannot read.
+    let failure = failure_codec::decode(encoded_failure, &clock, now)
+        .unwrap_or_else(|| Failure::new(failure_codec::cooldown_reason(kind)));
+    let failure = failure.retry_at(until);
+    peers.scheduler.apply_cooldown(kind, until, failure.clone());
+    peers.flights.begin_cooldown(until, &failure);
+}
+
+/// The scope of a purge event; `None`: nothing that is cached here.
+fn purged(key: Option<&str>) -> Option<Purge> {
+    let Some(key) = key else { return Some(Purge::All) };
+    let SnapshotKey { meeting, meeting_type } = RecordKey::snapshot_key(key)?;
+    Some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
+}
+
+/// A caller that retries in a loop reaches every replica: what failed at one is not tried by the next one either.
+fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
+    let (Some(key), Some(clock)) = (RecordKey::snapshot_key(key), peers.cluster.clock()) else { return };
+    let now = Instant::now();
+    let failure =
+        failure_codec::decode(encoded_failure, &clock, now).filter(|failure| !ends_snapshot(failure));
+    let Some(failure) = failure else { return };
+    if let Some(keep) = peers.cache.failure_ttl(key, &failure, now)
+        && let Some(until) = failure.retry_at
+    {
+        // No longer than this replica would remember it, whatever the other says.
+        let until = until.min(now + keep);
+        peers.cache.insert_failure(key, &failure.retry_at(until), until);
+    }
+}

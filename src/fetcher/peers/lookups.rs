@@ -1,0 +1,70 @@
+//! Answers callers for whom no flight starts, because the service is stopping or they are over their limit: what another
+//! replica has costs no call.
+//!
+//! Lookups of the same snapshot are coalesced. A caller over its limit in a tight loop would otherwise make Redis send a
+//! whole meeting for each of its requests.
+
+use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
+
+use futures_util::FutureExt as _;
+
+use super::backend::RedisPeers;
+use crate::{
+    failure::Failure,
+    fetcher::{
+        command::{FetchSource, Fetched},
+        flights::Waiter,
+    },
+    snapshot::SnapshotKey,
+};
+
+/// The callers waiting for one lookup, and the answer for each if it finds nothing for that caller.
+type WaitingCallers = Vec<(Waiter, Failure)>;
+
+/// Lookups in progress.
+pub(in crate::fetcher) struct PendingLookups {
+    peers: Rc<RedisPeers>,
+    pending: RefCell<HashMap<SnapshotKey, WaitingCallers, foldhash::fast::RandomState>>,
+}
+
+impl PendingLookups {
+    pub(super) fn new(peers: Rc<RedisPeers>) -> Self {
+        Self { peers, pending: RefCell::default() }
+    }
+
+    /// Answers a caller with another replica's snapshot, or with `failure` if there is none.
+    pub(super) fn answer(self: Rc<Self>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
+        let is_first = {
+            let mut pending = self.pending.borrow_mut();
+            let waiting = pending.entry(key).or_default();
+            waiting.push((waiter, failure));
+            waiting.len() == 1
+        };
+        if is_first {
+            drop(actix_rt::spawn(async move { self.look_up(key).await }));
+        }
+    }
+
+    async fn look_up(&self, key: SnapshotKey) {
+        let peers = &self.peers;
+        let purges = peers.purger.generation();
+        // A panic must not leave the callers waiting.
+        let found = AssertUnwindSafe(peers.latest(key)).catch_unwind().await.unwrap_or_default();
+        let found = found.filter(|found| peers.is_latest(found) && purges == peers.purger.generation());
+        let (now, mut cached) = (Instant::now(), None);
+        let waiting = self.pending.borrow_mut().remove(&key).unwrap_or_default();
+        for (waiter, failure) in waiting {
+            let answer = match &found {
+                Some(snapshot) if peers.cache.policy().accepts(snapshot, waiter.wanted, now) => {
+                    let (snapshot, stored) =
+                        cached.get_or_insert_with(|| peers.cache.insert(Arc::clone(snapshot)));
+                    let snapshot = Arc::clone(snapshot);
+                    Ok(Fetched { snapshot, source: FetchSource::Cache, stored: *stored })
+                }
+                _ => Err(failure),
+            };
+            // A caller who disconnected is no longer there to read it.
+            drop(waiter.reply.send(answer));
+        }
+    }
+}

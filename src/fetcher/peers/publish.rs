@@ -1,0 +1,81 @@
+//! After Zoom was asked: gives the other replicas what came of it, as a record where they look for the meeting, or as an event.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{backend::RedisPeers, claim::HeldClaim, records, search::holds_for_peers};
+use crate::{
+    cache::{Entry, ends_snapshot},
+    cluster::{PutResult, Unavailable, clock::ServerClock, failure_codec, keys::RecordKey},
+    failure::Failure,
+    fetcher::flights::Flight,
+    snapshot::Snapshot,
+};
+
+/// A flight's result after the other replicas have been told.
+pub(in crate::fetcher) struct PublishResult {
+    /// This replica's, unless a later fetch of another's counts instead.
+    pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
+    /// The meeting was purged meanwhile: the result must not be cached.
+    pub(in crate::fetcher) purged: bool,
+}
+
+impl PublishResult {
+    fn cacheable(result: Result<Arc<Snapshot>, Failure>) -> Self {
+        Self { result, purged: false }
+    }
+}
+
+pub(super) async fn publish(
+    peers: &RedisPeers,
+    claim: HeldClaim,
+    flight: &Flight,
+    result: Result<Arc<Snapshot>, Failure>,
+) -> PublishResult {
+    let is_detached = peers.flights.is_detached(flight);
+    let Some(clock) = peers.cluster.clock().filter(|_| !is_detached) else {
+        // Dropping the claim releases it.
+        return PublishResult::cacheable(result);
+    };
+    let key = RecordKey::meeting(&flight.key);
+    let (record, keep) = match &result {
+        Ok(snapshot) => {
+            let keep = peers.cache.useful_for(snapshot);
+            (records::of_snapshot(&peers.cluster, clock, &key, Arc::clone(snapshot)).await, keep)
+        }
+        Err(failure) => {
+            let now = Instant::now();
+            let keep = peers.cache.failure_ttl(flight.key, failure, now).filter(|keep| !keep.is_zero());
+            if let Some(keep) = keep.filter(|_| belongs_in_record(peers, flight, failure)) {
+                (records::of_refusal(&peers.cluster, clock, &key, failure, keep), keep)
+            } else {
+                let announced = Failure { retry_at: keep.map(|keep| now + keep), ..failure.clone() };
+                claim.release(&announcement(&announced, &clock)).await;
+                return PublishResult::cacheable(result);
+            }
+        }
+    };
+    let Some(record) = record else { return PublishResult::cacheable(result) };
+    match peers.cluster.retrying(async || claim.put(&record, keep).await).await {
+        Ok(PutResult::Purged) => PublishResult { result, purged: true },
+        // This process stood still until another one took its claim over: what the later claim fetched counts.
+        Ok(PutResult::Superseded) => {
+            let latest = peers.latest(flight.key).await;
+            let latest = latest.filter(|latest| latest.fresh_left(Instant::now()).is_some());
+            PublishResult::cacheable(latest.map_or(result, Ok))
+        }
+        Ok(PutResult::Stored) | Err(Unavailable) => PublishResult::cacheable(result),
+    }
+}
+
+/// Whether a failure is written where the others look for the meeting. It would overwrite the snapshot there, which they
+/// serve stale; otherwise an event tells it to the replicas that run now.
+fn belongs_in_record(peers: &RedisPeers, flight: &Flight, failure: &Failure) -> bool {
+    let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
+    ends_snapshot(failure) || (failure.lasting.is_some() && !has_snapshot())
+}
+
+/// The failure as the event carries it; empty if the others should try for themselves.
+fn announcement(failure: &Failure, clock: &ServerClock) -> String {
+    let encoded = holds_for_peers(failure.reason).then(|| failure_codec::encode(failure, clock));
+    encoded.flatten().unwrap_or_default()
+}

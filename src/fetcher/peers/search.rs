@@ -1,0 +1,181 @@
+//! Before Zoom is asked: is there a record, or another replica that is fetching one?
+//!
+//! Two steps alternate until one of them decides:
+//!
+//! 1. Look up the record. If it serves everybody who waits, that is the result.
+//! 2. Claim the fetch. If the claim is granted, this replica fetches. If another replica holds it, wait for the event that
+//!    ends that replica's flight, and start over.
+//!
+//! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with fencing
+//! number 100; B's is not, so B waits. After 900 ms A stores its record, an event wakes B, and B reads the record: every page
+//! was fetched once. If A dies instead, no event comes; B claims again every second, and gets the claim 3 s after A's last
+//! heartbeat.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    backend::RedisPeers,
+    claim::HeldClaim,
+    records::{self, Content},
+    subscriptions::{FlightOutcome, Subscription},
+};
+use crate::{
+    cache::Entry,
+    cluster::{ClaimResult, StoredRecord, Unavailable, failure_codec, keys::RecordKey},
+    failure::{Failure, Reason},
+    fetcher::flights::Flight,
+    snapshot::Snapshot,
+};
+
+/// The result of the search.
+pub(in crate::fetcher) enum PeerResult {
+    /// Nothing: this replica asks Zoom. Without a claim, Redis is unavailable, and others may do the same.
+    FetchHere(Option<HeldClaim>),
+    /// A snapshot that serves everybody who waits.
+    Found(Arc<Snapshot>, PeerSource),
+    /// Zoom's refusal to another replica, which is remembered until then.
+    NegativeCached(Failure, Instant),
+    /// The other replica's flight failed, or nobody waits any more.
+    PeerFailed(Failure),
+}
+
+/// How another replica's snapshot was obtained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::fetcher) enum PeerSource {
+    /// It was in Redis.
+    Record,
+    /// This replica waited for the other's flight.
+    Flight,
+}
+
+/// How waiting for another replica's flight ended.
+enum WaitResult {
+    /// There is a newer record.
+    Recorded,
+    Decided(PeerResult),
+}
+
+pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
+    // A process that starts makes no call before it knows whether there is a Redis either.
+    peers.cluster.wait_until_known().await;
+    // Subscribes before the first look: an event between the look and the wait is not missed.
+    let mut subscription = peers.subscriptions.subscribe(flight.key);
+    let key = RecordKey::meeting(&flight.key);
+    let mut source = PeerSource::Record;
+    let result = loop {
+        let stored = peers.cluster.retrying(async || peers.cluster.look_up(&key).await).await;
+        let Ok(StoredRecord { fence, record }) = stored else { break PeerResult::FetchHere(None) };
+        let content = records::read(&peers.cluster, flight.key, &key, record).await;
+        if let Some(result) = content.and_then(|content| usable(peers, flight, content, source)) {
+            break result;
+        }
+        match claim_or_wait(peers, flight, (&key, fence), &mut subscription).await {
+            WaitResult::Recorded => source = PeerSource::Flight,
+            WaitResult::Decided(result) => break result,
+        }
+    };
+    peers.flights.end_wait(flight);
+    result
+}
+
+/// Answers with the record if it serves everybody who waits; else keeps it, to fall back on if Zoom fails.
+fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSource) -> Option<PeerResult> {
+    match content {
+        Content::Refusal { failure, until, at } => {
+            // No longer than this replica would remember it, whatever the record says.
+            let keep = peers.cache.failure_ttl(flight.key, &failure, at).unwrap_or_default();
+            let until = until.min(at + keep);
+            (until > Instant::now()).then_some(PeerResult::NegativeCached(failure, until))
+        }
+        Content::Snapshot(snapshot) => {
+            let serves = peers.flights.all_accept(flight, &snapshot, peers.cache.policy(), Instant::now());
+            if serves && peers.is_latest(&snapshot) {
+                return Some(PeerResult::Found(snapshot, source));
+            }
+            keep_as_fallback(peers, flight, snapshot);
+            None
+        }
+    }
+}
+
+/// Caches a snapshot that is too old for the callers who wait: it is better than none, should Zoom fail.
+fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>) {
+    let now = Instant::now();
+    let is_newer = match peers.cache.get(&flight.key, now) {
+        Some(Entry::Snapshot(cached)) => {
+            snapshot.tag != cached.tag && snapshot.fetched_instant > cached.fetched_instant
+        }
+        Some(Entry::Refusal(_)) => false,
+        None => true,
+    };
+    if is_newer && !peers.flights.is_detached(flight) {
+        let (cached, _) = peers.cache.insert(snapshot);
+        cached.record_refresh_attempt(now);
+    }
+}
+
+/// Claims the fetch, again and again while another replica holds it and neither ends nor dies.
+async fn claim_or_wait(
+    peers: &RedisPeers,
+    flight: &Flight,
+    (key, known): (&RecordKey, u64),
+    subscription: &mut Subscription<'_>,
+) -> WaitResult {
+    use WaitResult::{Decided, Recorded};
+    loop {
+        let held = match peers.cluster.claim(key, known).await {
+            Ok(ClaimResult::Granted(claim)) => {
+                let claim = HeldClaim::new(&peers.cluster, claim);
+                return Decided(PeerResult::FetchHere(Some(claim)));
+            }
+            Err(Unavailable) => return Decided(PeerResult::FetchHere(None)),
+            Ok(ClaimResult::Recorded(_)) => return Recorded,
+            Ok(ClaimResult::Held(fence)) => fence,
+        };
+        if peers.flights.detach_if_abandoned(flight.number)
+            || peers.flights.deadline(flight).is_some_and(|at| at <= Instant::now())
+        {
+            return Decided(PeerResult::PeerFailed(Failure::new(Reason::StillFetching)));
+        }
+        // The other replica's next call waits for a permit like one of ours: callers who cannot wait for the end of a
+        // cool-down get the reason at once.
+        peers.flights.begin_wait(flight, peers.scheduler.blocked_until().as_ref());
+        match subscription.next().await {
+            Some(FlightOutcome::Recorded) => return Recorded,
+            // An older number is the end of an earlier claim, not of the one this replica waits for.
+            Some(FlightOutcome::Failed { fence, encoded_failure }) if fence >= held => {
+                if let Some(failure) = failure_of(peers, flight, &encoded_failure) {
+                    return Decided(PeerResult::PeerFailed(failure));
+                }
+            }
+            Some(FlightOutcome::Failed { .. }) | None => {}
+        }
+    }
+}
+
+/// Why the other replica's flight failed, if that holds for this one.
+fn failure_of(peers: &RedisPeers, flight: &Flight, encoded: &str) -> Option<Failure> {
+    let now = Instant::now();
+    let mut failure = failure_codec::decode(encoded, &peers.cluster.clock()?, now)?;
+    if !holds_for_peers(failure.reason) {
+        return None;
+    }
+    // No longer than this replica would remember it, whatever the event says.
+    let keep = peers.cache.failure_ttl(flight.key, &failure, now).unwrap_or_default();
+    failure.retry_at = failure.retry_at.map(|at| at.min(now + keep));
+    Some(failure)
+}
+
+/// The failures that waiting replicas would only hit again after the same retries, including "not found" answers that are
+/// not cached. Other failures may be specific to one replica (a longer queue, older credentials), so the others try for
+/// themselves.
+pub(super) fn holds_for_peers(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ZoomFailed
+            | Reason::ZoomTimedOut
+            | Reason::MeetingNotFound
+            | Reason::NotAMeeting
+            | Reason::MeetingTooOld
+    )
+}

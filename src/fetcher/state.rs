@@ -1,0 +1,145 @@
+//! The state that flights use on the fetcher's thread. [`super::actor`] owns it and lends it to each flight.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+
+use tokio::sync::{Mutex, MutexGuard, watch};
+
+use super::{
+    flights::Flights,
+    peers::{EventPump, Peers, RedisStatus},
+    purge::Purger,
+    spans::FlightSpans,
+};
+use crate::{
+    cache::Cache,
+    cluster::ClusterConfig,
+    failure::Failure,
+    metrics::Metrics,
+    quota::{LocalQuota, Quota, SharedQuota},
+    scheduler::Scheduler,
+    snapshot::FreshnessConfig,
+    trace::Tracer,
+    zoom::{
+        FetchMemory, Zoom, ZoomConfig,
+        oauth::{AccessTokens, Credentials},
+        upstream::Upstream,
+    },
+};
+
+/// How long callers wait, and how many calls may queue.
+pub struct FetcherConfig {
+    /// The longest a caller is kept waiting for a snapshot.
+    pub wait: Duration,
+    /// Zoom calls waiting for a permit; more are rejected.
+    pub max_queued: usize,
+    /// Bound on the memory of all meetings being fetched, in bytes.
+    pub max_fetch_bytes: usize,
+}
+
+/// The parts of the fetcher; all of them can move to the fetcher's thread.
+pub struct Dependencies {
+    /// How long callers wait.
+    pub config: FetcherConfig,
+    /// Where Zoom is.
+    pub zoom: ZoomConfig,
+    /// How long snapshots are fresh.
+    pub freshness: FreshnessConfig,
+    /// This process's limits.
+    pub quota: LocalQuota,
+    /// Where the other replicas are found; `None`: there are none.
+    pub shared: Option<ClusterConfig>,
+    /// Where snapshots go.
+    pub cache: Cache,
+    /// Counters and gauges.
+    pub metrics: Arc<Metrics>,
+    /// Makes the spans.
+    pub tracer: Tracer,
+}
+
+/// Published by the fetcher's thread, and read by every handle without asking.
+pub(super) struct Signals {
+    pub(super) credentials: watch::Sender<Credentials>,
+    /// Why no call may be made now, if none may.
+    pub(super) blocked: watch::Sender<Option<Failure>>,
+    pub(super) redis: watch::Sender<RedisStatus>,
+}
+
+/// The state on the fetcher's thread.
+pub(super) struct FetcherState {
+    pub(super) zoom: Zoom,
+    pub(super) access_tokens: AccessTokens,
+    pub(super) scheduler: Scheduler,
+    pub(super) peers: Peers,
+    pub(super) flights: Rc<Flights>,
+    pub(super) purger: Rc<Purger>,
+    pub(super) memory: FetchMemory,
+    pub(super) large_work: LargeWork,
+    pub(super) spans: FlightSpans,
+    pub(super) cache: Cache,
+    pub(super) freshness: FreshnessConfig,
+    pub(super) metrics: Arc<Metrics>,
+    /// The longest a caller is kept waiting.
+    pub(super) wait: Duration,
+    /// Queued calls wait for an access token, which has been requested.
+    pub(super) awaits_access_token: Cell<bool>,
+}
+
+impl FetcherState {
+    /// With Redis, also what applies the other replicas' events.
+    pub(super) fn new(dependencies: Dependencies, signals: Signals) -> (Self, Option<EventPump>) {
+        let Dependencies { config, zoom, freshness, quota, shared, cache, metrics, tracer } = dependencies;
+        let Signals { credentials, blocked, redis } = signals;
+        let (cluster, events) = super::peers::prepare(shared, &metrics).unzip();
+        let upstream = Upstream::new(&zoom);
+        let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
+        let access_tokens = AccessTokens::new(&zoom, upstream, &metrics, credentials, cluster.clone());
+        let quota = match &cluster {
+            Some(cluster) => Quota::Shared(SharedQuota::new(cluster.clone(), quota)),
+            None => Quota::Local(quota),
+        };
+        let scheduler = Scheduler::new(quota, config.max_queued, config.wait, blocked, &metrics);
+        let flights = Rc::<Flights>::default();
+        let purger = Rc::new(Purger::new(cache.clone(), Rc::clone(&flights)));
+        let peers =
+            Peers::new(cluster, cache.clone(), Rc::clone(&flights), Rc::clone(&purger), scheduler.clone());
+        let events = peers.event_pump(events, access_tokens.clone(), Arc::clone(&metrics), redis);
+        let state = Self {
+            zoom: api,
+            access_tokens,
+            scheduler,
+            peers,
+            flights,
+            purger,
+            memory: FetchMemory::new(config.max_fetch_bytes, &metrics),
+            large_work: LargeWork::default(),
+            spans: FlightSpans::new(tracer),
+            cache,
+            freshness,
+            metrics,
+            wait: config.wait,
+            awaits_access_token: Cell::default(),
+        };
+        (state, events)
+    }
+}
+
+/// Pages and meetings above this size, in bytes, are processed one at a time: the memory that takes is not counted (a page
+/// beside its body, a meeting's encodings beside its pages), so at most one of each is needed at once.
+const LARGE: usize = 1024 * 1024;
+
+/// Serializes work on large pages and on large meetings.
+#[derive(Default)]
+pub(super) struct LargeWork {
+    page: Mutex<()>,
+    meeting: Mutex<()>,
+}
+
+impl LargeWork {
+    pub(super) async fn page(&self, bytes: usize) -> Option<MutexGuard<'_, ()>> {
+        if bytes > LARGE { Some(self.page.lock().await) } else { None }
+    }
+
+    pub(super) async fn meeting(&self, bytes: usize) -> Option<MutexGuard<'_, ()>> {
+        if bytes > LARGE { Some(self.meeting.lock().await) } else { None }
+    }
+}
