@@ -1,7 +1,7 @@
 //! Converts a string with a unit to a JSON number, and a resolution to an object. Shifts decimal points in the text, never in a
 //! float: `"1.25 Mbps"` becomes `1250`.
 
-use super::Field;
+use super::field::Field;
 
 /// Appends the value of the unescaped `text`; `None`, with nothing appended, if it does not parse.
 pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()> {

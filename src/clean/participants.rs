@@ -6,9 +6,10 @@ use jiff::Timestamp;
 
 use super::copier::Copier;
 use super::cursor::{Cursor, Desynced, Text};
-use super::field::{Field, Key};
+use super::field::{Field, Key, Unparsed};
+use super::measure;
+use super::page::Page;
 use super::renames::{self, Renames, Undo};
-use super::{Page, Unparsed, measure};
 
 /// Which rules apply to a value, by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

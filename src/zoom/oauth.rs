@@ -6,6 +6,7 @@ mod cluster;
 mod endpoint;
 mod error;
 mod renewal;
+mod secrets;
 mod state;
 mod token;
 
@@ -19,13 +20,14 @@ use std::{
 use tokio::sync::watch;
 
 pub use self::error::Credentials;
-use self::{cluster::ClusterToken, endpoint::Endpoint, renewal::Renewal, state::TokenState};
-pub(crate) use self::{error::TokenError, token::AccessToken};
-use super::{
-    config::ZoomConfig,
-    secret::{Secrets, Sources},
-    upstream::Upstream,
+use self::{
+    cluster::ClusterToken,
+    endpoint::Endpoint,
+    secrets::{Secrets, Sources},
+    state::{Renewal, TokenState},
 };
+pub(crate) use self::{error::TokenError, token::AccessToken};
+use super::{config::ZoomConfig, upstream::Upstream};
 use crate::{
     cluster::events::Event,
     failure::ZoomError,

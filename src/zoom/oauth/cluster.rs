@@ -12,11 +12,11 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{endpoint::RequestError, token::AccessToken};
+use super::{endpoint::RequestError, secrets::Secrets, token::AccessToken};
 use crate::{
     cluster::{Claim, ClaimResult, Cluster, Unavailable, events::Event, keys::RecordKey},
     failure::Redactor,
-    zoom::secret::{Secret, Secrets},
+    zoom::secret::Secret,
 };
 
 /// How long a starting replica waits for Redis. If it asked Zoom at once, a rollout would request one token for each replica.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use awc::http::header::AUTHORIZATION;
 use serde::Deserialize;
 
-use super::token::AccessToken;
+use super::{secrets::Secrets, token::AccessToken};
 use crate::{
     failure::{Redactor, ZoomError},
     metrics::Cause,
@@ -16,7 +16,6 @@ use crate::{
         memory::BodyBytes,
         response::{IncompleteResponse, ReadOptions, send_and_read},
         response_head::ResponseHead,
-        secret::Secrets,
         upstream::Upstream,
     },
 };

@@ -5,28 +5,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::{
-    FutureExt as _,
-    future::{LocalBoxFuture, Shared},
-};
+use futures_util::FutureExt as _;
 
 use super::{
     AccessTokens, CREDENTIALS_BACKOFF,
     cluster::Acquired,
     endpoint::RequestError,
     error::{Credentials, TokenError},
+    secrets::Secrets,
+    state::Renewal,
     token::AccessToken,
 };
-use crate::{failure::ZoomError, metrics::RenewalResult, zoom::secret::Secrets};
+use crate::{failure::ZoomError, metrics::RenewalResult};
 
 /// After an error that a retry would not change, such as a 429 without `Retry-After`, all callers get the same error for this
 /// long. Otherwise each cache miss would become a token request.
 const TOKEN_ERROR_TTL: Duration = Duration::from_secs(10);
 /// The longest `Retry-After` that we obey: a wrong one must not stop the service for hours.
 const MAX_TOKEN_ERROR_TTL: Duration = Duration::from_secs(60);
-
-/// Any number of callers can wait for one renewal.
-pub(super) type Renewal = Shared<LocalBoxFuture<'static, Result<AccessToken, TokenError>>>;
 
 impl AccessTokens {
     /// Starts a renewal, or joins the one in flight. It goes on even if nobody waits for it.

@@ -2,8 +2,13 @@
 
 use std::time::Instant;
 
+use futures_util::future::{LocalBoxFuture, Shared};
+
 use super::{error::TokenError, token::AccessToken};
 use crate::failure::ZoomError;
+
+/// A renewal in flight, for which any number of callers can wait.
+pub(super) type Renewal = Shared<LocalBoxFuture<'static, Result<AccessToken, TokenError>>>;
 
 #[derive(Default)]
 pub(super) struct TokenState {

@@ -21,7 +21,7 @@ const READ: usize = 4 * 1024;
 /// get a response meant for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection was closed, or sent a response without a request, while it was idle")]
-pub(in crate::zoom) struct InDoubt;
+pub(crate) struct InDoubt;
 
 /// TCP, with or without TLS.
 pub(super) enum Stream {
@@ -45,7 +45,7 @@ impl Stream {
 }
 
 /// A connection to one of Zoom's hosts.
-pub(in crate::zoom) struct ZoomConnection {
+pub(crate) struct ZoomConnection {
     stream: Stream,
     reader: AnswerReader,
     /// Bytes from the wire that are not parsed yet.

@@ -7,7 +7,7 @@ use rustls::CertificateError;
 
 /// The step at which connecting failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::zoom) enum ConnectStep {
+pub(crate) enum ConnectStep {
     /// The host's name has no address.
     Name,
     /// No address accepted a connection.
@@ -22,10 +22,10 @@ pub(in crate::zoom) enum ConnectStep {
 
 /// A connection that could not be made. No byte of a request has left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::zoom) struct ConnectFailure {
-    pub(in crate::zoom) step: ConnectStep,
+pub(crate) struct ConnectFailure {
+    pub(crate) step: ConnectStep,
     /// For operators.
-    pub(in crate::zoom) detail: String,
+    pub(crate) detail: String,
 }
 
 impl ConnectFailure {
@@ -55,7 +55,7 @@ impl ConnectFailure {
     }
 
     /// Our own failure, if awc's error wraps one.
-    pub(in crate::zoom) fn of(error: &io::Error) -> Option<&Self> {
+    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 }

@@ -1,0 +1,87 @@
+//! Our app's credentials, read together.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+
+use crate::{
+    failure::Redactor,
+    zoom::{
+        config::ZoomConfig,
+        secret::{Secret, SecretSource},
+    },
+};
+
+/// The sources of the three parts of our app's credentials.
+#[derive(Clone)]
+pub(super) struct Sources {
+    /// Learns each secret before it can be sent.
+    redactor: Redactor,
+    account_id: SecretSource,
+    client_id: SecretSource,
+    client_secret: SecretSource,
+}
+
+/// Our app's credentials, read together.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secrets {
+    pub(super) account_id: Secret,
+    pub(super) client_id: Secret,
+    pub(super) client_secret: Secret,
+}
+
+impl Secrets {
+    /// The value of HTTP's Basic scheme, in base64.
+    pub(super) fn basic(&self) -> Secret {
+        Secret::new(&BASE64.encode(self.pair().expose()))
+    }
+
+    fn pair(&self) -> Secret {
+        Secret::new(&format!("{}:{}", self.client_id.expose(), self.client_secret.expose()))
+    }
+
+    fn teach(&self, redactor: &Redactor) {
+        // The redactor also recognizes the base64 of each: that of the pair is our Basic credentials.
+        for secret in [&self.account_id, &self.client_id, &self.client_secret, &self.pair()] {
+            redactor.learn(secret.expose());
+        }
+    }
+}
+
+impl Sources {
+    pub(super) fn new(config: &ZoomConfig, redactor: Redactor) -> Self {
+        Self {
+            redactor,
+            account_id: config.account_id.clone(),
+            client_id: config.client_id.clone(),
+            client_secret: config.client_secret.clone(),
+        }
+    }
+
+    /// Whether any part can change at run time.
+    pub(super) fn has_files(&self) -> bool {
+        let all = [&self.account_id, &self.client_id, &self.client_secret];
+        all.iter().any(|source| matches!(source, SecretSource::File(_)))
+    }
+
+    /// Reads on a blocking thread, because a mounted file can hang. `None` after an ERROR in the log: a file cannot be read.
+    pub(super) async fn read(&self) -> Option<Secrets> {
+        let sources = self.clone();
+        let read = actix_rt::task::spawn_blocking(move || {
+            Ok::<_, std::io::Error>(Secrets {
+                account_id: sources.account_id.read()?,
+                client_id: sources.client_id.read()?,
+                client_secret: sources.client_secret.read()?,
+            })
+        });
+        match read.await {
+            Ok(Ok(secrets)) => {
+                secrets.teach(&self.redactor);
+                Some(secrets)
+            }
+            Ok(Err(error)) => {
+                tracing::error!(error = %error.kind(), "a mounted Zoom secret cannot be read; using the one read last");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+}
