@@ -36,12 +36,12 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// Takes lines from any thread. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct NonBlockingWriter {
-    shared: Arc<WriterState>,
+    shared: Arc<SharedBuffers>,
     thread: Thread,
 }
 
 #[derive(Default)]
-struct WriterState {
+struct SharedBuffers {
     buffers: ThreadLocal<ThreadBuffer>,
     is_ending: AtomicBool,
     dropped: AtomicU64,
@@ -55,7 +55,7 @@ type Buffer = Box<Vec<u8>>;
 
 /// Counts lines that were lost: the output was too slow, or rejected them.
 #[derive(Clone)]
-pub struct DroppedLines(Arc<WriterState>);
+pub struct DroppedLines(Arc<SharedBuffers>);
 
 impl DroppedLines {
     pub(crate) fn count(&self) -> u64 {
@@ -72,7 +72,7 @@ pub(super) struct FlushGuard {
 impl NonBlockingWriter {
     /// Starts the thread that writes to `output`.
     pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Self, FlushGuard)> {
-        let shared = Arc::<WriterState>::default();
+        let shared = Arc::<SharedBuffers>::default();
         let (is_done, done) = mpsc::channel();
         let state = Arc::clone(&shared);
         let run = move || {
@@ -105,7 +105,7 @@ impl NonBlockingWriter {
 /// A line that is being added. When it is dropped, also by a panic of the code that makes the line, the buffer goes back to
 /// its place.
 struct LineGuard<'a> {
-    shared: &'a WriterState,
+    shared: &'a SharedBuffers,
     place: &'a ThreadBuffer,
     /// `None` only during the drop.
     buffer: Option<Buffer>,
@@ -114,7 +114,7 @@ struct LineGuard<'a> {
 }
 
 impl<'a> LineGuard<'a> {
-    fn begin(shared: &'a WriterState) -> Self {
+    fn begin(shared: &'a SharedBuffers) -> Self {
         let place = shared.buffers.get_or_default();
         let buffer = place.take().unwrap_or_else(|| Box::new(Vec::with_capacity(INITIAL_BUFFER_BYTES)));
         Self { shared, place, length_before: buffer.len(), buffer: Some(buffer), is_whole: false }
@@ -137,7 +137,7 @@ impl Drop for LineGuard<'_> {
     }
 }
 
-impl WriterState {
+impl SharedBuffers {
     fn write_all_to(&self, output: impl Write) {
         let mut output = LineOutput { output, is_at_line_start: true };
         // A panic of the output loses the batch that is being written, and no later lines.

@@ -99,7 +99,7 @@ fn a_broken_or_deleted_file_keeps_the_callers_and_is_logged_once() {
     let twice_the_name = entry("a", KEY, "") + &entry("a", "another", "");
     for (count, (text, said)) in (1..).zip([
         (Some("[[caller]\n"), "invalid TOML"),
-        (Some(twice_the_name.as_str()), "a is the name of the caller of line 1"),
+        (Some(twice_the_name.as_str()), "the name a is already used on line 1"),
         (Some(""), "has no callers"),
         (None, "cannot be read"),
     ]) {
@@ -224,7 +224,7 @@ fn an_invalid_caller_is_rejected_with_a_reason_and_nothing_changes() {
     let folder_path = folder.path().to_str().unwrap();
     let elsewhere = format!("{folder_path}/none/callers.toml");
     for (arguments, code, said) in [
-        (&["bi"][..], 1, "there is a caller named bi"),
+        (&["bi"][..], 1, "there is already a caller named bi"),
         (&["BI"], 2, "must be 1 to 64 characters of"),
         (&["anonymous"], 2, "choose another name"),
         (&["x", "--weight", "0"], 2, "1 to 1000"),

@@ -8,7 +8,7 @@ use super::{Rule, quoted, text_of, toml_text};
 use crate::{config::layers::RawValue, toml_document::one_line};
 
 /// `IP:PORT`, to listen on.
-pub(in crate::config) struct SocketAddrRule;
+pub(crate) struct SocketAddrRule;
 
 impl Rule for SocketAddrRule {
     type Value = SocketAddr;
@@ -27,11 +27,11 @@ impl Rule for SocketAddrRule {
 }
 
 /// An `http` or `https` URL that paths can be added to. No message repeats it, because it may contain a password.
-pub(in crate::config) struct BaseUrlRule {
+pub(crate) struct BaseUrlRule {
     /// Whether to remove a slash at the end.
-    pub(in crate::config) trimmed: bool,
+    pub(crate) trimmed: bool,
     /// A valid URL, for messages.
-    pub(in crate::config) example: &'static str,
+    pub(crate) example: &'static str,
 }
 
 impl Rule for BaseUrlRule {
@@ -72,7 +72,7 @@ impl Rule for BaseUrlRule {
 }
 
 /// Whether requests to this URL leave this machine unencrypted.
-pub(in crate::config) fn is_unencrypted(url: &Url) -> bool {
+pub(crate) fn is_unencrypted(url: &Url) -> bool {
     let is_local = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

@@ -8,7 +8,7 @@ use super::{Rule, quoted, text_of, with_article};
 use crate::{config::layers::RawValue, toml_document::one_line};
 
 /// A duration with its unit.
-pub(in crate::config) enum DurationRule {
+pub(crate) enum DurationRule {
     /// `0s` is an error.
     Positive,
     /// `0s` is allowed.
@@ -62,7 +62,7 @@ fn months(text: &str) -> Option<&str> {
 }
 
 /// A number of bytes: at least 1, and at most as many as can be allocated.
-pub(in crate::config) struct SizeRule;
+pub(crate) struct SizeRule;
 
 impl Rule for SizeRule {
     type Value = usize;
@@ -84,7 +84,7 @@ impl Rule for SizeRule {
 }
 
 /// A whole number in a range.
-pub(in crate::config) struct IntegerRule(pub(in crate::config) RangeInclusive<u32>);
+pub(crate) struct IntegerRule(pub(crate) RangeInclusive<u32>);
 
 impl Rule for IntegerRule {
     type Value = u32;

@@ -8,7 +8,7 @@ use super::{Rule, quoted, text_of, toml_text};
 use crate::{config::layers::RawValue, zoom::secret::Secret};
 
 /// One of a list of words.
-pub(in crate::config) struct ChoiceRule<T: 'static>(pub(in crate::config) &'static [(&'static str, T)]);
+pub(crate) struct ChoiceRule<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
 impl<T: Copy> Rule for ChoiceRule<T> {
     type Value = T;
@@ -22,7 +22,7 @@ impl<T: Copy> Rule for ChoiceRule<T> {
 }
 
 /// A path, which need not exist. No message repeats it, because it may be a secret under the wrong key.
-pub(in crate::config) struct FilePathRule;
+pub(crate) struct FilePathRule;
 
 impl Rule for FilePathRule {
     type Value = PathBuf;
@@ -37,7 +37,7 @@ impl Rule for FilePathRule {
 }
 
 /// A secret given as text. No message repeats any part of it.
-pub(in crate::config) struct SecretRule;
+pub(crate) struct SecretRule;
 
 impl Rule for SecretRule {
     type Value = Secret;
@@ -54,7 +54,7 @@ impl Rule for SecretRule {
 }
 
 /// Checks that a secret can be sent in an HTTP header.
-pub(in crate::config) fn check_secret(secret: &str) -> Result<(), String> {
+pub(crate) fn check_secret(secret: &str) -> Result<(), String> {
     if secret.trim().is_empty() {
         return Err("contains nothing but white space".to_owned());
     }
@@ -65,7 +65,7 @@ pub(in crate::config) fn check_secret(secret: &str) -> Result<(), String> {
 }
 
 /// `EnvFilter` directives.
-pub(in crate::config) struct LogFilterRule;
+pub(crate) struct LogFilterRule;
 
 impl Rule for LogFilterRule {
     type Value = String;
