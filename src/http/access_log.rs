@@ -63,7 +63,7 @@ impl InFlight {
         Self { state, context, method, peer: request.peer_addr(), answered: None, span }
     }
 
-    /// Records the response. An error does not count as one if the caller has probably disconnected: it is logged as 499.
+    /// Records the response. If the caller has probably disconnected, an error is logged as 499 instead.
     pub(super) fn answered(&mut self, status: StatusCode) {
         if status.is_success() || !self.context.disconnected.get() {
             self.answered = Some(status.as_u16());

@@ -10,7 +10,7 @@ use std::{
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use super::retry_after::seconds_until;
+use super::retry_after::{seconds_until, whole_seconds};
 use crate::{
     callers::{CallAllowance, Caller},
     failure::{Failure, Reason, RefusedBy},
@@ -20,7 +20,6 @@ use crate::{
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-const DAY_SECONDS: u64 = 86_400;
 /// The largest integer of a structured field (RFC 9651, 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
@@ -71,13 +70,11 @@ pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, 
 
 impl Limits {
     fn new(quota: QuotaStatus, caller: &Caller, now: Instant) -> Self {
-        let per_day = quota.per_day.min(MAX_INTEGER);
-        let since_1970 = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         Self {
             per_second: quota.per_second.into(),
-            per_day,
-            day_remaining: per_day.saturating_sub(quota.day_used),
-            day_ends_in: DAY_SECONDS - since_1970 % DAY_SECONDS,
+            per_day: quota.per_day.min(MAX_INTEGER),
+            day_remaining: quota.day_left().min(MAX_INTEGER),
+            day_ends_in: whole_seconds(QuotaStatus::day_resets_in(SystemTime::now())),
             caller: caller.allowance(now),
         }
     }

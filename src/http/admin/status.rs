@@ -13,7 +13,7 @@ use crate::{
     scheduler::{SchedulerStatus, fair_queue::QueueDepth},
 };
 
-pub(in crate::http) async fn status(state: &AppState, context: &RequestContext) -> HttpResponse {
+pub(crate) async fn status(state: &AppState, context: &RequestContext) -> HttpResponse {
     let Some(fetcher) = state.fetcher.status().await else {
         return Problem::NoSnapshot(Failure::new(Reason::ShuttingDown)).respond(context);
     };

@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// The media type of every problem.
-pub(in crate::http) const MEDIA_TYPE: &str = "application/problem+json";
+pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The body.
 #[derive(Serialize)]
-pub(in crate::http) struct ProblemDocument<'a> {
+pub(crate) struct ProblemDocument<'a> {
     r#type: String,
     title: &'a str,
     status: u16,
@@ -43,7 +43,7 @@ struct ZoomMember<'a> {
 
 impl Problem {
     /// The response to this request, whose context records the outcome.
-    pub(in crate::http) fn respond(&self, context: &RequestContext) -> HttpResponse {
+    pub(crate) fn respond(&self, context: &RequestContext) -> HttpResponse {
         let row = self.row();
         context.outcome.set(Some(row.outcome));
         context.problem_code.set(Some(row.code));
@@ -78,7 +78,7 @@ impl Problem {
 }
 
 impl<'a> ProblemDocument<'a> {
-    pub(in crate::http) fn new(row: &'a Row, request_id: &'a str, zoom: Option<&'a ZoomError>) -> Self {
+    pub(crate) fn new(row: &'a Row, request_id: &'a str, zoom: Option<&'a ZoomError>) -> Self {
         Self {
             r#type: type_of(row.code),
             title: row.title,
@@ -92,7 +92,7 @@ impl<'a> ProblemDocument<'a> {
 }
 
 /// The `type` of a problem with this code.
-pub(in crate::http) fn type_of(code: &str) -> String {
+pub(crate) fn type_of(code: &str) -> String {
     format!("urn:zoom-qos-proxy:problem:{code}")
 }
 
