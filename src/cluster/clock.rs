@@ -88,7 +88,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_time_of_the_server_and_one_of_here_are_turned_into_each_other() {
+    fn server_time_and_local_time_convert_into_each_other() {
         let sent = Instant::now() + 3_600_000 * MS;
         let clock = ServerClock::heard(sent, sent + 10 * MS, NOON).unwrap();
         assert_eq!(clock.at(sent + 5 * MS), NOON);

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_failure_stops_everybody_but_the_heartbeat_and_one_beat_lets_them_through_again() {
+    fn a_failure_opens_the_circuit_and_a_heartbeat_closes_it() {
         let now = Instant::now();
         let mut health = Health::new(now);
         assert!(!health.lets_through());
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_away_after_a_second_without_a_beat_and_that_is_said_once_for_each_change() {
+    fn it_is_unavailable_after_a_second_without_heartbeat_and_logged_once() {
         let now = Instant::now();
         let mut health = Health::new(now);
         assert!(!health.fails(now));

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_of_these_secrets_in_this_order_and_of_this_key() {
+    fn a_name_depends_on_the_secrets_their_order_and_the_key() {
         let sealer = |byte: &str| Sealer::new(&byte.repeat(32)).unwrap();
         let (one, other) = (sealer("1f"), sealer("1e"));
         let name = one.name(&["account", "client", "secret"]);

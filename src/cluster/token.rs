@@ -79,7 +79,7 @@ mod tests {
     use crate::cluster::bounds::AHEAD_AT_MOST;
 
     #[test]
-    fn a_token_is_good_for_as_long_on_every_replica_and_no_longer() {
+    fn a_token_expires_at_the_same_time_on_every_replica() {
         let now = Instant::now() + Duration::from_secs(10_000);
         let here = ServerClock::heard(now, now, 1_800_000_000_000_000).unwrap();
         let after = |seconds| now + Duration::from_secs(seconds);

@@ -112,7 +112,7 @@ mod tests {
     };
 
     #[test]
-    fn a_fetcher_that_is_gone_or_goes_under_way_has_purged_nothing_and_says_so() {
+    fn a_fetcher_that_ends_reports_that_nothing_was_purged() {
         for gone_before in [true, false] {
             let (mailbox, mut letters) = mpsc::unbounded_channel();
             let (_accepted, credentials) = watch::channel(Credentials::Accepted);
