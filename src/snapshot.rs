@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn every_slice_is_cut_at_its_participants_and_all_slices_are_the_whole() {
+    fn slices_split_between_participants_and_together_are_the_whole() {
         let rows = ["{\"a\":1}", "{}", "[1,2]", "null", "{\"b\":\",\"}"];
         let snapshot = snapshot_of(&rows);
         let body = snapshot.decompress().unwrap();
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_body_is_kept_as_it_is_and_a_large_one_is_not() {
+    fn only_a_small_body_is_kept_uncompressed() {
         let small = snapshot_of(&["{}"]);
         assert_eq!(small.body(Coding::Identity).unwrap(), small.decompress().unwrap());
         let row = format!("\"{}\"", "x".repeat(5_000));
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_body_is_kept_in_one_coding_and_the_other_is_the_same_however_often_it_is_made() {
+    fn a_small_body_keeps_one_coding_and_remakes_the_other_identically() {
         let row = format!("\"{}\"", "x".repeat(5_000));
         let kept = |snapshot: &Snapshot| Coding::ALL.map(|coding| snapshot.stores(coding));
         let small = snapshot_of(&[&row, &row]);

@@ -127,7 +127,7 @@ fn chunks(mut rest: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// What our reader returns when the stream arrives in these pieces and then perhaps ends.
+/// The result of our reader when the stream arrives in these pieces and then perhaps ends.
 fn ours(pieces: &[&[u8]], ended: bool) -> Result<Option<(Read, Vec<u8>)>, Malformed> {
     let (mut reader, mut input, mut output) = (AnswerReader::default(), BytesMut::new(), BytesMut::new());
     reader.begin();

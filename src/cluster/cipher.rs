@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_of_these_secrets_in_this_order_and_of_this_key() {
+    fn a_name_depends_on_the_secrets_their_order_and_the_key() {
         let cipher = |byte: &str| RecordCipher::new(&byte.repeat(32)).unwrap();
         let (one, other) = (cipher("1f"), cipher("1e"));
         let name = one.name(&["account", "client", "secret"]);

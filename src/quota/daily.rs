@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_days_ahead_for_a_while_neither_forgets_the_day_nor_holds_it() {
+    fn a_clock_briefly_days_ahead_neither_loses_nor_blocks_the_day() {
         for ahead in [1, 10] {
             let mut day = DailyQuota::open(10, 40, None, at(6, 0)).unwrap();
             count(&mut day, 4, at(6, 1));
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_not_made_is_taken_back_from_its_own_day_only() {
+    fn a_call_not_made_is_refunded_only_to_its_own_day() {
         let mut day = DailyQuota::open(10, 40, None, at(5, 0)).unwrap();
         let yesterday = day.count_call(at(5, 86_399));
         let today = day.count_call(at(6, 0));
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_take_of_the_permitted_calls_is_counted_and_never_given_again() {
+    fn calls_taken_by_others_are_counted_and_never_granted_again() {
         let noon = at(5, 43_200);
         // Of the account's 100 a tenth is left to others.
         let mut day = DailyQuota::open(90, 40, None, noon).unwrap();

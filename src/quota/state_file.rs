@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_killed_process_has_counted_a_little_too_much_and_never_too_little() {
+    fn a_killed_process_overcounts_slightly_and_never_undercounts() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
         for calls in [0, 1, 99, 100, 101, 199, 200, 201, 1_000] {
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_is_asked_for_long_before_a_call_would_have_to_wait_for_it() {
+    fn a_write_is_requested_well_before_a_call_would_wait() {
         let folder = tempfile::tempdir().unwrap();
         let mut day =
             DailyQuota::open(600_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn an_orderly_stop_keeps_the_exact_count_and_a_new_day_forgets_it() {
+    fn an_orderly_stop_saves_the_count_and_a_new_day_resets_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("day.json");
         let mut day = DailyQuota::open(60_000, 40, Some(&path), at(7, 0)).unwrap();

@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_final_is_fresh_for_long_and_what_can_change_is_not() {
+    fn only_a_final_meeting_stays_fresh_for_long() {
         assert_eq!(rule(UUID, MeetingType::Past, Some(1800)), 24 * HOUR);
         assert_eq!(rule(NUMBER, MeetingType::Past, Some(1800)), Duration::from_secs(300));
         assert_eq!(rule(UUID, MeetingType::Past, Some(1799)), Duration::from_secs(30), "not settled");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_live_meeting_without_participants_is_fresh_as_long_as_a_missing_one_is_remembered() {
+    fn an_empty_live_meeting_stays_fresh_as_long_as_misses_are_remembered() {
         let fresh = |meeting_type, rows, config: &FreshnessConfig| {
             let key = key(NUMBER, meeting_type);
             config.freshness(key, rows, None, Timestamp::UNIX_EPOCH, 1.0, 0).fresh_for.as_secs()

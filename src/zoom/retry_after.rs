@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_can_only_be_a_unix_time_is_read_as_one() {
+    fn a_number_too_large_for_seconds_is_a_unix_time() {
         assert_eq!(after("1590883200"), Some(60));
         assert_eq!(after("1590883200000"), Some(60));
         assert_eq!(after("1590883100"), None, "in the past");

@@ -1,4 +1,4 @@
-//! What a caller's `Cache-Control` requests, and that it costs no more than necessary.
+//! A caller's `Cache-Control`: every directive has its effect, and costs no more than necessary.
 
 use std::time::{Duration, Instant};
 

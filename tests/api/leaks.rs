@@ -112,7 +112,7 @@ fn of_everything() -> Vec<Fault> {
     ]
 }
 
-/// What a service put out, and where; without the bodies of meetings.
+/// A service's output, by place, without the bodies of meetings.
 struct Said {
     places: Vec<(String, String)>,
     secrets: Vec<String>,

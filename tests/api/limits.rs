@@ -217,7 +217,7 @@ fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
     assert_eq!(used(), (1, 0), "others keep to their 6,000");
     sim.set_day_used(30_000);
     assert_eq!(service.get(&paths[1]).status, 200);
-    // Others may use a tenth of 60,000. Of our 54,000 calls 24,001 are gone, two of them made by this service.
+    // Others may use a tenth of 60,000. Our 54,000 calls are reduced by 24,001, two of them made by this service.
     assert_eq!(used(), (24_001, 23_999));
     sim.set_day_used(59_999);
     assert_eq!(service.get(&paths[2]).status, 200);

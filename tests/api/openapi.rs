@@ -8,7 +8,7 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// What the document says about a response of `GET /qos/{meetingId}`.
+/// The document's description of a response of `GET /qos/{meetingId}`.
 fn described(document: &Value, status: u16) -> &Value {
     &document["paths"]["/qos/{meetingId}"]["get"]["responses"][status.to_string()]
 }

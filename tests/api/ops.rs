@@ -1,4 +1,4 @@
-//! What operators see: health, readiness, metrics, status, request ids and the log.
+//! The operators' view: health, readiness, metrics, status, request ids and the log.
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -84,7 +84,7 @@ fn refusals(service: &Service, by: &str) -> f64 {
     service.metric(&format!("zoom_qos_proxy_refusals_total{{by=\"{by}\"}}"))
 }
 
-/// Who refused, from the access log lines of refused requests.
+/// The refusing party, from the access log lines of refused requests.
 fn refused_in_log(lines: &[String]) -> Vec<String> {
     let lines = lines.iter().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     lines.filter_map(|line| Some(line.get("refused_by")?.as_str()?.to_owned())).collect()

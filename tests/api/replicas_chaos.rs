@@ -63,7 +63,7 @@ const UPSETS: [Upset; 9] = [
     Upset::ReplicaStops,
 ];
 
-/// What callers saw.
+/// The callers' results.
 struct Seen {
     addresses: [Mutex<SocketAddr>; REPLICAS],
     /// A replica that is being replaced does not answer.
@@ -111,7 +111,7 @@ impl Seen {
         }
     }
 
-    /// What is wrong with this answer, if anything.
+    /// The problem with this answer, if there is one.
     fn note(
         &self,
         replica: usize,

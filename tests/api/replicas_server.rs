@@ -1,4 +1,4 @@
-//! What processes send to Redis, and how they handle a server that is full, read-only or has lost their scripts.
+//! The commands that processes send to Redis, and how they handle a server that is full, read-only or has lost their scripts.
 
 use std::{
     thread,

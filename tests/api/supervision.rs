@@ -6,7 +6,7 @@ use test_support::{client::request, preload, service::Service, simulator::sim, w
 const BROKEN: i32 = 70;
 const PATH: &str = "/qos/91111111111";
 
-/// What happens to a process that cannot create one of its threads.
+/// The fate of a process that cannot create one of its threads.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     /// It works as if nothing had happened.

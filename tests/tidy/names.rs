@@ -50,16 +50,14 @@ fn a_type_name_stands_once_in_the_crate() {
 
 #[test]
 fn the_name_of_a_test_has_at_most_twelve_words() {
-    let mut found = BTreeMap::new();
-    for file in sources("") {
+    check("", |file, wrong| {
         for (name, line) in file.tests() {
             let words = name.split('_').filter(|word| !word.is_empty()).count();
             if words > WORDS_OF_A_TEST {
                 let what =
                     format!("the name of a test has {words} words, {WORDS_OF_A_TEST} are the limit: {name}");
-                found.insert(name, file.at(line, &what));
+                wrong.push(file.at(line, &what));
             }
         }
-    }
-    known::judge("test_names", include_str!("known/test_names.txt"), found);
+    });
 }

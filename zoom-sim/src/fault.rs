@@ -8,7 +8,7 @@ pub(crate) mod effect;
 
 use std::time::Duration;
 
-/// What goes wrong.
+/// The kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
     /// Any status with any body, sent as JSON.

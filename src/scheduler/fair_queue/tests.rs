@@ -38,7 +38,7 @@ fn the_oldest_flight_of_a_caller_is_served_first() {
 }
 
 #[test]
-fn a_caller_with_one_flight_does_not_wait_behind_one_with_five_hundred() {
+fn one_flight_does_not_wait_behind_another_callers_five_hundred() {
     let mut queue = FairQueue::default();
     for flight in 0..500 {
         join(&mut queue, flight, weighted(1, 1), "many");

@@ -40,7 +40,7 @@ fn near_the_bound_the_oldest_goes_on_and_the_others_wait() {
 }
 
 #[test]
-fn when_all_wait_the_youngest_that_keeps_pages_fails_and_only_one_at_a_time() {
+fn when_all_wait_only_the_newest_flight_with_pages_fails() {
     let memory = memory(100);
     let [old, middle, young, new] = [1, 2, 3, 4].map(|number| memory.begin(number));
     for flight in [&old, &middle, &young] {

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[actix_rt::test]
-    async fn addresses_that_drop_packets_cost_250_ms_each_and_one_that_refuses_costs_nothing() {
+    async fn silent_addresses_cost_250_ms_each_and_refusing_ones_nothing() {
         let (hole, _waiting, _listener) = black_hole().await;
         let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let good = (good.local_addr().unwrap(), good);

@@ -1,4 +1,4 @@
-//! What the random peers share: seeds, how long they run, and the limits that services must keep meanwhile.
+//! Shared by the random peers: seeds, how long they run, and the limits that services must keep meanwhile.
 
 use std::{
     fs,

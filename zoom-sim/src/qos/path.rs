@@ -2,7 +2,7 @@
 
 use crate::text;
 
-/// What the path identifies.
+/// The target of a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Named {
     /// A correctly encoded meeting id.
