@@ -9,8 +9,8 @@
 -- serves it. When A wakes and stores what it fetched 4 s ago, 1000000 < 5000000: A gets 'superseded', and nobody sees the
 -- meeting go back in time.
 --
--- A purge takes a number of the same sequence (purge.lua). Had one come at 2000000, A would have got 'purged', because its
--- claim is older than the purge; B's record, with its larger number, would have counted.
+-- A purge takes a number of the same sequence (purge.lua). If one comes at 2000000, A gets 'purged', because its
+-- claim is older than the purge; B's record, with its larger number, counts.
 --
 -- KEYS  1 last fencing number   2 claim (hash: o owner, f number)   3 record (hash: f number, d bytes)   4 members
 --       5 quota   6 number of the last purge

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::failure::Redactor;
 
-/// Connecting takes several round trips, with TLS a few more.
+/// Several round trips, with TLS a few more.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
 /// Most bytes of a control reply: numbers, the names of a thousand purges, events.
 const LARGEST_CONTROL: usize = 1 << 20;
@@ -51,7 +51,7 @@ pub(super) struct RedisClient {
     timeout: Duration,
     pushes: mpsc::UnboundedSender<PushInfo>,
     connections: RefCell<Option<Connections>>,
-    /// Counts connections, so that an error on an old one does not end a new one.
+    /// An error on an old connection must not end a newer one.
     generation: Cell<u64>,
 }
 
@@ -153,8 +153,7 @@ impl RedisClient {
             wire::connect(&address, &node, address.login(), LARGEST_BULK, self.config(false)).await?;
         let generation = self.generation.get() + 1;
         self.generation.set(generation);
-        let drivers = [control_driver, bulk_driver];
-        let run_id = run_id.to_owned();
+        let (drivers, run_id) = ([control_driver, bulk_driver], run_id.to_owned());
         *self.connections.borrow_mut() =
             Some(Connections { control, bulk, run_id, generation, _drivers: drivers });
         Ok(Connected { clock, is_server_odd })

@@ -59,7 +59,7 @@ impl Cluster {
                     if !matches!(error, OpError::TimedOut) || !self.is_up() {
                         self.0.client.disconnect();
                     }
-                    // A broken connection is made anew at once; a server that is down is given time.
+                    // A broken connection is replaced at once; a server that is down is given time.
                     if !(was_connected && matches!(error, OpError::Broken)) {
                         pause().await;
                     }
@@ -121,7 +121,7 @@ impl Cluster {
         }
     }
 
-    /// Until now Redis had what this process purged a while ago, and may have given it back.
+    /// Until now Redis kept what this process purged a while ago, and may have returned it.
     fn purge_again_here(&self, keys: &[RecordKey]) {
         let named = keys.iter().map(|key| Some(key.as_str().to_owned()));
         let all = keys.is_empty().then_some(None);

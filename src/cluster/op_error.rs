@@ -16,7 +16,7 @@ pub(super) enum OpError {
     Broken,
     /// No answer in time; whether the operation took effect is unknown.
     TimedOut,
-    /// The server refused it, for this reason; it had no effect.
+    /// The server refused it, for this reason; it changed nothing.
     Refused(String),
 }
 

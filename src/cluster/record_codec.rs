@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written_and_only_under_its_own_name() {
+    fn a_record_decodes_only_under_its_own_key() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let (one, other) = (of("85746065432"), of("85746065433"));
         for cipher in [None, Some(&cipher)] {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_changed_foreign_or_of_another_version_is_nothing() {
+    fn torn_changed_foreign_or_newer_records_do_not_decode() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let one = of("85746065432");
         for cipher in [None, Some(&cipher)] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_encrypted_does_not_count_where_a_key_is_given_nor_the_other_way_round() {
+    fn a_cipher_rejects_plain_records_and_none_rejects_encrypted_ones() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let one = of("85746065432");
         let plain = encode(None, &one, RecordKind::Snapshot, 1, b"content").unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_another_version_or_key_is_foreign_and_what_is_torn_is_not() {
+    fn records_of_another_version_or_key_are_foreign_and_torn_ones_not() {
         let [cipher, other] = ["07", "08"].map(|byte| RecordCipher::new(&byte.repeat(32)).unwrap());
         let one = of("85746065432");
         for cipher in [None, Some(&cipher)] {

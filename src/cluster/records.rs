@@ -12,7 +12,7 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// After this many consecutive timeouts of operations on records, the connection is made anew.
+/// After this many consecutive timeouts of operations on records, the connection is replaced.
 const MAX_BULK_TIMEOUTS: u32 = 3;
 
 /// The answer to a lookup.

@@ -212,7 +212,7 @@ impl Flights {
     /// Whether this flight should end without a call, because all its callers have gone before their deadline. It is then
     /// detached: a new caller must not join a flight that is about to end.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
-        // A caller who waited until its deadline was told that the flight goes on, and will ask again.
+        // A caller who waited until its deadline got `still_fetching`, and will ask again.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)
     }
 

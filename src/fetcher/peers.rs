@@ -137,7 +137,7 @@ impl Peers {
         }
     }
 
-    /// Purges the other replicas; those that cannot be reached now are told later.
+    /// Purges the other replicas; those that cannot be reached now follow later.
     pub(super) async fn purge(&self, what: Purge) {
         if let Self::Redis { peers, .. } = self {
             // No key means everything.

@@ -9,7 +9,7 @@ use crate::cluster::{Claim, Cluster, PutResult, Unavailable};
 /// The lease lasts three times as long.
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 
-/// A claim that this replica holds. Dropping it unused releases it: the waiting replicas go on without being told why.
+/// A claim that this replica holds. Dropping it unused releases it: the waiting replicas go on without learning why.
 pub(in crate::fetcher) struct HeldClaim {
     cluster: Cluster,
     claim: RefCell<Option<Claim>>,

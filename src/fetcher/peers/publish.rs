@@ -11,7 +11,7 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// A flight's result after the other replicas have been told.
+/// A flight's result after it was published.
 pub(in crate::fetcher) struct PublishResult {
     /// This replica's, unless a later fetch of another's counts instead.
     pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
