@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_decodes_only_under_its_own_key() {
+    fn a_record_round_trips_only_under_its_own_key() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let (one, other) = (of("85746065432"), of("85746065433"));
         for cipher in [None, Some(&cipher)] {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_changed_foreign_or_newer_records_do_not_decode() {
+    fn what_is_torn_changed_foreign_or_of_another_version_is_nothing() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let one = of("85746065432");
         for cipher in [None, Some(&cipher)] {
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cipher_rejects_plain_records_and_none_rejects_encrypted_ones() {
+    fn plain_records_are_foreign_with_a_key_and_encrypted_without() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let one = of("85746065432");
         let plain = encode(None, &one, RecordKind::Snapshot, 1, b"content").unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_another_version_or_key_are_foreign_and_torn_ones_not() {
+    fn another_version_or_key_is_foreign_but_a_torn_record_is_not() {
         let [cipher, other] = ["07", "08"].map(|byte| RecordCipher::new(&byte.repeat(32)).unwrap());
         let one = of("85746065432");
         for cipher in [None, Some(&cipher)] {

@@ -387,7 +387,7 @@ fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
     let used = || service.metric("zoom_qos_proxy_day_calls_used");
     service.get(LIVE);
     wait_until_stale(&service, LIVE);
-    sim.set_latency(Duration::from_secs(1));
+    sim.set_latency(Duration::from_secs(3));
     // A background refresh, and a flight whose only caller disconnects.
     assert!(service.get(LIVE).cache_status().ends_with("detail=revalidating"));
     let mut stream = TcpStream::connect(service.addr).unwrap();
