@@ -66,7 +66,7 @@ fn endless_pages_are_read_ten_beyond_the_announced_count_and_remembered() {
     for _ in 0..5 {
         let answer = service.get(PATH);
         assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
-        assert!(answer.json()["detail"].as_str().unwrap().contains("do not end"));
+        assert!(answer.json()["detail"].as_str().unwrap().contains("does not end"));
         assert!((25..=30).contains(&answer.retry_after()));
     }
     assert_eq!(calls_for(&sim, ID).len(), 3 + 10);
@@ -92,7 +92,7 @@ fn no_announced_row_count_makes_it_read_over_5000_pages() {
     let settings = [("zoom.api_base_url", &*zoom.api_base_url()), ("limits.heavy_per_second", "2000")];
     let service = Service::start(&sim, &settings);
     let failed = wait_for(|| Some(service.get(PATH)).filter(|answer| answer.status == 502));
-    assert!(failed.json()["detail"].as_str().unwrap().contains("do not end"));
+    assert!(failed.json()["detail"].as_str().unwrap().contains("does not end"));
     assert_eq!(zoom.asked().len(), 5_000);
     service.finish(&["flight failed", "pages do not end", "limits.heavy_per_second: 2000 is more than"]);
 }
@@ -108,7 +108,7 @@ fn a_page_token_above_4_kib_ends_the_flight_for_cache_refusal() {
             let answer = service.get(PATH);
             assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
             let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-            assert!(detail.contains(if calls == 1 { "too long" } else { "do not end" }), "{detail}");
+            assert!(detail.contains(if calls == 1 { "too long" } else { "does not end" }), "{detail}");
             assert!((25..=30).contains(&answer.retry_after()), "{}", answer.retry_after());
         }
         assert_eq!(zoom.asked().len(), calls);
