@@ -92,7 +92,7 @@ def run(binaries, adjust=lambda document: None, examples=EXAMPLES):
         return done, statuses, loud
 
 
-def run(binaries):
+def check(binaries):
     """Findings, and a line about the requests."""
     done, statuses, loud = run(binaries)
     findings = []

@@ -36,7 +36,7 @@ def main(service_binary, sim_binary):
     for kind, answer in sorted(kept.items()):
         findings += [f"{kind}: {found}" for found in verdicts.check(kind, answer, document, notes)]
     findings += codes(kept, document)
-    fuzzed, asked = fuzz.run(binaries)
+    fuzzed, asked = fuzz.check(binaries)
     findings += fuzzed
 
     print(f"captured {len(kept)} answers:", ", ".join(sorted(kept)))
