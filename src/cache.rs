@@ -303,7 +303,7 @@ mod tests {
             }
         }
         cache.run_maintenance();
-        assert_eq!(cache.entry_count(), 1, "what was purged is freed");
+        assert_eq!(cache.entry_count(), 1, "the purged entries are freed");
     }
 
     #[test]

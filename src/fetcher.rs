@@ -183,7 +183,7 @@ impl Fetcher {
         failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
     }
 
-    /// What may be spent and what is, as last published.
+    /// Limits and use of the quota, as last published.
     #[must_use]
     pub fn quota(&self) -> QuotaStatus {
         *self.quota.borrow()

@@ -47,7 +47,7 @@ pub struct Snapshot {
     pub tag: Tag,
     /// Bytes of the uncompressed body.
     pub length: u64,
-    /// What fetching it again would cost, in Zoom calls.
+    /// The cost of fetching it again, in Zoom calls.
     pub pages: u32,
     /// When the last page arrived, on the wall clock.
     pub fetched_at: SystemTime,

@@ -20,8 +20,6 @@ mod cycles;
 mod documents;
 #[path = "tidy/files.rs"]
 mod files;
-#[path = "tidy/known.rs"]
-mod known;
 #[path = "tidy/lexer.rs"]
 mod lexer;
 #[path = "tidy/names.rs"]

@@ -23,7 +23,7 @@ pub struct Address {
     ca: Option<Vec<CertificateDer<'static>>>,
 }
 
-/// What is wrong with a URL. The messages do not repeat it, because it may hold a password.
+/// An error in a URL. The messages do not repeat it, because it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
     /// Not a URL, or one for something else.

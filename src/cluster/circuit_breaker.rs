@@ -35,7 +35,7 @@ impl CircuitBreaker {
         Self { status: RedisStatus::Connecting, since: now, is_open: true }
     }
 
-    /// What operators see.
+    /// The state that operators see.
     #[must_use]
     pub fn status(&self) -> RedisStatus {
         self.status

@@ -32,7 +32,7 @@ pub enum ClaimResult {
     Recorded(u64),
 }
 
-/// What came of putting a record.
+/// The result of putting a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutResult {
     /// Every replica can read it.

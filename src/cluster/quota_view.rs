@@ -51,7 +51,7 @@ pub(super) struct QuotaView {
     is_acknowledged: bool,
 }
 
-/// What goes along with a request.
+/// The report that accompanies a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReplicaReport {
     pub(super) day: u64,

@@ -134,7 +134,7 @@ impl Actor {
         }
     }
 
-    /// What can be answered without a flight.
+    /// The answer for a caller that needs no flight.
     fn without_flight(
         &self,
         key: &SnapshotKey,

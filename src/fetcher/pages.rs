@@ -24,7 +24,7 @@ const EXTRA_PAGES: usize = 10;
 const MAX_PAGES: usize = 5_000;
 /// If Zoom does not say how many rows there are: 5,000 of them.
 const MAX_PAGES_IF_UNKNOWN: usize = 500;
-/// What Zoom puts on a page.
+/// Participants on a page of Zoom's.
 const ROWS_PER_PAGE: u64 = 10;
 /// Bytes of a page token. Zoom's have a few dozen; a longer one than this may not fit into a request line.
 const MAX_PAGE_TOKEN: usize = 4 * 1024;

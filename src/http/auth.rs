@@ -11,7 +11,7 @@ use crate::callers::{Caller, CallerName, Callers};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Who sent a request.
+/// The sender of a request.
 pub(super) enum Identity {
     /// A caller of `callers.file`, or the anonymous one if that is not configured.
     Caller(Arc<Caller>),

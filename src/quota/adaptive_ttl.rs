@@ -28,7 +28,7 @@ pub struct AdaptiveTtl {
     usage: UsageRate,
 }
 
-/// What is left of a day.
+/// The calls and the time that a day has left.
 #[derive(Debug, Clone, Copy)]
 pub struct Remaining {
     /// Calls.

@@ -252,7 +252,7 @@ mod tests {
         count(&mut day, 1, at(5, 2));
         assert_eq!(day.used(at(5, 2)), 74);
         count(&mut day, 1, at(6, 3));
-        assert_eq!(day.used(at(6, 3)), 29, "what the day had is not forgotten");
+        assert_eq!(day.used(at(6, 3)), 29, "the count of the day is not lost");
         assert_eq!(day.used(at(7, 0)), 0);
         // Started while the clock was ahead.
         let mut day = DailyQuota::open(2, 40, None, at(16, 0)).unwrap();
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn calls_taken_by_others_are_counted_and_never_granted_again() {
         let noon = at(5, 43_200);
-        // Of the account's 100 a tenth is left to others.
+        // A tenth of the account's 100 calls is left to other apps.
         let mut day = DailyQuota::open(90, 40, None, noon).unwrap();
         count(&mut day, 20, noon);
         let mut hear = |left, used| {

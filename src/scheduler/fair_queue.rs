@@ -193,7 +193,7 @@ impl<T> FairQueue<T> {
         self.foreground.callers().chain(self.background.callers()).collect()
     }
 
-    /// What this caller has in the queue.
+    /// This caller's calls in the queue.
     #[must_use]
     pub fn depth(&self, caller: u32) -> QueueDepth {
         let (foreground, background) = (self.foreground.depth(caller), self.background.depth(caller));

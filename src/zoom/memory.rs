@@ -51,7 +51,7 @@ impl FetchMemory {
     }
 }
 
-/// What one flight holds, counted until this is dropped.
+/// The bytes that one flight holds, counted until this is dropped.
 pub(crate) struct FlightMemory {
     memory: FetchMemory,
     number: FlightId,

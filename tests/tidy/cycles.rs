@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::{
     files::{library_layers, report, sources},
-    known,
     source::{File, Named},
 };
 
@@ -28,12 +27,7 @@ fn no_two_files_of_a_folder_need_each_other() {
         let within = |other: &Path| other.first() == name.first();
         needs.insert(name.clone(), module.needs(&modules).into_iter().filter(within).collect());
     }
-    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (module, way) in cycles(&needs) {
-        found.entry(module[0].clone()).or_default().push(way);
-    }
-    let found = found.into_iter().map(|(layer, ways)| (layer, ways.join("\n")));
-    known::judge("cycles", include_str!("known/cycles.txt"), found.collect());
+    report(&cycles(&needs).into_values().collect::<Vec<_>>());
 }
 
 #[test]

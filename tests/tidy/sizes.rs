@@ -6,7 +6,7 @@ use crate::files::{check, report, sources};
 const LONG: usize = 250;
 const LONGEST: usize = 400;
 /// How many files may be long. The target is 8; the number may only shrink.
-const LONG_FILES: usize = 28;
+const LONG_FILES: usize = 8;
 
 #[test]
 fn no_file_is_longer_than_400_lines() {

@@ -28,7 +28,7 @@ pub enum Priority {
     Background,
 }
 
-/// What one caller has in the queue.
+/// One caller's calls in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QueueDepth {
     /// Calls that wait, foreground and background.

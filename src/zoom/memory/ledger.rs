@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::oneshot;
 
-/// What a first page is expected to take, in bytes: a few participants for an hour.
+/// The expected size of a first page, in bytes: a few participants for an hour.
 const FIRST_PAGE: usize = 64 * 1024;
 
 /// Orders flights by age: the lowest is the oldest.
@@ -30,14 +30,14 @@ pub(super) struct MemoryLedger {
     beyond: Option<FlightId>,
 }
 
-/// What one flight holds, in bytes.
+/// The memory that one flight holds, in bytes.
 #[derive(Default)]
 struct HeldBytes {
     kept: usize,
     body: usize,
     /// How much its last page added to `kept`.
     last_page: usize,
-    /// What the page that it fetches now is expected to take.
+    /// The expected size of the page that it fetches now.
     expected: usize,
 }
 
