@@ -36,7 +36,7 @@ ANY_NAMESPACE = 'namespace=~".*"'
 LONGEST = 75
 # The variables that Grafana would insert: all namespaces, and none; all jobs and replicas.
 VARIABLES = {"$__rate_interval": "5s", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
-# What the traffic must cause for the panels to have content.
+# The panels have content once the traffic has caused these.
 SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
     "hit", "stale", "miss", "collapsed", "not_modified", "refused", "failed")]
 SEEN += [f'zoom_qos_proxy_refusals_total{{by="{by}"}} > 0' for by in (

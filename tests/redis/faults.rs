@@ -17,7 +17,7 @@ use test_support::{
     records::{bytes, claimed, content, record_key},
     redis_server::Server,
     relay::Relay,
-    replica::{config, join, next_slot, on_its_own_thread, until, up},
+    replica::{call_in_slot, config, join, next_slot, on_its_own_thread, until, up},
     wait::{PATIENCE, pause, pause_async, reached, settled, wait_for},
 };
 use tokio::sync::{mpsc, watch};
@@ -360,15 +360,7 @@ async fn call_whatever_happens(
                 pause_async(apart.max(share.apart)).await;
             }
             Mode::Shared => match shared.reserve_slot().await {
-                Ok(Reservation::Slot(slot)) => {
-                    reached(slot.from).await;
-                    let now = Instant::now();
-                    if now <= slot.until {
-                        calls.lock().unwrap().push((now, me));
-                    } else {
-                        shared.release_slot(slot.day).await;
-                    }
-                }
+                Ok(Reservation::Slot(slot)) => call_in_slot(shared, slot, me, calls).await,
                 Ok(Reservation::RetryAt { at, .. }) => reached(at).await,
                 Err(_) => pause_async(Duration::from_millis(20)).await,
             },

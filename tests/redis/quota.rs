@@ -9,7 +9,7 @@ use test_support::{
     rate::{Calls, most_in_a_second},
     redis_server::Server,
     relay::Relay,
-    replica::{config, next_slot, on_its_own_thread, up},
+    replica::{call_in_slot, config, next_slot, on_its_own_thread, up},
     wait::{PATIENCE, pause_async, reached, settled},
 };
 use zoom_qos_proxy::{
@@ -34,14 +34,7 @@ async fn saturate(shared: &Cluster, me: usize, waiting: u64, until: Instant, cal
                     may_reserve.then_some(())
                 })
                 .await;
-                let slot = next_slot(&shared).await;
-                reached(slot.from).await;
-                let now = Instant::now();
-                if now <= slot.until {
-                    calls.lock().unwrap().push((now, me));
-                } else {
-                    shared.release_slot(slot.day).await;
-                }
+                call_in_slot(&shared, next_slot(&shared).await, me, &calls).await;
             }
         })
     });

@@ -10,13 +10,20 @@ use std::{
 use tokio::sync::mpsc;
 use zoom_qos_proxy::{
     cluster::{
-        Cluster, ClusterConfig, address::Address, cipher::RecordCipher, circuit_breaker::RedisStatus,
-        events::Event, quota_reply::Reservation,
+        Cluster, ClusterConfig,
+        address::Address,
+        cipher::RecordCipher,
+        circuit_breaker::RedisStatus,
+        events::Event,
+        quota_reply::{Reservation, Slot},
     },
     metrics::Metrics,
 };
 
-use crate::wait::{PATIENCE, pause_async, reached};
+use crate::{
+    rate::Calls,
+    wait::{PATIENCE, pause_async, reached},
+};
 
 pub fn config(url: &str, per_second: u32, replicas: u32) -> ClusterConfig {
     ClusterConfig {
@@ -71,7 +78,7 @@ where
 }
 
 /// The next permit, whatever delays it.
-pub async fn next_slot(shared: &Cluster) -> zoom_qos_proxy::cluster::quota_reply::Slot {
+pub async fn next_slot(shared: &Cluster) -> Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
         match shared.reserve_slot().await {
@@ -81,4 +88,15 @@ pub async fn next_slot(shared: &Cluster) -> zoom_qos_proxy::cluster::quota_reply
         }
     }
     panic!("no permit came");
+}
+
+/// Makes replica `me`'s call at its place in time; a slot that has passed goes back.
+pub async fn call_in_slot(shared: &Cluster, slot: Slot, me: usize, calls: &Calls) {
+    reached(slot.from).await;
+    let now = Instant::now();
+    if now <= slot.until {
+        calls.lock().unwrap().push((now, me));
+    } else {
+        shared.release_slot(slot.day).await;
+    }
 }
