@@ -9,6 +9,7 @@ mod config;
 mod entry;
 mod failures;
 pub mod policy;
+mod views;
 
 use std::{
     sync::Arc,
@@ -21,16 +22,21 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 use self::{
     bodies::Bodies,
     entry::{CacheKey, ExpiryPolicy},
+    views::Views,
 };
 pub use self::{
     config::CacheConfig,
     entry::{Entry, Refusal},
     policy::CachePolicy,
 };
-pub(crate) use self::{entry::PAGED_FOR, policy::ends_snapshot};
+pub(crate) use self::{
+    entry::PAGED_FOR,
+    policy::ends_snapshot,
+    views::{ViewBody, ViewKey},
+};
 use crate::{
     metrics::Metrics,
-    snapshot::{Snapshot, SnapshotKey, Tag},
+    snapshot::{Snapshot, SnapshotKey, Tag, WrittenBody},
 };
 
 /// A snapshot larger than this part of the memory, a hundredth, is made room for at once.
@@ -41,6 +47,7 @@ const LARGE_SHARE: u64 = 100;
 pub struct Cache {
     entries: Moka<CacheKey, Entry, foldhash::fast::RandomState>,
     bodies: Bodies,
+    views: Views,
     config: Arc<CacheConfig>,
 }
 
@@ -61,7 +68,8 @@ impl Cache {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries, bodies: Bodies::new(config.max_bodies()), config: Arc::new(config) }
+        let (bodies, views) = (Bodies::new(config.max_bodies()), Views::new(config.max_views()));
+        Self { entries, bodies, views, config: Arc::new(config) }
     }
 
     pub(crate) fn policy(&self) -> CachePolicy {
@@ -143,6 +151,15 @@ impl Cache {
         self.bodies.zstd(snapshot)
     }
 
+    pub(crate) fn view(&self, key: &ViewKey) -> Option<ViewBody> {
+        self.views.get(key)
+    }
+
+    /// Caches a view, unless it is large. `None` if all views together would take too much memory.
+    pub(crate) fn insert_view(&self, key: ViewKey, made: WrittenBody) -> Option<ViewBody> {
+        self.views.insert(key, made)
+    }
+
     /// How long a snapshot can be served after its fetch, fresh or stale.
     pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         self.config.policy.useful_for(snapshot)
@@ -153,6 +170,7 @@ impl Cache {
     /// Not for a request's path: it scans all entries, which takes a tenth of a second for a million.
     pub(crate) fn purge(&self, key: &SnapshotKey) -> bool {
         self.bodies.purge_all();
+        self.views.purge_all();
         let older = self.entries.iter().map(|(key, _)| *key);
         let older: Vec<_> = older.filter(|older| older.key == *key && older.is_older()).collect();
         for key in older {
@@ -171,6 +189,7 @@ impl Cache {
             std::hint::spin_loop();
         }
         self.bodies.purge_all();
+        self.views.purge_all();
         self.entries.invalidate_all();
     }
 
@@ -178,6 +197,7 @@ impl Cache {
     pub fn run_maintenance(&self) {
         self.entries.run_pending_tasks();
         self.bodies.run_maintenance();
+        self.views.run_maintenance();
     }
 
     /// Entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
@@ -188,7 +208,7 @@ impl Cache {
 
     /// Bytes, as of the last [`Cache::run_maintenance`].
     pub(crate) fn bytes(&self) -> u64 {
-        self.entries.weighted_size() + self.bodies.bytes()
+        self.entries.weighted_size() + self.bodies.bytes() + self.views.bytes()
     }
 }
 

@@ -4,6 +4,7 @@
 //! is stored as zstd and gzip, small ones as gzip only, tiny ones uncompressed too; other encodings are made on demand. No I/O
 //! and no clock: callers pass the time in.
 
+mod body_writer;
 mod builder;
 mod compressors;
 mod decoder;
@@ -12,6 +13,7 @@ mod encoder;
 mod encoding;
 mod freshness;
 mod key;
+mod participants;
 mod parts;
 mod serialize;
 mod usage;
@@ -24,12 +26,14 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
+    body_writer::{BodyWriter, WrittenBody},
     builder::SnapshotBuilder,
     decoder::BodyDecoder,
     document::RowRange,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
     key::{MeetingType, SnapshotKey, Tag},
+    participants::ParticipantReader,
     serialize::Bounds,
     usage::RefreshSample,
 };
@@ -191,6 +195,12 @@ impl Snapshot {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
+    /// Reads at most `size` participants from number `offset` on. `plain` is the uncompressed body, if it is available.
+    #[must_use]
+    pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
+        ParticipantReader::new(self, offset, size, plain)
+    }
+
     /// The range of the participants from number `offset` on, at most `size` of them.
     pub(crate) fn row_range(&self, offset: usize, size: usize) -> RowRange {
         self.rows.range(offset, size, self.length)
@@ -246,6 +256,13 @@ mod tests {
                 let at = usize::try_from(cut.at).unwrap();
                 let whole = &body[at..at + usize::try_from(cut.length).unwrap()];
                 assert_eq!(read(snapshot.decoder(cut.at, cut.length)), whole);
+                for plain in [None, Some(&Bytes::from(body.clone()))] {
+                    let mut participants = snapshot.participants(offset, size, plain);
+                    for row in rows.iter().skip(offset).take(size) {
+                        assert_eq!(participants.next().unwrap(), Some(row.as_bytes()));
+                    }
+                    assert_eq!(participants.next().unwrap(), None);
+                }
                 let wanted = rows[offset..rows.len().min(offset + size)].join(",");
                 assert_eq!(std::str::from_utf8(whole).unwrap(), wanted);
                 found.push(wanted);

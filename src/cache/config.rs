@@ -6,6 +6,8 @@ use super::policy::CachePolicy;
 
 /// Bodies made on demand get a sixteenth of the memory.
 const BODIES_SHARE: u64 = 16;
+/// Views get half as much.
+const VIEWS_SHARE: u64 = 32;
 
 /// How much is cached, and how long failures are.
 pub struct CacheConfig {
@@ -26,7 +28,11 @@ impl CacheConfig {
         self.max_bytes / BODIES_SHARE
     }
 
+    pub(super) fn max_views(&self) -> u64 {
+        self.max_bytes / VIEWS_SHARE
+    }
+
     pub(super) fn max_entries(&self) -> u64 {
-        self.max_bytes - self.max_bodies()
+        self.max_bytes - self.max_bodies() - self.max_views()
     }
 }

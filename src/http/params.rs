@@ -8,6 +8,7 @@ use super::{
     context::RequestContext,
     paging::{PAGE_SIZES, PageToken, Slice},
     problem::Problem,
+    route::PathIds,
 };
 use crate::{
     meeting_id::MeetingId,
@@ -41,21 +42,27 @@ impl QosRequest {
 
 /// The meeting in the path. Read from the raw path, as actix decodes some escapes and leaves others.
 pub(super) fn meeting(request: &HttpRequest, context: &RequestContext) -> Result<MeetingId, Problem> {
-    let raw = context.route.map_or("", |route| route.meeting_id(request.uri().path()));
-    MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)
+    MeetingId::parse(path_ids(request, context).meeting).map_err(Problem::InvalidMeetingId)
+}
+
+/// The raw ids in the path.
+pub(super) fn path_ids<'r>(request: &'r HttpRequest, context: &RequestContext) -> PathIds<'r> {
+    context.route.and_then(|route| route.match_path(request.uri().path())).unwrap_or_default()
 }
 
 /// The values of these parameters, in this order. Each may be given once; others are ignored.
 pub(super) fn single_valued<'a, const N: usize>(
     request: &'a HttpRequest,
-    names: [&str; N],
+    names: [&'static str; N],
 ) -> Result<[Option<Cow<'a, str>>; N], Problem> {
     let mut values = [const { None }; N];
     let query = request.uri().query().unwrap_or_default();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let slot = names.iter().zip(&mut values).find_map(|(known, slot)| (*known == name).then_some(slot));
-        if slot.is_some_and(|slot| slot.replace(value).is_some()) {
-            return Err(invalid(format!("{name} is given twice; give it once.")));
+        let slot = names.iter().zip(&mut values).find(|(known, _)| **known == name);
+        if let Some((known, slot)) = slot
+            && slot.replace(value).is_some()
+        {
+            return Err(invalid(known, format!("{known} is given twice; give it once.")));
         }
     }
     Ok(values)
@@ -66,7 +73,7 @@ pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, P
         None => Ok(None),
         Some("live") => Ok(Some(MeetingType::Live)),
         Some("past") => Ok(Some(MeetingType::Past)),
-        Some(_) => Err(invalid("type must be live or past.")),
+        Some(_) => Err(invalid("type", "type must be live or past.")),
     }
 }
 
@@ -76,7 +83,8 @@ fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Select
         (None, None) => Ok(Selection::Whole),
         (None, Some(size)) => Ok(Selection::FirstSlice(Slice { offset: 0, size })),
         (Some(""), _) => {
-            Err(invalid("next_page_token must not be empty; leave it out to start at the first slice."))
+            let detail = "next_page_token must not be empty; leave it out to start at the first slice.";
+            Err(invalid("next_page_token", detail))
         }
         (Some(token), size) => {
             let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
@@ -92,11 +100,11 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     let size = text.parse().ok().filter(|size| is_plain && PAGE_SIZES.contains(size));
     size.ok_or_else(|| {
         let (least, most) = (PAGE_SIZES.start(), PAGE_SIZES.end());
-        invalid(format!("page_size must be a whole number from {least} to {most}."))
+        invalid("page_size", format!("page_size must be a whole number from {least} to {most}."))
     })
 }
 
 /// A parameter has an invalid value; `detail` says which one, and what is valid.
-pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::InvalidQuery(detail.into())
+pub(super) fn invalid(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::InvalidQuery { parameter, detail: detail.into() }
 }

@@ -1,4 +1,5 @@
-//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, or a slice.
+//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, a slice, or a
+//! view.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,12 +13,46 @@ use super::{
     body::{CHUNK, ChunkedBody, Source},
     negotiation,
     paging::{PageToken, Slice},
+    problem::Problem,
     state::AppState,
+    views::{self, MadeView},
 };
-use crate::snapshot::{Coding, RowRange, Snapshot};
+use crate::{
+    snapshot::{BodyDecoder, Coding, RowRange, Snapshot},
+    view::View,
+};
 
 /// Unpacking this much takes a worker less time than handing it to another thread.
 const UNPACKED_INLINE: u64 = 64 * 1024;
+
+/// What a request asks for.
+pub(super) enum Requested {
+    Whole,
+    Slice(Slice),
+    View(View),
+}
+
+impl Requested {
+    /// A page of Zoom's own path.
+    pub(super) fn page(slice: Slice, snapshot: &Snapshot) -> Self {
+        let more = snapshot.row_range(slice.offset(), slice.size.into()).more;
+        if more {
+            // The response carries a token that names this snapshot, so it must outlive its replacement.
+            snapshot.mark_paged();
+        }
+        let next_page_token = if more { PageToken::after(slice, snapshot).encode() } else { String::new() };
+        Self::View(View::ZoomPage { offset: slice.offset(), size: slice.size, next_page_token })
+    }
+
+    /// Whether the response begins with the first participant.
+    pub(super) fn is_first(&self) -> bool {
+        match self {
+            Self::Whole | Self::View(View::ZoomParticipant { .. }) => true,
+            Self::Slice(slice) => slice.offset == 0,
+            Self::View(View::ZoomPage { offset, .. }) => *offset == 0,
+        }
+    }
+}
 
 pub(super) enum Representation {
     Whole(Coding),
@@ -26,19 +61,30 @@ pub(super) enum Representation {
         slice: Slice,
         cut: RowRange,
     },
+    View {
+        view: View,
+        coding: Coding,
+    },
 }
 
 impl Representation {
-    pub(super) fn select(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
-        let Some(slice) = slice else {
-            return Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding)));
-        };
-        let cut = snapshot.row_range(slice.offset(), slice.size.into());
-        if cut.more {
-            // The response carries a token that names this snapshot, so it must outlive its replacement.
-            snapshot.mark_paged();
+    pub(super) fn select(snapshot: &Snapshot, requested: Requested, headers: &HeaderMap) -> Self {
+        match requested {
+            Requested::Whole => {
+                Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding)))
+            }
+            Requested::Slice(slice) => {
+                let cut = snapshot.row_range(slice.offset(), slice.size.into());
+                if cut.more {
+                    // The response carries a token that names this snapshot, so it must outlive its replacement.
+                    snapshot.mark_paged();
+                }
+                Self::Slice { slice, cut }
+            }
+            Requested::View(view) => {
+                Self::View { view, coding: negotiation::coding(headers, |_| true) }
+            }
         }
-        Self::Slice { slice, cut }
     }
 
     /// A strong tag, different for each representation.
@@ -48,29 +94,63 @@ impl Representation {
             Self::Slice { slice: Slice { offset, size }, .. } => {
                 format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
             }
+            // A later version may show the same snapshot in other words.
+            Self::View { view, coding } => {
+                let (tag, coding, version) = (snapshot.tag, coding.as_str(), env!("CARGO_PKG_VERSION"));
+                format!("\"{tag}-{}-{coding}-{version}\"", view.name()).into()
+            }
         }
     }
 
     /// The value of `Content-Encoding`.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {
-            Self::Whole(coding @ (Coding::Gzip | Coding::Zstd)) => Some(coding.as_str()),
-            Self::Whole(Coding::Identity) | Self::Slice { .. } => None,
+            Self::Whole(coding) | Self::View { coding, .. } if *coding != Coding::Identity => {
+                Some(coding.as_str())
+            }
+            Self::Whole(_) | Self::View { .. } | Self::Slice { .. } => None,
         }
     }
 
     /// `length_only`: the response to a `HEAD`.
+    ///
+    /// # Errors
+    /// A view cannot be made.
     pub(super) async fn body(
         &self,
         state: &AppState,
         snapshot: &Arc<Snapshot>,
         length_only: bool,
-    ) -> BoxBody {
+    ) -> Result<BoxBody, Problem> {
         match self {
-            Self::Whole(coding) => whole(*coding, state, snapshot, length_only).await,
-            Self::Slice { slice, cut } => sliced(*slice, *cut, state, snapshot, length_only).await,
+            Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
+            Self::Slice { slice, cut } => Ok(sliced(*slice, *cut, state, snapshot, length_only).await),
+            // Boxed, or each hit would carry the space for this future.
+            Self::View { view, coding } => {
+                Box::pin(viewed(view, *coding, state, snapshot, length_only)).await
+            }
         }
     }
+}
+
+async fn viewed(
+    view: &View,
+    coding: Coding,
+    state: &AppState,
+    snapshot: &Arc<Snapshot>,
+    length_only: bool,
+) -> Result<BoxBody, Problem> {
+    let MadeView { body, coding: made } = views::get(state, snapshot, view, coding).await?;
+    let is_decoded = made != coding;
+    let source = if length_only {
+        let length = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);
+        Source::LengthOnly(if is_decoded { body.length } else { length })
+    } else if is_decoded {
+        Source::packed(BodyDecoder::whole(body.bytes, body.length))
+    } else {
+        Source::Stored(body.bytes)
+    };
+    Ok(BoxBody::new(ChunkedBody::whole(source)))
 }
 
 async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, length_only: bool) -> BoxBody {
@@ -108,7 +188,7 @@ async fn sliced(
 ) -> BoxBody {
     let head = snapshot.head();
     let foot = if cut.more {
-        let token = PageToken { tag: snapshot.tag, slice: slice.next() }.encode();
+        let token = PageToken::after(slice, snapshot).encode();
         format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
     } else {
         format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)

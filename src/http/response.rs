@@ -18,7 +18,11 @@ use actix_web::{
 use bytes::Bytes;
 
 use super::{
-    context::RequestContext, paging::Slice, preconditions, representation::Representation, state::AppState,
+    context::RequestContext,
+    preconditions,
+    problem::Problem,
+    representation::{Representation, Requested},
+    state::AppState,
 };
 use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome, snapshot::Snapshot};
 
@@ -93,13 +97,13 @@ pub(super) async fn build(
     request: &HttpRequest,
     context: &RequestContext,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
-    slice: Option<Slice>,
+    requested: Requested,
     now: Instant,
-) -> HttpResponse {
+) -> Result<HttpResponse, Problem> {
     let fresh_left = snapshot.fresh_left(now);
     let outcome = provenance.outcome(fresh_left.is_some());
     // Without the cache, a first slice would have cost a flight; the later ones are part of the same.
-    if outcome != Outcome::Miss && slice.is_none_or(|slice| slice.offset == 0) {
+    if outcome != Outcome::Miss && requested.is_first() {
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
     }
     if let Some(detail) = provenance.detail().filter(|_| fresh_left.is_none()) {
@@ -107,7 +111,7 @@ pub(super) async fn build(
     }
     state.metrics.snapshot_age.observe(snapshot.age(now).as_secs_f64());
 
-    let representation = Representation::select(snapshot, slice, request.headers());
+    let representation = Representation::select(snapshot, requested, request.headers());
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
     let mut response =
@@ -121,7 +125,7 @@ pub(super) async fn build(
     }
     if not_modified {
         context.outcome.set(Some(Outcome::NotModified));
-        return response;
+        return Ok(response);
     }
     context.outcome.set(Some(outcome));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -129,7 +133,7 @@ pub(super) async fn build(
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     let is_head = request.method() == Method::HEAD;
-    response.set_body(representation.body(state, snapshot, is_head).await)
+    Ok(response.set_body(representation.body(state, snapshot, is_head).await?))
 }
 
 fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &Provenance, now: Instant) {

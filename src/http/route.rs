@@ -2,8 +2,7 @@
 
 use actix_web::http::Method;
 
-/// How a path that names a meeting ends.
-const MEETING_ID: &str = "{meetingId}";
+use crate::snapshot::MeetingKind;
 
 vocabulary! {
     /// The two addresses that the service listens on, as metrics call them.
@@ -19,6 +18,12 @@ vocabulary! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteHandler {
     Qos,
+    /// A page of participants at Zoom's own path.
+    ZoomPage(MeetingKind),
+    /// One participant at Zoom's own path.
+    ZoomParticipant(MeetingKind),
+    /// A caller key as an access token, for clients made for Zoom.
+    Token,
     OpenApi,
     Health,
     Readiness,
@@ -32,6 +37,7 @@ pub(super) enum RouteHandler {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Methods {
     Read,
+    Post,
     Delete,
 }
 
@@ -39,6 +45,7 @@ impl Methods {
     pub(super) fn allow(self, method: &Method) -> bool {
         match self {
             Self::Read => matches!(*method, Method::GET | Method::HEAD),
+            Self::Post => *method == Method::POST,
             Self::Delete => *method == Method::DELETE,
         }
     }
@@ -47,6 +54,7 @@ impl Methods {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "GET, HEAD",
+            Self::Post => "POST",
             Self::Delete => "DELETE",
         }
     }
@@ -63,6 +71,13 @@ pub(super) struct Route {
     pub(super) handler: RouteHandler,
 }
 
+/// The raw parts of a path that a pattern names.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct PathIds<'p> {
+    pub(super) meeting: &'p str,
+    pub(super) participant: &'p str,
+}
+
 impl Route {
     pub(super) const fn callers(
         path: &'static str,
@@ -77,24 +92,32 @@ impl Route {
         Self { listener: Listener::Operators, path, name: path, methods, handler }
     }
 
-    /// Whether this route serves the raw `path`. A meeting id may contain slashes, so it takes the rest of the path.
-    pub(super) fn matches(&self, listener: Listener, path: &str) -> bool {
-        self.listener == listener
-            && match self.path.strip_suffix(MEETING_ID) {
-                Some(prefix) => path.starts_with(prefix),
-                None => path == self.path,
-            }
+    /// The ids in the raw `path`, if this route serves it.
+    ///
+    /// An id may contain slashes. It extends from the fixed text before it to the last occurrence of the fixed text after it:
+    /// in `/v2/metrics/meetings//a/b==/participants/qos` it is `/a/b==`.
+    pub(super) fn match_path<'p>(&self, path: &'p str) -> Option<PathIds<'p>> {
+        let Some((prefix, rest)) = self.path.split_once('{') else {
+            return (path == self.path).then(PathIds::default);
+        };
+        let ids = path.strip_prefix(prefix)?;
+        let (_, suffix) = rest.split_once('}')?;
+        let Some((infix, rest)) = suffix.split_once('{') else {
+            return Some(PathIds { meeting: ids.strip_suffix(suffix)?, participant: "" });
+        };
+        let (_, suffix) = rest.split_once('}')?;
+        let (meeting, participant) = ids.strip_suffix(suffix)?.rsplit_once(infix)?;
+        Some(PathIds { meeting, participant })
     }
 
-    /// The raw meeting id in a path that this route matches.
-    pub(super) fn meeting_id<'a>(&self, path: &'a str) -> &'a str {
-        let prefix = self.path.strip_suffix(MEETING_ID).unwrap_or(self.path);
-        path.strip_prefix(prefix).unwrap_or_default()
+    pub(super) fn matches(&self, listener: Listener, path: &str) -> bool {
+        self.listener == listener && self.match_path(path).is_some()
     }
 
     /// Meeting requests identify their callers and count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
-        self.handler == RouteHandler::Qos
+        use RouteHandler::{Qos, ZoomPage, ZoomParticipant};
+        matches!(self.handler, Qos | ZoomPage(_) | ZoomParticipant(_))
     }
 
     /// Probes and scrapes come every few seconds: they are logged at `debug` and have no span.
@@ -114,25 +137,46 @@ impl Route {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_meeting_id_is_the_rest_of_the_path_slashes_included() {
-        let qos = Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos);
-        for (path, id) in [("/qos/123", "123"), ("/qos//a/b==", "/a/b=="), ("/qos/", "")] {
-            assert!(qos.matches(Listener::Callers, path), "{path}");
-            assert_eq!(qos.meeting_id(path), id);
-        }
-        for path in ["/qos", "/QOS/123", "/%71os/123", "/x/qos/123", ""] {
-            assert!(!qos.matches(Listener::Callers, path), "{path}");
-        }
-        assert!(!qos.matches(Listener::Operators, "/qos/123"));
+    const QOS: Route = Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos);
+
+    fn ids<'p>(pattern: &'static str, path: &'p str) -> Option<(&'p str, &'p str)> {
+        let ids = Route { path: pattern, ..QOS }.match_path(path)?;
+        Some((ids.meeting, ids.participant))
     }
 
     #[test]
-    fn a_route_without_a_meeting_id_matches_its_path_alone() {
-        let purge = Route::operators("/cache", Methods::Delete, RouteHandler::PurgeAll);
-        assert!(purge.matches(Listener::Operators, "/cache"));
+    fn a_meeting_id_at_the_end_is_the_rest_of_the_path() {
+        for (path, id) in [("/qos/123", "123"), ("/qos//a/b==", "/a/b=="), ("/qos/", "")] {
+            assert_eq!(ids("/qos/{meetingId}", path), Some((id, "")));
+        }
+        for path in ["/qos", "/QOS/123", "/%71os/123", "/x/qos/123", ""] {
+            assert_eq!(ids("/qos/{meetingId}", path), None, "{path}");
+        }
+        assert!(!QOS.matches(Listener::Operators, "/qos/123") && QOS.matches(Listener::Callers, "/qos/123"));
+    }
+
+    #[test]
+    fn ids_between_fixed_texts_may_contain_slashes() {
+        let page = "/v2/{meetingId}/participants/qos";
+        for id in ["123", "/a//b+c==", "", "a/participants/qos/b"] {
+            assert_eq!(ids(page, &format!("/v2/{id}/participants/qos")), Some((id, "")));
+        }
+        for path in ["/v2/1/participants/qos/", "/v2/1/participants", "/v2/participants/qos", "/v3/1/participants/qos"] {
+            assert_eq!(ids(page, path), None, "{path}");
+        }
+        let one = "/v2/{meetingId}/participants/{participantId}/qos";
+        for (meeting, participant) in [("123", "16778240"), ("/a//b==", "p"), ("1", ""), ("", "a/b=="), ("x/participants/y", "z")] {
+            let path = format!("/v2/{meeting}/participants/{participant}/qos");
+            assert_eq!(ids(one, &path), Some((meeting, participant)));
+        }
+        assert_eq!(ids(one, "/v2/1/participants/qos"), None);
+    }
+
+    #[test]
+    fn a_route_without_ids_matches_its_path_alone() {
+        assert_eq!(ids("/cache", "/cache"), Some(("", "")));
         for path in ["/cache/", "/cachee", "/Cache", "/cache/123"] {
-            assert!(!purge.matches(Listener::Operators, path), "{path}");
+            assert_eq!(ids("/cache", path), None, "{path}");
         }
     }
 }

@@ -33,6 +33,12 @@ impl BodyDecoder {
         Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
     }
 
+    /// Decodes all of another gzip body, of `length` bytes.
+    #[must_use]
+    pub fn whole(gzip: Bytes, length: u64) -> Self {
+        Self::new(gzip, 0, length)
+    }
+
     /// Bytes of the range that are not read yet.
     #[must_use]
     pub fn left(&self) -> u64 {

@@ -36,6 +36,13 @@ pub(super) struct RowIndex {
 }
 
 impl RowIndex {
+    /// The bytes of participant number `row`; 0 if there is none.
+    pub(super) fn length(&self, row: usize) -> usize {
+        let Some(start) = self.starts.get(row) else { return 0 };
+        let end = self.starts.get(row + 1).map_or(self.end, |next| next - 1);
+        usize::try_from(end.saturating_sub(*start)).unwrap_or(usize::MAX)
+    }
+
     /// The participants from number `offset` on, at most `size` of them, in a body of `length` bytes.
     pub(super) fn range(&self, offset: usize, size: usize, length: u64) -> RowRange {
         let first = length - self.end - u64::try_from(TAIL.len()).unwrap_or_default();
