@@ -30,7 +30,7 @@ use zoom_qos_proxy::{
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
-    snapshot::{FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
+    snapshot::{FreshnessConfig, MeetingKind, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
     trace::Tracer,
 };
 
@@ -43,7 +43,11 @@ fn main() {
 }
 
 fn snapshot_of(bytes: usize) -> Snapshot {
-    let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
+    let key = SnapshotKey {
+        meeting: MeetingId::parse(MEETING).unwrap(),
+        kind: MeetingKind::Meeting,
+        meeting_type: MeetingType::Live,
+    };
     let mut builder = SnapshotBuilder::default();
     builder.begin_page().resize(bytes, b' ');
     builder.end_page(std::slice::from_ref(&(0..bytes)), None);

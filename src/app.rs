@@ -20,7 +20,7 @@ use crate::{
     callers::{Callers, FileWatcher},
     config::Config,
     fetcher::{Dependencies, Fetcher, FetcherTask},
-    http::AppState,
+    http::{AppState, ViewMaker},
     metrics::Metrics,
     quota::{LocalQuota, state_file::StateFileError},
     server::{BindError, Listeners, ServerConfig},
@@ -86,6 +86,7 @@ impl App {
         let cache = Cache::new(cache, &metrics);
         let quota = LocalQuota::open(&quota, &metrics)?;
         let (known, callers_file_watcher) = Callers::open(callers, &metrics);
+        let views = ViewMaker::new(server.workers, fetcher.wait);
         let dependencies = Dependencies {
             config: fetcher,
             zoom,
@@ -98,7 +99,7 @@ impl App {
         };
         let (fetcher, fetcher_task) = Fetcher::prepare(dependencies);
         let draining = AtomicBool::new(false);
-        let state = Data::new(AppState { callers: known, cache, fetcher, metrics, tracer, draining });
+        let state = Data::new(AppState { callers: known, cache, fetcher, views, metrics, tracer, draining });
 
         let listeners = Listeners::bind(&server, &state)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;

@@ -218,7 +218,7 @@ mod tests {
     use crate::{
         failure::{Failure, Reason},
         meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder},
+        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder},
     };
 
     pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -237,7 +237,7 @@ mod tests {
 
     pub(super) fn key(number: u64) -> SnapshotKey {
         let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
-        SnapshotKey { meeting, meeting_type: MeetingType::Live }
+        SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
     }
 
     /// A snapshot of random bytes. They do not compress, and two encodings are stored.

@@ -32,7 +32,7 @@ pub use self::{
     document::RowRange,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    key::{MeetingType, SnapshotKey, Tag},
+    key::{MeetingKind, MeetingType, SnapshotKey, Tag},
     participants::ParticipantReader,
     serialize::Bounds,
     usage::RefreshSample,
@@ -228,6 +228,7 @@ mod tests {
         }
         let key = SnapshotKey {
             meeting: MeetingId::parse("85746065432").unwrap(),
+            kind: MeetingKind::Meeting,
             meeting_type: MeetingType::Live,
         };
         let minute = Duration::from_secs(60);

@@ -22,7 +22,7 @@ use zoom_qos_proxy::{
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
-    snapshot::{FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
+    snapshot::{FreshnessConfig, MeetingKind, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
     telemetry,
     trace::Tracer,
 };
@@ -89,7 +89,7 @@ fn snapshot(number: u64) -> Result<Snapshot, Box<dyn Error>> {
     let mut builder = SnapshotBuilder::default();
     builder.begin_page().extend_from_slice(BODY);
     builder.end_page(std::slice::from_ref(&(0..BODY.len())), None);
-    let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+    let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
     let fresh = FreshnessConfig::always(DAY);
     Ok(builder.finish(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)
 }

@@ -122,12 +122,16 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{MeetingType, SnapshotKey},
+        snapshot::{MeetingKind, MeetingType, SnapshotKey},
     };
 
     fn of(number: &str) -> RecordKey {
         let meeting = MeetingId::parse(number).unwrap();
-        RecordKey::meeting(&SnapshotKey { meeting, meeting_type: MeetingType::Live })
+        RecordKey::meeting(&SnapshotKey {
+            meeting,
+            kind: MeetingKind::Meeting,
+            meeting_type: MeetingType::Live,
+        })
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     meeting_id::MeetingId,
     scheduler::SchedulerStatus,
-    snapshot::{MeetingType, Snapshot, SnapshotKey, Tag},
+    snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag},
     trace::{FlightLink, TraceContext},
     zoom::reachability::LastFailure,
 };
@@ -51,9 +51,9 @@ pub(super) struct FetchRequest {
 pub enum Purge {
     /// Everything.
     All,
-    /// One meeting.
+    /// One meeting or webinar, whichever it is.
     Meeting {
-        /// Which one.
+        /// Its id.
         meeting: MeetingId,
         /// Which view of it; `None`: both.
         meeting_type: Option<MeetingType>,
@@ -65,7 +65,8 @@ impl Purge {
     pub(super) fn keys(self) -> Option<Vec<SnapshotKey>> {
         let Self::Meeting { meeting, meeting_type } = self else { return None };
         let types = MeetingType::ALL.into_iter().filter(|one| meeting_type.is_none_or(|only| only == *one));
-        Some(types.map(|meeting_type| SnapshotKey { meeting, meeting_type }).collect())
+        let of_type = |meeting_type| MeetingKind::ALL.map(|kind| SnapshotKey { meeting, kind, meeting_type });
+        Some(types.flat_map(of_type).collect())
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingKind, MeetingType, SnapshotKey},
 };
 
 /// A request for a meeting's QoS.
@@ -32,11 +32,12 @@ pub(super) enum Selection {
 impl QosRequest {
     pub(super) fn parse(request: &HttpRequest, context: &RequestContext) -> Result<Self, Problem> {
         let meeting = meeting(request, context)?;
-        let [meeting_type, page_size, page_token] =
-            single_valued(request, ["type", "page_size", "next_page_token"])?;
+        let [meeting_type, kind, page_size, page_token] =
+            single_valued(request, ["type", "kind", "page_size", "next_page_token"])?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
+        let kind = self::kind(kind.as_deref())?.unwrap_or(MeetingKind::Meeting);
         let selection = selection(page_size.as_deref(), page_token.as_deref())?;
-        Ok(Self { key: SnapshotKey { meeting, meeting_type }, selection })
+        Ok(Self { key: SnapshotKey { meeting, kind, meeting_type }, selection })
     }
 }
 
@@ -75,6 +76,14 @@ pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, P
         Some("past") => Ok(Some(MeetingType::Past)),
         Some(_) => Err(invalid("type", "type must be live or past.")),
     }
+}
+
+pub(super) fn kind(value: Option<&str>) -> Result<Option<MeetingKind>, Problem> {
+    let Some(value) = value else { return Ok(None) };
+    let known = MeetingKind::ALL.into_iter().find(|kind| kind.as_str() == value);
+    known
+        .map(Some)
+        .ok_or_else(|| invalid("kind", "kind must be meeting or webinar; leave it out if you do not know it."))
 }
 
 fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Selection, Problem> {

@@ -12,6 +12,7 @@ use super::{
     params::{QosRequest, Selection},
     problem::Problem,
     rate_limit,
+    representation::Requested,
     response::{self, Provenance},
     state::AppState,
 };
@@ -54,7 +55,8 @@ async fn answer(
             // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
             let now = if provenance.is_cached() { context.received } else { Instant::now() };
             let found = (&snapshot, &provenance);
-            let mut response = response::build(state, request, context, found, slice, now).await;
+            let requested = slice.map_or(Requested::Whole, Requested::Slice);
+            let mut response = response::build(state, request, context, found, requested, now).await?;
             if slice.is_some() {
                 state.fetcher.publish_paged(&snapshot);
             }
@@ -82,17 +84,26 @@ async fn next_slice(
     state: &AppState,
     context: &RequestContext,
     key: SnapshotKey,
-    PageToken { tag, slice }: PageToken,
+    token: PageToken,
 ) -> Result<HttpResponse, Problem> {
-    let now = context.received;
-    let snapshot = match state.cache.snapshot(&key, tag, now) {
-        None => Box::pin(state.fetcher.fetch_paged(key, tag)).await,
+    let snapshot = paged_snapshot(state, context, key, &token).await?;
+    let (found, requested) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
+    response::build(state, request, context, found, requested, context.received).await
+}
+
+/// The snapshot that the token names, from this replica or another one.
+pub(super) async fn paged_snapshot(
+    state: &AppState,
+    context: &RequestContext,
+    key: SnapshotKey,
+    token: &PageToken,
+) -> Result<Arc<Snapshot>, Problem> {
+    let snapshot = match state.cache.snapshot(&key, token.tag, context.received) {
+        None => Box::pin(state.fetcher.fetch_paged(key, token.tag)).await,
         cached => cached,
     };
-    let snapshot = snapshot.filter(|snapshot| slice.offset() < snapshot.rows());
-    let snapshot = snapshot.ok_or(Problem::InvalidPageToken)?;
-    let found = (&snapshot, &Provenance::Hit);
-    Ok(response::build(state, request, context, found, Some(slice), now).await)
+    let snapshot = snapshot.filter(|snapshot| token.slice.offset() < snapshot.rows());
+    snapshot.ok_or(Problem::InvalidPageToken)
 }
 
 /// Adds the limits to a response that cost a Zoom call or was refused one, and notes which limit refused it.
@@ -113,8 +124,8 @@ fn add_rate_limit(
 }
 
 /// Why there is no snapshot.
-struct NoSnapshot {
-    failure: Failure,
+pub(super) struct NoSnapshot {
+    pub(super) failure: Failure,
     /// `false`: the cache knew, or the caller wanted nothing fetched.
     asked_fetcher: bool,
 }
@@ -129,7 +140,7 @@ impl NoSnapshot {
     }
 }
 
-async fn find(
+pub(super) async fn find(
     state: &AppState,
     request: &HttpRequest,
     context: &RequestContext,

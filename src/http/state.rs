@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use super::views::ViewMaker;
 use crate::{
     cache::Cache,
     callers::Callers,
@@ -21,6 +22,8 @@ pub struct AppState {
     pub cache: Cache,
     /// Serves misses.
     pub fetcher: Fetcher,
+    /// Makes views of snapshots.
+    pub views: ViewMaker,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
     /// Makes the requests' spans.

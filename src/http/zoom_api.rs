@@ -23,7 +23,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    snapshot::{MeetingKind, Snapshot},
+    snapshot::{MeetingKind, Snapshot, SnapshotKey},
     view::View,
 };
 
@@ -106,7 +106,8 @@ async fn find(
     let meeting = meeting(request, context)?;
     let flight_link = context.flight_link.clone().unwrap_or_default();
     let meeting_type = query.meeting_type_or_default();
-    let found = qos::find(state, request, context, (caller, flight_link), (meeting, meeting_type, Some(kind)));
+    let key = SnapshotKey { meeting, kind, meeting_type };
+    let found = qos::find(state, request, context, (caller, flight_link), key);
     found.await.map_err(|nothing| Problem::NoSnapshot(nothing.failure))
 }
 

@@ -1,4 +1,4 @@
-//! The keys of snapshots: which meeting, which of Zoom's two views of it, and which of its snapshots.
+//! The keys of snapshots: which meeting or webinar, which of Zoom's two views of it, and which of its snapshots.
 
 use std::fmt;
 
@@ -14,11 +14,24 @@ vocabulary! {
     }
 }
 
-/// The meeting that a snapshot shows: the key of the cache and of the table of flights.
+vocabulary! {
+    /// The two kinds of session, each with a QoS endpoint of its own. Their ids look alike. The word is the value of the query
+    /// parameter `kind`.
+    pub enum MeetingKind {
+        /// A meeting.
+        Meeting = "meeting",
+        /// A webinar.
+        Webinar = "webinar",
+    }
+}
+
+/// The meeting or webinar that a snapshot shows: the key of the cache and of the table of flights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SnapshotKey {
-    /// Which meeting.
+    /// Which one.
     pub meeting: MeetingId,
+    /// At which of Zoom's endpoints.
+    pub kind: MeetingKind,
     /// Which view of it.
     pub meeting_type: MeetingType,
 }

@@ -20,7 +20,7 @@ use zoom_qos_proxy::{
         record_codec::{self, RecordKind},
     },
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingKind, MeetingType, SnapshotKey},
 };
 use zoom_sim::{Meeting, Sim};
 
@@ -335,7 +335,11 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (one, other) = (start(&sim, &redis), start(&sim, &redis));
     let subject = |id: &str| {
-        let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
+        let key = SnapshotKey {
+            meeting: MeetingId::parse(id).unwrap(),
+            kind: MeetingKind::Meeting,
+            meeting_type: MeetingType::Live,
+        };
         (key, RecordKey::meeting(&key))
     };
     let forge = |id: &str, bytes: &[u8]| {
@@ -505,7 +509,11 @@ fn a_record_whose_body_is_broken_is_fetched_anew() {
         assert_serves(&one, &format!("/qos/{id}"), "nothing");
         let name = named(&redis, &format!("r:{id}:live"));
         let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
-        let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
+        let key = SnapshotKey {
+            meeting: MeetingId::parse(id).unwrap(),
+            kind: MeetingKind::Meeting,
+            meeting_type: MeetingType::Live,
+        };
         let of = RecordKey::meeting(&key);
         let read = record_codec::decode(None, &of, &record).unwrap();
         let mut body = read.content.clone();

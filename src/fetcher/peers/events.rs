@@ -11,7 +11,7 @@ use crate::{
     failure::{Failure, LimitKind},
     fetcher::command::Purge,
     metrics::Metrics,
-    snapshot::SnapshotKey,
+    snapshot::{MeetingKind, SnapshotKey},
     supervisor::Supervisor,
     zoom::oauth::AccessTokens,
 };
@@ -92,8 +92,9 @@ fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_fa
 /// The scope of a purge event; `None`: nothing that is cached here.
 fn purged(key: Option<&str>) -> Option<Purge> {
     let Some(key) = key else { return Some(Purge::All) };
-    let SnapshotKey { meeting, meeting_type } = RecordKey::snapshot_key(key)?;
-    Some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
+    let SnapshotKey { meeting, kind, meeting_type } = RecordKey::snapshot_key(key)?;
+    // Every purge names both kinds, and this replica forgets both with the first: once is enough.
+    (kind == MeetingKind::Meeting).then_some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
 }
 
 /// A caller that retries in a loop reaches every replica: what failed at one is not tried by the next one either.
