@@ -42,8 +42,8 @@ use self::{
     problem::Problem,
     route::{Methods, Route, RouteHandler},
 };
-use crate::snapshot::MeetingKind;
 pub use self::{disconnect::watch_connection, route::Listener, state::AppState, views::ViewMaker};
+use crate::snapshot::MeetingKind;
 
 /// Every path of both listeners, the most requested first. [`dispatch`] calls the handlers.
 static ROUTES: [Route; 13] = [

@@ -66,7 +66,11 @@ impl Views {
     }
 
     /// Caches the view unless it is large. `None` if all views in memory would take too much of it.
-    pub(super) fn insert(&self, key: ViewKey, WrittenBody { bytes, length }: WrittenBody) -> Option<ViewBody> {
+    pub(super) fn insert(
+        &self,
+        key: ViewKey,
+        WrittenBody { bytes, length }: WrittenBody,
+    ) -> Option<ViewBody> {
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let in_use = self.in_use.load(Ordering::Relaxed);
         if in_use.saturating_add(size) > self.max_bytes.saturating_mul(IN_USE_FACTOR) {

@@ -81,9 +81,9 @@ pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, P
 pub(super) fn kind(value: Option<&str>) -> Result<Option<MeetingKind>, Problem> {
     let Some(value) = value else { return Ok(None) };
     let known = MeetingKind::ALL.into_iter().find(|kind| kind.as_str() == value);
-    known
-        .map(Some)
-        .ok_or_else(|| invalid("kind", "kind must be meeting or webinar; leave it out if you do not know it."))
+    known.map(Some).ok_or_else(|| {
+        invalid("kind", "kind must be meeting or webinar; leave it out if you do not know it.")
+    })
 }
 
 fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Selection, Problem> {

@@ -70,9 +70,7 @@ pub(super) enum Representation {
 impl Representation {
     pub(super) fn select(snapshot: &Snapshot, requested: Requested, headers: &HeaderMap) -> Self {
         match requested {
-            Requested::Whole => {
-                Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding)))
-            }
+            Requested::Whole => Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding))),
             Requested::Slice(slice) => {
                 let cut = snapshot.row_range(slice.offset(), slice.size.into());
                 if cut.more {
@@ -81,9 +79,7 @@ impl Representation {
                 }
                 Self::Slice { slice, cut }
             }
-            Requested::View(view) => {
-                Self::View { view, coding: negotiation::coding(headers, |_| true) }
-            }
+            Requested::View(view) => Self::View { view, coding: negotiation::coding(headers, |_| true) },
         }
     }
 

@@ -161,11 +161,18 @@ mod tests {
         for id in ["123", "/a//b+c==", "", "a/participants/qos/b"] {
             assert_eq!(ids(page, &format!("/v2/{id}/participants/qos")), Some((id, "")));
         }
-        for path in ["/v2/1/participants/qos/", "/v2/1/participants", "/v2/participants/qos", "/v3/1/participants/qos"] {
+        for path in [
+            "/v2/1/participants/qos/",
+            "/v2/1/participants",
+            "/v2/participants/qos",
+            "/v3/1/participants/qos",
+        ] {
             assert_eq!(ids(page, path), None, "{path}");
         }
         let one = "/v2/{meetingId}/participants/{participantId}/qos";
-        for (meeting, participant) in [("123", "16778240"), ("/a//b==", "p"), ("1", ""), ("", "a/b=="), ("x/participants/y", "z")] {
+        for (meeting, participant) in
+            [("123", "16778240"), ("/a//b==", "p"), ("1", ""), ("", "a/b=="), ("x/participants/y", "z")]
+        {
             let path = format!("/v2/{meeting}/participants/{participant}/qos");
             assert_eq!(ids(one, &path), Some((meeting, participant)));
         }

@@ -65,7 +65,8 @@ async fn page(
     let Some(token) = &query.next_page_token else {
         let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
         let slice = Slice { offset: 0, size: query.page_size_or_default() };
-        let answer = build(request, state, context, (&snapshot, &provenance), Requested::page(slice, &snapshot)).await;
+        let answer =
+            build(request, state, context, (&snapshot, &provenance), Requested::page(slice, &snapshot)).await;
         state.fetcher.publish_paged(&snapshot);
         return answer;
     };
@@ -76,7 +77,8 @@ async fn page(
         return Err(Problem::InvalidPageToken);
     }
     let snapshot = paged_snapshot(state, context, token.key(meeting), &token).await?;
-    build(request, state, context, (&snapshot, &Provenance::Hit), Requested::page(token.slice, &snapshot)).await
+    build(request, state, context, (&snapshot, &Provenance::Hit), Requested::page(token.slice, &snapshot))
+        .await
 }
 
 async fn participant(

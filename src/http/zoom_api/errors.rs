@@ -25,8 +25,7 @@ const X_RATELIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type")
 /// Ids in messages are cut after this many characters: a caller may send any text as an id.
 const LONGEST_ID: usize = 64;
 
-const PER_SECOND: &str =
-    "You have reached the maximum per-second rate limit for this API. Try again later.";
+const PER_SECOND: &str = "You have reached the maximum per-second rate limit for this API. Try again later.";
 const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the response header for \
                        details on when you can make another request.";
 
@@ -54,7 +53,11 @@ struct FieldError<'a> {
 }
 
 /// The response to a request at one of Zoom's paths, whose context records the outcome.
-pub(in crate::http) fn respond(problem: &Problem, request: &HttpRequest, context: &RequestContext) -> HttpResponse {
+pub(in crate::http) fn respond(
+    problem: &Problem,
+    request: &HttpRequest,
+    context: &RequestContext,
+) -> HttpResponse {
     let row = problem.row();
     context.outcome.set(Some(row.outcome));
     context.problem_code.set(Some(row.code));
@@ -177,14 +180,18 @@ mod tests {
         for problem in Problem::each() {
             let (status, body) = body_of(&problem);
             assert!((400..600).contains(&status), "{problem:?}");
-            assert!(body["code"].is_i64() && body["message"].as_str().is_some_and(|text| text.ends_with('.')), "{problem:?}");
+            assert!(
+                body["code"].is_i64() && body["message"].as_str().is_some_and(|text| text.ends_with('.')),
+                "{problem:?}"
+            );
         }
     }
 
     #[test]
     fn dates_are_rounded_up_and_ahead() {
         let (now, clock) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_400));
-        for (wait_ms, date) in [(2_100, "00:00:04"), (0, "00:00:03"), (600, "00:00:03"), (1_600, "00:00:03")] {
+        for (wait_ms, date) in [(2_100, "00:00:04"), (0, "00:00:03"), (600, "00:00:03"), (1_600, "00:00:03")]
+        {
             let at = now + Duration::from_millis(wait_ms);
             assert_eq!(http_date(at, now, clock), format!("Thu, 01 Jan 1970 {date} GMT"), "{wait_ms}");
         }

@@ -77,7 +77,13 @@ mod tests {
     #[test]
     fn unknown_keys_and_empty_values_are_ignored() {
         let nothing = Some((None, None, None));
-        for query in ["", "meeting_id=1&include_fields=", "type=&page_size=&next_page_token=", "kind=x&TYPE=past", "&&=&"] {
+        for query in [
+            "",
+            "meeting_id=1&include_fields=",
+            "type=&page_size=&next_page_token=",
+            "kind=x&TYPE=past",
+            "&&=&",
+        ] {
             assert_eq!(parsed(query), nothing, "{query}");
         }
         let all = parsed("type=past&page_size=30&next_page_token=a%2Db");
@@ -86,15 +92,27 @@ mod tests {
 
     #[test]
     fn the_first_of_two_values_counts() {
-        assert_eq!(parsed("type=past&type=x&page_size=&page_size=2"), Some((Some(MeetingType::Past), Some(2), None)));
+        assert_eq!(
+            parsed("type=past&type=x&page_size=&page_size=2"),
+            Some((Some(MeetingType::Past), Some(2), None))
+        );
     }
 
     #[test]
     fn large_pages_are_cut_and_other_texts_rejected() {
-        for (text, size) in [("1", 1), ("300", 300), ("301", 300), ("007", 7), ("99999999999999999999", 300)] {
+        for (text, size) in [("1", 1), ("300", 300), ("301", 300), ("007", 7), ("99999999999999999999", 300)]
+        {
             assert_eq!(parsed(&format!("page_size={text}")), Some((None, Some(size), None)), "{text}");
         }
-        for query in ["page_size=0", "page_size=000", "page_size=-1", "page_size=%2B5", "page_size=1.5", "page_size=ten", "type=pastOne"] {
+        for query in [
+            "page_size=0",
+            "page_size=000",
+            "page_size=-1",
+            "page_size=%2B5",
+            "page_size=1.5",
+            "page_size=ten",
+            "type=pastOne",
+        ] {
             assert_eq!(parsed(query), None, "{query}");
         }
     }
