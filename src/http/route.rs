@@ -65,17 +65,73 @@ pub(super) struct Route {
     pub(super) listener: Listener,
     /// The pattern of its paths, which is also its name in traces.
     pub(super) path: &'static str,
+    fixed: FixedParts,
     /// Its name in the log.
     pub(super) name: &'static str,
     pub(super) methods: Methods,
     pub(super) handler: RouteHandler,
 }
 
-/// The raw parts of a path that a pattern names.
+/// The text of a pattern around its ids, split when the program is compiled.
+#[derive(Clone, Copy)]
+struct FixedParts {
+    prefix: &'static str,
+    /// `None`: the path has no id.
+    after_meeting: Option<&'static str>,
+    /// `None`: the path has no second id.
+    after_participant: Option<&'static str>,
+}
+
+/// The raw ids in a path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PathIds<'p> {
     pub(super) meeting: &'p str,
     pub(super) participant: &'p str,
+}
+
+impl FixedParts {
+    const fn of(pattern: &'static str) -> Self {
+        let (prefix, after_meeting) = split_at_id(pattern);
+        let Some(rest) = after_meeting else {
+            return Self { prefix, after_meeting, after_participant: None };
+        };
+        let (after_meeting, after_participant) = split_at_id(rest);
+        Self { prefix, after_meeting: Some(after_meeting), after_participant }
+    }
+
+    fn ids_in<'p>(&self, path: &'p str) -> Option<PathIds<'p>> {
+        let ids = path.strip_prefix(self.prefix)?;
+        match (self.after_meeting, self.after_participant) {
+            (None, _) => ids.is_empty().then(PathIds::default),
+            (Some(suffix), None) => Some(PathIds { meeting: ids.strip_suffix(suffix)?, participant: "" }),
+            (Some(infix), Some(suffix)) => {
+                let (meeting, participant) = ids.strip_suffix(suffix)?.rsplit_once(infix)?;
+                Some(PathIds { meeting, participant })
+            }
+        }
+    }
+}
+
+/// The text before the first `{id}`, and the text after it. `None`: there is no id.
+const fn split_at_id(pattern: &'static str) -> (&'static str, Option<&'static str>) {
+    let Some((prefix, rest)) = split_at_byte(pattern, b'{') else { return (pattern, None) };
+    match split_at_byte(rest, b'}') {
+        Some((_, suffix)) => (prefix, Some(suffix)),
+        None => (pattern, None),
+    }
+}
+
+const fn split_at_byte(text: &'static str, byte: u8) -> Option<(&'static str, &'static str)> {
+    let mut at = 0;
+    let mut left = text.as_bytes();
+    while let [first, rest @ ..] = left {
+        if *first == byte {
+            return Some((text.split_at(at).0, text.split_at(at + 1).1));
+        }
+        left = rest;
+        at += 1;
+    }
+    None
 }
 
 impl Route {
@@ -85,29 +141,20 @@ impl Route {
         methods: Methods,
         handler: RouteHandler,
     ) -> Self {
-        Self { listener: Listener::Callers, path, name, methods, handler }
+        Self { listener: Listener::Callers, path, fixed: FixedParts::of(path), name, methods, handler }
     }
 
     pub(super) const fn operators(path: &'static str, methods: Methods, handler: RouteHandler) -> Self {
-        Self { listener: Listener::Operators, path, name: path, methods, handler }
+        Self { listener: Listener::Operators, ..Self::callers(path, path, methods, handler) }
     }
 
     /// The ids in the raw `path`, if this route serves it.
     ///
     /// An id may contain slashes. It extends from the fixed text before it to the last occurrence of the fixed text after it:
     /// in `/v2/metrics/meetings//a/b==/participants/qos` it is `/a/b==`.
+    #[inline]
     pub(super) fn match_path<'p>(&self, path: &'p str) -> Option<PathIds<'p>> {
-        let Some((prefix, rest)) = self.path.split_once('{') else {
-            return (path == self.path).then(PathIds::default);
-        };
-        let ids = path.strip_prefix(prefix)?;
-        let (_, suffix) = rest.split_once('}')?;
-        let Some((infix, rest)) = suffix.split_once('{') else {
-            return Some(PathIds { meeting: ids.strip_suffix(suffix)?, participant: "" });
-        };
-        let (_, suffix) = rest.split_once('}')?;
-        let (meeting, participant) = ids.strip_suffix(suffix)?.rsplit_once(infix)?;
-        Some(PathIds { meeting, participant })
+        self.fixed.ids_in(path)
     }
 
     pub(super) fn matches(&self, listener: Listener, path: &str) -> bool {
@@ -140,7 +187,7 @@ mod tests {
     const QOS: Route = Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos);
 
     fn ids<'p>(pattern: &'static str, path: &'p str) -> Option<(&'p str, &'p str)> {
-        let ids = Route { path: pattern, ..QOS }.match_path(path)?;
+        let ids = FixedParts::of(pattern).ids_in(path)?;
         Some((ids.meeting, ids.participant))
     }
 
