@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use config::SimConfig;
+pub use config::{SimConfig, TokenParameters};
 pub use fault::{Fault, FaultKind};
 pub use meeting::{Meeting, demo_meetings, example_json};
 pub use record::{Call, CallKind};
