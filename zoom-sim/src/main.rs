@@ -15,7 +15,7 @@ use zoom_sim::{Sim, SimConfig, TokenParameters, demo_meetings};
 ///
 /// Control it with `GET` and `DELETE /_sim/calls` (the recorded requests), `POST` and `DELETE /_sim/faults`
 /// ({"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}), and `POST /_sim/meetings`
-/// ({"id":"…","participants":30,"samples":20}).
+/// ({"id":"…","uuid":"…","participants":30,"samples":20,"webinar":true}).
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
