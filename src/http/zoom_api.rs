@@ -11,7 +11,10 @@ use std::{sync::Arc, time::Instant};
 use actix_web::{HttpRequest, HttpResponse};
 
 use self::query::ZoomQuery;
-pub(super) use self::{errors::respond, token::post as post_token};
+pub(super) use self::{
+    errors::{respond, status_and_code},
+    token::{EXPIRES_IN_SECONDS as TOKEN_EXPIRES_IN, post as post_token},
+};
 use super::{
     context::RequestContext,
     paging::{PageToken, Slice},

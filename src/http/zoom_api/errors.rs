@@ -88,6 +88,12 @@ pub(in crate::http) fn respond(
     response.json(body)
 }
 
+/// What such a problem becomes, for the description of the API.
+pub(in crate::http) fn status_and_code(problem: &Problem) -> (u16, i64) {
+    let (status, body) = translate(problem, ("", ""));
+    (status, body.code)
+}
+
 fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> (u16, ErrorDocument<'p>) {
     let row = problem.row();
     let zoom = match problem {

@@ -31,7 +31,7 @@ const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 const GRANT_TYPE: &str = "account_credentials";
 /// As Zoom's tokens. The key remains valid; clients only ask again.
-const EXPIRES_IN_SECONDS: u32 = 3599;
+pub(in crate::http) const EXPIRES_IN_SECONDS: u32 = 3599;
 const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
 /// The token of everybody, if no callers are configured.
 const ANONYMOUS_TOKEN: &str = "anonymous";
