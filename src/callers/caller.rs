@@ -96,6 +96,10 @@ pub(crate) struct CallAllowance {
 }
 
 impl Caller {
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.id == 0
+    }
+
     /// Every caller, while none are configured.
     pub(crate) fn anonymous() -> Self {
         Self {

@@ -37,6 +37,11 @@ impl Identity {
         }
     }
 
+    /// Whether no callers are configured.
+    pub(super) fn is_anonymous(&self) -> bool {
+        matches!(self, Self::Caller(caller) if caller.is_anonymous())
+    }
+
     /// The caller, on routes that require one.
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {

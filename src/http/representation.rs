@@ -98,6 +98,11 @@ impl Representation {
         }
     }
 
+    /// Whether the snapshot may lack what it shows.
+    pub(super) fn may_be_missing(&self) -> bool {
+        matches!(self, Self::View { view: View::ZoomParticipant { .. }, .. })
+    }
+
     /// The value of `Content-Encoding`.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {

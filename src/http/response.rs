@@ -114,10 +114,15 @@ pub(super) async fn build(
     let representation = Representation::select(snapshot, requested, request.headers());
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
+    if not_modified && representation.may_be_missing() && !preconditions::names(request.headers(), &etag) {
+        // A caller who knows the tag has had the view. Otherwise it may be of a participant whom the meeting lacks.
+        representation.body(state, snapshot, true).await?;
+    }
     let mut response =
         HttpResponse::new(if not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let headers = response.headers_mut();
     add_cache_headers(headers, snapshot, provenance, now);
+    headers.insert(VARY, vary(context));
     for (name, value) in [(ETAG, etag), (LAST_MODIFIED, snapshot.last_modified())] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             headers.insert(name, value);
@@ -141,7 +146,6 @@ fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &
     let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);
     headers.insert(CACHE_CONTROL, header_value(&["private, max-age=", itoa::Buffer::new().format(max_age)]));
     headers.insert(AGE, age.as_secs().into());
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(CACHE_STATUS, provenance.cache_status(ttl(snapshot, fresh_left, now)));
     if age < DATE_TICK {
         // actix's own `Date` could lie before `Last-Modified`: fetched at 10:00:05.0 and answered at 10:00:05.1, while
@@ -150,6 +154,15 @@ fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &
             headers.insert(DATE, date);
         }
     }
+}
+
+/// The request headers that select the response. With callers configured, each may be shown something else.
+fn vary(context: &RequestContext) -> HeaderValue {
+    HeaderValue::from_static(if context.identity.is_anonymous() {
+        "Accept-Encoding"
+    } else {
+        "Accept-Encoding, Authorization, X-Api-Key"
+    })
 }
 
 /// Joins the parts of a header value. `format!` would take a hit as long as finding the snapshot does.

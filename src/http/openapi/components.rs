@@ -147,7 +147,10 @@ pub(super) fn headers() -> Value {
         },
         "StaticCacheControl": always(text(), "For how many seconds the document is fresh."),
         "WWW-Authenticate": always(json!({ "const": "Bearer" }), "How to present a caller key."),
-        "Vary": always(json!({ "const": "Accept-Encoding" }), "The request header that selects the representation."),
+        "Vary": always(
+            json!({ "type": "string", "pattern": "^Accept-Encoding(, Authorization, X-Api-Key)?$" }),
+            "The request headers that select the response. Keys do if callers are configured.",
+        ),
     })
 }
 
