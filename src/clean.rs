@@ -8,19 +8,17 @@
 
 use serde::de::IgnoredAny;
 
-use self::cursor::{Cursor, Desynced};
 use self::participants::Participants;
+use crate::json::{Cursor, Desynced};
 
 pub use self::field::{Field, Unparsed};
 pub use self::page::{NotAPage, Page};
 
-mod copier;
-mod cursor;
 mod field;
 mod measure;
 mod page;
 mod participants;
-mod renames;
+mod scope;
 
 /// Appends the cleaned participants of one of Zoom's pages to `out`, with `,` between them and no brackets.
 ///

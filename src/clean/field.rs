@@ -35,6 +35,33 @@ impl Field {
             Self::Resolution => "",
         }
     }
+
+    /// The unit of the cleaned value, as Zoom writes it.
+    #[inline]
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Bitrate => "kbps",
+            Self::Latency | Self::Jitter => "ms",
+            Self::AvgLoss | Self::MaxLoss | Self::CpuUsage => "%",
+            Self::FrameRate => "fps",
+            Self::Resolution => "",
+        }
+    }
+
+    /// One of 64 bits for a key of this field, with or without its suffix: each fixed key has a bit of its own, and the keys of
+    /// `CpuUsage` share the other 56.
+    #[inline]
+    pub(crate) fn bit(self, name: &[u8]) -> u64 {
+        match self {
+            Self::CpuUsage => {
+                let stem = name.strip_suffix(self.suffix().as_bytes()).unwrap_or(name);
+                let hash =
+                    stem.iter().fold(0_u32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+                1 << (8 + hash % 56)
+            }
+            fixed => 1 << (fixed as u32),
+        }
+    }
 }
 
 /// The role of a key below `user_qos`.
