@@ -11,8 +11,10 @@ use serde::de::IgnoredAny;
 use self::participants::Participants;
 use crate::json::{Cursor, Desynced};
 
+pub(crate) use self::field::Key;
 pub use self::field::{Field, Unparsed};
 pub use self::page::{NotAPage, Page};
+pub(crate) use self::scope::Scope;
 
 mod field;
 mod measure;

@@ -9,5 +9,5 @@ mod rewriter;
 
 pub(crate) use copier::Copier;
 pub(crate) use cursor::{Cursor, Desynced, Text};
-pub(crate) use renames::{Renames, Undo};
+pub(crate) use renames::{Renames, Ties, Undo};
 pub(crate) use rewriter::{Rewriter, Rules};

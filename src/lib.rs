@@ -26,6 +26,7 @@ pub mod server;
 // Step 3: the cache.
 pub mod cache;
 pub mod snapshot;
+pub mod view;
 
 // Steps 4 to 6: fetching within the limits.
 pub mod cluster;

@@ -66,7 +66,7 @@ impl Field {
 
 /// The role of a key below `user_qos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
     /// The new key of a field. If Zoom sent it, no key beside it may be renamed to it.
@@ -76,7 +76,7 @@ pub(super) enum Key {
 
 impl Key {
     #[inline]
-    pub(super) fn of(name: &[u8]) -> Self {
+    pub(crate) fn of(name: &[u8]) -> Self {
         match name {
             b"bitrate" => Self::Zooms(Field::Bitrate),
             b"latency" => Self::Zooms(Field::Latency),

@@ -8,7 +8,7 @@ use super::field::{Field, Key, Unparsed};
 use super::measure;
 use super::page::Page;
 use super::scope::Scope;
-use crate::json::{Copier, Cursor, Desynced, Renames, Rewriter, Rules, Text, Undo};
+use crate::json::{Copier, Cursor, Desynced, Renames, Rewriter, Rules, Text, Ties, Undo};
 
 /// The list while it is copied.
 pub(super) struct Participants<'a, 'o> {
@@ -26,8 +26,11 @@ struct Cleaner<'a> {
 impl<'a, 'o> Participants<'a, 'o> {
     /// `input` must be at a list's first element.
     pub(super) fn new(input: Cursor<'a>, out: &'o mut Vec<u8>) -> Self {
-        let cleaner =
-            Cleaner { renames: Renames::default(), newest_leave_time: None, unparsed: Unparsed::default() };
+        let cleaner = Cleaner {
+            renames: Renames::new(Ties::FirstStays),
+            newest_leave_time: None,
+            unparsed: Unparsed::default(),
+        };
         Self { rewriter: Rewriter::new(input, out, cleaner), rows: Vec::new() }
     }
 
@@ -100,7 +103,8 @@ impl<'a> Rules<'a> for Cleaner<'a> {
 
     fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced> {
         if token != b'"' {
-            return copier.input.scalar();
+            copier.input.scalar()?;
+            return Ok(());
         }
         let text = copier.input.text()?;
         if text.raw.is_empty() {

@@ -2,7 +2,7 @@
 
 /// The place of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(crate) enum Scope {
     /// An element of `participants`.
     Participant,
     /// Below a participant, outside its `user_qos`.
@@ -14,13 +14,13 @@ pub(super) enum Scope {
 impl Scope {
     /// The place of a list's elements. A list where a participant belongs is not one, and neither are its elements.
     #[inline]
-    pub(super) fn element(self) -> Self {
+    pub(crate) fn element(self) -> Self {
         if self == Self::Participant { Self::Outside } else { self }
     }
 
     /// The place of the value of an object's entry.
     #[inline]
-    pub(super) fn entry(self, name: &[u8]) -> Self {
+    pub(crate) fn entry(self, name: &[u8]) -> Self {
         match self {
             Self::Participant if name == b"user_qos" => Self::Qos,
             Self::Participant => Self::Outside,

@@ -90,20 +90,21 @@ impl<'a> Cursor<'a> {
         Ok(Text { raw, quote, escaped })
     }
 
-    /// Steps over a number, `true`, `false` or `null`.
+    /// Steps over `bytes` if they come next, with no white space before them.
+    pub(crate) fn take_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        self.source.get(self.at..)?.starts_with(bytes).then(|| self.at += bytes.len())
+    }
+
+    /// Steps over a number, `true`, `false` or `null`, and returns its text.
     #[inline]
-    pub(crate) fn scalar(&mut self) -> Result<(), Desynced> {
+    pub(crate) fn scalar(&mut self) -> Result<&'a [u8], Desynced> {
         let rest = self.source.get(self.at..).unwrap_or_default();
         let length = rest
             .iter()
             .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'+' | b'-' | b'.' | b'E'));
-        match length.unwrap_or(rest.len()) {
-            0 => Err(Desynced),
-            length => {
-                self.at += length;
-                Ok(())
-            }
-        }
+        let (scalar, _) = rest.split_at_checked(length.unwrap_or(rest.len())).ok_or(Desynced)?;
+        self.at += scalar.len();
+        if scalar.is_empty() { Err(Desynced) } else { Ok(scalar) }
     }
 
     /// Steps over any value, however deep.
@@ -123,7 +124,9 @@ impl<'a> Cursor<'a> {
                 b'"' => {
                     self.text()?;
                 }
-                _ => self.scalar()?,
+                _ => {
+                    self.scalar()?;
+                }
             }
             if depth == 0 {
                 return Ok(());

@@ -7,9 +7,16 @@ use std::ops::Range;
 
 use super::cursor::{Desynced, Text};
 
+/// Which of several renamed keys stays renamed if they have the same new name, and nobody sent a key of that name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ties {
+    FirstStays,
+    NoneStays,
+}
+
 /// The open objects whose keys are compared, and the renames to undo in closed ones.
-#[derive(Default)]
 pub(crate) struct Renames<'a> {
+    ties: Ties,
     open: Vec<ObjectKeys>,
     /// The keys of all open objects; each object's begin where its parent's end.
     keys: Vec<SeenKey<'a>>,
@@ -42,6 +49,10 @@ pub(crate) struct Undo<'a> {
 }
 
 impl<'a> Renames<'a> {
+    pub(crate) fn new(ties: Ties) -> Self {
+        Self { ties, open: Vec::new(), keys: Vec::new(), undo: Vec::new() }
+    }
+
     pub(crate) fn open_object(&mut self) {
         self.open.push(ObjectKeys { begin: self.keys.len(), seen: 0, may_collide: false });
     }
@@ -77,7 +88,7 @@ impl<'a> Renames<'a> {
         names.sort_by(|(one, _), (other, _)| one.cmp(other));
         for equal in names.chunk_by(|(one, _), (other, _)| one == other).filter(|equal| equal.len() > 1) {
             let all_renamed = equal.iter().all(|(_, undo)| undo.is_some());
-            let stay = usize::from(all_renamed);
+            let stay = usize::from(all_renamed && self.ties == Ties::FirstStays);
             let renamed = equal.iter().filter_map(|(_, undo)| undo.as_ref());
             self.undo.extend(renamed.skip(stay).cloned());
         }

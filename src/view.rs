@@ -1,0 +1,18 @@
+//! Other forms of a snapshot's participants. Each is a pure function of the cleaned text of one participant.
+//!
+//! No view builds a tree, recurses or panics.
+
+use crate::json::Desynced;
+
+pub mod zoom_shape;
+
+/// The text is not that of one cleaned participant, which would be a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the text of one cleaned participant")]
+pub struct NotAParticipant;
+
+impl From<Desynced> for NotAParticipant {
+    fn from(Desynced: Desynced) -> Self {
+        Self
+    }
+}
