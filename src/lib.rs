@@ -53,5 +53,6 @@ mod supervisor;
 mod atomic_file;
 mod blocking;
 pub mod egress;
+mod json;
 mod regular_file;
 mod toml_document;

@@ -260,9 +260,9 @@ mod tests {
                 for plain in [None, Some(&Bytes::from(body.clone()))] {
                     let mut participants = snapshot.participants(offset, size, plain);
                     for row in rows.iter().skip(offset).take(size) {
-                        assert_eq!(participants.next().unwrap(), Some(row.as_bytes()));
+                        assert_eq!(participants.read().unwrap(), Some(row.as_bytes()));
                     }
-                    assert_eq!(participants.next().unwrap(), None);
+                    assert_eq!(participants.read().unwrap(), None);
                 }
                 let wanted = rows[offset..rows.len().min(offset + size)].join(",");
                 assert_eq!(std::str::from_utf8(whole).unwrap(), wanted);

@@ -1,4 +1,6 @@
-//! Views: other representations of a snapshot, made from its participants by pure functions.
+//! Other forms of a snapshot's participants. Each is a pure function of the cleaned text of one participant.
+//!
+//! No view builds a tree, recurses or panics.
 
 use std::{
     borrow::Cow,
@@ -8,9 +10,21 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use crate::snapshot::Snapshot;
+use crate::{json::Desynced, snapshot::Snapshot};
 
+mod zoom_page;
 pub mod zoom_shape;
+
+/// The text is not that of one cleaned participant, which would be a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the text of one cleaned participant")]
+pub struct NotAParticipant;
+
+impl From<Desynced> for NotAParticipant {
+    fn from(Desynced: Desynced) -> Self {
+        Self
+    }
+}
 
 /// A view of a snapshot, with all parameters.
 #[derive(Debug, Clone)]
@@ -66,10 +80,10 @@ impl View {
     ) -> io::Result<bool> {
         match self {
             Self::ZoomPage { offset, size, next_page_token } => {
-                zoom_shape::write_page(snapshot, plain, (*offset, *size), next_page_token, out)?;
+                zoom_page::write_page(snapshot, plain, (*offset, *size), next_page_token, out)?;
                 Ok(true)
             }
-            Self::ZoomParticipant { wanted } => zoom_shape::write_participant(snapshot, plain, wanted, out),
+            Self::ZoomParticipant { wanted } => zoom_page::write_participant(snapshot, plain, wanted, out),
         }
     }
 }

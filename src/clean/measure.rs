@@ -11,7 +11,7 @@ pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()>
     }
     let (decimal, rest) = Decimal::leading(text)?;
     // The form of nearly all of Zoom's values.
-    if rest.strip_prefix(b" ").unwrap_or(rest) == usual_unit(field) {
+    if rest.strip_prefix(b" ").unwrap_or(rest) == field.unit().as_bytes() {
         out.extend_from_slice(decimal.written);
         return Some(());
     }
@@ -20,19 +20,6 @@ pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()>
         places => decimal.append_shifted(places, out),
     }
     Some(())
-}
-
-/// The unit of the field's new key.
-#[inline]
-fn usual_unit(field: Field) -> &'static [u8] {
-    match field {
-        Field::Bitrate => b"kbps",
-        Field::Latency | Field::Jitter => b"ms",
-        Field::AvgLoss | Field::MaxLoss | Field::CpuUsage => b"%",
-        Field::FrameRate => b"fps",
-        // It has no unit, and `append` handles it before.
-        Field::Resolution => b"\0",
-    }
 }
 
 /// How many places the decimal point shifts to the right from `unit` to the unit of the field's new key.

@@ -25,10 +25,10 @@ impl<'s> ParticipantReader<'s> {
     /// At most `size` participants from number `offset` on. `plain` is the uncompressed body, if it is available.
     pub(super) fn new(snapshot: &'s Snapshot, offset: usize, size: usize, plain: Option<&Bytes>) -> Self {
         let range = snapshot.row_range(offset, size);
-        let decoded = plain.and_then(|plain| range.of(plain));
-        let decoder = decoded.is_none().then(|| snapshot.decoder(range.at, range.length));
+        let available = plain.and_then(|plain| range.of(plain));
+        let decoder = available.is_none().then(|| snapshot.decoder(range.at, range.length));
         let end = offset.saturating_add(size).min(snapshot.rows());
-        let decoded = decoded.unwrap_or_default();
+        let decoded = available.unwrap_or_default();
         Self { snapshot, next: offset, end, decoded, decoder, participant: Vec::new() }
     }
 
@@ -36,23 +36,23 @@ impl<'s> ParticipantReader<'s> {
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
-    pub fn next(&mut self) -> io::Result<Option<&[u8]>> {
+    pub fn read(&mut self) -> io::Result<Option<&[u8]>> {
         if self.next >= self.end {
             return Ok(None);
         }
         let length = self.snapshot.rows.length(self.next);
         self.next += 1;
         self.participant.clear();
-        self.read(length)?;
+        self.take(length)?;
         if self.next < self.end {
             // The comma between two participants.
-            self.read(1)?;
+            self.take(1)?;
             self.participant.truncate(length);
         }
         Ok(Some(&self.participant))
     }
 
-    fn read(&mut self, mut length: usize) -> io::Result<()> {
+    fn take(&mut self, mut length: usize) -> io::Result<()> {
         while length > 0 {
             if self.decoded.is_empty() {
                 let decoder = self.decoder.as_mut().ok_or(io::ErrorKind::UnexpectedEof)?;

@@ -2,29 +2,29 @@
 
 use super::cursor::{Cursor, Desynced};
 
-pub(super) struct Copier<'a, 'o> {
-    pub(super) input: Cursor<'a>,
+pub(crate) struct Copier<'a, 'o> {
+    pub(crate) input: Cursor<'a>,
     /// The source up to here is in `out`, or replaced, or dropped. The rest is copied once something must change, so that most of
-    /// a page is a few long copies.
+    /// a text is a few long copies.
     copied: usize,
-    pub(super) out: &'o mut Vec<u8>,
-    /// Where the page begins in `out`.
-    pub(super) begin: usize,
+    pub(crate) out: &'o mut Vec<u8>,
+    /// Where the copy begins in `out`.
+    pub(crate) begin: usize,
 }
 
 impl<'a, 'o> Copier<'a, 'o> {
-    pub(super) fn new(input: Cursor<'a>, out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn new(input: Cursor<'a>, out: &'o mut Vec<u8>) -> Self {
         Self { input, copied: input.at(), begin: out.len(), out }
     }
 
-    /// How much of the page is in the output.
-    pub(super) fn written(&self) -> usize {
+    /// How much is in the output.
+    pub(crate) fn written(&self) -> usize {
         self.out.len() - self.begin
     }
 
     /// The first byte of the next token. White space before it is dropped.
     #[inline]
-    pub(super) fn token(&mut self) -> Result<u8, Desynced> {
+    pub(crate) fn token(&mut self) -> Result<u8, Desynced> {
         let before = self.input.at();
         let token = self.input.token()?;
         if self.input.at() != before {
@@ -35,7 +35,7 @@ impl<'a, 'o> Copier<'a, 'o> {
     }
 
     #[inline]
-    pub(super) fn copy_to(&mut self, end: usize) -> Result<(), Desynced> {
+    pub(crate) fn copy_to(&mut self, end: usize) -> Result<(), Desynced> {
         let run = self.input.source().get(self.copied..end).ok_or(Desynced)?;
         self.out.extend_from_slice(run);
         self.copied = end;
@@ -43,13 +43,13 @@ impl<'a, 'o> Copier<'a, 'o> {
     }
 
     #[inline]
-    pub(super) fn copy_to_input(&mut self) -> Result<(), Desynced> {
+    pub(crate) fn copy_to_input(&mut self) -> Result<(), Desynced> {
         self.copy_to(self.input.at())
     }
 
     /// Leaves out the source up to the input's present place.
     #[inline]
-    pub(super) fn drop_to_input(&mut self) {
+    pub(crate) fn drop_to_input(&mut self) {
         self.copied = self.input.at();
     }
 }

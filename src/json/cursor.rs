@@ -10,32 +10,32 @@ use serde::de::Visitor;
 
 /// The walk has lost its place, because the text is not the JSON that the validator accepted.
 #[derive(Debug)]
-pub(super) struct Desynced;
+pub(crate) struct Desynced;
 
 /// A place in a JSON text. `Copy`, so that a copy can look ahead.
 #[derive(Clone, Copy)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     source: &'a [u8],
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(source: &'a [u8]) -> Self {
+    pub(crate) fn new(source: &'a [u8]) -> Self {
         Self { source, at: 0 }
     }
 
     /// The byte offset of the next token, or of the white space before it.
-    pub(super) fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    pub(super) fn source(&self) -> &'a [u8] {
+    pub(crate) fn source(&self) -> &'a [u8] {
         self.source
     }
 
     /// Skips white space and returns the first byte of the next token.
     #[inline]
-    pub(super) fn token(&mut self) -> Result<u8, Desynced> {
+    pub(crate) fn token(&mut self) -> Result<u8, Desynced> {
         loop {
             match self.source.get(self.at) {
                 Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
@@ -47,12 +47,12 @@ impl<'a> Cursor<'a> {
 
     /// Steps over one byte that [`token`](Self::token) has returned.
     #[inline]
-    pub(super) fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.at += 1;
     }
 
     /// Steps over `punctuation` if it is the next token.
-    pub(super) fn take_if(&mut self, punctuation: u8) -> bool {
+    pub(crate) fn take_if(&mut self, punctuation: u8) -> bool {
         let found = self.token().is_ok_and(|byte| byte == punctuation);
         if found {
             self.step();
@@ -60,13 +60,13 @@ impl<'a> Cursor<'a> {
         found
     }
 
-    pub(super) fn take(&mut self, punctuation: u8) -> Result<(), Desynced> {
+    pub(crate) fn take(&mut self, punctuation: u8) -> Result<(), Desynced> {
         if self.take_if(punctuation) { Ok(()) } else { Err(Desynced) }
     }
 
     /// Steps over a string.
     #[inline]
-    pub(super) fn text(&mut self) -> Result<Text<'a>, Desynced> {
+    pub(crate) fn text(&mut self) -> Result<Text<'a>, Desynced> {
         if self.token()? != b'"' {
             return Err(Desynced);
         }
@@ -90,24 +90,25 @@ impl<'a> Cursor<'a> {
         Ok(Text { raw, quote, escaped })
     }
 
-    /// Steps over a number, `true`, `false` or `null`.
+    /// Steps over `bytes` if they come next, with no white space before them.
+    pub(crate) fn take_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        self.source.get(self.at..)?.starts_with(bytes).then(|| self.at += bytes.len())
+    }
+
+    /// Steps over a number, `true`, `false` or `null`, and returns its text.
     #[inline]
-    pub(super) fn scalar(&mut self) -> Result<(), Desynced> {
+    pub(crate) fn scalar(&mut self) -> Result<&'a [u8], Desynced> {
         let rest = self.source.get(self.at..).unwrap_or_default();
         let length = rest
             .iter()
             .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'z' | b'+' | b'-' | b'.' | b'E'));
-        match length.unwrap_or(rest.len()) {
-            0 => Err(Desynced),
-            length => {
-                self.at += length;
-                Ok(())
-            }
-        }
+        let (scalar, _) = rest.split_at_checked(length.unwrap_or(rest.len())).ok_or(Desynced)?;
+        self.at += scalar.len();
+        if scalar.is_empty() { Err(Desynced) } else { Ok(scalar) }
     }
 
     /// Steps over any value, however deep.
-    pub(super) fn skip_value(&mut self) -> Result<(), Desynced> {
+    pub(crate) fn skip_value(&mut self) -> Result<(), Desynced> {
         let mut depth = 0_usize;
         loop {
             match self.token()? {
@@ -123,7 +124,9 @@ impl<'a> Cursor<'a> {
                 b'"' => {
                     self.text()?;
                 }
-                _ => self.scalar()?,
+                _ => {
+                    self.scalar()?;
+                }
             }
             if depth == 0 {
                 return Ok(());
@@ -132,7 +135,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over any value and returns its text.
-    pub(super) fn skipped_value(&mut self) -> Result<&'a [u8], Desynced> {
+    pub(crate) fn skipped_value(&mut self) -> Result<&'a [u8], Desynced> {
         self.token()?;
         let begin = self.at;
         self.skip_value()?;
@@ -142,28 +145,28 @@ impl<'a> Cursor<'a> {
 
 /// A string in the source.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Text<'a> {
+pub(crate) struct Text<'a> {
     /// The bytes between the quotes, with escapes.
-    pub(super) raw: &'a [u8],
+    pub(crate) raw: &'a [u8],
     quote: usize,
     escaped: bool,
 }
 
 impl<'a> Text<'a> {
     /// The offset of the opening quote.
-    pub(super) fn begin(&self) -> usize {
+    pub(crate) fn begin(&self) -> usize {
         self.quote
     }
 
     /// The offset of the closing quote.
-    pub(super) fn closing_quote(&self) -> usize {
+    pub(crate) fn closing_quote(&self) -> usize {
         self.quote + 1 + self.raw.len()
     }
 
     /// The unescaped text. Bytes, because JSON can contain a lone surrogate and UTF-8 cannot. It becomes the three bytes of WTF-8,
     /// so that two different keys never compare as equal.
     #[inline]
-    pub(super) fn name(&self) -> Result<Cow<'a, [u8]>, Desynced> {
+    pub(crate) fn name(&self) -> Result<Cow<'a, [u8]>, Desynced> {
         if self.escaped { decoded(self.raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(self.raw)) }
     }
 }
