@@ -86,7 +86,7 @@ def tables_of():
     """What makes the tables of each part."""
     return {
         "hits": hits, "instructions": instructions, "storm": storm, "cleaning": cleaning, "memory": memory,
-        "growth": growth, "start": start,
+        "growth": growth, "views": views, "start": start,
     }
 
 
@@ -136,6 +136,13 @@ def goals(parts):
             rows_ = [row for row in parts["storm"]["rows"] if row["storm"] == storm]
             times = per_round(rows_, "who", "zoom-qos-proxy", "callers themselves", lambda row: row["seconds"])
             goal(f"cold storm on {storm}: time, relative to callers that ask Zoom themselves", "≤ 1.05", times, times <= 1.05)
+    if "views" in parts:
+        rows_ = [row for row in parts["views"]["rows"] if row["coding"] == "identity"]
+        times = per_round(rows_, "form", "page in Zoom's shape", "slice of /qos", lambda row: row["requests"] / row["cpu"])
+        what = "ten participants of an hour in Zoom's shape: requests per CPU second, relative to the slice of /qos"
+        goal(what, "≥ 0.25", times, times >= 0.25)
+        first = statistics.median(row["first_ms"] for row in parts["views"]["first"])
+        goal("the same, not made before: first byte, ms", "≤ 5", first, first <= 5, "{:.1f}")
     if "cleaning" in parts:
         for other, name, least in (("tree", "a `Value` there and back", 3), ("typed", "a typed parse alone", 1)):
             rows_ = [row for row in parts["cleaning"]["rows"] if row["size"] == "10 × 60"]
@@ -290,6 +297,21 @@ def growth(measured):
         table(["participants", "CPU ms per flight", "CPU µs per participant"], flown),
         table(["queue for permits", "waiting", "ns"], queued),
         table(["workers", "requests/s", "CPU s per 100,000"], worked),
+    ])
+
+
+def views(measured):
+    lines = []
+    for (form, coding), rows in grouped(measured["rows"], "form", "coding"):
+        rate = median(rows, lambda row: row["requests"] / row["us"] * 1e6)
+        of_coding = [row for row in measured["rows"] if row["coding"] == coding]
+        times = per_round(of_coding, "form", form, "slice of /qos", lambda row: row["requests"] / row["cpu"])
+        lines.append([coding, form, f"{rate:,.0f}", f"{median(rows, cost):.2f}", f"{times:.2f}"])
+    first = [[row["first_ms"], row["last_ms"]] for row in measured["first"]]
+    taken = [f"{statistics.median(column):.1f}, {max(column):.1f}" for column in zip(*first)]
+    return "\n".join([
+        table(["coding", "form", "requests/s", "CPU s per 100,000", "requests per CPU second, relative to the slice"], lines),
+        table(["a page that was not made before, ms: median, worst", ""], [["first byte", taken[0]], ["last byte", taken[1]]]),
     ])
 
 
