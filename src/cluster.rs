@@ -166,7 +166,7 @@ impl Cluster {
     }
 
     /// Returns when it is known whether Redis is available: about a second after the start at the latest.
-    pub async fn wait_until_known(&self) {
+    pub(crate) async fn wait_until_known(&self) {
         // The sender lives as long as this handle.
         drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);
     }
@@ -191,8 +191,7 @@ impl Cluster {
     }
 
     /// The longest that a snapshot can be fresh.
-    #[must_use]
-    pub fn fresh_at_most(&self) -> Duration {
+    pub(crate) fn fresh_at_most(&self) -> Duration {
         self.0.config.fresh_at_most
     }
 

@@ -34,7 +34,7 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The queue and the quota behind it. Belongs to one thread; clones share everything.
 #[derive(Clone)]
-pub struct Scheduler(Rc<Inner>);
+pub(crate) struct Scheduler(Rc<Inner>);
 
 struct Inner {
     dispatcher: Rc<RefCell<Dispatcher>>,
@@ -49,21 +49,20 @@ struct Inner {
 /// Quota and queue as `/status` shows them.
 pub struct SchedulerStatus {
     /// The limits and how much of them is used.
-    pub quota: QuotaStatus,
+    pub(crate) quota: QuotaStatus,
     /// For each kind, how long a 429 still stops all calls.
-    pub cooldowns: [(LimitKind, Option<Duration>); 2],
+    pub(crate) cooldowns: [(LimitKind, Option<Duration>); 2],
     /// How the day is expected to go on.
-    pub forecast: Forecast,
+    pub(crate) forecast: Forecast,
     /// Calls that wait for a permit.
-    pub queued: usize,
+    pub(crate) queued: usize,
     /// Those of each caller with any, by the caller's id.
-    pub depths: Vec<(u32, QueueDepth)>,
+    pub(crate) depths: Vec<(u32, QueueDepth)>,
 }
 
 impl Scheduler {
     /// An empty queue in front of `quota`. At most `max_queued` calls wait; a flight that has begun waits for `patience`.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         quota: Quota,
         max_queued: usize,
         patience: Duration,
@@ -87,7 +86,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// At once, if no permit can come in time or too many calls wait.
-    pub async fn acquire(
+    pub(crate) async fn acquire(
         &self,
         (priority, flight): (Priority, FlightNumber),
         wanted_by: &[CallerWeight],
@@ -105,29 +104,29 @@ impl Scheduler {
     }
 
     /// Another caller waits for this flight, until `deadline`.
-    pub fn add_waiter(&self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
+    pub(crate) fn add_waiter(&self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         self.0.dispatcher.borrow_mut().queue.add_waiter(flight, by, deadline);
     }
 
     /// Takes back a permit whose call was not made.
-    pub fn release(&self, permit: Permit) {
+    pub(crate) fn release(&self, permit: Permit) {
         self.0.dispatcher.borrow_mut().quota.release(permit);
     }
 
     /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
-    pub fn report_remaining(&self, calls: u64, called: Instant) {
+    pub(crate) fn report_remaining(&self, calls: u64, called: Instant) {
         self.0.dispatcher.borrow_mut().quota.report_remaining(calls, called);
     }
 
     /// Zoom answered with a 429: stops all calls until then, those of other replicas too. Callers who cannot wait that long get
     /// `failure`.
-    pub fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
+    pub(crate) fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.cool_down(kind, until, &failure);
         self.on_cooldown(failure);
     }
 
     /// The same, of a 429 that another replica received.
-    pub fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
+    pub(crate) fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.apply_cooldown(kind, until);
         self.on_cooldown(failure);
     }
@@ -139,36 +138,32 @@ impl Scheduler {
     }
 
     /// A snapshot whose freshness ran out was replaced.
-    pub fn record_refresh(&self, sample: RefreshSample) {
+    pub(crate) fn record_refresh(&self, sample: RefreshSample) {
         let mut dispatcher = self.0.dispatcher.borrow_mut();
         let now = dispatcher.quota.now();
         dispatcher.quota.record_refresh(sample, now);
     }
 
     /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
-    #[must_use]
-    pub fn stretch(&self, pages: u32) -> f64 {
+    pub(crate) fn stretch(&self, pages: u32) -> f64 {
         let dispatcher = self.0.dispatcher.borrow();
         dispatcher.quota.stretch(pages, dispatcher.quota.now())
     }
 
     /// Until when all calls are blocked, and why; the rate does not count.
-    #[must_use]
-    pub fn blocked_until(&self) -> Option<(Instant, Failure)> {
+    pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
         let denied = dispatcher.quota.blocked_until(dispatcher.quota.now())?;
         Some((denied.retry_at, dispatcher.admission.failure(denied)))
     }
 
     /// The next 00:00 UTC on the monotonic clock.
-    #[must_use]
-    pub fn midnight(&self) -> Instant {
+    pub(crate) fn midnight(&self) -> Instant {
         self.0.dispatcher.borrow().quota.now().midnight()
     }
 
     /// Quota and queue now.
-    #[must_use]
-    pub fn status(&self) -> SchedulerStatus {
+    pub(crate) fn status(&self) -> SchedulerStatus {
         let dispatcher = self.0.dispatcher.borrow();
         let Dispatcher { quota, queue, .. } = &*dispatcher;
         let now = quota.now();
@@ -185,19 +180,17 @@ impl Scheduler {
     }
 
     /// How many calls wait.
-    #[must_use]
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.0.dispatcher.borrow().queue.len()
     }
 
     /// How many calls may wait.
-    #[must_use]
-    pub fn max_queued(&self) -> usize {
+    pub(crate) fn max_queued(&self) -> usize {
         self.0.dispatcher.borrow().admission.max_queued()
     }
 
     /// Rejects all calls that wait.
-    pub fn reject_all(&self, failure: &Failure) {
+    pub(crate) fn reject_all(&self, failure: &Failure) {
         while let Some(call) = self.0.dispatcher.borrow_mut().queue.pop() {
             reject(call, failure.clone());
         }
@@ -205,13 +198,13 @@ impl Scheduler {
     }
 
     /// Something changed that the calls that wait depend on.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.0.wake.notify_one();
     }
 
     /// Serves the queue as long as the service runs. Flights that are `is_abandoned` leave it. While `can_call` is false nobody
     /// is served; [`Self::wake`] has to follow when that changes.
-    pub async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
+    pub(crate) async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
             self.0.state_writer.write_ahead().await;
             let next = self.serve(&is_abandoned, &can_call);
@@ -238,7 +231,7 @@ impl Scheduler {
     }
 
     /// Writes the exact count of the day, when no more calls will be made.
-    pub async fn save_final_count(&self) {
+    pub(crate) async fn save_final_count(&self) {
         self.0.state_writer.write_final().await;
     }
 

@@ -26,7 +26,7 @@ use crate::{
 
 /// The keys below one hash tag.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub(crate) struct Keys {
     tag: Box<str>,
     pub(super) budget: Box<str>,
     pub(super) members: Box<str>,
@@ -59,8 +59,7 @@ impl RecordKey {
     }
 
     /// The meeting's view that an event names. `None`: it names something else, or is of a later version.
-    #[must_use]
-    pub fn snapshot_key(text: &str) -> Option<SnapshotKey> {
+    pub(crate) fn snapshot_key(text: &str) -> Option<SnapshotKey> {
         let (meeting, view) = text.rsplit_once(':')?;
         let meeting_type = MeetingType::ALL.into_iter().find(|known| known.as_str() == view)?;
         Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, meeting_type })
@@ -83,8 +82,7 @@ pub fn namespace(api_base_url: &str, account: &str) -> String {
 
 impl Keys {
     /// `namespace`: a short text of letters and digits, one for each account.
-    #[must_use]
-    pub fn new(namespace: &str) -> Self {
+    pub(crate) fn new(namespace: &str) -> Self {
         let tag = format!("{{zqp:{namespace}}}");
         let named = |name: &str| format!("{tag}:{name}").into_boxed_str();
         Self {

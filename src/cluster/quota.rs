@@ -97,7 +97,7 @@ impl Cluster {
     }
 
     /// A standalone call was counted and not made.
-    pub fn uncount_standalone_call(&self) {
+    pub(crate) fn uncount_standalone_call(&self) {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
 
@@ -115,34 +115,29 @@ impl Cluster {
 
     /// How long it takes until a call here has a slot that has `ahead` of the `waiting` calls before it, if all replicas have
     /// as many calls waiting as they last reported.
-    #[must_use]
-    pub fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
+    pub(crate) fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
         let others = self.0.quota_view.borrow().others_before(ahead, waiting);
         let calls = u32::try_from(ahead.saturating_add(others)).unwrap_or(u32::MAX);
         SPREAD.saturating_mul(calls) / self.0.config.per_second.get()
     }
 
     /// The replicas, as of the last answer.
-    #[must_use]
-    pub fn replicas(&self) -> Replicas {
+    pub(crate) fn replicas(&self) -> Replicas {
         self.0.quota_view.borrow().replicas()
     }
 
     /// The limits of this process without Redis.
-    #[must_use]
-    pub fn local_share(&self) -> LocalShare {
+    pub(crate) fn local_share(&self) -> LocalShare {
         LocalShare::of(self.0.config.per_second, self.0.config.replicas)
     }
 
     /// Up to which count of the day this process may go without Redis, if `used` calls are counted now.
-    #[must_use]
-    pub fn standalone_ceiling(&self, used: u64) -> u64 {
+    pub(crate) fn standalone_ceiling(&self, used: u64) -> u64 {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }
 
     /// Calls permitted in a UTC day, to all replicas.
-    #[must_use]
-    pub fn per_day(&self) -> u64 {
+    pub(crate) fn per_day(&self) -> u64 {
         self.0.config.per_day
     }
 

@@ -23,11 +23,11 @@ pub struct SharedDay {
 
 /// The replicas that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Replicas {
+pub(crate) struct Replicas {
     /// How many the server heard of lately, this one included.
-    pub live: u64,
+    pub(crate) live: u64,
     /// Calls an hour that the refreshes of all of them would cost without stretching.
-    pub refresh_demand: u64,
+    pub(crate) refresh_demand: u64,
 }
 
 /// The last answer, and the standalone calls that are to be reported.

@@ -83,7 +83,7 @@ impl Cluster {
     }
 
     /// A record was read that is torn or forged, and not one of another version or encryption key.
-    pub fn record_rejected(&self) {
+    pub(crate) fn record_rejected(&self) {
         self.0.rejections.count(RedisValue::Record, 1);
     }
 

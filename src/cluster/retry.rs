@@ -17,7 +17,10 @@ impl Cluster {
     ///
     /// # Errors
     /// Redis is unavailable, or the operation failed eight times.
-    pub async fn retrying<T>(&self, ask: impl AsyncFn() -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+    pub(crate) async fn retrying<T>(
+        &self,
+        ask: impl AsyncFn() -> Result<T, Unavailable>,
+    ) -> Result<T, Unavailable> {
         for _ in 1..MAX_ATTEMPTS {
             match ask().await {
                 Err(Unavailable) if self.wait_for_recovery().await => {}

@@ -75,8 +75,7 @@ impl LocalQuota {
     }
 
     /// [`Self::status`] as it changes, for other threads; at most a second old.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
         self.published.subscribe()
     }
 

@@ -33,9 +33,9 @@ impl Permit {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denied {
     /// The earliest time at which another attempt can succeed.
-    pub retry_at: Instant,
+    pub(crate) retry_at: Instant,
     /// The limit that was hit.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
 }
 
 /// A limit that denies permits.
@@ -53,21 +53,19 @@ pub enum Limit {
 #[derive(Debug, Clone, Copy)]
 pub struct Now {
     /// Monotonic.
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// Wall clock.
-    pub wall: SystemTime,
+    pub(crate) wall: SystemTime,
 }
 
 impl Now {
     /// Reads the clocks of this machine.
-    #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 
     /// The next 00:00 UTC on the monotonic clock.
-    #[must_use]
-    pub fn midnight(&self) -> Instant {
+    pub(crate) fn midnight(&self) -> Instant {
         self.instant + until_midnight(self.wall)
     }
 

@@ -48,8 +48,7 @@ pub struct SharedQuota {
 
 impl SharedQuota {
     /// `local` has this process's configuration; its rate becomes the share of the limit.
-    #[must_use]
-    pub fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
+    pub(crate) fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
         local.use_local_share(cluster.local_share().per_second);
         Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
     }

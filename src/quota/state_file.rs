@@ -59,16 +59,16 @@ pub(super) struct SavedCount {
 
 /// A write that is due.
 #[derive(Debug)]
-pub struct PendingSave {
+pub(crate) struct PendingSave {
     /// The write.
-    pub job: SaveJob,
+    pub(crate) job: SaveJob,
     /// Whether no call may be made before it is done.
-    pub blocks_calls: bool,
+    pub(crate) blocks_calls: bool,
 }
 
 /// One write.
 #[derive(Debug, Clone)]
-pub struct SaveJob {
+pub(crate) struct SaveJob {
     path: PathBuf,
     state: SavedCount,
 }
@@ -151,7 +151,7 @@ impl SaveJob {
     ///
     /// # Errors
     /// When the folder or the disk refuses.
-    pub fn write(&self) -> io::Result<()> {
+    pub(crate) fn write(&self) -> io::Result<()> {
         let mut content = serde_json::to_vec(&self.state)?;
         content.push(b'\n');
         let mut file = AtomicFile::create(&self.path)?;
@@ -164,7 +164,7 @@ impl SaveJob {
 ///
 /// # Errors
 /// When the file or its sibling cannot be written.
-pub fn check_writable(path: &Path) -> io::Result<()> {
+pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     atomic_file::could_create(&path)
 }

@@ -8,25 +8,23 @@ use super::daily::until_midnight;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaStatus {
     /// Zoom calls permitted in any second. How many of them are left is outdated before anybody reads it.
-    pub per_second: u32,
+    pub(crate) per_second: u32,
     /// Zoom calls permitted in a UTC day.
-    pub per_day: u64,
+    pub(crate) per_day: u64,
     /// Calls counted since 00:00 UTC.
-    pub day_used: u64,
+    pub(crate) day_used: u64,
     /// Those of `day_used` that other apps of the account made out of the calls permitted here.
-    pub day_taken_by_others: u64,
+    pub(crate) day_taken_by_others: u64,
 }
 
 impl QuotaStatus {
     /// Calls left of this UTC day.
-    #[must_use]
-    pub fn day_left(&self) -> u64 {
+    pub(crate) fn day_left(&self) -> u64 {
         self.per_day.saturating_sub(self.day_used)
     }
 
     /// Time until 00:00 UTC, when the day's calls are available again.
-    #[must_use]
-    pub fn day_resets_in(now: SystemTime) -> Duration {
+    pub(crate) fn day_resets_in(now: SystemTime) -> Duration {
         until_midnight(now)
     }
 }
