@@ -15,27 +15,21 @@ mod permit;
 mod rate;
 mod shared;
 pub mod state_file;
-mod status;
 mod usage;
 
 use std::{rc::Rc, time::Instant};
 
 use tokio::sync::Notify;
 
-use self::{
-    adaptive_ttl::Forecast,
-    state_file::{PendingSave, SaveJob},
-};
 pub use self::{
-    local::{LocalQuota, QuotaConfig},
-    permit::{Denied, Limit, Now, Permit},
+    local::{LocalQuota, QuotaConfig, QuotaStatus},
+    permit::Permit,
+};
+pub(crate) use self::{
+    permit::{Denied, Limit, Now},
     shared::SharedQuota,
-    status::QuotaStatus,
 };
-use crate::{
-    failure::{Failure, LimitKind},
-    snapshot::RefreshSample,
-};
+use crate::failure::{Failure, LimitKind};
 
 /// The limits of this process's calls.
 pub(crate) enum Quota {
@@ -51,7 +45,7 @@ impl Quota {
         match self {
             Self::Local(local) => {
                 let now = Now::read();
-                local.sync(now);
+                local.daily.roll_over(now.wall);
                 now
             }
             Self::Shared(shared) => shared.sync(),
@@ -128,69 +122,15 @@ impl Quota {
         }
     }
 
-    /// Another replica received the 429.
-    pub(crate) fn apply_cooldown(&mut self, kind: LimitKind, until: Instant) {
-        self.local_mut().cool_down(kind, until);
-    }
-
-    /// Until when no call may be made at all, apart from the rate.
-    pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
-        self.local().blocked_until(now)
-    }
-
-    /// When the cool-down of this kind ends, if it is active.
-    pub(crate) fn cooldown_until(&self, kind: LimitKind, now: Now) -> Option<Instant> {
-        self.local().cooldown_until(kind, now.instant)
-    }
-
-    /// The limits and how much of them is used.
-    pub(crate) fn status(&self, now: Now) -> QuotaStatus {
-        self.local().status(now)
-    }
-
-    /// How the day is expected to go on.
-    pub(crate) fn forecast(&self, now: Now) -> Forecast {
-        self.local().forecast(now)
-    }
-
-    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
-    pub(crate) fn stretch(&self, pages: u32, now: Now) -> f64 {
-        self.local().stretch(pages, now)
-    }
-
-    /// A snapshot whose freshness ran out was replaced.
-    pub(crate) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
-        self.local_mut().record_refresh(sample, now);
-    }
-
-    /// Brings the gauges up to date.
-    pub(crate) fn update_gauges(&self, now: Now) {
-        self.local().update_gauges(now);
-    }
-
-    /// Hands out the write to the state file that is due, if one is. The caller does it, on another thread.
-    pub(crate) fn next_save(&mut self, now: Now, calls_wait: bool) -> Option<PendingSave> {
-        self.local_mut().next_save(now, calls_wait)
-    }
-
-    /// Hands out the write of the exact count, for when no more calls will be made.
-    pub(crate) fn final_save(&mut self, now: Now) -> Option<SaveJob> {
-        self.local_mut().final_save(now)
-    }
-
-    /// A write ended.
-    pub(crate) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
-        self.local_mut().on_save(job, succeeded);
-    }
-
-    fn local(&self) -> &LocalQuota {
+    /// The limits of this process; with Redis, they follow the counts of all replicas.
+    pub(crate) fn local(&self) -> &LocalQuota {
         match self {
             Self::Local(local) => local,
             Self::Shared(shared) => &shared.local,
         }
     }
 
-    fn local_mut(&mut self) -> &mut LocalQuota {
+    pub(crate) fn local_mut(&mut self) -> &mut LocalQuota {
         match self {
             Self::Local(local) => local,
             Self::Shared(shared) => &mut shared.local,

@@ -8,19 +8,17 @@ pub mod fair_queue;
 mod persistence;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 use self::{
-    admission::{Admission, NewCall, reject},
-    dispatcher::Dispatcher,
+    dispatcher::{Dispatcher, NewCall, reject},
     fair_queue::{CallerWeight, FlightNumber, Priority, QueueDepth},
-    persistence::StateWriter,
 };
 use crate::{
     failure::{Failure, LimitKind, Reason},
@@ -37,26 +35,35 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Scheduler(Rc<Inner>);
 
 struct Inner {
-    dispatcher: Rc<RefCell<Dispatcher>>,
+    dispatcher: RefCell<Dispatcher>,
     /// Something changed that the calls that wait depend on.
     wake: Rc<Notify>,
-    state_writer: StateWriter,
+    saving: Saving,
     /// The failure that blocks all calls, if one does. The HTTP workers start no refreshes then.
     blocked: watch::Sender<Option<Failure>>,
     metrics: Arc<Metrics>,
 }
 
+/// The writes of the state file, for [`persistence`].
+#[derive(Default)]
+struct Saving {
+    /// Held by the write that is in progress.
+    writing: Mutex<()>,
+    /// After a failed write: none before this.
+    retry_at: Cell<Option<Instant>>,
+    /// The exact count is written, and must not be overwritten.
+    is_final: Cell<bool>,
+}
+
 /// Quota and queue as `/status` shows them.
-pub struct SchedulerStatus {
-    /// The limits and how much of them is used.
+pub(crate) struct SchedulerStatus {
     pub(crate) quota: QuotaStatus,
     /// For each kind, how long a 429 still stops all calls.
     pub(crate) cooldowns: [(LimitKind, Option<Duration>); 2],
-    /// How the day is expected to go on.
     pub(crate) forecast: Forecast,
     /// Calls that wait for a permit.
     pub(crate) queued: usize,
-    /// Those of each caller with any, by the caller's id.
+    /// Each caller's part of the queue, by the caller's id.
     pub(crate) depths: Vec<(u32, QueueDepth)>,
 }
 
@@ -69,13 +76,10 @@ impl Scheduler {
         blocked: watch::Sender<Option<Failure>>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let admission = Admission::new(max_queued, patience);
-        let dispatcher =
-            Rc::new(RefCell::new(Dispatcher { quota, queue: fair_queue::FairQueue::default(), admission }));
         Self(Rc::new(Inner {
-            state_writer: StateWriter::new(&dispatcher, metrics),
-            dispatcher,
+            dispatcher: RefCell::new(Dispatcher::new(quota, max_queued, patience)),
             wake: Rc::default(),
+            saving: Saving::default(),
             blocked,
             metrics: Arc::clone(metrics),
         }))
@@ -127,12 +131,12 @@ impl Scheduler {
 
     /// The same, of a 429 that another replica received.
     pub(crate) fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
-        self.0.dispatcher.borrow_mut().quota.apply_cooldown(kind, until);
+        self.0.dispatcher.borrow_mut().quota.local_mut().cool_down(kind, until);
         self.on_cooldown(failure);
     }
 
     fn on_cooldown(&self, failure: Failure) {
-        self.0.dispatcher.borrow_mut().admission.note_cooldown(failure);
+        self.0.dispatcher.borrow_mut().note_cooldown(failure);
         self.publish_blocked();
         self.wake();
     }
@@ -141,20 +145,20 @@ impl Scheduler {
     pub(crate) fn record_refresh(&self, sample: RefreshSample) {
         let mut dispatcher = self.0.dispatcher.borrow_mut();
         let now = dispatcher.quota.now();
-        dispatcher.quota.record_refresh(sample, now);
+        dispatcher.quota.local_mut().record_refresh(sample, now);
     }
 
     /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
     pub(crate) fn stretch(&self, pages: u32) -> f64 {
         let dispatcher = self.0.dispatcher.borrow();
-        dispatcher.quota.stretch(pages, dispatcher.quota.now())
+        dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
     /// Until when all calls are blocked, and why; the rate does not count.
     pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
-        let denied = dispatcher.quota.blocked_until(dispatcher.quota.now())?;
-        Some((denied.retry_at, dispatcher.admission.failure(denied)))
+        let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;
+        Some((denied.retry_at, dispatcher.failure(denied)))
     }
 
     /// The next 00:00 UTC on the monotonic clock.
@@ -168,12 +172,12 @@ impl Scheduler {
         let Dispatcher { quota, queue, .. } = &*dispatcher;
         let now = quota.now();
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
-            (kind, quota.cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
+            (kind, quota.local().cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
         });
         SchedulerStatus {
-            quota: quota.status(now),
+            quota: quota.local().status(now),
             cooldowns,
-            forecast: quota.forecast(now),
+            forecast: quota.local().forecast(now),
             queued: queue.len(),
             depths: queue.callers().into_iter().map(|caller| (caller, queue.depth(caller))).collect(),
         }
@@ -186,7 +190,7 @@ impl Scheduler {
 
     /// How many calls may wait.
     pub(crate) fn max_queued(&self) -> usize {
-        self.0.dispatcher.borrow().admission.max_queued()
+        self.0.dispatcher.borrow().max_queued
     }
 
     /// Rejects all calls that wait.
@@ -206,7 +210,7 @@ impl Scheduler {
     /// is served; [`Self::wake`] has to follow when that changes.
     pub(crate) async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
-            self.0.state_writer.write_ahead().await;
+            self.save_ahead().await;
             let next = self.serve(&is_abandoned, &can_call);
             self.publish_blocked();
             self.update_queue_gauge();
@@ -226,13 +230,8 @@ impl Scheduler {
         let waiting = dispatcher.queue.len();
         dispatcher.quota.report_demand(waiting);
         let next = dispatcher.dispatch_ready(is_abandoned, can_call, &self.0.wake);
-        dispatcher.quota.update_gauges(dispatcher.quota.now());
+        dispatcher.quota.local().update_gauges(dispatcher.quota.now());
         next
-    }
-
-    /// Writes the exact count of the day, when no more calls will be made.
-    pub(crate) async fn save_final_count(&self) {
-        self.0.state_writer.write_final().await;
     }
 
     fn publish_blocked(&self) {

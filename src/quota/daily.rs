@@ -169,22 +169,24 @@ impl DailyQuota {
     }
 
     /// Hands out the write to the state file that is due, if one is.
-    pub(super) fn next_save(&mut self, now: SystemTime, calls_wait: bool) -> Option<PendingSave> {
+    pub(crate) fn next_save(&mut self, now: SystemTime, calls_wait: bool) -> Option<PendingSave> {
         self.roll_over(now);
         let count = self.days.today.saved();
         self.file.as_mut()?.next_save(count, calls_wait)
     }
 
     /// Hands out the write of the exact count, for when no more calls will be made.
-    pub(super) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
+    pub(crate) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
         self.roll_over(now);
         let count = self.days.today.saved();
         Some(self.file.as_mut()?.hand_out(count))
     }
 
-    /// The state file, if the count is kept in one.
-    pub(super) fn file(&mut self) -> Option<&mut StateFile> {
-        self.file.as_mut()
+    /// A write ended.
+    pub(crate) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
+        if let Some(file) = &mut self.file {
+            file.on_save(job, succeeded);
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl Permit {
 
 /// There is no permit yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Denied {
+pub(crate) struct Denied {
     /// The earliest time at which another attempt can succeed.
     pub(crate) retry_at: Instant,
     /// The limit that was hit.
@@ -40,7 +40,7 @@ pub struct Denied {
 
 /// A limit that denies permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// Calls in a second: the next permit is at most moments away.
     Rate,
     /// Zoom refused a call with a 429 of this kind.
@@ -51,7 +51,7 @@ pub enum Limit {
 
 /// Both clocks, read together: the monotonic one for waiting, the wall clock for UTC days.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub(crate) struct Now {
     /// Monotonic.
     pub(crate) instant: Instant,
     /// Wall clock.

@@ -17,7 +17,8 @@ use std::{
 };
 
 use self::flow::{Flows, WaitingCall};
-pub use self::types::{CallerWeight, FlightNumber, Priority, QueueDepth};
+pub(crate) use self::types::QueueDepth;
+pub use self::types::{CallerWeight, FlightNumber, Priority};
 
 /// While refreshes wait, at most this many permits in a row go to the foreground.
 const FOREGROUND_IN_A_ROW: u32 = 19;

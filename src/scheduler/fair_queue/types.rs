@@ -30,7 +30,7 @@ pub enum Priority {
 
 /// One caller's calls in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueueDepth {
+pub(crate) struct QueueDepth {
     /// Calls that wait, foreground and background.
     pub(crate) waiting: usize,
     /// Since when the oldest of them waits.
