@@ -212,7 +212,8 @@ mod tests {
         ) {
             let mut numbers = numbers;
             (numbers[0], numbers[3]) = (verdict, why);
-            let Ok(reply) = QuotaReply::parse(&numbers, 30_000) else { return Ok(()) };
+            let values: Vec<_> = numbers.into_iter().map(redis::Value::Int).collect();
+            let Ok(reply) = QuotaReply::parse(&values, 30_000) else { return Ok(()) };
             let now = Instant::now();
             let clock = ServerClock::observe(now, now, reply.now).unwrap();
             let latest = now + bounds::AHEAD_AT_MOST;
