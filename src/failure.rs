@@ -86,21 +86,20 @@ vocabulary! {
 
 /// The error response of Zoom. Callers see it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ZoomError {
+pub(crate) struct ZoomError {
     /// The HTTP status, which often misleads.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The `code` of the body.
-    pub code: Option<i64>,
+    pub(crate) code: Option<i64>,
     /// The `message` of the body.
-    pub message: Option<RedactedText>,
+    pub(crate) message: Option<RedactedText>,
     /// `x-zm-trackingid`, which Zoom's support asks for.
-    pub tracking_id: Option<RedactedText>,
+    pub(crate) tracking_id: Option<RedactedText>,
 }
 
 impl ZoomError {
     /// The id by which Zoom's support finds the call.
-    #[must_use]
-    pub fn tracking_id(&self) -> Option<&str> {
+    pub(crate) fn tracking_id(&self) -> Option<&str> {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
@@ -114,31 +113,28 @@ impl ZoomError {
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// The reason.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// Why another call would fail the same way; `None` if it may succeed, or if the reason is enough.
-    pub lasting: Option<Lasting>,
+    pub(crate) lasting: Option<Lasting>,
     /// When a retry can help, if that is known.
-    pub retry_at: Option<Instant>,
+    pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
-    pub zoom: Option<Arc<ZoomError>>,
+    pub(crate) zoom: Option<Arc<ZoomError>>,
 }
 
 impl Failure {
     /// A failure without details.
-    #[must_use]
-    pub fn new(reason: Reason) -> Self {
+    pub(crate) fn new(reason: Reason) -> Self {
         Self { reason, lasting: None, retry_at: None, zoom: None }
     }
 
     /// A [`Reason::ZoomFailed`] that another call would only repeat.
-    #[must_use]
-    pub fn lasting(lasting: Lasting) -> Self {
+    pub(crate) fn lasting(lasting: Lasting) -> Self {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
     /// Adds when a retry can help.
-    #[must_use]
-    pub fn retry_at(mut self, at: Instant) -> Self {
+    pub(crate) fn retry_at(mut self, at: Instant) -> Self {
         self.retry_at = Some(at);
         self
     }
@@ -150,8 +146,7 @@ impl Failure {
     }
 
     /// The limit that caused this failure; `None` if no limit did. Zoom's answer is there only if Zoom enforced it.
-    #[must_use]
-    pub fn refused_by(&self) -> Option<RefusedBy> {
+    pub(crate) fn refused_by(&self) -> Option<RefusedBy> {
         match (self.reason, self.zoom.is_some()) {
             (Reason::ZoomRateLimited, false) => Some(RefusedBy::BudgetSecond),
             (Reason::ZoomRateLimited, true) => Some(RefusedBy::ZoomSecond),

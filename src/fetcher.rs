@@ -32,12 +32,13 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::command::FetcherStatus;
 use self::{
     command::{FetchRequest, FetcherCommand, RETRY_AFTER},
     state::Signals,
 };
 pub use self::{
-    command::{FetchSource, Fetched, FetcherStatus, Purge},
+    command::{FetchSource, Fetched, Purge},
     peers::RedisStatus,
     state::{Dependencies, FetcherConfig},
 };
@@ -190,7 +191,7 @@ impl Fetcher {
     }
 
     /// The state of the queue and the flights; `None` when the fetcher has stopped.
-    pub async fn status(&self) -> Option<FetcherStatus> {
+    pub(crate) async fn status(&self) -> Option<FetcherStatus> {
         let (reply, status) = oneshot::channel();
         self.commands.send(FetcherCommand::Status(reply)).ok()?;
         status.await.ok()

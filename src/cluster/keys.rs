@@ -30,7 +30,7 @@ const WEBINAR: &str = ":webinar";
 
 /// The keys below one hash tag.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub(crate) struct Keys {
     tag: Box<str>,
     pub(super) budget: Box<str>,
     pub(super) members: Box<str>,
@@ -68,8 +68,7 @@ impl RecordKey {
     }
 
     /// The meeting's view that an event names. `None`: it names something else, or is of a later version.
-    #[must_use]
-    pub fn snapshot_key(text: &str) -> Option<SnapshotKey> {
+    pub(crate) fn snapshot_key(text: &str) -> Option<SnapshotKey> {
         let (text, kind) = match text.strip_suffix(WEBINAR) {
             Some(text) => (text, MeetingKind::Webinar),
             None => (text, MeetingKind::Meeting),
@@ -96,8 +95,7 @@ pub fn namespace(api_base_url: &str, account: &str) -> String {
 
 impl Keys {
     /// `namespace`: a short text of letters and digits, one for each account.
-    #[must_use]
-    pub fn new(namespace: &str) -> Self {
+    pub(crate) fn new(namespace: &str) -> Self {
         let tag = format!("{{zqp:{namespace}}}");
         let named = |name: &str| format!("{tag}:{name}").into_boxed_str();
         Self {

@@ -34,8 +34,7 @@ impl RedactedText {
     }
 
     /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

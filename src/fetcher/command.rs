@@ -92,7 +92,7 @@ pub enum FetchSource {
 }
 
 /// The fetcher as `/status` shows it.
-pub struct FetcherStatus {
+pub(crate) struct FetcherStatus {
     /// Meetings being fetched.
     pub flights: usize,
     /// Callers waiting for them.

@@ -25,7 +25,7 @@ const BISECTIONS: u32 = 30;
 /// Recent spending, and the rule.
 pub struct AdaptiveTtl {
     max_stretch: f64,
-    usage: UsageRate,
+    pub(super) usage: UsageRate,
 }
 
 /// The calls and the time that a day has left.
@@ -63,11 +63,6 @@ impl AdaptiveTtl {
     /// A call was made.
     pub fn count_call(&mut self, now: Instant) {
         self.usage.count_call(now);
-    }
-
-    /// A call was counted and not made.
-    pub(super) fn uncount_call(&mut self, now: Instant) {
-        self.usage.uncount_call(now);
     }
 
     /// A refresh is complete.

@@ -17,7 +17,7 @@ pub(super) struct TransportFailure {
 
 /// The last call that found no connection, or got no whole response.
 #[derive(Debug, Clone)]
-pub struct LastFailure {
+pub(crate) struct LastFailure {
     /// When it failed.
     pub at: Instant,
     /// Which of Zoom's hosts was called.
