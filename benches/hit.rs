@@ -26,7 +26,7 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Dependencies, Fetcher},
-    http::{self, AppState, Listener},
+    http::{self, AppState, Listener, ViewMaker},
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
@@ -81,6 +81,7 @@ fn state(bytes: usize) -> Data<AppState> {
         fetcher,
         metrics,
         tracer: Tracer::default(),
+        views: ViewMaker::new(1, Duration::from_secs(12)),
         draining: AtomicBool::new(false),
     })
 }

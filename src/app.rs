@@ -25,7 +25,7 @@ use crate::{
     quota::{LocalQuota, state_file::StateFileError},
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
-    telemetry::DroppedLines,
+    telemetry::{self, DroppedLines},
     trace::{self, TracerGuard},
 };
 
@@ -199,6 +199,7 @@ fn fetcher_runtime() -> io::Result<Runtime> {
 
 /// Waits for the requests, then for the flights. Returns `false` if the deadline came first.
 async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
+    telemetry::expect_late_connections();
     let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
     let idle = tokio::time::timeout_at(deadline.into(), fetcher.idle()).await.is_ok();
     served && idle

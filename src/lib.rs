@@ -44,8 +44,9 @@ pub mod metrics;
 pub mod telemetry;
 pub mod trace;
 
-// Before the first request: settings, wiring and start-up.
+// Before the first request: commands, settings, wiring and start-up.
 pub mod app;
+pub mod cli;
 pub mod config;
 mod supervisor;
 

@@ -18,7 +18,7 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Dependencies, Fetcher},
-    http::{self, AppState, Listener},
+    http::{self, AppState, Listener, ViewMaker},
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
@@ -69,6 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cache,
         fetcher,
         metrics,
+        views: ViewMaker::new(1, Duration::from_secs(12)),
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
     });

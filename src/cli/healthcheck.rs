@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
+use crate::config::Config;
 use ureq::Agent;
 use url::Url;
-use zoom_qos_proxy::config::Config;
 
-use super::failed;
+use super::exit::failed;
 
 /// Longer than a busy service needs, shorter than the probes that run this.
 const TIMEOUT: Duration = Duration::from_secs(3);

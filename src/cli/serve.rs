@@ -5,14 +5,14 @@ use std::{
     process::{self, ExitCode},
 };
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use zoom_qos_proxy::{
+use crate::{
     app::{App, RunError},
     config::Config,
     telemetry::{self, DroppedLines},
 };
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{failed, print_error, wrong_configuration};
+use super::exit::{failed, print_error, wrong_configuration};
 
 /// `EX_SOFTWARE` of sysexits.h: a task ended that runs as long as the service; a restart may help.
 const EX_SOFTWARE: u8 = 70;

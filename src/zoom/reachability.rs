@@ -2,18 +2,11 @@
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
+use super::transport::TransportFailure;
 use crate::metrics::Cause;
 
 /// Broken responses in a row before a WARN: a single one now and then is routine.
 const BROKEN_IN_A_ROW: u32 = 2;
-
-/// Why there was no connection, or no whole response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TransportFailure {
-    pub(super) cause: Cause,
-    /// For operators, in our own words: no secret, and no text of Zoom's.
-    pub(super) detail: String,
-}
 
 /// The last call that found no connection, or got no whole response.
 #[derive(Debug, Clone)]
