@@ -29,7 +29,7 @@ pub use self::{
     document::RowRange,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    key::{MeetingKind, MeetingType, SnapshotKey, Tag},
+    key::{MeetingKind, MeetingType, RequestedKey, SnapshotKey, Tag},
     serialize::Bounds,
     usage::RefreshSample,
 };
