@@ -8,6 +8,7 @@ mod bodies;
 mod config;
 mod entry;
 mod failures;
+mod kinds;
 pub mod policy;
 mod views;
 
@@ -22,6 +23,7 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 use self::{
     bodies::Bodies,
     entry::{CacheKey, ExpiryPolicy},
+    kinds::KnownWebinars,
     views::Views,
 };
 pub use self::{
@@ -31,6 +33,7 @@ pub use self::{
 };
 pub(crate) use self::{
     entry::PAGED_FOR,
+    kinds::KIND_REMEMBERED_FOR,
     policy::ends_snapshot,
     views::{ViewBody, ViewKey},
 };
@@ -48,6 +51,7 @@ pub struct Cache {
     entries: Moka<CacheKey, Entry, foldhash::fast::RandomState>,
     bodies: Bodies,
     views: Views,
+    webinars: KnownWebinars,
     config: Arc<CacheConfig>,
 }
 
@@ -69,7 +73,7 @@ impl Cache {
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
         let (bodies, views) = (Bodies::new(config.max_bodies()), Views::new(config.max_views()));
-        Self { entries, bodies, views, config: Arc::new(config) }
+        Self { entries, bodies, views, webinars: KnownWebinars::new(), config: Arc::new(config) }
     }
 
     pub(crate) fn policy(&self) -> CachePolicy {
@@ -102,6 +106,7 @@ impl Cache {
     #[must_use]
     pub fn insert(&self, snapshot: impl Into<Arc<Snapshot>>) -> (Arc<Snapshot>, bool) {
         let snapshot = snapshot.into();
+        self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
         let newest = CacheKey::newest(snapshot.key);
         // Before the new one, so that callers who page through the older one find it at every moment.
         if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
@@ -165,19 +170,25 @@ impl Cache {
         self.config.policy.useful_for(snapshot)
     }
 
-    /// Removes a meeting's snapshots and its failure. Returns whether there was a newest entry or a failure.
+    /// Removes the snapshots and failures under these keys, and forgets of which kind their ids are. Returns how many of the keys
+    /// had a newest entry or a failure.
     ///
     /// Not for a request's path: it scans all entries, which takes a tenth of a second for a million.
-    pub(crate) fn purge(&self, key: &SnapshotKey) -> bool {
+    pub(crate) fn purge(&self, keys: &[SnapshotKey]) -> u64 {
         self.bodies.purge_all();
         self.views.purge_all();
         let older = self.entries.iter().map(|(key, _)| *key);
-        let older: Vec<_> = older.filter(|older| older.key == *key && older.is_older()).collect();
+        let older: Vec<_> = older.filter(|older| older.is_older() && keys.contains(&older.key)).collect();
         for key in older {
             self.entries.invalidate(&key);
         }
-        let failure = self.entries.remove(&CacheKey::failure(*key));
-        self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some()
+        let mut found = 0;
+        for key in keys {
+            self.webinars.forget(&key.meeting);
+            let failure = self.entries.remove(&CacheKey::failure(*key));
+            found += u64::from(self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some());
+        }
+        found
     }
 
     /// Removes everything. The next [`Cache::run_maintenance`] frees the memory.
@@ -190,6 +201,7 @@ impl Cache {
         }
         self.bodies.purge_all();
         self.views.purge_all();
+        self.webinars.forget_all();
         self.entries.invalidate_all();
     }
 
@@ -296,9 +308,9 @@ mod tests {
         assert!(cache.insert(snapshot_of(key(2), 10, 30 * SECOND)).1);
         cache.insert_failure(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
         for purged in [key(1), key(3)] {
-            assert!(cache.purge(&purged));
+            assert_eq!(cache.purge(&[purged]), 1);
             assert!(cache.get(&purged, Instant::now()).is_none());
-            assert!(!cache.purge(&purged), "nothing is left");
+            assert_eq!(cache.purge(&[purged]), 0, "nothing is left");
         }
         assert!(cache.get(&key(2), Instant::now()).is_some());
         assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
@@ -348,7 +360,7 @@ mod tests {
         assert_eq!(found(third.tag), Some(third.tag));
         assert_eq!(cache.snapshot(&key(2), second.tag, now).map(|other| other.tag), None);
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(newest)) if newest.tag == third.tag));
-        assert!(cache.purge(&key(1)));
+        assert_eq!(cache.purge(&[key(1)]), 1);
         for snapshot in [second, third] {
             assert!(cache.snapshot(&key(1), snapshot.tag, now).is_none(), "older ones are purged too");
         }

@@ -13,6 +13,7 @@ mod call;
 mod command;
 mod flight;
 mod flights;
+mod known;
 mod memory;
 mod pages;
 mod peers;
@@ -48,7 +49,7 @@ use crate::{
     callers::Caller,
     failure::{Failure, Reason},
     quota::QuotaStatus,
-    snapshot::{Snapshot, SnapshotKey, Tag},
+    snapshot::{RequestedKey, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{FlightLink, TraceContext},
 };
@@ -107,13 +108,13 @@ impl Fetcher {
 
     /// A snapshot from Zoom, by a flight in progress or a new one. Waits up to `server.wait`. A new flight's calls count for
     /// `caller`; none starts if the caller is over its limit. `hangs_up` returns when the caller disconnects: a flight that
-    /// has made no call yet is then no longer worth one for this caller.
+    /// has made no call yet is then no longer worth one for this caller. Without a kind, the snapshot may be of either kind.
     ///
     /// # Errors
     /// Any [`Reason`]; the flight itself may go on.
     pub async fn fetch(
         &self,
-        key: SnapshotKey,
+        requested: RequestedKey,
         wanted: FetchRequirement,
         caller: Arc<Caller>,
         flight_link: FlightLink,
@@ -123,7 +124,7 @@ impl Fetcher {
         let (reply, fetched) = oneshot::channel();
         let hung_up = Arc::new(AtomicBool::new(false));
         let request =
-            FetchRequest { key, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
+            FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
         self.commands.send(FetcherCommand::Fetch { request, reply }).map_err(|_| stopped())?;
         let fetched = pin!(tokio::time::timeout_at(deadline.into(), fetched));
         let fetched = match select(fetched, pin!(hangs_up)).await {

@@ -32,7 +32,7 @@ pub use self::{
     document::RowRange,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    key::{MeetingKind, MeetingType, SnapshotKey, Tag},
+    key::{MeetingKind, MeetingType, RequestedKey, SnapshotKey, Tag},
     participants::ParticipantReader,
     serialize::Bounds,
     usage::RefreshSample,

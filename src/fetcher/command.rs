@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     meeting_id::MeetingId,
     scheduler::SchedulerStatus,
-    snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag},
+    snapshot::{MeetingKind, MeetingType, RequestedKey, Snapshot, SnapshotKey, Tag},
     trace::{FlightLink, TraceContext},
     zoom::reachability::LastFailure,
 };
@@ -38,7 +38,7 @@ pub(super) enum FetcherCommand {
 
 /// A caller's request for a snapshot.
 pub(super) struct FetchRequest {
-    pub(super) key: SnapshotKey,
+    pub(super) requested: RequestedKey,
     pub(super) wanted: FetchRequirement,
     pub(super) caller: Arc<Caller>,
     pub(super) flight_link: FlightLink,

@@ -6,10 +6,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::{
-    meeting_id::MeetingId,
-    snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag},
-};
+use crate::snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag};
 
 /// Participants per slice. Zoom allows the same range on other endpoints.
 pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
@@ -58,11 +55,6 @@ impl PageToken {
     pub(super) fn after(slice: Slice, snapshot: &Snapshot) -> Self {
         let SnapshotKey { kind, meeting_type, .. } = snapshot.key;
         Self { tag: snapshot.tag, kind, meeting_type, slice: slice.next() }
-    }
-
-    /// The key of the snapshot that the token belongs to.
-    pub(super) fn key(&self, meeting: MeetingId) -> SnapshotKey {
-        SnapshotKey { meeting, kind: self.kind, meeting_type: self.meeting_type }
     }
 
     pub(super) fn encode(self) -> String {

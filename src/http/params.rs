@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{MeetingKind, MeetingType, SnapshotKey},
+    snapshot::{MeetingKind, MeetingType, RequestedKey},
 };
 
 /// A request for a meeting's QoS.
 pub(super) struct QosRequest {
-    pub(super) key: SnapshotKey,
+    pub(super) requested: RequestedKey,
     pub(super) selection: Selection,
 }
 
@@ -35,9 +35,9 @@ impl QosRequest {
         let [meeting_type, kind, page_size, page_token] =
             single_valued(request, ["type", "kind", "page_size", "next_page_token"])?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
-        let kind = self::kind(kind.as_deref())?.unwrap_or(MeetingKind::Meeting);
+        let kind = self::kind(kind.as_deref())?;
         let selection = selection(page_size.as_deref(), page_token.as_deref())?;
-        Ok(Self { key: SnapshotKey { meeting, kind, meeting_type }, selection })
+        Ok(Self { requested: RequestedKey { meeting, kind, meeting_type }, selection })
     }
 }
 

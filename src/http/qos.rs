@@ -24,7 +24,7 @@ use crate::{
     callers::Caller,
     failure::{Failure, Reason},
     fetcher::{FetchSource, Fetched},
-    snapshot::{Snapshot, SnapshotKey},
+    snapshot::{RequestedKey, Snapshot, SnapshotKey},
     trace::FlightLink,
 };
 
@@ -42,14 +42,14 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     // First, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
-    let QosRequest { key, selection } = QosRequest::parse(request, context)?;
+    let QosRequest { requested, selection } = QosRequest::parse(request, context)?;
     let slice = match selection {
         Selection::Whole => None,
         Selection::FirstSlice(slice) => Some(slice),
-        Selection::NextSlice(token) => return next_slice(request, state, context, key, token).await,
+        Selection::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
     };
     let flight_link = context.flight_link.clone().unwrap_or_default();
-    let found = find(state, request, context, (caller, flight_link), key).await;
+    let found = find(state, request, context, (caller, flight_link), requested).await;
     match found {
         Ok((snapshot, provenance)) => {
             // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
@@ -83,21 +83,26 @@ async fn next_slice(
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,
-    key: SnapshotKey,
+    requested: RequestedKey,
     token: PageToken,
 ) -> Result<HttpResponse, Problem> {
-    let snapshot = paged_snapshot(state, context, key, &token).await?;
-    let (found, requested) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
-    response::build(state, request, context, found, requested, context.received).await
+    let snapshot = paged_snapshot(state, context, requested, &token).await?;
+    let (found, slice) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
+    response::build(state, request, context, found, slice, context.received).await
 }
 
 /// The snapshot that the token names, from this replica or another one.
 pub(super) async fn paged_snapshot(
     state: &AppState,
     context: &RequestContext,
-    key: SnapshotKey,
+    requested: RequestedKey,
     token: &PageToken,
 ) -> Result<Arc<Snapshot>, Problem> {
+    let is_of_kind = requested.kind.is_none_or(|kind| kind == token.kind);
+    if !is_of_kind || requested.meeting_type != token.meeting_type {
+        return Err(Problem::InvalidPageToken);
+    }
+    let key = requested.of_kind(token.kind);
     let snapshot = match state.cache.snapshot(&key, token.tag, context.received) {
         None => Box::pin(state.fetcher.fetch_paged(key, token.tag)).await,
         cached => cached,
@@ -127,7 +132,7 @@ fn add_rate_limit(
 pub(super) struct NoSnapshot {
     pub(super) failure: Failure,
     /// `false`: the cache knew, or the caller wanted nothing fetched.
-    asked_fetcher: bool,
+    pub(super) asked_fetcher: bool,
 }
 
 impl NoSnapshot {
@@ -145,10 +150,11 @@ pub(super) async fn find(
     request: &HttpRequest,
     context: &RequestContext,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
-    key: SnapshotKey,
+    requested: RequestedKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
-    let cached = match state.cache.get(&key, now) {
+    let (key, entry) = state.cache.find(requested, now);
+    let cached = match entry {
         Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
         None => match state.cache.failure(&key, now) {
@@ -170,8 +176,15 @@ pub(super) async fn find(
         // Boxed, or each hit would carry the space for this future.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
-            Box::pin(fetch(state, disconnected, (caller, flight_link), (key, directives, now), why, cached))
-                .await
+            Box::pin(fetch(
+                state,
+                disconnected,
+                (caller, flight_link),
+                (requested, directives, now),
+                why,
+                cached,
+            ))
+            .await
         }
         (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }
@@ -199,7 +212,7 @@ async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
-    (key, directives, requested_at): (SnapshotKey, Directives, Instant),
+    (requested, directives, requested_at): (RequestedKey, Directives, Instant),
     why: FetchReason,
     cached: Option<Arc<Snapshot>>,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
@@ -207,7 +220,7 @@ async fn fetch(
     let usable = |snapshot: &Arc<Snapshot>| policy.may_stand_in(snapshot, Instant::now());
     let has_fallback = cached.as_ref().is_some_and(usable);
     let requirement = FetchRequirement { directives, requested_at, has_fallback };
-    match state.fetcher.fetch(key, requirement, Arc::clone(caller), flight_link, disconnected).await {
+    match state.fetcher.fetch(requested, requirement, Arc::clone(caller), flight_link, disconnected).await {
         Ok(Fetched { snapshot, source, stored }) => {
             let provenance = match source {
                 FetchSource::Cache => Provenance::Hit,
@@ -218,9 +231,10 @@ async fn fetch(
         }
         Err(failure) if is_covered_by_stale(failure.reason) => {
             // The flight may have cached another replica's snapshot that was too old for this caller: look again.
-            let newest = match state.cache.get(&key, Instant::now()) {
-                Some(Entry::Snapshot(snapshot)) => Some(snapshot),
-                Some(Entry::Refusal(_)) | None => cached,
+            let newest = match state.cache.find(requested, Instant::now()) {
+                (_, Some(Entry::Snapshot(snapshot))) => Some(snapshot),
+                // Not one of the other kind: Zoom has said meanwhile that the id is not of that one.
+                (key, Some(Entry::Refusal(_)) | None) => cached.filter(|cached| cached.key == key),
             };
             match newest.filter(usable) {
                 Some(snapshot) => Ok((snapshot, Provenance::StaleInstead(failure))),

@@ -26,7 +26,7 @@ use super::{
     state::AppState,
 };
 use crate::{
-    snapshot::{MeetingKind, Snapshot, SnapshotKey},
+    snapshot::{MeetingKind, RequestedKey, Snapshot},
     view::View,
 };
 
@@ -75,11 +75,9 @@ async fn page(
     };
     let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
     token.slice.size = query.page_size.unwrap_or(token.slice.size);
-    let belongs = token.kind == kind && query.meeting_type.is_none_or(|wanted| wanted == token.meeting_type);
-    if !belongs {
-        return Err(Problem::InvalidPageToken);
-    }
-    let snapshot = paged_snapshot(state, context, token.key(meeting), &token).await?;
+    let meeting_type = query.meeting_type.unwrap_or(token.meeting_type);
+    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
+    let snapshot = paged_snapshot(state, context, requested, &token).await?;
     build(request, state, context, (&snapshot, &Provenance::Hit), Requested::page(token.slice, &snapshot))
         .await
 }
@@ -111,8 +109,8 @@ async fn find(
     let meeting = meeting(request, context)?;
     let flight_link = context.flight_link.clone().unwrap_or_default();
     let meeting_type = query.meeting_type_or_default();
-    let key = SnapshotKey { meeting, kind, meeting_type };
-    let found = qos::find(state, request, context, (caller, flight_link), key);
+    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
+    let found = qos::find(state, request, context, (caller, flight_link), requested);
     found.await.map_err(|nothing| Problem::NoSnapshot(nothing.failure))
 }
 

@@ -36,6 +36,33 @@ pub struct SnapshotKey {
     pub meeting_type: MeetingType,
 }
 
+impl MeetingKind {
+    /// The kind that an id has if it has not this one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Meeting => Self::Webinar,
+            Self::Webinar => Self::Meeting,
+        }
+    }
+}
+
+/// A snapshot's key as a caller names it, who may not know the kind: the id does not show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestedKey {
+    /// Which meeting or webinar.
+    pub meeting: MeetingId,
+    /// At which of Zoom's endpoints; `None`: at the one that knows the id.
+    pub kind: Option<MeetingKind>,
+    /// Which view of it.
+    pub meeting_type: MeetingType,
+}
+
+impl RequestedKey {
+    pub(crate) fn of_kind(self, kind: MeetingKind) -> SnapshotKey {
+        SnapshotKey { meeting: self.meeting, kind, meeting_type: self.meeting_type }
+    }
+}
+
 /// Identifies one snapshot of a meeting: equal tags mean equal bodies, on every replica.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Tag(pub u128);

@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     fetcher::command::{FetchSource, Fetched, ReplySender},
     scheduler::fair_queue::{CallerWeight, FlightNumber},
-    snapshot::{Snapshot, SnapshotKey},
+    snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
 /// A caller's place among the others in the queue.
@@ -40,6 +40,9 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) weight: CallerWeight,
     /// A caller with a stale snapshot to fall back on hears of every pause at once.
     pub(in crate::fetcher) wanted: FetchRequirement,
+    /// The kind to ask for next, should Zoom say that the id is not of the flight's. `None`: the caller named the kind, or both
+    /// were asked.
+    pub(in crate::fetcher) other_kind: Option<MeetingKind>,
     /// The caller's connection sends no more; the caller may still read.
     pub(in crate::fetcher) hung_up: Arc<AtomicBool>,
 }
@@ -108,6 +111,39 @@ impl FlightEntry {
                 drop(impatient.reply.send(Err(failure.clone())));
             }
         }
+    }
+
+    /// Whether there are callers who wait, and all of them would go on with the other kind.
+    pub(super) fn all_accept_other_kind(&self) -> bool {
+        let mut waiters = self.waiters.iter().flatten().peekable();
+        waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
+    }
+
+    /// It fetches the snapshot with this key from now on.
+    pub(super) fn redirect(&mut self, key: SnapshotKey) {
+        self.key = key;
+        self.pause = None;
+    }
+
+    /// Answers every waiter for whom `answer` knows one. Returns whether any are left.
+    pub(super) fn answer_some(
+        &mut self,
+        mut answer: impl FnMut(&mut Waiter) -> Option<Result<Fetched, Failure>>,
+    ) -> bool {
+        for place in &mut self.waiters {
+            if let Some(result) = place.as_mut().and_then(&mut answer)
+                && let Some(waiter) = place.take()
+            {
+                // A caller who disconnected is no longer there to read it.
+                drop(waiter.reply.send(result));
+            }
+        }
+        self.waiters.iter().any(Option::is_some)
+    }
+
+    /// The waiters, who wait for another flight from now on.
+    pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = Waiter> {
+        self.waiters.iter_mut().filter_map(Option::take)
     }
 
     /// Whether any caller has ever waited for it.

@@ -20,11 +20,11 @@ use super::{
     subscriptions::{FlightOutcome, Subscription},
 };
 use crate::{
-    cache::Entry,
+    cache::{Entry, KIND_REMEMBERED_FOR},
     cluster::{ClaimResult, StoredRecord, Unavailable, failure_codec, keys::RecordKey},
     failure::{Failure, Reason},
     fetcher::flights::Flight,
-    snapshot::Snapshot,
+    snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
 /// The result of the search.
@@ -85,7 +85,8 @@ fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSou
             // No longer than this replica would remember it, whatever the record says.
             let keep = peers.cache.failure_ttl(flight.key, &failure, at).unwrap_or_default();
             let until = until.min(at + keep);
-            (until > Instant::now()).then_some(PeerResult::NegativeCached(failure, until))
+            let counts = until > Instant::now() || shows_other_kind(peers, flight, &failure, at);
+            counts.then_some(PeerResult::NegativeCached(failure, until))
         }
         Content::Snapshot(snapshot) => {
             let serves = peers.flights.all_accept(flight, &snapshot, peers.cache.policy(), Instant::now());
@@ -96,6 +97,21 @@ fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSou
             None
         }
     }
+}
+
+/// Whether a refusal that is over still saves this flight one of its own: a replica's memory of an id's kind, for the others.
+/// Not if a caller insists on a meeting, or has to be answered from the meeting endpoint because the other one refused the id.
+fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: Instant) -> bool {
+    let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
+    is_kept_for_kind(flight.key, failure)
+        && at.elapsed() < KIND_REMEMBERED_FOR
+        && peers.flights.all_accept_other_kind(flight)
+        && !has_snapshot()
+}
+
+/// Whether this failure's record outlives the failure, because it says that the id is a webinar's.
+pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
+    key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
 /// Caches a snapshot that is too old for the callers who wait: it is better than none, should Zoom fail.
