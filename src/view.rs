@@ -4,6 +4,7 @@
 
 use crate::json::Desynced;
 
+pub mod identity;
 pub mod zoom_shape;
 
 /// The text is not that of one cleaned participant, which would be a bug.
