@@ -75,7 +75,12 @@ impl Snapshot {
 
     /// Freshness left; `None` once it is stale.
     pub(crate) fn fresh_left(&self, now: Instant) -> Option<Duration> {
-        self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
+        self.fresh_left_at(self.age(now))
+    }
+
+    /// Freshness left when it is this old; `None` once it is stale.
+    pub(crate) fn fresh_left_at(&self, age: Duration) -> Option<Duration> {
+        self.fresh_for.checked_sub(age).filter(|left| !left.is_zero())
     }
 
     /// Time since it became stale; zero while it is fresh.
