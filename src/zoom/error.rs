@@ -23,8 +23,8 @@ pub(crate) enum CallError {
     },
     /// No such meeting, or not yet.
     MeetingNotFound(ZoomError),
-    /// The id belongs to a webinar.
-    NotAMeeting(ZoomError),
+    /// The id belongs to a webinar, or at the webinar endpoint, to a meeting.
+    OtherKind(ZoomError),
     /// Zoom no longer keeps the data.
     MeetingTooOld(ZoomError),
     /// Expired or invalid: the flight starts over.
@@ -59,7 +59,7 @@ impl CallError {
             | Self::RateLimited { zoom_error, .. }
             | Self::Unavailable { zoom_error, .. }
             | Self::MeetingNotFound(zoom_error)
-            | Self::NotAMeeting(zoom_error)
+            | Self::OtherKind(zoom_error)
             | Self::MeetingTooOld(zoom_error)
             | Self::PageTokenRefused(zoom_error)
             | Self::CutShort(zoom_error)
@@ -97,7 +97,10 @@ pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) ->
             CallError::CredentialsRejected(zoom_error)
         }
         (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(zoom_error),
-        (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(zoom_error),
+        // What the meeting endpoint says of a webinar, and the webinar endpoint of a meeting.
+        (Some(300), _) if text.contains("webinar") || text.contains("access meeting info") => {
+            CallError::OtherKind(zoom_error)
+        }
         (Some(3001), _) => CallError::MeetingNotFound(zoom_error),
         (Some(12702), _) => CallError::MeetingTooOld(zoom_error),
         (_, 500..) => match head.retry_after() {
@@ -137,7 +140,7 @@ mod tests {
             CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
             CallError::RateLimited { kind: LimitKind::PerDay, .. } => "day",
             CallError::MeetingNotFound(_) => "not found",
-            CallError::NotAMeeting(_) => "webinar",
+            CallError::OtherKind(_) => "other kind",
             CallError::MeetingTooOld(_) => "too old",
             CallError::PageTokenRefused(_) => "start over",
             CallError::TimedOut | CallError::NotReached(_) => "no answer",
@@ -161,7 +164,8 @@ mod tests {
             (400, plan, "rejected"),
             (400, page, "start over"),
             (300, page, "start over"),
-            (400, r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#, "webinar"),
+            (400, r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#, "other kind"),
+            (400, r#"{"code":300,"message":"Can not access meeting info, 123456789."}"#, "other kind"),
             (400, r#"{"code":300,"message":"Something else."}"#, "refused"),
             (400, r#"{"code":12702,"message":"Can not access a meeting a year ago."}"#, "too old"),
             (404, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
@@ -229,8 +233,8 @@ mod tests {
         for (body, meaning) in [
             (r#"{"code":3001,"message":"Meeting does not exist: 1.","more":"xx"#, "not found"),
             (r#"{"code":3001,"message":"Meeting does not"#, "not found"),
-            (r#"{"message":"Can not access webinar info.","code":300,"more":["#, "webinar"),
-            (r#"{"code":300,"message":"Can not access webinar in"#, "webinar"),
+            (r#"{"message":"Can not access webinar info.","code":300,"more":["#, "other kind"),
+            (r#"{"code":300,"message":"Can not access webinar in"#, "other kind"),
             (r#"{"more":"xx"#, "refused"),
             (r#"{"code":3001"#, "refused"),
             (r#"{"code":429"#, "refused"),

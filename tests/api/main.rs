@@ -27,6 +27,7 @@ mod fairness;
 mod files;
 mod flights;
 mod ids;
+mod kinds;
 mod leaks;
 mod lifecycle;
 mod limits;

@@ -138,7 +138,7 @@ fn give_up(state: &FetcherState, page_token: Option<&str>, error: CallError) -> 
         CallError::MeetingNotFound(zoom_error) => {
             Failure::new(Reason::MeetingNotFound).with_zoom_error(zoom_error)
         }
-        CallError::NotAMeeting(zoom_error) => Failure::new(Reason::NotAMeeting).with_zoom_error(zoom_error),
+        CallError::OtherKind(zoom_error) => Failure::new(Reason::NotAMeeting).with_zoom_error(zoom_error),
         CallError::MeetingTooOld(zoom_error) => {
             Failure::new(Reason::MeetingTooOld).with_zoom_error(zoom_error)
         }
@@ -183,7 +183,7 @@ pub(super) fn result_of(error: &CallError) -> CallResult {
     match error {
         CallError::AccessTokenRefused(_) | CallError::CredentialsRejected(_) => CallResult::Unauthorized,
         CallError::RateLimited { .. } => CallResult::RateLimited,
-        CallError::MeetingNotFound(_) | CallError::NotAMeeting(_) | CallError::MeetingTooOld(_) => {
+        CallError::MeetingNotFound(_) | CallError::OtherKind(_) | CallError::MeetingTooOld(_) => {
             CallResult::NotFound
         }
         CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,
