@@ -9,6 +9,7 @@ mod config;
 mod entry;
 mod failures;
 mod kinds;
+mod lookup;
 pub mod policy;
 
 use std::{
