@@ -3,7 +3,10 @@
 //! They need a scope of their own, which an app made for meetings lacks. Its refusal stops webinars alone: it says nothing about
 //! meetings, and no replica becomes unready for it.
 
-use std::time::Instant;
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::watch;
 
@@ -30,23 +33,35 @@ impl WebinarRefusal {
     }
 }
 
-pub(super) struct WebinarAccess(watch::Sender<Option<WebinarRefusal>>);
+/// A token's scopes are those of the moment when Zoom issued it, so an added scope needs another token. Not more often than this,
+/// because with some accounts a new token revokes the one that meetings are fetched with.
+const TOKEN_REPLACED_EVERY: Duration = Duration::from_secs(300);
+
+pub(super) struct WebinarAccess {
+    refusal: watch::Sender<Option<WebinarRefusal>>,
+    token_replaced: Cell<Option<Instant>>,
+}
 
 impl WebinarAccess {
     pub(super) fn new(published: watch::Sender<Option<WebinarRefusal>>) -> Self {
-        Self(published)
+        Self { refusal: published, token_replaced: Cell::default() }
     }
 
     /// # Errors
     /// Zoom has just refused webinars, and this is one.
     pub(super) fn check(&self, key: &SnapshotKey) -> Result<(), Failure> {
-        let refusal = self.0.borrow();
+        let refusal = self.refusal.borrow();
         let failure = refusal.as_ref().and_then(|refusal| refusal.applies_to(key, Instant::now()));
         failure.map_or(Ok(()), Err)
     }
 
     /// Zoom refused a webinar's call.
-    pub(super) fn refuse(&self, key: &SnapshotKey, lack: Lack, zoom_error: ZoomError) -> Failure {
+    pub(super) fn refuse(
+        &self,
+        key: &SnapshotKey,
+        (lack, zoom_error): (Lack, ZoomError),
+        replace_token: impl FnOnce(),
+    ) -> Failure {
         // Calls in flight together are refused together; only the first one starts the backoff.
         if let Err(failure) = self.check(key) {
             return failure;
@@ -59,16 +74,21 @@ impl WebinarAccess {
             detail,
             "Zoom refuses webinars; next try in 30 s, meetings go on"
         );
+        let now = Instant::now();
+        if self.token_replaced.get().is_none_or(|at| now.duration_since(at) >= TOKEN_REPLACED_EVERY) {
+            self.token_replaced.set(Some(now));
+            replace_token();
+        }
         let failure = Failure::new(Reason::ZoomRejectedCredentials)
-            .retry_at(Instant::now() + CREDENTIALS_BACKOFF)
+            .retry_at(now + CREDENTIALS_BACKOFF)
             .with_zoom_error(zoom_error);
-        self.0.send_replace(Some(WebinarRefusal { detail, failure: failure.clone() }));
+        self.refusal.send_replace(Some(WebinarRefusal { detail, failure: failure.clone() }));
         failure
     }
 
     /// Zoom answered a call for this snapshot as it does if nothing is missing.
     pub(super) fn grant(&self, key: &SnapshotKey) {
-        if key.kind == MeetingKind::Webinar && self.0.send_replace(None).is_some() {
+        if key.kind == MeetingKind::Webinar && self.refusal.send_replace(None).is_some() {
             tracing::info!("Zoom accepts calls for webinars again");
         }
     }

@@ -138,8 +138,8 @@ fn give_up(
         CallError::AccessTokenRefused(zoom_error) => reject_credentials(state, &zoom_error, None),
         CallError::CredentialsRejected { lack, zoom_error } => match (flight.key.kind, lack) {
             (MeetingKind::Webinar, _) => {
-                state.access_tokens.replace(access_token);
-                state.webinars.refuse(&flight.key, lack, zoom_error)
+                let replace_token = || state.access_tokens.replace(access_token);
+                state.webinars.refuse(&flight.key, (lack, zoom_error), replace_token)
             }
             (kind @ MeetingKind::Meeting, Lack::Scope) => {
                 reject_credentials(state, &zoom_error, Some(lack.detail(kind)))
