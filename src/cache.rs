@@ -10,6 +10,7 @@ mod entry;
 mod failures;
 mod find;
 mod kinds;
+mod lookup;
 pub mod policy;
 mod views;
 

@@ -36,12 +36,17 @@ impl RedisPeers {
 
     /// The snapshot that Redis has of this meeting.
     pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
-        let record_key = RecordKey::meeting(&key);
-        let stored = self.cluster.look_up(&record_key).await.ok()?;
-        match records::read(&self.cluster, key, &record_key, stored.record).await? {
+        match self.record(key).await? {
             Content::Snapshot(snapshot) => Some(snapshot),
             Content::Refusal { .. } => None,
         }
+    }
+
+    /// The record that Redis has of this meeting.
+    pub(super) async fn record(&self, key: SnapshotKey) -> Option<Content> {
+        let record_key = RecordKey::meeting(&key);
+        let stored = self.cluster.look_up(&record_key).await.ok()?;
+        records::read(&self.cluster, key, &record_key, stored.record).await
     }
 
     /// Whether this replica shows nothing newer. It may, having fetched while Redis was unavailable; and what it shows must
