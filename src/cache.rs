@@ -8,6 +8,7 @@ mod bodies;
 mod config;
 mod entry;
 mod failures;
+mod find;
 mod kinds;
 pub mod policy;
 mod views;

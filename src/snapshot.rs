@@ -198,7 +198,13 @@ impl Snapshot {
     /// Reads at most `size` participants from number `offset` on. `plain` is the uncompressed body, if it is available.
     #[must_use]
     pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
-        ParticipantReader::new(self, offset, size, plain)
+        let range = self.row_range(offset, size);
+        let end = offset.saturating_add(size).min(self.rows());
+        let bytes = match plain.and_then(|plain| range.of(plain)) {
+            Some(available) => (available, self.decoder(range.at, 0)),
+            None => (Bytes::new(), self.decoder(range.at, range.length)),
+        };
+        ParticipantReader::new(&self.rows, (offset, end), bytes)
     }
 
     /// The range of the participants from number `offset` on, at most `size` of them.

@@ -2,16 +2,9 @@
 //!
 //! No view builds a tree, recurses or panics.
 
-use std::{
-    borrow::Cow,
-    io::{self, Write},
-};
+use crate::json::Desynced;
 
-use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
-
-use crate::{json::Desynced, snapshot::Snapshot};
-
+pub mod snapshot_view;
 mod zoom_page;
 pub mod zoom_shape;
 
@@ -23,67 +16,5 @@ pub struct NotAParticipant;
 impl From<Desynced> for NotAParticipant {
     fn from(Desynced: Desynced) -> Self {
         Self
-    }
-}
-
-/// A view of a snapshot, with all parameters.
-#[derive(Debug, Clone)]
-pub enum View {
-    /// A page in Zoom's shape.
-    ZoomPage {
-        /// The index of its first participant, from 0.
-        offset: usize,
-        /// How many participants at most.
-        size: u16,
-        /// The token of the next page; empty on the last one. It follows from the other two fields.
-        next_page_token: String,
-    },
-    /// The newest row of one participant in Zoom's shape.
-    ZoomParticipant {
-        /// The participant's `user_id`, `id` or `participant_uuid`.
-        wanted: String,
-    },
-}
-
-impl View {
-    /// Different for views that differ, and a valid part of an entity tag.
-    #[must_use]
-    pub fn name(&self) -> Cow<'static, str> {
-        match self {
-            Self::ZoomPage { offset, size, .. } => format!("zoom-{offset}-{size}").into(),
-            Self::ZoomParticipant { wanted } => {
-                let digest = Sha256::digest(wanted.as_bytes());
-                digest.iter().fold("zoom-".to_owned(), |name, byte| format!("{name}{byte:02x}")).into()
-            }
-        }
-    }
-
-    /// Bytes of the participants that it is made from.
-    #[must_use]
-    pub fn input_length(&self, snapshot: &Snapshot) -> u64 {
-        match self {
-            Self::ZoomPage { offset, size, .. } => snapshot.row_range(*offset, (*size).into()).length,
-            // The largest that is usual: a day at a sample a minute. It need not be exact.
-            Self::ZoomParticipant { .. } => 0,
-        }
-    }
-
-    /// Writes the view. Returns `false`, and writes nothing, if it shows a participant whom the meeting lacks.
-    ///
-    /// # Errors
-    /// The snapshot's bytes are corrupt, or the writer failed.
-    pub fn write(
-        &self,
-        snapshot: &Snapshot,
-        plain: Option<&Bytes>,
-        out: &mut impl Write,
-    ) -> io::Result<bool> {
-        match self {
-            Self::ZoomPage { offset, size, next_page_token } => {
-                zoom_page::write_page(snapshot, plain, (*offset, *size), next_page_token, out)?;
-                Ok(true)
-            }
-            Self::ZoomParticipant { wanted } => zoom_page::write_participant(snapshot, plain, wanted, out),
-        }
     }
 }

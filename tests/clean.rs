@@ -1,4 +1,4 @@
-//! Cleaning Zoom's pages: the contract's example, its table row by row, and properties over arbitrary pages.
+//! Cleaning Zoom's pages: Zoom's documented example, each field that is converted, and properties over arbitrary pages.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ use zoom_qos_proxy::clean::{self, Field, NotAPage, Page};
 const DOCUMENTED: &str = include_str!("golden/documented_example.zoom.json");
 
 #[test]
-fn zooms_documented_example_becomes_the_contracts_example() {
+fn zooms_documented_example_is_cleaned_as_documented() {
     let (page, out) = page(DOCUMENTED);
     assert_eq!(out, include_str!("golden/documented_example.participants.json").trim_end());
     assert_eq!(page.next_page_token, None);
@@ -507,7 +507,7 @@ fn assert_page_or_untouched(zoom: &[u8]) {
     }
 }
 
-// ---- the oracle: a second, slow and simple implementation of the contract ----
+// ---- the oracle: a second, slow and simple implementation of the rules ----
 
 #[derive(Clone, Copy, PartialEq)]
 enum Scope {

@@ -60,6 +60,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "trace",
             "scheduler",
             "clean::Field",
+            "view::snapshot_view",
         ],
     ),
     (
@@ -128,7 +129,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("clean", &["json"]),
     ("json", &[]),
     // It restores what the cleaner changed, so it reads the same table of fields.
-    ("view", &["clean::Field", "clean::Key", "clean::Scope", "json"]),
+    ("view", &["clean::Field", "clean::Key", "clean::Scope", "json", "snapshot::Snapshot"]),
     ("meeting_id", &[]),
     ("metrics", &["failure"]),
     ("regular_file", &[]),
@@ -163,8 +164,17 @@ const STAYS_IN: [(&str, &[&str], &str); 11] = [
 ];
 
 /// Types that hold a secret in plain text; a type that contains one of these cannot derive `Debug` either.
-const SECRET_TYPES: [&str; 8] =
-    ["Proxy", "Redactor", "Secret", "TokenResponse", "CallerKey", "RecordCipher", "TokenRecord", "Address"];
+const SECRET_TYPES: [&str; 9] = [
+    "BasicCredentials",
+    "Proxy",
+    "Redactor",
+    "Secret",
+    "TokenResponse",
+    "CallerKey",
+    "RecordCipher",
+    "TokenRecord",
+    "Address",
+];
 const SHOWS_ITSELF: [&str; 3] = ["Debug", "Display", "Serialize"];
 
 // ---- the tests ----

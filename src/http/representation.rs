@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{
     snapshot::{BodyDecoder, Coding, RowRange, Snapshot},
-    view::View,
+    view::snapshot_view::View,
 };
 
 /// Unpacking this much takes a worker less time than handing it to another thread.
 const UNPACKED_INLINE: u64 = 64 * 1024;
 
-/// What a request asks for.
+/// The part or form of a snapshot that a request asks for.
 pub(super) enum Requested {
     Whole,
     Slice(Slice),
@@ -141,7 +141,8 @@ async fn viewed(
     snapshot: &Arc<Snapshot>,
     length_only: bool,
 ) -> Result<BoxBody, Problem> {
-    let MadeView { body, coding: made } = views::get(state, snapshot, view, coding).await?;
+    let MadeView { body, coding: made } =
+        views::get((&state.cache, &state.views), snapshot, view, coding).await?;
     let is_decoded = made != coding;
     let source = if length_only {
         let length = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);

@@ -12,12 +12,12 @@ use actix_web::web;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::{problem::Problem, state::AppState};
+use super::problem::Problem;
 use crate::{
-    cache::{ViewBody, ViewKey},
+    cache::{Cache, ViewBody, ViewKey},
     failure::{Failure, Reason},
     snapshot::{BodyWriter, Coding, Snapshot, WrittenBody},
-    view::View,
+    view::snapshot_view::View,
 };
 
 /// An uncompressed view of more participants than this many bytes is kept as gzip and decompressed for each reader.
@@ -63,7 +63,7 @@ pub(super) struct MadeView {
 
 /// The view, from the cache or made now. [`Problem::ParticipantNotFound`] if it shows a participant whom the meeting lacks.
 pub(super) async fn get(
-    state: &AppState,
+    (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
     view: &View,
     coding: Coding,
@@ -73,19 +73,19 @@ pub(super) async fn get(
         coding => coding,
     };
     let key = ViewKey { tag: snapshot.tag, name: view.name().into(), coding };
-    if let Some(body) = state.cache.view(&key) {
+    if let Some(body) = cache.view(&key) {
         return Ok(MadeView { body, coding });
     }
-    let deadline = Instant::now() + state.views.wait;
-    let lock = state.views.lock_of(&key);
+    let deadline = Instant::now() + maker.wait;
+    let lock = maker.lock_of(&key);
     let turn = tokio::time::timeout_at(deadline.into(), lock.lock_owned()).await.map_err(|_| overloaded())?;
-    if let Some(body) = state.cache.view(&key) {
+    if let Some(body) = cache.view(&key) {
         return Ok(MadeView { body, coding });
     }
-    let permit = Arc::clone(&state.views.permits).acquire_owned();
+    let permit = Arc::clone(&maker.permits).acquire_owned();
     let permit = tokio::time::timeout_at(deadline.into(), permit).await;
     let Ok(Ok(permit)) = permit else { return Err(overloaded()) };
-    let (cache, snapshot, view) = (state.cache.clone(), Arc::clone(snapshot), view.clone());
+    let (cache, snapshot, view) = (cache.clone(), Arc::clone(snapshot), view.clone());
     let work = move || {
         // Held until the view is cached, even if the caller disconnects meanwhile.
         let _held = (turn, permit);

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     snapshot::{MeetingKind, RequestedKey, Snapshot},
-    view::View,
+    view::snapshot_view::View,
 };
 
 /// Whether this path speaks Zoom's dialect, errors included.

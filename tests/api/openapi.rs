@@ -165,7 +165,7 @@ fn check_headers(document: &Value, answer: &Answer) {
 }
 
 #[test]
-fn codes_are_where_the_contract_has_them() {
+fn each_status_lists_its_problem_codes_and_headers() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let document = service.get("/openapi.json").json();

@@ -144,10 +144,7 @@ fn an_id_may_be_spelled_in_every_way() {
     for uuid in uuids {
         let once = uuid.replace('/', "%2F").replace('+', "%2B").replace('=', "%3D");
         let twice = once.replace('%', "%25");
-        for spelling in [uuid, &once, &twice, &once.to_lowercase().replace("%2f", "%2f")] {
-            if spelling.to_lowercase() == *spelling && uuid.to_lowercase() != uuid {
-                continue;
-            }
+        for spelling in [uuid, &once, &twice, &once.replace("%2F", "%2f")] {
             let page = service.get(&format!("/v2/metrics/meetings/{spelling}/participants/qos?page_size=10"));
             assert_eq!((page.status, participants(&page).len()), (200, 2), "{spelling}");
         }

@@ -15,7 +15,7 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// What becomes of a flight whose id is of the other kind.
+/// How a flight continues whose id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
     /// Nobody wants the other kind: it ends.
     Ends,

@@ -26,7 +26,7 @@ pub(super) fn parameters() -> Value {
         "webinarId": meeting_id("webinarId"),
         "participantId": {
             "name": "participantId", "in": "path", "required": true, "schema": text(), "example": "16778240",
-            "description": "A participant's `user_id`, `id` or `participant_uuid`. Of several rows the newest is sent.",
+            "description": "A participant's `user_id`, `id` or `participant_uuid`. If there are several rows, the newest is sent.",
         },
         "zoomPageSize": query(
             "page_size",

@@ -88,7 +88,7 @@ pub(in crate::http) fn respond(
     response.json(body)
 }
 
-/// What such a problem becomes, for the description of the API.
+/// The status and Zoom's code of such a problem, for the description of the API.
 pub(in crate::http) fn status_and_code(problem: &Problem) -> (u16, i64) {
     let (status, body) = translate(problem, ("", ""));
     (status, body.code)
