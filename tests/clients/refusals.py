@@ -44,6 +44,7 @@ def sessions(scene, client, base, minute, spent):
 def check(scene, client):
     """The findings about one client."""
     scene.forget()
+    scene.spend()
     base = scene.directly()
     names, straight = zip(*sessions(scene, client, base, base, base))
     minute, spent = scene.through(f"{client}-minute"), scene.through("anybody", scene.spent)

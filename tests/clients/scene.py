@@ -1,6 +1,7 @@
 """Two simulated Zooms with the same meetings, one asked directly and one behind the service, and the clients' programs."""
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -79,32 +80,37 @@ class Reference:
 
 
 class Scene:
-    """All processes; `clients` are the names of the programs."""
+    """All processes; each of `clients` is a caller."""
 
     def __init__(self, service_binary, sim_binary, python, node_modules, clients):
         self.service_binary, self.sim_binary, self.python, self.node_modules = service_binary, sim_binary, python, node_modules
-        self.started, self.folder = [], tempfile.TemporaryDirectory()
-        # Several clients send the token's parameters in the query.
-        settings = {"token_parameters": "form-or-query"}
-        self.direct = self.start(Sim(sim_binary, **settings))
-        self.behind = self.start(Sim(sim_binary, **settings))
-        for sim in (self.direct, self.behind):
-            for identifier, participants in SIZES.items():
-                if identifier != EXAMPLE:
-                    webinar = identifier == WEBINAR
-                    sim.order("POST", "meetings", id=identifier, participants=participants, samples=3, webinar=webinar)
-            sim.fault("too_old", meeting=TOO_OLD)
-            for identifier in (PER_SECOND, PER_DAY):
-                sim.order("POST", "meetings", id=identifier, participants=1, samples=1)
-        self.direct.fault("rate_second", meeting=PER_SECOND, headers=True, retry_after="2099-01-01T00:00:00Z")
-        self.direct.fault("rate_day", meeting=PER_DAY, headers=True, retry_after="2099-01-01T00:00:00Z")
-        callers = pathlib.Path(self.folder.name, "callers.toml")
-        callers.write_text("".join(self.callers(clients)))
-        self.service = self.serve(self.behind, callers__file=str(callers), cache__live_fresh="1h")
-        # Its day is used up by one request.
-        self.spent = self.serve(self.behind, limits__heavy_per_day="1", limits__headroom_percent="0")
-        self.spent.get(f"/qos/{EXAMPLE}")
-        self.reference = Reference(self.direct)
+        with contextlib.ExitStack() as stack:
+            self.folder = stack.enter_context(tempfile.TemporaryDirectory())
+            # Several clients send the token's parameters in the query.
+            settings = {"token_parameters": "form-or-query"}
+            self.direct, self.behind = [stack.enter_context(Sim(sim_binary, **settings)) for _ in range(2)]
+            for sim in (self.direct, self.behind):
+                self.add_meetings(sim)
+            for kind, identifier in (("rate_second", PER_SECOND), ("rate_day", PER_DAY)):
+                self.direct.fault(kind, meeting=identifier, headers=True, retry_after="2099-01-01T00:00:00Z")
+            callers = pathlib.Path(self.folder, "callers.toml")
+            callers.write_text("".join(self.callers(clients)))
+            keyed = {"callers__file": str(callers), "cache__live_fresh": "1h"}
+            self.service = stack.enter_context(Service(service_binary, self.behind, **keyed))
+            one_call = {"limits__heavy_per_day": "1", "limits__headroom_percent": "0"}
+            self.spent = stack.enter_context(Service(service_binary, self.behind, **one_call))
+            self.reference = Reference(self.direct)
+            self.running = stack.pop_all()
+
+    @staticmethod
+    def add_meetings(sim):
+        for identifier, participants in SIZES.items():
+            if identifier != EXAMPLE:
+                webinar = identifier == WEBINAR
+                sim.order("POST", "meetings", id=identifier, participants=participants, samples=3, webinar=webinar)
+        for identifier in (PER_SECOND, PER_DAY):
+            sim.order("POST", "meetings", id=identifier, participants=1, samples=1)
+        sim.fault("too_old", meeting=TOO_OLD)
 
     @staticmethod
     def callers(clients):
@@ -113,29 +119,22 @@ class Scene:
                 digest = hashlib.sha256(key_of(name).encode()).hexdigest()
                 yield f'[[caller]]\nname = "{name}"\nkey_sha256 = "{digest}"\n{limit}'
 
-    def start(self, process):
-        self.started.append(process)
-        return process
-
-    def serve(self, sim, **settings):
-        return self.start(Service(self.service_binary, sim, **settings))
-
-    def stop(self):
-        for process in reversed(self.started):
-            process.stop()
-        self.folder.cleanup()
-
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.stop()
+        self.running.close()
 
     def forget(self):
         """Empties the service's cache and the list of the calls behind it."""
         if ask(self.service.ops, "DELETE", "/cache").status != 204:
             raise AssertionError("the cache cannot be purged")
         self.behind.order("DELETE", "calls")
+
+    def spend(self):
+        """Uses up the day of `spent`, which has one call. Again before each use: it may be another day."""
+        for identifier in (EXAMPLE, SMALL):
+            self.spent.get(f"/qos/{identifier}")
 
     @staticmethod
     def addresses(root):
@@ -153,7 +152,7 @@ class Scene:
         found = [HERE / "programs" / f"use_{client}.{ending}" for ending in ("py", "mjs")]
         program = next(path for path in found if path.exists())
         command = [self.python if program.suffix == ".py" else "node", str(program)]
-        environment = {**ENVIRONMENT, "CLIENTS_NODE": self.node_modules, "HOME": self.folder.name}
+        environment = {**ENVIRONMENT, "CLIENTS_NODE": self.node_modules, "HOME": self.folder}
         ended = subprocess.run(
             command, input=json.dumps(sessions), env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
         )
