@@ -4,6 +4,7 @@
 
 use crate::json::Desynced;
 
+pub mod identity;
 pub mod snapshot_view;
 mod zoom_page;
 pub mod zoom_shape;

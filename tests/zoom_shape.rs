@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use test_support::arbitrary_json::{Tree, participant, units};
 use zoom_qos_proxy::clean;
 use zoom_qos_proxy::view::NotAParticipant;
-use zoom_qos_proxy::view::zoom_shape::append_participant;
+use zoom_qos_proxy::view::zoom_shape::{LIST_TAIL, append_participant, list_head};
 use zoom_sim::Meeting;
 
 // ---- law 1: Zoom's documented forms come back byte for byte ----
@@ -257,6 +257,25 @@ fn a_text_that_is_no_participant_is_rejected() {
         assert_eq!(append_participant(text.as_bytes(), &mut out), Err(NotAParticipant), "{text}");
         assert_eq!(out, b"kept");
     }
+}
+
+// ---- the list around participants ----
+
+#[test]
+fn a_list_has_zooms_keys_and_counts_its_pages() {
+    for (total, size, pages) in [(0, 1, 0), (1, 1, 1), (10, 10, 1), (11, 10, 2), (1_000, 300, 4), (7, 0, 7)] {
+        let participants = if total == 0 { "" } else { r#"{"id":""}"# };
+        let list = format!("{}{participants}{LIST_TAIL}", list_head(total, size, Some("a-Z_9")));
+        let expected = serde_json::json!({
+            "page_count": pages,
+            "page_size": size,
+            "total_records": total,
+            "next_page_token": "a-Z_9",
+            "participants": if total == 0 { serde_json::json!([]) } else { serde_json::json!([{"id": ""}]) },
+        });
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&list).unwrap(), expected);
+    }
+    assert!(list_head(1, 1, None).contains(r#","next_page_token":"","#));
 }
 
 // ---- the oracle: a second, slow and simple implementation ----

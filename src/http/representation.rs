@@ -40,7 +40,7 @@ impl Requested {
             // The response carries a token that names this snapshot, so it must outlive its replacement.
             snapshot.mark_paged();
         }
-        let next_page_token = if more { PageToken::after(slice, snapshot).encode() } else { String::new() };
+        let next_page_token = more.then(|| PageToken::after(slice, snapshot).encode());
         Self::View(View::ZoomPage { offset: slice.offset(), size: slice.size, next_page_token })
     }
 

@@ -20,8 +20,8 @@ pub enum View {
         offset: usize,
         /// How many participants at most.
         size: u16,
-        /// The token of the next page; empty on the last one. It follows from the other two fields.
-        next_page_token: String,
+        /// The token of the next page; `None` on the last one. It follows from the other two fields.
+        next_page_token: Option<String>,
     },
     /// The newest row of one participant in Zoom's shape.
     ZoomParticipant {
@@ -65,7 +65,8 @@ impl View {
     ) -> io::Result<bool> {
         match self {
             Self::ZoomPage { offset, size, next_page_token } => {
-                zoom_page::write_page(snapshot, plain, (*offset, *size), next_page_token, out)?;
+                let token = next_page_token.as_deref();
+                zoom_page::write_page(snapshot, plain, (*offset, *size), token, out)?;
                 Ok(true)
             }
             Self::ZoomParticipant { wanted } => zoom_page::write_participant(snapshot, plain, wanted, out),

@@ -3,8 +3,12 @@
 use std::io::{self, Write};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
-use super::zoom_shape::append_participant;
+use super::{
+    identity::ParticipantIdentity,
+    zoom_shape::{LIST_TAIL, append_participant, list_head},
+};
 use crate::snapshot::Snapshot;
 
 /// Writes at most `size` participants from number `offset` on as one of Zoom's pages.
@@ -12,15 +16,10 @@ pub(super) fn write_page(
     snapshot: &Snapshot,
     plain: Option<&Bytes>,
     (offset, size): (usize, u16),
-    next_page_token: &str,
+    next_page_token: Option<&str>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    let total = snapshot.rows();
-    let page_count = total.div_ceil(usize::from(size.max(1)));
-    write!(
-        out,
-        r#"{{"page_count":{page_count},"page_size":{size},"total_records":{total},"next_page_token":"{next_page_token}","participants":["#
-    )?;
+    out.write_all(list_head(snapshot.rows(), size, next_page_token).as_bytes())?;
     let mut participants = snapshot.participants(offset, size.into(), plain);
     let mut shaped = Vec::new();
     while let Some(participant) = participants.read()? {
@@ -31,10 +30,11 @@ pub(super) fn write_page(
         append_participant(participant, &mut shaped).map_err(io::Error::other)?;
         out.write_all(&shaped)?;
     }
-    out.write_all(b"]}")
+    out.write_all(LIST_TAIL.as_bytes())
 }
 
-/// Writes the newest row of one participant. `false`: the meeting has no such participant.
+/// Writes the newest row of the participant with this `user_id`, `id` or `participant_uuid`. Returns `false` if the meeting has
+/// no such participant.
 pub(super) fn write_participant(
     snapshot: &Snapshot,
     plain: Option<&Bytes>,
@@ -42,13 +42,28 @@ pub(super) fn write_participant(
     out: &mut impl Write,
 ) -> io::Result<bool> {
     let mut participants = snapshot.participants(0, snapshot.rows(), plain);
+    let mut newest: Option<(Option<Timestamp>, Vec<u8>)> = None;
     while let Some(participant) = participants.read()? {
-        if participant.windows(wanted.len().max(1)).any(|part| part == wanted.as_bytes()) {
-            let mut shaped = Vec::new();
-            append_participant(participant, &mut shaped).map_err(io::Error::other)?;
-            out.write_all(&shaped)?;
-            return Ok(true);
+        let identity = ParticipantIdentity::of(participant).map_err(io::Error::other)?;
+        let joined = joined_at(&identity);
+        let is_newer = newest.as_ref().is_none_or(|(newest, _)| *newest <= joined);
+        if is_newer && has_id(&identity, wanted) {
+            newest = Some((joined, participant.to_vec()));
         }
     }
-    Ok(false)
+    let Some((_, row)) = newest else { return Ok(false) };
+    let mut shaped = Vec::new();
+    append_participant(&row, &mut shaped).map_err(io::Error::other)?;
+    out.write_all(&shaped)?;
+    Ok(true)
+}
+
+fn has_id(identity: &ParticipantIdentity<'_>, wanted: &str) -> bool {
+    let ids = [&identity.user_id, &identity.id, &identity.participant_uuid];
+    !wanted.is_empty() && ids.into_iter().flatten().any(|id| **id == *wanted.as_bytes())
+}
+
+/// `None`, which is before every time, if Zoom sent no time.
+fn joined_at(identity: &ParticipantIdentity<'_>) -> Option<Timestamp> {
+    str::from_utf8(identity.join_time.as_deref()?).ok()?.parse().ok()
 }

@@ -7,6 +7,27 @@ use super::NotAParticipant;
 use crate::clean::{Field, Key, Scope};
 use crate::json::{Copier, Cursor, Desynced, Renames, Rewriter, Rules, Text, Ties, Undo};
 
+/// Everything after the last participant of [`list_head`].
+pub const LIST_TAIL: &str = "]}";
+
+/// Zoom's list of participants up to the first one. `next_page_token` must need no escapes in JSON; it is `None` on the last
+/// page, where Zoom sends `""`.
+///
+/// ```
+/// use zoom_qos_proxy::view::zoom_shape::list_head;
+///
+/// let head = r#"{"page_count":3,"page_size":10,"total_records":21,"next_page_token":"","participants":["#;
+/// assert_eq!(list_head(21, 10, None), head);
+/// ```
+#[must_use]
+pub fn list_head(total_records: usize, page_size: u16, next_page_token: Option<&str>) -> String {
+    let page_count = total_records.div_ceil(usize::from(page_size.max(1)));
+    let token = next_page_token.unwrap_or_default();
+    format!(
+        r#"{{"page_count":{page_count},"page_size":{page_size},"total_records":{total_records},"next_page_token":"{token}","participants":["#
+    )
+}
+
 /// Appends Zoom's form of `cleaned`, one element of a snapshot's `participants`.
 ///
 /// # Errors
