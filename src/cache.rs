@@ -8,7 +8,6 @@ mod bodies;
 mod config;
 mod entry;
 mod failures;
-mod find;
 mod kinds;
 mod lookup;
 pub mod policy;
