@@ -8,15 +8,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::snapshot::Tag;
 
-/// Participants per slice. Zoom allows the same range on other endpoints.
+/// The permitted numbers of participants in a slice. Zoom permits the same range on other endpoints.
 pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 
-/// Consecutive participants.
+/// A range of consecutive participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slice {
     /// The index of the first, from 0.
     pub(super) offset: u32,
-    /// How many at most.
+    /// The maximum number of participants.
     pub(super) size: u16,
 }
 
@@ -39,10 +39,10 @@ pub(super) struct PageToken {
 
 /// The first byte of a token. A token of another version is rejected, and its caller starts again.
 const VERSION: u8 = 1;
-/// Version, tag, offset, size.
+/// The length of a token without its checksum: version, tag, offset and size.
 const LENGTH: usize = 1 + 16 + 4 + 2;
-/// Detects a mistyped token. It is no protection and need not be: a forged token leads only to data that its sender
-/// may ask for anyway.
+/// The length of the checksum, which detects mistyped tokens. It does not prevent forgery, and need not: a forged token
+/// leads only to data that its sender may request anyway.
 const CHECKSUM: usize = 4;
 
 impl PageToken {
@@ -57,7 +57,7 @@ impl PageToken {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// `None` if the text is not a token of this version.
+    /// Returns `None` if the text is not a token of this version.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (content, checksum) = bytes.split_at_checked(LENGTH)?;

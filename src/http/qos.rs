@@ -1,4 +1,4 @@
-//! `GET /qos/{meetingId}`: answers from the cache, or by a flight.
+//! `GET /qos/{meetingId}`: serves a snapshot from the cache, or from a flight.
 
 use std::{sync::Arc, time::Instant};
 
@@ -39,7 +39,7 @@ async fn answer(
     state: &AppState,
     context: &RequestContext,
 ) -> Result<HttpResponse, Problem> {
-    // First, so that an unknown caller learns nothing about its request or the cache.
+    // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
     let QosRequest { key, selection } = QosRequest::parse(request, context)?;
     let slice = match selection {
@@ -51,7 +51,8 @@ async fn answer(
     let found = find(state, request, context, (caller, flight_link), key).await;
     match found {
         Ok((snapshot, provenance)) => {
-            // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
+            // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests
+            // have waited since.
             let now = if provenance.is_cached() { context.received } else { Instant::now() };
             let found = (&snapshot, &provenance);
             let mut response = response::build(state, request, context, found, slice, now).await;
@@ -76,7 +77,7 @@ async fn answer(
     }
 }
 
-/// A slice of the snapshot that the token names, however old it is.
+/// Responds with a slice of the snapshot that the token names, however old the snapshot is.
 async fn next_slice(
     request: &HttpRequest,
     state: &AppState,
@@ -95,7 +96,7 @@ async fn next_slice(
     Ok(response::build(state, request, context, found, Some(slice), now).await)
 }
 
-/// Adds the limits to a response that cost a Zoom call or was refused one, and notes which limit refused it.
+/// Adds the limits to a response that cost a Zoom call or was refused one, and records which limit refused it.
 fn add_rate_limit(
     state: &AppState,
     context: &RequestContext,
@@ -112,10 +113,10 @@ fn add_rate_limit(
     }
 }
 
-/// Why there is no snapshot.
+/// The failure to find a snapshot.
 struct NoSnapshot {
     failure: Failure,
-    /// `false`: the cache knew, or the caller wanted nothing fetched.
+    /// Whether the fetcher was asked. It is not if the failure is cached, or if the caller wants nothing fetched.
     asked_fetcher: bool,
 }
 
@@ -156,7 +157,7 @@ async fn find(
             let provenance = refresh(state, (caller, flight_link), key, now);
             Ok((snapshot, provenance))
         }
-        // Boxed, or each hit would carry the space for this future.
+        // Boxed; otherwise the future of every hit would need room for this one.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
             Box::pin(fetch(state, disconnected, (caller, flight_link), (key, directives, now), why, cached))
@@ -166,7 +167,8 @@ async fn find(
     }
 }
 
-/// Starts a refresh in the background, unless Zoom may not be called now.
+/// Starts a refresh in the background, unless no call may be made for this meeting or this caller now. Returns the
+/// provenance of the stale response.
 fn refresh(
     state: &AppState,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
@@ -183,7 +185,7 @@ fn refresh(
     Provenance::Revalidating
 }
 
-/// Waits for a flight. If that fails, the cached snapshot is the answer as long as it may stand in.
+/// Waits for a flight. If it fails, falls back to the cached snapshot as long as the policy permits that.
 async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
@@ -206,7 +208,8 @@ async fn fetch(
             Ok((snapshot, provenance))
         }
         Err(failure) if is_covered_by_stale(failure.reason) => {
-            // The flight may have cached another replica's snapshot that was too old for this caller: look again.
+            // The flight may have cached another replica's snapshot that was too old for this caller, so this looks
+            // again.
             let newest = match state.cache.get(&key, Instant::now()) {
                 Some(Entry::Snapshot(snapshot)) => Some(snapshot),
                 Some(Entry::Refusal(_)) | None => cached,

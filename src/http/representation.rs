@@ -16,12 +16,12 @@ use super::{
 };
 use crate::snapshot::{Coding, RowRange, Snapshot};
 
-/// Unpacking this much takes a worker less time than handing it to another thread.
+/// The largest body, in bytes, that a worker unpacks itself: handing it to another thread would take longer.
 const UNPACKED_INLINE: u64 = 64 * 1024;
 
 pub(super) enum Representation {
     Whole(Coding),
-    /// Never compressed: callers choose different slices, so no coded slice could be cached.
+    /// Never compressed: callers choose different slices, so a compressed one could hardly be reused.
     Slice {
         slice: Slice,
         cut: RowRange,
@@ -35,13 +35,14 @@ impl Representation {
         };
         let cut = snapshot.row_range(slice.offset(), slice.size.into());
         if cut.more {
-            // The response carries a token that names this snapshot, so it must outlive its replacement.
+            // The response contains a token that names this snapshot, so the cache must keep it after a newer one
+            // replaces it.
             snapshot.mark_paged();
         }
         Self::Slice { slice, cut }
     }
 
-    /// A strong tag, different for each representation.
+    /// Returns the strong entity tag, which differs for each representation.
     pub(super) fn etag(&self, snapshot: &Snapshot) -> Bytes {
         match self {
             Self::Whole(coding) => snapshot.etag(*coding),
@@ -51,7 +52,7 @@ impl Representation {
         }
     }
 
-    /// The value of `Content-Encoding`.
+    /// Returns the value of `Content-Encoding`; `None` if the body is not compressed.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {
             Self::Whole(coding @ (Coding::Gzip | Coding::Zstd)) => Some(coding.as_str()),
@@ -59,7 +60,7 @@ impl Representation {
         }
     }
 
-    /// `length_only`: the response to a `HEAD`.
+    /// Builds the body. `length_only` is set for the response to a `HEAD`.
     pub(super) async fn body(
         &self,
         state: &AppState,
@@ -75,7 +76,8 @@ impl Representation {
 
 async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, length_only: bool) -> BoxBody {
     let stored = match (snapshot.body(coding), coding) {
-        // The cache stores small bodies as gzip alone. The length of the zstd is known only once it is made.
+        // Small bodies are stored as gzip alone. The zstd is made even for a `HEAD`, because only then is its length
+        // known.
         (None, Coding::Zstd) => state.cache.zstd(snapshot),
         (stored, _) => stored,
     };
@@ -85,7 +87,7 @@ async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, lengt
     }
     let stored = match stored {
         Some(stored) => Some(stored),
-        // Only a bug makes a coding unavailable. There is nothing to send then.
+        // A missing coding can only be a bug. There is nothing to send then.
         None if coding != Coding::Identity => Some(Bytes::new()),
         None => plain(state, snapshot).await,
     };
@@ -127,7 +129,7 @@ async fn sliced(
     BoxBody::new(ChunkedBody::between(head.into(), rows, foot.into()))
 }
 
-/// The uncompressed body, if it is cached or small enough to be unpacked whole.
+/// Returns the uncompressed body if it is cached, or if it is small enough to be unpacked in one step.
 async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     let plain = state.cache.plain_body(snapshot);
     let is_small_enough =
@@ -139,7 +141,7 @@ async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
         return state.cache.decompressed(snapshot);
     }
     let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
-    // `block` panics if it needs a first thread and the system has none. The worker then unpacks the body itself.
+    // `block` panics if it needs a first thread and the system has none left. The worker then unpacks the body itself.
     match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.decompressed(&shared)))) {
         Ok(unpacked) => unpacked.await.ok()?,
         Err(_) => state.cache.decompressed(snapshot),

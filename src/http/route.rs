@@ -1,12 +1,12 @@
-//! A route: its path, its name, its methods, and the handler that answers.
+//! A route: its path, its name, its methods, and its handler.
 
 use actix_web::http::Method;
 
-/// How a path that names a meeting ends.
+/// The placeholder at the end of a path with a meeting id.
 const MEETING_ID: &str = "{meetingId}";
 
 vocabulary! {
-    /// The two addresses that the service listens on, as metrics call them.
+    /// The two listeners. The words are labels of the metrics.
     pub enum Listener {
         /// `server.listen`.
         Callers = "callers",
@@ -15,7 +15,6 @@ vocabulary! {
     }
 }
 
-/// The handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteHandler {
     Qos,
@@ -43,7 +42,7 @@ impl Methods {
         }
     }
 
-    /// The value of `Allow`.
+    /// Returns the value of `Allow`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "GET, HEAD",
@@ -77,7 +76,8 @@ impl Route {
         Self { listener: Listener::Operators, path, name: path, methods, handler }
     }
 
-    /// Whether this route serves the raw `path`. A meeting id may contain slashes, so it takes the rest of the path.
+    /// Returns whether this route serves the raw `path`. A meeting id may contain slashes, so it takes the rest of the
+    /// path.
     pub(super) fn matches(&self, listener: Listener, path: &str) -> bool {
         self.listener == listener
             && match self.path.strip_suffix(MEETING_ID) {
@@ -86,18 +86,19 @@ impl Route {
             }
     }
 
-    /// The raw meeting id in a path that this route matches.
+    /// Returns the raw meeting id in a path that this route serves.
     pub(super) fn meeting_id<'a>(&self, path: &'a str) -> &'a str {
         let prefix = self.path.strip_suffix(MEETING_ID).unwrap_or(self.path);
         path.strip_prefix(prefix).unwrap_or_default()
     }
 
-    /// Meeting requests identify their callers and count in the metrics.
+    /// Returns whether this route serves meetings. Only such requests identify their callers and count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
         self.handler == RouteHandler::Qos
     }
 
-    /// Probes and scrapes come every few seconds: they are logged at `debug` and have no span.
+    /// Returns whether probes or scrapes request this route every few seconds. Such requests are logged at `debug` and
+    /// have no span.
     pub(super) fn is_polled(&self) -> bool {
         matches!(
             self.handler,

@@ -13,7 +13,8 @@ use crate::{
     trace::Tracer,
 };
 
-/// Shared by the handlers of both listeners. Built once, outside the workers, or each worker would have its own.
+/// State that the handlers of both listeners share. Built once, outside the workers; otherwise each worker would build
+/// its own.
 pub struct AppState {
     /// Identifies callers by their keys.
     pub callers: Callers,
@@ -23,7 +24,7 @@ pub struct AppState {
     pub fetcher: Fetcher,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
-    /// Makes the requests' spans.
+    /// Begins the spans of requests.
     pub tracer: Tracer,
     /// Set when the process is asked to stop.
     pub draining: AtomicBool,
