@@ -1,4 +1,4 @@
-//! Copies the list of participants to the output and cleans it on the way. Does not recurse, and builds no tree.
+//! Copies the list of participants to the output and cleans it on the way. Does not recurse, and does not build a tree.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::measure;
 use super::page::Page;
 use super::renames::{self, Renames, Undo};
 
-/// Which rules apply to a value, by its place.
+/// The place of a value, which decides which rules apply to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Scope {
     /// An element of `participants`.
@@ -29,7 +29,7 @@ struct Open {
     scope: Scope,
 }
 
-/// The place of the input in the document.
+/// The position of the input in the document.
 enum Position {
     Value(Scope),
     /// The key of an object's entry.
@@ -39,7 +39,7 @@ enum Position {
     Done,
 }
 
-/// The list while it is copied.
+/// The list of participants while it is copied.
 pub(super) struct Participants<'a, 'o> {
     copier: Copier<'a, 'o>,
     open: Vec<Open>,
@@ -62,7 +62,7 @@ impl<'a, 'o> Participants<'a, 'o> {
         }
     }
 
-    /// Cleans one element; true if another one follows.
+    /// Cleans one element. Returns whether another one follows.
     pub(super) fn row(&mut self) -> Result<bool, Desynced> {
         self.copier.token()?;
         let start = self.copier.written();
@@ -116,7 +116,7 @@ impl<'a, 'o> Participants<'a, 'o> {
             }
             b'[' => {
                 copier.input.step();
-                // A list where a participant belongs is not one, and neither are its elements.
+                // A list in the place of a participant is not a participant, and neither are its elements.
                 let scope = if scope == Scope::Participant { Scope::Outside } else { scope };
                 self.open.push(Open { is_object: false, scope });
                 Ok(if copier.token()? == b']' { Position::After } else { Position::Value(scope) })
@@ -198,8 +198,8 @@ impl<'a, 'o> Participants<'a, 'o> {
         Ok(Scope::Outside)
     }
 
-    /// Writes the entry of one of Zoom's fields under its new key. False if the entry must stay as it is. Then the cursor is
-    /// still after the key, and only the part that both entries have in common is written.
+    /// Writes the entry of one of Zoom's fields under its new key. Returns `false` if the entry must stay as it is:
+    /// then the cursor is still after the key, and at most the beginning that both forms share has been written.
     fn clean(&mut self, key: Text<'a>, name: &[u8], field: Field) -> Result<bool, Desynced> {
         let copier = &mut self.copier;
         let mut ahead = copier.input;

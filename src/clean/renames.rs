@@ -20,7 +20,7 @@ pub(super) struct Renames<'a> {
 /// One open object.
 struct ObjectKeys {
     begin: usize,
-    /// One bit for each cleaned key. Some keys share a bit, but nearly always this shows that no two are equal.
+    /// One bit for each cleaned key. Some keys share a bit, but nearly always the bits show that no two keys are equal.
     seen: u64,
     may_collide: bool,
 }
@@ -35,7 +35,7 @@ struct SeenKey<'a> {
 /// How to restore an entry's own key and value.
 #[derive(Clone)]
 pub(super) struct Undo<'a> {
-    /// The whole entry, counted from the beginning of the page in the output.
+    /// The range of the complete entry, counted from the beginning of the page in the output.
     pub(super) written: Range<usize>,
     /// Zoom's key, without quotes.
     pub(super) key: &'a [u8],
@@ -101,14 +101,14 @@ impl<'a> Renames<'a> {
         Ok(())
     }
 
-    /// The renames to undo, in the order of the output.
+    /// Returns the renames to undo, in the order of the output.
     pub(super) fn into_undo(mut self) -> Vec<Undo<'a>> {
         self.undo.sort_by_key(|undo| undo.written.start);
         self.undo
     }
 }
 
-/// Each fixed key has a bit of its own; the keys of `CpuUsage` share the other 56.
+/// Returns the bit of a key. Each fixed key has its own bit; the keys of `CpuUsage` share 56 bits.
 #[inline]
 fn bit(field: Field, stem: &[u8]) -> u64 {
     match field {

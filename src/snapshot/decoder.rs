@@ -1,5 +1,5 @@
-//! Decompresses a body part by part as a caller reads it, so that a large meeting is never uncompressed in memory as a whole,
-//! however slowly the caller reads.
+//! Decompresses a body part by part as a caller reads it, so that the uncompressed body of a large meeting is never in
+//! memory as a whole, however slowly the caller reads.
 
 use std::{
     fmt,
@@ -33,13 +33,14 @@ impl BodyDecoder {
         Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
     }
 
-    /// Bytes of the range that are not read yet.
+    /// Returns the bytes of the range that are not read yet.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Decodes up to `at_most` bytes, and returns those in the range: none while it still skips, and `None` at the end.
+    /// Decodes up to `at_most` bytes, and returns those in the range: an empty part while it skips to the range, and
+    /// `None` at the end.
     ///
     /// # Errors
     /// The gzip is corrupt, which would be a bug.

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::meeting_id::MeetingId;
 
 vocabulary! {
-    /// Zoom's two views of a meeting. The word is the value of the query parameter `type`, both ours and Zoom's.
+    /// Zoom's two views of a meeting. The word is the value of the query parameter `type`, in our API and in Zoom's.
     pub enum MeetingType {
         /// In progress.
         Live = "live",
@@ -17,9 +17,9 @@ vocabulary! {
 /// The meeting that a snapshot shows: the key of the cache and of the table of flights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SnapshotKey {
-    /// Which meeting.
+    /// The meeting.
     pub meeting: MeetingId,
-    /// Which view of it.
+    /// The view of it.
     pub meeting_type: MeetingType,
 }
 
@@ -28,7 +28,7 @@ pub struct SnapshotKey {
 pub struct Tag(pub u128);
 
 impl Tag {
-    /// The first 128 bits of a digest.
+    /// Makes a tag of the first 128 bits of a digest.
     #[must_use]
     pub fn of(digest: &[u8]) -> Self {
         Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))
