@@ -24,15 +24,15 @@ pub(crate) const PAGED_FOR: Duration = Duration::from_secs(300);
 pub enum Entry {
     /// A whole meeting.
     Snapshot(Arc<Snapshot>),
-    /// Zoom's error.
+    /// A failure.
     Refusal(Arc<Refusal>),
 }
 
 /// A cached failure.
 pub struct Refusal {
-    /// The failure that callers get.
+    /// The failure, as callers get it.
     pub failure: Failure,
-    /// Zoom is not called before then.
+    /// The time before which Zoom is not called for this meeting.
     pub until: Instant,
 }
 
@@ -49,7 +49,7 @@ impl Entry {
         matches!(self, Self::Snapshot(snapshot) if snapshot.is_paged())
     }
 
-    /// When it can no longer be served, not even stale.
+    /// Returns the time from which it can no longer be served, not even stale.
     pub(super) fn useful_until(&self, policy: CachePolicy) -> Instant {
         match self {
             Self::Snapshot(snapshot) => snapshot.fetched_instant + policy.useful_for(snapshot),
@@ -67,7 +67,7 @@ pub(super) struct CacheKey {
 /// The entries that one meeting may have side by side.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum EntryKind {
-    /// The newest snapshot, or Zoom's answer that there is no such meeting.
+    /// The newest snapshot, or Zoom's response that there is no such meeting.
     Newest,
     /// An older snapshot.
     Older(Tag),
