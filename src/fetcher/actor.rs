@@ -1,4 +1,5 @@
-//! The actor on the fetcher's thread: owns the state, starts the long-lived tasks, and carries out commands one by one.
+//! The actor on the fetcher's thread: owns the state, starts the long-lived tasks, and carries out commands one at a
+//! time.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -20,7 +21,7 @@ use crate::{
     trace::TraceContext,
 };
 
-/// Runs for as long as the service does.
+/// Runs as long as the service.
 pub(super) async fn run(
     dependencies: Dependencies,
     signals: Signals,
@@ -46,7 +47,8 @@ pub(super) async fn run(
     }
 }
 
-/// Whether calls can be made. Without an access token, requests one; if none can be had, queued calls get the reason.
+/// Returns whether there is a usable access token. If not, requests one; if that fails, all queued calls are rejected
+/// with the reason.
 fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     if state.access_tokens.are_usable(Instant::now()) {
         return true;
@@ -70,7 +72,7 @@ struct Actor {
 }
 
 impl Actor {
-    /// Never waits: what takes time becomes a task.
+    /// Carries out a command without waiting. Work that takes time becomes a task.
     fn carry_out(&self, command: FetcherCommand) {
         let state = Rc::clone(&self.state);
         match command {
@@ -105,8 +107,8 @@ impl Actor {
         }
     }
 
-    /// Answers from the cache, joins the flight in progress, or starts one. Deciding it in one place, on one thread, is what
-    /// makes flights single.
+    /// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
+    /// snapshot never has two flights that callers can join.
     fn fetch(&self, request: FetchRequest, reply: ReplySender) {
         let FetchRequest { key, wanted, caller, flight_link, deadline, hung_up } = request;
         if let Some(result) = self.without_flight(&key, wanted) {
@@ -134,7 +136,7 @@ impl Actor {
         }
     }
 
-    /// The answer for a caller that needs no flight.
+    /// Returns the result for a caller that needs no flight; `None` if it needs one.
     fn without_flight(
         &self,
         key: &SnapshotKey,
@@ -151,8 +153,8 @@ impl Actor {
         if let Some(failure) = self.state.cache.failure(key, now) {
             return Some(Err(failure));
         }
-        // A caller with a fallback need not wait for the end of a cool-down, however short; unless another replica may
-        // have something newer, which costs no call.
+        // A caller with a fallback need not wait for the end of a cool-down, however short. But another replica may
+        // have a newer snapshot, which costs no call.
         if wanted.has_fallback
             && !self.state.peers.may_have_snapshots()
             && let Some((_, failure)) = self.state.scheduler.blocked_until()

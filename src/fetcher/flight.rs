@@ -1,4 +1,5 @@
-//! One flight: obtains a snapshot from another replica or from Zoom, caches it, and answers the callers waiting for it.
+//! Runs one flight: obtains a snapshot from another replica or from Zoom, caches it, and replies to the callers waiting
+//! for it.
 
 use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
@@ -21,11 +22,11 @@ use crate::{
 /// The outcome of a flight.
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// How it came from another replica; `None`: from Zoom.
+    /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
     peer: Option<PeerSource>,
-    /// The meeting was purged while it was fetched: the result must not be cached.
+    /// Whether the meeting was purged meanwhile: then the result must not be cached.
     purged: bool,
-    /// How long a failure is remembered.
+    /// The time until which a failure is cached.
     remember_until: Option<Instant>,
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn fly(state: Rc<FetcherState>, flight: Flight, span: Span) {
     complete(&state, &flight, span, obtained);
 }
 
-/// From another replica, if one has the snapshot or is fetching it; else from Zoom, for all replicas.
+/// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
 async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
@@ -60,8 +61,8 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
     FlightResult { purged, ..FlightResult::own(state, flight, result) }
 }
 
-/// Caches the result and answers the callers. Nothing in here waits, so a purge comes either before it (then the flight is
-/// detached, and nothing is cached) or after it (then it removes what was cached).
+/// Caches the result and replies to the callers. Nothing in here waits, so a purge runs either before it (the flight is
+/// then detached, and nothing is cached) or after it (which removes the cached result).
 fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightResult) {
     let FlightResult { result, peer, purged, remember_until } = obtained;
     let may_cache = !purged && !state.flights.is_detached(flight);
@@ -77,7 +78,7 @@ fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightR
         Err(mut failure) => {
             if let Some(until) = remember_until.filter(|_| may_cache) {
                 if !ends_snapshot(&failure) {
-                    // Zoom is not asked again before that, whatever time Zoom itself named.
+                    // Zoom is not called again before then, whatever time its response named.
                     failure.retry_at = Some(until);
                 }
                 state.cache.insert_failure(flight.key, &failure, until);
@@ -96,7 +97,7 @@ fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightR
 
 impl FlightResult {
     fn own(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the first call, such as that of the access token, says nothing about this meeting.
+        // A failure before the first call, such as that of the access token, is not about this meeting.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some() || ends_snapshot(failure) || state.flights.has_started(flight)
         });
@@ -127,7 +128,8 @@ fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option
     );
 }
 
-/// Operators should see what went wrong at Zoom, but not what callers asked wrongly.
+/// Logs failures of Zoom for operators. All others, such as a caller's request for an unknown meeting, are logged at
+/// `debug`.
 fn log_failure(key: SnapshotKey, failure: &Failure) {
     let zoom = failure.zoom.as_deref();
     let (status, code) =

@@ -34,7 +34,7 @@ impl RedisPeers {
         Self { cluster, cache, flights, purger, scheduler, subscriptions: Subscriptions::default() }
     }
 
-    /// The snapshot that Redis has of this meeting.
+    /// Returns this meeting's snapshot in Redis.
     pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
         let record_key = RecordKey::meeting(&key);
         let stored = self.cluster.look_up(&record_key).await.ok()?;
@@ -44,8 +44,8 @@ impl RedisPeers {
         }
     }
 
-    /// Whether this replica shows nothing newer. It may, having fetched while Redis was unavailable; and what it shows must
-    /// never go back in time.
+    /// Returns whether this replica has nothing newer. It may have, if it fetched while Redis was unavailable. Callers
+    /// of one replica must never get an older snapshot after a newer one.
     pub(super) fn is_latest(&self, snapshot: &Snapshot) -> bool {
         match self.cache.get(&snapshot.key, Instant::now()) {
             Some(Entry::Snapshot(cached)) => {
