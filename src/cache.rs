@@ -45,7 +45,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// Creates an empty cache.
     #[must_use]
     pub fn new(config: CacheConfig, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
@@ -101,7 +101,8 @@ impl Cache {
             self.insert_paged(&replaced);
         }
         let entry = Entry::Snapshot(Arc::clone(&snapshot));
-        // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. Weights are u32.
+        // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. moka's
+        // weights are u32.
         let bound = self.config.max_entries().min(u64::from(u32::MAX));
         let is_kept = u64::try_from(entry.weight()).is_ok_and(|weight| weight <= bound);
         if is_kept {

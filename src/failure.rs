@@ -36,7 +36,7 @@ vocabulary! {
         ShuttingDown = "shutting_down",
         /// Zoom did not respond in time.
         ZoomTimedOut = "zoom_timed_out",
-        /// The caller allows no fetch, and nothing usable is cached.
+        /// The caller does not allow a fetch, and nothing usable is cached.
         NotCached = "not_cached",
     }
 }
@@ -114,7 +114,7 @@ impl ZoomError {
 /// The reason why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The reason.
+    /// The kind of failure.
     pub reason: Reason,
     /// The cause for which another call would fail the same way; `None` if it may succeed, or if `reason` says enough.
     pub lasting: Option<Lasting>,

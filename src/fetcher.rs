@@ -161,8 +161,9 @@ impl Fetcher {
         found.await.ok()?
     }
 
-    /// Purges snapshots and cached failures, here and in every replica. Flights in progress do not bring them back.
-    /// Returns once this replica has purged them, and has sent the purge to the others or kept it until Redis is back.
+    /// Purges snapshots and cached failures, here and on every other replica. Flights in progress do not bring them
+    /// back. Returns once this replica has purged them, and has sent the purge to the others or kept it until Redis is
+    /// back.
     ///
     /// # Errors
     /// The fetcher has stopped.

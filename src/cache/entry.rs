@@ -13,7 +13,8 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// moka's own bookkeeping for an entry with an expiry and a weigher, measured at 291 bytes, and the key.
+/// The memory for an entry's bookkeeping, in bytes: moka's own, measured at 291 with an expiry and a weigher, and the
+/// key.
 pub(super) const BOOKKEEPING: usize = 320 + size_of::<CacheKey>();
 /// How long an older snapshot is kept after its last slice was served. Every first slice hands out a token, and most tokens are
 /// never used.

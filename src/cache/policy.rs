@@ -59,11 +59,11 @@ vocabulary! {
 /// The conditions under which a caller that waits for a fetch accepts a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchRequirement {
-    /// Its directives.
+    /// The caller's directives.
     pub directives: Directives,
-    /// The time at which its request arrived.
+    /// The time at which the caller's request arrived.
     pub requested_at: Instant,
-    /// Whether it has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
+    /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
     pub has_fallback: bool,
 }
 
@@ -298,7 +298,7 @@ mod tests {
         // Ages are in whole seconds.
         assert!(accepts(max_age(10), 10_999, 20_000));
         assert!(!accepts(max_age(10), 11_000, 11_000));
-        // At 30 s exactly 30 s of freshness are left.
+        // At 30 s, exactly 30 s of freshness are left.
         assert!(accepts(min_fresh(30), 30_000, 30_000));
         assert!(!accepts(min_fresh(30), 30_001, 31_000));
         // The snapshot must still be fresh when it is served.

@@ -39,7 +39,7 @@ pub enum NotAPage {
         /// Counted from 1 in bytes; 0 just after a line feed.
         column: usize,
     },
-    /// JSON, but not an object with a list named `participants`. It may be an error body.
+    /// The text is JSON, but not an object with a list named `participants`. It may be an error body.
     #[error("no list of participants")]
     NoParticipants,
     /// A key of the envelope occurs twice or has the wrong type, so the page cannot be trusted.

@@ -47,8 +47,8 @@ pub(super) async fn run(
     }
 }
 
-/// Returns whether there is a usable access token. If not, requests one; if that fails, all queued calls are rejected
-/// with the reason.
+/// Returns whether there is a usable access token. If there is none, requests one in a task, which rejects all queued
+/// calls on failure.
 fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     if state.access_tokens.are_usable(Instant::now()) {
         return true;
@@ -153,7 +153,7 @@ impl Actor {
         if let Some(failure) = self.state.cache.failure(key, now) {
             return Some(Err(failure));
         }
-        // A caller with a fallback need not wait for the end of a cool-down, however short. But another replica may
+        // A caller with a fallback does not wait for the end of a cool-down, however short, unless another replica may
         // have a newer snapshot, which costs no call.
         if wanted.has_fallback
             && !self.state.peers.may_have_snapshots()

@@ -24,7 +24,7 @@ struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
     /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
     peer: Option<PeerSource>,
-    /// Whether the meeting was purged meanwhile: then the result must not be cached.
+    /// Whether the meeting was purged meanwhile. If so, the result must not be cached.
     purged: bool,
     /// The time until which a failure is cached.
     remember_until: Option<Instant>,
@@ -97,7 +97,8 @@ fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightR
 
 impl FlightResult {
     fn own(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the first call, such as that of the access token, is not about this meeting.
+        // A failure before the first call, such as that of the access token, is not about this meeting, so it is not
+        // cached.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some() || ends_snapshot(failure) || state.flights.has_started(flight)
         });

@@ -177,7 +177,7 @@ impl Flights {
     }
 
     /// Records that this flight may not make its next call before `until`. Callers that cannot wait until then get
-    /// `failure`, and so do callers that join during the pause.
+    /// `failure`, including those that join during the pause.
     pub(super) fn begin_pause(&self, flight: &Flight, until: Instant, failure: Failure) {
         self.change(flight, |entry| {
             entry.queued = true;
@@ -196,7 +196,7 @@ impl Flights {
         }
     }
 
-    /// Detaches the flight to this snapshot: new callers do not join it, and its result is not cached. Returns whether
+    /// Detaches the flight for this snapshot: new callers do not join it, and its result is not cached. Returns whether
     /// there was one.
     pub(super) fn detach(&self, key: &SnapshotKey) -> bool {
         self.table.borrow_mut().joinable.remove(key).is_some()
@@ -215,12 +215,12 @@ impl Flights {
     /// detached already, or it has made no call and its callers disconnected before their deadline. Such a flight is
     /// detached, so that no new caller joins it.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
-        // A caller that waited until its deadline got `still_fetching`, and will retry.
+        // A caller that waited until its deadline got `still_fetching` and will retry, so the flight goes on.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)
     }
 
-    /// Like [`Self::detach_if_abandoned`], but the callers may also have waited until their deadline. For a full queue,
-    /// before it rejects another caller.
+    /// Like [`Self::detach_if_abandoned`], but the callers may also have waited until their deadline. The scheduler
+    /// calls this before it rejects another caller because the queue is full.
     pub(super) fn detach_if_unwanted(&self, number: FlightNumber) -> bool {
         self.detach_if(number, |_| true)
     }

@@ -1,4 +1,4 @@
-//! Fetches all pages of one meeting, one after another, and makes a complete snapshot of them or none.
+//! Fetches all pages of one meeting, one after another, and returns a complete snapshot or none.
 
 use std::{
     collections::HashSet,
@@ -24,7 +24,7 @@ const EXTRA_PAGES: usize = 10;
 const MAX_PAGES: usize = 5_000;
 /// The maximum number of pages if Zoom does not send `total_records`: enough for 5,000 rows.
 const MAX_PAGES_IF_UNKNOWN: usize = 500;
-/// Participants on a page of Zoom's.
+/// The number of participants on one of Zoom's pages.
 const ROWS_PER_PAGE: u64 = 10;
 /// The longest page token that is accepted, in bytes. Zoom's have a few dozen; a longer one than this may not fit into
 /// a request line.

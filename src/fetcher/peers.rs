@@ -51,7 +51,8 @@ pub(super) enum Peers {
     Redis { peers: Rc<RedisPeers>, lookups: Rc<PendingLookups> },
 }
 
-/// Prepares the connection, which is not made yet, and the events that will arrive over it.
+/// Creates the connection, which is not opened yet, and the receiver of the events that arrive over it; `None` without
+/// Redis.
 pub(super) fn prepare(
     config: Option<ClusterConfig>,
     metrics: &Arc<Metrics>,
@@ -118,12 +119,12 @@ impl Peers {
         }
     }
 
-    /// Returns whether there may be another replica, which may have a snapshot that this one lacks.
+    /// Returns whether there may be other replicas, which may have newer snapshots.
     pub(super) fn may_have_snapshots(&self) -> bool {
         matches!(self, Self::Redis { .. })
     }
 
-    /// Publishes a snapshot that a caller pages through to the other replicas.
+    /// Publishes to the other replicas a snapshot that a caller pages through.
     pub(super) async fn publish_paged(&self, snapshot: Arc<Snapshot>) {
         if let Self::Redis { peers, .. } = self {
             paging::publish(peers, snapshot).await;

@@ -37,7 +37,7 @@ impl Purger {
         }
     }
 
-    /// Removes snapshots and cached failures, and detaches the flights to them: those still complete for the callers
+    /// Removes snapshots and cached failures, and detaches the flights for them: those still complete for the callers
     /// already waiting, but their results are not cached and new callers do not join them. Returns how many entries
     /// were removed, and how many flights were detached.
     pub(super) fn forget(&self, what: Purge) -> (u64, usize) {

@@ -12,7 +12,7 @@ pub(super) const LONGEST_REQUEST_ID: usize = 128;
 /// The status that is logged and counted if the caller disconnected before the response. nginx introduced it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The first fields are known before the handler runs; the handler fills the cells.
+/// The context of one request. The plain fields are set before the handler runs; the handler fills the cells.
 pub(super) struct RequestContext {
     /// `None` if no route has this path.
     pub(super) route: Option<&'static Route>,

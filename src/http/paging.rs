@@ -1,7 +1,7 @@
 //! Slices of a snapshot, and the tokens that lead from one slice to the next. Paging costs no Zoom call.
 //!
-//! A token names the snapshot, so that all slices show the meeting at one time, and the offset of the next slice.
-//! Replicas that share snapshots accept each other's tokens.
+//! A token contains the offset of the next slice and names the snapshot, so that all slices show the meeting at one
+//! time. Replicas that share snapshots accept each other's tokens.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -14,7 +14,7 @@ pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 /// A range of consecutive participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slice {
-    /// The index of the first, from 0.
+    /// The index of the first participant, from 0.
     pub(super) offset: u32,
     /// The maximum number of participants.
     pub(super) size: u16,

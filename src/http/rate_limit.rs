@@ -24,7 +24,7 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// The largest integer of a structured field (RFC 9651, 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// The format of the fields, for `/openapi.json`.
+/// The formats of the fields as regular expressions, for `/openapi.json`.
 pub(super) const POLICY_PATTERN: &str =
     "^\"second\";q=[0-9]+;w=1, \"day\";q=[0-9]+;w=86400(, \"caller\";q=[0-9]+;w=60)?$";
 pub(super) const LIMIT_PATTERN: &str =

@@ -26,7 +26,7 @@ pub struct AppState {
     pub metrics: Arc<Metrics>,
     /// Begins the spans of requests.
     pub tracer: Tracer,
-    /// Set when the process is asked to stop.
+    /// Set when the process begins to stop.
     pub draining: AtomicBool,
 }
 

@@ -16,8 +16,8 @@ use crate::snapshot::RefreshSample;
 
 /// The cost of refreshes is measured over this time, or over twice the longest freshness if that is longer.
 const MIN_MEMORY: Duration = Duration::from_secs(600);
-/// The minimum time by which the calls since the first refresh are divided: the first one alone does not make a high
-/// rate.
+/// The minimum time by which the calls since the first refresh are divided, so that a single refresh does not count as
+/// a high rate.
 const MIN_EVIDENCE: Duration = Duration::from_secs(120);
 /// The rate of other calls is measured over this time. A backfill of 2,000 counts as 0.19 calls a second at first, and
 /// as less from then on.
@@ -170,7 +170,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// One meeting, polled so often that it is refreshed as soon as it is stale, for two hours.
+    /// Returns the usage after two hours of one meeting that is polled so often that it is refreshed as soon as it is
+    /// stale.
     fn one_meeting(pages: u32, stretch: u32) -> (UsageRate, Instant) {
         let (mut usage, mut now) = (UsageRate::new(300 * SECOND), Instant::now());
         let end = now + 7_200 * SECOND;

@@ -32,7 +32,7 @@ pub(super) struct Compressors {
 }
 
 impl Compressors {
-    /// Takes idle ones from the pool, or makes new ones.
+    /// Takes idle compressors from the pool, or makes new ones.
     pub(super) fn take() -> io::Result<Self> {
         if let Some(idle) = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(idle);

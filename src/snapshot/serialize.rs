@@ -202,7 +202,7 @@ fn has_crc(body: impl Read, length: u64, expected: u32) -> bool {
     read_all(body, length, |part| crc.update(part)).is_some() && crc.sum() == expected
 }
 
-/// Reads the body in steps. Returns `None` if it has another length or is corrupt.
+/// Passes the body to `each`, in steps. Returns `None` if it has another length or is corrupt.
 fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Option<()> {
     let (mut room, mut left) = (vec![0; STEP], length);
     loop {

@@ -27,9 +27,9 @@ const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 
 /// Limits on the time for a body.
 pub(super) struct BodyLimits {
-    /// Between two parts.
+    /// Limit on the wait between two parts.
     pub(super) gap: Duration,
-    /// For the complete body, except for the time in which we wait for memory.
+    /// The end of the complete body's time, which does not count while we wait for memory.
     pub(super) deadline: Instant,
 }
 

@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 pub(crate) struct FetchMemory(Rc<MemoryState>);
 
 struct MemoryState {
-    /// In bytes.
+    /// The bound, in bytes.
     most: usize,
     ledger: RefCell<MemoryLedger>,
     metrics: Arc<Metrics>,

@@ -1,4 +1,5 @@
-//! Secrets: held in a type that cannot be printed, and read again from their files when they may have changed.
+//! Secrets: a type that cannot be printed, and their sources. Files are read again each time, because they may have
+//! changed.
 
 use std::path::{Path, PathBuf};
 

@@ -25,7 +25,7 @@ pub(crate) struct Upstream {
 
 /// One of Zoom's hosts: its client, its connections, and whether it can be reached.
 pub(super) struct Host {
-    /// See [`transport::for_awc`].
+    /// The base URL as awc gets it; see [`transport::for_awc`].
     url: String,
     transport: Transport,
     client: RefCell<Client>,

@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// How often a call is retried after a failure that may pass. Each retry takes another permit.
+/// How often a call is retried after a transient failure. Each retry takes another permit.
 const MAX_RETRIES: u32 = 2;
 /// A page fails after this many calls that were rate-limited, although every pause was observed.
 const MAX_RATE_LIMITED: u32 = 3;
@@ -46,10 +46,10 @@ pub(super) struct Attempts {
     rate_limited: u32,
 }
 
-/// Returns when the call should be made again.
+/// Waits until the call can be made again.
 ///
 /// # Errors
-/// The call should not be made again: no retries are left, or none would help.
+/// The call is not made again: no retries are left, or none would help.
 pub(super) async fn recover(
     state: &FetcherState,
     flight: &Flight,
@@ -88,7 +88,7 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Waits before the next attempt at a call that Zoom rejected with `Retry-After`. Callers that have a stale snapshot or
+/// Waits before the next attempt at a call that failed with a `Retry-After`. Callers that have a stale snapshot or
 /// cannot wait that long get the failure at once.
 async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zoom_error: ZoomError) {
     let until = Instant::now() + pause;
@@ -97,7 +97,7 @@ async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zo
     tokio::time::sleep(pause).await;
 }
 
-/// Stops all calls until the rate limit permits more. Callers that cannot wait that long get the failure that this
+/// Stops all calls until Zoom's rate limit permits more. Callers that cannot wait that long get the failure that this
 /// returns.
 fn pause_all(
     state: &FetcherState,

@@ -63,7 +63,7 @@ pub(super) struct FlightEntry {
     weight: CallerWeight,
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
-    /// Whether it has made a call: from then on it goes on even if every caller has gone.
+    /// Whether it has made a call. From then on it goes on even if every caller has gone, unless it is detached.
     pub(super) started: bool,
     /// The end of the pause that Zoom requested, and the reason.
     pub(super) pause: Option<(Instant, Failure)>,

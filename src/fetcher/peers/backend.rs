@@ -1,4 +1,5 @@
-//! Shared by the parts of [`super`]: the connection, this replica's cache and flights, and the rule for which snapshot is newer.
+//! The state that all parts of [`super`] share: the connection, this replica's cache and flights, and the rule for
+//! which snapshot is newer.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -44,8 +45,8 @@ impl RedisPeers {
         }
     }
 
-    /// Returns whether this replica has nothing newer. It may have, if it fetched while Redis was unavailable. Callers
-    /// of one replica must never get an older snapshot after a newer one.
+    /// Returns whether this replica's cache has nothing newer. It can have something newer if this replica fetched
+    /// while Redis was unavailable, and callers must never get an older snapshot after a newer one.
     pub(super) fn is_latest(&self, snapshot: &Snapshot) -> bool {
         match self.cache.get(&snapshot.key, Instant::now()) {
             Some(Entry::Snapshot(cached)) => {

@@ -22,7 +22,7 @@ pub(in crate::fetcher) struct EventPump {
     pub(super) events: mpsc::UnboundedReceiver<Event>,
     pub(super) access_tokens: AccessTokens,
     pub(super) metrics: Arc<Metrics>,
-    /// For the handles on other threads.
+    /// The status of Redis, for the handles on other threads.
     pub(super) status: watch::Sender<RedisStatus>,
 }
 

@@ -15,7 +15,7 @@ use crate::{
 pub(in crate::fetcher) struct PublishResult {
     /// This replica's result, unless another replica's later fetch supersedes it.
     pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
-    /// Whether the meeting was purged meanwhile: then the result must not be cached.
+    /// Whether the meeting was purged meanwhile. If so, the result must not be cached.
     pub(in crate::fetcher) purged: bool,
 }
 
@@ -67,8 +67,8 @@ pub(super) async fn publish(
     }
 }
 
-/// Returns whether a failure is stored as the meeting's record. It would overwrite a snapshot there, which other
-/// replicas may still serve stale, so other failures are only announced to the replicas that run now.
+/// Returns whether a failure is stored as the meeting's record. All other failures are only announced to the replicas
+/// that run now: a record would overwrite the snapshot, which other replicas may still serve stale.
 fn belongs_in_record(peers: &RedisPeers, flight: &Flight, failure: &Failure) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     ends_snapshot(failure) || (failure.lasting.is_some() && !has_snapshot())

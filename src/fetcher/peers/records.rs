@@ -31,7 +31,7 @@ pub(super) enum Content {
     },
 }
 
-/// Decodes a record. Returns `None` if there is none, or if this version or its key cannot read it.
+/// Decodes a record. Returns `None` if there is none, or if this version or its encryption key cannot read it.
 pub(super) async fn read(
     shared: &Cluster,
     key: SnapshotKey,

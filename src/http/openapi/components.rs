@@ -78,7 +78,6 @@ fn meeting_id() -> Value {
     })
 }
 
-/// The headers of responses.
 pub(super) fn headers() -> Value {
     // A header that is present on every response that lists it.
     let always = |schema: Value, description: &str| json!({ "required": true, "schema": schema, "description": description });

@@ -16,7 +16,7 @@ use crate::{
 /// The headers of the rate limits, by the names of their components.
 const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 
-/// The responses of `/qos/{meetingId}`, with every problem.
+/// Returns the responses of `/qos/{meetingId}`, with every problem.
 pub(super) fn of_qos() -> Value {
     let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
     let not_modified = [&not_modified[..], &LIMITS].concat();
@@ -40,7 +40,7 @@ pub(super) fn of_qos() -> Value {
     Value::Object(responses)
 }
 
-/// The responses of `/openapi.json`.
+/// Returns the responses of `/openapi.json`.
 pub(super) fn of_document() -> Value {
     let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
     let validators = headers(&["StaticCacheControl", "ETag"]);

@@ -135,7 +135,8 @@ impl MemoryLedger {
         }
     }
 
-    /// Wakes every waiting flight that can go on, and one that must fail if none can. To be called after each change.
+    /// Wakes every waiting flight that can go on, and one that must fail if none can. Has to be called after each
+    /// change.
     pub(super) fn wake_waiting(&mut self, most: usize) {
         self.wake_bodies(most);
         self.wake_pages(most);
