@@ -1,4 +1,4 @@
-//! The failures to get a snapshot, which the fetcher returns, the cache keeps, and `http::problem` describes to
+//! Failures to get a snapshot. The fetcher returns them, the cache keeps them, and `http::problem` describes them to
 //! callers.
 //!
 //! A failure has no status code and no text of ours: only what happened, when to retry, and Zoom's response.
@@ -16,7 +16,7 @@ vocabulary! {
         MeetingNotFound = "meeting_not_found",
         /// The id belongs to a webinar.
         NotAMeeting = "not_a_meeting",
-        /// Zoom no longer has the meeting's data: it keeps them for at most a year.
+        /// Zoom no longer has the meeting's data, which it keeps for at most a year.
         MeetingTooOld = "meeting_too_old",
         /// The caller has reached its own limit of calls.
         CallerOverLimit = "caller_over_limit",
@@ -116,7 +116,7 @@ impl ZoomError {
 pub struct Failure {
     /// The kind of failure.
     pub reason: Reason,
-    /// The cause for which another call would fail the same way; `None` if it may succeed, or if `reason` says enough.
+    /// Set if another call would fail the same way for a cause that `reason` does not name.
     pub lasting: Option<Lasting>,
     /// The time from which a retry can help, if that is known.
     pub retry_at: Option<Instant>,
@@ -150,8 +150,8 @@ impl Failure {
         self
     }
 
-    /// Returns the limit that caused this failure, or that the credentials did; `None` if neither applies. A rate limit
-    /// is Zoom's if the failure has a response of Zoom's, else ours.
+    /// Returns the limit or the rejected credentials that caused this failure; `None` if neither did. A rate limit is
+    /// Zoom's if the failure has a response of Zoom's, else ours.
     #[must_use]
     pub fn refused_by(&self) -> Option<RefusedBy> {
         match (self.reason, self.zoom.is_some()) {

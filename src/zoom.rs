@@ -62,8 +62,8 @@ pub(crate) struct CallOutcome {
     pub(crate) answer: Result<WholeResponse, CallError>,
     /// The permit, if no byte of the call can have left: Zoom did not count such a call.
     pub(crate) unspent: Option<Permit>,
-    /// The day's calls that the complete account has left, if Zoom reports them. `None` after a 429, which reports the
-    /// end of the pause instead.
+    /// The day's calls that all apps of the account together have left, if Zoom reports them. `None` after a 429, which
+    /// reports the end of the pause instead.
     pub(crate) account_has_left: Option<u64>,
 }
 

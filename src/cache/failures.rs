@@ -1,9 +1,9 @@
 //! Negative caching: decides which failures are cached, and for how long.
 //!
-//! "No such meeting" replaces the snapshot, which is then wrong. Every other failure is cached beside the snapshot,
-//! which can still be served stale. A cached failure keeps callers that retry in a loop from spending the day's calls
-//! on a meeting that Zoom does not return. A failure that a retry would not change is cached for `cache.refusal`; any
-//! other one for [`FAILURE_PAUSE`], or until its `Retry-After`.
+//! "No such meeting" replaces the snapshot, because the two contradict each other. Every other failure is cached beside
+//! the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from spending the
+//! day's calls on a meeting that Zoom does not return. A failure that a retry would not change is cached for
+//! `cache.refusal`; any other one for [`FAILURE_PAUSE`], or until its `Retry-After`.
 
 use std::{
     sync::Arc,

@@ -168,7 +168,8 @@ pub fn is_covered_by_stale(reason: Reason) -> bool {
     !denies_meeting(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
 }
 
-/// Returns whether Zoom reports by this failure that there is no such meeting. It replaces the snapshot in the cache.
+/// Returns whether this failure is Zoom's response that there is no such meeting. Such a failure replaces the snapshot
+/// in the cache.
 #[must_use]
 pub fn ends_snapshot(failure: &Failure) -> bool {
     denies_meeting(failure.reason)

@@ -16,7 +16,8 @@ use self::{runs::Runs, unescape::flat};
 
 /// The maximum length of a text that is shown, in characters.
 const LONGEST_SHOWN: usize = 300;
-/// The characters of a text that are searched: enough that [`LONGEST_SHOWN`] of them are left after redaction.
+/// The number of characters of a text that are searched: enough that [`LONGEST_SHOWN`] of them are left after
+/// redaction.
 const LONGEST_READ: usize = 8 * 1024;
 /// The longest word that is shown, in bytes: Zoom's longest scopes have 60 letters, its access tokens 300 and more.
 const LONGEST_WORD: usize = 100;

@@ -40,7 +40,7 @@ impl FlightSpans {
         self.in_progress.borrow_mut().remove(&flight.number);
         match result {
             Ok(snapshot) => span.set("pages", i64::from(snapshot.pages)),
-            // The caller requested a meeting that does not exist, which is not an error of ours.
+            // The caller requested a meeting that does not exist, so the flight did not fail.
             Err(Failure {
                 reason: Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld,
                 ..

@@ -123,8 +123,8 @@ impl FetcherState {
     }
 }
 
-/// Pages and meetings above this size, in bytes, are processed one at a time. The memory for that is not counted (a
-/// page beside its body, a meeting's encodings beside its pages), so at most one of each takes it at once.
+/// Pages and meetings above this size, in bytes, are processed one at a time, because the memory for that is not
+/// counted: a cleaned page beside its body, a meeting's encodings beside its pages.
 const LARGE: usize = 1024 * 1024;
 
 /// Serializes work on large pages and on large meetings.

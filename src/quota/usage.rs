@@ -50,8 +50,7 @@ struct SizeClass {
 }
 
 impl UsageRate {
-    /// Starts with nothing spent. `longest_fresh` is how long a snapshot is fresh that is stretched as far as
-    /// permitted.
+    /// Starts with nothing spent. `longest_fresh` is the freshness of a snapshot under the largest permitted stretch.
     pub(super) fn new(longest_fresh: Duration) -> Self {
         Self {
             memory: MIN_MEMORY.max(longest_fresh.saturating_mul(2)),

@@ -62,7 +62,7 @@ impl Compressors {
         }
     }
 
-    /// Compresses `bytes` as raw deflate (RFC 1951), and ends the stream if they are the last.
+    /// Compresses `bytes` as raw deflate (RFC 1951), and ends the stream if `is_last` is set.
     pub(super) fn deflate(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let flush = if is_last { FlushCompress::Finish } else { FlushCompress::None };
         loop {
@@ -77,7 +77,7 @@ impl Compressors {
         }
     }
 
-    /// Compresses `bytes` into a zstd frame, and ends the frame if they are the last.
+    /// Compresses `bytes` into a zstd frame, and ends the frame if `is_last` is set.
     pub(super) fn zstd(&mut self, bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let directive =
             if is_last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };

@@ -29,7 +29,7 @@ const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 pub(super) struct BodyLimits {
     /// Limit on the wait between two parts.
     pub(super) gap: Duration,
-    /// The end of the complete body's time, which does not count while we wait for memory.
+    /// The time by which the complete body must have arrived. Every wait for memory extends it.
     pub(super) deadline: Instant,
 }
 
@@ -48,9 +48,9 @@ impl BodyLimits {
 
 /// The reason why a body is incomplete.
 pub(super) enum BodyError {
-    /// Larger than allowed, or announced to be.
+    /// The body is larger than permitted, or announced to be.
     TooLarge,
-    /// It ended before its `Content-Length`, which awc does not report.
+    /// The body ended before its `Content-Length`, which awc does not report.
     TooShort,
     TimedOut,
     Broken(PayloadError),
@@ -126,7 +126,7 @@ where
         }
         Some(partial.bytes)
     };
-    // Each part has a timeout of its own; the wait for memory has none.
+    // Each part has a timeout of its own. This one also bounds the wait for memory.
     timeout_at(deadline, read).await.ok().flatten().unwrap_or_default().into()
 }
 

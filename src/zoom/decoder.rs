@@ -44,7 +44,7 @@ impl Decoder {
         Self { encoding, member: None, has_ended: false }
     }
 
-    /// Returns the most bytes that the next step can output.
+    /// Returns the maximum output of the next step, in bytes.
     pub(super) fn step(&self, part: &Bytes) -> usize {
         if self.encoding == ContentEncoding::Identity { part.len() } else { STEP }
     }

@@ -66,7 +66,7 @@ impl FlightMemory {
         self.memory.change(|ledger| ledger.wait_for_page(self.number, most))
     }
 
-    /// Returns the memory of the body of the flight's next page. A flight has one body at a time.
+    /// Returns the counter for the body of the flight's next page. A flight reads one body at a time.
     pub(crate) fn body(&self) -> BodyBytes {
         BodyBytes(Some((self.memory.clone(), self.number)))
     }
@@ -91,11 +91,11 @@ impl Drop for FlightMemory {
 /// The flight must fail, so that others get memory.
 pub(crate) struct NoRoom;
 
-/// The memory of one body, freed when it is dropped.
+/// Counts the memory of one body until it is dropped.
 pub(crate) struct BodyBytes(Option<(FetchMemory, FlightId)>);
 
 impl BodyBytes {
-    /// Does not count the memory, for a small body that belongs to no flight.
+    /// Returns a counter that counts nothing, for a small body that belongs to no flight.
     pub(crate) fn uncounted() -> Self {
         Self(None)
     }

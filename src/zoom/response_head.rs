@@ -18,7 +18,7 @@ pub(super) struct ResponseHead {
     pub(super) limit_type: Option<String>,
     pub(super) retry_after: Option<String>,
     pub(super) date: Option<SystemTime>,
-    /// The day's calls that the complete account has left, if Zoom reports them.
+    /// The day's calls that all apps of the account together have left, if Zoom reports them.
     pub(super) account_has_left: Option<u64>,
 }
 

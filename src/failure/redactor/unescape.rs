@@ -8,7 +8,7 @@ pub(super) enum Escaping {
     None,
     /// Percent-encoding, and the escapes of JSON and HTML. Spaces are dropped too.
     Once,
-    /// Like [`Self::Once`], but applied any number of times.
+    /// Like [`Self::Once`], but also undoes escapes of escapes.
     Repeated,
 }
 
@@ -84,7 +84,8 @@ fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
 }
 
 /// Undoes the escape at the beginning of `text`, whose `count` hexadecimal digits are at the beginning of `digits`. If
-/// they are not digits, the first byte of the text stands for itself.
+/// they are not digits, the first byte of the text stands for itself. Returns `None` if the text ends within the
+/// escape.
 fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
     let first = *text.first()?;
     if digits.len() < count {

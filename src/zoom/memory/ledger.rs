@@ -143,7 +143,7 @@ impl MemoryLedger {
         self.fail_one_if_all_wait();
     }
 
-    /// Wakes bodies that wait, from the oldest flight on, so that this one gets the memory that the others waited for.
+    /// Wakes waiting bodies, the oldest flight's first. A younger flight never gets memory that an older one waits for.
     fn wake_bodies(&mut self, most: usize) {
         while let Some((&number, &(bytes, _))) = self.bodies.first_key_value() {
             if !self.try_grow(number, bytes, most) {
