@@ -1,6 +1,6 @@
 //! Serves both listeners: the table of their routes, and the path that every request takes through it.
 //!
-//! Only this folder uses actix's request and response types.
+//! Outside this folder, actix's request and response types are only passed through.
 
 mod access_log;
 mod admin;

@@ -25,7 +25,7 @@ pub(crate) const PAGED_FOR: Duration = Duration::from_secs(300);
 pub enum Entry {
     /// A whole meeting.
     Snapshot(Arc<Snapshot>),
-    /// A failure, kept for some time.
+    /// A failure, and the time until which it is cached.
     Refusal(Arc<Refusal>),
 }
 

@@ -31,7 +31,7 @@ pub(super) struct InFlight {
     pub(super) context: RequestContext,
     method: &'static str,
     peer: Option<SocketAddr>,
-    /// The status of the response. `None` if there is none, or if it is an error and the caller has probably
+    /// The status of the response. `None` if there is none, or if it is not a 2xx and the caller has probably
     /// disconnected.
     answered: Option<u16>,
     span: Span,
@@ -64,7 +64,7 @@ impl InFlight {
         Self { state, context, method, peer: request.peer_addr(), answered: None, span }
     }
 
-    /// Records the response. If it is an error and the caller has probably disconnected, 499 is logged instead.
+    /// Records the response. If it is not a 2xx and the caller has probably disconnected, 499 is logged instead.
     pub(super) fn answered(&mut self, status: StatusCode) {
         if status.is_success() || !self.context.disconnected.get() {
             self.answered = Some(status.as_u16());
