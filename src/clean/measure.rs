@@ -30,7 +30,7 @@ fn usual_unit(field: Field) -> &'static [u8] {
         Field::Latency | Field::Jitter => b"ms",
         Field::AvgLoss | Field::MaxLoss | Field::CpuUsage => b"%",
         Field::FrameRate => b"fps",
-        // Never compared: `append` handles resolutions, which have no unit, before.
+        // Never compared: a resolution has no unit, and `append` returns before it gets here.
         Field::Resolution => b"\0",
     }
 }
@@ -109,7 +109,7 @@ fn leading_whole_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     leading_digits(text).filter(|(digits, _)| digits.len() == 1 || !digits.starts_with(b"0"))
 }
 
-/// Splits off the digits at the beginning; `None` if there are none.
+/// Splits off the digits at the beginning. Returns `None` if there are none.
 fn leading_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     text.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())

@@ -79,8 +79,8 @@ impl<'a> Renames<'a> {
         Ok(())
     }
 
-    /// If several cleaned keys of one object are equal, the one that Zoom sent stays, or else the first renamed one. The other
-    /// renames are undone.
+    /// Finds the renames to undo in a closed object. Where several cleaned keys are equal, the one that Zoom sent
+    /// stays, or else the first renamed one.
     #[cold]
     fn find_collisions(&mut self, begin: usize) -> Result<(), Desynced> {
         let mut names = Vec::new();

@@ -116,7 +116,8 @@ fn add_rate_limit(
 /// The failure to find a snapshot.
 struct NoSnapshot {
     failure: Failure,
-    /// Whether the fetcher was asked. It is not if the failure is cached, or if the caller wants nothing fetched.
+    /// Whether the fetcher got the request. It does not if the failure is cached, or if the caller wants nothing
+    /// fetched.
     asked_fetcher: bool,
 }
 

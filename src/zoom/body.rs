@@ -1,8 +1,8 @@
 //! Reads the body of a response, within limits on its time and its size.
 //!
-//! A page of ten people after ten hours is 17 MiB, and Zoom may need longer than `zoom.request_timeout` to send it. So
-//! that timeout applies to the gaps between the parts, not to the complete body. `zoom/memory.rs` bounds the memory of
-//! all bodies together.
+//! A page of ten people after ten hours is 17 MiB, and Zoom may need longer than `zoom.request_timeout` to send it.
+//! Therefore, the timeout applies to each gap between two parts, not to the complete body. `zoom/memory.rs` bounds the
+//! memory of all bodies together.
 
 use std::time::Duration;
 

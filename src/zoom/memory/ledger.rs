@@ -177,8 +177,8 @@ impl MemoryLedger {
         }
     }
 
-    /// If every flight waits, nothing would ever be freed, so the youngest that holds anything fails. That flight no
-    /// longer waits, so no other one fails before it has freed everything.
+    /// Fails the youngest flight that holds anything if every flight waits, because nothing would ever be freed. That
+    /// flight no longer waits, so no other one fails before it has freed everything.
     fn fail_one_if_all_wait(&mut self) {
         if self.bodies.len() + self.next_page.len() + self.first_page.len() < self.flights.len() {
             return;
