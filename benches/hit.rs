@@ -26,11 +26,11 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Dependencies, Fetcher},
-    http::{self, AppState, Listener},
+    http::{self, AppState, Listener, ViewMaker},
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
-    snapshot::{FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
+    snapshot::{FreshnessConfig, MeetingKind, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
     trace::Tracer,
 };
 
@@ -43,7 +43,11 @@ fn main() {
 }
 
 fn snapshot_of(bytes: usize) -> Snapshot {
-    let key = SnapshotKey { meeting: MeetingId::parse(MEETING).unwrap(), meeting_type: MeetingType::Live };
+    let key = SnapshotKey {
+        meeting: MeetingId::parse(MEETING).unwrap(),
+        kind: MeetingKind::Meeting,
+        meeting_type: MeetingType::Live,
+    };
     let mut builder = SnapshotBuilder::default();
     builder.begin_page().resize(bytes, b' ');
     builder.end_page(std::slice::from_ref(&(0..bytes)), None);
@@ -77,6 +81,7 @@ fn state(bytes: usize) -> Data<AppState> {
         fetcher,
         metrics,
         tracer: Tracer::default(),
+        views: ViewMaker::new(1, Duration::from_secs(12)),
         draining: AtomicBool::new(false),
     })
 }

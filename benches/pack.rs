@@ -9,7 +9,7 @@ use divan::{Bencher, counter::BytesCount};
 use zoom_qos_proxy::{
     clean,
     meeting_id::MeetingId,
-    snapshot::{Coding, FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
+    snapshot::{Coding, FreshnessConfig, MeetingKind, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
 };
 use zoom_sim::Meeting;
 
@@ -55,8 +55,11 @@ fn seal(pages: &[(Vec<u8>, clean::Page)]) -> Snapshot {
     }
     let minute = Duration::from_secs(60);
     let freshness = FreshnessConfig::always(minute);
-    let key =
-        SnapshotKey { meeting: MeetingId::parse("85746065432").unwrap(), meeting_type: MeetingType::Live };
+    let key = SnapshotKey {
+        meeting: MeetingId::parse("85746065432").unwrap(),
+        kind: MeetingKind::Meeting,
+        meeting_type: MeetingType::Live,
+    };
     builder.finish(key, &freshness, Instant::now(), SystemTime::now(), 1.0, 0).unwrap()
 }
 

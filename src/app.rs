@@ -21,12 +21,12 @@ use crate::{
     callers::{Callers, FileWatcher},
     config::Config,
     fetcher::{Dependencies, Fetcher, FetcherTask},
-    http::AppState,
+    http::{AppState, ViewMaker},
     metrics::Metrics,
     quota::{LocalQuota, state_file::StateFileError},
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
-    telemetry::DroppedLines,
+    telemetry::{self, DroppedLines},
     trace::{self, TracerGuard},
 };
 
@@ -87,6 +87,7 @@ impl App {
         let cache = Cache::new(cache, &metrics);
         let quota = LocalQuota::open(&quota, &metrics)?;
         let (known, callers_file_watcher) = Callers::open(callers, &metrics);
+        let views = ViewMaker::new(server.workers, fetcher.wait);
         let dependencies = Dependencies {
             config: fetcher,
             zoom,
@@ -99,7 +100,7 @@ impl App {
         };
         let (fetcher, fetcher_task) = Fetcher::prepare(dependencies);
         let draining = AtomicBool::new(false);
-        let state = Data::new(AppState { callers: known, cache, fetcher, metrics, tracer, draining });
+        let state = Data::new(AppState { callers: known, cache, fetcher, views, metrics, tracer, draining });
 
         let listeners = Listeners::bind(&server, &state)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
@@ -199,6 +200,7 @@ fn fetcher_runtime() -> io::Result<Runtime> {
 
 /// Waits for the requests, then for the flights. Returns whether all of them ended before the deadline.
 async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
+    telemetry::expect_late_connections();
     let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
     let idle = tokio::time::timeout_at(deadline.into(), fetcher.idle()).await.is_ok();
     served && idle

@@ -8,7 +8,10 @@ mod bodies;
 mod config;
 mod entry;
 mod failures;
+mod find;
+mod kinds;
 pub mod policy;
+mod views;
 
 use std::{
     sync::Arc,
@@ -21,16 +24,23 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 use self::{
     bodies::Bodies,
     entry::{CacheKey, ExpiryPolicy},
+    kinds::KnownWebinars,
+    views::Views,
 };
 pub use self::{
     config::CacheConfig,
     entry::{Entry, Refusal},
     policy::CachePolicy,
 };
-pub(crate) use self::{entry::PAGED_FOR, policy::ends_snapshot};
+pub(crate) use self::{
+    entry::PAGED_FOR,
+    kinds::KIND_REMEMBERED_FOR,
+    policy::ends_snapshot,
+    views::{ViewBody, ViewKey},
+};
 use crate::{
     metrics::Metrics,
-    snapshot::{Snapshot, SnapshotKey, Tag},
+    snapshot::{Snapshot, SnapshotKey, Tag, WrittenBody},
 };
 
 /// A snapshot that takes more than this fraction of the bound (1/100) evicts others at once.
@@ -41,6 +51,8 @@ const LARGE_SHARE: u64 = 100;
 pub struct Cache {
     entries: Moka<CacheKey, Entry, foldhash::fast::RandomState>,
     bodies: Bodies,
+    views: Views,
+    webinars: KnownWebinars,
     config: Arc<CacheConfig>,
 }
 
@@ -62,7 +74,8 @@ impl Cache {
                 }
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries, bodies: Bodies::new(config.max_bodies()), config: Arc::new(config) }
+        let (bodies, views) = (Bodies::new(config.max_bodies()), Views::new(config.max_views()));
+        Self { entries, bodies, views, webinars: KnownWebinars::new(), config: Arc::new(config) }
     }
 
     pub(crate) fn policy(&self) -> CachePolicy {
@@ -95,6 +108,7 @@ impl Cache {
     #[must_use]
     pub fn insert(&self, snapshot: impl Into<Arc<Snapshot>>) -> (Arc<Snapshot>, bool) {
         let snapshot = snapshot.into();
+        self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
         let newest = CacheKey::newest(snapshot.key);
         // Inserted before the new one, so that callers who page through the older one find it at every moment.
         if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
@@ -146,23 +160,39 @@ impl Cache {
         self.bodies.zstd(snapshot)
     }
 
+    pub(crate) fn view(&self, key: &ViewKey) -> Option<ViewBody> {
+        self.views.get(key)
+    }
+
+    /// Caches a view unless it is large, and returns it. Returns `None` if all views in use would take too much memory.
+    pub(crate) fn insert_view(&self, key: ViewKey, made: WrittenBody) -> Option<ViewBody> {
+        self.views.insert(key, made)
+    }
+
     /// Returns how long after its fetch a snapshot can be served, fresh or stale.
     pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         self.config.policy.useful_for(snapshot)
     }
 
-    /// Removes a meeting's snapshots and its failure. Returns whether there was a newest entry or a failure.
+    /// Removes the snapshots and failures under these keys, and the remembered kinds of their ids. Returns for how many
+    /// of the keys there was a newest entry or a failure.
     ///
     /// Too slow for the path of a request: it scans all entries, which takes a tenth of a second for a million.
-    pub(crate) fn purge(&self, key: &SnapshotKey) -> bool {
+    pub(crate) fn purge(&self, keys: &[SnapshotKey]) -> u64 {
         self.bodies.purge_all();
+        self.views.purge_all();
         let older = self.entries.iter().map(|(key, _)| *key);
-        let older: Vec<_> = older.filter(|older| older.key == *key && older.is_older()).collect();
+        let older: Vec<_> = older.filter(|older| older.is_older() && keys.contains(&older.key)).collect();
         for key in older {
             self.entries.invalidate(&key);
         }
-        let failure = self.entries.remove(&CacheKey::failure(*key));
-        self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some()
+        let mut found = 0;
+        for key in keys {
+            self.webinars.forget(&key.meeting);
+            let failure = self.entries.remove(&CacheKey::failure(*key));
+            found += u64::from(self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some());
+        }
+        found
     }
 
     /// Removes everything. The next [`Cache::run_maintenance`] frees the memory.
@@ -174,6 +204,8 @@ impl Cache {
             std::hint::spin_loop();
         }
         self.bodies.purge_all();
+        self.views.purge_all();
+        self.webinars.forget_all();
         self.entries.invalidate_all();
     }
 
@@ -181,6 +213,7 @@ impl Cache {
     pub fn run_maintenance(&self) {
         self.entries.run_pending_tasks();
         self.bodies.run_maintenance();
+        self.views.run_maintenance();
     }
 
     /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
@@ -191,7 +224,7 @@ impl Cache {
 
     /// Returns the memory in bytes, as of the last [`Cache::run_maintenance`].
     pub(crate) fn bytes(&self) -> u64 {
-        self.entries.weighted_size() + self.bodies.bytes()
+        self.entries.weighted_size() + self.bodies.bytes() + self.views.bytes()
     }
 }
 
@@ -201,7 +234,7 @@ mod tests {
     use crate::{
         failure::{Failure, Reason},
         meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder},
+        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder},
     };
 
     pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -220,7 +253,7 @@ mod tests {
 
     pub(super) fn key(number: u64) -> SnapshotKey {
         let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
-        SnapshotKey { meeting, meeting_type: MeetingType::Live }
+        SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
     }
 
     /// Returns a snapshot of random bytes. They do not compress, and two encodings are stored.
@@ -279,9 +312,9 @@ mod tests {
         assert!(cache.insert(snapshot_of(key(2), 10, 30 * SECOND)).1);
         cache.insert_failure(key(3), &Failure::new(Reason::MeetingNotFound), Instant::now() + SECOND);
         for purged in [key(1), key(3)] {
-            assert!(cache.purge(&purged));
+            assert_eq!(cache.purge(&[purged]), 1);
             assert!(cache.get(&purged, Instant::now()).is_none());
-            assert!(!cache.purge(&purged), "nothing is left");
+            assert_eq!(cache.purge(&[purged]), 0, "nothing is left");
         }
         assert!(cache.get(&key(2), Instant::now()).is_some());
         assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
@@ -331,7 +364,7 @@ mod tests {
         assert_eq!(found(third.tag), Some(third.tag));
         assert_eq!(cache.snapshot(&key(2), second.tag, now).map(|other| other.tag), None);
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(newest)) if newest.tag == third.tag));
-        assert!(cache.purge(&key(1)));
+        assert_eq!(cache.purge(&[key(1)]), 1);
         for snapshot in [second, third] {
             assert!(cache.snapshot(&key(1), snapshot.tag, now).is_none(), "older ones are purged too");
         }

@@ -17,16 +17,12 @@ mod watcher;
 
 use std::sync::Arc;
 
-pub(crate) use self::caller::{CallAllowance, CallReservation, Caller};
-pub use self::{
+pub(crate) use self::{
     add::{AddError, Addition, NewCaller},
-    caller::CallerName,
-    directory::Callers,
-    file::CallersFile,
-    key::CallerKey,
+    caller::{CallAllowance, CallReservation, Caller, CallerName},
     parser::{Issue, WEIGHTS},
-    watcher::FileWatcher,
 };
+pub use self::{directory::Callers, file::CallersFile, watcher::FileWatcher};
 use self::{
     directory::{Directory, LedgerRegistry},
     file::ChangeDetector,

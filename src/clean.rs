@@ -8,19 +8,19 @@
 
 use serde::de::IgnoredAny;
 
-use self::cursor::{Cursor, Desynced};
 use self::participants::Participants;
+use crate::json::{Cursor, Desynced};
 
+pub(crate) use self::field::Key;
 pub use self::field::{Field, Unparsed};
 pub use self::page::{NotAPage, Page};
+pub(crate) use self::scope::Scope;
 
-mod copier;
-mod cursor;
 mod field;
 mod measure;
 mod page;
 mod participants;
-mod renames;
+mod scope;
 
 /// Appends the cleaned participants of one of Zoom's pages to `out`, with `,` between them and without brackets.
 ///

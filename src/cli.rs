@@ -1,11 +1,12 @@
-//! The command line: which command to run with which arguments, and what the exit codes mean.
+//! The command line: which command to run with which arguments.
 
 mod add_caller;
 mod check_config;
+mod exit;
 mod healthcheck;
 mod serve;
 
-use std::{fmt::Display, io::Write as _, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use url::Url;
@@ -48,7 +49,9 @@ enum CallersCommand {
     Add(add_caller::AddCaller),
 }
 
-pub(crate) fn run() -> ExitCode {
+/// Runs the command that the arguments name. Returns the exit code.
+#[must_use]
+pub fn run() -> ExitCode {
     let CommandLine { config: files, command } = CommandLine::parse();
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&files),
@@ -56,21 +59,4 @@ pub(crate) fn run() -> ExitCode {
         Command::Healthcheck { url } => healthcheck::run(&files, url.as_ref()),
         Command::Callers(CallersCommand::Add(arguments)) => add_caller::run(arguments, &files),
     }
-}
-
-/// `EX_CONFIG` of sysexits.h: the configuration is wrong, and a restart will not help.
-fn wrong_configuration(problem: impl Display) -> ExitCode {
-    const EX_CONFIG: u8 = 78;
-    print_error(problem);
-    ExitCode::from(EX_CONFIG)
-}
-
-fn failed(reason: impl Display) -> ExitCode {
-    print_error(reason);
-    ExitCode::FAILURE
-}
-
-/// Writes a line to standard error, if possible. `eprintln!` would panic if standard error is full or closed.
-fn print_error(message: impl Display) {
-    drop(std::io::stderr().write_all(format!("{message}\n").as_bytes()));
 }

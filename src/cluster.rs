@@ -116,7 +116,7 @@ struct ClusterInner {
     purged: Cell<u64>,
     rejections: Rejections,
     /// This process has left the cluster, and uses Redis no more.
-    gone: Cell<bool>,
+    has_left: Cell<bool>,
     /// Consecutive timeouts of operations on records.
     bulk_timeouts: Cell<u32>,
     status: watch::Sender<RedisStatus>,
@@ -148,7 +148,7 @@ impl Cluster {
             outbox: RefCell::default(),
             purged: Cell::default(),
             rejections: Rejections::new(metrics),
-            gone: Cell::default(),
+            has_left: Cell::default(),
             bulk_timeouts: Cell::default(),
             status: watch::Sender::new(RedisStatus::Connecting),
             events,
@@ -166,7 +166,7 @@ impl Cluster {
     }
 
     /// Returns when it is known whether Redis is available: about a second after the start at the latest.
-    pub async fn wait_until_known(&self) {
+    pub(crate) async fn wait_until_known(&self) {
         // The sender lives as long as this handle.
         drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);
     }
@@ -191,14 +191,13 @@ impl Cluster {
     }
 
     /// The longest that a snapshot can be fresh.
-    #[must_use]
-    pub fn fresh_at_most(&self) -> Duration {
+    pub(crate) fn fresh_at_most(&self) -> Duration {
         self.0.config.fresh_at_most
     }
 
-    fn may_ask(&self) -> Result<(), Unavailable> {
-        let may_ask = !self.0.gone.get() && self.0.breaker.borrow().is_closed();
-        may_ask.then_some(()).ok_or(Unavailable)
+    fn ensure_usable(&self) -> Result<(), Unavailable> {
+        let is_usable = !self.0.has_left.get() && self.0.breaker.borrow().is_closed();
+        if is_usable { Ok(()) } else { Err(Unavailable) }
     }
 
     /// Opens the circuit breaker: until the next heartbeat, which follows at once, nothing else asks Redis.

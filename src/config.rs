@@ -25,7 +25,11 @@ mod sections;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 pub use self::problem::Problems;
-use self::{layers::Layers, reader::Reader, redis::cluster};
+use self::{
+    layers::Layers,
+    reader::{Loaded, Reader},
+    redis::cluster,
+};
 use crate::{
     cache::CacheConfig, callers::CallersConfig, cluster::ClusterConfig, fetcher::FetcherConfig,
     quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
@@ -79,20 +83,14 @@ impl Config {
 
     /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
     /// line, so the files with the other keys may be missing.
-    ///
-    /// # Errors
-    /// Returns every problem of the files and of this key.
-    pub fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
+    pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
         let mut reader = Reader::new(layers(files, std::env::vars_os()));
-        let listen = sections::ops_listen(&mut reader);
-        reader.finish().and_then(|_| listen.ok_or_else(|| Problems::new(Vec::new())))
+        let listen = reader.address("server.ops_listen");
+        reader.finish().map(|_| listen)
     }
 
     /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
-    ///
-    /// # Errors
-    /// Returns every problem of the files and of this key.
-    pub fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
+    pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
         let mut reader = Reader::new(layers(files, std::env::vars_os()));
         let path = sections::callers_path(&mut reader);
         reader.finish().map(|_| path)
@@ -106,41 +104,38 @@ impl Config {
 
     fn read(mut reader: Reader) -> Result<(Self, Vec<String>), Problems> {
         let server = sections::server(&mut reader);
-        let wait = sections::wait(&mut reader);
         let proxies = egress::environment_proxies(&mut reader);
         let roots = egress::environment_roots(&mut reader);
         let zoom = sections::zoom(&mut reader, &proxies, &roots);
         let freshness = sections::freshness(&mut reader);
-        let mut quota = limits::quota(&mut reader, freshness.as_ref());
-        let max_queued = limits::max_queued(&mut reader);
-        let max_fetch_bytes = reader.size("limits.max_fetch_bytes");
+        let mut quota = limits::quota(&mut reader, &freshness);
+        let fetcher = FetcherConfig {
+            wait: reader.positive_duration("server.wait"),
+            max_queued: limits::max_queued(&mut reader),
+            max_fetch_bytes: reader.size("limits.max_fetch_bytes"),
+        };
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
-        let shared = cluster(&mut reader, zoom.as_ref(), quota.as_mut(), freshness.as_ref());
+        let shared = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
-        let loaded = reader.finish()?;
-        let config = || {
-            Some(Self {
-                server: server?,
-                fetcher: FetcherConfig {
-                    wait: wait?,
-                    max_queued: max_queued?,
-                    max_fetch_bytes: max_fetch_bytes?,
-                },
-                zoom: zoom?,
-                quota: quota?,
-                freshness: freshness?,
-                cache: cache?,
-                callers: callers?,
-                shared,
-                telemetry: telemetry?,
-                trace,
-                effective: loaded.effective,
-            })
+        let Loaded { effective, warnings } = reader.finish()?;
+        // A missing value is reported, so `finish` has returned the problems before this can be `None`.
+        let Some(zoom) = zoom else { return Err(Problems::new(Vec::new())) };
+        let config = Self {
+            server,
+            fetcher,
+            zoom,
+            quota,
+            freshness,
+            cache,
+            callers,
+            shared,
+            telemetry,
+            trace,
+            effective,
         };
-        // A missing value is always reported, so `finish` returns the problems before this can be `None`.
-        config().map(|config| (config, loaded.warnings)).ok_or_else(|| Problems::new(Vec::new()))
+        Ok((config, warnings))
     }
 }
 

@@ -87,21 +87,20 @@ vocabulary! {
 
 /// An error response of Zoom. Callers get it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ZoomError {
+pub(crate) struct ZoomError {
     /// The HTTP status, which often misleads.
-    pub status: u16,
+    pub(crate) status: u16,
     /// The `code` of the body.
-    pub code: Option<i64>,
+    pub(crate) code: Option<i64>,
     /// The `message` of the body.
-    pub message: Option<RedactedText>,
+    pub(crate) message: Option<RedactedText>,
     /// `x-zm-trackingid`, which Zoom's support asks for.
-    pub tracking_id: Option<RedactedText>,
+    pub(crate) tracking_id: Option<RedactedText>,
 }
 
 impl ZoomError {
     /// Returns the id by which Zoom's support finds the call.
-    #[must_use]
-    pub fn tracking_id(&self) -> Option<&str> {
+    pub(crate) fn tracking_id(&self) -> Option<&str> {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
@@ -115,31 +114,28 @@ impl ZoomError {
 #[derive(Debug, Clone)]
 pub struct Failure {
     /// The kind of failure.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
     /// Set if another call would fail the same way for a cause that `reason` does not name.
-    pub lasting: Option<Lasting>,
+    pub(crate) lasting: Option<Lasting>,
     /// The time from which a retry can help, if that is known.
-    pub retry_at: Option<Instant>,
+    pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
-    pub zoom: Option<Arc<ZoomError>>,
+    pub(crate) zoom: Option<Arc<ZoomError>>,
 }
 
 impl Failure {
     /// Makes a failure without details.
-    #[must_use]
-    pub fn new(reason: Reason) -> Self {
+    pub(crate) fn new(reason: Reason) -> Self {
         Self { reason, lasting: None, retry_at: None, zoom: None }
     }
 
     /// Makes a [`Reason::ZoomFailed`] that another call would only repeat.
-    #[must_use]
-    pub fn lasting(lasting: Lasting) -> Self {
+    pub(crate) fn lasting(lasting: Lasting) -> Self {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
     /// Sets the time from which a retry can help.
-    #[must_use]
-    pub fn retry_at(mut self, at: Instant) -> Self {
+    pub(crate) fn retry_at(mut self, at: Instant) -> Self {
         self.retry_at = Some(at);
         self
     }
@@ -152,8 +148,7 @@ impl Failure {
 
     /// Returns the limit or the rejected credentials that caused this failure; `None` if neither did. A rate limit is
     /// Zoom's if the failure has a response of Zoom's, else ours.
-    #[must_use]
-    pub fn refused_by(&self) -> Option<RefusedBy> {
+    pub(crate) fn refused_by(&self) -> Option<RefusedBy> {
         match (self.reason, self.zoom.is_some()) {
             (Reason::ZoomRateLimited, false) => Some(RefusedBy::BudgetSecond),
             (Reason::ZoomRateLimited, true) => Some(RefusedBy::ZoomSecond),

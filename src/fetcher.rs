@@ -13,6 +13,7 @@ mod call;
 mod command;
 mod flight;
 mod flights;
+mod known;
 mod memory;
 mod pages;
 mod peers;
@@ -32,12 +33,13 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::command::FetcherStatus;
 use self::{
     command::{FetchRequest, FetcherCommand, RETRY_AFTER},
     state::Signals,
 };
 pub use self::{
-    command::{FetchSource, Fetched, FetcherStatus, Purge},
+    command::{FetchSource, Fetched, Purge},
     peers::RedisStatus,
     state::{Dependencies, FetcherConfig},
 };
@@ -47,7 +49,7 @@ use crate::{
     callers::Caller,
     failure::{Failure, Reason},
     quota::QuotaStatus,
-    snapshot::{Snapshot, SnapshotKey, Tag},
+    snapshot::{RequestedKey, Snapshot, SnapshotKey, Tag},
     supervisor::Supervisor,
     trace::{FlightLink, TraceContext},
 };
@@ -106,13 +108,14 @@ impl Fetcher {
 
     /// Gets a snapshot by a flight in progress or a new one, and waits up to `server.wait`. A new flight's calls count
     /// for `caller`; none starts if the caller is over its limit. `hangs_up` completes when the caller disconnects:
-    /// from then on, a flight does not make its first call for this caller alone.
+    /// from then on, a flight does not make its first call for this caller alone. If `requested` names no kind, the
+    /// snapshot may be of either kind.
     ///
     /// # Errors
     /// Any [`Reason`]; the flight itself may go on.
     pub async fn fetch(
         &self,
-        key: SnapshotKey,
+        requested: RequestedKey,
         wanted: FetchRequirement,
         caller: Arc<Caller>,
         flight_link: FlightLink,
@@ -122,7 +125,7 @@ impl Fetcher {
         let (reply, fetched) = oneshot::channel();
         let hung_up = Arc::new(AtomicBool::new(false));
         let request =
-            FetchRequest { key, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
+            FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up: Arc::clone(&hung_up) };
         self.commands.send(FetcherCommand::Fetch { request, reply }).map_err(|_| stopped())?;
         let fetched = pin!(tokio::time::timeout_at(deadline.into(), fetched));
         let fetched = match select(fetched, pin!(hangs_up)).await {
@@ -192,7 +195,7 @@ impl Fetcher {
     }
 
     /// Returns the state of the queue and the flights; `None` if the fetcher has stopped.
-    pub async fn status(&self) -> Option<FetcherStatus> {
+    pub(crate) async fn status(&self) -> Option<FetcherStatus> {
         let (reply, status) = oneshot::channel();
         self.commands.send(FetcherCommand::Status(reply)).ok()?;
         status.await.ok()

@@ -23,12 +23,14 @@ mod response;
 mod retry_after;
 mod route;
 mod state;
+mod views;
+mod zoom_api;
 
 use std::panic::AssertUnwindSafe;
 
 use actix_web::{
     Error, HttpRequest, HttpResponse,
-    dev::{ServiceRequest, ServiceResponse, fn_service},
+    dev::{Payload, ServiceRequest, ServiceResponse, fn_service},
     http::ConnectionType,
     web::{Data, ServiceConfig},
 };
@@ -40,11 +42,37 @@ use self::{
     problem::Problem,
     route::{Methods, Route, RouteHandler},
 };
-pub use self::{disconnect::watch_connection, route::Listener, state::AppState};
+pub use self::{disconnect::watch_connection, route::Listener, state::AppState, views::ViewMaker};
+use crate::snapshot::MeetingKind;
 
 /// The routes of both listeners, the most requested first. [`dispatch`] calls their handlers.
-static ROUTES: [Route; 8] = [
+static ROUTES: [Route; 13] = [
     Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
+    Route::callers(
+        "/v2/metrics/meetings/{meetingId}/participants/qos",
+        "zoom_qos",
+        Methods::Read,
+        RouteHandler::ZoomPage(MeetingKind::Meeting),
+    ),
+    Route::callers(
+        "/v2/metrics/webinars/{webinarId}/participants/qos",
+        "zoom_qos",
+        Methods::Read,
+        RouteHandler::ZoomPage(MeetingKind::Webinar),
+    ),
+    Route::callers(
+        "/v2/metrics/meetings/{meetingId}/participants/{participantId}/qos",
+        "zoom_participant",
+        Methods::Read,
+        RouteHandler::ZoomParticipant(MeetingKind::Meeting),
+    ),
+    Route::callers(
+        "/v2/metrics/webinars/{webinarId}/participants/{participantId}/qos",
+        "zoom_participant",
+        Methods::Read,
+        RouteHandler::ZoomParticipant(MeetingKind::Webinar),
+    ),
+    Route::callers("/oauth/token", "token", Methods::Post, RouteHandler::Token),
     Route::callers("/openapi.json", "openapi", Methods::Read, RouteHandler::OpenApi),
     Route::operators("/healthz", Methods::Read, RouteHandler::Health),
     Route::operators("/readyz", Methods::Read, RouteHandler::Readiness),
@@ -73,8 +101,8 @@ async fn serve(
 ) -> Result<ServiceResponse, Error> {
     let route = ROUTES.iter().find(|route| route.matches(listener, request.path()));
     let mut in_flight = InFlight::begin(&request, state, route);
-    let (request, _) = request.into_parts();
-    let mut response = answer(&request, &in_flight.state, &in_flight.context).await;
+    let (request, payload) = request.into_parts();
+    let mut response = answer(&request, payload, &in_flight.state, &in_flight.context).await;
     response.headers_mut().insert(X_REQUEST_ID, in_flight.context.id.to_header());
     if listener == Listener::Callers && in_flight.state.is_draining() {
         // Asks the caller to close its connection after this response. Otherwise we would close it later, possibly
@@ -85,16 +113,30 @@ async fn serve(
     Ok(ServiceResponse::new(request, response))
 }
 
-async fn answer(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
-    let Some(route) = context.route else { return Problem::NotFound.respond(context) };
+async fn answer(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    context: &RequestContext,
+) -> HttpResponse {
+    let Some(route) = context.route else { return refuse(&Problem::NotFound, request, context) };
     if !route.methods.allow(request.method()) {
-        return Problem::MethodNotAllowed { allow: route.methods.as_str() }.respond(context);
+        let problem = Problem::MethodNotAllowed { allow: route.methods.as_str() };
+        return refuse(&problem, request, context);
     }
     // Without this, a panic would close the connection without a response.
-    match AssertUnwindSafe(dispatch(route.handler, request, state, context)).catch_unwind().await {
+    match AssertUnwindSafe(dispatch(route.handler, request, payload, state, context)).catch_unwind().await {
         Ok(response) => response,
-        Err(_) => Problem::Internal.respond(context),
+        Err(_) => refuse(&Problem::Internal, request, context),
     }
+}
+
+/// Responds with the problem, in Zoom's format if the path is one of Zoom's.
+fn refuse(problem: &Problem, request: &HttpRequest, context: &RequestContext) -> HttpResponse {
+    if zoom_api::is_zooms_path(request.uri().path()) {
+        return zoom_api::respond(problem, request, context);
+    }
+    problem.respond(context)
 }
 
 /// Calls the handler. The other asynchronous handlers are boxed; otherwise the future of every hit would need room for
@@ -102,11 +144,17 @@ async fn answer(request: &HttpRequest, state: &AppState, context: &RequestContex
 async fn dispatch(
     handler: RouteHandler,
     request: &HttpRequest,
+    payload: Payload,
     state: &AppState,
     context: &RequestContext,
 ) -> HttpResponse {
     match handler {
         RouteHandler::Qos => qos::get(request, state, context).await,
+        RouteHandler::ZoomPage(kind) => Box::pin(zoom_api::get_page(request, state, context, kind)).await,
+        RouteHandler::ZoomParticipant(kind) => {
+            Box::pin(zoom_api::get_participant(request, state, context, kind)).await
+        }
+        RouteHandler::Token => Box::pin(zoom_api::post_token(request, payload, state, context)).await,
         RouteHandler::OpenApi => openapi::get(request),
         RouteHandler::Health => admin::health(),
         RouteHandler::Readiness => admin::readiness(state),

@@ -26,6 +26,7 @@ pub mod server;
 // Step 3: the cache.
 pub mod cache;
 pub mod snapshot;
+pub mod view;
 
 // Steps 4 to 6: fetching within the limits.
 pub mod cluster;
@@ -43,8 +44,9 @@ pub mod metrics;
 pub mod telemetry;
 pub mod trace;
 
-// Before the first request: settings, wiring and start-up.
+// Before the first request: commands, settings, wiring and start-up.
 pub mod app;
+pub mod cli;
 pub mod config;
 mod supervisor;
 
@@ -52,5 +54,6 @@ mod supervisor;
 mod atomic_file;
 mod blocking;
 pub mod egress;
+mod json;
 mod regular_file;
 mod toml_document;

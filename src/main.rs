@@ -1,7 +1,5 @@
 //! The program: runs one command and ends with its exit code.
 
-mod cli;
-
 fn main() -> std::process::ExitCode {
-    cli::run()
+    zoom_qos_proxy::cli::run()
 }

@@ -63,8 +63,7 @@ impl MeetingId {
     }
 
     /// Returns a regular expression for the canonical form.
-    #[must_use]
-    pub fn pattern() -> String {
+    pub(crate) fn pattern() -> String {
         let (shortest, longest) = (NUMBER_LENGTHS.start(), NUMBER_LENGTHS.end());
         format!("^([0-9]{{{shortest},{longest}}}|[A-Za-z0-9+/]{{{}}}==)$", UUID_LENGTH - 2)
     }
@@ -83,8 +82,7 @@ impl MeetingId {
     }
 
     /// Returns the id in its canonical form, without percent-encoding.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         let text = self.text.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(text).unwrap_or_default()
     }

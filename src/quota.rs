@@ -15,30 +15,24 @@ mod permit;
 mod rate;
 mod shared;
 pub mod state_file;
-mod status;
 mod usage;
 
 use std::{rc::Rc, time::Instant};
 
 use tokio::sync::Notify;
 
-use self::{
-    adaptive_ttl::Forecast,
-    state_file::{PendingSave, SaveJob},
-};
 pub use self::{
-    local::{LocalQuota, QuotaConfig},
-    permit::{Denied, Limit, Now, Permit},
+    local::{LocalQuota, QuotaConfig, QuotaStatus},
+    permit::Permit,
+};
+pub(crate) use self::{
+    permit::{Denied, Limit, Now},
     shared::SharedQuota,
-    status::QuotaStatus,
 };
-use crate::{
-    failure::{Failure, LimitKind},
-    snapshot::RefreshSample,
-};
+use crate::failure::{Failure, LimitKind};
 
 /// The limits of this process's calls.
-pub enum Quota {
+pub(crate) enum Quota {
     /// The configured limits are this process's own.
     Local(LocalQuota),
     /// All replicas share them over Redis.
@@ -47,11 +41,11 @@ pub enum Quota {
 
 impl Quota {
     /// Reads the clocks, and takes over everything that is known by now: a new day, and what other replicas did.
-    pub fn sync(&mut self) -> Now {
+    pub(crate) fn sync(&mut self) -> Now {
         match self {
             Self::Local(local) => {
                 let now = Now::read();
-                local.sync(now);
+                local.daily.roll_over(now.wall);
                 now
             }
             Self::Shared(shared) => shared.sync(),
@@ -59,8 +53,7 @@ impl Quota {
     }
 
     /// The present time, for reading: by the clock of the quota, without taking anything over.
-    #[must_use]
-    pub fn now(&self) -> Now {
+    pub(crate) fn now(&self) -> Now {
         match self {
             Self::Local(_) => Now::read(),
             Self::Shared(shared) => shared.now(),
@@ -71,7 +64,7 @@ impl Quota {
     ///
     /// # Errors
     /// When none can be given now: which limit was hit, and when to try again.
-    pub fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
+    pub(crate) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
         match self {
             Self::Local(local) => local.try_take(now),
             Self::Shared(shared) => shared.try_take(now),
@@ -79,8 +72,7 @@ impl Quota {
     }
 
     /// When a call gets its permit that has `ahead` of the `waiting` calls before it, if no permit is given before `opens`.
-    #[must_use]
-    pub fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
+    pub(crate) fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
         match self {
             Self::Local(local) => local.estimate(opens, ahead),
             Self::Shared(shared) => shared.estimate(opens, ahead, waiting),
@@ -88,7 +80,7 @@ impl Quota {
     }
 
     /// Takes back a permit whose call was not made.
-    pub fn release(&mut self, permit: Permit) {
+    pub(crate) fn release(&mut self, permit: Permit) {
         let now = self.sync();
         match self {
             Self::Local(local) => local.release(permit, now),
@@ -97,7 +89,7 @@ impl Quota {
     }
 
     /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
-    pub fn report_remaining(&mut self, calls: u64, called: Instant) {
+    pub(crate) fn report_remaining(&mut self, calls: u64, called: Instant) {
         match self {
             Self::Local(local) => local.record_remaining(calls, called, Now::read()),
             Self::Shared(shared) => shared.report_remaining(calls, called),
@@ -105,7 +97,7 @@ impl Quota {
     }
 
     /// Reports how many calls wait here. Replicas divide their permits by that.
-    pub fn report_demand(&mut self, waiting: usize) {
+    pub(crate) fn report_demand(&mut self, waiting: usize) {
         let now = self.sync();
         match self {
             Self::Local(_) => {}
@@ -114,7 +106,7 @@ impl Quota {
     }
 
     /// Has permits reserved for the calls that wait, where that takes time. `wake` is notified when more are available.
-    pub fn reserve(&mut self, waiting: usize, now: Now, wake: &Rc<Notify>) {
+    pub(crate) fn reserve(&mut self, waiting: usize, now: Now, wake: &Rc<Notify>) {
         match self {
             Self::Local(_) => {}
             Self::Shared(shared) => shared.reserve(waiting, now.instant, wake),
@@ -123,81 +115,22 @@ impl Quota {
 
     /// Zoom answered a call of ours with a 429: stops all calls until then, those of other replicas too, whose callers get
     /// `failure`.
-    pub fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
+    pub(crate) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
         match self {
             Self::Local(local) => local.cool_down(kind, until),
             Self::Shared(shared) => shared.cool_down(kind, until, failure),
         }
     }
 
-    /// Another replica received the 429.
-    pub fn apply_cooldown(&mut self, kind: LimitKind, until: Instant) {
-        self.local_mut().cool_down(kind, until);
-    }
-
-    /// Until when no call may be made at all, apart from the rate.
-    #[must_use]
-    pub fn blocked_until(&self, now: Now) -> Option<Denied> {
-        self.local().blocked_until(now)
-    }
-
-    /// When the cool-down of this kind ends, if it is active.
-    #[must_use]
-    pub fn cooldown_until(&self, kind: LimitKind, now: Now) -> Option<Instant> {
-        self.local().cooldown_until(kind, now.instant)
-    }
-
-    /// The limits and how much of them is used.
-    #[must_use]
-    pub fn status(&self, now: Now) -> QuotaStatus {
-        self.local().status(now)
-    }
-
-    /// How the day is expected to go on.
-    #[must_use]
-    pub fn forecast(&self, now: Now) -> Forecast {
-        self.local().forecast(now)
-    }
-
-    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
-    #[must_use]
-    pub fn stretch(&self, pages: u32, now: Now) -> f64 {
-        self.local().stretch(pages, now)
-    }
-
-    /// A snapshot whose freshness ran out was replaced.
-    pub fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
-        self.local_mut().record_refresh(sample, now);
-    }
-
-    /// Brings the gauges up to date.
-    pub fn update_gauges(&self, now: Now) {
-        self.local().update_gauges(now);
-    }
-
-    /// Hands out the write to the state file that is due, if one is. The caller does it, on another thread.
-    pub fn next_save(&mut self, now: Now, calls_wait: bool) -> Option<PendingSave> {
-        self.local_mut().next_save(now, calls_wait)
-    }
-
-    /// Hands out the write of the exact count, for when no more calls will be made.
-    pub fn final_save(&mut self, now: Now) -> Option<SaveJob> {
-        self.local_mut().final_save(now)
-    }
-
-    /// A write ended.
-    pub fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
-        self.local_mut().on_save(job, succeeded);
-    }
-
-    fn local(&self) -> &LocalQuota {
+    /// The limits of this process; with Redis, they follow the counts of all replicas.
+    pub(crate) fn local(&self) -> &LocalQuota {
         match self {
             Self::Local(local) => local,
             Self::Shared(shared) => &shared.local,
         }
     }
 
-    fn local_mut(&mut self) -> &mut LocalQuota {
+    pub(crate) fn local_mut(&mut self) -> &mut LocalQuota {
         match self {
             Self::Local(local) => local,
             Self::Shared(shared) => &mut shared.local,

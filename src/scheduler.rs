@@ -8,19 +8,17 @@ pub mod fair_queue;
 mod persistence;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 use self::{
-    admission::{Admission, NewCall, reject},
-    dispatcher::Dispatcher,
+    dispatcher::{Dispatcher, NewCall, reject},
     fair_queue::{CallerWeight, FlightNumber, Priority, QueueDepth},
-    persistence::StateWriter,
 };
 use crate::{
     failure::{Failure, LimitKind, Reason},
@@ -34,49 +32,54 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The queue and the quota behind it. Belongs to one thread; clones share everything.
 #[derive(Clone)]
-pub struct Scheduler(Rc<Inner>);
+pub(crate) struct Scheduler(Rc<Inner>);
 
 struct Inner {
-    dispatcher: Rc<RefCell<Dispatcher>>,
+    dispatcher: RefCell<Dispatcher>,
     /// Something changed that the calls that wait depend on.
     wake: Rc<Notify>,
-    state_writer: StateWriter,
+    saving: Saving,
     /// The failure that blocks all calls, if one does. The HTTP workers start no refreshes then.
     blocked: watch::Sender<Option<Failure>>,
     metrics: Arc<Metrics>,
 }
 
+/// The writes of the state file, for [`persistence`].
+#[derive(Default)]
+struct Saving {
+    /// Held by the write that is in progress.
+    writing: Mutex<()>,
+    /// After a failed write: none before this.
+    retry_at: Cell<Option<Instant>>,
+    /// The exact count is written, and must not be overwritten.
+    is_final: Cell<bool>,
+}
+
 /// Quota and queue as `/status` shows them.
-pub struct SchedulerStatus {
-    /// The limits and how much of them is used.
-    pub quota: QuotaStatus,
+pub(crate) struct SchedulerStatus {
+    pub(crate) quota: QuotaStatus,
     /// For each kind, how long a 429 still stops all calls.
-    pub cooldowns: [(LimitKind, Option<Duration>); 2],
-    /// How the day is expected to go on.
-    pub forecast: Forecast,
+    pub(crate) cooldowns: [(LimitKind, Option<Duration>); 2],
+    pub(crate) forecast: Forecast,
     /// Calls that wait for a permit.
-    pub queued: usize,
-    /// Those of each caller with any, by the caller's id.
-    pub depths: Vec<(u32, QueueDepth)>,
+    pub(crate) queued: usize,
+    /// Each caller's part of the queue, by the caller's id.
+    pub(crate) depths: Vec<(u32, QueueDepth)>,
 }
 
 impl Scheduler {
     /// An empty queue in front of `quota`. At most `max_queued` calls wait; a flight that has begun waits for `patience`.
-    #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         quota: Quota,
         max_queued: usize,
         patience: Duration,
         blocked: watch::Sender<Option<Failure>>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let admission = Admission::new(max_queued, patience);
-        let dispatcher =
-            Rc::new(RefCell::new(Dispatcher { quota, queue: fair_queue::FairQueue::default(), admission }));
         Self(Rc::new(Inner {
-            state_writer: StateWriter::new(&dispatcher, metrics),
-            dispatcher,
+            dispatcher: RefCell::new(Dispatcher::new(quota, max_queued, patience)),
             wake: Rc::default(),
+            saving: Saving::default(),
             blocked,
             metrics: Arc::clone(metrics),
         }))
@@ -87,7 +90,7 @@ impl Scheduler {
     ///
     /// # Errors
     /// At once, if no permit can come in time or too many calls wait.
-    pub async fn acquire(
+    pub(crate) async fn acquire(
         &self,
         (priority, flight): (Priority, FlightNumber),
         wanted_by: &[CallerWeight],
@@ -105,99 +108,93 @@ impl Scheduler {
     }
 
     /// Another caller waits for this flight, until `deadline`.
-    pub fn add_waiter(&self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
+    pub(crate) fn add_waiter(&self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         self.0.dispatcher.borrow_mut().queue.add_waiter(flight, by, deadline);
     }
 
     /// Takes back a permit whose call was not made.
-    pub fn release(&self, permit: Permit) {
+    pub(crate) fn release(&self, permit: Permit) {
         self.0.dispatcher.borrow_mut().quota.release(permit);
     }
 
     /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
-    pub fn report_remaining(&self, calls: u64, called: Instant) {
+    pub(crate) fn report_remaining(&self, calls: u64, called: Instant) {
         self.0.dispatcher.borrow_mut().quota.report_remaining(calls, called);
     }
 
     /// Zoom answered with a 429: stops all calls until then, those of other replicas too. Callers who cannot wait that long get
     /// `failure`.
-    pub fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
+    pub(crate) fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.cool_down(kind, until, &failure);
         self.on_cooldown(failure);
     }
 
     /// The same, of a 429 that another replica received.
-    pub fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
-        self.0.dispatcher.borrow_mut().quota.apply_cooldown(kind, until);
+    pub(crate) fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
+        self.0.dispatcher.borrow_mut().quota.local_mut().cool_down(kind, until);
         self.on_cooldown(failure);
     }
 
     fn on_cooldown(&self, failure: Failure) {
-        self.0.dispatcher.borrow_mut().admission.note_cooldown(failure);
+        self.0.dispatcher.borrow_mut().note_cooldown(failure);
         self.publish_blocked();
         self.wake();
     }
 
     /// A snapshot whose freshness ran out was replaced.
-    pub fn record_refresh(&self, sample: RefreshSample) {
+    pub(crate) fn record_refresh(&self, sample: RefreshSample) {
         let mut dispatcher = self.0.dispatcher.borrow_mut();
         let now = dispatcher.quota.now();
-        dispatcher.quota.record_refresh(sample, now);
+        dispatcher.quota.local_mut().record_refresh(sample, now);
     }
 
     /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
-    #[must_use]
-    pub fn stretch(&self, pages: u32) -> f64 {
+    pub(crate) fn stretch(&self, pages: u32) -> f64 {
         let dispatcher = self.0.dispatcher.borrow();
-        dispatcher.quota.stretch(pages, dispatcher.quota.now())
+        dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
     /// Until when all calls are blocked, and why; the rate does not count.
-    #[must_use]
-    pub fn blocked_until(&self) -> Option<(Instant, Failure)> {
+    pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
-        let denied = dispatcher.quota.blocked_until(dispatcher.quota.now())?;
-        Some((denied.retry_at, dispatcher.admission.failure(denied)))
+        let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;
+        Some((denied.retry_at, dispatcher.failure(denied)))
     }
 
     /// The next 00:00 UTC on the monotonic clock.
-    #[must_use]
-    pub fn midnight(&self) -> Instant {
+    pub(crate) fn midnight(&self) -> Instant {
         self.0.dispatcher.borrow().quota.now().midnight()
     }
 
     /// Quota and queue now.
-    #[must_use]
-    pub fn status(&self) -> SchedulerStatus {
+    pub(crate) fn status(&self) -> SchedulerStatus {
         let dispatcher = self.0.dispatcher.borrow();
         let Dispatcher { quota, queue, .. } = &*dispatcher;
         let now = quota.now();
         let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
-            (kind, quota.cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
+            (kind, quota.local().cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
         });
         SchedulerStatus {
-            quota: quota.status(now),
+            quota: quota.local().status(now),
             cooldowns,
-            forecast: quota.forecast(now),
+            forecast: quota.local().forecast(now),
             queued: queue.len(),
             depths: queue.callers().into_iter().map(|caller| (caller, queue.depth(caller))).collect(),
         }
     }
 
     /// How many calls wait.
-    #[must_use]
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.0.dispatcher.borrow().queue.len()
     }
 
     /// How many calls may wait.
-    #[must_use]
-    pub fn max_queued(&self) -> usize {
-        self.0.dispatcher.borrow().admission.max_queued()
+    pub(crate) fn max_queued(&self) -> usize {
+        self.0.dispatcher.borrow().max_queued
     }
 
     /// Rejects all calls that wait.
-    pub fn reject_all(&self, failure: &Failure) {
+    pub(crate) fn reject_all(&self, failure: &Failure) {
         while let Some(call) = self.0.dispatcher.borrow_mut().queue.pop() {
             reject(call, failure.clone());
         }
@@ -205,15 +202,15 @@ impl Scheduler {
     }
 
     /// Something changed that the calls that wait depend on.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.0.wake.notify_one();
     }
 
     /// Serves the queue as long as the service runs. Flights that are `is_abandoned` leave it. While `can_call` is false nobody
     /// is served; [`Self::wake`] has to follow when that changes.
-    pub async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
+    pub(crate) async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
-            self.0.state_writer.write_ahead().await;
+            self.save_ahead().await;
             let next = self.serve(&is_abandoned, &can_call);
             self.publish_blocked();
             self.update_queue_gauge();
@@ -233,13 +230,8 @@ impl Scheduler {
         let waiting = dispatcher.queue.len();
         dispatcher.quota.report_demand(waiting);
         let next = dispatcher.dispatch_ready(is_abandoned, can_call, &self.0.wake);
-        dispatcher.quota.update_gauges(dispatcher.quota.now());
+        dispatcher.quota.local().update_gauges(dispatcher.quota.now());
         next
-    }
-
-    /// Writes the exact count of the day, when no more calls will be made.
-    pub async fn save_final_count(&self) {
-        self.0.state_writer.write_final().await;
     }
 
     fn publish_blocked(&self) {

@@ -6,6 +6,7 @@
 //!
 //! No I/O and no clock: callers pass the time in.
 
+mod body_writer;
 mod builder;
 mod compressors;
 mod decoder;
@@ -14,6 +15,7 @@ mod encoder;
 mod encoding;
 mod freshness;
 mod key;
+mod participants;
 mod parts;
 mod serialize;
 mod usage;
@@ -26,12 +28,14 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
+    body_writer::{BodyWriter, WrittenBody},
     builder::SnapshotBuilder,
     decoder::BodyDecoder,
     document::RowRange,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    key::{MeetingType, SnapshotKey, Tag},
+    key::{MeetingKind, MeetingType, RequestedKey, SnapshotKey, Tag},
+    participants::ParticipantReader,
     serialize::Bounds,
     usage::RefreshSample,
 };
@@ -197,6 +201,19 @@ impl Snapshot {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
+    /// Returns a reader of at most `size` participants, beginning with number `offset`. `plain` is the uncompressed
+    /// body, if it is available.
+    #[must_use]
+    pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
+        let range = self.row_range(offset, size);
+        let end = offset.saturating_add(size).min(self.rows());
+        let bytes = match plain.and_then(|plain| range.of(plain)) {
+            Some(available) => (available, self.decoder(range.at, 0)),
+            None => (Bytes::new(), self.decoder(range.at, range.length)),
+        };
+        ParticipantReader::new(&self.rows, (offset, end), bytes)
+    }
+
     /// Returns the range of at most `size` participants, beginning with number `offset`.
     pub(crate) fn row_range(&self, offset: usize, size: usize) -> RowRange {
         self.rows.range(offset, size, self.length)
@@ -224,6 +241,7 @@ mod tests {
         }
         let key = SnapshotKey {
             meeting: MeetingId::parse("85746065432").unwrap(),
+            kind: MeetingKind::Meeting,
             meeting_type: MeetingType::Live,
         };
         let minute = Duration::from_secs(60);
@@ -252,6 +270,13 @@ mod tests {
                 let at = usize::try_from(cut.at).unwrap();
                 let whole = &body[at..at + usize::try_from(cut.length).unwrap()];
                 assert_eq!(read(snapshot.decoder(cut.at, cut.length)), whole);
+                for plain in [None, Some(&Bytes::from(body.clone()))] {
+                    let mut participants = snapshot.participants(offset, size, plain);
+                    for row in rows.iter().skip(offset).take(size) {
+                        assert_eq!(participants.read().unwrap(), Some(row.as_bytes()));
+                    }
+                    assert_eq!(participants.read().unwrap(), None);
+                }
                 let wanted = rows[offset..rows.len().min(offset + size)].join(",");
                 assert_eq!(std::str::from_utf8(whole).unwrap(), wanted);
                 found.push(wanted);

@@ -5,9 +5,20 @@
 mod json;
 mod writer;
 
-use std::{fs::File, io, os::fd::AsFd as _};
+use std::{
+    fmt::Debug,
+    fs::File,
+    io,
+    os::fd::AsFd as _,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing::{Event, Subscriber, field::Field};
+use tracing_subscriber::{
+    EnvFilter, Layer, fmt,
+    layer::{Context, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
 
 pub use self::writer::DroppedLines;
 use self::{
@@ -18,6 +29,9 @@ use self::{
 /// Libraries whose lower levels could print headers, and so the access token; `actix_server` repeats our own line
 /// "listening" in seven lines. awc and rustls use the crate `log`, which nothing here collects.
 const WARNINGS_ONLY_FROM: [&str; 3] = ["actix_http", "actix_server", "actix_tls"];
+
+/// Set when the listeners begin to stop.
+static EXPECTS_LATE_CONNECTIONS: AtomicBool = AtomicBool::new(false);
 
 /// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +72,7 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
     // Not `stdout()`, which writes each line by itself.
     let (writer, guard) = NonBlockingWriter::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
     let dropped = writer.dropped();
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(WithoutLateConnections);
     match config.log_format {
         LogFormat::Json => registry.with(JsonLayer(writer)).try_init()?,
         LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()?,
@@ -69,4 +83,58 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
         tracing::error!(place, "panic: this is a bug");
     }));
     Ok(Logs { _guard: guard, dropped })
+}
+
+/// From now on, the listeners stop: connections that still arrive are closed without a word in the log.
+pub(crate) fn expect_late_connections() {
+    EXPECTS_LATE_CONNECTIONS.store(true, Ordering::Relaxed);
+}
+
+/// Drops one event: while it stops, actix-server still accepts connections, closes them, and logs an ERROR for each.
+struct WithoutLateConnections;
+
+impl<S: Subscriber> Layer<S> for WithoutLateConnections {
+    fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
+        if !EXPECTS_LATE_CONNECTIONS.load(Ordering::Relaxed)
+            || event.metadata().target() != "actix_server::accept"
+        {
+            return true;
+        }
+        let mut is_late_connection = false;
+        event.record(&mut |field: &Field, value: &dyn Debug| {
+            is_late_connection |= field.name() == "message" && format!("{value:?}") == "No workers";
+        });
+        !is_late_connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn late_connections_are_logged_only_until_the_listeners_stop() {
+        struct Messages(mpsc::Sender<String>);
+        impl<S: Subscriber> Layer<S> for Messages {
+            fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+                event.record(&mut |_: &Field, value: &dyn Debug| self.0.send(format!("{value:?}")).unwrap());
+            }
+        }
+        let (sender, messages) = mpsc::channel();
+        let registry = tracing_subscriber::registry().with(WithoutLateConnections).with(Messages(sender));
+        tracing::subscriber::with_default(registry, || {
+            let log = || {
+                tracing::error!(target: "actix_server::accept", "No workers");
+                tracing::error!(target: "actix_server::accept", "Error accepting connection");
+                tracing::error!("No workers");
+            };
+            log();
+            expect_late_connections();
+            log();
+        });
+        let all = ["No workers", "Error accepting connection", "No workers"];
+        assert!(messages.try_iter().eq([&all[..], &all[1..]].concat()));
+    }
 }

@@ -41,7 +41,7 @@ use crate::{
     blocking::spawn_blocking,
     failure::{Redactor, ZoomError},
     quota::Permit,
-    snapshot::SnapshotKey,
+    snapshot::{MeetingKind, SnapshotKey},
 };
 
 /// The largest page that Zoom allows; its default is 1. Refreshing N participants costs ⌈N / 10⌉ calls.
@@ -153,7 +153,8 @@ impl Zoom {
 
 fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
     let mut path = format!(
-        "/metrics/meetings/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
+        "/metrics/{}/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
+        collection(key.kind),
         key.meeting.encoded_for_zoom(),
         key.meeting_type.as_str(),
     );
@@ -162,6 +163,14 @@ fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
         path.extend(utf8_percent_encode(token, QUERY_VALUE));
     }
     path
+}
+
+/// Returns the segment of Zoom's paths for this kind.
+fn collection(kind: MeetingKind) -> &'static str {
+    match kind {
+        MeetingKind::Meeting => "meetings",
+        MeetingKind::Webinar => "webinars",
+    }
 }
 
 async fn classify(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> CallError {

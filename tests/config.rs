@@ -139,7 +139,7 @@ fn seconds(number: u64) -> Duration {
 }
 
 #[test]
-fn the_defaults_are_those_of_the_contract() {
+fn without_settings_the_documented_defaults_apply() {
     let (config, warnings) = Setup::new().accepted();
     assert_eq!(warnings, [""; 0]);
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");

@@ -24,7 +24,7 @@ use zoom_qos_proxy::{
         adaptive_ttl::{AdaptiveTtl, Forecast, Remaining},
         daily::{DailyQuota, until_midnight},
     },
-    snapshot::{Freshness, FreshnessConfig, MeetingType, RefreshSample, SnapshotKey},
+    snapshot::{Freshness, FreshnessConfig, MeetingKind, MeetingType, RefreshSample, SnapshotKey},
 };
 
 const HOUR: u32 = 3_600;
@@ -265,6 +265,7 @@ impl Simulated {
             assert!((1.0..=f64::from(self.most)).contains(&factor), "{factor}");
             let key = SnapshotKey {
                 meeting: MeetingId::parse("85746065432").unwrap(),
+                kind: MeetingKind::Meeting,
                 meeting_type: MeetingType::Live,
             };
             let fetched_at = Timestamp::try_from(self.wall(at)).unwrap();

@@ -18,11 +18,11 @@ use zoom_qos_proxy::{
     callers::Callers,
     config::Config,
     fetcher::{Dependencies, Fetcher},
-    http::{self, AppState, Listener},
+    http::{self, AppState, Listener, ViewMaker},
     meeting_id::MeetingId,
     metrics::Metrics,
     quota::LocalQuota,
-    snapshot::{FreshnessConfig, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
+    snapshot::{FreshnessConfig, MeetingKind, MeetingType, Snapshot, SnapshotBuilder, SnapshotKey},
     telemetry,
     trace::Tracer,
 };
@@ -69,6 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cache,
         fetcher,
         metrics,
+        views: ViewMaker::new(1, Duration::from_secs(12)),
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
     });
@@ -89,7 +90,7 @@ fn snapshot(number: u64) -> Result<Snapshot, Box<dyn Error>> {
     let mut builder = SnapshotBuilder::default();
     builder.begin_page().extend_from_slice(BODY);
     builder.end_page(std::slice::from_ref(&(0..BODY.len())), None);
-    let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+    let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
     let fresh = FreshnessConfig::always(DAY);
     Ok(builder.finish(key, &fresh, Instant::now(), SystemTime::now(), 1.0, 0)?)
 }

@@ -34,6 +34,7 @@ NEEDS = {
     "cleaning": (["jq"], ["cleaning"], ["allocations"]),
     "memory": (["nginx", "varnishd"], [], []),
     "growth": (["wrk"], ["filled"], ["queue"]),
+    "views": (["wrk"], [], []),
     "start": ([], None, []),
 }
 PARTS = list(NEEDS)

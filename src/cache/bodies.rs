@@ -79,14 +79,14 @@ impl Bodies {
     }
 }
 
-/// An uncompressed body, counted for as long as the cache or a response holds it.
-struct CountedBytes {
+/// A body that counts as used memory as long as the cache or a response holds it.
+pub(super) struct CountedBytes {
     body: Vec<u8>,
     in_use: Arc<AtomicU64>,
 }
 
 impl CountedBytes {
-    fn count(body: Vec<u8>, in_use: &Arc<AtomicU64>) -> Bytes {
+    pub(super) fn count(body: Vec<u8>, in_use: &Arc<AtomicU64>) -> Bytes {
         let body = Self { body, in_use: Arc::clone(in_use) };
         body.in_use.fetch_add(body.length(), Ordering::Relaxed);
         Bytes::from_owner(body)

@@ -6,6 +6,8 @@ use super::policy::CachePolicy;
 
 /// The fraction of the memory for bodies made on demand: a sixteenth.
 const BODIES_SHARE: u64 = 16;
+/// The fraction of the memory for views: a thirty-second.
+const VIEWS_SHARE: u64 = 32;
 
 /// The bound on the memory, and how long failures are cached.
 pub struct CacheConfig {
@@ -26,7 +28,11 @@ impl CacheConfig {
         self.max_bytes / BODIES_SHARE
     }
 
+    pub(super) fn max_views(&self) -> u64 {
+        self.max_bytes / VIEWS_SHARE
+    }
+
     pub(super) fn max_entries(&self) -> u64 {
-        self.max_bytes - self.max_bodies()
+        self.max_bytes - self.max_bodies() - self.max_views()
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const BOOKKEEPING: usize = 320 + size_of::<CacheKey>();
 /// How long an older snapshot is kept after its last slice was served. Every first slice hands out a token, and most tokens are
 /// never used.
-pub(crate) const PAGED_FOR: Duration = Duration::from_secs(300);
+pub(crate) const PAGED_FOR: Duration = Duration::from_secs(900);
 
 /// One cached result. Cloning it copies a pointer.
 #[derive(Clone)]

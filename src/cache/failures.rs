@@ -27,6 +27,9 @@ const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Cache {
     pub(crate) fn insert_failure(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
+        if failure.reason == Reason::NotAMeeting {
+            self.remember_other_kind(key, Instant::now());
+        }
         let key = if ends_snapshot(failure) { CacheKey::newest(key) } else { CacheKey::failure(key) };
         let refusal = Refusal { failure: failure.clone(), until };
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
@@ -110,10 +113,10 @@ mod tests {
         assert!(matches!(cache.get(&key(1), now), Some(Entry::Snapshot(_))));
         assert!(cache.failure(&key(1), now).is_some());
         assert!(cache.failure(&key(1), now + SECOND).is_none());
-        assert!(cache.purge(&key(1)));
+        assert_eq!(cache.purge(&[key(1)]), 1);
         assert!(cache.get(&key(1), now).is_none() && cache.failure(&key(1), now).is_none());
         cache.insert_failure(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
-        assert!(cache.purge(&key(1)), "a failure alone counts as something that was there");
+        assert_eq!(cache.purge(&[key(1)]), 1, "a failure alone counts as something that was there");
         cache.insert_failure(key(1), &Failure::lasting(Lasting::Refused), now + SECOND);
         cache.purge_all();
         assert!(cache.failure(&key(1), now).is_none());

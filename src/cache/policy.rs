@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder, SnapshotKey},
+        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder, SnapshotKey},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -214,7 +214,7 @@ mod tests {
     fn snapshot(landed: Instant) -> Snapshot {
         let meeting = MeetingId::parse("85746065432").unwrap();
         let fresh = FreshnessConfig::always(60 * SECOND);
-        let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
         SnapshotBuilder::default().finish(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
     }
 

@@ -20,38 +20,28 @@ use super::{
 };
 use crate::atomic_file::{self, AtomicFile};
 
-/// The caller to add.
-pub struct NewCaller {
-    /// Must not be in the file yet.
-    pub name: CallerName,
-    /// One of [`super::WEIGHTS`].
-    pub weight: u32,
-    /// `None` for no limit.
-    pub calls_per_minute: Option<NonZeroU32>,
+pub(crate) struct NewCaller {
+    pub(crate) name: CallerName,
+    pub(crate) weight: u32,
+    pub(crate) calls_per_minute: Option<NonZeroU32>,
 }
 
 /// Why no caller was added. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
-pub enum AddError {
-    /// The name is in the file already.
+pub(crate) enum AddError {
     #[error("{file}: there is already a caller named {1}; choose another name, or remove that entry first", file = .0.display())]
     NameTaken(PathBuf, CallerName),
-    /// The file has errors already.
     #[error("{}", with_path(.0, .1))]
     Invalid(PathBuf, Vec<Issue>),
-    /// The file lists its callers in a form that an entry cannot be appended to.
     #[error("{}: an entry cannot be appended; write every caller as a table that begins with [[caller]]", .0.display())]
     NotAppendable(PathBuf),
-    /// The temporary file exists.
     #[error(
         "{}: already exists: another `callers add` is running or was interrupted; if none is running, delete it",
         .0.display()
     )]
     InProgress(PathBuf),
-    /// An operation on a file failed.
     #[error("{file}: {1}: {2}", file = .0.display())]
     Io(PathBuf, &'static str, io::Error),
-    /// No key could be generated.
     #[error("the system's random number generator failed: {0}")]
     Random(getrandom::Error),
 }
@@ -62,17 +52,14 @@ fn with_path(path: &Path, issues: &[Issue]) -> String {
 }
 
 /// A new caller, written to the temporary file. Dropping it leaves the callers' file unchanged.
-pub struct Addition {
+pub(crate) struct Addition {
     key: CallerKey,
     file: AtomicFile,
 }
 
 impl Addition {
     /// Generates the key and writes the new content to the temporary file.
-    ///
-    /// # Errors
-    /// The name is taken, the file has errors, or a file operation fails.
-    pub fn prepare(path: &Path, new: &NewCaller) -> Result<Self, AddError> {
+    pub(crate) fn prepare(path: &Path, new: &NewCaller) -> Result<Self, AddError> {
         // A symbolic link stays one; the file that it points to is replaced.
         let target = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
@@ -96,16 +83,12 @@ impl Addition {
 
     /// The key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a
     /// valid one that nobody saw.
-    #[must_use]
-    pub fn key(&self) -> &CallerKey {
+    pub(crate) fn key(&self) -> &CallerKey {
         &self.key
     }
 
     /// Replaces the callers' file.
-    ///
-    /// # Errors
-    /// The file cannot be replaced; then the caller was not added.
-    pub fn commit(self) -> Result<(), AddError> {
+    pub(crate) fn commit(self) -> Result<(), AddError> {
         let failed = io_error("cannot be replaced", self.file.target());
         self.file.commit().map_err(failed)
     }

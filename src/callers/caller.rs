@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 
 /// A caller's name. Its characters are restricted because it is a metric label and a log field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallerName(Arc<str>);
+pub(crate) struct CallerName(Arc<str>);
 
 impl CallerName {
     /// The name of every caller while no callers are configured.
@@ -22,11 +22,8 @@ impl CallerName {
 
     const MAX_LENGTH: usize = 64;
 
-    /// Parses the name of an entry.
-    ///
-    /// # Errors
-    /// Returns what is wrong, without the text itself: it may be a key in the wrong place.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    /// An error does not repeat the text, which may be a key in the wrong place.
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let is_valid = (1..=Self::MAX_LENGTH).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
         match text {
@@ -53,7 +50,6 @@ impl fmt::Display for CallerName {
 pub struct Caller {
     /// Stays the same while the process runs, even if the entry is removed and added again.
     pub(crate) id: u32,
-    /// Unique.
     pub(crate) name: CallerName,
     /// Its share of the permits relative to the other waiting callers; at least 1.
     pub(crate) weight: u32,
@@ -75,7 +71,6 @@ impl SharedLedger {
     }
 }
 
-/// Calls made for a caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallUsage {
     /// Calls since 00:00 UTC, or since this process started.
@@ -87,7 +82,6 @@ pub(crate) struct CallUsage {
 /// The calls that a limit still allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallAllowance {
-    /// `calls_per_minute`.
     pub(crate) limit: NonZeroU32,
     /// Calls allowed now.
     pub(crate) left: u32,
@@ -96,6 +90,10 @@ pub(crate) struct CallAllowance {
 }
 
 impl Caller {
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.id == 0
+    }
+
     /// Every caller, while none are configured.
     pub(crate) fn anonymous() -> Self {
         Self {
@@ -146,7 +144,6 @@ pub(crate) struct CallReservation {
 }
 
 impl CallReservation {
-    /// Records a call.
     pub(crate) fn record_call(&self, now: Instant) {
         let mut ledger = self.caller.ledger.lock();
         if self.is_unused.replace(false) {

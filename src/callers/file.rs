@@ -19,11 +19,8 @@ pub struct CallersFile {
 }
 
 impl CallersFile {
-    /// Reads and validates the file.
-    ///
-    /// # Errors
-    /// Returns every problem in it.
-    pub fn read(path: &Path) -> Result<Self, Vec<Issue>> {
+    /// Returns every problem in an invalid file.
+    pub(crate) fn read(path: &Path) -> Result<Self, Vec<Issue>> {
         let contents = read_contents(path);
         let entries = validate(&contents)?;
         Ok(Self { path: path.to_owned(), contents, entries })

@@ -13,7 +13,7 @@ const PREFIX: &str = "zqp_";
 const RANDOM_BYTES: usize = 32;
 
 /// A new key, to be shown once. It has no `Debug` or `Display`, so it cannot be printed by accident.
-pub struct CallerKey(String);
+pub(crate) struct CallerKey(String);
 
 impl CallerKey {
     pub(super) fn random() -> Result<Self, getrandom::Error> {
@@ -23,8 +23,7 @@ impl CallerKey {
     }
 
     /// Returns the key, for the one place that shows it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 

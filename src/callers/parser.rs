@@ -13,7 +13,7 @@ use super::{
 use crate::toml_document::{Item, TomlDocument, integer};
 
 /// The weights that a caller can have. 1000 is far above any sensible ratio, and far below where sums of shares overflow.
-pub const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
+pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
 
 const KEYS: [&str; 4] = ["name", "key_sha256", "weight", "calls_per_minute"];
 
@@ -28,7 +28,7 @@ pub(super) struct CallerEntry {
 
 /// A problem in a callers' file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Issue {
+pub(crate) struct Issue {
     /// Counted from 1; `None` if it concerns the whole file.
     pub(crate) line: Option<usize>,
     pub(crate) message: String,

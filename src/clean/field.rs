@@ -35,11 +35,38 @@ impl Field {
             Self::Resolution => "",
         }
     }
+
+    /// Returns the unit of the cleaned value, as Zoom writes it.
+    #[inline]
+    pub(crate) fn unit(self) -> &'static str {
+        match self {
+            Self::Bitrate => "kbps",
+            Self::Latency | Self::Jitter => "ms",
+            Self::AvgLoss | Self::MaxLoss | Self::CpuUsage => "%",
+            Self::FrameRate => "fps",
+            Self::Resolution => "",
+        }
+    }
+
+    /// Returns the bit of a key of this field, with or without its suffix. Each fixed key has its own bit; the keys of
+    /// `CpuUsage` share 56 bits.
+    #[inline]
+    pub(crate) fn bit(self, name: &[u8]) -> u64 {
+        match self {
+            Self::CpuUsage => {
+                let stem = name.strip_suffix(self.suffix().as_bytes()).unwrap_or(name);
+                let hash =
+                    stem.iter().fold(0_u32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+                1 << (8 + hash % 56)
+            }
+            fixed => 1 << (fixed as u32),
+        }
+    }
 }
 
 /// The role of a key below `user_qos`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
     /// The new key of a field, as Zoom itself sent it. No key beside it may be renamed to it.
@@ -49,7 +76,7 @@ pub(super) enum Key {
 
 impl Key {
     #[inline]
-    pub(super) fn of(name: &[u8]) -> Self {
+    pub(crate) fn of(name: &[u8]) -> Self {
         match name {
             b"bitrate" => Self::Zooms(Field::Bitrate),
             b"latency" => Self::Zooms(Field::Latency),

@@ -11,7 +11,7 @@ pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()>
     }
     let (decimal, rest) = Decimal::leading(text)?;
     // Nearly all of Zoom's values have this form.
-    if rest.strip_prefix(b" ").unwrap_or(rest) == usual_unit(field) {
+    if rest.strip_prefix(b" ").unwrap_or(rest) == field.unit().as_bytes() {
         out.extend_from_slice(decimal.written);
         return Some(());
     }
@@ -20,19 +20,6 @@ pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()>
         places => decimal.append_shifted(places, out),
     }
     Some(())
-}
-
-/// Returns the unit of the field's new key.
-#[inline]
-fn usual_unit(field: Field) -> &'static [u8] {
-    match field {
-        Field::Bitrate => b"kbps",
-        Field::Latency | Field::Jitter => b"ms",
-        Field::AvgLoss | Field::MaxLoss | Field::CpuUsage => b"%",
-        Field::FrameRate => b"fps",
-        // Never compared: a resolution has no unit, and `append` returns before it gets here.
-        Field::Resolution => b"\0",
-    }
 }
 
 /// Returns by how many places the decimal point shifts to the right from `unit` to the unit of the field's new key.

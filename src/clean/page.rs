@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use jiff::Timestamp;
 
-use super::cursor::Desynced;
 use super::field::Unparsed;
+use crate::json::Desynced;
 
 /// The facts about a page that a flight needs, besides its cleaned participants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::Args;
-use zoom_qos_proxy::{
+use crate::{
     callers::{AddError, Addition, CallerName, NewCaller, WEIGHTS},
-    config::{Config, Problems},
+    config::Config,
 };
+use clap::Args;
 
-use super::{failed, print_error, wrong_configuration};
+use super::exit::{failed, print_error, wrong_configuration};
 
 #[derive(Args)]
 pub(super) struct AddCaller {
@@ -31,49 +31,39 @@ pub(super) struct AddCaller {
     file: Option<PathBuf>,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum AddCallerError {
-    #[error("{0}")]
-    Configuration(#[from] Problems),
-    #[error("callers.file is not set; set it (QOS_PROXY__CALLERS__FILE), or use --file FILE")]
-    NoFile,
-    #[error("{0}")]
-    File(#[from] AddError),
-    #[error("standard output: {0}; no caller was added")]
-    Output(io::Error),
-}
-
 pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> ExitCode {
     match add(arguments, config_files) {
         Ok(message) => {
             print_error(message);
             ExitCode::SUCCESS
         }
-        Err(
-            error @ (AddCallerError::Configuration(_)
-            | AddCallerError::NoFile
-            | AddCallerError::File(AddError::Invalid(..))),
-        ) => wrong_configuration(error),
-        Err(error) => failed(error),
+        Err(code) => code,
     }
 }
 
 /// Prints the key on standard output. Returns the message for standard error.
-fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, AddCallerError> {
+fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, ExitCode> {
     let AddCaller { name, weight, calls_per_minute, file } = arguments;
-    let configured = || Config::callers_file_from_process(config_files);
-    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or(AddCallerError::NoFile)?;
+    let configured = || Config::callers_file_from_process(config_files).map_err(wrong_configuration);
+    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or_else(|| {
+        wrong_configuration("callers.file is not set; set it (QOS_PROXY__CALLERS__FILE), or use --file FILE")
+    })?;
     let message = format!(
         "added caller {name} to {}; a running service accepts its key within 5 s.\n\
          The key, printed above on standard output, is not stored and not shown again.",
         file.display()
     );
-    let addition = Addition::prepare(&file, &NewCaller { name, weight, calls_per_minute })?;
+    let addition = Addition::prepare(&file, &NewCaller { name, weight, calls_per_minute }).map_err(
+        |error| match error {
+            AddError::Invalid(..) => wrong_configuration(error),
+            _ => failed(error),
+        },
+    )?;
     let mut output = io::stdout().lock();
     writeln!(output, "{}", addition.key().expose())
         .and_then(|()| output.flush())
-        .map_err(AddCallerError::Output)?;
-    addition.commit()?;
+        .map_err(|error| failed(format_args!("standard output: {error}; no caller was added")))?;
+    addition.commit().map_err(failed)?;
     Ok(message)
 }
 

@@ -6,9 +6,9 @@ use std::{
     process::ExitCode,
 };
 
-use zoom_qos_proxy::config::Config;
+use crate::config::Config;
 
-use super::{failed, print_error, wrong_configuration};
+use super::exit::{failed, print_error, wrong_configuration};
 
 pub(super) fn run(files: &[PathBuf]) -> ExitCode {
     let (config, warnings) = match Config::from_process(files) {

@@ -84,14 +84,12 @@ impl Address {
     }
 
     /// Host and port, for the log.
-    #[must_use]
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.first.addr().to_string()
     }
 
     /// Whether the password leaves this machine unencrypted.
-    #[must_use]
-    pub fn shows_password(&self) -> bool {
+    pub(crate) fn shows_password(&self) -> bool {
         let stays_here = |host: &str| {
             let host = host.trim_matches(['[', ']']);
             let is_loopback = host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback());

@@ -10,19 +10,19 @@ use super::time::{DAY, Micros, micros};
 use crate::failure::LimitKind;
 
 /// No time of ours is further ahead.
-pub const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
+pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
 /// Larger records are neither written nor read: that would take longer than an operation may.
-pub const LARGEST_RECORD: usize = 16 << 20;
+pub(crate) const LARGEST_RECORD: usize = 16 << 20;
 /// A failure's message has 300 characters, of which JSON makes at most six bytes each.
-pub const LONGEST_WORDS: usize = 4 << 10;
+pub(crate) const LONGEST_WORDS: usize = 4 << 10;
 /// An event: a name, a number and an encoded failure.
-pub const LONGEST_EVENT: usize = LONGEST_WORDS + 256;
+pub(crate) const LONGEST_EVENT: usize = LONGEST_WORDS + 256;
 /// A record's name is shorter: a meeting's id, its view, a tag.
-pub const LONGEST_NAME: usize = 128;
+pub(crate) const LONGEST_NAME: usize = 128;
 /// Texts of the server that are passed on: a run id has 40 characters, a host name at most 253.
 const LONGEST_TEXT: usize = 253;
 /// The largest number that is passed on (`MOST` of `quota.lua`).
-pub const MOST_CALLS: u64 = u32::MAX as u64;
+pub(crate) const MOST_CALLS: u64 = u32::MAX as u64;
 /// The scripts count in doubles, which are exact until the year 2255.
 const LATEST: Micros = 1 << 53;
 /// The longest cool-down of the second, and how far one of the day may go into the next day (`PAUSE` of `quota.lua`).

@@ -50,8 +50,7 @@ impl RecordCipher {
 
     /// A public name for secrets: the same for the same secrets and key. It is keyed, so that secrets cannot be guessed and
     /// checked against it.
-    #[must_use]
-    pub fn name(&self, secrets: &[&str]) -> String {
+    pub(crate) fn name(&self, secrets: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.names);
         for secret in secrets {
             context.update(&secret.len().to_le_bytes());
@@ -62,8 +61,7 @@ impl RecordCipher {
     }
 
     /// Key id, nonce and ciphertext. `context` is authenticated, but not stored. `None`: the system has no random numbers.
-    #[must_use]
-    pub fn encrypt(&self, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn encrypt(&self, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
         let mut encrypted = Vec::with_capacity(KEY_ID + NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
@@ -77,14 +75,12 @@ impl RecordCipher {
     }
 
     /// Whether the bytes claim to be encrypted with this key.
-    #[must_use]
-    pub fn has_key_id(&self, bytes: &[u8]) -> bool {
+    pub(crate) fn has_key_id(&self, bytes: &[u8]) -> bool {
         bytes.starts_with(&self.id)
     }
 
     /// The plain bytes; `None` if anything was changed, the context differs, or another key was used.
-    #[must_use]
-    pub fn decrypt(&self, encrypted: &[u8], context: &[u8]) -> Option<Vec<u8>> {
+    pub(crate) fn decrypt(&self, encrypted: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let (id, rest) = encrypted.split_first_chunk::<KEY_ID>()?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;
         if *id != self.id {

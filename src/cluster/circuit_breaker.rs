@@ -21,7 +21,7 @@ pub enum RedisStatus {
 }
 
 /// The breaker.
-pub struct CircuitBreaker {
+pub(crate) struct CircuitBreaker {
     status: RedisStatus,
     /// The last success, or the start.
     since: Instant,
@@ -30,32 +30,29 @@ pub struct CircuitBreaker {
 
 impl CircuitBreaker {
     /// Open, until the server has been reached.
-    #[must_use]
-    pub fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self { status: RedisStatus::Connecting, since: now, is_open: true }
     }
 
     /// The state that operators see.
-    #[must_use]
-    pub fn status(&self) -> RedisStatus {
+    pub(crate) fn status(&self) -> RedisStatus {
         self.status
     }
 
     /// Whether anything but the heartbeat may ask.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         !self.is_open
     }
 
     /// A heartbeat succeeded. Returns whether that changes the status.
-    pub fn on_success(&mut self, now: Instant) -> bool {
+    pub(crate) fn on_success(&mut self, now: Instant) -> bool {
         self.since = now;
         self.is_open = false;
         std::mem::replace(&mut self.status, RedisStatus::Up) != RedisStatus::Up
     }
 
     /// An operation failed. Returns whether that changes the status.
-    pub fn on_failure(&mut self, now: Instant) -> bool {
+    pub(crate) fn on_failure(&mut self, now: Instant) -> bool {
         self.is_open = true;
         let is_over = now.saturating_duration_since(self.since) >= UNAVAILABLE_AFTER;
         is_over && std::mem::replace(&mut self.status, RedisStatus::Unavailable) != RedisStatus::Unavailable

@@ -10,12 +10,12 @@ use redis::Value;
 
 use super::{
     Cluster, Unavailable,
-    bounds::{LARGEST_RECORD, MOST_CALLS, Rejected},
+    bounds::LARGEST_RECORD,
     clock::Micros,
     connection::{OpError, Traffic},
     keys::RecordKey,
     outbox::{Claim, OutboxItem},
-    script::{self, ScriptCall},
+    script::ScriptCall,
 };
 use crate::metrics::RedisValue;
 
@@ -76,10 +76,10 @@ impl Cluster {
         known: u64,
         unanswered: &Cell<Option<Micros>>,
     ) -> Result<ClaimResult, Unavailable> {
-        self.may_ask()?;
+        self.ensure_usable()?;
         let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.client.timeout());
-        let mut call = self.claims_call(key, "claim");
-        call.arg(&self.0.replica).arg(known).arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline);
+        let call = self.claims_call(key, "claim").arg(&self.0.replica).arg(known);
+        let call = call.arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline);
         let reply = self.run(Traffic::Control, &call).await;
         let ClaimsReply { result, number: fence, .. } =
             reply.inspect_err(|_| unanswered.set(Some(deadline)))?;
@@ -99,8 +99,8 @@ impl Cluster {
     /// Gives back whatever claim this replica holds on the key, if its number is not larger than this one's.
     pub(super) async fn disown(&self, claim: &Claim) {
         let Claim { key, fence } = claim;
-        let mut call = self.claims_call(key, "disown");
-        call.arg(*fence).arg(&self.0.replica).arg(&*self.0.keys.events).arg(key.as_str());
+        let call = self.claims_call(key, "disown").arg(*fence).arg(&self.0.replica);
+        let call = call.arg(&*self.0.keys.events).arg(key.as_str());
         if self.run(Traffic::Control, &call).await.is_err() {
             self.disown_later(key, *fence);
         }
@@ -111,8 +111,7 @@ impl Cluster {
     /// # Errors
     /// Redis is unavailable; the fetch may go on.
     pub async fn renew(&self, claim: &Claim) -> Result<bool, Unavailable> {
-        let mut call = self.claims_call(&claim.key, "renew");
-        call.arg(claim.fence).arg(millis(CLAIM_EXPIRES_AFTER));
+        let call = self.claims_call(&claim.key, "renew").arg(claim.fence).arg(millis(CLAIM_EXPIRES_AFTER));
         Ok(self.run(Traffic::Control, &call).await?.result == "renewed")
     }
 
@@ -124,9 +123,8 @@ impl Cluster {
         if record.len() > LARGEST_RECORD || keep.is_zero() {
             return Err(Unavailable);
         }
-        let mut call = self.claims_call(&claim.key, "put");
-        call.arg(claim.fence).arg(millis(keep)).arg(record);
-        call.arg(&*self.0.keys.events).arg(claim.key.as_str());
+        let call = self.claims_call(&claim.key, "put").arg(claim.fence).arg(millis(keep)).arg(record);
+        let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str());
         Ok(match self.run(Traffic::Bulk, &call).await?.result.as_str() {
             "stored" => PutResult::Stored,
             "purged" => PutResult::Purged,
@@ -139,8 +137,8 @@ impl Cluster {
     /// # Errors
     /// Redis is unavailable: the waiting replicas hear that there is nothing as soon as it is back.
     pub async fn release(&self, claim: &Claim, failure: &str) -> Result<(), Unavailable> {
-        let mut call = self.claims_call(&claim.key, "release");
-        call.arg(claim.fence).arg(&*self.0.keys.events).arg(claim.key.as_str()).arg(failure);
+        let call = self.claims_call(&claim.key, "release").arg(claim.fence);
+        let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str()).arg(failure);
         let released = self.run(Traffic::Control, &call).await;
         released.map(drop).inspect_err(|_| self.disown_later(&claim.key, claim.fence))
     }
@@ -156,11 +154,8 @@ impl Cluster {
         op: &str,
     ) -> ScriptCall<'_> {
         let keys = &self.0.keys;
-        let mut call = self.0.scripts.claims.call();
-        call.key(&*keys.fence).key(keys.claim(key)).key(keys.record(key));
-        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(purged_with));
-        call.arg(op);
-        call
+        let call = self.0.scripts.claims.call().key(&*keys.fence).key(keys.claim(key)).key(keys.record(key));
+        call.key(&*keys.members).key(&*keys.budget).key(keys.purged(purged_with)).arg(op)
     }
 
     /// Runs `claims.lua`, and checks what it returns.
@@ -169,19 +164,14 @@ impl Cluster {
         traffic: Traffic,
         call: &ScriptCall<'_>,
     ) -> Result<ClaimsReply, Unavailable> {
-        self.may_ask()?;
+        self.ensure_usable()?;
         let reply: Result<(String, Value, Value, Value), OpError> = self.0.client.script(traffic, call).await;
         let (result, number, refused, record) = match traffic {
             Traffic::Control => reply.inspect_err(|error| self.failed(error)).map_err(|_| Unavailable)?,
             Traffic::Bulk => self.check_bulk(reply)?,
         };
         let rejections = &self.0.rejections;
-        let checked = |value: &Value| {
-            let number = script::number(value).and_then(|number| u64::try_from(number).map_err(|_| Rejected));
-            rejections.checked(RedisValue::Reply, number).map_err(|_| Unavailable)
-        };
-        let (number, refused) = (checked(&number)?, checked(&refused)?);
-        rejections.count(RedisValue::Fence, refused.min(MOST_CALLS));
+        let number = rejections.number(&number, &refused).map_err(|_| Unavailable)?;
         rejections.count(RedisValue::Record, u64::from(result == "too_large"));
         let clock = self.clock().ok_or(Unavailable)?;
         let number = rejections.checked(RedisValue::Reply, clock.fence(number, Instant::now()));

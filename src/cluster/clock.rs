@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::bounds::{self, Rejected};
 pub(super) use super::time::DAY;
-pub use super::time::{Micros, micros};
+pub(crate) use super::time::{Micros, micros};
 
 /// An estimate's error grows by one part in this many of its age; quartz clocks drift less.
 const DRIFT: u32 = 10_000;
@@ -29,14 +29,13 @@ impl ServerClock {
     ///
     /// # Errors
     /// No clock shows that time.
-    pub fn observe(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
+    pub(crate) fn observe(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
         let error = received.saturating_duration_since(sent) / 2;
         Ok(Self { here: sent + error, there: bounds::clock_shows(there)?, error })
     }
 
     /// The better one of two estimates; the newer one if they contradict each other, because the server's clock was set.
-    #[must_use]
-    pub fn or(self, newer: Self) -> Self {
+    pub(crate) fn or(self, newer: Self) -> Self {
         let aged = self.error + newer.here.saturating_duration_since(self.here) / DRIFT;
         let (expected, seen) = (self.at(newer.here), newer.there);
         let apart = Duration::from_micros(expected.abs_diff(seen));

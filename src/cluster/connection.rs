@@ -71,15 +71,12 @@ pub(super) struct Connected {
 }
 
 /// Why no connection can be made.
+#[derive(Debug, thiserror::Error)]
 enum ConnectError {
-    Redis(RedisError),
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    #[error("{0}")]
     Impossible(&'static str),
-}
-
-impl From<RedisError> for ConnectError {
-    fn from(error: RedisError) -> Self {
-        Self::Redis(error)
-    }
 }
 
 impl RedisClient {

@@ -55,7 +55,7 @@ impl Event {
     ///
     /// # Errors
     /// It is too long, not text, or out of bounds.
-    pub fn parse(message: &[u8], clock: &ServerClock, now: Instant) -> Result<Option<Self>, Rejected> {
+    pub(crate) fn parse(message: &[u8], clock: &ServerClock, now: Instant) -> Result<Option<Self>, Rejected> {
         if message.len() > bounds::LONGEST_EVENT {
             return Err(Rejected);
         }

@@ -46,8 +46,7 @@ const SHARED: [Reason; 8] = [
 ];
 
 /// As JSON; `None` for a reason that concerns this process only.
-#[must_use]
-pub fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
+pub(crate) fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
     let zoom = failure.zoom.as_deref().map(|zoom_error| EncodedZoomError {
         status: zoom_error.status,
@@ -61,8 +60,7 @@ pub fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
 }
 
 /// `None` for text that is not a failure, has a reason that this version does not know, or is out of bounds.
-#[must_use]
-pub fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
+pub(crate) fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
     try_decode(text, clock, now).ok().flatten()
 }
 
@@ -70,7 +68,7 @@ pub fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> 
 ///
 /// # Errors
 /// A value is out of bounds.
-pub fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
+pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
     let Ok(encoded) = serde_json::from_str::<EncodedFailure>(bounds::words(text)?) else { return Ok(None) };
     let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == encoded.reason) else {
         return Ok(None);
@@ -93,8 +91,7 @@ pub fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Optio
 }
 
 /// The reason that every cool-down of this kind has.
-#[must_use]
-pub fn cooldown_reason(kind: LimitKind) -> Reason {
+pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
     match kind {
         LimitKind::PerSecond => Reason::ZoomRateLimited,
         LimitKind::PerDay => Reason::ZoomDailyQuotaSpent,

@@ -35,14 +35,14 @@ impl Cluster {
     pub async fn run_heartbeat(self) {
         match self.0.pushes.take() {
             // One task, so that neither goes on without the other.
-            Some(pushes) => drop(join(self.clone().listen(pushes), self.send_until_gone()).await),
-            None => self.send_until_gone().await,
+            Some(pushes) => drop(join(self.clone().listen(pushes), self.send_until_left()).await),
+            None => self.send_until_left().await,
         }
     }
 
-    async fn send_until_gone(&self) {
+    async fn send_until_left(&self) {
         let mut connected_at: Option<Instant> = None;
-        while !self.0.gone.get() {
+        while !self.0.has_left.get() {
             let was_connected = self.0.client.is_connected();
             if !was_connected && connected_at.take().is_some_and(|at| at.elapsed() < LIVES_AT_LEAST) {
                 pause().await;
@@ -82,13 +82,16 @@ impl Cluster {
             self.0.bulk_timeouts.set(0);
         }
         if !self.is_up() {
-            self.probe().await?;
+            // Finds out whether scripts run, without a trace on the server. A heartbeat whose answer is lost may have told the
+            // server that this replica is there, and postpones the time from which it may call on its own; repeated again and
+            // again, that time would never come.
+            self.request("probe", |call| call).await?;
         }
-        let purge = self.beat().await?;
+        let last_purge = self.request("beat", |call| call).await?.purge;
         self.record(|breaker| breaker.on_success(Instant::now()), &OpError::Broken);
         self.0.recovered.notify_waiters();
         // Before the outbox is sent: a purge of ours would get a larger number than those that were missed, and hide them.
-        self.catch_up_with_purges(purge).await;
+        self.catch_up_with_purges(last_purge).await;
         // Not awaited: a long outbox would delay the next heartbeat, and make this replica look dead.
         if !self.0.outbox.borrow().is_empty() {
             drop(actix_rt::spawn(self.clone().flush_outbox()));

@@ -10,7 +10,8 @@
 //! | `{zqp:NS}:purges` | sorted set: the last 1000 purges by number | never |
 //! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | when no replica can use it any more |
 //! | `{zqp:NS}:r:access-token:NAME` | the same for the access token, always encrypted; `NAME` is derived from the credentials | with the token |
-//! | `{zqp:NS}:r:ID:TYPE:TAG` | record of a snapshot that a caller pages through | 5 minutes after its last use |
+//! | `{zqp:NS}:r:ID:TYPE:webinar` | the same for a webinar | the same |
+//! | `{zqp:NS}:r:ID:TYPE:TAG`, `…:webinar:TAG` | record of a snapshot that a caller pages through | 15 minutes after its last use |
 //! | `{zqp:NS}:c:…` | hash: owner of a claim, fencing number | with the claim, a minute after its last renewal |
 //! | `{zqp:NS}:p:…` | number of the key's last purge | after 15 minutes |
 //! | `{zqp:NS}:events` | channel: cool-downs, stored records, failures, purges | |
@@ -21,12 +22,15 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey, Tag},
+    snapshot::{MeetingKind, MeetingType, SnapshotKey, Tag},
 };
+
+/// How the name of a webinar's view ends.
+const WEBINAR: &str = ":webinar";
 
 /// The keys below one hash tag.
 #[derive(Debug, Clone)]
-pub struct Keys {
+pub(crate) struct Keys {
     tag: Box<str>,
     pub(super) budget: Box<str>,
     pub(super) members: Box<str>,
@@ -40,10 +44,15 @@ pub struct Keys {
 pub struct RecordKey(Box<str>);
 
 impl RecordKey {
-    /// A meeting's view: a snapshot or a refusal.
+    /// A meeting's view: a snapshot or a refusal. Replicas of versions without webinars do not know a webinar's name, and ignore
+    /// it.
     #[must_use]
     pub fn meeting(key: &SnapshotKey) -> Self {
-        Self(format!("{}:{}", key.meeting, key.meeting_type.as_str()).into())
+        let suffix = match key.kind {
+            MeetingKind::Meeting => "",
+            MeetingKind::Webinar => WEBINAR,
+        };
+        Self(format!("{}:{}{suffix}", key.meeting, key.meeting_type.as_str()).into())
     }
 
     /// One snapshot of a meeting, which a caller pages through.
@@ -59,11 +68,14 @@ impl RecordKey {
     }
 
     /// The meeting's view that an event names. `None`: it names something else, or is of a later version.
-    #[must_use]
-    pub fn snapshot_key(text: &str) -> Option<SnapshotKey> {
+    pub(crate) fn snapshot_key(text: &str) -> Option<SnapshotKey> {
+        let (text, kind) = match text.strip_suffix(WEBINAR) {
+            Some(text) => (text, MeetingKind::Webinar),
+            None => (text, MeetingKind::Meeting),
+        };
         let (meeting, view) = text.rsplit_once(':')?;
         let meeting_type = MeetingType::ALL.into_iter().find(|known| known.as_str() == view)?;
-        Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, meeting_type })
+        Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, kind, meeting_type })
     }
 
     /// As it appears in keys and events.
@@ -83,8 +95,7 @@ pub fn namespace(api_base_url: &str, account: &str) -> String {
 
 impl Keys {
     /// `namespace`: a short text of letters and digits, one for each account.
-    #[must_use]
-    pub fn new(namespace: &str) -> Self {
+    pub(crate) fn new(namespace: &str) -> Self {
         let tag = format!("{{zqp:{namespace}}}");
         let named = |name: &str| format!("{tag}:{name}").into_boxed_str();
         Self {
@@ -117,21 +128,40 @@ mod tests {
     #[test]
     fn a_meetings_view_is_known_again_by_its_text() {
         for meeting in ["85746065432", "ats/xhSEQWit9t+U02HXNQ=="] {
-            for meeting_type in MeetingType::ALL {
-                let key = SnapshotKey { meeting: MeetingId::parse(meeting).unwrap(), meeting_type };
+            for (kind, meeting_type) in
+                MeetingKind::ALL.into_iter().flat_map(|kind| MeetingType::ALL.map(|view| (kind, view)))
+            {
+                let key = SnapshotKey { meeting: MeetingId::parse(meeting).unwrap(), kind, meeting_type };
                 assert_eq!(RecordKey::snapshot_key(RecordKey::meeting(&key).as_str()), Some(key));
             }
         }
-        for text in ["", "access-token", "access-token:00ff", "85746065432", "85746065432:soon", "x:live"] {
+        let texts = ["", "access-token", "access-token:00ff", "85746065432", "85746065432:soon", "x:live"];
+        for text in
+            texts.into_iter().chain([":webinar", "85746065432:webinar", "85746065432:live:webinar:webinar"])
+        {
             assert_eq!(RecordKey::snapshot_key(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_webinars_names_are_a_meetings_with_a_suffix() {
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        let key = |kind| SnapshotKey { meeting, kind, meeting_type: MeetingType::Live };
+        let names = MeetingKind::ALL.map(|kind| RecordKey::meeting(&key(kind)).as_str().to_owned());
+        assert_eq!(names, ["85746065432:live", "85746065432:live:webinar"]);
+        let paged = RecordKey::paged(&key(MeetingKind::Webinar), Tag(0x2a));
+        assert_eq!(paged.as_str(), "85746065432:live:webinar:0000000000000000000000000000002a");
     }
 
     #[test]
     fn every_name_has_the_one_hash_tag() {
         let keys = Keys::new("5f0c");
         let meeting = MeetingId::parse("ats/xhSEQWit9t+U02HXNQ==").unwrap();
-        let key = RecordKey::meeting(&SnapshotKey { meeting, meeting_type: MeetingType::Past });
+        let key = RecordKey::meeting(&SnapshotKey {
+            meeting,
+            kind: MeetingKind::Meeting,
+            meeting_type: MeetingType::Past,
+        });
         let names =
             [&*keys.budget, &keys.members, &keys.fence, &keys.purges, &keys.events].map(str::to_owned);
         for name in names.into_iter().chain([keys.record(&key), keys.claim(&key), keys.purged(&key)]) {

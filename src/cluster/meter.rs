@@ -13,11 +13,11 @@ const NUMBER_LINE: usize = 24;
 /// A reply is larger than any that we ask for, or malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a reply is larger than any that was asked for, or malformed")]
-pub struct TooLarge;
+pub(crate) struct TooLarge;
 
 /// Follows the replies of one connection.
 #[derive(Debug)]
-pub struct ReplyMeter {
+pub(crate) struct ReplyMeter {
     largest: u64,
     /// Bytes of the current reply.
     taken: u64,
@@ -44,23 +44,16 @@ impl ParserState {
 
 impl ReplyMeter {
     /// `largest`: the most bytes of one reply.
-    #[must_use]
-    pub fn new(largest: usize) -> Self {
+    pub(crate) fn new(largest: usize) -> Self {
         let largest = u64::try_from(largest).unwrap_or(u64::MAX);
         Self { largest, taken: 0, elements: 0, open: Vec::new(), state: ParserState::line() }
-    }
-
-    /// Whether all replies so far are complete.
-    #[must_use]
-    pub fn is_between_replies(&self) -> bool {
-        self.taken == 0
     }
 
     /// Takes the next bytes of the connection.
     ///
     /// # Errors
     /// The connection must be closed; later results mean nothing.
-    pub fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooLarge> {
+    pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooLarge> {
         while !bytes.is_empty() {
             let (some, is_whole) = match &mut self.state {
                 ParserState::Text(missing) => {
@@ -192,9 +185,9 @@ mod tests {
                 for part in all_but_last.chunks(part) {
                     prop_assert_eq!(meter.read(part), Ok(()));
                 }
-                prop_assert!(!meter.is_between_replies());
+                prop_assert_ne!(meter.taken, 0, "the reply goes on");
                 prop_assert_eq!(meter.read(&[*last]), Ok(()));
-                prop_assert!(meter.is_between_replies());
+                prop_assert_eq!(meter.taken, 0, "the reply is complete");
             }
             prop_assert_eq!(ReplyMeter::new(1 << 20).read(&values.concat()), Ok(()));
         }

@@ -1,7 +1,5 @@
 //! Why an operation on Redis failed, and what the log may say of it.
 
-use std::fmt;
-
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::failure::Redactor;
@@ -10,24 +8,17 @@ const BAD_LOGIN: &str = "the user or the password is refused";
 /// Redis puts this before what it repeats of a command; from here on the text is cut, because it may hold secrets.
 const REPEATED: &str = ", with args beginning with";
 
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum OpError {
     /// There is no connection, or it broke.
+    #[error("no connection")]
     Broken,
-    /// No answer in time; whether the operation took effect is unknown.
+    /// Whether the operation took effect is unknown.
+    #[error("no answer in time")]
     TimedOut,
     /// The server refused it, for this reason; it changed nothing.
+    #[error("{0}")]
     Refused(String),
-}
-
-impl fmt::Display for OpError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Broken => f.write_str("no connection"),
-            Self::TimedOut => f.write_str("no answer in time"),
-            Self::Refused(reason) => f.write_str(reason),
-        }
-    }
 }
 
 impl OpError {

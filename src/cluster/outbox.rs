@@ -9,7 +9,7 @@ use crate::failure::LimitKind;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// The record that may be fetched.
-    pub key: RecordKey,
+    pub(crate) key: RecordKey,
     /// Larger than that of every claim before.
     pub fence: u64,
 }

@@ -5,13 +5,12 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{
-    Cluster,
-    bounds::{self, Rejected},
+    Cluster, bounds,
     connection::{OpError, Traffic},
     heartbeat::PURGES_REMEMBERED,
     keys::RecordKey,
     outbox::OutboxItem,
-    script,
+    script::ScriptCall,
 };
 use crate::metrics::RedisValue;
 
@@ -43,36 +42,25 @@ impl Cluster {
     }
 
     async fn try_purge(&self, purged: &[RecordKey]) -> Result<u64, OpError> {
-        self.may_ask().map_err(|_| OpError::Broken)?;
+        self.ensure_usable().map_err(|_| OpError::Broken)?;
         let keys = &self.0.keys;
-        let mut call = self.0.scripts.purge.call();
-        call.key(&*keys.fence).key(&*keys.budget).key(&*keys.purges);
+        let mut call = self.purge_call();
         for key in purged {
-            call.key(keys.record(key)).key(keys.claim(key)).key(keys.purged(key));
+            call = call.key(keys.record(key)).key(keys.claim(key)).key(keys.purged(key));
         }
-        call.arg(&*keys.events)
-            .arg(FLIGHTS_LAST.as_millis().to_string())
-            .arg(PURGES_REMEMBERED)
-            .arg(&self.0.replica);
-        for key in purged {
-            call.arg(key.as_str());
-        }
-        let (fence, refused, _): (Value, Value, Value) =
-            self.0.client.script(Traffic::Control, &call).await?;
-        self.count_refused(&refused)?;
-        self.checked_fence(self.number(&fence)?)
+        let call = call.arg(&*keys.events).arg(FLIGHTS_LAST.as_millis().to_string());
+        let call = call.arg(PURGES_REMEMBERED).arg(&self.0.replica);
+        let call = purged.iter().fold(call, |call, key| call.arg(key.as_str()));
+        let (fence, _) = self.run_purge(&call).await?;
+        self.checked_fence(fence)
     }
 
     /// The keys and numbers of the purges after this one. `None`: there were more than the server remembers.
     pub(super) async fn missed_purges(&self, after: u64) -> Result<Option<Vec<(String, u64)>>, OpError> {
-        let keys = &self.0.keys;
-        let mut call = self.0.scripts.purge.call();
-        call.key(&*keys.fence).key(&*keys.budget).key(&*keys.purges);
-        call.arg("missed").arg(after).arg(PURGES_REMEMBERED).arg(bounds::LONGEST_NAME);
-        let (found, refused, missed): (Value, Value, Vec<String>) =
-            self.0.client.script(Traffic::Control, &call).await?;
-        self.count_refused(&refused)?;
-        let is_all = self.number(&found)? < PURGES_REMEMBERED as u64;
+        let call =
+            self.purge_call().arg("missed").arg(after).arg(PURGES_REMEMBERED).arg(bounds::LONGEST_NAME);
+        let (found, missed) = self.run_purge(&call).await?;
+        let is_all = found < PURGES_REMEMBERED as u64;
         let mut purges = Vec::with_capacity(missed.len() / 2);
         let (pairs, _) = missed.as_chunks::<2>();
         for [key, fence] in pairs {
@@ -88,15 +76,16 @@ impl Cluster {
         Ok(is_all.then_some(purges))
     }
 
-    fn count_refused(&self, values: &Value) -> Result<(), OpError> {
-        self.0.rejections.count(RedisValue::Fence, self.number(values)?.min(bounds::MOST_CALLS));
-        Ok(())
+    fn purge_call(&self) -> ScriptCall<'_> {
+        let keys = &self.0.keys;
+        self.0.scripts.purge.call().key(&*keys.fence).key(&*keys.budget).key(&*keys.purges)
     }
 
-    fn number(&self, value: &Value) -> Result<u64, OpError> {
-        let number = script::number(value).and_then(|number| u64::try_from(number).map_err(|_| Rejected));
-        let number = self.0.rejections.checked(RedisValue::Reply, number);
-        number.map_err(|_| OpError::Refused("the reply of another script".to_owned()))
+    async fn run_purge(&self, call: &ScriptCall<'_>) -> Result<(u64, Vec<String>), OpError> {
+        let (number, refused, missed): (Value, Value, Vec<String>) =
+            self.0.client.script(Traffic::Control, call).await?;
+        let number = self.0.rejections.number(&number, &refused);
+        Ok((number.map_err(|_| OpError::Refused("the reply of another script".to_owned()))?, missed))
     }
 
     fn checked_fence(&self, fence: u64) -> Result<u64, OpError> {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{
     Cluster, Unavailable, bounds,
     clock::{Micros, micros},
-    connection::OpError,
     outbox::OutboxItem,
-    quota_reply::{QuotaReply, Reservation},
-    quota_request::Op,
+    quota_reply::{QuotaReply, Reservation, lead},
     quota_view::{Replicas, SharedDay},
+    script::ScriptCall,
     standalone::{LocalShare, SPREAD},
 };
 use crate::failure::LimitKind;
@@ -20,11 +19,9 @@ impl Cluster {
     /// # Errors
     /// When Redis is unavailable.
     pub async fn reserve_slot(&self) -> Result<Reservation, Unavailable> {
-        self.may_ask()?;
-        let reply = self.request(Op::Permit).await.inspect_err(|trouble| self.failed(trouble));
-        let reply = reply.map_err(|_| Unavailable)?;
-        let clock = self.clock().ok_or(Unavailable)?;
-        reply.reservation(&clock).ok_or(Unavailable)
+        let reply = self.try_request("permit", |call| call.arg(micros(lead(self.0.round_trip.get())))).await;
+        let reply = reply.ok_or(Unavailable)?;
+        reply.reservation(&self.clock().ok_or(Unavailable)?).ok_or(Unavailable)
     }
 
     /// How many slots this process may hold while `waiting` calls wait here.
@@ -42,41 +39,46 @@ impl Cluster {
 
     /// Takes back a slot of that day whose call was not made.
     pub async fn release_slot(&self, day: u64) {
-        self.report(Op::GiveBack { day }).await;
+        self.try_request("give_back", |call| call.arg(day)).await;
     }
 
     /// Zoom reported how many of the day's calls are left to the account, in answer to a call made at `called`.
     pub async fn report_remaining(&self, calls: u64, called: Instant) {
-        self.report(Op::Left { calls, called: called.elapsed() }).await;
+        self.try_request("left", |call| call.arg(calls).arg(micros(called.elapsed()))).await;
     }
 
-    /// Zoom answered with a 429: stops the calls of all replicas until then. `words` as [`super::failure_codec`] writes them. While
-    /// Redis is unavailable the report is kept, and sent later if it is still of use.
-    pub async fn cool_down(&self, kind: LimitKind, until: Instant, words: &str) {
+    /// Zoom answered with a 429: stops the calls of all replicas until then. While Redis is unavailable the report is kept, and
+    /// sent later if it is still of use.
+    pub async fn cool_down(&self, kind: LimitKind, until: Instant, encoded_failure: &str) {
         if let Some(clock) = self.clock() {
             self.0.quota_view.borrow_mut().extend_cooldown(kind, clock.at(until));
         }
         let left = until.saturating_duration_since(Instant::now());
-        if !left.is_zero() && self.report(Op::Cool { kind, left, words }).await.is_none() {
-            self.0.outbox.borrow_mut().push(OutboxItem::CoolDown {
-                kind,
-                until,
-                encoded_failure: words.to_owned(),
-            });
+        if left.is_zero() {
+            return;
+        }
+        let (word, events) =
+            (if kind == LimitKind::PerSecond { "second" } else { "day" }, &*self.0.keys.events);
+        let cooled = self
+            .try_request("cool", |call| call.arg(word).arg(micros(left)).arg(events).arg(encoded_failure))
+            .await;
+        if cooled.is_none() {
+            let encoded_failure = encoded_failure.to_owned();
+            self.0.outbox.borrow_mut().push(OutboxItem::CoolDown { kind, until, encoded_failure });
         }
     }
 
     /// This process makes no more calls: the others get its share at once. The handle is of no use from then on.
     pub async fn leave(&self) {
-        if self.may_ask().is_ok() {
+        if self.ensure_usable().is_ok() {
             // The first request reports standalone calls. No heartbeat may follow the second, or this process would be back.
-            let beaten = self.request(Op::Beat).await;
-            self.0.gone.set(true);
-            if beaten.is_ok() {
-                self.request(Op::Leave).await.ok();
+            let reported = self.request("beat", |call| call).await;
+            self.0.has_left.set(true);
+            if reported.is_ok() {
+                self.request("leave", |call| call).await.ok();
             }
         }
-        self.0.gone.set(true);
+        self.0.has_left.set(true);
         self.0.recovered.notify_waiters();
     }
 
@@ -97,7 +99,7 @@ impl Cluster {
     }
 
     /// A standalone call was counted and not made.
-    pub fn uncount_standalone_call(&self) {
+    pub(crate) fn uncount_standalone_call(&self) {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
 
@@ -115,51 +117,38 @@ impl Cluster {
 
     /// How long it takes until a call here has a slot that has `ahead` of the `waiting` calls before it, if all replicas have
     /// as many calls waiting as they last reported.
-    #[must_use]
-    pub fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
+    pub(crate) fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
         let others = self.0.quota_view.borrow().others_before(ahead, waiting);
         let calls = u32::try_from(ahead.saturating_add(others)).unwrap_or(u32::MAX);
         SPREAD.saturating_mul(calls) / self.0.config.per_second.get()
     }
 
     /// The replicas, as of the last answer.
-    #[must_use]
-    pub fn replicas(&self) -> Replicas {
+    pub(crate) fn replicas(&self) -> Replicas {
         self.0.quota_view.borrow().replicas()
     }
 
     /// The limits of this process without Redis.
-    #[must_use]
-    pub fn local_share(&self) -> LocalShare {
+    pub(crate) fn local_share(&self) -> LocalShare {
         LocalShare::of(self.0.config.per_second, self.0.config.replicas)
     }
 
     /// Up to which count of the day this process may go without Redis, if `used` calls are counted now.
-    #[must_use]
-    pub fn standalone_ceiling(&self, used: u64) -> u64 {
+    pub(crate) fn standalone_ceiling(&self, used: u64) -> u64 {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }
 
     /// Calls permitted in a UTC day, to all replicas.
-    #[must_use]
-    pub fn per_day(&self) -> u64 {
+    pub(crate) fn per_day(&self) -> u64 {
         self.0.config.per_day
     }
 
-    /// Finds out whether scripts run, without a trace on the server. A heartbeat whose answer is lost may have told the server
-    /// that this replica is there, and postpones the time from which it may call on its own; repeated again and again, that
-    /// time would never come.
-    pub(super) async fn probe(&self) -> Result<(), OpError> {
-        self.request(Op::Probe).await.map(drop)
-    }
-
-    /// Returns the number of the last purge.
-    pub(super) async fn beat(&self) -> Result<u64, OpError> {
-        Ok(self.request(Op::Beat).await?.purge)
-    }
-
-    async fn report(&self, op: Op<'_>) -> Option<QuotaReply> {
-        self.may_ask().ok()?;
-        self.request(op).await.inspect_err(|trouble| self.failed(trouble)).ok()
+    async fn try_request(
+        &self,
+        op: &str,
+        add_arguments: impl Fn(ScriptCall<'_>) -> ScriptCall<'_>,
+    ) -> Option<QuotaReply> {
+        self.ensure_usable().ok()?;
+        self.request(op, add_arguments).await.inspect_err(|error| self.failed(error)).ok()
     }
 }

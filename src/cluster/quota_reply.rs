@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use redis::Value;
+
 use super::{
     bounds::{self, Rejected},
     clock::{Micros, ServerClock},
+    script,
 };
 use crate::failure::LimitKind;
 
@@ -89,9 +92,8 @@ pub(super) enum Verdict {
 
 impl QuotaReply {
     /// Reads the numbers of a script that may not be ours, on a server that may be anything.
-    pub(super) fn parse(numbers: &[i64], per_day: u64) -> Result<Self, Rejected> {
-        let numbers = numbers.iter().map(|number| u64::try_from(*number).map_err(|_| Rejected));
-        let numbers: Vec<u64> = numbers.collect::<Result<_, _>>()?;
+    pub(super) fn parse(values: &[Value], per_day: u64) -> Result<Self, Rejected> {
+        let numbers: Vec<u64> = values.iter().map(script::number).collect::<Result<_, _>>()?;
         #[rustfmt::skip]
         let [verdict, now, at, blocker, day, used, taken, second, daily, demand, live, free, refresh_demand, purge, rejected] =
             *numbers.as_array::<15>().ok_or(Rejected)?;
@@ -166,10 +168,10 @@ mod tests {
         let with = |at: usize, number: i64| {
             let mut numbers = [0; 15];
             (numbers[1], numbers[at]) = (NOON.cast_signed(), number);
-            QuotaReply::parse(&numbers, 30_000)
+            QuotaReply::parse(&numbers.map(Value::Int), 30_000)
         };
         assert_eq!(with(0, 0).map(|reply| reply.verdict), Ok(Verdict::Ok));
-        assert_eq!(QuotaReply::parse(&[0; 14], 30_000), Err(Rejected));
+        assert_eq!(QuotaReply::parse(&[0; 14].map(Value::Int), 30_000), Err(Rejected));
         assert_eq!(with(0, 9), Err(Rejected));
         for at in 0..15 {
             for number in [-1, i64::MIN, i64::MAX] {

@@ -23,11 +23,11 @@ pub struct SharedDay {
 
 /// The replicas that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Replicas {
+pub(crate) struct Replicas {
     /// How many the server heard of lately, this one included.
-    pub live: u64,
+    pub(crate) live: u64,
     /// Calls an hour that the refreshes of all of them would cost without stretching.
-    pub refresh_demand: u64,
+    pub(crate) refresh_demand: u64,
 }
 
 /// The last answer, and the standalone calls that are to be reported.
@@ -212,7 +212,8 @@ mod tests {
         ) {
             let mut numbers = numbers;
             (numbers[0], numbers[3]) = (verdict, why);
-            let Ok(reply) = QuotaReply::parse(&numbers, 30_000) else { return Ok(()) };
+            let values: Vec<_> = numbers.into_iter().map(redis::Value::Int).collect();
+            let Ok(reply) = QuotaReply::parse(&values, 30_000) else { return Ok(()) };
             let now = Instant::now();
             let clock = ServerClock::observe(now, now, reply.now).unwrap();
             let latest = now + bounds::AHEAD_AT_MOST;

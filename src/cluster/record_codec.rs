@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{cipher::RecordCipher, clock::Micros, keys::RecordKey};
 
 /// Raised with every change that older replicas would misread.
-pub const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 const MAGIC: [u8; 2] = *b"ZQ";
 const PLAIN: u8 = 0;
@@ -45,7 +45,7 @@ impl RecordKind {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
     /// The kind of content.
-    pub kind: RecordKind,
+    pub(crate) kind: RecordKind,
     /// When it was fetched.
     pub fetched_at: Micros,
     /// The content.
@@ -93,8 +93,7 @@ pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> O
 
 /// Whether the bytes are of another version, or encrypted with another key or not at all. That is to be expected while
 /// replicas or keys are being replaced, and not counted as a rejected value.
-#[must_use]
-pub fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
+pub(crate) fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
     let Some((front, rest)) = bytes.split_first_chunk::<5>() else { return false };
     let [z, q, version, kind, protection] = *front;
     let is_ours = match (cipher, protection) {
@@ -122,12 +121,16 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{MeetingType, SnapshotKey},
+        snapshot::{MeetingKind, MeetingType, SnapshotKey},
     };
 
     fn of(number: &str) -> RecordKey {
         let meeting = MeetingId::parse(number).unwrap();
-        RecordKey::meeting(&SnapshotKey { meeting, meeting_type: MeetingType::Live })
+        RecordKey::meeting(&SnapshotKey {
+            meeting,
+            kind: MeetingKind::Meeting,
+            meeting_type: MeetingType::Live,
+        })
     }
 
     #[test]

@@ -30,8 +30,7 @@ impl Cluster {
     /// # Errors
     /// Redis is unavailable.
     pub async fn look_up(&self, key: &RecordKey) -> Result<StoredRecord, Unavailable> {
-        let mut call = self.claims_call(key, "look");
-        call.arg(LARGEST_RECORD);
+        let call = self.claims_call(key, "look").arg(LARGEST_RECORD);
         let ClaimsReply { number, record, .. } = self.run(Traffic::Bulk, &call).await?;
         Ok(StoredRecord { fence: number, record })
     }
@@ -46,7 +45,7 @@ impl Cluster {
         record: &[u8],
         keep: Duration,
     ) -> Result<(), Unavailable> {
-        self.may_ask()?;
+        self.ensure_usable()?;
         if record.len() > LARGEST_RECORD {
             return Err(Unavailable);
         }
@@ -66,8 +65,8 @@ impl Cluster {
         part_of: &RecordKey,
         keep: Duration,
     ) -> Result<(Option<Vec<u8>>, Micros), Unavailable> {
-        let mut call = self.call_with_purges_of(part_of, key, "get_unclaimed");
-        call.arg(LARGEST_RECORD).arg(millis(keep));
+        let call = self.call_with_purges_of(part_of, key, "get_unclaimed");
+        let call = call.arg(LARGEST_RECORD).arg(millis(keep));
         let ClaimsReply { number: purged, record, .. } = self.run(Traffic::Bulk, &call).await?;
         Ok((record, purged))
     }
@@ -77,13 +76,12 @@ impl Cluster {
     /// # Errors
     /// Redis is unavailable.
     pub async fn forget(&self, key: &RecordKey, fence: u64) -> Result<(), Unavailable> {
-        let mut call = self.claims_call(key, "forget");
-        call.arg(fence);
+        let call = self.claims_call(key, "forget").arg(fence);
         self.run(Traffic::Control, &call).await.map(drop)
     }
 
     /// A record was read that is torn or forged, and not one of another version or encryption key.
-    pub fn record_rejected(&self) {
+    pub(crate) fn record_rejected(&self) {
         self.0.rejections.count(RedisValue::Record, 1);
     }
 

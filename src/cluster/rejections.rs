@@ -6,6 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use redis::Value;
+
+use super::{
+    bounds::{self, Rejected},
+    script,
+};
 use crate::metrics::{Metrics, RedisValue};
 
 /// After this long without a rejected value of its kind, the next one is logged again.
@@ -34,6 +40,14 @@ impl Rejections {
         if last.replace(Some(now)).is_none_or(|last| now.saturating_duration_since(last) > QUIET) {
             tracing::warn!(kind = kind.as_str(), "a value from Redis is out of bounds or torn: ignored");
         }
+    }
+
+    /// The number that a script of claims or purges returned. Counts the values that the script rejected, too.
+    pub(super) fn number(&self, number: &Value, refused: &Value) -> Result<u64, Rejected> {
+        let number = self.checked(RedisValue::Reply, script::number(number))?;
+        let refused = self.checked(RedisValue::Reply, script::number(refused))?;
+        self.count(RedisValue::Fence, refused.min(bounds::MOST_CALLS));
+        Ok(number)
     }
 
     /// Passes the value on, and counts it if it was rejected.

@@ -17,14 +17,17 @@ impl Cluster {
     ///
     /// # Errors
     /// Redis is unavailable, or the operation failed eight times.
-    pub async fn retrying<T>(&self, ask: impl AsyncFn() -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+    pub(crate) async fn retrying<T>(
+        &self,
+        operation: impl AsyncFn() -> Result<T, Unavailable>,
+    ) -> Result<T, Unavailable> {
         for _ in 1..MAX_ATTEMPTS {
-            match ask().await {
+            match operation().await {
                 Err(Unavailable) if self.wait_for_recovery().await => {}
                 answer => return answer,
             }
         }
-        ask().await
+        operation().await
     }
 
     /// Waits until Redis can be used, or counts as unavailable; returns which.
@@ -34,10 +37,10 @@ impl Cluster {
             // Subscribes first, so that a heartbeat that succeeds between the check and the wait is not missed.
             let mut recovered = pin!(self.0.recovered.notified());
             recovered.as_mut().enable();
-            if self.may_ask().is_ok() && self.0.client.is_connected() {
+            if self.ensure_usable().is_ok() && self.0.client.is_connected() {
                 return true;
             }
-            if self.0.gone.get() || *status.borrow_and_update() != RedisStatus::Up {
+            if self.0.has_left.get() || *status.borrow_and_update() != RedisStatus::Up {
                 return false;
             }
             tokio::select! {

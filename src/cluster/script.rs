@@ -7,9 +7,9 @@ use redis::{
 use super::bounds::Rejected;
 
 /// A number that a script returned. The library's own conversion would also accept text, and read other values as 0.
-pub(super) fn number(value: &Value) -> Result<i64, Rejected> {
+pub(super) fn number(value: &Value) -> Result<u64, Rejected> {
     match value {
-        Value::Int(number) => Ok(*number),
+        Value::Int(number) => u64::try_from(*number).map_err(|_| Rejected),
         _ => Err(Rejected),
     }
 }
@@ -55,12 +55,12 @@ pub(super) struct ScriptCall<'a> {
 }
 
 impl ScriptCall<'_> {
-    pub(super) fn key(&mut self, key: impl ToRedisArgs) -> &mut Self {
+    pub(super) fn key(mut self, key: impl ToRedisArgs) -> Self {
         key.write_redis_args(&mut self.keys);
         self
     }
 
-    pub(super) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
+    pub(super) fn arg(mut self, argument: impl ToRedisArgs) -> Self {
         argument.write_redis_args(&mut self.arguments);
         self
     }

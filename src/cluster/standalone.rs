@@ -56,14 +56,13 @@ impl LocalShare {
     }
 
     /// The share of a day in which `used` calls are counted already: of what is left, not of the whole day.
-    #[must_use]
-    pub fn of_day(permitted: u64, used: u64, replicas: NonZeroU32) -> u64 {
+    pub(crate) fn of_day(permitted: u64, used: u64, replicas: NonZeroU32) -> u64 {
         permitted.saturating_sub(used) / u64::from(replicas.get())
     }
 }
 
 /// Until when the server may count on this process, and so deal less to it than it would leave it.
-pub struct Presence {
+pub(crate) struct Presence {
     /// The last moment at which a request that has ended can have had an effect.
     counted_until: Instant,
     in_flight: u32,
@@ -75,7 +74,7 @@ pub struct Presence {
 
 /// Whether a request changed anything on the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RequestEffect {
+pub(crate) enum RequestEffect {
     /// It was carried out.
     Applied,
     /// The server rejected it.
@@ -86,22 +85,21 @@ pub enum RequestEffect {
 
 impl Presence {
     /// A process that starts now counts as present, because it may replace one that just ended.
-    #[must_use]
-    pub fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
+    pub(crate) fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         let dealt = DEALT_AHEAD.max(SPREAD.saturating_mul(replicas.get()) / permitted.get());
         let wait = NOTICED_AFTER + ZOOM_SECOND + dealt;
         Self { counted_until: now, in_flight: 0, in_flight_until: now, wait, last_standalone_call: None }
     }
 
     /// A request is sent, which the server ignores after `deadline`.
-    pub fn on_request(&mut self, deadline: Instant) {
+    pub(crate) fn on_request(&mut self, deadline: Instant) {
         self.in_flight_until =
             if self.in_flight == 0 { deadline } else { self.in_flight_until.max(deadline) };
         self.in_flight += 1;
     }
 
     /// The request ended.
-    pub fn on_end(&mut self, effect: RequestEffect, now: Instant, deadline: Instant) {
+    pub(crate) fn on_end(&mut self, effect: RequestEffect, now: Instant, deadline: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let until = match effect {
             RequestEffect::Applied => now,
@@ -112,27 +110,24 @@ impl Presence {
     }
 
     /// A call was made without Redis.
-    pub fn count_standalone_call(&mut self, now: Instant) {
+    pub(crate) fn count_standalone_call(&mut self, now: Instant) {
         self.last_standalone_call = self.last_standalone_call.max(Some(now));
     }
 
     /// How long this process's share still counts as in use: until Zoom's second has passed after its last standalone call.
-    #[must_use]
-    pub fn share_in_use_for(&self, now: Instant) -> Duration {
+    pub(crate) fn share_in_use_for(&self, now: Instant) -> Duration {
         let free = self.last_standalone_call.map(|last| last + ZOOM_SECOND);
         free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now))
     }
 
     /// The earliest time this process may call Zoom on its own if Redis stays unreachable.
-    #[must_use]
-    pub fn standalone_from(&self) -> Instant {
+    pub(crate) fn standalone_from(&self) -> Instant {
         let in_flight = (self.in_flight > 0).then_some(self.in_flight_until);
         self.counted_until.max(in_flight.unwrap_or(self.counted_until)) + self.wait
     }
 
     /// How this process may call now.
-    #[must_use]
-    pub fn mode(&self, redis_is_up: bool, now: Instant) -> Mode {
+    pub(crate) fn mode(&self, redis_is_up: bool, now: Instant) -> Mode {
         match self.standalone_from() {
             _ if redis_is_up => Mode::Shared,
             from if now < from => Mode::Waiting(from),

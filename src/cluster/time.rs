@@ -3,12 +3,11 @@
 use std::time::Duration;
 
 /// A time of the server, in microseconds since 1970-01-01 UTC.
-pub type Micros = u64;
+pub(crate) type Micros = u64;
 
 pub(super) const DAY: Micros = 86_400_000_000;
 
 /// A duration in microseconds.
-#[must_use]
-pub fn micros(time: Duration) -> Micros {
+pub(crate) fn micros(time: Duration) -> Micros {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -20,19 +20,18 @@ struct EncodedToken {
 }
 
 /// A token for other replicas. It is secret, so it implements neither `Debug` nor `Serialize`.
-pub struct TokenRecord {
+pub(crate) struct TokenRecord {
     /// The token itself.
-    pub text: String,
+    pub(crate) text: String,
     /// When it should be renewed.
-    pub renew_from: Instant,
+    pub(crate) renew_from: Instant,
     /// When it must no longer be used.
-    pub use_until: Instant,
+    pub(crate) use_until: Instant,
 }
 
 impl TokenRecord {
     /// As a record's content.
-    #[must_use]
-    pub fn to_bytes(&self, clock: &ServerClock) -> Vec<u8> {
+    pub(crate) fn to_bytes(&self, clock: &ServerClock) -> Vec<u8> {
         let encoded = EncodedToken {
             access_token: self.text.clone(),
             renew_from: clock.at(self.renew_from),
@@ -43,8 +42,7 @@ impl TokenRecord {
     }
 
     /// From a record's content; `None` if the token has expired, or is malformed.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
+    pub(crate) fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
         let encoded: EncodedToken = serde_json::from_slice(bytes).ok()?;
         let (renew_from, use_until) =
             (clock.when(encoded.renew_from).ok()?, clock.when(encoded.use_until).ok()?);
@@ -56,14 +54,12 @@ impl TokenRecord {
 
 impl Cluster {
     /// Whether the access token is shared.
-    #[must_use]
-    pub fn shares_access_token(&self) -> bool {
+    pub(crate) fn shares_access_token(&self) -> bool {
         self.0.config.cipher.is_some()
     }
 
     /// The key of the access token for these credentials; `None` if it is not shared.
-    #[must_use]
-    pub fn access_token_key(&self, credentials: &[&str]) -> Option<RecordKey> {
+    pub(crate) fn access_token_key(&self, credentials: &[&str]) -> Option<RecordKey> {
         let cipher = self.0.config.cipher.as_deref()?;
         Some(RecordKey::access_token(&cipher.name(credentials)))
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use url::Url;
 
-use super::{reader::Reader, rules::text::FilePathRule};
+use super::{reader::Reader, rules::text::file_path};
 use crate::{
     egress::{EnvironmentProxies, MoreRoots, NoProxy, Proxy, ProxySource},
     regular_file,
@@ -87,7 +87,7 @@ pub(super) fn environment_roots(reader: &mut Reader) -> MoreRoots {
 
 /// The certificates trusted for Zoom in addition to Mozilla's.
 pub(super) fn zoom_roots(reader: &mut Reader, environment: &MoreRoots) -> MoreRoots {
-    let Some(path) = reader.optional(CA_FILE, &FilePathRule) else { return environment.clone() };
+    let Some(path) = reader.optional(CA_FILE, file_path) else { return environment.clone() };
     match read_roots(&path) {
         Ok(roots) => {
             reader.annotate(CA_FILE, &format!("certificates: {}", roots.certificates().len()));

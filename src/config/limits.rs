@@ -5,8 +5,8 @@ use std::{num::NonZeroU32, path::PathBuf};
 use super::{
     reader::Reader,
     rules::{
-        quantity::IntegerRule,
-        text::{ChoiceRule, FilePathRule},
+        quantity::integer,
+        text::{choice, file_path},
     },
 };
 use crate::{
@@ -34,27 +34,27 @@ const BUSINESS: Plan = Plan { name: "business", per_second: 40, per_day: 60_000 
 const PLANS: &[(&str, Plan)] = &[(FREE.name, FREE), (PRO.name, PRO), (BUSINESS.name, BUSINESS)];
 
 /// `[limits]` without `max_queued` and `max_fetch_bytes`.
-pub(super) fn quota(reader: &mut Reader, freshness: Option<&FreshnessConfig>) -> Option<QuotaConfig> {
-    let plan = reader.required("limits.plan", &ChoiceRule(PLANS));
-    let headroom = reader.required("limits.headroom_percent", &IntegerRule(0..=99));
+pub(super) fn quota(reader: &mut Reader, freshness: &FreshnessConfig) -> QuotaConfig {
+    let plan = reader.required("limits.plan", |raw| choice(raw, PLANS));
+    let headroom = reader.integer("limits.headroom_percent", &(0..=99));
     let allowed = |of: fn(Plan) -> u32| plan.map(|plan| (plan.name, of(plan)));
     let per_second = limit(reader, "limits.heavy_per_second", allowed(|plan| plan.per_second), headroom);
     let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
     let state_file = state_file(reader);
-    let max_stretch = reader.required("limits.max_stretch", &IntegerRule(1..=MAX_STRETCH));
-    Some(QuotaConfig {
-        per_second: per_second?,
-        per_day: per_day?.get().into(),
+    let max_stretch = reader.integer("limits.max_stretch", &(1..=MAX_STRETCH));
+    QuotaConfig {
+        per_second,
+        per_day: per_day.get().into(),
         state_file,
-        max_stretch: max_stretch?,
-        live_fresh: freshness?.live_fresh,
-    })
+        max_stretch,
+        live_fresh: freshness.live_fresh,
+    }
 }
 
 /// Checks that the file can be written, unless Redis keeps the day's count and the file is not used.
 fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     const KEY: &str = "limits.state_file";
-    let path = reader.optional(KEY, &FilePathRule)?;
+    let path = reader.optional(KEY, file_path)?;
     if reader.first_set(["redis.url", "redis.url_file"]).is_none()
         && let Err(error) = state_file::check_writable(&path)
     {
@@ -63,19 +63,13 @@ fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     Some(path)
 }
 
-pub(super) fn max_queued(reader: &mut Reader) -> Option<usize> {
-    let count = reader.required("limits.max_queued", &IntegerRule(1..=u32::MAX))?;
-    usize::try_from(count).ok()
+pub(super) fn max_queued(reader: &mut Reader) -> usize {
+    usize::try_from(reader.integer("limits.max_queued", &(1..=u32::MAX))).unwrap_or(usize::MAX)
 }
 
 /// The permitted part of one limit: the limit that is set, else the plan's, without the headroom.
-fn limit(
-    reader: &mut Reader,
-    key: &'static str,
-    plan: Option<(&str, u32)>,
-    headroom: Option<u32>,
-) -> Option<NonZeroU32> {
-    let set = reader.optional(key, &IntegerRule(1..=u32::MAX));
+fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, headroom: u32) -> NonZeroU32 {
+    let set = reader.optional(key, |raw| integer(raw, &(1..=u32::MAX)));
     let limit = match (set, plan) {
         (Some(limit), Some((plan, allowed))) if limit > allowed => {
             let message = format!(
@@ -90,12 +84,12 @@ fn limit(
             reader.display(key, &allowed.to_string(), &format!("from limits.plan \"{plan}\""));
             allowed
         }
-        (None, None) => return None,
+        // The plan is wrong, which is reported.
+        (None, None) => return NonZeroU32::MIN,
     };
-    let headroom = headroom?;
     let permitted = permitted(limit, headroom);
     reader.annotate(key, &format!("permitted: {permitted} (headroom {headroom} %)"));
-    Some(permitted)
+    permitted
 }
 
 /// limit × (100 − headroom) / 100, rounded down, at least 1: 36 of 40 with a headroom of 10 %.

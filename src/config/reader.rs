@@ -1,16 +1,18 @@
 //! Takes keys out of the layers through their rules, and collects every problem and the value that `check-config` shows.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    path::Path,
+    time::Duration,
+};
 
 use super::{
     keys,
-    layers::{Layers, Setting},
+    layers::{Layers, RawValue, Setting},
     problem::{ConfigProblem, Origin, Problems},
-    rules::{
-        Rule,
-        quantity::SizeRule,
-        text::{FilePathRule, SecretRule, check_secret},
-    },
+    rules::{Checked, address, quantity, text},
 };
 use crate::{toml_document::one_line, zoom::secret::SecretSource};
 
@@ -41,15 +43,17 @@ impl Reader {
 
     /// Returns the value from the last layer that sets the key. `None` if no layer does, or if the value is wrong, which
     /// is reported. A wrong value that a later layer overrides is reported as well.
-    pub(super) fn optional<R: Rule>(&mut self, key: &'static str, rule: &R) -> Option<R::Value> {
+    pub(super) fn optional<T>(
+        &mut self,
+        key: &'static str,
+        rule: impl Fn(&RawValue) -> Checked<T>,
+    ) -> Option<T> {
         let mut last = None;
         for Setting { value, origin } in self.layers.settings(key) {
-            last = value.as_ref().and_then(|raw| match rule.read(raw) {
-                Ok(value) => {
-                    let displayed =
-                        DisplayValue { value: rule.show(raw, &value), comment: origin.to_string() };
-                    self.displayed.insert(key, displayed);
-                    Some(value)
+            last = value.as_ref().and_then(|raw| match rule(raw) {
+                Ok((typed, value)) => {
+                    self.displayed.insert(key, DisplayValue { value, comment: origin.to_string() });
+                    Some(typed)
                 }
                 Err(message) => {
                     self.problems.push(ConfigProblem::new(key, Some(origin), message));
@@ -61,7 +65,11 @@ impl Reader {
     }
 
     /// Like [`Self::optional`], but reports a key that is not set.
-    pub(super) fn required<R: Rule>(&mut self, key: &'static str, rule: &R) -> Option<R::Value> {
+    pub(super) fn required<T>(
+        &mut self,
+        key: &'static str,
+        rule: impl Fn(&RawValue) -> Checked<T>,
+    ) -> Option<T> {
         let value = self.optional(key, rule);
         if !self.is_set(key) {
             self.reject(key, format!("required: set {key}"));
@@ -69,9 +77,27 @@ impl Reader {
         value
     }
 
+    // In place of a wrong value, which is reported, these return 0 or the like: then there is no configuration anyway.
+
+    pub(super) fn address(&mut self, key: &'static str) -> SocketAddr {
+        self.required(key, address::socket_addr).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
+    }
+
+    pub(super) fn duration(&mut self, key: &'static str) -> Duration {
+        self.required(key, quantity::duration).unwrap_or_default()
+    }
+
+    pub(super) fn positive_duration(&mut self, key: &'static str) -> Duration {
+        self.required(key, quantity::positive_duration).unwrap_or_default()
+    }
+
+    pub(super) fn integer(&mut self, key: &'static str, range: &RangeInclusive<u32>) -> u32 {
+        self.required(key, |raw| quantity::integer(raw, range)).unwrap_or_default()
+    }
+
     /// A size in bytes. Warns of one without a unit, which is rarely meant in bytes.
-    pub(super) fn size(&mut self, key: &'static str) -> Option<usize> {
-        let size = self.required(key, &SizeRule)?;
+    pub(super) fn size(&mut self, key: &'static str) -> usize {
+        let Some(size) = self.required(key, quantity::size) else { return 0 };
         let last = self.layers.settings(key).last();
         let text = last.and_then(|setting| setting.value.as_ref()?.text()).unwrap_or_default().trim();
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -79,7 +105,7 @@ impl Reader {
                 format!("has no unit and means {text} bytes; write \"{text}B\", or a unit such as MiB");
             self.warn(key, message);
         }
-        Some(size)
+        size
     }
 
     /// A secret, given under `key` or in the file that `file_key` names.
@@ -97,8 +123,8 @@ impl Reader {
         key: &'static str,
         file_key: &'static str,
     ) -> Option<SecretSource> {
-        let inline = self.optional(key, &SecretRule).map(SecretSource::Inline);
-        let file = self.optional(file_key, &FilePathRule).map(SecretSource::File);
+        let inline = self.optional(key, text::secret).map(SecretSource::Inline);
+        let file = self.optional(file_key, text::file_path).map(SecretSource::File);
         match self.origin(file_key) {
             Some(origin) if self.is_set(key) => {
                 self.reject(key, format!("{file_key} is set too ({origin}); keep one of them"));
@@ -182,7 +208,7 @@ impl Reader {
 fn check_secret_file(file: &SecretSource) -> Result<(), String> {
     let secret =
         file.read().map_err(|error| format!("the file cannot be used: {}", one_line(&error.to_string())))?;
-    check_secret(secret.expose()).map_err(|message| format!("the file {message}"))
+    text::check_secret(secret.expose()).map_err(|message| format!("the file {message}"))
 }
 
 /// All accepted keys as TOML; a key that is not set is a comment.

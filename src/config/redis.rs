@@ -2,14 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
-use super::{
-    egress::MAX_CERTIFICATES_BYTES,
-    reader::Reader,
-    rules::{
-        quantity::{DurationRule, IntegerRule},
-        text::FilePathRule,
-    },
-};
+use super::{egress::MAX_CERTIFICATES_BYTES, reader::Reader, rules::text::file_path};
 use crate::{
     cluster::{ClusterConfig, address::Address, bounds::AHEAD_AT_MOST, cipher::RecordCipher, namespace},
     quota::QuotaConfig,
@@ -35,15 +28,15 @@ const ENCRYPTION_KEY_FILE: &str = "redis.encryption_key_file";
 pub(super) fn cluster(
     reader: &mut Reader,
     zoom: Option<&ZoomConfig>,
-    quota: Option<&mut QuotaConfig>,
-    freshness: Option<&FreshnessConfig>,
+    quota: &mut QuotaConfig,
+    freshness: &FreshnessConfig,
 ) -> Option<ClusterConfig> {
     let url = reader.optional_secret("redis.url", "redis.url_file");
-    let replicas = reader.required("redis.replicas", &IntegerRule(1..=MAX_REPLICAS));
-    let timeout = reader.required("redis.timeout", &DurationRule::Positive);
-    let ca_file = reader.optional(CA_FILE, &FilePathRule);
+    let replicas = reader.integer("redis.replicas", &(1..=MAX_REPLICAS));
+    let timeout = reader.positive_duration("redis.timeout");
+    let ca_file = reader.optional(CA_FILE, file_path);
     let cipher = cipher(reader);
-    if timeout.is_some_and(|timeout| timeout > MAX_TIMEOUT) {
+    if timeout > MAX_TIMEOUT {
         reader.reject(
             "redis.timeout",
             "must be 1s at most: a replica that is silent for longer counts as gone",
@@ -60,17 +53,16 @@ pub(super) fn cluster(
     let source = url?;
     // An unreadable file is reported already.
     let address = address(reader, key, &source.read().ok()?, ca_file.as_ref())?;
-    let (zoom, quota, freshness) = (zoom?, quota?, freshness?);
     if quota.state_file.take().is_some() {
         reader.annotate("limits.state_file", "not used: with redis.url, the day's count is kept in Redis");
     }
-    let account = zoom.account_id.read().ok()?;
+    let account = zoom?.account_id.read().ok()?;
     Some(ClusterConfig {
         address,
         address_now: Arc::new(move || read_address(&source, ca_file.as_ref())),
-        timeout: timeout?,
-        replicas: NonZeroU32::new(replicas?)?,
-        namespace: namespace(zoom.api_base_url.as_str(), account.expose()),
+        timeout,
+        replicas: NonZeroU32::new(replicas)?,
+        namespace: namespace(zoom?.api_base_url.as_str(), account.expose()),
         cipher,
         per_second: quota.per_second,
         per_day: quota.per_day,

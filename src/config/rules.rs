@@ -1,5 +1,5 @@
-//! Rules: what the value of a key must be. A rule turns a value as written into a typed one, or into a message that says
-//! what is wrong and what to write.
+//! Rules: what the value of a key must be. A rule is a function that turns a value as written into a typed one, or into a
+//! message that says what is wrong and what to write.
 //!
 //! A rule sees one value. `sections.rs` checks values that depend on each other.
 
@@ -12,19 +12,8 @@ use std::fmt::Write as _;
 use super::layers::RawValue;
 use crate::toml_document::one_line;
 
-/// How one kind of value is read and shown.
-pub(super) trait Rule {
-    /// The typed value.
-    type Value;
-
-    /// Returns the typed value, or what is wrong.
-    fn read(&self, raw: &RawValue) -> Result<Self::Value, String>;
-
-    /// The value as `check-config` prints it, in TOML.
-    fn show(&self, raw: &RawValue, _value: &Self::Value) -> String {
-        toml_text(raw.text().unwrap_or_default())
-    }
-}
+/// The typed value, and the TOML that `check-config` prints for it; or what is wrong.
+pub(super) type Checked<T> = Result<(T, String), String>;
 
 /// Returns the text of a value that must be text and not empty.
 fn text_of<'a>(raw: &'a RawValue, example: &str) -> Result<&'a str, String> {

@@ -1,17 +1,21 @@
 //! The sections: which key has which rule, how keys depend on each other, and which part's configuration they fill.
 //!
-//! Every function reads all its keys before it returns `None`, so that every problem is reported.
+//! Every function reads all its keys before it returns, so that every problem is reported.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     egress,
     problem::Origin,
     reader::Reader,
     rules::{
-        address::{BaseUrlRule, SocketAddrRule, is_unencrypted},
-        quantity::{DurationRule, IntegerRule},
-        text::{ChoiceRule, FilePathRule, LogFilterRule},
+        address::{base_url, is_unencrypted, trimmed_base_url},
+        quantity::integer,
+        text::{choice, file_path, log_filter},
     },
 };
 use crate::{
@@ -31,54 +35,35 @@ const MAX_CONNECTIONS: u32 = 1_000_000;
 const MAX_WORKERS: u32 = 1024;
 
 /// `[server]` without `wait`.
-pub(super) fn server(reader: &mut Reader) -> Option<ServerConfig> {
-    let listen = reader.required("server.listen", &SocketAddrRule);
-    let ops_listen = ops_listen(reader);
-    let workers = workers(reader);
-    let drain_delay = reader.required("server.drain_delay", &DurationRule::OrZero);
-    let shutdown_timeout = reader.required("server.shutdown_timeout", &DurationRule::Positive);
-    let max_connections = reader.required("server.max_connections", &IntegerRule(1..=MAX_CONNECTIONS));
-    let timeouts = timeouts(reader);
-    if let (Some(listen), Some(ops_listen)) = (listen, ops_listen)
-        && collide(listen, ops_listen)
-    {
+pub(super) fn server(reader: &mut Reader) -> ServerConfig {
+    let config = ServerConfig {
+        listen: reader.address("server.listen"),
+        ops_listen: reader.address("server.ops_listen"),
+        workers: workers(reader),
+        drain_delay: reader.duration("server.drain_delay"),
+        shutdown_timeout: reader.positive_duration("server.shutdown_timeout"),
+        max_connections: reader.integer("server.max_connections", &(1..=MAX_CONNECTIONS)),
+        timeouts: Timeouts {
+            head: reader.positive_duration("server.head_timeout"),
+            idle: reader.positive_duration("server.idle_timeout"),
+            write: reader.positive_duration("server.write_timeout"),
+        },
+    };
+    let (listen, ops_listen) = (config.listen, config.ops_listen);
+    if collide(listen, ops_listen) {
         let origin = origin_in_parentheses(reader, "server.listen");
         let message = format!(
             "{ops_listen} collides with server.listen, {listen}{origin}; give one of them another port"
         );
         reader.reject("server.ops_listen", message);
     }
-    Some(ServerConfig {
-        listen: listen?,
-        ops_listen: ops_listen?,
-        workers,
-        drain_delay: drain_delay?,
-        shutdown_timeout: shutdown_timeout?,
-        max_connections: max_connections?,
-        timeouts: timeouts?,
-    })
-}
-
-fn timeouts(reader: &mut Reader) -> Option<Timeouts> {
-    let head = reader.required("server.head_timeout", &DurationRule::Positive);
-    let idle = reader.required("server.idle_timeout", &DurationRule::Positive);
-    let write = reader.required("server.write_timeout", &DurationRule::Positive);
-    Some(Timeouts { head: head?, idle: idle?, write: write? })
-}
-
-pub(super) fn ops_listen(reader: &mut Reader) -> Option<SocketAddr> {
-    reader.required("server.ops_listen", &SocketAddrRule)
-}
-
-pub(super) fn wait(reader: &mut Reader) -> Option<Duration> {
-    reader.required("server.wait", &DurationRule::Positive)
+    config
 }
 
 fn workers(reader: &mut Reader) -> usize {
     const KEY: &str = "server.workers";
-    let set =
-        reader.optional(KEY, &IntegerRule(1..=MAX_WORKERS)).and_then(|count| usize::try_from(count).ok());
-    set.unwrap_or_else(|| {
+    let set = reader.optional(KEY, |raw| integer(raw, &(1..=MAX_WORKERS)));
+    set.and_then(|count| usize::try_from(count).ok()).unwrap_or_else(|| {
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         reader.display(KEY, &cpus.to_string(), "the CPUs available to this process");
         cpus
@@ -101,13 +86,13 @@ pub(super) fn zoom(
     proxies: &EnvironmentProxies,
     roots: &MoreRoots,
 ) -> Option<ZoomConfig> {
-    let api_base_url = reader.required("zoom.api_base_url", &BaseUrlRule { trimmed: true, example: ZOOM });
-    let oauth_url = reader.required("zoom.oauth_url", &BaseUrlRule { trimmed: false, example: ZOOM });
+    let api_base_url = reader.required("zoom.api_base_url", |raw| trimmed_base_url(raw, ZOOM));
+    let oauth_url = reader.required("zoom.oauth_url", |raw| base_url(raw, ZOOM));
     let account_id = reader.secret("zoom.account_id", "zoom.account_id_file");
     let client_id = reader.secret("zoom.client_id", "zoom.client_id_file");
     let client_secret = reader.secret("zoom.client_secret", "zoom.client_secret_file");
-    let connect_timeout = reader.required("zoom.connect_timeout", &DurationRule::Positive);
-    let request_timeout = reader.required("zoom.request_timeout", &DurationRule::Positive);
+    let connect_timeout = reader.positive_duration("zoom.connect_timeout");
+    let request_timeout = reader.positive_duration("zoom.request_timeout");
     let max_body = reader.size("zoom.max_body");
     let [api_proxy, oauth_proxy] =
         egress::zoom_proxies(reader, proxies, [api_base_url.as_ref(), oauth_url.as_ref()]);
@@ -129,9 +114,9 @@ pub(super) fn zoom(
         account_id: account_id?,
         client_id: client_id?,
         client_secret: client_secret?,
-        connect_timeout: connect_timeout?,
-        request_timeout: request_timeout?,
-        max_body: max_body?,
+        connect_timeout,
+        request_timeout,
+        max_body,
         api_proxy,
         oauth_proxy,
         more_roots,
@@ -139,9 +124,12 @@ pub(super) fn zoom(
 }
 
 /// A short `request_timeout` beside the default `connect_timeout` is no contradiction: it ends the connecting, too.
-fn check_connect_timeout(reader: &mut Reader, connect: Option<Duration>, request: Option<Duration>) {
-    let (Some(connect), Some(request)) = (connect, request) else { return };
-    if connect > request && reader.origin("zoom.connect_timeout") != Some(Origin::Default) {
+fn check_connect_timeout(reader: &mut Reader, connect: Duration, request: Duration) {
+    // 0 stands for a wrong value.
+    if connect > request
+        && !request.is_zero()
+        && reader.origin("zoom.connect_timeout") != Some(Origin::Default)
+    {
         let origin = origin_in_parentheses(reader, "zoom.request_timeout");
         let (connect, request) = (humantime::format_duration(connect), humantime::format_duration(request));
         let message = format!("{connect} is longer than zoom.request_timeout, {request}{origin}; shorten it");
@@ -154,72 +142,55 @@ fn origin_in_parentheses(reader: &Reader, key: &str) -> String {
 }
 
 /// The keys of `[cache]` about its size, remembered failures and stale answers.
-pub(super) fn cache(reader: &mut Reader) -> Option<CacheConfig> {
-    let max_bytes = reader.size("cache.max_bytes");
-    let not_found_live = reader.required("cache.not_found_live", &DurationRule::OrZero);
-    let not_found_past = reader.required("cache.not_found_past", &DurationRule::OrZero);
-    let refusal = reader.required("cache.refusal", &DurationRule::OrZero);
-    let policy = cache_policy(reader);
-    Some(CacheConfig {
-        max_bytes: u64::try_from(max_bytes?).ok()?,
-        not_found_live: not_found_live?,
-        not_found_past: not_found_past?,
-        refusal: refusal?,
-        policy: policy?,
-    })
-}
-
-/// The keys of `[cache]` about serving stale snapshots, and about fetching while one is fresh.
-fn cache_policy(reader: &mut Reader) -> Option<CachePolicy> {
-    let while_revalidate = reader.required("cache.stale_while_revalidate", &DurationRule::OrZero);
-    let if_error = reader.required("cache.stale_if_error", &DurationRule::OrZero);
-    let refresh_floor = reader.required("cache.refresh_floor", &DurationRule::OrZero);
-    Some(CachePolicy {
-        while_revalidate: while_revalidate?,
-        if_error: if_error?,
-        refresh_floor: refresh_floor?,
-    })
+pub(super) fn cache(reader: &mut Reader) -> CacheConfig {
+    CacheConfig {
+        max_bytes: u64::try_from(reader.size("cache.max_bytes")).unwrap_or(u64::MAX),
+        not_found_live: reader.duration("cache.not_found_live"),
+        not_found_past: reader.duration("cache.not_found_past"),
+        refusal: reader.duration("cache.refusal"),
+        policy: CachePolicy {
+            while_revalidate: reader.duration("cache.stale_while_revalidate"),
+            if_error: reader.duration("cache.stale_if_error"),
+            refresh_floor: reader.duration("cache.refresh_floor"),
+        },
+    }
 }
 
 /// The keys of `[cache]` about how long snapshots are fresh.
-pub(super) fn freshness(reader: &mut Reader) -> Option<FreshnessConfig> {
-    let live_fresh = reader.required("cache.live_fresh", &DurationRule::Positive);
-    let empty_live_fresh = reader.required("cache.not_found_live", &DurationRule::OrZero);
-    let past_fresh = reader.required("cache.past_fresh", &DurationRule::Positive);
-    let past_by_number_fresh = reader.required("cache.past_by_number_fresh", &DurationRule::Positive);
-    let settle = reader.required("cache.settle", &DurationRule::OrZero);
-    Some(FreshnessConfig {
-        live_fresh: live_fresh?,
-        empty_live_fresh: empty_live_fresh?,
-        past_fresh: past_fresh?,
-        past_by_number_fresh: past_by_number_fresh?,
-        settle: settle?,
-    })
+pub(super) fn freshness(reader: &mut Reader) -> FreshnessConfig {
+    FreshnessConfig {
+        live_fresh: reader.positive_duration("cache.live_fresh"),
+        empty_live_fresh: reader.duration("cache.not_found_live"),
+        past_fresh: reader.positive_duration("cache.past_fresh"),
+        past_by_number_fresh: reader.positive_duration("cache.past_by_number_fresh"),
+        settle: reader.duration("cache.settle"),
+    }
 }
 
-/// `callers.file`. The file need not exist.
+const CALLERS_FILE: &str = "callers.file";
+
+/// The file need not exist.
 pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
-    reader.optional("callers.file", &FilePathRule)
+    reader.optional(CALLERS_FILE, file_path)
 }
 
 /// `[callers]`. Reads the file and reports every problem in it.
-pub(super) fn callers(reader: &mut Reader) -> Option<CallersConfig> {
-    const KEY: &str = "callers.file";
-    let path = callers_path(reader);
-    if !reader.is_set(KEY) {
-        return Some(CallersConfig { file: None });
-    }
-    let path = path?;
-    match CallersFile::read(&path) {
+pub(super) fn callers(reader: &mut Reader) -> CallersConfig {
+    CallersConfig { file: callers_path(reader).and_then(|path| callers_file(reader, &path)) }
+}
+
+/// `None` after reporting a problem.
+fn callers_file(reader: &mut Reader, path: &Path) -> Option<CallersFile> {
+    match CallersFile::read(path) {
         Ok(file) => {
-            reader.annotate(KEY, &format!("callers: {}", file.count()));
-            Some(CallersConfig { file: Some(file) })
+            reader.annotate(CALLERS_FILE, &format!("callers: {}", file.count()));
+            Some(file)
         }
         Err(issues) => {
             for Issue { line, message } in issues {
                 match line {
-                    Some(line) => reader.reject_line(&path, line, message),
-                    None => reader.reject(KEY, format!("the file {message}")),
+                    Some(line) => reader.reject_line(path, line, message),
+                    None => reader.reject(CALLERS_FILE, format!("the file {message}")),
                 }
             }
             None
@@ -228,17 +199,21 @@ pub(super) fn callers(reader: &mut Reader) -> Option<CallersConfig> {
 }
 
 /// `[telemetry]` without `otlp_endpoint`.
-pub(super) fn telemetry(reader: &mut Reader) -> Option<TelemetryConfig> {
-    let formats = ChoiceRule(&[("json", LogFormat::Json), ("text", LogFormat::Text)]);
-    let log_format = reader.required("telemetry.log_format", &formats);
-    let log_level = reader.required("telemetry.log_level", &LogFilterRule);
-    Some(TelemetryConfig { log_format: log_format?, log_level: log_level? })
+pub(super) fn telemetry(reader: &mut Reader) -> TelemetryConfig {
+    let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
+    let log_format = reader.required("telemetry.log_format", |raw| choice(raw, &formats));
+    let log_level = reader.required("telemetry.log_level", log_filter);
+    // Wrong values are reported.
+    TelemetryConfig {
+        log_format: log_format.unwrap_or(LogFormat::Json),
+        log_level: log_level.unwrap_or_default(),
+    }
 }
 
 /// `telemetry.otlp_endpoint`. Spans contain no secrets, so plain http to another machine needs no warning.
 pub(super) fn trace(reader: &mut Reader, proxies: &EnvironmentProxies, more_roots: MoreRoots) -> TraceConfig {
-    let rule = BaseUrlRule { trimmed: true, example: "http://otel-collector:4318" };
-    let otlp_endpoint = reader.optional("telemetry.otlp_endpoint", &rule);
+    let otlp_endpoint =
+        reader.optional("telemetry.otlp_endpoint", |raw| trimmed_base_url(raw, "http://otel-collector:4318"));
     let proxy = otlp_endpoint.as_ref().and_then(|url| proxies.proxy_for(url)).cloned();
     TraceConfig { otlp_endpoint, proxy, more_roots }
 }

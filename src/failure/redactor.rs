@@ -36,8 +36,7 @@ impl RedactedText {
     }
 
     /// Returns the text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

@@ -7,15 +7,15 @@ use tokio::sync::mpsc;
 
 use super::{
     call::no_access_token,
-    command::{FetchRequest, FetchSource, Fetched, FetcherCommand, FetcherStatus, ReplySender},
+    command::{FetchRequest, FetcherCommand, FetcherStatus, ReplySender},
     flight,
     flights::{Flight, Joined, Waiter, weight_of},
+    known::without_flight,
     state::{Dependencies, FetcherState, Signals},
 };
 use crate::{
     cache::{Entry, policy::FetchRequirement},
     callers::Caller,
-    failure::Failure,
     snapshot::SnapshotKey,
     supervisor::Supervisor,
     trace::TraceContext,
@@ -110,13 +110,15 @@ impl Actor {
     /// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
     /// snapshot never has two flights that callers can join.
     fn fetch(&self, request: FetchRequest, reply: ReplySender) {
-        let FetchRequest { key, wanted, caller, flight_link, deadline, hung_up } = request;
-        if let Some(result) = self.without_flight(&key, wanted) {
+        let FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up } = request;
+        let (key, entry) = self.state.cache.find(requested, Instant::now());
+        if let Some(result) = without_flight(&self.state, &key, entry, wanted) {
             drop(reply.send(result));
             return;
         }
         let weight = weight_of(&caller);
-        let waiter = Waiter { reply, deadline, weight, wanted, hung_up };
+        let other_kind = requested.kind.is_none().then_some(key.kind.other());
+        let waiter = Waiter { reply, deadline, weight, wanted, other_kind, hung_up };
         match self.state.flights.join_or_start(key, waiter, &caller, Instant::now()) {
             Joined::InProgress(number) => {
                 flight_link.join(self.state.spans.parent(number));
@@ -129,39 +131,12 @@ impl Actor {
 
     fn refresh(&self, key: SnapshotKey, caller: &Arc<Caller>, request: TraceContext) {
         let now = Instant::now();
-        if self.without_flight(&key, FetchRequirement::any_fresh(now)).is_none()
+        let entry = self.state.cache.get(&key, now);
+        if without_flight(&self.state, &key, entry, FetchRequirement::any_fresh(now)).is_none()
             && let Some(flight) = self.state.flights.start_refresh(key, now + self.state.wait, caller, now)
         {
             self.spawn(flight, request);
         }
-    }
-
-    /// Returns the result for a caller that needs no flight; `None` if it needs one.
-    fn without_flight(
-        &self,
-        key: &SnapshotKey,
-        wanted: FetchRequirement,
-    ) -> Option<Result<Fetched, Failure>> {
-        let now = Instant::now();
-        match self.state.cache.get(key, now) {
-            Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
-            Some(Entry::Snapshot(snapshot)) if self.state.cache.policy().accepts(&snapshot, wanted, now) => {
-                return Some(Ok(Fetched { snapshot, source: FetchSource::Cache, stored: true }));
-            }
-            Some(Entry::Snapshot(_)) | None => {}
-        }
-        if let Some(failure) = self.state.cache.failure(key, now) {
-            return Some(Err(failure));
-        }
-        // A caller with a fallback does not wait for the end of a cool-down, however short, unless another replica may
-        // have a newer snapshot, which costs no call.
-        if wanted.has_fallback
-            && !self.state.peers.may_have_snapshots()
-            && let Some((_, failure)) = self.state.scheduler.blocked_until()
-        {
-            return Some(Err(failure));
-        }
-        None
     }
 
     fn spawn(&self, flight: Flight, request: TraceContext) {

@@ -13,7 +13,7 @@ use crate::{
     failure::Failure,
     meeting_id::MeetingId,
     scheduler::SchedulerStatus,
-    snapshot::{MeetingType, Snapshot, SnapshotKey, Tag},
+    snapshot::{MeetingKind, MeetingType, RequestedKey, Snapshot, SnapshotKey, Tag},
     trace::{FlightLink, TraceContext},
     zoom::reachability::LastFailure,
 };
@@ -39,7 +39,7 @@ pub(super) enum FetcherCommand {
 
 /// A caller's request for a snapshot.
 pub(super) struct FetchRequest {
-    pub(super) key: SnapshotKey,
+    pub(super) requested: RequestedKey,
     pub(super) wanted: FetchRequirement,
     pub(super) caller: Arc<Caller>,
     pub(super) flight_link: FlightLink,
@@ -52,9 +52,9 @@ pub(super) struct FetchRequest {
 pub enum Purge {
     /// Everything.
     All,
-    /// One meeting.
+    /// The meeting or webinar with this id.
     Meeting {
-        /// The meeting.
+        /// The id.
         meeting: MeetingId,
         /// The view of it; `None` for both.
         meeting_type: Option<MeetingType>,
@@ -66,7 +66,8 @@ impl Purge {
     pub(super) fn keys(self) -> Option<Vec<SnapshotKey>> {
         let Self::Meeting { meeting, meeting_type } = self else { return None };
         let types = MeetingType::ALL.into_iter().filter(|one| meeting_type.is_none_or(|only| only == *one));
-        Some(types.map(|meeting_type| SnapshotKey { meeting, meeting_type }).collect())
+        let of_type = |meeting_type| MeetingKind::ALL.map(|kind| SnapshotKey { meeting, kind, meeting_type });
+        Some(types.flat_map(of_type).collect())
     }
 }
 
@@ -92,7 +93,7 @@ pub enum FetchSource {
 }
 
 /// The fetcher as `/status` shows it.
-pub struct FetcherStatus {
+pub(crate) struct FetcherStatus {
     /// Meetings being fetched.
     pub flights: usize,
     /// Callers waiting for them.

@@ -7,7 +7,8 @@ use futures_util::FutureExt as _;
 
 use super::{
     command::FetchSource,
-    flights::Flight,
+    flights::{Flight, Redirected},
+    known::without_flight,
     pages::fetch_meeting,
     peers::{PeerResult, PeerSource, PublishResult},
     state::FetcherState,
@@ -31,16 +32,27 @@ struct FlightResult {
 }
 
 /// Runs one flight to its end. A panic on the way fails the flight rather than leaving its callers waiting.
-pub(super) async fn fly(state: Rc<FetcherState>, flight: Flight, span: Span) {
+pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span) {
     let started = Instant::now();
-    let obtained = AssertUnwindSafe(obtain(&state, &flight)).catch_unwind().await;
-    let obtained = obtained
-        .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
-    state.metrics.flights_active.dec();
-    if obtained.peer.is_none() {
-        state.metrics.flight_duration.observe(started.elapsed().as_secs_f64());
+    loop {
+        let obtained = AssertUnwindSafe(obtain(&state, &flight)).catch_unwind().await;
+        let obtained = obtained
+            .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
+        // Nothing waits from here to the end of the round, so a purge runs either before it (the flight is then
+        // detached, and nothing is cached) or after it (which removes the cached result).
+        let peer = obtained.peer;
+        let result = remember(&state, &flight, obtained);
+        if let Err(failure) = &result
+            && goes_on(&state, &mut flight, failure)
+        {
+            continue;
+        }
+        state.metrics.flights_active.dec();
+        if peer.is_none() {
+            state.metrics.flight_duration.observe(started.elapsed().as_secs_f64());
+        }
+        return complete(&state, &flight, span, &result, peer);
     }
-    complete(&state, &flight, span, obtained);
 }
 
 /// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
@@ -61,12 +73,15 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
     FlightResult { purged, ..FlightResult::own(state, flight, result) }
 }
 
-/// Caches the result and replies to the callers. Nothing in here waits, so a purge runs either before it (the flight is
-/// then detached, and nothing is cached) or after it (which removes the cached result).
-fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightResult) {
+/// Caches the result, and returns it with whether the cache holds the snapshot.
+fn remember(
+    state: &FetcherState,
+    flight: &Flight,
+    obtained: FlightResult,
+) -> Result<(Arc<Snapshot>, bool), Failure> {
     let FlightResult { result, peer, purged, remember_until } = obtained;
     let may_cache = !purged && !state.flights.is_detached(flight);
-    let result = match result {
+    match result {
         Ok(snapshot) => {
             let (snapshot, stored) = if may_cache { state.cache.insert(snapshot) } else { (snapshot, false) };
             if peer.is_none() {
@@ -86,13 +101,43 @@ fn complete(state: &FetcherState, flight: &Flight, span: Span, obtained: FlightR
             log_failure(flight.key, &failure);
             Err(failure)
         }
-    };
+    }
+}
+
+/// If the id is not of this kind, redirects the flight to the other kind for the callers that named no kind. Returns
+/// whether the flight continues, with a new key, at Zoom's other endpoint.
+fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool {
+    if failure.reason != Reason::NotAMeeting {
+        return false;
+    }
+    let known =
+        |key: &SnapshotKey, wanted| without_flight(state, key, state.cache.get(key, Instant::now()), wanted);
+    match state.flights.redirect(flight, failure, known) {
+        Redirected::GoesOn => true,
+        Redirected::Joined(number, waiters) => {
+            for (weight, deadline) in waiters {
+                state.scheduler.add_waiter(number, weight, deadline);
+            }
+            false
+        }
+        Redirected::Ends => false,
+    }
+}
+
+/// Ends the flight and replies to the callers.
+fn complete(
+    state: &FetcherState,
+    flight: &Flight,
+    span: Span,
+    result: &Result<(Arc<Snapshot>, bool), Failure>,
+    peer: Option<PeerSource>,
+) {
     state.spans.end_flight(flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
     let source = peer.map(|source| match source {
         PeerSource::Record => FetchSource::Cache,
         PeerSource::Flight => FetchSource::OthersFlight,
     });
-    state.flights.complete(flight, &result, source);
+    state.flights.complete(flight, result, source);
 }
 
 impl FlightResult {

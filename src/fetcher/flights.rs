@@ -1,6 +1,7 @@
 //! The flight table: at most one flight per snapshot that new callers can join, each with the callers waiting for it.
 
 mod entry;
+mod redirect;
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +13,10 @@ use std::{
 use tokio::sync::Notify;
 
 use self::entry::FlightEntry;
-pub(super) use self::entry::{Flight, Waiter, weight_of};
+pub(super) use self::{
+    entry::{Flight, Waiter, weight_of},
+    redirect::Redirected,
+};
 use super::command::FetchSource;
 use crate::{
     cache::policy::CachePolicy,
@@ -139,6 +143,10 @@ impl Flights {
         now: Instant,
     ) -> bool {
         self.read(flight, |entry| entry.all_accept(snapshot, policy, now)).unwrap_or_default()
+    }
+
+    pub(super) fn all_accept_other_kind(&self, flight: &Flight) -> bool {
+        self.read(flight, FlightEntry::all_accept_other_kind).unwrap_or_default()
     }
 
     pub(super) fn weights(&self, flight: &Flight) -> Vec<CallerWeight> {

@@ -47,11 +47,6 @@ impl Purger {
             self.cache.purge_all();
             return (entries, self.flights.detach_all());
         };
-        let (mut entries, mut detached) = (0, 0);
-        for key in keys {
-            entries += u64::from(self.cache.purge(&key));
-            detached += usize::from(self.flights.detach(&key));
-        }
-        (entries, detached)
+        (self.cache.purge(&keys), keys.iter().filter(|key| self.flights.detach(key)).count())
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     failure::{Failure, Reason},
     metrics::CallResult,
     scheduler::fair_queue::{FlightNumber, Priority},
-    snapshot::Snapshot,
+    snapshot::{MeetingKind, Snapshot},
     trace::{Span, SpanKind, TraceContext, Tracer},
 };
 
@@ -70,7 +70,10 @@ impl FlightSpans {
 
     /// `resent` is how often the call was made before.
     pub(super) fn begin_call(&self, flight: &Flight, resent: u32) -> Span {
-        let route = "/metrics/meetings/{meetingId}/participants/qos";
+        let route = match flight.key.kind {
+            MeetingKind::Meeting => "/metrics/meetings/{meetingId}/participants/qos",
+            MeetingKind::Webinar => "/metrics/webinars/{webinarId}/participants/qos",
+        };
         let mut span =
             self.tracer.begin(format!("GET {route}"), SpanKind::Client, self.parent(flight.number));
         span.set("http.request.method", "GET");

@@ -88,6 +88,7 @@ fn what_to_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purg
             [None] => Ok(Purge::All),
             // Ignoring the type would purge more than the operator asked for.
             [Some(_)] => Err(params::invalid(
+                "type",
                 "type goes with one meeting, /cache/{meetingId}; leave it out to purge everything.",
             )),
         };

@@ -37,6 +37,11 @@ impl Identity {
         }
     }
 
+    /// Returns whether the caller is anonymous because no callers are configured.
+    pub(super) fn is_anonymous(&self) -> bool {
+        matches!(self, Self::Caller(caller) if caller.is_anonymous())
+    }
+
     /// Returns the caller, or the problem to respond with if the request has no known key.
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {

@@ -6,6 +6,7 @@
 mod components;
 mod responses;
 mod schemas;
+mod zoom_api;
 
 use std::sync::LazyLock;
 
@@ -68,6 +69,7 @@ pub(super) fn description() -> Value {
             "schemas": schemas::schemas(),
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": CALLER_KEY },
+                "basic": { "type": "http", "scheme": "basic", "description": "The caller's name and caller key." },
                 "apiKey": { "type": "apiKey", "in": "header", "name": "X-Api-Key", "description": CALLER_KEY },
             },
         },
@@ -76,7 +78,7 @@ pub(super) fn description() -> Value {
 
 fn paths() -> Value {
     let (qos, document) = (responses::of_qos(), responses::of_document());
-    json!({
+    let mut paths = json!({
         "/qos/{meetingId}": {
             "parameters": [
                 { "$ref": "#/components/parameters/meetingId" },
@@ -120,5 +122,9 @@ fn paths() -> Value {
                 "responses": responses::without_bodies(&document),
             },
         },
-    })
+    });
+    if let Some(paths) = paths.as_object_mut() {
+        paths.extend(zoom_api::paths());
+    }
+    paths
 }

@@ -6,7 +6,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::snapshot::Tag;
+use crate::snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag};
 
 /// The permitted numbers of participants in a slice. Zoom permits the same range on other endpoints.
 pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
@@ -30,25 +30,39 @@ impl Slice {
     }
 }
 
-/// A decoded `next_page_token`.
+/// A decoded `next_page_token`. It does not contain the meeting's id; the snapshot with its tag is found only under the
+/// right id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageToken {
     pub(super) tag: Tag,
+    pub(super) kind: MeetingKind,
+    pub(super) meeting_type: MeetingType,
     pub(super) slice: Slice,
 }
 
 /// The first byte of a token. A token of another version is rejected, and its caller starts again.
-const VERSION: u8 = 1;
-/// The length of a token without its checksum: version, tag, offset and size.
-const LENGTH: usize = 1 + 16 + 4 + 2;
+const VERSION: u8 = 2;
+/// The length of a token without its checksum: version, kind and type, tag, offset and size.
+const LENGTH: usize = 1 + 1 + 16 + 4 + 2;
+/// Bits of the second byte, which contains kind and type.
+const WEBINAR: u8 = 1;
+const PAST: u8 = 2;
 /// The length of the checksum, which detects mistyped tokens. It does not prevent forgery, and need not: a forged token
 /// leads only to data that its sender may request anyway.
 const CHECKSUM: usize = 4;
 
 impl PageToken {
+    /// Makes the token for the slice after this one.
+    pub(super) fn after(slice: Slice, snapshot: &Snapshot) -> Self {
+        let SnapshotKey { kind, meeting_type, .. } = snapshot.key;
+        Self { tag: snapshot.tag, kind, meeting_type, slice: slice.next() }
+    }
+
     pub(super) fn encode(self) -> String {
         let mut bytes = Vec::with_capacity(LENGTH + CHECKSUM);
-        bytes.push(VERSION);
+        let webinar = if self.kind == MeetingKind::Webinar { WEBINAR } else { 0 };
+        let past = if self.meeting_type == MeetingType::Past { PAST } else { 0 };
+        bytes.extend_from_slice(&[VERSION, webinar | past]);
         bytes.extend_from_slice(&self.tag.0.to_be_bytes());
         bytes.extend_from_slice(&self.slice.offset.to_be_bytes());
         bytes.extend_from_slice(&self.slice.size.to_be_bytes());
@@ -64,13 +78,15 @@ impl PageToken {
         if checksum.len() != CHECKSUM || !Sha256::digest(content).starts_with(checksum) {
             return None;
         }
-        let (version, rest) = content.split_first()?;
+        let ([version, flags], rest) = content.split_first_chunk()?;
         let (tag, rest) = rest.split_first_chunk()?;
         let (offset, size) = rest.split_first_chunk()?;
         let slice =
             Slice { offset: u32::from_be_bytes(*offset), size: u16::from_be_bytes(size.try_into().ok()?) };
-        let is_valid = *version == VERSION && PAGE_SIZES.contains(&slice.size);
-        is_valid.then_some(Self { tag: Tag(u128::from_be_bytes(*tag)), slice })
+        let is_valid = *version == VERSION && *flags <= WEBINAR | PAST && PAGE_SIZES.contains(&slice.size);
+        let kind = if flags & WEBINAR == 0 { MeetingKind::Meeting } else { MeetingKind::Webinar };
+        let meeting_type = if flags & PAST == 0 { MeetingType::Live } else { MeetingType::Past };
+        is_valid.then_some(Self { tag: Tag(u128::from_be_bytes(*tag)), kind, meeting_type, slice })
     }
 }
 
@@ -82,8 +98,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_undoes_encoding(tag: u128, offset: u32, size in PAGE_SIZES) {
-            let token = PageToken { tag: Tag(tag), slice: Slice { offset, size } };
+        fn decoding_undoes_encoding(tag: u128, offset: u32, size in PAGE_SIZES, flags in 0..4_u8) {
+            let kind = MeetingKind::ALL[usize::from(flags & 1)];
+            let meeting_type = MeetingType::ALL[usize::from(flags >> 1)];
+            let token = PageToken { tag: Tag(tag), kind, meeting_type, slice: Slice { offset, size } };
             prop_assert_eq!(PageToken::decode(&token.encode()), Some(token));
         }
 
@@ -93,8 +111,9 @@ mod tests {
         }
 
         #[test]
-        fn a_token_with_one_letter_changed_is_rejected(at in 0_usize..36, letter in "[A-Za-z0-9_-]") {
-            let token = PageToken { tag: Tag(7), slice: Slice { offset: 10, size: 10 } }.encode();
+        fn a_token_with_one_letter_changed_is_rejected(at in 0_usize..38, letter in "[A-Za-z0-9_-]") {
+            let (kind, meeting_type) = (MeetingKind::Webinar, MeetingType::Past);
+            let token = PageToken { tag: Tag(7), kind, meeting_type, slice: Slice { offset: 10, size: 10 } }.encode();
             let mut changed = token.clone();
             changed.replace_range(at..=at, &letter);
             prop_assert_eq!(PageToken::decode(&changed).is_some(), changed == token);

@@ -8,15 +8,16 @@ use super::{
     context::RequestContext,
     paging::{PAGE_SIZES, PageToken, Slice},
     problem::Problem,
+    route::PathIds,
 };
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingKind, MeetingType, RequestedKey},
 };
 
 /// A request for a meeting's QoS.
 pub(super) struct QosRequest {
-    pub(super) key: SnapshotKey,
+    pub(super) requested: RequestedKey,
     pub(super) selection: Selection,
 }
 
@@ -31,31 +32,38 @@ pub(super) enum Selection {
 impl QosRequest {
     pub(super) fn parse(request: &HttpRequest, context: &RequestContext) -> Result<Self, Problem> {
         let meeting = meeting(request, context)?;
-        let [meeting_type, page_size, page_token] =
-            single_valued(request, ["type", "page_size", "next_page_token"])?;
+        let [meeting_type, kind, page_size, page_token] =
+            single_valued(request, ["type", "kind", "page_size", "next_page_token"])?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
+        let kind = self::kind(kind.as_deref())?;
         let selection = selection(page_size.as_deref(), page_token.as_deref())?;
-        Ok(Self { key: SnapshotKey { meeting, meeting_type }, selection })
+        Ok(Self { requested: RequestedKey { meeting, kind, meeting_type }, selection })
     }
 }
 
 /// Parses the meeting in the path. Reads the raw path, because actix decodes some escapes and leaves others.
 pub(super) fn meeting(request: &HttpRequest, context: &RequestContext) -> Result<MeetingId, Problem> {
-    let raw = context.route.map_or("", |route| route.meeting_id(request.uri().path()));
-    MeetingId::parse(raw).map_err(Problem::InvalidMeetingId)
+    MeetingId::parse(path_ids(request, context).meeting).map_err(Problem::InvalidMeetingId)
+}
+
+/// Returns the raw ids in the path; empty for those that the route does not have.
+pub(super) fn path_ids<'r>(request: &'r HttpRequest, context: &RequestContext) -> PathIds<'r> {
+    context.route.and_then(|route| route.match_path(request.uri().path())).unwrap_or_default()
 }
 
 /// Returns the values of these parameters, in this order. Each may be given only once; other parameters are ignored.
 pub(super) fn single_valued<'a, const N: usize>(
     request: &'a HttpRequest,
-    names: [&str; N],
+    names: [&'static str; N],
 ) -> Result<[Option<Cow<'a, str>>; N], Problem> {
     let mut values = [const { None }; N];
     let query = request.uri().query().unwrap_or_default();
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-        let slot = names.iter().zip(&mut values).find_map(|(known, slot)| (*known == name).then_some(slot));
-        if slot.is_some_and(|slot| slot.replace(value).is_some()) {
-            return Err(invalid(format!("{name} is given twice; give it once.")));
+        let slot = names.iter().zip(&mut values).find(|(known, _)| **known == name);
+        if let Some((known, slot)) = slot
+            && slot.replace(value).is_some()
+        {
+            return Err(invalid(known, format!("{known} is given twice; give it once.")));
         }
     }
     Ok(values)
@@ -66,8 +74,16 @@ pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, P
         None => Ok(None),
         Some("live") => Ok(Some(MeetingType::Live)),
         Some("past") => Ok(Some(MeetingType::Past)),
-        Some(_) => Err(invalid("type must be live or past.")),
+        Some(_) => Err(invalid("type", "type must be live or past.")),
     }
+}
+
+pub(super) fn kind(value: Option<&str>) -> Result<Option<MeetingKind>, Problem> {
+    let Some(value) = value else { return Ok(None) };
+    let known = MeetingKind::ALL.into_iter().find(|kind| kind.as_str() == value);
+    known.map(Some).ok_or_else(|| {
+        invalid("kind", "kind must be meeting or webinar; leave it out if you do not know it.")
+    })
 }
 
 fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Selection, Problem> {
@@ -76,7 +92,8 @@ fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Select
         (None, None) => Ok(Selection::Whole),
         (None, Some(size)) => Ok(Selection::FirstSlice(Slice { offset: 0, size })),
         (Some(""), _) => {
-            Err(invalid("next_page_token must not be empty; leave it out to start at the first slice."))
+            let detail = "next_page_token must not be empty; leave it out to start at the first slice.";
+            Err(invalid("next_page_token", detail))
         }
         (Some(token), size) => {
             let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
@@ -92,11 +109,11 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     let size = text.parse().ok().filter(|size| is_plain && PAGE_SIZES.contains(size));
     size.ok_or_else(|| {
         let (least, most) = (PAGE_SIZES.start(), PAGE_SIZES.end());
-        invalid(format!("page_size must be a whole number from {least} to {most}."))
+        invalid("page_size", format!("page_size must be a whole number from {least} to {most}."))
     })
 }
 
 /// Returns the problem of a parameter with an invalid value. `detail` names the parameter and the valid values.
-pub(super) fn invalid(detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::InvalidQuery(detail.into())
+pub(super) fn invalid(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
+    Problem::InvalidQuery { parameter, detail: detail.into() }
 }

@@ -24,6 +24,13 @@ pub(super) fn if_none_match(headers: &HeaderMap, etag: &[u8]) -> Option<bool> {
     Some(tags.any(|list| matches(list.as_bytes(), etag)))
 }
 
+/// Returns whether `If-None-Match` lists this tag itself. Unlike in [`if_none_match`], `*` does not count.
+pub(super) fn names(headers: &HeaderMap, etag: &[u8]) -> bool {
+    headers
+        .get_all(IF_NONE_MATCH)
+        .any(|list| list.as_bytes().trim_ascii() != b"*" && matches(list.as_bytes(), etag))
+}
+
 /// Rounds down to whole seconds, because HTTP dates have no fractions.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()

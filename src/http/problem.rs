@@ -19,10 +19,15 @@ pub(super) enum Problem {
     /// The route requires a caller key, and the request has no known one.
     UnknownCaller,
     InvalidMeetingId(InvalidMeetingId),
-    /// The sentence that names the parameter and the valid values.
-    InvalidQuery(Cow<'static, str>),
+    InvalidQuery {
+        parameter: &'static str,
+        /// The sentence that names the parameter and the valid values.
+        detail: Cow<'static, str>,
+    },
     /// The token is not one of ours, or its snapshot is gone.
     InvalidPageToken,
+    /// The meeting has no such participant.
+    ParticipantNotFound,
     /// No route has this path.
     NotFound,
     MethodNotAllowed {
@@ -44,7 +49,7 @@ pub(super) struct Row {
     pub(super) has_retry_after: bool,
     /// Whether the response can have `RateLimit`.
     pub(super) has_rate_limit: bool,
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
 }
 
 impl Problem {
@@ -53,8 +58,9 @@ impl Problem {
         let of_the_request = [
             Self::UnknownCaller,
             Self::InvalidMeetingId(InvalidMeetingId::Form),
-            Self::InvalidQuery(Cow::Borrowed("type must be live or past.")),
+            Self::InvalidQuery { parameter: "type", detail: Cow::Borrowed("type must be live or past.") },
             Self::InvalidPageToken,
+            Self::ParticipantNotFound,
             Self::NotFound,
             Self::MethodNotAllowed { allow: Methods::Read.as_str() },
             Self::Internal,
@@ -76,7 +82,7 @@ impl Problem {
                     capitalized(&reason.to_string()),
                 ))
             }
-            Self::InvalidQuery(detail) => {
+            Self::InvalidQuery { detail, .. } => {
                 Row::refused(400, "invalid_query", "Invalid query parameter").with_detail(detail.clone())
             }
             Self::InvalidPageToken => {
@@ -85,6 +91,8 @@ impl Problem {
                      expired; start again without it.",
                 )
             }
+            Self::ParticipantNotFound => Row::refused(404, "participant_not_found", "No such participant")
+                .with_detail("Nobody in this meeting has this id; compare it with the meeting's participants."),
             Self::NotFound => Row::refused(404, "not_found", "No such path")
                 .with_detail("There is no such path; meetings are at /qos/{meetingId} on the callers' listener."),
             Self::MethodNotAllowed { .. } => Row::refused(405, "method_not_allowed", "Method not allowed")
@@ -219,25 +227,26 @@ mod tests {
         match problem {
             Problem::UnknownCaller => 0,
             Problem::InvalidMeetingId(_) => 1,
-            Problem::InvalidQuery(_) => 2,
+            Problem::InvalidQuery { .. } => 2,
             Problem::InvalidPageToken => 3,
-            Problem::NotFound => 4,
-            Problem::MethodNotAllowed { .. } => 5,
-            Problem::Internal => 6,
+            Problem::ParticipantNotFound => 4,
+            Problem::NotFound => 5,
+            Problem::MethodNotAllowed { .. } => 6,
+            Problem::Internal => 7,
             Problem::NoSnapshot(failure) => match failure.reason {
-                Reason::MeetingNotFound => 7,
-                Reason::NotAMeeting => 8,
-                Reason::MeetingTooOld => 9,
-                Reason::CallerOverLimit => 10,
-                Reason::ZoomRejectedCredentials => 11,
-                Reason::ZoomFailed => 12,
-                Reason::ZoomRateLimited => 13,
-                Reason::ZoomDailyQuotaSpent => 14,
-                Reason::StillFetching => 15,
-                Reason::Overloaded => 16,
-                Reason::ShuttingDown => 17,
-                Reason::ZoomTimedOut => 18,
-                Reason::NotCached => 19,
+                Reason::MeetingNotFound => 8,
+                Reason::NotAMeeting => 9,
+                Reason::MeetingTooOld => 10,
+                Reason::CallerOverLimit => 11,
+                Reason::ZoomRejectedCredentials => 12,
+                Reason::ZoomFailed => 13,
+                Reason::ZoomRateLimited => 14,
+                Reason::ZoomDailyQuotaSpent => 15,
+                Reason::StillFetching => 16,
+                Reason::Overloaded => 17,
+                Reason::ShuttingDown => 18,
+                Reason::ZoomTimedOut => 19,
+                Reason::NotCached => 20,
             },
         }
     }
@@ -245,7 +254,7 @@ mod tests {
     #[test]
     fn each_problem_is_listed_once_and_has_a_code_of_its_own() {
         let places: Vec<_> = Problem::each().map(|problem| place(&problem)).collect();
-        assert_eq!(places, (0..20).collect::<Vec<_>>());
+        assert_eq!(places, (0..21).collect::<Vec<_>>());
         let codes: BTreeSet<_> = Problem::each().map(|problem| problem.row().code).collect();
         assert_eq!(codes.len(), places.len());
     }

@@ -12,6 +12,7 @@ use super::{
     params::{QosRequest, Selection},
     problem::Problem,
     rate_limit,
+    representation::Requested,
     response::{self, Provenance},
     state::AppState,
 };
@@ -23,7 +24,7 @@ use crate::{
     callers::Caller,
     failure::{Failure, Reason},
     fetcher::{FetchSource, Fetched},
-    snapshot::{Snapshot, SnapshotKey},
+    snapshot::{RequestedKey, Snapshot, SnapshotKey},
     trace::FlightLink,
 };
 
@@ -41,21 +42,22 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
-    let QosRequest { key, selection } = QosRequest::parse(request, context)?;
+    let QosRequest { requested, selection } = QosRequest::parse(request, context)?;
     let slice = match selection {
         Selection::Whole => None,
         Selection::FirstSlice(slice) => Some(slice),
-        Selection::NextSlice(token) => return next_slice(request, state, context, key, token).await,
+        Selection::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
     };
     let flight_link = context.flight_link.clone().unwrap_or_default();
-    let found = find(state, request, context, (caller, flight_link), key).await;
+    let found = find(state, request, context, (caller, flight_link), requested).await;
     match found {
         Ok((snapshot, provenance)) => {
             // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests
             // have waited since.
             let now = if provenance.is_cached() { context.received } else { Instant::now() };
             let found = (&snapshot, &provenance);
-            let mut response = response::build(state, request, context, found, slice, now).await;
+            let requested = slice.map_or(Requested::Whole, Requested::Slice);
+            let mut response = response::build(state, request, context, found, requested, now).await?;
             if slice.is_some() {
                 state.fetcher.publish_paged(&snapshot);
             }
@@ -82,18 +84,32 @@ async fn next_slice(
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,
-    key: SnapshotKey,
-    PageToken { tag, slice }: PageToken,
+    requested: RequestedKey,
+    token: PageToken,
 ) -> Result<HttpResponse, Problem> {
-    let now = context.received;
-    let snapshot = match state.cache.snapshot(&key, tag, now) {
-        None => Box::pin(state.fetcher.fetch_paged(key, tag)).await,
+    let snapshot = paged_snapshot(state, context, requested, &token).await?;
+    let (found, slice) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
+    response::build(state, request, context, found, slice, context.received).await
+}
+
+/// Returns the snapshot that the token names, from this replica or another one.
+pub(super) async fn paged_snapshot(
+    state: &AppState,
+    context: &RequestContext,
+    requested: RequestedKey,
+    token: &PageToken,
+) -> Result<Arc<Snapshot>, Problem> {
+    let is_of_kind = requested.kind.is_none_or(|kind| kind == token.kind);
+    if !is_of_kind || requested.meeting_type != token.meeting_type {
+        return Err(Problem::InvalidPageToken);
+    }
+    let key = requested.of_kind(token.kind);
+    let snapshot = match state.cache.snapshot(&key, token.tag, context.received) {
+        None => Box::pin(state.fetcher.fetch_paged(key, token.tag)).await,
         cached => cached,
     };
-    let snapshot = snapshot.filter(|snapshot| slice.offset() < snapshot.rows());
-    let snapshot = snapshot.ok_or(Problem::InvalidPageToken)?;
-    let found = (&snapshot, &Provenance::Hit);
-    Ok(response::build(state, request, context, found, Some(slice), now).await)
+    let snapshot = snapshot.filter(|snapshot| token.slice.offset() < snapshot.rows());
+    snapshot.ok_or(Problem::InvalidPageToken)
 }
 
 /// Adds the limits to a response that cost a Zoom call or was refused one, and records which limit refused it.
@@ -114,11 +130,11 @@ fn add_rate_limit(
 }
 
 /// The failure to find a snapshot.
-struct NoSnapshot {
-    failure: Failure,
+pub(super) struct NoSnapshot {
+    pub(super) failure: Failure,
     /// Whether the fetcher got the request. It does not if the failure is cached, or if the caller wants nothing
     /// fetched.
-    asked_fetcher: bool,
+    pub(super) asked_fetcher: bool,
 }
 
 impl NoSnapshot {
@@ -131,15 +147,16 @@ impl NoSnapshot {
     }
 }
 
-async fn find(
+pub(super) async fn find(
     state: &AppState,
     request: &HttpRequest,
     context: &RequestContext,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
-    key: SnapshotKey,
+    requested: RequestedKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
-    let cached = match state.cache.get(&key, now) {
+    let (key, entry) = state.cache.find(requested, now);
+    let cached = match entry {
         Some(Entry::Refusal(refusal)) => return Err(NoSnapshot::cached(refusal.failure.clone())),
         Some(Entry::Snapshot(snapshot)) => Some(snapshot),
         None => match state.cache.failure(&key, now) {
@@ -161,8 +178,15 @@ async fn find(
         // Boxed; otherwise the future of every hit would need room for this one.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
-            Box::pin(fetch(state, disconnected, (caller, flight_link), (key, directives, now), why, cached))
-                .await
+            Box::pin(fetch(
+                state,
+                disconnected,
+                (caller, flight_link),
+                (requested, directives, now),
+                why,
+                cached,
+            ))
+            .await
         }
         (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }
@@ -191,7 +215,7 @@ async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
-    (key, directives, requested_at): (SnapshotKey, Directives, Instant),
+    (requested, directives, requested_at): (RequestedKey, Directives, Instant),
     why: FetchReason,
     cached: Option<Arc<Snapshot>>,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
@@ -199,7 +223,7 @@ async fn fetch(
     let usable = |snapshot: &Arc<Snapshot>| policy.may_stand_in(snapshot, Instant::now());
     let has_fallback = cached.as_ref().is_some_and(usable);
     let requirement = FetchRequirement { directives, requested_at, has_fallback };
-    match state.fetcher.fetch(key, requirement, Arc::clone(caller), flight_link, disconnected).await {
+    match state.fetcher.fetch(requested, requirement, Arc::clone(caller), flight_link, disconnected).await {
         Ok(Fetched { snapshot, source, stored }) => {
             let provenance = match source {
                 FetchSource::Cache => Provenance::Hit,
@@ -211,9 +235,11 @@ async fn fetch(
         Err(failure) if is_covered_by_stale(failure.reason) => {
             // The flight may have cached another replica's snapshot that was too old for this caller, so this looks
             // again.
-            let newest = match state.cache.get(&key, Instant::now()) {
-                Some(Entry::Snapshot(snapshot)) => Some(snapshot),
-                Some(Entry::Refusal(_)) | None => cached,
+            let newest = match state.cache.find(requested, Instant::now()) {
+                (_, Some(Entry::Snapshot(snapshot))) => Some(snapshot),
+                // A snapshot under another key is of the wrong kind: meanwhile, Zoom has refused the id as not of that
+                // kind.
+                (key, Some(Entry::Refusal(_)) | None) => cached.filter(|cached| cached.key == key),
             };
             match newest.filter(usable) {
                 Some(snapshot) => Ok((snapshot, Provenance::StaleInstead(failure))),

@@ -1,4 +1,5 @@
-//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, or a slice.
+//! The representation of a snapshot that a response carries (RFC 9110, 3.2): the whole meeting in one coding, a slice, or a
+//! view.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -12,12 +13,47 @@ use super::{
     body::{CHUNK, ChunkedBody, Source},
     negotiation,
     paging::{PageToken, Slice},
+    problem::Problem,
     state::AppState,
+    views::{self, MadeView},
 };
-use crate::snapshot::{Coding, RowRange, Snapshot};
+use crate::{
+    snapshot::{BodyDecoder, Coding, RowRange, Snapshot},
+    view::snapshot_view::View,
+};
 
 /// The largest body, in bytes, that a worker unpacks itself: handing it to another thread would take longer.
 const UNPACKED_INLINE: u64 = 64 * 1024;
+
+/// The part or form of a snapshot that a request selects.
+pub(super) enum Requested {
+    Whole,
+    Slice(Slice),
+    View(View),
+}
+
+impl Requested {
+    /// Selects a page in Zoom's format. If more pages follow, includes the token of the next one.
+    pub(super) fn page(slice: Slice, snapshot: &Snapshot) -> Self {
+        let more = snapshot.row_range(slice.offset(), slice.size.into()).more;
+        if more {
+            // The response contains a token that names this snapshot, so the cache must keep it after a newer one
+            // replaces it.
+            snapshot.mark_paged();
+        }
+        let next_page_token = more.then(|| PageToken::after(slice, snapshot).encode());
+        Self::View(View::ZoomPage { offset: slice.offset(), size: slice.size, next_page_token })
+    }
+
+    /// Returns whether the response is the first or the only one for this snapshot, not a later page.
+    pub(super) fn is_first(&self) -> bool {
+        match self {
+            Self::Whole | Self::View(View::ZoomParticipant { .. }) => true,
+            Self::Slice(slice) => slice.offset == 0,
+            Self::View(View::ZoomPage { offset, .. }) => *offset == 0,
+        }
+    }
+}
 
 pub(super) enum Representation {
     Whole(Coding),
@@ -26,20 +62,27 @@ pub(super) enum Representation {
         slice: Slice,
         cut: RowRange,
     },
+    View {
+        view: View,
+        coding: Coding,
+    },
 }
 
 impl Representation {
-    pub(super) fn select(snapshot: &Snapshot, slice: Option<Slice>, headers: &HeaderMap) -> Self {
-        let Some(slice) = slice else {
-            return Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding)));
-        };
-        let cut = snapshot.row_range(slice.offset(), slice.size.into());
-        if cut.more {
-            // The response contains a token that names this snapshot, so the cache must keep it after a newer one
-            // replaces it.
-            snapshot.mark_paged();
+    pub(super) fn select(snapshot: &Snapshot, requested: Requested, headers: &HeaderMap) -> Self {
+        match requested {
+            Requested::Whole => Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding))),
+            Requested::Slice(slice) => {
+                let cut = snapshot.row_range(slice.offset(), slice.size.into());
+                if cut.more {
+                    // The response contains a token that names this snapshot, so the cache must keep it after a newer
+                    // one replaces it.
+                    snapshot.mark_paged();
+                }
+                Self::Slice { slice, cut }
+            }
+            Requested::View(view) => Self::View { view, coding: negotiation::coding(headers, |_| true) },
         }
-        Self::Slice { slice, cut }
     }
 
     /// Returns the strong entity tag, which differs for each representation.
@@ -49,29 +92,69 @@ impl Representation {
             Self::Slice { slice: Slice { offset, size }, .. } => {
                 format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
             }
+            // A later version of this service may write the same view differently.
+            Self::View { view, coding } => {
+                let (tag, coding, version) = (snapshot.tag, coding.as_str(), env!("CARGO_PKG_VERSION"));
+                format!("\"{tag}-{}-{coding}-{version}\"", view.name()).into()
+            }
         }
+    }
+
+    /// Returns whether the view is of a participant that the snapshot may not have.
+    pub(super) fn may_be_missing(&self) -> bool {
+        matches!(self, Self::View { view: View::ZoomParticipant { .. }, .. })
     }
 
     /// Returns the value of `Content-Encoding`; `None` if the body is not compressed.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {
-            Self::Whole(coding @ (Coding::Gzip | Coding::Zstd)) => Some(coding.as_str()),
-            Self::Whole(Coding::Identity) | Self::Slice { .. } => None,
+            Self::Whole(coding) | Self::View { coding, .. } if *coding != Coding::Identity => {
+                Some(coding.as_str())
+            }
+            Self::Whole(_) | Self::View { .. } | Self::Slice { .. } => None,
         }
     }
 
     /// Builds the body. `length_only` is set for the response to a `HEAD`.
+    ///
+    /// # Errors
+    /// The view could not be made, or its participant does not exist.
     pub(super) async fn body(
         &self,
         state: &AppState,
         snapshot: &Arc<Snapshot>,
         length_only: bool,
-    ) -> BoxBody {
+    ) -> Result<BoxBody, Problem> {
         match self {
-            Self::Whole(coding) => whole(*coding, state, snapshot, length_only).await,
-            Self::Slice { slice, cut } => sliced(*slice, *cut, state, snapshot, length_only).await,
+            Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
+            Self::Slice { slice, cut } => Ok(sliced(*slice, *cut, state, snapshot, length_only).await),
+            // Boxed; otherwise the future of every hit would need room for this one.
+            Self::View { view, coding } => {
+                Box::pin(viewed(view, *coding, state, snapshot, length_only)).await
+            }
         }
     }
+}
+
+async fn viewed(
+    view: &View,
+    coding: Coding,
+    state: &AppState,
+    snapshot: &Arc<Snapshot>,
+    length_only: bool,
+) -> Result<BoxBody, Problem> {
+    let MadeView { body, coding: made } =
+        views::get((&state.cache, &state.views), snapshot, view, coding).await?;
+    let is_decoded = made != coding;
+    let source = if length_only {
+        let length = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);
+        Source::LengthOnly(if is_decoded { body.length } else { length })
+    } else if is_decoded {
+        Source::packed(BodyDecoder::whole(body.bytes, body.length))
+    } else {
+        Source::Stored(body.bytes)
+    };
+    Ok(BoxBody::new(ChunkedBody::whole(source)))
 }
 
 async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, length_only: bool) -> BoxBody {
@@ -110,7 +193,7 @@ async fn sliced(
 ) -> BoxBody {
     let head = snapshot.head();
     let foot = if cut.more {
-        let token = PageToken { tag: snapshot.tag, slice: slice.next() }.encode();
+        let token = PageToken::after(slice, snapshot).encode();
         format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
     } else {
         format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)

@@ -18,7 +18,11 @@ use actix_web::{
 use bytes::Bytes;
 
 use super::{
-    context::RequestContext, paging::Slice, preconditions, representation::Representation, state::AppState,
+    context::RequestContext,
+    preconditions,
+    problem::Problem,
+    representation::{Representation, Requested},
+    state::AppState,
 };
 use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome, snapshot::Snapshot};
 
@@ -94,13 +98,13 @@ pub(super) async fn build(
     request: &HttpRequest,
     context: &RequestContext,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
-    slice: Option<Slice>,
+    requested: Requested,
     now: Instant,
-) -> HttpResponse {
+) -> Result<HttpResponse, Problem> {
     let fresh_left = snapshot.fresh_left(now);
     let outcome = provenance.outcome(fresh_left.is_some());
     // Without the cache, the first slice would have cost a flight, and later slices would have been part of it.
-    if outcome != Outcome::Miss && slice.is_none_or(|slice| slice.offset == 0) {
+    if outcome != Outcome::Miss && requested.is_first() {
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
     }
     if let Some(detail) = provenance.detail().filter(|_| fresh_left.is_none()) {
@@ -108,13 +112,19 @@ pub(super) async fn build(
     }
     state.metrics.snapshot_age.observe(snapshot.age(now).as_secs_f64());
 
-    let representation = Representation::select(snapshot, slice, request.headers());
+    let representation = Representation::select(snapshot, requested, request.headers());
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
+    if not_modified && representation.may_be_missing() && !preconditions::names(request.headers(), &etag) {
+        // A caller that sends this tag has got the view before. After any other match, the participant may not exist,
+        // and then the response is 404 instead of 304.
+        representation.body(state, snapshot, true).await?;
+    }
     let mut response =
         HttpResponse::new(if not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let headers = response.headers_mut();
     add_cache_headers(headers, snapshot, provenance, now);
+    headers.insert(VARY, vary(context));
     for (name, value) in [(ETAG, etag), (LAST_MODIFIED, snapshot.last_modified())] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             headers.insert(name, value);
@@ -122,7 +132,7 @@ pub(super) async fn build(
     }
     if not_modified {
         context.outcome.set(Some(Outcome::NotModified));
-        return response;
+        return Ok(response);
     }
     context.outcome.set(Some(outcome));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -130,7 +140,7 @@ pub(super) async fn build(
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     let is_head = request.method() == Method::HEAD;
-    response.set_body(representation.body(state, snapshot, is_head).await)
+    Ok(response.set_body(representation.body(state, snapshot, is_head).await?))
 }
 
 fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &Provenance, now: Instant) {
@@ -138,7 +148,6 @@ fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &
     let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);
     headers.insert(CACHE_CONTROL, header_value(&["private, max-age=", itoa::Buffer::new().format(max_age)]));
     headers.insert(AGE, age.as_secs().into());
-    headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
     headers.insert(CACHE_STATUS, provenance.cache_status(ttl(snapshot, fresh_left, now)));
     if age < DATE_TICK {
         // actix's own `Date` could be earlier than `Last-Modified`: for example, a meeting is fetched at 10:00:05.0 and
@@ -147,6 +156,16 @@ fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &
             headers.insert(DATE, date);
         }
     }
+}
+
+/// Returns the value of `Vary`: the request headers on which the response depends. If callers are configured, each may
+/// get a different response.
+fn vary(context: &RequestContext) -> HeaderValue {
+    HeaderValue::from_static(if context.identity.is_anonymous() {
+        "Accept-Encoding"
+    } else {
+        "Accept-Encoding, Authorization, X-Api-Key"
+    })
 }
 
 /// Joins the parts of a header value. `format!` would take as long as the cache look-up of a hit.

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use super::views::ViewMaker;
 use crate::{
     cache::Cache,
     callers::Callers,
@@ -22,6 +23,8 @@ pub struct AppState {
     pub cache: Cache,
     /// Serves misses.
     pub fetcher: Fetcher,
+    /// Makes the views of snapshots.
+    pub views: ViewMaker,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
     /// Begins the spans of requests.

@@ -3,7 +3,7 @@
 //! The cost of refreshes without stretching ([`UsageRate`]), and the calls and the time left of the day, give the *pressure*. A
 //! meeting of p pages is fresh pressure × √p times as long, at least once and at most the configured number of times. With
 //! enough calls left the pressure is 0 and nothing is stretched. The root minimises the mean age of all meetings for a given
-//! number of calls; see docs/adr/0010-the-day-lasts-all-day.md.
+//! number of calls; see docs/adr/0010-adaptive-freshness.md.
 //!
 //! Example: 1,000 calls are left for 10,000 s, and refreshes without stretching cost 0.3 calls a second, all for meetings of one
 //! page. Affordable are 0.1 a second, of which 97 % are planned. The pressure is 0.3 / 0.097 = 3.1, and snapshots that were
@@ -25,7 +25,7 @@ const BISECTIONS: u32 = 30;
 /// Recent spending, and the rule.
 pub struct AdaptiveTtl {
     max_stretch: f64,
-    usage: UsageRate,
+    pub(super) usage: UsageRate,
 }
 
 /// The calls and the time that a day has left.
@@ -63,11 +63,6 @@ impl AdaptiveTtl {
     /// A call was made.
     pub fn count_call(&mut self, now: Instant) {
         self.usage.count_call(now);
-    }
-
-    /// A call was counted and not made.
-    pub(super) fn uncount_call(&mut self, now: Instant) {
-        self.usage.uncount_call(now);
     }
 
     /// A refresh is complete.

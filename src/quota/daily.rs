@@ -24,13 +24,13 @@ pub struct DailyQuota {
 
 /// The calls counted in one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DayCount {
+pub(crate) struct DayCount {
     /// Days since 1970-01-01 UTC.
-    pub date: u64,
+    pub(crate) date: u64,
     /// Calls.
-    pub used: u64,
+    pub(crate) used: u64,
     /// Those of `used` that other apps of the account made.
-    pub taken: u64,
+    pub(crate) taken: u64,
 }
 
 impl DayCount {
@@ -100,7 +100,7 @@ impl DailyQuota {
     }
 
     /// Makes the day that `now` is in the day that is counted.
-    pub fn roll_over(&mut self, now: SystemTime) {
+    pub(crate) fn roll_over(&mut self, now: SystemTime) {
         let days = self.days.at(now);
         if days.today.date > self.days.today.date
             && let Some(file) = &mut self.file
@@ -152,8 +152,7 @@ impl DailyQuota {
     }
 
     /// Those of them that other apps of the account made.
-    #[must_use]
-    pub fn taken_by_others(&self, now: SystemTime) -> u64 {
+    pub(crate) fn taken_by_others(&self, now: SystemTime) -> u64 {
         self.days.at(now).today.taken
     }
 
@@ -170,22 +169,24 @@ impl DailyQuota {
     }
 
     /// Hands out the write to the state file that is due, if one is.
-    pub(super) fn next_save(&mut self, now: SystemTime, calls_wait: bool) -> Option<PendingSave> {
+    pub(crate) fn next_save(&mut self, now: SystemTime, calls_wait: bool) -> Option<PendingSave> {
         self.roll_over(now);
         let count = self.days.today.saved();
         self.file.as_mut()?.next_save(count, calls_wait)
     }
 
     /// Hands out the write of the exact count, for when no more calls will be made.
-    pub(super) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
+    pub(crate) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
         self.roll_over(now);
         let count = self.days.today.saved();
         Some(self.file.as_mut()?.hand_out(count))
     }
 
-    /// The state file, if the count is kept in one.
-    pub(super) fn file(&mut self) -> Option<&mut StateFile> {
-        self.file.as_mut()
+    /// A write ended.
+    pub(crate) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
+        if let Some(file) = &mut self.file {
+            file.on_save(job, succeeded);
+        }
     }
 }
 

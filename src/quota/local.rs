@@ -18,8 +18,7 @@ use super::{
     daily::{DailyQuota, DayCount, until_midnight},
     permit::{Denied, Limit, Now, Permit},
     rate::RateLimiter,
-    state_file::{PendingSave, SaveJob, StateFileError},
-    status::QuotaStatus,
+    state_file::StateFileError,
 };
 use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
 
@@ -37,11 +36,33 @@ pub struct QuotaConfig {
     pub live_fresh: Duration,
 }
 
+/// The limits and how much of them is used, as a plain value for other threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QuotaStatus {
+    /// Zoom calls permitted in any second. How many of them are left is outdated before anybody reads it.
+    pub(crate) per_second: u32,
+    pub(crate) per_day: u64,
+    pub(crate) day_used: u64,
+    /// Those of `day_used` that other apps of the account made out of the calls permitted here.
+    pub(crate) day_taken_by_others: u64,
+}
+
+impl QuotaStatus {
+    pub(crate) fn day_left(&self) -> u64 {
+        self.per_day.saturating_sub(self.day_used)
+    }
+
+    /// Time until 00:00 UTC, when the day's calls are available again.
+    pub(crate) fn day_resets_in(now: SystemTime) -> Duration {
+        until_midnight(now)
+    }
+}
+
 /// Everything that limits the calls of one process.
 pub struct LocalQuota {
     per_second: NonZeroU32,
     rate: RateLimiter,
-    daily: DailyQuota,
+    pub(crate) daily: DailyQuota,
     ttl: AdaptiveTtl,
     cooldowns: Cooldowns,
     /// The part of the day's remaining calls that this process may plan its refreshes with, 0 to 1.
@@ -63,7 +84,7 @@ impl LocalQuota {
         let quota = Self {
             per_second: config.per_second,
             rate: RateLimiter::new(config.per_second),
-            published: watch::Sender::new(status_of(config.per_second, &daily, now.wall)),
+            published: watch::Sender::new(QuotaStatus::default()),
             daily,
             ttl: AdaptiveTtl::new(config.max_stretch, config.live_fresh),
             cooldowns: Cooldowns::default(),
@@ -75,8 +96,7 @@ impl LocalQuota {
     }
 
     /// [`Self::status`] as it changes, for other threads; at most a second old.
-    #[must_use]
-    pub fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
         self.published.subscribe()
     }
 
@@ -89,11 +109,6 @@ impl LocalQuota {
     pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
         self.daily.replace_with(count, limit);
         self.planned_part = planned_part;
-    }
-
-    /// Begins a new day if there is one.
-    pub(super) fn sync(&mut self, now: Now) {
-        self.daily.roll_over(now.wall);
     }
 
     /// One permit, or when to try again.
@@ -120,7 +135,7 @@ impl LocalQuota {
 
     /// A call was counted by [`Self::count_call`] and not made.
     pub(super) fn uncount_call(&mut self, now: Now) {
-        self.ttl.uncount_call(now.instant);
+        self.ttl.usage.uncount_call(now.instant);
         self.publish(now);
     }
 
@@ -135,12 +150,13 @@ impl LocalQuota {
         self.publish(now);
     }
 
-    pub(super) fn cool_down(&mut self, kind: LimitKind, until: Instant) {
+    pub(crate) fn cool_down(&mut self, kind: LimitKind, until: Instant) {
         self.cooldowns.extend(kind, until);
         self.metrics.cooldown(kind, true);
     }
 
-    pub(super) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
+    /// A snapshot whose freshness ran out was replaced.
+    pub(crate) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
         self.ttl.record_refresh(sample, now.instant);
     }
 
@@ -149,7 +165,8 @@ impl LocalQuota {
         self.ttl.refresh_demand(now.instant)
     }
 
-    pub(super) fn blocked_until(&self, now: Now) -> Option<Denied> {
+    /// Until when no call may be made at all, apart from the rate.
+    pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
         let spent = self
             .daily
             .is_spent(now.wall)
@@ -162,19 +179,26 @@ impl LocalQuota {
         [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
     }
 
-    pub(super) fn cooldown_until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
-        self.cooldowns.until(kind, now)
+    /// When the cool-down of this kind ends, if it is active.
+    pub(crate) fn cooldown_until(&self, kind: LimitKind, now: Now) -> Option<Instant> {
+        self.cooldowns.until(kind, now.instant)
     }
 
-    pub(super) fn status(&self, now: Now) -> QuotaStatus {
-        status_of(self.per_second, &self.daily, now.wall)
+    pub(crate) fn status(&self, now: Now) -> QuotaStatus {
+        QuotaStatus {
+            per_second: self.per_second.get(),
+            per_day: self.daily.limit(),
+            day_used: self.daily.used(now.wall),
+            day_taken_by_others: self.daily.taken_by_others(now.wall),
+        }
     }
 
-    pub(super) fn stretch(&self, pages: u32, now: Now) -> f64 {
+    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
+    pub(crate) fn stretch(&self, pages: u32, now: Now) -> f64 {
         self.ttl.factor(pages, self.remaining(now), now.instant)
     }
 
-    pub(super) fn forecast(&self, now: Now) -> Forecast {
+    pub(crate) fn forecast(&self, now: Now) -> Forecast {
         self.ttl.forecast(self.remaining(now), now.instant)
     }
 
@@ -183,24 +207,10 @@ impl LocalQuota {
         Remaining { calls, part: self.planned_part, time: until_midnight(now.wall) }
     }
 
-    pub(super) fn next_save(&mut self, now: Now, calls_wait: bool) -> Option<PendingSave> {
-        self.daily.next_save(now.wall, calls_wait)
-    }
-
-    pub(super) fn final_save(&mut self, now: Now) -> Option<SaveJob> {
-        self.daily.final_save(now.wall)
-    }
-
-    /// Notes how a write of the state file ended.
-    pub(super) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
-        let Some(file) = self.daily.file() else { return };
-        if succeeded { file.on_saved(job) } else { file.on_save_failed() }
-    }
-
     /// Brings the gauges up to date, also while there are no calls: days and cool-downs end by themselves.
-    pub(super) fn update_gauges(&self, now: Now) {
+    pub(crate) fn update_gauges(&self, now: Now) {
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
-            self.metrics.cooldown(kind, self.cooldown_until(kind, now.instant).is_some());
+            self.metrics.cooldown(kind, self.cooldown_until(kind, now).is_some());
         }
         self.publish(now);
         let forecast = self.forecast(now);
@@ -214,14 +224,5 @@ impl LocalQuota {
         self.metrics.day_calls_used.set(i64::try_from(status.day_used).unwrap_or(i64::MAX));
         self.metrics.day_calls_limit.set(i64::try_from(status.per_day).unwrap_or(i64::MAX));
         self.published.send_replace(status);
-    }
-}
-
-fn status_of(per_second: NonZeroU32, daily: &DailyQuota, now: SystemTime) -> QuotaStatus {
-    QuotaStatus {
-        per_second: per_second.get(),
-        per_day: daily.limit(),
-        day_used: daily.used(now),
-        day_taken_by_others: daily.taken_by_others(now),
     }
 }

@@ -31,16 +31,16 @@ impl Permit {
 
 /// There is no permit yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Denied {
+pub(crate) struct Denied {
     /// The earliest time at which another attempt can succeed.
-    pub retry_at: Instant,
+    pub(crate) retry_at: Instant,
     /// The limit that was hit.
-    pub limit: Limit,
+    pub(crate) limit: Limit,
 }
 
 /// A limit that denies permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum Limit {
     /// Calls in a second: the next permit is at most moments away.
     Rate,
     /// Zoom refused a call with a 429 of this kind.
@@ -51,23 +51,21 @@ pub enum Limit {
 
 /// Both clocks, read together: the monotonic one for waiting, the wall clock for UTC days.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
+pub(crate) struct Now {
     /// Monotonic.
-    pub instant: Instant,
+    pub(crate) instant: Instant,
     /// Wall clock.
-    pub wall: SystemTime,
+    pub(crate) wall: SystemTime,
 }
 
 impl Now {
     /// Reads the clocks of this machine.
-    #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 
     /// The next 00:00 UTC on the monotonic clock.
-    #[must_use]
-    pub fn midnight(&self) -> Instant {
+    pub(crate) fn midnight(&self) -> Instant {
         self.instant + until_midnight(self.wall)
     }
 

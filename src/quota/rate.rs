@@ -38,7 +38,6 @@ pub(super) struct RateLimiter<C: Clock<Instant = Instant> = MonotonicClock> {
 }
 
 /// One call, taken out of the rate. Only a permit can be made of it.
-#[must_use]
 #[derive(Debug)]
 pub(super) struct RateSlot(());
 

@@ -34,7 +34,7 @@ use crate::{
 const SAME_COOLDOWN: Duration = Duration::from_millis(50);
 
 /// This process's part in the quota of all replicas.
-pub struct SharedQuota {
+pub(crate) struct SharedQuota {
     cluster: Cluster,
     /// Follows the counts of all replicas, and gives the permits while Redis is unavailable.
     pub(super) local: LocalQuota,
@@ -48,8 +48,7 @@ pub struct SharedQuota {
 
 impl SharedQuota {
     /// `local` has this process's configuration; its rate becomes the share of the limit.
-    #[must_use]
-    pub fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
+    pub(crate) fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
         local.use_local_share(cluster.local_share().per_second);
         Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
     }
@@ -66,10 +65,7 @@ impl SharedQuota {
         let now = self.now();
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
             if let Some(until) = self.cluster.cooldown_until(kind)
-                && self
-                    .local
-                    .cooldown_until(kind, now.instant)
-                    .is_none_or(|known| until > known + SAME_COOLDOWN)
+                && self.local.cooldown_until(kind, now).is_none_or(|known| until > known + SAME_COOLDOWN)
             {
                 self.local.cool_down(kind, until);
             }
@@ -147,7 +143,7 @@ impl SharedQuota {
         self.cluster.set_demand(waiting as u64, refreshes_an_hour);
         let cools_down = [LimitKind::PerSecond, LimitKind::PerDay]
             .into_iter()
-            .any(|kind| self.local.cooldown_until(kind, now.instant).is_some());
+            .any(|kind| self.local.cooldown_until(kind, now).is_some());
         let can_use = !cools_down && self.cluster.mode(now.instant) == Mode::Shared;
         let keep = if can_use { waiting } else { 0 };
         let surplus = self.reservations.borrow_mut().release_surplus(keep, now.instant);

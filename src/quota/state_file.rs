@@ -59,16 +59,16 @@ pub(super) struct SavedCount {
 
 /// A write that is due.
 #[derive(Debug)]
-pub struct PendingSave {
+pub(crate) struct PendingSave {
     /// The write.
-    pub job: SaveJob,
+    pub(crate) job: SaveJob,
     /// Whether no call may be made before it is done.
-    pub blocks_calls: bool,
+    pub(crate) blocks_calls: bool,
 }
 
 /// One write.
 #[derive(Debug, Clone)]
-pub struct SaveJob {
+pub(crate) struct SaveJob {
     path: PathBuf,
     state: SavedCount,
 }
@@ -136,13 +136,13 @@ impl StateFile {
         SaveJob { path: self.path.clone(), state: self.handed_out }
     }
 
-    pub(super) fn on_saved(&mut self, job: &SaveJob) {
-        self.on_disk = job.state;
-    }
-
-    /// The file says less than was handed out, so the next write is due at once.
-    pub(super) fn on_save_failed(&mut self) {
-        self.handed_out.calls = 0;
+    pub(super) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
+        if succeeded {
+            self.on_disk = job.state;
+        } else {
+            // The file says less than was handed out, so the next write is due at once.
+            self.handed_out.calls = 0;
+        }
     }
 }
 
@@ -151,7 +151,7 @@ impl SaveJob {
     ///
     /// # Errors
     /// When the folder or the disk refuses.
-    pub fn write(&self) -> io::Result<()> {
+    pub(crate) fn write(&self) -> io::Result<()> {
         let mut content = serde_json::to_vec(&self.state)?;
         content.push(b'\n');
         let mut file = AtomicFile::create(&self.path)?;
@@ -164,7 +164,7 @@ impl SaveJob {
 ///
 /// # Errors
 /// When the file or its sibling cannot be written.
-pub fn check_writable(path: &Path) -> io::Result<()> {
+pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     atomic_file::could_create(&path)
 }
@@ -216,15 +216,11 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(day * 86_400 + seconds)
     }
 
-    fn saved(day: &mut DailyQuota, job: &SaveJob) {
-        day.file().unwrap().on_saved(job);
-    }
-
     fn count(day: &mut DailyQuota, calls: u64, now: SystemTime) {
         for _ in 0..calls {
             if let Some(PendingSave { job, .. }) = day.next_save(now, true) {
                 job.write().unwrap();
-                saved(day, &job);
+                day.on_save(&job, true);
             }
             day.count_call(now);
         }
@@ -251,7 +247,7 @@ mod tests {
             DailyQuota::open(600_000, 900, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
         let first = day.next_save(at(7, 0), true).unwrap();
         assert!(first.blocks_calls, "the first of the process");
-        saved(&mut day, &first.job);
+        day.on_save(&first.job, true);
         for _ in 0..2_000 {
             assert!(day.next_save(at(7, 1), true).is_none());
             day.count_call(at(7, 1));
@@ -259,8 +255,9 @@ mod tests {
         for _ in 0..251 {
             day.count_call(at(7, 1));
         }
-        assert!(!day.next_save(at(7, 1), true).unwrap().blocks_calls, "half of 5 s of calls are left");
-        day.file().unwrap().on_save_failed();
+        let second = day.next_save(at(7, 1), true).unwrap();
+        assert!(!second.blocks_calls, "half of 5 s of calls are left");
+        day.on_save(&second.job, false);
         assert!(!day.next_save(at(7, 1), true).unwrap().blocks_calls, "a failed write is due again");
         assert!(day.next_save(at(8, 0), true).unwrap().blocks_calls, "the first of the day");
     }
@@ -270,7 +267,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut day = DailyQuota::open(60_000, 40, Some(&folder.path().join("day.json")), at(7, 0)).unwrap();
         let PendingSave { job, .. } = day.next_save(at(7, 0), true).unwrap();
-        saved(&mut day, &job);
+        day.on_save(&job, true);
         let mut under_way = None;
         for _ in 0..=AHEAD_OF_40 - MAX_BURST {
             if let Some(PendingSave { job, blocks_calls }) = day.next_save(at(7, 1), true) {
@@ -283,7 +280,7 @@ mod tests {
             day.next_save(at(7, 2), true).unwrap().blocks_calls,
             "three together would be more than the disk says"
         );
-        saved(&mut day, &under_way.unwrap());
+        day.on_save(&under_way.unwrap(), true);
         assert!(day.next_save(at(7, 2), true).is_none());
     }
 

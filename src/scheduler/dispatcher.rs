@@ -1,4 +1,5 @@
-//! Gives permits to the calls that wait: the quota, the queue in front of it, and the rules of admission.
+//! Gives permits to the calls that wait: the quota, the queue in front of it, and the one loop that empties the queue.
+//! [`super::admission`] decides which calls may wait.
 
 use std::{
     rc::Rc,
@@ -7,39 +8,69 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{
-    admission::{Admission, Calls, NewCall, rate_limited_behind, reject},
-    fair_queue::FlightNumber,
-};
+use super::fair_queue::{CallerWeight, FairQueue, FlightNumber, Priority};
 use crate::{
-    failure::Failure,
+    failure::{Failure, Reason},
     quota::{Permit, Quota},
 };
 
+/// Reject a call this long before its caller's deadline, so the caller gets the reason rather than a timeout.
+const NOTIFY_MARGIN: Duration = Duration::from_millis(50);
+/// The whole queue is scanned at most this often.
+const SCAN_INTERVAL: Duration = Duration::from_millis(100);
+
 pub(super) struct Dispatcher {
     pub(super) quota: Quota,
-    pub(super) queue: Calls,
-    pub(super) admission: Admission,
+    /// The calls that wait, each with its way to the flight.
+    pub(super) queue: FairQueue<oneshot::Sender<Result<Permit, Failure>>>,
+    pub(super) max_queued: usize,
+    /// How long a flight that has begun waits for its next permit.
+    pub(super) patience: Duration,
+    /// Zoom's words about the cool-down that ends last.
+    pub(super) cooldown: Option<Failure>,
+    pub(super) abandoned_scan: Throttle,
+    pub(super) unreachable_scan: Throttle,
+}
+
+/// A call that asks to wait for a permit.
+pub(super) struct NewCall<'a> {
+    pub(super) priority: Priority,
+    pub(super) flight: FlightNumber,
+    /// The callers who want the flight.
+    pub(super) wanted_by: &'a [CallerWeight],
+    /// When the call is no longer wanted; `None` for a flight that has begun, which may always wait.
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Dispatcher {
+    pub(super) fn new(quota: Quota, max_queued: usize, patience: Duration) -> Self {
+        Self {
+            quota,
+            queue: FairQueue::default(),
+            max_queued,
+            patience,
+            cooldown: None,
+            abandoned_scan: Throttle::default(),
+            unreachable_scan: Throttle::default(),
+        }
+    }
+
     /// Adds a call to the queue. Flights that `may_be_evicted` leave it before this one is rejected.
     pub(super) fn enqueue(
         &mut self,
         call: &NewCall<'_>,
         may_be_evicted: &impl Fn(FlightNumber) -> bool,
     ) -> Result<oneshot::Receiver<Result<Permit, Failure>>, Failure> {
-        let Self { quota, queue, admission } = self;
-        let now = quota.sync();
-        if let Err(rejection) = admission.admit(call, queue, quota, now) {
-            if !admission.evict_abandoned(may_be_evicted, queue, quota, now.instant) {
+        let now = self.quota.sync();
+        if let Err(rejection) = self.admit(call, now) {
+            if !self.evict_abandoned(may_be_evicted, now.instant) {
                 return Err(rejection);
             }
-            admission.admit(call, queue, quota, now)?;
+            self.admit(call, now)?;
         }
         let (served, permit) = oneshot::channel();
         let (flight, wanted_by) = ((call.priority, call.flight), call.wanted_by);
-        queue.push(flight, wanted_by, now.instant, call.deadline, served);
+        self.queue.push(flight, wanted_by, now.instant, call.deadline, served);
         Ok(permit)
     }
 
@@ -56,14 +87,14 @@ impl Dispatcher {
         can_call: &impl Fn() -> bool,
         wake: &Rc<Notify>,
     ) -> Option<Instant> {
-        let margin = self.admission.notify_margin();
+        let margin = self.notify_margin();
         loop {
             let now = self.quota.sync();
             self.reject_abandoned_heads(is_abandoned, now.instant);
             if self.queue.is_empty() {
                 return None;
             }
-            let blocked = self.quota.blocked_until(now);
+            let blocked = self.quota.local().blocked_until(now);
             if blocked.is_none() && !can_call() {
                 return self.wait_for_access_token(now.instant + margin);
             }
@@ -80,9 +111,8 @@ impl Dispatcher {
                 },
                 Err(denied) => {
                     self.reject_expired(now.instant + margin, opens);
-                    let Self { quota, queue, admission } = self;
-                    admission.reject_unreachable(denied, queue, quota, now.instant);
-                    let next = self.next_rejection(margin);
+                    self.reject_unreachable(denied, now.instant);
+                    let next = self.next_rejection();
                     return Some(next.map_or(denied.retry_at, |next| next.min(denied.retry_at)));
                 }
             }
@@ -92,18 +122,23 @@ impl Dispatcher {
     /// Nobody is served without an access token. Calls whose callers waited to the end keep their place for as long again:
     /// those callers got `still_fetching`, and find the flight again when they come back.
     fn wait_for_access_token(&mut self, expired_at: Instant) -> Option<Instant> {
-        self.queue.extend_expired(expired_at, expired_at + self.admission.patience());
-        self.next_rejection(self.admission.notify_margin())
+        self.queue.extend_expired(expired_at, expired_at + self.patience);
+        self.next_rejection()
     }
 
-    fn next_rejection(&self, margin: Duration) -> Option<Instant> {
-        self.queue.first_deadline().and_then(|first| first.checked_sub(margin))
+    /// How long before its deadline a call is rejected: less where callers wait for a shorter time than usual.
+    pub(super) fn notify_margin(&self) -> Duration {
+        NOTIFY_MARGIN.min(self.patience / 4)
+    }
+
+    fn next_rejection(&self) -> Option<Instant> {
+        self.queue.first_deadline().and_then(|first| first.checked_sub(self.notify_margin()))
     }
 
     fn reject_abandoned_heads(&mut self, is_abandoned: &impl Fn(FlightNumber) -> bool, now: Instant) {
         while let Some(flight) = self.queue.first().filter(|flight| is_abandoned(*flight)) {
             if let Some(call) = self.queue.remove(flight) {
-                reject(call, rate_limited_behind(&self.queue, &self.quota, now));
+                reject(call, self.rate_limited_behind_all(now));
             }
         }
     }
@@ -111,7 +146,32 @@ impl Dispatcher {
     /// `opens` is when the next permit can be given.
     fn reject_expired(&mut self, now: Instant, opens: Instant) {
         for call in self.queue.take_expired(now) {
-            reject(call, rate_limited_behind(&self.queue, &self.quota, opens));
+            reject(call, self.rate_limited_behind_all(opens));
         }
+    }
+
+    /// The rejection of a call that would have to wait behind all others, none of which is served before `opens`.
+    pub(super) fn rate_limited_behind_all(&self, opens: Instant) -> Failure {
+        let waiting = self.queue.len();
+        Failure::new(Reason::ZoomRateLimited).retry_at(self.quota.estimate(opens, waiting, waiting))
+    }
+}
+
+/// Nothing is lost if the flight does not wait any more.
+pub(super) fn reject(call: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {
+    drop(call.send(Err(failure)));
+}
+
+/// Lets something happen at most once in [`SCAN_INTERVAL`].
+#[derive(Default)]
+pub(super) struct Throttle(Option<Instant>);
+
+impl Throttle {
+    pub(super) fn try_pass(&mut self, now: Instant) -> bool {
+        let passes = self.0.is_none_or(|last| now >= last + SCAN_INTERVAL);
+        if passes {
+            self.0 = Some(now);
+        }
+        passes
     }
 }

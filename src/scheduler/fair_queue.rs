@@ -17,7 +17,8 @@ use std::{
 };
 
 use self::flow::{Flows, WaitingCall};
-pub use self::types::{CallerWeight, FlightNumber, Priority, QueueDepth};
+pub(crate) use self::types::QueueDepth;
+pub use self::types::{CallerWeight, FlightNumber, Priority};
 
 /// While refreshes wait, at most this many permits in a row go to the foreground.
 const FOREGROUND_IN_A_ROW: u32 = 19;
@@ -64,7 +65,7 @@ impl<T> FairQueue<T> {
 
     /// Another caller waits for this flight, until `deadline`. The call moves into that caller's flow if it is served earlier
     /// there.
-    pub fn add_waiter(&mut self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
+    pub(crate) fn add_waiter(&mut self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         let Some(&(priority, caller)) = self.places.get(&flight) else { return };
         let moves = priority == Priority::Background || self.foreground.is_earlier(flight, by, caller);
         let Some(mut call) = self.flows(priority).remove(caller, flight) else { return };
@@ -79,8 +80,7 @@ impl<T> FairQueue<T> {
     }
 
     /// The flight that is served next.
-    #[must_use]
-    pub fn first(&self) -> Option<FlightNumber> {
+    pub(crate) fn first(&self) -> Option<FlightNumber> {
         self.next_flows().and_then(Flows::first)
     }
 
@@ -101,7 +101,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Removes the calls whose deadline is not after `now`.
-    pub fn take_expired(&mut self, now: Instant) -> Vec<T> {
+    pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<T> {
         let mut expired = Vec::new();
         while let Some(&(deadline, flight)) = self.deadlines.first()
             && deadline <= now
@@ -113,7 +113,7 @@ impl<T> FairQueue<T> {
     }
 
     /// Lets the calls whose deadline is not after `now` wait until then.
-    pub fn extend_expired(&mut self, now: Instant, until: Instant) {
+    pub(crate) fn extend_expired(&mut self, now: Instant, until: Instant) {
         while let Some(&(deadline, flight)) = self.deadlines.first()
             && deadline <= now
             && now < until
@@ -132,7 +132,7 @@ impl<T> FairQueue<T> {
     /// that place, counted from 0, is served. A flight that has begun waits until `begun_deadline`. Scans the whole queue.
     ///
     /// A call that is removed makes room: the calls behind it move up by one place, and are judged by their new place.
-    pub fn take_unreachable(
+    pub(crate) fn take_unreachable(
         &mut self,
         served_at: impl Fn(usize) -> Instant,
         begun_deadline: Instant,
@@ -153,8 +153,7 @@ impl<T> FairQueue<T> {
     }
 
     /// How many calls are served before a new flight of this caller.
-    #[must_use]
-    pub fn ahead_of(&self, priority: Priority, weight: CallerWeight) -> usize {
+    pub(crate) fn ahead_of(&self, priority: Priority, weight: CallerWeight) -> usize {
         match priority {
             Priority::Foreground => {
                 let others = self.foreground.ahead_of(weight);
@@ -170,32 +169,29 @@ impl<T> FairQueue<T> {
 
     /// Makes room for a new flight of this caller: evicts a refresh, or else the newest flight of the most loaded caller that
     /// has not begun. `None` if no caller is more loaded than the new flight's own.
-    pub fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
+    pub(crate) fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
         let flight = self.background.newest_of_most_loaded(None);
         let flight = flight.or_else(|| self.foreground.newest_of_most_loaded(Some(weight)))?;
         self.remove(flight)
     }
 
     /// All flights with a call that waits, in no order.
-    pub fn flights(&self) -> impl Iterator<Item = FlightNumber> {
+    pub(crate) fn flights(&self) -> impl Iterator<Item = FlightNumber> {
         self.places.keys().copied()
     }
 
     /// The earliest deadline of all calls.
-    #[must_use]
-    pub fn first_deadline(&self) -> Option<Instant> {
+    pub(crate) fn first_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
     /// The callers with a call that waits.
-    #[must_use]
-    pub fn callers(&self) -> BTreeSet<u32> {
+    pub(crate) fn callers(&self) -> BTreeSet<u32> {
         self.foreground.callers().chain(self.background.callers()).collect()
     }
 
     /// This caller's calls in the queue.
-    #[must_use]
-    pub fn depth(&self, caller: u32) -> QueueDepth {
+    pub(crate) fn depth(&self, caller: u32) -> QueueDepth {
         let (foreground, background) = (self.foreground.depth(caller), self.background.depth(caller));
         QueueDepth {
             waiting: foreground.waiting + background.waiting,
@@ -204,14 +200,12 @@ impl<T> FairQueue<T> {
     }
 
     /// The number of calls that wait.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// Whether no call waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 

@@ -177,7 +177,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+    use crate::{
+        meeting_id::MeetingId,
+        snapshot::{MeetingKind, MeetingType},
+    };
 
     #[test]
     fn a_page_compressed_twice_comes_back_unchanged() {
@@ -191,7 +194,7 @@ mod tests {
         packed.compress_page().unwrap();
         assert!(packed.weight() < page.len() / 10, "{}", packed.weight());
         let meeting = MeetingId::parse("85746065432").unwrap();
-        let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
         let fresh = FreshnessConfig::always(Duration::from_secs(60));
         let body = |builder: SnapshotBuilder| {
             builder
@@ -219,6 +222,7 @@ mod tests {
         assert_eq!(builder.rows(), 3);
         let key = SnapshotKey {
             meeting: MeetingId::parse("85746065432").unwrap(),
+            kind: MeetingKind::Meeting,
             meeting_type: MeetingType::Live,
         };
         let minute = Duration::from_secs(60);

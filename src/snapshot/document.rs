@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::SystemTime};
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use super::key::SnapshotKey;
+use super::key::{MeetingKind, SnapshotKey};
 
 /// Everything after the last participant.
 pub(super) const TAIL: &str = "]}";
@@ -13,10 +13,14 @@ pub(super) const TAIL: &str = "]}";
 /// Returns everything before the first participant.
 pub(super) fn head(key: SnapshotKey, fetched_at: SystemTime, rows: usize) -> String {
     let mut head = String::with_capacity(192);
+    let kind = match key.kind {
+        MeetingKind::Meeting => "",
+        MeetingKind::Webinar => r#""kind":"webinar","#,
+    };
     // Neither a meeting id nor a time has a character that JSON escapes; writing to a String cannot fail.
     let _infallible = write!(
         head,
-        r#"{{"meeting_id":"{}","type":"{}","fetched_at":"{}","total_records":{rows},"participants":["#,
+        r#"{{"meeting_id":"{}","type":"{}",{kind}"fetched_at":"{}","total_records":{rows},"participants":["#,
         key.meeting,
         key.meeting_type.as_str(),
         timestamp(fetched_at).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -36,6 +40,13 @@ pub(super) struct RowIndex {
 }
 
 impl RowIndex {
+    /// Returns the length of participant number `row` in bytes; 0 if there is no such participant.
+    pub(super) fn length(&self, row: usize) -> usize {
+        let Some(start) = self.starts.get(row) else { return 0 };
+        let end = self.starts.get(row + 1).map_or(self.end, |next| next - 1);
+        usize::try_from(end.saturating_sub(*start)).unwrap_or(usize::MAX)
+    }
+
     /// Returns the range of at most `size` participants, beginning with number `offset`, in a body of `length` bytes.
     pub(super) fn range(&self, offset: usize, size: usize, length: u64) -> RowRange {
         let first = length - self.end - u64::try_from(TAIL.len()).unwrap_or_default();
@@ -64,5 +75,23 @@ impl RowRange {
         let at = usize::try_from(self.at).ok()?;
         let end = at.checked_add(usize::try_from(self.length).ok()?)?;
         (end <= body.len()).then(|| body.slice(at..end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+
+    #[test]
+    fn only_a_webinar_names_its_kind_right_after_its_type() {
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        let head = |kind| {
+            head(SnapshotKey { meeting, kind, meeting_type: MeetingType::Past }, SystemTime::UNIX_EPOCH, 7)
+        };
+        let rest = r#""fetched_at":"1970-01-01T00:00:00Z","total_records":7,"participants":["#;
+        let meeting = format!(r#"{{"meeting_id":"85746065432","type":"past",{rest}"#);
+        let webinar = format!(r#"{{"meeting_id":"85746065432","type":"past","kind":"webinar",{rest}"#);
+        assert_eq!(MeetingKind::ALL.map(head), [meeting, webinar]);
     }
 }

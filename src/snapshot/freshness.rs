@@ -87,7 +87,7 @@ fn spread(long: Duration, jitter_seed: u32) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::meeting_id::MeetingId;
+    use crate::{meeting_id::MeetingId, snapshot::MeetingKind};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -102,7 +102,7 @@ mod tests {
     }
 
     fn key(id: &str, meeting_type: MeetingType) -> SnapshotKey {
-        SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type }
+        SnapshotKey { meeting: MeetingId::parse(id).unwrap(), kind: MeetingKind::Meeting, meeting_type }
     }
 
     const NUMBER: &str = "85746065432";

@@ -1,4 +1,4 @@
-//! The keys of snapshots: which meeting, which of Zoom's two views of it, and which of its snapshots.
+//! The keys of snapshots: which meeting or webinar, which of Zoom's two views of it, and which of its snapshots.
 
 use std::fmt;
 
@@ -14,13 +14,53 @@ vocabulary! {
     }
 }
 
-/// The meeting that a snapshot shows: the key of the cache and of the table of flights.
+vocabulary! {
+    /// The two kinds of session. Zoom has a QoS endpoint for each, and their ids look alike. The word is the value of
+    /// the query parameter `kind`.
+    pub enum MeetingKind {
+        /// A meeting.
+        Meeting = "meeting",
+        /// A webinar.
+        Webinar = "webinar",
+    }
+}
+
+/// The meeting or webinar that a snapshot shows: the key of the cache and of the table of flights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SnapshotKey {
-    /// The meeting.
+    /// The meeting's or webinar's id.
     pub meeting: MeetingId,
+    /// Its kind, which decides which of Zoom's endpoints is called.
+    pub kind: MeetingKind,
     /// The view of it.
     pub meeting_type: MeetingType,
+}
+
+impl MeetingKind {
+    /// Returns the other kind.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Meeting => Self::Webinar,
+            Self::Webinar => Self::Meeting,
+        }
+    }
+}
+
+/// The key of a snapshot as a caller requests it. The caller may not know the kind, because the id does not show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestedKey {
+    /// The meeting's or webinar's id.
+    pub meeting: MeetingId,
+    /// The kind; `None` for whichever kind Zoom knows the id as.
+    pub kind: Option<MeetingKind>,
+    /// The view of it.
+    pub meeting_type: MeetingType,
+}
+
+impl RequestedKey {
+    pub(crate) fn of_kind(self, kind: MeetingKind) -> SnapshotKey {
+        SnapshotKey { meeting: self.meeting, kind, meeting_type: self.meeting_type }
+    }
 }
 
 /// Identifies one snapshot of a meeting: equal tags mean equal bodies, on every replica.

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingType, SnapshotBuilder},
+        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder},
     };
 
     /// Returns the bounds at 500,000 hours after 1970, in January 2027: a record may be 48 hours ahead.
@@ -249,7 +249,7 @@ mod tests {
             builder.end_page(&ranges, None);
         }
         let meeting = MeetingId::parse("85746065432").unwrap();
-        let key = SnapshotKey { meeting, meeting_type: MeetingType::Live };
+        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
         let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         builder
             .finish(key, &FreshnessConfig::always(Duration::from_secs(30)), Instant::now(), wall, 2.5, 0)
@@ -308,6 +308,8 @@ mod tests {
             }
             let key = SnapshotKey { meeting: MeetingId::parse("85746065433").unwrap(), ..snapshot.key };
             assert!(read(key, &bytes).is_none(), "another meeting's");
+            let key = SnapshotKey { kind: MeetingKind::Webinar, ..snapshot.key };
+            assert!(read(key, &bytes).is_none(), "a webinar's");
         }
     }
 

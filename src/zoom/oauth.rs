@@ -36,7 +36,7 @@ use crate::{
 
 /// After Zoom refused the credentials, nothing is tried for this long.
 const CREDENTIALS_BACKOFF: Duration = Duration::from_secs(30);
-/// How often mounted secrets are read while the credentials are refused; the contract promises every 5 s.
+/// How often mounted secrets are read while the credentials are refused. docs/OPERATIONS.md promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Hands out access tokens. Belongs to one thread; clones share everything.

@@ -2,22 +2,15 @@
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
+use super::transport::TransportFailure;
 use crate::metrics::Cause;
 
 /// Broken responses in a row before a WARN: a single one now and then is routine.
 const BROKEN_IN_A_ROW: u32 = 2;
 
-/// The reason why there was no connection, or no complete response.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct TransportFailure {
-    pub(super) cause: Cause,
-    /// For operators, in our own wording: without secrets, and without Zoom's text.
-    pub(super) detail: String,
-}
-
 /// The last call that found no connection, or got no complete response.
 #[derive(Debug, Clone)]
-pub struct LastFailure {
+pub(crate) struct LastFailure {
     /// The time at which it failed.
     pub at: Instant,
     /// The host that was called.

@@ -16,8 +16,8 @@ use super::{
     decoder::Decoder,
     error::CallError,
     memory::BodyBytes,
-    reachability::TransportFailure,
     response_head::ResponseHead,
+    transport::TransportFailure,
     transport_failure,
 };
 use crate::{failure::Redactor, metrics::Cause};

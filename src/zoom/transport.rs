@@ -30,14 +30,12 @@ use tokio_rustls::TlsConnector;
 use url::Url;
 
 use self::connection::{Stream, ZoomConnection};
-pub(super) use self::{
-    connection::InDoubt,
-    failure::{ConnectFailure, ConnectStep},
-};
+pub(super) use self::{connection::InDoubt, failure::TransportFailure};
 use super::{config::ZoomConfig, decoder};
 use crate::{
     egress::{MoreRoots, ProxySource},
     failure::Redactor,
+    metrics::Cause,
 };
 
 /// We close idle connections before common load balancers do (60 s), which could hit a request.
@@ -136,28 +134,27 @@ impl Service<ConnectInfo<Uri>> for Transport {
 }
 
 impl Dialer {
-    async fn connect(&self, uri: &Uri) -> Result<Stream, ConnectFailure> {
+    async fn connect(&self, uri: &Uri) -> Result<Stream, TransportFailure> {
         let host = uri.host().unwrap_or_default();
         let port = uri.port_u16().unwrap_or(80);
         let tcp = match &self.proxy {
             Some(proxy) => self.tunnel(proxy.clone(), &format!("{host}:{port}")).await?,
             None => self.dial(without_brackets(host), port).await?,
         };
-        let Some(tls) = &self.tls else { return Ok(Stream::Plain(tcp)) };
-        let name = ServerName::try_from(without_brackets(host).to_owned()).map_err(|_| {
-            ConnectFailure::new(ConnectStep::Tls, "no certificate can be for this host's name")
-        })?;
+        let Some(tls) = &self.tls else { return Ok(Stream::Left(tcp)) };
+        let name = ServerName::try_from(without_brackets(host).to_owned())
+            .map_err(|_| TransportFailure::new(Cause::Tls, "no certificate can be for this host's name"))?;
         let handshake = self.in_time("the TLS handshake", tls.connect(name, tcp)).await?;
-        handshake.map(|tls| Stream::Tls(Box::new(tls))).map_err(|error| ConnectFailure::tls(&error))
+        handshake.map(|tls| Stream::Right(Box::new(tls))).map_err(|error| TransportFailure::tls(&error))
     }
 
     /// Tunnels `http://` too, because awc writes the request line for an origin, not for a proxy.
-    async fn tunnel(&self, source: ProxySource, target: &str) -> Result<TcpStream, ConnectFailure> {
+    async fn tunnel(&self, source: ProxySource, target: &str) -> Result<TcpStream, TransportFailure> {
         let proxy = if source.may_change() {
             // A mounted file can hang.
             let read = actix_rt::task::spawn_blocking(move || source.read());
             let read = self.in_time("reading zoom.proxy_file", read).await?;
-            read.map_err(|_| ConnectFailure::new(ConnectStep::Proxy, "zoom.proxy_file cannot be read"))?
+            read.map_err(|_| TransportFailure::new(Cause::Proxy, "zoom.proxy_file cannot be read"))?
         } else {
             source.read()
         };
@@ -165,7 +162,7 @@ impl Dialer {
             self.redactor.learn(&secret);
         }
         let failed = |what: &str| {
-            ConnectFailure::new(ConnectStep::Proxy, format!("the proxy {}: {what}", proxy.host_and_port()))
+            TransportFailure::new(Cause::Proxy, format!("the proxy {}: {what}", proxy.host_and_port()))
         };
         let mut tcp =
             self.dial(proxy.host(), proxy.port()).await.map_err(|failure| failed(&failure.detail))?;
@@ -175,25 +172,27 @@ impl Dialer {
     }
 
     /// Resolving the name and connecting share one `zoom.connect_timeout`.
-    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectFailure> {
+    async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, TransportFailure> {
         let deadline = tokio::time::Instant::now() + self.timeout;
         let addresses = tokio::time::timeout_at(deadline, tokio::net::lookup_host((host, port))).await;
         let addresses = addresses
             .unwrap_or_else(|_| Err(io::Error::other("the name server does not answer")))
-            .map_err(|error| ConnectFailure::name(&error))?
+            .map_err(|error| {
+                TransportFailure::new(Cause::Name, format!("the name cannot be resolved: {error}"))
+            })?
             .collect();
         let connected = tokio::time::timeout_at(deadline, dial::connect(addresses)).await;
         let tcp = connected
-            .map_err(|_| ConnectFailure::too_late("connecting", self.timeout))?
-            .map_err(|error| ConnectFailure::new(ConnectStep::Connect, error.kind().to_string()))?;
+            .map_err(|_| TransportFailure::too_late("connecting", self.timeout))?
+            .map_err(|error| TransportFailure::new(Cause::Refused, error.kind().to_string()))?;
         // Without it, a request written in two parts would wait for an ACK.
         tcp.set_nodelay(true).ok();
         Ok(tcp)
     }
 
-    async fn in_time<T>(&self, what: &str, step: impl Future<Output = T>) -> Result<T, ConnectFailure> {
+    async fn in_time<T>(&self, what: &str, step: impl Future<Output = T>) -> Result<T, TransportFailure> {
         let done = tokio::time::timeout(self.timeout, step).await;
-        done.map_err(|_| ConnectFailure::too_late(what, self.timeout))
+        done.map_err(|_| TransportFailure::too_late(what, self.timeout))
     }
 }
 

@@ -4,10 +4,7 @@ use std::{error::Error, io};
 
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 
-use super::{
-    reachability::TransportFailure,
-    transport::{ConnectFailure, ConnectStep, InDoubt, answer::Malformed},
-};
+use super::transport::{InDoubt, TransportFailure, answer::Malformed};
 use crate::metrics::Cause;
 
 /// Why a request got no response, and whether it never left: there was no connection, or only one that could no longer be
@@ -15,27 +12,36 @@ use crate::metrics::Cause;
 pub(super) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
     match error {
         SendRequestError::Connect(ConnectError::Io(error)) => {
-            let other = || failure(Cause::Refused, error.kind().to_string());
-            (ConnectFailure::of(error).map_or_else(other, of_connecting), true)
+            let ours = error.get_ref().and_then(|inner| inner.downcast_ref::<TransportFailure>());
+            let other = || TransportFailure::new(Cause::Refused, error.kind().to_string());
+            (ours.cloned().unwrap_or_else(other), true)
         }
         // awc's own timeout is longer than all of ours together, so it fires only if the thread was stuck.
         SendRequestError::Connect(ConnectError::Timeout) => {
-            (failure(Cause::Timeout, "no connection in time"), true)
+            (TransportFailure::new(Cause::Timeout, "no connection in time"), true)
         }
         // Despite its name, the request was written: the peer closed the connection instead of responding.
         SendRequestError::Connect(ConnectError::Disconnected) => {
-            (failure(Cause::Broken, Malformed::NoAnswer.to_string()), false)
+            (TransportFailure::new(Cause::Broken, Malformed::NoAnswer.to_string()), false)
         }
-        SendRequestError::Connect(_) => (failure(Cause::Broken, "no connection could be made"), true),
+        SendRequestError::Connect(_) => {
+            (TransportFailure::new(Cause::Broken, "no connection could be made"), true)
+        }
         SendRequestError::Send(error) => {
             let in_doubt = error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<InDoubt>);
-            (failure(Cause::Broken, of_io(error)), in_doubt)
+            (TransportFailure::new(Cause::Broken, of_io(error)), in_doubt)
         }
         SendRequestError::Response(error) => {
             let io = error.source().and_then(<dyn Error>::downcast_ref::<io::Error>);
-            (failure(Cause::Broken, io.map_or_else(|| "the response is malformed".to_owned(), of_io)), false)
+            (
+                TransportFailure::new(
+                    Cause::Broken,
+                    io.map_or_else(|| "the response is malformed".to_owned(), of_io),
+                ),
+                false,
+            )
         }
-        _ => (failure(Cause::Broken, "the response is malformed"), false),
+        _ => (TransportFailure::new(Cause::Broken, "the response is malformed"), false),
     }
 }
 
@@ -48,24 +54,9 @@ pub(super) fn of_body(error: &PayloadError) -> String {
     }
 }
 
-fn of_connecting(connect: &ConnectFailure) -> TransportFailure {
-    let cause = match connect.step {
-        ConnectStep::Name => Cause::Name,
-        ConnectStep::Connect => Cause::Refused,
-        ConnectStep::Timeout => Cause::Timeout,
-        ConnectStep::Tls => Cause::Tls,
-        ConnectStep::Proxy => Cause::Proxy,
-    };
-    failure(cause, connect.detail.clone())
-}
-
 fn of_io(error: &io::Error) -> String {
     match error.get_ref() {
         Some(inner) if inner.is::<Malformed>() || inner.is::<InDoubt>() => inner.to_string(),
         _ => error.kind().to_string(),
     }
-}
-
-fn failure(cause: Cause, detail: impl Into<String>) -> TransportFailure {
-    TransportFailure { cause, detail: detail.into() }
 }

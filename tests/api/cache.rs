@@ -19,7 +19,7 @@ use zoom_sim::Meeting;
 const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 const MISS: &str = "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored";
 
-/// The example document of section 3 of the contract.
+/// The complete response for Zoom's documented example.
 const DOCUMENTED: &str = r#"{
   "meeting_id": "85746065432",
   "type": "past",
@@ -466,7 +466,7 @@ fn one_connection_serves_many_requests_of_all_kinds_even_sent_in_advance() {
 }
 
 #[test]
-fn the_documented_example_becomes_the_contracts_document() {
+fn zooms_documented_example_has_the_expected_response() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let answer = service.get("/qos/85746065432?type=past");

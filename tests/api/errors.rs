@@ -44,13 +44,10 @@ fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call
     assert!(answer.header("etag").is_none() && answer.header("last-modified").is_none());
 }
 
-#[test]
-fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
-    let sim = sim(|_| ());
-    let service = Service::start(&sim, &[("zoom.max_body", "64KiB")]);
+/// How Zoom refuses a meeting, the problem that callers get, and the response that it quotes.
+fn refusals(redirect: FaultKind) -> Vec<(FaultKind, (u16, &'static str), Said<'static>)> {
     let no_type = r#"{"code":300,"message":"The value of the query parameter type is invalid."}"#;
-    let elsewhere = FaultKind::Redirect(format!("{}/metrics/meetings/elsewhere", sim.api_base_url()));
-    let table: Vec<(FaultKind, (u16, &str), Said<'_>)> = vec![
+    vec![
         (FaultKind::PageTokenInvalid, (502, "zoom_failed"), (400, Some(300), Some(PAGE_TOKEN))),
         (FaultKind::PageTokenInvalidStatus300, (502, "zoom_failed"), (300, Some(300), Some(PAGE_TOKEN))),
         (
@@ -101,10 +98,17 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
         (status(404, "<html>nothing</html>"), (502, "zoom_failed"), (404, None, None)),
         (status(400, ""), (502, "zoom_failed"), (400, None, None)),
         (status(422, "[1, 2"), (502, "zoom_failed"), (422, None, None)),
-        (elsewhere, (502, "zoom_failed"), (302, None, None)),
+        (redirect, (502, "zoom_failed"), (302, None, None)),
         (FaultKind::Oversized(100_000), (502, "zoom_failed"), (200, None, None)),
-    ];
-    for (number, (kind, expected, (status, code, message))) in table.into_iter().enumerate() {
+    ]
+}
+
+#[test]
+fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[("zoom.max_body", "64KiB")]);
+    let elsewhere = FaultKind::Redirect(format!("{}/metrics/meetings/elsewhere", sim.api_base_url()));
+    for (number, (kind, expected, (status, code, message))) in refusals(elsewhere).into_iter().enumerate() {
         println!("{kind:?}");
         let id = meeting_id(number);
         sim.add_meeting(Meeting::generated(&id, 2, 1));

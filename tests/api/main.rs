@@ -60,3 +60,5 @@ mod traces;
 mod unreachable;
 mod validators;
 mod words;
+mod zoom_api;
+mod zoom_token;

@@ -20,7 +20,7 @@ use zoom_qos_proxy::{
         record_codec::{self, RecordKind},
     },
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingKind, MeetingType, SnapshotKey},
 };
 use zoom_sim::{Meeting, Sim};
 
@@ -330,14 +330,32 @@ fn who_waits_for_another_is_not_told_to_wait_for_hours() {
     service.finish(&["flight failed"]);
 }
 
+/// The key of a live meeting's record.
+fn live(id: &str) -> RecordKey {
+    RecordKey::meeting(&SnapshotKey {
+        meeting: MeetingId::parse(id).unwrap(),
+        kind: MeetingKind::Meeting,
+        meeting_type: MeetingType::Live,
+    })
+}
+
+/// A snapshot's record with one field changed.
+fn with_field(key: &RecordKey, record: &[u8], field: &str, value: &str) -> Vec<u8> {
+    let read = record_codec::decode(None, key, record).unwrap();
+    let (length, rest) = read.content.split_first_chunk::<4>().unwrap();
+    let (about, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
+    let mut about: serde_json::Value = serde_json::from_slice(about).unwrap();
+    about[field] = serde_json::from_str(value).unwrap();
+    let about = about.to_string();
+    let length = u32::try_from(about.len()).unwrap().to_le_bytes();
+    let body = [&length[..], about.as_bytes(), bodies].concat();
+    record_codec::encode(None, key, RecordKind::Snapshot, read.fetched_at, &body).unwrap()
+}
+
 #[test]
 fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (one, other) = (start(&sim, &redis), start(&sim, &redis));
-    let subject = |id: &str| {
-        let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
-        (key, RecordKey::meeting(&key))
-    };
     let forge = |id: &str, bytes: &[u8]| {
         let name = named(&redis, &format!("r:{id}:live"));
         let mut connection = redis.connection();
@@ -363,7 +381,6 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     assert!(sent < 10_000_000, "{sent}");
     assert!(more < 50_000_000, "{more}");
     assert!(refused(&one, "record") >= 1.0);
-    // A snapshot's record with one field changed.
     for (id, from, to) in [
         (&year, "fetched_at_ms", "253402300800000"),
         (&fresh, "fresh_for_ms", "18446744073709551615"),
@@ -372,16 +389,7 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
         assert_serves(&one, &format!("/qos/{id}"), "nothing");
         let name = named(&redis, &format!("r:{id}:live"));
         let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
-        let (_, of) = subject(id);
-        let read = record_codec::decode(None, &of, &record).unwrap();
-        let (length, rest) = read.content.split_first_chunk::<4>().unwrap();
-        let (about, bodies) = rest.split_at(usize::try_from(u32::from_le_bytes(*length)).unwrap());
-        let mut about: serde_json::Value = serde_json::from_slice(about).unwrap();
-        about[from] = serde_json::from_str(to).unwrap();
-        let about = about.to_string();
-        let length = u32::try_from(about.len()).unwrap().to_le_bytes();
-        let body = [&length[..], about.as_bytes(), bodies].concat();
-        forge(id, &record_codec::encode(None, &of, RecordKind::Snapshot, read.fetched_at, &body).unwrap());
+        forge(id, &with_field(&live(id), &record, from, to));
         let rejected = refused(&other, "record");
         let answer = other.get(&format!("/qos/{id}"));
         assert_eq!(answer.status, 200, "{from}: {}", answer.text());
@@ -393,10 +401,11 @@ fn an_oversized_record_is_not_published_and_an_impossible_one_refetched() {
     }
     // A refusal with a longer lifetime than any may have.
     let id = "92000000999";
-    let (_, of) = subject(id);
     let words =
         format!("{{\"reason\":\"meeting_not_found\",\"retry_at\":{}}}", micros() + 47 * 3_600_000_000);
-    forge(id, &record_codec::encode(None, &of, RecordKind::Refusal, micros(), words.as_bytes()).unwrap());
+    let record =
+        record_codec::encode(None, &live(id), RecordKind::Refusal, micros(), words.as_bytes()).unwrap();
+    forge(id, &record);
     let asked = Instant::now();
     assert_eq!(one.get(&format!("/qos/{id}")).problem(), "meeting_not_found");
     sim.add_meeting(Meeting::generated(id, 3, 1));
@@ -505,7 +514,11 @@ fn a_record_whose_body_is_broken_is_fetched_anew() {
         assert_serves(&one, &format!("/qos/{id}"), "nothing");
         let name = named(&redis, &format!("r:{id}:live"));
         let record = wait_for(|| redis.command::<Option<Vec<u8>>>(&["HGET", &name, "d"]));
-        let key = SnapshotKey { meeting: MeetingId::parse(id).unwrap(), meeting_type: MeetingType::Live };
+        let key = SnapshotKey {
+            meeting: MeetingId::parse(id).unwrap(),
+            kind: MeetingKind::Meeting,
+            meeting_type: MeetingType::Live,
+        };
         let of = RecordKey::meeting(&key);
         let read = record_codec::decode(None, &of, &record).unwrap();
         let mut body = read.content.clone();

@@ -94,6 +94,18 @@ fn try_get(to: SocketAddr, path: &str) -> Option<Answer> {
 }
 
 impl Seen {
+    fn new(replicas: &[Service]) -> Self {
+        Self {
+            addresses: std::array::from_fn(|replica| Mutex::new(replicas[replica].addr)),
+            down: Default::default(),
+            latest: Mutex::default(),
+            answers: AtomicUsize::new(0),
+            longest: Mutex::default(),
+            wrong: Mutex::default(),
+            over: AtomicBool::new(false),
+        }
+    }
+
     fn ask(&self, replica: usize, meetings: impl Iterator<Item = usize> + Clone) {
         let mut last = HashMap::new();
         for meeting in meetings.cycle() {
@@ -245,15 +257,7 @@ fn chaos_costs_callers_of_shared_meetings_nothing_but_time() {
         sim.add_meeting(Meeting::generated(&id, participants(meeting), 1));
     }
     let mut replicas = start(&sim, &redis, &SETTINGS);
-    let seen = Seen {
-        addresses: std::array::from_fn(|replica| Mutex::new(replicas[replica].addr)),
-        down: Default::default(),
-        latest: Mutex::default(),
-        answers: AtomicUsize::new(0),
-        longest: Mutex::default(),
-        wrong: Mutex::default(),
-        over: AtomicBool::new(false),
-    };
+    let seen = Seen::new(&replicas);
     let mut order = UPSETS;
     fastrand::Rng::with_seed(SEED).shuffle(&mut order);
     thread::scope(|scope| {

@@ -5,6 +5,17 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
+/// Where the token endpoint reads `grant_type` and `account_id`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TokenParameters {
+    /// In the form body only. Parameters in the query stopped working for some accounts.
+    Form,
+    /// In the form body, else in the query, where several clients send them.
+    FormOrQuery,
+}
+
 /// The simulated account and server.
 #[derive(Debug, Clone)]
 pub struct SimConfig {
@@ -28,6 +39,8 @@ pub struct SimConfig {
     pub latency: Duration,
     /// A new access token invalidates all earlier ones, as seen on live accounts in 2022–23.
     pub new_token_kills_old: bool,
+    /// Where the token endpoint reads its parameters.
+    pub token_parameters: TokenParameters,
     /// Compresses JSON for requests that accept gzip.
     pub gzip: bool,
     /// Adds `X-RateLimit-*` and `Retry-After` (an ISO 8601 instant) to 429s, as Zoom sometimes does.
@@ -47,6 +60,7 @@ impl Default for SimConfig {
             page_token_life: Duration::from_secs(900),
             latency: Duration::ZERO,
             new_token_kills_old: false,
+            token_parameters: TokenParameters::Form,
             gzip: false,
             rate_headers: true,
         }

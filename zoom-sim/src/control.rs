@@ -7,6 +7,7 @@ mod order;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::endpoint::QosEndpoint;
 use crate::meeting::Meeting;
 use crate::record::{Call, CallKind};
 use crate::reply::Reply;
@@ -21,8 +22,22 @@ pub(crate) const PREFIX: &str = "/_sim/";
 #[serde(deny_unknown_fields)]
 struct MeetingOrder {
     id: String,
+    uuid: Option<String>,
     participants: usize,
     samples: usize,
+    #[serde(default)]
+    webinar: bool,
+}
+
+impl MeetingOrder {
+    fn meeting(self) -> Meeting {
+        let meeting = Meeting::generated(self.id, self.participants, self.samples);
+        let meeting = if self.webinar { meeting.webinar() } else { meeting };
+        match self.uuid {
+            Some(uuid) => meeting.with_uuid(uuid),
+            None => meeting,
+        }
+    }
 }
 
 /// Answers a control call.
@@ -46,7 +61,7 @@ pub(crate) fn answer(shared: &Shared, request: &Request) -> Reply {
         }
         ("POST", "/_sim/meetings") => match serde_json::from_str::<MeetingOrder>(&request.body) {
             Ok(order) => {
-                shared.add_meeting(Meeting::generated(order.id, order.participants, order.samples));
+                shared.add_meeting(order.meeting());
                 done()
             }
             Err(error) => refused(&error.to_string()),
@@ -81,7 +96,17 @@ fn described(call: &Call, at_ms: f64) -> Value {
     };
     json!({
         "at_ms": at_ms, "kind": kind, "method": call.method, "target": call.target, "status": call.status,
-        "code": call.code, "meeting": call.meeting, "page": call.page, "connection": call.connection,
+        "code": call.code, "endpoint": call.endpoint.map(endpoint), "meeting": call.meeting,
+        "participant": call.participant, "page": call.page, "connection": call.connection,
         "tracking_id": call.tracking_id,
     })
+}
+
+const fn endpoint(endpoint: QosEndpoint) -> &'static str {
+    match endpoint {
+        QosEndpoint::MeetingList => "meeting_list",
+        QosEndpoint::MeetingParticipant => "meeting_participant",
+        QosEndpoint::WebinarList => "webinar_list",
+        QosEndpoint::WebinarParticipant => "webinar_participant",
+    }
 }

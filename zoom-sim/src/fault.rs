@@ -8,6 +8,8 @@ pub(crate) mod effect;
 
 use std::time::Duration;
 
+use crate::endpoint::QosEndpoint;
+
 /// The kind of failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultKind {
@@ -33,7 +35,7 @@ pub enum FaultKind {
     PageTokenInvalid,
     /// The same with HTTP status 300, as in Zoom's specification.
     PageTokenInvalidStatus300,
-    /// 400/300: the id is a webinar's.
+    /// 400/300: the id is a webinar's. At the webinar endpoints too, so that neither kind is served.
     Webinar,
     /// 400/12702: the meeting is older than a year.
     TooOld,
@@ -141,6 +143,7 @@ pub enum FaultKind {
 pub struct Fault {
     kind: FaultKind,
     token_endpoint: bool,
+    endpoint: Option<QosEndpoint>,
     meeting: Option<String>,
     page: Option<usize>,
     /// How many more requests it hits; `None` for all.
@@ -155,7 +158,7 @@ impl Fault {
             kind,
             FaultKind::InvalidClient | FaultKind::TokenNotJson | FaultKind::TokenWithoutExpiry
         );
-        Self { kind, token_endpoint, meeting: None, page: None, left: Some(1) }
+        Self { kind, token_endpoint, endpoint: None, meeting: None, page: None, left: Some(1) }
     }
 
     /// Hits `n` requests.
@@ -179,6 +182,13 @@ impl Fault {
         self
     }
 
+    /// Hits only requests to this `QoS` endpoint.
+    #[must_use]
+    pub fn on_endpoint(mut self, endpoint: QosEndpoint) -> Self {
+        self.endpoint = Some(endpoint);
+        self
+    }
+
     /// Hits only requests for this meeting, by either of its ids.
     #[must_use]
     pub fn for_meeting(mut self, id: impl Into<String>) -> Self {
@@ -199,8 +209,9 @@ impl Fault {
         }
         match target {
             Target::Token => self.token_endpoint,
-            Target::Qos { meeting_ids, page } => {
+            Target::Qos { endpoint, meeting_ids, page } => {
                 !self.token_endpoint
+                    && self.endpoint.is_none_or(|only| only == *endpoint)
                     && self.meeting.as_deref().is_none_or(|id| meeting_ids.contains(&id))
                     && (self.page.is_none() || self.page == *page)
             }
@@ -211,7 +222,7 @@ impl Fault {
 /// The properties of a request that faults match.
 pub(crate) enum Target<'a> {
     Token,
-    Qos { meeting_ids: &'a [&'a str], page: Option<usize> },
+    Qos { endpoint: QosEndpoint, meeting_ids: &'a [&'a str], page: Option<usize> },
 }
 
 /// The injected faults, in order.

@@ -1,4 +1,4 @@
-//! A simulator of Zoom's `QoS` endpoint and token endpoint, including their oddities, for demos, tests and benches.
+//! A simulator of Zoom's `QoS` endpoints and token endpoint, including their oddities, for demos, tests and benches.
 //!
 //! ```
 //! use zoom_sim::{Fault, FaultKind, Meeting, Sim, SimConfig};
@@ -11,12 +11,13 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! It shares no type with the service, and has only the two endpoints that the service uses. The life of a request: `server`
-//! reads it raw, `state` records it and decides the answer (`oauth` or `qos`, with `limits`, `fault` and `meeting`), and
-//! `server/wire` sends the `reply` as decided.
+//! It shares no type with the service, and has only Zoom's `QoS` endpoints and its token endpoint. The life of a request:
+//! `server` reads it raw, `state` records it and decides the answer (`oauth` or `qos`, with `limits`, `fault` and `meeting`),
+//! and `server/wire` sends the `reply` as decided.
 
 mod config;
 mod control;
+mod endpoint;
 mod fault;
 mod limits;
 mod meeting;
@@ -36,7 +37,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use config::SimConfig;
+pub use config::{SimConfig, TokenParameters};
+pub use endpoint::{MeetingKind, QosEndpoint};
 pub use fault::{Fault, FaultKind};
 pub use meeting::{Meeting, demo_meetings, example_json};
 pub use record::{Call, CallKind};
@@ -122,7 +124,7 @@ impl Sim {
         self.shared.lock().record.calls().to_vec()
     }
 
-    /// The requests to the `QoS` endpoint.
+    /// The requests to all `QoS` endpoints.
     #[must_use]
     pub fn qos_calls(&self) -> Vec<Call> {
         self.calls_of(CallKind::Qos)
@@ -165,6 +167,12 @@ impl Sim {
     /// Replaces the client secret.
     pub fn set_client_secret(&self, secret: &str) {
         secret.clone_into(&mut self.shared.lock().config.client_secret);
+    }
+
+    /// Grants or withdraws the scopes of the webinar endpoints, which are granted at the start. This also holds for the access
+    /// tokens issued so far.
+    pub fn set_webinar_scope(&self, granted: bool) {
+        self.shared.lock().has_webinar_scope = granted;
     }
 
     /// Sets the delay before each `QoS` answer.

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
-use zoom_sim::{Sim, SimConfig, demo_meetings};
+use zoom_sim::{Sim, SimConfig, TokenParameters, demo_meetings};
 
 /// A simulator of Zoom's `QoS` endpoint, with a set of demo meetings.
 ///
 /// Control it with `GET` and `DELETE /_sim/calls` (the recorded requests), `POST` and `DELETE /_sim/faults`
 /// ({"kind":"hang","times":2,"meeting":"…","page":0,"endpoint":"token"}), and `POST /_sim/meetings`
-/// ({"id":"…","participants":30,"samples":20}).
+/// ({"id":"…","uuid":"…","participants":30,"samples":20,"webinar":true}).
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -49,6 +49,9 @@ struct Arguments {
     /// A new access token invalidates the earlier ones.
     #[arg(long)]
     new_token_kills_old: bool,
+    /// Where the token endpoint reads its parameters.
+    #[arg(long, value_enum, default_value = "form")]
+    token_parameters: TokenParameters,
     /// Compress JSON for clients that accept gzip.
     #[arg(long)]
     gzip: bool,
@@ -70,6 +73,7 @@ impl Arguments {
             page_token_life: Duration::from_secs(self.page_token_life_s),
             latency: Duration::from_millis(self.latency_ms),
             new_token_kills_old: self.new_token_kills_old,
+            token_parameters: self.token_parameters,
             gzip: self.gzip,
             rate_headers: !self.no_rate_headers,
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::endpoint::MeetingKind;
 pub use demo::demo_meetings;
 pub(crate) use hosted::Hosted;
 
@@ -31,6 +32,7 @@ pub struct Meeting {
     pub(crate) uuid: Option<String>,
     pub(crate) live: bool,
     pub(crate) past: bool,
+    pub(crate) kind: MeetingKind,
     content: Content,
     /// How often a sample is added; `None` for never.
     growing: Option<Duration>,
@@ -72,7 +74,17 @@ impl Meeting {
     }
 
     fn holding(id: String, content: Content) -> Self {
-        Self { id, uuid: None, live: true, past: true, content, growing: None, ended: ENDED, odd: false }
+        Self {
+            id,
+            uuid: None,
+            live: true,
+            past: true,
+            kind: MeetingKind::Meeting,
+            content,
+            growing: None,
+            ended: ENDED,
+            odd: false,
+        }
     }
 
     /// Exists for `type=live` only.
@@ -86,6 +98,13 @@ impl Meeting {
     #[must_use]
     pub fn past_only(mut self) -> Self {
         self.live = false;
+        self
+    }
+
+    /// Makes it a webinar: the webinar endpoints serve it, and the meeting endpoints refuse it with code 300.
+    #[must_use]
+    pub fn webinar(mut self) -> Self {
+        self.kind = MeetingKind::Webinar;
         self
     }
 

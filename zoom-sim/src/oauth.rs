@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use crate::config::SimConfig;
+use crate::config::{SimConfig, TokenParameters};
 use crate::random::Dice;
 use crate::reply::{self, Reply};
 use crate::server::Request;
@@ -62,13 +62,17 @@ pub(crate) fn answer(
     if !authorized(request, config) {
         return invalid_client();
     }
-    // Parameters in the query are ignored: they stopped working for some accounts.
     let is_form = |value: &str| value.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded");
     let form = if request.header("content-type").is_some_and(is_form) { request.body.as_str() } else { "" };
-    if text::form_value(form, "grant_type").as_deref() != Some("account_credentials") {
+    let parameter = |key| {
+        let from_query =
+            || request.query(key).filter(|_| config.token_parameters == TokenParameters::FormOrQuery);
+        text::form_value(form, key).or_else(from_query)
+    };
+    if parameter("grant_type").as_deref() != Some("account_credentials") {
         return failure("unsupported grant type", "unsupported_grant_type");
     }
-    if text::form_value(form, "account_id").as_deref() != Some(&config.account_id) {
+    if parameter("account_id").as_deref() != Some(&config.account_id) {
         return failure("Bad request", "invalid_request");
     }
     if config.new_token_kills_old {

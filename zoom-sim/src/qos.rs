@@ -1,43 +1,44 @@
-//! The `QoS` endpoint: `GET /v2/metrics/meetings/{id}/participants/qos`.
+//! The `QoS` endpoints: all participants or one participant, of a meeting or of a webinar.
 //!
-//! The order of its checks: access token, faults, day, second, id, `type`, page token. It decides under the state's lock; the
-//! page is written later, without the lock, because that takes long.
+//! The order of their checks: access token, faults, day, second, scope, id, `type`, page token. They decide under the state's
+//! lock; the body is written later, without the lock, because that takes long.
 
+mod body;
 pub(crate) mod page_token;
 pub(crate) mod path;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
+use crate::endpoint::{MeetingKind, QosEndpoint};
 use crate::fault::{FaultKind, Target};
 use crate::limits;
 use crate::meeting::Hosted;
 use crate::reply::{self, Reply};
 use crate::server::Request;
 use crate::state::{Answer, State};
+pub(crate) use body::Found;
 use page_token::Bound;
-use path::Named;
+use path::{Named, QosPath};
 
 /// Zoom's largest page; a larger `page_size` counts as this.
 const MAX_PAGE_SIZE: usize = 10;
 
 /// One parsed request.
 pub(crate) struct Asked {
-    named: Named,
+    path: QosPath,
     kind: Option<String>,
     page_size: Option<String>,
     token: Option<String>,
 }
 
 impl Asked {
-    /// `None` if the request is not for this endpoint.
+    /// `None` if the request is not for one of these endpoints.
     pub(crate) fn of(request: &Request) -> Option<Self> {
-        let named = path::named(request.path())?;
         Some(Self {
-            named,
+            path: QosPath::of(request.path())?,
             kind: request.query("type"),
             page_size: request.query("page_size"),
             // The last page has an empty token, and Zoom takes that for the first page.
@@ -47,49 +48,25 @@ impl Asked {
 
     /// The id that was meant.
     pub(crate) fn meeting(&self) -> Option<&str> {
-        match &self.named {
+        match &self.path.named {
             Named::Meeting(id) | Named::Misencoded { meant: id, .. } => Some(id),
             Named::Unrecognized => None,
         }
     }
 
-    /// The requested page; `None` for an unknown token.
-    pub(crate) fn page(&self, state: &State) -> Option<usize> {
-        self.token.as_ref().map_or(Some(0), |token| state.page_tokens.page(token))
+    pub(crate) const fn endpoint(&self) -> QosEndpoint {
+        self.path.endpoint
     }
-}
 
-/// A page to be written.
-#[derive(Debug)]
-pub(crate) struct Page {
-    hosted: Arc<Hosted>,
-    number: usize,
-    size: usize,
-    next_page_token: String,
-}
+    /// The participant's id, at an endpoint for one participant.
+    pub(crate) fn participant(&self) -> Option<&str> {
+        self.path.participant.as_deref()
+    }
 
-impl Page {
-    pub(crate) fn reply(&self) -> Reply {
-        let mut body = String::with_capacity(4_096);
-        let envelope = write!(
-            body,
-            r#"{{"next_page_token":"{}","page_count":{},"page_size":{},"total_records":{},"#,
-            self.next_page_token,
-            self.hosted.pages(self.size),
-            self.size,
-            self.hosted.rows()
-        );
-        envelope.unwrap_or_default();
-        let id = &self.hosted.meeting.id;
-        if id.bytes().all(|byte| byte.is_ascii_digit()) && !id.starts_with('0') {
-            body.push_str(r#""meeting_number":"#);
-            body.push_str(id);
-            body.push(',');
-        }
-        body.push_str(r#""participants":"#);
-        self.hosted.write_page(self.size, self.number, &mut body);
-        body.push('}');
-        Reply::json(200, body).with("x-ratelimit-category", "Heavy")
+    /// The requested page; `None` for an unknown token. One participant counts as the first page.
+    pub(crate) fn page(&self, state: &State) -> Option<usize> {
+        let token = self.token.as_ref().filter(|_| self.path.participant.is_none());
+        token.map_or(Some(0), |token| state.page_tokens.page(token))
     }
 }
 
@@ -106,7 +83,8 @@ pub(crate) fn answer(
     let wall = Timestamp::now();
     let fault = fault(state, asked);
     let meant = asked.meeting().unwrap_or_default();
-    let replacement = fault.as_ref().and_then(|kind| kind.replacement(meant, &state.config));
+    let replacement =
+        fault.as_ref().and_then(|kind| kind.replacement(meant, asked.endpoint(), &state.config));
     if let Some(reply) = replacement {
         if reply.status != 429 {
             state.limits.charge(now, wall);
@@ -116,7 +94,7 @@ pub(crate) fn answer(
     if let Err(full) = state.limits.admit(now, wall, &state.config) {
         return (limits::refusal(full, now, wall, &state.config).into(), fault);
     }
-    (page(state, asked, now, fault.as_ref()).map_or_else(Answer::from, Answer::Page), fault)
+    (find(state, asked, now, fault.as_ref()).map_or_else(Answer::from, Answer::Found), fault)
 }
 
 fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
@@ -128,40 +106,25 @@ fn fault(state: &mut State, asked: &Asked) -> Option<FaultKind> {
         meeting_ids.push(&hosted.meeting.id);
         meeting_ids.extend(hosted.meeting.uuid.as_deref());
     }
-    state.faults.take(&Target::Qos { meeting_ids: &meeting_ids, page })
+    state.faults.take(&Target::Qos { endpoint: asked.endpoint(), meeting_ids: &meeting_ids, page })
 }
 
-/// The requested page, or Zoom's error.
-fn page(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind>) -> Result<Page, Reply> {
-    let id = match &asked.named {
-        Named::Unrecognized => return Err(reply::not_recognized()),
-        Named::Misencoded { shown, .. } => return Err(reply::does_not_exist(shown)),
-        Named::Meeting(id) => id,
-    };
-    let live = match asked.kind.as_deref() {
-        None | Some("live") => true,
-        Some("past") => false,
-        Some(_) => {
-            return Err(Reply::error(400, 300, "The value of the query parameter type is invalid."));
-        }
-    };
-    let page_size = match asked.page_size.as_deref().map(str::parse::<usize>) {
+/// The requested page or participant, or Zoom's error.
+fn find(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind>) -> Result<Found, Reply> {
+    let (id, hosted, live) = subject(state, asked)?;
+    if let Some(participant) = asked.participant() {
+        return Ok(Found::Participant { hosted, id: participant.to_owned() });
+    }
+    let size = match asked.page_size.as_deref().map(str::parse::<usize>) {
         None => 1,
         Some(Ok(size)) => size.clamp(1, MAX_PAGE_SIZE),
         Some(Err(_)) => {
             return Err(Reply::error(400, 300, "The value of the query parameter page_size is invalid."));
         }
     };
-    let hosted = state.meetings.get(id).ok_or_else(|| reply::does_not_exist(id))?;
-    let hosted = Arc::clone(hosted);
-    match (live, hosted.meeting.live, hosted.meeting.past) {
-        (true, false, _) => return Err(reply::does_not_exist(id)),
-        (false, _, false) => return Err(Reply::error(404, 3001, reply::NOT_AVAILABLE)),
-        _ => {}
-    }
-    let bound = Bound { meeting: id.clone(), live, page_size };
+    let bound = Bound { meeting: id.to_owned(), live, page_size: size };
     let good_for = state.config.page_token_life;
-    let page = match &asked.token {
+    let number = match &asked.token {
         None => 0,
         Some(token) => state
             .page_tokens
@@ -172,13 +135,42 @@ fn page(state: &mut State, asked: &Asked, now: Instant, fault: Option<&FaultKind
     let next_page_token = match (repeat_token, &asked.token) {
         (true, Some(token)) => token.clone(),
         (true, None) => state.page_tokens.constant(bound, now),
-        (false, _) if page + 1 < hosted.pages(page_size) => {
-            state.page_tokens.issue(bound, page + 1, now, good_for, &mut state.dice)
+        (false, _) if number + 1 < hosted.pages(size) => {
+            state.page_tokens.issue(bound, number + 1, now, good_for, &mut state.dice)
         }
         (false, _) if fault == Some(&FaultKind::EndlessPages) => {
-            state.page_tokens.issue(bound, page, now, good_for, &mut state.dice)
+            state.page_tokens.issue(bound, number, now, good_for, &mut state.dice)
         }
         (false, _) => String::new(),
     };
-    Ok(Page { hosted, number: page, size: page_size, next_page_token })
+    Ok(Found::Page { hosted, number, size, next_page_token })
+}
+
+/// The requested meeting or webinar with the id that was used, and whether it is wanted as `live`.
+fn subject<'a>(state: &State, asked: &'a Asked) -> Result<(&'a str, Arc<Hosted>, bool), Reply> {
+    let endpoint = asked.endpoint();
+    let lacks_scope = endpoint.kind() == MeetingKind::Webinar && !state.has_webinar_scope;
+    let id = match &asked.path.named {
+        Named::Unrecognized => return Err(reply::not_recognized()),
+        _ if lacks_scope => return Err(reply::missing_scope(endpoint)),
+        Named::Misencoded { shown, .. } => return Err(reply::does_not_exist(endpoint, shown)),
+        Named::Meeting(id) => id,
+    };
+    let live = match asked.kind.as_deref() {
+        None | Some("live") => true,
+        Some("past") => false,
+        Some(_) => {
+            return Err(Reply::error(400, 300, "The value of the query parameter type is invalid."));
+        }
+    };
+    let hosted = state.meetings.get(id).ok_or_else(|| reply::does_not_exist(endpoint, id))?;
+    let meeting = &hosted.meeting;
+    if meeting.kind != endpoint.kind() {
+        return Err(reply::is_another_kind(meeting.kind, id));
+    }
+    match (live, meeting.live, meeting.past) {
+        (true, false, _) => Err(reply::does_not_exist(endpoint, id)),
+        (false, _, false) => Err(Reply::error(404, 3001, reply::NOT_AVAILABLE)),
+        _ => Ok((id, Arc::clone(hosted), live)),
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use crate::endpoint::QosEndpoint;
 use crate::text;
 
 /// Which endpoint was called.
@@ -9,7 +10,7 @@ use crate::text;
 pub enum CallKind {
     /// `/oauth/token`.
     Token,
-    /// The `QoS` endpoint, including misspelled paths below `/metrics/meetings/`.
+    /// A `QoS` endpoint, including misspelled paths below `/metrics/meetings/` and `/metrics/webinars/`.
     Qos,
     /// Anything else.
     Other,
@@ -34,10 +35,14 @@ pub struct Call {
     pub status: Option<u16>,
     /// The `code` in the body sent, if it had one.
     pub code: Option<i64>,
-    /// The meeting's id, fully decoded.
+    /// The meeting's or webinar's id, fully decoded.
     pub meeting: Option<String>,
     /// The requested page, from 0; `None` for an unknown page token.
     pub page: Option<usize>,
+    /// Which `QoS` endpoint was called; for a misspelled path, the list of meetings or webinars.
+    pub endpoint: Option<QosEndpoint>,
+    /// The participant's id at an endpoint for one participant, decoded.
+    pub participant: Option<String>,
     /// The number of its connection, from 1.
     pub connection: u64,
     /// The `x-zm-trackingid` of its answer.

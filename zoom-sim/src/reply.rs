@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::endpoint::{MeetingKind, QosEndpoint};
+
 /// How the bytes of a reply go out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Delivery {
@@ -106,9 +108,32 @@ pub(crate) const NOT_RECOGNIZED: &str = "This API endpoint is not recognized.";
 /// The meeting is known but has nothing to show (yet).
 pub(crate) const NOT_AVAILABLE: &str = "This meeting's detail info is not available.";
 
-/// `404/3001` for an unknown meeting.
-pub(crate) fn does_not_exist(id: &str) -> Reply {
-    Reply::error(404, 3001, &format!("Meeting does not exist: {id}."))
+/// `404/3001` for an unknown id.
+pub(crate) fn does_not_exist(endpoint: QosEndpoint, id: &str) -> Reply {
+    let kind = match endpoint.kind() {
+        MeetingKind::Meeting => "Meeting",
+        MeetingKind::Webinar => "Webinar",
+    };
+    Reply::error(404, 3001, &format!("{kind} does not exist: {id}."))
+}
+
+/// `400/300` of the endpoints of one kind for an id of the other.
+pub(crate) fn is_another_kind(kind: MeetingKind, id: &str) -> Reply {
+    let kind = match kind {
+        MeetingKind::Meeting => "meeting",
+        MeetingKind::Webinar => "webinar",
+    };
+    Reply::error(400, 300, &format!("Can not access {kind} info, {id}."))
+}
+
+/// Zoom's message about a missing scope.
+pub(crate) fn lacks_scope(endpoint: QosEndpoint) -> String {
+    format!("Invalid access token, does not contain scopes:[{}].", endpoint.scope())
+}
+
+/// `400/4711`.
+pub(crate) fn missing_scope(endpoint: QosEndpoint) -> Reply {
+    Reply::error(400, 4711, &lacks_scope(endpoint))
 }
 
 /// `404/2300`.

@@ -11,12 +11,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::config::SimConfig;
+use crate::endpoint::QosEndpoint;
 use crate::fault::{FaultKind, Faults, Target};
 use crate::limits::Limits;
 use crate::meeting::{Hosted, Meeting};
 use crate::oauth::{self, AccessTokens};
 use crate::qos::page_token::PageTokens;
-use crate::qos::{self, Asked, Page};
+use crate::qos::{self, Asked, Found};
 use crate::random::Dice;
 use crate::record::{Call, CallKind, Record};
 use crate::reply::{self, JSON, Reply};
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) access_tokens: AccessTokens,
     pub(crate) page_tokens: PageTokens,
     pub(crate) dice: Dice,
+    /// Whether access tokens have the scopes of the webinar endpoints.
+    pub(crate) has_webinar_scope: bool,
     /// Whether `QoS` answers have headers with the day's remaining calls.
     pub(crate) tells_day_left: bool,
     /// Sent with every `QoS` answer except a 429, verbatim.
@@ -50,7 +53,7 @@ pub(crate) struct Shared {
 /// The decided answer.
 pub(crate) enum Answer {
     Ready(Reply),
-    Page(Page),
+    Found(Found),
 }
 
 impl From<Reply> for Answer {
@@ -78,7 +81,7 @@ impl Outcome {
     pub(crate) fn reply(self) -> Reply {
         let mut reply = match self.answer {
             Answer::Ready(reply) => reply,
-            Answer::Page(page) => page.reply(),
+            Answer::Found(found) => found.reply(),
         };
         if let Some(fault) = &self.fault {
             fault.spoil(&mut reply);
@@ -114,6 +117,7 @@ impl Shared {
             access_tokens: AccessTokens::default(),
             page_tokens: PageTokens::default(),
             dice: Dice::unseeded(),
+            has_webinar_scope: true,
             tells_day_left: false,
             answer_headers: Vec::new(),
         };
@@ -183,6 +187,8 @@ impl State {
             code: None,
             meeting: asked.as_ref().and_then(Asked::meeting).map(str::to_owned),
             page,
+            endpoint: asked.as_ref().map(Asked::endpoint),
+            participant: asked.as_ref().and_then(Asked::participant).map(str::to_owned),
             connection,
             tracking_id: tracking_id.clone(),
         });
@@ -198,7 +204,8 @@ impl State {
 
     fn token(&mut self, request: &Request, now: Instant) -> (Reply, Option<FaultKind>) {
         let fault = self.faults.take(&Target::Token);
-        let replacement = fault.as_ref().and_then(|kind| kind.replacement("", &self.config));
+        let replacement =
+            fault.as_ref().and_then(|kind| kind.replacement("", QosEndpoint::MeetingList, &self.config));
         let with_expiry = fault != Some(FaultKind::TokenWithoutExpiry);
         let reply = replacement.unwrap_or_else(|| {
             oauth::answer(&mut self.access_tokens, &self.config, &mut self.dice, request, now, with_expiry)

@@ -4,71 +4,59 @@ use std::net::SocketAddr;
 
 use url::{Host, Url};
 
-use super::{Rule, quoted, text_of, toml_text};
+use super::{Checked, quoted, text_of, toml_text};
 use crate::{config::layers::RawValue, toml_document::one_line};
 
 /// `IP:PORT`, to listen on.
-pub(crate) struct SocketAddrRule;
-
-impl Rule for SocketAddrRule {
-    type Value = SocketAddr;
-
-    fn read(&self, raw: &RawValue) -> Result<SocketAddr, String> {
-        let text = text_of(raw, "\"127.0.0.1:8080\"")?;
-        text.parse().map_err(|_| {
-            let hint = match text.rsplit_once(':') {
-                Some(("localhost", port)) => format!("\"127.0.0.1:{port}\" (names are not looked up)"),
-                Some(("" | "*", port)) => format!("\"0.0.0.0:{port}\""),
-                _ => "\"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)".to_owned(),
-            };
-            format!("must be \"IP:PORT\", not {}; write one like {}", quoted(text), one_line(&hint))
-        })
-    }
-}
-
-/// An `http` or `https` URL that paths can be added to. No message repeats it, because it may contain a password.
-pub(crate) struct BaseUrlRule {
-    /// Whether to remove a slash at the end.
-    pub(crate) trimmed: bool,
-    /// A valid URL, for messages.
-    pub(crate) example: &'static str,
-}
-
-impl Rule for BaseUrlRule {
-    type Value = Url;
-
-    fn read(&self, raw: &RawValue) -> Result<Url, String> {
-        let text = text_of(raw, &format!("\"{}\"", self.example))?;
-        let rejected = |message: &str| Err(format!("{message}; write one like \"{}\"", self.example));
-        let mut url = match Url::parse(text) {
-            Ok(url) => url,
-            Err(error) => return rejected(&format!("is not a URL: {error}")),
+pub(crate) fn socket_addr(raw: &RawValue) -> Checked<SocketAddr> {
+    let text = text_of(raw, "\"127.0.0.1:8080\"")?;
+    let address = text.parse().map_err(|_| {
+        let hint = match text.rsplit_once(':') {
+            Some(("localhost", port)) => format!("\"127.0.0.1:{port}\" (names are not looked up)"),
+            Some(("" | "*", port)) => format!("\"0.0.0.0:{port}\""),
+            _ => "\"127.0.0.1:8080\" or \"[::]:8080\" (names are not looked up)".to_owned(),
         };
-        if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
-            return rejected("contains a space or a control character");
-        }
-        if !matches!(url.scheme(), "http" | "https") {
-            return rejected("must be an http or https URL");
-        }
-        if url.host().is_none() {
-            return rejected("has no host");
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return rejected("must not contain a user or password");
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return rejected("must not contain a query (?…) or fragment (#…)");
-        }
-        if let Some(path) = url.path().strip_suffix('/').filter(|_| self.trimmed) {
-            let path = path.to_owned();
-            url.set_path(&path);
-        }
-        Ok(url)
-    }
+        format!("must be \"IP:PORT\", not {}; write one like {}", quoted(text), one_line(&hint))
+    })?;
+    Ok((address, toml_text(text)))
+}
 
-    fn show(&self, _raw: &RawValue, value: &Url) -> String {
-        toml_text(value.as_str())
+/// An `http` or `https` URL that paths can be added to. No message repeats it, because it may contain a password. `example`
+/// is a valid URL, for messages.
+pub(crate) fn base_url(raw: &RawValue, example: &str) -> Checked<Url> {
+    let text = text_of(raw, &format!("\"{example}\""))?;
+    let rejected = |message: &str| Err(format!("{message}; write one like \"{example}\""));
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => return rejected(&format!("is not a URL: {error}")),
+    };
+    if text.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return rejected("contains a space or a control character");
     }
+    if !matches!(url.scheme(), "http" | "https") {
+        return rejected("must be an http or https URL");
+    }
+    if url.host().is_none() {
+        return rejected("has no host");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return rejected("must not contain a user or password");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return rejected("must not contain a query (?…) or fragment (#…)");
+    }
+    let shown = toml_text(url.as_str());
+    Ok((url, shown))
+}
+
+/// The same without a slash at its end.
+pub(crate) fn trimmed_base_url(raw: &RawValue, example: &str) -> Checked<Url> {
+    let (mut url, _) = base_url(raw, example)?;
+    if let Some(path) = url.path().strip_suffix('/').map(str::to_owned) {
+        url.set_path(&path);
+    }
+    let shown = toml_text(url.as_str());
+    Ok((url, shown))
 }
 
 /// Whether requests to this URL leave this machine unencrypted.

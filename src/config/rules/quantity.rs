@@ -4,47 +4,42 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use bytesize::ByteSize;
 
-use super::{Rule, quoted, text_of, with_article};
+use super::{Checked, quoted, text_of, toml_text, with_article};
 use crate::{config::layers::RawValue, toml_document::one_line};
 
 /// A duration with its unit.
-pub(crate) enum DurationRule {
-    /// `0s` is an error.
-    Positive,
-    /// `0s` is allowed.
-    OrZero,
+pub(crate) fn duration(raw: &RawValue) -> Checked<Duration> {
+    /// Adding it to an `Instant` cannot overflow.
+    const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+    if let RawValue::Integer(number) = raw {
+        let seconds = number.filter(|number| (0..=1_000_000).contains(number)).unwrap_or(30);
+        return Err(format!("needs a unit and quotes: write \"{seconds}s\", not an integer"));
+    }
+    let text = text_of(raw, "\"30s\"")?;
+    let digits = text.trim();
+    // humantime accepts "0" without a unit.
+    if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return Err(format!("has no unit: write \"{}s\" if seconds are meant", one_line(digits)));
+    }
+    if let Some(number) = months(digits) {
+        let text = quoted(text);
+        return Err(format!("{text} would be months: write \"{number}m\" if minutes are meant"));
+    }
+    let duration = humantime::parse_duration(text).map_err(|error| {
+        let text = quoted(text);
+        format!("{text} is not a duration: {error}; write one like \"30s\", \"5m\" or \"24h\"")
+    })?;
+    if duration > MAX {
+        return Err(format!("{} is too long: at most 366 days", quoted(text)));
+    }
+    Ok((duration, toml_text(text)))
 }
 
-impl Rule for DurationRule {
-    type Value = Duration;
-
-    fn read(&self, raw: &RawValue) -> Result<Duration, String> {
-        /// Adding it to an `Instant` cannot overflow.
-        const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-        if let RawValue::Integer(number) = raw {
-            let seconds = number.filter(|number| (0..=1_000_000).contains(number)).unwrap_or(30);
-            return Err(format!("needs a unit and quotes: write \"{seconds}s\", not an integer"));
-        }
-        let text = text_of(raw, "\"30s\"")?;
-        let digits = text.trim();
-        // humantime accepts "0" without a unit.
-        if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return Err(format!("has no unit: write \"{}s\" if seconds are meant", one_line(digits)));
-        }
-        if let Some(number) = months(digits) {
-            let text = quoted(text);
-            return Err(format!("{text} would be months: write \"{number}m\" if minutes are meant"));
-        }
-        let duration = humantime::parse_duration(text).map_err(|error| {
-            let text = quoted(text);
-            format!("{text} is not a duration: {error}; write one like \"30s\", \"5m\" or \"24h\"")
-        })?;
-        match self {
-            Self::Positive if duration.is_zero() => Err("must be longer than 0".to_owned()),
-            _ if duration > MAX => Err(format!("{} is too long: at most 366 days", quoted(text))),
-            _ => Ok(duration),
-        }
-    }
+pub(crate) fn positive_duration(raw: &RawValue) -> Checked<Duration> {
+    duration(raw).and_then(|checked| match checked {
+        (Duration::ZERO, _) => Err("must be longer than 0".to_owned()),
+        positive => Ok(positive),
+    })
 }
 
 /// Returns the number before a unit `M`, humantime's month: a typo for `m`, and 43,800 times as long.
@@ -62,51 +57,35 @@ fn months(text: &str) -> Option<&str> {
 }
 
 /// A number of bytes: at least 1, and at most as many as can be allocated.
-pub(crate) struct SizeRule;
-
-impl Rule for SizeRule {
-    type Value = usize;
-
-    fn read(&self, raw: &RawValue) -> Result<usize, String> {
-        if let RawValue::Integer(_) = raw {
-            return Err("must be text with a unit, like \"256MiB\", not an integer".to_owned());
-        }
-        let text = text_of(raw, "\"256MiB\"")?;
-        let size: ByteSize = text.trim().parse().map_err(|_| {
-            format!("{} is not a size; write one like \"64KiB\", \"256MiB\" or \"1GiB\"", quoted(text))
-        })?;
-        match usize::try_from(size.as_u64()) {
-            Ok(0) => Err("must be more than 0".to_owned()),
-            Ok(bytes) if isize::try_from(bytes).is_ok() => Ok(bytes),
-            _ => Err(format!("{} is more than this machine can address", quoted(text))),
-        }
+pub(crate) fn size(raw: &RawValue) -> Checked<usize> {
+    if let RawValue::Integer(_) = raw {
+        return Err("must be text with a unit, like \"256MiB\", not an integer".to_owned());
+    }
+    let text = text_of(raw, "\"256MiB\"")?;
+    let size: ByteSize = text.trim().parse().map_err(|_| {
+        format!("{} is not a size; write one like \"64KiB\", \"256MiB\" or \"1GiB\"", quoted(text))
+    })?;
+    match usize::try_from(size.as_u64()) {
+        Ok(0) => Err("must be more than 0".to_owned()),
+        Ok(bytes) if isize::try_from(bytes).is_ok() => Ok((bytes, toml_text(text))),
+        _ => Err(format!("{} is more than this machine can address", quoted(text))),
     }
 }
 
-/// A whole number in a range.
-pub(crate) struct IntegerRule(pub(crate) RangeInclusive<u32>);
-
-impl Rule for IntegerRule {
-    type Value = u32;
-
-    fn read(&self, raw: &RawValue) -> Result<u32, String> {
-        let range = format!("must be a whole number from {} to {}", self.0.start(), self.0.end());
-        let number = match raw {
-            RawValue::Integer(number) => *number,
-            RawValue::Variable(text) if text.is_empty() => return Err(format!("is empty; it {range}")),
-            RawValue::Variable(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
-            RawValue::Variable(text) => return Err(format!("{range}, not {}", quoted(text))),
-            RawValue::Text(_) => return Err(format!("{range}, without quotes")),
-            RawValue::Other(kind) => return Err(format!("{range}, not {}", with_article(kind))),
-        };
-        let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| self.0.contains(n));
-        in_range.ok_or_else(|| match number {
-            Some(number) => format!("{range}, not {number}"),
-            None => range,
-        })
-    }
-
-    fn show(&self, _raw: &RawValue, value: &u32) -> String {
-        value.to_string()
-    }
+/// A whole number in this range.
+pub(crate) fn integer(raw: &RawValue, range: &RangeInclusive<u32>) -> Checked<u32> {
+    let rule = format!("must be a whole number from {} to {}", range.start(), range.end());
+    let number = match raw {
+        RawValue::Integer(number) => *number,
+        RawValue::Variable(text) if text.is_empty() => return Err(format!("is empty; it {rule}")),
+        RawValue::Variable(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+        RawValue::Variable(text) => return Err(format!("{rule}, not {}", quoted(text))),
+        RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
+        RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
+    };
+    let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| range.contains(n));
+    in_range.map(|number| (number, number.to_string())).ok_or_else(|| match number {
+        Some(number) => format!("{rule}, not {number}"),
+        None => rule,
+    })
 }

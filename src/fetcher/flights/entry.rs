@@ -15,7 +15,7 @@ use crate::{
     failure::Failure,
     fetcher::command::{FetchSource, Fetched, ReplySender},
     scheduler::fair_queue::{CallerWeight, FlightNumber},
-    snapshot::{Snapshot, SnapshotKey},
+    snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
 /// Returns the caller's weight in the queue.
@@ -40,6 +40,9 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) weight: CallerWeight,
     /// A caller with a stale snapshot to fall back on is rejected at the beginning of every pause.
     pub(in crate::fetcher) wanted: FetchRequirement,
+    /// The kind to fetch next if Zoom refuses the id as not of the flight's kind. `None` if the caller named a kind, or
+    /// if both kinds have been tried.
+    pub(in crate::fetcher) other_kind: Option<MeetingKind>,
     /// Set once the caller sends no more; it may still read the response.
     pub(in crate::fetcher) hung_up: Arc<AtomicBool>,
 }
@@ -108,6 +111,39 @@ impl FlightEntry {
                 drop(impatient.reply.send(Err(failure.clone())));
             }
         }
+    }
+
+    /// Returns whether there are waiters, and all of them accept the other kind.
+    pub(super) fn all_accept_other_kind(&self) -> bool {
+        let mut waiters = self.waiters.iter().flatten().peekable();
+        waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
+    }
+
+    /// Makes this the flight for another snapshot.
+    pub(super) fn redirect(&mut self, key: SnapshotKey) {
+        self.key = key;
+        self.pause = None;
+    }
+
+    /// Replies to each waiter for which `answer` returns a result. Returns whether any waiters are left.
+    pub(super) fn answer_some(
+        &mut self,
+        mut answer: impl FnMut(&mut Waiter) -> Option<Result<Fetched, Failure>>,
+    ) -> bool {
+        for place in &mut self.waiters {
+            if let Some(result) = place.as_mut().and_then(&mut answer)
+                && let Some(waiter) = place.take()
+            {
+                // Fails only if the caller has disconnected.
+                drop(waiter.reply.send(result));
+            }
+        }
+        self.waiters.iter().any(Option::is_some)
+    }
+
+    /// Removes and returns the waiters, so that they can wait for another flight.
+    pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = Waiter> {
+        self.waiters.iter_mut().filter_map(Option::take)
     }
 
     /// Returns whether any caller has ever waited for it.

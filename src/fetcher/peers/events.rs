@@ -11,7 +11,7 @@ use crate::{
     failure::{Failure, LimitKind},
     fetcher::command::Purge,
     metrics::Metrics,
-    snapshot::SnapshotKey,
+    snapshot::{MeetingKind, SnapshotKey},
     supervisor::Supervisor,
     zoom::oauth::AccessTokens,
 };
@@ -92,8 +92,10 @@ fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_fa
 /// Returns the scope of a purge event; `None` if it is about nothing that is cached here.
 fn purged(key: Option<&str>) -> Option<Purge> {
     let Some(key) = key else { return Some(Purge::All) };
-    let SnapshotKey { meeting, meeting_type } = RecordKey::snapshot_key(key)?;
-    Some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
+    let SnapshotKey { meeting, kind, meeting_type } = RecordKey::snapshot_key(key)?;
+    // A purge sends one event for each kind. The event for the meeting already purges both kinds here, so the other one
+    // is ignored.
+    (kind == MeetingKind::Meeting).then_some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
 }
 
 /// Caches another replica's failure here, too. A caller that retries in a loop reaches every replica, and each would

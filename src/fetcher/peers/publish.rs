@@ -2,9 +2,14 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{backend::RedisPeers, claim::HeldClaim, records, search::holds_for_peers};
+use super::{
+    backend::RedisPeers,
+    claim::HeldClaim,
+    records,
+    search::{holds_for_peers, is_kept_for_kind},
+};
 use crate::{
-    cache::{Entry, ends_snapshot},
+    cache::{Entry, KIND_REMEMBERED_FOR, ends_snapshot},
     cluster::{PutResult, Unavailable, clock::ServerClock, failure_codec, keys::RecordKey},
     failure::Failure,
     fetcher::flights::Flight,
@@ -46,7 +51,9 @@ pub(super) async fn publish(
             let now = Instant::now();
             let keep = peers.cache.failure_ttl(flight.key, failure, now).filter(|keep| !keep.is_zero());
             if let Some(keep) = keep.filter(|_| belongs_in_record(peers, flight, failure)) {
-                (records::of_refusal(&peers.cluster, clock, &key, failure, keep), keep)
+                let record = records::of_refusal(&peers.cluster, clock, &key, failure, keep);
+                let is_kept = is_kept_for_kind(flight.key, failure);
+                (record, if is_kept { keep.max(KIND_REMEMBERED_FOR) } else { keep })
             } else {
                 let announced = Failure { retry_at: keep.map(|keep| now + keep), ..failure.clone() };
                 claim.release(&announcement(&announced, &clock)).await;

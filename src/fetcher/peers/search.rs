@@ -20,11 +20,11 @@ use super::{
     subscriptions::{FlightOutcome, Subscription},
 };
 use crate::{
-    cache::Entry,
+    cache::{Entry, KIND_REMEMBERED_FOR},
     cluster::{ClaimResult, StoredRecord, Unavailable, failure_codec, keys::RecordKey},
     failure::{Failure, Reason},
     fetcher::flights::Flight,
-    snapshot::Snapshot,
+    snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
 /// The result of the search.
@@ -87,7 +87,8 @@ fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSou
             // Cached no longer than this replica's own failures.
             let keep = peers.cache.failure_ttl(flight.key, &failure, at).unwrap_or_default();
             let until = until.min(at + keep);
-            (until > Instant::now()).then_some(PeerResult::NegativeCached(failure, until))
+            let counts = until > Instant::now() || shows_other_kind(peers, flight, &failure, at);
+            counts.then_some(PeerResult::NegativeCached(failure, until))
         }
         Content::Snapshot(snapshot) => {
             let serves = peers.flights.all_accept(flight, &snapshot, peers.cache.policy(), Instant::now());
@@ -98,6 +99,23 @@ fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSou
             None
         }
     }
+}
+
+/// Returns whether an expired refusal still counts, because it shows that the id is a webinar's and so saves this
+/// flight a refused call. It does not count if a caller named the kind, or if the webinar endpoint has refused the id,
+/// too: then the flight must call the meeting endpoint.
+fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: Instant) -> bool {
+    let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
+    is_kept_for_kind(flight.key, failure)
+        && at.elapsed() < KIND_REMEMBERED_FOR
+        && peers.flights.all_accept_other_kind(flight)
+        && !has_snapshot()
+}
+
+/// Returns whether the failure's record is kept longer than the failure itself, because it shows that the id is a
+/// webinar's.
+pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
+    key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
 /// Caches a snapshot that is too old for the callers that wait: if Zoom fails, it is better than none.

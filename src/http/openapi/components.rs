@@ -22,7 +22,20 @@ pub(super) fn parameters() -> Value {
     let header = |name: &str, schema: Value, example: &str, description: &str| json!({ "name": name, "in": "header", "schema": schema, "example": example, "description": description });
     let text = || json!({ "type": "string" });
     json!({
-        "meetingId": meeting_id(),
+        "meetingId": meeting_id("meetingId"),
+        "webinarId": meeting_id("webinarId"),
+        "participantId": {
+            "name": "participantId", "in": "path", "required": true, "schema": text(), "example": "16778240",
+            "description": "A participant's `user_id`, `id` or `participant_uuid`. If there are several rows, the newest is sent.",
+        },
+        "zoomPageSize": query(
+            "page_size",
+            json!({ "type": "integer", "minimum": 1, "default": 1 }),
+            "Participants on a page. More than 300 count as 300.",
+        ),
+        "zoomPageToken": query(
+            "next_page_token", text(), "The `next_page_token` of the previous page. It remembers `type` and `page_size`.",
+        ),
         "type": query(
             "type",
             json!({ "type": "string", "enum": meeting_types(), "default": MeetingType::Live.as_str() }),
@@ -58,9 +71,9 @@ pub(super) fn parameters() -> Value {
     })
 }
 
-fn meeting_id() -> Value {
+fn meeting_id(name: &str) -> Value {
     json!({
-        "name": "meetingId",
+        "name": name,
         "in": "path",
         "required": true,
         "description":
@@ -85,6 +98,7 @@ pub(super) fn headers() -> Value {
     json!({
         "Age": always(json!({ "type": "integer", "minimum": 0 }), "Seconds since the snapshot was fetched."),
         "Allow": always(json!({ "const": Methods::Read.as_str() }), "The methods that the path accepts."),
+        "AllowPost": always(json!({ "const": Methods::Post.as_str() }), "The methods that the path accepts."),
         "CacheControl": always(
             json!({ "type": "string", "pattern": "^private, max-age=[0-9]+$" }),
             "For how many more seconds the snapshot is fresh; 0 if it is stale.",
@@ -118,14 +132,24 @@ pub(super) fn headers() -> Value {
                  many seconds (`w`): all callers' per second and per UTC day, and this caller's per minute, if it is \
                  limited.",
         },
+        "RateLimitType": always(
+            json!({ "enum": ["QPS", "Daily-limit"] }), "Which limit was reached, in Zoom's words.",
+        ),
         "RequestId": always(request_id(), "The caller's id for this request, or a new one; also in the log."),
         "RetryAfter": {
             "schema": { "type": "integer", "minimum": 1 },
             "description": "The seconds after which a retry can succeed, if that is known.",
         },
+        "RetryAfterDate": {
+            "schema": text(),
+            "description": "The HTTP date from which a retry can succeed, if that is known.",
+        },
         "StaticCacheControl": always(text(), "For how many seconds the document is fresh."),
         "WWW-Authenticate": always(json!({ "const": "Bearer" }), "How to present a caller key."),
-        "Vary": always(json!({ "const": "Accept-Encoding" }), "The request header that selects the representation."),
+        "Vary": always(
+            json!({ "type": "string", "pattern": "^Accept-Encoding(, Authorization, X-Api-Key)?$" }),
+            "The request headers that select the response. Keys do if callers are configured.",
+        ),
     })
 }
 

@@ -139,7 +139,7 @@ fn summary(row: &Row) -> String {
 }
 
 /// Returns references to the headers with these component names, and to those that every response has.
-fn headers(components: &[&str]) -> Map<String, Value> {
+pub(super) fn headers(components: &[&str]) -> Map<String, Value> {
     let everywhere = ["Date", "RequestId"];
     components.iter().chain(&everywhere).map(|name| (field(name).to_owned(), reference(name))).collect()
 }
@@ -151,13 +151,15 @@ fn reference(component: &str) -> Value {
 /// Returns the name of a component's header on the wire.
 fn field(component: &str) -> &str {
     match component {
+        "AllowPost" => "Allow",
         "CacheControl" | "NoStore" | "StaticCacheControl" => "Cache-Control",
         "CacheStatus" => "Cache-Status",
         "ContentEncoding" => "Content-Encoding",
         "LastModified" => "Last-Modified",
         "RateLimitPolicy" => "RateLimit-Policy",
         "RequestId" => "X-Request-Id",
-        "RetryAfter" => "Retry-After",
+        "RateLimitType" => "X-RateLimit-Type",
+        "RetryAfter" | "RetryAfterDate" => "Retry-After",
         same => same,
     }
 }

@@ -4,6 +4,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::zoom_api;
+
 use crate::{
     clean::Field,
     http::{context::LONGEST_REQUEST_ID, paging::PAGE_SIZES},
@@ -12,14 +14,18 @@ use crate::{
 };
 
 pub(super) fn schemas() -> Value {
-    json!({
+    let mut schemas = json!({
         "Snapshot": snapshot(),
         "Participant": participant(),
         "Sample": sample(),
         "Measurements": measurements(),
         "Problem": problem(),
-        "ZoomError": zoom_error(),
-    })
+        "ZoomError": zoom_answer(),
+    });
+    if let Some(schemas) = schemas.as_object_mut() {
+        schemas.extend(zoom_api::schemas());
+    }
+    schemas
 }
 
 fn snapshot() -> Value {
@@ -150,7 +156,7 @@ fn problem() -> Value {
     })
 }
 
-fn zoom_error() -> Value {
+fn zoom_answer() -> Value {
     json!({
         "type": "object",
         "description": "Zoom's response, without secrets. If it came from the token endpoint, all but the status is null.",

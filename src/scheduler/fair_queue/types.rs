@@ -16,7 +16,7 @@ pub struct CallerWeight {
 
 impl CallerWeight {
     /// Callers without a name.
-    pub const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
+    pub(crate) const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
 }
 
 /// Whether callers wait for a flight. The order is that of service.
@@ -30,9 +30,9 @@ pub enum Priority {
 
 /// One caller's calls in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct QueueDepth {
+pub(crate) struct QueueDepth {
     /// Calls that wait, foreground and background.
-    pub waiting: usize,
+    pub(crate) waiting: usize,
     /// Since when the oldest of them waits.
-    pub oldest: Option<Instant>,
+    pub(crate) oldest: Option<Instant>,
 }

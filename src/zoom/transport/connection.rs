@@ -11,6 +11,7 @@ use bytes::{Buf as _, BytesMut};
 use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::answer::AnswerReader;
 
@@ -24,25 +25,7 @@ const READ: usize = 4 * 1024;
 pub(crate) struct InDoubt;
 
 /// TCP, with or without TLS.
-pub(super) enum Stream {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
-
-impl Stream {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    /// Whether the kernel has bytes to read, or the peer has closed. The runtime learns that only when its thread is idle.
-    fn has_input(&self) -> bool {
-        let peeked = rustix::net::recv(self.tcp(), &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
-        !matches!(peeked, Err(rustix::io::Errno::AGAIN))
-    }
-}
+pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection to one of Zoom's hosts.
 pub(crate) struct ZoomConnection {
@@ -70,14 +53,27 @@ impl ZoomConnection {
     /// Checks right before a request is written that no byte has arrived, since any would be taken for the response.
     fn begin(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         // On a new TLS connection, the kernel may hold session tickets.
-        let is_settled = self.is_used || matches!(self.stream, Stream::Plain(_));
-        let has_input = is_settled && self.stream.has_input();
+        let is_settled = self.is_used || matches!(self.stream, Stream::Left(_));
+        let has_input = is_settled && self.has_input();
         if has_input || !self.is_quiet(context) {
             return Err(self.doubt());
         }
         self.is_used = true;
         self.reader.begin();
         Ok(())
+    }
+
+    fn tcp(&self) -> &TcpStream {
+        match &self.stream {
+            Stream::Left(tcp) => tcp,
+            Stream::Right(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether the kernel has bytes to read, or the peer has closed. The runtime learns that only when its thread is idle.
+    fn has_input(&self) -> bool {
+        let peeked = rustix::net::recv(self.tcp(), &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        !matches!(peeked, Err(rustix::io::Errno::AGAIN))
     }
 
     /// Whether no byte has arrived, and the peer has not closed.
@@ -180,50 +176,14 @@ impl AsyncWrite for ZoomConnection {
     }
 }
 
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(context, buffer),
-            Self::Tls(tls) => Pin::new(tls).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(context, bytes),
-            Self::Tls(tls) => Pin::new(tls).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(context),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(tcp) => Pin::new(tcp).poll_shutdown(context),
-            Self::Tls(tls) => Pin::new(tls).poll_shutdown(context),
-        }
-    }
-}
-
 /// awc requires this trait, but calls neither method.
 impl ActixStream for ZoomConnection {
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_read_ready(self.stream.tcp(), context)
+        ActixStream::poll_read_ready(self.tcp(), context)
     }
 
     fn poll_write_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<Ready>> {
-        ActixStream::poll_write_ready(self.stream.tcp(), context)
+        ActixStream::poll_write_ready(self.tcp(), context)
     }
 }
 

@@ -1,45 +1,29 @@
-//! Why there is no connection.
+//! The reason why there was no connection, or no complete response.
 
-use std::{fmt, io, time::Duration};
+use std::{io, time::Duration};
 
 use actix_tls::connect::ConnectError;
 use rustls::CertificateError;
 
-/// The step at which connecting failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ConnectStep {
-    /// The host's name has no address.
-    Name,
-    /// No address accepted a connection.
-    Connect,
-    /// A step took longer than `zoom.connect_timeout`.
-    Timeout,
-    /// The TLS handshake failed, or the certificate is not trusted.
-    Tls,
-    /// The proxy cannot be reached, or refuses the tunnel.
-    Proxy,
-}
+use crate::metrics::Cause;
 
-/// A connection that could not be made. No byte of a request has left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConnectFailure {
-    pub(crate) step: ConnectStep,
-    /// For operators.
+/// The reason why there was no connection, or no complete response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub(crate) struct TransportFailure {
+    pub(crate) cause: Cause,
+    /// For operators, in our own wording: without secrets, and without Zoom's text.
     pub(crate) detail: String,
 }
 
-impl ConnectFailure {
-    pub(super) fn new(step: ConnectStep, detail: impl Into<String>) -> Self {
-        Self { step, detail: detail.into() }
+impl TransportFailure {
+    pub(crate) fn new(cause: Cause, detail: impl Into<String>) -> Self {
+        Self { cause, detail: detail.into() }
     }
 
     pub(super) fn too_late(step: &str, timeout: Duration) -> Self {
         let within = humantime::format_duration(timeout);
-        Self::new(ConnectStep::Timeout, format!("{step} took longer than zoom.connect_timeout, {within}"))
-    }
-
-    pub(super) fn name(error: &io::Error) -> Self {
-        Self::new(ConnectStep::Name, format!("the name cannot be resolved: {error}"))
+        Self::new(Cause::Timeout, format!("{step} took longer than zoom.connect_timeout, {within}"))
     }
 
     pub(super) fn tls(error: &io::Error) -> Self {
@@ -51,12 +35,7 @@ impl ConnectFailure {
             Some(other) => format!("the TLS handshake failed: {other}"),
             None => format!("the TLS handshake failed: {}", error.kind()),
         };
-        Self::new(ConnectStep::Tls, detail)
-    }
-
-    /// Our own failure, if awc's error wraps one.
-    pub(crate) fn of(error: &io::Error) -> Option<&Self> {
-        error.get_ref()?.downcast_ref()
+        Self::new(Cause::Tls, detail)
     }
 }
 
@@ -77,17 +56,9 @@ fn why_refused(why: &CertificateError) -> String {
     }
 }
 
-impl fmt::Display for ConnectFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
-    }
-}
-
-impl std::error::Error for ConnectFailure {}
-
 /// Wrapped in an I/O error, which awc passes on unchanged.
-impl From<ConnectFailure> for ConnectError {
-    fn from(failure: ConnectFailure) -> Self {
+impl From<TransportFailure> for ConnectError {
+    fn from(failure: TransportFailure) -> Self {
         Self::Io(io::Error::other(failure))
     }
 }

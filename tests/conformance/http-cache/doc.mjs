@@ -36,23 +36,23 @@ function generated ({ ids, newer_record: newer }, { recorded, tests }) {
   const scaled = ran.filter(({ scale }) => scale).map(({ id, scale }) => `\`${id}\` by ${scale}`)
   return [
     '## Results',
-    `${ran.length} ids: ${passed.length} pass, ${failed.length} fail. ${out.length} are left out.`,
+    `Of ${ran.length} ids, ${passed.length} pass and ${failed.length} fail. ${out.length} more are omitted.`,
     [
       'The suite calls a test *required* if RFC 9111 demands it, *optimal* if a good cache passes it, and *check* if it',
       'only observes what a cache does. The columns of the other products are the results recorded in the package, from',
       `2020 (${names.map(name => `${name} ${recorded[name].version}`).join(', ')}). If the newest results in the`,
-      'suite\'s repository, from 2025-12-29, differ, an arrow leads to them',
-      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not reach its question,`,
-      'or did not exist yet. *Fails with* names the stand-ins of the negative control.'
+      'suite\'s repository, from 2025-12-29, differ, they follow after an arrow',
+      `(${names.map(name => `${name} ${newer[name]}`).join(', ')}). *n/a*: the test did not get as far as`,
+      'the tested rule, or did not exist yet. *Fails with* lists the stand-ins of the negative control.'
     ].join('\n'),
-    table(['id', 'asks', 'kind', 'ours', ...names, 'fails with'], ran.map(entry => row(
+    table(['id', 'tests', 'kind', 'ours', ...names, 'fails with'], ran.map(entry => row(
       `\`${entry.id}\``, entry.asks, kinds.get(entry.id), `**${entry.expect === 'pass' ? 'yes' : 'no'}**`,
       ...others(entry), entry.fails_with?.join(', ') ?? ''))),
-    `Times divided: ${scaled.join(', ')}.`,
+    `The times of these tests are divided: ${scaled.join(', ')}.`,
     '## Ids that fail, and why',
     failed.map(({ id, got, why }) => `- \`${id}\` ("${got}"). ${why}`).join('\n'),
-    '## Ids left out, and why',
-    table(['id', 'asks', 'why left out', ...names], out.map(entry => row(
+    '## Omitted ids, and why',
+    table(['id', 'tests', 'why omitted', ...names], out.map(entry => row(
       `\`${entry.id}\``, entry.asks, entry.why, ...others(entry))))
   ].join('\n\n')
 }

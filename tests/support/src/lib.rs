@@ -13,11 +13,13 @@
     clippy::must_use_candidate,
     clippy::panic,
     clippy::print_stdout,
+    clippy::string_slice,
     clippy::unwrap_used,
     missing_docs,
     reason = "a test fails by panicking, compares counters exactly, and may print and format as it likes; most helpers say what they do by their names"
 )]
 
+pub mod arbitrary_json;
 pub mod callers;
 pub mod client;
 pub mod collector;

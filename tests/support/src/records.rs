@@ -9,12 +9,12 @@ use zoom_qos_proxy::{
         record_codec::{self, RecordKind},
     },
     meeting_id::MeetingId,
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingKind, MeetingType, SnapshotKey},
 };
 
 pub fn key(number: u64) -> SnapshotKey {
     let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
-    SnapshotKey { meeting, meeting_type: MeetingType::Live }
+    SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
 }
 
 pub fn record_key(number: u64) -> RecordKey {

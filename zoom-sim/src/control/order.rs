@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::endpoint::QosEndpoint;
 use crate::fault::{Fault, FaultKind};
 
 /// Not validated yet.
@@ -50,6 +51,10 @@ enum Forever {
 enum Endpoint {
     Qos,
     Token,
+    MeetingList,
+    MeetingParticipant,
+    WebinarList,
+    WebinarParticipant,
 }
 
 impl FaultOrder {
@@ -69,10 +74,14 @@ impl FaultOrder {
         if let Some(page) = order.page {
             fault = fault.on_page(page);
         }
-        if matches!(order.endpoint, Some(Endpoint::Token)) {
-            fault = fault.on_token_endpoint();
-        }
-        Ok(fault)
+        Ok(match order.endpoint {
+            None | Some(Endpoint::Qos) => fault,
+            Some(Endpoint::Token) => fault.on_token_endpoint(),
+            Some(Endpoint::MeetingList) => fault.on_endpoint(QosEndpoint::MeetingList),
+            Some(Endpoint::MeetingParticipant) => fault.on_endpoint(QosEndpoint::MeetingParticipant),
+            Some(Endpoint::WebinarList) => fault.on_endpoint(QosEndpoint::WebinarList),
+            Some(Endpoint::WebinarParticipant) => fault.on_endpoint(QosEndpoint::WebinarParticipant),
+        })
     }
 
     /// The kinds without parameters.
@@ -150,6 +159,7 @@ mod tests {
     fn parameters_have_defaults_and_unknown_names_are_rejected() {
         assert!(FaultOrder::parse(r#"{"kind":"hang","times":2,"meeting":"1","page":0}"#).is_ok());
         assert!(FaultOrder::parse(r#"{"kind":"slow","times":"forever","endpoint":"token"}"#).is_ok());
+        assert!(FaultOrder::parse(r#"{"kind":"webinar","endpoint":"webinar_list"}"#).is_ok());
         assert_eq!(FaultOrder::parse(r#"{"kind":"hum"}"#).unwrap_err(), "no fault is called hum");
         assert!(FaultOrder::parse(r#"{"kind":"hang","tims":2}"#).is_err());
     }

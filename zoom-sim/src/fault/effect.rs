@@ -4,23 +4,27 @@ use std::time::Duration;
 
 use super::FaultKind;
 use crate::config::SimConfig;
+use crate::endpoint::{MeetingKind, QosEndpoint};
 use crate::limits;
 use crate::reply::{self, Delivery, Reply};
 
-const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
 const HTML: &str = "text/html;charset=UTF-8";
 /// How many bytes too many `ShortValidJson` announces.
 const OVERANNOUNCED: usize = 1_000;
 
 impl FaultKind {
     /// The answer instead of the natural one, for the kinds that do not depend on a page.
-    pub(crate) fn replacement(&self, meeting: &str, config: &SimConfig) -> Option<Reply> {
-        self.refusal(meeting).or_else(|| self.rate(config)).or_else(|| self.nonsense())
+    pub(crate) fn replacement(
+        &self,
+        meeting: &str,
+        endpoint: QosEndpoint,
+        config: &SimConfig,
+    ) -> Option<Reply> {
+        self.refusal(meeting, endpoint).or_else(|| self.rate(config)).or_else(|| self.nonsense())
     }
 
     /// Zoom's documented errors.
-    fn refusal(&self, meeting: &str) -> Option<Reply> {
-        let scopes = format!("Invalid access token, does not contain scopes:[{SCOPE}].");
+    fn refusal(&self, meeting: &str, endpoint: QosEndpoint) -> Option<Reply> {
         Some(match self {
             Self::PlanTooLow => Reply::error(
                 400,
@@ -30,15 +34,16 @@ impl FaultKind {
             ),
             Self::PageTokenInvalid => Reply::error(400, 300, reply::PAGE_TOKEN_INVALID),
             Self::PageTokenInvalidStatus300 => Reply::error(300, 300, reply::PAGE_TOKEN_INVALID),
-            Self::Webinar => Reply::error(400, 300, &format!("Can not access webinar info, {meeting}.")),
+            Self::Webinar => reply::is_another_kind(MeetingKind::Webinar, meeting),
             Self::TooOld => Reply::error(400, 12_702, "Can not access a meeting a year ago."),
             Self::NotAvailable => Reply::error(404, 3_001, reply::NOT_AVAILABLE),
-            Self::DoesNotExist => reply::does_not_exist(meeting),
+            Self::DoesNotExist => reply::does_not_exist(endpoint, meeting),
             Self::EndpointUnknown => reply::not_recognized(),
-            Self::MissingScope => Reply::error(400, 4_711, &scopes),
-            Self::MissingScope104 => Reply::error(400, 104, &scopes),
+            Self::MissingScope => reply::missing_scope(endpoint),
+            Self::MissingScope104 => Reply::error(400, 104, &reply::lacks_scope(endpoint)),
             Self::MissingScopeMalformed => {
-                let message = format!("Invalid access token, does not contain scopes:[\"{SCOPE}\"].");
+                let message =
+                    format!("Invalid access token, does not contain scopes:[\"{}\"].", endpoint.scope());
                 Reply::json(400, format!(r#"{{"code":4711,"message":"{message}"}}"#)).coded(4_711)
             }
             Self::TokenExpired => Reply::error(401, 124, reply::TOKEN_EXPIRED),

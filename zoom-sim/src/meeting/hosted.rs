@@ -6,9 +6,42 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
 
 use super::generated::{Plan, Row};
 use super::{Content, Meeting, example_json};
+
+/// How many participants are read at a time to find one.
+const PAGE_SIZE: usize = 10;
+
+/// The ids of a participant; odd meetings have some of another type.
+#[derive(Deserialize)]
+struct Ids {
+    id: Option<Value>,
+    user_id: Option<Value>,
+    participant_uuid: Option<Value>,
+    #[serde(default)]
+    join_time: String,
+}
+
+impl Ids {
+    fn contain(&self, id: &str) -> bool {
+        [&self.id, &self.user_id, &self.participant_uuid].into_iter().flatten().any(|own| own == id)
+    }
+}
+
+/// The objects of a `participants` array with their texts, up to the first that cannot be read.
+fn rows(array: &str) -> impl Iterator<Item = (&str, Ids)> {
+    let mut rest = array.trim_start().strip_prefix('[').unwrap_or_default();
+    std::iter::from_fn(move || {
+        let mut objects = serde_json::Deserializer::from_str(rest).into_iter::<Ids>();
+        let ids = objects.next()?.ok()?;
+        let (row, after) = rest.split_at_checked(objects.byte_offset())?;
+        rest = after.trim_start().strip_prefix(',').unwrap_or_default();
+        Some((row.trim_start(), ids))
+    })
+}
 
 #[derive(Debug)]
 pub(crate) struct Hosted {
@@ -68,6 +101,22 @@ impl Hosted {
                 out.push(']');
             }
         }
+    }
+
+    /// A participant's JSON text, by any of its three ids. Of several rows, the one that joined last.
+    pub(crate) fn participant(&self, id: &str) -> Option<String> {
+        let mut found: Option<(String, String)> = None;
+        for page in 0..self.pages(PAGE_SIZE) {
+            let mut text = String::new();
+            self.write_page(PAGE_SIZE, page, &mut text);
+            for (row, ids) in rows(&text) {
+                let is_newer = found.as_ref().is_none_or(|(joined, _)| *joined <= ids.join_time);
+                if ids.contain(id) && is_newer {
+                    found = Some((ids.join_time, row.to_owned()));
+                }
+            }
+        }
+        found.map(|(_, row)| row)
     }
 
     /// Samples for each participant since the meeting was added.

@@ -1,5 +1,7 @@
-//! Extracts the meeting id from a raw request path as Zoom does, including its mistakes. Does not check whether the meeting exists.
+//! Extracts the endpoint and the ids from a raw request path as Zoom does, including its mistakes. Does not check whether the
+//! meeting exists.
 
+use crate::endpoint::QosEndpoint;
 use crate::text;
 
 /// The target of a path.
@@ -18,28 +20,55 @@ pub(crate) enum Named {
     Unrecognized,
 }
 
-const BEFORE: &str = "/v2/metrics/meetings/";
-const AFTER: &str = "/participants/qos";
+/// A path below `/v2/metrics/meetings/` or `/v2/metrics/webinars/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct QosPath {
+    /// The endpoint; for an unrecognized path, the list of its prefix.
+    pub(crate) endpoint: QosEndpoint,
+    pub(crate) named: Named,
+    /// The participant's id, at an endpoint for one participant.
+    pub(crate) participant: Option<String>,
+}
 
-/// Parses a raw path; `None` if it does not belong to the `QoS` endpoint.
-pub(crate) fn named(path: &str) -> Option<Named> {
-    let rest = path.strip_prefix(BEFORE)?;
-    let Some(segment) = rest.strip_suffix(AFTER).filter(|id| !id.is_empty() && !id.contains('/')) else {
-        return Some(Named::Unrecognized);
-    };
+const MEETINGS: &str = "/v2/metrics/meetings/";
+const WEBINARS: &str = "/v2/metrics/webinars/";
+
+impl QosPath {
+    /// Parses a raw path; `None` if it does not belong to a `QoS` endpoint.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let (list, one, rest) = if let Some(rest) = path.strip_prefix(MEETINGS) {
+            (QosEndpoint::MeetingList, QosEndpoint::MeetingParticipant, rest)
+        } else {
+            (QosEndpoint::WebinarList, QosEndpoint::WebinarParticipant, path.strip_prefix(WEBINARS)?)
+        };
+        let is_segment = |text: &&str| !text.is_empty() && !text.contains('/');
+        if let Some(id) = rest.strip_suffix("/participants/qos").filter(is_segment) {
+            return Some(Self { endpoint: list, named: named(id), participant: None });
+        }
+        let parts = rest.strip_suffix("/qos").and_then(|rest| rest.split_once("/participants/"));
+        if let Some((id, participant)) = parts.filter(|(id, one)| is_segment(id) && is_segment(one)) {
+            let participant = Some(text::percent_decoded(participant));
+            return Some(Self { endpoint: one, named: named(id), participant });
+        }
+        Some(Self { endpoint: list, named: Named::Unrecognized, participant: None })
+    }
+}
+
+/// The meeting that a raw path segment names.
+fn named(segment: &str) -> Named {
     // Only `%XX` is decoded; `+` and `=` may be raw.
     let once = text::percent_decoded(segment);
     if !once.contains('%') {
-        return Some(if needs_two(&once) {
+        return if needs_two(&once) {
             let shown = once.trim_start_matches('/').replace("//", "/");
             Named::Misencoded { meant: once, shown }
         } else {
             Named::Meeting(once)
-        });
+        };
     }
     let twice = text::percent_decoded(&once);
     let exactly_two = !twice.contains('%') && !once.contains('/');
-    Some(if exactly_two && needs_two(&twice) {
+    if exactly_two && needs_two(&twice) {
         Named::Meeting(twice)
     } else {
         let mut meant = twice;
@@ -48,7 +77,7 @@ pub(crate) fn named(path: &str) -> Option<Named> {
         }
         // Zoom decodes once, so its message shows `%2F` instead of a slash.
         Named::Misencoded { meant, shown: once.trim_start_matches('/').to_owned() }
-    })
+    }
 }
 
 /// Whether Zoom expects this id to be encoded twice.
@@ -61,7 +90,9 @@ mod tests {
     use super::*;
 
     fn of(id: &str) -> Named {
-        named(&format!("{BEFORE}{id}{AFTER}")).unwrap()
+        let path = QosPath::of(&format!("{MEETINGS}{id}/participants/qos")).unwrap();
+        assert_eq!((path.endpoint, path.participant), (QosEndpoint::MeetingList, None));
+        path.named
     }
 
     fn misencoded(meant: &str, shown: &str) -> Named {
@@ -99,6 +130,35 @@ mod tests {
         assert_eq!(of("/ab=="), Named::Unrecognized);
         assert_eq!(of("a/b=="), Named::Unrecognized);
         assert_eq!(of(""), Named::Unrecognized);
-        assert_eq!(named("/v2/metrics/webinars/1/participants/qos"), None);
+        assert_eq!(QosPath::of("/v2/metrics/quality"), None);
+    }
+
+    #[test]
+    fn the_path_decides_the_endpoint_and_the_participant() {
+        let of = |path: &str| {
+            let path = QosPath::of(path).unwrap();
+            (path.endpoint, path.named, path.participant)
+        };
+        let one = || Named::Meeting("1".to_owned());
+        assert_eq!(of("/v2/metrics/webinars/1/participants/qos"), (QosEndpoint::WebinarList, one(), None));
+        let participant = Some("a+b=".to_owned());
+        assert_eq!(
+            of("/v2/metrics/meetings/1/participants/a+b%3D/qos"),
+            (QosEndpoint::MeetingParticipant, one(), participant.clone())
+        );
+        assert_eq!(
+            of("/v2/metrics/webinars/1/participants/a%2Bb=/qos"),
+            (QosEndpoint::WebinarParticipant, one(), participant)
+        );
+        for path in [
+            "1/participants/2",
+            "1/participants//qos",
+            "1/participants/2/3/qos",
+            "1/qos",
+            "a/b/participants/2/qos",
+        ] {
+            let unrecognized = (QosEndpoint::MeetingList, Named::Unrecognized, None);
+            assert_eq!(of(&format!("{MEETINGS}{path}")), unrecognized, "{path}");
+        }
     }
 }

@@ -51,9 +51,13 @@ fn the_program_serves_its_demo_and_takes_orders() {
     assert_eq!(program.client.qos(EXAMPLE, "").status(), 200);
     program.control("POST", "meetings", r#"{"id":"123123123","participants":4,"samples":2}"#);
     assert_eq!(program.client.qos("123123123", "").json()["total_records"], 4);
+    let order = r#"{"id":"123123124","uuid":"x==","participants":4,"samples":2,"webinar":true}"#;
+    program.control("POST", "meetings", order);
+    assert_eq!(program.client.qos("x==", "").error().1, 300);
     let calls = program.control("GET", "calls", "");
-    assert_eq!(calls.as_array().unwrap().len(), 5, "control calls are not recorded: {calls}");
+    assert_eq!(calls.as_array().unwrap().len(), 6, "control calls are not recorded: {calls}");
     assert_eq!((&calls[2]["kind"], &calls[2]["code"]), (&json!("qos"), &json!(7)));
+    assert_eq!(calls[2]["endpoint"], "meeting_list");
     program.control("DELETE", "calls", "");
     assert_eq!(program.control("GET", "calls", ""), json!([]));
     assert!(program.control("POST", "faults", r#"{"kind":"hum"}"#)["problem"].is_string());

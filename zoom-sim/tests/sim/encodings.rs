@@ -43,7 +43,7 @@ fn a_uuid_that_contains_two_slashes_is_found_only_twice_encoded() {
     sim.add_meeting(Meeting::generated("91234567890", 1, 1).with_uuid("abc//defghijklmnopqrst=="));
     let mut client = Client::authorized(&sim);
     let found = client.qos("abc%252F%252Fdefghijklmnopqrst%253D%253D", "");
-    assert_eq!(found.json()["meeting_number"], 91_234_567_890_u64, "the number of the instance's meeting");
+    assert_eq!(found.json()["meeting_number"], "91234567890", "the number of the instance's meeting");
     let once = client.qos("abc%2F%2Fdefghijklmnopqrst%3D%3D", "");
     assert_eq!(once.error().2, "Meeting does not exist: abc/defghijklmnopqrst==.");
     assert_eq!(client.qos("91234567890", "").status(), 200);

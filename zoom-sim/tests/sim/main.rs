@@ -17,3 +17,7 @@ mod meetings;
 mod oauth;
 #[cfg(test)]
 mod paging;
+#[cfg(test)]
+mod participants;
+#[cfg(test)]
+mod webinars;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zoom_sim::{CallKind, Fault, FaultKind, Sim, SimConfig};
+use zoom_sim::{CallKind, Fault, FaultKind, Sim, SimConfig, TokenParameters};
 
 use crate::client::{Client, EXAMPLE, sim};
 
@@ -59,6 +59,21 @@ fn parameters_in_the_query_do_not_work() {
     );
     let response = Client::connect(sim.addr()).send(&request);
     assert_eq!(response.json()["error"], "unsupported_grant_type");
+}
+
+#[test]
+fn parameters_in_the_query_work_if_the_configuration_says_so() {
+    let config = SimConfig { token_parameters: TokenParameters::FormOrQuery, ..SimConfig::default() };
+    let sim = Sim::start(config).unwrap();
+    // A client of Zoom for Python sends these headers.
+    let request = format!(
+        "POST /oauth/token?{GOOD} HTTP/1.1\r\nauthorization: Basic c2ltLWNsaWVudDpzaW0tc2VjcmV0\r\n\
+         content-type: application/json\r\ncontent-length: 0\r\n\r\n"
+    );
+    let mut client = Client::connect(sim.addr());
+    assert_eq!(client.send(&request).status(), 200);
+    assert_eq!(client.send(&request.replace("sim-account", "x")).json()["error"], "invalid_request");
+    assert_eq!(client.mint().status(), 200, "the form works too");
 }
 
 #[test]

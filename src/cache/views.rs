@@ -1,0 +1,100 @@
+//! Caches views of snapshots, which are made on demand, for some seconds.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use moka::{policy::EvictionPolicy, sync::Cache as Moka};
+
+use super::{bodies::CountedBytes, entry::BOOKKEEPING};
+use crate::snapshot::{Coding, Tag, WrittenBody};
+
+/// How long a view is cached after its last request.
+const IDLE: Duration = Duration::from_secs(10);
+/// The bound on all views in memory, including those that slow clients still read, as a multiple of the bound on the
+/// cached ones.
+const IN_USE_FACTOR: u64 = 4;
+
+/// Identifies the bytes of a view.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ViewKey {
+    /// The snapshot.
+    pub(crate) tag: Tag,
+    /// The view's name, which contains all its parameters.
+    pub(crate) name: Box<str>,
+    /// The coding of the bytes.
+    pub(crate) coding: Coding,
+}
+
+/// The bytes of a view.
+#[derive(Clone)]
+pub(crate) struct ViewBody {
+    /// The encoded bytes.
+    pub(crate) bytes: Bytes,
+    /// The length of the uncompressed view, in bytes.
+    pub(crate) length: u64,
+}
+
+#[derive(Clone)]
+pub(super) struct Views {
+    cached: Moka<ViewKey, ViewBody, foldhash::fast::RandomState>,
+    /// The bytes of all views that the cache or a response holds.
+    in_use: Arc<AtomicU64>,
+    max_bytes: u64,
+}
+
+impl Views {
+    pub(super) fn new(max_bytes: u64) -> Self {
+        let weigh = |key: &ViewKey, body: &ViewBody| {
+            u32::try_from(BOOKKEEPING + key.name.len() + body.bytes.len()).unwrap_or(u32::MAX)
+        };
+        let cached = Moka::builder()
+            .max_capacity(max_bytes)
+            .weigher(weigh)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_idle(IDLE)
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { cached, in_use: Arc::default(), max_bytes }
+    }
+
+    pub(super) fn get(&self, key: &ViewKey) -> Option<ViewBody> {
+        self.cached.get(key)
+    }
+
+    /// Caches the view unless it is large, and returns it. Returns `None` if all views in use would take too much
+    /// memory.
+    pub(super) fn insert(
+        &self,
+        key: ViewKey,
+        WrittenBody { bytes, length }: WrittenBody,
+    ) -> Option<ViewBody> {
+        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let in_use = self.in_use.load(Ordering::Relaxed);
+        if in_use.saturating_add(size) > self.max_bytes.saturating_mul(IN_USE_FACTOR) {
+            return None;
+        }
+        let body = ViewBody { bytes: CountedBytes::count(bytes, &self.in_use), length };
+        if size <= self.max_bytes / 2 {
+            self.cached.insert(key, body.clone());
+        }
+        Some(body)
+    }
+
+    pub(super) fn purge_all(&self) {
+        self.cached.invalidate_all();
+    }
+
+    pub(super) fn run_maintenance(&self) {
+        self.cached.run_pending_tasks();
+    }
+
+    /// Returns the memory in bytes, as of the last [`Self::run_maintenance`].
+    pub(super) fn bytes(&self) -> u64 {
+        self.cached.weighted_size()
+    }
+}

@@ -1,0 +1,119 @@
+//! Makes views of snapshots on blocking threads. One request at a time makes a given view, so that the others find it
+//! in the cache. The number of views made at the same time is limited.
+
+use std::{
+    collections::HashMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::{Duration, Instant},
+};
+
+use actix_web::web;
+use bytes::Bytes;
+use tokio::sync::Semaphore;
+
+use super::problem::Problem;
+use crate::{
+    cache::{Cache, ViewBody, ViewKey},
+    failure::{Failure, Reason},
+    snapshot::{BodyWriter, Coding, Snapshot, WrittenBody},
+    view::snapshot_view::View,
+};
+
+/// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
+/// for each of them.
+const LARGE: u64 = 1024 * 1024;
+/// The `Retry-After` for a caller whose view could not be made for lack of time, memory or threads.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Limits and coordinates the making of views.
+pub struct ViewMaker {
+    /// One permit for each view that may be made at the same time.
+    permits: Arc<Semaphore>,
+    /// A lock for each view that is being made or waited for.
+    in_progress: Mutex<HashMap<ViewKey, Weak<tokio::sync::Mutex<()>>>>,
+    wait: Duration,
+}
+
+impl ViewMaker {
+    /// Allows `parallel` views at the same time. Callers wait up to `wait` for their turn.
+    #[must_use]
+    pub fn new(parallel: usize, wait: Duration) -> Self {
+        let permits = Arc::new(Semaphore::new(parallel.max(1)));
+        Self { permits, in_progress: Mutex::default(), wait }
+    }
+
+    /// Returns the lock of this view, which the request that makes it holds.
+    fn lock_of(&self, key: &ViewKey) -> Arc<tokio::sync::Mutex<()>> {
+        let mut in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = in_progress.get(key).and_then(Weak::upgrade) {
+            return lock;
+        }
+        in_progress.retain(|_, lock| lock.strong_count() > 0);
+        let lock = Arc::default();
+        in_progress.insert(key.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+/// A view in the coding in which it is cached.
+pub(super) struct MadeView {
+    pub(super) body: ViewBody,
+    pub(super) coding: Coding,
+}
+
+/// Returns the view from the cache, or makes it. Fails with [`Problem::ParticipantNotFound`] if the view is of a
+/// participant that the meeting does not have.
+pub(super) async fn get(
+    (cache, maker): (&Cache, &ViewMaker),
+    snapshot: &Arc<Snapshot>,
+    view: &View,
+    coding: Coding,
+) -> Result<MadeView, Problem> {
+    let coding = match coding {
+        Coding::Identity if view.input_length(snapshot) > LARGE => Coding::Gzip,
+        coding => coding,
+    };
+    let key = ViewKey { tag: snapshot.tag, name: view.name().into(), coding };
+    if let Some(body) = cache.view(&key) {
+        return Ok(MadeView { body, coding });
+    }
+    let deadline = Instant::now() + maker.wait;
+    let lock = maker.lock_of(&key);
+    let turn = tokio::time::timeout_at(deadline.into(), lock.lock_owned()).await.map_err(|_| overloaded())?;
+    if let Some(body) = cache.view(&key) {
+        return Ok(MadeView { body, coding });
+    }
+    let permit = Arc::clone(&maker.permits).acquire_owned();
+    let permit = tokio::time::timeout_at(deadline.into(), permit).await;
+    let Ok(Ok(permit)) = permit else { return Err(overloaded()) };
+    let (cache, snapshot, view) = (cache.clone(), Arc::clone(snapshot), view.clone());
+    let work = move || {
+        // Both are held until the view is cached, even if the caller disconnects meanwhile.
+        let _held = (turn, permit);
+        let plain = cache.plain_body(&snapshot);
+        let made = make(&snapshot, &view, plain.as_ref(), coding).map_err(|_| Problem::Internal)?;
+        let made = made.ok_or(Problem::ParticipantNotFound)?;
+        cache.insert_view(key, made).ok_or_else(overloaded)
+    };
+    // `block` panics if it needs a first thread and the system has none left.
+    let Ok(made) = catch_unwind(AssertUnwindSafe(|| web::block(work))) else { return Err(overloaded()) };
+    let body = made.await.map_err(|_| Problem::Internal)??;
+    Ok(MadeView { body, coding })
+}
+
+fn make(
+    snapshot: &Snapshot,
+    view: &View,
+    plain: Option<&Bytes>,
+    coding: Coding,
+) -> io::Result<Option<WrittenBody>> {
+    let mut writer = BodyWriter::new(coding)?;
+    let found = view.write(snapshot, plain, &mut writer)?;
+    if found { writer.finish().map(Some) } else { Ok(None) }
+}
+
+fn overloaded() -> Problem {
+    Problem::NoSnapshot(Failure::new(Reason::Overloaded).retry_at(Instant::now() + RETRY_AFTER))
+}

@@ -1,0 +1,127 @@
+//! Serves Zoom's own paths in Zoom's format, so that a client made for Zoom works with this service once its base URL
+//! is changed.
+//!
+//! The data is that of `/qos`: the same snapshots, flights, permits and rules of freshness.
+
+mod errors;
+mod query;
+mod token;
+
+use std::{sync::Arc, time::Instant};
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use self::query::ZoomQuery;
+pub(super) use self::{
+    errors::{respond, status_and_code},
+    token::{EXPIRES_IN_SECONDS as TOKEN_EXPIRES_IN, post as post_token},
+};
+use super::{
+    context::RequestContext,
+    paging::{PageToken, Slice},
+    params::{meeting, path_ids},
+    problem::Problem,
+    qos::{self, paged_snapshot},
+    representation::Requested,
+    response::{self, Provenance},
+    state::AppState,
+};
+use crate::{
+    snapshot::{MeetingKind, RequestedKey, Snapshot},
+    view::snapshot_view::View,
+};
+
+/// Returns whether responses at this path, including errors, have Zoom's format.
+pub(super) fn is_zooms_path(path: &str) -> bool {
+    path.starts_with("/v2/") || path == "/v2"
+}
+
+/// `GET /v2/metrics/{meetings|webinars}/{id}/participants/qos`.
+pub(super) async fn get_page(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    kind: MeetingKind,
+) -> HttpResponse {
+    page(request, state, context, kind).await.unwrap_or_else(|problem| respond(&problem, request, context))
+}
+
+/// `GET /v2/metrics/{meetings|webinars}/{id}/participants/{participantId}/qos`.
+pub(super) async fn get_participant(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    kind: MeetingKind,
+) -> HttpResponse {
+    let answer = participant(request, state, context, kind).await;
+    answer.unwrap_or_else(|problem| respond(&problem, request, context))
+}
+
+async fn page(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    kind: MeetingKind,
+) -> Result<HttpResponse, Problem> {
+    context.identity.caller()?;
+    let meeting = meeting(request, context)?;
+    let query = ZoomQuery::parse(request)?;
+    let Some(token) = &query.next_page_token else {
+        let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
+        let slice = Slice { offset: 0, size: query.page_size_or_default() };
+        let answer =
+            build(request, state, context, (&snapshot, &provenance), Requested::page(slice, &snapshot)).await;
+        state.fetcher.publish_paged(&snapshot);
+        return answer;
+    };
+    let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
+    token.slice.size = query.page_size.unwrap_or(token.slice.size);
+    let meeting_type = query.meeting_type.unwrap_or(token.meeting_type);
+    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
+    let snapshot = paged_snapshot(state, context, requested, &token).await?;
+    build(request, state, context, (&snapshot, &Provenance::Hit), Requested::page(token.slice, &snapshot))
+        .await
+}
+
+async fn participant(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    kind: MeetingKind,
+) -> Result<HttpResponse, Problem> {
+    context.identity.caller()?;
+    meeting(request, context)?;
+    let query = ZoomQuery::parse(request)?;
+    let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
+    let wanted = path_ids(request, context).participant;
+    let wanted = percent_encoding::percent_decode_str(wanted).decode_utf8_lossy().into_owned();
+    let view = View::ZoomParticipant { wanted };
+    build(request, state, context, (&snapshot, &provenance), Requested::View(view)).await
+}
+
+async fn find(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    kind: MeetingKind,
+    query: &ZoomQuery,
+) -> Result<(Arc<Snapshot>, Provenance), Problem> {
+    let caller = context.identity.caller()?;
+    let meeting = meeting(request, context)?;
+    let flight_link = context.flight_link.clone().unwrap_or_default();
+    let meeting_type = query.meeting_type_or_default();
+    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
+    let found = qos::find(state, request, context, (caller, flight_link), requested);
+    found.await.map_err(|nothing| Problem::NoSnapshot(nothing.failure))
+}
+
+async fn build(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
+    requested: Requested,
+) -> Result<HttpResponse, Problem> {
+    let now = if provenance.is_cached() { context.received } else { Instant::now() };
+    response::build(state, request, context, (snapshot, provenance), requested, now).await
+}

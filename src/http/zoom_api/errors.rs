@@ -1,0 +1,206 @@
+//! Reports problems in Zoom's format, `{"code": …, "message": "…"}`, with Zoom's own code for each error that Zoom has.
+
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant, SystemTime},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{ALLOW, CACHE_CONTROL, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+};
+use percent_encoding::percent_decode_str;
+use serde::Serialize;
+
+use crate::{
+    failure::{Reason, RedactedText, ZoomError},
+    http::{context::RequestContext, params::path_ids, problem::Problem},
+};
+
+const X_RATELIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type");
+
+/// The maximum length of an id in a message, in characters, because a caller may send any text as an id.
+const LONGEST_ID: usize = 64;
+
+const PER_SECOND: &str = "You have reached the maximum per-second rate limit for this API. Try again later.";
+const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the response header for \
+                       details on when you can make another request.";
+
+/// Zoom's codes for these errors. The table is in `docs/CALLERS.md`.
+const CODE_VALIDATION: i64 = 300;
+const CODE_NO_PARTICIPANT: i64 = 1010;
+const CODE_NO_PATH: i64 = 2300;
+const CODE_NO_MEETING: i64 = 3001;
+const CODE_TOO_OLD: i64 = 12702;
+const CODE_TOKEN: i64 = 124;
+
+/// The body of an error.
+#[derive(Debug, Serialize)]
+struct ErrorDocument<'a> {
+    code: i64,
+    message: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors: Option<[FieldError<'a>; 1]>,
+}
+
+#[derive(Debug, Serialize)]
+struct FieldError<'a> {
+    field: &'a str,
+    message: &'a str,
+}
+
+/// Responds to a request at one of Zoom's paths, and records the outcome in its context.
+pub(in crate::http) fn respond(
+    problem: &Problem,
+    request: &HttpRequest,
+    context: &RequestContext,
+) -> HttpResponse {
+    let row = problem.row();
+    context.outcome.set(Some(row.outcome));
+    context.problem_code.set(Some(row.code));
+    let ids = path_ids(request, context);
+    let (status, body) = translate(problem, (ids.meeting, ids.participant));
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponse::build(status);
+    response.insert_header((CACHE_CONTROL, "no-store"));
+    match problem {
+        Problem::NoSnapshot(failure) => {
+            if status == StatusCode::TOO_MANY_REQUESTS {
+                let is_daily = failure.reason == Reason::ZoomDailyQuotaSpent;
+                let limit = if is_daily { "Daily-limit" } else { "QPS" };
+                response.insert_header((X_RATELIMIT_TYPE, limit));
+            }
+            if let Some(at) = failure.retry_at {
+                response.insert_header((RETRY_AFTER, http_date(at, Instant::now(), SystemTime::now())));
+            }
+        }
+        Problem::MethodNotAllowed { allow } => {
+            response.insert_header((ALLOW, *allow));
+        }
+        Problem::UnknownCaller => {
+            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        }
+        _ => {}
+    }
+    response.json(body)
+}
+
+/// Returns the status and Zoom's code of a problem, for the description of the API.
+pub(in crate::http) fn status_and_code(problem: &Problem) -> (u16, i64) {
+    let (status, body) = translate(problem, ("", ""));
+    (status, body.code)
+}
+
+fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> (u16, ErrorDocument<'p>) {
+    let row = problem.row();
+    let zoom = match problem {
+        Problem::NoSnapshot(failure) => failure.zoom.as_deref(),
+        _ => None,
+    };
+    let no_meeting = || format!("Meeting does not exist: {}.", shown(meeting));
+    match problem {
+        Problem::UnknownCaller => (401, document(CODE_TOKEN, "Invalid access token.")),
+        Problem::InvalidMeetingId(_) => (404, document(CODE_NO_MEETING, no_meeting())),
+        Problem::InvalidQuery { parameter, detail } => {
+            let errors = Some([FieldError { field: parameter, message: detail }]);
+            (400, ErrorDocument { errors, ..document(CODE_VALIDATION, "Validation Failed.") })
+        }
+        Problem::InvalidPageToken => {
+            (400, document(CODE_VALIDATION, "The next page token is invalid or expired."))
+        }
+        Problem::ParticipantNotFound => {
+            let message = format!("Participant does not exist: {}.", shown(participant));
+            (404, document(CODE_NO_PARTICIPANT, message))
+        }
+        Problem::NotFound => (404, document(CODE_NO_PATH, "This API endpoint is not recognized.")),
+        Problem::NoSnapshot(failure) => match failure.reason {
+            Reason::MeetingNotFound => zooms_own(zoom, row.status, CODE_NO_MEETING, no_meeting()),
+            Reason::NotAMeeting => {
+                let message = format!("Can not access webinar info, {}.", shown(meeting));
+                zooms_own(zoom, row.status, CODE_VALIDATION, message)
+            }
+            Reason::MeetingTooOld => {
+                zooms_own(zoom, row.status, CODE_TOO_OLD, "Can not access a meeting a year ago.".to_owned())
+            }
+            Reason::ZoomDailyQuotaSpent => (429, document(429, PER_DAY)),
+            Reason::ZoomRateLimited | Reason::CallerOverLimit | Reason::Overloaded => {
+                (429, document(429, PER_SECOND))
+            }
+            _ => (row.status, document(row.status.into(), row.detail)),
+        },
+        Problem::MethodNotAllowed { .. } | Problem::Internal => {
+            (row.status, document(row.status.into(), row.detail))
+        }
+    }
+}
+
+fn document<'a>(code: i64, message: impl Into<Cow<'a, str>>) -> ErrorDocument<'a> {
+    ErrorDocument { code, message: message.into(), errors: None }
+}
+
+/// Returns Zoom's own status, code and message where Zoom's response has them; else the given ones. A status below 400
+/// is not an error's, so it is replaced, too.
+fn zooms_own(zoom: Option<&ZoomError>, status: u16, code: i64, message: String) -> (u16, ErrorDocument<'_>) {
+    let status = zoom.map(|zoom| zoom.status).filter(|status| *status >= 400).unwrap_or(status);
+    let code = zoom.and_then(|zoom| zoom.code).unwrap_or(code);
+    let zooms_message = zoom.and_then(|zoom| zoom.message.as_ref()).map(RedactedText::as_str);
+    (status, document(code, zooms_message.map_or(Cow::Owned(message), Cow::Borrowed)))
+}
+
+/// Returns an id from a path, percent-decoded once and cut to [`LONGEST_ID`].
+fn shown(raw: &str) -> String {
+    percent_decode_str(raw).decode_utf8_lossy().chars().take(LONGEST_ID).collect()
+}
+
+/// Returns the HTTP date of `at`, rounded up, and at least one second after `now`.
+///
+/// Example: at 10:00:00.4, a wait of 2.1 s ends at 10:00:02.5, so the date is 10:00:03.
+fn http_date(at: Instant, now: Instant, wall_clock: SystemTime) -> String {
+    let wait = at.saturating_duration_since(now).max(Duration::from_secs(1));
+    // Adding almost a second rounds up, because an HTTP date is cut to whole seconds.
+    httpdate::fmt_http_date(wall_clock + wait + Duration::from_nanos(999_999_999))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meeting_id::InvalidMeetingId;
+
+    fn body_of(problem: &Problem) -> (u16, serde_json::Value) {
+        let (status, body) = translate(problem, ("%2Fabc%3D%3D", "16778240"));
+        (status, serde_json::to_value(body).unwrap())
+    }
+
+    #[test]
+    fn ids_in_messages_are_decoded_once_and_cut() {
+        let (status, body) = body_of(&Problem::InvalidMeetingId(InvalidMeetingId::Form));
+        assert_eq!((status, body["message"].as_str()), (404, Some("Meeting does not exist: /abc==.")));
+        assert_eq!(shown(&"é".repeat(100)), "é".repeat(64));
+        assert_eq!(shown("%252F%ff"), "%2F\u{fffd}");
+    }
+
+    #[test]
+    fn every_problem_is_an_error_with_an_integer_code_and_a_message() {
+        for problem in Problem::each() {
+            let (status, body) = body_of(&problem);
+            assert!((400..600).contains(&status), "{problem:?}");
+            assert!(
+                body["code"].is_i64() && body["message"].as_str().is_some_and(|text| text.ends_with('.')),
+                "{problem:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn dates_are_rounded_up_and_ahead() {
+        let (now, clock) = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_millis(1_400));
+        for (wait_ms, date) in [(2_100, "00:00:04"), (0, "00:00:03"), (600, "00:00:03"), (1_600, "00:00:03")]
+        {
+            let at = now + Duration::from_millis(wait_ms);
+            assert_eq!(http_date(at, now, clock), format!("Thu, 01 Jan 1970 {date} GMT"), "{wait_ms}");
+        }
+    }
+}

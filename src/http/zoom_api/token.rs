@@ -1,0 +1,138 @@
+//! `POST /oauth/token`: returns the caller key as an access token, for clients that fetch a token before their first
+//! request.
+//!
+//! No new secret is issued: the token is the key that the client presented, so replacing the key ends its tokens, too.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    dev::Payload,
+    http::{
+        StatusCode,
+        header::{AUTHORIZATION, CACHE_CONTROL},
+    },
+    web::Bytes,
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::StreamExt as _;
+use serde::Serialize;
+
+use super::query::first;
+use crate::{
+    callers::Callers,
+    http::{context::RequestContext, state::AppState},
+    metrics::Outcome,
+};
+
+/// The maximum length of a form, in bytes. A usual form has some hundred.
+const LONGEST_FORM: usize = 8 * 1024;
+/// How long a client may take to send the form.
+const FORM_TIMEOUT: Duration = Duration::from_secs(10);
+
+const GRANT_TYPE: &str = "account_credentials";
+/// The same as for Zoom's tokens. The key stays valid after that; clients only request it again.
+pub(in crate::http) const EXPIRES_IN_SECONDS: u32 = 3599;
+const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
+/// The token for every client if no callers are configured.
+const ANONYMOUS_TOKEN: &str = "anonymous";
+
+#[derive(Serialize)]
+struct TokenDocument<'a> {
+    access_token: &'a str,
+    token_type: &'static str,
+    expires_in: u32,
+    scope: &'static str,
+}
+
+/// An error in Zoom's wording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct TokenRefusal {
+    reason: &'static str,
+    error: &'static str,
+}
+
+const INVALID_CLIENT: TokenRefusal =
+    TokenRefusal { reason: "Invalid client_id or client_secret", error: "invalid_client" };
+const UNSUPPORTED_GRANT: TokenRefusal =
+    TokenRefusal { reason: "unsupported grant type", error: "unsupported_grant_type" };
+
+pub(in crate::http) async fn post(
+    request: &HttpRequest,
+    payload: Payload,
+    state: &AppState,
+    context: &RequestContext,
+) -> HttpResponse {
+    let form = read_form(payload).await;
+    let credentials = request.headers().get(AUTHORIZATION).and_then(|value| basic(value.as_bytes()));
+    let token = match &credentials {
+        Some(credentials) => key_of_caller(credentials, &state.callers),
+        None => (!state.callers.need_keys()).then_some(ANONYMOUS_TOKEN),
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let refusal = match token {
+        None => INVALID_CLIENT,
+        Some(token) if is_known_grant(&form, query) => return granted(token),
+        Some(_) => UNSUPPORTED_GRANT,
+    };
+    context.outcome.set(Some(Outcome::Refused));
+    context.problem_code.set(Some(refusal.error));
+    answer(StatusCode::BAD_REQUEST, &refusal)
+}
+
+fn granted(access_token: &str) -> HttpResponse {
+    let expires_in = EXPIRES_IN_SECONDS;
+    answer(StatusCode::OK, &TokenDocument { access_token, token_type: "bearer", expires_in, scope: SCOPE })
+}
+
+fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(document)
+}
+
+/// Returns whether the grant type is the supported one. The body takes precedence over the query.
+fn is_known_grant(form: &[u8], query: &str) -> bool {
+    let form = str::from_utf8(form).unwrap_or_default();
+    let grant = first(form, "grant_type").or_else(|| first(query, "grant_type"));
+    grant.is_some_and(|grant| grant == GRANT_TYPE)
+}
+
+/// Reads the body up to [`LONGEST_FORM`], or as much of it as arrives within [`FORM_TIMEOUT`].
+async fn read_form(mut payload: Payload) -> Vec<u8> {
+    let mut form = Vec::new();
+    let read = async {
+        while let Some(Ok(part)) = payload.next().await {
+            let part: Bytes = part;
+            form.extend(part.iter().take(LONGEST_FORM - form.len()));
+            if form.len() == LONGEST_FORM {
+                break;
+            }
+        }
+    };
+    // If the form is cut off, its grant type is either unknown or came before the cut, so a timeout needs no error of
+    // its own.
+    let _in_time = tokio::time::timeout(FORM_TIMEOUT, read).await;
+    form
+}
+
+/// The name and the key of `Basic` credentials (RFC 7617), joined by a colon.
+struct BasicCredentials(String);
+
+fn basic(value: &[u8]) -> Option<BasicCredentials> {
+    let (scheme, encoded) = value.split_at_checked(b"basic ".len())?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
+        return None;
+    }
+    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
+    Some(BasicCredentials(String::from_utf8(decoded).ok()?)).filter(|credentials| credentials.0 != ":")
+}
+
+/// Returns the key if it is that of the caller with this name. If no callers are configured, returns the anonymous
+/// token for any key.
+fn key_of_caller<'c>(BasicCredentials(text): &'c BasicCredentials, callers: &Callers) -> Option<&'c str> {
+    if !callers.need_keys() {
+        return Some(ANONYMOUS_TOKEN);
+    }
+    let (name, key) = text.split_once(':')?;
+    let caller = callers.find(Some(key.as_bytes()))?;
+    (caller.name.as_str() == name).then_some(key)
+}

@@ -1,0 +1,72 @@
+//! Encodes a body while it is written. For representations that are made on demand.
+
+use std::io::{self, Write};
+
+use flate2::{Compression, write::GzEncoder};
+
+use super::encoding::Coding;
+
+/// Lower than for snapshots, which are compressed once and served often: these bodies are cached only for seconds.
+const GZIP_LEVEL: u32 = 4;
+const ZSTD_LEVEL: i32 = 3;
+
+/// A finished body.
+pub struct WrittenBody {
+    /// The encoded bytes.
+    pub bytes: Vec<u8>,
+    /// The length of the uncompressed body, in bytes.
+    pub length: u64,
+}
+
+/// Encodes everything that is written to it.
+pub struct BodyWriter {
+    encoder: Encoder,
+    length: u64,
+}
+
+enum Encoder {
+    Identity(Vec<u8>),
+    Gzip(GzEncoder<Vec<u8>>),
+    Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
+}
+
+impl BodyWriter {
+    /// # Errors
+    /// The memory for a compressor is not available.
+    pub fn new(coding: Coding) -> io::Result<Self> {
+        let encoder = match coding {
+            Coding::Identity => Encoder::Identity(Vec::new()),
+            Coding::Gzip => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL))),
+            Coding::Zstd => Encoder::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
+        };
+        Ok(Self { encoder, length: 0 })
+    }
+
+    /// # Errors
+    /// The compressor failed, which would be a bug.
+    pub fn finish(self) -> io::Result<WrittenBody> {
+        let mut bytes = match self.encoder {
+            Encoder::Identity(bytes) => bytes,
+            Encoder::Gzip(encoder) => encoder.finish()?,
+            Encoder::Zstd(encoder) => encoder.finish()?,
+        };
+        bytes.shrink_to_fit();
+        Ok(WrittenBody { bytes, length: self.length })
+    }
+}
+
+impl Write for BodyWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.encoder {
+            Encoder::Identity(all) => all.write(bytes),
+            Encoder::Gzip(encoder) => encoder.write(bytes),
+            Encoder::Zstd(encoder) => encoder.write(bytes),
+        }?;
+        self.length += u64::try_from(written).unwrap_or_default();
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! Writes a snapshot's participants in other forms. Each form is a pure function of the cleaned text of one
+//! participant.
+//!
+//! No view builds a tree, recurses or panics.
+
+use crate::json::Desynced;
+
+pub mod identity;
+pub mod snapshot_view;
+mod zoom_page;
+pub mod zoom_shape;
+
+/// The text is not exactly one cleaned participant. This can only be a bug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the text of one cleaned participant")]
+pub struct NotAParticipant;
+
+impl From<Desynced> for NotAParticipant {
+    fn from(Desynced: Desynced) -> Self {
+        Self
+    }
+}
