@@ -8,8 +8,8 @@ mod bodies;
 mod config;
 mod entry;
 mod failures;
-mod find;
 mod kinds;
+mod lookup;
 pub mod policy;
 mod views;
 

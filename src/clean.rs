@@ -70,7 +70,8 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
                 page.next_page_token = page_token(&mut input)?;
             }
             b"total_records" => page.total_records = whole_number(&mut input)?,
-            b"meeting_number" => page.meeting_number = meeting_number(&mut input)?,
+            // The key of the number in a webinar's pages.
+            b"meeting_number" | b"webinar_number" => page.meeting_number = meeting_number(&mut input)?,
             _ => input.skip_value()?,
         }
         more = input.take_if(b',');

@@ -20,6 +20,7 @@ mod peers;
 mod purge;
 mod spans;
 mod state;
+mod webinar_access;
 
 use std::{
     pin::pin,
@@ -42,6 +43,7 @@ pub use self::{
     command::{FetchSource, Fetched, Purge},
     peers::RedisStatus,
     state::{Dependencies, FetcherConfig},
+    webinar_access::WebinarRefusal,
 };
 pub use crate::zoom::oauth::Credentials;
 use crate::{
@@ -60,6 +62,7 @@ pub struct Fetcher {
     commands: mpsc::UnboundedSender<FetcherCommand>,
     credentials: watch::Receiver<Credentials>,
     blocked: watch::Receiver<Option<Failure>>,
+    webinars: watch::Receiver<Option<WebinarRefusal>>,
     quota: watch::Receiver<QuotaStatus>,
     /// `None` without Redis.
     redis: Option<watch::Receiver<RedisStatus>>,
@@ -94,11 +97,13 @@ impl Fetcher {
             credentials: watch::Sender::new(Credentials::Accepted),
             blocked: watch::Sender::new(None),
             redis: watch::Sender::new(RedisStatus::Connecting),
+            webinars: watch::Sender::new(None),
         };
         let fetcher = Self {
             commands: sender,
             credentials: signals.credentials.subscribe(),
             blocked: signals.blocked.subscribe(),
+            webinars: signals.webinars.subscribe(),
             quota: dependencies.quota.subscribe(),
             redis: dependencies.shared.is_some().then(|| signals.redis.subscribe()),
             wait: dependencies.config.wait,
@@ -176,12 +181,16 @@ impl Fetcher {
         purged.await.map_err(|_| stopped())
     }
 
-    /// Returns the reason why Zoom may not be called now, if there is one: refused credentials, a cool-down, or the
-    /// daily quota.
+    /// Returns the reason why Zoom may not be called for this snapshot now, if there is one: refused credentials,
+    /// refused webinars, a cool-down, or the daily quota.
     #[must_use]
-    pub fn refuses(&self, now: Instant) -> Option<Failure> {
+    pub fn refuses(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
             return Some(Failure::new(Reason::ZoomRejectedCredentials));
+        }
+        let webinars = self.webinars.borrow();
+        if let Some(failure) = webinars.as_ref().and_then(|refusal| refusal.applies_to(key, now)) {
+            return Some(failure);
         }
         let blocked = self.blocked.borrow();
         let failure = blocked.as_ref()?;
@@ -211,6 +220,12 @@ impl Fetcher {
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
+    }
+
+    /// Returns which scope or plan our Zoom app lacks to read webinars, if Zoom refuses them.
+    #[must_use]
+    pub fn webinar_refusal(&self) -> Option<&'static str> {
+        self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }
 
     /// Returns whether Redis is in use; `None` if it is not configured.
@@ -256,9 +271,17 @@ mod tests {
             let (sender, mut commands) = mpsc::unbounded_channel();
             let (_accepted, credentials) = watch::channel(Credentials::Accepted);
             let (_unblocked, blocked) = watch::channel(None);
+            let (_granted, webinars) = watch::channel(None);
             let (_published, quota) = watch::channel(QuotaStatus::default());
-            let fetcher =
-                Fetcher { commands: sender, credentials, blocked, quota, redis: None, wait: Duration::ZERO };
+            let fetcher = Fetcher {
+                commands: sender,
+                credentials,
+                blocked,
+                webinars,
+                quota,
+                redis: None,
+                wait: Duration::ZERO,
+            };
             let purged = actix_rt::System::new().block_on(async move {
                 if gone_before {
                     drop(commands);

@@ -77,7 +77,12 @@ impl Snapshot {
 
     /// Returns how long it stays fresh; `None` once it is stale.
     pub(crate) fn fresh_left(&self, now: Instant) -> Option<Duration> {
-        self.fresh_for.checked_sub(self.age(now)).filter(|left| !left.is_zero())
+        self.fresh_left_at(self.age(now))
+    }
+
+    /// Returns the freshness left at this age; `None` once it is stale.
+    pub(crate) fn fresh_left_at(&self, age: Duration) -> Option<Duration> {
+        self.fresh_for.checked_sub(age).filter(|left| !left.is_zero())
     }
 
     /// Returns the time since it became stale; zero while it is fresh.

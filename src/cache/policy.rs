@@ -96,7 +96,8 @@ impl CachePolicy {
         let Some(snapshot) = cached else { return fetch(FetchReason::UriMiss) };
         if snapshot.fresh_left(now).is_some() {
             // Failed attempts count, too. Otherwise a caller with `no-cache` could cause a call with every request.
-            let is_enough = self.is_new_enough(snapshot, directives, now, snapshot.since_last_attempt(now));
+            let since_last_attempt = || snapshot.since_last_attempt(now);
+            let is_enough = self.is_new_enough(snapshot, directives, now, since_last_attempt);
             return if is_enough { Decision::Serve } else { fetch(FetchReason::Request) };
         }
         let in_time = within(snapshot.stale_for(now), self.while_revalidate);
@@ -117,7 +118,7 @@ impl CachePolicy {
         let FetchRequirement { directives, requested_at, .. } = requirement;
         snapshot.fetched_instant > requested_at
             || (snapshot.fresh_left(now).is_some()
-                && self.is_new_enough(snapshot, directives, requested_at, snapshot.age(requested_at)))
+                && self.is_new_enough(snapshot, directives, requested_at, || snapshot.age(requested_at)))
     }
 
     /// Returns whether a snapshot may be served instead of a failure that [`is_covered_by_stale`].
@@ -139,12 +140,12 @@ impl CachePolicy {
         snapshot: &Snapshot,
         directives: Directives,
         now: Instant,
-        since_last_fetch: Duration,
+        since_last_fetch: impl FnOnce() -> Duration,
     ) -> bool {
         let stays_fresh = |seconds| snapshot.fresh_left(now).is_some_and(|left| left.as_secs() >= seconds);
         let is_satisfied =
             is_young_enough(snapshot, directives, now) && directives.min_fresh.is_none_or(stays_fresh);
-        is_satisfied || since_last_fetch < self.refresh_floor
+        is_satisfied || since_last_fetch() < self.refresh_floor
     }
 }
 

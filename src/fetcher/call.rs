@@ -43,7 +43,10 @@ pub(super) async fn fetch_page(
         let answer = send(state, flight, memory, (permit, &access_token), page_token, resent).await;
         let error = match answer {
             Ok(answer) => match append(state, flight, builder, answer).await {
-                Ok(page) => return Ok(page),
+                Ok(page) => {
+                    state.webinars.grant(&flight.key);
+                    return Ok(page);
+                }
                 Err((unchanged, error)) => {
                     builder = unchanged;
                     error
@@ -51,7 +54,11 @@ pub(super) async fn fetch_page(
             },
             Err(error) => error,
         };
-        state.metrics.zoom_call(result_of(&error));
+        let result = result_of(&error);
+        state.metrics.zoom_call(result);
+        if result == CallResult::NotFound {
+            state.webinars.grant(&flight.key);
+        }
         recover(state, flight, &mut attempts, (page_token, &access_token), error).await?;
     }
 }
@@ -61,7 +68,12 @@ pub(super) async fn fetch_page(
 /// call queues again.
 async fn permit_and_token(state: &FetcherState, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
     loop {
+        state.webinars.check(&flight.key)?;
         let permit = wait_for_permit(state, flight).await?;
+        if let Err(failure) = state.webinars.check(&flight.key) {
+            state.scheduler.release(permit);
+            return Err(failure);
+        }
         match state.access_tokens.for_call(Instant::now()) {
             Some(access_token) => return Ok((permit, access_token)),
             None => state.scheduler.release(permit),

@@ -9,6 +9,7 @@ use super::{
     peers::{EventPump, Peers, RedisStatus},
     purge::Purger,
     spans::FlightSpans,
+    webinar_access::{WebinarAccess, WebinarRefusal},
 };
 use crate::{
     cache::Cache,
@@ -62,12 +63,14 @@ pub(super) struct Signals {
     /// The reason why no call may be made now; `None` if calls may be made.
     pub(super) blocked: watch::Sender<Option<Failure>>,
     pub(super) redis: watch::Sender<RedisStatus>,
+    pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,
 }
 
 /// The state on the fetcher's thread.
 pub(super) struct FetcherState {
     pub(super) zoom: Zoom,
     pub(super) access_tokens: AccessTokens,
+    pub(super) webinars: WebinarAccess,
     pub(super) scheduler: Scheduler,
     pub(super) peers: Peers,
     pub(super) flights: Rc<Flights>,
@@ -88,7 +91,7 @@ impl FetcherState {
     /// Makes the state and, with Redis, the tasks that apply the other replicas' events.
     pub(super) fn new(dependencies: Dependencies, signals: Signals) -> (Self, Option<EventPump>) {
         let Dependencies { config, zoom, freshness, quota, shared, cache, metrics, tracer } = dependencies;
-        let Signals { credentials, blocked, redis } = signals;
+        let Signals { credentials, blocked, redis, webinars } = signals;
         let (cluster, events) = super::peers::prepare(shared, &metrics).unzip();
         let upstream = Upstream::new(&zoom);
         let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
@@ -106,6 +109,7 @@ impl FetcherState {
         let state = Self {
             zoom: api,
             access_tokens,
+            webinars: WebinarAccess::new(webinars),
             scheduler,
             peers,
             flights,

@@ -5,7 +5,7 @@ mod status;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub(super) use self::status::status;
 use super::{context::RequestContext, params, problem::Problem, route::RouteHandler, state::AppState};
@@ -21,7 +21,7 @@ pub(super) fn health() -> HttpResponse {
 }
 
 /// Responds with 503 and every reason why no caller should be sent here, or with 200 if there is none. While Redis is
-/// unavailable, the service is degraded but ready.
+/// unavailable or Zoom refuses webinars, the service is degraded but ready.
 pub(super) fn readiness(state: &AppState) -> HttpResponse {
     let mut reasons = Vec::new();
     if state.is_draining() {
@@ -35,16 +35,28 @@ pub(super) fn readiness(state: &AppState) -> HttpResponse {
         let detail = "the thread that calls Zoom has ended: this is a bug";
         reasons.push(json!({ "code": "internal_error", "detail": detail }));
     }
-    let (mut response, status) = if !reasons.is_empty() {
-        (HttpResponse::ServiceUnavailable(), "not_ready")
-    } else if state.fetcher.redis() == Some(RedisStatus::Unavailable) {
-        let detail = "Redis is unavailable: this process continues within its own share of the limits";
-        reasons.push(json!({ "code": "redis_away", "detail": detail }));
-        (HttpResponse::Ok(), "degraded")
+    let (mut response, status) = if reasons.is_empty() {
+        reasons = degradations(state);
+        (HttpResponse::Ok(), if reasons.is_empty() { "ready" } else { "degraded" })
     } else {
-        (HttpResponse::Ok(), "ready")
+        (HttpResponse::ServiceUnavailable(), "not_ready")
     };
     response.insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": status, "reasons": reasons }))
+}
+
+/// Returns the reasons why some requests fail or are slow. They do not make this replica unready, because other
+/// replicas would do no better.
+fn degradations(state: &AppState) -> Vec<Value> {
+    let mut degradations = Vec::new();
+    if state.fetcher.redis() == Some(RedisStatus::Unavailable) {
+        let detail = "Redis is unavailable: this process continues within its own share of the limits";
+        degradations.push(json!({ "code": "redis_away", "detail": detail }));
+    }
+    if let Some(detail) = state.fetcher.webinar_refusal() {
+        let detail = format!("webinars: {detail}");
+        degradations.push(json!({ "code": "zoom_rejected_credentials", "detail": detail }));
+    }
+    degradations
 }
 
 /// Responds with all metrics in Prometheus's text format.

@@ -83,6 +83,7 @@ fn paths() -> Value {
             "parameters": [
                 { "$ref": "#/components/parameters/meetingId" },
                 { "$ref": "#/components/parameters/type" },
+                { "$ref": "#/components/parameters/kind" },
                 { "$ref": "#/components/parameters/pageSize" },
                 { "$ref": "#/components/parameters/nextPageToken" },
                 { "$ref": "#/components/parameters/ifNoneMatch" },

@@ -87,7 +87,7 @@ impl Problem {
             }
             Self::InvalidPageToken => {
                 Row::refused(400, "invalid_page_token", "Invalid page token").with_detail(
-                    "This next_page_token is malformed, belongs to another meeting or type, or its snapshot has \
+                    "This next_page_token is malformed, belongs to another meeting, kind or type, or its snapshot has \
                      expired; start again without it.",
                 )
             }
@@ -117,8 +117,10 @@ fn no_snapshot(reason: Reason) -> Row {
             "Check the id and the type: an ongoing meeting is type=live (Zoom shows it about two minutes after it \
              starts), one that is over is type=past.",
         ),
-        Reason::NotAMeeting => Row::failed(404, code, "This id belongs to a webinar")
-            .with_detail("Zoom has another API for the QoS of webinars; this service covers meetings only."),
+        Reason::NotAMeeting => Row::failed(404, code, "This id is not of the requested kind").with_detail(
+            "Zoom says that the id is not of the kind that you named: leave kind out to have both kinds asked; if you did, \
+             the id is neither a meeting nor a webinar of this account.",
+        ),
         Reason::MeetingTooOld => Row::failed(410, code, "Zoom no longer keeps this meeting")
             .with_detail("Zoom keeps the QoS of meetings for a year; retrying will not help."),
         Reason::ZoomRejectedCredentials => Row::failed(502, code, "Zoom rejects this service's credentials")

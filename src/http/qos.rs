@@ -200,7 +200,7 @@ fn refresh(
     key: SnapshotKey,
     now: Instant,
 ) -> Provenance {
-    if let Some(failure) = state.fetcher.refuses(now).or_else(|| state.cache.failure(&key, now)) {
+    if let Some(failure) = state.fetcher.refuses(&key, now).or_else(|| state.cache.failure(&key, now)) {
         return Provenance::StaleInstead(failure);
     }
     if let Some(until) = caller.over_limit_until(now) {

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::{members, response_head::ResponseHead};
+use super::{lack::Lack, members, response_head::ResponseHead};
 use crate::{
     failure::{LimitKind, Redactor, ZoomError},
     metrics::Cause,
@@ -15,7 +15,7 @@ pub(crate) enum CallError {
     /// Zoom does not accept the access token: renew it once and repeat the call once.
     AccessTokenRefused(ZoomError),
     /// The scopes or the plan are insufficient: permanent.
-    CredentialsRejected(ZoomError),
+    CredentialsRejected { lack: Lack, zoom_error: ZoomError },
     RateLimited {
         kind: LimitKind,
         /// `Retry-After`, if there is one in the future.
@@ -24,8 +24,8 @@ pub(crate) enum CallError {
     },
     /// No such meeting, or not yet.
     MeetingNotFound(ZoomError),
-    /// The id belongs to a webinar.
-    NotAMeeting(ZoomError),
+    /// The id is of the other kind: a webinar's at the meeting endpoint, or a meeting's at the webinar endpoint.
+    OtherKind(ZoomError),
     /// Zoom no longer keeps the data.
     MeetingTooOld(ZoomError),
     /// The page token is expired or invalid: the flight starts over.
@@ -56,11 +56,11 @@ impl CallError {
     pub(crate) fn zoom_error(&self) -> Option<&ZoomError> {
         match self {
             Self::AccessTokenRefused(zoom_error)
-            | Self::CredentialsRejected(zoom_error)
+            | Self::CredentialsRejected { zoom_error, .. }
             | Self::RateLimited { zoom_error, .. }
             | Self::Unavailable { zoom_error, .. }
             | Self::MeetingNotFound(zoom_error)
-            | Self::NotAMeeting(zoom_error)
+            | Self::OtherKind(zoom_error)
             | Self::MeetingTooOld(zoom_error)
             | Self::PageTokenRefused(zoom_error)
             | Self::CutShort(zoom_error)
@@ -84,21 +84,26 @@ pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) ->
     // A body that is not JSON has no message; we search its text but never pass it on.
     let text = message.unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
     let text = text.to_ascii_lowercase();
+    let rejected = |lack, zoom_error| CallError::CredentialsRejected { lack, zoom_error };
     match (code, head.status) {
         (Some(429), _) | (_, 429) => {
             let kind = limit_kind(head, &text);
             CallError::RateLimited { kind, retry_after: head.retry_after(), zoom_error }
         }
         // Permanent even with a 401: a new token would have the same scopes.
-        (Some(4711 | 104), _) => CallError::CredentialsRejected(zoom_error),
+        (Some(4711 | 104), _) => rejected(Lack::Scope, zoom_error),
         // Malformed JSON: Zoom was seen to send unescaped quotes inside the message.
-        (None, _) if text.contains("does not contain scopes") => CallError::CredentialsRejected(zoom_error),
+        (None, _) if text.contains("does not contain scopes") => rejected(Lack::Scope, zoom_error),
         (Some(124), _) | (_, 401) => CallError::AccessTokenRefused(zoom_error),
         (Some(200), _) if text.contains("only available for") || head.status >= 400 => {
-            CallError::CredentialsRejected(zoom_error)
+            rejected(Lack::Plan, zoom_error)
         }
         (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(zoom_error),
-        (Some(300), _) if text.contains("webinar") => CallError::NotAMeeting(zoom_error),
+        // The meeting endpoint sends the first text for a webinar's id, and the webinar endpoint the second for a
+        // meeting's.
+        (Some(300), _) if text.contains("webinar") || text.contains("access meeting info") => {
+            CallError::OtherKind(zoom_error)
+        }
         (Some(3001), _) => CallError::MeetingNotFound(zoom_error),
         (Some(12702), _) => CallError::MeetingTooOld(zoom_error),
         (_, 500..) => match head.retry_after() {
@@ -135,11 +140,12 @@ mod tests {
     fn name(status: u16, body: &str) -> &'static str {
         match classify(&head(status), body.as_bytes(), &Redactor::default()) {
             CallError::AccessTokenRefused(_) => "renew",
-            CallError::CredentialsRejected(_) => "rejected",
+            CallError::CredentialsRejected { lack: Lack::Scope, .. } => "scope",
+            CallError::CredentialsRejected { lack: Lack::Plan, .. } => "plan",
             CallError::RateLimited { kind: LimitKind::PerSecond, .. } => "second",
             CallError::RateLimited { kind: LimitKind::PerDay, .. } => "day",
             CallError::MeetingNotFound(_) => "not found",
-            CallError::NotAMeeting(_) => "webinar",
+            CallError::OtherKind(_) => "other kind",
             CallError::MeetingTooOld(_) => "too old",
             CallError::PageTokenRefused(_) => "start over",
             CallError::TimedOut | CallError::NotReached(_) => "no answer",
@@ -160,25 +166,26 @@ mod tests {
         let token = r#"{"code":124,"message":"Access token is expired."}"#;
         let page = r#"{"code":300,"message":"The next page token is invalid or expired."}"#;
         for (status, body, meaning) in [
-            (400, plan, "rejected"),
+            (400, plan, "plan"),
             (400, page, "start over"),
             (300, page, "start over"),
-            (400, r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#, "webinar"),
+            (400, r#"{"code":300,"message":"Can not access webinar info, 123456789."}"#, "other kind"),
+            (400, r#"{"code":300,"message":"Can not access meeting info, 123456789."}"#, "other kind"),
             (400, r#"{"code":300,"message":"Something else."}"#, "refused"),
             (400, r#"{"code":12702,"message":"Can not access a meeting a year ago."}"#, "too old"),
             (404, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
             (200, r#"{"code":3001,"message":"Meeting does not exist: 1."}"#, "not found"),
             (404, r#"{"code":"3001","message":"Meeting does not exist: 1."}"#, "not found"),
             (404, r#"{"code":2300,"message":"This API endpoint is not recognized."}"#, "refused"),
-            (400, scopes, "rejected"),
-            (400, malformed, "rejected"),
-            (400, r#"{"code":104,"message":"Invalid access token, does not contain scopes"}"#, "rejected"),
+            (400, scopes, "scope"),
+            (400, malformed, "scope"),
+            (400, r#"{"code":104,"message":"Invalid access token, does not contain scopes"}"#, "scope"),
             (401, token, "renew"),
             (400, token, "renew"),
             (200, token, "renew"),
             (401, "<html>", "renew"),
-            (401, scopes, "rejected"),
-            (401, malformed, "rejected"),
+            (401, scopes, "scope"),
+            (401, malformed, "scope"),
             (404, r#"{"code":3001,"message":null}"#, "not found"),
             (404, r#"{"code":3001,"message":["x"]}"#, "not found"),
             (500, "<html>oops</html>", "broken"),
@@ -231,8 +238,8 @@ mod tests {
         for (body, meaning) in [
             (r#"{"code":3001,"message":"Meeting does not exist: 1.","more":"xx"#, "not found"),
             (r#"{"code":3001,"message":"Meeting does not"#, "not found"),
-            (r#"{"message":"Can not access webinar info.","code":300,"more":["#, "webinar"),
-            (r#"{"code":300,"message":"Can not access webinar in"#, "webinar"),
+            (r#"{"message":"Can not access webinar info.","code":300,"more":["#, "other kind"),
+            (r#"{"code":300,"message":"Can not access webinar in"#, "other kind"),
             (r#"{"more":"xx"#, "refused"),
             (r#"{"code":3001"#, "refused"),
             (r#"{"code":429"#, "refused"),

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// After Zoom refused the credentials, nothing is tried for this long.
-const CREDENTIALS_BACKOFF: Duration = Duration::from_secs(30);
+pub(crate) const CREDENTIALS_BACKOFF: Duration = Duration::from_secs(30);
 /// How often mounted secrets are read while the credentials are refused. docs/OPERATIONS.md promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -154,15 +154,25 @@ impl AccessTokens {
         self.0.renewal.borrow().is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }
 
-    /// Stops all calls, because Zoom refuses something that a new token would not change: our scopes, or the plan. Drops the
-    /// token, whose scopes were fixed when Zoom issued it.
-    pub(crate) fn reject(&self, zoom_error: &ZoomError) -> TokenError {
-        // Calls in flight together are refused together; only the first one starts the backoff.
-        self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone()))
+    /// Requests a token to replace this one, whose scopes are not enough for some calls: Zoom fixed them when it issued
+    /// the token. Until the new token arrives, this one stays in use.
+    pub(crate) fn replace(&self, token: &AccessToken) {
+        if self.current(Instant::now()).is_some_and(|current| current.same_grant(token)) {
+            self.forget_shared(token);
+            drop(self.renew());
+        }
     }
 
-    /// `words` is for operators, `said` for callers.
-    fn back_off(&self, words: &ZoomError, zoom_error: ZoomError) -> TokenError {
+    /// Stops all calls, because Zoom refuses something that a new token would not change: our scopes, or the plan. Drops the
+    /// token, whose scopes were fixed when Zoom issued it.
+    /// `scope` names the scope that is missing, if one is.
+    pub(crate) fn reject(&self, zoom_error: &ZoomError, scope: Option<&str>) -> TokenError {
+        // Calls in flight together are refused together; only the first one starts the backoff.
+        self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone(), scope))
+    }
+
+    /// `words` is for operators, `zoom_error` for callers.
+    fn back_off(&self, words: &ZoomError, zoom_error: ZoomError, scope: Option<&str>) -> TokenError {
         let until = Instant::now() + CREDENTIALS_BACKOFF;
         let message = words.message.as_ref().map_or_else(|| "no message".to_owned(), ToString::to_string);
         tracing::error!(
@@ -177,7 +187,8 @@ impl AccessTokens {
         if let Some(token) = dropped {
             self.forget_shared(&token);
         }
-        self.0.credentials.send_replace(Credentials::Refused(message));
+        let reason = scope.map_or(message, str::to_owned);
+        self.0.credentials.send_replace(Credentials::Refused(reason));
         TokenError::Refused { until, zoom_error }
     }
 

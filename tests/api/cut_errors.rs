@@ -85,7 +85,7 @@ fn a_cut_4xx_is_not_repeated_and_is_judged_by_what_arrived() {
             let zoom = RawZoom::start(move |_| cut(status, "", body, end));
             let service = start(&sim, &zoom, &[]);
             for _ in 0..2 {
-                let answer = service.get(PATH);
+                let answer = service.get(&format!("{PATH}?kind=meeting"));
                 assert_eq!((answer.status, answer.problem().as_str()), expected);
                 assert_eq!(answer.json()["zoom"]["status"], status);
             }

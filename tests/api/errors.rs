@@ -113,7 +113,7 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
         let id = meeting_id(number);
         sim.add_meeting(Meeting::generated(&id, 2, 1));
         sim.inject(Fault::new(kind).for_meeting(&id).forever());
-        let answer = service.get(&format!("/qos/{id}"));
+        let answer = service.get(&format!("/qos/{id}?kind=meeting"));
         let message = message.map(|text| text.replace("{id}", &id));
         let calls = calls_for(&sim, &id);
         assert_eq!(calls.len(), 1);
@@ -218,7 +218,7 @@ fn what_zoom_says_about_a_meeting_is_remembered_and_then_asked_again() {
     for (number, (kind, code)) in kinds.iter().enumerate() {
         for view in ["live", "past"] {
             let id = meeting_id(if view == "live" { number } else { 100 + number });
-            let path = format!("/qos/{id}?type={view}");
+            let path = format!("/qos/{id}?type={view}&kind=meeting");
             sim.inject(Fault::new(kind.clone()).for_meeting(&id).forever());
             let (first, second) = (service.get(&path), service.get(&path));
             assert_eq!(calls_for(&sim, &id).len(), 1, "{path}: the second request is answered from memory");
@@ -258,7 +258,7 @@ fn an_impossible_meeting_is_remembered_longer_than_a_missing_one() {
     let sim = sim(|_| ());
     let settings = [("cache.not_found_live", "300ms"), ("cache.refusal", "1h")];
     let service = Service::start(&sim, &settings);
-    let paths = [0, 1, 2].map(|number| format!("/qos/{}", meeting_id(number)));
+    let paths = [0, 1, 2].map(|number| format!("/qos/{}?kind=meeting", meeting_id(number)));
     sim.inject(Fault::new(FaultKind::Webinar).for_meeting(meeting_id(0)).forever());
     sim.inject(Fault::new(FaultKind::TooOld).for_meeting(meeting_id(1)).forever());
     let codes = || paths.each_ref().map(|path| service.get(path).problem());

@@ -127,7 +127,7 @@ fn a_permanent_refusal_is_remembered_for_cache_refusal_then_retried() {
         let id = format!("{}", 91_000_000_000 + number);
         sim.inject(Fault::new(kind).for_meeting(&id).forever());
         let calls = wait_for(|| {
-            assert!(service.get(&format!("/qos/{id}")).status >= 400);
+            assert!(service.get(&format!("/qos/{id}?kind=meeting")).status >= 400);
             Some(calls_for(&sim, &id)).filter(|calls| calls.len() == 2)
         });
         let pause = calls[1].at - calls[0].at;

@@ -6,8 +6,9 @@ use crate::{
     failure::{Failure, Lasting, LimitKind, Reason, ZoomError},
     fetcher::{flights::Flight, memory::overloaded, state::FetcherState},
     metrics::{CallResult, Cause},
+    snapshot::MeetingKind,
     zoom::{
-        self,
+        self, Lack,
         error::CallError,
         oauth::{AccessToken, TokenError},
     },
@@ -83,7 +84,7 @@ pub(super) async fn recover(
                 return Err(PagesError::Failed(failure));
             }
         }
-        error => return Err(give_up(state, page_token, error)),
+        error => return Err(give_up(state, flight, (page_token, access_token), error)),
     }
     Ok(())
 }
@@ -129,19 +130,29 @@ fn pause_all(
 }
 
 /// Returns why the flight's pages end: no retries are left, or none would help.
-fn give_up(state: &FetcherState, page_token: Option<&str>, error: CallError) -> PagesError {
+fn give_up(
+    state: &FetcherState,
+    flight: &Flight,
+    (page_token, access_token): (Option<&str>, &AccessToken),
+    error: CallError,
+) -> PagesError {
     let refused = |zoom_error| Failure::lasting(Lasting::Refused).with_zoom_error(zoom_error);
     PagesError::Failed(match error {
-        CallError::AccessTokenRefused(zoom_error) | CallError::CredentialsRejected(zoom_error) => {
-            let failure = no_access_token(state.access_tokens.reject(&zoom_error));
-            // Queued calls would fail for the same reason, so they need not wait for a permit.
-            state.scheduler.reject_all(&failure);
-            failure
-        }
+        CallError::AccessTokenRefused(zoom_error) => reject_credentials(state, &zoom_error, None),
+        CallError::CredentialsRejected { lack, zoom_error } => match (flight.key.kind, lack) {
+            (MeetingKind::Webinar, _) => {
+                let replace_token = || state.access_tokens.replace(access_token);
+                state.webinars.refuse(&flight.key, (lack, zoom_error), replace_token)
+            }
+            (kind @ MeetingKind::Meeting, Lack::Scope) => {
+                reject_credentials(state, &zoom_error, Some(lack.detail(kind)))
+            }
+            (MeetingKind::Meeting, Lack::Plan) => reject_credentials(state, &zoom_error, None),
+        },
         CallError::MeetingNotFound(zoom_error) => {
             Failure::new(Reason::MeetingNotFound).with_zoom_error(zoom_error)
         }
-        CallError::NotAMeeting(zoom_error) => Failure::new(Reason::NotAMeeting).with_zoom_error(zoom_error),
+        CallError::OtherKind(zoom_error) => Failure::new(Reason::NotAMeeting).with_zoom_error(zoom_error),
         CallError::MeetingTooOld(zoom_error) => {
             Failure::new(Reason::MeetingTooOld).with_zoom_error(zoom_error)
         }
@@ -166,6 +177,14 @@ fn give_up(state: &FetcherState, page_token: Option<&str>, error: CallError) -> 
     })
 }
 
+/// Rejects the credentials, which stops all calls, and rejects the queued calls.
+fn reject_credentials(state: &FetcherState, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
+    let failure = no_access_token(state.access_tokens.reject(zoom_error, scope));
+    // Queued calls would fail for the same reason, so they need not wait for a permit.
+    state.scheduler.reject_all(&failure);
+    failure
+}
+
 pub(in crate::fetcher) fn no_access_token(error: TokenError) -> Failure {
     match error {
         TokenError::Refused { until, zoom_error } => {
@@ -184,9 +203,9 @@ pub(in crate::fetcher) fn no_access_token(error: TokenError) -> Failure {
 
 pub(super) fn result_of(error: &CallError) -> CallResult {
     match error {
-        CallError::AccessTokenRefused(_) | CallError::CredentialsRejected(_) => CallResult::Unauthorized,
+        CallError::AccessTokenRefused(_) | CallError::CredentialsRejected { .. } => CallResult::Unauthorized,
         CallError::RateLimited { .. } => CallResult::RateLimited,
-        CallError::MeetingNotFound(_) | CallError::NotAMeeting(_) | CallError::MeetingTooOld(_) => {
+        CallError::MeetingNotFound(_) | CallError::OtherKind(_) | CallError::MeetingTooOld(_) => {
             CallResult::NotFound
         }
         CallError::PageTokenRefused(_) => CallResult::PageTokenRefused,

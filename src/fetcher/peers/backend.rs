@@ -37,12 +37,17 @@ impl RedisPeers {
 
     /// Returns this meeting's snapshot in Redis.
     pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
-        let record_key = RecordKey::meeting(&key);
-        let stored = self.cluster.look_up(&record_key).await.ok()?;
-        match records::read(&self.cluster, key, &record_key, stored.record).await? {
+        match self.record(key).await? {
             Content::Snapshot(snapshot) => Some(snapshot),
             Content::Refusal { .. } => None,
         }
+    }
+
+    /// Returns this meeting's record in Redis.
+    pub(super) async fn record(&self, key: SnapshotKey) -> Option<Content> {
+        let record_key = RecordKey::meeting(&key);
+        let stored = self.cluster.look_up(&record_key).await.ok()?;
+        records::read(&self.cluster, key, &record_key, stored.record).await
     }
 
     /// Returns whether this replica's cache has nothing newer. It can have something newer if this replica fetched

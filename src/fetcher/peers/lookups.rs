@@ -8,9 +8,9 @@ use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, 
 
 use futures_util::FutureExt as _;
 
-use super::backend::RedisPeers;
+use super::{backend::RedisPeers, records::Content};
 use crate::{
-    failure::Failure,
+    failure::{Failure, Reason},
     fetcher::{
         command::{FetchSource, Fetched},
         flights::Waiter,
@@ -45,15 +45,24 @@ impl PendingLookups {
         }
     }
 
-    async fn look_up(&self, key: SnapshotKey) {
+    async fn look_up(self: Rc<Self>, key: SnapshotKey) {
         let peers = &self.peers;
         let purges = peers.purger.generation();
         // A panic must not leave the callers waiting.
-        let found = AssertUnwindSafe(peers.latest(key)).catch_unwind().await.unwrap_or_default();
+        let (found, is_other_kind) =
+            match AssertUnwindSafe(peers.record(key)).catch_unwind().await.unwrap_or_default() {
+                Some(Content::Snapshot(found)) => (Some(found), false),
+                Some(Content::Refusal { failure, .. }) => (None, failure.reason == Reason::NotAMeeting),
+                None => (None, false),
+            };
         let found = found.filter(|found| peers.is_latest(found) && purges == peers.purger.generation());
         let (now, mut cached) = (Instant::now(), None);
         let waiting = self.pending.borrow_mut().remove(&key).unwrap_or_default();
-        for (waiter, failure) in waiting {
+        for (mut waiter, failure) in waiting {
+            if is_other_kind && let Some(kind) = waiter.other_kind.take() {
+                Rc::clone(&self).answer(SnapshotKey { kind, ..key }, waiter, failure);
+                continue;
+            }
             let answer = match &found {
                 Some(snapshot) if peers.cache.policy().accepts(snapshot, waiter.wanted, now) => {
                     let (snapshot, stored) =

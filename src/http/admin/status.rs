@@ -27,6 +27,7 @@ pub(crate) async fn status(state: &AppState, context: &RequestContext) -> HttpRe
         "callers_file": callers_file(state),
         "zoom": {
             "credentials_refused": state.fetcher.credentials() != Credentials::Accepted,
+            "webinars_refused": state.fetcher.webinar_refusal(),
             "last_refusal": last_refusal(&fetcher),
             "last_failure": last_failure(&fetcher),
         },

@@ -14,7 +14,7 @@ use crate::{
         route::Methods,
     },
     meeting_id::MeetingId,
-    snapshot::{Coding, MeetingType},
+    snapshot::{Coding, MeetingKind, MeetingType},
 };
 
 pub(super) fn parameters() -> Value {
@@ -40,6 +40,12 @@ pub(super) fn parameters() -> Value {
             "type",
             json!({ "type": "string", "enum": meeting_types(), "default": MeetingType::Live.as_str() }),
             "Whether the meeting is ongoing or over. Zoom shows an ongoing one about two minutes after it starts.",
+        ),
+        "kind": query(
+            "kind",
+            json!({ "type": "string", "enum": MeetingKind::ALL.map(MeetingKind::as_str) }),
+            "Whether the id is a meeting's or a webinar's. Leave it out if you do not know: the service finds out, and \
+             remembers it. If it is given, only Zoom's endpoint for this kind is asked.",
         ),
         "pageSize": query(
             "page_size",

@@ -10,7 +10,7 @@ use crate::{
     clean::Field,
     http::{context::LONGEST_REQUEST_ID, paging::PAGE_SIZES},
     meeting_id::MeetingId,
-    snapshot::MeetingType,
+    snapshot::{MeetingKind, MeetingType},
 };
 
 pub(super) fn schemas() -> Value {
@@ -36,6 +36,7 @@ fn snapshot() -> Value {
         "properties": {
             "meeting_id": { "type": "string", "pattern": MeetingId::pattern() },
             "type": { "enum": meeting_types() },
+            "kind": { "const": MeetingKind::Webinar.as_str(), "description": "Only in a webinar." },
             "fetched_at": { "type": "string", "format": "date-time", "examples": ["2026-11-23T10:15:42Z"] },
             "total_records": {
                 "type": "integer", "minimum": 0,

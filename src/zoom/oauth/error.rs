@@ -29,6 +29,6 @@ pub(crate) enum TokenError {
 pub enum Credentials {
     /// Also before the first response.
     Accepted,
-    /// With Zoom's own message.
+    /// With Zoom's own message, or the name of the missing scope.
     Refused(String),
 }

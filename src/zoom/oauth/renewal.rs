@@ -103,7 +103,7 @@ impl AccessTokens {
                         zoom_error: Some(zoom_error.status_only()),
                     });
                 }
-                Err(self.back_off(&zoom_error, zoom_error.status_only()))
+                Err(self.back_off(&zoom_error, zoom_error.status_only(), None))
             }
             Err(RequestError::TimedOut) => {
                 tracing::warn!("Zoom's token endpoint did not respond in time");

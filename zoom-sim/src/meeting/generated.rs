@@ -145,7 +145,7 @@ impl Plan {
             ("share_whiteboard", "false".to_owned()),
             ("recording", "false".to_owned()),
             ("has_archiving", "false".to_owned()),
-            ("optional_archiving", "\"\"".to_owned()),
+            ("optional_archiving", "\"no optional archiving\"".to_owned()),
             ("groupId", "\"\"".to_owned()),
             ("health", "\"Good\"".to_owned()),
             ("issue_list", if dice.one_in(8) { "[\"Unstable audio quality\"]" } else { "[]" }.to_owned()),

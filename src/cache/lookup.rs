@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_webinars_once_zoom_says_so() {
+    fn an_id_that_the_meeting_endpoint_refuses_is_a_webinars() {
         let cache = cache(1 << 20);
         assert_eq!(kind_of(&cache, 1, Instant::now()), MeetingKind::Meeting);
         refuse(&cache, key(1));

@@ -1,0 +1,96 @@
+//! Tracks whether Zoom lets our app read webinars.
+//!
+//! Webinars need another scope, which an app made for meetings lacks. If Zoom refuses webinars, only calls for webinars
+//! stop. Meetings are not affected, so the replica stays ready.
+
+use std::{
+    cell::Cell,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    failure::{Failure, Reason, ZoomError},
+    snapshot::{MeetingKind, SnapshotKey},
+    zoom::{Lack, oauth::CREDENTIALS_BACKOFF},
+};
+
+/// Zoom's refusal of all webinars. It applies until a call for a webinar gets another response.
+#[derive(Debug, Clone)]
+pub struct WebinarRefusal {
+    /// The missing scope or plan, for operators.
+    pub detail: &'static str,
+    /// The failure that callers get until its `retry_at`. The next call after that shows whether Zoom still refuses.
+    failure: Failure,
+}
+
+impl WebinarRefusal {
+    /// Returns the reason why this snapshot may not be fetched now; `None` if it may, such as any meeting's.
+    pub(super) fn applies_to(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
+        let is_in_force = self.failure.retry_at.is_some_and(|until| now < until);
+        (key.kind == MeetingKind::Webinar && is_in_force).then(|| self.failure.clone())
+    }
+}
+
+/// The minimum time between two replacements of the access token. Zoom fixes a token's scopes when it issues the token,
+/// so an added scope takes effect only with a new one. With some accounts, a new token revokes the one that meetings
+/// are fetched with, so this is rare.
+const TOKEN_REPLACED_EVERY: Duration = Duration::from_secs(300);
+
+pub(super) struct WebinarAccess {
+    refusal: watch::Sender<Option<WebinarRefusal>>,
+    token_replaced: Cell<Option<Instant>>,
+}
+
+impl WebinarAccess {
+    pub(super) fn new(published: watch::Sender<Option<WebinarRefusal>>) -> Self {
+        Self { refusal: published, token_replaced: Cell::default() }
+    }
+
+    /// # Errors
+    /// The snapshot is a webinar's, and Zoom has just refused webinars.
+    pub(super) fn check(&self, key: &SnapshotKey) -> Result<(), Failure> {
+        let refusal = self.refusal.borrow();
+        let failure = refusal.as_ref().and_then(|refusal| refusal.applies_to(key, Instant::now()));
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Records that Zoom refused a call for a webinar. Returns the failure for callers.
+    pub(super) fn refuse(
+        &self,
+        key: &SnapshotKey,
+        (lack, zoom_error): (Lack, ZoomError),
+        replace_token: impl FnOnce(),
+    ) -> Failure {
+        // Calls in flight together are refused together; only the first one starts the backoff.
+        if let Err(failure) = self.check(key) {
+            return failure;
+        }
+        let detail = lack.detail(key.kind);
+        tracing::warn!(
+            zoom_status = zoom_error.status,
+            zoom_code = zoom_error.code,
+            zoom_tracking_id = zoom_error.tracking_id(),
+            detail,
+            "Zoom refuses webinars; next try in 30 s, meetings go on"
+        );
+        let now = Instant::now();
+        if self.token_replaced.get().is_none_or(|at| now.duration_since(at) >= TOKEN_REPLACED_EVERY) {
+            self.token_replaced.set(Some(now));
+            replace_token();
+        }
+        let failure = Failure::new(Reason::ZoomRejectedCredentials)
+            .retry_at(now + CREDENTIALS_BACKOFF)
+            .with_zoom_error(zoom_error);
+        self.refusal.send_replace(Some(WebinarRefusal { detail, failure: failure.clone() }));
+        failure
+    }
+
+    /// Records that Zoom did not refuse a call for this snapshot for lack of a scope or plan.
+    pub(super) fn grant(&self, key: &SnapshotKey) {
+        if key.kind == MeetingKind::Webinar && self.refusal.send_replace(None).is_some() {
+            tracing::info!("Zoom accepts calls for webinars again");
+        }
+    }
+}
