@@ -1,4 +1,5 @@
-//! Composition root: the only file that knows every part. Wires them, binds the listeners, and stops everything in order.
+//! Composition root: the only file that depends on every part. Wires them, binds the listeners, and stops everything in
+//! order.
 
 use std::{
     io,
@@ -34,12 +35,12 @@ use crate::{
 const FETCHER_BLOCKING_THREADS: usize = 4;
 /// Practically forever; see [`fetcher_runtime`].
 const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
-/// How long a stopping replica tries to return its share to the others.
+/// How long a stopping replica tries to return its share of the quota to the others.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the cache drops expired entries and the gauges are updated.
 const MAINTENANCE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why the service cannot start.
+/// An error that keeps the service from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A listener cannot be bound.
@@ -50,13 +51,13 @@ pub enum StartError {
     StateFile(#[from] StateFileError),
 }
 
-/// Why the service ended without a signal.
+/// An error that ends the service without a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The system has no threads left.
     #[error("the service cannot start its threads: {0}")]
     NoThread(#[from] io::Error),
-    /// A task ended that runs as long as the service: a bug, or a system without threads.
+    /// A task that should run as long as the service has ended: a bug, or the system has no threads left.
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }
@@ -78,7 +79,7 @@ impl App {
     /// # Errors
     /// An address is in use, or the state file cannot be written.
     pub fn bind(config: Config) -> Result<Self, StartError> {
-        // Fails if a test has started a service in this process before, with the same provider.
+        // Fails if this process has installed the provider before, as tests do that start several services.
         drop(rustls::crypto::ring::default_provider().install_default());
         let Config { server, fetcher, zoom, quota, freshness, cache, callers, shared, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
@@ -114,30 +115,30 @@ impl App {
         })
     }
 
-    /// The callers' address, with the bound port.
+    /// Returns the address of the callers' listener, with the port that was bound.
     #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listeners.listen
     }
 
-    /// The operators' address, with the bound port.
+    /// Returns the address of the operators' listener, with the port that was bound.
     #[must_use]
     pub fn ops_listen(&self) -> SocketAddr {
         self.listeners.ops_listen
     }
 
-    /// Serves until `stop` is ready, then drains: reports not ready, accepts connections for `server.drain_delay`, and
+    /// Serves until `stop` completes, then drains: reports not ready, accepts connections for `server.drain_delay`, and
     /// finishes requests and flights within `server.shutdown_timeout`.
     ///
     /// # Errors
-    /// The system has no threads left, or a task ended that runs as long as the service.
+    /// The system has no threads left, or a task that should run as long as the service has ended.
     pub async fn run(
         self,
         stop: impl Future<Output = ()>,
         dropped_lines: Option<DroppedLines>,
     ) -> Result<(), RunError> {
         let (supervisor, mut ends) = Supervisor::new();
-        // Only after both listeners are bound: a process that cannot serve must not call Zoom.
+        // Started only after both listeners are bound: a process that cannot serve must not call Zoom.
         let fetcher_thread = Arbiter::try_with_tokio_rt(fetcher_runtime)?;
         self.fetcher_task.spawn_on(&fetcher_thread, supervisor.clone());
         let Listeners { callers: serving, operators: serving_operators, listen, ops_listen } = self.listeners;
@@ -165,7 +166,7 @@ impl App {
         let deadline = Instant::now() + self.shutdown_timeout;
         self.state.fetcher.stop_starting();
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
-        // Even with flights in progress, so that the other replicas can use this replica's share.
+        // Leaves even with flights in progress, so that the other replicas can use this replica's share of the quota.
         drop(tokio::time::timeout(LEAVE_TIMEOUT, self.state.fetcher.leave()).await);
         operators.stop(false).await;
         fetcher_thread.stop();
@@ -181,11 +182,11 @@ impl App {
     }
 }
 
-/// The runtime of the fetcher's thread. It has few blocking threads: more would not be faster, and each thread that
-/// allocates keeps memory of its own.
+/// Builds the runtime of the fetcher's thread. It has few blocking threads: more would not be faster, and each thread
+/// that allocates keeps memory of its own.
 ///
-/// The first blocking thread starts here and never ends. tokio panics if it needs a first thread and the system has none
-/// left; with one thread, work waits for it instead.
+/// The first blocking thread starts here and never ends. tokio panics if it needs a first thread and the system has
+/// none left; with one thread, work waits for it instead.
 fn fetcher_runtime() -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread()
         .max_blocking_threads(FETCHER_BLOCKING_THREADS)
@@ -197,7 +198,7 @@ fn fetcher_runtime() -> io::Result<Runtime> {
     Ok(runtime)
 }
 
-/// Waits for the requests, then for the flights. Returns `false` if the deadline came first.
+/// Waits for the requests, then for the flights. Returns whether all of them ended before the deadline.
 async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) -> bool {
     telemetry::expect_late_connections();
     let served = tokio::time::timeout_at(deadline.into(), callers.stop(true)).await.is_ok();
@@ -205,7 +206,7 @@ async fn finish(fetcher: &Fetcher, callers: &ServerHandle, deadline: Instant) ->
     served && idle
 }
 
-/// Work that must not delay a request.
+/// Frees expired cache entries and updates the metrics at an interval, so that no request has to.
 async fn run_maintenance(state: Data<AppState>, dropped_lines: Option<DroppedLines>) {
     let mut interval = tokio::time::interval(MAINTENANCE_INTERVAL);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -1,8 +1,8 @@
-//! Snapshots and failures, bounded by bytes.
+//! Caches snapshots and failures, bounded by bytes.
 //!
-//! A look-up takes no lock of ours and parses nothing. The reader decides by its own clock whether an entry may be served; moka
-//! only frees entries that nobody can use any more. A snapshot that callers page through is kept beside the newer one that
-//! replaced it.
+//! A look-up takes no lock of ours and parses nothing. The reader decides by its own clock whether an entry may be
+//! served; moka only frees entries that can no longer be served. A snapshot that callers page through is kept beside
+//! the newer one that replaced it.
 
 mod bodies;
 mod config;
@@ -43,7 +43,7 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag, WrittenBody},
 };
 
-/// A snapshot larger than this part of the memory, a hundredth, is made room for at once.
+/// A snapshot that takes more than this fraction of the bound (1/100) evicts others at once.
 const LARGE_SHARE: u64 = 100;
 
 /// The cache; a handle that is cheap to clone and shared by all threads.
@@ -57,14 +57,15 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache.
+    /// Creates an empty cache.
     #[must_use]
     pub fn new(config: CacheConfig, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
         let entries = Moka::builder()
             .max_capacity(config.max_entries())
             .weigher(|_, entry: &Entry| u32::try_from(entry.weight()).unwrap_or(u32::MAX))
-            // A new meeting was just requested; TinyLFU would reject it while old favourites fill the cache.
+            // LRU, because a new meeting was just requested: TinyLFU would reject it while old favourites fill the
+            // cache.
             .eviction_policy(EvictionPolicy::lru())
             .expire_after(ExpiryPolicy(config.policy))
             .eviction_listener(move |_, _, cause| {
@@ -81,13 +82,13 @@ impl Cache {
         self.config.policy
     }
 
-    /// The newest entry of this meeting, if it can be served at `now`. A snapshot may be stale.
+    /// Returns the newest entry of this meeting, if it can be served at `now`. A snapshot may be stale.
     #[must_use]
     pub fn get(&self, key: &SnapshotKey, now: Instant) -> Option<Entry> {
         self.entry(CacheKey::newest(*key), now)
     }
 
-    /// The snapshot with this tag: the newest, or one that callers page through.
+    /// Returns the snapshot with this tag: the newest, or one that callers page through.
     pub(crate) fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
         [CacheKey::newest(*key), CacheKey::older(*key, tag)].into_iter().find_map(|key| {
             match self.entry(key, now)? {
@@ -101,7 +102,7 @@ impl Cache {
         self.entries.get(&key).filter(|entry| entry.useful_until(self.config.policy) > now)
     }
 
-    /// Caches a snapshot. Returns `false` with it if it alone exceeds the bound, and so is not cached.
+    /// Caches a snapshot, unless it alone exceeds the bound. Returns it, and whether it is cached.
     ///
     /// Only one thread may call this. Two could lose an older snapshot that callers page through.
     #[must_use]
@@ -109,19 +110,20 @@ impl Cache {
         let snapshot = snapshot.into();
         self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
         let newest = CacheKey::newest(snapshot.key);
-        // Before the new one, so that callers who page through the older one find it at every moment.
+        // Inserted before the new one, so that callers who page through the older one find it at every moment.
         if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
             self.insert_paged(&replaced);
         }
         let entry = Entry::Snapshot(Arc::clone(&snapshot));
-        // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. Weights are u32.
+        // moka would return an oversized entry until its next maintenance, so it must not be inserted at all. moka's
+        // weights are u32.
         let bound = self.config.max_entries().min(u64::from(u32::MAX));
         let is_kept = u64::try_from(entry.weight()).is_ok_and(|weight| weight <= bound);
         if is_kept {
             let is_large = u64::try_from(entry.weight()).is_ok_and(|weight| weight > bound / LARGE_SHARE);
             self.entries.insert(newest, entry);
             if is_large {
-                // Evict now. Until the next maintenance, the cache would exceed its bound by this much.
+                // Evicts now: until the next maintenance, the cache would exceed its bound by this much.
                 self.entries.run_pending_tasks();
             }
         } else {
@@ -136,23 +138,24 @@ impl Cache {
         self.entries.insert(key, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
-    /// The largest uncompressed body that is cached, in bytes.
+    /// Returns the size of the largest uncompressed body that is cached, in bytes.
     pub(crate) fn largest_plain_body(&self) -> usize {
         self.bodies.largest()
     }
 
-    /// The snapshot's uncompressed body, if it is stored or cached.
+    /// Returns the snapshot's uncompressed body, if it is stored or cached.
     pub(crate) fn plain_body(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.plain(snapshot)
     }
 
-    /// The snapshot's uncompressed body. Blocks while it is decompressed, once for all threads. `None` if all uncompressed bodies
-    /// together would take too much memory.
+    /// Returns the snapshot's uncompressed body; `None` if all uncompressed bodies together would take too much memory.
+    /// Blocks while the body is decompressed, which happens once for all threads.
     pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.decompressed(snapshot)
     }
 
-    /// The body of a small snapshot, stored as gzip only, as zstd. Blocks for some tenths of a millisecond while it is made.
+    /// Returns the body of a small snapshot, which is stored as gzip only, as zstd. Blocks for some tenths of a
+    /// millisecond while it is made.
     pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.bodies.zstd(snapshot)
     }
@@ -161,20 +164,20 @@ impl Cache {
         self.views.get(key)
     }
 
-    /// Caches a view, unless it is large. `None` if all views together would take too much memory.
+    /// Caches a view unless it is large, and returns it. Returns `None` if all views in use would take too much memory.
     pub(crate) fn insert_view(&self, key: ViewKey, made: WrittenBody) -> Option<ViewBody> {
         self.views.insert(key, made)
     }
 
-    /// How long a snapshot can be served after its fetch, fresh or stale.
+    /// Returns how long after its fetch a snapshot can be served, fresh or stale.
     pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         self.config.policy.useful_for(snapshot)
     }
 
-    /// Removes the snapshots and failures under these keys, and forgets of which kind their ids are. Returns how many of the keys
-    /// had a newest entry or a failure.
+    /// Removes the snapshots and failures under these keys, and the remembered kinds of their ids. Returns for how many
+    /// of the keys there was a newest entry or a failure.
     ///
-    /// Not for a request's path: it scans all entries, which takes a tenth of a second for a million.
+    /// Too slow for the path of a request: it scans all entries, which takes a tenth of a second for a million.
     pub(crate) fn purge(&self, keys: &[SnapshotKey]) -> u64 {
         self.bodies.purge_all();
         self.views.purge_all();
@@ -194,8 +197,8 @@ impl Cache {
 
     /// Removes everything. The next [`Cache::run_maintenance`] frees the memory.
     pub(crate) fn purge_all(&self) {
-        // moka removes entries inserted before the present instant of its clock. Wait for the next one, or those inserted within
-        // the present one would stay.
+        // moka removes the entries inserted before the present tick of its clock. This waits for the next tick;
+        // otherwise entries inserted within the present one would stay.
         let now = Instant::now();
         while Instant::now() == now {
             std::hint::spin_loop();
@@ -206,20 +209,20 @@ impl Cache {
         self.entries.invalidate_all();
     }
 
-    /// Frees expired entries and updates the sizes, which moka would only do as requests come in.
+    /// Frees expired entries and updates the sizes, which moka by itself does only while requests arrive.
     pub fn run_maintenance(&self) {
         self.entries.run_pending_tasks();
         self.bodies.run_maintenance();
         self.views.run_maintenance();
     }
 
-    /// Entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
+    /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
     #[must_use]
     pub fn entry_count(&self) -> u64 {
         self.entries.entry_count()
     }
 
-    /// Bytes, as of the last [`Cache::run_maintenance`].
+    /// Returns the memory in bytes, as of the last [`Cache::run_maintenance`].
     pub(crate) fn bytes(&self) -> u64 {
         self.entries.weighted_size() + self.bodies.bytes() + self.views.bytes()
     }
@@ -253,7 +256,7 @@ mod tests {
         SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
     }
 
-    /// A snapshot of random bytes. They do not compress, and two encodings are stored.
+    /// Returns a snapshot of random bytes. They do not compress, and two encodings are stored.
     pub(super) fn snapshot_of(key: SnapshotKey, bytes: usize, live_fresh: Duration) -> Snapshot {
         let mut builder = SnapshotBuilder::default();
         builder.begin_page().extend(std::iter::repeat_with(|| fastrand::u8(..)).take(bytes));
@@ -321,7 +324,7 @@ mod tests {
     #[test]
     fn a_full_purge_removes_what_came_before_it_and_nothing_after() {
         let cache = cache(1 << 30);
-        // Often enough to hit the same tick of the clock twice.
+        // Repeated often enough to hit the same tick of the clock twice.
         for round in 0..2_000 {
             assert!(cache.insert(snapshot_of(key(round), 10, 30 * SECOND)).1);
             assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);

@@ -1,10 +1,10 @@
 //! Cleans a page of participants: a string with a unit becomes a number, `""` becomes `null`.
 //!
-//! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space between tokens.
-//! No tree is built: one strict pass validates the whole document, a second one copies it.
+//! Everything else is copied as Zoom wrote it, digit for digit and escape for escape, without the white space between
+//! tokens. No tree is built: one strict pass validates the complete document, a second one copies it.
 //!
-//! Pure: no I/O, no clock, no log, no panic. It does not interpret values, does not merge pages, and knows only the fields of
-//! [`Field`] and those of the envelope in [`Page`].
+//! Pure: no I/O, no clock, no log, no panic. It interprets only the fields of [`Field`] and [`Page`], and does not
+//! merge pages.
 
 use serde::de::IgnoredAny;
 
@@ -22,14 +22,14 @@ mod page;
 mod participants;
 mod scope;
 
-/// Appends the cleaned participants of one of Zoom's pages to `out`, with `,` between them and no brackets.
+/// Appends the cleaned participants of one of Zoom's pages to `out`, with `,` between them and without brackets.
 ///
 /// # Errors
-/// The response is not a whole page; `out` is then unchanged.
+/// The response is not a complete page. `out` is then unchanged.
 pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
     let text = str::from_utf8(zoom).map_err(|_| NotAPage::NotUtf8)?;
-    // The strict pass. It does not recurse or interpret, so it accepts deep nesting, numbers beyond f64 and lone surrogates. It
-    // requires the end of the document, so it also rejects a truncated body.
+    // The strict pass. It does not recurse or interpret, so it accepts deep nesting, numbers beyond f64 and lone
+    // surrogates. It requires the end of the document, so it rejects a truncated body, too.
     serde_json::from_str::<IgnoredAny>(text)
         .map_err(|error| NotAPage::NotJson { line: error.line(), column: error.column() })?;
 
@@ -70,7 +70,7 @@ fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
                 page.next_page_token = page_token(&mut input)?;
             }
             b"total_records" => page.total_records = whole_number(&mut input)?,
-            // A webinar's pages name its number.
+            // The key of the number in a webinar's pages.
             b"meeting_number" | b"webinar_number" => page.meeting_number = meeting_number(&mut input)?,
             _ => input.skip_value()?,
         }
@@ -117,7 +117,7 @@ fn whole_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Desynced> {
     input.skipped_value().map(number)
 }
 
-/// Zoom's documentation declares it a string.
+/// Reads a number, or a string with a number: Zoom's documentation declares a string.
 fn meeting_number(input: &mut Cursor<'_>) -> Result<Option<u64>, Desynced> {
     let value = input.skipped_value()?;
     Ok(number(value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")).unwrap_or(value)))

@@ -1,6 +1,7 @@
-//! Why there is no snapshot: the failures that the fetcher returns, the cache keeps, and `http::problem` describes to callers.
+//! Failures to get a snapshot. The fetcher returns them, the cache keeps them, and `http::problem` describes them to
+//! callers.
 //!
-//! No status codes here, and no text of our own errors: only what happened, when to retry, and Zoom's response.
+//! A failure has no status code and no text of ours: only what happened, when to retry, and Zoom's response.
 
 mod redactor;
 
@@ -9,19 +10,19 @@ use std::{sync::Arc, time::Instant};
 pub use self::redactor::{RedactedText, Redactor};
 
 vocabulary! {
-    /// The reasons, in the order of the contract's table. The word is the problem's `code`, also in traces and between replicas.
+    /// The reason of a failure. The word is the problem's `code`, also in traces and in messages between replicas.
     pub enum Reason {
-        /// Zoom knows no such meeting.
+        /// Zoom has no such meeting.
         MeetingNotFound = "meeting_not_found",
         /// The id belongs to a webinar.
         NotAMeeting = "not_a_meeting",
-        /// Zoom keeps a meeting's data for a year at most.
+        /// Zoom no longer has the meeting's data, which it keeps for at most a year.
         MeetingTooOld = "meeting_too_old",
         /// The caller has reached its own limit of calls.
         CallerOverLimit = "caller_over_limit",
         /// Zoom refuses the access token, its scopes or the account's plan.
         ZoomRejectedCredentials = "zoom_rejected_credentials",
-        /// No connection, a server error, or a response that is not a whole page.
+        /// No connection, a server error, or a response that is not a complete page.
         ZoomFailed = "zoom_failed",
         /// No permit is available within the caller's wait.
         ZoomRateLimited = "zoom_rate_limited",
@@ -35,15 +36,15 @@ vocabulary! {
         ShuttingDown = "shutting_down",
         /// Zoom did not respond in time.
         ZoomTimedOut = "zoom_timed_out",
-        /// The caller allows no fetch, and nothing usable is cached.
+        /// The caller does not allow a fetch, and nothing usable is cached.
         NotCached = "not_cached",
     }
 }
 
 vocabulary! {
-    /// Why another call would only repeat a [`Reason::ZoomFailed`].
+    /// The cause of a [`Reason::ZoomFailed`] that another call would only repeat.
     pub enum Lasting {
-        /// Zoom rejects the request, for a reason that has nothing to do with the meeting.
+        /// Zoom rejects the request for a reason that no other [`Reason`] describes.
         Refused = "refused",
         /// A response, or the whole meeting, exceeds the configured limits.
         TooLarge = "too_large",
@@ -65,7 +66,7 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Which limit, ours or Zoom's, refused a request.
+    /// The cause of a refusal: a limit of ours, a limit of Zoom's, or our credentials.
     pub enum RefusedBy {
         /// Ours: no permit within the caller's wait.
         BudgetSecond = "budget_second",
@@ -84,7 +85,7 @@ vocabulary! {
     }
 }
 
-/// The error response of Zoom. Callers see it, so that they can quote it to Zoom's support.
+/// An error response of Zoom. Callers get it, so that they can quote it to Zoom's support.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ZoomError {
     /// The HTTP status, which often misleads.
@@ -98,42 +99,42 @@ pub(crate) struct ZoomError {
 }
 
 impl ZoomError {
-    /// The id by which Zoom's support finds the call.
+    /// Returns the id by which Zoom's support finds the call.
     pub(crate) fn tracking_id(&self) -> Option<&str> {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
-    /// The part of a token endpoint's response that callers may see: its status. The rest is about our app.
+    /// Returns the part of a token endpoint's response that callers may see: its status. The rest is about our app.
     pub(crate) fn status_only(&self) -> Self {
         Self { status: self.status, ..Self::default() }
     }
 }
 
-/// Why there is no snapshot, and when to retry.
+/// The reason why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The reason.
+    /// The kind of failure.
     pub(crate) reason: Reason,
-    /// Why another call would fail the same way; `None` if it may succeed, or if the reason is enough.
+    /// Set if another call would fail the same way for a cause that `reason` does not name.
     pub(crate) lasting: Option<Lasting>,
-    /// When a retry can help, if that is known.
+    /// The time from which a retry can help, if that is known.
     pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
     pub(crate) zoom: Option<Arc<ZoomError>>,
 }
 
 impl Failure {
-    /// A failure without details.
+    /// Makes a failure without details.
     pub(crate) fn new(reason: Reason) -> Self {
         Self { reason, lasting: None, retry_at: None, zoom: None }
     }
 
-    /// A [`Reason::ZoomFailed`] that another call would only repeat.
+    /// Makes a [`Reason::ZoomFailed`] that another call would only repeat.
     pub(crate) fn lasting(lasting: Lasting) -> Self {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
-    /// Adds when a retry can help.
+    /// Sets the time from which a retry can help.
     pub(crate) fn retry_at(mut self, at: Instant) -> Self {
         self.retry_at = Some(at);
         self
@@ -145,7 +146,8 @@ impl Failure {
         self
     }
 
-    /// The limit that caused this failure; `None` if no limit did. Zoom's answer is there only if Zoom enforced it.
+    /// Returns the limit or the rejected credentials that caused this failure; `None` if neither did. A rate limit is
+    /// Zoom's if the failure has a response of Zoom's, else ours.
     pub(crate) fn refused_by(&self) -> Option<RefusedBy> {
         match (self.reason, self.zoom.is_some()) {
             (Reason::ZoomRateLimited, false) => Some(RefusedBy::BudgetSecond),

@@ -89,7 +89,7 @@ impl FetcherTask {
 }
 
 impl Fetcher {
-    /// A handle, and the fetcher behind it, still to be started.
+    /// Returns a handle, and the fetcher behind it, which has not started.
     #[must_use]
     pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
         let (sender, commands) = mpsc::unbounded_channel();
@@ -111,9 +111,10 @@ impl Fetcher {
         (fetcher, FetcherTask { dependencies, commands, signals })
     }
 
-    /// A snapshot from Zoom, by a flight in progress or a new one. Waits up to `server.wait`. A new flight's calls count for
-    /// `caller`; none starts if the caller is over its limit. `hangs_up` returns when the caller disconnects: a flight that
-    /// has made no call yet is then no longer worth one for this caller. Without a kind, the snapshot may be of either kind.
+    /// Gets a snapshot by a flight in progress or a new one, and waits up to `server.wait`. A new flight's calls count
+    /// for `caller`; none starts if the caller is over its limit. `hangs_up` completes when the caller disconnects:
+    /// from then on, a flight does not make its first call for this caller alone. If `requested` names no kind, the
+    /// snapshot may be of either kind.
     ///
     /// # Errors
     /// Any [`Reason`]; the flight itself may go on.
@@ -149,18 +150,18 @@ impl Fetcher {
 
     /// Starts a background flight, unless one is in progress; callers' flights come first. Its calls count for `caller`.
     pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
-        // A fetcher that has stopped refreshes nothing.
+        // Fails only if the fetcher has stopped: then nothing is refreshed.
         drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));
     }
 
-    /// A caller got a page token of this snapshot: gives the snapshot to the other replicas for as long as tokens are valid.
+    /// Publishes a snapshot to the other replicas if callers page through it. Does nothing if it has been published.
     pub fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
         if self.redis.is_some() && snapshot.claim_publication() {
             drop(self.commands.send(FetcherCommand::PublishPaged(Arc::clone(snapshot))));
         }
     }
 
-    /// The snapshot of which another replica issued a page token.
+    /// Returns the snapshot with this tag if another replica has published it.
     pub async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         self.redis.as_ref()?;
         let (reply, found) = oneshot::channel();
@@ -168,8 +169,9 @@ impl Fetcher {
         found.await.ok()?
     }
 
-    /// Forgets snapshots and refusals, here and in every replica; flights in progress do not bring them back. Returns when
-    /// that is done.
+    /// Purges snapshots and cached failures, here and on every other replica. Flights in progress do not bring them
+    /// back. Returns once this replica has purged them, and has sent the purge to the others or kept it until Redis is
+    /// back.
     ///
     /// # Errors
     /// The fetcher has stopped.
@@ -179,7 +181,8 @@ impl Fetcher {
         purged.await.map_err(|_| stopped())
     }
 
-    /// Why Zoom may not be asked for this snapshot now, if that is known: refused credentials, a cool-down, the daily quota.
+    /// Returns the reason why Zoom may not be called for this snapshot now, if there is one: refused credentials,
+    /// refused webinars, a cool-down, or the daily quota.
     #[must_use]
     pub fn refuses(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
@@ -194,44 +197,44 @@ impl Fetcher {
         failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
     }
 
-    /// Limits and use of the quota, as last published.
+    /// Returns the limits and the use of the quota, as last published.
     #[must_use]
     pub fn quota(&self) -> QuotaStatus {
         *self.quota.borrow()
     }
 
-    /// The state of the queue and the flights; `None` when the fetcher has stopped.
+    /// Returns the state of the queue and the flights; `None` if the fetcher has stopped.
     pub(crate) async fn status(&self) -> Option<FetcherStatus> {
         let (reply, status) = oneshot::channel();
         self.commands.send(FetcherCommand::Status(reply)).ok()?;
         status.await.ok()
     }
 
-    /// Whether the fetcher reads commands.
+    /// Returns whether the fetcher reads commands.
     #[must_use]
     pub fn is_running(&self) -> bool {
         !self.commands.is_closed()
     }
 
-    /// Whether Zoom accepts our credentials.
+    /// Returns whether Zoom accepts our credentials.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
     }
 
-    /// The scope or plan that our Zoom app lacks to read webinars, if Zoom has refused them.
+    /// Returns which scope or plan our Zoom app lacks to read webinars, if Zoom refuses them.
     #[must_use]
     pub fn webinar_refusal(&self) -> Option<&'static str> {
         self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }
 
-    /// Whether Redis is in use; `None` where none is configured.
+    /// Returns whether Redis is in use; `None` if it is not configured.
     #[must_use]
     pub fn redis(&self) -> Option<RedisStatus> {
         self.redis.as_ref().map(|status| *status.borrow())
     }
 
-    /// Hands this replica's share of the quota to the others. It makes no call after that.
+    /// Releases this replica's share of the quota to the others. This replica makes no call after that.
     pub async fn leave(&self) {
         let (reply, left) = oneshot::channel();
         if self.commands.send(FetcherCommand::Leave(reply)).is_ok() {
@@ -241,7 +244,7 @@ impl Fetcher {
 
     /// Starts no more flights; those in progress go on.
     pub fn stop_starting(&self) {
-        // A fetcher that has stopped starts no flights either.
+        // Fails only if the fetcher has stopped: then no flight starts either.
         drop(self.commands.send(FetcherCommand::StopStarting));
     }
 

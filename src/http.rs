@@ -1,6 +1,6 @@
-//! Both listeners: the table of their routes, and the path of every request through it.
+//! Serves both listeners: the table of their routes, and the path that every request takes through it.
 //!
-//! Only this folder knows actix's request and response types.
+//! Outside this folder, actix's request and response types are only passed through.
 
 mod access_log;
 mod admin;
@@ -45,7 +45,7 @@ use self::{
 pub use self::{disconnect::watch_connection, route::Listener, state::AppState, views::ViewMaker};
 use crate::snapshot::MeetingKind;
 
-/// Every path of both listeners, the most requested first. [`dispatch`] calls the handlers.
+/// The routes of both listeners, the most requested first. [`dispatch`] calls their handlers.
 static ROUTES: [Route; 13] = [
     Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
     Route::callers(
@@ -84,7 +84,8 @@ static ROUTES: [Route; 13] = [
 
 /// Configures one listener: a single service that looks the path up itself.
 ///
-/// In actix each routing table, middleware or handler with extractors is another boxed future, and a hit would pay for it.
+/// In actix, each routing table, middleware and handler with extractors adds a boxed future, which every hit would pay
+/// for.
 pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut ServiceConfig) {
     let state = Data::clone(state);
     move |config| {
@@ -104,7 +105,8 @@ async fn serve(
     let mut response = answer(&request, payload, &in_flight.state, &in_flight.context).await;
     response.headers_mut().insert(X_REQUEST_ID, in_flight.context.id.to_header());
     if listener == Listener::Callers && in_flight.state.is_draining() {
-        // The caller then closes its connection between two requests; we would close it during one.
+        // Asks the caller to close its connection after this response. Otherwise we would close it later, possibly
+        // during a request.
         response.head_mut().set_connection_type(ConnectionType::Close);
     }
     in_flight.answered(response.status());
@@ -122,14 +124,14 @@ async fn answer(
         let problem = Problem::MethodNotAllowed { allow: route.methods.as_str() };
         return refuse(&problem, request, context);
     }
-    // Without this, a panic would close the connection without an answer.
+    // Without this, a panic would close the connection without a response.
     match AssertUnwindSafe(dispatch(route.handler, request, payload, state, context)).catch_unwind().await {
         Ok(response) => response,
         Err(_) => refuse(&Problem::Internal, request, context),
     }
 }
 
-/// The problem in the dialect of the request's path.
+/// Responds with the problem, in Zoom's format if the path is one of Zoom's.
 fn refuse(problem: &Problem, request: &HttpRequest, context: &RequestContext) -> HttpResponse {
     if zoom_api::is_zooms_path(request.uri().path()) {
         return zoom_api::respond(problem, request, context);
@@ -137,7 +139,8 @@ fn refuse(problem: &Problem, request: &HttpRequest, context: &RequestContext) ->
     problem.respond(context)
 }
 
-/// Calls the handler. All but the first are boxed, or each hit would carry the space for their futures.
+/// Calls the handler. The other asynchronous handlers are boxed; otherwise the future of every hit would need room for
+/// theirs.
 async fn dispatch(
     handler: RouteHandler,
     request: &HttpRequest,

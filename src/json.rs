@@ -1,6 +1,7 @@
-//! Rewrites JSON text without a tree: what does not change is copied in long runs, byte for byte.
+//! Rewrites JSON text without building a tree: copies everything that does not change, byte for byte, in long runs.
 //!
-//! Pure, and panics on nothing. The text must have been validated; if it is not valid after all, the result is [`Desynced`].
+//! Has no side effects and never panics. The text must have been validated; if it is not valid after all, the result is
+//! [`Desynced`].
 
 mod copier;
 mod cursor;

@@ -1,4 +1,4 @@
-//! Serves Zoom's QoS of meetings to many callers, cached and cleaned, within the rate limits of one Zoom account.
+//! Serves the QoS of Zoom meetings to many callers, cached and cleaned, within the rate limits of one Zoom account.
 //!
 //! The life of a request:
 //!
@@ -6,12 +6,12 @@
 //! 2. [`http`] finds the route, identifies the caller ([`callers`]), and parses the [`meeting_id`] and the query.
 //! 3. If [`cache`] has a fresh [`snapshot`] of the meeting, `http` serves it: the cached bytes are the bytes on the wire.
 //! 4. A stale one is served too, within limits, while it is refreshed. Otherwise the worker sends [`fetcher`] a command and waits.
-//! 5. The fetcher, one thread for the whole process, joins the request to the meeting's flight, or starts one.
+//! 5. The fetcher, the one thread that calls Zoom, joins the request to the meeting's flight, or starts one.
 //! 6. For each page, the flight waits for a permit: [`scheduler`] picks the next caller, and [`quota`] decides when Zoom may be
 //!    called. With Redis, [`cluster`] lets all replicas share the quota, flights, snapshots and the access token.
 //! 7. [`zoom`] makes the call and classifies errors; [`clean`] turns Zoom's page into ours.
 //! 8. After the last page, the finished snapshot goes into the cache, and every caller that waits gets it.
-//! 9. `http` builds the response in an encoding that the caller accepts. A [`failure`] becomes a stale answer or a problem.
+//! 9. `http` builds the response in an encoding that the caller accepts. A [`failure`] becomes a stale response or a problem.
 //! 10. [`metrics`], [`telemetry`] and [`trace`] record it.
 
 #[macro_use]
@@ -50,7 +50,7 @@ pub mod cli;
 pub mod config;
 mod supervisor;
 
-// Tools that know nothing of the above.
+// Tools that depend on nothing above.
 mod atomic_file;
 mod blocking;
 pub mod egress;

@@ -1,4 +1,4 @@
-//! Meeting ids: how callers may spell them, and how Zoom must get them.
+//! Meeting ids: parses every spelling that callers use, and encodes ids for Zoom.
 //!
 //! The base64 of a UUID is never decoded, because Zoom's own documented examples are not canonical base64.
 
@@ -8,9 +8,10 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Zoom's UUIDs: 22 characters of the base64 alphabet and `==`.
 const UUID_LENGTH: usize = 24;
-/// Meeting numbers have 9 to 11 digits today; one more leaves room.
+/// Meeting numbers have 9 to 11 digits today; one more is accepted, because they may grow.
 const NUMBER_LENGTHS: std::ops::RangeInclusive<usize> = 9..=12;
-/// Callers' HTTP libraries encode an id up to twice, and each level makes three bytes of one.
+/// The longest spelling of an id, in bytes: callers' HTTP libraries percent-encode an id up to twice, and each time one
+/// byte becomes three.
 const LONGEST_SPELLING: usize = UUID_LENGTH * 9;
 
 /// A well-formed meeting number or UUID. `Copy`, so that a cache look-up allocates nothing.
@@ -20,16 +21,16 @@ pub struct MeetingId {
     length: u8,
 }
 
-/// Why a text is not a meeting id. The messages do not repeat the text.
+/// The reason why a text is not a meeting id. The messages do not repeat the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMeetingId {
-    /// Nothing after `/qos/`.
+    /// The text is empty.
     #[error("the meeting id is missing")]
     Missing,
     /// Longer than any spelling of an id.
     #[error("the meeting id is too long")]
     TooLong,
-    /// `%` without two hexadecimal digits, or encoded more than twice.
+    /// A `%` is not followed by two hexadecimal digits, or the text is encoded more than twice.
     #[error("the percent-encoding of the meeting id is broken, or deeper than two levels")]
     Encoding,
     /// Neither a number nor a UUID.
@@ -52,7 +53,7 @@ impl MeetingId {
         if !raw.contains('%') {
             return Self::from_canonical(raw.as_bytes());
         }
-        // Ids do not contain '%', so each one belongs to a level of encoding.
+        // Ids do not contain '%', so any '%' left over is another level of encoding.
         let once = decode(raw.as_bytes())?;
         let plain = if once.contains(&b'%') { decode(&once)? } else { once };
         if plain.contains(&b'%') {
@@ -61,7 +62,7 @@ impl MeetingId {
         Self::from_canonical(&plain)
     }
 
-    /// A regular expression for the canonical form.
+    /// Returns a regular expression for the canonical form.
     pub(crate) fn pattern() -> String {
         let (shortest, longest) = (NUMBER_LENGTHS.start(), NUMBER_LENGTHS.end());
         format!("^([0-9]{{{shortest},{longest}}}|[A-Za-z0-9+/]{{{}}}==)$", UUID_LENGTH - 2)
@@ -80,18 +81,19 @@ impl MeetingId {
         Ok(Self { text, length })
     }
 
-    /// The id in its canonical form, without percent-encoding.
+    /// Returns the id in its canonical form, without percent-encoding.
     pub(crate) fn as_str(&self) -> &str {
         let text = self.text.get(..usize::from(self.length)).unwrap_or_default();
         std::str::from_utf8(text).unwrap_or_default()
     }
 
-    /// Whether it is a UUID, which always identifies the same instance of a meeting. A number can be reused.
+    /// Returns whether it is a UUID, which always identifies the same instance of a meeting. A number can be reused.
     pub(crate) fn is_uuid(&self) -> bool {
         usize::from(self.length) == UUID_LENGTH
     }
 
-    /// The id as a segment of Zoom's path: percent-encoded once, or twice if it begins with `/` or contains `//`.
+    /// Returns the id as a segment of Zoom's path: percent-encoded once, or twice if it begins with `/` or contains
+    /// `//`.
     ///
     /// Source: Zoom's API reference, "double encode your UUID when using it for API calls".
     pub(crate) fn encoded_for_zoom(&self) -> String {
@@ -125,7 +127,8 @@ fn is_uuid(plain: &[u8]) -> bool {
         && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
-/// Undoes one level of percent-encoding. The `percent-encoding` crate would keep a `%` that encodes nothing; this rejects it.
+/// Undoes one level of percent-encoding. The `percent-encoding` crate would keep a `%` that encodes nothing; this
+/// rejects it.
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, InvalidMeetingId> {
     let mut plain = Vec::with_capacity(encoded.len());
     let mut bytes = encoded.iter();

@@ -1,8 +1,10 @@
 //! One whole meeting as fetched at one time: its bytes on the wire, its validators, and how long it is fresh.
 //!
-//! A snapshot is complete or it does not exist: a [`SnapshotBuilder`] collects pages, and only a finished one becomes a snapshot. The body
-//! is stored as zstd and gzip, small ones as gzip only, tiny ones uncompressed too; other encodings are made on demand. No I/O
-//! and no clock: callers pass the time in.
+//! A snapshot is complete or it does not exist: only a finished [`SnapshotBuilder`] becomes one. The body is stored as
+//! zstd and gzip. A small body is stored as gzip only, a tiny one also uncompressed. Other encodings are made on
+//! demand.
+//!
+//! No I/O and no clock: callers pass the time in.
 
 mod body_writer;
 mod builder;
@@ -43,23 +45,23 @@ use self::{
     usage::SnapshotUsage,
 };
 
-/// A whole meeting. Immutable but for its [`SnapshotUsage`].
+/// A whole meeting. Immutable except for its [`SnapshotUsage`].
 pub struct Snapshot {
     /// The meeting.
     pub key: SnapshotKey,
-    /// Which of its snapshots.
+    /// Distinguishes the snapshots of the meeting.
     pub tag: Tag,
     /// Bytes of the uncompressed body.
     pub length: u64,
     /// The cost of fetching it again, in Zoom calls.
     pub pages: u32,
-    /// When the last page arrived, on the wall clock.
+    /// The time at which the last page arrived, on the wall clock.
     pub fetched_at: SystemTime,
-    /// When the last page arrived.
+    /// The time at which the last page arrived, on the monotonic clock.
     pub fetched_instant: Instant,
     /// How long it is fresh from then on.
     pub fresh_for: Duration,
-    /// The same without stretching; `None` for a final meeting.
+    /// `fresh_for` without stretching; `None` for a final meeting.
     unstretched: Option<Duration>,
     parts: EncodedParts,
     rows: RowIndex,
@@ -67,23 +69,23 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Time since the last page arrived.
+    /// Returns the time since the last page arrived.
     #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.fetched_instant)
     }
 
-    /// Freshness left; `None` once it is stale.
+    /// Returns how long it stays fresh; `None` once it is stale.
     pub(crate) fn fresh_left(&self, now: Instant) -> Option<Duration> {
         self.fresh_left_at(self.age(now))
     }
 
-    /// Freshness left when it is this old; `None` once it is stale.
+    /// Returns the freshness left at this age; `None` once it is stale.
     pub(crate) fn fresh_left_at(&self, age: Duration) -> Option<Duration> {
         self.fresh_for.checked_sub(age).filter(|left| !left.is_zero())
     }
 
-    /// Time since it became stale; zero while it is fresh.
+    /// Returns the time since it became stale; zero while it is fresh.
     #[must_use]
     pub fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
@@ -94,12 +96,13 @@ impl Snapshot {
         self.usage.record_attempt(self.age(now));
     }
 
-    /// Time since this one was fetched, or since the last attempt to fetch a newer one.
+    /// Returns the time since this one was fetched, or since the last attempt to fetch a newer one.
     pub(crate) fn since_last_attempt(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.usage.last_attempt())
     }
 
-    /// Records that a request was served for which, without stretching, a newer one would have been fetched.
+    /// Records a request that this snapshot serves although it would be stale without stretching. Ignores any other
+    /// request.
     pub(crate) fn record_demand(&self, now: Instant) {
         let age = self.age(now);
         if self.unstretched.is_some_and(|fresh| age >= fresh) {
@@ -107,38 +110,39 @@ impl Snapshot {
         }
     }
 
-    /// A sample for the adaptive freshness, taken when a newer snapshot of `pages` pages arrives. `None` for a final meeting, and
-    /// if a caller had forced the refresh while this one was fresh.
+    /// Returns a sample for the adaptive freshness when a newer snapshot of `pages` pages arrives. `None` for a final
+    /// meeting, or if a caller forced the refresh while this snapshot was fresh.
     pub(crate) fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
-        // One millisecond more, because the attempt's time is rounded down.
+        // Allows one millisecond more, because the attempt's time is rounded down.
         let was_stale = self.usage.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
         let (lived, postponed) = (self.age(now), self.usage.postponed());
         was_stale.then_some(RefreshSample { pages, lived, postponed, unstretched })
     }
 
-    /// Records that a caller has a paging token for it, so it is needed even after a newer one was fetched.
+    /// Records that a caller has a paging token for it, so that it is kept even after a newer one is fetched.
     pub(crate) fn mark_paged(&self) {
         self.usage.mark_paged();
     }
 
-    /// Whether any caller has a paging token for it.
+    /// Returns whether any caller has a paging token for it.
     pub(crate) fn is_paged(&self) -> bool {
         self.usage.is_paged()
     }
 
-    /// Whether it must now be published to other replicas because callers page through it. True only once.
+    /// Returns whether it must be published now, because callers page through it and may do so at other replicas.
+    /// Returns `true` only once.
     pub(crate) fn claim_publication(&self) -> bool {
         self.is_paged() && self.usage.claim_publication()
     }
 
-    /// `fetched_at` as an HTTP date.
+    /// Returns `fetched_at` as an HTTP date.
     #[must_use]
     pub fn last_modified(&self) -> Bytes {
         self.parts.get(Part::LastModified)
     }
 
-    /// The strong entity tag of the body in this coding, with quotes.
+    /// Returns the strong entity tag of the body in this coding, with quotes.
     #[must_use]
     pub fn etag(&self, coding: Coding) -> Bytes {
         let stored = self.parts.get(Part::Etag(coding));
@@ -147,19 +151,20 @@ impl Snapshot {
         if stored.is_empty() { coding.etag(self.tag).into() } else { stored }
     }
 
-    /// The body in this coding, byte for byte as on the wire; `None` if it is not stored and must be made on demand.
+    /// Returns the body in this coding, byte for byte as on the wire; `None` if it is not stored and must be made on
+    /// demand.
     #[must_use]
     pub fn body(&self, coding: Coding) -> Option<Bytes> {
         Some(self.parts.get(Part::Body(coding))).filter(|body| !body.is_empty())
     }
 
-    /// Whether the body is stored in this coding.
+    /// Returns whether the body is stored in this coding.
     #[must_use]
     pub fn stores(&self, coding: Coding) -> bool {
         self.parts.has(Part::Body(coding))
     }
 
-    /// The uncompressed body as a whole; needs [`Self::length`] bytes of memory.
+    /// Returns the complete uncompressed body, which takes [`Self::length`] bytes of memory.
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
@@ -174,7 +179,8 @@ impl Snapshot {
         }
     }
 
-    /// The body as zstd, made on demand if only gzip is stored. The result is always the same.
+    /// Compresses the body of a snapshot that is stored as gzip only. The result is always the same, as its strong
+    /// entity tag requires.
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
@@ -182,25 +188,26 @@ impl Snapshot {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
-    /// Decodes `length` bytes of the body from `at` on, while they are read.
+    /// Returns a decoder for `length` bytes of the body from `at` on. They are decompressed as they are read.
     #[must_use]
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         BodyDecoder::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
     }
 
-    /// Participants of the meeting.
+    /// Returns the number of participants.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows.starts.len()
     }
 
-    /// Everything in the body before its first participant.
+    /// Returns everything in the body before its first participant.
     #[must_use]
     pub fn head(&self) -> String {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
-    /// Reads at most `size` participants from number `offset` on. `plain` is the uncompressed body, if it is available.
+    /// Returns a reader of at most `size` participants, beginning with number `offset`. `plain` is the uncompressed
+    /// body, if it is available.
     #[must_use]
     pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
         let range = self.row_range(offset, size);
@@ -212,12 +219,12 @@ impl Snapshot {
         ParticipantReader::new(&self.rows, (offset, end), bytes)
     }
 
-    /// The range of the participants from number `offset` on, at most `size` of them.
+    /// Returns the range of at most `size` participants, beginning with number `offset`.
     pub(crate) fn row_range(&self, offset: usize, size: usize) -> RowRange {
         self.rows.range(offset, size, self.length)
     }
 
-    /// Bytes of memory that it takes, without the cache's own bookkeeping.
+    /// Returns the bytes of memory that it takes, without the cache's own bookkeeping.
     #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.parts.len() + size_of_val(&*self.rows.starts)

@@ -1,16 +1,16 @@
-//! Watches the tasks that run as long as the service. If one of them ends, the process ends, too: without its fetcher or
-//! its heartbeat it would look healthy and answer 503 forever.
+//! Watches the tasks that should run as long as the service. If one of them ends, the process ends, too: without its
+//! fetcher, for example, it would stay alive and fail every request that is not a hit.
 
 use tokio::sync::mpsc;
 
-/// Watches tasks. Cheap to clone, usable from any thread.
+/// Watches tasks. Cheap to clone; usable on any thread.
 #[derive(Clone)]
 pub struct Supervisor(mpsc::UnboundedSender<&'static str>);
 
 /// Receives the names of watched tasks that ended.
 pub(crate) struct TaskEnds(mpsc::UnboundedReceiver<&'static str>);
 
-/// Reports the end of a task when it is dropped, also by a panic of the task.
+/// Reports the end of a task when it is dropped with the task's future, even if the task panicked.
 struct EndGuard {
     task: &'static str,
     to: mpsc::UnboundedSender<&'static str>,
@@ -22,7 +22,8 @@ impl Supervisor {
         (Self(to), TaskEnds(ends))
     }
 
-    /// Wraps a task so that its end is reported under this name. Dropping it before its start is reported as well.
+    /// Wraps a task so that its end is reported under this name. A task that is dropped before it starts is reported,
+    /// too.
     pub(crate) fn watch<T>(&self, task: &'static str, future: T) -> impl Future<Output = T::Output> + use<T>
     where
         T: Future,
@@ -39,7 +40,7 @@ impl TaskEnds {
     pub(crate) async fn next(&mut self) -> &'static str {
         match self.0.recv().await {
             Some(task) => task,
-            // Every supervisor and every task is gone without a report, which cannot happen while a task runs.
+            // All senders are gone: no supervisor is left, and every task has been reported.
             None => std::future::pending().await,
         }
     }
@@ -47,7 +48,7 @@ impl TaskEnds {
 
 impl Drop for EndGuard {
     fn drop(&mut self) {
-        // During shutdown, nothing receives it.
+        // During shutdown, the receiver is gone.
         self.to.send(self.task).ok();
     }
 }

@@ -1,4 +1,5 @@
-//! Other forms of a snapshot's participants. Each is a pure function of the cleaned text of one participant.
+//! Writes a snapshot's participants in other forms. Each form is a pure function of the cleaned text of one
+//! participant.
 //!
 //! No view builds a tree, recurses or panics.
 
@@ -9,7 +10,7 @@ pub mod snapshot_view;
 mod zoom_page;
 pub mod zoom_shape;
 
-/// The text is not that of one cleaned participant, which would be a bug.
+/// The text is not exactly one cleaned participant. This can only be a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the text of one cleaned participant")]
 pub struct NotAParticipant;

@@ -1,7 +1,7 @@
 //! The upstream: one call for one page, the access token that it needs, and the meaning of Zoom's errors.
 //!
-//! Only this folder knows Zoom's URLs, headers and error bodies, and awc. It makes one call per [`Permit`] and never retries:
-//! the flight decides that, because each retry costs another permit.
+//! Only this folder depends on Zoom's URLs, headers and error bodies, and on awc. It makes one call per [`Permit`] and
+//! never retries: the flight decides that, because each retry costs another permit.
 
 mod body;
 mod config;
@@ -46,11 +46,11 @@ use crate::{
     snapshot::{MeetingKind, SnapshotKey},
 };
 
-/// The most that Zoom allows; its default is 1. Refreshing N participants costs ⌈N / 10⌉ calls.
+/// The largest page that Zoom allows; its default is 1. Refreshing N participants costs ⌈N / 10⌉ calls.
 const PAGE_SIZE: u32 = 10;
 /// Everything in a query value except RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// Larger error bodies, in bytes, are classified on a blocking thread.
+/// Error bodies larger than this, in bytes, are classified on a blocking thread.
 const CLASSIFIED_HERE: usize = 4 * 1024;
 
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
@@ -60,16 +60,16 @@ pub(crate) struct Zoom {
 }
 
 pub(crate) struct CallOutcome {
-    /// A 2xx with a whole body, or why there is none.
+    /// A 2xx with a complete body, or the error.
     pub(crate) answer: Result<WholeResponse, CallError>,
-    /// The permit, if no byte of the call can have left: then Zoom did not count it.
+    /// The permit, if no byte of the call can have left: Zoom did not count such a call.
     pub(crate) unspent: Option<Permit>,
-    /// How many of the day's calls the whole account has left, if Zoom says so. `None` after a 429, which instead says
-    /// until when all calls stop.
+    /// The day's calls that all apps of the account together have left, if Zoom reports them. `None` after a 429, which
+    /// reports the end of the pause instead.
     pub(crate) account_has_left: Option<u64>,
 }
 
-/// A 2xx whose body arrived whole, as far as HTTP can tell. It may still not be a page.
+/// A 2xx with a complete body, as far as HTTP can show. It may still not be a page.
 pub(crate) struct WholeResponse {
     pub(crate) body: Bytes,
     pub(crate) counted: BodyBytes,
@@ -89,7 +89,7 @@ impl WholeResponse {
 }
 
 impl Zoom {
-    /// `max_fetch_bytes` is the memory for all meetings together, so no page may be larger.
+    /// `max_fetch_bytes` bounds the memory of all meetings together, so no page may be larger.
     pub(crate) fn new(config: &ZoomConfig, upstream: Upstream, max_fetch_bytes: usize) -> Self {
         let options = ReadOptions {
             timeout: config.request_timeout,
@@ -104,13 +104,13 @@ impl Zoom {
         self.upstream.api.forget_connections();
     }
 
-    /// The last time that the API or the token endpoint could not be reached, or sent no whole response.
+    /// Returns the last failure to reach the API or the token endpoint, or to get a complete response.
     pub(crate) fn last_failure(&self) -> Option<LastFailure> {
         self.upstream.last_failure()
     }
 
-    /// Requests one page of a meeting's QoS. Nothing of the caller's request reaches Zoom but the meeting, its type and, with
-    /// tracing on, the trace context. `counted` counts the memory of the response's body.
+    /// Requests one page of a meeting's QoS. Only the meeting, its type and, with tracing on, the trace context of the
+    /// caller's request reach Zoom. `counted` counts the memory of the response's body.
     pub(crate) async fn page(
         &self,
         permit: Permit,
@@ -167,7 +167,7 @@ fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
     path
 }
 
-/// The segment of Zoom's paths for this kind.
+/// Returns the segment of Zoom's paths for this kind.
 fn collection(kind: MeetingKind) -> &'static str {
     match kind {
         MeetingKind::Meeting => "meetings",
@@ -184,7 +184,8 @@ async fn classify(head: &ResponseHead, body: &Bytes, redactor: &Redactor) -> Cal
     spawn_blocking(move || error::classify(&head, &body, &redactor)).await
 }
 
-/// The pause before the n-th retry: 0.25 to 0.5 s, then 0.5 to 1 s, and so on. Random, so that clients do not retry in step.
+/// Returns the pause before a retry: 0.25 to 0.5 s before the first, 0.5 to 1 s before the second, and so on. Random,
+/// so that clients do not retry in step.
 pub(crate) fn backoff(repetition: u32) -> Duration {
     let longest = 250 << repetition.min(6);
     Duration::from_millis(fastrand::u64(longest / 2..=longest))

@@ -1,4 +1,4 @@
-//! Bodies in encodings that snapshots do not store, made on demand and cached for some seconds.
+//! Caches bodies in encodings that snapshots do not store. They are made on demand and kept for some seconds.
 //!
 //! Most are uncompressed bodies, which are large. So two bounds apply: one on the cached bodies, and twice that on all
 //! uncompressed bodies in memory, because slow readers hold bodies that the cache has evicted.
@@ -17,7 +17,7 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 use super::entry::BOOKKEEPING;
 use crate::snapshot::{Coding, Snapshot, Tag};
 
-/// A body is freed after this long without a request. The next request waits while it is made again: a third of a millisecond
+/// How long a body is kept without a request. The next request waits while it is made again, a third of a millisecond
 /// for each megabyte.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -40,18 +40,18 @@ impl Bodies {
         Self { cached, in_use: Arc::default(), max_bytes }
     }
 
-    /// The largest body that is cached, in bytes.
+    /// Returns the size of the largest body that is cached, in bytes.
     pub(super) fn largest(&self) -> usize {
         usize::try_from(self.max_bytes / 2).unwrap_or(usize::MAX)
     }
 
-    /// The uncompressed body, if it is stored or cached.
+    /// Returns the uncompressed body, if it is stored or cached.
     pub(super) fn plain(&self, snapshot: &Snapshot) -> Option<Bytes> {
         snapshot.body(Coding::Identity).or_else(|| self.cached.get(&(snapshot.tag, Coding::Identity)))
     }
 
-    /// The uncompressed body, decompressed once if need be, however many threads ask for it. `None` if all such bodies together
-    /// would take too much memory.
+    /// Returns the uncompressed body; `None` if all such bodies together would take too much memory. It is decompressed
+    /// once if necessary, for however many threads call this.
     pub(super) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
         let in_use = self.in_use.load(Ordering::Relaxed);
         if in_use.saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
@@ -73,13 +73,13 @@ impl Bodies {
         self.cached.run_pending_tasks();
     }
 
-    /// Bytes, as of the last [`Self::run_maintenance`].
+    /// Returns the memory in bytes, as of the last [`Self::run_maintenance`].
     pub(super) fn bytes(&self) -> u64 {
         self.cached.weighted_size()
     }
 }
 
-/// A body, counted for as long as the cache or a response holds it.
+/// A body that counts as used memory as long as the cache or a response holds it.
 pub(super) struct CountedBytes {
     body: Vec<u8>,
     in_use: Arc<AtomicU64>,
@@ -139,8 +139,8 @@ mod tests {
         assert!(cache.bytes() <= 1_600_000);
     }
 
-    /// The body, once there is memory for it. moka frees an evicted body only after other threads, such as those of other tests,
-    /// have finished their look-ups.
+    /// Returns the body once there is memory for it. moka frees an evicted body only after other threads, such as those
+    /// of other tests, have finished their look-ups.
     fn decompressed_soon(cache: &Cache, snapshot: &Arc<Snapshot>) -> Bytes {
         let look = |_| {
             cache.run_maintenance();

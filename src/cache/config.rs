@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::policy::CachePolicy;
 
-/// Bodies made on demand get a sixteenth of the memory.
+/// The fraction of the memory for bodies made on demand: a sixteenth.
 const BODIES_SHARE: u64 = 16;
-/// Views get half as much.
+/// The fraction of the memory for views: a thirty-second.
 const VIEWS_SHARE: u64 = 32;
 
-/// How much is cached, and how long failures are.
+/// The bound on the memory, and how long failures are cached.
 pub struct CacheConfig {
     /// Bound on the memory of everything cached, in bytes.
     pub max_bytes: u64,
@@ -17,9 +17,9 @@ pub struct CacheConfig {
     pub not_found_live: Duration,
     /// How long "no such past meeting" is cached.
     pub not_found_past: Duration,
-    /// How long any other error of Zoom's is cached that a retry would not change.
+    /// How long any other error from Zoom is cached if a retry would not change it.
     pub refusal: Duration,
-    /// When a snapshot is served, refreshed or fetched.
+    /// Decides whether a snapshot is served, refreshed or fetched.
     pub policy: CachePolicy,
 }
 

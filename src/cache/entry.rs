@@ -13,7 +13,8 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// moka's own bookkeeping for an entry with an expiry and a weigher, measured at 291 bytes, and the key.
+/// The memory for an entry's bookkeeping, in bytes: moka's own, measured at 291 with an expiry and a weigher, and the
+/// key.
 pub(super) const BOOKKEEPING: usize = 320 + size_of::<CacheKey>();
 /// How long an older snapshot is kept after its last slice was served. Every first slice hands out a token, and most tokens are
 /// never used.
@@ -24,15 +25,15 @@ pub(crate) const PAGED_FOR: Duration = Duration::from_secs(900);
 pub enum Entry {
     /// A whole meeting.
     Snapshot(Arc<Snapshot>),
-    /// Zoom's error.
+    /// A failure, and the time until which it is cached.
     Refusal(Arc<Refusal>),
 }
 
 /// A cached failure.
 pub struct Refusal {
-    /// The failure that callers get.
+    /// The failure, as callers get it.
     pub failure: Failure,
-    /// Zoom is not called before then.
+    /// The time before which Zoom is not called for this meeting.
     pub until: Instant,
 }
 
@@ -49,7 +50,7 @@ impl Entry {
         matches!(self, Self::Snapshot(snapshot) if snapshot.is_paged())
     }
 
-    /// When it can no longer be served, not even stale.
+    /// Returns the time from which it can no longer be served, not even stale.
     pub(super) fn useful_until(&self, policy: CachePolicy) -> Instant {
         match self {
             Self::Snapshot(snapshot) => snapshot.fetched_instant + policy.useful_for(snapshot),
@@ -67,7 +68,7 @@ pub(super) struct CacheKey {
 /// The entries that one meeting may have side by side.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum EntryKind {
-    /// The newest snapshot, or Zoom's answer that there is no such meeting.
+    /// The newest snapshot, or Zoom's response that there is no such meeting.
     Newest,
     /// An older snapshot.
     Older(Tag),

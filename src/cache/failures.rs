@@ -1,9 +1,9 @@
-//! Negative caching: which failures are cached, and for how long.
+//! Negative caching: decides which failures are cached, and for how long.
 //!
-//! "No such meeting" replaces the snapshot, because it is news about the meeting. Every other failure is cached beside the
-//! snapshot, which can still be served stale. It stops callers in a loop from spending the day's calls on a meeting that Zoom
-//! does not return. A failure that a retry would not change is cached for `cache.refusal`; any other one for
-//! [`FAILURE_PAUSE`], or until the `Retry-After`.
+//! "No such meeting" replaces the snapshot, because the two contradict each other. Every other failure is cached beside
+//! the snapshot, which can still be served stale. A cached failure keeps callers that retry in a loop from spending the
+//! day's calls on a meeting that Zoom does not return. A failure that a retry would not change is cached for
+//! `cache.refusal`; any other one for [`FAILURE_PAUSE`], or until its `Retry-After`.
 
 use std::{
     sync::Arc,
@@ -20,9 +20,9 @@ use crate::{
     snapshot::{MeetingType, SnapshotKey},
 };
 
-/// The least time between two failing flights for one meeting, even if `cache.refusal` is shorter.
+/// The minimum time between two failing flights for one meeting, even if `cache.refusal` is shorter.
 pub(crate) const FAILURE_PAUSE: Duration = Duration::from_secs(2);
-/// The longest `Retry-After` that we obey.
+/// The longest time for which a `Retry-After` is honored.
 const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Cache {
@@ -35,7 +35,7 @@ impl Cache {
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
-    /// The cached failure because of which Zoom is not called for this meeting.
+    /// Returns the cached failure that keeps this meeting from being fetched now.
     pub(crate) fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         match self.entry(CacheKey::failure(*key), now)? {
             Entry::Refusal(refusal) => Some(refusal.failure.clone()),
@@ -43,8 +43,8 @@ impl Cache {
         }
     }
 
-    /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that it ends the snapshot
-    /// but is not cached itself.
+    /// Returns how long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means
+    /// that it ends the snapshot but is not cached itself.
     pub(crate) fn failure_ttl(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
             // Zoom may not know a live meeting in its first two minutes, so this is short.

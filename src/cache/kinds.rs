@@ -1,7 +1,7 @@
-//! The ids that belong to webinars, as far as Zoom has said so: an id does not show its kind.
+//! Remembers which ids belong to webinars, because an id does not show its kind.
 //!
-//! Any other id is taken for a meeting's, whose endpoint is asked first. If it refuses the id, the webinar endpoint is asked. An id
-//! that is remembered costs no refused call.
+//! Any other id is assumed to be a meeting's: the meeting endpoint is called first, and the webinar endpoint only if
+//! the meeting endpoint refuses the id. A remembered id saves the refused call.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
 use crate::{meeting_id::MeetingId, snapshot::MeetingKind};
 
-/// How long an id is remembered after Zoom last showed its kind.
+/// How long an id is remembered after the last response from Zoom that showed its kind.
 pub(crate) const KIND_REMEMBERED_FOR: Duration = Duration::from_hours(24);
-/// The most ids that are remembered, at about 300 bytes each.
+/// The maximum number of remembered ids, at about 300 bytes each.
 const MOST_IDS: u64 = 10_000;
 
 #[derive(Clone)]

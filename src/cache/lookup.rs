@@ -1,4 +1,4 @@
-//! Look-ups by callers who may not know whether an id is a meeting's or a webinar's.
+//! Finds the cache entry for a request that may not say whether its id is a meeting's or a webinar's.
 
 use std::time::Instant;
 
@@ -9,9 +9,9 @@ use crate::{
 };
 
 impl Cache {
-    /// The key that a request means, and the newest entry under it, if that can be served at `now`.
+    /// Returns the key of the snapshot to serve, and the newest entry under it if that can be served at `now`.
     ///
-    /// Without a kind, a meeting's snapshot counts first, so that its hits take one look-up.
+    /// If the request names no kind, a meeting's snapshot is looked up first, so that its hits need only one look-up.
     #[must_use]
     pub fn find(&self, requested: RequestedKey, now: Instant) -> (SnapshotKey, Option<Entry>) {
         let key = requested.of_kind(requested.kind.unwrap_or(MeetingKind::Meeting));
@@ -26,8 +26,8 @@ impl Cache {
         (webinar, self.get(&webinar, now))
     }
 
-    /// Remembers that Zoom's endpoint for this kind refuses the id, which therefore is of the other kind; unless the other
-    /// endpoint has just refused it, too.
+    /// Records that Zoom's endpoint for this kind refuses the id. The id is then assumed to be of the other kind,
+    /// unless the other endpoint has just refused it, too.
     pub(super) fn remember_other_kind(&self, key: SnapshotKey, now: Instant) {
         let other = SnapshotKey { kind: key.kind.other(), ..key };
         if is_refused_kind(self.get(&other, now).as_ref()) {
@@ -38,7 +38,7 @@ impl Cache {
     }
 }
 
-/// Whether Zoom's endpoint for this kind has just refused the id.
+/// Returns whether the entry says that Zoom's endpoint for this kind has just refused the id.
 fn is_refused_kind(entry: Option<&Entry>) -> bool {
     matches!(entry, Some(Entry::Refusal(refusal)) if refusal.failure.reason == Reason::NotAMeeting)
 }
@@ -55,7 +55,7 @@ mod tests {
         SnapshotKey { kind: MeetingKind::Webinar, ..key(number) }
     }
 
-    /// The kind under which a request for this id is looked up.
+    /// Returns the kind under which a request for this id is looked up.
     fn kind_of(cache: &Cache, number: u64, now: Instant) -> MeetingKind {
         let SnapshotKey { meeting, meeting_type, .. } = key(number);
         cache.find(RequestedKey { meeting, kind: None, meeting_type }, now).0.kind

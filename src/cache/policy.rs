@@ -1,10 +1,10 @@
-//! The rule of the cache: may a snapshot be served, must it be refreshed or fetched, and may it stand in for a failure. Pure:
-//! it knows the snapshot's times, the caller's directives, the configured limits, and the time now.
+//! Decides whether a snapshot may be served, must be refreshed or fetched, and may stand in for a failure. Pure: the
+//! inputs are the snapshot's times, the caller's directives, the configured limits, and the present time.
 //!
-//! With the defaults (`live_fresh` 30 s, `stale_while_revalidate` 30 s, `stale_if_error` 1 h) a request without directives
-//! gets, by the age of the snapshot:
+//! With the defaults (`live_fresh` 30 s, `stale_while_revalidate` 30 s, `stale_if_error` 1 h) a request without
+//! directives gets, by the age of the snapshot:
 //!
-//! | age | answer |
+//! | age | result |
 //! |---|---|
 //! | below 30 s | the snapshot |
 //! | 30 s to 60 s | the snapshot, and a refresh starts |
@@ -21,9 +21,9 @@ use crate::{
 /// The `Cache-Control` directives of a request (RFC 9111, 5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Directives {
-    /// Only a snapshot that was fetched for this request will do.
+    /// Whether the caller accepts only a snapshot that is fetched for this request.
     pub no_cache: bool,
-    /// Nothing may be fetched for this request.
+    /// Whether nothing may be fetched for this request.
     pub only_if_cached: bool,
     /// The maximum age, in seconds.
     pub max_age: Option<u64>,
@@ -31,21 +31,21 @@ pub struct Directives {
     pub min_fresh: Option<u64>,
 }
 
-/// The answer of the policy to a request.
+/// The decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// Serve the snapshot: it is fresh, or stale and the caller wants nothing fetched.
     Serve,
     /// Serve the stale snapshot, and refresh it in the background.
     ServeAndRefresh,
-    /// Fetch.
+    /// Fetch the meeting, for this reason.
     Fetch(FetchReason),
     /// Nothing usable is cached, and the caller wants nothing fetched.
     NotCached,
 }
 
 vocabulary! {
-    /// Why the cache cannot answer: the value of `fwd` in `Cache-Status` (RFC 9211).
+    /// The reason why the cache cannot serve a request: the value of `fwd` in `Cache-Status` (RFC 9211).
     pub enum FetchReason {
         /// Nothing is cached.
         UriMiss = "uri-miss",
@@ -59,16 +59,16 @@ vocabulary! {
 /// The conditions under which a caller that waits for a fetch accepts a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchRequirement {
-    /// Its directives.
+    /// The caller's directives.
     pub directives: Directives,
-    /// When its request arrived.
+    /// The time at which the caller's request arrived.
     pub requested_at: Instant,
-    /// Whether it has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
+    /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
     pub has_fallback: bool,
 }
 
 impl FetchRequirement {
-    /// That of a background refresh, which no caller waits for.
+    /// Returns the requirement of a background refresh, which no caller waits for: any fresh snapshot meets it.
     #[must_use]
     pub fn any_fresh(now: Instant) -> Self {
         Self { directives: Directives::default(), requested_at: now, has_fallback: true }
@@ -87,7 +87,7 @@ pub struct CachePolicy {
 }
 
 impl CachePolicy {
-    /// Decides a request with these directives.
+    /// Decides what to do for a request with these directives.
     #[must_use]
     pub fn decide(&self, cached: Option<&Snapshot>, directives: Directives, now: Instant) -> Decision {
         let fetch = |reason| {
@@ -95,7 +95,7 @@ impl CachePolicy {
         };
         let Some(snapshot) = cached else { return fetch(FetchReason::UriMiss) };
         if snapshot.fresh_left(now).is_some() {
-            // Failed attempts count, too: else a caller with `no-cache` could try Zoom with every request.
+            // Failed attempts count, too. Otherwise a caller with `no-cache` could cause a call with every request.
             let since_last_attempt = || snapshot.since_last_attempt(now);
             let is_enough = self.is_new_enough(snapshot, directives, now, since_last_attempt);
             return if is_enough { Decision::Serve } else { fetch(FetchReason::Request) };
@@ -108,10 +108,11 @@ impl CachePolicy {
         }
     }
 
-    /// Whether a snapshot that was not fetched for this caller serves it: another request's, or another replica's.
+    /// Returns whether a waiting caller accepts a snapshot that another request or another replica fetched.
     ///
-    /// One that was fetched after the request arrived always does. An older one does if [`Self::decide`] would have served it
-    /// then, and it is still fresh. Failed attempts do not count here: the fetch that the caller waits for is the attempt.
+    /// A snapshot that was fetched after the request arrived is always accepted. An older one is accepted if
+    /// [`Self::decide`] would have served it when the request arrived, and if it is still fresh. Failed attempts do not
+    /// count here: the fetch that the caller waits for is the attempt.
     #[must_use]
     pub fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
         let FetchRequirement { directives, requested_at, .. } = requirement;
@@ -120,19 +121,20 @@ impl CachePolicy {
                 && self.is_new_enough(snapshot, directives, requested_at, || snapshot.age(requested_at)))
     }
 
-    /// Whether a snapshot may be served instead of a failure that [`is_covered_by_stale`].
+    /// Returns whether a snapshot may be served instead of a failure that [`is_covered_by_stale`].
     #[must_use]
     pub fn may_stand_in(&self, snapshot: &Snapshot, now: Instant) -> bool {
         snapshot.fresh_left(now).is_some() || within(snapshot.stale_for(now), self.if_error)
     }
 
-    /// How long after it was fetched a snapshot can be used at all. The cache drops it then.
+    /// Returns how long after its fetch a snapshot can be served at all. The cache drops it then.
     #[must_use]
     pub fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         snapshot.fresh_for + self.while_revalidate.max(self.if_error)
     }
 
-    /// Whether a fresh snapshot satisfies the directives; or too little time has passed since the last fetch for another.
+    /// Returns whether a fresh snapshot satisfies the directives, or has to do because the last fetch was less than
+    /// `refresh_floor` ago.
     fn is_new_enough(
         &self,
         snapshot: &Snapshot,
@@ -157,16 +159,18 @@ fn within(time: Duration, limit: Duration) -> bool {
     time <= limit && !limit.is_zero()
 }
 
-/// Whether a stale snapshot is a better answer than this failure. A caller over its limit gets one, too: it costs no Zoom call.
+/// Returns whether a stale snapshot is served instead of this failure. That includes a caller over its limit, because
+/// the snapshot costs no Zoom call.
 ///
-/// Not if Zoom says that there is no such meeting, not while this process shuts down (another replica may have a fresh
-/// snapshot), and not if the caller asked for the cache alone.
+/// Returns `false` if Zoom reports that there is no such meeting, while this process shuts down (another replica may
+/// have a fresh snapshot), and if the caller excludes a fetch.
 #[must_use]
 pub fn is_covered_by_stale(reason: Reason) -> bool {
     !denies_meeting(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
 }
 
-/// Whether this failure is Zoom's word that there is no such meeting. It replaces the snapshot in the cache.
+/// Returns whether this failure is Zoom's response that there is no such meeting. Such a failure replaces the snapshot
+/// in the cache.
 #[must_use]
 pub fn ends_snapshot(failure: &Failure) -> bool {
     denies_meeting(failure.reason)
@@ -207,7 +211,7 @@ mod tests {
         Directives { min_fresh: Some(seconds), ..NOTHING }
     }
 
-    /// Fresh for 60 s.
+    /// Returns a snapshot that is fresh for 60 s.
     fn snapshot(landed: Instant) -> Snapshot {
         let meeting = MeetingId::parse("85746065432").unwrap();
         let fresh = FreshnessConfig::always(60 * SECOND);
@@ -284,7 +288,7 @@ mod tests {
     fn a_waiting_caller_accepts_what_decide_would_have_served_at_its_request() {
         let landed = Instant::now() + 3600 * SECOND;
         let snapshot = snapshot(landed);
-        // Both times in milliseconds after the snapshot landed.
+        // Both times are in milliseconds after the fetch of the snapshot.
         let accepts = |directives, requested: u64, now: u64| {
             let requested_at = landed + Duration::from_millis(requested);
             let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
@@ -296,7 +300,7 @@ mod tests {
         // Ages are in whole seconds.
         assert!(accepts(max_age(10), 10_999, 20_000));
         assert!(!accepts(max_age(10), 11_000, 11_000));
-        // At 30 s exactly 30 s of freshness are left.
+        // At 30 s, exactly 30 s of freshness are left.
         assert!(accepts(min_fresh(30), 30_000, 30_000));
         assert!(!accepts(min_fresh(30), 30_001, 31_000));
         // The snapshot must still be fresh when it is served.

@@ -1,4 +1,4 @@
-//! Views of snapshots, made on demand and cached for some seconds.
+//! Caches views of snapshots, which are made on demand, for some seconds.
 
 use std::{
     sync::{
@@ -14,9 +14,10 @@ use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 use super::{bodies::CountedBytes, entry::BOOKKEEPING};
 use crate::snapshot::{Coding, Tag, WrittenBody};
 
-/// A view is freed after this long without a request.
+/// How long a view is cached after its last request.
 const IDLE: Duration = Duration::from_secs(10);
-/// All views in memory, those of slow readers included, take at most this many times what is cached.
+/// The bound on all views in memory, including those that slow clients still read, as a multiple of the bound on the
+/// cached ones.
 const IN_USE_FACTOR: u64 = 4;
 
 /// Identifies the bytes of a view.
@@ -24,7 +25,7 @@ const IN_USE_FACTOR: u64 = 4;
 pub(crate) struct ViewKey {
     /// The snapshot.
     pub(crate) tag: Tag,
-    /// The view, with all its parameters.
+    /// The view's name, which contains all its parameters.
     pub(crate) name: Box<str>,
     /// The coding of the bytes.
     pub(crate) coding: Coding,
@@ -35,14 +36,14 @@ pub(crate) struct ViewKey {
 pub(crate) struct ViewBody {
     /// The encoded bytes.
     pub(crate) bytes: Bytes,
-    /// Bytes of the uncompressed view.
+    /// The length of the uncompressed view, in bytes.
     pub(crate) length: u64,
 }
 
 #[derive(Clone)]
 pub(super) struct Views {
     cached: Moka<ViewKey, ViewBody, foldhash::fast::RandomState>,
-    /// Bytes of all views that the cache or a response holds.
+    /// The bytes of all views that the cache or a response holds.
     in_use: Arc<AtomicU64>,
     max_bytes: u64,
 }
@@ -65,7 +66,8 @@ impl Views {
         self.cached.get(key)
     }
 
-    /// Caches the view unless it is large. `None` if all views in memory would take too much of it.
+    /// Caches the view unless it is large, and returns it. Returns `None` if all views in use would take too much
+    /// memory.
     pub(super) fn insert(
         &self,
         key: ViewKey,
@@ -91,7 +93,7 @@ impl Views {
         self.cached.run_pending_tasks();
     }
 
-    /// Bytes, as of the last [`Self::run_maintenance`].
+    /// Returns the memory in bytes, as of the last [`Self::run_maintenance`].
     pub(super) fn bytes(&self) -> u64 {
         self.cached.weighted_size()
     }

@@ -1,8 +1,8 @@
 //! The fields whose strings become numbers: their keys, their suffixes, and how many strings did not parse.
 
 vocabulary! {
-    /// A value that Zoom sends as a string with a unit, in the order of the contract's table. The word is the label of the metric
-    /// that counts unparsed ones.
+    /// A value that Zoom sends as a string with a unit. The word is the label of the metric that counts unparsed
+    /// values.
     pub enum Field {
         /// `bitrate`, in kbit/s.
         Bitrate = "bitrate",
@@ -24,7 +24,7 @@ vocabulary! {
 }
 
 impl Field {
-    /// The suffix that the cleaned value's key adds to Zoom's.
+    /// Returns the suffix that cleaning adds to Zoom's key.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Field {
         }
     }
 
-    /// The unit of the cleaned value, as Zoom writes it.
+    /// Returns the unit of the cleaned value, as Zoom writes it.
     #[inline]
     pub(crate) fn unit(self) -> &'static str {
         match self {
@@ -48,8 +48,8 @@ impl Field {
         }
     }
 
-    /// One of 64 bits for a key of this field, with or without its suffix: each fixed key has a bit of its own, and the keys of
-    /// `CpuUsage` share the other 56.
+    /// Returns the bit of a key of this field, with or without its suffix. Each fixed key has its own bit; the keys of
+    /// `CpuUsage` share 56 bits.
     #[inline]
     pub(crate) fn bit(self, name: &[u8]) -> u64 {
         match self {
@@ -69,7 +69,7 @@ impl Field {
 pub(crate) enum Key {
     /// Zoom's own key of a field, which is renamed.
     Zooms(Field),
-    /// The new key of a field. If Zoom sent it, no key beside it may be renamed to it.
+    /// The new key of a field, as Zoom itself sent it. No key beside it may be renamed to it.
     Ours(Field),
     Other,
 }
@@ -99,18 +99,18 @@ impl Key {
     }
 }
 
-/// How many strings did not parse, per field.
+/// Counts the strings that did not parse, per field.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unparsed([u64; Field::ALL.len()]);
 
 impl Unparsed {
-    /// The count of one field.
+    /// Returns the count of one field.
     #[must_use]
     pub fn of(&self, field: Field) -> u64 {
         self.iter().find_map(|(each, count)| (each == field).then_some(count)).unwrap_or_default()
     }
 
-    /// Every field with its count, including zeros.
+    /// Returns every field with its count, including zeros.
     pub fn iter(&self) -> impl Iterator<Item = (Field, u64)> + use<> {
         Field::ALL.into_iter().zip(self.0)
     }

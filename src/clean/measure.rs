@@ -3,14 +3,14 @@
 
 use super::field::Field;
 
-/// Appends the value of the unescaped `text`; `None`, with nothing appended, if it does not parse.
+/// Appends the value of the unescaped `text`. If it does not parse, appends nothing and returns `None`.
 pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let text = without_spaces(text);
     if field == Field::Resolution {
         return append_resolution(text, out);
     }
     let (decimal, rest) = Decimal::leading(text)?;
-    // The form of nearly all of Zoom's values.
+    // Nearly all of Zoom's values have this form.
     if rest.strip_prefix(b" ").unwrap_or(rest) == field.unit().as_bytes() {
         out.extend_from_slice(decimal.written);
         return Some(());
@@ -22,7 +22,8 @@ pub(super) fn append(field: Field, text: &[u8], out: &mut Vec<u8>) -> Option<()>
     Some(())
 }
 
-/// How many places the decimal point shifts to the right from `unit` to the unit of the field's new key.
+/// Returns by how many places the decimal point shifts to the right from `unit` to the unit of the field's new key.
+/// `None` if the field does not have this unit.
 fn shift(field: Field, unit: &[u8]) -> Option<isize> {
     let units: &[(&[u8], isize)] = match field {
         Field::Bitrate => &[(b"kbps", 0), (b"bps", -3), (b"Mbps", 3)],
@@ -67,7 +68,8 @@ impl<'t> Decimal<'t> {
         Some((Self { written, negative: unsigned.is_some(), whole, fraction }, rest))
     }
 
-    /// Appends the shortest exact decimal with the point shifted by at most three places.
+    /// Appends the shortest exact decimal with the point shifted to the right by `places`, which is at most 3 either
+    /// way.
     fn append_shifted(&self, places: isize, out: &mut Vec<u8>) {
         // With three zeros on either side, the point always stays within the digits.
         let digits = [b"000", self.whole, self.fraction, b"000"].concat();
@@ -88,18 +90,19 @@ impl<'t> Decimal<'t> {
     }
 }
 
-/// One digit or more, without a leading zero unless it is the only digit: `007` is not a JSON number.
+/// Splits off the digits at the beginning. Returns `None` without any, or with a leading zero, as in `007`, which is
+/// not a JSON number.
 fn leading_whole_number(text: &[u8]) -> Option<(&[u8], &[u8])> {
     leading_digits(text).filter(|(digits, _)| digits.len() == 1 || !digits.starts_with(b"0"))
 }
 
-/// One digit or more, and the rest.
+/// Splits off the digits at the beginning. Returns `None` if there are none.
 fn leading_digits(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
     text.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())
 }
 
-/// Strips U+0020 only: the contract allows spaces, not all white space.
+/// Strips U+0020 only: with any other white space, a value does not parse.
 fn without_spaces(mut text: &[u8]) -> &[u8] {
     while let [b' ', rest @ ..] | [rest @ .., b' '] = text {
         text = rest;

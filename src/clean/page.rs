@@ -10,35 +10,36 @@ use crate::json::Desynced;
 /// The facts about a page that a flight needs, besides its cleaned participants.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// Where each participant lies, counted from the beginning of this page in `out`. Slices are cut out without parsing.
+    /// The range of each participant, counted from the beginning of this page in `out`. Slices are cut out by it
+    /// without parsing.
     pub rows: Vec<Range<usize>>,
     /// Zoom's token for the next page; `None` on the last page, where it is absent, `null` or `""`.
     pub next_page_token: Option<String>,
-    /// How many participants the meeting has, according to Zoom; `None` if absent or not a whole number.
+    /// The number of participants in the meeting, according to Zoom; `None` if it is absent or not a whole number.
     pub total_records: Option<u64>,
-    /// The meeting's number; `None` if absent, or neither a whole number nor a string with one.
+    /// The meeting's number; `None` if it is absent, or neither a whole number nor a string with one.
     pub meeting_number: Option<u64>,
     /// The latest valid `leave_time` of a participant. It decides whether a meeting is settled.
     pub newest_leave_time: Option<Timestamp>,
-    /// How many strings were kept under their own key because they did not parse, per field. For a metric.
+    /// Counts the strings that kept their own key because they did not parse. For a metric.
     pub unparsed: Unparsed,
 }
 
-/// Why a response is not a page of participants. Contains positions and our own words, never Zoom's text.
+/// The reason why a response is not a page of participants. Contains positions and our own text, never Zoom's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPage {
     /// The bytes are not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// The text is not one whole JSON document: invalid, or cut off.
-    #[error("not a whole JSON document (line {line}, column {column})")]
+    /// The text is not one complete JSON document: it is invalid, or cut off.
+    #[error("not a complete JSON document (line {line}, column {column})")]
     NotJson {
         /// Counted from 1.
         line: usize,
         /// Counted from 1 in bytes; 0 just after a line feed.
         column: usize,
     },
-    /// JSON, but not an object with a list named `participants`. It may be an error body.
+    /// The text is JSON, but not an object with a list named `participants`. It may be an error body.
     #[error("no list of participants")]
     NoParticipants,
     /// A key of the envelope occurs twice or has the wrong type, so the page cannot be trusted.

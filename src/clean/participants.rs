@@ -1,4 +1,4 @@
-//! Copies the list of participants to the output and cleans it on the way. Does not recurse, and builds no tree.
+//! Copies the list of participants to the output and cleans it on the way. Does not recurse, and does not build a tree.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use super::page::Page;
 use super::scope::Scope;
 use crate::json::{Copier, Cursor, Desynced, Renames, Rewriter, Rules, Text, Ties, Undo};
 
-/// The list while it is copied.
+/// The list of participants while it is copied.
 pub(super) struct Participants<'a, 'o> {
     rewriter: Rewriter<'a, 'o, Cleaner<'a>>,
     rows: Vec<Range<usize>>,
 }
 
-/// Cleans participants one after the other.
+/// The rules that clean one participant after the other.
 struct Cleaner<'a> {
     renames: Renames<'a>,
     newest_leave_time: Option<Timestamp>,
@@ -34,7 +34,7 @@ impl<'a, 'o> Participants<'a, 'o> {
         Self { rewriter: Rewriter::new(input, out, cleaner), rows: Vec::new() }
     }
 
-    /// Cleans one element; true if another one follows.
+    /// Cleans one element. Returns whether another one follows.
     pub(super) fn row(&mut self) -> Result<bool, Desynced> {
         self.rewriter.copier.token()?;
         let start = self.rewriter.copier.written();
@@ -127,8 +127,8 @@ impl<'a> Cleaner<'a> {
         Ok(())
     }
 
-    /// Writes the entry of one of Zoom's fields under its new key. False if the entry must stay as it is. Then the cursor is
-    /// still after the key, and only the part that both entries have in common is written.
+    /// Writes the entry of one of Zoom's fields under its new key. Returns `false` if the entry must stay as it is:
+    /// then the cursor is still after the key, and at most the beginning that both forms share has been written.
     fn clean(
         &mut self,
         copier: &mut Copier<'a, '_>,
@@ -161,7 +161,7 @@ impl<'a> Cleaner<'a> {
                 }
             }
         }
-        // `""` becomes `null` under any key, so that is what an undone rename restores.
+        // `""` becomes `null` under any key, so an undone rename restores `null`, too.
         if value == b"null" {
             copier.out.extend_from_slice(value);
         }

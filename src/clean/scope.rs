@@ -1,4 +1,4 @@
-//! Which rules apply to a value, by its place in the list of participants.
+//! The place of a value in the list of participants, which decides which rules apply to it.
 
 /// The place of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,13 +12,14 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// The place of a list's elements. A list where a participant belongs is not one, and neither are its elements.
+    /// Returns the place of a list's elements. A list in the place of a participant is not a participant, and neither
+    /// are its elements.
     #[inline]
     pub(crate) fn element(self) -> Self {
         if self == Self::Participant { Self::Outside } else { self }
     }
 
-    /// The place of the value of an object's entry.
+    /// Returns the place of an entry's value in an object.
     #[inline]
     pub(crate) fn entry(self, name: &[u8]) -> Self {
         match self {

@@ -13,10 +13,10 @@ use url::Url;
 
 use super::exit::failed;
 
-/// Longer than a busy service needs, shorter than the probes that run this.
+/// Longer than a busy service needs to respond, and shorter than the timeouts of the probes that run this command.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A wrong configuration fails with 1, too: a container's health check allows no other codes than 0 and 1.
+/// An invalid configuration also fails with 1, because a container's health check allows only the codes 0 and 1.
 pub(super) fn run(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     let checked = match url {
         Some(url) => get(url.as_str()),
@@ -31,7 +31,7 @@ pub(super) fn run(files: &[PathBuf], url: Option<&Url>) -> ExitCode {
     }
 }
 
-/// Only plain HTTP: within a cluster nothing else is needed.
+/// Accepts only plain HTTP, because within a cluster nothing else is needed.
 pub(super) fn plain_http(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| error.to_string())?;
     match url.scheme() {
@@ -45,7 +45,7 @@ fn get(url: &str) -> Result<(), String> {
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
-        // Otherwise ureq would use the proxy of the environment.
+        // Otherwise ureq would use the proxy that the environment names.
         .proxy(None)
         .build();
     let response = config.new_agent().get(url).call().map_err(|error| format!("{url}: {error}"))?;
@@ -55,7 +55,8 @@ fn get(url: &str) -> Result<(), String> {
     }
 }
 
-/// Replaces an unspecified address, on which the service listens but cannot be reached, by the loopback address.
+/// Replaces an unspecified address, such as 0.0.0.0, by the loopback address. The service can listen on the former, but
+/// a client cannot connect to it.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,7 +1,8 @@
-//! Removes our secrets from texts of Zoom, its token endpoint and other replicas. Pure.
+//! Removes our secrets from the texts of Zoom and its token endpoint.
 //!
-//! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Every text that we show
-//! is a [`RedactedText`], and only a [`Redactor`], which knows every secret that was sent, makes those.
+//! A response may repeat parts of its request: an access token, a client secret, an `Authorization` header. Every text
+//! of Zoom's that is shown is a [`RedactedText`]. Only a [`Redactor`], which has every secret that was sent, turns
+//! Zoom's text into one.
 
 mod runs;
 mod unescape;
@@ -13,13 +14,14 @@ use std::{
 
 use self::{runs::Runs, unescape::flat};
 
-/// In characters.
+/// The maximum length of a text that is shown, in characters.
 const LONGEST_SHOWN: usize = 300;
-/// Characters of a text that are searched: enough for [`LONGEST_SHOWN`] to be left after redaction.
+/// The number of characters of a text that are searched: enough that [`LONGEST_SHOWN`] of them are left after
+/// redaction.
 const LONGEST_READ: usize = 8 * 1024;
-/// Longer words, in bytes, are not shown: Zoom's longest scopes have 60 letters, its access tokens 300 and more.
+/// The longest word that is shown, in bytes: Zoom's longest scopes have 60 letters, its access tokens 300 and more.
 const LONGEST_WORD: usize = 100;
-/// Secrets of each kind that are remembered. We no longer send older ones, so no response contains them.
+/// The number of secrets of each kind that are kept. We no longer send older ones, so no response contains them.
 const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 
@@ -28,12 +30,12 @@ const LEFT_OUT: &str = "(left out)";
 pub struct RedactedText(Box<str>);
 
 impl RedactedText {
-    /// Text that another replica has redacted.
+    /// Shortens a text that another replica has redacted.
     pub(crate) fn from_replica(text: &str) -> Self {
         Self(shortened(&flat(text, LONGEST_READ)).into())
     }
 
-    /// The text.
+    /// Returns the text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -52,25 +54,25 @@ pub struct Redactor(Arc<Mutex<KnownSecrets>>);
 #[derive(Default)]
 struct KnownSecrets {
     configured: Vec<Box<str>>,
-    /// In a list of their own, or they would displace the others: there is a new one every hour.
+    /// In a list of their own: a new one comes every hour, and would displace the configured secrets.
     access_tokens: Vec<Box<str>>,
     runs: Runs,
 }
 
 impl Redactor {
-    /// Redacts a configured secret from now on, and every part of it of at least eight bytes: in upper or lower case,
-    /// percent-encoded, escaped as in JSON or HTML, in base64 and in hexadecimal.
+    /// Adds a configured secret. It is redacted from now on, and so is every part of it of at least eight bytes: in
+    /// upper or lower case, percent-encoded, escaped as in JSON or HTML, in base64 and in hexadecimal.
     pub(crate) fn learn(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.configured);
     }
 
-    /// The same for a secret that is replaced regularly.
+    /// Like [`Self::learn`], but for an access token, which is replaced every hour.
     pub(crate) fn learn_access_token(&self, secret: &str) {
         self.secrets().learn(secret, |secrets| &mut secrets.access_tokens);
     }
 
-    /// The part of a text that may be shown. It is redacted before it is shortened, because the cut-off beginning of a secret would
-    /// not be recognized.
+    /// Returns the part of a text that may be shown. It is redacted before it is shortened, because the beginning of a
+    /// cut secret would not be recognized.
     pub(crate) fn redact(&self, text: &str) -> RedactedText {
         RedactedText(shortened(&self.remove_secrets(&flat(text, LONGEST_READ))).into())
     }
@@ -79,7 +81,7 @@ impl Redactor {
         let (mut redacted, mut done) = (String::with_capacity(text.len()), 0);
         for place in self.secrets().runs.places_in(text) {
             let (start, end) = (text.floor_char_boundary(place.start), text.ceil_char_boundary(place.end));
-            // Adjacent ranges are replaced together.
+            // Overlapping and adjacent ranges are replaced together.
             if start > done || done == 0 {
                 redacted.push_str(text.get(done..start).unwrap_or_default());
                 redacted.push_str(LEFT_OUT);
@@ -91,7 +93,7 @@ impl Redactor {
     }
 
     fn secrets(&self) -> MutexGuard<'_, KnownSecrets> {
-        // A panic leaves nothing inconsistent.
+        // A panic while the lock is held leaves the secrets consistent.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -117,7 +119,7 @@ impl KnownSecrets {
     }
 }
 
-/// The beginning of the text, without URLs and without words so long that they can only be keys or tokens.
+/// Returns the beginning of the text, without URLs and without words so long that they can only be keys or tokens.
 fn shortened(text: &str) -> String {
     let fits = |word: &str| !word.contains("://") && word.len() <= LONGEST_WORD;
     let words: Vec<_> = text.split(' ').map(|word| if fits(word) { word } else { LEFT_OUT }).collect();
@@ -181,7 +183,7 @@ mod tests {
         redactor.learn("configured");
         for number in 0..=MOST_SECRETS {
             redactor.learn_access_token(&format!("{number:03}-token"));
-            // Learned again, it is not the oldest.
+            // Added again, it is no longer the oldest.
             redactor.learn_access_token("000-token");
         }
         let shown = redactor.redact("configured 000-token 001-token 002-token");

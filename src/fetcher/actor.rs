@@ -1,4 +1,5 @@
-//! The actor on the fetcher's thread: owns the state, starts the long-lived tasks, and carries out commands one by one.
+//! The actor on the fetcher's thread: owns the state, starts the long-lived tasks, and carries out commands one at a
+//! time.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -20,7 +21,7 @@ use crate::{
     trace::TraceContext,
 };
 
-/// Runs for as long as the service does.
+/// Runs as long as the service.
 pub(super) async fn run(
     dependencies: Dependencies,
     signals: Signals,
@@ -46,7 +47,8 @@ pub(super) async fn run(
     }
 }
 
-/// Whether calls can be made. Without an access token, requests one; if none can be had, queued calls get the reason.
+/// Returns whether there is a usable access token. If there is none, requests one in a task, which rejects all queued
+/// calls on failure.
 fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     if state.access_tokens.are_usable(Instant::now()) {
         return true;
@@ -70,7 +72,7 @@ struct Actor {
 }
 
 impl Actor {
-    /// Never waits: what takes time becomes a task.
+    /// Carries out a command without waiting. Work that takes time becomes a task.
     fn carry_out(&self, command: FetcherCommand) {
         let state = Rc::clone(&self.state);
         match command {
@@ -105,8 +107,8 @@ impl Actor {
         }
     }
 
-    /// Answers from the cache, joins the flight in progress, or starts one. Deciding it in one place, on one thread, is what
-    /// makes flights single.
+    /// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
+    /// snapshot never has two flights that callers can join.
     fn fetch(&self, request: FetchRequest, reply: ReplySender) {
         let FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up } = request;
         let (key, entry) = self.state.cache.find(requested, Instant::now());

@@ -1,5 +1,5 @@
-//! Makes a snapshot of pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking pool,
-//! off the thread that paces the calls.
+//! Makes a snapshot of pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking
+//! pool, not on the thread that starts the calls on time.
 
 use std::{io, time::Instant};
 
@@ -43,13 +43,14 @@ pub(super) async fn append(
     never_fails(done)
 }
 
-/// Whether Zoom's answer names a meeting number other than the requested one. UUIDs cannot be compared: Zoom names the number.
+/// Returns whether Zoom's response has another meeting number than the requested one. A requested UUID cannot be
+/// compared, because the response has only the number.
 fn is_of_another(page: &clean::Page, requested: &MeetingId) -> bool {
     let number = requested.as_str().parse::<u64>().ok().filter(|_| !requested.is_uuid());
     number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
 }
 
-/// The whole meeting, in the encodings in which it is stored.
+/// Finishes the snapshot, in the encodings in which it is stored.
 pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: SnapshotBuilder) -> Snapshot {
     let (freshness, weight) = (state.freshness.clone(), builder.weight());
     let (stretch, jitter_seed) = (stretch(state, &key, builder.pages()), fastrand::u32(..));
@@ -64,7 +65,8 @@ pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: Snap
     never_fails(done)
 }
 
-/// How many times longer than configured it is to be fresh, now that the cost of this refresh, if it is one, is known.
+/// Records the cost of this refresh, if it is one, and returns how many times longer than configured the snapshot is to
+/// be fresh.
 fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     let now = Instant::now();
     if let Some(Entry::Snapshot(older)) = state.cache.get(key, now)
@@ -75,7 +77,8 @@ fn stretch(state: &FetcherState, key: &SnapshotKey, pages: u32) -> f64 {
     state.scheduler.stretch(pages)
 }
 
-/// Compressing into memory cannot fail except by a bug, which ends the flight as a panic does.
+/// Unwraps the result of compressing into memory, which fails only because of a bug. Such a failure ends the flight as
+/// a panic does.
 fn never_fails<T>(done: io::Result<T>) -> T {
     done.unwrap_or_else(|error| {
         tracing::error!(%error, "compressing a body failed: this is a bug");

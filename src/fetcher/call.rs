@@ -1,4 +1,5 @@
-//! One page: a permit, an access token, the call, and what comes of its answer, repeated as often as that helps.
+//! Fetches one page: waits for a permit and an access token, makes the call, handles its result, and repeats that as
+//! long as it can help.
 
 mod recovery;
 
@@ -18,12 +19,12 @@ use crate::{
 };
 
 pub(super) struct FetchedPage {
-    /// With this page appended.
+    /// The builder, with this page appended.
     pub(super) builder: SnapshotBuilder,
     pub(super) next_page_token: Option<String>,
     pub(super) total_records: Option<u64>,
     pub(super) zoom_error: ZoomError,
-    /// Counts the answer's body until it is dropped.
+    /// The memory of the response's body, counted until this is dropped.
     pub(super) counted: BodyBytes,
 }
 
@@ -62,8 +63,9 @@ pub(super) async fn fetch_page(
     }
 }
 
-/// The queue gives out permits only while there is an access token; another call may have found out since that Zoom no
-/// longer accepts it. Then the permit goes back, and this call queues again.
+/// Waits for a permit, and returns it with the access token. The queue grants permits only while there is an access
+/// token, but another call may have found since that Zoom no longer accepts it. The permit is then released, and this
+/// call queues again.
 async fn permit_and_token(state: &FetcherState, flight: &Flight) -> Result<(Permit, AccessToken), Failure> {
     loop {
         state.webinars.check(&flight.key)?;
@@ -132,7 +134,8 @@ async fn send(
     answer
 }
 
-/// Cleans the answer and appends its rows to the builder; returns the builder unchanged if the answer is not a page.
+/// Cleans the response and appends its rows to the builder. Returns the builder unchanged if the response is not a
+/// page.
 async fn append(
     state: &FetcherState,
     flight: &Flight,
@@ -156,12 +159,12 @@ async fn append(
                 %meeting,
                 "Zoom answered with another meeting's page: refused, and all connections are closed"
             );
-            // On one of the connections, answers may lag behind their requests by one.
+            // On one of the connections, each response may belong to the request before.
             state.zoom.forget_connections();
             Err((builder, CallError::Broken(answer.zoom_error())))
         }
         Err(reason) => {
-            tracing::debug!(%reason, "answer from Zoom is not a page");
+            tracing::debug!(%reason, "Zoom's response is not a page");
             Err((builder, answer.not_a_page().await))
         }
     }

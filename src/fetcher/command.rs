@@ -1,4 +1,4 @@
-//! Commands from the handle to the fetcher's thread, and their answers.
+//! Commands from the handle to the fetcher's thread, and their replies.
 
 use std::{
     sync::{Arc, atomic::AtomicBool},
@@ -18,12 +18,13 @@ use crate::{
     zoom::reachability::LastFailure,
 };
 
-/// When a caller who got nothing because of flights under way should ask again: most of them have ended by then.
+/// How long a caller that got nothing because of flights in progress should wait before it retries. Most of these
+/// flights have ended by then.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) type ReplySender = oneshot::Sender<Result<Fetched, Failure>>;
 
-/// One message to the actor.
+/// A command to the actor.
 pub(super) enum FetcherCommand {
     Fetch { request: FetchRequest, reply: ReplySender },
     Refresh { key: SnapshotKey, caller: Arc<Caller>, request: TraceContext },
@@ -51,17 +52,17 @@ pub(super) struct FetchRequest {
 pub enum Purge {
     /// Everything.
     All,
-    /// One meeting or webinar, whichever it is.
+    /// The meeting or webinar with this id.
     Meeting {
-        /// Its id.
+        /// The id.
         meeting: MeetingId,
-        /// Which view of it; `None`: both.
+        /// The view of it; `None` for both.
         meeting_type: Option<MeetingType>,
     },
 }
 
 impl Purge {
-    /// The snapshots it names; `None`: all of them.
+    /// Returns the keys of the snapshots to purge; `None` for all snapshots.
     pub(super) fn keys(self) -> Option<Vec<SnapshotKey>> {
         let Self::Meeting { meeting, meeting_type } = self else { return None };
         let types = MeetingType::ALL.into_iter().filter(|one| meeting_type.is_none_or(|only| only == *one));
@@ -74,20 +75,20 @@ impl Purge {
 pub struct Fetched {
     /// The whole meeting.
     pub snapshot: Arc<Snapshot>,
-    /// Where it came from.
+    /// Its origin.
     pub source: FetchSource,
     /// Whether the cache keeps it.
     pub stored: bool,
 }
 
-/// How a caller came to a snapshot.
+/// The origin of a caller's snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FetchSource {
     /// This caller's request started the flight.
     OwnFlight,
     /// The request joined a flight in progress.
     OthersFlight,
-    /// It was cached between the caller's cache lookup and now.
+    /// It has been cached since the caller's look-up, or is another replica's record.
     Cache,
 }
 
@@ -101,8 +102,8 @@ pub(crate) struct FetcherStatus {
     pub scheduler: SchedulerStatus,
     /// Zoom's last refusal, and how long ago it came.
     pub last_refusal: Option<(Duration, Failure)>,
-    /// The last time Zoom could not be reached.
+    /// The last failure to reach Zoom.
     pub last_failure: Option<LastFailure>,
-    /// With Redis: the replicas it knows of, this one included.
+    /// The number of live replicas, this one included; `None` without Redis.
     pub replicas: Option<u64>,
 }

@@ -1,4 +1,5 @@
-//! One flight: obtains a snapshot from another replica or from Zoom, caches it, and answers the callers waiting for it.
+//! Runs one flight: obtains a snapshot from another replica or from Zoom, caches it, and replies to the callers waiting
+//! for it.
 
 use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
@@ -22,11 +23,11 @@ use crate::{
 /// The outcome of a flight.
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
-    /// How it came from another replica; `None`: from Zoom.
+    /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
     peer: Option<PeerSource>,
-    /// The meeting was purged while it was fetched: the result must not be cached.
+    /// Whether the meeting was purged meanwhile. If so, the result must not be cached.
     purged: bool,
-    /// How long a failure is remembered.
+    /// The time until which a failure is cached.
     remember_until: Option<Instant>,
 }
 
@@ -37,8 +38,8 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
         let obtained = AssertUnwindSafe(obtain(&state, &flight)).catch_unwind().await;
         let obtained = obtained
             .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
-        // Nothing waits from here on, so a purge comes either before it (then the flight is detached, and nothing is cached)
-        // or after it (then it removes what was cached).
+        // Nothing waits from here to the end of the round, so a purge runs either before it (the flight is then
+        // detached, and nothing is cached) or after it (which removes the cached result).
         let peer = obtained.peer;
         let result = remember(&state, &flight, obtained);
         if let Err(failure) = &result
@@ -54,7 +55,7 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
     }
 }
 
-/// From another replica, if one has the snapshot or is fetching it; else from Zoom, for all replicas.
+/// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
 async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
@@ -72,7 +73,7 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
     FlightResult { purged, ..FlightResult::own(state, flight, result) }
 }
 
-/// Caches the result. Returns it, and whether the cache keeps it.
+/// Caches the result, and returns it with whether the cache holds the snapshot.
 fn remember(
     state: &FetcherState,
     flight: &Flight,
@@ -92,7 +93,7 @@ fn remember(
         Err(mut failure) => {
             if let Some(until) = remember_until.filter(|_| may_cache) {
                 if !ends_snapshot(&failure) {
-                    // Zoom is not asked again before that, whatever time Zoom itself named.
+                    // Zoom is not called again before then, whatever time its response named.
                     failure.retry_at = Some(until);
                 }
                 state.cache.insert_failure(flight.key, &failure, until);
@@ -103,7 +104,8 @@ fn remember(
     }
 }
 
-/// Whether the flight goes on at Zoom's other endpoint, which its key then names, because the id is not of this kind.
+/// If the id is not of this kind, redirects the flight to the other kind for the callers that named no kind. Returns
+/// whether the flight continues, with a new key, at Zoom's other endpoint.
 fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool {
     if failure.reason != Reason::NotAMeeting {
         return false;
@@ -122,7 +124,7 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
     }
 }
 
-/// Answers the callers.
+/// Ends the flight and replies to the callers.
 fn complete(
     state: &FetcherState,
     flight: &Flight,
@@ -140,7 +142,8 @@ fn complete(
 
 impl FlightResult {
     fn own(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
-        // A failure before the first call, such as that of the access token, says nothing about this meeting.
+        // A failure before the first call, such as that of the access token, is not about this meeting, so it is not
+        // cached.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some() || ends_snapshot(failure) || state.flights.has_started(flight)
         });
@@ -171,7 +174,8 @@ fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option
     );
 }
 
-/// Operators should see what went wrong at Zoom, but not what callers asked wrongly.
+/// Logs failures of Zoom for operators. All others, such as a caller's request for an unknown meeting, are logged at
+/// `debug`.
 fn log_failure(key: SnapshotKey, failure: &Failure) {
     let zoom = failure.zoom.as_deref();
     let (status, code) =

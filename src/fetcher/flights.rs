@@ -26,11 +26,11 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey},
 };
 
-/// The answer to a caller's request.
+/// The result of [`Flights::join_or_start`].
 pub(super) enum Joined {
-    /// It waits for a flight in progress.
+    /// The caller waits for a flight in progress.
     InProgress(FlightNumber),
-    /// It is the first of a new flight, which the caller of this function must start now.
+    /// The caller waits for a new flight, which has to be run now.
     Started(Flight),
     /// No flight starts: the service is stopping, or the caller is over its limit.
     Rejected(Waiter, Failure),
@@ -50,7 +50,7 @@ pub(super) struct Flights {
 #[derive(Default)]
 struct Table {
     in_progress: Map<FlightNumber, FlightEntry>,
-    /// The flight that new callers join; a detached one is not in here.
+    /// The flights that new callers can join: all but the detached ones.
     joinable: Map<SnapshotKey, FlightNumber>,
 }
 
@@ -71,7 +71,7 @@ impl Table {
 }
 
 impl Flights {
-    /// Anybody may join a flight in progress; a new one must be within its caller's limit.
+    /// Joins the flight in progress, which any caller may do, or starts one if its caller is within its limit.
     pub(super) fn join_or_start(
         &self,
         key: SnapshotKey,
@@ -96,7 +96,7 @@ impl Flights {
         }
     }
 
-    /// A new flight that nobody waits for; `None` if one is in progress, or none may start.
+    /// Starts a flight that no caller waits for. Returns `None` if one is in progress, or if none may start.
     pub(super) fn start_refresh(
         &self,
         key: SnapshotKey,
@@ -113,8 +113,7 @@ impl Flights {
         Some(flight)
     }
 
-    /// # Errors
-    /// The caller is over its limit: until when.
+    /// Returns the time until which the caller is over its limit.
     fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, now: Instant) -> Result<Flight, Instant> {
         let reservation = caller.reserve(now)?;
         let number = self.last_number.get() + 1;
@@ -154,8 +153,8 @@ impl Flights {
         self.read(flight, FlightEntry::weights).unwrap_or_default()
     }
 
-    /// When this flight gives up, unless a caller who waits longer joins it; `None` once it has made a call: then it is
-    /// finished.
+    /// Returns the time at which this flight gives up, unless a caller that waits longer joins it. `None` once it has
+    /// made a call, because it no longer gives up then.
     pub(super) fn deadline(&self, flight: &Flight) -> Option<Instant> {
         self.read(flight, |entry| (!entry.started).then_some(entry.deadline))?
     }
@@ -164,12 +163,13 @@ impl Flights {
         self.read(flight, |entry| entry.started).unwrap_or_default()
     }
 
-    /// This flight makes a call now.
+    /// Records that this flight makes a call.
     pub(super) fn mark_started(&self, flight: &Flight) {
         self.change(flight, |entry| entry.started = true);
     }
 
-    /// This flight's next call waits from now on. `blocked`: until when no flight may call, and why, if so.
+    /// Records that this flight's next call waits. `blocked` is set if no flight may call before a certain time:
+    /// callers that cannot wait until then get its failure.
     pub(super) fn begin_wait(&self, flight: &Flight, blocked: Option<&(Instant, Failure)>) {
         self.change(flight, |entry| {
             entry.queued = true;
@@ -179,13 +179,13 @@ impl Flights {
         });
     }
 
-    /// This flight's call waits no more.
+    /// Records that this flight's call no longer waits.
     pub(super) fn end_wait(&self, flight: &Flight) {
         self.change(flight, |entry| entry.queued = false);
     }
 
-    /// Zoom makes this flight wait before its next call. Callers who cannot wait that long get the reason, and so do those who
-    /// join later.
+    /// Records that this flight may not make its next call before `until`. Callers that cannot wait until then get
+    /// `failure`, including those that join during the pause.
     pub(super) fn begin_pause(&self, flight: &Flight, until: Instant, failure: Failure) {
         self.change(flight, |entry| {
             entry.queued = true;
@@ -194,7 +194,8 @@ impl Flights {
         });
     }
 
-    /// No flight may call until then. Callers of queued flights who cannot wait that long get the reason.
+    /// Records that no flight may call before `until`. Callers of queued flights that cannot wait until then get
+    /// `failure`.
     pub(super) fn begin_cooldown(&self, until: Instant, failure: &Failure) {
         self.remember_refusal(failure);
         let mut table = self.table.borrow_mut();
@@ -203,12 +204,13 @@ impl Flights {
         }
     }
 
-    /// From now on nobody joins the flight to this snapshot, and its result is not cached. Whether there was one.
+    /// Detaches the flight for this snapshot: new callers do not join it, and its result is not cached. Returns whether
+    /// there was one.
     pub(super) fn detach(&self, key: &SnapshotKey) -> bool {
         self.table.borrow_mut().joinable.remove(key).is_some()
     }
 
-    /// The same for every flight in progress. How many there were.
+    /// Like [`Self::detach`], but detaches every flight in progress. Returns how many there were.
     pub(super) fn detach_all(&self) -> usize {
         self.table.borrow_mut().joinable.drain().count()
     }
@@ -217,14 +219,16 @@ impl Flights {
         self.table.borrow().is_detached(&flight.key, flight.number)
     }
 
-    /// Whether this flight should end without a call, because all its callers have gone before their deadline. It is then
-    /// detached: a new caller must not join a flight that is about to end.
+    /// Returns whether this flight should end without a further call, because no caller waits for it any more: it is
+    /// detached already, or it has made no call and its callers disconnected before their deadline. Such a flight is
+    /// detached, so that no new caller joins it.
     pub(super) fn detach_if_abandoned(&self, number: FlightNumber) -> bool {
-        // A caller who waited until its deadline got `still_fetching`, and will ask again.
+        // A caller that waited until its deadline got `still_fetching` and will retry, so the flight goes on.
         self.detach_if(number, |entry| Instant::now() < entry.deadline)
     }
 
-    /// The same before another caller is rejected for want of room: then also if its callers waited until their deadline.
+    /// Like [`Self::detach_if_abandoned`], but the callers may also have waited until their deadline. The scheduler
+    /// calls this before it rejects another caller because the queue is full.
     pub(super) fn detach_if_unwanted(&self, number: FlightNumber) -> bool {
         self.detach_if(number, |_| true)
     }
@@ -243,7 +247,7 @@ impl Flights {
         ends
     }
 
-    /// Ends a flight and answers its callers. `source`: where the snapshot came from, if not from this flight.
+    /// Ends a flight and replies to its callers. `source` is set if the snapshot is not from this flight.
     pub(super) fn complete(
         &self,
         flight: &Flight,
@@ -282,7 +286,7 @@ impl Flights {
         }
     }
 
-    /// Flights in progress, and callers waiting for them.
+    /// Returns the number of flights in progress, and of callers waiting for them.
     pub(super) fn counts(&self) -> (usize, usize) {
         let in_progress = &self.table.borrow().in_progress;
         (in_progress.len(), in_progress.values().map(FlightEntry::waiting).sum())

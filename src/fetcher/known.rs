@@ -1,4 +1,4 @@
-//! Requests that need no flight.
+//! Replies to requests that need no flight.
 
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// The answer to a request for this snapshot whose newest entry in the cache is `entry`; `None` if it needs a flight.
+/// Returns the result for a caller that needs no flight; `None` if it needs one. `entry` is the newest one in the
+/// cache.
 pub(super) fn without_flight(
     state: &FetcherState,
     key: &SnapshotKey,
@@ -30,8 +31,8 @@ pub(super) fn without_flight(
     if let Some(failure) = state.cache.failure(key, now) {
         return Some(Err(failure));
     }
-    // A caller with a fallback need not wait for the end of a cool-down, however short; unless another replica may have
-    // something newer, which costs no call.
+    // A caller with a fallback does not wait for the end of a cool-down, however short, unless another replica may have
+    // a newer snapshot, which costs no call.
     if wanted.has_fallback
         && !state.peers.may_have_snapshots()
         && let Some((_, failure)) = state.scheduler.blocked_until()

@@ -1,4 +1,4 @@
-//! How a flight waits for memory before its next page.
+//! Waits for memory before a flight's next page.
 
 use std::time::{Duration, Instant};
 
@@ -10,18 +10,19 @@ use crate::{
     zoom::FlightMemory,
 };
 
-/// A waiting flight checks this often whether any caller still waits for it.
+/// How often a waiting flight checks whether any caller still waits for it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Why a flight fails that finds no memory.
+/// Returns the failure of a flight that finds no memory.
 pub(super) fn overloaded() -> Failure {
     Failure::new(Reason::Overloaded).retry_at(Instant::now() + RETRY_AFTER)
 }
 
-/// Returns when there is room for the flight's next page.
+/// Returns when there is memory for the flight's next page.
 ///
 /// # Errors
-/// There never will be, `limits.max_queued` flights wait already, or no caller waits for the flight any more.
+/// The meeting alone takes all the memory, `limits.max_queued` calls and flights wait already, other meetings need the
+/// memory, or no caller waits for the flight any more.
 pub(super) async fn wait_for_memory(
     state: &FetcherState,
     flight: &Flight,
@@ -43,7 +44,8 @@ pub(super) async fn wait_for_memory(
             Some(_) => return Err(overloaded()),
             None => {}
         }
-        // Waiting calls and waiting flights share one bound. A flight that has made a call is exempt: its calls are spent.
+        // Waiting calls and waiting flights share one bound. A flight that has made a call is exempt; otherwise its
+        // calls would be wasted.
         let waiting = state.memory.waiting_to_begin() + state.scheduler.queued();
         if !waits && !state.flights.has_started(flight) && waiting > state.scheduler.max_queued() {
             return Err(overloaded());

@@ -1,4 +1,4 @@
-//! All pages of one meeting, one after another: a whole snapshot in the end, or none.
+//! Fetches all pages of one meeting, one after another, and returns a complete snapshot or none.
 
 use std::{
     collections::HashSet,
@@ -17,24 +17,25 @@ use crate::{
     snapshot::{Snapshot, SnapshotBuilder},
 };
 
-/// Pages beyond those that `total_records` promises: a live meeting may grow by a hundred rows while it is fetched. Without a
-/// bound, an upstream whose pages never end would use up the day's calls.
+/// The number of pages that may follow those that `total_records` promises: a live meeting may grow by a hundred rows
+/// while it is fetched. Without a bound, an upstream whose pages never end would use up the day's calls.
 const EXTRA_PAGES: usize = 10;
-/// However many rows the first page promises: 50,000 of them.
+/// The maximum number of pages, however many rows the first page promises: enough for 50,000 rows.
 const MAX_PAGES: usize = 5_000;
-/// If Zoom does not say how many rows there are: 5,000 of them.
+/// The maximum number of pages if Zoom does not send `total_records`: enough for 5,000 rows.
 const MAX_PAGES_IF_UNKNOWN: usize = 500;
-/// Participants on a page of Zoom's.
+/// The number of participants on one of Zoom's pages.
 const ROWS_PER_PAGE: u64 = 10;
-/// Bytes of a page token. Zoom's have a few dozen; a longer one than this may not fit into a request line.
+/// The longest page token that is accepted, in bytes. Zoom's have a few dozen; a longer one than this may not fit into
+/// a request line.
 const MAX_PAGE_TOKEN: usize = 4 * 1024;
-/// Consecutive pages without a row that promise another one: Zoom has no reason to send any.
+/// The maximum number of consecutive pages without a row: Zoom has no reason to send any.
 const MAX_EMPTY_PAGES: u32 = 10;
 
-/// Every page of the meeting, or the reason why there is no snapshot.
+/// Fetches every page of the meeting. Starts over once if Zoom refuses a page token.
 pub(super) async fn fetch_meeting(state: &FetcherState, flight: &Flight) -> Result<Snapshot, Failure> {
     match fetch_pages(state, flight).await {
-        // The page tokens expired on the way: once more from the first page.
+        // A page token expired on the way, so this starts again at the first page.
         Err(PagesError::PageTokenRefused(_)) => fetch_pages(state, flight).await,
         result => result,
     }
@@ -45,7 +46,8 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     let failed = |failure| Err(PagesError::Failed(failure));
     let (mut builder, mut next) = (SnapshotBuilder::default(), None::<String>);
     let memory = state.memory.begin(flight.number);
-    // Hashes, as tokens may be long. Two tokens that share one end the flight: once in 10^12 meetings of 5,000 pages.
+    // Hashes of the tokens, which may be long. Two tokens with the same hash end the flight: once in 10^12 meetings of
+    // 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;
@@ -78,7 +80,7 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     failed(Failure::lasting(Lasting::EndlessPages))
 }
 
-/// The most pages to read of a meeting whose first page promises this many rows.
+/// Returns the most pages to read of a meeting whose first page promises this many rows.
 fn max_pages_for(total_records: u64) -> usize {
     let promised = usize::try_from(total_records.div_ceil(ROWS_PER_PAGE)).unwrap_or(usize::MAX);
     promised.saturating_add(EXTRA_PAGES).min(MAX_PAGES)

@@ -1,8 +1,8 @@
-//! The other replicas. Before Zoom is asked, a flight looks for a snapshot that another replica has fetched or is fetching;
-//! afterwards it publishes its own. Without Redis there are no other replicas.
+//! The other replicas. Before a flight calls Zoom, it looks for a snapshot that another replica has fetched or is
+//! fetching; afterwards it publishes its own. Without Redis there are no other replicas.
 //!
-//! A miss asks Redis twice, for the record and for a claim; a hit never does. While Redis is unavailable, every replica
-//! fetches for itself.
+//! A miss takes two requests to Redis, for the record and for a claim; a hit takes none. While Redis is unavailable,
+//! every replica fetches for itself.
 
 mod backend;
 mod claim;
@@ -45,13 +45,14 @@ use crate::{
     zoom::oauth::AccessTokens,
 };
 
-/// Where the other replicas are reached.
+/// Access to the other replicas.
 pub(super) enum Peers {
     None,
     Redis { peers: Rc<RedisPeers>, lookups: Rc<PendingLookups> },
 }
 
-/// The connection, not made yet, and the events that will come over it.
+/// Creates the connection, which is not opened yet, and the receiver of the events that arrive over it; `None` without
+/// Redis.
 pub(super) fn prepare(
     config: Option<ClusterConfig>,
     metrics: &Arc<Metrics>,
@@ -73,7 +74,7 @@ impl Peers {
         Self::Redis { lookups: Rc::new(PendingLookups::new(Rc::clone(&peers))), peers }
     }
 
-    /// The tasks that keep the connection and apply the other replicas' events; `None` without Redis.
+    /// Returns the tasks that keep the connection and apply the other replicas' events; `None` without Redis.
     pub(super) fn event_pump(
         &self,
         events: Option<mpsc::UnboundedReceiver<Event>>,
@@ -85,7 +86,7 @@ impl Peers {
         Some(EventPump { peers: Rc::clone(peers), events, access_tokens, metrics, status })
     }
 
-    /// Looks for a snapshot, or another replica's flight that will bring one.
+    /// Looks for another replica's snapshot, or for its flight in progress.
     pub(super) async fn find(&self, flight: &Flight, spans: &FlightSpans) -> PeerResult {
         match self {
             Self::None => PeerResult::FetchHere(None),
@@ -96,7 +97,7 @@ impl Peers {
         }
     }
 
-    /// Gives the other replicas what came of a flight. They do not get it where this one fetched without a claim.
+    /// Publishes the result of a flight to the other replicas. Does nothing if this replica fetched without a claim.
     pub(super) async fn publish(
         &self,
         claim: Option<HeldClaim>,
@@ -109,7 +110,8 @@ impl Peers {
         }
     }
 
-    /// Answers a caller for whom no flight starts: another replica's snapshot costs no call.
+    /// Replies to a caller for whom no flight starts, with another replica's snapshot if there is one: that costs no
+    /// call.
     pub(super) fn answer_rejected(&self, key: SnapshotKey, waiter: Waiter, failure: Failure) {
         match self {
             Self::None => drop(waiter.reply.send(Err(failure))),
@@ -117,19 +119,19 @@ impl Peers {
         }
     }
 
-    /// Whether there is any replica to ask while Zoom may not be asked.
+    /// Returns whether there may be other replicas, which may have newer snapshots.
     pub(super) fn may_have_snapshots(&self) -> bool {
         matches!(self, Self::Redis { .. })
     }
 
-    /// Gives the other replicas a snapshot that a caller pages through.
+    /// Publishes to the other replicas a snapshot that a caller pages through.
     pub(super) async fn publish_paged(&self, snapshot: Arc<Snapshot>) {
         if let Self::Redis { peers, .. } = self {
             paging::publish(peers, snapshot).await;
         }
     }
 
-    /// The snapshot with this tag, if another replica has published it.
+    /// Returns the snapshot with this tag, if another replica has published it.
     pub(super) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         match self {
             Self::None => None,
@@ -140,22 +142,22 @@ impl Peers {
     /// Purges the other replicas; those that cannot be reached now follow later.
     pub(super) async fn purge(&self, what: Purge) {
         if let Self::Redis { peers, .. } = self {
-            // No key means everything.
+            // An empty list of keys means everything.
             let keys = what.keys().unwrap_or_default();
             peers.cluster.purge(&keys.iter().map(RecordKey::meeting).collect::<Vec<_>>()).await;
-            // A flight that read Redis meanwhile may have brought it back.
+            // A flight that read Redis before the purge may have cached the meeting again since.
             peers.purger.forget(what);
         }
     }
 
-    /// Hands this replica's share of the quota to the others.
+    /// Releases this replica's share of the quota to the others.
     pub(super) async fn leave(&self) {
         if let Self::Redis { peers, .. } = self {
             peers.cluster.leave().await;
         }
     }
 
-    /// How many replicas there are, this one included; `None` without Redis.
+    /// Returns the number of live replicas, this one included; `None` without Redis.
     pub(super) fn replicas(&self) -> Option<u64> {
         match self {
             Self::None => None,
@@ -163,7 +165,8 @@ impl Peers {
         }
     }
 
-    /// The clock that dates snapshots: replicas whose own clocks differ use Redis's.
+    /// Returns the clock that dates snapshots. With Redis it is the server's once that is known, because the replicas'
+    /// own clocks differ.
     pub(super) fn wall_clock(&self) -> WallClock {
         match self {
             Self::None => WallClock(None),

@@ -1,7 +1,7 @@
-//! Purge: forgets what is cached, and keeps flights in progress from bringing it back.
+//! Purges the cache, and keeps flights in progress from bringing purged snapshots back.
 //!
-//! One step on the fetcher's thread, the only one where flights complete: none can complete between its two halves. Knowledge
-//! about Zoom rather than a meeting stays: rejected credentials, cool-downs, the day's count.
+//! A purge is one step on the fetcher's thread, the only one where flights complete, so none can complete in the middle
+//! of it. State about Zoom rather than about a meeting stays: rejected credentials, cool-downs, the day's count.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -19,12 +19,13 @@ impl Purger {
         Self { cache, flights, generation: Cell::default() }
     }
 
-    /// Changes with every purge. A task that read Redis meanwhile must not cache what it read.
+    /// Returns a number that changes with every purge. If it has changed while a task read Redis, the task must not
+    /// cache its result.
     pub(super) fn generation(&self) -> u64 {
         self.generation.get()
     }
 
-    /// Forgets, and logs it.
+    /// Like [`Self::forget`], but logs the purge.
     pub(super) fn purge(&self, what: Purge) {
         let (entries, flights_set_aside) = self.forget(what);
         match what {
@@ -36,9 +37,9 @@ impl Purger {
         }
     }
 
-    /// Forgets snapshots and remembered refusals, and detaches the flights to them: those still complete for the callers
-    /// already waiting, but their results are not cached and new callers do not join them. Returns how many entries were
-    /// forgotten, and how many flights detached.
+    /// Removes snapshots and cached failures, and detaches the flights for them: those still complete for the callers
+    /// already waiting, but their results are not cached and new callers do not join them. Returns how many entries
+    /// were removed, and how many flights were detached.
     pub(super) fn forget(&self, what: Purge) -> (u64, usize) {
         self.generation.set(self.generation.get() + 1);
         let Some(keys) = what.keys() else {

@@ -1,5 +1,5 @@
-//! The spans of flights, of their waits for permits and of their calls. Remembers each flight's span, so that requests that
-//! join the flight can link to it. Without a tracer it does nothing.
+//! Makes the spans of flights, of their waits for permits and of their calls. Keeps each flight's span, so that
+//! requests that join the flight can link to it. Without a tracer it does nothing.
 
 use std::{cell::RefCell, collections::HashMap};
 
@@ -22,7 +22,7 @@ impl FlightSpans {
         Self { tracer, in_progress: RefCell::default() }
     }
 
-    /// `request`: the span of the request that started the flight.
+    /// `request` is the span of the request that started the flight.
     pub(super) fn begin_flight(&self, flight: &Flight, request: TraceContext) -> Span {
         let mut span = self.tracer.begin("flight", SpanKind::Internal, request);
         if self.tracer.is_on() {
@@ -40,7 +40,7 @@ impl FlightSpans {
         self.in_progress.borrow_mut().remove(&flight.number);
         match result {
             Ok(snapshot) => span.set("pages", i64::from(snapshot.pages)),
-            // The caller asked for something that does not exist: nothing went wrong.
+            // The caller requested a meeting that does not exist, so the flight did not fail.
             Err(Failure {
                 reason: Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld,
                 ..
@@ -49,7 +49,7 @@ impl FlightSpans {
         }
     }
 
-    /// The span of a flight in progress.
+    /// Returns the span of a flight in progress.
     pub(super) fn parent(&self, flight: FlightNumber) -> TraceContext {
         self.in_progress.borrow().get(&flight).cloned().unwrap_or_default()
     }
@@ -68,7 +68,7 @@ impl FlightSpans {
         span
     }
 
-    /// `resent`: how often the call was made before.
+    /// `resent` is how often the call was made before.
     pub(super) fn begin_call(&self, flight: &Flight, resent: u32) -> Span {
         let route = match flight.key.kind {
             MeetingKind::Meeting => "/metrics/meetings/{meetingId}/participants/qos",

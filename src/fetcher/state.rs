@@ -1,4 +1,4 @@
-//! The state that flights use on the fetcher's thread. [`super::actor`] owns it and lends it to each flight.
+//! The state that flights use on the fetcher's thread. [`super::actor`] creates it and shares it with every flight.
 
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
@@ -27,40 +27,40 @@ use crate::{
     },
 };
 
-/// How long callers wait, and how many calls may queue.
+/// How long callers wait, how many calls may queue, and how much memory fetches may take.
 pub struct FetcherConfig {
-    /// The longest a caller is kept waiting for a snapshot.
+    /// The longest time that a caller waits for a snapshot.
     pub wait: Duration,
-    /// Zoom calls waiting for a permit; more are rejected.
+    /// The maximum number of Zoom calls that wait for a permit; more are rejected.
     pub max_queued: usize,
     /// Bound on the memory of all meetings being fetched, in bytes.
     pub max_fetch_bytes: usize,
 }
 
-/// The parts of the fetcher; all of them can move to the fetcher's thread.
+/// The parts that the fetcher is made of. All of them can move to the fetcher's thread.
 pub struct Dependencies {
-    /// How long callers wait.
+    /// The fetcher's own settings.
     pub config: FetcherConfig,
-    /// Where Zoom is.
+    /// The settings of the connection to Zoom.
     pub zoom: ZoomConfig,
     /// How long snapshots are fresh.
     pub freshness: FreshnessConfig,
     /// This process's limits.
     pub quota: LocalQuota,
-    /// Where the other replicas are found; `None`: there are none.
+    /// The settings of Redis; `None` without it.
     pub shared: Option<ClusterConfig>,
-    /// Where snapshots go.
+    /// The cache for snapshots and failures.
     pub cache: Cache,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
-    /// Makes the spans.
+    /// Begins the spans of flights.
     pub tracer: Tracer,
 }
 
-/// Published by the fetcher's thread, and read by every handle without asking.
+/// State that the fetcher's thread publishes, so that every handle can read it without a command.
 pub(super) struct Signals {
     pub(super) credentials: watch::Sender<Credentials>,
-    /// Why no call may be made now, if none may.
+    /// The reason why no call may be made now; `None` if calls may be made.
     pub(super) blocked: watch::Sender<Option<Failure>>,
     pub(super) redis: watch::Sender<RedisStatus>,
     pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,
@@ -81,14 +81,14 @@ pub(super) struct FetcherState {
     pub(super) cache: Cache,
     pub(super) freshness: FreshnessConfig,
     pub(super) metrics: Arc<Metrics>,
-    /// The longest a caller is kept waiting.
+    /// The longest time that a caller waits for a snapshot.
     pub(super) wait: Duration,
-    /// Queued calls wait for an access token, which has been requested.
+    /// Whether queued calls wait for an access token that has been requested.
     pub(super) awaits_access_token: Cell<bool>,
 }
 
 impl FetcherState {
-    /// With Redis, also what applies the other replicas' events.
+    /// Makes the state and, with Redis, the tasks that apply the other replicas' events.
     pub(super) fn new(dependencies: Dependencies, signals: Signals) -> (Self, Option<EventPump>) {
         let Dependencies { config, zoom, freshness, quota, shared, cache, metrics, tracer } = dependencies;
         let Signals { credentials, blocked, redis, webinars } = signals;
@@ -127,8 +127,8 @@ impl FetcherState {
     }
 }
 
-/// Pages and meetings above this size, in bytes, are processed one at a time: the memory that takes is not counted (a page
-/// beside its body, a meeting's encodings beside its pages), so at most one of each is needed at once.
+/// Pages and meetings above this size, in bytes, are processed one at a time, because the memory for that is not
+/// counted: a cleaned page beside its body, a meeting's encodings beside its pages.
 const LARGE: usize = 1024 * 1024;
 
 /// Serializes work on large pages and on large meetings.

@@ -1,7 +1,7 @@
-//! Whether Zoom lets our app read webinars.
+//! Tracks whether Zoom lets our app read webinars.
 //!
-//! They need a scope of their own, which an app made for meetings lacks. Its refusal stops webinars alone: it says nothing about
-//! meetings, and no replica becomes unready for it.
+//! Webinars need another scope, which an app made for meetings lacks. If Zoom refuses webinars, only calls for webinars
+//! stop. Meetings are not affected, so the replica stays ready.
 
 use std::{
     cell::Cell,
@@ -16,25 +16,26 @@ use crate::{
     zoom::{Lack, oauth::CREDENTIALS_BACKOFF},
 };
 
-/// Zoom's refusal of all webinars, until it answers a call for one otherwise.
+/// Zoom's refusal of all webinars. It applies until a call for a webinar gets another response.
 #[derive(Debug, Clone)]
 pub struct WebinarRefusal {
     /// The missing scope or plan, for operators.
     pub detail: &'static str,
-    /// Callers get it until its `retry_at`. The next call after that shows whether the refusal still holds.
+    /// The failure that callers get until its `retry_at`. The next call after that shows whether Zoom still refuses.
     failure: Failure,
 }
 
 impl WebinarRefusal {
-    /// Why this snapshot may not be fetched now, if it is a webinar's.
+    /// Returns the reason why this snapshot may not be fetched now; `None` if it may, such as any meeting's.
     pub(super) fn applies_to(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         let is_in_force = self.failure.retry_at.is_some_and(|until| now < until);
         (key.kind == MeetingKind::Webinar && is_in_force).then(|| self.failure.clone())
     }
 }
 
-/// A token's scopes are those of the moment when Zoom issued it, so an added scope needs another token. Not more often than this,
-/// because with some accounts a new token revokes the one that meetings are fetched with.
+/// The minimum time between two replacements of the access token. Zoom fixes a token's scopes when it issues the token,
+/// so an added scope takes effect only with a new one. With some accounts, a new token revokes the one that meetings
+/// are fetched with, so this is rare.
 const TOKEN_REPLACED_EVERY: Duration = Duration::from_secs(300);
 
 pub(super) struct WebinarAccess {
@@ -48,14 +49,14 @@ impl WebinarAccess {
     }
 
     /// # Errors
-    /// Zoom has just refused webinars, and this is one.
+    /// The snapshot is a webinar's, and Zoom has just refused webinars.
     pub(super) fn check(&self, key: &SnapshotKey) -> Result<(), Failure> {
         let refusal = self.refusal.borrow();
         let failure = refusal.as_ref().and_then(|refusal| refusal.applies_to(key, Instant::now()));
         failure.map_or(Ok(()), Err)
     }
 
-    /// Zoom refused a webinar's call.
+    /// Records that Zoom refused a call for a webinar. Returns the failure for callers.
     pub(super) fn refuse(
         &self,
         key: &SnapshotKey,
@@ -86,7 +87,7 @@ impl WebinarAccess {
         failure
     }
 
-    /// Zoom answered a call for this snapshot as it does if nothing is missing.
+    /// Records that Zoom did not refuse a call for this snapshot for lack of a scope or plan.
     pub(super) fn grant(&self, key: &SnapshotKey) {
         if key.kind == MeetingKind::Webinar && self.refusal.send_replace(None).is_some() {
             tracing::info!("Zoom accepts calls for webinars again");

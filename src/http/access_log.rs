@@ -1,4 +1,4 @@
-//! The end of every request: one log line, one count in the metrics for a meeting request, and the end of its span.
+//! Ends every request: writes its log line, counts it in the metrics if it is for a meeting, and ends its span.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,14 +24,15 @@ use crate::{
     trace::{FlightLink, Span},
 };
 
-/// A request that is being served. It is logged when this is dropped: once it is answered, or when actix drops its
+/// A request that is being served. It is logged when this is dropped: once there is a response, or when actix drops the
 /// handler because the connection was reset.
 pub(super) struct InFlight {
     pub(super) state: Data<AppState>,
     pub(super) context: RequestContext,
     method: &'static str,
     peer: Option<SocketAddr>,
-    /// The status of the response; `None` if the caller did not receive one.
+    /// The status of the response. `None` if there is none, or if it is not a 2xx and the caller has probably
+    /// disconnected.
     answered: Option<u16>,
     span: Span,
 }
@@ -63,14 +64,14 @@ impl InFlight {
         Self { state, context, method, peer: request.peer_addr(), answered: None, span }
     }
 
-    /// Records the response. If the caller has probably disconnected, an error is logged as 499 instead.
+    /// Records the response. If it is not a 2xx and the caller has probably disconnected, 499 is logged instead.
     pub(super) fn answered(&mut self, status: StatusCode) {
         if status.is_success() || !self.context.disconnected.get() {
             self.answered = Some(status.as_u16());
         }
     }
 
-    /// The client's address, only where it helps to find one that guesses keys or paths, or that purges.
+    /// Returns the client's address if it can help to find a client that guesses keys or paths, or that purges.
     fn logged_peer(&self, status: u16) -> Option<IpAddr> {
         let is_purge = self.context.route.is_some_and(Route::is_purge);
         let peer = self.peer.filter(|_| matches!(status, 401 | 404) || is_purge)?;
@@ -88,12 +89,12 @@ impl InFlight {
     fn log(&self, completion: &Completion, took: Duration) {
         let RequestContext { id, identity, route, .. } = &self.context;
         let peer = self.logged_peer(completion.status);
-        // In whole microseconds, so that the number has no more digits than the clock.
+        // In whole microseconds, so that the logged number stays short.
         let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
-                    // As a field: formatting a message would cost each hit more.
+                    // Passed as a field, because formatting a message would cost each hit more.
                     message = "request",
                     request_id = id.as_str(),
                     caller = identity.name(),
@@ -128,7 +129,8 @@ impl Drop for InFlight {
     }
 }
 
-/// A caller may send any word as its method; only known ones are logged.
+/// Returns the method if it is a known one, else `other`: a caller can send any text as its method, which must not
+/// reach the log.
 fn known_method(method: &Method) -> &'static str {
     const KNOWN: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")

@@ -1,4 +1,4 @@
-//! The operators' listener: liveness, readiness, metrics, status and purges.
+//! The handlers of the operators' listener: liveness, readiness, metrics, status and purges.
 
 mod status;
 
@@ -11,16 +11,17 @@ pub(super) use self::status::status;
 use super::{context::RequestContext, params, problem::Problem, route::RouteHandler, state::AppState};
 use crate::fetcher::{Credentials, Purge, RedisStatus};
 
-/// How long `/metrics` waits for the fetcher, whose thread is never busy for more than moments.
+/// How long `/metrics` waits for the fetcher, which normally replies within milliseconds.
 const FETCHER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// 200 while the process runs. It depends on nothing else, so that an outage at Zoom restarts no pod.
+/// Responds with 200 while the process runs. Depends on nothing else, so that an outage of Zoom does not restart any
+/// pod.
 pub(super) fn health() -> HttpResponse {
     HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": "alive" }))
 }
 
-/// 503 with every reason why no caller should be sent here; else 200. Without Redis or without webinars the service is
-/// degraded, but ready.
+/// Responds with 503 and every reason why no caller should be sent here, or with 200 if there is none. While Redis is
+/// unavailable or Zoom refuses webinars, the service is degraded but ready.
 pub(super) fn readiness(state: &AppState) -> HttpResponse {
     let mut reasons = Vec::new();
     if state.is_draining() {
@@ -43,7 +44,8 @@ pub(super) fn readiness(state: &AppState) -> HttpResponse {
     response.insert_header((CACHE_CONTROL, "no-store")).json(json!({ "status": status, "reasons": reasons }))
 }
 
-/// Reasons why some requests fail or are slow, although callers should be sent here: other replicas would do no better.
+/// Returns the reasons why some requests fail or are slow. They do not make this replica unready, because other
+/// replicas would do no better.
 fn degradations(state: &AppState) -> Vec<Value> {
     let mut degradations = Vec::new();
     if state.fetcher.redis() == Some(RedisStatus::Unavailable) {
@@ -57,10 +59,10 @@ fn degradations(state: &AppState) -> Vec<Value> {
     degradations
 }
 
-/// Prometheus text.
+/// Responds with all metrics in Prometheus's text format.
 pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpResponse {
     state.update_gauges();
-    // If the fetcher does not answer, the other metrics are still reported.
+    // If the fetcher does not reply in time, all other metrics are still reported.
     if let Ok(Some(status)) = tokio::time::timeout(FETCHER_TIMEOUT, state.fetcher.status()).await {
         let (callers, now) = (state.callers.all(), Instant::now());
         state.metrics.set_queues(callers.iter().map(|caller| {
@@ -71,7 +73,7 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     }
     match state.metrics.exposition() {
         Some(text) => HttpResponse::Ok()
-            // Without this, a cache may choose a lifetime itself.
+            // Without this, a cache could choose a lifetime by itself.
             .insert_header((CACHE_CONTROL, "no-store"))
             .content_type("text/plain; version=0.0.4; charset=utf-8")
             .body(text),
@@ -79,7 +81,8 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     }
 }
 
-/// Purges one meeting, one type of it, or the whole cache. 204, whether or not there was something to purge.
+/// Purges one meeting, one type of it, or the complete cache. Responds with 204 whether or not there was anything to
+/// purge.
 pub(super) async fn purge(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
     let purged = match what_to_purge(request, context) {
         Ok(what) => state.fetcher.purge(what).await.map_err(Problem::NoSnapshot),

@@ -1,6 +1,6 @@
 //! Identifies the caller by the key in the request's headers.
 //!
-//! The key goes no further than this file: the handlers get the caller.
+//! Handlers get the caller, never the key.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Identity {
         callers.find(key).map_or(Self::Unknown, Self::Caller)
     }
 
-    /// The name in the log.
+    /// Returns the name under which the request is logged.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Caller(caller) => caller.name.as_str(),
@@ -37,12 +37,12 @@ impl Identity {
         }
     }
 
-    /// Whether no callers are configured.
+    /// Returns whether the caller is anonymous because no callers are configured.
     pub(super) fn is_anonymous(&self) -> bool {
         matches!(self, Self::Caller(caller) if caller.is_anonymous())
     }
 
-    /// The caller, on routes that require one.
+    /// Returns the caller, or the problem to respond with if the request has no known key.
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {
             Self::Caller(caller) => Ok(caller),
@@ -51,8 +51,8 @@ impl Identity {
     }
 }
 
-/// The key in these headers. Empty values are ignored. `None` if two keys differ: there is no telling which one the caller
-/// meant, or whether a proxy on the way added one.
+/// Returns the key in these headers, ignoring empty values. Returns `None` if two keys differ: either the caller sent
+/// both, or a proxy added one, and it is unclear which one counts.
 fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     let bearer = headers.get_all(AUTHORIZATION).filter_map(bearer_key);
     let bare = headers.get_all(X_API_KEY).map(|value| value.as_bytes().trim_ascii());
@@ -61,7 +61,7 @@ fn presented_key(headers: &HeaderMap) -> Option<&[u8]> {
     keys.all(|other| other == first).then_some(first)
 }
 
-/// `Bearer KEY` (RFC 6750), the scheme in any case (RFC 9110, 11.1). Other schemes are ignored.
+/// Parses `Bearer KEY` (RFC 6750), with the scheme in any case (RFC 9110, 11.1). Returns `None` for other schemes.
 fn bearer_key(value: &HeaderValue) -> Option<&[u8]> {
     let value = value.as_bytes();
     let (scheme, key) = value.split_at_checked(b"bearer".len())?;

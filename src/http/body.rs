@@ -1,7 +1,7 @@
-//! A response body that is handed to actix in chunks, from the cache's memory or unpacked on the way.
+//! A response body that actix gets in chunks, from the cache's memory or unpacked on the way.
 //!
 //! actix copies each chunk into the connection's write buffer. With one chunk at a time, many slow readers of a large
-//! meeting hold no more memory than its one cached copy.
+//! meeting share its one cached copy, and each of them takes only a chunk more.
 
 use std::{
     io,
@@ -14,29 +14,32 @@ use bytes::Bytes;
 
 use crate::snapshot::BodyDecoder;
 
-/// The size of a chunk. Unpacking one takes about 40 µs, during which the worker serves nobody else.
+/// The size of a chunk. Unpacking one takes about 40 µs, during which the worker serves no other request.
 pub(super) const CHUNK: usize = 64 * 1024;
-/// The first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may wake the reader,
-/// and this one holds a meeting of an hour. A slow reader gets the rest in small chunks, to hold little of our memory.
+/// The size of the first chunk of stored bytes, which only have to be copied. Every chunk costs a system call and may
+/// wake the reader; an hour of a meeting fits into this one. The rest is sent in small chunks, so that a slow reader
+/// takes little memory.
 const FIRST_CHUNK: usize = 1024 * 1024;
 
-/// Three pieces in a row. A slice has a head and foot of its own around the cached rows.
+/// A head, the bytes of a source, and a foot. A slice has its own head and foot around the cached rows; a complete body
+/// has neither.
 pub(super) struct ChunkedBody {
     head: Bytes,
     source: Source,
     foot: Bytes,
     length: u64,
-    /// Whether a chunk of the source was handed over.
+    /// Whether the first chunk of a stored source has been returned.
     begun: bool,
 }
 
-/// Where the bytes between head and foot come from.
+/// The bytes between head and foot.
 pub(super) enum Source {
     /// Shares the cache's memory.
     Stored(Bytes),
-    /// Unpacked while it is read. `yielded`: the last poll returned a chunk, so the next one lets other tasks run.
+    /// Unpacked while it is read. `yielded` is set after a poll that unpacked a chunk: the next poll lets other tasks
+    /// run.
     Packed { unpacker: BodyDecoder, yielded: bool },
-    /// This many bytes that are never sent: the response to a `HEAD`. actix would poll for all of them.
+    /// Only the length, for the response to a `HEAD`: actix would poll for all bytes and send none of them.
     LengthOnly(u64),
 }
 
@@ -83,7 +86,7 @@ impl ChunkedBody {
             Source::Packed { unpacker, yielded } => {
                 *yielded = true;
                 match unpacker.next(CHUNK) {
-                    // The unpacker has not reached the slice yet.
+                    // The unpacker has not reached the slice yet. Other tasks run before it continues.
                     Ok(Some(chunk)) if chunk.is_empty() => return Poll::Pending,
                     Ok(chunk) => chunk,
                     Err(error) => return Poll::Ready(Some(Err(error))),
@@ -106,7 +109,7 @@ impl MessageBody for ChunkedBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let next = self.next();
         if next.is_pending() {
-            // More is available at once; this only lets other tasks of the worker run first.
+            // More is available at once; this only lets the worker's other tasks run first.
             context.waker().wake_by_ref();
         }
         next

@@ -1,7 +1,7 @@
-//! Reads the `Cache-Control` of a request (RFC 9111, 5.2.1).
+//! Parses the `Cache-Control` of a request (RFC 9111, 5.2.1).
 //!
-//! `max-stale`, `no-store` and `no-transform` are ignored: a snapshot belongs to every caller, and is never transformed.
-//! Malformed directives are ignored, as the RFC advises.
+//! `max-stale`, `no-store` and `no-transform` are ignored: a snapshot is shared by all callers, and is never
+//! transformed. Malformed directives are ignored, as the RFC advises.
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderMap, PRAGMA};
 
@@ -34,7 +34,7 @@ fn add(directives: &mut Directives, directive: &str) {
     match name.trim().to_ascii_lowercase().as_str() {
         "no-cache" => directives.no_cache = true,
         "only-if-cached" => directives.only_if_cached = true,
-        // If one is repeated, the stricter counts.
+        // If a directive is repeated, the stricter value counts.
         "max-age" => directives.max_age = smaller(directives.max_age, seconds(argument)),
         "min-fresh" => directives.min_fresh = directives.min_fresh.max(seconds(argument)),
         _ => {}
@@ -45,7 +45,7 @@ fn smaller(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     one.into_iter().chain(other).min()
 }
 
-/// Whole seconds, which some clients send in quotes. A number that does not fit is as good as infinite.
+/// Parses whole seconds, which some clients put in quotes. A number that is too large for `u64` counts as `u64::MAX`.
 fn seconds(argument: &str) -> Option<u64> {
     let argument = argument.trim();
     let digits = argument.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(argument);

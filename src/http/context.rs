@@ -9,27 +9,27 @@ use crate::{failure::RefusedBy, metrics::Outcome, trace::FlightLink};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const LONGEST_REQUEST_ID: usize = 128;
-/// Logged and counted as the status of a request whose caller disconnected before the answer. nginx introduced it.
+/// The status that is logged and counted if the caller disconnected before the response. nginx introduced it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
-/// The first fields are known before the handler runs; the handler fills the cells.
+/// The context of one request. The plain fields are set before the handler runs; the handler fills the cells.
 pub(super) struct RequestContext {
-    /// `None`: no route has this path.
+    /// `None` if no route has this path.
     pub(super) route: Option<&'static Route>,
     pub(super) id: RequestId,
     pub(super) identity: Identity,
     pub(super) received: Instant,
-    /// `None`: the request is not traced.
+    /// `None` if the request is not traced.
     pub(super) flight_link: Option<FlightLink>,
     pub(super) outcome: Cell<Option<Outcome>>,
     pub(super) refused_by: Cell<Option<RefusedBy>>,
-    /// The code of the problem that is the answer.
+    /// The code of the problem, if the response is one.
     pub(super) problem_code: Cell<Option<&'static str>>,
-    /// The caller closed its side of the connection while it waited.
+    /// Whether the caller closed its side of the connection while it waited.
     pub(super) disconnected: Cell<bool>,
 }
 
-/// How a request ended, as the log line, the metrics and the span report it.
+/// The end of a request, as the log line, the metrics and the span report it.
 pub(super) struct Completion {
     pub(super) status: u16,
     pub(super) outcome: Option<Outcome>,
@@ -38,7 +38,8 @@ pub(super) struct Completion {
 }
 
 impl RequestContext {
-    /// `answered` is the status of the response; `None` if the caller did not receive one.
+    /// Returns the end of the request. `answered` is the status of the response; `None` if the caller did not receive
+    /// one.
     pub(super) fn completion(&self, answered: Option<u16>) -> Completion {
         match answered {
             Some(status) => Completion {
@@ -57,7 +58,7 @@ impl RequestContext {
     }
 }
 
-/// The caller's `X-Request-Id`, or a new one; as it goes into the response.
+/// The caller's `X-Request-Id`, or a new one, as the response's header has it.
 pub(super) struct RequestId(HeaderValue);
 
 impl RequestId {
@@ -80,7 +81,8 @@ impl RequestId {
         is_valid.then(|| Self(value.clone()))
     }
 
-    /// 32 hexadecimal digits. Written by hand: `format!` costs a hit more than its cache look-up.
+    /// Returns 32 random hexadecimal digits. Written without `format!`, which would cost a hit more than its cache
+    /// look-up.
     fn random() -> Self {
         let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
         let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];

@@ -1,8 +1,8 @@
 //! Detects that a caller disconnects while it waits for Zoom.
 //!
-//! A closed connection and a half-closed one look the same from here: the caller sends no more. actix would abandon
-//! both, or, as it is configured here, notices neither. This file only reports it; the response is still written, for a
-//! caller that closed its own direction only.
+//! A closed connection and a half-closed one look the same from here: the caller sends no more. actix can be configured
+//! to drop the request in both cases; as it is configured here, it detects neither. This file only reports that the
+//! caller sends no more. The response is still written, because a caller that closed only its own direction reads it.
 
 use std::{
     io::ErrorKind,
@@ -16,13 +16,14 @@ use tokio::io::Interest;
 
 use super::context::RequestContext;
 
-/// Some clients close their own direction right after the request and still read the answer. A caller that gives up does so later.
+/// A caller that stops sending within this time still reads the response: some clients close their own direction right
+/// after the request. A caller that gives up does so later.
 const HALF_CLOSE_GRACE: Duration = Duration::from_millis(20);
 
 /// A second handle on a caller's connection: actix does not share its own.
 struct ConnectionHandle(net::TcpStream);
 
-/// Attaches the handle to a new connection.
+/// Attaches a second handle to a new connection, so that its requests can detect a disconnect.
 pub fn watch_connection(stream: &TcpStream, extensions: &mut Extensions) {
     // If the process has no file descriptor left, disconnects go undetected on this connection.
     if let Ok(handle) = stream.as_fd().try_clone_to_owned() {
@@ -30,11 +31,11 @@ pub fn watch_connection(stream: &TcpStream, extensions: &mut Extensions) {
     }
 }
 
-/// Completes when the caller sends no more, and never if it stays.
+/// Completes when the caller sends no more. Never completes if the caller stays connected.
 pub(super) async fn disconnected(request: &HttpRequest, context: &RequestContext) {
     let began = Instant::now();
     let handle = request.conn_data::<ConnectionHandle>().and_then(|handle| handle.0.try_clone().ok());
-    // Registered with the runtime only while a caller waits, because every arriving byte wakes it.
+    // Registered with the runtime only while a caller waits, because every arriving byte wakes this task.
     let watched = handle.and_then(|handle| TcpStream::from_std(handle).ok());
     if let Some(watched) = watched {
         while let Ok(ready) = watched.ready(Interest::READABLE).await {

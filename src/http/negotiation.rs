@@ -8,10 +8,10 @@ use crate::snapshot::Coding;
 type Quality = u16;
 const FULL: Quality = 1_000;
 
-/// The coding with the highest weight. If nothing else is acceptable, the answer is uncompressed, even if the caller
-/// refuses that: the RFC prefers it to a `406`.
+/// Returns the acceptable coding with the highest weight. If none is acceptable, the response is uncompressed, even if
+/// the caller refuses that: the RFC prefers it to a `406`.
 ///
-/// `is_stored` says whether the cache stores the body in a coding. It decides between codings of equal weight.
+/// `is_stored` returns whether the cache stores the body in a coding, which decides between codings of equal weight.
 pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) -> Coding {
     let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
     for value in headers.get_all(ACCEPT_ENCODING) {
@@ -44,7 +44,8 @@ pub(super) fn coding(headers: &HeaderMap, is_stored: impl Fn(Coding) -> bool) ->
     }
 }
 
-/// `q=0.5`, with at most three decimals. Without a weight: 1.
+/// Parses a weight such as `q=0.5`, with at most three decimals. An empty text counts as 1. Returns `None` if the
+/// weight is invalid.
 fn quality(weight: &str) -> Option<Quality> {
     if weight.is_empty() {
         return Some(FULL);

@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: the callers' listener in OpenAPI 3.1, generated from the code that serves it.
+//! `GET /openapi.json`: describes the callers' listener in OpenAPI 3.1, generated from the code that serves it.
 //!
-//! Codes, statuses and sentences come from the table of problems, ranges and names from where they are enforced. Only
-//! what the code does not state is written here. The operators' listener is not described.
+//! Codes, statuses and sentences come from the table of problems, ranges and names from the code that enforces them.
+//! This folder adds only text that no other code contains. The operators' listener is not described.
 
 mod components;
 mod responses;
@@ -21,13 +21,13 @@ use sha2::{Digest as _, Sha256};
 use super::preconditions;
 use crate::snapshot::Tag;
 
-/// The document changes with the version only. The lifetime is short, so that clients see a new version soon.
+/// The document changes only with the version. Its lifetime is short, so that clients get a new version soon.
 const CACHE: HeaderValue = HeaderValue::from_static("max-age=300");
 
 const CALLER_KEY: &str =
     "The caller key issued by the operators of this service. Not needed if no callers are configured.";
 
-/// The bytes, and their strong entity tag with its quotes.
+/// The document's bytes, and their strong entity tag with quotes.
 static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
     let body = description().to_string();
     let tag = Tag::of(&Sha256::digest(&body));

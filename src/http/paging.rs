@@ -1,22 +1,22 @@
 //! Slices of a snapshot, and the tokens that lead from one slice to the next. Paging costs no Zoom call.
 //!
-//! A token names the snapshot, so that all slices show the meeting at one time, and the offset of the next slice.
-//! Replicas that share snapshots accept each other's tokens.
+//! A token contains the offset of the next slice and names the snapshot, so that all slices show the meeting at one
+//! time. Replicas that share snapshots accept each other's tokens.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use crate::snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag};
 
-/// Participants per slice. Zoom allows the same range on other endpoints.
+/// The permitted numbers of participants in a slice. Zoom permits the same range on other endpoints.
 pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 
-/// Consecutive participants.
+/// A range of consecutive participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slice {
-    /// The index of the first, from 0.
+    /// The index of the first participant, from 0.
     pub(super) offset: u32,
-    /// How many at most.
+    /// The maximum number of participants.
     pub(super) size: u16,
 }
 
@@ -30,7 +30,8 @@ impl Slice {
     }
 }
 
-/// A decoded `next_page_token`. It does not contain the meeting's id, but the snapshot with its tag is found only under that.
+/// A decoded `next_page_token`. It does not contain the meeting's id; the snapshot with its tag is found only under the
+/// right id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct PageToken {
     pub(super) tag: Tag,
@@ -41,17 +42,17 @@ pub(super) struct PageToken {
 
 /// The first byte of a token. A token of another version is rejected, and its caller starts again.
 const VERSION: u8 = 2;
-/// Version, kind and type, tag, offset, size.
+/// The length of a token without its checksum: version, kind and type, tag, offset and size.
 const LENGTH: usize = 1 + 1 + 16 + 4 + 2;
-/// Bits of the second byte.
+/// Bits of the second byte, which contains kind and type.
 const WEBINAR: u8 = 1;
 const PAST: u8 = 2;
-/// Detects a mistyped token. It is no protection and need not be: a forged token leads only to data that its sender
-/// may ask for anyway.
+/// The length of the checksum, which detects mistyped tokens. It does not prevent forgery, and need not: a forged token
+/// leads only to data that its sender may request anyway.
 const CHECKSUM: usize = 4;
 
 impl PageToken {
-    /// The token for the slice after this one.
+    /// Makes the token for the slice after this one.
     pub(super) fn after(slice: Slice, snapshot: &Snapshot) -> Self {
         let SnapshotKey { kind, meeting_type, .. } = snapshot.key;
         Self { tag: snapshot.tag, kind, meeting_type, slice: slice.next() }
@@ -70,7 +71,7 @@ impl PageToken {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// `None` if the text is not a token of this version.
+    /// Returns `None` if the text is not a token of this version.
     pub(super) fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (content, checksum) = bytes.split_at_checked(LENGTH)?;

@@ -21,7 +21,7 @@ pub(super) struct QosRequest {
     pub(super) selection: Selection,
 }
 
-/// How much of the snapshot the caller wants.
+/// The part of the snapshot that the caller wants.
 pub(super) enum Selection {
     Whole,
     FirstSlice(Slice),
@@ -41,17 +41,17 @@ impl QosRequest {
     }
 }
 
-/// The meeting in the path. Read from the raw path, as actix decodes some escapes and leaves others.
+/// Parses the meeting in the path. Reads the raw path, because actix decodes some escapes and leaves others.
 pub(super) fn meeting(request: &HttpRequest, context: &RequestContext) -> Result<MeetingId, Problem> {
     MeetingId::parse(path_ids(request, context).meeting).map_err(Problem::InvalidMeetingId)
 }
 
-/// The raw ids in the path.
+/// Returns the raw ids in the path; empty for those that the route does not have.
 pub(super) fn path_ids<'r>(request: &'r HttpRequest, context: &RequestContext) -> PathIds<'r> {
     context.route.and_then(|route| route.match_path(request.uri().path())).unwrap_or_default()
 }
 
-/// The values of these parameters, in this order. Each may be given once; others are ignored.
+/// Returns the values of these parameters, in this order. Each may be given only once; other parameters are ignored.
 pub(super) fn single_valued<'a, const N: usize>(
     request: &'a HttpRequest,
     names: [&'static str; N],
@@ -103,7 +103,7 @@ fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Select
     }
 }
 
-/// Digits without a sign or leading zeros.
+/// Parses digits without a sign or leading zeros.
 fn page_size(text: &str) -> Result<u16, Problem> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
     let size = text.parse().ok().filter(|size| is_plain && PAGE_SIZES.contains(size));
@@ -113,7 +113,7 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     })
 }
 
-/// A parameter has an invalid value; `detail` says which one, and what is valid.
+/// Returns the problem of a parameter with an invalid value. `detail` names the parameter and the valid values.
 pub(super) fn invalid(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
     Problem::InvalidQuery { parameter, detail: detail.into() }
 }

@@ -4,9 +4,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 
-/// Whether the response is a `304`. `etag` is that of the selected representation, with its quotes.
+/// Returns whether the response is a `304`. `etag` is the entity tag of the selected representation, with quotes.
 pub(super) fn not_modified(headers: &HeaderMap, etag: &[u8], fetched_at: SystemTime) -> bool {
-    // If-None-Match takes precedence, also when it does not match.
+    // If-None-Match takes precedence, even if it does not match.
     if let Some(matches) = if_none_match(headers, etag) {
         return matches;
     }
@@ -17,26 +17,27 @@ pub(super) fn not_modified(headers: &HeaderMap, etag: &[u8], fetched_at: SystemT
     since.is_some_and(|since| seconds(fetched_at) <= seconds(since))
 }
 
-/// Whether `If-None-Match` lists this tag; `None` without the header.
+/// Returns whether `If-None-Match` lists this tag; `None` if the request does not have the header.
 pub(super) fn if_none_match(headers: &HeaderMap, etag: &[u8]) -> Option<bool> {
     let mut tags = headers.get_all(IF_NONE_MATCH).peekable();
     tags.peek()?;
     Some(tags.any(|list| matches(list.as_bytes(), etag)))
 }
 
-/// Whether `If-None-Match` lists this very tag, and not `*`.
+/// Returns whether `If-None-Match` lists this tag itself. Unlike in [`if_none_match`], `*` does not count.
 pub(super) fn names(headers: &HeaderMap, etag: &[u8]) -> bool {
     headers
         .get_all(IF_NONE_MATCH)
         .any(|list| list.as_bytes().trim_ascii() != b"*" && matches(list.as_bytes(), etag))
 }
 
-/// HTTP dates have no fractions of a second.
+/// Rounds down to whole seconds, because HTTP dates have no fractions.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// Weak comparison: `W/"a"` equals `"a"`. A tag may contain commas, so the list is parsed from quote to quote.
+/// Returns whether the list contains the tag, by weak comparison: `W/"a"` equals `"a"`. A tag may contain commas, so
+/// the list is parsed from quote to quote.
 fn matches(list: &[u8], etag: &[u8]) -> bool {
     let mut rest = list.trim_ascii();
     if rest == b"*" {

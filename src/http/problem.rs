@@ -1,6 +1,6 @@
-//! The table of problems (RFC 9457): for each thing that can go wrong, its status, its code, and a sentence to act on.
+//! The table of problems (RFC 9457): for each error, its status, its code, and a sentence about what the caller can do.
 //!
-//! Every text is written for callers. None comes from an error of ours or of a library.
+//! Every sentence is written for callers. None is the message of a library's error.
 
 pub(super) mod render;
 
@@ -13,18 +13,18 @@ use crate::{
     metrics::Outcome,
 };
 
-/// Why a request gets an error.
+/// An error response.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// The route requires a caller key, and the request has none that is known.
+    /// The route requires a caller key, and the request has no known one.
     UnknownCaller,
     InvalidMeetingId(InvalidMeetingId),
     InvalidQuery {
         parameter: &'static str,
-        /// A sentence that names the parameter and says what is valid.
+        /// The sentence that names the parameter and the valid values.
         detail: Cow<'static, str>,
     },
-    /// Not one of our paging tokens, or its snapshot is gone.
+    /// The token is not one of ours, or its snapshot is gone.
     InvalidPageToken,
     /// The meeting has no such participant.
     ParticipantNotFound,
@@ -34,7 +34,7 @@ pub(super) enum Problem {
         /// The value of `Allow`.
         allow: &'static str,
     },
-    /// A bug.
+    /// A bug in this service.
     Internal,
     NoSnapshot(Failure),
 }
@@ -53,7 +53,7 @@ pub(super) struct Row {
 }
 
 impl Problem {
-    /// One of each, in the order of the contract: every row of the table.
+    /// Returns one problem for each row of the table.
     pub(super) fn each() -> impl Iterator<Item = Self> {
         let of_the_request = [
             Self::UnknownCaller,
@@ -167,7 +167,7 @@ fn no_snapshot(reason: Reason) -> Row {
     }
 }
 
-/// The detail of a failure that another call would only repeat.
+/// Returns the detail of a failure that another call would only repeat.
 fn lasting_detail(lasting: Lasting) -> &'static str {
     match lasting {
         Lasting::Refused => {
@@ -226,8 +226,8 @@ mod tests {
     use super::*;
     use crate::cache::policy::is_covered_by_stale;
 
-    /// A new problem or reason does not compile until it is added here. Add it to [`Problem::each`] or [`Reason::ALL`],
-    /// too, or `/openapi.json` will lack it.
+    /// A new problem or reason does not compile until it is added here. Add a new problem to [`Problem::each`], too;
+    /// otherwise `/openapi.json` lacks it.
     fn place(problem: &Problem) -> usize {
         match problem {
             Problem::UnknownCaller => 0,

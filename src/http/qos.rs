@@ -1,4 +1,4 @@
-//! `GET /qos/{meetingId}`: answers from the cache, or by a flight.
+//! `GET /qos/{meetingId}`: serves a snapshot from the cache, or from a flight.
 
 use std::{sync::Arc, time::Instant};
 
@@ -40,7 +40,7 @@ async fn answer(
     state: &AppState,
     context: &RequestContext,
 ) -> Result<HttpResponse, Problem> {
-    // First, so that an unknown caller learns nothing about its request or the cache.
+    // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
     let QosRequest { requested, selection } = QosRequest::parse(request, context)?;
     let slice = match selection {
@@ -52,7 +52,8 @@ async fn answer(
     let found = find(state, request, context, (caller, flight_link), requested).await;
     match found {
         Ok((snapshot, provenance)) => {
-            // A hit was decided as of the request's arrival, and its age is of then, too. Others have waited since.
+            // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests
+            // have waited since.
             let now = if provenance.is_cached() { context.received } else { Instant::now() };
             let found = (&snapshot, &provenance);
             let requested = slice.map_or(Requested::Whole, Requested::Slice);
@@ -78,7 +79,7 @@ async fn answer(
     }
 }
 
-/// A slice of the snapshot that the token names, however old it is.
+/// Responds with a slice of the snapshot that the token names, however old the snapshot is.
 async fn next_slice(
     request: &HttpRequest,
     state: &AppState,
@@ -91,7 +92,7 @@ async fn next_slice(
     response::build(state, request, context, found, slice, context.received).await
 }
 
-/// The snapshot that the token names, from this replica or another one.
+/// Returns the snapshot that the token names, from this replica or another one.
 pub(super) async fn paged_snapshot(
     state: &AppState,
     context: &RequestContext,
@@ -111,7 +112,7 @@ pub(super) async fn paged_snapshot(
     snapshot.ok_or(Problem::InvalidPageToken)
 }
 
-/// Adds the limits to a response that cost a Zoom call or was refused one, and notes which limit refused it.
+/// Adds the limits to a response that cost a Zoom call or was refused one, and records which limit refused it.
 fn add_rate_limit(
     state: &AppState,
     context: &RequestContext,
@@ -128,10 +129,11 @@ fn add_rate_limit(
     }
 }
 
-/// Why there is no snapshot.
+/// The failure to find a snapshot.
 pub(super) struct NoSnapshot {
     pub(super) failure: Failure,
-    /// `false`: the cache knew, or the caller wanted nothing fetched.
+    /// Whether the fetcher got the request. It does not if the failure is cached, or if the caller wants nothing
+    /// fetched.
     pub(super) asked_fetcher: bool,
 }
 
@@ -173,7 +175,7 @@ pub(super) async fn find(
             let provenance = refresh(state, (caller, flight_link), key, now);
             Ok((snapshot, provenance))
         }
-        // Boxed, or each hit would carry the space for this future.
+        // Boxed; otherwise the future of every hit would need room for this one.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
             Box::pin(fetch(
@@ -190,7 +192,8 @@ pub(super) async fn find(
     }
 }
 
-/// Starts a refresh in the background, unless Zoom may not be called now.
+/// Starts a refresh in the background, unless no call may be made for this meeting or this caller now. Returns the
+/// provenance of the stale response.
 fn refresh(
     state: &AppState,
     (caller, flight_link): (&Arc<Caller>, FlightLink),
@@ -207,7 +210,7 @@ fn refresh(
     Provenance::Revalidating
 }
 
-/// Waits for a flight. If that fails, the cached snapshot is the answer as long as it may stand in.
+/// Waits for a flight. If it fails, falls back to the cached snapshot as long as the policy permits that.
 async fn fetch(
     state: &AppState,
     disconnected: impl Future<Output = ()>,
@@ -230,10 +233,12 @@ async fn fetch(
             Ok((snapshot, provenance))
         }
         Err(failure) if is_covered_by_stale(failure.reason) => {
-            // The flight may have cached another replica's snapshot that was too old for this caller: look again.
+            // The flight may have cached another replica's snapshot that was too old for this caller, so this looks
+            // again.
             let newest = match state.cache.find(requested, Instant::now()) {
                 (_, Some(Entry::Snapshot(snapshot))) => Some(snapshot),
-                // Not one of the other kind: Zoom has said meanwhile that the id is not of that one.
+                // A snapshot under another key is of the wrong kind: meanwhile, Zoom has refused the id as not of that
+                // kind.
                 (key, Some(Entry::Refusal(_)) | None) => cached.filter(|cached| cached.key == key),
             };
             match newest.filter(usable) {

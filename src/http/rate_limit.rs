@@ -1,7 +1,8 @@
-//! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11): the limits, and what is left of them.
+//! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11): the limits, and the calls left of
+//! each.
 //!
-//! The unit is Zoom calls, not requests: cached answers cost none and carry neither field. All numbers are read from what
-//! the quota and the caller's ledger publish; nothing here waits.
+//! The unit is Zoom calls, not requests: cached responses cost none and have neither field. All numbers come from the
+//! quota's last published status and the caller's ledger, so adding the fields never waits for the fetcher.
 
 use std::{
     fmt::Write as _,
@@ -23,13 +24,13 @@ const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy"
 /// The largest integer of a structured field (RFC 9651, 3.3.1).
 const MAX_INTEGER: u64 = 999_999_999_999_999;
 
-/// The format of the fields, for `/openapi.json`.
+/// The formats of the fields as regular expressions, for `/openapi.json`.
 pub(super) const POLICY_PATTERN: &str =
     "^\"second\";q=[0-9]+;w=1, \"day\";q=[0-9]+;w=86400(, \"caller\";q=[0-9]+;w=60)?$";
 pub(super) const LIMIT_PATTERN: &str =
     "^(\"second\";r=0(;t=[0-9]+)?, )?\"day\";r=[0-9]+;t=[0-9]+(, \"caller\";r=[0-9]+(;t=[0-9]+)?)?$";
 
-/// Whether a failure of the fetcher carries the fields: a call was made or refused.
+/// Returns whether the response to a failure of the fetcher has the fields, because a call was made or refused.
 pub(super) fn applies_to(reason: Reason) -> bool {
     !matches!(reason, Reason::NotCached | Reason::ShuttingDown)
 }
@@ -41,7 +42,7 @@ struct Limits {
     day_remaining: u64,
     /// Seconds until 00:00 UTC.
     day_ends_in: u64,
-    /// `None`: the caller has no limit of its own.
+    /// `None` if the caller has no limit of its own.
     caller: Option<CallAllowance>,
 }
 
@@ -52,7 +53,7 @@ struct Rejection {
     retry_after: Option<u64>,
 }
 
-/// Adds both fields. `failure` is why the response has nothing new from Zoom.
+/// Adds both fields. `failure` is set if the response has nothing new from Zoom.
 pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, failure: Option<&Failure>) {
     let now = Instant::now();
     let limits = Limits::new(quota, caller, now);
@@ -87,8 +88,8 @@ impl Limits {
         text
     }
 
-    /// The second appears only when nothing is left of it: any other number would be outdated on arrival. The limit that
-    /// refused has nothing left until `Retry-After`.
+    /// Returns the value of `RateLimit`. The limit per second is listed only if nothing is left of it: any other number
+    /// would be outdated on arrival. The limit that refused the call has nothing left until `Retry-After`.
     fn remaining(&self, rejection: Option<Rejection>, now: Instant) -> String {
         let mut text = String::new();
         let retry_after = rejection.and_then(|rejection| rejection.retry_after);

@@ -22,10 +22,10 @@ use crate::{
     view::snapshot_view::View,
 };
 
-/// Unpacking this much takes a worker less time than handing it to another thread.
+/// The largest body, in bytes, that a worker unpacks itself: handing it to another thread would take longer.
 const UNPACKED_INLINE: u64 = 64 * 1024;
 
-/// The part or form of a snapshot that a request asks for.
+/// The part or form of a snapshot that a request selects.
 pub(super) enum Requested {
     Whole,
     Slice(Slice),
@@ -33,18 +33,19 @@ pub(super) enum Requested {
 }
 
 impl Requested {
-    /// A page of Zoom's own path.
+    /// Selects a page in Zoom's format. If more pages follow, includes the token of the next one.
     pub(super) fn page(slice: Slice, snapshot: &Snapshot) -> Self {
         let more = snapshot.row_range(slice.offset(), slice.size.into()).more;
         if more {
-            // The response carries a token that names this snapshot, so it must outlive its replacement.
+            // The response contains a token that names this snapshot, so the cache must keep it after a newer one
+            // replaces it.
             snapshot.mark_paged();
         }
         let next_page_token = more.then(|| PageToken::after(slice, snapshot).encode());
         Self::View(View::ZoomPage { offset: slice.offset(), size: slice.size, next_page_token })
     }
 
-    /// Whether the response begins with the first participant.
+    /// Returns whether the response is the first or the only one for this snapshot, not a later page.
     pub(super) fn is_first(&self) -> bool {
         match self {
             Self::Whole | Self::View(View::ZoomParticipant { .. }) => true,
@@ -56,7 +57,7 @@ impl Requested {
 
 pub(super) enum Representation {
     Whole(Coding),
-    /// Never compressed: callers choose different slices, so no coded slice could be cached.
+    /// Never compressed: callers choose different slices, so a compressed one could hardly be reused.
     Slice {
         slice: Slice,
         cut: RowRange,
@@ -74,7 +75,8 @@ impl Representation {
             Requested::Slice(slice) => {
                 let cut = snapshot.row_range(slice.offset(), slice.size.into());
                 if cut.more {
-                    // The response carries a token that names this snapshot, so it must outlive its replacement.
+                    // The response contains a token that names this snapshot, so the cache must keep it after a newer
+                    // one replaces it.
                     snapshot.mark_paged();
                 }
                 Self::Slice { slice, cut }
@@ -83,14 +85,14 @@ impl Representation {
         }
     }
 
-    /// A strong tag, different for each representation.
+    /// Returns the strong entity tag, which differs for each representation.
     pub(super) fn etag(&self, snapshot: &Snapshot) -> Bytes {
         match self {
             Self::Whole(coding) => snapshot.etag(*coding),
             Self::Slice { slice: Slice { offset, size }, .. } => {
                 format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
             }
-            // A later version may show the same snapshot in other words.
+            // A later version of this service may write the same view differently.
             Self::View { view, coding } => {
                 let (tag, coding, version) = (snapshot.tag, coding.as_str(), env!("CARGO_PKG_VERSION"));
                 format!("\"{tag}-{}-{coding}-{version}\"", view.name()).into()
@@ -98,12 +100,12 @@ impl Representation {
         }
     }
 
-    /// Whether the snapshot may lack what it shows.
+    /// Returns whether the view is of a participant that the snapshot may not have.
     pub(super) fn may_be_missing(&self) -> bool {
         matches!(self, Self::View { view: View::ZoomParticipant { .. }, .. })
     }
 
-    /// The value of `Content-Encoding`.
+    /// Returns the value of `Content-Encoding`; `None` if the body is not compressed.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {
             Self::Whole(coding) | Self::View { coding, .. } if *coding != Coding::Identity => {
@@ -113,10 +115,10 @@ impl Representation {
         }
     }
 
-    /// `length_only`: the response to a `HEAD`.
+    /// Builds the body. `length_only` is set for the response to a `HEAD`.
     ///
     /// # Errors
-    /// A view cannot be made.
+    /// The view could not be made, or its participant does not exist.
     pub(super) async fn body(
         &self,
         state: &AppState,
@@ -126,7 +128,7 @@ impl Representation {
         match self {
             Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
             Self::Slice { slice, cut } => Ok(sliced(*slice, *cut, state, snapshot, length_only).await),
-            // Boxed, or each hit would carry the space for this future.
+            // Boxed; otherwise the future of every hit would need room for this one.
             Self::View { view, coding } => {
                 Box::pin(viewed(view, *coding, state, snapshot, length_only)).await
             }
@@ -157,7 +159,8 @@ async fn viewed(
 
 async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, length_only: bool) -> BoxBody {
     let stored = match (snapshot.body(coding), coding) {
-        // The cache stores small bodies as gzip alone. The length of the zstd is known only once it is made.
+        // Small bodies are stored as gzip alone. The zstd is made even for a `HEAD`, because only then is its length
+        // known.
         (None, Coding::Zstd) => state.cache.zstd(snapshot),
         (stored, _) => stored,
     };
@@ -167,7 +170,7 @@ async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, lengt
     }
     let stored = match stored {
         Some(stored) => Some(stored),
-        // Only a bug makes a coding unavailable. There is nothing to send then.
+        // A missing coding can only be a bug. There is nothing to send then.
         None if coding != Coding::Identity => Some(Bytes::new()),
         None => plain(state, snapshot).await,
     };
@@ -209,7 +212,7 @@ async fn sliced(
     BoxBody::new(ChunkedBody::between(head.into(), rows, foot.into()))
 }
 
-/// The uncompressed body, if it is cached or small enough to be unpacked whole.
+/// Returns the uncompressed body if it is cached, or if it is small enough to be unpacked in one step.
 async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     let plain = state.cache.plain_body(snapshot);
     let is_small_enough =
@@ -221,7 +224,7 @@ async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
         return state.cache.decompressed(snapshot);
     }
     let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
-    // `block` panics if it needs a first thread and the system has none. The worker then unpacks the body itself.
+    // `block` panics if it needs a first thread and the system has none left. The worker then unpacks the body itself.
     match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.decompressed(&shared)))) {
         Ok(unpacked) => unpacked.await.ok()?,
         Err(_) => state.cache.decompressed(snapshot),

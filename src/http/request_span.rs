@@ -1,4 +1,4 @@
-//! A request's span: its beginning, within the trace that the caller names, and its attributes.
+//! Begins and ends the span of a request. It belongs to the caller's trace if the request names one.
 
 use actix_web::http::header::{HeaderMap, HeaderName};
 
@@ -26,14 +26,14 @@ pub(super) fn begin(
     let mut parents = headers.get_all(TRACEPARENT);
     let parent = match (parents.next(), parents.next()) {
         (Some(only), None) => only.to_str().map(TraceContext::parse).unwrap_or_default(),
-        // If there are two, neither can be trusted.
+        // If the header is repeated, no value can be trusted.
         _ => TraceContext::default(),
     };
     let name = route.map_or_else(|| method.to_owned(), |route| format!("{method} {}", route.path));
     tracer.begin(name, SpanKind::Server, parent)
 }
 
-/// Sets what the log line says, too. The span ends when it is dropped.
+/// Sets the attributes, which match the log line. The span ends when it is dropped.
 pub(super) fn end(span: &mut Span, context: &RequestContext, method: &'static str, completion: &Completion) {
     let RequestContext { id, identity, route, flight_link: Some(flight_link), .. } = context else { return };
     span.link(flight_link.joined());

@@ -1,4 +1,4 @@
-//! A snapshot as a `200` or a `304`: its bytes, and headers that say how old and how fresh it is.
+//! Builds the `200` or `304` response with a snapshot: its bytes, and the headers about its age and freshness.
 
 use std::{
     sync::Arc,
@@ -28,20 +28,20 @@ use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome, snap
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// actix updates the clock behind its `Date` header once in this time.
+/// The interval at which actix updates the clock behind its `Date` header.
 const DATE_TICK: Duration = Duration::from_secs(1);
 
-/// Where the snapshot of a response came from.
+/// The origin of a response's snapshot.
 pub(super) enum Provenance {
-    /// The cache, and nothing was started.
+    /// The cache. No refresh was started.
     Hit,
-    /// The cache, stale; a refresh is in flight.
+    /// The cache. The snapshot is stale, and a refresh is in flight.
     Revalidating,
     /// The cache, because Zoom failed or may not be called.
     StaleInstead(Failure),
     /// A flight.
     Flight {
-        /// Why the cache could not answer.
+        /// The reason why the cache could not serve the request.
         why: FetchReason,
         /// Whether another request started the flight.
         collapsed: bool,
@@ -55,7 +55,8 @@ impl Provenance {
         matches!(self, Self::Hit | Self::Revalidating)
     }
 
-    /// The outcome in metrics and log. A hit is stale if the caller asked with `only-if-cached`.
+    /// Returns the outcome for metrics and log. A hit can be stale: with `only-if-cached`, or as a slice of an older
+    /// snapshot.
     fn outcome(&self, is_fresh: bool) -> Outcome {
         match self {
             Self::Hit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
@@ -65,7 +66,7 @@ impl Provenance {
         }
     }
 
-    /// The `detail` of a stale response's `Cache-Status`, also a label of its metric.
+    /// Returns the `detail` of `Cache-Status`, which is also the label that counts stale responses.
     fn detail(&self) -> Option<&'static str> {
         match self {
             Self::Revalidating => Some("revalidating"),
@@ -74,7 +75,7 @@ impl Provenance {
         }
     }
 
-    /// RFC 9211. `ttl` is negative past freshness.
+    /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative past freshness.
     fn cache_status(&self, ttl: i64) -> HeaderValue {
         match self {
             Self::Hit | Self::Revalidating | Self::StaleInstead(_) => {
@@ -91,7 +92,7 @@ impl Provenance {
     }
 }
 
-/// The response with this snapshot, or a slice of it, as of `now`.
+/// Builds the response with this snapshot, or with a slice of it, as of `now`.
 pub(super) async fn build(
     state: &AppState,
     request: &HttpRequest,
@@ -100,11 +101,11 @@ pub(super) async fn build(
     requested: Requested,
     now: Instant,
 ) -> Result<HttpResponse, Problem> {
-    // Once, because the difference of two instants takes as many instructions as a header.
+    // Computed once, because the difference of two instants takes as many instructions as a header.
     let age = snapshot.age(now);
     let fresh_left = snapshot.fresh_left_at(age);
     let outcome = provenance.outcome(fresh_left.is_some());
-    // Without the cache, a first slice would have cost a flight; the later ones are part of the same.
+    // Without the cache, the first slice would have cost a flight, and later slices would have been part of it.
     if outcome != Outcome::Miss && requested.is_first() {
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
     }
@@ -117,7 +118,8 @@ pub(super) async fn build(
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
     if not_modified && representation.may_be_missing() && !preconditions::names(request.headers(), &etag) {
-        // A caller who knows the tag has had the view. Otherwise it may be of a participant whom the meeting lacks.
+        // A caller that sends this tag has got the view before. After any other match, the participant may not exist,
+        // and then the response is 404 instead of 304.
         representation.body(state, snapshot, true).await?;
     }
     let mut response =
@@ -150,15 +152,16 @@ fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &
     headers.insert(AGE, age.as_secs().into());
     headers.insert(CACHE_STATUS, provenance.cache_status(ttl(snapshot, age)));
     if age < DATE_TICK {
-        // actix's own `Date` could lie before `Last-Modified`: fetched at 10:00:05.0 and answered at 10:00:05.1, while
-        // actix's clock still says 10:00:04.
+        // actix's own `Date` could be earlier than `Last-Modified`: for example, a meeting is fetched at 10:00:05.0 and
+        // served at 10:00:05.1, while actix's clock still shows 10:00:04.
         if let Ok(date) = HttpDate::from(SystemTime::now()).try_into_value() {
             headers.insert(DATE, date);
         }
     }
 }
 
-/// The request headers that select the response. With callers configured, each may be shown something else.
+/// Returns the value of `Vary`: the request headers on which the response depends. If callers are configured, each may
+/// get a different response.
 fn vary(context: &RequestContext) -> HeaderValue {
     HeaderValue::from_static(if context.identity.is_anonymous() {
         "Accept-Encoding"
@@ -167,13 +170,14 @@ fn vary(context: &RequestContext) -> HeaderValue {
     })
 }
 
-/// Joins the parts of a header value. `format!` would take a hit as long as finding the snapshot does.
+/// Joins the parts of a header value. `format!` would take as long as the cache look-up of a hit.
 fn header_value(parts: &[&str]) -> HeaderValue {
-    // Every part is a constant or a number, so none has a character that a header may not have.
+    // Every part is a constant or a number, so no character is invalid in a header.
     HeaderValue::from_maybe_shared(Bytes::from(parts.concat())).unwrap_or(HeaderValue::from_static(""))
 }
 
-/// Seconds of freshness left. Past freshness: seconds since then, negative and rounded away from 0, so that `0` is never stale.
+/// Returns the seconds of freshness left. For a stale snapshot, returns the seconds since the end of freshness,
+/// negative and rounded away from 0, so that `0` is never stale.
 fn ttl(snapshot: &Snapshot, age: Duration) -> i64 {
     let whole = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX);
     match snapshot.fresh_left_at(age) {

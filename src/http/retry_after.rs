@@ -1,8 +1,8 @@
-//! The seconds in `Retry-After` and in the `t` of `RateLimit`.
+//! Computes the seconds in `Retry-After`, and in the `t` of `RateLimit`.
 
 use std::time::{Duration, Instant};
 
-/// Rounded up and at least 1, so that a retry exactly then is not too early.
+/// Rounds up to whole seconds, and to at least 1, so that a retry at exactly that time is not too early.
 pub(super) fn whole_seconds(wait: Duration) -> u64 {
     (wait.as_secs() + u64::from(wait.subsec_nanos() > 0)).max(1)
 }

@@ -1,11 +1,11 @@
-//! A route: its path, its name, its methods, and the handler that answers.
+//! A route: its path, its name, its methods, and its handler.
 
 use actix_web::http::Method;
 
 use crate::snapshot::MeetingKind;
 
 vocabulary! {
-    /// The two addresses that the service listens on, as metrics call them.
+    /// The two listeners. The words are labels of the metrics.
     pub enum Listener {
         /// `server.listen`.
         Callers = "callers",
@@ -14,15 +14,14 @@ vocabulary! {
     }
 }
 
-/// The handlers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteHandler {
     Qos,
-    /// A page of participants at Zoom's own path.
+    /// Serves a page of participants at Zoom's own path.
     ZoomPage(MeetingKind),
-    /// One participant at Zoom's own path.
+    /// Serves one participant at Zoom's own path.
     ZoomParticipant(MeetingKind),
-    /// A caller key as an access token, for clients made for Zoom.
+    /// Returns the caller key as an access token, for clients made for Zoom.
     Token,
     OpenApi,
     Health,
@@ -50,7 +49,7 @@ impl Methods {
         }
     }
 
-    /// The value of `Allow`.
+    /// Returns the value of `Allow`.
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "GET, HEAD",
@@ -72,17 +71,17 @@ pub(super) struct Route {
     pub(super) handler: RouteHandler,
 }
 
-/// The text of a pattern around its ids, split when the program is compiled.
+/// The fixed text of a pattern around its ids, split at compile time.
 #[derive(Clone, Copy)]
 struct FixedParts {
     prefix: &'static str,
-    /// `None`: the path has no id.
+    /// `None` if the path has no id.
     after_meeting: Option<&'static str>,
-    /// `None`: the path has no second id.
+    /// `None` if the path has no second id.
     after_participant: Option<&'static str>,
 }
 
-/// The raw ids in a path.
+/// The raw ids in a path; empty if the path has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct PathIds<'p> {
     pub(super) meeting: &'p str,
@@ -112,7 +111,7 @@ impl FixedParts {
     }
 }
 
-/// The text before the first `{id}`, and the text after it. `None`: there is no id.
+/// Splits a pattern at its first `{id}`. The second part is `None` if there is no id.
 const fn split_at_id(pattern: &'static str) -> (&'static str, Option<&'static str>) {
     let Some((prefix, rest)) = split_at_byte(pattern, b'{') else { return (pattern, None) };
     match split_at_byte(rest, b'}') {
@@ -148,10 +147,10 @@ impl Route {
         Self { listener: Listener::Operators, ..Self::callers(path, path, methods, handler) }
     }
 
-    /// The ids in the raw `path`, if this route serves it.
+    /// Returns the ids in the raw `path`; `None` if this route does not serve it.
     ///
-    /// An id may contain slashes. It extends from the fixed text before it to the last occurrence of the fixed text after it:
-    /// in `/v2/metrics/meetings//a/b==/participants/qos` it is `/a/b==`.
+    /// An id may contain slashes. It extends from the fixed text before it to the last occurrence of the fixed text
+    /// after it: in `/v2/metrics/meetings//a/b==/participants/qos`, it is `/a/b==`.
     #[inline]
     pub(super) fn match_path<'p>(&self, path: &'p str) -> Option<PathIds<'p>> {
         self.fixed.ids_in(path)
@@ -161,13 +160,14 @@ impl Route {
         self.listener == listener && self.match_path(path).is_some()
     }
 
-    /// Meeting requests identify their callers and count in the metrics.
+    /// Returns whether this route serves meetings. Only such requests identify their callers and count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
         use RouteHandler::{Qos, ZoomPage, ZoomParticipant};
         matches!(self.handler, Qos | ZoomPage(_) | ZoomParticipant(_))
     }
 
-    /// Probes and scrapes come every few seconds: they are logged at `debug` and have no span.
+    /// Returns whether probes or scrapes request this route every few seconds. Such requests are logged at `debug` and
+    /// have no span.
     pub(super) fn is_polled(&self) -> bool {
         matches!(
             self.handler,

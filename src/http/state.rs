@@ -14,7 +14,8 @@ use crate::{
     trace::Tracer,
 };
 
-/// Shared by the handlers of both listeners. Built once, outside the workers, or each worker would have its own.
+/// State that the handlers of both listeners share. Built once, outside the workers; otherwise each worker would build
+/// its own.
 pub struct AppState {
     /// Identifies callers by their keys.
     pub callers: Callers,
@@ -22,13 +23,13 @@ pub struct AppState {
     pub cache: Cache,
     /// Serves misses.
     pub fetcher: Fetcher,
-    /// Makes views of snapshots.
+    /// Makes the views of snapshots.
     pub views: ViewMaker,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
-    /// Makes the requests' spans.
+    /// Begins the spans of requests.
     pub tracer: Tracer,
-    /// Set when the process is asked to stop.
+    /// Set when the process begins to stop.
     pub draining: AtomicBool,
 }
 

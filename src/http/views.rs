@@ -1,4 +1,5 @@
-//! Makes views of snapshots on blocking threads: each view once at a time, and at most as many views as there are CPUs.
+//! Makes views of snapshots on blocking threads. One request at a time makes a given view, so that the others find it
+//! in the cache. The number of views made at the same time is limited.
 
 use std::{
     collections::HashMap,
@@ -20,14 +21,15 @@ use crate::{
     view::snapshot_view::View,
 };
 
-/// An uncompressed view of more participants than this many bytes is kept as gzip and decompressed for each reader.
+/// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
+/// for each of them.
 const LARGE: u64 = 1024 * 1024;
-/// When a caller whose view could not be made should ask again.
+/// The `Retry-After` for a caller whose view could not be made for lack of time, memory or threads.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The views that are being made.
+/// Limits and coordinates the making of views.
 pub struct ViewMaker {
-    /// One permit for each CPU.
+    /// One permit for each view that may be made at the same time.
     permits: Arc<Semaphore>,
     /// A lock for each view that is being made or waited for.
     in_progress: Mutex<HashMap<ViewKey, Weak<tokio::sync::Mutex<()>>>>,
@@ -35,14 +37,14 @@ pub struct ViewMaker {
 }
 
 impl ViewMaker {
-    /// At most `parallel` views are made at once; callers wait up to `wait` for their turn.
+    /// Allows `parallel` views at the same time. Callers wait up to `wait` for their turn.
     #[must_use]
     pub fn new(parallel: usize, wait: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(parallel.max(1)));
         Self { permits, in_progress: Mutex::default(), wait }
     }
 
-    /// The lock of this view.
+    /// Returns the lock of this view, which the request that makes it holds.
     fn lock_of(&self, key: &ViewKey) -> Arc<tokio::sync::Mutex<()>> {
         let mut in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(lock) = in_progress.get(key).and_then(Weak::upgrade) {
@@ -55,13 +57,14 @@ impl ViewMaker {
     }
 }
 
-/// A view in the coding in which it is kept.
+/// A view in the coding in which it is cached.
 pub(super) struct MadeView {
     pub(super) body: ViewBody,
     pub(super) coding: Coding,
 }
 
-/// The view, from the cache or made now. [`Problem::ParticipantNotFound`] if it shows a participant whom the meeting lacks.
+/// Returns the view from the cache, or makes it. Fails with [`Problem::ParticipantNotFound`] if the view is of a
+/// participant that the meeting does not have.
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
@@ -87,14 +90,14 @@ pub(super) async fn get(
     let Ok(Ok(permit)) = permit else { return Err(overloaded()) };
     let (cache, snapshot, view) = (cache.clone(), Arc::clone(snapshot), view.clone());
     let work = move || {
-        // Held until the view is cached, even if the caller disconnects meanwhile.
+        // Both are held until the view is cached, even if the caller disconnects meanwhile.
         let _held = (turn, permit);
         let plain = cache.plain_body(&snapshot);
         let made = make(&snapshot, &view, plain.as_ref(), coding).map_err(|_| Problem::Internal)?;
         let made = made.ok_or(Problem::ParticipantNotFound)?;
         cache.insert_view(key, made).ok_or_else(overloaded)
     };
-    // `block` panics if it needs a first thread and the system has none.
+    // `block` panics if it needs a first thread and the system has none left.
     let Ok(made) = catch_unwind(AssertUnwindSafe(|| web::block(work))) else { return Err(overloaded()) };
     let body = made.await.map_err(|_| Problem::Internal)??;
     Ok(MadeView { body, coding })

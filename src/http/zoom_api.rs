@@ -1,6 +1,7 @@
-//! Zoom's own paths, in Zoom's own dialect: a client made for Zoom works with this service once its base URL is changed.
+//! Serves Zoom's own paths in Zoom's format, so that a client made for Zoom works with this service once its base URL
+//! is changed.
 //!
-//! The data is that of `/qos`: same snapshots, flights, permits and freshness.
+//! The data is that of `/qos`: the same snapshots, flights, permits and rules of freshness.
 
 mod errors;
 mod query;
@@ -30,7 +31,7 @@ use crate::{
     view::snapshot_view::View,
 };
 
-/// Whether this path speaks Zoom's dialect, errors included.
+/// Returns whether responses at this path, including errors, have Zoom's format.
 pub(super) fn is_zooms_path(path: &str) -> bool {
     path.starts_with("/v2/") || path == "/v2"
 }

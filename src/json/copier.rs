@@ -4,11 +4,11 @@ use super::cursor::{Cursor, Desynced};
 
 pub(crate) struct Copier<'a, 'o> {
     pub(crate) input: Cursor<'a>,
-    /// The source up to here is in `out`, or replaced, or dropped. The rest is copied once something must change, so that most of
-    /// a text is a few long copies.
+    /// The source up to here is in `out`, or replaced, or dropped. The rest is copied only when something must change,
+    /// so that most of a text is copied in a few long runs.
     copied: usize,
     pub(crate) out: &'o mut Vec<u8>,
-    /// Where the copy begins in `out`.
+    /// The beginning of the copy in `out`.
     pub(crate) begin: usize,
 }
 
@@ -17,12 +17,12 @@ impl<'a, 'o> Copier<'a, 'o> {
         Self { input, copied: input.at(), begin: out.len(), out }
     }
 
-    /// How much is in the output.
+    /// Returns the bytes of the copy that are in the output.
     pub(crate) fn written(&self) -> usize {
         self.out.len() - self.begin
     }
 
-    /// The first byte of the next token. White space before it is dropped.
+    /// Returns the first byte of the next token, and drops the white space before it.
     #[inline]
     pub(crate) fn token(&mut self) -> Result<u8, Desynced> {
         let before = self.input.at();
@@ -47,7 +47,7 @@ impl<'a, 'o> Copier<'a, 'o> {
         self.copy_to(self.input.at())
     }
 
-    /// Leaves out the source up to the input's present place.
+    /// Drops the source up to the input's position.
     #[inline]
     pub(crate) fn drop_to_input(&mut self) {
         self.copied = self.input.at();

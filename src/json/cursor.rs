@@ -12,7 +12,7 @@ use serde::de::Visitor;
 #[derive(Debug)]
 pub(crate) struct Desynced;
 
-/// A place in a JSON text. `Copy`, so that a copy can look ahead.
+/// A position in a JSON text. `Copy`, so that a copy can look ahead.
 #[derive(Clone, Copy)]
 pub(crate) struct Cursor<'a> {
     source: &'a [u8],
@@ -24,7 +24,7 @@ impl<'a> Cursor<'a> {
         Self { source, at: 0 }
     }
 
-    /// The byte offset of the next token, or of the white space before it.
+    /// Returns the byte offset of the next token, or of the white space before it.
     pub(crate) fn at(&self) -> usize {
         self.at
     }
@@ -51,7 +51,7 @@ impl<'a> Cursor<'a> {
         self.at += 1;
     }
 
-    /// Steps over `punctuation` if it is the next token.
+    /// Steps over `punctuation` if it is the next token. Returns whether it was.
     pub(crate) fn take_if(&mut self, punctuation: u8) -> bool {
         let found = self.token().is_ok_and(|byte| byte == punctuation);
         if found {
@@ -153,18 +153,18 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// The offset of the opening quote.
+    /// Returns the offset of the opening quote.
     pub(crate) fn begin(&self) -> usize {
         self.quote
     }
 
-    /// The offset of the closing quote.
+    /// Returns the offset of the closing quote.
     pub(crate) fn closing_quote(&self) -> usize {
         self.quote + 1 + self.raw.len()
     }
 
-    /// The unescaped text. Bytes, because JSON can contain a lone surrogate and UTF-8 cannot. It becomes the three bytes of WTF-8,
-    /// so that two different keys never compare as equal.
+    /// Returns the unescaped text as bytes, because JSON can contain a lone surrogate and UTF-8 cannot. A lone
+    /// surrogate becomes the three bytes of WTF-8, so that two different keys never compare as equal.
     #[inline]
     pub(crate) fn name(&self) -> Result<Cow<'a, [u8]>, Desynced> {
         if self.escaped { decoded(self.raw).map(Cow::Owned) } else { Ok(Cow::Borrowed(self.raw)) }
@@ -177,7 +177,8 @@ fn decoded(raw: &[u8]) -> Result<Vec<u8>, Desynced> {
     serde_json::Deserializer::from_slice(&quoted).deserialize_bytes(Wtf8).map_err(|_| Desynced)
 }
 
-/// For `deserialize_bytes`, `serde_json` documents WTF-8 for lone surrogates instead of an error.
+/// Collects the bytes of a string. `serde_json` documents that `deserialize_bytes` returns a lone surrogate as WTF-8,
+/// and not as an error.
 struct Wtf8;
 
 impl Visitor<'_> for Wtf8 {

@@ -1,13 +1,14 @@
 //! Prevents duplicate keys: neither value of `{"bitrate": "1 kbps", "bitrate_kbps": 2}` may be lost.
 //!
-//! Keys are renamed at once, although a colliding key may follow much later. So each object records its renames, and those that
-//! collide are undone in one pass once the text is written.
+//! Keys are renamed at once, although a colliding key may follow much later. So the renames of each object are
+//! recorded, and those that collide are undone in one pass once the text is written.
 
 use std::ops::Range;
 
 use super::cursor::{Desynced, Text};
 
-/// Which of several renamed keys stays renamed if they have the same new name, and nobody sent a key of that name.
+/// Decides which of several renamed keys stays renamed if they have the same new name, and no key in the source has
+/// that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ties {
     FirstStays,
@@ -26,7 +27,8 @@ pub(crate) struct Renames<'a> {
 /// One open object.
 struct ObjectKeys {
     begin: usize,
-    /// The bits of all its recorded keys. Some keys share a bit, but nearly always this shows that no two collide.
+    /// The bits of all its recorded keys. Some keys share a bit, but nearly always the bits show that no two keys
+    /// collide.
     seen: u64,
     may_collide: bool,
 }
@@ -40,7 +42,7 @@ struct SeenKey<'a> {
 /// How to restore an entry's own key and value.
 #[derive(Clone)]
 pub(crate) struct Undo<'a> {
-    /// The whole entry, counted from the beginning of the copy in the output.
+    /// The range of the complete entry, counted from the beginning of the copy in the output.
     pub(crate) written: Range<usize>,
     /// The key in the source, without quotes.
     pub(crate) key: &'a [u8],
@@ -77,7 +79,8 @@ impl<'a> Renames<'a> {
         Ok(())
     }
 
-    /// If keys of one object collide, all renames among them are undone, except the first where no other key is in its way.
+    /// Finds the renames to undo in a closed object. Where several keys collide, all renames among them are undone; but
+    /// if all of these keys were renamed, [`Ties`] decides whether the first one stays renamed.
     #[cold]
     fn find_collisions(&mut self, begin: usize) -> Result<(), Desynced> {
         let mut names = Vec::new();
@@ -95,7 +98,8 @@ impl<'a> Renames<'a> {
         Ok(())
     }
 
-    /// Undoes the renames that collide, in the text that begins at `begin` in `out`, and moves `rows` of it along.
+    /// Undoes the renames that collide, in the text that begins at `begin` in `out`, and adjusts `rows` to the new
+    /// text.
     pub(crate) fn finish(
         mut self,
         out: &mut Vec<u8>,

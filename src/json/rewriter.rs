@@ -1,22 +1,22 @@
-//! Rewrites a value of any depth by rules. Does not recurse.
+//! Rewrites a value by rules. Does not recurse, so the value may have any depth.
 
 use super::copier::Copier;
 use super::cursor::{Cursor, Desynced, Text};
 
-/// The changes that a rewriter makes. It copies everything that these methods neither write nor drop.
+/// The changes that a [`Rewriter`] makes. It copies everything that these methods neither write nor drop.
 pub(crate) trait Rules<'a> {
-    /// Which rules apply to a value, by its place.
+    /// The place of a value, which decides which rules apply to it.
     type Scope: Copy;
 
-    /// The scope of a list's elements.
+    /// Returns the scope of a list's elements.
     fn element(list: Self::Scope) -> Self::Scope;
 
     fn open_object(&mut self, scope: Self::Scope);
 
     fn close_object(&mut self, scope: Self::Scope) -> Result<(), Desynced>;
 
-    /// Handles an entry of an object in `scope`; the input is after its key. Returns the scope of its value, which comes next, or
-    /// `None` if the input is after the value, too.
+    /// Handles an entry of an object in `scope`, with the input after the key. Returns the scope of the value if the
+    /// rewriter must handle the value; `None` if the input is already after it.
     fn entry(
         &mut self,
         copier: &mut Copier<'a, '_>,
@@ -24,18 +24,18 @@ pub(crate) trait Rules<'a> {
         key: Text<'a>,
     ) -> Result<Option<Self::Scope>, Desynced>;
 
-    /// Steps over a value that is no list or object, and begins with `token`.
+    /// Handles a value other than a list or an object, and steps over it. `token` is its first byte.
     fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced>;
 }
 
-/// An open list or object. Two bytes with a small scope, so that a million of them take two megabytes.
+/// An open list or object. It takes two bytes if the scope takes one, so that a million of them take two megabytes.
 #[derive(Clone, Copy)]
 struct Open<S> {
     is_object: bool,
     scope: S,
 }
 
-/// The place of the input in the value.
+/// The position of the input in the value.
 enum Position<S> {
     Value(S),
     /// The key of an object's entry.

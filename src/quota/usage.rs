@@ -1,54 +1,56 @@
-//! How fast the day is being spent: decaying sums over calls and completed refreshes. Pure, in constant memory.
+//! Measures how fast the day's calls are spent, by decaying sums over calls and completed refreshes. Pure, in constant
+//! memory.
 //!
-//! There are two kinds of spending, because they end differently. *Refreshes* replace a snapshot whose freshness ran out: they
-//! go on as long as a meeting is polled, a longer freshness makes them rarer, and ten minutes show their rate. *Other* calls
-//! (first fetches, past meetings, failures) come in bursts: a backfill will not go on until midnight, so the estimate for them
-//! is the mean of some hours.
+//! Two kinds of spending are measured apart, because they end differently. *Refreshes* replace a snapshot whose
+//! freshness ran out: they go on as long as a meeting is polled, a longer freshness makes them rarer, and ten minutes
+//! show their rate. *Other* calls (first fetches, past meetings, failures) come in bursts: a backfill will not go on
+//! until midnight, so the estimate for them is the mean of some hours.
 //!
-//! Each refresh says how much later it came than it would have without stretching. So the cost of refreshes without any
-//! stretching is observed while they are stretched, and does not depend on how much they are. Example: a snapshot lived for
-//! 120 s, and stretching postponed its refresh by 90 s. Without stretching it would have lived for 30 s, so its 20 calls
-//! count as 20 × 120 / 30 = 80.
+//! Each refresh reports how much later it came than it would have without stretching. So its cost without stretching
+//! can be computed, however much snapshots are stretched. Example: a snapshot lived for 120 s, and stretching postponed
+//! its refresh by 90 s. Without stretching it would have lived for 30 s, so its 20 calls count as 20 × 120 / 30 = 80.
 
 use std::time::{Duration, Instant};
 
 use crate::snapshot::RefreshSample;
 
-/// The cost of refreshes is measured over this time, or over two of the longest lives of a stretched snapshot.
+/// The cost of refreshes is measured over this time, or over twice the longest freshness if that is longer.
 const MIN_MEMORY: Duration = Duration::from_secs(600);
-/// The rate of refreshes is what came since the first one, divided by at least this time.
+/// The minimum time by which the calls since the first refresh are divided, so that a single refresh does not count as
+/// a high rate.
 const MIN_EVIDENCE: Duration = Duration::from_secs(120);
-/// For other calls: a backfill of 2,000 counts as 0.19 calls a second, and less from then on.
+/// The rate of other calls is measured over this time. A backfill of 2,000 counts as 0.19 calls a second at first, and
+/// as less from then on.
 const LONG_MEMORY: Duration = Duration::from_secs(3 * 3600);
-/// Meetings of 1 page, 2 to 3, 4 to 7 and so on; a flight has 5,000 at most.
+/// The number of classes by size: meetings of 1 page, 2 to 3, 4 to 7 and so on. A flight has at most 5,000 pages.
 const SIZE_CLASSES: usize = 13;
 
-/// Recent spending.
+/// The recent calls, as sums that decay.
 pub(super) struct UsageRate {
     memory: Duration,
     all: DecayingSum,
     refreshing: DecayingSum,
     sizes: [SizeClass; SIZE_CLASSES],
-    /// Calls of refreshes, with the short memory.
+    /// Calls of refreshes. Decays with `memory`, like `sizes`.
     recent: f64,
-    /// When the first refresh completed, and the last one. Refreshes that lie further apart than the memory begin a new
-    /// series.
+    /// The times at which the first and the last refresh completed. If two are further apart than `memory`, a new
+    /// series begins with the second.
     series: Option<(Instant, Instant)>,
 }
 
-/// Refreshes of meetings of similar size, each as it would be without stretching.
+/// The cost of refreshing meetings of similar size, if nothing were stretched.
 #[derive(Clone, Copy, Default)]
 struct SizeClass {
     calls: f64,
-    /// The part of the calls that is due to the time for which snapshots are fresh, which stretching lengthens. The rest is
-    /// due to waiting for the next request, and to fetching.
+    /// `calls`, each weighted by the share of freshness in its snapshot's life. Stretching lengthens only this share;
+    /// the rest is waiting for the next request, and fetching.
     calls_due_to_freshness: f64,
-    /// Calls divided by the root of the pages.
+    /// `calls`, each divided by the square root of its meeting's pages.
     calls_by_root: f64,
 }
 
 impl UsageRate {
-    /// Nothing spent yet. `longest_fresh` is how long a snapshot is fresh that is stretched as far as permitted.
+    /// Starts with nothing spent. `longest_fresh` is the freshness of a snapshot under the largest permitted stretch.
     pub(super) fn new(longest_fresh: Duration) -> Self {
         Self {
             memory: MIN_MEMORY.max(longest_fresh.saturating_mul(2)),
@@ -68,7 +70,7 @@ impl UsageRate {
         self.all.add(-1.0, now);
     }
 
-    /// A refresh is complete.
+    /// Records a completed refresh.
     pub(super) fn record_refresh(&mut self, sample: RefreshSample, now: Instant) {
         let pages = sample.pages.max(1);
         let calls = f64::from(pages);
@@ -86,13 +88,13 @@ impl UsageRate {
         self.recent += calls;
     }
 
-    /// Calls a second that refreshes cost, stretched as they are.
+    /// Returns the calls a second that refreshes cost, stretched as they are.
     pub(super) fn refreshes(&self, now: Instant) -> f64 {
         self.recent * self.per_second(now)
     }
 
-    /// Calls a second that refreshes would cost if each meeting were fresh `stretch` times as long, which is a function of
-    /// the root of its pages.
+    /// Returns the calls a second that refreshes would cost if each meeting were fresh `stretch` times as long.
+    /// `stretch` is a function of the square root of the meeting's pages.
     pub(super) fn refreshes_if(&self, stretch: impl Fn(f64) -> f64, now: Instant) -> f64 {
         let cost = |class: &SizeClass| {
             let longer = stretch(class.calls / class.calls_by_root) - 1.0;
@@ -102,15 +104,15 @@ impl UsageRate {
         calls * self.per_second(now)
     }
 
-    /// Calls a second for everything else.
+    /// Returns the calls a second that everything else costs.
     pub(super) fn others(&self, now: Instant) -> f64 {
         (self.all.at(now) - self.refreshing.at(now)).max(0.0) / LONG_MEMORY.as_secs_f64()
     }
 
-    /// The factor that turns the sums of the last refresh into a rate.
+    /// Returns the factor that turns the sums, as they were at the last refresh, into calls a second now.
     ///
-    /// A sum that decays with memory M and grows by r a second approaches r × M. After a time t it has reached
-    /// r × M × (1 − e^(−t / M)), so dividing by that gives r from the first refreshes on.
+    /// A sum that decays with memory M and grows by r a second approaches r × M. After a time t it has reached r × M ×
+    /// (1 − e^(−t / M)), so dividing by M × (1 − e^(−t / M)) gives r from the first refreshes on.
     fn per_second(&self, now: Instant) -> f64 {
         let Some((first, last)) = self.series else { return 0.0 };
         let memory = self.memory.as_secs_f64();
@@ -138,7 +140,7 @@ impl UsageRate {
     }
 }
 
-/// A sum whose older parts count less, with the long memory.
+/// A sum that decays with [`LONG_MEMORY`].
 #[derive(Default)]
 struct DecayingSum {
     sum: f64,
@@ -156,7 +158,7 @@ impl DecayingSum {
     }
 }
 
-/// The part of a sum that is left since `last`.
+/// Returns the part of a sum at `last` that is left at `now`.
 fn decay(last: Instant, now: Instant, memory: Duration) -> f64 {
     (-now.saturating_duration_since(last).as_secs_f64() / memory.as_secs_f64()).exp()
 }
@@ -167,7 +169,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// One meeting, polled so often that it is refreshed as soon as it is stale, for two hours.
+    /// Returns the usage after two hours of one meeting that is polled so often that it is refreshed as soon as it is
+    /// stale.
     fn one_meeting(pages: u32, stretch: u32) -> (UsageRate, Instant) {
         let (mut usage, mut now) = (UsageRate::new(300 * SECOND), Instant::now());
         let end = now + 7_200 * SECOND;

@@ -1,4 +1,4 @@
-//! Encodes a body while it is written, for representations that are made on demand.
+//! Encodes a body while it is written. For representations that are made on demand.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::encoding::Coding;
 
-/// Lower than for snapshots, which are compressed once and served often.
+/// Lower than for snapshots, which are compressed once and served often: these bodies are cached only for seconds.
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 
@@ -14,7 +14,7 @@ const ZSTD_LEVEL: i32 = 3;
 pub struct WrittenBody {
     /// The encoded bytes.
     pub bytes: Vec<u8>,
-    /// Bytes of the uncompressed body.
+    /// The length of the uncompressed body, in bytes.
     pub length: u64,
 }
 

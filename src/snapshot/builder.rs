@@ -1,4 +1,4 @@
-//! Collects the pages of a meeting, and finishes them as a snapshot.
+//! Collects the pages of a meeting, and makes a snapshot of them.
 
 use std::{
     io::{self, Read as _},
@@ -18,11 +18,12 @@ use super::{
     usage::SnapshotUsage,
 };
 
-/// A body up to this size is stored uncompressed too: decompressing it would cost more than the memory it saves.
+/// The largest body, in bytes, that is stored uncompressed too: decompressing it would cost more than the memory it
+/// saves.
 const TINY: usize = 2_048;
-/// The zstd level for pages that wait for the last one: half a gigabyte a second, down to a fifth of the size.
+/// The zstd level for pages that wait for the last one: it compresses half a gigabyte a second to a fifth of its size.
 const WAITING_LEVEL: i32 = 1;
-/// Bytes of a compressed page that are decompressed at once.
+/// Bytes of a page that are decompressed at a time.
 const STEP: usize = 64 * 1024;
 
 /// The participants of one page.
@@ -34,7 +35,8 @@ struct PageRows {
 }
 
 impl PageRows {
-    /// Uses a compressor of its own and frees it at once, because a waiting flight should hold little memory.
+    /// Compresses the participants, unless that makes them larger. Allocates a compressor and frees it at once, because
+    /// a waiting flight should hold little memory.
     fn compress(&mut self) -> io::Result<()> {
         if self.is_compressed {
             return Ok(());
@@ -80,26 +82,26 @@ pub struct SnapshotBuilder {
 }
 
 impl SnapshotBuilder {
-    /// The empty buffer into which the cleaner writes the next page's participants, separated by commas. They count only once
-    /// [`SnapshotBuilder::end_page`] is called.
+    /// Returns the empty buffer into which the cleaner writes the next page's participants, separated by commas. They
+    /// count only once [`SnapshotBuilder::end_page`] is called.
     pub fn begin_page(&mut self) -> &mut Vec<u8> {
         self.page.clear();
         &mut self.page
     }
 
-    /// Participants so far.
+    /// Returns the number of participants so far.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.row_starts.len()
     }
 
-    /// Pages so far.
+    /// Returns the number of pages so far.
     #[must_use]
     pub fn pages(&self) -> u32 {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
     }
 
-    /// Adds a page; `rows` are its participants' ranges in the buffer.
+    /// Adds the page in the buffer; `rows` are its participants' ranges there.
     pub fn end_page(&mut self, rows: &[Range<usize>], newest_leave_time: Option<Timestamp>) {
         let needs_comma = !rows.is_empty() && !self.row_starts.is_empty();
         let begin = self.length + u64::from(needs_comma);
@@ -110,8 +112,8 @@ impl SnapshotBuilder {
         self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
     }
 
-    /// Compresses the last page while the flight waits for the next one. The compressors of the finished body take megabytes,
-    /// so they are only used at the end, for all pages at once.
+    /// Compresses the last page while the flight waits for the next one. The finished body has other compressors, which
+    /// take megabytes, so they are used only at the end, for all pages at once.
     ///
     /// # Errors
     /// The compressor failed, which would be a bug.
@@ -119,7 +121,7 @@ impl SnapshotBuilder {
         self.pages.last_mut().map_or(Ok(()), PageRows::compress)
     }
 
-    /// Bytes of memory that the pages so far take.
+    /// Returns the bytes of memory that the pages so far take.
     #[must_use]
     pub fn weight(&self) -> usize {
         let pages: usize = self.pages.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();

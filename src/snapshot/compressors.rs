@@ -1,5 +1,5 @@
-//! The two compressors of a body. They take two megabytes, so they are pooled: allocating and freeing them for each meeting
-//! would fragment the heap to several times its content.
+//! The two compressors of a body. Together they take nearly two megabytes, so they are pooled: allocating and freeing
+//! them for each meeting would fragment the heap until it takes several times the memory in use.
 
 use std::{
     io,
@@ -11,19 +11,19 @@ use zstd::zstd_safe::{
     CCtx, CParameter, InBuffer, OutBuffer, ResetDirective, get_error_name, zstd_sys::ZSTD_EndDirective,
 };
 
-/// Higher levels take longer and save hardly any memory: docs/adr/0009 has the figures.
+/// Higher levels take much longer and save little memory: docs/adr/0009 has the figures.
 const GZIP_LEVEL: u32 = 6;
 pub(super) const ZSTD_LEVEL: i32 = 7;
-/// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki entries in each table. Twice as much compresses no
-/// better.
+/// 512 KiB, far below the 8 MiB that RFC 9659 allows in HTTP, and 64 Ki entries in each table. Twice as much does not
+/// compress better.
 const ZSTD_WINDOW_LOG: u32 = 19;
 const ZSTD_TABLE_LOG: u32 = 16;
 
-/// About as many one-page meetings are finished at the same time if Zoom is fast.
+/// The maximum number of idle compressors that are kept.
 const MAX_IDLE: usize = 8;
 static IDLE: Mutex<Vec<Compressors>> = Mutex::new(Vec::new());
 
-/// The least free capacity for output, in bytes.
+/// The minimum free capacity for output, in bytes.
 const MIN_ROOM: usize = 4 * 1024;
 
 pub(super) struct Compressors {
@@ -32,7 +32,7 @@ pub(super) struct Compressors {
 }
 
 impl Compressors {
-    /// Takes idle ones from the pool, or makes new ones.
+    /// Takes idle compressors from the pool, or makes new ones.
     pub(super) fn take() -> io::Result<Self> {
         if let Some(idle) = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(idle);
@@ -43,7 +43,7 @@ impl Compressors {
             CParameter::WindowLog(ZSTD_WINDOW_LOG),
             CParameter::HashLog(ZSTD_TABLE_LOG),
             CParameter::ChainLog(ZSTD_TABLE_LOG),
-            // It would be wrong, because the encoder adds the head as a block of its own.
+            // The size would be wrong, because the encoder adds the head as a block of its own.
             CParameter::ContentSizeFlag(false),
             CParameter::ChecksumFlag(false),
         ] {
@@ -52,7 +52,7 @@ impl Compressors {
         Ok(Self { deflate: Compress::new(Compression::new(GZIP_LEVEL), false), zstd })
     }
 
-    /// Returns them to the pool. The compressors of an unfinished body are dropped instead.
+    /// Returns them to the pool once their body is finished. The compressors of an unfinished body are dropped instead.
     pub(super) fn give_back(mut self) {
         self.deflate.reset();
         let is_reset = self.zstd.reset(ResetDirective::SessionOnly).is_ok();
@@ -62,7 +62,7 @@ impl Compressors {
         }
     }
 
-    /// Raw deflate (RFC 1951).
+    /// Compresses `bytes` as raw deflate (RFC 1951), and ends the stream if `is_last` is set.
     pub(super) fn deflate(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let flush = if is_last { FlushCompress::Finish } else { FlushCompress::None };
         loop {
@@ -77,7 +77,7 @@ impl Compressors {
         }
     }
 
-    /// One zstd frame.
+    /// Compresses `bytes` into a zstd frame, and ends the frame if `is_last` is set.
     pub(super) fn zstd(&mut self, bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
         let directive =
             if is_last { ZSTD_EndDirective::ZSTD_e_end } else { ZSTD_EndDirective::ZSTD_e_continue };
@@ -95,8 +95,8 @@ impl Compressors {
     }
 }
 
-/// Reserves space for the output of `bytes` of input. A vector would grow to twice its size, which is a hundred megabytes too
-/// many for a large meeting; this grows it by an eighth.
+/// Reserves space for the output of `bytes` of input. A full vector would double its capacity, which is a hundred
+/// megabytes too many for a large meeting; this adds an eighth.
 fn make_room(out: &mut Vec<u8>, bytes: usize) {
     let least = MIN_ROOM.max(bytes / 8);
     if out.capacity() - out.len() < least {

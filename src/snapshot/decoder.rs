@@ -1,5 +1,5 @@
-//! Decompresses a body part by part as a caller reads it, so that a large meeting is never uncompressed in memory as a whole,
-//! however slowly the caller reads.
+//! Decompresses a body part by part as a caller reads it, so that the uncompressed body of a large meeting is never in
+//! memory as a whole, however slowly the caller reads.
 
 use std::{
     fmt,
@@ -33,19 +33,20 @@ impl BodyDecoder {
         Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
     }
 
-    /// Decodes all of another gzip body, of `length` bytes.
+    /// Returns a decoder of a complete gzip body, such as a view's. `length` is the uncompressed length in bytes.
     #[must_use]
     pub fn whole(gzip: Bytes, length: u64) -> Self {
         Self::new(gzip, 0, length)
     }
 
-    /// Bytes of the range that are not read yet.
+    /// Returns the bytes of the range that are not read yet.
     #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }
 
-    /// Decodes up to `at_most` bytes, and returns those in the range: none while it still skips, and `None` at the end.
+    /// Decodes up to `at_most` bytes, and returns those in the range: an empty part while it skips to the range, and
+    /// `None` at the end.
     ///
     /// # Errors
     /// The gzip is corrupt, which would be a bug.

@@ -10,7 +10,7 @@ use super::key::{MeetingKind, SnapshotKey};
 /// Everything after the last participant.
 pub(super) const TAIL: &str = "]}";
 
-/// Everything before the first participant.
+/// Returns everything before the first participant.
 pub(super) fn head(key: SnapshotKey, fetched_at: SystemTime, rows: usize) -> String {
     let mut head = String::with_capacity(192);
     let kind = match key.kind {
@@ -32,22 +32,22 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// Where each participant lies, counted from the first byte of the first one. A comma precedes each but the first: three
-/// participants of 5 bytes start at 0, 6 and 12, and end at 17.
+/// The position of each participant, counted from the first byte of the first one. A comma precedes each but the first:
+/// three participants of 5 bytes start at 0, 6 and 12, and end at 17.
 pub(super) struct RowIndex {
     pub(super) starts: Box<[u64]>,
     pub(super) end: u64,
 }
 
 impl RowIndex {
-    /// The bytes of participant number `row`; 0 if there is none.
+    /// Returns the length of participant number `row` in bytes; 0 if there is no such participant.
     pub(super) fn length(&self, row: usize) -> usize {
         let Some(start) = self.starts.get(row) else { return 0 };
         let end = self.starts.get(row + 1).map_or(self.end, |next| next - 1);
         usize::try_from(end.saturating_sub(*start)).unwrap_or(usize::MAX)
     }
 
-    /// The participants from number `offset` on, at most `size` of them, in a body of `length` bytes.
+    /// Returns the range of at most `size` participants, beginning with number `offset`, in a body of `length` bytes.
     pub(super) fn range(&self, offset: usize, size: usize, length: u64) -> RowRange {
         let first = length - self.end - u64::try_from(TAIL.len()).unwrap_or_default();
         let begin = self.starts.get(offset).copied().unwrap_or(self.end);
@@ -62,14 +62,14 @@ impl RowIndex {
 pub struct RowRange {
     /// Bytes from the beginning of the body.
     pub at: u64,
-    /// Bytes.
+    /// The length in bytes.
     pub length: u64,
     /// Whether more participants follow.
     pub more: bool,
 }
 
 impl RowRange {
-    /// Cuts the range out of a whole, uncompressed body.
+    /// Cuts the range out of a complete uncompressed body. Returns `None` if the body is too short.
     #[must_use]
     pub fn of(self, body: &Bytes) -> Option<Bytes> {
         let at = usize::try_from(self.at).ok()?;

@@ -1,10 +1,10 @@
-//! Encodes one body as zstd and as gzip, page by page once the last one has arrived. Neither the body of a large meeting nor both
-//! of its encodings' buffers are ever in memory as a whole: zstd of all pages is written first, then gzip of all pages into the
-//! same buffer, and each page is freed as soon as its gzip is written.
+//! Encodes one body as zstd and as gzip once its last page has arrived. To save memory, the pages are never
+//! uncompressed all at once, and both encodings share one buffer: zstd of all pages is written first, then gzip of all
+//! pages, and each page is freed as soon as its gzip is written.
 //!
-//! The head of the document is written in front of each stream as a stored block, not compressed. Both formats have such blocks,
-//! and no later block refers back to it (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2). So each encoding is one gzip member or one zstd
-//! frame, which every decoder reads as a whole. No library writes such blocks by itself.
+//! The head of the document is written in front of each stream as a stored block, not compressed. Both formats have
+//! such blocks, and no later block refers back to it (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2). So each encoding is one gzip
+//! member or one zstd frame, which every decoder reads as a whole. No library writes such blocks by itself.
 
 use std::io;
 
@@ -13,14 +13,16 @@ use sha2::{Digest, Sha256};
 
 use super::{compressors::Compressors, key::Tag};
 
-/// RFC 1952: deflate, no name, no time, unknown system.
+/// The header of a gzip member (RFC 1952): deflate, no name, no time, unknown system.
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-/// The magic number, and a descriptor of 0: no content size, no checksum, no dictionary; a byte for the window follows.
+/// The beginning of a zstd frame: the magic number, and a descriptor of 0 (no content size, no checksum, no
+/// dictionary). A byte for the window follows.
 const ZSTD_HEADER: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0];
 const ZSTD_BLOCK_HEADER: usize = 3;
 const ZSTD_HEADER_LENGTH: usize = ZSTD_HEADER.len() + 1;
 
-/// Gets the body twice: first all of it through [`BodyEncoder::zstd`], then all of it through [`BodyEncoder::gzip`].
+/// Encodes a body that is passed in twice: first all of it through [`BodyEncoder::zstd`], then all of it through
+/// [`BodyEncoder::gzip`].
 pub(super) struct BodyEncoder<'a> {
     head: &'a [u8],
     compressors: Compressors,
@@ -50,11 +52,13 @@ pub(super) struct EncodedBody {
 }
 
 impl<'a> BodyEncoder<'a> {
-    /// `head` is the beginning of the body.
+    /// `head` is the beginning of the body, which is not passed in again. A body of up to `max_plain` bytes is kept
+    /// uncompressed, too.
     pub(super) fn new(head: &'a [u8], max_plain: usize) -> io::Result<Self> {
         let (mut crc, mut bytes) = (Crc::new(), Vec::new());
         crc.update(head);
-        // A block header: not the last, raw, its length. The compressor appends the frame's header, see `end_zstd`.
+        // A block header: not the last block, raw, and its length. The compressor appends the frame's header; see
+        // `end_zstd`.
         let block = u32::try_from(head.len()).map_err(io::Error::other)? << 3;
         bytes.extend_from_slice(block.to_le_bytes().get(..ZSTD_BLOCK_HEADER).unwrap_or_default());
         bytes.extend_from_slice(head);
@@ -90,10 +94,10 @@ impl<'a> BodyEncoder<'a> {
         Ok(())
     }
 
-    /// Closes the zstd frame and begins the gzip member, once.
+    /// Closes the zstd frame and begins the gzip member. Does nothing after the first call.
     ///
-    /// So far the buffer holds the head's block, then the frame's header, then its blocks. Rotating the first two puts the frame's
-    /// header first, where it belongs; it was not known before the compressor had written it.
+    /// So far the buffer holds the head's block, then the frame's header, then its blocks. Rotating the first two puts
+    /// the frame's header first, where it belongs; it was not known before the compressor had written it.
     fn end_zstd(&mut self) -> io::Result<()> {
         if self.zstd.is_some() {
             return Ok(());
@@ -108,7 +112,7 @@ impl<'a> BodyEncoder<'a> {
         self.zstd = Some(self.bytes.len());
         let head_length = u16::try_from(self.head.len()).map_err(io::Error::other)?;
         self.bytes.extend_from_slice(&GZIP_HEADER);
-        // A block header: not the last, stored; its length, and the length inverted.
+        // A block header: not the last block, stored; its length, and the length inverted.
         self.bytes.push(0);
         self.bytes.extend_from_slice(&head_length.to_le_bytes());
         self.bytes.extend_from_slice(&(!head_length).to_le_bytes());
@@ -122,7 +126,7 @@ impl<'a> BodyEncoder<'a> {
         self.compressors.give_back();
         let mut bytes = self.bytes;
         bytes.extend_from_slice(&self.crc.sum().to_le_bytes());
-        // RFC 1952: modulo 2^32.
+        // RFC 1952 stores the length modulo 2^32.
         let length = u32::try_from(self.length & u64::from(u32::MAX)).unwrap_or_default();
         bytes.extend_from_slice(&length.to_le_bytes());
         let zstd = self.zstd.unwrap_or_default();
@@ -132,8 +136,7 @@ impl<'a> BodyEncoder<'a> {
     }
 }
 
-/// The tag of a body with this head, and this digest of the rest. Hashing the two apart lets the rest be hashed before the head
-/// is known.
+/// Returns the tag of a body with this head, and with this digest of the rest.
 pub(super) fn tag(head: &[u8], rest: Sha256) -> Tag {
     let mut digest = Sha256::new();
     digest.update(head);
@@ -160,7 +163,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// The zstd frame, the gzip member, and the plain body.
+    /// Returns the zstd frame, the gzip member, and the plain body.
     fn pieces(body: &EncodedBody) -> (&[u8], &[u8], &[u8]) {
         let (zstd, rest) = body.bytes.split_at(body.zstd);
         let (gzip, plain) = rest.split_at(body.gzip);
@@ -178,7 +181,7 @@ mod tests {
             let encoded = encode(&head, &parts, 1 << 20);
             let (zstd, gzip, plain) = pieces(&encoded);
             let mut decoded = Vec::new();
-            // This decoder reads one member only, and fails on anything behind it.
+            // This decoder reads only one member, and fails on anything after it.
             let mut gzip = flate2::bufread::GzDecoder::new(gzip);
             gzip.read_to_end(&mut decoded).unwrap();
             prop_assert_eq!(&decoded, &whole);

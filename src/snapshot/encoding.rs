@@ -3,8 +3,8 @@
 use super::key::Tag;
 
 vocabulary! {
-    /// A content coding (RFC 9110, 8.4.1), in the order of our preference if the caller has none. The word is its name in
-    /// `Accept-Encoding` and `Content-Encoding`.
+    /// A content coding (RFC 9110, 8.4.1). Earlier ones win if the caller has no preference. The word is the coding's
+    /// name in `Accept-Encoding` and `Content-Encoding`.
     pub enum Coding {
         /// RFC 8878.
         Zstd = "zstd",
@@ -16,7 +16,7 @@ vocabulary! {
 }
 
 impl Coding {
-    /// The strong entity tag of a body in this coding, with quotes.
+    /// Returns the strong entity tag of a body in this coding, with quotes.
     pub(super) fn etag(self, tag: Tag) -> String {
         match self {
             Self::Identity => format!("\"{tag}\""),

@@ -1,4 +1,4 @@
-//! How long a snapshot is fresh: not long if the meeting can still change, long if it is final. Pure.
+//! Decides how long a snapshot is fresh: not long if the meeting can still change, long if it is final. Pure.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::key::{MeetingType, SnapshotKey};
 pub struct FreshnessConfig {
     /// A live meeting, or a past one that is not settled.
     pub live_fresh: Duration,
-    /// A live meeting without a participant, because somebody will join soon. Never longer than `live_fresh`.
+    /// A live meeting without participants, because somebody may join soon. Never longer than `live_fresh`.
     pub empty_live_fresh: Duration,
     /// A settled past meeting, requested by UUID.
     pub past_fresh: Duration,
@@ -24,14 +24,14 @@ pub struct FreshnessConfig {
 /// How long one snapshot is fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Freshness {
-    /// From when its last page arrived.
+    /// Counted from the arrival of its last page.
     pub fresh_for: Duration,
-    /// The same without stretching; `None` for a final meeting, which is never stretched.
+    /// `fresh_for` without stretching; `None` for a final meeting, which is never stretched.
     pub unstretched: Option<Duration>,
 }
 
 impl FreshnessConfig {
-    /// The same for every kind, for tests and benches of something else.
+    /// Returns a configuration with the same freshness for every kind of meeting, for tests and benches of other code.
     #[must_use]
     pub fn always(fresh: Duration) -> Self {
         Self {
@@ -43,15 +43,15 @@ impl FreshnessConfig {
         }
     }
 
-    /// The longest freshness of any snapshot under the largest stretch.
+    /// Returns the longest freshness of any snapshot under the largest stretch.
     pub(crate) fn at_most(&self, max_stretch: u32) -> Duration {
         let brief = self.live_fresh.saturating_mul(max_stretch.max(1));
         let last = self.past_fresh.max(self.past_by_number_fresh);
         brief.max(last.saturating_add(last / 5))
     }
 
-    /// How long a snapshot is fresh. `stretch` lengthens this for a meeting that can still change; `jitter_seed` is a random number that
-    /// spreads it for a final one.
+    /// Returns how long a snapshot is fresh. `stretch` lengthens the freshness of a meeting that can still change.
+    /// `jitter_seed` is a random number that varies the freshness of a final one.
     #[must_use]
     pub fn freshness(
         &self,
@@ -79,7 +79,7 @@ impl FreshnessConfig {
     }
 }
 
-/// 90 % to 110 % of `long`. Otherwise all meetings that one backfill fetched would expire together.
+/// Returns 90 % to 110 % of `long`, so that the meetings fetched by one backfill do not all expire together.
 fn spread(long: Duration, jitter_seed: u32) -> Duration {
     long / 10 * 9 + (long / 5).mul_f64(f64::from(jitter_seed) / f64::from(u32::MAX))
 }
@@ -108,7 +108,7 @@ mod tests {
     const NUMBER: &str = "85746065432";
     const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 
-    /// With the middle seed.
+    /// Uses the seed in the middle, which changes nothing.
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
         with_seed(id, meeting_type, left_ago, u32::MAX / 2)
     }

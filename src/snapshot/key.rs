@@ -5,7 +5,7 @@ use std::fmt;
 use crate::meeting_id::MeetingId;
 
 vocabulary! {
-    /// Zoom's two views of a meeting. The word is the value of the query parameter `type`, both ours and Zoom's.
+    /// Zoom's two views of a meeting. The word is the value of the query parameter `type`, in our API and in Zoom's.
     pub enum MeetingType {
         /// In progress.
         Live = "live",
@@ -15,8 +15,8 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// The two kinds of session, each with a QoS endpoint of its own. Their ids look alike. The word is the value of the query
-    /// parameter `kind`.
+    /// The two kinds of session. Zoom has a QoS endpoint for each, and their ids look alike. The word is the value of
+    /// the query parameter `kind`.
     pub enum MeetingKind {
         /// A meeting.
         Meeting = "meeting",
@@ -28,16 +28,16 @@ vocabulary! {
 /// The meeting or webinar that a snapshot shows: the key of the cache and of the table of flights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SnapshotKey {
-    /// Which one.
+    /// The meeting's or webinar's id.
     pub meeting: MeetingId,
-    /// At which of Zoom's endpoints.
+    /// Its kind, which decides which of Zoom's endpoints is called.
     pub kind: MeetingKind,
-    /// Which view of it.
+    /// The view of it.
     pub meeting_type: MeetingType,
 }
 
 impl MeetingKind {
-    /// The kind that an id has if it has not this one.
+    /// Returns the other kind.
     pub(crate) fn other(self) -> Self {
         match self {
             Self::Meeting => Self::Webinar,
@@ -46,14 +46,14 @@ impl MeetingKind {
     }
 }
 
-/// A snapshot's key as a caller names it, who may not know the kind: the id does not show it.
+/// The key of a snapshot as a caller requests it. The caller may not know the kind, because the id does not show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestedKey {
-    /// Which meeting or webinar.
+    /// The meeting's or webinar's id.
     pub meeting: MeetingId,
-    /// At which of Zoom's endpoints; `None`: at the one that knows the id.
+    /// The kind; `None` for whichever kind Zoom knows the id as.
     pub kind: Option<MeetingKind>,
-    /// Which view of it.
+    /// The view of it.
     pub meeting_type: MeetingType,
 }
 
@@ -68,7 +68,7 @@ impl RequestedKey {
 pub struct Tag(pub u128);
 
 impl Tag {
-    /// The first 128 bits of a digest.
+    /// Makes a tag of the first 128 bits of a digest.
     #[must_use]
     pub fn of(digest: &[u8]) -> Self {
         Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))

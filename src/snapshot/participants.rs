@@ -1,4 +1,4 @@
-//! Reads the participants of a snapshot one after the other, without the whole body in memory.
+//! Reads the participants of a snapshot one after the other, without decompressing the complete body into memory.
 
 use std::io;
 
@@ -6,23 +6,24 @@ use bytes::Bytes;
 
 use super::{decoder::BodyDecoder, document::RowIndex};
 
-/// How much is decoded at once.
+/// How many bytes are decoded at once.
 const CHUNK: usize = 64 * 1024;
 
-/// The participants in a range of a snapshot, as its body has them.
+/// Reads a range of a snapshot's participants, each as the text that it has in the body.
 pub struct ParticipantReader<'s> {
     rows: &'s RowIndex,
     next: usize,
     end: usize,
-    /// Bytes of the range that are decoded and not yet read.
+    /// Bytes of the range that are decoded but not yet read.
     decoded: Bytes,
-    /// The rest of the range.
+    /// Decodes the rest of the range.
     decoder: BodyDecoder,
     participant: Vec<u8>,
 }
 
 impl<'s> ParticipantReader<'s> {
-    /// The participants from number `next` to before number `end`. `available` and then `decoder` have their bytes.
+    /// Reads the participants from number `next` up to, but not including, number `end`. Their bytes come from
+    /// `available`, then from `decoder`.
     pub(super) fn new(
         rows: &'s RowIndex,
         (next, end): (usize, usize),
@@ -31,7 +32,7 @@ impl<'s> ParticipantReader<'s> {
         Self { rows, next, end, decoded: available, decoder, participant: Vec::new() }
     }
 
-    /// The next participant; `None` after the last one.
+    /// Returns the next participant; `None` after the last one.
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
@@ -44,7 +45,7 @@ impl<'s> ParticipantReader<'s> {
         self.participant.clear();
         self.take(length)?;
         if self.next < self.end {
-            // The comma between two participants.
+            // Reads the comma between two participants, too, and drops it.
             self.take(1)?;
             self.participant.truncate(length);
         }
@@ -54,7 +55,7 @@ impl<'s> ParticipantReader<'s> {
     fn take(&mut self, mut length: usize) -> io::Result<()> {
         while length > 0 {
             if self.decoded.is_empty() {
-                // Empty while the decoder skips to the range.
+                // The result is empty while the decoder skips to the range.
                 self.decoded = self.decoder.next(CHUNK)?.ok_or(io::ErrorKind::UnexpectedEof)?;
                 continue;
             }

@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::{encoder::EncodedBody, encoding::Coding};
 
-/// A body up to this size is stored as gzip only: zstd would hardly be smaller, and a second encoding doubles the memory.
+/// The largest body, in bytes, that is stored as gzip only: zstd would hardly be smaller, and a second encoding doubles
+/// the memory.
 pub(super) const SMALL: u64 = 16 * 1024;
 
-/// Headers: a date, and an entity tag for each coding. Bodies: one for each coding.
+/// The number of parts: a date and one entity tag per coding for the headers, and one body per coding.
 const PARTS: usize = 7;
 
 pub(super) struct EncodedParts {
@@ -17,7 +18,7 @@ pub(super) struct EncodedParts {
     /// response until it reuses their memory for another one, and would keep the bodies alive with them.
     headers: Bytes,
     bodies: Bytes,
-    /// Where each part ends in its allocation, and the next one begins.
+    /// The end of each part in its allocation, where the next one begins.
     ends: [u32; PARTS],
 }
 

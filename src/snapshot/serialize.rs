@@ -1,8 +1,9 @@
-//! A snapshot as a record that other replicas can use: the bytes on the wire, and where the participants lie in them.
+//! Serializes a snapshot as a record for other replicas: the bytes on the wire, and the positions of the participants
+//! in them.
 //!
-//! A record contains every stored encoding. If a reader compressed the body itself, another version of a library could produce
-//! other bytes under the same strong entity tag. Anybody who can write to Redis can forge a record, so a reader decompresses
-//! it once and checks it against its tag.
+//! A record contains every stored encoding. If a reader compressed the body itself, another version of a library could
+//! produce other bytes under the same strong entity tag. A record may be corrupt or forged, so a reader decompresses
+//! every encoding once, and checks that they have the same body, which matches the tag.
 
 use std::{
     io::Read,
@@ -33,7 +34,7 @@ struct Header {
     fetched_at_ms: u64,
     fresh_for_ms: u64,
     unstretched_ms: Option<u64>,
-    /// Each counted from the one before, which keeps the numbers small.
+    /// The start of each participant, counted from the start of the one before, which keeps the numbers small.
     rows: Vec<u64>,
     rows_end: u64,
     gzip: usize,
@@ -41,20 +42,21 @@ struct Header {
     plain: Option<usize>,
 }
 
-/// The best ratio that deflate can reach.
+/// The highest compression ratio that deflate can reach.
 const MAX_DEFLATE_RATIO: u64 = 1_032;
 
-/// Bytes that are decompressed at once.
+/// Bytes that are decompressed at a time.
 const STEP: usize = 64 * 1024;
-/// The largest window of a zstd frame, as a power of two; the decoder allocates it. Ours have 512 KiB.
+/// The largest permitted window of a zstd frame, as a power of two, because the decoder allocates it. Our own frames
+/// have 512 KiB.
 const MAX_WINDOW_LOG: u32 = 23;
 
-/// Limits on what a record may claim.
+/// Limits on the times in a record.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// The latest time of its fetch, on the wall clock.
+    /// The latest permitted time of the fetch, on the wall clock.
     pub fetched_before: SystemTime,
-    /// The longest freshness.
+    /// The longest permitted freshness.
     pub fresh_at_most: Duration,
 }
 
@@ -72,7 +74,8 @@ impl Bounds {
 }
 
 impl Snapshot {
-    /// Encodes a record. It does not contain the instant of the fetch, because clocks differ.
+    /// Encodes the snapshot as a record. The record does not contain `fetched_instant`, which only this process can
+    /// interpret.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let [zstd, gzip, plain] =
@@ -168,7 +171,7 @@ fn split(bytes: &[u8]) -> Option<Frames<'_>> {
     (rest.is_empty() && !gzip.is_empty()).then_some(Frames { header, gzip, zstd, plain })
 }
 
-/// Where each participant starts, if none does so after the end of the last one.
+/// Returns where each participant starts; `None` if one starts after the end of the last one.
 fn row_starts(header: &Header) -> Option<Vec<u64>> {
     let mut start = 0_u64;
     let starts = header.rows.iter().map(|gap| {
@@ -179,7 +182,7 @@ fn row_starts(header: &Header) -> Option<Vec<u64>> {
     (start <= header.rows_end).then_some(starts)
 }
 
-/// The CRC-32 of the gzip's body, if that has this head, length and tag.
+/// Returns the CRC-32 of the gzip's body; `None` unless the body has this head, length and tag.
 fn checked_crc(head: &str, gzip: &[u8], length: u64, tag: Tag) -> Option<u32> {
     let (mut crc, mut rest) = (Crc::new(), Sha256::new());
     let mut decoder = GzDecoder::new(gzip);
@@ -199,7 +202,7 @@ fn has_crc(body: impl Read, length: u64, expected: u32) -> bool {
     read_all(body, length, |part| crc.update(part)).is_some() && crc.sum() == expected
 }
 
-/// `None` if the body has another length or is corrupt.
+/// Passes the body to `each`, in steps. Returns `None` if it has another length or is corrupt.
 fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Option<()> {
     let (mut room, mut left) = (vec![0; STEP], length);
     loop {
@@ -222,7 +225,7 @@ mod tests {
         snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder},
     };
 
-    /// 500,000 hours after 1970, in the year 2027, it is now.
+    /// Returns the bounds at 500,000 hours after 1970, in January 2027: a record may be 48 hours ahead.
     fn bounds() -> Bounds {
         let fetched_before = UNIX_EPOCH + Duration::from_hours(500_048);
         Bounds { fetched_before, fresh_at_most: Duration::from_hours(48) }
@@ -297,7 +300,7 @@ mod tests {
                 |key, bytes: &[u8]| Snapshot::from_bytes(key, bytes, snapshot.fetched_instant, &bounds());
             assert!(read(snapshot.key, &bytes).is_some());
             let bodies = 4 + usize::try_from(u32::from_le_bytes(bytes[..4].try_into().unwrap())).unwrap();
-            // A gzip header has bytes that mean nothing.
+            // The first 200 bytes are skipped: a gzip header has bytes that can change without effect.
             for at in (bodies + 200..bytes.len()).step_by(bytes.len() / 50 + 1) {
                 let mut changed = bytes.clone();
                 changed[at] ^= 0xff;
@@ -326,7 +329,7 @@ mod tests {
         };
         let hours = |hours| u64::try_from(Duration::from_hours(hours).as_millis()).unwrap();
         assert!(with(&|_| ()).is_some());
-        // The year 10000 cannot be written as a date of HTTP.
+        // An HTTP date cannot represent the year 10000.
         let fetched = [253_402_300_800_000, hours(500_049), u64::MAX];
         for (at, number) in fetched.iter().enumerate() {
             assert!(with(&|header| header.fetched_at_ms = *number).is_none(), "{at}");

@@ -1,4 +1,4 @@
-//! How a snapshot is used after its fetch. Any thread may record that, without a lock.
+//! Records how a snapshot is used after its fetch. Any thread may do so, without a lock.
 
 use std::{
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -8,22 +8,22 @@ use std::{
 /// One refresh of a snapshot whose freshness may be stretched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshSample {
-    /// Zoom calls that the newer snapshot took.
+    /// The Zoom calls that the newer snapshot took.
     pub pages: u32,
-    /// From the older snapshot's fetch to the newer one's.
+    /// The time from the older snapshot's fetch to the newer one's.
     pub lived: Duration,
-    /// The part of `lived` by which stretching delayed the refresh: a caller asked earlier, and got the older snapshot.
+    /// The part of `lived` by which stretching delayed the refresh: a caller made a request earlier, and got the older snapshot.
     pub postponed: Duration,
     /// How long the older snapshot would have been fresh without stretching.
     pub unstretched: Duration,
 }
 
-/// Times are ages of the snapshot.
+/// The use of one snapshot. All times are ages of the snapshot.
 #[derive(Default)]
 pub(super) struct SnapshotUsage {
-    /// The last attempt to fetch a newer one, in milliseconds; 0: none.
+    /// The last attempt to fetch a newer one, in milliseconds; 0 if there was none.
     attempted_ms: AtomicU64,
-    /// The first request that would have caused a refresh without stretching, in milliseconds; 0: none.
+    /// The first request that would have caused a refresh without stretching, in milliseconds; 0 if there was none.
     demanded_ms: AtomicU64,
     paged: AtomicBool,
     published: AtomicBool,
@@ -34,21 +34,21 @@ impl SnapshotUsage {
         self.attempted_ms.store(millis(age).max(1), Ordering::Relaxed);
     }
 
-    /// Zero if there was none.
+    /// Returns the age at the last attempt; zero if there was none.
     pub(super) fn last_attempt(&self) -> Duration {
         Duration::from_millis(self.attempted_ms.load(Ordering::Relaxed))
     }
 
-    /// Records the first demand only.
+    /// Records the first demand, and ignores later ones.
     pub(super) fn record_demand(&self, age: Duration) {
         if self.demanded_ms.load(Ordering::Relaxed) == 0 {
-            // Two threads may get here together; either time will do.
+            // If two threads get here at the same time, either value is good enough.
             self.demanded_ms.store(millis(age).max(1), Ordering::Relaxed);
         }
     }
 
-    /// By how much stretching delayed the last attempt. For example, a snapshot that would have been fresh for 30 s was
-    /// stretched to 120 s, first demanded at 40 s and refreshed at 125 s: 85 s.
+    /// Returns by how much stretching delayed the last attempt. For example, a snapshot that would have been fresh for
+    /// 30 s was stretched to 120 s, first demanded at 40 s and refreshed at 125 s: 85 s.
     pub(super) fn postponed(&self) -> Duration {
         let attempted = self.last_attempt();
         let demanded = match self.demanded_ms.load(Ordering::Relaxed) {
@@ -66,7 +66,7 @@ impl SnapshotUsage {
         self.paged.load(Ordering::Relaxed)
     }
 
-    /// True the first time.
+    /// Returns `true` only the first time.
     pub(super) fn claim_publication(&self) -> bool {
         !self.published.swap(true, Ordering::Relaxed)
     }

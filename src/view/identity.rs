@@ -1,35 +1,35 @@
-//! Reads the values that identify a participant, to find one of a meeting.
+//! Reads the values that identify a participant.
 
 use std::borrow::Cow;
 
 use super::NotAParticipant;
 use crate::json::{Cursor, Desynced};
 
-/// Values of one participant, unescaped; `None` without a string or number under the key. Of equal keys, the first that has one
-/// counts.
+/// Values of one participant, unescaped. A value is `None` if its key has no string or number. If a key is repeated,
+/// the first string or number counts.
 ///
-/// Bytes, because UTF-8 cannot express a lone surrogate; it is the three bytes of WTF-8. Without `Debug`, because no log may
-/// contain a participant's e-mail address.
+/// The values are bytes, because JSON can contain a lone surrogate and UTF-8 cannot; it becomes the three bytes of
+/// WTF-8. The type does not implement `Debug`, because no log may contain a participant's e-mail address.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ParticipantIdentity<'a> {
-    /// Assigned for one stay in the meeting.
+    /// The id that Zoom assigns for one stay in the meeting.
     pub user_id: Option<Cow<'a, [u8]>>,
-    /// The person's Zoom account.
+    /// The id of the person's Zoom account.
     pub id: Option<Cow<'a, [u8]>>,
-    /// The person, with an account or without.
+    /// The id of the person, with or without an account.
     pub participant_uuid: Option<Cow<'a, [u8]>>,
-    /// The person's address.
+    /// The person's e-mail address.
     pub email: Option<Cow<'a, [u8]>>,
-    /// The beginning of the stay. A person who rejoins has several.
+    /// The beginning of the stay. A person who rejoins has one row for each stay.
     pub join_time: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> ParticipantIdentity<'a> {
-    /// Reads `cleaned`, one element of a snapshot's `participants`, until all values are found. An element that is not an object
-    /// has none.
+    /// Reads `cleaned`, one element of a snapshot's `participants`, until all values are found. An element that is not
+    /// an object has no values.
     ///
     /// # Errors
-    /// `cleaned` is not such an element, which would be a bug.
+    /// `cleaned` is not such an element. This can only be a bug.
     pub fn of(cleaned: &'a [u8]) -> Result<Self, NotAParticipant> {
         let mut identity = Self::default();
         let mut input = Cursor::new(cleaned);
@@ -86,7 +86,7 @@ fn text_or_number<'a>(input: &mut Cursor<'a>) -> Result<Option<Cow<'a, [u8]>>, D
 mod tests {
     use super::*;
 
-    /// The five values, with `-` for none.
+    /// Returns the five values, with `-` for `None`.
     fn read(cleaned: &str) -> Result<String, NotAParticipant> {
         let identity = ParticipantIdentity::of(cleaned.as_bytes())?;
         let values =

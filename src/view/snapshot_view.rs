@@ -1,4 +1,4 @@
-//! The views that callers can ask for, with their parameters.
+//! The views of a snapshot that callers can request, with their parameters.
 
 use std::{
     borrow::Cow,
@@ -18,9 +18,10 @@ pub enum View {
     ZoomPage {
         /// The index of its first participant, from 0.
         offset: usize,
-        /// How many participants at most.
+        /// The maximum number of participants.
         size: u16,
-        /// The token of the next page; `None` on the last one. It follows from the other two fields.
+        /// The token of the next page; `None` on the last one. It is determined by the snapshot and the other two
+        /// fields, so it is not part of the view's name.
         next_page_token: Option<String>,
     },
     /// The newest row of one participant in Zoom's shape.
@@ -31,7 +32,7 @@ pub enum View {
 }
 
 impl View {
-    /// Different for views that differ, and a valid part of an entity tag.
+    /// Returns a name that differs for different views, and is valid as part of an entity tag.
     #[must_use]
     pub fn name(&self) -> Cow<'static, str> {
         match self {
@@ -43,17 +44,19 @@ impl View {
         }
     }
 
-    /// Bytes of the participants that it is made from.
+    /// Returns the length of the participants that the view is made from, in bytes, to decide whether the view is
+    /// large.
     #[must_use]
     pub fn input_length(&self, snapshot: &Snapshot) -> u64 {
         match self {
             Self::ZoomPage { offset, size, .. } => snapshot.row_range(*offset, (*size).into()).length,
-            // The largest that is usual: a day at a sample a minute. It need not be exact.
+            // Unknown until the participant is found. A single participant is never treated as large.
             Self::ZoomParticipant { .. } => 0,
         }
     }
 
-    /// Writes the view. Returns `false`, and writes nothing, if it shows a participant whom the meeting lacks.
+    /// Writes the view. Returns `false`, and writes nothing, if the view is of a participant that the meeting does not
+    /// have.
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, or the writer failed.

@@ -1,4 +1,4 @@
-//! Responses of Zoom's own paths, made from a snapshot.
+//! Writes the responses of Zoom's own paths from a snapshot.
 
 use std::io::{self, Write};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::snapshot::Snapshot;
 
-/// Writes at most `size` participants from number `offset` on as one of Zoom's pages.
+/// Writes at most `size` participants, beginning with number `offset`, as one of Zoom's pages.
 pub(super) fn write_page(
     snapshot: &Snapshot,
     plain: Option<&Bytes>,
@@ -63,7 +63,7 @@ fn has_id(identity: &ParticipantIdentity<'_>, wanted: &str) -> bool {
     !wanted.is_empty() && ids.into_iter().flatten().any(|id| **id == *wanted.as_bytes())
 }
 
-/// `None`, which is before every time, if Zoom sent no time.
+/// Returns the time at which the stay began. `None` if Zoom sent no valid time; it compares as earlier than every time.
 fn joined_at(identity: &ParticipantIdentity<'_>) -> Option<Timestamp> {
     str::from_utf8(identity.join_time.as_deref()?).ok()?.parse().ok()
 }

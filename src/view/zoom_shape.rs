@@ -1,17 +1,18 @@
 //! Restores Zoom's own form of a participant: `"latency_ms":126` becomes `"latency":"126 ms"`, and `null` becomes `""`.
 //!
-//! Text in Zoom's documented form comes back byte for byte, and cleaning the result gives the same cleaned text again. So an entry
-//! stays as it is if cleaning would not give it back: a number with an exponent, or `latency_ms` beside `latency`.
+//! Text in Zoom's documented form is restored byte for byte, and cleaning the result yields the same cleaned text
+//! again. So an entry stays as it is if cleaning its restored form would not yield it: a number with an exponent, or
+//! `latency_ms` beside `latency`.
 
 use super::NotAParticipant;
 use crate::clean::{Field, Key, Scope};
 use crate::json::{Copier, Cursor, Desynced, Renames, Rewriter, Rules, Text, Ties, Undo};
 
-/// Everything after the last participant of [`list_head`].
+/// The end of the list that [`list_head`] begins, after the last participant.
 pub const LIST_TAIL: &str = "]}";
 
-/// Zoom's list of participants up to the first one. `next_page_token` must need no escapes in JSON; it is `None` on the last
-/// page, where Zoom sends `""`.
+/// Returns Zoom's list of participants up to the first participant. `next_page_token` must need no escapes in JSON. It
+/// is `None` on the last page, where Zoom sends `""`.
 ///
 /// ```
 /// use zoom_qos_proxy::view::zoom_shape::list_head;
@@ -31,7 +32,7 @@ pub fn list_head(total_records: usize, page_size: u16, next_page_token: Option<&
 /// Appends Zoom's form of `cleaned`, one element of a snapshot's `participants`.
 ///
 /// # Errors
-/// `cleaned` is not such an element, which would be a bug; `out` is then unchanged.
+/// `cleaned` is not such an element, which can only be a bug. `out` is then unchanged.
 pub fn append_participant(cleaned: &[u8], out: &mut Vec<u8>) -> Result<(), NotAParticipant> {
     let begin = out.len();
     out.reserve(cleaned.len());
@@ -119,7 +120,7 @@ impl<'a> Rules<'a> for ZoomShape<'a> {
 }
 
 impl<'a> ZoomShape<'a> {
-    /// Writes a cleaned entry under Zoom's key. False, with nothing changed, if the entry must stay as it is.
+    /// Writes a cleaned entry under Zoom's key. Returns `false`, with nothing changed, if the entry must stay as it is.
     fn restore(
         &mut self,
         copier: &mut Copier<'a, '_>,
@@ -127,7 +128,7 @@ impl<'a> ZoomShape<'a> {
         name: &[u8],
         field: Field,
     ) -> Result<bool, Desynced> {
-        // Cleaning writes the suffix without escapes, so an escaped one is Zoom's own.
+        // Cleaning writes the suffix without escapes, so a suffix with escapes is Zoom's own.
         let Some(stem) = key.raw.strip_suffix(field.suffix().as_bytes()) else {
             return Ok(false);
         };
@@ -138,7 +139,7 @@ impl<'a> ZoomShape<'a> {
         }
         let mut value = ahead.scalar()?;
         let is_null = value == b"null";
-        // Cleaning passes on a number with an exponent under its own key.
+        // Cleaning never writes an exponent, so a number with one is Zoom's own.
         if !is_null && !value.iter().all(|byte| matches!(byte, b'-' | b'.' | b'0'..=b'9')) {
             return Ok(false);
         }
@@ -165,7 +166,7 @@ impl<'a> ZoomShape<'a> {
     }
 }
 
-/// Writes `:{"width":1280,"height":720}` as `:"1280*720"`. False, with nothing changed, for any other value.
+/// Writes `:{"width":1280,"height":720}` as `:"1280*720"`. Returns `false`, with nothing changed, for any other value.
 fn resolution(copier: &mut Copier<'_, '_>) -> Result<bool, Desynced> {
     let mut ahead = copier.input;
     let Some((width, height)) = sides(&mut ahead) else {
@@ -180,7 +181,8 @@ fn resolution(copier: &mut Copier<'_, '_>) -> Result<bool, Desynced> {
     Ok(true)
 }
 
-/// Steps over exactly the object that cleaning writes: these two keys in this order, with whole numbers.
+/// Steps over an object exactly as cleaning writes it: these two keys in this order, with whole numbers and no white
+/// space. Returns the two numbers.
 fn sides<'a>(input: &mut Cursor<'a>) -> Option<(&'a [u8], &'a [u8])> {
     let whole = |number: &[u8]| number.iter().all(u8::is_ascii_digit);
     input.take_bytes(b":{\"width\":")?;
@@ -191,7 +193,8 @@ fn sides<'a>(input: &mut Cursor<'a>) -> Option<(&'a [u8], &'a [u8])> {
     Some((width, height))
 }
 
-/// Whether Zoom documents the values of a key as booleans, numbers or lists. `""` would be of the wrong type there.
+/// Returns whether Zoom documents the values of a key as booleans, numbers or lists: `""` would have the wrong type
+/// there.
 fn is_documented_as_no_text(scope: Scope, name: &[u8]) -> bool {
     match scope {
         Scope::Participant => matches!(
@@ -211,7 +214,7 @@ fn is_documented_as_no_text(scope: Scope, name: &[u8]) -> bool {
     }
 }
 
-/// Steps over `:null`. False, with nothing changed, for any other value.
+/// Steps over `:null`. Returns `false`, with nothing changed, for any other value.
 fn step_over_null(copier: &mut Copier<'_, '_>) -> Result<bool, Desynced> {
     let mut ahead = copier.input;
     ahead.take(b':')?;

@@ -1,7 +1,8 @@
-//! Reads the body of a response: how long it may take, and how large it may become.
+//! Reads the body of a response, within limits on its time and its size.
 //!
-//! A page of ten people after ten hours is 17 MiB, and Zoom may need more than one timeout to send it. So the timeout covers
-//! the gaps between parts, not the whole. `zoom/memory.rs` bounds the memory of all bodies together.
+//! A page of ten people after ten hours is 17 MiB, and Zoom may need longer than `zoom.request_timeout` to send it.
+//! Therefore, the timeout applies to each gap between two parts, not to the complete body. `zoom/memory.rs` bounds the
+//! memory of all bodies together.
 
 use std::time::Duration;
 
@@ -15,18 +16,20 @@ use super::{
     memory::{BodyBytes, NoRoom},
 };
 
-/// Allocated before the first part arrives, in bytes, however much is announced.
+/// The most that is allocated before the first part arrives, in bytes, however large the announced body is.
 const INITIAL_CAPACITY: usize = 64 * 1024;
-/// Bytes of an error body that are read: Zoom's have a few hundred, and a proxy's error page has its message at the top.
+/// Bytes of an error body that are read: Zoom's bodies have a few hundred, and a proxy's error page has its message at
+/// the top.
 pub(super) const BEGINNING: usize = 64 * 1024;
-/// Limit on the body of a 429. Its head is enough to stop all calls, and until it is classified the other calls go on.
+/// Limit on the time for the body of a 429. Its head is enough to stop all calls, and until it is classified the other
+/// calls go on.
 const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 
-/// How long a body is waited for.
+/// Limits on the time for a body.
 pub(super) struct BodyLimits {
-    /// Between two parts.
+    /// Limit on the wait between two parts.
     pub(super) gap: Duration,
-    /// For all of it, except for the time in which we wait for memory.
+    /// The time by which the complete body must have arrived. Every wait for memory extends it.
     pub(super) deadline: Instant,
 }
 
@@ -43,11 +46,11 @@ impl BodyLimits {
     }
 }
 
-/// Why a body did not arrive whole.
+/// The reason why a body is incomplete.
 pub(super) enum BodyError {
-    /// Larger than allowed, or announced to be.
+    /// The body is larger than permitted, or announced to be.
     TooLarge,
-    /// It ended before its `Content-Length`, which awc does not report.
+    /// The body ended before its `Content-Length`, which awc does not report.
     TooShort,
     TimedOut,
     Broken(PayloadError),
@@ -123,7 +126,7 @@ where
         }
         Some(partial.bytes)
     };
-    // The parts end in time by themselves; the wait for memory does not.
+    // Each part has a timeout of its own. This one also bounds the wait for memory.
     timeout_at(deadline, read).await.ok().flatten().unwrap_or_default().into()
 }
 

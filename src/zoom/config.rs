@@ -7,7 +7,7 @@ use url::Url;
 use super::secret::SecretSource;
 use crate::egress::{MoreRoots, ProxySource};
 
-/// Where Zoom is, the credentials of our app there, and how long one HTTP call may take.
+/// Zoom's addresses, the credentials of our app, and the limits on one HTTP call.
 pub struct ZoomConfig {
     /// Base of the API, without a trailing slash, for example `https://api.zoom.us/v2`.
     pub api_base_url: Url,

@@ -6,7 +6,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 
 /// The `Accept-Encoding` of every request. We decode deflate too, but half of its senders omit the header of RFC 1950.
 pub(super) const ACCEPTED: &str = "gzip";
-/// The most that one step outputs, in bytes.
+/// The largest output of one step, in bytes.
 pub(super) const STEP: usize = 16 * 1024;
 /// 32 KiB: as far back as deflate can refer.
 const WINDOW_BITS: u8 = 15;
@@ -25,7 +25,7 @@ pub(super) struct Decoder {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ContentEncoding {
-    /// Also any unknown one: the body is passed on as it is.
+    /// No encoding, or an unknown one: the body is passed on as it is.
     Identity,
     Gzip,
     Deflate,
@@ -44,13 +44,13 @@ impl Decoder {
         Self { encoding, member: None, has_ended: false }
     }
 
-    /// The most bytes that the next step outputs.
+    /// Returns the maximum output of the next step, in bytes.
     pub(super) fn step(&self, part: &Bytes) -> usize {
         if self.encoding == ContentEncoding::Identity { part.len() } else { STEP }
     }
 
-    /// Consumes some of `part` and appends its decompressed bytes. Call it until it returns `false`: then all of `part` is
-    /// consumed.
+    /// Consumes some of `part` and appends its decompressed bytes. Returns `false` once all of `part` is consumed; call
+    /// it until then.
     pub(super) fn decode(&mut self, part: &mut Bytes, out: &mut Vec<u8>) -> Result<bool, Corrupt> {
         if self.encoding == ContentEncoding::Identity {
             out.extend_from_slice(part);
@@ -88,7 +88,7 @@ impl Decoder {
         Ok(!part.is_empty() || (produced == STEP && self.member.is_some()))
     }
 
-    /// Whether the body may end here.
+    /// Returns whether the body may end here.
     pub(super) fn is_whole(&self) -> bool {
         self.member.is_none()
     }
@@ -111,7 +111,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// The decompressed body and the largest output of one step; `None` if the body is corrupt or cut.
+    /// Returns the decompressed body and the largest output of one step; `None` if the body is corrupt or cut.
     fn decoded(coding: &str, body: &[u8], part: usize) -> Option<(Vec<u8>, usize)> {
         let (mut decoder, mut out, mut most) = (Decoder::new(Some(coding)), Vec::new(), 0);
         for part in body.chunks(part) {

@@ -1,5 +1,6 @@
-//! Classifies Zoom's error responses. The body's `code` and `message` come first: the HTTP status misleads, error bodies come
-//! with status 200, and some are not even JSON. Source: Zoom's error tables and what its users saw.
+//! Classifies Zoom's error responses. The body's `code` and `message` come first: the HTTP status misleads, error
+//! bodies come with status 200, and some are not even JSON. Sources: Zoom's error tables, and responses that its users
+//! have published.
 
 use std::time::Duration;
 
@@ -23,11 +24,11 @@ pub(crate) enum CallError {
     },
     /// No such meeting, or not yet.
     MeetingNotFound(ZoomError),
-    /// The id belongs to a webinar, or at the webinar endpoint, to a meeting.
+    /// The id is of the other kind: a webinar's at the meeting endpoint, or a meeting's at the webinar endpoint.
     OtherKind(ZoomError),
     /// Zoom no longer keeps the data.
     MeetingTooOld(ZoomError),
-    /// Expired or invalid: the flight starts over.
+    /// The page token is expired or invalid: the flight starts over.
     PageTokenRefused(ZoomError),
     /// No response within `zoom.request_timeout`; a retry may help.
     TimedOut,
@@ -40,7 +41,7 @@ pub(crate) enum CallError {
     /// A server error with `Retry-After`: a retry may help then.
     Unavailable {
         zoom_error: ZoomError,
-        /// From now.
+        /// Counted from the response.
         retry_after: Duration,
     },
     /// Any other error from Zoom. A retry would not help.
@@ -98,7 +99,8 @@ pub(super) fn classify(head: &ResponseHead, body: &[u8], redactor: &Redactor) ->
             rejected(Lack::Plan, zoom_error)
         }
         (Some(300), _) if text.contains("page token") => CallError::PageTokenRefused(zoom_error),
-        // The meeting endpoint says the first of a webinar, and the webinar endpoint the second of a meeting.
+        // The meeting endpoint sends the first text for a webinar's id, and the webinar endpoint the second for a
+        // meeting's.
         (Some(300), _) if text.contains("webinar") || text.contains("access meeting info") => {
             CallError::OtherKind(zoom_error)
         }
@@ -119,7 +121,8 @@ fn limit_kind(head: &ResponseHead, text: &str) -> LimitKind {
         Some(named) if named.eq_ignore_ascii_case("QPS") => LimitKind::PerSecond,
         Some(named) if named.eq_ignore_ascii_case("Daily-limit") => LimitKind::PerDay,
         _ if text.contains("daily") => LimitKind::PerDay,
-        // Also if the 429 names no limit: if this pause turns out too short, the next response corrects it.
+        // A 429 that names no limit counts as per second. If this pause turns out too short, the next response corrects
+        // it.
         _ => LimitKind::PerSecond,
     }
 }

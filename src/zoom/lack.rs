@@ -1,8 +1,8 @@
-//! The scope or plan that our app at Zoom lacks, in our own words.
+//! Names the scope or plan that our Zoom app lacks, in our own wording.
 
 use crate::snapshot::MeetingKind;
 
-/// Why Zoom refuses one kind of call, and will until an operator changes something at Zoom.
+/// The reason why Zoom refuses one kind of call until an operator changes something at Zoom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lack {
     Scope,
@@ -10,7 +10,7 @@ pub(crate) enum Lack {
 }
 
 impl Lack {
-    /// For operators.
+    /// Returns the description for operators.
     pub(crate) fn detail(self, kind: MeetingKind) -> &'static str {
         match (self, kind) {
             (Self::Scope, MeetingKind::Meeting) => {

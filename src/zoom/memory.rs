@@ -1,7 +1,7 @@
-//! Bounds the memory of all meetings being fetched: decides which body is read on, which flight fetches its next page, and
-//! which of them wait.
+//! Bounds the memory of all meetings being fetched: decides which bodies are read further, which flights fetch their
+//! next page, and which of them wait.
 //!
-//! Counted are bodies as they arrive, and the pages that flights keep until their last one. A flight that waits needs no
+//! It counts bodies as they arrive, and the pages that flights keep until their last one. A flight that waits needs no
 //! timer: each change wakes exactly those that can go on. The rules are in `memory/ledger.rs`.
 
 mod ledger;
@@ -18,30 +18,30 @@ use crate::metrics::Metrics;
 pub(crate) struct FetchMemory(Rc<MemoryState>);
 
 struct MemoryState {
-    /// In bytes.
+    /// The bound, in bytes.
     most: usize,
     ledger: RefCell<MemoryLedger>,
     metrics: Arc<Metrics>,
 }
 
 impl FetchMemory {
-    /// `most` is in bytes; one body at a time may exceed it.
+    /// `most` is the bound in bytes; one body at a time may exceed it.
     pub(crate) fn new(most: usize, metrics: &Arc<Metrics>) -> Self {
         Self(Rc::new(MemoryState { most, ledger: RefCell::default(), metrics: Arc::clone(metrics) }))
     }
 
-    /// For a flight that starts to fetch its pages. The lower its number, the older it counts.
+    /// Registers a flight that starts to fetch its pages. A lower number means an older flight.
     pub(crate) fn begin(&self, number: FlightId) -> FlightMemory {
         self.0.ledger.borrow_mut().begin(number);
         FlightMemory { memory: self.clone(), number }
     }
 
-    /// How many flights wait for memory for their first page.
+    /// Returns how many flights wait for memory for their first page.
     pub(crate) fn waiting_to_begin(&self) -> usize {
         self.0.ledger.borrow().waiting_to_begin()
     }
 
-    /// Changes what is held, and wakes those that can go on.
+    /// Changes the ledger, and wakes the flights that can go on.
     fn change<T>(&self, change: impl FnOnce(&mut MemoryLedger) -> T) -> T {
         let mut ledger = self.0.ledger.borrow_mut();
         let result = change(&mut ledger);
@@ -58,21 +58,22 @@ pub(crate) struct FlightMemory {
 }
 
 impl FlightMemory {
-    /// Asks for memory for the flight's next page. The receiver gets `true` when there is memory, `false` if the flight must
-    /// fail. `None`: the flight has reached the bound by itself. Wait for one answer before asking again.
+    /// Requests memory for the flight's next page. The receiver gets `true` when there is memory, and `false` if the
+    /// flight must fail. Returns `None` if the flight has reached the bound by itself. Wait for the result before the
+    /// next request.
     pub(crate) fn request_page(&self) -> Option<oneshot::Receiver<bool>> {
         let most = self.memory.0.most;
         self.memory.change(|ledger| ledger.wait_for_page(self.number, most))
     }
 
-    /// For the body of the flight's next page, one at a time.
+    /// Returns the counter for the body of the flight's next page. A flight reads one body at a time.
     pub(crate) fn body(&self) -> BodyBytes {
         BodyBytes(Some((self.memory.clone(), self.number)))
     }
 
     /// Records that the flight keeps `bytes` of pages now, including the page that arrived in this body.
     pub(crate) fn keep(&self, bytes: usize, body: BodyBytes) {
-        // Both in one step, or a waiting flight could take the body's memory before the page is counted.
+        // Both in one step: otherwise, a waiting flight could take the body's memory before the page is counted.
         self.memory.change(|ledger| {
             ledger.free_body(self.number);
             ledger.keep(self.number, bytes);
@@ -87,19 +88,19 @@ impl Drop for FlightMemory {
     }
 }
 
-/// The flight must fail, so that others find memory.
+/// The flight must fail, so that others get memory.
 pub(crate) struct NoRoom;
 
-/// The memory of one body, freed when it is dropped.
+/// Counts the memory of one body until it is dropped.
 pub(crate) struct BodyBytes(Option<(FetchMemory, FlightId)>);
 
 impl BodyBytes {
-    /// For a small body that belongs to no flight.
+    /// Returns a counter that counts nothing, for a small body that belongs to no flight.
     pub(crate) fn uncounted() -> Self {
         Self(None)
     }
 
-    /// Takes `bytes` more, and waits until it can.
+    /// Takes `bytes` more, and waits until there is memory for them.
     ///
     /// # Errors
     /// Every flight waits, and this is the youngest that holds memory.

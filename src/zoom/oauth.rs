@@ -154,8 +154,8 @@ impl AccessTokens {
         self.0.renewal.borrow().is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }
 
-    /// Requests a token in the place of this one, which serves meanwhile. Zoom fixed its scopes when it issued it, and they are
-    /// not enough for some calls.
+    /// Requests a token to replace this one, whose scopes are not enough for some calls: Zoom fixed them when it issued
+    /// the token. Until the new token arrives, this one stays in use.
     pub(crate) fn replace(&self, token: &AccessToken) {
         if self.current(Instant::now()).is_some_and(|current| current.same_grant(token)) {
             self.forget_shared(token);

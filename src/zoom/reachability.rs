@@ -1,4 +1,4 @@
-//! Why Zoom cannot be reached: logged once per change, and kept for `/status`.
+//! Tracks whether Zoom can be reached: logs every change once, and keeps the last failure for `/status`.
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
@@ -8,20 +8,20 @@ use crate::metrics::Cause;
 /// Broken responses in a row before a WARN: a single one now and then is routine.
 const BROKEN_IN_A_ROW: u32 = 2;
 
-/// The last call that found no connection, or got no whole response.
+/// The last call that found no connection, or got no complete response.
 #[derive(Debug, Clone)]
 pub(crate) struct LastFailure {
-    /// When it failed.
+    /// The time at which it failed.
     pub at: Instant,
-    /// Which of Zoom's hosts was called.
+    /// The host that was called.
     pub host: Arc<str>,
-    /// Why, in one word.
+    /// The kind of failure.
     pub cause: Cause,
-    /// Why, for operators.
+    /// The failure in detail, for operators.
     pub detail: String,
 }
 
-/// Whether one of Zoom's hosts can be reached. Belongs to one thread.
+/// Tracks whether one of Zoom's hosts can be reached. Belongs to one thread.
 pub(super) struct Reachability {
     host: Arc<str>,
     status: RefCell<HostStatus>,
@@ -40,12 +40,12 @@ impl Reachability {
         Self { host: host.into(), status: RefCell::default() }
     }
 
-    /// The last failure; later calls may have succeeded.
+    /// Returns the last failure; later calls may have succeeded.
     pub(super) fn last_failure(&self) -> Option<LastFailure> {
         self.status.borrow().last.clone()
     }
 
-    /// Records a whole response, whatever its status.
+    /// Records a complete response, whatever its status.
     pub(super) fn on_response(&self) {
         let mut status = self.status.borrow_mut();
         status.broken_in_a_row = 0;

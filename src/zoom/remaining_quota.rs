@@ -1,7 +1,7 @@
-//! How many of the day's calls the account has left: `X-RateLimit-Remaining`, if it is about the daily limit.
+//! Reads how many of the day's calls the account has left: `X-RateLimit-Remaining`, if it is about the daily limit.
 //!
-//! Zoom's older documentation has these headers, today's does not, and live responses lack them. So they are a hint: we use
-//! them if they are there and consistent, and do without them otherwise.
+//! Zoom's older documentation has these headers, today's does not, and live responses lack them. So they are a hint:
+//! they count only if they are present and consistent.
 
 /// Reads the number from a response's headers, whose names are in lower case here.
 pub(super) fn read(header: impl Fn(&str) -> Option<String>) -> Option<u64> {

@@ -26,7 +26,7 @@ use crate::{failure::Redactor, metrics::Cause};
 /// stop reading because other meetings use the memory does not count.
 const CALL_TIMEOUTS: u32 = 6;
 
-/// How a response is read.
+/// Options for reading a response.
 pub(super) struct ReadOptions {
     /// Limit on the wait for the head, and on every gap in the body.
     pub(super) timeout: Duration,
@@ -35,12 +35,12 @@ pub(super) struct ReadOptions {
     pub(super) redactor: Redactor,
 }
 
-/// Why a response did not arrive, or not to its end.
+/// The reason why there is no response, or no complete one.
 pub(super) struct IncompleteResponse {
     pub(super) error: CallError,
     /// Whether no byte of the request can have reached Zoom.
     pub(super) never_left: bool,
-    /// Set if the connection is to blame.
+    /// Set if the connection failed.
     pub(super) failure: Option<Box<TransportFailure>>,
 }
 
@@ -50,8 +50,8 @@ impl From<CallError> for IncompleteResponse {
     }
 }
 
-/// Sends the request and reads the response. An error status is no error here: its body, as far as it arrived, comes back
-/// for the caller to classify.
+/// Sends the request and reads the response. A response with an error status is `Ok`, too: the caller classifies it by
+/// its body, as far as that arrived.
 pub(super) async fn send_and_read<S>(
     request: impl Future<Output = Result<ClientResponse<S>, SendRequestError>>,
     options: &ReadOptions,

@@ -18,7 +18,7 @@ pub(super) struct ResponseHead {
     pub(super) limit_type: Option<String>,
     pub(super) retry_after: Option<String>,
     pub(super) date: Option<SystemTime>,
-    /// How many of the day's calls the whole account has left, if Zoom says so.
+    /// The day's calls that all apps of the account together have left, if Zoom reports them.
     pub(super) account_has_left: Option<u64>,
 }
 
@@ -41,7 +41,8 @@ impl ResponseHead {
         (200..300).contains(&self.status)
     }
 
-    /// Counted from the response's own `Date`: our clock and Zoom's may differ.
+    /// Returns the time until `Retry-After`, counted from the response's own `Date`, because our clock and Zoom's may
+    /// differ.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         retry_after::parse(self.retry_after.as_deref()?, self.date.unwrap_or_else(SystemTime::now))
     }

@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
-/// A longer pause can only come from a wrong clock or a wrong header.
+/// The longest pause that is accepted: a longer one can only come from a wrong clock or a wrong header.
 const LONGEST: Duration = Duration::from_secs(48 * 3600);
 
-/// How long to wait from `now`; `None` if the text has none of these forms or the time has passed. `now` is the response's
-/// own `Date`, if it has one: if our clock is an hour off, a pause of a second must not become an hour.
+/// Returns how long to wait from `now`; `None` if the text has none of these forms or the time has passed. `now` is the
+/// response's own `Date`, if it has one: if our clock is an hour off, a pause of a second must not become an hour.
 pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     let after = match seconds(value) {
@@ -22,7 +22,7 @@ pub(crate) fn parse(value: &str, now: SystemTime) -> Option<Duration> {
     (!after.is_zero()).then(|| after.min(LONGEST))
 }
 
-/// Whole seconds. Fractions are not standard, but we accept them and round up.
+/// Parses seconds. Fractions are not standard, but they are accepted and rounded up.
 fn seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -34,7 +34,7 @@ fn seconds(value: &str) -> Option<Duration> {
     Some(Duration::from_secs(whole.parse::<u64>().unwrap_or(u64::MAX).saturating_add(round_up)))
 }
 
-/// The instant, if the number can only be a Unix time: as a pause it would be thirty years or more.
+/// Returns the instant, if the number can only be a Unix time: as a pause it would be thirty years or more.
 fn unix_time(number: Duration) -> Option<SystemTime> {
     const SECONDS: u64 = 1_000_000_000;
     const MILLISECONDS: u64 = SECONDS * 1_000;

@@ -1,4 +1,5 @@
-//! Secrets: held in a type that cannot be printed, and read again from their files when they may have changed.
+//! Secrets: a type that cannot be printed, and their sources. Files are read again each time, because they may have
+//! changed.
 
 use std::path::{Path, PathBuf};
 
@@ -18,14 +19,14 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the code that sends it.
+    /// Returns the text, for the code that sends it.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Where a secret comes from: the configuration itself, or a mounted file that may change at run time.
+/// The source of a secret: the configuration itself, or a mounted file that may change at run time.
 #[derive(Clone)]
 pub enum SecretSource {
     /// Set in a configuration file or the environment.

@@ -19,13 +19,13 @@ use crate::{egress::ProxySource, failure::Redactor};
 pub(crate) struct Upstream {
     pub(super) api: Rc<Host>,
     pub(super) token: Rc<Host>,
-    /// Knows every secret that we send to a host or a proxy.
+    /// Redacts every secret that we send to a host or a proxy.
     pub(super) redactor: Redactor,
 }
 
 /// One of Zoom's hosts: its client, its connections, and whether it can be reached.
 pub(super) struct Host {
-    /// See [`transport::for_awc`].
+    /// The base URL as awc gets it; see [`transport::for_awc`].
     url: String,
     transport: Transport,
     client: RefCell<Client>,
@@ -51,12 +51,13 @@ impl Host {
         self.client.borrow().post(&*self.url)
     }
 
-    /// Sends no further request on any connection that exists now.
+    /// Replaces the client, so that no further request uses a connection that exists now.
     pub(super) fn forget_connections(&self) {
         *self.client.borrow_mut() = self.transport.client();
     }
 
-    /// Records whether a whole response arrived. A response that timed out tells nothing about the host's reachability.
+    /// Records whether a complete response arrived. A call that failed without a transport failure, such as one that
+    /// timed out, does not show whether the host can be reached.
     pub(super) fn record<T>(&self, response: &Result<T, IncompleteResponse>) {
         match response {
             Ok(_) => self.reachability.on_response(),
@@ -67,7 +68,7 @@ impl Host {
 }
 
 impl Upstream {
-    /// Opens no connection yet.
+    /// Creates both clients. The first call to a host opens a connection.
     pub(crate) fn new(config: &ZoomConfig) -> Self {
         let tls: TlsConnector = transport::tls_connector(config);
         let (timeout, redactor) = (config.connect_timeout, Redactor::default());
@@ -79,7 +80,7 @@ impl Upstream {
         Self { api, token, redactor }
     }
 
-    /// The later one of the two hosts' last failures.
+    /// Returns the later one of the two hosts' last failures.
     pub(super) fn last_failure(&self) -> Option<LastFailure> {
         let both = [&self.api, &self.token].map(|host| host.reachability.last_failure());
         both.into_iter().flatten().max_by_key(|failure| failure.at)

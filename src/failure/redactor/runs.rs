@@ -9,19 +9,20 @@ use base64::{
 
 use super::unescape::{Escaping, Unescaped, flat};
 
-/// This many consecutive bytes of a secret are redacted anywhere. Fewer do not help an attacker, and also occur in unrelated
-/// words.
+/// This many consecutive bytes of a secret are redacted anywhere. Fewer do not help an attacker, and occur in unrelated
+/// words, too.
 const RUN: usize = 8;
-/// Shorter secrets, in bytes, are not redacted: they occur in too many words.
+/// The shortest secret that is redacted, in bytes: shorter ones occur in too many words.
 const SHORTEST_SECRET: usize = 4;
-/// This many first bytes of a secret are redacted at the end of a text, which may have been cut there.
+/// The shortest beginning of a secret that is redacted at the end of a text, in bytes: the text may have been cut
+/// there.
 pub(super) const SHORTEST_BEGINNING: usize = 6;
 
 /// Runs of bytes, each packed into a number.
 #[derive(Default)]
 pub(super) struct Runs {
     anywhere: HashSet<u64>,
-    /// Whole secrets that are shorter than a run.
+    /// Complete secrets that are shorter than a run.
     whole: HashSet<u64>,
     at_end: HashSet<u64>,
 }
@@ -42,7 +43,7 @@ impl Runs {
         }
     }
 
-    /// The ranges of the text to redact, in order. Some may overlap.
+    /// Returns the ranges of the text to redact, in order. Some may overlap.
     pub(super) fn places_in(&self, text: &str) -> Vec<Range<usize>> {
         let forms = [Escaping::None, Escaping::Once, Escaping::Repeated];
         let forms = forms.map(|escaping| Unescaped::new(text, escaping));
@@ -71,7 +72,8 @@ impl Runs {
     }
 }
 
-/// The forms in which a text may contain a secret, besides those that [`Unescaped`] undoes. In lower case, as there.
+/// Returns the forms in which a text may contain a secret, besides those that [`Unescaped`] undoes. They are in lower
+/// case, like its bytes.
 fn forms(secret: &str) -> [String; 5] {
     let digits = |byte: u8| [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
     let hexadecimal = secret.bytes().flat_map(digits).flatten().collect();

@@ -1,18 +1,18 @@
-//! Undoes the escapes in a text before it is searched for secrets, and keeps track of where each byte stood. Pure.
+//! Undoes the escapes in a text before it is searched for secrets, and keeps the place of each byte. Pure.
 
 use std::ops::Range;
 
-/// Which escapes are undone.
+/// The escapes to undo.
 #[derive(Clone, Copy)]
 pub(super) enum Escaping {
     None,
     /// Percent-encoding, and the escapes of JSON and HTML. Spaces are dropped too.
     Once,
-    /// The same, applied twice or more often.
+    /// Like [`Self::Once`], but also undoes escapes of escapes.
     Repeated,
 }
 
-/// The unescaped bytes of a text, with ASCII in lower case, and where each of them stood.
+/// The unescaped bytes of a text, with ASCII in lower case, and the place of each in the text.
 pub(super) struct Unescaped {
     pub(super) bytes: Vec<u8>,
     places: Vec<Range<usize>>,
@@ -32,7 +32,7 @@ impl Unescaped {
         Self { bytes, places }
     }
 
-    /// The place of these bytes in the text; empty if there are none.
+    /// Returns the place of these bytes in the text; empty if there are none.
     pub(super) fn place(&self, bytes: Range<usize>) -> Range<usize> {
         match self.places.get(bytes) {
             Some([one]) => one.clone(),
@@ -42,7 +42,8 @@ impl Unescaped {
     }
 }
 
-/// The first byte of the text and the length of its escape. `None` at the end, or within an escape at the end.
+/// Returns the first unescaped byte, and how many bytes of the text it takes. `None` at the end, or if the text ends
+/// within an escape.
 fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
     let (first, rest) = text.split_first()?;
     let is_repeated = matches!(escaping, Escaping::Repeated);
@@ -82,7 +83,9 @@ fn first_byte(escaping: Escaping, text: &[u8]) -> Option<(u8, usize)> {
     }
 }
 
-/// The escape at the beginning of the text, which must have `count` digits. Without them, its first byte stands for itself.
+/// Undoes the escape at the beginning of `text`, whose `count` hexadecimal digits are at the beginning of `digits`. If
+/// they are not digits, the first byte of the text stands for itself. Returns `None` if the text ends within the
+/// escape.
 fn escaped(text: &[u8], digits: &[u8], count: usize) -> Option<(u8, usize)> {
     let first = *text.first()?;
     if digits.len() < count {
@@ -97,9 +100,9 @@ fn hexadecimal(text: &[u8], digits: usize) -> Option<u8> {
     u8::try_from(u32::from_str_radix(digits, 16).ok()?).ok()
 }
 
-/// The ASCII character that an HTML entity stands for, and the entity's length without `&`.
+/// Returns the byte that an HTML entity stands for, and the entity's length without `&`.
 fn entity(text: &[u8]) -> Option<(u8, usize)> {
-    /// In bytes; a number may have leading zeros.
+    /// In bytes, with `;`: a number may have leading zeros.
     const LONGEST: usize = 10;
     let length = text.iter().take(LONGEST).position(|byte| *byte == b';')?;
     let name = std::str::from_utf8(text.get(..length)?).ok()?.to_ascii_lowercase();
@@ -118,14 +121,14 @@ fn entity(text: &[u8]) -> Option<(u8, usize)> {
     Some((byte, length + 1))
 }
 
-/// At most `most` characters of the text, on one line and without invisible ones, which could hide a secret by standing between its
-/// letters.
+/// Returns at most `most` characters of the text, on one line. Invisible characters are dropped: between the letters of
+/// a secret, they would hide it.
 pub(super) fn flat(text: &str, most: usize) -> String {
     let visible = text.chars().filter(|character| !character.is_control() && !is_invisible(*character));
     visible.map(|character| if character.is_whitespace() { ' ' } else { character }).take(most).collect()
 }
 
-/// Unicode's format characters (`Cf`), variation selectors, and fillers.
+/// Returns whether this is one of Unicode's format characters (`Cf`), variation selectors, or fillers.
 fn is_invisible(character: char) -> bool {
     matches!(
         u32::from(character),

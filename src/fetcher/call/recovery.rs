@@ -1,4 +1,4 @@
-//! After a failed call: try again, pause, or end the flight.
+//! Handles a failed call: the flight retries, pauses, or ends.
 
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,18 @@ use crate::{
     },
 };
 
-/// Repetitions of a call after a failure that may pass, each with a permit of its own.
+/// How often a call is retried after a transient failure. Each retry takes another permit.
 const MAX_RETRIES: u32 = 2;
-/// A call refused this often by a rate limit gives up, though each pause was observed.
+/// A page fails after this many calls that were rate-limited, although every pause was observed.
 const MAX_RATE_LIMITED: u32 = 3;
-/// A pause for which Zoom names no end: 1 s and up to half of that, so that replicas do not resume in step.
+/// The pause after a per-second 429 without `Retry-After`, in milliseconds. Random, so that replicas do not resume in
+/// step.
 const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
-/// The longest pause for the per-second limit, and how far beyond midnight one for the daily limit may go: a longer
-/// `Retry-After` is wrong.
+/// The longest pause for the per-second limit; a pause for the daily limit ends at most this long after midnight. A
+/// longer `Retry-After` is wrong.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Why a flight's pages end early.
+/// The reason why a flight's pages end early.
 pub(in crate::fetcher) enum PagesError {
     PageTokenRefused(Failure),
     Failed(Failure),
@@ -46,10 +47,10 @@ pub(super) struct Attempts {
     rate_limited: u32,
 }
 
-/// Returns when the call should be made again.
+/// Waits until the call can be made again.
 ///
 /// # Errors
-/// It should not: no retries are left, or none would help.
+/// The call is not made again: no retries are left, or none would help.
 pub(super) async fn recover(
     state: &FetcherState,
     flight: &Flight,
@@ -65,10 +66,11 @@ pub(super) async fn recover(
             attempts.retried += 1;
             tokio::time::sleep(zoom::backoff(attempts.retried)).await;
         }
-        // Longer than `server.wait`, and no caller would still be waiting.
+        // After a pause longer than `server.wait`, no caller would be waiting any more.
         CallError::Unavailable { zoom_error, retry_after } if may_retry && retry_after <= state.wait => {
             attempts.retried += 1;
-            // A random time later than Zoom says: clients that it gave the same time must not come back in step.
+            // Retries a random time after the pause, because other clients that got the same `Retry-After` must not
+            // retry in step.
             pause_flight(state, flight, retry_after + zoom::backoff(attempts.retried), zoom_error).await;
         }
         CallError::AccessTokenRefused(_) if !attempts.token_renewed => {
@@ -87,8 +89,8 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// Waits before the next attempt at a call that Zoom could not answer. Callers who have a stale snapshot or cannot wait that
-/// long are answered at once.
+/// Waits before the next attempt at a call that failed with a `Retry-After`. Callers that have a stale snapshot or
+/// cannot wait that long get the failure at once.
 async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zoom_error: ZoomError) {
     let until = Instant::now() + pause;
     let failure = Failure::new(Reason::ZoomFailed).retry_at(until).with_zoom_error(zoom_error);
@@ -96,7 +98,8 @@ async fn pause_flight(state: &FetcherState, flight: &Flight, pause: Duration, zo
     tokio::time::sleep(pause).await;
 }
 
-/// Stops all calls for a while. Callers who cannot wait that long get the failure that this returns.
+/// Stops all calls until Zoom's rate limit permits more. Callers that cannot wait that long get the failure that this
+/// returns.
 fn pause_all(
     state: &FetcherState,
     kind: LimitKind,
@@ -126,7 +129,7 @@ fn pause_all(
     failure
 }
 
-/// The end of the retries, or an error that none would help.
+/// Returns why the flight's pages end: no retries are left, or none would help.
 fn give_up(
     state: &FetcherState,
     flight: &Flight,
@@ -174,10 +177,10 @@ fn give_up(
     })
 }
 
-/// Stops all calls.
+/// Rejects the credentials, which stops all calls, and rejects the queued calls.
 fn reject_credentials(state: &FetcherState, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
     let failure = no_access_token(state.access_tokens.reject(zoom_error, scope));
-    // Queued calls need not wait for a permit to hear the same.
+    // Queued calls would fail for the same reason, so they need not wait for a permit.
     state.scheduler.reject_all(&failure);
     failure
 }

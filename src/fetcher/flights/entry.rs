@@ -18,18 +18,18 @@ use crate::{
     snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
-/// A caller's place among the others in the queue.
+/// Returns the caller's weight in the queue.
 pub(in crate::fetcher) fn weight_of(caller: &Caller) -> CallerWeight {
     CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }
 
-/// A new flight.
+/// A flight, for the task that runs it. The table has its [`FlightEntry`].
 pub(in crate::fetcher) struct Flight {
     pub(in crate::fetcher) key: SnapshotKey,
     pub(in crate::fetcher) number: FlightNumber,
     /// The caller whose request started it, as the callers' file described it then.
     pub(in crate::fetcher) caller: Arc<Caller>,
-    /// Its calls, in that caller's ledger.
+    /// Counts its calls in that caller's ledger.
     pub(in crate::fetcher) reservation: CallReservation,
 }
 
@@ -38,17 +38,17 @@ pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) reply: ReplySender,
     pub(in crate::fetcher) deadline: Instant,
     pub(in crate::fetcher) weight: CallerWeight,
-    /// A caller with a stale snapshot to fall back on hears of every pause at once.
+    /// A caller with a stale snapshot to fall back on is rejected at the beginning of every pause.
     pub(in crate::fetcher) wanted: FetchRequirement,
-    /// The kind to ask for next, should Zoom say that the id is not of the flight's. `None`: the caller named the kind, or both
-    /// were asked.
+    /// The kind to fetch next if Zoom refuses the id as not of the flight's kind. `None` if the caller named a kind, or
+    /// if both kinds have been tried.
     pub(in crate::fetcher) other_kind: Option<MeetingKind>,
-    /// The caller's connection sends no more; the caller may still read.
+    /// Set once the caller sends no more; it may still read the response.
     pub(in crate::fetcher) hung_up: Arc<AtomicBool>,
 }
 
 impl Waiter {
-    /// Whether the caller is still connected, as far as that is known.
+    /// Returns whether the caller is still connected, as far as can be detected.
     fn is_connected(&self) -> bool {
         !self.reply.is_closed() && !self.hung_up.load(Ordering::Relaxed)
     }
@@ -56,7 +56,7 @@ impl Waiter {
 
 pub(super) struct FlightEntry {
     pub(super) key: SnapshotKey,
-    /// In the order of arrival; `None` for a caller who has been answered.
+    /// In the order of arrival; `None` for a caller that has got its reply.
     waiters: Vec<Option<Waiter>>,
     /// Whether the first waiter's request started the flight.
     started_by_first: bool,
@@ -66,14 +66,14 @@ pub(super) struct FlightEntry {
     weight: CallerWeight,
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
-    /// Whether it has made a call: then it is finished even if every caller has gone.
+    /// Whether it has made a call. From then on it goes on even if every caller has gone, unless it is detached.
     pub(super) started: bool,
-    /// How long Zoom makes its next call wait, and why.
+    /// The end of the pause that Zoom requested, and the reason.
     pub(super) pause: Option<(Instant, Failure)>,
 }
 
 impl FlightEntry {
-    /// For a background refresh.
+    /// Makes the entry of a background refresh.
     pub(super) fn refresh(flight: &Flight, deadline: Instant) -> Self {
         Self {
             key: flight.key,
@@ -87,14 +87,14 @@ impl FlightEntry {
         }
     }
 
-    /// For a caller's request.
+    /// Makes the entry of a flight that a caller's request starts.
     pub(super) fn request(flight: &Flight, waiter: Waiter) -> Self {
         let mut entry = Self { started_by_first: true, ..Self::refresh(flight, waiter.deadline) };
         entry.join(waiter);
         entry
     }
 
-    /// A caller who joins during a pause that outlasts its deadline gets the reason at once.
+    /// Adds a caller. It gets the reason at once if it joins during a pause that outlasts its deadline.
     pub(super) fn join(&mut self, waiter: Waiter) {
         self.deadline = self.deadline.max(waiter.deadline);
         self.waiters.push(Some(waiter));
@@ -103,7 +103,7 @@ impl FlightEntry {
         }
     }
 
-    /// Answers those who cannot wait until `at` with the reason. The flight goes on for the others.
+    /// Rejects the callers that cannot wait until `at`, and those with a fallback. The flight goes on for the others.
     pub(super) fn reject_impatient(&mut self, at: Instant, failure: &Failure) {
         for waiter in &mut self.waiters {
             let is_impatient = |waiter: &mut Waiter| waiter.wanted.has_fallback || waiter.deadline <= at;
@@ -113,19 +113,19 @@ impl FlightEntry {
         }
     }
 
-    /// Whether there are callers who wait, and all of them would go on with the other kind.
+    /// Returns whether there are waiters, and all of them accept the other kind.
     pub(super) fn all_accept_other_kind(&self) -> bool {
         let mut waiters = self.waiters.iter().flatten().peekable();
         waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
     }
 
-    /// It fetches the snapshot with this key from now on.
+    /// Makes this the flight for another snapshot.
     pub(super) fn redirect(&mut self, key: SnapshotKey) {
         self.key = key;
         self.pause = None;
     }
 
-    /// Answers every waiter for whom `answer` knows one. Returns whether any are left.
+    /// Replies to each waiter for which `answer` returns a result. Returns whether any waiters are left.
     pub(super) fn answer_some(
         &mut self,
         mut answer: impl FnMut(&mut Waiter) -> Option<Result<Fetched, Failure>>,
@@ -134,24 +134,24 @@ impl FlightEntry {
             if let Some(result) = place.as_mut().and_then(&mut answer)
                 && let Some(waiter) = place.take()
             {
-                // A caller who disconnected is no longer there to read it.
+                // Fails only if the caller has disconnected.
                 drop(waiter.reply.send(result));
             }
         }
         self.waiters.iter().any(Option::is_some)
     }
 
-    /// The waiters, who wait for another flight from now on.
+    /// Removes and returns the waiters, so that they can wait for another flight.
     pub(super) fn take_waiters(&mut self) -> impl Iterator<Item = Waiter> {
         self.waiters.iter_mut().filter_map(Option::take)
     }
 
-    /// Whether any caller has ever waited for it.
+    /// Returns whether any caller has ever waited for it.
     pub(super) fn has_been_awaited(&self) -> bool {
         !self.waiters.is_empty()
     }
 
-    /// Callers who wait for it now.
+    /// Returns the number of callers that wait for it now.
     pub(super) fn waiting(&self) -> usize {
         self.connected().count()
     }
@@ -160,7 +160,8 @@ impl FlightEntry {
         self.waiters.iter().flatten().filter(|waiter| waiter.is_connected())
     }
 
-    /// Whether a snapshot fetched elsewhere serves everybody who waits.
+    /// Returns whether every caller that waits accepts a snapshot fetched elsewhere. Without callers, any fresh
+    /// snapshot is accepted.
     pub(super) fn all_accept(&self, snapshot: &Snapshot, policy: CachePolicy, now: Instant) -> bool {
         let mut waiters = self.waiters.iter().flatten().peekable();
         match waiters.peek() {
@@ -169,7 +170,7 @@ impl FlightEntry {
         }
     }
 
-    /// The weights of the caller who started it and of those who wait for it, one for each caller.
+    /// Returns the weights of the caller that started it and of those that wait for it, one for each caller.
     pub(super) fn weights(&self) -> Vec<CallerWeight> {
         let mut weights = vec![self.weight];
         for waiter in self.connected() {
@@ -180,7 +181,7 @@ impl FlightEntry {
         weights
     }
 
-    /// Answers everybody who waits. `source` overrides where the snapshot came from, where it was not this flight.
+    /// Replies to every caller that waits. `source` is set if the snapshot is not from this flight.
     pub(super) fn answer(self, result: &Result<(Arc<Snapshot>, bool), Failure>, source: Option<FetchSource>) {
         for (place, waiter) in self.waiters.into_iter().enumerate() {
             let Some(waiter) = waiter else { continue };
@@ -193,7 +194,7 @@ impl FlightEntry {
                 }
                 Err(failure) => Err(failure.clone()),
             };
-            // A caller who disconnected is no longer there to read it.
+            // Fails if the caller has disconnected.
             drop(waiter.reply.send(answer));
         }
     }

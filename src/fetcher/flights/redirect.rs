@@ -1,8 +1,10 @@
-//! Zoom says that an id is of the other kind: the flight goes on at the other endpoint, for the callers who named no kind.
+//! When Zoom refuses an id as not of the flight's kind, the flight continues at the other endpoint, for the callers
+//! that named no kind.
 //!
-//! Example: 20 callers want an id that is a webinar's, and two of them said `kind=meeting`. One call at the meeting endpoint is
-//! refused. The two get `not_a_meeting`; the same flight fetches the webinar's pages for the other 18. If a flight to the webinar
-//! is in progress already, because some caller said `kind=webinar`, the 18 join that one.
+//! Example: 20 callers request an id that is a webinar's, and two of them send `kind=meeting`. The meeting endpoint
+//! refuses one call. Those two get `not_a_meeting`; the same flight fetches the webinar's pages for the other 18. If a
+//! flight for the webinar is already in progress, because another caller has sent `kind=webinar`, the 18 join that
+//! flight.
 
 use std::time::Instant;
 
@@ -15,19 +17,20 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// The course of a flight whose id is of the other kind.
+/// What happens to a flight whose id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
-    /// Nobody wants the other kind: it ends.
+    /// It ends, because no caller accepts the other kind.
     Ends,
-    /// It ends, and these callers wait for another one.
+    /// It ends, and its remaining callers, with these weights and deadlines, have joined another flight.
     Joined(FlightNumber, Vec<(CallerWeight, Instant)>),
-    /// It goes on under its new key.
+    /// It continues under its new key.
     GoesOn,
 }
 
 impl Flights {
-    /// Answers the callers who get this failure, and those for whom `known` has an answer about the other kind. The others wait
-    /// for the other kind from now on, whoever has disconnected: the flight's call is spent.
+    /// Replies to the callers that get this failure, and to those for which `known` returns a result of the other kind.
+    /// The other callers wait for the other kind from now on. That includes callers that have disconnected, because the
+    /// flight has already spent a call.
     pub(in crate::fetcher) fn redirect(
         &self,
         flight: &mut Flight,
@@ -42,7 +45,7 @@ impl Flights {
             None => Some(Err(failure.clone())),
             Some(_) => known(&other, waiter.wanted),
         });
-        // Nobody reads or caches what a detached flight brings to callers who have gone.
+        // The result of a detached flight is not cached, so without connected callers it would be of no use.
         if !is_awaited || (is_detached && entry.waiting() == 0) {
             return Redirected::Ends;
         }

@@ -1,4 +1,5 @@
-//! Shared by the parts of [`super`]: the connection, this replica's cache and flights, and the rule for which snapshot is newer.
+//! The state that all parts of [`super`] share: the connection, this replica's cache and flights, and the rule for
+//! which snapshot is newer.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -34,7 +35,7 @@ impl RedisPeers {
         Self { cluster, cache, flights, purger, scheduler, subscriptions: Subscriptions::default() }
     }
 
-    /// The snapshot that Redis has of this meeting.
+    /// Returns this meeting's snapshot in Redis.
     pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
         match self.record(key).await? {
             Content::Snapshot(snapshot) => Some(snapshot),
@@ -42,15 +43,15 @@ impl RedisPeers {
         }
     }
 
-    /// The record that Redis has of this meeting.
+    /// Returns this meeting's record in Redis.
     pub(super) async fn record(&self, key: SnapshotKey) -> Option<Content> {
         let record_key = RecordKey::meeting(&key);
         let stored = self.cluster.look_up(&record_key).await.ok()?;
         records::read(&self.cluster, key, &record_key, stored.record).await
     }
 
-    /// Whether this replica shows nothing newer. It may, having fetched while Redis was unavailable; and what it shows must
-    /// never go back in time.
+    /// Returns whether this replica's cache has nothing newer. It can have something newer if this replica fetched
+    /// while Redis was unavailable, and callers must never get an older snapshot after a newer one.
     pub(super) fn is_latest(&self, snapshot: &Snapshot) -> bool {
         match self.cache.get(&snapshot.key, Instant::now()) {
             Some(Entry::Snapshot(cached)) => {

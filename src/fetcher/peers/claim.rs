@@ -6,10 +6,11 @@ use tokio::task::JoinHandle;
 
 use crate::cluster::{Claim, Cluster, PutResult, Unavailable};
 
-/// The lease lasts three times as long.
+/// How often a claim is renewed. The lease lasts three times as long.
 const RENEW_EVERY: Duration = Duration::from_secs(20);
 
-/// A claim that this replica holds. Dropping it unused releases it: the waiting replicas go on without learning why.
+/// A claim that this replica holds. Dropping it releases the claim without a reason: the waiting replicas then try for
+/// themselves.
 pub(in crate::fetcher) struct HeldClaim {
     cluster: Cluster,
     claim: RefCell<Option<Claim>>,
@@ -23,7 +24,7 @@ impl HeldClaim {
             async move {
                 loop {
                     tokio::time::sleep(RENEW_EVERY).await;
-                    // A lost claim shows when the record is stored.
+                    // A lost claim is detected when the record is stored.
                     cluster.renew(&claim).await.ok();
                 }
             }
@@ -31,7 +32,8 @@ impl HeldClaim {
         Self { cluster: cluster.clone(), claim: RefCell::new(Some(claim)), renewing }
     }
 
-    /// Stores the record and gives the claim back. May be repeated after an error: the fencing number stays the same.
+    /// Stores the record and gives up the claim. May be repeated after an error, because the fencing number stays the
+    /// same.
     pub(super) async fn put(&self, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
         let Some(claim) = self.claim.borrow().clone() else { return Err(Unavailable) };
         let put = self.cluster.put(&claim, record, keep).await;
@@ -41,10 +43,11 @@ impl HeldClaim {
         put
     }
 
-    /// Gives the claim back without a record; `failure` tells the waiting replicas why.
+    /// Gives up the claim without a record. `failure` is the encoded reason for the waiting replicas; empty if they
+    /// should try for themselves.
     pub(super) async fn release(self, failure: &str) {
         if let Some(claim) = self.claim.take() {
-            // If this fails, they notice when they claim again.
+            // If this fails, a waiting replica gets the claim once the lease has ended.
             self.cluster.release(&claim, failure).await.ok();
         }
     }

@@ -16,13 +16,13 @@ use crate::{
     zoom::oauth::AccessTokens,
 };
 
-/// The tasks of the connection, not started yet. They run for as long as the service does.
+/// The tasks of the connection, not started yet. They run as long as the service.
 pub(in crate::fetcher) struct EventPump {
     pub(super) peers: Rc<RedisPeers>,
     pub(super) events: mpsc::UnboundedReceiver<Event>,
     pub(super) access_tokens: AccessTokens,
     pub(super) metrics: Arc<Metrics>,
-    /// For the handles on other threads.
+    /// The status of Redis, for the handles on other threads.
     pub(super) status: watch::Sender<RedisStatus>,
 }
 
@@ -76,7 +76,7 @@ async fn apply_all(
     }
 }
 
-/// Another replica was rate-limited by Zoom: this one stops calling, too.
+/// Stops this replica's calls, because Zoom rate-limited another replica.
 fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_failure: &str) {
     let Some(clock) = peers.cluster.clock() else { return };
     let now = Instant::now();
@@ -89,15 +89,17 @@ fn begin_cooldown(peers: &RedisPeers, kind: LimitKind, until: Micros, encoded_fa
     peers.flights.begin_cooldown(until, &failure);
 }
 
-/// The scope of a purge event; `None`: nothing that is cached here.
+/// Returns the scope of a purge event; `None` if it is about nothing that is cached here.
 fn purged(key: Option<&str>) -> Option<Purge> {
     let Some(key) = key else { return Some(Purge::All) };
     let SnapshotKey { meeting, kind, meeting_type } = RecordKey::snapshot_key(key)?;
-    // Every purge names both kinds, and this replica forgets both with the first: once is enough.
+    // A purge sends one event for each kind. The event for the meeting already purges both kinds here, so the other one
+    // is ignored.
     (kind == MeetingKind::Meeting).then_some(Purge::Meeting { meeting, meeting_type: Some(meeting_type) })
 }
 
-/// A caller that retries in a loop reaches every replica: what failed at one is not tried by the next one either.
+/// Caches another replica's failure here, too. A caller that retries in a loop reaches every replica, and each would
+/// otherwise repeat the failing calls.
 fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
     let (Some(key), Some(clock)) = (RecordKey::snapshot_key(key), peers.cluster.clock()) else { return };
     let now = Instant::now();
@@ -107,7 +109,7 @@ fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
     if let Some(keep) = peers.cache.failure_ttl(key, &failure, now)
         && let Some(until) = failure.retry_at
     {
-        // No longer than this replica would remember it, whatever the other says.
+        // Cached no longer than this replica's own failures.
         let until = until.min(now + keep);
         peers.cache.insert_failure(key, &failure.retry_at(until), until);
     }

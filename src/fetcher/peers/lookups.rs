@@ -1,8 +1,8 @@
-//! Answers callers for whom no flight starts, because the service is stopping or they are over their limit: what another
-//! replica has costs no call.
+//! Replies to callers for whom no flight starts, because the service is stopping or they are over their limit. Another
+//! replica's snapshot costs no call, so they get that if there is one.
 //!
-//! Lookups of the same snapshot are coalesced. A caller over its limit in a tight loop would otherwise make Redis send a
-//! whole meeting for each of its requests.
+//! Look-ups of the same snapshot are coalesced. A caller over its limit in a tight loop would otherwise make Redis send
+//! a whole meeting for each of its requests.
 
 use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
@@ -18,10 +18,10 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// The callers waiting for one lookup, and the answer for each if it finds nothing for that caller.
+/// The callers waiting for one look-up, each with the failure that it gets if the look-up finds nothing for it.
 type WaitingCallers = Vec<(Waiter, Failure)>;
 
-/// Lookups in progress.
+/// Look-ups in progress.
 pub(in crate::fetcher) struct PendingLookups {
     peers: Rc<RedisPeers>,
     pending: RefCell<HashMap<SnapshotKey, WaitingCallers, foldhash::fast::RandomState>>,
@@ -32,7 +32,7 @@ impl PendingLookups {
         Self { peers, pending: RefCell::default() }
     }
 
-    /// Answers a caller with another replica's snapshot, or with `failure` if there is none.
+    /// Replies to a caller with another replica's snapshot, or with `failure` if there is none.
     pub(super) fn answer(self: Rc<Self>, key: SnapshotKey, waiter: Waiter, failure: Failure) {
         let is_first = {
             let mut pending = self.pending.borrow_mut();
@@ -72,7 +72,7 @@ impl PendingLookups {
                 }
                 _ => Err(failure),
             };
-            // A caller who disconnected is no longer there to read it.
+            // Fails if the caller has disconnected.
             drop(waiter.reply.send(answer));
         }
     }

@@ -13,17 +13,17 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// Stores it under its tag, beside whatever the replicas have or will have of the meeting.
+/// Stores the snapshot under its tag, beside the meeting's own record.
 pub(super) async fn publish(peers: &RedisPeers, snapshot: Arc<Snapshot>) {
     let Some(clock) = peers.cluster.clock() else { return };
     let record_key = RecordKey::paged(&snapshot.key, snapshot.tag);
     if let Some(record) = records::of_snapshot(&peers.cluster, clock, &record_key, snapshot).await {
-        // If this fails, a caller who is sent to another replica has to start from the first page.
+        // If this fails, a caller whose next request reaches another replica has to start from the first page.
         peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok();
     }
 }
 
-/// The snapshot of this meeting with this tag, if another replica has published it.
+/// Returns the snapshot of this meeting with this tag, if another replica has published it.
 pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
     let purges = peers.purger.generation();
     let snapshot = match published(peers, key, tag).await {

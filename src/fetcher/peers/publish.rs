@@ -1,4 +1,4 @@
-//! After Zoom was asked: gives the other replicas what came of it, as a record where they look for the meeting, or as an event.
+//! Publishes the result of a flight to the other replicas: as the meeting's record, or as an event.
 
 use std::{sync::Arc, time::Instant};
 
@@ -18,9 +18,9 @@ use crate::{
 
 /// A flight's result after it was published.
 pub(in crate::fetcher) struct PublishResult {
-    /// This replica's, unless a later fetch of another's counts instead.
+    /// This replica's result, unless another replica's later fetch supersedes it.
     pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
-    /// The meeting was purged meanwhile: the result must not be cached.
+    /// Whether the meeting was purged meanwhile. If so, the result must not be cached.
     pub(in crate::fetcher) purged: bool,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn publish(
     let Some(record) = record else { return PublishResult::cacheable(result) };
     match peers.cluster.retrying(async || claim.put(&record, keep).await).await {
         Ok(PutResult::Purged) => PublishResult { result, purged: true },
-        // This process stood still until another one took its claim over: what the later claim fetched counts.
+        // This process stalled until another replica took over its claim, so the result of the later claim counts.
         Ok(PutResult::Superseded) => {
             let latest = peers.latest(flight.key).await;
             let latest = latest.filter(|latest| latest.fresh_left(Instant::now()).is_some());
@@ -74,14 +74,14 @@ pub(super) async fn publish(
     }
 }
 
-/// Whether a failure is written where the others look for the meeting. It would overwrite the snapshot there, which they
-/// serve stale; otherwise an event tells it to the replicas that run now.
+/// Returns whether a failure is stored as the meeting's record. All other failures are only announced to the replicas
+/// that run now: a record would overwrite the snapshot, which other replicas may still serve stale.
 fn belongs_in_record(peers: &RedisPeers, flight: &Flight, failure: &Failure) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     ends_snapshot(failure) || (failure.lasting.is_some() && !has_snapshot())
 }
 
-/// The failure as the event carries it; empty if the others should try for themselves.
+/// Returns the encoded failure for the event; empty if the other replicas should try for themselves.
 fn announcement(failure: &Failure, clock: &ServerClock) -> String {
     let encoded = holds_for_peers(failure.reason).then(|| failure_codec::encode(failure, clock));
     encoded.flatten().unwrap_or_default()

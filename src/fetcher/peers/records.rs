@@ -23,7 +23,7 @@ use crate::{
 /// The content of a meeting's record.
 pub(super) enum Content {
     Snapshot(Arc<Snapshot>),
-    /// Zoom's refusal, `at` which time it came, and `until` when it is to be remembered.
+    /// Zoom's refusal, which came at `at` and is cached until `until`.
     Refusal {
         failure: Failure,
         until: Instant,
@@ -31,7 +31,7 @@ pub(super) enum Content {
     },
 }
 
-/// `None`: there is no record, or none that this version and key can read.
+/// Decodes a record. Returns `None` if there is none, or if this version or its encryption key cannot read it.
 pub(super) async fn read(
     shared: &Cluster,
     key: SnapshotKey,
@@ -68,7 +68,7 @@ pub(super) async fn read(
     content
 }
 
-/// `None`: the system has no random numbers to encrypt with.
+/// Encodes a snapshot as a record. Returns `None` if the system has no random numbers to encrypt with.
 pub(super) async fn of_snapshot(
     shared: &Cluster,
     clock: ServerClock,
@@ -89,7 +89,8 @@ pub(super) async fn of_snapshot(
     spawn_blocking(work).await
 }
 
-/// A refusal that is remembered for `keep`. `None`: it is not for other replicas, or cannot be encrypted now.
+/// Encodes a refusal that is cached for `keep`. Returns `None` if it is not for other replicas, or cannot be encrypted
+/// now.
 pub(super) fn of_refusal(
     shared: &Cluster,
     clock: ServerClock,

@@ -1,15 +1,15 @@
-//! Before Zoom is asked: is there a record, or another replica that is fetching one?
+//! Before a flight calls Zoom, searches for a record, or for another replica that is fetching one.
 //!
 //! Two steps alternate until one of them decides:
 //!
-//! 1. Look up the record. If it serves everybody who waits, that is the result.
+//! 1. Look up the record. If every caller that waits accepts it, it is the result.
 //! 2. Claim the fetch. If the claim is granted, this replica fetches. If another replica holds it, wait for the event that
 //!    ends that replica's flight, and start over.
 //!
-//! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with fencing
-//! number 100; B's is not, so B waits. After 900 ms A stores its record, an event wakes B, and B reads the record: every page
-//! was fetched once. If A dies instead, no event comes; B claims again every second, and gets the claim 3 s after A's last
-//! heartbeat.
+//! Example: replicas A and B miss the same meeting 5 ms apart, and neither finds a record. A's claim is granted, with
+//! fencing number 100; B's is not, so B waits. After 900 ms A stores its record, an event wakes B, and B reads the
+//! record: every page was fetched once. If A dies instead, no event comes; B claims again every second, and gets the
+//! claim 3 s after A's last heartbeat.
 
 use std::{sync::Arc, time::Instant};
 
@@ -29,13 +29,13 @@ use crate::{
 
 /// The result of the search.
 pub(in crate::fetcher) enum PeerResult {
-    /// Nothing: this replica asks Zoom. Without a claim, Redis is unavailable, and others may do the same.
+    /// Nothing was found, so this replica fetches. It has no claim if Redis is unavailable; others may fetch, too.
     FetchHere(Option<HeldClaim>),
-    /// A snapshot that serves everybody who waits.
+    /// A snapshot that every waiting caller accepts.
     Found(Arc<Snapshot>, PeerSource),
-    /// Zoom's refusal to another replica, which is remembered until then.
+    /// Zoom's refusal of another replica's call, and the time until which it is cached.
     NegativeCached(Failure, Instant),
-    /// The other replica's flight failed, or nobody waits any more.
+    /// The other replica's flight failed, or no caller waits any more.
     PeerFailed(Failure),
 }
 
@@ -56,9 +56,10 @@ enum WaitResult {
 }
 
 pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
-    // A process that starts makes no call before it knows whether there is a Redis either.
+    // A process that has just started waits until Redis has replied or failed. The quota permits no call before that
+    // either.
     peers.cluster.wait_until_known().await;
-    // Subscribes before the first look: an event between the look and the wait is not missed.
+    // Subscribes before the first look-up, so that no event between the look-up and the wait is missed.
     let mut subscription = peers.subscriptions.subscribe(flight.key);
     let key = RecordKey::meeting(&flight.key);
     let mut source = PeerSource::Record;
@@ -78,11 +79,12 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     result
 }
 
-/// Answers with the record if it serves everybody who waits; else keeps it, to fall back on if Zoom fails.
+/// Returns the record as the result if every waiting caller accepts it. Otherwise keeps its snapshot, to fall back on
+/// if Zoom fails.
 fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSource) -> Option<PeerResult> {
     match content {
         Content::Refusal { failure, until, at } => {
-            // No longer than this replica would remember it, whatever the record says.
+            // Cached no longer than this replica's own failures.
             let keep = peers.cache.failure_ttl(flight.key, &failure, at).unwrap_or_default();
             let until = until.min(at + keep);
             let counts = until > Instant::now() || shows_other_kind(peers, flight, &failure, at);
@@ -99,8 +101,9 @@ fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSou
     }
 }
 
-/// Whether a refusal that is over still saves this flight one of its own: a replica's memory of an id's kind, for the others.
-/// Not if a caller insists on a meeting, or has to be answered from the meeting endpoint because the other one refused the id.
+/// Returns whether an expired refusal still counts, because it shows that the id is a webinar's and so saves this
+/// flight a refused call. It does not count if a caller named the kind, or if the webinar endpoint has refused the id,
+/// too: then the flight must call the meeting endpoint.
 fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: Instant) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     is_kept_for_kind(flight.key, failure)
@@ -109,12 +112,13 @@ fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: 
         && !has_snapshot()
 }
 
-/// Whether this failure's record outlives the failure, because it says that the id is a webinar's.
+/// Returns whether the failure's record is kept longer than the failure itself, because it shows that the id is a
+/// webinar's.
 pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
     key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
-/// Caches a snapshot that is too old for the callers who wait: it is better than none, should Zoom fail.
+/// Caches a snapshot that is too old for the callers that wait: if Zoom fails, it is better than none.
 fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_newer = match peers.cache.get(&flight.key, now) {
@@ -130,7 +134,8 @@ fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>
     }
 }
 
-/// Claims the fetch, again and again while another replica holds it and neither ends nor dies.
+/// Claims the fetch. While another replica holds the claim, waits for its result, and claims again every second in case
+/// it has died.
 async fn claim_or_wait(
     peers: &RedisPeers,
     flight: &Flight,
@@ -153,12 +158,12 @@ async fn claim_or_wait(
         {
             return Decided(PeerResult::PeerFailed(Failure::new(Reason::StillFetching)));
         }
-        // The other replica's next call waits for a permit like one of ours: callers who cannot wait for the end of a
-        // cool-down get the reason at once.
+        // The other replica's next call waits for a permit like one of ours, so callers that cannot wait for the end of
+        // a cool-down get the reason at once.
         peers.flights.begin_wait(flight, peers.scheduler.blocked_until().as_ref());
         match subscription.next().await {
             Some(FlightOutcome::Recorded) => return Recorded,
-            // An older number is the end of an earlier claim, not of the one this replica waits for.
+            // An older fencing number belongs to an earlier claim, not to the one that this replica waits for.
             Some(FlightOutcome::Failed { fence, encoded_failure }) if fence >= held => {
                 if let Some(failure) = failure_of(peers, flight, &encoded_failure) {
                     return Decided(PeerResult::PeerFailed(failure));
@@ -169,22 +174,22 @@ async fn claim_or_wait(
     }
 }
 
-/// Why the other replica's flight failed, if that holds for this one.
+/// Returns why the other replica's flight failed, if this one would fail for the same reason.
 fn failure_of(peers: &RedisPeers, flight: &Flight, encoded: &str) -> Option<Failure> {
     let now = Instant::now();
     let mut failure = failure_codec::decode(encoded, &peers.cluster.clock()?, now)?;
     if !holds_for_peers(failure.reason) {
         return None;
     }
-    // No longer than this replica would remember it, whatever the event says.
+    // Cached no longer than this replica's own failures.
     let keep = peers.cache.failure_ttl(flight.key, &failure, now).unwrap_or_default();
     failure.retry_at = failure.retry_at.map(|at| at.min(now + keep));
     Some(failure)
 }
 
-/// The failures that waiting replicas would only hit again after the same retries, including "not found" answers that are
-/// not cached. Other failures may be specific to one replica (a longer queue, older credentials), so the others try for
-/// themselves.
+/// Returns whether waiting replicas would hit this failure again after the same retries. This includes "not found"
+/// responses that are not cached. Other failures may be specific to one replica (a longer queue, older credentials), so
+/// the others try for themselves.
 pub(super) fn holds_for_peers(reason: Reason) -> bool {
     matches!(
         reason,

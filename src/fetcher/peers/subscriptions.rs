@@ -9,7 +9,8 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// Events get lost with a connection, and a replica that died sends none: its claim is free 3 s after its last heartbeat.
+/// How long to wait for an event before claiming again. Events get lost with a connection, and a replica that died
+/// sends none: its claim is free 3 s after its last heartbeat.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 type Outcomes = watch::Sender<Option<FlightOutcome>>;
@@ -57,7 +58,7 @@ pub(super) struct Subscription<'a> {
 }
 
 impl Subscription<'_> {
-    /// The next outcome; `None` when none has come for a while.
+    /// Waits for the next outcome. Returns `None` if none has come for [`CHECK_EVERY`].
     pub(super) async fn next(&mut self) -> Option<FlightOutcome> {
         let outcomes = self.outcomes.as_mut()?;
         tokio::time::timeout(CHECK_EVERY, outcomes.changed()).await.ok()?.ok()?;

@@ -32,7 +32,7 @@ pub(crate) async fn status(state: &AppState, context: &RequestContext) -> HttpRe
             "last_failure": last_failure(&fetcher),
         },
     });
-    // Only with Redis. `replicas` is as of the last contact, and includes this one.
+    // Present only with Redis. `replicas` is the number at the last contact with Redis, this replica included.
     if let (Some(replicas), Some(members)) = (fetcher.replicas, status.as_object_mut()) {
         let is_up = state.fetcher.redis() == Some(RedisStatus::Up);
         members.insert("redis".to_owned(), json!({ "up": is_up, "replicas": replicas }));
@@ -75,7 +75,7 @@ fn callers(state: &AppState, depths: &[(u32, QueueDepth)]) -> Vec<Value> {
     all.collect()
 }
 
-/// `None` if `callers.file` is not configured.
+/// Returns `None` if `callers.file` is not configured.
 fn callers_file(state: &AppState) -> Option<Value> {
     let problems = state.callers.need_keys().then(|| state.callers.problems())?;
     Some(json!({ "ok": problems.is_empty(), "problems": *problems }))
@@ -94,7 +94,7 @@ fn last_refusal(fetcher: &FetcherStatus) -> Option<Value> {
     }))
 }
 
-/// The last call without a connection, or without a whole answer.
+/// Describes the last call that found no connection, or got no complete response.
 fn last_failure(fetcher: &FetcherStatus) -> Option<Value> {
     let failure = fetcher.last_failure.as_ref()?;
     Some(json!({
@@ -105,12 +105,12 @@ fn last_failure(fetcher: &FetcherStatus) -> Option<Value> {
     }))
 }
 
-/// One caller's part of the queue.
+/// Returns one caller's part of the queue.
 pub(super) fn depth_of(caller: u32, depths: &[(u32, QueueDepth)]) -> QueueDepth {
     depths.iter().find_map(|(id, depth)| (*id == caller).then_some(*depth)).unwrap_or_default()
 }
 
-/// The time in this long, in UTC and to the second.
+/// Returns the time after `wait`, in UTC and in whole seconds.
 fn utc_after(wait: Duration) -> Option<String> {
     let time = Timestamp::try_from(SystemTime::now() + wait).ok()?;
     Some(time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())

@@ -97,9 +97,8 @@ fn meeting_id(name: &str) -> Value {
     })
 }
 
-/// The headers of responses.
 pub(super) fn headers() -> Value {
-    // A header that is on every response that lists it.
+    // A header that is present on every response that lists it.
     let always = |schema: Value, description: &str| json!({ "required": true, "schema": schema, "description": description });
     let text = || json!({ "type": "string" });
     json!({

@@ -16,7 +16,7 @@ use crate::{
 /// The headers of the rate limits, by the names of their components.
 const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 
-/// The responses of `/qos/{meetingId}`, with every problem.
+/// Returns the responses of `/qos/{meetingId}`, with every problem.
 pub(super) fn of_qos() -> Value {
     let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
     let not_modified = [&not_modified[..], &LIMITS].concat();
@@ -40,7 +40,7 @@ pub(super) fn of_qos() -> Value {
     Value::Object(responses)
 }
 
-/// The responses of `/openapi.json`.
+/// Returns the responses of `/openapi.json`.
 pub(super) fn of_document() -> Value {
     let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
     let validators = headers(&["StaticCacheControl", "ETag"]);
@@ -66,7 +66,7 @@ pub(super) fn of_document() -> Value {
     Value::Object(responses)
 }
 
-/// The same responses, to a `HEAD`.
+/// Returns the same responses without their bodies, as a `HEAD` gets them.
 pub(super) fn without_bodies(responses: &Value) -> Value {
     let mut responses = responses.clone();
     for response in responses.as_object_mut().into_iter().flat_map(Map::values_mut) {
@@ -77,13 +77,13 @@ pub(super) fn without_bodies(responses: &Value) -> Value {
     responses
 }
 
-/// The codes that `detail` in a stale response's `Cache-Status` can have.
+/// Returns the codes that `detail` can have in the `Cache-Status` of a stale response.
 pub(super) fn covered_by_stale() -> Vec<&'static str> {
     let covered = Reason::ALL.into_iter().filter(|reason| is_covered_by_stale(*reason));
     covered.map(Reason::as_str).collect()
 }
 
-/// One response for each status of the selected problems.
+/// Returns one response for each status of the selected problems.
 fn problems(is_selected: impl Fn(&Problem) -> bool) -> Map<String, Value> {
     let mut by_status: BTreeMap<u16, Vec<Row>> = BTreeMap::new();
     for row in Problem::each().filter(is_selected).map(|problem| problem.row()) {
@@ -132,13 +132,13 @@ fn problem_response(status: u16, rows: &[Row]) -> Value {
     })
 }
 
-/// A line of Markdown.
+/// Returns a line of Markdown about a problem.
 fn summary(row: &Row) -> String {
     let when = if row.has_retry_after { " With Retry-After." } else { "" };
     format!("- `{}`: {}.{when}", row.code, row.title)
 }
 
-/// Headers by the names of their components, and those of every response.
+/// Returns references to the headers with these component names, and to those that every response has.
 pub(super) fn headers(components: &[&str]) -> Map<String, Value> {
     let everywhere = ["Date", "RequestId"];
     components.iter().chain(&everywhere).map(|name| (field(name).to_owned(), reference(name))).collect()
@@ -148,7 +148,7 @@ fn reference(component: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{component}") })
 }
 
-/// The name on the wire of a header component.
+/// Returns the name of a component's header on the wire.
 fn field(component: &str) -> &str {
     match component {
         "AllowPost" => "Allow",

@@ -101,13 +101,13 @@ fn sample() -> Value {
     })
 }
 
-/// The fields that the cleaner parses, under its own names for them.
+/// Returns the fields that the cleaner parses, under their new names.
 fn measurements() -> Value {
     let (mut properties, mut patterns) = (Map::new(), Map::new());
     for field in Field::ALL {
         let name = format!("{}{}", field.as_str(), field.suffix());
         match field {
-            // Zoom has several such fields, and their names end alike.
+            // Zoom has several such fields, whose names all end like this.
             Field::CpuUsage => patterns.insert(format!("_{name}$"), measurement(field)),
             _ => properties.insert(name, measurement(field)),
         };
@@ -160,7 +160,7 @@ fn problem() -> Value {
 fn zoom_answer() -> Value {
     json!({
         "type": "object",
-        "description": "Zoom's answer, without secrets. If it came from the token endpoint, all but the status is null.",
+        "description": "Zoom's response, without secrets. If it came from the token endpoint, all but the status is null.",
         "required": ["status", "code", "message", "tracking_id"],
         "properties": {
             "status": { "type": "integer", "description": "Zoom's HTTP status." },
@@ -171,7 +171,7 @@ fn zoom_answer() -> Value {
     })
 }
 
-/// The values of `type`.
+/// Returns the values of `type`.
 pub(super) fn meeting_types() -> [&'static str; 2] {
     MeetingType::ALL.map(MeetingType::as_str)
 }

@@ -1,4 +1,4 @@
-//! Zoom's own paths in `/openapi.json`.
+//! Describes Zoom's own paths in `/openapi.json`.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::http::{
     zoom_api::{TOKEN_EXPIRES_IN, status_and_code},
 };
 
-/// The paths, by the last word of their operations' ids and the name of their meeting parameter.
+/// Returns the descriptions of Zoom's paths, by path.
 pub(super) fn paths() -> Map<String, Value> {
     let mut paths = Map::new();
     for (kind, id) in [("Meeting", "meetingId"), ("Webinar", "webinarId")] {
@@ -32,7 +32,7 @@ pub(super) fn paths() -> Map<String, Value> {
 
 struct Operation {
     id: String,
-    /// The name of the parameter with the meeting's id.
+    /// The name of the path parameter that contains the meeting's or webinar's id.
     meeting: &'static str,
     schema: &'static str,
 }

@@ -1,4 +1,4 @@
-//! A problem as a response: the JSON of RFC 9457, and the headers that go with it.
+//! Renders a problem as a response: the JSON of RFC 9457, and the headers that go with it.
 
 use std::time::Instant;
 
@@ -17,13 +17,13 @@ use crate::{
     http::{context::RequestContext, retry_after::seconds_until},
 };
 
-/// The media type of every problem.
+/// The media type of problems (RFC 9457).
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The link to the description of the API (RFC 8631).
 const SERVICE_DESCRIPTION: &str = "</openapi.json>; rel=\"service-desc\"";
 
-/// The body.
+/// The JSON body of a problem.
 #[derive(Serialize)]
 pub(crate) struct ProblemDocument<'a> {
     r#type: String,
@@ -45,7 +45,7 @@ struct ZoomMember<'a> {
 }
 
 impl Problem {
-    /// The response to this request, whose context records the outcome.
+    /// Builds the response, and records its outcome and its code in the request's context.
     pub(crate) fn respond(&self, context: &RequestContext) -> HttpResponse {
         let row = self.row();
         context.outcome.set(Some(row.outcome));
@@ -97,7 +97,7 @@ impl<'a> ProblemDocument<'a> {
     }
 }
 
-/// The `type` of a problem with this code.
+/// Returns the `type` of a problem with this code.
 pub(crate) fn type_of(code: &str) -> String {
     format!("urn:zoom-qos-proxy:problem:{code}")
 }

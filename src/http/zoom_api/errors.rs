@@ -1,4 +1,4 @@
-//! Problems as Zoom would report them: `{"code": …, "message": "…"}`, with Zoom's own codes where it has one.
+//! Reports problems in Zoom's format, `{"code": …, "message": "…"}`, with Zoom's own code for each error that Zoom has.
 
 use std::{
     borrow::Cow,
@@ -22,14 +22,14 @@ use crate::{
 
 const X_RATELIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type");
 
-/// Ids in messages are cut after this many characters: a caller may send any text as an id.
+/// The maximum length of an id in a message, in characters, because a caller may send any text as an id.
 const LONGEST_ID: usize = 64;
 
 const PER_SECOND: &str = "You have reached the maximum per-second rate limit for this API. Try again later.";
 const PER_DAY: &str = "You have reached the maximum daily rate limit for this API. Refer to the response header for \
                        details on when you can make another request.";
 
-/// Zoom's codes for these errors: `docs/CALLERS.md` has the table.
+/// Zoom's codes for these errors. The table is in `docs/CALLERS.md`.
 const CODE_VALIDATION: i64 = 300;
 const CODE_NO_PARTICIPANT: i64 = 1010;
 const CODE_NO_PATH: i64 = 2300;
@@ -52,7 +52,7 @@ struct FieldError<'a> {
     message: &'a str,
 }
 
-/// The response to a request at one of Zoom's paths, whose context records the outcome.
+/// Responds to a request at one of Zoom's paths, and records the outcome in its context.
 pub(in crate::http) fn respond(
     problem: &Problem,
     request: &HttpRequest,
@@ -88,7 +88,7 @@ pub(in crate::http) fn respond(
     response.json(body)
 }
 
-/// The status and Zoom's code of such a problem, for the description of the API.
+/// Returns the status and Zoom's code of a problem, for the description of the API.
 pub(in crate::http) fn status_and_code(problem: &Problem) -> (u16, i64) {
     let (status, body) = translate(problem, ("", ""));
     (status, body.code)
@@ -141,7 +141,8 @@ fn document<'a>(code: i64, message: impl Into<Cow<'a, str>>) -> ErrorDocument<'a
     ErrorDocument { code, message: message.into(), errors: None }
 }
 
-/// Zoom's own status, code and message, if they are known and are those of an error.
+/// Returns Zoom's own status, code and message where Zoom's response has them; else the given ones. A status below 400
+/// is not an error's, so it is replaced, too.
 fn zooms_own(zoom: Option<&ZoomError>, status: u16, code: i64, message: String) -> (u16, ErrorDocument<'_>) {
     let status = zoom.map(|zoom| zoom.status).filter(|status| *status >= 400).unwrap_or(status);
     let code = zoom.and_then(|zoom| zoom.code).unwrap_or(code);
@@ -149,17 +150,17 @@ fn zooms_own(zoom: Option<&ZoomError>, status: u16, code: i64, message: String) 
     (status, document(code, zooms_message.map_or(Cow::Owned(message), Cow::Borrowed)))
 }
 
-/// An id from a path, decoded once and cut.
+/// Returns an id from a path, percent-decoded once and cut to [`LONGEST_ID`].
 fn shown(raw: &str) -> String {
     percent_decode_str(raw).decode_utf8_lossy().chars().take(LONGEST_ID).collect()
 }
 
-/// The HTTP date of `at`, rounded up, and at least a second ahead of `now`.
+/// Returns the HTTP date of `at`, rounded up, and at least one second after `now`.
 ///
 /// Example: at 10:00:00.4, a wait of 2.1 s ends at 10:00:02.5, so the date is 10:00:03.
 fn http_date(at: Instant, now: Instant, wall_clock: SystemTime) -> String {
     let wait = at.saturating_duration_since(now).max(Duration::from_secs(1));
-    // Dates have no fractions, and are cut to whole seconds.
+    // Adding almost a second rounds up, because an HTTP date is cut to whole seconds.
     httpdate::fmt_http_date(wall_clock + wait + Duration::from_nanos(999_999_999))
 }
 

@@ -1,5 +1,5 @@
-//! The query of Zoom's own paths, as forgiving as Zoom: unknown keys and empty values are ignored, and of two values the
-//! first counts.
+//! Parses the query of Zoom's own paths as leniently as Zoom: ignores unknown keys and empty values, and takes the
+//! first of several values.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,11 @@ use crate::{
     snapshot::MeetingType,
 };
 
-/// Zoom's default.
+/// Zoom's own default.
 const DEFAULT_PAGE_SIZE: u16 = 1;
 
-/// `None`: not given. A page token then decides, or else the default.
+/// A field is `None` if the query does not contain it. Its value then comes from the page token, or else is the
+/// default.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ZoomQuery {
     pub(super) meeting_type: Option<MeetingType>,
@@ -48,18 +49,18 @@ impl ZoomQuery {
     }
 }
 
-/// The first value of this key that is not empty.
+/// Returns the first value of this key that is not empty.
 pub(super) fn first<'q>(form: &'q str, key: &str) -> Option<Cow<'q, str>> {
     let mut pairs = url::form_urlencoded::parse(form.as_bytes());
     pairs.find_map(|(name, value)| (name == key && !value.is_empty()).then_some(value))
 }
 
-/// Larger pages than ours are cut to our largest, as Zoom does.
+/// Parses a page size. Like Zoom, reduces a size above the maximum to the maximum.
 fn page_size(text: &str) -> Result<u16, Problem> {
     let largest = *PAGE_SIZES.end();
     let digits = text.trim_start_matches('0');
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() {
-        // A number that does not fit is larger than any page.
+        // A number too large for `u16` is above the maximum, too.
         return Ok(digits.parse().map_or(largest, |size: u16| size.min(largest)));
     }
     Err(invalid("page_size", "page_size must be a whole number of at least 1."))

@@ -1,6 +1,7 @@
-//! `POST /oauth/token`: the caller key as an access token, for clients that fetch one before their first request.
+//! `POST /oauth/token`: returns the caller key as an access token, for clients that fetch a token before their first
+//! request.
 //!
-//! Nothing is issued: the token is the key that the client presented, so a replaced key ends its tokens, too.
+//! No new secret is issued: the token is the key that the client presented, so replacing the key ends its tokens, too.
 
 use std::time::Duration;
 
@@ -24,16 +25,16 @@ use crate::{
     metrics::Outcome,
 };
 
-/// A form takes some hundred bytes.
+/// The maximum length of a form, in bytes. A usual form has some hundred.
 const LONGEST_FORM: usize = 8 * 1024;
-/// How long a client may take to send it.
+/// How long a client may take to send the form.
 const FORM_TIMEOUT: Duration = Duration::from_secs(10);
 
 const GRANT_TYPE: &str = "account_credentials";
-/// As Zoom's tokens. The key remains valid; clients only ask again.
+/// The same as for Zoom's tokens. The key stays valid after that; clients only request it again.
 pub(in crate::http) const EXPIRES_IN_SECONDS: u32 = 3599;
 const SCOPE: &str = "dashboard:read:list_meeting_participants_qos:admin";
-/// The token of everybody, if no callers are configured.
+/// The token for every client if no callers are configured.
 const ANONYMOUS_TOKEN: &str = "anonymous";
 
 #[derive(Serialize)]
@@ -44,7 +45,7 @@ struct TokenDocument<'a> {
     scope: &'static str,
 }
 
-/// Zoom's words for what is wrong.
+/// An error in Zoom's wording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 struct TokenRefusal {
     reason: &'static str,
@@ -88,14 +89,14 @@ fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(document)
 }
 
-/// The body wins over the query.
+/// Returns whether the grant type is the supported one. The body takes precedence over the query.
 fn is_known_grant(form: &[u8], query: &str) -> bool {
     let form = str::from_utf8(form).unwrap_or_default();
     let grant = first(form, "grant_type").or_else(|| first(query, "grant_type"));
     grant.is_some_and(|grant| grant == GRANT_TYPE)
 }
 
-/// The body, or as much of it as is short and arrives in time.
+/// Reads the body up to [`LONGEST_FORM`], or as much of it as arrives within [`FORM_TIMEOUT`].
 async fn read_form(mut payload: Payload) -> Vec<u8> {
     let mut form = Vec::new();
     let read = async {
@@ -107,12 +108,13 @@ async fn read_form(mut payload: Payload) -> Vec<u8> {
             }
         }
     };
-    // A form that is cut off has no known grant, or has it before the cut.
+    // If the form is cut off, its grant type is either unknown or came before the cut, so a timeout needs no error of
+    // its own.
     let _in_time = tokio::time::timeout(FORM_TIMEOUT, read).await;
     form
 }
 
-/// Name and key of `Basic` credentials (RFC 7617).
+/// The name and the key of `Basic` credentials (RFC 7617), joined by a colon.
 struct BasicCredentials(String);
 
 fn basic(value: &[u8]) -> Option<BasicCredentials> {
@@ -124,7 +126,8 @@ fn basic(value: &[u8]) -> Option<BasicCredentials> {
     Some(BasicCredentials(String::from_utf8(decoded).ok()?)).filter(|credentials| credentials.0 != ":")
 }
 
-/// The key, if it is that of the caller with this name. Without configured callers, any key is one that means nobody.
+/// Returns the key if it is that of the caller with this name. If no callers are configured, returns the anonymous
+/// token for any key.
 fn key_of_caller<'c>(BasicCredentials(text): &'c BasicCredentials, callers: &Callers) -> Option<&'c str> {
     if !callers.need_keys() {
         return Some(ANONYMOUS_TOKEN);

@@ -1,4 +1,4 @@
-//! The rules by which flights share the memory, without channels' other ends, clocks or I/O.
+//! The rules by which flights share the memory, without clocks or I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +21,9 @@ pub(super) struct MemoryLedger {
     pub(super) in_use: usize,
     /// Bytes that the pages now being fetched are expected to take.
     pub(super) expected: usize,
-    /// Flights that wait for memory for their first page, and for another one.
+    /// Flights that wait for memory for their first page.
     first_page: BTreeMap<FlightId, Wake>,
+    /// Flights that keep pages and wait for memory for another one.
     next_page: BTreeMap<FlightId, Wake>,
     /// Bodies that wait for this many more bytes.
     pub(super) bodies: BTreeMap<FlightId, (usize, Wake)>,
@@ -35,7 +36,7 @@ pub(super) struct MemoryLedger {
 struct HeldBytes {
     kept: usize,
     body: usize,
-    /// How much its last page added to `kept`.
+    /// The bytes that its last page added to `kept`.
     last_page: usize,
     /// The expected size of the page that it fetches now.
     expected: usize,
@@ -58,7 +59,7 @@ impl MemoryLedger {
         self.first_page.len()
     }
 
-    /// Queues the flight for its next page. `None` if it has reached the bound by itself.
+    /// Queues the flight for its next page. Returns `None` if it has reached the bound by itself.
     pub(super) fn wait_for_page(&mut self, number: FlightId, most: usize) -> Option<oneshot::Receiver<bool>> {
         let kept = self.flights.get(&number).map_or(0, |flight| flight.kept);
         if kept >= most {
@@ -70,7 +71,7 @@ impl MemoryLedger {
         Some(woken)
     }
 
-    /// Queues the flight's body for `bytes` more; `None` if it gets them at once.
+    /// Queues the flight's body for `bytes` more; returns `None` if it gets them at once.
     pub(super) fn wait_for_body(
         &mut self,
         number: FlightId,
@@ -85,10 +86,10 @@ impl MemoryLedger {
         Some(woken)
     }
 
-    /// Gives the flight's body `bytes` more if there is memory for them.
+    /// Gives the flight's body `bytes` more if there is memory for them, and returns whether there is.
     ///
-    /// One body at a time may exceed the bound, as long as the others are within it. With a bound of 100 and 99 in use, one
-    /// body may grow to its end at 160, say, and be packed; every other body that wants to grow waits.
+    /// One body at a time may exceed the bound, as long as the others are within it. With a bound of 100 and 99 in use,
+    /// one body may grow to its end, to 160 in use, say, and become a page; every other body that needs more waits.
     fn try_grow(&mut self, number: FlightId, bytes: usize, most: usize) -> bool {
         let fits = self.beyond == Some(number) || self.in_use.saturating_add(bytes) <= most;
         if !fits && (self.beyond.is_some() || self.in_use > most) {
@@ -134,14 +135,15 @@ impl MemoryLedger {
         }
     }
 
-    /// Wakes every waiting flight that can go on, and one that must fail if none can. To be called after each change.
+    /// Wakes every waiting flight that can go on, and one that must fail if none can. Has to be called after each
+    /// change.
     pub(super) fn wake_waiting(&mut self, most: usize) {
         self.wake_bodies(most);
         self.wake_pages(most);
         self.fail_one_if_all_wait();
     }
 
-    /// From the oldest on, so that it gets the memory that the others waited for.
+    /// Wakes waiting bodies, the oldest flight's first. A younger flight never gets memory that an older one waits for.
     fn wake_bodies(&mut self, most: usize) {
         while let Some((&number, &(bytes, _))) = self.bodies.first_key_value() {
             if !self.try_grow(number, bytes, most) {
@@ -153,8 +155,9 @@ impl MemoryLedger {
         }
     }
 
-    /// Flights that keep pages go first, and the oldest of them may use the last quarter of the memory: with a bound of
-    /// 100 and 80 in use, only the oldest fetches another page. So at least one flight comes to its end and frees its pages.
+    /// Wakes flights that wait for a page. Those that keep pages go first, and the oldest of them may use the last
+    /// quarter of the memory: with a bound of 100 and 80 in use, only the oldest fetches another page. So at least one
+    /// flight reaches its end and frees its pages.
     fn wake_pages(&mut self, most: usize) {
         loop {
             let next = self.next_page.first_key_value().or_else(|| self.first_page.first_key_value());
@@ -174,8 +177,8 @@ impl MemoryLedger {
         }
     }
 
-    /// If every flight waits, nothing would ever be freed: the youngest that holds anything fails. That flight no longer
-    /// waits, so no other one fails before it has freed everything.
+    /// Fails the youngest flight that holds anything if every flight waits, because nothing would ever be freed. That
+    /// flight no longer waits, so no other one fails before it has freed everything.
     fn fail_one_if_all_wait(&mut self) {
         if self.bodies.len() + self.next_page.len() + self.first_page.len() < self.flights.len() {
             return;

@@ -1,4 +1,4 @@
-//! Steps through the rules without a clock.
+//! Tests the rules step by step, without a clock.
 
 use futures_util::FutureExt as _;
 
@@ -47,7 +47,7 @@ fn when_all_wait_only_the_newest_flight_with_pages_fails() {
         keep(flight, 40);
     }
     let mut waits = [&old, &young, &middle].map(|flight| flight.request_page().unwrap());
-    assert_eq!(waits.each_mut().map(woken), [None, None, None], "the new one has not said that it waits");
+    assert_eq!(waits.each_mut().map(woken), [None, None, None], "the new one does not wait yet");
     let mut begins = new.request_page().unwrap();
     assert_eq!(waits.each_mut().map(woken), [None, Some(false), None]);
     drop(young);
@@ -78,7 +78,8 @@ fn bodies_together_pass_the_bound_by_one_body_at_most() {
     {
         let (mut waits, mut waits_too) = (Box::pin(third.grow(27)), Box::pin(first.grow(27)));
         assert!(waits.as_mut().now_or_never().is_none() && waits_too.as_mut().now_or_never().is_none());
-        // Its page takes as much: now nobody may go beyond, all wait, and the youngest that holds anything fails.
+        // The page takes as much as its body did. No body may exceed the bound now, all flights wait, and the youngest
+        // that holds anything fails.
         flights[1].keep(BODY, second);
         assert!(waits.as_mut().now_or_never().is_none());
         let mut page = flights[1].request_page().unwrap();

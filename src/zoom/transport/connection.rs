@@ -24,7 +24,7 @@ const READ: usize = 4 * 1024;
 #[error("the connection was closed, or sent a response without a request, while it was idle")]
 pub(crate) struct InDoubt;
 
-/// TCP, without or with TLS.
+/// TCP, with or without TLS.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// A connection to one of Zoom's hosts.

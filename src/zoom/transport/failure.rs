@@ -1,4 +1,4 @@
-//! Why there is no connection, or no whole response.
+//! The reason why there was no connection, or no complete response.
 
 use std::{io, time::Duration};
 
@@ -7,12 +7,12 @@ use rustls::CertificateError;
 
 use crate::metrics::Cause;
 
-/// Why there was no connection, or no whole response.
+/// The reason why there was no connection, or no complete response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub(crate) struct TransportFailure {
     pub(crate) cause: Cause,
-    /// For operators, in our own words: no secret, and no text of Zoom's.
+    /// For operators, in our own wording: without secrets, and without Zoom's text.
     pub(crate) detail: String,
 }
 
