@@ -212,6 +212,37 @@ async fn a_replica_catches_up_on_a_purge_when_it_reconnects() {
     assert_eq!(received, [Some(record_key(7).as_str().to_owned()), None]);
 }
 
+/// The later purge arrives as an event of the new connection, before the replica looks for those that it missed.
+#[actix_rt::test]
+async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
+    let server = Server::start();
+    let subscriptions = || {
+        let counted: (String, u64) = server.command(&["PUBSUB", "NUMSUB", "{zqp:test}:events"]);
+        counted.1
+    };
+    let wire = Relay::to(server.port);
+    let (one, mut heard) = up(config(&wire.url(), 40, 2)).await;
+    let (two, _) = up(config(&server.url(), 40, 2)).await;
+    wire.cut(true);
+    until(&one, RedisStatus::Unavailable).await;
+    two.purge(&[record_key(1)]).await;
+    let before = subscriptions();
+    // A heartbeat comes several round trips of 80 ms after the subscription.
+    wire.late(Duration::from_millis(40));
+    wire.cut(false);
+    settled(|| async { (subscriptions() > before).then_some(()) }).await;
+    two.purge(&[record_key(2)]).await;
+    let mut received = Vec::new();
+    while !received.contains(&record_key(1).as_str().to_owned()) {
+        let event = tokio::time::timeout(PATIENCE, heard.recv()).await;
+        let event = event.unwrap_or_else(|_| panic!("it received only {received:?}"));
+        if let Event::Purged { key: Some(of), .. } = event.unwrap() {
+            received.push(of);
+        }
+    }
+    assert_eq!(received[0], record_key(2).as_str(), "the event came first");
+}
+
 /// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
 #[actix_rt::test]
 async fn what_is_owed_does_not_hide_what_was_missed() {
