@@ -32,6 +32,8 @@ pub enum Entry {
 pub struct Refusal {
     /// The failure that callers get.
     pub failure: Failure,
+    /// When it came.
+    pub at: Instant,
     /// Zoom is not called before then.
     pub until: Instant,
 }
