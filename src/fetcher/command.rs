@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::policy::FetchRequirement,
+    cache::{PAGED_FOR, policy::FetchRequirement},
     callers::Caller,
     failure::Failure,
     meeting_id::MeetingId,
@@ -20,6 +20,10 @@ use crate::{
 
 /// When a caller who got nothing because of flights under way should ask again: most of them have ended by then.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A snapshot that callers page through is published again after this long, if another first slice hands out a token. Redis keeps
+/// it for twice as long, so every token works at all replicas for this long at least.
+pub(super) const PUBLISH_PAGED_EVERY: Duration = Duration::from_secs(PAGED_FOR.as_secs() / 2);
 
 pub(super) type ReplySender = oneshot::Sender<Result<Fetched, Failure>>;
 
