@@ -150,6 +150,11 @@ impl Flights {
         self.read(flight, FlightEntry::all_accept_other_kind).unwrap_or_default()
     }
 
+    /// Whether the flight that a new caller would join waits for a permit, here or at another replica.
+    pub(super) fn is_queued(&self, key: &SnapshotKey) -> bool {
+        self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.queued)
+    }
+
     pub(super) fn weights(&self, flight: &Flight) -> Vec<CallerWeight> {
         self.read(flight, FlightEntry::weights).unwrap_or_default()
     }

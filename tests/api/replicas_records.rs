@@ -1,16 +1,31 @@
 //! Snapshots shared through Redis when something goes wrong: a record is late, lost, too large, or outdated by a later
 //! fetch.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use test_support::{
+    freshness::wait_until_stale,
     redis_server::Server,
     replicas::{AWAY, finish, start, wait_until_redis_is},
+    service::Service,
     simulator::{calls_for, sim},
     wait::wait_for,
 };
-use zoom_sim::Meeting;
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
 const ID: &str = "93000000000";
 const PATH: &str = "/qos/93000000000";
+
+fn start_one(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Service {
+    let url = redis.url();
+    let ours = [("redis.url", url.as_str()), ("redis.replicas", "3"), ("limits.headroom_percent", "0")];
+    let replica = Service::start(sim, &ours.iter().chain(settings).copied().collect::<Vec<_>>());
+    wait_until_redis_is(&replica, 1.0);
+    replica
+}
 
 /// The first attempt to share the snapshot fails, because Redis is away.
 #[test]
@@ -36,4 +51,47 @@ fn page_tokens_work_on_other_replicas_once_redis_is_back() {
     });
     assert_eq!(calls_for(&sim, ID).len(), 3, "one meeting of three pages");
     finish(replicas, &[AWAY]);
+}
+
+/// The meeting's flight waits for the end of the cool-down, behind one of another meeting.
+#[test]
+fn a_cooldown_makes_no_caller_of_a_stale_meeting_wait() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    let [limited, queued] = ["93000000001", "93000000002"];
+    for id in [ID, limited, queued] {
+        sim.add_meeting(Meeting::generated(id, 1, 1));
+    }
+    let settings = [("cache.live_fresh", "1s"), ("cache.stale_while_revalidate", "0s")];
+    let service = start_one(&sim, &redis, &settings);
+    assert_eq!(service.get(PATH).status, 200);
+    wait_until_stale(&service, PATH);
+    let kind = FaultKind::RateSecond { retry_after: Some("8".into()), headers: true };
+    sim.inject(Fault::new(kind).for_meeting(limited));
+    thread::scope(|scope| {
+        let waits_for = |id| {
+            (
+                id,
+                scope.spawn({
+                    let service = &service;
+                    move || service.get(&format!("/qos/{id}"))
+                }),
+            )
+        };
+        let mut cold = vec![waits_for(limited)];
+        wait_for(|| {
+            (service.metric("zoom_qos_proxy_cooldown_active{kind=\"per_second\"}") == 1.0).then_some(())
+        });
+        cold.push(waits_for(queued));
+        wait_for(|| (service.metric("zoom_qos_proxy_permits_queued") == 2.0).then_some(()));
+        for _ in 0..3 {
+            let asked = Instant::now();
+            let answer = service.get(PATH);
+            assert!(answer.cache_status().ends_with("detail=zoom_rate_limited"), "{answer:?}");
+            assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+        }
+        for (id, answer) in cold {
+            assert_eq!(answer.join().unwrap().status, 200, "{id}");
+        }
+    });
+    service.finish(&["all calls pause"]);
 }
