@@ -7,6 +7,7 @@ use std::{
 };
 
 use test_support::{
+    client::Answer,
     freshness::wait_until_stale,
     redis_server::Server,
     replicas::{AWAY, finish, start, wait_until_redis_is},
@@ -94,4 +95,31 @@ fn a_cooldown_makes_no_caller_of_a_stale_meeting_wait() {
         }
     });
     service.finish(&["all calls pause"]);
+}
+
+/// Its page came before the meeting was deleted; when it goes on, its claim was taken over.
+#[test]
+fn a_suspended_replica_does_not_bring_back_what_zoom_has_denied_since() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());
+    let settings = [("server.wait", "30s"), ("zoom.request_timeout", "30s"), ("cache.not_found_live", "60s")];
+    let replicas = start(&sim, &redis, &settings);
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    let (leader, others) = replicas.split_first().unwrap();
+    let of_leader = thread::scope(|scope| {
+        let first = scope.spawn(|| leader.get(PATH));
+        wait_for(|| (!calls_for(&sim, ID).is_empty()).then_some(()));
+        leader.signal("STOP");
+        sim.remove_meeting(ID);
+        assert_eq!(others[0].get(PATH).problem(), "meeting_not_found");
+        leader.signal("CONT");
+        first.join().unwrap()
+    });
+    let denied = |answer: Answer| (answer.status == 404).then(|| answer.problem());
+    assert_eq!(denied(of_leader).as_deref(), Some("meeting_not_found"));
+    for replica in &replicas {
+        assert_eq!(denied(replica.get(PATH)).as_deref(), Some("meeting_not_found"));
+    }
+    let statuses: Vec<_> = calls_for(&sim, ID).iter().map(|call| call.status).collect();
+    assert_eq!(statuses, [Some(200), Some(404)]);
+    finish(replicas, &[AWAY]);
 }

@@ -6,7 +6,7 @@ use super::{
     backend::RedisPeers,
     claim::HeldClaim,
     records,
-    search::{holds_for_peers, is_kept_for_kind},
+    search::{PeerResult, PeerSource, holds_for_peers, is_kept_for_kind, usable},
 };
 use crate::{
     cache::{Entry, KIND_REMEMBERED_FOR, ends_snapshot},
@@ -20,13 +20,13 @@ use crate::{
 pub(in crate::fetcher) struct PublishResult {
     /// This replica's, unless a later fetch of another's counts instead.
     pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
-    /// The meeting was purged meanwhile: the result must not be cached.
-    pub(in crate::fetcher) purged: bool,
+    /// Not if the meeting was purged meanwhile, or another replica has fetched it since.
+    pub(in crate::fetcher) may_cache: bool,
 }
 
 impl PublishResult {
     fn cacheable(result: Result<Arc<Snapshot>, Failure>) -> Self {
-        Self { result, purged: false }
+        Self { result, may_cache: true }
     }
 }
 
@@ -63,14 +63,28 @@ pub(super) async fn publish(
     };
     let Some(record) = record else { return PublishResult::cacheable(result) };
     match peers.cluster.retrying(async || claim.put(&record, keep).await).await {
-        Ok(PutResult::Purged) => PublishResult { result, purged: true },
-        // This process stood still until another one took its claim over: what the later claim fetched counts.
-        Ok(PutResult::Superseded) => {
-            let latest = peers.latest(flight.key).await;
-            let latest = latest.filter(|latest| latest.fresh_left(Instant::now()).is_some());
-            PublishResult::cacheable(latest.map_or(result, Ok))
-        }
+        Ok(PutResult::Purged) => PublishResult { result, may_cache: false },
+        Ok(PutResult::Superseded) => superseded(peers, flight, &key, result).await,
         Ok(PutResult::Stored) | Err(Unavailable) => PublishResult::cacheable(result),
+    }
+}
+
+/// This process stood still until another one took its claim over: what the later claim brought counts, a snapshot or a
+/// refusal. If it does not serve everybody who waits, they get this replica's result, which nobody else may see.
+async fn superseded(
+    peers: &RedisPeers,
+    flight: &Flight,
+    key: &RecordKey,
+    result: Result<Arc<Snapshot>, Failure>,
+) -> PublishResult {
+    let content = match peers.cluster.look_up(key).await {
+        Ok(stored) => records::read(&peers.cluster, flight.key, key, stored.record).await,
+        Err(Unavailable) => None,
+    };
+    match content.and_then(|content| usable(peers, flight, content, PeerSource::Record)) {
+        Some(PeerResult::Found(snapshot, _)) => PublishResult::cacheable(Ok(snapshot)),
+        Some(PeerResult::NegativeCached(failure, _)) => PublishResult::cacheable(Err(failure)),
+        _ => PublishResult { result, may_cache: false },
     }
 }
 

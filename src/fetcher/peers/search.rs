@@ -79,7 +79,12 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
 }
 
 /// Answers with the record if it serves everybody who waits; else keeps it, to fall back on if Zoom fails.
-fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSource) -> Option<PeerResult> {
+pub(super) fn usable(
+    peers: &RedisPeers,
+    flight: &Flight,
+    content: Content,
+    source: PeerSource,
+) -> Option<PeerResult> {
     match content {
         Content::Refusal { failure, until, at } => {
             // No longer than this replica would remember it, whatever the record says.
