@@ -35,6 +35,8 @@ const DATE_TICK: Duration = Duration::from_secs(1);
 pub(super) enum Provenance {
     /// The cache, and nothing was started.
     Hit,
+    /// The cache or another replica's record, after the caller had waited for the fetcher: its age is of now.
+    LateHit,
     /// The cache, stale; a refresh is in flight.
     Revalidating,
     /// The cache, because Zoom failed or may not be called.
@@ -51,6 +53,7 @@ pub(super) enum Provenance {
 }
 
 impl Provenance {
+    /// Whether it was decided when the request arrived.
     pub(super) fn is_cached(&self) -> bool {
         matches!(self, Self::Hit | Self::Revalidating)
     }
@@ -58,8 +61,8 @@ impl Provenance {
     /// The outcome in metrics and log. A hit is stale if the caller asked with `only-if-cached`.
     fn outcome(&self, is_fresh: bool) -> Outcome {
         match self {
-            Self::Hit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
-            Self::Hit | Self::Revalidating | Self::StaleInstead(_) => Outcome::Stale,
+            Self::Hit | Self::LateHit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
+            Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => Outcome::Stale,
             Self::Flight { collapsed: true, .. } => Outcome::Collapsed,
             Self::Flight { collapsed: false, .. } => Outcome::Miss,
         }
@@ -70,14 +73,14 @@ impl Provenance {
         match self {
             Self::Revalidating => Some("revalidating"),
             Self::StaleInstead(failure) => Some(failure.reason.as_str()),
-            Self::Hit | Self::Flight { .. } => None,
+            Self::Hit | Self::LateHit | Self::Flight { .. } => None,
         }
     }
 
     /// RFC 9211. `ttl` is negative past freshness.
     fn cache_status(&self, ttl: i64) -> HeaderValue {
         match self {
-            Self::Hit | Self::Revalidating | Self::StaleInstead(_) => {
+            Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => {
                 let mut digits = itoa::Buffer::new();
                 let (separator, detail) = self.detail().map_or(("", ""), |detail| ("; detail=", detail));
                 header_value(&["zoom-qos-proxy; hit; ttl=", digits.format(ttl), separator, detail])

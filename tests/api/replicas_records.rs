@@ -8,7 +8,7 @@ use std::{
 
 use test_support::{
     client::Answer,
-    freshness::wait_until_stale,
+    freshness::{age, wait_until_stale},
     redis_server::Server,
     replicas::{AWAY, finish, start, wait_until_redis_is},
     service::Service,
@@ -26,6 +26,10 @@ fn start_one(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Service {
     let replica = Service::start(sim, &ours.iter().chain(settings).copied().collect::<Vec<_>>());
     wait_until_redis_is(&replica, 1.0);
     replica
+}
+
+fn elapsed(since: Instant, time: Duration) {
+    wait_for(|| (since.elapsed() >= time).then_some(()));
 }
 
 /// The first attempt to share the snapshot fails, because Redis is away.
@@ -122,4 +126,30 @@ fn a_suspended_replica_does_not_bring_back_what_zoom_has_denied_since() {
     let statuses: Vec<_> = calls_for(&sim, ID).iter().map(|call| call.status).collect();
     assert_eq!(statuses, [Some(200), Some(404)]);
     finish(replicas, &[AWAY]);
+}
+
+/// The other replica's caller waits for Redis, and the snapshot grows older meanwhile.
+#[test]
+fn the_age_of_a_shared_snapshot_includes_the_wait_for_redis() {
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    let [one, two] = [(); 2].map(|()| start_one(&sim, &redis, &[("redis.timeout", "1s")]));
+    assert_eq!(one.get(PATH).status, 200);
+    let fetched = Instant::now();
+    elapsed(fetched, Duration::from_millis(600));
+    let (answer, at_least) = thread::scope(|scope| {
+        redis.signal("-STOP");
+        let stopped = Instant::now();
+        let answer = scope.spawn(|| two.get(PATH));
+        elapsed(stopped, Duration::from_millis(600));
+        let at_least = fetched.elapsed();
+        redis.signal("-CONT");
+        (answer.join().unwrap(), at_least)
+    });
+    assert_eq!(calls_for(&sim, ID).len(), 1);
+    let (age, max_age) = (age(&answer), answer.header("cache-control").unwrap());
+    assert!(age >= i64::try_from(at_least.as_secs()).unwrap(), "{age} s, but {at_least:?} have passed");
+    assert_ne!(max_age, "private, max-age=29", "of 30 s");
+    one.finish(&[AWAY]);
+    two.finish(&[AWAY]);
 }
