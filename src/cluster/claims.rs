@@ -41,6 +41,8 @@ pub enum PutResult {
     Superseded,
     /// Its meeting was purged meanwhile: nobody may have it.
     Purged,
+    /// The server refused it, it is too large, or its time is over. To put it again changes nothing.
+    Refused,
 }
 
 /// The reply of `claims.lua`.
@@ -115,21 +117,25 @@ impl Cluster {
         Ok(self.run(Traffic::Control, &call).await?.result == "renewed")
     }
 
-    /// Stores a record for `keep`, and gives the claim back.
+    /// Stores a record for `keep`, and gives the claim back unless the record is refused.
     ///
     /// # Errors
-    /// Redis is unavailable or full, or the record is too large.
+    /// Redis is unavailable.
     pub async fn put(&self, claim: &Claim, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
         if record.len() > LARGEST_RECORD || keep.is_zero() {
-            return Err(Unavailable);
+            return Ok(PutResult::Refused);
         }
         let call = self.claims_call(&claim.key, "put").arg(claim.fence).arg(millis(keep)).arg(record);
         let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str());
-        Ok(match self.run(Traffic::Bulk, &call).await?.result.as_str() {
-            "stored" => PutResult::Stored,
-            "purged" => PutResult::Purged,
-            _ => PutResult::Superseded,
-        })
+        match self.try_run(Traffic::Bulk, &call).await {
+            Ok(reply) => Ok(match reply.result.as_str() {
+                "stored" => PutResult::Stored,
+                "purged" => PutResult::Purged,
+                _ => PutResult::Superseded,
+            }),
+            Err(OpError::Refused(_)) => Ok(PutResult::Refused),
+            Err(OpError::Broken | OpError::TimedOut) => Err(Unavailable),
+        }
     }
 
     /// Gives a claim back without a record. `failure`, encoded by [`super::failure_codec`], tells the waiting replicas why.
@@ -164,18 +170,23 @@ impl Cluster {
         traffic: Traffic,
         call: &ScriptCall<'_>,
     ) -> Result<ClaimsReply, Unavailable> {
-        self.ensure_usable()?;
+        self.try_run(traffic, call).await.map_err(|_| Unavailable)
+    }
+
+    async fn try_run(&self, traffic: Traffic, call: &ScriptCall<'_>) -> Result<ClaimsReply, OpError> {
+        self.ensure_usable().map_err(|_| OpError::Broken)?;
+        let odd_reply = |_| OpError::Refused("the reply of another script".to_owned());
         let reply: Result<(String, Value, Value, Value), OpError> = self.0.client.script(traffic, call).await;
         let (result, number, refused, record) = match traffic {
-            Traffic::Control => reply.inspect_err(|error| self.failed(error)).map_err(|_| Unavailable)?,
+            Traffic::Control => reply.inspect_err(|error| self.failed(error))?,
             Traffic::Bulk => self.check_bulk(reply)?,
         };
         let rejections = &self.0.rejections;
-        let number = rejections.number(&number, &refused).map_err(|_| Unavailable)?;
+        let number = rejections.number(&number, &refused).map_err(odd_reply)?;
         rejections.count(RedisValue::Record, u64::from(result == "too_large"));
-        let clock = self.clock().ok_or(Unavailable)?;
+        let clock = self.clock().ok_or(OpError::Broken)?;
         let number = rejections.checked(RedisValue::Reply, clock.fence(number, Instant::now()));
-        let number = number.map_err(|_| Unavailable)?;
+        let number = number.map_err(odd_reply)?;
         let record = match record {
             Value::BulkString(record) => Some(record),
             _ => None,

@@ -165,6 +165,11 @@ impl Flights {
         self.read(flight, |entry| (!entry.started).then_some(entry.deadline))?
     }
 
+    /// The earliest deadline of those who wait; `None` if nobody does.
+    pub(super) fn first_deadline(&self, flight: &Flight) -> Option<Instant> {
+        self.read(flight, FlightEntry::first_deadline)?
+    }
+
     pub(super) fn has_started(&self, flight: &Flight) -> bool {
         self.read(flight, |entry| entry.started).unwrap_or_default()
     }

@@ -153,3 +153,23 @@ fn the_age_of_a_shared_snapshot_includes_the_wait_for_redis() {
     one.finish(&[AWAY]);
     two.finish(&[AWAY]);
 }
+
+#[test]
+fn a_redis_that_does_not_answer_withholds_no_fetched_snapshot() {
+    let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(300)), Server::start());
+    sim.add_meeting(Meeting::generated(ID, 1, 1));
+    sim.add_meeting(Meeting::generated("93000000001", 1, 1));
+    let service = start_one(&sim, &redis, &[("redis.timeout", "1s"), ("server.wait", "1s")]);
+    // The first permits come a second after the start.
+    wait_for(|| (service.get("/qos/93000000001").status == 200).then_some(()));
+    let answer = thread::scope(|scope| {
+        let answer = scope.spawn(|| service.get(PATH));
+        wait_for(|| (!calls_for(&sim, ID).is_empty()).then_some(()));
+        redis.signal("-STOP");
+        let answer = answer.join().unwrap();
+        redis.signal("-CONT");
+        answer
+    });
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    service.finish(&[AWAY]);
+}

@@ -243,6 +243,26 @@ async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
     assert_eq!(received[0], record_key(2).as_str(), "the event came first");
 }
 
+/// The server is full, and this replica's claim has expired: a script that has changed nothing yet is refused.
+#[actix_rt::test]
+async fn a_record_that_no_repetition_helps_is_refused() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
+    let of = record_key(1);
+    let mine = claimed(&shared, &of).await;
+    let small = bytes(&shared, &of, b"x");
+    let too_large = vec![7; (16 << 20) + 1];
+    assert_eq!(shared.put(&mine, &too_large, MINUTE).await, Ok(PutResult::Refused));
+    assert_eq!(shared.put(&mine, &small, Duration::ZERO).await, Ok(PutResult::Refused));
+    let _: u64 = server.command(&["DEL", &format!("{{zqp:test}}:c:{}", of.as_str())]);
+    let memory: redis::InfoDict = server.command(&["INFO", "memory"]);
+    let used: u64 = memory.get("used_memory").unwrap();
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory", &(used + (4 << 20)).to_string()]);
+    let large = bytes(&shared, &of, &vec![7; 8 << 20]);
+    assert_eq!(shared.put(&mine, &large, MINUTE).await, Ok(PutResult::Refused));
+    assert_eq!(*shared.status().borrow(), RedisStatus::Up, "small records are still stored");
+}
+
 /// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
 #[actix_rt::test]
 async fn what_is_owed_does_not_hide_what_was_missed() {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cache::PAGED_FOR,
-    cluster::keys::RecordKey,
+    cluster::{PutResult, keys::RecordKey},
     fetcher::command::PUBLISH_PAGED_EVERY,
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
@@ -28,7 +28,7 @@ pub(super) async fn publish(peers: &RedisPeers, snapshot: Arc<Snapshot>) {
     }
 }
 
-async fn try_publish(peers: &RedisPeers, snapshot: &Arc<Snapshot>) -> Option<()> {
+async fn try_publish(peers: &RedisPeers, snapshot: &Arc<Snapshot>) -> Option<PutResult> {
     let (record_key, clock) = (RecordKey::paged(&snapshot.key, snapshot.tag), peers.cluster.clock()?);
     let record = records::of_snapshot(&peers.cluster, clock, &record_key, Arc::clone(snapshot)).await?;
     peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok()

@@ -1,6 +1,9 @@
 //! After Zoom was asked: gives the other replicas what came of it, as a record where they look for the meeting, or as an event.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     backend::RedisPeers,
@@ -15,6 +18,9 @@ use crate::{
     fetcher::flights::Flight,
     snapshot::Snapshot,
 };
+
+/// How long before the deadline of a caller the result is on its way.
+const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
 /// A flight's result after it was published.
 pub(in crate::fetcher) struct PublishResult {
@@ -62,10 +68,27 @@ pub(super) async fn publish(
         }
     };
     let Some(record) = record else { return PublishResult::cacheable(result) };
-    match peers.cluster.retrying(async || claim.put(&record, keep).await).await {
+    match put_in_time(peers, flight, (claim, record, keep)).await {
         Ok(PutResult::Purged) => PublishResult { result, may_cache: false },
         Ok(PutResult::Superseded) => superseded(peers, flight, &key, result).await,
-        Ok(PutResult::Stored) | Err(Unavailable) => PublishResult::cacheable(result),
+        Ok(PutResult::Stored | PutResult::Refused) | Err(Unavailable) => PublishResult::cacheable(result),
+    }
+}
+
+/// Stores the record, and returns before the first of those who wait for the result gives up. The attempts then go on without
+/// them: the other replicas still need the record.
+async fn put_in_time(
+    peers: &RedisPeers,
+    flight: &Flight,
+    (claim, record, keep): (HeldClaim, Vec<u8>, Duration),
+) -> Result<PutResult, Unavailable> {
+    let cluster = peers.cluster.clone();
+    let put = async move { cluster.retrying(async || claim.put(&record, keep).await).await };
+    let Some(deadline) = peers.flights.first_deadline(flight) else { return put.await };
+    let time = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_BEFORE);
+    match tokio::time::timeout(time, actix_rt::spawn(put)).await {
+        Ok(Ok(put)) => put,
+        Ok(Err(_)) | Err(_) => Err(Unavailable),
     }
 }
 
