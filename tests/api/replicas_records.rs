@@ -7,12 +7,12 @@ use std::{
 };
 
 use test_support::{
-    client::Answer,
+    client::{Answer, request},
     freshness::{age, wait_until_stale},
     redis_server::Server,
     replicas::{AWAY, finish, start, wait_until_redis_is},
     service::Service,
-    simulator::{calls_for, sim},
+    simulator::{calls_for, incompressible_pages, sim},
     wait::wait_for,
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
@@ -172,4 +172,25 @@ fn a_redis_that_does_not_answer_withholds_no_fetched_snapshot() {
     });
     assert_eq!(answer.status, 200, "{}", answer.text());
     service.finish(&[AWAY]);
+}
+
+#[test]
+fn a_meeting_too_large_for_redis_is_fetched_by_each_and_logged() {
+    const LOGGED: &str = "too large to share";
+    let (sim, redis) = (sim(|_| ()), Server::start());
+    sim.add_meeting(Meeting::raw_pages(ID, incompressible_pages(ID, 1, 12 << 20)));
+    let replicas = [(); 2].map(|()| start_one(&sim, &redis, &[("cache.refresh_floor", "0s")]));
+    for replica in &replicas {
+        for _ in 0..2 {
+            let answer = request(replica.addr, "GET", PATH, &[("Cache-Control", "no-cache")]);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+    }
+    assert_eq!(calls_for(&sim, ID).len(), 4);
+    for replica in replicas {
+        let lines = replica.finish(&[LOGGED]);
+        let logged: Vec<_> = lines.iter().filter(|line| line.contains(LOGGED)).collect();
+        assert_eq!(logged.len(), 1, "{logged:?}");
+        assert!(logged[0].contains(ID), "{logged:?}");
+    }
 }

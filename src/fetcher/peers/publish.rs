@@ -68,6 +68,7 @@ pub(super) async fn publish(
         }
     };
     let Some(record) = record else { return PublishResult::cacheable(result) };
+    peers.log_if_too_large(flight.key, &record);
     match put_in_time(peers, flight, (claim, record, keep)).await {
         Ok(PutResult::Purged) => PublishResult { result, may_cache: false },
         Ok(PutResult::Superseded) => superseded(peers, flight, &key, result).await,
