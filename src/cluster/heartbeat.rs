@@ -120,7 +120,9 @@ impl Cluster {
                     self.purge(&keys).await;
                     self.purge_again_here(&keys);
                 }
-                OutboxItem::Disown(claim) => self.disown(&claim).await,
+                // If it fails, it is in the outbox again.
+                OutboxItem::Release(claim) => drop(self.release(&claim, "").await),
+                OutboxItem::Disown { key, attempt } => self.disown(key, attempt).await,
             }
         }
     }

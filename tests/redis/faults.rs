@@ -263,6 +263,28 @@ async fn a_record_that_no_repetition_helps_is_refused() {
     assert_eq!(*shared.status().borrow(), RedisStatus::Up, "small records are still stored");
 }
 
+/// After the server's clock was set back, new numbers are ahead of it.
+#[actix_rt::test]
+async fn an_unanswered_claim_is_freed_whatever_its_number() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
+    let (two, _heard) = up(config(&server.url(), 40, 2)).await;
+    let ahead = two.clock().unwrap().at(Instant::now() + 60 * MINUTE);
+    let _: String = server.command(&["SET", "{zqp:test}:fence", &ahead.to_string()]);
+    let of = record_key(1);
+    // The server knows the script.
+    claimed(&one, &record_key(2)).await;
+    wire.deaf(true);
+    assert!(one.claim(&of, 0).await.is_err());
+    wire.cut(true);
+    until(&one, RedisStatus::Unavailable).await;
+    wire.cut(false);
+    until(&one, RedisStatus::Up).await;
+    settled(|| async { two.claim(&of, 0).await.ok().filter(|got| matches!(got, ClaimResult::Granted(_))) })
+        .await;
+}
+
 /// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
 #[actix_rt::test]
 async fn what_is_owed_does_not_hide_what_was_missed() {
