@@ -108,6 +108,7 @@ impl Cache {
     #[must_use]
     pub fn insert(&self, snapshot: impl Into<Arc<Snapshot>>) -> (Arc<Snapshot>, bool) {
         let snapshot = snapshot.into();
+        self.end_failure(&snapshot);
         self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
         let newest = CacheKey::newest(snapshot.key);
         // Inserted before the new one, so that callers who page through the older one find it at every moment.

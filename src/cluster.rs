@@ -112,8 +112,11 @@ struct ClusterInner {
     presence: RefCell<Presence>,
     quota_view: RefCell<QuotaView>,
     outbox: RefCell<Vec<OutboxItem>>,
-    /// Number of the last purge that was applied here.
+    /// All purges up to this number were applied here.
     purged: Cell<u64>,
+    /// The purges that were missed before this connection were applied, too. Until then `purged` must not grow: of the purges
+    /// 100, missed, and 200, just received, 100 would never be looked for again.
+    caught_up: Cell<bool>,
     rejections: Rejections,
     /// This process has left the cluster, and uses Redis no more.
     has_left: Cell<bool>,
@@ -147,6 +150,7 @@ impl Cluster {
             quota_view: RefCell::default(),
             outbox: RefCell::default(),
             purged: Cell::default(),
+            caught_up: Cell::default(),
             rejections: Rejections::new(metrics),
             has_left: Cell::default(),
             bulk_timeouts: Cell::default(),

@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::command::FetcherStatus;
 use self::{
-    command::{FetchRequest, FetcherCommand, RETRY_AFTER},
+    command::{FetchRequest, FetcherCommand, PUBLISH_PAGED_EVERY, RETRY_AFTER},
     state::Signals,
 };
 pub use self::{
@@ -156,7 +156,7 @@ impl Fetcher {
 
     /// Publishes a snapshot to the other replicas if callers page through it. Does nothing if it has been published.
     pub fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
-        if self.redis.is_some() && snapshot.claim_publication() {
+        if self.redis.is_some() && snapshot.claim_publication(Instant::now(), PUBLISH_PAGED_EVERY) {
             drop(self.commands.send(FetcherCommand::PublishPaged(Arc::clone(snapshot))));
         }
     }

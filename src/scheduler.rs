@@ -195,7 +195,8 @@ impl Scheduler {
 
     /// Rejects all calls that wait.
     pub(crate) fn reject_all(&self, failure: &Failure) {
-        while let Some(call) = self.0.dispatcher.borrow_mut().queue.pop() {
+        let calls = self.0.dispatcher.borrow_mut().queue.take_all();
+        for call in calls {
             reject(call, failure.clone());
         }
         self.update_queue_gauge();

@@ -130,10 +130,14 @@ impl Snapshot {
         self.usage.is_paged()
     }
 
-    /// Returns whether it must be published now, because callers page through it and may do so at other replicas.
-    /// Returns `true` only once.
-    pub(crate) fn claim_publication(&self) -> bool {
-        self.is_paged() && self.usage.claim_publication()
+    /// Whether it must now be published to other replicas because callers page through it. Then not again for `every`.
+    pub(crate) fn claim_publication(&self, now: Instant, every: Duration) -> bool {
+        self.is_paged() && self.usage.claim_publication(self.age(now), every)
+    }
+
+    /// From then on it must be published again.
+    pub(crate) fn publish_again_at(&self, at: Instant) {
+        self.usage.publish_again_at(self.age(at));
     }
 
     /// Returns `fetched_at` as an HTTP date.
@@ -289,6 +293,21 @@ mod tests {
             assert!(body.ends_with(format!("[{}]}}", found.join(",")).as_bytes()));
         }
         assert!(body.starts_with(snapshot.head().as_bytes()));
+    }
+
+    #[test]
+    fn a_paged_snapshot_is_published_again_in_time_and_after_a_failure() {
+        let snapshot = snapshot_of(&["{}"]);
+        let after = |seconds| snapshot.fetched_instant + Duration::from_secs(seconds);
+        let publishes = |seconds| snapshot.claim_publication(after(seconds), Duration::from_secs(100));
+        assert!(!publishes(0), "nobody pages through it");
+        snapshot.mark_paged();
+        assert_eq!(
+            [0, 0, 99, 100, 199, 250, 349].map(publishes),
+            [true, false, false, true, false, true, false]
+        );
+        snapshot.publish_again_at(after(301));
+        assert_eq!([300, 301, 302].map(publishes), [false, true, false]);
     }
 
     #[test]

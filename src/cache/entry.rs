@@ -33,7 +33,9 @@ pub enum Entry {
 pub struct Refusal {
     /// The failure, as callers get it.
     pub failure: Failure,
-    /// The time before which Zoom is not called for this meeting.
+    /// When it came.
+    pub at: Instant,
+    /// Zoom is not called before then.
     pub until: Instant,
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     failure::{Failure, Reason},
-    snapshot::{MeetingType, SnapshotKey},
+    snapshot::{MeetingType, Snapshot, SnapshotKey},
 };
 
 /// The minimum time between two failing flights for one meeting, even if `cache.refusal` is shorter.
@@ -27,11 +27,12 @@ const LONGEST_FAILURE_PAUSE: Duration = Duration::from_secs(60);
 
 impl Cache {
     pub(crate) fn insert_failure(&self, key: SnapshotKey, failure: &Failure, until: Instant) {
+        let at = Instant::now();
         if failure.reason == Reason::NotAMeeting {
-            self.remember_other_kind(key, Instant::now());
+            self.remember_other_kind(key, at);
         }
         let key = if ends_snapshot(failure) { CacheKey::newest(key) } else { CacheKey::failure(key) };
-        let refusal = Refusal { failure: failure.clone(), until };
+        let refusal = Refusal { failure: failure.clone(), at, until };
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
@@ -43,8 +44,18 @@ impl Cache {
         }
     }
 
-    /// Returns how long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means
-    /// that it ends the snapshot but is not cached itself.
+    /// Forgets the failure if it came before this snapshot was fetched: Zoom has returned the meeting since.
+    pub(super) fn end_failure(&self, snapshot: &Snapshot) {
+        let key = CacheKey::failure(snapshot.key);
+        if let Some(Entry::Refusal(refusal)) = self.entries.get(&key)
+            && refusal.at <= snapshot.fetched_instant
+        {
+            self.entries.invalidate(&key);
+        }
+    }
+
+    /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that it ends the snapshot
+    /// but is not cached itself.
     pub(crate) fn failure_ttl(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
             // Zoom may not know a live meeting in its first two minutes, so this is short.
@@ -102,6 +113,18 @@ mod tests {
             let failure = Failure::new(Reason::ZoomFailed).retry_at(now + retry_after * SECOND);
             assert_eq!(cache.failure_ttl(key(1), &failure, now), Some(kept * SECOND), "{retry_after}");
         }
+    }
+
+    #[test]
+    fn a_snapshot_ends_a_failure_that_came_before_its_fetch() {
+        let cache = cache(1 << 20);
+        let before = snapshot_of(key(1), 10, 30 * SECOND);
+        let until = Instant::now() + 60 * SECOND;
+        cache.insert_failure(key(1), &Failure::new(Reason::ZoomFailed), until);
+        assert!(cache.insert(before).1);
+        assert!(cache.failure(&key(1), Instant::now()).is_some(), "the failure is newer");
+        assert!(cache.insert(snapshot_of(key(1), 10, 30 * SECOND)).1);
+        assert!(cache.failure(&key(1), Instant::now()).is_none());
     }
 
     #[test]

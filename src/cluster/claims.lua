@@ -12,7 +12,7 @@
 -- A purge takes a number of the same sequence (purge.lua). If one comes at 2000000, A gets 'purged', because its
 -- claim is older than the purge; B's record, with its larger number, counts.
 --
--- KEYS  1 last fencing number   2 claim (hash: o owner, f number)   3 record (hash: f number, d bytes)   4 members
+-- KEYS  1 last fencing number   2 claim (hash: o owner, f number, a attempt)   3 record (hash: f number, d bytes)   4 members
 --       5 quota   6 number of the last purge
 -- ARGV  1 operation, 2 … its arguments, listed at each operation
 -- Returns the result, a number, how many values read were out of bounds, and the bytes of a record.
@@ -61,6 +61,7 @@ elseif op == 'get_unclaimed' then
 elseif op == 'claim' then
   -- 2 replica   3 number of the record that it knows   4 milliseconds until an unrenewed claim expires
   -- 5 deadline: a replica that gets its answer later does not use the claim, so it must not be granted
+  -- 6 attempt: names this call, by which the replica gives the claim back if no answer came
   if now > tonumber(ARGV[5]) then return answer('late', 0) end
   local record, void = record_number(), purged()
   if record > tonumber(ARGV[3]) and record > void then return answer('recorded', record) end
@@ -77,7 +78,7 @@ elseif op == 'claim' then
   end
   local fence = math.max(now, fence_in(KEYS[1]) + 1, number + 1, record + 1, void + 1)
   redis.call('SET', KEYS[1], text(fence))
-  redis.call('HSET', KEYS[2], 'o', ARGV[2], 'f', text(fence))
+  redis.call('HSET', KEYS[2], 'o', ARGV[2], 'f', text(fence), 'a', ARGV[6])
   redis.call('PEXPIRE', KEYS[2], ARGV[4])
   return answer('granted', fence)
 end
@@ -110,9 +111,9 @@ elseif op == 'release' then
   redis.call('PUBLISH', ARGV[3], table.concat({'failed', ARGV[4], text(fence), ARGV[5]}, ' '))
   return answer('released', fence)
 elseif op == 'disown' then
-  -- 2 largest number that the claim can have   3 replica   4 channel   5 name
+  -- 2 attempt   3 replica   4 channel   5 name
   local owner, number = claim()
-  if owner ~= ARGV[3] or number > fence then return answer('lost', 0) end
+  if owner ~= ARGV[3] or read('HMGET', KEYS[2], 'a')[1] ~= ARGV[2] then return answer('lost', 0) end
   redis.call('DEL', KEYS[2])
   redis.call('PUBLISH', ARGV[4], table.concat({'failed', ARGV[5], text(number), ''}, ' '))
   return answer('released', number)

@@ -11,7 +11,6 @@ use redis::Value;
 use super::{
     Cluster, Unavailable,
     bounds::LARGEST_RECORD,
-    clock::Micros,
     connection::{OpError, Traffic},
     keys::RecordKey,
     outbox::{Claim, OutboxItem},
@@ -41,6 +40,8 @@ pub enum PutResult {
     Superseded,
     /// Its meeting was purged meanwhile: nobody may have it.
     Purged,
+    /// The server refused it, it is too large, or its time is over. To put it again changes nothing.
+    Refused,
 }
 
 /// The reply of `claims.lua`.
@@ -57,32 +58,29 @@ impl Cluster {
     /// # Errors
     /// Redis is unavailable.
     pub async fn claim(&self, key: &RecordKey, known: u64) -> Result<ClaimResult, Unavailable> {
-        let unanswered = Cell::new(None);
-        let result = self.retrying(async || self.try_claim(key, known, &unanswered).await).await;
-        // An attempt whose answer was lost may have been granted, and the others would wait for a fetch that nobody makes. It
-        // is given back only now, and not if a later attempt was granted: that one replaced it, and would be given back, too.
-        if let Some(deadline) = unanswered.get()
-            && !matches!(result, Ok(ClaimResult::Granted(_)))
-        {
-            self.disown_later(key, deadline);
+        let (attempt, unanswered) = (format!("{:016x}", fastrand::u64(..)), Cell::default());
+        let result = self.retrying(async || self.try_claim(key, known, (&attempt, &unanswered)).await).await;
+        // If an answer was lost, the claim may have been granted, and the others would wait for a fetch that nobody makes. It is
+        // given back by the attempt's name, because its number is not known, and a later claim of this replica must stay.
+        if unanswered.get() && !matches!(result, Ok(ClaimResult::Granted(_))) {
+            self.0.outbox.borrow_mut().push(OutboxItem::Disown { key: key.clone(), attempt });
         }
         result
     }
 
-    /// Sets `unanswered` to the time until which the server may grant the claim, if no answer comes.
+    /// Sets `unanswered` if no answer comes.
     async fn try_claim(
         &self,
         key: &RecordKey,
         known: u64,
-        unanswered: &Cell<Option<Micros>>,
+        (attempt, unanswered): (&str, &Cell<bool>),
     ) -> Result<ClaimResult, Unavailable> {
         self.ensure_usable()?;
         let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.client.timeout());
         let call = self.claims_call(key, "claim").arg(&self.0.replica).arg(known);
-        let call = call.arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline);
+        let call = call.arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline).arg(attempt);
         let reply = self.run(Traffic::Control, &call).await;
-        let ClaimsReply { result, number: fence, .. } =
-            reply.inspect_err(|_| unanswered.set(Some(deadline)))?;
+        let ClaimsReply { result, number: fence, .. } = reply.inspect_err(|_| unanswered.set(true))?;
         match result.as_str() {
             "granted" => Ok(ClaimResult::Granted(Claim { key: key.clone(), fence })),
             "recorded" => Ok(ClaimResult::Recorded(fence)),
@@ -91,18 +89,12 @@ impl Cluster {
         }
     }
 
-    /// As long as this process lives, the others would wait for what it does not fetch.
-    fn disown_later(&self, key: &RecordKey, fence: u64) {
-        self.0.outbox.borrow_mut().push(OutboxItem::Disown(Claim { key: key.clone(), fence }));
-    }
-
-    /// Gives back whatever claim this replica holds on the key, if its number is not larger than this one's.
-    pub(super) async fn disown(&self, claim: &Claim) {
-        let Claim { key, fence } = claim;
-        let call = self.claims_call(key, "disown").arg(*fence).arg(&self.0.replica);
+    /// Gives back the claim that this attempt got, if it got one.
+    pub(super) async fn disown(&self, key: RecordKey, attempt: String) {
+        let call = self.claims_call(&key, "disown").arg(&attempt).arg(&self.0.replica);
         let call = call.arg(&*self.0.keys.events).arg(key.as_str());
         if self.run(Traffic::Control, &call).await.is_err() {
-            self.disown_later(key, *fence);
+            self.0.outbox.borrow_mut().push(OutboxItem::Disown { key, attempt });
         }
     }
 
@@ -115,21 +107,25 @@ impl Cluster {
         Ok(self.run(Traffic::Control, &call).await?.result == "renewed")
     }
 
-    /// Stores a record for `keep`, and gives the claim back.
+    /// Stores a record for `keep`, and gives the claim back unless the record is refused.
     ///
     /// # Errors
-    /// Redis is unavailable or full, or the record is too large.
+    /// Redis is unavailable.
     pub async fn put(&self, claim: &Claim, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
         if record.len() > LARGEST_RECORD || keep.is_zero() {
-            return Err(Unavailable);
+            return Ok(PutResult::Refused);
         }
         let call = self.claims_call(&claim.key, "put").arg(claim.fence).arg(millis(keep)).arg(record);
         let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str());
-        Ok(match self.run(Traffic::Bulk, &call).await?.result.as_str() {
-            "stored" => PutResult::Stored,
-            "purged" => PutResult::Purged,
-            _ => PutResult::Superseded,
-        })
+        match self.try_run(Traffic::Bulk, &call).await {
+            Ok(reply) => Ok(match reply.result.as_str() {
+                "stored" => PutResult::Stored,
+                "purged" => PutResult::Purged,
+                _ => PutResult::Superseded,
+            }),
+            Err(OpError::Refused(_)) => Ok(PutResult::Refused),
+            Err(OpError::Broken | OpError::TimedOut) => Err(Unavailable),
+        }
     }
 
     /// Gives a claim back without a record. `failure`, encoded by [`super::failure_codec`], tells the waiting replicas why.
@@ -140,7 +136,10 @@ impl Cluster {
         let call = self.claims_call(&claim.key, "release").arg(claim.fence);
         let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str()).arg(failure);
         let released = self.run(Traffic::Control, &call).await;
-        released.map(drop).inspect_err(|_| self.disown_later(&claim.key, claim.fence))
+        // As long as this process lives, the others would wait for what it does not fetch.
+        released
+            .map(drop)
+            .inspect_err(|_| self.0.outbox.borrow_mut().push(OutboxItem::Release(claim.clone())))
     }
 
     pub(super) fn claims_call(&self, key: &RecordKey, op: &str) -> ScriptCall<'_> {
@@ -164,18 +163,23 @@ impl Cluster {
         traffic: Traffic,
         call: &ScriptCall<'_>,
     ) -> Result<ClaimsReply, Unavailable> {
-        self.ensure_usable()?;
+        self.try_run(traffic, call).await.map_err(|_| Unavailable)
+    }
+
+    async fn try_run(&self, traffic: Traffic, call: &ScriptCall<'_>) -> Result<ClaimsReply, OpError> {
+        self.ensure_usable().map_err(|_| OpError::Broken)?;
+        let odd_reply = |_| OpError::Refused("the reply of another script".to_owned());
         let reply: Result<(String, Value, Value, Value), OpError> = self.0.client.script(traffic, call).await;
         let (result, number, refused, record) = match traffic {
-            Traffic::Control => reply.inspect_err(|error| self.failed(error)).map_err(|_| Unavailable)?,
+            Traffic::Control => reply.inspect_err(|error| self.failed(error))?,
             Traffic::Bulk => self.check_bulk(reply)?,
         };
         let rejections = &self.0.rejections;
-        let number = rejections.number(&number, &refused).map_err(|_| Unavailable)?;
+        let number = rejections.number(&number, &refused).map_err(odd_reply)?;
         rejections.count(RedisValue::Record, u64::from(result == "too_large"));
-        let clock = self.clock().ok_or(Unavailable)?;
+        let clock = self.clock().ok_or(OpError::Broken)?;
         let number = rejections.checked(RedisValue::Reply, clock.fence(number, Instant::now()));
-        let number = number.map_err(|_| Unavailable)?;
+        let number = number.map_err(odd_reply)?;
         let record = match record {
             Value::BulkString(record) => Some(record),
             _ => None,

@@ -75,6 +75,7 @@ impl Cluster {
     async fn connect_and_send(&self) -> Result<(), OpError> {
         if !self.0.client.is_connected() {
             self.reload_address().await;
+            self.0.caught_up.set(false);
             let connected = self.0.client.connect(&self.0.keys).await.map_err(OpError::Refused)?;
             let Connected { clock, is_server_odd } = connected;
             self.0.rejections.count(RedisValue::Server, u64::from(is_server_odd));
@@ -119,7 +120,9 @@ impl Cluster {
                     self.purge(&keys).await;
                     self.purge_again_here(&keys);
                 }
-                OutboxItem::Disown(claim) => self.disown(&claim).await,
+                // If it fails, it is in the outbox again.
+                OutboxItem::Release(claim) => drop(self.release(&claim, "").await),
+                OutboxItem::Disown { key, attempt } => self.disown(key, attempt).await,
             }
         }
     }
@@ -141,7 +144,7 @@ impl Cluster {
             applied => applied,
         };
         if last <= applied {
-            return;
+            return self.0.caught_up.set(true);
         }
         match self.missed_purges(applied).await {
             Err(_) => return,
@@ -152,7 +155,8 @@ impl Cluster {
                 }
             }
         }
-        self.0.purged.set(last);
+        self.0.caught_up.set(true);
+        self.purge_applied(last);
     }
 
     /// Receives what the other replicas publish, and the end of the connection that it comes on.
@@ -180,7 +184,7 @@ impl Cluster {
                 self.0.quota_view.borrow_mut().extend_cooldown(*kind, *until);
             }
             Event::Purged { by, .. } if *by == self.0.replica => return,
-            Event::Purged { fence, .. } => self.0.purged.set(self.0.purged.get().max(*fence)),
+            Event::Purged { fence, .. } => self.purge_applied(*fence),
             Event::Recorded { .. } | Event::Failed { .. } => {}
         }
         self.emit(event);

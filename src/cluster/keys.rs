@@ -12,7 +12,7 @@
 //! | `{zqp:NS}:r:access-token:NAME` | the same for the access token, always encrypted; `NAME` is derived from the credentials | with the token |
 //! | `{zqp:NS}:r:ID:TYPE:webinar` | the same for a webinar | the same |
 //! | `{zqp:NS}:r:ID:TYPE:TAG`, `…:webinar:TAG` | record of a snapshot that a caller pages through | 15 minutes after its last use |
-//! | `{zqp:NS}:c:…` | hash: owner of a claim, fencing number | with the claim, a minute after its last renewal |
+//! | `{zqp:NS}:c:…` | hash: owner of a claim, fencing number, attempt | with the claim, a minute after its last renewal |
 //! | `{zqp:NS}:p:…` | number of the key's last purge | after 15 minutes |
 //! | `{zqp:NS}:events` | channel: cool-downs, stored records, failures, purges | |
 //!

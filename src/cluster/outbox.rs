@@ -22,6 +22,11 @@ pub(super) enum OutboxItem {
     },
     /// No key means everything.
     Purge(Vec<RecordKey>),
-    /// This replica's claim with this number, or a smaller one, will not be used.
-    Disown(Claim),
+    /// This claim of this replica will not be used.
+    Release(Claim),
+    /// Nor will the one that this attempt may have got: its answer was lost.
+    Disown {
+        key: RecordKey,
+        attempt: String,
+    },
 }

@@ -22,7 +22,7 @@ impl Cluster {
     /// progress bring nothing back.
     pub async fn purge(&self, keys: &[RecordKey]) {
         match self.try_purge(keys).await {
-            Ok(fence) => self.0.purged.set(self.0.purged.get().max(fence)),
+            Ok(fence) => self.purge_applied(fence),
             Err(error) => {
                 tracing::warn!(
                     reason = %error,
@@ -38,6 +38,13 @@ impl Cluster {
                     outbox.push(OutboxItem::Purge(Vec::new()));
                 }
             }
+        }
+    }
+
+    /// A purge that was announced on this connection was applied.
+    pub(super) fn purge_applied(&self, fence: u64) {
+        if self.0.caught_up.get() {
+            self.0.purged.set(self.0.purged.get().max(fence));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Cluster, Unavailable,
+    Cluster, PutResult, Unavailable,
     bounds::LARGEST_RECORD,
     claims::{ClaimsReply, millis},
     clock::Micros,
@@ -35,23 +35,24 @@ impl Cluster {
         Ok(StoredRecord { fence: number, record })
     }
 
-    /// Stores a record that no claim is about, for `keep`.
+    /// Stores a record that no claim is about, for `keep`, unless it is too large.
     ///
     /// # Errors
-    /// Redis is unavailable or full, or the record is too large.
+    /// Redis is unavailable or full.
     pub async fn put_unclaimed(
         &self,
         key: &RecordKey,
         record: &[u8],
         keep: Duration,
-    ) -> Result<(), Unavailable> {
+    ) -> Result<PutResult, Unavailable> {
         self.ensure_usable()?;
         if record.len() > LARGEST_RECORD {
-            return Err(Unavailable);
+            return Ok(PutResult::Refused);
         }
         let mut pipe = redis::pipe();
         pipe.cmd("SET").arg(self.0.keys.record(key)).arg(record).arg("PX").arg(millis(keep)).ignore();
-        self.check_bulk(self.0.client.pipeline::<()>(Traffic::Bulk, &pipe).await)
+        let stored = self.0.client.pipeline::<()>(Traffic::Bulk, &pipe).await;
+        self.check_bulk(stored).map(|()| PutResult::Stored).map_err(|_| Unavailable)
     }
 
     /// Reads such a record, and keeps it for `keep` from now on. Also returns the number of the last purge of `part_of`, the
@@ -87,7 +88,7 @@ impl Cluster {
 
     /// A slow record is no reason to do without the shared quota, so the circuit breaker stays closed; the heartbeat finds out
     /// whether more is wrong.
-    pub(super) fn check_bulk<T>(&self, reply: Result<T, OpError>) -> Result<T, Unavailable> {
+    pub(super) fn check_bulk<T>(&self, reply: Result<T, OpError>) -> Result<T, OpError> {
         let timeouts = match &reply {
             Err(OpError::TimedOut) => self.0.bulk_timeouts.get() + 1,
             _ => 0,
@@ -96,10 +97,9 @@ impl Cluster {
         if timeouts >= MAX_BULK_TIMEOUTS {
             self.0.client.disconnect();
         }
-        reply.map_err(|error| {
+        reply.inspect_err(|error| {
             tracing::debug!(trouble = %error, "a record could not be read or stored");
             self.0.doubt.notify_one();
-            Unavailable
         })
     }
 }

@@ -116,6 +116,14 @@ impl Actor {
             drop(reply.send(result));
             return;
         }
+        // A flight that waits for a permit has found nothing at other replicas that a caller with a fallback could wait for.
+        if wanted.has_fallback
+            && self.state.flights.is_queued(&key)
+            && let Some((_, failure)) = self.state.scheduler.blocked_until()
+        {
+            drop(reply.send(Err(failure)));
+            return;
+        }
         let weight = weight_of(&caller);
         let other_kind = requested.kind.is_none().then_some(key.kind.other());
         let waiter = Waiter { reply, deadline, weight, wanted, other_kind, hung_up };

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::policy::FetchRequirement,
+    cache::{PAGED_FOR, policy::FetchRequirement},
     callers::Caller,
     failure::Failure,
     meeting_id::MeetingId,
@@ -21,6 +21,10 @@ use crate::{
 /// How long a caller that got nothing because of flights in progress should wait before it retries. Most of these
 /// flights have ended by then.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// A snapshot that callers page through is published again after this long, if another first slice hands out a token. Redis keeps
+/// it for twice as long, so every token works at all replicas for this long at least.
+pub(super) const PUBLISH_PAGED_EVERY: Duration = Duration::from_secs(PAGED_FOR.as_secs() / 2);
 
 pub(super) type ReplySender = oneshot::Sender<Result<Fetched, Failure>>;
 

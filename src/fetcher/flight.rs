@@ -25,9 +25,9 @@ struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
     /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
     peer: Option<PeerSource>,
-    /// Whether the meeting was purged meanwhile. If so, the result must not be cached.
-    purged: bool,
-    /// The time until which a failure is cached.
+    /// Not if the meeting was purged while it was fetched, for example.
+    may_cache: bool,
+    /// How long a failure is remembered.
     remember_until: Option<Instant>,
 }
 
@@ -69,8 +69,8 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
         }
     };
     let result = fetch_meeting(state, flight).await.map(Arc::new);
-    let PublishResult { result, purged } = state.peers.publish(claim, flight, result).await;
-    FlightResult { purged, ..FlightResult::own(state, flight, result) }
+    let PublishResult { result, may_cache } = state.peers.publish(claim, flight, result).await;
+    FlightResult { may_cache, ..FlightResult::own(state, flight, result) }
 }
 
 /// Caches the result, and returns it with whether the cache holds the snapshot.
@@ -79,8 +79,8 @@ fn remember(
     flight: &Flight,
     obtained: FlightResult,
 ) -> Result<(Arc<Snapshot>, bool), Failure> {
-    let FlightResult { result, peer, purged, remember_until } = obtained;
-    let may_cache = !purged && !state.flights.is_detached(flight);
+    let FlightResult { result, peer, may_cache, remember_until } = obtained;
+    let may_cache = may_cache && !state.flights.is_detached(flight);
     match result {
         Ok(snapshot) => {
             let (snapshot, stored) = if may_cache { state.cache.insert(snapshot) } else { (snapshot, false) };
@@ -149,7 +149,7 @@ impl FlightResult {
         });
         let now = Instant::now();
         let keep = failure.and_then(|failure| state.cache.failure_ttl(flight.key, failure, now));
-        Self { result, peer: None, purged: false, remember_until: keep.map(|keep| now + keep) }
+        Self { result, peer: None, may_cache: true, remember_until: keep.map(|keep| now + keep) }
     }
 
     fn of_peer(
@@ -157,7 +157,7 @@ impl FlightResult {
         source: PeerSource,
         remember_until: Option<Instant>,
     ) -> Self {
-        Self { result, peer: Some(source), purged: false, remember_until }
+        Self { result, peer: Some(source), may_cache: true, remember_until }
     }
 }
 

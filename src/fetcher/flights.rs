@@ -149,6 +149,11 @@ impl Flights {
         self.read(flight, FlightEntry::all_accept_other_kind).unwrap_or_default()
     }
 
+    /// Whether the flight that a new caller would join waits for a permit, here or at another replica.
+    pub(super) fn is_queued(&self, key: &SnapshotKey) -> bool {
+        self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.queued)
+    }
+
     pub(super) fn weights(&self, flight: &Flight) -> Vec<CallerWeight> {
         self.read(flight, FlightEntry::weights).unwrap_or_default()
     }
@@ -157,6 +162,11 @@ impl Flights {
     /// made a call, because it no longer gives up then.
     pub(super) fn deadline(&self, flight: &Flight) -> Option<Instant> {
         self.read(flight, |entry| (!entry.started).then_some(entry.deadline))?
+    }
+
+    /// The earliest deadline of those who wait; `None` if nobody does.
+    pub(super) fn first_deadline(&self, flight: &Flight) -> Option<Instant> {
+        self.read(flight, FlightEntry::first_deadline)?
     }
 
     pub(super) fn has_started(&self, flight: &Flight) -> bool {

@@ -106,7 +106,7 @@ impl Peers {
     ) -> PublishResult {
         match (self, claim) {
             (Self::Redis { peers, .. }, Some(claim)) => publish::publish(peers, claim, flight, result).await,
-            _ => PublishResult { result, purged: false },
+            _ => PublishResult { result, may_cache: true },
         }
     }
 

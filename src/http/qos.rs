@@ -62,7 +62,7 @@ async fn answer(
                 state.fetcher.publish_paged(&snapshot);
             }
             match &provenance {
-                Provenance::Hit | Provenance::Revalidating => {}
+                Provenance::Hit | Provenance::LateHit | Provenance::Revalidating => {}
                 Provenance::Flight { .. } => add_rate_limit(state, context, caller, None, &mut response),
                 Provenance::StaleInstead(failure) => {
                     add_rate_limit(state, context, caller, Some(failure), &mut response);
@@ -226,7 +226,7 @@ async fn fetch(
     match state.fetcher.fetch(requested, requirement, Arc::clone(caller), flight_link, disconnected).await {
         Ok(Fetched { snapshot, source, stored }) => {
             let provenance = match source {
-                FetchSource::Cache => Provenance::Hit,
+                FetchSource::Cache => Provenance::LateHit,
                 FetchSource::OwnFlight => Provenance::Flight { why, collapsed: false, stored },
                 FetchSource::OthersFlight => Provenance::Flight { why, collapsed: true, stored },
             };

@@ -35,7 +35,9 @@ const DATE_TICK: Duration = Duration::from_secs(1);
 pub(super) enum Provenance {
     /// The cache. No refresh was started.
     Hit,
-    /// The cache. The snapshot is stale, and a refresh is in flight.
+    /// The cache or another replica's record, after the caller had waited for the fetcher: its age is of now.
+    LateHit,
+    /// The cache, stale; a refresh is in flight.
     Revalidating,
     /// The cache, because Zoom failed or may not be called.
     StaleInstead(Failure),
@@ -51,6 +53,7 @@ pub(super) enum Provenance {
 }
 
 impl Provenance {
+    /// Whether it was decided when the request arrived.
     pub(super) fn is_cached(&self) -> bool {
         matches!(self, Self::Hit | Self::Revalidating)
     }
@@ -59,8 +62,8 @@ impl Provenance {
     /// snapshot.
     fn outcome(&self, is_fresh: bool) -> Outcome {
         match self {
-            Self::Hit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
-            Self::Hit | Self::Revalidating | Self::StaleInstead(_) => Outcome::Stale,
+            Self::Hit | Self::LateHit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
+            Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => Outcome::Stale,
             Self::Flight { collapsed: true, .. } => Outcome::Collapsed,
             Self::Flight { collapsed: false, .. } => Outcome::Miss,
         }
@@ -71,14 +74,14 @@ impl Provenance {
         match self {
             Self::Revalidating => Some("revalidating"),
             Self::StaleInstead(failure) => Some(failure.reason.as_str()),
-            Self::Hit | Self::Flight { .. } => None,
+            Self::Hit | Self::LateHit | Self::Flight { .. } => None,
         }
     }
 
     /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative past freshness.
     fn cache_status(&self, ttl: i64) -> HeaderValue {
         match self {
-            Self::Hit | Self::Revalidating | Self::StaleInstead(_) => {
+            Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => {
                 let mut digits = itoa::Buffer::new();
                 let (separator, detail) = self.detail().map_or(("", ""), |detail| ("; detail=", detail));
                 header_value(&["zoom-qos-proxy; hit; ttl=", digits.format(ttl), separator, detail])

@@ -100,6 +100,12 @@ impl<T> FairQueue<T> {
         Some(self.forget(flight, call))
     }
 
+    /// Removes all calls, unserved.
+    pub fn take_all(&mut self) -> Vec<T> {
+        let flights: Vec<_> = self.flights().collect();
+        flights.into_iter().filter_map(|flight| self.remove(flight)).collect()
+    }
+
     /// Removes the calls whose deadline is not after `now`.
     pub(crate) fn take_expired(&mut self, now: Instant) -> Vec<T> {
         let mut expired = Vec::new();

@@ -26,7 +26,8 @@ pub(super) struct SnapshotUsage {
     /// The first request that would have caused a refresh without stretching, in milliseconds; 0 if there was none.
     demanded_ms: AtomicU64,
     paged: AtomicBool,
-    published: AtomicBool,
+    /// When it is to be published, in milliseconds.
+    publish_at_ms: AtomicU64,
 }
 
 impl SnapshotUsage {
@@ -66,9 +67,16 @@ impl SnapshotUsage {
         self.paged.load(Ordering::Relaxed)
     }
 
-    /// Returns `true` only the first time.
-    pub(super) fn claim_publication(&self) -> bool {
-        !self.published.swap(true, Ordering::Relaxed)
+    /// Whether it is to be published now. Then it need not be again for `every`.
+    pub(super) fn claim_publication(&self, age: Duration, every: Duration) -> bool {
+        let (due, next) = (self.publish_at_ms.load(Ordering::Relaxed), millis(age + every));
+        let exchange =
+            || self.publish_at_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
+        millis(age) >= due && exchange().is_ok()
+    }
+
+    pub(super) fn publish_again_at(&self, age: Duration) {
+        self.publish_at_ms.store(millis(age), Ordering::Relaxed);
     }
 }
 

@@ -47,6 +47,7 @@ mod replicas_chaos;
 mod replicas_cost;
 mod replicas_flights;
 mod replicas_kinds;
+mod replicas_records;
 mod replicas_server;
 mod replicas_token;
 mod retries;

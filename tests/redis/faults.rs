@@ -212,6 +212,79 @@ async fn a_replica_catches_up_on_a_purge_when_it_reconnects() {
     assert_eq!(received, [Some(record_key(7).as_str().to_owned()), None]);
 }
 
+/// The later purge arrives as an event of the new connection, before the replica looks for those that it missed.
+#[actix_rt::test]
+async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
+    let server = Server::start();
+    let subscriptions = || {
+        let counted: (String, u64) = server.command(&["PUBSUB", "NUMSUB", "{zqp:test}:events"]);
+        counted.1
+    };
+    let wire = Relay::to(server.port);
+    let (one, mut heard) = up(config(&wire.url(), 40, 2)).await;
+    let (two, _) = up(config(&server.url(), 40, 2)).await;
+    wire.cut(true);
+    until(&one, RedisStatus::Unavailable).await;
+    two.purge(&[record_key(1)]).await;
+    let before = subscriptions();
+    // A heartbeat comes several round trips of 80 ms after the subscription.
+    wire.late(Duration::from_millis(40));
+    wire.cut(false);
+    settled(|| async { (subscriptions() > before).then_some(()) }).await;
+    two.purge(&[record_key(2)]).await;
+    let mut received = Vec::new();
+    while !received.contains(&record_key(1).as_str().to_owned()) {
+        let event = tokio::time::timeout(PATIENCE, heard.recv()).await;
+        let event = event.unwrap_or_else(|_| panic!("it received only {received:?}"));
+        if let Event::Purged { key: Some(of), .. } = event.unwrap() {
+            received.push(of);
+        }
+    }
+    assert_eq!(received[0], record_key(2).as_str(), "the event came first");
+}
+
+/// The server is full, and this replica's claim has expired: a script that has changed nothing yet is refused.
+#[actix_rt::test]
+async fn a_record_that_no_repetition_helps_is_refused() {
+    let server = Server::start();
+    let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
+    let of = record_key(1);
+    let mine = claimed(&shared, &of).await;
+    let small = bytes(&shared, &of, b"x");
+    let too_large = vec![7; (16 << 20) + 1];
+    assert_eq!(shared.put(&mine, &too_large, MINUTE).await, Ok(PutResult::Refused));
+    assert_eq!(shared.put(&mine, &small, Duration::ZERO).await, Ok(PutResult::Refused));
+    let _: u64 = server.command(&["DEL", &format!("{{zqp:test}}:c:{}", of.as_str())]);
+    let memory: redis::InfoDict = server.command(&["INFO", "memory"]);
+    let used: u64 = memory.get("used_memory").unwrap();
+    let _: String = server.command(&["CONFIG", "SET", "maxmemory", &(used + (4 << 20)).to_string()]);
+    let large = bytes(&shared, &of, &vec![7; 8 << 20]);
+    assert_eq!(shared.put(&mine, &large, MINUTE).await, Ok(PutResult::Refused));
+    assert_eq!(*shared.status().borrow(), RedisStatus::Up, "small records are still stored");
+}
+
+/// After the server's clock was set back, new numbers are ahead of it.
+#[actix_rt::test]
+async fn an_unanswered_claim_is_freed_whatever_its_number() {
+    let server = Server::start();
+    let wire = Relay::to(server.port);
+    let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
+    let (two, _heard) = up(config(&server.url(), 40, 2)).await;
+    let ahead = two.clock().unwrap().at(Instant::now() + 60 * MINUTE);
+    let _: String = server.command(&["SET", "{zqp:test}:fence", &ahead.to_string()]);
+    let of = record_key(1);
+    // The server knows the script.
+    claimed(&one, &record_key(2)).await;
+    wire.deaf(true);
+    assert!(one.claim(&of, 0).await.is_err());
+    wire.cut(true);
+    until(&one, RedisStatus::Unavailable).await;
+    wire.cut(false);
+    until(&one, RedisStatus::Up).await;
+    settled(|| async { two.claim(&of, 0).await.ok().filter(|got| matches!(got, ClaimResult::Granted(_))) })
+        .await;
+}
+
 /// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
 #[actix_rt::test]
 async fn what_is_owed_does_not_hide_what_was_missed() {

@@ -156,6 +156,11 @@ impl FlightEntry {
         self.connected().count()
     }
 
+    /// The earliest deadline of those who wait now.
+    pub(super) fn first_deadline(&self) -> Option<Instant> {
+        self.connected().map(|waiter| waiter.deadline).min()
+    }
+
     fn connected(&self) -> impl Iterator<Item = &Waiter> {
         self.waiters.iter().flatten().filter(|waiter| waiter.is_connected())
     }

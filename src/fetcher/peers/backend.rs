@@ -1,7 +1,7 @@
 //! The state that all parts of [`super`] share: the connection, this replica's cache and flights, and the rule for
 //! which snapshot is newer.
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use super::{
     records::{self, Content},
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     cache::{Cache, Entry},
-    cluster::{Cluster, keys::RecordKey},
+    cluster::{Cluster, bounds::LARGEST_RECORD, keys::RecordKey},
     fetcher::{flights::Flights, purge::Purger},
     scheduler::Scheduler,
     snapshot::{Snapshot, SnapshotKey},
@@ -22,6 +22,7 @@ pub(in crate::fetcher) struct RedisPeers {
     pub(super) purger: Rc<Purger>,
     pub(super) scheduler: Scheduler,
     pub(super) subscriptions: Subscriptions,
+    has_logged_too_large: Cell<bool>,
 }
 
 impl RedisPeers {
@@ -32,7 +33,19 @@ impl RedisPeers {
         purger: Rc<Purger>,
         scheduler: Scheduler,
     ) -> Self {
-        Self { cluster, cache, flights, purger, scheduler, subscriptions: Subscriptions::default() }
+        let (subscriptions, has_logged_too_large) = Default::default();
+        Self { cluster, cache, flights, purger, scheduler, subscriptions, has_logged_too_large }
+    }
+
+    /// Logs the first record that is too large for Redis, if this is one.
+    pub(super) fn log_if_too_large(&self, key: SnapshotKey, record: &[u8]) {
+        if record.len() > LARGEST_RECORD && !self.has_logged_too_large.replace(true) {
+            tracing::warn!(
+                meeting = %key.meeting,
+                bytes = record.len(),
+                "a meeting is too large to share over Redis: each replica fetches it for itself; later ones are not logged"
+            );
+        }
     }
 
     /// Returns this meeting's snapshot in Redis.

@@ -32,15 +32,15 @@ impl HeldClaim {
         Self { cluster: cluster.clone(), claim: RefCell::new(Some(claim)), renewing }
     }
 
-    /// Stores the record and gives up the claim. May be repeated after an error, because the fencing number stays the
-    /// same.
+    /// Stores the record and gives the claim back, unless the record is refused. May be repeated after an error: the fencing
+    /// number stays the same.
     pub(super) async fn put(&self, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
         let Some(claim) = self.claim.borrow().clone() else { return Err(Unavailable) };
-        let put = self.cluster.put(&claim, record, keep).await;
-        if put.is_ok() {
+        let put = self.cluster.put(&claim, record, keep).await?;
+        if put != PutResult::Refused {
             self.claim.take();
         }
-        put
+        Ok(put)
     }
 
     /// Gives up the claim without a record. `failure` is the encoded reason for the waiting replicas; empty if they

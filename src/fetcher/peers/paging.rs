@@ -1,7 +1,10 @@
 //! Snapshots that callers page through: the next page may be requested from any replica, so every replica must be able to get
 //! the snapshot that the page token belongs to.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     backend::RedisPeers,
@@ -9,31 +12,41 @@ use super::{
 };
 use crate::{
     cache::PAGED_FOR,
-    cluster::keys::RecordKey,
+    cluster::{PutResult, keys::RecordKey},
+    fetcher::command::PUBLISH_PAGED_EVERY,
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// Stores the snapshot under its tag, beside the meeting's own record.
+/// After a failure, the least time until the next attempt for the same snapshot.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Stores it under its tag, beside whatever the replicas have or will have of the meeting.
 pub(super) async fn publish(peers: &RedisPeers, snapshot: Arc<Snapshot>) {
-    let Some(clock) = peers.cluster.clock() else { return };
-    let record_key = RecordKey::paged(&snapshot.key, snapshot.tag);
-    if let Some(record) = records::of_snapshot(&peers.cluster, clock, &record_key, snapshot).await {
-        // If this fails, a caller whose next request reaches another replica has to start from the first page.
-        peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok();
+    if try_publish(peers, &snapshot).await.is_none() {
+        // Until the next attempt, a caller who is sent to another replica has to start from the first page.
+        snapshot.publish_again_at(Instant::now() + RETRY_AFTER);
     }
 }
 
-/// Returns the snapshot of this meeting with this tag, if another replica has published it.
+async fn try_publish(peers: &RedisPeers, snapshot: &Arc<Snapshot>) -> Option<PutResult> {
+    let (record_key, clock) = (RecordKey::paged(&snapshot.key, snapshot.tag), peers.cluster.clock()?);
+    let record = records::of_snapshot(&peers.cluster, clock, &record_key, Arc::clone(snapshot)).await?;
+    peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok()
+}
+
+/// The snapshot of this meeting with this tag, if another replica has published it.
 pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
     let purges = peers.purger.generation();
     let snapshot = match published(peers, key, tag).await {
-        Some(snapshot) => snapshot,
+        Some(snapshot) => {
+            // Reading it has extended its time there.
+            snapshot.publish_again_at(Instant::now() + PUBLISH_PAGED_EVERY);
+            snapshot
+        }
         // The meeting's record may be that very snapshot: the first page has just been served, or nothing newer exists.
         None => peers.latest(key).await.filter(|latest| latest.tag == tag)?,
     };
-    // The replica that issued the token has published it; this one need not.
     snapshot.mark_paged();
-    let _published = snapshot.claim_publication();
     let is_of_use = snapshot.age(Instant::now()) < peers.cache.useful_for(&snapshot);
     if purges == peers.purger.generation() && is_of_use {
         peers.cache.insert_paged(&snapshot);

@@ -1,12 +1,15 @@
 //! Publishes the result of a flight to the other replicas: as the meeting's record, or as an event.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     backend::RedisPeers,
     claim::HeldClaim,
     records,
-    search::{holds_for_peers, is_kept_for_kind},
+    search::{PeerResult, PeerSource, holds_for_peers, is_kept_for_kind, usable},
 };
 use crate::{
     cache::{Entry, KIND_REMEMBERED_FOR, ends_snapshot},
@@ -16,17 +19,20 @@ use crate::{
     snapshot::Snapshot,
 };
 
+/// How long before the deadline of a caller the result is on its way.
+const ANSWER_BEFORE: Duration = Duration::from_millis(50);
+
 /// A flight's result after it was published.
 pub(in crate::fetcher) struct PublishResult {
     /// This replica's result, unless another replica's later fetch supersedes it.
     pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
-    /// Whether the meeting was purged meanwhile. If so, the result must not be cached.
-    pub(in crate::fetcher) purged: bool,
+    /// Not if the meeting was purged meanwhile, or another replica has fetched it since.
+    pub(in crate::fetcher) may_cache: bool,
 }
 
 impl PublishResult {
     fn cacheable(result: Result<Arc<Snapshot>, Failure>) -> Self {
-        Self { result, purged: false }
+        Self { result, may_cache: true }
     }
 }
 
@@ -62,15 +68,47 @@ pub(super) async fn publish(
         }
     };
     let Some(record) = record else { return PublishResult::cacheable(result) };
-    match peers.cluster.retrying(async || claim.put(&record, keep).await).await {
-        Ok(PutResult::Purged) => PublishResult { result, purged: true },
-        // This process stalled until another replica took over its claim, so the result of the later claim counts.
-        Ok(PutResult::Superseded) => {
-            let latest = peers.latest(flight.key).await;
-            let latest = latest.filter(|latest| latest.fresh_left(Instant::now()).is_some());
-            PublishResult::cacheable(latest.map_or(result, Ok))
-        }
-        Ok(PutResult::Stored) | Err(Unavailable) => PublishResult::cacheable(result),
+    peers.log_if_too_large(flight.key, &record);
+    match put_in_time(peers, flight, (claim, record, keep)).await {
+        Ok(PutResult::Purged) => PublishResult { result, may_cache: false },
+        Ok(PutResult::Superseded) => superseded(peers, flight, &key, result).await,
+        Ok(PutResult::Stored | PutResult::Refused) | Err(Unavailable) => PublishResult::cacheable(result),
+    }
+}
+
+/// Stores the record, and returns before the first of those who wait for the result gives up. The attempts then go on without
+/// them: the other replicas still need the record.
+async fn put_in_time(
+    peers: &RedisPeers,
+    flight: &Flight,
+    (claim, record, keep): (HeldClaim, Vec<u8>, Duration),
+) -> Result<PutResult, Unavailable> {
+    let cluster = peers.cluster.clone();
+    let put = async move { cluster.retrying(async || claim.put(&record, keep).await).await };
+    let Some(deadline) = peers.flights.first_deadline(flight) else { return put.await };
+    let time = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_BEFORE);
+    match tokio::time::timeout(time, actix_rt::spawn(put)).await {
+        Ok(Ok(put)) => put,
+        Ok(Err(_)) | Err(_) => Err(Unavailable),
+    }
+}
+
+/// This process stood still until another one took its claim over: what the later claim brought counts, a snapshot or a
+/// refusal. If it does not serve everybody who waits, they get this replica's result, which nobody else may see.
+async fn superseded(
+    peers: &RedisPeers,
+    flight: &Flight,
+    key: &RecordKey,
+    result: Result<Arc<Snapshot>, Failure>,
+) -> PublishResult {
+    let content = match peers.cluster.look_up(key).await {
+        Ok(stored) => records::read(&peers.cluster, flight.key, key, stored.record).await,
+        Err(Unavailable) => None,
+    };
+    match content.and_then(|content| usable(peers, flight, content, PeerSource::Record)) {
+        Some(PeerResult::Found(snapshot, _)) => PublishResult::cacheable(Ok(snapshot)),
+        Some(PeerResult::NegativeCached(failure, _)) => PublishResult::cacheable(Err(failure)),
+        _ => PublishResult { result, may_cache: false },
     }
 }
 

@@ -79,9 +79,13 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     result
 }
 
-/// Returns the record as the result if every waiting caller accepts it. Otherwise keeps its snapshot, to fall back on
-/// if Zoom fails.
-fn usable(peers: &RedisPeers, flight: &Flight, content: Content, source: PeerSource) -> Option<PeerResult> {
+/// Answers with the record if it serves everybody who waits; else keeps it, to fall back on if Zoom fails.
+pub(super) fn usable(
+    peers: &RedisPeers,
+    flight: &Flight,
+    content: Content,
+    source: PeerSource,
+) -> Option<PeerResult> {
     match content {
         Content::Refusal { failure, until, at } => {
             // Cached no longer than this replica's own failures.

@@ -13,7 +13,15 @@ use crate::{
 /// sends none: its claim is free 3 s after its last heartbeat.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-type Outcomes = watch::Sender<Option<FlightOutcome>>;
+type Outcomes = watch::Sender<LatestOutcomes>;
+
+/// A channel keeps its last value only, so a failure must not replace a record that its receiver has not seen yet.
+#[derive(Default)]
+struct LatestOutcomes {
+    last: Option<FlightOutcome>,
+    /// How many records were stored.
+    records: u64,
+}
 
 /// How another replica's flight ended.
 #[derive(Clone)]
@@ -39,14 +47,18 @@ impl Subscriptions {
         if let Some(key) = RecordKey::snapshot_key(&key)
             && let Some(sender) = self.0.borrow().get(&key)
         {
-            sender.send_replace(Some(outcome));
+            sender.send_modify(|outcomes| {
+                outcomes.records += u64::from(matches!(outcome, FlightOutcome::Recorded));
+                outcomes.last = Some(outcome);
+            });
         }
     }
 
     pub(super) fn subscribe(&self, key: SnapshotKey) -> Subscription<'_> {
         let mut all = self.0.borrow_mut();
-        let sender = all.entry(key).or_insert_with(|| watch::Sender::new(None));
-        Subscription { all: self, key, outcomes: Some(sender.subscribe()) }
+        let sender = all.entry(key).or_default();
+        let records = sender.borrow().records;
+        Subscription { all: self, key, outcomes: Some(sender.subscribe()), records }
     }
 }
 
@@ -54,15 +66,19 @@ impl Subscriptions {
 pub(super) struct Subscription<'a> {
     all: &'a Subscriptions,
     key: SnapshotKey,
-    outcomes: Option<watch::Receiver<Option<FlightOutcome>>>,
+    outcomes: Option<watch::Receiver<LatestOutcomes>>,
+    /// Those that it has seen.
+    records: u64,
 }
 
 impl Subscription<'_> {
-    /// Waits for the next outcome. Returns `None` if none has come for [`CHECK_EVERY`].
+    /// The next outcome: a record, if any was stored since, whatever came after it. `None` when none has come for a while.
     pub(super) async fn next(&mut self) -> Option<FlightOutcome> {
         let outcomes = self.outcomes.as_mut()?;
         tokio::time::timeout(CHECK_EVERY, outcomes.changed()).await.ok()?.ok()?;
-        outcomes.borrow_and_update().clone()
+        let latest = outcomes.borrow_and_update();
+        let is_recorded = std::mem::replace(&mut self.records, latest.records) < latest.records;
+        if is_recorded { Some(FlightOutcome::Recorded) } else { latest.last.clone() }
     }
 }
 
@@ -73,5 +89,24 @@ impl Drop for Subscription<'_> {
         if all.get(&self.key).is_some_and(|sender| sender.receiver_count() == 0) {
             all.remove(&self.key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_later_failure_does_not_hide_a_record() {
+        let name = "85746065432:live".to_owned();
+        let key = RecordKey::snapshot_key(&name).unwrap();
+        let failed = |fence| Event::Failed { key: name.clone(), fence, encoded_failure: String::new() };
+        let subscriptions = Subscriptions::default();
+        let mut subscription = subscriptions.subscribe(key);
+        subscriptions.notify(Event::Recorded { key: name.clone(), fence: 1 });
+        subscriptions.notify(failed(2));
+        assert!(matches!(subscription.next().await, Some(FlightOutcome::Recorded)));
+        subscriptions.notify(failed(3));
+        assert!(matches!(subscription.next().await, Some(FlightOutcome::Failed { fence: 3, .. })));
     }
 }

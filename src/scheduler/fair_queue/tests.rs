@@ -51,6 +51,22 @@ fn one_flight_does_not_wait_behind_another_callers_five_hundred() {
 }
 
 #[test]
+fn calls_that_are_taken_unserved_cost_their_caller_nothing() {
+    let mut queue = FairQueue::default();
+    for flight in 0..10 {
+        join(&mut queue, flight, weighted(1, 1), flight);
+    }
+    let mut taken = queue.take_all();
+    taken.sort_unstable();
+    assert_eq!(taken, (0..10).collect::<Vec<_>>());
+    assert!(queue.is_empty() && queue.first_deadline().is_none());
+    for (flight, caller) in [(10, 1), (11, 2), (12, 1), (13, 2)] {
+        join(&mut queue, flight, weighted(caller, 1), u64::from(caller));
+    }
+    assert_eq!(served(&mut queue), [1, 2, 1, 2]);
+}
+
+#[test]
 fn an_idle_caller_saves_nothing_up_and_a_lone_caller_gets_everything() {
     let mut queue = FairQueue::default();
     for flight in 0..1_000 {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use super::{endpoint::RequestError, secrets::Secrets, token::AccessToken};
 use crate::{
-    cluster::{Claim, ClaimResult, Cluster, Unavailable, events::Event, keys::RecordKey},
+    cluster::{Claim, ClaimResult, Cluster, PutResult, Unavailable, events::Event, keys::RecordKey},
     failure::Redactor,
     zoom::secret::Secret,
 };
@@ -164,7 +164,10 @@ impl ClusterToken {
         let (clock, now) = (self.cluster.clock().ok_or(Unavailable)?, Instant::now());
         let record = codec::encode_token(&self.cluster, &claim.key, token, &clock, now).ok_or(Unavailable)?;
         let keep = token.use_until().saturating_duration_since(now);
-        self.cluster.retrying(async || self.cluster.put(claim, &record, keep).await).await.map(drop)
+        match self.cluster.retrying(async || self.cluster.put(claim, &record, keep).await).await? {
+            PutResult::Refused => Err(Unavailable),
+            PutResult::Stored | PutResult::Superseded | PutResult::Purged => Ok(()),
+        }
     }
 
     /// Removes a token that is no longer valid from Redis.
