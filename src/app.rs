@@ -80,7 +80,7 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // Fails if a test has started a service in this process before, with the same provider.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, quota, freshness, cache, callers, shared, trace, .. } = config;
+        let Config { server, fetcher, zoom, quota, freshness, cache, callers, cluster, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
         let (tracer, tracer_guard) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
@@ -92,7 +92,7 @@ impl App {
             zoom,
             freshness,
             quota,
-            shared,
+            cluster,
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
             tracer: tracer.clone(),

@@ -6,6 +6,8 @@ mod redactor;
 
 use std::{sync::Arc, time::Instant};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::redactor::{RedactedText, Redactor};
 
 vocabulary! {
@@ -85,7 +87,7 @@ vocabulary! {
 }
 
 /// The error response of Zoom. Callers see it, so that they can quote it to Zoom's support.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ZoomError {
     /// The HTTP status, which often misleads.
     pub(crate) status: u16,

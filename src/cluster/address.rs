@@ -17,8 +17,8 @@ const SENTINEL: &str = "+sentinel";
 #[derive(Clone)]
 pub struct Address {
     first: ConnectionInfo,
-    /// The name of the master to ask Sentinel for.
-    master: Option<String>,
+    /// The name of the master to ask Sentinel for; `None`: the first address is not a Sentinel.
+    pub(super) master: Option<String>,
     /// `None`: Mozilla's roots are trusted.
     ca: Option<Vec<CertificateDer<'static>>>,
 }
@@ -99,13 +99,8 @@ impl Address {
         leaves && self.first.redis_settings().password().is_some()
     }
 
-    pub(super) fn first(&self) -> ConnectionAddr {
-        self.first.addr().clone()
-    }
-
-    /// The master's name; `None`: the first address is not a Sentinel.
-    pub(super) fn master(&self) -> Option<&str> {
-        self.master.as_deref()
+    pub(super) fn first(&self) -> &ConnectionAddr {
+        self.first.addr()
     }
 
     /// Another node, reached by the same protocol.
@@ -174,13 +169,13 @@ mod tests {
         let parse = |url| Address::parse(url, None).unwrap();
         let plain = parse("redis://cache.example:6380/3");
         assert_eq!(plain.host(), "cache.example:6380");
-        assert_eq!((plain.first.redis_settings().db(), plain.master()), (3, None));
+        assert_eq!((plain.first.redis_settings().db(), plain.master), (3, None));
         let secret = parse("rediss://qos:s%40crets%40cret@cache.example");
         assert_eq!(secret.first.redis_settings().username(), Some("qos"));
         assert_eq!(secret.first.redis_settings().password(), Some("s@crets@cret"));
         assert!(matches!(secret.node("10.0.0.7", 6379), ConnectionAddr::TcpTls { insecure: false, .. }));
         let sentinel = parse("redis+sentinel://sentinels:26379/0?master=qos");
-        assert_eq!(sentinel.master(), Some("qos"));
+        assert_eq!(sentinel.master.as_deref(), Some("qos"));
         assert!(matches!(parse("rediss+sentinel://s?master=qos").first(), ConnectionAddr::TcpTls { .. }));
     }
 

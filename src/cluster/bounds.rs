@@ -4,7 +4,7 @@
 //! (`checks.lua`, `quota.lua`), before it can harm another replica; this is for their answers, for events and for records. A time
 //! becomes an [`std::time::Instant`] only in [`super::clock::ServerClock::when`].
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::time::{DAY, Micros, micros};
 use crate::failure::LimitKind;
@@ -87,22 +87,21 @@ pub(super) fn words(text: &str) -> Result<&str, Rejected> {
 
 /// A name: printable and short.
 pub(super) fn name(text: &str) -> Result<&str, Rejected> {
-    let fits =
-        !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(text) } else { Err(Rejected) }
+    made_of(text, 1..=LONGEST_NAME, |byte| byte.is_ascii_graphic())
 }
 
 /// A run id. It is empty in some services that imitate Redis.
 pub(super) fn run_id(text: &str) -> Result<&str, Rejected> {
-    let fits = text.len() <= LONGEST_TEXT && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if fits { Ok(text) } else { Err(Rejected) }
+    made_of(text, 0..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric())
 }
 
 /// The name or address of another node.
 pub(super) fn host(text: &str) -> Result<&str, Rejected> {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
-    let fits = !text.is_empty() && text.len() <= LONGEST_TEXT && text.bytes().all(known);
-    if fits { Ok(text) } else { Err(Rejected) }
+    made_of(text, 1..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte))
+}
+
+fn made_of(text: &str, lengths: RangeInclusive<usize>, bytes: fn(u8) -> bool) -> Result<&str, Rejected> {
+    if lengths.contains(&text.len()) && text.bytes().all(bytes) { Ok(text) } else { Err(Rejected) }
 }
 
 pub(super) fn within(number: u64, most: u64) -> Result<u64, Rejected> {

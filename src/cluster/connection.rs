@@ -132,8 +132,8 @@ impl RedisClient {
         for secret in [address.login().password(), address.login().username()].into_iter().flatten() {
             self.redactor.learn(secret);
         }
-        let node = match address.master() {
-            None => address.first(),
+        let node = match &address.master {
+            None => address.first().clone(),
             Some(master) => self.ask_sentinel(&address, master).await?,
         };
         let (node, mut control, control_driver) = self.connect_to_owner(&address, node, keys).await?;
@@ -161,7 +161,7 @@ impl RedisClient {
         let login = Address::sentinel_login();
         let config = self.config(false);
         let (mut sentinel, _driver) =
-            wire::connect(address, &address.first(), &login, LARGEST_CONTROL, config).await?;
+            wire::connect(address, address.first(), &login, LARGEST_CONTROL, config).await?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
         let (host, port): (String, u16) = command.query_async(&mut sentinel).await?;

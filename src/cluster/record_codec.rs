@@ -22,22 +22,18 @@ const CHECKSUM: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     /// A snapshot's bytes.
-    Snapshot,
+    Snapshot = 1,
     /// A failure: why Zoom gives no snapshot.
-    Refusal,
+    Refusal = 2,
     /// An access token.
-    AccessToken,
+    AccessToken = 3,
 }
 
 impl RecordKind {
-    const ALL: [(Self, u8); 3] = [(Self::Snapshot, 1), (Self::Refusal, 2), (Self::AccessToken, 3)];
-
-    fn number(self) -> u8 {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or(0, |(_, number)| *number)
-    }
+    const ALL: [Self; 3] = [Self::Snapshot, Self::Refusal, Self::AccessToken];
 
     fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == number).map(|(kind, _)| *kind)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
@@ -62,7 +58,7 @@ pub fn encode(
     content: &[u8],
 ) -> Option<Vec<u8>> {
     let protection = if cipher.is_some() { ENCRYPTED } else { PLAIN };
-    let front = [MAGIC[0], MAGIC[1], VERSION, kind.number(), protection];
+    let front = [MAGIC[0], MAGIC[1], VERSION, kind as u8, protection];
     let body = [&fetched_at.to_le_bytes(), content].concat();
     Some(match cipher {
         Some(cipher) => [&front[..], &cipher.encrypt(&body, &context(front, key))?].concat(),
@@ -138,7 +134,7 @@ mod tests {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let (one, other) = (of("85746065432"), of("85746065433"));
         for cipher in [None, Some(&cipher)] {
-            for (kind, _) in RecordKind::ALL {
+            for kind in RecordKind::ALL {
                 let bytes = encode(cipher, &one, kind, 1_800_000_000_000_000, b"content").unwrap();
                 let record = Record { kind, fetched_at: 1_800_000_000_000_000, content: b"content".to_vec() };
                 assert_eq!(decode(cipher, &one, &bytes), Some(record));

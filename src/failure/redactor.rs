@@ -11,6 +11,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use self::{runs::Runs, unescape::flat};
 
 /// In characters.
@@ -24,7 +26,7 @@ const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 
 /// Foreign text that is safe for logs and callers: without our secrets, short, and on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RedactedText(Box<str>);
 
 impl RedactedText {
@@ -33,7 +35,6 @@ impl RedactedText {
         Self(shortened(&flat(text, LONGEST_READ)).into())
     }
 
-    /// The text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,6 +43,12 @@ impl RedactedText {
 impl fmt::Display for RedactedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RedactedText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::from_replica(&text))
     }
 }
 
