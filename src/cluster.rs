@@ -18,7 +18,6 @@ mod heartbeat;
 pub mod keys;
 pub mod meter;
 mod op_error;
-mod outbox;
 mod purge;
 mod quota;
 pub mod quota_reply;
@@ -46,8 +45,8 @@ use redis::PushInfo;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::claims::{ClaimResult, PutResult};
-pub use self::keys::namespace;
-pub use self::outbox::Claim;
+pub use self::keys::Claim;
+pub(crate) use self::keys::namespace;
 pub use self::records::StoredRecord;
 use self::{
     address::Address,
@@ -56,14 +55,13 @@ use self::{
     clock::ServerClock,
     connection::{OpError, RedisClient},
     events::Event,
-    keys::Keys,
-    outbox::OutboxItem,
+    keys::{Keys, RecordKey},
     quota_view::QuotaView,
     rejections::Rejections,
     script::Scripts,
     standalone::{Mode, Presence},
 };
-use crate::metrics::Metrics;
+use crate::{failure::LimitKind, metrics::Metrics};
 
 /// Where Redis is, and what is shared over it.
 pub struct ClusterConfig {
@@ -126,6 +124,19 @@ struct ClusterInner {
     doubt: Notify,
     /// A heartbeat succeeded, or this process has left.
     recovered: Notify,
+}
+
+/// An announcement that waits until Redis is available again.
+enum OutboxItem {
+    CoolDown {
+        kind: LimitKind,
+        until: Instant,
+        encoded_failure: String,
+    },
+    /// No key means everything.
+    Purge(Vec<RecordKey>),
+    /// This replica's claim with this number, or a smaller one, will not be used.
+    Disown(Claim),
 }
 
 impl Cluster {

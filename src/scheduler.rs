@@ -171,7 +171,7 @@ impl Scheduler {
         let dispatcher = self.0.dispatcher.borrow();
         let Dispatcher { quota, queue, .. } = &*dispatcher;
         let now = quota.now();
-        let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
+        let cooldowns = LimitKind::ALL.map(|kind| {
             (kind, quota.local().cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
         });
         SchedulerStatus {

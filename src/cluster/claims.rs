@@ -9,12 +9,11 @@ use std::{
 use redis::Value;
 
 use super::{
-    Cluster, Unavailable,
+    Cluster, OutboxItem, Unavailable,
     bounds::LARGEST_RECORD,
     clock::Micros,
     connection::{OpError, Traffic},
-    keys::RecordKey,
-    outbox::{Claim, OutboxItem},
+    keys::{Claim, RecordKey},
     script::ScriptCall,
 };
 use crate::metrics::RedisValue;
@@ -165,7 +164,8 @@ impl Cluster {
         call: &ScriptCall<'_>,
     ) -> Result<ClaimsReply, Unavailable> {
         self.ensure_usable()?;
-        let reply: Result<(String, Value, Value, Value), OpError> = self.0.client.script(traffic, call).await;
+        let reply: Result<(String, Value, Value, Value), OpError> =
+            self.0.client.run(traffic, async |to| call.run(to).await).await;
         let (result, number, refused, record) = match traffic {
             Traffic::Control => reply.inspect_err(|error| self.failed(error)).map_err(|_| Unavailable)?,
             Traffic::Bulk => self.check_bulk(reply)?,

@@ -9,8 +9,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, FromRedisValue, InfoDict, Pipeline, PushInfo, RedisError,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, ConnectionAddr, InfoDict, PushInfo, RedisError, aio::MultiplexedConnection,
 };
 use tokio::sync::mpsc;
 
@@ -21,7 +20,6 @@ use super::{
     clock::ServerClock,
     keys::Keys,
     op_error::message,
-    script::ScriptCall,
     wire::{self, Driver},
 };
 use crate::failure::Redactor;
@@ -201,40 +199,22 @@ impl RedisClient {
         if subscribes { config.set_push_sender(self.pushes.clone()) } else { config }
     }
 
-    fn connection(&self, traffic: Traffic) -> Result<(MultiplexedConnection, u64), OpError> {
-        let connections = self.connections.borrow();
-        let connections = connections.as_ref().ok_or(OpError::Broken)?;
-        let connection = match traffic {
-            Traffic::Control => &connections.control,
-            Traffic::Bulk => &connections.bulk,
+    /// Runs an operation within the time limit.
+    pub(super) async fn run<T>(
+        &self,
+        traffic: Traffic,
+        operation: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, OpError> {
+        let (connection, generation) = {
+            let connections = self.connections.borrow();
+            let connections = connections.as_ref().ok_or(OpError::Broken)?;
+            let connection = match traffic {
+                Traffic::Control => &connections.control,
+                Traffic::Bulk => &connections.bulk,
+            };
+            (connection.clone(), connections.generation)
         };
-        Ok((connection.clone(), connections.generation))
-    }
-
-    pub(super) async fn script<T: FromRedisValue>(
-        &self,
-        traffic: Traffic,
-        script: &ScriptCall<'_>,
-    ) -> Result<T, OpError> {
-        let (mut to, generation) = self.connection(traffic)?;
-        self.within_timeout(generation, script.run(&mut to)).await
-    }
-
-    pub(super) async fn pipeline<T: FromRedisValue>(
-        &self,
-        traffic: Traffic,
-        pipe: &Pipeline,
-    ) -> Result<T, OpError> {
-        let (mut to, generation) = self.connection(traffic)?;
-        self.within_timeout(generation, pipe.query_async(&mut to)).await
-    }
-
-    async fn within_timeout<T>(
-        &self,
-        generation: u64,
-        operation: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, OpError> {
-        let error = match tokio::time::timeout(self.timeout, operation).await {
+        let error = match tokio::time::timeout(self.timeout, operation(connection)).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => OpError::of(&error, &self.redactor),
             Err(_) => OpError::TimedOut,

@@ -12,13 +12,12 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 
 use super::{
-    Cluster,
+    Cluster, OutboxItem,
     circuit_breaker::RedisStatus,
     clock::{Micros, ServerClock},
     connection::{Connected, OpError},
     events::Event,
     keys::RecordKey,
-    outbox::OutboxItem,
 };
 use crate::metrics::RedisValue;
 
@@ -129,7 +128,7 @@ impl Cluster {
         let named = keys.iter().map(|key| Some(key.as_str().to_owned()));
         let all = keys.is_empty().then_some(None);
         for key in named.chain(all) {
-            self.emit(Event::Purged { key, fence: 0, by: String::new() });
+            self.emit_purge(key, 0);
         }
     }
 
@@ -145,10 +144,10 @@ impl Cluster {
         }
         match self.missed_purges(applied).await {
             Err(_) => return,
-            Ok(None) => self.emit(Event::Purged { key: None, fence: last, by: String::new() }),
+            Ok(None) => self.emit_purge(None, last),
             Ok(Some(missed)) => {
                 for (key, fence) in missed {
-                    self.emit(Event::Purged { key: (key != "*").then_some(key), fence, by: String::new() });
+                    self.emit_purge((key != "*").then_some(key), fence);
                 }
             }
         }
@@ -184,6 +183,10 @@ impl Cluster {
             Event::Recorded { .. } | Event::Failed { .. } => {}
         }
         self.emit(event);
+    }
+
+    fn emit_purge(&self, key: Option<String>, fence: u64) {
+        self.emit(Event::Purged { key, fence, by: String::new() });
     }
 
     fn emit(&self, event: Event) {

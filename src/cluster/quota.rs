@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Cluster, Unavailable, bounds,
+    Cluster, OutboxItem, Unavailable, bounds,
     clock::{Micros, micros},
-    outbox::OutboxItem,
     quota_reply::{QuotaReply, Reservation, lead},
     quota_view::{Replicas, SharedDay},
     script::ScriptCall,

@@ -49,7 +49,7 @@ impl Cluster {
         if is_sign_of_life {
             inner.presence.borrow_mut().on_request(deadline);
         }
-        let answer: Result<Vec<Value>, OpError> = inner.client.script(Traffic::Control, &call).await;
+        let answer = inner.client.run(Traffic::Control, async |to| call.run::<Vec<Value>>(to).await).await;
         let answer = answer.and_then(|values| self.parse(&values));
         if is_sign_of_life {
             inner.presence.borrow_mut().on_end(effect_of(&answer), Instant::now(), deadline);

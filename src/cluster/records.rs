@@ -49,9 +49,9 @@ impl Cluster {
         if record.len() > LARGEST_RECORD {
             return Err(Unavailable);
         }
-        let mut pipe = redis::pipe();
-        pipe.cmd("SET").arg(self.0.keys.record(key)).arg(record).arg("PX").arg(millis(keep)).ignore();
-        self.check_bulk(self.0.client.pipeline::<()>(Traffic::Bulk, &pipe).await)
+        let mut set = redis::cmd("SET");
+        set.arg(self.0.keys.record(key)).arg(record).arg("PX").arg(millis(keep));
+        self.check_bulk(self.0.client.run(Traffic::Bulk, async |mut to| set.exec_async(&mut to).await).await)
     }
 
     /// Reads such a record, and keeps it for `keep` from now on. Also returns the number of the last purge of `part_of`, the

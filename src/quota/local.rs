@@ -209,7 +209,7 @@ impl LocalQuota {
 
     /// Brings the gauges up to date, also while there are no calls: days and cool-downs end by themselves.
     pub(crate) fn update_gauges(&self, now: Now) {
-        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+        for kind in LimitKind::ALL {
             self.metrics.cooldown(kind, self.cooldown_until(kind, now).is_some());
         }
         self.publish(now);

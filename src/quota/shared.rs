@@ -63,7 +63,7 @@ impl SharedQuota {
     /// Takes over the day's count and the cool-downs of all replicas.
     pub(super) fn sync(&mut self) -> Now {
         let now = self.now();
-        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+        for kind in LimitKind::ALL {
             if let Some(until) = self.cluster.cooldown_until(kind)
                 && self.local.cooldown_until(kind, now).is_none_or(|known| until > known + SAME_COOLDOWN)
             {
@@ -141,9 +141,8 @@ impl SharedQuota {
         )]
         let refreshes_an_hour = self.local.refresh_demand(now) as u64;
         self.cluster.set_demand(waiting as u64, refreshes_an_hour);
-        let cools_down = [LimitKind::PerSecond, LimitKind::PerDay]
-            .into_iter()
-            .any(|kind| self.local.cooldown_until(kind, now).is_some());
+        let cools_down =
+            LimitKind::ALL.into_iter().any(|kind| self.local.cooldown_until(kind, now).is_some());
         let can_use = !cools_down && self.cluster.mode(now.instant) == Mode::Shared;
         let keep = if can_use { waiting } else { 0 };
         let surplus = self.reservations.borrow_mut().release_surplus(keep, now.instant);

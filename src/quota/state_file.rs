@@ -171,16 +171,12 @@ pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
 
 /// `None` if there is no file yet, or if it was not ours.
 fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    let text = match regular_file::read(path, MAX_FILE_BYTES) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Ours is never that large.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Vec::new(),
         Err(error) => return Err(error),
-    };
-    // A larger file is not ours and is never read into memory. Anything but a regular file is an error.
-    let text = if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
-        Vec::new()
-    } else {
-        regular_file::read(path, MAX_FILE_BYTES)?
     };
     if let Some(state) = parse(&text, today) {
         return Ok(Some(state));

@@ -9,7 +9,7 @@
 //! two permits for each one of B.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Instant,
 };
 
@@ -208,41 +208,21 @@ impl<T> Flows<T> {
         Some(newest)
     }
 
-    /// All flights with their deadlines, in the order in which they would be served.
-    pub(super) fn in_order(&self) -> ServiceOrder<'_, T> {
-        let flows = self.by_tag.iter().filter_map(|&(tag, caller)| {
-            let flow = self.by_caller.get(&caller)?;
-            Some((caller, FlowCursor { tag, cost: cost(flow.weight), calls: flow.calls.iter() }))
-        });
-        ServiceOrder { by_tag: self.by_tag.clone(), flows: flows.collect() }
-    }
-}
-
-/// Where a dry run of the service stands in one flow.
-struct FlowCursor<'a, T> {
-    tag: VirtualTime,
-    cost: VirtualTime,
-    calls: btree_map::Iter<'a, FlightNumber, WaitingCall<T>>,
-}
-
-/// A dry run of the service.
-pub(super) struct ServiceOrder<'a, T> {
-    by_tag: BTreeSet<(VirtualTime, u32)>,
-    flows: HashMap<u32, FlowCursor<'a, T>, foldhash::fast::RandomState>,
-}
-
-impl<T> Iterator for ServiceOrder<'_, T> {
-    type Item = (FlightNumber, Option<Instant>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (_, caller) = self.by_tag.pop_first()?;
-            let Some(flow) = self.flows.get_mut(&caller) else { continue };
-            if let Some((flight, call)) = flow.calls.next() {
-                flow.tag += flow.cost;
-                self.by_tag.insert((flow.tag, caller));
-                return Some((*flight, call.deadline));
+    /// All flights with their deadlines, in the order in which they would be served: a dry run of the service.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (FlightNumber, Option<Instant>)> {
+        let mut by_tag = self.by_tag.clone();
+        let calls =
+            self.by_caller.iter().map(|(caller, flow)| (*caller, (cost(flow.weight), flow.calls.iter())));
+        let mut calls: HashMap<_, _, foldhash::fast::RandomState> = calls.collect();
+        std::iter::from_fn(move || {
+            loop {
+                let (tag, caller) = by_tag.pop_first()?;
+                let Some((cost, calls)) = calls.get_mut(&caller) else { continue };
+                if let Some((flight, call)) = calls.next() {
+                    by_tag.insert((tag + *cost, caller));
+                    return Some((*flight, call.deadline));
+                }
             }
-        }
+        })
     }
 }
