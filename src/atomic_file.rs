@@ -45,13 +45,11 @@ impl AtomicFile {
         &self.target
     }
 
-    /// Writes the content and syncs it to disk.
     pub(crate) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.file.write_all(content)?;
         self.file.sync_all()
     }
 
-    /// Replaces the target with the new content.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.target)?;
         self.committed = true;

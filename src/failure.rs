@@ -91,9 +91,7 @@ vocabulary! {
 pub(crate) struct ZoomError {
     /// The HTTP status, which often misleads.
     pub(crate) status: u16,
-    /// The `code` of the body.
     pub(crate) code: Option<i64>,
-    /// The `message` of the body.
     pub(crate) message: Option<RedactedText>,
     /// `x-zm-trackingid`, which Zoom's support asks for.
     pub(crate) tracking_id: Option<RedactedText>,
@@ -114,18 +112,15 @@ impl ZoomError {
 /// Why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The reason.
     pub(crate) reason: Reason,
     /// Why another call would fail the same way; `None` if it may succeed, or if the reason is enough.
     pub(crate) lasting: Option<Lasting>,
-    /// When a retry can help, if that is known.
     pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
     pub(crate) zoom: Option<Arc<ZoomError>>,
 }
 
 impl Failure {
-    /// A failure without details.
     pub(crate) fn new(reason: Reason) -> Self {
         Self { reason, lasting: None, retry_at: None, zoom: None }
     }
@@ -135,13 +130,11 @@ impl Failure {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
-    /// Adds when a retry can help.
     pub(crate) fn retry_at(mut self, at: Instant) -> Self {
         self.retry_at = Some(at);
         self
     }
 
-    /// Adds Zoom's response.
     pub(crate) fn with_zoom_error(mut self, zoom_error: ZoomError) -> Self {
         self.zoom = Some(Arc::new(zoom_error));
         self

@@ -31,7 +31,6 @@ pub(crate) use self::{
 };
 use crate::failure::{Failure, LimitKind};
 
-/// The limits of this process's calls.
 pub(crate) enum Quota {
     /// The configured limits are this process's own.
     Local(LocalQuota),
@@ -60,10 +59,6 @@ impl Quota {
         }
     }
 
-    /// Takes a permit.
-    ///
-    /// # Errors
-    /// When none can be given now: which limit was hit, and when to try again.
     pub(crate) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
         match self {
             Self::Local(local) => local.try_take(now),

@@ -83,7 +83,6 @@ impl Address {
         Ok(Self { first, master, ca })
     }
 
-    /// Host and port, for the log.
     pub(crate) fn host(&self) -> String {
         self.first.addr().to_string()
     }

@@ -42,7 +42,6 @@ pub enum PutResult {
     Purged,
 }
 
-/// The reply of `claims.lua`.
 pub(super) struct ClaimsReply {
     pub(super) result: String,
     pub(super) number: u64,
@@ -157,7 +156,6 @@ impl Cluster {
         call.key(&*keys.members).key(&*keys.budget).key(keys.purged(purged_with)).arg(op)
     }
 
-    /// Runs `claims.lua`, and checks what it returns.
     pub(super) async fn run(
         &self,
         traffic: Traffic,

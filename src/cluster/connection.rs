@@ -33,7 +33,6 @@ const LARGEST_BULK: usize = 17 << 20;
 /// How often the nodes of a Redis Cluster may redirect us to one another.
 const MAX_REDIRECTS: usize = 4;
 
-/// Which of the two connections an operation uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Traffic {
     /// For what is small and urgent.
@@ -68,7 +67,6 @@ pub(super) struct Connected {
     pub(super) is_server_odd: bool,
 }
 
-/// Why no connection can be made.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
     #[error(transparent)]

@@ -51,10 +51,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Parses a message that arrived at `now`. `None`: it is of a later version.
-    ///
-    /// # Errors
-    /// It is too long, not text, or out of bounds.
+    /// Parses a message that arrived at `now`. `None`: it is of a later version. An error: it is too
+    /// long, not text, or out of bounds.
     pub(crate) fn parse(message: &[u8], clock: &ServerClock, now: Instant) -> Result<Option<Self>, Rejected> {
         if message.len() > bounds::LONGEST_EVENT {
             return Err(Rejected);

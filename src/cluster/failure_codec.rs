@@ -48,10 +48,7 @@ pub(crate) fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Fa
     try_decode(text, clock, now).ok().flatten()
 }
 
-/// `None` for text that is not a failure, or has a reason that this version does not know.
-///
-/// # Errors
-/// A value is out of bounds.
+/// `None` for text that is not a failure, or has a reason that this version does not know; an error for values out of bounds.
 pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
     let Ok(encoded) = serde_json::from_str::<EncodedFailure>(bounds::words(text)?) else { return Ok(None) };
     let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == encoded.reason) else {
@@ -76,9 +73,6 @@ pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
 
 /// Accepts a failure only as the reason of a cool-down of this kind: requests for every meeting will be rejected with it. Text of
 /// a later version is accepted, too.
-///
-/// # Errors
-/// It is out of bounds, or another failure.
 pub(super) fn check_cooldown(
     kind: LimitKind,
     text: &str,

@@ -28,7 +28,6 @@ use crate::{
 /// How the name of a webinar's view ends.
 const WEBINAR: &str = ":webinar";
 
-/// The keys below one hash tag.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     tag: Box<str>,

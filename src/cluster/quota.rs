@@ -97,7 +97,6 @@ impl Cluster {
         self.0.quota_view.borrow_mut().count_standalone_call(self.micros(now));
     }
 
-    /// A standalone call was counted and not made.
     pub(crate) fn uncount_standalone_call(&self) {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
@@ -122,12 +121,10 @@ impl Cluster {
         SPREAD.saturating_mul(calls) / self.0.config.per_second.get()
     }
 
-    /// The replicas, as of the last answer.
     pub(crate) fn replicas(&self) -> Replicas {
         self.0.quota_view.borrow().replicas()
     }
 
-    /// The limits of this process without Redis.
     pub(crate) fn local_share(&self) -> LocalShare {
         LocalShare::of(self.0.config.per_second, self.0.config.replicas)
     }
@@ -137,7 +134,6 @@ impl Cluster {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }
 
-    /// Calls permitted in a UTC day, to all replicas.
     pub(crate) fn per_day(&self) -> u64 {
         self.0.config.per_day
     }

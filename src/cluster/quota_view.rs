@@ -21,7 +21,6 @@ pub struct SharedDay {
     pub taken: u64,
 }
 
-/// The replicas that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
     /// How many the server heard of lately, this one included.
@@ -33,7 +32,6 @@ pub(crate) struct Replicas {
 /// The last answer, and the standalone calls that are to be reported.
 #[derive(Default)]
 pub(super) struct QuotaView {
-    /// Calls that wait here.
     pub(super) demand: u64,
     /// Calls an hour that the refreshes of this process would cost without stretching.
     pub(super) refresh_demand: u64,
@@ -51,7 +49,6 @@ pub(super) struct QuotaView {
     is_acknowledged: bool,
 }
 
-/// The report that accompanies a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReplicaReport {
     pub(super) day: u64,
@@ -110,7 +107,6 @@ impl QuotaView {
         self.unreported += 1;
     }
 
-    /// A standalone call was counted and not made.
     pub(super) fn uncount_standalone_call(&mut self) {
         self.unreported = self.unreported.saturating_sub(1);
     }

@@ -40,7 +40,6 @@ impl RecordKind {
 /// A decoded record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The kind of content.
     pub(crate) kind: RecordKind,
     /// When it was fetched.
     pub fetched_at: Micros,

@@ -48,7 +48,6 @@ impl LuaScript {
     }
 }
 
-/// One call of a script.
 pub(super) struct ScriptCall<'a> {
     script: &'a LuaScript,
     keys: Vec<Vec<u8>>,

@@ -98,7 +98,6 @@ impl Presence {
         self.in_flight += 1;
     }
 
-    /// The request ended.
     pub(crate) fn on_end(&mut self, effect: RequestEffect, now: Instant, deadline: Instant) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let until = match effect {
@@ -109,7 +108,6 @@ impl Presence {
         self.counted_until = self.counted_until.max(until);
     }
 
-    /// A call was made without Redis.
     pub(crate) fn count_standalone_call(&mut self, now: Instant) {
         self.last_standalone_call = self.last_standalone_call.max(Some(now));
     }
@@ -126,7 +124,6 @@ impl Presence {
         self.counted_until.max(in_flight.unwrap_or(self.counted_until)) + self.wait
     }
 
-    /// How this process may call now.
     pub(crate) fn mode(&self, redis_is_up: bool, now: Instant) -> Mode {
         match self.standalone_from() {
             _ if redis_is_up => Mode::Shared,

@@ -22,12 +22,10 @@ pub struct DailyQuota {
     file: Option<StateFile>,
 }
 
-/// The calls counted in one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DayCount {
     /// Days since 1970-01-01 UTC.
     pub(crate) date: u64,
-    /// Calls.
     pub(crate) used: u64,
     /// Those of `used` that other apps of the account made.
     pub(crate) taken: u64,

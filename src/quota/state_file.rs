@@ -31,7 +31,6 @@ const MAX_BURST: u64 = 3;
 /// Ours is about 50 bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// The file of one process.
 pub(super) struct StateFile {
     path: PathBuf,
     /// How many calls a write is ahead of the count.
@@ -57,16 +56,13 @@ pub(super) struct SavedCount {
     pub(super) calls: u64,
 }
 
-/// A write that is due.
 #[derive(Debug)]
 pub(crate) struct PendingSave {
-    /// The write.
     pub(crate) job: SaveJob,
     /// Whether no call may be made before it is done.
     pub(crate) blocks_calls: bool,
 }
 
-/// One write.
 #[derive(Debug, Clone)]
 pub(crate) struct SaveJob {
     path: PathBuf,
@@ -148,9 +144,6 @@ impl StateFile {
 
 impl SaveJob {
     /// Replaces the file, on the disk.
-    ///
-    /// # Errors
-    /// When the folder or the disk refuses.
     pub(crate) fn write(&self) -> io::Result<()> {
         let mut content = serde_json::to_vec(&self.state)?;
         content.push(b'\n');
@@ -160,10 +153,6 @@ impl SaveJob {
     }
 }
 
-/// Checks that the count can be written to this file, without changing anything.
-///
-/// # Errors
-/// When the file or its sibling cannot be written.
 pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     atomic_file::could_create(&path)

@@ -23,7 +23,6 @@ const LONG_MEMORY: Duration = Duration::from_secs(3 * 3600);
 /// Meetings of 1 page, 2 to 3, 4 to 7 and so on; a flight has 5,000 at most.
 const SIZE_CLASSES: usize = 13;
 
-/// Recent spending.
 pub(super) struct UsageRate {
     memory: Duration,
     all: DecayingSum,
@@ -68,7 +67,6 @@ impl UsageRate {
         self.all.add(-1.0, now);
     }
 
-    /// A refresh is complete.
     pub(super) fn record_refresh(&mut self, sample: RefreshSample, now: Instant) {
         let pages = sample.pages.max(1);
         let calls = f64::from(pages);

@@ -32,7 +32,6 @@ pub(super) struct Dispatcher {
     pub(super) unreachable_scan: Throttle,
 }
 
-/// A call that asks to wait for a permit.
 pub(super) struct NewCall<'a> {
     pub(super) priority: Priority,
     pub(super) flight: FlightNumber,

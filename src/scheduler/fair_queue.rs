@@ -79,7 +79,6 @@ impl<T> FairQueue<T> {
         self.places.insert(flight, (Priority::Foreground, weight.caller));
     }
 
-    /// The flight that is served next.
     pub(crate) fn first(&self) -> Option<FlightNumber> {
         self.next_flows().and_then(Flows::first)
     }
@@ -180,17 +179,14 @@ impl<T> FairQueue<T> {
         self.places.keys().copied()
     }
 
-    /// The earliest deadline of all calls.
     pub(crate) fn first_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The callers with a call that waits.
     pub(crate) fn callers(&self) -> BTreeSet<u32> {
         self.foreground.callers().chain(self.background.callers()).collect()
     }
 
-    /// This caller's calls in the queue.
     pub(crate) fn depth(&self, caller: u32) -> QueueDepth {
         let (foreground, background) = (self.foreground.depth(caller), self.background.depth(caller));
         QueueDepth {
@@ -199,12 +195,10 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// The number of calls that wait.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether no call waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }

@@ -17,7 +17,6 @@ const SHORTEST_SECRET: usize = 4;
 /// This many first bytes of a secret are redacted at the end of a text, which may have been cut there.
 pub(super) const SHORTEST_BEGINNING: usize = 6;
 
-/// Runs of bytes, each packed into a number.
 #[derive(Default)]
 pub(super) struct Runs {
     anywhere: HashSet<u64>,

@@ -20,7 +20,6 @@ const PERMIT: VirtualTime = 1 << 24;
 
 type VirtualTime = u64;
 
-/// A call that waits.
 pub(super) struct WaitingCall<T> {
     pub(super) since: Instant,
     /// When the call is no longer wanted; `None` if its flight has begun.
@@ -28,7 +27,6 @@ pub(super) struct WaitingCall<T> {
     pub(super) item: T,
 }
 
-/// The calls of one caller.
 struct Flow<T> {
     weight: CallerWeight,
     tag: VirtualTime,
@@ -43,12 +41,10 @@ impl<T> Flow<T> {
     }
 }
 
-/// The flows of all callers.
 pub(super) struct Flows<T> {
     by_caller: HashMap<u32, Flow<T>, foldhash::fast::RandomState>,
     /// The flows that are not empty, by their tags.
     by_tag: BTreeSet<(VirtualTime, u32)>,
-    /// The current virtual time.
     now: VirtualTime,
     length: usize,
 }

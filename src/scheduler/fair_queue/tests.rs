@@ -246,7 +246,6 @@ fn a_permit_costs_no_more_with_a_hundred_thousand_calls_waiting() {
     assert!(many < few * 10, "{few:?}, {many:?}");
 }
 
-/// A change of the queue.
 #[derive(Debug, Clone)]
 enum Step {
     Join { caller: u32, background: bool, begun: bool },
