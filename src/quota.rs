@@ -93,18 +93,16 @@ impl Quota {
 
     /// Reports how many calls wait here. Replicas divide their permits by that.
     pub(crate) fn report_demand(&mut self, waiting: usize) {
-        let now = self.sync();
-        match self {
-            Self::Local(_) => {}
-            Self::Shared(shared) => shared.report_demand(waiting, now),
+        if let Self::Shared(shared) = self {
+            let now = shared.sync();
+            shared.report_demand(waiting, now);
         }
     }
 
     /// Has permits reserved for the calls that wait, where that takes time. `wake` is notified when more are available.
     pub(crate) fn reserve(&mut self, waiting: usize, now: Now, wake: &Rc<Notify>) {
-        match self {
-            Self::Local(_) => {}
-            Self::Shared(shared) => shared.reserve(waiting, now.instant, wake),
+        if let Self::Shared(shared) = self {
+            shared.reserve(waiting, now.instant, wake);
         }
     }
 

@@ -75,7 +75,7 @@ impl Cluster {
         unanswered: &Cell<Option<Micros>>,
     ) -> Result<ClaimResult, Unavailable> {
         self.ensure_usable()?;
-        let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.client.timeout());
+        let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.config.timeout);
         let call = self.claims_call(key, "claim").arg(&self.0.replica).arg(known);
         let call = call.arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline);
         let reply = self.run(Traffic::Control, &call).await;

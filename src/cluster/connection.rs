@@ -87,10 +87,6 @@ impl RedisClient {
         }
     }
 
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     pub(super) fn is_connected(&self) -> bool {
         self.connections.borrow().is_some()
     }

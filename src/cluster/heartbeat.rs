@@ -102,7 +102,7 @@ impl Cluster {
     async fn reload_address(&self) {
         let address_now = Arc::clone(&self.0.config.address_now);
         let read = actix_rt::task::spawn_blocking(move || address_now());
-        if let Ok(Ok(Some(address))) = tokio::time::timeout(self.0.client.timeout(), read).await {
+        if let Ok(Ok(Some(address))) = tokio::time::timeout(self.0.config.timeout, read).await {
             self.0.client.set_address(address);
         }
     }

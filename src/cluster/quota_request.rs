@@ -43,7 +43,7 @@ impl Cluster {
         // Whether the server counts on this replica afterwards.
         let is_sign_of_life = matches!(op, "beat" | "permit");
         let sent = Instant::now();
-        let deadline = sent + inner.client.timeout();
+        let deadline = sent + inner.config.timeout;
         let report = inner.quota_view.borrow_mut().next_report();
         let call = add_arguments(self.quota_call(op, &run_id, clock.at(deadline), &report, sent));
         if is_sign_of_life {

@@ -133,10 +133,8 @@ impl QuotaView {
 
     pub(super) fn replicas(&self) -> Replicas {
         let last = self.last.as_ref();
-        last.map_or_else(Replicas::default, |last| Replicas {
-            live: last.live,
-            refresh_demand: last.refresh_demand,
-        })
+        let replicas = |last: &QuotaReply| Replicas { live: last.live, refresh_demand: last.refresh_demand };
+        last.map(replicas).unwrap_or_default()
     }
 
     /// How many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it. Slots

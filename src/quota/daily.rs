@@ -103,7 +103,7 @@ impl DailyQuota {
         if days.today.date > self.days.today.date
             && let Some(file) = &mut self.file
         {
-            file.begin_day();
+            file.has_calls = false;
         }
         self.days = days;
     }
@@ -113,7 +113,7 @@ impl DailyQuota {
         self.roll_over(now);
         self.days.today.used += 1;
         if let Some(file) = &mut self.file {
-            file.note_call();
+            file.has_calls = true;
         }
         self.days.today.date
     }

@@ -61,9 +61,9 @@ impl QuotaStatus {
 /// Everything that limits the calls of one process.
 pub struct LocalQuota {
     per_second: NonZeroU32,
-    rate: RateLimiter,
+    pub(super) rate: RateLimiter,
     pub(crate) daily: DailyQuota,
-    ttl: AdaptiveTtl,
+    pub(super) ttl: AdaptiveTtl,
     cooldowns: Cooldowns,
     /// The part of the day's remaining calls that this process may plan its refreshes with, 0 to 1.
     planned_part: f64,
@@ -100,11 +100,6 @@ impl LocalQuota {
         self.published.subscribe()
     }
 
-    /// From now on this process's own rate is its share of the limit, used while the shared quota is unavailable.
-    pub(super) fn use_local_share(&mut self, per_second: NonZeroU32) {
-        self.rate = RateLimiter::new(per_second);
-    }
-
     /// Takes over the day's count of all replicas, how far this one may go, and its part in what is left.
     pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
         self.daily.replace_with(count, limit);
@@ -116,14 +111,9 @@ impl LocalQuota {
         self.blocked_until(now).map_or(Ok(()), Err)?;
         let slot = self.rate.try_take().map_err(|retry_at| Denied { retry_at, limit: Limit::Rate })?;
         let day = self.daily.count_call(now.wall);
-        self.count_call(now);
+        self.ttl.count_call(now.instant);
         self.publish(now);
         Ok(Permit::from_rate(slot, day))
-    }
-
-    /// A call was permitted, by this quota or by the shared one.
-    pub(super) fn count_call(&mut self, now: Now) {
-        self.ttl.count_call(now.instant);
     }
 
     /// Takes back a permit whose call was not made. The rate goes on as if it had been.
@@ -133,7 +123,7 @@ impl LocalQuota {
         self.uncount_call(now);
     }
 
-    /// A call was counted by [`Self::count_call`] and not made.
+    /// A call was counted and not made.
     pub(super) fn uncount_call(&mut self, now: Now) {
         self.ttl.usage.uncount_call(now.instant);
         self.publish(now);
@@ -158,11 +148,6 @@ impl LocalQuota {
     /// A snapshot whose freshness ran out was replaced.
     pub(crate) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
         self.ttl.record_refresh(sample, now.instant);
-    }
-
-    /// Calls an hour that this process's refreshes would cost without stretching.
-    pub(super) fn refresh_demand(&self, now: Now) -> f64 {
-        self.ttl.refresh_demand(now.instant)
     }
 
     /// Until when no call may be made at all, apart from the rate.

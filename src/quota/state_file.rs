@@ -43,7 +43,7 @@ pub(super) struct StateFile {
     on_disk: SavedCount,
     /// Whether a call was counted since the start or the turn of the day. Without one nothing is written ahead, so that
     /// restarts alone do not add up.
-    has_calls: bool,
+    pub(super) has_calls: bool,
 }
 
 /// The content of the file: the count of a day.
@@ -100,14 +100,6 @@ impl StateFile {
         let burst = MAX_BURST + u64::from(per_second / 500);
         let file = Self { path, ahead, burst, handed_out: state, on_disk: state, has_calls: false };
         Ok((file, state))
-    }
-
-    pub(super) fn note_call(&mut self) {
-        self.has_calls = true;
-    }
-
-    pub(super) fn begin_day(&mut self) {
-        self.has_calls = false;
     }
 
     /// The write that is due, if one is. With `calls_wait`, a count that has reached the one on the disk makes a write due

@@ -117,10 +117,6 @@ impl<T> Flows<T> {
         self.length
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
-    }
-
     pub(super) fn weight_of(&self, caller: u32) -> CallerWeight {
         let flow = self.by_caller.get(&caller);
         flow.map_or(CallerWeight { caller, ..CallerWeight::ANONYMOUS }, |flow| flow.weight)
