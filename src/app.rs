@@ -22,7 +22,7 @@ use crate::{
     fetcher::{Dependencies, Fetcher, FetcherTask},
     http::{AppState, ViewMaker},
     metrics::Metrics,
-    quota::{LocalQuota, state_file::StateFileError},
+    quota::LocalQuota,
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
     telemetry::{self, DroppedLines},
@@ -47,7 +47,7 @@ pub enum StartError {
     Bind(#[from] BindError),
     /// The state file cannot be used.
     #[error(transparent)]
-    StateFile(#[from] StateFileError),
+    StateFile(#[from] io::Error),
 }
 
 /// Why the service ended without a signal.

@@ -75,7 +75,6 @@ pub(crate) fn could_create(target: &Path) -> io::Result<()> {
     regular_file::could_create(&temporary_path(target))
 }
 
-/// The file that the new content of `target` is written to.
 pub(crate) fn temporary_path(target: &Path) -> PathBuf {
     sibling_path(target, SUFFIX)
 }

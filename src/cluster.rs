@@ -104,7 +104,6 @@ struct ClusterInner {
     scripts: Scripts,
     /// `None` before the server was first reached.
     clock: Cell<Option<ServerClock>>,
-    /// How long the last reply about the quota took.
     round_trip: Cell<Duration>,
     breaker: RefCell<CircuitBreaker>,
     presence: RefCell<Presence>,
@@ -115,7 +114,6 @@ struct ClusterInner {
     rejections: Rejections,
     /// This process has left the cluster, and uses Redis no more.
     has_left: Cell<bool>,
-    /// Consecutive timeouts of operations on records.
     bulk_timeouts: Cell<u32>,
     status: watch::Sender<RedisStatus>,
     events: mpsc::UnboundedSender<Event>,
@@ -201,7 +199,6 @@ impl Cluster {
         self.0.config.cipher.clone()
     }
 
-    /// The longest that a snapshot can be fresh.
     pub(crate) fn fresh_at_most(&self) -> Duration {
         self.0.config.fresh_at_most
     }
@@ -217,7 +214,6 @@ impl Cluster {
         self.0.doubt.notify_one();
     }
 
-    /// Changes the circuit breaker; if that changes the status, publishes and logs it.
     fn record(&self, change: impl FnOnce(&mut CircuitBreaker) -> bool, error: &OpError) {
         let mut breaker = self.0.breaker.borrow_mut();
         if !change(&mut breaker) {

@@ -98,7 +98,6 @@ pub(crate) struct ZoomError {
 }
 
 impl ZoomError {
-    /// The id by which Zoom's support finds the call.
     pub(crate) fn tracking_id(&self) -> Option<&str> {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }

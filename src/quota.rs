@@ -4,6 +4,8 @@
 //! demands with a 429 ([`cooldown`]). A quota decides and counts; it never waits. Which call gets the next permit is decided by
 //! the scheduler.
 //!
+//! The scheduler's methods of the same names say what the methods of a quota do.
+//!
 //! [`Quota::sync`] brings a quota up to the present. Commands expect the [`Now`] that it returned; for questions, which change
 //! nothing, that of [`Quota::now`] does.
 
@@ -74,7 +76,6 @@ impl Quota {
         }
     }
 
-    /// Takes back a permit whose call was not made.
     pub(crate) fn release(&mut self, permit: Permit) {
         let now = self.sync();
         match self {
@@ -83,7 +84,6 @@ impl Quota {
         }
     }
 
-    /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
     pub(crate) fn report_remaining(&mut self, calls: u64, called: Instant) {
         match self {
             Self::Local(local) => local.record_remaining(calls, called, Now::read()),
@@ -106,8 +106,6 @@ impl Quota {
         }
     }
 
-    /// Zoom answered a call of ours with a 429: stops all calls until then, those of other replicas too, whose callers get
-    /// `failure`.
     pub(crate) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
         match self {
             Self::Local(local) => local.cool_down(kind, until),

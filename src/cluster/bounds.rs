@@ -45,7 +45,6 @@ pub(super) fn server_time(seconds: u64, rest: u64) -> Result<Micros, Rejected> {
     micros.ok_or(Rejected).and_then(clock_shows)
 }
 
-/// The same, in microseconds.
 pub(super) fn clock_shows(micros: Micros) -> Result<Micros, Rejected> {
     within(micros, LATEST)
 }
@@ -64,7 +63,6 @@ pub(super) fn cool_down(kind: LimitKind, until: Micros, now: Micros) -> Result<M
     within(until, from.saturating_add(micros(PAUSE + STEP)))
 }
 
-/// A number of calls or replicas.
 pub(super) fn count(number: u64) -> Result<u64, Rejected> {
     within(number, MOST_CALLS)
 }
@@ -80,7 +78,6 @@ pub(super) fn day(day: u64, now: Micros) -> Result<u64, Rejected> {
     within(day, now.saturating_add(micros(DAY_HAS_TURNED)) / DAY)
 }
 
-/// An encoded failure, of an event or a record.
 pub(super) fn words(text: &str) -> Result<&str, Rejected> {
     if text.len() <= LONGEST_WORDS { Ok(text) } else { Err(Rejected) }
 }
@@ -95,7 +92,6 @@ pub(super) fn run_id(text: &str) -> Result<&str, Rejected> {
     made_of(text, 0..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric())
 }
 
-/// The name or address of another node.
 pub(super) fn host(text: &str) -> Result<&str, Rejected> {
     made_of(text, 1..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte))
 }

@@ -148,7 +148,6 @@ impl RedisClient {
         Ok(Connected { clock, is_server_odd })
     }
 
-    /// The node that Sentinel names as the master.
     async fn ask_sentinel(&self, address: &Address, master: &str) -> Result<ConnectionAddr, ConnectError> {
         let login = Address::sentinel_login();
         let config = self.config(false);

@@ -194,7 +194,6 @@ impl Cluster {
         self.0.events.send(event).ok();
     }
 
-    /// Keeps the better estimate of the server's clock.
     pub(super) fn learn_clock(&self, sent: Instant, there: Micros) {
         // Replies with an impossible time were rejected before.
         let Ok(seen) = ServerClock::observe(sent, Instant::now(), there) else { return };

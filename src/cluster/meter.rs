@@ -20,7 +20,6 @@ pub(crate) struct TooLarge;
 pub(crate) struct ReplyMeter {
     largest: u64,
     taken: u64,
-    /// Elements that it has announced.
     elements: u64,
     /// How many values each open list still lacks.
     open: Vec<u64>,

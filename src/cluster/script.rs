@@ -42,7 +42,6 @@ impl LuaScript {
         Self { code, digest: redis::Script::new(code).get_hash().to_owned() }
     }
 
-    /// A call, to which keys and arguments are added.
     pub(super) fn call(&self) -> ScriptCall<'_> {
         ScriptCall { script: self, keys: Vec::new(), arguments: Vec::new() }
     }

@@ -5,11 +5,12 @@
 //! those. It is never lowered: Zoom's report may be older than calls that are in flight.
 
 use std::{
+    io,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile, StateFileError};
+use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile};
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
 /// Zoom's clock may be behind ours: for this long after 00:00 UTC its reports may be about the day before.
@@ -76,12 +77,7 @@ impl DailyQuota {
     ///
     /// # Errors
     /// When the file cannot be written: better at start than at the first restart.
-    pub fn open(
-        limit: u64,
-        per_second: u32,
-        path: Option<&Path>,
-        now: SystemTime,
-    ) -> Result<Self, StateFileError> {
+    pub fn open(limit: u64, per_second: u32, path: Option<&Path>, now: SystemTime) -> io::Result<Self> {
         let mut today = DayCount { date: date_of(now), used: 0, taken: 0 };
         let file = path.map(|path| StateFile::open(path, limit, per_second, today.date)).transpose()?;
         let file = file.map(|(file, saved)| {

@@ -4,6 +4,7 @@
 //! share of the limit, for times when Redis is unavailable.
 
 use std::{
+    io,
     num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
@@ -18,7 +19,6 @@ use super::{
     daily::{DailyQuota, DayCount, until_midnight},
     permit::{Denied, Limit, Now, Permit},
     rate::RateLimiter,
-    state_file::StateFileError,
 };
 use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
 
@@ -76,7 +76,7 @@ impl LocalQuota {
     ///
     /// # Errors
     /// When the state file cannot be written.
-    pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> Result<Self, StateFileError> {
+    pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let now = Now::read();
         let (per_second, state_file) = (config.per_second.get(), config.state_file.as_deref());
         let daily = DailyQuota::open(config.per_day, per_second, state_file, now.wall)?;
@@ -106,7 +106,6 @@ impl LocalQuota {
         self.planned_part = planned_part;
     }
 
-    /// One permit, or when to try again.
     pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
         self.blocked_until(now).map_or(Ok(()), Err)?;
         let slot = self.rate.try_take().map_err(|retry_at| Denied { retry_at, limit: Limit::Rate })?;
@@ -123,13 +122,11 @@ impl LocalQuota {
         self.uncount_call(now);
     }
 
-    /// A call was counted and not made.
     pub(super) fn uncount_call(&mut self, now: Now) {
         self.ttl.usage.uncount_call(now.instant);
         self.publish(now);
     }
 
-    /// When a call is made that has `ahead` others before it, none of them before `opens`.
     pub(super) fn estimate(&self, opens: Instant, ahead: usize) -> Instant {
         let others = self.rate.period().saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
         opens.max(self.rate.next_at()) + others
@@ -145,26 +142,20 @@ impl LocalQuota {
         self.metrics.cooldown(kind, true);
     }
 
-    /// A snapshot whose freshness ran out was replaced.
     pub(crate) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
         self.ttl.record_refresh(sample, now.instant);
     }
 
     /// Until when no call may be made at all, apart from the rate.
     pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
-        let spent = self
-            .daily
-            .is_spent(now.wall)
-            .then(|| Denied { retry_at: now.midnight(), limit: Limit::DaySpent });
-        let cooldown = self
-            .cooldowns
-            .active(now.instant)
-            .map(|(kind, retry_at)| Denied { retry_at, limit: Limit::Cooldown(kind) });
+        let denied = |retry_at, limit| Denied { retry_at, limit };
+        let spent = self.daily.is_spent(now.wall).then(|| denied(now.midnight(), Limit::DaySpent));
+        let cooldown = self.cooldowns.active(now.instant);
+        let cooldown = cooldown.map(|(kind, until)| denied(until, Limit::Cooldown(kind)));
         // The one that ends last: before that no permit can be given.
         [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
     }
 
-    /// When the cool-down of this kind ends, if it is active.
     pub(crate) fn cooldown_until(&self, kind: LimitKind, now: Now) -> Option<Instant> {
         self.cooldowns.until(kind, now.instant)
     }
@@ -178,7 +169,6 @@ impl LocalQuota {
         }
     }
 
-    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
     pub(crate) fn stretch(&self, pages: u32, now: Now) -> f64 {
         self.ttl.factor(pages, self.remaining(now), now.instant)
     }

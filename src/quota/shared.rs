@@ -119,7 +119,6 @@ impl SharedQuota {
         }
     }
 
-    /// When a call is made that has `ahead` of the `waiting` calls before it, none of them before `opens`.
     pub(super) fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
         let now = Instant::now();
         let from = match self.cluster.mode(now) {
@@ -158,7 +157,6 @@ impl SharedQuota {
         }
     }
 
-    /// Requests slots for the calls that wait. `wake` is notified of each answer.
     pub(super) fn reserve(&mut self, waiting: usize, now: Instant, wake: &Rc<Notify>) {
         if self.cluster.mode(now) != Mode::Shared {
             return;
@@ -195,7 +193,6 @@ impl SharedQuota {
         drop(actix_rt::spawn(async move { cluster.report_remaining(calls, called).await }));
     }
 
-    /// Stops the calls of all replicas. `failure` is what their callers get who cannot wait that long.
     pub(super) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
         self.local.cool_down(kind, until);
         let cluster = self.cluster.clone();

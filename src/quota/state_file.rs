@@ -69,14 +69,6 @@ pub(crate) struct SaveJob {
     state: SavedCount,
 }
 
-/// The state file cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("limits.state_file {path}: cannot be written: {source}")]
-pub struct StateFileError {
-    path: PathBuf,
-    source: io::Error,
-}
-
 impl StateFile {
     /// Opens the file, and gives the count to start from. A file that is corrupt or not ours is moved aside.
     pub(super) fn open(
@@ -84,8 +76,11 @@ impl StateFile {
         limit: u64,
         per_second: u32,
         today: u64,
-    ) -> Result<(Self, SavedCount), StateFileError> {
-        let failed = |source| StateFileError { path: path.to_owned(), source };
+    ) -> io::Result<(Self, SavedCount)> {
+        let failed = |error: io::Error| {
+            let message = format!("limits.state_file {}: cannot be written: {error}", path.display());
+            io::Error::new(error.kind(), message)
+        };
         // A write renames, which would replace a link instead of the file that it points to.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
