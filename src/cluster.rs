@@ -22,7 +22,7 @@ mod purge;
 mod quota;
 pub mod quota_reply;
 mod quota_request;
-pub mod quota_view;
+mod quota_view;
 pub mod record_codec;
 mod records;
 mod rejections;

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::{
     Cluster, OutboxItem, Unavailable, bounds,
     clock::{Micros, micros},
-    quota_reply::{QuotaReply, Reservation, lead},
-    quota_view::{Replicas, SharedDay},
+    quota_reply::{QuotaReply, Replicas, Reservation, SharedDay, lead},
     script::ScriptCall,
     standalone::{LocalShare, SPREAD},
 };
