@@ -145,14 +145,14 @@ fn quiet(settings: RedisConnectionInfo) -> RedisConnectionInfo {
 }
 
 fn unusable(error: &RedisError) -> InvalidAddress {
-    let words = [
+    let reasons = [
         ("database", "the database is not a number"),
         ("wildcard", "0.0.0.0 and :: are not addresses to connect to"),
         ("host", "the host is missing"),
     ];
     let message = error.to_string().to_lowercase();
-    let known = words.iter().find(|(word, _)| message.contains(word));
-    InvalidAddress::Unusable(known.map_or("see the client library's URL format", |(_, words)| words))
+    let known = reasons.iter().find(|(word, _)| message.contains(word));
+    InvalidAddress::Unusable(known.map_or("see the client library's URL format", |(_, reason)| reason))
 }
 
 #[cfg(test)]
@@ -209,8 +209,8 @@ mod tests {
         assert_eq!(error("redis+sentinel://host/0"), InvalidAddress::NoMaster);
         assert_eq!(error("rediss://host/0#insecure"), InvalidAddress::Surplus, "TLS without checks is none");
         for url in ["redis://:hunter2@host/first", "redis://:hunter2@0.0.0.0/0", "redis://:hunter2@host:x/"] {
-            let said = error(url).to_string();
-            assert!(!said.contains("hunter2"), "{said}");
+            let message = error(url).to_string();
+            assert!(!message.contains("hunter2"), "{message}");
         }
         let no_certificate = Address::parse("rediss://host", Some(b"not a certificate")).err();
         assert_eq!(no_certificate, Some(InvalidAddress::Ca));

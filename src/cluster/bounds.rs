@@ -13,10 +13,10 @@ use crate::failure::LimitKind;
 pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
 /// Larger records are neither written nor read: that would take longer than an operation may.
 pub(crate) const LARGEST_RECORD: usize = 16 << 20;
-/// A failure's message has 300 characters, of which JSON makes at most six bytes each.
-pub(crate) const LONGEST_WORDS: usize = 4 << 10;
+/// An encoded failure: its message has 300 characters, of which JSON makes at most six bytes each.
+pub(crate) const LONGEST_FAILURE: usize = 4 << 10;
 /// An event: a name, a number and an encoded failure.
-pub(crate) const LONGEST_EVENT: usize = LONGEST_WORDS + 256;
+pub(crate) const LONGEST_EVENT: usize = LONGEST_FAILURE + 256;
 /// A record's name is shorter: a meeting's id, its view, a tag.
 pub(crate) const LONGEST_NAME: usize = 128;
 /// Texts of the server that are passed on: a run id has 40 characters, a host name at most 253.
@@ -76,10 +76,6 @@ pub(super) fn calls_of_day(per_day: u64) -> u64 {
 /// A day, counted since 1970: at most today's, or minutes before 00:00 UTC the next.
 pub(super) fn day(day: u64, now: Micros) -> Result<u64, Rejected> {
     within(day, now.saturating_add(micros(DAY_HAS_TURNED)) / DAY)
-}
-
-pub(super) fn words(text: &str) -> Result<&str, Rejected> {
-    if text.len() <= LONGEST_WORDS { Ok(text) } else { Err(Rejected) }
 }
 
 /// A name: printable and short.
