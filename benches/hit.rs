@@ -67,7 +67,7 @@ fn state(bytes: usize) -> Data<AppState> {
         config: config.fetcher,
         zoom: config.zoom,
         freshness: config.freshness,
-        shared: None,
+        cluster: None,
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
         tracer: Tracer::default(),

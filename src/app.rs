@@ -23,7 +23,7 @@ use crate::{
     fetcher::{Dependencies, Fetcher, FetcherTask},
     http::{AppState, ViewMaker},
     metrics::Metrics,
-    quota::{LocalQuota, state_file::StateFileError},
+    quota::LocalQuota,
     server::{BindError, Listeners, ServerConfig},
     supervisor::Supervisor,
     telemetry::{self, DroppedLines},
@@ -48,7 +48,7 @@ pub enum StartError {
     Bind(#[from] BindError),
     /// The state file cannot be used.
     #[error(transparent)]
-    StateFile(#[from] StateFileError),
+    StateFile(#[from] io::Error),
 }
 
 /// An error that ends the service without a signal.
@@ -81,7 +81,7 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // Fails if this process has installed the provider before, as tests do that start several services.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, quota, freshness, cache, callers, shared, trace, .. } = config;
+        let Config { server, fetcher, zoom, quota, freshness, cache, callers, cluster, trace, .. } = config;
         let metrics = Arc::new(Metrics::default());
         let (tracer, tracer_guard) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
@@ -93,7 +93,7 @@ impl App {
             zoom,
             freshness,
             quota,
-            shared,
+            cluster,
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
             tracer: tracer.clone(),

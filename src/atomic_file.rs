@@ -45,13 +45,11 @@ impl AtomicFile {
         &self.target
     }
 
-    /// Writes the content and syncs it to disk.
     pub(crate) fn write(&mut self, content: &[u8]) -> io::Result<()> {
         self.file.write_all(content)?;
         self.file.sync_all()
     }
 
-    /// Replaces the target with the new content.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         fs::rename(&self.temporary, &self.target)?;
         self.committed = true;
@@ -77,7 +75,6 @@ pub(crate) fn could_create(target: &Path) -> io::Result<()> {
     regular_file::could_create(&temporary_path(target))
 }
 
-/// The file that the new content of `target` is written to.
 pub(crate) fn temporary_path(target: &Path) -> PathBuf {
     sibling_path(target, SUFFIX)
 }

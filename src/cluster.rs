@@ -18,12 +18,11 @@ mod heartbeat;
 pub mod keys;
 pub mod meter;
 mod op_error;
-mod outbox;
 mod purge;
 mod quota;
 pub mod quota_reply;
 mod quota_request;
-pub mod quota_view;
+mod quota_view;
 pub mod record_codec;
 mod records;
 mod rejections;
@@ -46,8 +45,8 @@ use redis::PushInfo;
 use tokio::sync::{Notify, mpsc, watch};
 
 pub use self::claims::{ClaimResult, PutResult};
-pub use self::keys::namespace;
-pub use self::outbox::Claim;
+pub use self::keys::Claim;
+pub(crate) use self::keys::namespace;
 pub use self::records::StoredRecord;
 use self::{
     address::Address,
@@ -56,14 +55,13 @@ use self::{
     clock::ServerClock,
     connection::{OpError, RedisClient},
     events::Event,
-    keys::Keys,
-    outbox::OutboxItem,
+    keys::{Keys, RecordKey},
     quota_view::QuotaView,
     rejections::Rejections,
     script::Scripts,
     standalone::{Mode, Presence},
 };
-use crate::metrics::Metrics;
+use crate::{failure::LimitKind, metrics::Metrics};
 
 /// Where Redis is, and what is shared over it.
 pub struct ClusterConfig {
@@ -106,7 +104,6 @@ struct ClusterInner {
     scripts: Scripts,
     /// `None` before the server was first reached.
     clock: Cell<Option<ServerClock>>,
-    /// How long the last reply about the quota took.
     round_trip: Cell<Duration>,
     breaker: RefCell<CircuitBreaker>,
     presence: RefCell<Presence>,
@@ -120,7 +117,6 @@ struct ClusterInner {
     rejections: Rejections,
     /// This process has left the cluster, and uses Redis no more.
     has_left: Cell<bool>,
-    /// Consecutive timeouts of operations on records.
     bulk_timeouts: Cell<u32>,
     status: watch::Sender<RedisStatus>,
     events: mpsc::UnboundedSender<Event>,
@@ -129,6 +125,24 @@ struct ClusterInner {
     doubt: Notify,
     /// A heartbeat succeeded, or this process has left.
     recovered: Notify,
+}
+
+/// An announcement that waits until Redis is available again.
+enum OutboxItem {
+    CoolDown {
+        kind: LimitKind,
+        until: Instant,
+        encoded_failure: String,
+    },
+    /// No key means everything.
+    Purge(Vec<RecordKey>),
+    /// This claim of this replica will not be used.
+    Release(Claim),
+    /// The claim that this attempt may have made will not be used: the response was lost.
+    Disown {
+        key: RecordKey,
+        attempt: String,
+    },
 }
 
 impl Cluster {
@@ -194,7 +208,6 @@ impl Cluster {
         self.0.config.cipher.clone()
     }
 
-    /// The longest that a snapshot can be fresh.
     pub(crate) fn fresh_at_most(&self) -> Duration {
         self.0.config.fresh_at_most
     }
@@ -210,7 +223,6 @@ impl Cluster {
         self.0.doubt.notify_one();
     }
 
-    /// Changes the circuit breaker; if that changes the status, publishes and logs it.
     fn record(&self, change: impl FnOnce(&mut CircuitBreaker) -> bool, error: &OpError) {
         let mut breaker = self.0.breaker.borrow_mut();
         if !change(&mut breaker) {

@@ -53,7 +53,7 @@ pub struct Config {
     /// The callers and their keys.
     pub callers: CallersConfig,
     /// Redis; `None` for a single process.
-    pub shared: Option<ClusterConfig>,
+    pub cluster: Option<ClusterConfig>,
     /// The log's format and filter.
     pub telemetry: TelemetryConfig,
     /// The collector of spans.
@@ -116,7 +116,7 @@ impl Config {
         };
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
-        let shared = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
+        let cluster = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
         let Loaded { effective, warnings } = reader.finish()?;
@@ -130,7 +130,7 @@ impl Config {
             freshness,
             cache,
             callers,
-            shared,
+            cluster,
             telemetry,
             trace,
             effective,

@@ -7,6 +7,8 @@ mod redactor;
 
 use std::{sync::Arc, time::Instant};
 
+use serde::{Deserialize, Serialize};
+
 pub use self::redactor::{RedactedText, Redactor};
 
 vocabulary! {
@@ -86,20 +88,17 @@ vocabulary! {
 }
 
 /// An error response of Zoom. Callers get it, so that they can quote it to Zoom's support.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct ZoomError {
     /// The HTTP status, which often misleads.
     pub(crate) status: u16,
-    /// The `code` of the body.
     pub(crate) code: Option<i64>,
-    /// The `message` of the body.
     pub(crate) message: Option<RedactedText>,
     /// `x-zm-trackingid`, which Zoom's support asks for.
     pub(crate) tracking_id: Option<RedactedText>,
 }
 
 impl ZoomError {
-    /// Returns the id by which Zoom's support finds the call.
     pub(crate) fn tracking_id(&self) -> Option<&str> {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
@@ -113,18 +112,15 @@ impl ZoomError {
 /// The reason why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// The kind of failure.
     pub(crate) reason: Reason,
     /// Set if another call would fail the same way for a cause that `reason` does not name.
     pub(crate) lasting: Option<Lasting>,
-    /// The time from which a retry can help, if that is known.
     pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
     pub(crate) zoom: Option<Arc<ZoomError>>,
 }
 
 impl Failure {
-    /// Makes a failure without details.
     pub(crate) fn new(reason: Reason) -> Self {
         Self { reason, lasting: None, retry_at: None, zoom: None }
     }
@@ -134,13 +130,11 @@ impl Failure {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
     }
 
-    /// Sets the time from which a retry can help.
     pub(crate) fn retry_at(mut self, at: Instant) -> Self {
         self.retry_at = Some(at);
         self
     }
 
-    /// Adds Zoom's response.
     pub(crate) fn with_zoom_error(mut self, zoom_error: ZoomError) -> Self {
         self.zoom = Some(Arc::new(zoom_error));
         self

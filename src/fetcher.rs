@@ -105,7 +105,7 @@ impl Fetcher {
             blocked: signals.blocked.subscribe(),
             webinars: signals.webinars.subscribe(),
             quota: dependencies.quota.subscribe(),
-            redis: dependencies.shared.is_some().then(|| signals.redis.subscribe()),
+            redis: dependencies.cluster.is_some().then(|| signals.redis.subscribe()),
             wait: dependencies.config.wait,
         };
         (fetcher, FetcherTask { dependencies, commands, signals })

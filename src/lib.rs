@@ -54,6 +54,7 @@ mod supervisor;
 mod atomic_file;
 mod blocking;
 pub mod egress;
+mod hex;
 mod json;
 mod regular_file;
 mod toml_document;

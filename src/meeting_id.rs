@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
 /// Zoom's UUIDs: 22 characters of the base64 alphabet and `==`.
 const UUID_LENGTH: usize = 24;
@@ -130,24 +130,14 @@ fn is_uuid(plain: &[u8]) -> bool {
 /// Undoes one level of percent-encoding. The `percent-encoding` crate would keep a `%` that encodes nothing; this
 /// rejects it.
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, InvalidMeetingId> {
-    let mut plain = Vec::with_capacity(encoded.len());
-    let mut bytes = encoded.iter();
-    while let Some(&byte) = bytes.next() {
-        if byte == b'%' {
-            let (Some(high), Some(low)) = (hex_digit(bytes.next()), hex_digit(bytes.next())) else {
-                return Err(InvalidMeetingId::Encoding);
-            };
-            plain.push(high << 4 | low);
-        } else {
-            plain.push(byte);
-        }
+    let mut after_percent = encoded.split(|byte| *byte == b'%').skip(1);
+    let is_escape =
+        |rest: &[u8]| rest.first_chunk::<2>().is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+    if after_percent.all(is_escape) {
+        Ok(percent_decode(encoded).collect())
+    } else {
+        Err(InvalidMeetingId::Encoding)
     }
-    Ok(plain)
-}
-
-fn hex_digit(byte: Option<&u8>) -> Option<u8> {
-    let digit = char::from(*byte?).to_digit(16)?;
-    u8::try_from(digit).ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! demands with a 429 ([`cooldown`]). A quota decides and counts; it never waits. Which call gets the next permit is decided by
 //! the scheduler.
 //!
+//! The scheduler's methods of the same names say what the methods of a quota do.
+//!
 //! [`Quota::sync`] brings a quota up to the present. Commands expect the [`Now`] that it returned; for questions, which change
 //! nothing, that of [`Quota::now`] does.
 
@@ -31,7 +33,6 @@ pub(crate) use self::{
 };
 use crate::failure::{Failure, LimitKind};
 
-/// The limits of this process's calls.
 pub(crate) enum Quota {
     /// The configured limits are this process's own.
     Local(LocalQuota),
@@ -60,10 +61,6 @@ impl Quota {
         }
     }
 
-    /// Takes a permit.
-    ///
-    /// # Errors
-    /// When none can be given now: which limit was hit, and when to try again.
     pub(crate) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
         match self {
             Self::Local(local) => local.try_take(now),
@@ -79,7 +76,6 @@ impl Quota {
         }
     }
 
-    /// Takes back a permit whose call was not made.
     pub(crate) fn release(&mut self, permit: Permit) {
         let now = self.sync();
         match self {
@@ -88,7 +84,6 @@ impl Quota {
         }
     }
 
-    /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
     pub(crate) fn report_remaining(&mut self, calls: u64, called: Instant) {
         match self {
             Self::Local(local) => local.record_remaining(calls, called, Now::read()),
@@ -98,23 +93,19 @@ impl Quota {
 
     /// Reports how many calls wait here. Replicas divide their permits by that.
     pub(crate) fn report_demand(&mut self, waiting: usize) {
-        let now = self.sync();
-        match self {
-            Self::Local(_) => {}
-            Self::Shared(shared) => shared.report_demand(waiting, now),
+        if let Self::Shared(shared) = self {
+            let now = shared.sync();
+            shared.report_demand(waiting, now);
         }
     }
 
     /// Has permits reserved for the calls that wait, where that takes time. `wake` is notified when more are available.
     pub(crate) fn reserve(&mut self, waiting: usize, now: Now, wake: &Rc<Notify>) {
-        match self {
-            Self::Local(_) => {}
-            Self::Shared(shared) => shared.reserve(waiting, now.instant, wake),
+        if let Self::Shared(shared) = self {
+            shared.reserve(waiting, now.instant, wake);
         }
     }
 
-    /// Zoom answered a call of ours with a 429: stops all calls until then, those of other replicas too, whose callers get
-    /// `failure`.
     pub(crate) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
         match self {
             Self::Local(local) => local.cool_down(kind, until),

@@ -90,7 +90,7 @@ mod tests {
         fs::write(at("file"), "text").unwrap();
         symlink("file", at("link")).unwrap();
         assert_eq!(read_text(&at("link"), 4).unwrap(), "text");
-        let said = |path: &Path| read(path, 4).unwrap_err().to_string();
+        let error = |path: &Path| read(path, 4).unwrap_err().to_string();
         rustix::fs::mkfifoat(rustix::fs::CWD, at("fifo"), rustix::fs::Mode::RUSR).unwrap();
         symlink("fifo", at("link to fifo")).unwrap();
         let _socket = UnixListener::bind(at("socket")).unwrap();
@@ -101,9 +101,9 @@ mod tests {
             (at("."), "a directory"),
             ("/dev/zero".into(), "a device"),
         ] {
-            assert!(said(&path).contains(&format!("it is {kind}, not a regular file")), "{}", said(&path));
+            assert!(error(&path).contains(&format!("it is {kind}, not a regular file")), "{}", error(&path));
         }
-        assert!(said(&at("none")).contains("No such file"));
+        assert!(error(&at("none")).contains("No such file"));
         assert!(create(&at("fifo")).is_err() && create(&at("new")).is_ok());
     }
 

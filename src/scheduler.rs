@@ -86,10 +86,7 @@ impl Scheduler {
     }
 
     /// Waits for a permit. `wanted_by` and `deadline` as for [`fair_queue::FairQueue::push`]; flights that `may_be_evicted`
-    /// leave the queue before any other call is rejected.
-    ///
-    /// # Errors
-    /// At once, if no permit can come in time or too many calls wait.
+    /// leave the queue before any other call is rejected. Fails at once if no permit can come in time or too many calls wait.
     pub(crate) async fn acquire(
         &self,
         (priority, flight): (Priority, FlightNumber),
@@ -107,7 +104,6 @@ impl Scheduler {
         permit
     }
 
-    /// Another caller waits for this flight, until `deadline`.
     pub(crate) fn add_waiter(&self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         self.0.dispatcher.borrow_mut().queue.add_waiter(flight, by, deadline);
     }
@@ -166,12 +162,11 @@ impl Scheduler {
         self.0.dispatcher.borrow().quota.now().midnight()
     }
 
-    /// Quota and queue now.
     pub(crate) fn status(&self) -> SchedulerStatus {
         let dispatcher = self.0.dispatcher.borrow();
         let Dispatcher { quota, queue, .. } = &*dispatcher;
         let now = quota.now();
-        let cooldowns = [LimitKind::PerSecond, LimitKind::PerDay].map(|kind| {
+        let cooldowns = LimitKind::ALL.map(|kind| {
             (kind, quota.local().cooldown_until(kind, now).map(|until| until.duration_since(now.instant)))
         });
         SchedulerStatus {
@@ -183,17 +178,14 @@ impl Scheduler {
         }
     }
 
-    /// How many calls wait.
     pub(crate) fn queued(&self) -> usize {
         self.0.dispatcher.borrow().queue.len()
     }
 
-    /// How many calls may wait.
     pub(crate) fn max_queued(&self) -> usize {
         self.0.dispatcher.borrow().max_queued
     }
 
-    /// Rejects all calls that wait.
     pub(crate) fn reject_all(&self, failure: &Failure) {
         let calls = self.0.dispatcher.borrow_mut().queue.take_all();
         for call in calls {

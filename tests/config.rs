@@ -367,13 +367,13 @@ fn the_encryption_key_is_read_from_either_place_and_never_printed() {
         let setup = Setup::new().file(file);
         let folder = format!("{}/", setup.folder.path().display());
         let config = setup.config();
-        assert!(config.shared.as_ref().unwrap().cipher.is_some());
+        assert!(config.cluster.as_ref().unwrap().cipher.is_some());
         let shown = config.effective().replace(&folder, "");
         assert!(shown.lines().any(|line| line == expected), "{shown}");
         assert!(!shown.contains(ENCRYPTION_KEY), "{shown}");
     }
     let plain = Setup::new().file("[redis]\nurl = \"redis://r\"").config();
-    assert!(plain.shared.unwrap().cipher.is_none());
+    assert!(plain.cluster.unwrap().cipher.is_none());
 }
 
 #[test]

@@ -59,7 +59,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
         tracer: Tracer::default(),
-        shared: None,
+        cluster: None,
     };
     let (callers, _watcher) = Callers::open(config.callers, &metrics);
     // The fetcher never runs: a hit does not need it.

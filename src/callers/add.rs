@@ -151,7 +151,7 @@ fn append(text: &mut String, entry: &CallerEntry) {
     if !text.is_empty() {
         text.push('\n');
     }
-    let key_sha256 = key::hex(key_sha256);
+    let key_sha256 = key::to_hex(key_sha256);
     // Writing to a String cannot fail.
     _ = write!(text, "[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{key_sha256}\"\nweight = {weight}\n");
     if let Some(limit) = calls_per_minute {
@@ -203,7 +203,7 @@ mod tests {
             calls_per_minute: NonZeroU32::new(7),
         };
         let addition = Addition::prepare(&path, &wanted).unwrap();
-        let digest = key::hex(&addition.key().digest());
+        let digest = key::to_hex(&addition.key().digest());
         addition.commit().unwrap();
         let after = fs::read_to_string(&path).unwrap();
         assert_eq!(

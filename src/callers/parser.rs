@@ -10,7 +10,10 @@ use super::{
     caller::CallerName,
     key::{self, Digest},
 };
-use crate::toml_document::{Item, TomlDocument, integer};
+use crate::{
+    hex,
+    toml_document::{Item, TomlDocument, integer},
+};
 
 /// The weights that a caller can have. 1000 is far above any sensible ratio, and far below where sums of shares overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
@@ -145,7 +148,7 @@ impl Parser<'_> {
                  anyone who can read this file now knows it",
             );
         }
-        let digest = text.and_then(key::digest_from_hex);
+        let digest = text.and_then(hex::parse);
         if digest.as_ref().is_some_and(key::is_digest_of_blank) {
             return self.reject(
                 line,
@@ -270,7 +273,7 @@ mod tests {
     #[test]
     fn the_hash_of_a_blank_text_is_rejected() {
         for blank in ["", " ", "\n", "\r\n", "\t", "    ", " \n\t\r"] {
-            let hash = key::hex(&key::digest_of(blank.as_bytes()));
+            let hash = key::to_hex(&key::digest_of(blank.as_bytes()));
             for hash in [hash.to_uppercase(), hash] {
                 let message = only_issue(&format!("name = \"a\"\nkey_sha256 = \"{hash}\""));
                 assert!(

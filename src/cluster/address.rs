@@ -17,8 +17,8 @@ const SENTINEL: &str = "+sentinel";
 #[derive(Clone)]
 pub struct Address {
     first: ConnectionInfo,
-    /// The name of the master to ask Sentinel for.
-    master: Option<String>,
+    /// The name of the master to ask Sentinel for; `None`: the first address is not a Sentinel.
+    pub(super) master: Option<String>,
     /// `None`: Mozilla's roots are trusted.
     ca: Option<Vec<CertificateDer<'static>>>,
 }
@@ -83,7 +83,6 @@ impl Address {
         Ok(Self { first, master, ca })
     }
 
-    /// Host and port, for the log.
     pub(crate) fn host(&self) -> String {
         self.first.addr().to_string()
     }
@@ -99,13 +98,8 @@ impl Address {
         leaves && self.first.redis_settings().password().is_some()
     }
 
-    pub(super) fn first(&self) -> ConnectionAddr {
-        self.first.addr().clone()
-    }
-
-    /// The master's name; `None`: the first address is not a Sentinel.
-    pub(super) fn master(&self) -> Option<&str> {
-        self.master.as_deref()
+    pub(super) fn first(&self) -> &ConnectionAddr {
+        self.first.addr()
     }
 
     /// Another node, reached by the same protocol.
@@ -151,14 +145,14 @@ fn quiet(settings: RedisConnectionInfo) -> RedisConnectionInfo {
 }
 
 fn unusable(error: &RedisError) -> InvalidAddress {
-    let words = [
+    let reasons = [
         ("database", "the database is not a number"),
         ("wildcard", "0.0.0.0 and :: are not addresses to connect to"),
         ("host", "the host is missing"),
     ];
     let message = error.to_string().to_lowercase();
-    let known = words.iter().find(|(word, _)| message.contains(word));
-    InvalidAddress::Unusable(known.map_or("see the client library's URL format", |(_, words)| words))
+    let known = reasons.iter().find(|(word, _)| message.contains(word));
+    InvalidAddress::Unusable(known.map_or("see the client library's URL format", |(_, reason)| reason))
 }
 
 #[cfg(test)]
@@ -174,13 +168,13 @@ mod tests {
         let parse = |url| Address::parse(url, None).unwrap();
         let plain = parse("redis://cache.example:6380/3");
         assert_eq!(plain.host(), "cache.example:6380");
-        assert_eq!((plain.first.redis_settings().db(), plain.master()), (3, None));
+        assert_eq!((plain.first.redis_settings().db(), plain.master), (3, None));
         let secret = parse("rediss://qos:s%40crets%40cret@cache.example");
         assert_eq!(secret.first.redis_settings().username(), Some("qos"));
         assert_eq!(secret.first.redis_settings().password(), Some("s@crets@cret"));
         assert!(matches!(secret.node("10.0.0.7", 6379), ConnectionAddr::TcpTls { insecure: false, .. }));
         let sentinel = parse("redis+sentinel://sentinels:26379/0?master=qos");
-        assert_eq!(sentinel.master(), Some("qos"));
+        assert_eq!(sentinel.master.as_deref(), Some("qos"));
         assert!(matches!(parse("rediss+sentinel://s?master=qos").first(), ConnectionAddr::TcpTls { .. }));
     }
 
@@ -215,8 +209,8 @@ mod tests {
         assert_eq!(error("redis+sentinel://host/0"), InvalidAddress::NoMaster);
         assert_eq!(error("rediss://host/0#insecure"), InvalidAddress::Surplus, "TLS without checks is none");
         for url in ["redis://:hunter2@host/first", "redis://:hunter2@0.0.0.0/0", "redis://:hunter2@host:x/"] {
-            let said = error(url).to_string();
-            assert!(!said.contains("hunter2"), "{said}");
+            let message = error(url).to_string();
+            assert!(!message.contains("hunter2"), "{message}");
         }
         let no_certificate = Address::parse("rediss://host", Some(b"not a certificate")).err();
         assert_eq!(no_certificate, Some(InvalidAddress::Ca));

@@ -4,7 +4,7 @@
 //! (`checks.lua`, `quota.lua`), before it can harm another replica; this is for their answers, for events and for records. A time
 //! becomes an [`std::time::Instant`] only in [`super::clock::ServerClock::when`].
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::time::{DAY, Micros, micros};
 use crate::failure::LimitKind;
@@ -13,10 +13,10 @@ use crate::failure::LimitKind;
 pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
 /// Larger records are neither written nor read: that would take longer than an operation may.
 pub(crate) const LARGEST_RECORD: usize = 16 << 20;
-/// A failure's message has 300 characters, of which JSON makes at most six bytes each.
-pub(crate) const LONGEST_WORDS: usize = 4 << 10;
+/// An encoded failure: its message has 300 characters, of which JSON makes at most six bytes each.
+pub(crate) const LONGEST_FAILURE: usize = 4 << 10;
 /// An event: a name, a number and an encoded failure.
-pub(crate) const LONGEST_EVENT: usize = LONGEST_WORDS + 256;
+pub(crate) const LONGEST_EVENT: usize = LONGEST_FAILURE + 256;
 /// A record's name is shorter: a meeting's id, its view, a tag.
 pub(crate) const LONGEST_NAME: usize = 128;
 /// Texts of the server that are passed on: a run id has 40 characters, a host name at most 253.
@@ -45,7 +45,6 @@ pub(super) fn server_time(seconds: u64, rest: u64) -> Result<Micros, Rejected> {
     micros.ok_or(Rejected).and_then(clock_shows)
 }
 
-/// The same, in microseconds.
 pub(super) fn clock_shows(micros: Micros) -> Result<Micros, Rejected> {
     within(micros, LATEST)
 }
@@ -64,7 +63,6 @@ pub(super) fn cool_down(kind: LimitKind, until: Micros, now: Micros) -> Result<M
     within(until, from.saturating_add(micros(PAUSE + STEP)))
 }
 
-/// A number of calls or replicas.
 pub(super) fn count(number: u64) -> Result<u64, Rejected> {
     within(number, MOST_CALLS)
 }
@@ -80,29 +78,22 @@ pub(super) fn day(day: u64, now: Micros) -> Result<u64, Rejected> {
     within(day, now.saturating_add(micros(DAY_HAS_TURNED)) / DAY)
 }
 
-/// An encoded failure, of an event or a record.
-pub(super) fn words(text: &str) -> Result<&str, Rejected> {
-    if text.len() <= LONGEST_WORDS { Ok(text) } else { Err(Rejected) }
-}
-
 /// A name: printable and short.
 pub(super) fn name(text: &str) -> Result<&str, Rejected> {
-    let fits =
-        !text.is_empty() && text.len() <= LONGEST_NAME && text.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { Ok(text) } else { Err(Rejected) }
+    made_of(text, 1..=LONGEST_NAME, |byte| byte.is_ascii_graphic())
 }
 
 /// A run id. It is empty in some services that imitate Redis.
 pub(super) fn run_id(text: &str) -> Result<&str, Rejected> {
-    let fits = text.len() <= LONGEST_TEXT && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if fits { Ok(text) } else { Err(Rejected) }
+    made_of(text, 0..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric())
 }
 
-/// The name or address of another node.
 pub(super) fn host(text: &str) -> Result<&str, Rejected> {
-    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte);
-    let fits = !text.is_empty() && text.len() <= LONGEST_TEXT && text.bytes().all(known);
-    if fits { Ok(text) } else { Err(Rejected) }
+    made_of(text, 1..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric() || b"-._:%".contains(&byte))
+}
+
+fn made_of(text: &str, lengths: RangeInclusive<usize>, bytes: fn(u8) -> bool) -> Result<&str, Rejected> {
+    if lengths.contains(&text.len()) && text.bytes().all(bytes) { Ok(text) } else { Err(Rejected) }
 }
 
 pub(super) fn within(number: u64, most: u64) -> Result<u64, Rejected> {

@@ -9,8 +9,8 @@ use ring::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a key.
-const KEY: usize = 32;
+use crate::hex;
+
 /// Bytes that identify the key: a record of another key is not tried.
 const KEY_ID: usize = 4;
 
@@ -31,17 +31,10 @@ impl RecordCipher {
     ///
     /// # Errors
     /// It is not 64 hexadecimal digits.
-    pub fn new(hex: &str) -> Result<Self, InvalidKey> {
-        let digits = hex.as_bytes();
-        let (pairs, []) = digits.as_chunks::<2>() else { return Err(InvalidKey) };
-        let byte = |pair: &[u8; 2]| {
-            let digit = |digit: u8| char::from(digit).to_digit(16);
-            u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()
-        };
-        let key: Option<Vec<u8>> = pairs.iter().map(byte).collect();
-        let key = key.filter(|key| key.len() == KEY).ok_or(InvalidKey)?;
+    pub fn new(text: &str) -> Result<Self, InvalidKey> {
+        let key = hex::parse(text).ok_or(InvalidKey)?;
         // Derived by digest, so that neither reveals the key, nor one the other.
-        let digest = |of: &[u8]| Sha256::new().chain_update(of).chain_update(&key).finalize();
+        let digest = |purpose: &[u8]| Sha256::new().chain_update(purpose).chain_update(key).finalize();
         let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;
         let names = hmac::Key::new(hmac::HMAC_SHA256, &digest(b"zoom-qos-proxy names"));
         let key = UnboundKey::new(&AES_256_GCM, &key).map_err(|_| InvalidKey)?;

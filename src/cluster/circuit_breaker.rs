@@ -20,7 +20,6 @@ pub enum RedisStatus {
     Unavailable,
 }
 
-/// The breaker.
 pub(crate) struct CircuitBreaker {
     status: RedisStatus,
     /// The last success, or the start.
@@ -34,7 +33,6 @@ impl CircuitBreaker {
         Self { status: RedisStatus::Connecting, since: now, is_open: true }
     }
 
-    /// The state that operators see.
     pub(crate) fn status(&self) -> RedisStatus {
         self.status
     }

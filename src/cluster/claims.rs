@@ -9,11 +9,10 @@ use std::{
 use redis::Value;
 
 use super::{
-    Cluster, Unavailable,
+    Cluster, OutboxItem, Unavailable,
     bounds::LARGEST_RECORD,
     connection::{OpError, Traffic},
-    keys::RecordKey,
-    outbox::{Claim, OutboxItem},
+    keys::{Claim, RecordKey},
     script::ScriptCall,
 };
 use crate::metrics::RedisValue;
@@ -44,7 +43,6 @@ pub enum PutResult {
     Refused,
 }
 
-/// The reply of `claims.lua`.
 pub(super) struct ClaimsReply {
     pub(super) result: String,
     pub(super) number: u64,
@@ -76,7 +74,7 @@ impl Cluster {
         (attempt, unanswered): (&str, &Cell<bool>),
     ) -> Result<ClaimResult, Unavailable> {
         self.ensure_usable()?;
-        let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.client.timeout());
+        let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + self.0.config.timeout);
         let call = self.claims_call(key, "claim").arg(&self.0.replica).arg(known);
         let call = call.arg(millis(CLAIM_EXPIRES_AFTER)).arg(deadline).arg(attempt);
         let reply = self.run(Traffic::Control, &call).await;
@@ -157,7 +155,6 @@ impl Cluster {
         call.key(&*keys.members).key(&*keys.budget).key(keys.purged(purged_with)).arg(op)
     }
 
-    /// Runs `claims.lua`, and checks what it returns.
     pub(super) async fn run(
         &self,
         traffic: Traffic,
@@ -169,7 +166,8 @@ impl Cluster {
     async fn try_run(&self, traffic: Traffic, call: &ScriptCall<'_>) -> Result<ClaimsReply, OpError> {
         self.ensure_usable().map_err(|_| OpError::Broken)?;
         let odd_reply = |_| OpError::Refused("the reply of another script".to_owned());
-        let reply: Result<(String, Value, Value, Value), OpError> = self.0.client.script(traffic, call).await;
+        let reply: Result<(String, Value, Value, Value), OpError> =
+            self.0.client.run(traffic, async |to| call.run(to).await).await;
         let (result, number, refused, record) = match traffic {
             Traffic::Control => reply.inspect_err(|error| self.failed(error))?,
             Traffic::Bulk => self.check_bulk(reply)?,

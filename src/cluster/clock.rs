@@ -26,9 +26,6 @@ pub struct ServerClock {
 
 impl ServerClock {
     /// From a reply that showed `there`, read at some moment between `sent` and `received`.
-    ///
-    /// # Errors
-    /// No clock shows that time.
     pub(crate) fn observe(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
         let error = received.saturating_duration_since(sent) / 2;
         Ok(Self { here: sent + error, there: bounds::clock_shows(there)?, error })

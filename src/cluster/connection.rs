@@ -9,8 +9,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, ConnectionAddr, FromRedisValue, InfoDict, Pipeline, PushInfo, RedisError,
-    aio::MultiplexedConnection,
+    AsyncConnectionConfig, ConnectionAddr, InfoDict, PushInfo, RedisError, aio::MultiplexedConnection,
 };
 use tokio::sync::mpsc;
 
@@ -21,7 +20,6 @@ use super::{
     clock::ServerClock,
     keys::Keys,
     op_error::message,
-    script::ScriptCall,
     wire::{self, Driver},
 };
 use crate::failure::Redactor;
@@ -35,7 +33,6 @@ const LARGEST_BULK: usize = 17 << 20;
 /// How often the nodes of a Redis Cluster may redirect us to one another.
 const MAX_REDIRECTS: usize = 4;
 
-/// Which of the two connections an operation uses.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Traffic {
     /// For what is small and urgent.
@@ -70,7 +67,6 @@ pub(super) struct Connected {
     pub(super) is_server_odd: bool,
 }
 
-/// Why no connection can be made.
 #[derive(Debug, thiserror::Error)]
 enum ConnectError {
     #[error(transparent)]
@@ -89,10 +85,6 @@ impl RedisClient {
             connections: RefCell::default(),
             generation: Cell::default(),
         }
-    }
-
-    pub(super) fn timeout(&self) -> Duration {
-        self.timeout
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -132,8 +124,8 @@ impl RedisClient {
         for secret in [address.login().password(), address.login().username()].into_iter().flatten() {
             self.redactor.learn(secret);
         }
-        let node = match address.master() {
-            None => address.first(),
+        let node = match &address.master {
+            None => address.first().clone(),
             Some(master) => self.ask_sentinel(&address, master).await?,
         };
         let (node, mut control, control_driver) = self.connect_to_owner(&address, node, keys).await?;
@@ -156,12 +148,11 @@ impl RedisClient {
         Ok(Connected { clock, is_server_odd })
     }
 
-    /// The node that Sentinel names as the master.
     async fn ask_sentinel(&self, address: &Address, master: &str) -> Result<ConnectionAddr, ConnectError> {
         let login = Address::sentinel_login();
         let config = self.config(false);
         let (mut sentinel, _driver) =
-            wire::connect(address, &address.first(), &login, LARGEST_CONTROL, config).await?;
+            wire::connect(address, address.first(), &login, LARGEST_CONTROL, config).await?;
         let mut command = redis::cmd("SENTINEL");
         command.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
         let (host, port): (String, u16) = command.query_async(&mut sentinel).await?;
@@ -201,40 +192,22 @@ impl RedisClient {
         if subscribes { config.set_push_sender(self.pushes.clone()) } else { config }
     }
 
-    fn connection(&self, traffic: Traffic) -> Result<(MultiplexedConnection, u64), OpError> {
-        let connections = self.connections.borrow();
-        let connections = connections.as_ref().ok_or(OpError::Broken)?;
-        let connection = match traffic {
-            Traffic::Control => &connections.control,
-            Traffic::Bulk => &connections.bulk,
+    /// Runs an operation within the time limit.
+    pub(super) async fn run<T>(
+        &self,
+        traffic: Traffic,
+        operation: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>,
+    ) -> Result<T, OpError> {
+        let (connection, generation) = {
+            let connections = self.connections.borrow();
+            let connections = connections.as_ref().ok_or(OpError::Broken)?;
+            let connection = match traffic {
+                Traffic::Control => &connections.control,
+                Traffic::Bulk => &connections.bulk,
+            };
+            (connection.clone(), connections.generation)
         };
-        Ok((connection.clone(), connections.generation))
-    }
-
-    pub(super) async fn script<T: FromRedisValue>(
-        &self,
-        traffic: Traffic,
-        script: &ScriptCall<'_>,
-    ) -> Result<T, OpError> {
-        let (mut to, generation) = self.connection(traffic)?;
-        self.within_timeout(generation, script.run(&mut to)).await
-    }
-
-    pub(super) async fn pipeline<T: FromRedisValue>(
-        &self,
-        traffic: Traffic,
-        pipe: &Pipeline,
-    ) -> Result<T, OpError> {
-        let (mut to, generation) = self.connection(traffic)?;
-        self.within_timeout(generation, pipe.query_async(&mut to)).await
-    }
-
-    async fn within_timeout<T>(
-        &self,
-        generation: u64,
-        operation: impl Future<Output = Result<T, RedisError>>,
-    ) -> Result<T, OpError> {
-        let error = match tokio::time::timeout(self.timeout, operation).await {
+        let error = match tokio::time::timeout(self.timeout, operation(connection)).await {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => OpError::of(&error, &self.redactor),
             Err(_) => OpError::TimedOut,

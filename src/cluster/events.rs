@@ -51,10 +51,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Parses a message that arrived at `now`. `None`: it is of a later version.
-    ///
-    /// # Errors
-    /// It is too long, not text, or out of bounds.
+    /// Parses a message that arrived at `now`. `None`: it is of a later version. An error: it is too
+    /// long, not text, or out of bounds.
     pub(crate) fn parse(message: &[u8], clock: &ServerClock, now: Instant) -> Result<Option<Self>, Rejected> {
         if message.len() > bounds::LONGEST_EVENT {
             return Err(Rejected);
@@ -138,7 +136,7 @@ mod tests {
     fn what_cannot_be_is_rejected() {
         let minute = 60_000_000;
         let (midnight, far) = (20_001 * DAY, NOON + 2 * DAY + 1);
-        for said in [
+        for message in [
             "landed".to_owned(),
             "landed x y".to_owned(),
             "landed x -1".to_owned(),
@@ -153,10 +151,10 @@ mod tests {
             format!("purged * 1 {}", "x".repeat(bounds::LONGEST_EVENT)),
             format!("failed x 1 {{\"reason\":\"zoom_failed\",\"retry_at\":{far}}}"),
         ] {
-            assert_eq!(parse(&said), Err(Rejected), "{said}");
+            assert_eq!(parse(&message), Err(Rejected), "{message}");
         }
-        for said in [format!("cool day {}", midnight + minute), format!("cool second {}", NOON + minute)] {
-            assert!(parse(&said).unwrap().is_some(), "{said}");
+        for message in [format!("cool day {}", midnight + minute), format!("cool second {}", NOON + minute)] {
+            assert!(parse(&message).unwrap().is_some(), "{message}");
         }
     }
 

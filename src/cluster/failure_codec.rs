@@ -8,7 +8,7 @@ use super::{
     bounds::{self, Rejected},
     clock::{Micros, ServerClock},
 };
-use crate::failure::{Failure, Lasting, LimitKind, Reason, RedactedText, ZoomError};
+use crate::failure::{Failure, Lasting, LimitKind, Reason, ZoomError};
 
 /// A replica that does not know the reason, because it runs an older version, ignores the failure and asks Zoom itself.
 #[derive(Serialize, Deserialize)]
@@ -19,18 +19,7 @@ struct EncodedFailure {
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_at: Option<Micros>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    zoom: Option<EncodedZoomError>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct EncodedZoomError {
-    status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tracking_id: Option<String>,
+    zoom: Option<ZoomError>,
 }
 
 /// Reasons that hold for every replica; the others concern one process only.
@@ -48,12 +37,7 @@ const SHARED: [Reason; 8] = [
 /// As JSON; `None` for a reason that concerns this process only.
 pub(crate) fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
-    let zoom = failure.zoom.as_deref().map(|zoom_error| EncodedZoomError {
-        status: zoom_error.status,
-        code: zoom_error.code,
-        message: zoom_error.message.as_ref().map(RedactedText::to_string),
-        tracking_id: zoom_error.tracking_id.as_ref().map(RedactedText::to_string),
-    });
+    let zoom = failure.zoom.as_deref().cloned();
     let retry_at = failure.retry_at.map(|at| clock.at(at));
     let lasting = failure.lasting.map(|lasting| lasting.as_str().to_owned());
     serde_json::to_string(&EncodedFailure { reason: reason.to_owned(), lasting, retry_at, zoom }).ok()
@@ -64,30 +48,22 @@ pub(crate) fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Fa
     try_decode(text, clock, now).ok().flatten()
 }
 
-/// `None` for text that is not a failure, or has a reason that this version does not know.
-///
-/// # Errors
-/// A value is out of bounds.
+/// `None` for text that is not a failure, or has a reason that this version does not know; an error for values out of bounds.
 pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
-    let Ok(encoded) = serde_json::from_str::<EncodedFailure>(bounds::words(text)?) else { return Ok(None) };
+    if text.len() > bounds::LONGEST_FAILURE {
+        return Err(Rejected);
+    }
+    let Ok(encoded) = serde_json::from_str::<EncodedFailure>(text) else { return Ok(None) };
     let Some(reason) = SHARED.iter().find(|reason| reason.as_str() == encoded.reason) else {
         return Ok(None);
     };
     if encoded.zoom.as_ref().is_some_and(|zoom_error| !(100..1000).contains(&zoom_error.status)) {
         return Err(Rejected);
     }
-    let zoom = encoded.zoom.map(|zoom_error| {
-        Arc::new(ZoomError {
-            status: zoom_error.status,
-            code: zoom_error.code,
-            message: zoom_error.message.as_deref().map(RedactedText::from_replica),
-            tracking_id: zoom_error.tracking_id.as_deref().map(RedactedText::from_replica),
-        })
-    });
     let retry_at = encoded.retry_at.map(|at| clock.when(at)).transpose()?.map(|at| at.max(now));
     let lasting = encoded.lasting.as_deref();
     let lasting = lasting.and_then(|word| Lasting::ALL.into_iter().find(|lasting| lasting.as_str() == word));
-    Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom }))
+    Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom: encoded.zoom.map(Arc::new) }))
 }
 
 /// The reason that every cool-down of this kind has.
@@ -100,9 +76,6 @@ pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
 
 /// Accepts a failure only as the reason of a cool-down of this kind: requests for every meeting will be rejected with it. Text of
 /// a later version is accepted, too.
-///
-/// # Errors
-/// It is out of bounds, or another failure.
 pub(super) fn check_cooldown(
     kind: LimitKind,
     text: &str,
@@ -120,6 +93,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::failure::RedactedText;
 
     #[test]
     fn a_failure_means_the_same_to_a_replica_whose_clock_began_elsewhere() {
@@ -152,8 +126,8 @@ mod tests {
         let now = Instant::now();
         let clock = ServerClock::observe(now, now, 1).unwrap();
         for reason in Reason::ALL {
-            let shared = SHARED.contains(&reason);
-            assert_eq!(encode(&Failure::new(reason), &clock).is_some(), shared, "{reason:?}");
+            let is_shared = SHARED.contains(&reason);
+            assert_eq!(encode(&Failure::new(reason), &clock).is_some(), is_shared, "{reason:?}");
         }
         for text in ["", "{}", "{\"reason\":\"of_a_later_version\"}", "[]"] {
             assert!(decode(text, &clock, now).is_none(), "{text}");

@@ -12,13 +12,12 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::mpsc;
 
 use super::{
-    Cluster,
+    Cluster, OutboxItem,
     circuit_breaker::RedisStatus,
     clock::{Micros, ServerClock},
     connection::{Connected, OpError},
     events::Event,
     keys::RecordKey,
-    outbox::OutboxItem,
 };
 use crate::metrics::RedisValue;
 
@@ -104,7 +103,7 @@ impl Cluster {
     async fn reload_address(&self) {
         let address_now = Arc::clone(&self.0.config.address_now);
         let read = actix_rt::task::spawn_blocking(move || address_now());
-        if let Ok(Ok(Some(address))) = tokio::time::timeout(self.0.client.timeout(), read).await {
+        if let Ok(Ok(Some(address))) = tokio::time::timeout(self.0.config.timeout, read).await {
             self.0.client.set_address(address);
         }
     }
@@ -132,7 +131,7 @@ impl Cluster {
         let named = keys.iter().map(|key| Some(key.as_str().to_owned()));
         let all = keys.is_empty().then_some(None);
         for key in named.chain(all) {
-            self.emit(Event::Purged { key, fence: 0, by: String::new() });
+            self.emit_purge(key, 0);
         }
     }
 
@@ -148,10 +147,10 @@ impl Cluster {
         }
         match self.missed_purges(applied).await {
             Err(_) => return,
-            Ok(None) => self.emit(Event::Purged { key: None, fence: last, by: String::new() }),
+            Ok(None) => self.emit_purge(None, last),
             Ok(Some(missed)) => {
                 for (key, fence) in missed {
-                    self.emit(Event::Purged { key: (key != "*").then_some(key), fence, by: String::new() });
+                    self.emit_purge((key != "*").then_some(key), fence);
                 }
             }
         }
@@ -190,12 +189,15 @@ impl Cluster {
         self.emit(event);
     }
 
+    fn emit_purge(&self, key: Option<String>, fence: u64) {
+        self.emit(Event::Purged { key, fence, by: String::new() });
+    }
+
     fn emit(&self, event: Event) {
         // If nobody receives it, the service is stopping.
         self.0.events.send(event).ok();
     }
 
-    /// Keeps the better estimate of the server's clock.
     pub(super) fn learn_clock(&self, sent: Instant, there: Micros) {
         // Replies with an impossible time were rejected before.
         let Ok(seen) = ServerClock::observe(sent, Instant::now(), there) else { return };

@@ -28,7 +28,6 @@ use crate::{
 /// How the name of a webinar's view ends.
 const WEBINAR: &str = ":webinar";
 
-/// The keys below one hash tag.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
     tag: Box<str>,
@@ -42,6 +41,14 @@ pub(crate) struct Keys {
 /// Names a record, and its claim: the part of their keys that is their own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RecordKey(Box<str>);
+
+/// The right to fetch, until a record is put, or the claim is released or taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub(crate) key: RecordKey,
+    /// Larger than that of every claim before.
+    pub fence: u64,
+}
 
 impl RecordKey {
     /// A meeting's view: a snapshot or a refusal. Replicas of versions without webinars do not know a webinar's name, and ignore
@@ -86,8 +93,7 @@ impl RecordKey {
 }
 
 /// Separates accounts that use one Redis, without revealing anything about them.
-#[must_use]
-pub fn namespace(api_base_url: &str, account: &str) -> String {
+pub(crate) fn namespace(api_base_url: &str, account: &str) -> String {
     let digest =
         Sha256::new().chain_update(api_base_url).chain_update(b"\0").chain_update(account).finalize();
     format!("{:016x}", digest.first_chunk().copied().map_or(0, u64::from_be_bytes))

@@ -19,9 +19,7 @@ pub(crate) struct TooLarge;
 #[derive(Debug)]
 pub(crate) struct ReplyMeter {
     largest: u64,
-    /// Bytes of the current reply.
     taken: u64,
-    /// Elements that it has announced.
     elements: u64,
     /// How many values each open list still lacks.
     open: Vec<u64>,
@@ -49,10 +47,7 @@ impl ReplyMeter {
         Self { largest, taken: 0, elements: 0, open: Vec::new(), state: ParserState::line() }
     }
 
-    /// Takes the next bytes of the connection.
-    ///
-    /// # Errors
-    /// The connection must be closed; later results mean nothing.
+    /// Takes the next bytes of the connection, which must be closed after an error.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooLarge> {
         while !bytes.is_empty() {
             let (some, is_whole) = match &mut self.state {

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 use redis::Value;
 
 use super::{
-    Cluster, bounds,
+    Cluster, OutboxItem, bounds,
     connection::{OpError, Traffic},
     heartbeat::PURGES_REMEMBERED,
     keys::RecordKey,
-    outbox::OutboxItem,
     script::ScriptCall,
 };
 use crate::metrics::RedisValue;
@@ -90,7 +89,7 @@ impl Cluster {
 
     async fn run_purge(&self, call: &ScriptCall<'_>) -> Result<(u64, Vec<String>), OpError> {
         let (number, refused, missed): (Value, Value, Vec<String>) =
-            self.0.client.script(Traffic::Control, call).await?;
+            self.0.client.run(Traffic::Control, async |to| call.run(to).await).await?;
         let number = self.0.rejections.number(&number, &refused);
         Ok((number.map_err(|_| OpError::Refused("the reply of another script".to_owned()))?, missed))
     }

@@ -3,11 +3,9 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Cluster, Unavailable, bounds,
+    Cluster, OutboxItem, Unavailable, bounds,
     clock::{Micros, micros},
-    outbox::OutboxItem,
-    quota_reply::{QuotaReply, Reservation, lead},
-    quota_view::{Replicas, SharedDay},
+    quota_reply::{QuotaReply, Replicas, Reservation, SharedDay, lead},
     script::ScriptCall,
     standalone::{LocalShare, SPREAD},
 };
@@ -98,7 +96,6 @@ impl Cluster {
         self.0.quota_view.borrow_mut().count_standalone_call(self.micros(now));
     }
 
-    /// A standalone call was counted and not made.
     pub(crate) fn uncount_standalone_call(&self) {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
@@ -123,12 +120,10 @@ impl Cluster {
         SPREAD.saturating_mul(calls) / self.0.config.per_second.get()
     }
 
-    /// The replicas, as of the last answer.
     pub(crate) fn replicas(&self) -> Replicas {
         self.0.quota_view.borrow().replicas()
     }
 
-    /// The limits of this process without Redis.
     pub(crate) fn local_share(&self) -> LocalShare {
         LocalShare::of(self.0.config.per_second, self.0.config.replicas)
     }
@@ -138,7 +133,6 @@ impl Cluster {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }
 
-    /// Calls permitted in a UTC day, to all replicas.
     pub(crate) fn per_day(&self) -> u64 {
         self.0.config.per_day
     }

@@ -60,6 +60,25 @@ pub enum Reservation {
     },
 }
 
+/// The day's calls of all replicas, as far as this one knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SharedDay {
+    /// Days since 1970-01-01 UTC.
+    pub date: u64,
+    /// Calls.
+    pub used: u64,
+    /// Those of `used` that other apps of the account made.
+    pub taken: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Replicas {
+    /// How many the server heard of lately, this one included.
+    pub(crate) live: u64,
+    /// Calls an hour that the refreshes of all of them would cost without stretching.
+    pub(crate) refresh_demand: u64,
+}
+
 /// The numbers of `quota.lua`, in its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct QuotaReply {
@@ -67,16 +86,12 @@ pub(super) struct QuotaReply {
     pub(super) now: Micros,
     pub(super) at: Micros,
     pub(super) blocker: Option<Blocker>,
-    pub(super) day: u64,
-    pub(super) used: u64,
-    pub(super) taken: u64,
+    pub(super) day: SharedDay,
     /// When the cool-downs of the second and of the day end.
     pub(super) cooldowns: [Micros; 2],
     pub(super) demand: u64,
-    pub(super) live: u64,
+    pub(super) replicas: Replicas,
     pub(super) free: u64,
-    /// Calls an hour that the refreshes of all replicas would cost without stretching.
-    pub(super) refresh_demand: u64,
     pub(super) purge: u64,
     /// How many values in Redis the script rejected.
     pub(super) rejected: u64,
@@ -95,7 +110,7 @@ impl QuotaReply {
     pub(super) fn parse(values: &[Value], per_day: u64) -> Result<Self, Rejected> {
         let numbers: Vec<u64> = values.iter().map(script::number).collect::<Result<_, _>>()?;
         #[rustfmt::skip]
-        let [verdict, now, at, blocker, day, used, taken, second, daily, demand, live, free, refresh_demand, purge, rejected] =
+        let [verdict, now, at, blocker, date, used, taken, second, daily, demand, live, free, refresh_demand, purge, rejected] =
             *numbers.as_array::<15>().ok_or(Rejected)?;
         let verdict = match verdict {
             0 => Verdict::Ok,
@@ -113,7 +128,7 @@ impl QuotaReply {
             _ => return Err(Rejected),
         };
         bounds::clock_shows(now)?;
-        bounds::day(day, now)?;
+        bounds::day(date, now)?;
         for calls in [demand, live, free, refresh_demand, rejected] {
             bounds::count(calls)?;
         }
@@ -125,22 +140,8 @@ impl QuotaReply {
             bounds::cool_down(LimitKind::PerDay, daily, now)?,
         ];
         let (at, purge) = (bounds::fence(at, now)?, bounds::fence(purge, now)?);
-        Ok(Self {
-            verdict,
-            now,
-            at,
-            blocker,
-            day,
-            used,
-            taken,
-            cooldowns,
-            demand,
-            live,
-            free,
-            refresh_demand,
-            purge,
-            rejected,
-        })
+        let (day, replicas) = (SharedDay { date, used, taken }, Replicas { live, refresh_demand });
+        Ok(Self { verdict, now, at, blocker, day, cooldowns, demand, replicas, free, purge, rejected })
     }
 
     /// The answer to a request for a slot; `None` if this is an answer to something else.
@@ -148,7 +149,7 @@ impl QuotaReply {
         let at = clock.when(self.at).ok()?;
         match (self.verdict, self.blocker) {
             (Verdict::Permit, _) => {
-                let slot = Slot { from: at, until: at + MAX_LATE, day: self.day, reserved: () };
+                let slot = Slot { from: at, until: at + MAX_LATE, day: self.day.date, reserved: () };
                 Some(Reservation::Slot(slot))
             }
             (Verdict::NotBefore, Some(blocker)) => Some(Reservation::RetryAt { at, blocker }),

@@ -11,7 +11,6 @@ use super::{
     quota_reply::{QuotaReply, Verdict},
     quota_view::ReplicaReport,
     script::ScriptCall,
-    standalone::RequestEffect,
 };
 use crate::metrics::RedisValue;
 
@@ -43,16 +42,16 @@ impl Cluster {
         // Whether the server counts on this replica afterwards.
         let is_sign_of_life = matches!(op, "beat" | "permit");
         let sent = Instant::now();
-        let deadline = sent + inner.client.timeout();
+        let deadline = sent + inner.config.timeout;
         let report = inner.quota_view.borrow_mut().next_report();
         let call = add_arguments(self.quota_call(op, &run_id, clock.at(deadline), &report, sent));
         if is_sign_of_life {
             inner.presence.borrow_mut().on_request(deadline);
         }
-        let answer: Result<Vec<Value>, OpError> = inner.client.script(Traffic::Control, &call).await;
+        let answer = inner.client.run(Traffic::Control, async |to| call.run::<Vec<Value>>(to).await).await;
         let answer = answer.and_then(|values| self.parse(&values));
         if is_sign_of_life {
-            inner.presence.borrow_mut().on_end(effect_of(&answer), Instant::now(), deadline);
+            inner.presence.borrow_mut().on_end(in_effect_until(&answer, deadline));
         }
         let reply = answer?;
         inner.rejections.count(RedisValue::Budget, reply.rejected);
@@ -90,10 +89,12 @@ impl Cluster {
     }
 }
 
-fn effect_of(answer: &Result<QuotaReply, OpError>) -> RequestEffect {
+/// Until when a request that has ended can have had an effect on the server; `None`: it had none.
+fn in_effect_until(answer: &Result<QuotaReply, OpError>, deadline: Instant) -> Option<Instant> {
     match answer {
-        Ok(QuotaReply { verdict: Verdict::Late, .. }) | Err(OpError::Refused(_)) => RequestEffect::Rejected,
-        Ok(_) => RequestEffect::Applied,
-        Err(OpError::TimedOut | OpError::Broken) => RequestEffect::Unknown,
+        Ok(QuotaReply { verdict: Verdict::Late, .. }) | Err(OpError::Refused(_)) => None,
+        Ok(_) => Some(Instant::now()),
+        // The answer was lost.
+        Err(OpError::TimedOut | OpError::Broken) => Some(deadline),
     }
 }

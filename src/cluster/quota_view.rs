@@ -3,46 +3,24 @@
 use super::{
     bounds,
     clock::{DAY, Micros},
-    quota_reply::QuotaReply,
+    quota_reply::{QuotaReply, Replicas, SharedDay},
 };
 use crate::failure::LimitKind;
 
 /// The slots that all replicas hold together: a quarter of a second of calls.
 const RESERVED_MS: u64 = 250;
 
-/// The day's calls of all replicas, as far as this one knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SharedDay {
-    /// Days since 1970-01-01 UTC.
-    pub date: u64,
-    /// Calls.
-    pub used: u64,
-    /// Those of `used` that other apps of the account made.
-    pub taken: u64,
-}
-
-/// The replicas that there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Replicas {
-    /// How many the server heard of lately, this one included.
-    pub(crate) live: u64,
-    /// Calls an hour that the refreshes of all of them would cost without stretching.
-    pub(crate) refresh_demand: u64,
-}
-
 /// The last answer, and the standalone calls that are to be reported.
 #[derive(Default)]
 pub(super) struct QuotaView {
-    /// Calls that wait here.
     pub(super) demand: u64,
     /// Calls an hour that the refreshes of this process would cost without stretching.
     pub(super) refresh_demand: u64,
     last: Option<QuotaReply>,
-    /// Date and count: the server is reminded of it, in case it forgot.
-    known: (u64, u64),
+    /// The server is reminded of it, in case it forgot.
+    known: SharedDay,
     /// The run id of the server that `known` came from.
     run_id: String,
-    taken: u64,
     cooldowns: [Micros; 2],
     /// Standalone calls that no report includes yet.
     unreported: u64,
@@ -51,7 +29,6 @@ pub(super) struct QuotaView {
     is_acknowledged: bool,
 }
 
-/// The report that accompanies a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ReplicaReport {
     pub(super) day: u64,
@@ -77,8 +54,8 @@ impl QuotaView {
         }
         let (number, calls) = self.report;
         let standalone = if self.is_acknowledged { 0 } else { calls };
-        let (day, used) = self.known;
-        ReplicaReport { day, used, standalone, number, run_id: self.run_id.clone() }
+        let SharedDay { date, used, .. } = self.known;
+        ReplicaReport { day: date, used, standalone, number, run_id: self.run_id.clone() }
     }
 
     /// The server answered a request that carried this report.
@@ -88,11 +65,10 @@ impl QuotaView {
             self.is_acknowledged = true;
         }
         // A known day that this server's clock has not reached is not reported any more.
-        if reply.day > self.known.0 || bounds::day(self.known.0, reply.now).is_err() {
-            self.known = (reply.day, 0);
+        if reply.day.date > self.known.date || bounds::day(self.known.date, reply.now).is_err() {
+            self.known.date = reply.day.date;
         }
-        self.known.1 = reply.used;
-        self.taken = reply.taken;
+        (self.known.used, self.known.taken) = (reply.day.used, reply.day.taken);
         for (known, end) in self.cooldowns.iter_mut().zip(reply.cooldowns) {
             *known = (*known).max(end);
         }
@@ -102,15 +78,14 @@ impl QuotaView {
     /// A call was made that the server does not know of.
     pub(super) fn count_standalone_call(&mut self, now: Micros) {
         let today = now / DAY;
-        if today > self.known.0 {
+        if today > self.known.date {
             // Calls of the day before need no report any more: its quota is gone.
-            (self.known, self.unreported) = ((today, 0), 0);
+            (self.known.date, self.known.used, self.unreported) = (today, 0, 0);
             self.is_acknowledged = true;
         }
         self.unreported += 1;
     }
 
-    /// A standalone call was counted and not made.
     pub(super) fn uncount_standalone_call(&mut self) {
         self.unreported = self.unreported.saturating_sub(1);
     }
@@ -128,19 +103,15 @@ impl QuotaView {
 
     pub(super) fn day(&self, now: Micros) -> SharedDay {
         let today = now / DAY;
-        if today > self.known.0 {
+        if today > self.known.date {
             return SharedDay { date: today, used: 0, taken: 0 };
         }
         let unknown_to_server = self.unreported + if self.is_acknowledged { 0 } else { self.report.1 };
-        SharedDay { date: self.known.0, used: self.known.1 + unknown_to_server, taken: self.taken }
+        SharedDay { used: self.known.used + unknown_to_server, ..self.known }
     }
 
     pub(super) fn replicas(&self) -> Replicas {
-        let last = self.last.as_ref();
-        last.map_or_else(Replicas::default, |last| Replicas {
-            live: last.live,
-            refresh_demand: last.refresh_demand,
-        })
+        self.last.map(|last| last.replicas).unwrap_or_default()
     }
 
     /// How many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it. Slots
@@ -157,7 +128,7 @@ impl QuotaView {
     /// Example: 36 free calls a second make 9 slots. 30 of the 40 calls that wait are here, so 7 of the slots may be.
     pub(super) fn may_reserve(&self, waiting: u64) -> u64 {
         let Some(last) = &self.last else { return waiting.min(1) };
-        let all = (last.free * RESERVED_MS).div_ceil(1_000).max(last.live);
+        let all = (last.free * RESERVED_MS).div_ceil(1_000).max(last.replicas.live);
         let others = last.demand.saturating_sub(self.demand);
         let demand = others.saturating_add(waiting).max(1);
         let slots = (all * waiting + demand / 2) / demand;
@@ -182,22 +153,11 @@ mod tests {
     const NOON: Micros = 20_000 * DAY + DAY / 2;
 
     fn reply(used: u64, demand: u64, live: u64) -> QuotaReply {
-        QuotaReply {
-            verdict: Verdict::Ok,
-            now: NOON,
-            at: 0,
-            blocker: None,
-            day: 20_000,
-            used,
-            taken: 0,
-            cooldowns: [0, 0],
-            demand,
-            live,
-            free: 36,
-            refresh_demand: 0,
-            purge: 0,
-            rejected: 0,
-        }
+        let day = SharedDay { date: 20_000, used, taken: 0 };
+        let (verdict, blocker, cooldowns) = (Verdict::Ok, None, [0, 0]);
+        let (now, at, free, purge, rejected) = (NOON, 0, 36, 0, 0);
+        let replicas = Replicas { live, refresh_demand: 0 };
+        QuotaReply { verdict, now, at, blocker, day, cooldowns, demand, replicas, free, purge, rejected }
     }
 
     proptest! {

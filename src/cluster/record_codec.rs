@@ -22,29 +22,24 @@ const CHECKSUM: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     /// A snapshot's bytes.
-    Snapshot,
+    Snapshot = 1,
     /// A failure: why Zoom gives no snapshot.
-    Refusal,
+    Refusal = 2,
     /// An access token.
-    AccessToken,
+    AccessToken = 3,
 }
 
 impl RecordKind {
-    const ALL: [(Self, u8); 3] = [(Self::Snapshot, 1), (Self::Refusal, 2), (Self::AccessToken, 3)];
-
-    fn number(self) -> u8 {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or(0, |(_, number)| *number)
-    }
+    const ALL: [Self; 3] = [Self::Snapshot, Self::Refusal, Self::AccessToken];
 
     fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == number).map(|(kind, _)| *kind)
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
 /// A decoded record.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The kind of content.
     pub(crate) kind: RecordKind,
     /// When it was fetched.
     pub fetched_at: Micros,
@@ -62,7 +57,7 @@ pub fn encode(
     content: &[u8],
 ) -> Option<Vec<u8>> {
     let protection = if cipher.is_some() { ENCRYPTED } else { PLAIN };
-    let front = [MAGIC[0], MAGIC[1], VERSION, kind.number(), protection];
+    let front = [MAGIC[0], MAGIC[1], VERSION, kind as u8, protection];
     let body = [&fetched_at.to_le_bytes(), content].concat();
     Some(match cipher {
         Some(cipher) => [&front[..], &cipher.encrypt(&body, &context(front, key))?].concat(),
@@ -124,7 +119,7 @@ mod tests {
         snapshot::{MeetingKind, MeetingType, SnapshotKey},
     };
 
-    fn of(number: &str) -> RecordKey {
+    fn record_key(number: &str) -> RecordKey {
         let meeting = MeetingId::parse(number).unwrap();
         RecordKey::meeting(&SnapshotKey {
             meeting,
@@ -136,9 +131,9 @@ mod tests {
     #[test]
     fn a_record_round_trips_only_under_its_own_key() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
-        let (one, other) = (of("85746065432"), of("85746065433"));
+        let (one, other) = (record_key("85746065432"), record_key("85746065433"));
         for cipher in [None, Some(&cipher)] {
-            for (kind, _) in RecordKind::ALL {
+            for kind in RecordKind::ALL {
                 let bytes = encode(cipher, &one, kind, 1_800_000_000_000_000, b"content").unwrap();
                 let record = Record { kind, fetched_at: 1_800_000_000_000_000, content: b"content".to_vec() };
                 assert_eq!(decode(cipher, &one, &bytes), Some(record));
@@ -150,7 +145,7 @@ mod tests {
     #[test]
     fn what_is_torn_changed_foreign_or_of_another_version_is_nothing() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
-        let one = of("85746065432");
+        let one = record_key("85746065432");
         for cipher in [None, Some(&cipher)] {
             let bytes = encode(cipher, &one, RecordKind::Snapshot, 1, b"content").unwrap();
             for at in 0..bytes.len() {
@@ -171,7 +166,7 @@ mod tests {
     #[test]
     fn plain_records_are_foreign_with_a_key_and_encrypted_without() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
-        let one = of("85746065432");
+        let one = record_key("85746065432");
         let plain = encode(None, &one, RecordKind::Snapshot, 1, b"content").unwrap();
         let secret = encode(Some(&cipher), &one, RecordKind::Snapshot, 1, b"content").unwrap();
         assert_eq!((decode(Some(&cipher), &one, &plain), decode(None, &one, &secret)), (None, None));
@@ -181,7 +176,7 @@ mod tests {
     #[test]
     fn another_version_or_key_is_foreign_but_a_torn_record_is_not() {
         let [cipher, other] = ["07", "08"].map(|byte| RecordCipher::new(&byte.repeat(32)).unwrap());
-        let one = of("85746065432");
+        let one = record_key("85746065432");
         for cipher in [None, Some(&cipher)] {
             let bytes = encode(cipher, &one, RecordKind::Snapshot, 1, b"content").unwrap();
             assert!(!is_foreign(cipher, &bytes) && is_foreign(Some(&other), &bytes));
@@ -198,7 +193,7 @@ mod tests {
             let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
             let bytes = if head { [&b"ZQ\x01\x01\x00"[..], &bytes].concat() } else { bytes };
             for cipher in [None, Some(&cipher)] {
-                prop_assert_eq!(decode(cipher, &of("85746065432"), &bytes), None);
+                prop_assert_eq!(decode(cipher, &record_key("85746065432"), &bytes), None);
                 prop_assert!(!is_foreign(cipher, &bytes) || bytes.starts_with(&MAGIC));
             }
         }

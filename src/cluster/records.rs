@@ -49,9 +49,9 @@ impl Cluster {
         if record.len() > LARGEST_RECORD {
             return Ok(PutResult::Refused);
         }
-        let mut pipe = redis::pipe();
-        pipe.cmd("SET").arg(self.0.keys.record(key)).arg(record).arg("PX").arg(millis(keep)).ignore();
-        let stored = self.0.client.pipeline::<()>(Traffic::Bulk, &pipe).await;
+        let mut set = redis::cmd("SET");
+        set.arg(self.0.keys.record(key)).arg(record).arg("PX").arg(millis(keep));
+        let stored = self.0.client.run(Traffic::Bulk, async |mut to| set.exec_async(&mut to).await).await;
         self.check_bulk(stored).map(|()| PutResult::Stored).map_err(|_| Unavailable)
     }
 

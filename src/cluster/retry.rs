@@ -14,9 +14,6 @@ const MAX_ATTEMPTS: u32 = 8;
 
 impl Cluster {
     /// Repeats the operation until it succeeds, as long as Redis does not count as unavailable.
-    ///
-    /// # Errors
-    /// Redis is unavailable, or the operation failed eight times.
     pub(crate) async fn retrying<T>(
         &self,
         operation: impl AsyncFn() -> Result<T, Unavailable>,

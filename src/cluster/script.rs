@@ -1,7 +1,8 @@
 //! Lua scripts on the server. One round trip runs a script by its digest; the code is sent only to a server that does not know it.
 
 use redis::{
-    Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value, aio::ConnectionLike,
+    Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value,
+    aio::MultiplexedConnection,
 };
 
 use super::bounds::Rejected;
@@ -41,13 +42,11 @@ impl LuaScript {
         Self { code, digest: redis::Script::new(code).get_hash().to_owned() }
     }
 
-    /// A call, to which keys and arguments are added.
     pub(super) fn call(&self) -> ScriptCall<'_> {
         ScriptCall { script: self, keys: Vec::new(), arguments: Vec::new() }
     }
 }
 
-/// One call of a script.
 pub(super) struct ScriptCall<'a> {
     script: &'a LuaScript,
     keys: Vec<Vec<u8>>,
@@ -71,11 +70,11 @@ impl ScriptCall<'_> {
     /// two, a claim would fail although Redis is available, and two replicas would fetch the same meeting.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
-        connection: &mut impl ConnectionLike,
+        mut connection: MultiplexedConnection,
     ) -> Result<T, RedisError> {
-        match self.command("EVALSHA", &self.script.digest).query_async(connection).await {
+        match self.command("EVALSHA", &self.script.digest).query_async(&mut connection).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.command("EVAL", self.script.code).query_async(connection).await
+                self.command("EVAL", self.script.code).query_async(&mut connection).await
             }
             answer => answer,
         }

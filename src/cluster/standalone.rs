@@ -72,17 +72,6 @@ pub(crate) struct Presence {
     last_standalone_call: Option<Instant>,
 }
 
-/// Whether a request changed anything on the server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RequestEffect {
-    /// It was carried out.
-    Applied,
-    /// The server rejected it.
-    Rejected,
-    /// The answer was lost.
-    Unknown,
-}
-
 impl Presence {
     /// A process that starts now counts as present, because it may replace one that just ended.
     pub(crate) fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
@@ -98,18 +87,12 @@ impl Presence {
         self.in_flight += 1;
     }
 
-    /// The request ended.
-    pub(crate) fn on_end(&mut self, effect: RequestEffect, now: Instant, deadline: Instant) {
+    /// A request ended that can have had an effect until this moment; `None`: the server rejected it.
+    pub(crate) fn on_end(&mut self, until: Option<Instant>) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let until = match effect {
-            RequestEffect::Applied => now,
-            RequestEffect::Rejected => return,
-            RequestEffect::Unknown => deadline,
-        };
-        self.counted_until = self.counted_until.max(until);
+        self.counted_until = until.map_or(self.counted_until, |until| self.counted_until.max(until));
     }
 
-    /// A call was made without Redis.
     pub(crate) fn count_standalone_call(&mut self, now: Instant) {
         self.last_standalone_call = self.last_standalone_call.max(Some(now));
     }
@@ -126,7 +109,6 @@ impl Presence {
         self.counted_until.max(in_flight.unwrap_or(self.counted_until)) + self.wait
     }
 
-    /// How this process may call now.
     pub(crate) fn mode(&self, redis_is_up: bool, now: Instant) -> Mode {
         match self.standalone_from() {
             _ if redis_is_up => Mode::Shared,
@@ -169,10 +151,10 @@ mod tests {
         let after = |ms| now + Duration::from_millis(ms);
         let mut presence = Presence::new(now, number(36), number(3));
         presence.on_request(after(1_250));
-        presence.on_end(RequestEffect::Applied, after(1_001), after(1_250));
+        presence.on_end(Some(after(1_001)));
         presence.on_request(after(1_550));
         assert_eq!(presence.standalone_from(), after(1_550 + 3_050), "the server may be serving the request");
-        presence.on_end(RequestEffect::Unknown, after(1_550), after(1_550));
+        presence.on_end(Some(after(1_550)));
         assert_eq!(presence.mode(true, after(1_600)), Mode::Shared);
         let from = after(1_550 + 1_500 + 1_050 + 500);
         assert_eq!(presence.mode(false, after(1_600)), Mode::Waiting(from));
@@ -202,7 +184,7 @@ mod tests {
                 deadline + presence.wait,
                 "not while a request is in flight"
             );
-            presence.on_end(RequestEffect::Rejected, deadline, deadline);
+            presence.on_end(None);
         }
         assert_eq!(presence.standalone_from(), from);
     }

@@ -7,7 +7,6 @@ pub(crate) type Micros = u64;
 
 pub(super) const DAY: Micros = 86_400_000_000;
 
-/// A duration in microseconds.
 pub(crate) fn micros(time: Duration) -> Micros {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

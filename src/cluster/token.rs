@@ -21,16 +21,12 @@ struct EncodedToken {
 
 /// A token for other replicas. It is secret, so it implements neither `Debug` nor `Serialize`.
 pub(crate) struct TokenRecord {
-    /// The token itself.
     pub(crate) text: String,
-    /// When it should be renewed.
     pub(crate) renew_from: Instant,
-    /// When it must no longer be used.
     pub(crate) use_until: Instant,
 }
 
 impl TokenRecord {
-    /// As a record's content.
     pub(crate) fn to_bytes(&self, clock: &ServerClock) -> Vec<u8> {
         let encoded = EncodedToken {
             access_token: self.text.clone(),
@@ -53,7 +49,6 @@ impl TokenRecord {
 }
 
 impl Cluster {
-    /// Whether the access token is shared.
     pub(crate) fn shares_access_token(&self) -> bool {
         self.0.config.cipher.is_some()
     }

@@ -12,6 +12,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use serde::{Deserialize, Deserializer, Serialize};
+
 use self::{runs::Runs, unescape::flat};
 
 /// The maximum length of a text that is shown, in characters.
@@ -26,7 +28,7 @@ const MOST_SECRETS: usize = 32;
 const LEFT_OUT: &str = "(left out)";
 
 /// Foreign text that is safe for logs and callers: without our secrets, short, and on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RedactedText(Box<str>);
 
 impl RedactedText {
@@ -35,7 +37,6 @@ impl RedactedText {
         Self(shortened(&flat(text, LONGEST_READ)).into())
     }
 
-    /// Returns the text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,6 +45,12 @@ impl RedactedText {
 impl fmt::Display for RedactedText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for RedactedText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self::from_replica(&text))
     }
 }
 

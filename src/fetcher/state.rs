@@ -48,7 +48,7 @@ pub struct Dependencies {
     /// This process's limits.
     pub quota: LocalQuota,
     /// The settings of Redis; `None` without it.
-    pub shared: Option<ClusterConfig>,
+    pub cluster: Option<ClusterConfig>,
     /// The cache for snapshots and failures.
     pub cache: Cache,
     /// Counters and gauges.
@@ -90,9 +90,9 @@ pub(super) struct FetcherState {
 impl FetcherState {
     /// Makes the state and, with Redis, the tasks that apply the other replicas' events.
     pub(super) fn new(dependencies: Dependencies, signals: Signals) -> (Self, Option<EventPump>) {
-        let Dependencies { config, zoom, freshness, quota, shared, cache, metrics, tracer } = dependencies;
+        let Dependencies { config, zoom, freshness, quota, cluster, cache, metrics, tracer } = dependencies;
         let Signals { credentials, blocked, redis, webinars } = signals;
-        let (cluster, events) = super::peers::prepare(shared, &metrics).unzip();
+        let (cluster, events) = super::peers::prepare(cluster, &metrics).unzip();
         let upstream = Upstream::new(&zoom);
         let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
         let access_tokens = AccessTokens::new(&zoom, upstream, &metrics, credentials, cluster.clone());

@@ -32,7 +32,7 @@ impl Cooldowns {
 
     /// The active cool-down that ends last.
     pub(super) fn active(&self, now: Instant) -> Option<(LimitKind, Instant)> {
-        let kinds = [LimitKind::PerSecond, LimitKind::PerDay].into_iter();
+        let kinds = LimitKind::ALL.into_iter();
         kinds.filter_map(|kind| Some((kind, self.until(kind, now)?))).max_by_key(|(_, until)| *until)
     }
 }

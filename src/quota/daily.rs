@@ -5,11 +5,12 @@
 //! those. It is never lowered: Zoom's report may be older than calls that are in flight.
 
 use std::{
+    io,
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile, StateFileError};
+use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile};
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
 /// Zoom's clock may be behind ours: for this long after 00:00 UTC its reports may be about the day before.
@@ -22,12 +23,10 @@ pub struct DailyQuota {
     file: Option<StateFile>,
 }
 
-/// The calls counted in one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DayCount {
     /// Days since 1970-01-01 UTC.
     pub(crate) date: u64,
-    /// Calls.
     pub(crate) used: u64,
     /// Those of `used` that other apps of the account made.
     pub(crate) taken: u64,
@@ -78,12 +77,7 @@ impl DailyQuota {
     ///
     /// # Errors
     /// When the file cannot be written: better at start than at the first restart.
-    pub fn open(
-        limit: u64,
-        per_second: u32,
-        path: Option<&Path>,
-        now: SystemTime,
-    ) -> Result<Self, StateFileError> {
+    pub fn open(limit: u64, per_second: u32, path: Option<&Path>, now: SystemTime) -> io::Result<Self> {
         let mut today = DayCount { date: date_of(now), used: 0, taken: 0 };
         let file = path.map(|path| StateFile::open(path, limit, per_second, today.date)).transpose()?;
         let file = file.map(|(file, saved)| {
@@ -105,7 +99,7 @@ impl DailyQuota {
         if days.today.date > self.days.today.date
             && let Some(file) = &mut self.file
         {
-            file.begin_day();
+            file.has_calls = false;
         }
         self.days = days;
     }
@@ -115,7 +109,7 @@ impl DailyQuota {
         self.roll_over(now);
         self.days.today.used += 1;
         if let Some(file) = &mut self.file {
-            file.note_call();
+            file.has_calls = true;
         }
         self.days.today.date
     }

@@ -4,6 +4,7 @@
 //! share of the limit, for times when Redis is unavailable.
 
 use std::{
+    io,
     num::NonZeroU32,
     path::PathBuf,
     sync::Arc,
@@ -18,7 +19,6 @@ use super::{
     daily::{DailyQuota, DayCount, until_midnight},
     permit::{Denied, Limit, Now, Permit},
     rate::RateLimiter,
-    state_file::StateFileError,
 };
 use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
 
@@ -61,9 +61,9 @@ impl QuotaStatus {
 /// Everything that limits the calls of one process.
 pub struct LocalQuota {
     per_second: NonZeroU32,
-    rate: RateLimiter,
+    pub(super) rate: RateLimiter,
     pub(crate) daily: DailyQuota,
-    ttl: AdaptiveTtl,
+    pub(super) ttl: AdaptiveTtl,
     cooldowns: Cooldowns,
     /// The part of the day's remaining calls that this process may plan its refreshes with, 0 to 1.
     planned_part: f64,
@@ -76,7 +76,7 @@ impl LocalQuota {
     ///
     /// # Errors
     /// When the state file cannot be written.
-    pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> Result<Self, StateFileError> {
+    pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let now = Now::read();
         let (per_second, state_file) = (config.per_second.get(), config.state_file.as_deref());
         let daily = DailyQuota::open(config.per_day, per_second, state_file, now.wall)?;
@@ -100,30 +100,19 @@ impl LocalQuota {
         self.published.subscribe()
     }
 
-    /// From now on this process's own rate is its share of the limit, used while the shared quota is unavailable.
-    pub(super) fn use_local_share(&mut self, per_second: NonZeroU32) {
-        self.rate = RateLimiter::new(per_second);
-    }
-
     /// Takes over the day's count of all replicas, how far this one may go, and its part in what is left.
     pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
         self.daily.replace_with(count, limit);
         self.planned_part = planned_part;
     }
 
-    /// One permit, or when to try again.
     pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {
         self.blocked_until(now).map_or(Ok(()), Err)?;
         let slot = self.rate.try_take().map_err(|retry_at| Denied { retry_at, limit: Limit::Rate })?;
         let day = self.daily.count_call(now.wall);
-        self.count_call(now);
+        self.ttl.count_call(now.instant);
         self.publish(now);
         Ok(Permit::from_rate(slot, day))
-    }
-
-    /// A call was permitted, by this quota or by the shared one.
-    pub(super) fn count_call(&mut self, now: Now) {
-        self.ttl.count_call(now.instant);
     }
 
     /// Takes back a permit whose call was not made. The rate goes on as if it had been.
@@ -133,13 +122,11 @@ impl LocalQuota {
         self.uncount_call(now);
     }
 
-    /// A call was counted by [`Self::count_call`] and not made.
     pub(super) fn uncount_call(&mut self, now: Now) {
         self.ttl.usage.uncount_call(now.instant);
         self.publish(now);
     }
 
-    /// When a call is made that has `ahead` others before it, none of them before `opens`.
     pub(super) fn estimate(&self, opens: Instant, ahead: usize) -> Instant {
         let others = self.rate.period().saturating_mul(u32::try_from(ahead).unwrap_or(u32::MAX));
         opens.max(self.rate.next_at()) + others
@@ -155,31 +142,20 @@ impl LocalQuota {
         self.metrics.cooldown(kind, true);
     }
 
-    /// A snapshot whose freshness ran out was replaced.
     pub(crate) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
         self.ttl.record_refresh(sample, now.instant);
     }
 
-    /// Calls an hour that this process's refreshes would cost without stretching.
-    pub(super) fn refresh_demand(&self, now: Now) -> f64 {
-        self.ttl.refresh_demand(now.instant)
-    }
-
     /// Until when no call may be made at all, apart from the rate.
     pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
-        let spent = self
-            .daily
-            .is_spent(now.wall)
-            .then(|| Denied { retry_at: now.midnight(), limit: Limit::DaySpent });
-        let cooldown = self
-            .cooldowns
-            .active(now.instant)
-            .map(|(kind, retry_at)| Denied { retry_at, limit: Limit::Cooldown(kind) });
+        let denied = |retry_at, limit| Denied { retry_at, limit };
+        let spent = self.daily.is_spent(now.wall).then(|| denied(now.midnight(), Limit::DaySpent));
+        let cooldown = self.cooldowns.active(now.instant);
+        let cooldown = cooldown.map(|(kind, until)| denied(until, Limit::Cooldown(kind)));
         // The one that ends last: before that no permit can be given.
         [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
     }
 
-    /// When the cool-down of this kind ends, if it is active.
     pub(crate) fn cooldown_until(&self, kind: LimitKind, now: Now) -> Option<Instant> {
         self.cooldowns.until(kind, now.instant)
     }
@@ -193,7 +169,6 @@ impl LocalQuota {
         }
     }
 
-    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
     pub(crate) fn stretch(&self, pages: u32, now: Now) -> f64 {
         self.ttl.factor(pages, self.remaining(now), now.instant)
     }
@@ -209,7 +184,7 @@ impl LocalQuota {
 
     /// Brings the gauges up to date, also while there are no calls: days and cool-downs end by themselves.
     pub(crate) fn update_gauges(&self, now: Now) {
-        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+        for kind in LimitKind::ALL {
             self.metrics.cooldown(kind, self.cooldown_until(kind, now).is_some());
         }
         self.publish(now);

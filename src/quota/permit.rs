@@ -29,12 +29,10 @@ impl Permit {
     }
 }
 
-/// There is no permit yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Denied {
     /// The earliest time at which another attempt can succeed.
     pub(crate) retry_at: Instant,
-    /// The limit that was hit.
     pub(crate) limit: Limit,
 }
 
@@ -52,9 +50,7 @@ pub(crate) enum Limit {
 /// Both clocks, read together: the monotonic one for waiting, the wall clock for UTC days.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
-    /// Monotonic.
     pub(crate) instant: Instant,
-    /// Wall clock.
     pub(crate) wall: SystemTime,
 }
 

@@ -24,6 +24,7 @@ use super::{
     daily::DayCount,
     local::LocalQuota,
     permit::{Denied, Limit, Now, Permit, PermitSource},
+    rate::RateLimiter,
 };
 use crate::{
     cluster::{Cluster, failure_codec, quota_reply::Slot, standalone::Mode},
@@ -49,7 +50,7 @@ pub(crate) struct SharedQuota {
 impl SharedQuota {
     /// `local` has this process's configuration; its rate becomes the share of the limit.
     pub(crate) fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
-        local.use_local_share(cluster.local_share().per_second);
+        local.rate = RateLimiter::new(cluster.local_share().per_second);
         Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
     }
 
@@ -63,7 +64,7 @@ impl SharedQuota {
     /// Takes over the day's count and the cool-downs of all replicas.
     pub(super) fn sync(&mut self) -> Now {
         let now = self.now();
-        for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
+        for kind in LimitKind::ALL {
             if let Some(until) = self.cluster.cooldown_until(kind)
                 && self.local.cooldown_until(kind, now).is_none_or(|known| until > known + SAME_COOLDOWN)
             {
@@ -85,7 +86,8 @@ impl SharedQuota {
             // A reserved slot is counted already and can still be used.
             count.used = count.used.saturating_sub(self.reservations.borrow().of_day(day.date));
             self.ceiling = None;
-            let (own, all) = (self.local.refresh_demand(now), self.cluster.replicas().refresh_demand);
+            let (own, all) =
+                (self.local.ttl.refresh_demand(now.instant), self.cluster.replicas().refresh_demand);
             self.local.set_shared_day(count, self.cluster.per_day(), part_of(own, all));
         } else {
             let ceiling = self.ceiling.filter(|(date, _)| *date == day.date);
@@ -101,7 +103,7 @@ impl SharedQuota {
             Mode::Shared => {
                 self.local.blocked_until(now).map_or(Ok(()), Err)?;
                 let slot = self.reservations.borrow_mut().take(now.instant).map_err(too_early)?;
-                self.local.count_call(now);
+                self.local.ttl.count_call(now.instant);
                 Ok(Permit::from_slot(slot))
             }
             Mode::Waiting(until) => Err(too_early(until)),
@@ -117,7 +119,6 @@ impl SharedQuota {
         }
     }
 
-    /// When a call is made that has `ahead` of the `waiting` calls before it, none of them before `opens`.
     pub(super) fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
         let now = Instant::now();
         let from = match self.cluster.mode(now) {
@@ -139,11 +140,10 @@ impl SharedQuota {
             clippy::cast_sign_loss,
             reason = "calls an hour, of which a fraction does not matter"
         )]
-        let refreshes_an_hour = self.local.refresh_demand(now) as u64;
+        let refreshes_an_hour = self.local.ttl.refresh_demand(now.instant) as u64;
         self.cluster.set_demand(waiting as u64, refreshes_an_hour);
-        let cools_down = [LimitKind::PerSecond, LimitKind::PerDay]
-            .into_iter()
-            .any(|kind| self.local.cooldown_until(kind, now).is_some());
+        let cools_down =
+            LimitKind::ALL.into_iter().any(|kind| self.local.cooldown_until(kind, now).is_some());
         let can_use = !cools_down && self.cluster.mode(now.instant) == Mode::Shared;
         let keep = if can_use { waiting } else { 0 };
         let surplus = self.reservations.borrow_mut().release_surplus(keep, now.instant);
@@ -157,7 +157,6 @@ impl SharedQuota {
         }
     }
 
-    /// Requests slots for the calls that wait. `wake` is notified of each answer.
     pub(super) fn reserve(&mut self, waiting: usize, now: Instant, wake: &Rc<Notify>) {
         if self.cluster.mode(now) != Mode::Shared {
             return;
@@ -194,7 +193,6 @@ impl SharedQuota {
         drop(actix_rt::spawn(async move { cluster.report_remaining(calls, called).await }));
     }
 
-    /// Stops the calls of all replicas. `failure` is what their callers get who cannot wait that long.
     pub(super) fn cool_down(&mut self, kind: LimitKind, until: Instant, failure: &Failure) {
         self.local.cool_down(kind, until);
         let cluster = self.cluster.clone();

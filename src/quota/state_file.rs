@@ -31,7 +31,6 @@ const MAX_BURST: u64 = 3;
 /// Ours is about 50 bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
-/// The file of one process.
 pub(super) struct StateFile {
     path: PathBuf,
     /// How many calls a write is ahead of the count.
@@ -44,7 +43,7 @@ pub(super) struct StateFile {
     on_disk: SavedCount,
     /// Whether a call was counted since the start or the turn of the day. Without one nothing is written ahead, so that
     /// restarts alone do not add up.
-    has_calls: bool,
+    pub(super) has_calls: bool,
 }
 
 /// The content of the file: the count of a day.
@@ -57,28 +56,17 @@ pub(super) struct SavedCount {
     pub(super) calls: u64,
 }
 
-/// A write that is due.
 #[derive(Debug)]
 pub(crate) struct PendingSave {
-    /// The write.
     pub(crate) job: SaveJob,
     /// Whether no call may be made before it is done.
     pub(crate) blocks_calls: bool,
 }
 
-/// One write.
 #[derive(Debug, Clone)]
 pub(crate) struct SaveJob {
     path: PathBuf,
     state: SavedCount,
-}
-
-/// The state file cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("limits.state_file {path}: cannot be written: {source}")]
-pub struct StateFileError {
-    path: PathBuf,
-    source: io::Error,
 }
 
 impl StateFile {
@@ -88,8 +76,11 @@ impl StateFile {
         limit: u64,
         per_second: u32,
         today: u64,
-    ) -> Result<(Self, SavedCount), StateFileError> {
-        let failed = |source| StateFileError { path: path.to_owned(), source };
+    ) -> io::Result<(Self, SavedCount)> {
+        let failed = |error: io::Error| {
+            let message = format!("limits.state_file {}: cannot be written: {error}", path.display());
+            io::Error::new(error.kind(), message)
+        };
         // A write renames, which would replace a link instead of the file that it points to.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
@@ -104,14 +95,6 @@ impl StateFile {
         let burst = MAX_BURST + u64::from(per_second / 500);
         let file = Self { path, ahead, burst, handed_out: state, on_disk: state, has_calls: false };
         Ok((file, state))
-    }
-
-    pub(super) fn note_call(&mut self) {
-        self.has_calls = true;
-    }
-
-    pub(super) fn begin_day(&mut self) {
-        self.has_calls = false;
     }
 
     /// The write that is due, if one is. With `calls_wait`, a count that has reached the one on the disk makes a write due
@@ -148,9 +131,6 @@ impl StateFile {
 
 impl SaveJob {
     /// Replaces the file, on the disk.
-    ///
-    /// # Errors
-    /// When the folder or the disk refuses.
     pub(crate) fn write(&self) -> io::Result<()> {
         let mut content = serde_json::to_vec(&self.state)?;
         content.push(b'\n');
@@ -160,10 +140,6 @@ impl SaveJob {
     }
 }
 
-/// Checks that the count can be written to this file, without changing anything.
-///
-/// # Errors
-/// When the file or its sibling cannot be written.
 pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     atomic_file::could_create(&path)
@@ -171,16 +147,12 @@ pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
 
 /// `None` if there is no file yet, or if it was not ours.
 fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
-    let metadata = match fs::metadata(path) {
-        Ok(metadata) => metadata,
+    let text = match regular_file::read(path, MAX_FILE_BYTES) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // Ours is never that large.
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Vec::new(),
         Err(error) => return Err(error),
-    };
-    // A larger file is not ours and is never read into memory. Anything but a regular file is an error.
-    let text = if metadata.is_file() && metadata.len() > MAX_FILE_BYTES {
-        Vec::new()
-    } else {
-        regular_file::read(path, MAX_FILE_BYTES)?
     };
     if let Some(state) = parse(&text, today) {
         return Ok(Some(state));

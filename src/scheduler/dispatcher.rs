@@ -32,11 +32,9 @@ pub(super) struct Dispatcher {
     pub(super) unreachable_scan: Throttle,
 }
 
-/// A call that asks to wait for a permit.
 pub(super) struct NewCall<'a> {
     pub(super) priority: Priority,
     pub(super) flight: FlightNumber,
-    /// The callers who want the flight.
     pub(super) wanted_by: &'a [CallerWeight],
     /// When the call is no longer wanted; `None` for a flight that has begun, which may always wait.
     pub(super) deadline: Option<Instant>,

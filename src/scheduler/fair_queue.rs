@@ -79,17 +79,19 @@ impl<T> FairQueue<T> {
         self.places.insert(flight, (Priority::Foreground, weight.caller));
     }
 
-    /// The flight that is served next.
     pub(crate) fn first(&self) -> Option<FlightNumber> {
-        self.next_flows().and_then(Flows::first)
+        match self.next()? {
+            Priority::Foreground => self.foreground.first(),
+            Priority::Background => self.background.first(),
+        }
     }
 
     /// Removes the call that is served next, and charges its flow one permit.
     pub fn pop(&mut self) -> Option<T> {
-        let from_background = std::ptr::eq(self.next_flows()?, &raw const self.background);
-        self.foreground_in_a_row = if from_background { 0 } else { self.foreground_in_a_row + 1 };
-        let flows = if from_background { &mut self.background } else { &mut self.foreground };
-        let (flight, call) = flows.pop()?;
+        let priority = self.next()?;
+        let is_foreground = priority == Priority::Foreground;
+        self.foreground_in_a_row = if is_foreground { self.foreground_in_a_row + 1 } else { 0 };
+        let (flight, call) = self.flows(priority).pop()?;
         Some(self.forget(flight, call))
     }
 
@@ -186,17 +188,14 @@ impl<T> FairQueue<T> {
         self.places.keys().copied()
     }
 
-    /// The earliest deadline of all calls.
     pub(crate) fn first_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The callers with a call that waits.
     pub(crate) fn callers(&self) -> BTreeSet<u32> {
         self.foreground.callers().chain(self.background.callers()).collect()
     }
 
-    /// This caller's calls in the queue.
     pub(crate) fn depth(&self, caller: u32) -> QueueDepth {
         let (foreground, background) = (self.foreground.depth(caller), self.background.depth(caller));
         QueueDepth {
@@ -205,12 +204,10 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// The number of calls that wait.
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether no call waits.
     pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
@@ -227,13 +224,13 @@ impl<T> FairQueue<T> {
         }
     }
 
-    fn next_flows(&self) -> Option<&Flows<T>> {
+    fn next(&self) -> Option<Priority> {
         let is_background_due = self.foreground_in_a_row >= FOREGROUND_IN_A_ROW;
-        match (self.foreground.is_empty(), self.background.is_empty()) {
-            (true, true) => None,
-            (true, false) => Some(&self.background),
-            (false, false) if is_background_due => Some(&self.background),
-            (false, _) => Some(&self.foreground),
+        match (self.foreground.len(), self.background.len()) {
+            (0, 0) => None,
+            (1.., 0) => Some(Priority::Foreground),
+            (1.., 1..) if !is_background_due => Some(Priority::Foreground),
+            (_, 1..) => Some(Priority::Background),
         }
     }
 

@@ -16,8 +16,7 @@ use zoom_qos_proxy::{
     cluster::{
         Cluster,
         events::Event,
-        quota_reply::{Blocker, Reservation},
-        quota_view::SharedDay,
+        quota_reply::{Blocker, Reservation, SharedDay},
     },
     failure::LimitKind,
 };

@@ -18,7 +18,6 @@ const SHORTEST_SECRET: usize = 4;
 /// there.
 pub(super) const SHORTEST_BEGINNING: usize = 6;
 
-/// Runs of bytes, each packed into a number.
 #[derive(Default)]
 pub(super) struct Runs {
     anywhere: HashSet<u64>,

@@ -33,14 +33,14 @@ pub(super) enum Content {
 
 /// Decodes a record. Returns `None` if there is none, or if this version or its encryption key cannot read it.
 pub(super) async fn read(
-    shared: &Cluster,
+    cluster: &Cluster,
     key: SnapshotKey,
     record_key: &RecordKey,
     record: Option<Vec<u8>>,
 ) -> Option<Content> {
-    let (bytes, clock) = (record?, shared.clock()?);
-    let fresh_at_most = shared.fresh_at_most();
-    let (cipher, record_key) = (shared.cipher(), record_key.clone());
+    let (bytes, clock) = (record?, cluster.clock()?);
+    let fresh_at_most = cluster.fresh_at_most();
+    let (cipher, record_key) = (cluster.cipher(), record_key.clone());
     let is_foreign = record_codec::is_foreign(cipher.as_deref(), &bytes);
     let work = move || {
         let Record { kind, fetched_at, content } =
@@ -63,19 +63,19 @@ pub(super) async fn read(
     };
     let content = spawn_blocking(work).await;
     if content.is_none() && !is_foreign {
-        shared.record_rejected();
+        cluster.record_rejected();
     }
     content
 }
 
 /// Encodes a snapshot as a record. Returns `None` if the system has no random numbers to encrypt with.
 pub(super) async fn of_snapshot(
-    shared: &Cluster,
+    cluster: &Cluster,
     clock: ServerClock,
     record_key: &RecordKey,
     snapshot: Arc<Snapshot>,
 ) -> Option<Vec<u8>> {
-    let (cipher, record_key) = (shared.cipher(), record_key.clone());
+    let (cipher, record_key) = (cluster.cipher(), record_key.clone());
     let fetched_at = clock.at(snapshot.fetched_instant);
     let work = move || {
         record_codec::encode(
@@ -92,7 +92,7 @@ pub(super) async fn of_snapshot(
 /// Encodes a refusal that is cached for `keep`. Returns `None` if it is not for other replicas, or cannot be encrypted
 /// now.
 pub(super) fn of_refusal(
-    shared: &Cluster,
+    cluster: &Cluster,
     clock: ServerClock,
     record_key: &RecordKey,
     failure: &Failure,
@@ -101,7 +101,7 @@ pub(super) fn of_refusal(
     let now = Instant::now();
     let encoded = failure_codec::encode(&failure.clone().retry_at(now + keep), &clock)?;
     record_codec::encode(
-        shared.cipher().as_deref(),
+        cluster.cipher().as_deref(),
         record_key,
         RecordKind::Refusal,
         clock.at(now),

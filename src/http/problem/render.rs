@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{Problem, Row};
 use crate::{
-    failure::{RedactedText, ZoomError},
+    failure::ZoomError,
     http::{context::RequestContext, retry_after::seconds_until},
 };
 
@@ -33,15 +33,7 @@ pub(crate) struct ProblemDocument<'a> {
     code: &'a str,
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    zoom: Option<ZoomMember<'a>>,
-}
-
-#[derive(Serialize)]
-struct ZoomMember<'a> {
-    status: u16,
-    code: Option<i64>,
-    message: Option<&'a str>,
-    tracking_id: Option<&'a str>,
+    zoom: Option<&'a ZoomError>,
 }
 
 impl Problem {
@@ -92,7 +84,7 @@ impl<'a> ProblemDocument<'a> {
             detail: &row.detail,
             code: row.code,
             request_id,
-            zoom: zoom.map(ZoomMember::from),
+            zoom,
         }
     }
 }
@@ -100,15 +92,4 @@ impl<'a> ProblemDocument<'a> {
 /// Returns the `type` of a problem with this code.
 pub(crate) fn type_of(code: &str) -> String {
     format!("urn:zoom-qos-proxy:problem:{code}")
-}
-
-impl<'a> From<&'a ZoomError> for ZoomMember<'a> {
-    fn from(zoom_error: &'a ZoomError) -> Self {
-        Self {
-            status: zoom_error.status,
-            code: zoom_error.code,
-            message: zoom_error.message.as_ref().map(RedactedText::as_str),
-            tracking_id: zoom_error.tracking_id(),
-        }
-    }
 }

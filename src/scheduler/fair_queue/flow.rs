@@ -9,7 +9,7 @@
 //! two permits for each one of B.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, btree_map},
+    collections::{BTreeMap, BTreeSet, HashMap},
     time::Instant,
 };
 
@@ -20,7 +20,6 @@ const PERMIT: VirtualTime = 1 << 24;
 
 type VirtualTime = u64;
 
-/// A call that waits.
 pub(super) struct WaitingCall<T> {
     pub(super) since: Instant,
     /// When the call is no longer wanted; `None` if its flight has begun.
@@ -28,7 +27,6 @@ pub(super) struct WaitingCall<T> {
     pub(super) item: T,
 }
 
-/// The calls of one caller.
 struct Flow<T> {
     weight: CallerWeight,
     tag: VirtualTime,
@@ -43,12 +41,10 @@ impl<T> Flow<T> {
     }
 }
 
-/// The flows of all callers.
 pub(super) struct Flows<T> {
     by_caller: HashMap<u32, Flow<T>, foldhash::fast::RandomState>,
     /// The flows that are not empty, by their tags.
     by_tag: BTreeSet<(VirtualTime, u32)>,
-    /// The current virtual time.
     now: VirtualTime,
     length: usize,
 }
@@ -119,10 +115,6 @@ impl<T> Flows<T> {
 
     pub(super) fn len(&self) -> usize {
         self.length
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.length == 0
     }
 
     pub(super) fn weight_of(&self, caller: u32) -> CallerWeight {
@@ -208,41 +200,21 @@ impl<T> Flows<T> {
         Some(newest)
     }
 
-    /// All flights with their deadlines, in the order in which they would be served.
-    pub(super) fn in_order(&self) -> ServiceOrder<'_, T> {
-        let flows = self.by_tag.iter().filter_map(|&(tag, caller)| {
-            let flow = self.by_caller.get(&caller)?;
-            Some((caller, FlowCursor { tag, cost: cost(flow.weight), calls: flow.calls.iter() }))
-        });
-        ServiceOrder { by_tag: self.by_tag.clone(), flows: flows.collect() }
-    }
-}
-
-/// Where a dry run of the service stands in one flow.
-struct FlowCursor<'a, T> {
-    tag: VirtualTime,
-    cost: VirtualTime,
-    calls: btree_map::Iter<'a, FlightNumber, WaitingCall<T>>,
-}
-
-/// A dry run of the service.
-pub(super) struct ServiceOrder<'a, T> {
-    by_tag: BTreeSet<(VirtualTime, u32)>,
-    flows: HashMap<u32, FlowCursor<'a, T>, foldhash::fast::RandomState>,
-}
-
-impl<T> Iterator for ServiceOrder<'_, T> {
-    type Item = (FlightNumber, Option<Instant>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (_, caller) = self.by_tag.pop_first()?;
-            let Some(flow) = self.flows.get_mut(&caller) else { continue };
-            if let Some((flight, call)) = flow.calls.next() {
-                flow.tag += flow.cost;
-                self.by_tag.insert((flow.tag, caller));
-                return Some((*flight, call.deadline));
+    /// All flights with their deadlines, in the order in which they would be served: a dry run of the service.
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (FlightNumber, Option<Instant>)> {
+        let mut by_tag = self.by_tag.clone();
+        let calls =
+            self.by_caller.iter().map(|(caller, flow)| (*caller, (cost(flow.weight), flow.calls.iter())));
+        let mut calls: HashMap<_, _, foldhash::fast::RandomState> = calls.collect();
+        std::iter::from_fn(move || {
+            loop {
+                let (tag, caller) = by_tag.pop_first()?;
+                let Some((cost, calls)) = calls.get_mut(&caller) else { continue };
+                if let Some((flight, call)) = calls.next() {
+                    by_tag.insert((tag + *cost, caller));
+                    return Some((*flight, call.deadline));
+                }
             }
-        }
+        })
     }
 }

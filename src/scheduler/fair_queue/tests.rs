@@ -1,6 +1,6 @@
 //! The order of service, by example and by property.
 
-use std::{collections::HashMap, num::NonZeroU32, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, ops::Range, time::Duration};
 
 use proptest::prelude::*;
 
@@ -19,6 +19,22 @@ fn weighted(caller: u32, weight: u32) -> CallerWeight {
 /// Joins the foreground at 0 s, with a deadline at 9 s.
 fn join<T>(queue: &mut FairQueue<T>, flight: FlightNumber, by: CallerWeight, item: T) {
     queue.push((Priority::Foreground, flight), &[by], after(0), Some(after(9)), item);
+}
+
+/// The same for several flights.
+fn join_all(queue: &mut FairQueue<u64>, flights: Range<u64>, by: CallerWeight) {
+    for flight in flights {
+        join(queue, flight, by, flight);
+    }
+}
+
+/// A flight for each of these callers, in this order. Each caller weighs one more than its number.
+fn queue_of(callers: &[u32]) -> FairQueue<u64> {
+    let mut queue = FairQueue::default();
+    for (flight, caller) in (0..).zip(callers) {
+        join(&mut queue, flight, weighted(*caller, caller + 1), flight);
+    }
+    queue
 }
 
 fn served<T>(queue: &mut FairQueue<T>) -> Vec<T> {
@@ -145,9 +161,7 @@ fn a_later_waiter_extends_the_deadline_of_its_flight() {
 #[test]
 fn a_flight_moves_up_only_for_a_less_loaded_caller() {
     let mut queue = FairQueue::default();
-    for flight in 0..100 {
-        join(&mut queue, flight, weighted(1, 1), flight);
-    }
+    join_all(&mut queue, 0..100, weighted(1, 1));
     queue.add_waiter(99, weighted(2, 1), after(9));
     let next_two = [queue.pop(), queue.pop()];
     assert!(next_two.contains(&Some(99)), "{next_two:?}");
@@ -161,9 +175,7 @@ fn a_flight_does_not_move_down_for_a_caller_of_small_weight() {
     let mut queue = FairQueue::default();
     join(&mut queue, 0, weighted(3, 1), 0);
     assert_eq!(queue.pop(), Some(0), "the light one was just served");
-    for flight in 1..=80 {
-        join(&mut queue, flight, weighted(2, 100), flight);
-    }
+    join_all(&mut queue, 1..81, weighted(2, 100));
     join(&mut queue, 81, weighted(1, 100), 81);
     queue.add_waiter(81, weighted(3, 1), after(9));
     assert_eq!((queue.depth(1).waiting, queue.depth(3).waiting), (1, 0));
@@ -185,9 +197,7 @@ fn at_most_nineteen_foreground_calls_are_predicted_before_a_refresh() {
 #[test]
 fn a_flight_of_several_callers_joins_the_flow_that_serves_it_first() {
     let mut queue = FairQueue::default();
-    for flight in 0..10 {
-        join(&mut queue, flight, weighted(1, 1), flight);
-    }
+    join_all(&mut queue, 0..10, weighted(1, 1));
     queue.push((Priority::Foreground, 10), &[weighted(1, 1), weighted(2, 1)], after(0), None, 10);
     assert_eq!((queue.depth(1).waiting, queue.depth(2).waiting), (10, 1));
 }
@@ -195,9 +205,7 @@ fn a_flight_of_several_callers_joins_the_flow_that_serves_it_first() {
 #[test]
 fn the_most_loaded_caller_makes_room_for_a_less_loaded_one() {
     let mut queue = FairQueue::default();
-    for flight in 0..10 {
-        join(&mut queue, flight, weighted(1, 1), flight);
-    }
+    join_all(&mut queue, 0..10, weighted(1, 1));
     queue.push((Priority::Foreground, 10), &[weighted(1, 1)], after(0), None, 10);
     assert_eq!(queue.evict_for(weighted(1, 1)), None, "not for itself");
     assert_eq!(queue.evict_for(weighted(2, 1)), Some(9), "the youngest that has not begun");
@@ -212,9 +220,7 @@ fn a_flight_that_has_begun_is_never_evicted() {
     for flight in 0..5 {
         queue.push((Priority::Foreground, flight), &[weighted(1, 1)], after(0), None, flight);
     }
-    for flight in 5..8 {
-        join(&mut queue, flight, weighted(2, 1), flight);
-    }
+    join_all(&mut queue, 5..8, weighted(2, 1));
     assert_eq!(queue.evict_for(weighted(3, 1)), Some(7));
     assert_eq!(queue.evict_for(weighted(3, 1)), Some(6));
     assert_eq!(queue.evict_for(weighted(3, 1)), None, "now both would have one");
@@ -262,7 +268,6 @@ fn a_permit_costs_no_more_with_a_hundred_thousand_calls_waiting() {
     assert!(many < few * 10, "{few:?}, {many:?}");
 }
 
-/// A change of the queue.
 #[derive(Debug, Clone)]
 enum Step {
     Join { caller: u32, background: bool, begun: bool },
@@ -360,14 +365,11 @@ proptest! {
 
     #[test]
     fn as_many_calls_are_served_before_a_new_one_as_predicted(
-        callers in proptest::collection::vec((0..4_u32, any::<bool>()), 0..100),
+        callers in proptest::collection::vec(0..4_u32, 0..100),
         served_before in 0..50_usize,
         caller in 0..5_u32,
     ) {
-        let mut queue = FairQueue::default();
-        for (flight, (caller, _)) in (0..).zip(&callers) {
-            join(&mut queue, flight, weighted(*caller, caller + 1), flight);
-        }
+        let mut queue = queue_of(&callers);
         for _ in 0..served_before {
             queue.pop();
         }
@@ -383,16 +385,9 @@ proptest! {
     fn the_predicted_order_is_the_order_of_service(
         callers in proptest::collection::vec(0..4_u32, 0..60),
     ) {
-        let mut queue = FairQueue::default();
-        for (flight, caller) in (0..).zip(&callers) {
-            join(&mut queue, flight, weighted(*caller, caller + 1), flight);
-        }
+        let (mut queue, mut copy) = (queue_of(&callers), queue_of(&callers));
         // From the end of the queue, one place after the other becomes unreachable.
         let mut order = Vec::new();
-        let mut copy = FairQueue::default();
-        for (flight, caller) in (0..).zip(&callers) {
-            join(&mut copy, flight, weighted(*caller, caller + 1), flight);
-        }
         for reached in (0..callers.len()).rev() {
             let served_at = |place| if place < reached { after(1) } else { after(99) };
             order.extend(copy.take_unreachable(served_at, after(99)));

@@ -28,7 +28,6 @@ pub enum Priority {
     Background,
 }
 
-/// One caller's calls in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct QueueDepth {
     /// Calls that wait, foreground and background.
