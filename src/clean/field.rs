@@ -48,15 +48,14 @@ impl Field {
         }
     }
 
-    /// Returns the bit of a key of this field, with or without its suffix. Each fixed key has its own bit; the keys of
-    /// `CpuUsage` share 56 bits.
+    /// One of 64 bits for a key of this field, the same with and without its suffix. Each fixed key has a bit of its own, and the
+    /// keys of `CpuUsage` share the other 56, by their first ten bytes: the shortest one, `_cpu_usage`, has no more.
     #[inline]
     pub(crate) fn bit(self, name: &[u8]) -> u64 {
         match self {
             Self::CpuUsage => {
-                let stem = name.strip_suffix(self.suffix().as_bytes()).unwrap_or(name);
-                let hash =
-                    stem.iter().fold(0_u32, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
+                let begin = name.iter().take(10);
+                let hash = begin.fold(0_u32, |hash, &byte| hash.wrapping_mul(33).wrapping_add(byte.into()));
                 1 << (8 + hash % 56)
             }
             fixed => 1 << (fixed as u32),

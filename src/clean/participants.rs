@@ -101,6 +101,7 @@ impl<'a> Rules<'a> for Cleaner<'a> {
         Ok(Some(scope.entry(&name)))
     }
 
+    #[inline]
     fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced> {
         if token != b'"' {
             copier.input.scalar()?;
@@ -147,27 +148,29 @@ impl<'a> Cleaner<'a> {
         copier.out.extend_from_slice(field.suffix().as_bytes());
         copier.out.extend_from_slice(b"\":");
 
+        // `""` becomes `null` under any key, so that is what an undone rename restores.
         let mut value = &b"null"[..];
+        let mut text = None;
         if token == b'n' {
             ahead.scalar()?;
         } else {
-            let text = ahead.text()?;
-            if !text.raw.is_empty() {
-                value = copier.input.source().get(text.begin()..=text.closing_quote()).ok_or(Desynced)?;
-                if measure::append(field, &text.name()?, copier.out).is_none() {
-                    copier.out.truncate(common);
-                    self.unparsed.count(field);
-                    return Ok(false);
-                }
-            }
+            text = Some(ahead.text()?).filter(|text| !text.raw.is_empty());
         }
-        // `""` becomes `null` under any key, so an undone rename restores `null`, too.
-        if value == b"null" {
-            copier.out.extend_from_slice(value);
+        match text {
+            // `""` becomes `null` under any key, so an undone rename restores `null`, too.
+            None => copier.out.extend_from_slice(value),
+            Some(text) if measure::append(field, &text.name()?, copier.out).is_some() => {
+                value = copier.input.source().get(text.begin()..=text.closing_quote()).ok_or(Desynced)?;
+            }
+            Some(_) => {
+                copier.out.truncate(common);
+                self.unparsed.count(field);
+                return Ok(false);
+            }
         }
         if !field.suffix().is_empty() {
             let key_begin = common.saturating_sub(copier.begin + 1 + key.raw.len());
-            let undo = Undo { written: key_begin..copier.written(), key: key.raw, value };
+            let undo = Undo { written: key_begin..copier.written(), value };
             self.renames.record(field.bit(name), key, field.suffix(), Some(undo));
         }
         copier.input = ahead;

@@ -94,7 +94,10 @@ impl Problem {
             Self::ParticipantNotFound => Row::refused(404, "participant_not_found", "No such participant")
                 .with_detail("Nobody in this meeting has this id; compare it with the meeting's participants."),
             Self::NotFound => Row::refused(404, "not_found", "No such path")
-                .with_detail("There is no such path; meetings are at /qos/{meetingId} on the callers' listener."),
+                .with_detail(
+                    "There is no such path; the callers' listener has /qos/{meetingId}, /openapi.json and, for clients made for \
+                     Zoom, /v2/metrics/{meetings|webinars}/{id}/participants/qos and /oauth/token.",
+                ),
             Self::MethodNotAllowed { .. } => Row::refused(405, "method_not_allowed", "Method not allowed")
                 .with_detail("This path accepts only the methods in the Allow header."),
             Self::Internal => Row::failed(500, "internal_error", "Internal error")

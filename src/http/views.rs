@@ -117,3 +117,86 @@ fn make(
 fn overloaded() -> Problem {
     Problem::NoSnapshot(Failure::new(Reason::Overloaded).retry_at(Instant::now() + RETRY_AFTER))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{
+        cache::{CacheConfig, CachePolicy},
+        meeting_id::MeetingId,
+        metrics::Metrics,
+        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder, SnapshotKey},
+    };
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn cache(max_bytes: u64) -> Cache {
+        let policy = CachePolicy { while_revalidate: SECOND, if_error: SECOND, refresh_floor: SECOND };
+        let (not_found_live, not_found_past, refusal) = (SECOND, SECOND, SECOND);
+        let config = CacheConfig { max_bytes, not_found_live, not_found_past, refusal, policy };
+        Cache::new(config, &Arc::new(Metrics::default()))
+    }
+
+    fn snapshot(participant: &str) -> Arc<Snapshot> {
+        let mut builder = SnapshotBuilder::default();
+        builder.begin_page().extend_from_slice(participant.as_bytes());
+        builder.end_page(std::slice::from_ref(&(0..participant.len())), None);
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
+        let fresh = FreshnessConfig::always(SECOND);
+        Arc::new(builder.finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap())
+    }
+
+    fn page() -> View {
+        View::ZoomPage { offset: 0, size: 1, next_page_token: None }
+    }
+
+    fn reason<T>(made: Result<T, Problem>) -> Option<Reason> {
+        match made {
+            Err(Problem::NoSnapshot(failure)) => Some(failure.reason),
+            _ => None,
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_view_waits_for_its_turn_only_so_long() {
+        let (cache, snapshot) = (cache(1 << 24), snapshot("{}"));
+        let maker = ViewMaker::new(1, Duration::from_millis(20));
+        let permit = Arc::clone(&maker.permits).acquire_owned().await.unwrap();
+        let late = get((&cache, &maker), &snapshot, &page(), Coding::Identity).await;
+        assert_eq!(reason(late), Some(Reason::Overloaded));
+        drop(permit);
+        let made = get((&cache, &maker), &snapshot, &page(), Coding::Identity).await;
+        assert!(made.is_ok_and(|made| made.body.bytes.ends_with(b"\"participants\":[{}]}")));
+    }
+
+    #[actix_web::test]
+    async fn two_requests_for_one_view_have_one_lock() {
+        let maker = ViewMaker::new(2, SECOND);
+        let key =
+            |name: &str| ViewKey { tag: crate::snapshot::Tag(1), name: name.into(), coding: Coding::Gzip };
+        let first = maker.lock_of(&key("a"));
+        assert!(Arc::ptr_eq(&first, &maker.lock_of(&key("a"))));
+        assert!(!Arc::ptr_eq(&first, &maker.lock_of(&key("b"))));
+        drop(first);
+        maker.lock_of(&key("c"));
+        assert_eq!(maker.in_progress.lock().unwrap().len(), 1, "locks that nobody holds are dropped");
+    }
+
+    #[actix_web::test]
+    async fn views_that_readers_hold_are_bounded() {
+        // Views get a thirty-second part of it, and four times that with all readers: 1,024 bytes.
+        let cache = cache(8 * 1024);
+        let maker = ViewMaker::new(1, SECOND);
+        let mut held = Vec::new();
+        for number in 0..10 {
+            let snapshot = snapshot(&format!("{{\"id\":\"{number}{}\"}}", "x".repeat(300)));
+            held.push(get((&cache, &maker), &snapshot, &page(), Coding::Identity).await);
+        }
+        let made = held.iter().filter(|made| made.is_ok()).count();
+        assert_eq!(made, 2, "of about 400 bytes each");
+        assert_eq!(held.pop().and_then(reason), Some(Reason::Overloaded));
+    }
+}

@@ -21,7 +21,8 @@ pub(crate) struct Renames<'a> {
     open: Vec<ObjectKeys>,
     /// The keys of all open objects; each object's begin where its parent's end.
     keys: Vec<SeenKey<'a>>,
-    undo: Vec<Undo<'a>>,
+    /// Each with its key in the source, without quotes.
+    undo: Vec<(&'a [u8], Undo<'a>)>,
 }
 
 /// One open object.
@@ -39,13 +40,11 @@ struct SeenKey<'a> {
     undo: Option<Undo<'a>>,
 }
 
-/// How to restore an entry's own key and value.
+/// How to restore an entry.
 #[derive(Clone)]
 pub(crate) struct Undo<'a> {
     /// The range of the complete entry, counted from the beginning of the copy in the output.
     pub(crate) written: Range<usize>,
-    /// The key in the source, without quotes.
-    pub(crate) key: &'a [u8],
     /// The value as JSON text.
     pub(crate) value: &'a [u8],
 }
@@ -86,14 +85,14 @@ impl<'a> Renames<'a> {
         let mut names = Vec::new();
         for key in self.keys.get(begin..).ok_or(Desynced)? {
             let name = [&key.key.name()?, key.suffix.as_bytes()].concat();
-            names.push((name, &key.undo));
+            names.push((name, key));
         }
         names.sort_by(|(one, _), (other, _)| one.cmp(other));
         for equal in names.chunk_by(|(one, _), (other, _)| one == other).filter(|equal| equal.len() > 1) {
-            let all_renamed = equal.iter().all(|(_, undo)| undo.is_some());
+            let all_renamed = equal.iter().all(|(_, key)| key.undo.is_some());
             let stay = usize::from(all_renamed && self.ties == Ties::FirstStays);
-            let renamed = equal.iter().filter_map(|(_, undo)| undo.as_ref());
-            self.undo.extend(renamed.skip(stay).cloned());
+            let renamed = equal.iter().filter_map(|(_, key)| Some((key.key.raw, key.undo.clone()?)));
+            self.undo.extend(renamed.skip(stay));
         }
         Ok(())
     }
@@ -109,14 +108,14 @@ impl<'a> Renames<'a> {
         if self.undo.is_empty() {
             return Ok(());
         }
-        self.undo.sort_by_key(|undo| undo.written.start);
+        self.undo.sort_by_key(|(_, undo)| undo.written.start);
         take_back(&self.undo, out, begin, rows)
     }
 }
 
 #[cold]
 fn take_back(
-    undo: &[Undo<'_>],
+    undo: &[(&[u8], Undo<'_>)],
     out: &mut Vec<u8>,
     begin: usize,
     rows: &mut [Range<usize>],
@@ -126,7 +125,7 @@ fn take_back(
     let mut copied = 0;
     let mut borders = rows.iter_mut().flat_map(|row| [&mut row.start, &mut row.end]).peekable();
     // Copies from border to border. A border is the beginning or the end of a row, or of an entry to restore.
-    for undo in undo {
+    for &(key, ref undo) in undo {
         while let Some(border) = borders.next_if(|border| **border <= undo.written.start) {
             out.extend_from_slice(written.get(copied..*border).ok_or(Desynced)?);
             copied = *border;
@@ -134,7 +133,7 @@ fn take_back(
         }
         out.extend_from_slice(written.get(copied..undo.written.start).ok_or(Desynced)?);
         copied = undo.written.end;
-        for part in [b"\"", undo.key, b"\":", undo.value] {
+        for part in [b"\"", key, b"\":", undo.value] {
             out.extend_from_slice(part);
         }
     }

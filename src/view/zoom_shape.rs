@@ -100,6 +100,7 @@ impl<'a> Rules<'a> for ZoomShape<'a> {
         Ok(Some(scope.entry(&name)))
     }
 
+    #[inline]
     fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced> {
         match token {
             b'"' => {
@@ -160,7 +161,7 @@ impl<'a> ZoomShape<'a> {
         copier.out.push(b'"');
         copier.input = ahead;
         copier.drop_to_input();
-        let undo = Undo { written: key_begin..copier.written(), key: key.raw, value };
+        let undo = Undo { written: key_begin..copier.written(), value };
         self.renames.record(field.bit(name), key, "", Some(undo));
         Ok(true)
     }

@@ -135,7 +135,7 @@ fn an_unknown_path_that_ends_in_a_meeting_id_is_404() {
         "/QOS/85746065432",
         "//qos/85746065432",
         "/qos85746065432",
-        "/v2/qos/85746065432",
+        "/v3/qos/85746065432",
         "/../qos/85746065432",
         "/85746065432",
         "/%71os/85746065432",
@@ -148,6 +148,8 @@ fn an_unknown_path_that_ends_in_a_meeting_id_is_404() {
         let answer = service.get(path);
         assert_eq!((answer.status, answer.problem().as_str()), (404, "not_found"), "{path}");
         assert!(answer.header("x-request-id").is_some());
+        assert_eq!(answer.header("link"), Some("</openapi.json>; rel=\"service-desc\""));
+        assert!(answer.json()["detail"].as_str().unwrap().contains("/qos/{meetingId}"), "it names the paths");
     }
     assert_zoom_was_left_alone(&sim);
     service.finish(&[]);

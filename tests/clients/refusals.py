@@ -12,6 +12,8 @@ AT_ONCE_SECONDS = 10
 WAIT_SECONDS = 3
 WRONG = "a-wrong-token"
 ID_OF_NOBODY = "1"
+# Behind the service: one each for the unknown, the small and the old meeting and the webinar's id, three for the big meeting.
+CALLS = 7
 
 
 def step(identifier, **more):
@@ -42,8 +44,8 @@ def sessions(scene, client, base, minute, spent):
 
 def check(scene, client):
     """The findings about one client."""
-    scene.forget()
     scene.spend()
+    scene.forget()
     base = scene.directly()
     names, straight = zip(*sessions(scene, client, base, base, base))
     minute, spent = scene.through(f"{client}-minute"), scene.through("anybody", scene.spent)
@@ -51,6 +53,8 @@ def check(scene, client):
     direct, through = together(
         lambda: scene.run(client, list(straight)), lambda: scene.run(client, list(served))
     )
+    if (calls := len(scene.behind.calls())) != CALLS:
+        yield f"{client}: errors cost {calls} calls to Zoom behind the service instead of {CALLS}"
     for group, ones, others in zip(names, direct, through):
         for name, one, other in zip(group, ones, others):
             where = f"{client}, {name}"

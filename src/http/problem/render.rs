@@ -6,7 +6,7 @@ use actix_web::{
     HttpResponse,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
@@ -19,6 +19,9 @@ use crate::{
 
 /// The media type of problems (RFC 9457).
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
+
+/// The link to the description of the API (RFC 8631).
+const SERVICE_DESCRIPTION: &str = "</openapi.json>; rel=\"service-desc\"";
 
 /// The JSON body of a problem.
 #[derive(Serialize)]
@@ -60,6 +63,9 @@ impl Problem {
             }
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((ALLOW, *allow));
+            }
+            Self::NotFound => {
+                response.insert_header((LINK, SERVICE_DESCRIPTION));
             }
             Self::UnknownCaller => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
