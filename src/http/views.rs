@@ -196,7 +196,7 @@ mod tests {
             held.push(get((&cache, &maker), &snapshot, &page(), Coding::Identity).await);
         }
         let made = held.iter().filter(|made| made.is_ok()).count();
-        assert_eq!(made, 2, "of about 400 bytes each");
+        assert_eq!(made, 2, "two views take about 400 bytes each");
         assert_eq!(held.pop().and_then(reason), Some(Reason::Overloaded));
     }
 }
