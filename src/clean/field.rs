@@ -48,8 +48,9 @@ impl Field {
         }
     }
 
-    /// One of 64 bits for a key of this field, the same with and without its suffix. Each fixed key has a bit of its own, and the
-    /// keys of `CpuUsage` share the other 56, by their first ten bytes: the shortest one, `_cpu_usage`, has no more.
+    /// Returns the bit of a key of this field, which is the same with and without its suffix. Each fixed key has its
+    /// own bit; the keys of `CpuUsage` share 56 bits by their first ten bytes, because the shortest one, `_cpu_usage`,
+    /// has no more.
     #[inline]
     pub(crate) fn bit(self, name: &[u8]) -> u64 {
         match self {

@@ -148,7 +148,7 @@ impl<'a> Cleaner<'a> {
         copier.out.extend_from_slice(field.suffix().as_bytes());
         copier.out.extend_from_slice(b"\":");
 
-        // `""` becomes `null` under any key, so that is what an undone rename restores.
+        // `""` becomes `null` under any key, so an undone rename restores `null`, too.
         let mut value = &b"null"[..];
         let mut text = None;
         if token == b'n' {

@@ -187,7 +187,7 @@ mod tests {
 
     #[actix_web::test]
     async fn views_that_readers_hold_are_bounded() {
-        // Views get a thirty-second part of it, and four times that with all readers: 1,024 bytes.
+        // Views get a thirty-second of it. All views in use may take four times that: 1,024 bytes.
         let cache = cache(8 * 1024);
         let maker = ViewMaker::new(1, SECOND);
         let mut held = Vec::new();
@@ -196,7 +196,7 @@ mod tests {
             held.push(get((&cache, &maker), &snapshot, &page(), Coding::Identity).await);
         }
         let made = held.iter().filter(|made| made.is_ok()).count();
-        assert_eq!(made, 2, "of about 400 bytes each");
+        assert_eq!(made, 2, "two views take about 400 bytes each");
         assert_eq!(held.pop().and_then(reason), Some(Reason::Overloaded));
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Renames<'a> {
     open: Vec<ObjectKeys>,
     /// The keys of all open objects; each object's begin where its parent's end.
     keys: Vec<SeenKey<'a>>,
-    /// Each with its key in the source, without quotes.
+    /// The entries to restore, each with its key in the source, without quotes.
     undo: Vec<(&'a [u8], Undo<'a>)>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
     snapshot::SnapshotKey,
 };
 
-/// What happens to a flight whose id is of the other kind.
+/// How a flight ends or continues if its id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
     /// It ends, because no caller accepts the other kind.
     Ends,

@@ -20,7 +20,7 @@ use crate::{
 /// The media type of problems (RFC 9457).
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
-/// The link to the description of the API (RFC 8631).
+/// The `Link` to the description of the API (RFC 8631).
 const SERVICE_DESCRIPTION: &str = "</openapi.json>; rel=\"service-desc\"";
 
 /// The JSON body of a problem.
