@@ -117,15 +117,4 @@ mod tests {
         let ids: std::collections::HashSet<_> = callers.all().iter().map(|caller| caller.id).collect();
         assert!(ids.len() == 3 && !ids.contains(&0), "{ids:?}");
     }
-
-    #[test]
-    fn an_invalid_file_keeps_the_callers_and_is_reported() {
-        let (callers, mut watcher, metrics) = open(&[("a", "1", 1)]);
-        watcher.apply(file::validate(&Ok("[[caller]]\n".to_owned())));
-        assert_eq!(name_of(&callers, "1").as_deref(), Some("a"));
-        assert_eq!((callers.problems().len(), metrics.callers_file_ok.get()), (2, 0));
-        watcher.apply(Ok(entries(&[("b", "2", 1)])));
-        assert_eq!(name_of(&callers, "2").as_deref(), Some("b"));
-        assert_eq!((callers.problems().len(), metrics.callers_file_ok.get()), (0, 1));
-    }
 }

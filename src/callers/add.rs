@@ -217,23 +217,6 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_that_is_not_committed_changes_nothing() {
-        let (folder, path) = with("");
-        drop(Addition::prepare(&path, &new("a")).unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "");
-        assert_eq!(files_in(&folder), 1);
-    }
-
-    #[test]
-    fn a_new_file_is_readable_by_its_owner_only() {
-        let (_folder, path) = with("");
-        fs::remove_file(&path).unwrap();
-        Addition::prepare(&path, &new("a")).unwrap().commit().unwrap();
-        assert_eq!(names(&path), ["a"]);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
-    }
-
-    #[test]
     fn a_concurrent_addition_is_rejected_and_no_caller_is_lost() {
         let (_folder, path) = with("");
         let first = Addition::prepare(&path, &new("a")).unwrap();

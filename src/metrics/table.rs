@@ -135,7 +135,7 @@ impl Metrics {
         for reason in ConnectionRefusal::ALL {
             self.connections_refused.with_label_values(&[reason.as_str()]).inc_by(0);
         }
-        for result in CallResult::ALL {
+        for result in CallResult::all() {
             self.zoom_calls.with_label_values(&[result.as_str()]).inc_by(0);
         }
     }

@@ -6,7 +6,7 @@
 
 mod reading;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     io,

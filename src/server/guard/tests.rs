@@ -16,7 +16,8 @@ use actix_web::{
 use futures_util::StreamExt as _;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config};
 
-use self::forms::{AMBIGUOUS_BODIES, AMBIGUOUS_HEADS};
+pub(crate) use self::forms::AMBIGUOUS_BODIES;
+use self::forms::AMBIGUOUS_HEADS;
 use super::*;
 use crate::{metrics::Metrics, server::link};
 
