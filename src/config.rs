@@ -25,13 +25,9 @@ mod sections;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 pub use self::problem::Problems;
-use self::{
-    layers::Layers,
-    reader::{Loaded, Reader},
-    redis::cluster,
-};
+use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
-    cache::CacheConfig, callers::CallersConfig, cluster::ClusterConfig, fetcher::FetcherConfig,
+    cache::CacheConfig, callers::CallersFile, cluster::ClusterConfig, fetcher::FetcherConfig,
     quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
     trace::TraceConfig, zoom::ZoomConfig,
 };
@@ -50,15 +46,16 @@ pub struct Config {
     pub freshness: FreshnessConfig,
     /// The size of the cache and the use of stale snapshots.
     pub cache: CacheConfig,
-    /// The callers and their keys.
-    pub callers: CallersConfig,
+    /// The callers and their keys; `None` if none are needed.
+    pub callers: Option<CallersFile>,
     /// Redis; `None` for a single process.
     pub shared: Option<ClusterConfig>,
     /// The log's format and filter.
     pub telemetry: TelemetryConfig,
     /// The collector of spans.
     pub trace: TraceConfig,
-    effective: String,
+    /// The output of `check-config`: TOML with every key, its effective value and its origin. Secrets are redacted.
+    pub effective: String,
 }
 
 impl Config {
@@ -96,12 +93,6 @@ impl Config {
         reader.finish().map(|_| path)
     }
 
-    /// The output of `check-config`: TOML with every key, its effective value and its origin. Secrets are redacted.
-    #[must_use]
-    pub fn effective(&self) -> String {
-        self.effective.clone()
-    }
-
     fn read(mut reader: Reader) -> Result<(Self, Vec<String>), Problems> {
         let server = sections::server(&mut reader);
         let proxies = egress::environment_proxies(&mut reader);
@@ -119,7 +110,7 @@ impl Config {
         let shared = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
-        let Loaded { effective, warnings } = reader.finish()?;
+        let (effective, warnings) = reader.finish()?;
         // A missing value is reported, so `finish` has returned the problems before this can be `None`.
         let Some(zoom) = zoom else { return Err(Problems::new(Vec::new())) };
         let config = Self {

@@ -71,40 +71,27 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// # Errors
-    /// An address is in use or not available.
     pub(crate) fn bind(config: &ServerConfig, state: &Data<AppState>) -> Result<Self, BindError> {
         let most = open_files::reserve_for(config.max_connections);
         // actix limits each worker: 2,048 connections and 3 workers make 682 each.
         let workers = config.workers.min(most).max(1);
-        let (callers, listen) = bind(
-            "server.listen",
-            config.listen,
-            (workers, most / workers),
-            config,
-            state,
-            Listener::Callers,
-        )?;
-        let (operators, ops_listen) = bind(
-            "server.ops_listen",
-            config.ops_listen,
-            (1, OPERATORS_CONNECTIONS),
-            config,
-            state,
-            Listener::Operators,
-        )?;
+        let (callers, listen) = bind(Listener::Callers, workers, most / workers, config, state)?;
+        let (operators, ops_listen) = bind(Listener::Operators, 1, OPERATORS_CONNECTIONS, config, state)?;
         Ok(Self { callers, operators, listen, ops_listen })
     }
 }
 
 fn bind(
-    key: &'static str,
-    address: SocketAddr,
-    (workers, connections_each): (usize, usize),
+    listener: Listener,
+    workers: usize,
+    connections_each: usize,
     config: &ServerConfig,
     state: &Data<AppState>,
-    listener: Listener,
 ) -> Result<(Server, SocketAddr), BindError> {
+    let (key, address) = match listener {
+        Listener::Callers => ("server.listen", config.listen),
+        Listener::Operators => ("server.ops_listen", config.ops_listen),
+    };
     let failed = |source| BindError { key, address, hint: hint(&source), source };
     let socket = listen(address).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;

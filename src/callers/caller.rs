@@ -75,7 +75,6 @@ impl SharedLedger {
 pub(crate) struct CallUsage {
     /// Calls since 00:00 UTC, or since this process started.
     pub(crate) today: u64,
-    /// Calls in the last 60 seconds.
     pub(crate) last_minute: usize,
 }
 
@@ -83,7 +82,6 @@ pub(crate) struct CallUsage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallAllowance {
     pub(crate) limit: NonZeroU32,
-    /// Calls allowed now.
     pub(crate) left: u32,
     /// When `left` increases; `None` if nothing is spent.
     pub(crate) more_at: Option<Instant>,
@@ -117,10 +115,7 @@ impl Caller {
         Some(CallAllowance { limit, left, more_at })
     }
 
-    /// Reserves a call for a new flight.
-    ///
-    /// # Errors
-    /// The caller is over its limit; returns when it may try again.
+    /// Reserves a call for a new flight. If the caller is over its limit, returns when it may try again.
     pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<CallReservation, Instant> {
         let mut ledger = self.ledger.lock();
         let full_until = self.calls_per_minute.and_then(|limit| ledger.full_until(limit, now));

@@ -53,15 +53,8 @@ pub(super) fn is_digest_of_blank(digest: &Digest) -> bool {
 
 /// Parses 64 hexadecimal digits, in upper or lower case.
 pub(super) fn digest_from_hex(text: &str) -> Option<Digest> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    let bytes: Option<Vec<u8>> =
-        pairs.iter().map(|[high, low]| Some(digit(*high)? * 16 + digit(*low)?)).collect();
-    bytes.filter(|_| rest.is_empty())?.try_into().ok()
-}
-
-pub(super) fn hex(digest: &Digest) -> String {
-    digest.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
+    let mut digest = Digest::default();
+    hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
 }
 
 /// Whether this is a key of ours rather than a hash.
@@ -77,7 +70,7 @@ mod tests {
     fn a_hash_is_what_sha256sum_prints() {
         // printf %s test | sha256sum
         let printed = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-        assert_eq!(hex(&digest_of(b"test")), printed);
+        assert_eq!(hex::encode(digest_of(b"test")), printed);
         assert_eq!(digest_from_hex(printed), Some(digest_of(b"test")));
         assert_eq!(digest_from_hex(&printed.to_uppercase()), Some(digest_of(b"test")));
         for bad in [

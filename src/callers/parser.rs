@@ -26,7 +26,6 @@ pub(super) struct CallerEntry {
     pub(super) calls_per_minute: Option<NonZeroU32>,
 }
 
-/// A problem in a callers' file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Issue {
     /// Counted from 1; `None` if it concerns the whole file.
@@ -270,7 +269,7 @@ mod tests {
     #[test]
     fn the_hash_of_a_blank_text_is_rejected() {
         for blank in ["", " ", "\n", "\r\n", "\t", "    ", " \n\t\r"] {
-            let hash = key::hex(&key::digest_of(blank.as_bytes()));
+            let hash = hex::encode(key::digest_of(blank.as_bytes()));
             for hash in [hash.to_uppercase(), hash] {
                 let message = only_issue(&format!("name = \"a\"\nkey_sha256 = \"{hash}\""));
                 assert!(

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     telemetry::{self, DroppedLines},
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{failed, print_error, wrong_configuration};
 
@@ -61,7 +61,10 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let run = app.run(async { drop(stopped.await) }, Some(dropped));
     let interrupted = async {
-        first_signal(&mut terminate, &mut interrupt).await;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         drop(stop);
         // A second Ctrl-C means "now". A second SIGTERM, which some supervisors send, still lets requests finish.
         interrupt.recv().await;
@@ -82,12 +85,5 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
             tracing::warn!("interrupted while stopping; exiting at once");
             FAILED
         }
-    }
-}
-
-async fn first_signal(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }

@@ -29,13 +29,6 @@ struct DisplayValue {
     comment: String,
 }
 
-/// The result of reading a valid configuration.
-pub(super) struct Loaded {
-    /// The output of `check-config`.
-    pub(super) effective: String,
-    pub(super) warnings: Vec<String>,
-}
-
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
         Self { layers, problems: Vec::new(), warnings: Vec::new(), displayed: BTreeMap::new() }
@@ -151,9 +144,9 @@ impl Reader {
         keys.into_iter().find(|key| self.is_set(key))
     }
 
-    /// See [`Layers::common_variable`].
+    /// The value and the origin of a variable that many programs read.
     pub(super) fn common_variable(&self, name: &str) -> Option<(String, Origin)> {
-        self.layers.common_variable(name).cloned()
+        self.layers.common_variables.get(name).cloned()
     }
 
     /// Reports a problem with the value of a key.
@@ -193,12 +186,12 @@ impl Reader {
         }
     }
 
-    pub(super) fn finish(self) -> Result<Loaded, Problems> {
-        let effective = effective(&self.displayed);
-        let mut problems = self.layers.into_problems();
+    /// The output of `check-config`, and the warnings.
+    pub(super) fn finish(self) -> Result<(String, Vec<String>), Problems> {
+        let mut problems = self.layers.problems;
         problems.extend(self.problems);
         if problems.is_empty() {
-            Ok(Loaded { effective, warnings: self.warnings })
+            Ok((effective(&self.displayed), self.warnings))
         } else {
             Err(Problems::new(problems))
         }

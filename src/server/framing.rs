@@ -29,8 +29,7 @@ impl BodyFraming {
     pub(super) fn take(&mut self, bytes: &[u8]) -> Taken {
         match self {
             Self::Length(left) => {
-                let here = usize::try_from(*left).map_or(bytes.len(), |left| left.min(bytes.len()));
-                *left -= u64::try_from(here).unwrap_or(*left);
+                let here = take_from(left, bytes.len());
                 if *left == 0 { Taken::Whole(here) } else { Taken::All }
             }
             Self::Chunked(chunks) => chunks.take(bytes),
@@ -72,10 +71,7 @@ impl ChunkedPosition {
         let mut index = 0;
         while let Some(byte) = bytes.get(index) {
             if self.at == At::Data {
-                let rest = bytes.len() - index;
-                let here = usize::try_from(self.left).map_or(rest, |left| left.min(rest));
-                self.left -= u64::try_from(here).unwrap_or(self.left);
-                index += here;
+                index += take_from(&mut self.left, bytes.len() - index);
                 if self.left == 0 {
                     self.at = At::DataCr;
                 }
@@ -119,6 +115,13 @@ impl ChunkedPosition {
         self.left = self.left * 16 + u64::from(digit);
         Some(At::Size { digits: digits + 1 })
     }
+}
+
+/// Takes as many of `available` bytes as are left, and returns their number.
+fn take_from(left: &mut u64, available: usize) -> usize {
+    let here = usize::try_from(*left).map_or(available, |left| left.min(available));
+    *left -= here as u64;
+    here
 }
 
 fn is_text(byte: u8) -> bool {

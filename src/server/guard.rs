@@ -23,7 +23,7 @@ use super::{
     deadline::{Timeouts, Timer},
     framing::BodyFraming,
     head::HeadScan,
-    link::{GuardLink, ParsedRequest},
+    link::GuardLink,
     meter::ConnectionMeter,
     socket::Socket,
 };
@@ -105,11 +105,11 @@ impl<S: Socket> Guard<S> {
         if !matches!(self.phase, Phase::Handed) {
             return;
         }
-        if let Some(ParsedRequest { body }) = self.link.take_request() {
+        if let Some(body) = self.link.take_parsed() {
             self.owes_response = true;
             self.phase = Phase::Whole;
-            if let Some(framing) = body {
-                self.phase = Phase::Body(framing);
+            if body != BodyFraming::Length(0) {
+                self.phase = Phase::Body(body);
                 self.begins_body = true;
                 self.body_until = Instant::now() + self.timeouts.head;
             }

@@ -26,16 +26,10 @@ use super::framing::BodyFraming;
 pub(super) struct GuardLink {
     /// The guard handed over a head, and no request has come of it yet.
     handed_over: Cell<bool>,
-    /// The request that actix parsed from it.
-    request: Cell<Option<ParsedRequest>>,
+    /// The body of the request that actix parsed from it.
+    parsed: Cell<Option<BodyFraming>>,
     /// The service is handling that request, or actix is still encoding the response.
     answering: Cell<bool>,
-}
-
-/// The properties of a request that the guard needs.
-pub(super) struct ParsedRequest {
-    /// `None`: the request has no body.
-    pub(super) body: Option<BodyFraming>,
 }
 
 impl GuardLink {
@@ -43,8 +37,9 @@ impl GuardLink {
         self.handed_over.set(true);
     }
 
-    pub(super) fn take_request(&self) -> Option<ParsedRequest> {
-        self.request.take()
+    /// The body of a request that actix has parsed since; its length is 0 if there is none.
+    pub(super) fn take_parsed(&self) -> Option<BodyFraming> {
+        self.parsed.take()
     }
 
     pub(super) fn is_answering(&self) -> bool {
@@ -53,7 +48,7 @@ impl GuardLink {
 
     /// Records a request from actix. `false`: the guard did not hand one over.
     pub(super) fn record(&self, request: &mut Request) -> bool {
-        self.request.set(Some(ParsedRequest { body: framing(request) }));
+        self.parsed.set(Some(framing(request).unwrap_or(BodyFraming::Length(0))));
         self.answering.set(true);
         self.handed_over.replace(false)
     }

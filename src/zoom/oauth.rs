@@ -112,7 +112,7 @@ impl AccessTokens {
     }
 
     fn current(&self, now: Instant) -> Option<AccessToken> {
-        self.0.state.borrow().usable(now).cloned()
+        self.0.state.borrow().current.clone().filter(|token| token.is_usable(now))
     }
 
     /// Drops a token that Zoom did not accept, unless it has been replaced already.

@@ -22,10 +22,6 @@ pub(super) struct TokenState {
 }
 
 impl TokenState {
-    pub(super) fn usable(&self, now: Instant) -> Option<&AccessToken> {
-        self.current.as_ref().filter(|token| token.is_usable(now))
-    }
-
     pub(super) fn refused(&self, now: Instant) -> Option<TokenError> {
         let (until, zoom_error) = self.refused.as_ref().filter(|(until, _)| now < *until)?;
         Some(TokenError::Refused { until: *until, zoom_error: zoom_error.clone() })
