@@ -67,33 +67,7 @@ impl Config {
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Self, Vec<String>), Problems> {
-        Self::read(Reader::new(layers(files, environment)))
-    }
-
-    /// Like [`Self::load`], with this process's environment.
-    ///
-    /// # Errors
-    /// Returns every problem.
-    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
-        Self::load(files, std::env::vars_os())
-    }
-
-    /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
-    /// line, so the files with the other keys may be missing.
-    pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
-        let mut reader = Reader::new(layers(files, std::env::vars_os()));
-        let listen = reader.address("server.ops_listen");
-        reader.finish().map(|_| listen)
-    }
-
-    /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
-    pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
-        let mut reader = Reader::new(layers(files, std::env::vars_os()));
-        let path = sections::callers_path(&mut reader);
-        reader.finish().map(|_| path)
-    }
-
-    fn read(mut reader: Reader) -> Result<(Self, Vec<String>), Problems> {
+        let mut reader = reader(files, environment);
         let server = sections::server(&mut reader);
         let proxies = egress::environment_proxies(&mut reader);
         let roots = egress::environment_roots(&mut reader);
@@ -128,14 +102,37 @@ impl Config {
         };
         Ok((config, warnings))
     }
+
+    /// Like [`Self::load`], with this process's environment.
+    ///
+    /// # Errors
+    /// Returns every problem.
+    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
+        Self::load(files, std::env::vars_os())
+    }
+
+    /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
+    /// line, so the files with the other keys may be missing.
+    pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
+        let mut reader = reader(files, std::env::vars_os());
+        let listen = reader.address("server.ops_listen");
+        reader.finish().map(|_| listen)
+    }
+
+    /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
+    pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
+        let mut reader = reader(files, std::env::vars_os());
+        let path = sections::callers_path(&mut reader);
+        reader.finish().map(|_| path)
+    }
 }
 
-fn layers(files: &[PathBuf], environment: impl IntoIterator<Item = (OsString, OsString)>) -> Layers {
+fn reader(files: &[PathBuf], environment: impl IntoIterator<Item = (OsString, OsString)>) -> Reader {
     let mut layers = Layers::default();
     layers.add_defaults(include_str!("../config/default.toml"));
     for file in files {
         layers.add_file(file);
     }
     layers.add_environment(environment);
-    layers
+    Reader::new(layers)
 }

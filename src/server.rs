@@ -9,7 +9,7 @@ mod meter;
 mod open_files;
 mod socket;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_rt::net::TcpStream;
@@ -60,7 +60,7 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// Both listeners. They accept connections from here on.
+/// Both listeners, which accept connections from here on.
 pub(crate) struct Listeners {
     pub(crate) callers: Server,
     pub(crate) operators: Server,
@@ -150,9 +150,9 @@ fn connections(
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
         .on_connect_ext(move |guard: &Guard<TcpStream>, extensions| {
-            extensions.insert(guard.link());
+            extensions.insert(Rc::clone(&guard.link));
             if listener == Listener::Callers {
-                http::watch_connection(guard.socket(), extensions);
+                http::watch_connection(&guard.socket, extensions);
             }
         })
         .h1(service);

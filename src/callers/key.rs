@@ -22,7 +22,6 @@ impl CallerKey {
         Ok(Self(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))))
     }
 
-    /// Returns the key, for the one place that shows it.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }

@@ -32,7 +32,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
         tracing::warn!(%warning, "configuration");
     }
     let system = actix_rt::System::new();
-    let code = system.block_on(serve(config, logs.dropped.clone()));
+    let code = system.block_on(serve(config, logs.dropped()));
     if code == EX_SOFTWARE {
         // Writes the last lines.
         drop(logs);

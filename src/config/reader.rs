@@ -135,7 +135,6 @@ impl Reader {
         !self.layers.settings(key).is_empty()
     }
 
-    /// Where the value of a key was set.
     pub(super) fn origin(&self, key: &str) -> Option<Origin> {
         self.layers.settings(key).last().map(|setting| setting.origin.clone())
     }
@@ -149,7 +148,6 @@ impl Reader {
         self.layers.common_variables.get(name).cloned()
     }
 
-    /// Reports a problem with the value of a key.
     pub(super) fn reject(&mut self, key: &str, message: impl Into<String>) {
         self.problems.push(ConfigProblem::new(key, self.origin(key).as_ref(), message));
     }
@@ -159,7 +157,6 @@ impl Reader {
         self.problems.push(ConfigProblem::new(key, Some(origin), message));
     }
 
-    /// Reports a problem in a file that a key names.
     pub(super) fn reject_line(&mut self, path: &Path, line: usize, message: String) {
         self.problems.push(ConfigProblem::File { path: path.to_owned(), line: Some(line), message });
     }
@@ -178,7 +175,6 @@ impl Reader {
         self.displayed.insert(key, DisplayValue { value: value.to_owned(), comment: comment.to_owned() });
     }
 
-    /// Adds to the comment beside a displayed value.
     pub(super) fn annotate(&mut self, key: &str, note: &str) {
         if let Some(displayed) = self.displayed.get_mut(key) {
             displayed.comment.push_str("; ");

@@ -76,7 +76,6 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 /// An example for messages.
 const ZOOM: &str = "https://api.zoom.us/v2";
 
-/// `[zoom]`.
 pub(super) fn zoom(
     reader: &mut Reader,
     proxies: &EnvironmentProxies,

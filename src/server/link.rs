@@ -25,27 +25,14 @@ use super::framing::BodyFraming;
 #[derive(Default)]
 pub(super) struct GuardLink {
     /// The guard handed over a head, and no request has come of it yet.
-    handed_over: Cell<bool>,
-    /// The body of the request that actix parsed from it.
-    parsed: Cell<Option<BodyFraming>>,
+    pub(super) handed_over: Cell<bool>,
+    /// The body of the request that actix parsed from it; its length is 0 if there is none.
+    pub(super) parsed: Cell<Option<BodyFraming>>,
     /// The service is handling that request, or actix is still encoding the response.
-    answering: Cell<bool>,
+    pub(super) answering: Cell<bool>,
 }
 
 impl GuardLink {
-    pub(super) fn hand_over(&self) {
-        self.handed_over.set(true);
-    }
-
-    /// The body of a request that actix has parsed since; its length is 0 if there is none.
-    pub(super) fn take_parsed(&self) -> Option<BodyFraming> {
-        self.parsed.take()
-    }
-
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.get()
-    }
-
     /// Records a request from actix. `false`: the guard did not hand one over.
     pub(super) fn record(&self, request: &mut Request) -> bool {
         self.parsed.set(Some(framing(request).unwrap_or(BodyFraming::Length(0))));

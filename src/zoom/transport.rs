@@ -7,7 +7,7 @@ pub mod answer;
 mod chunked;
 mod connection;
 mod dial;
-mod failure;
+pub(super) mod failure;
 mod head;
 mod malformed;
 mod tunnel;
@@ -29,8 +29,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use self::connection::{Stream, ZoomConnection};
-pub(super) use self::{connection::InDoubt, failure::TransportFailure};
+use self::{
+    connection::{Stream, ZoomConnection},
+    failure::TransportFailure,
+};
 use super::{config::ZoomConfig, decoder};
 use crate::{egress::ProxySource, failure::Redactor, metrics::Cause};
 

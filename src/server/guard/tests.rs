@@ -124,7 +124,7 @@ fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_millis(1))
             .on_connect_ext(|guard: &Guard<ScriptedPeer>, extensions| {
-                extensions.insert(guard.link());
+                extensions.insert(Rc::clone(&guard.link));
             })
             .h1(service);
         let http = http.new_service(()).await.unwrap();
@@ -295,7 +295,7 @@ const WORDS: &[&str] = &[
 #[test]
 fn a_request_that_was_not_handed_over_is_rejected() {
     let link = Rc::new(GuardLink::default());
-    link.hand_over();
+    link.handed_over.set(true);
     let mut first = actix_http::Request::new();
     assert!(link.record(&mut first));
     assert!(!link.record(&mut first), "the guard handed over one head, not two");
