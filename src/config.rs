@@ -76,7 +76,8 @@ impl Config {
         let mut quota = limits::quota(&mut reader, &freshness);
         let fetcher = FetcherConfig {
             wait: reader.positive_duration("server.wait"),
-            max_queued: limits::max_queued(&mut reader),
+            max_queued: usize::try_from(reader.integer("limits.max_queued", &(1..=u32::MAX)))
+                .unwrap_or(usize::MAX),
             max_fetch_bytes: reader.size("limits.max_fetch_bytes"),
         };
         let cache = sections::cache(&mut reader);

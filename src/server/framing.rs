@@ -92,7 +92,10 @@ impl ChunkedPosition {
         match (self.at, byte) {
             (At::Size { digits: 1.. } | At::Extension, b'\r') => Some(At::SizeLf),
             (At::Size { digits: 1.. }, b';') => Some(At::Extension),
-            (At::Size { digits: ..MOST_DIGITS }, _) => self.digit(byte),
+            (At::Size { digits: digits @ ..MOST_DIGITS }, _) => {
+                self.left = self.left * 16 + u64::from(char::from(byte).to_digit(16)?);
+                Some(At::Size { digits: digits + 1 })
+            }
             (At::SizeLf, b'\n') => Some(if self.left == 0 { At::Line } else { At::Data }),
             (At::DataCr, b'\r') => Some(At::DataLf),
             (At::DataLf, b'\n') => {
@@ -107,13 +110,6 @@ impl ChunkedPosition {
             (At::Line | At::Trailer, _) => is_text(byte).then_some(At::Trailer),
             _ => None,
         }
-    }
-
-    fn digit(&mut self, byte: u8) -> Option<At> {
-        let At::Size { digits } = self.at else { return None };
-        let digit = char::from(byte).to_digit(16)?;
-        self.left = self.left * 16 + u64::from(digit);
-        Some(At::Size { digits: digits + 1 })
     }
 }
 
