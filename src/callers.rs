@@ -29,18 +29,13 @@ use self::{
 };
 use crate::metrics::Metrics;
 
-/// Where the callers are listed.
-pub struct CallersConfig {
-    /// The callers' file. Without it every request is accepted, as caller `anonymous`.
-    pub file: Option<CallersFile>,
-}
-
 impl Callers {
-    /// Returns the callers and, if they have a file, the task that watches it.
+    /// Returns the callers and, if they have a file, the task that watches it. Without a file every request is accepted, as
+    /// caller `anonymous`.
     #[must_use]
-    pub fn open(config: CallersConfig, metrics: &Arc<Metrics>) -> (Self, Option<FileWatcher>) {
+    pub fn open(file: Option<CallersFile>, metrics: &Arc<Metrics>) -> (Self, Option<FileWatcher>) {
         metrics.callers_file_ok.set(1);
-        let Some(CallersFile { path, contents, entries }) = config.file else {
+        let Some(CallersFile { path, contents, entries }) = file else {
             return (Self::new(Directory::anonymous(metrics)), None);
         };
         let mut ledgers = LedgerRegistry::default();
@@ -76,7 +71,7 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let file =
             CallersFile { path: PathBuf::new(), contents: Ok(String::new()), entries: entries(callers) };
-        let (callers, watcher) = Callers::open(CallersConfig { file: Some(file) }, &metrics);
+        let (callers, watcher) = Callers::open(Some(file), &metrics);
         (callers, watcher.unwrap(), metrics)
     }
 
@@ -98,7 +93,7 @@ mod tests {
 
     #[test]
     fn without_a_file_every_request_is_anonymous() {
-        let (callers, watcher) = Callers::open(CallersConfig { file: None }, &Arc::new(Metrics::default()));
+        let (callers, watcher) = Callers::open(None, &Arc::new(Metrics::default()));
         assert_eq!(name_of(&callers, "anything").as_deref(), Some("anonymous"));
         assert!(callers.find(None).is_some() && !callers.need_keys() && watcher.is_none());
     }
@@ -116,16 +111,5 @@ mod tests {
         assert_eq!((after.id, after.weight, after.usage(Instant::now()).today), (before.id, 5, 1));
         let ids: std::collections::HashSet<_> = callers.all().iter().map(|caller| caller.id).collect();
         assert!(ids.len() == 3 && !ids.contains(&0), "{ids:?}");
-    }
-
-    #[test]
-    fn an_invalid_file_keeps_the_callers_and_is_reported() {
-        let (callers, mut watcher, metrics) = open(&[("a", "1", 1)]);
-        watcher.apply(file::validate(&Ok("[[caller]]\n".to_owned())));
-        assert_eq!(name_of(&callers, "1").as_deref(), Some("a"));
-        assert_eq!((callers.problems().len(), metrics.callers_file_ok.get()), (2, 0));
-        watcher.apply(Ok(entries(&[("b", "2", 1)])));
-        assert_eq!(name_of(&callers, "2").as_deref(), Some("b"));
-        assert_eq!((callers.problems().len(), metrics.callers_file_ok.get()), (0, 1));
     }
 }

@@ -25,13 +25,9 @@ mod sections;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 pub use self::problem::Problems;
-use self::{
-    layers::Layers,
-    reader::{Loaded, Reader},
-    redis::cluster,
-};
+use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
-    cache::CacheConfig, callers::CallersConfig, cluster::ClusterConfig, fetcher::FetcherConfig,
+    cache::CacheConfig, callers::CallersFile, cluster::ClusterConfig, fetcher::FetcherConfig,
     quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
     trace::TraceConfig, zoom::ZoomConfig,
 };
@@ -50,15 +46,16 @@ pub struct Config {
     pub freshness: FreshnessConfig,
     /// The size of the cache and the use of stale snapshots.
     pub cache: CacheConfig,
-    /// The callers and their keys.
-    pub callers: CallersConfig,
+    /// The callers and their keys; `None` if none are needed.
+    pub callers: Option<CallersFile>,
     /// Redis; `None` for a single process.
     pub cluster: Option<ClusterConfig>,
     /// The log's format and filter.
     pub telemetry: TelemetryConfig,
     /// The collector of spans.
     pub trace: TraceConfig,
-    effective: String,
+    /// The output of `check-config`: TOML with every key, its effective value and its origin. Secrets are redacted.
+    pub effective: String,
 }
 
 impl Config {
@@ -70,39 +67,7 @@ impl Config {
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Self, Vec<String>), Problems> {
-        Self::read(Reader::new(layers(files, environment)))
-    }
-
-    /// Like [`Self::load`], with this process's environment.
-    ///
-    /// # Errors
-    /// Returns every problem.
-    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
-        Self::load(files, std::env::vars_os())
-    }
-
-    /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
-    /// line, so the files with the other keys may be missing.
-    pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
-        let mut reader = Reader::new(layers(files, std::env::vars_os()));
-        let listen = reader.address("server.ops_listen");
-        reader.finish().map(|_| listen)
-    }
-
-    /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
-    pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
-        let mut reader = Reader::new(layers(files, std::env::vars_os()));
-        let path = sections::callers_path(&mut reader);
-        reader.finish().map(|_| path)
-    }
-
-    /// The output of `check-config`: TOML with every key, its effective value and its origin. Secrets are redacted.
-    #[must_use]
-    pub fn effective(&self) -> String {
-        self.effective.clone()
-    }
-
-    fn read(mut reader: Reader) -> Result<(Self, Vec<String>), Problems> {
+        let mut reader = reader(files, environment);
         let server = sections::server(&mut reader);
         let proxies = egress::environment_proxies(&mut reader);
         let roots = egress::environment_roots(&mut reader);
@@ -111,7 +76,8 @@ impl Config {
         let mut quota = limits::quota(&mut reader, &freshness);
         let fetcher = FetcherConfig {
             wait: reader.positive_duration("server.wait"),
-            max_queued: limits::max_queued(&mut reader),
+            max_queued: usize::try_from(reader.integer("limits.max_queued", &(1..=u32::MAX)))
+                .unwrap_or(usize::MAX),
             max_fetch_bytes: reader.size("limits.max_fetch_bytes"),
         };
         let cache = sections::cache(&mut reader);
@@ -119,7 +85,7 @@ impl Config {
         let cluster = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
-        let Loaded { effective, warnings } = reader.finish()?;
+        let (effective, warnings) = reader.finish()?;
         // A missing value is reported, so `finish` has returned the problems before this can be `None`.
         let Some(zoom) = zoom else { return Err(Problems::new(Vec::new())) };
         let config = Self {
@@ -137,14 +103,37 @@ impl Config {
         };
         Ok((config, warnings))
     }
+
+    /// Like [`Self::load`], with this process's environment.
+    ///
+    /// # Errors
+    /// Returns every problem.
+    pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
+        Self::load(files, std::env::vars_os())
+    }
+
+    /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
+    /// line, so the files with the other keys may be missing.
+    pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
+        let mut reader = reader(files, std::env::vars_os());
+        let listen = reader.address("server.ops_listen");
+        reader.finish().map(|_| listen)
+    }
+
+    /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
+    pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
+        let mut reader = reader(files, std::env::vars_os());
+        let path = sections::callers_path(&mut reader);
+        reader.finish().map(|_| path)
+    }
 }
 
-fn layers(files: &[PathBuf], environment: impl IntoIterator<Item = (OsString, OsString)>) -> Layers {
+fn reader(files: &[PathBuf], environment: impl IntoIterator<Item = (OsString, OsString)>) -> Reader {
     let mut layers = Layers::default();
     layers.add_defaults(include_str!("../config/default.toml"));
     for file in files {
         layers.add_file(file);
     }
     layers.add_environment(environment);
-    layers
+    Reader::new(layers)
 }

@@ -13,14 +13,11 @@ use url::Url;
 pub(crate) use self::no_proxy::NoProxy;
 pub use self::proxy::{Proxy, ProxySource};
 
-/// The proxies that the environment sets.
+/// `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`.
 #[derive(Clone, Default)]
 pub(crate) struct EnvironmentProxies {
-    /// `HTTPS_PROXY`.
     pub(crate) https: Option<Proxy>,
-    /// `HTTP_PROXY`.
     pub(crate) http: Option<Proxy>,
-    /// `NO_PROXY`.
     pub(crate) exceptions: NoProxy,
 }
 
@@ -52,7 +49,6 @@ impl MoreRoots {
         &self.0
     }
 
-    /// These certificates and Mozilla's.
     pub(crate) fn with_mozilla(&self) -> rustls::RootCertStore {
         let mut roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<rustls::RootCertStore>();
         roots.add_parsable_certificates(self.0.iter().cloned());

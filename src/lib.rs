@@ -54,7 +54,6 @@ mod supervisor;
 mod atomic_file;
 mod blocking;
 pub mod egress;
-mod hex;
 mod json;
 mod regular_file;
 mod toml_document;

@@ -8,38 +8,18 @@ mod table;
 
 use std::time::Duration;
 
-use prometheus::{IntGauge, TextEncoder};
+use prometheus::TextEncoder;
 
-use labels::status_text;
 pub use labels::{CallResult, Cause, ConnectionRefusal, Outcome, RedisValue, RenewalResult};
 pub use table::Metrics;
 
-use crate::failure::{LimitKind, RefusedBy};
+use crate::failure::LimitKind;
 
 impl Metrics {
     pub(crate) fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
-        self.requests.with_label_values(&[outcome.as_str(), status_text(status)]).inc();
+        let mut digits = itoa::Buffer::new();
+        self.requests.with_label_values(&[outcome.as_str(), digits.format(status)]).inc();
         self.request_duration.with_label_values(&[outcome.as_str()]).observe(duration.as_secs_f64());
-    }
-
-    /// Counts a `/qos` request that was refused, or served a stale snapshot instead.
-    pub(crate) fn refusal(&self, by: RefusedBy) {
-        self.refusals.with_label_values(&[by.as_str()]).inc();
-    }
-
-    /// Counts a response from a stale snapshot. `detail` is the one of `Cache-Status`: `revalidating`, or a problem's code.
-    pub(crate) fn stale_answer(&self, detail: &'static str) {
-        self.stale_answers.with_label_values(&[detail]).inc();
-    }
-
-    /// The gauge of a listener's open connections: `callers` or `ops`.
-    pub(crate) fn connections(&self, listener: &'static str) -> IntGauge {
-        self.connections.with_label_values(&[listener])
-    }
-
-    /// Counts a connection that we closed because of its peer.
-    pub(crate) fn connection_refused(&self, reason: ConnectionRefusal) {
-        self.connections_refused.with_label_values(&[reason.as_str()]).inc();
     }
 
     pub(crate) fn zoom_call(&self, result: CallResult) {
@@ -60,18 +40,8 @@ impl Metrics {
         self.renewals.with_label_values(&[result.as_str()]).inc();
     }
 
-    /// Counts values that were passed on unparsed. `field` comes from a fixed list, not from Zoom's text.
-    pub(crate) fn unparsed(&self, field: &'static str, count: u64) {
-        self.unparsed.with_label_values(&[field]).inc_by(count);
-    }
-
     pub(crate) fn cooldown(&self, kind: LimitKind, active: bool) {
         self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
-    }
-
-    /// Counts a call to Zoom for the caller whose request started the flight. `name` comes from the callers' file.
-    pub(crate) fn caller_call(&self, name: &str) {
-        self.caller_calls.with_label_values(&[name]).inc();
     }
 
     /// Adds a caller's counter with 0, because a rate needs a sample before the first call.

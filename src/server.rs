@@ -9,7 +9,7 @@ mod meter;
 mod open_files;
 mod socket;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_http::{HttpService, KeepAlive, error::DispatchError};
 use actix_rt::net::TcpStream;
@@ -60,7 +60,7 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// Both listeners. They accept connections from here on.
+/// Both listeners, which accept connections from here on.
 pub(crate) struct Listeners {
     pub(crate) callers: Server,
     pub(crate) operators: Server,
@@ -71,40 +71,27 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// # Errors
-    /// An address is in use or not available.
     pub(crate) fn bind(config: &ServerConfig, state: &Data<AppState>) -> Result<Self, BindError> {
         let most = open_files::reserve_for(config.max_connections);
         // actix limits each worker: 2,048 connections and 3 workers make 682 each.
         let workers = config.workers.min(most).max(1);
-        let (callers, listen) = bind(
-            "server.listen",
-            config.listen,
-            (workers, most / workers),
-            config,
-            state,
-            Listener::Callers,
-        )?;
-        let (operators, ops_listen) = bind(
-            "server.ops_listen",
-            config.ops_listen,
-            (1, OPERATORS_CONNECTIONS),
-            config,
-            state,
-            Listener::Operators,
-        )?;
+        let (callers, listen) = bind(Listener::Callers, workers, most / workers, config, state)?;
+        let (operators, ops_listen) = bind(Listener::Operators, 1, OPERATORS_CONNECTIONS, config, state)?;
         Ok(Self { callers, operators, listen, ops_listen })
     }
 }
 
 fn bind(
-    key: &'static str,
-    address: SocketAddr,
-    (workers, connections_each): (usize, usize),
+    listener: Listener,
+    workers: usize,
+    connections_each: usize,
     config: &ServerConfig,
     state: &Data<AppState>,
-    listener: Listener,
 ) -> Result<(Server, SocketAddr), BindError> {
+    let (key, address) = match listener {
+        Listener::Callers => ("server.listen", config.listen),
+        Listener::Operators => ("server.ops_listen", config.ops_listen),
+    };
     let failed = |source| BindError { key, address, hint: hint(&source), source };
     let socket = listen(address).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
@@ -163,9 +150,9 @@ fn connections(
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
         .on_connect_ext(move |guard: &Guard<TcpStream>, extensions| {
-            extensions.insert(guard.link());
+            extensions.insert(Rc::clone(&guard.link));
             if listener == Listener::Callers {
-                http::watch_connection(guard.socket(), extensions);
+                http::watch_connection(&guard.socket, extensions);
             }
         })
         .h1(service);

@@ -20,15 +20,13 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
-pub use self::writer::DroppedLines;
-use self::{
-    json::JsonLayer,
-    writer::{FlushGuard, NonBlockingWriter},
-};
+pub use self::writer::{DroppedLines, Logs};
+use self::{json::JsonLayer, writer::NonBlockingWriter};
 
-/// Libraries whose lower levels could print headers, and so the access token; `actix_server` repeats our own line
-/// "listening" in seven lines. awc and rustls use the crate `log`, which nothing here collects.
-const WARNINGS_ONLY_FROM: [&str; 3] = ["actix_http", "actix_server", "actix_tls"];
+/// The lower levels of these libraries could print headers, and so the access token; `actix_server` repeats our own line
+/// "listening" in seven lines. actix-http logs a malformed request as an error, although it is its sender's mistake. awc and
+/// rustls use the crate `log`, which nothing here collects.
+const LIBRARIES: &str = "actix_http=warn,actix_server=warn,actix_tls=warn,actix_http::h1::dispatcher=off";
 
 /// Set when the listeners begin to stop.
 static EXPECTS_LATE_CONNECTIONS: AtomicBool = AtomicBool::new(false);
@@ -50,28 +48,14 @@ pub struct TelemetryConfig {
     pub log_level: String,
 }
 
-/// Writes the last lines when it is dropped: keep it until the end of `main`.
-#[must_use = "the last lines are lost if this is dropped early"]
-pub struct Logs {
-    _guard: FlushGuard,
-    /// Counts lost lines.
-    pub dropped: DroppedLines,
-}
-
 /// Starts logging for the whole process. Call it once.
 ///
 /// # Errors
 /// The filter is invalid, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
-    let mut filter = EnvFilter::try_new(&config.log_level)?;
-    // actix-http logs a malformed request as an error, although it is its sender's mistake.
-    filter = filter.add_directive("actix_http::h1::dispatcher=off".parse()?);
-    for library in WARNINGS_ONLY_FROM {
-        filter = filter.add_directive(format!("{library}=warn").parse()?);
-    }
+    let filter = EnvFilter::try_new(format!("{},{LIBRARIES}", config.log_level))?;
     // Not `stdout()`, which writes each line by itself.
-    let (writer, guard) = NonBlockingWriter::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
-    let dropped = writer.dropped();
+    let (writer, logs) = NonBlockingWriter::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
     let registry = tracing_subscriber::registry().with(filter).with(WithoutLateConnections);
     match config.log_format {
         LogFormat::Json => registry.with(JsonLayer(writer)).try_init()?,
@@ -82,7 +66,7 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic: this is a bug");
     }));
-    Ok(Logs { _guard: guard, dropped })
+    Ok(logs)
 }
 
 /// From now on, the listeners stop: connections that still arrive are closed without a word in the log.

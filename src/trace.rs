@@ -28,10 +28,7 @@ use opentelemetry_sdk::{
 use url::Url;
 
 pub use self::context::TraceContext;
-use self::{
-    collector::Collector,
-    dropped::{CountingProcessor, DropCounter},
-};
+use self::{collector::Collector, dropped::DropCounter};
 use crate::egress::{MoreRoots, Proxy};
 
 /// Spans that wait to be sent, at most some 4 MB. More are dropped.
@@ -54,7 +51,7 @@ pub struct TraceConfig {
 
 /// Makes spans, if there is a collector. Cheap to clone, usable from any thread.
 #[derive(Clone, Default)]
-pub struct Tracer(Option<SdkTracer>);
+pub struct Tracer(Option<(SdkTracer, DropCounter)>);
 
 /// Owns the thread that sends the spans.
 pub(crate) struct TracerGuard(Option<SdkTracerProvider>);
@@ -75,14 +72,14 @@ pub(crate) fn start(config: &TraceConfig) -> (Tracer, TracerGuard) {
     ]);
     let drops = DropCounter::new(MAX_QUEUE);
     let collector = Collector::new(endpoint, config.proxy.as_ref(), &config.more_roots, drops.clone());
-    let inner = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
+    let processor = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
     // Each of these settings would otherwise be read from the environment.
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource.build())
-        .with_span_processor(CountingProcessor { inner, drops })
+        .with_span_processor(processor)
         .build();
-    (Tracer(Some(provider.tracer(name))), TracerGuard(Some(provider)))
+    (Tracer(Some((provider.tracer(name), drops))), TracerGuard(Some(provider)))
 }
 
 impl TracerGuard {
@@ -106,27 +103,42 @@ impl Tracer {
         kind: SpanKind,
         parent: TraceContext,
     ) -> Span {
-        let Some(tracer) = &self.0 else { return Span::default() };
+        let Some((tracer, drops)) = &self.0 else { return Span::default() };
         let builder = SpanBuilder::from_name(name).with_kind(kind);
-        Span(Some(Box::new(tracer.build_with_context(builder, &parent.into_context()))))
+        let span = tracer.build_with_context(builder, &parent.into_context());
+        Span(Some(Box::new(CountedSpan { span, drops: drops.clone() })))
     }
 }
 
 /// A span in progress; it ends when it is dropped. The default is no span and ignores everything.
 #[must_use = "a span ends when it is dropped"]
 #[derive(Default)]
-pub(crate) struct Span(Option<Box<SdkSpan>>);
+pub(crate) struct Span(Option<Box<CountedSpan>>);
+
+/// A span whose end is counted if it is sampled.
+struct CountedSpan {
+    span: SdkSpan,
+    drops: DropCounter,
+}
+
+impl Drop for CountedSpan {
+    fn drop(&mut self) {
+        if self.span.is_recording() {
+            self.drops.record_end();
+        }
+    }
+}
 
 impl Span {
     pub(crate) fn set(&mut self, key: &'static str, value: impl Into<Value>) {
-        if let Some(span) = &mut self.0 {
+        if let Some(CountedSpan { span, .. }) = self.0.as_deref_mut() {
             span.set_attribute(KeyValue::new(key, value));
         }
     }
 
     /// Marks the span as failed. `error_type` is a status or one of a fixed list of words, as in log and metrics.
     pub(crate) fn fail(&mut self, error_type: impl Display) {
-        if let Some(span) = &mut self.0 {
+        if let Some(CountedSpan { span, .. }) = self.0.as_deref_mut() {
             let error_type = error_type.to_string();
             span.set_attribute(KeyValue::new("error.type", error_type.clone()));
             span.set_status(Status::error(error_type));
@@ -135,14 +147,14 @@ impl Span {
 
     /// Refers to a related span that is neither parent nor child.
     pub(crate) fn link(&mut self, other: TraceContext) {
-        if let (Some(span), Some(other)) = (&mut self.0, other.0) {
+        if let (Some(CountedSpan { span, .. }), Some(other)) = (self.0.as_deref_mut(), other.0) {
             span.add_link(other, Vec::new());
         }
     }
 
     /// The context for spans below this one.
     pub(crate) fn context(&self) -> TraceContext {
-        self.0.as_ref().map(|span| TraceContext::of(span.span_context())).unwrap_or_default()
+        self.0.as_ref().map(|counted| TraceContext::of(counted.span.span_context())).unwrap_or_default()
     }
 }
 

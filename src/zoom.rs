@@ -19,7 +19,6 @@ mod response_head;
 mod retry_after;
 pub mod secret;
 pub mod transport;
-mod transport_failure;
 pub(crate) mod upstream;
 
 use std::time::Duration;

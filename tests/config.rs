@@ -89,7 +89,7 @@ impl Setup {
     /// The problems' lines, without the folder's name.
     fn refused(self) -> Vec<String> {
         match Config::load(&self.files, self.environment.clone()) {
-            Ok((config, _)) => panic!("accepted:\n{}", config.effective()),
+            Ok((config, _)) => panic!("accepted:\n{}", config.effective),
             Err(problems) => self.without_folder(&problems.to_string()).lines().map(str::to_owned).collect(),
         }
     }
@@ -172,7 +172,7 @@ fn without_settings_the_documented_defaults_apply() {
     assert_eq!(config.cache.not_found_live, seconds(10));
     assert_eq!(config.cache.not_found_past, seconds(60));
     assert_eq!(config.cache.refusal, seconds(30));
-    assert!(config.callers.file.is_none());
+    assert!(config.callers.is_none());
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
     assert_eq!(config.telemetry.log_level, "info");
     assert!(config.trace.otlp_endpoint.is_none());
@@ -180,7 +180,7 @@ fn without_settings_the_documented_defaults_apply() {
 
 #[test]
 fn documented_known_and_printed_keys_are_the_same() {
-    let printed = keys_of(&Setup::new().config().effective(), |line| {
+    let printed = keys_of(&Setup::new().config().effective, |line| {
         let key = line.strip_prefix("# ").and_then(|line| line.strip_suffix(" is not set"));
         key.or_else(|| Some(line.split_once(" = ")?.0))
     });
@@ -368,7 +368,7 @@ fn the_encryption_key_is_read_from_either_place_and_never_printed() {
         let folder = format!("{}/", setup.folder.path().display());
         let config = setup.config();
         assert!(config.cluster.as_ref().unwrap().cipher.is_some());
-        let shown = config.effective().replace(&folder, "");
+        let shown = config.effective.replace(&folder, "");
         assert!(shown.lines().any(|line| line == expected), "{shown}");
         assert!(!shown.contains(ENCRYPTION_KEY), "{shown}");
     }
@@ -381,7 +381,7 @@ fn redis_is_shown_without_its_password_and_keeps_the_days_count() {
     let shown = Setup::new()
         .file("[redis]\nurl = \"redis://:hunter2@r:7000\"\nreplicas = 3\n[limits]\nstate_file = \"/x/day.json\"")
         .config()
-        .effective();
+        .effective;
     assert!(!shown.contains("hunter2"), "{shown}");
     let url = shown.lines().find(|line| line.starts_with("url = ")).unwrap();
     assert!(url.starts_with("url = \"[redacted]\" # ") && url.ends_with("; server: r:7000"), "{url}");
@@ -751,7 +751,7 @@ fn urls_are_http_with_a_host_and_nothing_behind_the_path() {
     ] {
         let config = with(&format!("zoom.api_base_url = \"{written}\""));
         assert_eq!(config.zoom.api_base_url.as_str(), kept);
-        assert!(config.effective().contains(&format!("api_base_url = \"{kept}\" #")));
+        assert!(config.effective.contains(&format!("api_base_url = \"{kept}\" #")));
     }
     assert_eq!(with("zoom.oauth_url = \"https://zoom.us/t/\"").zoom.oauth_url.as_str(), "https://zoom.us/t/");
     let line = problem_of("telemetry.otlp_endpoint = \"otel-collector:4318\"");
@@ -902,7 +902,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
     let mut setup = setup.file(file).variable("QOS_PROXY__LIMITS__MAX_QUEUED", "0050");
     setup.environment.retain(|(name, _)| name != "QOS_PROXY__ZOOM__CLIENT_ID");
     let (config, _) = Config::load(&setup.files, setup.environment.clone()).unwrap_or_else(|p| panic!("{p}"));
-    let effective = setup.without_folder(&config.effective());
+    let effective = setup.without_folder(&config.effective);
     for line in [
         "[server]",
         "listen = \"127.0.0.1:8080\" # default",
@@ -944,8 +944,8 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
     let mounted = mounted.replace("/var/lib/zoom-qos-proxy", &folder);
     let (config, warnings) = setup.file(mounted).accepted();
     assert_eq!(warnings, [""; 0]);
-    assert_eq!(config.callers.file.as_ref().map(CallersFile::count), Some(2));
-    assert!(config.effective().contains("; callers: 2\n"), "{}", config.effective());
+    assert_eq!(config.callers.as_ref().map(CallersFile::count), Some(2));
+    assert!(config.effective.contains("; callers: 2\n"), "{}", config.effective);
     assert_eq!((config.quota.per_second.get(), config.quota.per_day), (30, 45_000));
 }
 
@@ -1048,7 +1048,7 @@ fn a_proxy_problem_names_its_origin_but_not_its_password() {
     assert_eq!(problem_of("zoom.proxy = \"http://u:hunter2@proxy:x\""), expected);
     let setup = Setup::new();
     let file = setup.mount("proxy", b"http://u:hunter2@proxy.example:3128\n");
-    let shown = setup.variable("QOS_PROXY__ZOOM__PROXY_FILE", file).config().effective();
+    let shown = setup.variable("QOS_PROXY__ZOOM__PROXY_FILE", file).config().effective;
     assert!(shown.contains("; proxy: proxy.example:3128") && !shown.contains("hunter2"), "{shown}");
 }
 

@@ -15,7 +15,7 @@ use std::{
 use super::{
     caller::CallerName,
     file,
-    key::{self, CallerKey},
+    key::CallerKey,
     parser::{self, CallerEntry, Issue},
 };
 use crate::atomic_file::{self, AtomicFile};
@@ -87,7 +87,6 @@ impl Addition {
         &self.key
     }
 
-    /// Replaces the callers' file.
     pub(crate) fn commit(self) -> Result<(), AddError> {
         let failed = io_error("cannot be replaced", self.file.target());
         self.file.commit().map_err(failed)
@@ -151,7 +150,7 @@ fn append(text: &mut String, entry: &CallerEntry) {
     if !text.is_empty() {
         text.push('\n');
     }
-    let key_sha256 = key::to_hex(key_sha256);
+    let key_sha256 = hex::encode(key_sha256);
     // Writing to a String cannot fail.
     _ = write!(text, "[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{key_sha256}\"\nweight = {weight}\n");
     if let Some(limit) = calls_per_minute {
@@ -203,7 +202,7 @@ mod tests {
             calls_per_minute: NonZeroU32::new(7),
         };
         let addition = Addition::prepare(&path, &wanted).unwrap();
-        let digest = key::to_hex(&addition.key().digest());
+        let digest = hex::encode(addition.key().digest());
         addition.commit().unwrap();
         let after = fs::read_to_string(&path).unwrap();
         assert_eq!(
@@ -214,23 +213,6 @@ mod tests {
         );
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
         assert_eq!(files_in(&folder), 1);
-    }
-
-    #[test]
-    fn an_addition_that_is_not_committed_changes_nothing() {
-        let (folder, path) = with("");
-        drop(Addition::prepare(&path, &new("a")).unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "");
-        assert_eq!(files_in(&folder), 1);
-    }
-
-    #[test]
-    fn a_new_file_is_readable_by_its_owner_only() {
-        let (_folder, path) = with("");
-        fs::remove_file(&path).unwrap();
-        Addition::prepare(&path, &new("a")).unwrap().commit().unwrap();
-        assert_eq!(names(&path), ["a"]);
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
     }
 
     #[test]

@@ -61,29 +61,18 @@ pub struct Caller {
 
 /// Shared by all versions of a caller. Locked on the fetcher's thread, for `/status`, and for a stale hit of a caller
 /// with a limit; never for a fresh hit.
-#[derive(Clone, Default)]
-pub(super) struct SharedLedger(Arc<Mutex<Ledger>>);
-
-impl SharedLedger {
-    fn lock(&self) -> MutexGuard<'_, Ledger> {
-        // No method of the ledger can panic halfway through a change.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallUsage {
     /// Calls since 00:00 UTC, or since this process started.
     pub(crate) today: u64,
-    /// Calls in the last 60 seconds.
     pub(crate) last_minute: usize,
 }
 
-/// The calls that a limit still allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallAllowance {
     pub(crate) limit: NonZeroU32,
-    /// Calls allowed now.
     pub(crate) left: u32,
     /// When `left` increases; `None` if nothing is spent.
     pub(crate) more_at: Option<Instant>,
@@ -105,24 +94,26 @@ impl Caller {
         }
     }
 
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        // No method of the ledger can panic halfway through a change.
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The earliest time at which a flight may start for this caller; `None` if one may start now.
     pub(crate) fn over_limit_until(&self, now: Instant) -> Option<Instant> {
-        self.ledger.lock().full_until(self.calls_per_minute?, now)
+        self.ledger().full_until(self.calls_per_minute?, now)
     }
 
     /// `None` without a limit.
     pub(crate) fn allowance(&self, now: Instant) -> Option<CallAllowance> {
         let limit = self.calls_per_minute?;
-        let (left, more_at) = self.ledger.lock().left(limit, now);
+        let (left, more_at) = self.ledger().left(limit, now);
         Some(CallAllowance { limit, left, more_at })
     }
 
-    /// Reserves a call for a new flight.
-    ///
-    /// # Errors
-    /// The caller is over its limit; returns when it may try again.
+    /// Reserves a call for a new flight. If the caller is over its limit, returns when it may try again.
     pub(crate) fn reserve(self: &Arc<Self>, now: Instant) -> Result<CallReservation, Instant> {
-        let mut ledger = self.ledger.lock();
+        let mut ledger = self.ledger();
         let full_until = self.calls_per_minute.and_then(|limit| ledger.full_until(limit, now));
         full_until.map_or(Ok(()), Err)?;
         ledger.reserve();
@@ -131,7 +122,7 @@ impl Caller {
     }
 
     pub(crate) fn usage(&self, now: Instant) -> CallUsage {
-        let mut ledger = self.ledger.lock();
+        let mut ledger = self.ledger();
         CallUsage { today: ledger.today(today()), last_minute: ledger.last_minute(now) }
     }
 }
@@ -145,7 +136,7 @@ pub(crate) struct CallReservation {
 
 impl CallReservation {
     pub(crate) fn record_call(&self, now: Instant) {
-        let mut ledger = self.caller.ledger.lock();
+        let mut ledger = self.caller.ledger();
         if self.is_unused.replace(false) {
             ledger.release();
         }
@@ -155,14 +146,14 @@ impl CallReservation {
     /// Removes a call that was recorded at `called` but never sent. The reservation stays used: the flight either
     /// tries again, which records another call, or ends.
     pub(crate) fn refund_call(&self, called: Instant) {
-        self.caller.ledger.lock().refund_call(called, today());
+        self.caller.ledger().refund_call(called, today());
     }
 }
 
 impl Drop for CallReservation {
     fn drop(&mut self) {
         if self.is_unused.get() {
-            self.caller.ledger.lock().release();
+            self.caller.ledger().release();
         }
     }
 }

@@ -14,12 +14,10 @@ use crate::metrics::Metrics;
 
 /// The current callers. Cheap to clone, usable from any thread.
 #[derive(Clone)]
-pub struct Callers(Arc<CurrentCallers>);
-
-struct CurrentCallers {
-    directory: ArcSwap<Directory>,
+pub struct Callers {
+    directory: Arc<ArcSwap<Directory>>,
     /// The problems of the file, if its current contents are not in use.
-    problems: ArcSwap<Vec<String>>,
+    problems: Arc<ArcSwap<Vec<String>>>,
 }
 
 pub(super) struct Directory {
@@ -30,25 +28,24 @@ pub(super) struct Directory {
 
 impl Callers {
     pub(super) fn new(directory: Directory) -> Self {
-        let directory = ArcSwap::from_pointee(directory);
-        Self(Arc::new(CurrentCallers { directory, problems: ArcSwap::default() }))
+        Self { directory: Arc::new(ArcSwap::from_pointee(directory)), problems: Arc::default() }
     }
 
     pub(super) fn replace(&self, directory: Directory) {
-        self.0.directory.store(Arc::new(directory));
+        self.directory.store(Arc::new(directory));
     }
 
     pub(super) fn set_problems(&self, problems: Vec<String>) {
-        self.0.problems.store(Arc::new(problems));
+        self.problems.store(Arc::new(problems));
     }
 
     pub(crate) fn need_keys(&self) -> bool {
-        self.0.directory.load().by_key.is_some()
+        self.directory.load().by_key.is_some()
     }
 
     /// Returns the caller with this key. Ignores the key if no callers are configured.
     pub(crate) fn find(&self, key: Option<&[u8]>) -> Option<Arc<Caller>> {
-        let directory = self.0.directory.load();
+        let directory = self.directory.load();
         match &directory.by_key {
             None => directory.in_order.first().cloned(),
             Some(by_key) => by_key.get(&key::digest_of(key?)).cloned(),
@@ -57,12 +54,12 @@ impl Callers {
 
     /// Returns all callers in the order of the file.
     pub(crate) fn all(&self) -> Vec<Arc<Caller>> {
-        self.0.directory.load().in_order.clone()
+        self.directory.load().in_order.clone()
     }
 
     /// The problems of the callers' file. If there are any, the callers are those of its last valid version.
     pub(crate) fn problems(&self) -> Arc<Vec<String>> {
-        self.0.problems.load_full()
+        self.problems.load_full()
     }
 }
 

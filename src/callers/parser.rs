@@ -10,10 +10,7 @@ use super::{
     caller::CallerName,
     key::{self, Digest},
 };
-use crate::{
-    hex,
-    toml_document::{Item, TomlDocument, integer},
-};
+use crate::toml_document::{Item, TomlDocument, integer};
 
 /// The weights that a caller can have. 1000 is far above any sensible ratio, and far below where sums of shares overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
@@ -29,7 +26,6 @@ pub(super) struct CallerEntry {
     pub(super) calls_per_minute: Option<NonZeroU32>,
 }
 
-/// A problem in a callers' file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Issue {
     /// Counted from 1; `None` if it concerns the whole file.
@@ -148,7 +144,7 @@ impl Parser<'_> {
                  anyone who can read this file now knows it",
             );
         }
-        let digest = text.and_then(hex::parse);
+        let digest = text.and_then(key::digest_from_hex);
         if digest.as_ref().is_some_and(key::is_digest_of_blank) {
             return self.reject(
                 line,
@@ -273,7 +269,7 @@ mod tests {
     #[test]
     fn the_hash_of_a_blank_text_is_rejected() {
         for blank in ["", " ", "\n", "\r\n", "\t", "    ", " \n\t\r"] {
-            let hash = key::to_hex(&key::digest_of(blank.as_bytes()));
+            let hash = hex::encode(key::digest_of(blank.as_bytes()));
             for hash in [hash.to_uppercase(), hash] {
                 let message = only_issue(&format!("name = \"a\"\nkey_sha256 = \"{hash}\""));
                 assert!(

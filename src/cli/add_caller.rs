@@ -32,17 +32,11 @@ pub(super) struct AddCaller {
 }
 
 pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> ExitCode {
-    match add(arguments, config_files) {
-        Ok(message) => {
-            print_error(message);
-            ExitCode::SUCCESS
-        }
-        Err(code) => code,
-    }
+    add(arguments, config_files).err().unwrap_or(ExitCode::SUCCESS)
 }
 
-/// Prints the key on standard output. Returns the message for standard error.
-fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, ExitCode> {
+/// Prints the key on standard output. An error is reported, and its exit code returned.
+fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<(), ExitCode> {
     let AddCaller { name, weight, calls_per_minute, file } = arguments;
     let configured = || Config::callers_file_from_process(config_files).map_err(wrong_configuration);
     let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or_else(|| {
@@ -64,7 +58,8 @@ fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<String, ExitCod
         .and_then(|()| output.flush())
         .map_err(|error| failed(format_args!("standard output: {error}; no caller was added")))?;
     addition.commit().map_err(failed)?;
-    Ok(message)
+    print_error(message);
+    Ok(())
 }
 
 fn weight(text: &str) -> Result<u32, String> {

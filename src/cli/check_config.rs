@@ -19,7 +19,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
         print_error(format_args!("warning: {warning}"));
     }
     // print! would panic if standard output is full or closed.
-    match io::stdout().write_all(config.effective().as_bytes()) {
+    match io::stdout().write_all(config.effective.as_bytes()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(format_args!("standard output: {error}")),
     }

@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     telemetry::{self, DroppedLines},
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::exit::{failed, print_error, wrong_configuration};
 
@@ -32,7 +32,7 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
         tracing::warn!(%warning, "configuration");
     }
     let system = actix_rt::System::new();
-    let code = system.block_on(serve(config, logs.dropped.clone()));
+    let code = system.block_on(serve(config, logs.dropped()));
     if code == EX_SOFTWARE {
         // Writes the last log lines.
         drop(logs);
@@ -61,7 +61,10 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let run = app.run(async { drop(stopped.await) }, Some(dropped));
     let interrupted = async {
-        first_signal(&mut terminate, &mut interrupt).await;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
         drop(stop);
         // A second Ctrl-C stops the service at once. A second SIGTERM, which some supervisors send, still lets requests
         // finish.
@@ -83,12 +86,5 @@ async fn serve(config: Config, dropped: DroppedLines) -> u8 {
             tracing::warn!("interrupted while stopping; exiting at once");
             FAILED
         }
-    }
-}
-
-async fn first_signal(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
     }
 }

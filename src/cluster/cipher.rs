@@ -9,8 +9,6 @@ use ring::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::hex;
-
 /// Bytes that identify the key: a record of another key is not tried.
 const KEY_ID: usize = 4;
 
@@ -32,7 +30,8 @@ impl RecordCipher {
     /// # Errors
     /// It is not 64 hexadecimal digits.
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
-        let key = hex::parse(text).ok_or(InvalidKey)?;
+        let mut key = [0; 32];
+        hex::decode_to_slice(text, &mut key).map_err(|_| InvalidKey)?;
         // Derived by digest, so that neither reveals the key, nor one the other.
         let digest = |purpose: &[u8]| Sha256::new().chain_update(purpose).chain_update(key).finalize();
         let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;

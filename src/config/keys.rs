@@ -72,7 +72,6 @@ pub(super) fn is_section(name: &str) -> bool {
     ACCEPTED.iter().any(|key| split(key).0 == name)
 }
 
-/// Splits `section.key`.
 pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_once('.').unwrap_or(("", key))
 }

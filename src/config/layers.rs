@@ -53,23 +53,15 @@ pub(super) struct Setting {
 #[derive(Default)]
 pub(super) struct Layers {
     settings: BTreeMap<&'static str, Vec<Setting>>,
-    common_variables: BTreeMap<&'static str, (String, Origin)>,
-    problems: Vec<ConfigProblem>,
+    /// The values and origins of [`COMMON_VARIABLES`].
+    pub(super) common_variables: BTreeMap<&'static str, (String, Origin)>,
+    pub(super) problems: Vec<ConfigProblem>,
 }
 
 impl Layers {
     /// The settings of a key. The last one counts.
     pub(super) fn settings(&self, key: &str) -> &[Setting] {
         self.settings.get(key).map_or(&[], Vec::as_slice)
-    }
-
-    /// The value and the origin of one of [`COMMON_VARIABLES`].
-    pub(super) fn common_variable(&self, name: &str) -> Option<&(String, Origin)> {
-        self.common_variables.get(name)
-    }
-
-    pub(super) fn into_problems(self) -> Vec<ConfigProblem> {
-        self.problems
     }
 
     pub(super) fn add_defaults(&mut self, text: &str) {

@@ -63,10 +63,6 @@ fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     Some(path)
 }
 
-pub(super) fn max_queued(reader: &mut Reader) -> usize {
-    usize::try_from(reader.integer("limits.max_queued", &(1..=u32::MAX))).unwrap_or(usize::MAX)
-}
-
 /// The permitted part of one limit: the limit that is set, else the plan's, without the headroom.
 fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, headroom: u32) -> NonZeroU32 {
     let set = reader.optional(key, |raw| integer(raw, &(1..=u32::MAX)));

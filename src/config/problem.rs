@@ -14,7 +14,6 @@ pub(super) enum Origin {
     Default,
     /// A line of a `--config` file, counted from 1.
     File(PathBuf, usize),
-    /// The environment variable of this name.
     Environment(String),
 }
 

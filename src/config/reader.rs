@@ -29,13 +29,6 @@ struct DisplayValue {
     comment: String,
 }
 
-/// The result of reading a valid configuration.
-pub(super) struct Loaded {
-    /// The output of `check-config`.
-    pub(super) effective: String,
-    pub(super) warnings: Vec<String>,
-}
-
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
         Self { layers, problems: Vec::new(), warnings: Vec::new(), displayed: BTreeMap::new() }
@@ -142,7 +135,6 @@ impl Reader {
         !self.layers.settings(key).is_empty()
     }
 
-    /// Where the value of a key was set.
     pub(super) fn origin(&self, key: &str) -> Option<Origin> {
         self.layers.settings(key).last().map(|setting| setting.origin.clone())
     }
@@ -151,12 +143,11 @@ impl Reader {
         keys.into_iter().find(|key| self.is_set(key))
     }
 
-    /// See [`Layers::common_variable`].
+    /// The value and the origin of a variable that many programs read.
     pub(super) fn common_variable(&self, name: &str) -> Option<(String, Origin)> {
-        self.layers.common_variable(name).cloned()
+        self.layers.common_variables.get(name).cloned()
     }
 
-    /// Reports a problem with the value of a key.
     pub(super) fn reject(&mut self, key: &str, message: impl Into<String>) {
         self.problems.push(ConfigProblem::new(key, self.origin(key).as_ref(), message));
     }
@@ -166,7 +157,6 @@ impl Reader {
         self.problems.push(ConfigProblem::new(key, Some(origin), message));
     }
 
-    /// Reports a problem in a file that a key names.
     pub(super) fn reject_line(&mut self, path: &Path, line: usize, message: String) {
         self.problems.push(ConfigProblem::File { path: path.to_owned(), line: Some(line), message });
     }
@@ -185,7 +175,6 @@ impl Reader {
         self.displayed.insert(key, DisplayValue { value: value.to_owned(), comment: comment.to_owned() });
     }
 
-    /// Adds to the comment beside a displayed value.
     pub(super) fn annotate(&mut self, key: &str, note: &str) {
         if let Some(displayed) = self.displayed.get_mut(key) {
             displayed.comment.push_str("; ");
@@ -193,12 +182,12 @@ impl Reader {
         }
     }
 
-    pub(super) fn finish(self) -> Result<Loaded, Problems> {
-        let effective = effective(&self.displayed);
-        let mut problems = self.layers.into_problems();
+    /// The output of `check-config`, and the warnings.
+    pub(super) fn finish(self) -> Result<(String, Vec<String>), Problems> {
+        let mut problems = self.layers.problems;
         problems.extend(self.problems);
         if problems.is_empty() {
-            Ok(Loaded { effective, warnings: self.warnings })
+            Ok((effective(&self.displayed), self.warnings))
         } else {
             Err(Problems::new(problems))
         }

@@ -2,11 +2,7 @@
 //!
 //! Every function reads all its keys before it returns, so that every problem is reported.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     egress,
@@ -20,7 +16,7 @@ use super::{
 };
 use crate::{
     cache::{CacheConfig, CachePolicy},
-    callers::{CallersConfig, CallersFile, Issue},
+    callers::{CallersFile, Issue},
     egress::{EnvironmentProxies, MoreRoots},
     server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
@@ -80,7 +76,6 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 /// An example for messages.
 const ZOOM: &str = "https://api.zoom.us/v2";
 
-/// `[zoom]`.
 pub(super) fn zoom(
     reader: &mut Reader,
     proxies: &EnvironmentProxies,
@@ -175,13 +170,9 @@ pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
 }
 
 /// `[callers]`. Reads the file and reports every problem in it.
-pub(super) fn callers(reader: &mut Reader) -> CallersConfig {
-    CallersConfig { file: callers_path(reader).and_then(|path| callers_file(reader, &path)) }
-}
-
-/// `None` after reporting a problem.
-fn callers_file(reader: &mut Reader, path: &Path) -> Option<CallersFile> {
-    match CallersFile::read(path) {
+pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
+    let path = callers_path(reader)?;
+    match CallersFile::read(&path) {
         Ok(file) => {
             reader.annotate(CALLERS_FILE, &format!("callers: {}", file.count()));
             Some(file)
@@ -189,7 +180,7 @@ fn callers_file(reader: &mut Reader, path: &Path) -> Option<CallersFile> {
         Err(issues) => {
             for Issue { line, message } in issues {
                 match line {
-                    Some(line) => reader.reject_line(path, line, message),
+                    Some(line) => reader.reject_line(&path, line, message),
                     None => reader.reject(CALLERS_FILE, format!("the file {message}")),
                 }
             }

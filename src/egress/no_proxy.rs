@@ -35,19 +35,8 @@ impl NoProxy {
 
     /// Whether this URL's host is reached directly. `localhost` is no exception unless listed, as with curl.
     pub(crate) fn covers(&self, url: &Url) -> bool {
-        let port = url.port_or_known_default();
-        let covers = |matches: &dyn Fn(&Hosts) -> bool| {
-            self.0.iter().any(|entry| (entry.port.is_none() || entry.port == port) && matches(&entry.hosts))
-        };
-        match url.host() {
-            Some(Host::Domain(name)) => {
-                let name = name.trim_end_matches('.').to_ascii_lowercase();
-                covers(&|hosts| hosts.cover_name(&name))
-            }
-            Some(Host::Ipv4(address)) => covers(&|hosts| hosts.cover(address.into())),
-            Some(Host::Ipv6(address)) => covers(&|hosts| hosts.cover(address.into())),
-            None => false,
-        }
+        let (Some(host), port) = (url.host(), url.port_or_known_default()) else { return false };
+        self.0.iter().any(|entry| (entry.port.is_none() || entry.port == port) && entry.hosts.cover(&host))
     }
 }
 
@@ -76,26 +65,20 @@ impl Hosts {
         Some(Self::Network(address, bits))
     }
 
-    fn cover_name(&self, name: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Domain(parent) => {
-                name.strip_suffix(parent.as_str()).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-                    && !parent.is_empty()
-            }
-            Self::Network(..) => false,
-        }
-    }
-
-    fn cover(&self, address: IpAddr) -> bool {
-        match (self, address) {
+    fn cover(&self, host: &Host<&str>) -> bool {
+        match (self, host) {
             (Self::All, _) => true,
-            (Self::Network(IpAddr::V4(network), bits), IpAddr::V4(address)) => {
-                let differ = u32::from(*network) ^ u32::from(address);
+            (Self::Domain(parent), Host::Domain(name)) => {
+                let name = name.trim_end_matches('.').to_ascii_lowercase();
+                let rest = name.strip_suffix(parent.as_str()).filter(|_| !parent.is_empty());
+                rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+            }
+            (Self::Network(IpAddr::V4(network), bits), Host::Ipv4(address)) => {
+                let differ = u32::from(*network) ^ u32::from(*address);
                 differ.leading_zeros() >= u32::from(*bits)
             }
-            (Self::Network(IpAddr::V6(network), bits), IpAddr::V6(address)) => {
-                let differ = u128::from(*network) ^ u128::from(address);
+            (Self::Network(IpAddr::V6(network), bits), Host::Ipv6(address)) => {
+                let differ = u128::from(*network) ^ u128::from(*address);
                 differ.leading_zeros() >= u32::from(*bits)
             }
             _ => false,

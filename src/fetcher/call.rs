@@ -126,7 +126,7 @@ async fn send(
             state.scheduler.release(permit);
             flight.reservation.refund_call(called);
         }
-        None => state.metrics.caller_call(flight.caller.name.as_str()),
+        None => state.metrics.caller_calls.with_label_values(&[flight.caller.name.as_str()]).inc(),
     }
     if let Some(calls) = account_has_left {
         state.scheduler.report_remaining(calls, called);
@@ -148,7 +148,7 @@ async fn append(
         Ok(page) => {
             state.metrics.zoom_call(CallResult::Ok);
             for (field, count) in page.unparsed.iter() {
-                state.metrics.unparsed(field.as_str(), count);
+                state.metrics.unparsed.with_label_values(&[field.as_str()]).inc_by(count);
             }
             let zoom_error = answer.zoom_error();
             let (next_page_token, total_records) = (page.next_page_token, page.total_records);

@@ -82,7 +82,7 @@ impl InFlight {
         let metrics = &self.state.metrics;
         metrics.request(completion.outcome.unwrap_or(Outcome::Refused), completion.status, took);
         if let Some(by) = completion.refused_by {
-            metrics.refusal(by);
+            metrics.refusals.with_label_values(&[by.as_str()]).inc();
         }
     }
 

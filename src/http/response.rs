@@ -113,7 +113,7 @@ pub(super) async fn build(
         state.metrics.calls_saved.inc_by(u64::from(snapshot.pages));
     }
     if let Some(detail) = provenance.detail().filter(|_| fresh_left.is_none()) {
-        state.metrics.stale_answer(detail);
+        state.metrics.stale_answers.with_label_values(&[detail]).inc();
     }
     state.metrics.snapshot_age.observe(age.as_secs_f64());
 

@@ -106,22 +106,18 @@ pub enum CallResult {
 }
 
 impl CallResult {
-    /// Every value.
-    pub(super) const ALL: [Self; 13] = [
-        Self::Ok,
-        Self::NotFound,
-        Self::PageTokenRefused,
-        Self::RateLimited,
-        Self::Unauthorized,
-        Self::TimedOut,
-        Self::NotReached(Cause::Name),
-        Self::NotReached(Cause::Refused),
-        Self::NotReached(Cause::Timeout),
-        Self::NotReached(Cause::Tls),
-        Self::NotReached(Cause::Proxy),
-        Self::NotReached(Cause::Broken),
-        Self::Failed,
-    ];
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let others = [
+            Self::Ok,
+            Self::NotFound,
+            Self::PageTokenRefused,
+            Self::RateLimited,
+            Self::Unauthorized,
+            Self::TimedOut,
+            Self::Failed,
+        ];
+        others.into_iter().chain(Cause::ALL.map(Self::NotReached))
+    }
 
     /// The value's word.
     #[must_use]
@@ -136,25 +132,5 @@ impl CallResult {
             Self::NotReached(cause) => cause.as_str(),
             Self::Failed => "failed",
         }
-    }
-}
-
-/// The statuses of `/qos`.
-pub(super) fn status_text(status: u16) -> &'static str {
-    match status {
-        200 => "200",
-        304 => "304",
-        400 => "400",
-        401 => "401",
-        404 => "404",
-        405 => "405",
-        410 => "410",
-        429 => "429",
-        499 => "499",
-        500 => "500",
-        502 => "502",
-        503 => "503",
-        504 => "504",
-        _ => "other",
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Once;
 
 use prometheus::{
     Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, core::Collector, process_collector::ProcessCollector, proto::MetricFamily,
+    IntGaugeVec, Opts, Registry, process_collector::ProcessCollector, proto::MetricFamily,
 };
 
 use super::labels::{CallResult, ConnectionRefusal, RedisValue};
@@ -30,6 +30,24 @@ struct Buckets {
     count: usize,
 }
 
+/// Makes a metric of one of prometheus' types.
+macro_rules! metric {
+    (Histogram, $name:literal, $help:literal, $buckets:expr) => {{
+        let Buckets { first, factor, count } = $buckets;
+        let buckets = prometheus::exponential_buckets(first, factor, count)?;
+        Histogram::with_opts(HistogramOpts::new($name, $help).buckets(buckets))
+    }};
+    (HistogramVec, $name:literal, $help:literal, $labels:expr) => {
+        HistogramVec::new(HistogramOpts::new($name, $help).buckets(REQUEST_BUCKETS.to_vec()), $labels)
+    };
+    ($labelled:ident, $name:literal, $help:literal, $labels:expr) => {
+        $labelled::new(Opts::new($name, $help), $labels)
+    };
+    ($plain:ident, $name:literal, $help:literal) => {
+        $plain::new($name, $help)
+    };
+}
+
 /// Declares [`Metrics`], with each metric's field, type, name, help text, and labels or buckets.
 macro_rules! metrics {
     ($($field:ident: $type:ident = $name:literal, $help:literal $(, $extra:expr)?;)*) => {
@@ -45,7 +63,7 @@ macro_rules! metrics {
         impl Metrics {
             fn try_new() -> prometheus::Result<Self> {
                 let registry = Registry::new_custom(Some("zoom_qos_proxy".to_owned()), None)?;
-                $(let $field = $type::make($name, $help, ($($extra)?))?;)*
+                $(let $field = metric!($type, $name, $help $(, $extra)?)?;)*
                 $(if !REDIS_ONLY.contains(&$name) {
                     registry.register(Box::new($field.clone()))?;
                 })*
@@ -135,7 +153,7 @@ impl Metrics {
         for reason in ConnectionRefusal::ALL {
             self.connections_refused.with_label_values(&[reason.as_str()]).inc_by(0);
         }
-        for result in CallResult::ALL {
+        for result in CallResult::all() {
             self.zoom_calls.with_label_values(&[result.as_str()]).inc_by(0);
         }
     }
@@ -161,46 +179,5 @@ impl Default for Metrics {
         let metrics = Self::try_new().expect("every metric has a name of its own");
         metrics.initialize();
         metrics
-    }
-}
-
-/// A type of metric; `A` is its labels or buckets.
-trait Metric<A>: Collector + Clone {
-    fn make(name: &str, help: &str, argument: A) -> prometheus::Result<Self>
-    where
-        Self: Sized;
-}
-
-/// Implements [`Metric`] for a type without and for one with labels.
-macro_rules! metric {
-    ($plain:ident, $labelled:ident) => {
-        impl Metric<()> for $plain {
-            fn make(name: &str, help: &str, (): ()) -> prometheus::Result<Self> {
-                Self::new(name, help)
-            }
-        }
-
-        impl<const N: usize> Metric<&[&str; N]> for $labelled {
-            fn make(name: &str, help: &str, labels: &[&str; N]) -> prometheus::Result<Self> {
-                Self::new(Opts::new(name, help), labels)
-            }
-        }
-    };
-}
-
-metric!(Gauge, GaugeVec);
-metric!(IntGauge, IntGaugeVec);
-metric!(IntCounter, IntCounterVec);
-
-impl Metric<Buckets> for Histogram {
-    fn make(name: &str, help: &str, Buckets { first, factor, count }: Buckets) -> prometheus::Result<Self> {
-        let buckets = prometheus::exponential_buckets(first, factor, count)?;
-        Self::with_opts(HistogramOpts::new(name, help).buckets(buckets))
-    }
-}
-
-impl<const N: usize> Metric<&[&str; N]> for HistogramVec {
-    fn make(name: &str, help: &str, labels: &[&str; N]) -> prometheus::Result<Self> {
-        Self::new(HistogramOpts::new(name, help).buckets(REQUEST_BUCKETS.to_vec()), labels)
     }
 }

@@ -6,7 +6,7 @@
 
 mod reading;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use super::{
     deadline::{Timeouts, Timer},
     framing::BodyFraming,
     head::HeadScan,
-    link::{GuardLink, ParsedRequest},
+    link::GuardLink,
     meter::ConnectionMeter,
     socket::Socket,
 };
@@ -31,8 +31,8 @@ use crate::metrics::ConnectionRefusal;
 
 /// A connection, as actix sees it.
 pub(super) struct Guard<S> {
-    socket: S,
-    link: Rc<GuardLink>,
+    pub(super) socket: S,
+    pub(super) link: Rc<GuardLink>,
     meter: ConnectionMeter,
     timeouts: Timeouts,
     timer: Timer,
@@ -92,24 +92,16 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    pub(super) fn socket(&self) -> &S {
-        &self.socket
-    }
-
-    pub(super) fn link(&self) -> Rc<GuardLink> {
-        Rc::clone(&self.link)
-    }
-
     /// Moves on once actix has parsed the head that it was given.
     fn take_parsed_request(&mut self) {
         if !matches!(self.phase, Phase::Handed) {
             return;
         }
-        if let Some(ParsedRequest { body }) = self.link.take_request() {
+        if let Some(body) = self.link.parsed.take() {
             self.owes_response = true;
             self.phase = Phase::Whole;
-            if let Some(framing) = body {
-                self.phase = Phase::Body(framing);
+            if body != BodyFraming::Length(0) {
+                self.phase = Phase::Body(body);
                 self.begins_body = true;
                 self.body_until = Instant::now() + self.timeouts.head;
             }
@@ -224,7 +216,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
             guard.phase = Phase::Ended;
             context.waker().wake_by_ref();
         }
-        if guard.owes_response && !guard.link.is_answering() {
+        if guard.owes_response && !guard.link.answering.get() {
             guard.owes_response = false;
             if matches!(guard.phase, Phase::Whole) {
                 guard.expect_request(context);

@@ -25,7 +25,7 @@ impl HeadScan {
             let next = self.seen + found + 1;
             let line = bytes.get_mut(self.line..next)?;
             if self.line > 0 {
-                if is_empty(line) {
+                if matches!(&*line, b"\n" | b"\r\n") {
                     return Some(next);
                 }
                 mask_offer(line);
@@ -44,10 +44,6 @@ pub(super) fn leading_empty_lines(bytes: &[u8]) -> usize {
         rest = next;
     }
     bytes.len() - rest.len()
-}
-
-fn is_empty(line: &[u8]) -> bool {
-    matches!(line, b"\n" | b"\r\n")
 }
 
 fn mask_offer(line: &mut [u8]) {

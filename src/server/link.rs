@@ -25,35 +25,17 @@ use super::framing::BodyFraming;
 #[derive(Default)]
 pub(super) struct GuardLink {
     /// The guard handed over a head, and no request has come of it yet.
-    handed_over: Cell<bool>,
-    /// The request that actix parsed from it.
-    request: Cell<Option<ParsedRequest>>,
+    pub(super) handed_over: Cell<bool>,
+    /// The body of the request that actix parsed from it; its length is 0 if there is none.
+    pub(super) parsed: Cell<Option<BodyFraming>>,
     /// The service is handling that request, or actix is still encoding the response.
-    answering: Cell<bool>,
-}
-
-/// The properties of a request that the guard needs.
-pub(super) struct ParsedRequest {
-    /// `None`: the request has no body.
-    pub(super) body: Option<BodyFraming>,
+    pub(super) answering: Cell<bool>,
 }
 
 impl GuardLink {
-    pub(super) fn hand_over(&self) {
-        self.handed_over.set(true);
-    }
-
-    pub(super) fn take_request(&self) -> Option<ParsedRequest> {
-        self.request.take()
-    }
-
-    pub(super) fn is_answering(&self) -> bool {
-        self.answering.get()
-    }
-
     /// Records a request from actix. `false`: the guard did not hand one over.
     pub(super) fn record(&self, request: &mut Request) -> bool {
-        self.request.set(Some(ParsedRequest { body: framing(request) }));
+        self.parsed.set(Some(framing(request).unwrap_or(BodyFraming::Length(0))));
         self.answering.set(true);
         self.handed_over.replace(false)
     }

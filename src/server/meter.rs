@@ -14,14 +14,14 @@ pub(super) struct ConnectionMeter {
 
 impl ConnectionMeter {
     pub(super) fn new(metrics: &Arc<Metrics>, listener: &'static str) -> Self {
-        let open = metrics.connections(listener);
+        let open = metrics.connections.with_label_values(&[listener]);
         open.inc();
         Self { metrics: Arc::clone(metrics), open, was_refused: false }
     }
 
     pub(super) fn refused(&mut self, reason: ConnectionRefusal) {
         if !std::mem::replace(&mut self.was_refused, true) {
-            self.metrics.connection_refused(reason);
+            self.metrics.connections_refused.with_label_values(&[reason.as_str()]).inc();
         }
     }
 }

@@ -114,41 +114,25 @@ fn write_time(line: &mut Vec<u8>, time: SystemTime) {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-        time::Duration,
-    };
+    use std::time::Duration;
 
     use serde_json::{Value, json};
+    use tempfile::NamedTempFile;
     use tracing_subscriber::{fmt, layer::SubscriberExt as _};
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Captured(Arc<Mutex<Vec<u8>>>);
-
-    impl io::Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     /// The event as written by us and by tracing-subscriber.
     fn lines(event: impl Fn()) -> [String; 2] {
-        let (ours, theirs) = (Captured::default(), Captured::default());
-        let to_theirs = theirs.clone();
-        let (writer, guard) = NonBlockingWriter::start(ours.clone()).unwrap();
+        let files = [(); 2].map(|()| NamedTempFile::new().unwrap());
+        let [ours, theirs] = files.each_ref().map(|file| file.reopen().unwrap());
+        let (writer, guard) = NonBlockingWriter::start(ours).unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(JsonLayer(writer)), &event);
         drop(guard);
         let layer = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(false);
-        let layer = layer.with_writer(move || to_theirs.clone());
+        let layer = layer.with_writer(theirs);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), &event);
-        [ours, theirs].map(|written| String::from_utf8(written.0.lock().unwrap().clone()).unwrap())
+        files.map(|file| std::fs::read_to_string(file).unwrap())
     }
 
     #[test]

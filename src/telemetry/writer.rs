@@ -63,15 +63,24 @@ impl DroppedLines {
     }
 }
 
-/// Writes the last lines when it is dropped.
-pub(super) struct FlushGuard {
+/// Writes the last lines when it is dropped: keep it until the end of `main`.
+#[must_use = "the last lines are lost if this is dropped early"]
+pub struct Logs {
     writer: NonBlockingWriter,
     done: mpsc::Receiver<()>,
 }
 
+impl Logs {
+    /// Counts lost lines.
+    #[must_use]
+    pub fn dropped(&self) -> DroppedLines {
+        self.writer.dropped()
+    }
+}
+
 impl NonBlockingWriter {
     /// Starts the thread that writes to `output`.
-    pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Self, FlushGuard)> {
+    pub(super) fn start(output: impl Write + Send + 'static) -> io::Result<(Self, Logs)> {
         let shared = Arc::<SharedBuffers>::default();
         let (is_done, done) = mpsc::channel();
         let state = Arc::clone(&shared);
@@ -82,10 +91,10 @@ impl NonBlockingWriter {
         };
         let thread = thread::Builder::new().name("log".to_owned()).spawn(run)?.thread().clone();
         let writer = Self { shared, thread };
-        Ok((writer.clone(), FlushGuard { writer, done }))
+        Ok((writer.clone(), Logs { writer, done }))
     }
 
-    pub(super) fn dropped(&self) -> DroppedLines {
+    fn dropped(&self) -> DroppedLines {
         DroppedLines(Arc::clone(&self.shared))
     }
 
@@ -212,7 +221,7 @@ fn sleep() {
     thread::sleep(GATHER_TIME);
 }
 
-impl Drop for FlushGuard {
+impl Drop for Logs {
     fn drop(&mut self) {
         self.writer.shared.is_ending.store(true, Ordering::Release);
         self.writer.thread.unpark();

@@ -1,78 +1,35 @@
 //! Counts the spans that were dropped because the queue was full: the library does not report them.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
-use opentelemetry::Context;
-use opentelemetry_sdk::{
-    Resource,
-    error::OTelSdkResult,
-    trace::{Span, SpanData, SpanProcessor},
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 /// Compares the spans that ended with those that left the queue.
 #[derive(Debug, Clone)]
 pub(super) struct DropCounter {
-    counts: Arc<Counts>,
+    /// Spans that ended and were not sent: those in the queue, and those that were dropped.
+    unsent: Arc<AtomicU64>,
     queue_size: u64,
-}
-
-#[derive(Debug, Default)]
-struct Counts {
-    ended: AtomicU64,
-    sent: AtomicU64,
 }
 
 impl DropCounter {
     pub(super) fn new(queue_size: usize) -> Self {
-        Self { counts: Arc::default(), queue_size: queue_size as u64 }
+        Self { unsent: Arc::default(), queue_size: queue_size as u64 }
+    }
+
+    pub(super) fn record_end(&self) {
+        self.unsent.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Records that a batch left the queue.
     pub(super) fn record_sent(&self, spans: usize) {
-        self.counts.sent.fetch_add(spans as u64, Ordering::Relaxed);
+        self.unsent.fetch_sub(spans as u64, Ordering::Relaxed);
     }
 
-    /// A lower bound of the dropped spans: those that ended, were not sent, and do not fit the queue. With 10,000 ended,
-    /// 2,000 sent and a queue of 4,096, at least 3,904 were dropped.
+    /// A lower bound of the dropped spans: those that were not sent and do not fit the queue. With 10,000 ended, 2,000 sent
+    /// and a queue of 4,096, at least 3,904 were dropped.
     pub(super) fn dropped(&self) -> u64 {
-        let (ended, sent) =
-            (self.counts.ended.load(Ordering::Relaxed), self.counts.sent.load(Ordering::Relaxed));
-        ended.saturating_sub(sent).saturating_sub(self.queue_size)
-    }
-}
-
-/// Counts spans when they end, and passes them on.
-#[derive(Debug)]
-pub(super) struct CountingProcessor<P> {
-    pub(super) inner: P,
-    pub(super) drops: DropCounter,
-}
-
-impl<P: SpanProcessor> SpanProcessor for CountingProcessor<P> {
-    fn on_start(&self, span: &mut Span, context: &Context) {
-        self.inner.on_start(span, context);
-    }
-
-    fn on_end(&self, span: SpanData) {
-        self.drops.counts.ended.fetch_add(1, Ordering::Relaxed);
-        self.inner.on_end(span);
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
+        self.unsent.load(Ordering::Relaxed).saturating_sub(self.queue_size)
     }
 }

@@ -4,7 +4,6 @@
 
 mod cluster;
 mod endpoint;
-mod error;
 mod renewal;
 mod secrets;
 mod state;
@@ -19,14 +18,14 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::error::Credentials;
+pub use self::state::Credentials;
 use self::{
     cluster::ClusterToken,
     endpoint::Endpoint,
     secrets::{Secrets, Sources},
     state::{Renewal, TokenState},
 };
-pub(crate) use self::{error::TokenError, token::AccessToken};
+pub(crate) use self::{state::TokenError, token::AccessToken};
 use super::{config::ZoomConfig, upstream::Upstream};
 use crate::{
     cluster::events::Event,
@@ -112,7 +111,7 @@ impl AccessTokens {
     }
 
     fn current(&self, now: Instant) -> Option<AccessToken> {
-        self.0.state.borrow().usable(now).cloned()
+        self.0.state.borrow().current.clone().filter(|token| token.is_usable(now))
     }
 
     /// Drops a token that Zoom did not accept, unless it has been replaced already.

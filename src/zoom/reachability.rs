@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, sync::Arc, time::Instant};
 
-use super::transport::TransportFailure;
+use super::transport::failure::TransportFailure;
 use crate::metrics::Cause;
 
 /// Broken responses in a row before a WARN: a single one now and then is routine.

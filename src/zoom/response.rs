@@ -17,8 +17,7 @@ use super::{
     error::CallError,
     memory::BodyBytes,
     response_head::ResponseHead,
-    transport::TransportFailure,
-    transport_failure,
+    transport::failure::{self, TransportFailure},
 };
 use crate::{failure::Redactor, metrics::Cause};
 
@@ -86,7 +85,7 @@ where
         Err(BodyError::TimedOut) => Err(CallError::TimedOut.into()),
         Err(BodyError::NoRoom) => Err(CallError::NoRoom.into()),
         Err(BodyError::TooShort) => Err(cut_short(&head, "the body is shorter than announced".to_owned())),
-        Err(BodyError::Broken(error)) => Err(cut_short(&head, transport_failure::of_body(&error))),
+        Err(BodyError::Broken(error)) => Err(cut_short(&head, failure::of_body(&error))),
     }
 }
 
@@ -104,7 +103,7 @@ fn cut_short(head: &ResponseHead, detail: String) -> IncompleteResponse {
 }
 
 fn not_reached(error: &SendRequestError) -> IncompleteResponse {
-    let (failure, never_left) = transport_failure::of_request(error);
+    let (failure, never_left) = failure::of_request(error);
     tracing::debug!(
         cause = failure.cause.as_str(),
         detail = failure.detail,

@@ -7,7 +7,7 @@ pub mod answer;
 mod chunked;
 mod connection;
 mod dial;
-mod failure;
+pub(super) mod failure;
 mod head;
 mod malformed;
 mod tunnel;
@@ -29,14 +29,12 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use url::Url;
 
-use self::connection::{Stream, ZoomConnection};
-pub(super) use self::{connection::InDoubt, failure::TransportFailure};
-use super::{config::ZoomConfig, decoder};
-use crate::{
-    egress::{MoreRoots, ProxySource},
-    failure::Redactor,
-    metrics::Cause,
+use self::{
+    connection::{Stream, ZoomConnection},
+    failure::TransportFailure,
 };
+use super::{config::ZoomConfig, decoder};
+use crate::{egress::ProxySource, failure::Redactor, metrics::Cause};
 
 /// We close idle connections before common load balancers do (60 s), which could hit a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
@@ -48,25 +46,19 @@ const STEPS: u32 = 5;
 
 /// The URL that awc gets: `https://` becomes `http://` with an explicit port.
 pub(super) fn for_awc(url: &Url) -> String {
-    let (text, host) = (url.as_str(), url.host_str().unwrap_or_default());
-    match (text.strip_prefix("https://"), url.port_or_known_default()) {
-        (Some(rest), Some(port)) => {
-            let path = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
-            format!("http://{host}:{port}{path}")
-        }
-        _ => text.to_owned(),
+    let (mut url, port) = (url.clone(), url.port_or_known_default());
+    // `set_port` fails only without a host, which Zoom's URLs have.
+    if url.scheme() == "https" && url.set_scheme("http").is_ok() {
+        url.set_port(port).ok();
     }
+    url.into()
 }
 
 pub(super) fn tls_connector(config: &ZoomConfig) -> TlsConnector {
-    TlsConnector::from(Arc::new(tls(&config.more_roots)))
-}
-
-fn tls(roots: &MoreRoots) -> rustls::ClientConfig {
-    let roots = roots.with_mozilla();
+    let roots = config.more_roots.with_mozilla();
     let mut tls = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    tls
+    Arc::new(tls).into()
 }
 
 /// Makes connections to one of Zoom's hosts. Belongs to one thread; clones share everything.

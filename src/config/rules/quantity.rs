@@ -7,7 +7,6 @@ use bytesize::ByteSize;
 use super::{Checked, quoted, text_of, toml_text, with_article};
 use crate::{config::layers::RawValue, toml_document::one_line};
 
-/// A duration with its unit.
 pub(crate) fn duration(raw: &RawValue) -> Checked<Duration> {
     /// Adding it to an `Instant` cannot overflow.
     const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -72,7 +71,6 @@ pub(crate) fn size(raw: &RawValue) -> Checked<usize> {
     }
 }
 
-/// A whole number in this range.
 pub(crate) fn integer(raw: &RawValue, range: &RangeInclusive<u32>) -> Checked<u32> {
     let rule = format!("must be a whole number from {} to {}", range.start(), range.end());
     let number = match raw {

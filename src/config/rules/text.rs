@@ -7,7 +7,6 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 use super::{Checked, quoted, text_of, toml_text};
 use crate::{config::layers::RawValue, zoom::secret::Secret};
 
-/// One of a list of words.
 pub(crate) fn choice<T: Copy>(raw: &RawValue, choices: &[(&str, T)]) -> Checked<T> {
     let words = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
     let text = text_of(raw, &words)?;
@@ -43,7 +42,6 @@ pub(crate) fn check_secret(secret: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// `EnvFilter` directives.
 pub(crate) fn log_filter(raw: &RawValue) -> Checked<String> {
     let text = text_of(raw, "\"info\"")?;
     // EnvFilter mishandles white space: it can panic on a multi-byte space.

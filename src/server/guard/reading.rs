@@ -92,7 +92,7 @@ impl<S: Socket> Guard<S> {
     }
 
     fn handed_over(&mut self) {
-        self.link.hand_over();
+        self.link.handed_over.set(true);
         self.phase = Phase::Handed;
         self.scan = HeadScan::default();
         self.head_began = None;

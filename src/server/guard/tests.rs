@@ -16,7 +16,8 @@ use actix_web::{
 use futures_util::StreamExt as _;
 use proptest::{collection::vec, prelude::*, sample::select, test_runner::Config};
 
-use self::forms::{AMBIGUOUS_BODIES, AMBIGUOUS_HEADS};
+pub(crate) use self::forms::AMBIGUOUS_BODIES;
+use self::forms::AMBIGUOUS_HEADS;
 use super::*;
 use crate::{metrics::Metrics, server::link};
 
@@ -123,7 +124,7 @@ fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
             .client_request_timeout(Duration::ZERO)
             .client_disconnect_timeout(Duration::from_millis(1))
             .on_connect_ext(|guard: &Guard<ScriptedPeer>, extensions| {
-                extensions.insert(guard.link());
+                extensions.insert(Rc::clone(&guard.link));
             })
             .h1(service);
         let http = http.new_service(()).await.unwrap();
@@ -294,7 +295,7 @@ const WORDS: &[&str] = &[
 #[test]
 fn a_request_that_was_not_handed_over_is_rejected() {
     let link = Rc::new(GuardLink::default());
-    link.hand_over();
+    link.handed_over.set(true);
     let mut first = actix_http::Request::new();
     assert!(link.record(&mut first));
     assert!(!link.record(&mut first), "the guard handed over one head, not two");

@@ -54,13 +54,6 @@ struct LastToken {
     token: Option<AccessToken>,
 }
 
-enum Lookup {
-    /// A token that was issued after the last one here, and its fence.
-    Newer(u64, AccessToken),
-    /// Nothing to use; the fence of the record that is there.
-    Nothing(u64),
-}
-
 /// How some replica's request ended.
 struct ClaimOutcome {
     fence: u64,
@@ -86,13 +79,11 @@ impl ClusterToken {
         let deadline = Instant::now() + self.wait;
         let mut outcomes = self.outcomes.subscribe();
         loop {
-            let known = match self.look_up(&key).await? {
-                Lookup::Newer(fence, token) => {
-                    self.set_last(key, fence, &token);
-                    return Ok(Acquired::Token(token));
-                }
-                Lookup::Nothing(fence) => fence,
-            };
+            let (known, token) = self.look_up(&key).await?;
+            if let Some(token) = token {
+                self.set_last(key, known, &token);
+                return Ok(Acquired::Token(token));
+            }
             match self.cluster.claim(&key, known).await? {
                 ClaimResult::Granted(claim) => return Ok(Acquired::RequestHere(Some(claim))),
                 ClaimResult::Recorded(_) => {}
@@ -122,7 +113,8 @@ impl ClusterToken {
         Some(key)
     }
 
-    async fn look_up(&self, key: &RecordKey) -> Result<Lookup, Unavailable> {
+    /// The fence of the record in Redis, and its token if that was issued after the last one here.
+    async fn look_up(&self, key: &RecordKey) -> Result<(u64, Option<AccessToken>), Unavailable> {
         let found = self.cluster.retrying(async || self.cluster.look_up(key).await).await?;
         let clock = self.cluster.clock().ok_or(Unavailable)?;
         let last = self.last.borrow();
@@ -131,10 +123,7 @@ impl ClusterToken {
             token.and_then(|bytes| codec::decode_token(&self.cluster, key, &bytes, &clock, &self.redactor));
         // All tokens have the same lifetime, so the one that expires later was issued later.
         let is_newer = |token: &AccessToken| last.token.as_ref().is_none_or(|last| token.outlives(last));
-        Ok(match token.filter(is_newer) {
-            Some(token) => Lookup::Newer(found.fence, token),
-            None => Lookup::Nothing(found.fence),
-        })
+        Ok((found.fence, token.filter(is_newer)))
     }
 
     /// Gives the other replicas the result of this one's request.
@@ -198,11 +187,9 @@ impl ClusterToken {
     /// The newer token that an event announced. The caller passes it to [`Self::record`] if it uses it.
     pub(super) async fn newer(&self) -> Option<(u64, AccessToken)> {
         let key = self.key()?;
-        match self.look_up(&key).await.ok()? {
-            // Unless the credentials have changed meanwhile.
-            Lookup::Newer(fence, token) if self.key() == Some(key) => Some((fence, token)),
-            _ => None,
-        }
+        let (fence, token) = self.look_up(&key).await.ok()?;
+        // Unless the credentials have changed meanwhile.
+        token.filter(|_| self.key() == Some(key)).map(|token| (fence, token))
     }
 
     pub(super) fn record(&self, fence: u64, token: &AccessToken) {

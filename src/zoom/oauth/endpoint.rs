@@ -55,7 +55,6 @@ pub(super) enum RequestError {
     },
 }
 
-/// Zoom's token endpoint.
 pub(super) struct Endpoint {
     upstream: Upstream,
     options: ReadOptions,

@@ -11,9 +11,8 @@ use super::{
     AccessTokens, CREDENTIALS_BACKOFF,
     cluster::Acquired,
     endpoint::RequestError,
-    error::{Credentials, TokenError},
     secrets::Secrets,
-    state::Renewal,
+    state::{Credentials, Renewal, TokenError},
     token::AccessToken,
 };
 use crate::{failure::ZoomError, metrics::RenewalResult};

@@ -10,7 +10,6 @@ use crate::{
     },
 };
 
-/// The sources of the three parts of our app's credentials.
 #[derive(Clone)]
 pub(super) struct Sources {
     /// Learns each secret before it can be sent.
@@ -20,7 +19,6 @@ pub(super) struct Sources {
     client_secret: SecretSource,
 }
 
-/// Our app's credentials, read together.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secrets {
     pub(super) account_id: Secret,

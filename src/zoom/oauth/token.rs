@@ -41,7 +41,6 @@ impl AccessToken {
         now < self.0.use_until
     }
 
-    /// The time from which it should be replaced.
     pub(super) fn renew_from(&self) -> Instant {
         self.0.renew_from
     }

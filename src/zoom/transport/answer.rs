@@ -18,9 +18,10 @@ const LONGEST_HEAD: usize = 64 * 1024;
 const MOST_INTERIM: u32 = 32;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum ReadState {
     /// No request is in flight: any byte now is unsolicited.
+    #[default]
     Idle,
     /// Waiting for the end of a head, which is not in the first `scanned` bytes.
     Head {
@@ -35,17 +36,12 @@ enum ReadState {
 }
 
 /// Reads the responses of one connection, one request at a time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AnswerReader {
     state: ReadState,
     interim: u32,
-    keeps_alive: bool,
-}
-
-impl Default for AnswerReader {
-    fn default() -> Self {
-        Self { state: ReadState::Idle, interim: 0, keeps_alive: true }
-    }
+    /// Whether the connection carries no request after this one.
+    closes: bool,
 }
 
 impl AnswerReader {
@@ -149,7 +145,7 @@ impl AnswerReader {
                 self.state = ReadState::Head { scanned: 0 };
             }
             ParsedHead::Final { body_length, keeps_alive } => {
-                self.keeps_alive = keeps_alive;
+                self.closes = !keeps_alive;
                 match body_length {
                     BodyLength::None => self.complete(),
                     BodyLength::Known(length) => self.state = ReadState::Length(length),
@@ -162,7 +158,7 @@ impl AnswerReader {
     }
 
     fn complete(&mut self) {
-        self.state = if self.keeps_alive { ReadState::Idle } else { ReadState::Closed };
+        self.state = if self.closes { ReadState::Closed } else { ReadState::Idle };
     }
 }
 

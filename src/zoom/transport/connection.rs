@@ -27,7 +27,6 @@ pub(crate) struct InDoubt;
 /// TCP, with or without TLS.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-/// A connection to one of Zoom's hosts.
 pub(crate) struct ZoomConnection {
     stream: Stream,
     reader: AnswerReader,

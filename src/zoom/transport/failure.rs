@@ -1,10 +1,11 @@
 //! The reason why there was no connection, or no complete response.
 
-use std::{io, time::Duration};
+use std::{error::Error, io, time::Duration};
 
-use actix_tls::connect::ConnectError;
+use awc::error::{ConnectError, PayloadError, SendRequestError};
 use rustls::CertificateError;
 
+use super::{answer::Malformed, connection::InDoubt};
 use crate::metrics::Cause;
 
 /// The reason why there was no connection, or no complete response.
@@ -57,8 +58,58 @@ fn why_refused(why: &CertificateError) -> String {
 }
 
 /// Wrapped in an I/O error, which awc passes on unchanged.
-impl From<TransportFailure> for ConnectError {
+impl From<TransportFailure> for actix_tls::connect::ConnectError {
     fn from(failure: TransportFailure) -> Self {
         Self::Io(io::Error::other(failure))
+    }
+}
+
+/// Why a request got no response, and whether it never left: there was no connection, or only one that could no longer be
+/// trusted.
+pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
+    const MALFORMED: &str = "the response is malformed";
+    let (cause, detail, never_left) = match error {
+        SendRequestError::Connect(ConnectError::Io(error)) => {
+            let ours = error.get_ref().and_then(|inner| inner.downcast_ref::<TransportFailure>());
+            if let Some(ours) = ours {
+                return (ours.clone(), true);
+            }
+            (Cause::Refused, error.kind().to_string(), true)
+        }
+        // awc's own timeout is longer than all of ours together, so it fires only if the thread was stuck.
+        SendRequestError::Connect(ConnectError::Timeout) => {
+            (Cause::Timeout, "no connection in time".to_owned(), true)
+        }
+        // Despite its name, the request was written: the peer closed the connection instead of responding.
+        SendRequestError::Connect(ConnectError::Disconnected) => {
+            (Cause::Broken, Malformed::NoAnswer.to_string(), false)
+        }
+        SendRequestError::Connect(_) => (Cause::Broken, "no connection could be made".to_owned(), true),
+        SendRequestError::Send(error) => {
+            let in_doubt = error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<InDoubt>);
+            (Cause::Broken, of_io(error), in_doubt)
+        }
+        SendRequestError::Response(error) => {
+            let io = error.source().and_then(<dyn Error>::downcast_ref::<io::Error>);
+            (Cause::Broken, io.map_or_else(|| MALFORMED.to_owned(), of_io), false)
+        }
+        _ => (Cause::Broken, MALFORMED.to_owned(), false),
+    };
+    (TransportFailure { cause, detail }, never_left)
+}
+
+/// Why a body is not whole.
+pub(crate) fn of_body(error: &PayloadError) -> String {
+    match error {
+        PayloadError::Io(error) | PayloadError::Incomplete(Some(error)) => of_io(error),
+        PayloadError::EncodingCorrupted => "the body cannot be decompressed".to_owned(),
+        _ => "the body broke off".to_owned(),
+    }
+}
+
+fn of_io(error: &io::Error) -> String {
+    match error.get_ref() {
+        Some(inner) if inner.is::<Malformed>() || inner.is::<InDoubt>() => inner.to_string(),
+        _ => error.kind().to_string(),
     }
 }

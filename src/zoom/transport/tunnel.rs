@@ -27,7 +27,10 @@ pub(super) async fn open(
     request.push_str("\r\n");
     proxy.write_all(request.as_bytes()).await.map_err(broken)?;
     let head = read_head(proxy).await.map_err(broken)?;
-    match status(&head) {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut response = httparse::Response::new(&mut headers);
+    let status = response.parse(&head).ok().and(response.code);
+    match status {
         Some(200..=299) => Ok(()),
         // tinyproxy responds 401, as if it were the origin.
         Some(status @ (401 | 407)) if authorization.is_some() => {
@@ -49,11 +52,4 @@ async fn read_head(proxy: &mut TcpStream) -> io::Result<Vec<u8>> {
         head.push(proxy.read_u8().await?);
     }
     Ok(head)
-}
-
-fn status(head: &[u8]) -> Option<u16> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
-    let mut response = httparse::Response::new(&mut headers);
-    response.parse(head).ok()?;
-    response.code
 }

@@ -86,7 +86,7 @@ pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
 ];
 
 /// Bodies after a valid head that two parsers may read differently.
-pub(super) const AMBIGUOUS_BODIES: &[&str] = &[
+pub(crate) const AMBIGUOUS_BODIES: &[&str] = &[
     "\r\n",
     ";x\r\n\r\n",
     "g\r\n\r\n",
@@ -105,6 +105,8 @@ pub(super) const AMBIGUOUS_BODIES: &[&str] = &[
     "0\n\r\n",
     "0\r\n\n",
     "0\r\na: b\n\r\n",
+    "0\r\n\ra",
+    "1234567890123456\r\n",
     "00000000000000001\r\na\r\n0\r\n\r\n",
     "ffffffffffffffff1\r\na\r\n0\r\n\r\n",
 ];
