@@ -27,7 +27,7 @@ pub(in crate::fetcher) enum Redirected {
 
 impl Flights {
     /// Answers the callers who get this failure, and those for whom `known` has an answer about the other kind. The others wait
-    /// for the other kind from now on, whoever has disconnected: the flight's call is spent.
+    /// for the other kind from now on, also those who have disconnected: the flight's call is spent.
     pub(in crate::fetcher) fn redirect(
         &self,
         flight: &mut Flight,
