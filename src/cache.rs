@@ -187,9 +187,9 @@ impl Cache {
         for key in older {
             self.entries.invalidate(&key);
         }
-        let mut found = 0;
+        let (mut found, now) = (0, Instant::now());
         for key in keys {
-            self.webinars.forget(&key.meeting);
+            self.webinars.purge(key.meeting, now);
             let failure = self.entries.remove(&CacheKey::failure(*key));
             found += u64::from(self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some());
         }
@@ -206,7 +206,7 @@ impl Cache {
         }
         self.bodies.purge_all();
         self.views.purge_all();
-        self.webinars.forget_all();
+        self.webinars.purge_all();
         self.entries.invalidate_all();
     }
 

@@ -3,7 +3,7 @@
 //! Any other id is assumed to be a meeting's: the meeting endpoint is called first, and the webinar endpoint only if
 //! the meeting endpoint refuses the id. A remembered id saves the refused call.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
@@ -14,8 +14,15 @@ pub(crate) const KIND_REMEMBERED_FOR: Duration = Duration::from_hours(24);
 /// The maximum number of remembered ids, at about 300 bytes each.
 const MOST_IDS: u64 = 10_000;
 
+#[derive(Clone, Copy)]
+enum Known {
+    Webinar,
+    /// An operator has purged the id: older records of other replicas do not count.
+    PurgedAt(Instant),
+}
+
 #[derive(Clone)]
-pub(super) struct KnownWebinars(Moka<MeetingId, (), foldhash::fast::RandomState>);
+pub(super) struct KnownWebinars(Moka<MeetingId, Known, foldhash::fast::RandomState>);
 
 impl KnownWebinars {
     pub(super) fn new() -> Self {
@@ -28,20 +35,24 @@ impl KnownWebinars {
 
     pub(super) fn remember(&self, meeting: MeetingId, kind: MeetingKind) {
         match kind {
-            MeetingKind::Webinar => self.0.insert(meeting, ()),
+            MeetingKind::Webinar => self.0.insert(meeting, Known::Webinar),
             MeetingKind::Meeting => self.0.invalidate(&meeting),
         }
     }
 
-    pub(super) fn forget(&self, meeting: &MeetingId) {
-        self.0.invalidate(meeting);
+    pub(super) fn purge(&self, meeting: MeetingId, now: Instant) {
+        self.0.insert(meeting, Known::PurgedAt(now));
     }
 
-    pub(super) fn forget_all(&self) {
+    pub(super) fn purge_all(&self) {
         self.0.invalidate_all();
     }
 
     pub(super) fn contains(&self, meeting: &MeetingId) -> bool {
-        self.0.contains_key(meeting)
+        matches!(self.0.get(meeting), Some(Known::Webinar))
+    }
+
+    pub(super) fn was_purged_since(&self, meeting: &MeetingId, at: Instant) -> bool {
+        matches!(self.0.get(meeting), Some(Known::PurgedAt(purged)) if purged >= at)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use super::{Cache, entry::Entry};
+use super::{Cache, entry::Entry, kinds::KIND_REMEMBERED_FOR};
 use crate::{
     failure::Reason,
+    meeting_id::MeetingId,
     snapshot::{MeetingKind, RequestedKey, SnapshotKey},
 };
 
@@ -26,12 +27,17 @@ impl Cache {
         (webinar, self.get(&webinar, now))
     }
 
+    /// Whether another replica's memory of an id's kind, of this time, still counts here.
+    pub(crate) fn accepts_kind_of(&self, at: Instant, meeting: &MeetingId) -> bool {
+        at.elapsed() < KIND_REMEMBERED_FOR && !self.webinars.was_purged_since(meeting, at)
+    }
+
     /// Records that Zoom's endpoint for this kind refuses the id. The id is then assumed to be of the other kind,
     /// unless the other endpoint has just refused it, too.
     pub(super) fn remember_other_kind(&self, key: SnapshotKey, now: Instant) {
         let other = SnapshotKey { kind: key.kind.other(), ..key };
         if is_refused_kind(self.get(&other, now).as_ref()) {
-            self.webinars.forget(&key.meeting);
+            self.webinars.remember(key.meeting, MeetingKind::Meeting);
         } else {
             self.webinars.remember(key.meeting, other.kind);
         }

@@ -93,6 +93,23 @@ fn a_purge_forgets_the_kind_at_every_replica() {
 }
 
 #[test]
+fn a_purge_of_one_view_ends_what_the_other_views_record_shows() {
+    let (sim, redis) = (with_webinar(Duration::ZERO), Server::start());
+    let settings = [("cache.live_fresh", "500ms"), ("cache.refusal", "500ms")];
+    let replicas = start(&sim, &redis, &[&settings[..], &NEVER_STALE].concat());
+    assert_eq!(replicas[0].get(WEBINAR).status, 200);
+    let refused = sim.qos_calls()[0].at;
+    wait_for(|| (refused.elapsed() > Duration::from_secs(1)).then_some(()));
+    assert_eq!(request(replicas[0].ops, "DELETE", "/cache/91111111111?type=past", &[]).status, 204);
+    let names: Vec<String> = redis.command(&["KEYS", "*:r:91111111111:live"]);
+    assert_eq!(names.len(), 1, "the record stays");
+    wait_for(|| replicas[1].printed().iter().any(|line| line.contains("\"purged\"")).then_some(()));
+    assert_eq!(replicas[1].get(WEBINAR).status, 200);
+    assert_eq!(calls(&sim), (2, 6));
+    finish(replicas, &[]);
+}
+
+#[test]
 fn a_webinars_pages_continue_at_another_replica_without_the_kind() {
     let (sim, redis) = (with_webinar(Duration::ZERO), Server::start());
     let replicas = start(&sim, &redis, &[]);

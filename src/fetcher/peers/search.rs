@@ -20,7 +20,7 @@ use super::{
     subscriptions::{FlightOutcome, Subscription},
 };
 use crate::{
-    cache::{Entry, KIND_REMEMBERED_FOR},
+    cache::Entry,
     cluster::{ClaimResult, StoredRecord, Unavailable, failure_codec, keys::RecordKey},
     failure::{Failure, Reason},
     fetcher::flights::Flight,
@@ -111,7 +111,7 @@ pub(super) fn usable(
 fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: Instant) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     is_kept_for_kind(flight.key, failure)
-        && at.elapsed() < KIND_REMEMBERED_FOR
+        && peers.cache.accepts_kind_of(at, &flight.key.meeting)
         && peers.flights.all_accept_other_kind(flight)
         && !has_snapshot()
 }
