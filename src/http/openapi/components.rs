@@ -123,6 +123,7 @@ pub(super) fn headers() -> Value {
             json!({ "type": "string", "pattern": "^\"[^\"]+\"$" }), "Strong; different for each content coding.",
         ),
         "LastModified": always(text(), "`fetched_at`, as an HTTP date."),
+        "Link": { "schema": text(), "description": "On unknown paths: where this document is (RFC 8631)." },
         "NoStore": always(json!({ "const": "no-store" }), "A retry may succeed, so errors are not cached."),
         "RateLimit": {
             "schema": { "type": "string", "pattern": LIMIT_PATTERN },

@@ -99,6 +99,7 @@ fn problem_response(status: u16, rows: &[Row]) -> Value {
     let mut names = vec!["NoStore"];
     match status {
         401 => names.push("WWW-Authenticate"),
+        404 => names.push("Link"),
         405 => names.push("Allow"),
         _ => {}
     }
