@@ -24,11 +24,21 @@ const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
 
 /// The names in the first table of docs/METRICS.md, without the prefix.
 fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
-    let (_, table) = METRICS_PAGE.split_once("| metric | type |").unwrap();
-    let rows = table.lines().skip(2).take_while(|row| row.starts_with('|'));
-    rows.filter(|row| with_redis || !row.contains("present only with `redis.url`"))
-        .flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2))
+    documented_rows("| metric |")
+        .filter(|row| with_redis || !row.contains("present only with `redis.url`"))
+        .flat_map(|row| names_in(row, 1))
         .collect()
+}
+
+/// The rows of the first table of docs/METRICS.md that has this heading, without the table's head.
+fn documented_rows(heading: &str) -> impl Iterator<Item = &'static str> {
+    let (_, table) = METRICS_PAGE.split_once(heading).unwrap();
+    table.lines().skip(2).take_while(|row| row.starts_with('|'))
+}
+
+/// The texts in backticks of a row's cell.
+fn names_in(row: &'static str, cell: usize) -> impl Iterator<Item = &'static str> {
+    row.split('|').nth(cell).unwrap().split('`').skip(1).step_by(2)
 }
 
 /// The names in `text`, which is in Prometheus's format, without the prefix and without `process_*`.
@@ -110,6 +120,14 @@ fn documented_metrics_are_served_and_served_ones_documented() {
         let text = service.ops_get("/metrics").text();
         assert_eq!(served_metrics(&text), documented_metrics(with_redis), "with Redis: {with_redis}");
         service.finish(&[]);
+    }
+}
+
+#[test]
+fn every_label_of_a_metric_has_a_row_of_values() {
+    let described: HashSet<_> = documented_rows("| label |").flat_map(|row| names_in(row, 1)).collect();
+    for label in documented_rows("| metric |").flat_map(|row| names_in(row, 3)) {
+        assert!(described.contains(label), "{label}");
     }
 }
 
