@@ -322,7 +322,7 @@ fn unknown_keys_are_refused_with_the_key_that_was_perhaps_meant() {
 }
 
 #[test]
-fn what_is_wrong_about_redis_is_said_without_its_password() {
+fn problems_of_redis_keys_do_not_contain_the_password() {
     let setup = Setup::new();
     let no_ca = setup.folder.path().join("none.crt").display().to_string();
     let bad_key = setup.mount("key", b"hunter2-hunter2\n");

@@ -91,7 +91,7 @@ def test_a_value_reaches_the_service_as_it_was_given():
         assert given[path] != standard[path], f"{path} would pass without being rendered"
 
 
-def test_what_is_left_to_the_service_is_not_rendered():
+def test_keys_left_to_the_service_are_not_rendered():
     rendered = tomllib.loads(render(ci("service-defaults")).toml)
     assert rendered == {
         "zoom": {f"{key}_file": f"/run/secrets/zoom/{key}" for key in ("account_id", "client_id", "client_secret")},
