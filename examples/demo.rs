@@ -53,7 +53,7 @@ async fn demo(arguments: &Arguments) -> Result<(), Box<dyn Error + Send + Sync>>
     let (config, _) = Config::load(&[], environment(arguments, &sim))?;
     let logs = telemetry::start(&config.telemetry)?;
     let app = App::bind(config)?;
-    print!("{}", what_to_try(&app, &sim));
+    print!("{}", commands_to_try(&app, &sim));
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -87,7 +87,7 @@ fn environment(arguments: &Arguments, sim: &Sim) -> Vec<(OsString, OsString)> {
     keys.into_iter().map(|(key, value)| (format!("QOS_PROXY__{key}").into(), value.into())).collect()
 }
 
-fn what_to_try(app: &App, sim: &Sim) -> String {
+fn commands_to_try(app: &App, sim: &Sim) -> String {
     let (service, operators, zoom) = (app.listen(), app.ops_listen(), sim.addr());
     let slashed = BEGINS_WITH_A_SLASH.replace('/', "%2F").replace('=', "%3D");
     format!(

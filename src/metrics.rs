@@ -1,7 +1,8 @@
 //! The metrics of the service, in the Prometheus text format, and beside them those that every program has of its process.
 //!
-//! No label contains input: every label's values are listed in `metrics/labels.rs`, except for the names of callers, which come
-//! from the validated callers' file.
+//! No label contains input. The values of most labels are the words of an enum, which `vocabulary!` declares in
+//! `metrics/labels.rs` or in the module that the word belongs to. The others are status codes, codes of problems, the version,
+//! and the names of callers, which come from the validated callers' file.
 
 mod labels;
 mod table;
@@ -36,12 +37,12 @@ impl Metrics {
         self.redis_values_rejected.with_label_values(&[kind.as_str()]).inc_by(values);
     }
 
-    pub(crate) fn renewal(&self, result: RenewalResult) {
-        self.renewals.with_label_values(&[result.as_str()]).inc();
+    pub(crate) fn count_access_token_renewals(&self, result: RenewalResult) {
+        self.access_token_renewals.with_label_values(&[result.as_str()]).inc();
     }
 
-    pub(crate) fn cooldown(&self, kind: LimitKind, active: bool) {
-        self.cooldown.with_label_values(&[kind.as_str()]).set(i64::from(active));
+    pub(crate) fn set_cooldown_active(&self, kind: LimitKind, active: bool) {
+        self.cooldown_active.with_label_values(&[kind.as_str()]).set(i64::from(active));
     }
 
     /// Adds a caller's counter with 0, because a rate needs a sample before the first call.
@@ -71,11 +72,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_metric_is_shown_under_its_name() {
+    fn values_are_shown_under_their_metrics_and_labels() {
         let metrics = Metrics::default();
         metrics.request(Outcome::Hit, 200, Duration::from_micros(40));
         metrics.zoom_call(CallResult::RateLimited);
-        metrics.cooldown(LimitKind::PerDay, true);
+        metrics.set_cooldown_active(LimitKind::PerDay, true);
         let text = metrics.exposition().unwrap();
         for name in ["process_resident_memory_bytes", "process_open_fds", "process_cpu_seconds_total"] {
             assert!(text.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is missing");

@@ -46,7 +46,7 @@ use crate::{
 };
 
 /// The largest page that Zoom allows; its default is 1. Refreshing N participants costs ⌈N / 10⌉ calls.
-const PAGE_SIZE: u32 = 10;
+const PARTICIPANTS_PER_PAGE: u32 = 10;
 /// Everything in a query value except RFC 3986's unreserved characters.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Error bodies larger than this, in bytes, are classified on a blocking thread.
@@ -154,7 +154,7 @@ impl Zoom {
 
 fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
     let mut path = format!(
-        "/metrics/{}/{}/participants/qos?type={}&page_size={PAGE_SIZE}",
+        "/metrics/{}/{}/participants/qos?type={}&page_size={PARTICIPANTS_PER_PAGE}",
         collection(key.kind),
         key.meeting.encoded_for_zoom(),
         key.meeting_type.as_str(),

@@ -397,7 +397,7 @@ fn a_claim_that_is_no_whole_number_is_no_claim() {
 }
 
 #[test]
-fn what_is_no_page_says_why_without_zooms_text() {
+fn errors_of_a_page_do_not_contain_zooms_text() {
     use NotAPage::{Ambiguous, NoParticipants, NotJson, NotUtf8};
     const TOKEN: NotAPage = Ambiguous { key: "next_page_token" };
     const PARTICIPANTS: NotAPage = Ambiguous { key: "participants" };

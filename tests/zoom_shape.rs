@@ -149,7 +149,7 @@ fn null_is_an_empty_text_under_zooms_key() {
 }
 
 #[test]
-fn what_cleaning_would_not_give_back_stays() {
+fn values_that_cleaning_would_not_restore_stay_as_they_are() {
     for entry in [
         r#""bitrate_kbps":1e5"#,
         r#""bitrate_kbps":1.5E-3"#,

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_without_the_password() {
+    fn errors_of_a_redis_url_do_not_contain_its_password() {
         assert_eq!(error("cache.example:6379"), InvalidAddress::Form);
         assert_eq!(error("http://cache.example"), InvalidAddress::Form);
         assert_eq!(error("redis://host/0?timeout=3"), InvalidAddress::Surplus);

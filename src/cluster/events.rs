@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_is_rejected() {
+    fn malformed_and_impossible_events_are_rejected() {
         let minute = 60_000_000;
         let (midnight, far) = (20_001 * DAY, NOON + 2 * DAY + 1);
         for message in [

@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_torn_changed_foreign_or_of_another_version_is_nothing() {
+    fn a_truncated_changed_foreign_or_newer_record_is_not_decoded() {
         let cipher = RecordCipher::new(&"07".repeat(32)).unwrap();
         let one = record_key("85746065432");
         for cipher in [None, Some(&cipher)] {

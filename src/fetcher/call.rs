@@ -148,7 +148,7 @@ async fn append(
         Ok(page) => {
             state.metrics.zoom_call(CallResult::Ok);
             for (field, count) in page.unparsed.iter() {
-                state.metrics.unparsed.with_label_values(&[field.as_str()]).inc_by(count);
+                state.metrics.values_unparsed.with_label_values(&[field.as_str()]).inc_by(count);
             }
             let zoom_error = answer.zoom_error();
             let (next_page_token, total_records) = (page.next_page_token, page.total_records);

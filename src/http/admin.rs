@@ -84,7 +84,7 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
 /// Purges one meeting, one type of it, or the complete cache. Responds with 204 whether or not there was anything to
 /// purge.
 pub(super) async fn purge(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
-    let purged = match what_to_purge(request, context) {
+    let purged = match parse_purge(request, context) {
         Ok(what) => state.fetcher.purge(what).await.map_err(Problem::NoSnapshot),
         Err(problem) => Err(problem),
     };
@@ -94,7 +94,7 @@ pub(super) async fn purge(request: &HttpRequest, state: &AppState, context: &Req
     }
 }
 
-fn what_to_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge, Problem> {
+fn parse_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge, Problem> {
     if context.route.is_some_and(|route| route.handler == RouteHandler::PurgeAll) {
         return match params::single_valued(request, ["type"])? {
             [None] => Ok(Purge::All),

@@ -129,3 +129,25 @@ fn paths() -> Value {
     }
     paths
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::params::QUERY;
+
+    #[test]
+    fn query_parameters_of_qos_are_those_that_the_parser_reads() {
+        let document = description();
+        let references = document["paths"]["/qos/{meetingId}"]["parameters"].as_array().unwrap();
+        let parameters = references.iter().map(|reference| {
+            let pointer = reference["$ref"].as_str().unwrap().trim_start_matches('#');
+            document.pointer(pointer).unwrap()
+        });
+        let in_query = parameters.filter(|parameter| parameter["in"] == "query");
+        let mut described: Vec<_> = in_query.map(|parameter| parameter["name"].as_str().unwrap()).collect();
+        let mut parsed = QUERY.to_vec();
+        described.sort_unstable();
+        parsed.sort_unstable();
+        assert_eq!(described, parsed);
+    }
+}

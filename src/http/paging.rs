@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use crate::snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag};
 
 /// The permitted numbers of participants in a slice. Zoom permits the same range on other endpoints.
-pub(super) const PAGE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
+pub(super) const SLICE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
 
 /// A range of consecutive participants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl PageToken {
         let (offset, size) = rest.split_first_chunk()?;
         let slice =
             Slice { offset: u32::from_be_bytes(*offset), size: u16::from_be_bytes(size.try_into().ok()?) };
-        let is_valid = *version == VERSION && *flags <= WEBINAR | PAST && PAGE_SIZES.contains(&slice.size);
+        let is_valid = *version == VERSION && *flags <= WEBINAR | PAST && SLICE_SIZES.contains(&slice.size);
         let kind = if flags & WEBINAR == 0 { MeetingKind::Meeting } else { MeetingKind::Webinar };
         let meeting_type = if flags & PAST == 0 { MeetingType::Live } else { MeetingType::Past };
         is_valid.then_some(Self { tag: Tag(u128::from_be_bytes(*tag)), kind, meeting_type, slice })
@@ -98,7 +98,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_undoes_encoding(tag: u128, offset: u32, size in PAGE_SIZES, flags in 0..4_u8) {
+        fn decoding_undoes_encoding(tag: u128, offset: u32, size in SLICE_SIZES, flags in 0..4_u8) {
             let kind = MeetingKind::ALL[usize::from(flags & 1)];
             let meeting_type = MeetingType::ALL[usize::from(flags >> 1)];
             let token = PageToken { tag: Tag(tag), kind, meeting_type, slice: Slice { offset, size } };

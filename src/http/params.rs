@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 
 use super::{
     context::RequestContext,
-    paging::{PAGE_SIZES, PageToken, Slice},
+    paging::{PageToken, SLICE_SIZES, Slice},
     problem::Problem,
     route::PathIds,
 };
@@ -14,6 +14,9 @@ use crate::{
     meeting_id::MeetingId,
     snapshot::{MeetingKind, MeetingType, RequestedKey},
 };
+
+/// The parameters of the query. `/openapi.json` must describe each of them.
+pub(super) const QUERY: [&str; 4] = ["type", "kind", "page_size", "next_page_token"];
 
 /// A request for a meeting's QoS.
 pub(super) struct QosRequest {
@@ -32,8 +35,7 @@ pub(super) enum Selection {
 impl QosRequest {
     pub(super) fn parse(request: &HttpRequest, context: &RequestContext) -> Result<Self, Problem> {
         let meeting = meeting(request, context)?;
-        let [meeting_type, kind, page_size, page_token] =
-            single_valued(request, ["type", "kind", "page_size", "next_page_token"])?;
+        let [meeting_type, kind, page_size, page_token] = single_valued(request, QUERY)?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
         let kind = self::kind(kind.as_deref())?;
         let selection = selection(page_size.as_deref(), page_token.as_deref())?;
@@ -106,9 +108,9 @@ fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Select
 /// Parses digits without a sign or leading zeros.
 fn page_size(text: &str) -> Result<u16, Problem> {
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    let size = text.parse().ok().filter(|size| is_plain && PAGE_SIZES.contains(size));
+    let size = text.parse().ok().filter(|size| is_plain && SLICE_SIZES.contains(size));
     size.ok_or_else(|| {
-        let (least, most) = (PAGE_SIZES.start(), PAGE_SIZES.end());
+        let (least, most) = (SLICE_SIZES.start(), SLICE_SIZES.end());
         invalid("page_size", format!("page_size must be a whole number from {least} to {most}."))
     })
 }

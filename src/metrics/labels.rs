@@ -1,4 +1,4 @@
-//! The values of labels. Each is in an enum or a list here, so that no label contains input.
+//! The values of labels that belong to no other module.
 
 vocabulary! {
     /// How a `/qos` request ended, in metrics and logs.

@@ -1,4 +1,5 @@
-//! The table of all metrics. To add one: a line here, a row in `docs/METRICS.md`, and a method in `metrics.rs` if it has labels.
+//! The table of all metrics. A new metric needs a line here, a row in `docs/METRICS.md`, and, if it has labels, a row in the table
+//! of label values there, a method in `metrics.rs`, and a line in `initialize`.
 
 use std::sync::Once;
 
@@ -7,7 +8,7 @@ use prometheus::{
     IntGaugeVec, Opts, Registry, process_collector::ProcessCollector, proto::MetricFamily,
 };
 
-use super::labels::{CallResult, ConnectionRefusal, RedisValue};
+use super::labels::{CallResult, ConnectionRefusal, RedisValue, RenewalResult};
 use crate::failure::{LimitKind, RefusedBy};
 
 /// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than `server.wait`, which is
@@ -109,9 +110,10 @@ metrics! {
     cache_evictions: IntCounter = "cache_evictions_total", "Entries evicted because the cache was full";
     snapshot_age: Histogram = "snapshot_age_seconds", "Age of a snapshot when it was served", AGE_BUCKETS;
     calls_saved: IntCounter = "calls_saved_total", "Zoom calls saved by the cache and by shared flights";
-    renewals: IntCounterVec = "access_token_renewals_total", "Attempts to get an access token", &["result"];
-    unparsed: IntCounterVec = "values_unparsed_total", "Values passed on as Zoom wrote them", &["field"];
-    cooldown: IntGaugeVec = "cooldown_active", "1 while a 429 of this kind stops all calls", &["kind"];
+    access_token_renewals: IntCounterVec =
+        "access_token_renewals_total", "Attempts to get an access token", &["result"];
+    values_unparsed: IntCounterVec = "values_unparsed_total", "Values passed on as Zoom wrote them", &["field"];
+    cooldown_active: IntGaugeVec = "cooldown_active", "1 while a 429 of this kind stops all calls", &["kind"];
     caller_calls: IntCounterVec =
         "caller_calls_total", "Calls to Zoom's QoS endpoint for a caller of the callers' file", &["caller"];
     callers_file_ok: IntGauge =
@@ -134,15 +136,19 @@ metrics! {
 }
 
 impl Metrics {
-    /// Sets the values that are not 0 at start, and adds each label's counters with 0: without a first sample, rates miss the first
-    /// event.
+    /// Sets the values that are not 0 at start, and adds a counter with 0 for each value of a label, because a rate misses the
+    /// first event if there is no sample before it.
+    ///
+    /// Three counters appear with their first event: `requests_total`, because most pairs of outcome and status cannot occur, and
+    /// `stale_answers_total` and `values_unparsed_total`, because their labels have values of `http` and `clean`, which this module
+    /// does not import. `caller_calls_total` is added when the callers' file is read.
     fn initialize(&self) {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.live_fresh_stretch.set(1.0);
         self.credentials_ok.set(1);
         self.state_file_ok.set(1);
         for kind in [LimitKind::PerSecond, LimitKind::PerDay] {
-            self.cooldown(kind, false);
+            self.set_cooldown_active(kind, false);
         }
         for by in RefusedBy::ALL {
             self.refusals.with_label_values(&[by.as_str()]).inc_by(0);
@@ -152,6 +158,9 @@ impl Metrics {
         }
         for reason in ConnectionRefusal::ALL {
             self.connections_refused.with_label_values(&[reason.as_str()]).inc_by(0);
+        }
+        for result in RenewalResult::ALL {
+            self.access_token_renewals.with_label_values(&[result.as_str()]).inc_by(0);
         }
         for result in CallResult::all() {
             self.zoom_calls.with_label_values(&[result.as_str()]).inc_by(0);

@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_zoom_says_of_the_day_before_is_not_heard() {
+    fn zooms_count_of_the_previous_day_is_ignored() {
         let mut day = DailyQuota::open(90, 40, None, at(5, 0)).unwrap();
         day.record_remaining(3, at(5, 86_399), at(6, 1));
         assert_eq!(day.used(at(6, 1)), 0, "the call was made before midnight");

@@ -139,7 +139,7 @@ impl LocalQuota {
 
     pub(crate) fn cool_down(&mut self, kind: LimitKind, until: Instant) {
         self.cooldowns.extend(kind, until);
-        self.metrics.cooldown(kind, true);
+        self.metrics.set_cooldown_active(kind, true);
     }
 
     pub(crate) fn record_refresh(&mut self, sample: RefreshSample, now: Now) {
@@ -185,7 +185,7 @@ impl LocalQuota {
     /// Brings the gauges up to date, also while there are no calls: days and cool-downs end by themselves.
     pub(crate) fn update_gauges(&self, now: Now) {
         for kind in LimitKind::ALL {
-            self.metrics.cooldown(kind, self.cooldown_until(kind, now).is_some());
+            self.metrics.set_cooldown_active(kind, self.cooldown_until(kind, now).is_some());
         }
         self.publish(now);
         let forecast = self.forecast(now);

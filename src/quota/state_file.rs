@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_regular_file_is_an_error_and_is_left_alone() {
+    fn a_state_file_that_is_no_regular_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("socket");
         let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();

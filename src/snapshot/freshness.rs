@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_still_change_is_stretched_and_what_is_final_never() {
+    fn only_snapshots_that_can_still_change_are_stretched() {
         let now: Timestamp = "2026-11-23T10:00:00Z".parse().unwrap();
         let left = |ago| Some(Timestamp::from_second(now.as_second() - ago).unwrap());
         let stretched = |id, meeting_type, rows, left| {

@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_replica_reads_answers_as_the_snapshot_itself_would() {
+    fn a_snapshot_read_by_another_replica_equals_the_original() {
         for (rows, bytes_each) in [(0, 0), (1, 10), (37, 3), (37, 2_000)] {
             let snapshot = snapshot_of(rows, bytes_each);
             let fetched_instant = snapshot.fetched_instant + Duration::from_secs(3);
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_of_a_snapshot_is_none() {
+    fn a_record_with_impossible_values_is_no_snapshot() {
         let snapshot = snapshot_of(12, 300);
         let with = |change: &dyn Fn(&mut Header)| {
             let bytes = snapshot.to_bytes();

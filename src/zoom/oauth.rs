@@ -141,7 +141,7 @@ impl AccessTokens {
             && self.may_take_over()
         {
             shared.record(fence, &token);
-            self.0.metrics.renewal(RenewalResult::Shared);
+            self.0.metrics.count_access_token_renewals(RenewalResult::Shared);
             let mut state = self.0.state.borrow_mut();
             state.renew_early_from = None;
             state.current = Some(token);

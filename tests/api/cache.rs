@@ -182,7 +182,7 @@ fn age_rises_and_remaining_freshness_falls_until_the_next_call() {
 }
 
 #[test]
-fn who_waits_for_anothers_flight_is_told_so_exactly() {
+fn a_request_that_joins_a_flight_is_marked_as_collapsed() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     let service = Service::start(&sim, &[]);
     let answers = thread::scope(|scope| {
@@ -322,7 +322,7 @@ fn every_time_of_freshness_is_a_setting() {
 }
 
 #[test]
-fn what_is_larger_than_the_whole_cache_is_served_but_not_stored() {
+fn a_snapshot_larger_than_the_cache_is_served_but_not_stored() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 12, 30));
     sim.add_meeting(Meeting::generated("92222222222", 1, 1));

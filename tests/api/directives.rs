@@ -286,7 +286,7 @@ fn pragma_no_cache_is_heard_where_there_is_no_cache_control() {
 }
 
 #[test]
-fn what_is_not_of_its_form_or_not_known_is_ignored() {
+fn malformed_and_unknown_directives_are_ignored() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);

@@ -201,7 +201,7 @@ fn inside_a_200_a_429_pauses_and_an_expired_token_is_renewed() {
 }
 
 #[test]
-fn what_zoom_says_about_a_meeting_is_remembered_and_then_asked_again() {
+fn zooms_refusals_of_a_meeting_are_cached_and_then_requested_again() {
     let sim = sim(|_| ());
     let settings = [("cache.not_found_live", "1s"), ("cache.not_found_past", "1s"), ("cache.refusal", "1s")];
     let service = Service::start(&sim, &settings);

@@ -155,7 +155,7 @@ fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
 
 /// Some clients shut down their sending side after the request and go on reading.
 #[test]
-fn who_only_listens_any_more_is_answered_wholly() {
+fn a_caller_that_closed_its_sending_side_gets_the_complete_response() {
     let sim = sim(|config| config.latency = Duration::from_millis(200));
     sim.add_meeting(Meeting::generated("91111111111", 50, 45));
     let service = Service::start(&sim, &[]);
@@ -172,7 +172,7 @@ fn who_only_listens_any_more_is_answered_wholly() {
 }
 
 #[test]
-fn who_only_listens_any_more_and_lost_its_place_hears_that() {
+fn a_half_closed_caller_that_lost_its_permit_gets_the_reason() {
     let sim = sim(|_| ());
     let ids = add(&sim, 91_000_000_000, 2);
     let service = Service::start(&sim, &SLOWLY);

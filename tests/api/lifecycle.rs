@@ -495,7 +495,7 @@ fn of_several_files_the_later_wins_and_the_environment_wins_over_both() {
 }
 
 #[test]
-fn what_is_configured_is_what_runs() {
+fn the_service_runs_with_its_configuration() {
     let sim = sim(|_| ());
     let folder = tempfile::tempdir().unwrap();
     let config = file(folder.path(), "c.toml", "[cache]\nlive_fresh = \"11s\"\n");

@@ -230,7 +230,7 @@ fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
 }
 
 #[test]
-fn what_zoom_says_of_another_limit_or_not_clearly_changes_no_count() {
+fn headers_of_another_limit_or_malformed_ones_change_no_count() {
     let sim = sim(|_| ());
     let kinds = [
         ("QPS", "60000", "3"),
@@ -368,7 +368,7 @@ fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
 }
 
 #[test]
-fn who_cannot_be_served_within_the_wait_is_told_at_once() {
+fn requests_that_cannot_be_served_in_time_are_rejected_at_once() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 40);
     let settings =

@@ -10,40 +10,42 @@ use std::{
 use serde_json::Value;
 use test_support::{
     client::{Answer, at_once, raw, request},
+    freshness::{BRIEFLY_FRESH, wait_until_stale},
     process::Process,
+    redis_server::Server,
+    replicas::wait_until_redis_is,
     service::{Service, command},
     simulator::sim,
     wait::wait_for,
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
-/// Metrics of docs/METRICS.md that have a value from the start, or after the requests below.
-const METRICS: [&str; 24] = [
-    "requests_total",
-    "request_duration_seconds",
-    "zoom_calls_total",
-    "zoom_call_duration_seconds",
-    "permit_wait_seconds",
-    "permits_queued",
-    "day_calls_used",
-    "day_calls_limit",
-    "flights_active",
-    "fetch_bytes",
-    "flight_duration_seconds",
-    "flight_pages",
-    "cache_entries",
-    "cache_bytes",
-    "cache_evictions_total",
-    "snapshot_age_seconds",
-    "calls_saved_total",
-    "access_token_renewals_total",
-    "values_unparsed_total",
-    "cooldown_active",
-    "connections",
-    "connections_refused_total",
-    "log_lines_dropped_total",
-    "build_info",
-];
+const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
+
+/// The names in the first table of docs/METRICS.md, without the prefix.
+fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
+    documented_rows("| metric |")
+        .filter(|row| with_redis || !row.contains("present only with `redis.url`"))
+        .flat_map(|row| names_in(row, 1))
+        .collect()
+}
+
+/// The rows of the first table of docs/METRICS.md that has this heading, without the table's head.
+fn documented_rows(heading: &str) -> impl Iterator<Item = &'static str> {
+    let (_, table) = METRICS_PAGE.split_once(heading).unwrap();
+    table.lines().skip(2).take_while(|row| row.starts_with('|'))
+}
+
+/// The texts in backticks of a row's cell.
+fn names_in(row: &'static str, cell: usize) -> impl Iterator<Item = &'static str> {
+    row.split('|').nth(cell).unwrap().split('`').skip(1).step_by(2)
+}
+
+/// The names in `text`, which is in Prometheus's format, without the prefix and without `process_*`.
+fn served_metrics(text: &str) -> BTreeSet<&str> {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE zoom_qos_proxy_"));
+    types.map(|line| line.split(' ').next().unwrap()).collect()
+}
 
 fn own_id(answer: &Answer) -> String {
     answer.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {answer:?}")).to_owned()
@@ -97,22 +99,50 @@ fn rejected_credentials_fail_readyz_but_not_healthz() {
     assert!(lines.iter().all(|line| !line.contains("zebra-secret")));
 }
 
+/// Without Redis, and with it.
 #[test]
-fn documented_metrics_are_served_in_the_prometheus_text_format() {
-    let sim = sim(|_| ());
-    sim.add_meeting(Meeting::generated("91111111111", 12, 4).odd_values());
-    let service = Service::start(&sim, &[]);
-    for path in ["/qos/91111111111", "/qos/91111111111", "/qos/1", "/qos/90000000000"] {
-        service.get(path);
+fn documented_metrics_are_served_and_served_ones_documented() {
+    let redis = Server::start();
+    for (settings, with_redis) in [(vec![], false), (vec![("redis.url", redis.url())], true)] {
+        let sim = sim(|_| ());
+        sim.add_meeting(Meeting::generated("91111111111", 12, 4).odd_values());
+        let settings = settings.iter().map(|(key, value): &(_, String)| (*key, value.as_str()));
+        let service = Service::start(&sim, &settings.chain([BRIEFLY_FRESH]).collect::<Vec<_>>());
+        for path in ["/qos/91111111111", "/qos/91111111111", "/qos/1", "/qos/90000000000"] {
+            service.get(path);
+        }
+        // `stale_answers_total` appears with the first stale response.
+        wait_until_stale(&service, "/qos/91111111111");
+        service.get("/qos/91111111111");
+        if with_redis {
+            wait_until_redis_is(&service, 1.0);
+        }
+        let text = service.ops_get("/metrics").text();
+        assert_eq!(served_metrics(&text), documented_metrics(with_redis), "with Redis: {with_redis}");
+        service.finish(&[]);
     }
+}
+
+#[test]
+fn every_label_of_a_metric_has_a_row_of_values() {
+    let described: HashSet<_> = documented_rows("| label |").flat_map(|row| names_in(row, 1)).collect();
+    for label in documented_rows("| metric |").flat_map(|row| names_in(row, 3)) {
+        assert!(described.contains(label), "{label}");
+    }
+}
+
+#[test]
+fn metrics_have_the_prometheus_text_format() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    service.get("/qos/85746065432");
     let answer = service.ops_get("/metrics");
     let content_type = answer.header("content-type").unwrap();
     assert!(content_type.starts_with("text/plain; version=0.0.4"), "{content_type}");
     let text = answer.text();
-    for name in METRICS {
+    for name in served_metrics(&text) {
         let whole = format!("zoom_qos_proxy_{name}");
         assert!(text.contains(&format!("# HELP {whole} ")), "{name} has no HELP");
-        assert!(text.contains(&format!("# TYPE {whole} ")), "{name} has no TYPE");
         let value =
             |line: &str| line.strip_prefix(&whole).is_some_and(|rest| rest.starts_with(['{', ' ', '_']));
         assert!(text.lines().any(value), "{name} has no value");

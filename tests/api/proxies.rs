@@ -88,7 +88,7 @@ fn an_authority_of_the_companys_own_is_trusted_behind_the_proxy() {
 }
 
 #[test]
-fn what_the_environment_says_of_proxies_and_authorities_is_heeded() {
+fn the_environments_proxies_and_authorities_are_used() {
     let sim = zoom();
     let front = TlsFront::start(sim.addr(), &["api.zoom.test", "zoom.test"]);
     let (proxy, other) = (ConnectProxy::to(front.address), ConnectProxy::to(front.address));

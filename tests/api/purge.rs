@@ -189,7 +189,7 @@ fn a_remembered_refusal_is_purged_and_zoom_is_asked_again() {
 }
 
 #[test]
-fn what_is_purged_is_not_served_stale_when_zoom_fails() {
+fn a_purged_snapshot_is_not_served_stale_when_zoom_fails() {
     let sim = sim(|_| ());
     has_rows(&sim, 1);
     let service = Service::start(&sim, &[BRIEFLY_FRESH, NO_REVALIDATION]);

@@ -122,7 +122,7 @@ fn only_answers_that_cost_a_call_report_the_remaining_quota() {
 }
 
 #[test]
-fn who_waited_for_a_flight_is_told_as_well() {
+fn requests_that_joined_a_flight_get_the_rate_limit_too() {
     let sim = sim(|config| config.latency = std::time::Duration::from_millis(500));
     let path = &meetings(&sim, 1)[0];
     let service = Service::start(&sim, &[]);

@@ -292,7 +292,7 @@ fn a_claim_that_nobody_made_holds_up_nobody() {
 }
 
 #[test]
-fn who_waits_for_another_is_not_told_to_wait_for_hours() {
+fn a_forged_failure_cannot_make_callers_wait_for_hours() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let service = start(&sim, &redis);
     let path = add_meetings(&sim, 0, 1).remove(0);

@@ -208,7 +208,7 @@ fn a_remembered_failure_keeps_the_stale_snapshot_and_costs_no_call() {
 }
 
 #[test]
-fn what_zoom_refuses_one_replica_the_others_do_not_ask() {
+fn replicas_do_not_repeat_a_request_that_zoom_refused_another() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let replicas = start(&sim, &redis, &[]);
     sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting(ID).forever());

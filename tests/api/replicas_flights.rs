@@ -309,7 +309,7 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
 /// Fetched without Redis, its snapshot is newer than the shared record and fresh for a shorter time, as while a setting
 /// is rolled out.
 #[test]
-fn what_a_replica_shows_never_goes_back_in_time() {
+fn a_replica_never_serves_an_older_snapshot_after_a_newer_one() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let relay = Relay::to(redis.port);
     let (through, direct) = (relay.url(), redis.url());

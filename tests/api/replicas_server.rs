@@ -226,7 +226,7 @@ fn a_caller_beyond_its_ceiling_has_redis_asked_once_at_a_time() {
 
 /// However many callers wait, they share one flight, and it is woken.
 #[test]
-fn who_waits_for_another_replica_asks_redis_once_a_second() {
+fn a_waiting_replica_asks_redis_once_a_second() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_secs(5)), Server::start());
     let replicas = start(&sim, &redis, &[]);
     let path = add_meetings(&sim, 0, 1).remove(0);

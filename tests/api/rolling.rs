@@ -177,7 +177,7 @@ impl Drop for StopWhenDropped<'_> {
 
 /// Without a balancer that notices by itself: a caller that keeps its connection gets `Connection: close`.
 #[test]
-fn who_keeps_a_connection_while_it_drains_is_asked_to_close_it() {
+fn a_kept_connection_gets_connection_close_during_the_drain() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     let service = Service::start(&sim, &[("server.drain_delay", "2s")]);

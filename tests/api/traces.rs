@@ -91,7 +91,7 @@ fn a_cold_request_is_one_trace_from_its_caller_down_to_zoom() {
 }
 
 #[test]
-fn who_joins_a_flight_links_to_it_and_a_hit_is_alone() {
+fn a_joined_request_links_to_its_flight_and_a_hit_does_not() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     sim.add_meeting(Meeting::generated(MEETING, 1, 1));
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_secs(1))));
@@ -119,7 +119,7 @@ fn who_joins_a_flight_links_to_it_and_a_hit_is_alone() {
 }
 
 #[test]
-fn what_fails_is_told_as_failed_and_a_callers_mistake_is_not() {
+fn spans_of_failures_are_errors_and_those_of_callers_mistakes_not() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     sim.inject(Fault::new(FaultKind::ServerErrorHtml(500)).forever());
     // A URL with the whole path is accepted, too.
@@ -275,7 +275,7 @@ fn a_meeting_that_is_not_there_is_no_failed_flight() {
 }
 
 #[test]
-fn what_is_left_is_sent_at_the_end() {
+fn buffered_spans_are_sent_at_shutdown() {
     let (sim, collector) = (sim(|_| ()), Collector::start(Answers::Taken));
     let base = collector.base();
     let service = Service::start(&sim, &[("telemetry.otlp_endpoint", &base)]);

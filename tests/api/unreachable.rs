@@ -113,7 +113,7 @@ fn a_connection_that_is_closed_instead_of_answered_is_told_as_broken() {
 }
 
 #[test]
-fn what_is_no_http_is_told_as_broken() {
+fn a_response_that_is_not_http_is_reported_as_broken() {
     let zoom = RawZoom::start(|_| vec![Step::Send(b"220 mail.example ESMTP\r\n\r\n".to_vec())]);
     let detail = assert_cause(&sim(|_| ()), &zoom.api_base_url(), "broken");
     assert_eq!(detail, "the head of the response is malformed or too large");

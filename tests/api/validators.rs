@@ -211,7 +211,7 @@ fn the_tag_decides_where_a_date_is_given_too() {
 }
 
 #[test]
-fn who_does_not_ask_for_a_304_never_gets_one() {
+fn a_request_without_a_validator_never_gets_a_304() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.refresh_floor", "0s")]);
     let whole = service.get(PATH);

@@ -1,11 +1,12 @@
 """The configuration that the chart renders, checked by the service that reads it."""
 
+import json
 import re
 import tomllib
 
 import pytest
 
-from chart import CI, ROOT, by_feature, check_config, ci, defaults, leaves, render
+from chart import CHART, CI, ROOT, by_feature, check_config, ci, defaults, leaves, render
 
 DEFAULT_TOML = (ROOT / "config/default.toml").read_text()
 # Keys that the chart derives from other values.
@@ -17,9 +18,6 @@ OF_THE_CHART = {
 NEVER = {"zoom.account_id", "zoom.client_id", "zoom.client_secret", "zoom.proxy", "redis.url", "redis.encryption_key"}
 # Keys whose default in the chart differs from the service's; values.yaml says why.
 OTHERWISE = {"server.listen", "server.ops_listen", "server.workers"}
-TRACES = pytest.mark.xfail(
-    "otlp_endpoint" not in DEFAULT_TOML, strict=True, reason="this service does not know telemetry.otlp_endpoint yet"
-)
 
 
 def keys_of_the_service():
@@ -34,13 +32,7 @@ def keys_of_the_service():
     return found
 
 
-def features():
-    for path in CI:
-        feature = by_feature(path)
-        yield pytest.param(feature, marks=[TRACES] if feature == "traces" else [])
-
-
-@pytest.mark.parametrize("feature", list(features()))
+@pytest.mark.parametrize("feature", [by_feature(path) for path in CI])
 def test_the_service_takes_what_is_rendered(feature):
     objects = render(ci(feature))
     said = check_config(objects.toml, objects.container)
@@ -52,8 +44,22 @@ def test_every_key_of_the_service_can_be_reached():
     reached = {path for path, _ in leaves(defaults()["config"])} | OF_THE_CHART
     missing = keys_of_the_service().keys() - reached - NEVER
     assert not missing, f"add to values.yaml and values.schema.json: {missing}"
-    unknown = reached - keys_of_the_service().keys() - {"telemetry.otlp_endpoint"}
+    unknown = reached - keys_of_the_service().keys()
     assert not unknown, f"the service has no such key: {unknown}"
+
+
+def test_zero_is_allowed_for_the_durations_for_which_the_service_allows_it():
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    sections = schema["properties"]["config"]["properties"].items()
+    types = {
+        f"{section}.{key}": value.get("$ref", "").removeprefix("#/definitions/")
+        for section, keys in sections
+        for key, value in keys["properties"].items()
+    }
+    may_be_zero = re.search(r"MAY_BE_ZERO: .*? = \[(.*?)\];", (ROOT / "tests/config.rs").read_text(), re.DOTALL)
+    assert {key for key, kind in types.items() if kind == "span"} == set(re.findall(r'"(.+?)"', may_be_zero.group(1)))
+    durations = {key for key, value in keys_of_the_service().items() if re.fullmatch(r"[0-9]+(ms|s|m|h|d)", str(value))}
+    assert {key for key, kind in types.items() if kind in ("span", "positiveSpan")} == durations
 
 
 def test_defaults_are_the_services():
@@ -79,12 +85,13 @@ def test_a_value_reaches_the_service_as_it_was_given():
     for path, value in given.items():
         assert effective[path] == value, path
     standard = dict(leaves(defaults()["config"]))
+    # `traces-values.yaml` sets this one, because it requires networkPolicy.collector.
     assert given.keys() == standard.keys() - {"telemetry.otlp_endpoint"}
     for path in given:
         assert given[path] != standard[path], f"{path} would pass without being rendered"
 
 
-def test_what_is_left_to_the_service_is_not_rendered():
+def test_keys_left_to_the_service_are_not_rendered():
     rendered = tomllib.loads(render(ci("service-defaults")).toml)
     assert rendered == {
         "zoom": {f"{key}_file": f"/run/secrets/zoom/{key}" for key in ("account_id", "client_id", "client_secret")},

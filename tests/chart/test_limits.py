@@ -82,7 +82,7 @@ def test_together_they_never_permit_more_than_one_process_alone(plan, headroom):
         ({"replicaCount": 2, "config": {"limits": {"headroom_percent": 99}}}, "after the headroom each share is less than one call"),
     ],
 )
-def test_what_cannot_be_divided_is_refused_and_says_what_to_do(values, says):
+def test_limits_that_cannot_be_divided_are_refused_with_advice(values, says):
     said = refusal(values)
     assert says in said
     assert "lower replicaCount" in said

@@ -40,7 +40,7 @@ def test_the_share_is_explained_where_there_is_one():
     assert "shares" not in notes()
 
 
-def test_what_is_risky_is_said():
+def test_notes_warn_of_risks():
     assert all(each in notes() for each in (FORGETS, OVERLAP, EVERYBODY))
     assert "outside the cluster" not in notes()
     public = merged(ci("ingress"), at("callers.existingSecret", ""), at("ingress.tls", []))
@@ -50,7 +50,7 @@ def test_what_is_risky_is_said():
     assert "Only the replica that issued a paging token knows it" in notes(merged(ci("ingress"), {"replicaCount": 2}))
 
 
-def test_what_is_not_risky_is_not_said():
+def test_notes_do_not_warn_without_a_risk():
     assert OVERLAP not in notes(ci("one-after-the-other"))
     # Redis keeps the day's count, and both pods of a rollout share one limit.
     for shared in (ci("redis-encrypted"), merged(ci("redis-encrypted"), {"replicaCount": 1})):

@@ -140,7 +140,7 @@ def test_it_is_refused(what):
     assert named in said, said
 
 
-def test_what_is_refused_together_is_told_together():
+def test_all_contradictions_are_reported_together():
     said = refusal(merged(at("terminationGracePeriodSeconds", 1), at("serviceMonitor.enabled", True), at("autoscaling.enabled", True)))
     for each in ("terminationGracePeriodSeconds", "networkPolicy.operators", "autoscaling.enabled"):
         assert f"\n{each}: " in said
@@ -196,7 +196,7 @@ def test_lists_of_our_own_maps_are_closed_too():
         assert item.get("additionalProperties") is False or path == "extraEnv", path
 
 
-def test_what_other_charts_share_is_taken():
+def test_global_values_of_other_charts_are_accepted():
     assert render({"global": {"somebodyElses": {"value": 1}}})
 
 

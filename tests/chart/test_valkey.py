@@ -55,7 +55,7 @@ def test_there_is_one_and_never_two_and_it_keeps_nothing():
     assert {key for each in pod["volumes"] for key in each} == {"name", "configMap", "secret"}
 
 
-def test_what_selects_it_selects_it_alone():
+def test_selectors_of_valkey_match_valkey_alone():
     objects = render(ci("valkey"))
     workload, _, container = valkey_of(objects)
     service = objects.one("Service", VALKEY)

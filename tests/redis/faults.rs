@@ -165,7 +165,7 @@ async fn a_flush_gives_neither_the_second_nor_the_day_again() {
 }
 
 #[actix_rt::test]
-async fn what_could_not_be_said_is_said_later() {
+async fn events_that_could_not_be_published_are_published_later() {
     let server = Server::start();
     let wire = Relay::to(server.port);
     let (one, _) = up(config(&wire.url(), 40, 2)).await;
@@ -287,7 +287,7 @@ async fn an_unanswered_claim_is_freed_whatever_its_number() {
 
 /// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
 #[actix_rt::test]
-async fn what_is_owed_does_not_hide_what_was_missed() {
+async fn flushing_the_outbox_does_not_hide_missed_purges() {
     let server = Server::start();
     let wire = Relay::to(server.port);
     let (one, mut heard_by_one) = up(config(&wire.url(), 40, 2)).await;

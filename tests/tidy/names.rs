@@ -56,3 +56,14 @@ fn the_name_of_a_test_has_at_most_twelve_words() {
         }
     });
 }
+
+#[test]
+fn the_name_of_a_test_begins_with_a_subject() {
+    check("", |file, wrong| {
+        for (name, line) in file.tests() {
+            if name.starts_with("who_") || name.starts_with("what_") {
+                wrong.push(file.at(line, &format!("name the subject of the test's claim: {name}")));
+            }
+        }
+    });
+}

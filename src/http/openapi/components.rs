@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cache::policy::FetchReason,
     http::{
-        paging::PAGE_SIZES,
+        paging::SLICE_SIZES,
         rate_limit::{LIMIT_PATTERN, POLICY_PATTERN},
         route::Methods,
     },
@@ -49,7 +49,7 @@ pub(super) fn parameters() -> Value {
         ),
         "pageSize": query(
             "page_size",
-            json!({ "type": "integer", "minimum": PAGE_SIZES.start(), "maximum": PAGE_SIZES.end() }),
+            json!({ "type": "integer", "minimum": SLICE_SIZES.start(), "maximum": SLICE_SIZES.end() }),
             "Asks for a slice of this many participants. Slices are cut from the cached snapshot and cost no Zoom call.",
         ),
         "nextPageToken": query(

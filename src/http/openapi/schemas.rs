@@ -8,7 +8,7 @@ use super::zoom_api;
 
 use crate::{
     clean::Field,
-    http::{context::LONGEST_REQUEST_ID, paging::PAGE_SIZES},
+    http::{context::LONGEST_REQUEST_ID, paging::SLICE_SIZES},
     meeting_id::MeetingId,
     snapshot::{MeetingKind, MeetingType},
 };
@@ -47,7 +47,7 @@ fn snapshot() -> Value {
                 "description": "In Zoom's order.",
             },
             "page_size": {
-                "type": "integer", "minimum": PAGE_SIZES.start(), "maximum": PAGE_SIZES.end(),
+                "type": "integer", "minimum": SLICE_SIZES.start(), "maximum": SLICE_SIZES.end(),
                 "description": "Only in a slice: the maximum number of its participants.",
             },
             "next_page_token": {

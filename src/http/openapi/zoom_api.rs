@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::responses::{headers, without_bodies};
 use crate::http::{
-    paging::PAGE_SIZES,
+    paging::SLICE_SIZES,
     problem::Problem,
     zoom_api::{TOKEN_EXPIRES_IN, status_and_code},
 };
@@ -163,7 +163,7 @@ pub(super) fn schemas() -> Map<String, Value> {
         "required": ["page_count", "page_size", "total_records", "next_page_token", "participants"],
         "properties": {
             "page_count": { "type": "integer", "minimum": 0 },
-            "page_size": { "type": "integer", "minimum": PAGE_SIZES.start(), "maximum": PAGE_SIZES.end() },
+            "page_size": { "type": "integer", "minimum": SLICE_SIZES.start(), "maximum": SLICE_SIZES.end() },
             "total_records": { "type": "integer", "minimum": 0 },
             "next_page_token": { "type": "string", "description": "Empty on the last page." },
             "participants": { "type": "array", "items": { "$ref": "#/components/schemas/ZoomParticipant" } },

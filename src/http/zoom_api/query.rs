@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 
 use crate::{
-    http::{paging::PAGE_SIZES, params::invalid, problem::Problem},
+    http::{paging::SLICE_SIZES, params::invalid, problem::Problem},
     snapshot::MeetingType,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn first<'q>(form: &'q str, key: &str) -> Option<Cow<'q, str>> {
 
 /// Parses a page size. Like Zoom, reduces a size above the maximum to the maximum.
 fn page_size(text: &str) -> Result<u16, Problem> {
-    let largest = *PAGE_SIZES.end();
+    let largest = *SLICE_SIZES.end();
     let digits = text.trim_start_matches('0');
     if text.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() {
         // A number too large for `u16` is above the maximum, too.

@@ -80,7 +80,7 @@ impl AccessTokens {
         self.0.state.borrow_mut().renew_early_from = result.is_err().then_some(now + CREDENTIALS_BACKOFF);
         match result {
             Ok((token, result)) => {
-                self.0.metrics.renewal(result);
+                self.0.metrics.count_access_token_renewals(result);
                 {
                     let mut state = self.0.state.borrow_mut();
                     state.current = Some(token.clone());
@@ -94,7 +94,7 @@ impl AccessTokens {
                 Ok(token)
             }
             Err(RequestError::Denied(zoom_error)) => {
-                self.0.metrics.renewal(RenewalResult::Refused);
+                self.0.metrics.count_access_token_renewals(RenewalResult::Refused);
                 if self.current(now).is_some() {
                     tracing::error!("Zoom refuses to renew the access token; the current one still serves");
                     return Err(TokenError::Failed {
@@ -106,7 +106,7 @@ impl AccessTokens {
             }
             Err(RequestError::TimedOut) => {
                 tracing::warn!("Zoom's token endpoint did not respond in time");
-                self.0.metrics.renewal(RenewalResult::Failed);
+                self.0.metrics.count_access_token_renewals(RenewalResult::Failed);
                 Err(TokenError::TimedOut)
             }
             Err(RequestError::Transient(zoom_error)) => Err(self.fail(zoom_error, None)),
@@ -121,7 +121,7 @@ impl AccessTokens {
 
     /// No request is made before `until`.
     fn fail(&self, zoom_error: Option<ZoomError>, until: Option<Instant>) -> TokenError {
-        self.0.metrics.renewal(RenewalResult::Failed);
+        self.0.metrics.count_access_token_renewals(RenewalResult::Failed);
         tracing::warn!(
             zoom_status = zoom_error.as_ref().map(|zoom_error| zoom_error.status),
             zoom_tracking_id = zoom_error.as_ref().and_then(ZoomError::tracking_id),
