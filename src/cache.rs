@@ -58,7 +58,6 @@ pub struct Cache {
 
 impl Cache {
     /// Creates an empty cache.
-    #[must_use]
     pub fn new(config: CacheConfig, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
         let entries = Moka::builder()
@@ -83,7 +82,6 @@ impl Cache {
     }
 
     /// Returns the newest entry of this meeting, if it can be served at `now`. A snapshot may be stale.
-    #[must_use]
     pub fn get(&self, key: &SnapshotKey, now: Instant) -> Option<Entry> {
         self.entry(CacheKey::newest(*key), now)
     }
@@ -218,7 +216,6 @@ impl Cache {
     }
 
     /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
-    #[must_use]
     pub fn entry_count(&self) -> u64 {
         self.entries.entry_count()
     }

@@ -90,7 +90,6 @@ impl FetcherTask {
 
 impl Fetcher {
     /// Returns a handle, and the fetcher behind it, which has not started.
-    #[must_use]
     pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
         let (sender, commands) = mpsc::unbounded_channel();
         let signals = Signals {
@@ -183,7 +182,6 @@ impl Fetcher {
 
     /// Returns the reason why Zoom may not be called for this snapshot now, if there is one: refused credentials,
     /// refused webinars, a cool-down, or the daily quota.
-    #[must_use]
     pub fn refuses(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
             return Some(Failure::new(Reason::ZoomRejectedCredentials));
@@ -198,7 +196,6 @@ impl Fetcher {
     }
 
     /// Returns the limits and the use of the quota, as last published.
-    #[must_use]
     pub fn quota(&self) -> QuotaStatus {
         *self.quota.borrow()
     }
@@ -211,25 +208,21 @@ impl Fetcher {
     }
 
     /// Returns whether the fetcher reads commands.
-    #[must_use]
     pub fn is_running(&self) -> bool {
         !self.commands.is_closed()
     }
 
     /// Returns whether Zoom accepts our credentials.
-    #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
     }
 
     /// Returns which scope or plan our Zoom app lacks to read webinars, if Zoom refuses them.
-    #[must_use]
     pub fn webinar_refusal(&self) -> Option<&'static str> {
         self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }
 
     /// Returns whether Redis is in use; `None` if it is not configured.
-    #[must_use]
     pub fn redis(&self) -> Option<RedisStatus> {
         self.redis.as_ref().map(|status| *status.borrow())
     }

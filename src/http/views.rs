@@ -38,7 +38,6 @@ pub struct ViewMaker {
 
 impl ViewMaker {
     /// Allows `parallel` views at the same time. Callers wait up to `wait` for their turn.
-    #[must_use]
     pub fn new(parallel: usize, wait: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(parallel.max(1)));
         Self { permits, in_progress: Mutex::default(), wait }
