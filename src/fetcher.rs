@@ -190,9 +190,7 @@ impl Fetcher {
         if let Some(failure) = webinars.as_ref().and_then(|refusal| refusal.applies_to(key, now)) {
             return Some(failure);
         }
-        let blocked = self.blocked.borrow();
-        let failure = blocked.as_ref()?;
-        failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
+        self.blocked.borrow().clone().filter(|failure| failure.is_in_force(now))
     }
 
     /// Returns the limits and the use of the quota, as last published.

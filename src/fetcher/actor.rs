@@ -6,7 +6,6 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 use super::{
-    call::no_access_token,
     command::{FetchRequest, FetcherCommand, FetcherStatus, ReplySender},
     flight,
     flights::{Flight, Joined, Waiter, weight_of},
@@ -60,7 +59,7 @@ fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
             state.awaits_access_token.set(false);
             match token {
                 Ok(_) => state.scheduler.wake(),
-                Err(error) => state.scheduler.reject_all(&no_access_token(error)),
+                Err(failure) => state.scheduler.reject_all(&failure),
             }
         }));
     }
