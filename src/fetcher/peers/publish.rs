@@ -50,7 +50,7 @@ pub(super) async fn publish(
     let key = RecordKey::meeting(&flight.key);
     let (record, keep) = match &result {
         Ok(snapshot) => {
-            let keep = peers.cache.useful_for(snapshot);
+            let keep = peers.cache.policy().useful_for(snapshot);
             (records::of_snapshot(&peers.cluster, clock, &key, Arc::clone(snapshot)).await, keep)
         }
         Err(failure) => {
