@@ -13,7 +13,6 @@ mod call;
 mod command;
 mod flight;
 mod flights;
-mod known;
 mod memory;
 mod pages;
 mod peers;
