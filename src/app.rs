@@ -116,13 +116,11 @@ impl App {
     }
 
     /// Returns the address of the callers' listener, with the port that was bound.
-    #[must_use]
     pub fn listen(&self) -> SocketAddr {
         self.listeners.listen
     }
 
     /// Returns the address of the operators' listener, with the port that was bound.
-    #[must_use]
     pub fn ops_listen(&self) -> SocketAddr {
         self.listeners.ops_listen
     }

@@ -13,12 +13,8 @@ mod lookup;
 pub mod policy;
 mod views;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
 use self::{
@@ -40,7 +36,7 @@ pub(crate) use self::{
 };
 use crate::{
     metrics::Metrics,
-    snapshot::{Snapshot, SnapshotKey, Tag, WrittenBody},
+    snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
 /// A snapshot that takes more than this fraction of the bound (1/100) evicts others at once.
@@ -50,15 +46,14 @@ const LARGE_SHARE: u64 = 100;
 #[derive(Clone)]
 pub struct Cache {
     entries: Moka<CacheKey, Entry, foldhash::fast::RandomState>,
-    bodies: Bodies,
-    views: Views,
+    pub(crate) bodies: Bodies,
+    pub(crate) views: Views,
     webinars: KnownWebinars,
     config: Arc<CacheConfig>,
 }
 
 impl Cache {
     /// Creates an empty cache.
-    #[must_use]
     pub fn new(config: CacheConfig, metrics: &Arc<Metrics>) -> Self {
         let metrics = Arc::clone(metrics);
         let entries = Moka::builder()
@@ -83,7 +78,6 @@ impl Cache {
     }
 
     /// Returns the newest entry of this meeting, if it can be served at `now`. A snapshot may be stale.
-    #[must_use]
     pub fn get(&self, key: &SnapshotKey, now: Instant) -> Option<Entry> {
         self.entry(CacheKey::newest(*key), now)
     }
@@ -139,49 +133,13 @@ impl Cache {
         self.entries.insert(key, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
-    /// Returns the size of the largest uncompressed body that is cached, in bytes.
-    pub(crate) fn largest_plain_body(&self) -> usize {
-        self.bodies.largest()
-    }
-
-    /// Returns the snapshot's uncompressed body, if it is stored or cached.
-    pub(crate) fn plain_body(&self, snapshot: &Snapshot) -> Option<Bytes> {
-        self.bodies.plain(snapshot)
-    }
-
-    /// Returns the snapshot's uncompressed body; `None` if all uncompressed bodies together would take too much memory.
-    /// Blocks while the body is decompressed, which happens once for all threads.
-    pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
-        self.bodies.decompressed(snapshot)
-    }
-
-    /// Returns the body of a small snapshot, which is stored as gzip only, as zstd. Blocks for some tenths of a
-    /// millisecond while it is made.
-    pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
-        self.bodies.zstd(snapshot)
-    }
-
-    pub(crate) fn view(&self, key: &ViewKey) -> Option<ViewBody> {
-        self.views.get(key)
-    }
-
-    /// Caches a view unless it is large, and returns it. Returns `None` if all views in use would take too much memory.
-    pub(crate) fn insert_view(&self, key: ViewKey, made: WrittenBody) -> Option<ViewBody> {
-        self.views.insert(key, made)
-    }
-
-    /// Returns how long after its fetch a snapshot can be served, fresh or stale.
-    pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
-        self.config.policy.useful_for(snapshot)
-    }
-
     /// Removes the snapshots and failures under these keys, and the remembered kinds of their ids. Returns for how many
     /// of the keys there was a newest entry or a failure.
     ///
     /// Too slow for the path of a request: it scans all entries, which takes a tenth of a second for a million.
     pub(crate) fn purge(&self, keys: &[SnapshotKey]) -> u64 {
-        self.bodies.purge_all();
-        self.views.purge_all();
+        self.bodies.cached.invalidate_all();
+        self.views.cached.invalidate_all();
         let older = self.entries.iter().map(|(key, _)| *key);
         let older: Vec<_> = older.filter(|older| older.is_older() && keys.contains(&older.key)).collect();
         for key in older {
@@ -204,8 +162,8 @@ impl Cache {
         while Instant::now() == now {
             std::hint::spin_loop();
         }
-        self.bodies.purge_all();
-        self.views.purge_all();
+        self.bodies.cached.invalidate_all();
+        self.views.cached.invalidate_all();
         self.webinars.purge_all();
         self.entries.invalidate_all();
     }
@@ -213,24 +171,25 @@ impl Cache {
     /// Frees expired entries and updates the sizes, which moka by itself does only while requests arrive.
     pub fn run_maintenance(&self) {
         self.entries.run_pending_tasks();
-        self.bodies.run_maintenance();
-        self.views.run_maintenance();
+        self.bodies.cached.run_pending_tasks();
+        self.views.cached.run_pending_tasks();
     }
 
     /// Returns the number of entries, as of the last [`Cache::run_maintenance`]. Bodies made on demand do not count.
-    #[must_use]
     pub fn entry_count(&self) -> u64 {
         self.entries.entry_count()
     }
 
     /// Returns the memory in bytes, as of the last [`Cache::run_maintenance`].
     pub(crate) fn bytes(&self) -> u64 {
-        self.entries.weighted_size() + self.bodies.bytes() + self.views.bytes()
+        self.entries.weighted_size() + self.bodies.cached.weighted_size() + self.views.cached.weighted_size()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::{
         failure::{Failure, Reason},

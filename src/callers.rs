@@ -32,7 +32,6 @@ use crate::metrics::Metrics;
 impl Callers {
     /// Returns the callers and, if they have a file, the task that watches it. Without a file every request is accepted, as
     /// caller `anonymous`.
-    #[must_use]
     pub fn open(file: Option<CallersFile>, metrics: &Arc<Metrics>) -> (Self, Option<FileWatcher>) {
         metrics.callers_file_ok.set(1);
         let Some(CallersFile { path, contents, entries }) = file else {

@@ -50,7 +50,6 @@ enum CallersCommand {
 }
 
 /// Runs the command that the arguments name. Returns the exit code.
-#[must_use]
 pub fn run() -> ExitCode {
     let CommandLine { config: files, command } = CommandLine::parse();
     match command.unwrap_or(Command::Serve) {

@@ -147,7 +147,6 @@ enum OutboxItem {
 
 impl Cluster {
     /// A handle that is not connected yet: [`Cluster::run_heartbeat`] connects. `events` receives what other replicas announce.
-    #[must_use]
     pub fn new(config: ClusterConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
@@ -178,7 +177,6 @@ impl Cluster {
     }
 
     /// Whether Redis is in use, as operators see it.
-    #[must_use]
     pub fn status(&self) -> watch::Receiver<RedisStatus> {
         self.0.status.subscribe()
     }
@@ -190,20 +188,17 @@ impl Cluster {
     }
 
     /// How this process may call Zoom now.
-    #[must_use]
     pub fn mode(&self, now: Instant) -> Mode {
         let is_up = self.0.breaker.borrow().status() == RedisStatus::Up;
         self.0.presence.borrow().mode(is_up, now)
     }
 
     /// The server's clock; `None` before the server was first reached.
-    #[must_use]
     pub fn clock(&self) -> Option<ServerClock> {
         self.0.clock.get()
     }
 
     /// Encrypts records, also on other threads.
-    #[must_use]
     pub fn cipher(&self) -> Option<Arc<RecordCipher>> {
         self.0.config.cipher.clone()
     }

@@ -44,7 +44,6 @@ impl MoreRoots {
     }
 
     /// The certificates, without Mozilla's.
-    #[must_use]
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
     }

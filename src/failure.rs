@@ -140,6 +140,11 @@ impl Failure {
         self
     }
 
+    /// Returns whether a retry is still too early.
+    pub(crate) fn is_in_force(&self, now: Instant) -> bool {
+        self.retry_at.is_some_and(|at| now < at)
+    }
+
     /// Returns the limit or the rejected credentials that caused this failure; `None` if neither did. A rate limit is
     /// Zoom's if the failure has a response of Zoom's, else ours.
     pub(crate) fn refused_by(&self) -> Option<RefusedBy> {

@@ -13,7 +13,6 @@ mod call;
 mod command;
 mod flight;
 mod flights;
-mod known;
 mod memory;
 mod pages;
 mod peers;
@@ -90,7 +89,6 @@ impl FetcherTask {
 
 impl Fetcher {
     /// Returns a handle, and the fetcher behind it, which has not started.
-    #[must_use]
     pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
         let (sender, commands) = mpsc::unbounded_channel();
         let signals = Signals {
@@ -183,7 +181,6 @@ impl Fetcher {
 
     /// Returns the reason why Zoom may not be called for this snapshot now, if there is one: refused credentials,
     /// refused webinars, a cool-down, or the daily quota.
-    #[must_use]
     pub fn refuses(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
             return Some(Failure::new(Reason::ZoomRejectedCredentials));
@@ -192,13 +189,10 @@ impl Fetcher {
         if let Some(failure) = webinars.as_ref().and_then(|refusal| refusal.applies_to(key, now)) {
             return Some(failure);
         }
-        let blocked = self.blocked.borrow();
-        let failure = blocked.as_ref()?;
-        failure.retry_at.is_some_and(|at| now < at).then(|| failure.clone())
+        self.blocked.borrow().clone().filter(|failure| failure.is_in_force(now))
     }
 
     /// Returns the limits and the use of the quota, as last published.
-    #[must_use]
     pub fn quota(&self) -> QuotaStatus {
         *self.quota.borrow()
     }
@@ -211,25 +205,21 @@ impl Fetcher {
     }
 
     /// Returns whether the fetcher reads commands.
-    #[must_use]
     pub fn is_running(&self) -> bool {
         !self.commands.is_closed()
     }
 
     /// Returns whether Zoom accepts our credentials.
-    #[must_use]
     pub fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
     }
 
     /// Returns which scope or plan our Zoom app lacks to read webinars, if Zoom refuses them.
-    #[must_use]
     pub fn webinar_refusal(&self) -> Option<&'static str> {
         self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }
 
     /// Returns whether Redis is in use; `None` if it is not configured.
-    #[must_use]
     pub fn redis(&self) -> Option<RedisStatus> {
         self.redis.as_ref().map(|status| *status.borrow())
     }

@@ -70,7 +70,6 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Returns the time since the last page arrived.
-    #[must_use]
     pub fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.fetched_instant)
     }
@@ -86,7 +85,6 @@ impl Snapshot {
     }
 
     /// Returns the time since it became stale; zero while it is fresh.
-    #[must_use]
     pub fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
     }
@@ -141,13 +139,11 @@ impl Snapshot {
     }
 
     /// Returns `fetched_at` as an HTTP date.
-    #[must_use]
     pub fn last_modified(&self) -> Bytes {
         self.parts.get(Part::LastModified)
     }
 
     /// Returns the strong entity tag of the body in this coding, with quotes.
-    #[must_use]
     pub fn etag(&self, coding: Coding) -> Bytes {
         let stored = self.parts.get(Part::Etag(coding));
         // Computed on demand for codings that we do not store: they are rarely requested, and the tag would cost memory in every
@@ -157,13 +153,11 @@ impl Snapshot {
 
     /// Returns the body in this coding, byte for byte as on the wire; `None` if it is not stored and must be made on
     /// demand.
-    #[must_use]
     pub fn body(&self, coding: Coding) -> Option<Bytes> {
         Some(self.parts.get(Part::Body(coding))).filter(|body| !body.is_empty())
     }
 
     /// Returns whether the body is stored in this coding.
-    #[must_use]
     pub fn stores(&self, coding: Coding) -> bool {
         self.parts.has(Part::Body(coding))
     }
@@ -193,26 +187,22 @@ impl Snapshot {
     }
 
     /// Returns a decoder for `length` bytes of the body from `at` on. They are decompressed as they are read.
-    #[must_use]
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         BodyDecoder::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
     }
 
     /// Returns the number of participants.
-    #[must_use]
     pub fn rows(&self) -> usize {
         self.rows.starts.len()
     }
 
     /// Returns everything in the body before its first participant.
-    #[must_use]
     pub fn head(&self) -> String {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
     /// Returns a reader of at most `size` participants, beginning with number `offset`. `plain` is the uncompressed
     /// body, if it is available.
-    #[must_use]
     pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
         let range = self.row_range(offset, size);
         let end = offset.saturating_add(size).min(self.rows());
@@ -229,7 +219,6 @@ impl Snapshot {
     }
 
     /// Returns the bytes of memory that it takes, without the cache's own bookkeeping.
-    #[must_use]
     pub fn weight(&self) -> usize {
         size_of::<Self>() + self.parts.len() + size_of_val(&*self.rows.starts)
     }

@@ -15,7 +15,6 @@ macro_rules! vocabulary {
             pub const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
             /// The value's word.
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$value => $word,)+ }
             }

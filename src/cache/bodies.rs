@@ -22,8 +22,8 @@ use crate::snapshot::{Coding, Snapshot, Tag};
 const IDLE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
-pub(super) struct Bodies {
-    cached: Moka<(Tag, Coding), Bytes, foldhash::fast::RandomState>,
+pub(crate) struct Bodies {
+    pub(super) cached: Moka<(Tag, Coding), Bytes, foldhash::fast::RandomState>,
     /// Bytes of all uncompressed bodies that the cache or a response holds.
     in_use: Arc<AtomicU64>,
     max_bytes: u64,
@@ -41,18 +41,18 @@ impl Bodies {
     }
 
     /// Returns the size of the largest body that is cached, in bytes.
-    pub(super) fn largest(&self) -> usize {
+    pub(crate) fn largest(&self) -> usize {
         usize::try_from(self.max_bytes / 2).unwrap_or(usize::MAX)
     }
 
     /// Returns the uncompressed body, if it is stored or cached.
-    pub(super) fn plain(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    pub(crate) fn plain(&self, snapshot: &Snapshot) -> Option<Bytes> {
         snapshot.body(Coding::Identity).or_else(|| self.cached.get(&(snapshot.tag, Coding::Identity)))
     }
 
-    /// Returns the uncompressed body; `None` if all such bodies together would take too much memory. It is decompressed
-    /// once if necessary, for however many threads call this.
-    pub(super) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    /// Returns the uncompressed body; `None` if all such bodies together would take too much memory. Blocks while the body
+    /// is decompressed, which happens once for all threads.
+    pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
         let in_use = self.in_use.load(Ordering::Relaxed);
         if in_use.saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
             return None;
@@ -61,21 +61,10 @@ impl Bodies {
         self.cached.optionally_get_with((snapshot.tag, Coding::Identity), decompress)
     }
 
-    pub(super) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
+    /// Returns the body of a small snapshot, which is stored as gzip only, as zstd. Blocks for some tenths of a
+    /// millisecond while it is made.
+    pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
         self.cached.optionally_get_with((snapshot.tag, Coding::Zstd), || Some(snapshot.zstd().ok()?.into()))
-    }
-
-    pub(super) fn purge_all(&self) {
-        self.cached.invalidate_all();
-    }
-
-    pub(super) fn run_maintenance(&self) {
-        self.cached.run_pending_tasks();
-    }
-
-    /// Returns the memory in bytes, as of the last [`Self::run_maintenance`].
-    pub(super) fn bytes(&self) -> u64 {
-        self.cached.weighted_size()
     }
 }
 
@@ -120,15 +109,15 @@ mod tests {
     #[test]
     fn cached_bodies_take_at_most_a_sixteenth_and_are_made_again() {
         let cache = cache(1_600_000);
-        assert_eq!(cache.largest_plain_body(), 50_000);
+        assert_eq!(cache.bodies.largest(), 50_000);
         let snapshots: Vec<_> =
             (0..10).map(|number| cache.insert(snapshot_of(key(number), 20_000, 30 * SECOND)).0).collect();
         for snapshot in &snapshots {
-            assert!(cache.plain_body(snapshot).is_none(), "not requested yet");
+            assert!(cache.bodies.plain(snapshot).is_none(), "not requested yet");
             decompressed_soon(&cache, snapshot);
             cache.run_maintenance();
         }
-        let at_hand = snapshots.iter().filter(|snapshot| cache.plain_body(snapshot).is_some()).count();
+        let at_hand = snapshots.iter().filter(|snapshot| cache.bodies.plain(snapshot).is_some()).count();
         assert!((1..=4).contains(&at_hand), "{at_hand}");
         for snapshot in &snapshots {
             let unpacked = decompressed_soon(&cache, snapshot);
@@ -144,7 +133,7 @@ mod tests {
     fn decompressed_soon(cache: &Cache, snapshot: &Arc<Snapshot>) -> Bytes {
         let look = |_| {
             cache.run_maintenance();
-            cache.decompressed(snapshot).or_else(|| {
+            cache.bodies.decompressed(snapshot).or_else(|| {
                 std::thread::park_timeout(Duration::from_millis(10));
                 None
             })
@@ -160,7 +149,7 @@ mod tests {
         let held: Vec<_> = snapshots
             .iter()
             .filter_map(|snapshot| {
-                let body = cache.decompressed(snapshot);
+                let body = cache.bodies.decompressed(snapshot);
                 cache.run_maintenance();
                 body
             })

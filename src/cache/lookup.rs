@@ -13,7 +13,6 @@ impl Cache {
     /// Returns the key of the snapshot to serve, and the newest entry under it if that can be served at `now`.
     ///
     /// If the request names no kind, a meeting's snapshot is looked up first, so that its hits need only one look-up.
-    #[must_use]
     pub fn find(&self, requested: RequestedKey, now: Instant) -> (SnapshotKey, Option<Entry>) {
         let key = requested.of_kind(requested.kind.unwrap_or(MeetingKind::Meeting));
         let entry = self.get(&key, now);

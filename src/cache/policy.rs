@@ -69,7 +69,6 @@ pub struct FetchRequirement {
 
 impl FetchRequirement {
     /// Returns the requirement of a background refresh, which no caller waits for: any fresh snapshot meets it.
-    #[must_use]
     pub fn any_fresh(now: Instant) -> Self {
         Self { directives: Directives::default(), requested_at: now, has_fallback: true }
     }
@@ -88,7 +87,6 @@ pub struct CachePolicy {
 
 impl CachePolicy {
     /// Decides what to do for a request with these directives.
-    #[must_use]
     pub fn decide(&self, cached: Option<&Snapshot>, directives: Directives, now: Instant) -> Decision {
         let fetch = |reason| {
             if directives.only_if_cached { Decision::NotCached } else { Decision::Fetch(reason) }
@@ -113,7 +111,6 @@ impl CachePolicy {
     /// A snapshot that was fetched after the request arrived is always accepted. An older one is accepted if
     /// [`Self::decide`] would have served it when the request arrived, and if it is still fresh. Failed attempts do not
     /// count here: the fetch that the caller waits for is the attempt.
-    #[must_use]
     pub fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
         let FetchRequirement { directives, requested_at, .. } = requirement;
         snapshot.fetched_instant > requested_at
@@ -122,13 +119,11 @@ impl CachePolicy {
     }
 
     /// Returns whether a snapshot may be served instead of a failure that [`is_covered_by_stale`].
-    #[must_use]
     pub fn may_stand_in(&self, snapshot: &Snapshot, now: Instant) -> bool {
         snapshot.fresh_left(now).is_some() || within(snapshot.stale_for(now), self.if_error)
     }
 
     /// Returns how long after its fetch a snapshot can be served at all. The cache drops it then.
-    #[must_use]
     pub fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         snapshot.fresh_for + self.while_revalidate.max(self.if_error)
     }
@@ -164,14 +159,12 @@ fn within(time: Duration, limit: Duration) -> bool {
 ///
 /// Returns `false` if Zoom reports that there is no such meeting, while this process shuts down (another replica may
 /// have a fresh snapshot), and if the caller excludes a fetch.
-#[must_use]
 pub fn is_covered_by_stale(reason: Reason) -> bool {
     !denies_meeting(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
 }
 
 /// Returns whether this failure is Zoom's response that there is no such meeting. Such a failure replaces the snapshot
 /// in the cache.
-#[must_use]
 pub fn ends_snapshot(failure: &Failure) -> bool {
     denies_meeting(failure.reason)
 }

@@ -41,8 +41,8 @@ pub(crate) struct ViewBody {
 }
 
 #[derive(Clone)]
-pub(super) struct Views {
-    cached: Moka<ViewKey, ViewBody, foldhash::fast::RandomState>,
+pub(crate) struct Views {
+    pub(super) cached: Moka<ViewKey, ViewBody, foldhash::fast::RandomState>,
     /// The bytes of all views that the cache or a response holds.
     in_use: Arc<AtomicU64>,
     max_bytes: u64,
@@ -62,17 +62,14 @@ impl Views {
         Self { cached, in_use: Arc::default(), max_bytes }
     }
 
-    pub(super) fn get(&self, key: &ViewKey) -> Option<ViewBody> {
+    pub(crate) fn get(&self, key: &ViewKey) -> Option<ViewBody> {
         self.cached.get(key)
     }
 
     /// Caches the view unless it is large, and returns it. Returns `None` if all views in use would take too much
     /// memory.
-    pub(super) fn insert(
-        &self,
-        key: ViewKey,
-        WrittenBody { bytes, length }: WrittenBody,
-    ) -> Option<ViewBody> {
+    pub(crate) fn insert(&self, key: ViewKey, made: WrittenBody) -> Option<ViewBody> {
+        let WrittenBody { bytes, length } = made;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let in_use = self.in_use.load(Ordering::Relaxed);
         if in_use.saturating_add(size) > self.max_bytes.saturating_mul(IN_USE_FACTOR) {
@@ -83,18 +80,5 @@ impl Views {
             self.cached.insert(key, body.clone());
         }
         Some(body)
-    }
-
-    pub(super) fn purge_all(&self) {
-        self.cached.invalidate_all();
-    }
-
-    pub(super) fn run_maintenance(&self) {
-        self.cached.run_pending_tasks();
-    }
-
-    /// Returns the memory in bytes, as of the last [`Self::run_maintenance`].
-    pub(super) fn bytes(&self) -> u64 {
-        self.cached.weighted_size()
     }
 }

@@ -27,7 +27,6 @@ impl CallersFile {
     }
 
     /// The number of callers.
-    #[must_use]
     pub fn count(&self) -> usize {
         self.entries.len()
     }

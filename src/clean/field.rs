@@ -25,7 +25,6 @@ vocabulary! {
 
 impl Field {
     /// Returns the suffix that cleaning adds to Zoom's key.
-    #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Bitrate => "_kbps",
@@ -105,7 +104,6 @@ pub struct Unparsed([u64; Field::ALL.len()]);
 
 impl Unparsed {
     /// Returns the count of one field.
-    #[must_use]
     pub fn of(&self, field: Field) -> u64 {
         self.iter().find_map(|(each, count)| (each == field).then_some(count)).unwrap_or_default()
     }

@@ -40,7 +40,6 @@ impl ServerClock {
     }
 
     /// The time that the server's clock shows at this moment.
-    #[must_use]
     pub fn at(&self, here: Instant) -> Micros {
         match here.checked_duration_since(self.here) {
             Some(later) => self.there.saturating_add(micros(later)),
@@ -67,7 +66,6 @@ impl ServerClock {
     }
 
     /// The server's wall clock.
-    #[must_use]
     pub fn wall(&self, here: Instant) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.at(here))
     }

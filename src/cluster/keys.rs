@@ -53,7 +53,6 @@ pub struct Claim {
 impl RecordKey {
     /// A meeting's view: a snapshot or a refusal. Replicas of versions without webinars do not know a webinar's name, and ignore
     /// it.
-    #[must_use]
     pub fn meeting(key: &SnapshotKey) -> Self {
         let suffix = match key.kind {
             MeetingKind::Meeting => "",
@@ -63,13 +62,11 @@ impl RecordKey {
     }
 
     /// One snapshot of a meeting, which a caller pages through.
-    #[must_use]
     pub fn paged(key: &SnapshotKey, tag: Tag) -> Self {
         Self(format!("{}:{tag}", Self::meeting(key).0).into())
     }
 
     /// The access token. `name`: the credentials', by [`super::cipher::RecordCipher::name`].
-    #[must_use]
     pub fn access_token(name: &str) -> Self {
         Self(format!("access-token:{name}").into())
     }
@@ -86,7 +83,6 @@ impl RecordKey {
     }
 
     /// As it appears in keys and events.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

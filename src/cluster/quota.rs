@@ -23,7 +23,6 @@ impl Cluster {
     }
 
     /// How many slots this process may hold while `waiting` calls wait here.
-    #[must_use]
     pub fn may_reserve(&self, waiting: u64) -> u64 {
         self.0.quota_view.borrow().may_reserve(waiting)
     }
@@ -81,7 +80,6 @@ impl Cluster {
     }
 
     /// Until when a 429 of this kind stops all replicas, as far as this one knows.
-    #[must_use]
     pub fn cooldown_until(&self, kind: LimitKind) -> Option<Instant> {
         let until = self.0.quota_view.borrow().cooldown_end(kind);
         let (clock, now) = (self.clock()?, Instant::now());
@@ -107,7 +105,6 @@ impl Cluster {
     }
 
     /// The day's calls of all replicas, as far as this one knows.
-    #[must_use]
     pub fn day(&self, now: Instant) -> SharedDay {
         self.0.quota_view.borrow().day(self.micros(now))
     }

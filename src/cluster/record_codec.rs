@@ -48,7 +48,6 @@ pub struct Record {
 }
 
 /// `None`: the system has no random numbers to encrypt with.
-#[must_use]
 pub fn encode(
     cipher: Option<&RecordCipher>,
     key: &RecordKey,
@@ -66,7 +65,6 @@ pub fn encode(
 }
 
 /// Decodes what is stored under this key. With a cipher, only what it encrypted is accepted.
-#[must_use]
 pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> Option<Record> {
     let (front, rest) = bytes.split_first_chunk::<5>()?;
     let [z, q, version, kind, protection] = *front;

@@ -46,7 +46,6 @@ pub struct LocalShare {
 impl LocalShare {
     /// The share of `permitted` calls a second. Example: 36 calls and 5 replicas make 7 a second; 2 calls and 5 replicas make
     /// one call every 1.04 s × 5 / 2 = 2.6 s.
-    #[must_use]
     pub fn of(permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         if let Some(per_second) = NonZeroU32::new(permitted.get() / replicas) {
             return Self { per_second, apart: Duration::ZERO };

@@ -54,7 +54,6 @@ impl Proxy {
     }
 
     /// For the log.
-    #[must_use]
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.url.host_str().unwrap_or_default(), self.port())
     }
@@ -103,7 +102,6 @@ impl ProxySource {
     }
 
     /// The current proxy.
-    #[must_use]
     pub fn read(&self) -> Proxy {
         self.reload.as_ref().and_then(|reload| reload()).unwrap_or_else(|| self.initial.clone())
     }

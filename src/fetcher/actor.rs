@@ -6,11 +6,9 @@ use std::{rc::Rc, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 
 use super::{
-    call::no_access_token,
     command::{FetchRequest, FetcherCommand, FetcherStatus, ReplySender},
     flight,
     flights::{Flight, Joined, Waiter, weight_of},
-    known::without_flight,
     state::{Dependencies, FetcherState, Signals},
 };
 use crate::{
@@ -28,11 +26,7 @@ pub(super) async fn run(
     mut commands: mpsc::UnboundedReceiver<FetcherCommand>,
     supervisor: Supervisor,
 ) {
-    let (state, events) = FetcherState::new(dependencies, signals);
-    let state = Rc::new(state);
-    if let Some(events) = events {
-        events.spawn(&supervisor);
-    }
+    let state = Rc::new(FetcherState::new(dependencies, signals, &supervisor));
     let (flights, caller) = (Rc::clone(&state.flights), Rc::clone(&state));
     let scheduler = state
         .scheduler
@@ -60,7 +54,7 @@ fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
             state.awaits_access_token.set(false);
             match token {
                 Ok(_) => state.scheduler.wake(),
-                Err(error) => state.scheduler.reject_all(&no_access_token(error)),
+                Err(failure) => state.scheduler.reject_all(&failure),
             }
         }));
     }
@@ -112,7 +106,7 @@ impl Actor {
     fn fetch(&self, request: FetchRequest, reply: ReplySender) {
         let FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up } = request;
         let (key, entry) = self.state.cache.find(requested, Instant::now());
-        if let Some(result) = without_flight(&self.state, &key, entry, wanted) {
+        if let Some(result) = self.state.without_flight(&key, entry, wanted) {
             drop(reply.send(result));
             return;
         }
@@ -140,7 +134,7 @@ impl Actor {
     fn refresh(&self, key: SnapshotKey, caller: &Arc<Caller>, request: TraceContext) {
         let now = Instant::now();
         let entry = self.state.cache.get(&key, now);
-        if without_flight(&self.state, &key, entry, FetchRequirement::any_fresh(now)).is_none()
+        if self.state.without_flight(&key, entry, FetchRequirement::any_fresh(now)).is_none()
             && let Some(flight) = self.state.flights.start_refresh(key, now + self.state.wait, caller, now)
         {
             self.spawn(flight, request);

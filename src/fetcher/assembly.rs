@@ -1,9 +1,13 @@
 //! Makes a snapshot of pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking
 //! pool, not on the thread that starts the calls on time.
 
-use std::{io, time::Instant};
+use std::{
+    io,
+    time::{Instant, SystemTime},
+};
 
 use bytes::Bytes;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::state::FetcherState;
 use crate::{
@@ -13,6 +17,14 @@ use crate::{
     meeting_id::MeetingId,
     snapshot::{Snapshot, SnapshotBuilder, SnapshotKey},
 };
+
+/// Pages and meetings above this size, in bytes, are processed one at a time, because the memory for that is not
+/// counted: a cleaned page beside its body, a meeting's encodings beside its pages.
+const LARGE: usize = 1024 * 1024;
+
+async fn one_at_a_time(lock: &Mutex<()>, bytes: usize) -> Option<MutexGuard<'_, ()>> {
+    if bytes > LARGE { Some(lock.lock().await) } else { None }
+}
 
 /// Cleans a page and appends its rows to the builder.
 pub(super) async fn append(
@@ -37,9 +49,9 @@ pub(super) async fn append(
         }
         Ok((builder, cleaned))
     };
-    let one_at_a_time = state.large_work.page(length).await;
+    let alone = one_at_a_time(&state.large_page, length).await;
     let done = spawn_blocking(work).await;
-    drop(one_at_a_time);
+    drop(alone);
     never_fails(done)
 }
 
@@ -54,14 +66,15 @@ fn is_of_another(page: &clean::Page, requested: &MeetingId) -> bool {
 pub(super) async fn finish(state: &FetcherState, key: SnapshotKey, builder: SnapshotBuilder) -> Snapshot {
     let (freshness, weight) = (state.freshness.clone(), builder.weight());
     let (stretch, jitter_seed) = (stretch(state, &key, builder.pages()), fastrand::u32(..));
-    let clock = state.peers.wall_clock();
+    let clock = state.peers.server_clock();
     let work = move || {
         let now = Instant::now();
-        builder.finish(key, &freshness, now, clock.at(now), stretch, jitter_seed)
+        let fetched_at = clock.map_or_else(SystemTime::now, |clock| clock.wall(now));
+        builder.finish(key, &freshness, now, fetched_at, stretch, jitter_seed)
     };
-    let one_at_a_time = state.large_work.meeting(weight).await;
+    let alone = one_at_a_time(&state.large_meeting, weight).await;
     let done = spawn_blocking(work).await;
-    drop(one_at_a_time);
+    drop(alone);
     never_fails(done)
 }
 

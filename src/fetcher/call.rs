@@ -5,8 +5,8 @@ mod recovery;
 
 use std::time::Instant;
 
+pub(super) use self::recovery::PagesError;
 use self::recovery::{Attempts, recover, result_of};
-pub(super) use self::recovery::{PagesError, no_access_token};
 use super::{assembly, flights::Flight, spans::FlightSpans, state::FetcherState};
 use crate::{
     clean::NotAPage,

@@ -8,9 +8,8 @@ use futures_util::FutureExt as _;
 use super::{
     command::FetchSource,
     flights::{Flight, Redirected},
-    known::without_flight,
     pages::fetch_meeting,
-    peers::{PeerResult, PeerSource, PublishResult},
+    peers::{PeerResult, PeerSource},
     state::FetcherState,
 };
 use crate::{
@@ -69,7 +68,7 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
         }
     };
     let result = fetch_meeting(state, flight).await.map(Arc::new);
-    let PublishResult { result, may_cache } = state.peers.publish(claim, flight, result).await;
+    let (result, may_cache) = state.peers.publish(claim, flight, result).await;
     FlightResult { may_cache, ..FlightResult::own(state, flight, result) }
 }
 
@@ -111,7 +110,7 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
         return false;
     }
     let known =
-        |key: &SnapshotKey, wanted| without_flight(state, key, state.cache.get(key, Instant::now()), wanted);
+        |key: &SnapshotKey, wanted| state.without_flight(key, state.cache.get(key, Instant::now()), wanted);
     match state.flights.redirect(flight, failure, known) {
         Redirected::GoesOn => true,
         Redirected::Joined(number, waiters) => {

@@ -14,20 +14,12 @@ mod records;
 mod search;
 mod subscriptions;
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Instant, SystemTime},
-};
+use std::{rc::Rc, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 
-use self::{backend::RedisPeers, claim::HeldClaim, lookups::PendingLookups};
-pub(super) use self::{
-    events::EventPump,
-    publish::PublishResult,
-    search::{PeerResult, PeerSource},
-};
+pub(super) use self::search::{PeerResult, PeerSource};
+use self::{backend::RedisPeers, claim::HeldClaim};
 use super::{
     command::Purge,
     flights::{Flight, Flights, Waiter},
@@ -37,28 +29,19 @@ use super::{
 pub use crate::cluster::circuit_breaker::RedisStatus;
 use crate::{
     cache::Cache,
-    cluster::{Cluster, ClusterConfig, clock::ServerClock, events::Event, keys::RecordKey},
+    cluster::{Cluster, clock::ServerClock, events::Event, keys::RecordKey},
     failure::Failure,
     metrics::Metrics,
     scheduler::Scheduler,
     snapshot::{Snapshot, SnapshotKey, Tag},
+    supervisor::Supervisor,
     zoom::oauth::AccessTokens,
 };
 
 /// Access to the other replicas.
 pub(super) enum Peers {
     None,
-    Redis { peers: Rc<RedisPeers>, lookups: Rc<PendingLookups> },
-}
-
-/// Creates the connection, which is not opened yet, and the receiver of the events that arrive over it; `None` without
-/// Redis.
-pub(super) fn prepare(
-    config: Option<ClusterConfig>,
-    metrics: &Arc<Metrics>,
-) -> Option<(Cluster, mpsc::UnboundedReceiver<Event>)> {
-    let (sender, events) = mpsc::unbounded_channel();
-    config.map(|config| (Cluster::new(config, sender, metrics), events))
+    Redis(Rc<RedisPeers>),
 }
 
 impl Peers {
@@ -70,43 +53,61 @@ impl Peers {
         scheduler: Scheduler,
     ) -> Self {
         let Some(cluster) = cluster else { return Self::None };
-        let peers = Rc::new(RedisPeers::new(cluster, cache, flights, purger, scheduler));
-        Self::Redis { lookups: Rc::new(PendingLookups::new(Rc::clone(&peers))), peers }
+        let (subscriptions, lookups, has_logged_too_large) = Default::default();
+        let peers = RedisPeers {
+            cluster,
+            cache,
+            flights,
+            purger,
+            scheduler,
+            subscriptions,
+            lookups,
+            has_logged_too_large,
+        };
+        Self::Redis(Rc::new(peers))
     }
 
-    /// Returns the tasks that keep the connection and apply the other replicas' events; `None` without Redis.
-    pub(super) fn event_pump(
+    /// Starts the tasks that keep the connection and apply the other replicas' events. They run as long as the service.
+    /// `status` tells the handles on other threads whether Redis is in use.
+    pub(super) fn start(
         &self,
-        events: Option<mpsc::UnboundedReceiver<Event>>,
+        events: mpsc::UnboundedReceiver<Event>,
         access_tokens: AccessTokens,
         metrics: Arc<Metrics>,
         status: watch::Sender<RedisStatus>,
-    ) -> Option<EventPump> {
-        let (Self::Redis { peers, .. }, Some(events)) = (self, events) else { return None };
-        Some(EventPump { peers: Rc::clone(peers), events, access_tokens, metrics, status })
+        supervisor: &Supervisor,
+    ) {
+        let Self::Redis(peers) = self else { return };
+        let applied = events::apply_all(Rc::clone(peers), events, access_tokens);
+        drop(actix_rt::spawn(supervisor.watch("the reader of other replicas' events", applied)));
+        let forwarded = events::forward_status(Rc::clone(peers), metrics, status);
+        drop(actix_rt::spawn(supervisor.watch("the watch on the connection to Redis", forwarded)));
+        let heartbeat = peers.cluster.clone().run_heartbeat();
+        drop(actix_rt::spawn(supervisor.watch("the heartbeat to Redis", heartbeat)));
     }
 
     /// Looks for another replica's snapshot, or for its flight in progress.
     pub(super) async fn find(&self, flight: &Flight, spans: &FlightSpans) -> PeerResult {
         match self {
             Self::None => PeerResult::FetchHere(None),
-            Self::Redis { peers, .. } => {
+            Self::Redis(peers) => {
                 let _span = spans.look_at_peers(flight);
                 search::find(peers, flight).await
             }
         }
     }
 
-    /// Publishes the result of a flight to the other replicas. Does nothing if this replica fetched without a claim.
+    /// Publishes the result of a flight to the other replicas; does nothing if this replica fetched without a claim.
+    /// Returns the result, which another replica's later fetch may have superseded, and whether it may be cached.
     pub(super) async fn publish(
         &self,
         claim: Option<HeldClaim>,
         flight: &Flight,
         result: Result<Arc<Snapshot>, Failure>,
-    ) -> PublishResult {
+    ) -> (Result<Arc<Snapshot>, Failure>, bool) {
         match (self, claim) {
-            (Self::Redis { peers, .. }, Some(claim)) => publish::publish(peers, claim, flight, result).await,
-            _ => PublishResult { result, may_cache: true },
+            (Self::Redis(peers), Some(claim)) => publish::publish(peers, claim, flight, result).await,
+            _ => (result, true),
         }
     }
 
@@ -115,18 +116,18 @@ impl Peers {
     pub(super) fn answer_rejected(&self, key: SnapshotKey, waiter: Waiter, failure: Failure) {
         match self {
             Self::None => drop(waiter.reply.send(Err(failure))),
-            Self::Redis { lookups, .. } => Rc::clone(lookups).answer(key, waiter, failure),
+            Self::Redis(peers) => lookups::answer(peers, key, waiter, failure),
         }
     }
 
     /// Returns whether there may be other replicas, which may have newer snapshots.
     pub(super) fn may_have_snapshots(&self) -> bool {
-        matches!(self, Self::Redis { .. })
+        matches!(self, Self::Redis(_))
     }
 
     /// Publishes to the other replicas a snapshot that a caller pages through.
     pub(super) async fn publish_paged(&self, snapshot: Arc<Snapshot>) {
-        if let Self::Redis { peers, .. } = self {
+        if let Self::Redis(peers) = self {
             paging::publish(peers, snapshot).await;
         }
     }
@@ -135,13 +136,13 @@ impl Peers {
     pub(super) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         match self {
             Self::None => None,
-            Self::Redis { peers, .. } => paging::fetch(peers, key, tag).await,
+            Self::Redis(peers) => paging::fetch(peers, key, tag).await,
         }
     }
 
     /// Purges the other replicas; those that cannot be reached now follow later.
     pub(super) async fn purge(&self, what: Purge) {
-        if let Self::Redis { peers, .. } = self {
+        if let Self::Redis(peers) = self {
             // An empty list of keys means everything.
             let keys = what.keys().unwrap_or_default();
             peers.cluster.purge(&keys.iter().map(RecordKey::meeting).collect::<Vec<_>>()).await;
@@ -152,7 +153,7 @@ impl Peers {
 
     /// Releases this replica's share of the quota to the others.
     pub(super) async fn leave(&self) {
-        if let Self::Redis { peers, .. } = self {
+        if let Self::Redis(peers) = self {
             peers.cluster.leave().await;
         }
     }
@@ -161,25 +162,16 @@ impl Peers {
     pub(super) fn replicas(&self) -> Option<u64> {
         match self {
             Self::None => None,
-            Self::Redis { peers, .. } => Some(peers.cluster.replicas().live),
+            Self::Redis(peers) => Some(peers.cluster.replicas().live),
         }
     }
 
-    /// Returns the clock that dates snapshots. With Redis it is the server's once that is known, because the replicas'
-    /// own clocks differ.
-    pub(super) fn wall_clock(&self) -> WallClock {
+    /// Returns the clock of the Redis server, once it is known. It dates snapshots, because the replicas' own clocks
+    /// differ.
+    pub(super) fn server_clock(&self) -> Option<ServerClock> {
         match self {
-            Self::None => WallClock(None),
-            Self::Redis { peers, .. } => WallClock(peers.cluster.clock()),
+            Self::None => None,
+            Self::Redis(peers) => peers.cluster.clock(),
         }
-    }
-}
-
-/// A wall clock that can be read on any thread.
-pub(super) struct WallClock(Option<ServerClock>);
-
-impl WallClock {
-    pub(super) fn at(&self, now: Instant) -> SystemTime {
-        self.0.map_or_else(SystemTime::now, |clock| clock.wall(now))
     }
 }

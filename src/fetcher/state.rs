@@ -1,24 +1,31 @@
 //! The state that flights use on the fetcher's thread. [`super::actor`] creates it and shares it with every flight.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::Cell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
+    command::{FetchSource, Fetched},
     flights::Flights,
-    peers::{EventPump, Peers, RedisStatus},
+    peers::{Peers, RedisStatus},
     purge::Purger,
     spans::FlightSpans,
     webinar_access::{WebinarAccess, WebinarRefusal},
 };
 use crate::{
-    cache::Cache,
-    cluster::ClusterConfig,
+    cache::{Cache, Entry, policy::FetchRequirement},
+    cluster::{Cluster, ClusterConfig},
     failure::Failure,
     metrics::Metrics,
     quota::{LocalQuota, Quota, SharedQuota},
     scheduler::Scheduler,
-    snapshot::FreshnessConfig,
+    snapshot::{FreshnessConfig, SnapshotKey},
+    supervisor::Supervisor,
     trace::Tracer,
     zoom::{
         FetchMemory, Zoom, ZoomConfig,
@@ -76,7 +83,10 @@ pub(super) struct FetcherState {
     pub(super) flights: Rc<Flights>,
     pub(super) purger: Rc<Purger>,
     pub(super) memory: FetchMemory,
-    pub(super) large_work: LargeWork,
+    /// Held while a large page is cleaned.
+    pub(super) large_page: Mutex<()>,
+    /// Held while a large meeting is finished.
+    pub(super) large_meeting: Mutex<()>,
     pub(super) spans: FlightSpans,
     pub(super) cache: Cache,
     pub(super) freshness: FreshnessConfig,
@@ -88,11 +98,12 @@ pub(super) struct FetcherState {
 }
 
 impl FetcherState {
-    /// Makes the state and, with Redis, the tasks that apply the other replicas' events.
-    pub(super) fn new(dependencies: Dependencies, signals: Signals) -> (Self, Option<EventPump>) {
+    /// Makes the state and, with Redis, starts the tasks that apply the other replicas' events.
+    pub(super) fn new(dependencies: Dependencies, signals: Signals, supervisor: &Supervisor) -> Self {
         let Dependencies { config, zoom, freshness, quota, cluster, cache, metrics, tracer } = dependencies;
         let Signals { credentials, blocked, redis, webinars } = signals;
-        let (cluster, events) = super::peers::prepare(cluster, &metrics).unzip();
+        let (sender, events) = mpsc::unbounded_channel();
+        let cluster = cluster.map(|config| Cluster::new(config, sender, &metrics));
         let upstream = Upstream::new(&zoom);
         let api = Zoom::new(&zoom, upstream.clone(), config.max_fetch_bytes);
         let access_tokens = AccessTokens::new(&zoom, upstream, &metrics, credentials, cluster.clone());
@@ -105,8 +116,8 @@ impl FetcherState {
         let purger = Rc::new(Purger::new(cache.clone(), Rc::clone(&flights)));
         let peers =
             Peers::new(cluster, cache.clone(), Rc::clone(&flights), Rc::clone(&purger), scheduler.clone());
-        let events = peers.event_pump(events, access_tokens.clone(), Arc::clone(&metrics), redis);
-        let state = Self {
+        peers.start(events, access_tokens.clone(), Arc::clone(&metrics), redis, supervisor);
+        Self {
             zoom: api,
             access_tokens,
             webinars: WebinarAccess::new(webinars),
@@ -115,35 +126,41 @@ impl FetcherState {
             flights,
             purger,
             memory: FetchMemory::new(config.max_fetch_bytes, &metrics),
-            large_work: LargeWork::default(),
+            large_page: Mutex::default(),
+            large_meeting: Mutex::default(),
             spans: FlightSpans::new(tracer),
             cache,
             freshness,
             metrics,
             wait: config.wait,
             awaits_access_token: Cell::default(),
-        };
-        (state, events)
-    }
-}
-
-/// Pages and meetings above this size, in bytes, are processed one at a time, because the memory for that is not
-/// counted: a cleaned page beside its body, a meeting's encodings beside its pages.
-const LARGE: usize = 1024 * 1024;
-
-/// Serializes work on large pages and on large meetings.
-#[derive(Default)]
-pub(super) struct LargeWork {
-    page: Mutex<()>,
-    meeting: Mutex<()>,
-}
-
-impl LargeWork {
-    pub(super) async fn page(&self, bytes: usize) -> Option<MutexGuard<'_, ()>> {
-        if bytes > LARGE { Some(self.page.lock().await) } else { None }
+        }
     }
 
-    pub(super) async fn meeting(&self, bytes: usize) -> Option<MutexGuard<'_, ()>> {
-        if bytes > LARGE { Some(self.meeting.lock().await) } else { None }
+    /// Returns the result for a caller that needs no flight; `None` if it needs one. `entry` is the newest one in the
+    /// cache.
+    pub(super) fn without_flight(
+        &self,
+        key: &SnapshotKey,
+        entry: Option<Entry>,
+        wanted: FetchRequirement,
+    ) -> Option<Result<Fetched, Failure>> {
+        let now = Instant::now();
+        match entry {
+            Some(Entry::Refusal(refusal)) => return Some(Err(refusal.failure.clone())),
+            Some(Entry::Snapshot(snapshot)) if self.cache.policy().accepts(&snapshot, wanted, now) => {
+                return Some(Ok(Fetched { snapshot, source: FetchSource::Cache, stored: true }));
+            }
+            Some(Entry::Snapshot(_)) | None => {}
+        }
+        if let Some(failure) = self.cache.failure(key, now) {
+            return Some(Err(failure));
+        }
+        // A caller with a fallback does not wait for the end of a cool-down, however short, unless another replica may
+        // have a newer snapshot, which costs no call.
+        if wanted.has_fallback && !self.peers.may_have_snapshots() {
+            return self.scheduler.blocked_until().map(|(_, failure)| Err(failure));
+        }
+        None
     }
 }

@@ -28,8 +28,7 @@ pub struct WebinarRefusal {
 impl WebinarRefusal {
     /// Returns the reason why this snapshot may not be fetched now; `None` if it may, such as any meeting's.
     pub(super) fn applies_to(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
-        let is_in_force = self.failure.retry_at.is_some_and(|until| now < until);
-        (key.kind == MeetingKind::Webinar && is_in_force).then(|| self.failure.clone())
+        (key.kind == MeetingKind::Webinar && self.failure.is_in_force(now)).then(|| self.failure.clone())
     }
 }
 

@@ -161,7 +161,7 @@ async fn whole(coding: Coding, state: &AppState, snapshot: &Arc<Snapshot>, lengt
     let stored = match (snapshot.body(coding), coding) {
         // Small bodies are stored as gzip alone. The zstd is made even for a `HEAD`, because only then is its length
         // known.
-        (None, Coding::Zstd) => state.cache.zstd(snapshot),
+        (None, Coding::Zstd) => state.cache.bodies.zstd(snapshot),
         (stored, _) => stored,
     };
     if length_only {
@@ -214,19 +214,19 @@ async fn sliced(
 
 /// Returns the uncompressed body if it is cached, or if it is small enough to be unpacked in one step.
 async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
-    let plain = state.cache.plain_body(snapshot);
+    let plain = state.cache.bodies.plain(snapshot);
     let is_small_enough =
-        usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.largest_plain_body());
+        usize::try_from(snapshot.length).is_ok_and(|length| length <= state.cache.bodies.largest());
     if plain.is_some() || !is_small_enough {
         return plain;
     }
     if snapshot.length <= UNPACKED_INLINE {
-        return state.cache.decompressed(snapshot);
+        return state.cache.bodies.decompressed(snapshot);
     }
     let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
     // `block` panics if it needs a first thread and the system has none left. The worker then unpacks the body itself.
-    match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.decompressed(&shared)))) {
+    match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.bodies.decompressed(&shared)))) {
         Ok(unpacked) => unpacked.await.ok()?,
-        Err(_) => state.cache.decompressed(snapshot),
+        Err(_) => state.cache.bodies.decompressed(snapshot),
     }
 }

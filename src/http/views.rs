@@ -38,7 +38,6 @@ pub struct ViewMaker {
 
 impl ViewMaker {
     /// Allows `parallel` views at the same time. Callers wait up to `wait` for their turn.
-    #[must_use]
     pub fn new(parallel: usize, wait: Duration) -> Self {
         let permits = Arc::new(Semaphore::new(parallel.max(1)));
         Self { permits, in_progress: Mutex::default(), wait }
@@ -76,13 +75,13 @@ pub(super) async fn get(
         coding => coding,
     };
     let key = ViewKey { tag: snapshot.tag, name: view.name().into(), coding };
-    if let Some(body) = cache.view(&key) {
+    if let Some(body) = cache.views.get(&key) {
         return Ok(MadeView { body, coding });
     }
     let deadline = Instant::now() + maker.wait;
     let lock = maker.lock_of(&key);
     let turn = tokio::time::timeout_at(deadline.into(), lock.lock_owned()).await.map_err(|_| overloaded())?;
-    if let Some(body) = cache.view(&key) {
+    if let Some(body) = cache.views.get(&key) {
         return Ok(MadeView { body, coding });
     }
     let permit = Arc::clone(&maker.permits).acquire_owned();
@@ -92,10 +91,10 @@ pub(super) async fn get(
     let work = move || {
         // Both are held until the view is cached, even if the caller disconnects meanwhile.
         let _held = (turn, permit);
-        let plain = cache.plain_body(&snapshot);
+        let plain = cache.bodies.plain(&snapshot);
         let made = make(&snapshot, &view, plain.as_ref(), coding).map_err(|_| Problem::Internal)?;
         let made = made.ok_or(Problem::ParticipantNotFound)?;
-        cache.insert_view(key, made).ok_or_else(overloaded)
+        cache.views.insert(key, made).ok_or_else(overloaded)
     };
     // `block` panics if it needs a first thread and the system has none left.
     let Ok(made) = catch_unwind(AssertUnwindSafe(|| web::block(work))) else { return Err(overloaded()) };

@@ -120,7 +120,6 @@ impl CallResult {
     }
 
     /// The value's word.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",

@@ -54,7 +54,6 @@ pub struct Forecast {
 
 impl AdaptiveTtl {
     /// Stretches `live_fresh` at most `max_stretch` times.
-    #[must_use]
     pub fn new(max_stretch: u32, live_fresh: Duration) -> Self {
         let usage = UsageRate::new(live_fresh.saturating_mul(max_stretch));
         Self { max_stretch: f64::from(max_stretch.max(1)), usage }
@@ -76,13 +75,11 @@ impl AdaptiveTtl {
     }
 
     /// How many times as long a live snapshot of `pages` pages is to be fresh.
-    #[must_use]
     pub fn factor(&self, pages: u32, remaining: Remaining, now: Instant) -> f64 {
         self.stretch_at(self.pressure(remaining, now))(f64::from(pages.max(1)).sqrt())
     }
 
     /// How the day is expected to go on.
-    #[must_use]
     pub fn forecast(&self, remaining: Remaining, now: Instant) -> Forecast {
         let calls_per_second = self.usage.refreshes(now) + self.usage.others(now);
         let calls_to_come = calls_per_second * remaining.time.as_secs_f64();

@@ -140,7 +140,6 @@ impl DailyQuota {
     }
 
     /// Calls counted today, by anybody.
-    #[must_use]
     pub fn used(&self, now: SystemTime) -> u64 {
         self.days.at(now).today.used
     }
@@ -151,13 +150,11 @@ impl DailyQuota {
     }
 
     /// Whether no call is left today.
-    #[must_use]
     pub fn is_spent(&self, now: SystemTime) -> bool {
         self.used(now) >= self.limit
     }
 
     /// Calls permitted in a day.
-    #[must_use]
     pub fn limit(&self) -> u64 {
         self.limit
     }
@@ -185,7 +182,6 @@ impl DailyQuota {
 }
 
 /// Time until the next 00:00 UTC.
-#[must_use]
 pub fn until_midnight(now: SystemTime) -> Duration {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     Duration::from_secs((since.as_secs() / SECONDS_IN_A_DAY + 1) * SECONDS_IN_A_DAY).saturating_sub(since)

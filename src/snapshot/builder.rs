@@ -90,13 +90,11 @@ impl SnapshotBuilder {
     }
 
     /// Returns the number of participants so far.
-    #[must_use]
     pub fn rows(&self) -> usize {
         self.row_starts.len()
     }
 
     /// Returns the number of pages so far.
-    #[must_use]
     pub fn pages(&self) -> u32 {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
     }
@@ -122,7 +120,6 @@ impl SnapshotBuilder {
     }
 
     /// Returns the bytes of memory that the pages so far take.
-    #[must_use]
     pub fn weight(&self) -> usize {
         let pages: usize = self.pages.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
         pages + self.row_starts.capacity() * size_of::<u64>()

@@ -34,13 +34,11 @@ impl BodyDecoder {
     }
 
     /// Returns a decoder of a complete gzip body, such as a view's. `length` is the uncompressed length in bytes.
-    #[must_use]
     pub fn whole(gzip: Bytes, length: u64) -> Self {
         Self::new(gzip, 0, length)
     }
 
     /// Returns the bytes of the range that are not read yet.
-    #[must_use]
     pub fn left(&self) -> u64 {
         self.left
     }

@@ -70,7 +70,6 @@ pub struct RowRange {
 
 impl RowRange {
     /// Cuts the range out of a complete uncompressed body. Returns `None` if the body is too short.
-    #[must_use]
     pub fn of(self, body: &Bytes) -> Option<Bytes> {
         let at = usize::try_from(self.at).ok()?;
         let end = at.checked_add(usize::try_from(self.length).ok()?)?;

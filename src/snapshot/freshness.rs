@@ -32,7 +32,6 @@ pub struct Freshness {
 
 impl FreshnessConfig {
     /// Returns a configuration with the same freshness for every kind of meeting, for tests and benches of other code.
-    #[must_use]
     pub fn always(fresh: Duration) -> Self {
         Self {
             live_fresh: fresh,
@@ -52,7 +51,6 @@ impl FreshnessConfig {
 
     /// Returns how long a snapshot is fresh. `stretch` lengthens the freshness of a meeting that can still change.
     /// `jitter_seed` is a random number that varies the freshness of a final one.
-    #[must_use]
     pub fn freshness(
         &self,
         key: SnapshotKey,

@@ -69,7 +69,6 @@ pub struct Tag(pub u128);
 
 impl Tag {
     /// Makes a tag of the first 128 bits of a digest.
-    #[must_use]
     pub fn of(digest: &[u8]) -> Self {
         Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))
     }

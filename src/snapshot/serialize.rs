@@ -76,7 +76,6 @@ impl Bounds {
 impl Snapshot {
     /// Encodes the snapshot as a record. The record does not contain `fetched_instant`, which only this process can
     /// interpret.
-    #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let [zstd, gzip, plain] =
             [Coding::Zstd, Coding::Gzip, Coding::Identity].map(|coding| self.body(coding));
@@ -109,7 +108,6 @@ impl Snapshot {
     }
 
     /// Decodes a record of [`Snapshot::to_bytes`]; `None` if it is inconsistent or exceeds the bounds.
-    #[must_use]
     pub fn from_bytes(
         key: SnapshotKey,
         bytes: &[u8],

@@ -72,7 +72,6 @@ pub struct Logs {
 
 impl Logs {
     /// Counts lost lines.
-    #[must_use]
     pub fn dropped(&self) -> DroppedLines {
         self.writer.dropped()
     }

@@ -33,7 +33,6 @@ pub enum View {
 
 impl View {
     /// Returns a name that differs for different views, and is valid as part of an entity tag.
-    #[must_use]
     pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::ZoomPage { offset, size, .. } => format!("zoom-{offset}-{size}").into(),
@@ -46,7 +45,6 @@ impl View {
 
     /// Returns the length of the participants that the view is made from, in bytes, to decide whether the view is
     /// large.
-    #[must_use]
     pub fn input_length(&self, snapshot: &Snapshot) -> u64 {
         match self {
             Self::ZoomPage { offset, size, .. } => snapshot.row_range(*offset, (*size).into()).length,

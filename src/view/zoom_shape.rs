@@ -20,7 +20,6 @@ pub const LIST_TAIL: &str = "]}";
 /// let head = r#"{"page_count":3,"page_size":10,"total_records":21,"next_page_token":"","participants":["#;
 /// assert_eq!(list_head(21, 10, None), head);
 /// ```
-#[must_use]
 pub fn list_head(total_records: usize, page_size: u16, next_page_token: Option<&str>) -> String {
     let page_count = total_records.div_ceil(usize::from(page_size.max(1)));
     let token = next_page_token.unwrap_or_default();

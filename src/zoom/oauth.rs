@@ -19,17 +19,17 @@ use std::{
 use tokio::sync::watch;
 
 pub use self::state::Credentials;
+pub(crate) use self::token::AccessToken;
 use self::{
     cluster::ClusterToken,
     endpoint::Endpoint,
     secrets::{Secrets, Sources},
     state::{Renewal, TokenState},
 };
-pub(crate) use self::{state::TokenError, token::AccessToken};
 use super::{config::ZoomConfig, upstream::Upstream};
 use crate::{
     cluster::events::Event,
-    failure::ZoomError,
+    failure::{Failure, Reason, ZoomError},
     metrics::{Metrics, RenewalResult},
 };
 
@@ -81,7 +81,7 @@ impl AccessTokens {
     ///
     /// # Errors
     /// Zoom refuses the credentials, or did so within the last 30 s; or the token endpoint failed.
-    pub(crate) async fn token(&self) -> Result<AccessToken, TokenError> {
+    pub(crate) async fn token(&self) -> Result<AccessToken, Failure> {
         let now = Instant::now();
         self.refused(now).map_or(Ok(()), Err)?;
         if let Some(token) = self.current(now) {
@@ -165,14 +165,17 @@ impl AccessTokens {
     /// Stops all calls, because Zoom refuses something that a new token would not change: our scopes, or the plan. Drops the
     /// token, whose scopes were fixed when Zoom issued it.
     /// `scope` names the scope that is missing, if one is.
-    pub(crate) fn reject(&self, zoom_error: &ZoomError, scope: Option<&str>) -> TokenError {
+    pub(crate) fn reject(&self, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
         // Calls in flight together are refused together; only the first one starts the backoff.
         self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone(), scope))
     }
 
-    /// `words` is for operators, `zoom_error` for callers.
-    fn back_off(&self, words: &ZoomError, zoom_error: ZoomError, scope: Option<&str>) -> TokenError {
-        let until = Instant::now() + CREDENTIALS_BACKOFF;
+    /// `words` is for operators. `zoom_error` is the part of it that callers may see: all of the API's response, but only
+    /// the status of the token endpoint's.
+    fn back_off(&self, words: &ZoomError, zoom_error: ZoomError, scope: Option<&str>) -> Failure {
+        let retry_at = Instant::now() + CREDENTIALS_BACKOFF;
+        let failure =
+            Failure::new(Reason::ZoomRejectedCredentials).retry_at(retry_at).with_zoom_error(zoom_error);
         let message = words.message.as_ref().map_or_else(|| "no message".to_owned(), ToString::to_string);
         tracing::error!(
             zoom_status = words.status,
@@ -182,17 +185,17 @@ impl AccessTokens {
             "Zoom refuses the credentials; next try in 30 s, or when a mounted secret changes"
         );
         let dropped = self.0.state.borrow_mut().current.take();
-        self.0.state.borrow_mut().refused = Some((until, zoom_error.clone()));
+        self.0.state.borrow_mut().refused = Some(failure.clone());
         if let Some(token) = dropped {
             self.forget_shared(&token);
         }
         let reason = scope.map_or(message, str::to_owned);
         self.0.credentials.send_replace(Credentials::Refused(reason));
-        TokenError::Refused { until, zoom_error }
+        failure
     }
 
     /// The error of refused credentials, for as long as nothing is tried.
-    pub(crate) fn refused(&self, now: Instant) -> Option<TokenError> {
+    pub(crate) fn refused(&self, now: Instant) -> Option<Failure> {
         self.0.state.borrow().refused(now)
     }
 

@@ -14,13 +14,11 @@ pub struct Secret(Box<str>);
 
 impl Secret {
     /// Wraps a text that must not be printed.
-    #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.into())
     }
 
     /// Returns the text, for the code that sends it.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -7,11 +7,7 @@ use crate::{
     fetcher::{flights::Flight, memory::overloaded, state::FetcherState},
     metrics::{CallResult, Cause},
     snapshot::MeetingKind,
-    zoom::{
-        self, Lack,
-        error::CallError,
-        oauth::{AccessToken, TokenError},
-    },
+    zoom::{self, Lack, error::CallError, oauth::AccessToken},
 };
 
 /// How often a call is retried after a transient failure. Each retry takes another permit.
@@ -179,26 +175,10 @@ fn give_up(
 
 /// Rejects the credentials, which stops all calls, and rejects the queued calls.
 fn reject_credentials(state: &FetcherState, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
-    let failure = no_access_token(state.access_tokens.reject(zoom_error, scope));
+    let failure = state.access_tokens.reject(zoom_error, scope);
     // Queued calls would fail for the same reason, so they need not wait for a permit.
     state.scheduler.reject_all(&failure);
     failure
-}
-
-pub(in crate::fetcher) fn no_access_token(error: TokenError) -> Failure {
-    match error {
-        TokenError::Refused { until, zoom_error } => {
-            Failure::new(Reason::ZoomRejectedCredentials).retry_at(until).with_zoom_error(zoom_error)
-        }
-        TokenError::TimedOut => Failure::new(Reason::ZoomTimedOut),
-        TokenError::Failed { until, zoom_error } => {
-            let failure = Failure { retry_at: until, ..Failure::new(Reason::ZoomFailed) };
-            match zoom_error {
-                Some(zoom_error) => failure.with_zoom_error(zoom_error),
-                None => failure,
-            }
-        }
-    }
 }
 
 pub(super) fn result_of(error: &CallError) -> CallResult {

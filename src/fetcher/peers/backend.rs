@@ -4,6 +4,7 @@
 use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
 
 use super::{
+    lookups::PendingLookups,
     records::{self, Content},
     subscriptions::Subscriptions,
 };
@@ -22,21 +23,11 @@ pub(in crate::fetcher) struct RedisPeers {
     pub(super) purger: Rc<Purger>,
     pub(super) scheduler: Scheduler,
     pub(super) subscriptions: Subscriptions,
-    has_logged_too_large: Cell<bool>,
+    pub(super) lookups: PendingLookups,
+    pub(super) has_logged_too_large: Cell<bool>,
 }
 
 impl RedisPeers {
-    pub(super) fn new(
-        cluster: Cluster,
-        cache: Cache,
-        flights: Rc<Flights>,
-        purger: Rc<Purger>,
-        scheduler: Scheduler,
-    ) -> Self {
-        let (subscriptions, has_logged_too_large) = Default::default();
-        Self { cluster, cache, flights, purger, scheduler, subscriptions, has_logged_too_large }
-    }
-
     /// Logs the first record that is too large for Redis, if this is one.
     pub(super) fn log_if_too_large(&self, key: SnapshotKey, record: &[u8]) {
         if record.len() > LARGEST_RECORD && !self.has_logged_too_large.replace(true) {

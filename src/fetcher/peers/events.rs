@@ -1,4 +1,4 @@
-//! Keeps the connection to Redis, and applies what the other replicas announce over it.
+//! Applies what the other replicas announce over Redis, and tells the other threads whether it is in use.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
@@ -12,33 +12,14 @@ use crate::{
     fetcher::command::Purge,
     metrics::Metrics,
     snapshot::{MeetingKind, SnapshotKey},
-    supervisor::Supervisor,
     zoom::oauth::AccessTokens,
 };
 
-/// The tasks of the connection, not started yet. They run as long as the service.
-pub(in crate::fetcher) struct EventPump {
-    pub(super) peers: Rc<RedisPeers>,
-    pub(super) events: mpsc::UnboundedReceiver<Event>,
-    pub(super) access_tokens: AccessTokens,
-    pub(super) metrics: Arc<Metrics>,
-    /// The status of Redis, for the handles on other threads.
-    pub(super) status: watch::Sender<RedisStatus>,
-}
-
-impl EventPump {
-    pub(in crate::fetcher) fn spawn(self, supervisor: &Supervisor) {
-        let Self { peers, events, access_tokens, metrics, status } = self;
-        let heartbeat = peers.cluster.clone().run_heartbeat();
-        let applied = apply_all(Rc::clone(&peers), events, access_tokens);
-        drop(actix_rt::spawn(supervisor.watch("the reader of other replicas' events", applied)));
-        let forwarded = forward_status(peers, metrics, status);
-        drop(actix_rt::spawn(supervisor.watch("the watch on the connection to Redis", forwarded)));
-        drop(actix_rt::spawn(supervisor.watch("the heartbeat to Redis", heartbeat)));
-    }
-}
-
-async fn forward_status(peers: Rc<RedisPeers>, metrics: Arc<Metrics>, to: watch::Sender<RedisStatus>) {
+pub(super) async fn forward_status(
+    peers: Rc<RedisPeers>,
+    metrics: Arc<Metrics>,
+    to: watch::Sender<RedisStatus>,
+) {
     let mut from = peers.cluster.status();
     loop {
         let status = *from.borrow_and_update();
@@ -51,7 +32,7 @@ async fn forward_status(peers: Rc<RedisPeers>, metrics: Arc<Metrics>, to: watch:
     }
 }
 
-async fn apply_all(
+pub(super) async fn apply_all(
     peers: Rc<RedisPeers>,
     mut events: mpsc::UnboundedReceiver<Event>,
     access_tokens: AccessTokens,

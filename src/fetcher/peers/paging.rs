@@ -47,7 +47,7 @@ pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Opt
         None => peers.latest(key).await.filter(|latest| latest.tag == tag)?,
     };
     snapshot.mark_paged();
-    let is_of_use = snapshot.age(Instant::now()) < peers.cache.useful_for(&snapshot);
+    let is_of_use = snapshot.age(Instant::now()) < peers.cache.policy().useful_for(&snapshot);
     if purges == peers.purger.generation() && is_of_use {
         peers.cache.insert_paged(&snapshot);
     }

@@ -22,35 +22,23 @@ use crate::{
 /// How long before the deadline of a caller the result is on its way.
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
-/// A flight's result after it was published.
-pub(in crate::fetcher) struct PublishResult {
-    /// This replica's result, unless another replica's later fetch supersedes it.
-    pub(in crate::fetcher) result: Result<Arc<Snapshot>, Failure>,
-    /// Not if the meeting was purged meanwhile, or another replica has fetched it since.
-    pub(in crate::fetcher) may_cache: bool,
-}
-
-impl PublishResult {
-    fn cacheable(result: Result<Arc<Snapshot>, Failure>) -> Self {
-        Self { result, may_cache: true }
-    }
-}
-
+/// Publishes the result, and returns it, unless another replica's later fetch supersedes it, with whether it may be
+/// cached: not if the meeting was purged meanwhile, or another replica has fetched it since.
 pub(super) async fn publish(
     peers: &RedisPeers,
     claim: HeldClaim,
     flight: &Flight,
     result: Result<Arc<Snapshot>, Failure>,
-) -> PublishResult {
+) -> (Result<Arc<Snapshot>, Failure>, bool) {
     let is_detached = peers.flights.is_detached(flight);
     let Some(clock) = peers.cluster.clock().filter(|_| !is_detached) else {
         // Dropping the claim releases it.
-        return PublishResult::cacheable(result);
+        return (result, true);
     };
     let key = RecordKey::meeting(&flight.key);
     let (record, keep) = match &result {
         Ok(snapshot) => {
-            let keep = peers.cache.useful_for(snapshot);
+            let keep = peers.cache.policy().useful_for(snapshot);
             (records::of_snapshot(&peers.cluster, clock, &key, Arc::clone(snapshot)).await, keep)
         }
         Err(failure) => {
@@ -63,16 +51,16 @@ pub(super) async fn publish(
             } else {
                 let announced = Failure { retry_at: keep.map(|keep| now + keep), ..failure.clone() };
                 claim.release(&announcement(&announced, &clock)).await;
-                return PublishResult::cacheable(result);
+                return (result, true);
             }
         }
     };
-    let Some(record) = record else { return PublishResult::cacheable(result) };
+    let Some(record) = record else { return (result, true) };
     peers.log_if_too_large(flight.key, &record);
     match put_in_time(peers, flight, (claim, record, keep)).await {
-        Ok(PutResult::Purged) => PublishResult { result, may_cache: false },
+        Ok(PutResult::Purged) => (result, false),
         Ok(PutResult::Superseded) => superseded(peers, flight, &key, result).await,
-        Ok(PutResult::Stored | PutResult::Refused) | Err(Unavailable) => PublishResult::cacheable(result),
+        Ok(PutResult::Stored | PutResult::Refused) | Err(Unavailable) => (result, true),
     }
 }
 
@@ -100,15 +88,15 @@ async fn superseded(
     flight: &Flight,
     key: &RecordKey,
     result: Result<Arc<Snapshot>, Failure>,
-) -> PublishResult {
+) -> (Result<Arc<Snapshot>, Failure>, bool) {
     let content = match peers.cluster.look_up(key).await {
         Ok(stored) => records::read(&peers.cluster, flight.key, key, stored.record).await,
         Err(Unavailable) => None,
     };
     match content.and_then(|content| usable(peers, flight, content, PeerSource::Record)) {
-        Some(PeerResult::Found(snapshot, _)) => PublishResult::cacheable(Ok(snapshot)),
-        Some(PeerResult::NegativeCached(failure, _)) => PublishResult::cacheable(Err(failure)),
-        _ => PublishResult { result, may_cache: false },
+        Some(PeerResult::Found(snapshot, _)) => (Ok(snapshot), true),
+        Some(PeerResult::NegativeCached(failure, _)) => (Err(failure), true),
+        _ => (result, false),
     }
 }
 

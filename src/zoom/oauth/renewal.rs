@@ -2,6 +2,7 @@
 
 use std::{
     panic::AssertUnwindSafe,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,10 +13,13 @@ use super::{
     cluster::Acquired,
     endpoint::RequestError,
     secrets::Secrets,
-    state::{Credentials, Renewal, TokenError},
+    state::{Credentials, Renewal},
     token::AccessToken,
 };
-use crate::{failure::ZoomError, metrics::RenewalResult};
+use crate::{
+    failure::{Failure, Reason, ZoomError},
+    metrics::RenewalResult,
+};
 
 /// After an error that a retry would not change, such as a 429 without `Retry-After`, all callers get the same error for this
 /// long. Otherwise each cache miss would become a token request.
@@ -75,7 +79,7 @@ impl AccessTokens {
         &self,
         result: Result<(AccessToken, RenewalResult), RequestError>,
         refused_before: Option<Instant>,
-    ) -> Result<AccessToken, TokenError> {
+    ) -> Result<AccessToken, Failure> {
         let now = Instant::now();
         self.0.state.borrow_mut().renew_early_from = result.is_err().then_some(now + CREDENTIALS_BACKOFF);
         match result {
@@ -97,17 +101,14 @@ impl AccessTokens {
                 self.0.metrics.count_access_token_renewals(RenewalResult::Refused);
                 if self.current(now).is_some() {
                     tracing::error!("Zoom refuses to renew the access token; the current one still serves");
-                    return Err(TokenError::Failed {
-                        until: None,
-                        zoom_error: Some(zoom_error.status_only()),
-                    });
+                    return Err(Failure::new(Reason::ZoomFailed).with_zoom_error(zoom_error.status_only()));
                 }
                 Err(self.back_off(&zoom_error, zoom_error.status_only(), None))
             }
             Err(RequestError::TimedOut) => {
                 tracing::warn!("Zoom's token endpoint did not respond in time");
                 self.0.metrics.count_access_token_renewals(RenewalResult::Failed);
-                Err(TokenError::TimedOut)
+                Err(Failure::new(Reason::ZoomTimedOut))
             }
             Err(RequestError::Transient(zoom_error)) => Err(self.fail(zoom_error, None)),
             Err(RequestError::Permanent(zoom_error)) => {
@@ -119,19 +120,19 @@ impl AccessTokens {
         }
     }
 
-    /// No request is made before `until`.
-    fn fail(&self, zoom_error: Option<ZoomError>, until: Option<Instant>) -> TokenError {
+    /// No request is made before `retry_at`.
+    fn fail(&self, zoom_error: Option<ZoomError>, retry_at: Option<Instant>) -> Failure {
         self.0.metrics.count_access_token_renewals(RenewalResult::Failed);
         tracing::warn!(
             zoom_status = zoom_error.as_ref().map(|zoom_error| zoom_error.status),
             zoom_tracking_id = zoom_error.as_ref().and_then(ZoomError::tracking_id),
             "no access token: Zoom's token endpoint cannot be reached or sent no usable response"
         );
-        let error =
-            TokenError::Failed { until, zoom_error: zoom_error.map(|zoom_error| zoom_error.status_only()) };
-        if let Some(until) = until {
-            self.0.state.borrow_mut().failed = Some((until, error.clone()));
+        let zoom = zoom_error.map(|zoom_error| Arc::new(zoom_error.status_only()));
+        let failure = Failure { retry_at, zoom, ..Failure::new(Reason::ZoomFailed) };
+        if retry_at.is_some() {
+            self.0.state.borrow_mut().failed = Some(failure.clone());
         }
-        error
+        failure
     }
 }

@@ -46,19 +46,16 @@ pub struct AnswerReader {
 
 impl AnswerReader {
     /// Whether no request is in flight, and one may be sent.
-    #[must_use]
     pub fn is_idle(&self) -> bool {
         self.state == ReadState::Idle
     }
 
     /// Whether the connection must carry no further request.
-    #[must_use]
     pub fn is_closed(&self) -> bool {
         self.state == ReadState::Closed
     }
 
     /// Whether a response, or the rest of one, is still to come.
-    #[must_use]
     pub fn is_reading(&self) -> bool {
         !self.is_idle() && !self.is_closed()
     }
