@@ -5,6 +5,7 @@
 use crate::json::Desynced;
 
 pub mod identity;
+pub mod select;
 pub mod snapshot_view;
 mod zoom_page;
 pub mod zoom_shape;
