@@ -5,6 +5,7 @@
 use crate::json::Desynced;
 
 pub mod identity;
+pub mod rows;
 pub mod select;
 pub mod snapshot_view;
 mod zoom_page;
