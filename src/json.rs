@@ -3,11 +3,13 @@
 //! Has no side effects and never panics. The text must have been validated; if it is not valid after all, the result is
 //! [`Desynced`].
 
+mod container;
 mod copier;
 mod cursor;
 mod renames;
 mod rewriter;
 
+pub(crate) use container::Container;
 pub(crate) use copier::Copier;
 pub(crate) use cursor::{Cursor, Desynced, Text};
 pub(crate) use renames::{Renames, Ties, Undo};

@@ -6,6 +6,8 @@
 use crate::json::Desynced;
 
 pub mod identity;
+pub mod rows;
+pub mod select;
 pub mod snapshot_view;
 mod zoom_page;
 pub mod zoom_shape;

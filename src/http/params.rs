@@ -21,11 +21,11 @@ pub(super) const QUERY: [&str; 4] = ["type", "kind", "page_size", "next_page_tok
 /// A request for a meeting's QoS.
 pub(super) struct QosRequest {
     pub(super) requested: RequestedKey,
-    pub(super) selection: Selection,
+    pub(super) portion: Portion,
 }
 
 /// The part of the snapshot that the caller wants.
-pub(super) enum Selection {
+pub(super) enum Portion {
     Whole,
     FirstSlice(Slice),
     /// A slice of the snapshot that the token names.
@@ -38,8 +38,8 @@ impl QosRequest {
         let [meeting_type, kind, page_size, page_token] = single_valued(request, QUERY)?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
         let kind = self::kind(kind.as_deref())?;
-        let selection = selection(page_size.as_deref(), page_token.as_deref())?;
-        Ok(Self { requested: RequestedKey { meeting, kind, meeting_type }, selection })
+        let portion = portion(page_size.as_deref(), page_token.as_deref())?;
+        Ok(Self { requested: RequestedKey { meeting, kind, meeting_type }, portion })
     }
 }
 
@@ -88,11 +88,11 @@ pub(super) fn kind(value: Option<&str>) -> Result<Option<MeetingKind>, Problem> 
     })
 }
 
-fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Selection, Problem> {
+fn portion(page_size: Option<&str>, page_token: Option<&str>) -> Result<Portion, Problem> {
     let size = page_size.map(self::page_size).transpose()?;
     match (page_token, size) {
-        (None, None) => Ok(Selection::Whole),
-        (None, Some(size)) => Ok(Selection::FirstSlice(Slice { offset: 0, size })),
+        (None, None) => Ok(Portion::Whole),
+        (None, Some(size)) => Ok(Portion::FirstSlice(Slice { offset: 0, size })),
         (Some(""), _) => {
             let detail = "next_page_token must not be empty; leave it out to start at the first slice.";
             Err(invalid("next_page_token", detail))
@@ -100,7 +100,7 @@ fn selection(page_size: Option<&str>, page_token: Option<&str>) -> Result<Select
         (Some(token), size) => {
             let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
             token.slice.size = size.unwrap_or(token.slice.size);
-            Ok(Selection::NextSlice(token))
+            Ok(Portion::NextSlice(token))
         }
     }
 }

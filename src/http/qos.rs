@@ -9,7 +9,7 @@ use super::{
     context::RequestContext,
     disconnect::disconnected,
     paging::PageToken,
-    params::{QosRequest, Selection},
+    params::{Portion, QosRequest},
     problem::Problem,
     rate_limit,
     representation::Requested,
@@ -42,11 +42,11 @@ async fn answer(
 ) -> Result<HttpResponse, Problem> {
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
-    let QosRequest { requested, selection } = QosRequest::parse(request, context)?;
-    let slice = match selection {
-        Selection::Whole => None,
-        Selection::FirstSlice(slice) => Some(slice),
-        Selection::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
+    let QosRequest { requested, portion } = QosRequest::parse(request, context)?;
+    let slice = match portion {
+        Portion::Whole => None,
+        Portion::FirstSlice(slice) => Some(slice),
+        Portion::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
     };
     let flight_link = context.flight_link.clone().unwrap_or_default();
     let found = find(state, request, context, (caller, flight_link), requested).await;

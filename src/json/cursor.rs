@@ -90,6 +90,13 @@ impl<'a> Cursor<'a> {
         Ok(Text { raw, quote, escaped })
     }
 
+    /// Steps over a key and the colon behind it.
+    pub(crate) fn key(&mut self) -> Result<Text<'a>, Desynced> {
+        let key = self.text()?;
+        self.take(b':')?;
+        Ok(key)
+    }
+
     /// Steps over `bytes` if they come next, with no white space before them.
     pub(crate) fn take_bytes(&mut self, bytes: &[u8]) -> Option<()> {
         self.source.get(self.at..)?.starts_with(bytes).then(|| self.at += bytes.len())

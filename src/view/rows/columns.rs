@@ -1,0 +1,207 @@
+//! The columns of rows: known ones in a fixed order, then all others in the order in which they first appear.
+
+use std::collections::HashMap;
+
+use super::{json_text, shape::RowShape};
+
+/// The fields of a participant that always have a column, in the order of the columns. The samples' `user_qos` is none of them.
+pub const PARTICIPANT_FIELDS: [&str; 43] = [
+    // The person and the stay.
+    "user_id",
+    "id",
+    "participant_uuid",
+    "user_name",
+    "email",
+    "join_time",
+    "leave_time",
+    // Zoom's own verdict.
+    "health",
+    "issue_list",
+    "rc_reason",
+    // The network.
+    "network_type",
+    "connection_type",
+    "video_connection_type",
+    "as_connection_type",
+    "location",
+    "data_center",
+    "full_data_center",
+    "ip_address",
+    "internal_ip_addresses",
+    "mac_addr",
+    "domain",
+    // The device.
+    "device",
+    "device_name",
+    "client",
+    "version",
+    "os",
+    "os_version",
+    "browser_name",
+    "browser_version",
+    "pc_name",
+    "harddisk_id",
+    "camera",
+    "microphone",
+    "speaker",
+    "zoom_thin_client_plugin_version",
+    // The rest.
+    "share_application",
+    "share_desktop",
+    "share_whiteboard",
+    "recording",
+    "has_archiving",
+    "optional_archiving",
+    "groupId",
+    "total_jointime_cost",
+];
+/// The measurements of both audio groups, and the first ones of the other media groups.
+const MEDIA: [&str; 5] = ["bitrate_kbps", "latency_ms", "jitter_ms", "avg_loss_percent", "max_loss_percent"];
+/// Further measurements of groups with a picture.
+const PICTURE: [&str; 3] = ["resolution.width", "resolution.height", "frame_rate_fps"];
+const CPU: [&str; 4] = [
+    "zoom_min_cpu_usage_percent",
+    "zoom_avg_cpu_usage_percent",
+    "zoom_max_cpu_usage_percent",
+    "system_max_cpu_usage_percent",
+];
+/// The groups that always have columns, and whether they have a picture.
+const MEDIA_GROUPS: [(&str, bool); 6] = [
+    ("audio_input", false),
+    ("audio_output", false),
+    ("video_input", true),
+    ("video_output", true),
+    ("as_input", true),
+    ("as_output", true),
+];
+const CPU_GROUP: &str = "cpu_usage";
+
+/// How many columns can be added to the known ones. Every row of CSV has a cell for each.
+const MOST_MORE: usize = 1_000;
+
+/// A part of the columns; all columns of a part stand together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum ColumnPart {
+    /// `meeting_id` and the fields of participants.
+    Participant,
+    /// `date_time` and everything else in a sample.
+    Sample,
+    /// The last column: `other`.
+    Other,
+}
+
+/// Identifies a column; greater for those that stand further right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    part: ColumnPart,
+    index: usize,
+}
+
+impl Place {
+    pub(super) const MEETING_ID: Self = Self { part: ColumnPart::Participant, index: 0 };
+    /// After `date_time`; only in rows for each group.
+    pub(super) const GROUP: Self = Self { part: ColumnPart::Sample, index: 1 };
+    pub(super) const OTHER: Self = Self { part: ColumnPart::Other, index: 0 };
+}
+
+/// A column's name, unescaped and as JSON text.
+pub(super) struct ColumnName {
+    pub(super) name: Box<[u8]>,
+    pub(super) json: Box<[u8]>,
+}
+
+/// All columns that are known so far.
+pub(super) struct Columns {
+    places: HashMap<Box<[u8]>, Place, foldhash::fast::RandomState>,
+    participant: Vec<ColumnName>,
+    sample: Vec<ColumnName>,
+    other: ColumnName,
+    /// How many more can be added.
+    free: usize,
+    /// Whether any row needs `other`.
+    pub(super) has_other: bool,
+}
+
+impl Columns {
+    pub(super) fn new(shape: RowShape) -> Self {
+        let mut columns = Self {
+            places: HashMap::default(),
+            participant: Vec::new(),
+            sample: Vec::new(),
+            other: ColumnName::of(b"other"),
+            free: usize::MAX,
+            has_other: false,
+        };
+        columns.places.insert(columns.other.name.clone(), Place::OTHER);
+        for (part, name) in known(shape) {
+            columns.place(part, name.as_bytes());
+        }
+        columns.free = MOST_MORE;
+        columns
+    }
+
+    /// The column of this name, which is added if it is new. `None` if it belongs to another part, or if there are too many.
+    pub(super) fn place(&mut self, part: ColumnPart, name: &[u8]) -> Option<Place> {
+        if let Some(place) = self.places.get(name) {
+            return Some(*place).filter(|place| place.part == part);
+        }
+        self.free = self.free.checked_sub(1)?;
+        let names = if part == ColumnPart::Participant { &mut self.participant } else { &mut self.sample };
+        let place = Place { part, index: names.len() };
+        names.push(ColumnName::of(name));
+        self.places.insert(name.into(), place);
+        Some(place)
+    }
+
+    pub(super) fn name(&self, place: Place) -> &ColumnName {
+        let names = match place.part {
+            ColumnPart::Participant => &self.participant,
+            ColumnPart::Sample => &self.sample,
+            ColumnPart::Other => return &self.other,
+        };
+        names.get(place.index).unwrap_or(&self.other)
+    }
+
+    /// All columns from left to right.
+    pub(super) fn all(&self) -> impl Iterator<Item = (Place, &ColumnName)> {
+        let of = |part, names: &'_ [ColumnName]| (0..names.len()).map(move |index| Place { part, index });
+        let participant = of(ColumnPart::Participant, &self.participant).zip(&self.participant);
+        let sample = of(ColumnPart::Sample, &self.sample).zip(&self.sample);
+        let other = self.has_other.then_some((Place::OTHER, &self.other));
+        participant.chain(sample).chain(other)
+    }
+}
+
+impl ColumnName {
+    fn of(name: &[u8]) -> Self {
+        let mut json = Vec::with_capacity(name.len() + 2);
+        json_text::append(name, &mut json);
+        Self { name: name.into(), json: json.into() }
+    }
+}
+
+/// The names of the columns that rows of this shape always have, in order.
+pub fn known_columns(shape: RowShape) -> impl Iterator<Item = String> {
+    known(shape).into_iter().map(|(_, name)| name)
+}
+
+fn known(shape: RowShape) -> Vec<(ColumnPart, String)> {
+    let participant = ["meeting_id"].into_iter().chain(PARTICIPANT_FIELDS);
+    let mut columns: Vec<_> = participant.map(|name| (ColumnPart::Participant, name.to_owned())).collect();
+    let mut sample = vec!["date_time".to_owned()];
+    match shape {
+        RowShape::Sample => {
+            for (group, has_picture) in MEDIA_GROUPS {
+                let picture = if has_picture { &PICTURE[..] } else { &[] };
+                sample.extend(MEDIA.iter().chain(picture).map(|name| format!("{group}.{name}")));
+            }
+            sample.extend(CPU.iter().map(|name| format!("{CPU_GROUP}.{name}")));
+        }
+        RowShape::Group => {
+            let measurements = MEDIA.iter().chain(&PICTURE).chain(&CPU);
+            sample.extend(["group"].iter().chain(measurements).map(|name| (*name).to_owned()));
+        }
+    }
+    columns.extend(sample.into_iter().map(|name| (ColumnPart::Sample, name)));
+    columns
+}
