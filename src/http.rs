@@ -31,7 +31,10 @@ use std::panic::AssertUnwindSafe;
 use actix_web::{
     Error, HttpRequest, HttpResponse,
     dev::{Payload, ServiceRequest, ServiceResponse, fn_service},
-    http::ConnectionType,
+    http::{
+        ConnectionType,
+        header::{HeaderValue, X_CONTENT_TYPE_OPTIONS},
+    },
     web::{Data, ServiceConfig},
 };
 use futures_util::FutureExt as _;
@@ -102,8 +105,10 @@ async fn serve(
     let route = ROUTES.iter().find(|route| route.matches(listener, request.path()));
     let mut in_flight = InFlight::begin(&request, state, route);
     let (request, payload) = request.into_parts();
-    let mut response = answer(&request, payload, &in_flight.state, &in_flight.context).await;
-    response.headers_mut().insert(X_REQUEST_ID, in_flight.context.id.to_header());
+    let mut response = answer(listener, &request, payload, &in_flight.state, &in_flight.context).await;
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, in_flight.context.id.to_header());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if listener == Listener::Callers && in_flight.state.is_draining() {
         // Asks the caller to close its connection after this response. Otherwise we would close it later, possibly
         // during a request.
@@ -114,26 +119,32 @@ async fn serve(
 }
 
 async fn answer(
+    listener: Listener,
     request: &HttpRequest,
     payload: Payload,
     state: &AppState,
     context: &RequestContext,
 ) -> HttpResponse {
-    let Some(route) = context.route else { return refuse(&Problem::NotFound, request, context) };
+    let Some(route) = context.route else { return refuse(listener, &Problem::NotFound, request, context) };
     if !route.methods.allow(request.method()) {
         let problem = Problem::MethodNotAllowed { allow: route.methods.as_str() };
-        return refuse(&problem, request, context);
+        return refuse(listener, &problem, request, context);
     }
     // Without this, a panic would close the connection without a response.
     match AssertUnwindSafe(dispatch(route.handler, request, payload, state, context)).catch_unwind().await {
         Ok(response) => response,
-        Err(_) => refuse(&Problem::Internal, request, context),
+        Err(_) => refuse(listener, &Problem::Internal, request, context),
     }
 }
 
 /// Responds with the problem, in Zoom's format if the path is one of Zoom's.
-fn refuse(problem: &Problem, request: &HttpRequest, context: &RequestContext) -> HttpResponse {
-    if zoom_api::is_zooms_path(request.uri().path()) {
+fn refuse(
+    listener: Listener,
+    problem: &Problem,
+    request: &HttpRequest,
+    context: &RequestContext,
+) -> HttpResponse {
+    if listener == Listener::Callers && zoom_api::is_zooms_path(request.uri().path()) {
         return zoom_api::respond(problem, request, context);
     }
     problem.respond(context)

@@ -118,6 +118,7 @@ pub(super) fn headers() -> Value {
             "schema": { "enum": codings() },
             "description": "The accepted coding with the highest weight. Slices have none.",
         },
+        "ContentTypeOptions": always(json!({ "const": "nosniff" }), "The content is of the type that is named."),
         "Date": always(text(), "The time of the response, as an HTTP date."),
         "ETag": always(
             json!({ "type": "string", "pattern": "^\"[^\"]+\"$" }), "Strong; different for each content coding.",

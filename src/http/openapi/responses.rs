@@ -141,7 +141,7 @@ fn summary(row: &Row) -> String {
 
 /// Returns references to the headers with these component names, and to those that every response has.
 pub(super) fn headers(components: &[&str]) -> Map<String, Value> {
-    let everywhere = ["Date", "RequestId"];
+    let everywhere = ["ContentTypeOptions", "Date", "RequestId"];
     components.iter().chain(&everywhere).map(|name| (field(name).to_owned(), reference(name))).collect()
 }
 
@@ -156,6 +156,7 @@ fn field(component: &str) -> &str {
         "CacheControl" | "NoStore" | "StaticCacheControl" => "Cache-Control",
         "CacheStatus" => "Cache-Status",
         "ContentEncoding" => "Content-Encoding",
+        "ContentTypeOptions" => "X-Content-Type-Options",
         "LastModified" => "Last-Modified",
         "RateLimitPolicy" => "RateLimit-Policy",
         "RequestId" => "X-Request-Id",

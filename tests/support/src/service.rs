@@ -149,12 +149,12 @@ impl Service {
 
     /// `GET` on the callers' listener.
     pub fn get(&self, path: &str) -> Answer {
-        request(self.addr, "GET", path, &[])
+        safe_to_show(request(self.addr, "GET", path, &[]))
     }
 
     /// `GET` on the ops listener.
     pub fn ops_get(&self, path: &str) -> Answer {
-        request(self.ops, "GET", path, &[])
+        safe_to_show(request(self.ops, "GET", path, &[]))
     }
 
     /// Purges everything.
@@ -299,4 +299,10 @@ impl Drop for Service {
             }
         }
     }
+}
+
+/// Asserts that browsers take the response for nothing else than it says.
+fn safe_to_show(answer: Answer) -> Answer {
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
+    answer
 }
