@@ -1,9 +1,9 @@
-//! The state that replicas share in Redis or Valkey: the quota, claims, records of snapshots and of the access token, events. One
-//! handle, which belongs to the fetcher's thread.
+//! The state that replicas share in Redis or Valkey: the quota, claims, events, and records of snapshots and of the access token.
+//! The handle belongs to the fetcher's thread.
 //!
-//! It decides nothing about meetings, and stores nothing that must not be lost. Every operation has a time limit and fails as
-//! [`Unavailable`]: the process then goes on by itself, within its share of the limits ([`standalone`]). ADR 16 says how the parts
-//! fit together.
+//! This module decides nothing about meetings, and Redis may lose everything that it stores. Every operation has a time limit. If
+//! an operation fails with [`Unavailable`], the process goes on by itself, within its share of the limits ([`standalone`]). ADR 16
+//! describes how the parts fit together.
 
 pub mod address;
 pub mod bounds;
@@ -63,15 +63,15 @@ use self::{
 };
 use crate::{failure::LimitKind, metrics::Metrics};
 
-/// Where Redis is, and what is shared over it.
+/// The server, and the limits that replicas share.
 pub struct ClusterConfig {
-    /// Where Redis is.
+    /// The address at start.
     pub address: Address,
-    /// Re-reads the address from its file; `None` if it has not changed or cannot be read.
+    /// Reads the address again from its source, because passwords change and servers move. Returns `None` if it cannot be read.
     pub address_now: Arc<dyn Fn() -> Option<Address> + Send + Sync>,
-    /// The longest that one operation may take.
+    /// The maximum time of one operation.
     pub timeout: Duration,
-    /// The most processes that can run at once.
+    /// The maximum number of processes that run at once.
     pub replicas: NonZeroU32,
     /// Separates accounts that use one Redis.
     pub namespace: String,
@@ -81,16 +81,16 @@ pub struct ClusterConfig {
     pub per_second: NonZeroU32,
     /// Calls permitted in a UTC day, for all replicas together.
     pub per_day: u64,
-    /// A record of a snapshot that claims to be fresh for longer is ignored.
+    /// The longest freshness of any snapshot. A record with a longer one is ignored.
     pub fresh_at_most: Duration,
 }
 
-/// Redis cannot be used now. Finding that out took [`ClusterConfig::timeout`] at most.
+/// Redis cannot be used now. An operation takes at most [`ClusterConfig::timeout`] to return this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("Redis cannot be used now")]
 pub struct Unavailable;
 
-/// The handle. Belongs to one thread; clones share everything.
+/// A handle to the shared state. It belongs to one thread; its clones share everything.
 #[derive(Clone)]
 pub struct Cluster(Rc<ClusterInner>);
 
@@ -98,7 +98,7 @@ struct ClusterInner {
     config: ClusterConfig,
     keys: Keys,
     client: RedisClient,
-    /// Names this process among the replicas; another name after each start.
+    /// This process's name among the replicas: random, and therefore different after each start.
     replica: String,
     started: Instant,
     scripts: Scripts,
@@ -111,19 +111,19 @@ struct ClusterInner {
     outbox: RefCell<Vec<OutboxItem>>,
     /// All purges up to this number were applied here.
     purged: Cell<u64>,
-    /// The purges that were missed before this connection were applied, too. Until then `purged` must not grow: of the purges
-    /// 100, missed, and 200, just received, 100 would never be looked for again.
+    /// Whether the purges that were missed before this connection were applied. Until then `purged` must not grow: if purge 100
+    /// was missed and purge 200 has just been received, a `purged` of 200 would hide purge 100 for ever.
     caught_up: Cell<bool>,
     rejections: Rejections,
-    /// This process has left the cluster, and uses Redis no more.
+    /// Whether this process has left the cluster. It then no longer uses Redis.
     has_left: Cell<bool>,
     bulk_timeouts: Cell<u32>,
     status: watch::Sender<RedisStatus>,
     events: mpsc::UnboundedSender<Event>,
     pushes: Cell<Option<mpsc::UnboundedReceiver<PushInfo>>>,
-    /// Makes the next heartbeat come at once: there is reason to doubt the connection.
+    /// Wakes the heartbeat at once, because the connection may be broken.
     doubt: Notify,
-    /// A heartbeat succeeded, or this process has left.
+    /// Wakes waiting operations, because a heartbeat succeeded or this process has left.
     recovered: Notify,
 }
 
@@ -134,11 +134,11 @@ enum OutboxItem {
         until: Instant,
         encoded_failure: String,
     },
-    /// No key means everything.
+    /// A purge of these keys. An empty list purges everything.
     Purge(Vec<RecordKey>),
-    /// This claim of this replica will not be used.
+    /// This replica does not use its claim.
     Release(Claim),
-    /// The claim that this attempt may have made will not be used: the response was lost.
+    /// This replica does not use the claim that this attempt may have made: the reply was lost.
     Disown {
         key: RecordKey,
         attempt: String,
@@ -146,7 +146,8 @@ enum OutboxItem {
 }
 
 impl Cluster {
-    /// A handle that is not connected yet: [`Cluster::run_heartbeat`] connects. `events` receives what other replicas announce.
+    /// Returns a handle without a connection, which [`Cluster::run_heartbeat`] makes. `events` receives the events of other
+    /// replicas.
     pub fn new(config: ClusterConfig, events: mpsc::UnboundedSender<Event>, metrics: &Arc<Metrics>) -> Self {
         let now = Instant::now();
         let (push, pushes) = mpsc::unbounded_channel();
@@ -176,29 +177,29 @@ impl Cluster {
         }))
     }
 
-    /// Whether Redis is in use, as operators see it.
+    /// Returns whether Redis is in use, as operators see it.
     pub fn status(&self) -> watch::Receiver<RedisStatus> {
         self.0.status.subscribe()
     }
 
-    /// Returns when it is known whether Redis is available: about a second after the start at the latest.
+    /// Waits until it is known whether Redis is available: at most about a second after the start.
     pub(crate) async fn wait_until_known(&self) {
         // The sender lives as long as this handle.
         drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);
     }
 
-    /// How this process may call Zoom now.
+    /// Returns how this process may call Zoom now.
     pub fn mode(&self, now: Instant) -> Mode {
         let is_up = self.0.breaker.borrow().status() == RedisStatus::Up;
         self.0.presence.borrow().mode(is_up, now)
     }
 
-    /// The server's clock; `None` before the server was first reached.
+    /// Returns the server's clock; `None` before the server was first reached.
     pub fn clock(&self) -> Option<ServerClock> {
         self.0.clock.get()
     }
 
-    /// Encrypts records, also on other threads.
+    /// Returns the cipher of records, which other threads may use, too.
     pub fn cipher(&self) -> Option<Arc<RecordCipher>> {
         self.0.config.cipher.clone()
     }
@@ -212,7 +213,7 @@ impl Cluster {
         if is_usable { Ok(()) } else { Err(Unavailable) }
     }
 
-    /// Opens the circuit breaker: until the next heartbeat, which follows at once, nothing else asks Redis.
+    /// Opens the circuit breaker: all other operations fail until a heartbeat succeeds. The next heartbeat follows at once.
     fn failed(&self, error: &OpError) {
         self.record(|breaker| breaker.on_failure(Instant::now()), error);
         self.0.doubt.notify_one();

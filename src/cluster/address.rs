@@ -1,7 +1,7 @@
-//! Where Redis is: `redis.url` and the CA that signed its certificate.
+//! The address of Redis: `redis.url` and the CA that signed its certificate.
 //!
-//! Only one node is ever used. All keys share one hash tag, so in a Redis Cluster it is the owner of their slot, to which any
-//! other node redirects us; behind Sentinel it is the master that Sentinel names.
+//! The service uses only one node. In a Redis Cluster this is the owner of the slot in which all keys lie, because they share one
+//! hash tag; every other node redirects to it. Behind Sentinel it is the master that Sentinel names.
 
 use std::net::IpAddr;
 
@@ -13,28 +13,28 @@ use url::Url;
 
 const SENTINEL: &str = "+sentinel";
 
-/// Where to connect, and with which login. It holds a password, so it implements neither `Debug` nor `Serialize`.
+/// An address and a login. It holds a password, so it implements neither `Debug` nor `Serialize`.
 #[derive(Clone)]
 pub struct Address {
     first: ConnectionInfo,
-    /// The name of the master to ask Sentinel for; `None`: the first address is not a Sentinel.
+    /// The name of the master to ask Sentinel for; `None` if the first address is not a Sentinel's.
     pub(super) master: Option<String>,
-    /// `None`: Mozilla's roots are trusted.
+    /// The only trusted certificates; `None` for Mozilla's roots.
     ca: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// An error in a URL. The messages do not repeat it, because it may hold a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAddress {
-    /// Not a URL, or one for something else.
+    /// It is not a URL, or has a scheme of something else.
     #[error("it must be a URL such as redis://host:6379/0 or rediss://user:password@host/0")]
     Form,
-    /// It has a part that would be ignored.
+    /// It has a part that the service would ignore.
     #[error(
         "it has a query or a fragment: only ?master=<name> of a redis+sentinel:// or rediss+sentinel:// URL is known"
     )]
     Surplus,
-    /// Sentinel needs the master's name.
+    /// It is a Sentinel's and lacks the name of the master.
     #[error("a Sentinel's URL must end in ?master=<name>")]
     NoMaster,
     /// The client library rejects it.
@@ -46,7 +46,8 @@ pub enum InvalidAddress {
 }
 
 impl Address {
-    /// Reads `redis.url`. `ca`: the PEM text of the CA that signed the server's certificate, if it is not a public one.
+    /// Parses the value of `redis.url`. `ca` is the PEM text of the CA that signed the server's certificate; `None` for a public
+    /// CA.
     ///
     /// # Errors
     /// The URL or the CA is invalid.
@@ -87,7 +88,7 @@ impl Address {
         self.first.addr().to_string()
     }
 
-    /// Whether the password leaves this machine unencrypted.
+    /// Returns whether the password leaves this machine unencrypted.
     pub(crate) fn shows_password(&self) -> bool {
         let stays_here = |host: &str| {
             let host = host.trim_matches(['[', ']']);
@@ -102,7 +103,7 @@ impl Address {
         self.first.addr()
     }
 
-    /// Another node, reached by the same protocol.
+    /// Returns the address of another node, with the protocol of the first.
     pub(super) fn node(&self, host: &str, port: u16) -> ConnectionAddr {
         match self.first.addr() {
             ConnectionAddr::TcpTls { .. } => {
@@ -116,12 +117,12 @@ impl Address {
         self.first.redis_settings()
     }
 
-    /// The user, the password and the database of the URL are those of the master, not of the Sentinel.
+    /// Returns the login for a Sentinel: none, because the URL's user, password and database belong to the master.
     pub(super) fn sentinel_login() -> RedisConnectionInfo {
         quiet(RedisConnectionInfo::default())
     }
 
-    /// Trusts the CA alone, if there is one.
+    /// Returns the configuration of TLS. If there is a CA, it is the only one that is trusted.
     pub(super) fn tls(&self) -> rustls::ClientConfig {
         let roots = match &self.ca {
             Some(ca) => {
@@ -139,7 +140,7 @@ fn are_usable(ca: &[CertificateDer<'static>]) -> bool {
     !ca.is_empty() && ca.iter().all(|one| rustls::RootCertStore::empty().add(one.clone()).is_ok())
 }
 
-/// Without announcing the client library, which would need one more permission (CLIENT SETINFO).
+/// Keeps the client library from announcing itself by CLIENT SETINFO, which would need one more permission.
 fn quiet(settings: RedisConnectionInfo) -> RedisConnectionInfo {
     settings.set_skip_set_lib_name()
 }

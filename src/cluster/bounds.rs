@@ -1,37 +1,38 @@
-//! The bounds of values from Redis: any program with access to it can have written anything. Pure.
+//! The bounds of values from Redis, because any program with access to Redis can write anything there. Pure.
 //!
-//! Each kind of value has its bounds here, and one function that checks them. The scripts check what they read themselves
-//! (`checks.lua`, `quota.lua`), before it can harm another replica; this is for their answers, for events and for records. A time
-//! becomes an [`std::time::Instant`] only in [`super::clock::ServerClock::when`].
+//! For each kind of value, this module has the bounds and one function that checks them. It checks replies of scripts, events and
+//! records. The scripts check what they read (`checks.lua`, `quota.lua`), before it can harm another replica. A time becomes an
+//! [`std::time::Instant`] only in [`super::clock::ServerClock::when`].
 
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::time::{DAY, Micros, micros};
 use crate::failure::LimitKind;
 
-/// No time of ours is further ahead.
+/// No time that a replica writes is further ahead.
 pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
-/// Larger records are neither written nor read: that would take longer than an operation may.
+/// The maximum size of a record, in bytes. A larger one would take longer than an operation may.
 pub(crate) const LARGEST_RECORD: usize = 16 << 20;
-/// An encoded failure: its message has 300 characters, of which JSON makes at most six bytes each.
+/// The maximum length of an encoded failure, in bytes. Its message has at most 300 characters, and JSON takes at most six bytes for
+/// each.
 pub(crate) const LONGEST_FAILURE: usize = 4 << 10;
-/// An event: a name, a number and an encoded failure.
+/// The maximum length of an event, in bytes: a name, a number and an encoded failure.
 pub(crate) const LONGEST_EVENT: usize = LONGEST_FAILURE + 256;
-/// A record's name is shorter: a meeting's id, its view, a tag.
+/// The maximum length of a record's name, in bytes. Names of ours are shorter: a meeting's id, its view, a tag.
 pub(crate) const LONGEST_NAME: usize = 128;
-/// Texts of the server that are passed on: a run id has 40 characters, a host name at most 253.
+/// The maximum length of a text of the server, in bytes. A run id has 40 characters, a host name at most 253.
 const LONGEST_TEXT: usize = 253;
-/// The largest number that is passed on (`MOST` of `quota.lua`).
+/// The largest count that is accepted (`MOST` of `quota.lua`).
 pub(crate) const MOST_CALLS: u64 = u32::MAX as u64;
-/// The scripts count in doubles, which are exact until the year 2255.
+/// The latest time: the scripts count microseconds in doubles, which are exact until the year 2255.
 const LATEST: Micros = 1 << 53;
-/// The longest cool-down of the second, and how far one of the day may go into the next day (`PAUSE` of `quota.lua`).
+/// The longest cool-down of the second, and the longest part of a cool-down of the day after 00:00 UTC (`PAUSE` of `quota.lua`).
 const PAUSE: Duration = Duration::from_secs(60);
-/// Another server's clock may begin the next day this long before 00:00 UTC (`DAY_HAS_TURNED` of `quota.lua`).
+/// The clock of an earlier server may have begun the next day up to this long before 00:00 UTC (`DAY_HAS_TURNED` of `quota.lua`).
 const DAY_HAS_TURNED: Duration = Duration::from_secs(300);
 /// The smallest bound on a day's count, however few calls are permitted.
 const LEAST_OF_DAY: u64 = 100_000;
-/// Two readings of one clock may differ by this much (`STEP` of `quota.lua`).
+/// The tolerance for a clock that was set back a little (`STEP` of `quota.lua`).
 const STEP: Duration = Duration::from_secs(1);
 
 /// The value is out of bounds and counts as missing.
@@ -39,7 +40,7 @@ const STEP: Duration = Duration::from_secs(1);
 #[error("a value from Redis is out of bounds")]
 pub struct Rejected;
 
-/// A time that a server's clock can show.
+/// Accepts the seconds and microseconds of `TIME` if a server's clock can show them.
 pub(super) fn server_time(seconds: u64, rest: u64) -> Result<Micros, Rejected> {
     let micros = seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(rest));
     micros.ok_or(Rejected).and_then(clock_shows)
@@ -49,12 +50,12 @@ pub(super) fn clock_shows(micros: Micros) -> Result<Micros, Rejected> {
     within(micros, LATEST)
 }
 
-/// The number of a claim, a record or a purge: a time of the server, or a little more. Gives it back if it is in bounds.
+/// Accepts the number of a claim, a record or a purge, which is a time of the server, or a little more.
 pub(super) fn fence(number: u64, now: Micros) -> Result<u64, Rejected> {
     within(number, now.saturating_add(micros(AHEAD_AT_MOST)))
 }
 
-/// The end of a cool-down: within a minute, or for the day at most a minute after the next 00:00 UTC.
+/// Accepts the end of a cool-down: of the second within a minute, of the day at most a minute after the next 00:00 UTC.
 pub(super) fn cool_down(kind: LimitKind, until: Micros, now: Micros) -> Result<Micros, Rejected> {
     let from = match kind {
         LimitKind::PerSecond => now,
@@ -67,23 +68,23 @@ pub(super) fn count(number: u64) -> Result<u64, Rejected> {
     within(number, MOST_CALLS)
 }
 
-/// The highest count of a day with this limit (`most_calls` of `quota.lua`). It can exceed the limit after the limit was lowered,
-/// and after replicas were on their own.
+/// Returns the highest count of a day with this limit (`most_calls` of `quota.lua`). A count can exceed the limit after the limit
+/// was lowered, or after replicas called without Redis.
 pub(super) fn calls_of_day(per_day: u64) -> u64 {
     per_day.saturating_mul(10).clamp(LEAST_OF_DAY, MOST_CALLS)
 }
 
-/// A day, counted since 1970: at most today's, or minutes before 00:00 UTC the next.
+/// Accepts a day, counted since 1970-01-01 UTC, if it is not later than today, or tomorrow in the last minutes before 00:00 UTC.
 pub(super) fn day(day: u64, now: Micros) -> Result<u64, Rejected> {
     within(day, now.saturating_add(micros(DAY_HAS_TURNED)) / DAY)
 }
 
-/// A name: printable and short.
+/// Accepts a record's name if it is printable and short.
 pub(super) fn name(text: &str) -> Result<&str, Rejected> {
     made_of(text, 1..=LONGEST_NAME, |byte| byte.is_ascii_graphic())
 }
 
-/// A run id. It is empty in some services that imitate Redis.
+/// Accepts a server's run id. It is empty in some services that imitate Redis.
 pub(super) fn run_id(text: &str) -> Result<&str, Rejected> {
     made_of(text, 0..=LONGEST_TEXT, |byte| byte.is_ascii_alphanumeric())
 }

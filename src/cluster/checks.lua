@@ -1,7 +1,8 @@
--- The beginning of every script: the server's clock, and the checks that everything read passes through. A program with access to
--- Redis can have written anything. A value that is out of bounds counts as missing, is removed or overwritten, and is counted.
+-- The beginning of every script: the server's clock, and the checks of every value that a script reads, because any program with
+-- access to Redis can write anything there. A value that is out of bounds is counted, treated as missing, and removed or
+-- overwritten.
 
-local AHEAD_AT_MOST = 172800000000   -- 48 h: no time of ours is further ahead, and no number that was made of a time
+local AHEAD_AT_MOST = 172800000000   -- 48 h: no time that a replica writes is further ahead, and no number made from a time
 
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) * 1000000 + tonumber(clock[2])
@@ -9,7 +10,8 @@ local refused = 0
 
 local function text(number) return string.format('%.0f', number) end
 
--- A whole number within these bounds, or nil. `tonumber` alone would also accept nan, inf, 1e300 and 0x10.
+-- Returns the integer in this text if it is within these bounds, or nil. `tonumber` alone would also accept nan, inf, 1e300 and
+-- 0x10.
 local function whole(value, least, most)
   if not value then return nil end
   if #value <= 16 and string.find(value, '^%-?%d+$') then
@@ -20,10 +22,11 @@ local function whole(value, least, most)
   return nil
 end
 
--- Whether a value was there and was rejected.
+-- Returns whether there was a value that was rejected.
 local function is_wrong(value, number) return value and not number end
 
--- A key of another type is not ours, and would make every script fail for ever.
+-- Runs a command that reads a key, and deletes a key of the wrong type. Another program wrote it, and every script would fail
+-- until it is gone.
 local function read(command, key, ...)
   local answer = redis.pcall(command, key, ...)
   if type(answer) ~= 'table' or not answer.err then return answer end
@@ -34,7 +37,7 @@ local function read(command, key, ...)
   return redis.call(command, key, ...)
 end
 
--- A number that orders claims, records and purges, in a key or in a field of a hash; 0 if there is none.
+-- Returns the number of a claim, a record or a purge, from a key or from a field of a hash; 0 if there is none.
 local function fence_in(key, field)
   local value
   if field then value = read('HGET', key, field) else value = read('GET', key) end

@@ -9,7 +9,7 @@ use ring::{
 };
 use sha2::{Digest as _, Sha256};
 
-/// Bytes that identify the key: a record of another key is not tried.
+/// The length of the key's id, which distinguishes records of another key from corrupt ones.
 const KEY_ID: usize = 4;
 
 /// Encrypts and decrypts records. It holds the key, so it implements neither `Debug` nor `Serialize`.
@@ -25,14 +25,14 @@ pub struct RecordCipher {
 pub struct InvalidKey;
 
 impl RecordCipher {
-    /// From a key in hexadecimal.
+    /// Parses a key in hexadecimal.
     ///
     /// # Errors
-    /// It is not 64 hexadecimal digits.
+    /// The text is not 64 hexadecimal digits.
     pub fn new(text: &str) -> Result<Self, InvalidKey> {
         let mut key = [0; 32];
         hex::decode_to_slice(text, &mut key).map_err(|_| InvalidKey)?;
-        // Derived by digest, so that neither reveals the key, nor one the other.
+        // Both are digests, so that neither reveals the key or the other one.
         let digest = |purpose: &[u8]| Sha256::new().chain_update(purpose).chain_update(key).finalize();
         let id = digest(b"zoom-qos-proxy key id").first_chunk().copied().ok_or(InvalidKey)?;
         let names = hmac::Key::new(hmac::HMAC_SHA256, &digest(b"zoom-qos-proxy names"));
@@ -40,8 +40,8 @@ impl RecordCipher {
         Ok(Self { key: LessSafeKey::new(key), names, id })
     }
 
-    /// A public name for secrets: the same for the same secrets and key. It is keyed, so that secrets cannot be guessed and
-    /// checked against it.
+    /// Returns a public name for secrets, which depends only on the secrets and the key. It is an HMAC, so that nobody without the
+    /// key can check a guess of the secrets against it.
     pub(crate) fn name(&self, secrets: &[&str]) -> String {
         let mut context = hmac::Context::with_key(&self.names);
         for secret in secrets {
@@ -52,7 +52,8 @@ impl RecordCipher {
         format!("{:016x}", tag.as_ref().first_chunk().copied().map_or(0, u64::from_be_bytes))
     }
 
-    /// Key id, nonce and ciphertext. `context` is authenticated, but not stored. `None`: the system has no random numbers.
+    /// Returns key id, nonce and ciphertext; `None` if the system's random number generator failed. `context` is authenticated, but
+    /// not part of the result.
     pub(crate) fn encrypt(&self, plain: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).ok()?;
@@ -66,12 +67,12 @@ impl RecordCipher {
         Some(encrypted)
     }
 
-    /// Whether the bytes claim to be encrypted with this key.
+    /// Returns whether the bytes begin with the id of this key.
     pub(crate) fn has_key_id(&self, bytes: &[u8]) -> bool {
         bytes.starts_with(&self.id)
     }
 
-    /// The plain bytes; `None` if anything was changed, the context differs, or another key was used.
+    /// Returns the plain bytes; `None` if the bytes were changed, the context differs, or another key was used.
     pub(crate) fn decrypt(&self, encrypted: &[u8], context: &[u8]) -> Option<Vec<u8>> {
         let (id, rest) = encrypted.split_first_chunk::<KEY_ID>()?;
         let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>()?;

@@ -1,22 +1,22 @@
-//! The circuit breaker in front of Redis, and the status that operators see. Pure: the caller says what time it is.
+//! The circuit breaker in front of Redis, and the status that operators see. Pure: the caller passes the time.
 //!
-//! One failed operation opens the breaker: from then on only the heartbeat asks, so that nothing waits for a dead server. The
-//! first heartbeat that succeeds closes it. Only if that takes longer than a second does Redis count as unavailable: a slow
-//! reply at 0 ms opens the breaker, and the heartbeat that follows it at 20 ms closes it, without a word in the log.
+//! One failed operation opens the breaker. From then on only the heartbeat uses Redis, so that nothing waits for a dead server. The
+//! first heartbeat that succeeds closes the breaker. Redis counts as unavailable only after a second without a success. Example: an
+//! operation times out at 0 ms and opens the breaker, and a heartbeat succeeds at 20 ms and closes it. Nothing is logged.
 
 use std::time::{Duration, Instant};
 
-/// A server that answers again within this time was never unavailable.
+/// Redis counts as unavailable after this time without a success.
 const UNAVAILABLE_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether Redis is in use, as operators see it.
+/// The state of Redis, as operators see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RedisStatus {
-    /// Not reached yet, but not for long either.
+    /// This process has just started and has not reached Redis yet.
     Connecting,
-    /// In use.
+    /// Redis is in use.
     Up,
-    /// Not usable: this process is on its own.
+    /// Redis cannot be used, so this process goes on by itself.
     Unavailable,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct CircuitBreaker {
 }
 
 impl CircuitBreaker {
-    /// Open, until the server has been reached.
+    /// Returns an open breaker: the first heartbeat that succeeds closes it.
     pub(crate) fn new(now: Instant) -> Self {
         Self { status: RedisStatus::Connecting, since: now, is_open: true }
     }
@@ -37,19 +37,19 @@ impl CircuitBreaker {
         self.status
     }
 
-    /// Whether anything but the heartbeat may ask.
+    /// Returns whether operations other than the heartbeat may use Redis.
     pub(crate) fn is_closed(&self) -> bool {
         !self.is_open
     }
 
-    /// A heartbeat succeeded. Returns whether that changes the status.
+    /// Records that a heartbeat succeeded. Returns whether the status changed.
     pub(crate) fn on_success(&mut self, now: Instant) -> bool {
         self.since = now;
         self.is_open = false;
         std::mem::replace(&mut self.status, RedisStatus::Up) != RedisStatus::Up
     }
 
-    /// An operation failed. Returns whether that changes the status.
+    /// Records that an operation failed. Returns whether the status changed.
     pub(crate) fn on_failure(&mut self, now: Instant) -> bool {
         self.is_open = true;
         let is_over = now.saturating_duration_since(self.since) >= UNAVAILABLE_AFTER;

@@ -1,24 +1,24 @@
 -- Claims and records, ordered by fencing numbers.
 --
--- A claim is a lease on fetching one meeting; a record is what was fetched. Every claim gets a fencing number: the server's
--- time in microseconds, or one more than every number known here, if that is larger. So numbers keep growing even if the
--- server loses everything. A record carries the number of its claim, and only a larger number replaces it.
+-- A claim is a lease on fetching one meeting; a record is the result. Every claim gets a fencing number: the server's time in
+-- microseconds, or one more than the largest number stored here, if that is larger. So numbers keep growing even if the server
+-- loses everything. A record has the number of its claim, and only a record with a larger number replaces it.
 --
--- Example: replica A claims at time 1000000 and gets that number, then stands still, as a suspended machine does. At time
--- 5000000 A has sent no heartbeat for more than 3 s, so B's claim is granted with number 5000000. B stores its record and
--- serves it. When A wakes and stores what it fetched 4 s ago, 1000000 < 5000000: A gets 'superseded', and nobody sees the
--- meeting go back in time.
+-- Example: replica A claims at time 1000000, gets that number, and is then suspended with its machine. At time 5000000, A has
+-- sent no heartbeat for more than 3 s, so B's claim is granted with number 5000000. B stores its record and serves it. Then A
+-- resumes and tries to store what it fetched 4 s ago. Because 1000000 < 5000000, A gets 'superseded', and no caller gets the
+-- older snapshot.
 --
--- A purge takes a number of the same sequence (purge.lua). If one comes at 2000000, A gets 'purged', because its
--- claim is older than the purge; B's record, with its larger number, counts.
+-- A purge takes its number from the same sequence (purge.lua). A purge at 2000000 is later than A's claim, so A gets 'purged'. B's
+-- record has a larger number and stays.
 --
 -- KEYS  1 last fencing number   2 claim (hash: o owner, f number, a attempt)   3 record (hash: f number, d bytes)   4 members
 --       5 quota   6 number of the last purge
 -- ARGV  1 operation, 2 … its arguments, listed at each operation
--- Returns the result, a number, how many values read were out of bounds, and the bytes of a record.
+-- Returns the result, a number, how many values were out of bounds, and the bytes of a record.
 
 local LEASE = 3000000   -- a claim is free this long after its owner's last heartbeat
-local SEEN_AHEAD = 1000000   -- how far ahead a past time may lie, as the server's clock may be set back
+local SEEN_AHEAD = 1000000   -- how far ahead of now a heartbeat may lie, because the server's clock may be set back
 
 local op = ARGV[1]
 local function answer(result, number, bytes) return {result, number, refused, bytes or false} end
@@ -32,7 +32,7 @@ local function record_number()
   return number or 0
 end
 
--- Owner and number; no owner: there is no claim.
+-- Returns the owner and the number of the claim; the owner is nil or false if there is no claim.
 local function claim()
   local fields = read('HMGET', KEYS[2], 'o', 'f')
   local number = whole(fields[2], 0, now + AHEAD_AT_MOST)
@@ -40,7 +40,7 @@ local function claim()
   return number and fields[1], number or 0
 end
 
--- A record larger than any replica writes is deleted here rather than sent.
+-- Deletes a record that is larger than replicas write, so that it is not sent. Returns whether it did.
 local function delete_if_too_large(bytes, most)
   if bytes <= most then return false end
   redis.call('DEL', KEYS[3])
@@ -48,20 +48,20 @@ local function delete_if_too_large(bytes, most)
 end
 
 if op == 'look' then
-  -- 2 most bytes of a record
+  -- 2 maximum size of a record, in bytes
   local number = record_number()
   if number <= fence_in(KEYS[5], 'purged_all') then return answer('none', 0) end
   if delete_if_too_large(redis.call('HSTRLEN', KEYS[3], 'd'), tonumber(ARGV[2])) then return answer('too_large', 0) end
   return answer('found', number, redis.call('HMGET', KEYS[3], 'd')[1])
 elseif op == 'get_unclaimed' then
-  -- Here the key itself is the record.   2 most bytes   3 milliseconds to keep it from now on
+  -- The value of the key is the record, not a hash.   2 maximum size, in bytes   3 milliseconds to keep it from now on
   if delete_if_too_large(read('STRLEN', KEYS[3]), tonumber(ARGV[2])) then return answer('too_large', purged()) end
   redis.call('PEXPIRE', KEYS[3], ARGV[3])
   return answer('found', purged(), redis.call('GET', KEYS[3]))
 elseif op == 'claim' then
-  -- 2 replica   3 number of the record that it knows   4 milliseconds until an unrenewed claim expires
-  -- 5 deadline: a replica that gets its answer later does not use the claim, so it must not be granted
-  -- 6 attempt: names this call, by which the replica gives the claim back if no answer came
+  -- 2 replica   3 number of the record that it has read   4 milliseconds until an unrenewed claim expires
+  -- 5 deadline: after it the replica ignores the reply, so the claim must not be granted
+  -- 6 attempt: a name of this call, by which the replica gives the claim back if the reply is lost
   if now > tonumber(ARGV[5]) then return answer('late', 0) end
   local record, void = record_number(), purged()
   if record > tonumber(ARGV[3]) and record > void then return answer('recorded', record) end
@@ -70,7 +70,7 @@ elseif op == 'claim' then
     local left = redis.call('PTTL', KEYS[2])
     if left < 0 or left > tonumber(ARGV[4]) then owner, refused = nil, refused + 1 end
   end
-  -- A purge voids the claims before it, and a replica may replace its own: the answer to its last attempt was lost.
+  -- A purge ends the claims before it. A replica may replace its own claim: it asks again only if the last reply was lost.
   if owner and owner ~= ARGV[2] and number > void then
     local member = read('HGET', KEYS[4], owner)
     local seen = whole(member and string.match(member, '^(%S+)'), 0, now + SEEN_AHEAD)
@@ -95,7 +95,7 @@ if op == 'renew' then
   redis.call('PEXPIRE', KEYS[2], ARGV[3])
   return answer('renewed', fence)
 elseif op == 'put' then
-  -- 2 number   3 milliseconds to keep the record   4 its bytes   5 channel   6 name
+  -- 2 number   3 milliseconds to keep the record   4 bytes of the record   5 channel   6 name
   if is_held() then redis.call('DEL', KEYS[2]) end
   if purged() > fence then return answer('purged', 0) end
   local record = record_number()
@@ -105,7 +105,7 @@ elseif op == 'put' then
   redis.call('PUBLISH', ARGV[5], table.concat({'landed', ARGV[6], text(fence)}, ' '))
   return answer('stored', fence)
 elseif op == 'release' then
-  -- 2 number   3 channel   4 name   5 why there is no record
+  -- 2 number   3 channel   4 name   5 encoded failure
   if not is_held() then return answer('lost', 0) end
   redis.call('DEL', KEYS[2])
   redis.call('PUBLISH', ARGV[3], table.concat({'failed', ARGV[4], text(fence), ARGV[5]}, ' '))

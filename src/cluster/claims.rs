@@ -1,4 +1,4 @@
-//! Claims and records on the server: which replica fetches a meeting, and what was fetched. `claims.lua` says how fencing
+//! Claims, which decide the replica that fetches a meeting, and the records of what was fetched. `claims.lua` describes how fencing
 //! numbers order them.
 
 use std::{
@@ -17,14 +17,15 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// An unrenewed claim expires after this, in case its owner lives but never ends it.
+/// An unrenewed claim expires after this time, in case its owner sends heartbeats but never ends the claim.
 const CLAIM_EXPIRES_AFTER: Duration = Duration::from_secs(60);
-/// The answer to a claim.
+
+/// The result of an attempt to claim a fetch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimResult {
     /// This replica fetches.
     Granted(Claim),
-    /// Another replica fetches, by the claim with this number; an event tells how that ends.
+    /// Another replica fetches, with the claim of this number. An event announces how the fetch ends.
     Held(u64),
     /// There is a newer record, with this number.
     Recorded(u64),
@@ -33,13 +34,13 @@ pub enum ClaimResult {
 /// The result of putting a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PutResult {
-    /// Every replica can read it.
+    /// Every replica can read the record.
     Stored,
-    /// There is one with a larger number, which counts.
+    /// There is a record with a larger number, which stays.
     Superseded,
-    /// Its meeting was purged meanwhile: nobody may have it.
+    /// The meeting was purged after the claim, so the record was not stored.
     Purged,
-    /// The server refused it, it is too large, or its time is over. To put it again changes nothing.
+    /// The server refused the record, or it is too large or has expired. A retry would have the same result.
     Refused,
 }
 
@@ -50,23 +51,23 @@ pub(super) struct ClaimsReply {
 }
 
 impl Cluster {
-    /// Claims the fetch; tries again if Redis is only slow for a moment. `known`: the number of the record that the caller has
-    /// read and cannot use.
+    /// Claims the fetch, and retries if Redis is only slow for a moment. `known` is the number of the record that the caller has
+    /// read and cannot use; 0 for none.
     ///
     /// # Errors
     /// Redis is unavailable.
     pub async fn claim(&self, key: &RecordKey, known: u64) -> Result<ClaimResult, Unavailable> {
         let (attempt, unanswered) = (format!("{:016x}", fastrand::u64(..)), Cell::default());
         let result = self.retrying(async || self.try_claim(key, known, (&attempt, &unanswered)).await).await;
-        // If an answer was lost, the claim may have been granted, and the others would wait for a fetch that nobody makes. It is
-        // given back by the attempt's name, because its number is not known, and a later claim of this replica must stay.
+        // If a reply was lost, the claim may have been granted, and the other replicas would wait for a fetch that nobody makes. It
+        // is given back by the name of the attempt, because its number is unknown and a later claim of this replica must stay.
         if unanswered.get() && !matches!(result, Ok(ClaimResult::Granted(_))) {
             self.0.outbox.borrow_mut().push(OutboxItem::Disown { key: key.clone(), attempt });
         }
         result
     }
 
-    /// Sets `unanswered` if no answer comes.
+    /// Tries once, and sets `unanswered` if there is no reply.
     async fn try_claim(
         &self,
         key: &RecordKey,
@@ -87,7 +88,7 @@ impl Cluster {
         }
     }
 
-    /// Gives back the claim that this attempt got, if it got one.
+    /// Gives back the claim that this attempt made, if it made one.
     pub(super) async fn disown(&self, key: RecordKey, attempt: String) {
         let call = self.claims_call(&key, "disown").arg(&attempt).arg(&self.0.replica);
         let call = call.arg(&*self.0.keys.events).arg(key.as_str());
@@ -96,7 +97,7 @@ impl Cluster {
         }
     }
 
-    /// Extends a claim while the fetch goes on, every 20 s. Returns whether it is still held.
+    /// Extends a claim by a minute, while its fetch goes on. Returns whether this replica still holds it.
     ///
     /// # Errors
     /// Redis is unavailable; the fetch may go on.
@@ -126,15 +127,15 @@ impl Cluster {
         }
     }
 
-    /// Gives a claim back without a record. `failure`, encoded by [`super::failure_codec`], tells the waiting replicas why.
+    /// Gives a claim back without a record. The waiting replicas receive `failure`, which [`super::failure_codec`] encoded.
     ///
     /// # Errors
-    /// Redis is unavailable: the waiting replicas hear that there is nothing as soon as it is back.
+    /// Redis is unavailable. The waiting replicas receive the event, without a failure, when it is available again.
     pub async fn release(&self, claim: &Claim, failure: &str) -> Result<(), Unavailable> {
         let call = self.claims_call(&claim.key, "release").arg(claim.fence);
         let call = call.arg(&*self.0.keys.events).arg(claim.key.as_str()).arg(failure);
         let released = self.run(Traffic::Control, &call).await;
-        // As long as this process lives, the others would wait for what it does not fetch.
+        // While this process sends heartbeats, the others would wait for a fetch that it does not make.
         released
             .map(drop)
             .inspect_err(|_| self.0.outbox.borrow_mut().push(OutboxItem::Release(claim.clone())))

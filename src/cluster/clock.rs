@@ -2,8 +2,9 @@
 //!
 //! This machine's wall clock is never read, so it may be minutes off.
 //!
-//! Example: a request leaves at 10.000 s, and a reply arrives at 10.004 s that shows noon. The server read its clock at some moment
-//! in between, so noon is 10.002 s here, give or take 2 ms. A second reply that takes 200 ms is a worse estimate, and ignored.
+//! Example: a request is sent at 10.000 s, and the reply arrives at 10.004 s and shows noon. The server read its clock at some
+//! moment in between, so noon is 10.002 s here, give or take 2 ms. A second reply that takes 200 ms gives a worse estimate and is
+//! ignored.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,24 +15,25 @@ pub(crate) use super::time::{Micros, micros};
 /// An estimate's error grows by one part in this many of its age; quartz clocks drift less.
 const DRIFT: u32 = 10_000;
 
-/// One server's clock.
+/// An estimate of one server's clock.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerClock {
-    /// A moment here, and what the server's clock showed then.
     here: Instant,
+    /// The time that the server's clock showed at `here`.
     there: Micros,
-    /// The estimate is off by this much at most, either way.
+    /// The estimate is at most this much too early or too late.
     error: Duration,
 }
 
 impl ServerClock {
-    /// From a reply that showed `there`, read at some moment between `sent` and `received`.
+    /// Estimates the clock from the time `there`, which the server read at some moment between `sent` and `received`.
     pub(crate) fn observe(sent: Instant, received: Instant, there: Micros) -> Result<Self, Rejected> {
         let error = received.saturating_duration_since(sent) / 2;
         Ok(Self { here: sent + error, there: bounds::clock_shows(there)?, error })
     }
 
-    /// The better one of two estimates; the newer one if they contradict each other, because the server's clock was set.
+    /// Returns the better one of two estimates. If they contradict each other, the server's clock was set, and the newer one is
+    /// right.
     pub(crate) fn or(self, newer: Self) -> Self {
         let aged = self.error + newer.here.saturating_duration_since(self.here) / DRIFT;
         let (expected, seen) = (self.at(newer.here), newer.there);
@@ -39,7 +41,7 @@ impl ServerClock {
         if apart > aged + newer.error || newer.error <= aged { newer } else { self }
     }
 
-    /// The time that the server's clock shows at this moment.
+    /// Returns the time that the server's clock shows at this moment.
     pub fn at(&self, here: Instant) -> Micros {
         match here.checked_duration_since(self.here) {
             Some(later) => self.there.saturating_add(micros(later)),
@@ -47,10 +49,11 @@ impl ServerClock {
         }
     }
 
-    /// When the server's clock shows this time. A time before this machine's start becomes the moment of the estimate.
+    /// Returns the moment at which the server's clock shows this time. A time before this machine's start becomes the moment of the
+    /// estimate.
     ///
     /// # Errors
-    /// It lies further ahead than any valid time.
+    /// The time is more than 48 h after the estimate.
     pub fn when(&self, there: Micros) -> Result<Instant, Rejected> {
         if let Some(ahead) = there.checked_sub(self.there) {
             let ahead = Duration::from_micros(ahead);
@@ -60,12 +63,12 @@ impl ServerClock {
         Ok(self.here.checked_sub(ago).unwrap_or(self.here))
     }
 
-    /// Accepts a fencing number that is read now, unless it lies too far ahead.
+    /// Accepts a fencing number unless it is too far ahead of `now`.
     pub(super) fn fence(&self, number: u64, now: Instant) -> Result<u64, Rejected> {
         bounds::fence(number, self.at(now))
     }
 
-    /// The server's wall clock.
+    /// Returns the wall clock time that the server's clock shows at this moment.
     pub fn wall(&self, here: Instant) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.at(here))
     }

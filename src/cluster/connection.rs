@@ -1,7 +1,7 @@
-//! The connections to Redis: two of them to one node, made together and given up together.
+//! The two connections to one Redis node, which are opened and closed together.
 //!
-//! Permits, claims and events use one, records the other, so that a large record delays nothing else. Every operation has a
-//! time limit. Nothing is decided here: the circuit breaker says whether to ask at all, and the heartbeat when to reconnect.
+//! The quota, claims and events use one connection and records use the other, so that a large record delays nothing else. Every
+//! operation has a time limit. The circuit breaker decides whether an operation may run, and the heartbeat when to reconnect.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,31 +24,31 @@ use super::{
 };
 use crate::failure::Redactor;
 
-/// Several round trips, with TLS a few more.
+/// The minimum time for connecting, which takes several round trips, and more with TLS.
 const CONNECT_AT_LEAST: Duration = Duration::from_secs(1);
-/// Most bytes of a control reply: numbers, the names of a thousand purges, events.
+/// The maximum size of a reply to [`Traffic::Control`], in bytes: numbers, events, or the names of a thousand purges.
 const LARGEST_CONTROL: usize = 1 << 20;
-/// Most bytes of a bulk reply: a record, with some numbers.
+/// The maximum size of a reply to [`Traffic::Bulk`], in bytes: a record and a few numbers.
 const LARGEST_BULK: usize = 17 << 20;
-/// How often the nodes of a Redis Cluster may redirect us to one another.
+/// The maximum number of redirects between the nodes of a Redis Cluster while connecting.
 const MAX_REDIRECTS: usize = 4;
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Traffic {
-    /// For what is small and urgent.
+    /// Small and urgent operations: the quota, claims, events.
     Control,
-    /// For records.
+    /// Operations that send or receive a record.
     Bulk,
 }
 
 pub(super) struct RedisClient {
     address: RefCell<Address>,
-    /// Knows the user and the password of every address that was used.
+    /// Removes the user and the password of every address that was used.
     redactor: Redactor,
     timeout: Duration,
     pushes: mpsc::UnboundedSender<PushInfo>,
     connections: RefCell<Option<Connections>>,
-    /// An error on an old connection must not end a newer one.
+    /// The number of the last connection, by which an error on an old connection does not close a newer one.
     generation: Cell<u64>,
 }
 
@@ -60,10 +60,10 @@ struct Connections {
     _drivers: [Driver; 2],
 }
 
-/// Facts about the server, learnt while connecting.
+/// Facts about the server, which connecting found out.
 pub(super) struct Connected {
     pub(super) clock: ServerClock,
-    /// Its run id is malformed; it is then treated as a server without one.
+    /// Whether the server's run id was malformed, and is therefore treated as missing.
     pub(super) is_server_odd: bool,
 }
 
@@ -99,7 +99,7 @@ impl RedisClient {
         *self.address.borrow_mut() = address;
     }
 
-    /// Identifies the server's process: every server has another one, and gets another one with each restart.
+    /// Returns the id of the server's process, which is different for each server and after each restart.
     pub(super) fn run_id(&self) -> Option<String> {
         self.connections.borrow().as_ref().map(|connections| connections.run_id.clone())
     }
@@ -160,8 +160,8 @@ impl RedisClient {
         Ok(address.node(host, port))
     }
 
-    /// Connects to a node and follows redirects to the one that owns our keys. All of them share one hash tag, so asking for
-    /// one finds the owner of all.
+    /// Connects to a node and follows redirects to the owner of the keys. All keys share one hash tag, so the owner of one is the
+    /// owner of all.
     async fn connect_to_owner(
         &self,
         address: &Address,

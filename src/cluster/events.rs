@@ -1,6 +1,6 @@
-//! Announcements of one replica to all others, as text on one channel. Pure.
+//! Events, which one replica publishes for all others, as text on one channel. Pure.
 //!
-//! An event only speeds up what the others would find out anyway: a lost one costs time, not correctness.
+//! A replica that misses an event finds out later by other means, so a lost event costs time but not correctness.
 
 use std::time::Instant;
 
@@ -11,48 +11,50 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// An action of a replica. A replica also receives its own events, which change nothing.
+/// An action of a replica. A replica also receives its own events, which have no effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Zoom refuses calls by rate limit.
+    /// A 429 of Zoom pauses all calls.
     CoolDown {
-        /// Which limit.
+        /// The limit that Zoom enforces.
         kind: LimitKind,
-        /// Until when, by the server's clock.
+        /// The end of the pause, by the server's clock.
         until: Micros,
-        /// Why, for [`failure_codec`].
+        /// The failure that callers get, for [`failure_codec`].
         encoded_failure: String,
     },
     /// A record was stored.
     Recorded {
-        /// Its key.
+        /// The record's key.
         key: String,
-        /// Its fencing number.
+        /// The record's fencing number.
         fence: u64,
     },
     /// A fetch ended without a record.
     Failed {
-        /// The record that was not fetched.
+        /// The key of the missing record.
         key: String,
-        /// The fencing number of its claim.
+        /// The fencing number of the claim.
         fence: u64,
-        /// Why, for [`failure_codec`].
+        /// The failure of the fetch, for [`failure_codec`].
         encoded_failure: String,
     },
     /// Records were purged.
     Purged {
-        /// Which one; `None`: all.
+        /// The key of the purged record; `None` for all records.
         key: Option<String>,
         /// The purge's number.
         fence: u64,
-        /// The replica that was asked to.
+        /// The replica that made the purge.
         by: String,
     },
 }
 
 impl Event {
-    /// Parses a message that arrived at `now`. `None`: it is of a later version. An error: it is too
-    /// long, not text, or out of bounds.
+    /// Parses a message that arrived at `now`. Returns `None` for an event of a later version.
+    ///
+    /// # Errors
+    /// The message is too long, not text, malformed or out of bounds.
     pub(crate) fn parse(message: &[u8], clock: &ServerClock, now: Instant) -> Result<Option<Self>, Rejected> {
         if message.len() > bounds::LONGEST_EVENT {
             return Err(Rejected);

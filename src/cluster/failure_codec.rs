@@ -1,4 +1,4 @@
-//! Failures as JSON that other replicas understand: in events and in the records of refusals. Pure.
+//! Failures as JSON for other replicas, in events and in the records of refusals. Pure.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::failure::{Failure, Lasting, LimitKind, Reason, ZoomError};
 
-/// A replica that does not know the reason, because it runs an older version, ignores the failure and asks Zoom itself.
+/// A failure as JSON. A replica of an older version, which does not know the reason, ignores the failure and asks Zoom itself.
 #[derive(Serialize, Deserialize)]
 struct EncodedFailure {
     reason: String,
@@ -22,7 +22,7 @@ struct EncodedFailure {
     zoom: Option<ZoomError>,
 }
 
-/// Reasons that hold for every replica; the others concern one process only.
+/// The reasons that hold for every replica. The others concern one process only.
 const SHARED: [Reason; 8] = [
     Reason::MeetingNotFound,
     Reason::NotAMeeting,
@@ -34,7 +34,7 @@ const SHARED: [Reason; 8] = [
     Reason::ZoomDailyQuotaSpent,
 ];
 
-/// As JSON; `None` for a reason that concerns this process only.
+/// Encodes a failure as JSON. Returns `None` for a reason that concerns this process only.
 pub(crate) fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
     let reason = SHARED.iter().find(|reason| **reason == failure.reason)?.as_str();
     let zoom = failure.zoom.as_deref().cloned();
@@ -43,12 +43,13 @@ pub(crate) fn encode(failure: &Failure, clock: &ServerClock) -> Option<String> {
     serde_json::to_string(&EncodedFailure { reason: reason.to_owned(), lasting, retry_at, zoom }).ok()
 }
 
-/// `None` for text that is not a failure, has a reason that this version does not know, or is out of bounds.
+/// Decodes a failure. Returns `None` if the text is not a failure, has an unknown reason, or is out of bounds.
 pub(crate) fn decode(text: &str, clock: &ServerClock, now: Instant) -> Option<Failure> {
     try_decode(text, clock, now).ok().flatten()
 }
 
-/// `None` for text that is not a failure, or has a reason that this version does not know; an error for values out of bounds.
+/// Decodes a failure. Returns `None` if the text is not a failure or has an unknown reason, and an error if a value is out of
+/// bounds.
 pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Result<Option<Failure>, Rejected> {
     if text.len() > bounds::LONGEST_FAILURE {
         return Err(Rejected);
@@ -66,7 +67,7 @@ pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Resul
     Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom: encoded.zoom.map(Arc::new) }))
 }
 
-/// The reason that every cool-down of this kind has.
+/// Returns the reason of every cool-down of this kind.
 pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
     match kind {
         LimitKind::PerSecond => Reason::ZoomRateLimited,
@@ -74,8 +75,8 @@ pub(crate) fn cooldown_reason(kind: LimitKind) -> Reason {
     }
 }
 
-/// Accepts a failure only as the reason of a cool-down of this kind: requests for every meeting will be rejected with it. Text of
-/// a later version is accepted, too.
+/// Checks the failure of a cool-down, with which requests for every meeting will be rejected: its reason must be that of this kind.
+/// Text that is not a failure, or has an unknown reason, is accepted, because a later version may have sent it.
 pub(super) fn check_cooldown(
     kind: LimitKind,
     text: &str,

@@ -1,6 +1,6 @@
-//! The heartbeat: connects and reconnects, tells the server that this replica lives, and catches up on what it missed.
+//! The heartbeat: connects and reconnects, reports to the server that this replica is alive, and catches up on missed purges.
 //!
-//! The other replicas stop counting on one that sent no heartbeat for 1.5 s. At one every 300 ms, several may be lost.
+//! A replica that has sent no heartbeat for 1.5 s counts as missing. A heartbeat is sent every 300 ms, so several may be lost.
 
 use std::{
     sync::Arc,
@@ -22,18 +22,18 @@ use super::{
 use crate::metrics::RedisValue;
 
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(300);
-/// The pause after a failure; random, so that replicas do not reconnect in step.
+/// The pause after a failure, in milliseconds. It is random, so that replicas do not reconnect at the same time.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
-/// After a connection that broke sooner than this, a pause comes before the next one: it may break as soon.
+/// If a connection breaks sooner than this, a pause precedes the next one, which may break as soon.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
-/// As many purges as the server remembers.
+/// The number of purges that the server remembers.
 pub(super) const PURGES_REMEMBERED: usize = 1_000;
 
 impl Cluster {
-    /// Runs for as long as the service does.
+    /// Runs as long as the service.
     pub async fn run_heartbeat(self) {
         match self.0.pushes.take() {
-            // One task, so that neither goes on without the other.
+            // In one task, so that neither goes on if the other panics.
             Some(pushes) => drop(join(self.clone().listen(pushes), self.send_until_left()).await),
             None => self.send_until_left().await,
         }
@@ -54,11 +54,11 @@ impl Cluster {
                 Ok(()) => drop(tokio::time::timeout(HEARTBEAT_EVERY, self.0.doubt.notified()).await),
                 Err(error) => {
                     self.record(|breaker| breaker.on_failure(Instant::now()), &error);
-                    // A server that is only slow keeps its connection, until it counts as unavailable.
+                    // A timeout keeps the connection, until Redis counts as unavailable, because the server may only be slow.
                     if !matches!(error, OpError::TimedOut) || !self.is_up() {
                         self.0.client.disconnect();
                     }
-                    // A broken connection is replaced at once; a server that is down is given time.
+                    // A broken connection is replaced at once. A server that is down is tried again after a pause.
                     if !(was_connected && matches!(error, OpError::Broken)) {
                         pause().await;
                     }
@@ -82,15 +82,15 @@ impl Cluster {
             self.0.bulk_timeouts.set(0);
         }
         if !self.is_up() {
-            // Finds out whether scripts run, without a trace on the server. A heartbeat whose answer is lost may have told the
-            // server that this replica is there, and postpones the time from which it may call on its own; repeated again and
-            // again, that time would never come.
+            // Finds out whether scripts run, and records nothing about this replica. A heartbeat whose reply is lost may have
+            // arrived, and then the server counts this replica as present. So each such heartbeat postpones the time from which
+            // this replica may call on its own, and if they were repeated without an end, that time would never come.
             self.request("probe", |call| call).await?;
         }
         let last_purge = self.request("beat", |call| call).await?.purge;
         self.record(|breaker| breaker.on_success(Instant::now()), &OpError::Broken);
         self.0.recovered.notify_waiters();
-        // Before the outbox is sent: a purge of ours would get a larger number than those that were missed, and hide them.
+        // Before the outbox is flushed: a purge from it would get a larger number than the missed purges, and hide them.
         self.catch_up_with_purges(last_purge).await;
         // Not awaited: a long outbox would delay the next heartbeat, and make this replica look dead.
         if !self.0.outbox.borrow().is_empty() {
@@ -99,7 +99,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Passwords change, and servers move. On the blocking pool and with a time limit, because a mounted file can hang.
+    /// Reads the address again. This runs on the blocking pool and has a time limit, because reading a mounted file can hang.
     async fn reload_address(&self) {
         let address_now = Arc::clone(&self.0.config.address_now);
         let read = actix_rt::task::spawn_blocking(move || address_now());
@@ -119,14 +119,15 @@ impl Cluster {
                     self.purge(&keys).await;
                     self.purge_again_here(&keys);
                 }
-                // If it fails, it is in the outbox again.
+                // If this fails, it puts the claim back into the outbox.
                 OutboxItem::Release(claim) => drop(self.release(&claim, "").await),
                 OutboxItem::Disown { key, attempt } => self.disown(key, attempt).await,
             }
         }
     }
 
-    /// Until now Redis kept what this process purged a while ago, and may have returned it.
+    /// Purges these keys in this process once more. Until the outbox was flushed, Redis still had the records, and this process may
+    /// have cached them again.
     fn purge_again_here(&self, keys: &[RecordKey]) {
         let named = keys.iter().map(|key| Some(key.as_str().to_owned()));
         let all = keys.is_empty().then_some(None);
@@ -135,10 +136,10 @@ impl Cluster {
         }
     }
 
-    /// Applies purges whose events were missed, because there was no connection then. `last`: the latest purge's number.
+    /// Applies the purges whose events were missed because there was no connection. `last` is the number of the latest purge.
     async fn catch_up_with_purges(&self, last: u64) {
         let applied = match self.0.purged.get() {
-            // A process that starts has nothing cached from before its start.
+            // This process has applied none yet. Its cache is no older than its start, so earlier purges do not concern it.
             0 => self.0.clock.get().map_or(last, |clock| clock.at(self.0.started)),
             applied => applied,
         };
@@ -158,13 +159,13 @@ impl Cluster {
         self.purge_applied(last);
     }
 
-    /// Receives what the other replicas publish, and the end of the connection that it comes on.
+    /// Receives the events of the other replicas, and the end of the connection.
     async fn listen(self, mut pushes: mpsc::UnboundedReceiver<PushInfo>) {
         while let Some(PushInfo { kind, data }) = pushes.recv().await {
             match (kind, data.as_slice()) {
                 (PushKind::Disconnection, _) => self.0.doubt.notify_one(),
                 (PushKind::Message, [_, Value::BulkString(message)]) => {
-                    // An event before the clock is known is lost, and catching up finds what it said.
+                    // Events that arrive before the clock is known are dropped. Catching up finds the purges among them.
                     let Some(clock) = self.0.clock.get() else { continue };
                     let event = Event::parse(message, &clock, Instant::now());
                     // `None`: an event of a later version.
@@ -199,7 +200,7 @@ impl Cluster {
     }
 
     pub(super) fn learn_clock(&self, sent: Instant, there: Micros) {
-        // Replies with an impossible time were rejected before.
+        // A reply with an impossible time was rejected before.
         let Ok(seen) = ServerClock::observe(sent, Instant::now(), there) else { return };
         self.0.clock.set(Some(self.0.clock.get().map_or(seen, |known| known.or(seen))));
     }

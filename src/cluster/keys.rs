@@ -1,6 +1,6 @@
 //! The keys in Redis. Pure.
 //!
-//! All begin with one hash tag: in a Redis Cluster they then lie in one slot, and one script may touch several of them.
+//! All keys begin with the same hash tag. In a Redis Cluster they are therefore in one slot, and a script may use several of them.
 //!
 //! | key | value | expires |
 //! |---|---|---|
@@ -16,7 +16,7 @@
 //! | `{zqp:NS}:p:…` | number of the key's last purge | after 15 minutes |
 //! | `{zqp:NS}:events` | channel: cool-downs, stored records, failures, purges | |
 //!
-//! `NS` separates accounts that use one Redis: they share nothing.
+//! `NS` is different for each account. Accounts that use one Redis share nothing.
 
 use sha2::{Digest as _, Sha256};
 
@@ -25,7 +25,7 @@ use crate::{
     snapshot::{MeetingKind, MeetingType, SnapshotKey, Tag},
 };
 
-/// How the name of a webinar's view ends.
+/// The end of the name of a webinar's view.
 const WEBINAR: &str = ":webinar";
 
 #[derive(Debug, Clone)]
@@ -38,21 +38,21 @@ pub(crate) struct Keys {
     pub(super) events: Box<str>,
 }
 
-/// Names a record, and its claim: the part of their keys that is their own.
+/// The name of a record and of its claim: the last part of their keys in Redis.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RecordKey(Box<str>);
 
-/// The right to fetch, until a record is put, or the claim is released or taken over.
+/// The right to fetch a record. It ends when the record is put, or when the claim is released, taken over or purged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     pub(crate) key: RecordKey,
-    /// Larger than that of every claim before.
+    /// The fencing number, which is larger than that of every earlier claim.
     pub fence: u64,
 }
 
 impl RecordKey {
-    /// A meeting's view: a snapshot or a refusal. Replicas of versions without webinars do not know a webinar's name, and ignore
-    /// it.
+    /// Names a meeting's view, whose record is a snapshot or a refusal. Replicas of versions without webinars ignore a webinar's
+    /// name.
     pub fn meeting(key: &SnapshotKey) -> Self {
         let suffix = match key.kind {
             MeetingKind::Meeting => "",
@@ -61,17 +61,17 @@ impl RecordKey {
         Self(format!("{}:{}{suffix}", key.meeting, key.meeting_type.as_str()).into())
     }
 
-    /// One snapshot of a meeting, which a caller pages through.
+    /// Names one snapshot of a meeting, through which a caller pages.
     pub fn paged(key: &SnapshotKey, tag: Tag) -> Self {
         Self(format!("{}:{tag}", Self::meeting(key).0).into())
     }
 
-    /// The access token. `name`: the credentials', by [`super::cipher::RecordCipher::name`].
+    /// Names an access token. `name` is the name of its credentials, by [`super::cipher::RecordCipher::name`].
     pub fn access_token(name: &str) -> Self {
         Self(format!("access-token:{name}").into())
     }
 
-    /// The meeting's view that an event names. `None`: it names something else, or is of a later version.
+    /// Parses the name of a meeting's view. Returns `None` for the name of something else, or of a later version.
     pub(crate) fn snapshot_key(text: &str) -> Option<SnapshotKey> {
         let (text, kind) = match text.strip_suffix(WEBINAR) {
             Some(text) => (text, MeetingKind::Webinar),
@@ -82,13 +82,13 @@ impl RecordKey {
         Some(SnapshotKey { meeting: MeetingId::parse(meeting).ok()?, kind, meeting_type })
     }
 
-    /// As it appears in keys and events.
+    /// Returns the name as it appears in keys and events.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// Separates accounts that use one Redis, without revealing anything about them.
+/// Returns the part of the keys that separates accounts. It is a digest, so that keys do not reveal the account.
 pub(crate) fn namespace(api_base_url: &str, account: &str) -> String {
     let digest =
         Sha256::new().chain_update(api_base_url).chain_update(b"\0").chain_update(account).finalize();
@@ -96,7 +96,7 @@ pub(crate) fn namespace(api_base_url: &str, account: &str) -> String {
 }
 
 impl Keys {
-    /// `namespace`: a short text of letters and digits, one for each account.
+    /// `namespace` is a short text of letters and digits, which is different for each account.
     pub(crate) fn new(namespace: &str) -> Self {
         let tag = format!("{{zqp:{namespace}}}");
         let named = |name: &str| format!("{tag}:{name}").into_boxed_str();

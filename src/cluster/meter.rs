@@ -1,36 +1,36 @@
 //! Bounds the size of a reply by reading its bytes before the client library does. Pure.
 //!
-//! The library buffers a reply until it is complete: a bulk string announced with 1 TB took 986 MiB within three seconds. Redis
-//! sends no such reply to our commands, but a faulty or hostile server at its address may.
+//! The library buffers a reply until it is complete. A bulk string that was announced with 1 TB took 986 MiB within three seconds.
+//! Redis does not send such a reply to the service's commands, but a faulty or hostile server at its address may.
 
-/// Most elements of one reply: a thousand purges with their numbers are three thousand.
+/// The maximum number of elements in one reply. A thousand purges with their numbers have about two thousand.
 const MOST_ELEMENTS: u64 = 16_384;
-/// Most lists within lists.
+/// The maximum depth of lists within lists.
 const MOST_NESTED: usize = 8;
-/// Most bytes of a line that is a type and a number.
+/// The maximum length of a line with a type and a number, in bytes.
 const NUMBER_LINE: usize = 24;
 
-/// A reply is larger than any that we ask for, or malformed.
+/// A reply is malformed, or larger than any reply to the service's commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a reply is larger than any that was asked for, or malformed")]
 pub(crate) struct TooLarge;
 
-/// Follows the replies of one connection.
+/// Measures the replies of one connection.
 #[derive(Debug)]
 pub(crate) struct ReplyMeter {
     largest: u64,
     taken: u64,
     elements: u64,
-    /// How many values each open list still lacks.
+    /// The number of missing values of each list that is not complete.
     open: Vec<u64>,
     state: ParserState,
 }
 
 #[derive(Debug)]
 enum ParserState {
-    /// In a line: its first bytes, and its last one.
+    /// Inside a line, with its first bytes and the last byte that was read.
     Line { beginning: Vec<u8>, last: u8 },
-    /// In a string: the missing bytes, including the line end after it.
+    /// Inside a string, with the number of missing bytes, including the line end after it.
     Text(u64),
 }
 
@@ -41,13 +41,13 @@ impl ParserState {
 }
 
 impl ReplyMeter {
-    /// `largest`: the most bytes of one reply.
+    /// `largest` is the maximum size of one reply, in bytes.
     pub(crate) fn new(largest: usize) -> Self {
         let largest = u64::try_from(largest).unwrap_or(u64::MAX);
         Self { largest, taken: 0, elements: 0, open: Vec::new(), state: ParserState::line() }
     }
 
-    /// Takes the next bytes of the connection, which must be closed after an error.
+    /// Measures the next bytes of the connection. After an error the connection must be closed.
     pub(crate) fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooLarge> {
         while !bytes.is_empty() {
             let (some, is_whole) = match &mut self.state {
@@ -98,7 +98,7 @@ impl ReplyMeter {
             b'$' | b'=' | b'!' if number > self.largest => return Err(TooLarge),
             b'$' | b'=' | b'!' => self.state = ParserState::Text(number + 2),
             b'%' => self.begin_list(number.saturating_mul(2))?,
-            // Attributes, and the value that they belong to.
+            // A map of attributes, and the value to which they belong.
             b'|' => self.begin_list(number.saturating_mul(2).saturating_add(1))?,
             _ => self.begin_list(number)?,
         }
@@ -118,7 +118,7 @@ impl ReplyMeter {
         Ok(())
     }
 
-    /// A value may complete the lists around it, and the reply.
+    /// Ends a value, which may also end the lists around it, and the reply.
     fn end_value(&mut self) {
         while let Some(missing) = self.open.last_mut() {
             *missing -= 1;
@@ -131,7 +131,8 @@ impl ReplyMeter {
     }
 }
 
-/// How many of these bytes complete the line; `None` if its end is not among them. `last`: the byte before them.
+/// Returns the number of these bytes that belong to the current line; `None` if the line does not end in them. `last` is the byte
+/// before them.
 fn line_end(bytes: &[u8], last: u8) -> Option<usize> {
     let before = std::iter::once(&last).chain(bytes);
     before.zip(bytes).position(|pair| pair == (&b'\r', &b'\n')).map(|at| at + 1)

@@ -1,22 +1,22 @@
-//! Why an operation on Redis failed, and what the log may say of it.
+//! Errors of operations on Redis, and their text in the log, which contains no secret.
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::failure::Redactor;
 
 const BAD_LOGIN: &str = "the user or the password is refused";
-/// Redis puts this before what it repeats of a command; from here on the text is cut, because it may hold secrets.
+/// Redis writes this before it repeats the arguments of a command, which may be secrets. The text is cut here.
 const REPEATED: &str = ", with args beginning with";
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OpError {
-    /// There is no connection, or it broke.
+    /// There is no connection, or it broke. The operation may have taken effect.
     #[error("no connection")]
     Broken,
-    /// Whether the operation took effect is unknown.
+    /// There was no reply in time. The operation may have taken effect.
     #[error("no answer in time")]
     TimedOut,
-    /// The server refused it, for this reason; it changed nothing.
+    /// The server refused the operation for this reason. It had no effect.
     #[error("{0}")]
     Refused(String),
 }
@@ -31,7 +31,7 @@ impl OpError {
     }
 }
 
-/// The error for the log. The server may repeat what it was sent, which includes the password.
+/// Returns the text of an error for the log. A server may repeat the user and the password that it received, so they are removed.
 pub(super) fn message(error: &RedisError, redactor: &Redactor) -> String {
     if matches!(error.code(), Some("WRONGPASS" | "NOAUTH")) {
         return BAD_LOGIN.to_owned();

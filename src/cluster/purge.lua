@@ -1,20 +1,21 @@
--- Removes records, so that fetches in progress bring nothing back, and returns the purge's number; or lists the purges after a
--- number, for a replica that missed their events.
+-- Purges: removes records, keeps fetches in progress from storing theirs, and returns the purge's number. Or lists the purges after
+-- a number, for a replica that missed their events.
 --
--- The number is a fencing number (claims.lua), so every claim before the purge has a smaller one. Example: a claim has number
--- 1000, a purge gets 2000. The claim's record is refused when it is put (1000 < 2000), and a new claim gets at least 2001.
+-- The number is a fencing number (claims.lua), so every claim before the purge has a smaller one. Example: a claim has number 1000,
+-- and a purge gets 2000. When the claim's record is put, it is refused, because 1000 < 2000. A new claim gets at least 2001.
 --
 -- KEYS  1 last fencing number   2 quota   3 purges (sorted set)   4 record, 5 claim, 6 last purge, and so on for each name
--- ARGV  1 channel   2 milliseconds to remember a purge   3 how many are remembered   4 purging replica   5 … names; none: all
--- Returns the purge's number, how many values read were out of bounds, and an empty list.
+-- ARGV  1 channel   2 milliseconds to remember a purge   3 how many are remembered   4 purging replica   5 … names; without any,
+--       everything is purged
+-- Returns the purge's number, how many values were out of bounds, and an empty list.
 --
 -- KEYS  1 to 3
--- ARGV  1 'missed'   2 number   3 how many are remembered   4 the longest name
+-- ARGV  1 'missed'   2 number   3 how many are remembered   4 maximum length of a name
 -- Returns how many purges there were, how many values were out of bounds, and a list of names and numbers in turn.
 
 local KEYS_EACH, KEYS_BEFORE = 3, 3
 
--- A forged number from the far future would stay in the list for ever, and hide every purge after it.
+-- A forged number from the far future would stay in the list for ever, and hide all later purges.
 refused = refused + read('ZREMRANGEBYSCORE', KEYS[3], '(' .. text(now + AHEAD_AT_MOST), '+inf')
 
 if ARGV[1] == 'missed' then

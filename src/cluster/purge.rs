@@ -1,4 +1,4 @@
-//! Purges for all replicas. One that cannot be announced now is announced as soon as Redis is available again.
+//! Purges for all replicas. A purge that cannot be announced now is announced as soon as Redis is available again.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// Flights that were in progress at a purge have ended after this time, and its number is forgotten.
+/// The server remembers a purge for this time, after which every flight that was in progress at the purge has ended.
 const FLIGHTS_LAST: Duration = Duration::from_secs(900);
 
 impl Cluster {
-    /// Removes records on the server, and makes all replicas forget what they cached; no key means everything. Fetches in
-    /// progress bring nothing back.
+    /// Removes these records from the server and from the caches of all replicas, and keeps fetches in progress from storing
+    /// theirs. Without a key, everything is purged.
     pub async fn purge(&self, keys: &[RecordKey]) {
         match self.try_purge(keys).await {
             Ok(fence) => self.purge_applied(fence),
@@ -40,7 +40,7 @@ impl Cluster {
         }
     }
 
-    /// A purge that was announced on this connection was applied.
+    /// Records that the purge with this number was applied here.
     pub(super) fn purge_applied(&self, fence: u64) {
         if self.0.caught_up.get() {
             self.0.purged.set(self.0.purged.get().max(fence));
@@ -61,7 +61,7 @@ impl Cluster {
         self.checked_fence(fence)
     }
 
-    /// The keys and numbers of the purges after this one. `None`: there were more than the server remembers.
+    /// Returns the keys and numbers of the purges after this number; `None` if there were more than the server remembers.
     pub(super) async fn missed_purges(&self, after: u64) -> Result<Option<Vec<(String, u64)>>, OpError> {
         let call =
             self.purge_call().arg("missed").arg(after).arg(PURGES_REMEMBERED).arg(bounds::LONGEST_NAME);

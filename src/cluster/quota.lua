@@ -1,63 +1,63 @@
 -- The quota of all replicas, decided in one step and by the server's clock.
 --
--- The script deals slots: places in time, 1.04 s / N apart for N calls a second, whichever replica asks. Example with 36 calls a
+-- The script deals slots: moments for calls, 1.04 s / N apart for N calls a second, whichever replica asks. Example with 36 calls a
 -- second and three replicas that ask at 12:00:00.000: they get .000, .0289 and .0578, and the next request gets .0867. A slot is
--- dealt at most 0.5 s ahead; a request that would get a later one is told to come back.
+-- dealt at most 0.5 s ahead. A request that would get a later slot gets the time at which to ask again.
 --
--- Who may be calling without being seen here is the hard part. A replica that was silent for 1.5 s (LEASE) may have lost Redis, and
--- after a while calls on its own, within its share of N / replicas. From then on slots are dealt for N less its share. Example:
--- N = 36, replicas = 3, one of them silent: the share is 12, the others get slots for 24 calls a second, 43 ms apart. When it is
--- back, it says for how long its last calls still count in Zoom's second, and its share is kept back until then.
+-- The hard part is to account for replicas that call without asking here. A replica that was silent for 1.5 s (LEASE) may have lost
+-- Redis, and then soon calls on its own, within its share of N / replicas. So slots are dealt for N less its share from then on.
+-- Example: N = 36, replicas = 3, one of them silent. Its share is 12, and the others get slots for 24 calls a second, 43 ms apart.
+-- When the replica is back, it reports for how long its last calls still count in Zoom's second. Its share is kept back until then.
 --
--- A server that restarted, was emptied, failed over, or whose clock went back may have forgotten slots that it dealt a moment ago.
--- Then no slot is dealt before those are over (next_at), and for 30 s (WARM) replicas that are not back yet are expected to be
--- calling on their own. The replicas remember the day's count, and tell it.
+-- A server may have forgotten the slots that it has just dealt, because it restarted, was emptied or failed over, or because its
+-- clock went back. Then no slot is dealt before those are over (next_at). For 30 s (WARM), replicas that have not sent a
+-- heartbeat since are treated as calling on their own. The replicas remember the day's count, and report it.
 --
 -- Times are microseconds since 1970-01-01 UTC, as whole numbers: Lua's doubles hold them exactly until the year 2255.
 --
 -- KEYS  1 budget (hash)   2 members (hash: replica -> "seen back demand wish report")
 -- ARGV  1 op   2 replica   3 the server's run id, as the replica saw it when it connected   4 deadline
 --       5 calls permitted in a second   6 replicas that there can be   7 calls permitted in a day
---       8 calls that wait at this replica   9 what its refreshes would cost, calls an hour
---       10 day and 11 count that it knows   12 calls that it made on its own   13 number of that report
---       14 for how long its share is still in use, after its last call on its own   15 run id of the server that 10 and 11 came from
+--       8 calls that wait at this replica   9 calls an hour that its refreshes would cost
+--       10 day and 11 count that it last got   12 calls that it made on its own   13 number of this report
+--       14 for how long its share is still in use, after its last call on its own   15 run id of the server of 10 and 11
 --       16 … the arguments of the op
--- Returns verdict, now, at, why, day, used, taken, end of the cool-down of the second, of the day, demand, live, free, wishes, purge,
--- and how many values that were read are rejected
+-- Returns verdict, now, at, why, day, used, taken, end of the cool-down of the second, of the day, demand, live, free, wishes,
+-- purge, and how many values were rejected
 
 local LEASE = 1500000     -- a replica that was silent for longer may be calling on its own
-local GONE = 3600000000   -- and after this time it counts as dead
+local GONE = 3600000000   -- a replica that was silent for longer counts as ended
 local ZOOM_SECOND = 1050000   -- Zoom's second, and some slack
 local AHEAD = 500000      -- how far ahead of its time a slot may be dealt
-local WARM = 30000000     -- for how long after a loss of memory absent replicas are expected back
+local WARM = 30000000     -- for how long after a loss of memory missing replicas are treated as calling on their own
 local SECOND = 1040000    -- N slots are spread over this: 96.2 % of N, and 40 ms of slack for late timers and slow networks
 local DAY = 86400000000
-local DAY_HAS_TURNED = 300000000   -- so long after 00:00 UTC Zoom's clock may still be in the day before
-local PAUSE = 60000000    -- the longest cool-down of the second, and how far one of the day may go into the next day
+local DAY_HAS_TURNED = 300000000   -- for this long after 00:00 UTC, Zoom's clock may still show the previous day
+local PAUSE = 60000000    -- the longest cool-down of the second, and the longest part of a cool-down of the day after 00:00 UTC
 local STEP = 1000000      -- a clock that was set by less than this has not gone back
-local MOST = 4294967295   -- the largest number that is passed on
-local MOST_OF_ONE = 1000000000   -- the most that one replica can have waiting, or want
-local MOST_MEMBERS = 4096     -- far more replicas than can have been here within an hour
+local MOST = 4294967295   -- the largest count that is returned
+local MOST_OF_ONE = 1000000000   -- the largest demand or wish of one replica
+local MOST_MEMBERS = 4096     -- far more replicas than can have sent heartbeats within an hour
 local LONGEST_MEMBER = 128
 
 local OK, PERMIT, NOT_BEFORE, LATE = 0, 1, 2, 3
 local NOTHING, RATE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
 
--- A 'probe' asks for nothing and leaves no trace of the replica that asks.
+-- The op 'probe' takes no slot and records nothing about the replica.
 local op, me = ARGV[1], ARGV[2]
 local permitted, replicas, per_day = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
--- `bounds::calls_of_day`: the most that is counted in a day, even after its limit was lowered.
+-- `bounds::calls_of_day`: the highest count of a day, even after its limit was lowered.
 local most_calls = math.min(MOST, math.max(10 * per_day, 100000))
 
--- A request that its sender gave up must have no effect: the sender may have begun to call on its own. A server that was frozen finds
--- such requests in its buffers.
+-- A request that arrives after its deadline must have no effect, because the replica may have begun to call on its own. A server
+-- that was suspended finds such requests in its buffers.
 local sign_of_life = op == 'beat' or op == 'permit'
 local deadline = tonumber(ARGV[4])
 if sign_of_life and (now > deadline or deadline > now + 5000000) then
   return {LATE, now, 0, NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 end
 
--- 1. What is stored, each value within its bounds or as if it were not there.
+-- 1. The stored values. A value that is out of bounds counts as missing.
 
 local fields = {'run', 'now', 'fresh', 'empty', 'next', 'day', 'base', 'used', 'taken', 'cool_second', 'cool_day', 'purge'}
 local values = read('HMGET', KEYS[1], unpack(fields))
@@ -72,7 +72,7 @@ if members > MOST_MEMBERS then refused = refused + 1 end
 local forget_members = refused > refused_before
 local latest_next = now + ZOOM_SECOND + STEP + 2 * math.max(AHEAD, math.max(replicas, members) * SECOND)
 local today = math.floor(now / DAY)
--- By a clock that is a little ahead of this one, as that of the server before a failover, the next day may have begun.
+-- The next day may have begun already by the clock of the server before a failover, if that was a little ahead of this one.
 local latest_day = math.floor((now + DAY_HAS_TURNED) / DAY)
 local function until_at_most(kind)
   if kind == 'second' then return now + PAUSE end
@@ -82,9 +82,9 @@ end
 local last = number('now', 0, now + AHEAD_AT_MOST) or now
 local went_back = last > now + STEP
 local latest_past = went_back and last or now + STEP
-local fresh = number('fresh', 0, latest_past) or now   -- when this server began to remember
-local empty = number('empty', 0, latest_past) or now   -- when it last knew nothing about the replicas
--- If the time of the next slot is not known, as many slots as possible are expected to be dealt.
+local fresh = number('fresh', 0, latest_past) or now   -- since when this server has lost nothing
+local empty = number('empty', 0, latest_past) or now   -- when it last lost the list of replicas
+-- If the time of the next slot is unknown, assume that as many slots as possible are dealt.
 local next_at = number('next', 0, latest_next) or now + ZOOM_SECOND + furthest
 -- The day's count is in two parts: before the last loss of memory (base), and since (used).
 local day, base = number('day', -1, latest_day), number('base', 0, most_calls)
@@ -96,20 +96,20 @@ if is_wrong(b.purge, purge) then redis.call('HDEL', KEYS[1], 'purge') end
 
 -- 2. Losses of memory.
 
--- A count that is missing or out of bounds was lost: every replica tells again what it knows.
+-- A count that is missing or out of bounds is lost. Every replica reports its own again.
 if not b.run or is_wrong(b.day, day) or is_wrong(b.base, base) or is_wrong(b.used, used) then
   day, base, used, taken, fresh = nil, nil, nil, nil, now
   forget_members = true
 end
 if forget_members then
-  -- Then it is not known either which replicas may be calling on their own.
+  -- Without the list, any replica may be calling on its own.
   empty = now
   redis.call('DEL', KEYS[2])
 end
 day, base, used, taken = day or -1, base or 0, used or 0, taken or 0
 
--- Another server, one that restarted, or a clock that went back. Slots of the last 0.5 s may be forgotten, so none is dealt until those
--- have left Zoom's second.
+-- Another server, a restarted one, or a clock that went back. Slots of the last 0.5 s may be forgotten, so no slot is dealt until
+-- they have left Zoom's second.
 if b.run ~= ARGV[3] or went_back then
   fresh = now
   base, used = base + used, 0
@@ -119,16 +119,16 @@ end
 
 -- 3. The day, which never goes back.
 
--- A replica that comes for the first time after a loss of memory tells the count that it knows. The largest of these becomes the base,
--- and what was counted since is added once. Example: before a failover 500 calls were counted. The new server has 480 of them, and
--- counts 3 more. Then a replica tells that it knew 500: base = 500, used = 3.
+-- With its first heartbeat after a loss of memory, a replica reports the count that it last got. The largest of these becomes the
+-- base, and the calls counted since then are added once. Example: before a failover, 500 calls were counted. The new server has
+-- 480 of them and counts 3 more. Then a replica reports 500: base = 500, used = 3.
 local known_day, known_used = tonumber(ARGV[10]), tonumber(ARGV[11])
 if known_used > most_calls then known_day, known_used = -1, 0 end
 local forgetful = now < fresh + WARM
 if forgetful and known_day > today and known_day <= latest_day then today = known_day end
 if today > day then day, base, used, taken = today, 0, 0, 0 end
 
--- 4. Which replicas are here (live), which may be calling on their own (lost), and which have just come back from that (held).
+-- 4. How many replicas are present (live), may be calling on their own (lost), or did so until a moment ago (held).
 
 local live, lost, held, demand, wishes, report = 0, 0, 0, 0, 0, -1
 local everybody = redis.call('HGETALL', KEYS[2])
@@ -142,7 +142,7 @@ for i = 1, #everybody, 2 do
   if not seen then refused = refused + 1 end
   seen = whole(seen, 0, now + AHEAD_AT_MOST) or 0
   if seen > now + STEP then
-    -- A clock that went back leaves such times, too. From now on this one ages like the others.
+    -- After the clock went back, such times are legitimate. Setting this one to now lets it age like the others.
     if not went_back then refused = refused + 1 end
     redis.call('HSET', KEYS[2], member, table.concat({text(now), back, wants, wish, reported}, ' '))
   end
@@ -150,7 +150,7 @@ for i = 1, #everybody, 2 do
   back = whole(back, 0, latest_past + 2 * ZOOM_SECOND) or 0
   wants, wish = whole(wants, 0, MOST_OF_ONE) or 0, whole(wish, 0, MOST_OF_ONE) or 0
   if member == me then
-    -- Only this replica numbers its reports, and one that was on its way is not far behind.
+    -- Only this replica numbers its reports, and a request can be overtaken by only a few later ones.
     report = whole(reported, -1, tonumber(ARGV[13]) + 1000) or -1
     my_back, comes_first = back, ARGV[15] ~= ARGV[3]
   elseif now - seen > GONE then
@@ -173,7 +173,7 @@ if sign_of_life then
     base = math.max(base, known_used)
     used = math.min(used, most_calls - base)
   end
-  -- A report whose answer was lost is sent again under the same number, and counts once.
+  -- A report whose reply was lost is sent again with the same number, and counts once.
   if tonumber(ARGV[13]) > report then
     report = tonumber(ARGV[13])
     if known_day == day then used = math.min(most_calls - base, used + tonumber(ARGV[12])) end
@@ -181,7 +181,7 @@ if sign_of_life then
   redis.call('HSET', KEYS[2], me, table.concat({text(now), text(my_back), text(wants), text(wish), text(report)}, ' '))
 end
 if now < empty + WARM then lost = lost + replicas end
--- What those replicas may be using is kept back. More of them than there can be are not expected.
+-- Keep back the shares of these replicas, but of no more than the configured number of replicas.
 local share = math.max(1, math.floor(permitted / replicas))
 local apart = math.min(replicas, math.min(lost, math.max(0, replicas - live)) + held)
 local free = math.max(0, permitted - apart * share)
@@ -192,7 +192,7 @@ local verdict, at, why = OK, 0, NOTHING
 
 if op == 'permit' then
   local spacing = free > 0 and math.ceil(SECOND / free) or 0
-  -- 16: how long the answer may be under way. A slot that is over when its answer arrives would be lost.
+  -- 16 expected time until the reply arrives. A slot that has passed when the reply arrives would be lost.
   local slot = math.max(next_at, now + math.min(tonumber(ARGV[16]), AHEAD / 2))
   if math.max(cool_second, cool_day) > now then
     verdict, at = NOT_BEFORE, math.max(cool_second, cool_day)
@@ -202,7 +202,7 @@ if op == 'permit' then
   elseif free == 0 then
     verdict, at, why = NOT_BEFORE, now + 100000, RATE
   elseif slot - now > math.max(AHEAD, live * spacing) then
-    -- Far enough ahead for one slot for each replica, even with few calls a second.
+    -- This bound leaves one slot for each replica, even with few calls a second.
     verdict, at, why = NOT_BEFORE, slot - AHEAD, RATE
   else
     verdict, at = PERMIT, slot
@@ -212,7 +212,7 @@ if op == 'permit' then
 elseif op == 'give_back' then
   if tonumber(ARGV[16]) == day then used = math.max(-base, used - 1) end
 elseif op == 'left' then
-  -- Zoom's word counts if it is about a call of today, and not so soon after midnight that it may be about yesterday.
+  -- Zoom's count is used only for a call of today, and not just after midnight, when it may be the count of yesterday.
   local left, called = tonumber(ARGV[16]), now - tonumber(ARGV[17])
   if math.floor(called / DAY) == day and called % DAY >= DAY_HAS_TURNED then
     local more = math.max(0, per_day - left - base - used)

@@ -1,4 +1,4 @@
-//! The shared quota, as the fetcher's thread uses it: slots, reports, and what is known of the other replicas.
+//! The shared quota, as the fetcher's thread uses it: slots, reports, and the last known state of the other replicas.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,37 +15,37 @@ impl Cluster {
     /// Reserves a slot in the quota of all replicas.
     ///
     /// # Errors
-    /// When Redis is unavailable.
+    /// Redis is unavailable.
     pub async fn reserve_slot(&self) -> Result<Reservation, Unavailable> {
         let reply = self.try_request("permit", |call| call.arg(micros(lead(self.0.round_trip.get())))).await;
         let reply = reply.ok_or(Unavailable)?;
         reply.reservation(&self.clock().ok_or(Unavailable)?).ok_or(Unavailable)
     }
 
-    /// How many slots this process may hold while `waiting` calls wait here.
+    /// Returns how many slots this process may hold while `waiting` calls wait here.
     pub fn may_reserve(&self, waiting: u64) -> u64 {
         self.0.quota_view.borrow().may_reserve(waiting)
     }
 
-    /// Sets what the next request reports: how many calls wait here, by which slots are divided, and what this process's
-    /// refreshes would cost in an hour.
+    /// Sets two numbers for the next report: the calls that wait here, by which slots are divided among replicas, and the calls an
+    /// hour that this process's refreshes would cost.
     pub fn set_demand(&self, calls: u64, refreshes_an_hour: u64) {
         let mut view = self.0.quota_view.borrow_mut();
         (view.demand, view.refresh_demand) = (calls, refreshes_an_hour);
     }
 
-    /// Takes back a slot of that day whose call was not made.
+    /// Gives back a slot of this day whose call was not made, so that it does not count in the day.
     pub async fn release_slot(&self, day: u64) {
         self.try_request("give_back", |call| call.arg(day)).await;
     }
 
-    /// Zoom reported how many of the day's calls are left to the account, in answer to a call made at `called`.
+    /// Reports the day's remaining calls of the account, which Zoom's response to a call made at `called` contained.
     pub async fn report_remaining(&self, calls: u64, called: Instant) {
         self.try_request("left", |call| call.arg(calls).arg(micros(called.elapsed()))).await;
     }
 
-    /// Zoom answered with a 429: stops the calls of all replicas until then. While Redis is unavailable the report is kept, and
-    /// sent later if it is still of use.
+    /// Pauses the calls of all replicas until this moment, because Zoom responded with a 429. If Redis is unavailable, the report
+    /// is sent when it is available again, unless the pause is over by then.
     pub async fn cool_down(&self, kind: LimitKind, until: Instant, encoded_failure: &str) {
         if let Some(clock) = self.clock() {
             self.0.quota_view.borrow_mut().extend_cooldown(kind, clock.at(until));
@@ -65,10 +65,11 @@ impl Cluster {
         }
     }
 
-    /// This process makes no more calls: the others get its share at once. The handle is of no use from then on.
+    /// Leaves the cluster: this process makes no more calls, and the others get its share at once. All later operations fail.
     pub async fn leave(&self) {
         if self.ensure_usable().is_ok() {
-            // The first request reports standalone calls. No heartbeat may follow the second, or this process would be back.
+            // The first request reports standalone calls. No heartbeat may follow the second, or this process would be a member
+            // again.
             let reported = self.request("beat", |call| call).await;
             self.0.has_left.set(true);
             if reported.is_ok() {
@@ -79,16 +80,16 @@ impl Cluster {
         self.0.recovered.notify_waiters();
     }
 
-    /// Until when a 429 of this kind stops all replicas, as far as this one knows.
+    /// Returns the end of the pause after a 429 of this kind, as far as this process knows.
     pub fn cooldown_until(&self, kind: LimitKind) -> Option<Instant> {
         let until = self.0.quota_view.borrow().cooldown_end(kind);
         let (clock, now) = (self.clock()?, Instant::now());
-        // By a clock that went back, an end that was in bounds before may be too far ahead.
+        // After the server's clock went back, an end that was in bounds before may be too far ahead.
         let until = bounds::cool_down(kind, until, clock.at(now)).ok()?;
         clock.when(until).ok().filter(|until| *until > now)
     }
 
-    /// A call was made within this process's own share. The next request reports it.
+    /// Counts a call within this process's own share. The next request reports it.
     pub fn count_standalone_call(&self, now: Instant) {
         self.0.presence.borrow_mut().count_standalone_call(now);
         self.0.quota_view.borrow_mut().count_standalone_call(self.micros(now));
@@ -98,19 +99,19 @@ impl Cluster {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
 
-    /// By the server's clock; before that is known by this machine's, which decides the day only.
+    /// Returns the time of the server's clock; before that is known, the time of this machine's, which then decides only the day.
     fn micros(&self, now: Instant) -> Micros {
         let wall = || SystemTime::now().duration_since(UNIX_EPOCH).map(micros).unwrap_or_default();
         self.clock().map_or_else(wall, |clock| clock.at(now))
     }
 
-    /// The day's calls of all replicas, as far as this one knows.
+    /// Returns the day's calls of all replicas, as far as this process knows.
     pub fn day(&self, now: Instant) -> SharedDay {
         self.0.quota_view.borrow().day(self.micros(now))
     }
 
-    /// How long it takes until a call here has a slot that has `ahead` of the `waiting` calls before it, if all replicas have
-    /// as many calls waiting as they last reported.
+    /// Estimates the wait for a slot of a call that has `ahead` of the `waiting` calls here before it. Assumes that as many calls
+    /// wait at the other replicas as they last reported.
     pub(crate) fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
         let others = self.0.quota_view.borrow().others_before(ahead, waiting);
         let calls = u32::try_from(ahead.saturating_add(others)).unwrap_or(u32::MAX);
@@ -125,7 +126,7 @@ impl Cluster {
         LocalShare::of(self.0.config.per_second, self.0.config.replicas)
     }
 
-    /// Up to which count of the day this process may go without Redis, if `used` calls are counted now.
+    /// Returns the count of the day at which this process stops calling without Redis, if `used` calls are counted now.
     pub(crate) fn standalone_ceiling(&self, used: u64) -> u64 {
         used + LocalShare::of_day(self.0.config.per_day, used, self.0.config.replicas)
     }

@@ -1,4 +1,4 @@
-//! The answers of `quota.lua`, and the checks that they pass before they are used. Pure.
+//! The replies of `quota.lua`, and their checks. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// A call is made at most this much later than its slot. The script spreads N calls over 1.04 s, which leaves 40 ms of slack;
-/// the rest of it is for the network.
+/// The latest time of a call after the start of its slot. The script spreads N calls over 1.04 s, which leaves 40 ms of slack. The
+/// other 10 ms are for the network.
 const MAX_LATE: Duration = Duration::from_millis(30);
 
-/// How long the next answer is expected to be under way, given the last round trip. A slot that is over when its answer
-/// arrives would be lost, so the script deals one after this time. A quick answer is in time for a slot of this moment.
+/// Returns the expected time until the reply to the next request arrives, given the last round trip. A slot that has passed by then
+/// would be lost, so the script deals a later one. With a short round trip this is zero, because the reply arrives within the slot.
 pub(super) fn lead(round_trip: Duration) -> Duration {
     if round_trip * 2 <= MAX_LATE { Duration::ZERO } else { round_trip }
 }
@@ -25,57 +25,57 @@ pub(super) fn lead(round_trip: Duration) -> Duration {
 #[derive(Debug, PartialEq, Eq)]
 #[expect(clippy::manual_non_exhaustive, reason = "non_exhaustive would let this crate make slots")]
 pub struct Slot {
-    /// Not to be used before.
+    /// The earliest time of the call.
     pub from: Instant,
-    /// Not to be used after.
+    /// The latest time of the call.
     pub until: Instant,
-    /// The day it was counted in, as days since 1970-01-01 UTC.
+    /// The day in which the call is counted, as days since 1970-01-01 UTC.
     pub day: u64,
-    /// Keeps slots from being made anywhere else.
+    /// Keeps other modules from making slots.
     reserved: (),
 }
 
 /// The reason why a replica gets no slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blocker {
-    /// The rate of all replicas together.
+    /// All slots up to the furthest permitted one are dealt.
     Rate,
-    /// A 429 of this kind.
+    /// A 429 of this kind pauses all calls.
     Cooldown(LimitKind),
     /// The day's calls are spent.
     DaySpent,
 }
 
-/// The answer to a request for a slot.
+/// The reply to a request for a slot.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Reservation {
-    /// One call at that time.
+    /// A slot for one call.
     Slot(Slot),
     /// No slot yet.
     RetryAt {
         /// The earliest time at which another request can succeed.
         at: Instant,
-        /// Why.
+        /// The reason.
         blocker: Blocker,
     },
 }
 
-/// The day's calls of all replicas, as far as this one knows.
+/// The day's calls of all replicas, as far as this process knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SharedDay {
     /// Days since 1970-01-01 UTC.
     pub date: u64,
-    /// Calls.
+    /// The counted calls, including `taken`.
     pub used: u64,
-    /// Those of `used` that other apps of the account made.
+    /// The part of `used` that other apps of the account made.
     pub taken: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Replicas {
-    /// How many the server heard of lately, this one included.
+    /// The number of replicas that are present, including this one.
     pub(crate) live: u64,
-    /// Calls an hour that the refreshes of all of them would cost without stretching.
+    /// The calls an hour that the refreshes of all replicas would cost without stretching.
     pub(crate) refresh_demand: u64,
 }
 
@@ -87,13 +87,13 @@ pub(super) struct QuotaReply {
     pub(super) at: Micros,
     pub(super) blocker: Option<Blocker>,
     pub(super) day: SharedDay,
-    /// When the cool-downs of the second and of the day end.
+    /// The ends of the cool-downs of the second and of the day.
     pub(super) cooldowns: [Micros; 2],
     pub(super) demand: u64,
     pub(super) replicas: Replicas,
     pub(super) free: u64,
     pub(super) purge: u64,
-    /// How many values in Redis the script rejected.
+    /// The number of values in Redis that the script rejected.
     pub(super) rejected: u64,
 }
 
@@ -106,7 +106,7 @@ pub(super) enum Verdict {
 }
 
 impl QuotaReply {
-    /// Reads the numbers of a script that may not be ours, on a server that may be anything.
+    /// Parses the numbers of a reply. A faulty server or another script may have sent any.
     pub(super) fn parse(values: &[Value], per_day: u64) -> Result<Self, Rejected> {
         let numbers: Vec<u64> = values.iter().map(script::number).collect::<Result<_, _>>()?;
         #[rustfmt::skip]
@@ -144,7 +144,7 @@ impl QuotaReply {
         Ok(Self { verdict, now, at, blocker, day, cooldowns, demand, replicas, free, purge, rejected })
     }
 
-    /// The answer to a request for a slot; `None` if this is an answer to something else.
+    /// Returns the result of a request for a slot; `None` if this is the reply to another operation.
     pub(super) fn reservation(&self, clock: &ServerClock) -> Option<Reservation> {
         let at = clock.when(self.at).ok()?;
         match (self.verdict, self.blocker) {
@@ -165,7 +165,7 @@ mod tests {
     const NOON: Micros = 20_000 * DAY + DAY / 2;
 
     #[test]
-    fn a_reply_of_another_script_is_not_believed() {
+    fn a_reply_of_another_script_is_rejected() {
         let with = |at: usize, number: i64| {
             let mut numbers = [0; 15];
             (numbers[1], numbers[at]) = (NOON.cast_signed(), number);

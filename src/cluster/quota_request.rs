@@ -1,4 +1,4 @@
-//! Requests about the shared quota: each is one run of `quota.lua`, and carries a report of this replica.
+//! Requests about the shared quota. Each runs `quota.lua` once and contains a report of this replica.
 
 use std::time::Instant;
 
@@ -15,10 +15,10 @@ use super::{
 use crate::metrics::RedisValue;
 
 impl Cluster {
-    /// Runs an operation of `quota.lua`, whose own arguments `add_arguments` adds.
+    /// Runs an operation of `quota.lua`. `add_arguments` adds the operation's own arguments.
     ///
-    /// Once more if it reached the server after its deadline: the answer has the server's clock, so the second deadline is right
-    /// even where the first one was computed from a wrong estimate.
+    /// Runs it once more if it reached the server after its deadline. The reply contains the server's time, so the second
+    /// deadline is right even if the first one came from a wrong estimate of the clock.
     pub(super) async fn request(
         &self,
         op: &str,
@@ -39,7 +39,7 @@ impl Cluster {
         let (Some(clock), Some(run_id)) = (inner.clock.get(), inner.client.run_id()) else {
             return Err(OpError::Broken);
         };
-        // Whether the server counts on this replica afterwards.
+        // After these operations, the server counts this replica as present.
         let is_sign_of_life = matches!(op, "beat" | "permit");
         let sent = Instant::now();
         let deadline = sent + inner.config.timeout;
@@ -63,7 +63,7 @@ impl Cluster {
         Ok(reply)
     }
 
-    /// The arguments of every operation, in the order of `quota.lua`.
+    /// Returns a call with the arguments of every operation, in the order of `quota.lua`.
     fn quota_call(
         &self,
         op: &str,
@@ -89,12 +89,12 @@ impl Cluster {
     }
 }
 
-/// Until when a request that has ended can have had an effect on the server; `None`: it had none.
+/// Returns the latest time at which a request that has ended can have taken effect on the server; `None` if it had no effect.
 fn in_effect_until(answer: &Result<QuotaReply, OpError>, deadline: Instant) -> Option<Instant> {
     match answer {
         Ok(QuotaReply { verdict: Verdict::Late, .. }) | Err(OpError::Refused(_)) => None,
         Ok(_) => Some(Instant::now()),
-        // The answer was lost.
+        // The reply was lost, so the request may take effect until its deadline.
         Err(OpError::TimedOut | OpError::Broken) => Some(deadline),
     }
 }

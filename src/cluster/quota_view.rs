@@ -1,4 +1,4 @@
-//! This replica's knowledge of the shared quota, and its reports to the server. Pure.
+//! This replica's view of the shared quota, and its reports to the server. Pure.
 
 use super::{
     bounds,
@@ -7,24 +7,25 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// The slots that all replicas hold together: a quarter of a second of calls.
+/// All replicas together hold the slots for this many milliseconds of calls.
 const RESERVED_MS: u64 = 250;
 
-/// The last answer, and the standalone calls that are to be reported.
+/// The last reply, and the standalone calls that are not reported yet.
 #[derive(Default)]
 pub(super) struct QuotaView {
+    /// The calls that wait in this process.
     pub(super) demand: u64,
-    /// Calls an hour that the refreshes of this process would cost without stretching.
+    /// The calls an hour that the refreshes of this process would cost without stretching.
     pub(super) refresh_demand: u64,
     last: Option<QuotaReply>,
-    /// The server is reminded of it, in case it forgot.
+    /// The last count. Each request repeats it, in case the server has lost it.
     known: SharedDay,
     /// The run id of the server that `known` came from.
     run_id: String,
     cooldowns: [Micros; 2],
-    /// Standalone calls that no report includes yet.
+    /// The standalone calls that no report contains yet.
     unreported: u64,
-    /// The number of the last report, and the standalone calls in it.
+    /// The number of the last report, and the number of standalone calls in it.
     report: (u64, u64),
     is_acknowledged: bool,
 }
@@ -33,20 +34,21 @@ pub(super) struct QuotaView {
 pub(super) struct ReplicaReport {
     pub(super) day: u64,
     pub(super) used: u64,
-    /// Standalone calls since the last acknowledged report.
+    /// The number of standalone calls since the last acknowledged report.
     pub(super) standalone: u64,
-    /// The server counts each report once.
+    /// The number of the report, by which the server counts it only once.
     pub(super) number: u64,
-    /// The run id of the server that day and count came from.
+    /// The run id of the server that `day` and `used` came from.
     pub(super) run_id: String,
 }
 
 impl QuotaView {
-    /// The report of the next request.
+    /// Returns the report of the next request.
     ///
-    /// A report keeps its number until a server acknowledges it, and calls made meanwhile wait for the next one. So a report
-    /// whose answer was lost can be repeated and is counted once. Example: report 4 has 7 calls and its answer is lost. An
-    /// eighth call is made. The next request repeats report 4 with 7 calls; the one after its answer is report 5 with 1 call.
+    /// A report keeps its number until a server acknowledges it, and calls that are made meanwhile wait for the next report. So a
+    /// report whose reply was lost can be repeated and is counted once. Example: report 4 has 7 calls, and its reply is lost. An
+    /// eighth call is made. The next request repeats report 4 with 7 calls. After its reply, the next one is report 5 with 1
+    /// call.
     pub(super) fn next_report(&mut self) -> ReplicaReport {
         if self.is_acknowledged && self.unreported > 0 {
             self.report = (self.report.0 + 1, std::mem::take(&mut self.unreported));
@@ -58,13 +60,13 @@ impl QuotaView {
         ReplicaReport { day: date, used, standalone, number, run_id: self.run_id.clone() }
     }
 
-    /// The server answered a request that carried this report.
+    /// Handles the reply to a request with this report.
     pub(super) fn on_reply(&mut self, reply: QuotaReply, report: &ReplicaReport, run_id: String) {
         self.run_id = run_id;
         if report.number == self.report.0 {
             self.is_acknowledged = true;
         }
-        // A known day that this server's clock has not reached is not reported any more.
+        // If this server's clock has not reached the known day, the day is no longer reported.
         if reply.day.date > self.known.date || bounds::day(self.known.date, reply.now).is_err() {
             self.known.date = reply.day.date;
         }
@@ -75,11 +77,11 @@ impl QuotaView {
         self.last = Some(reply);
     }
 
-    /// A call was made that the server does not know of.
+    /// Counts a call that was made without Redis.
     pub(super) fn count_standalone_call(&mut self, now: Micros) {
         let today = now / DAY;
         if today > self.known.date {
-            // Calls of the day before need no report any more: its quota is gone.
+            // Calls of the previous day need no report, because its quota no longer matters.
             (self.known.date, self.known.used, self.unreported) = (today, 0, 0);
             self.is_acknowledged = true;
         }
@@ -114,18 +116,19 @@ impl QuotaView {
         self.last.map(|last| last.replicas).unwrap_or_default()
     }
 
-    /// How many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it. Slots
-    /// are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30 elsewhere: before the sixth call here, five
-    /// from here and 15 from elsewhere are served.
+    /// Returns how many calls of other replicas are served before a call here that has `ahead` of the `waiting` calls before it.
+    /// Slots are dealt in proportion to the calls that wait. Example: 10 calls wait here and 30 elsewhere. Before the sixth call
+    /// here, five calls from here and 15 from elsewhere are served.
     pub(super) fn others_before(&self, ahead: u64, waiting: u64) -> u64 {
         let others = self.last.as_ref().map_or(0, |last| last.demand.saturating_sub(self.demand));
         others.saturating_mul(ahead) / waiting.max(ahead).max(1)
     }
 
-    /// How many slots this replica may hold at once, so that all replicas hold a quarter of a second of calls. Slots are dealt in
-    /// turn, so a replica gets as many calls as it holds slots, and holds slots in proportion to the calls that wait.
+    /// Returns how many slots this replica may hold at once, so that all replicas together hold a quarter of a second of calls.
+    /// Slots are dealt in turn, so the number of slots that a replica holds decides its part of the calls. It is proportional to
+    /// the calls that wait at the replica.
     ///
-    /// Example: 36 free calls a second make 9 slots. 30 of the 40 calls that wait are here, so 7 of the slots may be.
+    /// Example: 36 free calls a second make 9 slots. If 30 of the 40 waiting calls are here, this replica may hold 7 of the slots.
     pub(super) fn may_reserve(&self, waiting: u64) -> u64 {
         let Some(last) = &self.last else { return waiting.min(1) };
         let all = (last.free * RESERVED_MS).div_ceil(1_000).max(last.replicas.live);

@@ -1,16 +1,16 @@
-//! The bytes of a record: a head with the format's version, and a body with a checksum or encrypted. Pure.
+//! The bytes of a record: a head with the format's version, and a body that has a checksum or is encrypted. Pure.
 //!
-//! Bytes of another version, torn, foreign, encrypted with another key, or moved from another key of Redis, decode to
-//! `None`, which is a miss.
+//! A record that is truncated, changed, from another program, of another version, encrypted with another key, or moved from another
+//! key of Redis is not decoded, and counts as a miss.
 //!
-//! The head is `Z Q version kind protection`. Then come 16 bytes of SHA-256 and the body, or the encrypted body (`cipher.rs`).
-//! The body begins with the time at which its content was fetched, by the server's clock.
+//! The head is `Z Q version kind protection`. Then come 16 bytes of SHA-256 and the body, or the encrypted body (`cipher.rs`). The
+//! body begins with the time at which its content was fetched, by the server's clock.
 
 use sha2::{Digest as _, Sha256};
 
 use super::{cipher::RecordCipher, clock::Micros, keys::RecordKey};
 
-/// Raised with every change that older replicas would misread.
+/// The format's version. A change that older replicas would misread needs a new one.
 pub(crate) const VERSION: u8 = 1;
 
 const MAGIC: [u8; 2] = *b"ZQ";
@@ -23,7 +23,7 @@ const CHECKSUM: usize = 16;
 pub enum RecordKind {
     /// A snapshot's bytes.
     Snapshot = 1,
-    /// A failure: why Zoom gives no snapshot.
+    /// A failure that replaces the snapshot, for example that there is no such meeting.
     Refusal = 2,
     /// An access token.
     AccessToken = 3,
@@ -41,13 +41,13 @@ impl RecordKind {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Record {
     pub(crate) kind: RecordKind,
-    /// When it was fetched.
+    /// The time at which the content was fetched, by the server's clock.
     pub fetched_at: Micros,
-    /// The content.
+    /// The bytes of a snapshot, a failure or a token.
     pub content: Vec<u8>,
 }
 
-/// `None`: the system has no random numbers to encrypt with.
+/// Encodes a record. Returns `None` if the system's random number generator failed, which encryption needs.
 pub fn encode(
     cipher: Option<&RecordCipher>,
     key: &RecordKey,
@@ -64,7 +64,7 @@ pub fn encode(
     })
 }
 
-/// Decodes what is stored under this key. With a cipher, only what it encrypted is accepted.
+/// Decodes the record of this key. With a cipher, it must be encrypted.
 pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> Option<Record> {
     let (front, rest) = bytes.split_first_chunk::<5>()?;
     let [z, q, version, kind, protection] = *front;
@@ -84,8 +84,8 @@ pub fn decode(cipher: Option<&RecordCipher>, key: &RecordKey, bytes: &[u8]) -> O
     Some(Record { kind, fetched_at: Micros::from_le_bytes(*time), content: content.to_vec() })
 }
 
-/// Whether the bytes are of another version, or encrypted with another key or not at all. That is to be expected while
-/// replicas or keys are being replaced, and not counted as a rejected value.
+/// Returns whether the record is of another version, or its encryption does not fit the cipher. Such records are expected while
+/// replicas or keys are being replaced, and do not count as rejected values.
 pub(crate) fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
     let Some((front, rest)) = bytes.split_first_chunk::<5>() else { return false };
     let [z, q, version, kind, protection] = *front;
@@ -97,7 +97,8 @@ pub(crate) fn is_foreign(cipher: Option<&RecordCipher>, bytes: &[u8]) -> bool {
     [z, q] == MAGIC && (version != VERSION || RecordKind::from_number(kind).is_none() || !is_ours)
 }
 
-/// The checksum or the encryption authenticates this besides the body, so that a record cannot be moved to another key.
+/// Returns the head and the name of the record. The checksum or the encryption covers them, too, so that a record cannot be moved
+/// to another key.
 fn context(front: [u8; 5], key: &RecordKey) -> Vec<u8> {
     [&front[..], key.as_str().as_bytes()].concat()
 }

@@ -1,4 +1,4 @@
-//! Records on the server, without a claim: reads them, and stores those that no flight fetches.
+//! Operations on records that need no claim: reads records, and stores those that no flight fetches.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::metrics::RedisValue;
 /// After this many consecutive timeouts of operations on records, the connection is replaced.
 const MAX_BULK_TIMEOUTS: u32 = 3;
 
-/// The answer to a lookup.
+/// The result of a lookup.
 #[derive(Debug, Default)]
 pub struct StoredRecord {
-    /// The record's fencing number; 0: there is none.
+    /// The record's fencing number; 0 if there is no record.
     pub fence: u64,
-    /// Its bytes, which [`super::record_codec::decode`] reads.
+    /// The record's bytes, for [`super::record_codec::decode`].
     pub record: Option<Vec<u8>>,
 }
 
 impl Cluster {
-    /// The record of this key, unless it was purged.
+    /// Returns the record of this key, unless it was purged.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -35,7 +35,7 @@ impl Cluster {
         Ok(StoredRecord { fence: number, record })
     }
 
-    /// Stores a record that no claim is about, for `keep`, unless it is too large.
+    /// Stores a record without a claim, for `keep`, unless it is too large.
     ///
     /// # Errors
     /// Redis is unavailable or full.
@@ -55,8 +55,8 @@ impl Cluster {
         self.check_bulk(stored).map(|()| PutResult::Stored).map_err(|_| Unavailable)
     }
 
-    /// Reads such a record, and keeps it for `keep` from now on. Also returns the number of the last purge of `part_of`, the
-    /// meeting it belongs to.
+    /// Returns a record that was stored without a claim, and extends its life to `keep` from now on. The second value is the
+    /// number of the last purge of `part_of`, the meeting to which the record belongs.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -72,7 +72,7 @@ impl Cluster {
         Ok((record, purged))
     }
 
-    /// Removes the record with this number, which no replica can use.
+    /// Removes the record with this number, because no replica can use it.
     ///
     /// # Errors
     /// Redis is unavailable.
@@ -81,13 +81,13 @@ impl Cluster {
         self.run(Traffic::Control, &call).await.map(drop)
     }
 
-    /// A record was read that is torn or forged, and not one of another version or encryption key.
+    /// Counts a record that was corrupt or forged. Records of another version or encryption key do not count.
     pub(crate) fn record_rejected(&self) {
         self.0.rejections.count(RedisValue::Record, 1);
     }
 
-    /// A slow record is no reason to do without the shared quota, so the circuit breaker stays closed; the heartbeat finds out
-    /// whether more is wrong.
+    /// Handles the result of an operation on a record. A failure wakes the heartbeat, which finds out whether Redis is available.
+    /// It does not open the circuit breaker, because the shared quota should not depend on the transfer of a large record.
     pub(super) fn check_bulk<T>(&self, reply: Result<T, OpError>) -> Result<T, OpError> {
         let timeouts = match &reply {
             Err(OpError::TimedOut) => self.0.bulk_timeouts.get() + 1,

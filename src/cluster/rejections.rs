@@ -1,4 +1,4 @@
-//! Values read from Redis that were rejected: each one is counted, and a series of them is logged once.
+//! Counts the values from Redis that were rejected, and logs each series of them once.
 
 use std::{
     cell::Cell,
@@ -14,10 +14,9 @@ use super::{
 };
 use crate::metrics::{Metrics, RedisValue};
 
-/// After this long without a rejected value of its kind, the next one is logged again.
+/// After this time without a rejected value of a kind, the next one is logged again.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Belongs to one thread.
 pub(super) struct Rejections {
     metrics: Arc<Metrics>,
     last: [Cell<Option<Instant>>; RedisValue::ALL.len()],
@@ -28,7 +27,7 @@ impl Rejections {
         Self { metrics: Arc::clone(metrics), last: Default::default() }
     }
 
-    /// Counts rejected values, which are treated as absent.
+    /// Counts rejected values, and logs the first of a series.
     pub(super) fn count(&self, kind: RedisValue, values: u64) {
         if values == 0 {
             return;
@@ -42,7 +41,7 @@ impl Rejections {
         }
     }
 
-    /// The number that a script of claims or purges returned. Counts the values that the script rejected, too.
+    /// Parses the number that a script of claims or purges returned, and counts the values that the script rejected.
     pub(super) fn number(&self, number: &Value, refused: &Value) -> Result<u64, Rejected> {
         let number = self.checked(RedisValue::Reply, script::number(number))?;
         let refused = self.checked(RedisValue::Reply, script::number(refused))?;
@@ -50,7 +49,7 @@ impl Rejections {
         Ok(number)
     }
 
-    /// Passes the value on, and counts it if it was rejected.
+    /// Counts the value if it was rejected, and returns it unchanged.
     pub(super) fn checked<T, E>(&self, kind: RedisValue, value: Result<T, E>) -> Result<T, E> {
         if value.is_err() {
             self.count(kind, 1);

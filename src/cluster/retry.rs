@@ -1,19 +1,20 @@
 //! Retries of an operation that failed because Redis was slow for a moment.
 //!
-//! One slow operation opens the circuit breaker. Without retries, every flight that starts before the next heartbeat would fetch
-//! for itself, in every replica; on a busy machine a whole batch of meetings was fetched three times. So an operation that decides
-//! which replica fetches waits for that heartbeat, about a second at most, and asks again if it succeeded.
+//! One slow operation opens the circuit breaker. Without retries, each flight that starts before the next heartbeat would fetch by
+//! itself, in every replica: on a busy machine, a batch of meetings was fetched three times. So an operation that decides which
+//! replica fetches waits for that heartbeat, at most about a second, and is repeated if the heartbeat succeeds.
 
 use std::pin::pin;
 
 use super::{Cluster, Unavailable, circuit_breaker::RedisStatus};
 
-/// An operation that fails this often while the heartbeat succeeds is refused for a reason of its own, or too slow for this server.
-/// With the default `redis.timeout` of 250 ms, eight timeouts take two seconds: less than fetching a page twice may take.
+/// If an operation fails this often while heartbeats succeed, the server refuses it or is too slow for it, and further attempts
+/// are useless. With the default `redis.timeout` of 250 ms, eight timeouts take two seconds, which is less than two fetches of a
+/// page may take.
 const MAX_ATTEMPTS: u32 = 8;
 
 impl Cluster {
-    /// Repeats the operation until it succeeds, as long as Redis does not count as unavailable.
+    /// Repeats the operation until it succeeds, unless Redis counts as unavailable or the attempts are used up.
     pub(crate) async fn retrying<T>(
         &self,
         operation: impl AsyncFn() -> Result<T, Unavailable>,
@@ -27,7 +28,7 @@ impl Cluster {
         operation().await
     }
 
-    /// Waits until Redis can be used, or counts as unavailable; returns which.
+    /// Waits until Redis can be used, and returns true; or until it counts as unavailable, and returns false.
     async fn wait_for_recovery(&self) -> bool {
         let mut status = self.status();
         loop {

@@ -1,4 +1,4 @@
-//! Lua scripts on the server. One round trip runs a script by its digest; the code is sent only to a server that does not know it.
+//! Lua scripts on the server. A script is run by its digest, in one round trip. Its code is sent only if the server lacks it.
 
 use redis::{
     Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs, Value,
@@ -7,7 +7,7 @@ use redis::{
 
 use super::bounds::Rejected;
 
-/// A number that a script returned. The library's own conversion would also accept text, and read other values as 0.
+/// Returns a number that a script returned. The library's own conversion would also accept text, and turn other values into 0.
 pub(super) fn number(value: &Value) -> Result<u64, Rejected> {
     match value {
         Value::Int(number) => u64::try_from(*number).map_err(|_| Rejected),
@@ -15,7 +15,7 @@ pub(super) fn number(value: &Value) -> Result<u64, Rejected> {
     }
 }
 
-/// Each begins with the checks that everything read passes.
+/// The scripts, each of which begins with `checks.lua`.
 pub(super) struct Scripts {
     pub(super) quota: LuaScript,
     pub(super) claims: LuaScript,
@@ -64,10 +64,10 @@ impl ScriptCall<'_> {
         self
     }
 
-    /// Runs the script once: a server that does not know its digest has done nothing yet.
+    /// Runs the script once. A server that does not know the digest has done nothing, and gets the code.
     ///
-    /// The second attempt is `EVAL`, not `SCRIPT LOAD` and the digest again: the server may forget the script between those
-    /// two, a claim would fail although Redis is available, and two replicas would fetch the same meeting.
+    /// The second attempt is `EVAL` rather than `SCRIPT LOAD` followed by the digest. The server may forget the script between
+    /// those two, and then a claim would fail although Redis is available, and two replicas would fetch one meeting.
     pub(super) async fn run<T: FromRedisValue>(
         &self,
         mut connection: MultiplexedConnection,

@@ -1,29 +1,29 @@
-//! When a process may call Zoom without Redis, and how much. Pure.
+//! When a process may call Zoom without Redis, and how often. Pure.
 //!
-//! The other replicas may still have Redis, and use the whole limit until the server has noticed that this process is missing.
-//! From then on the server leaves them the limit less this process's share (`quota.lua`), and only then may the share be used.
-//! So the limit is never exceeded at the moment of change, whichever replica lost Redis. On the way back the server is as
-//! careful: it keeps the share back until Zoom's second has passed after the last standalone call.
+//! The other replicas may still have Redis, and use the entire limit until the server notices that this process is missing. From
+//! then on the server deals them the limit less this process's share (`quota.lua`), and only then may this process use its share.
+//! So the limit is kept during the change, whichever replica lost Redis. When Redis is back, the server keeps the share back
+//! until Zoom's second has passed after the last standalone call.
 //!
-//! Example, with 36 calls a second and three replicas: the last request that Redis may have served ended at 0 s. The server
-//! notices at 1.5 s that the replica is missing and deals slots for 24 calls a second. Slots that it dealt before, up to 0.5 s
-//! ahead, are used by 2.0 s, and leave Zoom's second by 3.05 s. From then on the replica makes 12 calls a second.
+//! Example with 36 calls a second and three replicas: the last request that can have reached Redis ended at 0 s. At 1.5 s the
+//! server notices that the replica is missing, and deals slots for 24 calls a second. Slots that it dealt before, up to 0.5 s
+//! ahead, are used by 2.0 s and leave Zoom's second by 3.05 s. From then on the replica makes 12 calls a second.
 
 use std::{
     num::NonZeroU32,
     time::{Duration, Instant},
 };
 
-/// `LEASE` of `quota.lua`: when the server counts a silent replica as missing.
+/// `LEASE` of `quota.lua`: the time after which the server counts a silent replica as missing.
 const NOTICED_AFTER: Duration = Duration::from_millis(1_500);
-/// `ZOOM_SECOND` of `quota.lua`: a second as Zoom counts it, and some slack.
+/// `ZOOM_SECOND` of `quota.lua`: Zoom's second, and some slack.
 const ZOOM_SECOND: Duration = Duration::from_millis(1_050);
 /// `AHEAD` of `quota.lua`: how far ahead slots are dealt.
 const DEALT_AHEAD: Duration = Duration::from_millis(500);
-/// `SECOND` of `quota.lua`: the time that the calls of a second are spread over.
+/// `SECOND` of `quota.lua`: the time over which the calls of a second are spread.
 pub(super) const SPREAD: Duration = Duration::from_millis(1_040);
 
-/// How this process may call.
+/// How this process may call Zoom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// With slots from Redis.
@@ -37,15 +37,15 @@ pub enum Mode {
 /// This process's share of the limits, for times without Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LocalShare {
-    /// Calls in a second.
+    /// The permitted calls in a second.
     pub per_second: NonZeroU32,
-    /// How far apart calls are besides that, where fewer calls are permitted than there are replicas.
+    /// The minimum interval between two calls, if fewer calls a second are permitted than there are replicas; otherwise 0.
     pub apart: Duration,
 }
 
 impl LocalShare {
-    /// The share of `permitted` calls a second. Example: 36 calls and 5 replicas make 7 a second; 2 calls and 5 replicas make
-    /// one call every 1.04 s × 5 / 2 = 2.6 s.
+    /// Returns one replica's share of `permitted` calls a second. Example: 36 calls and 5 replicas make 7 a second; 2 calls and 5
+    /// replicas make one call every 1.04 s × 5 / 2 = 2.6 s.
     pub fn of(permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         if let Some(per_second) = NonZeroU32::new(permitted.get() / replicas) {
             return Self { per_second, apart: Duration::ZERO };
@@ -54,15 +54,15 @@ impl LocalShare {
         Self { per_second: NonZeroU32::MIN, apart }
     }
 
-    /// The share of a day in which `used` calls are counted already: of what is left, not of the whole day.
+    /// Returns one replica's share of the calls that are left of a day in which `used` calls are counted.
     pub(crate) fn of_day(permitted: u64, used: u64, replicas: NonZeroU32) -> u64 {
         permitted.saturating_sub(used) / u64::from(replicas.get())
     }
 }
 
-/// Until when the server may count on this process, and so deal less to it than it would leave it.
+/// Until when the server may count this process as present. While it does, it does not keep back this process's share.
 pub(crate) struct Presence {
-    /// The last moment at which a request that has ended can have had an effect.
+    /// The last moment at which a request that has ended can have taken effect.
     counted_until: Instant,
     in_flight: u32,
     /// The latest deadline of the requests in flight.
@@ -72,21 +72,21 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// A process that starts now counts as present, because it may replace one that just ended.
+    /// A process that starts now waits as if it had been present, because it may replace one that has just ended.
     pub(crate) fn new(now: Instant, permitted: NonZeroU32, replicas: NonZeroU32) -> Self {
         let dealt = DEALT_AHEAD.max(SPREAD.saturating_mul(replicas.get()) / permitted.get());
         let wait = NOTICED_AFTER + ZOOM_SECOND + dealt;
         Self { counted_until: now, in_flight: 0, in_flight_until: now, wait, last_standalone_call: None }
     }
 
-    /// A request is sent, which the server ignores after `deadline`.
+    /// Records that a request is being sent, which the server ignores after `deadline`.
     pub(crate) fn on_request(&mut self, deadline: Instant) {
         self.in_flight_until =
             if self.in_flight == 0 { deadline } else { self.in_flight_until.max(deadline) };
         self.in_flight += 1;
     }
 
-    /// A request ended that can have had an effect until this moment; `None`: the server rejected it.
+    /// Records the end of a request that can have taken effect until this moment; `None` if it had no effect.
     pub(crate) fn on_end(&mut self, until: Option<Instant>) {
         self.in_flight = self.in_flight.saturating_sub(1);
         self.counted_until = until.map_or(self.counted_until, |until| self.counted_until.max(until));
@@ -96,13 +96,13 @@ impl Presence {
         self.last_standalone_call = self.last_standalone_call.max(Some(now));
     }
 
-    /// How long this process's share still counts as in use: until Zoom's second has passed after its last standalone call.
+    /// Returns how long this process's share is still in use: until Zoom's second has passed after its last standalone call.
     pub(crate) fn share_in_use_for(&self, now: Instant) -> Duration {
         let free = self.last_standalone_call.map(|last| last + ZOOM_SECOND);
         free.map_or(Duration::ZERO, |free| free.saturating_duration_since(now))
     }
 
-    /// The earliest time this process may call Zoom on its own if Redis stays unreachable.
+    /// Returns the earliest time at which this process may call Zoom on its own if Redis stays unreachable.
     pub(crate) fn standalone_from(&self) -> Instant {
         let in_flight = (self.in_flight > 0).then_some(self.in_flight_until);
         self.counted_until.max(in_flight.unwrap_or(self.counted_until)) + self.wait

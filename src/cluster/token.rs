@@ -1,6 +1,6 @@
-//! The access token as a record's content, shared so that a rollout does not request one for each replica. Pure.
+//! The access token as the content of a record. Replicas share it, so that a rollout does not request one for each replica. Pure.
 //!
-//! It is shared only if records are encrypted: in plain text it would be worth more to a thief than everything else in Redis.
+//! It is shared only if records are encrypted, because a stolen token gives access to more than everything else in Redis.
 
 use std::time::Instant;
 
@@ -33,11 +33,11 @@ impl TokenRecord {
             renew_from: clock.at(self.renew_from),
             use_until: clock.at(self.use_until),
         };
-        // Text and numbers: this cannot fail. If it did, the others would find no token.
+        // This cannot fail, because it serializes only text and numbers. If it did, the others would find no token.
         serde_json::to_vec(&encoded).unwrap_or_default()
     }
 
-    /// From a record's content; `None` if the token has expired, or is malformed.
+    /// Parses a record's content. Returns `None` if the token has expired or is malformed.
     pub(crate) fn from_bytes(bytes: &[u8], clock: &ServerClock, now: Instant) -> Option<Self> {
         let encoded: EncodedToken = serde_json::from_slice(bytes).ok()?;
         let (renew_from, use_until) =
@@ -53,7 +53,7 @@ impl Cluster {
         self.0.config.cipher.is_some()
     }
 
-    /// The key of the access token for these credentials; `None` if it is not shared.
+    /// Returns the key of the access token for these credentials; `None` if it is not shared.
     pub(crate) fn access_token_key(&self, credentials: &[&str]) -> Option<RecordKey> {
         let cipher = self.0.config.cipher.as_deref()?;
         Some(RecordKey::access_token(&cipher.name(credentials)))

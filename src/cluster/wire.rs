@@ -1,5 +1,5 @@
-//! One connection to a node. It is dialled here rather than by the client library, so that replies are measured before the
-//! library buffers them.
+//! One connection to a node. This module opens it, rather than the client library, so that replies are measured before the library
+//! buffers them.
 
 use std::{
     io,
@@ -47,7 +47,7 @@ pub(super) async fn connect(
             let stream = tls.connect(name, dial(host, *port).await?).await?;
             drive(stream, login, largest, config).await
         }
-        // `Address` makes no others.
+        // `Address` has no other kinds.
         _ => Err((ErrorKind::InvalidClientConfig, "not an address on the network").into()),
     }
 }
