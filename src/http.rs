@@ -9,6 +9,7 @@ mod body;
 mod cache_control;
 mod context;
 mod disconnect;
+mod media_type;
 mod negotiation;
 mod openapi;
 mod paging;
@@ -23,6 +24,7 @@ mod response;
 mod retry_after;
 mod route;
 mod state;
+mod view_params;
 mod views;
 mod zoom_api;
 

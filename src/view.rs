@@ -8,6 +8,7 @@ use crate::json::Desynced;
 pub mod identity;
 pub mod rows;
 pub mod select;
+mod selected;
 pub mod snapshot_view;
 mod zoom_page;
 pub mod zoom_shape;

@@ -61,6 +61,8 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "scheduler",
             "clean::Field",
             "view::snapshot_view",
+            "view::rows",
+            "view::select::Selection",
         ],
     ),
     (
@@ -129,7 +131,17 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
     ("clean", &["json"]),
     ("json", &[]),
     // It restores what the cleaner changed, so it reads the same table of fields.
-    ("view", &["clean::Field", "clean::Key", "clean::Scope", "json", "snapshot::Snapshot"]),
+    (
+        "view",
+        &[
+            "clean::Field",
+            "clean::Key",
+            "clean::Scope",
+            "json",
+            "snapshot::Snapshot",
+            "snapshot::ParticipantReader",
+        ],
+    ),
     ("meeting_id", &[]),
     ("metrics", &["failure"]),
     ("regular_file", &[]),

@@ -99,7 +99,7 @@ fn parse_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge,
         return match params::single_valued(request, ["type"])? {
             [None] => Ok(Purge::All),
             // Ignoring the type would purge more than the operator asked for.
-            [Some(_)] => Err(params::invalid(
+            [Some(_)] => Err(Problem::invalid(
                 "type",
                 "type goes with one meeting, /cache/{meetingId}; leave it out to purge everything.",
             )),

@@ -6,6 +6,7 @@
 mod components;
 mod responses;
 mod schemas;
+mod views;
 mod zoom_api;
 
 use std::sync::LazyLock;
@@ -64,8 +65,8 @@ pub(super) fn description() -> Value {
         "servers": [{ "url": "/" }],
         "paths": paths(),
         "components": {
-            "parameters": components::parameters(),
-            "headers": components::headers(),
+            "parameters": merged(components::parameters(), views::parameters()),
+            "headers": merged(components::headers(), views::headers()),
             "schemas": schemas::schemas(),
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": CALLER_KEY },
@@ -74,6 +75,13 @@ pub(super) fn description() -> Value {
             },
         },
     })
+}
+
+fn merged(mut members: Value, more: Value) -> Value {
+    if let (Some(members), Value::Object(more)) = (members.as_object_mut(), more) {
+        members.extend(more);
+    }
+    members
 }
 
 fn paths() -> Value {
@@ -86,6 +94,12 @@ fn paths() -> Value {
                 { "$ref": "#/components/parameters/kind" },
                 { "$ref": "#/components/parameters/pageSize" },
                 { "$ref": "#/components/parameters/nextPageToken" },
+                { "$ref": "#/components/parameters/participant" },
+                { "$ref": "#/components/parameters/groups" },
+                { "$ref": "#/components/parameters/since" },
+                { "$ref": "#/components/parameters/until" },
+                { "$ref": "#/components/parameters/format" },
+                { "$ref": "#/components/parameters/rows" },
                 { "$ref": "#/components/parameters/ifNoneMatch" },
                 { "$ref": "#/components/parameters/ifModifiedSince" },
                 { "$ref": "#/components/parameters/cacheControl" },

@@ -9,14 +9,27 @@ use super::{
     paging::{PageToken, SLICE_SIZES, Slice},
     problem::Problem,
     route::PathIds,
+    view_params::ViewParams,
 };
 use crate::{
     meeting_id::MeetingId,
     snapshot::{MeetingKind, MeetingType, RequestedKey},
+    view::snapshot_view::View,
 };
 
 /// The parameters of the query. `/openapi.json` must describe each of them.
-pub(super) const QUERY: [&str; 4] = ["type", "kind", "page_size", "next_page_token"];
+pub(super) const QUERY: [&str; 10] = [
+    "type",
+    "kind",
+    "page_size",
+    "next_page_token",
+    "participant",
+    "groups",
+    "since",
+    "until",
+    "format",
+    "rows",
+];
 
 /// A request for a meeting's QoS.
 pub(super) struct QosRequest {
@@ -30,15 +43,27 @@ pub(super) enum Portion {
     FirstSlice(Slice),
     /// A slice of the snapshot that the token names.
     NextSlice(PageToken),
+    View(View),
 }
 
 impl QosRequest {
     pub(super) fn parse(request: &HttpRequest, context: &RequestContext) -> Result<Self, Problem> {
         let meeting = meeting(request, context)?;
-        let [meeting_type, kind, page_size, page_token] = single_valued(request, QUERY)?;
+        let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
+            single_valued(request, QUERY)?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
         let kind = self::kind(kind.as_deref())?;
         let portion = portion(page_size.as_deref(), page_token.as_deref())?;
+        let view = ViewParams { participant, groups, since, until, format, rows }.view(request.headers())?;
+        let portion = match (portion, view) {
+            (portion, None) => portion,
+            (Portion::Whole, Some(view)) => Portion::View(view),
+            (_, Some(_)) => {
+                let detail = "page_size and next_page_token return slices of the whole meeting as JSON; leave them out to \
+                              select from it, or to have rows.";
+                return Err(Problem::invalid("page_size", detail));
+            }
+        };
         Ok(Self { requested: RequestedKey { meeting, kind, meeting_type }, portion })
     }
 }
@@ -65,7 +90,7 @@ pub(super) fn single_valued<'a, const N: usize>(
         if let Some((known, slot)) = slot
             && slot.replace(value).is_some()
         {
-            return Err(invalid(known, format!("{known} is given twice; give it once.")));
+            return Err(Problem::invalid(known, format!("{known} is given twice; give it once.")));
         }
     }
     Ok(values)
@@ -76,7 +101,7 @@ pub(super) fn meeting_type(value: Option<&str>) -> Result<Option<MeetingType>, P
         None => Ok(None),
         Some("live") => Ok(Some(MeetingType::Live)),
         Some("past") => Ok(Some(MeetingType::Past)),
-        Some(_) => Err(invalid("type", "type must be live or past.")),
+        Some(_) => Err(Problem::invalid("type", "type must be live or past.")),
     }
 }
 
@@ -84,7 +109,7 @@ pub(super) fn kind(value: Option<&str>) -> Result<Option<MeetingKind>, Problem> 
     let Some(value) = value else { return Ok(None) };
     let known = MeetingKind::ALL.into_iter().find(|kind| kind.as_str() == value);
     known.map(Some).ok_or_else(|| {
-        invalid("kind", "kind must be meeting or webinar; leave it out if you do not know it.")
+        Problem::invalid("kind", "kind must be meeting or webinar; leave it out if you do not know it.")
     })
 }
 
@@ -95,7 +120,7 @@ fn portion(page_size: Option<&str>, page_token: Option<&str>) -> Result<Portion,
         (None, Some(size)) => Ok(Portion::FirstSlice(Slice { offset: 0, size })),
         (Some(""), _) => {
             let detail = "next_page_token must not be empty; leave it out to start at the first slice.";
-            Err(invalid("next_page_token", detail))
+            Err(Problem::invalid("next_page_token", detail))
         }
         (Some(token), size) => {
             let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
@@ -111,11 +136,6 @@ fn page_size(text: &str) -> Result<u16, Problem> {
     let size = text.parse().ok().filter(|size| is_plain && SLICE_SIZES.contains(size));
     size.ok_or_else(|| {
         let (least, most) = (SLICE_SIZES.start(), SLICE_SIZES.end());
-        invalid("page_size", format!("page_size must be a whole number from {least} to {most}."))
+        Problem::invalid("page_size", format!("page_size must be a whole number from {least} to {most}."))
     })
-}
-
-/// Returns the problem of a parameter with an invalid value. `detail` names the parameter and the valid values.
-pub(super) fn invalid(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Problem {
-    Problem::InvalidQuery { parameter, detail: detail.into() }
 }

@@ -34,6 +34,8 @@ pub(super) enum Problem {
         /// The value of `Allow`.
         allow: &'static str,
     },
+    /// No representation has a media type that the caller accepts.
+    NotAcceptable,
     /// A bug in this service.
     Internal,
     NoSnapshot(Failure),
@@ -53,6 +55,11 @@ pub(super) struct Row {
 }
 
 impl Problem {
+    /// Returns the problem of a parameter with an invalid value. `detail` names the parameter and the valid values.
+    pub(super) fn invalid(parameter: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::InvalidQuery { parameter, detail: detail.into() }
+    }
+
     /// Returns one problem for each row of the table.
     pub(super) fn each() -> impl Iterator<Item = Self> {
         let of_the_request = [
@@ -63,6 +70,7 @@ impl Problem {
             Self::ParticipantNotFound,
             Self::NotFound,
             Self::MethodNotAllowed { allow: Methods::Read.as_str() },
+            Self::NotAcceptable,
             Self::Internal,
         ];
         let of_zoom = Reason::ALL.map(|reason| Self::NoSnapshot(Failure::new(reason)));
@@ -100,6 +108,10 @@ impl Problem {
                 ),
             Self::MethodNotAllowed { .. } => Row::refused(405, "method_not_allowed", "Method not allowed")
                 .with_detail("This path accepts only the methods in the Allow header."),
+            Self::NotAcceptable => Row::refused(406, "not_acceptable", "No acceptable representation").with_detail(
+                "This path offers application/json, application/x-ndjson and text/csv; accept one of them, or choose by \
+                 format=json, format=ndjson or format=csv.",
+            ),
             Self::Internal => Row::failed(500, "internal_error", "Internal error")
                 .with_detail("The service failed on this request; report its request_id to the operators."),
             Self::NoSnapshot(Failure { reason, lasting, .. }) => {
@@ -237,21 +249,22 @@ mod tests {
             Problem::ParticipantNotFound => 4,
             Problem::NotFound => 5,
             Problem::MethodNotAllowed { .. } => 6,
-            Problem::Internal => 7,
+            Problem::NotAcceptable => 7,
+            Problem::Internal => 8,
             Problem::NoSnapshot(failure) => match failure.reason {
-                Reason::MeetingNotFound => 8,
-                Reason::NotAMeeting => 9,
-                Reason::MeetingTooOld => 10,
-                Reason::CallerOverLimit => 11,
-                Reason::ZoomRejectedCredentials => 12,
-                Reason::ZoomFailed => 13,
-                Reason::ZoomRateLimited => 14,
-                Reason::ZoomDailyQuotaSpent => 15,
-                Reason::StillFetching => 16,
-                Reason::Overloaded => 17,
-                Reason::ShuttingDown => 18,
-                Reason::ZoomTimedOut => 19,
-                Reason::NotCached => 20,
+                Reason::MeetingNotFound => 9,
+                Reason::NotAMeeting => 10,
+                Reason::MeetingTooOld => 11,
+                Reason::CallerOverLimit => 12,
+                Reason::ZoomRejectedCredentials => 13,
+                Reason::ZoomFailed => 14,
+                Reason::ZoomRateLimited => 15,
+                Reason::ZoomDailyQuotaSpent => 16,
+                Reason::StillFetching => 17,
+                Reason::Overloaded => 18,
+                Reason::ShuttingDown => 19,
+                Reason::ZoomTimedOut => 20,
+                Reason::NotCached => 21,
             },
         }
     }
@@ -259,7 +272,7 @@ mod tests {
     #[test]
     fn each_problem_is_listed_once_and_has_a_code_of_its_own() {
         let places: Vec<_> = Problem::each().map(|problem| place(&problem)).collect();
-        assert_eq!(places, (0..21).collect::<Vec<_>>());
+        assert_eq!(places, (0..22).collect::<Vec<_>>());
         let codes: BTreeSet<_> = Problem::each().map(|problem| problem.row().code).collect();
         assert_eq!(codes.len(), places.len());
     }

@@ -43,9 +43,10 @@ async fn answer(
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
     let QosRequest { requested, portion } = QosRequest::parse(request, context)?;
-    let slice = match portion {
-        Portion::Whole => None,
-        Portion::FirstSlice(slice) => Some(slice),
+    let part = match portion {
+        Portion::Whole => Requested::Whole,
+        Portion::FirstSlice(slice) => Requested::Slice(slice),
+        Portion::View(view) => Requested::View(view),
         Portion::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
     };
     let flight_link = context.flight_link.clone().unwrap_or_default();
@@ -56,9 +57,9 @@ async fn answer(
             // have waited since.
             let now = if provenance.is_cached() { context.received } else { Instant::now() };
             let found = (&snapshot, &provenance);
-            let requested = slice.map_or(Requested::Whole, Requested::Slice);
-            let mut response = response::build(state, request, context, found, requested, now).await?;
-            if slice.is_some() {
+            let is_slice = matches!(part, Requested::Slice(_));
+            let mut response = response::build(state, request, context, found, part, now).await?;
+            if is_slice {
                 state.fetcher.publish_paged(&snapshot);
             }
             match &provenance {

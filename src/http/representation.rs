@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::{
     body::{CHUNK, ChunkedBody, Source},
+    media_type::MediaType,
     negotiation,
     paging::{PageToken, Slice},
     problem::Problem,
@@ -48,9 +49,9 @@ impl Requested {
     /// Returns whether the response is the first or the only one for this snapshot, not a later page.
     pub(super) fn is_first(&self) -> bool {
         match self {
-            Self::Whole | Self::View(View::ZoomParticipant { .. }) => true,
             Self::Slice(slice) => slice.offset == 0,
             Self::View(View::ZoomPage { offset, .. }) => *offset == 0,
+            Self::Whole | Self::View(_) => true,
         }
     }
 }
@@ -102,7 +103,19 @@ impl Representation {
 
     /// Returns whether the view is of a participant that the snapshot may not have.
     pub(super) fn may_be_missing(&self) -> bool {
-        matches!(self, Self::View { view: View::ZoomParticipant { .. }, .. })
+        matches!(self, Self::View { view, .. } if view.participant().is_some())
+    }
+
+    pub(super) fn media_type(&self) -> MediaType {
+        match self {
+            Self::View { view: View::Rows { format, .. }, .. } => MediaType::Rows(*format),
+            Self::Whole(_) | Self::Slice { .. } | Self::View { .. } => MediaType::Json,
+        }
+    }
+
+    /// Whether it depends on `Accept`. Zoom's own paths ignore that.
+    pub(super) fn is_negotiated(&self) -> bool {
+        !matches!(self, Self::View { view: View::ZoomPage { .. } | View::ZoomParticipant { .. }, .. })
     }
 
     /// Returns the value of `Content-Encoding`; `None` if the body is not compressed.

@@ -10,8 +10,8 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            AGE, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HeaderMap, HeaderName,
-            HeaderValue, HttpDate, LAST_MODIFIED, TryIntoHeaderValue as _, VARY,
+            AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HeaderMap,
+            HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, TryIntoHeaderValue as _, VARY,
         },
     },
 };
@@ -19,6 +19,7 @@ use bytes::Bytes;
 
 use super::{
     context::RequestContext,
+    media_type::MediaType,
     preconditions,
     problem::Problem,
     representation::{Representation, Requested},
@@ -129,7 +130,7 @@ pub(super) async fn build(
         HttpResponse::new(if not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let headers = response.headers_mut();
     add_cache_headers(headers, snapshot, provenance, age);
-    headers.insert(VARY, vary(context));
+    headers.insert(VARY, vary(context, representation.is_negotiated()));
     for (name, value) in [(ETAG, etag), (LAST_MODIFIED, snapshot.last_modified())] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             headers.insert(name, value);
@@ -140,7 +141,11 @@ pub(super) async fn build(
         return Ok(response);
     }
     context.outcome.set(Some(outcome));
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let media = representation.media_type();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(media.content_type()));
+    if media != MediaType::Json {
+        headers.insert(CONTENT_DISPOSITION, attachment(snapshot, media));
+    }
     if let Some(coding) = representation.content_encoding() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
@@ -165,17 +170,25 @@ fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &
 
 /// Returns the value of `Vary`: the request headers on which the response depends. If callers are configured, each may
 /// get a different response.
-fn vary(context: &RequestContext) -> HeaderValue {
-    HeaderValue::from_static(if context.identity.is_anonymous() {
-        "Accept-Encoding"
-    } else {
-        "Accept-Encoding, Authorization, X-Api-Key"
+fn vary(context: &RequestContext, is_negotiated: bool) -> HeaderValue {
+    HeaderValue::from_static(match (is_negotiated, context.identity.is_anonymous()) {
+        (true, true) => "Accept-Encoding, Accept",
+        (true, false) => "Accept-Encoding, Accept, Authorization, X-Api-Key",
+        (false, true) => "Accept-Encoding",
+        (false, false) => "Accept-Encoding, Authorization, X-Api-Key",
     })
+}
+
+/// Names the file in which a browser saves rows. Of a UUID, only letters and digits are safe in every file system.
+fn attachment(snapshot: &Snapshot, media: MediaType) -> HeaderValue {
+    let id = snapshot.key.meeting.to_string();
+    let id = id.replace(|character: char| !character.is_ascii_alphanumeric(), "_");
+    header_value(&["attachment; filename=\"qos-", &id, ".", media.format(), "\""])
 }
 
 /// Joins the parts of a header value. `format!` would take as long as the cache look-up of a hit.
 fn header_value(parts: &[&str]) -> HeaderValue {
-    // Every part is a constant or a number, so no character is invalid in a header.
+    // Every part is a constant, a number or made of letters and digits, so no character is invalid in a header.
     HeaderValue::from_maybe_shared(Bytes::from(parts.concat())).unwrap_or(HeaderValue::from_static(""))
 }
 

@@ -8,7 +8,11 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
-use super::zoom_page;
+use super::{
+    rows::{RowFormat, RowShape},
+    select::Selection,
+    selected, zoom_page,
+};
 use crate::snapshot::Snapshot;
 
 /// A view of a snapshot, with all parameters.
@@ -29,6 +33,17 @@ pub enum View {
         /// The participant's `user_id`, `id` or `participant_uuid`.
         wanted: String,
     },
+    /// The meeting with some of its participants, groups and minutes.
+    Selected(Box<Selection>),
+    /// Participants as rows.
+    Rows {
+        /// The part of the meeting.
+        selection: Box<Selection>,
+        /// The unit of a row.
+        shape: RowShape,
+        /// How it is written.
+        format: RowFormat,
+    },
 }
 
 impl View {
@@ -36,10 +51,24 @@ impl View {
     pub fn name(&self) -> Cow<'static, str> {
         match self {
             Self::ZoomPage { offset, size, .. } => format!("zoom-{offset}-{size}").into(),
+            Self::Selected(selection) => format!("select-{}", selection.fingerprint()).into(),
+            Self::Rows { selection, shape, format } => {
+                let (shape, format) = (shape.as_str(), format.as_str());
+                format!("{format}-{shape}-{}", selection.fingerprint()).into()
+            }
             Self::ZoomParticipant { wanted } => {
                 let digest = Sha256::digest(wanted.as_bytes());
                 digest.iter().fold("zoom-".to_owned(), |name, byte| format!("{name}{byte:02x}")).into()
             }
+        }
+    }
+
+    /// Returns the participant whom the view shows alone.
+    pub fn participant(&self) -> Option<&str> {
+        match self {
+            Self::ZoomPage { .. } => None,
+            Self::ZoomParticipant { wanted } => Some(wanted),
+            Self::Selected(selection) | Self::Rows { selection, .. } => selection.participant.as_deref(),
         }
     }
 
@@ -49,7 +78,8 @@ impl View {
         match self {
             Self::ZoomPage { offset, size, .. } => snapshot.row_range(*offset, (*size).into()).length,
             // Unknown until the participant is found. A single participant is never treated as large.
-            Self::ZoomParticipant { .. } => 0,
+            _ if self.participant().is_some() => 0,
+            Self::ZoomParticipant { .. } | Self::Selected(_) | Self::Rows { .. } => snapshot.length,
         }
     }
 
@@ -71,6 +101,10 @@ impl View {
                 Ok(true)
             }
             Self::ZoomParticipant { wanted } => zoom_page::write_participant(snapshot, plain, wanted, out),
+            Self::Selected(selection) => selected::write_json(snapshot, plain, selection, out),
+            Self::Rows { selection, shape, format } => {
+                selected::write_rows(snapshot, plain, (selection, *shape, *format), out)
+            }
         }
     }
 }

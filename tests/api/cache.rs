@@ -99,7 +99,7 @@ fn a_miss_and_a_hit_have_exactly_the_documented_headers() {
     for answer in [&miss, &hit] {
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding, Accept"));
         assert_fresh_for(answer, 30);
         assert!(number(answer, "age") <= 1);
         assert!((29..=30).contains(&(number(answer, "age") + max_age(answer))));

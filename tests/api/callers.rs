@@ -51,7 +51,7 @@ fn a_key_in_either_header_identifies_the_caller_in_the_log() {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let answer = request(service.addr, "GET", PATH, &headers);
         assert_eq!(answer.status, 200, "{headers:?}: {}", answer.text());
-        assert_eq!(answer.header("vary"), Some("Accept-Encoding, Authorization, X-Api-Key"));
+        assert_eq!(answer.header("vary"), Some("Accept-Encoding, Accept, Authorization, X-Api-Key"));
     }
     assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
     assert_eq!(sim.qos_calls().len(), 1, "all share the cache");

@@ -56,6 +56,7 @@ mod rolling;
 mod rude_callers;
 mod rude_redis;
 mod rude_zoom;
+mod selections;
 mod slices;
 mod stale;
 mod supervision;

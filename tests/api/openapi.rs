@@ -127,6 +127,7 @@ fn every_problem_met_is_described_with_its_status_and_headers() {
         get("/nowhere"),
         request(service.addr, "POST", "/qos/91111111100", &[]),
         with("Cache-Control", "only-if-cached"),
+        with("Accept", "text/html"),
     ]);
     let mut met = Vec::new();
     for answer in &answers {
@@ -137,13 +138,14 @@ fn every_problem_met_is_described_with_its_status_and_headers() {
     }
     met.sort();
     met.dedup();
-    assert!(met.len() >= 9, "{met:?}");
+    assert!(met.len() >= 10, "{met:?}");
 
     let whole = get("/qos/91111111100");
     let tag = whole.header("etag").unwrap().to_owned();
     let not_modified = request(service.addr, "GET", "/qos/91111111100", &[("If-None-Match", &tag)]);
     assert_eq!((whole.status, not_modified.status), (200, 304));
     check_headers(&document, &whole);
+    check_headers(&document, &get("/qos/91111111100?format=csv"));
     check_headers(&document, &not_modified);
     service.finish(&["flight failed"]);
 }
@@ -174,6 +176,7 @@ fn each_status_lists_its_problem_codes_and_headers() {
         (401, "unknown_caller"),
         (404, "participant_not_found not_found meeting_not_found not_a_meeting"),
         (405, "method_not_allowed"),
+        (406, "not_acceptable"),
         (410, "meeting_too_old"),
         (429, "caller_over_limit"),
         (500, "internal_error"),

@@ -71,7 +71,7 @@ fn assert_stale(answer: &Answer, detail: &str) {
     assert!((age(answer) + ttl).abs() <= 1, "{shown}");
     let true_age = instant(answer, "date").duration_since(instant(answer, "last-modified")).unwrap();
     assert!(true_age.as_secs().abs_diff(age(answer).unsigned_abs()) <= 2, "{shown}");
-    assert_eq!(answer.header("vary"), Some("Accept-Encoding"));
+    assert_eq!(answer.header("vary"), Some("Accept-Encoding, Accept"));
     assert!(answer.header("etag").is_some() && answer.header("x-request-id").is_some());
     assert_eq!(answer.header("retry-after"), None);
 }

@@ -155,8 +155,9 @@ pub(super) fn headers() -> Value {
         "StaticCacheControl": always(text(), "For how many seconds the document is fresh."),
         "WWW-Authenticate": always(json!({ "const": "Bearer" }), "How to present a caller key."),
         "Vary": always(
-            json!({ "type": "string", "pattern": "^Accept-Encoding(, Authorization, X-Api-Key)?$" }),
-            "The request headers that select the response. Keys do if callers are configured.",
+            json!({ "type": "string", "pattern": "^Accept-Encoding(, Accept)?(, Authorization, X-Api-Key)?$" }),
+            "The request headers that select the response. Zoom's own paths ignore Accept; keys count if callers are \
+             configured.",
         ),
     })
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::views;
+
 use crate::{
     cache::policy::is_covered_by_stale,
     failure::Reason,
@@ -20,14 +22,14 @@ const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 pub(super) fn of_qos() -> Value {
     let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
     let not_modified = [&not_modified[..], &LIMITS].concat();
-    let ok = [&not_modified[..], &["ContentEncoding"]].concat();
+    let ok = [&not_modified[..], &["ContentEncoding", "ContentDisposition"]].concat();
     let mut responses = problems(|_| true);
     responses.insert(
         "200".to_owned(),
         json!({
-            "description": "The meeting, or a slice of it.",
+            "description": "The meeting, a slice of it, or a selection; as JSON or as rows.",
             "headers": headers(&ok),
-            "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Snapshot" } } },
+            "content": views::content(),
         }),
     );
     responses.insert(
@@ -155,6 +157,7 @@ fn field(component: &str) -> &str {
         "AllowPost" => "Allow",
         "CacheControl" | "NoStore" | "StaticCacheControl" => "Cache-Control",
         "CacheStatus" => "Cache-Status",
+        "ContentDisposition" => "Content-Disposition",
         "ContentEncoding" => "Content-Encoding",
         "ContentTypeOptions" => "X-Content-Type-Options",
         "LastModified" => "Last-Modified",

@@ -31,7 +31,7 @@ pub(super) fn schemas() -> Value {
 fn snapshot() -> Value {
     json!({
         "type": "object",
-        "description": "One whole meeting as fetched at one time, or a slice of it.",
+        "description": "One whole meeting as fetched at one time, or a slice or selection of it.",
         "required": ["meeting_id", "type", "fetched_at", "total_records", "participants"],
         "properties": {
             "meeting_id": { "type": "string", "pattern": MeetingId::pattern() },
@@ -40,7 +40,10 @@ fn snapshot() -> Value {
             "fetched_at": { "type": "string", "format": "date-time", "examples": ["2026-11-23T10:15:42Z"] },
             "total_records": {
                 "type": "integer", "minimum": 0,
-                "description": "Participants of the whole meeting, also in a slice. A person who rejoins counts twice.",
+                "description": "Participants of the whole meeting, also in a slice or selection. A person who rejoins counts twice.",
+            },
+            "selected_records": {
+                "type": "integer", "minimum": 0, "description": "Only in a selection: its participants.",
             },
             "participants": {
                 "type": "array", "items": { "$ref": "#/components/schemas/Participant" },

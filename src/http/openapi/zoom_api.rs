@@ -86,7 +86,9 @@ fn responses(schema: &str) -> Value {
         }),
     );
     let mut by_status: BTreeMap<u16, Vec<i64>> = BTreeMap::new();
-    for (status, code) in Problem::each().map(|problem| status_and_code(&problem)) {
+    // These paths ignore Accept.
+    let problems = Problem::each().filter(|problem| !matches!(problem, Problem::NotAcceptable));
+    for (status, code) in problems.map(|problem| status_and_code(&problem)) {
         by_status.entry(status).or_default().push(code);
     }
     for (status, codes) in by_status {

@@ -131,7 +131,7 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
             }
             _ => (row.status, document(row.status.into(), row.detail)),
         },
-        Problem::MethodNotAllowed { .. } | Problem::Internal => {
+        Problem::MethodNotAllowed { .. } | Problem::NotAcceptable | Problem::Internal => {
             (row.status, document(row.status.into(), row.detail))
         }
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use actix_web::HttpRequest;
 
 use crate::{
-    http::{paging::SLICE_SIZES, params::invalid, problem::Problem},
+    http::{paging::SLICE_SIZES, problem::Problem},
     snapshot::MeetingType,
 };
 
@@ -33,7 +33,7 @@ impl ZoomQuery {
             None => None,
             Some("live") => Some(MeetingType::Live),
             Some("past") => Some(MeetingType::Past),
-            Some(_) => return Err(invalid("type", "type must be live or past.")),
+            Some(_) => return Err(Problem::invalid("type", "type must be live or past.")),
         };
         let page_size = value("page_size").map(|text| page_size(&text)).transpose()?;
         let next_page_token = value("next_page_token").map(Cow::into_owned);
@@ -63,7 +63,7 @@ fn page_size(text: &str) -> Result<u16, Problem> {
         // A number too large for `u16` is above the maximum, too.
         return Ok(digits.parse().map_or(largest, |size: u16| size.min(largest)));
     }
-    Err(invalid("page_size", "page_size must be a whole number of at least 1."))
+    Err(Problem::invalid("page_size", "page_size must be a whole number of at least 1."))
 }
 
 #[cfg(test)]

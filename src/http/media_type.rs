@@ -1,0 +1,170 @@
+//! The media types of `/qos`, and which of them a caller prefers by `Accept` (RFC 9110, 12.5.1).
+
+use actix_web::http::header::{ACCEPT, HeaderMap, HeaderValue};
+
+use crate::view::rows::RowFormat;
+
+/// A form in which `/qos` shows a meeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum MediaType {
+    Json,
+    Rows(RowFormat),
+}
+
+impl MediaType {
+    /// The first wins between equal weights.
+    pub(super) const ALL: [Self; 3] = [Self::Json, Self::Rows(RowFormat::Ndjson), Self::Rows(RowFormat::Csv)];
+
+    /// The value of the parameter `format`, and the ending of a file's name.
+    pub(super) const fn format(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Rows(format) => format.as_str(),
+        }
+    }
+
+    /// Type and subtype.
+    pub(super) const fn essence(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Rows(RowFormat::Ndjson) => "application/x-ndjson",
+            Self::Rows(RowFormat::Csv) => "text/csv",
+        }
+    }
+
+    /// The value of `Content-Type`.
+    pub(super) const fn content_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::Rows(RowFormat::Ndjson) => self.essence(),
+            Self::Rows(RowFormat::Csv) => "text/csv; charset=utf-8; header=present",
+        }
+    }
+}
+
+/// The media type with the highest weight; `None` if none is acceptable.
+pub(super) fn preferred(headers: &HeaderMap) -> Option<MediaType> {
+    // The first three are all that most clients ever send. Parsing the others would take a hit longer than its look-up.
+    match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
+        None | Some(b"*/*" | b"application/json") => Some(MediaType::Json),
+        Some(value) if value.starts_with(b"application/json,") => Some(MediaType::Json),
+        Some(_) => negotiated(headers),
+    }
+}
+
+/// An element of `Accept`.
+struct Range<'h> {
+    media: &'h str,
+    weight: f32,
+}
+
+fn negotiated(headers: &HeaderMap) -> Option<MediaType> {
+    let values = headers.get_all(ACCEPT).map(|value| value.to_str().unwrap_or_default());
+    let ranges: Vec<_> = values.flat_map(|value| value.split(',')).filter_map(Range::parse).collect();
+    if ranges.is_empty() {
+        // The header names nothing.
+        return Some(MediaType::Json);
+    }
+    let mut best = (0.0, None);
+    for media in MediaType::ALL {
+        let weight = weight(media.essence(), &ranges);
+        if weight > best.0 {
+            best = (weight, Some(media));
+        }
+    }
+    best.1
+}
+
+/// The weight of the most specific range that includes a media type; 0 if none does.
+fn weight(essence: &str, ranges: &[Range<'_>]) -> f32 {
+    let kind = essence.split('/').next().unwrap_or_default();
+    let is_of_kind =
+        |media: &str| media.strip_suffix("/*").is_some_and(|of_kind| of_kind.eq_ignore_ascii_case(kind));
+    let specificity = |media: &str| match media {
+        _ if media.eq_ignore_ascii_case(essence) => Some(2),
+        _ if is_of_kind(media) => Some(1),
+        // The default of Java's HTTP client has a bare `*`.
+        "*/*" | "*" => Some(0),
+        _ => None,
+    };
+    let included = ranges.iter().filter_map(|range| Some((specificity(range.media)?, range.weight)));
+    included
+        .max_by(|one, other| one.partial_cmp(other).unwrap_or(std::cmp::Ordering::Equal))
+        .map_or(0.0, |best| best.1)
+}
+
+impl<'h> Range<'h> {
+    /// Parameters other than the weight say nothing about our types. An invalid weight is ignored, and `.2` is a valid one.
+    fn parse(item: &'h str) -> Option<Self> {
+        let mut parts = item.split(';').map(str::trim);
+        let media = parts.next().filter(|media| media.contains('/') || *media == "*")?;
+        let mut weights = parts.filter_map(|part| part.split_once('='));
+        let weight = weights.find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        let weight = weight.and_then(|(_, value)| value.trim().parse().ok());
+        Some(Self { media, weight: weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(values: &[&'static str]) -> Option<&'static str> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ACCEPT, HeaderValue::from_static(value));
+        }
+        preferred(&headers).map(MediaType::format)
+    }
+
+    #[test]
+    fn json_is_the_default_and_wins_between_equal_weights() {
+        for accept in [
+            "*/*",
+            "application/json",
+            "APPLICATION/JSON",
+            "application/json, text/plain, */*",
+            "text/csv, application/x-ndjson, application/json",
+            "application/problem+json, application/json",
+            "application/*",
+            "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+            "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+            "application/json; charset=utf-8; q=1",
+            "",
+            " , ",
+            "json",
+        ] {
+            assert_eq!(chosen(&[accept]), Some("json"), "{accept}");
+        }
+        assert_eq!(chosen(&[]), Some("json"));
+        assert_eq!(chosen(&["*/*", "text/csv"]), Some("json"));
+    }
+
+    #[test]
+    fn the_highest_weight_wins() {
+        for (accept, format) in [
+            ("text/csv", "csv"),
+            ("text/*", "csv"),
+            ("Text/CSV; header=present", "csv"),
+            ("application/x-ndjson", "ndjson"),
+            ("text/csv, application/x-ndjson", "ndjson"),
+            ("text/csv, application/json;q=0.9", "csv"),
+            ("application/json;q=0.5, text/csv;q=0.6, application/x-ndjson;q=0.55", "csv"),
+            ("application/json;q=0, application/*", "ndjson"),
+            ("*/*;q=0.1, application/json;q=0, application/x-ndjson;q=0", "csv"),
+            ("text/csv;q=high, application/json;q=0.9", "csv"),
+            ("text/csv;q=0.001", "csv"),
+        ] {
+            assert_eq!(chosen(&[accept]), Some(format), "{accept}");
+        }
+        assert_eq!(chosen(&["text/html", "text/csv"]), Some("csv"), "in two lines");
+    }
+
+    #[test]
+    fn nothing_is_acceptable_if_every_range_excludes_our_types() {
+        for accept in
+            ["text/html", "image/*", "text/csv;q=0", "*/*;q=0", "application/xml, text/plain", "text/*;q=0.0"]
+        {
+            assert_eq!(chosen(&[accept]), None, "{accept}");
+        }
+    }
+}

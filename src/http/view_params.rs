@@ -1,0 +1,168 @@
+//! Parses the parameters that ask for a selection or for rows: `participant`, `groups`, `since`, `until`, `format` and `rows`.
+
+use std::borrow::Cow;
+
+use actix_web::http::header::HeaderMap;
+use jiff::Timestamp;
+
+use super::{
+    media_type::{self, MediaType},
+    problem::Problem,
+};
+use crate::view::{rows::RowShape, select::Selection, snapshot_view::View};
+
+/// `2026-11-23T10:15`, up to where seconds follow in RFC 3339; a `d` is a digit.
+const DATE_AND_MINUTE: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+
+/// The parameters as they are given.
+pub(super) struct ViewParams<'q> {
+    pub(super) participant: Option<Cow<'q, str>>,
+    pub(super) groups: Option<Cow<'q, str>>,
+    pub(super) since: Option<Cow<'q, str>>,
+    pub(super) until: Option<Cow<'q, str>>,
+    pub(super) format: Option<Cow<'q, str>>,
+    pub(super) rows: Option<Cow<'q, str>>,
+}
+
+impl ViewParams<'_> {
+    /// The view that they ask for; `None` for the meeting as it is cached.
+    pub(super) fn view(self, headers: &HeaderMap) -> Result<Option<View>, Problem> {
+        let media = self.media_type(headers);
+        let is_plain = matches!(media, Ok(MediaType::Json)) && self.rows.is_none() && !self.selects();
+        if is_plain {
+            return Ok(None);
+        }
+        let shape = self.rows.as_deref().map(shape).transpose()?;
+        let selection = Box::new(self.selection()?);
+        match (media?, shape) {
+            (MediaType::Json, None) => Ok(Some(View::Selected(selection))),
+            (MediaType::Json, Some(_)) => {
+                Err(Problem::invalid("rows", "rows needs format=ndjson or format=csv: JSON has no rows."))
+            }
+            (MediaType::Rows(format), shape) => {
+                Ok(Some(View::Rows { selection, shape: shape.unwrap_or(RowShape::Sample), format }))
+            }
+        }
+    }
+
+    /// `format` wins over `Accept`.
+    fn media_type(&self, headers: &HeaderMap) -> Result<MediaType, Problem> {
+        let Some(format) = self.format.as_deref() else {
+            return media_type::preferred(headers).ok_or(Problem::NotAcceptable);
+        };
+        let known = MediaType::ALL.into_iter().find(|media| media.format() == format);
+        known.ok_or_else(|| Problem::invalid("format", "format must be json, ndjson or csv."))
+    }
+
+    fn selects(&self) -> bool {
+        [&self.participant, &self.groups, &self.since, &self.until].into_iter().any(Option::is_some)
+    }
+
+    fn selection(self) -> Result<Selection, Problem> {
+        let participant = self.participant.map(Cow::into_owned);
+        if participant.as_deref() == Some("") {
+            return Err(Problem::invalid(
+                "participant",
+                "participant must be a user_id, id, participant_uuid or email.",
+            ));
+        }
+        let groups = self.groups.as_deref().map(groups).transpose()?.unwrap_or_default();
+        let since = self.since.as_deref().map(|text| time("since", text)).transpose()?;
+        let until = self.until.as_deref().map(|text| time("until", text)).transpose()?;
+        if since.zip(until).is_some_and(|(since, until)| since > until) {
+            return Err(Problem::invalid("since", "since must not be after until."));
+        }
+        Ok(Selection { participant, groups, since, until })
+    }
+}
+
+fn shape(value: &str) -> Result<RowShape, Problem> {
+    let known = RowShape::ALL.into_iter().find(|shape| shape.as_str() == value);
+    known.ok_or_else(|| Problem::invalid("rows", "rows must be sample or group."))
+}
+
+fn groups(value: &str) -> Result<Vec<String>, Problem> {
+    if value.split(',').any(str::is_empty) {
+        let detail = "groups must be names of groups, or their first words, with commas between them: audio,cpu_usage.";
+        return Err(Problem::invalid("groups", detail));
+    }
+    Ok(value.split(',').map(str::to_owned).collect())
+}
+
+/// RFC 3339. In a query, `+` stands for a space, so the sign of an offset arrives as one unless it is encoded.
+fn time(name: &'static str, value: &str) -> Result<Timestamp, Problem> {
+    let text = value.replace(' ', "+");
+    let time = if is_rfc3339(&text) { text.parse().ok() } else { None };
+    time.ok_or_else(|| {
+        Problem::invalid(name, format!("{name} must be a time of RFC 3339, such as 2026-11-23T10:15:00Z."))
+    })
+}
+
+/// The parser of times takes many forms more.
+fn is_rfc3339(text: &str) -> bool {
+    let Some((begin, rest)) = text.as_bytes().split_at_checked(DATE_AND_MINUTE.len()) else { return false };
+    let fits = |(byte, form): (&u8, &u8)| match form {
+        b'd' => byte.is_ascii_digit(),
+        _ => byte.eq_ignore_ascii_case(form),
+    };
+    let offset = match rest.strip_prefix(b".") {
+        Some(fraction) => {
+            let digits = fraction.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            fraction.get(digits..).filter(|_| digits > 0).unwrap_or_default()
+        }
+        None => rest,
+    };
+    let is_offset = match offset {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', offset @ ..] => offset.len() == 5 && offset.iter().zip(b"dd:dd").all(fits),
+        _ => false,
+    };
+    begin.iter().zip(DATE_AND_MINUTE).all(fits) && is_offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_of_rfc_3339_and_a_space_stands_for_plus() {
+        for text in [
+            "2026-11-23T10:15:00Z",
+            "2026-11-23t10:15:00z",
+            "2026-11-23T10:15:00.000Z",
+            "2026-11-23T11:15:00+01:00",
+            "2026-11-23T11:15:00 01:00",
+            "2026-11-23T05:15:00.0-05:00",
+        ] {
+            let time = time("since", text).unwrap_or_default();
+            assert_eq!(time.to_string(), "2026-11-23T10:15:00Z", "{text}");
+        }
+        for text in [
+            "",
+            "2026-11-23",
+            "2026-11-23T10:15Z",
+            "2026-11-23T10:15:00",
+            "2026-11-23 10:15:00Z",
+            "20261123T101500Z",
+            "2026-11-23T10:15:00.Z",
+            "2026-11-23T10:15:00+01",
+            "2026-11-23T10:15:00+0100",
+            "2026-11-23T10:15:00Z[UTC]",
+            "2026-11-23T10:15:00+01:00[Europe/Berlin]",
+            "2026-13-23T10:15:00Z",
+            "2026-11-23T25:15:00Z",
+            "1763892900",
+            "now",
+        ] {
+            assert!(time("since", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn groups_are_names_with_commas_between_them() {
+        assert!(groups("audio,cpu_usage").is_ok_and(|groups| groups == ["audio", "cpu_usage"]));
+        for text in ["", ",", "audio,", ",audio", "audio,,cpu"] {
+            assert!(groups(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Responses of `/qos` that show a selection of a snapshot's participants: as JSON, or as rows.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+
+use super::{
+    NotAParticipant,
+    rows::{RowFormat, RowMaker, RowShape},
+    select::Selection,
+};
+use crate::snapshot::{ParticipantReader, Snapshot};
+
+/// How a snapshot's body begins its list of participants.
+const LIST: &str = "\"participants\":[";
+
+/// Reads the selected participants of a snapshot one after the other.
+struct SelectedReader<'s> {
+    participants: ParticipantReader<'s>,
+    selection: &'s Selection,
+    selected: Vec<u8>,
+    /// Whether the meeting has the participant who is wanted, with samples or without.
+    found: bool,
+}
+
+impl<'s> SelectedReader<'s> {
+    fn new(snapshot: &'s Snapshot, plain: Option<&Bytes>, selection: &'s Selection) -> Self {
+        let participants = snapshot.participants(0, snapshot.rows(), plain);
+        Self { participants, selection, selected: Vec::new(), found: selection.participant.is_none() }
+    }
+
+    fn read(&mut self) -> io::Result<Option<&[u8]>> {
+        self.selected.clear();
+        while self.selected.is_empty() {
+            let Some(participant) = self.participants.read()? else { return Ok(None) };
+            if self.selection.matches(participant).map_err(corrupt)? {
+                self.found = true;
+                self.selection.append(participant, &mut self.selected).map_err(corrupt)?;
+            }
+        }
+        Ok(Some(&self.selected))
+    }
+}
+
+/// Writes the meeting with the selected participants, and their number. Returns `false`, and writes nothing, if the meeting lacks
+/// the participant.
+pub(super) fn write_json(
+    snapshot: &Snapshot,
+    plain: Option<&Bytes>,
+    selection: &Selection,
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let mut counted = SelectedReader::new(snapshot, plain, selection);
+    let mut count = 0_usize;
+    while counted.read()?.is_some() {
+        count += 1;
+    }
+    if !counted.found {
+        return Ok(false);
+    }
+    let head = snapshot.head();
+    let head = head.strip_suffix(LIST).ok_or(io::ErrorKind::InvalidData)?;
+    write!(out, "{head}\"selected_records\":{count},{LIST}")?;
+    let mut selected = SelectedReader::new(snapshot, plain, selection);
+    let mut separator: &[u8] = b"";
+    while let Some(participant) = selected.read()? {
+        out.write_all(std::mem::replace(&mut separator, b","))?;
+        out.write_all(participant)?;
+    }
+    out.write_all(b"]}")?;
+    Ok(true)
+}
+
+/// Writes the rows of the selected participants. Returns `false`, and writes nothing, if the meeting lacks the participant.
+pub(super) fn write_rows(
+    snapshot: &Snapshot,
+    plain: Option<&Bytes>,
+    (selection, shape, format): (&Selection, RowShape, RowFormat),
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let mut maker = RowMaker::new(&snapshot.key.meeting.to_string(), shape);
+    let mut rows = Vec::new();
+    if format == RowFormat::Csv {
+        let mut selected = SelectedReader::new(snapshot, plain, selection);
+        while let Some(participant) = selected.read()? {
+            maker.add_columns(participant).map_err(corrupt)?;
+        }
+        if !selected.found {
+            return Ok(false);
+        }
+        maker.append_csv_header(&mut rows);
+    }
+    let mut selected = SelectedReader::new(snapshot, plain, selection);
+    while let Some(participant) = selected.read()? {
+        match format {
+            RowFormat::Ndjson => maker.append_ndjson(participant, &mut rows),
+            RowFormat::Csv => maker.append_csv(participant, &mut rows),
+        }
+        .map_err(corrupt)?;
+        out.write_all(&rows)?;
+        rows.clear();
+    }
+    out.write_all(&rows)?;
+    Ok(selected.found)
+}
+
+fn corrupt(error: NotAParticipant) -> io::Error {
+    io::Error::other(error)
+}
