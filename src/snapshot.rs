@@ -22,6 +22,7 @@ mod usage;
 
 use std::{
     io,
+    sync::atomic::Ordering,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -42,7 +43,7 @@ pub use self::{
 use self::{
     document::RowIndex,
     parts::{EncodedParts, Part},
-    usage::SnapshotUsage,
+    usage::{SnapshotUsage, millis},
 };
 
 /// A whole meeting. Immutable except for its [`SnapshotUsage`].
@@ -91,20 +92,27 @@ impl Snapshot {
 
     /// Records an attempt to fetch a newer one.
     pub(crate) fn record_refresh_attempt(&self, now: Instant) {
-        self.usage.record_attempt(self.age(now));
+        self.usage.attempted_ms.store(millis(self.age(now)).max(1), Ordering::Relaxed);
     }
 
     /// Returns the time since this one was fetched, or since the last attempt to fetch a newer one.
     pub(crate) fn since_last_attempt(&self, now: Instant) -> Duration {
-        self.age(now).saturating_sub(self.usage.last_attempt())
+        self.age(now).saturating_sub(self.last_attempt())
     }
 
-    /// Records a request that this snapshot serves although it would be stale without stretching. Ignores any other
-    /// request.
+    /// Returns the age at the last attempt; zero if there was none.
+    fn last_attempt(&self) -> Duration {
+        Duration::from_millis(self.usage.attempted_ms.load(Ordering::Relaxed))
+    }
+
+    /// Records the first request that this snapshot serves although it would be stale without stretching. Ignores any
+    /// other request.
     pub(crate) fn record_demand(&self, now: Instant) {
         let age = self.age(now);
-        if self.unstretched.is_some_and(|fresh| age >= fresh) {
-            self.usage.record_demand(age);
+        let is_due = self.unstretched.is_some_and(|fresh| age >= fresh);
+        if is_due && self.usage.demanded_ms.load(Ordering::Relaxed) == 0 {
+            // If two threads get here at the same time, either value is good enough.
+            self.usage.demanded_ms.store(millis(age).max(1), Ordering::Relaxed);
         }
     }
 
@@ -113,29 +121,41 @@ impl Snapshot {
     pub(crate) fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
         // Allows one millisecond more, because the attempt's time is rounded down.
-        let was_stale = self.usage.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
-        let (lived, postponed) = (self.age(now), self.usage.postponed());
+        let was_stale = self.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
+        let (lived, postponed) = (self.age(now), self.postponed());
         was_stale.then_some(RefreshSample { pages, lived, postponed, unstretched })
+    }
+
+    /// Returns by how much stretching delayed the last attempt. For example, a snapshot that would have been fresh for
+    /// 30 s was stretched to 120 s, first demanded at 40 s and refreshed at 125 s: 85 s.
+    fn postponed(&self) -> Duration {
+        match self.usage.demanded_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            demanded => self.last_attempt().saturating_sub(Duration::from_millis(demanded)),
+        }
     }
 
     /// Records that a caller has a paging token for it, so that it is kept even after a newer one is fetched.
     pub(crate) fn mark_paged(&self) {
-        self.usage.mark_paged();
+        self.usage.paged.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether any caller has a paging token for it.
     pub(crate) fn is_paged(&self) -> bool {
-        self.usage.is_paged()
+        self.usage.paged.load(Ordering::Relaxed)
     }
 
-    /// Whether it must now be published to other replicas because callers page through it. Then not again for `every`.
+    /// Returns whether it must be published to other replicas now, because callers page through it. If so, it need not be
+    /// published again for `every`.
     pub(crate) fn claim_publication(&self, now: Instant, every: Duration) -> bool {
-        self.is_paged() && self.usage.claim_publication(self.age(now), every)
+        let (age, publish_at) = (self.age(now), &self.usage.publish_at_ms);
+        let (due, next) = (publish_at.load(Ordering::Relaxed), millis(age + every));
+        let exchange = || publish_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.is_paged() && millis(age) >= due && exchange().is_ok()
     }
 
-    /// From then on it must be published again.
+    /// Records when it must be published again.
     pub(crate) fn publish_again_at(&self, at: Instant) {
-        self.usage.publish_again_at(self.age(at));
+        self.usage.publish_at_ms.store(millis(self.age(at)), Ordering::Relaxed);
     }
 
     /// Returns `fetched_at` as an HTTP date.
@@ -225,9 +245,21 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::meeting_id::MeetingId;
+
+    /// Returns the key of a live meeting.
+    pub(crate) fn live_meeting() -> SnapshotKey {
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
+    }
+
+    /// Finishes the snapshot of a live meeting that was fetched at the Unix epoch and is fresh for this long.
+    pub(crate) fn finish(builder: SnapshotBuilder, fresh_for: Duration) -> Snapshot {
+        let fresh = FreshnessConfig::always(fresh_for);
+        builder.finish(live_meeting(), &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+    }
 
     fn snapshot_of(rows: &[&str]) -> Snapshot {
         let mut builder = SnapshotBuilder::default();
@@ -237,14 +269,7 @@ mod tests {
             builder.begin_page().extend_from_slice(page.join(",").as_bytes());
             builder.end_page(&ranges, None);
         }
-        let key = SnapshotKey {
-            meeting: MeetingId::parse("85746065432").unwrap(),
-            kind: MeetingKind::Meeting,
-            meeting_type: MeetingType::Live,
-        };
-        let minute = Duration::from_secs(60);
-        let fresh = FreshnessConfig::always(minute);
-        builder.finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        finish(builder, Duration::from_secs(60))
     }
 
     fn read(mut unpacker: BodyDecoder) -> Vec<u8> {
@@ -344,13 +369,13 @@ mod tests {
     fn it_is_known_by_how_much_stretching_put_a_refresh_off() {
         let seconds = Duration::from_secs;
         let refetched = |stretch| {
-            let key = snapshot_of(&["{}"]).key;
             let mut builder = SnapshotBuilder::default();
             builder.begin_page().extend_from_slice(b"{}");
             builder.end_page(std::slice::from_ref(&(0..2)), None);
             let fresh = FreshnessConfig::always(seconds(30));
-            let live = SnapshotKey { meeting_type: MeetingType::Live, ..key };
-            builder.finish(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()
+            builder
+                .finish(live_meeting(), &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0)
+                .unwrap()
         };
         let stretched = refetched(4.0);
         assert_eq!(stretched.fresh_for, seconds(120));

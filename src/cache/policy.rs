@@ -175,13 +175,8 @@ fn denies_meeting(reason: Reason) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
-    use crate::{
-        meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder, SnapshotKey},
-    };
+    use crate::snapshot::{SnapshotBuilder, tests::finish};
 
     const SECOND: Duration = Duration::from_secs(1);
     const MILLISECOND: Duration = Duration::from_millis(1);
@@ -206,10 +201,9 @@ mod tests {
 
     /// Returns a snapshot that is fresh for 60 s.
     fn snapshot(landed: Instant) -> Snapshot {
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let fresh = FreshnessConfig::always(60 * SECOND);
-        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
-        SnapshotBuilder::default().finish(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        let mut snapshot = finish(SnapshotBuilder::default(), 60 * SECOND);
+        snapshot.fetched_instant = landed;
+        snapshot
     }
 
     fn at_age(seconds: u32, directives: Directives) -> Decision {

@@ -174,10 +174,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        meeting_id::MeetingId,
-        snapshot::{MeetingKind, MeetingType},
-    };
+    use crate::snapshot::tests::{finish, live_meeting};
 
     #[test]
     fn a_page_compressed_twice_comes_back_unchanged() {
@@ -190,16 +187,7 @@ mod tests {
         packed.compress_page().unwrap();
         packed.compress_page().unwrap();
         assert!(packed.weight() < page.len() / 10, "{}", packed.weight());
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
-        let fresh = FreshnessConfig::always(Duration::from_secs(60));
-        let body = |builder: SnapshotBuilder| {
-            builder
-                .finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0)
-                .unwrap()
-                .decompress()
-                .unwrap()
-        };
+        let body = |builder| finish(builder, Duration::ZERO).decompress().unwrap();
         assert_eq!(body(packed), body(plain));
     }
 
@@ -217,15 +205,9 @@ mod tests {
             builder.compress_page().unwrap();
         }
         assert_eq!(builder.rows(), 3);
-        let key = SnapshotKey {
-            meeting: MeetingId::parse("85746065432").unwrap(),
-            kind: MeetingKind::Meeting,
-            meeting_type: MeetingType::Live,
-        };
-        let minute = Duration::from_secs(60);
-        let fresh = FreshnessConfig::always(minute);
+        let fresh = FreshnessConfig::always(Duration::from_secs(60));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let snapshot = builder.finish(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
+        let snapshot = builder.finish(live_meeting(), &fresh, Instant::now(), time, 1.0, 0).unwrap();
         assert_eq!(
             std::str::from_utf8(&snapshot.decompress().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#

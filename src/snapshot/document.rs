@@ -80,14 +80,12 @@ impl RowRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+    use crate::snapshot::{MeetingType, tests::live_meeting};
 
     #[test]
     fn only_a_webinar_names_its_kind_right_after_its_type() {
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let head = |kind| {
-            head(SnapshotKey { meeting, kind, meeting_type: MeetingType::Past }, SystemTime::UNIX_EPOCH, 7)
-        };
+        let past = SnapshotKey { meeting_type: MeetingType::Past, ..live_meeting() };
+        let head = |kind| head(SnapshotKey { kind, ..past }, SystemTime::UNIX_EPOCH, 7);
         let rest = r#""fetched_at":"1970-01-01T00:00:00Z","total_records":7,"participants":["#;
         let meeting = format!(r#"{{"meeting_id":"85746065432","type":"past",{rest}"#);
         let webinar = format!(r#"{{"meeting_id":"85746065432","type":"past","kind":"webinar",{rest}"#);
