@@ -7,8 +7,6 @@ mod body;
 mod config;
 mod decoder;
 pub(crate) mod error;
-mod lack;
-
 mod members;
 mod memory;
 pub(crate) mod oauth;
@@ -28,7 +26,6 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::config::ZoomConfig;
-pub(crate) use self::lack::Lack;
 pub(crate) use self::memory::{BodyBytes, FetchMemory, FlightMemory};
 use self::{
     error::CallError,

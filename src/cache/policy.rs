@@ -199,6 +199,10 @@ mod tests {
         Directives { min_fresh: Some(seconds), ..NOTHING }
     }
 
+    fn requirement(directives: Directives, requested_at: Instant) -> FetchRequirement {
+        FetchRequirement { directives, requested_at, has_fallback: false }
+    }
+
     /// Returns a snapshot that is fresh for 60 s.
     fn snapshot(landed: Instant) -> Snapshot {
         let mut snapshot = finish(SnapshotBuilder::default(), 60 * SECOND);
@@ -259,13 +263,9 @@ mod tests {
         for directives in all {
             for age in 0..=70 {
                 for now in [landed + age * SECOND, landed + age * SECOND + MILLISECOND] {
-                    let requirement = FetchRequirement { directives, requested_at: now, has_fallback: false };
                     let is_served = POLICY.decide(Some(&snapshot), directives, now) == Decision::Serve;
-                    assert_eq!(
-                        POLICY.accepts(&snapshot, requirement, now),
-                        is_served,
-                        "{directives:?} at {age} s"
-                    );
+                    let is_accepted = POLICY.accepts(&snapshot, requirement(directives, now), now);
+                    assert_eq!(is_accepted, is_served, "{directives:?} at {age} s");
                 }
             }
         }
@@ -278,8 +278,11 @@ mod tests {
         // Both times are in milliseconds after the fetch of the snapshot.
         let accepts = |directives, requested: u64, now: u64| {
             let requested_at = landed + Duration::from_millis(requested);
-            let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
-            POLICY.accepts(&snapshot, requirement, landed + Duration::from_millis(now))
+            POLICY.accepts(
+                &snapshot,
+                requirement(directives, requested_at),
+                landed + Duration::from_millis(now),
+            )
         };
         // The floor is 5 s.
         assert!(accepts(NO_CACHE, 4_999, 5_000));
@@ -300,7 +303,7 @@ mod tests {
         let requested_at = Instant::now();
         let snapshot = snapshot(requested_at + MILLISECOND);
         for directives in [NO_CACHE, max_age(0), min_fresh(u64::MAX)] {
-            let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
+            let requirement = requirement(directives, requested_at);
             assert!(POLICY.accepts(&snapshot, requirement, requested_at + 3600 * SECOND), "{directives:?}");
         }
     }
@@ -311,8 +314,7 @@ mod tests {
         let snapshot = snapshot(landed);
         let now = landed + 20 * SECOND;
         snapshot.record_refresh_attempt(now);
-        let requirement = FetchRequirement { directives: NO_CACHE, requested_at: now, has_fallback: false };
-        assert!(!POLICY.accepts(&snapshot, requirement, now));
+        assert!(!POLICY.accepts(&snapshot, requirement(NO_CACHE, now), now));
     }
 
     #[test]

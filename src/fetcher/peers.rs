@@ -18,7 +18,7 @@ use std::{rc::Rc, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 
-pub(super) use self::search::{PeerResult, PeerSource};
+pub(super) use self::search::PeerResult;
 use self::{backend::RedisPeers, claim::HeldClaim};
 use super::{
     command::Purge,

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::{
     failure::{Failure, Reason, ZoomError},
     snapshot::{MeetingKind, SnapshotKey},
-    zoom::{Lack, oauth::CREDENTIALS_BACKOFF},
+    zoom::{error::Lack, oauth::CREDENTIALS_BACKOFF},
 };
 
 /// Zoom's refusal of all webinars. It applies until a call for a webinar gets another response.

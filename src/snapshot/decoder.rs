@@ -1,10 +1,7 @@
 //! Decompresses a body part by part as a caller reads it, so that the uncompressed body of a large meeting is never in
 //! memory as a whole, however slowly the caller reads.
 
-use std::{
-    fmt,
-    io::{self, Read as _},
-};
+use std::io::{self, Read as _};
 
 use bytes::{Bytes, buf::Reader};
 use flate2::bufread::GzDecoder;
@@ -17,15 +14,6 @@ pub struct BodyDecoder {
     gzip: Box<GzDecoder<Reader<Bytes>>>,
     skip: u64,
     left: u64,
-}
-
-impl fmt::Debug for BodyDecoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyDecoder")
-            .field("skip", &self.skip)
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
 }
 
 impl BodyDecoder {

@@ -38,7 +38,7 @@ impl FetchMemory {
 
     /// Returns how many flights wait for memory for their first page.
     pub(crate) fn waiting_to_begin(&self) -> usize {
-        self.0.ledger.borrow().waiting_to_begin()
+        self.0.ledger.borrow().first_page.len()
     }
 
     /// Changes the ledger, and wakes the flights that can go on.

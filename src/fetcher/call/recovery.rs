@@ -7,7 +7,11 @@ use crate::{
     fetcher::{flights::Flight, memory::overloaded, state::FetcherState},
     metrics::{CallResult, Cause},
     snapshot::MeetingKind,
-    zoom::{self, Lack, error::CallError, oauth::AccessToken},
+    zoom::{
+        self,
+        error::{CallError, Lack},
+        oauth::AccessToken,
+    },
 };
 
 /// How often a call is retried after a transient failure. Each retry takes another permit.

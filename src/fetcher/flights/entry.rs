@@ -54,7 +54,7 @@ impl Waiter {
     }
 }
 
-pub(super) struct FlightEntry {
+pub(in crate::fetcher) struct FlightEntry {
     pub(super) key: SnapshotKey,
     /// In the order of arrival; `None` for a caller that has got its reply.
     waiters: Vec<Option<Waiter>>,
@@ -67,7 +67,7 @@ pub(super) struct FlightEntry {
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
     /// Whether it has made a call. From then on it goes on even if every caller has gone, unless it is detached.
-    pub(super) started: bool,
+    pub(in crate::fetcher) started: bool,
     /// The end of the pause that Zoom requested, and the reason.
     pub(super) pause: Option<(Instant, Failure)>,
 }
@@ -114,7 +114,7 @@ impl FlightEntry {
     }
 
     /// Returns whether there are waiters, and all of them accept the other kind.
-    pub(super) fn all_accept_other_kind(&self) -> bool {
+    pub(in crate::fetcher) fn all_accept_other_kind(&self) -> bool {
         let mut waiters = self.waiters.iter().flatten().peekable();
         waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
     }
@@ -147,7 +147,7 @@ impl FlightEntry {
     }
 
     /// Returns whether any caller has ever waited for it.
-    pub(super) fn has_been_awaited(&self) -> bool {
+    pub(in crate::fetcher) fn has_been_awaited(&self) -> bool {
         !self.waiters.is_empty()
     }
 
@@ -156,8 +156,8 @@ impl FlightEntry {
         self.connected().count()
     }
 
-    /// The earliest deadline of those who wait now.
-    pub(super) fn first_deadline(&self) -> Option<Instant> {
+    /// Returns the earliest deadline of the callers that wait now.
+    pub(in crate::fetcher) fn first_deadline(&self) -> Option<Instant> {
         self.connected().map(|waiter| waiter.deadline).min()
     }
 
@@ -167,7 +167,12 @@ impl FlightEntry {
 
     /// Returns whether every caller that waits accepts a snapshot fetched elsewhere. Without callers, any fresh
     /// snapshot is accepted.
-    pub(super) fn all_accept(&self, snapshot: &Snapshot, policy: CachePolicy, now: Instant) -> bool {
+    pub(in crate::fetcher) fn all_accept(
+        &self,
+        snapshot: &Snapshot,
+        policy: CachePolicy,
+        now: Instant,
+    ) -> bool {
         let mut waiters = self.waiters.iter().flatten().peekable();
         match waiters.peek() {
             None => policy.accepts(snapshot, FetchRequirement::any_fresh(now), now),
@@ -176,7 +181,7 @@ impl FlightEntry {
     }
 
     /// Returns the weights of the caller that started it and of those that wait for it, one for each caller.
-    pub(super) fn weights(&self) -> Vec<CallerWeight> {
+    pub(in crate::fetcher) fn weights(&self) -> Vec<CallerWeight> {
         let mut weights = vec![self.weight];
         for waiter in self.connected() {
             if weights.iter().all(|known| known.caller != waiter.weight.caller) {
