@@ -10,7 +10,7 @@ mod entry;
 mod failures;
 mod kinds;
 mod lookup;
-pub mod policy;
+pub(crate) mod policy;
 mod views;
 
 use std::{sync::Arc, time::Instant};
@@ -23,13 +23,9 @@ use self::{
     kinds::KnownWebinars,
     views::Views,
 };
-pub use self::{
-    config::CacheConfig,
-    entry::{Entry, Refusal},
-    policy::CachePolicy,
-};
+pub use self::{config::CacheConfig, policy::CachePolicy};
 pub(crate) use self::{
-    entry::PAGED_FOR,
+    entry::{Entry, PAGED_FOR},
     kinds::KIND_REMEMBERED_FOR,
     policy::ends_snapshot,
     views::{ViewBody, ViewKey},

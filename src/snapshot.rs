@@ -28,15 +28,18 @@ use std::{
 
 use bytes::Bytes;
 
-pub use self::{
+pub(crate) use self::{
     body_writer::{BodyWriter, WrittenBody},
-    builder::SnapshotBuilder,
     decoder::BodyDecoder,
     document::RowRange,
+    key::RequestedKey,
+    participants::ParticipantReader,
+};
+pub use self::{
+    builder::SnapshotBuilder,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    key::{MeetingKind, MeetingType, RequestedKey, SnapshotKey, Tag},
-    participants::ParticipantReader,
+    key::{MeetingKind, MeetingType, SnapshotKey, Tag},
     serialize::Bounds,
     usage::RefreshSample,
 };
@@ -51,17 +54,17 @@ pub struct Snapshot {
     /// The meeting.
     pub key: SnapshotKey,
     /// Distinguishes the snapshots of the meeting.
-    pub tag: Tag,
+    pub(crate) tag: Tag,
     /// Bytes of the uncompressed body.
     pub length: u64,
     /// The cost of fetching it again, in Zoom calls.
-    pub pages: u32,
+    pub(crate) pages: u32,
     /// The time at which the last page arrived, on the wall clock.
-    pub fetched_at: SystemTime,
+    pub(crate) fetched_at: SystemTime,
     /// The time at which the last page arrived, on the monotonic clock.
     pub fetched_instant: Instant,
     /// How long it is fresh from then on.
-    pub fresh_for: Duration,
+    pub(crate) fresh_for: Duration,
     /// `fresh_for` without stretching; `None` for a final meeting.
     unstretched: Option<Duration>,
     parts: EncodedParts,
@@ -70,8 +73,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns the time since the last page arrived.
-    pub fn age(&self, now: Instant) -> Duration {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.fetched_instant)
     }
 
@@ -86,11 +88,10 @@ impl Snapshot {
     }
 
     /// Returns the time since it became stale; zero while it is fresh.
-    pub fn stale_for(&self, now: Instant) -> Duration {
+    pub(crate) fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
     }
 
-    /// Records an attempt to fetch a newer one.
     pub(crate) fn record_refresh_attempt(&self, now: Instant) {
         self.usage.attempted_ms.store(millis(self.age(now)).max(1), Ordering::Relaxed);
     }
@@ -100,7 +101,6 @@ impl Snapshot {
         self.age(now).saturating_sub(self.last_attempt())
     }
 
-    /// Returns the age at the last attempt; zero if there was none.
     fn last_attempt(&self) -> Duration {
         Duration::from_millis(self.usage.attempted_ms.load(Ordering::Relaxed))
     }
@@ -159,7 +159,7 @@ impl Snapshot {
     }
 
     /// Returns `fetched_at` as an HTTP date.
-    pub fn last_modified(&self) -> Bytes {
+    pub(crate) fn last_modified(&self) -> Bytes {
         self.parts.get(Part::LastModified)
     }
 
@@ -177,8 +177,7 @@ impl Snapshot {
         Some(self.parts.get(Part::Body(coding))).filter(|body| !body.is_empty())
     }
 
-    /// Returns whether the body is stored in this coding.
-    pub fn stores(&self, coding: Coding) -> bool {
+    pub(crate) fn stores(&self, coding: Coding) -> bool {
         self.parts.has(Part::Body(coding))
     }
 
@@ -202,7 +201,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
-    pub fn zstd(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn zstd(&self) -> io::Result<Vec<u8>> {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
@@ -211,19 +210,23 @@ impl Snapshot {
         BodyDecoder::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
     }
 
-    /// Returns the number of participants.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows.starts.len()
     }
 
     /// Returns everything in the body before its first participant.
-    pub fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
     /// Returns a reader of at most `size` participants, beginning with number `offset`. `plain` is the uncompressed
     /// body, if it is available.
-    pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
+    pub(crate) fn participants(
+        &self,
+        offset: usize,
+        size: usize,
+        plain: Option<&Bytes>,
+    ) -> ParticipantReader<'_> {
         let range = self.row_range(offset, size);
         let end = offset.saturating_add(size).min(self.rows());
         let bytes = match plain.and_then(|plain| range.of(plain)) {

@@ -19,7 +19,6 @@ use crate::{
     trace::Span,
 };
 
-/// The outcome of a flight.
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
     /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
@@ -123,7 +122,6 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
     }
 }
 
-/// Ends the flight and replies to the callers.
 fn complete(
     state: &FetcherState,
     flight: &Flight,

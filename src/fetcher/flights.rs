@@ -24,7 +24,6 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey},
 };
 
-/// The result of [`Flights::join_or_start`].
 pub(super) enum Joined {
     /// The caller waits for a flight in progress.
     InProgress(FlightNumber),
@@ -141,7 +140,6 @@ impl Flights {
         self.read(flight, |entry| (!entry.started).then_some(entry.deadline))
     }
 
-    /// Records that this flight makes a call.
     pub(super) fn mark_started(&self, flight: &Flight) {
         self.change(flight, |entry| entry.started = true);
     }
@@ -157,7 +155,6 @@ impl Flights {
         });
     }
 
-    /// Records that this flight's call no longer waits.
     pub(super) fn end_wait(&self, flight: &Flight) {
         self.change(flight, |entry| entry.queued = false);
     }
@@ -253,7 +250,6 @@ impl Flights {
         self.stopped.set(true);
     }
 
-    /// Returns when no flight is in progress.
     pub(super) async fn idle(&self) {
         loop {
             let completed = self.completed.notified();

@@ -13,7 +13,6 @@ use crate::{
 /// How often a waiting flight checks whether any caller still waits for it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Returns the failure of a flight that finds no memory.
 pub(super) fn overloaded() -> Failure {
     Failure::new(Reason::Overloaded).retry_at(Instant::now() + RETRY_AFTER)
 }

@@ -18,9 +18,9 @@ use crate::{
 
 /// Zoom's refusal of all webinars. It applies until a call for a webinar gets another response.
 #[derive(Debug, Clone)]
-pub struct WebinarRefusal {
+pub(crate) struct WebinarRefusal {
     /// The missing scope or plan, for operators.
-    pub detail: &'static str,
+    pub(crate) detail: &'static str,
     /// The failure that callers get until its `retry_at`. The next call after that shows whether Zoom still refuses.
     failure: Failure,
 }

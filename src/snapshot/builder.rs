@@ -26,7 +26,6 @@ const WAITING_LEVEL: i32 = 1;
 /// Bytes of a page that are decompressed at a time.
 const STEP: usize = 64 * 1024;
 
-/// The participants of one page.
 struct PageRows {
     bytes: Vec<u8>,
     /// Whether a comma goes before them.
@@ -89,13 +88,11 @@ impl SnapshotBuilder {
         &mut self.page
     }
 
-    /// Returns the number of participants so far.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.row_starts.len()
     }
 
-    /// Returns the number of pages so far.
-    pub fn pages(&self) -> u32 {
+    pub(crate) fn pages(&self) -> u32 {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
     }
 
@@ -120,7 +117,7 @@ impl SnapshotBuilder {
     }
 
     /// Returns the bytes of memory that the pages so far take.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let pages: usize = self.pages.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
         pages + self.row_starts.capacity() * size_of::<u64>()
     }

@@ -22,12 +22,12 @@ impl BodyDecoder {
     }
 
     /// Returns a decoder of a complete gzip body, such as a view's. `length` is the uncompressed length in bytes.
-    pub fn whole(gzip: Bytes, length: u64) -> Self {
+    pub(crate) fn whole(gzip: Bytes, length: u64) -> Self {
         Self::new(gzip, 0, length)
     }
 
     /// Returns the bytes of the range that are not read yet.
-    pub fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left
     }
 

@@ -59,18 +59,16 @@ impl RowIndex {
 
 /// Some participants of a snapshot, as a range of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowRange {
+pub(crate) struct RowRange {
     /// Bytes from the beginning of the body.
-    pub at: u64,
-    /// The length in bytes.
-    pub length: u64,
-    /// Whether more participants follow.
-    pub more: bool,
+    pub(crate) at: u64,
+    pub(crate) length: u64,
+    pub(crate) more: bool,
 }
 
 impl RowRange {
     /// Cuts the range out of a complete uncompressed body. Returns `None` if the body is too short.
-    pub fn of(self, body: &Bytes) -> Option<Bytes> {
+    pub(crate) fn of(self, body: &Bytes) -> Option<Bytes> {
         let at = usize::try_from(self.at).ok()?;
         let end = at.checked_add(usize::try_from(self.length).ok()?)?;
         (end <= body.len()).then(|| body.slice(at..end))

@@ -81,7 +81,6 @@ pub(crate) enum Lack {
 }
 
 impl Lack {
-    /// Returns the description for operators.
     pub(crate) fn detail(self, kind: MeetingKind) -> &'static str {
         match (self, kind) {
             (Self::Scope, MeetingKind::Meeting) => {

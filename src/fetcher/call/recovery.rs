@@ -25,7 +25,6 @@ const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
 /// longer `Retry-After` is wrong.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// The reason why a flight's pages end early.
 pub(in crate::fetcher) enum PagesError {
     PageTokenRefused(Failure),
     Failed(Failure),

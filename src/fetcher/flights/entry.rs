@@ -18,7 +18,6 @@ use crate::{
     snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
-/// Returns the caller's weight in the queue.
 pub(in crate::fetcher) fn weight_of(caller: &Caller) -> CallerWeight {
     CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }
@@ -33,7 +32,6 @@ pub(in crate::fetcher) struct Flight {
     pub(in crate::fetcher) reservation: CallReservation,
 }
 
-/// A waiting caller.
 pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) reply: ReplySender,
     pub(in crate::fetcher) deadline: Instant,
@@ -62,7 +60,6 @@ pub(in crate::fetcher) struct FlightEntry {
     started_by_first: bool,
     /// The latest of the waiters' deadlines.
     pub(super) deadline: Instant,
-    /// The weight of the caller whose request started it.
     weight: CallerWeight,
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
@@ -73,7 +70,6 @@ pub(in crate::fetcher) struct FlightEntry {
 }
 
 impl FlightEntry {
-    /// Makes the entry of a background refresh.
     pub(super) fn refresh(flight: &Flight, deadline: Instant) -> Self {
         Self {
             key: flight.key,
@@ -119,7 +115,6 @@ impl FlightEntry {
         waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
     }
 
-    /// Makes this the flight for another snapshot.
     pub(super) fn redirect(&mut self, key: SnapshotKey) {
         self.key = key;
         self.pause = None;
@@ -146,17 +141,14 @@ impl FlightEntry {
         self.waiters.iter_mut().filter_map(Option::take)
     }
 
-    /// Returns whether any caller has ever waited for it.
     pub(in crate::fetcher) fn has_been_awaited(&self) -> bool {
         !self.waiters.is_empty()
     }
 
-    /// Returns the number of callers that wait for it now.
     pub(super) fn waiting(&self) -> usize {
         self.connected().count()
     }
 
-    /// Returns the earliest deadline of the callers that wait now.
     pub(in crate::fetcher) fn first_deadline(&self) -> Option<Instant> {
         self.connected().map(|waiter| waiter.deadline).min()
     }

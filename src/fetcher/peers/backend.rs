@@ -35,7 +35,6 @@ pub(in crate::fetcher) struct RedisPeers {
     pub(super) purger: Rc<Purger>,
     pub(super) scheduler: Scheduler,
     pub(super) subscriptions: Subscriptions,
-    /// Look-ups in progress.
     pub(super) lookups: RefCell<HashMap<SnapshotKey, WaitingCallers, foldhash::fast::RandomState>>,
     pub(super) has_logged_too_large: Cell<bool>,
 }
@@ -52,7 +51,6 @@ impl RedisPeers {
         }
     }
 
-    /// Returns this meeting's snapshot in Redis.
     pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
         match self.record(key).await? {
             Content::Snapshot(snapshot) => Some(snapshot),
@@ -60,7 +58,6 @@ impl RedisPeers {
         }
     }
 
-    /// Returns this meeting's record in Redis.
     pub(super) async fn record(&self, key: SnapshotKey) -> Option<Content> {
         let record_key = RecordKey::meeting(&key);
         let stored = self.cluster.look_up(&record_key).await.ok()?;

@@ -30,7 +30,6 @@ use crate::{
     snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
-/// The result of the search.
 pub(in crate::fetcher) enum PeerResult {
     /// Nothing was found, so this replica fetches. It has no claim if Redis is unavailable; others may fetch, too.
     FetchHere(Option<HeldClaim>),
@@ -42,7 +41,6 @@ pub(in crate::fetcher) enum PeerResult {
     PeerFailed(Failure),
 }
 
-/// How waiting for another replica's flight ended.
 enum WaitResult {
     /// There is a newer record.
     Recorded,
