@@ -10,7 +10,7 @@ mod entry;
 mod failures;
 mod kinds;
 mod lookup;
-pub mod policy;
+pub(crate) mod policy;
 mod views;
 
 use std::{sync::Arc, time::Instant};
@@ -23,13 +23,9 @@ use self::{
     kinds::KnownWebinars,
     views::Views,
 };
-pub use self::{
-    config::CacheConfig,
-    entry::{Entry, Refusal},
-    policy::CachePolicy,
-};
+pub use self::{config::CacheConfig, policy::CachePolicy};
 pub(crate) use self::{
-    entry::PAGED_FOR,
+    entry::{Entry, PAGED_FOR},
     kinds::KIND_REMEMBERED_FOR,
     policy::ends_snapshot,
     views::{ViewBody, ViewKey},
@@ -187,19 +183,19 @@ impl Cache {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::{
         failure::{Failure, Reason},
         meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder},
+        snapshot::{FreshnessConfig, SnapshotBuilder, tests::live_meeting},
     };
 
     pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-    pub(super) fn cache(max_bytes: u64) -> Cache {
+    pub(crate) fn cache(max_bytes: u64) -> Cache {
         let policy = CachePolicy { while_revalidate: SECOND, if_error: 60 * SECOND, refresh_floor: SECOND };
         let config = CacheConfig {
             max_bytes,
@@ -213,7 +209,7 @@ mod tests {
 
     pub(super) fn key(number: u64) -> SnapshotKey {
         let meeting = MeetingId::parse(&format!("{number:011}")).unwrap();
-        SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
+        SnapshotKey { meeting, ..live_meeting() }
     }
 
     /// Returns a snapshot of random bytes. They do not compress, and two encodings are stored.

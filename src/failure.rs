@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 
 use serde::{Deserialize, Serialize};
 
-pub use self::redactor::{RedactedText, Redactor};
+pub(crate) use self::redactor::{RedactedText, Redactor};
 
 vocabulary! {
     /// The reason of a failure. The word is the problem's `code`, also in traces and in messages between replicas.
@@ -111,7 +111,7 @@ impl ZoomError {
 
 /// The reason why there is no snapshot, and when to retry.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub(crate) reason: Reason,
     /// Set if another call would fail the same way for a cause that `reason` does not name.
     pub(crate) lasting: Option<Lasting>,

@@ -33,18 +33,17 @@ use std::{
 use futures_util::future::{Either, select};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub(crate) use self::command::FetcherStatus;
+pub use self::state::{Dependencies, FetcherConfig};
 use self::{
     command::{FetchRequest, FetcherCommand, PUBLISH_PAGED_EVERY, RETRY_AFTER},
     state::Signals,
 };
-pub use self::{
-    command::{FetchSource, Fetched, Purge},
+pub(crate) use self::{
+    command::{FetchSource, Fetched, FetcherStatus, Purge},
     peers::RedisStatus,
-    state::{Dependencies, FetcherConfig},
     webinar_access::WebinarRefusal,
 };
-pub use crate::zoom::oauth::Credentials;
+pub(crate) use crate::zoom::oauth::Credentials;
 use crate::{
     cache::policy::FetchRequirement,
     callers::Caller,
@@ -77,7 +76,7 @@ pub struct FetcherTask {
 
 impl FetcherTask {
     /// Starts the fetcher on a thread of its own, which ends with the `Arbiter`.
-    pub fn spawn_on(self, thread: &actix_rt::Arbiter, supervisor: Supervisor) {
+    pub(crate) fn spawn_on(self, thread: &actix_rt::Arbiter, supervisor: Supervisor) {
         let Self { dependencies, commands, signals } = self;
         let of_tasks = supervisor.clone();
         thread.spawn_fn(move || {
@@ -116,7 +115,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// Any [`Reason`]; the flight itself may go on.
-    pub async fn fetch(
+    pub(crate) async fn fetch(
         &self,
         requested: RequestedKey,
         wanted: FetchRequirement,
@@ -147,20 +146,20 @@ impl Fetcher {
     }
 
     /// Starts a background flight, unless one is in progress; callers' flights come first. Its calls count for `caller`.
-    pub fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
+    pub(crate) fn refresh(&self, key: SnapshotKey, caller: Arc<Caller>, request: TraceContext) {
         // Fails only if the fetcher has stopped: then nothing is refreshed.
         drop(self.commands.send(FetcherCommand::Refresh { key, caller, request }));
     }
 
     /// Publishes a snapshot to the other replicas if callers page through it. Does nothing if it has been published.
-    pub fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
+    pub(crate) fn publish_paged(&self, snapshot: &Arc<Snapshot>) {
         if self.redis.is_some() && snapshot.claim_publication(Instant::now(), PUBLISH_PAGED_EVERY) {
             drop(self.commands.send(FetcherCommand::PublishPaged(Arc::clone(snapshot))));
         }
     }
 
     /// Returns the snapshot with this tag if another replica has published it.
-    pub async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
+    pub(crate) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         self.redis.as_ref()?;
         let (reply, found) = oneshot::channel();
         self.commands.send(FetcherCommand::FetchPaged { key, tag, reply }).ok()?;
@@ -173,7 +172,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// The fetcher has stopped.
-    pub async fn purge(&self, what: Purge) -> Result<(), Failure> {
+    pub(crate) async fn purge(&self, what: Purge) -> Result<(), Failure> {
         let (done, purged) = oneshot::channel();
         self.commands.send(FetcherCommand::Purge { what, done }).map_err(|_| stopped())?;
         purged.await.map_err(|_| stopped())
@@ -181,7 +180,7 @@ impl Fetcher {
 
     /// Returns the reason why Zoom may not be called for this snapshot now, if there is one: refused credentials,
     /// refused webinars, a cool-down, or the daily quota.
-    pub fn refuses(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
+    pub(crate) fn refuses(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
         if *self.credentials.borrow() != Credentials::Accepted {
             return Some(Failure::new(Reason::ZoomRejectedCredentials));
         }
@@ -192,8 +191,7 @@ impl Fetcher {
         self.blocked.borrow().clone().filter(|failure| failure.is_in_force(now))
     }
 
-    /// Returns the limits and the use of the quota, as last published.
-    pub fn quota(&self) -> QuotaStatus {
+    pub(crate) fn quota(&self) -> QuotaStatus {
         *self.quota.borrow()
     }
 
@@ -204,28 +202,25 @@ impl Fetcher {
         status.await.ok()
     }
 
-    /// Returns whether the fetcher reads commands.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         !self.commands.is_closed()
     }
 
-    /// Returns whether Zoom accepts our credentials.
-    pub fn credentials(&self) -> Credentials {
+    pub(crate) fn credentials(&self) -> Credentials {
         self.credentials.borrow().clone()
     }
 
     /// Returns which scope or plan our Zoom app lacks to read webinars, if Zoom refuses them.
-    pub fn webinar_refusal(&self) -> Option<&'static str> {
+    pub(crate) fn webinar_refusal(&self) -> Option<&'static str> {
         self.webinars.borrow().as_ref().map(|refusal| refusal.detail)
     }
 
-    /// Returns whether Redis is in use; `None` if it is not configured.
-    pub fn redis(&self) -> Option<RedisStatus> {
+    pub(crate) fn redis(&self) -> Option<RedisStatus> {
         self.redis.as_ref().map(|status| *status.borrow())
     }
 
     /// Releases this replica's share of the quota to the others. This replica makes no call after that.
-    pub async fn leave(&self) {
+    pub(crate) async fn leave(&self) {
         let (reply, left) = oneshot::channel();
         if self.commands.send(FetcherCommand::Leave(reply)).is_ok() {
             drop(left.await);
@@ -233,13 +228,13 @@ impl Fetcher {
     }
 
     /// Starts no more flights; those in progress go on.
-    pub fn stop_starting(&self) {
+    pub(crate) fn stop_starting(&self) {
         // Fails only if the fetcher has stopped: then no flight starts either.
         drop(self.commands.send(FetcherCommand::StopStarting));
     }
 
     /// Returns when every flight has ended and the day's count is saved.
-    pub async fn idle(&self) {
+    pub(crate) async fn idle(&self) {
         let (reply, idle) = oneshot::channel();
         if self.commands.send(FetcherCommand::WhenIdle(reply)).is_ok() {
             drop(idle.await);

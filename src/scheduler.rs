@@ -61,7 +61,6 @@ pub(crate) struct SchedulerStatus {
     /// For each kind, how long a 429 still stops all calls.
     pub(crate) cooldowns: [(LimitKind, Option<Duration>); 2],
     pub(crate) forecast: Forecast,
-    /// Calls that wait for a permit.
     pub(crate) queued: usize,
     /// Each caller's part of the queue, by the caller's id.
     pub(crate) depths: Vec<(u32, QueueDepth)>,

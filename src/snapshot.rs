@@ -22,27 +22,31 @@ mod usage;
 
 use std::{
     io,
+    sync::atomic::Ordering,
     time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
 
-pub use self::{
+pub(crate) use self::{
     body_writer::{BodyWriter, WrittenBody},
-    builder::SnapshotBuilder,
     decoder::BodyDecoder,
     document::RowRange,
+    key::RequestedKey,
+    participants::ParticipantReader,
+};
+pub use self::{
+    builder::SnapshotBuilder,
     encoding::Coding,
     freshness::{Freshness, FreshnessConfig},
-    key::{MeetingKind, MeetingType, RequestedKey, SnapshotKey, Tag},
-    participants::ParticipantReader,
+    key::{MeetingKind, MeetingType, SnapshotKey, Tag},
     serialize::Bounds,
     usage::RefreshSample,
 };
 use self::{
     document::RowIndex,
     parts::{EncodedParts, Part},
-    usage::SnapshotUsage,
+    usage::{SnapshotUsage, millis},
 };
 
 /// A whole meeting. Immutable except for its [`SnapshotUsage`].
@@ -50,17 +54,17 @@ pub struct Snapshot {
     /// The meeting.
     pub key: SnapshotKey,
     /// Distinguishes the snapshots of the meeting.
-    pub tag: Tag,
+    pub(crate) tag: Tag,
     /// Bytes of the uncompressed body.
     pub length: u64,
     /// The cost of fetching it again, in Zoom calls.
-    pub pages: u32,
+    pub(crate) pages: u32,
     /// The time at which the last page arrived, on the wall clock.
-    pub fetched_at: SystemTime,
+    pub(crate) fetched_at: SystemTime,
     /// The time at which the last page arrived, on the monotonic clock.
     pub fetched_instant: Instant,
     /// How long it is fresh from then on.
-    pub fresh_for: Duration,
+    pub(crate) fresh_for: Duration,
     /// `fresh_for` without stretching; `None` for a final meeting.
     unstretched: Option<Duration>,
     parts: EncodedParts,
@@ -69,8 +73,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Returns the time since the last page arrived.
-    pub fn age(&self, now: Instant) -> Duration {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.fetched_instant)
     }
 
@@ -85,26 +88,31 @@ impl Snapshot {
     }
 
     /// Returns the time since it became stale; zero while it is fresh.
-    pub fn stale_for(&self, now: Instant) -> Duration {
+    pub(crate) fn stale_for(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.fresh_for)
     }
 
-    /// Records an attempt to fetch a newer one.
     pub(crate) fn record_refresh_attempt(&self, now: Instant) {
-        self.usage.record_attempt(self.age(now));
+        self.usage.attempted_ms.store(millis(self.age(now)).max(1), Ordering::Relaxed);
     }
 
     /// Returns the time since this one was fetched, or since the last attempt to fetch a newer one.
     pub(crate) fn since_last_attempt(&self, now: Instant) -> Duration {
-        self.age(now).saturating_sub(self.usage.last_attempt())
+        self.age(now).saturating_sub(self.last_attempt())
     }
 
-    /// Records a request that this snapshot serves although it would be stale without stretching. Ignores any other
-    /// request.
+    fn last_attempt(&self) -> Duration {
+        Duration::from_millis(self.usage.attempted_ms.load(Ordering::Relaxed))
+    }
+
+    /// Records the first request that this snapshot serves although it would be stale without stretching. Ignores any
+    /// other request.
     pub(crate) fn record_demand(&self, now: Instant) {
         let age = self.age(now);
-        if self.unstretched.is_some_and(|fresh| age >= fresh) {
-            self.usage.record_demand(age);
+        let is_due = self.unstretched.is_some_and(|fresh| age >= fresh);
+        if is_due && self.usage.demanded_ms.load(Ordering::Relaxed) == 0 {
+            // If two threads get here at the same time, either value is good enough.
+            self.usage.demanded_ms.store(millis(age).max(1), Ordering::Relaxed);
         }
     }
 
@@ -113,33 +121,45 @@ impl Snapshot {
     pub(crate) fn refresh_sample(&self, pages: u32, now: Instant) -> Option<RefreshSample> {
         let unstretched = self.unstretched?;
         // Allows one millisecond more, because the attempt's time is rounded down.
-        let was_stale = self.usage.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
-        let (lived, postponed) = (self.age(now), self.usage.postponed());
+        let was_stale = self.last_attempt() + Duration::from_millis(1) >= self.fresh_for;
+        let (lived, postponed) = (self.age(now), self.postponed());
         was_stale.then_some(RefreshSample { pages, lived, postponed, unstretched })
+    }
+
+    /// Returns by how much stretching delayed the last attempt. For example, a snapshot that would have been fresh for
+    /// 30 s was stretched to 120 s, first demanded at 40 s and refreshed at 125 s: 85 s.
+    fn postponed(&self) -> Duration {
+        match self.usage.demanded_ms.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            demanded => self.last_attempt().saturating_sub(Duration::from_millis(demanded)),
+        }
     }
 
     /// Records that a caller has a paging token for it, so that it is kept even after a newer one is fetched.
     pub(crate) fn mark_paged(&self) {
-        self.usage.mark_paged();
+        self.usage.paged.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether any caller has a paging token for it.
     pub(crate) fn is_paged(&self) -> bool {
-        self.usage.is_paged()
+        self.usage.paged.load(Ordering::Relaxed)
     }
 
-    /// Whether it must now be published to other replicas because callers page through it. Then not again for `every`.
+    /// Returns whether it must be published to other replicas now, because callers page through it. If so, it need not be
+    /// published again for `every`.
     pub(crate) fn claim_publication(&self, now: Instant, every: Duration) -> bool {
-        self.is_paged() && self.usage.claim_publication(self.age(now), every)
+        let (age, publish_at) = (self.age(now), &self.usage.publish_at_ms);
+        let (due, next) = (publish_at.load(Ordering::Relaxed), millis(age + every));
+        let exchange = || publish_at.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
+        self.is_paged() && millis(age) >= due && exchange().is_ok()
     }
 
-    /// From then on it must be published again.
+    /// Records when it must be published again.
     pub(crate) fn publish_again_at(&self, at: Instant) {
-        self.usage.publish_again_at(self.age(at));
+        self.usage.publish_at_ms.store(millis(self.age(at)), Ordering::Relaxed);
     }
 
     /// Returns `fetched_at` as an HTTP date.
-    pub fn last_modified(&self) -> Bytes {
+    pub(crate) fn last_modified(&self) -> Bytes {
         self.parts.get(Part::LastModified)
     }
 
@@ -157,8 +177,7 @@ impl Snapshot {
         Some(self.parts.get(Part::Body(coding))).filter(|body| !body.is_empty())
     }
 
-    /// Returns whether the body is stored in this coding.
-    pub fn stores(&self, coding: Coding) -> bool {
+    pub(crate) fn stores(&self, coding: Coding) -> bool {
         self.parts.has(Part::Body(coding))
     }
 
@@ -182,7 +201,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
-    pub fn zstd(&self) -> io::Result<Vec<u8>> {
+    pub(crate) fn zstd(&self) -> io::Result<Vec<u8>> {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
@@ -191,19 +210,23 @@ impl Snapshot {
         BodyDecoder::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
     }
 
-    /// Returns the number of participants.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.rows.starts.len()
     }
 
     /// Returns everything in the body before its first participant.
-    pub fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
     /// Returns a reader of at most `size` participants, beginning with number `offset`. `plain` is the uncompressed
     /// body, if it is available.
-    pub fn participants(&self, offset: usize, size: usize, plain: Option<&Bytes>) -> ParticipantReader<'_> {
+    pub(crate) fn participants(
+        &self,
+        offset: usize,
+        size: usize,
+        plain: Option<&Bytes>,
+    ) -> ParticipantReader<'_> {
         let range = self.row_range(offset, size);
         let end = offset.saturating_add(size).min(self.rows());
         let bytes = match plain.and_then(|plain| range.of(plain)) {
@@ -225,9 +248,21 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::meeting_id::MeetingId;
+
+    /// Returns the key of a live meeting.
+    pub(crate) fn live_meeting() -> SnapshotKey {
+        let meeting = MeetingId::parse("85746065432").unwrap();
+        SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live }
+    }
+
+    /// Finishes the snapshot of a live meeting that was fetched at the Unix epoch and is fresh for this long.
+    pub(crate) fn finish(builder: SnapshotBuilder, fresh_for: Duration) -> Snapshot {
+        let fresh = FreshnessConfig::always(fresh_for);
+        builder.finish(live_meeting(), &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+    }
 
     fn snapshot_of(rows: &[&str]) -> Snapshot {
         let mut builder = SnapshotBuilder::default();
@@ -237,14 +272,7 @@ mod tests {
             builder.begin_page().extend_from_slice(page.join(",").as_bytes());
             builder.end_page(&ranges, None);
         }
-        let key = SnapshotKey {
-            meeting: MeetingId::parse("85746065432").unwrap(),
-            kind: MeetingKind::Meeting,
-            meeting_type: MeetingType::Live,
-        };
-        let minute = Duration::from_secs(60);
-        let fresh = FreshnessConfig::always(minute);
-        builder.finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        finish(builder, Duration::from_secs(60))
     }
 
     fn read(mut unpacker: BodyDecoder) -> Vec<u8> {
@@ -344,13 +372,13 @@ mod tests {
     fn it_is_known_by_how_much_stretching_put_a_refresh_off() {
         let seconds = Duration::from_secs;
         let refetched = |stretch| {
-            let key = snapshot_of(&["{}"]).key;
             let mut builder = SnapshotBuilder::default();
             builder.begin_page().extend_from_slice(b"{}");
             builder.end_page(std::slice::from_ref(&(0..2)), None);
             let fresh = FreshnessConfig::always(seconds(30));
-            let live = SnapshotKey { meeting_type: MeetingType::Live, ..key };
-            builder.finish(live, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0).unwrap()
+            builder
+                .finish(live_meeting(), &fresh, Instant::now(), SystemTime::UNIX_EPOCH, stretch, 0)
+                .unwrap()
         };
         let stretched = refetched(4.0);
         assert_eq!(stretched.fresh_for, seconds(120));

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 /// Watches tasks. Cheap to clone; usable on any thread.
 #[derive(Clone)]
-pub struct Supervisor(mpsc::UnboundedSender<&'static str>);
+pub(crate) struct Supervisor(mpsc::UnboundedSender<&'static str>);
 
 /// Receives the names of watched tasks that ended.
 pub(crate) struct TaskEnds(mpsc::UnboundedReceiver<&'static str>);

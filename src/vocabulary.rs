@@ -4,18 +4,18 @@
 macro_rules! vocabulary {
     (
         $(#[$attribute:meta])*
-        pub enum $name:ident { $($(#[$doc:meta])* $value:ident = $word:literal,)+ }
+        $vis:vis enum $name:ident { $($(#[$doc:meta])* $value:ident = $word:literal,)+ }
     ) => {
         $(#[$attribute])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$doc])* $value,)+ }
+        $vis enum $name { $($(#[$doc])* $value,)+ }
 
         impl $name {
             /// Every value.
-            pub const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
+            $vis const ALL: [Self; [$($word),+].len()] = [$(Self::$value),+];
 
             /// The value's word.
-            pub const fn as_str(self) -> &'static str {
+            $vis const fn as_str(self) -> &'static str {
                 match self { $(Self::$value => $word,)+ }
             }
         }

@@ -7,8 +7,6 @@ mod body;
 mod config;
 mod decoder;
 pub(crate) mod error;
-mod lack;
-
 mod members;
 mod memory;
 pub(crate) mod oauth;
@@ -28,7 +26,6 @@ use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::config::ZoomConfig;
-pub(crate) use self::lack::Lack;
 pub(crate) use self::memory::{BodyBytes, FetchMemory, FlightMemory};
 use self::{
     error::CallError,
@@ -59,7 +56,6 @@ pub(crate) struct Zoom {
 }
 
 pub(crate) struct CallOutcome {
-    /// A 2xx with a complete body, or the error.
     pub(crate) answer: Result<WholeResponse, CallError>,
     /// The permit, if no byte of the call can have left: Zoom did not count such a call.
     pub(crate) unspent: Option<Permit>,
@@ -103,7 +99,6 @@ impl Zoom {
         self.upstream.api.forget_connections();
     }
 
-    /// Returns the last failure to reach the API or the token endpoint, or to get a complete response.
     pub(crate) fn last_failure(&self) -> Option<LastFailure> {
         self.upstream.last_failure()
     }
@@ -166,7 +161,6 @@ fn page_path(key: &SnapshotKey, page_token: Option<&str>) -> String {
     path
 }
 
-/// Returns the segment of Zoom's paths for this kind.
 fn collection(kind: MeetingKind) -> &'static str {
     match kind {
         MeetingKind::Meeting => "meetings",

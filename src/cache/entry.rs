@@ -23,20 +23,16 @@ pub(crate) const PAGED_FOR: Duration = Duration::from_secs(900);
 /// One cached result. Cloning it copies a pointer.
 #[derive(Clone)]
 pub enum Entry {
-    /// A whole meeting.
     Snapshot(Arc<Snapshot>),
-    /// A failure, and the time until which it is cached.
     Refusal(Arc<Refusal>),
 }
 
 /// A cached failure.
 pub struct Refusal {
-    /// The failure, as callers get it.
-    pub failure: Failure,
-    /// When it came.
-    pub at: Instant,
+    pub(crate) failure: Failure,
+    pub(crate) at: Instant,
     /// Zoom is not called before then.
-    pub until: Instant,
+    pub(crate) until: Instant,
 }
 
 impl Entry {
@@ -72,7 +68,6 @@ pub(super) struct CacheKey {
 pub(super) enum EntryKind {
     /// The newest snapshot, or Zoom's response that there is no such meeting.
     Newest,
-    /// An older snapshot.
     Older(Tag),
     /// Any other failure: see [`super::failures`].
     Failure,

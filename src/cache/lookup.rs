@@ -13,7 +13,7 @@ impl Cache {
     /// Returns the key of the snapshot to serve, and the newest entry under it if that can be served at `now`.
     ///
     /// If the request names no kind, a meeting's snapshot is looked up first, so that its hits need only one look-up.
-    pub fn find(&self, requested: RequestedKey, now: Instant) -> (SnapshotKey, Option<Entry>) {
+    pub(crate) fn find(&self, requested: RequestedKey, now: Instant) -> (SnapshotKey, Option<Entry>) {
         let key = requested.of_kind(requested.kind.unwrap_or(MeetingKind::Meeting));
         let entry = self.get(&key, now);
         let is_webinar = requested.kind.is_none()

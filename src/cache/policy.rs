@@ -20,25 +20,22 @@ use crate::{
 
 /// The `Cache-Control` directives of a request (RFC 9111, 5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Directives {
+pub(crate) struct Directives {
     /// Whether the caller accepts only a snapshot that is fetched for this request.
-    pub no_cache: bool,
-    /// Whether nothing may be fetched for this request.
-    pub only_if_cached: bool,
+    pub(crate) no_cache: bool,
+    pub(crate) only_if_cached: bool,
     /// The maximum age, in seconds.
-    pub max_age: Option<u64>,
+    pub(crate) max_age: Option<u64>,
     /// How long the snapshot must stay fresh, in seconds.
-    pub min_fresh: Option<u64>,
+    pub(crate) min_fresh: Option<u64>,
 }
 
-/// The decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Serve the snapshot: it is fresh, or stale and the caller wants nothing fetched.
     Serve,
     /// Serve the stale snapshot, and refresh it in the background.
     ServeAndRefresh,
-    /// Fetch the meeting, for this reason.
     Fetch(FetchReason),
     /// Nothing usable is cached, and the caller wants nothing fetched.
     NotCached,
@@ -46,10 +43,8 @@ pub enum Decision {
 
 vocabulary! {
     /// The reason why the cache cannot serve a request: the value of `fwd` in `Cache-Status` (RFC 9211).
-    pub enum FetchReason {
-        /// Nothing is cached.
+    pub(crate) enum FetchReason {
         UriMiss = "uri-miss",
-        /// The snapshot is stale.
         Stale = "stale",
         /// The snapshot is fresh, and the caller wants a newer one.
         Request = "request",
@@ -58,18 +53,16 @@ vocabulary! {
 
 /// The conditions under which a caller that waits for a fetch accepts a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FetchRequirement {
-    /// The caller's directives.
-    pub directives: Directives,
-    /// The time at which the caller's request arrived.
-    pub requested_at: Instant,
+pub(crate) struct FetchRequirement {
+    pub(crate) directives: Directives,
+    pub(crate) requested_at: Instant,
     /// Whether the caller has a stale snapshot to fall back on, and so need not wait while Zoom may not be called.
-    pub has_fallback: bool,
+    pub(crate) has_fallback: bool,
 }
 
 impl FetchRequirement {
     /// Returns the requirement of a background refresh, which no caller waits for: any fresh snapshot meets it.
-    pub fn any_fresh(now: Instant) -> Self {
+    pub(crate) fn any_fresh(now: Instant) -> Self {
         Self { directives: Directives::default(), requested_at: now, has_fallback: true }
     }
 }
@@ -86,8 +79,7 @@ pub struct CachePolicy {
 }
 
 impl CachePolicy {
-    /// Decides what to do for a request with these directives.
-    pub fn decide(&self, cached: Option<&Snapshot>, directives: Directives, now: Instant) -> Decision {
+    pub(crate) fn decide(&self, cached: Option<&Snapshot>, directives: Directives, now: Instant) -> Decision {
         let fetch = |reason| {
             if directives.only_if_cached { Decision::NotCached } else { Decision::Fetch(reason) }
         };
@@ -111,7 +103,7 @@ impl CachePolicy {
     /// A snapshot that was fetched after the request arrived is always accepted. An older one is accepted if
     /// [`Self::decide`] would have served it when the request arrived, and if it is still fresh. Failed attempts do not
     /// count here: the fetch that the caller waits for is the attempt.
-    pub fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
+    pub(crate) fn accepts(&self, snapshot: &Snapshot, requirement: FetchRequirement, now: Instant) -> bool {
         let FetchRequirement { directives, requested_at, .. } = requirement;
         snapshot.fetched_instant > requested_at
             || (snapshot.fresh_left(now).is_some()
@@ -119,12 +111,12 @@ impl CachePolicy {
     }
 
     /// Returns whether a snapshot may be served instead of a failure that [`is_covered_by_stale`].
-    pub fn may_stand_in(&self, snapshot: &Snapshot, now: Instant) -> bool {
+    pub(crate) fn may_stand_in(&self, snapshot: &Snapshot, now: Instant) -> bool {
         snapshot.fresh_left(now).is_some() || within(snapshot.stale_for(now), self.if_error)
     }
 
     /// Returns how long after its fetch a snapshot can be served at all. The cache drops it then.
-    pub fn useful_for(&self, snapshot: &Snapshot) -> Duration {
+    pub(crate) fn useful_for(&self, snapshot: &Snapshot) -> Duration {
         snapshot.fresh_for + self.while_revalidate.max(self.if_error)
     }
 
@@ -159,13 +151,13 @@ fn within(time: Duration, limit: Duration) -> bool {
 ///
 /// Returns `false` if Zoom reports that there is no such meeting, while this process shuts down (another replica may
 /// have a fresh snapshot), and if the caller excludes a fetch.
-pub fn is_covered_by_stale(reason: Reason) -> bool {
+pub(crate) fn is_covered_by_stale(reason: Reason) -> bool {
     !denies_meeting(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
 }
 
 /// Returns whether this failure is Zoom's response that there is no such meeting. Such a failure replaces the snapshot
 /// in the cache.
-pub fn ends_snapshot(failure: &Failure) -> bool {
+pub(crate) fn ends_snapshot(failure: &Failure) -> bool {
     denies_meeting(failure.reason)
 }
 
@@ -175,13 +167,8 @@ fn denies_meeting(reason: Reason) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
-    use crate::{
-        meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder, SnapshotKey},
-    };
+    use crate::snapshot::{SnapshotBuilder, tests::finish};
 
     const SECOND: Duration = Duration::from_secs(1);
     const MILLISECOND: Duration = Duration::from_millis(1);
@@ -204,12 +191,15 @@ mod tests {
         Directives { min_fresh: Some(seconds), ..NOTHING }
     }
 
+    fn requirement(directives: Directives, requested_at: Instant) -> FetchRequirement {
+        FetchRequirement { directives, requested_at, has_fallback: false }
+    }
+
     /// Returns a snapshot that is fresh for 60 s.
     fn snapshot(landed: Instant) -> Snapshot {
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let fresh = FreshnessConfig::always(60 * SECOND);
-        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
-        SnapshotBuilder::default().finish(key, &fresh, landed, SystemTime::UNIX_EPOCH, 1.0, 0).unwrap()
+        let mut snapshot = finish(SnapshotBuilder::default(), 60 * SECOND);
+        snapshot.fetched_instant = landed;
+        snapshot
     }
 
     fn at_age(seconds: u32, directives: Directives) -> Decision {
@@ -265,13 +255,9 @@ mod tests {
         for directives in all {
             for age in 0..=70 {
                 for now in [landed + age * SECOND, landed + age * SECOND + MILLISECOND] {
-                    let requirement = FetchRequirement { directives, requested_at: now, has_fallback: false };
                     let is_served = POLICY.decide(Some(&snapshot), directives, now) == Decision::Serve;
-                    assert_eq!(
-                        POLICY.accepts(&snapshot, requirement, now),
-                        is_served,
-                        "{directives:?} at {age} s"
-                    );
+                    let is_accepted = POLICY.accepts(&snapshot, requirement(directives, now), now);
+                    assert_eq!(is_accepted, is_served, "{directives:?} at {age} s");
                 }
             }
         }
@@ -284,8 +270,11 @@ mod tests {
         // Both times are in milliseconds after the fetch of the snapshot.
         let accepts = |directives, requested: u64, now: u64| {
             let requested_at = landed + Duration::from_millis(requested);
-            let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
-            POLICY.accepts(&snapshot, requirement, landed + Duration::from_millis(now))
+            POLICY.accepts(
+                &snapshot,
+                requirement(directives, requested_at),
+                landed + Duration::from_millis(now),
+            )
         };
         // The floor is 5 s.
         assert!(accepts(NO_CACHE, 4_999, 5_000));
@@ -306,7 +295,7 @@ mod tests {
         let requested_at = Instant::now();
         let snapshot = snapshot(requested_at + MILLISECOND);
         for directives in [NO_CACHE, max_age(0), min_fresh(u64::MAX)] {
-            let requirement = FetchRequirement { directives, requested_at, has_fallback: false };
+            let requirement = requirement(directives, requested_at);
             assert!(POLICY.accepts(&snapshot, requirement, requested_at + 3600 * SECOND), "{directives:?}");
         }
     }
@@ -317,8 +306,7 @@ mod tests {
         let snapshot = snapshot(landed);
         let now = landed + 20 * SECOND;
         snapshot.record_refresh_attempt(now);
-        let requirement = FetchRequirement { directives: NO_CACHE, requested_at: now, has_fallback: false };
-        assert!(!POLICY.accepts(&snapshot, requirement, now));
+        assert!(!POLICY.accepts(&snapshot, requirement(NO_CACHE, now), now));
     }
 
     #[test]

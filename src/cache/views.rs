@@ -20,21 +20,16 @@ const IDLE: Duration = Duration::from_secs(10);
 /// cached ones.
 const IN_USE_FACTOR: u64 = 4;
 
-/// Identifies the bytes of a view.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
-    /// The snapshot.
     pub(crate) tag: Tag,
     /// The view's name, which contains all its parameters.
     pub(crate) name: Box<str>,
-    /// The coding of the bytes.
     pub(crate) coding: Coding,
 }
 
-/// The bytes of a view.
 #[derive(Clone)]
 pub(crate) struct ViewBody {
-    /// The encoded bytes.
     pub(crate) bytes: Bytes,
     /// The length of the uncompressed view, in bytes.
     pub(crate) length: u64,

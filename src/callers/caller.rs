@@ -47,7 +47,7 @@ impl fmt::Display for CallerName {
 }
 
 /// An internal application, as the callers' file describes it now.
-pub struct Caller {
+pub(crate) struct Caller {
     /// Stays the same while the process runs, even if the entry is removed and added again.
     pub(crate) id: u32,
     pub(crate) name: CallerName,

@@ -29,7 +29,7 @@ const LEFT_OUT: &str = "(left out)";
 
 /// Foreign text that is safe for logs and callers: without our secrets, short, and on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RedactedText(Box<str>);
+pub(crate) struct RedactedText(Box<str>);
 
 impl RedactedText {
     /// Shortens a text that another replica has redacted.
@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for RedactedText {
 
 /// Redacts secrets. Clones share the list of secrets.
 #[derive(Clone, Default)]
-pub struct Redactor(Arc<Mutex<KnownSecrets>>);
+pub(crate) struct Redactor(Arc<Mutex<KnownSecrets>>);
 
 #[derive(Default)]
 struct KnownSecrets {

@@ -7,7 +7,12 @@ use std::time::Instant;
 
 pub(super) use self::recovery::PagesError;
 use self::recovery::{Attempts, recover, result_of};
-use super::{assembly, flights::Flight, spans::FlightSpans, state::FetcherState};
+use super::{
+    assembly,
+    flights::{Flight, FlightEntry},
+    spans::FlightSpans,
+    state::FetcherState,
+};
 use crate::{
     clean::NotAPage,
     failure::{Failure, ZoomError},
@@ -84,9 +89,9 @@ async fn permit_and_token(state: &FetcherState, flight: &Flight) -> Result<(Perm
 async fn wait_for_permit(state: &FetcherState, flight: &Flight) -> Result<Permit, Failure> {
     state.flights.begin_wait(flight, state.scheduler.blocked_until().as_ref());
     let deadline = state.flights.deadline(flight);
-    let is_awaited = state.flights.has_been_awaited(flight);
+    let is_awaited = state.flights.read(flight, FlightEntry::has_been_awaited);
     let priority = if is_awaited { Priority::Foreground } else { Priority::Background };
-    let weights = state.flights.weights(flight);
+    let weights = state.flights.read(flight, FlightEntry::weights);
     let evict = |flight| state.flights.detach_if_unwanted(flight);
     let mut span = state.spans.wait_for_permit(flight, priority);
     let permit = state.scheduler.acquire((priority, flight.number), &weights, deadline, evict).await;

@@ -28,7 +28,6 @@ pub(super) const PUBLISH_PAGED_EVERY: Duration = Duration::from_secs(PAGED_FOR.a
 
 pub(super) type ReplySender = oneshot::Sender<Result<Fetched, Failure>>;
 
-/// A command to the actor.
 pub(super) enum FetcherCommand {
     Fetch { request: FetchRequest, reply: ReplySender },
     Refresh { key: SnapshotKey, caller: Arc<Caller>, request: TraceContext },
@@ -41,7 +40,6 @@ pub(super) enum FetcherCommand {
     Leave(oneshot::Sender<()>),
 }
 
-/// A caller's request for a snapshot.
 pub(super) struct FetchRequest {
     pub(super) requested: RequestedKey,
     pub(super) wanted: FetchRequirement,
@@ -51,14 +49,10 @@ pub(super) struct FetchRequest {
     pub(super) hung_up: Arc<AtomicBool>,
 }
 
-/// The scope of a purge.
 #[derive(Debug, Clone, Copy)]
-pub enum Purge {
-    /// Everything.
+pub(crate) enum Purge {
     All,
-    /// The meeting or webinar with this id.
     Meeting {
-        /// The id.
         meeting: MeetingId,
         /// The view of it; `None` for both.
         meeting_type: Option<MeetingType>,
@@ -75,19 +69,15 @@ impl Purge {
     }
 }
 
-/// A snapshot for a caller.
-pub struct Fetched {
-    /// The whole meeting.
-    pub snapshot: Arc<Snapshot>,
-    /// Its origin.
-    pub source: FetchSource,
+pub(crate) struct Fetched {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) source: FetchSource,
     /// Whether the cache keeps it.
-    pub stored: bool,
+    pub(crate) stored: bool,
 }
 
-/// The origin of a caller's snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FetchSource {
+pub(crate) enum FetchSource {
     /// This caller's request started the flight.
     OwnFlight,
     /// The request joined a flight in progress.
@@ -98,16 +88,12 @@ pub enum FetchSource {
 
 /// The fetcher as `/status` shows it.
 pub(crate) struct FetcherStatus {
-    /// Meetings being fetched.
-    pub flights: usize,
-    /// Callers waiting for them.
-    pub waiting: usize,
-    /// Quota and queue.
-    pub scheduler: SchedulerStatus,
+    pub(crate) flights: usize,
+    pub(crate) waiting: usize,
+    pub(crate) scheduler: SchedulerStatus,
     /// Zoom's last refusal, and how long ago it came.
-    pub last_refusal: Option<(Duration, Failure)>,
-    /// The last failure to reach Zoom.
-    pub last_failure: Option<LastFailure>,
+    pub(crate) last_refusal: Option<(Duration, Failure)>,
+    pub(crate) last_failure: Option<LastFailure>,
     /// The number of live replicas, this one included; `None` without Redis.
-    pub replicas: Option<u64>,
+    pub(crate) replicas: Option<u64>,
 }

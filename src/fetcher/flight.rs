@@ -9,7 +9,7 @@ use super::{
     command::FetchSource,
     flights::{Flight, Redirected},
     pages::fetch_meeting,
-    peers::{PeerResult, PeerSource},
+    peers::PeerResult,
     state::FetcherState,
 };
 use crate::{
@@ -19,11 +19,10 @@ use crate::{
     trace::Span,
 };
 
-/// The outcome of a flight.
 struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
     /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
-    peer: Option<PeerSource>,
+    peer: Option<FetchSource>,
     /// Not if the meeting was purged while it was fetched, for example.
     may_cache: bool,
     /// How long a failure is remembered.
@@ -60,10 +59,10 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
         PeerResult::FetchHere(claim) => claim,
         PeerResult::Found(snapshot, source) => return FlightResult::of_peer(Ok(snapshot), source, None),
         PeerResult::NegativeCached(failure, until) => {
-            return FlightResult::of_peer(Err(failure), PeerSource::Record, Some(until));
+            return FlightResult::of_peer(Err(failure), FetchSource::Cache, Some(until));
         }
         PeerResult::PeerFailed(failure) => {
-            let peer = Some(PeerSource::Flight);
+            let peer = Some(FetchSource::OthersFlight);
             return FlightResult { peer, ..FlightResult::own(state, flight, Err(failure)) };
         }
     };
@@ -123,20 +122,15 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
     }
 }
 
-/// Ends the flight and replies to the callers.
 fn complete(
     state: &FetcherState,
     flight: &Flight,
     span: Span,
     result: &Result<(Arc<Snapshot>, bool), Failure>,
-    peer: Option<PeerSource>,
+    peer: Option<FetchSource>,
 ) {
     state.spans.end_flight(flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
-    let source = peer.map(|source| match source {
-        PeerSource::Record => FetchSource::Cache,
-        PeerSource::Flight => FetchSource::OthersFlight,
-    });
-    state.flights.complete(flight, result, source);
+    state.flights.complete(flight, result, peer);
 }
 
 impl FlightResult {
@@ -144,7 +138,9 @@ impl FlightResult {
         // A failure before the first call, such as that of the access token, is not about this meeting, so it is not
         // cached.
         let failure = result.as_ref().err().filter(|failure| {
-            failure.lasting.is_some() || ends_snapshot(failure) || state.flights.has_started(flight)
+            failure.lasting.is_some()
+                || ends_snapshot(failure)
+                || state.flights.read(flight, |entry| entry.started)
         });
         let now = Instant::now();
         let keep = failure.and_then(|failure| state.cache.failure_ttl(flight.key, failure, now));
@@ -153,14 +149,14 @@ impl FlightResult {
 
     fn of_peer(
         result: Result<Arc<Snapshot>, Failure>,
-        source: PeerSource,
+        source: FetchSource,
         remember_until: Option<Instant>,
     ) -> Self {
         Self { result, peer: Some(source), may_cache: true, remember_until }
     }
 }
 
-fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option<PeerSource>) {
+fn log_success(key: SnapshotKey, snapshot: &Snapshot, stored: bool, peer: Option<FetchSource>) {
     tracing::debug!(
         meeting = %key.meeting,
         meeting_type = key.meeting_type.as_str(),

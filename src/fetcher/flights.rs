@@ -12,21 +12,18 @@ use std::{
 
 use tokio::sync::Notify;
 
-use self::entry::FlightEntry;
 pub(super) use self::{
-    entry::{Flight, Waiter, weight_of},
+    entry::{Flight, FlightEntry, Waiter, weight_of},
     redirect::Redirected,
 };
 use super::command::FetchSource;
 use crate::{
-    cache::policy::CachePolicy,
     callers::Caller,
     failure::{Failure, Reason},
-    scheduler::fair_queue::{CallerWeight, FlightNumber},
+    scheduler::fair_queue::FlightNumber,
     snapshot::{Snapshot, SnapshotKey},
 };
 
-/// The result of [`Flights::join_or_start`].
 pub(super) enum Joined {
     /// The caller waits for a flight in progress.
     InProgress(FlightNumber),
@@ -121,8 +118,9 @@ impl Flights {
         Ok(Flight { key, number, caller: Arc::clone(caller), reservation })
     }
 
-    fn read<T>(&self, flight: &Flight, read: impl FnOnce(&FlightEntry) -> T) -> Option<T> {
-        self.table.borrow().in_progress.get(&flight.number).map(read)
+    /// Reads the entry of a flight; returns the default once the flight has ended.
+    pub(super) fn read<T: Default>(&self, flight: &Flight, read: impl FnOnce(&FlightEntry) -> T) -> T {
+        self.table.borrow().in_progress.get(&flight.number).map(read).unwrap_or_default()
     }
 
     fn change(&self, flight: &Flight, change: impl FnOnce(&mut FlightEntry)) {
@@ -131,49 +129,17 @@ impl Flights {
         }
     }
 
-    pub(super) fn has_been_awaited(&self, flight: &Flight) -> bool {
-        self.read(flight, FlightEntry::has_been_awaited).unwrap_or_default()
-    }
-
-    pub(super) fn all_accept(
-        &self,
-        flight: &Flight,
-        snapshot: &Snapshot,
-        policy: CachePolicy,
-        now: Instant,
-    ) -> bool {
-        self.read(flight, |entry| entry.all_accept(snapshot, policy, now)).unwrap_or_default()
-    }
-
-    pub(super) fn all_accept_other_kind(&self, flight: &Flight) -> bool {
-        self.read(flight, FlightEntry::all_accept_other_kind).unwrap_or_default()
-    }
-
     /// Whether the flight that a new caller would join waits for a permit, here or at another replica.
     pub(super) fn is_queued(&self, key: &SnapshotKey) -> bool {
         self.table.borrow_mut().joinable(key).is_some_and(|(_, entry)| entry.queued)
     }
 
-    pub(super) fn weights(&self, flight: &Flight) -> Vec<CallerWeight> {
-        self.read(flight, FlightEntry::weights).unwrap_or_default()
-    }
-
     /// Returns the time at which this flight gives up, unless a caller that waits longer joins it. `None` once it has
     /// made a call, because it no longer gives up then.
     pub(super) fn deadline(&self, flight: &Flight) -> Option<Instant> {
-        self.read(flight, |entry| (!entry.started).then_some(entry.deadline))?
+        self.read(flight, |entry| (!entry.started).then_some(entry.deadline))
     }
 
-    /// The earliest deadline of those who wait; `None` if nobody does.
-    pub(super) fn first_deadline(&self, flight: &Flight) -> Option<Instant> {
-        self.read(flight, FlightEntry::first_deadline)?
-    }
-
-    pub(super) fn has_started(&self, flight: &Flight) -> bool {
-        self.read(flight, |entry| entry.started).unwrap_or_default()
-    }
-
-    /// Records that this flight makes a call.
     pub(super) fn mark_started(&self, flight: &Flight) {
         self.change(flight, |entry| entry.started = true);
     }
@@ -189,7 +155,6 @@ impl Flights {
         });
     }
 
-    /// Records that this flight's call no longer waits.
     pub(super) fn end_wait(&self, flight: &Flight) {
         self.change(flight, |entry| entry.queued = false);
     }
@@ -285,7 +250,6 @@ impl Flights {
         self.stopped.set(true);
     }
 
-    /// Returns when no flight is in progress.
     pub(super) async fn idle(&self) {
         loop {
             let completed = self.completed.notified();

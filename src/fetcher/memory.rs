@@ -13,7 +13,6 @@ use crate::{
 /// How often a waiting flight checks whether any caller still waits for it.
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// Returns the failure of a flight that finds no memory.
 pub(super) fn overloaded() -> Failure {
     Failure::new(Reason::Overloaded).retry_at(Instant::now() + RETRY_AFTER)
 }
@@ -47,7 +46,10 @@ pub(super) async fn wait_for_memory(
         // Waiting calls and waiting flights share one bound. A flight that has made a call is exempt; otherwise its
         // calls would be wasted.
         let waiting = state.memory.waiting_to_begin() + state.scheduler.queued();
-        if !waits && !state.flights.has_started(flight) && waiting > state.scheduler.max_queued() {
+        if !waits
+            && !state.flights.read(flight, |entry| entry.started)
+            && waiting > state.scheduler.max_queued()
+        {
             return Err(overloaded());
         }
         waits = true;

@@ -18,7 +18,7 @@ use std::{rc::Rc, sync::Arc};
 
 use tokio::sync::{mpsc, watch};
 
-pub(super) use self::search::{PeerResult, PeerSource};
+pub(super) use self::search::PeerResult;
 use self::{backend::RedisPeers, claim::HeldClaim};
 use super::{
     command::Purge,
@@ -26,7 +26,7 @@ use super::{
     purge::Purger,
     spans::FlightSpans,
 };
-pub use crate::cluster::circuit_breaker::RedisStatus;
+pub(crate) use crate::cluster::circuit_breaker::RedisStatus;
 use crate::{
     cache::Cache,
     cluster::{Cluster, clock::ServerClock, events::Event, keys::RecordKey},
@@ -38,7 +38,6 @@ use crate::{
     zoom::oauth::AccessTokens,
 };
 
-/// Access to the other replicas.
 pub(super) enum Peers {
     None,
     Redis(Rc<RedisPeers>),
@@ -125,14 +124,12 @@ impl Peers {
         matches!(self, Self::Redis(_))
     }
 
-    /// Publishes to the other replicas a snapshot that a caller pages through.
     pub(super) async fn publish_paged(&self, snapshot: Arc<Snapshot>) {
         if let Self::Redis(peers) = self {
             paging::publish(peers, snapshot).await;
         }
     }
 
-    /// Returns the snapshot with this tag, if another replica has published it.
     pub(super) async fn fetch_paged(&self, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
         match self {
             Self::None => None,
@@ -151,7 +148,6 @@ impl Peers {
         }
     }
 
-    /// Releases this replica's share of the quota to the others.
     pub(super) async fn leave(&self) {
         if let Self::Redis(peers) = self {
             peers.cluster.leave().await;

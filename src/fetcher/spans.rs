@@ -49,7 +49,6 @@ impl FlightSpans {
         }
     }
 
-    /// Returns the span of a flight in progress.
     pub(super) fn parent(&self, flight: FlightNumber) -> TraceContext {
         self.in_progress.borrow().get(&flight).cloned().unwrap_or_default()
     }

@@ -73,7 +73,6 @@ pub(super) struct Signals {
     pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,
 }
 
-/// The state on the fetcher's thread.
 pub(super) struct FetcherState {
     pub(super) zoom: Zoom,
     pub(super) access_tokens: AccessTokens,

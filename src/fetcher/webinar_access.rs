@@ -13,14 +13,14 @@ use tokio::sync::watch;
 use crate::{
     failure::{Failure, Reason, ZoomError},
     snapshot::{MeetingKind, SnapshotKey},
-    zoom::{Lack, oauth::CREDENTIALS_BACKOFF},
+    zoom::{error::Lack, oauth::CREDENTIALS_BACKOFF},
 };
 
 /// Zoom's refusal of all webinars. It applies until a call for a webinar gets another response.
 #[derive(Debug, Clone)]
-pub struct WebinarRefusal {
+pub(crate) struct WebinarRefusal {
     /// The missing scope or plan, for operators.
-    pub detail: &'static str,
+    pub(crate) detail: &'static str,
     /// The failure that callers get until its `retry_at`. The next call after that shows whether Zoom still refuses.
     failure: Failure,
 }

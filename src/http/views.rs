@@ -119,33 +119,19 @@ fn overloaded() -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
     use crate::{
-        cache::{CacheConfig, CachePolicy},
-        meeting_id::MeetingId,
-        metrics::Metrics,
-        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder, SnapshotKey},
+        cache::tests::cache,
+        snapshot::{SnapshotBuilder, tests::finish},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
-
-    fn cache(max_bytes: u64) -> Cache {
-        let policy = CachePolicy { while_revalidate: SECOND, if_error: SECOND, refresh_floor: SECOND };
-        let (not_found_live, not_found_past, refusal) = (SECOND, SECOND, SECOND);
-        let config = CacheConfig { max_bytes, not_found_live, not_found_past, refusal, policy };
-        Cache::new(config, &Arc::new(Metrics::default()))
-    }
 
     fn snapshot(participant: &str) -> Arc<Snapshot> {
         let mut builder = SnapshotBuilder::default();
         builder.begin_page().extend_from_slice(participant.as_bytes());
         builder.end_page(std::slice::from_ref(&(0..participant.len())), None);
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
-        let fresh = FreshnessConfig::always(SECOND);
-        Arc::new(builder.finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0).unwrap())
+        Arc::new(finish(builder, SECOND))
     }
 
     fn page() -> View {

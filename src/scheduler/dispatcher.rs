@@ -21,7 +21,6 @@ const SCAN_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Dispatcher {
     pub(super) quota: Quota,
-    /// The calls that wait, each with its way to the flight.
     pub(super) queue: FairQueue<oneshot::Sender<Result<Permit, Failure>>>,
     pub(super) max_queued: usize,
     /// How long a flight that has begun waits for its next permit.

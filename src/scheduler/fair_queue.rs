@@ -17,8 +17,8 @@ use std::{
 };
 
 use self::flow::{Flows, WaitingCall};
-pub(crate) use self::types::QueueDepth;
-pub use self::types::{CallerWeight, FlightNumber, Priority};
+pub use self::types::{CallerWeight, Priority};
+pub(crate) use self::types::{FlightNumber, QueueDepth};
 
 /// While refreshes wait, at most this many permits in a row go to the foreground.
 const FOREGROUND_IN_A_ROW: u32 = 19;
@@ -27,7 +27,6 @@ const FOREGROUND_IN_A_ROW: u32 = 19;
 pub struct FairQueue<T> {
     foreground: Flows<T>,
     background: Flows<T>,
-    /// Where each flight waits.
     places: HashMap<FlightNumber, (Priority, u32), foldhash::fast::RandomState>,
     deadlines: BTreeSet<(Instant, FlightNumber)>,
     foreground_in_a_row: u32,
@@ -102,8 +101,7 @@ impl<T> FairQueue<T> {
         Some(self.forget(flight, call))
     }
 
-    /// Removes all calls, unserved.
-    pub fn take_all(&mut self) -> Vec<T> {
+    pub(crate) fn take_all(&mut self) -> Vec<T> {
         let flights: Vec<_> = self.flights().collect();
         flights.into_iter().filter_map(|flight| self.remove(flight)).collect()
     }

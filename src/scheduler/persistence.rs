@@ -54,7 +54,6 @@ impl Scheduler {
     }
 }
 
-/// Returns whether the state is on the disk.
 async fn write(job: SaveJob) -> bool {
     match actix_rt::task::spawn_blocking(move || job.write()).await {
         Ok(Ok(())) => true,

@@ -10,16 +10,13 @@ use super::encoding::Coding;
 const GZIP_LEVEL: u32 = 4;
 const ZSTD_LEVEL: i32 = 3;
 
-/// A finished body.
-pub struct WrittenBody {
-    /// The encoded bytes.
-    pub bytes: Vec<u8>,
+pub(crate) struct WrittenBody {
+    pub(crate) bytes: Vec<u8>,
     /// The length of the uncompressed body, in bytes.
-    pub length: u64,
+    pub(crate) length: u64,
 }
 
-/// Encodes everything that is written to it.
-pub struct BodyWriter {
+pub(crate) struct BodyWriter {
     encoder: Encoder,
     length: u64,
 }
@@ -33,7 +30,7 @@ enum Encoder {
 impl BodyWriter {
     /// # Errors
     /// The memory for a compressor is not available.
-    pub fn new(coding: Coding) -> io::Result<Self> {
+    pub(crate) fn new(coding: Coding) -> io::Result<Self> {
         let encoder = match coding {
             Coding::Identity => Encoder::Identity(Vec::new()),
             Coding::Gzip => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL))),
@@ -44,7 +41,7 @@ impl BodyWriter {
 
     /// # Errors
     /// The compressor failed, which would be a bug.
-    pub fn finish(self) -> io::Result<WrittenBody> {
+    pub(crate) fn finish(self) -> io::Result<WrittenBody> {
         let mut bytes = match self.encoder {
             Encoder::Identity(bytes) => bytes,
             Encoder::Gzip(encoder) => encoder.finish()?,

@@ -26,7 +26,6 @@ const WAITING_LEVEL: i32 = 1;
 /// Bytes of a page that are decompressed at a time.
 const STEP: usize = 64 * 1024;
 
-/// The participants of one page.
 struct PageRows {
     bytes: Vec<u8>,
     /// Whether a comma goes before them.
@@ -89,13 +88,11 @@ impl SnapshotBuilder {
         &mut self.page
     }
 
-    /// Returns the number of participants so far.
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.row_starts.len()
     }
 
-    /// Returns the number of pages so far.
-    pub fn pages(&self) -> u32 {
+    pub(crate) fn pages(&self) -> u32 {
         u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
     }
 
@@ -120,7 +117,7 @@ impl SnapshotBuilder {
     }
 
     /// Returns the bytes of memory that the pages so far take.
-    pub fn weight(&self) -> usize {
+    pub(crate) fn weight(&self) -> usize {
         let pages: usize = self.pages.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
         pages + self.row_starts.capacity() * size_of::<u64>()
     }
@@ -174,10 +171,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        meeting_id::MeetingId,
-        snapshot::{MeetingKind, MeetingType},
-    };
+    use crate::snapshot::tests::{finish, live_meeting};
 
     #[test]
     fn a_page_compressed_twice_comes_back_unchanged() {
@@ -190,16 +184,7 @@ mod tests {
         packed.compress_page().unwrap();
         packed.compress_page().unwrap();
         assert!(packed.weight() < page.len() / 10, "{}", packed.weight());
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
-        let fresh = FreshnessConfig::always(Duration::from_secs(60));
-        let body = |builder: SnapshotBuilder| {
-            builder
-                .finish(key, &fresh, Instant::now(), SystemTime::UNIX_EPOCH, 1.0, 0)
-                .unwrap()
-                .decompress()
-                .unwrap()
-        };
+        let body = |builder| finish(builder, Duration::ZERO).decompress().unwrap();
         assert_eq!(body(packed), body(plain));
     }
 
@@ -217,15 +202,9 @@ mod tests {
             builder.compress_page().unwrap();
         }
         assert_eq!(builder.rows(), 3);
-        let key = SnapshotKey {
-            meeting: MeetingId::parse("85746065432").unwrap(),
-            kind: MeetingKind::Meeting,
-            meeting_type: MeetingType::Live,
-        };
-        let minute = Duration::from_secs(60);
-        let fresh = FreshnessConfig::always(minute);
+        let fresh = FreshnessConfig::always(Duration::from_secs(60));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
-        let snapshot = builder.finish(key, &fresh, Instant::now(), time, 1.0, 0).unwrap();
+        let snapshot = builder.finish(live_meeting(), &fresh, Instant::now(), time, 1.0, 0).unwrap();
         assert_eq!(
             std::str::from_utf8(&snapshot.decompress().unwrap()).unwrap(),
             r#"{"meeting_id":"85746065432","type":"live","fetched_at":"1970-01-01T10:00:00Z","total_records":3,"participants":[{"a":1},{"a":2},{"a":3}]}"#

@@ -1,10 +1,7 @@
 //! Decompresses a body part by part as a caller reads it, so that the uncompressed body of a large meeting is never in
 //! memory as a whole, however slowly the caller reads.
 
-use std::{
-    fmt,
-    io::{self, Read as _},
-};
+use std::io::{self, Read as _};
 
 use bytes::{Bytes, buf::Reader};
 use flate2::bufread::GzDecoder;
@@ -19,27 +16,18 @@ pub struct BodyDecoder {
     left: u64,
 }
 
-impl fmt::Debug for BodyDecoder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodyDecoder")
-            .field("skip", &self.skip)
-            .field("left", &self.left)
-            .finish_non_exhaustive()
-    }
-}
-
 impl BodyDecoder {
     pub(super) fn new(gzip: Bytes, skip: u64, left: u64) -> Self {
         Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
     }
 
     /// Returns a decoder of a complete gzip body, such as a view's. `length` is the uncompressed length in bytes.
-    pub fn whole(gzip: Bytes, length: u64) -> Self {
+    pub(crate) fn whole(gzip: Bytes, length: u64) -> Self {
         Self::new(gzip, 0, length)
     }
 
     /// Returns the bytes of the range that are not read yet.
-    pub fn left(&self) -> u64 {
+    pub(crate) fn left(&self) -> u64 {
         self.left
     }
 

@@ -59,18 +59,16 @@ impl RowIndex {
 
 /// Some participants of a snapshot, as a range of its body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RowRange {
+pub(crate) struct RowRange {
     /// Bytes from the beginning of the body.
-    pub at: u64,
-    /// The length in bytes.
-    pub length: u64,
-    /// Whether more participants follow.
-    pub more: bool,
+    pub(crate) at: u64,
+    pub(crate) length: u64,
+    pub(crate) more: bool,
 }
 
 impl RowRange {
     /// Cuts the range out of a complete uncompressed body. Returns `None` if the body is too short.
-    pub fn of(self, body: &Bytes) -> Option<Bytes> {
+    pub(crate) fn of(self, body: &Bytes) -> Option<Bytes> {
         let at = usize::try_from(self.at).ok()?;
         let end = at.checked_add(usize::try_from(self.length).ok()?)?;
         (end <= body.len()).then(|| body.slice(at..end))
@@ -80,14 +78,12 @@ impl RowRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{meeting_id::MeetingId, snapshot::MeetingType};
+    use crate::snapshot::{MeetingType, tests::live_meeting};
 
     #[test]
     fn only_a_webinar_names_its_kind_right_after_its_type() {
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let head = |kind| {
-            head(SnapshotKey { meeting, kind, meeting_type: MeetingType::Past }, SystemTime::UNIX_EPOCH, 7)
-        };
+        let past = SnapshotKey { meeting_type: MeetingType::Past, ..live_meeting() };
+        let head = |kind| head(SnapshotKey { kind, ..past }, SystemTime::UNIX_EPOCH, 7);
         let rest = r#""fetched_at":"1970-01-01T00:00:00Z","total_records":7,"participants":["#;
         let meeting = format!(r#"{{"meeting_id":"85746065432","type":"past",{rest}"#);
         let webinar = format!(r#"{{"meeting_id":"85746065432","type":"past","kind":"webinar",{rest}"#);

@@ -38,7 +38,6 @@ pub(super) struct BodyEncoder<'a> {
     max_plain: usize,
 }
 
-/// A body in all its encodings.
 pub(super) struct EncodedBody {
     /// The zstd frame, the gzip member, and the body itself if it is small.
     pub(super) bytes: Vec<u8>,
@@ -75,12 +74,10 @@ impl<'a> BodyEncoder<'a> {
         })
     }
 
-    /// Appends to the zstd encoding.
     pub(super) fn zstd(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.compressors.zstd(bytes, &mut self.bytes, false)
     }
 
-    /// Appends to the gzip encoding.
     pub(super) fn gzip(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.end_zstd()?;
         self.compressors.deflate(bytes, &mut self.bytes, false)?;

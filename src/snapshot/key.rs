@@ -37,7 +37,6 @@ pub struct SnapshotKey {
 }
 
 impl MeetingKind {
-    /// Returns the other kind.
     pub(crate) fn other(self) -> Self {
         match self {
             Self::Meeting => Self::Webinar,
@@ -48,13 +47,11 @@ impl MeetingKind {
 
 /// The key of a snapshot as a caller requests it. The caller may not know the kind, because the id does not show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestedKey {
-    /// The meeting's or webinar's id.
-    pub meeting: MeetingId,
+pub(crate) struct RequestedKey {
+    pub(crate) meeting: MeetingId,
     /// The kind; `None` for whichever kind Zoom knows the id as.
-    pub kind: Option<MeetingKind>,
-    /// The view of it.
-    pub meeting_type: MeetingType,
+    pub(crate) kind: Option<MeetingKind>,
+    pub(crate) meeting_type: MeetingType,
 }
 
 impl RequestedKey {
@@ -69,7 +66,7 @@ pub struct Tag(pub u128);
 
 impl Tag {
     /// Makes a tag of the first 128 bits of a digest.
-    pub fn of(digest: &[u8]) -> Self {
+    pub(crate) fn of(digest: &[u8]) -> Self {
         Self(digest.iter().take(16).fold(0, |tag, byte| tag << 8 | u128::from(*byte)))
     }
 }

@@ -10,13 +10,12 @@ use super::{decoder::BodyDecoder, document::RowIndex};
 const CHUNK: usize = 64 * 1024;
 
 /// Reads a range of a snapshot's participants, each as the text that it has in the body.
-pub struct ParticipantReader<'s> {
+pub(crate) struct ParticipantReader<'s> {
     rows: &'s RowIndex,
     next: usize,
     end: usize,
     /// Bytes of the range that are decoded but not yet read.
     decoded: Bytes,
-    /// Decodes the rest of the range.
     decoder: BodyDecoder,
     participant: Vec<u8>,
 }
@@ -36,7 +35,7 @@ impl<'s> ParticipantReader<'s> {
     ///
     /// # Errors
     /// The stored bytes are corrupt, which would be a bug.
-    pub fn read(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(crate) fn read(&mut self) -> io::Result<Option<&[u8]>> {
         if self.next >= self.end {
             return Ok(None);
         }

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use crate::{
         meeting_id::MeetingId,
-        snapshot::{FreshnessConfig, MeetingKind, MeetingType, SnapshotBuilder},
+        snapshot::{FreshnessConfig, MeetingKind, SnapshotBuilder, tests::live_meeting},
     };
 
     /// Returns the bounds at 500,000 hours after 1970, in January 2027: a record may be 48 hours ahead.
@@ -246,12 +246,9 @@ mod tests {
             }
             builder.end_page(&ranges, None);
         }
-        let meeting = MeetingId::parse("85746065432").unwrap();
-        let key = SnapshotKey { meeting, kind: MeetingKind::Meeting, meeting_type: MeetingType::Live };
-        let wall = UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        builder
-            .finish(key, &FreshnessConfig::always(Duration::from_secs(30)), Instant::now(), wall, 2.5, 0)
-            .unwrap()
+        let (fresh, wall) = (Duration::from_secs(30), UNIX_EPOCH + Duration::from_secs(1_800_000_000));
+        let fresh = FreshnessConfig::always(fresh);
+        builder.finish(live_meeting(), &fresh, Instant::now(), wall, 2.5, 0).unwrap()
     }
 
     #[test]

@@ -25,7 +25,6 @@ pub(super) const BEGINNING: usize = 64 * 1024;
 /// calls go on.
 const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 
-/// Limits on the time for a body.
 pub(super) struct BodyLimits {
     /// Limit on the wait between two parts.
     pub(super) gap: Duration,
@@ -46,7 +45,6 @@ impl BodyLimits {
     }
 }
 
-/// The reason why a body is incomplete.
 pub(super) enum BodyError {
     /// The body is larger than permitted, or announced to be.
     TooLarge,

@@ -15,7 +15,6 @@ const WINDOW_BITS: u8 = 15;
 #[derive(Debug)]
 pub(super) struct Corrupt;
 
-/// Decompresses one body.
 pub(super) struct Decoder {
     encoding: ContentEncoding,
     /// The state inside a gzip member, or a deflate body.

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
-use super::{lack::Lack, members, response_head::ResponseHead};
+use super::{members, response_head::ResponseHead};
 use crate::{
     failure::{LimitKind, Redactor, ZoomError},
     metrics::Cause,
+    snapshot::MeetingKind,
 };
 
 #[derive(Debug)]
@@ -68,6 +69,27 @@ impl CallError {
             | Self::Refused(zoom_error)
             | Self::TooLarge(zoom_error) => Some(zoom_error),
             Self::TimedOut | Self::NotReached(_) | Self::NoRoom => None,
+        }
+    }
+}
+
+/// The reason why Zoom refuses one kind of call until an operator changes something at Zoom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lack {
+    Scope,
+    Plan,
+}
+
+impl Lack {
+    pub(crate) fn detail(self, kind: MeetingKind) -> &'static str {
+        match (self, kind) {
+            (Self::Scope, MeetingKind::Meeting) => {
+                "the app lacks the scope dashboard:read:list_meeting_participants_qos:admin"
+            }
+            (Self::Scope, MeetingKind::Webinar) => {
+                "the app lacks the scope dashboard:read:list_webinar_participants_qos:admin"
+            }
+            (Self::Plan, _) => "the account's plan or settings have no Dashboard",
         }
     }
 }

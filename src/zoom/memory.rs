@@ -18,7 +18,6 @@ use crate::metrics::Metrics;
 pub(crate) struct FetchMemory(Rc<MemoryState>);
 
 struct MemoryState {
-    /// The bound, in bytes.
     most: usize,
     ledger: RefCell<MemoryLedger>,
     metrics: Arc<Metrics>,
@@ -36,9 +35,8 @@ impl FetchMemory {
         FlightMemory { memory: self.clone(), number }
     }
 
-    /// Returns how many flights wait for memory for their first page.
     pub(crate) fn waiting_to_begin(&self) -> usize {
-        self.0.ledger.borrow().waiting_to_begin()
+        self.0.ledger.borrow().first_page.len()
     }
 
     /// Changes the ledger, and wakes the flights that can go on.

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::state::Credentials;
+pub(crate) use self::state::Credentials;
 pub(crate) use self::token::AccessToken;
 use self::{
     cluster::ClusterToken,
@@ -49,9 +49,7 @@ struct TokenStore {
     sources: Sources,
     metrics: Arc<Metrics>,
     state: RefCell<TokenState>,
-    /// The renewal in flight.
     renewal: RefCell<Option<Renewal>>,
-    /// The secrets read last.
     secrets: RefCell<Option<Secrets>>,
     credentials: watch::Sender<Credentials>,
 }

@@ -11,14 +11,10 @@ const BROKEN_IN_A_ROW: u32 = 2;
 /// The last call that found no connection, or got no complete response.
 #[derive(Debug, Clone)]
 pub(crate) struct LastFailure {
-    /// The time at which it failed.
-    pub at: Instant,
-    /// The host that was called.
-    pub host: Arc<str>,
-    /// The kind of failure.
-    pub cause: Cause,
-    /// The failure in detail, for operators.
-    pub detail: String,
+    pub(crate) at: Instant,
+    pub(crate) host: Arc<str>,
+    pub(crate) cause: Cause,
+    pub(crate) detail: String,
 }
 
 /// Tracks whether one of Zoom's hosts can be reached. Belongs to one thread.
@@ -40,7 +36,6 @@ impl Reachability {
         Self { host: host.into(), status: RefCell::default() }
     }
 
-    /// Returns the last failure; later calls may have succeeded.
     pub(super) fn last_failure(&self) -> Option<LastFailure> {
         self.status.borrow().last.clone()
     }

@@ -25,7 +25,6 @@ use crate::{failure::Redactor, metrics::Cause};
 /// stop reading because other meetings use the memory does not count.
 const CALL_TIMEOUTS: u32 = 6;
 
-/// Options for reading a response.
 pub(super) struct ReadOptions {
     /// Limit on the wait for the head, and on every gap in the body.
     pub(super) timeout: Duration,

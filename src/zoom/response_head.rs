@@ -14,7 +14,6 @@ use crate::failure::{RedactedText, Redactor, ZoomError};
 pub(super) struct ResponseHead {
     pub(super) status: u16,
     pub(super) tracking_id: Option<RedactedText>,
-    /// `X-RateLimit-Type`.
     pub(super) limit_type: Option<String>,
     pub(super) retry_after: Option<String>,
     pub(super) date: Option<SystemTime>,

@@ -14,7 +14,7 @@ pub struct Secret(Box<str>);
 
 impl Secret {
     /// Wraps a text that must not be printed.
-    pub fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(text.into())
     }
 

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-/// The escapes to undo.
 #[derive(Clone, Copy)]
 pub(super) enum Escaping {
     None,

@@ -7,7 +7,11 @@ use crate::{
     fetcher::{flights::Flight, memory::overloaded, state::FetcherState},
     metrics::{CallResult, Cause},
     snapshot::MeetingKind,
-    zoom::{self, Lack, error::CallError, oauth::AccessToken},
+    zoom::{
+        self,
+        error::{CallError, Lack},
+        oauth::AccessToken,
+    },
 };
 
 /// How often a call is retried after a transient failure. Each retry takes another permit.
@@ -21,7 +25,6 @@ const DEFAULT_PAUSE_MS: std::ops::RangeInclusive<u64> = 1_000..=1_500;
 /// longer `Retry-After` is wrong.
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// The reason why a flight's pages end early.
 pub(in crate::fetcher) enum PagesError {
     PageTokenRefused(Failure),
     Failed(Failure),

@@ -18,7 +18,6 @@ use crate::{
     snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
-/// Returns the caller's weight in the queue.
 pub(in crate::fetcher) fn weight_of(caller: &Caller) -> CallerWeight {
     CallerWeight { caller: caller.id, weight: NonZeroU32::new(caller.weight).unwrap_or(NonZeroU32::MIN) }
 }
@@ -33,7 +32,6 @@ pub(in crate::fetcher) struct Flight {
     pub(in crate::fetcher) reservation: CallReservation,
 }
 
-/// A waiting caller.
 pub(in crate::fetcher) struct Waiter {
     pub(in crate::fetcher) reply: ReplySender,
     pub(in crate::fetcher) deadline: Instant,
@@ -54,7 +52,7 @@ impl Waiter {
     }
 }
 
-pub(super) struct FlightEntry {
+pub(in crate::fetcher) struct FlightEntry {
     pub(super) key: SnapshotKey,
     /// In the order of arrival; `None` for a caller that has got its reply.
     waiters: Vec<Option<Waiter>>,
@@ -62,18 +60,16 @@ pub(super) struct FlightEntry {
     started_by_first: bool,
     /// The latest of the waiters' deadlines.
     pub(super) deadline: Instant,
-    /// The weight of the caller whose request started it.
     weight: CallerWeight,
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
     /// Whether it has made a call. From then on it goes on even if every caller has gone, unless it is detached.
-    pub(super) started: bool,
+    pub(in crate::fetcher) started: bool,
     /// The end of the pause that Zoom requested, and the reason.
     pub(super) pause: Option<(Instant, Failure)>,
 }
 
 impl FlightEntry {
-    /// Makes the entry of a background refresh.
     pub(super) fn refresh(flight: &Flight, deadline: Instant) -> Self {
         Self {
             key: flight.key,
@@ -114,12 +110,11 @@ impl FlightEntry {
     }
 
     /// Returns whether there are waiters, and all of them accept the other kind.
-    pub(super) fn all_accept_other_kind(&self) -> bool {
+    pub(in crate::fetcher) fn all_accept_other_kind(&self) -> bool {
         let mut waiters = self.waiters.iter().flatten().peekable();
         waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
     }
 
-    /// Makes this the flight for another snapshot.
     pub(super) fn redirect(&mut self, key: SnapshotKey) {
         self.key = key;
         self.pause = None;
@@ -146,18 +141,15 @@ impl FlightEntry {
         self.waiters.iter_mut().filter_map(Option::take)
     }
 
-    /// Returns whether any caller has ever waited for it.
-    pub(super) fn has_been_awaited(&self) -> bool {
+    pub(in crate::fetcher) fn has_been_awaited(&self) -> bool {
         !self.waiters.is_empty()
     }
 
-    /// Returns the number of callers that wait for it now.
     pub(super) fn waiting(&self) -> usize {
         self.connected().count()
     }
 
-    /// The earliest deadline of those who wait now.
-    pub(super) fn first_deadline(&self) -> Option<Instant> {
+    pub(in crate::fetcher) fn first_deadline(&self) -> Option<Instant> {
         self.connected().map(|waiter| waiter.deadline).min()
     }
 
@@ -167,7 +159,12 @@ impl FlightEntry {
 
     /// Returns whether every caller that waits accepts a snapshot fetched elsewhere. Without callers, any fresh
     /// snapshot is accepted.
-    pub(super) fn all_accept(&self, snapshot: &Snapshot, policy: CachePolicy, now: Instant) -> bool {
+    pub(in crate::fetcher) fn all_accept(
+        &self,
+        snapshot: &Snapshot,
+        policy: CachePolicy,
+        now: Instant,
+    ) -> bool {
         let mut waiters = self.waiters.iter().flatten().peekable();
         match waiters.peek() {
             None => policy.accepts(snapshot, FetchRequirement::any_fresh(now), now),
@@ -176,7 +173,7 @@ impl FlightEntry {
     }
 
     /// Returns the weights of the caller that started it and of those that wait for it, one for each caller.
-    pub(super) fn weights(&self) -> Vec<CallerWeight> {
+    pub(in crate::fetcher) fn weights(&self) -> Vec<CallerWeight> {
         let mut weights = vec![self.weight];
         for waiter in self.connected() {
             if weights.iter().all(|known| known.caller != waiter.weight.caller) {

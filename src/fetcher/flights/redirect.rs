@@ -23,7 +23,6 @@ pub(in crate::fetcher) enum Redirected {
     Ends,
     /// It ends, and its remaining callers, with these weights and deadlines, have joined another flight.
     Joined(FlightNumber, Vec<(CallerWeight, Instant)>),
-    /// It continues under its new key.
     GoesOn,
 }
 

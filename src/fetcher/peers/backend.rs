@@ -1,20 +1,32 @@
 //! The state that all parts of [`super`] share: the connection, this replica's cache and flights, and the rule for
 //! which snapshot is newer.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{
-    lookups::PendingLookups,
     records::{self, Content},
     subscriptions::Subscriptions,
 };
 use crate::{
     cache::{Cache, Entry},
     cluster::{Cluster, bounds::LARGEST_RECORD, keys::RecordKey},
-    fetcher::{flights::Flights, purge::Purger},
+    failure::Failure,
+    fetcher::{
+        flights::{Flights, Waiter},
+        purge::Purger,
+    },
     scheduler::Scheduler,
     snapshot::{Snapshot, SnapshotKey},
 };
+
+/// The callers waiting for one look-up, each with the failure that it gets if the look-up finds nothing for it.
+type WaitingCallers = Vec<(Waiter, Failure)>;
 
 pub(in crate::fetcher) struct RedisPeers {
     pub(super) cluster: Cluster,
@@ -23,7 +35,7 @@ pub(in crate::fetcher) struct RedisPeers {
     pub(super) purger: Rc<Purger>,
     pub(super) scheduler: Scheduler,
     pub(super) subscriptions: Subscriptions,
-    pub(super) lookups: PendingLookups,
+    pub(super) lookups: RefCell<HashMap<SnapshotKey, WaitingCallers, foldhash::fast::RandomState>>,
     pub(super) has_logged_too_large: Cell<bool>,
 }
 
@@ -39,7 +51,6 @@ impl RedisPeers {
         }
     }
 
-    /// Returns this meeting's snapshot in Redis.
     pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
         match self.record(key).await? {
             Content::Snapshot(snapshot) => Some(snapshot),
@@ -47,7 +58,6 @@ impl RedisPeers {
         }
     }
 
-    /// Returns this meeting's record in Redis.
     pub(super) async fn record(&self, key: SnapshotKey) -> Option<Content> {
         let record_key = RecordKey::meeting(&key);
         let stored = self.cluster.look_up(&record_key).await.ok()?;

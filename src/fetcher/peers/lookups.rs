@@ -4,7 +4,7 @@
 //! Look-ups of the same snapshot are coalesced. A caller over its limit in a tight loop would otherwise make Redis send
 //! a whole meeting for each of its requests.
 
-use std::{cell::RefCell, collections::HashMap, panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, rc::Rc, sync::Arc, time::Instant};
 
 use futures_util::FutureExt as _;
 
@@ -17,11 +17,6 @@ use crate::{
     },
     snapshot::SnapshotKey,
 };
-
-/// The callers waiting for each look-up in progress, each with the failure that it gets if the look-up finds nothing for
-/// it.
-pub(super) type PendingLookups =
-    RefCell<HashMap<SnapshotKey, Vec<(Waiter, Failure)>, foldhash::fast::RandomState>>;
 
 /// Replies to a caller with another replica's snapshot, or with `failure` if there is none.
 pub(super) fn answer(peers: &Rc<RedisPeers>, key: SnapshotKey, waiter: Waiter, failure: Failure) {

@@ -9,13 +9,16 @@ use super::{
     backend::RedisPeers,
     claim::HeldClaim,
     records,
-    search::{PeerResult, PeerSource, holds_for_peers, is_kept_for_kind, usable},
+    search::{PeerResult, holds_for_peers, is_kept_for_kind, usable},
 };
 use crate::{
     cache::{Entry, KIND_REMEMBERED_FOR, ends_snapshot},
     cluster::{PutResult, Unavailable, clock::ServerClock, failure_codec, keys::RecordKey},
     failure::Failure,
-    fetcher::flights::Flight,
+    fetcher::{
+        command::FetchSource,
+        flights::{Flight, FlightEntry},
+    },
     snapshot::Snapshot,
 };
 
@@ -73,7 +76,7 @@ async fn put_in_time(
 ) -> Result<PutResult, Unavailable> {
     let cluster = peers.cluster.clone();
     let put = async move { cluster.retrying(async || claim.put(&record, keep).await).await };
-    let Some(deadline) = peers.flights.first_deadline(flight) else { return put.await };
+    let Some(deadline) = peers.flights.read(flight, FlightEntry::first_deadline) else { return put.await };
     let time = deadline.saturating_duration_since(Instant::now()).saturating_sub(ANSWER_BEFORE);
     match tokio::time::timeout(time, actix_rt::spawn(put)).await {
         Ok(Ok(put)) => put,
@@ -93,7 +96,7 @@ async fn superseded(
         Ok(stored) => records::read(&peers.cluster, flight.key, key, stored.record).await,
         Err(Unavailable) => None,
     };
-    match content.and_then(|content| usable(peers, flight, content, PeerSource::Record)) {
+    match content.and_then(|content| usable(peers, flight, content, FetchSource::Cache)) {
         Some(PeerResult::Found(snapshot, _)) => (Ok(snapshot), true),
         Some(PeerResult::NegativeCached(failure, _)) => (Err(failure), true),
         _ => (result, false),

@@ -20,7 +20,6 @@ use crate::{
     snapshot::{Bounds, Snapshot, SnapshotKey},
 };
 
-/// The content of a meeting's record.
 pub(super) enum Content {
     Snapshot(Arc<Snapshot>),
     /// Zoom's refusal, which came at `at` and is cached until `until`.

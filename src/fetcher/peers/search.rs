@@ -23,32 +23,24 @@ use crate::{
     cache::Entry,
     cluster::{ClaimResult, StoredRecord, Unavailable, failure_codec, keys::RecordKey},
     failure::{Failure, Reason},
-    fetcher::flights::Flight,
+    fetcher::{
+        command::FetchSource,
+        flights::{Flight, FlightEntry},
+    },
     snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
 
-/// The result of the search.
 pub(in crate::fetcher) enum PeerResult {
     /// Nothing was found, so this replica fetches. It has no claim if Redis is unavailable; others may fetch, too.
     FetchHere(Option<HeldClaim>),
     /// A snapshot that every waiting caller accepts.
-    Found(Arc<Snapshot>, PeerSource),
+    Found(Arc<Snapshot>, FetchSource),
     /// Zoom's refusal of another replica's call, and the time until which it is cached.
     NegativeCached(Failure, Instant),
     /// The other replica's flight failed, or no caller waits any more.
     PeerFailed(Failure),
 }
 
-/// How another replica's snapshot was obtained.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fetcher) enum PeerSource {
-    /// It was in Redis.
-    Record,
-    /// This replica waited for the other's flight.
-    Flight,
-}
-
-/// How waiting for another replica's flight ended.
 enum WaitResult {
     /// There is a newer record.
     Recorded,
@@ -62,7 +54,7 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     // Subscribes before the first look-up, so that no event between the look-up and the wait is missed.
     let mut subscription = peers.subscriptions.subscribe(flight.key);
     let key = RecordKey::meeting(&flight.key);
-    let mut source = PeerSource::Record;
+    let mut source = FetchSource::Cache;
     let result = loop {
         let stored = peers.cluster.retrying(async || peers.cluster.look_up(&key).await).await;
         let Ok(StoredRecord { fence, record }) = stored else { break PeerResult::FetchHere(None) };
@@ -71,7 +63,7 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
             break result;
         }
         match claim_or_wait(peers, flight, (&key, fence), &mut subscription).await {
-            WaitResult::Recorded => source = PeerSource::Flight,
+            WaitResult::Recorded => source = FetchSource::OthersFlight,
             WaitResult::Decided(result) => break result,
         }
     };
@@ -84,7 +76,7 @@ pub(super) fn usable(
     peers: &RedisPeers,
     flight: &Flight,
     content: Content,
-    source: PeerSource,
+    source: FetchSource,
 ) -> Option<PeerResult> {
     match content {
         Content::Refusal { failure, until, at } => {
@@ -95,7 +87,9 @@ pub(super) fn usable(
             counts.then_some(PeerResult::NegativeCached(failure, until))
         }
         Content::Snapshot(snapshot) => {
-            let serves = peers.flights.all_accept(flight, &snapshot, peers.cache.policy(), Instant::now());
+            let serves = peers
+                .flights
+                .read(flight, |entry| entry.all_accept(&snapshot, peers.cache.policy(), Instant::now()));
             if serves && peers.is_latest(&snapshot) {
                 return Some(PeerResult::Found(snapshot, source));
             }
@@ -112,7 +106,7 @@ fn shows_other_kind(peers: &RedisPeers, flight: &Flight, failure: &Failure, at: 
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
     is_kept_for_kind(flight.key, failure)
         && peers.cache.accepts_kind_of(at, &flight.key.meeting)
-        && peers.flights.all_accept_other_kind(flight)
+        && peers.flights.read(flight, FlightEntry::all_accept_other_kind)
         && !has_snapshot()
 }
 

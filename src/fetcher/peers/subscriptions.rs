@@ -19,11 +19,9 @@ type Outcomes = watch::Sender<LatestOutcomes>;
 #[derive(Default)]
 struct LatestOutcomes {
     last: Option<FlightOutcome>,
-    /// How many records were stored.
     records: u64,
 }
 
-/// How another replica's flight ended.
 #[derive(Clone)]
 pub(super) enum FlightOutcome {
     Recorded,

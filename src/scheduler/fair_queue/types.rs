@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Instant};
 
 /// Numbers flights in the order in which they started.
-pub type FlightNumber = u64;
+pub(crate) type FlightNumber = u64;
 
 /// A caller, and its part of the permits relative to the other callers who wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub(super) struct MemoryLedger {
     /// Bytes that the pages now being fetched are expected to take.
     pub(super) expected: usize,
     /// Flights that wait for memory for their first page.
-    first_page: BTreeMap<FlightId, Wake>,
+    pub(super) first_page: BTreeMap<FlightId, Wake>,
     /// Flights that keep pages and wait for memory for another one.
     next_page: BTreeMap<FlightId, Wake>,
     /// Bodies that wait for this many more bytes.
@@ -53,10 +53,6 @@ impl MemoryLedger {
         self.flights.remove(&number);
         self.first_page.remove(&number);
         self.next_page.remove(&number);
-    }
-
-    pub(super) fn waiting_to_begin(&self) -> usize {
-        self.first_page.len()
     }
 
     /// Queues the flight for its next page. Returns `None` if it has reached the bound by itself.

@@ -25,7 +25,6 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// While another replica makes the request, an event tells its outcome. This interval covers a lost event or a dead replica.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Where the next access token comes from.
 pub(super) enum Acquired {
     /// Another replica's.
     Token(AccessToken),
@@ -44,17 +43,14 @@ pub(super) struct ClusterToken {
     outcomes: watch::Sender<Option<ClaimOutcome>>,
 }
 
-/// The last token that this replica used.
 #[derive(Default)]
 struct LastToken {
-    /// The key of the credentials.
     key: Option<RecordKey>,
     /// The fence of its record; 0 if the others do not have it.
     fence: u64,
     token: Option<AccessToken>,
 }
 
-/// How some replica's request ended.
 struct ClaimOutcome {
     fence: u64,
     /// Empty unless the error holds for all replicas.

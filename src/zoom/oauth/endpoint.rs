@@ -37,9 +37,7 @@ const TRIES: u32 = 3;
 /// A `Retry-After` of at most this is waited for; a longer one ends the tries.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 
-/// Why a request returned no token.
 pub(super) enum RequestError {
-    /// Zoom refuses the credentials.
     Denied(ZoomError),
     /// A retry may help.
     TimedOut,

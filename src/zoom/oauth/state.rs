@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// Whether Zoom accepts our credentials, for `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credentials {
+pub(crate) enum Credentials {
     /// Also before the first response.
     Accepted,
     /// With Zoom's own message, or the name of the missing scope.

@@ -28,7 +28,6 @@ impl AccessToken {
         can_be_sent.then(|| Self(Rc::new(Token { bearer, renew_from, use_until })))
     }
 
-    /// The value of the `Authorization` header.
     pub(crate) fn bearer(&self) -> &str {
         self.0.bearer.expose()
     }

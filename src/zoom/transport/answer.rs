@@ -56,7 +56,7 @@ impl AnswerReader {
     }
 
     /// Whether a response, or the rest of one, is still to come.
-    pub fn is_reading(&self) -> bool {
+    pub(crate) fn is_reading(&self) -> bool {
         !self.is_idle() && !self.is_closed()
     }
 
@@ -67,8 +67,7 @@ impl AnswerReader {
         self.interim = 0;
     }
 
-    /// Allows no further request.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.state = ReadState::Closed;
     }
 

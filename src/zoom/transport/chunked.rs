@@ -22,7 +22,6 @@ pub(super) enum ChunkPosition {
     DataEnd,
     /// In a trailer, after this many others.
     Trailers(u32),
-    /// After the body.
     End,
 }
 
@@ -79,7 +78,6 @@ pub(super) fn write(output: &mut BytesMut, data: &[u8]) {
     output.extend_from_slice(b"\r\n");
 }
 
-/// Appends the last chunk.
 pub(super) fn end(output: &mut BytesMut) {
     output.extend_from_slice(b"0\r\n\r\n");
 }

@@ -8,7 +8,6 @@ use rustls::CertificateError;
 use super::{answer::Malformed, connection::InDoubt};
 use crate::metrics::Cause;
 
-/// The reason why there was no connection, or no complete response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
 pub(crate) struct TransportFailure {
@@ -98,7 +97,6 @@ pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
     (TransportFailure { cause, detail }, never_left)
 }
 
-/// Why a body is not whole.
 pub(crate) fn of_body(error: &PayloadError) -> String {
     match error {
         PayloadError::Io(error) | PayloadError::Incomplete(Some(error)) => of_io(error),

@@ -25,7 +25,6 @@ const PASSED_ON: [&str; 9] = [
 /// How the end of a body is found (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyLength {
-    /// There is no body.
     None,
     /// In bytes.
     Known(u64),
