@@ -109,6 +109,9 @@ fn key() -> impl Strategy<Value = String> {
             "recording",
             "max_rssi",
             "width",
+            "audio_input",
+            "video_output",
+            "date_time",
         ][..],
     );
     prop_oneof![

@@ -1,0 +1,122 @@
+//! Finds values that are more frequent among affected participants than among all.
+
+use std::collections::HashMap;
+
+use crate::json::{Cursor, Desynced};
+
+/// The fields of a participant that are compared, in the order of the summary.
+pub(super) const FIELDS: [&str; 7] =
+    ["network_type", "connection_type", "location", "data_center", "os", "version", "device"];
+/// Fewer affected participants have nothing in common.
+const LEAST_AFFECTED: usize = 2;
+/// How many times as frequent a value must be among the affected participants as among all.
+const TIMES_AS_FREQUENT: usize = 2;
+
+/// Counts the values of all participants.
+#[derive(Default)]
+pub(super) struct CommonValues {
+    participants: usize,
+    affected: usize,
+    /// The values of each field, unescaped.
+    values: [HashMap<Vec<u8>, Frequency>; FIELDS.len()],
+}
+
+struct Frequency {
+    /// The JSON text of the value where it first appeared, and how many other values had appeared before.
+    raw: Box<[u8]>,
+    order: usize,
+    affected: usize,
+    participants: usize,
+}
+
+impl CommonValues {
+    /// Adds a participant with the JSON text of each field, if that is a text.
+    pub(super) fn add(&mut self, fields: &[Option<&[u8]>], is_affected: bool) -> Result<(), Desynced> {
+        self.participants += 1;
+        self.affected += usize::from(is_affected);
+        for (values, raw) in self.values.iter_mut().zip(fields) {
+            let Some(raw) = raw.filter(|raw| raw.starts_with(b"\"")) else { continue };
+            let name = Cursor::new(raw).text()?.name()?.into_owned();
+            let order = values.len();
+            let new = || Frequency { raw: raw.into(), order, affected: 0, participants: 0 };
+            let frequency = values.entry(name).or_insert_with(new);
+            frequency.participants += 1;
+            frequency.affected += usize::from(is_affected);
+        }
+        Ok(())
+    }
+
+    /// Appends the list of the values that the affected participants have in common: by field, those of most affected
+    /// participants first.
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        out.push(b'[');
+        let begin = out.len();
+        for (field, values) in FIELDS.into_iter().zip(&self.values) {
+            let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();
+            common.sort_by_key(|value| (std::cmp::Reverse(value.affected), value.order));
+            for Frequency { raw, affected, participants, .. } in common {
+                if out.len() > begin {
+                    out.push(b',');
+                }
+                out.extend_from_slice(format!("{{\"field\":\"{field}\",\"value\":").as_bytes());
+                out.extend_from_slice(raw);
+                out.extend_from_slice(format!(",\"affected\":{affected},\"of\":{participants}}}").as_bytes());
+            }
+        }
+        out.push(b']');
+    }
+
+    /// With 41 participants, 2 of them affected: if both use Wifi, as 18 of all do, then 2/2 is more than twice 18/41.
+    fn is_common(&self, value: &Frequency) -> bool {
+        value.affected >= LEAST_AFFECTED
+            && value.affected * self.participants >= TIMES_AS_FREQUENT * value.participants * self.affected
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn common(participants: &[(&str, bool)]) -> String {
+        let mut values = CommonValues::default();
+        for (network_type, is_affected) in participants {
+            let fields = [Some(network_type.as_bytes()), None, Some(network_type.as_bytes())];
+            values.add(&fields, *is_affected).unwrap();
+        }
+        let mut out = Vec::new();
+        values.append(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_common_value_is_twice_as_frequent_among_the_affected() {
+        let wifi = (r#""Wifi""#, true);
+        let others = [(r#""Wired""#, false), ("null", false)];
+        let found = concat!(
+            r#"[{"field":"network_type","value":"Wifi","affected":2,"of":2},"#,
+            r#"{"field":"location","value":"Wifi","affected":2,"of":2}]"#
+        );
+        assert_eq!(common(&[wifi, others[0], (r#""W\u0069fi""#, true), others[1]]), found);
+        assert_eq!(common(&[wifi, others[0], wifi]), "[]", "2/2 is less than twice 2/3");
+        assert_eq!(common(&[wifi, others[0], others[1]]), "[]", "one participant has nothing in common");
+        let unaffected = (r#""Wifi""#, false);
+        assert_eq!(common(&[wifi, wifi, unaffected, others[0]]), "[]", "2/2 is less than twice 3/4");
+        assert_eq!(common(&[]), "[]");
+        for no_text in ["null", "7", "[]"] {
+            assert_eq!(common(&[(no_text, true), (no_text, true), others[0], others[0]]), "[]");
+        }
+    }
+
+    #[test]
+    fn the_value_of_most_affected_participants_comes_first() {
+        let mut participants = vec![(r#""a""#, true), (r#""b""#, true), (r#""a""#, true), (r#""c""#, true)];
+        participants.extend([(r#""b""#, true), (r#""b""#, true), (r#""c""#, true)]);
+        participants.extend([("null", false); 20]);
+        let found = common(&participants);
+        let order: Vec<_> = ["b\",\"affected\":3", "a\",\"affected\":2", "c\",\"affected\":2"]
+            .iter()
+            .map(|value| found.find(value))
+            .collect();
+        assert!(order.is_sorted() && order[0].is_some(), "{found}");
+    }
+}

@@ -1,0 +1,99 @@
+//! Rates a participant by the part of the minutes that were over a limit.
+
+use super::measurements::Groups;
+
+/// The groups that decide: the two directions of audio, video and shared screens.
+const MEDIA: [&str; 6] =
+    ["audio_input", "audio_output", "video_input", "video_output", "as_input", "as_output"];
+/// A group that was measured for fewer minutes than this decides only if all are that short.
+const ENOUGH_SAMPLES: usize = 3;
+
+vocabulary! {
+    /// How good a participant's connection was. The word is the value in the summary.
+    #[derive(PartialOrd, Ord)]
+    pub enum Quality {
+        /// At most 5 % of the minutes were over a limit.
+        Good = "good",
+        /// At most 20 %.
+        Fair = "fair",
+        /// At most 40 %.
+        Poor = "poor",
+        /// More than 40 %.
+        Bad = "bad",
+        /// No medium was measured.
+        Unknown = "unknown",
+    }
+}
+
+impl Quality {
+    /// Returns the quality of the worst medium.
+    pub(super) fn of(groups: &Groups<'_>) -> Self {
+        let media = || {
+            let names = |name: &[u8]| MEDIA.iter().any(|medium| medium.as_bytes() == name);
+            let media = groups.iter().filter(move |group| names(&group.key.name));
+            media.map(|group| (group.over.get(), group.samples.get())).filter(|(_, samples)| *samples > 0)
+        };
+        let has_enough = |(_, samples): &(usize, usize)| *samples >= ENOUGH_SAMPLES;
+        let all_are_short = !media().any(|medium| has_enough(&medium));
+        let deciding = media().filter(|medium| all_are_short || has_enough(medium));
+        deciding.map(|(over, samples)| Self::of_minutes(over, samples)).max().unwrap_or(Self::Unknown)
+    }
+
+    fn of_minutes(over: usize, samples: usize) -> Self {
+        let at_most = |percent: usize| over * 100 <= samples * percent;
+        match () {
+            () if at_most(5) => Self::Good,
+            () if at_most(20) => Self::Fair,
+            () if at_most(40) => Self::Poor,
+            () => Self::Bad,
+        }
+    }
+
+    /// Returns whether the participant had a bad time.
+    pub(super) fn is_affected(self) -> bool {
+        matches!(self, Self::Poor | Self::Bad)
+    }
+}
+
+/// How many participants have each quality.
+#[derive(Default)]
+pub(super) struct QualityCounts([usize; Quality::ALL.len()]);
+
+impl QualityCounts {
+    pub(super) fn add(&mut self, quality: Quality) {
+        for (each, count) in Quality::ALL.into_iter().zip(&mut self.0) {
+            *count += usize::from(each == quality);
+        }
+    }
+
+    /// Appends an object with all qualities.
+    pub(super) fn append(&self, out: &mut Vec<u8>) {
+        let mut before = '{';
+        for (quality, count) in Quality::ALL.into_iter().zip(self.0) {
+            out.extend_from_slice(format!("{before}\"{}\":{count}", quality.as_str()).as_bytes());
+            before = ',';
+        }
+        out.push(b'}');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_of_minutes_decides_and_its_bounds_belong_to_the_better() {
+        for (over, samples, expected) in [
+            (0, 1, Quality::Good),
+            (1, 20, Quality::Good),
+            (1, 19, Quality::Fair),
+            (1, 5, Quality::Fair),
+            (201, 1_000, Quality::Poor),
+            (2, 5, Quality::Poor),
+            (401, 1_000, Quality::Bad),
+            (1, 1, Quality::Bad),
+        ] {
+            assert_eq!(Quality::of_minutes(over, samples), expected, "{over} of {samples}");
+        }
+    }
+}
