@@ -29,7 +29,7 @@ use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
     cache::CacheConfig, callers::CallersFile, cluster::ClusterConfig, fetcher::FetcherConfig,
     quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
-    trace::TraceConfig, zoom::ZoomConfig,
+    trace::TraceConfig, view::summary::SummaryLimits, zoom::ZoomConfig,
 };
 
 /// The whole valid configuration, with one field for each part that owns it.
@@ -48,6 +48,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The callers and their keys; `None` if none are needed.
     pub callers: Option<CallersFile>,
+    /// The limits of summaries.
+    pub summary: SummaryLimits,
     /// Redis; `None` for a single process.
     pub cluster: Option<ClusterConfig>,
     /// The log's format and filter.
@@ -82,6 +84,7 @@ impl Config {
         };
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
+        let summary = sections::summary(&mut reader);
         let cluster = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
@@ -96,6 +99,7 @@ impl Config {
             freshness,
             cache,
             callers,
+            summary,
             cluster,
             telemetry,
             trace,

@@ -12,7 +12,8 @@ use std::{
 
 use tempfile::TempDir;
 use zoom_qos_proxy::{
-    callers::CallersFile, config::Config, telemetry::LogFormat, zoom::secret::SecretSource,
+    callers::CallersFile, config::Config, telemetry::LogFormat, view::summary::SummaryLimit,
+    zoom::secret::SecretSource,
 };
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -169,6 +170,8 @@ fn without_settings_the_documented_defaults_apply() {
     assert_eq!(config.cache.max_bytes, 256 << 20);
     assert_eq!(config.freshness.empty_live_fresh, seconds(10));
     assert!(config.callers.is_none());
+    let limits = SummaryLimit::ALL.map(|limit| Some(config.summary.get(limit)));
+    assert_eq!(limits, [150.0, 40.0, 2.0, 90.0].map(Some));
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
     assert_eq!(config.telemetry.log_level, "info");
     assert!(config.trace.otlp_endpoint.is_none());
@@ -244,6 +247,36 @@ fn a_wrong_value_is_a_problem_even_if_overridden_later() {
         lines,
         ["server.wait: needs a unit and quotes: write \"30s\", not an integer (set in 1.toml:2)"]
     );
+}
+
+#[test]
+fn a_limit_of_summaries_is_digits_with_or_without_decimals() {
+    let setup = Setup::new()
+        .file("[summary]\nlatency_ms = 1_000\njitter_ms = 0\nloss_percent = 2.50\n")
+        .variable("QOS_PROXY__SUMMARY__CPU_PERCENT", "099.5");
+    let config = setup.config();
+    let limits = SummaryLimit::ALL.map(|limit| Some(config.summary.get(limit)));
+    assert_eq!(limits, [1000.0, 0.0, 2.5, 99.5].map(Some));
+    for line in ["latency_ms = 1000 #", "jitter_ms = 0 #", "loss_percent = 2.5 #", "cpu_percent = 99.5 #"] {
+        assert!(config.effective.contains(line), "{}", config.effective);
+    }
+    for (setting, said) in [
+        (
+            "summary.latency_ms = 1000000",
+            "must be a number from 0 to 999999, such as 40 or 2.5, not \"1000000\"",
+        ),
+        ("summary.jitter_ms = -1", "must be a number from 0 to 999999, such as 40 or 2.5, not \"-1\""),
+        ("summary.loss_percent = 100.5", "must be a number from 0 to 100, such as 40 or 2.5, not \"100.5\""),
+        ("summary.loss_percent = 1e1", "must be a number from 0 to 100, such as 40 or 2.5, not \"1e1\""),
+        ("summary.cpu_percent = nan", "must be a number from 0 to 100, such as 40 or 2.5, not \"nan\""),
+        ("summary.cpu_percent = \"90\"", "must be a number from 0 to 100, such as 40 or 2.5, without quotes"),
+        ("summary.cpu_percent = true", "must be a number from 0 to 100, such as 40 or 2.5, not a boolean"),
+    ] {
+        let key = setting.split(' ').next().unwrap();
+        assert_eq!(problem_of(setting), format!("{key}: {said} (set in 1.toml:2)"));
+    }
+    let lines = Setup::new().variable("QOS_PROXY__SUMMARY__LATENCY_MS", "150 ms").refused();
+    assert!(lines[0].starts_with("summary.latency_ms: must be a number from 0 to 999999"), "{lines:?}");
 }
 
 #[test]
@@ -944,7 +977,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
     let table: toml::Table = effective.parse().unwrap();
     assert_eq!(
         table.keys().collect::<Vec<_>>(),
-        ["cache", "callers", "limits", "redis", "server", "telemetry", "zoom"]
+        ["cache", "callers", "limits", "redis", "server", "summary", "telemetry", "zoom"]
     );
     assert_eq!(table["limits"]["state_file"].as_str(), Some("a \"b\""));
 }

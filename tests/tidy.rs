@@ -124,6 +124,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "telemetry",
             "toml_document",
             "trace",
+            "view::summary",
             "zoom",
         ],
     ),

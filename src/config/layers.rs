@@ -27,6 +27,8 @@ pub(super) enum RawValue {
     Text(String),
     /// A TOML integer; `None` if it does not fit 128 bits.
     Integer(Option<i128>),
+    /// The text of a TOML float.
+    Float(String),
     /// The text of an environment variable, which may mean a number.
     Variable(String),
     /// A TOML type that no key has.
@@ -37,7 +39,7 @@ impl RawValue {
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Variable(text) => Some(text),
-            Self::Integer(_) | Self::Other(_) => None,
+            Self::Integer(_) | Self::Float(_) | Self::Other(_) => None,
         }
     }
 }
@@ -157,6 +159,7 @@ fn raw_value(value: &DeValue<'_>) -> RawValue {
     match value {
         DeValue::String(text) => RawValue::Text(text.to_string()),
         DeValue::Integer(_) => RawValue::Integer(integer(value)),
+        DeValue::Float(number) => RawValue::Float(number.as_str().to_owned()),
         other => RawValue::Other(other.type_str()),
     }
 }

@@ -10,7 +10,7 @@ use super::{
     reader::Reader,
     rules::{
         address::{base_url, is_unencrypted, trimmed_base_url},
-        quantity::integer,
+        quantity::{integer, summary_limit},
         text::{choice, file_path, log_filter},
     },
 };
@@ -22,6 +22,7 @@ use crate::{
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
     trace::TraceConfig,
+    view::summary::{SummaryLimit, SummaryLimits},
     zoom::ZoomConfig,
 };
 
@@ -187,6 +188,20 @@ pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
             None
         }
     }
+}
+
+pub(super) fn summary(reader: &mut Reader) -> SummaryLimits {
+    let mut limits = SummaryLimits::default();
+    for limit in SummaryLimit::ALL {
+        let key = match limit {
+            SummaryLimit::Latency => "summary.latency_ms",
+            SummaryLimit::Jitter => "summary.jitter_ms",
+            SummaryLimit::Loss => "summary.loss_percent",
+            SummaryLimit::Cpu => "summary.cpu_percent",
+        };
+        limits.set(limit, reader.required(key, |raw| summary_limit(raw, limit)).unwrap_or_default());
+    }
+    limits
 }
 
 /// `[telemetry]` without `otlp_endpoint`.

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, time::Duration};
 use bytesize::ByteSize;
 
 use super::{Checked, quoted, text_of, toml_text, with_article};
-use crate::{config::layers::RawValue, toml_document::one_line};
+use crate::{config::layers::RawValue, toml_document::one_line, view::summary::SummaryLimit};
 
 pub(crate) fn duration(raw: &RawValue) -> Checked<Duration> {
     /// Adding it to an `Instant` cannot overflow.
@@ -79,6 +79,7 @@ pub(crate) fn integer(raw: &RawValue, range: &RangeInclusive<u32>) -> Checked<u3
         RawValue::Variable(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
         RawValue::Variable(text) => return Err(format!("{rule}, not {}", quoted(text))),
         RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
+        RawValue::Float(_) => return Err(format!("{rule}, not a float")),
         RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
     };
     let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| range.contains(n));
@@ -86,4 +87,17 @@ pub(crate) fn integer(raw: &RawValue, range: &RangeInclusive<u32>) -> Checked<u3
         Some(number) => format!("{rule}, not {number}"),
         None => rule,
     })
+}
+
+pub(crate) fn summary_limit(raw: &RawValue, limit: SummaryLimit) -> Checked<f64> {
+    let rule = format!("must be a number from 0 to {}, such as 40 or 2.5", limit.largest());
+    let text = match raw {
+        RawValue::Integer(number) => number.map_or_else(String::new, |number| number.to_string()),
+        RawValue::Variable(text) if text.is_empty() => return Err(format!("is empty; it {rule}")),
+        RawValue::Float(text) | RawValue::Variable(text) => text.clone(),
+        RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
+        RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
+    };
+    let value = limit.parse(&text).ok_or_else(|| format!("{rule}, not {}", quoted(&text)))?;
+    Ok((value, value.to_string()))
 }
