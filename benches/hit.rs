@@ -82,6 +82,7 @@ fn state(bytes: usize) -> Data<AppState> {
         metrics,
         tracer: Tracer::default(),
         views: ViewMaker::new(1, Duration::from_secs(12)),
+        summary_limits: config.summary,
         draining: AtomicBool::new(false),
     })
 }

@@ -81,7 +81,9 @@ impl App {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         // Fails if this process has installed the provider before, as tests do that start several services.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let Config { server, fetcher, zoom, quota, freshness, cache, callers, cluster, trace, .. } = config;
+        let Config {
+            server, fetcher, zoom, quota, freshness, cache, callers, summary, cluster, trace, ..
+        } = config;
         let metrics = Arc::new(Metrics::default());
         let (tracer, tracer_guard) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
@@ -100,7 +102,16 @@ impl App {
         };
         let (fetcher, fetcher_task) = Fetcher::prepare(dependencies);
         let draining = AtomicBool::new(false);
-        let state = Data::new(AppState { callers: known, cache, fetcher, views, metrics, tracer, draining });
+        let state = Data::new(AppState {
+            callers: known,
+            cache,
+            fetcher,
+            views,
+            summary_limits: summary,
+            metrics,
+            tracer,
+            draining,
+        });
 
         let listeners = Listeners::bind(&server, &state)?;
         let ServerConfig { drain_delay, shutdown_timeout, .. } = server;

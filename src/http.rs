@@ -24,6 +24,7 @@ mod response;
 mod retry_after;
 mod route;
 mod state;
+mod summary;
 mod view_params;
 mod views;
 mod zoom_api;
@@ -50,8 +51,10 @@ use self::{
 pub use self::{disconnect::watch_connection, route::Listener, state::AppState, views::ViewMaker};
 use crate::snapshot::MeetingKind;
 
-/// The routes of both listeners, the most requested first. [`dispatch`] calls their handlers.
-static ROUTES: [Route; 13] = [
+/// The routes of both listeners, the most requested first; but a summary's path, which `/qos/{meetingId}` matches, too,
+/// comes before that. [`dispatch`] calls their handlers.
+static ROUTES: [Route; 14] = [
+    Route::callers("/qos/{meetingId}/summary", "summary", Methods::Read, RouteHandler::Summary),
     Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
     Route::callers(
         "/v2/metrics/meetings/{meetingId}/participants/qos",
@@ -163,6 +166,7 @@ async fn dispatch(
 ) -> HttpResponse {
     match handler {
         RouteHandler::Qos => qos::get(request, state, context).await,
+        RouteHandler::Summary => Box::pin(summary::get(request, state, context)).await,
         RouteHandler::ZoomPage(kind) => Box::pin(zoom_api::get_page(request, state, context, kind)).await,
         RouteHandler::ZoomParticipant(kind) => {
             Box::pin(zoom_api::get_participant(request, state, context, kind)).await

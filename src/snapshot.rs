@@ -219,6 +219,13 @@ impl Snapshot {
         document::head(self.key, self.fetched_at, self.rows())
     }
 
+    /// Returns the beginning of another JSON object about this snapshot: the meeting, its type and kind, and the time of
+    /// fetching.
+    #[must_use]
+    pub fn opening(&self) -> String {
+        document::opening(self.key, self.fetched_at)
+    }
+
     /// Returns a reader of at most `size` participants, beginning with number `offset`. `plain` is the uncompressed
     /// body, if it is available.
     pub(crate) fn participants(

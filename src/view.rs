@@ -10,6 +10,7 @@ pub mod rows;
 pub mod select;
 mod selected;
 pub mod snapshot_view;
+mod summarized;
 pub mod summary;
 mod zoom_page;
 pub mod zoom_shape;

@@ -63,6 +63,7 @@ const MAY_IMPORT: [(&str, &[&str]); 29] = [
             "view::snapshot_view",
             "view::rows",
             "view::select::Selection",
+            "view::summary",
         ],
     ),
     (

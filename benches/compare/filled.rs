@@ -70,6 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         fetcher,
         metrics,
         views: ViewMaker::new(1, Duration::from_secs(12)),
+        summary_limits: config.summary,
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
     });

@@ -57,9 +57,19 @@ struct Range<'h> {
     weight: f32,
 }
 
-fn negotiated(headers: &HeaderMap) -> Option<MediaType> {
+/// Returns whether a response that can only be JSON is acceptable.
+pub(super) fn accepts_json(headers: &HeaderMap) -> bool {
+    let ranges = ranges(headers);
+    ranges.is_empty() || weight(MediaType::Json.essence(), &ranges) > 0.0
+}
+
+fn ranges(headers: &HeaderMap) -> Vec<Range<'_>> {
     let values = headers.get_all(ACCEPT).map(|value| value.to_str().unwrap_or_default());
-    let ranges: Vec<_> = values.flat_map(|value| value.split(',')).filter_map(Range::parse).collect();
+    values.flat_map(|value| value.split(',')).filter_map(Range::parse).collect()
+}
+
+fn negotiated(headers: &HeaderMap) -> Option<MediaType> {
+    let ranges = ranges(headers);
     if ranges.is_empty() {
         // The header names nothing.
         return Some(MediaType::Json);
@@ -157,6 +167,20 @@ mod tests {
             assert_eq!(chosen(&[accept]), Some(format), "{accept}");
         }
         assert_eq!(chosen(&["text/html", "text/csv"]), Some("csv"), "in two lines");
+    }
+
+    #[test]
+    fn json_alone_is_acceptable_unless_every_range_excludes_it() {
+        let accepts = |accept: &'static str| {
+            accepts_json(&[(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect())
+        };
+        for accept in ["*/*", "text/csv, application/*;q=0.1", "application/json;q=0.001", "", "json"] {
+            assert!(accepts(accept), "{accept}");
+        }
+        for accept in ["text/csv", "application/x-ndjson", "*/*, application/json;q=0", "text/html"] {
+            assert!(!accepts(accept), "{accept}");
+        }
+        assert!(accepts_json(&HeaderMap::new()));
     }
 
     #[test]

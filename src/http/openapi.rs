@@ -6,6 +6,7 @@
 mod components;
 mod responses;
 mod schemas;
+mod summary;
 mod views;
 mod zoom_api;
 
@@ -65,9 +66,9 @@ pub(super) fn description() -> Value {
         "servers": [{ "url": "/" }],
         "paths": paths(),
         "components": {
-            "parameters": merged(components::parameters(), views::parameters()),
+            "parameters": merged(merged(components::parameters(), views::parameters()), summary::parameters()),
             "headers": merged(components::headers(), views::headers()),
-            "schemas": schemas::schemas(),
+            "schemas": merged(schemas::schemas(), summary::schemas()),
             "securitySchemes": {
                 "bearer": { "type": "http", "scheme": "bearer", "description": CALLER_KEY },
                 "basic": { "type": "http", "scheme": "basic", "description": "The caller's name and caller key." },
@@ -139,6 +140,7 @@ fn paths() -> Value {
         },
     });
     if let Some(paths) = paths.as_object_mut() {
+        paths.extend(summary::paths());
         paths.extend(zoom_api::paths());
     }
     paths

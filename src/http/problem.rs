@@ -103,14 +103,14 @@ impl Problem {
                 .with_detail("Nobody in this meeting has this id; compare it with the meeting's participants."),
             Self::NotFound => Row::refused(404, "not_found", "No such path")
                 .with_detail(
-                    "There is no such path; the callers' listener has /qos/{meetingId}, /openapi.json and, for clients made for \
+                    "There is no such path; the callers' listener has /qos/{meetingId}, /qos/{meetingId}/summary, /openapi.json and, for clients made for \
                      Zoom, /v2/metrics/{meetings|webinars}/{id}/participants/qos and /oauth/token.",
                 ),
             Self::MethodNotAllowed { .. } => Row::refused(405, "method_not_allowed", "Method not allowed")
                 .with_detail("This path accepts only the methods in the Allow header."),
             Self::NotAcceptable => Row::refused(406, "not_acceptable", "No acceptable representation").with_detail(
-                "This path offers application/json, application/x-ndjson and text/csv; accept one of them, or choose by \
-                 format=json, format=ndjson or format=csv.",
+                "This path offers application/json and, unless it is a summary, application/x-ndjson and text/csv; accept \
+                 one of them, or choose by format=json, format=ndjson or format=csv where there are several.",
             ),
             Self::Internal => Row::failed(500, "internal_error", "Internal error")
                 .with_detail("The service failed on this request; report its request_id to the operators."),

@@ -49,6 +49,17 @@ async fn answer(
         Portion::View(view) => Requested::View(view),
         Portion::NextSlice(token) => return next_slice(request, state, context, requested, token).await,
     };
+    respond(request, state, context, (caller, requested), part).await
+}
+
+/// Finds a snapshot, and responds with a part or form of it.
+pub(super) async fn respond(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+    (caller, requested): (&Arc<Caller>, RequestedKey),
+    part: Requested,
+) -> Result<HttpResponse, Problem> {
     let flight_link = context.flight_link.clone().unwrap_or_default();
     let found = find(state, request, context, (caller, flight_link), requested).await;
     match found {

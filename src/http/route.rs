@@ -17,6 +17,8 @@ vocabulary! {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RouteHandler {
     Qos,
+    /// Serves the summary of a meeting.
+    Summary,
     /// Serves a page of participants at Zoom's own path.
     ZoomPage(MeetingKind),
     /// Serves one participant at Zoom's own path.
@@ -162,8 +164,8 @@ impl Route {
 
     /// Returns whether this route serves meetings. Only such requests identify their callers and count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
-        use RouteHandler::{Qos, ZoomPage, ZoomParticipant};
-        matches!(self.handler, Qos | ZoomPage(_) | ZoomParticipant(_))
+        use RouteHandler::{Qos, Summary, ZoomPage, ZoomParticipant};
+        matches!(self.handler, Qos | Summary | ZoomPage(_) | ZoomParticipant(_))
     }
 
     /// Returns whether probes or scrapes request this route every few seconds. Such requests are logged at `debug` and
@@ -224,6 +226,19 @@ mod tests {
             assert_eq!(ids(one, &path), Some((meeting, participant)));
         }
         assert_eq!(ids(one, "/v2/1/participants/qos"), None);
+    }
+
+    #[test]
+    fn a_summary_is_of_the_id_before_its_last_part() {
+        let summary = "/qos/{meetingId}/summary";
+        for id in ["123", "/a//b+c==", "", "summary", "a/summary"] {
+            assert_eq!(ids(summary, &format!("/qos/{id}/summary")), Some((id, "")));
+        }
+        for path in
+            ["/qos/summary", "/qos/1/summary/", "/qos/1/Summary", "/qos/1%2Fsummary", "/qos/1/summary=="]
+        {
+            assert_eq!(ids(summary, path), None, "{path}");
+        }
     }
 
     #[test]

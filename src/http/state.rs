@@ -12,6 +12,7 @@ use crate::{
     fetcher::{Credentials, Fetcher},
     metrics::Metrics,
     trace::Tracer,
+    view::summary::SummaryLimits,
 };
 
 /// State that the handlers of both listeners share. Built once, outside the workers; otherwise each worker would build
@@ -25,6 +26,8 @@ pub struct AppState {
     pub fetcher: Fetcher,
     /// Makes the views of snapshots.
     pub views: ViewMaker,
+    /// The limits of summaries, which a query can replace.
+    pub summary_limits: SummaryLimits,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
     /// Begins the spans of requests.

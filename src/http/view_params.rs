@@ -58,7 +58,7 @@ impl ViewParams<'_> {
         [&self.participant, &self.groups, &self.since, &self.until].into_iter().any(Option::is_some)
     }
 
-    fn selection(self) -> Result<Selection, Problem> {
+    pub(super) fn selection(self) -> Result<Selection, Problem> {
         let participant = self.participant.map(Cow::into_owned);
         if participant.as_deref() == Some("") {
             return Err(Problem::invalid(

@@ -12,20 +12,28 @@ pub(super) const TAIL: &str = "]}";
 
 /// Returns everything before the first participant.
 pub(super) fn head(key: SnapshotKey, fetched_at: SystemTime, rows: usize) -> String {
-    let mut head = String::with_capacity(192);
+    let mut head = opening(key, fetched_at);
+    // Writing to a String cannot fail.
+    let _infallible = write!(head, r#","total_records":{rows},"participants":["#);
+    head
+}
+
+/// Returns the beginning of a JSON object about a snapshot: the meeting, its type and kind, and the time of fetching.
+pub(super) fn opening(key: SnapshotKey, fetched_at: SystemTime) -> String {
+    let mut opening = String::with_capacity(192);
     let kind = match key.kind {
         MeetingKind::Meeting => "",
         MeetingKind::Webinar => r#""kind":"webinar","#,
     };
     // Neither a meeting id nor a time has a character that JSON escapes; writing to a String cannot fail.
     let _infallible = write!(
-        head,
-        r#"{{"meeting_id":"{}","type":"{}",{kind}"fetched_at":"{}","total_records":{rows},"participants":["#,
+        opening,
+        r#"{{"meeting_id":"{}","type":"{}",{kind}"fetched_at":"{}""#,
         key.meeting,
         key.meeting_type.as_str(),
         timestamp(fetched_at).strftime("%Y-%m-%dT%H:%M:%SZ"),
     );
-    head
+    opening
 }
 
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {

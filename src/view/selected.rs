@@ -15,21 +15,21 @@ use crate::snapshot::{ParticipantReader, Snapshot};
 const LIST: &str = "\"participants\":[";
 
 /// Reads the selected participants of a snapshot one after the other.
-struct SelectedReader<'s> {
+pub(super) struct SelectedReader<'s> {
     participants: ParticipantReader<'s>,
     selection: &'s Selection,
     selected: Vec<u8>,
     /// Whether the meeting has the participant who is wanted, with samples or without.
-    found: bool,
+    pub(super) found: bool,
 }
 
 impl<'s> SelectedReader<'s> {
-    fn new(snapshot: &'s Snapshot, plain: Option<&Bytes>, selection: &'s Selection) -> Self {
+    pub(super) fn new(snapshot: &'s Snapshot, plain: Option<&Bytes>, selection: &'s Selection) -> Self {
         let participants = snapshot.participants(0, snapshot.rows(), plain);
         Self { participants, selection, selected: Vec::new(), found: selection.participant.is_none() }
     }
 
-    fn read(&mut self) -> io::Result<Option<&[u8]>> {
+    pub(super) fn read(&mut self) -> io::Result<Option<&[u8]>> {
         self.selected.clear();
         while self.selected.is_empty() {
             let Some(participant) = self.participants.read()? else { return Ok(None) };
@@ -104,6 +104,6 @@ pub(super) fn write_rows(
     Ok(selected.found)
 }
 
-fn corrupt(error: NotAParticipant) -> io::Error {
+pub(super) fn corrupt(error: NotAParticipant) -> io::Error {
     io::Error::other(error)
 }

@@ -11,7 +11,9 @@ use sha2::{Digest as _, Sha256};
 use super::{
     rows::{RowFormat, RowShape},
     select::Selection,
-    selected, zoom_page,
+    selected, summarized,
+    summary::{SummaryLimit, SummaryLimits},
+    zoom_page,
 };
 use crate::snapshot::Snapshot;
 
@@ -44,6 +46,13 @@ pub enum View {
         /// How it is written.
         format: RowFormat,
     },
+    /// Whose connection was bad, when and why.
+    Summary {
+        /// The part of the meeting.
+        selection: Box<Selection>,
+        /// The limits above which a minute counts as over.
+        limits: SummaryLimits,
+    },
 }
 
 impl View {
@@ -55,6 +64,12 @@ impl View {
             Self::Rows { selection, shape, format } => {
                 let (shape, format) = (shape.as_str(), format.as_str());
                 format!("{format}-{shape}-{}", selection.fingerprint()).into()
+            }
+            // Each limit as 16 hexadecimal digits: written in decimal, it could have hundreds.
+            Self::Summary { selection, limits } => {
+                let name = format!("summary-{}", selection.fingerprint());
+                let bits = SummaryLimit::ALL.map(|limit| limits.get(limit).to_bits());
+                bits.iter().fold(name, |name, bits| format!("{name}-{bits:016x}")).into()
             }
             Self::ZoomParticipant { wanted } => {
                 let digest = Sha256::digest(wanted.as_bytes());
@@ -68,7 +83,9 @@ impl View {
         match self {
             Self::ZoomPage { .. } => None,
             Self::ZoomParticipant { wanted } => Some(wanted),
-            Self::Selected(selection) | Self::Rows { selection, .. } => selection.participant.as_deref(),
+            Self::Selected(selection) | Self::Rows { selection, .. } | Self::Summary { selection, .. } => {
+                selection.participant.as_deref()
+            }
         }
     }
 
@@ -79,7 +96,9 @@ impl View {
             Self::ZoomPage { offset, size, .. } => snapshot.row_range(*offset, (*size).into()).length,
             // Unknown until the participant is found. A single participant is never treated as large.
             _ if self.participant().is_some() => 0,
-            Self::ZoomParticipant { .. } | Self::Selected(_) | Self::Rows { .. } => snapshot.length,
+            Self::ZoomParticipant { .. } | Self::Selected(_) | Self::Rows { .. } | Self::Summary { .. } => {
+                snapshot.length
+            }
         }
     }
 
@@ -104,6 +123,9 @@ impl View {
             Self::Selected(selection) => selected::write_json(snapshot, plain, selection, out),
             Self::Rows { selection, shape, format } => {
                 selected::write_rows(snapshot, plain, (selection, *shape, *format), out)
+            }
+            Self::Summary { selection, limits } => {
+                summarized::write(snapshot, plain, (selection, *limits), out)
             }
         }
     }

@@ -15,11 +15,14 @@ mod number;
 mod participant;
 mod quality;
 
-use self::{common::CommonValues, participant::Participant, quality::QualityCounts};
 pub use self::{
+    common::COMMON_FIELDS,
     limits::{SummaryLimit, SummaryLimits},
+    measurements::{GROUPS, MEASUREMENTS},
+    participant::SHOWN_FIELDS,
     quality::Quality,
 };
+use self::{common::CommonValues, participant::Participant, quality::QualityCounts};
 use super::NotAParticipant;
 
 /// The counts of all participants of a meeting, and the limits of its summary.
@@ -46,6 +49,12 @@ impl Summary {
         let quality = participant.quality();
         self.qualities.add(quality);
         Ok(self.common.add(&participant.compared, quality.is_affected())?)
+    }
+
+    /// Returns how many participants are counted.
+    #[must_use]
+    pub fn participants(&self) -> usize {
+        self.qualities.sum()
     }
 
     /// Appends the keys `limits`, `quality` and `common`, with `,` between them.

@@ -59,6 +59,7 @@ mod rude_zoom;
 mod selections;
 mod slices;
 mod stale;
+mod summaries;
 mod supervision;
 mod traces;
 mod unreachable;

@@ -20,17 +20,29 @@ const LIMITS: [&str; 2] = ["RateLimit", "RateLimitPolicy"];
 
 /// Returns the responses of `/qos/{meetingId}`, with every problem.
 pub(super) fn of_qos() -> Value {
+    let description = "The meeting, a slice of it, or a selection; as JSON or as rows.";
+    of_snapshot(problems(|_| true), description, &["ContentDisposition"], &views::content())
+}
+
+/// Returns the responses of `/qos/{meetingId}/summary`.
+pub(super) fn of_summary() -> Value {
+    let problems = problems(|problem| !matches!(problem, Problem::InvalidPageToken));
+    let content = json!({ "application/json": { "schema": { "$ref": "#/components/schemas/Summary" } } });
+    of_snapshot(problems, "The summary of the meeting, or of a selection.", &[], &content)
+}
+
+fn of_snapshot(
+    mut responses: Map<String, Value>,
+    description: &str,
+    more_headers: &[&'static str],
+    content: &Value,
+) -> Value {
     let not_modified = ["Age", "CacheControl", "CacheStatus", "ETag", "LastModified", "Vary"];
     let not_modified = [&not_modified[..], &LIMITS].concat();
-    let ok = [&not_modified[..], &["ContentEncoding", "ContentDisposition"]].concat();
-    let mut responses = problems(|_| true);
+    let ok = [&not_modified[..], &["ContentEncoding"], more_headers].concat();
     responses.insert(
         "200".to_owned(),
-        json!({
-            "description": "The meeting, a slice of it, or a selection; as JSON or as rows.",
-            "headers": headers(&ok),
-            "content": views::content(),
-        }),
+        json!({ "description": description, "headers": headers(&ok), "content": content }),
     );
     responses.insert(
         "304".to_owned(),

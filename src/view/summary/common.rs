@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::json::{Cursor, Desynced};
 
 /// The fields of a participant that are compared, in the order of the summary.
-pub(super) const FIELDS: [&str; 7] =
+pub const COMMON_FIELDS: [&str; 7] =
     ["network_type", "connection_type", "location", "data_center", "os", "version", "device"];
 /// Fewer affected participants have nothing in common.
 const LEAST_AFFECTED: usize = 2;
@@ -18,7 +18,7 @@ pub(super) struct CommonValues {
     participants: usize,
     affected: usize,
     /// The values of each field, unescaped.
-    values: [HashMap<Vec<u8>, Frequency>; FIELDS.len()],
+    values: [HashMap<Vec<u8>, Frequency>; COMMON_FIELDS.len()],
 }
 
 struct Frequency {
@@ -51,7 +51,7 @@ impl CommonValues {
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         out.push(b'[');
         let begin = out.len();
-        for (field, values) in FIELDS.into_iter().zip(&self.values) {
+        for (field, values) in COMMON_FIELDS.into_iter().zip(&self.values) {
             let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();
             common.sort_by_key(|value| (std::cmp::Reverse(value.affected), value.order));
             for Frequency { raw, affected, participants, .. } in common {

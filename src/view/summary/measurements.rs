@@ -4,10 +4,11 @@ use std::borrow::Cow;
 
 use super::{limits::SummaryLimits, mos, number};
 
-/// The groups and measurements that stand first, in this order. Others follow in the order in which they first appear.
-const GROUPS: [&str; 7] =
+/// The groups that stand first, in this order. Others follow in the order in which they first appear.
+pub const GROUPS: [&str; 7] =
     ["audio_input", "audio_output", "video_input", "video_output", "as_input", "as_output", "cpu_usage"];
-const MEASUREMENTS: [&str; 10] = [
+/// The measurements that stand first in a group, likewise.
+pub const MEASUREMENTS: [&str; 10] = [
     "latency_ms",
     "jitter_ms",
     "avg_loss_percent",

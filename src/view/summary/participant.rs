@@ -1,7 +1,7 @@
 //! Reads one participant and writes its entry of the summary.
 
 use super::{
-    common,
+    common::COMMON_FIELDS,
     limits::SummaryLimits,
     measurements::{Group, Groups, Measurement, SummaryKey},
     number,
@@ -10,14 +10,14 @@ use super::{
 use crate::json::{Container, Cursor, Desynced};
 
 /// The fields that every entry shows, with `null` for those that the participant lacks.
-const SHOWN: [&str; 7] =
+pub const SHOWN_FIELDS: [&str; 7] =
     ["user_id", "id", "participant_uuid", "user_name", "email", "join_time", "leave_time"];
 
 /// One participant's numbers, and the JSON text of its fields.
 #[derive(Default)]
 pub(super) struct Participant<'a> {
-    shown: [Option<&'a [u8]>; SHOWN.len()],
-    pub(super) compared: [Option<&'a [u8]>; common::FIELDS.len()],
+    shown: [Option<&'a [u8]>; SHOWN_FIELDS.len()],
+    pub(super) compared: [Option<&'a [u8]>; COMMON_FIELDS.len()],
     /// The time of each sample.
     times: Vec<Option<&'a [u8]>>,
     groups: Groups<'a>,
@@ -65,8 +65,8 @@ impl<'a> Participant<'a> {
     }
 
     fn field(&mut self, name: &[u8]) -> Option<&mut Option<&'a [u8]>> {
-        let shown = SHOWN.iter().zip(&mut self.shown);
-        let compared = common::FIELDS.iter().zip(&mut self.compared);
+        let shown = SHOWN_FIELDS.iter().zip(&mut self.shown);
+        let compared = COMMON_FIELDS.iter().zip(&mut self.compared);
         shown.chain(compared).find_map(|(known, field)| (known.as_bytes() == name).then_some(field))
     }
 
@@ -91,7 +91,7 @@ impl<'a> Participant<'a> {
 
     pub(super) fn append(&self, quality: Quality, out: &mut Vec<u8>) {
         let mut before = b'{';
-        for (name, value) in SHOWN.into_iter().zip(self.shown) {
+        for (name, value) in SHOWN_FIELDS.into_iter().zip(self.shown) {
             out.push(before);
             out.extend_from_slice(format!("\"{name}\":").as_bytes());
             out.extend_from_slice(value.unwrap_or(b"null"));

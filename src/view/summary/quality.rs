@@ -66,6 +66,10 @@ impl QualityCounts {
         }
     }
 
+    pub(super) fn sum(&self) -> usize {
+        self.0.iter().sum()
+    }
+
     /// Appends an object with all qualities.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         let mut before = '{';

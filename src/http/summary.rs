@@ -1,0 +1,71 @@
+//! `GET /qos/{meetingId}/summary`: whose connection was bad, when and why, from the same snapshots as `/qos/{meetingId}`.
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::{
+    context::RequestContext,
+    media_type,
+    params::{self, QUERY, single_valued},
+    problem::Problem,
+    qos,
+    representation::Requested,
+    state::AppState,
+    view_params::ViewParams,
+};
+use crate::{
+    snapshot::{MeetingType, RequestedKey},
+    view::{
+        snapshot_view::View,
+        summary::{SummaryLimit, SummaryLimits},
+    },
+};
+
+pub(super) async fn get(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
+    match answer(request, state, context).await {
+        Ok(response) => response,
+        Err(problem) => problem.respond(context),
+    }
+}
+
+async fn answer(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> Result<HttpResponse, Problem> {
+    // Checked first, so that an unknown caller learns nothing about its request or the cache.
+    let caller = context.identity.caller()?;
+    let meeting = params::meeting(request, context)?;
+    let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
+        single_valued(request, QUERY)?;
+    let meeting_type = params::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
+    let kind = params::kind(kind.as_deref())?;
+    let of_qos =
+        [("page_size", page_size), ("next_page_token", page_token), ("format", format), ("rows", rows)];
+    if let Some((name, _)) = of_qos.into_iter().find(|(_, value)| value.is_some()) {
+        let detail =
+            format!("{name} is not a parameter of a summary, which is one JSON document; leave it out.");
+        return Err(Problem::invalid(name, detail));
+    }
+    let selection = ViewParams { participant, groups, since, until, format: None, rows: None }.selection()?;
+    let limits = limits(request, state.summary_limits)?;
+    if !media_type::accepts_json(request.headers()) {
+        return Err(Problem::NotAcceptable);
+    }
+    let requested = RequestedKey { meeting, kind, meeting_type };
+    let part = Requested::View(View::Summary { selection: Box::new(selection), limits });
+    qos::respond(request, state, context, (caller, requested), part).await
+}
+
+/// Returns the limits, each replaced by that of the query.
+fn limits(request: &HttpRequest, mut limits: SummaryLimits) -> Result<SummaryLimits, Problem> {
+    let values = single_valued(request, SummaryLimit::ALL.map(SummaryLimit::as_str))?;
+    for (limit, value) in SummaryLimit::ALL.into_iter().zip(values) {
+        let Some(text) = value else { continue };
+        let value = limit.parse(&text).ok_or_else(|| {
+            let (name, largest) = (limit.as_str(), limit.largest());
+            Problem::invalid(name, format!("{name} must be a number from 0 to {largest}, such as 40 or 2.5."))
+        })?;
+        limits.set(limit, value);
+    }
+    Ok(limits)
+}
