@@ -41,9 +41,9 @@ impl MediaType {
     }
 }
 
-/// The media type with the highest weight; `None` if none is acceptable.
+/// Returns the media type with the highest weight; `None` if none is acceptable.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<MediaType> {
-    // The first three are all that most clients ever send. Parsing the others would take a hit longer than its look-up.
+    // Most clients send one of these, and parsing takes longer than the cache look-up of a hit.
     match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
         None | Some(b"*/*" | b"application/json") => Some(MediaType::Json),
         Some(value) if value.starts_with(b"application/json,") => Some(MediaType::Json),
@@ -84,7 +84,7 @@ fn negotiated(headers: &HeaderMap) -> Option<MediaType> {
     best.1
 }
 
-/// The weight of the most specific range that includes a media type; 0 if none does.
+/// Returns the weight of the most specific range that includes a media type; 0 if none does.
 fn weight(essence: &str, ranges: &[Range<'_>]) -> f32 {
     let kind = essence.split('/').next().unwrap_or_default();
     let is_of_kind =
@@ -103,7 +103,7 @@ fn weight(essence: &str, ranges: &[Range<'_>]) -> f32 {
 }
 
 impl<'h> Range<'h> {
-    /// Parameters other than the weight say nothing about our types. An invalid weight is ignored, and `.2` is a valid one.
+    /// Ignores other parameters than the weight, and an invalid weight. `.2` is accepted, because Java's HTTP client sends it.
     fn parse(item: &'h str) -> Option<Self> {
         let mut parts = item.split(';').map(str::trim);
         let media = parts.next().filter(|media| media.contains('/') || *media == "*")?;

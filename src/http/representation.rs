@@ -113,7 +113,7 @@ impl Representation {
         }
     }
 
-    /// Whether it depends on `Accept`. Zoom's own paths ignore that.
+    /// Returns whether it depends on `Accept`, which Zoom's own paths ignore.
     pub(super) fn is_negotiated(&self) -> bool {
         !matches!(self, Self::View { view: View::ZoomPage { .. } | View::ZoomParticipant { .. }, .. })
     }

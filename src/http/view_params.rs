@@ -11,8 +11,8 @@ use super::{
 };
 use crate::view::{rows::RowShape, select::Selection, snapshot_view::View};
 
-/// `2026-11-23T10:15`, up to where seconds follow in RFC 3339; a `d` is a digit.
-const DATE_AND_MINUTE: &[u8] = b"dddd-dd-ddTdd:dd:dd";
+/// The form of `2026-11-23T10:15:00`; a `d` is a digit.
+const DATE_AND_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 
 /// The parameters as they are given.
 pub(super) struct ViewParams<'q> {
@@ -25,7 +25,7 @@ pub(super) struct ViewParams<'q> {
 }
 
 impl ViewParams<'_> {
-    /// The view that they ask for; `None` for the meeting as it is cached.
+    /// Returns the view that they ask for; `None` for the meeting as it is cached.
     pub(super) fn view(self, headers: &HeaderMap) -> Result<Option<View>, Problem> {
         let media = self.media_type(headers);
         let is_plain = matches!(media, Ok(MediaType::Json)) && self.rows.is_none() && !self.selects();
@@ -45,7 +45,7 @@ impl ViewParams<'_> {
         }
     }
 
-    /// `format` wins over `Accept`.
+    /// Returns the media type of `format`, or else of `Accept`.
     fn media_type(&self, headers: &HeaderMap) -> Result<MediaType, Problem> {
         let Some(format) = self.format.as_deref() else {
             return media_type::preferred(headers).ok_or(Problem::NotAcceptable);
@@ -89,7 +89,7 @@ fn groups(value: &str) -> Result<Vec<String>, Problem> {
     Ok(value.split(',').map(str::to_owned).collect())
 }
 
-/// RFC 3339. In a query, `+` stands for a space, so the sign of an offset arrives as one unless it is encoded.
+/// Parses a time. In a query, `+` stands for a space, so the sign of an offset arrives as a space unless it is encoded.
 fn time(name: &'static str, value: &str) -> Result<Timestamp, Problem> {
     let text = value.replace(' ', "+");
     let time = if is_rfc3339(&text) { text.parse().ok() } else { None };
@@ -98,9 +98,9 @@ fn time(name: &'static str, value: &str) -> Result<Timestamp, Problem> {
     })
 }
 
-/// The parser of times takes many forms more.
+/// Returns whether the text has the form of RFC 3339. jiff's parser also accepts many other forms.
 fn is_rfc3339(text: &str) -> bool {
-    let Some((begin, rest)) = text.as_bytes().split_at_checked(DATE_AND_MINUTE.len()) else { return false };
+    let Some((begin, rest)) = text.as_bytes().split_at_checked(DATE_AND_TIME.len()) else { return false };
     let fits = |(byte, form): (&u8, &u8)| match form {
         b'd' => byte.is_ascii_digit(),
         _ => byte.eq_ignore_ascii_case(form),
@@ -117,7 +117,7 @@ fn is_rfc3339(text: &str) -> bool {
         [b'+' | b'-', offset @ ..] => offset.len() == 5 && offset.iter().zip(b"dd:dd").all(fits),
         _ => false,
     };
-    begin.iter().zip(DATE_AND_MINUTE).all(fits) && is_offset
+    begin.iter().zip(DATE_AND_TIME).all(fits) && is_offset
 }
 
 #[cfg(test)]

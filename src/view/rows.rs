@@ -15,6 +15,8 @@ use self::{
     columns::Columns,
     row::{RowReader, TableRow},
 };
+use std::io::{self, Write};
+
 pub use self::{
     columns::{PARTICIPANT_FIELDS, known_columns},
     shape::{RowFormat, RowShape},
@@ -39,51 +41,66 @@ impl RowMaker {
         Self { shape, meeting_id: json, columns: Columns::new(shape) }
     }
 
-    /// Appends the rows of `cleaned`, one element of a snapshot's `participants`, as NDJSON.
+    /// Writes the rows of `cleaned`, one element of a snapshot's `participants`, as NDJSON.
     ///
     /// # Errors
-    /// `cleaned` is not such an element, which would be a bug; `out` is then unchanged.
-    pub fn append_ndjson(&mut self, cleaned: &[u8], out: &mut Vec<u8>) -> Result<(), NotAParticipant> {
-        self.append(cleaned, out, |row, columns, out| {
-            ndjson::append(row, columns, out);
+    /// `cleaned` is not such an element, which would be a bug, or the writer failed.
+    pub fn write_ndjson(&mut self, cleaned: &[u8], out: &mut impl Write) -> io::Result<()> {
+        self.write(cleaned, out, |row, columns, line| {
+            ndjson::append(row, columns, line);
             Ok(())
         })
     }
 
-    /// Adds the columns of a participant. CSV needs those of all participants before its header.
+    /// Adds the columns of a participant. CSV needs the columns of all participants for its header.
     ///
     /// # Errors
     /// `cleaned` is not an element of a snapshot's `participants`, which would be a bug.
-    pub fn add_columns(&mut self, cleaned: &[u8]) -> Result<(), NotAParticipant> {
-        self.append(cleaned, &mut Vec::new(), |_, _, _| Ok(()))
+    pub fn add_columns(&mut self, cleaned: &[u8]) -> io::Result<()> {
+        self.write(cleaned, &mut io::sink(), |_, _, _| Ok(()))
     }
 
-    /// Appends the header of CSV, with all columns added so far.
-    pub fn append_csv_header(&self, out: &mut Vec<u8>) {
-        csv::append_header(&self.columns, out);
-    }
-
-    /// Appends the rows of a participant, whose columns were added before, as CSV.
+    /// Writes the header of CSV, with all columns added so far.
     ///
     /// # Errors
-    /// `cleaned` is not an element of a snapshot's `participants`, which would be a bug; `out` is then unchanged.
-    pub fn append_csv(&mut self, cleaned: &[u8], out: &mut Vec<u8>) -> Result<(), NotAParticipant> {
-        self.append(cleaned, out, csv::append)
+    /// The writer failed.
+    pub fn write_csv_header(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut line = Vec::new();
+        csv::append_header(&self.columns, &mut line);
+        out.write_all(&line)
     }
 
-    fn append(
+    /// Writes the rows of a participant, whose columns were added before, as CSV.
+    ///
+    /// # Errors
+    /// `cleaned` is not an element of a snapshot's `participants`, which would be a bug, or the writer failed.
+    pub fn write_csv(&mut self, cleaned: &[u8], out: &mut impl Write) -> io::Result<()> {
+        self.write(cleaned, out, csv::append)
+    }
+
+    /// Writes each row as soon as it is complete: all rows of a participant can be many times as large as the participant,
+    /// whose own fields are in each of them.
+    fn write(
         &mut self,
         cleaned: &[u8],
-        out: &mut Vec<u8>,
-        write: impl Fn(&TableRow<'_>, &Columns, &mut Vec<u8>) -> Result<(), Desynced>,
-    ) -> Result<(), NotAParticipant> {
-        let begin = out.len();
+        out: &mut impl Write,
+        append: impl Fn(&TableRow<'_>, &Columns, &mut Vec<u8>) -> Result<(), Desynced>,
+    ) -> io::Result<()> {
         let (shape, columns, meeting_id) = (self.shape, &mut self.columns, self.meeting_id.as_slice());
-        let each = |row: &TableRow<'_>, columns: &Columns| write(row, columns, out);
+        let (mut line, mut failed) = (Vec::new(), None);
+        let each = |row: &TableRow<'_>, columns: &Columns| {
+            line.clear();
+            append(row, columns, &mut line)?;
+            // Any error ends the reading.
+            out.write_all(&line).map_err(|error| {
+                failed = Some(error);
+                Desynced
+            })
+        };
         let read = RowReader { shape, columns, meeting_id, each }.read(cleaned);
-        if read.is_err() {
-            out.truncate(begin);
+        match failed {
+            Some(error) => Err(error),
+            None => read.map_err(|error| io::Error::other(NotAParticipant::from(error))),
         }
-        Ok(read?)
     }
 }

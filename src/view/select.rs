@@ -20,13 +20,13 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether it restricts nothing.
+    /// Returns whether it restricts nothing.
     #[must_use]
     pub fn is_everything(&self) -> bool {
         self.participant.is_none() && !self.restricts_samples()
     }
 
-    /// The same for equal selections, and made of hexadecimal digits.
+    /// Returns hexadecimal digits that are the same for equal selections, and only for those.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut groups: Vec<_> = self.groups.iter().map(String::as_str).collect();
@@ -38,7 +38,7 @@ impl Selection {
         digest.iter().take(16).fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
     }
 
-    /// Whether `cleaned`, one element of a snapshot's `participants`, is the person who is wanted.
+    /// Returns whether `cleaned`, one element of a snapshot's `participants`, is the participant who is wanted.
     ///
     /// # Errors
     /// `cleaned` is not such an element, which would be a bug.
@@ -79,7 +79,7 @@ impl Selection {
         self.since.is_some() || self.until.is_some()
     }
 
-    /// True if any sample is left.
+    /// Appends the participant without the samples that are not selected. Returns whether any sample is left.
     fn append_restricted(&self, cleaned: &[u8], out: &mut Vec<u8>) -> Result<bool, Desynced> {
         let mut input = Cursor::new(cleaned);
         let Some(mut fields) = Container::open(&mut input, b'{') else { return Ok(false) };
@@ -103,7 +103,7 @@ impl Selection {
         if input.at() == cleaned.len() { Ok(has_samples) } else { Err(Desynced) }
     }
 
-    /// Appends the rest of a list of samples. True if any is left.
+    /// Appends the rest of a list of samples. Returns whether any sample is left.
     fn append_samples(
         &self,
         mut samples: Container,
@@ -125,7 +125,7 @@ impl Selection {
         Ok(has_samples)
     }
 
-    /// False if the sample is not selected; the end of `out` is then void.
+    /// Appends a sample, and returns whether it is selected. If it is not, the caller truncates `out` again.
     fn append_sample(&self, input: &mut Cursor<'_>, out: &mut Vec<u8>) -> Result<bool, Desynced> {
         let Some(mut entries) = Container::open(input, b'{') else {
             // It has neither a time nor groups.
@@ -159,7 +159,7 @@ impl Selection {
         Ok(has_group && self.is_in_window(time))
     }
 
-    /// Whether the group is one of those wanted, by its name or its first word.
+    /// Returns whether the group is one of those wanted, by its name or its first word.
     fn names(&self, group: &[u8]) -> bool {
         let first_word = group.split(|byte| *byte == b'_').next().unwrap_or(group);
         self.groups.iter().any(|wanted| [group, first_word].contains(&wanted.as_bytes()))
@@ -175,7 +175,7 @@ impl Selection {
     }
 }
 
-/// The time in a text; `None` for any other value.
+/// Returns the time in a text; `None` for any other value.
 fn readable_time(mut ahead: Cursor<'_>) -> Result<Option<Timestamp>, Desynced> {
     if ahead.token()? != b'"' {
         return Ok(None);
@@ -204,7 +204,7 @@ mod tests {
         found.then(|| text.to_owned())
     }
 
-    /// The selected samples of Jane, without the brackets.
+    /// Returns the selected samples of Jane, without the brackets.
     fn samples(groups: &[&str], since: &str, until: &str) -> Option<String> {
         let groups = groups.iter().map(|group| (*group).to_owned()).collect();
         let time = |text: &str| (!text.is_empty()).then(|| text.parse().unwrap());

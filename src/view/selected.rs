@@ -79,28 +79,23 @@ pub(super) fn write_rows(
     out: &mut impl Write,
 ) -> io::Result<bool> {
     let mut maker = RowMaker::new(&snapshot.key.meeting.to_string(), shape);
-    let mut rows = Vec::new();
     if format == RowFormat::Csv {
         let mut selected = SelectedReader::new(snapshot, plain, selection);
         while let Some(participant) = selected.read()? {
-            maker.add_columns(participant).map_err(corrupt)?;
+            maker.add_columns(participant)?;
         }
         if !selected.found {
             return Ok(false);
         }
-        maker.append_csv_header(&mut rows);
+        maker.write_csv_header(out)?;
     }
     let mut selected = SelectedReader::new(snapshot, plain, selection);
     while let Some(participant) = selected.read()? {
         match format {
-            RowFormat::Ndjson => maker.append_ndjson(participant, &mut rows),
-            RowFormat::Csv => maker.append_csv(participant, &mut rows),
+            RowFormat::Ndjson => maker.write_ndjson(participant, out)?,
+            RowFormat::Csv => maker.write_csv(participant, out)?,
         }
-        .map_err(corrupt)?;
-        out.write_all(&rows)?;
-        rows.clear();
     }
-    out.write_all(&rows)?;
     Ok(selected.found)
 }
 

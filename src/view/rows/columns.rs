@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::{json_text, shape::RowShape};
 
-/// The fields of a participant that always have a column, in the order of the columns. The samples' `user_qos` is none of them.
+/// The fields of a participant that always have a column, in the order of the columns. `user_qos`, the list of samples, has none.
 pub const PARTICIPANT_FIELDS: [&str; 43] = [
     // The person and the stay.
     "user_id",
@@ -55,7 +55,7 @@ pub const PARTICIPANT_FIELDS: [&str; 43] = [
     "groupId",
     "total_jointime_cost",
 ];
-/// The measurements of both audio groups, and the first ones of the other media groups.
+/// The measurements of every media group.
 const MEDIA: [&str; 5] = ["bitrate_kbps", "latency_ms", "jitter_ms", "avg_loss_percent", "max_loss_percent"];
 /// Further measurements of groups with a picture.
 const PICTURE: [&str; 3] = ["resolution.width", "resolution.height", "frame_rate_fps"];
@@ -140,7 +140,7 @@ impl Columns {
         columns
     }
 
-    /// The column of this name, which is added if it is new. `None` if it belongs to another part, or if there are too many.
+    /// Returns the column of this name, which is added if it is new. `None` if it belongs to another part, or if there are too many.
     pub(super) fn place(&mut self, part: ColumnPart, name: &[u8]) -> Option<Place> {
         if let Some(place) = self.places.get(name) {
             return Some(*place).filter(|place| place.part == part);
@@ -162,7 +162,7 @@ impl Columns {
         names.get(place.index).unwrap_or(&self.other)
     }
 
-    /// All columns from left to right.
+    /// Returns all columns from left to right.
     pub(super) fn all(&self) -> impl Iterator<Item = (Place, &ColumnName)> {
         let of = |part, names: &'_ [ColumnName]| (0..names.len()).map(move |index| Place { part, index });
         let participant = of(ColumnPart::Participant, &self.participant).zip(&self.participant);
@@ -180,7 +180,7 @@ impl ColumnName {
     }
 }
 
-/// The names of the columns that rows of this shape always have, in order.
+/// Returns the names of the columns that rows of this shape always have, in order.
 pub fn known_columns(shape: RowShape) -> impl Iterator<Item = String> {
     known(shape).into_iter().map(|(_, name)| name)
 }

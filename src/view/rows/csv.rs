@@ -55,7 +55,7 @@ fn append_value(json: &[u8], out: &mut Vec<u8>) -> Result<(), Desynced> {
     Ok(())
 }
 
-/// A list of scalars, with `;` between them; `None` if anything in it is deeper.
+/// Joins a list of scalars with `;`. Returns `None` if anything in it is deeper.
 fn joined(json: &[u8]) -> Result<Option<Vec<u8>>, Desynced> {
     let mut input = Cursor::new(json);
     let mut text = Vec::new();
@@ -73,7 +73,7 @@ fn joined(json: &[u8]) -> Result<Option<Vec<u8>>, Desynced> {
     Ok(Some(text))
 }
 
-/// A text unescaped, and any other scalar as it is written; `None` for `null`.
+/// Returns a text unescaped, and any other scalar as it is written; `None` for `null`.
 fn scalar<'a>(input: &mut Cursor<'a>) -> Result<Option<Cow<'a, [u8]>>, Desynced> {
     if input.token()? == b'"' {
         return input.text()?.name().map(Some);

@@ -30,7 +30,7 @@ struct Draft<'a> {
     name: Vec<u8>,
 }
 
-/// How much of a draft was there before a sample or a group.
+/// The lengths of a draft before a sample or a group was added.
 #[derive(Clone, Copy)]
 struct Mark(usize, usize);
 
@@ -216,7 +216,7 @@ fn push_other(name: &[u8], value: &[u8], others: &mut Vec<u8>) {
     }
 }
 
-/// The text with its quotes.
+/// Returns the text with its quotes.
 fn quoted<'a>(text: Text<'a>, input: &Cursor<'a>) -> Result<&'a [u8], Desynced> {
     input.source().get(text.begin()..=text.closing_quote()).ok_or(Desynced)
 }
