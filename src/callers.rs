@@ -1,10 +1,9 @@
-//! The callers of the callers' file, found by the hash of the key that a request presents.
+//! The callers of the callers' file. A caller is found by the hash of the key in its request.
 //!
-//! A lookup costs one SHA-256 of a short text and takes no lock: when the file changes, the whole list is swapped
-//! (`arc-swap`).
+//! A lookup costs one SHA-256 of a short text and takes no lock, because a changed file replaces the entire list (`arc-swap`).
 //!
-//! The duration of a lookup may reveal how many bits the hash of a guessed key shares with a caller's hash. That does
-//! not help an attacker: finding a key whose hash has a given prefix is no easier than guessing.
+//! The duration of a lookup may reveal how many bits the hash of a guessed key shares with a caller's hash. That does not help an
+//! attacker, because finding a key whose hash has a given prefix is no easier than guessing.
 
 mod add;
 mod caller;
@@ -30,8 +29,8 @@ use self::{
 use crate::metrics::Metrics;
 
 impl Callers {
-    /// Returns the callers and, if they have a file, the task that watches it. Without a file every request is accepted, as
-    /// caller `anonymous`.
+    /// Returns the callers and, if there is a file, the task that watches it. Without a file every request is accepted, and its
+    /// caller is `anonymous`.
     pub fn open(file: Option<CallersFile>, metrics: &Arc<Metrics>) -> (Self, Option<FileWatcher>) {
         metrics.callers_file_ok.set(1);
         let Some(CallersFile { path, contents, entries }) = file else {

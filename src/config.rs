@@ -1,16 +1,17 @@
-//! The configuration: built-in defaults, files and environment variables become one configuration struct per part.
+//! The configuration. Reads built-in defaults, files and environment variables into one struct for each part of the service.
 //!
-//! Later layers win: `config/default.toml` (built in, the only place for defaults), each `--config` file in turn, the
-//! environment (`QOS_PROXY__SECTION__KEY`). Everything is read and checked before anything is reported: [`Problems`]
-//! has one line per problem, with the key, what to do, and where the value was set. A wrong value is a problem even if
-//! a later layer overrides it, because the later layer may be removed.
+//! Later layers override earlier ones: first `config/default.toml` (built in, and the only place for defaults), then each
+//! `--config` file in turn, then the environment (`QOS_PROXY__SECTION__KEY`). All values are read and checked before problems are
+//! reported. [`Problems`] has one line for each problem, with the key, the origin of the value, and what to do. A wrong value is
+//! a problem even if a later layer overrides it, because the later layer may be removed.
 //!
 //! No library does this: `config` and `figment` deserialize by serde, which stops at the first problem of a layer.
 //!
 //! - Nothing is guessed: a number without its unit, a typo and an unknown key are problems.
 //! - No problem, no warning and no line of [`Config::effective`] contains a secret.
-//! - Files of secrets, certificates and callers are read once, to report problems at start. The parts that use them
-//!   read them again; a change of any other file takes effect at the next start.
+//! - Files of secrets, certificates and callers are read once, to report problems at start. The parts that use them read them
+//!   again. A
+//!   change of any other file takes effect at the next start.
 
 mod egress;
 mod keys;
@@ -32,13 +33,13 @@ use crate::{
     trace::TraceConfig, view::summary::SummaryLimits, zoom::ZoomConfig,
 };
 
-/// The whole valid configuration, with one field for each part that owns it.
+/// The complete and valid configuration, with one field for each part that owns it.
 pub struct Config {
     /// The listeners and their timeouts.
     pub server: ServerConfig,
     /// How long callers wait, and the bounds of queue and memory.
     pub fetcher: FetcherConfig,
-    /// Zoom's addresses and our credentials.
+    /// Zoom's addresses and the account's credentials.
     pub zoom: ZoomConfig,
     /// The limits for calls to Zoom.
     pub quota: QuotaConfig,
@@ -61,7 +62,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the files, with the given environment. Also returns the warnings for the log.
+    /// Reads the files and this environment. Returns the configuration and the warnings for the log.
     ///
     /// # Errors
     /// Returns every problem.
@@ -89,7 +90,7 @@ impl Config {
         let telemetry = sections::telemetry(&mut reader);
         let trace = sections::trace(&mut reader, &proxies, roots);
         let (effective, warnings) = reader.finish()?;
-        // A missing value is reported, so `finish` has returned the problems before this can be `None`.
+        // This cannot be `None`: a missing value was reported, so `finish` has returned the problems.
         let Some(zoom) = zoom else { return Err(Problems::new(Vec::new())) };
         let config = Self {
             server,
@@ -108,7 +109,7 @@ impl Config {
         Ok((config, warnings))
     }
 
-    /// Like [`Self::load`], with this process's environment.
+    /// Reads the files and this process's environment, like [`Self::load`].
     ///
     /// # Errors
     /// Returns every problem.
@@ -116,15 +117,15 @@ impl Config {
         Self::load(files, std::env::vars_os())
     }
 
-    /// Reads only `server.ops_listen`, for the health check: a container image runs it without the service's command
-    /// line, so the files with the other keys may be missing.
+    /// Reads only `server.ops_listen`, for the health check. A container image runs that without the service's command line, so the
+    /// files with the other keys may be missing.
     pub(crate) fn ops_listen_from_process(files: &[PathBuf]) -> Result<SocketAddr, Problems> {
         let mut reader = reader(files, std::env::vars_os());
         let listen = reader.address("server.ops_listen");
         reader.finish().map(|_| listen)
     }
 
-    /// Reads only `callers.file`, for `callers add`: the file may not exist, and the other keys may not be set.
+    /// Reads only `callers.file`, for `callers add`. The file need not exist, and the other keys need not be set.
     pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
         let mut reader = reader(files, std::env::vars_os());
         let path = sections::callers_path(&mut reader);

@@ -1,6 +1,6 @@
-//! How requests leave this network: through which HTTP proxy, and with which trusted certificates.
+//! The HTTP proxies and the trusted certificates of requests that leave this network.
 //!
-//! Pure: `config` reads the environment and the files, and each HTTP client applies the result.
+//! Pure: `config` reads the environment and the files, and each HTTP client uses the result.
 
 mod no_proxy;
 mod proxy;
@@ -22,7 +22,7 @@ pub(crate) struct EnvironmentProxies {
 }
 
 impl EnvironmentProxies {
-    /// The proxy for the scheme of this URL; `None` if `NO_PROXY` covers its host.
+    /// Returns the proxy for the scheme of this URL; `None` if there is none, or if `NO_PROXY` covers the host.
     pub(crate) fn proxy_for(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.scheme() == "https" { &self.https } else { &self.http };
         proxy.as_ref().filter(|_| !self.exceptions.covers(url))
@@ -34,8 +34,8 @@ impl EnvironmentProxies {
 pub struct MoreRoots(Arc<[CertificateDer<'static>]>);
 
 impl MoreRoots {
-    /// Parses PEM. Skips everything that is not a certificate, because bundles contain comments and other objects. Returns
-    /// `None` if not one certificate can be used.
+    /// Parses PEM. Skips everything that is not a certificate, because bundles contain comments and other objects. Returns `None`
+    /// if no certificate can be used.
     pub(crate) fn parse(pem: &[u8]) -> Option<Self> {
         let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect();
         let (usable, _) =
@@ -43,7 +43,7 @@ impl MoreRoots {
         (usable > 0).then(|| Self(certificates.into()))
     }
 
-    /// The certificates, without Mozilla's.
+    /// Returns the certificates, without Mozilla's.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
     }

@@ -1,4 +1,4 @@
-//! The metrics of the service, in the Prometheus text format, and beside them those that every program has of its process.
+//! The metrics of the service and of its process, in the Prometheus text format.
 //!
 //! No label contains input. The values of most labels are the words of an enum, which `vocabulary!` declares in
 //! `metrics/labels.rs` or in the module that the word belongs to. The others are status codes, codes of problems, the version,
@@ -27,7 +27,7 @@ impl Metrics {
         self.zoom_calls.with_label_values(&[result.as_str()]).inc();
     }
 
-    /// Sets whether Redis is in use. The metrics of Redis appear with the first call: without Redis there are none.
+    /// Sets whether Redis is in use. The metrics of Redis appear with the first call, so that there are none without Redis.
     pub(crate) fn redis_up(&self, up: bool) {
         self.redis_up.set(i64::from(up));
         self.show_redis();
@@ -50,7 +50,8 @@ impl Metrics {
         self.caller_calls.with_label_values(&[name]).inc_by(0);
     }
 
-    /// Sets each caller's queued calls and how long the oldest of them has waited. Call it right before the metrics are read.
+    /// Sets the number of each caller's queued calls, and how long the oldest has waited. Call it right before the metrics are
+    /// read.
     pub(crate) fn set_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
         // Callers that are no longer in the callers' file disappear.
         self.caller_permits_queued.reset();

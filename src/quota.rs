@@ -1,13 +1,11 @@
-//! How many calls may be made to Zoom. The only maker of [`Permit`]s.
+//! The limits of the calls to Zoom. Only this module makes [`Permit`]s.
 //!
-//! Three limits hold at once: the calls in any second ([`rate`]), the calls in a UTC day ([`daily`]), and the cool-down that Zoom
-//! demands with a 429 ([`cooldown`]). A quota decides and counts; it never waits. Which call gets the next permit is decided by
-//! the scheduler.
+//! Three limits hold at once: the calls in any second ([`rate`]), the calls in a UTC day ([`daily`]), and the pause that Zoom
+//! demands with a 429 ([`cooldown`]). A quota decides and counts, and never waits. The scheduler decides which call gets the next
+//! permit.
 //!
-//! The scheduler's methods of the same names say what the methods of a quota do.
-//!
-//! [`Quota::sync`] brings a quota up to the present. Commands expect the [`Now`] that it returned; for questions, which change
-//! nothing, that of [`Quota::now`] does.
+//! [`Quota::sync`] brings a quota up to the present. Methods that change a quota expect the [`Now`] that it returned. For methods
+//! that change nothing, the [`Now`] of [`Quota::now`] suffices.
 
 pub mod adaptive_ttl;
 mod cooldown;
@@ -34,14 +32,14 @@ pub(crate) use self::{
 use crate::failure::{Failure, LimitKind};
 
 pub(crate) enum Quota {
-    /// The configured limits are this process's own.
+    /// This process has the configured limits for itself.
     Local(LocalQuota),
-    /// All replicas share them over Redis.
+    /// All replicas share the configured limits over Redis.
     Shared(SharedQuota),
 }
 
 impl Quota {
-    /// Reads the clocks, and takes over everything that is known by now: a new day, and what other replicas did.
+    /// Reads the clocks, and updates the quota: begins a new day, and takes over the counts and cool-downs of all replicas.
     pub(crate) fn sync(&mut self) -> Now {
         match self {
             Self::Local(local) => {
@@ -53,7 +51,7 @@ impl Quota {
         }
     }
 
-    /// The present time, for reading: by the clock of the quota, without taking anything over.
+    /// Returns the present time of the quota's clock, without updating the quota.
     pub(crate) fn now(&self) -> Now {
         match self {
             Self::Local(_) => Now::read(),
@@ -68,7 +66,7 @@ impl Quota {
         }
     }
 
-    /// When a call gets its permit that has `ahead` of the `waiting` calls before it, if no permit is given before `opens`.
+    /// Estimates when a call gets its permit if `ahead` of the `waiting` calls are before it and no call gets one before `opens`.
     pub(crate) fn estimate(&self, opens: Instant, ahead: usize, waiting: usize) -> Instant {
         match self {
             Self::Local(local) => local.estimate(opens, ahead),
@@ -91,7 +89,7 @@ impl Quota {
         }
     }
 
-    /// Reports how many calls wait here. Replicas divide their permits by that.
+    /// Reports how many calls wait here. The replicas divide the permits in this proportion.
     pub(crate) fn report_demand(&mut self, waiting: usize) {
         if let Self::Shared(shared) = self {
             let now = shared.sync();
@@ -99,7 +97,7 @@ impl Quota {
         }
     }
 
-    /// Has permits reserved for the calls that wait, where that takes time. `wake` is notified when more are available.
+    /// Starts to reserve permits for the waiting calls, if that requires Redis. Notifies `wake` when a reservation ends.
     pub(crate) fn reserve(&mut self, waiting: usize, now: Now, wake: &Rc<Notify>) {
         if let Self::Shared(shared) = self {
             shared.reserve(waiting, now.instant, wake);
@@ -113,7 +111,7 @@ impl Quota {
         }
     }
 
-    /// The limits of this process; with Redis, they follow the counts of all replicas.
+    /// Returns the limits of this process. With Redis, they follow the counts of all replicas.
     pub(crate) fn local(&self) -> &LocalQuota {
         match self {
             Self::Local(local) => local,

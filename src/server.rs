@@ -1,4 +1,4 @@
-//! Binds the two listeners, and sets what a connection may cost: time, workers, open files.
+//! Binds the two listeners, and bounds what a connection may use: time, workers, open files.
 
 mod deadline;
 mod framing;
@@ -22,14 +22,14 @@ pub use self::deadline::Timeouts;
 use self::{guard::Guard, meter::ConnectionMeter};
 use crate::http::{self, AppState, Listener};
 
-/// Connections that the kernel queues until they are accepted. Its own `somaxconn` is the upper limit.
+/// The maximum number of connections that the kernel queues until they are accepted, if its `somaxconn` is not lower.
 const BACKLOG: u32 = 4096;
-/// Per HTTP worker. They unpack bodies.
+/// The blocking threads of each HTTP worker, which decompress bodies.
 const WORKER_BLOCKING_THREADS: usize = 2;
-/// The operators' listener has its own limit, so that callers' connections never keep a probe out.
+/// The maximum number of the operators' connections. They have a limit of their own, so that callers cannot block probes.
 const OPERATORS_CONNECTIONS: usize = 128;
-/// How long bytes after the last response are read and discarded. Closing at once would reset the connection, and the client
-/// could lose the response.
+/// How long bytes after the last response are read and discarded. If the connection were closed at once, the kernel would reset
+/// it, and the client could lose the response.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// The listeners and their limits.
@@ -38,19 +38,19 @@ pub struct ServerConfig {
     pub listen: SocketAddr,
     /// The operators' listener: health, metrics, status, purges.
     pub ops_listen: SocketAddr,
-    /// HTTP worker threads.
+    /// The number of HTTP worker threads.
     pub workers: usize,
     /// How long new connections are still accepted after SIGTERM.
     pub drain_delay: Duration,
-    /// How long requests in flight may take after that.
+    /// How long requests in flight may take after the drain.
     pub shutdown_timeout: Duration,
-    /// Callers' connections at one time. More wait in the kernel's queue.
+    /// The maximum number of concurrent connections of callers. More wait in the kernel's queue.
     pub max_connections: u32,
-    /// When a connection of either listener is closed.
+    /// The timeouts of the connections of both listeners.
     pub timeouts: Timeouts,
 }
 
-/// A listener cannot bind its address.
+/// An address could not be bound.
 #[derive(Debug, thiserror::Error)]
 #[error("{key} {address}: {source}{hint}")]
 pub struct BindError {
@@ -60,7 +60,7 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// Both listeners, which accept connections from here on.
+/// The two listeners, which accept connections from now on.
 pub(crate) struct Listeners {
     pub(crate) callers: Server,
     pub(crate) operators: Server,
@@ -96,7 +96,7 @@ fn bind(
     let socket = listen(address).map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     let timeout = config.shutdown_timeout;
-    // actix takes whole seconds. Rounding down would cut requests off.
+    // actix takes whole seconds. Rounding down would end requests too early.
     let whole_seconds = timeout.as_secs() + u64::from(timeout.subsec_nanos() > 0);
     let builder = Server::build()
         .workers(workers)
@@ -105,7 +105,7 @@ fn bind(
         .shutdown_timeout(whole_seconds)
         .disable_signals();
     let (stopping, timeouts, state) = (builder.graceful_shutdown_signal(), config.timeouts, state.clone());
-    // Runs once per worker, so everything shared is made outside.
+    // This closure runs once for each worker, so everything that workers share is made outside.
     let factory = move || connections(listener, &state, timeouts, &stopping);
     let server = socket.into_std().and_then(|socket| builder.listen(key, socket, factory)).map_err(failed)?;
     Ok((server.run(), bound))
@@ -129,7 +129,7 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// The service for each connection: actix's HTTP/1.1, which reads and writes through the guard.
+/// Returns the service for each connection: actix's HTTP/1.1, which reads and writes through the guard.
 fn connections(
     listener: Listener,
     state: &Data<AppState>,
@@ -145,7 +145,7 @@ fn connections(
             let stopping = stopping.clone();
             async move { stopping.notified().await }
         })
-        // The guard has the timers. actix's own cover the first head only, or are reset for each request.
+        // The guard has the timers. Those of actix apply only to the first head, or are reset for each request.
         .keep_alive(KeepAlive::Os)
         .client_request_timeout(Duration::ZERO)
         .client_disconnect_timeout(LINGER)
@@ -159,7 +159,7 @@ fn connections(
     let metrics = Arc::clone(&state.metrics);
     fn_service(move |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
-        // Else the end of a response can wait 40 ms for the client to acknowledge its beginning.
+        // Without this, the end of a response can wait 40 ms until the client acknowledges its beginning.
         drop(stream.set_nodelay(true));
         let guard = Guard::new(stream, timeouts, ConnectionMeter::new(&metrics, listener.as_str()));
         async move { Ok((guard, peer)) }

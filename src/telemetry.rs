@@ -1,6 +1,6 @@
-//! The log: one line per event on standard output, written by a separate thread so that no request waits for a pipe.
+//! The log: one line for each event, on standard output. A separate thread writes it, so that no request waits for a pipe.
 //!
-//! The code that logs an event decides what is in it: no secret, no body, no participant's data.
+//! The code that logs an event is responsible for its content: no secret, no body, no participant's data.
 
 mod json;
 mod writer;
@@ -23,12 +23,12 @@ use tracing_subscriber::{
 pub use self::writer::{DroppedLines, Logs};
 use self::{json::JsonLayer, writer::NonBlockingWriter};
 
-/// The lower levels of these libraries could print headers, and so the access token; `actix_server` repeats our own line
-/// "listening" in seven lines. actix-http logs a malformed request as an error, although it is its sender's mistake. awc and
-/// rustls use the crate `log`, which nothing here collects.
+/// The levels of libraries. Lower levels of actix could print headers, and with them the access token. `actix_server` repeats the
+/// service's line "listening" in seven lines. `actix_http` logs a malformed request as an error, although it is the peer's
+/// mistake. awc and rustls use the crate `log`, whose events are not collected.
 const LIBRARIES: &str = "actix_http=warn,actix_server=warn,actix_tls=warn,actix_http::h1::dispatcher=off";
 
-/// Set when the listeners begin to stop.
+/// Whether the listeners have begun to stop.
 static EXPECTS_LATE_CONNECTIONS: AtomicBool = AtomicBool::new(false);
 
 /// The format of the log.
@@ -54,14 +54,14 @@ pub struct TelemetryConfig {
 /// The filter is invalid, or logging was started before.
 pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error + Send + Sync>> {
     let filter = EnvFilter::try_new(format!("{},{LIBRARIES}", config.log_level))?;
-    // Not `stdout()`, which writes each line by itself.
+    // Rust's `stdout()` would write each line by itself.
     let (writer, logs) = NonBlockingWriter::start(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
     let registry = tracing_subscriber::registry().with(filter).with(WithoutLateConnections);
     match config.log_format {
         LogFormat::Json => registry.with(JsonLayer(writer)).try_init()?,
         LogFormat::Text => registry.with(fmt::layer().with_ansi(false).with_writer(writer)).try_init()?,
     }
-    // Only the location: the message of a panic can contain anything, such as a participant's name.
+    // Logs only the location, because the message of a panic can contain anything, such as a participant's name.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string);
         tracing::error!(place, "panic: this is a bug");
@@ -69,12 +69,12 @@ pub fn start(config: &TelemetryConfig) -> Result<Logs, Box<dyn std::error::Error
     Ok(logs)
 }
 
-/// From now on, the listeners stop: connections that still arrive are closed without a word in the log.
+/// Suppresses the log lines about connections that arrive while the listeners stop.
 pub(crate) fn expect_late_connections() {
     EXPECTS_LATE_CONNECTIONS.store(true, Ordering::Relaxed);
 }
 
-/// Drops one event: while it stops, actix-server still accepts connections, closes them, and logs an ERROR for each.
+/// Drops one event. While actix-server stops, it still accepts connections, closes them, and logs an ERROR for each.
 struct WithoutLateConnections;
 
 impl<S: Subscriber> Layer<S> for WithoutLateConnections {

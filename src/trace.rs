@@ -1,9 +1,9 @@
-//! Spans: how long a request, a flight, a wait for a permit and a call to Zoom took, and how they belong together. They go
-//! to an OTLP/HTTP collector if `telemetry.otlp_endpoint` is set; if not, no span is made.
+//! Spans of requests, flights, waits for a permit, and calls to Zoom. They are sent to an OTLP/HTTP collector if
+//! `telemetry.otlp_endpoint` is set. Otherwise no span is made.
 //!
-//! The only module that knows OpenTelemetry. There is no "current span", because a request, its flight and its calls run on
-//! different threads: a parent is a small value that is passed on. The code that sets an attribute decides what is in it,
-//! as with the log: no secret, no meeting, no participant's data.
+//! Only this module uses OpenTelemetry. There is no "current span", because a request, its flight and its calls run on different
+//! threads. A parent is passed on as a small value. The code that sets an attribute is responsible for its content, as with the
+//! log: no secret, no meeting, no participant's data.
 
 mod collector;
 mod context;
@@ -31,17 +31,17 @@ pub use self::context::TraceContext;
 use self::{collector::Collector, dropped::DropCounter};
 use crate::egress::{MoreRoots, Proxy};
 
-/// Spans that wait to be sent, at most some 4 MB. More are dropped.
+/// The maximum number of spans that wait to be sent, which take at most about 4 MB. More are dropped.
 const MAX_QUEUE: usize = 4_096;
 const MAX_BATCH: usize = 512;
 /// How long a span waits for others to be sent with it.
 const SEND_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a shutdown waits for the collector to take the last spans.
+/// The maximum time for sending the last spans at shutdown.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where spans go.
+/// The collector of spans, and the way to it.
 pub struct TraceConfig {
-    /// Base URL of an OTLP/HTTP collector; `None` for no spans.
+    /// The base URL of an OTLP/HTTP collector; `None` for no spans.
     pub otlp_endpoint: Option<Url>,
     /// The proxy for this URL.
     pub proxy: Option<Proxy>,
@@ -49,7 +49,7 @@ pub struct TraceConfig {
     pub more_roots: MoreRoots,
 }
 
-/// Makes spans, if there is a collector. Cheap to clone, usable from any thread.
+/// Makes spans, if there is a collector. It is cheap to clone and can be used from any thread.
 #[derive(Clone, Default)]
 pub struct Tracer(Option<(SdkTracer, DropCounter)>);
 
@@ -73,7 +73,7 @@ pub(crate) fn start(config: &TraceConfig) -> (Tracer, TracerGuard) {
     let drops = DropCounter::new(MAX_QUEUE);
     let collector = Collector::new(endpoint, config.proxy.as_ref(), &config.more_roots, drops.clone());
     let processor = BatchSpanProcessor::builder(collector).with_batch_config(batches).build();
-    // Each of these settings would otherwise be read from the environment.
+    // Without these settings, the library would read them from the environment.
     let provider = SdkTracerProvider::builder()
         .with_sampler(Sampler::ParentBased(Box::new(Sampler::AlwaysOn)))
         .with_resource(resource.build())
@@ -83,7 +83,7 @@ pub(crate) fn start(config: &TraceConfig) -> (Tracer, TracerGuard) {
 }
 
 impl TracerGuard {
-    /// Sends the last spans, for at most [`FLUSH_TIMEOUT`]. Blocks.
+    /// Sends the last spans. Blocks for at most [`FLUSH_TIMEOUT`].
     pub(crate) fn shut_down(self) {
         if let Some(provider) = self.0 {
             // The collector has already logged a failure.
@@ -110,12 +110,12 @@ impl Tracer {
     }
 }
 
-/// A span in progress; it ends when it is dropped. The default is no span and ignores everything.
+/// A span in progress, which ends when it is dropped. The default is no span, and its methods do nothing.
 #[must_use = "a span ends when it is dropped"]
 #[derive(Default)]
 pub(crate) struct Span(Option<Box<CountedSpan>>);
 
-/// A span whose end is counted if it is sampled.
+/// A span whose end is counted, if it is sampled.
 struct CountedSpan {
     span: SdkSpan,
     drops: DropCounter,
@@ -136,7 +136,7 @@ impl Span {
         }
     }
 
-    /// Marks the span as failed. `error_type` is a status or one of a fixed list of words, as in log and metrics.
+    /// Marks the span as failed. `error_type` is a status or a word of a fixed list, as in the log and the metrics.
     pub(crate) fn fail(&mut self, error_type: impl Display) {
         if let Some(CountedSpan { span, .. }) = self.0.as_deref_mut() {
             let error_type = error_type.to_string();
@@ -145,20 +145,20 @@ impl Span {
         }
     }
 
-    /// Refers to a related span that is neither parent nor child.
+    /// Adds a link to a related span that is neither parent nor child.
     pub(crate) fn link(&mut self, other: TraceContext) {
         if let (Some(CountedSpan { span, .. }), Some(other)) = (self.0.as_deref_mut(), other.0) {
             span.add_link(other, Vec::new());
         }
     }
 
-    /// The context for spans below this one.
+    /// Returns the context for the children of this span.
     pub(crate) fn context(&self) -> TraceContext {
         self.0.as_ref().map(|counted| TraceContext::of(counted.span.span_context())).unwrap_or_default()
     }
 }
 
-/// Connects a request's span with the flight that the request waits for, which may have been started by another request.
+/// Links the span of a request with that of the flight for which it waits, which another request may have started.
 #[derive(Clone, Default)]
 pub struct FlightLink {
     request: TraceContext,
@@ -166,7 +166,7 @@ pub struct FlightLink {
 }
 
 impl FlightLink {
-    /// `None` if spans are off.
+    /// Returns the link of a request; `None` without a collector.
     pub(crate) fn of(span: &Span) -> Option<Self> {
         let joined = span.0.is_some().then(Arc::default)?;
         Some(Self { request: span.context(), joined: Some(joined) })
@@ -179,12 +179,12 @@ impl FlightLink {
     /// Records that the request waits for a flight of another request.
     pub(crate) fn join(&self, flight: TraceContext) {
         if let Some(joined) = &self.joined {
-            // A request waits for one flight only.
+            // This cannot fail, because a request waits for only one flight.
             joined.set(flight).ok();
         }
     }
 
-    /// The flight that the request joined, if any.
+    /// Returns the flight that the request joined, if any.
     pub(crate) fn joined(&self) -> TraceContext {
         self.joined.as_ref().and_then(|joined| joined.get().cloned()).unwrap_or_default()
     }

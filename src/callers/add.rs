@@ -26,7 +26,7 @@ pub(crate) struct NewCaller {
     pub(crate) calls_per_minute: Option<NonZeroU32>,
 }
 
-/// Why no caller was added. The file is unchanged.
+/// The reason why no caller was added. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AddError {
     #[error("{file}: there is already a caller named {1}; choose another name, or remove that entry first", file = .0.display())]
@@ -60,7 +60,7 @@ pub(crate) struct Addition {
 impl Addition {
     /// Generates the key and writes the new content to the temporary file.
     pub(crate) fn prepare(path: &Path, new: &NewCaller) -> Result<Self, AddError> {
-        // A symbolic link stays one; the file that it points to is replaced.
+        // A symbolic link stays as it is, and its target is replaced.
         let target = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
                 path.to_owned()
@@ -81,8 +81,8 @@ impl Addition {
         Ok(addition)
     }
 
-    /// The key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a
-    /// valid one that nobody saw.
+    /// Returns the key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a valid
+    /// key that nobody saw.
     pub(crate) fn key(&self) -> &CallerKey {
         &self.key
     }
@@ -115,7 +115,7 @@ impl Addition {
         };
         append(&mut text, &entry);
         entries.push(entry);
-        // An inline list of callers cannot be extended by a table: the new text would not parse.
+        // An inline list of callers cannot be extended by a table. The new text would not parse.
         if parser::parse(&text).is_ok_and(|read| read == entries) {
             Ok(text)
         } else {

@@ -22,7 +22,7 @@ impl CallerName {
 
     const MAX_LENGTH: usize = 64;
 
-    /// An error does not repeat the text, which may be a key in the wrong place.
+    /// Parses a name. An error does not repeat the text, which may be a key in the wrong place.
     pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let is_valid = (1..=Self::MAX_LENGTH).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
@@ -46,26 +46,26 @@ impl fmt::Display for CallerName {
     }
 }
 
-/// An internal application, as the callers' file describes it now.
+/// An internal application, with its present settings in the callers' file.
 pub(crate) struct Caller {
-    /// Stays the same while the process runs, even if the entry is removed and added again.
+    /// A number that does not change while the process runs, even if the entry is removed and added again.
     pub(crate) id: u32,
     pub(crate) name: CallerName,
     /// Its share of the permits relative to the other waiting callers; at least 1.
     pub(crate) weight: u32,
     /// The maximum number of calls in any 60 seconds.
     pub(crate) calls_per_minute: Option<NonZeroU32>,
-    /// Outlives changes of the entry.
+    /// The calls of this caller. It is kept when the entry changes.
     pub(super) ledger: SharedLedger,
 }
 
-/// Shared by all versions of a caller. Locked on the fetcher's thread, for `/status`, and for a stale hit of a caller
-/// with a limit; never for a fresh hit.
+/// A ledger that all versions of a caller share. It is locked on the fetcher's thread, for `/status`, and for a stale hit of a
+/// caller with a limit, but never for a fresh hit.
 pub(super) type SharedLedger = Arc<Mutex<Ledger>>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CallUsage {
-    /// Calls since 00:00 UTC, or since this process started.
+    /// The calls since 00:00 UTC, or since the start of this process if that is later.
     pub(crate) today: u64,
     pub(crate) last_minute: usize,
 }
@@ -74,7 +74,7 @@ pub(crate) struct CallUsage {
 pub(crate) struct CallAllowance {
     pub(crate) limit: NonZeroU32,
     pub(crate) left: u32,
-    /// When `left` increases; `None` if nothing is spent.
+    /// The time at which `left` increases; `None` if nothing is spent.
     pub(crate) more_at: Option<Instant>,
 }
 
@@ -83,7 +83,7 @@ impl Caller {
         self.id == 0
     }
 
-    /// Every caller, while none are configured.
+    /// Returns the caller of every request while no callers are configured.
     pub(crate) fn anonymous() -> Self {
         Self {
             id: 0,
@@ -99,12 +99,12 @@ impl Caller {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The earliest time at which a flight may start for this caller; `None` if one may start now.
+    /// Returns the earliest time at which a flight may start for this caller; `None` if one may start now.
     pub(crate) fn over_limit_until(&self, now: Instant) -> Option<Instant> {
         self.ledger().full_until(self.calls_per_minute?, now)
     }
 
-    /// `None` without a limit.
+    /// Returns the remaining calls of the minute; `None` without a limit.
     pub(crate) fn allowance(&self, now: Instant) -> Option<CallAllowance> {
         let limit = self.calls_per_minute?;
         let (left, more_at) = self.ledger().left(limit, now);
@@ -127,8 +127,8 @@ impl Caller {
     }
 }
 
-/// A flight's entry in its caller's ledger. Its first call counts from the start of the flight; the others count as
-/// they are made. Dropping it before the first call returns the reserved call.
+/// A flight's entry in its caller's ledger. The first call counts from the start of the flight, and the others when they are made.
+/// Dropping the entry before the first call gives the reserved call back.
 pub(crate) struct CallReservation {
     caller: Arc<Caller>,
     is_unused: Cell<bool>,
@@ -143,8 +143,8 @@ impl CallReservation {
         ledger.record_call(now, today());
     }
 
-    /// Removes a call that was recorded at `called` but never sent. The reservation stays used: the flight either
-    /// tries again, which records another call, or ends.
+    /// Removes a call that was recorded at `called` but not sent. The reservation stays used, because the flight then either ends
+    /// or tries again, which records another call.
     pub(crate) fn refund_call(&self, called: Instant) {
         self.caller.ledger().refund_call(called, today());
     }
@@ -158,7 +158,7 @@ impl Drop for CallReservation {
     }
 }
 
-/// Days since 1970, UTC.
+/// Returns the number of days since 1970-01-01 UTC.
 fn today() -> u64 {
     const DAY_SECONDS: u64 = 86_400;
     SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs() / DAY_SECONDS)

@@ -1,4 +1,4 @@
-//! The list of callers that is in use, and what outlives it when it is replaced.
+//! The list of callers in use, and the ledgers, which are kept when the list is replaced.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// The current callers. Cheap to clone, usable from any thread.
+/// The current callers. They are cheap to clone and can be used from any thread.
 #[derive(Clone)]
 pub struct Callers {
     directory: Arc<ArcSwap<Directory>>,
@@ -22,7 +22,7 @@ pub struct Callers {
 
 pub(super) struct Directory {
     in_order: Vec<Arc<Caller>>,
-    /// `None` if no callers are configured: then the only one is anonymous.
+    /// The callers by the hashes of their keys; `None` if no callers are configured, and the only one is anonymous.
     by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
 }
 
@@ -57,7 +57,7 @@ impl Callers {
         self.directory.load().in_order.clone()
     }
 
-    /// The problems of the callers' file. If there are any, the callers are those of its last valid version.
+    /// Returns the problems of the callers' file. If there are any, the callers are those of the last valid version.
     pub(crate) fn problems(&self) -> Arc<Vec<String>> {
         self.problems.load_full()
     }
@@ -70,7 +70,7 @@ impl Directory {
     }
 }
 
-/// The number and the ledger of every name that was ever in the file: both outlive changes of the entry.
+/// The number and the ledger of every name that has been in the file. Both are kept when its entry changes.
 #[derive(Default)]
 pub(super) struct LedgerRegistry {
     ledgers: HashMap<CallerName, (u32, SharedLedger)>,

@@ -1,17 +1,18 @@
-//! The callers' file on disk: read as a whole or not at all, and checked for changes while the service runs.
+//! Reads the callers' file, and detects its changes while the service runs.
 
 use std::path::{Path, PathBuf};
 
 use super::parser::{self, CallerEntry, Issue};
 use crate::regular_file;
 
-/// A thousand times a usual file. It keeps a log or a device named by mistake from being read every second.
+/// The maximum size of the file: a thousand times a usual one. If the key names a log or a device by mistake, it is not read every
+/// second.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// The text of the file, or why it cannot be read.
+/// The text of the file, or the reason why it cannot be read.
 pub(super) type FileContents = Result<String, String>;
 
-/// The valid callers' file, as it is at start.
+/// The callers' file at the start of the service. It is valid.
 pub struct CallersFile {
     pub(super) path: PathBuf,
     pub(super) contents: FileContents,
@@ -19,26 +20,26 @@ pub struct CallersFile {
 }
 
 impl CallersFile {
-    /// Returns every problem in an invalid file.
+    /// Reads the file. If it is invalid, returns every problem in it.
     pub(crate) fn read(path: &Path) -> Result<Self, Vec<Issue>> {
         let contents = read_contents(path);
         let entries = validate(&contents)?;
         Ok(Self { path: path.to_owned(), contents, entries })
     }
 
-    /// The number of callers.
+    /// Returns the number of callers.
     pub fn count(&self) -> usize {
         self.entries.len()
     }
 }
 
-/// Resolves symbolic links on each read: Kubernetes updates a mounted file by changing a link.
+/// Reads the file. Each read resolves symbolic links, because Kubernetes updates a mounted file by changing a link.
 pub(super) fn read_contents(path: &Path) -> FileContents {
     regular_file::read_text(path, MAX_BYTES).map_err(|error| format!("cannot be read: {error}"))
 }
 
-/// Rejects an empty list: with it every request would fail, and an editor that truncates a file before writing it makes
-/// the file empty for a moment.
+/// Parses the callers. Rejects an empty list, with which every request would fail: an editor that truncates a file before writing
+/// makes it empty for a moment.
 pub(super) fn validate(contents: &FileContents) -> Result<Vec<CallerEntry>, Vec<Issue>> {
     let text = contents.as_ref().map_err(Issue::whole_file)?;
     let entries = parser::parse(text)?;
@@ -62,7 +63,7 @@ impl ChangeDetector {
         Self { reported: current, pending: None }
     }
 
-    /// Takes the contents of one read. Returns them if they are a change to report.
+    /// Handles the contents of one read, and returns them if they are a change to report.
     pub(super) fn update(&mut self, contents: FileContents) -> Option<&FileContents> {
         if contents == self.reported {
             self.pending = None;

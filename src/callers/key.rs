@@ -1,14 +1,14 @@
-//! Caller keys and their hashes. A key is generated, shown once and hashed; only hashes are stored.
+//! Caller keys and their hashes. A key is generated, shown once and hashed. Only hashes are stored.
 //!
-//! SHA-256 needs no salt or stretching here: a key is 256 random bits, too many to find by guessing.
+//! SHA-256 needs no salt and no stretching here, because a key has 256 random bits and cannot be found by guessing.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 of a caller key.
+/// The SHA-256 of a caller key.
 pub(super) type Digest = [u8; 32];
 
-/// Makes our keys recognizable to people and to scanners for leaked secrets.
+/// The beginning of every key, by which people and scanners for leaked secrets recognize it.
 const PREFIX: &str = "zqp_";
 const RANDOM_BYTES: usize = 32;
 
@@ -35,7 +35,7 @@ pub(super) fn digest_of(key: &[u8]) -> Digest {
     Sha256::digest(key).into()
 }
 
-/// Whether this is the hash of up to four white space characters, as an unset variable or a bare `echo` gives it.
+/// Returns whether this is the hash of at most four white space characters, which an unset variable or a bare `echo` produces.
 pub(super) fn is_digest_of_blank(digest: &Digest) -> bool {
     const MAX_LENGTH: usize = 4;
     let mut texts = vec![Vec::new()];
@@ -56,7 +56,7 @@ pub(super) fn digest_from_hex(text: &str) -> Option<Digest> {
     hex::decode_to_slice(text, &mut digest).ok().map(|()| digest)
 }
 
-/// Whether this is a key of ours rather than a hash.
+/// Returns whether this is a caller key rather than a hash.
 pub(super) fn is_caller_key(text: &str) -> bool {
     text.starts_with(PREFIX)
 }

@@ -1,6 +1,6 @@
-//! The calls made for one caller: in the last 60 seconds, and in the UTC day. Pure: the time is an argument.
+//! Counts the calls for one caller in the last 60 seconds and in the UTC day. Pure: the caller passes the time.
 //!
-//! It counts and stops nothing: a flight that has started is finished. The limit is checked when a flight starts.
+//! The limit is checked when a flight starts. A flight that has started may make all its calls.
 
 use std::{
     collections::VecDeque,
@@ -14,9 +14,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Ledger {
-    /// The calls of the last minute, oldest first. The budget bounds the sum over all callers.
+    /// The calls of the last minute, oldest first. The quota bounds their number over all callers.
     calls: VecDeque<Instant>,
-    /// Flights that have not made a call yet. Each counts as one call; otherwise any number of flights could start
+    /// The number of flights that have not made a call yet. Each counts as one call. Otherwise any number of flights could start
     /// before the first of them makes a call.
     reserved: usize,
     /// The UTC day that `today` counts.
@@ -25,19 +25,19 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// The time at which `limit` allows another flight; `None` if it does now.
+    /// Returns the time at which `limit` allows another flight; `None` if it does now.
     ///
-    /// With a limit of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window before there is room: the
-    /// call at index 3 - 2 = 1 leaves it at 70 s.
+    /// Example: with a limit of 2 and calls at 0 s, 10 s and 20 s, two calls must leave the window first. The second of them, at
+    /// index 3 − 2 = 1, leaves it at 70 s.
     pub(super) fn full_until(&mut self, limit: NonZeroU32, now: Instant) -> Option<Instant> {
         self.drop_expired(now);
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
         let index = (self.calls.len() + self.reserved).checked_sub(limit)?;
-        // A reserved call is made now at the earliest, so it leaves the window in a minute at the earliest.
+        // A reserved call has not been made yet, so it leaves the window after at least a minute.
         Some(self.calls.get(index).map_or(now, |call| *call) + MINUTE)
     }
 
-    /// How many more calls `limit` allows, and when it allows more: when the oldest call leaves the window.
+    /// Returns how many more calls `limit` allows, and the time at which it allows more: when the oldest call leaves the window.
     pub(super) fn left(&mut self, limit: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
         self.drop_expired(now);
         let spent = u32::try_from(self.calls.len() + self.reserved).unwrap_or(u32::MAX);
@@ -65,7 +65,7 @@ impl Ledger {
 
     /// Removes a call that was recorded at `called` but not made.
     pub(super) fn refund_call(&mut self, called: Instant, day: u64) {
-        // Searched from the end: the call is among the newest.
+        // Searches from the end, because the call is among the newest.
         if let Some(index) = self.calls.iter().rposition(|call| *call == called) {
             self.calls.remove(index);
         }

@@ -1,6 +1,6 @@
-//! Parses the callers' file into entries, or into every problem in it, by line. Pure.
+//! Parses the callers' file. Returns its entries, or every problem in it with its line. Pure.
 //!
-//! No message repeats a value or the name of an unknown key: it could be a caller key in the wrong place.
+//! No message repeats a value or the name of an unknown key, which could be a caller key in the wrong place.
 
 use std::{collections::HashMap, fmt, num::NonZeroU32, ops::RangeInclusive};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::toml_document::{Item, TomlDocument, integer};
 
-/// The weights that a caller can have. 1000 is far above any sensible ratio, and far below where sums of shares overflow.
+/// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
 
 const KEYS: [&str; 4] = ["name", "key_sha256", "weight", "calls_per_minute"];
@@ -28,7 +28,7 @@ pub(super) struct CallerEntry {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Issue {
-    /// Counted from 1; `None` if it concerns the whole file.
+    /// The line, counted from 1; `None` if the problem concerns the entire file.
     pub(crate) line: Option<usize>,
     pub(crate) message: String,
 }
@@ -96,7 +96,7 @@ impl Parser<'_> {
         self.issues.push(Issue { line: Some(line), message: message.into() });
     }
 
-    /// Reports a value that cannot be used, and stands in for it.
+    /// Reports an invalid value, and returns `None` in its place.
     fn reject<T>(&mut self, line: usize, message: impl Into<String>) -> Option<T> {
         self.report(line, message);
         None
@@ -168,7 +168,8 @@ impl Parser<'_> {
         })
     }
 
-    /// Two callers with one name would share metrics; with one key, a request could not be attributed to either.
+    /// Reports callers with the same name, which would share metrics, and callers with the same key, which requests could not
+    /// distinguish.
     fn report_duplicates(&mut self, entries: &[(usize, CallerEntry)]) {
         let (mut names, mut keys) = (HashMap::new(), HashMap::new());
         for (line, CallerEntry { name, key_sha256, .. }) in entries {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// A change takes effect after two equal reads, so within about 2 s; the promise is 5 s.
+/// A change takes effect after two equal reads, which is about 2 s. The documentation promises 5 s.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// The number of problems of an invalid file that the log and `/status` show.
 const MAX_PROBLEMS_SHOWN: usize = 20;
@@ -24,7 +24,7 @@ pub struct FileWatcher {
 }
 
 impl FileWatcher {
-    /// Never returns.
+    /// Watches the file, and never returns.
     pub(crate) async fn run(mut self) {
         let mut interval = tokio::time::interval(POLL_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -41,7 +41,7 @@ impl FileWatcher {
         }
     }
 
-    /// Replaces all callers by those of a valid file. An invalid file changes nothing and is reported.
+    /// Replaces all callers by those of a valid file. Reports an invalid file, and keeps the callers.
     pub(super) fn apply(&mut self, validated: Result<Vec<CallerEntry>, Vec<Issue>>) {
         let problems = match validated {
             Ok(entries) => {

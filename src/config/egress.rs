@@ -11,13 +11,13 @@ use crate::{
     regular_file,
 };
 
-/// The largest file of certificates; all of Mozilla's take 250 KB.
+/// The maximum size of a file of certificates. All of Mozilla's take 250 KB.
 pub(super) const MAX_CERTIFICATES_BYTES: u64 = 16 << 20;
 
 const PROXY: &str = "zoom.proxy";
 const PROXY_FILE: &str = "zoom.proxy_file";
 const CA_FILE: &str = "zoom.ca_file";
-/// The value of `zoom.proxy` that ignores the environment.
+/// The value of `zoom.proxy` with which the service ignores the environment's proxies.
 const NONE: &str = "none";
 
 pub(super) fn environment_proxies(reader: &mut Reader) -> EnvironmentProxies {
@@ -34,7 +34,7 @@ fn proxy_from(reader: &mut Reader, variable: &'static str) -> Option<Proxy> {
     Proxy::parse(&text).map_err(|error| reader.reject_at(PROXY, &origin, format!("{variable}: {error}"))).ok()
 }
 
-/// The proxy for each of these URLs of Zoom.
+/// Returns the proxy for each of these URLs of Zoom.
 pub(super) fn zoom_proxies<const N: usize>(
     reader: &mut Reader,
     environment: &EnvironmentProxies,
@@ -49,7 +49,7 @@ pub(super) fn zoom_proxies<const N: usize>(
         }
         return proxies.map(|proxy| proxy.map(ProxySource::fixed));
     };
-    // An unreadable file is reported already.
+    // A file that cannot be read was reported before.
     let text = source.as_ref().and_then(|source| source.read().ok());
     let proxy = match (source, text) {
         (Some(_), Some(text)) if text.expose() == NONE => {
@@ -75,7 +75,7 @@ pub(super) fn zoom_proxies<const N: usize>(
     std::array::from_fn(|_| proxy.clone())
 }
 
-/// The certificates in `SSL_CERT_FILE`. An unusable file is only a warning, because container images set the variable for
+/// Returns the certificates in `SSL_CERT_FILE`. An unusable file is only a warning, because container images set the variable for
 /// all their programs.
 pub(super) fn environment_roots(reader: &mut Reader) -> MoreRoots {
     let Some((path, origin)) = reader.common_variable("SSL_CERT_FILE") else { return MoreRoots::default() };
@@ -85,7 +85,7 @@ pub(super) fn environment_roots(reader: &mut Reader) -> MoreRoots {
     })
 }
 
-/// The certificates trusted for Zoom in addition to Mozilla's.
+/// Returns the certificates that are trusted for Zoom in addition to Mozilla's.
 pub(super) fn zoom_roots(reader: &mut Reader, environment: &MoreRoots) -> MoreRoots {
     let Some(path) = reader.optional(CA_FILE, file_path) else { return environment.clone() };
     match read_roots(&path) {

@@ -67,7 +67,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "telemetry.otlp_endpoint",
 ];
 
-/// Returns this `section.key`, if it may be set.
+/// Returns this `section.key` if it may be set.
 pub(super) fn accepted(name: &str) -> Option<&'static str> {
     ACCEPTED.iter().copied().find(|key| *key == name)
 }
@@ -80,15 +80,15 @@ pub(super) fn split(key: &str) -> (&str, &str) {
     key.split_once('.').unwrap_or(("", key))
 }
 
-/// The accepted key that was probably meant: the name itself, else the same name in another section, else one that
-/// differs in at most three letters, fewer if it is short.
+/// Returns the accepted key that was probably meant: the name itself, or else a key of another section with the same name, or
+/// else one that differs in at most three letters, fewer if it is short.
 pub(super) fn closest(name: &str) -> Option<&'static str> {
     const MAX_LENGTH: usize = 64;
     if name.len() > MAX_LENGTH {
         return None;
     }
     let last = name.rsplit('.').next().unwrap_or(name);
-    // Two letters off "port" is another word; three letters off "headroom_percent" is a typo.
+    // A word that differs from "port" in two letters is another word. One that differs from "headroom_percent" in three is a typo.
     let max_distance = (1 + last.len() / 3).min(3);
     let same_name = || ACCEPTED.iter().copied().find(|key| split(key).1 == last);
     accepted(name).or_else(same_name).or_else(|| {

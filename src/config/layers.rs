@@ -1,6 +1,6 @@
-//! The layers: which keys are set, where, to what. Later layers override earlier ones.
+//! The layers of the configuration: the values of the keys and their origins. Later layers override earlier ones.
 //!
-//! Only the names of the keys are checked here, not their values.
+//! This module checks the names of the keys, but not their values.
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
@@ -15,10 +15,10 @@ use crate::{
     toml_document::{Item, TomlDocument, integer},
 };
 
-/// The largest `--config` file: a hundred times one that sets every key.
+/// The maximum size of a `--config` file: a hundred times one that sets every key.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Variables that many programs read, and that we read too.
+/// The variables without `QOS_PROXY__`, which many programs read.
 const COMMON_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE"];
 
 /// A value before its rule is applied.
@@ -46,12 +46,12 @@ impl RawValue {
 
 /// The value of a key in one layer.
 pub(super) struct Setting {
-    /// `None` if the value could not be read, which is already reported.
+    /// The value; `None` if it could not be read, which was reported.
     pub(super) value: Option<RawValue>,
     pub(super) origin: Origin,
 }
 
-/// All settings, and the problems met while reading them.
+/// All settings, and the problems that reading them found.
 #[derive(Default)]
 pub(super) struct Layers {
     settings: BTreeMap<&'static str, Vec<Setting>>,
@@ -61,7 +61,7 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// The settings of a key. The last one counts.
+    /// Returns the settings of a key. The last one is effective.
     pub(super) fn settings(&self, key: &str) -> &[Setting] {
         self.settings.get(key).map_or(&[], Vec::as_slice)
     }
@@ -111,8 +111,8 @@ impl Layers {
 
     /// Adds the variables that begin with `QOS_PROXY__`.
     ///
-    /// The second underscore matters: for a service called `qos-proxy`, Kubernetes sets variables such as
-    /// `QOS_PROXY_PORT` in every pod. They must neither configure anything nor be errors.
+    /// The second underscore matters. For a service called `qos-proxy`, Kubernetes sets variables such as `QOS_PROXY_PORT` in every
+    /// pod, which must neither configure anything nor be errors.
     pub(super) fn add_environment(&mut self, variables: impl IntoIterator<Item = (OsString, OsString)>) {
         let mut variables: Vec<(String, OsString)> =
             variables.into_iter().map(|(name, value)| (name.to_string_lossy().into_owned(), value)).collect();
@@ -136,7 +136,8 @@ impl Layers {
         }
     }
 
-    /// Ignores an empty variable. The name in lower case wins, as with curl: the variables are sorted, so it comes last.
+    /// Adds one of [`COMMON_VARIABLES`] unless it is empty. As with curl, the name in lower case takes precedence: the variables
+    /// are sorted, so it comes last.
     fn add_common_variable(&mut self, name: String, value: OsString) {
         let names = COMMON_VARIABLES.into_iter();
         let mut known = names.filter(|known| name == *known || name == known.to_ascii_lowercase());

@@ -15,7 +15,7 @@ use crate::{
     toml_document::one_line,
 };
 
-/// A snapshot that stays fresh for 30 s would stay fresh for a working day: more is a typo.
+/// The largest factor. With it, a snapshot that is fresh for 30 s would be fresh for a working day, so a larger one is a typo.
 const MAX_STRETCH: u32 = 1_000;
 
 /// The Heavy calls that Zoom allows an account.
@@ -33,7 +33,7 @@ const BUSINESS: Plan = Plan { name: "business", per_second: 40, per_day: 60_000 
 /// (<https://developers.zoom.us/docs/api/rate-limits/>).
 const PLANS: &[(&str, Plan)] = &[(FREE.name, FREE), (PRO.name, PRO), (BUSINESS.name, BUSINESS)];
 
-/// `[limits]` without `max_queued` and `max_fetch_bytes`.
+/// Reads `[limits]` except `max_queued` and `max_fetch_bytes`.
 pub(super) fn quota(reader: &mut Reader, freshness: &FreshnessConfig) -> QuotaConfig {
     let plan = reader.required("limits.plan", |raw| choice(raw, PLANS));
     let headroom = reader.integer("limits.headroom_percent", &(0..=99));
@@ -51,7 +51,7 @@ pub(super) fn quota(reader: &mut Reader, freshness: &FreshnessConfig) -> QuotaCo
     }
 }
 
-/// Checks that the file can be written, unless Redis keeps the day's count and the file is not used.
+/// Reads the path, and checks that the file can be written, unless Redis keeps the day's count and the file is not used.
 fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     const KEY: &str = "limits.state_file";
     let path = reader.optional(KEY, file_path)?;
@@ -63,7 +63,7 @@ fn state_file(reader: &mut Reader) -> Option<PathBuf> {
     Some(path)
 }
 
-/// The permitted part of one limit: the limit that is set, else the plan's, without the headroom.
+/// Returns the permitted part of one limit: of the limit that is set, or else of the plan's, without the headroom.
 fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, headroom: u32) -> NonZeroU32 {
     let set = reader.optional(key, |raw| integer(raw, &(1..=u32::MAX)));
     let limit = match (set, plan) {
@@ -80,7 +80,7 @@ fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, head
             reader.display(key, &allowed.to_string(), &format!("from limits.plan \"{plan}\""));
             allowed
         }
-        // The plan is wrong, which is reported.
+        // The plan is wrong, which was reported.
         (None, None) => return NonZeroU32::MIN,
     };
     let permitted = permitted(limit, headroom);
@@ -88,7 +88,7 @@ fn limit(reader: &mut Reader, key: &'static str, plan: Option<(&str, u32)>, head
     permitted
 }
 
-/// limit × (100 − headroom) / 100, rounded down, at least 1: 36 of 40 with a headroom of 10 %.
+/// Returns limit × (100 − headroom) / 100, rounded down, but at least 1. Example: 36 of 40 with a headroom of 10 %.
 fn permitted(limit: u32, headroom_percent: u32) -> NonZeroU32 {
     let permitted = u64::from(limit) * u64::from(100_u32.saturating_sub(headroom_percent)) / 100;
     u32::try_from(permitted).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)

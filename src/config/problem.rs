@@ -1,13 +1,13 @@
-//! Problems and warnings: which key, where it was set, and what to do.
+//! Problems and warnings. Each has the key, the origin of its value, and what to do.
 //!
-//! They never contain a secret: the code that reports a problem leaves it out.
+//! They contain no secret, because the code that reports a problem leaves it out.
 
 use std::{error::Error, fmt, path::PathBuf};
 
 use super::keys;
 use crate::toml_document::one_line;
 
-/// Where a value was set.
+/// The place where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Origin {
     /// The built-in `config/default.toml`.
@@ -27,12 +27,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Problems of files sort before those of keys.
+/// One problem. Those of files sort before those of keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ConfigProblem {
-    /// A file that cannot be read or parsed, with the line if it is known.
+    /// The file cannot be read or parsed. The line is `None` if it is unknown.
     File { path: PathBuf, line: Option<usize>, message: String },
-    /// A key or an unknown name; without an origin if it is required and not set.
+    /// The key is unknown, wrong or missing. The origin is `None` if the key is required and not set.
     Key { key: String, origin: Option<Origin>, message: String },
 }
 
@@ -41,7 +41,7 @@ impl ConfigProblem {
         Self::Key { key: key.to_owned(), origin: origin.cloned(), message: message.into() }
     }
 
-    /// A key that may not be set, with the one to write instead if one is close.
+    /// Returns the problem of an unknown key, which names the key that was probably meant, if there is one.
     pub(super) fn unknown(key: &str, origin: &Origin) -> Self {
         let message = keys::closest(key).map_or_else(
             || "unknown key; remove it (config/default.toml lists every key)".to_owned(),
@@ -80,7 +80,7 @@ impl fmt::Display for ConfigProblem {
     }
 }
 
-/// Every problem of a configuration: one line each, sorted by file, section and key. No line contains a secret.
+/// Every problem of a configuration, one line for each, sorted by file, section and key. No line contains a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problems(Vec<ConfigProblem>);
 

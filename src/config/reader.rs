@@ -1,4 +1,4 @@
-//! Takes keys out of the layers through their rules, and collects every problem and the value that `check-config` shows.
+//! Reads keys from the layers by their rules, and collects the problems and the values that `check-config` shows.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,7 @@ pub(super) struct Reader {
     displayed: BTreeMap<&'static str, DisplayValue>,
 }
 
-/// A value as TOML, and a comment that says where it comes from.
+/// A value as TOML, and a comment with its origin.
 struct DisplayValue {
     value: String,
     comment: String,
@@ -34,8 +34,8 @@ impl Reader {
         Self { layers, problems: Vec::new(), warnings: Vec::new(), displayed: BTreeMap::new() }
     }
 
-    /// Returns the value from the last layer that sets the key. `None` if no layer does, or if the value is wrong, which
-    /// is reported. A wrong value that a later layer overrides is reported as well.
+    /// Returns the value of the last layer that sets the key; `None` if no layer does, or if the value is wrong, which is
+    /// reported. A wrong value that a later layer overrides is reported, too.
     pub(super) fn optional<T>(
         &mut self,
         key: &'static str,
@@ -57,7 +57,7 @@ impl Reader {
         last
     }
 
-    /// Like [`Self::optional`], but reports a key that is not set.
+    /// Returns the value like [`Self::optional`], and reports a key that is not set.
     pub(super) fn required<T>(
         &mut self,
         key: &'static str,
@@ -70,7 +70,8 @@ impl Reader {
         value
     }
 
-    // In place of a wrong value, which is reported, these return 0 or the like: then there is no configuration anyway.
+    // In place of a wrong value, the following methods return a placeholder such as 0. The problem is reported, so it is never
+    // used.
 
     pub(super) fn address(&mut self, key: &'static str) -> SocketAddr {
         self.required(key, address::socket_addr).unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
@@ -88,7 +89,7 @@ impl Reader {
         self.required(key, |raw| quantity::integer(raw, range)).unwrap_or_default()
     }
 
-    /// A size in bytes. Warns of one without a unit, which is rarely meant in bytes.
+    /// Reads a size in bytes. Warns of a size without a unit, which is rarely meant in bytes.
     pub(super) fn size(&mut self, key: &'static str) -> usize {
         let Some(size) = self.required(key, quantity::size) else { return 0 };
         let last = self.layers.settings(key).last();
@@ -101,7 +102,7 @@ impl Reader {
         size
     }
 
-    /// A secret, given under `key` or in the file that `file_key` names.
+    /// Reads a secret, which is the value of `key` or in the file that `file_key` names.
     pub(super) fn secret(&mut self, key: &'static str, file_key: &'static str) -> Option<SecretSource> {
         let secret = self.optional_secret(key, file_key);
         if self.first_set([key, file_key]).is_none() {
@@ -110,7 +111,8 @@ impl Reader {
         secret
     }
 
-    /// Like [`Self::secret`], but may be missing. Reads a file once, so that a wrong mount is reported at start.
+    /// Reads a secret like [`Self::secret`], but it may be missing. Reads the file once, so that a wrong mount is reported at
+    /// start.
     pub(super) fn optional_secret(
         &mut self,
         key: &'static str,
@@ -143,7 +145,7 @@ impl Reader {
         keys.into_iter().find(|key| self.is_set(key))
     }
 
-    /// The value and the origin of a variable that many programs read.
+    /// Returns the value and the origin of one of the variables without `QOS_PROXY__`.
     pub(super) fn common_variable(&self, name: &str) -> Option<(String, Origin)> {
         self.layers.common_variables.get(name).cloned()
     }
@@ -152,7 +154,7 @@ impl Reader {
         self.problems.push(ConfigProblem::new(key, self.origin(key).as_ref(), message));
     }
 
-    /// Reports a problem with a value that stands in for a key but was set elsewhere.
+    /// Reports a problem of a value that replaces a key but was set elsewhere, as by `HTTPS_PROXY`.
     pub(super) fn reject_at(&mut self, key: &str, origin: &Origin, message: impl Into<String>) {
         self.problems.push(ConfigProblem::new(key, Some(origin), message));
     }
@@ -165,12 +167,12 @@ impl Reader {
         self.warnings.push(ConfigProblem::new(key, self.origin(key).as_ref(), message).to_string());
     }
 
-    /// The same for a value that was set elsewhere.
+    /// Warns of a value that replaces a key but was set elsewhere.
     pub(super) fn warn_at(&mut self, key: &str, origin: &Origin, message: impl Into<String>) {
         self.warnings.push(ConfigProblem::new(key, Some(origin), message).to_string());
     }
 
-    /// Displays a value that was derived rather than set.
+    /// Sets the displayed value of a key that was derived rather than set.
     pub(super) fn display(&mut self, key: &'static str, value: &str, comment: &str) {
         self.displayed.insert(key, DisplayValue { value: value.to_owned(), comment: comment.to_owned() });
     }
@@ -182,7 +184,7 @@ impl Reader {
         }
     }
 
-    /// The output of `check-config`, and the warnings.
+    /// Returns the output of `check-config` and the warnings, or every problem.
     pub(super) fn finish(self) -> Result<(String, Vec<String>), Problems> {
         let mut problems = self.layers.problems;
         problems.extend(self.problems);
@@ -200,7 +202,7 @@ fn check_secret_file(file: &SecretSource) -> Result<(), String> {
     text::check_secret(secret.expose()).map_err(|message| format!("the file {message}"))
 }
 
-/// All accepted keys as TOML; a key that is not set is a comment.
+/// Returns all accepted keys as TOML. A key that is not set is a comment.
 fn effective(displayed: &BTreeMap<&'static str, DisplayValue>) -> String {
     let mut lines = Vec::new();
     let mut current = "";

@@ -1,4 +1,4 @@
-//! `[redis]`: the server that replicas share, and how they use it.
+//! `[redis]`: the server that replicas share, and its use.
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,17 +14,17 @@ use crate::{
     },
 };
 
-/// More processes would be a typo.
+/// The maximum of `redis.replicas`. A larger number is a typo.
 const MAX_REPLICAS: u32 = 1_000;
-/// The other replicas take one that is silent for longer to be gone.
+/// The maximum of `redis.timeout`. A replica that is silent for longer counts as missing.
 const MAX_TIMEOUT: Duration = Duration::from_secs(1);
 
 const CA_FILE: &str = "redis.ca_file";
 const ENCRYPTION_KEY: &str = "redis.encryption_key";
 const ENCRYPTION_KEY_FILE: &str = "redis.encryption_key_file";
 
-/// `None` without `redis.url`, or after reporting a problem. With it, the day's count is kept in Redis instead of the
-/// state file.
+/// Reads `[redis]`. Returns `None` without `redis.url`, or after reporting a problem. With `redis.url`, the day's count is kept
+/// in Redis instead of the state file.
 pub(super) fn cluster(
     reader: &mut Reader,
     zoom: Option<&ZoomConfig>,
@@ -51,7 +51,7 @@ pub(super) fn cluster(
         return None;
     };
     let source = url?;
-    // An unreadable file is reported already.
+    // A file that cannot be read was reported before.
     let address = address(reader, key, &source.read().ok()?, ca_file.as_ref())?;
     if quota.state_file.take().is_some() {
         reader.annotate("limits.state_file", "not used: with redis.url, the day's count is kept in Redis");
@@ -70,7 +70,7 @@ pub(super) fn cluster(
     })
 }
 
-/// The server that `url`, the value of `key`, names. `None` after reporting a problem.
+/// Parses `url`, the value of `key`. Returns `None` after reporting a problem.
 fn address(reader: &mut Reader, key: &str, url: &Secret, ca_file: Option<&PathBuf>) -> Option<Address> {
     if ca_file.is_some() && !url.expose().starts_with("rediss") {
         reader.reject(
@@ -107,11 +107,11 @@ fn read_address(source: &SecretSource, ca_file: Option<&PathBuf>) -> Option<Addr
     Address::parse(source.read().ok()?.expose(), ca.as_deref()).ok()
 }
 
-/// Encrypts records. `None` without a key, or after reporting a problem with it.
+/// Returns the cipher of records; `None` without a key, or after reporting a problem with it.
 fn cipher(reader: &mut Reader) -> Option<Arc<RecordCipher>> {
     let source = reader.optional_secret(ENCRYPTION_KEY, ENCRYPTION_KEY_FILE)?;
     let key = reader.first_set([ENCRYPTION_KEY, ENCRYPTION_KEY_FILE])?;
-    // An unreadable file is reported already.
+    // A file that cannot be read was reported before.
     let cipher = RecordCipher::new(source.read().ok()?.expose());
     cipher.map_err(|error| reader.reject(key, error.to_string())).ok().map(Arc::new)
 }

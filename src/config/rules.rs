@@ -1,7 +1,7 @@
-//! Rules: what the value of a key must be. A rule is a function that turns a value as written into a typed one, or into a
-//! message that says what is wrong and what to write.
+//! The rules of the values. A rule is a function that converts a raw value into a typed one, or returns a message with the
+//! problem and with what to write instead.
 //!
-//! A rule sees one value. `sections.rs` checks values that depend on each other.
+//! A rule checks one value. `sections.rs` checks values that depend on each other.
 
 pub(super) mod address;
 pub(super) mod quantity;
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 use super::layers::RawValue;
 use crate::toml_document::one_line;
 
-/// The typed value, and the TOML that `check-config` prints for it; or what is wrong.
+/// The typed value, and the TOML that `check-config` prints for it; or the problem.
 pub(super) type Checked<T> = Result<(T, String), String>;
 
 /// Returns the text of a value that must be text and not empty.
@@ -30,18 +30,18 @@ fn text_of<'a>(raw: &'a RawValue, example: &str) -> Result<&'a str, String> {
     }
 }
 
-/// "an array", "a float".
+/// Returns the word with its article: "an array", "a float".
 fn with_article(kind: &str) -> String {
     let article = if kind.starts_with('a') { "an" } else { "a" };
     format!("{article} {kind}")
 }
 
-/// A value as part of a message. Not for secrets.
+/// Returns a value for a message. It must not be a secret.
 fn quoted(text: &str) -> String {
     format!("\"{}\"", one_line(text))
 }
 
-/// A TOML basic string.
+/// Returns the text as a TOML basic string.
 fn toml_text(text: &str) -> String {
     let mut toml = String::from("\"");
     for letter in text.chars() {

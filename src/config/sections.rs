@@ -1,4 +1,4 @@
-//! The sections: which key has which rule, how keys depend on each other, and which part's configuration they fill.
+//! Reads the sections: applies the rule of each key, checks keys that depend on each other, and fills the struct of each part.
 //!
 //! Every function reads all its keys before it returns, so that every problem is reported.
 
@@ -26,12 +26,12 @@ use crate::{
     zoom::ZoomConfig,
 };
 
-/// More than a process can open: a typo.
+/// The maximum of `server.max_connections`. A larger number is a typo, because a process cannot open as many files.
 const MAX_CONNECTIONS: u32 = 1_000_000;
-/// More threads would be a typo.
+/// The maximum of `server.workers`. A larger number is a typo.
 const MAX_WORKERS: u32 = 1024;
 
-/// `[server]` without `wait`.
+/// Reads `[server]` except `wait`.
 pub(super) fn server(reader: &mut Reader) -> ServerConfig {
     let config = ServerConfig {
         listen: reader.address("server.listen"),
@@ -67,14 +67,14 @@ fn workers(reader: &mut Reader) -> usize {
     })
 }
 
-/// Whether only one of the two can be listened on. Port 0 means any free port.
+/// Returns whether the two listeners cannot exist at the same time. Port 0 is any free port.
 fn collide(one: SocketAddr, other: SocketAddr) -> bool {
     let overlap =
         one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
     one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || overlap)
 }
 
-/// An example for messages.
+/// An example of `zoom.api_base_url` for messages.
 const ZOOM: &str = "https://api.zoom.us/v2";
 
 pub(super) fn zoom(
@@ -98,7 +98,7 @@ pub(super) fn zoom(
             reader.warn(key, "http sends secrets unencrypted to another machine; use https");
         }
     }
-    // Any other path is intended: it may be a gateway's.
+    // Any other path may be intended, because it may be a gateway's.
     if api_base_url.as_ref().is_some_and(|url| url.path().trim_matches('/').is_empty()) {
         let message = format!("has no path: Zoom's API is below /v2; write one like \"{ZOOM}\"");
         reader.warn("zoom.api_base_url", message);
@@ -119,9 +119,10 @@ pub(super) fn zoom(
     })
 }
 
-/// A short `request_timeout` beside the default `connect_timeout` is no contradiction: it ends the connecting, too.
+/// Rejects a `connect_timeout` that is set and longer than `request_timeout`. If it is the default, a shorter `request_timeout`
+/// is no contradiction, because it bounds the time for connecting, too.
 fn check_connect_timeout(reader: &mut Reader, connect: Duration, request: Duration) {
-    // 0 stands for a wrong value.
+    // 0 is the placeholder of a wrong value.
     if connect > request
         && !request.is_zero()
         && reader.origin("zoom.connect_timeout") != Some(Origin::Default)
@@ -137,7 +138,7 @@ fn origin_in_parentheses(reader: &Reader, key: &str) -> String {
     reader.origin(key).map(|origin| format!(" ({origin})")).unwrap_or_default()
 }
 
-/// The keys of `[cache]` about its size, remembered failures and stale answers.
+/// Reads the keys of `[cache]` about its size, cached failures and stale responses.
 pub(super) fn cache(reader: &mut Reader) -> CacheConfig {
     CacheConfig {
         max_bytes: u64::try_from(reader.size("cache.max_bytes")).unwrap_or(u64::MAX),
@@ -152,7 +153,7 @@ pub(super) fn cache(reader: &mut Reader) -> CacheConfig {
     }
 }
 
-/// The keys of `[cache]` about how long snapshots are fresh.
+/// Reads the keys of `[cache]` about the freshness of snapshots.
 pub(super) fn freshness(reader: &mut Reader) -> FreshnessConfig {
     FreshnessConfig {
         live_fresh: reader.positive_duration("cache.live_fresh"),
@@ -165,12 +166,12 @@ pub(super) fn freshness(reader: &mut Reader) -> FreshnessConfig {
 
 const CALLERS_FILE: &str = "callers.file";
 
-/// The file need not exist.
+/// Reads the path of the callers' file, which need not exist.
 pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
     reader.optional(CALLERS_FILE, file_path)
 }
 
-/// `[callers]`. Reads the file and reports every problem in it.
+/// Reads `[callers]` and the callers' file, and reports every problem in it.
 pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
     let path = callers_path(reader)?;
     match CallersFile::read(&path) {
@@ -204,19 +205,19 @@ pub(super) fn summary(reader: &mut Reader) -> SummaryLimits {
     limits
 }
 
-/// `[telemetry]` without `otlp_endpoint`.
+/// Reads `[telemetry]` except `otlp_endpoint`.
 pub(super) fn telemetry(reader: &mut Reader) -> TelemetryConfig {
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
     let log_format = reader.required("telemetry.log_format", |raw| choice(raw, &formats));
     let log_level = reader.required("telemetry.log_level", log_filter);
-    // Wrong values are reported.
+    // Wrong values were reported, so these defaults are never used.
     TelemetryConfig {
         log_format: log_format.unwrap_or(LogFormat::Json),
         log_level: log_level.unwrap_or_default(),
     }
 }
 
-/// `telemetry.otlp_endpoint`. Spans contain no secrets, so plain http to another machine needs no warning.
+/// Reads `telemetry.otlp_endpoint`. Spans contain no secrets, so http to another machine needs no warning.
 pub(super) fn trace(reader: &mut Reader, proxies: &EnvironmentProxies, more_roots: MoreRoots) -> TraceConfig {
     let otlp_endpoint =
         reader.optional("telemetry.otlp_endpoint", |raw| trimmed_base_url(raw, "http://otel-collector:4318"));

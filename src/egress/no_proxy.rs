@@ -1,8 +1,8 @@
-//! `NO_PROXY`: the hosts that are reached directly.
+//! `NO_PROXY`: the hosts to which the service connects without a proxy.
 //!
-//! There is no standard. This implements what curl and Go agree on: names with their subdomains, addresses, networks
-//! (`10.0.0.0/8`), each with an optional port, and `*` for every host. No library does this: HTTP clients do not export
-//! their implementation, and it reads the environment itself.
+//! There is no standard. This implements the forms that curl and Go have in common: names with their subdomains, addresses and
+//! networks (`10.0.0.0/8`), each with an optional port, and `*` for every host. No library does this: HTTP clients do not export
+//! their implementations, which read the environment themselves.
 
 use std::net::IpAddr;
 
@@ -22,18 +22,18 @@ enum Hosts {
     All,
     /// This name and its subdomains.
     Domain(String),
-    /// The addresses that share this many leading bits with this one.
+    /// The addresses that have this many leading bits in common with this one.
     Network(IpAddr, u8),
 }
 
 impl NoProxy {
-    /// Parses a list separated by commas or spaces. Anything else than the forms above is a name that matches no host.
+    /// Parses a list that is separated by commas or spaces. A word of any other form is a name that matches no host.
     pub(crate) fn parse(list: &str) -> Self {
         let words = list.split([',', ' ', '\t']).filter(|word| !word.is_empty());
         Self(words.map(Exception::parse).collect())
     }
 
-    /// Whether this URL's host is reached directly. `localhost` is no exception unless listed, as with curl.
+    /// Returns whether the list contains this URL's host. As with curl, it contains `localhost` only if that is listed.
     pub(crate) fn covers(&self, url: &Url) -> bool {
         let (Some(host), port) = (url.host(), url.port_or_known_default()) else { return false };
         self.0.iter().any(|entry| (entry.port.is_none() || entry.port == port) && entry.hosts.cover(&host))

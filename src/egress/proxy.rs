@@ -1,4 +1,4 @@
-//! An HTTP proxy: its address and our credentials.
+//! An HTTP proxy: its address, and the credentials for it.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -23,7 +23,7 @@ pub(crate) enum InvalidProxy {
 }
 
 impl Proxy {
-    /// Parses `http://[user:password@]host[:port]`. In environment variables the scheme is often missing.
+    /// Parses `http://[user:password@]host[:port]`. The scheme may be missing, as it often is in environment variables.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidProxy> {
         let text = text.trim();
         let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -44,7 +44,7 @@ impl Proxy {
         Ok(Self { url, authorization })
     }
 
-    /// The host, without the brackets of IPv6.
+    /// Returns the host, without the brackets of an IPv6 address.
     pub(crate) fn host(&self) -> &str {
         self.url.host_str().unwrap_or_default().trim_matches(['[', ']'])
     }
@@ -53,24 +53,24 @@ impl Proxy {
         self.url.port_or_known_default().unwrap_or(80)
     }
 
-    /// For the log.
+    /// Returns the address for the log, without the credentials.
     pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.url.host_str().unwrap_or_default(), self.port())
     }
 
-    /// The value of `Proxy-Authorization`, a secret.
+    /// Returns the value of `Proxy-Authorization`, which is a secret.
     pub(crate) fn authorization(&self) -> Option<&str> {
         self.authorization.as_deref()
     }
 
-    /// The password, and the value of `Proxy-Authorization` that contains it: what the log and callers must not see.
+    /// Returns the password and the credentials of `Proxy-Authorization`, which neither the log nor responses may contain.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = String> {
         let password = self.url.password().map(|password| percent_decode_str(password).decode_utf8_lossy());
         let basic = self.authorization.as_deref().and_then(|value| value.strip_prefix("Basic "));
         password.map(Cow::into_owned).into_iter().chain(basic.map(str::to_owned))
     }
 
-    /// The URL with the password, for an HTTP client that takes it as text.
+    /// Returns the URL with the password, for an HTTP client that takes it as text.
     pub(crate) fn expose_url(&self) -> &str {
         self.url.as_str()
     }
@@ -88,7 +88,7 @@ impl ProxySource {
         Self { initial: proxy, reload: None }
     }
 
-    /// A proxy that is read again before each connection. If `reload` fails, the initial one is used.
+    /// Returns a source that reads the proxy again before each connection, by `reload`. If that fails, it returns the initial one.
     pub(crate) fn reloading(
         initial: Proxy,
         reload: impl Fn() -> Option<Proxy> + Send + Sync + 'static,
@@ -96,12 +96,12 @@ impl ProxySource {
         Self { initial, reload: Some(Arc::new(reload)) }
     }
 
-    /// Whether [`Self::read`] reads a file, which can block.
+    /// Returns whether [`Self::read`] reads a file, which can block.
     pub(crate) fn may_change(&self) -> bool {
         self.reload.is_some()
     }
 
-    /// The current proxy.
+    /// Returns the current proxy.
     pub fn read(&self) -> Proxy {
         self.reload.as_ref().and_then(|reload| reload()).unwrap_or_else(|| self.initial.clone())
     }

@@ -7,27 +7,27 @@ vocabulary! {
         Hit = "hit",
         /// A stale snapshot from the cache.
         Stale = "stale",
-        /// Fetched from Zoom for this request.
+        /// A snapshot that was fetched for this request.
         Miss = "miss",
-        /// Waited for another request's flight.
+        /// A snapshot that was fetched for another request.
         Collapsed = "collapsed",
-        /// The caller already has it.
+        /// A 304, because the caller already has the snapshot.
         NotModified = "not_modified",
-        /// Rejected by this service: bad input, a used-up budget, a full queue, a drain.
+        /// This service rejected the request: invalid input, no valid key, a spent quota, a full queue, a drain.
         Refused = "refused",
-        /// Zoom refused, failed or did not answer in time.
+        /// Zoom refused the call, failed, or did not respond in time, or the caller disconnected.
         Failed = "failed",
     }
 }
 
 vocabulary! {
-    /// Why we closed a connection although its peer was not done with it.
+    /// Why the service ended a connection because of its peer.
     pub enum ConnectionRefusal {
-        /// The bytes are not an HTTP request, or an ambiguous one.
+        /// The bytes are not an HTTP request, or are an ambiguous one.
         Malformed = "malformed",
         /// The head of a request was too long.
         HeadTooLong = "head_too_long",
-        /// A head, or a request's body, was not complete in time.
+        /// The head or the body of a request was not complete in time.
         HeadTimeout = "head_timeout",
         /// The peer did not read the response in time.
         WriteTimeout = "write_timeout",
@@ -35,17 +35,17 @@ vocabulary! {
 }
 
 vocabulary! {
-    /// Why Zoom could not be reached, or sent no whole response, in metrics, logs and status.
+    /// Why Zoom could not be reached, or its response was incomplete, in metrics, logs and status.
     pub enum Cause {
         /// The host's name has no address.
         Name = "name",
-        /// No address accepts a connection.
+        /// No address accepted a connection.
         Refused = "refused",
-        /// No connection within `zoom.connect_timeout`.
+        /// There was no connection within `zoom.connect_timeout`.
         Timeout = "timeout",
         /// The TLS handshake failed, or the certificate is not trusted.
         Tls = "tls",
-        /// The proxy cannot be reached, or refuses the tunnel.
+        /// The proxy could not be reached, or refused the tunnel.
         Proxy = "proxy",
         /// The connection broke, or the response was malformed or cut.
         Broken = "broken",
@@ -55,13 +55,13 @@ vocabulary! {
 vocabulary! {
     /// The outcome of an attempt to get an access token.
     pub enum RenewalResult {
-        /// A new one from Zoom.
+        /// Zoom issued a new token.
         Ok = "ok",
-        /// Another replica's.
+        /// Another replica's token is used.
         Shared = "shared",
-        /// Zoom refuses the credentials.
+        /// Zoom rejected the credentials.
         Refused = "refused",
-        /// No usable response.
+        /// There was no usable response.
         Failed = "failed",
     }
 }
@@ -69,15 +69,15 @@ vocabulary! {
 vocabulary! {
     /// A kind of value from Redis that can be out of bounds and is then ignored, in metrics and logs.
     pub enum RedisValue {
-        /// A field of the shared budget, or of a replica in it.
+        /// A field of the shared quota, or of a replica in it.
         Budget = "budget",
         /// A claim, or the number of a claim, a record or a purge.
         Fence = "fence",
-        /// A record that is too large, corrupt or inconsistent.
+        /// A record that is too large or corrupt, or has impossible content.
         Record = "record",
-        /// A message of another replica.
+        /// An event of another replica.
         Event = "event",
-        /// The reply of a script.
+        /// A reply of a script.
         Reply = "reply",
         /// The time, run id or address of the server or a Sentinel.
         Server = "server",
@@ -87,21 +87,21 @@ vocabulary! {
 /// How a call to Zoom ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallResult {
-    /// A whole page.
+    /// Zoom sent a complete page.
     Ok,
-    /// No such meeting, a webinar, or too old.
+    /// There is no such meeting, or it is a webinar or too old.
     NotFound,
     /// Zoom no longer accepts a page token.
     PageTokenRefused,
-    /// A 429.
+    /// Zoom sent a 429.
     RateLimited,
-    /// Zoom refuses the access token, its scopes or the plan.
+    /// Zoom rejected the access token, its scopes or the plan.
     Unauthorized,
-    /// No response in time.
+    /// There was no response in time.
     TimedOut,
-    /// No connection, or no whole response.
+    /// There was no connection, or the response was incomplete.
     NotReached(Cause),
-    /// A server error, any other error, or a response that is not a page.
+    /// Zoom sent a server error, any other error, or a response that is not a page.
     Failed,
 }
 
@@ -119,7 +119,7 @@ impl CallResult {
         others.into_iter().chain(Cause::ALL.map(Self::NotReached))
     }
 
-    /// The value's word.
+    /// Returns the value of the label.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",

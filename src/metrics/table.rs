@@ -11,17 +11,17 @@ use prometheus::{
 use super::labels::{CallResult, ConnectionRefusal, RedisValue, RenewalResult};
 use crate::failure::{LimitKind, RefusedBy};
 
-/// A hit takes some microseconds, a miss some hundred milliseconds for each page, and no request more than `server.wait`, which is
-/// 12 s by default.
+/// A hit takes a few microseconds, and a miss some hundred milliseconds for each page. No request takes longer than `server.wait`,
+/// which is 12 s by default.
 const REQUEST_BUCKETS: [f64; 19] = [
     1e-6, 2.5e-6, 5e-6, 10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 1e-3, 5e-3, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 20.0,
 ];
-/// Zoom answers in about 100 ms, and `zoom.request_timeout` ends the wait: 25 ms × 2^n, up to 12.8 s.
+/// 25 ms × 2^n, up to 12.8 s. Zoom responds in about 100 ms, and `zoom.request_timeout` bounds the wait.
 const CALL_BUCKETS: Buckets = Buckets { first: 0.025, factor: 2.0, count: 10 };
 const FLIGHT_BUCKETS: Buckets = Buckets { first: 0.05, factor: 2.0, count: 12 };
 const WAIT_BUCKETS: Buckets = Buckets { first: 0.001, factor: 4.0, count: 8 };
-/// A settled past meeting is served for a day, and an hour more if Zoom fails: 1 s × 4^n, up to three days.
+/// 1 s × 4^n, up to three days. A settled past meeting is served for a day, and for another hour if Zoom fails.
 const AGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 4.0, count: 10 };
 const PAGE_BUCKETS: Buckets = Buckets { first: 1.0, factor: 2.0, count: 9 };
 
@@ -31,7 +31,7 @@ struct Buckets {
     count: usize,
 }
 
-/// Makes a metric of one of prometheus' types.
+/// Makes a metric of one of the crate's types.
 macro_rules! metric {
     (Histogram, $name:literal, $help:literal, $buckets:expr) => {{
         let Buckets { first, factor, count } = $buckets;
@@ -55,7 +55,7 @@ macro_rules! metrics {
         /// Every metric of the service.
         pub struct Metrics {
             registry: Registry,
-            /// `process_*`: memory, CPU time, open files; without our prefix.
+            /// `process_*`: memory, CPU time, open files. These metrics have no prefix.
             process: Registry,
             redis_is_shown: Once,
             $(pub(crate) $field: $type,)*
@@ -76,7 +76,7 @@ macro_rules! metrics {
     };
 }
 
-/// Shown only with Redis.
+/// The metrics that appear only with Redis.
 const REDIS_ONLY: [&str; 2] = ["redis_up", "redis_values_rejected_total"];
 
 metrics! {

@@ -1,28 +1,28 @@
-//! The adaptive TTL: how much longer live snapshots stay fresh, so that the day's calls last until 00:00 UTC. Pure.
+//! The adaptive TTL: lets live snapshots stay fresh for longer, so that the day's calls last until 00:00 UTC. Pure.
 //!
-//! The cost of refreshes without stretching ([`UsageRate`]), and the calls and the time left of the day, give the *pressure*. A
-//! meeting of p pages is fresh pressure × √p times as long, at least once and at most the configured number of times. With
-//! enough calls left the pressure is 0 and nothing is stretched. The root minimises the mean age of all meetings for a given
-//! number of calls; see docs/adr/0010-adaptive-freshness.md.
+//! The *pressure* is computed from the cost of refreshes without stretching ([`UsageRate`]), and from the calls and the time that
+//! the day has left. A meeting of p pages stays fresh pressure × √p times as long, but at least once and at most the configured
+//! number of times. If enough calls are left, the pressure is 0 and nothing is stretched. The root minimises the mean age of all
+//! meetings for a given number of calls; see docs/adr/0010-adaptive-freshness.md.
 //!
 //! Example: 1,000 calls are left for 10,000 s, and refreshes without stretching cost 0.3 calls a second, all for meetings of one
-//! page. Affordable are 0.1 a second, of which 97 % are planned. The pressure is 0.3 / 0.097 = 3.1, and snapshots that were
-//! fresh for 30 s are fresh for 93 s.
+//! page. The remaining calls allow 0.1 a second, of which 97 % are planned. The pressure is 0.3 / 0.097 = 3.1, and snapshots that
+//! were fresh for 30 s are fresh for 93 s.
 //!
-//! Nothing can oscillate: the stretch does not change the observed cost without stretching. Spending too fast or too
-//! slowly shows in the calls that are left.
+//! The stretch cannot oscillate, because it does not change the observed cost without stretching. If the calls are spent too fast
+//! or too slowly, the remaining calls correct the pressure.
 
 use std::time::{Duration, Instant};
 
 use super::usage::UsageRate;
 use crate::snapshot::RefreshSample;
 
-/// The part of the remaining calls that is planned: estimates err.
+/// The part of the remaining calls that is planned. The rest is for errors of the estimate.
 const PLANNED: f64 = 0.97;
-/// Bisections of the range of pressures: 1000 / 2^30 is finer than any difference that shows.
+/// The number of bisections of the range of pressures. 1000 / 2^30 is finer than any visible difference.
 const BISECTIONS: u32 = 30;
 
-/// Recent spending, and the rule.
+/// The recent calls, and the rule that derives the stretch from them.
 pub struct AdaptiveTtl {
     max_stretch: f64,
     pub(super) usage: UsageRate,
@@ -31,55 +31,55 @@ pub struct AdaptiveTtl {
 /// The calls and the time that a day has left.
 #[derive(Debug, Clone, Copy)]
 pub struct Remaining {
-    /// Calls.
+    /// The remaining calls.
     pub calls: u64,
-    /// The part of them that this process may plan with, 0 to 1.
+    /// The part of `calls` that this process may plan with, 0 to 1.
     pub part: f64,
-    /// Time until 00:00 UTC.
+    /// The time until 00:00 UTC.
     pub time: Duration,
 }
 
-/// How the day is expected to go on.
+/// The expected course of the day.
 #[derive(Debug, Clone, Copy)]
 pub struct Forecast {
-    /// Calls a second, as they are spent now.
+    /// The present rate of calls.
     pub calls_per_second: f64,
-    /// Calls until 00:00 UTC at this rate.
+    /// The number of calls until 00:00 UTC at this rate.
     pub calls_to_come: f64,
-    /// In what time nothing is left, if that is before 00:00 UTC.
+    /// The time until no call is left, if that is before 00:00 UTC.
     pub spent_in: Option<Duration>,
-    /// How many times as long live snapshots stay fresh: the mean, weighted by calls.
+    /// The factor by which live snapshots stay fresh longer: the mean, weighted by calls.
     pub stretch: f64,
 }
 
 impl AdaptiveTtl {
-    /// Stretches `live_fresh` at most `max_stretch` times.
+    /// `max_stretch` is the maximum factor by which `live_fresh` is stretched.
     pub fn new(max_stretch: u32, live_fresh: Duration) -> Self {
         let usage = UsageRate::new(live_fresh.saturating_mul(max_stretch));
         Self { max_stretch: f64::from(max_stretch.max(1)), usage }
     }
 
-    /// A call was made.
+    /// Counts a call.
     pub fn count_call(&mut self, now: Instant) {
         self.usage.count_call(now);
     }
 
-    /// A refresh is complete.
+    /// Records a completed refresh.
     pub fn record_refresh(&mut self, sample: RefreshSample, now: Instant) {
         self.usage.record_refresh(sample, now);
     }
 
-    /// Calls an hour that refreshes would cost without stretching.
+    /// Returns the calls an hour that refreshes would cost without stretching.
     pub(super) fn refresh_demand(&self, now: Instant) -> f64 {
         self.usage.refreshes_if(|_| 1.0, now) * 3_600.0
     }
 
-    /// How many times as long a live snapshot of `pages` pages is to be fresh.
+    /// Returns the factor by which a live snapshot of `pages` pages stays fresh longer.
     pub fn factor(&self, pages: u32, remaining: Remaining, now: Instant) -> f64 {
         self.stretch_at(self.pressure(remaining, now))(f64::from(pages.max(1)).sqrt())
     }
 
-    /// How the day is expected to go on.
+    /// Returns the expected course of the day.
     pub fn forecast(&self, remaining: Remaining, now: Instant) -> Forecast {
         let calls_per_second = self.usage.refreshes(now) + self.usage.others(now);
         let calls_to_come = calls_per_second * remaining.time.as_secs_f64();
@@ -100,18 +100,19 @@ impl AdaptiveTtl {
         move |root| (pressure * root).clamp(1.0, max_stretch)
     }
 
-    /// The lowest pressure at which the day lasts: 0 if it lasts without stretching, the highest if it lasts at none.
+    /// Returns the lowest pressure at which the day's calls last: 0 if they last without stretching, the maximum if they last at
+    /// none.
     fn pressure(&self, remaining: Remaining, now: Instant) -> f64 {
         let affordable = remaining.planned_calls() / remaining.time.as_secs_f64().max(1.0);
         let others = self.usage.others(now);
         let unstretched = self.usage.refreshes_if(|_| 1.0, now);
-        // Without refreshes there is nothing to make rarer.
+        // Without refreshes, stretching saves nothing.
         if unstretched <= 0.0 || unstretched + others <= affordable {
             return 0.0;
         }
         let planned = PLANNED * affordable - others;
         let lasts = |pressure: f64| self.usage.refreshes_if(self.stretch_at(pressure), now) <= planned;
-        // At `max_stretch` every meeting is stretched as far as permitted: no root is below 1.
+        // A higher pressure than `max_stretch` has no effect: no root is below 1, so every meeting is stretched by the maximum.
         let (mut low, mut high) = (0.0, self.max_stretch);
         for _ in 0..BISECTIONS {
             let middle = f64::midpoint(low, high);

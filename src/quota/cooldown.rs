@@ -1,11 +1,10 @@
-//! Cool-downs: after a 429 of one kind, all calls stop for a while. Every call of ours counts towards both kinds of limit, so
-//! either cool-down stops all of them.
+//! Cool-downs: after a 429 of either kind, all calls pause, because every call counts towards both limits.
 
 use std::time::Instant;
 
 use crate::failure::LimitKind;
 
-/// The two cool-downs. A shorter one that arrives later never shortens a longer one.
+/// The ends of the two cool-downs. An end is only ever moved to a later time.
 #[derive(Default)]
 pub(super) struct Cooldowns {
     per_second: Option<Instant>,
@@ -21,7 +20,7 @@ impl Cooldowns {
         *end = (*end).max(Some(until));
     }
 
-    /// When the cool-down of this kind ends, if it is active.
+    /// Returns the end of the cool-down of this kind, if it is active.
     pub(super) fn until(&self, kind: LimitKind, now: Instant) -> Option<Instant> {
         let end = match kind {
             LimitKind::PerSecond => self.per_second,
@@ -30,7 +29,7 @@ impl Cooldowns {
         end.filter(|end| *end > now)
     }
 
-    /// The active cool-down that ends last.
+    /// Returns the active cool-down that ends last.
     pub(super) fn active(&self, now: Instant) -> Option<(LimitKind, Instant)> {
         let kinds = LimitKind::ALL.into_iter();
         kinds.filter_map(|kind| Some((kind, self.until(kind, now)?))).max_by_key(|(_, until)| *until)

@@ -1,8 +1,8 @@
-//! The day's calls, counted from 00:00 UTC: Zoom's daily quota is a counter that restarts then, not a rate.
+//! The count of the day's calls. It starts at 00:00 UTC, because Zoom's daily quota is a counter that restarts then, not a rate.
 //!
-//! Other apps of the account spend from the same quota. While they stay within the headroom, their calls are not counted here.
-//! When Zoom reports fewer calls left than this count still permits, the others have used some of ours, and the count rises by
-//! those. It is never lowered: Zoom's report may be older than calls that are in flight.
+//! Other apps of the account use the same quota. While they stay within the headroom, their calls are not counted here. If Zoom
+//! reports fewer remaining calls than this count still permits, other apps have used the difference, and the count rises by it. A
+//! report never lowers the count, because it may be older than calls that are in flight.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use std::{
 use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile};
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
-/// Zoom's clock may be behind ours: for this long after 00:00 UTC its reports may be about the day before.
+/// Zoom's clock may be slow, so for this many seconds after 00:00 UTC its reports may be about the previous day.
 const ZOOM_DAY_CERTAIN_AFTER: u64 = 300;
 
 /// The count of one UTC day.
@@ -28,7 +28,7 @@ pub(crate) struct DayCount {
     /// Days since 1970-01-01 UTC.
     pub(crate) date: u64,
     pub(crate) used: u64,
-    /// Those of `used` that other apps of the account made.
+    /// The part of `used` that other apps of the account made.
     pub(crate) taken: u64,
 }
 
@@ -38,21 +38,21 @@ impl DayCount {
     }
 }
 
-/// Today's count, and those of the days that it is if the wall clock turns out to be wrong.
+/// The count of today, and those of other days for the case that the wall clock is or was wrong.
 #[derive(Clone, Copy)]
 struct Days {
     today: DayCount,
-    /// The day before, in case the clock is set back.
+    /// The previous day, in case the clock is set back to it.
     before: Option<DayCount>,
-    /// The day that it was when the clock was set back, in case that was the mistake.
+    /// The day at which the clock was set back, in case it was right before.
     after: Option<DayCount>,
 }
 
 impl Days {
-    /// The same counts at this time.
+    /// Returns the counts after the clock has moved to this time.
     ///
-    /// Example: 45 calls on day 5, 28 on day 6, then the clock goes back to day 5. Nobody knows which of the two times was
-    /// right, so day 5 has all 73 calls. When day 6 comes again, it has its 28.
+    /// Example: 45 calls are made on day 5 and 28 on day 6, and then the clock goes back to day 5. Either time may be the right
+    /// one, so day 5 gets all 73 calls. When day 6 begins again, it has its 28.
     fn at(self, now: SystemTime) -> Self {
         let Self { today, before, after } = self;
         let date = date_of(now);
@@ -64,7 +64,7 @@ impl Days {
             let (used, taken) = (before.used + today.used, before.taken + today.taken);
             Self { today: DayCount { date, used, taken }, before: None, after: Some(today) }
         } else if date + 1 < today.date {
-            // A clock that was days ahead. One that was ahead by a day only is left alone: midnight will correct it.
+            // The clock was more than a day ahead. If it was only a day ahead, nothing changes, and the next midnight corrects it.
             Self { today: DayCount { date, ..today }, before: None, after: Some(today) }
         } else {
             self
@@ -73,10 +73,10 @@ impl Days {
 }
 
 impl DailyQuota {
-    /// Starts counting at the number that the state file has for today.
+    /// Starts at the count of today in the state file.
     ///
     /// # Errors
-    /// When the file cannot be written: better at start than at the first restart.
+    /// The file cannot be written. Otherwise the operators would find out only after a restart.
     pub fn open(limit: u64, per_second: u32, path: Option<&Path>, now: SystemTime) -> io::Result<Self> {
         let mut today = DayCount { date: date_of(now), used: 0, taken: 0 };
         let file = path.map(|path| StateFile::open(path, limit, per_second, today.date)).transpose()?;
@@ -87,13 +87,13 @@ impl DailyQuota {
         Ok(Self { limit, days: Days { today, before: None, after: None }, file })
     }
 
-    /// Takes over the count of all replicas, and how far this one may go.
+    /// Takes over the count of all replicas, and the count at which this one must stop.
     pub(super) fn replace_with(&mut self, count: DayCount, limit: u64) {
         self.days = Days { today: count, before: None, after: None };
         self.limit = limit;
     }
 
-    /// Makes the day that `now` is in the day that is counted.
+    /// Begins a new count if `now` is in another day.
     pub(crate) fn roll_over(&mut self, now: SystemTime) {
         let days = self.days.at(now);
         if days.today.date > self.days.today.date
@@ -104,7 +104,7 @@ impl DailyQuota {
         self.days = days;
     }
 
-    /// Counts a call, and returns the date that it is counted in.
+    /// Counts a call, and returns the date in which it is counted.
     pub fn count_call(&mut self, now: SystemTime) -> u64 {
         self.roll_over(now);
         self.days.today.used += 1;
@@ -114,7 +114,7 @@ impl DailyQuota {
         self.days.today.date
     }
 
-    /// Takes back a call that was counted on that date and not made. The count of another day stays as it is.
+    /// Takes back a call that was counted on this date but not made. The counts of other days do not change.
     pub(super) fn uncount_call(&mut self, date: u64, now: SystemTime) {
         self.roll_over(now);
         let today = &mut self.days.today;
@@ -123,10 +123,11 @@ impl DailyQuota {
         }
     }
 
-    /// Zoom reported this many calls left to the whole account, in answer to a call made at `called`.
+    /// Handles Zoom's report of the remaining calls of the account, in the response to a call made at `called`.
     ///
-    /// Example: 90 calls are permitted here, 20 are counted. A report of 80 or 70 changes nothing: the others are within
-    /// their headroom. A report of 50 means that only 50 of our remaining 70 still exist, so the count rises to 90 − 50 = 40.
+    /// Example: 90 calls are permitted here, and 20 are counted. A report of 80 or 70 changes nothing, because the other apps are
+    /// within the headroom. A report of 50 means that only 50 of the remaining 70 calls are left, so the count rises to 90 − 50 =
+    /// 40.
     pub(super) fn record_remaining(&mut self, calls: u64, called: SystemTime, now: SystemTime) {
         self.roll_over(now);
         let today = &mut self.days.today;
@@ -139,41 +140,41 @@ impl DailyQuota {
         today.used += taken;
     }
 
-    /// Calls counted today, by anybody.
+    /// Returns the calls counted today, including those of other apps.
     pub fn used(&self, now: SystemTime) -> u64 {
         self.days.at(now).today.used
     }
 
-    /// Those of them that other apps of the account made.
+    /// Returns the part of [`Self::used`] that other apps of the account made.
     pub(crate) fn taken_by_others(&self, now: SystemTime) -> u64 {
         self.days.at(now).today.taken
     }
 
-    /// Whether no call is left today.
+    /// Returns whether no call is left today.
     pub fn is_spent(&self, now: SystemTime) -> bool {
         self.used(now) >= self.limit
     }
 
-    /// Calls permitted in a day.
+    /// Returns the calls permitted in a day.
     pub fn limit(&self) -> u64 {
         self.limit
     }
 
-    /// Hands out the write to the state file that is due, if one is.
+    /// Returns the write to the state file that is due, if any.
     pub(crate) fn next_save(&mut self, now: SystemTime, calls_wait: bool) -> Option<PendingSave> {
         self.roll_over(now);
         let count = self.days.today.saved();
         self.file.as_mut()?.next_save(count, calls_wait)
     }
 
-    /// Hands out the write of the exact count, for when no more calls will be made.
+    /// Returns the write of the exact count, for the end of the process, when no more calls follow.
     pub(crate) fn final_save(&mut self, now: SystemTime) -> Option<SaveJob> {
         self.roll_over(now);
         let count = self.days.today.saved();
         Some(self.file.as_mut()?.hand_out(count))
     }
 
-    /// A write ended.
+    /// Records the end of a write.
     pub(crate) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
         if let Some(file) = &mut self.file {
             file.on_save(job, succeeded);
@@ -181,7 +182,7 @@ impl DailyQuota {
     }
 }
 
-/// Time until the next 00:00 UTC.
+/// Returns the time until the next 00:00 UTC.
 pub fn until_midnight(now: SystemTime) -> Duration {
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     Duration::from_secs((since.as_secs() / SECONDS_IN_A_DAY + 1) * SECONDS_IN_A_DAY).saturating_sub(since)

@@ -1,7 +1,7 @@
-//! The quota of one process: the rate, the day's count, cool-downs, and how long live snapshots stay fresh.
+//! The quota of one process: the rate, the day's count, cool-downs, and the adaptive TTL.
 //!
-//! With Redis it is one half of [`super::shared`]: then its counts follow those of all replicas, and its rate is this process's
-//! share of the limit, for times when Redis is unavailable.
+//! With Redis it is a part of [`super::shared`]. Then its counts follow those of all replicas, and its rate is this process's
+//! share of the limit, which is used while Redis is unavailable.
 
 use std::{
     io,
@@ -22,28 +22,28 @@ use super::{
 };
 use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
 
-/// The limits that this process keeps to.
+/// The limits of the calls to Zoom.
 pub struct QuotaConfig {
-    /// Zoom calls permitted in any second, headroom already taken off.
+    /// The calls permitted in any second, without the headroom.
     pub per_second: NonZeroU32,
-    /// Zoom calls permitted in a UTC day, headroom already taken off.
+    /// The calls permitted in a UTC day, without the headroom.
     pub per_day: u64,
-    /// Where the day's count is kept across restarts.
+    /// The file that keeps the day's count across restarts.
     pub state_file: Option<PathBuf>,
-    /// Live snapshots are fresh for at most this many times `live_fresh`.
+    /// The maximum factor by which live snapshots stay fresh longer than `live_fresh`.
     pub max_stretch: u32,
     /// How long live snapshots are fresh while the day's calls suffice.
     pub live_fresh: Duration,
 }
 
-/// The limits and how much of them is used, as a plain value for other threads.
+/// The limits and their use, as a plain value for other threads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct QuotaStatus {
-    /// Zoom calls permitted in any second. How many of them are left is outdated before anybody reads it.
+    /// The calls permitted in any second. The number of calls left of them would be outdated as soon as it is read.
     pub(crate) per_second: u32,
     pub(crate) per_day: u64,
     pub(crate) day_used: u64,
-    /// Those of `day_used` that other apps of the account made out of the calls permitted here.
+    /// The part of `day_used` that other apps of the account made beyond the headroom.
     pub(crate) day_taken_by_others: u64,
 }
 
@@ -52,7 +52,7 @@ impl QuotaStatus {
         self.per_day.saturating_sub(self.day_used)
     }
 
-    /// Time until 00:00 UTC, when the day's calls are available again.
+    /// Returns the time until 00:00 UTC, when the day's calls are available again.
     pub(crate) fn day_resets_in(now: SystemTime) -> Duration {
         until_midnight(now)
     }
@@ -72,10 +72,10 @@ pub struct LocalQuota {
 }
 
 impl LocalQuota {
-    /// Continues at the day's count that the state file has.
+    /// Continues from the day's count in the state file.
     ///
     /// # Errors
-    /// When the state file cannot be written.
+    /// The state file cannot be written.
     pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let now = Now::read();
         let (per_second, state_file) = (config.per_second.get(), config.state_file.as_deref());
@@ -95,12 +95,12 @@ impl LocalQuota {
         Ok(quota)
     }
 
-    /// [`Self::status`] as it changes, for other threads; at most a second old.
+    /// Returns [`Self::status`] for other threads. It is updated with every change, and at least once a second.
     pub(crate) fn subscribe(&self) -> watch::Receiver<QuotaStatus> {
         self.published.subscribe()
     }
 
-    /// Takes over the day's count of all replicas, how far this one may go, and its part in what is left.
+    /// Takes over the day's count of all replicas, the count at which this one must stop, and its part of the remaining calls.
     pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
         self.daily.replace_with(count, limit);
         self.planned_part = planned_part;
@@ -115,7 +115,7 @@ impl LocalQuota {
         Ok(Permit::from_rate(slot, day))
     }
 
-    /// Takes back a permit whose call was not made. The rate goes on as if it had been.
+    /// Takes back a permit whose call was not made. Its slot of the rate is lost.
     pub(super) fn release(&mut self, permit: Permit, now: Now) {
         self.daily.uncount_call(permit.day, now.wall);
         drop(permit);
@@ -146,13 +146,13 @@ impl LocalQuota {
         self.ttl.record_refresh(sample, now.instant);
     }
 
-    /// Until when no call may be made at all, apart from the rate.
+    /// Returns until when no call may be made, and why. Ignores the rate.
     pub(crate) fn blocked_until(&self, now: Now) -> Option<Denied> {
         let denied = |retry_at, limit| Denied { retry_at, limit };
         let spent = self.daily.is_spent(now.wall).then(|| denied(now.midnight(), Limit::DaySpent));
         let cooldown = self.cooldowns.active(now.instant);
         let cooldown = cooldown.map(|(kind, until)| denied(until, Limit::Cooldown(kind)));
-        // The one that ends last: before that no permit can be given.
+        // The limit that ends last, because no call gets a permit before that.
         [spent, cooldown].into_iter().flatten().max_by_key(|denied| denied.retry_at)
     }
 
@@ -182,7 +182,7 @@ impl LocalQuota {
         Remaining { calls, part: self.planned_part, time: until_midnight(now.wall) }
     }
 
-    /// Brings the gauges up to date, also while there are no calls: days and cool-downs end by themselves.
+    /// Updates the gauges. Call it regularly, because days and cool-downs also end without a call.
     pub(crate) fn update_gauges(&self, now: Now) {
         for kind in LimitKind::ALL {
             self.metrics.set_cooldown_active(kind, self.cooldown_until(kind, now).is_some());

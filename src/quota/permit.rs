@@ -1,4 +1,4 @@
-//! The permit, and why there may be none yet.
+//! The permit for one call, and the reasons why a call gets none yet.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -7,15 +7,15 @@ use crate::failure::LimitKind;
 
 /// The right to make one call to Zoom's API.
 ///
-/// It exists only because a quota gave up a slot for it, it cannot be copied, and the call consumes it.
+/// A quota makes it by consuming a slot. It cannot be copied, and the call consumes it.
 #[must_use = "a permit is counted as a call whether it is used or not"]
 pub struct Permit {
-    /// The day it was counted in, as days since 1970-01-01 UTC.
+    /// The day in which the call is counted, as days since 1970-01-01 UTC.
     pub(super) day: u64,
     pub(super) source: PermitSource,
 }
 
-/// The quota that a permit came from, and that takes it back.
+/// The quota that made a permit, to which an unused one returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum PermitSource {
     Local,
@@ -39,15 +39,15 @@ pub(crate) struct Denied {
 /// A limit that denies permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Limit {
-    /// Calls in a second: the next permit is at most moments away.
+    /// The calls in a second. The next permit follows soon.
     Rate,
-    /// Zoom refused a call with a 429 of this kind.
+    /// A 429 of this kind pauses all calls.
     Cooldown(LimitKind),
     /// The day's calls are spent.
     DaySpent,
 }
 
-/// Both clocks, read together: the monotonic one for waiting, the wall clock for UTC days.
+/// The two clocks, read together: the monotonic clock for waiting, the wall clock for UTC days.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,
@@ -55,17 +55,17 @@ pub(crate) struct Now {
 }
 
 impl Now {
-    /// Reads the clocks of this machine.
+    /// Reads this machine's clocks.
     pub(crate) fn read() -> Self {
         Self { instant: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// The next 00:00 UTC on the monotonic clock.
+    /// Returns the next 00:00 UTC, on the monotonic clock.
     pub(crate) fn midnight(&self) -> Instant {
         self.instant + until_midnight(self.wall)
     }
 
-    /// The wall clock at an earlier moment of the monotonic clock.
+    /// Returns the time of the wall clock at an earlier moment.
     pub(super) fn wall_at(&self, earlier: Instant) -> SystemTime {
         let ago: Duration = self.instant.saturating_duration_since(earlier);
         self.wall.checked_sub(ago).unwrap_or(self.wall)

@@ -1,15 +1,16 @@
-//! Spaces this process's calls out: no second, as Zoom counts it, holds more calls than permitted, and saturation uses 95 %
-//! of them.
+//! Spaces this process's calls: none of Zoom's seconds contains more calls than permitted, and at saturation at least 95 % of the
+//! permitted calls are used.
 //!
 //! A token bucket of burst *b* and period *T* admits at most *b* + ⌈1 s / *T*⌉ − 1 calls in any second. For N permitted calls:
 //!
-//! - *T* = 1.01 s / (N − b + 1). The extra hundredth of a second is slack for calls that reach Zoom closer together than they
-//!   left: one that had to open a connection, and the next one that found it open.
-//! - *b* only makes up for timers that fire a millisecond or two late: b = 2 for N = 40. It is never spent as a burst, because
-//!   the first call after a pause takes the whole bucket.
-//! - Below N = 29, b = 1: a second token would cost more throughput (1 / N) than late timers do.
+//! - *T* = 1.01 s / (N − b + 1). The additional hundredth of a second is slack for calls that reach Zoom closer together than they
+//!   were sent, for example if the first had to open a connection and the second used it.
+//! - *b* makes up for timers that fire a millisecond or two late: b = 2 for N = 40. The tokens are never spent as a burst,
+//!   because the
+//!   first call after a pause takes all of them.
+//! - Below N = 29, b = 1, because a second token would cost more throughput (1 / N) than late timers do.
 //!
-//! N = 40 gives b = 2 and T = 1.01 s / 39 = 25.9 ms: 38.6 calls a second, 96.5 %. The worst second holds
+//! Example: N = 40 gives b = 2 and T = 1.01 s / 39 = 25.9 ms, that is 38.6 calls a second, or 96.5 %. The worst second contains
 //! 2 + ⌈1 s / 25.9 ms⌉ − 1 = 40 calls.
 
 use std::{
@@ -24,9 +25,9 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 
-/// The time that N calls are spread over, in nanoseconds.
+/// The time over which N calls are spread, in nanoseconds.
 const SECOND_WITH_SLACK: u64 = 1_010_000_000;
-/// From this rate on, one token makes up for late timers.
+/// From this rate on, an additional token makes up for late timers.
 const SPARE_TOKEN_FROM: u32 = 29;
 
 /// A governor bucket with the parameters above.
@@ -37,7 +38,7 @@ pub(super) struct RateLimiter<C: Clock<Instant = Instant> = MonotonicClock> {
     last_taken: Cell<Option<Instant>>,
 }
 
-/// One call, taken out of the rate. Only a permit can be made of it.
+/// A slot of the rate for one call, which only [`super::permit::Permit::from_rate`] consumes.
 #[derive(Debug)]
 pub(super) struct RateSlot(());
 
@@ -58,9 +59,9 @@ impl<C: Clock<Instant = Instant>> RateLimiter<C> {
         Self { bucket, capacity, period, last_taken: Cell::default() }
     }
 
-    /// Takes one call, or fails with the earliest time at which another attempt can succeed.
+    /// Takes a slot, or fails with the earliest time at which another attempt can succeed.
     pub(super) fn try_take(&self) -> Result<RateSlot, Instant> {
-        // Only a full bucket holds this many tokens: the first call after a pause takes them all, so no burst follows.
+        // Only a full bucket has this many tokens. The first call after a pause takes them all, so that no burst follows.
         if !matches!(self.bucket.check_n(self.capacity), Ok(Ok(()))) {
             self.bucket.check().map_err(|not_until| not_until.earliest_possible())?;
         }
@@ -68,13 +69,13 @@ impl<C: Clock<Instant = Instant>> RateLimiter<C> {
         Ok(RateSlot(()))
     }
 
-    /// When the next call can be taken. It can be a little sooner after a timer that fired late.
+    /// Estimates when the next slot can be taken. After a timer that fired late, it can be taken a little sooner.
     pub(super) fn next_at(&self) -> Instant {
         let now = self.bucket.clock().now();
         self.last_taken.get().map_or(now, |last| now.max(last + self.period))
     }
 
-    /// Mean time between two calls at saturation.
+    /// Returns the mean time between two calls at saturation.
     pub(super) fn period(&self) -> Duration {
         self.period
     }
@@ -82,7 +83,7 @@ impl<C: Clock<Instant = Instant>> RateLimiter<C> {
 
 fn bucket_for(calls_per_second: NonZeroU32) -> (NonZeroU32, Duration) {
     let calls = calls_per_second.get();
-    // Timers are late by up to 2 ms; at a thousand calls a second that is two calls more.
+    // Timers fire up to 2 ms late. At a thousand calls a second these are two more calls.
     let burst = if calls < SPARE_TOKEN_FROM { 1 } else { 2 + calls / 500 };
     let spaced = u64::from(calls.saturating_sub(burst - 1).max(1));
     let period = Duration::from_nanos(SECOND_WITH_SLACK.div_ceil(spaced));

@@ -1,13 +1,13 @@
 //! Permits from the quota that all replicas share over Redis, reserved ahead of time; and from this process's own share of the
-//! limits while Redis is unavailable. The one place in `quota` that knows Redis.
+//! limits while Redis is unavailable. Only this part of `quota` uses Redis.
 //!
-//! A replica reserves *slots*: the script in Redis deals times to all replicas in turn, and a slot becomes a permit when its
-//! time comes. So a permit costs no round trip at the moment it is needed. Example: 36 calls a second are permitted, three
-//! replicas have 10 calls waiting each. The script deals a slot every 1.04 s / 36 = 29 ms, and each replica holds three, for
-//! the next quarter of a second. Which call gets a slot is decided when the slot is due, so a slot belongs to nobody before.
+//! A replica reserves *slots*: the script in Redis deals times to all replicas in turn, and a slot becomes a permit at its time.
+//! So no call waits for a round trip to Redis. Example: 36 calls a second are permitted, and 10 calls wait at each of three
+//! replicas. The script deals a slot every 1.04 s / 36 = 29 ms, and each replica holds three slots of the next quarter of a
+//! second. The scheduler decides only at the time of a slot which call uses it.
 //!
-//! A slot that is not used within 30 ms of its time is released, and so are those beyond the calls that wait: the day has
-//! already counted them.
+//! A slot that is not used within 30 ms of its time is released, and so are slots beyond the number of waiting calls, because the
+//! day has already counted them.
 
 mod reservations;
 
@@ -31,30 +31,31 @@ use crate::{
     failure::{Failure, LimitKind},
 };
 
-/// Two reports of one cool-down differ by less than this.
+/// Two reports of the same cool-down differ by less than this.
 const SAME_COOLDOWN: Duration = Duration::from_millis(50);
 
-/// This process's part in the quota of all replicas.
+/// This process's part of the quota of all replicas.
 pub(crate) struct SharedQuota {
     cluster: Cluster,
-    /// Follows the counts of all replicas, and gives the permits while Redis is unavailable.
+    /// Follows the counts of all replicas, and makes the permits while Redis is unavailable.
     pub(super) local: LocalQuota,
-    /// Also held by the requests for more slots.
+    /// Shared with the requests for more slots that are in flight.
     reservations: Rc<RefCell<Reservations>>,
-    /// While Redis is unavailable: a date, and up to which count of that day this process may go.
+    /// While Redis is unavailable: a date, and the count of that day at which this process must stop.
     ceiling: Option<(u64, u64)>,
-    /// While Redis is unavailable, and fewer calls a second are permitted than there are replicas: when the next may be made.
+    /// While Redis is unavailable and fewer calls a second are permitted than there are replicas: the earliest time of the next
+    /// call.
     next_standalone: Option<Instant>,
 }
 
 impl SharedQuota {
-    /// `local` has this process's configuration; its rate becomes the share of the limit.
+    /// `local` has the configured limits. Its rate is replaced by this process's share.
     pub(crate) fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
         local.rate = RateLimiter::new(cluster.local_share().per_second);
         Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
     }
 
-    /// The time of the server's clock, by which all replicas have the same day.
+    /// Returns the present time. Its wall clock is that of the server, so that all replicas agree on the day.
     pub(super) fn now(&self) -> Now {
         let instant = Instant::now();
         let wall = self.cluster.clock().map_or_else(SystemTime::now, |clock| clock.wall(instant));
@@ -75,15 +76,17 @@ impl SharedQuota {
         now
     }
 
-    /// While Redis is available the whole limit holds, and this process plans with its part of what is left. Otherwise it may
-    /// go up to the count it last heard of, plus its share of what was left then.
+    /// Takes over the day's count of all replicas. While Redis is available, the limit is that of all replicas, and this process
+    /// plans with its part of the remaining calls. Otherwise its limit is the last count, plus its share of the calls that were
+    /// left then.
     ///
-    /// Example: 54,000 permitted, 24,000 used, three replicas. One that loses Redis may go to 24,000 + 30,000 / 3 = 34,000.
+    /// Example: 54,000 calls are permitted and 24,000 are used. One of three replicas loses Redis. It may continue up to a count of
+    /// 24,000 + 30,000 / 3 = 34,000.
     fn sync_day(&mut self, now: Now) {
         let day = self.cluster.day(now.instant);
         let mut count = DayCount { date: day.date, used: day.used, taken: day.taken };
         if self.cluster.mode(now.instant) == Mode::Shared {
-            // A reserved slot is counted already and can still be used.
+            // A reserved slot is counted already, but can still be used.
             count.used = count.used.saturating_sub(self.reservations.borrow().of_day(day.date));
             self.ceiling = None;
             let (own, all) =
@@ -133,7 +136,7 @@ impl SharedQuota {
         self.local.estimate(opens.max(from), ahead) + self.cluster.local_share().apart.saturating_mul(times)
     }
 
-    /// Tells the other replicas how many calls wait here, and releases the slots that these cannot use.
+    /// Sets how many calls wait here, for the next report, and releases the slots that they cannot use.
     pub(super) fn report_demand(&mut self, waiting: usize, now: Now) {
         #[expect(
             clippy::cast_possible_truncation,
@@ -209,7 +212,7 @@ impl Permit {
     }
 }
 
-/// The part of the refreshes of all replicas that is made here.
+/// Returns the part of the refreshes of all replicas that this process makes, 0 to 1.
 fn part_of(own: f64, all: u64) -> f64 {
     let all = f64::from(u32::try_from(all).unwrap_or(u32::MAX)).max(own);
     if own > 0.0 { own / all } else { 1.0 }

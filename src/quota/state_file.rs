@@ -1,12 +1,12 @@
 //! The file that keeps the day's count across restarts.
 //!
-//! It is written ahead of the count: the file names a number that the count has not reached yet, so that a killed process has
-//! counted a few calls too many, never one too few. Example: at 40 calls a second the file is 200 calls (5 s) ahead. It says
-//! 200 before the first call. When the count reaches 101, a write of 301 is handed out and calls go on meanwhile. A process that
-//! is killed at 150 starts again at 200 or 301.
+//! It is written ahead of the count: the file has a number that the count has not reached yet, so that after a crash the count is
+//! a little too high, and never too low. Example: at 40 calls a second, the file is 200 calls (5 s) ahead. It contains 200 before
+//! the first call. When the count reaches 101, a write of 301 begins, and calls continue meanwhile. A process that is killed at
+//! 150 starts again at 200 or 301.
 //!
-//! The caller does the writing, on another thread. A call waits for it only before the first call of a process or a day, and
-//! where the disk is slower than the calls.
+//! The scheduler writes the file on another thread. A call waits for a write only if it is the first of a process or a day, or if
+//! the disk is slower than the calls.
 
 use std::{
     fs, io,
@@ -20,29 +20,30 @@ use crate::{
     regular_file,
 };
 
-/// How far the file is ahead, in seconds of calls: a slow disk must not hold up the calls.
+/// How far the file is ahead, in seconds of calls, so that calls need not wait for a slow disk.
 const SECONDS_AHEAD: u64 = 5;
-/// At least this many calls ahead, but at most this fraction of the day: crashes must not spend it.
+/// The minimum number of calls by which the file is ahead.
 const MIN_AHEAD: u64 = 10;
+/// The file is ahead by at most one part in this many of the day's calls, because each crash loses these.
 const MAX_FRACTION_OF_DAY: u64 = 50;
-/// The most calls permitted at once after a late timer, without a check of the file between them. Above 500 calls a second
-/// there is one more for each 500 (see `rate.rs`).
+/// The maximum number of calls that are permitted at once after a late timer, without a check of the file between them. For each
+/// 500 calls a second there is one more (see `rate.rs`).
 const MAX_BURST: u64 = 3;
-/// Ours is about 50 bytes.
+/// The maximum size of the file, which usually has about 50 bytes.
 const MAX_FILE_BYTES: u64 = 4096;
 
 pub(super) struct StateFile {
     path: PathBuf,
-    /// How many calls a write is ahead of the count.
+    /// The number of calls by which a write is ahead of the count.
     ahead: u64,
-    /// The most calls between two checks of the file.
+    /// The maximum number of calls between two checks of the file.
     burst: u64,
-    /// The state that was last handed out to be written.
+    /// The state of the last write that was handed out.
     handed_out: SavedCount,
-    /// The state on the disk: no call beyond its count may be made.
+    /// The state on the disk. No call beyond its count may be made.
     on_disk: SavedCount,
-    /// Whether a call was counted since the start or the turn of the day. Without one nothing is written ahead, so that
-    /// restarts alone do not add up.
+    /// Whether a call was counted since the start or since 00:00 UTC. Without a call, nothing is written ahead, so that restarts
+    /// alone do not raise the count.
     pub(super) has_calls: bool,
 }
 
@@ -52,14 +53,14 @@ pub(super) struct StateFile {
 pub(super) struct SavedCount {
     /// Days since 1970-01-01 UTC.
     pub(super) zoom_calls_of_day: u64,
-    /// At least as many as were made.
+    /// An upper bound of the calls that were made.
     pub(super) calls: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct PendingSave {
     pub(crate) job: SaveJob,
-    /// Whether no call may be made before it is done.
+    /// Whether calls must wait until the write is done.
     pub(crate) blocks_calls: bool,
 }
 
@@ -70,7 +71,7 @@ pub(crate) struct SaveJob {
 }
 
 impl StateFile {
-    /// Opens the file, and gives the count to start from. A file that is corrupt or not ours is moved aside.
+    /// Opens the file, and returns the count to start from. Moves a file aside that is corrupt or belongs to another program.
     pub(super) fn open(
         path: &Path,
         limit: u64,
@@ -81,9 +82,9 @@ impl StateFile {
             let message = format!("limits.state_file {}: cannot be written: {error}", path.display());
             io::Error::new(error.kind(), message)
         };
-        // A write renames, which would replace a link instead of the file that it points to.
+        // A write renames a file, which would replace a link instead of its target.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        // A day ahead of the clock is kept: the clock was set back, and Zoom's day was not.
+        // A later day than today's is kept: this machine's clock was set back, but Zoom's was not.
         let state = load(&path, today).map_err(failed)?.filter(|state| state.zoom_calls_of_day >= today);
         let state = state.unwrap_or(SavedCount { zoom_calls_of_day: today, calls: 0 });
         let ahead = MIN_AHEAD
@@ -97,8 +98,8 @@ impl StateFile {
         Ok((file, state))
     }
 
-    /// The write that is due, if one is. With `calls_wait`, a count that has reached the one on the disk makes a write due
-    /// that blocks the calls, even while a slow disk is still at the write before.
+    /// Returns the write that is due, if any. If calls wait and the count has reached the one on the disk, a write is due that
+    /// blocks the calls, even while the previous write is still in progress.
     pub(super) fn next_save(&mut self, count: SavedCount, calls_wait: bool) -> Option<PendingSave> {
         let left = |state: SavedCount| {
             let is_same_day = state.zoom_calls_of_day == count.zoom_calls_of_day;
@@ -113,7 +114,7 @@ impl StateFile {
         Some(PendingSave { job: self.hand_out(ahead), blocks_calls })
     }
 
-    /// Hands out the write of exactly this count.
+    /// Returns the write of exactly this count.
     pub(super) fn hand_out(&mut self, count: SavedCount) -> SaveJob {
         self.handed_out = count;
         SaveJob { path: self.path.clone(), state: self.handed_out }
@@ -123,14 +124,14 @@ impl StateFile {
         if succeeded {
             self.on_disk = job.state;
         } else {
-            // The file says less than was handed out, so the next write is due at once.
+            // The file has a lower count than the last write, so the next write is due at once.
             self.handed_out.calls = 0;
         }
     }
 }
 
 impl SaveJob {
-    /// Replaces the file, on the disk.
+    /// Replaces the file. Returns when it is on the disk.
     pub(crate) fn write(&self) -> io::Result<()> {
         let mut content = serde_json::to_vec(&self.state)?;
         content.push(b'\n');
@@ -145,12 +146,12 @@ pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     atomic_file::could_create(&path)
 }
 
-/// `None` if there is no file yet, or if it was not ours.
+/// Reads the file. Returns `None` if there is none yet, or if it was moved aside.
 fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
     let text = match regular_file::read(path, MAX_FILE_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        // Ours is never that large.
+        // A file of this service is never that large.
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Vec::new(),
         Err(error) => return Err(error),
     };
@@ -167,8 +168,8 @@ fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
     Ok(None)
 }
 
-/// A state that one of our processes can have written: at most a day ahead of a clock that was set back, and no more calls
-/// than can be configured for a day.
+/// Parses a state that this service can have written: it is at most a day ahead of the clock, which may have been set back, and
+/// has no more calls than can be configured for a day.
 fn parse(text: &[u8], today: u64) -> Option<SavedCount> {
     // A derived struct would also accept a list.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;

@@ -31,7 +31,7 @@ pub(super) struct UsageRate {
     all: DecayingSum,
     refreshing: DecayingSum,
     sizes: [SizeClass; SIZE_CLASSES],
-    /// Calls of refreshes. Decays with `memory`, like `sizes`.
+    /// The calls of refreshes. The sum decays with `memory`, like `sizes`.
     recent: f64,
     /// The times at which the first and the last refresh completed. If two are further apart than `memory`, a new
     /// series begins with the second.

@@ -1,4 +1,4 @@
-//! One timer per connection, reset as rarely as possible.
+//! The timer of a connection, which is reset as rarely as possible.
 
 use std::{
     future::Future as _,
@@ -9,19 +9,19 @@ use std::{
 
 use tokio::time::{Sleep, sleep_until};
 
-/// When a connection is closed.
+/// The timeouts of a connection, after which it is closed.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
-    /// From the first byte of a head to its last, and from there to the last byte of the request's body.
+    /// The maximum time from the first byte of a head to its last, and from there to the last byte of the request's body.
     pub head: Duration,
-    /// Without a request.
+    /// The maximum time without a request.
     pub idle: Duration,
-    /// Without progress in a response.
+    /// The maximum time without progress of a response.
     pub write: Duration,
 }
 
-/// Wakes the connection's task. The timer may be set too early, and is then set again when it fires. That is cheaper than
-/// resetting it for every request: with an idle timeout of 75 s it fires once in 75 s, however many requests come.
+/// Wakes the connection's task. The timer may be set too early. When it fires, it is then set again, which is cheaper than
+/// resetting it for every request: with an idle timeout of 75 s it fires once in 75 s, however many requests there are.
 pub(super) struct Timer(Pin<Box<Sleep>>);
 
 impl Timer {
@@ -29,7 +29,7 @@ impl Timer {
         Self(Box::pin(sleep_until(first.into())))
     }
 
-    /// Ready at `until`. The task is woken then, or earlier.
+    /// Returns `Ready` from `until` on. Wakes the task then, or earlier.
     pub(super) fn poll_until(&mut self, until: Instant, context: &mut Context<'_>) -> Poll<()> {
         if self.0.deadline() > until.into() {
             self.0.as_mut().reset(until.into());

@@ -1,7 +1,7 @@
-//! Finds the end of a request's body, so that nothing after it is handed to actix too early. actix itself decodes the body.
+//! Finds the end of a request's body, so that the bytes after it are not handed to actix too early. actix decodes the body.
 //!
-//! This accepts what RFC 9112 allows and actix accepts. Where the two could disagree on the end, the body is broken, and
-//! nothing after it is read.
+//! This accepts only forms that RFC 9112 allows and that actix accepts. Any other body, on whose end the two could disagree, is
+//! broken, and nothing after it is read.
 
 /// The rest of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,14 +12,14 @@ pub(super) enum BodyFraming {
     Chunked(ChunkedPosition),
 }
 
-/// How much of the bytes just read belongs to the body.
+/// The part of the bytes just read that belongs to the body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
-    /// All of them, and the body continues.
+    /// All bytes belong to the body, which continues.
     All,
-    /// This many, and the body is complete.
+    /// This many bytes belong to the body, which is complete.
     Whole(usize),
-    /// This many, and the last one is invalid.
+    /// This many bytes belong to the body, and the last one is invalid.
     Broken(usize),
 }
 
@@ -41,7 +41,7 @@ impl BodyFraming {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ChunkedPosition {
     at: At,
-    /// Bytes left of the current chunk; while its size is being read, the size so far.
+    /// The number of bytes left of the current chunk. While its size is being read, the size so far.
     left: u64,
 }
 
@@ -63,7 +63,7 @@ enum At {
     End,
 }
 
-/// No real chunk has a size with more digits, and one of 17 would not fit into 64 bits.
+/// The maximum number of digits of a chunk's size. No real chunk needs more, and 17 digits would not fit into 64 bits.
 const MOST_DIGITS: u8 = 15;
 
 impl ChunkedPosition {
@@ -87,7 +87,7 @@ impl ChunkedPosition {
         Taken::All
     }
 
-    /// The position after this byte; `None` if the byte is invalid here.
+    /// Returns the position after this byte; `None` if the byte is invalid here.
     fn step(&mut self, byte: u8) -> Option<At> {
         match (self.at, byte) {
             (At::Size { digits: 1.. } | At::Extension, b'\r') => Some(At::SizeLf),
@@ -113,7 +113,7 @@ impl ChunkedPosition {
     }
 }
 
-/// Takes as many of `available` bytes as are left, and returns their number.
+/// Subtracts from `left` as many of the `available` bytes as are left, and returns their number.
 fn take_from(left: &mut u64, available: usize) -> usize {
     let here = usize::try_from(*left).map_or(available, |left| left.min(available));
     *left -= here as u64;

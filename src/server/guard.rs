@@ -1,8 +1,8 @@
-//! Stands between a connection and actix: one request at a time reaches actix, and nothing while a response is owed.
+//! The layer between a connection and actix, which gives actix one request at a time.
 //!
-//! actix decodes ahead without a limit, and encodes a response by the properties of the request that it decoded last. The
-//! guard hands it the head of one request, then exactly its body, and the next head only after the response is written.
-//! When in doubt, it ends the connection.
+//! actix decodes ahead without a limit, and encodes a response by the properties of the request that it decoded last. So the
+//! guard gives it the head of one request, then exactly its body, and the next head only after the response is written. In
+//! doubtful cases it ends the connection.
 
 mod reading;
 #[cfg(test)]
@@ -38,19 +38,19 @@ pub(super) struct Guard<S> {
     timer: Timer,
     phase: Phase,
     scan: HeadScan,
-    /// Bytes that are read and not handed over: an incomplete head, or what follows the current request.
+    /// The bytes that were read but not handed over: an incomplete head, or the bytes after the current request.
     pending: BytesMut,
-    /// A request was handed over, and its response is not written yet.
+    /// Whether a request was handed over and its response is not written yet.
     owes_response: bool,
-    /// When the connection was opened, or its last response was written.
+    /// The time at which the connection was opened, or the last response was written.
     idle_since: Instant,
-    /// When the first byte of an incomplete head arrived.
+    /// The time at which the first byte of an incomplete head arrived.
     head_began: Option<Instant>,
-    /// A body begins here, and actix was not woken to read it yet.
+    /// Whether a body begins, and actix has not been woken to read it yet.
     begins_body: bool,
     /// The deadline of the current body.
     body_until: Instant,
-    /// The deadline of a write; set while the peer accepts nothing.
+    /// The deadline of a write, while the peer accepts nothing.
     write_until: Option<Instant>,
 }
 
@@ -61,13 +61,13 @@ enum Phase {
     Head,
     /// This many bytes of `pending`: the rest of a head that did not fit into actix's buffer.
     RestOfHead(usize),
-    /// Nothing: actix has a head, and has not reported what request it is.
+    /// Nothing yet: actix has a head, and has not reported the request.
     Handed,
-    /// The body of that request.
+    /// The body of the request.
     Body(BodyFraming),
-    /// Nothing: actix has the whole request.
+    /// Nothing until the response is written: actix has the complete request.
     Whole,
-    /// Nothing, for good.
+    /// Nothing any more.
     Ended,
 }
 
@@ -92,7 +92,7 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// Moves on once actix has parsed the head that it was given.
+    /// Goes on to the body if actix has parsed the head.
     fn take_parsed_request(&mut self) {
         if !matches!(self.phase, Phase::Handed) {
             return;
@@ -108,7 +108,7 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// The response is written: the next request may come.
+    /// Expects the next request, after the response is written.
     fn expect_request(&mut self, context: &mut Context<'_>) {
         self.phase = Phase::Head;
         self.idle_since = Instant::now();
@@ -116,7 +116,7 @@ impl<S: Socket> Guard<S> {
         self.resume_reading(context);
     }
 
-    /// Wakes actix if there may be something to read: after a pending read it does not try again by itself.
+    /// Wakes actix if there may be something to read, because it does not repeat a read that was pending.
     fn resume_reading(&mut self, context: &mut Context<'_>) {
         if !self.pending.is_empty()
             || self.socket.poll_read_ready(context).is_ready()
@@ -126,7 +126,7 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// Ready when the peer has taken too long to send what is expected next.
+    /// Returns `Ready` when the next head or body is late.
     fn poll_read_timeout(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let until = match (&self.phase, self.head_began) {
             (Phase::Body(_), _) => self.body_until,
@@ -136,7 +136,7 @@ impl<S: Socket> Guard<S> {
         self.timer.poll_until(until, context)
     }
 
-    /// Answers in place of actix, and ends the connection.
+    /// Responds in place of actix, and ends the connection.
     fn refuse(&mut self, status: &str, reason: ConnectionRefusal) {
         self.meter.refused(reason);
         let date = httpdate::fmt_http_date(SystemTime::now());
@@ -152,11 +152,11 @@ impl<S: Socket> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// The peer accepts nothing at the moment.
+    /// Waits for a peer that accepts no bytes, until the deadline of the write.
     fn poll_stalled_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let until = *self.write_until.get_or_insert_with(|| Instant::now() + self.timeouts.write);
         ready!(self.timer.poll_until(until, context));
-        // The kernel reports a socket as writable only when much of its buffer is free. Here one free byte is progress.
+        // The kernel reports a socket as writable only if much of its buffer is free. Here one free byte counts as progress.
         if let Ok(written @ 1..) = self.socket.write_now(bytes) {
             self.write_until = None;
             return Poll::Ready(Ok(written));
@@ -182,7 +182,7 @@ impl<S: Socket> AsyncRead for Guard<S> {
                 Poll::Ready(Ok(()))
             }
             Phase::Body(_) => guard.poll_body(context, out),
-            // Resumed by the flush that ends the response.
+            // The flush after the response wakes the task.
             Phase::Handed | Phase::Whole => Poll::Pending,
             Phase::Ended => Poll::Ready(Ok(())),
         }
@@ -194,7 +194,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
         let guard = self.get_mut();
         guard.take_parsed_request();
         if matches!(guard.phase, Phase::Handed) {
-            // A response without a request: actix rejects the head and closes the connection.
+            // actix responds although there is no request: it has rejected the head, and will close the connection.
             guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
         }
@@ -211,7 +211,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
         ready!(Pin::new(&mut guard.socket).poll_flush(context))?;
         guard.take_parsed_request();
         if matches!(guard.phase, Phase::Handed) {
-            // Neither a request nor a response came of a complete head: actix takes it for an incomplete one.
+            // There is neither a request nor a response after a complete head, so actix considers the head incomplete.
             guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
             context.waker().wake_by_ref();
@@ -222,7 +222,7 @@ impl<S: Socket> AsyncWrite for Guard<S> {
                 guard.expect_request(context);
             }
         }
-        // Once per body. After that, actix reads when it has room and is woken when bytes arrive.
+        // This is needed once for each body. After that, actix reads when it has room, and is woken when bytes arrive.
         if std::mem::take(&mut guard.begins_body) {
             guard.resume_reading(context);
         }

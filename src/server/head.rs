@@ -1,25 +1,25 @@
 //! Finds the end of a request's head, and masks its offers to change the protocol.
 //!
-//! It parses nothing else: it looks for the empty line as httparse does, and leaves validation to actix.
+//! It finds the empty line in the same way as httparse, and leaves all other parsing to actix.
 
 use memchr::memchr;
 
-/// Overwrites `Upgrade` as a header and as a `Connection` option: a name of equal length that means nothing.
+/// Replaces `Upgrade`, as a header and as a `Connection` option: a name of the same length without a meaning.
 const IGNORED: &[u8; 7] = b"ignored";
 
-/// The progress through a head, so that no byte of one that arrives in pieces is scanned twice.
+/// The progress through a head. If a head arrives in pieces, no byte is scanned twice.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
-    /// Where the current, incomplete line begins.
+    /// The position at which the current, incomplete line begins.
     line: usize,
     seen: usize,
 }
 
 impl HeadScan {
-    /// The length of the head at the front of `bytes`, with its empty line; `None` until that arrives.
+    /// Returns the length of the head at the beginning of `bytes`, including the empty line; `None` if that is missing.
     ///
-    /// Masks offers to change the protocol on the way (RFC 9110, 7.8: a server may ignore them). actix acts on an offer as if
-    /// it were accepted: it closes the connection on `h2c`, and reads everything after `websocket` as a body.
+    /// Also masks offers to change the protocol, which a server may ignore (RFC 9110, 7.8). actix acts on an offer as if it were
+    /// accepted: it closes the connection after `h2c`, and reads everything after `websocket` as a body.
     pub(super) fn scan(&mut self, bytes: &mut [u8]) -> Option<usize> {
         while let Some(found) = memchr(b'\n', bytes.get(self.seen..)?) {
             let next = self.seen + found + 1;
@@ -37,7 +37,7 @@ impl HeadScan {
     }
 }
 
-/// The length of the empty lines before a request, which a server ignores (RFC 9112, 2.2).
+/// Returns the length of the empty lines before a request, which a server ignores (RFC 9112, 2.2).
 pub(super) fn leading_empty_lines(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some(next) = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n")) {
@@ -47,7 +47,7 @@ pub(super) fn leading_empty_lines(bytes: &[u8]) -> usize {
 }
 
 fn mask_offer(line: &mut [u8]) {
-    // The first letter rules most lines out.
+    // The first letter excludes most lines.
     match line.first() {
         Some(b'u' | b'U') => {
             if let Some((name, [b':', ..])) = line.split_at_mut_checked(IGNORED.len())

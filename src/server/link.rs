@@ -1,7 +1,7 @@
-//! Connects a connection's guard, below actix, with the service above it.
+//! The link between a connection's guard, below actix, and the service above it.
 //!
-//! The guard sees bytes. Only actix's parser decides whether they are a request, and how long its body is. The service reads
-//! that decision off the request and passes it to the guard.
+//! The guard handles bytes. Only actix's parser decides whether they are a request and how long its body is. The service takes
+//! these facts from the request and passes them to the guard.
 
 use std::{
     cell::Cell,
@@ -21,19 +21,19 @@ use bytes::Bytes;
 
 use super::framing::BodyFraming;
 
-/// Shared by the two sides of one connection, on one thread.
+/// The state that the guard and the service of one connection share, on one thread.
 #[derive(Default)]
 pub(super) struct GuardLink {
-    /// The guard handed over a head, and no request has come of it yet.
+    /// Whether the guard handed over a head that has not become a request yet.
     pub(super) handed_over: Cell<bool>,
-    /// The body of the request that actix parsed from it; its length is 0 if there is none.
+    /// The body of the request that actix parsed from the head. A request without a body has a length of 0.
     pub(super) parsed: Cell<Option<BodyFraming>>,
-    /// The service is handling that request, or actix is still encoding the response.
+    /// Whether the service is handling the request, or actix is still encoding the response.
     pub(super) answering: Cell<bool>,
 }
 
 impl GuardLink {
-    /// Records a request from actix. `false`: the guard did not hand one over.
+    /// Records a request from actix. Returns whether the guard handed over a head for it.
     pub(super) fn record(&self, request: &mut Request) -> bool {
         self.parsed.set(Some(framing(request).unwrap_or(BodyFraming::Length(0))));
         self.answering.set(true);
@@ -41,7 +41,8 @@ impl GuardLink {
     }
 }
 
-/// How actix will decode this request's body. actix has already rejected requests with two lengths, or with a length and chunks.
+/// Returns how actix will decode the body of this request. actix has rejected requests with two lengths, or with a length and
+/// chunks.
 fn framing(request: &mut Request) -> Option<BodyFraming> {
     if matches!(request.payload(), Payload::None) {
         return None;
@@ -53,7 +54,7 @@ fn framing(request: &mut Request) -> Option<BodyFraming> {
     Some(BodyFraming::Length(length))
 }
 
-/// Calls the service, and lets the guard know when the request arrives and when its response is encoded.
+/// Calls the service, and records for the guard when the request arrives and when its response is encoded.
 pub(super) fn watch<S>(
     mut request: Request,
     service: &S,
@@ -74,14 +75,14 @@ where
     }
 }
 
-/// The guard and actix disagree on where a head ends, so the connection cannot be used any more.
+/// Returns the response if the guard and actix disagree on the end of a head. The connection cannot be used any more.
 fn unexpected() -> Response<BoxBody> {
     let mut response = Response::bad_request();
     response.head_mut().set_connection_type(ConnectionType::Close);
     response
 }
 
-/// While this exists, a response is owed.
+/// Marks the response as encoded when it is dropped.
 struct Answering(Option<Rc<GuardLink>>);
 
 impl Drop for Answering {
@@ -92,7 +93,7 @@ impl Drop for Answering {
     }
 }
 
-/// A response's body. actix drops it once all of it is encoded; there is no other sign of that.
+/// The body of a response. actix drops it when it is encoded, and gives no other sign of that.
 pub(super) struct WatchedBody {
     body: BoxBody,
     _answering: Answering,

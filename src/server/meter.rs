@@ -1,4 +1,4 @@
-//! Counts one connection in the metrics: as open until it is dropped, and as refused at most once.
+//! Counts a connection in the metrics: as open until the meter is dropped, and as refused at most once.
 
 use std::sync::Arc;
 

@@ -1,14 +1,15 @@
-//! Raises the limit of open files, and derives from it how many connections callers may have.
+//! Raises the limit of open files, and derives the maximum number of callers' connections from it.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A caller's connection, the handle that detects its disconnect, and the copy of that handle while the caller waits.
+/// The open files for each caller: its connection, the handle that detects its disconnect, and a copy of that handle while it
+/// waits.
 const FILES_PER_CONNECTION: u64 = 3;
-/// For everything else: the operators' listener, Zoom, Redis, files, the runtimes.
+/// The open files for everything else: the operators' listener, Zoom, Redis, files, the runtimes.
 const RESERVED: u64 = 320;
 
-/// Raises the limit of open files as far as the system allows. Returns how many connections callers may have: `wanted`, or fewer
-/// if that would leave too few files for probes and for Zoom.
+/// Raises the limit of open files as far as the system allows. Returns the maximum number of callers' connections: `wanted`, or
+/// fewer if that would leave too few files for probes and for Zoom.
 pub(super) fn reserve_for(wanted: u32) -> usize {
     let files = raise_limit();
     let most = most_connections(wanted, files);
@@ -23,8 +24,8 @@ pub(super) fn reserve_for(wanted: u32) -> usize {
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 
-/// Shells and service managers start processes with a soft limit of 1,024, because programs that use `select` cannot handle
-/// more. Others are expected to raise it.
+/// Raises the soft limit, and returns it. Shells and service managers start processes with 1,024, because programs that use
+/// `select` cannot handle more, and expect other programs to raise it.
 fn raise_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
@@ -36,10 +37,11 @@ fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Example: 1,024 files leave 704 for callers, or 234 connections. `files`: `None` is no limit.
+/// Returns the maximum number of callers' connections with this limit of open files; `None` for no limit. Example: 1,024 files
+/// leave 704 for callers, which are enough for 234 connections.
 fn most_connections(wanted: u32, files: Option<u64>) -> u32 {
     let Some(files) = files else { return wanted };
-    // If there are very few, half are reserved: better few connections than none.
+    // With very few files, half are reserved, so that callers can have some connections.
     let most = (files - RESERVED.min(files / 2)) / FILES_PER_CONNECTION;
     u32::try_from(most).unwrap_or(u32::MAX).clamp(1, wanted)
 }

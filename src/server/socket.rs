@@ -11,13 +11,13 @@ use tokio::{
 };
 
 pub(super) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// Ready if there may be something to read. Otherwise the task is woken when there is.
+    /// Returns `Ready` if there may be something to read. Otherwise the task is woken when there is.
     fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Writes what the kernel accepts now, even if the socket was last reported as full.
+    /// Writes as many bytes as the kernel accepts now, even if it last reported the socket as full.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Makes a drop reset the connection, so that the kernel discards what it has not sent.
+    /// Lets a drop reset the connection, so that the kernel discards unsent bytes.
     fn reset_when_dropped(&self);
 }
 
@@ -31,7 +31,7 @@ impl Socket for TcpStream {
     }
 
     fn reset_when_dropped(&self) {
-        // If this fails, the kernel only keeps trying to send for a while.
+        // If this fails, the kernel only tries to send the bytes for a while.
         drop(self.set_zero_linger());
     }
 }

@@ -1,7 +1,7 @@
-//! An event as a line of JSON: time, level, the event's fields, and the module it comes from.
+//! Writes an event as a line of JSON: time, level, the event's fields, and its module.
 //!
-//! The same fields as tracing-subscriber's flattened JSON, but written directly into the buffer of lines. With the
-//! library's own formatter, the one line of a hit cost as much as the rest of the hit.
+//! The fields are those of tracing-subscriber's flattened JSON, but they are written directly into the buffer of lines. With the
+//! library's formatter, the log line of a hit cost as much as the rest of the hit.
 
 use std::{cell::RefCell, fmt::Debug, time::SystemTime};
 
@@ -41,7 +41,7 @@ impl FieldWriter<'_> {
     /// Writes the name of the field; the value follows.
     fn begin(&mut self, field: &Field) -> &mut Vec<u8> {
         self.0.extend_from_slice(b",\"");
-        // An identifier, which needs no escaping.
+        // The name is an identifier, which needs no escaping.
         self.0.extend_from_slice(field.name().as_bytes());
         self.0.extend_from_slice(b"\":");
         self.0
@@ -76,7 +76,7 @@ impl Visit for FieldWriter<'_> {
 
 fn write_text(line: &mut Vec<u8>, text: &str) {
     let must_be_escaped = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
-    // A fold over all bytes, because the compiler vectorizes it; `any` would test byte by byte.
+    // The compiler vectorizes a fold over all bytes. `any` would test byte by byte.
     if text.bytes().fold(false, |any, byte| any | must_be_escaped(byte)) {
         return write_value(line, text);
     }
@@ -91,11 +91,11 @@ fn write_value(line: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
 }
 
 thread_local! {
-    /// The last second that was formatted, since 1970, and its text.
+    /// The last formatted second, counted since 1970-01-01 UTC, and its text.
     static SECOND: RefCell<(u64, String)> = RefCell::default();
 }
 
-/// RFC 3339 in UTC with microseconds.
+/// Writes a time by RFC 3339, in UTC with microseconds.
 fn write_time(line: &mut Vec<u8>, time: SystemTime) {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     SECOND.with_borrow_mut(|(second, text)| {

@@ -1,12 +1,11 @@
-//! Hands lines of the log to the thread that writes them, so that no request waits for a slow output.
+//! Passes the lines of the log to the thread that writes them, so that no request waits for a slow output.
 //!
-//! Each thread that logs appends to a buffer of its own, without a lock. The writer thread is woken, lets lines gather for
-//! 10 ms, and takes the contents of all buffers. Waking it for each line and writing each line by itself would cost a busy
-//! worker as much as making the line. No library does this: `tracing-appender` wakes its thread for each line and writes
-//! each by itself.
+//! Each thread that logs appends to a buffer of its own, without a lock. The writer thread is woken, waits for 10 ms while lines
+//! gather, and then takes the contents of all buffers. If it were woken for each line and wrote each line by itself, that would
+//! cost a busy worker as much as formatting the line. `tracing-appender` does so, and no library does better.
 //!
-//! A line is lost, and counted, if its buffer is full or the output rejects it: a full disk, a pipe that is not read.
-//! Lines of one thread stay in order; two threads that log within the same 10 ms may be written in either order.
+//! A line is dropped and counted if its buffer is full, or if the output rejects it, because a disk is full or nobody reads a
+//! pipe. Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be written in either order.
 
 use std::{
     io::{self, ErrorKind, Write},
@@ -24,16 +23,16 @@ use crossbeam_utils::atomic::AtomicCell;
 use thread_local::ThreadLocal;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// How long lines gather before they are written. A killed process loses as much.
+/// How long lines gather before they are written. A killed process loses the lines of this time.
 const GATHER_TIME: Duration = Duration::from_millis(10);
-/// The size of a full buffer, some 15,000 lines: bounds the memory per thread while the output is stuck.
+/// The maximum size of a buffer, about 15,000 lines. It bounds the memory of each thread while the output is stuck.
 const MAX_BUFFER_BYTES: usize = 4 << 20;
-/// The initial size of a buffer. A busy thread's grows to some hundred kilobytes.
+/// The initial size of a buffer. That of a busy thread grows to some hundred kilobytes.
 const INITIAL_BUFFER_BYTES: usize = 4 << 10;
-/// How long the end of the process waits for the last lines to be written.
+/// The maximum time for writing the last lines at the end of the process.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Takes lines from any thread. Cheap to clone.
+/// Takes lines from any thread. It is cheap to clone.
 #[derive(Clone)]
 pub(super) struct NonBlockingWriter {
     shared: Arc<SharedBuffers>,
@@ -47,13 +46,13 @@ struct SharedBuffers {
     dropped: AtomicU64,
 }
 
-/// The lines of one thread. `None` if there are none, or while its thread or the writer thread holds them.
+/// The lines of one thread; `None` if there are none, or while the thread itself or the writer thread has them.
 type ThreadBuffer = AtomicCell<Option<Buffer>>;
 
-/// Boxed, because only a pointer can be swapped without a lock.
+/// A boxed buffer, because only a pointer can be swapped without a lock.
 type Buffer = Box<Vec<u8>>;
 
-/// Counts lines that were lost: the output was too slow, or rejected them.
+/// Counts the dropped lines, for which the output was too slow, or which it rejected.
 #[derive(Clone)]
 pub struct DroppedLines(Arc<SharedBuffers>);
 
@@ -63,7 +62,7 @@ impl DroppedLines {
     }
 }
 
-/// Writes the last lines when it is dropped: keep it until the end of `main`.
+/// Writes the last lines when it is dropped. Keep it until the end of `main`.
 #[must_use = "the last lines are lost if this is dropped early"]
 pub struct Logs {
     writer: NonBlockingWriter,
@@ -71,7 +70,7 @@ pub struct Logs {
 }
 
 impl Logs {
-    /// Counts lost lines.
+    /// Returns the counter of dropped lines.
     pub fn dropped(&self) -> DroppedLines {
         self.writer.dropped()
     }
@@ -85,7 +84,7 @@ impl NonBlockingWriter {
         let state = Arc::clone(&shared);
         let run = move || {
             state.write_all_to(output);
-            // The guard may have stopped waiting.
+            // `Logs` may have stopped waiting.
             is_done.send(()).ok();
         };
         let thread = thread::Builder::new().name("log".to_owned()).spawn(run)?.thread().clone();
@@ -97,7 +96,7 @@ impl NonBlockingWriter {
         DroppedLines(Arc::clone(&self.shared))
     }
 
-    /// Appends one whole line, which `write` adds to this thread's buffer.
+    /// Appends one complete line. `write` adds it to this thread's buffer.
     pub(super) fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut line = LineGuard::begin(&self.shared);
         if let Some(buffer) = &mut line.buffer {
@@ -105,17 +104,16 @@ impl NonBlockingWriter {
             line.is_whole = true;
         }
         drop(line);
-        // Only now, so that the writer thread finds the line. While that thread is awake, this only sets a flag.
+        // After the line is in its place, so that the writer thread finds it. While that thread is awake, this only sets a flag.
         self.thread.unpark();
     }
 }
 
-/// A line that is being added. When it is dropped, also by a panic of the code that makes the line, the buffer goes back to
-/// its place.
+/// A line that is being added. Dropping it returns the buffer to its place, also if the code that formats the line panics.
 struct LineGuard<'a> {
     shared: &'a SharedBuffers,
     place: &'a ThreadBuffer,
-    /// `None` only during the drop.
+    /// The buffer; `None` only during the drop.
     buffer: Option<Buffer>,
     length_before: usize,
     is_whole: bool,
@@ -136,7 +134,7 @@ impl Drop for LineGuard<'_> {
             buffer.truncate(self.length_before);
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        // If formatting a value of this line logged, the place holds a second buffer by now: append its lines.
+        // If the formatting of a value logged a line, the place has a second buffer now. Append its lines.
         if let Some(inner) = self.place.swap(Some(buffer)) {
             let mut buffer = self.place.take().unwrap_or_default();
             buffer.extend_from_slice(&inner);
@@ -148,20 +146,21 @@ impl Drop for LineGuard<'_> {
 impl SharedBuffers {
     fn write_all_to(&self, output: impl Write) {
         let mut output = LineOutput { output, is_at_line_start: true };
-        // A panic of the output loses the batch that is being written, and no later lines.
+        // If the output panics, only the batch that is being written is lost.
         while panic::catch_unwind(AssertUnwindSafe(|| self.write_until_end(&mut output))).is_err() {}
     }
 
     fn write_until_end(&self, output: &mut LineOutput<impl Write>) {
         loop {
-            // Returns once a line came, or the end, since the last time. Then lines gather, unless this is the end.
+            // Returns when a line was added, or the process is ending, since the last call. Then waits while lines gather, except
+            // at the end.
             if !self.is_ending.load(Ordering::Acquire) {
                 thread::park();
             }
             if !self.is_ending.load(Ordering::Acquire) {
                 sleep();
             }
-            // Read before the buffers are, so that all lines from before the end are written.
+            // Reads this before the buffers, so that all lines from before the end are written.
             let is_ending = self.is_ending.load(Ordering::Acquire);
             for lines in self.buffers.iter().filter_map(AtomicCell::take) {
                 output.write(&mut Batch { lines: &lines, dropped: &self.dropped });
@@ -173,7 +172,7 @@ impl SharedBuffers {
     }
 }
 
-/// Lines that are being written. When it is dropped, the remaining ones count as lost.
+/// Lines that are being written. Dropping the batch counts the remaining ones as dropped.
 struct Batch<'a> {
     lines: &'a [u8],
     dropped: &'a AtomicU64,
@@ -188,7 +187,7 @@ impl Drop for Batch<'_> {
 
 struct LineOutput<W> {
     output: W,
-    /// `false` after a partly written line.
+    /// Whether the last line was written completely.
     is_at_line_start: bool,
 }
 
@@ -206,9 +205,9 @@ impl<W: Write> LineOutput<W> {
                     batch.lines = left;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Another process that shares the pipe made it nonblocking. Meanwhile the buffers fill.
+                // Another process with the same pipe made it nonblocking. The buffers fill meanwhile.
                 Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(),
-                // An error of the log cannot be logged.
+                // An error of the log's output cannot be logged.
                 Ok(_) | Err(_) => return,
             }
         }
@@ -236,7 +235,7 @@ impl<'a> MakeWriter<'a> for NonBlockingWriter {
     }
 }
 
-/// Each write is a whole line.
+/// Each write is a complete line.
 impl Write for &NonBlockingWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.append(|buffer| buffer.extend_from_slice(line));

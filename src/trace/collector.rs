@@ -1,6 +1,6 @@
-//! Sends spans to a collector by OTLP over HTTP, in protobuf. Runs on the library's batch thread, which may block.
+//! Sends spans to a collector by OTLP over HTTP, in protobuf. This runs on the library's batch thread, which may block.
 //!
-//! Nothing is sent twice: spans that the collector rejects are lost. The log reports each change of its state.
+//! There are no retries: spans that the collector rejects are lost. Changes of its state are logged.
 
 use std::{
     future::ready,
@@ -29,11 +29,11 @@ use url::Url;
 use super::dropped::DropCounter;
 use crate::egress::{MoreRoots, Proxy};
 
-/// For sending one batch. Meanwhile the queue fills, and spans are dropped once it is full.
+/// The maximum time for sending one batch. The queue fills meanwhile, and when it is full, spans are dropped.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// Minimum interval between two log lines about the collector's state.
+/// The minimum interval between two log lines about the collector's state.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
-/// A response up to this size is read, so that the connection can be used again.
+/// The maximum size of a response that is read, so that the connection can be used again.
 const MAX_RESPONSE_BYTES: u64 = 64 * 1024;
 /// The path for traces below the base URL: <https://opentelemetry.io/docs/specs/otlp/#otlphttp-request>.
 const PATH: &str = "/v1/traces";
@@ -51,12 +51,12 @@ pub(super) struct Collector {
 enum CollectorState {
     #[default]
     Healthy,
-    /// Accepts batches, but more spans are dropped meanwhile.
+    /// It accepts batches, but more spans are dropped meanwhile.
     Slow,
     Failing,
 }
 
-/// The last state in the log, and when it was logged.
+/// The last logged state, and the time of that line.
 #[derive(Debug, Default)]
 struct Reported {
     state: CollectorState,
@@ -65,14 +65,14 @@ struct Reported {
 }
 
 impl Collector {
-    /// A collector at this base URL, which may end with [`PATH`] already.
+    /// `base` is the base URL, which may end with [`PATH`].
     pub(super) fn new(base: &Url, proxy: Option<&Proxy>, more_roots: &MoreRoots, drops: DropCounter) -> Self {
         let base = base.as_str().trim_end_matches('/');
         let agent = Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .http_status_as_error(false)
             .max_redirects(0)
-            // Set here, because ureq would take it from the environment. It accepts every URL that our parser accepts.
+            // Without this, ureq would take the proxy from the environment. It accepts every URL that `Proxy::parse` accepts.
             .proxy(proxy.and_then(|proxy| ureq::Proxy::new(proxy.expose_url()).ok()))
             .tls_config(TlsConfig::builder().root_certs(roots(more_roots)).build())
             .user_agent(concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION")));
@@ -94,7 +94,7 @@ impl Collector {
             Error::Io(error) => error.kind().to_string(),
             other => other.to_string(),
         })?;
-        // Only the status matters; the body is read so that the connection can be used again.
+        // Only the status matters. The body is read so that the connection can be used again.
         drop(response.body_mut().with_config().limit(MAX_RESPONSE_BYTES).read_to_vec());
         if response.status().is_success() {
             Ok(())
@@ -103,7 +103,7 @@ impl Collector {
         }
     }
 
-    /// Logs a change of state: not every batch, and not every change of a collector that comes and goes.
+    /// Logs a change of the state, but at most one in [`LOG_INTERVAL`].
     fn report(&self, sent: &Result<(), String>) {
         // No code that holds the lock can panic halfway through a change.
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +135,8 @@ impl Collector {
     }
 }
 
-/// Mozilla's roots and the configured ones. ureq needs whole certificates, not only the trust anchors that rustls uses.
+/// Returns Mozilla's roots and the configured ones. ureq needs complete certificates rather than the trust anchors that rustls
+/// uses.
 fn roots(more: &MoreRoots) -> RootCerts {
     if more.certificates().is_empty() {
         return RootCerts::WebPki;

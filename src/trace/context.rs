@@ -12,11 +12,11 @@ use opentelemetry::{
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 const TRACEPARENT: &str = "traceparent";
-/// `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`
+/// The length of `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`.
 const LENGTH: usize = 55;
 const DASHES: [usize; 3] = [2, 35, 52];
 
-/// The identity of a span, for its children and links; the default is none.
+/// The identity of a span, for its children and links. The default is no span.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TraceContext(pub(super) Option<SpanContext>);
 
@@ -25,7 +25,7 @@ impl TraceContext {
         Self(span.is_valid().then(|| span.clone()))
     }
 
-    /// Parses a `traceparent`; returns none if it is malformed.
+    /// Parses a `traceparent`. Returns the default if it is malformed.
     pub(crate) fn parse(traceparent: &str) -> Self {
         if !is_well_formed(traceparent) {
             return Self::default();
@@ -35,7 +35,7 @@ impl TraceContext {
         Self::of(context.span().span_context())
     }
 
-    /// The `traceparent` of a request that this span sends.
+    /// Returns the `traceparent` of a request that this span sends.
     pub(crate) fn traceparent(&self) -> Option<String> {
         let mut headers = HashMap::new();
         TraceContextPropagator::new().inject_context(&self.clone().into_context(), &mut headers);
@@ -50,7 +50,7 @@ impl TraceContext {
     }
 }
 
-/// Checks what the propagator does not: it accepts shortened ids, signs and white space, which the standard forbids. From
+/// Checks the form, because the propagator also accepts shortened ids, signs and white space, which the standard forbids. From
 /// version 01 on, more fields may follow the flags.
 fn is_well_formed(text: &str) -> bool {
     let Some((known, rest)) = text.as_bytes().split_at_checked(LENGTH) else { return false };

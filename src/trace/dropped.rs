@@ -1,4 +1,4 @@
-//! Counts the spans that were dropped because the queue was full: the library does not report them.
+//! Counts the spans that were dropped because the queue was full, which the library does not report.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,7 @@ use std::sync::{
 /// Compares the spans that ended with those that left the queue.
 #[derive(Debug, Clone)]
 pub(super) struct DropCounter {
-    /// Spans that ended and were not sent: those in the queue, and those that were dropped.
+    /// The number of spans that have ended and were not sent: those in the queue, and the dropped ones.
     unsent: Arc<AtomicU64>,
     queue_size: u64,
 }
@@ -27,8 +27,8 @@ impl DropCounter {
         self.unsent.fetch_sub(spans as u64, Ordering::Relaxed);
     }
 
-    /// A lower bound of the dropped spans: those that were not sent and do not fit the queue. With 10,000 ended, 2,000 sent
-    /// and a queue of 4,096, at least 3,904 were dropped.
+    /// Returns a lower bound of the dropped spans: those that were not sent and do not fit the queue. Example: if 10,000 spans
+    /// have ended and 2,000 were sent, a queue of 4,096 has dropped at least 3,904.
     pub(super) fn dropped(&self) -> u64 {
         self.unsent.load(Ordering::Relaxed).saturating_sub(self.queue_size)
     }

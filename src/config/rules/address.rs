@@ -1,4 +1,4 @@
-//! Addresses: where to listen, and base URLs. Names are not resolved.
+//! Addresses of listeners, and base URLs. Names are not resolved.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use url::{Host, Url};
 use super::{Checked, quoted, text_of, toml_text};
 use crate::{config::layers::RawValue, toml_document::one_line};
 
-/// `IP:PORT`, to listen on.
+/// Parses `IP:PORT`, the address of a listener.
 pub(crate) fn socket_addr(raw: &RawValue) -> Checked<SocketAddr> {
     let text = text_of(raw, "\"127.0.0.1:8080\"")?;
     let address = text.parse().map_err(|_| {
@@ -21,8 +21,8 @@ pub(crate) fn socket_addr(raw: &RawValue) -> Checked<SocketAddr> {
     Ok((address, toml_text(text)))
 }
 
-/// An `http` or `https` URL that paths can be added to. No message repeats it, because it may contain a password. `example`
-/// is a valid URL, for messages.
+/// Parses an `http` or `https` URL to which paths can be added. No message repeats it, because it may contain a password.
+/// `example` is a valid URL for messages.
 pub(crate) fn base_url(raw: &RawValue, example: &str) -> Checked<Url> {
     let text = text_of(raw, &format!("\"{example}\""))?;
     let rejected = |message: &str| Err(format!("{message}; write one like \"{example}\""));
@@ -49,7 +49,7 @@ pub(crate) fn base_url(raw: &RawValue, example: &str) -> Checked<Url> {
     Ok((url, shown))
 }
 
-/// The same without a slash at its end.
+/// Parses a base URL, and removes the slash at its end.
 pub(crate) fn trimmed_base_url(raw: &RawValue, example: &str) -> Checked<Url> {
     let (mut url, _) = base_url(raw, example)?;
     if let Some(path) = url.path().strip_suffix('/').map(str::to_owned) {
@@ -59,7 +59,7 @@ pub(crate) fn trimmed_base_url(raw: &RawValue, example: &str) -> Checked<Url> {
     Ok((url, shown))
 }
 
-/// Whether requests to this URL leave this machine unencrypted.
+/// Returns whether requests to this URL leave this machine unencrypted.
 pub(crate) fn is_unencrypted(url: &Url) -> bool {
     let is_local = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

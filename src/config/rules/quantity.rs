@@ -8,7 +8,7 @@ use super::{Checked, quoted, text_of, toml_text, with_article};
 use crate::{config::layers::RawValue, toml_document::one_line, view::summary::SummaryLimit};
 
 pub(crate) fn duration(raw: &RawValue) -> Checked<Duration> {
-    /// Adding it to an `Instant` cannot overflow.
+    /// The longest duration. Adding it to an `Instant` cannot overflow.
     const MAX: Duration = Duration::from_secs(366 * 24 * 60 * 60);
     if let RawValue::Integer(number) = raw {
         let seconds = number.filter(|number| (0..=1_000_000).contains(number)).unwrap_or(30);
@@ -16,7 +16,7 @@ pub(crate) fn duration(raw: &RawValue) -> Checked<Duration> {
     }
     let text = text_of(raw, "\"30s\"")?;
     let digits = text.trim();
-    // humantime accepts "0" without a unit.
+    // This rejects "0", which humantime accepts without a unit.
     if digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(format!("has no unit: write \"{}s\" if seconds are meant", one_line(digits)));
     }
@@ -41,7 +41,7 @@ pub(crate) fn positive_duration(raw: &RawValue) -> Checked<Duration> {
     })
 }
 
-/// Returns the number before a unit `M`, humantime's month: a typo for `m`, and 43,800 times as long.
+/// Returns the number before a unit `M`. It is a typo for `m`, but for humantime it is a month, which is 43,800 times as long.
 fn months(text: &str) -> Option<&str> {
     let is_unit = |before: &str, after: &str| {
         !before.ends_with(char::is_alphabetic) && !after.starts_with(char::is_alphabetic)
@@ -55,7 +55,7 @@ fn months(text: &str) -> Option<&str> {
     before.get(digits..).filter(|number| !number.is_empty())
 }
 
-/// A number of bytes: at least 1, and at most as many as can be allocated.
+/// Parses a number of bytes, which is at least 1 and at most the largest that can be allocated.
 pub(crate) fn size(raw: &RawValue) -> Checked<usize> {
     if let RawValue::Integer(_) = raw {
         return Err("must be text with a unit, like \"256MiB\", not an integer".to_owned());

@@ -1,4 +1,4 @@
-//! Texts: one of a list of words, paths, secrets and log filters.
+//! Texts: words of a list, paths, secrets and log filters.
 
 use std::path::PathBuf;
 
@@ -15,7 +15,7 @@ pub(crate) fn choice<T: Copy>(raw: &RawValue, choices: &[(&str, T)]) -> Checked<
     found.ok_or_else(|| format!("must be one of {words}, not {}", quoted(text)))
 }
 
-/// A path, which need not exist. No message repeats it, because it may be a secret under the wrong key.
+/// Parses a path, which need not exist. No message repeats it, because it may be a secret under the wrong key.
 pub(crate) fn file_path(raw: &RawValue) -> Checked<PathBuf> {
     let text = text_of(raw, "\"/a/file\"")?;
     if text.chars().any(char::is_control) {
@@ -24,7 +24,7 @@ pub(crate) fn file_path(raw: &RawValue) -> Checked<PathBuf> {
     Ok((PathBuf::from(text), toml_text(text)))
 }
 
-/// A secret given as text. No message repeats any part of it.
+/// Parses a secret that is given as text. No message repeats any part of it.
 pub(crate) fn secret(raw: &RawValue) -> Checked<Secret> {
     let text = text_of(raw, "\"…\"")?;
     check_secret(text)?;
@@ -44,14 +44,14 @@ pub(crate) fn check_secret(secret: &str) -> Result<(), String> {
 
 pub(crate) fn log_filter(raw: &RawValue) -> Checked<String> {
     let text = text_of(raw, "\"info\"")?;
-    // EnvFilter mishandles white space: it can panic on a multi-byte space.
+    // EnvFilter can panic on a multi-byte space, so all white space is rejected.
     if text.contains(char::is_whitespace) {
         return Err(format!("{} contains a space; write directives without", quoted(text)));
     }
     EnvFilter::builder()
         .parse(text)
         .map_err(|error| format!("{} is not an EnvFilter directive: {error}", quoted(text)))?;
-    // EnvFilter takes an unknown word for a module to trace: "inof" would silence every other module.
+    // For EnvFilter an unknown word is a module to trace: "inof" would silence every other module.
     let is_level = |word: &str| word.is_empty() || word.parse::<LevelFilter>().is_ok();
     let mut words = text.split(',').filter(|word| !word.contains(['=', '[']));
     match words.find(|word| !is_level(word)) {

@@ -1,4 +1,4 @@
-//! The slots that this replica holds ahead of their time, and its requests for more. Pure.
+//! The slots that this replica has reserved, and its requests for more. Pure.
 
 use std::{
     collections::VecDeque,
@@ -10,18 +10,19 @@ use crate::cluster::{
     quota_reply::{Reservation, Slot},
 };
 
-/// A server that names a time in the past must not be asked in a loop, and one that just failed is left to the heartbeat.
+/// The minimum interval between requests after a failure, or after a reply with a time in the past.
 const MIN_RETRY: Duration = Duration::from_millis(30);
-/// The script may name a time up to the end of a day, for example where the settings of replicas differ.
+/// The maximum interval between requests. The script's reply may contain a time up to the end of the day, which is too late if, for
+/// example, the settings of replicas differ.
 const MAX_RETRY: Duration = Duration::from_secs(1);
 
-/// Slots reserved ahead of their time, and the requests for more.
 #[derive(Default)]
 pub(super) struct Reservations {
-    /// In the order of their times.
+    /// Sorted by time.
     slots: VecDeque<Slot>,
+    /// The number of requests in flight.
     requested: u64,
-    /// No request before this.
+    /// The earliest time of the next request.
     retry_at: Option<Instant>,
 }
 
@@ -34,9 +35,9 @@ impl Reservations {
         self.slots.iter().filter(|slot| slot.day == date).count() as u64
     }
 
-    /// The slot that is due now, or when the next one may be.
+    /// Returns the slot that is due now, or the time at which to try again.
     pub(super) fn take(&mut self, now: Instant) -> Result<Slot, Instant> {
-        // One that is too late stays until `release_surplus` finds it.
+        // A slot that is too late stays until `release_surplus` removes it.
         if let Some(slot) = self.slots.pop_front_if(|slot| (slot.from..=slot.until).contains(&now)) {
             return Ok(slot);
         }
@@ -44,7 +45,7 @@ impl Reservations {
         Err(self.first().unwrap_or_else(soon))
     }
 
-    /// Removes the slots that are too late, and those beyond `keep`.
+    /// Removes and returns the slots that are too late, and those beyond the first `keep`.
     pub(super) fn release_surplus(&mut self, keep: usize, now: Instant) -> Vec<Slot> {
         let late = self.slots.iter().take_while(|slot| slot.until < now).count();
         let mut surplus: Vec<_> = self.slots.drain(..late).collect();
@@ -52,7 +53,7 @@ impl Reservations {
         surplus
     }
 
-    /// How many slots to request now. They count as requested.
+    /// Returns how many slots to request now, and counts them as requested.
     pub(super) fn start_reserving(&mut self, at_most: u64, now: Instant) -> u64 {
         if at_most == 0 || self.retry_at.is_some_and(|at| at > now) {
             return 0;

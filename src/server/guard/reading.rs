@@ -18,7 +18,7 @@ use crate::server::{
     socket::Socket,
 };
 
-/// The longest head of a request: four times the longest signed token.
+/// The maximum length of a head, in bytes: four times the longest signed token.
 const LONGEST_HEAD: usize = 64 * 1024;
 
 impl<S: Socket> Guard<S> {
@@ -38,7 +38,7 @@ impl<S: Socket> Guard<S> {
             }
             let read = out.filled_mut().get_mut(before..).unwrap_or_default();
             let Some(first) = read.first() else { return self.end() };
-            // Nearly every head arrives complete and alone, and needs no copy.
+            // Nearly every head arrives complete and alone. It is not copied.
             if self.pending.is_empty() && !matches!(first, b'\r' | b'\n') {
                 match self.scan.scan(read) {
                     Some(end) if end == read.len() => {
@@ -55,7 +55,7 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// Hands over a head from `pending`. `false` if it is not complete.
+    /// Hands over a complete head from `pending`, or refuses one that is too long. Returns false if the head is incomplete.
     fn take_pending_head(&mut self, out: &mut ReadBuf<'_>) -> bool {
         let empty = leading_empty_lines(&self.pending);
         if empty > 0 {
@@ -145,7 +145,7 @@ impl<S: Socket> Guard<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes back the bytes after the body.
+    /// Moves the bytes after the body from `out` to `pending`.
     fn put_back(&mut self, body: usize, before: usize, out: &mut ReadBuf<'_>) {
         let behind = out.filled().get(before + body..).unwrap_or_default();
         if !behind.is_empty() {
