@@ -14,11 +14,11 @@ use super::{
     state::FetcherState,
 };
 use crate::{
-    clean::NotAPage,
+    clean::{self, NotAPage},
     failure::{Failure, ZoomError},
     metrics::CallResult,
     quota::Permit,
-    scheduler::fair_queue::Priority,
+    scheduler::{NewCall, fair_queue::Priority},
     snapshot::SnapshotBuilder,
     zoom::{BodyBytes, CallOutcome, FlightMemory, WholeResponse, error::CallError, oauth::AccessToken},
 };
@@ -26,8 +26,7 @@ use crate::{
 pub(super) struct FetchedPage {
     /// The builder, with this page appended.
     pub(super) builder: SnapshotBuilder,
-    pub(super) next_page_token: Option<String>,
-    pub(super) total_records: Option<u64>,
+    pub(super) page: clean::Page,
     pub(super) zoom_error: ZoomError,
     /// The memory of the response's body, counted until this is dropped.
     pub(super) counted: BodyBytes,
@@ -92,9 +91,10 @@ async fn wait_for_permit(state: &FetcherState, flight: &Flight) -> Result<Permit
     let is_awaited = state.flights.read(flight, FlightEntry::has_been_awaited);
     let priority = if is_awaited { Priority::Foreground } else { Priority::Background };
     let weights = state.flights.read(flight, FlightEntry::weights);
+    let call = NewCall { priority, flight: flight.number, wanted_by: &weights, deadline };
     let evict = |flight| state.flights.detach_if_unwanted(flight);
     let mut span = state.spans.wait_for_permit(flight, priority);
-    let permit = state.scheduler.acquire((priority, flight.number), &weights, deadline, evict).await;
+    let permit = state.scheduler.acquire(&call, evict).await;
     if let Err(failure) = &permit {
         span.fail(failure.reason.as_str());
     }
@@ -155,9 +155,7 @@ async fn append(
             for (field, count) in page.unparsed.iter() {
                 state.metrics.values_unparsed.with_label_values(&[field.as_str()]).inc_by(count);
             }
-            let zoom_error = answer.zoom_error();
-            let (next_page_token, total_records) = (page.next_page_token, page.total_records);
-            Ok(FetchedPage { builder, next_page_token, total_records, zoom_error, counted: answer.counted })
+            Ok(FetchedPage { builder, page, zoom_error: answer.zoom_error(), counted: answer.counted })
         }
         Err(NotAPage::AnotherMeeting) => {
             tracing::warn!(
@@ -165,7 +163,7 @@ async fn append(
                 "Zoom answered with another meeting's page: refused, and all connections are closed"
             );
             // On one of the connections, each response may belong to the request before.
-            state.zoom.forget_connections();
+            state.zoom.upstream.api.forget_connections();
             Err((builder, CallError::Broken(answer.zoom_error())))
         }
         Err(reason) => {

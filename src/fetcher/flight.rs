@@ -90,7 +90,7 @@ fn remember(
         }
         Err(mut failure) => {
             if let Some(until) = remember_until.filter(|_| may_cache) {
-                if !ends_snapshot(&failure) {
+                if !ends_snapshot(failure.reason) {
                     // Zoom is not called again before then, whatever time its response named.
                     failure.retry_at = Some(until);
                 }
@@ -139,7 +139,7 @@ impl FlightResult {
         // cached.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some()
-                || ends_snapshot(failure)
+                || ends_snapshot(failure.reason)
                 || state.flights.read(flight, |entry| entry.started)
         });
         let now = Instant::now();
