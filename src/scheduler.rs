@@ -37,7 +37,7 @@ pub(crate) struct Scheduler(Rc<Inner>);
 
 struct Inner {
     dispatcher: RefCell<Dispatcher>,
-    /// Something changed that the calls that wait depend on.
+    /// Notified when something changes that the waiting calls depend on.
     wake: Rc<Notify>,
     saving: Saving,
     /// The failure that blocks all calls, if one does. The HTTP workers start no refreshes then.
@@ -191,7 +191,6 @@ impl Scheduler {
         self.update_queue_gauge();
     }
 
-    /// Something changed that the calls that wait depend on.
     pub(crate) fn wake(&self) {
         self.0.wake.notify_one();
     }

@@ -10,7 +10,6 @@ use self::recovery::{Attempts, recover, result_of};
 use super::{
     assembly,
     flights::{Flight, FlightEntry},
-    spans::FlightSpans,
     state::FetcherState,
 };
 use crate::{
@@ -115,15 +114,21 @@ async fn send(
     state.flights.mark_started(flight);
     let called = Instant::now();
     flight.reservation.record_call(called);
-    let span = state.spans.begin_call(flight, resent);
+    let mut span = state.spans.begin_call(flight, resent);
     let traceparent = span.context().traceparent();
     let CallOutcome { answer, unspent, account_has_left } =
         state.zoom.page(permit, access_token, &flight.key, page_token, traceparent, memory.body()).await;
-    let (status, error) = match &answer {
-        Ok(answer) => (Some(answer.zoom_error().status), None),
-        Err(error) => (error.zoom_error().map(|zoom_error| zoom_error.status), Some(result_of(error))),
+    let status = match &answer {
+        Ok(answer) => Some(answer.zoom_error().status),
+        Err(error) => error.zoom_error().map(|zoom_error| zoom_error.status),
     };
-    FlightSpans::end_call(span, status, error);
+    if let Some(status) = status {
+        span.set("http.response.status_code", i64::from(status));
+    }
+    if let Err(error) = &answer {
+        span.fail(result_of(error).as_str());
+    }
+    drop(span);
     state.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
     match unspent {
         // The request was never sent: it costs neither the account nor the caller anything.
