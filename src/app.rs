@@ -69,8 +69,7 @@ pub struct App {
     callers_file_watcher: Option<FileWatcher>,
     listeners: Listeners,
     tracer_guard: TracerGuard,
-    drain_delay: Duration,
-    shutdown_timeout: Duration,
+    server: ServerConfig,
 }
 
 impl App {
@@ -114,16 +113,7 @@ impl App {
         });
 
         let listeners = Listeners::bind(&server, &state)?;
-        let ServerConfig { drain_delay, shutdown_timeout, .. } = server;
-        Ok(Self {
-            state,
-            fetcher_task,
-            callers_file_watcher,
-            listeners,
-            tracer_guard,
-            drain_delay,
-            shutdown_timeout,
-        })
+        Ok(Self { state, fetcher_task, callers_file_watcher, listeners, tracer_guard, server })
     }
 
     /// Returns the address of the callers' listener, with the port that was bound.
@@ -167,12 +157,12 @@ impl App {
         );
         tokio::select! {
             () = stop => {}
-            task = ends.next() => return Err(RunError::TaskEnded(task)),
+            Some(task) = ends.recv() => return Err(RunError::TaskEnded(task)),
         }
         self.state.draining.store(true, Ordering::Relaxed);
-        tracing::info!(drain_delay_seconds = self.drain_delay.as_secs_f64(), "stopping: draining");
-        tokio::time::sleep(self.drain_delay).await;
-        let deadline = Instant::now() + self.shutdown_timeout;
+        tracing::info!(drain_delay_seconds = self.server.drain_delay.as_secs_f64(), "stopping: draining");
+        tokio::time::sleep(self.server.drain_delay).await;
+        let deadline = Instant::now() + self.server.shutdown_timeout;
         self.state.fetcher.stop_starting();
         let in_time = finish(&self.state.fetcher, &callers, deadline).await;
         // Leaves even with flights in progress, so that the other replicas can use this replica's share of the quota.

@@ -5,7 +5,6 @@
 //! the newer one that replaced it.
 
 mod bodies;
-mod config;
 mod entry;
 mod failures;
 mod kinds;
@@ -13,17 +12,20 @@ mod lookup;
 pub(crate) mod policy;
 mod views;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
+pub use self::policy::CachePolicy;
 use self::{
     bodies::Bodies,
     entry::{CacheKey, ExpiryPolicy},
     kinds::KnownWebinars,
     views::Views,
 };
-pub use self::{config::CacheConfig, policy::CachePolicy};
 pub(crate) use self::{
     entry::{Entry, PAGED_FOR},
     kinds::KIND_REMEMBERED_FOR,
@@ -37,6 +39,39 @@ use crate::{
 
 /// A snapshot that takes more than this fraction of the bound (1/100) evicts others at once.
 const LARGE_SHARE: u64 = 100;
+
+/// The fraction of the memory for bodies made on demand: a sixteenth.
+const BODIES_SHARE: u64 = 16;
+/// The fraction of the memory for views: a thirty-second.
+const VIEWS_SHARE: u64 = 32;
+
+/// The bound on the memory, and how long failures are cached.
+pub struct CacheConfig {
+    /// Bound on the memory of everything cached, in bytes.
+    pub max_bytes: u64,
+    /// How long "no such live meeting" is cached.
+    pub not_found_live: Duration,
+    /// How long "no such past meeting" is cached.
+    pub not_found_past: Duration,
+    /// How long any other error from Zoom is cached if a retry would not change it.
+    pub refusal: Duration,
+    /// Decides whether a snapshot is served, refreshed or fetched.
+    pub policy: CachePolicy,
+}
+
+impl CacheConfig {
+    fn max_bodies(&self) -> u64 {
+        self.max_bytes / BODIES_SHARE
+    }
+
+    fn max_views(&self) -> u64 {
+        self.max_bytes / VIEWS_SHARE
+    }
+
+    fn max_entries(&self) -> u64 {
+        self.max_bytes - self.max_bodies() - self.max_views()
+    }
+}
 
 /// The cache; a handle that is cheap to clone and shared by all threads.
 #[derive(Clone)]
@@ -75,12 +110,12 @@ impl Cache {
 
     /// Returns the newest entry of this meeting, if it can be served at `now`. A snapshot may be stale.
     pub fn get(&self, key: &SnapshotKey, now: Instant) -> Option<Entry> {
-        self.entry(CacheKey::newest(*key), now)
+        self.entry(CacheKey::Newest(*key), now)
     }
 
     /// Returns the snapshot with this tag: the newest, or one that callers page through.
     pub(crate) fn snapshot(&self, key: &SnapshotKey, tag: Tag, now: Instant) -> Option<Arc<Snapshot>> {
-        [CacheKey::newest(*key), CacheKey::older(*key, tag)].into_iter().find_map(|key| {
+        [CacheKey::Newest(*key), CacheKey::Older(*key, tag)].into_iter().find_map(|key| {
             match self.entry(key, now)? {
                 Entry::Snapshot(snapshot) => Some(snapshot).filter(|snapshot| snapshot.tag == tag),
                 Entry::Refusal(_) => None,
@@ -100,7 +135,7 @@ impl Cache {
         let snapshot = snapshot.into();
         self.end_failure(&snapshot);
         self.webinars.remember(snapshot.key.meeting, snapshot.key.kind);
-        let newest = CacheKey::newest(snapshot.key);
+        let newest = CacheKey::Newest(snapshot.key);
         // Inserted before the new one, so that callers who page through the older one find it at every moment.
         if let Some(Entry::Snapshot(replaced)) = self.entries.get(&newest).filter(Entry::is_paged) {
             self.insert_paged(&replaced);
@@ -125,7 +160,7 @@ impl Cache {
 
     /// Caches a snapshot beside the newest one, for callers who page through it.
     pub(crate) fn insert_paged(&self, snapshot: &Arc<Snapshot>) {
-        let key = CacheKey::older(snapshot.key, snapshot.tag);
+        let key = CacheKey::Older(snapshot.key, snapshot.tag);
         self.entries.insert(key, Entry::Snapshot(Arc::clone(snapshot)));
     }
 
@@ -137,15 +172,15 @@ impl Cache {
         self.bodies.cached.invalidate_all();
         self.views.cached.invalidate_all();
         let older = self.entries.iter().map(|(key, _)| *key);
-        let older: Vec<_> = older.filter(|older| older.is_older() && keys.contains(&older.key)).collect();
-        for key in older {
+        let is_purged = |older: &CacheKey| matches!(older, CacheKey::Older(key, _) if keys.contains(key));
+        for key in older.filter(is_purged).collect::<Vec<_>>() {
             self.entries.invalidate(&key);
         }
         let (mut found, now) = (0, Instant::now());
         for key in keys {
             self.webinars.purge(key.meeting, now);
-            let failure = self.entries.remove(&CacheKey::failure(*key));
-            found += u64::from(self.entries.remove(&CacheKey::newest(*key)).or(failure).is_some());
+            let failure = self.entries.remove(&CacheKey::Failure(*key));
+            found += u64::from(self.entries.remove(&CacheKey::Newest(*key)).or(failure).is_some());
         }
         found
     }
@@ -184,8 +219,6 @@ impl Cache {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{
         failure::{Failure, Reason},

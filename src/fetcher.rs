@@ -90,22 +90,22 @@ impl Fetcher {
     /// Returns a handle, and the fetcher behind it, which has not started.
     pub fn prepare(dependencies: Dependencies) -> (Self, FetcherTask) {
         let (sender, commands) = mpsc::unbounded_channel();
-        let signals = Signals {
-            credentials: watch::Sender::new(Credentials::Accepted),
-            blocked: watch::Sender::new(None),
-            redis: watch::Sender::new(RedisStatus::Connecting),
-            webinars: watch::Sender::new(None),
-        };
-        let fetcher = Self {
-            commands: sender,
-            credentials: signals.credentials.subscribe(),
-            blocked: signals.blocked.subscribe(),
-            webinars: signals.webinars.subscribe(),
-            quota: dependencies.quota.subscribe(),
-            redis: dependencies.cluster.is_some().then(|| signals.redis.subscribe()),
-            wait: dependencies.config.wait,
-        };
+        let signals = Signals::new();
+        let redis = dependencies.cluster.is_some().then(|| signals.redis.subscribe());
+        let quota = dependencies.quota.subscribe();
+        let fetcher = Self::new(sender, &signals, quota, redis, dependencies.config.wait);
         (fetcher, FetcherTask { dependencies, commands, signals })
+    }
+
+    fn new(
+        commands: mpsc::UnboundedSender<FetcherCommand>,
+        signals: &Signals,
+        quota: watch::Receiver<QuotaStatus>,
+        redis: Option<watch::Receiver<RedisStatus>>,
+        wait: Duration,
+    ) -> Self {
+        let (credentials, blocked) = (signals.credentials.subscribe(), signals.blocked.subscribe());
+        Self { commands, credentials, blocked, webinars: signals.webinars.subscribe(), quota, redis, wait }
     }
 
     /// Gets a snapshot by a flight in progress or a new one, and waits up to `server.wait`. A new flight's calls count
@@ -254,19 +254,8 @@ mod tests {
     fn a_purge_fails_if_the_fetcher_has_stopped_or_stops_meanwhile() {
         for gone_before in [true, false] {
             let (sender, mut commands) = mpsc::unbounded_channel();
-            let (_accepted, credentials) = watch::channel(Credentials::Accepted);
-            let (_unblocked, blocked) = watch::channel(None);
-            let (_granted, webinars) = watch::channel(None);
             let (_published, quota) = watch::channel(QuotaStatus::default());
-            let fetcher = Fetcher {
-                commands: sender,
-                credentials,
-                blocked,
-                webinars,
-                quota,
-                redis: None,
-                wait: Duration::ZERO,
-            };
+            let fetcher = Fetcher::new(sender, &Signals::new(), quota, None, Duration::ZERO);
             let purged = actix_rt::System::new().block_on(async move {
                 if gone_before {
                     drop(commands);

@@ -16,9 +16,10 @@ use std::{
 
 use tokio::sync::{Mutex, Notify, watch};
 
+pub(crate) use self::dispatcher::NewCall;
 use self::{
-    dispatcher::{Dispatcher, NewCall, reject},
-    fair_queue::{CallerWeight, FlightNumber, Priority, QueueDepth},
+    dispatcher::{Dispatcher, reject},
+    fair_queue::{CallerWeight, FlightNumber, QueueDepth},
 };
 use crate::{
     failure::{Failure, LimitKind, Reason},
@@ -36,7 +37,7 @@ pub(crate) struct Scheduler(Rc<Inner>);
 
 struct Inner {
     dispatcher: RefCell<Dispatcher>,
-    /// Something changed that the calls that wait depend on.
+    /// Notified when something changes that the waiting calls depend on.
     wake: Rc<Notify>,
     saving: Saving,
     /// The failure that blocks all calls, if one does. The HTTP workers start no refreshes then.
@@ -84,18 +85,15 @@ impl Scheduler {
         }))
     }
 
-    /// Waits for a permit. `wanted_by` and `deadline` as for [`fair_queue::FairQueue::push`]; flights that `may_be_evicted`
-    /// leave the queue before any other call is rejected. Fails at once if no permit can come in time or too many calls wait.
+    /// Waits for a permit. Flights that `may_be_evicted` leave the queue before any other call is rejected. Fails at once if
+    /// no permit can come in time or too many calls wait.
     pub(crate) async fn acquire(
         &self,
-        (priority, flight): (Priority, FlightNumber),
-        wanted_by: &[CallerWeight],
-        deadline: Option<Instant>,
+        call: &NewCall<'_>,
         may_be_evicted: impl Fn(FlightNumber) -> bool,
     ) -> Result<Permit, Failure> {
         let asked = Instant::now();
-        let call = NewCall { priority, flight, wanted_by, deadline };
-        let served = self.0.dispatcher.borrow_mut().enqueue(&call, &may_be_evicted)?;
+        let served = self.0.dispatcher.borrow_mut().enqueue(call, &may_be_evicted)?;
         self.update_queue_gauge();
         self.wake();
         let permit = served.await.unwrap_or_else(|_| Err(Failure::new(Reason::ShuttingDown)));
@@ -193,7 +191,6 @@ impl Scheduler {
         self.update_queue_gauge();
     }
 
-    /// Something changed that the calls that wait depend on.
     pub(crate) fn wake(&self) {
         self.0.wake.notify_one();
     }

@@ -198,9 +198,6 @@ impl Snapshot {
 
     /// Compresses the body of a snapshot that is stored as gzip only. The result is always the same, as its strong
     /// entity tag requires.
-    ///
-    /// # Errors
-    /// The stored bytes are corrupt, which would be a bug.
     pub(crate) fn zstd(&self) -> io::Result<Vec<u8>> {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
@@ -413,13 +410,10 @@ pub(crate) mod tests {
 
     #[test]
     fn freshness_runs_out_exactly_once() {
-        let snapshot = snapshot_of(&[]);
-        let fetched_instant = snapshot.fetched_instant;
-        assert_eq!(
-            snapshot.fresh_left(fetched_instant + Duration::from_secs(59)),
-            Some(Duration::from_secs(1))
-        );
-        assert_eq!(snapshot.fresh_left(fetched_instant + Duration::from_secs(60)), None);
-        assert_eq!(snapshot.age(fetched_instant + Duration::from_secs(61)), Duration::from_secs(61));
+        let (snapshot, seconds) = (snapshot_of(&[]), Duration::from_secs);
+        let after = |age| snapshot.fetched_instant + seconds(age);
+        assert_eq!(snapshot.fresh_left(after(59)), Some(seconds(1)));
+        assert_eq!(snapshot.fresh_left(after(60)), None);
+        assert_eq!(snapshot.age(after(61)), seconds(61));
     }
 }

@@ -7,9 +7,6 @@ use tokio::sync::mpsc;
 #[derive(Clone)]
 pub(crate) struct Supervisor(mpsc::UnboundedSender<&'static str>);
 
-/// Receives the names of watched tasks that ended.
-pub(crate) struct TaskEnds(mpsc::UnboundedReceiver<&'static str>);
-
 /// Reports the end of a task when it is dropped with the task's future, even if the task panicked.
 struct EndGuard {
     task: &'static str,
@@ -17,9 +14,10 @@ struct EndGuard {
 }
 
 impl Supervisor {
-    pub(crate) fn new() -> (Self, TaskEnds) {
+    /// Returns a supervisor, and the receiver of the names of watched tasks that ended.
+    pub(crate) fn new() -> (Self, mpsc::UnboundedReceiver<&'static str>) {
         let (to, ends) = mpsc::unbounded_channel();
-        (Self(to), TaskEnds(ends))
+        (Self(to), ends)
     }
 
     /// Wraps a task so that its end is reported under this name. A task that is dropped before it starts is reported,
@@ -32,16 +30,6 @@ impl Supervisor {
         async move {
             let _guard = guard;
             future.await
-        }
-    }
-}
-
-impl TaskEnds {
-    pub(crate) async fn next(&mut self) -> &'static str {
-        match self.0.recv().await {
-            Some(task) => task,
-            // All senders are gone: no supervisor is left, and every task has been reported.
-            None => std::future::pending().await,
         }
     }
 }
@@ -64,13 +52,13 @@ mod tests {
         let (supervisor, mut ends) = Supervisor::new();
         actix_rt::System::new().block_on(async {
             drop(actix_rt::spawn(supervisor.watch("ends", async {})));
-            assert_eq!(ends.next().await, "ends");
+            assert_eq!(ends.recv().await, Some("ends"));
             drop(actix_rt::spawn(supervisor.watch("panics", async { panic!("on purpose") })));
-            assert_eq!(ends.next().await, "panics");
+            assert_eq!(ends.recv().await, Some("panics"));
             drop(supervisor.watch("is never started", async {}));
-            assert_eq!(ends.next().await, "is never started");
+            assert_eq!(ends.recv().await, Some("is never started"));
             let running = supervisor.watch("runs", std::future::pending::<()>());
-            assert!(ends.next().now_or_never().is_none());
+            assert!(ends.recv().now_or_never().is_none());
             drop(running);
         });
     }

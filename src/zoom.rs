@@ -30,7 +30,6 @@ pub(crate) use self::memory::{BodyBytes, FetchMemory, FlightMemory};
 use self::{
     error::CallError,
     oauth::AccessToken,
-    reachability::LastFailure,
     response::{IncompleteResponse, ReadOptions, send_and_read},
     response_head::ResponseHead,
     upstream::Upstream,
@@ -51,7 +50,7 @@ const CLASSIFIED_HERE: usize = 4 * 1024;
 
 /// Zoom's QoS endpoint, over one pool of connections. Belongs to one thread.
 pub(crate) struct Zoom {
-    upstream: Upstream,
+    pub(crate) upstream: Upstream,
     options: ReadOptions,
 }
 
@@ -92,15 +91,6 @@ impl Zoom {
             redactor: upstream.redactor.clone(),
         };
         Self { upstream, options }
-    }
-
-    /// Closes all idle connections to the API at once, and those in use when their calls end.
-    pub(crate) fn forget_connections(&self) {
-        self.upstream.api.forget_connections();
-    }
-
-    pub(crate) fn last_failure(&self) -> Option<LastFailure> {
-        self.upstream.last_failure()
     }
 
     /// Requests one page of a meeting's QoS. Only the meeting, its type and, with tracing on, the trace context of the

@@ -57,38 +57,14 @@ impl Entry {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct CacheKey {
-    pub(super) key: SnapshotKey,
-    pub(super) kind: EntryKind,
-}
-
 /// The entries that one meeting may have side by side.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum EntryKind {
+pub(super) enum CacheKey {
     /// The newest snapshot, or Zoom's response that there is no such meeting.
-    Newest,
-    Older(Tag),
+    Newest(SnapshotKey),
+    Older(SnapshotKey, Tag),
     /// Any other failure: see [`super::failures`].
-    Failure,
-}
-
-impl CacheKey {
-    pub(super) fn newest(key: SnapshotKey) -> Self {
-        Self { key, kind: EntryKind::Newest }
-    }
-
-    pub(super) fn older(key: SnapshotKey, tag: Tag) -> Self {
-        Self { key, kind: EntryKind::Older(tag) }
-    }
-
-    pub(super) fn failure(key: SnapshotKey) -> Self {
-        Self { key, kind: EntryKind::Failure }
-    }
-
-    pub(super) fn is_older(&self) -> bool {
-        matches!(self.kind, EntryKind::Older(_))
-    }
+    Failure(SnapshotKey),
 }
 
 /// Frees entries that can no longer be served.
@@ -97,7 +73,7 @@ pub(super) struct ExpiryPolicy(pub(super) CachePolicy);
 impl ExpiryPolicy {
     fn left(&self, key: &CacheKey, entry: &Entry, now: Instant) -> Duration {
         let left = entry.useful_until(self.0).saturating_duration_since(now);
-        if key.is_older() { left.min(PAGED_FOR) } else { left }
+        if matches!(key, CacheKey::Older(..)) { left.min(PAGED_FOR) } else { left }
     }
 }
 
@@ -114,7 +90,7 @@ impl Expiry<CacheKey, Entry> for ExpiryPolicy {
         left: Option<Duration>,
         _: Instant,
     ) -> Option<Duration> {
-        if key.is_older() { Some(self.left(key, entry, now)) } else { left }
+        if matches!(key, CacheKey::Older(..)) { Some(self.left(key, entry, now)) } else { left }
     }
 
     /// By moka's default, a new entry would keep the deadline of the one that it replaces.

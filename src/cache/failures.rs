@@ -31,14 +31,14 @@ impl Cache {
         if failure.reason == Reason::NotAMeeting {
             self.remember_other_kind(key, at);
         }
-        let key = if ends_snapshot(failure) { CacheKey::newest(key) } else { CacheKey::failure(key) };
+        let key = if ends_snapshot(failure.reason) { CacheKey::Newest(key) } else { CacheKey::Failure(key) };
         let refusal = Refusal { failure: failure.clone(), at, until };
         self.entries.insert(key, Entry::Refusal(Arc::new(refusal)));
     }
 
     /// Returns the cached failure that keeps this meeting from being fetched now.
     pub(crate) fn failure(&self, key: &SnapshotKey, now: Instant) -> Option<Failure> {
-        match self.entry(CacheKey::failure(*key), now)? {
+        match self.entry(CacheKey::Failure(*key), now)? {
             Entry::Refusal(refusal) => Some(refusal.failure.clone()),
             Entry::Snapshot(_) => None,
         }
@@ -46,7 +46,7 @@ impl Cache {
 
     /// Forgets the failure if it came before this snapshot was fetched: Zoom has returned the meeting since.
     pub(super) fn end_failure(&self, snapshot: &Snapshot) {
-        let key = CacheKey::failure(snapshot.key);
+        let key = CacheKey::Failure(snapshot.key);
         if let Some(Entry::Refusal(refusal)) = self.entries.get(&key)
             && refusal.at <= snapshot.fetched_instant
         {

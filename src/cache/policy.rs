@@ -13,10 +13,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{
-    failure::{Failure, Reason},
-    snapshot::Snapshot,
-};
+use crate::{failure::Reason, snapshot::Snapshot};
 
 /// The `Cache-Control` directives of a request (RFC 9111, 5.2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -152,16 +149,12 @@ fn within(time: Duration, limit: Duration) -> bool {
 /// Returns `false` if Zoom reports that there is no such meeting, while this process shuts down (another replica may
 /// have a fresh snapshot), and if the caller excludes a fetch.
 pub(crate) fn is_covered_by_stale(reason: Reason) -> bool {
-    !denies_meeting(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
+    !ends_snapshot(reason) && !matches!(reason, Reason::ShuttingDown | Reason::NotCached)
 }
 
 /// Returns whether this failure is Zoom's response that there is no such meeting. Such a failure replaces the snapshot
 /// in the cache.
-pub(crate) fn ends_snapshot(failure: &Failure) -> bool {
-    denies_meeting(failure.reason)
-}
-
-fn denies_meeting(reason: Reason) -> bool {
+pub(crate) fn ends_snapshot(reason: Reason) -> bool {
     matches!(reason, Reason::MeetingNotFound | Reason::NotAMeeting | Reason::MeetingTooOld)
 }
 

@@ -35,9 +35,8 @@ pub(super) async fn run(
     drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
     let access_tokens = state.access_tokens.clone().run();
     drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
-    let actor = Actor { state };
     while let Some(command) = commands.recv().await {
-        actor.carry_out(command);
+        carry_out(Rc::clone(&state), command);
     }
 }
 
@@ -61,105 +60,96 @@ fn ensure_access_token(state: &Rc<FetcherState>) -> bool {
     false
 }
 
-struct Actor {
-    state: Rc<FetcherState>,
+/// Carries out a command without waiting. Work that takes time becomes a task.
+fn carry_out(state: Rc<FetcherState>, command: FetcherCommand) {
+    match command {
+        FetcherCommand::Fetch { request, reply } => fetch(&state, request, reply),
+        FetcherCommand::Refresh { key, caller, request } => refresh(&state, key, &caller, request),
+        FetcherCommand::Purge { what, done } => {
+            state.purger.purge(what);
+            drop(actix_rt::spawn(async move {
+                state.peers.purge(what).await;
+                done.send(()).ok();
+            }));
+        }
+        FetcherCommand::PublishPaged(snapshot) => {
+            drop(actix_rt::spawn(async move { state.peers.publish_paged(snapshot).await }));
+        }
+        FetcherCommand::FetchPaged { key, tag, reply } => {
+            drop(actix_rt::spawn(async move { reply.send(state.peers.fetch_paged(key, tag).await).ok() }));
+        }
+        FetcherCommand::Status(reply) => drop(reply.send(status(&state))),
+        FetcherCommand::StopStarting => state.flights.stop_starting(),
+        FetcherCommand::WhenIdle(reply) => drop(actix_rt::spawn(async move {
+            state.flights.idle().await;
+            state.scheduler.save_final_count().await;
+            reply.send(()).ok();
+        })),
+        FetcherCommand::Leave(reply) => drop(actix_rt::spawn(async move {
+            state.peers.leave().await;
+            reply.send(()).ok();
+        })),
+    }
 }
 
-impl Actor {
-    /// Carries out a command without waiting. Work that takes time becomes a task.
-    fn carry_out(&self, command: FetcherCommand) {
-        let state = Rc::clone(&self.state);
-        match command {
-            FetcherCommand::Fetch { request, reply } => self.fetch(request, reply),
-            FetcherCommand::Refresh { key, caller, request } => self.refresh(key, &caller, request),
-            FetcherCommand::Purge { what, done } => {
-                state.purger.purge(what);
-                drop(actix_rt::spawn(async move {
-                    state.peers.purge(what).await;
-                    done.send(()).ok();
-                }));
-            }
-            FetcherCommand::PublishPaged(snapshot) => {
-                drop(actix_rt::spawn(async move { state.peers.publish_paged(snapshot).await }));
-            }
-            FetcherCommand::FetchPaged { key, tag, reply } => {
-                drop(actix_rt::spawn(
-                    async move { reply.send(state.peers.fetch_paged(key, tag).await).ok() },
-                ));
-            }
-            FetcherCommand::Status(reply) => drop(reply.send(self.status())),
-            FetcherCommand::StopStarting => state.flights.stop_starting(),
-            FetcherCommand::WhenIdle(reply) => drop(actix_rt::spawn(async move {
-                state.flights.idle().await;
-                state.scheduler.save_final_count().await;
-                reply.send(()).ok();
-            })),
-            FetcherCommand::Leave(reply) => drop(actix_rt::spawn(async move {
-                state.peers.leave().await;
-                reply.send(()).ok();
-            })),
-        }
+/// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
+/// snapshot never has two flights that callers can join.
+fn fetch(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
+    let FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up } = request;
+    let (key, entry) = state.cache.find(requested, Instant::now());
+    if let Some(result) = state.without_flight(&key, entry, wanted) {
+        drop(reply.send(result));
+        return;
     }
-
-    /// Replies from the cache, joins the flight in progress, or starts one. One thread decides this in one place, so a
-    /// snapshot never has two flights that callers can join.
-    fn fetch(&self, request: FetchRequest, reply: ReplySender) {
-        let FetchRequest { requested, wanted, caller, flight_link, deadline, hung_up } = request;
-        let (key, entry) = self.state.cache.find(requested, Instant::now());
-        if let Some(result) = self.state.without_flight(&key, entry, wanted) {
-            drop(reply.send(result));
-            return;
-        }
-        // A flight that waits for a permit has found nothing at other replicas that a caller with a fallback could wait for.
-        if wanted.has_fallback
-            && self.state.flights.is_queued(&key)
-            && let Some((_, failure)) = self.state.scheduler.blocked_until()
-        {
-            drop(reply.send(Err(failure)));
-            return;
-        }
-        let weight = weight_of(&caller);
-        let other_kind = requested.kind.is_none().then_some(key.kind.other());
-        let waiter = Waiter { reply, deadline, weight, wanted, other_kind, hung_up };
-        match self.state.flights.join_or_start(key, waiter, &caller, Instant::now()) {
-            Joined::InProgress(number) => {
-                flight_link.join(self.state.spans.parent(number));
-                self.state.scheduler.add_waiter(number, weight, deadline);
-            }
-            Joined::Started(flight) => self.spawn(flight, flight_link.request()),
-            Joined::Rejected(waiter, failure) => self.state.peers.answer_rejected(key, waiter, failure),
-        }
+    // A flight that waits for a permit has found nothing at other replicas that a caller with a fallback could wait for.
+    if wanted.has_fallback
+        && state.flights.is_queued(&key)
+        && let Some((_, failure)) = state.scheduler.blocked_until()
+    {
+        drop(reply.send(Err(failure)));
+        return;
     }
-
-    fn refresh(&self, key: SnapshotKey, caller: &Arc<Caller>, request: TraceContext) {
-        let now = Instant::now();
-        let entry = self.state.cache.get(&key, now);
-        if self.state.without_flight(&key, entry, FetchRequirement::any_fresh(now)).is_none()
-            && let Some(flight) = self.state.flights.start_refresh(key, now + self.state.wait, caller, now)
-        {
-            self.spawn(flight, request);
+    let weight = weight_of(&caller);
+    let other_kind = requested.kind.is_none().then_some(key.kind.other());
+    let waiter = Waiter { reply, deadline, weight, wanted, other_kind, hung_up };
+    match state.flights.join_or_start(key, waiter, &caller, Instant::now()) {
+        Joined::InProgress(number) => {
+            flight_link.join(state.spans.parent(number));
+            state.scheduler.add_waiter(number, weight, deadline);
         }
+        Joined::Started(flight) => spawn(state, flight, flight_link.request()),
+        Joined::Rejected(waiter, failure) => state.peers.answer_rejected(key, waiter, failure),
     }
+}
 
-    fn spawn(&self, flight: Flight, request: TraceContext) {
-        let now = Instant::now();
-        if let Some(Entry::Snapshot(cached)) = self.state.cache.get(&flight.key, now) {
-            cached.record_refresh_attempt(now);
-        }
-        self.state.metrics.flights_active.inc();
-        let span = self.state.spans.begin_flight(&flight, request);
-        drop(actix_rt::spawn(flight::fly(Rc::clone(&self.state), flight, span)));
+fn refresh(state: &Rc<FetcherState>, key: SnapshotKey, caller: &Arc<Caller>, request: TraceContext) {
+    let now = Instant::now();
+    let entry = state.cache.get(&key, now);
+    if state.without_flight(&key, entry, FetchRequirement::any_fresh(now)).is_none()
+        && let Some(flight) = state.flights.start_refresh(key, now + state.wait, caller, now)
+    {
+        spawn(state, flight, request);
     }
+}
 
-    fn status(&self) -> FetcherStatus {
-        let (flights, waiting) = self.state.flights.counts();
-        FetcherStatus {
-            flights,
-            waiting,
-            scheduler: self.state.scheduler.status(),
-            last_refusal: self.state.flights.last_refusal(),
-            last_failure: self.state.zoom.last_failure(),
-            replicas: self.state.peers.replicas(),
-        }
+fn spawn(state: &Rc<FetcherState>, flight: Flight, request: TraceContext) {
+    let now = Instant::now();
+    if let Some(Entry::Snapshot(cached)) = state.cache.get(&flight.key, now) {
+        cached.record_refresh_attempt(now);
+    }
+    state.metrics.flights_active.inc();
+    let span = state.spans.begin_flight(&flight, request);
+    drop(actix_rt::spawn(flight::fly(Rc::clone(state), flight, span)));
+}
+
+fn status(state: &FetcherState) -> FetcherStatus {
+    let (flights, waiting) = state.flights.counts();
+    FetcherStatus {
+        flights,
+        waiting,
+        scheduler: state.scheduler.status(),
+        last_refusal: state.flights.last_refusal(),
+        last_failure: state.zoom.upstream.last_failure(),
+        replicas: state.peers.replicas(),
     }
 }

@@ -10,15 +10,14 @@ use self::recovery::{Attempts, recover, result_of};
 use super::{
     assembly,
     flights::{Flight, FlightEntry},
-    spans::FlightSpans,
     state::FetcherState,
 };
 use crate::{
-    clean::NotAPage,
+    clean::{self, NotAPage},
     failure::{Failure, ZoomError},
     metrics::CallResult,
     quota::Permit,
-    scheduler::fair_queue::Priority,
+    scheduler::{NewCall, fair_queue::Priority},
     snapshot::SnapshotBuilder,
     zoom::{BodyBytes, CallOutcome, FlightMemory, WholeResponse, error::CallError, oauth::AccessToken},
 };
@@ -26,8 +25,7 @@ use crate::{
 pub(super) struct FetchedPage {
     /// The builder, with this page appended.
     pub(super) builder: SnapshotBuilder,
-    pub(super) next_page_token: Option<String>,
-    pub(super) total_records: Option<u64>,
+    pub(super) page: clean::Page,
     pub(super) zoom_error: ZoomError,
     /// The memory of the response's body, counted until this is dropped.
     pub(super) counted: BodyBytes,
@@ -92,9 +90,10 @@ async fn wait_for_permit(state: &FetcherState, flight: &Flight) -> Result<Permit
     let is_awaited = state.flights.read(flight, FlightEntry::has_been_awaited);
     let priority = if is_awaited { Priority::Foreground } else { Priority::Background };
     let weights = state.flights.read(flight, FlightEntry::weights);
+    let call = NewCall { priority, flight: flight.number, wanted_by: &weights, deadline };
     let evict = |flight| state.flights.detach_if_unwanted(flight);
     let mut span = state.spans.wait_for_permit(flight, priority);
-    let permit = state.scheduler.acquire((priority, flight.number), &weights, deadline, evict).await;
+    let permit = state.scheduler.acquire(&call, evict).await;
     if let Err(failure) = &permit {
         span.fail(failure.reason.as_str());
     }
@@ -115,15 +114,21 @@ async fn send(
     state.flights.mark_started(flight);
     let called = Instant::now();
     flight.reservation.record_call(called);
-    let span = state.spans.begin_call(flight, resent);
+    let mut span = state.spans.begin_call(flight, resent);
     let traceparent = span.context().traceparent();
     let CallOutcome { answer, unspent, account_has_left } =
         state.zoom.page(permit, access_token, &flight.key, page_token, traceparent, memory.body()).await;
-    let (status, error) = match &answer {
-        Ok(answer) => (Some(answer.zoom_error().status), None),
-        Err(error) => (error.zoom_error().map(|zoom_error| zoom_error.status), Some(result_of(error))),
+    let status = match &answer {
+        Ok(answer) => Some(answer.zoom_error().status),
+        Err(error) => error.zoom_error().map(|zoom_error| zoom_error.status),
     };
-    FlightSpans::end_call(span, status, error);
+    if let Some(status) = status {
+        span.set("http.response.status_code", i64::from(status));
+    }
+    if let Err(error) = &answer {
+        span.fail(result_of(error).as_str());
+    }
+    drop(span);
     state.metrics.zoom_call_duration.observe(called.elapsed().as_secs_f64());
     match unspent {
         // The request was never sent: it costs neither the account nor the caller anything.
@@ -155,9 +160,7 @@ async fn append(
             for (field, count) in page.unparsed.iter() {
                 state.metrics.values_unparsed.with_label_values(&[field.as_str()]).inc_by(count);
             }
-            let zoom_error = answer.zoom_error();
-            let (next_page_token, total_records) = (page.next_page_token, page.total_records);
-            Ok(FetchedPage { builder, next_page_token, total_records, zoom_error, counted: answer.counted })
+            Ok(FetchedPage { builder, page, zoom_error: answer.zoom_error(), counted: answer.counted })
         }
         Err(NotAPage::AnotherMeeting) => {
             tracing::warn!(
@@ -165,7 +168,7 @@ async fn append(
                 "Zoom answered with another meeting's page: refused, and all connections are closed"
             );
             // On one of the connections, each response may belong to the request before.
-            state.zoom.forget_connections();
+            state.zoom.upstream.api.forget_connections();
             Err((builder, CallError::Broken(answer.zoom_error())))
         }
         Err(reason) => {

@@ -49,17 +49,27 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
         if peer.is_none() {
             state.metrics.flight_duration.observe(started.elapsed().as_secs_f64());
         }
-        return complete(&state, &flight, span, &result, peer);
+        state.spans.end_flight(&flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
+        return state.flights.complete(&flight, &result, peer);
     }
 }
 
 /// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
 async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
+    let may_cache = true;
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
-        PeerResult::Found(snapshot, source) => return FlightResult::of_peer(Ok(snapshot), source, None),
+        PeerResult::Found(snapshot, source) => {
+            return FlightResult {
+                result: Ok(snapshot),
+                peer: Some(source),
+                may_cache,
+                remember_until: None,
+            };
+        }
         PeerResult::NegativeCached(failure, until) => {
-            return FlightResult::of_peer(Err(failure), FetchSource::Cache, Some(until));
+            let (peer, remember_until) = (Some(FetchSource::Cache), Some(until));
+            return FlightResult { result: Err(failure), peer, may_cache, remember_until };
         }
         PeerResult::PeerFailed(failure) => {
             let peer = Some(FetchSource::OthersFlight);
@@ -90,7 +100,7 @@ fn remember(
         }
         Err(mut failure) => {
             if let Some(until) = remember_until.filter(|_| may_cache) {
-                if !ends_snapshot(&failure) {
+                if !ends_snapshot(failure.reason) {
                     // Zoom is not called again before then, whatever time its response named.
                     failure.retry_at = Some(until);
                 }
@@ -122,37 +132,18 @@ fn goes_on(state: &FetcherState, flight: &mut Flight, failure: &Failure) -> bool
     }
 }
 
-fn complete(
-    state: &FetcherState,
-    flight: &Flight,
-    span: Span,
-    result: &Result<(Arc<Snapshot>, bool), Failure>,
-    peer: Option<FetchSource>,
-) {
-    state.spans.end_flight(flight, span, result.as_ref().map(|(snapshot, _)| &**snapshot));
-    state.flights.complete(flight, result, peer);
-}
-
 impl FlightResult {
     fn own(state: &FetcherState, flight: &Flight, result: Result<Arc<Snapshot>, Failure>) -> Self {
         // A failure before the first call, such as that of the access token, is not about this meeting, so it is not
         // cached.
         let failure = result.as_ref().err().filter(|failure| {
             failure.lasting.is_some()
-                || ends_snapshot(failure)
+                || ends_snapshot(failure.reason)
                 || state.flights.read(flight, |entry| entry.started)
         });
         let now = Instant::now();
         let keep = failure.and_then(|failure| state.cache.failure_ttl(flight.key, failure, now));
         Self { result, peer: None, may_cache: true, remember_until: keep.map(|keep| now + keep) }
-    }
-
-    fn of_peer(
-        result: Result<Arc<Snapshot>, Failure>,
-        source: FetchSource,
-        remember_until: Option<Instant>,
-    ) -> Self {
-        Self { result, peer: Some(source), may_cache: true, remember_until }
     }
 }
 

@@ -54,11 +54,11 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     while tokens_seen.len() < max_pages && empty_in_a_row < MAX_EMPTY_PAGES {
         let rows_before = builder.rows();
         wait_for_memory(state, flight, &memory).await.map_err(PagesError::Failed)?;
-        let page = fetch_page(state, flight, &memory, next.as_deref(), builder).await?;
-        let FetchedPage { zoom_error, total_records, counted, .. } = page;
-        builder = page.builder;
+        let fetched = fetch_page(state, flight, &memory, next.as_deref(), builder).await?;
+        let FetchedPage { page, zoom_error, counted, .. } = fetched;
+        builder = fetched.builder;
         memory.keep(builder.weight(), counted);
-        if let (None, Some(total)) = (&next, total_records) {
+        if let (None, Some(total)) = (&next, page.total_records) {
             max_pages = max_pages_for(total);
         }
         next = page.next_page_token;

@@ -6,7 +6,6 @@ use std::{cell::RefCell, collections::HashMap};
 use super::flights::Flight;
 use crate::{
     failure::{Failure, Reason},
-    metrics::CallResult,
     scheduler::fair_queue::{FlightNumber, Priority},
     snapshot::{MeetingKind, Snapshot},
     trace::{Span, SpanKind, TraceContext, Tracer},
@@ -81,14 +80,5 @@ impl FlightSpans {
             span.set("http.request.resend_count", i64::from(resent));
         }
         span
-    }
-
-    pub(super) fn end_call(mut span: Span, status: Option<u16>, error: Option<CallResult>) {
-        if let Some(status) = status {
-            span.set("http.response.status_code", i64::from(status));
-        }
-        if let Some(error) = error {
-            span.fail(error.as_str());
-        }
     }
 }

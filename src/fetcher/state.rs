@@ -73,6 +73,17 @@ pub(super) struct Signals {
     pub(super) webinars: watch::Sender<Option<WebinarRefusal>>,
 }
 
+impl Signals {
+    pub(super) fn new() -> Self {
+        Self {
+            credentials: watch::Sender::new(Credentials::Accepted),
+            blocked: watch::Sender::new(None),
+            redis: watch::Sender::new(RedisStatus::Connecting),
+            webinars: watch::Sender::new(None),
+        }
+    }
+}
+
 pub(super) struct FetcherState {
     pub(super) zoom: Zoom,
     pub(super) access_tokens: AccessTokens,

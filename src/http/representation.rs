@@ -163,7 +163,7 @@ async fn viewed(
         let length = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);
         Source::LengthOnly(if is_decoded { body.length } else { length })
     } else if is_decoded {
-        Source::packed(BodyDecoder::whole(body.bytes, body.length))
+        Source::packed(BodyDecoder::new(body.bytes, 0, body.length))
     } else {
         Source::Stored(body.bytes)
     };

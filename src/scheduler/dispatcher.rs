@@ -31,12 +31,13 @@ pub(super) struct Dispatcher {
     pub(super) unreachable_scan: Throttle,
 }
 
-pub(super) struct NewCall<'a> {
-    pub(super) priority: Priority,
-    pub(super) flight: FlightNumber,
-    pub(super) wanted_by: &'a [CallerWeight],
+pub(crate) struct NewCall<'a> {
+    pub(crate) priority: Priority,
+    pub(crate) flight: FlightNumber,
+    /// It joins the flow of one of these callers, as in [`FairQueue::push`].
+    pub(crate) wanted_by: &'a [CallerWeight],
     /// When the call is no longer wanted; `None` for a flight that has begun, which may always wait.
-    pub(super) deadline: Option<Instant>,
+    pub(crate) deadline: Option<Instant>,
 }
 
 impl Dispatcher {

@@ -28,8 +28,6 @@ enum Encoder {
 }
 
 impl BodyWriter {
-    /// # Errors
-    /// The memory for a compressor is not available.
     pub(crate) fn new(coding: Coding) -> io::Result<Self> {
         let encoder = match coding {
             Coding::Identity => Encoder::Identity(Vec::new()),
@@ -39,8 +37,6 @@ impl BodyWriter {
         Ok(Self { encoder, length: 0 })
     }
 
-    /// # Errors
-    /// The compressor failed, which would be a bug.
     pub(crate) fn finish(self) -> io::Result<WrittenBody> {
         let mut bytes = match self.encoder {
             Encoder::Identity(bytes) => bytes,

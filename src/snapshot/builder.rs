@@ -109,9 +109,6 @@ impl SnapshotBuilder {
 
     /// Compresses the last page while the flight waits for the next one. The finished body has other compressors, which
     /// take megabytes, so they are used only at the end, for all pages at once.
-    ///
-    /// # Errors
-    /// The compressor failed, which would be a bug.
     pub(crate) fn compress_page(&mut self) -> io::Result<()> {
         self.pages.last_mut().map_or(Ok(()), PageRows::compress)
     }

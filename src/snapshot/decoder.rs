@@ -17,13 +17,8 @@ pub struct BodyDecoder {
 }
 
 impl BodyDecoder {
-    pub(super) fn new(gzip: Bytes, skip: u64, left: u64) -> Self {
+    pub(crate) fn new(gzip: Bytes, skip: u64, left: u64) -> Self {
         Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
-    }
-
-    /// Returns a decoder of a complete gzip body, such as a view's. `length` is the uncompressed length in bytes.
-    pub(crate) fn whole(gzip: Bytes, length: u64) -> Self {
-        Self::new(gzip, 0, length)
     }
 
     /// Returns the bytes of the range that are not read yet.

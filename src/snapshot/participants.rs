@@ -32,9 +32,6 @@ impl<'s> ParticipantReader<'s> {
     }
 
     /// Returns the next participant; `None` after the last one.
-    ///
-    /// # Errors
-    /// The stored bytes are corrupt, which would be a bug.
     pub(crate) fn read(&mut self) -> io::Result<Option<&[u8]>> {
         if self.next >= self.end {
             return Ok(None);

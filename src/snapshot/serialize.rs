@@ -251,6 +251,10 @@ mod tests {
         builder.finish(live_meeting(), &fresh, Instant::now(), wall, 2.5, 0).unwrap()
     }
 
+    fn read(snapshot: &Snapshot, bytes: &[u8]) -> Option<Snapshot> {
+        Snapshot::from_bytes(snapshot.key, bytes, snapshot.fetched_instant, &bounds())
+    }
+
     #[test]
     fn a_snapshot_read_by_another_replica_equals_the_original() {
         for (rows, bytes_each) in [(0, 0), (1, 10), (37, 3), (37, 2_000)] {
@@ -279,11 +283,10 @@ mod tests {
         let snapshot = snapshot_of(12, 300);
         let bytes = snapshot.to_bytes();
         for end in 0..bytes.len() {
-            let read = Snapshot::from_bytes(snapshot.key, &bytes[..end], snapshot.fetched_instant, &bounds());
-            assert!(read.is_none(), "the first {end} of {} bytes", bytes.len());
+            assert!(read(&snapshot, &bytes[..end]).is_none(), "the first {end} of {} bytes", bytes.len());
         }
         let longer = [&bytes[..], b"x"].concat();
-        assert!(Snapshot::from_bytes(snapshot.key, &longer, snapshot.fetched_instant, &bounds()).is_none());
+        assert!(read(&snapshot, &longer).is_none());
     }
 
     #[test]
@@ -319,8 +322,7 @@ mod tests {
             change(&mut header);
             let header = serde_json::to_vec(&header).unwrap();
             let length = u32::try_from(header.len()).unwrap().to_le_bytes();
-            let bytes = [&length[..], &header, bodies].concat();
-            Snapshot::from_bytes(snapshot.key, &bytes, snapshot.fetched_instant, &bounds())
+            read(&snapshot, &[&length[..], &header, bodies].concat())
         };
         let hours = |hours| u64::try_from(Duration::from_hours(hours).as_millis()).unwrap();
         assert!(with(&|_| ()).is_some());
@@ -347,8 +349,7 @@ mod tests {
             let end = (at + bytes.len()).min(changed.len());
             changed.splice(at..end, bytes.iter().copied());
             for bytes in [bytes, changed] {
-                let read = Snapshot::from_bytes(snapshot.key, &bytes, snapshot.fetched_instant, &bounds());
-                if let Some(read) = read {
+                if let Some(read) = read(&snapshot, &bytes) {
                     prop_assert!(read.fresh_for <= bounds().fresh_at_most);
                     prop_assert!(!read.last_modified().is_empty());
                 }

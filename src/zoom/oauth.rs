@@ -135,10 +135,10 @@ impl AccessTokens {
 
     async fn take_over(self) {
         let Some(shared) = &self.0.shared else { return };
-        if let Some((fence, token)) = shared.newer().await
+        if let Some((key, fence, token)) = shared.newer().await
             && self.may_take_over()
         {
-            shared.record(fence, &token);
+            shared.set_last(key, fence, &token);
             self.0.metrics.count_access_token_renewals(RenewalResult::Shared);
             let mut state = self.0.state.borrow_mut();
             state.renew_early_from = None;

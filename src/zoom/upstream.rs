@@ -17,14 +17,14 @@ use crate::{egress::ProxySource, failure::Redactor};
 /// Shared by the QoS endpoint and the token endpoint. Belongs to one thread; clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Upstream {
-    pub(super) api: Rc<Host>,
+    pub(crate) api: Rc<Host>,
     pub(super) token: Rc<Host>,
     /// Redacts every secret that we send to a host or a proxy.
     pub(super) redactor: Redactor,
 }
 
 /// One of Zoom's hosts: its client, its connections, and whether it can be reached.
-pub(super) struct Host {
+pub(crate) struct Host {
     /// The base URL as awc gets it; see [`transport::for_awc`].
     url: String,
     transport: Transport,
@@ -51,8 +51,8 @@ impl Host {
         self.client.borrow().post(&*self.url)
     }
 
-    /// Replaces the client, so that no further request uses a connection that exists now.
-    pub(super) fn forget_connections(&self) {
+    /// Closes all idle connections at once, and those in use when their calls end.
+    pub(crate) fn forget_connections(&self) {
         *self.client.borrow_mut() = self.transport.client();
     }
 
@@ -81,7 +81,7 @@ impl Upstream {
     }
 
     /// Returns the later one of the two hosts' last failures.
-    pub(super) fn last_failure(&self) -> Option<LastFailure> {
+    pub(crate) fn last_failure(&self) -> Option<LastFailure> {
         let both = [&self.api, &self.token].map(|host| host.reachability.last_failure());
         both.into_iter().flatten().max_by_key(|failure| failure.at)
     }

@@ -115,11 +115,6 @@ impl FlightEntry {
         waiters.peek().is_some() && waiters.all(|waiter| waiter.other_kind.is_some())
     }
 
-    pub(super) fn redirect(&mut self, key: SnapshotKey) {
-        self.key = key;
-        self.pause = None;
-    }
-
     /// Replies to each waiter for which `answer` returns a result. Returns whether any waiters are left.
     pub(super) fn answer_some(
         &mut self,

@@ -58,7 +58,7 @@ impl Flights {
             }
             return Redirected::Joined(number, places);
         }
-        entry.redirect(other);
+        (entry.key, entry.pause) = (other, None);
         if !is_detached {
             joinable.remove(&flight.key);
         }

@@ -5,7 +5,6 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     rc::Rc,
-    sync::Arc,
     time::Instant,
 };
 
@@ -48,13 +47,6 @@ impl RedisPeers {
                 bytes = record.len(),
                 "a meeting is too large to share over Redis: each replica fetches it for itself; later ones are not logged"
             );
-        }
-    }
-
-    pub(super) async fn latest(&self, key: SnapshotKey) -> Option<Arc<Snapshot>> {
-        match self.record(key).await? {
-            Content::Snapshot(snapshot) => Some(snapshot),
-            Content::Refusal { .. } => None,
         }
     }
 

@@ -85,7 +85,7 @@ fn remember_failure(peers: &RedisPeers, key: &str, encoded_failure: &str) {
     let (Some(key), Some(clock)) = (RecordKey::snapshot_key(key), peers.cluster.clock()) else { return };
     let now = Instant::now();
     let failure =
-        failure_codec::decode(encoded_failure, &clock, now).filter(|failure| !ends_snapshot(failure));
+        failure_codec::decode(encoded_failure, &clock, now).filter(|failure| !ends_snapshot(failure.reason));
     let Some(failure) = failure else { return };
     if let Some(keep) = peers.cache.failure_ttl(key, &failure, now)
         && let Some(until) = failure.retry_at

@@ -44,7 +44,10 @@ pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Opt
             snapshot
         }
         // The meeting's record may be that very snapshot: the first page has just been served, or nothing newer exists.
-        None => peers.latest(key).await.filter(|latest| latest.tag == tag)?,
+        None => match peers.record(key).await? {
+            Content::Snapshot(latest) if latest.tag == tag => latest,
+            _ => return None,
+        },
     };
     snapshot.mark_paged();
     let is_of_use = snapshot.age(Instant::now()) < peers.cache.policy().useful_for(&snapshot);

@@ -107,7 +107,7 @@ async fn superseded(
 /// that run now: a record would overwrite the snapshot, which other replicas may still serve stale.
 fn belongs_in_record(peers: &RedisPeers, flight: &Flight, failure: &Failure) -> bool {
     let has_snapshot = || matches!(peers.cache.get(&flight.key, Instant::now()), Some(Entry::Snapshot(_)));
-    ends_snapshot(failure) || (failure.lasting.is_some() && !has_snapshot())
+    ends_snapshot(failure.reason) || (failure.lasting.is_some() && !has_snapshot())
 }
 
 /// Returns the encoded failure for the event; empty if the other replicas should try for themselves.

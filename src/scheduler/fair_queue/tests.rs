@@ -56,22 +56,18 @@ fn the_oldest_flight_of_a_caller_is_served_first() {
 #[test]
 fn one_flight_does_not_wait_behind_another_callers_five_hundred() {
     let mut queue = FairQueue::default();
-    for flight in 0..500 {
-        join(&mut queue, flight, weighted(1, 1), "many");
-    }
-    assert_eq!(queue.pop(), Some("many"));
-    join(&mut queue, 500, weighted(2, 1), "one");
+    join_all(&mut queue, 0..500, weighted(1, 1));
+    assert_eq!(queue.pop(), Some(0));
+    join(&mut queue, 500, weighted(2, 1), 500);
     assert!(queue.ahead_of(Priority::Foreground, weighted(3, 1)) <= 2);
     let next_two = [queue.pop(), queue.pop()];
-    assert!(next_two.contains(&Some("one")), "{next_two:?}");
+    assert!(next_two.contains(&Some(500)), "{next_two:?}");
 }
 
 #[test]
 fn calls_that_are_taken_unserved_cost_their_caller_nothing() {
     let mut queue = FairQueue::default();
-    for flight in 0..10 {
-        join(&mut queue, flight, weighted(1, 1), flight);
-    }
+    join_all(&mut queue, 0..10, weighted(1, 1));
     let mut taken = queue.take_all();
     taken.sort_unstable();
     assert_eq!(taken, (0..10).collect::<Vec<_>>());
@@ -186,11 +182,9 @@ fn a_flight_does_not_move_down_for_a_caller_of_small_weight() {
 #[test]
 fn at_most_nineteen_foreground_calls_are_predicted_before_a_refresh() {
     let mut queue = FairQueue::default();
-    for flight in 0..500 {
-        join(&mut queue, flight, ONE, ());
-    }
+    join_all(&mut queue, 0..500, ONE);
     assert_eq!(queue.ahead_of(Priority::Background, ONE), 19);
-    queue.push((Priority::Background, 500), &[ONE], after(0), Some(after(9)), ());
+    queue.push((Priority::Background, 500), &[ONE], after(0), Some(after(9)), 500);
     assert_eq!(queue.ahead_of(Priority::Background, ONE), 39);
 }
 

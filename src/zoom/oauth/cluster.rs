@@ -180,25 +180,20 @@ impl ClusterToken {
         is_ours && matches!(event, Event::Recorded { .. }) && fence != last.fence
     }
 
-    /// The newer token that an event announced. The caller passes it to [`Self::record`] if it uses it.
-    pub(super) async fn newer(&self) -> Option<(u64, AccessToken)> {
+    /// Returns the newer token that an event announced. The caller passes all of it to [`Self::set_last`] if it uses the
+    /// token.
+    pub(super) async fn newer(&self) -> Option<(RecordKey, u64, AccessToken)> {
         let key = self.key()?;
         let (fence, token) = self.look_up(&key).await.ok()?;
         // Unless the credentials have changed meanwhile.
-        token.filter(|_| self.key() == Some(key)).map(|token| (fence, token))
-    }
-
-    pub(super) fn record(&self, fence: u64, token: &AccessToken) {
-        if let Some(key) = self.key() {
-            self.set_last(key, fence, token);
-        }
+        token.filter(|_| self.key().as_ref() == Some(&key)).map(|token| (key, fence, token))
     }
 
     fn key(&self) -> Option<RecordKey> {
         self.last.borrow().key.clone()
     }
 
-    fn set_last(&self, key: RecordKey, fence: u64, token: &AccessToken) {
+    pub(super) fn set_last(&self, key: RecordKey, fence: u64, token: &AccessToken) {
         *self.last.borrow_mut() = LastToken { key: Some(key), fence, token: Some(token.clone()) };
     }
 }
