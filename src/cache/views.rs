@@ -19,6 +19,8 @@ const IDLE: Duration = Duration::from_secs(10);
 /// The bound on all views in memory, including those that slow clients still read, as a multiple of the bound on the
 /// cached ones.
 const IN_USE_FACTOR: u64 = 4;
+/// And at least this many bytes, however small the cache is: one page of 300 participants may take as much.
+const LEAST_IN_USE: u64 = 32 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ViewKey {
@@ -67,7 +69,9 @@ impl Views {
         let WrittenBody { bytes, length } = made;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let in_use = self.in_use.load(Ordering::Relaxed);
-        if in_use.saturating_add(size) > self.max_bytes.saturating_mul(IN_USE_FACTOR) {
+        let bound = self.max_bytes.saturating_mul(IN_USE_FACTOR).max(LEAST_IN_USE);
+        // A view that is larger than the bound is made for one caller at a time.
+        if in_use > 0 && in_use.saturating_add(size) > bound {
             return None;
         }
         let body = ViewBody { bytes: CountedBytes::count(bytes, &self.in_use), length };
@@ -75,5 +79,25 @@ impl Views {
             self.cached.insert(key, body.clone());
         }
         Some(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_that_readers_hold_are_bounded_but_one_always_fits() {
+        const MIB: usize = 1024 * 1024;
+        let views = Views::new(1024);
+        let insert = |size: usize| {
+            let key = ViewKey { tag: Tag(1), name: "a".into(), coding: Coding::Gzip };
+            views.insert(key, WrittenBody { bytes: vec![0; size], length: 0 })
+        };
+        let held = insert(20 * MIB);
+        assert!(held.is_some() && insert(20 * MIB).is_none());
+        assert!(insert(10 * MIB).is_some(), "32 MiB together");
+        drop(held);
+        assert!(insert(40 * MIB).is_some(), "alone");
     }
 }

@@ -75,9 +75,9 @@ pub(super) async fn respond(
             }
             match &provenance {
                 Provenance::Hit | Provenance::LateHit | Provenance::Revalidating => {}
-                Provenance::Flight { .. } => add_rate_limit(state, context, caller, None, &mut response),
+                Provenance::Flight { .. } => add_rate_limit(state, caller, None, &mut response),
                 Provenance::StaleInstead(failure) => {
-                    add_rate_limit(state, context, caller, Some(failure), &mut response);
+                    add_rate_limit(state, caller, Some(failure), &mut response);
                 }
             }
             Ok(response)
@@ -85,7 +85,7 @@ pub(super) async fn respond(
         Err(NoSnapshot { failure, asked_fetcher: false }) => Err(Problem::NoSnapshot(failure)),
         Err(NoSnapshot { failure, asked_fetcher: true }) => {
             let mut response = Problem::NoSnapshot(failure.clone()).respond(context);
-            add_rate_limit(state, context, caller, Some(&failure), &mut response);
+            add_rate_limit(state, caller, Some(&failure), &mut response);
             Ok(response)
         }
     }
@@ -124,19 +124,22 @@ pub(super) async fn paged_snapshot(
     snapshot.ok_or(Problem::InvalidPageToken)
 }
 
-/// Adds the limits to a response that cost a Zoom call or was refused one, and records which limit refused it.
-fn add_rate_limit(
-    state: &AppState,
-    context: &RequestContext,
-    caller: &Caller,
-    failure: Option<&Failure>,
-    response: &mut HttpResponse,
-) {
+/// Adds the limits to a response that cost a Zoom call or was refused one.
+fn add_rate_limit(state: &AppState, caller: &Caller, failure: Option<&Failure>, response: &mut HttpResponse) {
     if failure.is_some_and(|failure| !rate_limit::applies_to(failure.reason)) {
         return;
     }
     rate_limit::add(response.headers_mut(), state.fetcher.quota(), caller, failure);
-    if let Some(by) = failure.and_then(Failure::refused_by) {
+}
+
+/// Records for log and metrics which limit refused the call, if one did.
+fn record_refusal(context: &RequestContext, found: &Result<(Arc<Snapshot>, Provenance), NoSnapshot>) {
+    let (Ok((_, Provenance::StaleInstead(failure))) | Err(NoSnapshot { failure, asked_fetcher: true })) =
+        found
+    else {
+        return;
+    };
+    if let Some(by) = failure.refused_by() {
         context.refused_by.set(Some(by));
     }
 }
@@ -185,20 +188,17 @@ pub(super) async fn find(
         }
         (Decision::ServeAndRefresh, Some(snapshot)) => {
             let provenance = refresh(state, (caller, flight_link), key, now);
-            Ok((snapshot, provenance))
+            let found = Ok((snapshot, provenance));
+            record_refusal(context, &found);
+            found
         }
         // Boxed; otherwise the future of every hit would need room for this one.
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
-            Box::pin(fetch(
-                state,
-                disconnected,
-                (caller, flight_link),
-                (requested, directives, now),
-                why,
-                cached,
-            ))
-            .await
+            let asked = (requested, directives, now);
+            let found = Box::pin(fetch(state, disconnected, (caller, flight_link), asked, why, cached)).await;
+            record_refusal(context, &found);
+            found
         }
         (_, _) => Err(NoSnapshot::cached(Failure::new(Reason::NotCached))),
     }

@@ -92,9 +92,13 @@ async fn participant(
     context.identity.caller()?;
     meeting(request, context)?;
     let query = ZoomQuery::parse(request)?;
-    let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
     let wanted = path_ids(request, context).participant;
     let wanted = percent_encoding::percent_decode_str(wanted).decode_utf8_lossy().into_owned();
+    if wanted.is_empty() {
+        // No call for an id that no participant can have.
+        return Err(Problem::ParticipantNotFound);
+    }
+    let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
     let view = View::ZoomParticipant { wanted };
     build(request, state, context, (&snapshot, &provenance), Requested::View(view)).await
 }

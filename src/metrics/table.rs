@@ -81,11 +81,11 @@ const REDIS_ONLY: [&str; 2] = ["redis_up", "redis_values_rejected_total"];
 
 metrics! {
     requests: IntCounterVec =
-        "requests_total", "Requests for /qos, including refused ones", &["outcome", "status"];
+        "requests_total", "Requests for meetings, including refused ones", &["outcome", "status"];
     request_duration: HistogramVec =
-        "request_duration_seconds", "Time to answer a request for /qos", &["outcome"];
+        "request_duration_seconds", "Time to answer a request for a meeting", &["outcome"];
     refusals: IntCounterVec =
-        "refusals_total", "Requests for /qos refused by a limit or for the credentials, even if served stale", &["by"];
+        "refusals_total", "Requests for meetings refused by a limit or for the credentials, even if served stale", &["by"];
     stale_answers: IntCounterVec =
         "stale_answers_total", "Answers from a stale snapshot, by the detail of their Cache-Status", &["detail"];
     zoom_calls: IntCounterVec = "zoom_calls_total", "Calls to Zoom's QoS endpoint", &["result"];

@@ -7,8 +7,8 @@ use flate2::{Compression, write::GzEncoder};
 use super::encoding::Coding;
 
 /// Lower than for snapshots, which are compressed once and served often: these bodies are cached only for seconds.
-const GZIP_LEVEL: u32 = 4;
-const ZSTD_LEVEL: i32 = 3;
+const GZIP_LEVEL: u32 = 1;
+const ZSTD_LEVEL: i32 = 1;
 
 pub(crate) struct WrittenBody {
     pub(crate) bytes: Vec<u8>,

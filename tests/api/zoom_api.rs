@@ -250,7 +250,9 @@ fn zooms_errors_come_back_with_zooms_code_and_message() {
     assert_eq!(error(&list("92222222222")), (400, 12702, "Can not access a meeting a year ago.".to_owned()));
     for path in ["/v2/", "/v2/users/me", "/v2/metrics/meetings", "/v2/metrics/meetings/1/participants"] {
         let expected = (404, 2300, "This API endpoint is not recognized.".to_owned());
-        assert_eq!(error(&service.get(path)), expected, "{path}");
+        let unknown = service.get(path);
+        assert_eq!(error(&unknown), expected, "{path}");
+        assert_eq!(unknown.header("link"), Some("</openapi.json>; rel=\"service-desc\""));
         assert_eq!(error(&request(service.addr, "POST", path, &[])), expected);
     }
     let wrong_method = request(service.addr, "POST", LIST, &[]);
@@ -276,7 +278,9 @@ fn a_limit_is_reported_as_zoom_would_with_a_date() {
     let date = httpdate::parse_http_date(spent.header("retry-after").unwrap()).unwrap();
     assert!(date > std::time::SystemTime::now());
     assert_eq!(spent.header("ratelimit"), None, "only on /qos");
-    service.finish(&[]);
+    assert_eq!(service.metric("zoom_qos_proxy_refusals_total{by=\"budget_day\"}"), 1.0);
+    let lines = service.finish(&[]);
+    assert!(lines.iter().any(|line| line.contains(r#""refused_by":"budget_day""#)), "{lines:?}");
 }
 
 #[test]

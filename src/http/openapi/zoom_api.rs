@@ -1,6 +1,6 @@
 //! Describes Zoom's own paths in `/openapi.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -85,11 +85,17 @@ fn responses(schema: &str) -> Value {
             "headers": headers(&not_modified),
         }),
     );
-    let mut by_status: BTreeMap<u16, Vec<i64>> = BTreeMap::new();
-    // These paths ignore Accept.
-    let problems = Problem::each().filter(|problem| !matches!(problem, Problem::NotAcceptable));
-    for (status, code) in problems.map(|problem| status_and_code(&problem)) {
-        by_status.entry(status).or_default().push(code);
+    let is_sent = |problem: &Problem| match problem {
+        Problem::NotFound => false,
+        Problem::ParticipantNotFound => schema == "ZoomParticipant",
+        _ => true,
+    };
+    let of_problems = Problem::each().filter(is_sent).map(|problem| status_and_code(&problem));
+    // Zoom's own status is sent for its own errors, and that is 400 for these.
+    let of_zoom = [(400, 300), (400, 12702)];
+    let mut by_status: BTreeMap<u16, BTreeSet<i64>> = BTreeMap::new();
+    for (status, code) in of_problems.chain(of_zoom) {
+        by_status.entry(status).or_default().insert(code);
     }
     for (status, codes) in by_status {
         responses.insert(status.to_string(), error(status, &codes));
@@ -97,7 +103,7 @@ fn responses(schema: &str) -> Value {
     Value::Object(responses)
 }
 
-fn error(status: u16, codes: &[i64]) -> Value {
+fn error(status: u16, codes: &BTreeSet<i64>) -> Value {
     let mut names = vec!["NoStore"];
     match status {
         401 => names.push("WWW-Authenticate"),

@@ -21,7 +21,7 @@ use crate::{
 pub(crate) const MEDIA_TYPE: &str = "application/problem+json";
 
 /// The `Link` to the description of the API (RFC 8631).
-const SERVICE_DESCRIPTION: &str = "</openapi.json>; rel=\"service-desc\"";
+pub(crate) const SERVICE_DESCRIPTION: &str = "</openapi.json>; rel=\"service-desc\"";
 
 /// The JSON body of a problem.
 #[derive(Serialize)]

@@ -9,7 +9,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, HeaderName, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use percent_encoding::percent_decode_str;
@@ -17,7 +17,11 @@ use serde::Serialize;
 
 use crate::{
     failure::{Reason, RedactedText, ZoomError},
-    http::{context::RequestContext, params::path_ids, problem::Problem},
+    http::{
+        context::RequestContext,
+        params::path_ids,
+        problem::{Problem, render::SERVICE_DESCRIPTION},
+    },
 };
 
 const X_RATELIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type");
@@ -80,6 +84,9 @@ pub(in crate::http) fn respond(
         Problem::MethodNotAllowed { allow } => {
             response.insert_header((ALLOW, *allow));
         }
+        Problem::NotFound => {
+            response.insert_header((LINK, SERVICE_DESCRIPTION));
+        }
         Problem::UnknownCaller => {
             response.insert_header((WWW_AUTHENTICATE, "Bearer"));
         }
@@ -129,10 +136,10 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
             Reason::ZoomRateLimited | Reason::CallerOverLimit | Reason::Overloaded => {
                 (429, document(429, PER_SECOND))
             }
-            _ => (row.status, document(row.status.into(), row.detail)),
+            _ => (row.status, document(row.status.into(), format!("{}.", row.title))),
         },
         Problem::MethodNotAllowed { .. } | Problem::NotAcceptable | Problem::Internal => {
-            (row.status, document(row.status.into(), row.detail))
+            (row.status, document(row.status.into(), format!("{}.", row.title)))
         }
     }
 }

@@ -28,7 +28,7 @@ impl ZoomQuery {
     }
 
     fn from_text(query: &str) -> Result<Self, Problem> {
-        let value = |key: &str| first(query, key);
+        let value = |key: &str| first(query.as_bytes(), key);
         let meeting_type = match value("type").as_deref() {
             None => None,
             Some("live") => Some(MeetingType::Live),
@@ -50,8 +50,8 @@ impl ZoomQuery {
 }
 
 /// Returns the first value of this key that is not empty.
-pub(super) fn first<'q>(form: &'q str, key: &str) -> Option<Cow<'q, str>> {
-    let mut pairs = url::form_urlencoded::parse(form.as_bytes());
+pub(super) fn first<'q>(form: &'q [u8], key: &str) -> Option<Cow<'q, str>> {
+    let mut pairs = url::form_urlencoded::parse(form);
     pairs.find_map(|(name, value)| (name == key && !value.is_empty()).then_some(value))
 }
 

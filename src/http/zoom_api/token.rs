@@ -63,7 +63,6 @@ pub(in crate::http) async fn post(
     state: &AppState,
     context: &RequestContext,
 ) -> HttpResponse {
-    let form = read_form(payload).await;
     let credentials = request.headers().get(AUTHORIZATION).and_then(|value| basic(value.as_bytes()));
     let token = match &credentials {
         Some(credentials) => key_of_caller(credentials, &state.callers),
@@ -72,7 +71,7 @@ pub(in crate::http) async fn post(
     let query = request.uri().query().unwrap_or_default();
     let refusal = match token {
         None => INVALID_CLIENT,
-        Some(token) if is_known_grant(&form, query) => return granted(token),
+        Some(token) if is_known_grant(&read_form(payload).await, query) => return granted(token),
         Some(_) => UNSUPPORTED_GRANT,
     };
     context.outcome.set(Some(Outcome::Refused));
@@ -91,8 +90,7 @@ fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
 
 /// Returns whether the grant type is the supported one. The body takes precedence over the query.
 fn is_known_grant(form: &[u8], query: &str) -> bool {
-    let form = str::from_utf8(form).unwrap_or_default();
-    let grant = first(form, "grant_type").or_else(|| first(query, "grant_type"));
+    let grant = first(form, "grant_type").or_else(|| first(query.as_bytes(), "grant_type"));
     grant.is_some_and(|grant| grant == GRANT_TYPE)
 }
 
