@@ -184,7 +184,7 @@ impl Cluster {
 
     /// Waits until it is known whether Redis is available: at most about a second after the start.
     pub(crate) async fn wait_until_known(&self) {
-        // The sender lives as long as this handle.
+        // This cannot fail, because the sender lives as long as this handle.
         drop(self.status().wait_for(|status| *status != RedisStatus::Connecting).await);
     }
 

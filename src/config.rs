@@ -10,8 +10,7 @@
 //! - Nothing is guessed: a number without its unit, a typo and an unknown key are problems.
 //! - No problem, no warning and no line of [`Config::effective`] contains a secret.
 //! - Files of secrets, certificates and callers are read once, to report problems at start. The parts that use them read them
-//!   again. A
-//!   change of any other file takes effect at the next start.
+//!   again. A change of any other file takes effect at the next start.
 
 mod egress;
 mod keys;

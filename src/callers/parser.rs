@@ -195,7 +195,7 @@ mod tests {
 
     const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
-    /// `HASH` with another last digit.
+    /// Returns `HASH` with another last digit.
     fn other_hash() -> String {
         HASH.replace("0a08", "0a09")
     }
@@ -204,7 +204,7 @@ mod tests {
         parse(text).err().expect("rejected").iter().map(ToString::to_string).collect()
     }
 
-    /// The single problem of an entry with these lines.
+    /// Returns the only problem of an entry with these lines.
     fn only_issue(lines: &str) -> String {
         let mut all = issues(&format!("[[caller]]\n{lines}\n"));
         assert_eq!(all.len(), 1, "{all:?}");

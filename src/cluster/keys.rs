@@ -9,8 +9,8 @@
 //! | `{zqp:NS}:fence` | last fencing number | never |
 //! | `{zqp:NS}:purges` | sorted set: the last 1000 purges by number | never |
 //! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | when no replica can use it any more |
-//! | `{zqp:NS}:r:access-token:NAME` | the same for the access token, always encrypted; `NAME` is derived from the credentials | with the token |
-//! | `{zqp:NS}:r:ID:TYPE:webinar` | the same for a webinar | the same |
+//! | `{zqp:NS}:r:access-token:NAME` | hash: fencing number, record of the access token, always encrypted; `NAME` is derived from the credentials | with the token |
+//! | `{zqp:NS}:r:ID:TYPE:webinar` | hash: fencing number, record of a webinar's snapshot or refusal | when no replica can use it any more |
 //! | `{zqp:NS}:r:ID:TYPE:TAG`, `…:webinar:TAG` | record of a snapshot that a caller pages through | 15 minutes after its last use |
 //! | `{zqp:NS}:c:…` | hash: owner of a claim, fencing number, attempt | with the claim, a minute after its last renewal |
 //! | `{zqp:NS}:p:…` | number of the key's last purge | after 15 minutes |

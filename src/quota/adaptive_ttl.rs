@@ -139,7 +139,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Meetings of these sizes polled for an hour without stretching: fresh for 30 s, then fetched again at once.
+    /// Returns the usage after an hour of polling meetings of these sizes, which are fresh for 30 s and then fetched again at once.
     fn polled(most: u32, sizes: &[u32]) -> (AdaptiveTtl, Instant) {
         let (mut ttl, mut now) = (AdaptiveTtl::new(most, 30 * SECOND), Instant::now());
         for _ in 0..120 {
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn nothing_is_stretched_with_enough_left_and_just_enough_with_less() {
-        // 3 calls every 30 s: a thousand in the time that is left.
+        // 3 calls every 30 s are a thousand in the remaining time.
         let (ttl, now) = polled(10, &[1, 1, 1]);
         assert_eq!(ttl.factor(1, left(1_050), now), 1.0);
         assert_eq!(ttl.factor(100, left(1_050), now), 1.0);

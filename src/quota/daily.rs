@@ -234,10 +234,10 @@ mod tests {
             count(&mut day, 1, at(6, 3));
             assert_eq!(day.used(at(6, 3)), 7, "{ahead}: all were made in the day that it is");
             assert!(!day.is_spent(at(7, 0)));
-            // It cannot be known which of the two clocks was right.
+            // Either clock may have been right.
             assert_eq!(day.used(at(7, 0)), if ahead == 1 { 2 } else { 0 }, "{ahead}");
         }
-        // A right clock that was wrong for a while.
+        // The clock is right, then wrong for a while, then right again.
         let mut day = DailyQuota::open(100, 40, None, at(5, 0)).unwrap();
         count(&mut day, 45, at(5, 1));
         count(&mut day, 28, at(6, 1));
@@ -246,7 +246,7 @@ mod tests {
         count(&mut day, 1, at(6, 3));
         assert_eq!(day.used(at(6, 3)), 29, "the count of the day is not lost");
         assert_eq!(day.used(at(7, 0)), 0);
-        // Started while the clock was ahead.
+        // The process started while the clock was ahead.
         let mut day = DailyQuota::open(2, 40, None, at(16, 0)).unwrap();
         count(&mut day, 2, at(16, 1));
         assert!(day.is_spent(at(6, 0)), "they were made today");

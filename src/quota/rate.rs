@@ -5,9 +5,8 @@
 //!
 //! - *T* = 1.01 s / (N − b + 1). The additional hundredth of a second is slack for calls that reach Zoom closer together than they
 //!   were sent, for example if the first had to open a connection and the second used it.
-//! - *b* makes up for timers that fire a millisecond or two late: b = 2 for N = 40. The tokens are never spent as a burst,
-//!   because the
-//!   first call after a pause takes all of them.
+//! - *b* makes up for timers that fire a millisecond or two late: b = 2 for N = 40. The tokens are never spent as a burst, because
+//!   the first call after a pause takes all of them.
 //! - Below N = 29, b = 1, because a second token would cost more throughput (1 / N) than late timers do.
 //!
 //! Example: N = 40 gives b = 2 and T = 1.01 s / 39 = 25.9 ms, that is 38.6 calls a second, or 96.5 %. The worst second contains
@@ -107,7 +106,7 @@ mod tests {
     }
 
     /// Saturates the limiter for a minute: the n-th timer fires `late(n)` late, and a pause follows every `pause_every`-th call.
-    /// Gives the most calls in any second, and the part of the permitted calls that was used.
+    /// Returns the maximum number of calls in any second, and the part of the permitted calls that was used.
     fn saturate(permitted: u32, late: impl Fn(u32) -> Duration, pause_every: Option<u32>) -> (usize, f64) {
         let start = Instant::now();
         let clock = TestClock(Rc::new(Cell::new(start)));

@@ -122,7 +122,7 @@ mod tests {
 
     use super::*;
 
-    /// The event as written by us and by tracing-subscriber.
+    /// Returns the event as this module and tracing-subscriber write it.
     fn lines(event: impl Fn()) -> [String; 2] {
         let files = [(); 2].map(|()| NamedTempFile::new().unwrap());
         let [ours, theirs] = files.each_ref().map(|file| file.reopen().unwrap());

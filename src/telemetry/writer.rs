@@ -2,7 +2,8 @@
 //!
 //! Each thread that logs appends to a buffer of its own, without a lock. The writer thread is woken, waits for 10 ms while lines
 //! gather, and then takes the contents of all buffers. If it were woken for each line and wrote each line by itself, that would
-//! cost a busy worker as much as formatting the line. `tracing-appender` does so, and no library does better.
+//! cost a busy worker as much as formatting the line. No library avoids this: `tracing-appender` wakes its thread for each line and
+//! writes each line by itself.
 //!
 //! A line is dropped and counted if its buffer is full, or if the output rejects it, because a disk is full or nobody reads a
 //! pipe. Lines of one thread stay in order. Lines that two threads log within the same 10 ms may be written in either order.
@@ -287,7 +288,7 @@ mod tests {
 
     #[test]
     fn every_line_of_every_thread_is_written_once_whole_and_in_order() {
-        // Enough for a write per line.
+        // The channel has room for one write for each line.
         let (sender, written) = mpsc::sync_channel(80_000);
         let (writer, guard) = NonBlockingWriter::start(Pipe(sender)).unwrap();
         let threads = ["a", "b", "c", "d"].map(|name| {
@@ -321,7 +322,7 @@ mod tests {
 
     type OneWrite = fn(&[u8]) -> io::Result<usize>;
 
-    /// An output that answers each write with the next step, and accepts everything after the last one.
+    /// An output whose writes return one step after another, and that accepts everything after the last step.
     struct ScriptedOutput {
         steps: Vec<OneWrite>,
         begun: mpsc::Sender<()>,

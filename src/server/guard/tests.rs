@@ -27,7 +27,7 @@ const PATIENT: Timeouts =
 /// A peer that sends these pieces, closes its direction, and accepts every response.
 struct ScriptedPeer {
     pieces: RefCell<VecDeque<Vec<u8>>>,
-    /// The previous piece was just read, and the next one has not arrived yet.
+    /// Whether the previous piece has just been read, and the next one has not arrived yet.
     pause: bool,
     answered: Rc<RefCell<Vec<u8>>>,
 }
@@ -113,7 +113,7 @@ async fn echo(request: HttpRequest, mut body: Payload) -> HttpResponse {
     HttpResponse::Ok().body(format!("<{} {} {body}>", request.method(), request.path()))
 }
 
-/// The responses to each of these streams, without their dates.
+/// Returns the responses to each of these streams, without their dates.
 fn answers(streams: impl IntoIterator<Item = Vec<Vec<u8>>>) -> Vec<String> {
     let metrics = std::sync::Arc::new(Metrics::default());
     System::new().block_on(async {
@@ -157,7 +157,7 @@ fn answer(stream: &str) -> String {
     answers([vec![stream.as_bytes().to_vec()]]).remove(0)
 }
 
-/// The stream in two pieces, for each place where it can be split; and byte by byte.
+/// Returns the stream in two pieces, for each place where it can be split, and byte by byte.
 fn every_split(stream: &str) -> Vec<Vec<Vec<u8>>> {
     let bytes = stream.as_bytes();
     let two = |at: usize| {
