@@ -73,6 +73,7 @@ def plain(binaries, kept):
             kept.keep(f"200 {coding} HEAD", service.get(large, accepts, method="HEAD"), 200)
             kept.keep(f"304 {coding}", service.get(large, accepts, ("If-None-Match", coded.header("ETag"))), 304)
         slices(service, kept)
+        summaries(service, kept)
         kept.keep("400 id", service.get("/qos/1"), 400, "invalid_meeting_id")
         kept.keep("400 id HEAD", service.get("/qos/1", method="HEAD"), 400)
         kept.keep("400 query", service.get(EXAMPLE + "?type=next"), 400, "invalid_query")
@@ -110,6 +111,23 @@ def slices(service, kept):
         raise AssertionError("the last slice has a token")
     bad = service.get(large + "&page_size=100&next_page_token=nonsense")
     kept.keep("400 page token", bad, 400, "invalid_page_token")
+
+
+def summaries(service, kept):
+    """Summaries of the snapshot cached by now."""
+    path = "/qos/98765432101/summary?type=past"
+    summary = kept.keep("200 summary", service.get(path), 200, cache_status=FRESH)
+    kept.keep("200 summary HEAD", service.get(path, method="HEAD"), 200, cache_status=FRESH)
+    kept.keep("200 summary selected", service.get(path + "&groups=audio&latency_ms=99.5"), 200, cache_status=FRESH)
+    coded = kept.keep("200 summary zstd", service.get(path, ("Accept-Encoding", "zstd")), 200, cache_status=FRESH)
+    if coded.decoded() != summary.body or coded.header("ETag") == summary.header("ETag"):
+        raise AssertionError("summary zstd: other bytes, or the same tag")
+    has_it = ("If-None-Match", summary.header("ETag"))
+    kept.keep("304 summary", service.get(path, has_it), 304, cache_status=FRESH)
+    kept.keep("400 summary", service.get(path + "&page_size=1"), 400, "invalid_query")
+    kept.keep("404 participant", service.get(path + "&participant=nobody"), 404, "participant_not_found")
+    kept.keep("406 summary", service.get(path, ("Accept", "text/csv")), 406, "not_acceptable")
+    kept.keep("406", service.get(EXAMPLE, ("Accept", "text/html")), 406, "not_acceptable")
 
 
 def refused_by_zoom(binaries, kept):
