@@ -101,7 +101,7 @@ conformance-jdk:
 	@scripts/prepare java python3
 	@python3 tests/conformance/jdk/run.py java target/debug/zoom-qos-proxy target/debug/zoom-sim
 
-clients: ## runs well-known clients of Zoom's API against the simulator and through the service; see tests/clients
+clients: ## runs well-known clients of Zoom's API, and generated ones, against the service; see tests/clients
 	$(call heading,clients made for Zoom)
 	cargo build --locked --workspace --bins
 	@scripts/clients target/debug/zoom-qos-proxy target/debug/zoom-sim

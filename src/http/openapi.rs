@@ -59,7 +59,8 @@ pub(super) fn description() -> Value {
                 "A meeting's quality of service: latency, jitter, loss, bitrate and CPU, per participant and minute; \
                  the whole meeting, or a slice on request. Every refusal and failure is a problem (RFC 9457) with a \
                  stable `code`. A request that is not valid HTTP, or has an oversized head, gets 400, 408 or 431 \
-                 from the parser itself, without a body and without X-Request-Id.",
+                 from the parser itself, without a body and without X-Request-Id. `docs/FIELDS.md` in the \
+                 repository says what is known of each field.",
             "version": env!("CARGO_PKG_VERSION"),
             "license": { "name": env!("CARGO_PKG_LICENSE"), "identifier": env!("CARGO_PKG_LICENSE") },
         },

@@ -35,6 +35,7 @@ mod lost_lines;
 mod memory;
 mod memory_limit;
 mod openapi;
+mod openapi_types;
 mod ops;
 mod proxies;
 mod purge;

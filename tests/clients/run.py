@@ -1,4 +1,5 @@
-"""Clients made for Zoom's API, as their registries have them, against the simulator of Zoom directly and through the service.
+"""Clients made for Zoom's API, as their registries have them, against the simulator of Zoom directly and through the service; and
+clients generated from the service's own description.
 
     run.py SERVICE_BINARY SIM_BINARY NODE_MODULES [CLIENT...]
 
@@ -16,6 +17,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "conformance/python"))
 
 import document  # noqa: E402
+import generated  # noqa: E402
 import refusals  # noqa: E402
 import schemas  # noqa: E402
 import walks  # noqa: E402
@@ -26,10 +28,10 @@ CLIENTS = ["zoomus", "pyzoom", "zoom-python-client", "rivet", "newman", "curl"]
 
 def main(service, sim, node_modules, *chosen):
     began, findings = time.monotonic(), []
-    with Scene(service, sim, sys.executable, node_modules, [*CLIENTS, document.CALLER]) as scene:
+    with Scene(service, sim, sys.executable, node_modules, [*CLIENTS, document.CALLER, generated.CALLER]) as scene:
         for client in chosen or CLIENTS:
             findings += [*walks.check(scene, client), *refusals.check(scene, client)]
-        findings += [*document.check(scene), *refusals.patience(scene), *controls(scene)]
+        findings += [*document.check(scene), *generated.check(scene), *refusals.patience(scene), *controls(scene)]
     for finding in findings:
         print("FINDING", finding)
     print(f"clients: {len(findings)} findings in {time.monotonic() - began:.0f} s: {', '.join(chosen or CLIENTS)}")

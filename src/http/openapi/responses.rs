@@ -135,7 +135,8 @@ fn problem_response(status: u16, rows: &[Row]) -> Value {
         "headers": headers,
         "content": { MEDIA_TYPE: {
             "schema": {
-                "$ref": "#/components/schemas/Problem",
+                // Generators ignore what stands beside a `$ref`.
+                "allOf": [{ "$ref": "#/components/schemas/Problem" }],
                 "properties": {
                     "type": { "enum": types },
                     "status": { "const": status },

@@ -33,8 +33,9 @@ pub(super) fn parameters() -> Value {
         ),
         "rows": query(
             "rows",
-            json!({ "type": "string", "enum": RowShape::ALL.map(RowShape::as_str), "default": RowShape::Sample.as_str() }),
-            "Only for NDJSON and CSV: whether each sample is a row, or each group of a sample.",
+            // Without a default, which generated clients would send: with JSON, `rows` is an error.
+            json!({ "type": "string", "enum": RowShape::ALL.map(RowShape::as_str) }),
+            "Only for NDJSON and CSV: whether each sample is a row, which it is if this is left out, or each group of a sample.",
         ),
     })
 }

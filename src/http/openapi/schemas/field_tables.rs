@@ -1,0 +1,57 @@
+//! The tables of `docs/FIELDS.md`, rendered from the same lists as `/openapi.json`.
+
+use super::{
+    known_field::KnownField,
+    participant::FIELDS,
+    sample::{CPU_PRESSURE_LEVEL, CPU_USAGE, GROUPS, WIFI_RSSI, meaning, measured},
+};
+
+use crate::view::rows::{RowShape, known_columns};
+
+const DOCUMENT: &str = include_str!("../../../../docs/FIELDS.md");
+
+fn table<const COLUMNS: usize>(
+    head: [&str; COLUMNS],
+    rows: impl IntoIterator<Item = [String; COLUMNS]>,
+) -> String {
+    let line = |cells: [String; COLUMNS]| format!("| {} |\n", cells.join(" | "));
+    let rule = format!("|{}\n", "---|".repeat(COLUMNS));
+    line(head.map(str::to_owned)) + &rule + &rows.into_iter().map(line).collect::<String>()
+}
+
+fn code(name: &str) -> String {
+    format!("`{name}`")
+}
+
+fn known(meaning: &str) -> String {
+    if meaning.is_empty() { "–".to_owned() } else { meaning.to_owned() }
+}
+
+fn fields(fields: &[KnownField]) -> String {
+    let row = |field: &KnownField| [code(field.name), field.value.name().to_owned(), known(field.meaning)];
+    table(["field", "type", "meaning"], fields.iter().map(row))
+}
+
+#[test]
+fn the_document_has_the_fields_of_the_schemas() {
+    let measurements =
+        measured().map(|(field, key)| [code(&key), code(field.as_str()), known(meaning(field))]);
+    for table in [
+        fields(&FIELDS),
+        table(["group", "meaning"], GROUPS.map(|(name, meaning)| [code(name), known(meaning)])),
+        table(["key", "Zoom's key", "meaning"], measurements),
+        fields(&CPU_USAGE),
+        fields(&CPU_PRESSURE_LEVEL),
+        fields(&WIFI_RSSI),
+    ] {
+        assert!(DOCUMENT.contains(&table), "docs/FIELDS.md has another table than this one:\n{table}");
+    }
+}
+
+#[test]
+fn rows_have_the_same_fields_in_the_same_order() {
+    let names = FIELDS.iter().map(|field| field.name);
+    let columns: Vec<_> = known_columns(RowShape::Sample).skip_while(|name| name == "meeting_id").collect();
+    let columns = columns.iter().map(String::as_str);
+    assert!(columns.take_while(|name| *name != "date_time").eq(names));
+}

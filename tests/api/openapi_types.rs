@@ -1,0 +1,185 @@
+//! The types in `/openapi.json`: what the service sends has them, and generators of clients understand them.
+
+use serde_json::{Map, Value};
+use test_support::{arbitrary_json::Tree, service::Service, simulator::sim};
+use zoom_sim::Meeting;
+
+/// Keywords that a value of another type passes, annotations, and what only `make clients` checks.
+const NO_RULE_HERE: [&str; 11] = [
+    "enum",
+    "items",
+    "properties",
+    "required",
+    "description",
+    "examples",
+    "const",
+    "format",
+    "pattern",
+    "minimum",
+    "maximum",
+];
+
+/// Checks values by the document's schemas. Numbers and texts may fit no Rust type, so it reads the JSON as written.
+struct Checker<'a> {
+    document: &'a Value,
+    /// Whether a key without a description is a mismatch.
+    closed: bool,
+}
+
+impl Checker<'_> {
+    /// Returns where `value` is not as `schema` describes it.
+    fn mismatches(&self, schema: &Value, value: &Tree) -> Vec<String> {
+        let mut found = Vec::new();
+        for (keyword, rule) in schema.as_object().expect("a schema") {
+            match (keyword.as_str(), value) {
+                ("$ref", _) => {
+                    let target =
+                        rule.as_str().and_then(|target| self.document.pointer(target.strip_prefix('#')?));
+                    found.extend(self.mismatches(target.expect("a schema"), value));
+                }
+                ("anyOf", _) => {
+                    let all: Vec<_> =
+                        rule.as_array().unwrap().iter().map(|one| self.mismatches(one, value)).collect();
+                    if all.iter().all(|mismatches| !mismatches.is_empty()) {
+                        found.extend(all.concat());
+                    }
+                }
+                ("type", _) => {
+                    let types = rule.as_array().map_or(std::slice::from_ref(rule), Vec::as_slice);
+                    if !types.iter().any(|one| is_of(one.as_str().unwrap(), value)) {
+                        found.push(format!(": {value:?} is not {rule}"));
+                    }
+                }
+                ("enum", Tree::Text(text)) if !rule.as_array().unwrap().contains(&text.as_str().into()) => {
+                    found.push(format!(": {text} is not in {rule}"));
+                }
+                ("items", Tree::List(values)) => {
+                    for (index, value) in values.iter().enumerate() {
+                        found.extend(below(&index.to_string(), self.mismatches(rule, value)));
+                    }
+                }
+                ("properties", Tree::Object(entries)) => found.extend(self.entries(rule, entries)),
+                ("required", Tree::Object(entries)) => {
+                    let lacks =
+                        |key: &&Value| !entries.iter().any(|(name, _)| Some(name.as_str()) == key.as_str());
+                    found.extend(
+                        rule.as_array().unwrap().iter().filter(lacks).map(|key| format!(": no {key}")),
+                    );
+                }
+                ("additionalProperties", _) => assert_eq!(rule, true),
+                _ => assert!(NO_RULE_HERE.contains(&keyword.as_str()), "{keyword} is not checked"),
+            }
+        }
+        found
+    }
+
+    fn entries(&self, properties: &Value, entries: &[(String, Tree)]) -> Vec<String> {
+        let mut found = Vec::new();
+        for (key, value) in entries {
+            match properties.get(key) {
+                Some(schema) => found.extend(below(key, self.mismatches(schema, value))),
+                None if self.closed => found.push(format!("/{key}: not described")),
+                None => {}
+            }
+        }
+        found
+    }
+
+    fn snapshot(&self, body: &str) -> Vec<String> {
+        self.mismatches(&self.document["components"]["schemas"]["Snapshot"], &Tree::parse(body))
+    }
+}
+
+fn below(key: &str, mismatches: Vec<String>) -> impl Iterator<Item = String> {
+    mismatches.into_iter().map(move |mismatch| format!("/{key}{mismatch}"))
+}
+
+fn is_of(name: &str, value: &Tree) -> bool {
+    match value {
+        Tree::Object(_) => name == "object",
+        Tree::List(_) => name == "array",
+        Tree::Text(_) => name == "string",
+        Tree::Bare(bare) => match name {
+            "null" => bare == "null",
+            "boolean" => bare == "true" || bare == "false",
+            "integer" => bare.trim_start_matches('-').chars().all(|digit| digit.is_ascii_digit()),
+            "number" => bare.starts_with(|first: char| first == '-' || first.is_ascii_digit()),
+            _ => false,
+        },
+    }
+}
+
+#[test]
+fn every_value_of_a_meeting_is_as_described() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::documented_example());
+    sim.add_meeting(Meeting::generated("91111111111", 11, 5));
+    sim.add_meeting(Meeting::generated("92222222222", 30, 12).odd_values());
+    let service = Service::start(&sim, &[]);
+    let document = service.get("/openapi.json").json();
+    let body = |id: &str| service.get(&format!("/qos/{id}?type=past")).text();
+    for id in ["85746065432", "91111111111"] {
+        let checker = Checker { document: &document, closed: true };
+        assert_eq!(checker.snapshot(&body(id)), [""; 0], "{id}");
+    }
+    let checker = Checker { document: &document, closed: false };
+    let slice = service.get("/qos/91111111111?type=past&page_size=3").text();
+    assert_eq!(checker.snapshot(&slice), [""; 0]);
+
+    // Zoom documents names as texts, and every tenth of these is 42. The service passes it on.
+    let odd = body("92222222222");
+    let names: Vec<_> = [9, 19, 29]
+        .map(|row| format!("/participants/{row}/user_name: Bare(\"42\") is not [\"string\",\"null\"]"))
+        .into();
+    assert_eq!(checker.snapshot(&odd), names);
+
+    for (right, wrong, place) in [
+        ("\"latency_ms\":126", "\"latency_ms\":\"126 ms\"", "latency_ms"),
+        ("\"width\":1280", "\"width\":1280.5", "width"),
+        ("\"user_name\":\"User\"", "\"user_name\":true", "user_name"),
+        ("\"type\":\"past\"", "\"type\":\"passed\"", "type"),
+        ("\"participants\":", "\"people\":", "participants"),
+    ] {
+        let example = body("85746065432");
+        assert!(example.contains(right), "{example}");
+        let mismatches = checker.snapshot(&example.replace(right, wrong)).concat();
+        assert!(mismatches.contains(place), "{wrong} is not noticed: {mismatches}");
+    }
+    service.finish(&[]);
+}
+
+/// OpenAPI 3.1 permits siblings, but generators of clients ignore either them or the reference.
+#[test]
+fn no_reference_of_the_description_has_siblings() {
+    fn check(value: &Value) {
+        match value {
+            Value::Object(members) => {
+                assert!(!members.contains_key("$ref") || members.len() == 1, "{value}");
+                members.values().for_each(check);
+            }
+            Value::Array(values) => values.iter().for_each(check),
+            _ => {}
+        }
+    }
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    check(&service.get("/openapi.json").json());
+    service.finish(&[]);
+}
+
+/// In a generated client, a property without a type is useless.
+#[test]
+fn every_property_of_a_schema_has_a_type() {
+    fn is_typed(schema: &Map<String, Value>) -> bool {
+        ["type", "$ref", "anyOf", "enum", "const"].iter().any(|keyword| schema.contains_key(*keyword))
+    }
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let document = service.get("/openapi.json").json();
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        for (key, property) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(is_typed(property.as_object().unwrap()), "{name}.{key}");
+        }
+    }
+    service.finish(&[]);
+}
