@@ -45,7 +45,7 @@ struct Inner {
     metrics: Arc<Metrics>,
 }
 
-/// The writes of the state file, for [`persistence`].
+/// Coordinates the writes of the state file; see [`persistence`].
 #[derive(Default)]
 struct Saving {
     /// Held by the write that is in progress.

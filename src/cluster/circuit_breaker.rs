@@ -49,7 +49,7 @@ impl CircuitBreaker {
         std::mem::replace(&mut self.status, RedisStatus::Up) != RedisStatus::Up
     }
 
-    /// Records that an operation failed. Returns whether the status changed.
+    /// Records that an operation failed, and opens the breaker. Returns whether the status changed.
     pub(crate) fn on_failure(&mut self, now: Instant) -> bool {
         self.is_open = true;
         let is_over = now.saturating_duration_since(self.since) >= UNAVAILABLE_AFTER;

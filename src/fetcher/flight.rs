@@ -23,7 +23,8 @@ struct FlightResult {
     result: Result<Arc<Snapshot>, Failure>,
     /// How it was obtained from another replica; `None` if this flight fetched it from Zoom.
     peer: Option<FetchSource>,
-    /// Not if the meeting was purged while it was fetched, for example.
+    /// Whether the result may be cached. `false` if the meeting was purged during the fetch, or if another replica has
+    /// fetched it since.
     may_cache: bool,
     /// How long a failure is remembered.
     remember_until: Option<Instant>,

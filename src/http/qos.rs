@@ -124,7 +124,7 @@ pub(super) async fn paged_snapshot(
     snapshot.ok_or(Problem::InvalidPageToken)
 }
 
-/// Adds the limits to a response that cost a Zoom call or was refused one.
+/// Adds the `RateLimit` fields to a response that cost a Zoom call or was refused one.
 fn add_rate_limit(state: &AppState, caller: &Caller, failure: Option<&Failure>, response: &mut HttpResponse) {
     if failure.is_some_and(|failure| !rate_limit::applies_to(failure.reason)) {
         return;

@@ -212,7 +212,8 @@ impl Permit {
     }
 }
 
-/// Returns the part of the refreshes of all replicas that this process makes, 0 to 1.
+/// Returns this process's part of the refresh demand of all replicas, 0 to 1. Without any demand of its own it is 1: there is
+/// nothing to divide yet.
 fn part_of(own: f64, all: u64) -> f64 {
     let all = f64::from(u32::try_from(all).unwrap_or(u32::MAX)).max(own);
     if own > 0.0 { own / all } else { 1.0 }

@@ -33,7 +33,7 @@ pub struct RowMaker {
 }
 
 impl RowMaker {
-    /// Rows of this meeting.
+    /// Returns a maker of rows in this shape, for the participants of `meeting_id`.
     #[must_use]
     pub fn new(meeting_id: &str, shape: RowShape) -> Self {
         let mut json = Vec::new();
