@@ -31,7 +31,7 @@ LIMITS = ["latency_ms", "jitter_ms", "loss_percent", "cpu_percent"]
 QUALITIES = ["good", "fair", "poor", "bad", "unknown"]
 DEFAULTS = [150, 40, 2, 90]
 # The configured limits, and others under which each quality occurs.
-QUERIES = [{}, *(dict(zip(LIMITS, limits)) for limits in ([175, 25, 1, 70], [120, 22, 0.25, 40.5], [9, 0, 0, 0]))]
+QUERIES = [{}, *(dict(zip(LIMITS, limits)) for limits in ([120, 22, 0.25, 40.5], [9, 0, 0, 0]))]
 SELECTION = "&groups=audio,cpu&since=2020-01-01T00:00:00Z"
 
 NUMBERS = """
