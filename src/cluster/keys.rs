@@ -13,7 +13,7 @@
 //! | `{zqp:NS}:r:ID:TYPE:webinar` | hash: fencing number, record of a webinar's snapshot or refusal | when no replica can use it any more |
 //! | `{zqp:NS}:r:ID:TYPE:TAG`, `…:webinar:TAG` | record of a snapshot that a caller pages through | 15 minutes after its last use |
 //! | `{zqp:NS}:c:…` | hash: owner of a claim, fencing number, attempt | with the claim, a minute after its last renewal |
-//! | `{zqp:NS}:p:…` | number of the key's last purge | after 15 minutes |
+//! | `{zqp:NS}:p:…` | number of the key's last purge | after 30 minutes |
 //! | `{zqp:NS}:events` | channel: cool-downs, stored records, failures, purges | |
 //!
 //! `NS` is different for each account. Accounts that use one Redis share nothing.

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// The server remembers a purge for this time, after which every flight that was in progress at the purge has ended.
-const FLIGHTS_LAST: Duration = Duration::from_secs(900);
+/// The server remembers a purge for this time. By then every flight that was in progress at the purge has ended, and so has
+/// every record that was published for callers who page: it lasts 15 minutes and is not extended after a purge.
+const REMEMBERED_FOR: Duration = Duration::from_secs(1_800);
 
 impl Cluster {
     /// Removes these records from the server and from the caches of all replicas, and keeps fetches in progress from storing
@@ -54,7 +55,7 @@ impl Cluster {
         for key in purged {
             call = call.key(keys.record(key)).key(keys.claim(key)).key(keys.purged(key));
         }
-        let call = call.arg(&*keys.events).arg(FLIGHTS_LAST.as_millis().to_string());
+        let call = call.arg(&*keys.events).arg(REMEMBERED_FOR.as_millis().to_string());
         let call = call.arg(PURGES_REMEMBERED).arg(&self.0.replica);
         let call = purged.iter().fold(call, |call, key| call.arg(key.as_str()));
         let (fence, _) = self.run_purge(&call).await?;

@@ -15,7 +15,7 @@ use zoom_qos_proxy::{
         keys::RecordKey,
         record_codec::{self, RecordKind},
     },
-    snapshot::{Bounds, Coding, FreshnessConfig, Snapshot, SnapshotBuilder},
+    snapshot::{Bounds, Coding, FreshnessConfig, Snapshot, SnapshotBuilder, Tag},
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -173,6 +173,22 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
     while let Ok(event) = own.try_recv() {
         assert!(matches!(event, Event::Recorded { .. }), "it need not repeat its own purge: {event:?}");
     }
+}
+
+#[actix_rt::test]
+async fn a_purged_record_ends_before_the_purge_is_forgotten() {
+    let server = Server::start();
+    let (cluster, _events) = up(config(&server.url(), 40, 2)).await;
+    let (meeting, paged) = (record_key(1), RecordKey::paged(&key(1), Tag(7)));
+    let lasts = || server.command::<i64>(&["PTTL", &format!("{{zqp:test}}:r:{}", paged.as_str())]);
+    let seconds = Duration::from_secs;
+    cluster.put_unclaimed(&paged, b"x", seconds(10)).await.unwrap();
+    cluster.get_unclaimed(&paged, &meeting, seconds(60)).await.unwrap();
+    assert!((50_001..=60_000).contains(&lasts()), "extended by a read");
+    cluster.purge(std::slice::from_ref(&meeting)).await;
+    cluster.get_unclaimed(&paged, &meeting, seconds(900)).await.unwrap();
+    assert!((1..=60_000).contains(&lasts()), "not after a purge");
+    assert!(server.command::<i64>(&["PTTL", &format!("{{zqp:test}}:p:{}", meeting.as_str())]) > 900_000);
 }
 
 #[actix_rt::test]
