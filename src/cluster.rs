@@ -4,6 +4,11 @@
 //! This module decides nothing about meetings, and Redis may lose everything that it stores. Every operation has a time limit. If
 //! an operation fails with [`Unavailable`], the process goes on by itself, within its share of the limits ([`standalone`]). ADR 16
 //! describes how the parts fit together.
+//!
+//! A *claim* is a replica's lease on fetching one meeting for all replicas. It lasts 60 s and is renewed every 20 s. It is free when
+//! its owner releases it, or 3 s after the owner's last heartbeat; a replica that waits for it asks again every second. A *fencing
+//! number* orders claims, records and purges: a record whose claim is older than another record or a purge is not stored
+//! (`claims.lua`). A *slot* is a time for one call, reserved from the shared quota (`quota.lua`).
 
 pub mod address;
 pub mod bounds;

@@ -6,7 +6,8 @@
 //! 2. [`http`] finds the route, identifies the caller ([`callers`]), and parses the [`meeting_id`] and the query.
 //! 3. If [`cache`] has a fresh [`snapshot`] of the meeting, `http` serves it: the cached bytes are the bytes on the wire.
 //! 4. A stale one is served too, within limits, while it is refreshed. Otherwise the worker sends [`fetcher`] a command and waits.
-//! 5. The fetcher, the one thread that calls Zoom, joins the request to the meeting's flight, or starts one.
+//! 5. The fetcher, the one thread that calls Zoom, joins the request to the meeting's flight, or starts one. A *flight* is the
+//!    fetching of one meeting for everybody who waits for it (single-flight).
 //! 6. For each page, the flight waits for a permit: [`scheduler`] picks the next caller, and [`quota`] decides when Zoom may be
 //!    called. With Redis, [`cluster`] lets all replicas share the quota, flights, snapshots and the access token.
 //! 7. [`zoom`] makes the call and classifies errors; [`clean`] turns Zoom's page into ours.
