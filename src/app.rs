@@ -57,7 +57,8 @@ pub enum RunError {
     /// The system has no threads left.
     #[error("the service cannot start its threads: {0}")]
     NoThread(#[from] io::Error),
-    /// A task that should run as long as the service has ended: a bug, or the system has no threads left.
+    /// A task that must run for the whole life of the service has ended. Either this is a bug, or the system has no threads
+    /// left.
     #[error("{0} ended unexpectedly")]
     TaskEnded(&'static str),
 }

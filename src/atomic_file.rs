@@ -79,7 +79,7 @@ pub(crate) fn temporary_path(target: &Path) -> PathBuf {
     sibling_path(target, SUFFIX)
 }
 
-/// `day.json.new` for `day.json` and `new`.
+/// Returns `path` with the suffix appended: `day.json` and `new` give `day.json.new`.
 pub(crate) fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(path.file_name().unwrap_or_default());
     name.push(".");

@@ -4,8 +4,8 @@
 //! demands with a 429 ([`cooldown`]). A quota decides and counts, and never waits. The scheduler decides which call gets the next
 //! permit.
 //!
-//! [`Quota::sync`] brings a quota up to the present. Methods that change a quota expect the [`Now`] that it returned. For methods
-//! that change nothing, the [`Now`] of [`Quota::now`] suffices.
+//! [`Quota::sync`] brings a quota up to the present, and returns the [`Now`] for `try_take` and `reserve`. To only read the quota,
+//! [`Quota::now`] is enough.
 
 pub mod adaptive_ttl;
 mod cooldown;

@@ -19,7 +19,7 @@ pub struct RecordCipher {
     id: [u8; KEY_ID],
 }
 
-/// The text is not a key.
+/// The error of [`RecordCipher::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it must be 64 hexadecimal digits, which are 32 bytes: `openssl rand -hex 32` makes one")]
 pub struct InvalidKey;

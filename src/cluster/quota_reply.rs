@@ -29,7 +29,7 @@ pub struct Slot {
     pub from: Instant,
     /// The latest time of the call.
     pub until: Instant,
-    /// The day in which the call is counted, as days since 1970-01-01 UTC.
+    /// The UTC day that the call counts toward, in days since 1970-01-01.
     pub day: u64,
     /// Keeps other modules from making slots.
     reserved: (),
@@ -75,7 +75,7 @@ pub struct SharedDay {
 pub(crate) struct Replicas {
     /// The number of replicas that are present, including this one.
     pub(crate) live: u64,
-    /// The calls an hour that the refreshes of all replicas would cost without stretching.
+    /// Calls per hour that the refreshes of all replicas would cost if `live_fresh` were not stretched.
     pub(crate) refresh_demand: u64,
 }
 

@@ -18,7 +18,7 @@ const PLAIN: u8 = 0;
 const ENCRYPTED: u8 = 1;
 const CHECKSUM: usize = 16;
 
-/// The kind of content.
+/// The content of a record, as one byte of its head. The numbers are part of the format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecordKind {
     /// A snapshot's bytes.

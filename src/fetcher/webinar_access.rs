@@ -86,7 +86,7 @@ impl WebinarAccess {
         failure
     }
 
-    /// Records that Zoom did not refuse a call for this snapshot for lack of a scope or plan.
+    /// Records that the app's scopes and plan were sufficient for a call for this snapshot. Ends the refusal of webinars.
     pub(super) fn grant(&self, key: &SnapshotKey) {
         if key.kind == MeetingKind::Webinar && self.refusal.send_replace(None).is_some() {
             tracing::info!("Zoom accepts calls for webinars again");

@@ -39,7 +39,7 @@ pub struct Remaining {
     pub time: Duration,
 }
 
-/// The expected course of the day.
+/// Whether the day's calls will last at the present rate.
 #[derive(Debug, Clone, Copy)]
 pub struct Forecast {
     /// The present rate of calls.

@@ -44,7 +44,7 @@ struct Days {
     today: DayCount,
     /// The previous day, in case the clock is set back to it.
     before: Option<DayCount>,
-    /// The day at which the clock was set back, in case it was right before.
+    /// The later day from which the clock was set back, in case that day was the correct one.
     after: Option<DayCount>,
 }
 

@@ -2,8 +2,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The open files for each caller: its connection, the handle that detects its disconnect, and a copy of that handle while it
-/// waits.
+/// The open files for each connection of a caller: the socket, the handle that detects a disconnect, and a copy of that handle
+/// while a request waits.
 const FILES_PER_CONNECTION: u64 = 3;
 /// The open files for everything else: the operators' listener, Zoom, Redis, files, the runtimes.
 const RESERVED: u64 = 320;

@@ -9,10 +9,10 @@ pub const COMMON_FIELDS: [&str; 7] =
     ["network_type", "connection_type", "location", "data_center", "os", "version", "device"];
 /// Fewer affected participants have nothing in common.
 const LEAST_AFFECTED: usize = 2;
-/// How many times as frequent a value must be among the affected participants as among all.
+/// A value must be at least this many times as frequent among the affected participants as among all.
 const TIMES_AS_FREQUENT: usize = 2;
 
-/// Counts the values of all participants.
+/// Counts, for each field, how many participants have each value, and how many of them are affected.
 #[derive(Default)]
 pub(super) struct CommonValues {
     participants: usize,

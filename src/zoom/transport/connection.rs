@@ -15,7 +15,7 @@ use tokio_util::either::Either;
 
 use super::answer::AnswerReader;
 
-/// Bytes read at once.
+/// The maximum number of bytes that one read takes.
 const READ: usize = 4 * 1024;
 
 /// Bytes arrived without a request, or the peer has closed the connection. The next request was not written, because it could

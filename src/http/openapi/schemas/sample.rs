@@ -108,7 +108,7 @@ fn or_null(schema: &str) -> Value {
     json!({ "anyOf": [{ "$ref": format!("#/components/schemas/{schema}") }, { "type": "null" }] })
 }
 
-/// Returns the fields that the cleaner parses, under their new names.
+/// Returns the schema of a group's measurements, under the names that cleaning gives them.
 fn measurements() -> Value {
     let mut properties = Map::new();
     for (field, name) in measured() {
