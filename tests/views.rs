@@ -449,8 +449,11 @@ fn expected_selection(tree: &Tree, chosen: &[&str]) -> Option<Tree> {
         chosen.iter().any(|chosen| *chosen == name || Some(*chosen) == name.split('_').next())
     };
     let restricted = |sample: &Tree| {
-        let chosen = groups(sample).filter(|(key, _)| is_chosen(key)).cloned().collect::<Vec<_>>();
-        (!chosen.is_empty()).then_some(Tree::Object(chosen))
+        groups(sample).find(|(key, _)| is_chosen(key))?;
+        let is_group = |value: &Tree| matches!(value, Tree::Object(_));
+        let stays =
+            |(key, value): &&(String, Tree)| text(key) == "date_time" || (is_group(value) && is_chosen(key));
+        Some(Tree::Object(entries(sample).iter().filter(stays).cloned().collect()))
     };
     let field = |(key, value): &(String, Tree)| match value {
         Tree::List(samples) if units(key) == units("user_qos") => {
