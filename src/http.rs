@@ -102,6 +102,9 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
     }
 }
 
+/// Browsers must take a response for nothing else than it says.
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+
 async fn serve(
     request: ServiceRequest,
     state: Data<AppState>,
@@ -113,7 +116,7 @@ async fn serve(
     let mut response = answer(listener, &request, payload, &in_flight.state, &in_flight.context).await;
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, in_flight.context.id.to_header());
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     if listener == Listener::Callers && in_flight.state.is_draining() {
         // Asks the caller to close its connection after this response. Otherwise we would close it later, possibly
         // during a request.

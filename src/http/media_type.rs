@@ -33,10 +33,15 @@ impl MediaType {
     }
 
     /// The value of `Content-Type`.
-    pub(super) const fn content_type(self) -> &'static str {
+    pub(super) fn content_type(self) -> HeaderValue {
+        // Constants, because `from_static` checks each letter when it runs.
+        const JSON: HeaderValue = HeaderValue::from_static(MediaType::Json.essence());
+        const NDJSON: HeaderValue = HeaderValue::from_static(MediaType::Rows(RowFormat::Ndjson).essence());
+        const CSV: HeaderValue = HeaderValue::from_static("text/csv; charset=utf-8; header=present");
         match self {
-            Self::Json | Self::Rows(RowFormat::Ndjson) => self.essence(),
-            Self::Rows(RowFormat::Csv) => "text/csv; charset=utf-8; header=present",
+            Self::Json => JSON,
+            Self::Rows(RowFormat::Ndjson) => NDJSON,
+            Self::Rows(RowFormat::Csv) => CSV,
         }
     }
 }
