@@ -77,6 +77,8 @@ impl Views {
         let body = ViewBody { bytes: CountedBytes::count(bytes, &self.in_use), length };
         if size <= self.max_bytes / 2 {
             self.cached.insert(key, body.clone());
+            // Evict now. moka would wait for its next maintenance, and the evicted views would count until then.
+            self.cached.run_pending_tasks();
         }
         Some(body)
     }
@@ -85,6 +87,16 @@ impl Views {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn views_that_nobody_holds_make_room_for_others() {
+        let views = Views::new(8 * 1024 * 1024);
+        for number in 0..200 {
+            let key = ViewKey { tag: Tag(number), name: "a".into(), coding: Coding::Gzip };
+            let made = WrittenBody { bytes: vec![0; 1024 * 1024], length: 0 };
+            assert!(views.insert(key, made).is_some(), "{number}");
+        }
+    }
 
     #[test]
     fn views_that_readers_hold_are_bounded_but_one_always_fits() {
