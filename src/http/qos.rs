@@ -60,16 +60,12 @@ pub(super) async fn respond(
     (caller, requested): (&Arc<Caller>, RequestedKey),
     part: Requested,
 ) -> Result<HttpResponse, Problem> {
-    let flight_link = context.flight_link.clone().unwrap_or_default();
-    let found = find(state, request, context, (caller, flight_link), requested).await;
+    let found = find(state, request, context, caller, requested).await;
     match found {
         Ok((snapshot, provenance)) => {
-            // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests
-            // have waited since.
-            let now = if provenance.is_cached() { context.received } else { Instant::now() };
             let found = (&snapshot, &provenance);
             let is_slice = matches!(part, Requested::Slice(_));
-            let mut response = response::build(state, request, context, found, part, now).await?;
+            let mut response = response::build(state, request, context, found, part).await?;
             if is_slice {
                 state.fetcher.publish_paged(&snapshot);
             }
@@ -101,7 +97,7 @@ async fn next_slice(
 ) -> Result<HttpResponse, Problem> {
     let snapshot = paged_snapshot(state, context, requested, &token).await?;
     let (found, slice) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
-    response::build(state, request, context, found, slice, context.received).await
+    response::build(state, request, context, found, slice).await
 }
 
 /// Returns the snapshot that the token names, from this replica or another one.
@@ -166,9 +162,10 @@ pub(super) async fn find(
     state: &AppState,
     request: &HttpRequest,
     context: &RequestContext,
-    (caller, flight_link): (&Arc<Caller>, FlightLink),
+    caller: &Arc<Caller>,
     requested: RequestedKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
+    let flight_link = || context.flight_link.clone().unwrap_or_default();
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
     let (key, entry) = state.cache.find(requested, now);
     let cached = match entry {
@@ -187,7 +184,7 @@ pub(super) async fn find(
             Ok((snapshot, Provenance::Hit))
         }
         (Decision::ServeAndRefresh, Some(snapshot)) => {
-            let provenance = refresh(state, (caller, flight_link), key, now);
+            let provenance = refresh(state, (caller, flight_link()), key, now);
             let found = Ok((snapshot, provenance));
             record_refusal(context, &found);
             found
@@ -196,7 +193,8 @@ pub(super) async fn find(
         (Decision::Fetch(why), cached) => {
             let disconnected = disconnected(request, context);
             let asked = (requested, directives, now);
-            let found = Box::pin(fetch(state, disconnected, (caller, flight_link), asked, why, cached)).await;
+            let found =
+                Box::pin(fetch(state, disconnected, (caller, flight_link()), asked, why, cached)).await;
             record_refusal(context, &found);
             found
         }

@@ -103,8 +103,10 @@ pub(super) async fn build(
     context: &RequestContext,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
     requested: Requested,
-    now: Instant,
 ) -> Result<HttpResponse, Problem> {
+    // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
+    // since.
+    let now = if provenance.is_cached() { context.received } else { Instant::now() };
     // Computed once, because the difference of two instants takes as many instructions as a header.
     let age = snapshot.age(now);
     let fresh_left = snapshot.fresh_left_at(age);

@@ -7,7 +7,7 @@ mod errors;
 mod query;
 mod token;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -27,6 +27,7 @@ use super::{
     state::AppState,
 };
 use crate::{
+    callers::Caller,
     snapshot::{MeetingKind, RequestedKey, Snapshot},
     view::snapshot_view::View,
 };
@@ -63,24 +64,25 @@ async fn page(
     context: &RequestContext,
     kind: MeetingKind,
 ) -> Result<HttpResponse, Problem> {
-    context.identity.caller()?;
+    let caller = context.identity.caller()?;
     let meeting = meeting(request, context)?;
     let query = ZoomQuery::parse(request)?;
     let Some(token) = &query.next_page_token else {
-        let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
-        let slice = Slice { offset: 0, size: query.page_size_or_default() };
-        let answer =
-            build(request, state, context, (&snapshot, &provenance), Requested::page(slice, &snapshot)).await;
+        let requested =
+            RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
+        let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
+        let page = Requested::page(Slice { offset: 0, size: query.page_size_or_default() }, &snapshot);
+        let response = response::build(state, request, context, (&snapshot, &provenance), page).await;
         state.fetcher.publish_paged(&snapshot);
-        return answer;
+        return response;
     };
     let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
     token.slice.size = query.page_size.unwrap_or(token.slice.size);
     let meeting_type = query.meeting_type.unwrap_or(token.meeting_type);
     let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
     let snapshot = paged_snapshot(state, context, requested, &token).await?;
-    build(request, state, context, (&snapshot, &Provenance::Hit), Requested::page(token.slice, &snapshot))
-        .await
+    let page = Requested::page(token.slice, &snapshot);
+    response::build(state, request, context, (&snapshot, &Provenance::Hit), page).await
 }
 
 async fn participant(
@@ -89,8 +91,8 @@ async fn participant(
     context: &RequestContext,
     kind: MeetingKind,
 ) -> Result<HttpResponse, Problem> {
-    context.identity.caller()?;
-    meeting(request, context)?;
+    let caller = context.identity.caller()?;
+    let meeting = meeting(request, context)?;
     let query = ZoomQuery::parse(request)?;
     let wanted = path_ids(request, context).participant;
     let wanted = percent_encoding::percent_decode_str(wanted).decode_utf8_lossy().into_owned();
@@ -98,34 +100,18 @@ async fn participant(
         // No call for an id that no participant can have.
         return Err(Problem::ParticipantNotFound);
     }
-    let (snapshot, provenance) = find(request, state, context, kind, &query).await?;
-    let view = View::ZoomParticipant { wanted };
-    build(request, state, context, (&snapshot, &provenance), Requested::View(view)).await
+    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
+    let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
+    let view = Requested::View(View::ZoomParticipant { wanted });
+    response::build(state, request, context, (&snapshot, &provenance), view).await
 }
 
 async fn find(
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,
-    kind: MeetingKind,
-    query: &ZoomQuery,
+    (caller, requested): (&Arc<Caller>, RequestedKey),
 ) -> Result<(Arc<Snapshot>, Provenance), Problem> {
-    let caller = context.identity.caller()?;
-    let meeting = meeting(request, context)?;
-    let flight_link = context.flight_link.clone().unwrap_or_default();
-    let meeting_type = query.meeting_type_or_default();
-    let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
-    let found = qos::find(state, request, context, (caller, flight_link), requested);
-    found.await.map_err(|nothing| Problem::NoSnapshot(nothing.failure))
-}
-
-async fn build(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-    (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
-    requested: Requested,
-) -> Result<HttpResponse, Problem> {
-    let now = if provenance.is_cached() { context.received } else { Instant::now() };
-    response::build(state, request, context, (snapshot, provenance), requested, now).await
+    let found = qos::find(state, request, context, caller, requested).await;
+    found.map_err(|nothing| Problem::NoSnapshot(nothing.failure))
 }
