@@ -140,7 +140,8 @@ async fn answer(
     }
     // Without this, a panic would close the connection without a response.
     match AssertUnwindSafe(dispatch(route.handler, request, payload, state, context)).catch_unwind().await {
-        Ok(response) => response,
+        Ok(Ok(response)) => response,
+        Ok(Err(problem)) => refuse(listener, &problem, request, context),
         Err(_) => refuse(listener, &Problem::Internal, request, context),
     }
 }
@@ -158,7 +159,7 @@ fn refuse(
     problem.respond(context)
 }
 
-/// Calls the handler. The other asynchronous handlers are boxed; otherwise the future of every hit would need room for
+/// Calls the handler; the caller turns its problem into a response. The other asynchronous handlers are boxed; otherwise the future of every hit would need room for
 /// theirs.
 async fn dispatch(
     handler: RouteHandler,
@@ -166,7 +167,7 @@ async fn dispatch(
     payload: Payload,
     state: &AppState,
     context: &RequestContext,
-) -> HttpResponse {
+) -> Result<HttpResponse, Problem> {
     match handler {
         RouteHandler::Qos => qos::get(request, state, context).await,
         RouteHandler::Summary => Box::pin(summary::get(request, state, context)).await,
@@ -174,12 +175,12 @@ async fn dispatch(
         RouteHandler::ZoomParticipant(kind) => {
             Box::pin(zoom_api::get_participant(request, state, context, kind)).await
         }
-        RouteHandler::Token => Box::pin(zoom_api::post_token(request, payload, state, context)).await,
-        RouteHandler::OpenApi => openapi::get(request),
-        RouteHandler::Health => admin::health(),
-        RouteHandler::Readiness => admin::readiness(state),
-        RouteHandler::Metrics => Box::pin(admin::metrics(state, context)).await,
-        RouteHandler::Status => Box::pin(admin::status(state, context)).await,
+        RouteHandler::Token => Ok(Box::pin(zoom_api::post_token(request, payload, state, context)).await),
+        RouteHandler::OpenApi => Ok(openapi::get(request)),
+        RouteHandler::Health => Ok(admin::health()),
+        RouteHandler::Readiness => Ok(admin::readiness(state)),
+        RouteHandler::Metrics => Ok(Box::pin(admin::metrics(state, context)).await),
+        RouteHandler::Status => Ok(Box::pin(admin::status(state, context)).await),
         RouteHandler::PurgeAll | RouteHandler::PurgeMeeting => {
             Box::pin(admin::purge(request, state, context)).await
         }

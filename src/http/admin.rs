@@ -83,15 +83,13 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
 
 /// Purges one meeting, one type of it, or the complete cache. Responds with 204 whether or not there was anything to
 /// purge.
-pub(super) async fn purge(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
-    let purged = match parse_purge(request, context) {
-        Ok(what) => state.fetcher.purge(what).await.map_err(Problem::NoSnapshot),
-        Err(problem) => Err(problem),
-    };
-    match purged {
-        Ok(()) => HttpResponse::NoContent().finish(),
-        Err(problem) => problem.respond(context),
-    }
+pub(super) async fn purge(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> Result<HttpResponse, Problem> {
+    state.fetcher.purge(parse_purge(request, context)?).await.map_err(Problem::NoSnapshot)?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn parse_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge, Problem> {

@@ -20,14 +20,7 @@ use crate::{
     },
 };
 
-pub(super) async fn get(request: &HttpRequest, state: &AppState, context: &RequestContext) -> HttpResponse {
-    match answer(request, state, context).await {
-        Ok(response) => response,
-        Err(problem) => problem.respond(context),
-    }
-}
-
-async fn answer(
+pub(super) async fn get(
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,

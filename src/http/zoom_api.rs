@@ -43,26 +43,6 @@ pub(super) async fn get_page(
     state: &AppState,
     context: &RequestContext,
     kind: MeetingKind,
-) -> HttpResponse {
-    page(request, state, context, kind).await.unwrap_or_else(|problem| respond(&problem, request, context))
-}
-
-/// `GET /v2/metrics/{meetings|webinars}/{id}/participants/{participantId}/qos`.
-pub(super) async fn get_participant(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-    kind: MeetingKind,
-) -> HttpResponse {
-    let answer = participant(request, state, context, kind).await;
-    answer.unwrap_or_else(|problem| respond(&problem, request, context))
-}
-
-async fn page(
-    request: &HttpRequest,
-    state: &AppState,
-    context: &RequestContext,
-    kind: MeetingKind,
 ) -> Result<HttpResponse, Problem> {
     let caller = context.identity.caller()?;
     let meeting = meeting(request, context)?;
@@ -85,7 +65,8 @@ async fn page(
     response::build(state, request, context, (&snapshot, &Provenance::Hit), page).await
 }
 
-async fn participant(
+/// `GET /v2/metrics/{meetings|webinars}/{id}/participants/{participantId}/qos`.
+pub(super) async fn get_participant(
     request: &HttpRequest,
     state: &AppState,
     context: &RequestContext,
