@@ -9,6 +9,7 @@ mod add;
 mod caller;
 mod directory;
 mod file;
+pub(crate) mod hidden;
 mod key;
 mod ledger;
 mod parser;
@@ -53,7 +54,7 @@ impl Callers {
 mod tests {
     use std::{path::PathBuf, time::Instant};
 
-    use super::{parser::CallerEntry, *};
+    use super::{hidden::HiddenFields, parser::CallerEntry, *};
 
     fn entries(callers: &[(&str, &str, u32)]) -> Vec<CallerEntry> {
         let entry = |(name, key, weight): &(&str, &str, u32)| CallerEntry {
@@ -61,6 +62,8 @@ mod tests {
             key_sha256: key::digest_of(key.as_bytes()),
             weight: *weight,
             calls_per_minute: None,
+            calls_per_day: None,
+            hide: HiddenFields::default(),
         };
         callers.iter().map(entry).collect()
     }

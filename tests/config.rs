@@ -1032,7 +1032,7 @@ fn an_unknown_key_of_the_callers_file_is_not_printed() {
         lines,
         [
             "callers.toml:1: this caller has no key_sha256; every caller needs one",
-            "callers.toml:3: unknown key; a caller has name, key_sha256, weight, calls_per_minute",
+            "callers.toml:3: unknown key; a caller has name, key_sha256, weight, calls_per_minute, calls_per_day, hide",
             "callers.toml:5: unknown key; only [[caller]] entries are allowed here",
         ]
     );

@@ -15,6 +15,7 @@ use std::{
 use super::{
     caller::CallerName,
     file,
+    hidden::HiddenFields,
     key::CallerKey,
     parser::{self, CallerEntry, Issue},
 };
@@ -112,6 +113,8 @@ impl Addition {
             key_sha256: self.key.digest(),
             weight: *weight,
             calls_per_minute: *calls_per_minute,
+            calls_per_day: None,
+            hide: HiddenFields::default(),
         };
         append(&mut text, &entry);
         entries.push(entry);
@@ -143,7 +146,7 @@ impl Addition {
 }
 
 fn append(text: &mut String, entry: &CallerEntry) {
-    let CallerEntry { name, key_sha256, weight, calls_per_minute } = entry;
+    let CallerEntry { name, key_sha256, weight, calls_per_minute, .. } = entry;
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use super::ledger::Ledger;
+use super::{hidden::HiddenFields, ledger::Ledger};
 
 /// A caller's name. Its characters are restricted because it is a metric label and a log field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -55,6 +55,12 @@ pub(crate) struct Caller {
     pub(crate) weight: u32,
     /// The maximum number of calls in any 60 seconds.
     pub(crate) calls_per_minute: Option<NonZeroU32>,
+    /// The maximum number of calls in a UTC day.
+    #[expect(dead_code, reason = "the ledger does not limit the day yet")]
+    pub(crate) calls_per_day: Option<NonZeroU32>,
+    /// The fields that no response to it may contain.
+    #[expect(dead_code, reason = "the views do not hide yet")]
+    pub(crate) hide: HiddenFields,
     /// The calls of this caller. It is kept when the entry changes.
     pub(super) ledger: SharedLedger,
 }
@@ -90,6 +96,8 @@ impl Caller {
             name: CallerName(CallerName::ANONYMOUS.into()),
             weight: 1,
             calls_per_minute: None,
+            calls_per_day: None,
+            hide: HiddenFields::default(),
             ledger: SharedLedger::default(),
         }
     }

@@ -80,13 +80,15 @@ impl LedgerRegistry {
     pub(super) fn directory(&mut self, entries: Vec<CallerEntry>, metrics: &Metrics) -> Directory {
         let listed: Vec<_> = entries
             .into_iter()
-            .map(|CallerEntry { name, key_sha256, weight, calls_per_minute }| {
+            .map(|entry| {
+                let CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, hide } = entry;
                 // 0 is the anonymous caller.
                 let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
                 let new = || (next, SharedLedger::default());
                 let (id, ledger) = self.ledgers.entry(name.clone()).or_insert_with(new).clone();
                 metrics.init_caller(name.as_str());
-                (key_sha256, Arc::new(Caller { id, name, weight, calls_per_minute, ledger }))
+                let caller = Caller { id, name, weight, calls_per_minute, calls_per_day, hide, ledger };
+                (key_sha256, Arc::new(caller))
             })
             .collect();
         Directory {

@@ -4,10 +4,14 @@
 
 use std::{collections::HashMap, fmt, num::NonZeroU32, ops::RangeInclusive};
 
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use super::{
     caller::CallerName,
+    hidden::{FieldGroup, HiddenFields},
     key::{self, Digest},
 };
 use crate::toml_document::{Item, TomlDocument, integer};
@@ -15,7 +19,10 @@ use crate::toml_document::{Item, TomlDocument, integer};
 /// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
 
-const KEYS: [&str; 4] = ["name", "key_sha256", "weight", "calls_per_minute"];
+/// The permitted limits of a caller's calls.
+const LIMITS: RangeInclusive<u32> = 1..=u32::MAX;
+
+const KEYS: [&str; 6] = ["name", "key_sha256", "weight", "calls_per_minute", "calls_per_day", "hide"];
 
 /// One `[[caller]]`.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,6 +31,8 @@ pub(super) struct CallerEntry {
     pub(super) key_sha256: Digest,
     pub(super) weight: u32,
     pub(super) calls_per_minute: Option<NonZeroU32>,
+    pub(super) calls_per_day: Option<NonZeroU32>,
+    pub(super) hide: HiddenFields,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +112,8 @@ impl Parser<'_> {
     }
 
     fn entry(&mut self, line: usize, table: &DeTable<'_>) -> Option<CallerEntry> {
-        let (mut name, mut key_sha256, mut weight, mut limit) = (None, None, Some(1), Some(None));
+        let (mut name, mut key_sha256, mut weight) = (None, None, Some(1));
+        let (mut per_minute, mut per_day, mut hide) = (Some(None), Some(None), Some(HiddenFields::default()));
         let mut missing = vec!["name", "key_sha256"];
         for Item { key, line, value, is_broken } in self.document.items(table) {
             missing.retain(|required| *required != key);
@@ -115,7 +125,11 @@ impl Parser<'_> {
                 "name" => name = self.name(line, value),
                 "key_sha256" => key_sha256 = self.digest(line, value),
                 "weight" => weight = self.integer(line, key, value, &WEIGHTS),
-                _ => limit = self.integer(line, key, value, &(1..=u32::MAX)).map(NonZeroU32::new),
+                "calls_per_minute" => {
+                    per_minute = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new);
+                }
+                "calls_per_day" => per_day = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new),
+                _ => hide = self.hide(line, value),
             }
         }
         // With a syntax error in the file, a missing key may be on a line that could not be read.
@@ -124,7 +138,21 @@ impl Parser<'_> {
                 self.report(line, format!("this caller has no {required}; every caller needs one"));
             }
         }
-        Some(CallerEntry { name: name?, key_sha256: key_sha256?, weight: weight?, calls_per_minute: limit? })
+        Some(CallerEntry {
+            name: name?,
+            key_sha256: key_sha256?,
+            weight: weight?,
+            calls_per_minute: per_minute?,
+            calls_per_day: per_day?,
+            hide: hide?,
+        })
+    }
+
+    fn hide(&mut self, line: usize, value: &DeValue<'_>) -> Option<HiddenFields> {
+        let group = |word: &Spanned<DeValue<'_>>| word.get_ref().as_str().and_then(FieldGroup::from_name);
+        let hidden =
+            value.as_array().and_then(|words| words.iter().map(group).collect::<Option<HiddenFields>>());
+        hidden.or_else(|| self.reject(line, format!("hide must be a list of: {}", FieldGroup::names())))
     }
 
     fn name(&mut self, line: usize, value: &DeValue<'_>) -> Option<CallerName> {
@@ -215,7 +243,8 @@ mod tests {
     fn entries_are_read_with_their_defaults() {
         let text = format!(
             "# ours\n[[caller]]\nname = \"support-tools\"\nkey_sha256 = \"{HASH}\"\n\n[[caller]]\nname = \"bi\"\n\
-             key_sha256 = \"{}\"\nweight = 3\ncalls_per_minute = 120\n",
+             key_sha256 = \"{}\"\nweight = 3\ncalls_per_minute = 120\ncalls_per_day = 5000\n\
+             hide = [\"device\", \"identity\"]\n",
             other_hash().to_uppercase()
         );
         let entries = parse(&text).ok().unwrap();
@@ -224,6 +253,9 @@ mod tests {
             .map(|entry| (entry.name.as_str(), entry.weight, entry.calls_per_minute.map(NonZeroU32::get)))
             .collect();
         assert_eq!(read, [("support-tools", 1, None), ("bi", 3, Some(120))]);
+        assert_eq!((entries[0].calls_per_day, entries[0].hide), (None, HiddenFields::default()));
+        assert_eq!(entries[1].calls_per_day, NonZeroU32::new(5000));
+        assert_eq!(entries[1].hide, [FieldGroup::Identity, FieldGroup::Device].into_iter().collect());
         assert_eq!(entries[0].key_sha256[..2], [0x9f, 0x86]);
         assert_eq!(entries[1].key_sha256[31], 0x09);
         assert!(parse("").ok().unwrap().is_empty());
@@ -245,7 +277,7 @@ mod tests {
                 "line 11: key_sha256 must be text of 64 hexadecimal digits",
                 "line 12: this caller has no name; every caller needs one",
                 "line 12: this caller has no key_sha256; every caller needs one",
-                "line 13: unknown key; a caller has name, key_sha256, weight, calls_per_minute",
+                "line 13: unknown key; a caller has name, key_sha256, weight, calls_per_minute, calls_per_day, hide",
                 "line 14: unknown key; only [[caller]] entries are allowed here",
             ]
         );
@@ -317,6 +349,10 @@ mod tests {
             ("name = 1", "name must be text in quotes"),
             ("name = \"a\"\nname = \"b\"", "invalid TOML"),
             ("name = \"anonymous\"", "choose another name"),
+            ("name = \"a\"\ncalls_per_day = 0", "calls_per_day must be a whole number from 1"),
+            ("name = \"a\"\nhide = [\"names\"]", "hide must be a list of: identity, address, device"),
+            ("name = \"a\"\nhide = \"identity\"", "hide must be a list of"),
+            ("name = \"a\"\nhide = [1]", "hide must be a list of"),
         ] {
             let message = only_issue(&format!("{lines}\nkey_sha256 = \"{HASH}\""));
             assert!(message.contains(expected), "{message}");

@@ -1,0 +1,58 @@
+//! The groups of fields that a caller may not see.
+
+/// A word of `hide` in the callers' file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FieldGroup {
+    Identity,
+    Address,
+    Device,
+}
+
+impl FieldGroup {
+    const ALL: [(&str, Self); 3] =
+        [("identity", Self::Identity), ("address", Self::Address), ("device", Self::Device)];
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find_map(|(known, group)| (known == name).then_some(group))
+    }
+
+    /// Returns the known words, for a message.
+    pub(super) fn names() -> String {
+        Self::ALL.map(|(name, _)| name).join(", ")
+    }
+}
+
+/// The set of groups that are hidden from a caller; empty for most callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) struct HiddenFields(u8);
+
+#[cfg_attr(not(test), expect(dead_code, reason = "the views do not hide yet"))]
+impl HiddenFields {
+    pub(crate) fn contains(self, group: FieldGroup) -> bool {
+        self.0 & 1 << group as u8 != 0
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl FromIterator<FieldGroup> for HiddenFields {
+    fn from_iter<I: IntoIterator<Item = FieldGroup>>(groups: I) -> Self {
+        Self(groups.into_iter().fold(0, |set, group| set | 1 << group as u8))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_contains_the_groups_that_were_collected() {
+        let set: HiddenFields = [FieldGroup::Address, FieldGroup::Address].into_iter().collect();
+        let contained = FieldGroup::ALL.map(|(_, group)| set.contains(group));
+        assert_eq!((contained, set.is_empty()), ([false, true, false], false));
+        assert!(HiddenFields::default().is_empty());
+        assert_eq!(FieldGroup::from_name("Identity"), None);
+    }
+}
