@@ -47,6 +47,25 @@ fn served_metrics(text: &str) -> BTreeSet<&str> {
     types.map(|line| line.split(' ').next().unwrap()).collect()
 }
 
+/// The metrics of `text` with their labels and the labels' values.
+fn served_labels(text: &str) -> BTreeSet<(&str, &str, &str)> {
+    let samples = text.lines().filter_map(|line| line.strip_prefix("zoom_qos_proxy_")?.split_once('{'));
+    let labels = samples.flat_map(|(metric, rest)| {
+        let labels = rest.split_once('}').unwrap().0.split(',').map(|label| label.split_once('=').unwrap());
+        labels.map(move |(label, value)| (metric, label, value.trim_matches('"')))
+    });
+    labels.filter(|(_, label, _)| *label != "le").collect()
+}
+
+/// The values that docs/METRICS.md lists for a label of a metric.
+fn documented_values(metric: &str, label: &str) -> BTreeSet<&'static str> {
+    let row = documented_rows("| label |").find(|row| {
+        let mut names = names_in(row, 1);
+        names.next() == Some(label) && (!row.contains("` of `") || names.any(|name| name == metric))
+    });
+    names_in(row.unwrap_or_else(|| panic!("{label} of {metric} is not described")), 2).collect()
+}
+
 fn own_id(answer: &Answer) -> String {
     answer.header("x-request-id").unwrap_or_else(|| panic!("no X-Request-Id: {answer:?}")).to_owned()
 }
@@ -129,6 +148,44 @@ fn every_label_of_a_metric_has_a_row_of_values() {
     for label in documented_rows("| metric |").flat_map(|row| names_in(row, 3)) {
         assert!(described.contains(label), "{label}");
     }
+}
+
+/// Some values appear with their first event, which the requests cause.
+#[test]
+fn documented_label_values_are_served_and_served_ones_documented() {
+    const FREE: [&str; 4] = ["detail", "status", "caller", "version"];
+    let (redis, sim) = (Server::start(), sim(|config| config.latency = Duration::from_millis(700)));
+    let fields =
+        ["bitrate", "latency", "jitter", "avg_loss", "max_loss", "frame_rate", "resolution", "x_cpu_usage"];
+    let odd = fields.map(|field| format!("\"{field}\":\"odd\"")).join(",");
+    sim.add_meeting(Meeting::raw_pages("91111111111", vec![format!("[{{\"user_qos\":[{{{odd}}}]}}]")]));
+    let service = Service::start(&sim, &[("redis.url", &redis.url()), BRIEFLY_FRESH]);
+    wait_until_redis_is(&service, 1.0);
+    at_once(service.addr, vec!["/qos/91111111111".into(); 2]);
+    wait_until_stale(&service, "/qos/91111111111");
+    for path in [
+        "/qos/91111111111",
+        "/qos/85746065432?type=past",
+        "/qos/85746065432?type=past",
+        "/qos/1",
+        "/qos/90000000000",
+    ] {
+        service.get(path);
+    }
+    request(service.addr, "GET", "/qos/85746065432?type=past", &[("If-None-Match", "*")]);
+    let text = service.ops_get("/metrics").text();
+    let served = served_labels(&text);
+    for (metric, label) in served.iter().map(|(metric, label, _)| (*metric, *label)).collect::<BTreeSet<_>>()
+    {
+        if !FREE.contains(&label) {
+            let of_label = served.iter().filter(|(other, name, _)| (*other, *name) == (metric, label));
+            let values: BTreeSet<_> = of_label.map(|(_, _, value)| *value).collect();
+            let metric =
+                metric.trim_end_matches("_bucket").trim_end_matches("_count").trim_end_matches("_sum");
+            assert_eq!(values, documented_values(metric, label), "{label} of {metric}");
+        }
+    }
+    service.finish(&[]);
 }
 
 #[test]
