@@ -9,6 +9,11 @@
 ARG BUILD_IMAGE=docker.io/library/rust:1.95.0-slim-bookworm
 ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
+# ---- cargo-auditable: writes the list of crates into the program, where scanners of images find it ----
+FROM ${BUILD_IMAGE} AS auditable
+ARG CARGO_AUDITABLE=0.7.7
+RUN cargo install --locked --root /opt/auditable --version "$CARGO_AUDITABLE" cargo-auditable
+
 # ---- dependencies: compiled again only when a manifest changes ----
 FROM ${BUILD_IMAGE} AS dependencies
 WORKDIR /build
@@ -24,9 +29,10 @@ RUN mkdir -p src zoom-sim/src tests/support/src benches \
     && cargo clean --release --locked --package zoom-qos-proxy
 
 FROM dependencies AS build
+COPY --from=auditable /opt/auditable/bin/ /usr/local/cargo/bin/
 COPY config/default.toml config/
 COPY src src
-RUN cargo build --release --locked --package zoom-qos-proxy \
+RUN cargo auditable build --release --locked --package zoom-qos-proxy \
     && install -D target/release/zoom-qos-proxy /out/program/zoom-qos-proxy \
     && install -d /out/state/zoom-qos-proxy
 

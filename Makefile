@@ -15,7 +15,7 @@ TEST_PROGRAMS = cc curl python3 redis-server faketime haproxy prometheus
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
 	plan check-format check-clippy check-docs doc-tests tests readme conformance conformance-jdk clients memory deny quick-bench quick-compare skips \
-	image check-image image-test machine-test chart chart-readme chart-checkov monitoring
+	image cluster-test release-check check-image image-test machine-test chart chart-readme chart-checkov monitoring
 
 comma := ,
 heading = @printf '\n== %s\n' '$(1)'
@@ -31,7 +31,7 @@ demo: ## starts the service and a simulated Zoom, and prints lines to try
 
 test: plan prepare check-format check-clippy check-docs doc-tests tests readme conformance clients chart monitoring check-image skips ## runs everything that CI checks; installs what it needs
 
-test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test ## test, and slower checks: a JDK client on the answers, resident size over 50,000 meetings, an hour each of misbehaving callers, Zoom and Redis, audit of the dependencies, each bench once, a short comparison, checkov on the chart, the image
+test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test release-check ## test, and slower checks: a JDK client on the answers, resident size over 50,000 meetings, an hour each of misbehaving callers, Zoom and Redis, audit of the dependencies, each bench once, a short comparison, checkov on the chart, the image, a release without publishing
 
 bench: ## measures the service beside nginx, Varnish and others; PART=hits, instructions, storm, cleaning, memory, growth, views or start for one alone; WRITE=1 writes docs/PERFORMANCE.md and docs/performance
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
@@ -43,6 +43,18 @@ image: ## builds the container image with docker, podman or buildah; IMAGE, TAG,
 image-test: ## builds the image and tests it with podman; as root; BASES=registry uses the real base images
 	$(call heading,the image)
 	@scripts/image-test
+
+cluster-test: ## builds the image and tests the chart in a cluster of kind; HELM=3 or 4
+	@scripts/cluster-test
+
+release-check: ## runs the steps of a release that need no credentials: versions, program with its crates and SBOM, chart, checksums
+	$(call heading,a release without publishing)
+	@scripts/chart-tests --install
+	@rm -rf target/release-check && mkdir -p target/release-check
+	scripts/release program target/release-check
+	PATH="$(CURDIR)/target/chart/python/bin:$$PATH" scripts/release chart ghcr.io/example/zoom-qos-proxy@sha256:$$(printf '%064d' 0) target/release-check
+	scripts/release notes >target/release-check/notes.md
+	scripts/release checksums target/release-check
 
 fmt: ## formats the code
 	cargo fmt --all

@@ -64,49 +64,6 @@ def test_scripts_are_clean_by_shellcheck():
     assert done.returncode == 0, done.stdout
 
 
-# ---- releases ----
-
-WORKFLOWS = {path.name: yaml.safe_load(path.read_text()) for path in (ROOT / ".github/workflows").glob("*.yml")}
-
-
-def needed_by(jobs, name):
-    """The names of all jobs that this one needs, directly or not."""
-    needs = jobs[name].get("needs", [])
-    needs = [needs] if isinstance(needs, str) else needs
-    return set(needs).union(*(needed_by(jobs, each) for each in needs))
-
-
-def publishers():
-    for file, workflow in WORKFLOWS.items():
-        for name, job in workflow["jobs"].items():
-            if job.get("permissions", {}).get("packages") == "write":
-                yield file, name
-
-
-def test_there_are_jobs_that_publish():
-    assert {file for file, _ in publishers()} == {"chart.yml", "image.yml"}
-
-
-@pytest.mark.parametrize("file, name", list(publishers()))
-def test_nothing_is_published_without_make_test(file, name):
-    jobs = WORKFLOWS[file]["jobs"]
-    assert any(jobs[each].get("uses") == "./.github/workflows/ci.yml" for each in needed_by(jobs, name))
-    assert not any("always()" in str(jobs[each].get("if")) for each in {name, *needed_by(jobs, name)})
-    ci = WORKFLOWS["ci.yml"]
-    assert "workflow_call" in ci[True], "YAML reads `on` as true"
-    assert "make test" in [step.get("run") for step in ci["jobs"]["test"]["steps"]]
-
-
-@pytest.mark.parametrize("tag, taken", [("v{}", True), ("v{}-rc.1", False), ("v9.9.9", False)])
-def test_a_tag_is_published_only_as_the_version_that_the_chart_has(tag, taken):
-    steps = WORKFLOWS["chart.yml"]["jobs"]["package"]["steps"]
-    [run] = [step["run"] for step in steps if step.get("name") == "the tag is the version of both"]
-    environment = {"PATH": "/usr/bin:/bin", "GITHUB_REF_NAME": tag.format(META["version"])}
-    # As GitHub runs a step.
-    done = subprocess.run(["bash", "-e", "-c", run], cwd=ROOT, env=environment)
-    assert (done.returncode == 0) is taken
-
-
 # ---- autoscaling ----
 
 

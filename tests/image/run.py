@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +36,13 @@ class Image(unittest.TestCase):
     def setUpClass(cls):
         cls.image, cls.base = inspect("image", IMAGE), inspect("image", BASE)
         cls.root = mounted(IMAGE)
+
+    def test_scanners_find_the_crates_in_it(self):
+        program = os.path.join(self.root, PROGRAM.lstrip("/"))
+        done = subprocess.run(
+            [os.path.join(ROOT, "scripts/release"), "crates", program], capture_output=True, text=True, timeout=600, check=False
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
     def test_it_says_how_it_is_run(self):
         config = self.image["Config"]
