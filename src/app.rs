@@ -82,7 +82,18 @@ impl App {
         // Fails if this process has installed the provider before, as tests do that start several services.
         drop(rustls::crypto::ring::default_provider().install_default());
         let Config {
-            server, fetcher, zoom, quota, freshness, cache, callers, summary, cluster, trace, ..
+            server,
+            fetcher,
+            zoom,
+            quota,
+            freshness,
+            cache,
+            callers,
+            summary,
+            cluster,
+            trace,
+            telemetry,
+            ..
         } = config;
         let metrics = Arc::new(Metrics::default());
         let (tracer, tracer_guard) = trace::start(&trace);
@@ -108,6 +119,7 @@ impl App {
             fetcher,
             views,
             summary_limits: summary,
+            log_meeting_ids: telemetry.log_meeting_ids,
             metrics,
             tracer,
             draining,

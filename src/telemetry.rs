@@ -46,6 +46,8 @@ pub struct TelemetryConfig {
     pub log_format: LogFormat,
     /// Valid `EnvFilter` directives.
     pub log_level: String,
+    /// Whether the line of a request names the meeting.
+    pub log_meeting_ids: bool,
 }
 
 /// Starts logging for the whole process. Call it once.

@@ -174,6 +174,7 @@ fn without_settings_the_documented_defaults_apply() {
     assert_eq!(limits, [150.0, 40.0, 2.0, 90.0].map(Some));
     assert_eq!(config.telemetry.log_format, LogFormat::Json);
     assert_eq!(config.telemetry.log_level, "info");
+    assert!(!config.telemetry.log_meeting_ids);
     assert!(config.trace.otlp_endpoint.is_none());
 }
 
@@ -893,6 +894,20 @@ fn connecting_may_not_take_longer_than_the_whole_call() {
     with("zoom.connect_timeout = \"10s\"");
     let alone = with("zoom.request_timeout = \"2s\"").zoom;
     assert_eq!(alone.request_timeout, seconds(2), "the default of connect_timeout causes no contradiction");
+}
+
+#[test]
+fn a_switch_is_true_or_false() {
+    assert!(with("telemetry.log_meeting_ids = true").telemetry.log_meeting_ids);
+    for wrong in ["\"true\"", "1", "\"\"", "[]"] {
+        let problem = problem_of(&format!("telemetry.log_meeting_ids = {wrong}"));
+        let expected = "telemetry.log_meeting_ids: must be true or false, without quotes (set in 1.toml:2)";
+        assert_eq!(problem, expected);
+    }
+    let variable = |text: &str| Setup::new().variable("QOS_PROXY__TELEMETRY__LOG_MEETING_IDS", text);
+    assert!(variable("true").config().telemetry.log_meeting_ids);
+    assert!(!variable("false").config().telemetry.log_meeting_ids);
+    assert_eq!(variable("yes").refused().len(), 1);
 }
 
 #[test]

@@ -64,6 +64,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "redis.encryption_key_file",
     "telemetry.log_format",
     "telemetry.log_level",
+    "telemetry.log_meeting_ids",
     "telemetry.otlp_endpoint",
 ];
 

@@ -29,7 +29,8 @@ pub(super) enum RawValue {
     Integer(Option<i128>),
     /// The text of a TOML float.
     Float(String),
-    /// The text of an environment variable, which may mean a number.
+    Boolean(bool),
+    /// The text of an environment variable, which may mean a number or a boolean.
     Variable(String),
     /// A TOML type that no key has.
     Other(&'static str),
@@ -39,7 +40,7 @@ impl RawValue {
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Variable(text) => Some(text),
-            Self::Integer(_) | Self::Float(_) | Self::Other(_) => None,
+            Self::Integer(_) | Self::Float(_) | Self::Boolean(_) | Self::Other(_) => None,
         }
     }
 }
@@ -161,6 +162,7 @@ fn raw_value(value: &DeValue<'_>) -> RawValue {
         DeValue::String(text) => RawValue::Text(text.to_string()),
         DeValue::Integer(_) => RawValue::Integer(integer(value)),
         DeValue::Float(number) => RawValue::Float(number.as_str().to_owned()),
+        DeValue::Boolean(value) => RawValue::Boolean(*value),
         other => RawValue::Other(other.type_str()),
     }
 }

@@ -11,7 +11,7 @@ use super::{
     rules::{
         address::{base_url, is_unencrypted, trimmed_base_url},
         quantity::{integer, summary_limit},
-        text::{choice, file_path, log_filter},
+        text::{boolean, choice, file_path, log_filter},
     },
 };
 use crate::{
@@ -210,10 +210,12 @@ pub(super) fn telemetry(reader: &mut Reader) -> TelemetryConfig {
     let formats = [("json", LogFormat::Json), ("text", LogFormat::Text)];
     let log_format = reader.required("telemetry.log_format", |raw| choice(raw, &formats));
     let log_level = reader.required("telemetry.log_level", log_filter);
+    let log_meeting_ids = reader.required("telemetry.log_meeting_ids", boolean);
     // Wrong values were reported, so these defaults are never used.
     TelemetryConfig {
         log_format: log_format.unwrap_or(LogFormat::Json),
         log_level: log_level.unwrap_or_default(),
+        log_meeting_ids: log_meeting_ids.unwrap_or_default(),
     }
 }
 

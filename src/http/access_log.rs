@@ -14,12 +14,13 @@ use actix_web::{
 use super::{
     auth::Identity,
     context::{Completion, RequestContext, RequestId},
-    request_span,
+    params, request_span,
     route::Route,
     state::AppState,
 };
 use crate::{
     failure::RefusedBy,
+    meeting_id::MeetingId,
     metrics::Outcome,
     trace::{FlightLink, Span},
 };
@@ -31,6 +32,8 @@ pub(super) struct InFlight {
     pub(super) context: RequestContext,
     method: &'static str,
     peer: Option<SocketAddr>,
+    /// The meeting for the log line; `None` unless `telemetry.log_meeting_ids` is set.
+    meeting: Option<MeetingId>,
     /// The status of the response. `None` if there is none, or if it is not a 2xx and the caller has probably
     /// disconnected.
     answered: Option<u16>,
@@ -61,7 +64,9 @@ impl InFlight {
             problem_code: None.into(),
             disconnected: false.into(),
         };
-        Self { state, context, method, peer: request.peer_addr(), answered: None, span }
+        let meeting =
+            if state.log_meeting_ids { params::named_meeting(route, request.uri().path()) } else { None };
+        Self { state, context, method, peer: request.peer_addr(), meeting, answered: None, span }
     }
 
     /// Records the response. If it is not a 2xx and the caller has probably disconnected, 499 is logged instead.
@@ -105,6 +110,7 @@ impl InFlight {
                     refused_by = completion.refused_by.map(RefusedBy::as_str),
                     code = completion.problem_code,
                     duration_ms,
+                    meeting = self.meeting.as_ref().map(MeetingId::as_str),
                     peer = peer.map(tracing::field::display),
                 )
             };

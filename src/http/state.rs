@@ -30,6 +30,8 @@ pub struct AppState {
     pub summary_limits: SummaryLimits,
     /// Counts requests.
     pub metrics: Arc<Metrics>,
+    /// Whether the log line of a request names the meeting.
+    pub log_meeting_ids: bool,
     /// Begins the spans of requests.
     pub tracer: Tracer,
     /// Set when the process begins to stop.

@@ -14,6 +14,7 @@
 )]
 
 mod answers;
+mod audit;
 mod cache;
 mod callers;
 mod callers_file;

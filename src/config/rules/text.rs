@@ -15,6 +15,18 @@ pub(crate) fn choice<T: Copy>(raw: &RawValue, choices: &[(&str, T)]) -> Checked<
     found.ok_or_else(|| format!("must be one of {words}, not {}", quoted(text)))
 }
 
+/// Parses `true` or `false`, which an environment variable has as text.
+pub(crate) fn boolean(raw: &RawValue) -> Checked<bool> {
+    let value = match raw {
+        RawValue::Boolean(value) => Some(*value),
+        RawValue::Variable(text) => text.parse().ok(),
+        _ => None,
+    };
+    value
+        .map(|value| (value, value.to_string()))
+        .ok_or_else(|| "must be true or false, without quotes".to_owned())
+}
+
 /// Parses a path, which need not exist. No message repeats it, because it may be a secret under the wrong key.
 pub(crate) fn file_path(raw: &RawValue) -> Checked<PathBuf> {
     let text = text_of(raw, "\"/a/file\"")?;
