@@ -59,7 +59,7 @@ mod tests {
     fn entries(callers: &[(&str, &str, u32)]) -> Vec<CallerEntry> {
         let entry = |(name, key, weight): &(&str, &str, u32)| CallerEntry {
             name: CallerName::parse(name).unwrap(),
-            key_sha256: key::digest_of(key.as_bytes()),
+            key_sha256: vec![key::digest_of(key.as_bytes())],
             weight: *weight,
             calls_per_minute: None,
             calls_per_day: None,

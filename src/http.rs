@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod cache_control;
 mod context;
+mod credentials;
 mod disconnect;
 mod media_type;
 mod negotiation;

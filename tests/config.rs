@@ -1017,14 +1017,14 @@ fn the_example_is_accepted_where_its_secrets_are_mounted() {
 #[test]
 fn every_problem_of_the_callers_file_is_reported_with_the_rest() {
     let setup = Setup::new();
-    let text = b"[[caller]]\nname = \"A\"\nkey_sha256 = \"zqp_Zebra\"\nweight = 0\n[[caller]]\n";
+    let text = b"[[caller]]\nname = \"a b\"\nkey_sha256 = \"zqp_Zebra\"\nweight = 0\n[[caller]]\n";
     let file = setup.mount("callers.toml", text);
     let lines = setup
         .file(format!("[callers]\nfile = \"{file}\"\n[server]\nwait = \"0s\"\n"))
         .variable("QOS_PROXY__SERVER__WORKERS", "0")
         .refused();
     let beginnings = [
-        "callers.toml:2: name: must be 1 to 64 characters of a-z, 0-9 and -",
+        "callers.toml:2: name: must be 1 to 64 characters of A-Za-z0-9._-",
         "callers.toml:3: key_sha256 is the key itself",
         "callers.toml:4: weight must be a whole number from 1 to 1000",
         "callers.toml:5: this caller has no key_sha256",

@@ -110,7 +110,7 @@ impl Addition {
         let NewCaller { name, weight, calls_per_minute } = new;
         let entry = CallerEntry {
             name: name.clone(),
-            key_sha256: self.key.digest(),
+            key_sha256: vec![self.key.digest()],
             weight: *weight,
             calls_per_minute: *calls_per_minute,
             calls_per_day: None,
@@ -153,7 +153,8 @@ fn append(text: &mut String, entry: &CallerEntry) {
     if !text.is_empty() {
         text.push('\n');
     }
-    let key_sha256 = hex::encode(key_sha256);
+    let key_sha256: Vec<_> = key_sha256.iter().map(hex::encode).collect();
+    let key_sha256 = key_sha256.join("\", \"");
     // Writing to a String cannot fail.
     _ = write!(text, "[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{key_sha256}\"\nweight = {weight}\n");
     if let Some(limit) = calls_per_minute {

@@ -78,22 +78,17 @@ pub(super) struct LedgerRegistry {
 
 impl LedgerRegistry {
     pub(super) fn directory(&mut self, entries: Vec<CallerEntry>, metrics: &Metrics) -> Directory {
-        let listed: Vec<_> = entries
-            .into_iter()
-            .map(|entry| {
-                let CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, hide } = entry;
-                // 0 is the anonymous caller.
-                let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
-                let new = || (next, SharedLedger::default());
-                let (id, ledger) = self.ledgers.entry(name.clone()).or_insert_with(new).clone();
-                metrics.init_caller(name.as_str());
-                let caller = Caller { id, name, weight, calls_per_minute, calls_per_day, hide, ledger };
-                (key_sha256, Arc::new(caller))
-            })
-            .collect();
-        Directory {
-            in_order: listed.iter().map(|(_, caller)| Arc::clone(caller)).collect(),
-            by_key: Some(listed.into_iter().collect()),
+        let (mut in_order, mut by_key) = (Vec::new(), HashMap::default());
+        for CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, hide } in entries {
+            // 0 is the anonymous caller.
+            let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
+            let new = || (next, SharedLedger::default());
+            let (id, ledger) = self.ledgers.entry(name.clone()).or_insert_with(new).clone();
+            metrics.init_caller(name.as_str());
+            let caller = Arc::new(Caller { id, name, weight, calls_per_minute, calls_per_day, hide, ledger });
+            by_key.extend(key_sha256.into_iter().map(|digest| (digest, Arc::clone(&caller))));
+            in_order.push(caller);
         }
+        Directory { in_order, by_key: Some(by_key) }
     }
 }

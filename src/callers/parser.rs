@@ -24,11 +24,15 @@ const LIMITS: RangeInclusive<u32> = 1..=u32::MAX;
 
 const KEYS: [&str; 6] = ["name", "key_sha256", "weight", "calls_per_minute", "calls_per_day", "hide"];
 
+/// The maximum number of keys of one caller. More are a rotation that nobody finished.
+pub(super) const MAX_KEYS: usize = 4;
+
 /// One `[[caller]]`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct CallerEntry {
     pub(super) name: CallerName,
-    pub(super) key_sha256: Digest,
+    /// The hashes of its keys; several while a key is being replaced.
+    pub(super) key_sha256: Vec<Digest>,
     pub(super) weight: u32,
     pub(super) calls_per_minute: Option<NonZeroU32>,
     pub(super) calls_per_day: Option<NonZeroU32>,
@@ -123,7 +127,7 @@ impl Parser<'_> {
                 }
                 _ if is_broken => {}
                 "name" => name = self.name(line, value),
-                "key_sha256" => key_sha256 = self.digest(line, value),
+                "key_sha256" => key_sha256 = self.digests(line, value),
                 "weight" => weight = self.integer(line, key, value, &WEIGHTS),
                 "calls_per_minute" => {
                     per_minute = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new);
@@ -161,6 +165,18 @@ impl Parser<'_> {
             Some(Err(message)) => self.reject(line, format!("name: {message}")),
             None => self.reject(line, "name must be text in quotes"),
         }
+    }
+
+    /// Parses one hash, or a list of them.
+    fn digests(&mut self, line: usize, value: &DeValue<'_>) -> Option<Vec<Digest>> {
+        let Some(list) = value.as_array() else { return Some(vec![self.digest(line, value)?]) };
+        if !(1..=MAX_KEYS).contains(&list.len()) {
+            return self.reject(line, format!("key_sha256 must have 1 to {MAX_KEYS} hashes"));
+        }
+        let document = self.document;
+        let digests = list.iter().map(|item| self.digest(document.line(item.span().start), item.get_ref()));
+        // All are parsed, so that every problem is reported.
+        digests.collect::<Vec<_>>().into_iter().collect()
     }
 
     fn digest(&mut self, line: usize, value: &DeValue<'_>) -> Option<Digest> {
@@ -207,11 +223,15 @@ impl Parser<'_> {
                     format!("the name {name} is already used on line {first}; choose another name"),
                 );
             }
-            if let Some(first) = keys.insert(key_sha256, line) {
-                self.report(
-                    *line,
-                    format!("{name} has the same key as the caller on line {first}; issue a new one"),
-                );
+            for digest in key_sha256 {
+                if let Some((other, first)) = keys.insert(digest, (name, line)) {
+                    let message = if other == name {
+                        format!("{name} has the same key twice; remove one")
+                    } else {
+                        format!("{name} has the same key as the caller on line {first}; issue a new one")
+                    };
+                    self.report(*line, message);
+                }
             }
         }
     }
@@ -256,8 +276,8 @@ mod tests {
         assert_eq!((entries[0].calls_per_day, entries[0].hide), (None, HiddenFields::default()));
         assert_eq!(entries[1].calls_per_day, NonZeroU32::new(5000));
         assert_eq!(entries[1].hide, [FieldGroup::Identity, FieldGroup::Device].into_iter().collect());
-        assert_eq!(entries[0].key_sha256[..2], [0x9f, 0x86]);
-        assert_eq!(entries[1].key_sha256[31], 0x09);
+        assert_eq!(entries[0].key_sha256[0][..2], [0x9f, 0x86]);
+        assert_eq!(entries[1].key_sha256[0][31], 0x09);
         assert!(parse("").ok().unwrap().is_empty());
     }
 
@@ -265,7 +285,7 @@ mod tests {
     fn all_problems_are_reported_together_by_line() {
         let text = format!(
             "[[caller]]\nname = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = 0\n[[caller]]\nname = \"a\"\n\
-             key_sha256 = \"{HASH}\"\ncalls_per_minute = 0\n[[caller]]\nname = \"B\"\nkey_sha256 = \"xy\"\n\
+             key_sha256 = \"{HASH}\"\ncalls_per_minute = 0\n[[caller]]\nname = \"b b\"\nkey_sha256 = \"xy\"\n\
              [[caller]]\nwieght = 1\n[other]\n"
         );
         assert_eq!(
@@ -273,7 +293,7 @@ mod tests {
             [
                 "line 4: weight must be a whole number from 1 to 1000, without quotes",
                 "line 8: calls_per_minute must be a whole number from 1 to 4294967295, without quotes",
-                "line 10: name: must be 1 to 64 characters of a-z, 0-9 and -",
+                "line 10: name: must be 1 to 64 characters of A-Za-z0-9._-",
                 "line 11: key_sha256 must be text of 64 hexadecimal digits",
                 "line 12: this caller has no name; every caller needs one",
                 "line 12: this caller has no key_sha256; every caller needs one",
@@ -297,6 +317,25 @@ mod tests {
         let same_key = ["line 4: b has the same key as the caller on line 1; issue a new one"];
         assert_eq!(two("b", HASH), same_key);
         assert_eq!(two("b", &HASH.to_uppercase()), same_key);
+    }
+
+    #[test]
+    fn a_caller_has_one_to_four_different_keys() {
+        let hashes = ["08", "09", "0a", "0b", "0c"]
+            .map(|end| format!("\"{}\"", HASH.replace("0a08", &format!("0a{end}"))));
+        let entry = |list: &str| format!("[[caller]]\nname = \"a\"\nkey_sha256 = [{list}]\n");
+        for count in 1..=4 {
+            let entries = parse(&entry(&hashes[..count].join(",\n"))).ok().unwrap();
+            assert_eq!(entries[0].key_sha256.len(), count);
+        }
+        for list in [String::new(), hashes.join(", ")] {
+            assert_eq!(issues(&entry(&list)), ["line 3: key_sha256 must have 1 to 4 hashes"]);
+        }
+        let twice = entry(&format!("{0},\n{0}", hashes[0]));
+        assert_eq!(issues(&twice), ["line 1: a has the same key twice; remove one"]);
+        let wrong = issues(&entry(&format!("{},\n\"x\",\n1", hashes[0])));
+        let message = "key_sha256 must be text of 64 hexadecimal digits";
+        assert_eq!(wrong, [format!("line 4: {message}"), format!("line 5: {message}")]);
     }
 
     #[test]

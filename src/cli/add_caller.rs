@@ -17,7 +17,7 @@ use super::exit::{failed, print_error, wrong_configuration};
 
 #[derive(Args)]
 pub(super) struct AddCaller {
-    /// 1 to 64 of a-z, 0-9 and -; appears in logs and metrics.
+    /// 1 to 64 of A-Za-z0-9._-; appears in logs and metrics.
     #[arg(value_parser = CallerName::parse)]
     name: CallerName,
     /// Its share of the Zoom calls relative to the other waiting callers.

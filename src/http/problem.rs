@@ -80,8 +80,9 @@ impl Problem {
     pub(super) fn row(&self) -> Row {
         match self {
             Self::UnknownCaller => Row::refused(401, "unknown_caller", "Unknown caller key").with_detail(
-                "Send the caller key issued to you by the operators of this service as Authorization: Bearer <key> or \
-                 as X-Api-Key: <key>; if you send both, they must be equal.",
+                "Send the caller key issued to you by the operators of this service as Authorization: Bearer <key>, as \
+                 Basic, with your caller's name as the user, or as X-Api-Key: <key>; if you send several, the first of them \
+                 counts.",
             ),
             Self::InvalidMeetingId(reason) => {
                 Row::refused(400, "invalid_meeting_id", "Invalid meeting id").with_detail(format!(

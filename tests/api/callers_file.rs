@@ -150,7 +150,7 @@ fn a_ceiling_counts_what_was_spent_before_it_was_changed() {
 #[test]
 fn a_broken_file_at_start_reports_every_problem_as_wrong_configuration() {
     let sim = sim(|_| ());
-    let (_folder, path) = callers_file("[[caller]]\nname = \"A\"\nweight = 0\n");
+    let (_folder, path) = callers_file("[[caller]]\nname = \"a b\"\nweight = 0\n");
     let file = path.to_str().unwrap();
     for arguments in [&["check-config"][..], &[]] {
         let ended = run_to_end(command(&sim, &[("callers.file", file)]).args(arguments));
@@ -225,7 +225,8 @@ fn an_invalid_caller_is_rejected_with_a_reason_and_nothing_changes() {
     let elsewhere = format!("{folder_path}/none/callers.toml");
     for (arguments, code, said) in [
         (&["bi"][..], 1, "there is already a caller named bi"),
-        (&["BI"], 2, "must be 1 to 64 characters of"),
+        (&["b/i"], 2, "must be 1 to 64 characters of"),
+        (&[KEY], 2, "this is a caller key"),
         (&["anonymous"], 2, "choose another name"),
         (&["x", "--weight", "0"], 2, "1 to 1000"),
         (&["x", "--weight", "1001"], 2, "1 to 1000"),

@@ -20,7 +20,7 @@ pub(super) fn paths() -> Map<String, Value> {
     let parameters: Vec<_> =
         names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect();
     let responses = of_summary();
-    let security = json!([{}, { "bearer": [] }, { "apiKey": [] }]);
+    let security = json!([{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }]);
     let path = json!({
         "parameters": parameters,
         "get": {

@@ -44,7 +44,7 @@ impl Operation {
         let parameters: Vec<_> =
             names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect();
         let responses = responses(self.schema);
-        let security = json!([{}, { "bearer": [] }, { "apiKey": [] }]);
+        let security = json!([{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }]);
         json!({
             "parameters": parameters,
             "get": {

@@ -8,20 +8,16 @@ use std::time::Duration;
 use actix_web::{
     HttpRequest, HttpResponse,
     dev::Payload,
-    http::{
-        StatusCode,
-        header::{AUTHORIZATION, CACHE_CONTROL},
-    },
+    http::{StatusCode, header::CACHE_CONTROL},
     web::Bytes,
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::StreamExt as _;
 use serde::Serialize;
 
 use super::query::first;
 use crate::{
     callers::Callers,
-    http::{context::RequestContext, state::AppState},
+    http::{auth::find_by_basic, context::RequestContext, credentials::BasicCredentials, state::AppState},
     metrics::Outcome,
 };
 
@@ -63,7 +59,7 @@ pub(in crate::http) async fn post(
     state: &AppState,
     context: &RequestContext,
 ) -> HttpResponse {
-    let credentials = request.headers().get(AUTHORIZATION).and_then(|value| basic(value.as_bytes()));
+    let credentials = BasicCredentials::of(request.headers());
     let token = match &credentials {
         Some(credentials) => key_of_caller(credentials, &state.callers),
         None => (!state.callers.need_keys()).then_some(ANONYMOUS_TOKEN),
@@ -112,25 +108,12 @@ async fn read_form(mut payload: Payload) -> Vec<u8> {
     form
 }
 
-/// The name and the key of `Basic` credentials (RFC 7617), joined by a colon.
-struct BasicCredentials(String);
-
-fn basic(value: &[u8]) -> Option<BasicCredentials> {
-    let (scheme, encoded) = value.split_at_checked(b"basic ".len())?;
-    if !scheme.eq_ignore_ascii_case(b"basic ") {
-        return None;
-    }
-    let decoded = STANDARD.decode(encoded.trim_ascii()).ok()?;
-    Some(BasicCredentials(String::from_utf8(decoded).ok()?)).filter(|credentials| credentials.0 != ":")
-}
-
 /// Returns the key if it is that of the caller with this name. If no callers are configured, returns the anonymous
 /// token for any key.
-fn key_of_caller<'c>(BasicCredentials(text): &'c BasicCredentials, callers: &Callers) -> Option<&'c str> {
+fn key_of_caller<'c>(credentials: &'c BasicCredentials, callers: &Callers) -> Option<&'c str> {
     if !callers.need_keys() {
         return Some(ANONYMOUS_TOKEN);
     }
-    let (name, key) = text.split_once(':')?;
-    let caller = callers.find(Some(key.as_bytes()))?;
-    (caller.name.as_str() == name).then_some(key)
+    find_by_basic(credentials, callers)?;
+    credentials.name_and_key().map(|(_, key)| key)
 }
