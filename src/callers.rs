@@ -9,7 +9,6 @@ mod add;
 mod caller;
 mod directory;
 mod file;
-pub(crate) mod hidden;
 mod key;
 mod ledger;
 mod parser;
@@ -54,7 +53,8 @@ impl Callers {
 mod tests {
     use std::{path::PathBuf, time::Instant};
 
-    use super::{hidden::HiddenFields, parser::CallerEntry, *};
+    use super::{parser::CallerEntry, *};
+    use crate::hiding::HiddenFields;
 
     fn entries(callers: &[(&str, &str, u32)]) -> Vec<CallerEntry> {
         let entry = |(name, key, weight): &(&str, &str, u32)| CallerEntry {

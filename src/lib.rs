@@ -24,8 +24,9 @@ pub mod http;
 pub mod meeting_id;
 pub mod server;
 
-// Step 3: the cache.
+// Step 3: the cache, and what a caller sees of it.
 pub mod cache;
+pub mod hiding;
 pub mod snapshot;
 pub mod view;
 

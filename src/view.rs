@@ -6,6 +6,7 @@
 use crate::json::Desynced;
 
 pub mod identity;
+pub mod redact;
 pub mod rows;
 pub mod select;
 mod selected;

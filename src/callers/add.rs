@@ -15,11 +15,13 @@ use std::{
 use super::{
     caller::CallerName,
     file,
-    hidden::HiddenFields,
     key::CallerKey,
     parser::{self, CallerEntry, Issue},
 };
-use crate::atomic_file::{self, AtomicFile};
+use crate::{
+    atomic_file::{self, AtomicFile},
+    hiding::HiddenFields,
+};
 
 pub(crate) struct NewCaller {
     pub(crate) name: CallerName,

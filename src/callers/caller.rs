@@ -8,7 +8,8 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use super::{hidden::HiddenFields, key, ledger::Ledger};
+use super::{key, ledger::Ledger};
+use crate::hiding::HiddenFields;
 
 /// A caller's name. Its characters are restricted because it is a metric label and a log field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -11,10 +11,12 @@ use toml::{
 
 use super::{
     caller::CallerName,
-    hidden::{FieldGroup, HiddenFields},
     key::{self, Digest},
 };
-use crate::toml_document::{Item, TomlDocument, integer};
+use crate::{
+    hiding::{FieldGroup, HiddenFields},
+    toml_document::{Item, TomlDocument, integer},
+};
 
 /// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;

@@ -102,7 +102,7 @@ impl<'a> Rules<'a> for Cleaner<'a> {
     }
 
     #[inline]
-    fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced> {
+    fn scalar(&mut self, copier: &mut Copier<'a, '_>, _: Scope, token: u8) -> Result<(), Desynced> {
         if token != b'"' {
             copier.input.scalar()?;
             return Ok(());

@@ -25,7 +25,7 @@ pub(crate) trait Rules<'a> {
     ) -> Result<Option<Self::Scope>, Desynced>;
 
     /// Handles a value other than a list or an object, and steps over it. `token` is its first byte.
-    fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced>;
+    fn scalar(&mut self, copier: &mut Copier<'a, '_>, scope: Self::Scope, token: u8) -> Result<(), Desynced>;
 }
 
 /// An open list or object. It takes two bytes if the scope takes one, so that a million of them take two megabytes.
@@ -86,7 +86,7 @@ impl<'a, 'o, R: Rules<'a>> Rewriter<'a, 'o, R> {
                 Ok(if self.copier.token()? == b']' { Position::After } else { Position::Value(scope) })
             }
             _ => {
-                self.rules.scalar(&mut self.copier, token)?;
+                self.rules.scalar(&mut self.copier, scope, token)?;
                 Ok(Position::After)
             }
         }

@@ -100,7 +100,7 @@ impl<'a> Rules<'a> for ZoomShape<'a> {
     }
 
     #[inline]
-    fn scalar(&mut self, copier: &mut Copier<'a, '_>, token: u8) -> Result<(), Desynced> {
+    fn scalar(&mut self, copier: &mut Copier<'a, '_>, _: Scope, token: u8) -> Result<(), Desynced> {
         match token {
             b'"' => {
                 copier.input.text()?;

@@ -1,10 +1,17 @@
-//! The groups of fields that a caller may not see.
+//! The groups of fields that a caller may not see, and the keys that stand in for what is hidden.
+
+mod keys;
+
+pub use self::keys::{HidingKeys, KeyDerivationError};
 
 /// A word of `hide` in the callers' file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum FieldGroup {
+pub enum FieldGroup {
+    /// Names, ids and e-mail addresses.
     Identity,
+    /// Where the participant is, in the network and in the world.
     Address,
+    /// The participant's hardware and software.
     Device,
 }
 
@@ -12,28 +19,35 @@ impl FieldGroup {
     const ALL: [(&str, Self); 3] =
         [("identity", Self::Identity), ("address", Self::Address), ("device", Self::Device)];
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find_map(|(known, group)| (known == name).then_some(group))
     }
 
     /// Returns the known words, for a message.
-    pub(super) fn names() -> String {
+    pub(crate) fn names() -> String {
         Self::ALL.map(|(name, _)| name).join(", ")
     }
 }
 
 /// The set of groups that are hidden from a caller; empty for most callers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) struct HiddenFields(u8);
+pub struct HiddenFields(u8);
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the views do not hide yet"))]
 impl HiddenFields {
-    pub(crate) fn contains(self, group: FieldGroup) -> bool {
+    /// Returns whether the fields of this group are hidden.
+    #[inline]
+    pub fn contains(self, group: FieldGroup) -> bool {
         self.0 & 1 << group as u8 != 0
     }
 
-    pub(crate) fn is_empty(self) -> bool {
+    /// Returns whether everything is shown.
+    pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Returns the set as a digit that differs for different sets.
+    pub fn digit(self) -> u8 {
+        self.0
     }
 }
 

@@ -1,0 +1,47 @@
+//! The person behind a row of a meeting, and the pseudonym that stands for it.
+
+use std::borrow::Cow;
+
+use ring::hmac;
+
+/// `p-` and ten hexadecimal digits.
+pub const PSEUDONYM_LENGTH: usize = 12;
+
+/// A pseudonym that is not known yet, as JSON text.
+pub(super) const PLACEHOLDER: &[u8; PSEUDONYM_LENGTH + 2] = b"\"p-0000000000\"";
+
+/// The values that may identify a person, in the order in which they are preferred. The first one that is not empty counts:
+/// `user_id` changes when the person rejoins.
+const IDENTIFIERS: [&[u8]; 4] = [b"id", b"email", b"participant_uuid", b"user_id"];
+
+/// The identifiers that one participant has, unescaped.
+#[derive(Default)]
+pub(super) struct Person<'a>([Option<Cow<'a, [u8]>>; IDENTIFIERS.len()]);
+
+impl<'a> Person<'a> {
+    /// Records a text or a number under this name. Of several under one name, the first counts, as for
+    /// [`ParticipantIdentity`](crate::view::identity::ParticipantIdentity).
+    pub(super) fn record(&mut self, name: &[u8], value: Cow<'a, [u8]>) {
+        let slot = IDENTIFIERS.iter().zip(&mut self.0).find(|(known, _)| **known == name);
+        if let Some((_, slot @ None)) = slot {
+            *slot = Some(value);
+        }
+    }
+
+    pub(super) fn identifier(&self) -> Option<&[u8]> {
+        self.0.iter().flatten().next().map(AsRef::as_ref)
+    }
+}
+
+/// Returns the pseudonym of a person in the meeting with which `context` began.
+pub(super) fn pseudonym(mut context: hmac::Context, person: &[u8]) -> [u8; PSEUDONYM_LENGTH] {
+    context.update(person);
+    let digest = context.sign();
+    let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
+    let digits = digest.as_ref().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+    let mut text = *b"p-0000000000";
+    for (slot, digit) in text.iter_mut().skip(2).zip(digits) {
+        *slot = digit;
+    }
+    text
+}
