@@ -68,6 +68,20 @@ vocabulary! {
 }
 
 vocabulary! {
+    /// The limit that a caller has reached.
+    pub enum CallerLimit {
+        /// `calls_per_minute` in the callers' file.
+        PerMinute = "calls_per_minute",
+        /// `calls_per_day` in the callers' file.
+        PerDay = "calls_per_day",
+        /// Its share of the day: the calls that are left are reserved to other callers.
+        Share = "share",
+        /// A tenth of its share, because nearly all of its fetches were about meetings that do not exist.
+        NotFound = "not_found",
+    }
+}
+
+vocabulary! {
     /// The cause of a refusal: a limit of ours, a limit of Zoom's, or our credentials.
     pub enum RefusedBy {
         /// Ours: no permit within the caller's wait.

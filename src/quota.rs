@@ -10,6 +10,7 @@
 pub mod adaptive_ttl;
 mod cooldown;
 pub mod daily;
+pub mod fair_day;
 mod local;
 mod permit;
 mod rate;

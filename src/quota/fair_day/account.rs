@@ -1,0 +1,69 @@
+//! One caller's account of the day.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use super::answers::AnswerWindow;
+
+pub(super) const DAY: Duration = Duration::from_secs(86_400);
+
+/// The spending of one caller on one day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallerSpending {
+    /// The calls made for it.
+    pub calls: u64,
+    /// The time of day until which its reserve is drawn. If it is before now, the part in between has lapsed.
+    pub drawn_until: Duration,
+}
+
+/// Spending that the other replicas do not know yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Unshared {
+    /// Calls.
+    pub calls: u64,
+    /// The calls among them that were drawn from the caller's reserve.
+    pub draws: u64,
+}
+
+/// The time by which one call advances `drawn_until`; zero if the rest pays for the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Draw(pub Duration);
+
+#[derive(Default)]
+pub(super) struct Account {
+    /// 0 for a caller that is not in the callers' file now.
+    pub(super) weight: u32,
+    pub(super) calls_per_day: Option<NonZeroU32>,
+    pub(super) spent: CallerSpending,
+    pub(super) unshared: Unshared,
+    pub(super) answers: AnswerWindow,
+    /// While the caller is held: the time of day of its next fetch.
+    pub(super) next_at: Duration,
+}
+
+impl Account {
+    /// Returns the part of the reserve that is left, 0 to 1.
+    pub(super) fn part_left(&self, elapsed: Duration) -> f64 {
+        DAY.saturating_sub(self.spent.drawn_until.max(elapsed)).div_duration_f64(DAY)
+    }
+
+    /// Counts a call. `step` is the time by which a call from the reserve advances `drawn_until`; `None` if the rest pays for it.
+    /// The last call of a reserve may take less than a call is worth, and leaves nothing.
+    pub(super) fn charge(&mut self, step: Option<Duration>, elapsed: Duration) -> Draw {
+        let from = self.spent.drawn_until.max(elapsed);
+        let draw = step.map_or(Duration::ZERO, |step| step.min(DAY.saturating_sub(from)));
+        self.spent.calls += 1;
+        self.unshared.calls += 1;
+        if !draw.is_zero() {
+            self.spent.drawn_until = from + draw;
+            self.unshared.draws += 1;
+        }
+        Draw(draw)
+    }
+
+    pub(super) fn refund(&mut self, draw: Draw) {
+        self.spent.calls = self.spent.calls.saturating_sub(1);
+        self.spent.drawn_until = self.spent.drawn_until.saturating_sub(draw.0);
+        self.unshared.calls = self.unshared.calls.saturating_sub(1);
+        self.unshared.draws = self.unshared.draws.saturating_sub(u64::from(!draw.0.is_zero()));
+    }
+}

@@ -1,0 +1,358 @@
+//! Days on a virtual clock: what each caller gets of a day that is shared, second by second without waiting.
+//!
+//! A few lines imitate the queue: in each second, the callers take turns by weight until the permitted calls are made or
+//! nobody may make another. The rule is the real one.
+#![expect(clippy::print_stdout, reason = "a test fails by panicking, and may print")]
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use zoom_qos_proxy::{
+    failure::CallerLimit,
+    quota::fair_day::{CallerShare, DayState, FairDay, Unshared},
+};
+
+const HOUR: u32 = 3_600;
+const DAY: u32 = 24 * HOUR;
+const LAST_MINUTE: u32 = DAY - 60;
+const DATE: u64 = 20_000;
+/// The business plan's 60,000 calls a day and 40 a second, less a tenth.
+const BUSINESS: Plan = Plan { per_day: 54_000, per_second: 36 };
+const TEAMS: [&str; 5] = ["a", "b", "c", "d", "e"];
+
+#[derive(Clone, Copy)]
+struct Plan {
+    per_day: u64,
+    per_second: u32,
+}
+
+/// When a caller wants calls, and how many a day it would make if nothing limited it.
+#[derive(Clone)]
+struct Caller {
+    name: &'static str,
+    weight: u32,
+    from: u32,
+    to: u32,
+    wants_a_day: f64,
+    /// Whether the meetings that it asks for exist.
+    exist: bool,
+    per_day: Option<NonZeroU32>,
+}
+
+/// A caller that wants this many calls a day, evenly and all day.
+fn steady(name: &'static str, wants_a_day: f64) -> Caller {
+    Caller { name, weight: 1, from: 0, to: DAY, wants_a_day, exist: true, per_day: None }
+}
+
+/// A caller that wants every call that there is.
+fn greedy(name: &'static str) -> Caller {
+    steady(name, f64::INFINITY)
+}
+
+fn five_teams(wants_a_day: f64) -> Vec<Caller> {
+    TEAMS.map(|name| steady(name, wants_a_day)).into()
+}
+
+struct Day {
+    plan: Plan,
+    callers: Vec<Caller>,
+    rule: FairDay,
+    made: BTreeMap<&'static str, u64>,
+    refused: BTreeMap<&'static str, u64>,
+    left: u64,
+    reserve_percent: u32,
+}
+
+impl Day {
+    fn new(plan: Plan, callers: Vec<Caller>) -> Self {
+        let mut day = Self {
+            plan,
+            callers: Vec::new(),
+            rule: FairDay::new(plan.per_day, 50),
+            made: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            left: plan.per_day,
+            reserve_percent: 50,
+        };
+        day.set_callers(callers);
+        day
+    }
+
+    fn set_callers(&mut self, callers: Vec<Caller>) {
+        let shares: Vec<_> = callers
+            .iter()
+            .map(|caller| CallerShare {
+                name: caller.name.into(),
+                weight: caller.weight,
+                calls_per_day: caller.per_day,
+            })
+            .collect();
+        self.rule.set_callers(&shares);
+        self.callers = callers;
+    }
+
+    fn state(&self, at: u32) -> DayState {
+        DayState { date: DATE, elapsed: Duration::from_secs(at.into()), left: self.left, replicas: 1 }
+    }
+
+    /// Replaces the rule by a new one that knows only what was saved.
+    fn restart(&mut self) {
+        let saved: Vec<_> =
+            self.rule.spending().map(|(name, spent)| (Box::<str>::from(name), spent)).collect();
+        self.rule = FairDay::new(self.plan.per_day, self.reserve_percent);
+        for (name, spent) in saved {
+            self.rule.set_spending(DATE, &name, spent, Unshared::default());
+        }
+        self.set_callers(self.callers.clone());
+    }
+
+    fn run(&mut self, seconds: std::ops::Range<u32>) {
+        let mut wanted = vec![0.0; self.callers.len()];
+        for at in seconds {
+            let wants = |caller: &Caller| {
+                let is_there = (caller.from..caller.to).contains(&at);
+                let by = |at: u32| (caller.wants_a_day * f64::from(at) / f64::from(DAY)).floor();
+                match caller.wants_a_day {
+                    _ if !is_there => 0.0,
+                    f64::INFINITY => f64::INFINITY,
+                    _ => by(at + 1) - by(at),
+                }
+            };
+            // A call that finds no permit in its second waits for one.
+            for (wanted, caller) in wanted.iter_mut().zip(&self.callers) {
+                *wanted += wants(caller);
+            }
+            let mut permits = self.plan.per_second;
+            while permits > 0 && wanted.iter().any(|wanted| *wanted >= 1.0) {
+                for (place, wanted) in wanted.iter_mut().enumerate() {
+                    let weight = self.callers.get(place).map_or(1, |caller| caller.weight);
+                    for _ in 0..weight {
+                        if permits > 0 && *wanted >= 1.0 {
+                            *wanted = if self.ask(place, at) { *wanted - 1.0 } else { 0.0 };
+                            permits -= 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// One fetch of one call.
+    fn ask(&mut self, place: usize, at: u32) -> bool {
+        let Some(Caller { name, exist, .. }) = self.callers.get(place).cloned() else { return false };
+        let state = self.state(at);
+        let may_start = self.left > 0 && self.rule.start(name, &state).is_ok();
+        if may_start {
+            self.rule.call_made();
+            self.left -= 1;
+            self.rule.record_answer(name, exist);
+        }
+        *if may_start { &mut self.made } else { &mut self.refused }.entry(name).or_default() += 1;
+        may_start
+    }
+
+    fn made(&self, name: &str) -> u64 {
+        self.made.get(name).copied().unwrap_or_default()
+    }
+
+    fn print(&self, what: &str) {
+        println!("{what}: left {}, made {:?}, refused {:?}", self.left, self.made, self.refused);
+    }
+
+    /// Asserts that this caller made at least these calls, give or take the last one.
+    fn assert_got(&self, name: &str, least: f64) {
+        assert!(
+            f64::from(u32::try_from(self.made(name)).unwrap_or(u32::MAX)) >= least - 1.0,
+            "{name}: {} of {least}",
+            self.made(name)
+        );
+    }
+
+    fn assert_spent(&self) {
+        assert!(self.left * 50 <= self.plan.per_day, "{} of {} are left", self.left, self.plan.per_day);
+    }
+}
+
+fn business(callers: Vec<Caller>) -> Day {
+    Day::new(BUSINESS, callers)
+}
+
+/// The reserve of one of `callers` with equal weights, for the hours after this time.
+fn reserve(plan: Plan, callers: u32, from: u32) -> f64 {
+    let per_day = f64::from(u32::try_from(plan.per_day).unwrap_or(u32::MAX));
+    per_day / 2.0 / f64::from(callers) * f64::from(DAY - from) / f64::from(DAY)
+}
+
+#[test]
+fn a_greedy_caller_leaves_five_teams_their_reserve_all_day() {
+    for plan in [BUSINESS, Plan { per_day: 27_000, per_second: 9 }, Plan { per_day: 900, per_second: 1 }] {
+        let mut callers = five_teams(reserve(plan, 6, 0));
+        callers.push(greedy("scanner"));
+        let mut day = Day::new(plan, callers);
+        day.run(0..LAST_MINUTE);
+        day.print("steady teams");
+        for team in TEAMS {
+            // The last call of a small reserve lapses in part while it waits for a permit.
+            day.assert_got(team, reserve(plan, 6, 60) * 0.99 - 1.0);
+            let refused = day.refused.get(team).copied().unwrap_or_default();
+            assert!(
+                refused <= 1,
+                "{team} asks for no more than its reserve, and was refused {refused} times"
+            );
+        }
+        day.assert_spent();
+    }
+}
+
+#[test]
+fn a_late_team_has_the_reserve_of_the_hours_left() {
+    let mut callers = five_teams(f64::INFINITY);
+    for team in &mut callers {
+        (team.from, team.to) = (8 * HOUR, 18 * HOUR);
+    }
+    callers.push(greedy("scanner"));
+    let mut day = business(callers);
+    day.run(0..25 * 60);
+    assert!(day.made("scanner") <= 31_500 + 400, "the rest and its own reserve: {}", day.made("scanner"));
+    assert!(day.made("scanner") >= 31_500, "{}", day.made("scanner"));
+    day.run(25 * 60..LAST_MINUTE);
+    day.print("teams from 08:00 to 18:00");
+    for team in TEAMS {
+        day.assert_got(team, reserve(BUSINESS, 6, 8 * HOUR));
+    }
+    day.assert_spent();
+}
+
+#[test]
+fn a_caller_that_is_alone_may_use_nearly_the_whole_day() {
+    let mut callers = five_teams(0.0);
+    callers.push(greedy("alone"));
+    let mut day = business(callers);
+    day.run(0..12 * HOUR);
+    assert!((42_000..43_500).contains(&day.made("alone")), "at noon: {}", day.made("alone"));
+    day.run(12 * HOUR..LAST_MINUTE);
+    day.print("alone");
+    day.assert_spent();
+}
+
+#[test]
+fn reserves_follow_the_weights() {
+    let mut callers = vec![greedy("one"), greedy("three"), greedy("thief")];
+    for (caller, weight) in callers.iter_mut().zip([1, 3, 1]) {
+        caller.weight = weight;
+    }
+    for late in callers.iter_mut().take(2) {
+        late.from = HOUR;
+    }
+    let mut day = business(callers);
+    day.run(0..LAST_MINUTE);
+    day.print("weights 1, 3 and 1, the last one an hour early");
+    let left = f64::from(DAY - HOUR) / f64::from(DAY);
+    day.assert_got("one", 5_400.0 * left);
+    day.assert_got("three", 16_200.0 * left);
+    day.assert_spent();
+}
+
+#[test]
+fn a_caller_added_at_noon_has_the_reserve_of_half_a_day() {
+    let mut callers = five_teams(27_000.0 / 6.0);
+    callers.push(greedy("scanner"));
+    let mut day = business(callers.clone());
+    day.run(0..12 * HOUR);
+    callers.push(greedy("new"));
+    day.set_callers(callers);
+    day.run(12 * HOUR..LAST_MINUTE);
+    day.print("one more from noon");
+    // The calls that are left at noon are reserved to six; now seven have them, so each gets six sevenths of its half.
+    day.assert_got("new", reserve(BUSINESS, 7, 12 * HOUR) * 5.0 / 7.0);
+    for team in TEAMS {
+        day.assert_got(team, reserve(BUSINESS, 6, 0) / 2.0 + reserve(BUSINESS, 7, 12 * HOUR) * 5.0 / 7.0);
+    }
+    day.assert_spent();
+}
+
+#[test]
+fn a_restart_at_noon_changes_nothing() {
+    let mut callers = five_teams(6_000.0);
+    callers.push(greedy("scanner"));
+    let mut days = [false, true].map(|restarts| {
+        let mut day = business(callers.clone());
+        day.run(0..12 * HOUR);
+        if restarts {
+            day.restart();
+        }
+        day.run(12 * HOUR..LAST_MINUTE);
+        day
+    });
+    let [without, with] = &mut days;
+    assert_eq!(without.made, with.made);
+}
+
+#[test]
+fn a_caller_that_finds_nothing_gets_a_tenth_of_its_share() {
+    let mut callers = five_teams(f64::INFINITY);
+    callers.push(Caller { exist: false, ..greedy("scanner") });
+    let mut day = business(callers);
+    day.run(0..LAST_MINUTE);
+    day.print("a scanner of ids");
+    let at_most = 54_000 / 6 / 10 + 50;
+    assert!((890..=at_most).contains(&day.made("scanner")), "{}", day.made("scanner"));
+    for team in TEAMS {
+        day.assert_got(team, reserve(BUSINESS, 6, 0));
+    }
+    day.assert_spent();
+}
+
+#[test]
+fn a_held_caller_that_finds_a_meeting_gets_its_share_again() {
+    let mut day = business(vec![Caller { exist: false, ..greedy("scanner") }, steady("a", 0.0)]);
+    day.run(0..HOUR);
+    assert!(day.made("scanner") < 200, "{}", day.made("scanner"));
+    day.set_callers(vec![greedy("scanner"), steady("a", 0.0)]);
+    day.run(HOUR..2 * HOUR);
+    assert!(day.made("scanner") > 30_000, "{}", day.made("scanner"));
+}
+
+#[test]
+fn a_ceiling_ends_a_callers_day() {
+    let mut callers = five_teams(1_000.0);
+    callers.push(Caller { per_day: NonZeroU32::new(700), ..greedy("scanner") });
+    let mut day = business(callers);
+    day.run(0..LAST_MINUTE);
+    assert_eq!(day.made("scanner"), 700);
+    let denied = day.rule.check("scanner", &day.state(23 * HOUR)).err();
+    let denied = denied.unwrap_or_else(|| panic!("it may still call"));
+    assert_eq!((denied.limit, denied.retry_in), (CallerLimit::PerDay, Duration::from_secs(HOUR.into())));
+}
+
+#[test]
+fn calls_of_other_apps_shrink_all_reserves_alike() {
+    let mut callers = five_teams(f64::INFINITY);
+    callers.push(greedy("scanner"));
+    for caller in &mut callers {
+        caller.from = 6 * HOUR;
+    }
+    let mut day = business(callers);
+    // Zoom reports that other apps have used nearly all of the day.
+    day.left = 6_000;
+    day.run(0..LAST_MINUTE);
+    day.print("6,000 are left");
+    for name in TEAMS.into_iter().chain(["scanner"]) {
+        assert!((990..=1_010).contains(&day.made(name)), "{name}: {}", day.made(name));
+    }
+    day.assert_spent();
+}
+
+#[test]
+fn the_refusal_says_when_a_call_lapses() {
+    let mut callers = five_teams(0.0);
+    callers.push(greedy("scanner"));
+    let mut day = business(callers);
+    day.run(0..30 * 60);
+    let denied = day.rule.check("scanner", &day.state(30 * 60 - 1)).err();
+    let denied = denied.unwrap_or_else(|| panic!("it may still call"));
+    assert_eq!(denied.limit, CallerLimit::Share);
+    assert!(
+        (1..=8).contains(&denied.retry_in.as_secs()),
+        "five reserves lapse by a call every 3.8 s: {denied:?}"
+    );
+}
