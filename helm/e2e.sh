@@ -61,9 +61,11 @@ if [ -n "${IMAGE:-}" ]; then
         --set-string "image.tag=$tag" --set-string "image.digest=$digest"
 fi
 
-# Fails unless the cluster's current configuration contains a line.
+# Fails unless the configuration of the cluster's current pods contains a line. The ConfigMap's name changes with its content.
 has() {
-    kubectl --namespace "$namespace" get configmap "$name" --output 'jsonpath={.data.config\.toml}' | grep -qxF "$1" || {
+    config=$(kubectl --namespace "$namespace" get deployment "$name" \
+        --output 'jsonpath={.spec.template.spec.volumes[?(@.name=="config")].configMap.name}')
+    kubectl --namespace "$namespace" get configmap "$config" --output 'jsonpath={.data.config\.toml}' | grep -qxF "$1" || {
         echo "the ConfigMap has no line: $1" >&2
         exit 1
     }

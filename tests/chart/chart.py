@@ -79,7 +79,8 @@ class Rendered(list):
 
     @property
     def toml(self):
-        return self.one("ConfigMap", self.workload["metadata"]["name"])["data"]["config.toml"]
+        [name] = [each["configMap"]["name"] for each in self.pod["volumes"] if each["name"] == "config"]
+        return self.one("ConfigMap", name)["data"]["config.toml"]
 
 
 def render_text(values=None, version=None, chart=CHART, release=RELEASE, namespace=NAMESPACE):

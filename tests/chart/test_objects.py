@@ -310,25 +310,44 @@ def test_a_release_whose_name_no_service_can_have_is_refused_unless_the_objects_
 # ---- configuration and secrets ----
 
 
-def checksums(values):
-    annotations = render(values).workload["spec"]["template"]["metadata"]["annotations"]
-    return {key: value for key, value in annotations.items() if key.startswith("checksum/")}
+def template(values):
+    return render(values).workload["spec"]["template"]
+
+
+def named(values, kind):
+    """{name: object} of the objects of a kind that are named by their content."""
+    return {each["metadata"]["name"]: each for each in render(values).all(kind) if each.get("immutable")}
 
 
 def test_a_changed_configuration_replaces_the_pods_and_nothing_else_does():
-    same = checksums({})
-    assert same.keys() == {"checksum/config"}
-    assert checksums({"config": {"cache": {"live_fresh": "31s"}}}) != same
-    assert checksums({"replicaCount": 2}) != same, "the share is in the configuration"
-    assert checksums({"service": {"port": 81}, "networkPolicy": {"enabled": False}}) == same
+    same = template({})
+    assert template({"config": {"cache": {"live_fresh": "31s"}}}) != same
+    assert template({"replicaCount": 2})["spec"]["volumes"] != same["spec"]["volumes"], "the share is in the configuration"
+    assert template({"service": {"port": 81}, "networkPolicy": {"enabled": False}}) == same
 
 
 def test_a_changed_trial_secret_replaces_the_pods():
     values = ci("trial-credentials")
-    before = checksums(values)
-    assert before.keys() == {"checksum/config", "checksum/credentials"}
+    before = template(values)
     values["credentials"]["trial"]["clientSecret"] = "another"
-    assert checksums(values) != before
+    assert template(values) != before
+
+
+def test_no_two_contents_have_the_same_name_and_none_can_change():
+    """So no pod can read a file that was not made for its template."""
+    trial = ci("trial-credentials")
+    for kind, ones, others in (
+        ("ConfigMap", {}, {"config": {"cache": {"live_fresh": "31s"}}}),
+        ("ConfigMap", {"valkey": {"enabled": True}}, {"valkey": {"enabled": True, "maxMemory": "64MiB"}, "replicaCount": 2}),
+        ("Secret", trial, merged(trial, {"credentials": {"trial": {"clientSecret": "another"}}})),
+        ("Secret", trial, merged(trial, {"credentials": {"keys": {"clientSecret": "another"}}})),
+    ):
+        assert named(ones, kind) and not named(ones, kind).keys() & named(others, kind).keys()
+        assert named(ones, kind).keys() == named(merged(ones, {"service": {"port": 81}}), kind).keys()
+        for name, each in named(ones, kind).items():
+            assert re.fullmatch(r".+-[0-9a-f]{10}", name)
+            # Argo CD does not see earlier revisions when it renders the chart, so it prunes them, but last.
+            assert each["metadata"]["annotations"] == {"argocd.argoproj.io/sync-options": "PruneLast=true"}
 
 
 def test_a_new_chart_with_the_same_service_does_not_replace_the_pods():

@@ -85,8 +85,7 @@ REFUSED = {
     "an unknown spread": (at("topologySpread.zones", "Never"), "topologySpread.zones"),
     "a label that objects are found by": (at("commonLabels", {"app.kubernetes.io/name": "x"}), "app.kubernetes.io/name"),
     "the same on pods": (at("podLabels", {"app.kubernetes.io/component": "x"}), "app.kubernetes.io/component"),
-    "an annotation of the chart": (at("podAnnotations", {"checksum/config": "x"}), "checksum/config"),
-    "another": (at("podAnnotations", {"kubectl.kubernetes.io/default-container": "x"}), "kubectl.kubernetes.io/default-container"),
+    "an annotation of the chart": (at("podAnnotations", {"kubectl.kubernetes.io/default-container": "x"}), "kubectl.kubernetes.io/default-container"),
     "a label as a number": (at("podLabels", {"a": 1}), "podLabels.a: Invalid type"),
     # reaching it
     "an unknown type of service": (at("service.type", "ExternalName"), "service.type"),

@@ -49,8 +49,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (ternary (include "zoom-qos-proxy.fullname" .) "default" .Values.serviceAccount.create) .Values.serviceAccount.name -}}
 {{- end }}
 
+{{/* The Secret made of credentials.trial; empty if there are none. */}}
+{{- define "zoom-qos-proxy.trialSecret" -}}
+{{- with .Values.credentials -}}
+{{- if .trial.accountId -}}
+{{- include "zoom-qos-proxy.nameByContent" (dict "base" (printf "%s-zoom" (include "zoom-qos-proxy.fullname" $)) "content" (toJson (list .keys .trial))) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "zoom-qos-proxy.credentialsSecret" -}}
-{{- default (printf "%s-zoom" (include "zoom-qos-proxy.fullname" .)) .Values.credentials.existingSecret -}}
+{{- coalesce .Values.credentials.existingSecret (include "zoom-qos-proxy.trialSecret" .) (printf "%s-zoom" (include "zoom-qos-proxy.fullname" .)) -}}
 {{- end }}
 
 {{- define "zoom-qos-proxy.image" -}}

@@ -12,12 +12,6 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   annotations:
-    # The service reads its configuration at start only, so a change replaces the pods. It reads mounted Secrets again while
-    # it runs. The trial's Secret is Helm's own, so a change of it can replace the pods as well.
-    checksum/config: {{ include "zoom-qos-proxy.toml" . | sha256sum }}
-    {{- if .Values.credentials.trial.accountId }}
-    checksum/credentials: {{ toJson .Values.credentials.trial | sha256sum }}
-    {{- end }}
     kubectl.kubernetes.io/default-container: zoom-qos-proxy
     {{- with .Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
@@ -97,9 +91,10 @@ spec:
     {{- toYaml . | nindent 4 }}
     {{- end }}
   volumes:
+    # The service reads its configuration at start only. A change gives the ConfigMap another name and so replaces the pods.
     - name: config
       configMap:
-        name: {{ include "zoom-qos-proxy.fullname" . | quote }}
+        name: {{ include "zoom-qos-proxy.configName" . | quote }}
     - name: credentials
       secret:
         secretName: {{ include "zoom-qos-proxy.credentialsSecret" . | quote }}

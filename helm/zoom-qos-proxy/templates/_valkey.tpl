@@ -14,6 +14,10 @@
 {{- printf "%s-valkey" (include "zoom-qos-proxy.fullname" . | trunc 45 | trimSuffix "-") -}}
 {{- end }}
 
+{{- define "zoom-qos-proxy.valkeyConfigName" -}}
+{{- include "zoom-qos-proxy.nameByContent" (dict "base" (include "zoom-qos-proxy.valkeyName" .) "content" (include "zoom-qos-proxy.valkeyConf" .)) -}}
+{{- end }}
+
 {{- define "zoom-qos-proxy.valkeySelector" -}}
 app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}

@@ -1,0 +1,138 @@
+"""Helm's own upgrades, against an API server in memory: an upgrade that fails must not reach the pods that still run."""
+
+import copy
+import tomllib
+
+import pytest
+
+from api import Api
+from chart import CHART, NAME, NAMESPACE, RELEASE, at, check_config, ci, helm, merged
+
+# The schema accepts it; only the service knows that a call cannot connect for longer than it may last.
+BROKEN = at("config.zoom.connect_timeout", "20s")
+WITH_REDIS = {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"namespaces": ["redis"]}}}
+
+
+class Cluster:
+    def __init__(self, folder):
+        self.api = Api()
+        self.kubeconfig = folder / "kubeconfig"
+        self.kubeconfig.write_text(self.api.kubeconfig())
+
+    def helm(self, verb, *arguments, values=None):
+        flags = ["--kubeconfig", self.kubeconfig, "--namespace", NAMESPACE]
+        return helm(verb, RELEASE, *arguments, *flags, values=values)
+
+    def apply(self, verb, values):
+        done = self.helm(verb, CHART, "--disable-openapi-validation", values=values)
+        assert done.returncode == 0, done.stderr
+
+    def workload(self, kind="Deployment", name=NAME):
+        return self.api.get(kind, name)
+
+    def roll_out(self, kind="Deployment", name=NAME):
+        """What the controller does when all new pods are ready."""
+        each = self.workload(kind, name)
+        ready = dict.fromkeys(("replicas", "updatedReplicas", "availableReplicas"), each["spec"].get("replicas", 1))
+        each["status"] = {"observedGeneration": each["metadata"]["generation"], **ready}
+
+    def pod(self, **which):
+        return copy.deepcopy(self.workload(**which)["spec"]["template"]["spec"])
+
+    def config(self, pod):
+        """The configuration that a pod reads whenever its container starts."""
+        [name] = [each["configMap"]["name"] for each in pod["volumes"] if "configMap" in each]
+        [text] = self.api.get("ConfigMap", name)["data"].values()
+        return text
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    cluster = Cluster(tmp_path)
+    yield cluster
+    cluster.api.shutdown()
+    cluster.api.server_close()
+
+
+def starts(cluster, pod):
+    return check_config(cluster.config(pod), pod["containers"][0]).returncode
+
+
+def test_old_pods_restart_while_upgrades_fail_and_uninstall_leaves_nothing(cluster):
+    cluster.apply("install", at("rollout.revisionHistoryLimit", 2))
+    cluster.roll_out()
+    old = cluster.pod()
+    good = cluster.config(old)
+    assert starts(cluster, old) == 0
+
+    # More failures than revisionHistoryLimit; the old pods still run.
+    for minutes in range(1, 5):
+        cluster.apply("upgrade", merged(BROKEN, at("rollout.revisionHistoryLimit", 2), at("config.cache.live_fresh", f"{minutes}m")))
+        assert starts(cluster, cluster.pod()) == 78
+        assert starts(cluster, old) == 0 and cluster.config(old) == good
+    assert len(cluster.api.names("ConfigMap")) == 5
+
+    done = cluster.helm("rollback", "1")
+    assert done.returncode == 0, done.stderr
+    assert cluster.pod() == old
+    cluster.roll_out()
+    done = cluster.helm("uninstall")
+    assert done.returncode == 0, done.stderr
+    assert not cluster.api.objects
+
+
+def test_after_a_complete_rollout_the_newest_revisions_are_kept(cluster):
+    limit = at("rollout.revisionHistoryLimit", 2)
+    pods = []
+    for minutes in range(1, 5):
+        cluster.apply("install" if minutes == 1 else "upgrade", merged(limit, at("config.cache.live_fresh", f"{minutes}m")))
+        cluster.roll_out()
+        pods.append(cluster.pod())
+    kept = [each["volumes"][0]["configMap"]["name"] for each in reversed(pods[1:])]
+    assert cluster.api.names("ConfigMap") == set(kept)
+    assert cluster.workload()["metadata"]["annotations"]["zoom-qos-proxy/configurations"] == " ".join(kept)
+    # `kubectl rollout undo` returns to the second: its configuration is still there.
+    assert 'live_fresh = "2m"' in cluster.config(pods[1])
+    # Helm returns to the first, too, whose configuration is a part of its record.
+    assert cluster.helm("rollback", "1").returncode == 0
+    assert 'live_fresh = "1m"' in cluster.config(cluster.pod())
+
+
+def test_replicas_and_redis_change_in_one_upgrade(cluster):
+    cluster.apply("install", at("replicaCount", 2))
+    old = cluster.pod()
+    cluster.apply("upgrade", merged(WITH_REDIS, at("replicaCount", 3)))
+    before, after = tomllib.loads(cluster.config(old)), tomllib.loads(cluster.config(cluster.pod()))
+    assert before["limits"]["heavy_per_second"] == 13 and "url_file" not in before["redis"], "no pod of this template has the file"
+    assert "heavy_per_second" not in after["limits"] and after["redis"]["replicas"] == 4
+
+
+def test_trial_credentials_of_the_running_pods_are_kept(cluster):
+    def secret(pod):
+        [name] = [each["secret"]["secretName"] for each in pod["volumes"] if each["name"] == "credentials"]
+        return cluster.api.get("Secret", name)["data"]
+
+    trial = ci("trial-credentials")
+    cluster.apply("install", trial)
+    old = cluster.pod()
+    before = secret(old)
+    cluster.apply("upgrade", merged(trial, at("credentials.trial.clientSecret", "another")))
+    assert secret(old) == before != secret(cluster.pod())
+    cluster.apply("upgrade", at("credentials.existingSecret", "mine"))
+    assert secret(old) == before
+    for _ in range(2):
+        cluster.roll_out()
+        cluster.apply("upgrade", merged(at("credentials.existingSecret", "mine"), at("rollout.revisionHistoryLimit", 1)))
+    assert len(cluster.api.names("Secret")) == 1
+
+
+def test_a_statefulset_keeps_them_too_and_so_does_the_valkey(cluster):
+    valkey = f"{NAME}-valkey"
+    which = ({"kind": "StatefulSet"}, {"kind": "StatefulSet", "name": valkey})
+    values = merged(at("persistence.enabled", True), at("valkey.enabled", True))
+    cluster.apply("install", values)
+    old = [cluster.pod(**each) for each in which]
+    before = [cluster.config(each) for each in old]
+    cluster.apply("upgrade", merged(values, at("valkey.maxMemory", "64MiB"), at("config.cache.live_fresh", "31s")))
+    assert [cluster.config(each) for each in old] == before
+    assert not set(before) & {cluster.config(cluster.pod(**each)) for each in which}
