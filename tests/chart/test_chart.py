@@ -28,7 +28,7 @@ def test_the_package_has_what_is_needed_and_nothing_of_the_tests(tmp_path):
     [package] = tmp_path.glob("*.tgz")
     with tarfile.open(package) as archive:
         names = {name.removeprefix("zoom-qos-proxy/") for name in archive.getnames()}
-    assert {"values.schema.json", "README.md", "files/rules.yaml", "files/dashboard.json", "templates/NOTES.txt"} <= names
+    assert {"values.schema.json", "README.md", "files/rules.yaml", "files/dashboard.json", "files/meeting-dashboard.json", "templates/NOTES.txt"} <= names
     assert not {name for name in names if name.startswith("ci/")}
     assert helm("template", "release", package).returncode == 0
 

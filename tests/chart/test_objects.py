@@ -651,7 +651,7 @@ def test_prometheus_finds_the_ops_service_and_only_that():
     assert ops[monitor["jobLabel"]] == "zoom-qos-proxy", "the alerts' job, whatever the release is called"
 
 
-def test_the_dashboard_is_the_charts_file_and_so_are_the_alerts_for_the_releases_namespace():
+def test_the_dashboards_are_the_charts_files_and_so_are_the_alerts_for_the_releases_namespace():
     objects = render(ci("monitoring"))
     rules = yaml.safe_load((CHART / "files/rules.yaml").read_text())
     assert rules["groups"]
@@ -663,9 +663,9 @@ def test_the_dashboard_is_the_charts_file_and_so_are_the_alerts_for_the_releases
         rule["expr"] = rule["expr"].replace('namespace=~".*"', f'namespace="{NAMESPACE}"')
     assert objects.one("PrometheusRule")["spec"]["groups"] == rules["groups"]
     dashboard = objects.one("ConfigMap", f"{NAME}-dashboard")
-    assert yaml.safe_load(dashboard["data"]["zoom-qos-proxy.json"]) == yaml.safe_load(
-        (CHART / "files/dashboard.json").read_text()
-    )
+    files = {"zoom-qos-proxy.json": "dashboard.json", "zoom-qos-meeting.json": "meeting-dashboard.json"}
+    found = {name: yaml.safe_load(text) for name, text in dashboard["data"].items()}
+    assert found == {name: yaml.safe_load((CHART / "files" / file).read_text()) for name, file in files.items()}
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
     for kind in ("ServiceMonitor", "PrometheusRule"):
         assert objects.one(kind)["metadata"]["labels"]["release"] == "kube-prometheus-stack"

@@ -1,4 +1,4 @@
-"""The dashboard and the alerts of the chart, run against a real Prometheus that scrapes real services under traffic.
+"""The dashboards and the alerts of the chart, run against a real Prometheus that scrapes real services under traffic.
 
     python monitor.py SERVICE_BINARY SIM_BINARY PROMETHEUS PROMTOOL
 
@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.insert(0, str(ROOT / "tests/conformance/python"))
 
+import meeting  # noqa: E402
 import scenes  # noqa: E402
 from processes import until  # noqa: E402
 from prometheus import Prometheus, unit_tests  # noqa: E402
@@ -61,6 +62,7 @@ FIT = [
 def main(service, sim, prometheus, promtool):
     began, findings = time.monotonic(), []
     findings += subprocess_findings([promtool, "check", "rules", str(RULES)])
+    findings += [f"{meeting.FILE.name}: {finding}" for finding in meeting.check((service, sim))]
     after_midnight()
     with tempfile.TemporaryDirectory() as folder:
         stage = []
