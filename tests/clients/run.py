@@ -20,6 +20,7 @@ import document  # noqa: E402
 import generated  # noqa: E402
 import refusals  # noqa: E402
 import schemas  # noqa: E402
+import tables  # noqa: E402
 import walks  # noqa: E402
 from scene import BIG, Scene, documented  # noqa: E402
 
@@ -28,10 +29,11 @@ CLIENTS = ["zoomus", "pyzoom", "zoom-python-client", "rivet", "newman", "curl"]
 
 def main(service, sim, node_modules, *chosen):
     began, findings = time.monotonic(), []
-    with Scene(service, sim, sys.executable, node_modules, [*CLIENTS, document.CALLER, generated.CALLER]) as scene:
+    with Scene(service, sim, sys.executable, node_modules, [*CLIENTS, document.CALLER, generated.CALLER, tables.CALLER]) as scene:
         for client in chosen or CLIENTS:
             findings += [*walks.check(scene, client), *refusals.check(scene, client)]
-        findings += [*document.check(scene), *generated.check(scene), *refusals.patience(scene), *controls(scene)]
+        findings += [*document.check(scene), *tables.check(scene), *generated.check(scene), *refusals.patience(scene)]
+        findings += controls(scene)
     for finding in findings:
         print("FINDING", finding)
     print(f"clients: {len(findings)} findings in {time.monotonic() - began:.0f} s: {', '.join(chosen or CLIENTS)}")

@@ -14,6 +14,7 @@ import requests
 from processes import Service, Sim, ask
 
 HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
 # Programs must not use a proxy of this machine for 127.0.0.1.
 ENVIRONMENT = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", "NODE_DISABLE_COMPILE_CACHE": "1"}
 PATIENCE_SECONDS = 60
