@@ -83,6 +83,7 @@ fn state(bytes: usize) -> Data<AppState> {
         tracer: Tracer::default(),
         views: ViewMaker::new(1, Duration::from_secs(12)),
         summary_limits: config.summary,
+        operators_key: None,
         log_meeting_ids: config.telemetry.log_meeting_ids,
         draining: AtomicBool::new(false),
     })

@@ -11,6 +11,7 @@ mod directory;
 mod file;
 mod key;
 mod ledger;
+mod operators_key;
 mod parser;
 mod watcher;
 
@@ -21,7 +22,12 @@ pub(crate) use self::{
     caller::{CallAllowance, CallReservation, Caller, CallerName},
     parser::{Issue, WEIGHTS},
 };
-pub use self::{directory::Callers, file::CallersFile, watcher::FileWatcher};
+pub use self::{
+    directory::Callers,
+    file::CallersFile,
+    operators_key::{OperatorsKey, PurgeKeyHash},
+    watcher::FileWatcher,
+};
 use self::{
     directory::{Directory, LedgerRegistry},
     file::ChangeDetector,

@@ -27,9 +27,17 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 pub use self::problem::Problems;
 use self::{layers::Layers, reader::Reader, redis::cluster};
 use crate::{
-    cache::CacheConfig, callers::CallersFile, cluster::ClusterConfig, fetcher::FetcherConfig,
-    quota::QuotaConfig, server::ServerConfig, snapshot::FreshnessConfig, telemetry::TelemetryConfig,
-    trace::TraceConfig, view::summary::SummaryLimits, zoom::ZoomConfig,
+    cache::CacheConfig,
+    callers::{CallersFile, OperatorsKey},
+    cluster::ClusterConfig,
+    fetcher::FetcherConfig,
+    quota::QuotaConfig,
+    server::ServerConfig,
+    snapshot::FreshnessConfig,
+    telemetry::TelemetryConfig,
+    trace::TraceConfig,
+    view::summary::SummaryLimits,
+    zoom::ZoomConfig,
 };
 
 /// The complete and valid configuration, with one field for each part that owns it.
@@ -48,6 +56,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The callers and their keys; `None` if none are needed.
     pub callers: Option<CallersFile>,
+    /// The key that purges require; `None` if they require none.
+    pub operators_key: Option<OperatorsKey>,
     /// The limits of summaries.
     pub summary: SummaryLimits,
     /// Redis; `None` for a single process.
@@ -84,6 +94,7 @@ impl Config {
         };
         let cache = sections::cache(&mut reader);
         let callers = sections::callers(&mut reader);
+        let operators_key = sections::operators_key(&mut reader);
         let summary = sections::summary(&mut reader);
         let cluster = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
@@ -99,6 +110,7 @@ impl Config {
             freshness,
             cache,
             callers,
+            operators_key,
             summary,
             cluster,
             telemetry,

@@ -125,7 +125,8 @@ fn keys_of(text: &str, name: impl Fn(&str) -> Option<&str>) -> BTreeSet<String> 
 }
 
 fn is_name(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
 fn default_keys() -> BTreeSet<String> {
@@ -897,6 +898,26 @@ fn connecting_may_not_take_longer_than_the_whole_call() {
 }
 
 #[test]
+fn the_hash_of_the_operators_key_is_checked_and_not_repeated() {
+    let hash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    assert!(with(&format!("ops.key_sha256 = \"{hash}\"")).operators_key.is_some());
+    assert!(Setup::new().config().operators_key.is_none());
+    let blank = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    for wrong in ["my-secret-key", blank, &hash.replace('9', "x")] {
+        let problem = problem_of(&format!("ops.key_sha256 = \"{wrong}\""));
+        assert!(problem.starts_with("ops.key_sha256: ") && !problem.contains(wrong), "{problem}");
+    }
+    let setup = Setup::new();
+    let file = setup.mount("hash", b"not a hash");
+    let refused = setup.file(format!("[ops]\nkey_sha256_file = \"{file}\"\n")).refused();
+    assert!(refused.len() == 1 && refused[0].contains("64 hexadecimal digits"), "{refused:?}");
+    let setup = Setup::new();
+    let file = setup.mount("hash", hash.as_bytes());
+    let both = format!("[ops]\nkey_sha256 = \"{hash}\"\nkey_sha256_file = \"{file}\"\n");
+    assert_eq!(setup.file(both).refused().len(), 1);
+}
+
+#[test]
 fn a_switch_is_true_or_false() {
     assert!(with("telemetry.log_meeting_ids = true").telemetry.log_meeting_ids);
     for wrong in ["\"true\"", "1", "\"\"", "[]"] {
@@ -992,7 +1013,7 @@ fn the_effective_configuration_is_toml_with_origins_and_without_secrets() {
     let table: toml::Table = effective.parse().unwrap();
     assert_eq!(
         table.keys().collect::<Vec<_>>(),
-        ["cache", "callers", "limits", "redis", "server", "summary", "telemetry", "zoom"]
+        ["cache", "callers", "limits", "ops", "redis", "server", "summary", "telemetry", "zoom"]
     );
     assert_eq!(table["limits"]["state_file"].as_str(), Some("a \"b\""));
 }

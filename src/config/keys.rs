@@ -51,6 +51,8 @@ pub(super) const ACCEPTED: &[&str] = &[
     "cache.refusal",
     "cache.refresh_floor",
     "callers.file",
+    "ops.key_sha256",
+    "ops.key_sha256_file",
     "summary.latency_ms",
     "summary.jitter_ms",
     "summary.loss_percent",

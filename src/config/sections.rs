@@ -11,12 +11,12 @@ use super::{
     rules::{
         address::{base_url, is_unencrypted, trimmed_base_url},
         quantity::{integer, summary_limit},
-        text::{boolean, choice, file_path, log_filter},
+        text::{boolean, choice, file_path, log_filter, purge_key_hash},
     },
 };
 use crate::{
     cache::{CacheConfig, CachePolicy},
-    callers::{CallersFile, Issue},
+    callers::{CallersFile, Issue, OperatorsKey},
     egress::{EnvironmentProxies, MoreRoots},
     server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
@@ -189,6 +189,25 @@ pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
             None
         }
     }
+}
+
+/// Reads `[ops]`. Reads the file once, so that a wrong mount is reported at start.
+pub(super) fn operators_key(reader: &mut Reader) -> Option<OperatorsKey> {
+    const HASH: &str = "ops.key_sha256";
+    const FILE: &str = "ops.key_sha256_file";
+    let hash = reader.optional(HASH, purge_key_hash).map(OperatorsKey::Hash);
+    let file = reader.optional(FILE, file_path).map(OperatorsKey::File);
+    match reader.origin(FILE) {
+        Some(origin) if reader.is_set(HASH) => {
+            reader.reject(HASH, format!("{FILE} is set too ({origin}); keep one of them"));
+        }
+        _ => {
+            if let Some(Err(message)) = file.as_ref().map(OperatorsKey::hash) {
+                reader.reject(FILE, message);
+            }
+        }
+    }
+    hash.or(file)
 }
 
 pub(super) fn summary(reader: &mut Reader) -> SummaryLimits {

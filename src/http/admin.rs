@@ -8,7 +8,10 @@ use actix_web::{HttpRequest, HttpResponse, http::header::CACHE_CONTROL};
 use serde_json::{Value, json};
 
 pub(super) use self::status::status;
-use super::{context::RequestContext, params, problem::Problem, route::RouteHandler, state::AppState};
+use super::{
+    context::RequestContext, credentials::Credential, params, problem::Problem, route::RouteHandler,
+    state::AppState,
+};
 use crate::fetcher::{Credentials, Purge, RedisStatus};
 
 /// How long `/metrics` waits for the fetcher, which normally replies within milliseconds.
@@ -88,8 +91,18 @@ pub(super) async fn purge(
     state: &AppState,
     context: &RequestContext,
 ) -> Result<HttpResponse, Problem> {
+    check_key(request, state)?;
     state.fetcher.purge(parse_purge(request, context)?).await.map_err(Problem::NoSnapshot)?;
     Ok(HttpResponse::NoContent().finish())
+}
+
+/// Rejects a purge without the operators' key, if they have set one. Probes and scrapes never need it.
+fn check_key(request: &HttpRequest, state: &AppState) -> Result<(), Problem> {
+    let Some(key) = &state.operators_key else { return Ok(()) };
+    match Credential::of(request.headers()) {
+        Some(Credential::Bearer(sent) | Credential::ApiKey(sent)) if key.admits(sent) => Ok(()),
+        _ => Err(Problem::UnknownOperator),
+    }
 }
 
 fn parse_purge(request: &HttpRequest, context: &RequestContext) -> Result<Purge, Problem> {

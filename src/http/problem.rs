@@ -18,6 +18,8 @@ use crate::{
 pub(super) enum Problem {
     /// The route requires a caller key, and the request has no known one.
     UnknownCaller,
+    /// Purges require the operators' key, and the request has none or another one.
+    UnknownOperator,
     InvalidMeetingId(InvalidMeetingId),
     InvalidQuery {
         parameter: &'static str,
@@ -60,7 +62,7 @@ impl Problem {
         Self::InvalidQuery { parameter, detail: detail.into() }
     }
 
-    /// Returns one problem for each row of the table.
+    /// Returns one problem for each row of the table that callers can get.
     pub(super) fn each() -> impl Iterator<Item = Self> {
         let of_the_request = [
             Self::UnknownCaller,
@@ -83,6 +85,9 @@ impl Problem {
                 "Send the caller key issued to you by the operators of this service as Authorization: Bearer <key>, as \
                  Basic, with your caller's name as the user, or as X-Api-Key: <key>; if you send several, the first of them \
                  counts.",
+            ),
+            Self::UnknownOperator => Row::refused(401, "unknown_caller", "Unknown operators' key").with_detail(
+                "Purges require the operators' key: send it as Authorization: Bearer <key> or as X-Api-Key: <key>.",
             ),
             Self::InvalidMeetingId(reason) => {
                 Row::refused(400, "invalid_meeting_id", "Invalid meeting id").with_detail(format!(
@@ -267,6 +272,8 @@ mod tests {
                 Reason::ZoomTimedOut => 20,
                 Reason::NotCached => 21,
             },
+            // Only on the operators' listener, which `/openapi.json` does not describe.
+            Problem::UnknownOperator => 22,
         }
     }
 

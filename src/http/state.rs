@@ -8,7 +8,7 @@ use std::sync::{
 use super::views::ViewMaker;
 use crate::{
     cache::Cache,
-    callers::Callers,
+    callers::{Callers, OperatorsKey},
     fetcher::{Credentials, Fetcher},
     metrics::Metrics,
     trace::Tracer,
@@ -20,6 +20,8 @@ use crate::{
 pub struct AppState {
     /// Identifies callers by their keys.
     pub callers: Callers,
+    /// The key that purges require, if there is one.
+    pub operators_key: Option<OperatorsKey>,
     /// Serves hits.
     pub cache: Cache,
     /// Serves misses.

@@ -38,6 +38,7 @@ mod memory_limit;
 mod openapi;
 mod openapi_types;
 mod ops;
+mod ops_key;
 mod proxies;
 mod purge;
 mod ratelimit;

@@ -26,7 +26,7 @@ def keys_of_the_service():
     for line in DEFAULT_TOML.splitlines():
         if header := re.fullmatch(r"\[(\w+)\]", line):
             section = header.group(1)
-        elif key := re.fullmatch(r"(# )?([a-z_]+) = (.+)", line):
+        elif key := re.fullmatch(r"(# )?([a-z0-9_]+) = (.+)", line):
             comment, name, value = key.groups()
             found[f"{section}.{name}"] = None if comment else tomllib.loads(f"x = {value}")["x"]
     return found

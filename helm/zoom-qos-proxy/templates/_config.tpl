@@ -31,7 +31,7 @@ file, so the pod sets them in the environment too.
 {{- if .Values.redis.keys.ca }}{{ $redis = merge (dict "ca_file" "/run/secrets/redis/ca.crt") $redis }}{{ end -}}
 {{- if .Values.redis.keys.encryptionKey }}{{ $redis = merge (dict "encryption_key_file" "/run/secrets/redis/encryption_key") $redis }}{{ end -}}
 {{- end -}}
-{{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "summary" $config.summary) (list "redis" $redis) (list "telemetry" $config.telemetry) -}}
+{{- range $section := list (list "server" $server) (list "zoom" $zoom) (list "limits" $limits) (list "cache" $config.cache) (list "callers" $callers) (list "ops" $config.ops) (list "summary" $config.summary) (list "redis" $redis) (list "telemetry" $config.telemetry) -}}
 {{- $set := dict -}}
 {{- range $key, $value := last $section }}{{ if not (kindIs "invalid" $value) }}{{ $_ := set $set $key $value }}{{ end }}{{ end -}}
 {{- with $set -}}

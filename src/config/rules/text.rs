@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{Checked, quoted, text_of, toml_text};
-use crate::{config::layers::RawValue, zoom::secret::Secret};
+use crate::{callers::PurgeKeyHash, config::layers::RawValue, zoom::secret::Secret};
 
 pub(crate) fn choice<T: Copy>(raw: &RawValue, choices: &[(&str, T)]) -> Checked<T> {
     let words = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
@@ -19,6 +19,9 @@ pub(crate) fn choice<T: Copy>(raw: &RawValue, choices: &[(&str, T)]) -> Checked<
 pub(crate) fn boolean(raw: &RawValue) -> Checked<bool> {
     let value = match raw {
         RawValue::Boolean(value) => Some(*value),
+        RawValue::Variable(text) if text.trim().is_empty() => {
+            return Err("is empty; write true or false, or remove it".to_owned());
+        }
         RawValue::Variable(text) => text.parse().ok(),
         _ => None,
     };
@@ -34,6 +37,12 @@ pub(crate) fn file_path(raw: &RawValue) -> Checked<PathBuf> {
         return Err("must be a file's path, without control characters".to_owned());
     }
     Ok((PathBuf::from(text), toml_text(text)))
+}
+
+/// Parses the hash of a key. No message repeats the text, which may be the key itself.
+pub(crate) fn purge_key_hash(raw: &RawValue) -> Checked<PurgeKeyHash> {
+    let hash = PurgeKeyHash::parse(text_of(raw, "\"9f86d0…\"")?)?;
+    Ok((hash, toml_text("[redacted]")))
 }
 
 /// Parses a secret that is given as text. No message repeats any part of it.

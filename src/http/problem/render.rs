@@ -59,7 +59,7 @@ impl Problem {
             Self::NotFound => {
                 response.insert_header((LINK, SERVICE_DESCRIPTION));
             }
-            Self::UnknownCaller => {
+            Self::UnknownCaller | Self::UnknownOperator => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
             }
             _ => {}

@@ -109,7 +109,9 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
     };
     let no_meeting = || format!("Meeting does not exist: {}.", shown(meeting));
     match problem {
-        Problem::UnknownCaller => (401, document(CODE_TOKEN, "Invalid access token.")),
+        Problem::UnknownCaller | Problem::UnknownOperator => {
+            (401, document(CODE_TOKEN, "Invalid access token."))
+        }
         Problem::InvalidMeetingId(_) => (404, document(CODE_NO_MEETING, no_meeting())),
         Problem::InvalidQuery { parameter, detail } => {
             let errors = Some([FieldError { field: parameter, message: detail }]);

@@ -16,9 +16,14 @@ use crate::{
 pub const KEY: &str = "zqp_Zebra-of-support-tools";
 pub const OTHER_KEY: &str = "zqp_Zebra-of-bi";
 
+/// The hash of a key, as `sha256sum` prints it.
+pub fn sha256_hex(key: &str) -> String {
+    Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// An entry of the callers' file, with further lines below it.
 pub fn entry(name: &str, key: &str, more: &str) -> String {
-    let hash: String = Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = sha256_hex(key);
     format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
 }
 
