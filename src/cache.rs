@@ -5,6 +5,7 @@
 //! the newer one that replaced it.
 
 mod bodies;
+mod byte_cache;
 mod entry;
 mod failures;
 mod kinds;
@@ -169,8 +170,8 @@ impl Cache {
     ///
     /// Too slow for the path of a request: it scans all entries, which takes a tenth of a second for a million.
     pub(crate) fn purge(&self, keys: &[SnapshotKey]) -> u64 {
-        self.bodies.cached.invalidate_all();
-        self.views.cached.invalidate_all();
+        self.bodies.cached.clear();
+        self.views.cached.clear();
         let older = self.entries.iter().map(|(key, _)| *key);
         let is_purged = |older: &CacheKey| matches!(older, CacheKey::Older(key, _) if keys.contains(key));
         for key in older.filter(is_purged).collect::<Vec<_>>() {
@@ -193,8 +194,8 @@ impl Cache {
         while Instant::now() == now {
             std::hint::spin_loop();
         }
-        self.bodies.cached.invalidate_all();
-        self.views.cached.invalidate_all();
+        self.bodies.cached.clear();
+        self.views.cached.clear();
         self.webinars.purge_all();
         self.entries.invalidate_all();
     }

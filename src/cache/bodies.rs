@@ -3,41 +3,20 @@
 //! Most are uncompressed bodies, which are large. So two bounds apply: one on the cached bodies, and twice that on all
 //! uncompressed bodies in memory, because slow readers hold bodies that the cache has evicted.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
 use bytes::Bytes;
-use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
-use super::entry::BOOKKEEPING;
+use super::byte_cache::ByteCache;
 use crate::snapshot::{Coding, Snapshot, Tag};
-
-/// How long a body is kept without a request. The next request waits while it is made again, a third of a millisecond
-/// for each megabyte.
-const IDLE: Duration = Duration::from_secs(10);
 
 #[derive(Clone)]
 pub(crate) struct Bodies {
-    pub(super) cached: Moka<(Tag, Coding), Bytes, foldhash::fast::RandomState>,
-    /// Bytes of all uncompressed bodies that the cache or a response holds.
-    in_use: Arc<AtomicU64>,
+    pub(super) cached: ByteCache<(Tag, Coding), Bytes>,
     max_bytes: u64,
 }
 
 impl Bodies {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let cached = Moka::builder()
-            .max_capacity(max_bytes)
-            .weigher(|_, body: &Bytes| u32::try_from(BOOKKEEPING + body.len()).unwrap_or(u32::MAX))
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(IDLE)
-            .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { cached, in_use: Arc::default(), max_bytes }
+        Self { cached: ByteCache::new(max_bytes), max_bytes }
     }
 
     /// Returns the size of the largest body that is cached, in bytes.
@@ -53,58 +32,30 @@ impl Bodies {
     /// Returns the uncompressed body; `None` if all such bodies together would take too much memory. Blocks while the body
     /// is decompressed, which happens once for all threads.
     pub(crate) fn decompressed(&self, snapshot: &Snapshot) -> Option<Bytes> {
-        let in_use = self.in_use.load(Ordering::Relaxed);
-        if in_use.saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
+        if self.cached.in_use().saturating_add(snapshot.length) > self.max_bytes.saturating_mul(2) {
             return None;
         }
-        let decompress = || Some(CountedBytes::count(snapshot.decompress().ok()?, &self.in_use));
-        self.cached.optionally_get_with((snapshot.tag, Coding::Identity), decompress)
+        self.cached.get_or_make((snapshot.tag, Coding::Identity), || {
+            let body = snapshot.decompress().ok()?;
+            let bytes = body.len();
+            Some((self.cached.count(body), bytes))
+        })
     }
 
     /// Returns the body of a small snapshot, which is stored as gzip only, as zstd. Blocks for some tenths of a
     /// millisecond while it is made.
     pub(crate) fn zstd(&self, snapshot: &Snapshot) -> Option<Bytes> {
-        self.cached.optionally_get_with((snapshot.tag, Coding::Zstd), || Some(snapshot.zstd().ok()?.into()))
-    }
-}
-
-/// A body that counts as used memory as long as the cache or a response holds it.
-pub(super) struct CountedBytes {
-    body: Vec<u8>,
-    in_use: Arc<AtomicU64>,
-}
-
-impl CountedBytes {
-    pub(super) fn count(body: Vec<u8>, in_use: &Arc<AtomicU64>) -> Bytes {
-        let body = Self { body, in_use: Arc::clone(in_use) };
-        body.in_use.fetch_add(body.length(), Ordering::Relaxed);
-        Bytes::from_owner(body)
-    }
-
-    fn length(&self) -> u64 {
-        u64::try_from(self.body.len()).unwrap_or(u64::MAX)
-    }
-}
-
-impl AsRef<[u8]> for CountedBytes {
-    fn as_ref(&self) -> &[u8] {
-        &self.body
-    }
-}
-
-impl Drop for CountedBytes {
-    fn drop(&mut self) {
-        self.in_use.fetch_sub(self.length(), Ordering::Relaxed);
+        self.cached.get_or_make((snapshot.tag, Coding::Zstd), || {
+            let body = Bytes::from(snapshot.zstd().ok()?);
+            let bytes = body.len();
+            Some((body, bytes))
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::cache::{
-        Cache,
-        tests::{SECOND, cache, key, snapshot_of},
-    };
+    use crate::cache::tests::{SECOND, cache, key, snapshot_of};
 
     #[test]
     fn cached_bodies_take_at_most_a_sixteenth_and_are_made_again() {
@@ -114,31 +65,16 @@ mod tests {
             (0..10).map(|number| cache.insert(snapshot_of(key(number), 20_000, 30 * SECOND)).0).collect();
         for snapshot in &snapshots {
             assert!(cache.bodies.plain(snapshot).is_none(), "not requested yet");
-            decompressed_soon(&cache, snapshot);
-            cache.run_maintenance();
+            assert!(cache.bodies.decompressed(snapshot).is_some());
         }
         let at_hand = snapshots.iter().filter(|snapshot| cache.bodies.plain(snapshot).is_some()).count();
         assert!((1..=4).contains(&at_hand), "{at_hand}");
         for snapshot in &snapshots {
-            let unpacked = decompressed_soon(&cache, snapshot);
+            let unpacked = cache.bodies.decompressed(snapshot).expect("there is memory for it");
             assert_eq!(u64::try_from(unpacked.len()).unwrap(), snapshot.length);
-            cache.run_maintenance();
         }
         cache.run_maintenance();
         assert!(cache.bytes() <= 1_600_000);
-    }
-
-    /// Returns the body once there is memory for it. moka frees an evicted body only after other threads, such as those
-    /// of other tests, have finished their look-ups.
-    fn decompressed_soon(cache: &Cache, snapshot: &Arc<Snapshot>) -> Bytes {
-        let look = |_| {
-            cache.run_maintenance();
-            cache.bodies.decompressed(snapshot).or_else(|| {
-                std::thread::park_timeout(Duration::from_millis(10));
-                None
-            })
-        };
-        (0..1_000).find_map(look).expect("there is memory for it")
     }
 
     #[test]
@@ -146,18 +82,12 @@ mod tests {
         let cache = cache(1_600_000);
         let snapshots: Vec<_> =
             (0..20).map(|number| cache.insert(snapshot_of(key(number), 20_000, 30 * SECOND)).0).collect();
-        let held: Vec<_> = snapshots
-            .iter()
-            .filter_map(|snapshot| {
-                let body = cache.bodies.decompressed(snapshot);
-                cache.run_maintenance();
-                body
-            })
-            .collect();
+        let held: Vec<_> =
+            snapshots.iter().filter_map(|snapshot| cache.bodies.decompressed(snapshot)).collect();
         // Twice a sixteenth is 200,000 bytes.
         assert!((8..=10).contains(&held.len()), "{}", held.len());
         drop(held);
         cache.purge_all();
-        decompressed_soon(&cache, &snapshots[0]);
+        assert!(cache.bodies.decompressed(&snapshots[0]).is_some());
     }
 }

@@ -1,21 +1,10 @@
 //! Caches views of snapshots, which are made on demand, for some seconds.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
-
 use bytes::Bytes;
-use moka::{policy::EvictionPolicy, sync::Cache as Moka};
 
-use super::{bodies::CountedBytes, entry::BOOKKEEPING};
+use super::byte_cache::ByteCache;
 use crate::snapshot::{Coding, Tag, WrittenBody};
 
-/// How long a view is cached after its last request.
-const IDLE: Duration = Duration::from_secs(10);
 /// The bound on all views in memory, including those that slow clients still read, as a multiple of the bound on the
 /// cached ones.
 const IN_USE_FACTOR: u64 = 4;
@@ -39,24 +28,13 @@ pub(crate) struct ViewBody {
 
 #[derive(Clone)]
 pub(crate) struct Views {
-    pub(super) cached: Moka<ViewKey, ViewBody, foldhash::fast::RandomState>,
-    /// The bytes of all views that the cache or a response holds.
-    in_use: Arc<AtomicU64>,
+    pub(super) cached: ByteCache<ViewKey, ViewBody>,
     max_bytes: u64,
 }
 
 impl Views {
     pub(super) fn new(max_bytes: u64) -> Self {
-        let weigh = |key: &ViewKey, body: &ViewBody| {
-            u32::try_from(BOOKKEEPING + key.name.len() + body.bytes.len()).unwrap_or(u32::MAX)
-        };
-        let cached = Moka::builder()
-            .max_capacity(max_bytes)
-            .weigher(weigh)
-            .eviction_policy(EvictionPolicy::lru())
-            .time_to_idle(IDLE)
-            .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { cached, in_use: Arc::default(), max_bytes }
+        Self { cached: ByteCache::new(max_bytes), max_bytes }
     }
 
     pub(crate) fn get(&self, key: &ViewKey) -> Option<ViewBody> {
@@ -68,17 +46,16 @@ impl Views {
     pub(crate) fn insert(&self, key: ViewKey, made: WrittenBody) -> Option<ViewBody> {
         let WrittenBody { bytes, length } = made;
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let in_use = self.in_use.load(Ordering::Relaxed);
+        let in_use = self.cached.in_use();
         let bound = self.max_bytes.saturating_mul(IN_USE_FACTOR).max(LEAST_IN_USE);
         // A view that is larger than the bound is made for one caller at a time.
         if in_use > 0 && in_use.saturating_add(size) > bound {
             return None;
         }
-        let body = ViewBody { bytes: CountedBytes::count(bytes, &self.in_use), length };
+        let body = ViewBody { bytes: self.cached.count(bytes), length };
         if size <= self.max_bytes / 2 {
-            self.cached.insert(key, body.clone());
-            // Evict now. moka would wait for its next maintenance, and the evicted views would count until then.
-            self.cached.run_pending_tasks();
+            let weight = key.name.len() + body.bytes.len();
+            self.cached.insert(key, body.clone(), weight);
         }
         Some(body)
     }
