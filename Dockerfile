@@ -31,6 +31,7 @@ RUN mkdir -p src zoom-sim/src tests/support/src benches \
 FROM dependencies AS build
 COPY --from=auditable /opt/auditable/bin/ /usr/local/cargo/bin/
 COPY config/default.toml config/
+COPY docs/CALLERS.md docs/
 COPY src src
 RUN cargo auditable build --release --locked --package zoom-qos-proxy \
     && install -D target/release/zoom-qos-proxy /out/program/zoom-qos-proxy \

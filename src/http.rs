@@ -6,6 +6,7 @@ mod access_log;
 mod admin;
 mod auth;
 mod body;
+mod browser;
 mod cache_control;
 mod context;
 mod credentials;
@@ -13,12 +14,14 @@ mod disconnect;
 mod media_type;
 mod negotiation;
 mod openapi;
+mod pages;
 mod paging;
 mod params;
 mod preconditions;
 mod problem;
 mod qos;
 mod rate_limit;
+mod rendering;
 mod representation;
 mod request_span;
 mod response;
@@ -54,7 +57,7 @@ use crate::snapshot::MeetingKind;
 
 /// The routes of both listeners, the most requested first; but a summary's path, which `/qos/{meetingId}` matches, too,
 /// comes before that. [`dispatch`] calls their handlers.
-static ROUTES: [Route; 14] = [
+static ROUTES: [Route; 18] = [
     Route::callers("/qos/{meetingId}/summary", "summary", Methods::Read, RouteHandler::Summary),
     Route::callers("/qos/{meetingId}", "qos", Methods::Read, RouteHandler::Qos),
     Route::callers(
@@ -82,6 +85,10 @@ static ROUTES: [Route; 14] = [
         RouteHandler::ZoomParticipant(MeetingKind::Webinar),
     ),
     Route::callers("/oauth/token", "token", Methods::Post, RouteHandler::Token),
+    Route::callers("/meetings/{meetingId}", "page", Methods::Read, RouteHandler::Page),
+    Route::callers("/meetings", "page", Methods::Read, RouteHandler::FindMeeting),
+    Route::callers("/", "front", Methods::Read, RouteHandler::Front),
+    Route::callers("/guide", "front", Methods::Read, RouteHandler::Guide),
     Route::callers("/openapi.json", "openapi", Methods::Read, RouteHandler::OpenApi),
     Route::operators("/healthz", Methods::Read, RouteHandler::Health),
     Route::operators("/readyz", Methods::Read, RouteHandler::Readiness),
@@ -115,6 +122,9 @@ async fn serve(
     let mut in_flight = InFlight::begin(&request, state, route);
     let (request, payload) = request.into_parts();
     let mut response = answer(listener, &request, payload, &in_flight.state, &in_flight.context).await;
+    if listener == Listener::Callers {
+        browser::adapt(&request, in_flight.context.route, &mut response);
+    }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, in_flight.context.id.to_header());
     headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
@@ -178,6 +188,10 @@ async fn dispatch(
         }
         RouteHandler::Token => Ok(Box::pin(zoom_api::post_token(request, payload, state, context)).await),
         RouteHandler::OpenApi => Ok(openapi::get(request)),
+        RouteHandler::Front => Ok(browser::front(request)),
+        RouteHandler::Guide => Ok(browser::guide(request)),
+        RouteHandler::FindMeeting => browser::find_meeting(request, context),
+        RouteHandler::Page => Box::pin(browser::get_meeting(request, state, context)).await,
         RouteHandler::Health => Ok(admin::health()),
         RouteHandler::Readiness => Ok(admin::readiness(state)),
         RouteHandler::Metrics => Ok(Box::pin(admin::metrics(state, context)).await),

@@ -2,7 +2,7 @@
 //!
 //! The base64 of a UUID is never decoded, because Zoom's own documented examples are not canonical base64.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
@@ -44,22 +44,27 @@ impl MeetingId {
     /// # Errors
     /// The text is not an id in any of these spellings.
     pub fn parse(raw: &str) -> Result<Self, InvalidMeetingId> {
-        if raw.is_empty() {
-            return Err(InvalidMeetingId::Missing);
+        Self::from_canonical(&decoded(raw)?)
+    }
+
+    /// Parses an id as people copy it: a number may also have spaces and dashes, as Zoom shows it, and a UUID may have
+    /// lost its `+`, which means a space in a query.
+    ///
+    /// # Errors
+    /// The text is not an id in any of these spellings.
+    pub(crate) fn parse_as_shown(raw: &str) -> Result<Self, InvalidMeetingId> {
+        let plain = decoded(raw)?;
+        let text = str::from_utf8(&plain).map_err(|_| InvalidMeetingId::Form)?.trim();
+        let is_separator =
+            |shown: char| shown.is_whitespace() || matches!(shown, '-' | '\u{2010}'..='\u{2015}');
+        let without_separators = text.replace(is_separator, "");
+        match without_separators.as_str() {
+            "" => Err(InvalidMeetingId::Missing),
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Self::from_canonical(number.as_bytes())
+            }
+            _ => Self::from_canonical(text.replace(' ', "+").as_bytes()),
         }
-        if raw.len() > LONGEST_SPELLING {
-            return Err(InvalidMeetingId::TooLong);
-        }
-        if !raw.contains('%') {
-            return Self::from_canonical(raw.as_bytes());
-        }
-        // Ids do not contain '%', so any '%' left over is another level of encoding.
-        let once = decode(raw.as_bytes())?;
-        let plain = if once.contains(&b'%') { decode(&once)? } else { once };
-        if plain.contains(&b'%') {
-            return Err(InvalidMeetingId::Encoding);
-        }
-        Self::from_canonical(&plain)
     }
 
     /// Returns a regular expression for the canonical form.
@@ -127,6 +132,23 @@ fn is_uuid(plain: &[u8]) -> bool {
         && body.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'))
 }
 
+/// Undoes up to two levels of percent-encoding.
+fn decoded(raw: &str) -> Result<Cow<'_, [u8]>, InvalidMeetingId> {
+    if raw.is_empty() {
+        return Err(InvalidMeetingId::Missing);
+    }
+    if raw.len() > LONGEST_SPELLING {
+        return Err(InvalidMeetingId::TooLong);
+    }
+    if !raw.contains('%') {
+        return Ok(Cow::Borrowed(raw.as_bytes()));
+    }
+    // Ids do not contain '%', so any '%' left over is another level of encoding.
+    let once = decode(raw.as_bytes())?;
+    let plain = if once.contains(&b'%') { decode(&once)? } else { once };
+    if plain.contains(&b'%') { Err(InvalidMeetingId::Encoding) } else { Ok(Cow::Owned(plain)) }
+}
+
 /// Undoes one level of percent-encoding. The `percent-encoding` crate would keep a `%` that encodes nothing; this
 /// rejects it.
 fn decode(encoded: &[u8]) -> Result<Vec<u8>, InvalidMeetingId> {
@@ -175,6 +197,30 @@ mod tests {
         let id = MeetingId::parse("ats/xhSEQWit9t+U02HXNQ==").unwrap();
         assert_eq!(id.encoded_for_zoom(), "ats%2FxhSEQWit9t%2BU02HXNQ%3D%3D");
         assert_eq!(MeetingId::parse("85746065432").unwrap().encoded_for_zoom(), "85746065432");
+    }
+
+    #[test]
+    fn a_number_is_understood_as_zoom_shows_it() {
+        for (shown, id) in [
+            ("857 4606 5432", "85746065432"),
+            (" 857-4606-5432 ", "85746065432"),
+            ("857%204606%E2%80%915432", "85746065432"),
+            ("857\u{a0}4606\u{a0}5432", "85746065432"),
+            ("%252FajXp112QmuoKj48548750%253D%253D", "/ajXp112QmuoKj48548750=="),
+            ("aj//p112Q uo/summary75==", "aj//p112Q+uo/summary75=="),
+        ] {
+            assert_eq!(MeetingId::parse_as_shown(shown).unwrap().as_str(), id);
+        }
+        for (shown, reason) in [
+            ("", InvalidMeetingId::Missing),
+            (" - ", InvalidMeetingId::Missing),
+            ("857_4606_5432", InvalidMeetingId::Form),
+            ("123-45-678", InvalidMeetingId::Form),
+            ("%FF", InvalidMeetingId::Form),
+            ("%", InvalidMeetingId::Encoding),
+        ] {
+            assert_eq!(MeetingId::parse_as_shown(shown), Err(reason), "{shown:?}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use crate::json::Desynced;
 
+pub mod heatmap;
 pub mod identity;
 pub mod redact;
 pub mod rows;

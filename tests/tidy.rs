@@ -63,6 +63,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
             "view::snapshot_view",
             "view::rows",
             "view::select::Selection",
+            "view::heatmap",
             "view::summary",
         ],
     ),

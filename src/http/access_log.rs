@@ -48,7 +48,7 @@ impl InFlight {
     ) -> Self {
         let id = RequestId::of(request.headers());
         let identity = match route {
-            Some(route) if route.is_for_meetings() => Identity::of(request.headers(), &state.callers),
+            Some(route) if route.needs_caller() => Identity::of(request.headers(), &state.callers),
             _ => Identity::NotRequired,
         };
         let method = known_method(request.method());
@@ -62,6 +62,7 @@ impl InFlight {
             outcome: None.into(),
             refused_by: None.into(),
             problem_code: None.into(),
+            page_type: None.into(),
             disconnected: false.into(),
         };
         let meeting =

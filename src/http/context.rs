@@ -5,7 +5,7 @@ use std::{cell::Cell, time::Instant};
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{auth::Identity, route::Route};
-use crate::{failure::RefusedBy, metrics::Outcome, trace::FlightLink};
+use crate::{failure::RefusedBy, metrics::Outcome, snapshot::MeetingType, trace::FlightLink};
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const LONGEST_REQUEST_ID: usize = 128;
@@ -25,6 +25,8 @@ pub(super) struct RequestContext {
     pub(super) refused_by: Cell<Option<RefusedBy>>,
     /// The code of the problem, if the response is one.
     pub(super) problem_code: Cell<Option<&'static str>>,
+    /// The type of the meeting whose page is requested, which the page of a problem must know.
+    pub(super) page_type: Cell<Option<MeetingType>>,
     /// Whether the caller closed its side of the connection while it waited.
     pub(super) disconnected: Cell<bool>,
 }

@@ -56,6 +56,19 @@ pub(super) fn preferred(headers: &HeaderMap) -> Option<MediaType> {
     }
 }
 
+/// The value of `Content-Type` of a page.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+
+/// Returns whether the client names HTML among the types that it accepts, as browsers do.
+pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
+    let is_html = |range: &Range<'_>| range.media.eq_ignore_ascii_case("text/html") && range.weight > 0.0;
+    // Most clients send one of these, and parsing takes longer than the cache look-up of a hit.
+    match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
+        None | Some(b"*/*" | b"application/json") => false,
+        Some(_) => ranges(headers).iter().any(is_html),
+    }
+}
+
 /// An element of `Accept`.
 struct Range<'h> {
     media: &'h str,

@@ -4,6 +4,7 @@
 //! This folder adds only text that no other code contains. The operators' listener is not described.
 
 mod components;
+mod pages;
 mod responses;
 mod schemas;
 mod summary;
@@ -67,7 +68,7 @@ pub(super) fn description() -> Value {
         "servers": [{ "url": "/" }],
         "paths": paths(),
         "components": {
-            "parameters": merged(merged(components::parameters(), views::parameters()), summary::parameters()),
+            "parameters": parameters(),
             "headers": merged(components::headers(), views::headers()),
             "schemas": merged(schemas::schemas(), summary::schemas()),
             "securitySchemes": {
@@ -77,6 +78,11 @@ pub(super) fn description() -> Value {
             },
         },
     })
+}
+
+fn parameters() -> Value {
+    let more = [views::parameters(), summary::parameters(), pages::parameters()];
+    more.into_iter().fold(components::parameters(), merged)
 }
 
 fn merged(mut members: Value, more: Value) -> Value {
@@ -142,6 +148,7 @@ fn paths() -> Value {
     });
     if let Some(paths) = paths.as_object_mut() {
         paths.extend(summary::paths());
+        paths.extend(pages::paths());
         paths.extend(zoom_api::paths());
     }
     paths

@@ -109,7 +109,7 @@ impl Problem {
                 .with_detail("Nobody in this meeting has this id; compare it with the meeting's participants."),
             Self::NotFound => Row::refused(404, "not_found", "No such path")
                 .with_detail(
-                    "There is no such path; the callers' listener has /qos/{meetingId}, /qos/{meetingId}/summary, /openapi.json and, for clients made for \
+                    "There is no such path; the callers' listener has /, /guide, /meetings/{meetingId}, /qos/{meetingId}, /qos/{meetingId}/summary, /openapi.json and, for clients made for \
                      Zoom, /v2/metrics/{meetings|webinars}/{id}/participants/qos and /oauth/token.",
                 ),
             Self::MethodNotAllowed { .. } => Row::refused(405, "method_not_allowed", "Method not allowed")

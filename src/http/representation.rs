@@ -13,8 +13,10 @@ use super::{
     body::{CHUNK, ChunkedBody, Source},
     media_type::MediaType,
     negotiation,
+    pages::MeetingPage,
     paging::{PageToken, Slice},
     problem::Problem,
+    rendering::Rendering,
     state::AppState,
     views::{self, MadeView},
 };
@@ -31,6 +33,7 @@ pub(super) enum Requested {
     Whole,
     Slice(Slice),
     View(View),
+    Page(MeetingPage),
 }
 
 impl Requested {
@@ -51,7 +54,7 @@ impl Requested {
         match self {
             Self::Slice(slice) => slice.offset == 0,
             Self::View(View::ZoomPage { offset, .. }) => *offset == 0,
-            Self::Whole | Self::View(_) => true,
+            Self::Whole | Self::View(_) | Self::Page(_) => true,
         }
     }
 }
@@ -63,8 +66,8 @@ pub(super) enum Representation {
         slice: Slice,
         cut: RowRange,
     },
-    View {
-        view: View,
+    Made {
+        rendering: Rendering,
         coding: Coding,
     },
 }
@@ -82,8 +85,13 @@ impl Representation {
                 }
                 Self::Slice { slice, cut }
             }
-            Requested::View(view) => Self::View { view, coding: negotiation::coding(headers, |_| true) },
+            Requested::View(view) => Self::made(Rendering::View(view), headers),
+            Requested::Page(page) => Self::made(Rendering::Page(page), headers),
         }
+    }
+
+    fn made(rendering: Rendering, headers: &HeaderMap) -> Self {
+        Self::Made { rendering, coding: negotiation::coding(headers, |_| true) }
     }
 
     /// Returns the strong entity tag, which differs for each representation.
@@ -94,37 +102,44 @@ impl Representation {
                 format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
             }
             // A later version of this service may write the same view differently.
-            Self::View { view, coding } => {
+            Self::Made { rendering, coding } => {
                 let (tag, coding, version) = (snapshot.tag, coding.as_str(), env!("CARGO_PKG_VERSION"));
-                format!("\"{tag}-{}-{coding}-{version}\"", view.name()).into()
+                format!("\"{tag}-{}-{coding}-{version}\"", rendering.name()).into()
             }
         }
     }
 
     /// Returns whether the view is of a participant that the snapshot may not have.
     pub(super) fn may_be_missing(&self) -> bool {
-        matches!(self, Self::View { view, .. } if view.participant().is_some())
+        matches!(self, Self::Made { rendering, .. } if rendering.participant().is_some())
     }
 
-    pub(super) fn media_type(&self) -> MediaType {
-        match self {
-            Self::View { view: View::Rows { format, .. }, .. } => MediaType::Rows(*format),
-            Self::Whole(_) | Self::Slice { .. } | Self::View { .. } => MediaType::Json,
+    /// Returns the media type; `None` for a page, which is HTML.
+    pub(super) fn media_type(&self) -> Option<MediaType> {
+        let Self::Made { rendering, .. } = self else { return Some(MediaType::Json) };
+        match rendering {
+            Rendering::View(View::Rows { format, .. }) => Some(MediaType::Rows(*format)),
+            Rendering::View(_) => Some(MediaType::Json),
+            Rendering::Page(_) => None,
         }
     }
 
-    /// Returns whether it depends on `Accept`, which Zoom's own paths ignore.
+    /// Returns whether it depends on `Accept`, which pages and Zoom's own paths ignore.
     pub(super) fn is_negotiated(&self) -> bool {
-        !matches!(self, Self::View { view: View::ZoomPage { .. } | View::ZoomParticipant { .. }, .. })
+        let Self::Made { rendering, .. } = self else { return true };
+        !matches!(
+            rendering,
+            Rendering::View(View::ZoomPage { .. } | View::ZoomParticipant { .. }) | Rendering::Page(_)
+        )
     }
 
     /// Returns the value of `Content-Encoding`; `None` if the body is not compressed.
     pub(super) fn content_encoding(&self) -> Option<&'static str> {
         match self {
-            Self::Whole(coding) | Self::View { coding, .. } if *coding != Coding::Identity => {
+            Self::Whole(coding) | Self::Made { coding, .. } if *coding != Coding::Identity => {
                 Some(coding.as_str())
             }
-            Self::Whole(_) | Self::View { .. } | Self::Slice { .. } => None,
+            Self::Whole(_) | Self::Made { .. } | Self::Slice { .. } => None,
         }
     }
 
@@ -142,23 +157,23 @@ impl Representation {
             Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
             Self::Slice { slice, cut } => Ok(sliced(*slice, *cut, state, snapshot, length_only).await),
             // Boxed; otherwise the future of every hit would need room for this one.
-            Self::View { view, coding } => {
-                Box::pin(viewed(view, *coding, state, snapshot, length_only)).await
+            Self::Made { rendering, coding } => {
+                Box::pin(made(rendering, *coding, state, snapshot, length_only)).await
             }
         }
     }
 }
 
-async fn viewed(
-    view: &View,
+async fn made(
+    rendering: &Rendering,
     coding: Coding,
     state: &AppState,
     snapshot: &Arc<Snapshot>,
     length_only: bool,
 ) -> Result<BoxBody, Problem> {
-    let MadeView { body, coding: made } =
-        views::get((&state.cache, &state.views), snapshot, view, coding).await?;
-    let is_decoded = made != coding;
+    let MadeView { body, coding: stored } =
+        views::get((&state.cache, &state.views), snapshot, rendering, coding).await?;
+    let is_decoded = stored != coding;
     let source = if length_only {
         let length = u64::try_from(body.bytes.len()).unwrap_or(u64::MAX);
         Source::LengthOnly(if is_decoded { body.length } else { length })

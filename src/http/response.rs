@@ -10,8 +10,9 @@ use actix_web::{
     http::{
         Method, StatusCode,
         header::{
-            AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, DATE, ETAG, HeaderMap,
-            HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, TryIntoHeaderValue as _, VARY,
+            AGE, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+            DATE, ETAG, HeaderMap, HeaderName, HeaderValue, HttpDate, LAST_MODIFIED, TryIntoHeaderValue as _,
+            VARY,
         },
     },
 };
@@ -19,7 +20,8 @@ use bytes::Bytes;
 
 use super::{
     context::RequestContext,
-    media_type::MediaType,
+    media_type::{HTML, MediaType},
+    pages::{StaleReason, content_security_policy},
     preconditions,
     problem::Problem,
     representation::{Representation, Requested},
@@ -79,6 +81,15 @@ impl Provenance {
         }
     }
 
+    /// Returns why the snapshot is not the newest data, in words for a page.
+    fn stale_reason(&self) -> Option<StaleReason> {
+        let words = match self {
+            Self::StaleInstead(failure) => format!("{}.", Problem::NoSnapshot(failure.clone()).row().title),
+            _ => "A newer version is being fetched: reload the page in a few seconds.".to_owned(),
+        };
+        self.detail().map(|code| StaleReason { code, words })
+    }
+
     /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative past freshness.
     fn cache_status(&self, ttl: i64) -> HeaderValue {
         match self {
@@ -102,7 +113,7 @@ pub(super) async fn build(
     request: &HttpRequest,
     context: &RequestContext,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
-    requested: Requested,
+    mut requested: Requested,
 ) -> Result<HttpResponse, Problem> {
     // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
     // since.
@@ -120,6 +131,9 @@ pub(super) async fn build(
     }
     state.metrics.snapshot_age.observe(age.as_secs_f64());
 
+    if let Requested::Page(page) = &mut requested {
+        page.stale = provenance.stale_reason();
+    }
     let representation = Representation::select(snapshot, requested, request.headers());
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
@@ -143,16 +157,24 @@ pub(super) async fn build(
         return Ok(response);
     }
     context.outcome.set(Some(outcome));
-    let media = representation.media_type();
-    headers.insert(CONTENT_TYPE, media.content_type());
-    if media != MediaType::Json {
-        headers.insert(CONTENT_DISPOSITION, attachment(snapshot, media));
-    }
+    add_media_type(headers, representation.media_type(), snapshot);
     if let Some(coding) = representation.content_encoding() {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
     let is_head = request.method() == Method::HEAD;
     Ok(response.set_body(representation.body(state, snapshot, is_head).await?))
+}
+
+fn add_media_type(headers: &mut HeaderMap, media: Option<MediaType>, snapshot: &Snapshot) {
+    let Some(media) = media else {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(HTML));
+        headers.insert(CONTENT_SECURITY_POLICY, content_security_policy());
+        return;
+    };
+    headers.insert(CONTENT_TYPE, media.content_type());
+    if media != MediaType::Json {
+        headers.insert(CONTENT_DISPOSITION, attachment(snapshot, media));
+    }
 }
 
 fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &Provenance, age: Duration) {

@@ -26,6 +26,14 @@ pub(super) enum RouteHandler {
     /// Returns the caller key as an access token, for clients made for Zoom.
     Token,
     OpenApi,
+    /// Serves the front page.
+    Front,
+    /// Serves the caller's guide as a page.
+    Guide,
+    /// Redirects from the form of an id to the page of its meeting.
+    FindMeeting,
+    /// Serves the page of a meeting.
+    Page,
     Health,
     Readiness,
     Metrics,
@@ -162,10 +170,20 @@ impl Route {
         self.listener == listener && self.match_path(path).is_some()
     }
 
-    /// Returns whether this route serves meetings. Only such requests identify their callers and count in the metrics.
+    /// Returns whether this route serves meetings. Only such requests count in the metrics.
     pub(super) fn is_for_meetings(&self) -> bool {
-        use RouteHandler::{Qos, Summary, ZoomPage, ZoomParticipant};
-        matches!(self.handler, Qos | Summary | ZoomPage(_) | ZoomParticipant(_))
+        use RouteHandler::{Page, Qos, Summary, ZoomPage, ZoomParticipant};
+        matches!(self.handler, Page | Qos | Summary | ZoomPage(_) | ZoomParticipant(_))
+    }
+
+    /// Returns whether only callers with a key may use this route, if keys are configured.
+    pub(super) fn needs_caller(&self) -> bool {
+        self.is_for_meetings() || self.handler == RouteHandler::FindMeeting
+    }
+
+    /// Returns whether everything that this route serves is HTML, problems too.
+    pub(super) fn is_page(&self) -> bool {
+        matches!(self.handler, RouteHandler::Page | RouteHandler::FindMeeting)
     }
 
     /// Returns whether probes or scrapes request this route every few seconds. Such requests are logged at `debug` and

@@ -50,7 +50,7 @@ pub(super) async fn get(
 }
 
 /// Returns the limits, each replaced by that of the query.
-fn limits(request: &HttpRequest, mut limits: SummaryLimits) -> Result<SummaryLimits, Problem> {
+pub(super) fn limits(request: &HttpRequest, mut limits: SummaryLimits) -> Result<SummaryLimits, Problem> {
     let values = single_valued(request, SummaryLimit::ALL.map(SummaryLimit::as_str))?;
     for (limit, value) in SummaryLimit::ALL.into_iter().zip(values) {
         let Some(text) = value else { continue };

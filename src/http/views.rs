@@ -13,12 +13,11 @@ use actix_web::web;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
-use super::problem::Problem;
+use super::{problem::Problem, rendering::Rendering};
 use crate::{
     cache::{Cache, ViewBody, ViewKey},
     failure::{Failure, Reason},
     snapshot::{BodyWriter, Coding, Snapshot, WrittenBody},
-    view::snapshot_view::View,
 };
 
 /// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
@@ -69,7 +68,7 @@ pub(super) struct MadeView {
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
-    view: &View,
+    view: &Rendering,
     coding: Coding,
 ) -> Result<MadeView, Problem> {
     let coding = match coding {
@@ -110,7 +109,7 @@ pub(super) async fn get(
 
 fn make(
     snapshot: &Snapshot,
-    view: &View,
+    view: &Rendering,
     plain: Option<&Bytes>,
     coding: Coding,
 ) -> io::Result<Option<WrittenBody>> {
@@ -129,6 +128,7 @@ mod tests {
     use crate::{
         cache::tests::cache,
         snapshot::{SnapshotBuilder, tests::finish},
+        view::snapshot_view::View,
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -140,8 +140,8 @@ mod tests {
         Arc::new(finish(builder, SECOND))
     }
 
-    fn page() -> View {
-        View::ZoomPage { offset: 0, size: 1, next_page_token: None }
+    fn page() -> Rendering {
+        Rendering::View(View::ZoomPage { offset: 0, size: 1, next_page_token: None })
     }
 
     fn reason<T>(made: Result<T, Problem>) -> Option<Reason> {

@@ -9,20 +9,23 @@
 
 mod common;
 mod limits;
+mod measurement;
 mod measurements;
 mod mos;
 mod number;
 mod participant;
 mod quality;
 
+use self::{common::CommonValues, quality::QualityCounts};
 pub use self::{
-    common::COMMON_FIELDS,
+    common::{COMMON_FIELDS, CommonValue},
     limits::{SummaryLimit, SummaryLimits},
+    measurement::Statistics,
     measurements::{GROUPS, MEASUREMENTS},
     participant::SHOWN_FIELDS,
     quality::Quality,
 };
-use self::{common::CommonValues, participant::Participant, quality::QualityCounts};
+pub(in crate::view) use self::{measurement::Measurement, measurements::Group, participant::Participant};
 use super::NotAParticipant;
 
 /// The counts of all participants of a meeting, and the limits of its summary.
@@ -55,6 +58,12 @@ impl Summary {
     #[must_use]
     pub fn participants(&self) -> usize {
         self.qualities.sum()
+    }
+
+    /// Returns what the affected participants have in common.
+    #[must_use]
+    pub fn common_values(&self) -> Vec<CommonValue> {
+        self.common.values()
     }
 
     /// Appends the keys `limits`, `quality` and `common`, with `,` between them.

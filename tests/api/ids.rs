@@ -130,7 +130,6 @@ fn an_unknown_path_that_ends_in_a_meeting_id_is_404() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for path in [
-        "/",
         "/qos",
         "/QOS/85746065432",
         "//qos/85746065432",

@@ -39,6 +39,7 @@ mod openapi;
 mod openapi_types;
 mod ops;
 mod ops_key;
+mod pages;
 mod proxies;
 mod purge;
 mod ratelimit;

@@ -41,8 +41,10 @@ fn the_description_is_served_to_everybody_with_a_strong_tag() {
     let paths: Vec<_> = document["paths"].as_object().unwrap().keys().collect();
     let zooms = |path: &&&String| path.starts_with("/v2/") || path.as_str() == "/oauth/token";
     let ours: Vec<_> = paths.iter().filter(|path| !zooms(path)).collect();
-    assert_eq!(ours, [&"/openapi.json", &"/qos/{meetingId}", &"/qos/{meetingId}/summary"]);
-    assert_eq!(paths.len(), 3 + 5, "and Zoom's own: {paths:?}");
+    let pages = ["/", "/guide", "/meetings", "/meetings/{meetingId}"];
+    let others = ["/openapi.json", "/qos/{meetingId}", "/qos/{meetingId}/summary"];
+    assert!(ours.iter().copied().eq(pages.iter().chain(&others)), "{ours:?}");
+    assert_eq!(paths.len(), 7 + 5, "and Zoom's own: {paths:?}");
     answer.assert_discreet(&sim);
 
     let head = request(service.addr, "HEAD", "/openapi.json", &[]);

@@ -391,13 +391,14 @@ fn both_listeners_answer_unknown_paths_404_and_other_methods_405() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for to in [service.addr, service.ops] {
-        for path in ["/", "/nowhere", "/healthz/", "/metrics/x", "/qos", "/favicon.ico"] {
+        for path in ["/nowhere", "/healthz/", "/metrics/x", "/qos", "/favicon.ico"] {
             let answer = request(to, "GET", path, &[]);
             assert_eq!((answer.status, answer.problem().as_str()), (404, "not_found"), "{path}");
         }
         let answer = request(to, "POST", "/nowhere", &[]);
         assert_eq!((answer.status, answer.problem().as_str()), (404, "not_found"));
     }
+    assert_eq!(service.ops_get("/").problem(), "not_found", "only callers have a front page");
     let qos = (service.addr, vec!["/qos/85746065432", "/qos/1", "/qos/"]);
     let ops = (service.ops, vec!["/healthz", "/readyz", "/metrics", "/status"]);
     for (to, paths) in [qos, ops] {

@@ -107,8 +107,9 @@ pub(super) fn headers() -> Value {
         "Allow": always(json!({ "const": Methods::Read.as_str() }), "The methods that the path accepts."),
         "AllowPost": always(json!({ "const": Methods::Post.as_str() }), "The methods that the path accepts."),
         "CacheControl": always(
-            json!({ "type": "string", "pattern": "^private, max-age=[0-9]+$" }),
-            "For how many more seconds the snapshot is fresh; 0 if it is stale.",
+            json!({ "type": "string", "pattern": "^private, (max-age=[0-9]+|no-cache)$" }),
+            "For how many more seconds the snapshot is fresh; 0 if it is stale. `no-cache` for requests that accept \
+             text/html, so that browsers keep no personal data.",
         ),
         "CacheStatus": always(
             json!({ "type": "string", "pattern": cache_status_pattern() }),
@@ -119,13 +120,17 @@ pub(super) fn headers() -> Value {
             "schema": { "enum": codings() },
             "description": "The accepted coding with the highest weight. Slices have none.",
         },
+        "ContentSecurityPolicy": {
+            "schema": text(), "description": "Permits the page's own style and scripts, and nothing else.",
+        },
         "ContentTypeOptions": always(json!({ "const": "nosniff" }), "The content is of the type that is named."),
         "Date": always(text(), "The time of the response, as an HTTP date."),
         "ETag": always(
             json!({ "type": "string", "pattern": "^\"[^\"]+\"$" }), "Strong; different for each content coding.",
         ),
         "LastModified": always(text(), "`fetched_at`, as an HTTP date."),
-        "Link": { "schema": text(), "description": "On unknown paths: where this document is (RFC 8631)." },
+        "Link": { "schema": text(), "description": "On unknown paths and on `/`: where this document is (RFC 8631)." },
+        "Location": always(text(), "The address of the page."),
         "NoStore": always(json!({ "const": "no-store" }), "A retry may succeed, so errors are not cached."),
         "RateLimit": {
             "schema": { "type": "string", "pattern": LIMIT_PATTERN },

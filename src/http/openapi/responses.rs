@@ -31,6 +31,63 @@ pub(super) fn of_summary() -> Value {
     of_snapshot(problems, "The summary of the meeting, or of a selection.", &[], &content)
 }
 
+/// Returns the responses of a meeting's page: problems are pages, too.
+pub(super) fn of_page() -> Value {
+    let problems = problems(|problem| {
+        !matches!(
+            problem,
+            Problem::InvalidPageToken
+                | Problem::ParticipantNotFound
+                | Problem::NotAcceptable
+                | Problem::NotFound
+        )
+    });
+    of_snapshot(as_pages(problems), "The page of the meeting.", &["ContentSecurityPolicy"], &html())
+}
+
+/// Returns the responses of the redirect to a meeting's page.
+pub(super) fn of_redirect() -> Value {
+    let problems = problems(|problem| {
+        matches!(
+            problem,
+            Problem::UnknownCaller
+                | Problem::InvalidMeetingId(_)
+                | Problem::InvalidQuery { .. }
+                | Problem::MethodNotAllowed { .. }
+        )
+    });
+    let mut responses = as_pages(problems);
+    let redirect =
+        json!({ "description": "To the meeting's page.", "headers": headers(&["Location", "NoStore"]) });
+    responses.insert("303".to_owned(), redirect);
+    Value::Object(responses)
+}
+
+/// Returns the responses of a page that is the same for everybody.
+pub(super) fn of_constant_page() -> Value {
+    let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
+    let shared = headers(&["CacheControl", "ContentSecurityPolicy", "ETag", "Link"]);
+    responses.insert(
+        "200".to_owned(),
+        json!({ "description": "The page.", "headers": shared, "content": html() }),
+    );
+    let not_modified =
+        json!({ "description": "The caller's copy is current, by If-None-Match.", "headers": shared });
+    responses.insert("304".to_owned(), not_modified);
+    Value::Object(responses)
+}
+
+fn html() -> Value {
+    json!({ "text/html": { "schema": { "type": "string" } } })
+}
+
+fn as_pages(mut problems: Map<String, Value>) -> Map<String, Value> {
+    for problem in problems.values_mut().filter_map(Value::as_object_mut) {
+        problem.insert("content".to_owned(), html());
+    }
+    problems
+}
+
 fn of_snapshot(
     mut responses: Map<String, Value>,
     description: &str,
@@ -172,6 +229,7 @@ fn field(component: &str) -> &str {
         "CacheStatus" => "Cache-Status",
         "ContentDisposition" => "Content-Disposition",
         "ContentEncoding" => "Content-Encoding",
+        "ContentSecurityPolicy" => "Content-Security-Policy",
         "ContentTypeOptions" => "X-Content-Type-Options",
         "LastModified" => "Last-Modified",
         "RateLimitPolicy" => "RateLimit-Policy",

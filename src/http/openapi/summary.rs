@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn paths() -> Map<String, Value> {
     let shared_before = ["meetingId", "type", "kind", "participant", "groups", "since", "until"];
     let shared_after = ["ifNoneMatch", "ifModifiedSince", "cacheControl", "acceptEncoding", "requestId"];
-    let names = shared_before.into_iter().chain(SummaryLimit::ALL.map(component)).chain(shared_after);
+    let names = shared_before.into_iter().chain(SummaryLimit::ALL.map(limit_component)).chain(shared_after);
     let parameters: Vec<_> =
         names.map(|name| json!({ "$ref": format!("#/components/parameters/{name}") })).collect();
     let responses = of_summary();
@@ -44,7 +44,7 @@ pub(super) fn paths() -> Map<String, Value> {
 }
 
 /// Returns the name of the component that describes a limit's parameter.
-fn component(limit: SummaryLimit) -> &'static str {
+pub(super) fn limit_component(limit: SummaryLimit) -> &'static str {
     match limit {
         SummaryLimit::Latency => "latencyLimit",
         SummaryLimit::Jitter => "jitterLimit",
@@ -62,7 +62,7 @@ pub(super) fn parameters() -> Value {
         );
         let parameter =
             json!({ "name": name, "in": "query", "schema": limit_schema(limit), "description": description });
-        (component(limit).to_owned(), parameter)
+        (limit_component(limit).to_owned(), parameter)
     };
     Value::Object(SummaryLimit::ALL.into_iter().map(described).collect())
 }

@@ -6,15 +6,22 @@ use actix_web::{
     HttpResponse,
     http::{
         StatusCode,
-        header::{ALLOW, CACHE_CONTROL, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
+        header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, LINK, RETRY_AFTER, WWW_AUTHENTICATE},
     },
 };
 use serde::Serialize;
 
 use super::{Problem, Row};
 use crate::{
-    failure::ZoomError,
-    http::{context::RequestContext, retry_after::seconds_until},
+    failure::{Failure, Reason, RedactedText, ZoomError},
+    http::{
+        context::RequestContext,
+        media_type::HTML,
+        pages::{ProblemPage, ZoomWords, content_security_policy},
+        retry_after::seconds_until,
+        route::Route,
+    },
+    snapshot::MeetingType,
 };
 
 /// The media type of problems (RFC 9457).
@@ -42,17 +49,14 @@ impl Problem {
         let row = self.row();
         context.outcome.set(Some(row.outcome));
         context.problem_code.set(Some(row.code));
-        let body = ProblemDocument::new(&row, context.id.as_str(), self.zoom());
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
-        response.content_type(MEDIA_TYPE);
         response.insert_header((CACHE_CONTROL, "no-store"));
+        let retry_after = self.retry_after();
+        if let Some(seconds) = retry_after {
+            response.insert_header((RETRY_AFTER, seconds));
+        }
         match self {
-            Self::NoSnapshot(failure) => {
-                if let Some(seconds) = seconds_until(failure.retry_at, Instant::now()) {
-                    response.insert_header((RETRY_AFTER, seconds));
-                }
-            }
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((ALLOW, *allow));
             }
@@ -64,7 +68,37 @@ impl Problem {
             }
             _ => {}
         }
+        if context.route.is_some_and(Route::is_page) {
+            response.content_type(HTML);
+            response.insert_header((CONTENT_SECURITY_POLICY, content_security_policy()));
+            return response.body(self.page(&row, context, retry_after));
+        }
+        let body = ProblemDocument::new(&row, context.id.as_str(), self.zoom());
+        response.content_type(MEDIA_TYPE);
         response.body(serde_json::to_string(&body).unwrap_or_default())
+    }
+
+    /// Returns the same facts as HTML.
+    fn page(&self, row: &Row, context: &RequestContext, retry_after: Option<u64>) -> String {
+        let zoom = self.zoom().map(|error| ZoomWords {
+            status: error.status,
+            code: error.code,
+            message: error.message.as_ref().map_or("", RedactedText::as_str),
+            tracking_id: error.tracking_id(),
+        });
+        let is_unknown = matches!(self, Self::NoSnapshot(Failure { reason: Reason::MeetingNotFound, .. }));
+        let offers_past = is_unknown && context.page_type.get() == Some(MeetingType::Live);
+        let request_id = context.id.as_str();
+        let (status, title, detail, code) = (row.status, row.title, &*row.detail, row.code);
+        ProblemPage { status, title, detail, code, request_id, offers_past, retry_after, zoom }.html()
+    }
+
+    /// Returns the seconds of `Retry-After`.
+    fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::NoSnapshot(failure) => seconds_until(failure.retry_at, Instant::now()),
+            _ => None,
+        }
     }
 
     fn zoom(&self) -> Option<&ZoomError> {

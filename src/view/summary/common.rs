@@ -12,6 +12,19 @@ const LEAST_AFFECTED: usize = 2;
 /// A value must be at least this many times as frequent among the affected participants as among all.
 const TIMES_AS_FREQUENT: usize = 2;
 
+/// A value that is frequent among the affected participants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommonValue {
+    /// The field's name.
+    pub field: &'static str,
+    /// The value.
+    pub value: String,
+    /// How many affected participants have it.
+    pub affected: usize,
+    /// How many participants have it.
+    pub of: usize,
+}
+
 /// Counts, for each field, how many participants have each value, and how many of them are affected.
 #[derive(Default)]
 pub(super) struct CommonValues {
@@ -46,24 +59,39 @@ impl CommonValues {
         Ok(())
     }
 
-    /// Appends the list of the values that the affected participants have in common: by field, those of most affected
-    /// participants first.
+    /// Appends the list of the values that the affected participants have in common.
     pub(super) fn append(&self, out: &mut Vec<u8>) {
         out.push(b'[');
         let begin = out.len();
-        for (field, values) in COMMON_FIELDS.into_iter().zip(&self.values) {
-            let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();
-            common.sort_by_key(|value| (std::cmp::Reverse(value.affected), value.order));
-            for Frequency { raw, affected, participants, .. } in common {
-                if out.len() > begin {
-                    out.push(b',');
-                }
-                out.extend_from_slice(format!("{{\"field\":\"{field}\",\"value\":").as_bytes());
-                out.extend_from_slice(raw);
-                out.extend_from_slice(format!(",\"affected\":{affected},\"of\":{participants}}}").as_bytes());
+        for (field, Frequency { raw, affected, participants, .. }) in self.shared() {
+            if out.len() > begin {
+                out.push(b',');
             }
+            out.extend_from_slice(format!("{{\"field\":\"{field}\",\"value\":").as_bytes());
+            out.extend_from_slice(raw);
+            out.extend_from_slice(format!(",\"affected\":{affected},\"of\":{participants}}}").as_bytes());
         }
         out.push(b']');
+    }
+
+    /// Returns the values that the affected participants have in common.
+    pub(super) fn values(&self) -> Vec<CommonValue> {
+        let shared = self.shared().map(|(field, Frequency { raw, affected, participants: of, .. })| {
+            let value = Cursor::new(raw).text().and_then(|text| text.name()).unwrap_or_default();
+            let value = String::from_utf8_lossy(&value).into_owned();
+            CommonValue { field, value, affected: *affected, of: *of }
+        });
+        shared.collect()
+    }
+
+    /// Returns the values that the affected participants have in common, each with its field: by field, those of most
+    /// affected participants first.
+    fn shared(&self) -> impl Iterator<Item = (&'static str, &Frequency)> {
+        COMMON_FIELDS.into_iter().zip(&self.values).flat_map(|(field, values)| {
+            let mut common: Vec<_> = values.values().filter(|value| self.is_common(value)).collect();
+            common.sort_by_key(|value| (std::cmp::Reverse(value.affected), value.order));
+            common.into_iter().map(move |value| (field, value))
+        })
     }
 
     /// With 41 participants, 2 of them affected: if both use Wifi, as 18 of all do, then 2/2 is more than twice 18/41.

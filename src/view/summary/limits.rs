@@ -24,6 +24,19 @@ impl SummaryLimit {
         }
     }
 
+    /// Returns the limit for a measurement of a group; `None` if the measurement has none.
+    #[must_use]
+    pub fn of(group: &[u8], measurement: &[u8]) -> Option<Self> {
+        match (group, measurement) {
+            (b"cpu_usage", b"system_max_cpu_usage_percent") => Some(Self::Cpu),
+            (b"cpu_usage", _) => None,
+            (_, b"latency_ms") => Some(Self::Latency),
+            (_, b"jitter_ms") => Some(Self::Jitter),
+            (_, b"avg_loss_percent") => Some(Self::Loss),
+            _ => None,
+        }
+    }
+
     /// Parses digits, optionally with a point and more digits. Returns `None` for any other text, or if the value is too
     /// large.
     #[must_use]
@@ -66,16 +79,9 @@ impl SummaryLimits {
         } = value;
     }
 
-    /// Returns the limit for a measurement of a group; `None` if the measurement has none.
+    /// Returns the value of the limit for a measurement of a group; `None` if the measurement has none.
     pub(super) fn of(&self, group: &[u8], measurement: &[u8]) -> Option<f64> {
-        match (group, measurement) {
-            (b"cpu_usage", b"system_max_cpu_usage_percent") => Some(self.cpu_percent),
-            (b"cpu_usage", _) => None,
-            (_, b"latency_ms") => Some(self.latency_ms),
-            (_, b"jitter_ms") => Some(self.jitter_ms),
-            (_, b"avg_loss_percent") => Some(self.loss_percent),
-            _ => None,
-        }
+        SummaryLimit::of(group, measurement).map(|limit| self.get(limit))
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{
     common::COMMON_FIELDS,
     limits::SummaryLimits,
-    measurements::{Group, Groups, Measurement, SummaryKey},
+    measurement::{Measurement, SummaryKey},
+    measurements::{Group, Groups},
     number,
     quality::Quality,
 };
@@ -15,17 +16,17 @@ pub const SHOWN_FIELDS: [&str; 7] =
 
 /// One participant's numbers, and the JSON text of its fields.
 #[derive(Default)]
-pub(super) struct Participant<'a> {
-    shown: [Option<&'a [u8]>; SHOWN_FIELDS.len()],
-    pub(super) compared: [Option<&'a [u8]>; COMMON_FIELDS.len()],
+pub(in crate::view) struct Participant<'a> {
+    pub(in crate::view) shown: [Option<&'a [u8]>; SHOWN_FIELDS.len()],
+    pub(in crate::view) compared: [Option<&'a [u8]>; COMMON_FIELDS.len()],
     /// The time of each sample.
-    times: Vec<Option<&'a [u8]>>,
-    groups: Groups<'a>,
+    pub(in crate::view) times: Vec<Option<&'a [u8]>>,
+    pub(in crate::view) groups: Groups<'a>,
 }
 
 impl<'a> Participant<'a> {
     /// Reads one element of a snapshot's `participants`. An element that is not an object has neither fields nor samples.
-    pub(super) fn read(cleaned: &'a [u8], limits: &SummaryLimits) -> Result<Self, Desynced> {
+    pub(in crate::view) fn read(cleaned: &'a [u8], limits: &SummaryLimits) -> Result<Self, Desynced> {
         let mut participant = Self::default();
         let mut input = Cursor::new(cleaned);
         match Container::open(&mut input, b'{') {
@@ -36,8 +37,22 @@ impl<'a> Participant<'a> {
         if input.at() == cleaned.len() { Ok(participant) } else { Err(Desynced) }
     }
 
-    pub(super) fn quality(&self) -> Quality {
+    pub(in crate::view) fn quality(&self) -> Quality {
         Quality::of(&self.groups)
+    }
+
+    /// Returns the JSON text of the time at which the participant joined.
+    pub(in crate::view) fn join_time(&self) -> Option<&'a [u8]> {
+        self.shown_field("join_time")
+    }
+
+    /// Returns the JSON text of the time at which the participant left.
+    pub(in crate::view) fn leave_time(&self) -> Option<&'a [u8]> {
+        self.shown_field("leave_time")
+    }
+
+    fn shown_field(&self, name: &str) -> Option<&'a [u8]> {
+        SHOWN_FIELDS.iter().zip(self.shown).find_map(|(known, value)| value.filter(|_| *known == name))
     }
 
     fn read_fields(
@@ -110,14 +125,17 @@ impl<'a> Participant<'a> {
         out.push(b'}');
     }
 
-    /// Appends every measurement with a minute over its limit, those with most minutes first.
-    fn append_reasons(&self, out: &mut Vec<u8>) {
+    /// Returns every measurement with a minute over its limit, those with most minutes first.
+    pub(in crate::view) fn reasons(&self) -> Vec<(&Group<'a>, &Measurement<'a>)> {
         let all =
             self.groups.iter().flat_map(|group| group.measurements.iter().map(move |each| (group, each)));
-        let mut reasons: Vec<(&Group<'_>, &Measurement<'_>)> =
-            all.filter(|(_, each)| each.over > 0).collect();
+        let mut reasons: Vec<_> = all.filter(|(_, each)| each.over > 0).collect();
         reasons.sort_by_key(|(_, measurement)| std::cmp::Reverse(measurement.over));
-        append_list(out, *b"[]", reasons.into_iter(), |(group, measurement), out| {
+        reasons
+    }
+
+    fn append_reasons(&self, out: &mut Vec<u8>) {
+        append_list(out, *b"[]", self.reasons().into_iter(), |(group, measurement), out| {
             out.extend_from_slice(b"{\"group\":");
             group.key.append(out);
             out.extend_from_slice(b",\"measurement\":");

@@ -49,8 +49,14 @@ impl Quality {
         }
     }
 
+    /// Returns the position in a list that begins with the worst. `Unknown` comes last.
+    pub(in crate::view) fn rank(self) -> usize {
+        [Self::Bad, Self::Poor, Self::Fair, Self::Good].iter().position(|each| *each == self).unwrap_or(4)
+    }
+
     /// Returns whether the participant had a bad time.
-    pub(super) fn is_affected(self) -> bool {
+    #[must_use]
+    pub fn is_affected(self) -> bool {
         matches!(self, Self::Poor | Self::Bad)
     }
 }

@@ -1,0 +1,123 @@
+//! The routes for browsers, and what all responses to browsers have in common.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE,
+        },
+    },
+};
+use bytes::Bytes;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest as _, Sha256};
+use url::form_urlencoded::Serializer;
+
+use super::{
+    context::RequestContext,
+    media_type,
+    pages::{self, MeetingPage},
+    params::{self, single_valued},
+    preconditions,
+    problem::{Problem, render::SERVICE_DESCRIPTION},
+    qos,
+    representation::Requested,
+    route::Route,
+    state::AppState,
+    summary,
+};
+use crate::{
+    meeting_id::MeetingId,
+    snapshot::{MeetingType, RequestedKey, Tag},
+    view::summary::SummaryLimit,
+};
+
+/// Browsers validate before they show a copy, so that nobody sees personal data after the key is removed.
+const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
+const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// Serves `/`.
+pub(super) fn front(request: &HttpRequest) -> HttpResponse {
+    let mut response = constant(request, pages::front());
+    response.headers_mut().insert(LINK, HeaderValue::from_static(SERVICE_DESCRIPTION));
+    response
+}
+
+/// Serves `/guide`.
+pub(super) fn guide(request: &HttpRequest) -> HttpResponse {
+    constant(request, pages::guide())
+}
+
+fn constant(request: &HttpRequest, body: Bytes) -> HttpResponse {
+    let etag = format!("\"{}\"", Tag::of(&Sha256::digest(&body)));
+    let not_modified = preconditions::if_none_match(request.headers(), etag.as_bytes()).unwrap_or(false);
+    let mut response = if not_modified { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    response.insert_header((CACHE_CONTROL, REVALIDATED)).insert_header((ETAG, etag));
+    response.insert_header((CONTENT_SECURITY_POLICY, pages::content_security_policy()));
+    if not_modified {
+        return response.finish();
+    }
+    response.content_type(media_type::HTML).body(body)
+}
+
+/// Serves `/meetings?id=…`: redirects from the form, which works without script, to the meeting's own page.
+pub(super) fn find_meeting(request: &HttpRequest, context: &RequestContext) -> Result<HttpResponse, Problem> {
+    context.identity.caller()?;
+    let [id, meeting_type, kind] = single_valued(request, ["id", "type", "kind"])?;
+    let meeting = MeetingId::parse_as_shown(id.as_deref().unwrap_or_default());
+    let meeting = meeting.map_err(Problem::InvalidMeetingId)?;
+    params::meeting_type(meeting_type.as_deref())?;
+    params::kind(kind.as_deref())?;
+    let limit_names = SummaryLimit::ALL.map(SummaryLimit::as_str);
+    let limits = limit_names.into_iter().zip(single_valued(request, limit_names)?);
+    let given = [("type", meeting_type), ("kind", kind)].into_iter().chain(limits);
+    let given = given.filter_map(|(name, value)| Some((name, value?)));
+    let query = Serializer::new(String::new()).extend_pairs(given).finish();
+    let query = if query.is_empty() { query } else { format!("?{query}") };
+    let id = utf8_percent_encode(meeting.as_str(), NON_ALPHANUMERIC).to_string();
+    let mut response = HttpResponse::SeeOther();
+    response.insert_header((LOCATION, format!("/meetings/{id}{query}")));
+    Ok(response.insert_header((CACHE_CONTROL, "no-store")).finish())
+}
+
+/// Serves `/meetings/{meetingId}`.
+pub(super) async fn get_meeting(
+    request: &HttpRequest,
+    state: &AppState,
+    context: &RequestContext,
+) -> Result<HttpResponse, Problem> {
+    // Checked first, so that an unknown caller learns nothing about its request or the cache.
+    let caller = context.identity.caller()?;
+    let meeting = MeetingId::parse_as_shown(params::path_ids(request, context).meeting);
+    let meeting = meeting.map_err(Problem::InvalidMeetingId)?;
+    let [meeting_type, kind] = single_valued(request, ["type", "kind"])?;
+    let meeting_type = params::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
+    context.page_type.set(Some(meeting_type));
+    let kind = params::kind(kind.as_deref())?;
+    let limits = summary::limits(request, state.summary_limits)?;
+    let requested = RequestedKey { meeting, kind, meeting_type };
+    let page = Requested::Page(MeetingPage { limits, stale: None });
+    qos::respond(request, state, context, (caller, requested), page).await
+}
+
+/// Adapts a response to a browser: it must not show a copy without asking, and it asks people for a name and a key if
+/// the service offers that.
+pub(super) fn adapt(request: &HttpRequest, route: Option<&Route>, response: &mut HttpResponse) {
+    let is_page = route.is_some_and(Route::is_page);
+    if !is_page && !media_type::accepts_html(request.headers()) {
+        return;
+    }
+    let status = response.status();
+    let headers = response.headers_mut();
+    if status == StatusCode::UNAUTHORIZED {
+        if !headers.contains_key(WWW_AUTHENTICATE) {
+            headers.append(WWW_AUTHENTICATE, BEARER);
+        }
+        headers.append(WWW_AUTHENTICATE, BASIC);
+    }
+    if headers.get(CACHE_CONTROL).is_some_and(|value| value.as_bytes() != b"no-store") {
+        headers.insert(CACHE_CONTROL, REVALIDATED);
+    }
+}

@@ -1,0 +1,222 @@
+//! The page of a meeting: a verdict, a heatmap of participants and minutes, and each participant's figures.
+
+use std::io::{self, BufWriter, Write};
+
+use askama::Template;
+use bytes::Bytes;
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{
+    meeting_words::{self, MeetingVerdict, time_of_day},
+    row::RowView,
+};
+use crate::{
+    snapshot::{MeetingKind, MeetingType, Snapshot},
+    view::{
+        heatmap::{Heatmap, Medium, TimeAxis},
+        summary::{SummaryLimit, SummaryLimits},
+    },
+};
+
+/// How many bytes of HTML are compressed at once.
+const BUFFER: usize = 64 * 1024;
+
+/// The page of a meeting with all that it depends on, except for the snapshot.
+#[derive(Debug, Clone)]
+pub(crate) struct MeetingPage {
+    pub(crate) limits: SummaryLimits,
+    pub(crate) stale: Option<StaleReason>,
+}
+
+/// Why the page does not show the newest data.
+#[derive(Debug, Clone)]
+pub(crate) struct StaleReason {
+    /// The `detail` of `Cache-Status`.
+    pub(crate) code: &'static str,
+    pub(crate) words: String,
+}
+
+#[derive(Template)]
+#[template(path = "meeting.html", config = "src/http/pages/askama.toml")]
+struct MeetingTemplate<'p> {
+    subject: &'static str,
+    id: String,
+    verdict: MeetingVerdict,
+    stale: Option<&'p str>,
+    fetched_at: Moment,
+    other_type: OtherType,
+    /// The seconds after which a page in progress reloads itself.
+    refresh: Option<u64>,
+    downloads: [Download; 4],
+    common: Vec<CommonRow>,
+    counts: String,
+    limits: String,
+    columns: String,
+    columns_count: usize,
+    media: [MediumChoice; Medium::ALL.len()],
+    ticks: Vec<Tick>,
+    begin: i64,
+    step: usize,
+    limit_values: [(&'static str, f64); SummaryLimit::ALL.len()],
+    heatmap: &'p Heatmap,
+}
+
+struct Moment {
+    machine: String,
+    words: String,
+}
+
+struct OtherType {
+    about: &'static str,
+    words: &'static str,
+    href: String,
+}
+
+struct Download {
+    name: &'static str,
+    href: String,
+    file: String,
+}
+
+struct CommonRow {
+    field: &'static str,
+    value: String,
+    affected: usize,
+    of: usize,
+}
+
+struct MediumChoice {
+    word: &'static str,
+    name: &'static str,
+}
+
+struct Tick {
+    /// In percent of the width.
+    x: usize,
+    time: String,
+}
+
+impl MeetingPage {
+    /// Returns a name that differs for different pages of one snapshot, and is valid as part of an entity tag.
+    pub(crate) fn name(&self) -> String {
+        let bits = SummaryLimit::ALL.map(|limit| self.limits.get(limit).to_bits());
+        let name = bits.iter().fold("page".to_owned(), |name, bits| format!("{name}-{bits:016x}"));
+        format!("{name}-{}", self.stale.as_ref().map_or("fresh", |stale| stale.code))
+    }
+
+    /// Writes the page.
+    ///
+    /// # Errors
+    /// The snapshot's bytes are corrupt, or the writer failed.
+    pub(crate) fn write(
+        &self,
+        snapshot: &Snapshot,
+        plain: Option<&Bytes>,
+        out: &mut impl Write,
+    ) -> io::Result<()> {
+        let heatmap = Heatmap::read(snapshot, plain, self.limits)?;
+        let mut out = BufWriter::with_capacity(BUFFER, out);
+        self.template(snapshot, &heatmap).write_into(&mut out)?;
+        out.flush()
+    }
+
+    fn template<'p>(&'p self, snapshot: &Snapshot, heatmap: &'p Heatmap) -> MeetingTemplate<'p> {
+        let (id, axis) = (snapshot.key.meeting.to_string(), heatmap.axis);
+        let is_live = snapshot.key.meeting_type == MeetingType::Live;
+        let common = heatmap.common.iter().map(|common| CommonRow {
+            field: meeting_words::field(common.field),
+            value: meeting_words::shown(&common.value),
+            affected: common.affected,
+            of: common.of,
+        });
+        MeetingTemplate {
+            subject: match snapshot.key.kind {
+                MeetingKind::Meeting => "Meeting",
+                MeetingKind::Webinar => "Webinar",
+            },
+            verdict: MeetingVerdict::of(heatmap),
+            stale: self.stale.as_ref().map(|stale| stale.words.as_str()),
+            fetched_at: Moment::of(Timestamp::try_from(snapshot.fetched_at).unwrap_or_default()),
+            other_type: self.other_type(snapshot),
+            refresh: is_live.then(|| snapshot.fresh_for.as_secs().saturating_add(1)),
+            downloads: self.downloads(snapshot),
+            common: common.collect(),
+            counts: meeting_words::counts(heatmap),
+            limits: meeting_words::limits(&self.limits),
+            columns: meeting_words::columns(axis),
+            columns_count: axis.columns,
+            media: Medium::ALL
+                .map(|medium| MediumChoice { word: medium.as_str(), name: meeting_words::medium(medium) }),
+            ticks: ticks(axis),
+            begin: axis.begin_of(0).as_second(),
+            step: axis.minutes * 60,
+            limit_values: SummaryLimit::ALL
+                .map(|limit| (meeting_words::limit_attribute(limit), self.limits.get(limit))),
+            id,
+            heatmap,
+        }
+    }
+
+    fn downloads(&self, snapshot: &Snapshot) -> [Download; 4] {
+        let id = snapshot.key.meeting.to_string();
+        let file_id = id.replace(|character: char| !character.is_ascii_alphanumeric(), "_");
+        let path = format!("/qos/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
+        let query = query_of(snapshot, snapshot.key.meeting_type);
+        let limits = self.limits_query();
+        [
+            ("JSON", format!("{path}?{query}"), "json"),
+            ("CSV", format!("{path}?{query}&format=csv"), "csv"),
+            ("NDJSON", format!("{path}?{query}&format=ndjson"), "ndjson"),
+            ("Summary", format!("{path}/summary?{query}{limits}"), "summary.json"),
+        ]
+        .map(|(name, href, ending)| Download { name, href, file: format!("qos-{file_id}.{ending}") })
+    }
+
+    fn other_type(&self, snapshot: &Snapshot) -> OtherType {
+        let (other, about, words) = match snapshot.key.meeting_type {
+            MeetingType::Live => (MeetingType::Past, "The meeting is in progress.", "It is over?"),
+            MeetingType::Past => (MeetingType::Live, "The meeting is over.", "It is in progress?"),
+        };
+        OtherType { about, words, href: format!("?{}{}", query_of(snapshot, other), self.limits_query()) }
+    }
+
+    fn limits_query(&self) -> String {
+        let limits = SummaryLimit::ALL.map(|limit| format!("&{}={}", limit.as_str(), self.limits.get(limit)));
+        limits.concat()
+    }
+}
+
+impl MeetingTemplate<'_> {
+    fn rows(&self) -> impl Iterator<Item = RowView<'_>> {
+        self.heatmap.rows.iter().map(|row| RowView::new(row, self.heatmap.axis))
+    }
+}
+
+impl Moment {
+    fn of(time: Timestamp) -> Self {
+        let text = |format: &str| time.strftime(format).to_string();
+        Self { machine: text("%Y-%m-%dT%H:%M:%SZ"), words: text("%-d %B %Y at %H:%M:%S") }
+    }
+}
+
+/// Returns the parameters that lead to the same snapshot, whatever kind a later request would find first.
+fn query_of(snapshot: &Snapshot, meeting_type: MeetingType) -> String {
+    format!("type={}&kind={}", meeting_type.as_str(), snapshot.key.kind.as_str())
+}
+
+/// Returns at most seven round times along the axis. An hour from 10:05 on has 10:10, 10:20 and so on.
+fn ticks(axis: TimeAxis) -> Vec<Tick> {
+    const STEPS: [usize; 12] = [1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1_440];
+    let span = axis.columns * axis.minutes;
+    let step = STEPS.into_iter().find(|step| span <= step * 7).unwrap_or(1_440);
+    let first = axis.begin_of(0).as_second().div_euclid(60);
+    let into_step = usize::try_from(first.rem_euclid(i64::try_from(step).unwrap_or(1))).unwrap_or_default();
+    let minutes = ((step - into_step) % step..span).step_by(step);
+    let tick = |minute: usize| {
+        let seconds = i64::try_from(minute * 60).unwrap_or_default();
+        let time = Timestamp::from_second(first * 60 + seconds).unwrap_or_default();
+        Tick { x: 100 * minute / span, time: time_of_day(time) }
+    };
+    minutes.map(tick).filter(|tick| tick.x < 96).collect()
+}

@@ -1,0 +1,190 @@
+//! The sentences of a meeting's page.
+
+use jiff::Timestamp;
+
+use crate::view::{
+    heatmap::{Heatmap, HeatmapRow, Medium, TimeAxis},
+    summary::{CommonValue, Quality, SummaryLimit, SummaryLimits},
+};
+
+/// From here on a number has more digits than a page should show.
+const LONG: f64 = 1e9;
+
+/// How the meeting was, in one sentence.
+pub(super) struct MeetingVerdict {
+    pub(super) affected: usize,
+    pub(super) all: usize,
+    /// `None` if nobody had a bad time.
+    pub(super) worst: Option<Worst>,
+    pub(super) common: Option<String>,
+    /// The sentence if nobody had a bad time.
+    pub(super) fine: String,
+}
+
+/// The participant with the worst time.
+pub(super) struct Worst {
+    pub(super) name: String,
+    pub(super) interval: Option<String>,
+}
+
+impl MeetingVerdict {
+    pub(super) fn of(heatmap: &Heatmap) -> Self {
+        let (affected, all) = (heatmap.affected().count(), heatmap.rows.len());
+        let worst = heatmap.affected().next().map(|row| {
+            let interval = row.strip(Medium::All).longest_bad_interval();
+            Worst {
+                name: name(row),
+                interval: interval.map(|(begin, end)| interval_text(heatmap.axis, begin, end)),
+            }
+        });
+        let unknown = heatmap.count(Quality::Unknown);
+        let fine = match (all, unknown) {
+            (0, _) => "Zoom lists no participants.".to_owned(),
+            (all, unknown) if all == unknown => {
+                format!("Zoom has measured none of the {all} participants.")
+            }
+            (all, 0) => format!("None of {all} had a bad time."),
+            (all, unknown) => format!("None of {all} had a bad time; {unknown} were not measured."),
+        };
+        Self { affected, all, worst, common: common(&heatmap.common, affected), fine }
+    }
+}
+
+/// Returns what all of the affected have in common, or else most of them: "all on Wifi".
+fn common(values: &[CommonValue], affected: usize) -> Option<String> {
+    let best = values.iter().max_by_key(|value| value.affected)?;
+    // The first field of several with as many wins, because `max_by_key` returns the last.
+    let best = values.iter().find(|value| value.affected == best.affected)?;
+    let who = if best.affected == affected { "all".to_owned() } else { format!("{} of them", best.affected) };
+    let how = match best.field {
+        "network_type" | "os" | "device" => "on",
+        "location" => "in",
+        "data_center" => "through",
+        "version" => "with version",
+        _ => "connected by",
+    };
+    Some(format!("{who} {how} {}", shown(&best.value)))
+}
+
+/// Returns how many participants have each quality: "2 bad, 1 poor, 38 good".
+pub(super) fn counts(heatmap: &Heatmap) -> String {
+    let qualities = [Quality::Bad, Quality::Poor, Quality::Fair, Quality::Good, Quality::Unknown];
+    let counts = qualities.map(|quality| (heatmap.count(quality), quality.as_str()));
+    let counts: Vec<_> = counts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    let people = heatmap.rows.len();
+    let people = if people == 1 { "1 row".to_owned() } else { format!("{people} rows") };
+    match counts.as_slice() {
+        [] => people,
+        counts => format!(
+            "{people}: {}. A person who rejoins has several. Up to 5 % of the minutes over a limit are good, up to 20 % \
+             fair, up to 40 % poor.",
+            counts.join(", ")
+        ),
+    }
+}
+
+pub(super) fn limits(limits: &SummaryLimits) -> String {
+    let limit = |limit| figure(limits.get(limit));
+    format!(
+        "The limits are {} ms of latency, {} ms of jitter, {} % of loss and {} % of CPU.",
+        limit(SummaryLimit::Latency),
+        limit(SummaryLimit::Jitter),
+        limit(SummaryLimit::Loss),
+        limit(SummaryLimit::Cpu),
+    )
+}
+
+pub(super) fn columns(axis: TimeAxis) -> String {
+    match axis.minutes {
+        1 => "Each cell is a minute.".to_owned(),
+        minutes => format!("Each cell is the worst of {minutes} minutes."),
+    }
+}
+
+/// Returns a participant's name, or what else is known.
+pub(super) fn name(row: &HeatmapRow) -> String {
+    let known = ["user_name", "email", "user_id", "id"].iter().find_map(|field| row.field(field));
+    known.map_or_else(|| format!("Row {}", row.number + 1), shown)
+}
+
+/// Returns a text of Zoom without control characters, which HTML forbids.
+pub(super) fn shown(text: &str) -> String {
+    text.replace(|character: char| character.is_control(), "\u{fffd}")
+}
+
+/// Returns the number with at most two decimals.
+pub(super) fn figure(value: f64) -> String {
+    if value.abs() >= LONG {
+        return format!("{value:e}");
+    }
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+pub(super) fn time_of_day(time: Timestamp) -> String {
+    time.strftime("%H:%M").to_string()
+}
+
+pub(super) fn interval_text(axis: TimeAxis, begin: usize, end: usize) -> String {
+    format!("{}–{}", time_of_day(axis.begin_of(begin)), time_of_day(axis.begin_of(end)))
+}
+
+/// Returns the worst values of an interval: "latency 301 ms, jitter 212 ms".
+pub(super) fn worst_values(worst: &[Option<f64>; SummaryLimit::ALL.len()]) -> String {
+    let values = SummaryLimit::ALL.into_iter().zip(worst);
+    let texts = values.filter_map(|(limit, value)| {
+        let (name, unit) = measurement(limit);
+        Some(format!("{name} {} {unit}", figure((*value)?)))
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+fn measurement(limit: SummaryLimit) -> (&'static str, &'static str) {
+    match limit {
+        SummaryLimit::Latency => ("latency", "ms"),
+        SummaryLimit::Jitter => ("jitter", "ms"),
+        SummaryLimit::Loss => ("loss", "%"),
+        SummaryLimit::Cpu => ("CPU", "%"),
+    }
+}
+
+/// Returns the name of the attribute that tells the script a limit.
+pub(super) fn limit_attribute(limit: SummaryLimit) -> &'static str {
+    match limit {
+        SummaryLimit::Latency => "latency",
+        SummaryLimit::Jitter => "jitter",
+        SummaryLimit::Loss => "loss",
+        SummaryLimit::Cpu => "cpu",
+    }
+}
+
+pub(super) fn medium(medium: Medium) -> &'static str {
+    match medium {
+        Medium::All => "Audio, video and screen",
+        Medium::Audio => "Audio",
+        Medium::Video => "Video",
+        Medium::Screen => "Shared screen",
+        Medium::Cpu => "CPU",
+    }
+}
+
+pub(super) fn field(name: &'static str) -> &'static str {
+    match name {
+        "user_id" => "User id",
+        "email" => "E-mail",
+        "join_time" => "Joined",
+        "leave_time" => "Left",
+        "network_type" => "Network",
+        "connection_type" => "Connection",
+        "location" => "Location",
+        "data_center" => "Data center",
+        "os" => "Operating system",
+        "version" => "Version",
+        "device" => "Device",
+        other => other,
+    }
+}

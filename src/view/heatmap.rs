@@ -1,0 +1,72 @@
+//! The minutes of a meeting's participants for its page: how bad each was, in each medium.
+//!
+//! A cell is over exactly if the summary counts that minute as over: both read the same [`Participant`].
+
+mod axis;
+mod row;
+mod strip;
+
+use std::{cmp::Reverse, io};
+
+use bytes::Bytes;
+
+use self::{axis::AxisBuilder, row::RowBuilder};
+pub use self::{
+    axis::TimeAxis,
+    row::{GroupRow, HeatmapRow, OverLimit, Series},
+    strip::{Level, Medium, Run, Strip},
+};
+use super::{
+    selected::corrupt,
+    summary::{CommonValue, Participant, Quality, Summary, SummaryLimits},
+};
+use crate::snapshot::Snapshot;
+
+/// A meeting as its page shows it.
+#[derive(Debug)]
+pub struct Heatmap {
+    /// The columns of all rows.
+    pub axis: TimeAxis,
+    /// The limits above which a minute counts as over.
+    pub limits: SummaryLimits,
+    /// Values that the participants with a bad time have in common.
+    pub common: Vec<CommonValue>,
+    /// One row for each of Zoom's, the worst first.
+    pub rows: Vec<HeatmapRow>,
+}
+
+impl Heatmap {
+    /// Reads a snapshot. Its participants are read twice, because the columns depend on all of them.
+    ///
+    /// # Errors
+    /// The snapshot's bytes are corrupt, which would be a bug.
+    pub fn read(snapshot: &Snapshot, plain: Option<&Bytes>, limits: SummaryLimits) -> io::Result<Self> {
+        let (mut summary, mut axis) = (Summary::new(limits), AxisBuilder::default());
+        let mut participants = snapshot.participants(0, snapshot.rows(), plain);
+        while let Some(cleaned) = participants.read()? {
+            summary.add(cleaned).map_err(corrupt)?;
+            let participant = Participant::read(cleaned, &limits).map_err(|error| corrupt(error.into()))?;
+            axis.add(&participant);
+        }
+        let axis = axis.finish(snapshot.rows());
+        let mut rows = Vec::with_capacity(snapshot.rows());
+        let mut participants = snapshot.participants(0, snapshot.rows(), plain);
+        while let Some(cleaned) = participants.read()? {
+            let participant = Participant::read(cleaned, &limits).map_err(|error| corrupt(error.into()))?;
+            rows.push(RowBuilder(axis).row(rows.len(), &participant));
+        }
+        rows.sort_by_key(|row| (row.quality.rank(), Reverse(row.strip(Medium::All).over), row.number));
+        Ok(Self { axis, limits, common: summary.common_values(), rows })
+    }
+
+    /// Returns how many participants have this quality.
+    #[must_use]
+    pub fn count(&self, quality: Quality) -> usize {
+        self.rows.iter().filter(|row| row.quality == quality).count()
+    }
+
+    /// Returns the participants who had a bad time, the worst first.
+    pub fn affected(&self) -> impl Iterator<Item = &HeatmapRow> {
+        self.rows.iter().filter(|row| row.quality.is_affected())
+    }
+}

@@ -1,0 +1,219 @@
+//! One participant's row of a heatmap, with everything that the page shows about this participant.
+
+use jiff::Timestamp;
+
+use super::{
+    axis::TimeAxis,
+    strip::{Level, Medium, Strip, StripBuilder},
+};
+use crate::{
+    json::Cursor,
+    view::{
+        select::time_in,
+        summary::{
+            COMMON_FIELDS, Group, Measurement, Participant, Quality, SHOWN_FIELDS, Statistics, SummaryLimit,
+        },
+    },
+};
+
+/// One participant.
+#[derive(Debug)]
+pub struct HeatmapRow {
+    /// The index in Zoom's list.
+    pub number: usize,
+    /// The participant's own fields, of those that the summary shows or compares, in that order.
+    pub fields: Vec<(&'static str, String)>,
+    /// How many samples there are.
+    pub samples: usize,
+    /// How many of them have no time, or one outside the columns. No strip shows them.
+    pub not_shown: usize,
+    /// How good the connection was.
+    pub quality: Quality,
+    /// The measurements above their limits, those with most minutes first.
+    pub reasons: Vec<OverLimit>,
+    /// The column in which the participant joined.
+    pub joined: Option<usize>,
+    /// The column in which the participant left.
+    pub left: Option<usize>,
+    /// One strip for each medium, in the order of [`Medium::ALL`].
+    pub strips: Vec<Strip>,
+    /// The groups that a medium shows.
+    pub groups: Vec<GroupRow>,
+    /// The values of the measurements with limits, column by column.
+    pub series: Vec<Series>,
+}
+
+/// A measurement that was above its limit.
+#[derive(Debug)]
+pub struct OverLimit {
+    /// The group's name.
+    pub group: String,
+    /// The measurement's name.
+    pub measurement: String,
+    /// How many minutes were over.
+    pub minutes_over: usize,
+    /// The group's samples.
+    pub of: usize,
+    /// The worst value.
+    pub worst: f64,
+    /// The time of the first sample with the worst value.
+    pub worst_at: Option<Timestamp>,
+}
+
+/// A group's figures.
+#[derive(Debug)]
+pub struct GroupRow {
+    /// The name of one of the seven groups that a medium shows.
+    pub name: String,
+    /// The samples with a number in this group.
+    pub samples: usize,
+    /// The samples above a limit.
+    pub minutes_over: usize,
+    /// The statistics of the measurements with limits, in the order of [`SummaryLimit::ALL`].
+    pub statistics: [Option<Statistics>; SummaryLimit::ALL.len()],
+}
+
+/// A measurement's values, column by column.
+#[derive(Debug)]
+pub struct Series {
+    /// The group's name.
+    pub group: String,
+    /// The limit that its measurement has.
+    pub limit: SummaryLimit,
+    /// The greatest value in each column.
+    pub values: Vec<Option<f64>>,
+}
+
+impl HeatmapRow {
+    /// Returns the value of a field, if the participant has it and it is not empty.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the strip of a medium.
+    #[must_use]
+    pub fn strip(&self, medium: Medium) -> &Strip {
+        static NOTHING: Strip = Strip { medium: Medium::All, measured: 0, over: 0, runs: Vec::new() };
+        self.strips.iter().find(|strip| strip.medium == medium).unwrap_or(&NOTHING)
+    }
+}
+
+/// Builds the rows of a heatmap with these columns.
+pub(super) struct RowBuilder(pub(super) TimeAxis);
+
+impl RowBuilder {
+    pub(super) fn row(&self, number: usize, participant: &Participant<'_>) -> HeatmapRow {
+        let columns: Vec<_> = participant.times.iter().map(|time| self.column(*time)).collect();
+        let named = SHOWN_FIELDS.iter().zip(&participant.shown);
+        let compared = COMMON_FIELDS.iter().zip(&participant.compared);
+        let fields = named.chain(compared).filter_map(|(name, raw)| Some((*name, text_in((*raw)?))));
+        HeatmapRow {
+            number,
+            fields: fields.filter(|(_, text)| !text.trim().is_empty()).collect(),
+            samples: columns.len(),
+            not_shown: columns.iter().filter(|column| column.is_none()).count(),
+            quality: participant.quality(),
+            reasons: participant
+                .reasons()
+                .into_iter()
+                .map(|reason| reason_row(participant, reason))
+                .collect(),
+            joined: self.column(participant.join_time()),
+            left: self.column(participant.leave_time()),
+            strips: self.strips(participant, &columns),
+            groups: shown_groups(participant).map(group_row).collect(),
+            series: self.series(participant, &columns),
+        }
+    }
+
+    fn column(&self, time: Option<&[u8]>) -> Option<usize> {
+        self.0.column(time.and_then(time_in)?)
+    }
+
+    fn strips(&self, participant: &Participant<'_>, columns: &[Option<usize>]) -> Vec<Strip> {
+        let mut strips = Medium::ALL.map(|medium| (medium, StripBuilder::new(self.0.columns)));
+        for group in participant.groups.iter() {
+            let media = Medium::of_group(&group.key.name);
+            for measurement in group.measurements.iter().filter(|_| !media.is_empty()) {
+                let limit = SummaryLimit::of(&group.key.name, &measurement.key.name);
+                for (sample, value) in measurement.values() {
+                    let Some(column) = columns.get(sample).copied().flatten() else { continue };
+                    let level = level(measurement, value);
+                    let shown = strips.iter_mut().filter(|(medium, _)| media.contains(medium));
+                    shown.for_each(|(_, strip)| strip.add(column, level, limit.map(|limit| (limit, value))));
+                }
+            }
+        }
+        strips.into_iter().map(|(medium, strip)| strip.finish(medium)).collect()
+    }
+
+    fn series(&self, participant: &Participant<'_>, columns: &[Option<usize>]) -> Vec<Series> {
+        let mut all = Vec::new();
+        for group in shown_groups(participant) {
+            for measurement in &group.measurements {
+                let Some(limit) = SummaryLimit::of(&group.key.name, &measurement.key.name) else { continue };
+                let mut values = vec![None; self.0.columns];
+                for (sample, value) in measurement.values() {
+                    let column = columns.get(sample).copied().flatten();
+                    if let Some(slot) = column.and_then(|column| values.get_mut(column)) {
+                        *slot = Some(slot.map_or(value, |other: f64| other.max(value)));
+                    }
+                }
+                all.push(Series { group: lossy(&group.key.name), limit, values });
+            }
+        }
+        all
+    }
+}
+
+fn level(measurement: &Measurement<'_>, value: f64) -> Level {
+    match measurement.limit {
+        Some(limit) if measurement.is_over(value) => Level::above(value, limit),
+        _ => Level::Within,
+    }
+}
+
+fn reason_row(
+    participant: &Participant<'_>,
+    (group, measurement): (&Group<'_>, &Measurement<'_>),
+) -> OverLimit {
+    let worst_at = participant.times.get(measurement.worst_sample).copied().flatten();
+    OverLimit {
+        group: lossy(&group.key.name),
+        measurement: lossy(&measurement.key.name),
+        minutes_over: measurement.over,
+        of: group.samples.get(),
+        worst: measurement.worst,
+        worst_at: worst_at.and_then(time_in),
+    }
+}
+
+fn shown_groups<'p, 'a>(participant: &'p Participant<'a>) -> impl Iterator<Item = &'p Group<'a>> {
+    participant.groups.iter().filter(|group| !Medium::of_group(&group.key.name).is_empty())
+}
+
+fn group_row(group: &Group<'_>) -> GroupRow {
+    let statistics = SummaryLimit::ALL.map(|limit| {
+        let mut measurements = group.measurements.iter();
+        let limited =
+            measurements.find(|each| SummaryLimit::of(&group.key.name, &each.key.name) == Some(limit));
+        limited.map(Measurement::statistics)
+    });
+    GroupRow {
+        name: lossy(&group.key.name),
+        samples: group.samples.get(),
+        minutes_over: group.over.get(),
+        statistics,
+    }
+}
+
+/// Returns a JSON text without its escapes, or a number as it is. A lone surrogate becomes U+FFFD.
+fn text_in(raw: &[u8]) -> String {
+    let text = Cursor::new(raw).text().and_then(|text| text.name());
+    lossy(text.as_deref().unwrap_or(raw))
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}

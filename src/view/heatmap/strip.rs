@@ -1,0 +1,162 @@
+//! One medium of one participant over time: which minutes were within the limits, over, or far over.
+
+use crate::view::summary::SummaryLimit;
+
+/// From this multiple of its limit on, a value is far over.
+const FAR: f64 = 2.0;
+
+vocabulary! {
+    /// A choice of what a heatmap shows. The word is the name of its style.
+    pub enum Medium {
+        /// The worst of audio, video and screen sharing.
+        All = "all",
+        /// `audio_input` and `audio_output`.
+        Audio = "audio",
+        /// `video_input` and `video_output`.
+        Video = "video",
+        /// `as_input` and `as_output`.
+        Screen = "screen",
+        /// `cpu_usage`.
+        Cpu = "cpu",
+    }
+}
+
+impl Medium {
+    /// Returns the media that show a group.
+    pub(super) fn of_group(group: &[u8]) -> &'static [Self] {
+        match group {
+            b"audio_input" | b"audio_output" => &[Self::All, Self::Audio],
+            b"video_input" | b"video_output" => &[Self::All, Self::Video],
+            b"as_input" | b"as_output" => &[Self::All, Self::Screen],
+            b"cpu_usage" => &[Self::Cpu],
+            _ => &[],
+        }
+    }
+}
+
+vocabulary! {
+    /// How bad a minute was. The word is the name of its style.
+    #[derive(PartialOrd, Ord)]
+    pub enum Level {
+        /// Every value is within its limit.
+        Within = "ok",
+        /// A value is above its limit.
+        Over = "over",
+        /// A value is at least twice its limit.
+        FarOver = "far",
+    }
+}
+
+impl Level {
+    /// Returns the level of a value that is above its limit.
+    pub(super) fn above(value: f64, limit: f64) -> Self {
+        if value >= FAR * limit { Self::FarOver } else { Self::Over }
+    }
+}
+
+/// The greatest value of each measurement with a limit, in the order of [`SummaryLimit::ALL`].
+pub(in crate::view) type WorstValues = [Option<f64>; SummaryLimit::ALL.len()];
+
+/// Adjacent columns of one level.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// The first column.
+    pub begin: usize,
+    /// The column after the last one.
+    pub end: usize,
+    /// The level of each column.
+    pub level: Level,
+    /// The worst values in these columns.
+    pub worst: WorstValues,
+}
+
+/// One medium of one participant.
+#[derive(Debug)]
+pub struct Strip {
+    /// The medium that it shows.
+    pub medium: Medium,
+    /// How many columns were measured.
+    pub measured: usize,
+    /// How many of them are over.
+    pub over: usize,
+    /// The measured columns.
+    pub runs: Vec<Run>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Column {
+    level: Option<Level>,
+    worst: WorstValues,
+}
+
+/// Collects the cells of one strip.
+pub(super) struct StripBuilder(Vec<Column>);
+
+impl StripBuilder {
+    pub(super) fn new(columns: usize) -> Self {
+        Self(vec![Column::default(); columns])
+    }
+
+    /// Adds a value of a measurement in this column, with its limit if it has one.
+    pub(super) fn add(&mut self, column: usize, level: Level, limited: Option<(SummaryLimit, f64)>) {
+        let Some(cell) = self.0.get_mut(column) else { return };
+        cell.level = cell.level.max(Some(level));
+        let Some((limit, value)) = limited else { return };
+        if let Some(worst) = SummaryLimit::ALL.iter().zip(&mut cell.worst).find(|(each, _)| **each == limit) {
+            raise(worst.1, Some(value));
+        }
+    }
+
+    pub(super) fn finish(self, medium: Medium) -> Strip {
+        let mut runs: Vec<Run> = Vec::new();
+        for (column, Column { level, worst }) in self.0.into_iter().enumerate() {
+            let Some(level) = level else { continue };
+            match runs.last_mut() {
+                Some(run) if run.end == column && run.level == level => {
+                    run.end = column + 1;
+                    run.worst.iter_mut().zip(worst).for_each(|(worst, value)| raise(worst, value));
+                }
+                _ => runs.push(Run { begin: column, end: column + 1, level, worst }),
+            }
+        }
+        let columns = |is_counted: fn(Level) -> bool| {
+            runs.iter().filter(|run| is_counted(run.level)).map(|run| run.end - run.begin).sum()
+        };
+        let (measured, over) = (columns(|_| true), columns(|level| level > Level::Within));
+        Strip { medium, measured, over, runs }
+    }
+}
+
+fn raise(worst: &mut Option<f64>, value: Option<f64>) {
+    *worst = match (*worst, value) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        (one, other) => one.or(other),
+    };
+}
+
+impl Strip {
+    /// Returns the longest interval of bad columns, as its first and its end. Gaps of up to two columns do not end it:
+    /// nobody calls a meeting good again after two minutes.
+    #[must_use]
+    pub fn longest_bad_interval(&self) -> Option<(usize, usize)> {
+        const GAP: usize = 2;
+        let mut intervals: Vec<(usize, usize)> = Vec::new();
+        for run in self.runs.iter().filter(|run| run.level > Level::Within) {
+            match intervals.last_mut() {
+                Some((_, end)) if run.begin - *end <= GAP => *end = run.end,
+                _ => intervals.push((run.begin, run.end)),
+            }
+        }
+        // `max_by_key` returns the last of equal ones; the first is wanted.
+        intervals.into_iter().rev().max_by_key(|(begin, end)| end - begin)
+    }
+
+    /// Returns the worst values of the whole strip.
+    #[must_use]
+    pub fn worst(&self) -> WorstValues {
+        self.runs.iter().fold(WorstValues::default(), |mut worst, run| {
+            worst.iter_mut().zip(run.worst).for_each(|(worst, value)| raise(worst, value));
+            worst
+        })
+    }
+}

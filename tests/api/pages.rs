@@ -1,0 +1,290 @@
+//! The pages for people from outside: made from the same snapshots as `/qos/{meetingId}`, complete without script.
+
+use std::{collections::BTreeSet, io::Read as _};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use sha2::{Digest as _, Sha256};
+use test_support::{
+    callers::{KEY, start, two_callers},
+    client::{Answer, request},
+    freshness::wait_until_stale,
+    service::Service,
+    simulator::sim,
+    wait::wait_for,
+};
+use zoom_sim::{Fault, FaultKind, Meeting, Sim};
+
+const PATH: &str = "/meetings/98765432101?type=past";
+const CHALLENGES: [&str; 2] = ["Bearer", "Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\""];
+
+fn service_with_a_meeting(sim: &Sim) -> Service {
+    sim.add_meeting(Meeting::generated("98765432101", 12, 5));
+    Service::start(sim, &[])
+}
+
+fn with(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
+    request(service.addr, "GET", path, headers)
+}
+
+/// The text of a page, after checking the headers that every page has.
+fn page(answer: &Answer, status: u16) -> String {
+    assert_eq!(answer.status, status, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    let policy = answer.header("content-security-policy").expect("a policy");
+    for directive in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"]
+    {
+        assert!(policy.split("; ").any(|part| part == directive), "{directive} in {policy}");
+    }
+    assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
+    let cached = if status == 200 { "private, no-cache" } else { "no-store" };
+    assert_eq!(answer.header("cache-control"), Some(cached));
+    let text = answer.text();
+    assert!(text.starts_with("<!DOCTYPE html>") && text.trim_end().ends_with("</html>"), "{text}");
+    for (directive, element) in [("style-src", "style"), ("script-src", "script")] {
+        let sources = policy.split("; ").find_map(|part| part.strip_prefix(directive)).expect(directive);
+        for inline in elements(&text, element) {
+            let hash = format!("'sha256-{}'", STANDARD.encode(Sha256::digest(inline)));
+            assert!(
+                sources.split(' ').any(|source| source == hash),
+                "{directive} lacks {hash} of {inline:.60}"
+            );
+        }
+    }
+    text
+}
+
+/// The contents of each element with this name, which has no attributes.
+fn elements<'p>(page: &'p str, name: &str) -> Vec<&'p str> {
+    let (open, close) = (format!("<{name}>"), format!("</{name}>"));
+    page.split(&open).skip(1).map(|rest| rest.split(&close).next().expect("it is closed")).collect()
+}
+
+fn challenges(answer: &Answer) -> Vec<&str> {
+    let all = answer.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("www-authenticate"));
+    all.map(|(_, value)| value.as_str()).collect()
+}
+
+#[test]
+fn the_front_page_and_the_guide_need_no_key() {
+    let sim = sim(|_| ());
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
+    let front = service.get("/");
+    let text = page(&front, 200);
+    assert_eq!(front.header("link"), Some("</openapi.json>; rel=\"service-desc\""));
+    for part in ["action=\"/meetings\"", "name=\"id\"", "href=\"/guide\"", "href=\"/openapi.json\""] {
+        assert!(text.contains(part), "{part}");
+    }
+    let guide = service.get("/guide");
+    let text = page(&guide, 200);
+    let source = include_str!("../../docs/CALLERS.md");
+    let chapters = source.lines().filter_map(|line| line.strip_prefix("## "));
+    for chapter in chapters {
+        assert!(text.contains(&format!(">{chapter}</h2>")), "{chapter}");
+    }
+    for answer in [&front, &guide] {
+        let path = if answer.body == front.body { "/" } else { "/guide" };
+        let same = with(&service, path, &[("if-none-match", answer.header("etag").unwrap())]);
+        assert_eq!((same.status, same.body.len()), (304, 0));
+        let head = request(service.addr, "HEAD", path, &[]);
+        assert_eq!((head.status, head.header("etag"), head.body.len()), (200, answer.header("etag"), 0));
+    }
+    assert!(sim.qos_calls().is_empty());
+    let log = service.finish(&[]);
+    assert!(log.iter().any(|line| line.contains(r#""route":"front""#)));
+}
+
+#[test]
+fn a_page_shares_its_meetings_flight_and_headers() {
+    let sim = sim(|_| ());
+    let service = service_with_a_meeting(&sim);
+    let first = service.get(PATH);
+    let text = page(&first, 200);
+    assert_eq!(first.cache_status(), "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored");
+    let whole = service.get("/qos/98765432101?type=past");
+    let again = service.get(PATH);
+    assert_eq!((&again.body, again.header("last-modified")), (&first.body, whole.header("last-modified")));
+    assert_eq!(again.header("vary"), Some("Accept-Encoding"));
+    for part in [
+        "Meeting <code>98765432101</code>",
+        "href=\"/qos/98765432101?type=past&#38;kind=meeting&#38;format=csv\"",
+        "href=\"/qos/98765432101?type=past&#38;kind=meeting&#38;format=ndjson\"",
+        "href=\"/qos/98765432101/summary?type=past&#38;kind=meeting&#38;latency_ms=150",
+    ] {
+        assert!(text.contains(part), "{part}: {text:.6000}");
+    }
+    assert_eq!(text.matches("<details").count(), 12);
+    let tag = again.header("etag").unwrap();
+    let same = with(&service, PATH, &[("if-none-match", tag)]);
+    assert_eq!(
+        (same.status, same.body.len(), same.header("cache-control")),
+        (304, 0, Some("private, no-cache"))
+    );
+    let packed = with(&service, PATH, &[("accept-encoding", "gzip")]);
+    let mut unpacked = String::new();
+    flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
+    assert_eq!((packed.header("content-encoding"), &unpacked), (Some("gzip"), &text));
+    let limited = service.get(&format!("{PATH}&latency_ms=1"));
+    assert!(page(&limited, 200).contains("12 of 12 had a bad time"));
+    let tags: BTreeSet<_> = [&again, &packed, &limited, &whole].map(|answer| answer.header("etag")).into();
+    assert_eq!(tags.len(), 4);
+    assert_eq!(sim.qos_calls().len(), 2, "two pages, once");
+    assert!(service.metric("zoom_qos_proxy_requests_total{outcome=\"hit\",status=\"200\"}") > 2.0);
+    let log = service.finish(&[]);
+    assert!(log.iter().any(|line| line.contains(r#""route":"page""#)));
+}
+
+#[test]
+fn ids_are_understood_as_people_copy_them() {
+    let sim = sim(|_| ());
+    let uuid = "aj//p112Q+uo/summary75==";
+    for id in ["98765432101", uuid] {
+        sim.add_meeting(Meeting::generated(id, 1, 1));
+    }
+    let service = Service::start(&sim, &[]);
+    let encoded = "aj%2F%2Fp112Q%2Buo%2Fsummary75%3D%3D";
+    for (query, address) in [
+        ("id=987+6543+2101&type=past", "/meetings/98765432101?type=past"),
+        ("id=%20987-6543-2101", "/meetings/98765432101"),
+        (
+            "id=aj//p112Q+uo/summary75==&type=live&latency_ms=2.5&x=y",
+            &format!("/meetings/{encoded}?type=live&latency_ms=2.5"),
+        ),
+        ("id=aj//p112Q%2Buo/summary75==&kind=meeting", &format!("/meetings/{encoded}?kind=meeting")),
+    ] {
+        let answer = service.get(&format!("/meetings?{query}"));
+        assert_eq!((answer.status, answer.header("location")), (303, Some(address)), "{query}");
+        let address = address.replace("past", "live").replace("latency_ms=2.5", "latency_ms=3");
+        page(&service.get(&address), 200);
+    }
+    for path in
+        ["987%206543%202101", "987-6543-2101", "98765432101", uuid, encoded, &encoded.replace('%', "%25")]
+    {
+        page(&service.get(&format!("/meetings/{path}")), 200);
+    }
+    assert_eq!(sim.qos_calls().len(), 2, "two meetings");
+    for path in [
+        "/meetings",
+        "/meetings?id=",
+        "/meetings?id=12-34",
+        "/meetings/",
+        "/meetings/12",
+        "/meetings?id=98765432101&id=1",
+        "/meetings?id=98765432101&type=next",
+        "/meetings/98765432101?type=next",
+        "/meetings/98765432101?latency_ms=x",
+        "/meetings/1/2",
+    ] {
+        let answer = service.get(path);
+        page(&answer, 400);
+        assert!(answer.text().contains(answer.header("x-request-id").unwrap()), "{path}");
+    }
+    service.finish(&[]);
+}
+
+#[test]
+fn problems_below_meetings_are_pages() {
+    let sim = sim(|_| ());
+    let hostile = r#"{"code":3001,"message":"<script>alert(1)</script> \"&' gone"}"#;
+    sim.inject(
+        Fault::new(FaultKind::Status { status: 404, body: hostile.to_owned() })
+            .for_meeting("91111111111")
+            .forever(),
+    );
+    sim.add_meeting(Meeting::generated("91111111111", 1, 1));
+    let service = Service::start(&sim, &[]);
+    let missing = page(&service.get("/meetings/91111111111"), 404);
+    assert!(
+        missing.contains("<a href=\"?type=past\">") && missing.contains("meeting_not_found"),
+        "{missing}"
+    );
+    assert!(!missing.contains("<script>alert") && missing.contains("&#60;script&#62;alert(1)"), "{missing}");
+    let missing = page(&service.get("/meetings/91111111111?type=past"), 404);
+    assert!(!missing.contains("<a href=\"?type=past\">"));
+    let uncached = with(&service, "/meetings/92222222222", &[("cache-control", "only-if-cached")]);
+    assert!(page(&uncached, 504).contains("not_cached"));
+    let posted = request(service.addr, "POST", "/meetings/91111111111", &[]);
+    page(&posted, 405);
+    assert_eq!(posted.header("allow"), Some("GET, HEAD"));
+    assert_eq!(service.get("/meetingsx").problem(), "not_found");
+    service.finish(&[]);
+}
+
+#[test]
+fn names_that_attendees_choose_are_text() {
+    let sim = sim(|_| ());
+    let names = [
+        "</title></script><script>alert(1)</script>",
+        "\\\"'><img src=x onerror=alert(1)>",
+        "\\u202eevil\\u0000\\n",
+        "&lt;b&gt; {{ 7 * 7 }}",
+    ];
+    let sample =
+        r#"{"date_time":"2026-01-15T10:01:00Z","audio_input":{"latency":"999 ms"},"<b>":{"jitter":"99 ms"}}"#;
+    let rows = names.map(|name| {
+        format!(r#"{{"user_name":"{name}","network_type":"{name}","email":"{name}","user_qos":[{sample}]}}"#)
+    });
+    sim.add_meeting(Meeting::raw_pages("91111111111", vec![format!("[{}]", rows.join(","))]));
+    let service = Service::start(&sim, &[]);
+    let text = page(&service.get("/meetings/91111111111"), 200);
+    for forbidden in ["<script>alert", "<img", "</title></script>", "<b>", "&lt;b&gt;", "49"] {
+        let shown = text.split("<main").nth(1).unwrap().split("</main>").next().unwrap();
+        assert!(!shown.contains(forbidden), "{forbidden}");
+    }
+    assert!(text.contains("<bdi>\u{202e}evil\u{fffd}\u{fffd}</bdi>"), "control characters are replaced");
+    assert!(text.contains("&#38;lt;b&#38;gt; {{ 7 * 7 }}"));
+    service.finish(&[]);
+}
+
+#[test]
+fn a_stale_page_says_why_and_has_another_tag() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("98765432101", 1, 1));
+    let path = "/meetings/98765432101";
+    let service = Service::start(&sim, &[("cache.live_fresh", "200ms")]);
+    let first = service.get(path);
+    assert!(!page(&first, 200).contains("not the newest data"));
+    sim.inject(Fault::new(FaultKind::Status { status: 503, body: String::new() }).forever());
+    wait_until_stale(&service, "/qos/98765432101");
+    let reason = |detail: &str| {
+        wait_for(|| Some(service.get(path)).filter(|answer| answer.cache_status().ends_with(detail)))
+    };
+    let stale = reason("detail=zoom_failed");
+    assert!(page(&stale, 200).contains("<strong>This is not the newest data.</strong> Zoom failed."));
+    assert!(stale.header("etag") != first.header("etag"));
+    service.finish(&["flight failed"]);
+}
+
+#[test]
+fn browsers_are_asked_for_a_name_and_a_key() {
+    let sim = sim(|_| ());
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
+    for path in ["/meetings/85746065432", "/meetings?id=85746065432", "/meetings/1"] {
+        let answer = service.get(path);
+        assert!(page(&answer, 401).contains("unknown_caller"));
+        assert_eq!(challenges(&answer), CHALLENGES, "{path}");
+    }
+    let accept = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
+    for path in ["/qos/85746065432?format=csv", "/qos/85746065432/summary"] {
+        let browser = with(&service, path, &[accept]);
+        assert_eq!(
+            (browser.problem().as_str(), challenges(&browser)),
+            ("unknown_caller", CHALLENGES.to_vec())
+        );
+        for other in ["*/*", "text/html;q=0, */*"] {
+            assert_eq!(challenges(&with(&service, path, &[("accept", other)])), ["Bearer"]);
+        }
+    }
+    let key = ("x-api-key", KEY);
+    let known = with(&service, "/meetings/85746065432", &[key]);
+    page(&known, 200);
+    assert_eq!(known.header("vary"), Some("Accept-Encoding, Authorization, X-Api-Key"));
+    for path in ["/qos/85746065432", "/qos/85746065432?format=csv", "/qos/85746065432/summary"] {
+        let browser = with(&service, path, &[key, accept]);
+        assert_eq!((browser.status, browser.header("cache-control")), (200, Some("private, no-cache")));
+        let program = with(&service, path, &[key]);
+        assert!(program.header("cache-control").unwrap().starts_with("private, max-age="));
+    }
+    let found = with(&service, "/meetings?id=857-4606-5432", &[key]);
+    assert_eq!(found.status, 303);
+    service.finish(&[]);
+}
