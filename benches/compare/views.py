@@ -1,13 +1,15 @@
 """Views: answers made from a snapshot on demand, beside the same slice of it as it is kept.
 
 Ten participants of an hour, by turns in each form. A view is kept for some seconds, so a second measurement asks for each page of
-a large meeting once, when no page has been made, and takes the time to the first byte and to the last.
+a large meeting once, when no page has been made, and takes the time to the first byte and to the last. A third one takes the time
+of a small meeting's hits while the large one is downloaded.
 """
 
 import http.client
 import json
 import time
 
+import beside
 from hits import REPORT, in_turn, measured, wrk
 from stage import Service, Sim
 
@@ -23,6 +25,7 @@ def run(stage, quick):
     sim = Sim(stage)
     service = Service(stage, sim.url, cache__live_fresh="1h")
     sim.add(MEETING, PARTICIPANTS, SAMPLES)
+    sim.add(beside.SMALL, 1, 4)
     service.get(f"/qos/{MEETING}")
     rows = []
     for coding in ("identity", "gzip"):
@@ -33,7 +36,8 @@ def run(stage, quick):
             for form, path in in_turn(FORMS, turn):
                 numbers = measured(service.process, service.port, path, seconds, headers, report)
                 rows.append({"form": form, "coding": coding, "round": turn, **numbers})
-    return {"rows": rows, "first": first_bytes(service, 1 if quick else 5)}
+    first = first_bytes(service, 1 if quick else 5)
+    return {"rows": rows, "first": first, "beside": beside.run(stage, service, report, 1 if quick else 15)}
 
 
 def first_bytes(service, rounds):
