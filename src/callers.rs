@@ -8,6 +8,7 @@
 mod add;
 mod caller;
 mod directory;
+mod edit;
 mod file;
 mod key;
 mod ledger;
@@ -18,7 +19,7 @@ mod watcher;
 use std::sync::Arc;
 
 pub(crate) use self::{
-    add::{AddError, Addition, NewCaller},
+    add::{Addition, EditError, NewCaller, remove},
     caller::{CallAllowance, CallReservation, Caller, CallerName},
     parser::{Issue, WEIGHTS},
 };

@@ -1,6 +1,8 @@
 //! The command line: which command to run with which arguments.
 
 mod add_caller;
+mod callers;
+mod callers_file;
 mod check_config;
 mod exit;
 mod healthcheck;
@@ -40,13 +42,7 @@ enum Command {
     },
     /// Manages the callers' file.
     #[command(subcommand)]
-    Callers(CallersCommand),
-}
-
-#[derive(Subcommand)]
-enum CallersCommand {
-    /// Generates a key for a new caller, prints it once on standard output, and appends its hash to the callers' file.
-    Add(add_caller::AddCaller),
+    Callers(callers::CallersCommand),
 }
 
 /// Runs the command that the arguments name. Returns the exit code.
@@ -56,6 +52,6 @@ pub fn run() -> ExitCode {
         Command::Serve => serve::run(&files),
         Command::CheckConfig => check_config::run(&files),
         Command::Healthcheck { url } => healthcheck::run(&files, url.as_ref()),
-        Command::Callers(CallersCommand::Add(arguments)) => add_caller::run(arguments, &files),
+        Command::Callers(command) => callers::run(command, &files),
     }
 }

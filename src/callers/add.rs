@@ -1,10 +1,9 @@
-//! `callers add`: generates a key and appends a caller to the callers' file, completely or not at all.
+//! `callers add` and `callers remove`: change the callers' file, completely or not at all.
 //!
 //! The new text is written to a temporary file that then replaces the original. The temporary file is also the lock
-//! against a second `callers add` at the same time.
+//! against a second command at the same time.
 
 use std::{
-    fmt::Write as _,
     fs::{self, Permissions},
     io,
     num::NonZeroU32,
@@ -14,9 +13,9 @@ use std::{
 
 use super::{
     caller::CallerName,
-    file,
+    edit, file,
     key::CallerKey,
-    parser::{self, CallerEntry, Issue},
+    parser::{self, CallerEntry, Issue, MAX_KEYS},
 };
 use crate::{
     atomic_file::{self, AtomicFile},
@@ -29,17 +28,29 @@ pub(crate) struct NewCaller {
     pub(crate) calls_per_minute: Option<NonZeroU32>,
 }
 
-/// The reason why no caller was added. The file is unchanged.
+/// The reason why the file was not changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AddError {
-    #[error("{file}: there is already a caller named {1}; choose another name, or remove that entry first", file = .0.display())]
+pub(crate) enum EditError {
+    #[error(
+        "{file}: there is already a caller named {1}; choose another name, remove that entry first, or add a key to it with --rotate",
+        file = .0.display()
+    )]
     NameTaken(PathBuf, CallerName),
+    #[error("{file}: there is no caller named {1}; `callers list` shows the names", file = .0.display())]
+    NoSuchCaller(PathBuf, CallerName),
+    #[error("{file}: {1} already has {MAX_KEYS} keys; delete the hashes of the old ones from its key_sha256", file = .0.display())]
+    TooManyKeys(PathBuf, CallerName),
+    #[error(
+        "{file}: {1} is the only caller, and a running service would ignore a file without callers; add another one first",
+        file = .0.display()
+    )]
+    LastCaller(PathBuf, CallerName),
     #[error("{}", with_path(.0, .1))]
     Invalid(PathBuf, Vec<Issue>),
-    #[error("{}: an entry cannot be appended; write every caller as a table that begins with [[caller]]", .0.display())]
-    NotAppendable(PathBuf),
+    #[error("{}: the entry cannot be edited; write every caller as a table that begins with [[caller]]", .0.display())]
+    NotEditable(PathBuf),
     #[error(
-        "{}: already exists: another `callers add` is running or was interrupted; if none is running, delete it",
+        "{}: already exists: another `callers` command is running or was interrupted; if none is running, delete it",
         .0.display()
     )]
     InProgress(PathBuf),
@@ -54,15 +65,82 @@ fn with_path(path: &Path, issues: &[Issue]) -> String {
     lines.join("\n")
 }
 
-/// A new caller, written to the temporary file. Dropping it leaves the callers' file unchanged.
+/// A new key, whose hash is in the temporary file. Dropping it leaves the callers' file unchanged.
 pub(crate) struct Addition {
     key: CallerKey,
-    file: AtomicFile,
+    file: FileEdit,
 }
 
 impl Addition {
-    /// Generates the key and writes the new content to the temporary file.
-    pub(crate) fn prepare(path: &Path, new: &NewCaller) -> Result<Self, AddError> {
+    /// Generates a key for a new caller.
+    pub(crate) fn prepare(path: &Path, new: &NewCaller) -> Result<Self, EditError> {
+        let (mut file, key) = (FileEdit::begin(path)?, CallerKey::random().map_err(EditError::Random)?);
+        let (text, mut entries) = file.read()?;
+        if entries.iter().any(|entry| entry.name == new.name) {
+            return Err(EditError::NameTaken(file.path(), new.name.clone()));
+        }
+        let NewCaller { name, weight, calls_per_minute } = new;
+        let entry = CallerEntry {
+            name: name.clone(),
+            key_sha256: vec![key.digest()],
+            weight: *weight,
+            calls_per_minute: *calls_per_minute,
+            calls_per_day: None,
+            hide: HiddenFields::default(),
+        };
+        let text = edit::with_caller(text, &entry);
+        entries.push(entry);
+        file.write(Some(&text), &entries)?;
+        Ok(Self { key, file })
+    }
+
+    /// Generates one more key for a caller of the file.
+    pub(crate) fn prepare_rotation(path: &Path, name: &CallerName) -> Result<Self, EditError> {
+        let (mut file, key) = (FileEdit::begin(path)?, CallerKey::random().map_err(EditError::Random)?);
+        let (text, mut entries) = file.read()?;
+        let Some(entry) = entries.iter_mut().find(|entry| entry.name == *name) else {
+            return Err(EditError::NoSuchCaller(file.path(), name.clone()));
+        };
+        if entry.key_sha256.len() >= MAX_KEYS {
+            return Err(EditError::TooManyKeys(file.path(), name.clone()));
+        }
+        entry.key_sha256.push(key.digest());
+        file.write(edit::with_next_key(&text, name, &key.digest()).as_deref(), &entries)?;
+        Ok(Self { key, file })
+    }
+
+    /// Returns the key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a valid
+    /// key that nobody saw.
+    pub(crate) fn key(&self) -> &CallerKey {
+        &self.key
+    }
+
+    pub(crate) fn commit(self) -> Result<(), EditError> {
+        self.file.commit()
+    }
+}
+
+/// Removes a caller from the file.
+pub(crate) fn remove(path: &Path, name: &CallerName) -> Result<(), EditError> {
+    let mut file = FileEdit::begin(path)?;
+    let (text, mut entries) = file.read()?;
+    let count = entries.len();
+    entries.retain(|entry| entry.name != *name);
+    match entries.len() {
+        left if left == count => Err(EditError::NoSuchCaller(file.path(), name.clone())),
+        0 => Err(EditError::LastCaller(file.path(), name.clone())),
+        _ => {
+            file.write(edit::without_caller(&text, name).as_deref(), &entries)?;
+            file.commit()
+        }
+    }
+}
+
+/// The temporary file. Dropping it leaves the callers' file unchanged.
+struct FileEdit(AtomicFile);
+
+impl FileEdit {
+    fn begin(path: &Path) -> Result<Self, EditError> {
         // A symbolic link stays as it is, and its target is replaced.
         let target = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && fs::symlink_metadata(path).is_err() => {
@@ -73,100 +151,62 @@ impl Addition {
         let file = AtomicFile::create_new(&target).map_err(|error| {
             let temporary = atomic_file::temporary_path(&target);
             match error.kind() {
-                io::ErrorKind::AlreadyExists => AddError::InProgress(temporary),
+                io::ErrorKind::AlreadyExists => EditError::InProgress(temporary),
                 _ => io_error("cannot be created", &temporary)(error),
             }
         })?;
-        let key = CallerKey::random().map_err(AddError::Random)?;
-        let mut addition = Self { key, file };
-        let text = addition.new_text(new)?;
-        addition.write(&text)?;
-        Ok(addition)
+        Ok(Self(file))
     }
 
-    /// Returns the key. Show it before [`Self::commit`]: a key that was shown but never became valid does less harm than a valid
-    /// key that nobody saw.
-    pub(crate) fn key(&self) -> &CallerKey {
-        &self.key
+    fn path(&self) -> PathBuf {
+        self.0.target().to_owned()
     }
 
-    pub(crate) fn commit(self) -> Result<(), AddError> {
-        let failed = io_error("cannot be replaced", self.file.target());
-        self.file.commit().map_err(failed)
-    }
-
-    fn new_text(&self, new: &NewCaller) -> Result<String, AddError> {
-        let path = self.file.target();
-        let invalid = |issues| AddError::Invalid(path.to_owned(), issues);
-        let mut text = match fs::symlink_metadata(path) {
+    /// Returns the text and its entries. A file that does not exist is a comment.
+    fn read(&self) -> Result<(String, Vec<CallerEntry>), EditError> {
+        let path = self.0.target();
+        let invalid = |issues| EditError::Invalid(path.to_owned(), issues);
+        let text = match fs::symlink_metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 "# The callers of zoom-qos-proxy. A change takes effect within 5 s, without a restart.\n"
                     .to_owned()
             }
             _ => file::read_contents(path).map_err(|error| invalid(Issue::whole_file(error)))?,
         };
-        let mut entries = parser::parse(&text).map_err(invalid)?;
-        if entries.iter().any(|entry| entry.name == new.name) {
-            return Err(AddError::NameTaken(path.to_owned(), new.name.clone()));
-        }
-        let NewCaller { name, weight, calls_per_minute } = new;
-        let entry = CallerEntry {
-            name: name.clone(),
-            key_sha256: vec![self.key.digest()],
-            weight: *weight,
-            calls_per_minute: *calls_per_minute,
-            calls_per_day: None,
-            hide: HiddenFields::default(),
-        };
-        append(&mut text, &entry);
-        entries.push(entry);
-        // An inline list of callers cannot be extended by a table. The new text would not parse.
-        if parser::parse(&text).is_ok_and(|read| read == entries) {
-            Ok(text)
-        } else {
-            Err(AddError::NotAppendable(path.to_owned()))
-        }
+        let entries = parser::parse(&text).map_err(invalid)?;
+        Ok((text, entries))
     }
 
-    fn write(&mut self, text: &str) -> Result<(), AddError> {
-        let target = self.file.target().to_owned();
+    /// Writes the new text, if it parses as these entries. An inline list of callers cannot be edited.
+    fn write(&mut self, text: Option<&str>, expected: &[CallerEntry]) -> Result<(), EditError> {
+        let target = self.path();
+        let parses = |text: &&str| parser::parse(text).is_ok_and(|entries| entries == expected);
+        let Some(text) = text.filter(parses) else { return Err(EditError::NotEditable(target)) };
         let temporary = atomic_file::temporary_path(&target);
         if let Ok(old) = fs::metadata(&target) {
-            let new = self.file.file.metadata().map_err(io_error("cannot be read", &temporary))?;
+            let new = self.0.file.metadata().map_err(io_error("cannot be read", &temporary))?;
             if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
                 // With another owner, the service might not be able to read the file.
-                fchown(&self.file.file, Some(old.uid()), Some(old.gid())).map_err(io_error(
-                    "its owner cannot be kept; run `callers add` as the owner of the file or as root",
+                fchown(&self.0.file, Some(old.uid()), Some(old.gid())).map_err(io_error(
+                    "its owner cannot be kept; run this command as the owner of the file or as root",
                     &target,
                 ))?;
             }
             let mode = Permissions::from_mode(old.mode() & 0o7777);
-            self.file.file.set_permissions(mode).map_err(io_error("its mode cannot be kept", &target))?;
+            self.0.file.set_permissions(mode).map_err(io_error("its mode cannot be kept", &target))?;
         }
-        self.file.write(text.as_bytes()).map_err(io_error("cannot be written", &temporary))
+        self.0.write(text.as_bytes()).map_err(io_error("cannot be written", &temporary))
+    }
+
+    fn commit(self) -> Result<(), EditError> {
+        let failed = io_error("cannot be replaced", self.0.target());
+        self.0.commit().map_err(failed)
     }
 }
 
-fn append(text: &mut String, entry: &CallerEntry) {
-    let CallerEntry { name, key_sha256, weight, calls_per_minute, .. } = entry;
-    if !text.is_empty() && !text.ends_with('\n') {
-        text.push('\n');
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    let key_sha256: Vec<_> = key_sha256.iter().map(hex::encode).collect();
-    let key_sha256 = key_sha256.join("\", \"");
-    // Writing to a String cannot fail.
-    _ = write!(text, "[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{key_sha256}\"\nweight = {weight}\n");
-    if let Some(limit) = calls_per_minute {
-        _ = writeln!(text, "calls_per_minute = {limit}");
-    }
-}
-
-fn io_error(problem: &'static str, path: &Path) -> impl FnOnce(io::Error) -> AddError + use<> {
+fn io_error(problem: &'static str, path: &Path) -> impl FnOnce(io::Error) -> EditError + use<> {
     let path = path.to_owned();
-    move |source| AddError::Io(path, problem, source)
+    move |source| EditError::Io(path, problem, source)
 }
 
 #[cfg(test)]
@@ -225,7 +265,7 @@ mod tests {
     fn a_concurrent_addition_is_rejected_and_no_caller_is_lost() {
         let (_folder, path) = with("");
         let first = Addition::prepare(&path, &new("a")).unwrap();
-        assert!(matches!(Addition::prepare(&path, &new("b")), Err(AddError::InProgress(_))));
+        assert!(matches!(Addition::prepare(&path, &new("b")), Err(EditError::InProgress(_))));
         first.commit().unwrap();
         Addition::prepare(&path, &new("b")).unwrap().commit().unwrap();
         assert_eq!(names(&path), ["a", "b"]);
@@ -241,7 +281,7 @@ mod tests {
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         fs::remove_file(&path).unwrap();
         let dangling = Addition::prepare(&link, &new("a")).err().unwrap();
-        assert!(matches!(dangling, AddError::Io(..)), "{dangling}");
+        assert!(matches!(dangling, EditError::Io(..)), "{dangling}");
     }
 
     #[test]
@@ -260,6 +300,48 @@ mod tests {
             assert_eq!(files_in(&folder), 1);
         }
         let (_folder, path) = with(&format!("[[caller]]\nname = \"a\"\nkey_sha256 = \"{hash}\"\n"));
-        assert!(matches!(Addition::prepare(&path, &new("a")), Err(AddError::NameTaken(..))));
+        assert!(matches!(Addition::prepare(&path, &new("a")), Err(EditError::NameTaken(..))));
+    }
+
+    #[test]
+    fn a_caller_gets_up_to_four_keys_and_keeps_its_entry() {
+        let (folder, path) = with("# ours\n[[caller]]\nname = \"b\"\nsubject = \"s\"\n");
+        assert!(Addition::prepare_rotation(&path, &new("b").name).is_err(), "an invalid file");
+        let hash = "0".repeat(64);
+        fs::write(
+            &path,
+            format!("# ours\n[[caller]]\nname = \"b\"\nkey_sha256 = \"{hash}\" # old\nweight = 7\n"),
+        )
+        .unwrap();
+        let mut hashes = vec![hash];
+        for _ in 1..MAX_KEYS {
+            let addition = Addition::prepare_rotation(&path, &new("b").name).unwrap();
+            hashes.push(hex::encode(addition.key().digest()));
+            addition.commit().unwrap();
+        }
+        let list = hashes.join("\", \"");
+        let expected =
+            format!("# ours\n[[caller]]\nname = \"b\"\nkey_sha256 = [\"{list}\"] # old\nweight = 7\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+        let full = Addition::prepare_rotation(&path, &new("b").name).err().unwrap();
+        assert!(matches!(full, EditError::TooManyKeys(..)), "{full}");
+        let unknown = Addition::prepare_rotation(&path, &new("a").name).err().unwrap();
+        assert!(matches!(unknown, EditError::NoSuchCaller(..)), "{unknown}");
+        assert_eq!(files_in(&folder), 1);
+    }
+
+    #[test]
+    fn the_last_caller_and_an_unknown_one_are_not_removed() {
+        let (folder, path) = with("");
+        for name in ["a", "b"] {
+            Addition::prepare(&path, &new(name)).unwrap().commit().unwrap();
+        }
+        let unknown = remove(&path, &new("c").name).unwrap_err();
+        assert!(matches!(unknown, EditError::NoSuchCaller(..)), "{unknown}");
+        remove(&path, &new("a").name).unwrap();
+        assert_eq!(names(&path), ["b"]);
+        let last = remove(&path, &new("b").name).unwrap_err();
+        assert!(matches!(last, EditError::LastCaller(..)), "{last}");
+        assert_eq!((names(&path), files_in(&folder)), (vec!["b".to_owned()], 1));
     }
 }

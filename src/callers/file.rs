@@ -27,6 +27,18 @@ impl CallersFile {
         Ok(Self { path: path.to_owned(), contents, entries })
     }
 
+    /// Describes each caller in one line, such as `bi weight=2 keys=1 calls_per_minute=60`. Nothing of a hash is in it.
+    pub(crate) fn descriptions(&self) -> impl Iterator<Item = String> {
+        self.entries.iter().map(|entry| {
+            let CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, .. } = entry;
+            let mut line = format!("{name} weight={weight} keys={}", key_sha256.len());
+            for (key, limit) in [("calls_per_minute", calls_per_minute), ("calls_per_day", calls_per_day)] {
+                line.extend(limit.map(|limit| format!(" {key}={limit}")));
+            }
+            line
+        })
+    }
+
     /// Returns the number of callers.
     pub fn count(&self) -> usize {
         self.entries.len()

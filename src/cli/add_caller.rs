@@ -1,4 +1,5 @@
-//! `callers add`: appends a new caller to the callers' file and prints its key once, alone on standard output.
+//! `callers add`: adds a caller, or one more key of a caller, to the callers' file, and prints the key once, alone on standard
+//! output.
 
 use std::{
     io::{self, Write as _},
@@ -7,19 +8,22 @@ use std::{
     process::ExitCode,
 };
 
-use crate::{
-    callers::{AddError, Addition, CallerName, NewCaller, WEIGHTS},
-    config::Config,
-};
 use clap::Args;
 
-use super::exit::{failed, print_error, wrong_configuration};
+use super::{
+    callers_file::{callers_file, refused},
+    exit::{failed, print_error},
+};
+use crate::callers::{Addition, CallerName, NewCaller, WEIGHTS};
 
 #[derive(Args)]
 pub(super) struct AddCaller {
     /// 1 to 64 of A-Za-z0-9._-; appears in logs and metrics.
     #[arg(value_parser = CallerName::parse)]
     name: CallerName,
+    /// Adds one more key to a caller of the file, so that its present key can be replaced without an interruption.
+    #[arg(long, conflicts_with_all = ["weight", "calls_per_minute"])]
+    rotate: bool,
     /// Its share of the Zoom calls relative to the other waiting callers.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = weight)]
     weight: u32,
@@ -31,33 +35,27 @@ pub(super) struct AddCaller {
     file: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> ExitCode {
-    add(arguments, config_files).err().unwrap_or(ExitCode::SUCCESS)
-}
-
 /// Prints the key on standard output. An error is reported, and its exit code returned.
-fn add(arguments: AddCaller, config_files: &[PathBuf]) -> Result<(), ExitCode> {
-    let AddCaller { name, weight, calls_per_minute, file } = arguments;
-    let configured = || Config::callers_file_from_process(config_files).map_err(wrong_configuration);
-    let file = file.map_or_else(configured, |file| Ok(Some(file)))?.ok_or_else(|| {
-        wrong_configuration("callers.file is not set; set it (QOS_PROXY__CALLERS__FILE), or use --file FILE")
-    })?;
+pub(super) fn run(arguments: AddCaller, config_files: &[PathBuf]) -> Result<(), ExitCode> {
+    let AddCaller { name, rotate, weight, calls_per_minute, file } = arguments;
+    let file = callers_file(file, config_files)?;
+    let done = if rotate { "added a key for" } else { "added caller" };
     let message = format!(
-        "added caller {name} to {}; a running service accepts its key within 5 s.\n\
+        "{done} {name} to {}; a running service accepts its key within 5 s.\n\
          The key, printed above on standard output, is not stored and not shown again.",
         file.display()
     );
-    let addition = Addition::prepare(&file, &NewCaller { name, weight, calls_per_minute }).map_err(
-        |error| match error {
-            AddError::Invalid(..) => wrong_configuration(error),
-            _ => failed(error),
-        },
-    )?;
+    let addition = if rotate {
+        Addition::prepare_rotation(&file, &name)
+    } else {
+        Addition::prepare(&file, &NewCaller { name, weight, calls_per_minute })
+    };
+    let addition = addition.map_err(refused)?;
     let mut output = io::stdout().lock();
     writeln!(output, "{}", addition.key().expose())
         .and_then(|()| output.flush())
-        .map_err(|error| failed(format_args!("standard output: {error}; no caller was added")))?;
-    addition.commit().map_err(failed)?;
+        .map_err(|error| failed(format_args!("standard output: {error}; the file was not changed")))?;
+    addition.commit().map_err(refused)?;
     print_error(message);
     Ok(())
 }

@@ -262,3 +262,47 @@ fn a_key_that_cannot_be_shown_adds_nobody() {
     assert_eq!(fs::read_to_string(&path).unwrap(), before);
     assert_eq!(files_in(&folder), 1);
 }
+
+#[test]
+fn a_rotated_key_and_the_old_one_work_until_that_is_removed() {
+    let sim = sim(|_| ());
+    let text = format!("# ours\n{}", two_callers("# kept\nweight = 7"));
+    let (service, folder, path) = start(&sim, &text, &[]);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    let next = key_of(&add(Some(&path), &["support-tools", "--rotate"]));
+    wait_until(&service, &next, 200);
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    let status = in_status(&service, "support-tools");
+    assert_eq!((&status["weight"], &status["calls_today"]), (&7.into(), &1.into()), "its ledger goes on");
+    let rotated = fs::read_to_string(&path).unwrap();
+    assert!(rotated.starts_with("# ours\n") && rotated.contains("# kept\nweight = 7"), "{rotated}");
+    let old = entry("x", KEY, "").lines().nth(2).unwrap().replace("key_sha256 = ", "") + ", ";
+    replace(&path, &rotated.replace(&old, ""));
+    wait_until(&service, KEY, 401);
+    assert_eq!(get_as(&service, &next, PATH).status, 200);
+    assert_eq!(files_in(&folder), 1);
+    service.finish(&[]);
+}
+
+#[test]
+fn a_removed_caller_is_rejected_and_the_rest_of_the_file_stays() {
+    let sim = sim(|_| ());
+    let text = format!("# ours\n{}# end\n", two_callers("calls_per_minute = 9"));
+    let (service, _folder, path) = start(&sim, &text, &[]);
+    let list = || run_to_end(bare(Some(&path)).args(["callers", "list"]));
+    let listed = list();
+    assert_eq!(listed.stdout, "support-tools weight=1 keys=1 calls_per_minute=9\nbi weight=1 keys=1\n");
+    let remove = |name: &str| run_to_end(bare(Some(&path)).args(["callers", "remove", name]));
+    let removed = remove("support-tools");
+    assert_eq!((removed.code, removed.stdout.as_str()), (Some(0), ""), "{removed:?}");
+    wait_until(&service, KEY, 401);
+    assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("# ours\n{}# end\n", entry("bi", OTHER_KEY, "")));
+    for (name, said) in [("support-tools", "no caller named support-tools"), ("bi", "bi is the only caller")]
+    {
+        let refused = remove(name);
+        assert_eq!((refused.code, refused.stderr.contains(said)), (Some(1), true), "{refused:?}");
+    }
+    assert_eq!(list().stdout, "bi weight=1 keys=1\n");
+    service.finish(&[]);
+}
