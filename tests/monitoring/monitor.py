@@ -36,7 +36,7 @@ ANY_NAMESPACE = 'namespace=~".*"'
 # Longer than the traffic needs until everything has occurred: about 20 s.
 LONGEST = 75
 # The variables that Grafana would insert: all namespaces, and none; all jobs and replicas.
-VARIABLES = {"$__rate_interval": "5s", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
+VARIABLES = {"$__rate_interval": "5s", "$__range": "5m", "$namespace": ".*", "$job": ".+", "$instance": ".+"}
 # The panels have content once the traffic has caused these.
 SEEN = [f'zoom_qos_proxy_requests_total{{outcome="{outcome}"}} > 0' for outcome in (
     "hit", "stale", "miss", "collapsed", "not_modified", "refused", "failed")]
