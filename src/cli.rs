@@ -7,8 +7,9 @@ mod check_config;
 mod exit;
 mod healthcheck;
 mod serve;
+mod sleep;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use url::Url;
@@ -33,12 +34,17 @@ enum Command {
     /// Runs the service (the default).
     Serve,
     /// Prints the effective configuration without its secrets, or every problem in it.
-    CheckConfig,
+    CheckConfig(check_config::CheckConfig),
     /// Checks the running service by its /readyz; for container images without a shell.
     Healthcheck {
         /// Checks this http:// URL instead, without reading the configuration; for a pod that tests a Service.
         #[arg(long, value_parser = healthcheck::plain_http)]
         url: Option<Url>,
+    },
+    /// Waits and exits; for an init container.
+    Sleep {
+        #[arg(value_parser = sleep::duration)]
+        duration: Duration,
     },
     /// Manages the callers' file.
     #[command(subcommand)]
@@ -50,8 +56,9 @@ pub fn run() -> ExitCode {
     let CommandLine { config: files, command } = CommandLine::parse();
     match command.unwrap_or(Command::Serve) {
         Command::Serve => serve::run(&files),
-        Command::CheckConfig => check_config::run(&files),
+        Command::CheckConfig(arguments) => check_config::run(&arguments, &files),
         Command::Healthcheck { url } => healthcheck::run(&files, url.as_ref()),
+        Command::Sleep { duration } => sleep::run(duration),
         Command::Callers(command) => callers::run(command, &files),
     }
 }

@@ -79,7 +79,10 @@ impl Config {
         files: &[PathBuf],
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<(Self, Vec<String>), Problems> {
-        let mut reader = reader(files, environment);
+        Self::read(reader(files, environment))
+    }
+
+    fn read(mut reader: Reader) -> Result<(Self, Vec<String>), Problems> {
         let server = sections::server(&mut reader);
         let proxies = egress::environment_proxies(&mut reader);
         let roots = egress::environment_roots(&mut reader);
@@ -126,6 +129,14 @@ impl Config {
     /// Returns every problem.
     pub fn from_process(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
         Self::load(files, std::env::vars_os())
+    }
+
+    /// Like [`Self::from_process`], but files of secrets, certificates and callers may be missing, with a warning: they are
+    /// mounted where the service runs, and not necessarily where its configuration is checked.
+    pub(crate) fn from_process_without_mounts(files: &[PathBuf]) -> Result<(Self, Vec<String>), Problems> {
+        let mut reader = reader(files, std::env::vars_os());
+        reader.allow_missing_files();
+        Self::read(reader)
     }
 
     /// Reads only `server.ops_listen`, for the health check. A container image runs that without the service's command line, so the

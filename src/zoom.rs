@@ -27,6 +27,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub use self::config::ZoomConfig;
 pub(crate) use self::memory::{BodyBytes, FetchMemory, FlightMemory};
+pub(crate) use self::oauth::try_credentials;
 use self::{
     error::CallError,
     oauth::AccessToken,

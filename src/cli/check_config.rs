@@ -6,12 +6,28 @@ use std::{
     process::ExitCode,
 };
 
-use crate::config::Config;
+use crate::{config::Config, zoom::try_credentials};
+use clap::Args;
 
 use super::exit::{failed, print_error, wrong_configuration};
 
-pub(super) fn run(files: &[PathBuf]) -> ExitCode {
-    let (config, warnings) = match Config::from_process(files) {
+#[derive(Args)]
+pub(super) struct CheckConfig {
+    /// Only warns of files of secrets, CAs and callers that do not exist; for a check where they are not mounted.
+    #[arg(long)]
+    allow_missing_files: bool,
+    /// Also requests one access token from Zoom. Fails with exit code 1 if Zoom refuses it or cannot be reached.
+    #[arg(long, conflicts_with = "allow_missing_files")]
+    access_token: bool,
+}
+
+pub(super) fn run(arguments: &CheckConfig, files: &[PathBuf]) -> ExitCode {
+    let read = if arguments.allow_missing_files {
+        Config::from_process_without_mounts(files)
+    } else {
+        Config::from_process(files)
+    };
+    let (config, warnings) = match read {
         Ok(read) => read,
         Err(problems) => return wrong_configuration(problems),
     };
@@ -19,8 +35,14 @@ pub(super) fn run(files: &[PathBuf]) -> ExitCode {
         print_error(format_args!("warning: {warning}"));
     }
     // print! would panic if standard output is full or closed.
-    match io::stdout().write_all(config.effective.as_bytes()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(format_args!("standard output: {error}")),
+    if let Err(error) = io::stdout().write_all(config.effective.as_bytes()) {
+        return failed(format_args!("standard output: {error}"));
     }
+    if arguments.access_token {
+        if let Err(reason) = actix_rt::System::new().block_on(try_credentials(&config.zoom)) {
+            return failed(format_args!("no access token: {reason}"));
+        }
+        print_error("Zoom accepts the credentials: it returned an access token");
+    }
+    ExitCode::SUCCESS
 }

@@ -88,6 +88,9 @@ pub(super) fn environment_roots(reader: &mut Reader) -> MoreRoots {
 /// Returns the certificates that are trusted for Zoom in addition to Mozilla's.
 pub(super) fn zoom_roots(reader: &mut Reader, environment: &MoreRoots) -> MoreRoots {
     let Some(path) = reader.optional(CA_FILE, file_path) else { return environment.clone() };
+    if reader.skip_missing_file(CA_FILE, &path) {
+        return MoreRoots::default();
+    }
     match read_roots(&path) {
         Ok(roots) => {
             reader.annotate(CA_FILE, &format!("certificates: {}", roots.certificates().len()));

@@ -21,6 +21,8 @@ pub(super) struct Reader {
     problems: Vec<ConfigProblem>,
     warnings: Vec<String>,
     displayed: BTreeMap<&'static str, DisplayValue>,
+    /// Whether a file of a secret, of certificates or of callers may be missing.
+    files_may_be_missing: bool,
 }
 
 /// A value as TOML, and a comment with its origin.
@@ -31,7 +33,26 @@ struct DisplayValue {
 
 impl Reader {
     pub(super) fn new(layers: Layers) -> Self {
-        Self { layers, problems: Vec::new(), warnings: Vec::new(), displayed: BTreeMap::new() }
+        Self {
+            layers,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            displayed: BTreeMap::new(),
+            files_may_be_missing: false,
+        }
+    }
+
+    pub(super) fn allow_missing_files(&mut self) {
+        self.files_may_be_missing = true;
+    }
+
+    /// Returns true after a warning if the file that `key` names may be missing and is.
+    pub(super) fn skip_missing_file(&mut self, key: &str, path: &Path) -> bool {
+        let skipped = self.files_may_be_missing && !path.exists();
+        if skipped {
+            self.warn(key, "the file does not exist, so its content is not checked");
+        }
+        skipped
     }
 
     /// Returns the value of the last layer that sets the key; `None` if no layer does, or if the value is wrong, which is
@@ -125,6 +146,11 @@ impl Reader {
                 self.reject(key, format!("{file_key} is set too ({origin}); keep one of them"));
             }
             _ => {
+                if let Some(SecretSource::File(path)) = &file
+                    && self.skip_missing_file(file_key, path)
+                {
+                    return inline.or(file);
+                }
                 if let Some(Err(message)) = file.as_ref().map(check_secret_file) {
                     self.reject(file_key, message);
                 }

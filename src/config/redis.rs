@@ -79,6 +79,9 @@ fn address(reader: &mut Reader, key: &str, url: &Secret, ca_file: Option<&PathBu
         );
         return None;
     }
+    if ca_file.is_some_and(|path| reader.skip_missing_file(CA_FILE, path)) {
+        return None;
+    }
     let ca = match ca_file.map(|path| regular_file::read(path, MAX_CERTIFICATES_BYTES)).transpose() {
         Ok(ca) => ca,
         Err(error) => {

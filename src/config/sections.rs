@@ -174,6 +174,9 @@ pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
 /// Reads `[callers]` and the callers' file, and reports every problem in it.
 pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
     let path = callers_path(reader)?;
+    if reader.skip_missing_file(CALLERS_FILE, &path) {
+        return None;
+    }
     match CallersFile::read(&path) {
         Ok(file) => {
             reader.annotate(CALLERS_FILE, &format!("callers: {}", file.count()));

@@ -2,6 +2,7 @@
 //! accepts it. After Zoom refuses the credentials, nothing is tried for 30 s or until a secret changes. With Redis and an
 //! encryption key, replicas share one token.
 
+mod attempt;
 mod cluster;
 mod endpoint;
 mod renewal;
@@ -18,6 +19,7 @@ use std::{
 
 use tokio::sync::watch;
 
+pub(crate) use self::attempt::try_credentials;
 pub(crate) use self::state::Credentials;
 pub(crate) use self::token::AccessToken;
 use self::{

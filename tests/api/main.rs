@@ -18,6 +18,7 @@ mod audit;
 mod cache;
 mod callers;
 mod callers_file;
+mod check_config;
 mod codings;
 mod connections;
 mod credentials;
