@@ -62,17 +62,18 @@ fn state(bytes: usize) -> Data<AppState> {
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
     assert!(cache.insert(snapshot_of(bytes)).1);
+    let (callers, _) = Callers::open(config.callers, &metrics);
     let dependencies = Dependencies {
         quota: LocalQuota::open(&config.quota, &metrics).unwrap(),
         config: config.fetcher,
         zoom: config.zoom,
         freshness: config.freshness,
         cluster: None,
+        callers: callers.clone(),
         cache: cache.clone(),
         metrics: Arc::clone(&metrics),
         tracer: Tracer::default(),
     };
-    let (callers, _) = Callers::open(config.callers, &metrics);
     // The fetcher never runs: a hit does not need it.
     let (fetcher, _launch) = Fetcher::prepare(dependencies);
     Data::new(AppState {

@@ -108,6 +108,7 @@ impl App {
             freshness,
             quota,
             cluster,
+            callers: known.clone(),
             cache: cache.clone(),
             metrics: Arc::clone(&metrics),
             tracer: tracer.clone(),

@@ -20,7 +20,7 @@ vocabulary! {
         NotAMeeting = "not_a_meeting",
         /// Zoom no longer has the meeting's data, which it keeps for at most a year.
         MeetingTooOld = "meeting_too_old",
-        /// The caller has reached its own limit of calls.
+        /// The caller has reached a limit of its own, or its share of the day.
         CallerOverLimit = "caller_over_limit",
         /// Zoom refuses the access token, its scopes or the account's plan.
         ZoomRejectedCredentials = "zoom_rejected_credentials",
@@ -129,6 +129,8 @@ pub(crate) struct Failure {
     pub(crate) reason: Reason,
     /// Set if another call would fail the same way for a cause that `reason` does not name.
     pub(crate) lasting: Option<Lasting>,
+    /// The limit of a [`Reason::CallerOverLimit`].
+    pub(crate) caller_limit: Option<CallerLimit>,
     pub(crate) retry_at: Option<Instant>,
     /// Zoom's response, if there was one. Shared, because a failure goes to every waiting caller.
     pub(crate) zoom: Option<Arc<ZoomError>>,
@@ -136,12 +138,16 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(reason: Reason) -> Self {
-        Self { reason, lasting: None, retry_at: None, zoom: None }
+        Self { reason, lasting: None, caller_limit: None, retry_at: None, zoom: None }
     }
 
     /// Makes a [`Reason::ZoomFailed`] that another call would only repeat.
     pub(crate) fn lasting(lasting: Lasting) -> Self {
         Self { lasting: Some(lasting), ..Self::new(Reason::ZoomFailed) }
+    }
+
+    pub(crate) fn caller_over_limit(limit: CallerLimit, until: Instant) -> Self {
+        Self { caller_limit: Some(limit), ..Self::new(Reason::CallerOverLimit) }.retry_at(until)
     }
 
     pub(crate) fn retry_at(mut self, at: Instant) -> Self {

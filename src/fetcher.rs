@@ -10,6 +10,7 @@
 mod actor;
 mod assembly;
 mod call;
+mod caller_accounts;
 mod command;
 mod flight;
 mod flights;

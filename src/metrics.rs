@@ -16,6 +16,16 @@ pub use table::Metrics;
 
 use crate::failure::LimitKind;
 
+/// The gauges of one caller.
+pub(crate) struct CallerGauges<'a> {
+    pub(crate) name: &'a str,
+    /// Its queued calls, and how long the oldest has waited.
+    pub(crate) waiting: usize,
+    pub(crate) oldest: Duration,
+    /// Its calls of the day: used, reserved, and its share by weight.
+    pub(crate) day_calls: (u64, f64, f64),
+}
+
 impl Metrics {
     pub(crate) fn request(&self, outcome: Outcome, status: u16, duration: Duration) {
         let mut digits = itoa::Buffer::new();
@@ -45,18 +55,25 @@ impl Metrics {
         self.cooldown_active.with_label_values(&[kind.as_str()]).set(i64::from(active));
     }
 
-    /// Adds a caller's counter with 0, because a rate needs a sample before the first call.
+    /// Adds a caller's counters with 0, because a rate needs a sample before the first call.
     pub(crate) fn init_caller(&self, name: &str) {
         self.caller_calls.with_label_values(&[name]).inc_by(0);
+        self.caller_refusals.with_label_values(&[name]).inc_by(0);
     }
 
-    /// Sets the number of each caller's queued calls, and how long the oldest has waited. Call it right before the metrics are
-    /// read.
-    pub(crate) fn set_queues<'a>(&self, callers: impl Iterator<Item = (&'a str, usize, Duration)>) {
+    /// Sets the gauges of each caller. Call it right before the metrics are read.
+    pub(crate) fn set_callers<'a>(&self, callers: impl Iterator<Item = CallerGauges<'a>>) {
         // Callers that are no longer in the callers' file disappear.
         self.caller_permits_queued.reset();
         self.caller_oldest_wait.reset();
-        for (name, waiting, oldest) in callers {
+        self.caller_day_calls_used.reset();
+        self.caller_day_calls_reserved.reset();
+        self.caller_day_calls_share.reset();
+        for CallerGauges { name, waiting, oldest, day_calls: (used, reserved, share) } in callers {
+            let used = i64::try_from(used).unwrap_or(i64::MAX);
+            self.caller_day_calls_used.with_label_values(&[name]).set(used);
+            self.caller_day_calls_reserved.with_label_values(&[name]).set(reserved.floor());
+            self.caller_day_calls_share.with_label_values(&[name]).set(share.floor());
             let waiting = i64::try_from(waiting).unwrap_or(i64::MAX);
             self.caller_permits_queued.with_label_values(&[name]).set(waiting);
             self.caller_oldest_wait.with_label_values(&[name]).set(oldest.as_secs_f64());

@@ -22,6 +22,7 @@ use std::{rc::Rc, time::Instant};
 
 use tokio::sync::Notify;
 
+use self::fair_day::DayState;
 pub use self::{
     local::{LocalQuota, QuotaConfig, QuotaStatus},
     permit::Permit,
@@ -49,6 +50,15 @@ impl Quota {
                 now
             }
             Self::Shared(shared) => shared.sync(),
+        }
+    }
+
+    /// Brings the callers' accounts of the day up to the present, and returns the day that they divide.
+    pub(crate) fn sync_fair_day(&mut self) -> DayState {
+        let now = self.sync();
+        match self {
+            Self::Local(local) => local.sync_fair_day(now, 1),
+            Self::Shared(shared) => shared.sync_fair_day(now),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A call that cannot be served in time is rejected at once, with the time at which another attempt can succeed.
 
 mod admission;
+mod caller_shares;
 mod dispatcher;
 pub mod fair_queue;
 mod persistence;
@@ -16,7 +17,7 @@ use std::{
 
 use tokio::sync::{Mutex, Notify, watch};
 
-pub(crate) use self::dispatcher::NewCall;
+pub(crate) use self::{caller_shares::FetchShare, dispatcher::NewCall};
 use self::{
     dispatcher::{Dispatcher, reject},
     fair_queue::{CallerWeight, FlightNumber, QueueDepth},

@@ -165,6 +165,7 @@ fn without_settings_the_documented_defaults_apply() {
     assert_eq!(config.quota.per_second.get(), 36);
     assert_eq!(config.quota.per_day, 54_000);
     assert_eq!(config.quota.state_file, None);
+    assert_eq!(config.quota.reserve_percent, 50);
     assert_eq!((config.quota.max_stretch, config.quota.live_fresh), (10, seconds(30)));
     assert_eq!(config.fetcher.max_queued, 1000);
     assert_eq!(config.fetcher.max_fetch_bytes, 128 << 20);
@@ -597,6 +598,7 @@ fn a_number_is_whole_and_in_its_range() {
         ("limits.heavy_per_second", 1, HUGE),
         ("limits.heavy_per_day", 1, HUGE),
         ("limits.headroom_percent", 0, 99),
+        ("limits.reserve_percent", 0, 100),
         ("limits.max_queued", 1, HUGE),
         ("limits.max_stretch", 1, 1_000),
     ] {

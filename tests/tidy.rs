@@ -107,7 +107,10 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     ("vocabulary", &[]),
     ("blocking", &[]),
     ("cache", &["snapshot", "meeting_id", "metrics", "failure"]),
-    ("callers", &["metrics", "atomic_file", "regular_file", "toml_document", "hiding"]),
+    (
+        "callers",
+        &["metrics", "failure::CallerLimit", "atomic_file", "regular_file", "toml_document", "hiding"],
+    ),
     ("hiding", &[]),
     ("snapshot", &["meeting_id"]),
     ("cluster", &["snapshot", "metrics", "failure", "meeting_id"]),

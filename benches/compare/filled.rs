@@ -51,6 +51,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if cache.entry_count() != meetings {
         return Err(format!("{} meetings are in the cache", cache.entry_count()).into());
     }
+    let (callers, _watcher) = Callers::open(config.callers, &metrics);
     let dependencies = Dependencies {
         quota: LocalQuota::open(&config.quota, &metrics)?,
         config: config.fetcher,
@@ -60,8 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         metrics: Arc::clone(&metrics),
         tracer: Tracer::default(),
         cluster: None,
+        callers: callers.clone(),
     };
-    let (callers, _watcher) = Callers::open(config.callers, &metrics);
     // The fetcher never runs: a hit does not need it.
     let (fetcher, _launch) = Fetcher::prepare(dependencies);
     let state = Data::new(AppState {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{key, ledger::Ledger};
-use crate::hiding::HiddenFields;
+use crate::{failure::CallerLimit, hiding::HiddenFields};
 
 /// A caller's name. Its characters are restricted because it is a metric label and a log field.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,7 +58,6 @@ pub(crate) struct Caller {
     /// The maximum number of calls in any 60 seconds.
     pub(crate) calls_per_minute: Option<NonZeroU32>,
     /// The maximum number of calls in a UTC day.
-    #[expect(dead_code, reason = "the ledger does not limit the day yet")]
     pub(crate) calls_per_day: Option<NonZeroU32>,
     /// The fields that no response to it may contain.
     #[expect(dead_code, reason = "the views do not hide yet")]
@@ -76,6 +75,8 @@ pub(crate) struct CallUsage {
     /// The calls since 00:00 UTC, or since the start of this process if that is later.
     pub(crate) today: u64,
     pub(crate) last_minute: usize,
+    /// The requests refused because of a limit of this caller, in the same time as `today`.
+    pub(crate) refused: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,9 +110,28 @@ impl Caller {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the earliest time at which a flight may start for this caller; `None` if one may start now.
-    pub(crate) fn over_limit_until(&self, now: Instant) -> Option<Instant> {
-        self.ledger().full_until(self.calls_per_minute?, now)
+    /// Returns the limit that this caller has reached, and the earliest time at which a flight may start for it; `None` if one may
+    /// start now. Limits of the day may have been reached within the last second.
+    pub(crate) fn over_limit(&self, now: Instant) -> Option<(Instant, CallerLimit)> {
+        if self.is_anonymous() {
+            return None;
+        }
+        let mut ledger = self.ledger();
+        let minute = self.calls_per_minute.and_then(|limit| ledger.full_until(limit, now));
+        let day = ledger.day_limit.filter(|(until, _)| *until > now);
+        minute.map(|until| (until, CallerLimit::PerMinute)).or(day)
+    }
+
+    /// Sets the limit of the day that this caller has reached, and until when.
+    pub(crate) fn set_day_limit(&self, limit: Option<(Instant, CallerLimit)>) {
+        if !self.is_anonymous() {
+            self.ledger().day_limit = limit;
+        }
+    }
+
+    /// Counts a request that was refused because of one of this caller's limits.
+    pub(crate) fn count_refusal(&self) {
+        self.ledger().count_refusal(today());
     }
 
     /// Returns the remaining calls of the minute; `None` without a limit.
@@ -133,7 +153,8 @@ impl Caller {
 
     pub(crate) fn usage(&self, now: Instant) -> CallUsage {
         let mut ledger = self.ledger();
-        CallUsage { today: ledger.today(today()), last_minute: ledger.last_minute(now) }
+        let (today, refused) = ledger.today(today());
+        CallUsage { today, last_minute: ledger.last_minute(now), refused }
     }
 }
 
@@ -181,17 +202,17 @@ mod tests {
     use super::*;
 
     fn with_limit(calls_per_minute: u32) -> Arc<Caller> {
-        Arc::new(Caller { calls_per_minute: NonZeroU32::new(calls_per_minute), ..Caller::anonymous() })
+        Arc::new(Caller { id: 1, calls_per_minute: NonZeroU32::new(calls_per_minute), ..Caller::anonymous() })
     }
 
     #[test]
     fn a_flight_that_makes_no_call_spends_nothing() {
         let (caller, now) = (with_limit(1), Instant::now());
         let reservation = caller.reserve(now).ok().unwrap();
-        assert!(caller.reserve(now).is_err() && caller.over_limit_until(now).is_some());
+        assert!(caller.reserve(now).is_err() && caller.over_limit(now).is_some());
         drop(reservation);
-        assert!(caller.over_limit_until(now).is_none());
-        assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0 });
+        assert!(caller.over_limit(now).is_none());
+        assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0, refused: 0 });
     }
 
     #[test]
@@ -202,7 +223,7 @@ mod tests {
             reservation.record_call(now);
         }
         drop(reservation);
-        assert_eq!(caller.usage(now), CallUsage { today: 3, last_minute: 3 });
+        assert_eq!(caller.usage(now), CallUsage { today: 3, last_minute: 3, refused: 0 });
         assert_eq!(caller.reserve(now).err(), Some(now + Duration::from_secs(60)));
     }
 
@@ -211,11 +232,11 @@ mod tests {
         let (caller, now) = (with_limit(1), Instant::now());
         let reservation = caller.reserve(now).ok().unwrap();
         reservation.record_call(now);
-        assert!(caller.over_limit_until(now).is_some());
+        assert!(caller.over_limit(now).is_some());
         reservation.refund_call(now);
-        assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0 });
+        assert_eq!(caller.usage(now), CallUsage { today: 0, last_minute: 0, refused: 0 });
         drop(reservation);
-        assert!(caller.over_limit_until(now).is_none());
+        assert!(caller.over_limit(now).is_none());
     }
 
     #[test]

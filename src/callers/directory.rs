@@ -1,6 +1,12 @@
 //! The list of callers in use, and the ledgers, which are kept when the list is replaced.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
@@ -18,6 +24,7 @@ pub struct Callers {
     directory: Arc<ArcSwap<Directory>>,
     /// The problems of the file, if its current contents are not in use.
     problems: Arc<ArcSwap<Vec<String>>>,
+    version: Arc<AtomicU64>,
 }
 
 pub(super) struct Directory {
@@ -28,11 +35,16 @@ pub(super) struct Directory {
 
 impl Callers {
     pub(super) fn new(directory: Directory) -> Self {
-        Self { directory: Arc::new(ArcSwap::from_pointee(directory)), problems: Arc::default() }
+        Self {
+            directory: Arc::new(ArcSwap::from_pointee(directory)),
+            problems: Arc::default(),
+            version: Arc::default(),
+        }
     }
 
     pub(super) fn replace(&self, directory: Directory) {
         self.directory.store(Arc::new(directory));
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     pub(super) fn set_problems(&self, problems: Vec<String>) {
@@ -50,6 +62,11 @@ impl Callers {
             None => directory.in_order.first().cloned(),
             Some(by_key) => by_key.get(&key::digest_of(key?)).cloned(),
         }
+    }
+
+    /// Returns a number that changes after the list of callers has changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Returns all callers in the order of the file.

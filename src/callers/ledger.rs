@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::failure::CallerLimit;
+
 /// The window of `calls_per_minute` slides. With clock minutes and a limit of 60, a caller could make 60 calls at the
 /// end of one minute and 60 at the start of the next: 120 within a second.
 const MINUTE: Duration = Duration::from_secs(60);
@@ -22,6 +24,10 @@ pub(super) struct Ledger {
     /// The UTC day that `today` counts.
     day: u64,
     today: u64,
+    /// The requests refused on that day.
+    refused: u64,
+    /// The limit of the day that the caller has reached, and until when. The fetcher's thread sets it.
+    pub(super) day_limit: Option<(Instant, CallerLimit)>,
 }
 
 impl Ledger {
@@ -57,9 +63,7 @@ impl Ledger {
     pub(super) fn record_call(&mut self, now: Instant, day: u64) {
         self.drop_expired(now);
         self.calls.push_back(now);
-        if self.day != day {
-            (self.day, self.today) = (day, 0);
-        }
+        self.roll_over(day);
         self.today += 1;
     }
 
@@ -79,8 +83,20 @@ impl Ledger {
         self.calls.len()
     }
 
-    pub(super) fn today(&self, day: u64) -> u64 {
-        if self.day == day { self.today } else { 0 }
+    /// Returns the calls of this day, and the requests refused.
+    pub(super) fn today(&self, day: u64) -> (u64, u64) {
+        if self.day == day { (self.today, self.refused) } else { (0, 0) }
+    }
+
+    pub(super) fn count_refusal(&mut self, day: u64) {
+        self.roll_over(day);
+        self.refused += 1;
+    }
+
+    fn roll_over(&mut self, day: u64) {
+        if self.day != day {
+            (self.day, self.today, self.refused) = (day, 0, 0);
+        }
     }
 
     fn drop_expired(&mut self, now: Instant) {
@@ -169,9 +185,9 @@ mod tests {
     #[test]
     fn a_new_utc_day_starts_from_zero() {
         let mut ledger = with_calls(&[0, 1, 2]);
-        assert_eq!((ledger.today(DAY), ledger.today(DAY + 1)), (3, 0));
+        assert_eq!((ledger.today(DAY), ledger.today(DAY + 1)), ((3, 0), (0, 0)));
         ledger.record_call(at(3), DAY + 1);
-        assert_eq!(ledger.today(DAY + 1), 1);
+        assert_eq!(ledger.today(DAY + 1), (1, 0));
         assert_eq!(ledger.last_minute(at(3)), 4, "midnight does not reset the minute");
         assert_eq!(ledger.last_minute(at(61)), 2);
     }

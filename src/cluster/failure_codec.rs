@@ -64,7 +64,13 @@ pub(crate) fn try_decode(text: &str, clock: &ServerClock, now: Instant) -> Resul
     let retry_at = encoded.retry_at.map(|at| clock.when(at)).transpose()?.map(|at| at.max(now));
     let lasting = encoded.lasting.as_deref();
     let lasting = lasting.and_then(|word| Lasting::ALL.into_iter().find(|lasting| lasting.as_str() == word));
-    Ok(Some(Failure { reason: *reason, lasting, retry_at, zoom: encoded.zoom.map(Arc::new) }))
+    Ok(Some(Failure {
+        reason: *reason,
+        lasting,
+        caller_limit: None,
+        retry_at,
+        zoom: encoded.zoom.map(Arc::new),
+    }))
 }
 
 /// Returns the reason of every cool-down of this kind.

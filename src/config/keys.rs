@@ -35,6 +35,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "limits.heavy_per_second",
     "limits.heavy_per_day",
     "limits.headroom_percent",
+    "limits.reserve_percent",
     "limits.max_queued",
     "limits.max_fetch_bytes",
     "limits.state_file",

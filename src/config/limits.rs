@@ -41,11 +41,13 @@ pub(super) fn quota(reader: &mut Reader, freshness: &FreshnessConfig) -> QuotaCo
     let per_second = limit(reader, "limits.heavy_per_second", allowed(|plan| plan.per_second), headroom);
     let per_day = limit(reader, "limits.heavy_per_day", allowed(|plan| plan.per_day), headroom);
     let state_file = state_file(reader);
+    let reserve_percent = reader.integer("limits.reserve_percent", &(0..=100));
     let max_stretch = reader.integer("limits.max_stretch", &(1..=MAX_STRETCH));
     QuotaConfig {
         per_second,
         per_day: per_day.get().into(),
         state_file,
+        reserve_percent,
         max_stretch,
         live_fresh: freshness.live_fresh,
     }

@@ -35,6 +35,8 @@ pub(super) async fn run(
     drop(actix_rt::spawn(supervisor.watch("the queue for permits", scheduler)));
     let access_tokens = state.access_tokens.clone().run();
     drop(actix_rt::spawn(supervisor.watch("the renewal of access tokens", access_tokens)));
+    let published = Rc::clone(&state.accounts).publish();
+    drop(actix_rt::spawn(supervisor.watch("the callers' parts of the day", published)));
     while let Some(command) = commands.recv().await {
         carry_out(Rc::clone(&state), command);
     }
@@ -112,7 +114,8 @@ fn fetch(state: &Rc<FetcherState>, request: FetchRequest, reply: ReplySender) {
     let weight = weight_of(&caller);
     let other_kind = requested.kind.is_none().then_some(key.kind.other());
     let waiter = Waiter { reply, deadline, weight, wanted, other_kind, hung_up };
-    match state.flights.join_or_start(key, waiter, &caller, Instant::now()) {
+    let reserve = || state.accounts.reserve(&caller, Instant::now());
+    match state.flights.join_or_start(key, waiter, &caller, reserve) {
         Joined::InProgress(number) => {
             flight_link.join(state.spans.parent(number));
             state.scheduler.add_waiter(number, weight, deadline);
@@ -126,7 +129,8 @@ fn refresh(state: &Rc<FetcherState>, key: SnapshotKey, caller: &Arc<Caller>, req
     let now = Instant::now();
     let entry = state.cache.get(&key, now);
     if state.without_flight(&key, entry, FetchRequirement::any_fresh(now)).is_none()
-        && let Some(flight) = state.flights.start_refresh(key, now + state.wait, caller, now)
+        && let Some(flight) =
+            state.flights.start_refresh(key, now + state.wait, caller, || state.accounts.reserve(caller, now))
     {
         spawn(state, flight, request);
     }
@@ -148,6 +152,7 @@ fn status(state: &FetcherState) -> FetcherStatus {
         flights,
         waiting,
         scheduler: state.scheduler.status(),
+        caller_days: state.accounts.caller_days(),
         last_refusal: state.flights.last_refusal(),
         last_failure: state.zoom.upstream.last_failure(),
         replicas: state.peers.replicas(),

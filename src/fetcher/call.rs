@@ -113,7 +113,7 @@ async fn send(
 ) -> Result<WholeResponse, CallError> {
     state.flights.mark_started(flight);
     let called = Instant::now();
-    flight.reservation.record_call(called);
+    let draw = flight.reservation.record_call(called);
     let mut span = state.spans.begin_call(flight, resent);
     let traceparent = span.context().traceparent();
     let CallOutcome { answer, unspent, account_has_left } =
@@ -134,7 +134,7 @@ async fn send(
         // The request was never sent: it costs neither the account nor the caller anything.
         Some(permit) => {
             state.scheduler.release(permit);
-            flight.reservation.refund_call(called);
+            flight.reservation.refund_call(called, draw);
         }
         None => state.metrics.caller_calls.with_label_values(&[flight.caller.name.as_str()]).inc(),
     }

@@ -1,6 +1,7 @@
 //! Commands from the handle to the fetcher's thread, and their replies.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use crate::{
     callers::Caller,
     failure::Failure,
     meeting_id::MeetingId,
+    quota::fair_day::CallerDay,
     scheduler::SchedulerStatus,
     snapshot::{MeetingKind, MeetingType, RequestedKey, Snapshot, SnapshotKey, Tag},
     trace::{FlightLink, TraceContext},
@@ -91,6 +93,8 @@ pub(crate) struct FetcherStatus {
     pub(crate) flights: usize,
     pub(crate) waiting: usize,
     pub(crate) scheduler: SchedulerStatus,
+    /// The day of each caller of the callers' file, by the caller's id.
+    pub(crate) caller_days: HashMap<u32, CallerDay>,
     /// Zoom's last refusal, and how long ago it came.
     pub(crate) last_refusal: Option<(Duration, Failure)>,
     pub(crate) last_failure: Option<LastFailure>,

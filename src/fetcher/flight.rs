@@ -40,6 +40,7 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
         // Nothing waits from here to the end of the round, so a purge runs either before it (the flight is then
         // detached, and nothing is cached) or after it (which removes the cached result).
         let peer = obtained.peer;
+        record_answer(&state, &flight, &obtained.result);
         let result = remember(&state, &flight, obtained);
         if let Err(failure) = &result
             && goes_on(&state, &mut flight, failure)
@@ -111,6 +112,16 @@ fn remember(
             Err(failure)
         }
     }
+}
+
+/// Records whether the caller asked for a meeting that exists. Other failures say nothing about that.
+fn record_answer(state: &FetcherState, flight: &Flight, result: &Result<Arc<Snapshot>, Failure>) {
+    let exists = match result.as_ref().map_err(|failure| failure.reason) {
+        Ok(_) | Err(Reason::MeetingTooOld) => true,
+        Err(Reason::MeetingNotFound | Reason::NotAMeeting) => false,
+        Err(_) => return,
+    };
+    state.scheduler.record_answer(flight.caller.name.as_str(), exists);
 }
 
 /// If the id is not of this kind, redirects the flight to the other kind for the callers that named no kind. Returns

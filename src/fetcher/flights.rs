@@ -16,7 +16,7 @@ pub(super) use self::{
     entry::{Flight, FlightEntry, Waiter, weight_of},
     redirect::Redirected,
 };
-use super::command::FetchSource;
+use super::{caller_accounts::FlightReservation, command::FetchSource};
 use crate::{
     callers::Caller,
     failure::{Failure, Reason},
@@ -74,7 +74,7 @@ impl Flights {
         key: SnapshotKey,
         waiter: Waiter,
         caller: &Arc<Caller>,
-        now: Instant,
+        reserve: impl FnOnce() -> Result<FlightReservation, Failure>,
     ) -> Joined {
         let mut table = self.table.borrow_mut();
         if let Some((number, entry)) = table.joinable(&key) {
@@ -84,12 +84,12 @@ impl Flights {
         if self.stopped.get() {
             return Joined::Rejected(waiter, Failure::new(Reason::ShuttingDown));
         }
-        match self.next_flight(key, caller, now) {
+        match reserve().map(|reservation| self.next_flight(key, caller, reservation)) {
             Ok(flight) => {
                 table.insert(&flight, FlightEntry::request(&flight, waiter));
                 Joined::Started(flight)
             }
-            Err(until) => Joined::Rejected(waiter, Failure::new(Reason::CallerOverLimit).retry_at(until)),
+            Err(failure) => Joined::Rejected(waiter, failure),
         }
     }
 
@@ -99,23 +99,21 @@ impl Flights {
         key: SnapshotKey,
         deadline: Instant,
         caller: &Arc<Caller>,
-        now: Instant,
+        reserve: impl FnOnce() -> Result<FlightReservation, Failure>,
     ) -> Option<Flight> {
         let mut table = self.table.borrow_mut();
         if self.stopped.get() || table.joinable.contains_key(&key) {
             return None;
         }
-        let flight = self.next_flight(key, caller, now).ok()?;
+        let flight = self.next_flight(key, caller, reserve().ok()?);
         table.insert(&flight, FlightEntry::refresh(&flight, deadline));
         Some(flight)
     }
 
-    /// Returns the time until which the caller is over its limit.
-    fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, now: Instant) -> Result<Flight, Instant> {
-        let reservation = caller.reserve(now)?;
+    fn next_flight(&self, key: SnapshotKey, caller: &Arc<Caller>, reservation: FlightReservation) -> Flight {
         let number = self.last_number.get() + 1;
         self.last_number.set(number);
-        Ok(Flight { key, number, caller: Arc::clone(caller), reservation })
+        Flight { key, number, caller: Arc::clone(caller), reservation }
     }
 
     /// Reads the entry of a flight; returns the default once the flight has ended.

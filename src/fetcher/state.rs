@@ -10,6 +10,7 @@ use std::{
 use tokio::sync::{Mutex, mpsc, watch};
 
 use super::{
+    caller_accounts::CallerAccounts,
     command::{FetchSource, Fetched},
     flights::Flights,
     peers::{Peers, RedisStatus},
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::{
     cache::{Cache, Entry, policy::FetchRequirement},
+    callers::Callers,
     cluster::{Cluster, ClusterConfig},
     failure::Failure,
     metrics::Metrics,
@@ -56,6 +58,8 @@ pub struct Dependencies {
     pub quota: LocalQuota,
     /// The settings of Redis; `None` without it.
     pub cluster: Option<ClusterConfig>,
+    /// The callers, who divide the day.
+    pub callers: Callers,
     /// The cache for snapshots and failures.
     pub cache: Cache,
     /// Counters and gauges.
@@ -89,6 +93,7 @@ pub(super) struct FetcherState {
     pub(super) access_tokens: AccessTokens,
     pub(super) webinars: WebinarAccess,
     pub(super) scheduler: Scheduler,
+    pub(super) accounts: Rc<CallerAccounts>,
     pub(super) peers: Peers,
     pub(super) flights: Rc<Flights>,
     pub(super) purger: Rc<Purger>,
@@ -110,7 +115,8 @@ pub(super) struct FetcherState {
 impl FetcherState {
     /// Makes the state and, with Redis, starts the tasks that apply the other replicas' events.
     pub(super) fn new(dependencies: Dependencies, signals: Signals, supervisor: &Supervisor) -> Self {
-        let Dependencies { config, zoom, freshness, quota, cluster, cache, metrics, tracer } = dependencies;
+        let Dependencies { config, zoom, freshness, quota, cluster, callers, cache, metrics, tracer } =
+            dependencies;
         let Signals { credentials, blocked, redis, webinars } = signals;
         let (sender, events) = mpsc::unbounded_channel();
         let cluster = cluster.map(|config| Cluster::new(config, sender, &metrics));
@@ -131,6 +137,7 @@ impl FetcherState {
             zoom: api,
             access_tokens,
             webinars: WebinarAccess::new(webinars),
+            accounts: Rc::new(CallerAccounts::new(callers, scheduler.clone())),
             scheduler,
             peers,
             flights,

@@ -89,6 +89,10 @@ impl InFlight {
         metrics.request(completion.outcome.unwrap_or(Outcome::Refused), completion.status, took);
         if let Some(by) = completion.refused_by {
             metrics.refusals.with_label_values(&[by.as_str()]).inc();
+            if let (RefusedBy::Caller, Identity::Caller(caller)) = (by, &self.context.identity) {
+                metrics.caller_refusals.with_label_values(&[caller.name.as_str()]).inc();
+                caller.count_refusal();
+            }
         }
     }
 

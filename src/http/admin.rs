@@ -12,7 +12,10 @@ use super::{
     context::RequestContext, credentials::Credential, params, problem::Problem, route::RouteHandler,
     state::AppState,
 };
-use crate::fetcher::{Credentials, Purge, RedisStatus};
+use crate::{
+    fetcher::{Credentials, Purge, RedisStatus},
+    metrics::CallerGauges,
+};
 
 /// How long `/metrics` waits for the fetcher, which normally replies within milliseconds.
 const FETCHER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -68,10 +71,16 @@ pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpR
     // If the fetcher does not reply in time, all other metrics are still reported.
     if let Ok(Some(status)) = tokio::time::timeout(FETCHER_TIMEOUT, state.fetcher.status()).await {
         let (callers, now) = (state.callers.all(), Instant::now());
-        state.metrics.set_queues(callers.iter().map(|caller| {
+        state.metrics.set_callers(callers.iter().map(|caller| {
             let depth = status::depth_of(caller.id, &status.scheduler.depths);
             let oldest = depth.oldest.map(|since| now.saturating_duration_since(since));
-            (caller.name.as_str(), depth.waiting, oldest.unwrap_or_default())
+            let day = status.caller_days.get(&caller.id).copied().unwrap_or_default();
+            CallerGauges {
+                name: caller.name.as_str(),
+                waiting: depth.waiting,
+                oldest: oldest.unwrap_or_default(),
+                day_calls: (day.used, day.reserved, day.share),
+            }
         }));
     }
     match state.metrics.exposition() {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::{rate_limit, route::Methods};
 use crate::{
-    failure::{Failure, Lasting, Reason},
+    failure::{CallerLimit, Failure, Lasting, Reason},
     meeting_id::InvalidMeetingId,
     metrics::Outcome,
 };
@@ -120,10 +120,13 @@ impl Problem {
             ),
             Self::Internal => Row::failed(500, "internal_error", "Internal error")
                 .with_detail("The service failed on this request; report its request_id to the operators."),
-            Self::NoSnapshot(Failure { reason, lasting, .. }) => {
+            Self::NoSnapshot(Failure { reason, lasting, caller_limit, .. }) => {
                 let mut row = no_snapshot(*reason);
                 if let Some(lasting) = lasting {
                     row = row.with_detail(lasting_detail(*lasting));
+                }
+                if let Some(limit) = caller_limit {
+                    row = row.with_detail(caller_limit_detail(*limit));
                 }
                 Row { has_rate_limit: rate_limit::applies_to(*reason), ..row }
             }
@@ -171,17 +174,35 @@ fn no_snapshot(reason: Reason) -> Row {
             .with_retry_after()
             .with_detail("Callers request more meetings than Zoom can be asked for; try again after Retry-After."),
         Reason::CallerOverLimit => {
-            Row::refused(429, code, "This caller's Zoom calls for this minute are used up")
+            Row::refused(429, code, "This caller's Zoom calls are used up for now")
                 .with_retry_after()
-                .with_detail(
-                    "Cached meetings are still answered; request others after Retry-After, or ask the operators for a \
-                     higher calls_per_minute.",
-                )
+                .with_detail(caller_limit_detail(CallerLimit::PerMinute))
         }
         Reason::NotCached => Row::refused(504, code, "Nothing usable is cached")
             .with_detail("Leave out Cache-Control: only-if-cached to have the meeting fetched."),
         Reason::ShuttingDown => Row::refused(503, code, "This process is shutting down")
             .with_detail("Try again on a new connection: another replica answers."),
+    }
+}
+
+fn caller_limit_detail(limit: CallerLimit) -> &'static str {
+    match limit {
+        CallerLimit::PerMinute => {
+            "This caller's calls for this minute are used up. Cached meetings are still answered; request others after \
+             Retry-After, or ask the operators for a higher calls_per_minute."
+        }
+        CallerLimit::PerDay => {
+            "This caller's calls for this UTC day are used up. Cached meetings are still answered; request others after \
+             Retry-After, or ask the operators for a higher calls_per_day."
+        }
+        CallerLimit::Share => {
+            "This caller's share of the UTC day is used up, and the calls that are left are reserved to other callers. Some \
+             of them become available after Retry-After; cached meetings are still answered."
+        }
+        CallerLimit::NotFound => {
+            "Nearly all meetings that this caller requested do not exist, so it gets a tenth of its share of the day until it \
+             requests one that exists; try again after Retry-After."
+        }
     }
 }
 

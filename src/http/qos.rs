@@ -206,8 +206,8 @@ fn refresh(
     if let Some(failure) = state.fetcher.refuses(&key, now).or_else(|| state.cache.failure(&key, now)) {
         return Provenance::StaleInstead(failure);
     }
-    if let Some(until) = caller.over_limit_until(now) {
-        return Provenance::StaleInstead(Failure::new(Reason::CallerOverLimit).retry_at(until));
+    if let Some((until, limit)) = caller.over_limit(now) {
+        return Provenance::StaleInstead(Failure::caller_over_limit(limit, until));
     }
     state.fetcher.refresh(key, Arc::clone(caller), flight_link.request());
     Provenance::Revalidating

@@ -14,7 +14,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use super::retry_after::{seconds_until, whole_seconds};
 use crate::{
     callers::{CallAllowance, Caller},
-    failure::{Failure, Reason, RefusedBy},
+    failure::{CallerLimit, Failure, Reason, RefusedBy},
     quota::QuotaStatus,
 };
 
@@ -58,7 +58,10 @@ pub(super) fn add(headers: &mut HeaderMap, quota: QuotaStatus, caller: &Caller, 
     let now = Instant::now();
     let limits = Limits::new(quota, caller, now);
     let rejection = failure.and_then(|failure| {
-        Some(Rejection { by: failure.refused_by()?, retry_after: seconds_until(failure.retry_at, now) })
+        // The fields have no policy for a caller's part of the day.
+        let is_minute = failure.caller_limit.is_none_or(|limit| limit == CallerLimit::PerMinute);
+        let by = failure.refused_by().filter(|by| *by != RefusedBy::Caller || is_minute)?;
+        Some(Rejection { by, retry_after: seconds_until(failure.retry_at, now) })
     });
     for (name, value) in
         [(RATE_LIMIT_POLICY, limits.policy()), (RATE_LIMIT, limits.remaining(rejection, now))]

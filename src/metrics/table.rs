@@ -116,6 +116,14 @@ metrics! {
     cooldown_active: IntGaugeVec = "cooldown_active", "1 while a 429 of this kind stops all calls", &["kind"];
     caller_calls: IntCounterVec =
         "caller_calls_total", "Calls to Zoom's QoS endpoint for a caller of the callers' file", &["caller"];
+    caller_refusals: IntCounterVec =
+        "caller_refusals_total", "Requests refused because of a limit of the caller", &["caller"];
+    caller_day_calls_used: IntGaugeVec =
+        "caller_day_calls_used", "Calls for a caller since 00:00 UTC", &["caller"];
+    caller_day_calls_reserved: GaugeVec =
+        "caller_day_calls_reserved", "Calls of the day that are still reserved to a caller", &["caller"];
+    caller_day_calls_share: GaugeVec =
+        "caller_day_calls_share", "A caller's part of the day's permitted calls by weight", &["caller"];
     callers_file_ok: IntGauge =
         "callers_file_ok", "0 while the callers' file is invalid and an older list is in use";
     caller_permits_queued: IntGaugeVec =
@@ -141,7 +149,7 @@ impl Metrics {
     ///
     /// Three counters appear with their first event: `requests_total`, because most pairs of outcome and status cannot occur, and
     /// `stale_answers_total` and `values_unparsed_total`, because their labels have values of `http` and `clean`, which this module
-    /// does not import. `caller_calls_total` is added when the callers' file is read.
+    /// does not import. `caller_calls_total` and `caller_refusals_total` are added when the callers' file is read.
     fn initialize(&self) {
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         self.live_fresh_stretch.set(1.0);

@@ -10,7 +10,10 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use super::state_file::{PendingSave, SaveJob, SavedCount, StateFile};
+use super::{
+    fair_day::CallerSpending,
+    state_file::{PendingSave, SaveJob, SavedCount, StateFile},
+};
 
 const SECONDS_IN_A_DAY: u64 = 86_400;
 /// Zoom's clock may be slow, so for this many seconds after 00:00 UTC its reports may be about the previous day.
@@ -85,6 +88,16 @@ impl DailyQuota {
             file
         });
         Ok(Self { limit, days: Days { today, before: None, after: None }, file })
+    }
+
+    /// Returns the date that is counted, in days since 1970-01-01 UTC.
+    pub(super) fn date(&self) -> u64 {
+        self.days.today.date
+    }
+
+    /// Returns the spending of each caller that the state file contained at the start.
+    pub(super) fn take_saved_callers(&mut self) -> Vec<(Box<str>, CallerSpending)> {
+        self.file.as_mut().map(StateFile::take_callers).unwrap_or_default()
     }
 
     /// Takes over the count of all replicas, and the count at which this one must stop.

@@ -17,10 +17,14 @@ use super::{
     adaptive_ttl::{AdaptiveTtl, Forecast, Remaining},
     cooldown::Cooldowns,
     daily::{DailyQuota, DayCount, until_midnight},
+    fair_day::{DayState, FairDay, Unshared},
     permit::{Denied, Limit, Now, Permit},
     rate::RateLimiter,
+    state_file::{PendingSave, SaveJob},
 };
 use crate::{failure::LimitKind, metrics::Metrics, snapshot::RefreshSample};
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// The limits of the calls to Zoom.
 pub struct QuotaConfig {
@@ -30,6 +34,8 @@ pub struct QuotaConfig {
     pub per_day: u64,
     /// The file that keeps the day's count across restarts.
     pub state_file: Option<PathBuf>,
+    /// The part of `per_day` that is reserved to the callers of the callers' file, in percent.
+    pub reserve_percent: u32,
     /// The maximum factor by which live snapshots stay fresh longer than `live_fresh`.
     pub max_stretch: u32,
     /// How long live snapshots are fresh while the day's calls suffice.
@@ -61,9 +67,12 @@ impl QuotaStatus {
 /// Everything that limits the calls of one process.
 pub struct LocalQuota {
     per_second: NonZeroU32,
+    /// The calls permitted in a UTC day, for all replicas together.
+    per_day: u64,
     pub(super) rate: RateLimiter,
     pub(crate) daily: DailyQuota,
     pub(super) ttl: AdaptiveTtl,
+    pub(crate) fair_day: FairDay,
     cooldowns: Cooldowns,
     /// The part of the day's remaining calls that this process may plan its refreshes with, 0 to 1.
     planned_part: f64,
@@ -79,13 +88,19 @@ impl LocalQuota {
     pub fn open(config: &QuotaConfig, metrics: &Arc<Metrics>) -> io::Result<Self> {
         let now = Now::read();
         let (per_second, state_file) = (config.per_second.get(), config.state_file.as_deref());
-        let daily = DailyQuota::open(config.per_day, per_second, state_file, now.wall)?;
+        let mut daily = DailyQuota::open(config.per_day, per_second, state_file, now.wall)?;
+        let mut fair_day = FairDay::new(config.per_day, config.reserve_percent);
+        for (name, spent) in daily.take_saved_callers() {
+            fair_day.set_spending(daily.date(), &name, spent, Unshared::default());
+        }
         metrics.second_calls_limit.set(per_second.into());
         let quota = Self {
             per_second: config.per_second,
+            per_day: config.per_day,
             rate: RateLimiter::new(config.per_second),
             published: watch::Sender::new(QuotaStatus::default()),
             daily,
+            fair_day,
             ttl: AdaptiveTtl::new(config.max_stretch, config.live_fresh),
             cooldowns: Cooldowns::default(),
             planned_part: 1.0,
@@ -104,6 +119,25 @@ impl LocalQuota {
     pub(super) fn set_shared_day(&mut self, count: DayCount, limit: u64, planned_part: f64) {
         self.daily.replace_with(count, limit);
         self.planned_part = planned_part;
+    }
+
+    /// Begins a new day for the callers, too, and returns the day that `replicas` replicas divide among the callers.
+    pub(super) fn sync_fair_day(&mut self, now: Now, replicas: u32) -> DayState {
+        let date = self.daily.date();
+        self.fair_day.roll_over(date);
+        let elapsed = DAY.saturating_sub(until_midnight(now.wall));
+        DayState { date, elapsed, left: self.per_day.saturating_sub(self.daily.used(now.wall)), replicas }
+    }
+
+    /// Returns the write to the state file that is due, if any.
+    pub(crate) fn next_save(&mut self, now: Now, calls_wait: bool) -> Option<PendingSave> {
+        let PendingSave { job, blocks_calls } = self.daily.next_save(now.wall, calls_wait)?;
+        Some(PendingSave { job: job.with_callers(&self.fair_day), blocks_calls })
+    }
+
+    /// Returns the write of the exact counts, for the end of the process, when no more calls follow.
+    pub(crate) fn final_save(&mut self, now: Now) -> Option<SaveJob> {
+        Some(self.daily.final_save(now.wall)?.with_callers(&self.fair_day))
     }
 
     pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 use self::reservations::Reservations;
 use super::{
     daily::DayCount,
+    fair_day::DayState,
     local::LocalQuota,
     permit::{Denied, Limit, Now, Permit, PermitSource},
     rate::RateLimiter,
@@ -98,6 +99,10 @@ impl SharedQuota {
             self.ceiling = Some(ceiling);
             self.local.set_shared_day(count, ceiling.1, 1.0);
         }
+    }
+
+    pub(super) fn sync_fair_day(&mut self, now: Now) -> DayState {
+        self.local.sync_fair_day(now, 1)
     }
 
     pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {

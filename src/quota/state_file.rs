@@ -9,12 +9,15 @@
 //! the disk is slower than the calls.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::fair_day::{CallerSpending, FairDay};
 use crate::{
     atomic_file::{self, AtomicFile},
     regular_file,
@@ -29,8 +32,13 @@ const MAX_FRACTION_OF_DAY: u64 = 50;
 /// The maximum number of calls that are permitted at once after a late timer, without a check of the file between them. For each
 /// 500 calls a second there is one more (see `rate.rs`).
 const MAX_BURST: u64 = 3;
-/// The maximum size of the file, which usually has about 50 bytes.
-const MAX_FILE_BYTES: u64 = 4096;
+/// The maximum number of callers in the file; those with the most calls are kept.
+const MAX_CALLERS: usize = 1_000;
+/// The longest name of a caller, in bytes.
+const MAX_NAME: usize = 64;
+/// The maximum size of the file: 128 bytes for each caller.
+const MAX_FILE_BYTES: u64 = 128 * 1_024;
+const DAY_MS: u64 = 86_400_000;
 
 pub(super) struct StateFile {
     path: PathBuf,
@@ -45,11 +53,33 @@ pub(super) struct StateFile {
     /// Whether a call was counted since the start or since 00:00 UTC. Without a call, nothing is written ahead, so that restarts
     /// alone do not raise the count.
     pub(super) has_calls: bool,
+    /// The spending of each caller that the file contained at the start.
+    callers: BTreeMap<Box<str>, SavedCaller>,
 }
 
-/// The content of the file: the count of a day.
+/// The content of the file: the count of a day, and of each caller's part of it. Without callers, it is as in versions that did not
+/// count them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedDay {
+    /// Days since 1970-01-01 UTC.
+    zoom_calls_of_day: u64,
+    /// An upper bound of the calls that were made.
+    calls: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    callers: BTreeMap<Box<str>, SavedCaller>,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct SavedCaller {
+    calls: u64,
+    /// The time of day until which the caller's reserve is drawn.
+    drawn_until_ms: u64,
+}
+
+/// The count of a day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SavedCount {
     /// Days since 1970-01-01 UTC.
     pub(super) zoom_calls_of_day: u64,
@@ -68,6 +98,7 @@ pub(crate) struct PendingSave {
 pub(crate) struct SaveJob {
     path: PathBuf,
     state: SavedCount,
+    callers: BTreeMap<Box<str>, SavedCaller>,
 }
 
 impl StateFile {
@@ -86,16 +117,29 @@ impl StateFile {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         // A later day than today's is kept: this machine's clock was set back, but Zoom's was not.
         let state = load(&path, today).map_err(failed)?.filter(|state| state.zoom_calls_of_day >= today);
-        let state = state.unwrap_or(SavedCount { zoom_calls_of_day: today, calls: 0 });
+        let (state, callers) = state.map_or_else(
+            || (SavedCount { zoom_calls_of_day: today, calls: 0 }, BTreeMap::new()),
+            |SavedDay { zoom_calls_of_day, calls, callers }| {
+                (SavedCount { zoom_calls_of_day, calls }, callers)
+            },
+        );
         let ahead = MIN_AHEAD
             .max(SECONDS_AHEAD * u64::from(per_second))
             .min(limit / MAX_FRACTION_OF_DAY)
             .max(MAX_BURST);
-        let job = SaveJob { path: path.clone(), state };
+        let job = SaveJob { path: path.clone(), state, callers: callers.clone() };
         job.write().map_err(failed)?;
         let burst = MAX_BURST + u64::from(per_second / 500);
-        let file = Self { path, ahead, burst, handed_out: state, on_disk: state, has_calls: false };
+        let file = Self { path, ahead, burst, handed_out: state, on_disk: state, has_calls: false, callers };
         Ok((file, state))
+    }
+
+    pub(super) fn take_callers(&mut self) -> Vec<(Box<str>, CallerSpending)> {
+        let spending = |saved: SavedCaller| {
+            let drawn_until = Duration::from_millis(saved.drawn_until_ms);
+            CallerSpending { calls: saved.calls, drawn_until }
+        };
+        std::mem::take(&mut self.callers).into_iter().map(|(name, saved)| (name, spending(saved))).collect()
     }
 
     /// Returns the write that is due, if any. If calls wait and the count has reached the one on the disk, a write is due that
@@ -117,7 +161,7 @@ impl StateFile {
     /// Returns the write of exactly this count.
     pub(super) fn hand_out(&mut self, count: SavedCount) -> SaveJob {
         self.handed_out = count;
-        SaveJob { path: self.path.clone(), state: self.handed_out }
+        SaveJob { path: self.path.clone(), state: self.handed_out, callers: BTreeMap::new() }
     }
 
     pub(super) fn on_save(&mut self, job: &SaveJob, succeeded: bool) {
@@ -131,9 +175,24 @@ impl StateFile {
 }
 
 impl SaveJob {
+    /// Adds the callers' parts of the count. They are not ahead of the calls, so a crash forgets the last seconds of them.
+    pub(super) fn with_callers(self, day: &FairDay) -> Self {
+        let mut spent: Vec<_> =
+            day.spending().filter(|(_, spent)| *spent != CallerSpending::default()).collect();
+        spent.sort_by_key(|(_, spent)| std::cmp::Reverse(spent.calls));
+        spent.truncate(MAX_CALLERS);
+        let saved = |spent: CallerSpending| {
+            let drawn_until_ms = u64::try_from(spent.drawn_until.as_millis()).unwrap_or(DAY_MS);
+            SavedCaller { calls: spent.calls, drawn_until_ms }
+        };
+        Self { callers: spent.into_iter().map(|(name, spent)| (name.into(), saved(spent))).collect(), ..self }
+    }
+
     /// Replaces the file. Returns when it is on the disk.
     pub(crate) fn write(&self) -> io::Result<()> {
-        let mut content = serde_json::to_vec(&self.state)?;
+        let SavedCount { zoom_calls_of_day, calls } = self.state;
+        let mut content =
+            serde_json::to_vec(&SavedDay { zoom_calls_of_day, calls, callers: self.callers.clone() })?;
         content.push(b'\n');
         let mut file = AtomicFile::create(&self.path)?;
         file.write(&content)?;
@@ -147,7 +206,7 @@ pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
 }
 
 /// Reads the file. Returns `None` if there is none yet, or if it was moved aside.
-fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
+fn load(path: &Path, today: u64) -> io::Result<Option<SavedDay>> {
     let text = match regular_file::read(path, MAX_FILE_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -170,11 +229,17 @@ fn load(path: &Path, today: u64) -> io::Result<Option<SavedCount>> {
 
 /// Parses a state that this service can have written: it is at most a day ahead of the clock, which may have been set back, and
 /// has no more calls than can be configured for a day.
-fn parse(text: &[u8], today: u64) -> Option<SavedCount> {
+fn parse(text: &[u8], today: u64) -> Option<SavedDay> {
     // A derived struct would also accept a list.
     let object: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text).ok()?;
-    let state: SavedCount = serde_json::from_value(object.into()).ok()?;
-    (state.zoom_calls_of_day <= today + 1 && state.calls <= 2 * u64::from(u32::MAX)).then_some(state)
+    let state: SavedDay = serde_json::from_value(object.into()).ok()?;
+    let is_count = |calls| calls <= 2 * u64::from(u32::MAX);
+    let is_caller = |name: &str, saved: &SavedCaller| {
+        name.len() <= MAX_NAME && is_count(saved.calls) && saved.drawn_until_ms <= DAY_MS
+    };
+    let are_callers = state.callers.len() <= MAX_CALLERS
+        && state.callers.iter().all(|(name, saved)| is_caller(name, saved));
+    (state.zoom_calls_of_day <= today + 1 && is_count(state.calls) && are_callers).then_some(state)
 }
 
 #[cfg(test)]
@@ -289,6 +354,8 @@ mod tests {
             "hello",
             "{\"other\":1}",
             "[7,2]",
+            "{\"zoom_calls_of_day\":7,\"calls\":2,\"callers\":{\"a\":{\"calls\":-1,\"drawn_until_ms\":0}}}",
+            "{\"zoom_calls_of_day\":7,\"calls\":2,\"callers\":{\"a\":{\"calls\":1,\"drawn_until_ms\":86400001}}}",
             "{\"zoom_calls_of_day\":9,\"calls\":2}",
         ] {
             fs::write(&path, foreign).unwrap();

@@ -17,7 +17,7 @@ impl Scheduler {
         let saving = &self.0.saving;
         saving.is_final.set(true);
         let _writing = saving.writing.lock().await;
-        let job = self.0.dispatcher.borrow_mut().quota.local_mut().daily.final_save(Now::read().wall);
+        let job = self.0.dispatcher.borrow_mut().quota.local_mut().final_save(Now::read());
         if let Some(job) = job {
             write(job).await;
         }
@@ -32,7 +32,7 @@ impl Scheduler {
         let pending = {
             let mut dispatcher = self.0.dispatcher.borrow_mut();
             let calls_wait = !dispatcher.queue.is_empty();
-            dispatcher.quota.local_mut().daily.next_save(now.wall, calls_wait)
+            dispatcher.quota.local_mut().next_save(now, calls_wait)
         };
         let Some(PendingSave { job, blocks_calls }) = pending else { return };
         let written = actix_rt::spawn(self.clone().save(job));

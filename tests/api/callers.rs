@@ -191,10 +191,11 @@ fn the_calls_of_a_flight_count_for_the_caller_that_started_it() {
     };
     let (support, bi) = (calls("support-tools"), calls("bi"));
     assert_eq!((support.0, bi.0), (3.0, 0.0));
+    assert_eq!(support.1["day"]["calls_used"], 3);
     assert_eq!(
         support.1,
         serde_json::json!({ "name": "support-tools", "weight": 7, "calls_per_minute": 100,
-            "calls_last_minute": 3, "calls_today": 3, "calls_waiting": 0, "oldest_wait_seconds": null })
+            "calls_per_day": null, "day": support.1["day"], "requests_refused_today": 0, "calls_last_minute": 3, "calls_today": 3, "calls_waiting": 0, "oldest_wait_seconds": null })
     );
     assert_eq!(
         (&bi.1["calls_per_minute"], &bi.1["weight"], &bi.1["calls_today"]),

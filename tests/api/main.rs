@@ -25,6 +25,7 @@ mod credentials;
 mod cut_errors;
 mod directives;
 mod errors;
+mod fair_day;
 mod fairness;
 mod files;
 mod flights;

@@ -11,9 +11,12 @@ use std::{
 
 use crate::{
     cache::policy::{CachePolicy, FetchRequirement},
-    callers::{CallReservation, Caller},
+    callers::Caller,
     failure::Failure,
-    fetcher::command::{FetchSource, Fetched, ReplySender},
+    fetcher::{
+        caller_accounts::FlightReservation,
+        command::{FetchSource, Fetched, ReplySender},
+    },
     scheduler::fair_queue::{CallerWeight, FlightNumber},
     snapshot::{MeetingKind, Snapshot, SnapshotKey},
 };
@@ -28,8 +31,8 @@ pub(in crate::fetcher) struct Flight {
     pub(in crate::fetcher) number: FlightNumber,
     /// The caller whose request started it, as the callers' file described it then.
     pub(in crate::fetcher) caller: Arc<Caller>,
-    /// Counts its calls in that caller's ledger.
-    pub(in crate::fetcher) reservation: CallReservation,
+    /// Counts its calls in that caller's accounts.
+    pub(in crate::fetcher) reservation: FlightReservation,
 }
 
 pub(in crate::fetcher) struct Waiter {

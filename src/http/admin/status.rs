@@ -23,7 +23,7 @@ pub(crate) async fn status(state: &AppState, context: &RequestContext) -> HttpRe
         "queue": { "calls_waiting": fetcher.scheduler.queued },
         "cache": { "entries": state.cache.entry_count(), "bytes": state.cache.bytes() },
         "flights": { "active": fetcher.flights, "requests_waiting": fetcher.waiting },
-        "callers": callers(state, &fetcher.scheduler.depths),
+        "callers": callers(state, &fetcher),
         "callers_file": callers_file(state),
         "zoom": {
             "credentials_refused": state.fetcher.credentials() != Credentials::Accepted,
@@ -58,14 +58,24 @@ fn budget(scheduler: &SchedulerStatus) -> Value {
     })
 }
 
-fn callers(state: &AppState, depths: &[(u32, QueueDepth)]) -> Vec<Value> {
+fn callers(state: &AppState, fetcher: &FetcherStatus) -> Vec<Value> {
     let now = Instant::now();
     let all = state.callers.all().into_iter().map(|caller| {
-        let (usage, depth) = (caller.usage(now), depth_of(caller.id, depths));
+        let (usage, depth) = (caller.usage(now), depth_of(caller.id, &fetcher.scheduler.depths));
+        // `null` without a callers' file.
+        let day = fetcher.caller_days.get(&caller.id).map(|day| json!({
+            "calls_used": day.used,
+            "calls_reserved": day.reserved.floor(),
+            "calls_share": day.share.floor(),
+            "is_held_for_404s": day.is_held,
+        }));
         json!({
             "name": caller.name.as_str(),
             "weight": caller.weight,
             "calls_per_minute": caller.calls_per_minute,
+            "calls_per_day": caller.calls_per_day,
+            "day": day,
+            "requests_refused_today": usage.refused,
             "calls_last_minute": usage.last_minute,
             "calls_today": usage.today,
             "calls_waiting": depth.waiting,

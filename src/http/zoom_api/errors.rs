@@ -16,7 +16,7 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use crate::{
-    failure::{Reason, RedactedText, ZoomError},
+    failure::{CallerLimit, Failure, Reason, RedactedText, ZoomError},
     http::{
         context::RequestContext,
         params::path_ids,
@@ -73,8 +73,7 @@ pub(in crate::http) fn respond(
     match problem {
         Problem::NoSnapshot(failure) => {
             if status == StatusCode::TOO_MANY_REQUESTS {
-                let is_daily = failure.reason == Reason::ZoomDailyQuotaSpent;
-                let limit = if is_daily { "Daily-limit" } else { "QPS" };
+                let limit = if is_daily(failure) { "Daily-limit" } else { "QPS" };
                 response.insert_header((X_RATELIMIT_TYPE, limit));
             }
             if let Some(at) = failure.retry_at {
@@ -125,6 +124,7 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
             (404, document(CODE_NO_PARTICIPANT, message))
         }
         Problem::NotFound => (404, document(CODE_NO_PATH, "This API endpoint is not recognized.")),
+        Problem::NoSnapshot(failure) if is_daily(failure) => (429, document(429, PER_DAY)),
         Problem::NoSnapshot(failure) => match failure.reason {
             Reason::MeetingNotFound => zooms_own(zoom, row.status, CODE_NO_MEETING, no_meeting()),
             Reason::NotAMeeting => {
@@ -134,7 +134,6 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
             Reason::MeetingTooOld => {
                 zooms_own(zoom, row.status, CODE_TOO_OLD, "Can not access a meeting a year ago.".to_owned())
             }
-            Reason::ZoomDailyQuotaSpent => (429, document(429, PER_DAY)),
             Reason::ZoomRateLimited | Reason::CallerOverLimit | Reason::Overloaded => {
                 (429, document(429, PER_SECOND))
             }
@@ -143,6 +142,15 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
         Problem::MethodNotAllowed { .. } | Problem::NotAcceptable | Problem::Internal => {
             (row.status, document(row.status.into(), format!("{}.", row.title)))
         }
+    }
+}
+
+/// Returns whether a limit of the day refused the request: the account's, or the caller's.
+fn is_daily(failure: &Failure) -> bool {
+    match failure.reason {
+        Reason::ZoomDailyQuotaSpent => true,
+        Reason::CallerOverLimit => failure.caller_limit.is_some_and(|limit| limit != CallerLimit::PerMinute),
+        _ => false,
     }
 }
 

@@ -1,0 +1,99 @@
+//! Decides whether a flight may start for a caller: its limits of the minute, which its ledger counts, and of the day, which the
+//! scheduler counts. Keeps the scheduler's list of callers up to date, and tells the HTTP workers which callers must wait.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    callers::{CallReservation, Caller, Callers},
+    failure::{CallerLimit, Failure},
+    quota::fair_day::{CallerDay, CallerShare, Draw},
+    scheduler::{FetchShare, Scheduler},
+};
+
+/// How often the workers are told which callers must wait. Reserves lapse without a call.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
+pub(super) struct CallerAccounts {
+    callers: Callers,
+    scheduler: Scheduler,
+    /// The version of the list of callers that the scheduler has.
+    version: Cell<Option<u64>>,
+}
+
+/// The calls of one flight, in its caller's accounts. Dropping it before the first call gives the reserved call back.
+pub(super) struct FlightReservation {
+    minute: CallReservation,
+    day: FetchShare,
+}
+
+impl CallerAccounts {
+    pub(super) fn new(callers: Callers, scheduler: Scheduler) -> Self {
+        Self { callers, scheduler, version: Cell::default() }
+    }
+
+    /// Reserves the first call of a flight.
+    ///
+    /// # Errors
+    /// The caller has reached one of its limits.
+    pub(super) fn reserve(&self, caller: &Arc<Caller>, now: Instant) -> Result<FlightReservation, Failure> {
+        self.update_callers();
+        let per_minute = |until| Failure::caller_over_limit(CallerLimit::PerMinute, until);
+        let minute = caller.reserve(now).map_err(per_minute)?;
+        let started = self.scheduler.start_fetch(caller.name.as_str());
+        caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
+        let day = started.map_err(|(until, limit)| Failure::caller_over_limit(limit, until))?;
+        Ok(FlightReservation { minute, day })
+    }
+
+    /// Runs as long as the service.
+    pub(super) async fn publish(self: Rc<Self>) {
+        let mut interval = tokio::time::interval(PUBLISH_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.update_callers();
+            for caller in self.callers.all() {
+                caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
+            }
+        }
+    }
+
+    /// Returns the account of each caller of the callers' file, by the caller's id.
+    pub(super) fn caller_days(&self) -> HashMap<u32, CallerDay> {
+        let day = |caller: Arc<Caller>| Some((caller.id, self.scheduler.caller_day(caller.name.as_str())?));
+        self.callers.all().into_iter().filter_map(day).collect()
+    }
+
+    fn update_callers(&self) {
+        let version = self.callers.version();
+        if self.version.replace(Some(version)) == Some(version) || !self.callers.need_keys() {
+            return;
+        }
+        let share = |caller: Arc<Caller>| CallerShare {
+            name: caller.name.as_str().into(),
+            weight: caller.weight,
+            calls_per_day: caller.calls_per_day,
+        };
+        self.scheduler.set_callers(&self.callers.all().into_iter().map(share).collect::<Vec<_>>());
+    }
+}
+
+impl FlightReservation {
+    /// Counts a call, and returns what [`Self::refund_call`] needs.
+    pub(super) fn record_call(&self, now: Instant) -> Draw {
+        self.minute.record_call(now);
+        self.day.record_call()
+    }
+
+    /// Takes back a call that was counted at `called` but not sent.
+    pub(super) fn refund_call(&self, called: Instant, draw: Draw) {
+        self.minute.refund_call(called);
+        self.day.refund_call(draw);
+    }
+}

@@ -1,0 +1,83 @@
+//! The callers' parts of the day: decides whether a fetch may start for a caller, and counts its calls. The rule is in
+//! [`crate::quota::fair_day`].
+
+use std::{cell::Cell, time::Instant};
+
+use super::Scheduler;
+use crate::{
+    failure::CallerLimit,
+    quota::fair_day::{CallerDay, CallerDenied, CallerShare, DayState, Draw, FairDay},
+};
+
+/// A fetch of one caller. Its first call counts from the start of the fetch, the others when they are made. Dropping this before
+/// the first call gives that back.
+pub(crate) struct FetchShare {
+    scheduler: Scheduler,
+    caller: Box<str>,
+    /// The first call, until it is made.
+    first: Cell<Option<Draw>>,
+}
+
+impl Scheduler {
+    pub(crate) fn set_callers(&self, callers: &[CallerShare]) {
+        self.fair_day(|day, _| day.set_callers(callers));
+    }
+
+    /// Starts a fetch for this caller. If the caller has reached a limit of its day, returns that, and when to try again.
+    pub(crate) fn start_fetch(&self, caller: &str) -> Result<FetchShare, (Instant, CallerLimit)> {
+        let started = self.fair_day(|day, state| day.start(caller, state));
+        let draw = started.map_err(until)?;
+        Ok(FetchShare { scheduler: self.clone(), caller: caller.into(), first: Cell::new(Some(draw)) })
+    }
+
+    /// Returns the limit of the day that this caller has reached, and until when; `None` if a fetch may start for it.
+    pub(crate) fn caller_denied(&self, caller: &str) -> Option<(Instant, CallerLimit)> {
+        self.fair_day(|day, state| day.check(caller, state)).err().map(until)
+    }
+
+    /// Records whether Zoom has the meeting that a fetch for this caller was about.
+    pub(crate) fn record_answer(&self, caller: &str, exists: bool) {
+        self.fair_day(|day, _| day.record_answer(caller, exists));
+    }
+
+    /// Returns the account of a caller of the callers' file.
+    pub(crate) fn caller_day(&self, caller: &str) -> Option<CallerDay> {
+        self.fair_day(|day, state| day.status(caller, state))
+    }
+
+    fn fair_day<T>(&self, run: impl FnOnce(&mut FairDay, &DayState) -> T) -> T {
+        let quota = &mut self.0.dispatcher.borrow_mut().quota;
+        let state = quota.sync_fair_day();
+        run(&mut quota.local_mut().fair_day, &state)
+    }
+}
+
+impl FetchShare {
+    /// Counts a call, and returns what [`Self::refund_call`] needs.
+    pub(crate) fn record_call(&self) -> Draw {
+        self.scheduler.fair_day(|day, state| match self.first.take() {
+            Some(draw) => {
+                day.call_made();
+                draw
+            }
+            None => day.charge(&self.caller, state),
+        })
+    }
+
+    /// Takes back a call that was counted but not sent.
+    pub(crate) fn refund_call(&self, draw: Draw) {
+        self.scheduler.fair_day(|day, _| day.refund(&self.caller, draw));
+    }
+}
+
+impl Drop for FetchShare {
+    fn drop(&mut self) {
+        if let Some(draw) = self.first.take() {
+            self.scheduler.fair_day(|day, _| day.cancel(&self.caller, draw));
+        }
+    }
+}
+
+fn until(CallerDenied { retry_in, limit }: CallerDenied) -> (Instant, CallerLimit) {
+    (Instant::now() + retry_in, limit)
+}
