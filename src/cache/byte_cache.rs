@@ -66,15 +66,15 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
 
     /// Returns the body. If it is not cached, one thread makes it, and the others wait for it.
     pub(super) fn get_or_make(&self, key: K, make: impl FnOnce() -> Option<(V, usize)>) -> Option<V> {
-        let mut made = None;
+        let mut new = None;
         let slot = self.cached.optionally_get_with(key, || {
             let (body, bytes) = make()?;
-            made = Some(body.clone());
+            new = Some(body.clone());
             Some(Slot::of(body, bytes))
         })?;
         self.cached.run_pending_tasks();
         // Another body may have evicted this one already.
-        made.or_else(|| slot.body())
+        new.or_else(|| slot.body())
     }
 
     /// Returns this body such that it counts as used memory for as long as the cache or a response holds it.
