@@ -82,7 +82,7 @@ fn state(bytes: usize) -> Data<AppState> {
         fetcher,
         metrics,
         tracer: Tracer::default(),
-        views: ViewMaker::new(1, Duration::from_secs(12)),
+        views: ViewMaker::new(1, Duration::from_secs(12)).unwrap(),
         summary_limits: config.summary,
         operators_key: None,
         log_meeting_ids: config.telemetry.log_meeting_ids,

@@ -4,7 +4,6 @@
 use std::{
     io,
     net::SocketAddr,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -14,9 +13,9 @@ use std::{
 
 use actix_rt::Arbiter;
 use actix_web::{dev::ServerHandle, web::Data};
-use tokio::runtime::{Builder, Runtime};
 
 use crate::{
+    blocking,
     cache::Cache,
     callers::{Callers, FileWatcher},
     config::Config,
@@ -31,10 +30,8 @@ use crate::{
 };
 
 /// Two for cleaning and compressing pages, and two for the state file and name resolution, which a slow disk or name server
-/// can block.
+/// can block. More would not be faster, and each thread that allocates keeps memory of its own.
 const FETCHER_BLOCKING_THREADS: usize = 4;
-/// Practically forever; see [`fetcher_runtime`].
-const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
 /// How long a stopping replica tries to return its share of the quota to the others.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the cache drops expired entries and the gauges are updated.
@@ -49,6 +46,9 @@ pub enum StartError {
     /// The state file cannot be used.
     #[error(transparent)]
     StateFile(#[from] io::Error),
+    /// The system has no threads left.
+    #[error("the service cannot start its threads: {0}")]
+    NoThread(io::Error),
 }
 
 /// An error that ends the service without a signal.
@@ -101,7 +101,8 @@ impl App {
         let cache = Cache::new(cache, &metrics);
         let quota = LocalQuota::open(&quota, &metrics)?;
         let (known, callers_file_watcher) = Callers::open(callers, &metrics);
-        let views = ViewMaker::new(server.workers, fetcher.wait);
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let views = ViewMaker::new(server.workers.min(cpus), fetcher.wait).map_err(StartError::NoThread)?;
         let dependencies = Dependencies {
             config: fetcher,
             zoom,
@@ -154,7 +155,7 @@ impl App {
     ) -> Result<(), RunError> {
         let (supervisor, mut ends) = Supervisor::new();
         // Started only after both listeners are bound: a process that cannot serve must not call Zoom.
-        let fetcher_thread = Arbiter::try_with_tokio_rt(fetcher_runtime)?;
+        let fetcher_thread = Arbiter::try_with_tokio_rt(|| blocking::runtime(FETCHER_BLOCKING_THREADS))?;
         self.fetcher_task.spawn_on(&fetcher_thread, supervisor.clone());
         let Listeners { callers: serving, operators: serving_operators, listen, ops_listen } = self.listeners;
         let (callers, operators) = (serving.handle(), serving_operators.handle());
@@ -195,22 +196,6 @@ impl App {
         }
         Ok(())
     }
-}
-
-/// Builds the runtime of the fetcher's thread. It has few blocking threads: more would not be faster, and each thread
-/// that allocates keeps memory of its own.
-///
-/// The first blocking thread starts here and never ends. tokio panics if it needs a first thread and the system has
-/// none left; with one thread, work waits for it instead.
-fn fetcher_runtime() -> io::Result<Runtime> {
-    let runtime = Builder::new_current_thread()
-        .max_blocking_threads(FETCHER_BLOCKING_THREADS)
-        .thread_keep_alive(THREAD_KEEP_ALIVE)
-        .enable_all()
-        .build()?;
-    let first = catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ())));
-    first.map_err(|_| io::Error::other("no thread is left for blocking work"))?;
-    Ok(runtime)
 }
 
 /// Waits for the requests, then for the flights. Returns whether all of them ended before the deadline.

@@ -1,6 +1,83 @@
-//! Runs work that takes milliseconds on a blocking thread, so that the fetcher's thread can keep starting calls on time.
+//! Threads for work that takes milliseconds: cleaning, compressing, and making views.
+//!
+//! They yield the processor to the threads that serve hits: on one CPU, a hit would otherwise wait for up to several
+//! milliseconds whenever a page is packed (docs/adr/0031).
 
-/// Runs `work` on a blocking thread and returns its result. A panic in `work` resumes in the calling task.
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
+
+use rustix::process::{getpriority_process, setpriority_process};
+use tokio::runtime::{Builder, Runtime};
+
+/// How much nicer blocking threads are than the others. A worker that wants the same CPU gets nine times as much of it, so
+/// a flight still advances beside workers that are never idle.
+const NICER_BY: i32 = 10;
+/// Practically forever; see [`runtime`].
+const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
+
+/// Builds a runtime for the current thread that has up to `threads` blocking threads. Only those have a low priority.
+///
+/// The first blocking thread starts here and never ends. tokio panics if it needs a first thread and the system has
+/// none left; with one thread, work waits for it instead.
+pub(crate) fn runtime(threads: usize) -> io::Result<Runtime> {
+    let runtime = Builder::new_current_thread()
+        .max_blocking_threads(threads)
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
+        .on_thread_start(lower_priority)
+        .enable_all()
+        .build()?;
+    if catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ()))).is_err() {
+        // Dropping it would panic inside another runtime.
+        runtime.shutdown_background();
+        return Err(io::Error::other("no thread is left for blocking work"));
+    }
+    Ok(runtime)
+}
+
+/// Linux has a priority for each thread, and lowering it needs no privilege.
+fn lower_priority() {
+    let this = Some(rustix::thread::gettid());
+    // The system takes a sum above 19, its maximum, for 19.
+    let lowered = getpriority_process(this).and_then(|now| setpriority_process(this, now + NICER_BY));
+    if let Err(error) = lowered {
+        tracing::warn!(%error, "cannot lower the priority of a thread: hits may wait while pages are packed");
+    }
+}
+
+/// Blocking threads without a task of their own, for callers on other threads.
+pub(crate) struct BlockingPool(Option<Runtime>);
+
+impl BlockingPool {
+    /// Makes a pool of up to `threads` threads.
+    ///
+    /// # Errors
+    /// The system has no thread left for the first one.
+    pub(crate) fn new(threads: usize) -> io::Result<Self> {
+        runtime(threads).map(|runtime| Self(Some(runtime)))
+    }
+
+    /// Runs `work` on a thread of the pool. Returns `None` if it panics.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.0.as_ref()?.spawn_blocking(work).await.ok()
+    }
+}
+
+impl Drop for BlockingPool {
+    /// Does not wait for work in progress, whose callers are gone. A runtime that waited would panic inside another one.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Runs `work` on a blocking thread of this runtime and returns its result. A panic in `work` resumes in the calling task.
 ///
 /// If the runtime stops before `work` starts, this never returns; the runtime then drops the calling task.
 pub(crate) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -10,5 +87,30 @@ pub(crate) async fn spawn_blocking<T: Send + 'static>(work: impl FnOnce() -> T +
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn niceness() -> i32 {
+        getpriority_process(Some(rustix::thread::gettid())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_the_threads_of_a_pool_have_a_low_priority() {
+        let before = niceness();
+        let pool = BlockingPool::new(2).unwrap();
+        let (one, other) = tokio::join!(pool.run(niceness), pool.run(niceness));
+        assert_eq!([one, other], [Some((before + NICER_BY).min(19)); 2]);
+        assert_eq!(niceness(), before);
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_has_no_result_and_leaves_the_pool_usable() {
+        let pool = BlockingPool::new(1).unwrap();
+        assert_eq!(pool.run::<()>(|| std::panic::resume_unwind(Box::new(()))).await, None);
+        assert_eq!(pool.run(|| 7).await, Some(7));
     }
 }

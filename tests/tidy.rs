@@ -49,6 +49,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
     (
         "http",
         &[
+            "blocking",
             "fetcher",
             "callers",
             "cache",

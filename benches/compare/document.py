@@ -87,7 +87,7 @@ def tables_of():
     """What makes the tables of each part."""
     return {
         "hits": hits, "instructions": instructions, "storm": storm, "cleaning": cleaning, "memory": memory,
-        "growth": growth, "views": views, "start": start,
+        "growth": growth, "views": views, "neighbours": neighbours, "start": start,
     }
 
 
@@ -323,6 +323,17 @@ def views(measured):
         table(["a page that was not made before, ms: median, worst", ""], [["first byte", taken[0]], ["last byte", taken[1]]]),
         table(["hits of 8 KB at half load", "median, ms", "99th percentile, ms", "downloads"], loads) if loads else "",
     ])
+
+
+def neighbours(measured):
+    lines = []
+    for (cpus, rate, neighbour), rows in sorted(grouped(measured["rows"], "cpus", "rate", "neighbour")):
+        of = lambda name: median(rows, lambda row: row[name])
+        done = median(rows, lambda row: row["done"] / row["us"] * 1e6)
+        times = [f"{of(name) / 1000:.2f}" for name in ("p50", "p90", "p99", "late_p99")]
+        lines.append([str(cpus), f"{rate:,}", neighbour, *times, f"{done:.1f}" if done else ""])
+    header = ["CPUs", "hits/s", "neighbour", "median, ms", "90 %", "99 %", "sent late, 99 %", "neighbour's rounds/s"]
+    return table(header, lines)
 
 
 def start(measured):

@@ -70,7 +70,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         cache,
         fetcher,
         metrics,
-        views: ViewMaker::new(1, Duration::from_secs(12)),
+        views: ViewMaker::new(1, Duration::from_secs(12))?,
         summary_limits: config.summary,
         operators_key: None,
         log_meeting_ids: config.telemetry.log_meeting_ids,

@@ -35,6 +35,7 @@ NEEDS = {
     "memory": (["nginx", "varnishd"], [], []),
     "growth": (["wrk"], ["filled"], ["queue"]),
     "views": (["wrk"], [], []),
+    "neighbours": ([], ["open_loop"], []),
     "start": ([], None, []),
 }
 PARTS = list(NEEDS)

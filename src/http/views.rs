@@ -4,17 +4,16 @@
 use std::{
     collections::HashMap,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::{Duration, Instant},
 };
 
-use actix_web::web;
 use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{problem::Problem, rendering::Rendering};
 use crate::{
+    blocking::BlockingPool,
     cache::{Cache, ViewBody, ViewKey},
     failure::{Failure, Reason},
     snapshot::{BodyWriter, Coding, Snapshot, WrittenBody},
@@ -23,14 +22,16 @@ use crate::{
 /// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
 /// for each of them.
 const LARGE: u64 = 2 * 1024 * 1024;
-/// The `Retry-After` for a caller whose view could not be made for lack of time, memory or threads.
+/// The `Retry-After` for a caller whose view could not be made for lack of time or memory.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 type ViewLock = tokio::sync::Mutex<Option<ViewBody>>;
 
 /// Limits and coordinates the making of views.
 pub struct ViewMaker {
-    /// One permit for each view that may be made at the same time.
+    /// Each thread makes one view.
+    threads: BlockingPool,
+    /// One permit for each thread.
     permits: Arc<Semaphore>,
     /// A lock for each view that is being made or waited for. The finished view is left in it for those who wait.
     in_progress: Mutex<HashMap<ViewKey, Weak<ViewLock>>>,
@@ -39,9 +40,13 @@ pub struct ViewMaker {
 
 impl ViewMaker {
     /// Allows `parallel` views at the same time. Callers wait up to `wait` for their turn.
-    pub fn new(parallel: usize, wait: Duration) -> Self {
-        let permits = Arc::new(Semaphore::new(parallel.max(1)));
-        Self { permits, in_progress: Mutex::default(), wait }
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub fn new(parallel: usize, wait: Duration) -> io::Result<Self> {
+        let parallel = parallel.max(1);
+        let (threads, permits) = (BlockingPool::new(parallel)?, Arc::new(Semaphore::new(parallel)));
+        Ok(Self { threads, permits, in_progress: Mutex::default(), wait })
     }
 
     /// Returns the lock of this view, which the request that makes it holds.
@@ -101,9 +106,7 @@ pub(super) async fn get(
         *turn = Some(body.clone());
         Ok(body)
     };
-    // `block` panics if it needs a first thread and the system has none left.
-    let Ok(made) = catch_unwind(AssertUnwindSafe(|| web::block(work))) else { return Err(overloaded()) };
-    let body = made.await.map_err(|_| Problem::Internal)??;
+    let body = maker.threads.run(work).await.ok_or(Problem::Internal)??;
     Ok(MadeView { body, coding })
 }
 
@@ -154,7 +157,7 @@ mod tests {
     #[actix_web::test]
     async fn a_view_waits_for_its_turn_only_so_long() {
         let (cache, snapshot) = (cache(1 << 24), snapshot("{}"));
-        let maker = ViewMaker::new(1, Duration::from_millis(20));
+        let maker = ViewMaker::new(1, Duration::from_millis(20)).unwrap();
         let permit = Arc::clone(&maker.permits).acquire_owned().await.unwrap();
         let late = get((&cache, &maker), &snapshot, &page(), Coding::Identity).await;
         assert_eq!(reason(late), Some(Reason::Overloaded));
@@ -165,7 +168,7 @@ mod tests {
 
     #[actix_web::test]
     async fn two_requests_for_one_view_have_one_lock() {
-        let maker = ViewMaker::new(2, SECOND);
+        let maker = ViewMaker::new(2, SECOND).unwrap();
         let key =
             |name: &str| ViewKey { tag: crate::snapshot::Tag(1), name: name.into(), coding: Coding::Gzip };
         let first = maker.lock_of(&key("a"));
@@ -180,7 +183,7 @@ mod tests {
     async fn waiting_requests_get_a_view_too_large_to_be_cached() {
         // Views get a thirty-second of it, and one view at most half of that: 128 bytes.
         let (cache, snapshot) = (cache(8 * 1024), snapshot(&format!("{{\"id\":\"{}\"}}", "x".repeat(300))));
-        let maker = ViewMaker::new(1, SECOND);
+        let maker = ViewMaker::new(1, SECOND).unwrap();
         let view = page();
         let made = || get((&cache, &maker), &snapshot, &view, Coding::Identity);
         let (first, second, third) = tokio::join!(made(), made(), made());

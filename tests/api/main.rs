@@ -42,6 +42,7 @@ mod openapi_types;
 mod ops;
 mod ops_key;
 mod pages;
+mod priorities;
 mod proxies;
 mod purge;
 mod ratelimit;
