@@ -116,29 +116,31 @@ impl<'a> Cursor<'a> {
 
     /// Steps over any value, however deep.
     pub(crate) fn skip_value(&mut self) -> Result<(), Desynced> {
+        match self.token()? {
+            b'{' | b'[' => self.skip_container(),
+            b'"' => self.text().map(drop),
+            _ => self.scalar().map(drop),
+        }
+    }
+
+    /// Steps over an object or a list. Only its brackets and strings matter for where it ends, so everything else in it is
+    /// passed by, a byte at a time: views skip most of a meeting several times.
+    fn skip_container(&mut self) -> Result<(), Desynced> {
         let mut depth = 0_usize;
-        loop {
-            match self.token()? {
-                b'{' | b'[' => {
-                    depth += 1;
-                    self.step();
-                }
-                b'}' | b']' => {
-                    depth = depth.checked_sub(1).ok_or(Desynced)?;
-                    self.step();
-                }
-                b',' | b':' => self.step(),
-                b'"' => {
-                    self.text()?;
-                }
-                _ => {
-                    self.scalar()?;
-                }
+        let mut rest = self.source.get(self.at..).unwrap_or_default().iter();
+        while let Some(byte) = rest.next() {
+            match byte {
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                b'"' => skip_string(&mut rest)?,
+                _ => continue,
             }
             if depth == 0 {
+                self.at = self.source.len() - rest.len();
                 return Ok(());
             }
         }
+        Err(Desynced)
     }
 
     /// Steps over any value and returns its text.
@@ -148,6 +150,18 @@ impl<'a> Cursor<'a> {
         self.skip_value()?;
         self.source.get(begin..self.at).ok_or(Desynced)
     }
+}
+
+/// Steps over the rest of a string, and its closing quote.
+fn skip_string(rest: &mut std::slice::Iter<'_, u8>) -> Result<(), Desynced> {
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'"' => return Ok(()),
+            b'\\' => drop(rest.next()),
+            _ => {}
+        }
+    }
+    Err(Desynced)
 }
 
 /// A string in the source.
