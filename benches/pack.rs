@@ -86,3 +86,16 @@ fn unpacked_as_it_is_read(bencher: Bencher<'_, '_>, size: (usize, usize)) {
         }
     });
 }
+
+/// The last ten participants of a large meeting, as a slice of it is read.
+#[divan::bench(args = [(100, 60), (1000, 60)])]
+fn last_slice_of_ten(bencher: Bencher<'_, '_>, size: (usize, usize)) {
+    let snapshot = seal(&pages(size));
+    let length = snapshot.length / u64::try_from(size.0 / 10).unwrap();
+    bencher.bench_local(|| {
+        let mut unpacker = snapshot.decoder(snapshot.length - length, length);
+        while let Some(part) = unpacker.next(64 * 1024).unwrap() {
+            divan::black_box(part);
+        }
+    });
+}

@@ -17,6 +17,7 @@ mod freshness;
 mod key;
 mod participants;
 mod parts;
+mod restarts;
 mod serialize;
 mod usage;
 
@@ -202,9 +203,10 @@ impl Snapshot {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
-    /// Returns a decoder for `length` bytes of the body from `at` on. They are decompressed as they are read.
+    /// Returns a decoder for `length` bytes of the body from `at` on. They are decompressed as they are read, beginning at
+    /// most about one page and a megabyte before them.
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
-        BodyDecoder::new(self.body(Coding::Gzip).unwrap_or_default(), at, length)
+        self.parts.decoder(at, length)
     }
 
     pub(crate) fn rows(&self) -> usize {

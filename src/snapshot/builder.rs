@@ -141,7 +141,10 @@ impl SnapshotBuilder {
         pages.iter().try_for_each(|page| page.write_to(|bytes| encoder.zstd(bytes)))?;
         encoder.zstd(document::TAIL.as_bytes())?;
         // Consumes the pages: each is freed once it is written for the last time.
-        pages.into_iter().try_for_each(|page| page.write_to(|bytes| encoder.gzip(bytes)))?;
+        pages.into_iter().try_for_each(|page| {
+            encoder.restart()?;
+            page.write_to(|bytes| encoder.gzip(bytes))
+        })?;
         encoder.gzip(document::TAIL.as_bytes())?;
         let body = encoder.finish()?;
         let fetched = document::timestamp(fetched_at);

@@ -62,16 +62,26 @@ impl Compressors {
         }
     }
 
-    /// Compresses `bytes` as raw deflate (RFC 1951), and ends the stream if `is_last` is set.
-    pub(super) fn deflate(&mut self, mut bytes: &[u8], out: &mut Vec<u8>, is_last: bool) -> io::Result<()> {
-        let flush = if is_last { FlushCompress::Finish } else { FlushCompress::None };
+    /// Compresses `bytes` as raw deflate (RFC 1951), and then flushes or ends the stream as `flush` says.
+    pub(super) fn deflate(
+        &mut self,
+        mut bytes: &[u8],
+        out: &mut Vec<u8>,
+        flush: FlushCompress,
+    ) -> io::Result<()> {
         loop {
             make_room(out, bytes.len());
             let before = self.deflate.total_in();
             let status = self.deflate.compress_vec(bytes, out, flush)?;
             let consumed = usize::try_from(self.deflate.total_in() - before).unwrap_or(bytes.len());
             bytes = bytes.get(consumed..).unwrap_or_default();
-            if status == Status::StreamEnd || (!is_last && bytes.is_empty()) {
+            let is_done = match flush {
+                FlushCompress::Finish => status == Status::StreamEnd,
+                FlushCompress::None => bytes.is_empty(),
+                // If the output is full, more of the flush may be left.
+                _ => bytes.is_empty() && out.len() < out.capacity(),
+            };
+            if is_done {
                 return Ok(());
             }
         }

@@ -1,24 +1,36 @@
 //! Decompresses a body part by part as a caller reads it, so that the uncompressed body of a large meeting is never in
 //! memory as a whole, however slowly the caller reads.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 
 use bytes::{Bytes, buf::Reader};
-use flate2::bufread::GzDecoder;
+use flate2::bufread::DeflateDecoder;
+
+/// The header of a gzip member (RFC 1952): deflate, no name, no time, unknown system.
+pub(super) const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+/// Bytes that are decompressed at a time.
+const STEP: usize = 64 * 1024;
 
 /// Decodes a range of a body: `left` bytes after the first `skip`.
 ///
 /// It decodes gzip although zstd is faster, because a gzip decoder takes 40 KB, but a zstd decoder 1 MiB for its window, and
 /// there is one for each caller.
 pub struct BodyDecoder {
-    gzip: Box<GzDecoder<Reader<Bytes>>>,
+    blocks: Box<DeflateDecoder<Reader<Bytes>>>,
     skip: u64,
     left: u64,
 }
 
 impl BodyDecoder {
-    pub(crate) fn new(gzip: Bytes, skip: u64, left: u64) -> Self {
-        Self { gzip: Box::new(GzDecoder::new(bytes::Buf::reader(gzip))), skip, left }
+    /// `gzip` is a gzip that this service has made, so its header has no optional fields.
+    pub(crate) fn new(mut gzip: Bytes, skip: u64, left: u64) -> Self {
+        let header = GZIP_HEADER.len().min(gzip.len());
+        Self::of_blocks(gzip.split_off(header), skip, left)
+    }
+
+    /// Decodes deflate blocks that do not refer to any before them.
+    pub(super) fn of_blocks(blocks: Bytes, skip: u64, left: u64) -> Self {
+        Self { blocks: Box::new(DeflateDecoder::new(bytes::Buf::reader(blocks))), skip, left }
     }
 
     /// Returns the bytes of the range that are not read yet.
@@ -37,11 +49,24 @@ impl BodyDecoder {
         }
         let wanted = usize::try_from(self.skip.saturating_add(self.left)).unwrap_or(usize::MAX).min(at_most);
         let mut decoded = vec![0; wanted];
-        self.gzip.read_exact(&mut decoded)?;
+        self.blocks.read_exact(&mut decoded)?;
         let skipped = wanted.min(usize::try_from(self.skip).unwrap_or(usize::MAX));
         let kept = wanted - skipped;
         self.skip -= u64::try_from(skipped).unwrap_or(self.skip);
         self.left -= u64::try_from(kept).unwrap_or(self.left);
         Ok(Some(Bytes::from(decoded).slice(skipped..)))
+    }
+}
+
+/// Passes the body to `each`, in steps. Returns `None` if it has another length or is corrupt.
+pub(super) fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Option<()> {
+    let (mut room, mut left) = (vec![0; STEP], length);
+    loop {
+        let read = body.read(&mut room).ok()?;
+        if read == 0 {
+            return (left == 0).then_some(());
+        }
+        left = left.checked_sub(u64::try_from(read).ok()?)?;
+        each(room.get(..read)?);
     }
 }

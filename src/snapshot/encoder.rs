@@ -8,13 +8,16 @@
 
 use std::io;
 
-use flate2::Crc;
+use flate2::{Crc, FlushCompress};
 use sha2::{Digest, Sha256};
 
-use super::{compressors::Compressors, key::Tag};
+use super::{
+    compressors::Compressors,
+    decoder::GZIP_HEADER,
+    key::Tag,
+    restarts::{RESTART_EVERY, Restart, Restarts},
+};
 
-/// The header of a gzip member (RFC 1952): deflate, no name, no time, unknown system.
-const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// The beginning of a zstd frame: the magic number, and a descriptor of 0 (no content size, no checksum, no
 /// dictionary). A byte for the window follows.
 const ZSTD_HEADER: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0];
@@ -36,6 +39,7 @@ pub(super) struct BodyEncoder<'a> {
     /// The body itself, until it becomes larger than `max_plain`.
     plain: Option<Vec<u8>>,
     max_plain: usize,
+    restarts: Vec<Restart>,
 }
 
 pub(super) struct EncodedBody {
@@ -48,6 +52,8 @@ pub(super) struct EncodedBody {
     /// Bytes of the body itself.
     pub(super) length: u64,
     pub(super) tag: Tag,
+    /// Where the gzip member can be read from.
+    pub(super) restarts: Restarts,
 }
 
 impl<'a> BodyEncoder<'a> {
@@ -71,6 +77,7 @@ impl<'a> BodyEncoder<'a> {
             length: u64::try_from(head.len()).unwrap_or(u64::MAX),
             plain: Some(head.to_vec()).filter(|head| head.len() <= max_plain),
             max_plain,
+            restarts: Vec::new(),
         })
     }
 
@@ -80,13 +87,26 @@ impl<'a> BodyEncoder<'a> {
 
     pub(super) fn gzip(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.end_zstd()?;
-        self.compressors.deflate(bytes, &mut self.bytes, false)?;
+        self.compressors.deflate(bytes, &mut self.bytes, FlushCompress::None)?;
         self.crc.update(bytes);
         self.digest.update(bytes);
         self.length += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match &mut self.plain {
             Some(plain) if plain.len() + bytes.len() <= self.max_plain => plain.extend_from_slice(bytes),
             too_long => *too_long = None,
+        }
+        Ok(())
+    }
+
+    /// Makes this place in the gzip a restart point, if the last one is far enough away.
+    pub(super) fn restart(&mut self) -> io::Result<()> {
+        let last = self.restarts.last().map_or(0, |last| last.body);
+        if let Some(zstd) = self.zstd
+            && self.length - last >= RESTART_EVERY
+        {
+            self.compressors.deflate(&[], &mut self.bytes, FlushCompress::Full)?;
+            let gzip = u64::try_from(self.bytes.len() - zstd).map_err(io::Error::other)?;
+            self.restarts.push(Restart { body: self.length, gzip });
         }
         Ok(())
     }
@@ -119,7 +139,7 @@ impl<'a> BodyEncoder<'a> {
 
     pub(super) fn finish(mut self) -> io::Result<EncodedBody> {
         self.end_zstd()?;
-        self.compressors.deflate(&[], &mut self.bytes, true)?;
+        self.compressors.deflate(&[], &mut self.bytes, FlushCompress::Finish)?;
         self.compressors.give_back();
         let mut bytes = self.bytes;
         bytes.extend_from_slice(&self.crc.sum().to_le_bytes());
@@ -129,7 +149,8 @@ impl<'a> BodyEncoder<'a> {
         let zstd = self.zstd.unwrap_or_default();
         let gzip = bytes.len() - zstd;
         bytes.extend_from_slice(&self.plain.unwrap_or_default());
-        Ok(EncodedBody { bytes, zstd, gzip, length: self.length, tag: tag(self.head, self.digest) })
+        let (tag, restarts) = (tag(self.head, self.digest), Restarts::new(self.restarts));
+        Ok(EncodedBody { bytes, zstd, gzip, length: self.length, tag, restarts })
     }
 }
 

@@ -1,10 +1,10 @@
-//! All bytes that a snapshot stores, in two allocations.
+//! All bytes that a snapshot stores, in two allocations, and the restart points of a large one.
 
 use std::{io, ops::Range, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{encoder::EncodedBody, encoding::Coding};
+use super::{decoder::BodyDecoder, encoder::EncodedBody, encoding::Coding, restarts::Restarts};
 
 /// The largest body, in bytes, that is stored as gzip only: zstd would hardly be smaller, and a second encoding doubles
 /// the memory.
@@ -20,6 +20,7 @@ pub(super) struct EncodedParts {
     bodies: Bytes,
     /// The end of each part in its allocation, where the next one begins.
     ends: [u32; PARTS],
+    pub(super) restarts: Restarts,
 }
 
 #[derive(Clone, Copy)]
@@ -34,7 +35,7 @@ pub(super) enum Part {
 impl EncodedParts {
     /// The bodies stay in the encoder's allocation, without its spare capacity.
     pub(super) fn new(body: EncodedBody, fetched_at: SystemTime) -> io::Result<Self> {
-        let EncodedBody { mut bytes, mut zstd, gzip, length, tag } = body;
+        let EncodedBody { mut bytes, mut zstd, gzip, length, tag, restarts } = body;
         let last_modified = httpdate::fmt_http_date(fetched_at);
         let [mut zstd_etag, gzip_etag, plain_etag] = Coding::ALL.map(|coding| coding.etag(tag));
         if length <= SMALL {
@@ -52,7 +53,7 @@ impl EncodedParts {
             *end = u32::try_from(place).map_err(io::Error::other)?;
         }
         let headers = headers.map(String::as_str).concat().into_bytes();
-        Ok(Self { headers: headers.into(), bodies: bytes.into(), ends })
+        Ok(Self { headers: headers.into(), bodies: bytes.into(), ends, restarts })
     }
 
     fn place(&self, part: Part) -> (&Bytes, Range<usize>) {
@@ -79,7 +80,12 @@ impl EncodedParts {
         !self.place(part).1.is_empty()
     }
 
+    /// Returns a decoder for `length` bytes of the body from `at` on.
+    pub(super) fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
+        self.restarts.decoder(self.get(Part::Body(Coding::Gzip)), at, length)
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.headers.len() + self.bodies.len()
+        self.headers.len() + self.bodies.len() + size_of_val(self.restarts.points())
     }
 }

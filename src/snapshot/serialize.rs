@@ -17,11 +17,13 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Snapshot,
+    decoder::read_all,
     document::{self, RowIndex},
     encoder::{self, EncodedBody},
     encoding::Coding,
     key::{SnapshotKey, Tag},
     parts::{self, EncodedParts},
+    restarts::{Restart, Restarts},
     usage::{SnapshotUsage, millis},
 };
 
@@ -40,13 +42,15 @@ struct Header {
     gzip: usize,
     zstd: usize,
     plain: Option<usize>,
+    /// The restart points of the gzip, each as bytes of the body and of the gzip before it. Records of earlier versions
+    /// have none.
+    #[serde(default)]
+    restarts: Vec<(u64, u64)>,
 }
 
 /// The highest compression ratio that deflate can reach.
 const MAX_DEFLATE_RATIO: u64 = 1_032;
 
-/// Bytes that are decompressed at a time.
-const STEP: usize = 64 * 1024;
 /// The largest permitted window of a zstd frame, as a power of two, because the decoder allocates it. Our own frames
 /// have 512 KiB.
 const MAX_WINDOW_LOG: u32 = 23;
@@ -95,6 +99,7 @@ impl Snapshot {
             gzip: gzip.len(),
             zstd: zstd.len(),
             plain: plain.as_ref().map(Bytes::len),
+            restarts: self.parts.restarts.points().iter().map(|point| (point.body, point.gzip)).collect(),
         };
         // Serializing numbers and a string cannot fail; a reader rejects an empty header.
         let header = serde_json::to_vec(&header).unwrap_or_default();
@@ -134,8 +139,11 @@ impl Snapshot {
         if header.plain.is_some() {
             has_crc(plain, length, crc).then_some(())?;
         }
+        let points = header.restarts.iter().map(|(body, gzip)| Restart { body: *body, gzip: *gzip });
+        let restarts = Restarts::new(points.collect());
+        restarts.lead_to(gzip, length, crc).then_some(())?;
         let bytes = [zstd, gzip, plain].concat();
-        let body = EncodedBody { bytes, zstd: zstd.len(), gzip: gzip.len(), length, tag };
+        let body = EncodedBody { bytes, zstd: zstd.len(), gzip: gzip.len(), length, tag, restarts };
         Some(Self {
             key,
             tag,
@@ -198,19 +206,6 @@ fn checked_crc(head: &str, gzip: &[u8], length: u64, tag: Tag) -> Option<u32> {
 fn has_crc(body: impl Read, length: u64, expected: u32) -> bool {
     let mut crc = Crc::new();
     read_all(body, length, |part| crc.update(part)).is_some() && crc.sum() == expected
-}
-
-/// Passes the body to `each`, in steps. Returns `None` if it has another length or is corrupt.
-fn read_all(mut body: impl Read, length: u64, mut each: impl FnMut(&[u8])) -> Option<()> {
-    let (mut room, mut left) = (vec![0; STEP], length);
-    loop {
-        let read = body.read(&mut room).ok()?;
-        if read == 0 {
-            return (left == 0).then_some(());
-        }
-        left = left.checked_sub(u64::try_from(read).ok()?)?;
-        each(room.get(..read)?);
-    }
 }
 
 #[cfg(test)]
@@ -279,6 +274,31 @@ mod tests {
     }
 
     #[test]
+    fn a_large_snapshot_keeps_its_restart_points_and_needs_none() {
+        let snapshot = snapshot_of(80, 40_000);
+        let points = snapshot.parts.restarts.points();
+        assert!(points.len() > 1, "{points:?}");
+        let bytes = snapshot.to_bytes();
+        let copy = read(&snapshot, &bytes).unwrap();
+        assert_eq!(copy.parts.restarts.points(), points);
+        assert_eq!(copy.weight(), snapshot.weight());
+        // As an earlier version writes it.
+        let (header, bodies) =
+            bytes[4..].split_at(bytes[4..].iter().position(|byte| *byte == b'}').unwrap() + 1);
+        let mut header: serde_json::Map<_, _> = serde_json::from_slice(header).unwrap();
+        assert!(header.remove("restarts").is_some());
+        let header = serde_json::to_vec(&header).unwrap();
+        let length = u32::try_from(header.len()).unwrap().to_le_bytes();
+        let earlier = read(&snapshot, &[&length[..], &header, bodies].concat()).unwrap();
+        assert!(earlier.parts.restarts.points().is_empty());
+        let last = snapshot.row_range(79, 1);
+        for snapshot in [&copy, &earlier] {
+            let mut row = snapshot.participants(79, 1, None);
+            assert_eq!(row.read().unwrap().unwrap().len(), usize::try_from(last.length).unwrap());
+        }
+    }
+
+    #[test]
     fn bytes_that_end_early_or_go_on_are_no_snapshot() {
         let snapshot = snapshot_of(12, 300);
         let bytes = snapshot.to_bytes();
@@ -334,6 +354,9 @@ mod tests {
         for long in [hours(48) + 1, u64::MAX] {
             assert!(with(&|header| header.fresh_for_ms = long).is_none(), "{long}");
             assert!(with(&|header| header.unstretched_ms = Some(long)).is_none(), "{long}");
+        }
+        for restarts in [vec![(0, 0)], vec![(u64::MAX, u64::MAX)], vec![(500, 10); 1_000]] {
+            assert!(with(&|header| header.restarts.clone_from(&restarts)).is_none(), "{restarts:?}");
         }
         for length in [1 << 40, u64::MAX] {
             assert!(with(&|header| (header.length, header.plain) = (length, None)).is_none(), "{length}");

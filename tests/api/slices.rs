@@ -217,3 +217,23 @@ fn an_empty_meeting_is_one_empty_slice() {
     assert_eq!((participants(&slice).len(), token(&slice)), (0, None));
     service.finish(&[]);
 }
+
+#[test]
+fn the_last_slice_costs_about_as_much_as_the_first() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated(MEETING, 100, 40));
+    // Too little for the uncompressed body.
+    let service = Service::start(&sim, &[("cache.max_bytes", "32MiB"), ("server.workers", "1")]);
+    let slices = walk(&service, PATH, 10);
+    let joined: Vec<_> = slices.iter().flat_map(participants).collect();
+    assert_eq!(joined, participants(&service.get(PATH)));
+    let last = format!("{PATH}?next_page_token={}", token(&slices[8]).unwrap());
+    let cost = |path: &str| {
+        let before = service.cpu_ticks();
+        (0..100).for_each(|_| assert_eq!(service.get(path).status, 200));
+        service.cpu_ticks() - before
+    };
+    let (first, last) = (cost(&format!("{PATH}?page_size=10")), cost(&last));
+    assert!(last < first * 2, "{last} ticks, and the first slice takes {first}");
+    service.finish(&[]);
+}

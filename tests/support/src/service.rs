@@ -214,7 +214,7 @@ impl Service {
     }
 
     /// The processor time used so far, in clock ticks: hundredths of a second.
-    fn cpu_ticks(&self) -> u64 {
+    pub fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
         // The process name may contain anything, so the fields after it are read.
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
