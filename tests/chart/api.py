@@ -139,7 +139,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
     def answer(self, body, status=200):
-        text = json.dumps(body).encode()
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))
@@ -159,6 +159,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         groups = {version for version, _, _ in KINDS}
         if path == "/version":
             return self.answer({"major": "1", "minor": "36", "gitVersion": "v1.36.0"})
+        if path == "/openapi/v2":
+            # A protobuf document without a schema: Helm then validates nothing; test_kubernetes.py does.
+            return self.answer(b"")
         if path == "/api":
             return self.answer({"kind": "APIVersions", "versions": ["v1"]})
         if path == "/apis":

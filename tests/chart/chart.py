@@ -19,6 +19,7 @@ HELM = VENV / "helm"
 NODE = ROOT / "target/chart/node"
 SERVICE = pathlib.Path(os.environ["SERVICE_BINARY"])
 
+META = yaml.safe_load((CHART / "Chart.yaml").read_text())
 RELEASE = "release"
 NAMESPACE = "space"
 NAME = f"{RELEASE}-zoom-qos-proxy"
@@ -171,24 +172,28 @@ CALLERS = '[[caller]]\nname = "support-tools"\nkey_sha256 = "' + "0" * 64 + '"\n
 CA = (ROOT / "tests/chart/ca.crt").read_text()
 
 
-def check_config(toml, container=None):
+def write_mounted_files(folder):
+    for name in CREDENTIALS:
+        (folder / name).write_text("hush-hush\n")
+    (folder / "callers.toml").write_text(CALLERS)
+    (folder / "url").write_text("rediss://user:hush-hush@redis.test/0\n")
+    (folder / "proxy-url").write_text("http://user:hush-hush@proxy.test:3128\n")
+    (folder / "ca.crt").write_text(CA)
+    (folder / "encryption_key").write_text("0123456789abcdef" * 4 + "\n")
+
+
+def check_config(toml, container=None, options=(), write_files=write_mounted_files):
     """The output of `check-config` for a rendered file, with the pod's mounts and environment."""
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        for name in CREDENTIALS:
-            (folder / name).write_text("hush-hush\n")
-        (folder / "callers.toml").write_text(CALLERS)
-        (folder / "url").write_text("rediss://user:hush-hush@redis.test/0\n")
-        (folder / "proxy-url").write_text("http://user:hush-hush@proxy.test:3128\n")
-        (folder / "ca.crt").write_text(CA)
-        (folder / "encryption_key").write_text("0123456789abcdef" * 4 + "\n")
+        write_files(folder)
         mounted = toml.replace("/run/secrets/zoom/", f"{folder}/").replace("/run/secrets/redis/", f"{folder}/")
         mounted = mounted.replace("/run/secrets/proxy/url", f"{folder}/proxy-url").replace("/run/secrets/proxy/", f"{folder}/")
         mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/").replace("/var/lib/zoom-qos-proxy/", f"{folder}/")
         file = folder / "config.toml"
         file.write_text(mounted)
         environment = {each["name"]: each["value"] for each in container["env"]} if container else {}
-        return subprocess.run([SERVICE, "check-config", "--config", file], env=environment, capture_output=True, text=True)
+        return subprocess.run([SERVICE, "check-config", *options, "--config", file], env=environment, capture_output=True, text=True)
 
 
 def permitted(toml):

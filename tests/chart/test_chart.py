@@ -11,9 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from chart import CHART, NAME, NODE, ROOT, VENV, helm, merged, render
-
-META = yaml.safe_load((CHART / "Chart.yaml").read_text())
+from chart import CHART, META, NAME, NODE, ROOT, VENV, helm, merged, render
 
 
 def test_the_charts_app_version_is_the_services():

@@ -26,6 +26,9 @@ REFUSED = {
     "a digest of another form": (at("image.digest", "sha256:1234"), "image.digest"),
     "an unknown pull policy": (at("image.pullPolicy", "Sometimes"), "image.pullPolicy"),
     "no repository": (at("image.repository", ""), "image.repository"),
+    "a pull secret without a name": (at("global.imagePullSecrets", [{"key": "x"}]), "name is required"),
+    # a part of another chart
+    "switched off by itself": (at("enabled", False), "enabled: only the `condition` of a parent chart's dependency reads this value"),
     # the service's configuration
     "a time without its unit": (at("config.server.wait", "15"), "config.server.wait: Does not match"),
     "a time as a number": (at("config.server.wait", 15), "config.server.wait: Invalid type"),
@@ -245,7 +248,8 @@ def is_set(values, path):
 def paths():
     whole = {"resources", "dashboard.labels"}
     for path, _ in leaves(defaults()):
-        if not any(path.startswith(f"{each}.") for each in whole):
+        # `enabled` decides whether a parent chart has this one at all: see test_umbrella.py.
+        if path != "enabled" and not any(path.startswith(f"{each}.") for each in whole):
             yield path
 
 

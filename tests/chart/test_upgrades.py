@@ -9,15 +9,28 @@ from api import Api
 from chart import CHART, NAME, NAMESPACE, RELEASE, at, check_config, ci, helm, merged
 
 # The schema accepts it; only the service knows that a call cannot connect for longer than it may last.
-BROKEN = at("config.zoom.connect_timeout", "20s")
+MISTAKE = at("config.zoom.connect_timeout", "20s")
+BROKEN = merged(MISTAKE, at("configCheck.enabled", False))
 WITH_REDIS = {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"namespaces": ["redis"]}}}
 
 
 class Cluster:
     def __init__(self, folder):
-        self.api = Api()
+        self.failed_checks = []
+        self.api = Api(self.run_check)
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(self.api.kubeconfig())
+
+    def run_check(self, job):
+        """Runs a Job as the kubelet would: with the service's program, and no Secret there yet."""
+        template = job["spec"]["template"]
+        [container] = template["spec"]["containers"]
+        _, *options, _, _ = container["args"]
+        toml = template["metadata"]["annotations"]["zoom-qos-proxy/config.toml"]
+        done = check_config(toml, container, options, write_files=lambda folder: None)
+        if done.returncode:
+            self.failed_checks.append(done.stderr)
+        return done.returncode == 0
 
     def helm(self, verb, *arguments, values=None):
         flags = ["--kubeconfig", self.kubeconfig, "--namespace", NAMESPACE]
@@ -136,3 +149,61 @@ def test_a_statefulset_keeps_them_too_and_so_does_the_valkey(cluster):
     cluster.apply("upgrade", merged(values, at("valkey.maxMemory", "64MiB"), at("config.cache.live_fresh", "31s")))
     assert [cluster.config(each) for each in old] == before
     assert not set(before) & {cluster.config(cluster.pod(**each)) for each in which}
+
+
+# ---- the check before an upgrade ----
+
+
+@pytest.mark.parametrize(
+    "mistake, said",
+    [
+        (MISTAKE, "zoom.connect_timeout"),
+        (at("config.telemetry.log_level", "info,[=debug"), "telemetry.log_level"),
+        (at("config.cache.live_fresh", "9000d"), "cache.live_fresh"),
+    ],
+)
+def test_a_mistake_that_the_schema_cannot_see_stops_an_upgrade_before_anything_changes(cluster, mistake, said):
+    cluster.apply("install", ci("existing-secrets"))
+    assert "Job" not in {each["kind"] for each in cluster.api.objects.values()}, "removed when it has succeeded"
+    before = cluster.pod()
+    done = cluster.helm("upgrade", CHART, "--disable-openapi-validation", values=merged(ci("existing-secrets"), mistake))
+    assert done.returncode != 0 and "pre-upgrade hooks failed" in done.stderr
+    assert cluster.failed_checks[0].splitlines()[-1].startswith(said), cluster.failed_checks
+    assert cluster.pod() == before and len(cluster.api.names("ConfigMap")) == 1
+    assert cluster.api.names("Job") == {f"{NAME}-check"}, "kept, so that its log can be read"
+    cluster.apply("upgrade", ci("existing-secrets"))
+    assert not cluster.api.names("Job")
+
+
+def test_a_mistake_stops_an_install_before_there_is_anything(cluster):
+    done = cluster.helm("install", CHART, "--disable-openapi-validation", values=MISTAKE)
+    assert done.returncode != 0 and "pre-install" in done.stderr
+    assert not cluster.api.names("ConfigMap") | cluster.api.names("Deployment")
+
+
+# ---- what the chart knows of the cluster ----
+
+
+def test_autoscaling_takes_over_the_replicas_that_there_are(cluster):
+    cluster.apply("install", merged(WITH_REDIS, at("replicaCount", 3)))
+    scaled = merged(WITH_REDIS, at("autoscaling.enabled", True))
+    cluster.apply("upgrade", scaled)
+    assert cluster.workload()["spec"]["replicas"] == 3, "without the field, Kubernetes would set it to one"
+    cluster.workload()["spec"]["replicas"] = 4  # the autoscaler
+    cluster.apply("upgrade", merged(scaled, at("config.cache.live_fresh", "31s")))
+    assert cluster.workload()["spec"]["replicas"] == 4
+
+
+def test_notes_do_not_explain_secrets_that_exist(cluster):
+    def notes(verb):
+        done = cluster.helm(verb, CHART, "--disable-openapi-validation", values=merged(ci("redis-encrypted"), ci("proxy"), at("credentials", {})))
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    said = notes("install")
+    for name in (f"{NAME}-zoom", "shared-redis", "way-out"):
+        assert f"create Secret {name}" in said
+        cluster.api.stored(("Secret", name), "Secret", "v1", {"metadata": {"name": name}, "data": {}})
+    said = notes("upgrade")
+    assert "create Secret" not in said and "create secret" not in said
+    assert f"Zoom's credentials: Secret {NAME}-zoom." in said

@@ -46,3 +46,10 @@ file, so the pod sets them in the environment too.
 {{ end -}}
 {{- end -}}
 {{- end }}
+
+{{- define "zoom-qos-proxy.listenerEnv" -}}
+- name: QOS_PROXY__SERVER__LISTEN
+  value: {{ .Values.config.server.listen | quote }}
+- name: QOS_PROXY__SERVER__OPS_LISTEN
+  value: {{ .Values.config.server.ops_listen | quote }}
+{{- end }}

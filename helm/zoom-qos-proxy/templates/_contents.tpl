@@ -91,6 +91,9 @@ annotations:
 {{- end }}
 
 {{- define "zoom-qos-proxy.workloadAnnotations" -}}
+{{- with .Values.workloadAnnotations }}
+{{- toYaml . }}
+{{ end -}}
 {{- include "zoom-qos-proxy.usedContents" (list
     (list "zoom-qos-proxy/configurations" (include "zoom-qos-proxy.configName" .) (include "zoom-qos-proxy.previousConfigs" .))
     (list "zoom-qos-proxy/trial-credentials" (include "zoom-qos-proxy.trialSecret" .) (include "zoom-qos-proxy.previousTrials" .))) -}}

@@ -9,6 +9,18 @@ limits together. docs/adr/0014 says why, and which cases this does not cover.
 {{- if include "zoom-qos-proxy.redisSecret" . }}true{{ end -}}
 {{- end }}
 
+{{/*
+The number of replicas in the workload; empty: not Helm's to set. With an autoscaler it is the present number. If Helm removed the
+field that an earlier revision with replicaCount had, Kubernetes would set it to 1 until the autoscaler acts.
+*/}}
+{{- define "zoom-qos-proxy.replicas" -}}
+{{- if .Values.autoscaling.enabled -}}
+{{- dig "spec" "replicas" "" (lookup "apps/v1" (include "zoom-qos-proxy.workloadKind" .) .Release.Namespace (include "zoom-qos-proxy.fullname" .)) -}}
+{{- else -}}
+{{- int .Values.replicaCount -}}
+{{- end -}}
+{{- end }}
+
 {{/* Pods that can run at once. */}}
 {{- define "zoom-qos-proxy.pods" -}}
 {{- $replicas := ternary (int .Values.autoscaling.maxReplicas) (int .Values.replicaCount) .Values.autoscaling.enabled -}}

@@ -31,6 +31,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: test
 {{- end }}
 
+{{- define "zoom-qos-proxy.checkSelector" -}}
+app.kubernetes.io/name: {{ include "zoom-qos-proxy.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: check
+{{- end }}
+
 {{- define "zoom-qos-proxy.moreLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -60,6 +66,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "zoom-qos-proxy.credentialsSecret" -}}
 {{- coalesce .Values.credentials.existingSecret (include "zoom-qos-proxy.trialSecret" .) (printf "%s-zoom" (include "zoom-qos-proxy.fullname" .)) -}}
+{{- end }}
+
+{{/* Those of global may be names alone, as in other charts. */}}
+{{- define "zoom-qos-proxy.pullSecrets" -}}
+{{- $all := list -}}
+{{- range concat (default list (default dict .Values.global).imagePullSecrets) .Values.imagePullSecrets -}}
+{{- $all = append $all (kindIs "string" . | ternary (dict "name" .) .) -}}
+{{- end -}}
+{{- with uniq $all }}{{ toYaml . }}{{ end -}}
 {{- end }}
 
 {{- define "zoom-qos-proxy.image" -}}

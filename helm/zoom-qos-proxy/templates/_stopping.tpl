@@ -17,11 +17,10 @@
 {{- end }}
 
 {{/*
-Delay before the first readiness probe of a new pod. A Deployment does not count stopping pods: it starts a successor while the
-old pod still drains, so for that time one more pod could call Zoom than there are shares. A pod that is not ready gets no
-requests and so makes no calls. After the grace period the old pod is certainly gone.
+How long a new pod waits before it starts. A Deployment does not count stopping pods: it starts a successor while the old pod still
+drains, so for that time one more pod could call Zoom than there are shares. After the grace period the old pod is certainly gone.
 */}}
-{{- define "zoom-qos-proxy.readinessDelaySeconds" -}}
+{{- define "zoom-qos-proxy.predecessorSeconds" -}}
 {{- if or .Values.persistence.enabled (eq (include "zoom-qos-proxy.shares" . | int) 1) -}}
 0
 {{- else -}}

@@ -7,6 +7,9 @@ Checks that the schema cannot express: sums and contradictions. One failure repo
 {{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" (include "zoom-qos-proxy.fullname" .)) -}}
 {{- $wrong = append $wrong (printf "fullnameOverride: a Service's name must begin with a letter and contain only letters, digits and dashes; %q, from the release's name, does not; set fullnameOverride" (include "zoom-qos-proxy.fullname" .)) -}}
 {{- end -}}
+{{- if not .Values.enabled -}}
+{{- $wrong = append $wrong "enabled: only the `condition` of a parent chart's dependency reads this value; add `condition: zoom-qos-proxy.enabled` to the dependency in the parent's Chart.yaml, or uninstall the release" -}}
+{{- end -}}
 {{- if and .Values.autoscaling.enabled (not (include "zoom-qos-proxy.sharedBudget" .)) -}}
 {{- $wrong = append $wrong "autoscaling.enabled: without redis.existingSecret replicas do not share one budget, so the number of replicas must be fixed to divide Zoom's limits, and more replicas do not raise them; set redis.existingSecret, or autoscaling.enabled=false and replicaCount" -}}
 {{- end -}}
@@ -104,6 +107,7 @@ Checks that the schema cannot express: sums and contradictions. One failure repo
 {{- $wrong = append $wrong "networkPolicy.collector: is empty, so no trace reaches config.telemetry.otlp_endpoint; add the collector's namespace to networkPolicy.collector.namespaces" -}}
 {{- end -}}
 {{- end -}}
+{{- $wrong = concat $wrong (include "zoom-qos-proxy.wrongReach" . | fromJsonArray) -}}
 {{- if $wrong -}}
 {{- fail (printf "\n\n%s\n" (join "\n" $wrong)) -}}
 {{- end -}}
