@@ -37,8 +37,8 @@ bench: ## measures the service beside nginx, Varnish and others; PART=hits, inst
 	@scripts/compare $(if $(PART),--part $(PART)) $(if $(WRITE),--write)
 	$(if $(PART),,cargo bench --locked --workspace --bench '*')
 
-image: ## builds the container image with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE
-	@scripts/image
+image: ## builds the container image with docker, podman or buildah; IMAGE, TAG, ENGINE, BUILD_IMAGE, RUNTIME_IMAGE, IMAGE_ARGS (options of the builder)
+	@scripts/image $(IMAGE_ARGS)
 
 image-test: ## builds the image and tests it with podman; as root; BASES=registry uses the real base images
 	$(call heading,the image)

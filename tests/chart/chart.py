@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import os
 import pathlib
 import re
@@ -132,6 +133,14 @@ def _chart_that_renders_its_notes():
 def notes(values=None):
     _, copied = _chart_that_renders_its_notes()
     return render(values, chart=copied).one("ConfigMap", "notes")["data"]["notes"]
+
+
+def crds(objects):
+    """The errors that tests/chart/crds.mjs reports for each custom resource."""
+    command = ["node", ROOT / "tests/chart/crds.mjs", NODE]
+    done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def merged(*layers):

@@ -1,14 +1,12 @@
 """Every object of every file of ci/, checked by the schemas of every supported version of Kubernetes."""
 
 import functools
-import json
-import subprocess
 
 import kubernetes_validate
 import pytest
 from kubernetes_validate import utils
 
-from chart import CI, NODE, ROOT, by_feature, ci, helm, render
+from chart import CI, ROOT, by_feature, ci, crds, helm, render
 
 # Reading a file of several megabytes for each object would take most of the time.
 utils.schema_contents = functools.cache(utils.schema_contents)
@@ -60,14 +58,6 @@ def test_helm_has_nothing_to_say_against_it(feature):
 
 
 # ---- objects without a schema in Kubernetes ----
-
-
-def crds(objects):
-    """The errors that tests/chart/crds.mjs reports for each."""
-    command = ["node", ROOT / "tests/chart/crds.mjs", NODE]
-    done = subprocess.run(command, input=json.dumps(objects), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
 
 
 def custom():
