@@ -188,6 +188,7 @@ def write_mounted_files(folder):
     (folder / "url").write_text("rediss://user:hush-hush@redis.test/0\n")
     (folder / "proxy-url").write_text("http://user:hush-hush@proxy.test:3128\n")
     (folder / "ca.crt").write_text(CA)
+    (folder / "key_sha256").write_text("ab" * 32 + "\n")
     (folder / "encryption_key").write_text("0123456789abcdef" * 4 + "\n")
 
 
@@ -197,6 +198,7 @@ def check_config(toml, container=None, options=(), write_files=write_mounted_fil
         folder = pathlib.Path(folder)
         write_files(folder)
         mounted = toml.replace("/run/secrets/zoom/", f"{folder}/").replace("/run/secrets/redis/", f"{folder}/")
+        mounted = mounted.replace("/run/secrets/ops/", f"{folder}/")
         mounted = mounted.replace("/run/secrets/proxy/url", f"{folder}/proxy-url").replace("/run/secrets/proxy/", f"{folder}/")
         mounted = mounted.replace("/etc/zoom-qos-proxy/callers/", f"{folder}/").replace("/var/lib/zoom-qos-proxy/", f"{folder}/")
         file = folder / "config.toml"

@@ -35,6 +35,15 @@ def selectors():
     ]
 
 
+@pytest.mark.parametrize("file", ["dashboard.json", "meeting-dashboard.json"])
+def test_no_dashboard_is_editable_and_each_panel_says_what_it_shows(file):
+    dashboard = json.loads((CHART / "files" / file).read_text())
+    assert dashboard["editable"] is False
+    assert [each["label"] for each in dashboard["templating"]["list"] if each["type"] == "datasource"] == ["Data source"]
+    for panel in dashboard["panels"]:
+        assert panel["title"] and (panel["type"] == "row" or panel["description"].endswith(".")), panel["title"]
+
+
 def test_the_dashboard_is_not_editable_and_has_one_source_of_data():
     assert DASHBOARD["editable"] is False
     [source] = [each for each in VARIABLES.values() if each["type"] == "datasource"]

@@ -46,7 +46,10 @@ def test_notes_warn_of_risks():
     public = merged(ci("ingress"), at("callers.existingSecret", ""), at("ingress.tls", []))
     assert f"{EVERYBODY}, also from outside the cluster, can read" in notes(public)
     assert "The Ingress has no TLS" in notes(public)
-    assert "There is no NetworkPolicy" in notes(ci("no-network-policy"))
+    open_to_all = ci("no-network-policy")
+    assert "There is no NetworkPolicy: every pod of the cluster can reach the ops listener, which can purge" in notes(open_to_all)
+    with_key = merged(open_to_all, at("config.ops.key_sha256", "ab" * 32))
+    assert "every pod of the cluster can reach the ops listener." in notes(with_key)
     assert "Only the replica that issued a paging token knows it" in notes(merged(ci("ingress"), {"replicaCount": 2}))
 
 
