@@ -20,6 +20,7 @@ use crate::{
     callers::{Callers, FileWatcher},
     config::Config,
     fetcher::{Dependencies, Fetcher, FetcherTask},
+    hiding::CurrentKeys,
     http::{AppState, ViewMaker},
     metrics::Metrics,
     quota::LocalQuota,
@@ -27,6 +28,7 @@ use crate::{
     supervisor::Supervisor,
     telemetry::{self, DroppedLines},
     trace::{self, TracerGuard},
+    zoom::secret::SecretSource,
 };
 
 /// Two for cleaning and compressing pages, and two for the state file and name resolution, which a slow disk or name server
@@ -49,6 +51,9 @@ pub enum StartError {
     /// The system has no threads left.
     #[error("the service cannot start its threads: {0}")]
     NoThread(io::Error),
+    /// Zoom's client secret cannot be read.
+    #[error("zoom.client_secret_file: {0}")]
+    ClientSecret(io::Error),
 }
 
 /// An error that ends the service without a signal.
@@ -67,6 +72,7 @@ pub enum RunError {
 pub struct App {
     state: Data<AppState>,
     fetcher_task: FetcherTask,
+    client_secret: SecretSource,
     callers_file_watcher: Option<FileWatcher>,
     listeners: Listeners,
     tracer_guard: TracerGuard,
@@ -103,6 +109,8 @@ impl App {
         let (known, callers_file_watcher) = Callers::open(callers, &metrics);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let views = ViewMaker::new(server.workers.min(cpus), fetcher.wait).map_err(StartError::NoThread)?;
+        let client_secret = zoom.client_secret.clone();
+        let hiding_keys = hiding_keys(&client_secret).map_err(StartError::ClientSecret)?;
         let dependencies = Dependencies {
             config: fetcher,
             zoom,
@@ -120,6 +128,7 @@ impl App {
             callers: known,
             cache,
             fetcher,
+            hiding_keys,
             views,
             operators_key,
             summary_limits: summary,
@@ -130,7 +139,7 @@ impl App {
         });
 
         let listeners = Listeners::bind(&server, &state)?;
-        Ok(Self { state, fetcher_task, callers_file_watcher, listeners, tracer_guard, server })
+        Ok(Self { state, fetcher_task, client_secret, callers_file_watcher, listeners, tracer_guard, server })
     }
 
     /// Returns the address of the callers' listener, with the port that was bound.
@@ -166,6 +175,11 @@ impl App {
         if let Some(watcher) = self.callers_file_watcher {
             drop(actix_rt::spawn(supervisor.watch("the watch on callers.file", watcher.run())));
         }
+        if matches!(self.client_secret, SecretSource::File(_)) {
+            let keys = self.state.hiding_keys.clone();
+            let watch = self.client_secret.watch(move |secret| keys.replace(secret.expose()));
+            drop(actix_rt::spawn(supervisor.watch("the watch on zoom.client_secret_file", watch)));
+        }
         tracing::info!(
             %listen,
             %ops_listen,
@@ -196,6 +210,10 @@ impl App {
         }
         Ok(())
     }
+}
+
+fn hiding_keys(client_secret: &SecretSource) -> io::Result<CurrentKeys> {
+    CurrentKeys::derive(client_secret.read()?.expose()).map_err(io::Error::other)
 }
 
 /// Waits for the requests, then for the flights. Returns whether all of them ended before the deadline.

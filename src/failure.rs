@@ -117,6 +117,12 @@ impl ZoomError {
         self.tracking_id.as_ref().map(RedactedText::as_str)
     }
 
+    /// Returns the part that callers may see from whom something is hidden. Nobody knows what Zoom writes into a message, so it
+    /// is hidden like an unknown field.
+    pub(crate) fn without_message(&self) -> Self {
+        Self { message: None, ..self.clone() }
+    }
+
     /// Returns the part of a token endpoint's response that callers may see: its status. The rest is about our app.
     pub(crate) fn status_only(&self) -> Self {
         Self { status: self.status, ..Self::default() }

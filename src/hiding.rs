@@ -1,8 +1,12 @@
 //! The groups of fields that a caller may not see, and the keys that stand in for what is hidden.
 
+mod current;
 mod keys;
 
-pub use self::keys::{HidingKeys, KeyDerivationError};
+pub use self::{
+    current::CurrentKeys,
+    keys::{HidingKeys, KeyDerivationError},
+};
 
 /// A word of `hide` in the callers' file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

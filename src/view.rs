@@ -14,6 +14,8 @@ mod selected;
 pub mod snapshot_view;
 mod summarized;
 pub mod summary;
+pub mod visible;
+pub mod whole;
 mod zoom_page;
 pub mod zoom_shape;
 

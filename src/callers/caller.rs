@@ -60,7 +60,6 @@ pub(crate) struct Caller {
     /// The maximum number of calls in a UTC day.
     pub(crate) calls_per_day: Option<NonZeroU32>,
     /// The fields that no response to it may contain.
-    #[expect(dead_code, reason = "the views do not hide yet")]
     pub(crate) hide: HiddenFields,
     /// The calls of this caller. It is kept when the entry changes.
     pub(super) ledger: SharedLedger,

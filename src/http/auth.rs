@@ -10,7 +10,10 @@ use super::{
     credentials::{BasicCredentials, Credential},
     problem::Problem,
 };
-use crate::callers::{Caller, CallerName, Callers};
+use crate::{
+    callers::{Caller, CallerName, Callers},
+    hiding::HiddenFields,
+};
 
 /// The sender of a request.
 pub(super) enum Identity {
@@ -50,6 +53,14 @@ impl Identity {
     /// Returns whether the caller is anonymous because no callers are configured.
     pub(super) fn is_anonymous(&self) -> bool {
         matches!(self, Self::Caller(caller) if caller.is_anonymous())
+    }
+
+    /// Returns the fields that no response may contain.
+    pub(super) fn hidden_fields(&self) -> HiddenFields {
+        match self {
+            Self::Caller(caller) => caller.hide,
+            Self::Unknown | Self::NotRequired => HiddenFields::default(),
+        }
     }
 
     /// Returns the caller, or the problem to respond with if the request has no known key.

@@ -6,7 +6,12 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
-use crate::snapshot::{MeetingKind, MeetingType, Snapshot, SnapshotKey, Tag};
+use super::problem::Problem;
+use crate::{
+    hiding::HidingKeys,
+    snapshot::{MeetingKind, MeetingType, RowRange, Snapshot, SnapshotKey, Tag},
+    view::snapshot_view::ViewPage,
+};
 
 /// The permitted numbers of participants in a slice. Zoom permits the same range on other endpoints.
 pub(super) const SLICE_SIZES: std::ops::RangeInclusive<u16> = 1..=300;
@@ -27,6 +32,31 @@ impl Slice {
 
     pub(super) fn next(self) -> Self {
         Self { offset: self.offset.saturating_add(self.size.into()), ..self }
+    }
+
+    /// Returns its range. If more participants follow, the response contains a token that names this snapshot, so the cache
+    /// must keep it after a newer one replaces it.
+    pub(super) fn range_in(self, snapshot: &Snapshot) -> RowRange {
+        let range = snapshot.row_range(self.offset(), self.size.into());
+        if range.more {
+            snapshot.mark_paged();
+        }
+        range
+    }
+
+    /// Returns the page of a view. Its token is sealed if there are keys.
+    pub(super) fn view_page(
+        self,
+        snapshot: &Snapshot,
+        keys: Option<&HidingKeys>,
+    ) -> Result<ViewPage, Problem> {
+        let next = self.range_in(snapshot).more.then(|| PageToken::after(self, snapshot));
+        let next_page_token = match (next, keys) {
+            (None, _) => None,
+            (Some(token), None) => Some(token.encode()),
+            (Some(token), Some(keys)) => Some(token.seal(keys)?),
+        };
+        Ok(ViewPage { offset: self.offset(), size: self.size, next_page_token })
     }
 }
 
@@ -59,6 +89,19 @@ impl PageToken {
     }
 
     pub(super) fn encode(self) -> String {
+        let mut bytes = self.content();
+        let checksum = Sha256::digest(&bytes);
+        bytes.extend(checksum.iter().take(CHECKSUM));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Encrypts the token, for a caller from whom something is hidden: the snapshot's tag is a hash of what is hidden, too.
+    pub(super) fn seal(self, keys: &HidingKeys) -> Result<String, Problem> {
+        let sealed = keys.seal(&self.content()).map_err(|_| Problem::Internal)?;
+        Ok(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    fn content(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LENGTH + CHECKSUM);
         let webinar = if self.kind == MeetingKind::Webinar { WEBINAR } else { 0 };
         let past = if self.meeting_type == MeetingType::Past { PAST } else { 0 };
@@ -66,18 +109,36 @@ impl PageToken {
         bytes.extend_from_slice(&self.tag.0.to_be_bytes());
         bytes.extend_from_slice(&self.slice.offset.to_be_bytes());
         bytes.extend_from_slice(&self.slice.size.to_be_bytes());
-        let checksum = Sha256::digest(&bytes);
-        bytes.extend(checksum.iter().take(CHECKSUM));
-        URL_SAFE_NO_PAD.encode(bytes)
+        bytes
     }
 
-    /// Returns `None` if the text is not a token of this version.
-    pub(super) fn decode(text: &str) -> Option<Self> {
+    /// Reads a token that was sealed with these keys, or encoded if there are none. A caller from whom something is hidden
+    /// must not use encoded ones: it could make one for a guess of what is hidden, and see whether it is accepted.
+    ///
+    /// # Errors
+    /// The text is not such a token of this version.
+    pub(super) fn parse(text: &str, keys: Option<&HidingKeys>) -> Result<Self, Problem> {
+        let token = match keys {
+            None => Self::decode(text),
+            Some(keys) => Self::unseal(text, keys),
+        };
+        token.ok_or(Problem::InvalidPageToken)
+    }
+
+    fn unseal(text: &str, keys: &HidingKeys) -> Option<Self> {
+        Self::of_content(&keys.open(&URL_SAFE_NO_PAD.decode(text).ok()?)?)
+    }
+
+    fn decode(text: &str) -> Option<Self> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (content, checksum) = bytes.split_at_checked(LENGTH)?;
         if checksum.len() != CHECKSUM || !Sha256::digest(content).starts_with(checksum) {
             return None;
         }
+        Self::of_content(content)
+    }
+
+    fn of_content(content: &[u8]) -> Option<Self> {
         let ([version, flags], rest) = content.split_first_chunk()?;
         let (tag, rest) = rest.split_first_chunk()?;
         let (offset, size) = rest.split_first_chunk()?;
@@ -103,6 +164,18 @@ mod tests {
             let meeting_type = MeetingType::ALL[usize::from(flags >> 1)];
             let token = PageToken { tag: Tag(tag), kind, meeting_type, slice: Slice { offset, size } };
             prop_assert_eq!(PageToken::decode(&token.encode()), Some(token));
+        }
+
+        #[test]
+        fn unsealing_undoes_sealing_with_the_same_keys(tag: u128, offset: u32, size in SLICE_SIZES) {
+            let (kind, meeting_type) = (MeetingKind::Webinar, MeetingType::Past);
+            let token = PageToken { tag: Tag(tag), kind, meeting_type, slice: Slice { offset, size } };
+            let keys = |secret| HidingKeys::derive(secret).unwrap();
+            let sealed = token.seal(&keys("secret")).unwrap();
+            prop_assert_eq!(PageToken::unseal(&sealed, &keys("secret")), Some(token));
+            prop_assert_eq!(PageToken::unseal(&sealed, &keys("secret2")), None);
+            prop_assert_eq!(PageToken::unseal(&token.encode(), &keys("secret")), None);
+            prop_assert_eq!(PageToken::decode(&sealed), None);
         }
 
         #[test]

@@ -12,6 +12,7 @@ use super::{
     view_params::ViewParams,
 };
 use crate::{
+    hiding::HidingKeys,
     meeting_id::MeetingId,
     snapshot::{MeetingKind, MeetingType, RequestedKey},
     view::snapshot_view::View,
@@ -47,13 +48,18 @@ pub(super) enum Portion {
 }
 
 impl QosRequest {
-    pub(super) fn parse(request: &HttpRequest, context: &RequestContext) -> Result<Self, Problem> {
+    /// Parses the request. `keys` are those of the page tokens, if the caller's are sealed.
+    pub(super) fn parse(
+        request: &HttpRequest,
+        context: &RequestContext,
+        keys: Option<&HidingKeys>,
+    ) -> Result<Self, Problem> {
         let meeting = meeting(request, context)?;
         let [meeting_type, kind, page_size, page_token, participant, groups, since, until, format, rows] =
             single_valued(request, QUERY)?;
         let meeting_type = self::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
         let kind = self::kind(kind.as_deref())?;
-        let portion = portion(page_size.as_deref(), page_token.as_deref())?;
+        let portion = portion(page_size.as_deref(), page_token.as_deref(), keys)?;
         let view = ViewParams { participant, groups, since, until, format, rows }.view(request.headers())?;
         let portion = match (portion, view) {
             (portion, None) => portion,
@@ -118,7 +124,11 @@ pub(super) fn kind(value: Option<&str>) -> Result<Option<MeetingKind>, Problem> 
     })
 }
 
-fn portion(page_size: Option<&str>, page_token: Option<&str>) -> Result<Portion, Problem> {
+fn portion(
+    page_size: Option<&str>,
+    page_token: Option<&str>,
+    keys: Option<&HidingKeys>,
+) -> Result<Portion, Problem> {
     let size = page_size.map(self::page_size).transpose()?;
     match (page_token, size) {
         (None, None) => Ok(Portion::Whole),
@@ -128,7 +138,7 @@ fn portion(page_size: Option<&str>, page_token: Option<&str>) -> Result<Portion,
             Err(Problem::invalid("next_page_token", detail))
         }
         (Some(token), size) => {
-            let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
+            let mut token = PageToken::parse(token, keys)?;
             token.slice.size = size.unwrap_or(token.slice.size);
             Ok(Portion::NextSlice(token))
         }

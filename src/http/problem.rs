@@ -106,7 +106,7 @@ impl Problem {
                 )
             }
             Self::ParticipantNotFound => Row::refused(404, "participant_not_found", "No such participant")
-                .with_detail("Nobody in this meeting has this id; compare it with the meeting's participants."),
+                .with_detail("Nobody in this meeting has this id; compare it with the participants in this service's responses to you."),
             Self::NotFound => Row::refused(404, "not_found", "No such path")
                 .with_detail(
                     "There is no such path; the callers' listener has /, /guide, /meetings/{meetingId}, /qos/{meetingId}, /qos/{meetingId}/summary, /openapi.json and, for clients made for \

@@ -26,6 +26,7 @@ use crate::{
     fetcher::{FetchSource, Fetched},
     snapshot::{RequestedKey, Snapshot, SnapshotKey},
     trace::FlightLink,
+    view::visible::Redaction,
 };
 
 pub(super) async fn get(
@@ -35,7 +36,9 @@ pub(super) async fn get(
 ) -> Result<HttpResponse, Problem> {
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
-    let QosRequest { requested, portion } = QosRequest::parse(request, context)?;
+    let redaction = state.redaction(&context.identity);
+    let keys = redaction.as_ref().map(Redaction::keys);
+    let QosRequest { requested, portion } = QosRequest::parse(request, context, keys)?;
     let part = match portion {
         Portion::Whole => Requested::Whole,
         Portion::FirstSlice(slice) => Requested::Slice(slice),

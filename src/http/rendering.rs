@@ -5,10 +5,14 @@ use std::{
     io::{self, Write},
 };
 
-use bytes::Bytes;
-
 use super::pages::MeetingPage;
-use crate::{snapshot::Snapshot, view::snapshot_view::View};
+use crate::{
+    snapshot::Snapshot,
+    view::{
+        snapshot_view::View,
+        visible::{Redaction, VisibleMeeting},
+    },
+};
 
 #[derive(Debug, Clone)]
 pub(super) enum Rendering {
@@ -18,10 +22,18 @@ pub(super) enum Rendering {
 
 impl Rendering {
     /// Returns a name that differs for different renderings, and is valid as part of an entity tag.
-    pub(super) fn name(&self) -> Cow<'static, str> {
+    fn name(&self) -> Cow<'static, str> {
         match self {
             Self::View(view) => view.name(),
             Self::Page(page) => page.name().into(),
+        }
+    }
+
+    /// Returns the name of what this redaction leaves of it.
+    pub(super) fn name_for(&self, redaction: Option<&Redaction>) -> Cow<'static, str> {
+        match redaction {
+            None => self.name(),
+            Some(redaction) => format!("{}-{}", self.name(), redaction.name()).into(),
         }
     }
 
@@ -45,15 +57,10 @@ impl Rendering {
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, or the writer failed.
-    pub(super) fn write(
-        &self,
-        snapshot: &Snapshot,
-        plain: Option<&Bytes>,
-        out: &mut impl Write,
-    ) -> io::Result<bool> {
+    pub(super) fn write(&self, meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::Result<bool> {
         match self {
-            Self::View(view) => view.write(snapshot, plain, out),
-            Self::Page(page) => page.write(snapshot, plain, out).map(|()| true),
+            Self::View(view) => view.write(meeting, out),
+            Self::Page(page) => page.write(meeting, out).map(|()| true),
         }
     }
 }

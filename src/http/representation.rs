@@ -21,8 +21,8 @@ use super::{
     views::{self, MadeView},
 };
 use crate::{
-    snapshot::{BodyDecoder, Coding, RowRange, Snapshot},
-    view::snapshot_view::View,
+    snapshot::{BodyDecoder, Coding, RowRange, Snapshot, Tag},
+    view::{snapshot_view::View, visible::Redaction, whole::slice_foot},
 };
 
 /// The largest body, in bytes, that a worker unpacks itself: handing it to another thread would take longer.
@@ -32,28 +32,17 @@ const UNPACKED_INLINE: u64 = 64 * 1024;
 pub(super) enum Requested {
     Whole,
     Slice(Slice),
+    /// A page in Zoom's shape.
+    ZoomPage(Slice),
     View(View),
     Page(MeetingPage),
 }
 
 impl Requested {
-    /// Selects a page in Zoom's format. If more pages follow, includes the token of the next one.
-    pub(super) fn page(slice: Slice, snapshot: &Snapshot) -> Self {
-        let more = snapshot.row_range(slice.offset(), slice.size.into()).more;
-        if more {
-            // The response contains a token that names this snapshot, so the cache must keep it after a newer one
-            // replaces it.
-            snapshot.mark_paged();
-        }
-        let next_page_token = more.then(|| PageToken::after(slice, snapshot).encode());
-        Self::View(View::ZoomPage { offset: slice.offset(), size: slice.size, next_page_token })
-    }
-
     /// Returns whether the response is the first or the only one for this snapshot, not a later page.
     pub(super) fn is_first(&self) -> bool {
         match self {
-            Self::Slice(slice) => slice.offset == 0,
-            Self::View(View::ZoomPage { offset, .. }) => *offset == 0,
+            Self::Slice(slice) | Self::ZoomPage(slice) => slice.offset == 0,
             Self::Whole | Self::View(_) | Self::Page(_) => true,
         }
     }
@@ -68,30 +57,38 @@ pub(super) enum Representation {
     },
     Made {
         rendering: Rendering,
+        redaction: Option<Redaction>,
         coding: Coding,
     },
 }
 
 impl Representation {
-    pub(super) fn select(snapshot: &Snapshot, requested: Requested, headers: &HeaderMap) -> Self {
-        match requested {
-            Requested::Whole => Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding))),
-            Requested::Slice(slice) => {
-                let cut = snapshot.row_range(slice.offset(), slice.size.into());
-                if cut.more {
-                    // The response contains a token that names this snapshot, so the cache must keep it after a newer
-                    // one replaces it.
-                    snapshot.mark_paged();
-                }
-                Self::Slice { slice, cut }
+    /// Selects the representation of what is requested. If something must be hidden, that is always a view.
+    pub(super) fn select(
+        snapshot: &Snapshot,
+        requested: Requested,
+        headers: &HeaderMap,
+        redaction: Option<Redaction>,
+    ) -> Result<Self, Problem> {
+        let keys = redaction.as_ref().map(Redaction::keys);
+        let view = match (requested, keys) {
+            (Requested::Whole, None) => {
+                return Ok(Self::Whole(negotiation::coding(headers, |coding| snapshot.stores(coding))));
             }
-            Requested::View(view) => Self::made(Rendering::View(view), headers),
-            Requested::Page(page) => Self::made(Rendering::Page(page), headers),
-        }
+            (Requested::Slice(slice), None) => {
+                return Ok(Self::Slice { slice, cut: slice.range_in(snapshot) });
+            }
+            (Requested::Whole, Some(_)) => View::Whole,
+            (Requested::Slice(slice), Some(_)) => View::Slice(slice.view_page(snapshot, keys)?),
+            (Requested::ZoomPage(slice), _) => View::ZoomPage(slice.view_page(snapshot, keys)?),
+            (Requested::View(view), _) => view,
+            (Requested::Page(page), _) => return Ok(Self::made(Rendering::Page(page), redaction, headers)),
+        };
+        Ok(Self::made(Rendering::View(view), redaction, headers))
     }
 
-    fn made(rendering: Rendering, headers: &HeaderMap) -> Self {
-        Self::Made { rendering, coding: negotiation::coding(headers, |_| true) }
+    fn made(rendering: Rendering, redaction: Option<Redaction>, headers: &HeaderMap) -> Self {
+        Self::Made { rendering, redaction, coding: negotiation::coding(headers, |_| true) }
     }
 
     /// Returns the strong entity tag, which differs for each representation.
@@ -102,9 +99,13 @@ impl Representation {
                 format!("\"{}-{offset}-{size}\"", snapshot.tag).into()
             }
             // A later version of this service may write the same view differently.
-            Self::Made { rendering, coding } => {
-                let (tag, coding, version) = (snapshot.tag, coding.as_str(), env!("CARGO_PKG_VERSION"));
-                format!("\"{tag}-{}-{coding}-{version}\"", rendering.name()).into()
+            Self::Made { rendering, redaction, coding } => {
+                let tag = match redaction {
+                    None => snapshot.tag,
+                    Some(redaction) => Tag(redaction.keys().alias_of_tag(snapshot.tag.0)),
+                };
+                let (name, coding) = (rendering.name_for(redaction.as_ref()), coding.as_str());
+                format!("\"{tag}-{name}-{coding}-{}\"", env!("CARGO_PKG_VERSION")).into()
             }
         }
     }
@@ -129,7 +130,7 @@ impl Representation {
         let Self::Made { rendering, .. } = self else { return true };
         !matches!(
             rendering,
-            Rendering::View(View::ZoomPage { .. } | View::ZoomParticipant { .. }) | Rendering::Page(_)
+            Rendering::View(View::ZoomPage(_) | View::ZoomParticipant { .. }) | Rendering::Page(_)
         )
     }
 
@@ -157,15 +158,16 @@ impl Representation {
             Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
             Self::Slice { slice, cut } => Ok(sliced(*slice, *cut, state, snapshot, length_only).await),
             // Boxed; otherwise the future of every hit would need room for this one.
-            Self::Made { rendering, coding } => {
-                Box::pin(made(rendering, *coding, state, snapshot, length_only)).await
+            Self::Made { rendering, redaction, coding } => {
+                let made_of = (rendering, redaction.as_ref());
+                Box::pin(made(made_of, *coding, state, snapshot, length_only)).await
             }
         }
     }
 }
 
 async fn made(
-    rendering: &Rendering,
+    rendering: (&Rendering, Option<&Redaction>),
     coding: Coding,
     state: &AppState,
     snapshot: &Arc<Snapshot>,
@@ -220,12 +222,8 @@ async fn sliced(
     length_only: bool,
 ) -> BoxBody {
     let head = snapshot.head();
-    let foot = if cut.more {
-        let token = PageToken::after(slice, snapshot).encode();
-        format!("],\"page_size\":{},\"next_page_token\":\"{token}\"}}", slice.size)
-    } else {
-        format!("],\"page_size\":{},\"next_page_token\":null}}", slice.size)
-    };
+    let token = cut.more.then(|| PageToken::after(slice, snapshot).encode());
+    let foot = slice_foot(slice.size, token.as_deref());
     let rows = if length_only {
         Source::LengthOnly(cut.length)
     } else {

@@ -134,7 +134,8 @@ pub(super) async fn build(
     if let Requested::Page(page) = &mut requested {
         page.stale = provenance.stale_reason();
     }
-    let representation = Representation::select(snapshot, requested, request.headers());
+    let redaction = state.redaction(&context.identity);
+    let representation = Representation::select(snapshot, requested, request.headers(), redaction)?;
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
     if not_modified && representation.may_be_missing() && !preconditions::names(request.headers(), &etag) {

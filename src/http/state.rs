@@ -5,14 +5,15 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::views::ViewMaker;
+use super::{auth::Identity, views::ViewMaker};
 use crate::{
     cache::Cache,
     callers::{Callers, OperatorsKey},
     fetcher::{Credentials, Fetcher},
+    hiding::CurrentKeys,
     metrics::Metrics,
     trace::Tracer,
-    view::summary::SummaryLimits,
+    view::{summary::SummaryLimits, visible::Redaction},
 };
 
 /// State that the handlers of both listeners share. Built once, outside the workers; otherwise each worker would build
@@ -26,6 +27,8 @@ pub struct AppState {
     pub cache: Cache,
     /// Serves misses.
     pub fetcher: Fetcher,
+    /// Replaces what is hidden from callers.
+    pub hiding_keys: CurrentKeys,
     /// Makes the views of snapshots.
     pub views: ViewMaker,
     /// The limits of summaries, which a query can replace.
@@ -47,6 +50,11 @@ impl AppState {
         self.metrics.cache_entries.set(gauge(self.cache.entry_count()));
         self.metrics.cache_bytes.set(gauge(self.cache.bytes()));
         self.metrics.credentials_ok.set(i64::from(self.fetcher.credentials() == Credentials::Accepted));
+    }
+
+    /// Returns what must be hidden from the sender of a request; `None` for most callers.
+    pub(super) fn redaction(&self, identity: &Identity) -> Option<Redaction> {
+        Redaction::new(identity.hidden_fields(), || self.hiding_keys.load())
     }
 
     pub(super) fn is_draining(&self) -> bool {

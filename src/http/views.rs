@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
 use super::{problem::Problem, rendering::Rendering};
@@ -17,6 +16,7 @@ use crate::{
     cache::{Cache, ViewBody, ViewKey},
     failure::{Failure, Reason},
     snapshot::{BodyWriter, Coding, Snapshot, WrittenBody},
+    view::visible::{Redaction, VisibleMeeting},
 };
 
 /// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
@@ -68,19 +68,19 @@ pub(super) struct MadeView {
     pub(super) coding: Coding,
 }
 
-/// Returns the view from the cache, or makes it. Fails with [`Problem::ParticipantNotFound`] if the view is of a
+/// Returns the view from the cache, or makes it, without what the redaction hides. Fails with [`Problem::ParticipantNotFound`] if the view is of a
 /// participant that the meeting does not have.
 pub(super) async fn get(
     (cache, maker): (&Cache, &ViewMaker),
     snapshot: &Arc<Snapshot>,
-    view: &Rendering,
+    (view, redaction): (&Rendering, Option<&Redaction>),
     coding: Coding,
 ) -> Result<MadeView, Problem> {
     let coding = match coding {
         Coding::Identity if view.input_length(snapshot) > LARGE => Coding::Gzip,
         coding => coding,
     };
-    let key = ViewKey { tag: snapshot.tag, name: view.name().into(), coding };
+    let key = ViewKey { tag: snapshot.tag, name: view.name_for(redaction).into(), coding };
     if let Some(body) = cache.views.get(&key) {
         return Ok(MadeView { body, coding });
     }
@@ -95,12 +95,14 @@ pub(super) async fn get(
     let permit = Arc::clone(&maker.permits).acquire_owned();
     let permit = tokio::time::timeout_at(deadline.into(), permit).await;
     let Ok(Ok(permit)) = permit else { return Err(overloaded()) };
-    let (cache, snapshot, view) = (cache.clone(), Arc::clone(snapshot), view.clone());
+    let (cache, snapshot) = (cache.clone(), Arc::clone(snapshot));
+    let (view, redaction) = (view.clone(), redaction.cloned());
     let work = move || {
         // Held until the view is made, even if the caller disconnects meanwhile.
         let _permit = permit;
         let plain = cache.bodies.plain(&snapshot);
-        let made = make(&snapshot, &view, plain.as_ref(), coding).map_err(|_| Problem::Internal)?;
+        let meeting = VisibleMeeting::new(&snapshot, plain.as_ref(), redaction.as_ref());
+        let made = make(&view, &meeting, coding).map_err(|_| Problem::Internal)?;
         let made = made.ok_or(Problem::ParticipantNotFound)?;
         let body = cache.views.insert(key, made).ok_or_else(overloaded)?;
         *turn = Some(body.clone());
@@ -110,14 +112,9 @@ pub(super) async fn get(
     Ok(MadeView { body, coding })
 }
 
-fn make(
-    snapshot: &Snapshot,
-    view: &Rendering,
-    plain: Option<&Bytes>,
-    coding: Coding,
-) -> io::Result<Option<WrittenBody>> {
+fn make(view: &Rendering, meeting: &VisibleMeeting<'_>, coding: Coding) -> io::Result<Option<WrittenBody>> {
     let mut writer = BodyWriter::new(coding)?;
-    let found = view.write(snapshot, plain, &mut writer)?;
+    let found = view.write(meeting, &mut writer)?;
     if found { writer.finish().map(Some) } else { Ok(None) }
 }
 
@@ -131,7 +128,7 @@ mod tests {
     use crate::{
         cache::tests::cache,
         snapshot::{SnapshotBuilder, tests::finish},
-        view::snapshot_view::View,
+        view::snapshot_view::{View, ViewPage},
     };
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -144,7 +141,7 @@ mod tests {
     }
 
     fn page() -> Rendering {
-        Rendering::View(View::ZoomPage { offset: 0, size: 1, next_page_token: None })
+        Rendering::View(View::ZoomPage(ViewPage { offset: 0, size: 1, next_page_token: None }))
     }
 
     fn reason<T>(made: Result<T, Problem>) -> Option<Reason> {
@@ -159,10 +156,10 @@ mod tests {
         let (cache, snapshot) = (cache(1 << 24), snapshot("{}"));
         let maker = ViewMaker::new(1, Duration::from_millis(20)).unwrap();
         let permit = Arc::clone(&maker.permits).acquire_owned().await.unwrap();
-        let late = get((&cache, &maker), &snapshot, &page(), Coding::Identity).await;
+        let late = get((&cache, &maker), &snapshot, (&page(), None), Coding::Identity).await;
         assert_eq!(reason(late), Some(Reason::Overloaded));
         drop(permit);
-        let made = get((&cache, &maker), &snapshot, &page(), Coding::Identity).await;
+        let made = get((&cache, &maker), &snapshot, (&page(), None), Coding::Identity).await;
         assert!(made.is_ok_and(|made| made.body.bytes.ends_with(b"\"participants\":[{}]}")));
     }
 
@@ -185,7 +182,7 @@ mod tests {
         let (cache, snapshot) = (cache(8 * 1024), snapshot(&format!("{{\"id\":\"{}\"}}", "x".repeat(300))));
         let maker = ViewMaker::new(1, SECOND).unwrap();
         let view = page();
-        let made = || get((&cache, &maker), &snapshot, &view, Coding::Identity);
+        let made = || get((&cache, &maker), &snapshot, (&view, None), Coding::Identity);
         let (first, second, third) = tokio::join!(made(), made(), made());
         let bytes = [first, second, third].map(|made| made.ok().unwrap().body.bytes);
         assert!(bytes.iter().all(|other| other.as_ptr() == bytes[0].as_ptr()), "made once");

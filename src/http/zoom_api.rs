@@ -29,7 +29,7 @@ use super::{
 use crate::{
     callers::Caller,
     snapshot::{MeetingKind, RequestedKey, Snapshot},
-    view::snapshot_view::View,
+    view::{snapshot_view::View, visible::Redaction},
 };
 
 /// Returns whether responses at this path, including errors, have Zoom's format.
@@ -51,17 +51,18 @@ pub(super) async fn get_page(
         let requested =
             RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
         let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
-        let page = Requested::page(Slice { offset: 0, size: query.page_size_or_default() }, &snapshot);
+        let page = Requested::ZoomPage(Slice { offset: 0, size: query.page_size_or_default() });
         let response = response::build(state, request, context, (&snapshot, &provenance), page).await;
         state.fetcher.publish_paged(&snapshot);
         return response;
     };
-    let mut token = PageToken::decode(token).ok_or(Problem::InvalidPageToken)?;
+    let redaction = state.redaction(&context.identity);
+    let mut token = PageToken::parse(token, redaction.as_ref().map(Redaction::keys))?;
     token.slice.size = query.page_size.unwrap_or(token.slice.size);
     let meeting_type = query.meeting_type.unwrap_or(token.meeting_type);
     let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
     let snapshot = paged_snapshot(state, context, requested, &token).await?;
-    let page = Requested::page(token.slice, &snapshot);
+    let page = Requested::ZoomPage(token.slice);
     response::build(state, request, context, (&snapshot, &Provenance::Hit), page).await
 }
 

@@ -8,8 +8,6 @@ mod strip;
 
 use std::{cmp::Reverse, io};
 
-use bytes::Bytes;
-
 use self::{axis::AxisBuilder, row::RowBuilder};
 pub use self::{
     axis::TimeAxis,
@@ -19,8 +17,8 @@ pub use self::{
 use super::{
     selected::corrupt,
     summary::{CommonValue, Participant, Quality, Summary, SummaryLimits},
+    visible::VisibleMeeting,
 };
-use crate::snapshot::Snapshot;
 
 /// A meeting as its page shows it.
 #[derive(Debug)]
@@ -40,17 +38,17 @@ impl Heatmap {
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, which would be a bug.
-    pub fn read(snapshot: &Snapshot, plain: Option<&Bytes>, limits: SummaryLimits) -> io::Result<Self> {
+    pub fn read(meeting: &VisibleMeeting<'_>, limits: SummaryLimits) -> io::Result<Self> {
         let (mut summary, mut axis) = (Summary::new(limits), AxisBuilder::default());
-        let mut participants = snapshot.participants(0, snapshot.rows(), plain);
+        let mut participants = meeting.participants(0, meeting.rows());
         while let Some(cleaned) = participants.read()? {
             summary.add(cleaned).map_err(corrupt)?;
             let participant = Participant::read(cleaned, &limits).map_err(|error| corrupt(error.into()))?;
             axis.add(&participant);
         }
-        let axis = axis.finish(snapshot.rows());
-        let mut rows = Vec::with_capacity(snapshot.rows());
-        let mut participants = snapshot.participants(0, snapshot.rows(), plain);
+        let axis = axis.finish(meeting.rows());
+        let mut rows = Vec::with_capacity(meeting.rows());
+        let mut participants = meeting.participants(0, meeting.rows());
         while let Some(cleaned) = participants.read()? {
             let participant = Participant::read(cleaned, &limits).map_err(|error| corrupt(error.into()))?;
             rows.push(RowBuilder(axis).row(rows.len(), &participant));

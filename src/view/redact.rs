@@ -12,7 +12,11 @@ use std::ops::Range;
 use ring::hmac;
 
 use self::rules::{RedactionRules, RedactionScope};
-pub use self::{fields::FieldClass, person::PSEUDONYM_LENGTH, rules::HiddenForm};
+pub use self::{
+    fields::FieldClass,
+    person::{PSEUDONYM_LENGTH, is_pseudonym},
+    rules::HiddenForm,
+};
 use super::NotAParticipant;
 use crate::{
     hiding::{HiddenFields, HidingKeys},

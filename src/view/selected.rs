@@ -2,21 +2,19 @@
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
-
 use super::{
     NotAParticipant,
     rows::{RowFormat, RowMaker, RowShape},
     select::Selection,
+    visible::{VisibleMeeting, VisibleReader},
 };
-use crate::snapshot::{ParticipantReader, Snapshot};
 
 /// How a snapshot's body begins its list of participants.
 const LIST: &str = "\"participants\":[";
 
 /// Reads the selected participants of a snapshot one after the other.
 pub(super) struct SelectedReader<'s> {
-    participants: ParticipantReader<'s>,
+    participants: VisibleReader<'s>,
     selection: &'s Selection,
     selected: Vec<u8>,
     /// Whether the meeting has the participant who is wanted, with samples or without.
@@ -24,8 +22,8 @@ pub(super) struct SelectedReader<'s> {
 }
 
 impl<'s> SelectedReader<'s> {
-    pub(super) fn new(snapshot: &'s Snapshot, plain: Option<&Bytes>, selection: &'s Selection) -> Self {
-        let participants = snapshot.participants(0, snapshot.rows(), plain);
+    pub(super) fn new(meeting: &VisibleMeeting<'s>, selection: &'s Selection) -> Self {
+        let participants = meeting.participants(0, meeting.rows());
         Self { participants, selection, selected: Vec::new(), found: selection.participant.is_none() }
     }
 
@@ -45,12 +43,11 @@ impl<'s> SelectedReader<'s> {
 /// Writes the meeting with the selected participants, and their number. Returns `false`, and writes nothing, if the meeting lacks
 /// the participant.
 pub(super) fn write_json(
-    snapshot: &Snapshot,
-    plain: Option<&Bytes>,
+    meeting: &VisibleMeeting<'_>,
     selection: &Selection,
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let mut counted = SelectedReader::new(snapshot, plain, selection);
+    let mut counted = SelectedReader::new(meeting, selection);
     let mut count = 0_usize;
     while counted.read()?.is_some() {
         count += 1;
@@ -58,10 +55,10 @@ pub(super) fn write_json(
     if !counted.found {
         return Ok(false);
     }
-    let head = snapshot.head();
+    let head = meeting.head();
     let head = head.strip_suffix(LIST).ok_or(io::ErrorKind::InvalidData)?;
     write!(out, "{head}\"selected_records\":{count},{LIST}")?;
-    let mut selected = SelectedReader::new(snapshot, plain, selection);
+    let mut selected = SelectedReader::new(meeting, selection);
     let mut separator: &[u8] = b"";
     while let Some(participant) = selected.read()? {
         out.write_all(std::mem::replace(&mut separator, b","))?;
@@ -73,14 +70,13 @@ pub(super) fn write_json(
 
 /// Writes the rows of the selected participants. Returns `false`, and writes nothing, if the meeting lacks the participant.
 pub(super) fn write_rows(
-    snapshot: &Snapshot,
-    plain: Option<&Bytes>,
+    meeting: &VisibleMeeting<'_>,
     (selection, shape, format): (&Selection, RowShape, RowFormat),
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let mut maker = RowMaker::new(&snapshot.key.meeting.to_string(), shape);
+    let mut maker = RowMaker::new(&meeting.id(), shape);
     if format == RowFormat::Csv {
-        let mut selected = SelectedReader::new(snapshot, plain, selection);
+        let mut selected = SelectedReader::new(meeting, selection);
         while let Some(participant) = selected.read()? {
             maker.add_columns(participant)?;
         }
@@ -89,7 +85,7 @@ pub(super) fn write_rows(
         }
         maker.write_csv_header(out)?;
     }
-    let mut selected = SelectedReader::new(snapshot, plain, selection);
+    let mut selected = SelectedReader::new(meeting, selection);
     while let Some(participant) = selected.read()? {
         match format {
             RowFormat::Ndjson => maker.write_ndjson(participant, out)?,

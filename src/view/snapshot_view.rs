@@ -5,7 +5,6 @@ use std::{
     io::{self, Write},
 };
 
-use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -13,23 +12,20 @@ use super::{
     select::Selection,
     selected, summarized,
     summary::{SummaryLimit, SummaryLimits},
-    zoom_page,
+    visible::VisibleMeeting,
+    whole, zoom_page,
 };
 use crate::snapshot::Snapshot;
 
 /// A view of a snapshot, with all parameters.
 #[derive(Debug, Clone)]
 pub enum View {
+    /// The meeting as its snapshot has it. Only for callers from whom something is hidden: the others get the snapshot's body.
+    Whole,
+    /// A slice of that.
+    Slice(ViewPage),
     /// A page in Zoom's shape.
-    ZoomPage {
-        /// The index of its first participant, from 0.
-        offset: usize,
-        /// The maximum number of participants.
-        size: u16,
-        /// The token of the next page; `None` on the last one. It is determined by the snapshot and the other two
-        /// fields, so it is not part of the view's name.
-        next_page_token: Option<String>,
-    },
+    ZoomPage(ViewPage),
     /// The newest row of one participant in Zoom's shape.
     ZoomParticipant {
         /// The participant's `user_id`, `id` or `participant_uuid`.
@@ -55,11 +51,25 @@ pub enum View {
     },
 }
 
+/// Consecutive participants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewPage {
+    /// The index of the first participant, from 0.
+    pub offset: usize,
+    /// The maximum number of participants.
+    pub size: u16,
+    /// The token of the next page; `None` on the last one. It is determined by the snapshot, the other two fields and the
+    /// keys of the caller's [`Redaction`](super::visible::Redaction), so it is not part of the view's name.
+    pub next_page_token: Option<String>,
+}
+
 impl View {
     /// Returns a name that differs for different views, and is valid as part of an entity tag.
     pub fn name(&self) -> Cow<'static, str> {
         match self {
-            Self::ZoomPage { offset, size, .. } => format!("zoom-{offset}-{size}").into(),
+            Self::Whole => "whole".into(),
+            Self::Slice(ViewPage { offset, size, .. }) => format!("slice-{offset}-{size}").into(),
+            Self::ZoomPage(ViewPage { offset, size, .. }) => format!("zoom-{offset}-{size}").into(),
             Self::Selected(selection) => format!("select-{}", selection.fingerprint()).into(),
             Self::Rows { selection, shape, format } => {
                 let (shape, format) = (shape.as_str(), format.as_str());
@@ -81,7 +91,7 @@ impl View {
     /// Returns the participant whom the view shows alone.
     pub fn participant(&self) -> Option<&str> {
         match self {
-            Self::ZoomPage { .. } => None,
+            Self::Whole | Self::Slice(_) | Self::ZoomPage(_) => None,
             Self::ZoomParticipant { wanted } => Some(wanted),
             Self::Selected(selection) | Self::Rows { selection, .. } | Self::Summary { selection, .. } => {
                 selection.participant.as_deref()
@@ -93,12 +103,16 @@ impl View {
     /// large.
     pub fn input_length(&self, snapshot: &Snapshot) -> u64 {
         match self {
-            Self::ZoomPage { offset, size, .. } => snapshot.row_range(*offset, (*size).into()).length,
+            Self::Slice(page) | Self::ZoomPage(page) => {
+                snapshot.row_range(page.offset, page.size.into()).length
+            }
             // Unknown until the participant is found. A single participant is never treated as large.
             _ if self.participant().is_some() => 0,
-            Self::ZoomParticipant { .. } | Self::Selected(_) | Self::Rows { .. } | Self::Summary { .. } => {
-                snapshot.length
-            }
+            Self::Whole
+            | Self::ZoomParticipant { .. }
+            | Self::Selected(_)
+            | Self::Rows { .. }
+            | Self::Summary { .. } => snapshot.length,
         }
     }
 
@@ -107,26 +121,23 @@ impl View {
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, or the writer failed.
-    pub fn write(
-        &self,
-        snapshot: &Snapshot,
-        plain: Option<&Bytes>,
-        out: &mut impl Write,
-    ) -> io::Result<bool> {
+    pub fn write(&self, meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::Result<bool> {
         match self {
-            Self::ZoomPage { offset, size, next_page_token } => {
+            Self::Whole => whole::write(meeting, out).map(|()| true),
+            Self::Slice(ViewPage { offset, size, next_page_token }) => {
                 let token = next_page_token.as_deref();
-                zoom_page::write_page(snapshot, plain, (*offset, *size), token, out)?;
-                Ok(true)
+                whole::write_slice(meeting, (*offset, *size), token, out).map(|()| true)
             }
-            Self::ZoomParticipant { wanted } => zoom_page::write_participant(snapshot, plain, wanted, out),
-            Self::Selected(selection) => selected::write_json(snapshot, plain, selection, out),
+            Self::ZoomPage(ViewPage { offset, size, next_page_token }) => {
+                let token = next_page_token.as_deref();
+                zoom_page::write_page(meeting, (*offset, *size), token, out).map(|()| true)
+            }
+            Self::ZoomParticipant { wanted } => zoom_page::write_participant(meeting, wanted, out),
+            Self::Selected(selection) => selected::write_json(meeting, selection, out),
             Self::Rows { selection, shape, format } => {
-                selected::write_rows(snapshot, plain, (selection, *shape, *format), out)
+                selected::write_rows(meeting, (selection, *shape, *format), out)
             }
-            Self::Summary { selection, limits } => {
-                summarized::write(snapshot, plain, (selection, *limits), out)
-            }
+            Self::Summary { selection, limits } => summarized::write(meeting, (selection, *limits), out),
         }
     }
 }

@@ -2,39 +2,36 @@
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
-
 use super::{
     select::Selection,
     selected::{SelectedReader, corrupt},
     summary::{Summary, SummaryLimits},
+    visible::VisibleMeeting,
 };
-use crate::snapshot::Snapshot;
 
 /// Writes the summary with these limits. Reads the participants twice, because the counts of all stand before them. Returns
 /// `false`, and writes nothing, if the selection is of a participant that the meeting does not have.
 pub(super) fn write(
-    snapshot: &Snapshot,
-    plain: Option<&Bytes>,
+    meeting: &VisibleMeeting<'_>,
     (selection, limits): (&Selection, SummaryLimits),
     out: &mut impl Write,
 ) -> io::Result<bool> {
     let mut summary = Summary::new(limits);
-    let mut counted = SelectedReader::new(snapshot, plain, selection);
+    let mut counted = SelectedReader::new(meeting, selection);
     while let Some(participant) = counted.read()? {
         summary.add(participant).map_err(corrupt)?;
     }
     if !counted.found {
         return Ok(false);
     }
-    let mut text = snapshot.opening().into_bytes();
+    let mut text = meeting.opening().into_bytes();
     if !selection.is_everything() {
         write!(text, ",\"selected_records\":{}", summary.participants())?;
     }
     text.push(b',');
     summary.append_counts(&mut text);
     text.extend_from_slice(b",\"participants\":[");
-    let mut selected = SelectedReader::new(snapshot, plain, selection);
+    let mut selected = SelectedReader::new(meeting, selection);
     let mut is_first = true;
     while let Some(participant) = selected.read()? {
         if !std::mem::replace(&mut is_first, false) {

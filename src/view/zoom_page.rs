@@ -2,25 +2,23 @@
 
 use std::io::{self, Write};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
     identity::ParticipantIdentity,
+    visible::VisibleMeeting,
     zoom_shape::{LIST_TAIL, append_participant, list_head},
 };
-use crate::snapshot::Snapshot;
 
 /// Writes at most `size` participants, beginning with number `offset`, as one of Zoom's pages.
 pub(super) fn write_page(
-    snapshot: &Snapshot,
-    plain: Option<&Bytes>,
+    meeting: &VisibleMeeting<'_>,
     (offset, size): (usize, u16),
     next_page_token: Option<&str>,
     out: &mut impl Write,
 ) -> io::Result<()> {
-    out.write_all(list_head(snapshot.rows(), size, next_page_token).as_bytes())?;
-    let mut participants = snapshot.participants(offset, size.into(), plain);
+    out.write_all(list_head(meeting.rows(), size, next_page_token).as_bytes())?;
+    let mut participants = meeting.participants_for_zooms_shape(offset, size.into());
     let mut shaped = Vec::new();
     while let Some(participant) = participants.read()? {
         if !shaped.is_empty() {
@@ -36,12 +34,11 @@ pub(super) fn write_page(
 /// Writes the newest row of the participant with this `user_id`, `id` or `participant_uuid`. Returns `false` if the meeting has
 /// no such participant.
 pub(super) fn write_participant(
-    snapshot: &Snapshot,
-    plain: Option<&Bytes>,
+    meeting: &VisibleMeeting<'_>,
     wanted: &str,
     out: &mut impl Write,
 ) -> io::Result<bool> {
-    let mut participants = snapshot.participants(0, snapshot.rows(), plain);
+    let mut participants = meeting.participants_for_zooms_shape(0, meeting.rows());
     let mut newest: Option<(Option<Timestamp>, Vec<u8>)> = None;
     while let Some(participant) = participants.read()? {
         let identity = ParticipantIdentity::of(participant).map_err(io::Error::other)?;

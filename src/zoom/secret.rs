@@ -1,12 +1,18 @@
 //! Secrets: a type that cannot be printed, and their sources. Files are read again each time, because they may have
 //! changed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::regular_file;
 
 /// The largest secret file, in bytes: secrets have a few hundred.
 const LARGEST_FILE: u64 = 64 << 10;
+
+/// How often a watched file is read. The documentation promises 5 s.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A secret text. It has neither `Debug` nor `Display` nor `Serialize`, so that it cannot reach a log by accident.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +48,21 @@ impl SecretSource {
         match self {
             Self::Inline(secret) => Ok(secret.clone()),
             Self::File(path) => read_file(path),
+        }
+    }
+
+    /// Passes the present value to `each` every few seconds, and never returns. Skips a file that cannot be read: the
+    /// next renewal of the access token reports that.
+    pub(crate) async fn watch(self, each: impl Fn(&Secret)) {
+        let mut interval = tokio::time::interval(POLL_INTERVAL);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            let source = self.clone();
+            // On a blocking thread, because reading from a mounted volume can hang.
+            if let Ok(Ok(secret)) = actix_rt::task::spawn_blocking(move || source.read()).await {
+                each(&secret);
+            }
         }
     }
 }

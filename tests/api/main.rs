@@ -29,6 +29,7 @@ mod fair_day;
 mod fairness;
 mod files;
 mod flights;
+mod hiding;
 mod ids;
 mod kinds;
 mod leaks;

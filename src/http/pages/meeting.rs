@@ -3,7 +3,6 @@
 use std::io::{self, BufWriter, Write};
 
 use askama::Template;
-use bytes::Bytes;
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -12,10 +11,11 @@ use super::{
     row::RowView,
 };
 use crate::{
-    snapshot::{MeetingKind, MeetingType, Snapshot},
+    snapshot::{MeetingKind, MeetingType},
     view::{
         heatmap::{Heatmap, Medium, TimeAxis},
         summary::{SummaryLimit, SummaryLimits},
+        visible::VisibleMeeting,
     },
 };
 
@@ -109,21 +109,16 @@ impl MeetingPage {
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, or the writer failed.
-    pub(crate) fn write(
-        &self,
-        snapshot: &Snapshot,
-        plain: Option<&Bytes>,
-        out: &mut impl Write,
-    ) -> io::Result<()> {
-        let heatmap = Heatmap::read(snapshot, plain, self.limits)?;
+    pub(crate) fn write(&self, meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::Result<()> {
+        let heatmap = Heatmap::read(meeting, self.limits)?;
         let mut out = BufWriter::with_capacity(BUFFER, out);
-        self.template(snapshot, &heatmap).write_into(&mut out)?;
+        self.template(meeting, &heatmap).write_into(&mut out)?;
         out.flush()
     }
 
-    fn template<'p>(&'p self, snapshot: &Snapshot, heatmap: &'p Heatmap) -> MeetingTemplate<'p> {
-        let (id, axis) = (snapshot.key.meeting.to_string(), heatmap.axis);
-        let is_live = snapshot.key.meeting_type == MeetingType::Live;
+    fn template<'p>(&'p self, meeting: &VisibleMeeting<'_>, heatmap: &'p Heatmap) -> MeetingTemplate<'p> {
+        let (id, axis) = (meeting.key().meeting.to_string(), heatmap.axis);
+        let is_live = meeting.key().meeting_type == MeetingType::Live;
         let common = heatmap.common.iter().map(|common| CommonRow {
             field: meeting_words::field(common.field),
             value: meeting_words::shown(&common.value),
@@ -131,16 +126,16 @@ impl MeetingPage {
             of: common.of,
         });
         MeetingTemplate {
-            subject: match snapshot.key.kind {
+            subject: match meeting.key().kind {
                 MeetingKind::Meeting => "Meeting",
                 MeetingKind::Webinar => "Webinar",
             },
             verdict: MeetingVerdict::of(heatmap),
             stale: self.stale.as_ref().map(|stale| stale.words.as_str()),
-            fetched_at: Moment::of(Timestamp::try_from(snapshot.fetched_at).unwrap_or_default()),
-            other_type: self.other_type(snapshot),
-            refresh: is_live.then(|| snapshot.fresh_for.as_secs().saturating_add(1)),
-            downloads: self.downloads(snapshot),
+            fetched_at: Moment::of(Timestamp::try_from(meeting.fetched_at()).unwrap_or_default()),
+            other_type: self.other_type(meeting),
+            refresh: is_live.then(|| meeting.fresh_for().as_secs().saturating_add(1)),
+            downloads: self.downloads(meeting),
             common: common.collect(),
             counts: meeting_words::counts(heatmap),
             limits: meeting_words::limits(&self.limits),
@@ -158,11 +153,11 @@ impl MeetingPage {
         }
     }
 
-    fn downloads(&self, snapshot: &Snapshot) -> [Download; 4] {
-        let id = snapshot.key.meeting.to_string();
+    fn downloads(&self, meeting: &VisibleMeeting<'_>) -> [Download; 4] {
+        let id = meeting.key().meeting.to_string();
         let file_id = id.replace(|character: char| !character.is_ascii_alphanumeric(), "_");
         let path = format!("/qos/{}", utf8_percent_encode(&id, NON_ALPHANUMERIC));
-        let query = query_of(snapshot, snapshot.key.meeting_type);
+        let query = query_of(meeting, meeting.key().meeting_type);
         let limits = self.limits_query();
         [
             ("JSON", format!("{path}?{query}"), "json"),
@@ -173,12 +168,12 @@ impl MeetingPage {
         .map(|(name, href, ending)| Download { name, href, file: format!("qos-{file_id}.{ending}") })
     }
 
-    fn other_type(&self, snapshot: &Snapshot) -> OtherType {
-        let (other, about, words) = match snapshot.key.meeting_type {
+    fn other_type(&self, meeting: &VisibleMeeting<'_>) -> OtherType {
+        let (other, about, words) = match meeting.key().meeting_type {
             MeetingType::Live => (MeetingType::Past, "The meeting is in progress.", "It is over?"),
             MeetingType::Past => (MeetingType::Live, "The meeting is over.", "It is in progress?"),
         };
-        OtherType { about, words, href: format!("?{}{}", query_of(snapshot, other), self.limits_query()) }
+        OtherType { about, words, href: format!("?{}{}", query_of(meeting, other), self.limits_query()) }
     }
 
     fn limits_query(&self) -> String {
@@ -201,8 +196,8 @@ impl Moment {
 }
 
 /// Returns the parameters that lead to the same snapshot, whatever kind a later request would find first.
-fn query_of(snapshot: &Snapshot, meeting_type: MeetingType) -> String {
-    format!("type={}&kind={}", meeting_type.as_str(), snapshot.key.kind.as_str())
+fn query_of(meeting: &VisibleMeeting<'_>, meeting_type: MeetingType) -> String {
+    format!("type={}&kind={}", meeting_type.as_str(), meeting.key().kind.as_str())
 }
 
 /// Returns at most seven round times along the axis. An hour from 10:05 on has 10:10, 10:20 and so on.

@@ -1,6 +1,6 @@
 //! Renders a problem as a response: the JSON of RFC 9457, and the headers that go with it.
 
-use std::time::Instant;
+use std::{borrow::Cow, time::Instant};
 
 use actix_web::{
     HttpResponse,
@@ -15,6 +15,7 @@ use super::{Problem, Row};
 use crate::{
     failure::{Failure, Reason, RedactedText, ZoomError},
     http::{
+        auth::Identity,
         context::RequestContext,
         media_type::HTML,
         pages::{ProblemPage, ZoomWords, content_security_policy},
@@ -73,14 +74,16 @@ impl Problem {
             response.insert_header((CONTENT_SECURITY_POLICY, content_security_policy()));
             return response.body(self.page(&row, context, retry_after));
         }
-        let body = ProblemDocument::new(&row, context.id.as_str(), self.zoom());
+        let zoom = self.zoom_for(&context.identity);
+        let body = ProblemDocument::new(&row, context.id.as_str(), zoom.as_deref());
         response.content_type(MEDIA_TYPE);
         response.body(serde_json::to_string(&body).unwrap_or_default())
     }
 
     /// Returns the same facts as HTML.
     fn page(&self, row: &Row, context: &RequestContext, retry_after: Option<u64>) -> String {
-        let zoom = self.zoom().map(|error| ZoomWords {
+        let zoom = self.zoom_for(&context.identity);
+        let zoom = zoom.as_deref().map(|error| ZoomWords {
             status: error.status,
             code: error.code,
             message: error.message.as_ref().map_or("", RedactedText::as_str),
@@ -101,11 +104,12 @@ impl Problem {
         }
     }
 
-    fn zoom(&self) -> Option<&ZoomError> {
-        match self {
-            Self::NoSnapshot(failure) => failure.zoom.as_deref(),
-            _ => None,
-        }
+    /// Returns what the sender of the request may see of Zoom's response, if there was one.
+    fn zoom_for(&self, identity: &Identity) -> Option<Cow<'_, ZoomError>> {
+        let Self::NoSnapshot(failure) = self else { return None };
+        let zoom = failure.zoom.as_deref()?;
+        let shows_all = identity.hidden_fields().is_empty();
+        Some(if shows_all { Cow::Borrowed(zoom) } else { Cow::Owned(zoom.without_message()) })
     }
 }
 

@@ -17,11 +17,13 @@ use serde::Serialize;
 
 use crate::{
     failure::{CallerLimit, Failure, Reason, RedactedText, ZoomError},
+    hiding::{FieldGroup, HiddenFields},
     http::{
         context::RequestContext,
         params::path_ids,
         problem::{Problem, render::SERVICE_DESCRIPTION},
     },
+    view::redact::is_pseudonym,
 };
 
 const X_RATELIMIT_TYPE: HeaderName = HeaderName::from_static("x-ratelimit-type");
@@ -66,7 +68,8 @@ pub(in crate::http) fn respond(
     context.outcome.set(Some(row.outcome));
     context.problem_code.set(Some(row.code));
     let ids = path_ids(request, context);
-    let (status, body) = translate(problem, (ids.meeting, ids.participant));
+    let hidden = context.identity.hidden_fields();
+    let (status, body) = translate(problem, (ids.meeting, ids.participant), hidden);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::build(status);
     response.insert_header((CACHE_CONTROL, "no-store"));
@@ -96,16 +99,21 @@ pub(in crate::http) fn respond(
 
 /// Returns the status and Zoom's code of a problem, for the description of the API.
 pub(in crate::http) fn status_and_code(problem: &Problem) -> (u16, i64) {
-    let (status, body) = translate(problem, ("", ""));
+    let (status, body) = translate(problem, ("", ""), HiddenFields::default());
     (status, body.code)
 }
 
-fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> (u16, ErrorDocument<'p>) {
+fn translate<'p>(
+    problem: &'p Problem,
+    (meeting, participant): (&str, &str),
+    hidden: HiddenFields,
+) -> (u16, ErrorDocument<'p>) {
     let row = problem.row();
     let zoom = match problem {
         Problem::NoSnapshot(failure) => failure.zoom.as_deref(),
         _ => None,
     };
+    let hides = !hidden.is_empty();
     let no_meeting = || format!("Meeting does not exist: {}.", shown(meeting));
     match problem {
         Problem::UnknownCaller | Problem::UnknownOperator => {
@@ -120,20 +128,22 @@ fn translate<'p>(problem: &'p Problem, (meeting, participant): (&str, &str)) -> 
             (400, document(CODE_VALIDATION, "The next page token is invalid or expired."))
         }
         Problem::ParticipantNotFound => {
-            let message = format!("Participant does not exist: {}.", shown(participant));
-            (404, document(CODE_NO_PARTICIPANT, message))
+            (404, document(CODE_NO_PARTICIPANT, no_participant(&shown(participant), hidden)))
         }
         Problem::NotFound => (404, document(CODE_NO_PATH, "This API endpoint is not recognized.")),
         Problem::NoSnapshot(failure) if is_daily(failure) => (429, document(429, PER_DAY)),
         Problem::NoSnapshot(failure) => match failure.reason {
-            Reason::MeetingNotFound => zooms_own(zoom, row.status, CODE_NO_MEETING, no_meeting()),
+            Reason::MeetingNotFound => zooms_own((zoom, hides), row.status, CODE_NO_MEETING, no_meeting()),
             Reason::NotAMeeting => {
                 let message = format!("Can not access webinar info, {}.", shown(meeting));
-                zooms_own(zoom, row.status, CODE_VALIDATION, message)
+                zooms_own((zoom, hides), row.status, CODE_VALIDATION, message)
             }
-            Reason::MeetingTooOld => {
-                zooms_own(zoom, row.status, CODE_TOO_OLD, "Can not access a meeting a year ago.".to_owned())
-            }
+            Reason::MeetingTooOld => zooms_own(
+                (zoom, hides),
+                row.status,
+                CODE_TOO_OLD,
+                "Can not access a meeting a year ago.".to_owned(),
+            ),
             Reason::ZoomRateLimited | Reason::CallerOverLimit | Reason::Overloaded => {
                 (429, document(429, PER_SECOND))
             }
@@ -158,12 +168,27 @@ fn document<'a>(code: i64, message: impl Into<Cow<'a, str>>) -> ErrorDocument<'a
     ErrorDocument { code, message: message.into(), errors: None }
 }
 
+/// Returns the message about a participant who was not found. It does not repeat an id to a caller who may not see ids, so
+/// that no log of such a caller contains one.
+fn no_participant(id: &str, hidden: HiddenFields) -> Cow<'static, str> {
+    if hidden.contains(FieldGroup::Identity) && !is_pseudonym(id) {
+        return "Participant does not exist.".into();
+    }
+    format!("Participant does not exist: {id}.").into()
+}
+
 /// Returns Zoom's own status, code and message where Zoom's response has them; else the given ones. A status below 400
-/// is not an error's, so it is replaced, too.
-fn zooms_own(zoom: Option<&ZoomError>, status: u16, code: i64, message: String) -> (u16, ErrorDocument<'_>) {
+/// is not an error's, so it is replaced, too, and so is the message for a caller from whom something is hidden.
+fn zooms_own(
+    (zoom, hides): (Option<&ZoomError>, bool),
+    status: u16,
+    code: i64,
+    message: String,
+) -> (u16, ErrorDocument<'_>) {
     let status = zoom.map(|zoom| zoom.status).filter(|status| *status >= 400).unwrap_or(status);
     let code = zoom.and_then(|zoom| zoom.code).unwrap_or(code);
-    let zooms_message = zoom.and_then(|zoom| zoom.message.as_ref()).map(RedactedText::as_str);
+    let zooms_message =
+        zoom.and_then(|zoom| zoom.message.as_ref()).filter(|_| !hides).map(RedactedText::as_str);
     (status, document(code, zooms_message.map_or(Cow::Owned(message), Cow::Borrowed)))
 }
 
@@ -187,7 +212,7 @@ mod tests {
     use crate::meeting_id::InvalidMeetingId;
 
     fn body_of(problem: &Problem) -> (u16, serde_json::Value) {
-        let (status, body) = translate(problem, ("%2Fabc%3D%3D", "16778240"));
+        let (status, body) = translate(problem, ("%2Fabc%3D%3D", "16778240"), HiddenFields::default());
         (status, serde_json::to_value(body).unwrap())
     }
 
@@ -197,6 +222,20 @@ mod tests {
         assert_eq!((status, body["message"].as_str()), (404, Some("Meeting does not exist: /abc==.")));
         assert_eq!(shown(&"é".repeat(100)), "é".repeat(64));
         assert_eq!(shown("%252F%ff"), "%2F\u{fffd}");
+    }
+
+    #[test]
+    fn only_pseudonyms_are_repeated_to_callers_who_see_no_ids() {
+        let identity = [FieldGroup::Identity].into_iter().collect();
+        let device = [FieldGroup::Device].into_iter().collect();
+        for (id, hidden, message) in [
+            ("16778240", identity, "Participant does not exist."),
+            ("p-00000000000", identity, "Participant does not exist."),
+            ("p-0123456789", identity, "Participant does not exist: p-0123456789."),
+            ("16778240", device, "Participant does not exist: 16778240."),
+        ] {
+            assert_eq!(no_participant(id, hidden), message);
+        }
     }
 
     #[test]

@@ -33,6 +33,14 @@ impl<'a> Person<'a> {
     }
 }
 
+/// Returns whether the text has the form of a pseudonym.
+#[must_use]
+pub fn is_pseudonym(text: &str) -> bool {
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    text.len() == PSEUDONYM_LENGTH
+        && text.strip_prefix("p-").is_some_and(|digits| digits.bytes().all(is_digit))
+}
+
 /// Returns the pseudonym of a person in the meeting with which `context` began.
 pub(super) fn pseudonym(mut context: hmac::Context, person: &[u8]) -> [u8; PSEUDONYM_LENGTH] {
     context.update(person);

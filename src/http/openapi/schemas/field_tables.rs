@@ -1,12 +1,15 @@
 //! The tables of `docs/FIELDS.md`, rendered from the same lists as `/openapi.json`.
 
 use super::{
-    known_field::KnownField,
+    known_field::{KnownField, ValueType},
     participant::FIELDS,
     sample::{CPU_PRESSURE_LEVEL, CPU_USAGE, GROUPS, WIFI_RSSI, meaning, measured},
 };
 
-use crate::view::rows::{RowShape, known_columns};
+use crate::view::{
+    redact::FieldClass,
+    rows::{RowShape, known_columns},
+};
 
 const DOCUMENT: &str = include_str!("../../../../docs/FIELDS.md");
 
@@ -32,12 +35,30 @@ fn fields(fields: &[KnownField]) -> String {
     table(["field", "type", "meaning"], fields.iter().map(row))
 }
 
+/// Returns the fields of a participant, with the groups of `hide` that hide them.
+fn participant() -> String {
+    let hidden_by = |field: &KnownField| match (FieldClass::of(field.name.as_bytes()), field.value) {
+        (FieldClass::Pseudonym, _) => "identity: the pseudonym",
+        (FieldClass::IdentityOrDevice, _) => "identity, device",
+        (FieldClass::Address, _) => "address",
+        (FieldClass::Device, _) => "device",
+        (FieldClass::Unknown, ValueType::Boolean)
+        | (FieldClass::Shown | FieldClass::Number | FieldClass::Samples, _) => "–",
+        (FieldClass::Unknown, _) => "any",
+    };
+    let row = |field: &KnownField| {
+        let (name, kind) = (code(field.name), field.value.name().to_owned());
+        [name, kind, hidden_by(field).to_owned(), known(field.meaning)]
+    };
+    table(["field", "type", "hidden by", "meaning"], FIELDS.iter().map(row))
+}
+
 #[test]
 fn the_document_has_the_fields_of_the_schemas() {
     let measurements =
         measured().map(|(field, key)| [code(&key), code(field.as_str()), known(meaning(field))]);
     for table in [
-        fields(&FIELDS),
+        participant(),
         table(["group", "meaning"], GROUPS.map(|(name, meaning)| [code(name), known(meaning)])),
         table(["key", "Zoom's key", "meaning"], measurements),
         fields(&CPU_USAGE),
