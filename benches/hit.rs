@@ -63,7 +63,7 @@ fn state(bytes: usize) -> Data<AppState> {
     let metrics = Arc::new(Metrics::default());
     let cache = Cache::new(config.cache, &metrics);
     assert!(cache.insert(snapshot_of(bytes)).1);
-    let (callers, _) = Callers::open(config.callers, &metrics);
+    let (callers, _) = Callers::open(config.callers, config.anonymous_hide, &metrics);
     let dependencies = Dependencies {
         quota: LocalQuota::open(&config.quota, &metrics).unwrap(),
         config: config.fetcher,

@@ -96,6 +96,7 @@ impl App {
             cache,
             callers,
             operators_key,
+            anonymous_hide,
             summary,
             cluster,
             trace,
@@ -106,7 +107,7 @@ impl App {
         let (tracer, tracer_guard) = trace::start(&trace);
         let cache = Cache::new(cache, &metrics);
         let quota = LocalQuota::open(&quota, &metrics)?;
-        let (known, callers_file_watcher) = Callers::open(callers, &metrics);
+        let (known, callers_file_watcher) = Callers::open(callers, anonymous_hide, &metrics);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let views = ViewMaker::new(server.workers.min(cpus), fetcher.wait).map_err(StartError::NoThread)?;
         let client_secret = zoom.client_secret.clone();

@@ -33,15 +33,19 @@ use self::{
     directory::{Directory, LedgerRegistry},
     file::ChangeDetector,
 };
-use crate::metrics::Metrics;
+use crate::{hiding::HiddenFields, metrics::Metrics};
 
 impl Callers {
     /// Returns the callers and, if there is a file, the task that watches it. Without a file every request is accepted, and its
-    /// caller is `anonymous`.
-    pub fn open(file: Option<CallersFile>, metrics: &Arc<Metrics>) -> (Self, Option<FileWatcher>) {
+    /// caller is `anonymous`, from whom these fields are hidden.
+    pub fn open(
+        file: Option<CallersFile>,
+        anonymous_hide: HiddenFields,
+        metrics: &Arc<Metrics>,
+    ) -> (Self, Option<FileWatcher>) {
         metrics.callers_file_ok.set(1);
         let Some(CallersFile { path, contents, entries }) = file else {
-            return (Self::new(Directory::anonymous(metrics)), None);
+            return (Self::new(Directory::anonymous(anonymous_hide, metrics)), None);
         };
         let mut ledgers = LedgerRegistry::default();
         let callers = Self::new(ledgers.directory(entries, metrics));
@@ -61,7 +65,6 @@ mod tests {
     use std::{path::PathBuf, time::Instant};
 
     use super::{parser::CallerEntry, *};
-    use crate::hiding::HiddenFields;
 
     fn entries(callers: &[(&str, &str, u32)]) -> Vec<CallerEntry> {
         let entry = |(name, key, weight): &(&str, &str, u32)| CallerEntry {
@@ -79,7 +82,7 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let file =
             CallersFile { path: PathBuf::new(), contents: Ok(String::new()), entries: entries(callers) };
-        let (callers, watcher) = Callers::open(Some(file), &metrics);
+        let (callers, watcher) = Callers::open(Some(file), HiddenFields::default(), &metrics);
         (callers, watcher.unwrap(), metrics)
     }
 
@@ -101,7 +104,7 @@ mod tests {
 
     #[test]
     fn without_a_file_every_request_is_anonymous() {
-        let (callers, watcher) = Callers::open(None, &Arc::new(Metrics::default()));
+        let (callers, watcher) = Callers::open(None, HiddenFields::default(), &Arc::new(Metrics::default()));
         assert_eq!(name_of(&callers, "anything").as_deref(), Some("anonymous"));
         assert!(callers.find(None).is_some() && !callers.need_keys() && watcher.is_none());
     }

@@ -31,6 +31,7 @@ use crate::{
     callers::{CallersFile, OperatorsKey},
     cluster::ClusterConfig,
     fetcher::FetcherConfig,
+    hiding::HiddenFields,
     quota::QuotaConfig,
     server::ServerConfig,
     snapshot::FreshnessConfig,
@@ -56,6 +57,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// The callers and their keys; `None` if none are needed.
     pub callers: Option<CallersFile>,
+    /// The fields that are hidden from the anonymous caller.
+    pub anonymous_hide: HiddenFields,
     /// The key that purges require; `None` if they require none.
     pub operators_key: Option<OperatorsKey>,
     /// The limits of summaries.
@@ -96,6 +99,7 @@ impl Config {
             max_fetch_bytes: reader.size("limits.max_fetch_bytes"),
         };
         let cache = sections::cache(&mut reader);
+        let anonymous_hide = sections::anonymous_hide(&mut reader);
         let callers = sections::callers(&mut reader);
         let operators_key = sections::operators_key(&mut reader);
         let summary = sections::summary(&mut reader);
@@ -113,6 +117,7 @@ impl Config {
             freshness,
             cache,
             callers,
+            anonymous_hide,
             operators_key,
             summary,
             cluster,

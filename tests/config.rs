@@ -11,8 +11,13 @@ use std::{
 };
 
 use tempfile::TempDir;
+use test_support::callers::{callers_file, two_callers};
 use zoom_qos_proxy::{
-    callers::CallersFile, config::Config, telemetry::LogFormat, view::summary::SummaryLimit,
+    callers::CallersFile,
+    config::Config,
+    hiding::{FieldGroup, HiddenFields},
+    telemetry::LogFormat,
+    view::summary::SummaryLimit,
     zoom::secret::SecretSource,
 };
 
@@ -1161,4 +1166,38 @@ fn certificates_come_from_zoom_ca_file_or_the_system_store() {
     let lines = Setup::new().variable("QOS_PROXY__ZOOM__CA_FILE", &broken).refused();
     let expected = "zoom.ca_file: the file cannot be used: it contains no usable PEM certificate (set by environment variable QOS_PROXY__ZOOM__CA_FILE)";
     assert_eq!(lines, [expected]);
+}
+
+#[test]
+fn the_anonymous_callers_hidden_fields_are_a_list_of_known_words() {
+    let hidden = |groups: &[FieldGroup]| groups.iter().copied().collect::<HiddenFields>();
+    assert_eq!(Setup::new().config().anonymous_hide, HiddenFields::default());
+    let config = with("callers.anonymous_hide = [\"identity\", \"device\"]");
+    assert_eq!(config.anonymous_hide, hidden(&[FieldGroup::Identity, FieldGroup::Device]));
+    assert!(
+        config.effective.contains("anonymous_hide = [\"identity\", \"device\"] #"),
+        "{}",
+        config.effective
+    );
+    let variable = |text: &str| Setup::new().variable("QOS_PROXY__CALLERS__ANONYMOUS_HIDE", text);
+    assert_eq!(
+        variable("address, device").config().anonymous_hide,
+        hidden(&[FieldGroup::Address, FieldGroup::Device])
+    );
+    let rule =
+        "must be a list such as [\"identity\", \"address\"], of: identity, address, device (set in 1.toml:2)";
+    for wrong in ["[\"names\"]", "[1]", "\"identity\"", "true", "[]", "[[\"identity\"]]"] {
+        let problem = problem_of(&format!("callers.anonymous_hide = {wrong}"));
+        assert_eq!(problem, format!("callers.anonymous_hide: {rule}"));
+    }
+    assert_eq!(variable("identity,").refused().len(), 1);
+
+    let (folder, path) = callers_file(&two_callers(""));
+    let file = format!("[callers]\nfile = \"{}\"\nanonymous_hide = [\"identity\"]\n", path.display());
+    let (_, warnings) = Setup::new().file(file).accepted();
+    assert!(
+        warnings.iter().any(|warning| warning.contains("has no effect with callers.file")),
+        "{warnings:?}"
+    );
+    drop(folder);
 }

@@ -129,6 +129,7 @@ const MAY_IMPORT: [(&str, &[&str]); 30] = [
             "callers",
             "egress",
             "fetcher",
+            "hiding",
             "regular_file",
             "cluster",
             "snapshot",

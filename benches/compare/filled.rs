@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     if cache.entry_count() != meetings {
         return Err(format!("{} meetings are in the cache", cache.entry_count()).into());
     }
-    let (callers, _watcher) = Callers::open(config.callers, &metrics);
+    let (callers, _watcher) = Callers::open(config.callers, config.anonymous_hide, &metrics);
     let dependencies = Dependencies {
         quota: LocalQuota::open(&config.quota, &metrics)?,
         config: config.fetcher,

@@ -16,7 +16,7 @@ use super::{
     key::{self, Digest},
     parser::CallerEntry,
 };
-use crate::metrics::Metrics;
+use crate::{hiding::HiddenFields, metrics::Metrics};
 
 /// The current callers. They are cheap to clone and can be used from any thread.
 #[derive(Clone)]
@@ -81,9 +81,9 @@ impl Callers {
 }
 
 impl Directory {
-    pub(super) fn anonymous(metrics: &Metrics) -> Self {
+    pub(super) fn anonymous(hide: HiddenFields, metrics: &Metrics) -> Self {
         metrics.init_caller(CallerName::ANONYMOUS);
-        Self { in_order: vec![Arc::new(Caller::anonymous())], by_key: None }
+        Self { in_order: vec![Arc::new(Caller { hide, ..Caller::anonymous() })], by_key: None }
     }
 }
 

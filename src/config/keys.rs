@@ -52,6 +52,7 @@ pub(super) const ACCEPTED: &[&str] = &[
     "cache.refusal",
     "cache.refresh_floor",
     "callers.file",
+    "callers.anonymous_hide",
     "ops.key_sha256",
     "ops.key_sha256_file",
     "summary.latency_ms",

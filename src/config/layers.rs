@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, path::Path};
 
-use toml::de::DeValue;
+use toml::de::{DeArray, DeValue};
 
 use super::{
     keys,
@@ -30,6 +30,8 @@ pub(super) enum RawValue {
     /// The text of a TOML float.
     Float(String),
     Boolean(bool),
+    /// A TOML array of strings.
+    Texts(Vec<String>),
     /// The text of an environment variable, which may mean a number or a boolean.
     Variable(String),
     /// A TOML type that no key has.
@@ -40,7 +42,7 @@ impl RawValue {
     pub(super) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) | Self::Variable(text) => Some(text),
-            Self::Integer(_) | Self::Float(_) | Self::Boolean(_) | Self::Other(_) => None,
+            Self::Integer(_) | Self::Float(_) | Self::Boolean(_) | Self::Texts(_) | Self::Other(_) => None,
         }
     }
 }
@@ -163,6 +165,12 @@ fn raw_value(value: &DeValue<'_>) -> RawValue {
         DeValue::Integer(_) => RawValue::Integer(integer(value)),
         DeValue::Float(number) => RawValue::Float(number.as_str().to_owned()),
         DeValue::Boolean(value) => RawValue::Boolean(*value),
+        DeValue::Array(values) => texts(values).map_or(RawValue::Other(value.type_str()), RawValue::Texts),
         other => RawValue::Other(other.type_str()),
     }
+}
+
+/// Returns `None` if any value is not a string.
+fn texts(values: &DeArray<'_>) -> Option<Vec<String>> {
+    values.iter().map(|value| Some(value.get_ref().as_str()?.to_owned())).collect()
 }

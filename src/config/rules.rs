@@ -25,6 +25,7 @@ fn text_of<'a>(raw: &'a RawValue, example: &str) -> Result<&'a str, String> {
         RawValue::Integer(_) => Err(format!("must be text in quotes, like {example}, not an integer")),
         RawValue::Float(_) => Err(format!("must be text in quotes, like {example}, not a float")),
         RawValue::Boolean(_) => Err(format!("must be text in quotes, like {example}, not a boolean")),
+        RawValue::Texts(_) => Err(format!("must be text in quotes, like {example}, not an array")),
         RawValue::Other(kind) => {
             Err(format!("must be text in quotes, like {example}, not {}", with_article(kind)))
         }

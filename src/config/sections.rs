@@ -11,13 +11,14 @@ use super::{
     rules::{
         address::{base_url, is_unencrypted, trimmed_base_url},
         quantity::{integer, summary_limit},
-        text::{boolean, choice, file_path, log_filter, purge_key_hash},
+        text::{boolean, choice, file_path, hidden_fields, log_filter, purge_key_hash},
     },
 };
 use crate::{
     cache::{CacheConfig, CachePolicy},
     callers::{CallersFile, Issue, OperatorsKey},
     egress::{EnvironmentProxies, MoreRoots},
+    hiding::HiddenFields,
     server::{ServerConfig, Timeouts},
     snapshot::FreshnessConfig,
     telemetry::{LogFormat, TelemetryConfig},
@@ -171,7 +172,17 @@ pub(super) fn callers_path(reader: &mut Reader) -> Option<PathBuf> {
     reader.optional(CALLERS_FILE, file_path)
 }
 
-/// Reads `[callers]` and the callers' file, and reports every problem in it.
+/// Reads the fields that are hidden from the anonymous caller.
+pub(super) fn anonymous_hide(reader: &mut Reader) -> HiddenFields {
+    const KEY: &str = "callers.anonymous_hide";
+    let hidden = reader.optional(KEY, hidden_fields).unwrap_or_default();
+    if !hidden.is_empty() && reader.is_set(CALLERS_FILE) {
+        reader.warn(KEY, "has no effect with callers.file; set hide for the callers in that file");
+    }
+    hidden
+}
+
+/// Reads `callers.file` and the callers' file, and reports every problem in it.
 pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
     let path = callers_path(reader)?;
     if reader.skip_missing_file(CALLERS_FILE, &path) {

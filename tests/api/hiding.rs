@@ -480,3 +480,18 @@ fn another_client_secret_means_other_pseudonyms_tags_and_tokens() {
     assert_eq!(sim.qos_calls().len(), 1);
     service.finish(&[]);
 }
+
+#[test]
+fn without_a_file_the_anonymous_caller_sees_what_is_configured() {
+    let sim = sim(|_| ());
+    sim.add_meeting(meeting(ID));
+    let service = Service::start(&sim, &[("callers.anonymous_hide", "identity,address,device")]);
+    let hidden = hidden_values(&["identity", "address", "device"]);
+    for path in [PATH.to_owned(), format!("{PATH}&format=csv"), format!("{V2}/qos?type=past&page_size=9")] {
+        let answer = service.get(&path);
+        assert_eq!(answer.status, 200);
+        assert_hidden(&path, &everything(&answer), &hidden);
+    }
+    assert_eq!(service.get(PATH).header("vary"), Some("Accept-Encoding, Accept"));
+    service.finish(&[]);
+}

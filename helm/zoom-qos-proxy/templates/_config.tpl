@@ -21,9 +21,9 @@ file, so the pod sets them in the environment too.
 {{- if gt $shares 1 -}}
 {{- $limits = merge (dict "heavy_per_second" $replica.perSecond "heavy_per_day" $replica.perDay) $limits -}}
 {{- end -}}
-{{- $callers := dict -}}
+{{- $callers := $config.callers -}}
 {{- if .Values.callers.existingSecret -}}
-{{- $callers = dict "file" "/etc/zoom-qos-proxy/callers/callers.toml" -}}
+{{- $callers = merge (dict "file" "/etc/zoom-qos-proxy/callers/callers.toml") $callers -}}
 {{- end -}}
 {{- $redis := $config.redis -}}
 {{- if include "zoom-qos-proxy.sharedBudget" . -}}

@@ -81,6 +81,7 @@ pub(crate) fn integer(raw: &RawValue, range: &RangeInclusive<u32>) -> Checked<u3
         RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
         RawValue::Float(_) => return Err(format!("{rule}, not a float")),
         RawValue::Boolean(_) => return Err(format!("{rule}, not a boolean")),
+        RawValue::Texts(_) => return Err(format!("{rule}, not an array")),
         RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
     };
     let in_range = number.and_then(|number| u32::try_from(number).ok()).filter(|n| range.contains(n));
@@ -98,6 +99,7 @@ pub(crate) fn summary_limit(raw: &RawValue, limit: SummaryLimit) -> Checked<f64>
         RawValue::Float(text) | RawValue::Variable(text) => text.clone(),
         RawValue::Text(_) => return Err(format!("{rule}, without quotes")),
         RawValue::Boolean(_) => return Err(format!("{rule}, not a boolean")),
+        RawValue::Texts(_) => return Err(format!("{rule}, not an array")),
         RawValue::Other(kind) => return Err(format!("{rule}, not {}", with_article(kind))),
     };
     let value = limit.parse(&text).ok_or_else(|| format!("{rule}, not {}", quoted(&text)))?;

@@ -5,7 +5,12 @@ use std::path::PathBuf;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use super::{Checked, quoted, text_of, toml_text};
-use crate::{callers::PurgeKeyHash, config::layers::RawValue, zoom::secret::Secret};
+use crate::{
+    callers::PurgeKeyHash,
+    config::layers::RawValue,
+    hiding::{FieldGroup, HiddenFields},
+    zoom::secret::Secret,
+};
 
 pub(crate) fn choice<T: Copy>(raw: &RawValue, choices: &[(&str, T)]) -> Checked<T> {
     let words = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
@@ -28,6 +33,20 @@ pub(crate) fn boolean(raw: &RawValue) -> Checked<bool> {
     value
         .map(|value| (value, value.to_string()))
         .ok_or_else(|| "must be true or false, without quotes".to_owned())
+}
+
+/// Parses groups of fields: a list, or words with commas between them in an environment variable.
+pub(crate) fn hidden_fields(raw: &RawValue) -> Checked<HiddenFields> {
+    let rule = format!("must be a list such as [\"identity\", \"address\"], of: {}", FieldGroup::names());
+    let words: Vec<_> = match raw {
+        RawValue::Variable(text) if text.is_empty() => return Err(format!("is empty; it {rule}")),
+        RawValue::Variable(text) => text.split(',').map(str::trim).collect(),
+        RawValue::Texts(words) => words.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    };
+    let groups: Option<HiddenFields> = words.iter().map(|word| FieldGroup::from_name(word)).collect();
+    let shown = words.iter().map(|word| toml_text(word)).collect::<Vec<_>>().join(", ");
+    groups.filter(|groups| !groups.is_empty()).map(|groups| (groups, format!("[{shown}]"))).ok_or(rule)
 }
 
 /// Parses a path, which need not exist. No message repeats it, because it may be a secret under the wrong key.
