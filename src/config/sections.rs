@@ -216,6 +216,11 @@ pub(super) fn operators_key(reader: &mut Reader) -> Option<OperatorsKey> {
             reader.reject(HASH, format!("{FILE} is set too ({origin}); keep one of them"));
         }
         _ => {
+            if let Some(OperatorsKey::File(path)) = &file
+                && reader.skip_missing_file(FILE, path)
+            {
+                return file;
+            }
             if let Some(Err(message)) = file.as_ref().map(OperatorsKey::hash) {
                 reader.reject(FILE, message);
             }

@@ -23,12 +23,13 @@ fn check(sim: &Sim, settings: &[(&str, &str)], option: &str) -> Ended {
     ended
 }
 
-const MISSING: [(&str, &str); 5] = [
+const MISSING: [(&str, &str); 6] = [
     ("zoom.account_id_file", "/missing/account_id"),
     ("zoom.proxy_file", "/missing/proxy"),
     ("zoom.ca_file", "/missing/ca.crt"),
     ("callers.file", "/missing/callers.toml"),
     ("redis.url_file", "/missing/url"),
+    ("ops.key_sha256_file", "/missing/ops_key_sha256"),
 ];
 
 #[test]
