@@ -30,7 +30,7 @@ use std::{
 use bytes::Bytes;
 
 pub(crate) use self::{
-    body_writer::{BodyWriter, WrittenBody},
+    body_writer::{BodyWriter, Effort, WrittenBody},
     decoder::BodyDecoder,
     document::RowRange,
     key::RequestedKey,

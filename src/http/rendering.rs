@@ -7,7 +7,7 @@ use std::{
 
 use super::pages::MeetingPage;
 use crate::{
-    snapshot::Snapshot,
+    snapshot::{Effort, Snapshot},
     view::{
         snapshot_view::View,
         visible::{Redaction, VisibleMeeting},
@@ -50,6 +50,13 @@ impl Rendering {
         match self {
             Self::View(view) => view.input_length(snapshot),
             Self::Page(_) => snapshot.length,
+        }
+    }
+
+    pub(super) fn effort(&self) -> Effort {
+        match self {
+            Self::View(_) => Effort::Low,
+            Self::Page(_) => Effort::High,
         }
     }
 

@@ -113,7 +113,7 @@ pub(super) async fn get(
 }
 
 fn make(view: &Rendering, meeting: &VisibleMeeting<'_>, coding: Coding) -> io::Result<Option<WrittenBody>> {
-    let mut writer = BodyWriter::new(coding)?;
+    let mut writer = BodyWriter::new(coding, view.effort())?;
     let found = view.write(meeting, &mut writer)?;
     if found { writer.finish().map(Some) } else { Ok(None) }
 }

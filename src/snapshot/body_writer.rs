@@ -6,9 +6,30 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::encoding::Coding;
 
-/// Lower than for snapshots, which are compressed once and served often: these bodies are cached only for seconds.
-const GZIP_LEVEL: u32 = 1;
-const ZSTD_LEVEL: i32 = 1;
+/// How much time compression may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Less than for snapshots, which are compressed once and served often: these bodies are cached only for seconds.
+    Low,
+    /// For pages: people may have slow networks, and HTML that repeats itself gets half as large.
+    High,
+}
+
+impl Effort {
+    fn gzip_level(self) -> u32 {
+        match self {
+            Self::Low => 1,
+            Self::High => 6,
+        }
+    }
+
+    fn zstd_level(self) -> i32 {
+        match self {
+            Self::Low => 1,
+            Self::High => 3,
+        }
+    }
+}
 
 pub(crate) struct WrittenBody {
     pub(crate) bytes: Vec<u8>,
@@ -28,11 +49,13 @@ enum Encoder {
 }
 
 impl BodyWriter {
-    pub(crate) fn new(coding: Coding) -> io::Result<Self> {
+    pub(crate) fn new(coding: Coding, effort: Effort) -> io::Result<Self> {
         let encoder = match coding {
             Coding::Identity => Encoder::Identity(Vec::new()),
-            Coding::Gzip => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL))),
-            Coding::Zstd => Encoder::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL)?),
+            Coding::Gzip => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::new(effort.gzip_level()))),
+            Coding::Zstd => {
+                Encoder::Zstd(zstd::stream::write::Encoder::new(Vec::new(), effort.zstd_level())?)
+            }
         };
         Ok(Self { encoder, length: 0 })
     }

@@ -42,8 +42,8 @@ impl Heatmap {
         let (mut summary, mut axis) = (Summary::new(limits), AxisBuilder::default());
         let mut participants = meeting.participants(0, meeting.rows());
         while let Some(cleaned) = participants.read()? {
-            summary.add(cleaned).map_err(corrupt)?;
             let participant = Participant::read(cleaned, &limits).map_err(|error| corrupt(error.into()))?;
+            summary.count(&participant).map_err(corrupt)?;
             axis.add(&participant);
         }
         let axis = axis.finish(meeting.rows());

@@ -48,7 +48,10 @@ impl Summary {
     /// # Errors
     /// `cleaned` is not such an element, which can only be a bug. The participant may be partly counted then.
     pub fn add(&mut self, cleaned: &[u8]) -> Result<(), NotAParticipant> {
-        let participant = Participant::read(cleaned, &self.limits)?;
+        self.count(&Participant::read(cleaned, &self.limits)?)
+    }
+
+    pub(super) fn count(&mut self, participant: &Participant<'_>) -> Result<(), NotAParticipant> {
         let quality = participant.quality();
         self.qualities.add(quality);
         Ok(self.common.add(&participant.compared, quality.is_affected())?)

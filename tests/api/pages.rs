@@ -1,8 +1,12 @@
 //! The pages for people from outside: made from the same snapshots as `/qos/{meetingId}`, complete without script.
 
-use std::{collections::BTreeSet, io::Read as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Read as _,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use test_support::{
     callers::{KEY, start, two_callers},
@@ -131,6 +135,87 @@ fn a_page_shares_its_meetings_flight_and_headers() {
     assert!(service.metric("zoom_qos_proxy_requests_total{outcome=\"hit\",status=\"200\"}") > 2.0);
     let log = service.finish(&[]);
     assert!(log.iter().any(|line| line.contains(r#""route":"page""#)));
+}
+
+/// The bad columns of each strip of a page: by the participant's index in Zoom's list, and by medium.
+fn bad_columns(page: &str) -> BTreeMap<(usize, String), Vec<usize>> {
+    let mut strips = BTreeMap::new();
+    for details in page.split("<details id=\"p").skip(1) {
+        let number: usize = details.split('"').next().unwrap().parse().unwrap();
+        for strip in details.split("<svg class=\"strip ").skip(1) {
+            let medium = strip.split('"').next().unwrap().to_owned();
+            let paths = ["<path class=\"over\" d=\"M", "<path class=\"far\" d=\"M"];
+            let paths = paths.map(|path| strip.split(path).skip(1));
+            let ranges = paths.into_iter().flatten().map(|path| {
+                let (begin, rest) = path.split_once(' ').unwrap();
+                let end = rest.split('H').nth(1).unwrap().split('"').next().unwrap();
+                begin.parse().unwrap()..end.parse().unwrap()
+            });
+            let mut columns: Vec<usize> = ranges.flatten().collect();
+            columns.sort_unstable();
+            strips.insert((number, medium), columns);
+        }
+    }
+    strips
+}
+
+#[test]
+fn the_cells_are_bad_exactly_if_the_summary_counts_their_minutes() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("98765432101", 12, 20));
+    let service = Service::start(&sim, &[]);
+    for limits in ["", "&latency_ms=120.5&jitter_ms=20&cpu_percent=60"] {
+        let query = format!("98765432101?type=past{limits}");
+        let strips = bad_columns(&page(&service.get(&format!("/meetings/{query}")), 200));
+        let summary = service.get(&format!("/qos/{}", query.replace('?', "/summary?"))).json();
+        let participants = summary["participants"].as_array().unwrap();
+        assert_eq!(strips.len(), 5 * participants.len());
+        let mut all = 0;
+        for (number, participant) in participants.iter().enumerate() {
+            let over = |group: &str| participant["groups"][group]["minutes_over"].as_u64().unwrap_or(0);
+            let cells = |medium: &str| strips[&(number, medium.to_owned())].clone();
+            assert_eq!(cells("cpu").len() as u64, over("cpu_usage"), "{number}");
+            let mut worst = BTreeSet::new();
+            for (medium, prefix) in [("audio", "audio"), ("video", "video"), ("screen", "as")] {
+                let (input, output) = (over(&format!("{prefix}_input")), over(&format!("{prefix}_output")));
+                let cells = cells(medium);
+                let count = cells.len() as u64;
+                assert!(input.max(output) <= count && count <= input + output, "{number} {medium}");
+                // With one direction alone, the number is exact.
+                let minutes = [format!("{prefix}_input"), format!("{prefix}_output")].map(|group| {
+                    let path = format!(
+                        "/qos/{query}&groups={group}&participant={}",
+                        participant["user_id"].as_str().unwrap()
+                    );
+                    over_minutes(&service.get(&path).json(), &group, &summary["limits"])
+                });
+                let union: BTreeSet<_> = minutes.into_iter().flatten().collect();
+                assert_eq!(union.len(), cells.len(), "{number} {medium}");
+                worst.extend(cells);
+            }
+            assert_eq!(cells("all"), worst.into_iter().collect::<Vec<_>>(), "{number}");
+            all += cells("all").len();
+        }
+        assert!(all > 10, "{limits}");
+    }
+    service.finish(&[]);
+}
+
+/// The minutes of the first participant in which a group is over, computed from the JSON.
+fn over_minutes(meeting: &Value, group: &str, limits: &Value) -> Vec<String> {
+    let samples = meeting["participants"][0]["user_qos"].as_array().into_iter().flatten();
+    let is_over = |sample: &&Value| {
+        [("latency_ms", "latency_ms"), ("jitter_ms", "jitter_ms"), ("avg_loss_percent", "loss_percent")]
+            .iter()
+            .any(|(measurement, limit)| {
+                sample[group][measurement]
+                    .as_f64()
+                    .is_some_and(|value| value > limits[limit].as_f64().unwrap())
+            })
+    };
+    let minute =
+        |sample: &Value| sample["date_time"].as_str().map(|time| time.chars().take(16).collect::<String>());
+    samples.filter(is_over).filter_map(minute).collect()
 }
 
 #[test]

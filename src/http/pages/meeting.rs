@@ -170,8 +170,12 @@ impl MeetingPage {
 
     fn other_type(&self, meeting: &VisibleMeeting<'_>) -> OtherType {
         let (other, about, words) = match meeting.key().meeting_type {
-            MeetingType::Live => (MeetingType::Past, "The meeting is in progress.", "It is over?"),
-            MeetingType::Past => (MeetingType::Live, "The meeting is over.", "It is in progress?"),
+            MeetingType::Live => {
+                (MeetingType::Past, "The meeting is in progress.", "Show it as a past meeting.")
+            }
+            MeetingType::Past => {
+                (MeetingType::Live, "The meeting is over.", "Show it as a meeting in progress.")
+            }
         };
         OtherType { about, words, href: format!("?{}{}", query_of(meeting, other), self.limits_query()) }
     }
@@ -184,7 +188,7 @@ impl MeetingPage {
 
 impl MeetingTemplate<'_> {
     fn rows(&self) -> impl Iterator<Item = RowView<'_>> {
-        self.heatmap.rows.iter().map(|row| RowView::new(row, self.heatmap.axis))
+        self.heatmap.rows.iter().map(|row| RowView::new(row, self.heatmap))
     }
 }
 

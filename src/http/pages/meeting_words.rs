@@ -137,13 +137,13 @@ pub(super) fn interval_text(axis: TimeAxis, begin: usize, end: usize) -> String 
 pub(super) fn worst_values(worst: &[Option<f64>; SummaryLimit::ALL.len()]) -> String {
     let values = SummaryLimit::ALL.into_iter().zip(worst);
     let texts = values.filter_map(|(limit, value)| {
-        let (name, unit) = measurement(limit);
+        let (name, unit) = measurement_words(limit);
         Some(format!("{name} {} {unit}", figure((*value)?)))
     });
     texts.collect::<Vec<_>>().join(", ")
 }
 
-fn measurement(limit: SummaryLimit) -> (&'static str, &'static str) {
+pub(super) fn measurement_words(limit: SummaryLimit) -> (&'static str, &'static str) {
     match limit {
         SummaryLimit::Latency => ("latency", "ms"),
         SummaryLimit::Jitter => ("jitter", "ms"),

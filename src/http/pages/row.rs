@@ -1,11 +1,14 @@
 //! One participant on a meeting's page.
 
+use jiff::Timestamp;
+
 use super::meeting_words::{
-    field, figure, interval_text, limit_attribute, medium, name, shown, time_of_day, worst_values,
+    field, figure, interval_text, limit_attribute, measurement_words, medium, name, shown, time_of_day,
+    worst_values,
 };
 use crate::view::{
-    heatmap::{GroupRow, HeatmapRow, Level, OverLimit, Run, Series, Strip, TimeAxis},
-    summary::Statistics,
+    heatmap::{GroupRow, Heatmap, HeatmapRow, Level, OverLimit, Run, Series, Strip, TimeAxis},
+    summary::{Statistics, SummaryLimit, SummaryLimits},
 };
 
 /// The fields that the page shows; the others are in the downloads.
@@ -23,7 +26,7 @@ const FACTS: [&str; 11] = [
     "user_id",
 ];
 /// How many bad intervals the title of a strip lists.
-const LISTED: usize = 6;
+const LISTED: usize = 4;
 
 pub(super) struct RowView<'h> {
     pub(super) number: usize,
@@ -33,6 +36,7 @@ pub(super) struct RowView<'h> {
     pub(super) reasons: Vec<String>,
     row: &'h HeatmapRow,
     axis: TimeAxis,
+    limits: &'h SummaryLimits,
 }
 
 /// A strip as SVG paths. A column is one unit wide; the height shows the level, too, for print and the colour-blind.
@@ -59,14 +63,24 @@ pub(super) struct GroupView<'h> {
 }
 
 impl<'h> RowView<'h> {
-    pub(super) fn new(row: &'h HeatmapRow, axis: TimeAxis) -> Self {
-        let facts = FACTS.into_iter().filter_map(|name| Some((field(name), shown(row.field(name)?))));
+    pub(super) fn new(row: &'h HeatmapRow, heatmap: &'h Heatmap) -> Self {
+        let (axis, limits) = (heatmap.axis, &heatmap.limits);
+        let facts = FACTS.into_iter().filter_map(|name| Some((field(name), fact(row.field(name)?))));
         let mut facts: Vec<_> = facts.collect();
         if row.not_shown > 0 {
             facts.push(("Minutes without a usable time, not in the strip", row.not_shown.to_string()));
         }
-        let reasons = row.reasons.iter().map(reason).collect();
-        Self { number: row.number, name: name(row), quality: row.quality.as_str(), facts, reasons, row, axis }
+        let reasons = row.reasons.iter().map(|over| reason(over, limits)).collect();
+        Self {
+            number: row.number,
+            name: name(row),
+            quality: row.quality.as_str(),
+            facts,
+            reasons,
+            row,
+            axis,
+            limits,
+        }
     }
 
     pub(super) fn strips(&self) -> impl Iterator<Item = StripView> {
@@ -93,13 +107,22 @@ impl<'h> RowView<'h> {
             if run.level == Level::Within {
                 within.push_str(&bar(run));
             } else {
-                let title =
-                    format!("{}: {}", interval_text(self.axis, run.begin, run.end), worst_values(&run.worst));
+                let interval = interval_text(self.axis, run.begin, run.end);
+                let title = format!("{interval} {}", worst_values(&self.over(run)));
                 bad.push(RunView { level: run.level.as_str(), path: bar(run), title });
             }
         }
         let (stay, marks) = self.stay(strip);
         StripView { medium: strip.medium.as_str(), title: self.title(strip), stay, within, bad, marks }
+    }
+
+    /// Returns the values of a run that are above their limits.
+    fn over(&self, run: &Run) -> [Option<f64>; SummaryLimit::ALL.len()] {
+        let mut over = run.worst;
+        for (limit, value) in SummaryLimit::ALL.into_iter().zip(&mut over) {
+            *value = value.filter(|value| *value > self.limits.get(limit));
+        }
+        over
     }
 
     /// Draws a line from joining to leaving, and a mark at both.
@@ -110,7 +133,7 @@ impl<'h> RowView<'h> {
         let (Some(begin), end) = (self.row.joined.or(first), left.unwrap_or(self.axis.columns)) else {
             return Default::default();
         };
-        let stay = if end > begin { format!("M{begin} 11H{end}v1H{begin}z") } else { String::new() };
+        let stay = if end > begin { format!("M{begin} 11.5H{end}") } else { String::new() };
         let marks = self.row.joined.into_iter().chain(left).map(|column| format!("M{column} 0v12"));
         (stay, marks.collect())
     }
@@ -137,22 +160,31 @@ impl<'h> RowView<'h> {
     }
 }
 
-/// Returns the rectangle of a run: from the bottom up, higher for worse levels.
+/// Returns the line of a run. Its style has the width that lets it stand on the bottom, wider for worse levels.
 fn bar(run: &Run) -> String {
-    let (begin, end) = (run.begin, run.end);
-    let top = match run.level {
-        Level::Within => 8,
-        Level::Over => 4,
-        Level::FarOver => 0,
+    let middle = match run.level {
+        Level::Within => 10,
+        Level::Over => 8,
+        Level::FarOver => 6,
     };
-    format!("M{begin} {top}H{end}V12H{begin}z")
+    format!("M{} {middle}H{}", run.begin, run.end)
 }
 
-fn reason(reason: &OverLimit) -> String {
-    let OverLimit { group, measurement, minutes_over, of, worst, worst_at } = reason;
+/// Returns a text of Zoom; a time in the words that the page uses everywhere.
+fn fact(value: &str) -> String {
+    let time = value.parse::<Timestamp>();
+    time.map_or_else(|_| shown(value), |time| time.strftime("%-d %B %Y, %H:%M:%S").to_string())
+}
+
+fn reason(over: &OverLimit, limits: &SummaryLimits) -> String {
+    let OverLimit { group, measurement, minutes_over, of, worst, worst_at } = over;
     let at = worst_at.map(|time| format!(" at {}", time_of_day(time))).unwrap_or_default();
-    let (group, measurement) = (shown(group), shown(measurement));
-    format!("{group} {measurement}: {minutes_over} of {of} minutes over, worst {}{at}", figure(*worst))
+    let limit = SummaryLimit::of(group.as_bytes(), measurement.as_bytes()).unwrap_or(SummaryLimit::Latency);
+    let ((name, unit), value) = (measurement_words(limit), figure(limits.get(limit)));
+    let (group, worst) = (shown(group), figure(*worst));
+    format!(
+        "{group}: {name} above {value} {unit} in {minutes_over} of {of} minutes, at worst {worst} {unit}{at}"
+    )
 }
 
 fn group(row: &GroupRow) -> GroupView<'_> {

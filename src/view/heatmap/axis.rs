@@ -79,3 +79,48 @@ impl AxisBuilder {
 fn minute(time: Timestamp) -> i64 {
     time.as_second().div_euclid(60)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::summary::SummaryLimits;
+
+    /// Returns the axis of participants with these join and leave times, each given without the date.
+    fn axis(stays: &[(&str, &str)], participants: usize) -> TimeAxis {
+        let mut builder = AxisBuilder::default();
+        for (joined, left) in stays {
+            let cleaned = format!(r#"{{"join_time":"{joined}Z","leave_time":"{left}Z"}}"#);
+            builder.add(&Participant::read(cleaned.as_bytes(), &SummaryLimits::default()).unwrap());
+        }
+        builder.finish(participants)
+    }
+
+    #[test]
+    fn the_axis_has_a_column_for_each_minute() {
+        let axis = axis(&[("2026-01-15T10:05:59", "2026-01-15T10:06:00"), ("2026-01-15T10:00:30", "x")], 2);
+        assert_eq!((axis.columns, axis.minutes), (7, 1));
+        let column = |time: &str| axis.column(time.parse().unwrap());
+        assert_eq!(column("2026-01-15T10:00:00Z"), Some(0));
+        assert_eq!(column("2026-01-15T11:06:59+01:00"), Some(6));
+        assert_eq!([column("2026-01-15T09:59:59Z"), column("2026-01-15T10:07:00Z")], [None, None]);
+        assert_eq!(axis.begin_of(6).to_string(), "2026-01-15T10:06:00Z");
+    }
+
+    #[test]
+    fn a_wrong_clock_does_not_compress_the_meeting() {
+        let hour = ("2026-01-15T10:00:00", "2026-01-15T11:00:00");
+        for wrong in ["1970-01-01T00:00:00", "9999-12-31T23:59:00"] {
+            assert_eq!(axis(&[hour, (wrong, wrong), hour], 3).columns, 61, "{wrong}");
+        }
+        assert_eq!(axis(&[], 0).columns, 0);
+    }
+
+    #[test]
+    fn the_columns_of_a_long_meeting_are_longer_than_a_minute() {
+        let day = ("2026-01-15T00:00:00", "2026-01-15T23:59:00");
+        for (participants, expected) in [(1, (720, 2)), (1_000, (120, 12)), (100_000, (60, 24))] {
+            let axis = axis(&[day], participants);
+            assert_eq!((axis.columns, axis.minutes), expected, "{participants}");
+        }
+    }
+}

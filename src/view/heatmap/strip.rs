@@ -160,3 +160,67 @@ impl Strip {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn strip(levels: &str) -> Strip {
+        let mut builder = StripBuilder::new(levels.len());
+        for (column, level) in levels.chars().enumerate() {
+            let level = match level {
+                '.' => Level::Within,
+                'x' => Level::Over,
+                'X' => Level::FarOver,
+                _ => continue,
+            };
+            let value = f64::from(u32::try_from(column).unwrap());
+            builder.add(column, level, Some((SummaryLimit::Jitter, value)));
+        }
+        builder.finish(Medium::Audio)
+    }
+
+    #[test]
+    fn equal_neighbours_are_one_run_with_their_worst_values() {
+        let strip = strip("..xx X .");
+        let runs: Vec<_> = strip.runs.iter().map(|run| (run.begin, run.end, run.level)).collect();
+        let (within, over, far) = (Level::Within, Level::Over, Level::FarOver);
+        assert_eq!(runs, [(0, 2, within), (2, 4, over), (5, 6, far), (7, 8, within)]);
+        assert_eq!((strip.measured, strip.over), (6, 3));
+        assert_eq!(strip.runs[1].worst, [None, Some(3.0), None, None]);
+        assert_eq!(strip.worst(), [None, Some(7.0), None, None]);
+    }
+
+    #[test]
+    fn the_worst_value_of_a_column_decides() {
+        let mut builder = StripBuilder::new(1);
+        builder.add(0, Level::FarOver, Some((SummaryLimit::Latency, 301.0)));
+        builder.add(0, Level::Within, Some((SummaryLimit::Latency, 3.0)));
+        builder.add(0, Level::Within, None);
+        builder.add(7, Level::FarOver, None);
+        let strip = builder.finish(Medium::All);
+        assert_eq!((strip.measured, strip.runs[0].level), (1, Level::FarOver));
+        assert_eq!(strip.runs[0].worst, [Some(301.0), None, None, None]);
+    }
+
+    #[test]
+    fn a_short_gap_does_not_end_a_bad_interval() {
+        for (levels, interval) in [
+            ("", None),
+            ("...", None),
+            ("x...XX", Some((4, 6))),
+            ("x..x...xx", Some((0, 4))),
+            ("xx...xx", Some((0, 2))),
+            ("x  X.x", Some((0, 6))),
+        ] {
+            assert_eq!(strip(levels).longest_bad_interval(), interval, "{levels}");
+        }
+    }
+
+    #[test]
+    fn twice_the_limit_is_far_over() {
+        let levels = [150.1, 299.9, 300.0].map(|value| Level::above(value, 150.0));
+        assert_eq!(levels, [Level::Over, Level::Over, Level::FarOver]);
+        assert_eq!(Level::above(0.1, 0.0), Level::FarOver);
+    }
+}
