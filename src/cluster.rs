@@ -12,6 +12,7 @@
 
 pub mod address;
 pub mod bounds;
+pub mod caller_calls;
 pub mod cipher;
 pub mod circuit_breaker;
 mod claims;
@@ -113,6 +114,8 @@ struct ClusterInner {
     breaker: RefCell<CircuitBreaker>,
     presence: RefCell<Presence>,
     quota_view: RefCell<QuotaView>,
+    /// Grows with each reply that may change the callers' accounts.
+    caller_calls_version: Cell<u64>,
     outbox: RefCell<Vec<OutboxItem>>,
     /// All purges up to this number were applied here.
     purged: Cell<u64>,
@@ -167,6 +170,7 @@ impl Cluster {
             breaker: RefCell::new(CircuitBreaker::new(now)),
             presence: RefCell::new(Presence::new(now, config.per_second, config.replicas)),
             quota_view: RefCell::default(),
+            caller_calls_version: Cell::default(),
             outbox: RefCell::default(),
             purged: Cell::default(),
             caught_up: Cell::default(),

@@ -62,6 +62,14 @@ impl Quota {
         }
     }
 
+    /// Returns the calls that other replicas have made for this caller since the last time.
+    pub(crate) fn take_calls_by_others(&mut self, caller: &str) -> u64 {
+        match self {
+            Self::Local(_) => 0,
+            Self::Shared(shared) => shared.take_calls_by_others(caller),
+        }
+    }
+
     /// Returns the present time of the quota's clock, without updating the quota.
     pub(crate) fn now(&self) -> Now {
         match self {

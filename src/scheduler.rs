@@ -17,7 +17,10 @@ use std::{
 
 use tokio::sync::{Mutex, Notify, watch};
 
-pub(crate) use self::{caller_shares::FetchShare, dispatcher::NewCall};
+pub(crate) use self::{
+    caller_shares::{CallerSharing, FetchShare},
+    dispatcher::NewCall,
+};
 use self::{
     dispatcher::{Dispatcher, reject},
     fair_queue::{CallerWeight, FlightNumber, QueueDepth},

@@ -14,6 +14,11 @@ use crate::failure::CallerLimit;
 /// end of one minute and 60 at the start of the next: 120 within a second.
 const MINUTE: Duration = Duration::from_secs(60);
 
+/// Replicas exchange their counts within this time.
+const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
+/// The most calls of other replicas that are added at once: they make at most a few hundred a second.
+const MOST_BY_OTHERS: usize = 10_000;
+
 #[derive(Default)]
 pub(super) struct Ledger {
     /// The calls of the last minute, oldest first. The quota bounds their number over all callers.
@@ -21,6 +26,10 @@ pub(super) struct Ledger {
     /// The number of flights that have not made a call yet. Each counts as one call. Otherwise any number of flights could start
     /// before the first of them makes a call.
     reserved: usize,
+    /// The replicas that divide the limit, besides this one.
+    other_replicas: usize,
+    /// The calls here, reserved ones included, that the others do not know yet.
+    unshared: usize,
     /// The UTC day that `today` counts.
     day: u64,
     today: u64,
@@ -38,7 +47,14 @@ impl Ledger {
     pub(super) fn full_until(&mut self, limit: NonZeroU32, now: Instant) -> Option<Instant> {
         self.drop_expired(now);
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
-        let index = (self.calls.len() + self.reserved).checked_sub(limit)?;
+        let spent = self.calls.len() + self.reserved;
+        // Until the replicas have exchanged their counts, each of n has a part of what was left when they last did: it takes another
+        // call while the k that it took are less than (limit − spent + k) / n.
+        let elsewhere = self.unshared.min(spent).saturating_mul(self.other_replicas);
+        if spent < limit && spent.saturating_add(elsewhere) >= limit {
+            return Some(now + EXCHANGED_WITHIN);
+        }
+        let index = spent.checked_sub(limit)?;
         // A reserved call has not been made yet, so it leaves the window after at least a minute.
         Some(self.calls.get(index).map_or(now, |call| *call) + MINUTE)
     }
@@ -54,6 +70,7 @@ impl Ledger {
 
     pub(super) fn reserve(&mut self) {
         self.reserved += 1;
+        self.unshared += 1;
     }
 
     pub(super) fn release(&mut self) {
@@ -86,6 +103,14 @@ impl Ledger {
     /// Returns the calls of this day, and the requests refused.
     pub(super) fn today(&self, day: u64) -> (u64, u64) {
         if self.day == day { (self.today, self.refused) } else { (0, 0) }
+    }
+
+    pub(super) fn set_sharing(&mut self, replicas: u32, by_others: u64, unshared: u64, now: Instant) {
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        self.other_replicas = size(u64::from(replicas)).saturating_sub(1);
+        self.unshared = size(unshared);
+        // More than any limit has the same effect as the limit.
+        self.calls.extend(std::iter::repeat_n(now, size(by_others).min(MOST_BY_OTHERS)));
     }
 
     pub(super) fn count_refusal(&mut self, day: u64) {

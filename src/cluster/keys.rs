@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `{zqp:NS}:budget` | hash: next free slot, day's count, cool-downs, last purge; about 300 bytes | never |
 //! | `{zqp:NS}:members` | hash: replica → last seen, demand | never; a replica is removed an hour after its last heartbeat |
+//! | `{zqp:NS}:callers` | hash: the day; caller → calls, end of the drawn part of its reserve | never; a new day replaces it |
 //! | `{zqp:NS}:fence` | last fencing number | never |
 //! | `{zqp:NS}:purges` | sorted set: the last 1000 purges by number | never |
 //! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | when no replica can use it any more |
@@ -33,6 +34,7 @@ pub(crate) struct Keys {
     tag: Box<str>,
     pub(super) budget: Box<str>,
     pub(super) members: Box<str>,
+    pub(super) callers: Box<str>,
     pub(super) fence: Box<str>,
     pub(super) purges: Box<str>,
     pub(super) events: Box<str>,
@@ -103,6 +105,7 @@ impl Keys {
         Self {
             budget: named("budget"),
             members: named("members"),
+            callers: named("callers"),
             fence: named("fence"),
             purges: named("purges"),
             events: named("events"),
@@ -164,8 +167,8 @@ mod tests {
             kind: MeetingKind::Meeting,
             meeting_type: MeetingType::Past,
         });
-        let names =
-            [&*keys.budget, &keys.members, &keys.fence, &keys.purges, &keys.events].map(str::to_owned);
+        let names = [&*keys.budget, &keys.members, &keys.callers, &keys.fence, &keys.purges, &keys.events]
+            .map(str::to_owned);
         for name in names.into_iter().chain([keys.record(&key), keys.claim(&key), keys.purged(&key)]) {
             assert!(name.starts_with("{zqp:5f0c}:"), "{name}");
         }

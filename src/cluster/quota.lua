@@ -16,14 +16,16 @@
 -- Times are microseconds since 1970-01-01 UTC, as whole numbers: Lua's doubles hold them exactly until the year 2255.
 --
 -- KEYS  1 budget (hash)   2 members (hash: replica -> "seen back demand wish report")
+--       3 callers (hash: day, caller -> "calls drawn_until", times of day in microseconds)
 -- ARGV  1 op   2 replica   3 the server's run id, as the replica saw it when it connected   4 deadline
 --       5 calls permitted in a second   6 replicas that there can be   7 calls permitted in a day
 --       8 calls that wait at this replica   9 calls an hour that its refreshes would cost
 --       10 day and 11 count that it last got   12 calls that it made on its own   13 number of this report
 --       14 for how long its share is still in use, after its last call on its own   15 run id of the server of 10 and 11
---       16 … the arguments of the op
+--       16 changes of the callers' accounts, five words each ("+ caller calls drawn from", or "= caller calls drawn_until 0" for an
+--       account that this server had forgotten), or "-" if the replica has no callers   17 … the arguments of the op
 -- Returns verdict, now, at, why, day, used, taken, end of the cool-down of the second, of the day, demand, live, free, wishes,
--- purge, and how many values were rejected
+-- purge, how many values were rejected, and in reply to a heartbeat with callers the accounts (name, calls, drawn_until), else 0
 
 local LEASE = 1500000     -- a replica that was silent for longer may be calling on its own
 local GONE = 3600000000   -- a replica that was silent for longer counts as ended
@@ -39,6 +41,8 @@ local MOST = 4294967295   -- the largest count that is returned
 local MOST_OF_ONE = 1000000000   -- the largest demand or wish of one replica
 local MOST_MEMBERS = 4096     -- far more replicas than can have sent heartbeats within an hour
 local LONGEST_MEMBER = 128
+local MOST_CALLERS = 1000
+local LONGEST_CALLER = 64
 
 local OK, PERMIT, NOT_BEFORE, LATE = 0, 1, 2, 3
 local NOTHING, RATE, COOL_SECOND, COOL_DAY, SPENT = 0, 1, 2, 3, 4
@@ -54,7 +58,7 @@ local most_calls = math.min(MOST, math.max(10 * per_day, 100000))
 local sign_of_life = op == 'beat' or op == 'permit'
 local deadline = tonumber(ARGV[4])
 if sign_of_life and (now > deadline or deadline > now + 5000000) then
-  return {LATE, now, 0, NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+  return {LATE, now, 0, NOTHING, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 end
 
 -- 1. The stored values. A value that is out of bounds counts as missing.
@@ -132,7 +136,7 @@ if today > day then day, base, used, taken = today, 0, 0, 0 end
 
 local live, lost, held, demand, wishes, report = 0, 0, 0, 0, 0, -1
 local everybody = redis.call('HGETALL', KEYS[2])
-local my_back, comes_first = 0, true
+local my_back, comes_first, is_new_report = 0, true, false
 for i = 1, #everybody, 2 do
   local member, about = everybody[i], everybody[i + 1]
   local seen, back, wants, wish, reported
@@ -175,6 +179,7 @@ if sign_of_life then
   end
   -- A report whose reply was lost is sent again with the same number, and counts once.
   if tonumber(ARGV[13]) > report then
+    is_new_report = true
     report = tonumber(ARGV[13])
     if known_day == day then used = math.min(most_calls - base, used + tonumber(ARGV[12])) end
   end
@@ -186,14 +191,60 @@ local share = math.max(1, math.floor(permitted / replicas))
 local apart = math.min(replicas, math.min(lost, math.max(0, replicas - live)) + held)
 local free = math.max(0, permitted - apart * share)
 
--- 5. The op.
+-- 5. The callers' accounts, which a new day empties. A change counts once, like the report that it came with.
+
+local accounts = 0
+if sign_of_life and ARGV[16] ~= '-' then
+  if whole(read('HGET', KEYS[3], ' day'), 0, latest_day) ~= day or redis.call('HLEN', KEYS[3]) > MOST_CALLERS + 1 then
+    redis.call('DEL', KEYS[3])
+    redis.call('HSET', KEYS[3], ' day', text(day))
+  end
+  local function account(value)
+    local calls, drawn_until = string.match(#value <= 40 and value or '', '^(%S+) (%S+)$')
+    if not calls then refused = refused + 1 end
+    return whole(calls, 0, most_calls), whole(drawn_until, 0, DAY)
+  end
+  for kind, caller, calls, drawn, from in string.gmatch(ARGV[16], '(%S+) (%S+) (%S+) (%S+) (%S+)') do
+    local value = redis.call('HGET', KEYS[3], caller)
+    local known_calls, known_until = account(value or '0 0')
+    known_calls, known_until = known_calls or 0, known_until or 0
+    calls, drawn, from = tonumber(calls), tonumber(drawn), tonumber(from)
+    if kind == '=' then
+      known_calls, known_until = math.max(known_calls, calls), math.max(known_until, drawn)
+    elseif is_new_report then
+      known_calls = math.min(most_calls, math.max(0, known_calls + calls))
+      if drawn ~= 0 then known_until = math.min(DAY, math.max(0, math.max(known_until, from) + drawn)) end
+    end
+    if known_day == day and (value or redis.call('HLEN', KEYS[3]) <= MOST_CALLERS) then
+      redis.call('HSET', KEYS[3], caller, text(known_calls) .. ' ' .. text(known_until))
+    end
+  end
+  if op == 'beat' then
+    accounts = {}
+    local all = redis.call('HGETALL', KEYS[3])
+    for i = 1, #all, 2 do
+      if all[i] ~= ' day' then
+        local calls, drawn_until = account(all[i + 1])
+        if calls and drawn_until and #all[i] <= LONGEST_CALLER and string.find(all[i], '^[%w%.%-_]+$') then
+          table.insert(accounts, all[i])
+          table.insert(accounts, calls)
+          table.insert(accounts, drawn_until)
+        else
+          redis.call('HDEL', KEYS[3], all[i])
+        end
+      end
+    end
+  end
+end
+
+-- 6. The op.
 
 local verdict, at, why = OK, 0, NOTHING
 
 if op == 'permit' then
   local spacing = free > 0 and math.ceil(SECOND / free) or 0
-  -- 16 expected time until the reply arrives. A slot that has passed when the reply arrives would be lost.
-  local slot = math.max(next_at, now + math.min(tonumber(ARGV[16]), AHEAD / 2))
+  -- 17 expected time until the reply arrives. A slot that has passed when the reply arrives would be lost.
+  local slot = math.max(next_at, now + math.min(tonumber(ARGV[17]), AHEAD / 2))
   if math.max(cool_second, cool_day) > now then
     verdict, at = NOT_BEFORE, math.max(cool_second, cool_day)
     why = cool_day >= cool_second and COOL_DAY or COOL_SECOND
@@ -210,18 +261,18 @@ if op == 'permit' then
     used = used + 1
   end
 elseif op == 'give_back' then
-  if tonumber(ARGV[16]) == day then used = math.max(-base, used - 1) end
+  if tonumber(ARGV[17]) == day then used = math.max(-base, used - 1) end
 elseif op == 'left' then
   -- Zoom's count is used only for a call of today, and not just after midnight, when it may be the count of yesterday.
-  local left, called = tonumber(ARGV[16]), now - tonumber(ARGV[17])
+  local left, called = tonumber(ARGV[17]), now - tonumber(ARGV[18])
   if math.floor(called / DAY) == day and called % DAY >= DAY_HAS_TURNED then
     local more = math.max(0, per_day - left - base - used)
     used, taken = used + more, taken + more
   end
 elseif op == 'cool' then
-  local ends = math.min(now + tonumber(ARGV[17]), until_at_most(ARGV[16]))
-  if ARGV[16] == 'second' then cool_second = math.max(cool_second, ends) else cool_day = math.max(cool_day, ends) end
-  redis.call('PUBLISH', ARGV[18], table.concat({'cool', ARGV[16], text(ends), ARGV[19]}, ' '))
+  local ends = math.min(now + tonumber(ARGV[18]), until_at_most(ARGV[17]))
+  if ARGV[17] == 'second' then cool_second = math.max(cool_second, ends) else cool_day = math.max(cool_day, ends) end
+  redis.call('PUBLISH', ARGV[19], table.concat({'cool', ARGV[17], text(ends), ARGV[20]}, ' '))
 elseif op == 'leave' then
   redis.call('HDEL', KEYS[2], me)
 end
@@ -231,4 +282,4 @@ redis.call('HSET', KEYS[1], 'run', ARGV[3], 'now', text(now), 'fresh', text(fres
   'cool_second', text(cool_second), 'cool_day', text(cool_day))
 
 return {verdict, now, at, why, day, base + used, taken, cool_second, cool_day, math.min(demand, MOST), live, free,
-  math.min(wishes, MOST), purge or 0, refused}
+  math.min(wishes, MOST), purge or 0, refused, accounts}

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::{
-    Cluster, OutboxItem, Unavailable, bounds,
+    Cluster, Mode, OutboxItem, Unavailable, bounds,
+    caller_calls::{CallerChange, CallerCount},
     clock::{Micros, micros},
     quota_reply::{QuotaReply, Replicas, Reservation, SharedDay, lead},
     script::ScriptCall,
@@ -87,6 +88,37 @@ impl Cluster {
         // After the server's clock went back, an end that was in bounds before may be too far ahead.
         let until = bounds::cool_down(kind, until, clock.at(now)).ok()?;
         clock.when(until).ok().filter(|until| *until > now)
+    }
+
+    /// Counts a change of a caller's account. The next request reports it.
+    pub fn add_caller_calls(&self, caller: &str, change: CallerChange) {
+        self.0.quota_view.borrow_mut().callers.add(caller, change);
+    }
+
+    /// Sets whether this process has callers to count. Without, no request reports or lists them.
+    pub fn count_callers(&self, has_callers: bool) {
+        self.0.quota_view.borrow_mut().callers.is_used = has_callers;
+    }
+
+    /// Returns a number that changes whenever a reply may have changed the callers' accounts.
+    pub fn caller_calls_version(&self) -> u64 {
+        self.0.caller_calls_version.get()
+    }
+
+    /// Returns a date, and the account of each caller that any replica has counted on it. Resets [`CallerCount::by_others`].
+    pub fn caller_calls(&self) -> (u64, Vec<(Box<str>, CallerCount)>) {
+        let mut view = self.0.quota_view.borrow_mut();
+        let date = view.date();
+        (date, view.callers.counts())
+    }
+
+    /// Returns by how many replicas the calls of a caller are divided until they have exchanged their counts: those that are present,
+    /// or without Redis all that there can be.
+    pub fn dividing_replicas(&self, now: Instant) -> u32 {
+        match self.mode(now) {
+            Mode::Shared => u32::try_from(self.replicas().live.max(1)).unwrap_or(u32::MAX),
+            Mode::Waiting(_) | Mode::Standalone => self.0.config.replicas.get(),
+        }
     }
 
     /// Counts a call within this process's own share. The next request reports it.

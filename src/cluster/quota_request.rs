@@ -6,6 +6,8 @@ use redis::Value;
 
 use super::{
     Cluster,
+    bounds::Rejected,
+    caller_calls,
     clock::{Micros, micros},
     connection::{OpError, Traffic},
     quota_reply::{QuotaReply, Verdict},
@@ -13,6 +15,8 @@ use super::{
     script::ScriptCall,
 };
 use crate::metrics::RedisValue;
+
+type CallerList = Vec<(Box<str>, u64, Micros)>;
 
 impl Cluster {
     /// Runs an operation of `quota.lua`. `add_arguments` adds the operation's own arguments.
@@ -50,6 +54,10 @@ impl Cluster {
         }
         let answer = inner.client.run(Traffic::Control, async |to| call.run::<Vec<Value>>(to).await).await;
         let answer = answer.and_then(|values| self.parse(&values));
+        let (answer, callers) = match answer {
+            Ok((reply, callers)) => (Ok(reply), callers),
+            Err(error) => (Err(error), None),
+        };
         if is_sign_of_life {
             inner.presence.borrow_mut().on_end(in_effect_until(&answer, deadline));
         }
@@ -58,7 +66,12 @@ impl Cluster {
         inner.round_trip.set(sent.elapsed());
         self.learn_clock(sent, reply.now);
         if reply.verdict != Verdict::Late && is_sign_of_life {
-            inner.quota_view.borrow_mut().on_reply(reply, &report, run_id);
+            let mut view = inner.quota_view.borrow_mut();
+            view.on_reply(reply, &report, run_id);
+            if let Some(callers) = callers {
+                view.callers.on_list(callers);
+            }
+            self.0.caller_calls_version.set(self.0.caller_calls_version.get() + 1);
         }
         Ok(reply)
     }
@@ -74,16 +87,29 @@ impl Cluster {
     ) -> ScriptCall<'_> {
         let inner = &self.0;
         let (config, view) = (&inner.config, inner.quota_view.borrow());
-        let call = inner.scripts.quota.call().key(&*inner.keys.budget).key(&*inner.keys.members);
+        let call = inner
+            .scripts
+            .quota
+            .call()
+            .key(&*inner.keys.budget)
+            .key(&*inner.keys.members)
+            .key(&*inner.keys.callers);
         let call = call.arg(op).arg(&inner.replica).arg(run_id).arg(deadline);
         let call = call.arg(config.per_second.get()).arg(config.replicas.get()).arg(config.per_day);
         let call = call.arg(view.demand).arg(view.refresh_demand);
         let call = call.arg(report.day).arg(report.used).arg(report.standalone).arg(report.number);
-        call.arg(micros(inner.presence.borrow().share_in_use_for(now))).arg(&report.run_id)
+        let call = call.arg(micros(inner.presence.borrow().share_in_use_for(now))).arg(&report.run_id);
+        call.arg(&report.callers)
     }
 
-    fn parse(&self, values: &[Value]) -> Result<QuotaReply, OpError> {
-        let reply = QuotaReply::parse(values, self.0.config.per_day);
+    /// Returns the reply, and the list of callers if it has one.
+    fn parse(&self, values: &[Value]) -> Result<(QuotaReply, Option<CallerList>), OpError> {
+        let per_day = self.0.config.per_day;
+        let reply = values.split_last().ok_or(Rejected).and_then(|(callers, numbers)| {
+            let reply = QuotaReply::parse(numbers, per_day)?;
+            let has_list = !matches!(callers, Value::Int(_));
+            Ok((reply, has_list.then(|| caller_calls::parse(callers, per_day)).transpose()?))
+        });
         let reply = self.0.rejections.checked(RedisValue::Reply, reply);
         reply.map_err(|_| OpError::Refused("an answer of another script, or out of bounds".to_owned()))
     }

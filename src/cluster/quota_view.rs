@@ -2,6 +2,7 @@
 
 use super::{
     bounds,
+    caller_calls::CallerCalls,
     clock::{DAY, Micros},
     quota_reply::{QuotaReply, Replicas, SharedDay},
 };
@@ -25,6 +26,7 @@ pub(super) struct QuotaView {
     cooldowns: [Micros; 2],
     /// The standalone calls that no report contains yet.
     unreported: u64,
+    pub(super) callers: CallerCalls,
     /// The number of the last report, and the number of standalone calls in it.
     report: (u64, u64),
     is_acknowledged: bool,
@@ -40,6 +42,8 @@ pub(super) struct ReplicaReport {
     pub(super) number: u64,
     /// The run id of the server that `day` and `used` came from.
     pub(super) run_id: String,
+    /// The changes of the callers' accounts, as the script reads them.
+    pub(super) callers: String,
 }
 
 impl QuotaView {
@@ -50,14 +54,16 @@ impl QuotaView {
     /// eighth call is made. The next request repeats report 4 with 7 calls. After its reply, the next one is report 5 with 1
     /// call.
     pub(super) fn next_report(&mut self) -> ReplicaReport {
-        if self.is_acknowledged && self.unreported > 0 {
+        if self.is_acknowledged && (self.unreported > 0 || self.callers.has_unreported()) {
+            self.callers.begin_report();
             self.report = (self.report.0 + 1, std::mem::take(&mut self.unreported));
             self.is_acknowledged = false;
         }
         let (number, calls) = self.report;
         let standalone = if self.is_acknowledged { 0 } else { calls };
         let SharedDay { date, used, .. } = self.known;
-        ReplicaReport { day: date, used, standalone, number, run_id: self.run_id.clone() }
+        let callers = self.callers.report(self.is_acknowledged);
+        ReplicaReport { day: date, used, standalone, number, run_id: self.run_id.clone(), callers }
     }
 
     /// Handles the reply to a request with this report.
@@ -65,6 +71,10 @@ impl QuotaView {
         self.run_id = run_id;
         if report.number == self.report.0 {
             self.is_acknowledged = true;
+            self.callers.on_acknowledged();
+        }
+        if reply.day.date > self.known.date {
+            self.callers.roll_over();
         }
         // If this server's clock has not reached the known day, the day is no longer reported.
         if reply.day.date > self.known.date || bounds::day(self.known.date, reply.now).is_err() {
@@ -83,6 +93,7 @@ impl QuotaView {
         if today > self.known.date {
             // Calls of the previous day need no report, because its quota no longer matters.
             (self.known.date, self.known.used, self.unreported) = (today, 0, 0);
+            self.callers.roll_over();
             self.is_acknowledged = true;
         }
         self.unreported += 1;
@@ -110,6 +121,11 @@ impl QuotaView {
         }
         let unknown_to_server = self.unreported + if self.is_acknowledged { 0 } else { self.report.1 };
         SharedDay { used: self.known.used + unknown_to_server, ..self.known }
+    }
+
+    /// Returns the date of the last known count.
+    pub(super) fn date(&self) -> u64 {
+        self.known.date
     }
 
     pub(super) fn replicas(&self) -> Replicas {

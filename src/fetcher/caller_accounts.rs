@@ -13,7 +13,7 @@ use crate::{
     callers::{CallReservation, Caller, Callers},
     failure::{CallerLimit, Failure},
     quota::fair_day::{CallerDay, CallerShare, Draw},
-    scheduler::{FetchShare, Scheduler},
+    scheduler::{CallerSharing, FetchShare, Scheduler},
 };
 
 /// How often the workers are told which callers must wait. Reserves lapse without a call.
@@ -43,6 +43,7 @@ impl CallerAccounts {
     /// The caller has reached one of its limits.
     pub(super) fn reserve(&self, caller: &Arc<Caller>, now: Instant) -> Result<FlightReservation, Failure> {
         self.update_callers();
+        self.update_ledger(caller, now);
         let per_minute = |until| Failure::caller_over_limit(CallerLimit::PerMinute, until);
         let minute = caller.reserve(now).map_err(per_minute)?;
         let started = self.scheduler.start_fetch(caller.name.as_str());
@@ -59,6 +60,7 @@ impl CallerAccounts {
             interval.tick().await;
             self.update_callers();
             for caller in self.callers.all() {
+                self.update_ledger(&caller, Instant::now());
                 caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
             }
         }
@@ -68,6 +70,13 @@ impl CallerAccounts {
     pub(super) fn caller_days(&self) -> HashMap<u32, CallerDay> {
         let day = |caller: Arc<Caller>| Some((caller.id, self.scheduler.caller_day(caller.name.as_str())?));
         self.callers.all().into_iter().filter_map(day).collect()
+    }
+
+    /// Tells the ledger what the other replicas do: its limit applies to all of them together.
+    fn update_ledger(&self, caller: &Caller, now: Instant) {
+        let CallerSharing { replicas, by_others, unshared } =
+            self.scheduler.take_sharing(caller.name.as_str());
+        caller.set_sharing(replicas, by_others, unshared, now);
     }
 
     fn update_callers(&self) {

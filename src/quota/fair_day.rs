@@ -39,6 +39,18 @@ pub struct FairDay {
     /// The day that is counted, in days since 1970-01-01 UTC.
     date: u64,
     reserves: Reserves,
+    /// The changes since [`Self::take_changes`]; `None` if they are not recorded.
+    changes: Option<Vec<AccountChange>>,
+}
+
+/// A call that was counted or taken back, for the other replicas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AccountChange {
+    pub(crate) caller: Box<str>,
+    pub(crate) is_refund: bool,
+    pub(crate) draw: Draw,
+    /// The time of day from which the reserve was drawn.
+    pub(crate) from: Duration,
 }
 
 /// A caller of the callers' file.
@@ -64,7 +76,8 @@ pub struct CallerDenied {
 impl FairDay {
     /// Starts with no callers. `reserve_percent` of `per_day` calls are reserved.
     pub fn new(per_day: u64, reserve_percent: u32) -> Self {
-        Self { date: 0, reserves: Reserves::new(per_day, f64::from(reserve_percent.min(100)) / 100.0) }
+        let part = f64::from(reserve_percent.min(100)) / 100.0;
+        Self { date: 0, reserves: Reserves::new(per_day, part), changes: None }
     }
 
     /// Replaces the list of callers. The spending of a caller that is removed stays.
@@ -89,6 +102,20 @@ impl FairDay {
         for account in self.reserves.accounts.values_mut() {
             (account.spent, account.unshared, account.next_at) = Default::default();
         }
+    }
+
+    /// Returns the changes since the last time. The first time, starts to record them.
+    pub(crate) fn take_changes(&mut self) -> Vec<AccountChange> {
+        self.changes.replace(Vec::new()).unwrap_or_default()
+    }
+
+    /// Returns the calls of this caller that the other replicas do not know yet.
+    pub(crate) fn unshared(&self, name: &str) -> u64 {
+        self.reserves.accounts.get(name).map_or(0, |account| account.unshared.calls)
+    }
+
+    pub(crate) fn has_callers(&self) -> bool {
+        self.reserves.weights > 0
     }
 
     /// Takes over what was spent for a caller on this day, and how much of it the other replicas do not know yet.
@@ -162,8 +189,11 @@ impl FairDay {
         let of_day =
             self.reserves.accounts.get(name).map_or(0.0, |account| self.reserves.at_midnight(account));
         let step = (is_rest_spent && of_day > 0.0).then(|| DAY.div_f64((of_day * covered).max(1.0)));
-        let account = self.reserves.accounts.get_mut(name);
-        account.map_or(Draw::default(), |account| account.charge(step, day.elapsed))
+        let Some(account) = self.reserves.accounts.get_mut(name) else { return Draw::default() };
+        let from = account.spent.drawn_until.max(day.elapsed);
+        let draw = account.charge(step, day.elapsed);
+        self.record_change(name, false, draw, from);
+        draw
     }
 
     /// Records that a fetch made its first call, which is from now on missing in [`DayState::left`].
@@ -181,6 +211,8 @@ impl FairDay {
     pub fn refund(&mut self, name: &str, draw: Draw) {
         if let Some(account) = self.reserves.accounts.get_mut(name) {
             account.refund(draw);
+            let from = account.spent.drawn_until;
+            self.record_change(name, true, draw, from);
         }
     }
 
@@ -205,6 +237,12 @@ impl FairDay {
             share: self.reserves.share(account),
             is_held: account.answers.is_held(),
         })
+    }
+
+    fn record_change(&mut self, caller: &str, is_refund: bool, draw: Draw, from: Duration) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(AccountChange { caller: caller.into(), is_refund, draw, from });
+        }
     }
 
     /// Returns the time between two fetches of a caller that is held; `None` if it is not.

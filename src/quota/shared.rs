@@ -13,6 +13,7 @@ mod reservations;
 
 use std::{
     cell::RefCell,
+    collections::HashMap,
     rc::Rc,
     time::{Duration, Instant, SystemTime},
 };
@@ -22,13 +23,19 @@ use tokio::sync::Notify;
 use self::reservations::Reservations;
 use super::{
     daily::DayCount,
-    fair_day::DayState,
+    fair_day::{AccountChange, CallerSpending, DayState, Unshared},
     local::LocalQuota,
     permit::{Denied, Limit, Now, Permit, PermitSource},
     rate::RateLimiter,
 };
 use crate::{
-    cluster::{Cluster, failure_codec, quota_reply::Slot, standalone::Mode},
+    cluster::{
+        Cluster,
+        caller_calls::{CallerChange, CallerCount},
+        failure_codec,
+        quota_reply::Slot,
+        standalone::Mode,
+    },
     failure::{Failure, LimitKind},
 };
 
@@ -47,13 +54,25 @@ pub(crate) struct SharedQuota {
     /// While Redis is unavailable and fewer calls a second are permitted than there are replicas: the earliest time of the next
     /// call.
     next_standalone: Option<Instant>,
+    /// The version of the callers' accounts that `local` has.
+    caller_calls_version: u64,
+    /// The calls of other replicas for each caller that its ledger does not have yet.
+    by_others: HashMap<Box<str>, u64>,
 }
 
 impl SharedQuota {
     /// `local` has the configured limits. Its rate is replaced by this process's share.
     pub(crate) fn new(cluster: Cluster, mut local: LocalQuota) -> Self {
         local.rate = RateLimiter::new(cluster.local_share().per_second);
-        Self { cluster, local, reservations: Rc::default(), ceiling: None, next_standalone: None }
+        Self {
+            cluster,
+            local,
+            reservations: Rc::default(),
+            ceiling: None,
+            next_standalone: None,
+            caller_calls_version: 0,
+            by_others: HashMap::new(),
+        }
     }
 
     /// Returns the present time. Its wall clock is that of the server, so that all replicas agree on the day.
@@ -102,7 +121,34 @@ impl SharedQuota {
     }
 
     pub(super) fn sync_fair_day(&mut self, now: Now) -> DayState {
-        self.local.sync_fair_day(now, 1)
+        let day = self.local.sync_fair_day(now, self.cluster.dividing_replicas(now.instant));
+        let fair_day = &mut self.local.fair_day;
+        self.cluster.count_callers(fair_day.has_callers());
+        for AccountChange { caller, is_refund, draw, from } in fair_day.take_changes() {
+            let sign = if is_refund { -1 } else { 1 };
+            let drawn = i64::try_from(draw.0.as_micros()).unwrap_or(0);
+            let of_reserve = i64::from(drawn > 0);
+            let change = CallerChange { calls: sign, draws: sign * of_reserve, drawn: sign * drawn, from };
+            self.cluster.add_caller_calls(&caller, change);
+        }
+        let version = self.cluster.caller_calls_version();
+        if std::mem::replace(&mut self.caller_calls_version, version) != version {
+            let (date, callers) = self.cluster.caller_calls();
+            // Around 00:00 UTC, the accounts may still be those of yesterday.
+            for (name, CallerCount { calls, drawn_until, unshared, by_others }) in callers {
+                *self.by_others.entry(name.clone()).or_default() += by_others;
+                if date == day.date {
+                    let unshared = Unshared { calls: unshared.0, draws: unshared.1 };
+                    fair_day.set_spending(date, &name, CallerSpending { calls, drawn_until }, unshared);
+                }
+            }
+        }
+        day
+    }
+
+    /// Returns the calls that other replicas have made for this caller since the last time.
+    pub(super) fn take_calls_by_others(&mut self, caller: &str) -> u64 {
+        self.by_others.remove(caller).unwrap_or(0)
     }
 
     pub(super) fn try_take(&mut self, now: Now) -> Result<Permit, Denied> {

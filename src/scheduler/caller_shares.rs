@@ -18,6 +18,16 @@ pub(crate) struct FetchShare {
     first: Cell<Option<Draw>>,
 }
 
+/// How a caller's calls are divided among the replicas.
+pub(crate) struct CallerSharing {
+    /// The replicas that may make calls for it at the same time.
+    pub(crate) replicas: u32,
+    /// The calls that the others have made for it since the last time.
+    pub(crate) by_others: u64,
+    /// The calls of this replica that the others do not know yet.
+    pub(crate) unshared: u64,
+}
+
 impl Scheduler {
     pub(crate) fn set_callers(&self, callers: &[CallerShare]) {
         self.fair_day(|day, _| day.set_callers(callers));
@@ -43,6 +53,14 @@ impl Scheduler {
     /// Returns the account of a caller of the callers' file.
     pub(crate) fn caller_day(&self, caller: &str) -> Option<CallerDay> {
         self.fair_day(|day, state| day.status(caller, state))
+    }
+
+    /// Returns what the ledger of a caller has to know of the other replicas.
+    pub(crate) fn take_sharing(&self, caller: &str) -> CallerSharing {
+        let quota = &mut self.0.dispatcher.borrow_mut().quota;
+        let replicas = quota.sync_fair_day().replicas;
+        let by_others = quota.take_calls_by_others(caller);
+        CallerSharing { replicas, by_others, unshared: quota.local().fair_day.unshared(caller) }
     }
 
     fn fair_day<T>(&self, run: impl FnOnce(&mut FairDay, &DayState) -> T) -> T {

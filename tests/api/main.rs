@@ -51,6 +51,7 @@ mod redis_forged;
 mod redis_odd;
 mod refusals;
 mod replicas;
+mod replicas_callers;
 mod replicas_chaos;
 mod replicas_cost;
 mod replicas_flights;

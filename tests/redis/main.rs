@@ -11,5 +11,6 @@
 
 mod access;
 mod claims;
+mod fair_day;
 mod faults;
 mod quota;

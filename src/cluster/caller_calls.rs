@@ -1,0 +1,221 @@
+//! The calls of each caller that all replicas have counted today, as far as this process knows, and its own that the others do not
+//! know yet. Pure.
+
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
+
+use foldhash::fast::RandomState;
+use redis::Value;
+
+use super::{
+    bounds::{self, Rejected},
+    clock::{DAY, Micros, micros},
+    script,
+};
+
+type ByName<T> = HashMap<Box<str>, T, RandomState>;
+
+/// A change of one caller's account. Its parts are negative for a call that is taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallerChange {
+    /// Calls.
+    pub calls: i64,
+    /// Calls that were drawn from the caller's reserve.
+    pub draws: i64,
+    /// The time by which these advanced the end of the drawn part, in microseconds.
+    pub drawn: i64,
+    /// The time of day from which that was drawn.
+    pub from: Duration,
+}
+
+/// The account of one caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CallerCount {
+    /// The calls of all replicas.
+    pub calls: u64,
+    /// The time of day until which the caller's reserve is drawn.
+    pub drawn_until: Duration,
+    /// The calls among them, and the calls from the reserve, that the other replicas do not know yet.
+    pub unshared: (u64, u64),
+    /// The calls that other replicas have made since this was last asked.
+    pub by_others: u64,
+}
+
+#[derive(Default)]
+pub(super) struct CallerCalls {
+    /// Whether this process has callers to count.
+    pub(super) is_used: bool,
+    /// By the last list of the server: calls, and the end of the drawn part.
+    known: ByName<(u64, Micros)>,
+    has_list: bool,
+    unreported: ByName<CallerChange>,
+    /// The changes in the current report, until a server acknowledges it.
+    reported: ByName<CallerChange>,
+    /// The acknowledged changes since the last list. The server has them, but this process does not know yet what the others did in
+    /// the same time, so they still count as unshared.
+    unconfirmed: ByName<CallerChange>,
+    by_others: ByName<u64>,
+    /// Whether the server has forgotten calls that this process knows of.
+    is_lost: bool,
+}
+
+impl CallerCalls {
+    pub(super) fn add(&mut self, name: &str, change: CallerChange) {
+        let known = self.unreported.entry(name.into()).or_default();
+        known.add(change);
+    }
+
+    pub(super) fn has_unreported(&self) -> bool {
+        !self.unreported.is_empty()
+    }
+
+    /// Puts all changes into the next report.
+    pub(super) fn begin_report(&mut self) {
+        self.reported = std::mem::take(&mut self.unreported);
+    }
+
+    /// Returns the changes of the report for `quota.lua`: `+ NAME CALLS DRAWN FROM` for each, and `= NAME CALLS UNTIL 0` for calls
+    /// that the server has forgotten. `-` if there are no callers to count.
+    pub(super) fn report(&self, is_acknowledged: bool) -> String {
+        if !self.is_used {
+            return "-".to_owned();
+        }
+        let mut text = String::new();
+        if self.is_lost {
+            for (name, (calls, until)) in &self.known {
+                write!(text, "= {name} {calls} {until} 0 ").ok();
+            }
+        }
+        for (name, change) in self.reported.iter().filter(|_| !is_acknowledged) {
+            let CallerChange { calls, drawn, from, .. } = change;
+            write!(text, "+ {name} {calls} {drawn} {} ", micros(*from)).ok();
+        }
+        text
+    }
+
+    /// Handles a reply that acknowledges the report.
+    pub(super) fn on_acknowledged(&mut self) {
+        for (name, change) in std::mem::take(&mut self.reported) {
+            self.unconfirmed.entry(name.clone()).or_default().add(change);
+            let (calls, until) = self.known.entry(name).or_default();
+            *calls = calls.saturating_add_signed(change.calls);
+            *until = (*until).max(micros(change.from)).saturating_add_signed(change.drawn);
+        }
+    }
+
+    /// Takes over the server's list. Call it after [`Self::on_acknowledged`], so that a difference is the work of other replicas.
+    pub(super) fn on_list(&mut self, list: Vec<(Box<str>, u64, Micros)>) {
+        self.unconfirmed.clear();
+        let before = std::mem::take(&mut self.known);
+        for (name, calls, until) in list {
+            let known = before.get(&name).map_or(0, |(calls, _)| *calls);
+            if self.has_list && calls > known {
+                *self.by_others.entry(name.clone()).or_default() += calls - known;
+            }
+            self.known.insert(name, (calls, until));
+        }
+        // Other replicas take back only a few calls at a time.
+        let is_forgotten = |name: &str, calls: u64| {
+            let left = self.known.get(name).map_or(0, |(calls, _)| *calls);
+            calls > 10 && left + calls / 10 < calls
+        };
+        self.is_lost = self.has_list && before.iter().any(|(name, (calls, _))| is_forgotten(name, *calls));
+        if self.is_lost {
+            self.known = before;
+        }
+        self.has_list = true;
+    }
+
+    /// Forgets everything at the begin of a day.
+    pub(super) fn roll_over(&mut self) {
+        let is_used = self.is_used;
+        *self = Self { is_used, has_list: self.has_list, ..Self::default() };
+    }
+
+    pub(super) fn counts(&mut self) -> Vec<(Box<str>, CallerCount)> {
+        let names: Vec<_> = self.known.keys().cloned().collect();
+        names.into_iter().map(|name| (name.clone(), self.count(&name))).collect()
+    }
+
+    fn count(&mut self, name: &str) -> CallerCount {
+        let (calls, until) = self.known.get(name).copied().unwrap_or_default();
+        let mut own = self.reported.get(name).copied().unwrap_or_default();
+        if let Some(unreported) = self.unreported.get(name) {
+            own.add(*unreported);
+        }
+        let unconfirmed = self.unconfirmed.get(name).copied().unwrap_or_default();
+        let positive = |number: i64| u64::try_from(number).unwrap_or(0);
+        let drawn_until = until.max(micros(own.from)).saturating_add_signed(own.drawn).min(DAY);
+        CallerCount {
+            calls: calls.saturating_add_signed(own.calls),
+            drawn_until: Duration::from_micros(drawn_until),
+            unshared: (positive(own.calls + unconfirmed.calls), positive(own.draws + unconfirmed.draws)),
+            by_others: self.by_others.remove(name).unwrap_or(0),
+        }
+    }
+}
+
+impl CallerChange {
+    fn add(&mut self, other: Self) {
+        let Self { calls, draws, drawn, from } = other;
+        // The first change says from when on the reserve was drawn.
+        let from = if self.drawn == 0 { from } else { self.from };
+        *self =
+            Self { calls: self.calls + calls, draws: self.draws + draws, drawn: self.drawn + drawn, from };
+    }
+}
+
+/// Parses the list of a reply: name, calls and end of the drawn part of each caller.
+pub(super) fn parse(list: &Value, per_day: u64) -> Result<Vec<(Box<str>, u64, Micros)>, Rejected> {
+    let Value::Array(values) = list else { return Err(Rejected) };
+    let (callers, rest) = values.as_chunks::<3>();
+    if !rest.is_empty() {
+        return Err(Rejected);
+    }
+    let caller = |[name, calls, until]: &[Value; 3]| {
+        let Value::BulkString(name) = name else { return Err(Rejected) };
+        let name = bounds::name(std::str::from_utf8(name).map_err(|_| Rejected)?)?;
+        let calls = bounds::within(script::number(calls)?, bounds::calls_of_day(per_day))?;
+        Ok((name.into(), calls, bounds::within(script::number(until)?, DAY)?))
+    };
+    callers.iter().map(caller).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A_CALL: CallerChange = CallerChange { calls: 1, draws: 0, drawn: 0, from: Duration::ZERO };
+
+    fn list(calls: u64) -> Vec<(Box<str>, u64, Micros)> {
+        vec![("a".into(), calls, 0)]
+    }
+
+    #[test]
+    fn calls_are_counted_once_whether_reported_or_not() {
+        let mut calls = CallerCalls { is_used: true, ..CallerCalls::default() };
+        calls.on_list(list(5));
+        calls.add("a", A_CALL);
+        assert_eq!((calls.count("a").calls, calls.count("a").unshared), (6, (1, 0)));
+        calls.begin_report();
+        calls.add("a", A_CALL);
+        assert_eq!(calls.report(false), "+ a 1 0 0 ");
+        assert_eq!((calls.count("a").calls, calls.count("a").unshared), (7, (2, 0)));
+        calls.on_acknowledged();
+        assert_eq!((calls.count("a").calls, calls.count("a").unshared), (7, (2, 0)), "no list yet");
+        calls.on_list(list(9));
+        let count = calls.count("a");
+        assert_eq!((count.calls, count.unshared, count.by_others), (10, (1, 0), 3));
+        assert_eq!(calls.count("a").by_others, 0, "asked for once");
+    }
+
+    #[test]
+    fn calls_that_the_server_forgot_are_reported_again() {
+        let mut calls = CallerCalls { is_used: true, ..CallerCalls::default() };
+        calls.on_list(list(500));
+        calls.on_list(list(3));
+        assert_eq!(calls.report(true), "= a 500 0 0 ");
+        assert_eq!(calls.count("a").calls, 500);
+        calls.on_list(list(503));
+        assert_eq!((calls.report(true), calls.count("a").calls), (String::new(), 503));
+    }
+}
