@@ -25,18 +25,18 @@ const IDLE: Duration = Duration::from_secs(10);
 /// The cached bodies of type `V` by their keys.
 #[derive(Clone)]
 pub(super) struct ByteCache<K, V> {
-    cached: Moka<K, Slot<V>, foldhash::fast::RandomState>,
+    cached: Moka<K, CachedBody<V>, foldhash::fast::RandomState>,
     /// The bytes of all bodies that the cache or a response holds.
     in_use: Arc<AtomicU64>,
 }
 
 /// The place of a cached body. It is emptied when the body is evicted.
-struct Slot<V> {
+struct CachedBody<V> {
     body: Arc<ArcSwapOption<V>>,
     weight: u32,
 }
 
-impl<V> Clone for Slot<V> {
+impl<V> Clone for CachedBody<V> {
     fn clone(&self) -> Self {
         Self { body: Arc::clone(&self.body), weight: self.weight }
     }
@@ -46,10 +46,10 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
     pub(super) fn new(max_bytes: u64) -> Self {
         let cached = Moka::builder()
             .max_capacity(max_bytes)
-            .weigher(|_, slot: &Slot<V>| slot.weight)
+            .weigher(|_, slot: &CachedBody<V>| slot.weight)
             .eviction_policy(EvictionPolicy::lru())
             .time_to_idle(IDLE)
-            .eviction_listener(|_, slot: Slot<V>, _: RemovalCause| slot.body.store(None))
+            .eviction_listener(|_, slot: CachedBody<V>, _: RemovalCause| slot.body.store(None))
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { cached, in_use: Arc::default() }
     }
@@ -60,7 +60,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
 
     /// Caches the body, whose size is `bytes`, and evicts others at once if that is necessary.
     pub(super) fn insert(&self, key: K, body: V, bytes: usize) {
-        self.cached.insert(key, Slot::of(body, bytes));
+        self.cached.insert(key, CachedBody::of(body, bytes));
         self.cached.run_pending_tasks();
     }
 
@@ -70,7 +70,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
         let slot = self.cached.optionally_get_with(key, || {
             let (body, bytes) = make()?;
             new = Some(body.clone());
-            Some(Slot::of(body, bytes))
+            Some(CachedBody::of(body, bytes))
         })?;
         self.cached.run_pending_tasks();
         // Another body may have evicted this one already.
@@ -103,7 +103,7 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
     }
 }
 
-impl<V: Clone> Slot<V> {
+impl<V: Clone> CachedBody<V> {
     fn of(body: V, bytes: usize) -> Self {
         let weight = u32::try_from(BOOKKEEPING + bytes).unwrap_or(u32::MAX);
         Self { body: Arc::new(ArcSwapOption::from_pointee(body)), weight }
