@@ -157,6 +157,7 @@ fn paths(pseudonym: &str) -> Vec<String> {
         query("kind=webinar"),
         format!("/qos/{ID}/summary?type=past"),
         format!("/qos/{ID}/summary?type=past&groups=audio&jitter_ms=1"),
+        format!("/meetings/{ID}?type=past"),
         format!("{V2}/qos?type=past&page_size=2"),
         format!("{V2}/qos?type=past&page_size=300"),
         format!("{V2}/qos?type=past&next_page_token=mark"),
