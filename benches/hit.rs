@@ -88,6 +88,7 @@ fn state(bytes: usize) -> Data<AppState> {
         summary_limits: config.summary,
         operators_key: None,
         log_meeting_ids: config.telemetry.log_meeting_ids,
+        is_open_to_network: false,
         draining: AtomicBool::new(false),
     })
 }

@@ -125,7 +125,9 @@ impl App {
         };
         let (fetcher, fetcher_task) = Fetcher::prepare(dependencies);
         let draining = AtomicBool::new(false);
+        let is_open_to_network = !known.need_keys() && !server.listen.ip().is_loopback();
         let state = Data::new(AppState {
+            is_open_to_network,
             callers: known,
             cache,
             fetcher,

@@ -1,4 +1,4 @@
-//! The callers of the callers' file. A caller is found by the hash of the key in its request.
+//! The callers of the callers' file. A caller is found by the hash of the key in its request, or by a signed token.
 //!
 //! A lookup costs one SHA-256 of a short text and takes no lock, because a changed file replaces the entire list (`arc-swap`).
 //!
@@ -12,6 +12,7 @@ mod edit;
 mod file;
 mod key;
 mod ledger;
+mod oidc;
 mod operators_key;
 mod parser;
 mod watcher;
@@ -21,6 +22,8 @@ use std::sync::Arc;
 pub(crate) use self::{
     add::{Addition, EditError, NewCaller, remove},
     caller::{CallAllowance, CallReservation, Caller, CallerName},
+    directory::Unidentified,
+    oidc::{FetchEnd, TokenError},
     parser::{Issue, WEIGHTS},
 };
 pub use self::{
@@ -30,7 +33,7 @@ pub use self::{
     watcher::FileWatcher,
 };
 use self::{
-    directory::{Directory, LedgerRegistry},
+    directory::{CallerRegistry, Directory},
     file::ChangeDetector,
 };
 use crate::{hiding::HiddenFields, metrics::Metrics};
@@ -44,15 +47,16 @@ impl Callers {
         metrics: &Arc<Metrics>,
     ) -> (Self, Option<FileWatcher>) {
         metrics.callers_file_ok.set(1);
-        let Some(CallersFile { path, contents, entries }) = file else {
+        let Some(CallersFile { path, contents, entries, fetcher }) = file else {
             return (Self::new(Directory::anonymous(anonymous_hide, metrics)), None);
         };
-        let mut ledgers = LedgerRegistry::default();
-        let callers = Self::new(ledgers.directory(entries, metrics));
+        let mut registry = CallerRegistry::default();
+        let callers = Self::new(registry.directory(entries, metrics));
         let watcher = FileWatcher {
             path,
             detector: ChangeDetector::new(contents),
-            ledgers,
+            registry,
+            fetcher,
             callers: callers.clone(),
             metrics: Arc::clone(metrics),
         };
@@ -64,24 +68,33 @@ impl Callers {
 mod tests {
     use std::{path::PathBuf, time::Instant};
 
-    use super::{parser::CallerEntry, *};
+    use super::{
+        oidc::{KeyFetcher, TokenRule},
+        parser::{CallerEntry, FileEntries},
+        *,
+    };
 
-    fn entries(callers: &[(&str, &str, u32)]) -> Vec<CallerEntry> {
+    fn entries(callers: &[(&str, &str, u32)]) -> FileEntries {
         let entry = |(name, key, weight): &(&str, &str, u32)| CallerEntry {
             name: CallerName::parse(name).unwrap(),
             key_sha256: vec![key::digest_of(key.as_bytes())],
+            tokens: TokenRule::default(),
             weight: *weight,
             calls_per_minute: None,
             calls_per_day: None,
             hide: HiddenFields::default(),
         };
-        callers.iter().map(entry).collect()
+        FileEntries { callers: callers.iter().map(entry).collect(), issuers: Vec::new() }
     }
 
     fn open(callers: &[(&str, &str, u32)]) -> (Callers, FileWatcher, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::default());
-        let file =
-            CallersFile { path: PathBuf::new(), contents: Ok(String::new()), entries: entries(callers) };
+        let file = CallersFile {
+            path: PathBuf::new(),
+            contents: Ok(String::new()),
+            entries: entries(callers),
+            fetcher: KeyFetcher::default(),
+        };
         let (callers, watcher) = Callers::open(Some(file), HiddenFields::default(), &metrics);
         (callers, watcher.unwrap(), metrics)
     }

@@ -100,7 +100,7 @@ impl Config {
         };
         let cache = sections::cache(&mut reader);
         let anonymous_hide = sections::anonymous_hide(&mut reader);
-        let callers = sections::callers(&mut reader);
+        let callers = sections::callers(&mut reader, &proxies, server.listen);
         let operators_key = sections::operators_key(&mut reader);
         let summary = sections::summary(&mut reader);
         let cluster = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);

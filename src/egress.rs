@@ -8,6 +8,7 @@ mod proxy;
 use std::sync::Arc;
 
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use ureq::tls::{Certificate, RootCerts};
 use url::Url;
 
 pub(crate) use self::no_proxy::NoProxy;
@@ -46,6 +47,16 @@ impl MoreRoots {
     /// Returns the certificates, without Mozilla's.
     pub fn certificates(&self) -> &[CertificateDer<'static>] {
         &self.0
+    }
+
+    /// Returns Mozilla's roots and these for `ureq`, which needs complete certificates rather than the trust anchors that rustls
+    /// uses.
+    pub(crate) fn for_ureq(&self) -> RootCerts {
+        if self.0.is_empty() {
+            return RootCerts::WebPki;
+        }
+        let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().chain(self.0.iter());
+        RootCerts::from(all.map(|certificate| Certificate::from_der(certificate).to_owned()))
     }
 
     pub(crate) fn with_mozilla(&self) -> rustls::RootCertStore {

@@ -48,6 +48,7 @@ use futures_util::FutureExt as _;
 
 use self::{
     access_log::InFlight,
+    auth::Identity,
     context::{RequestContext, X_REQUEST_ID},
     problem::Problem,
     route::{Methods, Route, RouteHandler},
@@ -120,6 +121,10 @@ async fn serve(
 ) -> Result<ServiceResponse, Error> {
     let route = ROUTES.iter().find(|route| route.matches(listener, request.path()));
     let mut in_flight = InFlight::begin(&request, state, route);
+    if matches!(in_flight.context.identity, Identity::AwaitsKeys(_)) {
+        // Boxed; otherwise the future of every hit would need room for it.
+        Box::pin(in_flight.await_keys(request.headers())).await;
+    }
     let (request, payload) = request.into_parts();
     let mut response = answer(listener, &request, payload, &in_flight.state, &in_flight.context).await;
     if listener == Listener::Callers {

@@ -1074,9 +1074,10 @@ fn an_unknown_key_of_the_callers_file_is_not_printed() {
     assert_eq!(
         lines,
         [
-            "callers.toml:1: this caller has no key_sha256; every caller needs one",
-            "callers.toml:3: unknown key; a caller has name, key_sha256, weight, calls_per_minute, calls_per_day, hide",
-            "callers.toml:5: unknown key; only [[caller]] entries are allowed here",
+            "callers.toml:1: this caller has no key_sha256, service_account, subject or group; every caller needs one of them",
+            "callers.toml:3: unknown key; a caller has name, key_sha256, service_account, subject, group, issuer, weight, \
+             calls_per_minute, calls_per_day, hide",
+            "callers.toml:5: unknown key; only [[caller]] and [[issuer]] entries are allowed here",
         ]
     );
 }

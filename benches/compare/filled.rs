@@ -76,6 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         summary_limits: config.summary,
         operators_key: None,
         log_meeting_ids: config.telemetry.log_meeting_ids,
+        is_open_to_network: false,
         draining: AtomicBool::new(false),
         tracer: Tracer::default(),
     });

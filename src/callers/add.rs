@@ -15,7 +15,8 @@ use super::{
     caller::CallerName,
     edit, file,
     key::CallerKey,
-    parser::{self, CallerEntry, Issue, MAX_KEYS},
+    oidc::TokenRule,
+    parser::{self, CallerEntry, FileEntries, Issue, MAX_KEYS},
 };
 use crate::{
     atomic_file::{self, AtomicFile},
@@ -76,20 +77,21 @@ impl Addition {
     pub(crate) fn prepare(path: &Path, new: &NewCaller) -> Result<Self, EditError> {
         let (mut file, key) = (FileEdit::begin(path)?, CallerKey::random().map_err(EditError::Random)?);
         let (text, mut entries) = file.read()?;
-        if entries.iter().any(|entry| entry.name == new.name) {
+        if entries.callers.iter().any(|entry| entry.name == new.name) {
             return Err(EditError::NameTaken(file.path(), new.name.clone()));
         }
         let NewCaller { name, weight, calls_per_minute } = new;
         let entry = CallerEntry {
             name: name.clone(),
             key_sha256: vec![key.digest()],
+            tokens: TokenRule::default(),
             weight: *weight,
             calls_per_minute: *calls_per_minute,
             calls_per_day: None,
             hide: HiddenFields::default(),
         };
         let text = edit::with_caller(text, &entry);
-        entries.push(entry);
+        entries.callers.push(entry);
         file.write(Some(&text), &entries)?;
         Ok(Self { key, file })
     }
@@ -98,7 +100,7 @@ impl Addition {
     pub(crate) fn prepare_rotation(path: &Path, name: &CallerName) -> Result<Self, EditError> {
         let (mut file, key) = (FileEdit::begin(path)?, CallerKey::random().map_err(EditError::Random)?);
         let (text, mut entries) = file.read()?;
-        let Some(entry) = entries.iter_mut().find(|entry| entry.name == *name) else {
+        let Some(entry) = entries.callers.iter_mut().find(|entry| entry.name == *name) else {
             return Err(EditError::NoSuchCaller(file.path(), name.clone()));
         };
         if entry.key_sha256.len() >= MAX_KEYS {
@@ -124,9 +126,9 @@ impl Addition {
 pub(crate) fn remove(path: &Path, name: &CallerName) -> Result<(), EditError> {
     let mut file = FileEdit::begin(path)?;
     let (text, mut entries) = file.read()?;
-    let count = entries.len();
-    entries.retain(|entry| entry.name != *name);
-    match entries.len() {
+    let count = entries.callers.len();
+    entries.callers.retain(|entry| entry.name != *name);
+    match entries.callers.len() {
         left if left == count => Err(EditError::NoSuchCaller(file.path(), name.clone())),
         0 => Err(EditError::LastCaller(file.path(), name.clone())),
         _ => {
@@ -163,7 +165,7 @@ impl FileEdit {
     }
 
     /// Returns the text and its entries. A file that does not exist is a comment.
-    fn read(&self) -> Result<(String, Vec<CallerEntry>), EditError> {
+    fn read(&self) -> Result<(String, FileEntries), EditError> {
         let path = self.0.target();
         let invalid = |issues| EditError::Invalid(path.to_owned(), issues);
         let text = match fs::symlink_metadata(path) {
@@ -178,9 +180,9 @@ impl FileEdit {
     }
 
     /// Writes the new text, if it parses as these entries. An inline list of callers cannot be edited.
-    fn write(&mut self, text: Option<&str>, expected: &[CallerEntry]) -> Result<(), EditError> {
+    fn write(&mut self, text: Option<&str>, expected: &FileEntries) -> Result<(), EditError> {
         let target = self.path();
-        let parses = |text: &&str| parser::parse(text).is_ok_and(|entries| entries == expected);
+        let parses = |text: &&str| parser::parse(text).is_ok_and(|entries| entries == *expected);
         let Some(text) = text.filter(parses) else { return Err(EditError::NotEditable(target)) };
         let temporary = atomic_file::temporary_path(&target);
         if let Ok(old) = fs::metadata(&target) {
@@ -227,7 +229,7 @@ mod tests {
     }
 
     fn names(path: &Path) -> Vec<String> {
-        let entries = parser::parse(&fs::read_to_string(path).unwrap()).ok().unwrap();
+        let entries = parser::parse(&fs::read_to_string(path).unwrap()).ok().unwrap().callers;
         entries.iter().map(|entry| entry.name.to_string()).collect()
     }
 

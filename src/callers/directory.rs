@@ -6,17 +6,26 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
+use tokio::sync::Notify;
 
 use super::{
     caller::{Caller, CallerName, SharedLedger},
     key::{self, Digest},
-    parser::CallerEntry,
+    oidc::{
+        FetchEnd, Issuer, IssuerEntry, IssuerStatus, RememberedTokens, TokenError, TokenRule, Unverified,
+        Verified, looks_like_token, verify,
+    },
+    parser::{CallerEntry, FileEntries},
 };
 use crate::{hiding::HiddenFields, metrics::Metrics};
+
+/// The beginning of nearly every token: `{` in base64. Other values are not looked up among the remembered tokens.
+const TOKEN_START: &[u8] = b"ey";
 
 /// The current callers. They are cheap to clone and can be used from any thread.
 #[derive(Clone)]
@@ -25,10 +34,31 @@ pub struct Callers {
     /// The problems of the file, if its current contents are not in use.
     problems: Arc<ArcSwap<Vec<String>>>,
     version: Arc<AtomicU64>,
+    /// Wakes the watcher when a token needs keys that are not there.
+    keys_wanted: Arc<Notify>,
 }
 
+/// The reason why a bearer value identifies no caller.
+pub(crate) enum Unidentified {
+    /// It is neither a key nor a token.
+    UnknownKey,
+    RefusedToken(TokenError),
+    /// The keys that are being fetched may verify the token.
+    AwaitsKeys(FetchEnd),
+    /// The issuer's first keys have not arrived. The next attempt is at this time.
+    NoKeys {
+        retry_at: Instant,
+    },
+}
+
+#[derive(Default)]
 pub(super) struct Directory {
     in_order: Vec<Arc<Caller>>,
+    /// The callers with tokens, in the order of the file.
+    by_token: Vec<(TokenRule, Arc<Caller>)>,
+    issuers: Vec<Arc<Issuer>>,
+    /// It ends with the directory, and so do all verifications when the file changes.
+    remembered: RememberedTokens,
     /// The callers by the hashes of their keys; `None` if no callers are configured, and the only one is anonymous.
     by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
 }
@@ -39,6 +69,7 @@ impl Callers {
             directory: Arc::new(ArcSwap::from_pointee(directory)),
             problems: Arc::default(),
             version: Arc::default(),
+            keys_wanted: Arc::default(),
         }
     }
 
@@ -69,6 +100,53 @@ impl Callers {
         self.version.load(Ordering::Acquire)
     }
 
+    /// Returns the caller with this key or signed token. With `may_wait`, a token whose key is not there can cause a fetch of keys.
+    pub(crate) fn find_by_bearer(
+        &self,
+        value: &[u8],
+        now: Instant,
+        may_wait: bool,
+    ) -> Result<Arc<Caller>, Unidentified> {
+        let directory = self.directory.load();
+        // Remembered tokens come first, because hashing a token as a key would cost more than the rest of a hit. No remembered
+        // token is a key.
+        let remembered = value.starts_with(TOKEN_START).then(|| directory.remembered.get(value, now));
+        if let Some(caller) = remembered.flatten() {
+            return Ok(caller);
+        }
+        let by_key = directory.by_key.as_ref().and_then(|by_key| by_key.get(&key::digest_of(value)));
+        if let Some(caller) = by_key {
+            return Ok(Arc::clone(caller));
+        }
+        if directory.issuers.is_empty() || !looks_like_token(value) {
+            return Err(Unidentified::UnknownKey);
+        }
+        let (issuer, is_unknown_id) = match verify(value, &directory.issuers) {
+            Ok(verified) => return directory.remember(value, verified, now),
+            Err(Unverified::Refused(error)) => return Err(Unidentified::RefusedToken(error)),
+            Err(Unverified::UnknownKey(issuer)) => (issuer, true),
+            Err(Unverified::NoKeys(issuer)) => (issuer, false),
+        };
+        match issuer.awaited_fetch(is_unknown_id, now).filter(|_| may_wait) {
+            Some(end) => {
+                self.keys_wanted.notify_one();
+                Err(Unidentified::AwaitsKeys(end))
+            }
+            None if is_unknown_id => Err(Unidentified::RefusedToken(TokenError::UnknownKey)),
+            None => Err(Unidentified::NoKeys { retry_at: issuer.next_fetch() }),
+        }
+    }
+
+    /// Completes when a token needs keys that are not there.
+    pub(super) async fn keys_wanted(&self) {
+        self.keys_wanted.notified().await;
+    }
+
+    /// Returns the issuers in the order of the file.
+    pub(crate) fn issuers(&self) -> Vec<IssuerStatus> {
+        self.directory.load().issuers.iter().map(|issuer| issuer.status()).collect()
+    }
+
     /// Returns all callers in the order of the file.
     pub(crate) fn all(&self) -> Vec<Arc<Caller>> {
         self.directory.load().in_order.clone()
@@ -83,29 +161,64 @@ impl Callers {
 impl Directory {
     pub(super) fn anonymous(hide: HiddenFields, metrics: &Metrics) -> Self {
         metrics.init_caller(CallerName::ANONYMOUS);
-        Self { in_order: vec![Arc::new(Caller { hide, ..Caller::anonymous() })], by_key: None }
+        Self { in_order: vec![Arc::new(Caller { hide, ..Caller::anonymous() })], ..Self::default() }
+    }
+
+    /// Returns the first caller of the file to whom this token belongs, and remembers the token until it expires.
+    fn remember(&self, token: &[u8], verified: Verified, now: Instant) -> Result<Arc<Caller>, Unidentified> {
+        let Verified { issuer, key, claims } = verified;
+        let is_of_issuer = |rule: &TokenRule| match &rule.issuer {
+            Some(name) => *name == issuer.entry.name,
+            None => self.issuers.first().is_some_and(|first| Arc::ptr_eq(first, &issuer)),
+        };
+        let found = self.by_token.iter().find(|(rule, _)| is_of_issuer(rule) && rule.matches(&claims));
+        let Some((_, caller)) = found else { return Err(Unidentified::RefusedToken(TokenError::NoCaller)) };
+        if let Some(expires) = claims.expires(now) {
+            self.remembered.insert(token, caller, key, (now, expires));
+        }
+        Ok(Arc::clone(caller))
     }
 }
 
-/// The number and the ledger of every name that has been in the file. Both are kept when its entry changes.
+/// Outlives the lists of callers: the number and the ledger of every name that has been in the file, and the keys of issuers.
 #[derive(Default)]
-pub(super) struct LedgerRegistry {
+pub(super) struct CallerRegistry {
     ledgers: HashMap<CallerName, (u32, SharedLedger)>,
+    pub(super) issuers: Vec<Arc<Issuer>>,
 }
 
-impl LedgerRegistry {
-    pub(super) fn directory(&mut self, entries: Vec<CallerEntry>, metrics: &Metrics) -> Directory {
-        let (mut in_order, mut by_key) = (Vec::new(), HashMap::default());
-        for CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, hide } in entries {
+impl CallerRegistry {
+    pub(super) fn directory(&mut self, entries: FileEntries, metrics: &Metrics) -> Directory {
+        let FileEntries { callers, issuers } = entries;
+        self.update_issuers(issuers);
+        let mut directory = Directory { by_key: Some(HashMap::default()), ..Directory::default() };
+        for entry in callers {
+            let CallerEntry { name, key_sha256, tokens, weight, calls_per_minute, calls_per_day, hide } =
+                entry;
             // 0 is the anonymous caller.
             let next = u32::try_from(self.ledgers.len() + 1).unwrap_or(u32::MAX);
             let new = || (next, SharedLedger::default());
             let (id, ledger) = self.ledgers.entry(name.clone()).or_insert_with(new).clone();
             metrics.init_caller(name.as_str());
             let caller = Arc::new(Caller { id, name, weight, calls_per_minute, calls_per_day, hide, ledger });
-            by_key.extend(key_sha256.into_iter().map(|digest| (digest, Arc::clone(&caller))));
-            in_order.push(caller);
+            let keys = key_sha256.into_iter().map(|digest| (digest, Arc::clone(&caller)));
+            directory.by_key.get_or_insert_default().extend(keys);
+            if !tokens.is_empty() {
+                directory.by_token.push((tokens, Arc::clone(&caller)));
+            }
+            directory.in_order.push(caller);
         }
-        Directory { in_order, by_key: Some(by_key) }
+        directory.issuers.clone_from(&self.issuers);
+        directory
+    }
+
+    /// Keeps the issuers whose entries did not change, with their keys.
+    fn update_issuers(&mut self, entries: Vec<IssuerEntry>) {
+        let present = std::mem::take(&mut self.issuers);
+        let kept = |entry: &IssuerEntry| present.iter().find(|issuer| issuer.entry == *entry).cloned();
+        let issuers = entries
+            .into_iter()
+            .map(|entry| kept(&entry).unwrap_or_else(|| Arc::new(Issuer::new(entry, Instant::now()))));
+        self.issuers = issuers.collect();
     }
 }

@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::parser::{self, CallerEntry, Issue};
-use crate::regular_file;
+use super::{
+    oidc::KeyFetcher,
+    parser::{self, CallerEntry, FileEntries, Issue},
+};
+use crate::{egress::EnvironmentProxies, regular_file};
 
 /// The maximum size of the file: a thousand times a usual one. If the key names a log or a device by mistake, it is not read every
 /// second.
@@ -16,7 +19,8 @@ pub(super) type FileContents = Result<String, String>;
 pub struct CallersFile {
     pub(super) path: PathBuf,
     pub(super) contents: FileContents,
-    pub(super) entries: Vec<CallerEntry>,
+    pub(super) entries: FileEntries,
+    pub(super) fetcher: KeyFetcher,
 }
 
 impl CallersFile {
@@ -24,12 +28,17 @@ impl CallersFile {
     pub(crate) fn read(path: &Path) -> Result<Self, Vec<Issue>> {
         let contents = read_contents(path);
         let entries = validate(&contents)?;
-        Ok(Self { path: path.to_owned(), contents, entries })
+        Ok(Self { path: path.to_owned(), contents, entries, fetcher: KeyFetcher::default() })
+    }
+
+    /// Uses these proxies for the keys of issuers.
+    pub(crate) fn with_proxies(self, proxies: EnvironmentProxies) -> Self {
+        Self { fetcher: KeyFetcher { proxies }, ..self }
     }
 
     /// Describes each caller in one line, such as `bi weight=2 keys=1 calls_per_minute=60`. Nothing of a hash is in it.
     pub(crate) fn descriptions(&self) -> impl Iterator<Item = String> {
-        self.entries.iter().map(|entry| {
+        self.entries.callers.iter().map(|entry| {
             let CallerEntry { name, key_sha256, weight, calls_per_minute, calls_per_day, .. } = entry;
             let mut line = format!("{name} weight={weight} keys={}", key_sha256.len());
             for (key, limit) in [("calls_per_minute", calls_per_minute), ("calls_per_day", calls_per_day)] {
@@ -41,7 +50,7 @@ impl CallersFile {
 
     /// Returns the number of callers.
     pub fn count(&self) -> usize {
-        self.entries.len()
+        self.entries.callers.len()
     }
 }
 
@@ -52,10 +61,10 @@ pub(super) fn read_contents(path: &Path) -> FileContents {
 
 /// Parses the callers. Rejects an empty list, with which every request would fail: an editor that truncates a file before writing
 /// makes it empty for a moment.
-pub(super) fn validate(contents: &FileContents) -> Result<Vec<CallerEntry>, Vec<Issue>> {
+pub(super) fn validate(contents: &FileContents) -> Result<FileEntries, Vec<Issue>> {
     let text = contents.as_ref().map_err(Issue::whole_file)?;
     let entries = parser::parse(text)?;
-    if entries.is_empty() {
+    if entries.callers.is_empty() {
         let message = "has no callers, so every request would be rejected; add one with `callers add NAME`";
         return Err(Issue::whole_file(message));
     }

@@ -2,32 +2,34 @@
 //!
 //! No message repeats a value or the name of an unknown key, which could be a caller key in the wrong place.
 
+mod caller_entry;
+mod issuer_entry;
+
 use std::{collections::HashMap, fmt, num::NonZeroU32, ops::RangeInclusive};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use super::{
     caller::CallerName,
-    key::{self, Digest},
+    key::Digest,
+    oidc::{IssuerEntry, TokenRule},
 };
 use crate::{
-    hiding::{FieldGroup, HiddenFields},
-    toml_document::{Item, TomlDocument, integer},
+    hiding::HiddenFields,
+    toml_document::{Item, TomlDocument},
 };
 
 /// The permitted weights of a caller. 1000 is far above any sensible ratio, and small enough that sums of shares cannot overflow.
 pub(crate) const WEIGHTS: RangeInclusive<u32> = 1..=1_000;
-
-/// The permitted limits of a caller's calls.
-const LIMITS: RangeInclusive<u32> = 1..=u32::MAX;
-
-const KEYS: [&str; 6] = ["name", "key_sha256", "weight", "calls_per_minute", "calls_per_day", "hide"];
-
 /// The maximum number of keys of one caller. More are a rotation that nobody finished.
 pub(super) const MAX_KEYS: usize = 4;
+
+/// The entries in the order of the file.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub(super) struct FileEntries {
+    pub(super) callers: Vec<CallerEntry>,
+    pub(super) issuers: Vec<IssuerEntry>,
+}
 
 /// One `[[caller]]`.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) struct CallerEntry {
     pub(super) name: CallerName,
     /// The hashes of its keys; several while a key is being replaced.
     pub(super) key_sha256: Vec<Digest>,
+    /// The signed tokens that are the caller's, too.
+    pub(super) tokens: TokenRule,
     pub(super) weight: u32,
     pub(super) calls_per_minute: Option<NonZeroU32>,
     pub(super) calls_per_day: Option<NonZeroU32>,
@@ -64,41 +68,32 @@ impl fmt::Display for Issue {
 }
 
 /// Returns the entries in the order of the file, possibly none.
-pub(super) fn parse(text: &str) -> Result<Vec<CallerEntry>, Vec<Issue>> {
+pub(super) fn parse(text: &str) -> Result<FileEntries, Vec<Issue>> {
     let document = TomlDocument::parse(text);
     let mut parser = Parser { document: &document, issues: Vec::new() };
     for (line, message) in &document.syntax_errors {
         parser.report(*line, message.clone());
     }
-    let mut entries = Vec::new();
+    let (mut callers, mut issuers) = (Vec::new(), Vec::new());
     for Item { key, line, value, .. } in document.items(document.root()) {
-        match (key, value) {
-            ("caller", DeValue::Array(tables)) => {
-                for table in tables {
-                    let line = document.line(table.span().start);
-                    let entry = match table.get_ref() {
-                        DeValue::Table(table) => parser.entry(line, table),
-                        _ => parser.reject(line, "not a caller; write each caller as a [[caller]] table"),
-                    };
-                    entries.extend(entry.map(|entry| (line, entry)));
-                }
-            }
-            ("caller", _) => {
-                parser.report(
-                    line,
-                    "caller must be a list; begin each entry with [[caller]], in double brackets",
-                );
-            }
-            _ => parser.report(line, "unknown key; only [[caller]] entries are allowed here"),
+        match key {
+            "caller" => callers = parser.tables(line, key, value, Parser::caller),
+            "issuer" => issuers = parser.tables(line, key, value, Parser::issuer),
+            _ => parser.report(line, "unknown key; only [[caller]] and [[issuer]] entries are allowed here"),
         }
     }
-    parser.report_duplicates(&entries);
+    parser.report_duplicate_callers(&callers);
+    parser.report_duplicate_issuers(&issuers);
+    parser.report_unknown_issuers(&callers, &issuers);
     let Parser { mut issues, .. } = parser;
-    if issues.is_empty() {
-        return Ok(entries.into_iter().map(|(_, entry)| entry).collect());
+    if !issues.is_empty() {
+        issues.sort_by_key(|issue| issue.line);
+        return Err(issues);
     }
-    issues.sort_by_key(|issue| issue.line);
-    Err(issues)
+    Ok(FileEntries {
+        callers: callers.into_iter().map(|(_, entry)| entry).collect(),
+        issuers: issuers.into_iter().map(|(_, entry)| entry).collect(),
+    })
 }
 
 struct Parser<'d> {
@@ -117,106 +112,41 @@ impl Parser<'_> {
         None
     }
 
-    fn entry(&mut self, line: usize, table: &DeTable<'_>) -> Option<CallerEntry> {
-        let (mut name, mut key_sha256, mut weight) = (None, None, Some(1));
-        let (mut per_minute, mut per_day, mut hide) = (Some(None), Some(None), Some(HiddenFields::default()));
-        let mut missing = vec!["name", "key_sha256"];
-        for Item { key, line, value, is_broken } in self.document.items(table) {
-            missing.retain(|required| *required != key);
-            match key {
-                _ if !KEYS.contains(&key) => {
-                    self.report(line, format!("unknown key; a caller has {}", KEYS.join(", ")));
-                }
-                _ if is_broken => {}
-                "name" => name = self.name(line, value),
-                "key_sha256" => key_sha256 = self.digests(line, value),
-                "weight" => weight = self.integer(line, key, value, &WEIGHTS),
-                "calls_per_minute" => {
-                    per_minute = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new);
-                }
-                "calls_per_day" => per_day = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new),
-                _ => hide = self.hide(line, value),
-            }
-        }
-        // With a syntax error in the file, a missing key may be on a line that could not be read.
-        if self.document.syntax_errors.is_empty() {
-            for required in missing {
-                self.report(line, format!("this caller has no {required}; every caller needs one"));
-            }
-        }
-        Some(CallerEntry {
-            name: name?,
-            key_sha256: key_sha256?,
-            weight: weight?,
-            calls_per_minute: per_minute?,
-            calls_per_day: per_day?,
-            hide: hide?,
-        })
-    }
-
-    fn hide(&mut self, line: usize, value: &DeValue<'_>) -> Option<HiddenFields> {
-        let group = |word: &Spanned<DeValue<'_>>| word.get_ref().as_str().and_then(FieldGroup::from_name);
-        let hidden =
-            value.as_array().and_then(|words| words.iter().map(group).collect::<Option<HiddenFields>>());
-        hidden.or_else(|| self.reject(line, format!("hide must be a list of: {}", FieldGroup::names())))
-    }
-
-    fn name(&mut self, line: usize, value: &DeValue<'_>) -> Option<CallerName> {
-        match value.as_str().map(CallerName::parse) {
-            Some(Ok(name)) => Some(name),
-            Some(Err(message)) => self.reject(line, format!("name: {message}")),
-            None => self.reject(line, "name must be text in quotes"),
-        }
-    }
-
-    /// Parses one hash, or a list of them.
-    fn digests(&mut self, line: usize, value: &DeValue<'_>) -> Option<Vec<Digest>> {
-        let Some(list) = value.as_array() else { return Some(vec![self.digest(line, value)?]) };
-        if !(1..=MAX_KEYS).contains(&list.len()) {
-            return self.reject(line, format!("key_sha256 must have 1 to {MAX_KEYS} hashes"));
-        }
-        let document = self.document;
-        let digests = list.iter().map(|item| self.digest(document.line(item.span().start), item.get_ref()));
-        // All are parsed, so that every problem is reported.
-        digests.collect::<Vec<_>>().into_iter().collect()
-    }
-
-    fn digest(&mut self, line: usize, value: &DeValue<'_>) -> Option<Digest> {
-        let text = value.as_str();
-        if text.is_some_and(key::is_caller_key) {
-            return self.reject(
-                line,
-                "key_sha256 is the key itself; write its SHA-256 (printf %s KEY | sha256sum) and replace the key: \
-                 anyone who can read this file now knows it",
-            );
-        }
-        let digest = text.and_then(key::digest_from_hex);
-        if digest.as_ref().is_some_and(key::is_digest_of_blank) {
-            return self.reject(
-                line,
-                "key_sha256 is the hash of an empty or blank text; hash the key itself (printf %s KEY | sha256sum)",
-            );
-        }
-        digest.or_else(|| self.reject(line, "key_sha256 must be text of 64 hexadecimal digits"))
-    }
-
-    fn integer(
+    /// Parses every table of a list. Returns the valid entries with their lines.
+    fn tables<T>(
         &mut self,
         line: usize,
         key: &str,
         value: &DeValue<'_>,
-        range: &RangeInclusive<u32>,
-    ) -> Option<u32> {
-        let number = integer(value).and_then(|number| u32::try_from(number).ok());
-        number.filter(|number| range.contains(number)).or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            self.reject(line, format!("{key} must be a whole number from {least} to {most}, without quotes"))
-        })
+        parse: impl Fn(&mut Self, usize, &DeTable<'_>) -> Option<T>,
+    ) -> Vec<(usize, T)> {
+        let Some(tables) = value.as_array() else {
+            let message =
+                format!("{key} must be a list; begin each entry with [[{key}]], in double brackets");
+            self.report(line, message);
+            return Vec::new();
+        };
+        let mut entries = Vec::new();
+        for table in tables {
+            let line = self.document.line(table.span().start);
+            let entry = match table.get_ref() {
+                DeValue::Table(table) => parse(self, line, table),
+                _ => self.reject(line, format!("no {key}; write each {key} as a [[{key}]] table")),
+            };
+            entries.extend(entry.map(|entry| (line, entry)));
+        }
+        entries
+    }
+
+    /// Returns a text that is not empty.
+    fn text(&mut self, line: usize, key: &str, value: &DeValue<'_>) -> Option<String> {
+        let text = value.as_str().filter(|text| !text.trim().is_empty() && !text.contains(char::is_control));
+        text.map(str::to_owned).or_else(|| self.reject(line, format!("{key} must be text in quotes")))
     }
 
     /// Reports callers with the same name, which would share metrics, and callers with the same key, which requests could not
     /// distinguish.
-    fn report_duplicates(&mut self, entries: &[(usize, CallerEntry)]) {
+    fn report_duplicate_callers(&mut self, entries: &[(usize, CallerEntry)]) {
         let (mut names, mut keys) = (HashMap::new(), HashMap::new());
         for (line, CallerEntry { name, key_sha256, .. }) in entries {
             if let Some(first) = names.insert(name, line) {
@@ -237,11 +167,51 @@ impl Parser<'_> {
             }
         }
     }
+
+    /// Reports issuers with the same name, or with the same URL, by which tokens are told apart.
+    fn report_duplicate_issuers(&mut self, entries: &[(usize, IssuerEntry)]) {
+        let (mut names, mut urls) = (HashMap::new(), HashMap::new());
+        for (line, IssuerEntry { name, url, .. }) in entries {
+            if let Some(first) = names.insert(name, line) {
+                self.report(
+                    *line,
+                    format!("the name {name} is already used on line {first}; choose another name"),
+                );
+            }
+            if let Some(first) = urls.insert(url, line) {
+                self.report(*line, format!("{name} has the same url as the issuer on line {first}"));
+            }
+        }
+    }
+
+    /// Reports callers with tokens of an issuer that the file does not have.
+    fn report_unknown_issuers(&mut self, callers: &[(usize, CallerEntry)], issuers: &[(usize, IssuerEntry)]) {
+        // An invalid issuer was reported; then no caller's issuer can be judged.
+        if !self.issues.is_empty() {
+            return;
+        }
+        for (line, CallerEntry { name, tokens, .. }) in callers {
+            let is_known = match &tokens.issuer {
+                Some(issuer) => issuers.iter().any(|(_, entry)| entry.name == *issuer),
+                None => !issuers.is_empty(),
+            };
+            if !tokens.is_empty() && !is_known {
+                self.report(
+                    *line,
+                    format!("the tokens of {name} need their [[issuer]], which this file does not have"),
+                );
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        callers::{key, oidc::KeySource},
+        hiding::FieldGroup,
+    };
 
     const HASH: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 
@@ -269,7 +239,7 @@ mod tests {
              hide = [\"device\", \"identity\"]\n",
             other_hash().to_uppercase()
         );
-        let entries = parse(&text).ok().unwrap();
+        let entries = parse(&text).ok().unwrap().callers;
         let read: Vec<_> = entries
             .iter()
             .map(|entry| (entry.name.as_str(), entry.weight, entry.calls_per_minute.map(NonZeroU32::get)))
@@ -280,7 +250,7 @@ mod tests {
         assert_eq!(entries[1].hide, [FieldGroup::Identity, FieldGroup::Device].into_iter().collect());
         assert_eq!(entries[0].key_sha256[0][..2], [0x9f, 0x86]);
         assert_eq!(entries[1].key_sha256[0][31], 0x09);
-        assert!(parse("").ok().unwrap().is_empty());
+        assert!(parse("").ok().unwrap().callers.is_empty());
     }
 
     #[test]
@@ -298,9 +268,10 @@ mod tests {
                 "line 10: name: must be 1 to 64 characters of A-Za-z0-9._-",
                 "line 11: key_sha256 must be text of 64 hexadecimal digits",
                 "line 12: this caller has no name; every caller needs one",
-                "line 12: this caller has no key_sha256; every caller needs one",
-                "line 13: unknown key; a caller has name, key_sha256, weight, calls_per_minute, calls_per_day, hide",
-                "line 14: unknown key; only [[caller]] entries are allowed here",
+                "line 12: this caller has no key_sha256, service_account, subject or group; every caller needs one of them",
+                "line 13: unknown key; a caller has name, key_sha256, service_account, subject, group, issuer, weight, calls_per_minute, \
+                 calls_per_day, hide",
+                "line 14: unknown key; only [[caller]] and [[issuer]] entries are allowed here",
             ]
         );
     }
@@ -327,7 +298,7 @@ mod tests {
             .map(|end| format!("\"{}\"", HASH.replace("0a08", &format!("0a{end}"))));
         let entry = |list: &str| format!("[[caller]]\nname = \"a\"\nkey_sha256 = [{list}]\n");
         for count in 1..=4 {
-            let entries = parse(&entry(&hashes[..count].join(",\n"))).ok().unwrap();
+            let entries = parse(&entry(&hashes[..count].join(",\n"))).ok().unwrap().callers;
             assert_eq!(entries[0].key_sha256.len(), count);
         }
         for list in [String::new(), hashes.join(", ")] {
@@ -405,11 +376,64 @@ mod tests {
         let not_a_list =
             ["line 1: caller must be a list; begin each entry with [[caller]], in double brackets"];
         assert_eq!(issues("caller = 1"), not_a_list);
-        assert_eq!(issues("caller = [1]"), ["line 1: not a caller; write each caller as a [[caller]] table"]);
+        assert_eq!(issues("caller = [1]"), ["line 1: no caller; write each caller as a [[caller]] table"]);
         assert_eq!(issues("[caller]\nname = \"a\""), not_a_list);
         assert!(
             only_issue(&format!("name = \"a\"\nkey_sha256 = \"{}\"", HASH.replace("0a08", "0a0")))
                 .contains("64")
         );
+    }
+
+    const ISSUER: &str =
+        "[[issuer]]\nname = \"cluster\"\nurl = \"https://issuer.example\"\naudience = \"qos\"\n";
+
+    #[test]
+    fn tokens_and_issuers_are_read() {
+        let other = "[[issuer]]\nname = \"other\"\nurl = \"http://127.0.0.1:9/x\"\naudience = \"a\"\njwks_file = \"k.json\"\n";
+        let text = format!(
+            "[[caller]]\nname = \"a\"\nservice_account = \"support/ticket-bot\"\n[[caller]]\nname = \"b\"\nsubject = \"s\"\n\
+             group = \"g\"\nissuer = \"other\"\n{ISSUER}{other}"
+        );
+        let FileEntries { callers, issuers } = parse(&text).ok().unwrap();
+        assert_eq!(callers[0].tokens.subjects, ["system:serviceaccount:support:ticket-bot"]);
+        assert_eq!(callers[0].tokens.issuer, None);
+        assert_eq!(
+            (callers[1].tokens.group.as_deref(), callers[1].tokens.issuer.as_deref()),
+            (Some("g"), Some("other"))
+        );
+        assert!(callers[1].key_sha256.is_empty());
+        assert!(matches!(issuers[0].keys, KeySource::Url { jwks_url: None, .. }));
+        assert!(matches!(issuers[1].keys, KeySource::File(_)));
+    }
+
+    #[test]
+    fn an_invalid_issuer_or_rule_is_rejected() {
+        let caller = "[[caller]]\nname = \"a\"\nsubject = \"s\"\n";
+        for (text, expected) in [
+            (caller.to_owned(), "line 1: the tokens of a need their [[issuer]]"),
+            (format!("{caller}issuer = \"zz\"\n{ISSUER}"), "line 1: the tokens of a need their [[issuer]]"),
+            (
+                format!("{caller}service_account = \"bot\"\n{ISSUER}"),
+                "line 4: service_account must be text of the form",
+            ),
+            (format!("{caller}group = \"\"\n{ISSUER}"), "line 4: group must be text in quotes"),
+            (format!("{ISSUER}{ISSUER}"), "line 5: the name cluster is already used on line 1"),
+            (format!("{ISSUER}jwks_file = \"x\"\nca_file = \"y\""), "line 1: jwks_file replaces"),
+            (ISSUER.replace("https", "http"), "line 3: url must be an https URL"),
+            (ISSUER.replace("https", "ftp"), "line 3: url must be an https URL"),
+            (
+                ISSUER.replace("audience = \"qos\"", "jwks_url = \"http://10.0.0.1/\""),
+                "line 1: this issuer has no audience",
+            ),
+            (format!("{ISSUER}jwks_url = \"http://10.0.0.1/\""), "line 5: jwks_url must be an https URL"),
+            (format!("{ISSUER}jwks = 1"), "line 5: unknown key; an issuer has name, url"),
+            (
+                format!("[[caller]]\nname = \"a\"\nkey_sha256 = \"{HASH}\"\nissuer = \"cluster\"\n{ISSUER}"),
+                "line 1: issuer needs a service_account",
+            ),
+        ] {
+            let messages = issues(&text);
+            assert!(messages[0].starts_with(expected), "{expected} in {messages:?}");
+        }
     }
 }

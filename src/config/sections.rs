@@ -182,16 +182,27 @@ pub(super) fn anonymous_hide(reader: &mut Reader) -> HiddenFields {
     hidden
 }
 
-/// Reads `callers.file` and the callers' file, and reports every problem in it.
-pub(super) fn callers(reader: &mut Reader) -> Option<CallersFile> {
-    let path = callers_path(reader)?;
+/// Reads `[callers]` and the callers' file, and reports every problem in it.
+pub(super) fn callers(
+    reader: &mut Reader,
+    proxies: &EnvironmentProxies,
+    listen: SocketAddr,
+) -> Option<CallersFile> {
+    let path = callers_path(reader);
+    if !reader.is_set(CALLERS_FILE) && !listen.ip().is_loopback() {
+        let message = format!(
+            "is not set: everybody who can reach {listen} sees all participants; set it, or listen on 127.0.0.1"
+        );
+        reader.warn(CALLERS_FILE, message);
+    }
+    let path = path?;
     if reader.skip_missing_file(CALLERS_FILE, &path) {
         return None;
     }
     match CallersFile::read(&path) {
         Ok(file) => {
             reader.annotate(CALLERS_FILE, &format!("callers: {}", file.count()));
-            Some(file)
+            Some(file.with_proxies(proxies.clone()))
         }
         Err(issues) => {
             for Issue { line, message } in issues {

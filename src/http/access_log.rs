@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{
     dev::ServiceRequest,
-    http::{Method, StatusCode},
+    http::{Method, StatusCode, header::HeaderMap},
     web::Data,
 };
 
@@ -46,9 +46,9 @@ impl InFlight {
         state: Data<AppState>,
         route: Option<&'static Route>,
     ) -> Self {
-        let id = RequestId::of(request.headers());
+        let (id, received) = (RequestId::of(request.headers()), Instant::now());
         let identity = match route {
-            Some(route) if route.needs_caller() => Identity::of(request.headers(), &state.callers),
+            Some(route) if route.needs_caller() => Identity::of(request.headers(), &state.callers, received),
             _ => Identity::NotRequired,
         };
         let method = known_method(request.method());
@@ -57,7 +57,7 @@ impl InFlight {
             route,
             id,
             identity,
-            received: Instant::now(),
+            received,
             flight_link: FlightLink::of(&span),
             outcome: None.into(),
             refused_by: None.into(),
@@ -68,6 +68,14 @@ impl InFlight {
         let meeting =
             if state.log_meeting_ids { params::named_meeting(route, request.uri().path()) } else { None };
         Self { state, context, method, peer: request.peer_addr(), meeting, answered: None, span }
+    }
+
+    /// Identifies the caller again once the keys of its token's issuer have arrived.
+    pub(super) async fn await_keys(&mut self, headers: &HeaderMap) {
+        let identity = std::mem::replace(&mut self.context.identity, Identity::Unknown);
+        if let Identity::AwaitsKeys(end) = identity {
+            self.context.identity = Identity::after_fetch(end, headers, &self.state.callers).await;
+        }
     }
 
     /// Records the response. If it is not a 2xx and the caller has probably disconnected, 499 is logged instead.

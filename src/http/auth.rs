@@ -2,7 +2,10 @@
 //!
 //! Handlers get the caller, never the key.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::http::header::HeaderMap;
 
@@ -11,28 +14,53 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    callers::{Caller, CallerName, Callers},
+    callers::{Caller, CallerName, Callers, FetchEnd, TokenError, Unidentified},
     hiding::HiddenFields,
 };
+
+/// How long a request waits for the keys of a token's issuer.
+const KEYS_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The sender of a request.
 pub(super) enum Identity {
     /// A caller of `callers.file`, or the anonymous one if that is not configured.
     Caller(Arc<Caller>),
-    /// A key is required, and the request has none or an unknown one.
+    /// A credential is required, and the request has none or an unknown one.
     Unknown,
+    RefusedToken(TokenError),
+    /// The keys of the token's issuer are being fetched: see [`Identity::after_fetch`].
+    AwaitsKeys(FetchEnd),
+    /// The issuer's keys have not arrived yet. The next attempt is at this time.
+    NoKeys(Instant),
     /// The route is open to everybody.
     NotRequired,
 }
 
 impl Identity {
-    pub(super) fn of(headers: &HeaderMap, callers: &Callers) -> Self {
+    pub(super) fn of(headers: &HeaderMap, callers: &Callers, now: Instant) -> Self {
+        Self::find(headers, callers, now, true)
+    }
+
+    /// Waits for the keys, at most [`KEYS_TIMEOUT`], and identifies the caller again.
+    pub(super) async fn after_fetch(end: FetchEnd, headers: &HeaderMap, callers: &Callers) -> Self {
+        let _in_time = tokio::time::timeout(KEYS_TIMEOUT, end.wait()).await;
+        Self::find(headers, callers, Instant::now(), false)
+    }
+
+    fn find(headers: &HeaderMap, callers: &Callers, now: Instant, may_wait: bool) -> Self {
         // Without `callers.file`, credentials are ignored.
         if !callers.need_keys() {
             return callers.find(None).map_or(Self::Unknown, Self::Caller);
         }
         let caller = match Credential::of(headers) {
-            Some(Credential::Bearer(key) | Credential::ApiKey(key)) => callers.find(Some(key)),
+            Some(Credential::Bearer(value)) => match callers.find_by_bearer(value, now, may_wait) {
+                Ok(caller) => Some(caller),
+                Err(Unidentified::UnknownKey) => None,
+                Err(Unidentified::RefusedToken(error)) => return Self::RefusedToken(error),
+                Err(Unidentified::AwaitsKeys(end)) => return Self::AwaitsKeys(end),
+                Err(Unidentified::NoKeys { retry_at }) => return Self::NoKeys(retry_at),
+            },
+            Some(Credential::ApiKey(key)) => callers.find(Some(key)),
             Some(Credential::Basic(credentials)) => {
                 credentials.and_then(|pair| find_by_basic(&pair, callers))
             }
@@ -45,7 +73,9 @@ impl Identity {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Caller(caller) => caller.name.as_str(),
-            Self::Unknown => CallerName::UNKNOWN,
+            Self::Unknown | Self::RefusedToken(_) | Self::AwaitsKeys(_) | Self::NoKeys(_) => {
+                CallerName::UNKNOWN
+            }
             Self::NotRequired => CallerName::ANONYMOUS,
         }
     }
@@ -59,15 +89,17 @@ impl Identity {
     pub(super) fn hidden_fields(&self) -> HiddenFields {
         match self {
             Self::Caller(caller) => caller.hide,
-            Self::Unknown | Self::NotRequired => HiddenFields::default(),
+            _ => HiddenFields::default(),
         }
     }
 
-    /// Returns the caller, or the problem to respond with if the request has no known key.
+    /// Returns the caller, or the problem to respond with if the request has no valid credential.
     pub(super) fn caller(&self) -> Result<&Arc<Caller>, Problem> {
         match self {
             Self::Caller(caller) => Ok(caller),
-            Self::Unknown | Self::NotRequired => Err(Problem::UnknownCaller),
+            Self::RefusedToken(error) => Err(Problem::UnknownCaller(Some(*error))),
+            Self::NoKeys(retry_at) => Err(Problem::IssuerUnavailable { retry_at: Some(*retry_at) }),
+            Self::Unknown | Self::AwaitsKeys(_) | Self::NotRequired => Err(Problem::UnknownCaller(None)),
         }
     }
 }

@@ -29,6 +29,8 @@ const CACHE: HeaderValue = HeaderValue::from_static("max-age=300");
 
 const CALLER_KEY: &str =
     "The caller key issued by the operators of this service. Not needed if no callers are configured.";
+const BEARER: &str =
+    "The caller key, or a signed token (JWT) of an issuer that the operators have configured.";
 
 /// The document's bytes, and their strong entity tag with quotes.
 static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
@@ -72,7 +74,7 @@ pub(super) fn description() -> Value {
             "headers": merged(components::headers(), views::headers()),
             "schemas": merged(schemas::schemas(), summary::schemas()),
             "securitySchemes": {
-                "bearer": { "type": "http", "scheme": "bearer", "description": CALLER_KEY },
+                "bearer": { "type": "http", "scheme": "bearer", "description": BEARER },
                 "basic": { "type": "http", "scheme": "basic", "description": "The caller's name and caller key." },
                 "apiKey": { "type": "apiKey", "in": "header", "name": "X-Api-Key", "description": CALLER_KEY },
             },

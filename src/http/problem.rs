@@ -4,10 +4,11 @@
 
 pub(super) mod render;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Instant};
 
 use super::{rate_limit, route::Methods};
 use crate::{
+    callers::TokenError,
     failure::{CallerLimit, Failure, Lasting, Reason},
     meeting_id::InvalidMeetingId,
     metrics::Outcome,
@@ -16,8 +17,12 @@ use crate::{
 /// An error response.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// The route requires a caller key, and the request has no known one.
-    UnknownCaller,
+    /// The route requires a caller's credential, and the request has no valid one; with the reason if a signed token is refused.
+    UnknownCaller(Option<TokenError>),
+    /// The keys that verify a signed token have not arrived yet.
+    IssuerUnavailable {
+        retry_at: Option<Instant>,
+    },
     /// Purges require the operators' key, and the request has none or another one.
     UnknownOperator,
     InvalidMeetingId(InvalidMeetingId),
@@ -65,7 +70,8 @@ impl Problem {
     /// Returns one problem for each row of the table that callers can get.
     pub(super) fn each() -> impl Iterator<Item = Self> {
         let of_the_request = [
-            Self::UnknownCaller,
+            Self::UnknownCaller(None),
+            Self::IssuerUnavailable { retry_at: None },
             Self::InvalidMeetingId(InvalidMeetingId::Form),
             Self::InvalidQuery { parameter: "type", detail: Cow::Borrowed("type must be live or past.") },
             Self::InvalidPageToken,
@@ -81,11 +87,12 @@ impl Problem {
 
     pub(super) fn row(&self) -> Row {
         match self {
-            Self::UnknownCaller => Row::refused(401, "unknown_caller", "Unknown caller key").with_detail(
-                "Send the caller key issued to you by the operators of this service as Authorization: Bearer <key>, as \
-                 Basic, with your caller's name as the user, or as X-Api-Key: <key>; if you send several, the first of them \
-                 counts.",
-            ),
+            Self::IssuerUnavailable { .. } => {
+                Row::failed(503, "issuer_unavailable", "The keys of the token's issuer are not there yet")
+                    .with_retry_after()
+                    .with_detail("The service cannot verify signed tokens of this issuer yet; try again after Retry-After.")
+            }
+            Self::UnknownCaller(error) => unknown_caller(*error),
             Self::UnknownOperator => Row::refused(401, "unknown_caller", "Unknown operators' key").with_detail(
                 "Purges require the operators' key: send it as Authorization: Bearer <key> or as X-Api-Key: <key>.",
             ),
@@ -131,6 +138,20 @@ impl Problem {
                 Row { has_rate_limit: rate_limit::applies_to(*reason), ..row }
             }
         }
+    }
+}
+
+fn unknown_caller(refused_token: Option<TokenError>) -> Row {
+    match refused_token {
+        Some(error) => Row::refused(401, "unknown_caller", "Signed token refused").with_detail(format!(
+            "{}: get a new one from its issuer, for this service's audience, or ask the operators.",
+            capitalized(&error.to_string()),
+        )),
+        None => Row::refused(401, "unknown_caller", "Unknown caller key").with_detail(
+                "Send the caller key issued to you by the operators of this service as Authorization: Bearer <key>, as \
+                 Basic, with your caller's name as the user, or as X-Api-Key: <key>; if you send several, the first of them \
+                 counts.",
+            ),
     }
 }
 
@@ -269,39 +290,40 @@ mod tests {
     /// otherwise `/openapi.json` lacks it.
     fn place(problem: &Problem) -> usize {
         match problem {
-            Problem::UnknownCaller => 0,
-            Problem::InvalidMeetingId(_) => 1,
-            Problem::InvalidQuery { .. } => 2,
-            Problem::InvalidPageToken => 3,
-            Problem::ParticipantNotFound => 4,
-            Problem::NotFound => 5,
-            Problem::MethodNotAllowed { .. } => 6,
-            Problem::NotAcceptable => 7,
-            Problem::Internal => 8,
+            Problem::UnknownCaller(_) => 0,
+            Problem::IssuerUnavailable { .. } => 1,
+            Problem::InvalidMeetingId(_) => 2,
+            Problem::InvalidQuery { .. } => 3,
+            Problem::InvalidPageToken => 4,
+            Problem::ParticipantNotFound => 5,
+            Problem::NotFound => 6,
+            Problem::MethodNotAllowed { .. } => 7,
+            Problem::NotAcceptable => 8,
+            Problem::Internal => 9,
             Problem::NoSnapshot(failure) => match failure.reason {
-                Reason::MeetingNotFound => 9,
-                Reason::NotAMeeting => 10,
-                Reason::MeetingTooOld => 11,
-                Reason::CallerOverLimit => 12,
-                Reason::ZoomRejectedCredentials => 13,
-                Reason::ZoomFailed => 14,
-                Reason::ZoomRateLimited => 15,
-                Reason::ZoomDailyQuotaSpent => 16,
-                Reason::StillFetching => 17,
-                Reason::Overloaded => 18,
-                Reason::ShuttingDown => 19,
-                Reason::ZoomTimedOut => 20,
-                Reason::NotCached => 21,
+                Reason::MeetingNotFound => 10,
+                Reason::NotAMeeting => 11,
+                Reason::MeetingTooOld => 12,
+                Reason::CallerOverLimit => 13,
+                Reason::ZoomRejectedCredentials => 14,
+                Reason::ZoomFailed => 15,
+                Reason::ZoomRateLimited => 16,
+                Reason::ZoomDailyQuotaSpent => 17,
+                Reason::StillFetching => 18,
+                Reason::Overloaded => 19,
+                Reason::ShuttingDown => 20,
+                Reason::ZoomTimedOut => 21,
+                Reason::NotCached => 22,
             },
             // Only on the operators' listener, which `/openapi.json` does not describe.
-            Problem::UnknownOperator => 22,
+            Problem::UnknownOperator => 23,
         }
     }
 
     #[test]
     fn each_problem_is_listed_once_and_has_a_code_of_its_own() {
         let places: Vec<_> = Problem::each().map(|problem| place(&problem)).collect();
-        assert_eq!(places, (0..22).collect::<Vec<_>>());
+        assert_eq!(places, (0..23).collect::<Vec<_>>());
         let codes: BTreeSet<_> = Problem::each().map(|problem| problem.row().code).collect();
         assert_eq!(codes.len(), places.len());
     }

@@ -39,6 +39,8 @@ pub struct AppState {
     pub log_meeting_ids: bool,
     /// Begins the spans of requests.
     pub tracer: Tracer,
+    /// Whether everybody on the network is served, because no callers are configured.
+    pub is_open_to_network: bool,
     /// Set when the process begins to stop.
     pub draining: AtomicBool,
 }

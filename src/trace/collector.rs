@@ -20,10 +20,7 @@ use opentelemetry_sdk::{
     trace::{SpanData, SpanExporter},
 };
 use prost::Message as _;
-use ureq::{
-    Agent, Error,
-    tls::{Certificate, RootCerts, TlsConfig},
-};
+use ureq::{Agent, Error, tls::TlsConfig};
 use url::Url;
 
 use super::dropped::DropCounter;
@@ -74,7 +71,7 @@ impl Collector {
             .max_redirects(0)
             // Without this, ureq would take the proxy from the environment. It accepts every URL that `Proxy::parse` accepts.
             .proxy(proxy.and_then(|proxy| ureq::Proxy::new(proxy.expose_url()).ok()))
-            .tls_config(TlsConfig::builder().root_certs(roots(more_roots)).build())
+            .tls_config(TlsConfig::builder().root_certs(more_roots.for_ureq()).build())
             .user_agent(concat!("zoom-qos-proxy/", env!("CARGO_PKG_VERSION")));
         Self {
             agent: agent.build().new_agent(),
@@ -133,16 +130,6 @@ impl Collector {
             _ => tracing::info!("the collector of telemetry.otlp_endpoint accepts traces again"),
         }
     }
-}
-
-/// Returns Mozilla's roots and the configured ones. ureq needs complete certificates rather than the trust anchors that rustls
-/// uses.
-fn roots(more: &MoreRoots) -> RootCerts {
-    if more.certificates().is_empty() {
-        return RootCerts::WebPki;
-    }
-    let all = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().chain(more.certificates());
-    RootCerts::from(all.map(|certificate| Certificate::from_der(certificate).to_owned()))
 }
 
 impl SpanExporter for Collector {

@@ -70,6 +70,8 @@ mod slices;
 mod stale;
 mod summaries;
 mod supervision;
+mod tokens;
+mod tokens_keys;
 mod traces;
 mod unreachable;
 mod validators;

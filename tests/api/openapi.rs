@@ -183,7 +183,10 @@ fn each_status_lists_its_problem_codes_and_headers() {
         (429, "caller_over_limit"),
         (500, "internal_error"),
         (502, "zoom_rejected_credentials zoom_failed"),
-        (503, "zoom_rate_limited zoom_daily_quota_spent still_fetching overloaded shutting_down"),
+        (
+            503,
+            "issuer_unavailable zoom_rate_limited zoom_daily_quota_spent still_fetching overloaded shutting_down",
+        ),
         (504, "zoom_timed_out not_cached"),
     ] {
         assert_eq!(codes(&document, status).join(" "), expected);

@@ -25,6 +25,8 @@ pub(crate) async fn status(state: &AppState, context: &RequestContext) -> HttpRe
         "flights": { "active": fetcher.flights, "requests_waiting": fetcher.waiting },
         "callers": callers(state, &fetcher),
         "callers_file": callers_file(state),
+        "issuers": issuers(state),
+        "open_to_network": state.is_open_to_network,
         "zoom": {
             "credentials_refused": state.fetcher.credentials() != Credentials::Accepted,
             "webinars_refused": state.fetcher.webinar_refusal(),
@@ -89,6 +91,19 @@ fn callers(state: &AppState, fetcher: &FetcherStatus) -> Vec<Value> {
 fn callers_file(state: &AppState) -> Option<Value> {
     let problems = state.callers.need_keys().then(|| state.callers.problems())?;
     Some(json!({ "ok": problems.is_empty(), "problems": *problems }))
+}
+
+fn issuers(state: &AppState) -> Vec<Value> {
+    let seconds_ago = |at: Instant| at.elapsed().as_secs_f64();
+    let all = state.callers.issuers().into_iter().map(|issuer| {
+        json!({
+            "name": issuer.name,
+            "keys": issuer.keys,
+            "fetched_seconds_ago": issuer.keys_from.map(seconds_ago),
+            "last_failure": issuer.last_failure,
+        })
+    });
+    all.collect()
 }
 
 fn last_refusal(fetcher: &FetcherStatus) -> Option<Value> {

@@ -159,7 +159,10 @@ pub(super) fn headers() -> Value {
             "description": "The HTTP date from which a retry can succeed, if that is known.",
         },
         "StaticCacheControl": always(text(), "For how many seconds the document is fresh."),
-        "WWW-Authenticate": always(json!({ "const": "Bearer" }), "How to present a caller key."),
+        "WWW-Authenticate": always(
+            json!({ "type": "string", "pattern": "^Bearer" }),
+            "How to present a caller key or signed token; with `error` and `error_description` if a token is refused.",
+        ),
         "Vary": always(
             json!({ "type": "string", "pattern": "^Accept-Encoding(, Accept)?(, Authorization, X-Api-Key)?$" }),
             "The request headers that select the response. Zoom's own paths ignore Accept; keys count if callers are \

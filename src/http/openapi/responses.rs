@@ -50,7 +50,8 @@ pub(super) fn of_redirect() -> Value {
     let problems = problems(|problem| {
         matches!(
             problem,
-            Problem::UnknownCaller
+            Problem::UnknownCaller(_)
+                | Problem::IssuerUnavailable { .. }
                 | Problem::InvalidMeetingId(_)
                 | Problem::InvalidQuery { .. }
                 | Problem::MethodNotAllowed { .. }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{Problem, Row};
 use crate::{
+    callers::TokenError,
     failure::{Failure, Reason, RedactedText, ZoomError},
     http::{
         auth::Identity,
@@ -64,8 +65,16 @@ impl Problem {
             Self::NotFound => {
                 response.insert_header((LINK, SERVICE_DESCRIPTION));
             }
-            Self::UnknownCaller | Self::UnknownOperator => {
+            Self::UnknownCaller(error) => {
+                response.insert_header((WWW_AUTHENTICATE, bearer_challenge(*error)));
+            }
+            Self::UnknownOperator => {
                 response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+            }
+            Self::IssuerUnavailable { retry_at } => {
+                if let Some(seconds) = seconds_until(*retry_at, Instant::now()) {
+                    response.insert_header((RETRY_AFTER, seconds));
+                }
             }
             _ => {}
         }
@@ -124,6 +133,14 @@ impl<'a> ProblemDocument<'a> {
             request_id,
             zoom,
         }
+    }
+}
+
+/// Returns the challenge of RFC 6750, with the reason if a signed token is refused.
+pub(crate) fn bearer_challenge(error: Option<TokenError>) -> String {
+    match error {
+        Some(error) => format!("Bearer error=\"invalid_token\", error_description=\"{error}\""),
+        None => "Bearer".to_owned(),
     }
 }
 

@@ -21,7 +21,10 @@ use crate::{
     http::{
         context::RequestContext,
         params::path_ids,
-        problem::{Problem, render::SERVICE_DESCRIPTION},
+        problem::{
+            Problem,
+            render::{SERVICE_DESCRIPTION, bearer_challenge},
+        },
     },
     view::redact::is_pseudonym,
 };
@@ -89,8 +92,11 @@ pub(in crate::http) fn respond(
         Problem::NotFound => {
             response.insert_header((LINK, SERVICE_DESCRIPTION));
         }
-        Problem::UnknownCaller => {
-            response.insert_header((WWW_AUTHENTICATE, "Bearer"));
+        Problem::UnknownCaller(error) => {
+            response.insert_header((WWW_AUTHENTICATE, bearer_challenge(*error)));
+        }
+        Problem::IssuerUnavailable { retry_at: Some(at) } => {
+            response.insert_header((RETRY_AFTER, http_date(*at, Instant::now(), SystemTime::now())));
         }
         _ => {}
     }
@@ -116,7 +122,7 @@ fn translate<'p>(
     let hides = !hidden.is_empty();
     let no_meeting = || format!("Meeting does not exist: {}.", shown(meeting));
     match problem {
-        Problem::UnknownCaller | Problem::UnknownOperator => {
+        Problem::UnknownCaller(_) | Problem::UnknownOperator => {
             (401, document(CODE_TOKEN, "Invalid access token."))
         }
         Problem::InvalidMeetingId(_) => (404, document(CODE_NO_MEETING, no_meeting())),
@@ -149,7 +155,10 @@ fn translate<'p>(
             }
             _ => (row.status, document(row.status.into(), format!("{}.", row.title))),
         },
-        Problem::MethodNotAllowed { .. } | Problem::NotAcceptable | Problem::Internal => {
+        Problem::MethodNotAllowed { .. }
+        | Problem::NotAcceptable
+        | Problem::Internal
+        | Problem::IssuerUnavailable { .. } => {
             (row.status, document(row.status.into(), format!("{}.", row.title)))
         }
     }

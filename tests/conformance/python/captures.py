@@ -1,5 +1,6 @@
 """An answer of every kind, provoked over real sockets. Checks only that each is of the intended kind."""
 
+import base64
 import contextlib
 import hashlib
 import re
@@ -239,6 +240,7 @@ def callers(binaries, kept):
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
         digest = hashlib.sha256(key.encode()).hexdigest()
         file.write(f'[[caller]]\nname = "conformance"\nkey_sha256 = "{digest}"\ncalls_per_minute = 1\n')
+        file.write('[[issuer]]\nname = "away"\nurl = "https://issuer.test"\naudience = "qos"\njwks_file = "/nowhere/keys.json"\n')
         file.flush()
         with running(binaries, callers__file=file.name) as (service, zoom):
             for method in ("GET", "HEAD"):
@@ -248,6 +250,10 @@ def callers(binaries, kept):
             kept.keep("200 with another header", service.get(EXAMPLE, ("X-Api-Key", key)), 200)
             other = service.get(f"/qos/{zoom.meeting(1)}", with_key)
             kept.keep("429 over limit", other, 429, "caller_over_limit")
+            head, claims = '{"alg":"ES256","kid":"1"}', '{"iss":"https://issuer.test"}'
+            token = ".".join(base64.urlsafe_b64encode(part.encode()).decode().rstrip("=") for part in (head, claims, "x"))
+            kept.keep("503 issuer", service.get(EXAMPLE, ("Authorization", f"Bearer {token}")), 503, "issuer_unavailable")
+            kept.keep("401 token", service.get(EXAMPLE, ("Authorization", "Bearer a.b.c")), 401, "unknown_caller")
 
 
 def timed_out(binaries, kept):

@@ -1,0 +1,235 @@
+//! The keys of issuers: where they come from, when they are fetched again, and what happens while the issuer is away.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use test_support::{
+    callers::{KEY, entry, get_as, start},
+    client::{Answer, request},
+    connect_proxy::ConnectProxy,
+    freshness::PATH,
+    issuer::{AUDIENCE, Issuer, TokenKey},
+    service::Service,
+    simulator::sim,
+    tls_front::TlsFront,
+    wait::wait_for,
+};
+
+const AWAY: &str = "cannot get the issuer's keys";
+
+fn get_with(service: &Service, token: &str) -> Answer {
+    request(service.addr, "GET", PATH, &[("Authorization", &format!("Bearer {token}"))])
+}
+
+/// `ann`, whose tokens are the first issuer's, and a caller with a key.
+fn callers() -> String {
+    "[[caller]]\nname = \"ann\"\nsubject = \"ann\"\n".to_owned() + &entry("by-key", KEY, "")
+}
+
+fn in_status(service: &Service) -> Value {
+    service.ops_get("/status").json()["issuers"][0].clone()
+}
+
+fn wait_until(service: &Service, token: &str, status: u16) {
+    wait_for(|| (get_with(service, token).status == status).then_some(()));
+}
+
+#[test]
+fn a_new_key_is_fetched_at_once_and_a_removed_one_ends() {
+    let (sim, first, second) = (sim(|_| ()), TokenKey::new("1"), TokenKey::new("2"));
+    let issuer = Issuer::start(&[&first]);
+    let (service, _folder, path) = start(&sim, &(callers() + &issuer.entry("")), &[]);
+    let (old, new) = (first.sign(&issuer.claims("ann")), second.sign(&issuer.claims("ann")));
+    wait_until(&service, &old, 200);
+    assert_eq!(in_status(&service)["keys"], 1);
+    issuer.set_keys(&[&second]);
+    assert_eq!(get_with(&service, &new).status, 200, "its first token waits for the key");
+    assert_eq!(get_with(&service, &old).status, 401, "a remembered verification ends with its key");
+    for _ in 0..20 {
+        let unknown = TokenKey::new("3").sign(&issuer.claims("ann"));
+        assert_eq!(get_with(&service, &unknown).status, 401);
+    }
+    assert_eq!(issuer.fetches(), 2, "unknown key ids cause one fetch in 30 s");
+    assert_eq!(get_with(&service, &new).status, 200);
+    // A changed file ends what is remembered; the issuer keeps its keys.
+    fs::write(&path, callers().replace("subject = \"ann\"", "subject = \"bob\"") + &issuer.entry(""))
+        .unwrap();
+    wait_until(&service, &new, 401);
+    assert_eq!(issuer.fetches(), 2);
+    service.finish(&[]);
+}
+
+#[test]
+fn an_issuer_that_is_away_stops_neither_keys_nor_known_tokens() {
+    let (sim, key) = (sim(|_| ()), TokenKey::new("1"));
+    let issuer = Issuer::start(&[&key]);
+    issuer.answer("/keys", 500, "");
+    let (service, _folder, _) = start(&sim, &(callers() + &issuer.entry("")), &[]);
+    let token = key.sign(&issuer.claims("ann"));
+    let answer = get_with(&service, &token);
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "issuer_unavailable"), "{answer:?}");
+    assert!((1..=10).contains(&answer.retry_after()));
+    assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    assert_eq!(service.ops_get("/readyz").status, 200);
+    let failure = in_status(&service)["last_failure"].as_str().unwrap().to_owned();
+    assert!(failure.ends_with("/keys answers with status 500"), "{failure}");
+    issuer.set_keys(&[&key]);
+    wait_until(&service, &token, 200);
+    assert_eq!(in_status(&service)["last_failure"], Value::Null);
+    issuer.answer("/keys", 200, "<html>");
+    let unknown = TokenKey::new("2").sign(&issuer.claims("ann"));
+    assert_eq!(get_with(&service, &unknown).status, 401);
+    wait_for(|| in_status(&service)["last_failure"].is_string().then_some(()));
+    let fresh = key.sign(&issuer.claims("ann"));
+    assert_eq!((get_with(&service, &token).status, get_with(&service, &fresh).status), (200, 200));
+    let lines = service.finish(&[AWAY]);
+    assert_eq!(lines.iter().filter(|line| line.contains(AWAY)).count(), 2, "once per change");
+}
+
+#[test]
+fn a_slow_issuer_delays_no_hit() {
+    let (sim, key) = (sim(|_| ()), TokenKey::new("1"));
+    let issuer = Issuer::start(&[&key]);
+    let (service, _folder, _) = start(&sim, &(callers() + &issuer.entry("")), &[("server.workers", "1")]);
+    let token = key.sign(&issuer.claims("ann"));
+    wait_until(&service, &token, 200);
+    issuer.set_delay(Duration::from_secs(60));
+    let fetches = issuer.fetches();
+    std::thread::scope(|scope| {
+        let unknown = TokenKey::new("2").sign(&issuer.claims("ann"));
+        let service = &service;
+        let waiting = scope.spawn(move || get_with(service, &unknown).status);
+        wait_for(|| (issuer.requests().len() > 2).then_some(()));
+        let began = Instant::now();
+        for _ in 0..20 {
+            assert_eq!((get_with(service, &token).status, get_as(service, KEY, PATH).status), (200, 200));
+        }
+        assert!(
+            !waiting.is_finished() || began.elapsed() > Duration::from_secs(2),
+            "they waited for the issuer"
+        );
+        assert_eq!(waiting.join().unwrap(), 401);
+    });
+    assert!(issuer.fetches() <= fetches + 1);
+    service.finish(&[AWAY]);
+}
+
+#[test]
+fn discovery_is_strict_and_redirects_are_not_followed() {
+    let (sim, key) = (sim(|_| ()), TokenKey::new("1"));
+    let elsewhere = Issuer::start(&[&key]);
+    for (discovery, said) in [
+        (
+            json!({ "issuer": "https://other.example", "jwks_uri": elsewhere.keys_url() }),
+            "that of another issuer",
+        ),
+        (json!({ "issuer": "URL", "jwks_uri": "http://192.0.2.1/keys" }), "no https URL"),
+        (json!({ "jwks_uri": elsewhere.keys_url() }), "has no issuer or no jwks_uri"),
+        (Value::Null, "answers with status 302"),
+    ] {
+        let issuer = Issuer::start(&[&key]);
+        let path = "/.well-known/openid-configuration";
+        if discovery.is_null() {
+            issuer.redirect(path, &elsewhere.keys_url());
+        } else {
+            issuer.answer(path, 200, &discovery.to_string().replace("URL", &issuer.url()));
+        }
+        let (service, _folder, _) = start(&sim, &(callers() + &issuer.entry("")), &[]);
+        let failure = wait_for(|| in_status(&service)["last_failure"].as_str().map(str::to_owned));
+        assert!(failure.contains(said), "{failure}");
+        assert_eq!(get_with(&service, &key.sign(&issuer.claims("ann"))).status, 503);
+        service.finish(&[AWAY]);
+    }
+    assert!(elsewhere.requests().is_empty());
+}
+
+#[test]
+fn the_token_file_is_sent_to_its_issuer_only_and_read_again() {
+    let (sim, key) = (sim(|_| ()), TokenKey::new("1"));
+    let (issuer, keys_elsewhere) = (Issuer::start(&[&key]), Issuer::start(&[&key]));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    fs::write(&file, "first-Zebra\n").unwrap();
+    let more = format!("token_file = \"{}\"", file.display());
+    let discovery = json!({ "issuer": issuer.url(), "jwks_uri": keys_elsewhere.keys_url() });
+    issuer.answer("/.well-known/openid-configuration", 200, &discovery.to_string());
+    let (service, _folder, _) = start(&sim, &(callers() + &issuer.entry(&more)), &[]);
+    let token = key.sign(&issuer.claims("ann"));
+    wait_until(&service, &token, 200);
+    fs::write(&file, "second-Zebra").unwrap();
+    assert_eq!(get_with(&service, &TokenKey::new("2").sign(&issuer.claims("ann"))).status, 401);
+    let sent: Vec<_> = issuer.requests().into_iter().map(|request| request.authorization.unwrap()).collect();
+    assert_eq!(sent, ["Bearer first-Zebra", "Bearer second-Zebra"]);
+    assert!(keys_elsewhere.requests().iter().all(|request| request.authorization.is_none()));
+    let lines = service.finish(&[]);
+    assert!(!lines.iter().any(|line| line.contains("Zebra")), "{lines:?}");
+}
+
+#[test]
+fn a_mounted_key_file_is_read_again_when_it_changes() {
+    let (sim, first, second) = (sim(|_| ()), TokenKey::new("1"), TokenKey::new("2"));
+    let issuer = Issuer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    let keys = |key: &TokenKey| json!({ "keys": [key.jwk()] }).to_string();
+    fs::write(&file, keys(&first)).unwrap();
+    let text = callers() + &issuer.entry(&format!("jwks_file = \"{}\"", file.display()));
+    let (service, _folder, _) = start(&sim, &text, &[]);
+    let (old, new) = (first.sign(&issuer.claims("ann")), second.sign(&issuer.claims("ann")));
+    wait_until(&service, &old, 200);
+    fs::write(&file, keys(&second)).unwrap();
+    let began = Instant::now();
+    wait_until(&service, &new, 200);
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(get_with(&service, &old).status, 401);
+    fs::remove_file(&file).unwrap();
+    wait_for(|| in_status(&service)["last_failure"].is_string().then_some(()));
+    assert_eq!(get_with(&service, &new).status, 200);
+    assert!(issuer.requests().is_empty());
+    service.finish(&[AWAY]);
+}
+
+#[test]
+fn an_issuer_with_a_thousand_keys_works_with_and_without_kid() {
+    let sim = sim(|_| ());
+    let keys: Vec<_> = (0..1_000).map(|number| TokenKey::new(&format!("key-{number}"))).collect();
+    let issuer = Issuer::start(&keys.iter().collect::<Vec<_>>());
+    let (service, _folder, _) = start(&sim, &(callers() + &issuer.entry("")), &[]);
+    wait_until(&service, &keys[999].sign(&issuer.claims("ann")), 200);
+    assert_eq!(in_status(&service)["keys"], 1_000);
+    let without_id = keys[500].sign_with(&issuer.claims("ann"), &json!({ "kid": null }));
+    assert_eq!(get_with(&service, &without_id).status, 200);
+    service.finish(&[]);
+}
+
+#[test]
+fn an_issuer_is_reached_through_the_environments_proxy_with_its_own_authority() {
+    let (sim, key) = (sim(|_| ()), TokenKey::new("1"));
+    let issuer = Issuer::start(&[&key]);
+    let url = "https://issuer.test";
+    issuer.answer(
+        "/.well-known/openid-configuration",
+        200,
+        &json!({ "issuer": url, "jwks_uri": format!("{url}/keys") }).to_string(),
+    );
+    let tls = TlsFront::start(issuer.address, &["issuer.test"]);
+    let proxy = ConnectProxy::to(tls.address);
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, &tls.ca).unwrap();
+    let text =
+        callers() + &issuer.entry(&format!("ca_file = \"{}\"", ca.display())).replace(&issuer.url(), url);
+    let file = folder.path().join("callers.toml");
+    fs::write(&file, text).unwrap();
+    let settings = [("callers.file", file.to_str().unwrap()), ("zoom.proxy", "none")];
+    let by = ["/usr/bin/env".to_owned(), format!("HTTPS_PROXY={}", proxy.url(""))];
+    let service = Service::start_by(&sim, &settings, &by.each_ref().map(String::as_str));
+    let claims =
+        json!({ "iss": url, "aud": AUDIENCE, "exp": test_support::issuer::in_seconds(60), "sub": "ann" });
+    wait_until(&service, &key.sign(&claims), 200);
+    assert_eq!(proxy.targets(), ["issuer.test:443"]);
+    service.finish(&[]);
+}
