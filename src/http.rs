@@ -19,6 +19,7 @@ mod paging;
 mod params;
 mod preconditions;
 mod problem;
+mod provenance;
 mod qos;
 mod rate_limit;
 mod rendering;
@@ -44,7 +45,7 @@ use actix_web::{
     },
     web::{Data, ServiceConfig},
 };
-use futures_util::FutureExt as _;
+use futures_util::{FutureExt as _, future::Either};
 
 use self::{
     access_log::InFlight,
@@ -114,38 +115,44 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
 /// Browsers must take a response for nothing else than it says.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-async fn serve(
+/// Returns the future of a response. All that only its beginning needs is done before: actix copies the future, and one of
+/// more than 1,032 bytes is allocated the slow way.
+fn serve(
     request: ServiceRequest,
     state: Data<AppState>,
     listener: Listener,
-) -> Result<ServiceResponse, Error> {
+) -> impl Future<Output = Result<ServiceResponse, Error>> {
     let route = ROUTES.iter().find(|route| route.matches(listener, request.path()));
     let mut in_flight = InFlight::begin(&request, state, route);
-    if matches!(in_flight.context.identity, Identity::AwaitsKeys(_)) {
-        // Boxed; otherwise the future of every hit would need room for it.
-        Box::pin(in_flight.await_keys(request.headers())).await;
+    let (request, mut payload) = request.into_parts();
+    async move {
+        if matches!(in_flight.context.identity, Identity::AwaitsKeys(_)) {
+            // Boxed; otherwise the future of every hit would need room for it.
+            Box::pin(in_flight.await_keys(request.headers())).await;
+        }
+        let mut response =
+            answer(listener, &request, &mut payload, &in_flight.state, &in_flight.context).await;
+        if listener == Listener::Callers {
+            browser::adapt(&request, in_flight.context.route, &mut response);
+        }
+        // Appended, because `insert` takes half as long again: it returns the value that it replaces.
+        let headers = response.headers_mut();
+        headers.append(X_REQUEST_ID, in_flight.context.id.to_header());
+        headers.append(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+        if listener == Listener::Callers && in_flight.state.is_draining() {
+            // Asks the caller to close its connection after this response. Otherwise we would close it later, possibly
+            // during a request.
+            response.head_mut().set_connection_type(ConnectionType::Close);
+        }
+        in_flight.answered(response.status());
+        Ok(ServiceResponse::new(request, response))
     }
-    let (request, payload) = request.into_parts();
-    let mut response = answer(listener, &request, payload, &in_flight.state, &in_flight.context).await;
-    if listener == Listener::Callers {
-        browser::adapt(&request, in_flight.context.route, &mut response);
-    }
-    let headers = response.headers_mut();
-    headers.insert(X_REQUEST_ID, in_flight.context.id.to_header());
-    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    if listener == Listener::Callers && in_flight.state.is_draining() {
-        // Asks the caller to close its connection after this response. Otherwise we would close it later, possibly
-        // during a request.
-        response.head_mut().set_connection_type(ConnectionType::Close);
-    }
-    in_flight.answered(response.status());
-    Ok(ServiceResponse::new(request, response))
 }
 
 async fn answer(
     listener: Listener,
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     state: &AppState,
     context: &RequestContext,
 ) -> HttpResponse {
@@ -175,35 +182,44 @@ fn refuse(
     problem.respond(context)
 }
 
-/// Calls the handler; the caller turns its problem into a response. The other asynchronous handlers are boxed; otherwise the future of every hit would need room for
-/// theirs.
-async fn dispatch(
+/// Calls the handler; the caller turns its problem into a response. The other handlers are boxed; otherwise the future of
+/// every hit would need room for theirs.
+fn dispatch<'a>(
+    handler: RouteHandler,
+    request: &'a HttpRequest,
+    payload: &'a mut Payload,
+    state: &'a AppState,
+    context: &'a RequestContext,
+) -> impl Future<Output = Result<HttpResponse, Problem>> + use<'a> {
+    match handler {
+        RouteHandler::Qos => Either::Left(qos::get(request, state, context)),
+        _ => Either::Right(Box::pin(dispatch_other(handler, request, payload, state, context))),
+    }
+}
+
+async fn dispatch_other(
     handler: RouteHandler,
     request: &HttpRequest,
-    payload: Payload,
+    payload: &mut Payload,
     state: &AppState,
     context: &RequestContext,
 ) -> Result<HttpResponse, Problem> {
     match handler {
         RouteHandler::Qos => qos::get(request, state, context).await,
-        RouteHandler::Summary => Box::pin(summary::get(request, state, context)).await,
-        RouteHandler::ZoomPage(kind) => Box::pin(zoom_api::get_page(request, state, context, kind)).await,
-        RouteHandler::ZoomParticipant(kind) => {
-            Box::pin(zoom_api::get_participant(request, state, context, kind)).await
-        }
-        RouteHandler::Token => Ok(Box::pin(zoom_api::post_token(request, payload, state, context)).await),
+        RouteHandler::Summary => summary::get(request, state, context).await,
+        RouteHandler::ZoomPage(kind) => zoom_api::get_page(request, state, context, kind).await,
+        RouteHandler::ZoomParticipant(kind) => zoom_api::get_participant(request, state, context, kind).await,
+        RouteHandler::Token => Ok(zoom_api::post_token(request, payload.take(), state, context).await),
         RouteHandler::OpenApi => Ok(openapi::get(request)),
         RouteHandler::Front => Ok(browser::front(request)),
         RouteHandler::Guide => Ok(browser::guide(request)),
         RouteHandler::FindMeeting => browser::find_meeting(request, context),
-        RouteHandler::Page => Box::pin(browser::get_meeting(request, state, context)).await,
+        RouteHandler::Page => browser::get_meeting(request, state, context).await,
         RouteHandler::Health => Ok(admin::health()),
         RouteHandler::Readiness => Ok(admin::readiness(state)),
-        RouteHandler::Metrics => Ok(Box::pin(admin::metrics(state, context)).await),
-        RouteHandler::Status => Ok(Box::pin(admin::status(state, context)).await),
-        RouteHandler::PurgeAll | RouteHandler::PurgeMeeting => {
-            Box::pin(admin::purge(request, state, context)).await
-        }
+        RouteHandler::Metrics => Ok(admin::metrics(state, context).await),
+        RouteHandler::Status => Ok(admin::status(state, context).await),
+        RouteHandler::PurgeAll | RouteHandler::PurgeMeeting => admin::purge(request, state, context).await,
     }
 }
 

@@ -58,7 +58,7 @@ impl InFlight {
             id,
             identity,
             received,
-            flight_link: FlightLink::of(&span),
+            flight_link: FlightLink::of(&span).map(Box::new),
             outcome: None.into(),
             refused_by: None.into(),
             problem_code: None.into(),

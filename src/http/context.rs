@@ -19,8 +19,8 @@ pub(super) struct RequestContext {
     pub(super) id: RequestId,
     pub(super) identity: Identity,
     pub(super) received: Instant,
-    /// `None` if the request is not traced.
-    pub(super) flight_link: Option<FlightLink>,
+    /// `None` if the request is not traced. Boxed; otherwise the future of every hit would need room for it.
+    pub(super) flight_link: Option<Box<FlightLink>>,
     pub(super) outcome: Cell<Option<Outcome>>,
     pub(super) refused_by: Cell<Option<RefusedBy>>,
     /// The code of the problem, if the response is one.
@@ -60,8 +60,13 @@ impl RequestContext {
     }
 }
 
-/// The caller's `X-Request-Id`, or a new one, as the response's header has it.
-pub(super) struct RequestId(HeaderValue);
+/// The request's id, which its response returns.
+pub(super) enum RequestId {
+    /// The value of the caller's `X-Request-Id`.
+    FromCaller(HeaderValue),
+    /// 32 random hexadecimal digits.
+    Random([u8; 32]),
+}
 
 impl RequestId {
     pub(super) fn of(headers: &HeaderMap) -> Self {
@@ -69,26 +74,32 @@ impl RequestId {
     }
 
     pub(super) fn as_str(&self) -> &str {
-        self.0.to_str().unwrap_or_default()
+        match self {
+            Self::FromCaller(value) => value.to_str().unwrap_or_default(),
+            Self::Random(digits) => str::from_utf8(digits).unwrap_or_default(),
+        }
     }
 
     pub(super) fn to_header(&self) -> HeaderValue {
-        self.0.clone()
+        match self {
+            Self::FromCaller(value) => value.clone(),
+            Self::Random(digits) => {
+                HeaderValue::from_bytes(digits).unwrap_or(HeaderValue::from_static("none"))
+            }
+        }
     }
 
     fn from_caller(value: &HeaderValue) -> Option<Self> {
         let text = value.to_str().ok()?;
         let is_valid = (1..=LONGEST_REQUEST_ID).contains(&text.len())
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
-        is_valid.then(|| Self(value.clone()))
+        is_valid.then(|| Self::FromCaller(value.clone()))
     }
 
-    /// Returns 32 random hexadecimal digits. Written without `format!`, which would cost a hit more than its cache
-    /// look-up.
+    /// Written without `format!`, which would cost a hit more than its cache look-up.
     fn random() -> Self {
         let digit = |four_bits: u8| if four_bits < 10 { b'0' + four_bits } else { b'a' - 10 + four_bits };
-        let digits = |byte: u8| [digit(byte >> 4), digit(byte & 15)];
-        let text = fastrand::u128(..).to_be_bytes().map(digits);
-        Self(HeaderValue::from_bytes(text.as_flattened()).unwrap_or(HeaderValue::from_static("none")))
+        let digits = fastrand::u128(..).to_be_bytes().map(|byte| [digit(byte >> 4), digit(byte & 15)]);
+        Self::Random(digits.as_flattened().try_into().unwrap_or([b'0'; 32]))
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn single_valued<'a, const N: usize>(
     names: [&'static str; N],
 ) -> Result<[Option<Cow<'a, str>>; N], Problem> {
     let mut values = [const { None }; N];
-    let query = request.uri().query().unwrap_or_default();
+    let Some(query) = request.uri().query() else { return Ok(values) };
     for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
         let slot = names.iter().zip(&mut values).find(|(known, _)| **known == name);
         if let Some((known, slot)) = slot

@@ -11,9 +11,10 @@ use super::{
     paging::PageToken,
     params::{Portion, QosRequest},
     problem::Problem,
+    provenance::Provenance,
     rate_limit,
     representation::Requested,
-    response::{self, Provenance},
+    response,
     state::AppState,
 };
 use crate::{
@@ -161,7 +162,7 @@ pub(super) async fn find(
     caller: &Arc<Caller>,
     requested: RequestedKey,
 ) -> Result<(Arc<Snapshot>, Provenance), NoSnapshot> {
-    let flight_link = || context.flight_link.clone().unwrap_or_default();
+    let flight_link = || context.flight_link.as_deref().cloned().unwrap_or_default();
     let (directives, now) = (cache_control::parse(request.headers()), context.received);
     let (key, entry) = state.cache.find(requested, now);
     let cached = match entry {

@@ -156,8 +156,10 @@ impl Representation {
     ) -> Result<BoxBody, Problem> {
         match self {
             Self::Whole(coding) => Ok(whole(*coding, state, snapshot, length_only).await),
-            Self::Slice { slice, cut } => Ok(sliced(*slice, *cut, state, snapshot, length_only).await),
-            // Boxed; otherwise the future of every hit would need room for this one.
+            // Boxed; otherwise the future of every hit would need room for these.
+            Self::Slice { slice, cut } => {
+                Ok(Box::pin(sliced(*slice, *cut, state, snapshot, length_only)).await)
+            }
             Self::Made { rendering, redaction, coding } => {
                 let made_of = (rendering, redaction.as_ref());
                 Box::pin(made(made_of, *coding, state, snapshot, length_only)).await
@@ -249,6 +251,11 @@ async fn plain(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     if snapshot.length <= UNPACKED_INLINE {
         return state.cache.bodies.decompressed(snapshot);
     }
+    // Boxed; otherwise the future of every hit would need room for this one.
+    Box::pin(unpacked_elsewhere(state, snapshot)).await
+}
+
+async fn unpacked_elsewhere(state: &AppState, snapshot: &Arc<Snapshot>) -> Option<Bytes> {
     let (cache, shared) = (state.cache.clone(), Arc::clone(snapshot));
     // `block` panics if it needs a first thread and the system has none left. The worker then unpacks the body itself.
     match catch_unwind(AssertUnwindSafe(|| web::block(move || cache.bodies.decompressed(&shared)))) {

@@ -5,6 +5,17 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use super::{
+    context::RequestContext,
+    media_type::{HTML, MediaType},
+    pages::content_security_policy,
+    preconditions,
+    problem::Problem,
+    provenance::{FreshHit, Provenance, cache_control, header_value},
+    representation::{Representation, Requested},
+    state::AppState,
+};
+use crate::{metrics::Outcome, snapshot::Snapshot};
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
@@ -16,105 +27,46 @@ use actix_web::{
         },
     },
 };
-use bytes::Bytes;
-
-use super::{
-    context::RequestContext,
-    media_type::{HTML, MediaType},
-    pages::{StaleReason, content_security_policy},
-    preconditions,
-    problem::Problem,
-    representation::{Representation, Requested},
-    state::AppState,
-};
-use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome, snapshot::Snapshot};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// The interval at which actix updates the clock behind its `Date` header.
 const DATE_TICK: Duration = Duration::from_secs(1);
 
-/// The origin of a response's snapshot.
-pub(super) enum Provenance {
-    /// The cache. No refresh was started.
-    Hit,
-    /// The cache or another replica's record, after the caller had waited for the fetcher: its age is of now.
-    LateHit,
-    /// The cache, stale; a refresh is in flight.
-    Revalidating,
-    /// The cache, because Zoom failed or may not be called.
-    StaleInstead(Failure),
-    /// A flight.
-    Flight {
-        /// The reason why the cache could not serve the request.
-        why: FetchReason,
-        /// Whether another request started the flight.
-        collapsed: bool,
-        /// Whether the cache keeps the snapshot.
-        stored: bool,
-    },
-}
-
-impl Provenance {
-    /// Whether it was decided when the request arrived.
-    pub(super) fn is_cached(&self) -> bool {
-        matches!(self, Self::Hit | Self::Revalidating)
-    }
-
-    /// Returns the outcome for metrics and log. A hit can be stale: with `only-if-cached`, or as a slice of an older
-    /// snapshot.
-    fn outcome(&self, is_fresh: bool) -> Outcome {
-        match self {
-            Self::Hit | Self::LateHit | Self::StaleInstead(_) if is_fresh => Outcome::Hit,
-            Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => Outcome::Stale,
-            Self::Flight { collapsed: true, .. } => Outcome::Collapsed,
-            Self::Flight { collapsed: false, .. } => Outcome::Miss,
+/// Builds the response with this snapshot, or with a part or form of it.
+pub(super) fn build<'a>(
+    state: &'a AppState,
+    request: &HttpRequest,
+    context: &RequestContext,
+    (snapshot, provenance): (&'a Arc<Snapshot>, &Provenance),
+    requested: Requested,
+) -> impl Future<Output = Result<HttpResponse, Problem>> + use<'a> {
+    // Not in the future: the future of every hit would need room for all that only the head needs.
+    let (response, representation) = head(state, request, context, (snapshot, provenance), requested);
+    let is_modified = response.status() != StatusCode::NOT_MODIFIED;
+    let etag = response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
+    // A caller that sends this tag has got the view before. After any other match, the participant may not exist, and then
+    // the response is 404 instead of 304.
+    let needs_body =
+        is_modified || (representation.may_be_missing() && !preconditions::names(request.headers(), etag));
+    let length_only = !is_modified || request.method() == Method::HEAD;
+    async move {
+        if !needs_body {
+            return Ok(response);
         }
-    }
-
-    /// Returns the `detail` of `Cache-Status`, which is also the label that counts stale responses.
-    fn detail(&self) -> Option<&'static str> {
-        match self {
-            Self::Revalidating => Some("revalidating"),
-            Self::StaleInstead(failure) => Some(failure.reason.as_str()),
-            Self::Hit | Self::LateHit | Self::Flight { .. } => None,
-        }
-    }
-
-    /// Returns why the snapshot is not the newest data, in words for a page.
-    fn stale_reason(&self) -> Option<StaleReason> {
-        let words = match self {
-            Self::StaleInstead(failure) => format!("{}.", Problem::NoSnapshot(failure.clone()).row().title),
-            _ => "A newer version is being fetched: reload the page in a few seconds.".to_owned(),
-        };
-        self.detail().map(|code| StaleReason { code, words })
-    }
-
-    /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative past freshness.
-    fn cache_status(&self, ttl: i64) -> HeaderValue {
-        match self {
-            Self::Hit | Self::LateHit | Self::Revalidating | Self::StaleInstead(_) => {
-                let mut digits = itoa::Buffer::new();
-                let (separator, detail) = self.detail().map_or(("", ""), |detail| ("; detail=", detail));
-                header_value(&["zoom-qos-proxy; hit; ttl=", digits.format(ttl), separator, detail])
-            }
-            Self::Flight { why, collapsed, stored } => {
-                let stored = if *stored { "; stored" } else { "" };
-                let collapsed = if *collapsed { "; collapsed" } else { "" };
-                header_value(&["zoom-qos-proxy; fwd=", why.as_str(), "; fwd-status=200", stored, collapsed])
-            }
-        }
+        let body = representation.body(state, snapshot, length_only).await?;
+        Ok(if is_modified { response.set_body(body) } else { response })
     }
 }
 
-/// Builds the response with this snapshot, or with a slice of it, as of `now`.
-pub(super) async fn build(
+/// Builds the head: a `304` if the caller has this representation.
+fn head(
     state: &AppState,
     request: &HttpRequest,
     context: &RequestContext,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
     mut requested: Requested,
-) -> Result<HttpResponse, Problem> {
+) -> (HttpResponse, Representation) {
     // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
     // since.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };
@@ -138,57 +90,57 @@ pub(super) async fn build(
     let representation = Representation::select(snapshot, requested, request.headers(), redaction)?;
     let etag = representation.etag(snapshot);
     let not_modified = preconditions::not_modified(request.headers(), &etag, snapshot.fetched_at);
-    if not_modified && representation.may_be_missing() && !preconditions::names(request.headers(), &etag) {
-        // A caller that sends this tag has got the view before. After any other match, the participant may not exist,
-        // and then the response is 404 instead of 304.
-        representation.body(state, snapshot, true).await?;
-    }
     let mut response =
         HttpResponse::new(if not_modified { StatusCode::NOT_MODIFIED } else { StatusCode::OK });
     let headers = response.headers_mut();
     add_cache_headers(headers, snapshot, provenance, age);
-    headers.insert(VARY, vary(context, representation.is_negotiated()));
+    headers.append(VARY, vary(context, representation.is_negotiated()));
     for (name, value) in [(ETAG, etag), (LAST_MODIFIED, snapshot.last_modified())] {
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
-            headers.insert(name, value);
+            headers.append(name, value);
         }
     }
+    context.outcome.set(Some(if not_modified { Outcome::NotModified } else { outcome }));
     if not_modified {
-        context.outcome.set(Some(Outcome::NotModified));
-        return Ok(response);
+        return (response, representation);
     }
-    context.outcome.set(Some(outcome));
     add_media_type(headers, representation.media_type(), snapshot);
     if let Some(coding) = representation.content_encoding() {
-        headers.insert(CONTENT_ENCODING, HeaderValue::from_static(coding));
+        headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
-    let is_head = request.method() == Method::HEAD;
-    Ok(response.set_body(representation.body(state, snapshot, is_head).await?))
+    (response, representation)
 }
 
 fn add_media_type(headers: &mut HeaderMap, media: Option<MediaType>, snapshot: &Snapshot) {
     let Some(media) = media else {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(HTML));
-        headers.insert(CONTENT_SECURITY_POLICY, content_security_policy());
+        headers.append(CONTENT_TYPE, HeaderValue::from_static(HTML));
+        headers.append(CONTENT_SECURITY_POLICY, content_security_policy());
         return;
     };
-    headers.insert(CONTENT_TYPE, media.content_type());
+    headers.append(CONTENT_TYPE, media.content_type());
     if media != MediaType::Json {
-        headers.insert(CONTENT_DISPOSITION, attachment(snapshot, media));
+        headers.append(CONTENT_DISPOSITION, attachment(snapshot, media));
     }
 }
 
 fn add_cache_headers(headers: &mut HeaderMap, snapshot: &Snapshot, provenance: &Provenance, age: Duration) {
     let fresh_left = snapshot.fresh_left_at(age);
     let max_age = fresh_left.as_ref().map_or(0, Duration::as_secs);
-    headers.insert(CACHE_CONTROL, header_value(&["private, max-age=", itoa::Buffer::new().format(max_age)]));
-    headers.insert(AGE, age.as_secs().into());
-    headers.insert(CACHE_STATUS, provenance.cache_status(ttl(snapshot, age)));
+    let (cache_control, cache_status) = match (provenance, &fresh_left) {
+        (Provenance::Hit | Provenance::LateHit, Some(_)) => {
+            let FreshHit { cache_control, cache_status, .. } = FreshHit::of(max_age);
+            (cache_control, cache_status)
+        }
+        _ => (cache_control(max_age), provenance.cache_status(ttl(snapshot, age))),
+    };
+    headers.append(CACHE_CONTROL, cache_control);
+    headers.append(AGE, age.as_secs().into());
+    headers.append(CACHE_STATUS, cache_status);
     if age < DATE_TICK {
         // actix's own `Date` could be earlier than `Last-Modified`: for example, a meeting is fetched at 10:00:05.0 and
         // served at 10:00:05.1, while actix's clock still shows 10:00:04.
         if let Ok(date) = HttpDate::from(SystemTime::now()).try_into_value() {
-            headers.insert(DATE, date);
+            headers.append(DATE, date);
         }
     }
 }
@@ -215,12 +167,6 @@ fn attachment(snapshot: &Snapshot, media: MediaType) -> HeaderValue {
     let id = snapshot.key.meeting.to_string();
     let id = id.replace(|character: char| !character.is_ascii_alphanumeric(), "_");
     header_value(&["attachment; filename=\"qos-", &id, ".", media.format(), "\""])
-}
-
-/// Joins the parts of a header value. `format!` would take as long as the cache look-up of a hit.
-fn header_value(parts: &[&str]) -> HeaderValue {
-    // Every part is a constant, a number or made of letters and digits, so no character is invalid in a header.
-    HeaderValue::from_maybe_shared(Bytes::from(parts.concat())).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// Returns the seconds of freshness left. For a stale snapshot, returns the seconds since the end of freshness,

@@ -21,9 +21,10 @@ use super::{
     paging::{PageToken, Slice},
     params::{meeting, path_ids},
     problem::Problem,
+    provenance::Provenance,
     qos::{self, paged_snapshot},
     representation::Requested,
-    response::{self, Provenance},
+    response,
     state::AppState,
 };
 use crate::{
