@@ -26,7 +26,7 @@ from stage import CPUS, ROOT, Stage
 # With the names of functions, by which instructions are told apart; otherwise the release profile.
 BUILD = ["cargo", "build", "--profile", "bench", "--locked"]
 SERVICE_AND_SIM = ["--workspace", "--bins"]
-# Of each part: programs of others, examples of ours (None: no program of ours but what the part builds itself), benches.
+# Each part's foreign programs, examples of this crate (None: the part builds its own), and benches.
 NEEDS = {
     "hits": (["wrk", "nginx", "varnishd"], ["bare"], []),
     "instructions": (["valgrind"], ["bare"], []),
@@ -71,7 +71,7 @@ def main():
     arguments.add_argument("--write", action="store_true", help="write docs/PERFORMANCE.md and docs/performance")
     arguments.add_argument("--part", action="append", choices=PARTS)
     arguments = arguments.parse_args()
-    # Whoever ends this ends all that it started, too.
+    # A signal to this process also ends the processes that it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = os.path.join(ROOT, "target", "compare", *(["quick"] if arguments.quick else []))
     os.makedirs(folder, exist_ok=True)

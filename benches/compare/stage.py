@@ -21,7 +21,7 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 BUILT = os.path.join(ROOT, "target", "release")
 CALLER_KEY = "zqp_" + "k" * 43
 CPUS = sorted(os.sched_getaffinity(0))
-# Who is measured has a processor of its own, and who asks has another. On a machine with one they share it.
+# The measured program and the client each have a processor of their own, except on a machine with one processor.
 MEASURED, ASKING = {CPUS[0]}, {CPUS[-1]}
 PR_SET_PDEATHSIG = 1
 

@@ -20,7 +20,7 @@ R_HOME = ROOT / "target/debian/R/usr/lib/R"
 
 
 def one_participant(text):
-    """What a block prints at the end: the number of participants of the documented example, or its page."""
+    """Finds the end of a block's output: the number of participants of the documented example, or its page."""
     return re.search(r'^1$|"access_token":[^\0]*"total_records":1,', text)
 
 

@@ -8,7 +8,7 @@ from scene import BIG, PER_DAY, PER_SECOND, SMALL, TOO_OLD, UNKNOWN, WEBINAR, to
 
 # Every `Retry-After` here is longer, so a client that waits for it is noticed.
 AT_ONCE_SECONDS = 10
-# What clients that do retry are told to wait.
+# The `Retry-After`, in seconds, of refusals that clients retry.
 WAIT_SECONDS = 3
 WRONG = "a-wrong-token"
 ID_OF_NOBODY = "1"

@@ -13,7 +13,7 @@ pub enum QosEndpoint {
     WebinarParticipant,
 }
 
-/// What an id belongs to. Zoom has separate endpoints for each.
+/// The kind of an id. Zoom has an endpoint for each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MeetingKind {
     /// Served by the meeting endpoints only.

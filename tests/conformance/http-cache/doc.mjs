@@ -36,7 +36,7 @@ function generated ({ ids, newer_record: newer }, { recorded, tests }) {
   const scaled = ran.filter(({ scale }) => scale).map(({ id, scale }) => `\`${id}\` by ${scale}`)
   return [
     '## Results',
-    `Of ${ran.length} ids, ${passed.length} pass and ${failed.length} fail. ${out.length} more are omitted.`,
+    `Of ${ran.length} tests, ${passed.length} pass and ${failed.length} fail. The other ${out.length} tests are not run; the last table says why.`,
     [
       'The suite calls a test *required* if RFC 9111 demands it, *optimal* if a good cache passes it, and *check* if it',
       'only observes what a cache does. The columns of the other products are the results recorded in the package, from',
