@@ -67,7 +67,7 @@ enum Phase {
     Body(BodyFraming),
     /// Nothing until the response is written: actix has the complete request.
     Whole,
-    /// Nothing any more.
+    /// Nothing, because the connection ends.
     Ended,
 }
 
@@ -92,7 +92,7 @@ impl<S: Socket> Guard<S> {
         }
     }
 
-    /// Goes on to the body if actix has parsed the head.
+    /// Enters the phase of the body if actix has parsed the head.
     fn take_parsed_request(&mut self) {
         if !matches!(self.phase, Phase::Handed) {
             return;

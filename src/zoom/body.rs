@@ -18,15 +18,14 @@ use super::{
 
 /// The most that is allocated before the first part arrives, in bytes, however large the announced body is.
 const INITIAL_CAPACITY: usize = 64 * 1024;
-/// Bytes of an error body that are read: Zoom's bodies have a few hundred, and a proxy's error page has its message at
-/// the top.
+/// The part of an error body that is read, in bytes. Zoom's bodies have a few hundred bytes, and a proxy's error page begins with
+/// its message.
 pub(super) const BEGINNING: usize = 64 * 1024;
-/// Limit on the time for the body of a 429. Its head is enough to stop all calls, and until it is classified the other
-/// calls go on.
+/// The maximum time for the body of a 429. Its head is enough to stop all calls, and other calls continue until it is classified.
 const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 
 pub(super) struct BodyLimits {
-    /// Limit on the wait between two parts.
+    /// The maximum wait for the next part.
     pub(super) gap: Duration,
     /// The time by which the complete body must have arrived. Every wait for memory extends it.
     pub(super) deadline: Instant,

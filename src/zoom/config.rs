@@ -13,23 +13,23 @@ pub struct ZoomConfig {
     pub api_base_url: Url,
     /// The endpoint that issues access tokens.
     pub oauth_url: Url,
-    /// Server-to-Server OAuth: the account.
+    /// The id of the account, for Server-to-Server OAuth.
     pub account_id: SecretSource,
-    /// Server-to-Server OAuth: the app.
+    /// The id of the app.
     pub client_id: SecretSource,
-    /// Server-to-Server OAuth: the app's secret.
+    /// The secret of the app.
     pub client_secret: SecretSource,
-    /// Limit on DNS and TCP together; the TLS handshake may take as long again.
+    /// The maximum time for DNS and TCP together; the TLS handshake may take as long again.
     pub connect_timeout: Duration,
-    /// Limit on the wait for a response's head, connecting included, and on every gap in its body. A call ends after six
-    /// times that.
+    /// The maximum wait for a response's head, connecting included, and for each part of its body. A call ends after six times
+    /// that.
     pub request_timeout: Duration,
-    /// Largest page accepted, in bytes after decompression.
+    /// The maximum size of a page, in bytes after decompression.
     pub max_body: usize,
     /// The proxy between us and the API.
     pub api_proxy: Option<ProxySource>,
     /// The proxy between us and the token endpoint.
     pub oauth_proxy: Option<ProxySource>,
-    /// Certificate authorities trusted in addition to Mozilla's.
+    /// Certificates that are trusted in addition to Mozilla's.
     pub more_roots: MoreRoots,
 }

@@ -19,7 +19,7 @@ pub(crate) enum CallError {
     CredentialsRejected { lack: Lack, zoom_error: ZoomError },
     RateLimited {
         kind: LimitKind,
-        /// `Retry-After`, if there is one in the future.
+        /// The time until `Retry-After`; `None` if there is none, or if it has passed.
         retry_after: Option<Duration>,
         zoom_error: ZoomError,
     },
@@ -42,7 +42,7 @@ pub(crate) enum CallError {
     /// A server error with `Retry-After`: a retry may help then.
     Unavailable {
         zoom_error: ZoomError,
-        /// Counted from the response.
+        /// The time until `Retry-After`, counted from the response.
         retry_after: Duration,
     },
     /// Any other error from Zoom. A retry would not help.

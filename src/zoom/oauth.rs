@@ -46,7 +46,7 @@ pub(crate) struct AccessTokens(Rc<TokenStore>);
 
 struct TokenStore {
     endpoint: Endpoint,
-    /// Set if replicas share the token.
+    /// `None` if replicas do not share the token.
     shared: Option<ClusterToken>,
     sources: Sources,
     metrics: Arc<Metrics>,
@@ -77,7 +77,7 @@ impl AccessTokens {
         }))
     }
 
-    /// The present token, or a new one. All waiting callers wait for the same request.
+    /// Returns the current token, or requests a new one. All callers wait for the same request.
     ///
     /// # Errors
     /// Zoom refuses the credentials, or did so within the last 30 s; or the token endpoint failed.
@@ -94,13 +94,13 @@ impl AccessTokens {
         }
     }
 
-    /// Whether [`Self::for_call`] would return a token now.
+    /// Returns whether [`Self::for_call`] would return a token now.
     pub(crate) fn are_usable(&self, now: Instant) -> bool {
         self.refused(now).is_none() && self.current(now).is_some()
     }
 
-    /// The token for a call that is made now, if there is one. An old token starts a renewal in the background, but serves
-    /// meanwhile: it is valid for some minutes more.
+    /// Returns the token for a call that is made now, if there is one. If it expires in a few minutes, starts a renewal in the
+    /// background.
     pub(crate) fn for_call(&self, now: Instant) -> Option<AccessToken> {
         let token = self.current(now).filter(|_| self.refused(now).is_none())?;
         let renew_from = self.0.state.borrow().renew_early_from.max(Some(token.renew_from()));
@@ -148,7 +148,7 @@ impl AccessTokens {
         }
     }
 
-    /// Not during a renewal, nor while the credentials are refused: both look for the shared token themselves.
+    /// Returns false during a renewal and while the credentials are refused, because both look for the shared token themselves.
     fn may_take_over(&self) -> bool {
         self.0.renewal.borrow().is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }
@@ -194,7 +194,7 @@ impl AccessTokens {
         failure
     }
 
-    /// The error of refused credentials, for as long as nothing is tried.
+    /// Returns the failure of refused credentials while the backoff lasts.
     pub(crate) fn refused(&self, now: Instant) -> Option<Failure> {
         self.0.state.borrow().refused(now)
     }

@@ -26,9 +26,9 @@ use crate::{failure::Redactor, metrics::Cause};
 const CALL_TIMEOUTS: u32 = 6;
 
 pub(super) struct ReadOptions {
-    /// Limit on the wait for the head, and on every gap in the body.
+    /// The maximum wait for the head, and for each part of the body.
     pub(super) timeout: Duration,
-    /// In bytes, after decompression.
+    /// The maximum size of the body, in bytes after decompression.
     pub(super) max_body: usize,
     pub(super) redactor: Redactor,
 }
@@ -88,7 +88,7 @@ where
     }
 }
 
-/// `Content-Length`, unless the body is compressed: we count bytes after decompression.
+/// Returns `Content-Length`; `None` if the body is compressed, because the service counts bytes after decompression.
 fn announced_length<S>(response: &ClientResponse<S>) -> Option<usize> {
     if response.headers().contains_key(CONTENT_ENCODING) {
         return None;

@@ -36,15 +36,15 @@ use self::{
 use super::{config::ZoomConfig, decoder};
 use crate::{egress::ProxySource, failure::Redactor, metrics::Cause};
 
-/// We close idle connections before common load balancers do (60 s), which could hit a request.
+/// Idle connections are closed before common load balancers close them (60 s), which could break a request.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-/// awc's default is 75 s. Connections opened together would all be replaced together, and calls that wait for a new connection
-/// reach Zoom closer together than they left.
+/// The maximum age of a connection. With awc's default of 75 s, connections that were opened together would often be replaced
+/// together, and calls that wait for a new connection reach Zoom closer together than they were permitted.
 const LIFETIME: Duration = Duration::from_secs(3600);
-/// Steps to a connection, each of which may take `zoom.connect_timeout`. awc's own timeout covers all of them.
+/// The number of steps to a connection, each of which may take `zoom.connect_timeout`. awc's own timeout covers all steps.
 const STEPS: u32 = 5;
 
-/// The URL that awc gets: `https://` becomes `http://` with an explicit port.
+/// Returns the URL for awc: `https://` becomes `http://` with an explicit port.
 pub(super) fn for_awc(url: &Url) -> String {
     let (mut url, port) = (url.clone(), url.port_or_known_default());
     // `set_port` fails only without a host, which Zoom's URLs have.
@@ -70,7 +70,7 @@ struct Dialer {
     tls: Option<TlsConnector>,
     proxy: Option<ProxySource>,
     redactor: Redactor,
-    /// For each step.
+    /// The maximum time of each step.
     timeout: Duration,
 }
 
@@ -86,7 +86,7 @@ impl Transport {
         Self(Rc::new(Dialer { tls, proxy, redactor: redactor.clone(), timeout }))
     }
 
-    /// A new client for this host, with no connection yet.
+    /// Returns a new client for this host, with no connection yet.
     ///
     /// ALPN offers HTTP/1.1 only, since 40 calls a second need no h2. The number of connections is not limited, because a call
     /// that waited for one would reach Zoom later than its permit says.

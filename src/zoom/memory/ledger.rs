@@ -131,8 +131,7 @@ impl MemoryLedger {
         }
     }
 
-    /// Wakes every waiting flight that can go on, and one that must fail if none can. Has to be called after each
-    /// change.
+    /// Wakes every waiting flight that can continue, and one that must fail if none can. Call it after each change.
     pub(super) fn wake_waiting(&mut self, most: usize) {
         self.wake_bodies(most);
         self.wake_pages(most);

@@ -1,7 +1,7 @@
 //! The access token that all replicas share: one of them requests it from Zoom, the others read it from Redis, encrypted.
 //!
-//! Its key in Redis is made of the whole credentials. A replica with wrong credentials therefore does not find the others'
-//! token, and its mistake shows. This file never calls Zoom: without Redis, it tells the replica to make the request itself.
+//! Its key in Redis is made of the whole credentials. A replica with wrong credentials therefore does not find the others' token,
+//! and operators see that its own request fails. This file never calls Zoom: without Redis, the replica requests a token itself.
 
 mod codec;
 
@@ -22,13 +22,14 @@ use crate::{
 /// How long a starting replica waits for Redis. If it asked Zoom at once, a rollout would request one token for each replica.
 /// A replica without Redis makes no call in its first 3 s anyway (ADR 16).
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// While another replica makes the request, an event tells its outcome. This interval covers a lost event or a dead replica.
+/// While another replica makes the request, this one waits for the event with the outcome. The interval of look-ups in case the
+/// event is lost or that replica ends.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) enum Acquired {
-    /// Another replica's.
+    /// The token of another replica.
     Token(AccessToken),
-    /// Another replica's request failed, in a way that holds for this one too.
+    /// Another replica's request failed, and a request of this replica would fail for the same reason.
     Failed(RequestError),
     /// This replica must make the request, and pass the result to [`ClusterToken::publish`] with the claim, if there is one.
     RequestHere(Option<Claim>),
@@ -46,19 +47,19 @@ pub(super) struct ClusterToken {
 #[derive(Default)]
 struct LastToken {
     key: Option<RecordKey>,
-    /// The fence of its record; 0 if the others do not have it.
+    /// The fencing number of its record; 0 if the token is not in Redis.
     fence: u64,
     token: Option<AccessToken>,
 }
 
 struct ClaimOutcome {
     fence: u64,
-    /// Empty unless the error holds for all replicas.
+    /// The encoded error; empty if it concerns only the replica that made the request.
     encoded_error: String,
 }
 
 impl ClusterToken {
-    /// `None` without an encryption key: then each replica has a token of its own.
+    /// Returns `None` without an encryption key. Each replica then has its own token.
     pub(super) fn new(cluster: Option<Cluster>, wait: Duration, redactor: Redactor) -> Option<Self> {
         let cluster = cluster.filter(Cluster::shares_access_token)?;
         Some(Self { cluster, redactor, wait, last: RefCell::default(), outcomes: watch::Sender::new(None) })
@@ -98,7 +99,7 @@ impl ClusterToken {
         }
     }
 
-    /// The key for these credentials. If they have changed, the last token no longer counts.
+    /// Returns the key for these credentials. If they have changed, drops the last token.
     fn select_key(&self, secrets: &Secrets) -> Option<RecordKey> {
         let parts = [&secrets.account_id, &secrets.client_id, &secrets.client_secret];
         let key = self.cluster.access_token_key(&parts.map(Secret::expose))?;
@@ -109,7 +110,7 @@ impl ClusterToken {
         Some(key)
     }
 
-    /// The fence of the record in Redis, and its token if that was issued after the last one here.
+    /// Returns the fencing number of the record in Redis, and its token if that was issued after the last token of this replica.
     async fn look_up(&self, key: &RecordKey) -> Result<(u64, Option<AccessToken>), Unavailable> {
         let found = self.cluster.retrying(async || self.cluster.look_up(key).await).await?;
         let clock = self.cluster.clock().ok_or(Unavailable)?;

@@ -27,14 +27,14 @@ const UNUSED_AT_END: Duration = Duration::from_secs(5);
 /// A token is used for at least this long, however slow the endpoint was. Otherwise a token that arrives late would be
 /// requested again and again without ever being used.
 const MIN_USE: Duration = Duration::from_millis(500);
-/// If Zoom does not say how long a token lives: short enough to be safe.
+/// The assumed lifetime of a token if Zoom does not name one. It is shorter than Zoom's hour.
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
-/// In bytes; Zoom's responses are below 2 KB.
+/// The maximum size of a response, in bytes. Zoom's responses are smaller than 2 KB.
 const MAX_BODY: usize = 64 * 1024;
-/// Requests for one token: the first, and two retries.
+/// The maximum number of requests for one token: the first, and two retries.
 const TRIES: u32 = 3;
-/// A `Retry-After` of at most this is waited for; a longer one ends the tries.
+/// The longest `Retry-After` that is waited for. After a longer one, the renewal fails.
 const MAX_RETRY_WAIT: Duration = Duration::from_secs(2);
 
 pub(super) enum RequestError {
@@ -48,7 +48,7 @@ pub(super) enum RequestError {
     /// A rate limit or a server error with `Retry-After`.
     RetryAfter {
         zoom_error: ZoomError,
-        /// From now.
+        /// The `Retry-After`, counted from now.
         delay: Duration,
     },
 }
@@ -61,7 +61,7 @@ pub(super) struct Endpoint {
 #[derive(Deserialize)]
 struct TokenResponse {
     access_token: String,
-    /// Seconds. Anything but a whole number counts as absent.
+    /// The lifetime in seconds. A value that is not a whole number counts as absent.
     #[serde(default)]
     expires_in: serde_json::Value,
 }
@@ -110,7 +110,7 @@ impl Endpoint {
     }
 }
 
-/// `sent` is when the request was sent: the token's lifetime counts from no earlier than that.
+/// `sent` is the time at which the request was sent. The token's lifetime counts from then, because it began no earlier.
 fn parse_response(
     head: &ResponseHead,
     body: &[u8],

@@ -1,4 +1,4 @@
-//! Our app's credentials, read together.
+//! The credentials of the Zoom app, which are read together.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
@@ -27,7 +27,7 @@ pub(super) struct Secrets {
 }
 
 impl Secrets {
-    /// The value of HTTP's Basic scheme, in base64.
+    /// Returns the credentials of HTTP's Basic scheme, in base64.
     pub(super) fn basic(&self) -> Secret {
         Secret::new(&BASE64.encode(self.pair().expose()))
     }
@@ -54,13 +54,13 @@ impl Sources {
         }
     }
 
-    /// Whether any part can change at run time.
+    /// Returns whether a part is in a file, and can therefore change at run time.
     pub(super) fn has_files(&self) -> bool {
         let all = [&self.account_id, &self.client_id, &self.client_secret];
         all.iter().any(|source| matches!(source, SecretSource::File(_)))
     }
 
-    /// Reads on a blocking thread, because a mounted file can hang. `None` after an ERROR in the log: a file cannot be read.
+    /// Reads on a blocking thread, because a mounted file can hang. Returns `None`, and logs an error, if a file cannot be read.
     pub(super) async fn read(&self) -> Option<Secrets> {
         let sources = self.clone();
         let read = actix_rt::task::spawn_blocking(move || {

@@ -1,4 +1,5 @@
-//! The present token, or why there is none, and until when no request for one is made. Pure: every method gets the time.
+//! The current token; or the failure because of which there is none, and the time before which none is requested. Pure: callers
+//! pass the time.
 
 use std::time::Instant;
 
@@ -10,9 +11,9 @@ use crate::failure::Failure;
 /// Whether Zoom accepts our credentials, for `/readyz`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Credentials {
-    /// Also before the first response.
+    /// Zoom accepts them, or has not responded yet.
     Accepted,
-    /// With Zoom's own message, or the name of the missing scope.
+    /// Zoom rejects them. The text is Zoom's message, or the name of the missing scope.
     Refused(String),
 }
 
@@ -22,11 +23,11 @@ pub(super) type Renewal = Shared<LocalBoxFuture<'static, Result<AccessToken, Fai
 #[derive(Default)]
 pub(super) struct TokenState {
     pub(super) current: Option<AccessToken>,
-    /// After refused credentials: no request and no call before its `retry_at`.
+    /// Set after Zoom rejected the credentials. No token is requested and no call is made before its `retry_at`.
     pub(super) refused: Option<Failure>,
-    /// After another failure that would only repeat: no request before its `retry_at`.
+    /// Set after another failure that a retry would repeat. No token is requested before its `retry_at`.
     pub(super) failed: Option<Failure>,
-    /// After a failed renewal while the current token still serves: no renewal before then.
+    /// Set after a renewal failed while the current token is valid. No renewal starts before this time.
     pub(super) renew_early_from: Option<Instant>,
 }
 

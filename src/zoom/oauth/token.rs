@@ -1,10 +1,10 @@
-//! One access token, and for how long it is used.
+//! An access token, and the times of its renewal and its last use.
 
 use std::{rc::Rc, time::Instant};
 
 use crate::{failure::Redactor, zoom::secret::Secret};
 
-/// An access token in use. Belongs to one thread; clones share the text.
+/// An access token. It belongs to one thread; its clones share the text.
 #[derive(Clone)]
 pub(crate) struct AccessToken(Rc<Token>);
 
@@ -15,7 +15,7 @@ struct Token {
 }
 
 impl AccessToken {
-    /// `None` if the text cannot be sent in a header. The redactor learns it either way.
+    /// Returns `None` if the text cannot be sent in a header. The redactor learns the text in any case.
     pub(super) fn new(
         text: &str,
         renew_from: Instant,
@@ -52,7 +52,7 @@ impl AccessToken {
         self.0.use_until > other.0.use_until
     }
 
-    /// Whether both are clones of one token that Zoom issued.
+    /// Returns whether both are clones of one token.
     pub(super) fn same_grant(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }

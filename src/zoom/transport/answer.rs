@@ -12,9 +12,9 @@ use super::{
     head::{self, BodyLength, ParsedHead},
 };
 
-/// In bytes.
+/// The maximum length of a head, in bytes.
 const LONGEST_HEAD: usize = 64 * 1024;
-/// Interim responses to one request.
+/// The maximum number of interim responses to one request.
 const MOST_INTERIM: u32 = 32;
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
@@ -45,22 +45,22 @@ pub struct AnswerReader {
 }
 
 impl AnswerReader {
-    /// Whether no request is in flight, and one may be sent.
+    /// Returns whether no request is in flight, and one may be sent.
     pub fn is_idle(&self) -> bool {
         self.state == ReadState::Idle
     }
 
-    /// Whether the connection must carry no further request.
+    /// Returns whether the connection must carry no further request.
     pub fn is_closed(&self) -> bool {
         self.state == ReadState::Closed
     }
 
-    /// Whether a response, or the rest of one, is still to come.
+    /// Returns whether a response, or the rest of one, is still to come.
     pub(crate) fn is_reading(&self) -> bool {
         !self.is_idle() && !self.is_closed()
     }
 
-    /// To be called before a request is written: the bytes that follow respond to it.
+    /// Expects the response to a request. Call it before the request is written.
     pub fn begin(&mut self) {
         debug_assert!(self.is_idle(), "one request at a time");
         self.state = ReadState::Head { scanned: 0 };
@@ -84,7 +84,7 @@ impl AnswerReader {
         result
     }
 
-    /// To be called when the peer has closed the connection, which ends a body without a length.
+    /// Records that the peer has closed the connection, which ends a body without a length.
     ///
     /// # Errors
     /// A response, or the rest of one, was still to come.
@@ -158,8 +158,8 @@ impl AnswerReader {
     }
 }
 
-/// The length of the head once its end has arrived. A line feed without a carriage return is an error, because parsers disagree
-/// about it.
+/// Returns the length of the head; `None` if its end has not arrived. A line feed without a carriage return is an error, because
+/// parsers disagree about it.
 fn head_end(input: &[u8], scanned: &mut usize) -> Result<Option<usize>, Malformed> {
     let new = input.iter().enumerate().skip(*scanned);
     for (at, _) in new.filter(|(_, byte)| **byte == b'\n') {

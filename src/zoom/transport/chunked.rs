@@ -4,11 +4,11 @@ use bytes::{Buf as _, BytesMut};
 
 use super::malformed::Malformed;
 
-/// Bytes of a size with its extensions, or of a trailer.
+/// The maximum length of a line, in bytes: a size with its extensions, or a trailer.
 const LONGEST_LINE: usize = 8 * 1024;
-/// Trailers of one body.
+/// The maximum number of trailers of one body.
 const MOST_TRAILERS: u32 = 512;
-/// As many hexadecimal digits as fit into a u64.
+/// The maximum number of hexadecimal digits of a size: as many as fit into a u64.
 const MOST_DIGITS: usize = 16;
 
 /// The place of the next byte in the body.
@@ -96,7 +96,7 @@ fn take_line(input: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
     if line.contains(&b'\r') { Err(Malformed::Chunk) } else { Ok(Some(line)) }
 }
 
-/// `chunk-size [ chunk-ext ]`.
+/// Parses `chunk-size [ chunk-ext ]`.
 fn size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at_checked(digits).ok_or(Malformed::Chunk)?;
@@ -109,7 +109,7 @@ fn size(line: &[u8]) -> Result<u64, Malformed> {
     u64::from_str_radix(digits, 16).map_err(|_| Malformed::Chunk)
 }
 
-/// `field-name ":" field-value`.
+/// Returns whether the line is `field-name ":" field-value`.
 fn is_field(line: &[u8]) -> bool {
     let mut parts = line.splitn(2, |byte| *byte == b':');
     let (Some(name), Some(value)) = (parts.next(), parts.next()) else { return false };

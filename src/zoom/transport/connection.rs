@@ -1,4 +1,4 @@
-//! One connection as awc sees it: it yields only canonical responses, each to the request sent before it.
+//! A connection for awc, which reads only canonical responses from it, each to the request sent before.
 
 use std::{
     fmt, io,
@@ -24,7 +24,7 @@ const READ: usize = 4 * 1024;
 #[error("the connection was closed, or sent a response without a request, while it was idle")]
 pub(crate) struct InDoubt;
 
-/// TCP, with or without TLS.
+/// A TCP connection, with or without TLS.
 pub(super) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 pub(crate) struct ZoomConnection {
@@ -69,13 +69,13 @@ impl ZoomConnection {
         }
     }
 
-    /// Whether the kernel has bytes to read, or the peer has closed. The runtime learns that only when its thread is idle.
+    /// Returns whether the kernel has bytes to read, or the peer has closed. The runtime notices that only when its thread is idle.
     fn has_input(&self) -> bool {
         let peeked = rustix::net::recv(self.tcp(), &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT);
         !matches!(peeked, Err(rustix::io::Errno::AGAIN))
     }
 
-    /// Whether no byte has arrived, and the peer has not closed.
+    /// Returns whether no byte has arrived, and the peer has not closed.
     fn is_quiet(&mut self, context: &mut Context<'_>) -> bool {
         let mut byte = [0];
         self.reader.is_idle()
@@ -89,7 +89,7 @@ impl ZoomConnection {
         io::Error::new(io::ErrorKind::NotConnected, InDoubt)
     }
 
-    /// To be called after a response: hundreds of connections may be idle in the pool, and their buffers are not counted.
+    /// Frees the buffers after a response. Hundreds of connections may be idle in the pool, and their memory is not counted.
     fn free_buffers(&mut self) {
         self.output = BytesMut::new();
         if self.input.is_empty() {
@@ -97,7 +97,7 @@ impl ZoomConnection {
         }
     }
 
-    /// Reads once; `false` at the end of the stream.
+    /// Reads once. Returns false at the end of the stream.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut space = [0; READ];
         let mut space = ReadBuf::new(&mut space);

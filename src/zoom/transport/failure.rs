@@ -56,15 +56,15 @@ fn why_refused(why: &CertificateError) -> String {
     }
 }
 
-/// Wrapped in an I/O error, which awc passes on unchanged.
+/// Wraps the failure in an I/O error, which awc passes on unchanged.
 impl From<TransportFailure> for actix_tls::connect::ConnectError {
     fn from(failure: TransportFailure) -> Self {
         Self::Io(io::Error::other(failure))
     }
 }
 
-/// Why a request got no response, and whether it never left: there was no connection, or only one that could no longer be
-/// trusted.
+/// Returns the reason why a request got no response, and whether no byte of it was sent, because there was no connection or only
+/// one that could no longer be trusted.
 pub(crate) fn of_request(error: &SendRequestError) -> (TransportFailure, bool) {
     const MALFORMED: &str = "the response is malformed";
     let (cause, detail, never_left) = match error {
