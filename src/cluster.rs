@@ -35,7 +35,6 @@ mod rejections;
 mod retry;
 mod script;
 pub mod standalone;
-mod time;
 pub mod token;
 mod wire;
 

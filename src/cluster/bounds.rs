@@ -6,8 +6,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::time::{DAY, Micros, micros};
 use crate::failure::LimitKind;
+
+/// A time of the server, in microseconds since 1970-01-01 UTC.
+pub(crate) type Micros = u64;
+pub(super) const DAY: Micros = 86_400_000_000;
 
 /// No time that a replica writes is further ahead.
 pub(crate) const AHEAD_AT_MOST: Duration = Duration::from_hours(48);
@@ -34,6 +37,10 @@ const DAY_HAS_TURNED: Duration = Duration::from_secs(300);
 const LEAST_OF_DAY: u64 = 100_000;
 /// The tolerance for a clock that was set back a little (`STEP` of `quota.lua`).
 const STEP: Duration = Duration::from_secs(1);
+
+pub(crate) fn micros(time: Duration) -> Micros {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
 
 /// The value is out of bounds and counts as missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

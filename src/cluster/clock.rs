@@ -8,9 +8,9 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+pub(super) use super::bounds::DAY;
 use super::bounds::{self, Rejected};
-pub(super) use super::time::DAY;
-pub(crate) use super::time::{Micros, micros};
+pub(crate) use super::bounds::{Micros, micros};
 
 /// An estimate's error grows by one part in this many of its age; quartz clocks drift less.
 const DRIFT: u32 = 10_000;
