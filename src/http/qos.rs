@@ -62,7 +62,7 @@ pub(super) async fn respond(
         Ok((snapshot, provenance)) => {
             let found = (&snapshot, &provenance);
             let is_slice = matches!(part, Requested::Slice(_));
-            let mut response = response::build(state, request, context, found, part).await?;
+            let mut response = response::build(state, request, context, found, part)?.await?;
             if is_slice {
                 state.fetcher.publish_paged(&snapshot);
             }
@@ -94,7 +94,7 @@ async fn next_slice(
 ) -> Result<HttpResponse, Problem> {
     let snapshot = paged_snapshot(state, context, requested, &token).await?;
     let (found, slice) = ((&snapshot, &Provenance::Hit), Requested::Slice(token.slice));
-    response::build(state, request, context, found, slice).await
+    response::build(state, request, context, found, slice)?.await
 }
 
 /// Returns the snapshot that the token names, from this replica or another one.

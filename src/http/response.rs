@@ -40,9 +40,9 @@ pub(super) fn build<'a>(
     context: &RequestContext,
     (snapshot, provenance): (&'a Arc<Snapshot>, &Provenance),
     requested: Requested,
-) -> impl Future<Output = Result<HttpResponse, Problem>> + use<'a> {
+) -> Result<impl Future<Output = Result<HttpResponse, Problem>> + use<'a>, Problem> {
     // Not in the future: the future of every hit would need room for all that only the head needs.
-    let (response, representation) = head(state, request, context, (snapshot, provenance), requested);
+    let (response, representation) = head(state, request, context, (snapshot, provenance), requested)?;
     let is_modified = response.status() != StatusCode::NOT_MODIFIED;
     let etag = response.headers().get(ETAG).map_or(&b""[..], HeaderValue::as_bytes);
     // A caller that sends this tag has got the view before. After any other match, the participant may not exist, and then
@@ -50,13 +50,13 @@ pub(super) fn build<'a>(
     let needs_body =
         is_modified || (representation.may_be_missing() && !preconditions::names(request.headers(), etag));
     let length_only = !is_modified || request.method() == Method::HEAD;
-    async move {
+    Ok(async move {
         if !needs_body {
             return Ok(response);
         }
         let body = representation.body(state, snapshot, length_only).await?;
         Ok(if is_modified { response.set_body(body) } else { response })
-    }
+    })
 }
 
 /// Builds the head: a `304` if the caller has this representation.
@@ -66,7 +66,7 @@ fn head(
     context: &RequestContext,
     (snapshot, provenance): (&Arc<Snapshot>, &Provenance),
     mut requested: Requested,
-) -> (HttpResponse, Representation) {
+) -> Result<(HttpResponse, Representation), Problem> {
     // A hit was decided as of the request's arrival, so its age is computed for that time, too. Other requests have waited
     // since.
     let now = if provenance.is_cached() { context.received } else { Instant::now() };
@@ -102,13 +102,13 @@ fn head(
     }
     context.outcome.set(Some(if not_modified { Outcome::NotModified } else { outcome }));
     if not_modified {
-        return (response, representation);
+        return Ok((response, representation));
     }
     add_media_type(headers, representation.media_type(), snapshot);
     if let Some(coding) = representation.content_encoding() {
         headers.append(CONTENT_ENCODING, HeaderValue::from_static(coding));
     }
-    (response, representation)
+    Ok((response, representation))
 }
 
 fn add_media_type(headers: &mut HeaderMap, media: Option<MediaType>, snapshot: &Snapshot) {

@@ -53,7 +53,7 @@ pub(super) async fn get_page(
             RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
         let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
         let page = Requested::ZoomPage(Slice { offset: 0, size: query.page_size_or_default() });
-        let response = response::build(state, request, context, (&snapshot, &provenance), page).await;
+        let response = response::build(state, request, context, (&snapshot, &provenance), page)?.await;
         state.fetcher.publish_paged(&snapshot);
         return response;
     };
@@ -64,7 +64,7 @@ pub(super) async fn get_page(
     let requested = RequestedKey { meeting, kind: Some(kind), meeting_type };
     let snapshot = paged_snapshot(state, context, requested, &token).await?;
     let page = Requested::ZoomPage(token.slice);
-    response::build(state, request, context, (&snapshot, &Provenance::Hit), page).await
+    response::build(state, request, context, (&snapshot, &Provenance::Hit), page)?.await
 }
 
 /// `GET /v2/metrics/{meetings|webinars}/{id}/participants/{participantId}/qos`.
@@ -86,7 +86,7 @@ pub(super) async fn get_participant(
     let requested = RequestedKey { meeting, kind: Some(kind), meeting_type: query.meeting_type_or_default() };
     let (snapshot, provenance) = find(request, state, context, (caller, requested)).await?;
     let view = Requested::View(View::ZoomParticipant { wanted });
-    response::build(state, request, context, (&snapshot, &provenance), view).await
+    response::build(state, request, context, (&snapshot, &provenance), view)?.await
 }
 
 async fn find(
