@@ -5,7 +5,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderValue, LINK, LOCATION,
+            WWW_AUTHENTICATE,
         },
     },
 };
@@ -102,11 +103,18 @@ pub(super) async fn get_meeting(
     qos::respond(request, state, context, (caller, requested), page).await
 }
 
+/// Chromium sends no `Accept` for `<a download>`, but `Sec-Fetch-Mode: navigate`. Without the offer of `Basic` in the 401 it
+/// would drop the download, although it knows the name and the key from the page.
+fn is_by_a_person(headers: &HeaderMap) -> bool {
+    media_type::accepts_html(headers)
+        || headers.get("sec-fetch-mode").is_some_and(|mode| mode.as_bytes() == b"navigate")
+}
+
 /// Adapts a response to a browser: it must not show a copy without asking, and it asks people for a name and a key if
 /// the service offers that.
 pub(super) fn adapt(request: &HttpRequest, route: Option<&Route>, response: &mut HttpResponse) {
     let is_page = route.is_some_and(Route::is_page);
-    if !is_page && !media_type::accepts_html(request.headers()) {
+    if !is_page && !is_by_a_person(request.headers()) {
         return;
     }
     let status = response.status();

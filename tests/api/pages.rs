@@ -355,6 +355,8 @@ fn browsers_are_asked_for_a_name_and_a_key() {
             (browser.problem().as_str(), challenges(&browser)),
             ("unknown_caller", CHALLENGES.to_vec())
         );
+        // As Chromium sends it for a link with `download`.
+        assert_eq!(challenges(&with(&service, path, &[("sec-fetch-mode", "navigate")])), CHALLENGES);
         for other in ["*/*", "text/html;q=0, */*"] {
             assert_eq!(challenges(&with(&service, path, &[("accept", other)])), ["Bearer"]);
         }
