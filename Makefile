@@ -14,7 +14,7 @@ TEST_PROGRAMS = cc curl python3 redis-server faketime haproxy prometheus
 # cargo runs one build at a time anyway, and the output of targets must not mix.
 .NOTPARALLEL:
 .PHONY: help demo test test-all bench fmt lint prepare \
-	plan check-format check-clippy check-docs doc-tests tests readme conformance conformance-jdk clients memory deny quick-bench quick-compare skips \
+	plan check-format check-clippy check-docs doc-tests tests readme conformance conformance-jdk clients browser memory deny quick-bench quick-compare skips \
 	image cluster-test release-check check-image image-test machine-test chart chart-readme chart-checkov monitoring
 
 comma := ,
@@ -29,7 +29,7 @@ demo: ## starts the service and a simulated Zoom, and prints lines to try
 	cargo build --locked --workspace --example demo
 	@scripts/foreground target/debug/examples/demo --port $(PORT) --ops-port $(OPS_PORT)
 
-test: plan prepare check-format check-clippy check-docs doc-tests tests readme conformance clients chart monitoring check-image skips ## runs everything that CI checks; installs what it needs
+test: plan prepare check-format check-clippy check-docs doc-tests tests readme conformance clients browser chart monitoring check-image skips ## runs everything that CI checks; installs what it needs
 
 test-all: test conformance-jdk memory deny quick-bench quick-compare chart-checkov image-test release-check ## test, and slower checks: a JDK client on the answers, resident size over 50,000 meetings, an hour each of misbehaving callers, Zoom and Redis, audit of the dependencies, each bench once, a short comparison, checkov on the chart, the image, a release without publishing
 
@@ -117,6 +117,11 @@ clients: ## runs well-known clients of Zoom's API, and generated ones, against t
 	$(call heading,clients made for Zoom)
 	cargo build --locked --workspace --bins
 	@scripts/clients target/debug/zoom-qos-proxy target/debug/zoom-sim
+
+browser: ## shows the pages in Chromium, and checks and photographs them; see tests/browser
+	$(call heading,pages in a browser)
+	cargo build --locked --workspace --bins
+	@scripts/browser target/debug/zoom-qos-proxy target/debug/zoom-sim
 
 chart: ## renders the Helm chart, and validates it against the schemas of every Kubernetes and by the service; see tests/chart
 	$(call heading,chart)

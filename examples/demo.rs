@@ -92,6 +92,8 @@ fn commands_to_try(app: &App, sim: &Sim) -> String {
     let slashed = BEGINS_WITH_A_SLASH.replace('/', "%2F").replace('=', "%3D");
     format!(
         r"
+Open in a browser: http://{service}/meetings/98765432101?type=past
+
 zoom-qos-proxy    http://{service}    operators: http://{operators}/status, /metrics, /readyz
 imitation of Zoom http://{zoom}   the calls it received: /_sim/calls
 

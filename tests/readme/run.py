@@ -156,7 +156,19 @@ class Reader:
             if self.serving.poll() is not None or time.monotonic() - began > PATIENCE_SECONDS:
                 raise AssertionError("it does not serve:\n" + self.served.decode()[-2000:])
             time.sleep(0.05)
+        if line.startswith("make demo"):
+            self.opens_a_page()
         return exported
+
+    def opens_a_page(self):
+        """The first address that the demo prints is a page for people."""
+        began = time.monotonic()
+        while not (found := re.search(rb"(http://\S+)\s", self.served)) and time.monotonic() - began < PATIENCE_SECONDS:
+            time.sleep(0.05)
+        with urllib.request.urlopen(found[1].decode(), timeout=PATIENCE_SECONDS) as answer:
+            text = answer.read().decode()
+            if answer.headers.get_content_type() != "text/html" or "Participant 1" not in text:
+                raise AssertionError(f"the demo's first address is no page of a meeting: {found[1]}: {text[:500]}")
 
     def listen(self, terminal):
         """Reads the output until the last program has closed the terminal."""
