@@ -12,6 +12,7 @@
 //! - Files of secrets, certificates and callers are read once, to report problems at start. The parts that use them read them
 //!   again. A change of any other file takes effect at the next start.
 
+mod access;
 mod egress;
 mod keys;
 mod layers;
@@ -99,9 +100,9 @@ impl Config {
             max_fetch_bytes: reader.size("limits.max_fetch_bytes"),
         };
         let cache = sections::cache(&mut reader);
-        let anonymous_hide = sections::anonymous_hide(&mut reader);
-        let callers = sections::callers(&mut reader, &proxies, server.listen);
-        let operators_key = sections::operators_key(&mut reader);
+        let anonymous_hide = access::anonymous_hide(&mut reader);
+        let callers = access::callers(&mut reader, &proxies, server.listen);
+        let operators_key = access::operators_key(&mut reader);
         let summary = sections::summary(&mut reader);
         let cluster = cluster(&mut reader, zoom.as_ref(), &mut quota, &freshness);
         let telemetry = sections::telemetry(&mut reader);
@@ -155,7 +156,7 @@ impl Config {
     /// Reads only `callers.file`, for `callers add`. The file need not exist, and the other keys need not be set.
     pub(crate) fn callers_file_from_process(files: &[PathBuf]) -> Result<Option<PathBuf>, Problems> {
         let mut reader = reader(files, std::env::vars_os());
-        let path = sections::callers_path(&mut reader);
+        let path = access::callers_path(&mut reader);
         reader.finish().map(|_| path)
     }
 }
