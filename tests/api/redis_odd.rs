@@ -50,10 +50,10 @@ fn time(seconds: u64) -> String {
     format!("*2\r\n{}{}", bulk(&seconds.to_string()), bulk("5"))
 }
 
-/// The reply of a budget script, with `number` in every place except the first two.
+/// The reply of a budget script without callers, with `number` in every place except the first two.
 fn reply(number: i64) -> String {
     let numbers = format!(":{number}\r\n").repeat(13);
-    format!("*15\r\n:0\r\n:{}\r\n{numbers}", now() * 1_000_000)
+    format!("*16\r\n:0\r\n:{}\r\n{numbers}:0\r\n", now() * 1_000_000)
 }
 
 fn sane() -> Says {
@@ -129,7 +129,7 @@ fn an_impossible_redis_reply_counts_as_unavailable_and_callers_are_answered() {
         ("no time", Says { time: "*2\r\n$-1\r\n$-1\r\n".to_owned(), ..sane() }),
         ("the largest numbers", Says { script: reply(i64::MAX), ..sane() }),
         ("the smallest numbers", Says { script: reply(i64::MIN), ..sane() }),
-        ("no numbers", Says { script: format!("*15\r\n{}", ",nan\r\n".repeat(15)), ..sane() }),
+        ("no numbers", Says { script: format!("*16\r\n{}", ",nan\r\n".repeat(16)), ..sane() }),
         ("nothing", Says { script: "_\r\n".to_owned(), ..sane() }),
         ("too deep", Says { script: "*1\r\n".repeat(100_000), ..sane() }),
         ("a long complaint", Says { script: format!("-ERR {}\r\n", "x".repeat(1_000_000)), ..sane() }),
@@ -171,7 +171,7 @@ fn a_slot_that_is_always_past_is_not_requested_in_a_loop() {
     let sim = sim(|_| ());
     let path = add_meetings(&sim, 0, 1).remove(0);
     let day = now() / 86_400;
-    let script = format!("*15\r\n:2\r\n:NOW\r\n:NOW\r\n:1\r\n:{day}\r\n{}", ":0\r\n".repeat(10));
+    let script = format!("*16\r\n:2\r\n:NOW\r\n:NOW\r\n:1\r\n:{day}\r\n{}", ":0\r\n".repeat(11));
     let heard = Arc::<Heard>::default();
     let url =
         format!("redis://127.0.0.1:{}/0", imitation(Says { script, heard: Arc::clone(&heard), ..sane() }));
@@ -194,7 +194,7 @@ fn connections_that_break_at_once_are_not_made_anew_at_once() {
     let path = add_meetings(&sim, 0, 1).remove(0);
     let (heard, purge) = (Arc::<Heard>::default(), (now() + 60) * 1_000_000);
     let script = format!(
-        "*15\r\n:0\r\n:NOW\r\n:0\r\n:0\r\n:{}\r\n{}:{purge}\r\n:0\r\n",
+        "*16\r\n:0\r\n:NOW\r\n:0\r\n:0\r\n:{}\r\n{}:{purge}\r\n:0\r\n:0\r\n",
         now() / 86_400,
         ":0\r\n".repeat(8)
     );
