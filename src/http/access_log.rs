@@ -14,7 +14,7 @@ use actix_web::{
 use super::{
     auth::Identity,
     context::{Completion, RequestContext, RequestId},
-    params, request_span,
+    request_span,
     route::Route,
     state::AppState,
 };
@@ -65,8 +65,11 @@ impl InFlight {
             page_type: None.into(),
             disconnected: false.into(),
         };
-        let meeting =
-            if state.log_meeting_ids { params::named_meeting(route, request.uri().path()) } else { None };
+        let meeting = if state.log_meeting_ids {
+            route.and_then(|route| route.meeting(request.uri().path()).ok())
+        } else {
+            None
+        };
         Self { state, context, method, peer: request.peer_addr(), meeting, answered: None, span }
     }
 

@@ -91,8 +91,7 @@ pub(super) async fn get_meeting(
 ) -> Result<HttpResponse, Problem> {
     // Checked first, so that an unknown caller learns nothing about its request or the cache.
     let caller = context.identity.caller()?;
-    let meeting = MeetingId::parse_as_shown(params::path_ids(request, context).meeting);
-    let meeting = meeting.map_err(Problem::InvalidMeetingId)?;
+    let meeting = params::meeting(request, context)?;
     let [meeting_type, kind] = single_valued(request, ["type", "kind"])?;
     let meeting_type = params::meeting_type(meeting_type.as_deref())?.unwrap_or(MeetingType::Live);
     context.page_type.set(Some(meeting_type));

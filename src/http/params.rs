@@ -8,12 +8,12 @@ use super::{
     context::RequestContext,
     paging::{PageToken, SLICE_SIZES, Slice},
     problem::Problem,
-    route::{PathIds, Route},
+    route::PathIds,
     view_params::ViewParams,
 };
 use crate::{
     hiding::HidingKeys,
-    meeting_id::MeetingId,
+    meeting_id::{InvalidMeetingId, MeetingId},
     snapshot::{MeetingKind, MeetingType, RequestedKey},
     view::snapshot_view::View,
 };
@@ -76,12 +76,9 @@ impl QosRequest {
 
 /// Parses the meeting in the path. Reads the raw path, because actix decodes some escapes and leaves others.
 pub(super) fn meeting(request: &HttpRequest, context: &RequestContext) -> Result<MeetingId, Problem> {
-    MeetingId::parse(path_ids(request, context).meeting).map_err(Problem::InvalidMeetingId)
-}
-
-/// Returns the meeting in this raw path; `None` if the route has none, or if it is not an id.
-pub(super) fn named_meeting(route: Option<&Route>, path: &str) -> Option<MeetingId> {
-    MeetingId::parse(route?.match_path(path)?.meeting).ok()
+    let parsed =
+        context.route.map_or(Err(InvalidMeetingId::Missing), |route| route.meeting(request.uri().path()));
+    parsed.map_err(Problem::InvalidMeetingId)
 }
 
 /// Returns the raw ids in the path; empty for those that the route does not have.

@@ -2,7 +2,10 @@
 
 use actix_web::http::Method;
 
-use crate::snapshot::MeetingKind;
+use crate::{
+    meeting_id::{InvalidMeetingId, MeetingId},
+    snapshot::MeetingKind,
+};
 
 vocabulary! {
     /// The two listeners. The words are labels of the metrics.
@@ -164,6 +167,16 @@ impl Route {
     #[inline]
     pub(super) fn match_path<'p>(&self, path: &'p str) -> Option<PathIds<'p>> {
         self.fixed.ids_in(path)
+    }
+
+    /// Parses the meeting in the raw `path`. Only pages take an id with the spaces and dashes with which Zoom shows it.
+    pub(super) fn meeting(&self, path: &str) -> Result<MeetingId, InvalidMeetingId> {
+        let raw = self.match_path(path).unwrap_or_default().meeting;
+        if self.handler == RouteHandler::Page {
+            MeetingId::parse_as_shown(raw)
+        } else {
+            MeetingId::parse(raw)
+        }
     }
 
     pub(super) fn matches(&self, listener: Listener, path: &str) -> bool {

@@ -17,6 +17,8 @@ fn logged_meetings(settings: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
         "/qos/%252Fabc%252F%252FDEF%252Bghi012345678%253D%253D?type=past".to_owned(),
         "/qos/not-an-id".to_owned(),
         "/openapi.json".to_owned(),
+        "/meetings/857-4606-5432".to_owned(),
+        "/meetings/857%204606%205432?type=past".to_owned(),
     ] {
         service.get(&path);
     }
@@ -35,13 +37,15 @@ fn logged_meetings(settings: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
 #[test]
 fn the_log_names_meetings_only_if_configured() {
     let without = logged_meetings(&[]);
-    assert_eq!(without.len(), 7);
+    assert_eq!(without.len(), 9);
     assert!(without.iter().all(|(_, meeting)| meeting.is_none()), "{without:?}");
 
     let with = logged_meetings(&[("telemetry.log_meeting_ids", "true")]);
     let expected = [
         ("/cache/{meetingId}", Some(UUID)),
         ("openapi", None),
+        ("page", Some(NUMBER)),
+        ("page", Some(NUMBER)),
         ("qos", None),
         ("qos", Some(UUID)),
         ("qos", Some(NUMBER)),
