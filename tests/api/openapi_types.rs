@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 use test_support::{arbitrary_json::Tree, service::Service, simulator::sim};
-use zoom_sim::Meeting;
+use zoom_sim::{Fault, FaultKind, Meeting};
 
 /// Keywords that a value of another type passes, annotations, and what only `make clients` checks.
 const NO_RULE_HERE: [&str; 11] = [
@@ -182,4 +182,37 @@ fn every_property_of_a_schema_has_a_type() {
         }
     }
     service.finish(&[]);
+}
+
+/// Hiding changes no type, so a client generated from the document reads the responses for every caller.
+#[test]
+fn hidden_fields_are_as_described() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::documented_example());
+    let body = r#"{"code":9999,"message":"Zoom refuses it."}"#.to_owned();
+    sim.inject(Fault::new(FaultKind::Status { status: 403, body }).for_meeting("91111111111").forever());
+    let service = Service::start(&sim, &[("callers.anonymous_hide", "identity,address,device")]);
+    let document = service.get("/openapi.json").json();
+    let checker = Checker { document: &document, closed: true };
+    let hidden = service.get("/qos/85746065432?type=past");
+    let user_id = hidden.json()["participants"][0]["user_id"].as_str().unwrap().to_owned();
+    assert!(user_id.starts_with("p-"), "{user_id}");
+    assert_eq!(checker.snapshot(&hidden.text()), [""; 0]);
+
+    let problem = service.get("/qos/91111111111").json();
+    assert_eq!((problem["code"].as_str(), &problem["zoom"]["message"]), (Some("zoom_failed"), &Value::Null));
+    let schema = &document["components"]["schemas"]["ZoomError"];
+    assert_eq!(checker.mismatches(schema, &Tree::parse(&problem["zoom"].to_string())), [""; 0]);
+
+    for place in [
+        "/components/parameters/participant",
+        "/components/parameters/participantId",
+        "/components/schemas/Participant",
+        "/components/schemas/ZoomParticipant",
+        "/components/schemas/ParticipantSummary/properties/user_id",
+    ] {
+        let text = document.pointer(place).unwrap()["description"].as_str().unwrap();
+        assert!(text.contains("pseudonym"), "{place}: {text}");
+    }
+    service.finish(&["flight failed"]);
 }

@@ -26,7 +26,9 @@ pub(super) fn parameters() -> Value {
         "webinarId": meeting_id("webinarId"),
         "participantId": {
             "name": "participantId", "in": "path", "required": true, "schema": text(), "example": "16778240",
-            "description": "A participant's `user_id`, `id` or `participant_uuid`. If there are several rows, the newest is sent.",
+            "description":
+                "A participant's `user_id`, `id` or `participant_uuid`; for a caller from whom identities are hidden, the \
+                 pseudonym, and nothing else. If there are several rows, the newest is sent.",
         },
         "zoomPageSize": query(
             "page_size",
@@ -109,7 +111,7 @@ pub(super) fn headers() -> Value {
         "CacheControl": always(
             json!({ "type": "string", "pattern": "^private, (max-age=[0-9]+|no-cache)$" }),
             "For how many more seconds the snapshot is fresh; 0 if it is stale. `no-cache` for requests that accept \
-             text/html, so that browsers keep no personal data.",
+             text/html, so that browsers ask before they show a copy.",
         ),
         "CacheStatus": always(
             json!({ "type": "string", "pattern": cache_status_pattern() }),

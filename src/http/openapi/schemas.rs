@@ -88,7 +88,10 @@ fn zoom_answer() -> Value {
         "properties": {
             "status": { "type": "integer", "description": "Zoom's HTTP status." },
             "code": { "type": ["integer", "null"], "examples": [3001] },
-            "message": { "type": ["string", "null"], "examples": ["Meeting does not exist: 85746065432."] },
+            "message": {
+                "type": ["string", "null"], "examples": ["Meeting does not exist: 85746065432."],
+                "description": "Null for callers from whom fields are hidden.",
+            },
             "tracking_id": { "type": ["string", "null"], "description": "Zoom's support asks for this id." },
         },
     })

@@ -130,7 +130,7 @@ fn summary() -> Value {
                 "type": "array", "items": common(),
                 "description":
                     "Values that at least two poor or bad participants share and that are at least twice as frequent among them \
-                     as among all.",
+                     as among all. Fields that are hidden from the caller never occur.",
             },
             "participants": list("ParticipantSummary"),
         },
@@ -151,7 +151,7 @@ fn common() -> Value {
 }
 
 fn participant() -> Value {
-    let shown = json!({ "type": ["string", "number", "null"], "description": "As Zoom sent it; null if it is absent." });
+    let shown = json!({ "type": ["string", "number", "null"], "description": "As Zoom sent it; null if it is absent or hidden from the caller. Instead of hidden names and ids, the pseudonym." });
     let mut properties: Map<_, _> =
         SHOWN_FIELDS.into_iter().map(|name| (name.to_owned(), shown.clone())).collect();
     let own = [

@@ -15,8 +15,9 @@ pub(super) fn parameters() -> Value {
         "participant": query(
             "participant",
             json!({ "type": "string", "minLength": 1 }),
-            "Only the rows of this participant: a `user_id`, `id`, `participant_uuid` or `email`, exactly as Zoom has it. \
-             Not together with `page_size` or `next_page_token`, and neither are the following parameters.",
+            "Only the rows of this participant: a `user_id`, `id`, `participant_uuid` or `email`, exactly as Zoom has it; for \
+             a caller from whom identities are hidden, the pseudonym, and nothing else. Prefer `user_id`: proxies log \
+             addresses. Not together with `page_size` or `next_page_token`, and neither are the following parameters.",
         ),
         "groups": query(
             "groups",

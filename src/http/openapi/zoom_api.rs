@@ -178,7 +178,10 @@ pub(super) fn schemas() -> Map<String, Value> {
         },
     });
     let participant = json!({
-        "description": "A participant as Zoom's documentation describes it: texts with units, empty texts for nothing.",
+        "description":
+            "A participant as Zoom's documentation describes it: texts with units, empty texts for nothing. Fields that the \
+             operators hide from the caller are \"\", or [] if they are lists; if identities are hidden, names, ids and e-mail \
+             addresses are the person's pseudonym.",
     });
     let error = json!({
         "type": "object",

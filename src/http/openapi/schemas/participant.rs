@@ -70,7 +70,10 @@ pub(super) fn participant() -> Value {
     properties.insert("user_qos".to_owned(), samples);
     open_object(
         "One stay of a participant: somebody who rejoins has two. The types are those that Zoom documents; \"\" becomes \
-         null. If Zoom sends another type or another field, it is passed on.",
+         null. If Zoom sends another type or another field, it is passed on. Fields that the operators hide from the caller \
+         are null, and then so are all that are not described here, unless they are booleans. If identities are hidden, \
+         `user_name`, `email`, `id`, `user_id`, `participant_uuid` and `pc_name` are the person's pseudonym, such as \
+         `p-4681af9561`.",
         properties,
     )
 }
