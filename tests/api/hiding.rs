@@ -4,110 +4,19 @@ use std::{collections::BTreeSet, fs};
 
 use serde_json::Value;
 use test_support::{
-    callers::{entry, get_as, start},
+    callers::{get_as, start},
     client::{Answer, request},
     collector::{Answers, Collector},
+    hidden_fields::{
+        ADDRESS, ALSO_HIDDEN, DEVICE, ID, IDENTITY, PATH, SHOWN, UNKNOWN, V2, callers, combinations,
+        everything, mark, meeting, participants, pseudonym_of,
+    },
     redis_server::Server,
     service::Service,
     simulator::sim,
     wait::wait_for,
 };
-use zoom_sim::{Fault, FaultKind, Meeting};
-
-const ID: &str = "98765432101";
-const PATH: &str = "/qos/98765432101?type=past";
-const V2: &str = "/v2/metrics/meetings/98765432101/participants";
-
-const IDENTITY: [&str; 10] = [
-    "user_name",
-    "email",
-    "id",
-    "user_id",
-    "participant_uuid",
-    "pc_name",
-    "device_name",
-    "camera",
-    "microphone",
-    "speaker",
-];
-const ADDRESS: [&str; 6] =
-    ["ip_address", "internal_ip_addresses", "mac_addr", "location", "domain", "harddisk_id"];
-const DEVICE: [&str; 11] = [
-    "device",
-    "device_name",
-    "client",
-    "version",
-    "os",
-    "os_version",
-    "browser_name",
-    "browser_version",
-    "camera",
-    "microphone",
-    "speaker",
-];
-const SHOWN: [&str; 9] = [
-    "network_type",
-    "connection_type",
-    "video_connection_type",
-    "as_connection_type",
-    "data_center",
-    "full_data_center",
-    "health",
-    "rc_reason",
-    "optional_archiving",
-];
-/// What Zoom may add, or send in place of what it documents.
-const UNKNOWN: [&str; 4] = ["groupId", "zoom_thin_client_plugin_version", "sip_uri", "share_desktop"];
-/// Values in samples and in unknown lists, objects and numbers: hidden from everybody from whom anything is hidden.
-const ALSO_HIDDEN: [&str; 7] = [
-    "491701234567",
-    "491707654321",
-    "mark-in-list",
-    "mark-in-object",
-    "mark-note",
-    "mark-odour",
-    "mark-latency",
-];
-
-fn mark(field: &str) -> String {
-    format!("mark-{}", field.replace('_', "-"))
-}
-
-/// A row with every field that Zoom documents and some that it does not, each with a value of its own.
-fn row(suffix: &str) -> String {
-    let texts = [&IDENTITY[..], &ADDRESS, &DEVICE, &SHOWN, &UNKNOWN].concat();
-    let texts: BTreeSet<_> = texts.into_iter().filter(|field| *field != "internal_ip_addresses").collect();
-    let texts: String =
-        texts.iter().map(|field| format!("\"{field}\":\"{}{suffix}\",", mark(field))).collect();
-    format!(
-        "{{{texts}\"internal_ip_addresses\":[\"{}\"],\"issue_list\":[\"audio\"],\"phone\":491701234567,\
-         \"tags\":[\"mark-in-list\"],\"extra\":{{\"name\":\"mark-in-object\"}},\"recording\":true,\
-         \"total_jointime_cost\":4.89,\"join_time\":\"2026-01-15T10:00:00Z\",\"leave_time\":\"2026-01-15T11:00:00Z\",\
-         \"user_qos\":[{{\"date_time\":\"2026-01-15T10:01:00Z\",\"note\":\"mark-note\",\"dial_in\":491707654321,\
-         \"audio_input\":{{\"latency\":\"mark-latency\",\"jitter\":\"55 ms\",\"bitrate\":\"27.15 kbps\"}},\
-         \"cpu_pressure_level\":\"normal\",\"smell_input\":{{\"odour\":\"mark-odour\",\"latency\":\"7 ms\"}}}}]}}",
-        mark("internal_ip_addresses"),
-    )
-}
-
-/// Three rows: a person, who rejoins, and somebody else.
-fn meeting(id: &str) -> Meeting {
-    let rejoined = row("").replace("mark-user-id", "mark-user-id-2").replace("10:00:00Z", "10:30:00Z");
-    Meeting::raw_pages(id, vec![format!("[{},{rejoined},{}]", row(""), row("-of-another"))])
-}
-
-/// All combinations: the callers' names are the keys, too.
-fn combinations() -> Vec<(String, Vec<&'static str>)> {
-    let groups = ["identity", "address", "device"];
-    let chosen = |bits: usize| {
-        groups.iter().enumerate().filter(move |(at, _)| bits & 1 << at != 0).map(|(_, group)| *group)
-    };
-    (0..8).map(|bits| (format!("caller-{bits}"), chosen(bits).collect())).collect()
-}
-
-fn callers() -> String {
-    combinations().iter().map(|(name, hide)| entry(name, name, &format!("hide = {hide:?}"))).collect()
-}
+use zoom_sim::{Fault, FaultKind};
 
 /// The values that must be in no answer to this caller.
 fn hidden_values(hide: &[&str]) -> Vec<String> {
@@ -137,15 +46,6 @@ fn assert_hidden(place: &str, text: &str, values: &[String]) {
     }
 }
 
-fn everything(answer: &Answer) -> String {
-    format!("{} {:?}\n{}", answer.status, answer.headers, String::from_utf8_lossy(&answer.body))
-}
-
-fn participants(answer: &Answer) -> Vec<Value> {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()["participants"].as_array().unwrap().clone()
-}
-
 /// Every request that returns data of the meeting, and the errors beside it.
 fn paths(pseudonym: &str) -> Vec<String> {
     let query = |more: &str| format!("{PATH}&{more}");
@@ -172,10 +72,6 @@ fn paths(pseudonym: &str) -> Vec<String> {
         paths.push(format!("{V2}/{person}/qos?type=past"));
     }
     paths
-}
-
-fn pseudonym_of(service: &Service, caller: &str) -> String {
-    participants(&get_as(service, caller, PATH))[0]["user_id"].as_str().unwrap().to_owned()
 }
 
 #[test]

@@ -30,6 +30,8 @@ mod fairness;
 mod files;
 mod flights;
 mod hiding;
+mod hiding_forms;
+mod hiding_replicas;
 mod ids;
 mod kinds;
 mod leaks;

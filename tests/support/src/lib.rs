@@ -24,6 +24,7 @@ pub mod client;
 pub mod collector;
 pub mod connect_proxy;
 pub mod freshness;
+pub mod hidden_fields;
 pub mod issuer;
 pub mod preload;
 pub mod process;
