@@ -1,6 +1,7 @@
-//! How fast Zoom's own form is restored, in bytes of that form, beside the cleaning of the same page.
+//! How fast Zoom's own form is restored, in bytes of that form, and how fast a participant is redacted, beside the cleaning of the
+//! same page.
 //!
-//! Prints the ratio, then measures. Absolute numbers depend on the machine. Run: `cargo bench --bench view`.
+//! Prints the ratios, then measures. Absolute numbers depend on the machine. Run: `cargo bench --bench view`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -11,21 +12,35 @@
 use std::time::{Duration, Instant};
 
 use divan::{Bencher, counter::BytesCount};
-use zoom_qos_proxy::{clean, view::zoom_shape};
+use zoom_qos_proxy::{
+    clean,
+    hiding::{FieldGroup, HiddenFields, HidingKeys},
+    view::{
+        redact::{HiddenForm, ParticipantRedactor},
+        zoom_shape,
+    },
+};
 use zoom_sim::Meeting;
 
+const MEETING: &str = "85746065432";
 /// Samples per participant of a page of ten: an hour, and ten hours.
 const SAMPLES: [usize; 2] = [60, 600];
+/// The groups of `hide`. From a caller with none, nothing is hidden, and the participants are copied.
+const HIDE: [&[FieldGroup]; 3] =
+    [&[], &[FieldGroup::Identity], &[FieldGroup::Identity, FieldGroup::Address, FieldGroup::Device]];
 const RUNS: usize = 30;
 
 fn main() {
-    println!("10 x samples: time to clean / time to restore");
+    println!("10 x samples: time to clean / time to restore, time to clean / time to redact");
     for samples in SAMPLES {
         let page = Page::new(samples);
         let mut out = Vec::new();
         let clean = fastest(|| page.clean(&mut out));
         let restore = fastest(|| page.restore(&mut out));
-        println!("10 x {samples}: {:.2}", clean.as_secs_f64() / restore.as_secs_f64());
+        let redactor = redactor(HIDE[2]);
+        let redact = fastest(|| page.redact(&redactor, &mut out));
+        let times = |other: Duration| clean.as_secs_f64() / other.as_secs_f64();
+        println!("10 x {samples}: {:.2}, {:.2}", times(restore), times(redact));
     }
     divan::main();
 }
@@ -54,6 +69,20 @@ fn in_zooms_shape(bencher: Bencher<'_, '_>, samples: usize) {
     bencher.counter(BytesCount::new(out.len())).bench_local(|| page.restore(&mut out));
 }
 
+/// `HIDDEN` is an index of [`HIDE`]. The throughput counts the bytes of the cleaned participants.
+#[divan::bench(args = SAMPLES, consts = [0, 1, 2])]
+fn redacted<const HIDDEN: usize>(bencher: Bencher<'_, '_>, samples: usize) {
+    let page = Page::new(samples);
+    let (redactor, mut out) = (redactor(HIDE[HIDDEN]), Vec::new());
+    let bytes: usize = page.cleaned.iter().map(Vec::len).sum();
+    bencher.counter(BytesCount::new(bytes)).bench_local(|| page.redact(&redactor, &mut out));
+}
+
+fn redactor(hide: &[FieldGroup]) -> ParticipantRedactor {
+    let hidden: HiddenFields = hide.iter().copied().collect();
+    ParticipantRedactor::new(hidden, HiddenForm::Null, &HidingKeys::derive("secret").unwrap(), MEETING)
+}
+
 struct Page {
     zoom: String,
     /// Each participant.
@@ -62,7 +91,7 @@ struct Page {
 
 impl Page {
     fn new(samples: usize) -> Self {
-        let pages = Meeting::generated("85746065432", 10, samples).pages();
+        let pages = Meeting::generated(MEETING, 10, samples).pages();
         let zoom = format!(r#"{{"participants":{}}}"#, pages.concat());
         let mut out = Vec::new();
         let page = clean::page(zoom.as_bytes(), &mut out).unwrap();
@@ -79,6 +108,12 @@ impl Page {
         out.clear();
         for participant in &self.cleaned {
             zoom_shape::append_participant(participant, out).unwrap();
+        }
+    }
+    fn redact(&self, redactor: &ParticipantRedactor, out: &mut Vec<u8>) {
+        out.clear();
+        for participant in &self.cleaned {
+            redactor.append(participant, out).unwrap();
         }
     }
 }
