@@ -13,6 +13,7 @@
 pub mod address;
 pub mod bounds;
 pub mod caller_calls;
+pub mod ceilings;
 pub mod cipher;
 pub mod circuit_breaker;
 mod claims;

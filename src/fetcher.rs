@@ -11,6 +11,7 @@ mod actor;
 mod assembly;
 mod call;
 mod caller_accounts;
+mod ceilings;
 mod command;
 mod flight;
 mod flights;

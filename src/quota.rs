@@ -57,13 +57,13 @@ impl Quota {
     pub(crate) fn sync_fair_day(&mut self) -> DayState {
         let now = self.sync();
         match self {
-            Self::Local(local) => local.sync_fair_day(now, 1),
+            Self::Local(local) => local.sync_fair_day(now, (1, 1)),
             Self::Shared(shared) => shared.sync_fair_day(now),
         }
     }
 
-    /// Returns the calls that other replicas have made for this caller since the last time.
-    pub(crate) fn take_calls_by_others(&mut self, caller: &str) -> u64 {
+    /// Returns the calls that other replicas have made for this caller since the last time, less those that they took back.
+    pub(crate) fn take_calls_by_others(&mut self, caller: &str) -> i64 {
         match self {
             Self::Local(_) => 0,
             Self::Shared(shared) => shared.take_calls_by_others(caller),

@@ -64,14 +64,18 @@ struct Day {
 
 impl Day {
     fn new(plan: Plan, callers: Vec<Caller>) -> Self {
+        Self::with_reserve(plan, callers, 50)
+    }
+
+    fn with_reserve(plan: Plan, callers: Vec<Caller>, reserve_percent: u32) -> Self {
         let mut day = Self {
             plan,
             callers: Vec::new(),
-            rule: FairDay::new(plan.per_day, 50),
+            rule: FairDay::new(plan.per_day, reserve_percent),
             made: BTreeMap::new(),
             refused: BTreeMap::new(),
             left: plan.per_day,
-            reserve_percent: 50,
+            reserve_percent,
         };
         day.set_callers(callers);
         day
@@ -91,7 +95,13 @@ impl Day {
     }
 
     fn state(&self, at: u32) -> DayState {
-        DayState { date: DATE, elapsed: Duration::from_secs(at.into()), left: self.left, replicas: 1 }
+        DayState {
+            date: DATE,
+            elapsed: Duration::from_secs(at.into()),
+            left: self.left,
+            replicas: 1,
+            ceiling_replicas: 1,
+        }
     }
 
     /// Replaces the rule by a new one that knows only what was saved.
@@ -355,4 +365,133 @@ fn the_refusal_says_when_a_call_lapses() {
         (1..=8).contains(&denied.retry_in.as_secs()),
         "five reserves lapse by a call every 3.8 s: {denied:?}"
     );
+}
+
+/// From this time on, these callers want every call.
+fn greedy_from(names: &[(&'static str, u32, u32)]) -> Vec<Caller> {
+    let caller = |(name, weight, from)| Caller { weight, from, ..greedy(name) };
+    names.iter().copied().map(caller).collect()
+}
+
+/// Runs a day in which each caller wants every call from some time on. Asserts that the day is used, and that each caller gets its reserve of the hours that were left when it came, less two calls that are
+/// lost to rounding.
+fn assert_fair(plan: Plan, reserve_percent: u32, callers: &[(&'static str, u32, u32)]) -> Day {
+    let mut day = Day::with_reserve(plan, greedy_from(callers), reserve_percent);
+    day.run(0..LAST_MINUTE);
+    day.print(&format!("{} calls, {reserve_percent} % reserved", plan.per_day));
+    day.assert_spent();
+    let float = |number: u64| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+    let weights: u32 = callers.iter().map(|(_, weight, _)| weight).sum();
+    for (name, weight, from) in callers {
+        let share = float(plan.per_day) * f64::from(*weight) / f64::from(weights);
+        day.assert_got(
+            name,
+            share * f64::from(reserve_percent) / 100.0 * f64::from(DAY - from) / f64::from(DAY) - 1.0,
+        );
+    }
+    day
+}
+
+#[test]
+fn one_caller_may_use_the_whole_day_at_once() {
+    for reserve_percent in [0, 50, 100] {
+        let mut day = Day::with_reserve(BUSINESS, vec![greedy("alone")], reserve_percent);
+        day.run(0..HOUR);
+        assert_eq!(day.made("alone"), 54_000, "{reserve_percent} % reserved");
+    }
+}
+
+#[test]
+fn extreme_weights_and_reserves_keep_every_whole_call_of_a_reserve() {
+    let small = Plan { per_day: 10_000, per_second: 9 };
+    for reserve_percent in [1, 50, 99, 100] {
+        assert_fair(small, reserve_percent, &[("heavy", 1_000, 0), ("light", 1, 12 * HOUR)]);
+        assert_fair(small, reserve_percent, &[("light", 1, 0), ("heavy", 1_000, 12 * HOUR)]);
+        assert_fair(small, reserve_percent, &[("a", 1, 0), ("b", 1, 0), ("c", 1, 8 * HOUR)]);
+    }
+    let day = assert_fair(small, 0, &[("first", 1, 0), ("late", 1_000, HOUR)]);
+    assert_eq!((day.made("first"), day.made("late")), (10_000, 0), "without a reserve");
+}
+
+#[test]
+fn more_callers_than_calls_still_use_the_day() {
+    let names: Vec<&'static str> = (0..200).map(|number| &*format!("caller-{number}").leak()).collect();
+    let callers: Vec<_> = names.into_iter().map(|name| (name, 1, 0)).collect();
+    for reserve_percent in [0, 50, 100] {
+        let day = assert_fair(Plan { per_day: 100, per_second: 1 }, reserve_percent, &callers);
+        assert_eq!(day.left, 0, "{reserve_percent} % reserved");
+    }
+}
+
+#[test]
+fn two_callers_in_the_last_minute_share_what_is_left() {
+    let mut day = business(greedy_from(&[("one", 1, LAST_MINUTE), ("two", 1, LAST_MINUTE)]));
+    day.left = 100;
+    day.run(LAST_MINUTE..DAY);
+    day.print("two at 23:59");
+    assert_eq!((day.made("one"), day.made("two")), (50, 50));
+}
+
+#[test]
+fn a_renamed_caller_has_the_reserve_of_the_hours_left_and_the_others_keep_theirs() {
+    let before = [("old", 1, 0), ("a", 1, 18 * HOUR), ("b", 1, 18 * HOUR)];
+    let mut day = business(greedy_from(&before));
+    day.run(0..12 * HOUR);
+    day.set_callers(greedy_from(&[("new", 1, 0), ("a", 1, 18 * HOUR), ("b", 1, 18 * HOUR)]));
+    day.run(12 * HOUR..LAST_MINUTE);
+    day.print("renamed at noon");
+    // At noon, 9,000 calls are left, all reserved to the two others. The new name divides them by three.
+    day.assert_got("new", 3_000.0);
+    for name in ["a", "b"] {
+        day.assert_got(name, 1_500.0);
+    }
+    day.assert_spent();
+}
+
+#[test]
+fn a_removed_caller_leaves_its_reserve_to_the_others() {
+    let mut day = business(greedy_from(&[("stays", 1, 0), ("goes", 1, DAY)]));
+    day.run(0..HOUR);
+    assert!(day.made("stays") < 41_500, "{}", day.made("stays"));
+    day.set_callers(greedy_from(&[("stays", 1, 0)]));
+    day.run(HOUR..2 * HOUR);
+    assert_eq!(day.left, 0);
+}
+
+#[test]
+fn a_clock_set_back_takes_no_reserve_from_anybody() {
+    for (back, by) in [(12 * HOUR, HOUR), (12 * HOUR, 11 * HOUR), (1_800, 1_700)] {
+        let mut day = business(greedy_from(&[("early", 1, 0), ("late", 1, 13 * HOUR)]));
+        day.run(0..back);
+        day.run(back - by..LAST_MINUTE);
+        day.print("the clock goes back");
+        day.assert_got("late", 54_000.0 / 4.0 * 11.0 / 24.0);
+        day.assert_spent();
+    }
+}
+
+#[test]
+fn a_held_caller_is_not_held_beyond_midnight() {
+    let callers = greedy_from(&[("scanner", 1, 0), ("a", 1, DAY)]);
+    let callers = callers.into_iter().map(|caller| Caller { exist: false, ..caller }).collect();
+    let mut day = Day::new(Plan { per_day: 120, per_second: 1 }, callers);
+    // It is held after 50 s, and may then fetch every four hours.
+    day.run(0..DAY - 10);
+    let denied = day.rule.check("scanner", &day.state(DAY - 10)).err();
+    let denied = denied.unwrap_or_else(|| panic!("it may still call"));
+    assert_eq!(denied.limit, CallerLimit::NotFound);
+    assert!(denied.retry_in <= Duration::from_secs(10), "the next day counts anew: {denied:?}");
+}
+
+#[test]
+fn a_removed_caller_does_not_end_the_wait_of_the_others() {
+    let mut day = business(greedy_from(&[("gone", 1, DAY)]));
+    day.set_callers(greedy_from(&[("a", 1, 0), ("b", 1, 0)]));
+    // Both have drawn half of their reserves. Then other apps of the account use all calls but one.
+    day.left = 20_000;
+    day.run(0..280);
+    day.left = 1;
+    let denied = day.rule.check("a", &day.state(280)).err();
+    let denied = denied.unwrap_or_else(|| panic!("it may still call"));
+    assert!(denied.retry_in >= Duration::from_secs(60), "no reserve lapses now: {denied:?}");
 }

@@ -129,8 +129,8 @@ impl Caller {
     }
 
     /// Sets how many replicas divide this caller's limit of the minute, and how many of the calls here the others do not know yet.
-    /// Adds the calls that they have made.
-    pub(crate) fn set_sharing(&self, replicas: u32, by_others: u64, unshared: u64, now: Instant) {
+    /// Adds the calls that they have made, or removes those that they took back.
+    pub(crate) fn set_sharing(&self, replicas: u32, by_others: i64, unshared: u64, now: Instant) {
         if !self.is_anonymous() {
             self.ledger().set_sharing(replicas, by_others, unshared, now);
         }

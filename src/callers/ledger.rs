@@ -105,12 +105,17 @@ impl Ledger {
         if self.day == day { (self.today, self.refused) } else { (0, 0) }
     }
 
-    pub(super) fn set_sharing(&mut self, replicas: u32, by_others: u64, unshared: u64, now: Instant) {
+    pub(super) fn set_sharing(&mut self, replicas: u32, by_others: i64, unshared: u64, now: Instant) {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         self.other_replicas = size(u64::from(replicas)).saturating_sub(1);
         self.unshared = size(unshared);
         // More than any limit has the same effect as the limit.
-        self.calls.extend(std::iter::repeat_n(now, size(by_others).min(MOST_BY_OTHERS)));
+        let calls = size(by_others.unsigned_abs()).min(MOST_BY_OTHERS);
+        if by_others < 0 {
+            self.calls.truncate(self.calls.len().saturating_sub(calls));
+        } else {
+            self.calls.extend(std::iter::repeat_n(now, calls));
+        }
     }
 
     pub(super) fn count_refusal(&mut self, day: u64) {
@@ -187,6 +192,17 @@ mod tests {
         assert_eq!(ledger.full_until(TWO, at(1)), None, "one ended without a call");
         ledger.record_call(at(2), DAY);
         assert_eq!(ledger.full_until(TWO, at(3)), Some(at(62)), "one made its call, one is still reserved");
+    }
+
+    #[test]
+    fn calls_that_other_replicas_took_back_leave_the_minute() {
+        let mut ledger = with_calls(&[0]);
+        ledger.set_sharing(1, 2, 0, at(1));
+        assert_eq!(ledger.full_until(TWO, at(1)), Some(at(61)));
+        ledger.set_sharing(1, -2, 0, at(2));
+        assert_eq!((ledger.full_until(TWO, at(2)), ledger.last_minute(at(2))), (None, 1));
+        ledger.set_sharing(1, -5, 0, at(3));
+        assert_eq!(ledger.last_minute(at(3)), 0);
     }
 
     #[test]

@@ -36,8 +36,8 @@ pub struct CallerCount {
     pub drawn_until: Duration,
     /// The calls among them, and the calls from the reserve, that the other replicas do not know yet.
     pub unshared: (u64, u64),
-    /// The calls that other replicas have made since this was last asked.
-    pub by_others: u64,
+    /// The calls that other replicas have made since this was last asked; negative if they have taken back more.
+    pub by_others: i64,
 }
 
 #[derive(Default)]
@@ -53,7 +53,7 @@ pub(super) struct CallerCalls {
     /// The acknowledged changes since the last list. The server has them, but this process does not know yet what the others did in
     /// the same time, so they still count as unshared.
     unconfirmed: ByName<CallerChange>,
-    by_others: ByName<u64>,
+    by_others: ByName<i64>,
     /// Whether the server has forgotten calls that this process knows of.
     is_lost: bool,
 }
@@ -98,8 +98,13 @@ impl CallerCalls {
             self.unconfirmed.entry(name.clone()).or_default().add(change);
             let (calls, until) = self.known.entry(name).or_default();
             *calls = calls.saturating_add_signed(change.calls);
-            *until = (*until).max(micros(change.from)).saturating_add_signed(change.drawn);
+            *until = change.advance(*until);
         }
+    }
+
+    /// The server asks for the calls that this process knows of, because it may have forgotten them.
+    pub(super) fn on_request(&mut self) {
+        self.is_lost = !self.known.is_empty();
     }
 
     /// Takes over the server's list. Call it after [`Self::on_acknowledged`], so that a difference is the work of other replicas.
@@ -108,19 +113,22 @@ impl CallerCalls {
         let before = std::mem::take(&mut self.known);
         for (name, calls, until) in list {
             let known = before.get(&name).map_or(0, |(calls, _)| *calls);
-            if self.has_list && calls > known {
-                *self.by_others.entry(name.clone()).or_default() += calls - known;
+            if self.has_list && calls != known {
+                *self.by_others.entry(name.clone()).or_default() += calls.cast_signed() - known.cast_signed();
             }
             self.known.insert(name, (calls, until));
         }
-        // Other replicas take back only a few calls at a time.
-        let is_forgotten = |name: &str, calls: u64| {
-            let left = self.known.get(name).map_or(0, |(calls, _)| *calls);
-            calls > 10 && left + calls / 10 < calls
+        // Other replicas take back the calls of flights that found the meeting elsewhere, or that were denied: dozens at a time.
+        let is_forgotten = |name: &str, calls: u64| match self.known.get(name) {
+            Some((left, _)) => calls > 100 && *left < calls / 2,
+            None => calls > 0,
         };
         self.is_lost = self.has_list && before.iter().any(|(name, (calls, _))| is_forgotten(name, *calls));
         if self.is_lost {
-            self.known = before;
+            for (name, (calls, until)) in before {
+                let known = self.known.entry(name).or_default();
+                *known = (known.0.max(calls), known.1.max(until));
+            }
         }
         self.has_list = true;
     }
@@ -144,7 +152,7 @@ impl CallerCalls {
         }
         let unconfirmed = self.unconfirmed.get(name).copied().unwrap_or_default();
         let positive = |number: i64| u64::try_from(number).unwrap_or(0);
-        let drawn_until = until.max(micros(own.from)).saturating_add_signed(own.drawn).min(DAY);
+        let drawn_until = own.advance(until).min(DAY);
         CallerCount {
             calls: calls.saturating_add_signed(own.calls),
             drawn_until: Duration::from_micros(drawn_until),
@@ -155,6 +163,11 @@ impl CallerCalls {
 }
 
 impl CallerChange {
+    /// Returns the end of the drawn part after this change. Like `quota.lua`, leaves it where it is if the rest paid for the calls.
+    fn advance(&self, until: Micros) -> Micros {
+        if self.drawn == 0 { until } else { until.max(micros(self.from)).saturating_add_signed(self.drawn) }
+    }
+
     fn add(&mut self, other: Self) {
         let Self { calls, draws, drawn, from } = other;
         // The first change says from when on the reserve was drawn.
@@ -164,9 +177,22 @@ impl CallerChange {
     }
 }
 
-/// Parses the list of a reply: name, calls and end of the drawn part of each caller.
-pub(super) fn parse(list: &Value, per_day: u64) -> Result<Vec<(Box<str>, u64, Micros)>, Rejected> {
-    let Value::Array(values) = list else { return Err(Rejected) };
+/// What a reply says about the callers' accounts.
+pub(super) enum CallersReply {
+    Nothing,
+    /// The server may have forgotten accounts, and asks for those that this process knows.
+    Asks,
+    /// The name, the calls and the end of the drawn part of each caller.
+    List(Vec<(Box<str>, u64, Micros)>),
+}
+
+pub(super) fn parse(reply: &Value, per_day: u64) -> Result<CallersReply, Rejected> {
+    let values = match reply {
+        Value::Int(0) => return Ok(CallersReply::Nothing),
+        Value::Int(-1) => return Ok(CallersReply::Asks),
+        Value::Array(values) => values,
+        _ => return Err(Rejected),
+    };
     let (callers, rest) = values.as_chunks::<3>();
     if !rest.is_empty() {
         return Err(Rejected);
@@ -177,7 +203,7 @@ pub(super) fn parse(list: &Value, per_day: u64) -> Result<Vec<(Box<str>, u64, Mi
         let calls = bounds::within(script::number(calls)?, bounds::calls_of_day(per_day))?;
         Ok((name.into(), calls, bounds::within(script::number(until)?, DAY)?))
     };
-    callers.iter().map(caller).collect()
+    callers.iter().map(caller).collect::<Result<_, _>>().map(CallersReply::List)
 }
 
 #[cfg(test)]
@@ -209,6 +235,17 @@ mod tests {
     }
 
     #[test]
+    fn calls_that_other_replicas_took_back_are_neither_lost_nor_theirs() {
+        let mut calls = CallerCalls { is_used: true, ..CallerCalls::default() };
+        calls.on_list(list(0));
+        calls.on_list(list(20));
+        calls.on_list(list(12));
+        assert_eq!((calls.report(true), calls.count("a").by_others), (String::new(), 12));
+        calls.on_list(list(10));
+        assert_eq!(calls.count("a").by_others, -2);
+    }
+
+    #[test]
     fn calls_that_the_server_forgot_are_reported_again() {
         let mut calls = CallerCalls { is_used: true, ..CallerCalls::default() };
         calls.on_list(list(500));
@@ -217,5 +254,12 @@ mod tests {
         assert_eq!(calls.count("a").calls, 500);
         calls.on_list(list(503));
         assert_eq!((calls.report(true), calls.count("a").calls), (String::new(), 503));
+        calls.on_list(Vec::new());
+        assert_eq!(calls.report(true), "= a 503 0 0 ", "however few, a caller does not disappear");
+        calls.on_list(list(1));
+        assert_eq!(calls.count("a").calls, 503);
+        calls.on_list(list(503));
+        calls.on_request();
+        assert_eq!(calls.report(true), "= a 503 0 0 ");
     }
 }

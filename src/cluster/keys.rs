@@ -7,6 +7,8 @@
 //! | `{zqp:NS}:budget` | hash: next free slot, day's count, cool-downs, last purge; about 300 bytes | never |
 //! | `{zqp:NS}:members` | hash: replica → last seen, demand | never; a replica is removed an hour after its last heartbeat |
 //! | `{zqp:NS}:callers` | hash: the day; caller → calls, end of the drawn part of its reserve | never; a new day replaces it |
+//! | `{zqp:NS}:m:CALLER` | sorted set: the times of the calls made for a caller with `calls_per_minute` | a minute after the last call |
+//! | `{zqp:NS}:d:CALLER` | the day, and the calls made for a caller with `calls_per_day` | a day after the last call |
 //! | `{zqp:NS}:fence` | last fencing number | never |
 //! | `{zqp:NS}:purges` | sorted set: the last 1000 purges by number | never |
 //! | `{zqp:NS}:r:ID:TYPE` | hash: fencing number, record of a snapshot or a refusal | when no replica can use it any more |
@@ -117,6 +119,11 @@ impl Keys {
         format!("{}:r:{}", self.tag, key.0)
     }
 
+    /// Returns the keys of a caller's calls of the minute and of the day.
+    pub(super) fn ceilings(&self, caller: &str) -> (String, String) {
+        (format!("{}:m:{caller}", self.tag), format!("{}:d:{caller}", self.tag))
+    }
+
     pub(super) fn claim(&self, key: &RecordKey) -> String {
         format!("{}:c:{}", self.tag, key.0)
     }
@@ -169,7 +176,9 @@ mod tests {
         });
         let names = [&*keys.budget, &keys.members, &keys.callers, &keys.fence, &keys.purges, &keys.events]
             .map(str::to_owned);
-        for name in names.into_iter().chain([keys.record(&key), keys.claim(&key), keys.purged(&key)]) {
+        let (minute, day) = keys.ceilings("support-tools");
+        let others = [keys.record(&key), keys.claim(&key), keys.purged(&key), minute, day];
+        for name in names.into_iter().chain(others) {
             assert!(name.starts_with("{zqp:5f0c}:"), "{name}");
         }
         assert_eq!(keys.record(&key), "{zqp:5f0c}:r:ats/xhSEQWit9t+U02HXNQ==:past");

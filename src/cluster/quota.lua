@@ -25,7 +25,8 @@
 --       16 changes of the callers' accounts, five words each ("+ caller calls drawn from", or "= caller calls drawn_until 0" for an
 --       account that this server had forgotten), or "-" if the replica has no callers   17 … the arguments of the op
 -- Returns verdict, now, at, why, day, used, taken, end of the cool-down of the second, of the day, demand, live, free, wishes,
--- purge, how many values were rejected, and in reply to a heartbeat with callers the accounts (name, calls, drawn_until), else 0
+-- purge, how many values were rejected, and in reply to a heartbeat with callers the accounts (name, calls, drawn_until); -1 if this
+-- server may have forgotten accounts, and the replica has to send those that it knows; else 0
 
 local LEASE = 1500000     -- a replica that was silent for longer may be calling on its own
 local GONE = 3600000000   -- a replica that was silent for longer counts as ended
@@ -235,6 +236,8 @@ if sign_of_life and ARGV[16] ~= '-' then
       end
     end
   end
+  -- Before this replica's accounts are here, the list may have too few calls.
+  if forgetful and comes_first then accounts = -1 end
 end
 
 -- 6. The op.

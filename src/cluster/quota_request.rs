@@ -7,7 +7,7 @@ use redis::Value;
 use super::{
     Cluster,
     bounds::Rejected,
-    caller_calls,
+    caller_calls::{self, CallersReply},
     clock::{Micros, micros},
     connection::{OpError, Traffic},
     quota_reply::{QuotaReply, Verdict},
@@ -15,8 +15,6 @@ use super::{
     script::ScriptCall,
 };
 use crate::metrics::RedisValue;
-
-type CallerList = Vec<(Box<str>, u64, Micros)>;
 
 impl Cluster {
     /// Runs an operation of `quota.lua`. `add_arguments` adds the operation's own arguments.
@@ -56,7 +54,7 @@ impl Cluster {
         let answer = answer.and_then(|values| self.parse(&values));
         let (answer, callers) = match answer {
             Ok((reply, callers)) => (Ok(reply), callers),
-            Err(error) => (Err(error), None),
+            Err(error) => (Err(error), CallersReply::Nothing),
         };
         if is_sign_of_life {
             inner.presence.borrow_mut().on_end(in_effect_until(&answer, deadline));
@@ -68,8 +66,10 @@ impl Cluster {
         if reply.verdict != Verdict::Late && is_sign_of_life {
             let mut view = inner.quota_view.borrow_mut();
             view.on_reply(reply, &report, run_id);
-            if let Some(callers) = callers {
-                view.callers.on_list(callers);
+            match callers {
+                CallersReply::Nothing => {}
+                CallersReply::Asks => view.callers.on_request(),
+                CallersReply::List(callers) => view.callers.on_list(callers),
             }
             self.0.caller_calls_version.set(self.0.caller_calls_version.get() + 1);
         }
@@ -102,13 +102,10 @@ impl Cluster {
         call.arg(&report.callers)
     }
 
-    /// Returns the reply, and the list of callers if it has one.
-    fn parse(&self, values: &[Value]) -> Result<(QuotaReply, Option<CallerList>), OpError> {
+    fn parse(&self, values: &[Value]) -> Result<(QuotaReply, CallersReply), OpError> {
         let per_day = self.0.config.per_day;
         let reply = values.split_last().ok_or(Rejected).and_then(|(callers, numbers)| {
-            let reply = QuotaReply::parse(numbers, per_day)?;
-            let has_list = !matches!(callers, Value::Int(_));
-            Ok((reply, has_list.then(|| caller_calls::parse(callers, per_day)).transpose()?))
+            Ok((QuotaReply::parse(numbers, per_day)?, caller_calls::parse(callers, per_day)?))
         });
         let reply = self.0.rejections.checked(RedisValue::Reply, reply);
         reply.map_err(|_| OpError::Refused("an answer of another script, or out of bounds".to_owned()))

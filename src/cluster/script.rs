@@ -20,6 +20,7 @@ pub(super) struct Scripts {
     pub(super) quota: LuaScript,
     pub(super) claims: LuaScript,
     pub(super) purge: LuaScript,
+    pub(super) ceilings: LuaScript,
 }
 
 impl Scripts {
@@ -28,6 +29,7 @@ impl Scripts {
             quota: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("quota.lua"))),
             claims: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("claims.lua"))),
             purge: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("purge.lua"))),
+            ceilings: LuaScript::new(concat!(include_str!("checks.lua"), include_str!("ceilings.lua"))),
         }
     }
 }

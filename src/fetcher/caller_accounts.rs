@@ -9,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::ceilings::SharedCeilings;
 use crate::{
     callers::{CallReservation, Caller, Callers},
+    cluster::Cluster,
     failure::{CallerLimit, Failure},
     quota::fair_day::{CallerDay, CallerShare, Draw},
     scheduler::{CallerSharing, FetchShare, Scheduler},
@@ -22,6 +24,7 @@ const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) struct CallerAccounts {
     callers: Callers,
     scheduler: Scheduler,
+    cluster: Option<Cluster>,
     /// The version of the list of callers that the scheduler has.
     version: Cell<Option<u64>>,
 }
@@ -30,11 +33,12 @@ pub(super) struct CallerAccounts {
 pub(super) struct FlightReservation {
     minute: CallReservation,
     day: FetchShare,
+    shared: SharedCeilings,
 }
 
 impl CallerAccounts {
-    pub(super) fn new(callers: Callers, scheduler: Scheduler) -> Self {
-        Self { callers, scheduler, version: Cell::default() }
+    pub(super) fn new(callers: Callers, scheduler: Scheduler, cluster: Option<Cluster>) -> Self {
+        Self { callers, scheduler, cluster, version: Cell::default() }
     }
 
     /// Reserves the first call of a flight.
@@ -49,7 +53,13 @@ impl CallerAccounts {
         let started = self.scheduler.start_fetch(caller.name.as_str());
         caller.set_day_limit(self.scheduler.caller_denied(caller.name.as_str()));
         let day = started.map_err(|(until, limit)| Failure::caller_over_limit(limit, until))?;
-        Ok(FlightReservation { minute, day })
+        let shared = SharedCeilings::new(self.cluster.clone(), caller);
+        Ok(FlightReservation { minute, day, shared })
+    }
+
+    /// Returns the caller with this id if it is in the callers' file now.
+    pub(super) fn caller(&self, id: u32) -> Option<Arc<Caller>> {
+        self.callers.all().into_iter().find(|caller| caller.id == id)
     }
 
     /// Runs as long as the service.
@@ -94,15 +104,25 @@ impl CallerAccounts {
 }
 
 impl FlightReservation {
+    /// Asks the other replicas, before the flight's first call, whether the caller's ceilings permit it.
+    ///
+    /// # Errors
+    /// The calls of all replicas have reached a ceiling of the caller.
+    pub(super) async fn confirm(&self) -> Result<(), Failure> {
+        self.shared.start().await
+    }
+
     /// Counts a call, and returns what [`Self::refund_call`] needs.
     pub(super) fn record_call(&self, now: Instant) -> Draw {
         self.minute.record_call(now);
+        self.shared.record_call();
         self.day.record_call()
     }
 
     /// Takes back a call that was counted at `called` but not sent.
     pub(super) fn refund_call(&self, called: Instant, draw: Draw) {
         self.minute.refund_call(called);
+        self.shared.refund_call();
         self.day.refund_call(draw);
     }
 }

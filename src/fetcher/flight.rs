@@ -34,7 +34,7 @@ struct FlightResult {
 pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span) {
     let started = Instant::now();
     loop {
-        let obtained = AssertUnwindSafe(obtain(&state, &flight)).catch_unwind().await;
+        let obtained = AssertUnwindSafe(obtain(&state, &mut flight)).catch_unwind().await;
         let obtained = obtained
             .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
         // Nothing waits from here to the end of the round, so a purge runs either before it (the flight is then
@@ -57,7 +57,7 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
 }
 
 /// Obtains the snapshot from another replica if one has it or is fetching it, else from Zoom, for all replicas.
-async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
+async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
     let may_cache = true;
     let claim = match state.peers.find(flight, &state.spans).await {
         PeerResult::FetchHere(claim) => claim,
@@ -78,9 +78,32 @@ async fn obtain(state: &FetcherState, flight: &Flight) -> FlightResult {
             return FlightResult { peer, ..FlightResult::own(state, flight, Err(failure)) };
         }
     };
-    let result = fetch_meeting(state, flight).await.map(Arc::new);
+    let result = match confirm(state, flight).await {
+        Ok(()) => fetch_meeting(state, flight).await.map(Arc::new),
+        Err(failure) => Err(failure),
+    };
     let (result, may_cache) = state.peers.publish(claim, flight, result).await;
     FlightResult { may_cache, ..FlightResult::own(state, flight, result) }
+}
+
+/// Asks the other replicas whether the flight may make calls for its caller. If the caller has reached a ceiling, its waiters get
+/// that, and the flight goes on for another caller that waits for it.
+async fn confirm(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
+    let mut confirmed = flight.reservation.confirm().await;
+    while let Err(failure) = confirmed {
+        let next =
+            state.flights.reject_own_waiters(flight, &failure).and_then(|id| state.accounts.caller(id));
+        let Some(caller) = next else { return Err(failure) };
+        let reserved = state.accounts.reserve(&caller, Instant::now());
+        confirmed = match reserved {
+            Ok(reservation) => {
+                state.flights.hand_over(flight, &caller, reservation);
+                flight.reservation.confirm().await
+            }
+            Err(failure) => Err(failure),
+        };
+    }
+    confirmed
 }
 
 /// Caches the result, and returns it with whether the cache holds the snapshot.

@@ -220,6 +220,26 @@ impl Flights {
         ends
     }
 
+    /// Replies to the waiters of this flight's caller, which may not start it. Returns the caller of the next waiter, for which the
+    /// flight can go on.
+    pub(super) fn reject_own_waiters(&self, flight: &Flight, failure: &Failure) -> Option<u32> {
+        let mut table = self.table.borrow_mut();
+        let entry = table.in_progress.get_mut(&flight.number)?;
+        entry.answer_some(|waiter| (waiter.weight.caller == flight.caller.id).then(|| Err(failure.clone())));
+        entry.weights().into_iter().map(|weight| weight.caller).find(|caller| *caller != flight.caller.id)
+    }
+
+    /// Makes this the flight of another caller that waits for it.
+    pub(super) fn hand_over(
+        &self,
+        flight: &mut Flight,
+        caller: &Arc<Caller>,
+        reservation: FlightReservation,
+    ) {
+        (flight.caller, flight.reservation) = (Arc::clone(caller), reservation);
+        self.change(flight, |entry| entry.weight = weight_of(caller));
+    }
+
     /// Ends a flight and replies to its callers. `source` is set if the snapshot is not from this flight.
     pub(super) fn complete(
         &self,

@@ -130,14 +130,19 @@ impl FetcherState {
         let scheduler = Scheduler::new(quota, config.max_queued, config.wait, blocked, &metrics);
         let flights = Rc::<Flights>::default();
         let purger = Rc::new(Purger::new(cache.clone(), Rc::clone(&flights)));
-        let peers =
-            Peers::new(cluster, cache.clone(), Rc::clone(&flights), Rc::clone(&purger), scheduler.clone());
+        let peers = Peers::new(
+            cluster.clone(),
+            cache.clone(),
+            Rc::clone(&flights),
+            Rc::clone(&purger),
+            scheduler.clone(),
+        );
         peers.start(events, access_tokens.clone(), Arc::clone(&metrics), redis, supervisor);
         Self {
             zoom: api,
             access_tokens,
             webinars: WebinarAccess::new(webinars),
-            accounts: Rc::new(CallerAccounts::new(callers, scheduler.clone())),
+            accounts: Rc::new(CallerAccounts::new(callers, scheduler.clone(), cluster)),
             scheduler,
             peers,
             flights,

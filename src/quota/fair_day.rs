@@ -29,6 +29,8 @@ use crate::failure::CallerLimit;
 
 /// A caller whose answers are mostly 404 gets one part in this many of its share.
 const HELD_TO: u32 = 10;
+/// The most accounts of a day, those of removed callers included.
+const MOST_ACCOUNTS: usize = 2_000;
 /// Replicas exchange their counts within this time.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
 /// The sums of reserves are rounded, so a call may be this little short of a whole one.
@@ -114,6 +116,11 @@ impl FairDay {
         self.reserves.accounts.get(name).map_or(0, |account| account.unshared.calls)
     }
 
+    /// Returns whether this caller is in the callers' file now.
+    pub(crate) fn is_caller(&self, name: &str) -> bool {
+        self.reserves.accounts.get(name).is_some_and(|account| account.weight > 0)
+    }
+
     pub(crate) fn has_callers(&self) -> bool {
         self.reserves.weights > 0
     }
@@ -121,6 +128,10 @@ impl FairDay {
     /// Takes over what was spent for a caller on this day, and how much of it the other replicas do not know yet.
     pub fn set_spending(&mut self, date: u64, name: &str, spent: CallerSpending, unshared: Unshared) {
         self.roll_over(date);
+        // Names that another program writes into Redis must not fill the memory until 00:00 UTC.
+        if self.reserves.accounts.len() >= MOST_ACCOUNTS && !self.reserves.accounts.contains_key(name) {
+            return;
+        }
         let account = self.reserves.accounts.entry(name.into()).or_default();
         (account.spent, account.unshared) = (spent, unshared);
     }
@@ -151,7 +162,8 @@ impl FairDay {
             return Ok(());
         };
         check_ceiling(account, day)?;
-        let held_for = account.next_at.saturating_sub(day.elapsed);
+        // At 00:00 UTC, the caller may ask again.
+        let held_for = account.next_at.min(DAY).saturating_sub(day.elapsed);
         if account.answers.is_held() && !held_for.is_zero() {
             return Err(denied(held_for, CallerLimit::NotFound));
         }
@@ -272,7 +284,7 @@ fn check_ceiling(account: &Account, day: &DayState) -> Result<(), CallerDenied> 
     if used >= limit {
         return Err(denied(DAY.saturating_sub(day.elapsed), CallerLimit::PerDay));
     }
-    if used + account.unshared.calls * u64::from(day.replicas.saturating_sub(1)) >= limit {
+    if used + account.unshared.calls * u64::from(day.ceiling_replicas.saturating_sub(1)) >= limit {
         return Err(denied(EXCHANGED_WITHIN, CallerLimit::PerDay));
     }
     Ok(())

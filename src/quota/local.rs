@@ -121,12 +121,14 @@ impl LocalQuota {
         self.planned_part = planned_part;
     }
 
-    /// Begins a new day for the callers, too, and returns the day that `replicas` replicas divide among the callers.
-    pub(super) fn sync_fair_day(&mut self, now: Now, replicas: u32) -> DayState {
+    /// Begins a new day for the callers, too, and returns the day that `replicas` replicas divide among the callers, of whom
+    /// `ceiling_replicas` divide the ceilings.
+    pub(super) fn sync_fair_day(&mut self, now: Now, (replicas, ceiling_replicas): (u32, u32)) -> DayState {
         let date = self.daily.date();
         self.fair_day.roll_over(date);
         let elapsed = DAY.saturating_sub(until_midnight(now.wall));
-        DayState { date, elapsed, left: self.per_day.saturating_sub(self.daily.used(now.wall)), replicas }
+        let left = self.per_day.saturating_sub(self.daily.used(now.wall));
+        DayState { date, elapsed, left, replicas, ceiling_replicas }
     }
 
     /// Returns the write to the state file that is due, if any.

@@ -57,7 +57,7 @@ pub(crate) struct SharedQuota {
     /// The version of the callers' accounts that `local` has.
     caller_calls_version: u64,
     /// The calls of other replicas for each caller that its ledger does not have yet.
-    by_others: HashMap<Box<str>, u64>,
+    by_others: HashMap<Box<str>, i64>,
 }
 
 impl SharedQuota {
@@ -121,7 +121,10 @@ impl SharedQuota {
     }
 
     pub(super) fn sync_fair_day(&mut self, now: Now) -> DayState {
-        let day = self.local.sync_fair_day(now, self.cluster.dividing_replicas(now.instant));
+        let replicas = self.cluster.dividing_replicas(now.instant);
+        // With Redis, the replicas decide together.
+        let is_shared = self.cluster.mode(now.instant) == Mode::Shared;
+        let day = self.local.sync_fair_day(now, (replicas, if is_shared { 1 } else { replicas }));
         let fair_day = &mut self.local.fair_day;
         self.cluster.count_callers(fair_day.has_callers());
         for AccountChange { caller, is_refund, draw, from } in fair_day.take_changes() {
@@ -136,7 +139,9 @@ impl SharedQuota {
             let (date, callers) = self.cluster.caller_calls();
             // Around 00:00 UTC, the accounts may still be those of yesterday.
             for (name, CallerCount { calls, drawn_until, unshared, by_others }) in callers {
-                *self.by_others.entry(name.clone()).or_default() += by_others;
+                if by_others != 0 && fair_day.is_caller(&name) {
+                    *self.by_others.entry(name.clone()).or_default() += by_others;
+                }
                 if date == day.date {
                     let unshared = Unshared { calls: unshared.0, draws: unshared.1 };
                     fair_day.set_spending(date, &name, CallerSpending { calls, drawn_until }, unshared);
@@ -146,8 +151,8 @@ impl SharedQuota {
         day
     }
 
-    /// Returns the calls that other replicas have made for this caller since the last time.
-    pub(super) fn take_calls_by_others(&mut self, caller: &str) -> u64 {
+    /// Returns the calls that other replicas have made for this caller since the last time, less those that they took back.
+    pub(super) fn take_calls_by_others(&mut self, caller: &str) -> i64 {
         self.by_others.remove(caller).unwrap_or(0)
     }
 

@@ -20,10 +20,10 @@ pub(crate) struct FetchShare {
 
 /// How a caller's calls are divided among the replicas.
 pub(crate) struct CallerSharing {
-    /// The replicas that may make calls for it at the same time.
+    /// The replicas that divide its ceilings.
     pub(crate) replicas: u32,
-    /// The calls that the others have made for it since the last time.
-    pub(crate) by_others: u64,
+    /// The calls that the others have made for it since the last time, less those that they took back.
+    pub(crate) by_others: i64,
     /// The calls of this replica that the others do not know yet.
     pub(crate) unshared: u64,
 }
@@ -58,7 +58,7 @@ impl Scheduler {
     /// Returns what the ledger of a caller has to know of the other replicas.
     pub(crate) fn take_sharing(&self, caller: &str) -> CallerSharing {
         let quota = &mut self.0.dispatcher.borrow_mut().quota;
-        let replicas = quota.sync_fair_day().replicas;
+        let replicas = quota.sync_fair_day().ceiling_replicas;
         let by_others = quota.take_calls_by_others(caller);
         CallerSharing { replicas, by_others, unshared: quota.local().fair_day.unshared(caller) }
     }

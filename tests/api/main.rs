@@ -50,6 +50,7 @@ mod proxies;
 mod purge;
 mod ratelimit;
 mod redis_forged;
+mod redis_forged_callers;
 mod redis_odd;
 mod refusals;
 mod replicas;

@@ -49,7 +49,13 @@ impl Replica {
 
     fn state(&self, elapsed: Duration) -> DayState {
         let day = self.cluster.day(Instant::now());
-        DayState { date: day.date, elapsed, left: PER_DAY.saturating_sub(day.used), replicas: REPLICAS }
+        DayState {
+            date: day.date,
+            elapsed,
+            left: PER_DAY.saturating_sub(day.used),
+            replicas: REPLICAS,
+            ceiling_replicas: 1,
+        }
     }
 
     /// Takes over the counts of all replicas.

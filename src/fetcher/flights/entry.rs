@@ -63,7 +63,7 @@ pub(in crate::fetcher) struct FlightEntry {
     started_by_first: bool,
     /// The latest of the waiters' deadlines.
     pub(super) deadline: Instant,
-    weight: CallerWeight,
+    pub(super) weight: CallerWeight,
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
     /// Whether it has made a call. From then on it goes on even if every caller has gone, unless it is detached.

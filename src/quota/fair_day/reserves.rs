@@ -17,6 +17,8 @@ pub struct DayState {
     pub left: u64,
     /// The number of replicas that may spend these calls at the same time.
     pub replicas: u32,
+    /// The number of replicas that divide each caller's ceiling; 1 if they decide together who may start a fetch.
+    pub ceiling_replicas: u32,
 }
 
 pub(super) struct Reserves {
@@ -78,9 +80,10 @@ impl Reserves {
     /// Returns the time in which this many calls lapse; at most the time until 00:00 UTC.
     pub(super) fn rest_grows_by(&self, calls: f64, elapsed: Duration) -> Duration {
         let midnight = DAY.saturating_sub(elapsed);
-        let lapsing = self.accounts.values().filter(|account| account.spent.drawn_until <= elapsed);
+        let present = || self.accounts.values().filter(|account| account.weight > 0);
+        let lapsing = present().filter(|account| account.spent.drawn_until <= elapsed);
         let in_a_day: f64 = lapsing.map(|account| self.at_midnight(account)).sum();
-        let ahead = self.accounts.values().map(|account| account.spent.drawn_until.saturating_sub(elapsed));
+        let ahead = present().map(|account| account.spent.drawn_until.saturating_sub(elapsed));
         let wait = if in_a_day > 0.0 {
             Duration::try_from_secs_f64(DAY.as_secs_f64() * calls / in_a_day).ok()
         } else {

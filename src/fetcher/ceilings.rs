@@ -1,0 +1,90 @@
+//! The part of a flight in its caller's ceilings, which the replicas count together in Redis. Without Redis, the ledger and the day's
+//! account of the caller decide alone.
+
+use std::{cell::Cell, num::NonZeroU32, sync::Arc, time::Instant};
+
+use crate::{
+    callers::Caller,
+    cluster::{
+        Cluster, Unavailable,
+        ceilings::{Ceilings, FlightStart},
+        standalone::Mode,
+    },
+    failure::Failure,
+};
+
+/// Counts the calls of one flight. Dropping it before the first call takes back the call that [`Self::start`] counted.
+pub(super) struct SharedCeilings {
+    /// `None` without Redis or a ceiling.
+    cluster: Option<Cluster>,
+    caller: Arc<Caller>,
+    /// The time under which the first call is counted, until it is made.
+    first: Cell<Option<u64>>,
+    /// The time under which the last call is counted; 0 if it is the newest call.
+    last: Cell<u64>,
+}
+
+impl SharedCeilings {
+    pub(super) fn new(cluster: Option<Cluster>, caller: &Arc<Caller>) -> Self {
+        let has_ceiling = caller.calls_per_minute.is_some() || caller.calls_per_day.is_some();
+        let cluster = cluster.filter(|_| has_ceiling);
+        Self { cluster, caller: Arc::clone(caller), first: Cell::default(), last: Cell::default() }
+    }
+
+    /// Counts the first call of the flight, or fails if a ceiling is reached.
+    pub(super) async fn start(&self) -> Result<(), Failure> {
+        let Some(cluster) = &self.cluster else { return Ok(()) };
+        if self.first.get().is_some() || cluster.mode(Instant::now()) != Mode::Shared {
+            return Ok(());
+        }
+        match cluster.retrying(async || cluster.start_flight(ceilings(&self.caller)).await).await {
+            Ok(FlightStart::Counted(at)) => self.first.set(Some(at)),
+            Ok(FlightStart::OverLimit(limit, until)) => return Err(Failure::caller_over_limit(limit, until)),
+            Err(Unavailable) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn record_call(&self) {
+        if let Some(at) = self.first.take() {
+            self.last.set(at);
+            return;
+        }
+        self.last.set(0);
+        self.in_background(async |cluster, caller| cluster.count_caller_call(ceilings(caller)).await);
+    }
+
+    pub(super) fn refund_call(&self) {
+        self.take_back(self.last.get());
+    }
+
+    fn take_back(&self, counted_at: u64) {
+        self.in_background(async move |cluster, caller| {
+            cluster.uncount_caller_call(ceilings(caller), counted_at).await;
+        });
+    }
+
+    fn in_background(&self, run: impl AsyncFnOnce(&Cluster, &Caller) + 'static) {
+        if let Some(cluster) = self.cluster.clone() {
+            let caller = Arc::clone(&self.caller);
+            drop(actix_rt::spawn(async move { run(&cluster, &caller).await }));
+        }
+    }
+}
+
+impl Drop for SharedCeilings {
+    fn drop(&mut self) {
+        if let Some(at) = self.first.take() {
+            self.take_back(at);
+        }
+    }
+}
+
+fn ceilings(caller: &Caller) -> Ceilings<'_> {
+    let limit = |limit: Option<NonZeroU32>| limit.map_or(0, NonZeroU32::get);
+    Ceilings {
+        caller: caller.name.as_str(),
+        per_minute: limit(caller.calls_per_minute),
+        per_day: limit(caller.calls_per_day),
+    }
+}
