@@ -31,8 +31,9 @@ use crate::{
     zoom::secret::SecretSource,
 };
 
-/// Two for cleaning and compressing pages, and two for the state file and name resolution, which a slow disk or name server
-/// can block. More would not be faster, and each thread that allocates keeps memory of its own.
+/// The number of the fetcher's blocking threads: two for cleaning and compressing pages, and two for the state file and name
+/// resolution, which a slow disk or name server can block. More threads would not be faster, and each thread that allocates
+/// keeps memory of its own.
 const FETCHER_BLOCKING_THREADS: usize = 4;
 /// How long a stopping replica tries to return its share of the quota to the others.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);

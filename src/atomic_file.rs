@@ -25,12 +25,13 @@ pub(crate) struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// For a file with one writer: overwrites what an interrupted write left.
+    /// Begins to write a file that has one writer. Overwrites the temporary file of an interrupted write.
     pub(crate) fn create(target: &Path) -> io::Result<Self> {
         Self::with(target, regular_file::create)
     }
 
-    /// For a file with several writers: fails with `AlreadyExists` while another one writes. Only the owner may read it.
+    /// Begins to write a file that has several writers. Fails with `AlreadyExists` while another one writes. Only the file's
+    /// owner may read it.
     pub(crate) fn create_new(target: &Path) -> io::Result<Self> {
         Self::with(target, |path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(path))
     }

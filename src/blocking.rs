@@ -1,7 +1,7 @@
 //! Threads for work that takes milliseconds: cleaning, compressing, and making views.
 //!
 //! They yield the processor to the threads that serve hits: on one CPU, a hit would otherwise wait for up to several
-//! milliseconds whenever a page is packed (docs/adr/0031).
+//! milliseconds whenever a page is packed (docs/adr/0040).
 
 use std::{
     io,
@@ -12,10 +12,10 @@ use std::{
 use rustix::process::{getpriority_process, setpriority_process};
 use tokio::runtime::{Builder, Runtime};
 
-/// How much nicer blocking threads are than the others. A worker that wants the same CPU gets nine times as much of it, so
-/// a flight still advances beside workers that are never idle.
+/// The amount by which blocking threads are nicer than other threads. A worker that needs the same CPU gets nine times as much
+/// of it, so a flight still makes progress beside workers that are never idle.
 const NICER_BY: i32 = 10;
-/// Practically forever; see [`runtime`].
+/// How long an idle blocking thread is kept: practically forever; see [`runtime`].
 const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
 
 /// Builds a runtime for the current thread that has up to `threads` blocking threads. Only those have a low priority.

@@ -1,4 +1,4 @@
-//! The groups of fields that a caller may not see, and the keys that stand in for what is hidden.
+//! The groups of fields that a caller may not see, and the keys from which their replacements are computed.
 
 mod current;
 mod keys;

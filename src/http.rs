@@ -112,11 +112,11 @@ pub fn routes(listener: Listener, state: &Data<AppState>) -> impl FnOnce(&mut Se
     }
 }
 
-/// Browsers must take a response for nothing else than it says.
+/// Keeps browsers from guessing another media type than that of the response.
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// Returns the future of a response. All that only its beginning needs is done before: actix copies the future, and one of
-/// more than 1,032 bytes is allocated the slow way.
+/// Returns the future of a response. The work that only its beginning needs is done before it is made, because actix copies the
+/// future, and the allocator is slow for futures of more than 1,032 bytes.
 fn serve(
     request: ServiceRequest,
     state: Data<AppState>,
@@ -135,7 +135,7 @@ fn serve(
         if listener == Listener::Callers {
             browser::adapt(&request, in_flight.context.route, &mut response);
         }
-        // Appended, because `insert` takes half as long again: it returns the value that it replaces.
+        // Uses `append`, because `insert` takes 1.5 times as long: it returns the value that it replaces.
         let headers = response.headers_mut();
         headers.append(X_REQUEST_ID, in_flight.context.id.to_header());
         headers.append(X_CONTENT_TYPE_OPTIONS, NOSNIFF);

@@ -19,7 +19,7 @@ use crate::failure::LimitKind;
 /// The gauges of one caller.
 pub(crate) struct CallerGauges<'a> {
     pub(crate) name: &'a str,
-    /// Its queued calls, and how long the oldest has waited.
+    /// The number of its queued calls, and how long the oldest has waited.
     pub(crate) waiting: usize,
     pub(crate) oldest: Duration,
     /// Its calls of the day: used, reserved, and its share by weight.

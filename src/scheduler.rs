@@ -54,9 +54,9 @@ struct Inner {
 struct Saving {
     /// Held by the write that is in progress.
     writing: Mutex<()>,
-    /// After a failed write: none before this.
+    /// The earliest time of the next write, after one that failed.
     retry_at: Cell<Option<Instant>>,
-    /// The exact count is written, and must not be overwritten.
+    /// Whether the exact count has been written, which must not be overwritten.
     is_final: Cell<bool>,
 }
 
@@ -72,7 +72,8 @@ pub(crate) struct SchedulerStatus {
 }
 
 impl Scheduler {
-    /// An empty queue in front of `quota`. At most `max_queued` calls wait; a flight that has begun waits for `patience`.
+    /// Creates an empty queue in front of `quota`. At most `max_queued` calls wait in it. A flight that has begun waits for up
+    /// to `patience`.
     pub(crate) fn new(
         quota: Quota,
         max_queued: usize,
@@ -114,19 +115,19 @@ impl Scheduler {
         self.0.dispatcher.borrow_mut().quota.release(permit);
     }
 
-    /// Zoom reported how many of the day's calls are left to the whole account, in answer to a call made at `called`.
+    /// Handles Zoom's report of the day's calls that the whole account has left, in the response to a call made at `called`.
     pub(crate) fn report_remaining(&self, calls: u64, called: Instant) {
         self.0.dispatcher.borrow_mut().quota.report_remaining(calls, called);
     }
 
-    /// Zoom answered with a 429: stops all calls until then, those of other replicas too. Callers who cannot wait that long get
-    /// `failure`.
+    /// Stops all calls until `until`, those of other replicas, too, because Zoom responded with a 429. Callers that cannot wait
+    /// that long get `failure`.
     pub(crate) fn start_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.cool_down(kind, until, &failure);
         self.on_cooldown(failure);
     }
 
-    /// The same, of a 429 that another replica received.
+    /// Like [`Self::start_cooldown`], for a 429 that another replica received.
     pub(crate) fn apply_cooldown(&self, kind: LimitKind, until: Instant, failure: Failure) {
         self.0.dispatcher.borrow_mut().quota.local_mut().cool_down(kind, until);
         self.on_cooldown(failure);
@@ -138,27 +139,27 @@ impl Scheduler {
         self.wake();
     }
 
-    /// A snapshot whose freshness ran out was replaced.
+    /// Records that a newer snapshot replaced one that had become stale.
     pub(crate) fn record_refresh(&self, sample: RefreshSample) {
         let mut dispatcher = self.0.dispatcher.borrow_mut();
         let now = dispatcher.quota.now();
         dispatcher.quota.local_mut().record_refresh(sample, now);
     }
 
-    /// How many times `live_fresh` a live snapshot of `pages` pages is to be fresh.
+    /// Returns the factor by which a live snapshot of `pages` pages stays fresh longer than `live_fresh`.
     pub(crate) fn stretch(&self, pages: u32) -> f64 {
         let dispatcher = self.0.dispatcher.borrow();
         dispatcher.quota.local().stretch(pages, dispatcher.quota.now())
     }
 
-    /// Until when all calls are blocked, and why; the rate does not count.
+    /// Returns the end of the time in which all calls are blocked, and the reason. Ignores the rate.
     pub(crate) fn blocked_until(&self) -> Option<(Instant, Failure)> {
         let dispatcher = self.0.dispatcher.borrow();
         let denied = dispatcher.quota.local().blocked_until(dispatcher.quota.now())?;
         Some((denied.retry_at, dispatcher.failure(denied)))
     }
 
-    /// The next 00:00 UTC on the monotonic clock.
+    /// Returns the next 00:00 UTC, on the monotonic clock.
     pub(crate) fn midnight(&self) -> Instant {
         self.0.dispatcher.borrow().quota.now().midnight()
     }
@@ -199,8 +200,8 @@ impl Scheduler {
         self.0.wake.notify_one();
     }
 
-    /// Serves the queue as long as the service runs. Flights that are `is_abandoned` leave it. While `can_call` is false nobody
-    /// is served; [`Self::wake`] has to follow when that changes.
+    /// Serves the queue as long as the service runs. Removes flights for which `is_abandoned` returns true. Gives out no permit
+    /// while `can_call` returns false; call [`Self::wake`] when that changes.
     pub(crate) async fn run(self, is_abandoned: impl Fn(FlightNumber) -> bool, can_call: impl Fn() -> bool) {
         loop {
             self.save_ahead().await;
@@ -208,7 +209,7 @@ impl Scheduler {
             self.publish_blocked();
             self.update_queue_gauge();
             let idle = Instant::now() + IDLE_INTERVAL;
-            // A change or the time, whichever comes first: both only mean that the queue has to be served again.
+            // Waits for a change or for the time, whichever comes first. After either, the queue is served again.
             let changed = self.0.wake.notified();
             drop(tokio::time::timeout_at(next.unwrap_or(idle).min(idle).into(), changed).await);
         }

@@ -149,7 +149,7 @@ def goals(parts):
             what = "hits of 8 KB while 100 participants of an hour are downloaded as CSV: 99th percentile, relative to hits alone"
             goal(what, "≤ 1.3", times, times <= 1.3)
     if "cleaning" in parts:
-        for other, name, least in (("tree", "a `Value` there and back", 3), ("typed", "a typed parse alone", 1)):
+        for other, name, least in (("tree", "parsing into a `Value` and writing it", 3), ("typed", "a typed parse alone", 1)):
             rows_ = [row for row in parts["cleaning"]["rows"] if row["size"] == "10 × 60"]
             times = per_round(rows_, "way", "cleaned", other, lambda row: row["mb"] / row["cpu"])
             goal(f"cleaning, 10 × 60: MB per CPU second, relative to {name}", f"≥ {least}", times, times >= least)
@@ -253,7 +253,7 @@ def storm(measured):
 
 def cleaning(measured):
     names = {"cleaned": "cleaned and written", "validated": "validated only (`IgnoredAny`)", "typed": "typed parse alone",
-             "tree": "`Value` there and back"}
+             "tree": "parse into a `Value`, and write it"}
     lines = []
     for (size, way), rows in grouped(measured["rows"], "size", "way"):
         of_size = [row for row in measured["rows"] if row["size"] == size]

@@ -54,8 +54,8 @@ impl Cache {
         }
     }
 
-    /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that it ends the snapshot
-    /// but is not cached itself.
+    /// How long to cache a failure; `None` if it is not about the meeting, such as a rate limit. Zero means that the failure
+    /// removes the snapshot but is not cached itself.
     pub(crate) fn failure_ttl(&self, key: SnapshotKey, failure: &Failure, now: Instant) -> Option<Duration> {
         match (failure.reason, key.meeting_type) {
             // Zoom may not know a live meeting in its first two minutes, so this is short.

@@ -8,7 +8,7 @@ use crate::snapshot::{Coding, Tag, WrittenBody};
 /// The bound on all views in memory, including those that slow clients still read, as a multiple of the bound on the
 /// cached ones.
 const IN_USE_FACTOR: u64 = 4;
-/// And at least this many bytes, however small the cache is: one page of 300 participants may take as much.
+/// The minimum of that bound, in bytes, however small the cache is: one page of 300 participants may take this much.
 const LEAST_IN_USE: u64 = 32 * 1024 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

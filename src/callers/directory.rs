@@ -34,7 +34,7 @@ pub struct Callers {
     /// The problems of the file, if its current contents are not in use.
     problems: Arc<ArcSwap<Vec<String>>>,
     version: Arc<AtomicU64>,
-    /// Wakes the watcher when a token needs keys that are not there.
+    /// Wakes the watcher when a token needs keys that have not been fetched.
     keys_wanted: Arc<Notify>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) enum Unidentified {
     /// It is neither a key nor a token.
     UnknownKey,
     RefusedToken(TokenError),
-    /// The keys that are being fetched may verify the token.
+    /// The token needs keys that are being fetched.
     AwaitsKeys(FetchEnd),
     /// The issuer's first keys have not arrived. The next attempt is at this time.
     NoKeys {
@@ -57,7 +57,7 @@ pub(super) struct Directory {
     /// The callers with tokens, in the order of the file.
     by_token: Vec<(TokenRule, Arc<Caller>)>,
     issuers: Vec<Arc<Issuer>>,
-    /// It ends with the directory, and so do all verifications when the file changes.
+    /// The tokens verified by this directory. A changed file makes a new directory, so its tokens are verified again.
     remembered: RememberedTokens,
     /// The callers by the hashes of their keys; `None` if no callers are configured, and the only one is anonymous.
     by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
@@ -100,7 +100,8 @@ impl Callers {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Returns the caller with this key or signed token. With `may_wait`, a token whose key is not there can cause a fetch of keys.
+    /// Returns the caller with this key or signed token. With `may_wait`, a token whose key has not been fetched can cause a
+    /// fetch of keys.
     pub(crate) fn find_by_bearer(
         &self,
         value: &[u8],
@@ -137,7 +138,7 @@ impl Callers {
         }
     }
 
-    /// Completes when a token needs keys that are not there.
+    /// Completes when a token needs keys that have not been fetched.
     pub(super) async fn keys_wanted(&self) {
         self.keys_wanted.notified().await;
     }

@@ -14,9 +14,9 @@ use crate::failure::CallerLimit;
 /// end of one minute and 60 at the start of the next: 120 within a second.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Replicas exchange their counts within this time.
+/// The maximum time until the replicas have exchanged their counts.
 const EXCHANGED_WITHIN: Duration = Duration::from_millis(300);
-/// The most calls of other replicas that are added at once: they make at most a few hundred a second.
+/// The maximum number of calls of other replicas that are added at once. They make at most a few hundred a second.
 const MOST_BY_OTHERS: usize = 10_000;
 
 #[derive(Default)]
@@ -48,8 +48,8 @@ impl Ledger {
         self.drop_expired(now);
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
         let spent = self.calls.len() + self.reserved;
-        // Until the replicas have exchanged their counts, each of n has a part of what was left when they last did: it takes another
-        // call while the k that it took are less than (limit − spent + k) / n.
+        // Until the n replicas have exchanged their counts, each may use one n-th of the calls that were left at the last
+        // exchange. A replica that has taken k calls since then takes another one while k < (limit − spent + k) / n.
         let elsewhere = self.unshared.min(spent).saturating_mul(self.other_replicas);
         if spent < limit && spent.saturating_add(elsewhere) >= limit {
             return Some(now + EXCHANGED_WITHIN);

@@ -1,4 +1,4 @@
-//! Which file the `callers` commands read and change, and their exit codes.
+//! Finds the file that the `callers` commands read and change, and reports their errors.
 
 use std::{path::PathBuf, process::ExitCode};
 

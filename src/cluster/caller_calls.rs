@@ -1,5 +1,5 @@
-//! The calls of each caller that all replicas have counted today, as far as this process knows, and its own that the others do not
-//! know yet. Pure.
+//! The calls of each caller today: those of all replicas, as far as this process knows, and those of this process that the
+//! other replicas do not know yet. Pure.
 
 use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
@@ -14,16 +14,16 @@ use super::{
 
 type ByName<T> = HashMap<Box<str>, T, RandomState>;
 
-/// A change of one caller's account. Its parts are negative for a call that is taken back.
+/// A change of one caller's account. Its values are negative for a call that is taken back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallerChange {
     /// Calls.
     pub calls: i64,
     /// Calls that were drawn from the caller's reserve.
     pub draws: i64,
-    /// The time by which these advanced the end of the drawn part, in microseconds.
+    /// The time by which these calls advanced the end of the drawn part, in microseconds.
     pub drawn: i64,
-    /// The time of day from which that was drawn.
+    /// The time of day at which that part began.
     pub from: Duration,
 }
 
@@ -44,14 +44,14 @@ pub struct CallerCount {
 pub(super) struct CallerCalls {
     /// Whether this process has callers to count.
     pub(super) is_used: bool,
-    /// By the last list of the server: calls, and the end of the drawn part.
+    /// The calls and the end of the drawn part, from the server's last list.
     known: ByName<(u64, Micros)>,
     has_list: bool,
     unreported: ByName<CallerChange>,
     /// The changes in the current report, until a server acknowledges it.
     reported: ByName<CallerChange>,
-    /// The acknowledged changes since the last list. The server has them, but this process does not know yet what the others did in
-    /// the same time, so they still count as unshared.
+    /// The acknowledged changes since the last list. The server has them, but this process does not know yet what the other
+    /// replicas did in the same time, so they still count as unshared.
     unconfirmed: ByName<CallerChange>,
     by_others: ByName<i64>,
     /// Whether the server has forgotten calls that this process knows of.
@@ -133,7 +133,7 @@ impl CallerCalls {
         self.has_list = true;
     }
 
-    /// Forgets everything at the begin of a day.
+    /// Forgets everything at the beginning of a day.
     pub(super) fn roll_over(&mut self) {
         let is_used = self.is_used;
         *self = Self { is_used, has_list: self.has_list, ..Self::default() };
@@ -170,7 +170,7 @@ impl CallerChange {
 
     fn add(&mut self, other: Self) {
         let Self { calls, draws, drawn, from } = other;
-        // The first change says from when on the reserve was drawn.
+        // The first change has the time from which the reserve was drawn.
         let from = if self.drawn == 0 { from } else { self.from };
         *self =
             Self { calls: self.calls + calls, draws: self.draws + draws, drawn: self.drawn + drawn, from };

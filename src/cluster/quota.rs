@@ -112,8 +112,8 @@ impl Cluster {
         (date, view.callers.counts())
     }
 
-    /// Returns by how many replicas the calls of a caller are divided until they have exchanged their counts: those that are present,
-    /// or without Redis all that there can be.
+    /// Returns the number of replicas that divide the calls of a caller until they have exchanged their counts: the replicas
+    /// that are present, or without Redis the configured number.
     pub fn dividing_replicas(&self, now: Instant) -> u32 {
         match self.mode(now) {
             Mode::Shared => u32::try_from(self.replicas().live.max(1)).unwrap_or(u32::MAX),

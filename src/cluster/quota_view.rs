@@ -14,7 +14,7 @@ const RESERVED_MS: u64 = 250;
 /// The last reply, and the standalone calls that are not reported yet.
 #[derive(Default)]
 pub(super) struct QuotaView {
-    /// The calls that wait in this process.
+    /// The number of calls that wait in this process.
     pub(super) demand: u64,
     /// The calls an hour that the refreshes of this process would cost without stretching.
     pub(super) refresh_demand: u64,

@@ -18,7 +18,7 @@ use crate::{
     scheduler::{CallerSharing, FetchShare, Scheduler},
 };
 
-/// How often the workers are told which callers must wait. Reserves lapse without a call.
+/// How often the workers are told which callers must wait. The interval is short because reserves lapse even without a call.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct CallerAccounts {

@@ -56,7 +56,7 @@ pub(crate) enum Purge {
     All,
     Meeting {
         meeting: MeetingId,
-        /// The view of it; `None` for both.
+        /// The view to purge; `None` for both views.
         meeting_type: Option<MeetingType>,
     },
 }

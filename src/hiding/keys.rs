@@ -51,7 +51,8 @@ impl HidingKeys {
         self.id
     }
 
-    /// Starts the pseudonyms of a meeting: the HMAC of its id, of a zero byte and of a person identifies that person.
+    /// Returns the HMAC context for the pseudonyms of a meeting. The HMAC of the meeting's id, a zero byte and the person's
+    /// identifier is the pseudonym.
     pub fn pseudonyms_of(&self, meeting: &str) -> hmac::Context {
         let mut context = hmac::Context::with_key(&self.pseudonyms);
         context.update(meeting.as_bytes());

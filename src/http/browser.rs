@@ -102,15 +102,16 @@ pub(super) async fn get_meeting(
     qos::respond(request, state, context, (caller, requested), page).await
 }
 
-/// Chromium sends no `Accept` for `<a download>`, but `Sec-Fetch-Mode: navigate`. Without the offer of `Basic` in the 401 it
-/// would drop the download, although it knows the name and the key from the page.
+/// Returns whether a browser sent the request for a person. For `<a download>`, Chromium sends no `Accept`, but
+/// `Sec-Fetch-Mode: navigate`. If the 401 did not offer `Basic`, Chromium would drop the download, although it knows the name
+/// and the key from the page.
 fn is_by_a_person(headers: &HeaderMap) -> bool {
     media_type::accepts_html(headers)
         || headers.get("sec-fetch-mode").is_some_and(|mode| mode.as_bytes() == b"navigate")
 }
 
-/// Adapts a response to a browser: it must not show a copy without asking, and it asks people for a name and a key if
-/// the service offers that.
+/// Adapts a response to a browser: the browser has to validate a copy before it shows it, and a 401 makes the browser ask for a
+/// name and a key.
 pub(super) fn adapt(request: &HttpRequest, route: Option<&Route>, response: &mut HttpResponse) {
     let is_page = route.is_some_and(Route::is_page);
     if !is_page && !is_by_a_person(request.headers()) {

@@ -1,6 +1,6 @@
 //! The pages for people: HTML made of templates, which escape by type. Nothing is loaded from elsewhere.
 //!
-//! This folder renders; [`super::browser`] finds what is to be rendered, and responds with it.
+//! This folder renders. [`super::browser`] gets the data to render, and responds with the result.
 
 mod guide;
 mod layout;

@@ -12,7 +12,8 @@ use crate::{cache::policy::FetchReason, failure::Failure, metrics::Outcome};
 pub(super) enum Provenance {
     /// The cache. No refresh was started.
     Hit,
-    /// The cache or another replica's record, after the caller had waited for the fetcher: its age is of now.
+    /// The cache or another replica's record, after the caller had waited for the fetcher. Its age is computed when the
+    /// response is built.
     LateHit,
     /// The cache, stale; a refresh is in flight.
     Revalidating,
@@ -30,7 +31,7 @@ pub(super) enum Provenance {
 }
 
 impl Provenance {
-    /// Whether it was decided when the request arrived.
+    /// Returns whether the response was decided when the request arrived, without waiting for the fetcher.
     pub(super) fn is_cached(&self) -> bool {
         matches!(self, Self::Hit | Self::Revalidating)
     }
@@ -97,8 +98,8 @@ impl FreshHit {
     pub(super) fn of(seconds: u64) -> Self {
         const KEPT: usize = 64;
         thread_local! {
-            /// The last headers, each at the remainder of its seconds. Making them takes as long as two cache look-ups, because
-            /// each letter of a header's value is checked; and a worker often needs the same again.
+            /// The headers made last, each at the index `seconds % KEPT`. Making them takes as long as two cache look-ups,
+            /// because each letter of a header's value is checked, and a worker often needs the same headers again.
             static LAST: RefCell<[Option<FreshHit>; KEPT]> = const { RefCell::new([const { None }; KEPT]) };
         }
         LAST.with_borrow_mut(|last| {

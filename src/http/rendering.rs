@@ -29,7 +29,7 @@ impl Rendering {
         }
     }
 
-    /// Returns the name of what this redaction leaves of it.
+    /// Returns the name of the rendering with this redaction applied.
     pub(super) fn name_for(&self, redaction: Option<&Redaction>) -> Cow<'static, str> {
         match redaction {
             None => self.name(),
@@ -37,7 +37,7 @@ impl Rendering {
         }
     }
 
-    /// Returns the participant who is shown alone.
+    /// Returns the participant to whom the rendering is restricted; `None` if it shows several.
     pub(super) fn participant(&self) -> Option<&str> {
         match self {
             Self::View(view) => view.participant(),
@@ -45,7 +45,7 @@ impl Rendering {
         }
     }
 
-    /// Returns the length of the participants that it is made from, in bytes, to decide whether it is large.
+    /// Returns the size of the input in bytes, which decides whether the rendering counts as large.
     pub(super) fn input_length(&self, snapshot: &Snapshot) -> u64 {
         match self {
             Self::View(view) => view.input_length(snapshot),
@@ -60,7 +60,8 @@ impl Rendering {
         }
     }
 
-    /// Writes it. Returns `false`, and writes nothing, if it is of a participant that the meeting does not have.
+    /// Writes the response's body. Returns `false`, and writes nothing, if the meeting lacks the participant to whom it is
+    /// restricted.
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, or the writer failed.

@@ -162,7 +162,8 @@ fn vary(context: &RequestContext, is_negotiated: bool) -> HeaderValue {
     }
 }
 
-/// Names the file in which a browser saves rows. Of a UUID, only letters and digits are safe in every file system.
+/// Returns a `Content-Disposition` with the name of the file in which a browser saves rows. It keeps only the letters and
+/// digits of a UUID, because other characters are not safe in every file system.
 fn attachment(snapshot: &Snapshot, media: MediaType) -> HeaderValue {
     let id = snapshot.key.meeting.to_string();
     let id = id.replace(|character: char| !character.is_ascii_alphanumeric(), "_");

@@ -31,7 +31,7 @@ pub struct AppState {
     pub hiding_keys: CurrentKeys,
     /// Makes the views of snapshots.
     pub views: ViewMaker,
-    /// The limits of summaries, which a query can replace.
+    /// The default limits of summaries. A request can override each of them.
     pub summary_limits: SummaryLimits,
     /// Counts requests.
     pub metrics: Arc<Metrics>,

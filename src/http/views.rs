@@ -33,13 +33,13 @@ pub struct ViewMaker {
     threads: BlockingPool,
     /// One permit for each thread.
     permits: Arc<Semaphore>,
-    /// A lock for each view that is being made or waited for. The finished view is left in it for those who wait.
+    /// A lock for each view that is being made or waited for. The finished view is left in it for the waiting requests.
     in_progress: Mutex<HashMap<ViewKey, Weak<ViewLock>>>,
     wait: Duration,
 }
 
 impl ViewMaker {
-    /// Allows `parallel` views at the same time. Callers wait up to `wait` for their turn.
+    /// Allows `parallel` views at the same time. Requests wait up to `wait` for a free thread.
     ///
     /// # Errors
     /// The system has no threads left.
@@ -88,7 +88,7 @@ pub(super) async fn get(
     let lock = maker.lock_of(&key);
     let turn = tokio::time::timeout_at(deadline.into(), lock.lock_owned()).await;
     let mut turn = turn.map_err(|_| overloaded())?;
-    // A large view is not cached, but everybody who waited while it was made gets it.
+    // A large view is not cached, but every request that waited while it was made gets it.
     if let Some(body) = turn.clone().or_else(|| cache.views.get(&key)) {
         return Ok(MadeView { body, coding });
     }

@@ -27,7 +27,7 @@ pub use self::{
 };
 use crate::failure::CallerLimit;
 
-/// A caller whose answers are mostly 404 gets one part in this many of its share.
+/// The share of a caller whose fetches mostly end with a 404 is divided by this number.
 const HELD_TO: u32 = 10;
 /// The most accounts of a day, those of removed callers included.
 const MOST_ACCOUNTS: usize = 2_000;
@@ -106,7 +106,7 @@ impl FairDay {
         }
     }
 
-    /// Returns the changes since the last time. The first time, starts to record them.
+    /// Returns the changes since the last call. Changes are recorded from the first call on.
     pub(crate) fn take_changes(&mut self) -> Vec<AccountChange> {
         self.changes.replace(Vec::new()).unwrap_or_default()
     }
@@ -272,7 +272,7 @@ pub struct CallerDay {
     pub used: u64,
     /// The calls that are reserved to it now.
     pub reserved: f64,
-    /// Its part of the whole day by weight.
+    /// The caller's part of the whole day's calls, by weight.
     pub share: f64,
     /// Whether it is held to a tenth of its share.
     pub is_held: bool,

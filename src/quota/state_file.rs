@@ -175,7 +175,8 @@ impl StateFile {
 }
 
 impl SaveJob {
-    /// Adds the callers' parts of the count. They are not ahead of the calls, so a crash forgets the last seconds of them.
+    /// Adds the count of each caller. Unlike the day's count, these are not written ahead of the calls, so a crash loses their
+    /// last seconds.
     pub(super) fn with_callers(self, day: &FairDay) -> Self {
         let mut spent: Vec<_> =
             day.spending().filter(|(_, spent)| *spent != CallerSpending::default()).collect();

@@ -11,22 +11,22 @@ use crate::{
     quota::{Denied, Limit, Now},
 };
 
-/// The clocks of two replicas differ by less than this about the end of one cool-down.
+/// Two times of the end of one cool-down, by the clocks of two replicas, differ by less than this.
 const SAME_COOLDOWN: Duration = Duration::from_millis(100);
 
 impl Dispatcher {
-    /// Decides whether a new call may wait. In a full queue it may evict another one.
+    /// Decides whether a new call may wait. If the queue is full, the new call may evict another one.
     ///
-    /// Example: 36 calls a second are permitted, 400 calls are served before the new one. It is served in 400 × 28.9 ms =
-    /// 11.5 s; with 0.36 s for late timers and the margin of 50 ms that is within a deadline of 12 s. With 420 calls before it
-    /// the call is rejected at once.
+    /// Example: 36 calls a second are permitted, and 400 calls are served before the new one. The new call is served in 400 ×
+    /// 28.9 ms = 11.5 s. With 0.36 s for late timers and the margin of 50 ms, that is within a deadline of 12 s. With 420 calls
+    /// before it, the call is rejected at once.
     pub(super) fn admit(&mut self, call: &NewCall<'_>, now: Now) -> Result<(), Failure> {
         let blocked = self.quota.local().blocked_until(now);
         let latest = call.deadline.unwrap_or(now.instant + self.patience);
         if let Some(denied) = blocked.filter(|denied| denied.retry_at >= latest) {
             return Err(self.failure(denied));
         }
-        // A flight that has begun is never turned away by the queue: its calls so far would be wasted.
+        // The queue never rejects a flight that has begun, because its calls so far would be wasted.
         let Some(deadline) = call.deadline else { return Ok(()) };
         let opens = blocked.map_or(now.instant, |denied| denied.retry_at);
         let ahead = call.wanted_by.iter().map(|weight| self.queue.ahead_of(call.priority, *weight)).min();
@@ -54,8 +54,8 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Evicts the flights that nobody waits for, wherever they stand, and returns whether there were any. Scans the whole queue,
-    /// so not for every rejection of a flood.
+    /// Evicts all flights that no caller waits for. Returns whether there were any. This scans the whole queue, so it runs at
+    /// most once in a while, not for every call that is rejected.
     pub(super) fn evict_abandoned(
         &mut self,
         is_abandoned: &impl Fn(FlightNumber) -> bool,
@@ -73,12 +73,13 @@ impl Dispatcher {
         !abandoned.is_empty()
     }
 
-    /// Rejects the calls that no permit reaches before their deadline, now that none is given before `denied.retry_at`. Calls
-    /// that joined later may be served before those that were admitted earlier, so every call can become unreachable.
+    /// Rejects the calls that cannot get a permit before their deadline, given that no permit is available before
+    /// `denied.retry_at`. A call that was admitted can miss its deadline later, because newer calls of other callers may be
+    /// served before it.
     pub(super) fn reject_unreachable(&mut self, denied: Denied, now: Instant) {
         let is_rate = denied.limit == Limit::Rate;
-        // Without a permit for a whole while the end of the queue is known at once; the rate alone is not worth a scan each
-        // time, 36 times a second.
+        // A cool-down or a spent day justifies a scan at once. The rate alone denies a permit 36 times a second, which is too
+        // often for a scan each time.
         if is_rate && !self.unreachable_scan.try_pass(now) {
             return;
         }
@@ -90,14 +91,14 @@ impl Dispatcher {
         }
     }
 
-    /// Remembers what Zoom said with a 429, if its cool-down ends last.
+    /// Stores the failure of a 429, if its cool-down ends last.
     pub(super) fn note_cooldown(&mut self, failure: Failure) {
         if self.cooldown.as_ref().is_none_or(|known| known.retry_at <= failure.retry_at) {
             self.cooldown = Some(failure);
         }
     }
 
-    /// Why there is no permit: in Zoom's words, if Zoom caused it.
+    /// Returns the reason why there is no permit, with Zoom's own message if Zoom caused it.
     pub(super) fn failure(&self, denied: Denied) -> Failure {
         let at = denied.retry_at;
         if let (Limit::Cooldown(_), Some(failure)) = (denied.limit, self.cooldown.as_ref())

@@ -9,12 +9,12 @@ use crate::{
     quota::fair_day::{CallerDay, CallerDenied, CallerShare, DayState, Draw, FairDay},
 };
 
-/// A fetch of one caller. Its first call counts from the start of the fetch, the others when they are made. Dropping this before
-/// the first call gives that back.
+/// A fetch of one caller. The first call counts from the start of the fetch, and the others when they are made. Dropping the
+/// share before the first call gives that call back.
 pub(crate) struct FetchShare {
     scheduler: Scheduler,
     caller: Box<str>,
-    /// The first call, until it is made.
+    /// The reserved first call; `None` once it is made.
     first: Cell<Option<Draw>>,
 }
 
@@ -33,14 +33,15 @@ impl Scheduler {
         self.fair_day(|day, _| day.set_callers(callers));
     }
 
-    /// Starts a fetch for this caller. If the caller has reached a limit of its day, returns that, and when to try again.
+    /// Starts a fetch for this caller. If the caller has reached a limit of the day, returns when to try again, and that limit.
     pub(crate) fn start_fetch(&self, caller: &str) -> Result<FetchShare, (Instant, CallerLimit)> {
         let started = self.fair_day(|day, state| day.start(caller, state));
         let draw = started.map_err(until)?;
         Ok(FetchShare { scheduler: self.clone(), caller: caller.into(), first: Cell::new(Some(draw)) })
     }
 
-    /// Returns the limit of the day that this caller has reached, and until when; `None` if a fetch may start for it.
+    /// Returns the limit of the day that this caller has reached, and the end of it; `None` if a fetch may start for the
+    /// caller.
     pub(crate) fn caller_denied(&self, caller: &str) -> Option<(Instant, CallerLimit)> {
         self.fair_day(|day, state| day.check(caller, state)).err().map(until)
     }
@@ -55,7 +56,7 @@ impl Scheduler {
         self.fair_day(|day, state| day.status(caller, state))
     }
 
-    /// Returns what the ledger of a caller has to know of the other replicas.
+    /// Returns how the replicas divide the calls of this caller, for its ledger.
     pub(crate) fn take_sharing(&self, caller: &str) -> CallerSharing {
         let quota = &mut self.0.dispatcher.borrow_mut().quota;
         let replicas = quota.sync_fair_day().ceiling_replicas;

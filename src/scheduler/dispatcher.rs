@@ -25,7 +25,7 @@ pub(super) struct Dispatcher {
     pub(super) max_queued: usize,
     /// How long a flight that has begun waits for its next permit.
     pub(super) patience: Duration,
-    /// Zoom's words about the cool-down that ends last.
+    /// The failure, with Zoom's message, of the cool-down that ends last.
     pub(super) cooldown: Option<Failure>,
     pub(super) abandoned_scan: Throttle,
     pub(super) unreachable_scan: Throttle,
@@ -34,9 +34,9 @@ pub(super) struct Dispatcher {
 pub(crate) struct NewCall<'a> {
     pub(crate) priority: Priority,
     pub(crate) flight: FlightNumber,
-    /// It joins the flow of one of these callers, as in [`FairQueue::push`].
+    /// The callers that wait for the call. It joins the flow of one of them, as in [`FairQueue::push`].
     pub(crate) wanted_by: &'a [CallerWeight],
-    /// When the call is no longer wanted; `None` for a flight that has begun, which may always wait.
+    /// The time after which no caller wants the call; `None` for a flight that has begun, which may always wait.
     pub(crate) deadline: Option<Instant>,
 }
 
@@ -75,10 +75,10 @@ impl Dispatcher {
     /// The dispatch loop: gives out the permits that there are now, and rejects the calls that cannot get one in time. Returns
     /// when to run again; `None` if nothing can change by itself.
     ///
-    /// The order matters. Flights that nobody waits for leave first, or they would cost a permit. Then come the reasons why
-    /// nobody is served: an access token that is missing, a cool-down, a day that is spent. Only then a permit is taken, because
-    /// the quota counts it at once; it always has a call to go to, the head of the queue at that moment. Example: a slot is due
-    /// at 12:00:00.100. Until then a flight of a lighter caller may still join and get it.
+    /// The order matters. Flights that no caller waits for leave first, because each would cost a permit. Then the loop checks
+    /// the reasons that block all calls: a missing access token, a cool-down, a spent day. Only after that it takes a permit,
+    /// because the quota counts a permit at once. The permit goes to the head of the queue at that moment. Example: a slot is
+    /// due at 12:00:00.100. A flight of a less loaded caller that joins before then gets it.
     pub(super) fn dispatch_ready(
         &mut self,
         is_abandoned: &impl Fn(FlightNumber) -> bool,
@@ -103,7 +103,7 @@ impl Dispatcher {
             }
             match self.quota.try_take(now) {
                 Ok(permit) => match self.queue.pop() {
-                    // A flight waits until it has an answer, so this cannot lose a permit.
+                    // A flight waits until it gets a reply, so this cannot lose a permit.
                     Some(call) => drop(call.send(Ok(permit))),
                     None => self.quota.release(permit),
                 },
@@ -117,14 +117,14 @@ impl Dispatcher {
         }
     }
 
-    /// Nobody is served without an access token. Calls whose callers waited to the end keep their place for as long again:
-    /// those callers got `still_fetching`, and find the flight again when they come back.
+    /// Handles a missing access token, without which no call is served. Calls whose deadline has passed keep their place for
+    /// another `patience`: their callers got `still_fetching`, and find the flight again when they retry.
     fn wait_for_access_token(&mut self, expired_at: Instant) -> Option<Instant> {
         self.queue.extend_expired(expired_at, expired_at + self.patience);
         self.next_rejection()
     }
 
-    /// How long before its deadline a call is rejected: less where callers wait for a shorter time than usual.
+    /// Returns how long before its deadline a call is rejected. It is shorter if callers wait for a shorter time than usual.
     pub(super) fn notify_margin(&self) -> Duration {
         NOTIFY_MARGIN.min(self.patience / 4)
     }
@@ -141,26 +141,26 @@ impl Dispatcher {
         }
     }
 
-    /// `opens` is when the next permit can be given.
+    /// Rejects the calls whose deadline has come. `opens` is the earliest time of the next permit.
     fn reject_expired(&mut self, now: Instant, opens: Instant) {
         for call in self.queue.take_expired(now) {
             reject(call, self.rate_limited_behind_all(opens));
         }
     }
 
-    /// The rejection of a call that would have to wait behind all others, none of which is served before `opens`.
+    /// Returns the failure of a call that would have to wait behind all others, none of which is served before `opens`.
     pub(super) fn rate_limited_behind_all(&self, opens: Instant) -> Failure {
         let waiting = self.queue.len();
         Failure::new(Reason::ZoomRateLimited).retry_at(self.quota.estimate(opens, waiting, waiting))
     }
 }
 
-/// Nothing is lost if the flight does not wait any more.
+/// Sends the failure to the flight. Nothing is lost if the flight no longer waits.
 pub(super) fn reject(call: oneshot::Sender<Result<Permit, Failure>>, failure: Failure) {
     drop(call.send(Err(failure)));
 }
 
-/// Lets something happen at most once in [`SCAN_INTERVAL`].
+/// Permits a scan at most once in [`SCAN_INTERVAL`].
 #[derive(Default)]
 pub(super) struct Throttle(Option<Instant>);
 

@@ -1,9 +1,9 @@
-//! The queue of calls that wait for a permit: decides who gets the next one. Pure: no clock, no channel, no quota.
+//! The queue of calls that wait for a permit: decides which call gets the next one. Pure: no clock, no channel, no quota.
 //!
 //! Callers share the permits by weight. Each has a flow of its own, and start-time fair queueing (Goyal, Vin and Cheng, 1996)
-//! serves the flow that had the least for its weight ([`flow`]). An idle caller saves nothing up, and a caller that is alone
-//! gets everything. Within a flow the flight that started first comes first, whichever page it is at, so that a meeting once
-//! begun is finished before a newer one starts.
+//! serves the flow that has had the fewest permits for its weight ([`flow`]). An idle caller does not accumulate permits, and a
+//! caller that is alone gets all of them. Within a flow, the flight that started first is served first, whichever page it is
+//! at, so that a meeting is finished before a newer one starts.
 //!
 //! Flights that callers wait for (foreground) go before refreshes (background), which still get one permit in twenty.
 //! A flight has at most one call waiting. Every operation takes O(log n), or O(number of callers).
@@ -45,8 +45,8 @@ impl<T> Default for FairQueue<T> {
 }
 
 impl<T> FairQueue<T> {
-    /// Adds a call to the flow, among those of the callers in `wanted_by`, in which it is served first. `deadline` is when the
-    /// call is no longer wanted; `None` for a flight that has begun, which is always finished.
+    /// Adds a call to the flow, among those of the callers in `wanted_by`, in which it is served first. `deadline` is the time
+    /// after which no caller wants the call; `None` for a flight that has begun, which is always finished.
     pub fn push(
         &mut self,
         (priority, flight): (Priority, FlightNumber),
@@ -62,8 +62,8 @@ impl<T> FairQueue<T> {
         self.deadlines.extend(deadline.map(|at| (at, flight)));
     }
 
-    /// Another caller waits for this flight, until `deadline`. The call moves into that caller's flow if it is served earlier
-    /// there.
+    /// Records that another caller waits for this flight, until `deadline`. The call moves into that caller's flow if it is
+    /// served earlier there.
     pub(crate) fn add_waiter(&mut self, flight: FlightNumber, by: CallerWeight, deadline: Instant) {
         let Some(&(priority, caller)) = self.places.get(&flight) else { return };
         let moves = priority == Priority::Background || self.foreground.is_earlier(flight, by, caller);
@@ -94,7 +94,7 @@ impl<T> FairQueue<T> {
         Some(self.forget(flight, call))
     }
 
-    /// Removes the call of this flight, unserved.
+    /// Removes the call of this flight without serving it.
     pub fn remove(&mut self, flight: FlightNumber) -> Option<T> {
         let &(priority, caller) = self.places.get(&flight)?;
         let call = self.flows(priority).remove(caller, flight)?;
@@ -118,7 +118,7 @@ impl<T> FairQueue<T> {
         expired
     }
 
-    /// Lets the calls whose deadline is not after `now` wait until then.
+    /// Sets the deadline of the calls that have reached theirs to `until`.
     pub(crate) fn extend_expired(&mut self, now: Instant, until: Instant) {
         while let Some(&(deadline, flight)) = self.deadlines.first()
             && deadline <= now
@@ -134,10 +134,10 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Removes all calls that no permit reaches before their deadline. `served_at` gives the earliest time at which the call in
-    /// that place, counted from 0, is served. A flight that has begun waits until `begun_deadline`. Scans the whole queue.
+    /// Removes all calls that cannot get a permit before their deadline. `served_at` gives the earliest time at which the call
+    /// in that place, counted from 0, is served. A flight that has begun waits until `begun_deadline`. Scans the whole queue.
     ///
-    /// A call that is removed makes room: the calls behind it move up by one place, and are judged by their new place.
+    /// A removed call makes room: the calls behind it move up by one place, and the new place decides about them.
     pub(crate) fn take_unreachable(
         &mut self,
         served_at: impl Fn(usize) -> Instant,
@@ -158,7 +158,7 @@ impl<T> FairQueue<T> {
         unreachable.into_iter().filter_map(|flight| self.remove(flight)).collect()
     }
 
-    /// How many calls are served before a new flight of this caller.
+    /// Returns how many calls are served before a new flight of this caller.
     pub(crate) fn ahead_of(&self, priority: Priority, weight: CallerWeight) -> usize {
         match priority {
             Priority::Foreground => {
@@ -173,15 +173,15 @@ impl<T> FairQueue<T> {
         }
     }
 
-    /// Makes room for a new flight of this caller: evicts a refresh, or else the newest flight of the most loaded caller that
-    /// has not begun. `None` if no caller is more loaded than the new flight's own.
+    /// Makes room for a new flight of this caller: evicts a refresh, or else the newest flight that has not begun of the most
+    /// loaded caller. Returns `None` if no caller is more loaded than this one.
     pub(crate) fn evict_for(&mut self, weight: CallerWeight) -> Option<T> {
         let flight = self.background.newest_of_most_loaded(None);
         let flight = flight.or_else(|| self.foreground.newest_of_most_loaded(Some(weight)))?;
         self.remove(flight)
     }
 
-    /// All flights with a call that waits, in no order.
+    /// Returns all flights with a call that waits, in no order.
     pub(crate) fn flights(&self) -> impl Iterator<Item = FlightNumber> {
         self.places.keys().copied()
     }
@@ -210,7 +210,7 @@ impl<T> FairQueue<T> {
         self.places.is_empty()
     }
 
-    /// How many refreshes are served among this many foreground calls.
+    /// Returns how many refreshes are served among this many foreground calls.
     fn refreshes_between(&self, foreground: usize) -> usize {
         self.background.len().min(foreground / FOREGROUND_IN_A_ROW as usize)
     }

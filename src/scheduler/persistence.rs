@@ -8,11 +8,11 @@ use crate::quota::{
     state_file::{PendingSave, SaveJob},
 };
 
-/// After a failed write, for example to a full disk.
+/// The pause after a failed write, for example to a full disk.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl Scheduler {
-    /// Writes the exact count of the day, when no more calls will be made.
+    /// Writes the exact count of the day. Call it when no more calls will be made.
     pub(crate) async fn save_final_count(&self) {
         let saving = &self.0.saving;
         saving.is_final.set(true);
@@ -23,7 +23,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts the write that is due, if one is. Returns after it only if no call may be made before.
+    /// Starts the write that is due, if there is one. Waits for its end only if no call may be made before that.
     pub(super) async fn save_ahead(&self) {
         let (now, saving) = (Now::read(), &self.0.saving);
         if saving.is_final.get() || saving.retry_at.get().is_some_and(|at| now.instant < at) {

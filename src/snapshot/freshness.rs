@@ -106,7 +106,7 @@ mod tests {
     const NUMBER: &str = "85746065432";
     const UUID: &str = "ats/xhSEQWit9t+U02HXNQ==";
 
-    /// Uses the seed in the middle, which changes nothing.
+    /// Returns the freshness with the middle seed, which does not change it.
     fn rule(id: &str, meeting_type: MeetingType, left_ago: Option<i64>) -> Duration {
         with_seed(id, meeting_type, left_ago, u32::MAX / 2)
     }

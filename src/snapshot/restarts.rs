@@ -11,10 +11,10 @@ use flate2::{Crc, bufread::DeflateDecoder};
 
 use super::decoder::{BodyDecoder, GZIP_HEADER, read_all};
 
-/// The distance between two restart points, in bytes of the body, before the next page begins. Half of it costs twice
-/// the space, 2 % of the gzip; decompressing a megabyte takes a third of a millisecond.
+/// The minimum distance between two restart points, in bytes of the body. The next point is at the end of the current page.
+/// Half the distance would take twice the space, 2 % of the gzip. Decompressing a megabyte takes a third of a millisecond.
 pub(super) const RESTART_EVERY: u64 = 1024 * 1024;
-/// The least distance in a record of Redis, in bytes of the body. Each point costs an allocation when it is checked.
+/// The minimum distance in a record of Redis, in bytes of the body. Each point costs an allocation when it is checked.
 const LEAST_DISTANCE: u64 = 64 * 1024;
 
 /// A place where decompression can begin.
@@ -52,8 +52,8 @@ impl Restarts {
         }
     }
 
-    /// Returns whether decompression from each point yields the body of this length and checksum, up to the next point. A
-    /// false index in a record of Redis would otherwise lead to other participants than the requested ones.
+    /// Returns whether decompression from each point yields the body of this length and checksum, up to the next point. Without
+    /// this check, a wrong index in a record of Redis could lead to other participants than the requested ones.
     pub(super) fn lead_to(&self, gzip: &[u8], length: u64, crc: u32) -> bool {
         self.0.is_empty() || self.checked_crc(gzip, length) == Some(crc)
     }
@@ -84,7 +84,8 @@ mod tests {
     use super::*;
     use crate::snapshot::{Coding, Snapshot, SnapshotBuilder, tests::finish};
 
-    /// Returns a meeting with rows of these lengths, each page's in one list, of letters that compress about to a half.
+    /// Returns a meeting with one page for each list, whose rows have these lengths. The rows consist of letters that compress
+    /// to about a half.
     fn meeting(pages: &[Vec<usize>]) -> Snapshot {
         let (mut builder, mut random) = (SnapshotBuilder::default(), fastrand::Rng::with_seed(7));
         for lengths in pages {

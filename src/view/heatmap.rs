@@ -1,4 +1,4 @@
-//! The minutes of a meeting's participants for its page: how bad each was, in each medium.
+//! The minutes of a meeting's participants for its page: the quality of each minute, in each medium.
 //!
 //! A cell is over exactly if the summary counts that minute as over: both read the same [`Participant`].
 
@@ -27,9 +27,9 @@ pub struct Heatmap {
     pub axis: TimeAxis,
     /// The limits above which a minute counts as over.
     pub limits: SummaryLimits,
-    /// Values that the participants with a bad time have in common.
+    /// The values that the affected participants have in common.
     pub common: Vec<CommonValue>,
-    /// One row for each of Zoom's, the worst first.
+    /// One row for each participant of the snapshot, the worst first.
     pub rows: Vec<HeatmapRow>,
 }
 
@@ -63,7 +63,7 @@ impl Heatmap {
         self.rows.iter().filter(|row| row.quality == quality).count()
     }
 
-    /// Returns the participants who had a bad time, the worst first.
+    /// Returns the affected participants, the worst first.
     pub fn affected(&self) -> impl Iterator<Item = &HeatmapRow> {
         self.rows.iter().filter(|row| row.quality.is_affected())
     }

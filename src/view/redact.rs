@@ -72,14 +72,14 @@ impl ParticipantRedactor {
     }
 }
 
-/// Replaces the placeholders, which have quotes around them, by the pseudonym, which is known only after the last field. Without
-/// a person who could have one, they become `null`.
+/// Replaces the placeholders, which have quotes around them, by the pseudonym, which is known only after the last field. If no
+/// value identifies the person, they become `null`.
 fn fill_in(
     pseudonym: Option<[u8; PSEUDONYM_LENGTH]>,
     places: impl DoubleEndedIterator<Item = Range<usize>>,
     out: &mut Vec<u8>,
 ) -> Result<(), Desynced> {
-    // From the last one to the first one, so that a replacement of another length moves none of those that follow.
+    // The last placeholder is replaced first, so that a replacement of another length moves none of the others.
     for place in places.rev() {
         match pseudonym {
             Some(pseudonym) => {

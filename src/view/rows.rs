@@ -1,7 +1,7 @@
 //! Participants as rows of a table: one for each sample, or for each group of a sample.
 //!
 //! A participant without samples has one row. A value without a column of its own is in the list `other`, with its name: the
-//! second of two equal keys, a participant's field that is called like a column of samples, and everything beyond a thousand
+//! second of two equal keys, a participant's field with the name of a sample's column, and everything beyond a thousand
 //! columns.
 
 mod columns;

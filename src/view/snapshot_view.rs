@@ -22,7 +22,7 @@ use crate::snapshot::Snapshot;
 pub enum View {
     /// The meeting as its snapshot has it. Only for callers from whom something is hidden: the others get the snapshot's body.
     Whole,
-    /// A slice of that.
+    /// A slice of [`Self::Whole`].
     Slice(ViewPage),
     /// A page in Zoom's shape.
     ZoomPage(ViewPage),
@@ -39,10 +39,10 @@ pub enum View {
         selection: Box<Selection>,
         /// The unit of a row.
         shape: RowShape,
-        /// How it is written.
+        /// The format in which the rows are written.
         format: RowFormat,
     },
-    /// Whose connection was bad, when and why.
+    /// A summary: the participants with a bad connection, and when and why it was bad.
     Summary {
         /// The part of the meeting.
         selection: Box<Selection>,
@@ -88,7 +88,7 @@ impl View {
         }
     }
 
-    /// Returns the participant whom the view shows alone.
+    /// Returns the participant to whom the view is restricted; `None` if it shows several.
     pub fn participant(&self) -> Option<&str> {
         match self {
             Self::Whole | Self::Slice(_) | Self::ZoomPage(_) => None,
@@ -99,8 +99,7 @@ impl View {
         }
     }
 
-    /// Returns the length of the participants that the view is made from, in bytes, to decide whether the view is
-    /// large.
+    /// Returns the size of the input in bytes, which decides whether the view counts as large.
     pub fn input_length(&self, snapshot: &Snapshot) -> u64 {
         match self {
             Self::Slice(page) | Self::ZoomPage(page) => {

@@ -31,7 +31,7 @@ impl Redaction {
         &self.keys
     }
 
-    /// Returns a name that differs for other hidden fields and other keys, and is valid as part of an entity tag.
+    /// Returns a name that differs for different hidden fields or keys, and is valid as part of an entity tag.
     pub(crate) fn name(&self) -> String {
         format!("hide{}-{:016x}", self.hidden.digit(), self.keys.id())
     }
@@ -82,7 +82,8 @@ impl<'s> VisibleMeeting<'s> {
         self.snapshot.head()
     }
 
-    /// Returns the beginning of another JSON object about the meeting.
+    /// Returns the beginning of another JSON object about this snapshot: the meeting, its type and kind, and the time of
+    /// fetching.
     pub(super) fn opening(&self) -> String {
         self.snapshot.opening()
     }
@@ -92,7 +93,7 @@ impl<'s> VisibleMeeting<'s> {
         self.read(offset, size, HiddenForm::Null)
     }
 
-    /// Returns the same for Zoom's shape, where a hidden list is an empty list.
+    /// Like [`Self::participants`], but for Zoom's shape, in which a hidden list is an empty list.
     pub(super) fn participants_for_zooms_shape(&self, offset: usize, size: usize) -> VisibleReader<'s> {
         self.read(offset, size, HiddenForm::ZoomsShape)
     }

@@ -27,7 +27,7 @@ pub(in crate::callers) struct KeyFetcher {
     pub(in crate::callers) proxies: EnvironmentProxies,
 }
 
-/// Fetches the keys of the issuer with this URL. The error is for the log and `/status`; it has no secret in it.
+/// Fetches the keys of the issuer with this URL. The error is for the log and `/status`, and contains no secret.
 pub(in crate::callers) fn fetch(
     fetcher: &KeyFetcher,
     issuer: &str,
@@ -81,7 +81,7 @@ fn discovered(issuer: &str, document: &[u8]) -> Result<Url, String> {
         .ok_or_else(|| "the jwks_uri of the discovery document is no https URL".to_owned())
 }
 
-/// Returns whether nobody on the network can replace the keys: https, or http to this machine.
+/// Returns whether an attacker on the network cannot replace the keys: with https, or with http to this machine.
 pub(in crate::callers) fn is_protected(url: &Url) -> bool {
     match url.scheme() {
         "https" => url.host_str().is_some(),
@@ -154,7 +154,7 @@ impl KeyFetcher {
     }
 }
 
-/// Returns the URL without what may be a secret.
+/// Returns the URL without user, password and query, which may be secrets.
 fn place(url: &Url) -> String {
     let mut url = url.clone();
     url.set_query(None);

@@ -13,7 +13,7 @@ use super::{
     jwks::KeySet,
 };
 
-/// How long keys are used before they are fetched again. A key that the issuer removes is accepted for so long.
+/// How long keys are used before they are fetched again. Until then, a key that the issuer has removed is still accepted.
 const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 /// How often a key file is read. The documentation promises 5 s.
 const FILE_INTERVAL: Duration = Duration::from_secs(3);
@@ -36,7 +36,7 @@ struct Schedule {
     next_fetch: Instant,
     is_fetching: bool,
     retry: Duration,
-    /// The earliest time at which an unknown key id causes a fetch.
+    /// The earliest time at which an unknown key id may cause a fetch.
     unknown_id_from: Instant,
     keys_from: Option<Instant>,
     last_failure: Option<String>,
@@ -201,7 +201,7 @@ mod tests {
             let _awaited = issuer.awaited_fetch(true, at(second));
             if issuer.schedule().next_fetch == at(second) && issuer.begin_fetch(at(second)) {
                 fetches += 1;
-                // A file would be read again each second.
+                // Fails, because after a success the next fetch would be minutes later.
                 issuer.end_fetch(Err("away".into()), at(second));
             }
         }

@@ -20,7 +20,7 @@ pub(in crate::callers) struct KeySet(Vec<Arc<SigningKey>>);
 
 pub(in crate::callers) struct SigningKey {
     id: Option<String>,
-    /// The algorithms that fit `kty`, `crv` and, where it is there, `alg`.
+    /// The algorithms that fit `kty`, `crv` and, if present, `alg`.
     algorithms: Vec<Algorithm>,
     pub(super) decoding: DecodingKey,
     /// The key as the issuer sent it, by which it is recognized in a later set.
@@ -93,8 +93,8 @@ impl KeySet {
         self.0.len()
     }
 
-    /// Keeps the keys that `previous` has, too, so that tokens verified with them stay remembered, and marks its others as
-    /// removed.
+    /// Keeps the keys that `previous` has, too, so that tokens verified with them stay remembered, and marks the other keys of
+    /// `previous` as removed.
     pub(super) fn replacing(mut self, previous: &Self) -> Self {
         for key in &mut self.0 {
             if let Some(same) = previous.0.iter().find(|old| old.source == key.source) {

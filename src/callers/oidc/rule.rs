@@ -1,4 +1,4 @@
-//! Which tokens belong to a caller.
+//! Decides which tokens belong to a caller.
 
 use super::token::TokenClaims;
 

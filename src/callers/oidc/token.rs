@@ -1,4 +1,4 @@
-//! Verifies a token: its head, its signature by a key of its issuer, and its claims.
+//! Verifies a token: its header, its signature by a key of its issuer, and its claims.
 
 use std::{
     sync::Arc,
@@ -19,7 +19,7 @@ use super::{
 
 /// The maximum length of a token. Tokens with hundreds of groups have some KiB.
 const MAX_LENGTH: usize = 16 * 1024;
-/// By how much the clocks of issuer and service may differ.
+/// The maximum difference between the clocks of issuer and service.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 /// The reason why a token is refused.
@@ -58,7 +58,7 @@ pub(crate) enum TokenError {
 /// The result of a verification that did not succeed.
 pub(in crate::callers) enum Unverified {
     Refused(TokenError),
-    /// The issuer has no key with this id now. A fetch may bring one.
+    /// The issuer has no key with this id now. A fetch may add one.
     UnknownKey(Arc<Issuer>),
     /// The issuer's first keys have not arrived yet.
     NoKeys(Arc<Issuer>),
@@ -87,7 +87,7 @@ pub(in crate::callers) struct TokenClaims {
 }
 
 impl TokenClaims {
-    /// Returns the time at which the token expires; `None` if that is past. The leeway does not count.
+    /// Returns the time at which the token expires; `None` if it has expired. The leeway does not count.
     pub(in crate::callers) fn expires(&self, now: Instant) -> Option<Instant> {
         let since_1970 = Duration::try_from_secs_f64(self.exp).ok()?;
         let expires = SystemTime::UNIX_EPOCH.checked_add(since_1970)?;
@@ -95,7 +95,7 @@ impl TokenClaims {
     }
 }
 
-/// Reads a list of texts. Anything else is no group, because issuers use this claim for other things, too.
+/// Reads a list of strings. Any other value counts as an empty list, because issuers use this claim for other purposes, too.
 fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     Ok(match Value::deserialize(deserializer)? {
         Value::Array(items) => items.iter().filter_map(|item| item.as_str().map(str::to_owned)).collect(),
@@ -122,7 +122,7 @@ pub(in crate::callers) fn verify(token: &[u8], issuers: &[Arc<Issuer>]) -> Resul
     }
     let issuer = issuer_of(token, issuers)?;
     let Some(keys) = issuer.keys() else { return Err(Unverified::NoKeys(Arc::clone(issuer))) };
-    // A key in the head (`jwk`, `jku`, `x5c`) is never used.
+    // A key in the header (`jwk`, `jku`, `x5c`) is never used.
     let candidates = match keys.candidates(head.kid.as_deref(), head.alg) {
         Candidates::Some(candidates) => candidates,
         Candidates::UnknownId => return Err(Unverified::UnknownKey(Arc::clone(issuer))),
@@ -138,7 +138,7 @@ pub(in crate::callers) fn verify(token: &[u8], issuers: &[Arc<Issuer>]) -> Resul
                 return Ok(Verified { issuer, key, claims: decoded.claims });
             }
             Err(error) => match token_error(error.kind()) {
-                // Another key may have signed it.
+                // Another candidate may have signed the token.
                 TokenError::Signature => {}
                 other => failure = other,
             },
@@ -147,7 +147,7 @@ pub(in crate::callers) fn verify(token: &[u8], issuers: &[Arc<Issuer>]) -> Resul
     Err(failure.into())
 }
 
-/// Finds the issuer by the claim that is not verified yet. Its keys then decide.
+/// Finds the issuer by the token's `iss`, which is not verified yet. The issuer's keys verify it afterwards.
 fn issuer_of<'i>(token: &[u8], issuers: &'i [Arc<Issuer>]) -> Result<&'i Arc<Issuer>, TokenError> {
     #[derive(Deserialize)]
     struct IssuerClaim {

@@ -31,7 +31,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 
 /// Makes `jsonwebtoken` verify with `ring`. Without this, it panics at the first signature.
 pub(super) fn install() {
-    // Fails if it is installed already.
+    // This fails if the provider is installed already.
     let _is_first = PROVIDER.install_default().is_ok();
 }
 

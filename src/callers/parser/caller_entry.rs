@@ -52,7 +52,7 @@ impl Parser<'_> {
                 }
                 "calls_per_day" => per_day = self.integer(line, key, value, &LIMITS).map(NonZeroU32::new),
                 "hide" => hide = self.hide(line, value),
-                // Those of tokens; see below.
+                // The keys of tokens are parsed below.
                 _ => {}
             }
         }
@@ -130,7 +130,7 @@ impl Parser<'_> {
         }
         let document = self.document;
         let digests = list.iter().map(|item| self.digest(document.line(item.span().start), item.get_ref()));
-        // All are parsed, so that every problem is reported.
+        // All elements are parsed, so that every problem is reported.
         digests.collect::<Vec<_>>().into_iter().collect()
     }
 

@@ -32,8 +32,8 @@ impl HeldClaim {
         Self { cluster: cluster.clone(), claim: RefCell::new(Some(claim)), renewing }
     }
 
-    /// Stores the record and gives the claim back, unless the record is refused. May be repeated after an error: the fencing
-    /// number stays the same.
+    /// Stores the record and gives the claim back, unless the record is refused. The call may be repeated after an error,
+    /// because the fencing number stays the same.
     pub(super) async fn put(&self, record: &[u8], keep: Duration) -> Result<PutResult, Unavailable> {
         let Some(claim) = self.claim.borrow().clone() else { return Err(Unavailable) };
         let put = self.cluster.put(&claim, record, keep).await?;

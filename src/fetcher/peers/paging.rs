@@ -17,13 +17,13 @@ use crate::{
     snapshot::{Snapshot, SnapshotKey, Tag},
 };
 
-/// After a failure, the least time until the next attempt for the same snapshot.
+/// The minimum time between a failure and the next attempt for the same snapshot.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Stores it under its tag, beside whatever the replicas have or will have of the meeting.
+/// Stores the snapshot under its tag, so that neither an older nor a newer record of the meeting replaces it.
 pub(super) async fn publish(peers: &RedisPeers, snapshot: Arc<Snapshot>) {
     if try_publish(peers, &snapshot).await.is_none() {
-        // Until the next attempt, a caller who is sent to another replica has to start from the first page.
+        // Until the next attempt, a caller whose next request reaches another replica has to start from the first page.
         snapshot.publish_again_at(Instant::now() + RETRY_AFTER);
     }
 }
@@ -34,12 +34,12 @@ async fn try_publish(peers: &RedisPeers, snapshot: &Arc<Snapshot>) -> Option<Put
     peers.cluster.put_unclaimed(&record_key, &record, PAGED_FOR).await.ok()
 }
 
-/// The snapshot of this meeting with this tag, if another replica has published it.
+/// Returns the snapshot of this meeting with this tag, if another replica has published it.
 pub(super) async fn fetch(peers: &RedisPeers, key: SnapshotKey, tag: Tag) -> Option<Arc<Snapshot>> {
     let purges = peers.purger.generation();
     let snapshot = match published(peers, key, tag).await {
         Some(snapshot) => {
-            // Reading it has extended its time there.
+            // Reading the record has extended its lifetime in Redis.
             snapshot.publish_again_at(Instant::now() + PUBLISH_PAGED_EVERY);
             snapshot
         }

@@ -22,11 +22,11 @@ use crate::{
     snapshot::Snapshot,
 };
 
-/// How long before the deadline of a caller the result is on its way.
+/// How long before the earliest deadline of the waiting callers the result must be sent to them.
 const ANSWER_BEFORE: Duration = Duration::from_millis(50);
 
-/// Publishes the result, and returns it, unless another replica's later fetch supersedes it, with whether it may be
-/// cached: not if the meeting was purged meanwhile, or another replica has fetched it since.
+/// Publishes the result. Returns it, or the result of another replica's later fetch, and whether this replica may cache it. It
+/// may not if the meeting was purged meanwhile, or if another replica has fetched it since.
 pub(super) async fn publish(
     peers: &RedisPeers,
     claim: HeldClaim,
@@ -67,8 +67,8 @@ pub(super) async fn publish(
     }
 }
 
-/// Stores the record, and returns before the first of those who wait for the result gives up. The attempts then go on without
-/// them: the other replicas still need the record.
+/// Stores the record, but returns before the earliest deadline of the waiting callers. The attempts then continue in the
+/// background, because the other replicas still need the record.
 async fn put_in_time(
     peers: &RedisPeers,
     flight: &Flight,
@@ -84,8 +84,9 @@ async fn put_in_time(
     }
 }
 
-/// This process stood still until another one took its claim over: what the later claim brought counts, a snapshot or a
-/// refusal. If it does not serve everybody who waits, they get this replica's result, which nobody else may see.
+/// Returns the result of the later claim, a snapshot or a refusal, because another replica took the claim over while this
+/// process was paused. If any waiting caller does not accept that result, all of them get this replica's own, which is not
+/// cached.
 async fn superseded(
     peers: &RedisPeers,
     flight: &Flight,

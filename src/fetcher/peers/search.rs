@@ -71,7 +71,8 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
     result
 }
 
-/// Answers with the record if it serves everybody who waits; else keeps it, to fall back on if Zoom fails.
+/// Returns the record as the result if every waiting caller accepts it. Otherwise caches it, because it can be served if Zoom
+/// fails.
 pub(super) fn usable(
     peers: &RedisPeers,
     flight: &Flight,
@@ -116,7 +117,7 @@ pub(super) fn is_kept_for_kind(key: SnapshotKey, failure: &Failure) -> bool {
     key.kind == MeetingKind::Meeting && failure.reason == Reason::NotAMeeting
 }
 
-/// Caches a snapshot that is too old for the callers that wait: if Zoom fails, it is better than none.
+/// Caches a snapshot that is too old for the waiting callers. It can still be served stale if Zoom fails.
 fn keep_as_fallback(peers: &RedisPeers, flight: &Flight, snapshot: Arc<Snapshot>) {
     let now = Instant::now();
     let is_newer = match peers.cache.get(&flight.key, now) {

@@ -65,12 +65,13 @@ pub(super) struct Subscription<'a> {
     all: &'a Subscriptions,
     key: SnapshotKey,
     outcomes: Option<watch::Receiver<LatestOutcomes>>,
-    /// Those that it has seen.
+    /// The number of records that this subscription has seen.
     records: u64,
 }
 
 impl Subscription<'_> {
-    /// The next outcome: a record, if any was stored since, whatever came after it. `None` when none has come for a while.
+    /// Waits for the next outcome. A record that was stored since the last call takes precedence over a failure that came after
+    /// it. Returns `None` if no event arrives within [`CHECK_EVERY`].
     pub(super) async fn next(&mut self) -> Option<FlightOutcome> {
         let outcomes = self.outcomes.as_mut()?;
         tokio::time::timeout(CHECK_EVERY, outcomes.changed()).await.ok()?.ok()?;

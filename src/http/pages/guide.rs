@@ -6,7 +6,7 @@ use askama::Template;
 use bytes::Bytes;
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
-/// The guide as it stands in the repository.
+/// The guide's Markdown, which is also the document in the repository.
 const GUIDE: &str = include_str!("../../../docs/CALLERS.md");
 
 #[derive(Template)]

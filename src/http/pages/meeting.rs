@@ -92,7 +92,7 @@ struct MediumChoice {
 }
 
 struct Tick {
-    /// In percent of the width.
+    /// The position in percent of the width.
     x: usize,
     time: String,
 }

@@ -7,21 +7,21 @@ use crate::view::{
     summary::{CommonValue, Quality, SummaryLimit, SummaryLimits},
 };
 
-/// From here on a number has more digits than a page should show.
+/// A number from this one on has more digits than a page should show.
 const LONG: f64 = 1e9;
 
-/// How the meeting was, in one sentence.
+/// The quality of the meeting, in one sentence.
 pub(super) struct MeetingVerdict {
     pub(super) affected: usize,
     pub(super) all: usize,
-    /// `None` if nobody had a bad time.
+    /// The most affected participant; `None` if no participant was affected.
     pub(super) worst: Option<Worst>,
     pub(super) common: Option<String>,
-    /// The sentence if nobody had a bad time.
+    /// The sentence for a meeting without affected participants.
     pub(super) fine: String,
 }
 
-/// The participant with the worst time.
+/// The most affected participant.
 pub(super) struct Worst {
     pub(super) name: String,
     pub(super) interval: Option<String>,
@@ -53,7 +53,7 @@ impl MeetingVerdict {
 /// Returns what all of the affected have in common, or else most of them: "all on Wifi".
 fn common(values: &[CommonValue], affected: usize) -> Option<String> {
     let best = values.iter().max_by_key(|value| value.affected)?;
-    // The first field of several with as many wins, because `max_by_key` returns the last.
+    // Of several fields with the same number of participants, the first is used; `max_by_key` would return the last.
     let best = values.iter().find(|value| value.affected == best.affected)?;
     let who = if best.affected == affected { "all".to_owned() } else { format!("{} of them", best.affected) };
     let how = match best.field {
@@ -105,7 +105,7 @@ pub(super) fn columns(axis: TimeAxis) -> String {
     }
 }
 
-/// Returns a participant's name, or what else is known.
+/// Returns a participant's name, or the first other known identifier, or the row's number.
 pub(super) fn name(row: &HeatmapRow) -> String {
     let known = ["user_name", "email", "user_id", "id"].iter().find_map(|field| row.field(field));
     known.map_or_else(|| format!("Row {}", row.number + 1), shown)

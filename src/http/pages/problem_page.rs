@@ -18,7 +18,7 @@ pub(crate) struct ProblemPage<'p> {
     pub(crate) zoom: Option<ZoomWords<'p>>,
 }
 
-/// Zoom's answer.
+/// The parts of Zoom's response that the page shows.
 pub(crate) struct ZoomWords<'p> {
     pub(crate) status: u16,
     pub(crate) code: Option<i64>,

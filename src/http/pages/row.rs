@@ -160,7 +160,8 @@ impl<'h> RowView<'h> {
     }
 }
 
-/// Returns the line of a run. Its style has the width that lets it stand on the bottom, wider for worse levels.
+/// Returns the line of a run. Worse levels have a wider line in the style sheet, so their middle is higher, and every line
+/// begins at the bottom.
 fn bar(run: &Run) -> String {
     let middle = match run.level {
         Level::Within => 10,
@@ -170,7 +171,7 @@ fn bar(run: &Run) -> String {
     format!("M{} {middle}H{}", run.begin, run.end)
 }
 
-/// Returns a text of Zoom; a time in the words that the page uses everywhere.
+/// Returns a text of Zoom. A time is formatted as everywhere on the page.
 fn fact(value: &str) -> String {
     let time = value.parse::<Timestamp>();
     time.map_or_else(|_| shown(value), |time| time.strftime("%-d %B %Y, %H:%M:%S").to_string())

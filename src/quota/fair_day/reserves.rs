@@ -37,7 +37,7 @@ impl Reserves {
         Self { per_day, part, accounts: HashMap::default(), weights: 0, waiting: 0 }
     }
 
-    /// Returns a caller's part of the whole day by weight.
+    /// Returns a caller's part of the whole day's calls, by weight.
     pub(super) fn share(&self, account: &Account) -> f64 {
         let part = f64::from(account.weight) / float(self.weights.max(1));
         float(self.per_day) * part

@@ -1,12 +1,13 @@
 //! Start-time fair queueing over one flow for each caller, for flights of one priority.
 //!
-//! Each flow has a tag in virtual time: when its next call is due. Serving a call advances the tag by one permit divided by the
-//! caller's weight. The flow with the smallest tag is served next, and its tag becomes the current virtual time. A flow that
-//! was empty joins at the current virtual time, not where it stood when it was last served, so nobody saves up.
+//! Each flow has a tag in virtual time: the time at which its next call is due. Serving a call advances the tag by one permit
+//! divided by the caller's weight. The flow with the smallest tag is served next, and its tag becomes the current virtual time.
+//! A flow that was empty joins at the current virtual time, not at the tag that it had when it was last served, so no caller
+//! accumulates permits.
 //!
-//! Example: A has weight 2, B weight 1, both with calls waiting from time 0. A permit costs A 1/2 and B 1. Tags before each
-//! permit (A, B): (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1) serves A, (3/2, 1) serves B. From then on A gets
-//! two permits for each one of B.
+//! Example: A has weight 2 and B has weight 1, and both have calls that wait from time 0 on. A permit costs A 1/2 and B 1. The
+//! tags of A and B before each permit: (0, 0) serves A, (1/2, 0) serves B, (1/2, 1) serves A, (1, 1) serves A, (3/2, 1) serves
+//! B. From then on A gets two permits for each one of B.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,7 +23,7 @@ type VirtualTime = u64;
 
 pub(super) struct WaitingCall<T> {
     pub(super) since: Instant,
-    /// When the call is no longer wanted; `None` if its flight has begun.
+    /// The time after which no caller wants the call; `None` if its flight has begun.
     pub(super) deadline: Option<Instant>,
     pub(super) item: T,
 }
@@ -30,7 +31,7 @@ pub(super) struct WaitingCall<T> {
 struct Flow<T> {
     weight: CallerWeight,
     tag: VirtualTime,
-    /// In the order in which their flights started.
+    /// The calls that wait, in the order in which their flights started.
     calls: BTreeMap<FlightNumber, WaitingCall<T>>,
 }
 
@@ -59,7 +60,7 @@ fn cost(weight: CallerWeight) -> VirtualTime {
     (PERMIT / u64::from(weight.weight.get())).max(1)
 }
 
-/// Whether a flow of `some` calls is less loaded, relative to its weight, than one of `others`.
+/// Returns whether a flow of `some` calls is less loaded, relative to its weight, than one of `others`.
 fn is_less_loaded(some: usize, weight: CallerWeight, others: usize, their_weight: CallerWeight) -> bool {
     // Compares some / weight with others / their_weight, without a division.
     let scaled = |calls: usize, by: CallerWeight| calls as u128 * u128::from(by.weight.get());
@@ -70,7 +71,7 @@ impl<T> Flows<T> {
     pub(super) fn push(&mut self, weight: CallerWeight, flight: FlightNumber, call: WaitingCall<T>) {
         let new = || Flow { weight, tag: 0, calls: BTreeMap::new() };
         let flow = self.by_caller.entry(weight.caller).or_insert_with(new);
-        // A weight that was changed applies from now on.
+        // A changed weight applies from now on.
         flow.weight = weight;
         if flow.calls.is_empty() {
             flow.tag = flow.tag.max(self.now);
@@ -137,33 +138,33 @@ impl<T> Flows<T> {
         self.by_caller.get(&caller).map_or(0, |flow| flow.calls.len())
     }
 
-    /// The virtual time at which this flight is due, or would be, in this caller's flow.
+    /// Returns the virtual time at which this flight is due in this caller's flow, or would be if it were in it.
     fn due(&self, weight: CallerWeight, flight: FlightNumber) -> VirtualTime {
         let flow = self.by_caller.get(&weight.caller);
         self.due_behind(weight, flow.map_or(0, |flow| flow.calls.range(..flight).count()))
     }
 
-    /// The virtual time at which a call with `ahead` others before it is due in this caller's flow.
+    /// Returns the virtual time at which a call with `ahead` others before it is due in this caller's flow.
     fn due_behind(&self, weight: CallerWeight, ahead: usize) -> VirtualTime {
         let starts = self.by_caller.get(&weight.caller).map_or(0, |flow| flow.tag).max(self.now);
         starts.saturating_add(cost(weight).saturating_mul(ahead as u64))
     }
 
-    /// Whether this flight would be due earlier in the flow of `by` than in the flow of `than`, in which it waits.
+    /// Returns whether this flight would be due earlier in the flow of `by` than in the flow of `than`, in which it waits.
     pub(super) fn is_earlier(&self, flight: FlightNumber, by: CallerWeight, than: u32) -> bool {
         by.caller != than && self.due(by, flight) < self.due(self.weight_of(than), flight)
     }
 
-    /// The caller in whose flow this flight is due first.
+    /// Returns the caller in whose flow this flight is due first.
     pub(super) fn earliest(&self, flight: FlightNumber, callers: &[CallerWeight]) -> Option<CallerWeight> {
         match callers {
             [only] => Some(*only),
-            // Counts the calls of each flow, and only where several callers want one meeting.
+            // Counts the calls of each flow. This happens only if several callers wait for one meeting.
             several => several.iter().copied().min_by_key(|weight| self.due(*weight, flight)),
         }
     }
 
-    /// How many calls are served before a new one of this caller.
+    /// Returns how many calls are served before a new one of this caller.
     pub(super) fn ahead_of(&self, weight: CallerWeight) -> usize {
         let own = self.waiting(weight.caller);
         let due = self.due_behind(weight, own);
@@ -176,8 +177,8 @@ impl<T> Flows<T> {
         own + before.sum::<usize>()
     }
 
-    /// The newest flight that has not begun, of the caller that is most loaded for its weight. With `instead_of`: `None` if
-    /// one more call would make that caller as loaded.
+    /// Returns the newest flight that has not begun of the caller that is most loaded for its weight. With `instead_of`,
+    /// returns `None` if one more call would make the caller `instead_of` as loaded as that one.
     pub(super) fn newest_of_most_loaded(&self, instead_of: Option<CallerWeight>) -> Option<FlightNumber> {
         let flows = self.by_tag.iter().filter_map(|(_, caller)| self.by_caller.get(caller));
         let flows = flows.filter_map(|flow| Some((flow, flow.newest_not_begun()?)));
@@ -200,7 +201,7 @@ impl<T> Flows<T> {
         Some(newest)
     }
 
-    /// All flights with their deadlines, in the order in which they would be served: a dry run of the service.
+    /// Returns all flights with their deadlines, in the order in which the queue would serve them. Changes nothing.
     pub(super) fn in_order(&self) -> impl Iterator<Item = (FlightNumber, Option<Instant>)> {
         let mut by_tag = self.by_tag.clone();
         let calls =

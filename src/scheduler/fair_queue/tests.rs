@@ -1,4 +1,4 @@
-//! The order of service, by example and by property.
+//! Tests the order of service by examples and by properties.
 
 use std::{collections::HashMap, num::NonZeroU32, ops::Range, time::Duration};
 
@@ -16,19 +16,19 @@ fn weighted(caller: u32, weight: u32) -> CallerWeight {
     CallerWeight { caller, weight: NonZeroU32::new(weight).unwrap() }
 }
 
-/// Joins the foreground at 0 s, with a deadline at 9 s.
+/// Adds a call to the foreground at 0 s, with a deadline at 9 s.
 fn join<T>(queue: &mut FairQueue<T>, flight: FlightNumber, by: CallerWeight, item: T) {
     queue.push((Priority::Foreground, flight), &[by], after(0), Some(after(9)), item);
 }
 
-/// The same for several flights.
+/// Adds a call for each of these flights, like [`join`].
 fn join_all(queue: &mut FairQueue<u64>, flights: Range<u64>, by: CallerWeight) {
     for flight in flights {
         join(queue, flight, by, flight);
     }
 }
 
-/// A flight for each of these callers, in this order. Each caller weighs one more than its number.
+/// Returns a queue with a flight for each of these callers, in this order. Each caller's weight is its number plus one.
 fn queue_of(callers: &[u32]) -> FairQueue<u64> {
     let mut queue = FairQueue::default();
     for (flight, caller) in (0..).zip(callers) {
@@ -113,7 +113,8 @@ fn calls_at_the_end_of_a_long_queue_are_removed_first() {
         queue.push((Priority::Foreground, flight), &[ONE], after(0), Some(after(5)), flight);
     }
     join(&mut queue, 10, weighted(1, 1), 10);
-    // The second caller's only flight is served first or second, so one more of the first caller's cannot be.
+    // The second caller's only flight is served first or second, so one more flight of the first caller cannot be served in
+    // time.
     let one_a_second = |place: usize| after(2) + Duration::from_secs(place as u64);
     assert_eq!(queue.take_unreachable(one_a_second, after(99)), [2, 3, 4, 5, 6, 7, 8, 9]);
     assert_eq!(queue.len(), 3);
@@ -258,7 +259,7 @@ fn a_permit_costs_no_more_with_a_hundred_thousand_calls_waiting() {
     };
     let least = |waiting| (0..5).map(|_| time(waiting)).min().unwrap();
     let (few, many) = (least(1_000), least(100_000));
-    // A scan would take a hundred times as long.
+    // A scan of the queue would take a hundred times as long.
     assert!(many < few * 10, "{few:?}, {many:?}");
 }
 

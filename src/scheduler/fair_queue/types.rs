@@ -1,4 +1,4 @@
-//! The words of the queue.
+//! The types of the queue's interface.
 
 use std::{num::NonZeroU32, time::Instant};
 
@@ -10,28 +10,28 @@ pub(crate) type FlightNumber = u64;
 pub struct CallerWeight {
     /// Identifies the caller's flow.
     pub caller: u32,
-    /// Twice the weight, twice the permits.
+    /// The caller's share: twice the weight gets twice the permits.
     pub weight: NonZeroU32,
 }
 
 impl CallerWeight {
-    /// Callers without a name.
+    /// The caller of every flight while no callers are configured.
     pub(crate) const ANONYMOUS: Self = Self { caller: 0, weight: NonZeroU32::MIN };
 }
 
-/// Whether callers wait for a flight. The order is that of service.
+/// Whether callers wait for a flight. The first value is served first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Callers wait.
+    /// At least one caller waits for the flight.
     Foreground,
-    /// A stale snapshot is refreshed.
+    /// The flight refreshes a stale snapshot.
     Background,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct QueueDepth {
-    /// Calls that wait, foreground and background.
+    /// The number of calls that wait, foreground and background.
     pub(crate) waiting: usize,
-    /// Since when the oldest of them waits.
+    /// The time at which the oldest of them began to wait.
     pub(crate) oldest: Option<Instant>,
 }

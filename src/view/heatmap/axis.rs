@@ -59,8 +59,9 @@ impl AxisBuilder {
         }
     }
 
-    /// Includes all times that are at most a day away from those of most participants. A wrong clock would otherwise
-    /// compress the meeting into one column: 40 participants from 10:00 to 11:00 and one sample of 1970 are 61 columns.
+    /// Includes all times that are at most a day away from those of most participants. Otherwise, one sample with a wrong clock
+    /// would compress the meeting into one column. Example: 40 participants from 10:00 to 11:00 and one sample of 1970 make 61
+    /// columns.
     pub(super) fn finish(mut self, participants: usize) -> TimeAxis {
         self.firsts.sort_unstable();
         let Some(usual) = self.firsts.get(self.firsts.len() / 2).copied() else {

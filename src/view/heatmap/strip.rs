@@ -35,7 +35,7 @@ impl Medium {
 }
 
 vocabulary! {
-    /// How bad a minute was. The word is the name of its style.
+    /// The level of a minute. The word is the name of its style.
     #[derive(PartialOrd, Ord)]
     pub enum Level {
         /// Every value is within its limit.
@@ -135,8 +135,8 @@ fn raise(worst: &mut Option<f64>, value: Option<f64>) {
 }
 
 impl Strip {
-    /// Returns the longest interval of bad columns, as its first and its end. Gaps of up to two columns do not end it:
-    /// nobody calls a meeting good again after two minutes.
+    /// Returns the longest interval of bad columns, as its first column and the column after its last one. A gap of up to two
+    /// columns does not end the interval, because two good minutes among bad ones do not help a participant.
     #[must_use]
     pub fn longest_bad_interval(&self) -> Option<(usize, usize)> {
         const GAP: usize = 2;

@@ -61,7 +61,7 @@ impl FieldClass {
         }
     }
 
-    /// Returns whether the field itself is one that the caller may not see.
+    /// Returns whether the caller may not see the field itself.
     pub(super) fn is_hidden(self, hidden: HiddenFields) -> bool {
         use FieldGroup::{Address, Device, Identity};
         match self {
@@ -74,7 +74,7 @@ impl FieldClass {
     }
 }
 
-/// Which scalars are shown under a key in a sample, to a caller from whom something is hidden. Booleans always are.
+/// The scalars that a caller from whom something is hidden sees under a key in a sample. Every caller sees booleans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SampleClass {
     /// Numbers.

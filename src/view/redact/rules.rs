@@ -25,7 +25,7 @@ pub enum HiddenForm {
 pub(super) enum RedactionScope {
     /// An element of `participants`.
     Participant,
-    /// A value that is shown with everything in it.
+    /// A value that is shown completely.
     Shown,
     /// `user_qos`.
     Samples,

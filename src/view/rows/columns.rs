@@ -90,7 +90,7 @@ pub(super) enum ColumnPart {
     Other,
 }
 
-/// Identifies a column; greater for those that stand further right.
+/// Identifies a column. A place further to the right is greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     part: ColumnPart,

@@ -7,7 +7,7 @@ use crate::json::{Cursor, Desynced};
 /// The fields of a participant that are compared, in the order of the summary.
 pub const COMMON_FIELDS: [&str; 7] =
     ["network_type", "connection_type", "location", "data_center", "os", "version", "device"];
-/// Fewer affected participants have nothing in common.
+/// With fewer affected participants, the summary has no common values.
 const LEAST_AFFECTED: usize = 2;
 /// A value must be at least this many times as frequent among the affected participants as among all.
 const TIMES_AS_FREQUENT: usize = 2;
@@ -94,7 +94,8 @@ impl CommonValues {
         })
     }
 
-    /// With 41 participants, 2 of them affected: if both use Wifi, as 18 of all do, then 2/2 is more than twice 18/41.
+    /// Returns whether the value is frequent enough. Example: 2 of 41 participants are affected. Both use Wifi, and so do 18 of
+    /// all 41. 2/2 is more than twice 18/41, so Wifi is common.
     fn is_common(&self, value: &Frequency) -> bool {
         value.affected >= LEAST_AFFECTED
             && value.affected * self.participants >= TIMES_AS_FREQUENT * value.participants * self.affected

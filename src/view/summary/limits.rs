@@ -3,13 +3,13 @@
 vocabulary! {
     /// A limit. The word is its key in the configuration, in a query, and in a summary.
     pub enum SummaryLimit {
-        /// For `latency_ms`.
+        /// The limit of `latency_ms`.
         Latency = "latency_ms",
-        /// For `jitter_ms`.
+        /// The limit of `jitter_ms`.
         Jitter = "jitter_ms",
-        /// For `avg_loss_percent`.
+        /// The limit of `avg_loss_percent`.
         Loss = "loss_percent",
-        /// For the `system_max_cpu_usage_percent` of `cpu_usage`.
+        /// The limit of `system_max_cpu_usage_percent` in `cpu_usage`.
         Cpu = "cpu_percent",
     }
 }

@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-/// From here on, a number has no decimals, and its digits would be long.
+/// A number from this one on has no decimals and too many digits, so it is written with an exponent.
 const LONG: f64 = 1e15;
 
-/// Appends the shortest text that means this number.
+/// Appends the shortest text from which this number can be read again.
 pub(super) fn append(number: f64, out: &mut Vec<u8>) {
     // Writing to a Vec cannot fail. The addition turns -0 into 0.
     let _infallible = match number + 0.0 {

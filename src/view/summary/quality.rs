@@ -14,11 +14,11 @@ vocabulary! {
     pub enum Quality {
         /// At most 5 % of the minutes were over a limit.
         Good = "good",
-        /// At most 20 %.
+        /// At most 20 % of the minutes were over a limit.
         Fair = "fair",
-        /// At most 40 %.
+        /// At most 40 % of the minutes were over a limit.
         Poor = "poor",
-        /// More than 40 %.
+        /// More than 40 % of the minutes were over a limit.
         Bad = "bad",
         /// No medium was measured.
         Unknown = "unknown",
@@ -54,7 +54,7 @@ impl Quality {
         [Self::Bad, Self::Poor, Self::Fair, Self::Good].iter().position(|each| *each == self).unwrap_or(4)
     }
 
-    /// Returns whether the participant had a bad time.
+    /// Returns whether the participant counts as affected.
     #[must_use]
     pub fn is_affected(self) -> bool {
         matches!(self, Self::Poor | Self::Bad)

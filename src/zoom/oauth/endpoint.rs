@@ -147,8 +147,8 @@ fn parse_response(
     }
 }
 
-/// Adds the body's code and message to `said` if the body, or the beginning of it, refuses the credentials. The body counts
-/// more than the status, which may be 200. It has one of two forms:
+/// Adds the body's code and message to `zoom_error` if the body, or the beginning of it, refuses the credentials. The body
+/// counts more than the status, which may be 200. The body has one of two forms:
 ///
 /// `{"reason": "...", "error": "invalid_client"}` from the endpoint, or from what stands behind it
 /// `{"status": false, "errorCode": 4702, "errorMessage": "...", "result": null}`.

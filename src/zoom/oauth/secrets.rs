@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Clone)]
 pub(super) struct Sources {
-    /// Learns each secret before it can be sent.
+    /// Gets each secret before it can be sent, so that no message of Zoom can show it.
     redactor: Redactor,
     account_id: SecretSource,
     client_id: SecretSource,

@@ -96,7 +96,7 @@ fn take_line(input: &mut BytesMut) -> Result<Option<BytesMut>, Malformed> {
     if line.contains(&b'\r') { Err(Malformed::Chunk) } else { Ok(Some(line)) }
 }
 
-/// Parses `chunk-size [ chunk-ext ]`.
+/// Parses a chunk's first line, `chunk-size [ chunk-ext ]`, and returns the size.
 fn size(line: &[u8]) -> Result<u64, Malformed> {
     let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (digits, rest) = line.split_at_checked(digits).ok_or(Malformed::Chunk)?;
