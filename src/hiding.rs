@@ -27,7 +27,7 @@ impl FieldGroup {
         Self::ALL.into_iter().find_map(|(known, group)| (known == name).then_some(group))
     }
 
-    /// Returns the known words, for a message.
+    /// Returns the words of all groups, for a message.
     pub(crate) fn names() -> String {
         Self::ALL.map(|(name, _)| name).join(", ")
     }

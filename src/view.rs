@@ -5,17 +5,17 @@
 
 use crate::json::Desynced;
 
-pub mod heatmap;
-pub mod identity;
+pub(crate) mod heatmap;
+pub(crate) mod identity;
 pub mod redact;
 pub mod rows;
 pub mod select;
 mod selected;
-pub mod snapshot_view;
+pub(crate) mod snapshot_view;
 mod summarized;
 pub mod summary;
-pub mod visible;
-pub mod whole;
+pub(crate) mod visible;
+pub(crate) mod whole;
 mod zoom_page;
 pub mod zoom_shape;
 

@@ -174,8 +174,9 @@ impl FairDay {
         self.check_share(account, day)
     }
 
-    /// Until replicas have exchanged their counts, each may take its part of what they last knew: of n replicas, one that took k
-    /// calls of the L that were left takes another while k < L / n. With L − k known here, that is (L − k) − k × (n − 1) > 0.
+    /// Denies a call that would exceed this replica's part of the calls that were left at the last exchange of counts. Of n
+    /// replicas, one that has taken k of the L calls that were left takes another while k < L / n. This process knows L − k, so
+    /// the condition is (L − k) − k × (n − 1) > 0.
     fn check_share(&self, account: &Account, day: &DayState) -> Result<(), CallerDenied> {
         let other_replicas = f64::from(day.replicas.saturating_sub(1));
         let rest = self.reserves.rest(day);

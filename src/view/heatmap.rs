@@ -9,7 +9,7 @@ mod strip;
 use std::{cmp::Reverse, io};
 
 use self::{axis::AxisBuilder, row::RowBuilder};
-pub use self::{
+pub(crate) use self::{
     axis::TimeAxis,
     row::{GroupRow, HeatmapRow, OverLimit, Series},
     strip::{Level, Medium, Run, Strip},
@@ -20,17 +20,16 @@ use super::{
     visible::VisibleMeeting,
 };
 
-/// A meeting as its page shows it.
 #[derive(Debug)]
-pub struct Heatmap {
+pub(crate) struct Heatmap {
     /// The columns of all rows.
-    pub axis: TimeAxis,
+    pub(crate) axis: TimeAxis,
     /// The limits above which a minute counts as over.
-    pub limits: SummaryLimits,
+    pub(crate) limits: SummaryLimits,
     /// The values that the affected participants have in common.
-    pub common: Vec<CommonValue>,
+    pub(crate) common: Vec<CommonValue>,
     /// One row for each participant of the snapshot, the worst first.
-    pub rows: Vec<HeatmapRow>,
+    pub(crate) rows: Vec<HeatmapRow>,
 }
 
 impl Heatmap {
@@ -38,7 +37,7 @@ impl Heatmap {
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, which would be a bug.
-    pub fn read(meeting: &VisibleMeeting<'_>, limits: SummaryLimits) -> io::Result<Self> {
+    pub(crate) fn read(meeting: &VisibleMeeting<'_>, limits: SummaryLimits) -> io::Result<Self> {
         let (mut summary, mut axis) = (Summary::new(limits), AxisBuilder::default());
         let mut participants = meeting.participants(0, meeting.rows());
         while let Some(cleaned) = participants.read()? {
@@ -58,13 +57,12 @@ impl Heatmap {
     }
 
     /// Returns how many participants have this quality.
-    #[must_use]
-    pub fn count(&self, quality: Quality) -> usize {
+    pub(crate) fn count(&self, quality: Quality) -> usize {
         self.rows.iter().filter(|row| row.quality == quality).count()
     }
 
     /// Returns the affected participants, the worst first.
-    pub fn affected(&self) -> impl Iterator<Item = &HeatmapRow> {
+    pub(crate) fn affected(&self) -> impl Iterator<Item = &HeatmapRow> {
         self.rows.iter().filter(|row| row.quality.is_affected())
     }
 }

@@ -11,17 +11,17 @@ use crate::json::{Cursor, Desynced};
 /// The values are bytes, because JSON can contain a lone surrogate and UTF-8 cannot; it becomes the three bytes of
 /// WTF-8. The type does not implement `Debug`, because no log may contain a participant's e-mail address.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct ParticipantIdentity<'a> {
+pub(crate) struct ParticipantIdentity<'a> {
     /// The id that Zoom assigns for one stay in the meeting.
-    pub user_id: Option<Cow<'a, [u8]>>,
+    pub(crate) user_id: Option<Cow<'a, [u8]>>,
     /// The id of the person's Zoom account.
-    pub id: Option<Cow<'a, [u8]>>,
+    pub(crate) id: Option<Cow<'a, [u8]>>,
     /// The id of the person, with or without an account.
-    pub participant_uuid: Option<Cow<'a, [u8]>>,
+    pub(crate) participant_uuid: Option<Cow<'a, [u8]>>,
     /// The person's e-mail address.
-    pub email: Option<Cow<'a, [u8]>>,
+    pub(crate) email: Option<Cow<'a, [u8]>>,
     /// The beginning of the stay. A person who rejoins has one row for each stay.
-    pub join_time: Option<Cow<'a, [u8]>>,
+    pub(crate) join_time: Option<Cow<'a, [u8]>>,
 }
 
 impl<'a> ParticipantIdentity<'a> {
@@ -30,7 +30,7 @@ impl<'a> ParticipantIdentity<'a> {
     ///
     /// # Errors
     /// `cleaned` is not such an element. This can only be a bug.
-    pub fn of(cleaned: &'a [u8]) -> Result<Self, NotAParticipant> {
+    pub(crate) fn of(cleaned: &'a [u8]) -> Result<Self, NotAParticipant> {
         let mut identity = Self::default();
         let mut input = Cursor::new(cleaned);
         if input.token()? != b'{' {

@@ -19,7 +19,7 @@ use crate::snapshot::Snapshot;
 
 /// A view of a snapshot, with all parameters.
 #[derive(Debug, Clone)]
-pub enum View {
+pub(crate) enum View {
     /// The meeting as its snapshot has it. Only for callers from whom something is hidden: the others get the snapshot's body.
     Whole,
     /// A slice of [`Self::Whole`].
@@ -34,17 +34,9 @@ pub enum View {
     /// The meeting with some of its participants, groups and minutes.
     Selected(Box<Selection>),
     /// Participants as rows.
-    Rows {
-        /// The part of the meeting.
-        selection: Box<Selection>,
-        /// The unit of a row.
-        shape: RowShape,
-        /// The format in which the rows are written.
-        format: RowFormat,
-    },
+    Rows { selection: Box<Selection>, shape: RowShape, format: RowFormat },
     /// A summary: the participants with a bad connection, and when and why it was bad.
     Summary {
-        /// The part of the meeting.
         selection: Box<Selection>,
         /// The limits above which a minute counts as over.
         limits: SummaryLimits,
@@ -53,19 +45,19 @@ pub enum View {
 
 /// Consecutive participants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ViewPage {
+pub(crate) struct ViewPage {
     /// The index of the first participant, from 0.
-    pub offset: usize,
+    pub(crate) offset: usize,
     /// The maximum number of participants.
-    pub size: u16,
+    pub(crate) size: u16,
     /// The token of the next page; `None` on the last one. It is determined by the snapshot, the other two fields and the
     /// keys of the caller's [`Redaction`](super::visible::Redaction), so it is not part of the view's name.
-    pub next_page_token: Option<String>,
+    pub(crate) next_page_token: Option<String>,
 }
 
 impl View {
     /// Returns a name that differs for different views, and is valid as part of an entity tag.
-    pub fn name(&self) -> Cow<'static, str> {
+    pub(crate) fn name(&self) -> Cow<'static, str> {
         match self {
             Self::Whole => "whole".into(),
             Self::Slice(ViewPage { offset, size, .. }) => format!("slice-{offset}-{size}").into(),
@@ -89,7 +81,7 @@ impl View {
     }
 
     /// Returns the participant to whom the view is restricted; `None` if it shows several.
-    pub fn participant(&self) -> Option<&str> {
+    pub(crate) fn participant(&self) -> Option<&str> {
         match self {
             Self::Whole | Self::Slice(_) | Self::ZoomPage(_) => None,
             Self::ZoomParticipant { wanted } => Some(wanted),
@@ -100,7 +92,7 @@ impl View {
     }
 
     /// Returns the size of the input in bytes, which decides whether the view counts as large.
-    pub fn input_length(&self, snapshot: &Snapshot) -> u64 {
+    pub(crate) fn input_length(&self, snapshot: &Snapshot) -> u64 {
         match self {
             Self::Slice(page) | Self::ZoomPage(page) => {
                 snapshot.row_range(page.offset, page.size.into()).length
@@ -120,7 +112,7 @@ impl View {
     ///
     /// # Errors
     /// The snapshot's bytes are corrupt, or the writer failed.
-    pub fn write(&self, meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::Result<bool> {
+    pub(crate) fn write(&self, meeting: &VisibleMeeting<'_>, out: &mut impl Write) -> io::Result<bool> {
         match self {
             Self::Whole => whole::write(meeting, out).map(|()| true),
             Self::Slice(ViewPage { offset, size, next_page_token }) => {

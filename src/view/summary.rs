@@ -64,8 +64,7 @@ impl Summary {
     }
 
     /// Returns what the affected participants have in common.
-    #[must_use]
-    pub fn common_values(&self) -> Vec<CommonValue> {
+    pub(crate) fn common_values(&self) -> Vec<CommonValue> {
         self.common.values()
     }
 

@@ -16,7 +16,7 @@ use crate::{
 
 /// The fields that a caller may not see, and the keys for their replacements.
 #[derive(Clone)]
-pub struct Redaction {
+pub(crate) struct Redaction {
     hidden: HiddenFields,
     keys: Arc<HidingKeys>,
 }
@@ -39,7 +39,7 @@ impl Redaction {
 
 /// A snapshot without what a caller may not see.
 #[derive(Clone, Copy)]
-pub struct VisibleMeeting<'s> {
+pub(crate) struct VisibleMeeting<'s> {
     snapshot: &'s Snapshot,
     /// The uncompressed body, if it is available.
     plain: Option<&'s Bytes>,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::visible::{VisibleMeeting, VisibleReader};
 
 /// Returns everything in a slice after its last participant. `next_page_token` must need no escapes in JSON.
-pub fn slice_foot(size: u16, next_page_token: Option<&str>) -> String {
+pub(crate) fn slice_foot(size: u16, next_page_token: Option<&str>) -> String {
     match next_page_token {
         Some(token) => format!("],\"page_size\":{size},\"next_page_token\":\"{token}\"}}"),
         None => format!("],\"page_size\":{size},\"next_page_token\":null}}"),

@@ -1,4 +1,4 @@
-//! Applies what the other replicas announce over Redis, and tells the other threads whether it is in use.
+//! Applies the events that other replicas send over Redis, and tells the other threads whether Redis is in use.
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 

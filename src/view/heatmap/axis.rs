@@ -11,15 +11,13 @@ const MOST_CELLS: usize = 120_000;
 const LEAST_COLUMNS: usize = 60;
 const MOST_COLUMNS: usize = 720;
 
-/// The columns of a heatmap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeAxis {
+pub(crate) struct TimeAxis {
     /// The minute of the first column, counted from the Unix epoch.
     first: i64,
-    /// How many columns there are.
-    pub columns: usize,
+    pub(crate) columns: usize,
     /// How many minutes a column stands for.
-    pub minutes: usize,
+    pub(crate) minutes: usize,
 }
 
 impl TimeAxis {
@@ -30,8 +28,7 @@ impl TimeAxis {
     }
 
     /// Returns the time at which a column begins. The column after the last one begins where that ends.
-    #[must_use]
-    pub fn begin_of(&self, column: usize) -> Timestamp {
+    pub(crate) fn begin_of(&self, column: usize) -> Timestamp {
         let minutes = i64::try_from(column.saturating_mul(self.minutes)).unwrap_or_default();
         Timestamp::from_second(self.first.saturating_add(minutes).saturating_mul(60)).unwrap_or_default()
     }

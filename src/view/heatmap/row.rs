@@ -16,84 +16,72 @@ use crate::{
     },
 };
 
-/// One participant.
 #[derive(Debug)]
-pub struct HeatmapRow {
+pub(crate) struct HeatmapRow {
     /// The index in Zoom's list.
-    pub number: usize,
+    pub(crate) number: usize,
     /// The participant's own fields, of those that the summary shows or compares, in that order.
-    pub fields: Vec<(&'static str, String)>,
-    /// How many samples there are.
-    pub samples: usize,
-    /// How many of them have no time, or one outside the columns. No strip shows them.
-    pub not_shown: usize,
+    pub(crate) fields: Vec<(&'static str, String)>,
+    /// How many samples have no time, or one outside the columns. No strip shows them.
+    pub(crate) not_shown: usize,
     /// How good the connection was.
-    pub quality: Quality,
+    pub(crate) quality: Quality,
     /// The measurements above their limits, those with most minutes first.
-    pub reasons: Vec<OverLimit>,
+    pub(crate) reasons: Vec<OverLimit>,
     /// The column in which the participant joined.
-    pub joined: Option<usize>,
+    pub(crate) joined: Option<usize>,
     /// The column in which the participant left.
-    pub left: Option<usize>,
+    pub(crate) left: Option<usize>,
     /// One strip for each medium, in the order of [`Medium::ALL`].
-    pub strips: Vec<Strip>,
+    pub(crate) strips: Vec<Strip>,
     /// The groups that a medium shows.
-    pub groups: Vec<GroupRow>,
+    pub(crate) groups: Vec<GroupRow>,
     /// The values of the measurements with limits, column by column.
-    pub series: Vec<Series>,
+    pub(crate) series: Vec<Series>,
 }
 
 /// A measurement that was above its limit.
 #[derive(Debug)]
-pub struct OverLimit {
-    /// The group's name.
-    pub group: String,
-    /// The measurement's name.
-    pub measurement: String,
-    /// How many minutes were over.
-    pub minutes_over: usize,
+pub(crate) struct OverLimit {
+    pub(crate) group: String,
+    pub(crate) measurement: String,
+    pub(crate) minutes_over: usize,
     /// The group's samples.
-    pub of: usize,
-    /// The worst value.
-    pub worst: f64,
+    pub(crate) of: usize,
+    pub(crate) worst: f64,
     /// The time of the first sample with the worst value.
-    pub worst_at: Option<Timestamp>,
+    pub(crate) worst_at: Option<Timestamp>,
 }
 
-/// A group's figures.
 #[derive(Debug)]
-pub struct GroupRow {
+pub(crate) struct GroupRow {
     /// The name of one of the seven groups that a medium shows.
-    pub name: String,
+    pub(crate) name: String,
     /// The samples with a number in this group.
-    pub samples: usize,
+    pub(crate) samples: usize,
     /// The samples above a limit.
-    pub minutes_over: usize,
+    pub(crate) minutes_over: usize,
     /// The statistics of the measurements with limits, in the order of [`SummaryLimit::ALL`].
-    pub statistics: [Option<Statistics>; SummaryLimit::ALL.len()],
+    pub(crate) statistics: [Option<Statistics>; SummaryLimit::ALL.len()],
 }
 
 /// A measurement's values, column by column.
 #[derive(Debug)]
-pub struct Series {
-    /// The group's name.
-    pub group: String,
+pub(crate) struct Series {
+    pub(crate) group: String,
     /// The limit that its measurement has.
-    pub limit: SummaryLimit,
+    pub(crate) limit: SummaryLimit,
     /// The greatest value in each column.
-    pub values: Vec<Option<f64>>,
+    pub(crate) values: Vec<Option<f64>>,
 }
 
 impl HeatmapRow {
     /// Returns the value of a field, if the participant has it and it is not empty.
-    #[must_use]
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the strip of a medium.
-    #[must_use]
-    pub fn strip(&self, medium: Medium) -> &Strip {
+    pub(crate) fn strip(&self, medium: Medium) -> &Strip {
         static NOTHING: Strip = Strip { medium: Medium::All, measured: 0, over: 0, runs: Vec::new() };
         self.strips.iter().find(|strip| strip.medium == medium).unwrap_or(&NOTHING)
     }
@@ -111,7 +99,6 @@ impl RowBuilder {
         HeatmapRow {
             number,
             fields: fields.filter(|(_, text)| !text.trim().is_empty()).collect(),
-            samples: columns.len(),
             not_shown: columns.iter().filter(|column| column.is_none()).count(),
             quality: participant.quality(),
             reasons: participant

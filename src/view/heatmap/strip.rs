@@ -7,7 +7,7 @@ const FAR: f64 = 2.0;
 
 vocabulary! {
     /// A choice of what a heatmap shows. The word is the name of its style.
-    pub enum Medium {
+    pub(crate) enum Medium {
         /// The worst of audio, video and screen sharing.
         All = "all",
         /// `audio_input` and `audio_output`.
@@ -34,20 +34,27 @@ impl Medium {
     }
 }
 
-vocabulary! {
-    /// The level of a minute. The word is the name of its style.
-    #[derive(PartialOrd, Ord)]
-    pub enum Level {
-        /// Every value is within its limit.
-        Within = "ok",
-        /// A value is above its limit.
-        Over = "over",
-        /// A value is at least twice its limit.
-        FarOver = "far",
-    }
+/// The level of a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Every value is within its limit.
+    Within,
+    /// A value is above its limit.
+    Over,
+    /// A value is at least twice its limit.
+    FarOver,
 }
 
 impl Level {
+    /// Returns the name of the level's style.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Within => "ok",
+            Self::Over => "over",
+            Self::FarOver => "far",
+        }
+    }
+
     /// Returns the level of a value that is above its limit.
     pub(super) fn above(value: f64, limit: f64) -> Self {
         if value >= FAR * limit { Self::FarOver } else { Self::Over }
@@ -59,28 +66,24 @@ pub(in crate::view) type WorstValues = [Option<f64>; SummaryLimit::ALL.len()];
 
 /// Adjacent columns of one level.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Run {
-    /// The first column.
-    pub begin: usize,
+pub(crate) struct Run {
+    pub(crate) begin: usize,
     /// The column after the last one.
-    pub end: usize,
-    /// The level of each column.
-    pub level: Level,
+    pub(crate) end: usize,
+    pub(crate) level: Level,
     /// The worst values in these columns.
-    pub worst: WorstValues,
+    pub(crate) worst: WorstValues,
 }
 
-/// One medium of one participant.
 #[derive(Debug)]
-pub struct Strip {
-    /// The medium that it shows.
-    pub medium: Medium,
+pub(crate) struct Strip {
+    pub(crate) medium: Medium,
     /// How many columns were measured.
-    pub measured: usize,
+    pub(crate) measured: usize,
     /// How many of them are over.
-    pub over: usize,
+    pub(crate) over: usize,
     /// The measured columns.
-    pub runs: Vec<Run>,
+    pub(crate) runs: Vec<Run>,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -137,8 +140,7 @@ fn raise(worst: &mut Option<f64>, value: Option<f64>) {
 impl Strip {
     /// Returns the longest interval of bad columns, as its first column and the column after its last one. A gap of up to two
     /// columns does not end the interval, because two good minutes among bad ones do not help a participant.
-    #[must_use]
-    pub fn longest_bad_interval(&self) -> Option<(usize, usize)> {
+    pub(crate) fn longest_bad_interval(&self) -> Option<(usize, usize)> {
         const GAP: usize = 2;
         let mut intervals: Vec<(usize, usize)> = Vec::new();
         for run in self.runs.iter().filter(|run| run.level > Level::Within) {
@@ -152,8 +154,7 @@ impl Strip {
     }
 
     /// Returns the worst values of the whole strip.
-    #[must_use]
-    pub fn worst(&self) -> WorstValues {
+    pub(crate) fn worst(&self) -> WorstValues {
         self.runs.iter().fold(WorstValues::default(), |mut worst, run| {
             worst.iter_mut().zip(run.worst).for_each(|(worst, value)| raise(worst, value));
             worst

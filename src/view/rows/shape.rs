@@ -1,4 +1,4 @@
-//! The units of rows, and their forms.
+//! The units that a row can stand for, and the formats in which rows are written.
 
 vocabulary! {
     /// The unit of a row. The word is the value of the query parameter `rows`.

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::known_field::{KnownField, ValueType, described, open_object, properties};
 use crate::clean::Field;
 
-/// The groups of measurements, and what Zoom says about each.
+/// The groups of measurements, each with Zoom's description.
 pub(super) const GROUPS: [(&str, &str); 18] = [
     ("audio_input", "Audio sent by the participant."),
     ("audio_output", "Audio received by the participant."),
@@ -149,7 +149,7 @@ fn measurement(field: Field) -> Value {
     }
 }
 
-/// Returns what Zoom says about a measurement, and its unit.
+/// Returns Zoom's description of a measurement, and the unit.
 pub(super) fn meaning(field: Field) -> &'static str {
     match field {
         Field::Bitrate => "Kilobits per second.",

@@ -2,7 +2,7 @@
 
 /// Heads that two parsers may read differently.
 pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
-    // Lengths.
+    // Heads whose `Content-Length` is repeated or malformed.
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5, 5\r\n\r\n",
@@ -22,11 +22,11 @@ pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length\t: 5\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\rX: y\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: \x005\r\n\r\n",
-    // Both kinds of length.
+    // Heads with a `Content-Length` and a transfer coding.
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
-    // Codings.
+    // Heads whose transfer coding is repeated, unknown or malformed.
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n",
     "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n",
@@ -57,7 +57,7 @@ pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
     "POST / HTTP/1.1\r\nHost: a\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n",
     "POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
     "POST / HTTP/1.0\r\nHost: a\r\n\r\n",
-    // Lines.
+    // Heads with malformed header lines.
     "GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n folded\r\n\r\n",
     "GET / HTTP/1.1\r\n X: y\r\nHost: a\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
@@ -67,7 +67,7 @@ pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
     "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
     " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nX\r\n: y\r\n\r\n",
-    // Request lines.
+    // Heads with a malformed request line.
     "GET / HTTP/1.2\r\nHost: a\r\n\r\n",
     "GET / HTTP/2.0\r\nHost: a\r\n\r\n",
     "GET / HTTP/0.9\r\nHost: a\r\n\r\n",
@@ -79,7 +79,7 @@ pub(super) const AMBIGUOUS_HEADS: &[&str] = &[
     "GET / HTTP/1.1 \r\nHost: a\r\n\r\n",
     "G(T / HTTP/1.1\r\nHost: a\r\n\r\n",
     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    // Hosts.
+    // Heads without a `Host`, or with several.
     "GET / HTTP/1.1\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
     "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
