@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use test_support::{
     client::{Answer, at_once},
     service::Service,
-    simulator::{calls_for, secrets, sim},
+    simulator::{calls_for, pages, secrets, sim},
     wait::{pause, wait_for},
 };
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim};
@@ -32,10 +32,6 @@ fn add_meetings(sim: &Sim, count: usize, participants: usize) -> Vec<String> {
 
 fn statuses(calls: &[Call]) -> Vec<u16> {
     calls.iter().map(|call| call.status.unwrap()).collect()
-}
-
-fn pages(calls: &[Call]) -> Vec<usize> {
-    calls.iter().map(|call| call.page.unwrap()).collect()
 }
 
 fn assert_rejected(answer: &Answer, sim: &Sim) {

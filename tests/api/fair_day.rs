@@ -1,4 +1,4 @@
-//! The day that callers share: reserves, ceilings, callers that find nothing, restarts, and how refusals look.
+//! The day that callers share: reserves, ceilings, callers whose meetings do not exist, restarts, and refusals.
 
 use test_support::{
     callers::{KEY, OTHER_KEY, callers_file, entry, get_as, in_status, start, two_callers},

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, io::Write as _, net::TcpStream, time::Duration};
 
 use test_support::{
-    client::{Answer, at_once, request},
+    client::{at_once, request},
     freshness::wait_until_stale,
     service::Service,
     simulator::sim,
@@ -33,10 +33,6 @@ fn called(sim: &Sim) -> Vec<QosEndpoint> {
 
 fn purge(service: &Service, path: &str) {
     assert_eq!(request(service.ops, "DELETE", path, &[]).status, 204);
-}
-
-fn assert_problem(answer: &Answer, expected: (u16, &str)) {
-    assert_eq!((answer.status, answer.problem().as_str()), expected, "{}", answer.text());
 }
 
 #[test]
@@ -129,7 +125,7 @@ fn twenty_callers_with_and_without_kind_share_one_flight() {
     let mut bodies = HashSet::new();
     for (path, answer) in paths.iter().zip(&answers) {
         if path.ends_with("kind=meeting") {
-            assert_problem(answer, (404, "not_a_meeting"));
+            answer.assert_problem(404, "not_a_meeting");
         } else {
             assert_eq!(answer.status, 200, "{path}: {}", answer.text());
             bodies.insert(&answer.body);
@@ -174,8 +170,8 @@ fn a_named_kind_is_the_only_one_that_is_asked() {
     let sim = both();
     let service = Service::start(&sim, &[]);
     for _ in 0..2 {
-        assert_problem(&service.get(&format!("{WEBINAR}?kind=meeting")), (404, "not_a_meeting"));
-        assert_problem(&service.get(&format!("{MEETING}?kind=webinar")), (404, "not_a_meeting"));
+        service.get(&format!("{WEBINAR}?kind=meeting")).assert_problem(404, "not_a_meeting");
+        service.get(&format!("{MEETING}?kind=webinar")).assert_problem(404, "not_a_meeting");
     }
     assert_eq!(called(&sim), [MeetingList, WebinarList], "remembered for cache.refusal");
     let meeting = service.get(MEETING);
@@ -186,7 +182,7 @@ fn a_named_kind_is_the_only_one_that_is_asked() {
         [MeetingList, MeetingList, MeetingList, WebinarList, WebinarList, WebinarList]
     );
     // The other kind's refusal leaves the snapshot alone.
-    assert_problem(&service.get(&format!("{MEETING}?kind=webinar")), (404, "not_a_meeting"));
+    service.get(&format!("{MEETING}?kind=webinar")).assert_problem(404, "not_a_meeting");
     assert!(service.get(MEETING).cache_status().starts_with("zoom-qos-proxy; hit"));
     service.finish(&[]);
 }
@@ -198,7 +194,7 @@ fn an_id_of_neither_kind_costs_a_call_for_each() {
     let service = Service::start(&sim, &[]);
     for _ in 0..3 {
         let answer = service.get("/qos/93333333333");
-        assert_problem(&answer, (404, "not_a_meeting"));
+        answer.assert_problem(404, "not_a_meeting");
         let detail = answer.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains("meeting") && detail.contains("webinar"), "{detail}");
     }
@@ -233,12 +229,12 @@ fn a_purge_of_either_view_forgets_both_kinds_and_the_kind() {
         sim.clear_calls();
         assert_eq!(service.get(WEBINAR).status, 200);
         assert_eq!(called(&sim), [MeetingList, WebinarList, WebinarList, WebinarList], "{path}");
-        assert_problem(&service.get(&format!("{WEBINAR}?kind=meeting")), (404, "not_a_meeting"));
+        service.get(&format!("{WEBINAR}?kind=meeting")).assert_problem(404, "not_a_meeting");
         purge(&service, path);
     }
     sim.clear_calls();
     // The meeting endpoint, whose refusal was forgotten, is asked first again.
-    assert_problem(&service.get(&format!("{WEBINAR}?kind=meeting")), (404, "not_a_meeting"));
+    service.get(&format!("{WEBINAR}?kind=meeting")).assert_problem(404, "not_a_meeting");
     assert_eq!(called(&sim), [MeetingList]);
     purge(&service, "/cache/91111111111?type=past");
     assert_eq!(
@@ -264,7 +260,7 @@ fn page_tokens_of_webinars_work_with_and_without_their_kind() {
         }
         for query in [format!("&kind={other}"), "&type=past".to_owned()] {
             let next = service.get(&format!("{id}?next_page_token={token}{query}"));
-            assert_problem(&next, (400, "invalid_page_token"));
+            next.assert_problem(400, "invalid_page_token");
         }
     }
     assert_eq!(called(&sim).len(), 7);
@@ -288,7 +284,7 @@ fn any_other_kind_is_an_invalid_query() {
     ];
     for query in queries {
         let answer = service.get(&format!("{WEBINAR}?{query}"));
-        assert_problem(&answer, (400, "invalid_query"));
+        answer.assert_problem(400, "invalid_query");
         assert!(answer.json()["detail"].as_str().unwrap().contains("kind"), "{query}");
     }
     assert_eq!(service.get(&format!("{WEBINAR}?Kind=x&kinds=&kin%64=webinar")).json()["kind"], "webinar");

@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::Value;
@@ -12,17 +12,12 @@ use test_support::{
     client::{Answer, Connection, at_once},
     service::Service,
     simulator::{add_meetings, most_in_a_second, sim},
-    wait::{PATIENCE, wait_for},
+    wait::{PATIENCE, until_midnight, wait_for},
 };
 use zoom_sim::{Fault, FaultKind, Meeting};
 
 fn code(answer: &Answer) -> String {
     if answer.status == 200 { "200".to_owned() } else { answer.problem() }
-}
-
-/// Seconds until 00:00 UTC.
-fn until_midnight() -> u64 {
-    86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400
 }
 
 /// A pause from now until the returned time, in the three forms of `Retry-After`.

@@ -26,10 +26,6 @@ fn service_with_a_meeting(sim: &Sim) -> Service {
     Service::start(sim, &[])
 }
 
-fn with(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
-    request(service.addr, "GET", path, headers)
-}
-
 /// The text of a page, after checking the headers that every page has.
 fn page(answer: &Answer, status: u16) -> String {
     assert_eq!(answer.status, status, "{}", answer.text());
@@ -87,7 +83,7 @@ fn the_front_page_and_the_guide_need_no_key() {
     }
     for answer in [&front, &guide] {
         let path = if answer.body == front.body { "/" } else { "/guide" };
-        let same = with(&service, path, &[("if-none-match", answer.header("etag").unwrap())]);
+        let same = service.get_with_headers(path, &[("if-none-match", answer.header("etag").unwrap())]);
         assert_eq!((same.status, same.body.len()), (304, 0));
         let head = request(service.addr, "HEAD", path, &[]);
         assert_eq!((head.status, head.header("etag"), head.body.len()), (200, answer.header("etag"), 0));
@@ -118,12 +114,12 @@ fn a_page_shares_its_meetings_flight_and_headers() {
     }
     assert_eq!(text.matches("<details").count(), 12);
     let tag = again.header("etag").unwrap();
-    let same = with(&service, PATH, &[("if-none-match", tag)]);
+    let same = service.get_with_headers(PATH, &[("if-none-match", tag)]);
     assert_eq!(
         (same.status, same.body.len(), same.header("cache-control")),
         (304, 0, Some("private, no-cache"))
     );
-    let packed = with(&service, PATH, &[("accept-encoding", "gzip")]);
+    let packed = service.get_with_headers(PATH, &[("accept-encoding", "gzip")]);
     let mut unpacked = String::new();
     flate2::read::GzDecoder::new(&packed.body[..]).read_to_string(&mut unpacked).unwrap();
     assert_eq!((packed.header("content-encoding"), &unpacked), (Some("gzip"), &text));
@@ -285,7 +281,7 @@ fn problems_below_meetings_are_pages() {
     assert!(!missing.contains("<script>alert") && missing.contains("&#60;script&#62;alert(1)"), "{missing}");
     let missing = page(&service.get("/meetings/91111111111?type=past"), 404);
     assert!(!missing.contains("<a href=\"?type=past\">"));
-    let uncached = with(&service, "/meetings/92222222222", &[("cache-control", "only-if-cached")]);
+    let uncached = service.get_with_headers("/meetings/92222222222", &[("cache-control", "only-if-cached")]);
     assert!(page(&uncached, 504).contains("not_cached"));
     let posted = request(service.addr, "POST", "/meetings/91111111111", &[]);
     page(&posted, 405);
@@ -350,28 +346,31 @@ fn browsers_are_asked_for_a_name_and_a_key() {
     }
     let accept = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
     for path in ["/qos/85746065432?format=csv", "/qos/85746065432/summary"] {
-        let browser = with(&service, path, &[accept]);
+        let browser = service.get_with_headers(path, &[accept]);
         assert_eq!(
             (browser.problem().as_str(), challenges(&browser)),
             ("unknown_caller", CHALLENGES.to_vec())
         );
         // As Chromium sends it for a link with `download`.
-        assert_eq!(challenges(&with(&service, path, &[("sec-fetch-mode", "navigate")])), CHALLENGES);
+        assert_eq!(
+            challenges(&service.get_with_headers(path, &[("sec-fetch-mode", "navigate")])),
+            CHALLENGES
+        );
         for other in ["*/*", "text/html;q=0, */*"] {
-            assert_eq!(challenges(&with(&service, path, &[("accept", other)])), ["Bearer"]);
+            assert_eq!(challenges(&service.get_with_headers(path, &[("accept", other)])), ["Bearer"]);
         }
     }
     let key = ("x-api-key", KEY);
-    let known = with(&service, "/meetings/85746065432", &[key]);
+    let known = service.get_with_headers("/meetings/85746065432", &[key]);
     page(&known, 200);
     assert_eq!(known.header("vary"), Some("Accept-Encoding, Authorization, X-Api-Key"));
     for path in ["/qos/85746065432", "/qos/85746065432?format=csv", "/qos/85746065432/summary"] {
-        let browser = with(&service, path, &[key, accept]);
+        let browser = service.get_with_headers(path, &[key, accept]);
         assert_eq!((browser.status, browser.header("cache-control")), (200, Some("private, no-cache")));
-        let program = with(&service, path, &[key]);
+        let program = service.get_with_headers(path, &[key]);
         assert!(program.header("cache-control").unwrap().starts_with("private, max-age="));
     }
-    let found = with(&service, "/meetings?id=857-4606-5432", &[key]);
+    let found = service.get_with_headers("/meetings?id=857-4606-5432", &[key]);
     assert_eq!(found.status, 303);
     service.finish(&[]);
 }

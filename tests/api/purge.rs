@@ -55,10 +55,6 @@ fn has_rows(sim: &Sim, rows: usize) {
     sim.add_meeting(Meeting::generated(ID, rows, 1));
 }
 
-fn wait_until_nothing_flies(service: &Service) {
-    wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
-}
-
 /// A caller whose flight has made its first call, which is the simulator's next.
 fn flying<'scope, 'env>(
     scope: &'scope thread::Scope<'scope, 'env>,
@@ -372,7 +368,7 @@ fn a_refresh_in_the_background_does_not_bring_the_old_data_back() {
     assert!(sim.wait_for_calls(2, Duration::from_secs(10)));
     purge(&service, &format!("/cache/{ID}"));
     assert_eq!(service.metric("zoom_qos_proxy_flights_active"), 1.0);
-    wait_until_nothing_flies(&service);
+    service.wait_until_nothing_flies();
     assert!(!is_kept(&service, LIVE));
     assert_eq!(service.get(LIVE).cache_status(), MISS);
     assert_eq!(sim.qos_calls().len(), 3);
@@ -395,7 +391,7 @@ fn a_flight_set_aside_that_nobody_waits_for_makes_no_more_calls() {
     assert!(sim.wait_for_calls(5, Duration::from_secs(10)));
     socket2::Socket::from(stream).set_linger(Some(Duration::ZERO)).unwrap(); // Closing sends a reset.
     purge(&service, &format!("/cache/{ID}"));
-    wait_until_nothing_flies(&service);
+    service.wait_until_nothing_flies();
     assert_eq!(sim.qos_calls().len(), 5, "three pages, and the first of each of the two");
     assert_eq!(used(), 5.0, "unused permits are returned");
     sim.set_latency(Duration::ZERO);

@@ -1,14 +1,13 @@
 //! `RateLimit-Policy` and `RateLimit`: on responses that cost a call or were refused one, and on no others; and who
 //! refused.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use test_support::{
     callers::{KEY, OTHER_KEY, get_as, start, two_callers},
     client::{Answer, at_once, request},
     freshness::{BRIEFLY_FRESH, NO_REVALIDATION, PATH, get_with, wait_until_not_served, wait_until_stale},
     service::Service,
     simulator::sim,
+    wait::until_midnight,
 };
 use zoom_sim::{Fault, FaultKind, Meeting, Sim};
 
@@ -65,10 +64,6 @@ fn assert_spent(answer: &Answer, policy: &str) {
     assert_eq!(parameter(&limits, policy, "r"), Some(0), "{limits:?}");
     let until = parameter(&limits, policy, "t").expect("a time");
     assert!(until.abs_diff(answer.retry_after()) <= 1, "{until} {answer:?}");
-}
-
-fn until_midnight() -> u64 {
-    86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400
 }
 
 fn meetings(sim: &Sim, count: u64) -> Vec<String> {

@@ -141,7 +141,7 @@ fn a_pause_of_another_replica_ends_within_its_bounds() {
     publish(&redis, &format!("cool second {} ", micros() + 50_000_000));
     let answer = wait_for(|| Some(service.get(&path)).filter(|answer| answer.status == 503));
     assert!((40..=51).contains(&answer.retry_after()), "{}", answer.retry_after());
-    // And a cool-down in the budget itself, up to a minute after 00:00 UTC.
+    // A cool-down in the budget itself may end up to a minute after 00:00 UTC.
     let budget = key(&redis, "budget");
     let to_midnight = 86_400_000_000 - micros() % 86_400_000_000;
     redis.command::<u32>(&["HSET", &budget, "cool_day", &(micros() + to_midnight + 59_000_000).to_string()]);
@@ -319,7 +319,7 @@ fn a_forged_failure_cannot_make_callers_wait_for_hours() {
     });
     assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
     assert!(answer.retry_after() <= 60, "{}", answer.retry_after());
-    // Nor is a caller that arrives after the event.
+    // A caller that arrives after the event is not affected either.
     let mut later = add_meetings(&sim, 1, 100).into_iter();
     let answer = wait_for(|| {
         let path = later.next().unwrap();
@@ -496,7 +496,7 @@ fn a_days_count_that_cannot_be_is_forgotten_by_all() {
             now.zip(&before).any(|(now, before)| now > *before).then_some(())
         });
         serve(&after);
-        // Nor is it logged a second time.
+        // The value is not logged a second time either.
         redis.command::<u32>(&["DEL", &budget]);
         serve(&format!("{after}, and nothing"));
     }

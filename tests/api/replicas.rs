@@ -183,7 +183,7 @@ fn a_purge_is_not_undone_by_who_looked_into_redis_before_it() {
     finish(replicas, &[]);
 }
 
-/// SIGTERM: the others get its share at once, because it announces its departure.
+/// After SIGTERM, the others get the replica's share at once, because it announces that it leaves.
 #[test]
 fn a_replica_that_stops_says_goodbye() {
     let (sim, redis) = (sim(|_| ()), Server::start());

@@ -83,7 +83,7 @@ fn path(meeting: usize) -> String {
     format!("/qos/{:011}", 93_000_000_000 + meeting)
 }
 
-/// `None`: nothing listens there, or no longer.
+/// Returns `None` if no process listens there.
 fn try_get(to: SocketAddr, path: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(to).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).unwrap();

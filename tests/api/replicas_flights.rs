@@ -219,7 +219,8 @@ fn another_takes_over_from_one_that_dies_on_the_way() {
         leader.crash();
         let died = Instant::now();
         let answers: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
-        // Its claim is free 3 s after its last heartbeat; that is noticed within another second; and 5 pages take 2 s.
+        // The claim is free 3 s after the last heartbeat, the other replica notices that within another second, and 5 pages
+        // take 2 s.
         assert!(died.elapsed() < 8 * SECOND, "{:?}", died.elapsed());
         assert_eq!(lost.read_to_end(&mut Vec::new()).unwrap_or(0), 0);
         answers
@@ -291,7 +292,7 @@ fn a_replica_that_loses_redis_during_a_flight_still_answers() {
     }
     let pages = pages(&calls_for(&sim, &id));
     assert!(pages.len() == 4 && pages.values().all(|times| *times <= 2), "{pages:?}");
-    // And it goes on standalone: it sends nothing to a server that does not reply.
+    // The replica goes on standalone: it sends nothing to a server that does not reply.
     wait_until_redis_is(&cut_off, 0.0);
     let paths: Vec<_> = (1..=20).map(|number| meeting(&sim, 92_000_000_000 + number, 1).0).collect();
     assert!(at_once(cut_off.addr, paths.clone()).iter().all(|answer| answer.status == 200));
@@ -360,7 +361,7 @@ fn an_unremembered_refusal_reaches_all_waiting_replicas() {
     finish(replicas, &[]);
 }
 
-/// It stays alive, so no replica takes over; and it cannot report that it is done.
+/// The replica stays alive, so no other one takes over, and it cannot report that it is done.
 #[test]
 fn a_replica_that_cannot_finish_does_not_keep_others_waiting() {
     let (sim, redis) = (sim(|config| config.latency = Duration::from_millis(500)), Server::start());

@@ -124,8 +124,7 @@ fn forgotten_scripts_are_not_noticed() {
     finish(replicas, &[]);
 }
 
-/// Operations exceed their timeout, and 400 ms later all is well again: no replica starts to fetch standalone because
-/// of it.
+/// Operations exceed their timeout, and succeed again 400 ms later: no replica starts to fetch standalone because of that.
 #[test]
 fn a_moment_without_redis_costs_no_second_fetch() {
     let (sim, redis) = (sim(|config| config.per_second = 60), Server::start());
@@ -246,7 +245,7 @@ fn a_waiting_replica_asks_redis_once_a_second() {
         let (claims, seconds) = (times(&redis, "get"), since.elapsed().as_secs_f64());
         println!("two waiting replicas claimed {claims} times in {seconds:.1} s, for 80 callers");
         assert!(f64::from(claims) <= 2.0 * (seconds + 2.0), "{claims} in {seconds} s");
-        // And each waiting replica looks once when it starts to wait and once when the record is there.
+        // Each waiting replica looks the record up when it starts to wait, and again when the record is stored.
         let (scripts, most) = (times(&redis, "evalsha"), beats(since) + claims + 4);
         assert!(scripts <= most, "{scripts} scripts, {most} at most");
     });

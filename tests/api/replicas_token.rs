@@ -118,14 +118,14 @@ fn a_token_that_zoom_revokes_is_replaced_by_one_for_all() {
     slow_token(&sim);
     for round in 1..=3 {
         sim.revoke_access_tokens();
-        // All notice together, some of them with a call in flight.
+        // All replicas notice it at the same time, some of them with a call in flight.
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round));
         assert_eq!(sim.token_calls().len(), 1 + round);
         assert_all_served(&ask_anew(&sim, &replicas, 100 * round + 50));
         assert_eq!(sim.token_calls().len(), 1 + round, "and it stays so");
         assert_eq!(names_of_tokens(&redis).len(), 1);
     }
-    // One notices alone; the others have the new token before Zoom would have refused the old one.
+    // One replica notices it; the others have the new token before Zoom would have refused the old one.
     sim.revoke_access_tokens();
     assert_eq!(replicas[0].get(&add_meetings(&sim, 900, 1)[0]).status, 200);
     let known = renewals_of_all(&replicas, "ok") + renewals_of_all(&replicas, "shared");

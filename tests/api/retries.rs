@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use test_support::{
     client::{Answer, at_once},
     service::{QUICK, Service},
-    simulator::{calls_for, sim},
+    simulator::{calls_for, pages, sim},
     wait::wait_for,
 };
 use zoom_sim::{Call, Fault, FaultKind, Meeting, Sim, SimConfig};
@@ -58,10 +58,6 @@ const UNPACED: (&str, &str) = ("limits.heavy_per_second", "500");
 const UNREACHABLE: &str = "Zoom cannot be reached";
 /// The log lines of the service about it.
 const FAST: &str = "limits.heavy_per_second: 500 is more than";
-
-fn pages(calls: &[Call]) -> Vec<usize> {
-    calls.iter().map(|call| call.page.unwrap()).collect()
-}
 
 fn gaps(calls: &[Call]) -> Vec<Duration> {
     calls.windows(2).map(|two| two[1].at - two[0].at).collect()

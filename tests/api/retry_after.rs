@@ -27,7 +27,7 @@ fn status(status: u16, retry_after: &str, body: &str) -> FaultKind {
     FaultKind::StatusWith { status, headers, body: body.to_owned() }
 }
 
-/// The same from a Zoom whose clock shows this time.
+/// The same fault, from a Zoom whose clock shows this time.
 fn dated(kind: FaultKind, date: SystemTime) -> FaultKind {
     let FaultKind::StatusWith { status, mut headers, body } = kind else { panic!("{kind:?}") };
     headers.push(("date", httpdate::fmt_http_date(date)));

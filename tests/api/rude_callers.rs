@@ -1,4 +1,4 @@
-//! Callers that do everything that a connection allows, at random, while others only want their meeting.
+//! Callers that do everything that a connection allows, at random, while other callers request their meeting.
 
 use std::{
     io::{Read as _, Write as _},
@@ -48,7 +48,7 @@ fn piece(rng: &mut Rng) -> Vec<u8> {
     piece.repeat(times).into_bytes()
 }
 
-/// One misused connection. It ends when the service has had enough of it, or the caller.
+/// One misused connection. It ends when the service or the caller closes it.
 fn be_rude(to: SocketAddr, rng: &mut Rng) {
     let Ok(mut peer) = TcpStream::connect(to) else { return };
     peer.set_write_timeout(Some(Duration::from_millis(100))).unwrap();

@@ -21,22 +21,8 @@ fn service_with_a_meeting(sim: &Sim) -> Service {
     Service::start(sim, &[])
 }
 
-fn with(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
-    request(service.addr, "GET", path, headers)
-}
-
 fn query(parameters: &str) -> String {
     format!("{PATH}&{parameters}")
-}
-
-fn participants(answer: &Answer) -> Vec<Value> {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    answer.json()["participants"].as_array().unwrap().clone()
-}
-
-fn assert_problem(answer: &Answer, expected: (u16, &str)) {
-    assert_eq!((answer.status, answer.problem().as_str()), expected, "{}", answer.text());
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 fn rows(answer: &Answer) -> Vec<Value> {
@@ -60,9 +46,9 @@ fn a_selection_is_json_with_the_head_of_the_meeting() {
     let sim = sim(|_| ());
     let service = service_with_a_meeting(&sim);
     let whole = service.get(PATH);
-    let jane = participants(&whole)[7].clone();
+    let jane = whole.participants()[7].clone();
     let one = service.get(&query(&format!("participant={}", jane["user_id"].as_str().unwrap())));
-    assert_eq!(participants(&one), std::slice::from_ref(&jane));
+    assert_eq!(one.participants(), std::slice::from_ref(&jane));
     let head = whole.text().split_once("\"participants\":[").unwrap().0.to_owned();
     assert!(one.text().starts_with(&format!("{head}\"selected_records\":1,\"participants\":[{{")));
     for (name, value) in [("content-type", "application/json"), ("vary", "Accept-Encoding, Accept")] {
@@ -71,9 +57,9 @@ fn a_selection_is_json_with_the_head_of_the_meeting() {
     assert_eq!(one.header("content-disposition"), None);
 
     let audio = service.get(&query("groups=audio,cpu_usage"));
-    assert_eq!(participants(&audio).len(), PARTICIPANTS);
+    assert_eq!(audio.participants().len(), PARTICIPANTS);
     assert_eq!(audio.json()["selected_records"], PARTICIPANTS);
-    for sample in participants(&audio).iter().flat_map(|one| one["user_qos"].as_array().unwrap()) {
+    for sample in audio.participants().iter().flat_map(|one| one["user_qos"].as_array().unwrap()) {
         let names: BTreeSet<_> = sample.as_object().unwrap().keys().map(String::as_str).collect();
         assert!(names.contains("audio_input") && names.contains("cpu_usage"), "{names:?}");
         assert!(
@@ -83,14 +69,14 @@ fn a_selection_is_json_with_the_head_of_the_meeting() {
 
     let third = jane["user_qos"][2]["date_time"].as_str().unwrap();
     let minute = service.get(&query(&format!("since={third}&until={}", third.replace(":00Z", ":01Z"))));
-    for one in participants(&minute) {
+    for one in minute.participants() {
         let samples = one["user_qos"].as_array().unwrap().clone();
         assert_eq!((samples.len(), samples[0]["date_time"].as_str()), (1, Some(third)));
     }
-    assert!(!participants(&minute).is_empty());
+    assert!(!minute.participants().is_empty());
 
     let nobodys = service.get(&query("groups=smell"));
-    assert_eq!((participants(&nobodys).len(), &nobodys.json()["selected_records"]), (0, &Value::from(0)));
+    assert_eq!((nobodys.participants().len(), &nobodys.json()["selected_records"]), (0, &Value::from(0)));
     assert_eq!(nobodys.json()["total_records"], PARTICIPANTS);
     assert_eq!(sim.qos_calls().len(), 2, "one flight for everything");
     service.finish(&[]);
@@ -103,7 +89,7 @@ fn rows_are_a_line_for_each_sample_or_each_group() {
     let whole = service.get(PATH);
     let samples = rows(&service.get(&query("format=ndjson")));
     assert_eq!(samples.len(), PARTICIPANTS * SAMPLES);
-    let jane = &participants(&whole)[0];
+    let jane = &whole.participants()[0];
     assert_eq!(samples[0]["meeting_id"], "98765432101");
     assert_eq!(samples[0]["user_id"], jane["user_id"]);
     assert_eq!(samples[1]["date_time"], jane["user_qos"][1]["date_time"]);
@@ -162,15 +148,15 @@ fn accept_chooses_the_form_and_format_wins() {
         (&query("format=ndjson"), "image/png", ndjson),
         (&query("participant=nobody&format=json&groups=audio"), "image/png", "application/problem+json"),
     ] {
-        let answer = with(&service, path, &[("accept", accept)]);
+        let answer = service.get_with_headers(path, &[("accept", accept)]);
         assert_eq!(answer.header("content-type"), Some(expected), "{path} {accept}");
         if expected != "application/problem+json" {
             assert_eq!(answer.header("vary"), Some("Accept-Encoding, Accept"));
         }
     }
-    assert_eq!(with(&service, "/openapi.json", &[("accept", "image/png")]).status, 200);
+    assert_eq!(service.get_with_headers("/openapi.json", &[("accept", "image/png")]).status, 200);
     let zooms = "/v2/metrics/meetings/98765432101/participants/qos?type=past";
-    let zooms = with(&service, zooms, &[("accept", "image/png")]);
+    let zooms = service.get_with_headers(zooms, &[("accept", "image/png")]);
     assert_eq!((zooms.status, zooms.header("vary")), (200, Some("Accept-Encoding")));
     service.finish(&[]);
 }
@@ -180,7 +166,7 @@ fn requests_that_cannot_be_answered_cost_no_call() {
     let sim = sim(|_| ());
     let service = service_with_a_meeting(&sim);
     for accept in ["image/png", "text/html", "text/csv;q=0", "*/*;q=0"] {
-        assert_problem(&with(&service, PATH, &[("accept", accept)]), (406, "not_acceptable"));
+        service.get_with_headers(PATH, &[("accept", accept)]).assert_problem(406, "not_acceptable");
         assert_eq!(request(service.addr, "HEAD", PATH, &[("accept", accept)]).status, 406);
     }
     for parameters in [
@@ -205,14 +191,18 @@ fn requests_that_cannot_be_answered_cost_no_call() {
         "page_size=2&groups=audio",
         "page_size=2&since=2026-11-23T10:15:00Z",
     ] {
-        assert_problem(&service.get(&query(parameters)), (400, "invalid_query"));
+        service.get(&query(parameters)).assert_problem(400, "invalid_query");
     }
-    assert_problem(&with(&service, &query("page_size=2"), &[("accept", "text/csv")]), (400, "invalid_query"));
-    assert_problem(&with(&service, &query("rows=sample"), &[("accept", "*/*")]), (400, "invalid_query"));
+    service
+        .get_with_headers(&query("page_size=2"), &[("accept", "text/csv")])
+        .assert_problem(400, "invalid_query");
+    service
+        .get_with_headers(&query("rows=sample"), &[("accept", "*/*")])
+        .assert_problem(400, "invalid_query");
     assert!(sim.qos_calls().is_empty());
     let token = service.get(&query("page_size=2")).json()["next_page_token"].as_str().unwrap().to_owned();
     let next = query(&format!("next_page_token={token}"));
-    assert_problem(&service.get(&format!("{next}&format=ndjson")), (400, "invalid_query"));
+    service.get(&format!("{next}&format=ndjson")).assert_problem(400, "invalid_query");
     assert_eq!(service.get(&format!("{next}&format=json")).status, 200);
     for plus in ["+", "%20", "%2B"] {
         let window = format!("since=2026-11-23T10:15:00{plus}01:00&until=2026-11-23T09:15:00Z");
@@ -228,14 +218,14 @@ fn a_participant_whom_the_meeting_lacks_is_not_found_in_any_form() {
     let date = service.get(PATH).header("last-modified").unwrap().to_owned();
     for form in ["format=json", "format=csv", "format=ndjson&rows=group", "groups=audio"] {
         let path = query(&format!("participant=nobody%40example.com&{form}"));
-        assert_problem(&service.get(&path), (404, "participant_not_found"));
+        service.get(&path).assert_problem(404, "participant_not_found");
         for condition in [("if-none-match", "*"), ("if-modified-since", date.as_str())] {
-            assert_problem(&with(&service, &path, &[condition]), (404, "participant_not_found"));
+            service.get_with_headers(&path, &[condition]).assert_problem(404, "participant_not_found");
         }
         assert_eq!(request(service.addr, "HEAD", &path, &[]).status, 404);
     }
-    // One who has no sample in the window is there.
-    let known = participants(&service.get(PATH))[0]["user_id"].as_str().unwrap().to_owned();
+    // A participant without a sample in the window is still found.
+    let known = service.get(PATH).participants()[0]["user_id"].as_str().unwrap().to_owned();
     let none = service.get(&query(&format!("participant={known}&until=2000-01-01T00:00:00Z")));
     assert_eq!((none.status, &none.json()["selected_records"]), (200, &Value::from(0)));
     let lines = query(&format!("participant={known}&until=2000-01-01T00:00:00Z&format=ndjson"));
@@ -263,7 +253,7 @@ fn each_view_has_its_own_tag_is_compressed_and_not_modified() {
         let path = query(parameters);
         let plain = service.get(&path);
         for coding in ["gzip", "zstd"] {
-            let packed = with(&service, &path, &[("accept-encoding", coding)]);
+            let packed = service.get_with_headers(&path, &[("accept-encoding", coding)]);
             assert_eq!(packed.header("content-encoding"), Some(coding));
             assert_eq!(decoded(&packed), plain.text(), "{parameters}");
             tags.insert(packed.header("etag").unwrap().to_owned());
@@ -271,10 +261,14 @@ fn each_view_has_its_own_tag_is_compressed_and_not_modified() {
         let tag = plain.header("etag").unwrap();
         tags.insert(tag.to_owned());
         views += 3;
-        let same = with(&service, &path, &[("if-none-match", tag)]);
+        let same = service.get_with_headers(&path, &[("if-none-match", tag)]);
         assert_eq!((same.status, same.body.len(), same.header("etag")), (304, 0, Some(tag)));
         assert_eq!(same.header("vary"), Some("Accept-Encoding, Accept"));
-        assert_eq!(with(&service, PATH, &[("if-none-match", tag)]).status, 200, "another representation");
+        assert_eq!(
+            service.get_with_headers(PATH, &[("if-none-match", tag)]).status,
+            200,
+            "another representation"
+        );
         assert_eq!(service.get(&path).body, plain.body);
     }
     assert_eq!(tags.len(), views);
@@ -299,8 +293,9 @@ fn views_are_as_fresh_and_as_stale_as_the_meeting() {
     assert_eq!((stale.status, &stale.body), (200, &first.body));
     assert!(stale.cache_status().starts_with("zoom-qos-proxy; hit; ttl=-"), "{}", stale.cache_status());
     assert_eq!(stale.header("cache-control"), Some("private, max-age=0"));
-    let none = with(&service, "/qos/91111111111?format=csv", &[("cache-control", "only-if-cached")]);
-    assert_problem(&none, (504, "not_cached"));
+    let none =
+        service.get_with_headers("/qos/91111111111?format=csv", &[("cache-control", "only-if-cached")]);
+    none.assert_problem(504, "not_cached");
     service.finish(&["flight failed"]);
 }
 
@@ -309,8 +304,8 @@ fn keys_select_views_too() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     let path = "/qos/85746065432?format=csv";
-    assert_problem(&service.get(path), (401, "unknown_caller"));
-    let known = with(&service, path, &[("x-api-key", KEY)]);
+    service.get(path).assert_problem(401, "unknown_caller");
+    let known = service.get_with_headers(path, &[("x-api-key", KEY)]);
     assert_eq!(known.status, 200);
     assert_eq!(known.header("vary"), Some("Accept-Encoding, Accept, Authorization, X-Api-Key"));
     service.finish(&[]);

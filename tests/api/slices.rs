@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
 use test_support::{
     client::{Answer, request},
     service::Service,
@@ -18,10 +17,6 @@ fn token(answer: &Answer) -> Option<String> {
     let json = answer.json();
     let token = json.get("next_page_token").unwrap_or_else(|| panic!("no next_page_token in {json}"));
     token.as_str().map(str::to_owned)
-}
-
-fn participants(answer: &Answer) -> Vec<Value> {
-    answer.json()["participants"].as_array().unwrap().clone()
 }
 
 /// All slices from the first on; the first ten characters of each token never repeat.
@@ -44,8 +39,8 @@ fn the_slices_are_the_meeting_in_order_and_cost_no_call() {
         let slices = walk(&service, PATH, page_size);
         assert_eq!(slices.len(), 25_usize.div_ceil(page_size));
         let whole = service.get(PATH);
-        let joined: Vec<_> = slices.iter().flat_map(participants).collect();
-        assert_eq!(joined, participants(&whole), "in slices of {page_size}");
+        let joined: Vec<_> = slices.iter().flat_map(Answer::participants).collect();
+        assert_eq!(joined, whole.participants(), "in slices of {page_size}");
         for slice in &slices {
             assert_eq!(slice.status, 200);
             let json = slice.json();
@@ -79,8 +74,8 @@ fn slices_of_a_meeting_that_is_kept_packed_only_are_the_same() {
     let whole = service.get(PATH);
     assert!(whole.body.len() > 1_000_000);
     let slices = walk(&service, PATH, 20);
-    let joined: Vec<_> = slices.iter().flat_map(participants).collect();
-    assert_eq!(joined, participants(&whole));
+    let joined: Vec<_> = slices.iter().flat_map(Answer::participants).collect();
+    assert_eq!(joined, whole.participants());
     assert_eq!(sim.qos_calls().len(), 5);
     service.finish(&[]);
 }
@@ -108,7 +103,7 @@ fn a_caller_who_pages_sees_one_snapshot_though_newer_ones_land() {
     let third = service.get(&format!("{PATH}?next_page_token={}", token(&second).unwrap()));
     assert_eq!(third.json()["fetched_at"], first.json()["fetched_at"]);
     assert_eq!(token(&third), None);
-    assert_eq!(participants(&third).len(), 5);
+    assert_eq!(third.participants().len(), 5);
     let age: u64 = third.header("age").unwrap().parse().unwrap();
     assert!(age >= 1, "its true age");
     assert_eq!(sim.qos_calls().len(), calls, "paging costs no call, however old the snapshot is");
@@ -128,7 +123,7 @@ fn the_size_may_change_on_the_way() {
     let service = Service::start(&sim, &[]);
     let first = service.get(&format!("{PATH}?page_size=10"));
     let rest = service.get(&format!("{PATH}?page_size=300&next_page_token={}", token(&first).unwrap()));
-    assert_eq!(participants(&rest).len(), 15);
+    assert_eq!(rest.participants().len(), 15);
     assert_eq!((rest.json()["page_size"].clone(), token(&rest)), (300.into(), None));
     service.finish(&[]);
 }
@@ -214,7 +209,7 @@ fn an_empty_meeting_is_one_empty_slice() {
     let service = Service::start(&sim, &[]);
     let slice = service.get(&format!("{PATH}?page_size=10"));
     assert_eq!(slice.status, 200);
-    assert_eq!((participants(&slice).len(), token(&slice)), (0, None));
+    assert_eq!((slice.participants().len(), token(&slice)), (0, None));
     service.finish(&[]);
 }
 
@@ -225,8 +220,8 @@ fn the_last_slice_costs_about_as_much_as_the_first() {
     // Too little for the uncompressed body.
     let service = Service::start(&sim, &[("cache.max_bytes", "32MiB"), ("server.workers", "1")]);
     let slices = walk(&service, PATH, 10);
-    let joined: Vec<_> = slices.iter().flat_map(participants).collect();
-    assert_eq!(joined, participants(&service.get(PATH)));
+    let joined: Vec<_> = slices.iter().flat_map(Answer::participants).collect();
+    assert_eq!(joined, service.get(PATH).participants());
     let last = format!("{PATH}?next_page_token={}", token(&slices[8]).unwrap());
     let cost = |path: &str| {
         let before = service.cpu_ticks();

@@ -28,10 +28,6 @@ fn wait_until_fresh(service: &Service, path: &str) -> Answer {
     })
 }
 
-fn wait_until_nothing_flies(service: &Service) {
-    wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
-}
-
 /// A meeting in the cache, past its freshness.
 fn stale_meeting(sim: &Sim, service: &Service, id: &str) -> (String, Answer) {
     sim.add_meeting(Meeting::generated(id, 1, 1));
@@ -172,7 +168,7 @@ fn a_refresh_that_fails_under_way_keeps_the_stale_snapshot_whole() {
     sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting("91111111111").on_page(1));
     assert_stale(&service.get(path), "revalidating");
     assert!(sim.wait_for_calls(5, Duration::from_secs(10)), "three pages, then two of the refresh");
-    wait_until_nothing_flies(&service);
+    service.wait_until_nothing_flies();
     let kept = get_with(&service, path, "only-if-cached");
     assert!(ttl(&kept) < 0 && kept.body == first.body && kept.header("etag") == first.header("etag"));
     // A later caller triggers another attempt.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, io::Read as _};
 use serde_json::{Value, json};
 use test_support::{
     callers::{KEY, start, two_callers},
-    client::{Answer, request},
+    client::request,
     freshness::wait_until_stale,
     service::Service,
     simulator::sim,
@@ -18,15 +18,6 @@ const PATH: &str = "/qos/98765432101/summary?type=past";
 fn service_with_a_meeting(sim: &Sim) -> Service {
     sim.add_meeting(Meeting::generated("98765432101", 12, 5));
     Service::start(sim, &[])
-}
-
-fn with(service: &Service, path: &str, headers: &[(&str, &str)]) -> Answer {
-    request(service.addr, "GET", path, headers)
-}
-
-fn assert_problem(answer: &Answer, expected: (u16, &str)) {
-    assert_eq!((answer.status, answer.problem().as_str()), expected, "{}", answer.text());
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
 }
 
 #[test]
@@ -131,16 +122,16 @@ fn each_summary_has_its_own_tag_and_is_compressed() {
         let tag = plain.header("etag").unwrap();
         tags.insert(tag.to_owned());
         for (coding, unpack) in [("gzip", gunzip as fn(&[u8]) -> String), ("zstd", unzstd)] {
-            let packed = with(&service, &path, &[("accept-encoding", coding)]);
+            let packed = service.get_with_headers(&path, &[("accept-encoding", coding)]);
             assert_eq!(packed.header("content-encoding"), Some(coding));
             assert_eq!(unpack(&packed.body), plain.text());
             tags.insert(packed.header("etag").unwrap().to_owned());
         }
-        let same = with(&service, &path, &[("if-none-match", tag)]);
+        let same = service.get_with_headers(&path, &[("if-none-match", tag)]);
         assert_eq!((same.status, same.body.len(), same.header("etag")), (304, 0, Some(tag)));
         let dated = [("if-modified-since", plain.header("last-modified").unwrap())];
-        assert_eq!(with(&service, &path, &dated).status, 304);
-        let whole = with(&service, &format!("{MEETING}?type=past"), &[("if-none-match", tag)]);
+        assert_eq!(service.get_with_headers(&path, &dated).status, 304);
+        let whole = service.get_with_headers(&format!("{MEETING}?type=past"), &[("if-none-match", tag)]);
         assert_eq!(whole.status, 200, "another representation");
     }
     assert_eq!(tags.len(), 3 * queries.len());
@@ -197,7 +188,7 @@ fn a_selection_is_summarized_alone() {
     );
     let none = service.get(&format!("{PATH}&until=2000-01-01T00:00:00Z")).json();
     assert_eq!((&none["selected_records"], &none["participants"]), (&json!(0), &json!([])));
-    assert_problem(&service.get(&format!("{PATH}&participant=nobody")), (404, "participant_not_found"));
+    service.get(&format!("{PATH}&participant=nobody")).assert_problem(404, "participant_not_found");
     service.finish(&[]);
 }
 
@@ -226,25 +217,25 @@ fn a_summary_that_cannot_be_made_costs_no_call() {
         "groups=",
     ] {
         let answer = service.get(&format!("{MEETING}/summary?{query}"));
-        assert_problem(&answer, (400, "invalid_query"));
+        answer.assert_problem(400, "invalid_query");
         let name = query.split('=').next().unwrap();
         assert!(answer.json()["detail"].as_str().unwrap().contains(name), "{}", answer.text());
     }
     for accept in ["text/csv", "application/x-ndjson", "text/html", "*/*, application/json;q=0"] {
-        assert_problem(&with(&service, PATH, &[("accept", accept)]), (406, "not_acceptable"));
+        service.get_with_headers(PATH, &[("accept", accept)]).assert_problem(406, "not_acceptable");
     }
     for path in ["/qos/1/summary", "/qos//summary", "/qos/98765432101/summary/", "/qos/98765432101/summaries"]
     {
-        assert_problem(&service.get(path), (400, "invalid_meeting_id"));
+        service.get(path).assert_problem(400, "invalid_meeting_id");
     }
     let posted = request(service.addr, "POST", PATH, &[]);
     assert_eq!((posted.status, posted.header("allow")), (405, Some("GET, HEAD")));
-    assert_problem(&with(&service, PATH, &[("cache-control", "only-if-cached")]), (504, "not_cached"));
+    service.get_with_headers(PATH, &[("cache-control", "only-if-cached")]).assert_problem(504, "not_cached");
     assert!(sim.qos_calls().is_empty());
     for accept in ["application/json", "text/html, */*;q=0.1", "application/*"] {
-        assert_eq!(with(&service, PATH, &[("accept", accept)]).status, 200, "{accept}");
+        assert_eq!(service.get_with_headers(PATH, &[("accept", accept)]).status, 200, "{accept}");
     }
-    assert_problem(&service.get("/qos/91111111111/summary"), (404, "meeting_not_found"));
+    service.get("/qos/91111111111/summary").assert_problem(404, "meeting_not_found");
     service.finish(&[]);
 }
 
@@ -289,8 +280,8 @@ fn a_summary_needs_a_key_where_callers_are_configured() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     let path = "/qos/85746065432/summary?latency_ms=x";
-    assert_problem(&service.get(path), (401, "unknown_caller"));
-    let known = with(&service, "/qos/85746065432/summary", &[("x-api-key", KEY)]);
+    service.get(path).assert_problem(401, "unknown_caller");
+    let known = service.get_with_headers("/qos/85746065432/summary", &[("x-api-key", KEY)]);
     assert_eq!(known.status, 200);
     assert_eq!(known.header("vary"), Some("Accept-Encoding, Accept, Authorization, X-Api-Key"));
     service.finish(&[]);

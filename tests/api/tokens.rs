@@ -15,7 +15,7 @@ pub(crate) fn get_with(service: &Service, token: &str) -> Answer {
     request(service.addr, "GET", PATH, &[("Authorization", &format!("Bearer {token}"))])
 }
 
-/// A caller with this way in.
+/// A caller that is identified in this way.
 fn caller(name: &str, way: &str) -> String {
     format!("[[caller]]\nname = \"{name}\"\n{way}\n")
 }
@@ -117,7 +117,7 @@ fn a_token_that_is_not_exactly_right_is_refused_with_the_reason() {
     for (token, reason) in &refused {
         assert_refused(&get_with(&service, token), reason);
     }
-    // No tokens at all, so the answer is as for an unknown key.
+    // These are not tokens, so the answer is that for an unknown key.
     for text in [message, &format!("{signed}.x"), "eyJhbGciOiJFUzI1NiJ9"] {
         assert_eq!(get_with(&service, text).header("www-authenticate"), Some("Bearer"));
     }

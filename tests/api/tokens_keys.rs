@@ -1,4 +1,4 @@
-//! The keys of issuers: where they come from, when they are fetched again, and what happens while the issuer is away.
+//! The keys of issuers: where they come from, when they are fetched again, and what happens while the issuer is unavailable.
 
 use std::{
     fs,
@@ -54,7 +54,7 @@ fn a_new_key_is_fetched_at_once_and_a_removed_one_ends() {
     }
     assert_eq!(issuer.fetches(), 2, "unknown key ids cause one fetch in 30 s");
     assert_eq!(get_with(&service, &new).status, 200);
-    // A changed file ends what is remembered; the issuer keeps its keys.
+    // A changed file discards the remembered tokens; the issuer keeps its keys.
     fs::write(&path, callers().replace("subject = \"ann\"", "subject = \"bob\"") + &issuer.entry(""))
         .unwrap();
     wait_until(&service, &new, 401);

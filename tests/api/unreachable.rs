@@ -194,7 +194,7 @@ fn a_first_address_that_drops_packets_costs_a_quarter_of_a_second() {
     let by = preload::with(&[]);
     let by: Vec<_> = by.iter().map(String::as_str).collect();
     let service = Service::start_by(&sim, &[("zoom.api_base_url", &base)], &by);
-    // The access token is there: only the connection to the API is measured.
+    // The service has an access token by then, so only the connection to the API is measured.
     service.wait_until_ready(200);
     let asked = Instant::now();
     assert_eq!(service.get(&format!("/qos/{MEETING}")).status, 200);

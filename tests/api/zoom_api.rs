@@ -27,10 +27,6 @@ fn sent_by_zoom(meeting: &Meeting) -> Vec<Value> {
     pages.iter().flat_map(|page| serde_json::from_str::<Vec<Value>>(page).unwrap()).collect()
 }
 
-fn participants(answer: &Answer) -> Vec<Value> {
-    answer.json()["participants"].as_array().unwrap_or_else(|| panic!("{}", answer.text())).clone()
-}
-
 fn token(answer: &Answer) -> String {
     answer.json()["next_page_token"].as_str().unwrap().to_owned()
 }
@@ -59,7 +55,7 @@ fn pages_are_zooms_byte_for_byte_and_cost_one_flight() {
     for size in [1, 7, 25, 30, 300] {
         let pages = walk(&service, &format!("{LIST}?type=past&page_size={size}"));
         assert_eq!(pages.len(), 25_usize.div_ceil(size));
-        let joined: Vec<_> = pages.iter().flat_map(participants).collect();
+        let joined: Vec<_> = pages.iter().flat_map(Answer::participants).collect();
         assert!(joined == expected, "in pages of {size}");
         for page in &pages {
             let json = page.json();
@@ -89,7 +85,7 @@ fn a_page_has_one_participant_by_default_and_at_most_300() {
     ] {
         let page = service.get(&format!("{LIST}{query}"));
         assert_eq!((page.status, &page.json()["page_size"]), (200, &json!(size)), "{query}");
-        assert_eq!(participants(&page).len(), size.min(12));
+        assert_eq!(page.participants().len(), size.min(12));
     }
     for query in ["page_size=0", "page_size=-1", "page_size=ten", "type=pastOne"] {
         let answer = service.get(&format!("{LIST}?{query}"));
@@ -113,11 +109,11 @@ fn a_token_remembers_its_size_and_type_and_belongs_to_its_meeting() {
     assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')), "{token}");
     let calls = sim.qos_calls().len();
     let alone = service.get(&format!("{LIST}?next_page_token={token}"));
-    assert_eq!((participants(&alone).len(), &alone.json()["page_size"]), (10, &json!(10)));
+    assert_eq!((alone.participants().len(), &alone.json()["page_size"]), (10, &json!(10)));
     let other_size = service.get(&format!("{LIST}?next_page_token={token}&page_size=3&type=past"));
     assert_eq!(
-        participants(&other_size)[..],
-        participants(&alone)[..3],
+        other_size.participants()[..],
+        alone.participants()[..3],
         "it counts on from the token's place"
     );
     for path in [
@@ -146,7 +142,7 @@ fn an_id_may_be_spelled_in_every_way() {
         let twice = once.replace('%', "%25");
         for spelling in [uuid, &once, &twice, &once.replace("%2F", "%2f")] {
             let page = service.get(&format!("/v2/metrics/meetings/{spelling}/participants/qos?page_size=10"));
-            assert_eq!((page.status, participants(&page).len()), (200, 2), "{spelling}");
+            assert_eq!((page.status, page.participants().len()), (200, 2), "{spelling}");
         }
     }
     assert_eq!(sim.qos_calls().len(), 3, "one flight for each meeting");

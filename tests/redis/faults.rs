@@ -43,7 +43,7 @@ async fn bounded<T>(operation: impl Future<Output = T>) -> T {
     done
 }
 
-/// Unavailable, without anything waiting for it; then up again.
+/// Redis counts as unavailable, and no operation waits for it; then it is up again.
 async fn is_away_and_comes_back(shared: &Cluster, comes_back: impl AsyncFnOnce()) {
     let of = record_key(90);
     // The first operations to fail wait for their timeout, and no longer.

@@ -54,6 +54,18 @@ impl Answer {
         code
     }
 
+    /// Asserts that this is the problem with this status and `code`, which no cache may store.
+    pub fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!((self.status, self.problem().as_str()), (status, code), "{}", self.text());
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+    }
+
+    /// The elements of `participants` of a 200.
+    pub fn participants(&self) -> Vec<Value> {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.json()["participants"].as_array().unwrap().clone()
+    }
+
     /// The value of `Cache-Status`.
     pub fn cache_status(&self) -> &str {
         self.header("cache-status").unwrap_or_default()
@@ -153,7 +165,7 @@ impl Connection {
         self.0.get_mut().write_all(bytes).unwrap();
     }
 
-    /// The same, if the service may have closed the connection.
+    /// Like [`Self::send_raw`], but fails if the service has closed the connection.
     pub fn try_send_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.0.get_mut().write_all(bytes)
     }
@@ -205,7 +217,7 @@ impl Connection {
         self.receive(method == "HEAD")
     }
 
-    /// The same, or `None` if the service has closed the connection instead.
+    /// Like [`Self::ask`], but returns `None` if the service has closed the connection.
     pub fn try_ask(&mut self, method: &str, path: &str) -> Option<Answer> {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: service\r\n\r\n");
         self.0.get_mut().write_all(head.as_bytes()).ok()?;

@@ -58,7 +58,7 @@ impl TokenKey {
     }
 }
 
-/// Seconds since 1970, so long from now.
+/// The time this many seconds from now, in seconds since 1970.
 pub fn in_seconds(seconds: i64) -> i64 {
     let now = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     i64::try_from(now).unwrap() + seconds

@@ -94,12 +94,12 @@ impl Service {
         Self::started(command(sim, settings))
     }
 
-    /// The same through another program, which gets the service's path as its last argument.
+    /// Like [`Self::start`], but through another program, which gets the service's path as its last argument.
     pub fn start_by(sim: &Sim, settings: &[(&str, &str)], by: &[&str]) -> Self {
         Self::started(Self::command_by(sim, settings, by))
     }
 
-    /// The same; returns exit status and lines if it exits instead of listening.
+    /// Like [`Self::start_by`], but returns the exit status and the lines if the process exits instead of listening.
     pub fn try_start_by(
         sim: &Sim,
         settings: &[(&str, &str)],
@@ -152,6 +152,11 @@ impl Service {
         safe_to_show(request(self.addr, "GET", path, &[]))
     }
 
+    /// `GET` on the callers' listener, with these headers.
+    pub fn get_with_headers(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        request(self.addr, "GET", path, headers)
+    }
+
     /// `GET` on the ops listener.
     pub fn ops_get(&self, path: &str) -> Answer {
         safe_to_show(request(self.ops, "GET", path, &[]))
@@ -176,6 +181,11 @@ impl Service {
                 .is_ok_and(|answer| answer.status == 200)
         };
         is_ok(self.ops, "/readyz") && is_ok(self.addr, path)
+    }
+
+    /// Waits until no flight is in progress.
+    pub fn wait_until_nothing_flies(&self) {
+        wait_for(|| (self.metric("zoom_qos_proxy_flights_active") == 0.0).then_some(()));
     }
 
     /// Waits until `/readyz` has this status.

@@ -20,6 +20,11 @@ pub fn calls_for(sim: &Sim, meeting: &str) -> Vec<Call> {
     calls
 }
 
+/// The page of each call, counted from 0.
+pub fn pages(calls: &[Call]) -> Vec<usize> {
+    calls.iter().map(|call| call.page.unwrap()).collect()
+}
+
 /// Every secret that the service and this simulator share, including the access tokens used so far.
 pub fn secrets(sim: &Sim) -> Vec<String> {
     let header = |call: &Call| call.header("authorization").map(str::to_owned);

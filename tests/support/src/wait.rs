@@ -2,12 +2,17 @@
 
 use std::{
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Longer than any condition takes; a test that waits this long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Returns the seconds until 00:00 UTC.
+pub fn until_midnight() -> u64 {
+    86_400 - SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() % 86_400
+}
 
 /// Polls until the condition returns a value.
 pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
@@ -21,7 +26,7 @@ pub fn wait_for<T>(mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// The same for an asynchronous condition.
+/// Like [`wait_for`], but for an asynchronous condition.
 pub async fn settled<T, F: Future<Output = Option<T>>>(mut condition: impl FnMut() -> F) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
