@@ -20,7 +20,7 @@ pub enum FaultKind {
         /// The body, verbatim.
         body: String,
     },
-    /// The same with additional headers. `date` and `x-zm-trackingid` replace the natural ones.
+    /// Like [`Self::Status`], with additional headers. `date` and `x-zm-trackingid` replace the natural ones.
     StatusWith {
         /// The HTTP status.
         status: u16,
@@ -33,7 +33,7 @@ pub enum FaultKind {
     PlanTooLow,
     /// 400/300: the page token is refused.
     PageTokenInvalid,
-    /// The same with HTTP status 300, as in Zoom's specification.
+    /// Like [`Self::PageTokenInvalid`], but with HTTP status 300, as in Zoom's specification.
     PageTokenInvalidStatus300,
     /// 400/300: the id is a webinar's. At the webinar endpoints too, so that neither kind is served.
     Webinar,
@@ -47,7 +47,7 @@ pub enum FaultKind {
     EndpointUnknown,
     /// 400/4711: a scope is missing.
     MissingScope,
-    /// 400/104: the same from older products.
+    /// 400/104: a scope is missing, as older products report it.
     MissingScope104,
     /// 400 with unescaped quotes in `message`: not JSON.
     MissingScopeMalformed,

@@ -1,4 +1,4 @@
-//! How many calls an interval holds.
+//! Counts the calls in an interval.
 
 use std::{
     sync::{Arc, Mutex},

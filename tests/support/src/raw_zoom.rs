@@ -70,7 +70,7 @@ impl RawZoom {
         Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// The same on a socket of the test.
+    /// Like [`Self::start`], but on a socket of the test.
     pub fn start_on(
         listener: TcpListener,
         script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
@@ -78,7 +78,7 @@ impl RawZoom {
         Self::start_greeting(listener, |_| Vec::new(), script)
     }
 
-    /// The same, but takes these steps on each connection, by its number, before any request.
+    /// Like [`Self::start`], but takes these steps on each connection, by its number, before any request.
     pub fn start_greeting(
         listener: TcpListener,
         greeting: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,

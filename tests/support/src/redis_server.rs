@@ -58,7 +58,7 @@ impl Server {
         self.process.as_ref().unwrap().id()
     }
 
-    /// SIGKILL.
+    /// Ends the server with SIGKILL.
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().ok();

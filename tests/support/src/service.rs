@@ -277,7 +277,7 @@ impl Service {
         self.finish_stopped(announced)
     }
 
-    /// The same for a service that was already asked to stop.
+    /// Like [`Self::finish`], for a service that was already asked to stop.
     pub fn finish_stopped(mut self, announced: &[&str]) -> Vec<String> {
         let status = self.wait();
         let lines = self.printed();

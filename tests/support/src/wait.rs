@@ -45,7 +45,7 @@ pub fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// The same on a runtime whose other tasks continue meanwhile.
+/// Like [`pause`], but on a runtime whose other tasks continue meanwhile.
 pub async fn pause_async(time: Duration) {
     tokio::time::sleep(time).await;
 }
