@@ -215,6 +215,46 @@ fn over_minutes(meeting: &Value, group: &str, limits: &Value) -> Vec<String> {
 }
 
 #[test]
+fn a_page_says_in_a_sentence_how_the_meeting_was_and_when() {
+    let sim = sim(|_| ());
+    let person = |latency: &str, first: &str, last: &str| {
+        let samples = [first, last].map(|time| {
+            format!(r#"{{"date_time":"2026-01-{time}:30Z","audio_input":{{"latency":"{latency}"}}}}"#)
+        });
+        format!(r#"{{"user_name":"Jane","user_qos":[{}]}}"#, samples.join(","))
+    };
+    let (good, bad) = (person("9 ms", "15T22:00", "15T22:59"), person("900 ms", "15T23:30", "16T00:10"));
+    let silent = r#"{"user_name":"Bob"}"#.to_owned();
+    let hour = "On 15 January 2026, 22:00–23:00. ";
+    let meetings = [
+        (vec![], "Zoom lists no participants.", ""),
+        (vec![&silent], "Zoom has not measured the only participant.", ""),
+        (vec![&silent, &silent], "Zoom has measured none of the 2 participants.", ""),
+        (vec![&good], "The only participant did not have a bad time.", hour),
+        (vec![&good, &good], "None of 2 had a bad time.", hour),
+        (vec![&good, &silent], "None of 2 had a bad time; 1 was not measured.", hour),
+        (
+            vec![&good, &bad],
+            "1 of 2 had a bad time; worst: <bdi>Jane</bdi> 23:30–23:31",
+            "On 15 January 2026, 22:00 to 16 January 2026, 00:11. ",
+        ),
+    ];
+    for (number, (rows, ..)) in meetings.iter().enumerate() {
+        let rows: Vec<_> = rows.iter().map(|row| row.as_str()).collect();
+        let rows = format!("[{}]", rows.join(","));
+        sim.add_meeting(Meeting::raw_pages(format!("9111111110{number}"), vec![rows]));
+    }
+    let service = Service::start(&sim, &[]);
+    for (number, (_, verdict, when)) in meetings.iter().enumerate() {
+        let text = page(&service.get(&format!("/meetings/9111111110{number}?type=past")), 200);
+        assert!(text.contains(&format!("<p class=\"verdict\">{verdict}</p>")), "{verdict}");
+        assert!(text.contains(&format!("<p>{when}Fetched from Zoom on")), "{when}");
+        assert_eq!(text.contains("<h2>Participants"), number > 0);
+    }
+    service.finish(&[]);
+}
+
+#[test]
 fn ids_are_understood_as_people_copy_them() {
     let sim = sim(|_| ());
     let uuid = "aj//p112Q+uo/summary75==";

@@ -44,6 +44,8 @@ struct MeetingTemplate<'p> {
     id: String,
     verdict: MeetingVerdict,
     stale: Option<&'p str>,
+    /// From when to when the columns are; `None` if no participant has a time.
+    held: Option<String>,
     fetched_at: Moment,
     other_type: OtherType,
     /// The seconds after which a page in progress reloads itself.
@@ -132,6 +134,7 @@ impl MeetingPage {
             },
             verdict: MeetingVerdict::of(heatmap),
             stale: self.stale.as_ref().map(|stale| stale.words.as_str()),
+            held: (axis.columns > 0).then(|| meeting_words::held(axis)),
             fetched_at: Moment::of(Timestamp::try_from(meeting.fetched_at()).unwrap_or_default()),
             other_type: self.other_type(meeting),
             refresh: is_live.then(|| meeting.fresh_for().as_secs().saturating_add(1)),

@@ -40,10 +40,13 @@ impl MeetingVerdict {
         let unknown = heatmap.count(Quality::Unknown);
         let fine = match (all, unknown) {
             (0, _) => "Zoom lists no participants.".to_owned(),
+            (1, 1) => "Zoom has not measured the only participant.".to_owned(),
             (all, unknown) if all == unknown => {
                 format!("Zoom has measured none of the {all} participants.")
             }
+            (1, 0) => "The only participant did not have a bad time.".to_owned(),
             (all, 0) => format!("None of {all} had a bad time."),
+            (all, 1) => format!("None of {all} had a bad time; 1 was not measured."),
             (all, unknown) => format!("None of {all} had a bad time; {unknown} were not measured."),
         };
         Self { affected, all, worst, common: common(&heatmap.common, affected), fine }
@@ -96,6 +99,14 @@ pub(super) fn limits(limits: &SummaryLimits) -> String {
         limit(SummaryLimit::Loss),
         limit(SummaryLimit::Cpu),
     )
+}
+
+/// Returns the time of all columns: "30 November 2026, 10:00–11:00".
+pub(super) fn held(axis: TimeAxis) -> String {
+    let (begin, end) = (axis.begin_of(0), axis.begin_of(axis.columns));
+    let day = |time: Timestamp| time.strftime("%-d %B %Y, ").to_string();
+    let to = if day(begin) == day(end) { "–".to_owned() } else { format!(" to {}", day(end)) };
+    format!("{}{}{to}{}", day(begin), time_of_day(begin), time_of_day(end))
 }
 
 pub(super) fn columns(axis: TimeAxis) -> String {

@@ -1,6 +1,7 @@
 "use strict";
 (() => {
   const root = document.getElementById("participants");
+  const minutes = [1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1440];
   const kinds = { latency: "Latency, ms", jitter: "Jitter, ms", loss: "Loss, %", cpu: "CPU, %" };
   const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const clock = (seconds) => new Date(seconds * 1000).toISOString().slice(11, 16);
@@ -13,8 +14,9 @@
 
   const chart = (box, kind, lines) => {
     const begin = Number(root.dataset.begin), step = Number(root.dataset.step), limit = Number(root.dataset[kind]);
-    const from = Math.min(...lines.map((line) => line.first));
-    const to = Math.max(...lines.map((line) => line.first + line.values.length));
+    // With a column on both sides: uPlot would show a whole day for a single one.
+    const from = Math.min(...lines.map((line) => line.first)) - 1;
+    const to = Math.max(...lines.map((line) => line.first + line.values.length)) + 1;
     const times = Array.from({ length: to - from }, (_, column) => begin + (from + column) * step);
     const data = lines.map((line) => times.map((_, column) => line.values[from + column - line.first] ?? null));
     const figure = document.createElement("figure"), caption = document.createElement("figcaption");
@@ -28,9 +30,10 @@
     }));
     series.push({ label: "limit", stroke: css("--text"), width: 1, dash: [2, 3], points: { show: false } });
     const make = () => new uPlot({
-      width: figure.clientWidth, height: 190, scales: { x: { time: true }, y: { range: (_, least, most) => [0, Math.max(most, limit) * 1.1 || 1] } },
+      width: figure.clientWidth, height: 190, tzDate: (time) => uPlot.tzDate(new Date(time * 1000), "Etc/UTC"),
+      scales: { x: { time: true }, y: { range: (_, least, most) => [0, Math.max(most, limit) * 1.1 || 1] } },
       series: [{ label: "UTC", value: (_, time) => time === null ? "–" : clock(time) }, ...series],
-      axes: [{ ...axis, values: (_, times) => times.map(clock) }, { ...axis, size: 48 }],
+      axes: [{ ...axis, incrs: minutes.map((each) => each * 60), values: (_, times) => times.map(clock) }, { ...axis, size: 48 }],
     }, [times, ...data, times.map(() => limit)], figure);
     const plot = make();
     new ResizeObserver(() => plot.setSize({ width: figure.clientWidth, height: 190 })).observe(figure);
