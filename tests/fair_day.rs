@@ -433,7 +433,7 @@ fn two_callers_in_the_last_minute_share_what_is_left() {
 }
 
 #[test]
-fn a_renamed_caller_has_the_reserve_of_the_hours_left_and_the_others_keep_theirs() {
+fn a_renamed_caller_takes_no_more_than_its_part_of_the_reserves() {
     let before = [("old", 1, 0), ("a", 1, 18 * HOUR), ("b", 1, 18 * HOUR)];
     let mut day = business(greedy_from(&before));
     day.run(0..12 * HOUR);

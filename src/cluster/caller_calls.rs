@@ -177,7 +177,7 @@ impl CallerChange {
     }
 }
 
-/// What a reply says about the callers' accounts.
+/// The part of a reply that is about the callers' accounts.
 pub(super) enum CallersReply {
     Nothing,
     /// The server may have forgotten accounts, and asks for those that this process knows.

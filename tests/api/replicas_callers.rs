@@ -52,7 +52,7 @@ fn the_ceilings_of_a_caller_hold_for_all_replicas_together() {
 }
 
 #[test]
-fn a_replica_that_has_just_started_keeps_to_the_minute_of_the_others() {
+fn a_replica_that_restarts_keeps_to_the_minute_of_the_others() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let paths = add_meetings(&sim, 0, 20);
     let (_folder, file) = callers_file(&entry("support-tools", KEY, "calls_per_minute = 5"));
