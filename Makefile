@@ -113,7 +113,7 @@ conformance-jdk:
 	@scripts/prepare java python3
 	@python3 tests/conformance/jdk/run.py java target/debug/zoom-qos-proxy target/debug/zoom-sim
 
-clients: ## runs well-known clients of Zoom's API, and generated ones, against the service; see tests/clients
+clients: ## runs well-known clients of Zoom's API, and generated ones, against the service, and presents foreign tokens; see tests/clients, tests/tokens
 	$(call heading,clients made for Zoom)
 	cargo build --locked --workspace --bins
 	@scripts/clients target/debug/zoom-qos-proxy target/debug/zoom-sim

@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     fetcher::{Dependencies, Fetcher, FetcherTask},
     hiding::CurrentKeys,
-    http::{AppState, ViewMaker},
+    http::{AppState, TokenThread, ViewMaker},
     metrics::Metrics,
     quota::LocalQuota,
     server::{BindError, Listeners, ServerConfig},
@@ -111,6 +111,7 @@ impl App {
         let (known, callers_file_watcher) = Callers::open(callers, anonymous_hide, &metrics);
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let views = ViewMaker::new(server.workers.min(cpus), fetcher.wait).map_err(StartError::NoThread)?;
+        let token_thread = TokenThread::start().map_err(StartError::NoThread)?;
         let client_secret = zoom.client_secret.clone();
         let hiding_keys = hiding_keys(&client_secret).map_err(StartError::ClientSecret)?;
         let dependencies = Dependencies {
@@ -134,6 +135,7 @@ impl App {
             fetcher,
             hiding_keys,
             views,
+            token_thread,
             operators_key,
             summary_limits: summary,
             log_meeting_ids: telemetry.log_meeting_ids,

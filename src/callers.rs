@@ -6,6 +6,7 @@
 //! attacker, because finding a key whose hash has a given prefix is no easier than guessing.
 
 mod add;
+mod bearer;
 mod caller;
 mod directory;
 mod edit;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 
 pub(crate) use self::{
     add::{Addition, EditError, NewCaller, remove},
+    bearer::{LookupPlace, Unidentified},
     caller::{CallAllowance, CallReservation, Caller, CallerName},
-    directory::Unidentified,
     oidc::{FetchEnd, TokenError},
     parser::{Issue, WEIGHTS},
 };

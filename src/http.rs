@@ -30,6 +30,7 @@ mod retry_after;
 mod route;
 mod state;
 mod summary;
+mod token_thread;
 mod view_params;
 mod views;
 mod zoom_api;
@@ -54,7 +55,10 @@ use self::{
     problem::Problem,
     route::{Methods, Route, RouteHandler},
 };
-pub use self::{disconnect::watch_connection, route::Listener, state::AppState, views::ViewMaker};
+pub use self::{
+    disconnect::watch_connection, route::Listener, state::AppState, token_thread::TokenThread,
+    views::ViewMaker,
+};
 use crate::snapshot::MeetingKind;
 
 /// The routes of both listeners, the most requested first; but a summary's path, which `/qos/{meetingId}` matches, too,
@@ -126,9 +130,9 @@ fn serve(
     let mut in_flight = InFlight::begin(&request, state, route);
     let (request, mut payload) = request.into_parts();
     async move {
-        if matches!(in_flight.context.identity, Identity::AwaitsKeys(_)) {
+        if matches!(in_flight.context.identity, Identity::Pending(_)) {
             // Boxed; otherwise the future of every hit would need room for it.
-            Box::pin(in_flight.await_keys(request.headers())).await;
+            Box::pin(in_flight.await_identity(request.headers())).await;
         }
         let mut response =
             answer(listener, &request, &mut payload, &in_flight.state, &in_flight.context).await;

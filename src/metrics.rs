@@ -80,6 +80,14 @@ impl Metrics {
         }
     }
 
+    /// Sets the number of keys of each issuer. Issuers that are no longer in the callers' file disappear.
+    pub(crate) fn set_issuers<'a>(&self, issuers: impl Iterator<Item = (&'a str, usize)>) {
+        self.issuer_keys.reset();
+        for (name, keys) in issuers {
+            self.issuer_keys.with_label_values(&[name]).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        }
+    }
+
     pub(crate) fn exposition(&self) -> Option<String> {
         TextEncoder::new().encode_to_string(&self.gather()).ok()
     }

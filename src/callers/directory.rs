@@ -16,51 +16,34 @@ use tokio::sync::Notify;
 use super::{
     caller::{Caller, CallerName, SharedLedger},
     key::{self, Digest},
-    oidc::{
-        FetchEnd, Issuer, IssuerEntry, IssuerStatus, RememberedTokens, TokenError, TokenRule, Unverified,
-        Verified, looks_like_token, verify,
-    },
+    oidc::{Issuer, IssuerEntry, IssuerStatus, RememberedTokens, SignatureBudget, TokenRule},
     parser::{CallerEntry, FileEntries},
 };
 use crate::{hiding::HiddenFields, metrics::Metrics};
 
-/// The beginning of nearly every token: `{` in base64. Other values are not looked up among the remembered tokens.
-const TOKEN_START: &[u8] = b"ey";
-
 /// The current callers. They are cheap to clone and can be used from any thread.
 #[derive(Clone)]
 pub struct Callers {
-    directory: Arc<ArcSwap<Directory>>,
+    pub(super) directory: Arc<ArcSwap<Directory>>,
     /// The problems of the file, if its current contents are not in use.
     problems: Arc<ArcSwap<Vec<String>>>,
     version: Arc<AtomicU64>,
     /// Wakes the watcher when a token needs keys that have not been fetched.
-    keys_wanted: Arc<Notify>,
-}
-
-/// The reason why a bearer value identifies no caller.
-pub(crate) enum Unidentified {
-    /// It is neither a key nor a token.
-    UnknownKey,
-    RefusedToken(TokenError),
-    /// The token needs keys that are being fetched.
-    AwaitsKeys(FetchEnd),
-    /// The issuer's first keys have not arrived. The next attempt is at this time.
-    NoKeys {
-        retry_at: Instant,
-    },
+    pub(super) keys_wanted: Arc<Notify>,
+    /// The signatures that workers may still verify.
+    pub(super) signatures: Arc<SignatureBudget>,
 }
 
 #[derive(Default)]
 pub(super) struct Directory {
     in_order: Vec<Arc<Caller>>,
     /// The callers with tokens, in the order of the file.
-    by_token: Vec<(TokenRule, Arc<Caller>)>,
-    issuers: Vec<Arc<Issuer>>,
+    pub(super) by_token: Vec<(TokenRule, Arc<Caller>)>,
+    pub(super) issuers: Vec<Arc<Issuer>>,
     /// The tokens verified by this directory. A changed file makes a new directory, so its tokens are verified again.
-    remembered: RememberedTokens,
+    pub(super) remembered: RememberedTokens,
     /// The callers by the hashes of their keys; `None` if no callers are configured, and the only one is anonymous.
-    by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
+    pub(super) by_key: Option<HashMap<Digest, Arc<Caller>, RandomState>>,
 }
 
 impl Callers {
@@ -70,6 +53,7 @@ impl Callers {
             problems: Arc::default(),
             version: Arc::default(),
             keys_wanted: Arc::default(),
+            signatures: Arc::default(),
         }
     }
 
@@ -100,44 +84,6 @@ impl Callers {
         self.version.load(Ordering::Acquire)
     }
 
-    /// Returns the caller with this key or signed token. With `may_wait`, a token whose key has not been fetched can cause a
-    /// fetch of keys.
-    pub(crate) fn find_by_bearer(
-        &self,
-        value: &[u8],
-        now: Instant,
-        may_wait: bool,
-    ) -> Result<Arc<Caller>, Unidentified> {
-        let directory = self.directory.load();
-        // Remembered tokens come first, because hashing a token as a key would cost more than the rest of a hit. No remembered
-        // token is a key.
-        let remembered = value.starts_with(TOKEN_START).then(|| directory.remembered.get(value, now));
-        if let Some(caller) = remembered.flatten() {
-            return Ok(caller);
-        }
-        let by_key = directory.by_key.as_ref().and_then(|by_key| by_key.get(&key::digest_of(value)));
-        if let Some(caller) = by_key {
-            return Ok(Arc::clone(caller));
-        }
-        if directory.issuers.is_empty() || !looks_like_token(value) {
-            return Err(Unidentified::UnknownKey);
-        }
-        let (issuer, is_unknown_id) = match verify(value, &directory.issuers) {
-            Ok(verified) => return directory.remember(value, verified, now),
-            Err(Unverified::Refused(error)) => return Err(Unidentified::RefusedToken(error)),
-            Err(Unverified::UnknownKey(issuer)) => (issuer, true),
-            Err(Unverified::NoKeys(issuer)) => (issuer, false),
-        };
-        match issuer.awaited_fetch(is_unknown_id, now).filter(|_| may_wait) {
-            Some(end) => {
-                self.keys_wanted.notify_one();
-                Err(Unidentified::AwaitsKeys(end))
-            }
-            None if is_unknown_id => Err(Unidentified::RefusedToken(TokenError::UnknownKey)),
-            None => Err(Unidentified::NoKeys { retry_at: issuer.next_fetch() }),
-        }
-    }
-
     /// Completes when a token needs keys that have not been fetched.
     pub(super) async fn keys_wanted(&self) {
         self.keys_wanted.notified().await;
@@ -163,21 +109,6 @@ impl Directory {
     pub(super) fn anonymous(hide: HiddenFields, metrics: &Metrics) -> Self {
         metrics.init_caller(CallerName::ANONYMOUS);
         Self { in_order: vec![Arc::new(Caller { hide, ..Caller::anonymous() })], ..Self::default() }
-    }
-
-    /// Returns the first caller of the file to whom this token belongs, and remembers the token until it expires.
-    fn remember(&self, token: &[u8], verified: Verified, now: Instant) -> Result<Arc<Caller>, Unidentified> {
-        let Verified { issuer, key, claims } = verified;
-        let is_of_issuer = |rule: &TokenRule| match &rule.issuer {
-            Some(name) => *name == issuer.entry.name,
-            None => self.issuers.first().is_some_and(|first| Arc::ptr_eq(first, &issuer)),
-        };
-        let found = self.by_token.iter().find(|(rule, _)| is_of_issuer(rule) && rule.matches(&claims));
-        let Some((_, caller)) = found else { return Err(Unidentified::RefusedToken(TokenError::NoCaller)) };
-        if let Some(expires) = claims.expires(now) {
-            self.remembered.insert(token, caller, key, (now, expires));
-        }
-        Ok(Arc::clone(caller))
     }
 }
 

@@ -9,6 +9,7 @@ mod issuer;
 mod jwks;
 mod remembered;
 mod rule;
+mod signature_budget;
 mod token;
 mod verifier;
 
@@ -19,6 +20,7 @@ pub(super) use self::{
     jwks::KeySet,
     remembered::RememberedTokens,
     rule::TokenRule,
+    signature_budget::SignatureBudget,
     token::{Unverified, Verified, looks_like_token, verify},
 };
 pub(crate) use self::{

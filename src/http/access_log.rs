@@ -73,12 +73,15 @@ impl InFlight {
         Self { state, context, method, peer: request.peer_addr(), meeting, answered: None, span }
     }
 
-    /// Identifies the caller again once the keys of its token's issuer have arrived.
-    pub(super) async fn await_keys(&mut self, headers: &HeaderMap) {
+    /// Identifies the caller of a token whose verification takes a while.
+    pub(super) async fn await_identity(&mut self, headers: &HeaderMap) {
         let identity = std::mem::replace(&mut self.context.identity, Identity::Unknown);
-        if let Identity::AwaitsKeys(end) = identity {
-            self.context.identity = Identity::after_fetch(end, headers, &self.state.callers).await;
-        }
+        self.context.identity = match identity {
+            Identity::Pending(pending) => {
+                pending.wait(headers, &self.state.callers, &self.state.token_thread).await
+            }
+            identified => identified,
+        };
     }
 
     /// Records the response. If it is not a 2xx and the caller has probably disconnected, 499 is logged instead.

@@ -68,6 +68,9 @@ fn degradations(state: &AppState) -> Vec<Value> {
 /// Responds with all metrics in Prometheus's text format.
 pub(super) async fn metrics(state: &AppState, context: &RequestContext) -> HttpResponse {
     state.update_gauges();
+    state
+        .metrics
+        .set_issuers(state.callers.issuers().iter().map(|issuer| (issuer.name.as_str(), issuer.keys)));
     // If the fetcher does not reply in time, all other metrics are still reported.
     if let Ok(Some(status)) = tokio::time::timeout(FETCHER_TIMEOUT, state.fetcher.status()).await {
         let (callers, now) = (state.callers.all(), Instant::now());

@@ -12,14 +12,41 @@ use actix_web::http::header::HeaderMap;
 use super::{
     credentials::{BasicCredentials, Credential},
     problem::Problem,
+    token_thread::TokenThread,
 };
 use crate::{
-    callers::{Caller, CallerName, Callers, FetchEnd, TokenError, Unidentified},
+    callers::{Caller, CallerName, Callers, FetchEnd, LookupPlace, TokenError, Unidentified},
     hiding::HiddenFields,
 };
 
 /// How long a request waits for the keys of a token's issuer.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The event that the verification of a token waits for.
+pub(super) enum PendingIdentity {
+    /// The keys of its issuer are being fetched.
+    Keys(FetchEnd),
+    /// It takes too long for a worker.
+    BlockingThread,
+}
+
+impl PendingIdentity {
+    /// Waits, at most a few seconds, and identifies the caller.
+    pub(super) async fn wait(self, headers: &HeaderMap, callers: &Callers, thread: &TokenThread) -> Identity {
+        if let Self::Keys(end) = self {
+            let _in_time = tokio::time::timeout(KEYS_TIMEOUT, end.wait()).await;
+            let place = LookupPlace::WorkerAfterFetch;
+            match Identity::find(headers, callers, Instant::now(), place) {
+                Identity::Pending(_) => {}
+                identified => return identified,
+            }
+        }
+        match Credential::of(headers) {
+            Some(Credential::Bearer(token)) => thread.find(token, callers).await.into(),
+            _ => Identity::Unknown,
+        }
+    }
+}
 
 /// The sender of a request.
 pub(super) enum Identity {
@@ -28,8 +55,8 @@ pub(super) enum Identity {
     /// A credential is required, and the request has none or an unknown one.
     Unknown,
     RefusedToken(TokenError),
-    /// The keys of the token's issuer are being fetched: see [`Identity::after_fetch`].
-    AwaitsKeys(FetchEnd),
+    /// The token cannot be verified at once.
+    Pending(PendingIdentity),
     /// The issuer's keys have not arrived yet. The next attempt is at this time.
     NoKeys(Instant),
     /// The route is open to everybody.
@@ -38,28 +65,16 @@ pub(super) enum Identity {
 
 impl Identity {
     pub(super) fn of(headers: &HeaderMap, callers: &Callers, now: Instant) -> Self {
-        Self::find(headers, callers, now, true)
+        Self::find(headers, callers, now, LookupPlace::Worker)
     }
 
-    /// Waits for the keys, at most [`KEYS_TIMEOUT`], and identifies the caller again.
-    pub(super) async fn after_fetch(end: FetchEnd, headers: &HeaderMap, callers: &Callers) -> Self {
-        let _in_time = tokio::time::timeout(KEYS_TIMEOUT, end.wait()).await;
-        Self::find(headers, callers, Instant::now(), false)
-    }
-
-    fn find(headers: &HeaderMap, callers: &Callers, now: Instant, may_wait: bool) -> Self {
+    fn find(headers: &HeaderMap, callers: &Callers, now: Instant, place: LookupPlace) -> Self {
         // Without `callers.file`, credentials are ignored.
         if !callers.need_keys() {
             return callers.find(None).map_or(Self::Unknown, Self::Caller);
         }
         let caller = match Credential::of(headers) {
-            Some(Credential::Bearer(value)) => match callers.find_by_bearer(value, now, may_wait) {
-                Ok(caller) => Some(caller),
-                Err(Unidentified::UnknownKey) => None,
-                Err(Unidentified::RefusedToken(error)) => return Self::RefusedToken(error),
-                Err(Unidentified::AwaitsKeys(end)) => return Self::AwaitsKeys(end),
-                Err(Unidentified::NoKeys { retry_at }) => return Self::NoKeys(retry_at),
-            },
+            Some(Credential::Bearer(value)) => return callers.find_by_bearer(value, now, place).into(),
             Some(Credential::ApiKey(key)) => callers.find(Some(key)),
             Some(Credential::Basic(credentials)) => {
                 credentials.and_then(|pair| find_by_basic(&pair, callers))
@@ -73,9 +88,7 @@ impl Identity {
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Caller(caller) => caller.name.as_str(),
-            Self::Unknown | Self::RefusedToken(_) | Self::AwaitsKeys(_) | Self::NoKeys(_) => {
-                CallerName::UNKNOWN
-            }
+            Self::Unknown | Self::RefusedToken(_) | Self::Pending(_) | Self::NoKeys(_) => CallerName::UNKNOWN,
             Self::NotRequired => CallerName::ANONYMOUS,
         }
     }
@@ -99,7 +112,20 @@ impl Identity {
             Self::Caller(caller) => Ok(caller),
             Self::RefusedToken(error) => Err(Problem::UnknownCaller(Some(*error))),
             Self::NoKeys(retry_at) => Err(Problem::IssuerUnavailable { retry_at: Some(*retry_at) }),
-            Self::Unknown | Self::AwaitsKeys(_) | Self::NotRequired => Err(Problem::UnknownCaller(None)),
+            Self::Unknown | Self::Pending(_) | Self::NotRequired => Err(Problem::UnknownCaller(None)),
+        }
+    }
+}
+
+impl From<Result<Arc<Caller>, Unidentified>> for Identity {
+    fn from(found: Result<Arc<Caller>, Unidentified>) -> Self {
+        match found {
+            Ok(caller) => Self::Caller(caller),
+            Err(Unidentified::UnknownKey) => Self::Unknown,
+            Err(Unidentified::RefusedToken(error)) => Self::RefusedToken(error),
+            Err(Unidentified::AwaitsKeys(end)) => Self::Pending(PendingIdentity::Keys(end)),
+            Err(Unidentified::NeedsBlockingThread) => Self::Pending(PendingIdentity::BlockingThread),
+            Err(Unidentified::NoKeys { retry_at }) => Self::NoKeys(retry_at),
         }
     }
 }

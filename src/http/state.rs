@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use super::{auth::Identity, views::ViewMaker};
+use super::{auth::Identity, token_thread::TokenThread, views::ViewMaker};
 use crate::{
     cache::Cache,
     callers::{Callers, OperatorsKey},
@@ -21,6 +21,8 @@ use crate::{
 pub struct AppState {
     /// Identifies callers by their keys.
     pub callers: Callers,
+    /// Verifies the tokens that take long.
+    pub token_thread: TokenThread,
     /// The key that purges require, if there is one.
     pub operators_key: Option<OperatorsKey>,
     /// Serves hits.

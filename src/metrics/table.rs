@@ -126,6 +126,8 @@ metrics! {
         "caller_day_calls_share", "A caller's part of the day's permitted calls by weight", &["caller"];
     callers_file_ok: IntGauge =
         "callers_file_ok", "0 while the callers' file is invalid and an older list is in use";
+    issuer_keys: IntGaugeVec =
+        "issuer_keys", "Keys of an issuer of the callers' file that can verify tokens", &["issuer"];
     caller_permits_queued: IntGaugeVec =
         "caller_permits_queued", "Calls of one caller waiting for a permit", &["caller"];
     caller_oldest_wait: GaugeVec =

@@ -74,11 +74,13 @@ fn an_issuer_that_is_away_stops_neither_keys_nor_known_tokens() {
     assert!((1..=10).contains(&answer.retry_after()));
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
     assert_eq!(service.ops_get("/readyz").status, 200);
+    assert_eq!(service.metric("zoom_qos_proxy_issuer_keys{issuer=\"test\"}"), 0.0);
     let failure = in_status(&service)["last_failure"].as_str().unwrap().to_owned();
     assert!(failure.ends_with("/keys answers with status 500"), "{failure}");
     issuer.set_keys(&[&key]);
     wait_until(&service, &token, 200);
     assert_eq!(in_status(&service)["last_failure"], Value::Null);
+    assert_eq!(service.metric("zoom_qos_proxy_issuer_keys{issuer=\"test\"}"), 1.0);
     issuer.answer("/keys", 200, "<html>");
     let unknown = TokenKey::new("2").sign(&issuer.claims("ann"));
     assert_eq!(get_with(&service, &unknown).status, 401);
@@ -87,6 +89,28 @@ fn an_issuer_that_is_away_stops_neither_keys_nor_known_tokens() {
     assert_eq!((get_with(&service, &token).status, get_with(&service, &fresh).status), (200, 200));
     let lines = service.finish(&[AWAY]);
     assert_eq!(lines.iter().filter(|line| line.contains(AWAY)).count(), 2, "once per change");
+}
+
+#[test]
+fn a_token_without_kid_is_tried_with_every_key() {
+    let keys: Vec<_> = (0..300).map(|number| TokenKey::new(&number.to_string())).collect();
+    let (sim, issuer) = (sim(|_| ()), Issuer::start(&keys.iter().collect::<Vec<_>>()));
+    let (service, _folder, _) = start(&sim, &(callers() + &issuer.entry("")), &[]);
+    let token = |key: &TokenKey| key.sign_with(&issuer.claims("ann"), &json!({ "kid": null }));
+    for key in [&keys[0], &keys[299]] {
+        wait_until(&service, &token(key), 200);
+    }
+    let stranger = TokenKey::new("0");
+    for _ in 0..2 {
+        assert_eq!(get_with(&service, &token(&stranger)).status, 401);
+    }
+    // More tokens in a second than workers verify.
+    for _ in 0..150 {
+        assert_eq!(get_with(&service, &stranger.sign(&issuer.claims("ann"))).status, 401);
+        assert_eq!(get_as(&service, KEY, PATH).status, 200);
+    }
+    assert_eq!(get_with(&service, &keys[7].sign(&issuer.claims("ann"))).status, 200);
+    service.finish(&[]);
 }
 
 #[test]

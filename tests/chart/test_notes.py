@@ -53,6 +53,11 @@ def test_notes_warn_of_risks():
     assert "Only the replica that issued a paging token knows it" in notes(merged(ci("ingress"), {"replicaCount": 2}))
 
 
+def test_notes_say_where_the_keys_of_issuers_are_shown():
+    assert "/status (issuers) on port 9090" in notes(ci("issuer"))
+    assert "/status (issuers)" not in notes()
+
+
 def test_notes_do_not_warn_without_a_risk():
     assert OVERLAP not in notes(ci("one-after-the-other"))
     # Redis keeps the day's count, and both pods of a rollout share one limit.

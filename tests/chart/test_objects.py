@@ -395,9 +395,18 @@ def test_the_callers_file_comes_from_a_secret_or_everybody_may_ask():
     assert volume["items"] == [{"key": "who.toml", "path": "callers.toml"}]
     [mount] = [each for each in objects.container["volumeMounts"] if each["name"] == "callers"]
     assert mount["mountPath"] == "/etc/zoom-qos-proxy/callers"
+    assert "issuers" not in [each["name"] for each in objects.pod["volumes"]]
     open_to_all = render()
     assert "[callers]" not in open_to_all.toml
     assert "callers" not in [each["name"] for each in open_to_all.pod["volumes"] + open_to_all.container["volumeMounts"]]
+
+
+def test_the_keys_of_issuers_come_from_a_secret():
+    objects = render(ci("issuer"))
+    volumes = {each["name"]: each for each in objects.pod["volumes"]}
+    mounts = {each["name"]: each["mountPath"] for each in objects.container["volumeMounts"]}
+    assert volumes["issuers"]["secret"]["secretName"] == "qos-issuers"
+    assert mounts["issuers"] == "/etc/zoom-qos-proxy/issuers"
 
 
 # ---- replicas and their volumes ----

@@ -155,7 +155,10 @@ class FilesBroken(Scene):
 
     def prepare(self):
         self.callers = self.folder / "callers.toml"
-        self.callers.write_text(f'[[caller]]\nname = "a"\nkey_sha256 = "{hashlib.sha256(b"k").hexdigest()}"\n')
+        issuer = 'name = "i"\nurl = "https://issuer.example"\naudience = "a"\njwks_file = "missing.json"\n'
+        self.callers.write_text(
+            f'[[caller]]\nname = "a"\nkey_sha256 = "{hashlib.sha256(b"k").hexdigest()}"\n[[issuer]]\n{issuer}'
+        )
         self.count = self.folder / "count"
         self.count.mkdir()
         self.settings = {

@@ -10,6 +10,9 @@
 {{- if .Values.callers.existingSecret }}
 - {name: callers, mountPath: /etc/zoom-qos-proxy/callers, readOnly: true}
 {{- end }}
+{{- if .Values.callers.jwksSecret }}
+- {name: issuers, mountPath: /etc/zoom-qos-proxy/issuers, readOnly: true}
+{{- end }}
 {{- if include "zoom-qos-proxy.redisSecret" . }}
 - {name: redis, mountPath: /run/secrets/redis, readOnly: true}
 {{- end }}
@@ -61,6 +64,17 @@
     {{- end }}
     items:
       - {key: {{ .root.Values.callers.key | quote }}, path: callers.toml}
+{{- end }}
+{{- if .root.Values.callers.jwksSecret }}
+- name: issuers
+  secret:
+    secretName: {{ .root.Values.callers.jwksSecret | quote }}
+    {{- if .optional }}
+    optional: true
+    {{- end }}
+    {{- if .root.Values.runAs.fsGroup }}
+    defaultMode: 0440
+    {{- end }}
 {{- end }}
 {{- if include "zoom-qos-proxy.redisSecret" .root }}
 - name: redis

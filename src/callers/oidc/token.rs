@@ -58,6 +58,8 @@ pub(crate) enum TokenError {
 /// The result of a verification that did not succeed.
 pub(in crate::callers) enum Unverified {
     Refused(TokenError),
+    /// The token may have been signed with any of many keys, and no more signatures can be verified here.
+    TooManySignatures,
     /// The issuer has no key with this id now. A fetch may add one.
     UnknownKey(Arc<Issuer>),
     /// The issuer's first keys have not arrived yet.
@@ -108,8 +110,12 @@ pub(in crate::callers) fn looks_like_token(value: &[u8]) -> bool {
     memchr::memchr_iter(b'.', value).count() == 2
 }
 
-/// Verifies a token of one of these issuers.
-pub(in crate::callers) fn verify(token: &[u8], issuers: &[Arc<Issuer>]) -> Result<Verified, Unverified> {
+/// Verifies a token of one of these issuers, if as many signatures as it may need may be verified.
+pub(in crate::callers) fn verify(
+    token: &[u8],
+    issuers: &[Arc<Issuer>],
+    may_verify: impl FnOnce(usize) -> bool,
+) -> Result<Verified, Unverified> {
     if token.len() > MAX_LENGTH {
         return Err(TokenError::TooLong.into());
     }
@@ -128,6 +134,9 @@ pub(in crate::callers) fn verify(token: &[u8], issuers: &[Arc<Issuer>]) -> Resul
         Candidates::UnknownId => return Err(Unverified::UnknownKey(Arc::clone(issuer))),
         Candidates::NoneFits => return Err(TokenError::KeyMismatch.into()),
     };
+    if !may_verify(candidates.len()) {
+        return Err(Unverified::TooManySignatures);
+    }
     verifier::install();
     let validation = validation(head.alg, issuer);
     let mut failure = TokenError::Signature;

@@ -80,6 +80,7 @@ impl Verifier<Vec<u8>> for RingVerifier {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), Error> {
         let verified = match (&self.scheme, self.key.kind()) {
             (Scheme::Rsa(parameters), DecodingKeyKind::RsaModulusExponent { n, e }) => {
+                let (n, e) = (without_leading_zeros(n), without_leading_zeros(e));
                 RsaPublicKeyComponents { n, e }.verify(parameters, message, signature)
             }
             (Scheme::Curve(algorithm), DecodingKeyKind::SecretOrDer(point)) => {
@@ -89,6 +90,12 @@ impl Verifier<Vec<u8>> for RingVerifier {
         };
         verified.map_err(|_| Error::new())
     }
+}
+
+/// Some issuers write numbers as ASN.1 does, with a zero before a first byte of 0x80 or more. `ring` rejects it.
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    number.get(zeros..).unwrap_or_default()
 }
 
 impl JwtVerifier for RingVerifier {

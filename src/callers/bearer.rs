@@ -1,0 +1,99 @@
+//! Finds the caller of a bearer value: a key or a signed token.
+
+use std::{sync::Arc, time::Instant};
+
+use super::{
+    caller::Caller,
+    directory::{Callers, Directory},
+    key,
+    oidc::{FetchEnd, TokenError, TokenRule, Unverified, Verified, looks_like_token, verify},
+};
+
+/// The beginning of nearly every token: `{` in base64. Other values are not looked up among the remembered tokens.
+const TOKEN_START: &[u8] = b"ey";
+
+/// The thread that looks a caller up; the look-up may cost more on some than on others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LookupPlace {
+    /// On a worker: it leaves many signatures to a blocking thread, and a fetch of keys to the watcher.
+    Worker,
+    /// On a worker after such a fetch. No second one follows.
+    WorkerAfterFetch,
+    /// On a blocking thread.
+    BlockingThread,
+}
+
+/// The reason why a bearer value identifies no caller.
+pub(crate) enum Unidentified {
+    /// It is neither a key nor a token.
+    UnknownKey,
+    RefusedToken(TokenError),
+    /// The keys that are being fetched may verify the token.
+    AwaitsKeys(FetchEnd),
+    /// Verifying the token takes too long for a worker.
+    NeedsBlockingThread,
+    /// The issuer's first keys have not arrived. The next attempt is at this time.
+    NoKeys {
+        retry_at: Instant,
+    },
+}
+
+impl Callers {
+    /// Returns the caller with this key or signed token.
+    pub(crate) fn find_by_bearer(
+        &self,
+        value: &[u8],
+        now: Instant,
+        place: LookupPlace,
+    ) -> Result<Arc<Caller>, Unidentified> {
+        let directory = self.directory.load();
+        // Remembered tokens come first, because hashing a token as a key would cost more than the rest of a hit. No remembered
+        // token is a key.
+        let remembered = value.starts_with(TOKEN_START).then(|| directory.remembered.get(value, now));
+        if let Some(caller) = remembered.flatten() {
+            return Ok(caller);
+        }
+        let by_key = directory.by_key.as_ref().and_then(|by_key| by_key.get(&key::digest_of(value)));
+        if let Some(caller) = by_key {
+            return Ok(Arc::clone(caller));
+        }
+        if directory.issuers.is_empty() || !looks_like_token(value) {
+            return Err(Unidentified::UnknownKey);
+        }
+        let may_verify =
+            |signatures| place == LookupPlace::BlockingThread || self.signatures.take(signatures, now);
+        let (issuer, is_unknown_id) = match verify(value, &directory.issuers, may_verify) {
+            Ok(verified) => return directory.remember(value, verified, now),
+            Err(Unverified::Refused(error)) => return Err(Unidentified::RefusedToken(error)),
+            Err(Unverified::TooManySignatures) => return Err(Unidentified::NeedsBlockingThread),
+            Err(Unverified::UnknownKey(issuer)) => (issuer, true),
+            Err(Unverified::NoKeys(issuer)) => (issuer, false),
+        };
+        let may_wait = place == LookupPlace::Worker;
+        match issuer.awaited_fetch(is_unknown_id, now).filter(|_| may_wait) {
+            Some(end) => {
+                self.keys_wanted.notify_one();
+                Err(Unidentified::AwaitsKeys(end))
+            }
+            None if is_unknown_id => Err(Unidentified::RefusedToken(TokenError::UnknownKey)),
+            None => Err(Unidentified::NoKeys { retry_at: issuer.next_fetch() }),
+        }
+    }
+}
+
+impl Directory {
+    /// Returns the first caller of the file to whom this token belongs, and remembers the token until it expires.
+    fn remember(&self, token: &[u8], verified: Verified, now: Instant) -> Result<Arc<Caller>, Unidentified> {
+        let Verified { issuer, key, claims } = verified;
+        let is_of_issuer = |rule: &TokenRule| match &rule.issuer {
+            Some(name) => *name == issuer.entry.name,
+            None => self.issuers.first().is_some_and(|first| Arc::ptr_eq(first, &issuer)),
+        };
+        let found = self.by_token.iter().find(|(rule, _)| is_of_issuer(rule) && rule.matches(&claims));
+        let Some((_, caller)) = found else { return Err(Unidentified::RefusedToken(TokenError::NoCaller)) };
+        if let Some(expires) = claims.expires(now) {
+            self.remembered.insert(token, caller, key, (now, expires));
+        }
+        Ok(Arc::clone(caller))
+    }
+}

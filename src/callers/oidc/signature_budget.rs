@@ -1,0 +1,54 @@
+//! Bounds the signatures that workers verify, because anybody can send tokens that look valid.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// The maximum number of signatures that workers verify in a window. P-384 takes longest, with about half a millisecond: so at most
+/// 5 % of one CPU go to tokens. All others are verified on a thread that yields to hits.
+const PER_WINDOW: usize = 100;
+const WINDOW: Duration = Duration::from_secs(1);
+/// The maximum number for one token without `kid`, during which its worker serves nobody else.
+const PER_TOKEN: usize = 16;
+
+/// The number of signatures that workers may still verify.
+#[derive(Default)]
+pub(in crate::callers) struct SignatureBudget(Mutex<Spent>);
+
+#[derive(Default)]
+struct Spent {
+    window_ends: Option<Instant>,
+    signatures: usize,
+}
+
+impl SignatureBudget {
+    /// Takes as many signatures as a token may need; `false` if a worker must not verify that many now.
+    pub(in crate::callers) fn take(&self, signatures: usize, now: Instant) -> bool {
+        let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spent.window_ends.is_none_or(|end| end <= now) {
+            *spent = Spent { window_ends: Some(now + WINDOW), signatures: 0 };
+        }
+        let may_verify = signatures <= PER_TOKEN && spent.signatures + signatures <= PER_WINDOW;
+        if may_verify {
+            spent.signatures += signatures;
+        }
+        may_verify
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_signatures_a_second_are_left_to_workers() {
+        let (budget, now) = (SignatureBudget::default(), Instant::now());
+        assert!(!budget.take(PER_TOKEN + 1, now));
+        assert!((0..6).all(|_| budget.take(PER_TOKEN, now)));
+        assert!(!budget.take(5, now));
+        assert!(budget.take(4, now));
+        assert!(!budget.take(1, now + WINDOW / 2));
+        assert!(budget.take(1, now + WINDOW));
+    }
+}

@@ -1,0 +1,47 @@
+//! Verifies the tokens that take too long for a worker, on a thread that yields to hits.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Semaphore;
+
+use crate::{
+    blocking::BlockingPool,
+    callers::{Caller, Callers, LookupPlace, Unidentified},
+};
+
+/// How long a request waits for its turn. In this time, the thread verifies thousands of signatures.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// The thread, and the turn of the request that uses it.
+pub struct TokenThread {
+    thread: BlockingPool,
+    turn: Arc<Semaphore>,
+}
+
+impl TokenThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub fn start() -> io::Result<Self> {
+        Ok(Self { thread: BlockingPool::new(1)?, turn: Arc::new(Semaphore::new(1)) })
+    }
+
+    /// Returns the caller with this token.
+    pub(super) async fn find(&self, token: &[u8], callers: &Callers) -> Result<Arc<Caller>, Unidentified> {
+        let busy = || Unidentified::NoKeys { retry_at: Instant::now() + WAIT };
+        let turn = tokio::time::timeout(WAIT, Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(busy()) };
+        let (token, callers) = (token.to_owned(), callers.clone());
+        let work = move || {
+            // Held until the end, even if the caller disconnects meanwhile.
+            let _turn = turn;
+            callers.find_by_bearer(&token, Instant::now(), LookupPlace::BlockingThread)
+        };
+        self.thread.run(work).await.unwrap_or_else(|| Err(busy()))
+    }
+}
