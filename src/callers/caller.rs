@@ -18,7 +18,8 @@ pub(crate) struct CallerName(Arc<str>);
 impl CallerName {
     /// The name of every caller while no callers are configured.
     pub(crate) const ANONYMOUS: &str = "anonymous";
-    /// The name in the log for a request without a valid key.
+    /// The name in the log for a request without a valid credential. A caller may have it, too: its own requests never have the
+    /// codes `unknown_caller` and `issuer_unavailable`.
     pub(crate) const UNKNOWN: &str = "unknown";
 
     const MAX_LENGTH: usize = 64;
@@ -29,16 +30,26 @@ impl CallerName {
             && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
         match text {
             _ if !is_valid => Err("must be 1 to 64 characters of A-Za-z0-9._-"),
-            text if key::is_caller_key(text) => Err("this is a caller key, not a name"),
-            Self::ANONYMOUS | Self::UNKNOWN => {
-                Err("anonymous and unknown are reserved for requests without a caller; choose another name")
+            Self::ANONYMOUS => {
+                Err("anonymous is reserved for requests without a caller; choose another name")
             }
             text => Ok(Self(text.into())),
         }
     }
 
+    /// Parses the name of a new caller, which must not be a key in the wrong place.
+    pub(crate) fn parse_new(text: &str) -> Result<Self, &'static str> {
+        let name = Self::parse(text)?;
+        if name.looks_like_key() { Err("this is a caller key, not a name") } else { Ok(name) }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Returns whether this is probably a caller key in the wrong place.
+    pub(super) fn looks_like_key(&self) -> bool {
+        key::is_caller_key(&self.0)
     }
 }
 
@@ -255,12 +266,13 @@ mod tests {
 
     #[test]
     fn a_name_is_short_plain_and_not_reserved() {
-        for good in ["support-tools", "a", "7", "Grafana_10.2", "Anonymous", &"x".repeat(64)] {
+        let longest = "x".repeat(64);
+        for good in
+            ["support-tools", "a", "7", "-", "Grafana_10.2", "Anonymous", "unknown", "zqp_x", &longest]
+        {
             assert_eq!(CallerName::parse(good).unwrap().as_str(), good);
         }
-        for bad in
-            ["", "a b", "a:b", "a/b", "é", "a\n", "a\"", "anonymous", "unknown", "zqp_x", &"x".repeat(65)]
-        {
+        for bad in ["", "a b", "a:b", "a/b", "é", "a\n", "a\"", "anonymous", &"x".repeat(65)] {
             assert!(CallerName::parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -49,6 +49,11 @@ impl CallersFile {
         })
     }
 
+    /// Returns what is valid in the file but probably a mistake.
+    pub(crate) fn warning(&self) -> Option<&'static str> {
+        self.entries.warning()
+    }
+
     /// Returns the number of callers.
     pub fn count(&self) -> usize {
         self.entries.callers.len()

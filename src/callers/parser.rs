@@ -31,6 +31,16 @@ pub(super) struct FileEntries {
     pub(super) issuers: Vec<IssuerEntry>,
 }
 
+impl FileEntries {
+    /// A warning if the name of a caller is probably a key. It is valid, so it may be intended.
+    pub(super) fn warning(&self) -> Option<&'static str> {
+        let looks_like_key = self.callers.iter().any(|caller| caller.name.looks_like_key());
+        looks_like_key.then_some(
+            "the name of a caller begins with zqp_, as keys do; if it is a key, replace the key: logs and metrics show names",
+        )
+    }
+}
+
 /// One `[[caller]]`.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct CallerEntry {
@@ -330,7 +340,7 @@ mod tests {
         let secret = "zqp_Zebra0123456789";
         for lines in [
             format!("name = \"a\"\nkey_sha256 = \"{secret}\""),
-            format!("name = \"{secret}\"\nkey_sha256 = \"{HASH}\""),
+            format!("name = \"{secret}+\"\nkey_sha256 = \"{HASH}\""),
             format!("name = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = \"{secret}\""),
             format!("name = \"a\"\nkey_sha256 = \"{HASH}\"\nweight = {secret}"),
             format!("name = \"a\"\nkey_sha256 = {secret}"),
@@ -353,6 +363,10 @@ mod tests {
         assert!(
             only_issue(&format!("name = \"a\"\nkey_sha256 = \"{secret}\"")).contains("is the key itself")
         );
+        let named = |name: &str| format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{HASH}\"\n");
+        let warning = |name: &str| parse(&named(name)).ok().unwrap().warning();
+        assert!(warning(secret).is_some_and(|text| !text.contains("Zebra")));
+        assert_eq!(warning("a"), None);
     }
 
     #[test]

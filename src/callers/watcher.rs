@@ -75,6 +75,9 @@ impl FileWatcher {
     pub(super) fn apply(&mut self, validated: Result<FileEntries, Vec<Issue>>) {
         let problems = match validated {
             Ok(entries) => {
+                if let Some(message) = entries.warning() {
+                    tracing::warn!("callers.file: {message}");
+                }
                 let count = entries.callers.len();
                 self.callers.replace(self.registry.directory(entries, &self.metrics));
                 tracing::info!(callers = count, "callers.file has changed and is in use");

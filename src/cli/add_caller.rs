@@ -19,7 +19,7 @@ use crate::callers::{Addition, CallerName, NewCaller, WEIGHTS};
 #[derive(Args)]
 pub(super) struct AddCaller {
     /// 1 to 64 of A-Za-z0-9._-; appears in logs and metrics.
-    #[arg(value_parser = CallerName::parse)]
+    #[arg(value_parser = CallerName::parse_new)]
     name: CallerName,
     /// Adds one more key to a caller of the file, so that its present key can be replaced without an interruption.
     #[arg(long, conflicts_with_all = ["weight", "calls_per_minute"])]

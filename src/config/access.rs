@@ -49,6 +49,9 @@ pub(super) fn callers(
     match CallersFile::read(&path) {
         Ok(file) => {
             reader.annotate(CALLERS_FILE, &format!("callers: {}", file.count()));
+            if let Some(message) = file.warning() {
+                reader.warn(CALLERS_FILE, message);
+            }
             Some(file.with_proxies(proxies.clone()))
         }
         Err(issues) => {

@@ -156,6 +156,19 @@ fn keys_are_asked_for_on_qos_only() {
 }
 
 #[test]
+fn a_name_may_be_any_word_but_anonymous() {
+    let sim = sim(|_| ());
+    let text = entry("unknown", KEY, "") + &entry("zqp_a-key", OTHER_KEY, "");
+    let (service, _folder, _) = start(&sim, &text, &[]);
+    assert_eq!([KEY, OTHER_KEY].map(|key| get_as(&service, key, PATH).status), [200, 200]);
+    assert_eq!(get_as(&service, "nobody's", PATH).status, 401);
+    let lines = service.finish(&["as keys do"]);
+    assert_eq!(lines.iter().filter(|line| line.contains("as keys do")).count(), 1);
+    let of_nobody = |line: &&String| line.contains("unknown_caller");
+    assert_eq!(lines.iter().filter(of_nobody).count(), 1);
+}
+
+#[test]
 fn without_a_callers_file_everybody_is_anonymous_whatever_they_present() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
