@@ -8,6 +8,7 @@ mod auth;
 mod body;
 mod browser;
 mod cache_control;
+mod constant;
 mod context;
 mod credentials;
 mod disconnect;

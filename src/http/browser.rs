@@ -1,26 +1,25 @@
 //! The routes for browsers, and what all responses to browsers have in common.
 
+use std::sync::LazyLock;
+
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderValue, LINK, LOCATION,
-            WWW_AUTHENTICATE,
+            CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderValue, LINK, LOCATION, WWW_AUTHENTICATE,
         },
     },
 };
-use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use sha2::{Digest as _, Sha256};
 use url::form_urlencoded::Serializer;
 
 use super::{
+    constant::ConstantBody,
     context::RequestContext,
     media_type,
     pages::{self, MeetingPage},
     params::{self, single_valued},
-    preconditions,
     problem::{Problem, render::SERVICE_DESCRIPTION},
     qos,
     representation::Requested,
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     meeting_id::MeetingId,
-    snapshot::{MeetingType, RequestedKey, Tag},
+    snapshot::{MeetingType, RequestedKey},
     view::summary::SummaryLimit,
 };
 
@@ -39,28 +38,25 @@ const REVALIDATED: HeaderValue = HeaderValue::from_static("private, no-cache");
 const BASIC: HeaderValue = HeaderValue::from_static("Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"");
 const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 
+static FRONT: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::front()));
+static GUIDE: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(pages::guide()));
+
 /// Serves `/`.
 pub(super) fn front(request: &HttpRequest) -> HttpResponse {
-    let mut response = constant(request, pages::front());
+    let mut response = constant(request, &FRONT);
     response.headers_mut().insert(LINK, HeaderValue::from_static(SERVICE_DESCRIPTION));
     response
 }
 
 /// Serves `/guide`.
 pub(super) fn guide(request: &HttpRequest) -> HttpResponse {
-    constant(request, pages::guide())
+    constant(request, &GUIDE)
 }
 
-fn constant(request: &HttpRequest, body: Bytes) -> HttpResponse {
-    let etag = format!("\"{}\"", Tag::of(&Sha256::digest(&body)));
-    let not_modified = preconditions::if_none_match(request.headers(), etag.as_bytes()).unwrap_or(false);
-    let mut response = if not_modified { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((CACHE_CONTROL, REVALIDATED)).insert_header((ETAG, etag));
-    response.insert_header((CONTENT_SECURITY_POLICY, pages::content_security_policy()));
-    if not_modified {
-        return response.finish();
-    }
-    response.content_type(media_type::HTML).body(body)
+fn constant(request: &HttpRequest, page: &ConstantBody) -> HttpResponse {
+    let mut response = page.respond(request, HeaderValue::from_static(media_type::HTML), REVALIDATED);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, pages::content_security_policy());
+    response
 }
 
 /// Serves `/meetings?id=…`: redirects from the form, which works without script, to the meeting's own page.

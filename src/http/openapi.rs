@@ -13,16 +13,10 @@ mod zoom_api;
 
 use std::sync::LazyLock;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue},
-};
-use bytes::Bytes;
+use actix_web::{HttpRequest, HttpResponse, http::header::HeaderValue};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::preconditions;
-use crate::snapshot::Tag;
+use super::{constant::ConstantBody, media_type::MediaType};
 
 /// The document changes only with the version. Its lifetime is short, so that clients get a new version soon.
 const CACHE: HeaderValue = HeaderValue::from_static("max-age=300");
@@ -32,24 +26,10 @@ const CALLER_KEY: &str =
 const BEARER: &str =
     "The caller key, or a signed token (JWT) of an issuer that the operators have configured.";
 
-/// The document's bytes, and their strong entity tag with quotes.
-static DOCUMENT: LazyLock<(Bytes, String)> = LazyLock::new(|| {
-    let body = description().to_string();
-    let tag = Tag::of(&Sha256::digest(&body));
-    (body.into(), format!("\"{tag}\""))
-});
+static DOCUMENT: LazyLock<ConstantBody> = LazyLock::new(|| ConstantBody::new(description().to_string()));
 
 pub(super) fn get(request: &HttpRequest) -> HttpResponse {
-    let (body, etag) = &*DOCUMENT;
-    // The document has no date, so If-Modified-Since is ignored.
-    let not_modified = preconditions::if_none_match(request.headers(), etag.as_bytes()).unwrap_or(false);
-    let mut response = if not_modified { HttpResponse::NotModified() } else { HttpResponse::Ok() };
-    response.insert_header((CACHE_CONTROL, CACHE)).insert_header((ETAG, etag.as_str()));
-    if not_modified {
-        return response.finish();
-    }
-    response.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")));
-    response.body(body.clone())
+    DOCUMENT.respond(request, HeaderValue::from_static(MediaType::Json.essence()), CACHE)
 }
 
 pub(super) fn description() -> Value {
@@ -134,6 +114,7 @@ fn paths() -> Value {
         "/openapi.json": {
             "parameters": [
                 { "$ref": "#/components/parameters/ifNoneMatch" },
+                { "$ref": "#/components/parameters/acceptEncoding" },
                 { "$ref": "#/components/parameters/requestId" },
             ],
             "get": {

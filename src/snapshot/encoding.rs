@@ -17,7 +17,7 @@ vocabulary! {
 
 impl Coding {
     /// Returns the strong entity tag of a body in this coding, with quotes.
-    pub(super) fn etag(self, tag: Tag) -> String {
+    pub(crate) fn etag(self, tag: Tag) -> String {
         match self {
             Self::Identity => format!("\"{tag}\""),
             coded => format!("\"{tag}-{}\"", coded.as_str()),

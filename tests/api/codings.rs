@@ -101,6 +101,40 @@ fn the_coding_is_the_best_that_the_caller_takes() {
 }
 
 #[test]
+fn documents_that_never_change_have_every_coding_and_a_tag_for_each() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    for path in ["/", "/guide", "/openapi.json"] {
+        let answers = ["gzip", "zstd", "identity"].map(|coding| get(&service, path, coding));
+        let plain = &answers[2].body;
+        let codings = answers.each_ref().map(|answer| answer.header("content-encoding"));
+        assert_eq!(codings, [Some("gzip"), Some("zstd"), None], "{path}");
+        let mut tags: Vec<_> = answers.iter().map(|answer| answer.header("etag").unwrap()).collect();
+        for (answer, coding) in answers.iter().zip(["gzip", "zstd", "identity"]) {
+            assert_eq!((answer.status, answer.header("vary")), (200, Some("Accept-Encoding")), "{path}");
+            assert!(decoded(answer) == *plain, "{path} as {coding}");
+            let tag = answer.header("etag").unwrap();
+            let of_tag = [("accept-encoding", coding), ("if-none-match", tag)];
+            let same = request(service.addr, "GET", path, &of_tag);
+            assert_eq!((same.status, same.header("etag"), same.body.len()), (304, Some(tag), 0));
+            assert_eq!(same.header("vary"), Some("Accept-Encoding"));
+            let head = request(service.addr, "HEAD", path, &[("accept-encoding", coding)]);
+            assert_eq!((head.header("etag"), head.body.len()), (Some(tag), 0));
+            assert_eq!(head.header("content-length"), Some(answer.body.len().to_string().as_str()));
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        assert_eq!(tags.len(), 3, "{path}: {tags:?}");
+        assert!(answers[0].body.len() < plain.len() && answers[1].body.len() < plain.len(), "{path}");
+        let of_another = [("accept-encoding", "gzip"), ("if-none-match", answers[2].header("etag").unwrap())];
+        assert_eq!(request(service.addr, "GET", path, &of_another).status, 200, "{path}");
+    }
+    let document = get(&service, "/openapi.json", "zstd").body.len();
+    assert!(document < 40_000, "{document}");
+    service.finish(&[]);
+}
+
+#[test]
 fn a_small_meeting_has_every_coding_though_only_one_is_kept() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 1, 7));

@@ -15,7 +15,7 @@ pub(super) fn paths() -> Map<String, Value> {
     let of_meeting =
         of_meeting.chain(["ifNoneMatch", "ifModifiedSince", "cacheControl", "acceptEncoding", "requestId"]);
     let of_form = ["shownId", "type", "kind"].into_iter().chain(limits).chain(["requestId"]);
-    let of_constant = ["ifNoneMatch", "requestId"];
+    let of_constant = ["ifNoneMatch", "acceptEncoding", "requestId"];
     let keys = json!([{}, { "bearer": [] }, { "basic": [] }, { "apiKey": [] }]);
     [
         (

@@ -67,11 +67,11 @@ pub(super) fn of_redirect() -> Value {
 /// Returns the responses of a page that is the same for everybody.
 pub(super) fn of_constant_page() -> Value {
     let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
-    let shared = headers(&["CacheControl", "ContentSecurityPolicy", "ETag", "Link"]);
-    responses.insert(
-        "200".to_owned(),
-        json!({ "description": "The page.", "headers": shared, "content": html() }),
-    );
+    let shared = ["CacheControl", "ContentSecurityPolicy", "ETag", "Link", "Vary"];
+    let ok = headers(&[&shared[..], &["ContentEncoding"]].concat());
+    let shared = headers(&shared);
+    responses
+        .insert("200".to_owned(), json!({ "description": "The page.", "headers": ok, "content": html() }));
     let not_modified =
         json!({ "description": "The caller's copy is current, by If-None-Match.", "headers": shared });
     responses.insert("304".to_owned(), not_modified);
@@ -115,12 +115,14 @@ fn of_snapshot(
 /// Returns the responses of `/openapi.json`.
 pub(super) fn of_document() -> Value {
     let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
-    let validators = headers(&["StaticCacheControl", "ETag"]);
+    let validators = ["StaticCacheControl", "ETag", "Vary"];
+    let ok = headers(&[&validators[..], &["ContentEncoding"]].concat());
+    let validators = headers(&validators);
     responses.insert(
         "200".to_owned(),
         json!({
             "description": "This document.",
-            "headers": validators,
+            "headers": ok,
             "content": { "application/json": { "schema": {
                 "type": "object",
                 "required": ["openapi", "info", "paths", "components"],

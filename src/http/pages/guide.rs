@@ -1,9 +1,6 @@
 //! The pages that do not change while the service runs: the front page and the caller's guide.
 
-use std::sync::LazyLock;
-
 use askama::Template;
-use bytes::Bytes;
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
 /// The guide's Markdown, which is also the document in the repository.
@@ -19,18 +16,14 @@ struct GuidePage {
     html: String,
 }
 
-static FRONT: LazyLock<Bytes> = LazyLock::new(|| FrontPage.render().unwrap_or_default().into());
-static GUIDE_PAGE: LazyLock<Bytes> =
-    LazyLock::new(|| GuidePage { html: from_markdown(GUIDE) }.render().unwrap_or_default().into());
-
 /// Returns the page at `/`.
-pub(crate) fn front() -> Bytes {
-    FRONT.clone()
+pub(crate) fn front() -> String {
+    FrontPage.render().unwrap_or_default()
 }
 
 /// Returns the page at `/guide`.
-pub(crate) fn guide() -> Bytes {
-    GUIDE_PAGE.clone()
+pub(crate) fn guide() -> String {
+    GuidePage { html: from_markdown(GUIDE) }.render().unwrap_or_default()
 }
 
 /// Renders Markdown. Links to other files of the repository become plain text, because the service does not have them.
