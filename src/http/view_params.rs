@@ -14,6 +14,9 @@ use crate::view::{rows::RowShape, select::Selection, snapshot_view::View};
 /// The form of `2026-11-23T10:15:00`; a `d` is a digit.
 const DATE_AND_TIME: &[u8] = b"dddd-dd-ddTdd:dd:dd";
 
+/// Where the digits of a fraction begin, behind the period.
+const FRACTION: usize = DATE_AND_TIME.len() + 1;
+
 /// The parameters as they are given.
 pub(super) struct ViewParams<'q> {
     pub(super) participant: Option<Cow<'q, str>>,
@@ -92,9 +95,23 @@ fn groups(value: &str) -> Result<Vec<String>, Problem> {
 /// Parses a time. In a query, `+` stands for a space, so the sign of an offset arrives as a space unless it is encoded.
 fn time(name: &'static str, value: &str) -> Result<Timestamp, Problem> {
     let text = value.replace(' ', "+");
-    let time = if is_rfc3339(&text) { text.parse().ok() } else { None };
+    let time = if is_rfc3339(&text) { timestamp(&text) } else { None };
     time.ok_or_else(|| {
         Problem::invalid(name, format!("{name} must be a time of RFC 3339, such as 2026-11-23T10:15:00Z."))
+    })
+}
+
+/// Returns the time in a text of the form of RFC 3339, or the nearest one that a `Timestamp` can hold.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    // jiff reads at most nine digits of a fraction; more of them change no comparison with Zoom's whole seconds.
+    let digits = text.get(FRACTION..)?.bytes().take_while(u8::is_ascii_digit).count();
+    let (kept, rest) = text.split_at_checked(FRACTION + digits)?;
+    let text = format!("{}{rest}", kept.get(..FRACTION + digits.min(9))?);
+    text.parse().ok().or_else(|| {
+        // jiff ends at 9999-12-30T22:00:00Z. A later time is valid if the same day and hour exist a year earlier:
+        // 9998-12-31T23:59:59Z does, 9998-12-32T00:00:00Z does not.
+        let year_before = format!("9998{}", text.strip_prefix("9999")?);
+        year_before.parse::<Timestamp>().ok().map(|_| Timestamp::MAX)
     })
 }
 
@@ -137,7 +154,23 @@ mod tests {
             let time = time("since", text).unwrap_or_default();
             assert_eq!(time.to_string(), "2026-11-23T10:15:00Z", "{text}");
         }
+        for (text, expected) in [
+            ("9999-12-31T23:59:59Z", Timestamp::MAX.to_string()),
+            ("9999-12-31T23:59:59.999-23:59", Timestamp::MAX.to_string()),
+            ("9999-12-30T21:59:59Z", "9999-12-30T21:59:59Z".to_owned()),
+            ("0000-01-01T00:00:00+23:59", "-000001-12-31T00:01:00Z".to_owned()),
+            ("2026-11-23T10:15:00-00:00", "2026-11-23T10:15:00Z".to_owned()),
+            ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59Z".to_owned()),
+            ("2026-11-23T10:15:00.12345678987Z", "2026-11-23T10:15:00.123456789Z".to_owned()),
+        ] {
+            let time = time("since", text).map(|time| time.to_string());
+            assert_eq!(time.ok(), Some(expected), "{text}");
+        }
         for text in [
+            "9999-12-32T23:59:59Z",
+            "9999-12-31T24:59:59Z",
+            "9999-02-29T00:00:00Z",
+            "9999-12-31T23:59:59+99:00",
             "",
             "2026-11-23",
             "2026-11-23T10:15Z",
