@@ -49,10 +49,10 @@ impl MediaType {
 /// Returns the media type with the highest weight; `None` if none is acceptable.
 pub(super) fn preferred(headers: &HeaderMap) -> Option<MediaType> {
     // Most clients send one of these, and parsing takes longer than the cache look-up of a hit.
-    match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
-        None | Some(b"*/*" | b"application/json") => Some(MediaType::Json),
+    match single_line(headers) {
+        Some(b"" | b"*/*" | b"application/json") => Some(MediaType::Json),
         Some(value) if value.starts_with(b"application/json,") => Some(MediaType::Json),
-        Some(_) => negotiated(headers),
+        _ => negotiated(headers),
     }
 }
 
@@ -63,10 +63,17 @@ pub(super) const HTML: &str = "text/html; charset=utf-8";
 pub(super) fn accepts_html(headers: &HeaderMap) -> bool {
     let is_html = |range: &Range<'_>| range.media.eq_ignore_ascii_case("text/html") && range.weight > 0.0;
     // Most clients send one of these, and parsing takes longer than the cache look-up of a hit.
-    match headers.get(ACCEPT).map(HeaderValue::as_bytes) {
-        None | Some(b"*/*" | b"application/json") => false,
-        Some(_) => ranges(headers).iter().any(is_html),
+    match single_line(headers) {
+        Some(b"" | b"*/*" | b"application/json") => false,
+        _ => ranges(headers).iter().any(is_html),
     }
+}
+
+/// Returns the value of `Accept`, empty if it is absent; `None` if it stands in several lines, which only [`ranges`] reads.
+fn single_line(headers: &HeaderMap) -> Option<&[u8]> {
+    let mut lines = headers.get_all(ACCEPT);
+    let first = lines.next().map_or(&b""[..], HeaderValue::as_bytes);
+    lines.next().is_none().then_some(first)
 }
 
 /// An element of `Accept`.
@@ -185,6 +192,24 @@ mod tests {
             assert_eq!(chosen(&[accept]), Some(format), "{accept}");
         }
         assert_eq!(chosen(&["text/html", "text/csv"]), Some("csv"), "in two lines");
+        for (first, format) in [("*/*", "ndjson"), ("*/*;q=0.9", "csv"), ("application/json;q=0.1", "csv")] {
+            assert_eq!(chosen(&[first, "application/json;q=0, text/csv"]), Some(format), "{first}");
+        }
+    }
+
+    #[test]
+    fn html_is_accepted_in_whichever_line_it_is_named() {
+        let accepts = |lines: &[&'static str]| {
+            accepts_html(&lines.iter().map(|line| (ACCEPT, HeaderValue::from_static(line))).collect())
+        };
+        for lines in
+            [&["text/html"][..], &["*/*", "text/html"], &["application/json", "a/b, text/html;q=0.1"]]
+        {
+            assert!(accepts(lines), "{lines:?}");
+        }
+        for lines in [&[][..], &["*/*"], &["*/*", "text/html;q=0"], &["application/json", "text/csv"]] {
+            assert!(!accepts(lines), "{lines:?}");
+        }
     }
 
     #[test]

@@ -42,6 +42,28 @@ fn decoded(answer: &Answer) -> String {
 }
 
 #[test]
+fn every_line_of_accept_counts() {
+    let sim = sim(|_| ());
+    let service = service_with_a_meeting(&sim);
+    let lines = [("accept", "*/*"), ("accept", "application/json;q=0, text/csv")];
+    let answer = service.get_with_headers(PATH, &lines);
+    assert_eq!(answer.header("content-type"), Some("application/x-ndjson"));
+    let browser =
+        service.get_with_headers(PATH, &[("accept", "application/json"), ("accept", "text/html;q=0.1")]);
+    assert_eq!(browser.header("cache-control"), Some("private, no-cache"));
+    service.finish(&[]);
+}
+
+#[test]
+fn the_last_time_of_rfc_3339_is_one() {
+    let sim = sim(|_| ());
+    let service = service_with_a_meeting(&sim);
+    assert!(service.get(&query("since=9999-12-31T23:59:59Z")).participants().is_empty());
+    assert_eq!(service.get(&query("until=9999-12-31T23:59:59Z")).participants().len(), PARTICIPANTS);
+    service.finish(&[]);
+}
+
+#[test]
 fn a_selection_is_json_with_the_head_of_the_meeting() {
     let sim = sim(|_| ());
     let service = service_with_a_meeting(&sim);
