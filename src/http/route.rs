@@ -194,6 +194,11 @@ impl Route {
         self.is_for_meetings() || self.handler == RouteHandler::FindMeeting
     }
 
+    /// Returns whether all that this route serves links to the description of the API.
+    pub(super) fn is_front(&self) -> bool {
+        self.handler == RouteHandler::Front
+    }
+
     /// Returns whether everything that this route serves is HTML, problems too.
     pub(super) fn is_page(&self) -> bool {
         matches!(self.handler, RouteHandler::Page | RouteHandler::FindMeeting)

@@ -81,6 +81,8 @@ fn the_front_page_and_the_guide_need_no_key() {
     for chapter in chapters {
         assert!(text.contains(&format!(">{chapter}</h2>")), "{chapter}");
     }
+    let refused = request(service.addr, "POST", "/", &[]);
+    assert_eq!((refused.status, refused.header("link")), (405, front.header("link")));
     for answer in [&front, &guide] {
         let path = if answer.body == front.body { "/" } else { "/guide" };
         let same = service.get_with_headers(path, &[("if-none-match", answer.header("etag").unwrap())]);

@@ -75,6 +75,10 @@ pub(super) fn of_constant_page() -> Value {
     let not_modified =
         json!({ "description": "The caller's copy is current, by If-None-Match.", "headers": shared });
     responses.insert("304".to_owned(), not_modified);
+    // Only `/` has the link.
+    if let Some(headers) = responses.get_mut("405").and_then(|refused| refused["headers"].as_object_mut()) {
+        headers.insert("Link".to_owned(), reference("Link"));
+    }
     Value::Object(responses)
 }
 

@@ -62,9 +62,6 @@ impl Problem {
             Self::MethodNotAllowed { allow } => {
                 response.insert_header((ALLOW, *allow));
             }
-            Self::NotFound => {
-                response.insert_header((LINK, SERVICE_DESCRIPTION));
-            }
             Self::UnknownCaller(error) => {
                 response.insert_header((WWW_AUTHENTICATE, bearer_challenge(*error)));
             }
@@ -77,6 +74,9 @@ impl Problem {
                 }
             }
             _ => {}
+        }
+        if matches!(self, Self::NotFound) || context.route.is_some_and(Route::is_front) {
+            response.insert_header((LINK, SERVICE_DESCRIPTION));
         }
         if context.route.is_some_and(Route::is_page) {
             response.content_type(HTML);
