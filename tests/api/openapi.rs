@@ -193,6 +193,10 @@ fn each_status_lists_its_problem_codes_and_headers() {
         let head = &document["paths"]["/qos/{meetingId}"]["head"]["responses"][status.to_string()]["headers"];
         assert_eq!(head, &described(&document, status)["headers"], "HEAD has the same, without a body");
     }
+    let paths = document["paths"].as_object().unwrap().iter();
+    for (path, methods) in paths.filter(|(path, _)| path.starts_with("/v2/")) {
+        assert!(methods["get"]["responses"]["406"].is_null(), "{path} ignores Accept");
+    }
     for (status, headers) in [
         (401, "WWW-Authenticate"),
         (405, "Allow"),

@@ -86,7 +86,8 @@ fn responses(schema: &str) -> Value {
         }),
     );
     let is_sent = |problem: &Problem| match problem {
-        Problem::NotFound => false,
+        // These paths ignore Accept.
+        Problem::NotFound | Problem::NotAcceptable => false,
         Problem::ParticipantNotFound => schema == "ZoomParticipant",
         _ => true,
     };
