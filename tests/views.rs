@@ -289,7 +289,8 @@ fn lists_are_joined_and_deeper_values_stay_json_in_csv() {
         (r#"["a",["b"]]"#, r#"["a",["b"]]"#),
         (r#"{"a":"\u00fc","b":null}"#, r#"{"a":"\u00fc","b":null}"#),
         (r#""a\u00fc,\r\n""#, "aü,\r\n"),
-        (r#""\ud83d!""#, "\u{fffd}\u{fffd}\u{fffd}!"),
+        (r#""\ud83d!""#, "\u{fffd}!"),
+        (r#""\udc00\ud83d,ü""#, "\u{fffd}\u{fffd},ü"),
         ("123456789012345678901234567890.10", "123456789012345678901234567890.10"),
         ("null", ""),
     ] {
@@ -497,8 +498,7 @@ fn assert_csv_equals(rows: &[Tree], table: &str, shape: RowShape) {
     assert_eq!(known_in_header, known);
     assert_eq!(records.len(), rows.len());
     for (row, record) in rows.iter().zip(&records) {
-        let mut cells: Vec<_> =
-            header.iter().zip(record).map(|(name, cell)| (squeezed(name), squeezed(cell))).collect();
+        let mut cells: Vec<_> = header.iter().cloned().zip(record.iter().cloned()).collect();
         for (key, value) in entries(row) {
             let expected = (guarded(&text(key)), cell(value));
             let at = cells.iter().position(|cell| *cell == expected);
@@ -509,18 +509,9 @@ fn assert_csv_equals(rows: &[Tree], table: &str, shape: RowShape) {
     }
 }
 
-/// A lone surrogate is one character here and three there.
-fn squeezed(text: &str) -> String {
-    let mut squeezed = text.to_owned();
-    while squeezed.contains("\u{fffd}\u{fffd}") {
-        squeezed = squeezed.replace("\u{fffd}\u{fffd}", "\u{fffd}");
-    }
-    squeezed
-}
-
 fn guarded(text: &str) -> String {
-    let text = squeezed(text);
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text }
+    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { "'" } else { "" };
+    format!("{guard}{text}")
 }
 
 fn cell(value: &Tree) -> String {
@@ -544,5 +535,5 @@ fn cell(value: &Tree) -> String {
 /// CSV quotes line ends, so it keeps the characters that NDJSON escapes.
 fn json(value: &Tree) -> String {
     let json = print(value);
-    squeezed(&json.replace("\\u0085", "\u{85}").replace("\\u2028", "\u{2028}").replace("\\u2029", "\u{2029}"))
+    json.replace("\\u0085", "\u{85}").replace("\\u2028", "\u{2028}").replace("\\u2029", "\u{2029}")
 }

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+import re
 import tempfile
 
 import duckdb
@@ -87,7 +88,7 @@ def is_same(cell, value):
 def plain(value):
     if isinstance(value, str):
         # Half of a pair has no form in UTF-8.
-        return value.encode(errors="surrogatepass").decode(errors="replace")
+        return re.sub("[\ud800-\udfff]", "\ufffd", value)
     return {None: "", True: "true", False: "false"}[value]
 
 

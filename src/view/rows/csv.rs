@@ -84,8 +84,7 @@ fn scalar<'a>(input: &mut Cursor<'a>) -> Result<Option<Cow<'a, [u8]>>, Desynced>
 
 /// Appends a text cell: quoted where necessary, and with `'` before the beginning of a formula.
 fn append_text(text: &[u8], out: &mut Vec<u8>) {
-    // Lone surrogates have no form in UTF-8.
-    let text = String::from_utf8_lossy(text);
+    let text = utf8(text);
     let is_formula = text.bytes().next().is_some_and(|first| FORMULA.contains(&first));
     let is_quoted = text.bytes().any(|byte| matches!(byte, b'"' | b',' | b'\r' | b'\n'));
     if is_quoted {
@@ -103,4 +102,20 @@ fn append_text(text: &[u8], out: &mut Vec<u8>) {
     if is_quoted {
         out.push(b'"');
     }
+}
+
+/// Returns the text in UTF-8. It may be WTF-8, where a lone surrogate is three bytes, none of them valid: U+D83D is ED A0 BD.
+/// One replacement character stands for all three.
+fn utf8(text: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut replaced = String::with_capacity(text.len());
+    for chunk in text.utf8_chunks() {
+        replaced.push_str(chunk.valid());
+        if !matches!(chunk.invalid(), [] | [0x80..=0xbf]) {
+            replaced.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    Cow::Owned(replaced)
 }
