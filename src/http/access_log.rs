@@ -17,8 +17,10 @@ use super::{
     request_span,
     route::Route,
     state::AppState,
+    zoom_api,
 };
 use crate::{
+    callers::CallerName,
     failure::RefusedBy,
     meeting_id::MeetingId,
     metrics::Outcome,
@@ -92,9 +94,10 @@ impl InFlight {
     }
 
     /// Returns the client's address if it can help to find a client that guesses keys or paths, or that purges.
-    fn logged_peer(&self, status: u16) -> Option<IpAddr> {
+    fn logged_peer(&self, completion: &Completion) -> Option<IpAddr> {
         let is_purge = self.context.route.is_some_and(Route::is_purge);
-        let peer = self.peer.filter(|_| matches!(status, 401 | 404) || is_purge)?;
+        let is_guess = matches!(completion.status, 401 | 404) || is_refused_client(completion);
+        let peer = self.peer.filter(|_| is_guess || is_purge)?;
         Some(peer.ip().to_canonical())
     }
 
@@ -112,7 +115,8 @@ impl InFlight {
 
     fn log(&self, completion: &Completion, took: Duration) {
         let RequestContext { id, identity, route, .. } = &self.context;
-        let peer = self.logged_peer(completion.status);
+        let peer = self.logged_peer(completion);
+        let caller = if is_refused_client(completion) { CallerName::UNKNOWN } else { identity.name() };
         // In whole microseconds, so that the logged number stays short.
         let duration_ms = f64::from(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)) / 1_000.0;
         macro_rules! line {
@@ -121,7 +125,7 @@ impl InFlight {
                     // Passed as a field, because formatting a message would cost each hit more.
                     message = "request",
                     request_id = id.as_str(),
-                    caller = identity.name(),
+                    caller,
                     method = self.method,
                     route = route.map_or("other", |route| route.name),
                     status = completion.status,
@@ -152,6 +156,11 @@ impl Drop for InFlight {
         }
         self.log(&completion, took);
     }
+}
+
+/// Returns whether `/oauth/token` refused the credentials. It does so with 400, as Zoom does.
+fn is_refused_client(completion: &Completion) -> bool {
+    completion.problem_code == Some(zoom_api::INVALID_CLIENT_CODE)
 }
 
 /// Returns the method if it is a known one, else `other`: a caller can send any text as its method, which must not

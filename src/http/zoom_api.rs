@@ -14,7 +14,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use self::query::ZoomQuery;
 pub(super) use self::{
     errors::{respond, status_and_code},
-    token::{EXPIRES_IN_SECONDS as TOKEN_EXPIRES_IN, post as post_token},
+    token::{EXPIRES_IN_SECONDS as TOKEN_EXPIRES_IN, INVALID_CLIENT_CODE, post as post_token},
 };
 use super::{
     context::RequestContext,

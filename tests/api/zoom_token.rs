@@ -62,11 +62,12 @@ fn wrong_credentials_and_grants_are_refused_in_zooms_words() {
         Some(KEY.to_owned()),
         Some(":".to_owned()),
     ];
-    for credentials in wrong {
+    for credentials in &wrong {
         let answer = post(&service, "", credentials.as_deref(), FORM);
         assert_eq!((answer.status, answer.json()), (400, invalid_client.clone()), "{credentials:?}");
         assert_eq!(answer.header("cache-control"), Some("no-store"));
     }
+    let attempts = wrong.len();
     let credentials = format!("bi:{OTHER_KEY}");
     for form in ["grant_type=client_credentials", "", "grant_type=&account_id=x", "\u{fffd}"] {
         let answer = post(&service, "?grant_type=", Some(&credentials), form);
@@ -78,7 +79,14 @@ fn wrong_credentials_and_grants_are_refused_in_zooms_words() {
     let wrong_method = request(service.addr, "GET", "/oauth/token", &[]);
     assert_eq!((wrong_method.status, wrong_method.header("allow")), (405, Some("POST")));
     assert_eq!(wrong_method.problem(), "method_not_allowed");
-    service.finish(&[]);
+    let log = service.finish(&[]);
+    let refused: Vec<_> = log.iter().filter(|line| line.contains(r#""code":"invalid_client""#)).collect();
+    assert_eq!(refused.len(), attempts);
+    let is_found =
+        |line: &&String| line.contains(r#""peer":"127.0.0.1""#) && line.contains(r#""caller":"unknown""#);
+    assert!(refused.iter().all(is_found), "{refused:?}");
+    let other_grants = log.iter().filter(|line| line.contains("unsupported_grant_type"));
+    assert!(other_grants.clone().count() == 4 && !other_grants.clone().any(|line| line.contains("peer")));
 }
 
 #[test]

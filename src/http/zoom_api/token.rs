@@ -48,8 +48,9 @@ struct TokenRefusal {
     error: &'static str,
 }
 
+pub(in crate::http) const INVALID_CLIENT_CODE: &str = "invalid_client";
 const INVALID_CLIENT: TokenRefusal =
-    TokenRefusal { reason: "Invalid client_id or client_secret", error: "invalid_client" };
+    TokenRefusal { reason: "Invalid client_id or client_secret", error: INVALID_CLIENT_CODE };
 const UNSUPPORTED_GRANT: TokenRefusal =
     TokenRefusal { reason: "unsupported grant type", error: "unsupported_grant_type" };
 
