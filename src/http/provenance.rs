@@ -57,12 +57,19 @@ impl Provenance {
     }
 
     /// Returns why the snapshot is not the newest data, in words for a page.
-    pub(super) fn stale_reason(&self) -> Option<StaleReason> {
+    pub(super) fn stale_reason(&self, is_fresh: bool) -> Option<StaleReason> {
         let words = match self {
             Self::StaleInstead(failure) => format!("{}.", Problem::NoSnapshot(failure.clone()).row().title),
-            _ => "A newer version is being fetched: reload the page in a few seconds.".to_owned(),
+            Self::Revalidating => {
+                "A newer version is being fetched: reload the page in a few seconds.".to_owned()
+            }
+            // The request had `only-if-cached`.
+            Self::Hit | Self::LateHit if !is_fresh => {
+                "It is past its freshness, and this request started no refresh: reload the page.".to_owned()
+            }
+            Self::Hit | Self::LateHit | Self::Flight { .. } => return None,
         };
-        self.detail().map(|code| StaleReason { code, words })
+        Some(StaleReason { code: self.detail().unwrap_or("stale"), words })
     }
 
     /// Returns the value of `Cache-Status` (RFC 9211). `ttl` is negative past freshness.

@@ -84,7 +84,7 @@ fn head(
     state.metrics.snapshot_age.observe(age.as_secs_f64());
 
     if let Requested::Page(page) = &mut requested {
-        page.stale = provenance.stale_reason();
+        page.stale = provenance.stale_reason(fresh_left.is_some());
     }
     let redaction = state.redaction(&context.identity);
     let representation = Representation::select(snapshot, requested, request.headers(), redaction)?;

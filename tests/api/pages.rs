@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use test_support::{
     callers::{KEY, start, two_callers},
     client::{Answer, request},
-    freshness::wait_until_stale,
+    freshness::{get_with, ttl, wait_until_stale},
     service::Service,
     simulator::sim,
     wait::wait_for,
@@ -375,6 +375,25 @@ fn a_stale_page_says_why_and_has_another_tag() {
     assert!(page(&stale, 200).contains("<strong>This is not the newest data.</strong> Zoom failed."));
     assert!(stale.header("etag") != first.header("etag"));
     service.finish(&["flight failed"]);
+}
+
+#[test]
+fn a_stale_page_that_starts_no_refresh_says_that_it_is_stale() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("98765432101", 1, 1));
+    let path = "/meetings/98765432101";
+    let service = Service::start(&sim, &[("cache.live_fresh", "200ms")]);
+    let fresh = service.get(path);
+    wait_until_stale(&service, "/qos/98765432101");
+    let stale = get_with(&service, path, "only-if-cached");
+    assert!(ttl(&stale) < 0 && !stale.cache_status().contains("detail"), "{}", stale.cache_status());
+    let text = page(&stale, 200);
+    assert!(
+        text.contains("<strong>This is not the newest data.</strong> It is past its freshness"),
+        "{text:.3000}"
+    );
+    assert!(stale.header("etag") != fresh.header("etag"));
+    service.finish(&[]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) struct MeetingPage {
 /// Why the page does not show the newest data.
 #[derive(Debug, Clone)]
 pub(crate) struct StaleReason {
-    /// The `detail` of `Cache-Status`.
+    /// The `detail` of `Cache-Status`; `stale` if that has none.
     pub(crate) code: &'static str,
     pub(crate) words: String,
 }
