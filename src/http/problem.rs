@@ -231,7 +231,7 @@ fn caller_limit_detail(limit: CallerLimit) -> &'static str {
 fn lasting_detail(lasting: Lasting) -> &'static str {
     match lasting {
         Lasting::Refused => {
-            "Zoom refuses this request for the reason in the zoom member; this service asks again only after \
+            "Zoom refuses this request, and repeating it would not help; this service asks Zoom again only after \
              Retry-After. If it persists, tell the operators."
         }
         Lasting::TooLarge => {

@@ -397,6 +397,17 @@ fn a_stale_page_that_starts_no_refresh_says_that_it_is_stale() {
 }
 
 #[test]
+fn the_page_of_a_lasting_refusal_names_nothing_that_it_lacks() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("98765432101", 1, 1));
+    sim.inject(Fault::new(FaultKind::EndpointUnknown).for_meeting("98765432101").forever());
+    let service = Service::start(&sim, &[]);
+    let text = page(&service.get("/meetings/98765432101"), 502);
+    assert!(text.contains("zoom_failed") && !text.contains("member"), "{text}");
+    service.finish(&["flight failed"]);
+}
+
+#[test]
 fn browsers_are_asked_for_a_name_and_a_key() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
