@@ -199,6 +199,107 @@ fn the_cells_are_bad_exactly_if_the_summary_counts_their_minutes() {
     service.finish(&[]);
 }
 
+/// Minute `n` of January 2026.
+fn minute(n: u32) -> String {
+    format!("2026-01-{:02}T{:02}:{:02}:00Z", 1 + n / 1_440, n / 60 % 24, n % 60)
+}
+
+/// A row of Zoom's with a sample far over the limit at each of these times.
+fn bad_row(fields: &str, times: impl IntoIterator<Item = String>) -> String {
+    let sample = |time| format!(r#"{{"date_time":"{time}","audio_input":{{"latency":"999 ms"}}}}"#);
+    let samples: Vec<_> = times.into_iter().map(sample).collect();
+    format!(r#"{{{fields}"user_qos":[{}]}}"#, samples.join(","))
+}
+
+/// The page of a meeting with these rows, its number of columns, and the title of each row's first strip.
+fn page_of(sim: &Sim, service: &Service, id: usize, rows: &[String]) -> (String, usize, Vec<String>) {
+    let id = format!("9{id:010}");
+    sim.add_meeting(Meeting::raw_pages(&id, vec![format!("[{}]", rows.join(","))]));
+    let text = page(&service.get(&format!("/meetings/{id}?type=past")), 200);
+    let strips: Vec<_> = text.split("<svg class=\"strip all\"").skip(1).collect();
+    let columns = strips[0].split("viewBox=\"0 0 ").nth(1).unwrap().split(' ').next().unwrap();
+    let title =
+        |strip: &&str| strip.split("<title>").nth(1).unwrap().split("</title>").next().unwrap().to_owned();
+    (text.clone(), columns.parse().unwrap(), strips.iter().map(title).collect())
+}
+
+#[test]
+fn a_page_shows_all_minutes_of_a_meeting_longer_than_a_day() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    for (hours, columns) in [(25, 500), (30, 600), (36, 720), (49, 588), (60, 720)] {
+        let rows = [bad_row("", (0..hours * 60).map(minute))];
+        let (text, found, titles) = page_of(&sim, &service, hours as usize, &rows);
+        assert_eq!(found, columns, "{hours}");
+        let minutes = hours * 60;
+        assert!(
+            titles[0].contains(&format!(": {minutes} of {minutes} minutes over a limit: 1 Jan 00:00–")),
+            "{}",
+            titles[0]
+        );
+        assert_eq!(bad_columns(&text)[&(0, "all".to_owned())], (0..columns).collect::<Vec<_>>());
+        assert!(!text.contains("outside the shown time"));
+    }
+    let rows = [bad_row("", (0..26 * 60).map(minute)), bad_row("", (0..30).map(minute))];
+    let (_, columns, titles) = page_of(&sim, &service, 1, &rows);
+    assert_eq!(columns, 520);
+    assert!(
+        titles[0].contains("1560 of 1560 minutes") && titles[1].contains("30 of 30 minutes"),
+        "{titles:?}"
+    );
+    service.finish(&[]);
+}
+
+#[test]
+fn a_wrong_clock_leaves_the_heatmap_as_it_is() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let [past, future] = ["1970-01-01T00:00:00Z", "2036-02-07T06:28:00Z"].map(str::to_owned);
+    let both = [past.clone(), future.clone()];
+    let half_hour = || (0..30).map(minute);
+    let wrong = |wrong: &[String]| bad_row("", half_hour().chain(wrong.iter().cloned()));
+    let left_early = bad_row(r#""leave_time":"1970-01-01T00:00:00Z","#, half_hour());
+    for (id, (rows, over, outside)) in [
+        (vec![wrong(&[past])], 31, Some("1 sample outside")),
+        (vec![wrong(&[future])], 31, Some("1 sample outside")),
+        (vec![wrong(&both)], 32, Some("2 samples outside")),
+        (vec![wrong(&both), wrong(&both)], 32, Some("4 samples outside")),
+        (vec![left_early], 30, None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (text, columns, titles) = page_of(&sim, &service, id, &rows);
+        assert_eq!(columns, 30, "{id}");
+        for title in titles {
+            assert!(title.contains(&format!(": {over} of {over} minutes over a limit")), "{title}");
+        }
+        let bad = (0..30).collect::<Vec<_>>();
+        assert!((0..rows.len()).all(|row| bad_columns(&text)[&(row, "all".to_owned())] == bad), "{id}");
+        assert!(text.contains(&format!("{0} of {0} had a bad time", rows.len())));
+        let words = outside.map(|words| format!("<p class=\"note\">{words} the shown time: "));
+        assert!(words.as_ref().is_none_or(|words| text.contains(words)), "{text}");
+        assert_eq!(text.contains("outside the shown time"), words.is_some());
+    }
+    service.finish(&[]);
+}
+
+#[test]
+fn a_row_outside_the_shown_time_is_counted_in_words() {
+    let sim = sim(|_| ());
+    let service = Service::start(&sim, &[]);
+    let days = 3 * 24 * 60;
+    let rows = [bad_row("", (0..30).map(minute)), bad_row("", (days..days + 30).map(minute))];
+    let (text, columns, titles) = page_of(&sim, &service, 0, &rows);
+    assert_eq!(columns, 30);
+    assert!(text.contains("2 of 2 had a bad time") && text.contains("30 samples outside the shown time"));
+    assert!(titles.iter().all(|title| title.contains("30 of 30 minutes over a limit")), "{titles:?}");
+    assert_eq!(titles.iter().filter(|title| title.contains("(30 not shown)")).count(), 1);
+    let bad = |row: usize| bad_columns(&text)[&(row, "all".to_owned())].len();
+    assert_eq!((bad(0), bad(1)), (0, 30));
+    service.finish(&[]);
+}
+
 /// The minutes of the first participant in which a group is over, computed from the JSON.
 fn over_minutes(meeting: &Value, group: &str, limits: &Value) -> Vec<String> {
     let samples = meeting["participants"][0]["user_qos"].as_array().into_iter().flatten();

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    meeting_words::{self, MeetingVerdict, time_of_day},
+    meeting_words::{self, MeetingVerdict},
     row::RowView,
 };
 use crate::{
@@ -193,6 +193,10 @@ impl MeetingTemplate<'_> {
     fn rows(&self) -> impl Iterator<Item = RowView<'_>> {
         self.heatmap.rows.iter().map(|row| RowView::new(row, self.heatmap))
     }
+
+    fn outside(&self) -> Option<String> {
+        meeting_words::outside(self.heatmap)
+    }
 }
 
 impl Moment {
@@ -207,18 +211,22 @@ fn query_of(meeting: &VisibleMeeting<'_>, meeting_type: MeetingType) -> String {
     format!("type={}&kind={}", meeting_type.as_str(), meeting.key().kind.as_str())
 }
 
-/// Returns at most seven round times along the axis. An hour from 10:05 on has 10:10, 10:20 and so on.
+/// Returns at most seven round times along the axis, four if they have dates. An hour from 10:05 on has 10:10, 10:20 and
+/// so on.
 fn ticks(axis: TimeAxis) -> Vec<Tick> {
     const STEPS: [usize; 12] = [1, 2, 5, 10, 15, 30, 60, 120, 240, 360, 720, 1_440];
     let span = axis.columns * axis.minutes;
-    let step = STEPS.into_iter().find(|step| span <= step * 7).unwrap_or(1_440);
+    // A time with its date is wider.
+    let most = if axis.is_longer_than_a_day() { 4 } else { 7 };
+    let step = STEPS.into_iter().find(|step| span <= step * most);
+    let step = step.unwrap_or_else(|| 1_440 * span.div_ceil(1_440 * most));
     let first = axis.begin_of(0).as_second().div_euclid(60);
     let into_step = usize::try_from(first.rem_euclid(i64::try_from(step).unwrap_or(1))).unwrap_or_default();
     let minutes = ((step - into_step) % step..span).step_by(step);
     let tick = |minute: usize| {
         let seconds = i64::try_from(minute * 60).unwrap_or_default();
         let time = Timestamp::from_second(first * 60 + seconds).unwrap_or_default();
-        Tick { x: 100 * minute / span, time: time_of_day(time) }
+        Tick { x: 100 * minute / span, time: meeting_words::time_words(axis, time) }
     };
     minutes.map(tick).filter(|tick| tick.x < 96).collect()
 }

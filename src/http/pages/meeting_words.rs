@@ -140,8 +140,28 @@ pub(super) fn time_of_day(time: Timestamp) -> String {
     time.strftime("%H:%M").to_string()
 }
 
+/// Returns a time in words: "10:05", and if that is ambiguous "15 Jan 10:05".
+pub(super) fn time_words(axis: TimeAxis, time: Timestamp) -> String {
+    match axis.column(time) {
+        None => time.strftime("%-d %b %Y %H:%M").to_string(),
+        Some(_) => time_on(axis, time),
+    }
+}
+
+fn time_on(axis: TimeAxis, time: Timestamp) -> String {
+    if axis.is_longer_than_a_day() { time.strftime("%-d %b %H:%M").to_string() } else { time_of_day(time) }
+}
+
 pub(super) fn interval_text(axis: TimeAxis, begin: usize, end: usize) -> String {
-    format!("{}–{}", time_of_day(axis.begin_of(begin)), time_of_day(axis.begin_of(end)))
+    format!("{}–{}", time_on(axis, axis.begin_of(begin)), time_on(axis, axis.begin_of(end)))
+}
+
+/// Returns how many samples no cell shows because of their times, if there are any.
+pub(super) fn outside(heatmap: &Heatmap) -> Option<String> {
+    let outside: usize = heatmap.rows.iter().map(|row| row.outside).sum();
+    let samples = if outside == 1 { "sample" } else { "samples" };
+    let text = format!("{outside} {samples} outside the shown time: in the counts, but not in the cells.");
+    Some(text).filter(|_| outside > 0)
 }
 
 /// Returns the worst values of an interval: "latency 301 ms, jitter 212 ms".

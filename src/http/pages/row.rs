@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::meeting_words::{
-    field, figure, interval_text, limit_attribute, measurement_words, medium, name, shown, time_of_day,
+    field, figure, interval_text, limit_attribute, measurement_words, medium, name, shown, time_words,
     worst_values,
 };
 use crate::view::{
@@ -67,10 +67,13 @@ impl<'h> RowView<'h> {
         let (axis, limits) = (heatmap.axis, &heatmap.limits);
         let facts = FACTS.into_iter().filter_map(|name| Some((field(name), fact(row.field(name)?))));
         let mut facts: Vec<_> = facts.collect();
-        if row.not_shown > 0 {
-            facts.push(("Minutes without a usable time, not in the strip", row.not_shown.to_string()));
+        for (words, count) in [
+            ("Minutes without a usable time, not in the strip", row.untimed),
+            ("Minutes outside the shown time, not in the strip", row.outside),
+        ] {
+            facts.extend((count > 0).then(|| (words, count.to_string())));
         }
-        let reasons = row.reasons.iter().map(|over| reason(over, limits)).collect();
+        let reasons = row.reasons.iter().map(|over| reason(over, limits, axis)).collect();
         Self {
             number: row.number,
             name: name(row),
@@ -130,9 +133,10 @@ impl<'h> RowView<'h> {
         let measured = || (strip.runs.first().map(|run| run.begin), strip.runs.last().map(|run| run.end));
         let (first, last) = measured();
         let left = self.row.left.map(|left| left.max(last.unwrap_or_default()).min(self.axis.columns));
-        let (Some(begin), end) = (self.row.joined.or(first), left.unwrap_or(self.axis.columns)) else {
-            return Default::default();
-        };
+        let Some(begin) = self.row.joined.or(first) else { return Default::default() };
+        // The participant may have left at a time outside the columns.
+        let is_there = self.row.field("leave_time").is_none();
+        let end = left.unwrap_or(if is_there { self.axis.columns } else { last.unwrap_or_default() });
         let stay = if end > begin { format!("M{begin} 11.5H{end}") } else { String::new() };
         let marks = self.row.joined.into_iter().chain(left).map(|column| format!("M{column} 0v12"));
         (stay, marks.collect())
@@ -143,11 +147,11 @@ impl<'h> RowView<'h> {
         if strip.measured == 0 {
             return format!("{name}: not measured");
         }
-        let of = match self.axis.minutes {
-            1 => "minutes".to_owned(),
-            minutes => format!("intervals of {minutes} minutes"),
+        let not_shown = match strip.not_shown {
+            0 => String::new(),
+            count => format!(" ({count} not shown)"),
         };
-        let over = format!("{name}: {} of {} {of} over a limit", strip.over, strip.measured);
+        let over = format!("{name}: {} of {} minutes over a limit{not_shown}", strip.over, strip.measured);
         let bad = strip.runs.iter().filter(|run| run.level > Level::Within);
         let mut intervals: Vec<_> =
             bad.map(|run| interval_text(self.axis, run.begin, run.end)).take(LISTED + 1).collect();
@@ -156,7 +160,7 @@ impl<'h> RowView<'h> {
             intervals.push("and more".to_owned());
         }
         let when = if intervals.is_empty() { String::new() } else { format!(": {}", intervals.join(", ")) };
-        format!("{over}{when}; at most {}", worst_values(&strip.worst()))
+        format!("{over}{when}; at most {}", worst_values(&strip.worst))
     }
 }
 
@@ -177,9 +181,9 @@ fn fact(value: &str) -> String {
     time.map_or_else(|_| shown(value), |time| time.strftime("%-d %B %Y, %H:%M:%S").to_string())
 }
 
-fn reason(over: &OverLimit, limits: &SummaryLimits) -> String {
+fn reason(over: &OverLimit, limits: &SummaryLimits, axis: TimeAxis) -> String {
     let OverLimit { group, measurement, minutes_over, of, worst, worst_at } = over;
-    let at = worst_at.map(|time| format!(" at {}", time_of_day(time))).unwrap_or_default();
+    let at = worst_at.map(|time| format!(" at {}", time_words(axis, time))).unwrap_or_default();
     let limit = SummaryLimit::of(group.as_bytes(), measurement.as_bytes()).unwrap_or(SummaryLimit::Latency);
     let ((name, unit), value) = (measurement_words(limit), figure(limits.get(limit)));
     let (group, worst) = (shown(group), figure(*worst));

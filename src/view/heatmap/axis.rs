@@ -1,10 +1,17 @@
 //! The columns of a heatmap: its minutes, or longer intervals if the meeting has too many.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::view::{select::time_in, summary::Participant};
 
 const MINUTES_A_DAY: i64 = 24 * 60;
+/// A longer gap without any sample separates a meeting from another one, or from samples with a wrong clock: somebody
+/// is measured in nearly each minute of a meeting, and 12 hours are less than the time between two daily meetings.
+const LONGEST_GAP: i64 = 12 * 60;
+/// How many hours with a time are remembered: about six weeks.
+const MOST_HOURS: usize = 1_024;
 /// The most cells of one medium, so that a page of 1,000 participants stays small.
 const MOST_CELLS: usize = 120_000;
 /// A participant's row has at least this many columns if the meeting is long, however many participants there are.
@@ -22,9 +29,14 @@ pub(crate) struct TimeAxis {
 
 impl TimeAxis {
     /// Returns the column of a time; `None` if it is outside.
-    pub(super) fn column(&self, time: Timestamp) -> Option<usize> {
+    pub(crate) fn column(&self, time: Timestamp) -> Option<usize> {
         let minutes = usize::try_from(minute(time).checked_sub(self.first)?).ok()?;
         Some(minutes / self.minutes).filter(|column| *column < self.columns)
+    }
+
+    /// Returns whether a time of day can be ambiguous.
+    pub(crate) fn is_longer_than_a_day(&self) -> bool {
+        i64::try_from(self.columns.saturating_mul(self.minutes)).is_ok_and(|minutes| minutes > MINUTES_A_DAY)
     }
 
     /// Returns the time at which a column begins. The column after the last one begins where that ends.
@@ -37,40 +49,83 @@ impl TimeAxis {
 /// Collects the times of all participants.
 #[derive(Default)]
 pub(super) struct AxisBuilder {
-    firsts: Vec<i64>,
-    lasts: Vec<i64>,
+    samples: Hours,
+    stays: Hours,
 }
 
 impl AxisBuilder {
     pub(super) fn add(&mut self, participant: &Participant<'_>) {
         let stay = [participant.join_time(), participant.leave_time()];
-        let times = participant.times.iter().copied().chain(stay);
-        let minutes = times.flatten().filter_map(time_in).map(minute);
-        let range = minutes.fold(None, |range: Option<(i64, i64)>, minute| {
-            let (first, last) = range.unwrap_or((minute, minute));
-            Some((first.min(minute), last.max(minute)))
-        });
-        if let Some((first, last)) = range {
-            self.firsts.push(first);
-            self.lasts.push(last);
+        for (hours, times) in [(&mut self.samples, &participant.times[..]), (&mut self.stays, &stay)] {
+            let minutes = times.iter().copied().flatten().filter_map(time_in).map(minute);
+            minutes.for_each(|minute| hours.add(minute));
         }
     }
 
-    /// Includes all times that are at most a day away from those of most participants. Otherwise, one sample with a wrong clock
-    /// would compress the meeting into one column. Example: 40 participants from 10:00 to 11:00 and one sample of 1970 make 61
-    /// columns.
-    pub(super) fn finish(mut self, participants: usize) -> TimeAxis {
-        self.firsts.sort_unstable();
-        let Some(usual) = self.firsts.get(self.firsts.len() / 2).copied() else {
+    /// Includes the range with most samples, and the times of joining and leaving near it. A wrong clock would otherwise
+    /// compress the meeting into one column: samples from 10:00 to 11:00 and one of 1970 are 61 columns. If nobody has
+    /// samples, the times of joining and leaving decide.
+    pub(super) fn finish(self, participants: usize) -> TimeAxis {
+        let measured = self.samples.fullest_range(LONGEST_GAP);
+        let measured = measured.map(|range| self.stays.widen(range));
+        let Some((first, last)) = measured.or_else(|| self.stays.fullest_range(MINUTES_A_DAY)) else {
             return TimeAxis { first: 0, columns: 0, minutes: 1 };
         };
-        let is_near = |minute: &i64| minute.abs_diff(usual) <= MINUTES_A_DAY.unsigned_abs();
-        let first = self.firsts.iter().copied().filter(is_near).min().unwrap_or(usual);
-        let last = self.lasts.iter().copied().filter(is_near).max().unwrap_or(usual);
         let span = usize::try_from(last - first).unwrap_or_default() + 1;
         let most = (MOST_CELLS / participants.max(1)).clamp(LEAST_COLUMNS, MOST_COLUMNS);
         let minutes = span.div_ceil(most);
         TimeAxis { first, columns: span.div_ceil(minutes), minutes }
+    }
+}
+
+/// Counts times by hour in bounded memory. A meeting of a day takes 24 entries, however many participants it has.
+#[derive(Default)]
+struct Hours(BTreeMap<i64, Hour>);
+
+struct Hour {
+    times: usize,
+    first: i64,
+    last: i64,
+}
+
+impl Hours {
+    /// Adds a time. If its hour is one too many, every hour loses a time instead (Misra and Gries, 1982). So an hour with
+    /// more than 1/1,024 of all times remains, in whatever order they are added.
+    fn add(&mut self, minute: i64) {
+        let key = minute.div_euclid(60);
+        if self.0.len() == MOST_HOURS && !self.0.contains_key(&key) {
+            self.0.retain(|_, hour| {
+                hour.times -= 1;
+                hour.times > 0
+            });
+            return;
+        }
+        let hour = self.0.entry(key).or_insert(Hour { times: 0, first: minute, last: minute });
+        hour.times += 1;
+        (hour.first, hour.last) = (hour.first.min(minute), hour.last.max(minute));
+    }
+
+    /// Returns the first and the last minute of the range that has most times and no gap longer than this: the latest if
+    /// several have as many.
+    fn fullest_range(&self, longest_gap: i64) -> Option<(i64, i64)> {
+        let mut ranges: Vec<Hour> = Vec::new();
+        for &Hour { times, first, last } in self.0.values() {
+            match ranges.last_mut() {
+                Some(range) if first - range.last <= longest_gap => {
+                    range.times += times;
+                    range.last = last;
+                }
+                _ => ranges.push(Hour { times, first, last }),
+            }
+        }
+        ranges.iter().max_by_key(|range| range.times).map(|range| (range.first, range.last))
+    }
+
+    /// Returns the range with the times that are at most [`LONGEST_GAP`] away from it.
+    fn widen(&self, (first, last): (i64, i64)) -> (i64, i64) {
+        let times = self.0.values().flat_map(|hour| [hour.first, hour.last]);
+        let near = times.filter(|time| (first - LONGEST_GAP..=last + LONGEST_GAP).contains(time));
+        near.fold((first, last), |(first, last), time| (first.min(time), last.max(time)))
     }
 }
 
@@ -80,6 +135,8 @@ fn minute(time: Timestamp) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
     use crate::view::summary::SummaryLimits;
 
@@ -119,6 +176,99 @@ mod tests {
         for (participants, expected) in [(1, (720, 2)), (1_000, (120, 12)), (100_000, (60, 24))] {
             let axis = axis(&[day], participants);
             assert_eq!((axis.columns, axis.minutes), expected, "{participants}");
+        }
+    }
+
+    /// Returns the axis of one participant with samples in these minutes.
+    fn axis_of(minutes: impl IntoIterator<Item = i64>) -> TimeAxis {
+        let mut builder = AxisBuilder::default();
+        minutes.into_iter().for_each(|minute| builder.samples.add(minute));
+        builder.finish(1)
+    }
+
+    /// The minute of 2026-01-15T10:00:00Z.
+    const TEN: i64 = 29_474_520;
+
+    #[test]
+    fn each_length_of_a_meeting_is_shown_whole() {
+        for (hours, columns) in [(24, 720), (25, 500), (30, 600), (36, 720), (49, 588), (60, 720), (200, 706)]
+        {
+            let axis = axis_of(TEN..TEN + hours * 60);
+            assert_eq!((axis.first, axis.columns), (TEN, columns), "{hours}");
+            assert!(axis.is_longer_than_a_day() == (hours > 24), "{hours}");
+        }
+    }
+
+    #[test]
+    fn the_range_with_most_samples_is_shown() {
+        let days = 3 * MINUTES_A_DAY;
+        for (earlier, later, first) in [(30, 30, TEN + days), (31, 30, TEN), (30, 31, TEN + days)] {
+            let axis = axis_of((TEN..TEN + earlier).chain(TEN + days..TEN + days + later));
+            assert_eq!((axis.first, axis.columns), (first, usize::try_from(earlier.max(later)).unwrap()));
+        }
+    }
+
+    #[test]
+    fn joining_and_leaving_are_shown_if_they_are_near_samples() {
+        for (stay, expected) in [
+            ([TEN - 5, TEN + 40], (TEN - 5, 46)),
+            ([TEN - LONGEST_GAP - 1, TEN + 29 + LONGEST_GAP + 1], (TEN, 30)),
+            ([0, TEN + 2], (TEN, 30)),
+        ] {
+            let mut builder = AxisBuilder::default();
+            (TEN..TEN + 30).for_each(|minute| builder.samples.add(minute));
+            for minute in stay {
+                builder.stays.add(minute);
+            }
+            let axis = builder.finish(1);
+            assert_eq!((axis.first, axis.columns), expected, "{stay:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_clocks_in_any_number_of_hours_take_bounded_memory() {
+        let mut hours = Hours::default();
+        for wrong in 0..100_000 {
+            hours.add(wrong * 60 * 100);
+            if wrong % 500 == 0 {
+                (TEN..TEN + 30).for_each(|minute| hours.add(minute));
+            }
+        }
+        assert!(hours.0.len() <= MOST_HOURS);
+        assert_eq!(hours.fullest_range(LONGEST_GAP), Some((TEN, TEN + 29)));
+    }
+
+    proptest! {
+        #[test]
+        fn outliers_do_not_change_the_axis(
+            length in 1..5_000_i64,
+            outliers in vec((any::<bool>(), 1..4_000_000_000_i64), 0..20),
+            participants in 0..2_000_usize,
+            rotation: usize,
+        ) {
+            let outliers = outliers.into_iter().take(usize::try_from(length).unwrap() - 1);
+            let outliers: Vec<_> = outliers.map(|(is_early, distance)| {
+                let distance = LONGEST_GAP + distance;
+                if is_early { TEN - distance } else { TEN + length - 1 + distance }
+            }).collect();
+            let mut minutes: Vec<_> = (TEN..TEN + length).chain(outliers.iter().copied()).collect();
+            let middle = rotation % minutes.len();
+            minutes.rotate_left(middle);
+            let mut builder = AxisBuilder::default();
+            for minute in &minutes {
+                builder.samples.add(*minute);
+            }
+            let axis = builder.finish(participants);
+            prop_assert_eq!(axis.first, TEN);
+            let shown = axis.columns * axis.minutes;
+            prop_assert!((length..length + i64::try_from(axis.minutes).unwrap()).contains(&i64::try_from(shown).unwrap()));
+            prop_assert!(axis.columns <= MOST_COLUMNS);
+            prop_assert!(axis.columns * participants <= MOST_CELLS.max(LEAST_COLUMNS * participants));
+            for minute in minutes {
+                let column = axis.column(Timestamp::from_second(minute * 60).unwrap());
+                let expected = (!outliers.contains(&minute)).then(|| usize::try_from(minute - TEN).unwrap() / axis.minutes);
+                prop_assert_eq!(column, expected);
+            }
         }
     }
 }

@@ -22,8 +22,10 @@ pub(crate) struct HeatmapRow {
     pub(crate) number: usize,
     /// The participant's own fields, of those that the summary shows or compares, in that order.
     pub(crate) fields: Vec<(&'static str, String)>,
-    /// How many samples have no time, or one outside the columns. No strip shows them.
-    pub(crate) not_shown: usize,
+    /// How many samples have no time that can be read. No strip shows them.
+    pub(crate) untimed: usize,
+    /// How many samples have a time outside the columns. No strip shows them.
+    pub(crate) outside: usize,
     /// How good the connection was.
     pub(crate) quality: Quality,
     /// The measurements above their limits, those with most minutes first.
@@ -82,7 +84,14 @@ impl HeatmapRow {
     }
 
     pub(crate) fn strip(&self, medium: Medium) -> &Strip {
-        static NOTHING: Strip = Strip { medium: Medium::All, measured: 0, over: 0, runs: Vec::new() };
+        static NOTHING: Strip = Strip {
+            medium: Medium::All,
+            measured: 0,
+            over: 0,
+            not_shown: 0,
+            worst: [None; 4],
+            runs: Vec::new(),
+        };
         self.strips.iter().find(|strip| strip.medium == medium).unwrap_or(&NOTHING)
     }
 }
@@ -92,14 +101,17 @@ pub(super) struct RowBuilder(pub(super) TimeAxis);
 
 impl RowBuilder {
     pub(super) fn row(&self, number: usize, participant: &Participant<'_>) -> HeatmapRow {
-        let columns: Vec<_> = participant.times.iter().map(|time| self.column(*time)).collect();
+        let times: Vec<_> = participant.times.iter().map(|time| time.and_then(time_in)).collect();
+        let columns: Vec<_> = times.iter().map(|time| self.0.column((*time)?)).collect();
+        let untimed = times.iter().filter(|time| time.is_none()).count();
         let named = SHOWN_FIELDS.iter().zip(&participant.shown);
         let compared = COMMON_FIELDS.iter().zip(&participant.compared);
         let fields = named.chain(compared).filter_map(|(name, raw)| Some((*name, text_in((*raw)?))));
         HeatmapRow {
             number,
             fields: fields.filter(|(_, text)| !text.trim().is_empty()).collect(),
-            not_shown: columns.iter().filter(|column| column.is_none()).count(),
+            untimed,
+            outside: columns.iter().filter(|column| column.is_none()).count() - untimed,
             quality: participant.quality(),
             reasons: participant
                 .reasons()
@@ -119,16 +131,15 @@ impl RowBuilder {
     }
 
     fn strips(&self, participant: &Participant<'_>, columns: &[Option<usize>]) -> Vec<Strip> {
-        let mut strips = Medium::ALL.map(|medium| (medium, StripBuilder::new(self.0.columns)));
+        let mut strips = Medium::ALL.map(|medium| (medium, StripBuilder::new(columns, self.0.columns)));
         for group in participant.groups.iter() {
             let media = Medium::of_group(&group.key.name);
             for measurement in group.measurements.iter().filter(|_| !media.is_empty()) {
                 let limit = SummaryLimit::of(&group.key.name, &measurement.key.name);
                 for (sample, value) in measurement.values() {
-                    let Some(column) = columns.get(sample).copied().flatten() else { continue };
                     let level = level(measurement, value);
                     let shown = strips.iter_mut().filter(|(medium, _)| media.contains(medium));
-                    shown.for_each(|(_, strip)| strip.add(column, level, limit.map(|limit| (limit, value))));
+                    shown.for_each(|(_, strip)| strip.add(sample, level, limit.map(|limit| (limit, value))));
                 }
             }
         }

@@ -78,41 +78,63 @@ pub(crate) struct Run {
 #[derive(Debug)]
 pub(crate) struct Strip {
     pub(crate) medium: Medium,
-    /// How many columns were measured.
+    /// How many samples were measured, those outside the columns too.
     pub(crate) measured: usize,
     /// How many of them are over.
     pub(crate) over: usize,
+    /// How many of them have no column.
+    pub(crate) not_shown: usize,
+    /// The worst values of all samples.
+    pub(crate) worst: WorstValues,
     /// The measured columns.
     pub(crate) runs: Vec<Run>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Column {
+struct StripCell {
     level: Option<Level>,
     worst: WorstValues,
 }
 
 /// Collects the cells of one strip.
-pub(super) struct StripBuilder(Vec<Column>);
+pub(super) struct StripBuilder<'c> {
+    /// The column of each sample.
+    columns: &'c [Option<usize>],
+    /// The level of each sample.
+    levels: Vec<Option<Level>>,
+    cells: Vec<StripCell>,
+    worst: WorstValues,
+}
 
-impl StripBuilder {
-    pub(super) fn new(columns: usize) -> Self {
-        Self(vec![Column::default(); columns])
+impl<'c> StripBuilder<'c> {
+    pub(super) fn new(columns: &'c [Option<usize>], cells: usize) -> Self {
+        let (levels, cells) = (vec![None; columns.len()], vec![StripCell::default(); cells]);
+        Self { columns, levels, cells, worst: WorstValues::default() }
     }
 
-    /// Adds a value of a measurement in this column, with its limit if it has one.
-    pub(super) fn add(&mut self, column: usize, level: Level, limited: Option<(SummaryLimit, f64)>) {
-        let Some(cell) = self.0.get_mut(column) else { return };
-        cell.level = cell.level.max(Some(level));
+    /// Adds a value of a measurement in this sample, with its limit if it has one.
+    pub(super) fn add(&mut self, sample: usize, level: Level, limited: Option<(SummaryLimit, f64)>) {
+        if let Some(of_sample) = self.levels.get_mut(sample) {
+            *of_sample = (*of_sample).max(Some(level));
+        }
+        let column = self.columns.get(sample).copied().flatten();
+        let mut cell = column.and_then(|column| self.cells.get_mut(column));
+        if let Some(cell) = &mut cell {
+            cell.level = cell.level.max(Some(level));
+        }
         let Some((limit, value)) = limited else { return };
-        if let Some(worst) = SummaryLimit::ALL.iter().zip(&mut cell.worst).find(|(each, _)| **each == limit) {
-            raise(worst.1, Some(value));
+        for worst in cell.map(|cell| &mut cell.worst).into_iter().chain([&mut self.worst]) {
+            let mut values = SummaryLimit::ALL.iter().zip(worst);
+            values
+                .find(|(each, _)| **each == limit)
+                .into_iter()
+                .for_each(|(_, worst)| raise(worst, Some(value)));
         }
     }
 
     pub(super) fn finish(self, medium: Medium) -> Strip {
         let mut runs: Vec<Run> = Vec::new();
-        for (column, Column { level, worst }) in self.0.into_iter().enumerate() {
+        for (column, StripCell { level, worst }) in self.cells.into_iter().enumerate() {
             let Some(level) = level else { continue };
             match runs.last_mut() {
                 Some(run) if run.end == column && run.level == level => {
@@ -122,11 +144,11 @@ impl StripBuilder {
                 _ => runs.push(Run { begin: column, end: column + 1, level, worst }),
             }
         }
-        let columns = |is_counted: fn(Level) -> bool| {
-            runs.iter().filter(|run| is_counted(run.level)).map(|run| run.end - run.begin).sum()
-        };
-        let (measured, over) = (columns(|_| true), columns(|level| level > Level::Within));
-        Strip { medium, measured, over, runs }
+        let measured =
+            || self.levels.iter().zip(self.columns).filter_map(|(level, column)| Some(((*level)?, column)));
+        let over = measured().filter(|(level, _)| *level > Level::Within).count();
+        let not_shown = measured().filter(|(_, column)| column.is_none()).count();
+        Strip { medium, measured: measured().count(), over, not_shown, worst: self.worst, runs }
     }
 }
 
@@ -152,14 +174,6 @@ impl Strip {
         // `max_by_key` returns the last of equal ones; the first is wanted.
         intervals.into_iter().rev().max_by_key(|(begin, end)| end - begin)
     }
-
-    /// Returns the worst values of the whole strip.
-    pub(crate) fn worst(&self) -> WorstValues {
-        self.runs.iter().fold(WorstValues::default(), |mut worst, run| {
-            worst.iter_mut().zip(run.worst).for_each(|(worst, value)| raise(worst, value));
-            worst
-        })
-    }
 }
 
 #[cfg(test)]
@@ -167,7 +181,8 @@ mod tests {
     use super::*;
 
     fn strip(levels: &str) -> Strip {
-        let mut builder = StripBuilder::new(levels.len());
+        let columns: Vec<_> = (0..levels.len()).map(Some).collect();
+        let mut builder = StripBuilder::new(&columns, levels.len());
         for (column, level) in levels.chars().enumerate() {
             let level = match level {
                 '.' => Level::Within,
@@ -189,12 +204,12 @@ mod tests {
         assert_eq!(runs, [(0, 2, within), (2, 4, over), (5, 6, far), (7, 8, within)]);
         assert_eq!((strip.measured, strip.over), (6, 3));
         assert_eq!(strip.runs[1].worst, [None, Some(3.0), None, None]);
-        assert_eq!(strip.worst(), [None, Some(7.0), None, None]);
+        assert_eq!(strip.worst, [None, Some(7.0), None, None]);
     }
 
     #[test]
     fn the_worst_value_of_a_column_decides() {
-        let mut builder = StripBuilder::new(1);
+        let mut builder = StripBuilder::new(&[Some(0)], 1);
         builder.add(0, Level::FarOver, Some((SummaryLimit::Latency, 301.0)));
         builder.add(0, Level::Within, Some((SummaryLimit::Latency, 3.0)));
         builder.add(0, Level::Within, None);
@@ -202,6 +217,22 @@ mod tests {
         let strip = builder.finish(Medium::All);
         assert_eq!((strip.measured, strip.runs[0].level), (1, Level::FarOver));
         assert_eq!(strip.runs[0].worst, [Some(301.0), None, None, None]);
+    }
+
+    #[test]
+    fn samples_without_a_column_are_counted() {
+        let mut builder = StripBuilder::new(&[Some(0), None, Some(0), None], 1);
+        builder.add(0, Level::Within, Some((SummaryLimit::Latency, 3.0)));
+        builder.add(1, Level::Over, Some((SummaryLimit::Latency, 151.0)));
+        builder.add(1, Level::Within, Some((SummaryLimit::Jitter, 1.0)));
+        builder.add(2, Level::Within, None);
+        let strip = builder.finish(Medium::All);
+        assert_eq!((strip.measured, strip.over, strip.not_shown), (3, 1, 1));
+        assert_eq!(strip.worst, [Some(151.0), Some(1.0), None, None]);
+        assert_eq!(
+            (strip.runs[0].level, strip.runs[0].worst),
+            (Level::Within, [Some(3.0), None, None, None])
+        );
     }
 
     #[test]
