@@ -4,6 +4,7 @@
 //! This folder adds only text that no other code contains. The operators' listener is not described.
 
 mod components;
+mod page_responses;
 mod pages;
 mod responses;
 mod schemas;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use test_support::{
+    callers::{KEY, start, two_callers},
     client::{Answer, at_once, request},
     service::{QUICK, Service},
     simulator::sim,
@@ -152,13 +153,65 @@ fn every_problem_met_is_described_with_its_status_and_headers() {
     service.finish(&["flight failed"]);
 }
 
-/// Headers that are always present are, and no undocumented header is.
+#[test]
+fn every_page_is_described_with_its_statuses_and_headers() {
+    let sim = sim(|_| ());
+    sim.add_meeting(Meeting::generated("91111111100", 1, 1));
+    let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
+    let document = service.get("/openapi.json").json();
+    let pages = [
+        ("/", "GET", "/", 200),
+        ("/", "HEAD", "/", 200),
+        ("/", "POST", "/", 405),
+        ("/guide", "GET", "/guide", 200),
+        ("/guide", "PUT", "/guide", 405),
+        ("/meetings", "GET", "/meetings?id=911-1111-1100", 303),
+        ("/meetings", "GET", "/meetings?id=", 400),
+        ("/meetings", "DELETE", "/meetings", 405),
+        ("/meetings/{meetingId}", "GET", "/meetings/91111111100", 200),
+        ("/meetings/{meetingId}", "HEAD", "/meetings/91111111100", 200),
+        ("/meetings/{meetingId}", "GET", "/meetings/92222222200", 404),
+        ("/meetings/{meetingId}", "GET", "/meetings/91111111100?kind=x", 400),
+        ("/meetings/{meetingId}", "POST", "/meetings/91111111100", 405),
+    ];
+    for (pattern, method, path, status) in pages {
+        let answer = request(service.addr, method, path, &[("x-api-key", KEY)]);
+        assert_eq!(answer.status, status, "{path}");
+        let described = &document["paths"][pattern]["get"]["responses"][status.to_string()];
+        check_against(&document, described, &answer);
+        if let (Some(tag), "GET") = (answer.header("etag"), method) {
+            let same = request(service.addr, "GET", path, &[("x-api-key", KEY), ("if-none-match", tag)]);
+            assert_eq!(same.status, 304, "{path}");
+            check_against(&document, &document["paths"][pattern]["get"]["responses"]["304"], &same);
+        }
+        let is_front = answer.header("link") == Some("</openapi.json>; rel=\"service-desc\"");
+        assert_eq!(is_front, pattern == "/", "{path}");
+    }
+    for (pattern, path) in
+        [("/meetings", "/meetings?id=91111111100"), ("/meetings/{meetingId}", "/meetings/91111111100")]
+    {
+        let answer = service.get(path);
+        let described = &document["paths"][pattern]["get"]["responses"]["401"];
+        check_against(&document, described, &answer);
+        let challenge = target(&document, described["headers"]["WWW-Authenticate"]["$ref"].as_str().unwrap());
+        let pattern = challenge.unwrap()["schema"]["pattern"].as_str().unwrap();
+        assert_eq!(pattern, "^Bearer( .*)?, Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"$");
+    }
+    service.finish(&[]);
+}
+
 fn check_headers(document: &Value, answer: &Answer) {
-    let documented = described(document, answer.status)["headers"].as_object().expect("headers");
+    check_against(document, described(document, answer.status), answer);
+}
+
+/// Headers that are always present are, and no undocumented header is.
+fn check_against(document: &Value, described: &Value, answer: &Answer) {
+    let documented = described["headers"].as_object().expect("headers");
     for (name, reference) in documented {
         let header = target(document, reference["$ref"].as_str().unwrap()).unwrap();
         if header["required"] == true {
-            assert!(answer.header(name).is_some(), "{name} is missing: {answer:?}");
+            let mut names = answer.headers.iter().map(|(name, _)| name);
+            assert!(names.any(|other| other.eq_ignore_ascii_case(name)), "{name} is missing: {answer:?}");
         }
     }
     for (name, _) in &answer.headers {

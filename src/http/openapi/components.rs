@@ -122,9 +122,7 @@ pub(super) fn headers() -> Value {
             "schema": { "enum": codings() },
             "description": "The accepted coding with the highest weight. Slices have none.",
         },
-        "ContentSecurityPolicy": {
-            "schema": text(), "description": "Permits the page's own style and scripts, and nothing else.",
-        },
+        "ContentSecurityPolicy": always(text(), "Permits the page's own style and scripts, and nothing else."),
         "ContentTypeOptions": always(json!({ "const": "nosniff" }), "The content is of the type that is named."),
         "Date": always(text(), "The time of the response, as an HTTP date."),
         "ETag": always(
@@ -134,6 +132,10 @@ pub(super) fn headers() -> Value {
         "Link": { "schema": text(), "description": "On unknown paths and on `/`: where this document is (RFC 8631)." },
         "Location": always(text(), "The address of the page."),
         "NoStore": always(json!({ "const": "no-store" }), "A retry may succeed, so errors are not cached."),
+        "PageChallenges": always(
+            json!({ "type": "string", "pattern": "^Bearer( .*)?, Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"$" }),
+            "Two fields: `Bearer`, and `Basic`, for which browsers ask for the caller's name and key.",
+        ),
         "RateLimit": {
             "schema": { "type": "string", "pattern": LIMIT_PATTERN },
             "description":
@@ -162,8 +164,9 @@ pub(super) fn headers() -> Value {
         },
         "StaticCacheControl": always(text(), "For how many seconds the document is fresh."),
         "WWW-Authenticate": always(
-            json!({ "type": "string", "pattern": "^Bearer" }),
-            "How to present a caller key or signed token; with `error` and `error_description` if a token is refused.",
+            json!({ "type": "string", "pattern": "^Bearer( |,|$)" }),
+            "How to present a caller key or signed token; with `error` and `error_description` if a token is refused. \
+             Requests of browsers, which accept text/html or have `Sec-Fetch-Mode: navigate`, are offered `Basic` as well.",
         ),
         "Vary": always(
             json!({ "type": "string", "pattern": "^Accept-Encoding(, Accept)?(, Authorization, X-Api-Key)?$" }),

@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    responses::{of_constant_page, of_page, of_redirect, without_bodies},
+    page_responses::{of_constant_page, of_front_page, of_page, of_redirect},
+    responses::without_bodies,
     summary::limit_component,
 };
 use crate::view::summary::SummaryLimit;
@@ -20,13 +21,7 @@ pub(super) fn paths() -> Map<String, Value> {
     [
         (
             "/",
-            page(
-                "FrontPage",
-                "The page with a form for a meeting's id",
-                None,
-                of_constant,
-                &of_constant_page(),
-            ),
+            page("FrontPage", "The page with a form for a meeting's id", None, of_constant, &of_front_page()),
         ),
         ("/guide", page("Guide", "The caller's guide, as a page", None, of_constant, &of_constant_page())),
         (

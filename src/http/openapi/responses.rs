@@ -31,69 +31,7 @@ pub(super) fn of_summary() -> Value {
     of_snapshot(problems, "The summary of the meeting, or of a selection.", &[], &content)
 }
 
-/// Returns the responses of a meeting's page: problems are pages, too.
-pub(super) fn of_page() -> Value {
-    let problems = problems(|problem| {
-        !matches!(
-            problem,
-            Problem::InvalidPageToken
-                | Problem::ParticipantNotFound
-                | Problem::NotAcceptable
-                | Problem::NotFound
-        )
-    });
-    of_snapshot(as_pages(problems), "The page of the meeting.", &["ContentSecurityPolicy"], &html())
-}
-
-/// Returns the responses of the redirect to a meeting's page.
-pub(super) fn of_redirect() -> Value {
-    let problems = problems(|problem| {
-        matches!(
-            problem,
-            Problem::UnknownCaller(_)
-                | Problem::IssuerUnavailable { .. }
-                | Problem::InvalidMeetingId(_)
-                | Problem::InvalidQuery { .. }
-                | Problem::MethodNotAllowed { .. }
-        )
-    });
-    let mut responses = as_pages(problems);
-    let redirect =
-        json!({ "description": "To the meeting's page.", "headers": headers(&["Location", "NoStore"]) });
-    responses.insert("303".to_owned(), redirect);
-    Value::Object(responses)
-}
-
-/// Returns the responses of a page that is the same for everybody.
-pub(super) fn of_constant_page() -> Value {
-    let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
-    let shared = ["CacheControl", "ContentSecurityPolicy", "ETag", "Link", "Vary"];
-    let ok = headers(&[&shared[..], &["ContentEncoding"]].concat());
-    let shared = headers(&shared);
-    responses
-        .insert("200".to_owned(), json!({ "description": "The page.", "headers": ok, "content": html() }));
-    let not_modified =
-        json!({ "description": "The caller's copy is current, by If-None-Match.", "headers": shared });
-    responses.insert("304".to_owned(), not_modified);
-    // Only `/` has the link.
-    if let Some(headers) = responses.get_mut("405").and_then(|refused| refused["headers"].as_object_mut()) {
-        headers.insert("Link".to_owned(), reference("Link"));
-    }
-    Value::Object(responses)
-}
-
-fn html() -> Value {
-    json!({ "text/html": { "schema": { "type": "string" } } })
-}
-
-fn as_pages(mut problems: Map<String, Value>) -> Map<String, Value> {
-    for problem in problems.values_mut().filter_map(Value::as_object_mut) {
-        problem.insert("content".to_owned(), html());
-    }
-    problems
-}
-
-fn of_snapshot(
+pub(super) fn of_snapshot(
     mut responses: Map<String, Value>,
     description: &str,
     more_headers: &[&'static str],
@@ -162,7 +100,7 @@ pub(super) fn covered_by_stale() -> Vec<&'static str> {
 }
 
 /// Returns one response for each status of the selected problems.
-fn problems(is_selected: impl Fn(&Problem) -> bool) -> Map<String, Value> {
+pub(super) fn problems(is_selected: impl Fn(&Problem) -> bool) -> Map<String, Value> {
     let mut by_status: BTreeMap<u16, Vec<Row>> = BTreeMap::new();
     for row in Problem::each().filter(is_selected).map(|problem| problem.row()) {
         by_status.entry(row.status).or_default().push(row);
@@ -224,6 +162,14 @@ pub(super) fn headers(components: &[&str]) -> Map<String, Value> {
     components.iter().chain(&everywhere).map(|name| (field(name).to_owned(), reference(name))).collect()
 }
 
+pub(super) fn headers_of(response: &mut Value) -> Option<&mut Map<String, Value>> {
+    response.get_mut("headers")?.as_object_mut()
+}
+
+pub(super) fn add_header(headers: &mut Map<String, Value>, component: &str) {
+    headers.insert(field(component).to_owned(), reference(component));
+}
+
 fn reference(component: &str) -> Value {
     json!({ "$ref": format!("#/components/headers/{component}") })
 }
@@ -238,6 +184,7 @@ fn field(component: &str) -> &str {
         "ContentEncoding" => "Content-Encoding",
         "ContentSecurityPolicy" => "Content-Security-Policy",
         "ContentTypeOptions" => "X-Content-Type-Options",
+        "PageChallenges" => "WWW-Authenticate",
         "LastModified" => "Last-Modified",
         "RateLimitPolicy" => "RateLimit-Policy",
         "RequestId" => "X-Request-Id",

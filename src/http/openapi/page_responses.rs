@@ -1,0 +1,81 @@
+//! The responses of the pages in `/openapi.json`: their problems are pages, too.
+
+use serde_json::{Map, Value, json};
+
+use super::responses::{add_header, headers, headers_of, of_snapshot, problems};
+use crate::http::problem::Problem;
+
+/// Returns the responses of a meeting's page: problems are pages, too.
+pub(super) fn of_page() -> Value {
+    let problems = problems(|problem| {
+        !matches!(
+            problem,
+            Problem::InvalidPageToken
+                | Problem::ParticipantNotFound
+                | Problem::NotAcceptable
+                | Problem::NotFound
+        )
+    });
+    of_snapshot(as_pages(problems), "The page of the meeting.", &["ContentSecurityPolicy"], &html())
+}
+
+/// Returns the responses of the redirect to a meeting's page.
+pub(super) fn of_redirect() -> Value {
+    let problems = problems(|problem| {
+        matches!(
+            problem,
+            Problem::UnknownCaller(_)
+                | Problem::IssuerUnavailable { .. }
+                | Problem::InvalidMeetingId(_)
+                | Problem::InvalidQuery { .. }
+                | Problem::MethodNotAllowed { .. }
+        )
+    });
+    let mut responses = as_pages(problems);
+    let redirect =
+        json!({ "description": "To the meeting's page.", "headers": headers(&["Location", "NoStore"]) });
+    responses.insert("303".to_owned(), redirect);
+    Value::Object(responses)
+}
+
+/// Returns the responses of the front page, all of which lead to this document.
+pub(super) fn of_front_page() -> Value {
+    let mut responses = of_constant_page();
+    let each = responses.as_object_mut().into_iter().flat_map(Map::values_mut);
+    each.filter_map(headers_of).for_each(|headers| add_header(headers, "Link"));
+    responses
+}
+
+/// Returns the responses of a page that is the same for everybody.
+pub(super) fn of_constant_page() -> Value {
+    let mut responses = problems(|problem| matches!(problem, Problem::MethodNotAllowed { .. }));
+    let shared = ["CacheControl", "ContentSecurityPolicy", "ETag", "Vary"];
+    let ok = headers(&[&shared[..], &["ContentEncoding"]].concat());
+    let shared = headers(&shared);
+    responses
+        .insert("200".to_owned(), json!({ "description": "The page.", "headers": ok, "content": html() }));
+    let not_modified =
+        json!({ "description": "The caller's copy is current, by If-None-Match.", "headers": shared });
+    responses.insert("304".to_owned(), not_modified);
+    Value::Object(responses)
+}
+
+fn html() -> Value {
+    json!({ "text/html": { "schema": { "type": "string" } } })
+}
+
+fn as_pages(mut problems: Map<String, Value>) -> Map<String, Value> {
+    for (status, problem) in &mut problems {
+        if let Some(content) = problem.get_mut("content") {
+            *content = html();
+        }
+        let Some(headers) = headers_of(problem) else { continue };
+        add_header(headers, "ContentSecurityPolicy");
+        // Below `/meetings`, every path exists.
+        headers.remove("Link");
+        if status == "401" {
+            add_header(headers, "PageChallenges");
+        }
+    }
+    problems
+}
