@@ -5,12 +5,13 @@
 -- kept. Example: with a limit of 5 and calls at 0, 1, 2, 3 and 4 s, the next flight may start at 60 s. If a flight makes two more
 -- calls at 5 and 6 s, those at 0 and 1 s are dropped, and the next flight may start at 62 s.
 --
--- The calls of the day are those counted here or those in the caller's account (quota.lua), if these are more. The account has the
--- calls that replicas made without Redis, and survives a loss of memory, but gets each call up to 0.3 s late.
+-- The calls of the day are those counted here. The caller's account (quota.lua) also has the calls that replicas made without Redis,
+-- and survives a loss of memory; each replica compares it with the limit before it runs this script. It must not count here: it
+-- contains, for a moment, the starts that this script denies.
 --
--- KEYS  1 calls of the minute   2 calls of the day ("day calls")   3 the callers' accounts
--- ARGV  1 op   2 caller   3 calls_per_minute and 4 calls_per_day, 0 for none   5 deadline   6 calls permitted in a day
---       7 for 'take_back': the time under which the call is counted; 0 for the newest
+-- KEYS  1 calls of the minute   2 calls of the day ("day calls")
+-- ARGV  1 op   2 calls_per_minute and 3 calls_per_day, 0 for none   4 deadline   5 calls permitted in a day
+--       6 for 'take_back': the time under which the call is counted; 0 for the newest
 -- Returns verdict, the time under which the call is counted or at which to try again, and how many values were rejected.
 
 local MINUTE = 60000000
@@ -20,12 +21,12 @@ local MOST = 4294967295
 
 local OK, OVER_MINUTE, OVER_DAY, LATE = 0, 1, 2, 3
 
-local op, caller = ARGV[1], ARGV[2]
-local per_minute, per_day = tonumber(ARGV[3]), tonumber(ARGV[4])
+local op = ARGV[1]
+local per_minute, per_day = tonumber(ARGV[2]), tonumber(ARGV[3])
 local today = math.floor(now / DAY)
 
 -- The replica does not wait for a reply after the deadline, and does not make the call.
-if op == 'start' and now > tonumber(ARGV[5]) then return {LATE, now, 0} end
+if op == 'start' and now > tonumber(ARGV[4]) then return {LATE, now, 0} end
 
 refused = refused + read('ZREMRANGEBYSCORE', KEYS[1], '(' .. text(now + STEP), '+inf')
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - MINUTE))
@@ -33,7 +34,7 @@ redis.call('ZREMRANGEBYRANK', KEYS[1], 0, -1 - math.max(1, per_minute))
 local minute = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '+inf', 'WITHSCORES')
 local size = #minute / 2
 
-local most = math.min(MOST, math.max(10 * tonumber(ARGV[6]), 100000))   -- `bounds::calls_of_day`
+local most = math.min(MOST, math.max(10 * tonumber(ARGV[5]), 100000))   -- `bounds::calls_of_day`
 local function words(value)
   local first, second = string.match(value and #value <= 40 and value or '', '^(%S+) (%S+)$')
   if value and not first then refused = refused + 1 end
@@ -41,11 +42,6 @@ local function words(value)
 end
 local day, calls = words(read('GET', KEYS[2]))
 local used = day == text(today) and whole(calls, 0, most) or 0
--- Accounts of another day are emptied with the next heartbeat.
-if read('HGET', KEYS[3], ' day') == text(today) then
-  local account = words(redis.call('HGET', KEYS[3], caller))
-  used = math.max(used, whole(account, 0, most) or 0)
-end
 
 local function save(number)
   if per_day == 0 then return end
@@ -53,8 +49,8 @@ local function save(number)
 end
 
 if op == 'take_back' then
-  if tonumber(ARGV[7]) > 0 then
-    redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[7], ARGV[7])
+  if tonumber(ARGV[6]) > 0 then
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], ARGV[6], ARGV[6])
   else
     redis.call('ZREMRANGEBYRANK', KEYS[1], -1, -1)
   end

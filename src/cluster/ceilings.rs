@@ -76,8 +76,8 @@ impl Cluster {
         let deadline = self.clock().ok_or(Unavailable)?.at(Instant::now() + inner.config.timeout);
         let Ceilings { caller, per_minute, per_day } = ceilings;
         let (minute, day) = inner.keys.ceilings(caller);
-        let call = inner.scripts.ceilings.call().key(minute).key(day).key(&*inner.keys.callers);
-        let call = call.arg(op).arg(caller).arg(per_minute).arg(per_day).arg(deadline);
+        let call = inner.scripts.ceilings.call().key(minute).key(day);
+        let call = call.arg(op).arg(per_minute).arg(per_day).arg(deadline);
         let call = call.arg(inner.config.per_day).arg(counted_at);
         let reply = inner.client.run(Traffic::Control, async |to| call.run::<Vec<Value>>(to).await).await;
         let values = reply.inspect_err(|error| self.failed(error)).map_err(|_| Unavailable)?;

@@ -78,10 +78,13 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
             return FlightResult { peer, ..FlightResult::own(state, flight, Err(failure)) };
         }
     };
-    let result = match confirm(state, flight).await {
-        Ok(()) => fetch_meeting(state, flight).await.map(Arc::new),
-        Err(failure) => Err(failure),
-    };
+    if let Err(failure) = confirm(state, flight).await {
+        // Not published: other callers, at other replicas, may be within their limits. Dropping the claim releases it. Nothing waits
+        // from here to the end of the flight, so nobody joins it and gets another caller's failure.
+        drop(claim);
+        return FlightResult::own(state, flight, Err(failure));
+    }
+    let result = fetch_meeting(state, flight).await.map(Arc::new);
     let (result, may_cache) = state.peers.publish(claim, flight, result).await;
     FlightResult { may_cache, ..FlightResult::own(state, flight, result) }
 }
@@ -89,17 +92,19 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
 /// Asks the other replicas whether the flight may make calls for its caller. If the caller has reached a ceiling, its waiters get
 /// that, and the flight goes on for another caller that waits for it.
 async fn confirm(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
+    let mut over_limit = flight.caller.id;
     let mut confirmed = flight.reservation.confirm().await;
     while let Err(failure) = confirmed {
-        let next =
-            state.flights.reject_own_waiters(flight, &failure).and_then(|id| state.accounts.caller(id));
-        let Some(caller) = next else { return Err(failure) };
-        let reserved = state.accounts.reserve(&caller, Instant::now());
-        confirmed = match reserved {
-            Ok(reservation) => {
-                state.flights.hand_over(flight, &caller, reservation);
-                flight.reservation.confirm().await
-            }
+        let next = state.flights.reject_waiters_of(flight, over_limit, &failure);
+        over_limit = next.ok_or_else(|| failure.clone())?;
+        // A caller that is no longer in the callers' file gets the same failure.
+        let caller = state.accounts.caller(over_limit).ok_or(failure);
+        confirmed = match caller.and_then(|caller| {
+            let reservation = state.accounts.reserve(&caller, Instant::now())?;
+            state.flights.hand_over(flight, &caller, reservation);
+            Ok(())
+        }) {
+            Ok(()) => flight.reservation.confirm().await,
             Err(failure) => Err(failure),
         };
     }

