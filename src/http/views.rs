@@ -22,6 +22,8 @@ use crate::{
 /// A view made from more bytes than this is cached as gzip even for clients that want it uncompressed, and decompressed
 /// for each of them.
 const LARGE: u64 = 2 * 1024 * 1024;
+/// Views of a meeting whose participants take more bytes than this are made one at a time.
+const VERY_LARGE: u64 = 64 * 1024 * 1024;
 /// The `Retry-After` for a caller whose view could not be made for lack of time or memory.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -33,6 +35,8 @@ pub struct ViewMaker {
     threads: BlockingPool,
     /// One permit for each thread.
     permits: Arc<Semaphore>,
+    /// The permit for one view of a very large meeting, whose pages can take hundreds of megabytes while they are made.
+    very_large: Arc<Semaphore>,
     /// A lock for each view that is being made or waited for. The finished view is left in it for the waiting requests.
     in_progress: Mutex<HashMap<ViewKey, Weak<ViewLock>>>,
     wait: Duration,
@@ -46,7 +50,8 @@ impl ViewMaker {
     pub fn new(parallel: usize, wait: Duration) -> io::Result<Self> {
         let parallel = parallel.max(1);
         let (threads, permits) = (BlockingPool::new(parallel)?, Arc::new(Semaphore::new(parallel)));
-        Ok(Self { threads, permits, in_progress: Mutex::default(), wait })
+        let very_large = Arc::new(Semaphore::new(1));
+        Ok(Self { threads, permits, very_large, in_progress: Mutex::default(), wait })
     }
 
     /// Returns the lock of this view, which the request that makes it holds.
@@ -92,14 +97,20 @@ pub(super) async fn get(
     if let Some(body) = turn.clone().or_else(|| cache.views.get(&key)) {
         return Ok(MadeView { body, coding });
     }
-    let permit = Arc::clone(&maker.permits).acquire_owned();
-    let permit = tokio::time::timeout_at(deadline.into(), permit).await;
-    let Ok(Ok(permit)) = permit else { return Err(overloaded()) };
+    let is_very_large = view.input_length(snapshot) > VERY_LARGE;
+    let permits = async {
+        let alone =
+            if is_very_large { Some(Arc::clone(&maker.very_large).acquire_owned().await) } else { None };
+        (alone, Arc::clone(&maker.permits).acquire_owned().await)
+    };
+    let Ok(permits) = tokio::time::timeout_at(deadline.into(), permits).await else {
+        return Err(overloaded());
+    };
     let (cache, snapshot) = (cache.clone(), Arc::clone(snapshot));
     let (view, redaction) = (view.clone(), redaction.cloned());
     let work = move || {
         // Held until the view is made, even if the caller disconnects meanwhile.
-        let _permit = permit;
+        let _permits = permits;
         let plain = cache.bodies.plain(&snapshot);
         let meeting = VisibleMeeting::new(&snapshot, plain.as_ref(), redaction.as_ref());
         let made = make(&view, &meeting, coding).map_err(|_| Problem::Internal)?;

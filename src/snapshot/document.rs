@@ -51,7 +51,7 @@ impl RowIndex {
     /// Returns the length of participant number `row` in bytes; 0 if there is no such participant.
     pub(super) fn length(&self, row: usize) -> usize {
         let Some(start) = self.starts.get(row) else { return 0 };
-        let end = self.starts.get(row + 1).map_or(self.end, |next| next - 1);
+        let end = self.starts.get(row + 1).map_or(self.end, |next| next.saturating_sub(1));
         usize::try_from(end.saturating_sub(*start)).unwrap_or(usize::MAX)
     }
 
@@ -60,7 +60,7 @@ impl RowIndex {
         let first = length - self.end - u64::try_from(TAIL.len()).unwrap_or_default();
         let begin = self.starts.get(offset).copied().unwrap_or(self.end);
         let next = self.starts.get(offset.saturating_add(size)).copied();
-        let end = next.map_or(self.end, |next| next - 1);
+        let end = next.map_or(self.end, |next| next.saturating_sub(1));
         RowRange { at: first + begin, length: end.saturating_sub(begin), more: next.is_some() }
     }
 }

@@ -177,15 +177,18 @@ fn split(bytes: &[u8]) -> Option<Frames<'_>> {
     (rest.is_empty() && !gzip.is_empty()).then_some(Frames { header, gzip, zstd, plain })
 }
 
-/// Returns where each participant starts; `None` if one starts after the end of the last one.
+/// Returns where each participant starts; `None` if they cannot be objects with commas between them.
 fn row_starts(header: &Header) -> Option<Vec<u64>> {
+    /// `{},`
+    const LEAST: u64 = 3;
     let mut start = 0_u64;
-    let starts = header.rows.iter().map(|gap| {
+    let starts = header.rows.iter().enumerate().map(|(row, gap)| {
         start = start.checked_add(*gap)?;
-        Some(start)
+        (if row == 0 { *gap == 0 } else { *gap >= LEAST }).then_some(start)
     });
     let starts: Vec<_> = starts.collect::<Option<_>>()?;
-    (start <= header.rows_end).then_some(starts)
+    let end = if starts.is_empty() { 0 } else { start.checked_add(LEAST - 1)? };
+    (end <= header.rows_end).then_some(starts)
 }
 
 /// Returns the CRC-32 of the gzip's body; `None` unless the body has this head, length and tag.
@@ -357,6 +360,12 @@ mod tests {
         }
         for restarts in [vec![(0, 0)], vec![(u64::MAX, u64::MAX)], vec![(500, 10); 1_000]] {
             assert!(with(&|header| header.restarts.clone_from(&restarts)).is_none(), "{restarts:?}");
+        }
+        for (row, gap) in [(0, 1), (1, 0), (1, 2), (11, u64::MAX)] {
+            assert!(
+                with(&|header| header.rows[row] = gap).is_none(),
+                "participant {row} {gap} bytes further on"
+            );
         }
         for length in [1 << 40, u64::MAX] {
             assert!(with(&|header| (header.length, header.plain) = (length, None)).is_none(), "{length}");

@@ -26,6 +26,7 @@ const METRICS_PAGE: &str = include_str!("../../docs/METRICS.md");
 fn documented_metrics(with_redis: bool) -> BTreeSet<&'static str> {
     documented_rows("| metric |")
         .filter(|row| with_redis || !row.contains("present only with `redis.url`"))
+        .filter(|row| !row.contains("present only with an `[[issuer]]`"))
         .flat_map(|row| names_in(row, 1))
         .collect()
 }

@@ -215,6 +215,9 @@ fn requests_that_cannot_be_answered_cost_no_call() {
     ] {
         service.get(&query(parameters)).assert_problem(400, "invalid_query");
     }
+    let groups = |count: usize| (0..count).map(|number| format!("g{number}")).collect::<Vec<_>>().join(",");
+    let repeated = |names: String| query(&format!("groups={names},{names}"));
+    service.get(&repeated(groups(65))).assert_problem(400, "invalid_query");
     service
         .get_with_headers(&query("page_size=2"), &[("accept", "text/csv")])
         .assert_problem(400, "invalid_query");
@@ -222,6 +225,7 @@ fn requests_that_cannot_be_answered_cost_no_call() {
         .get_with_headers(&query("rows=sample"), &[("accept", "*/*")])
         .assert_problem(400, "invalid_query");
     assert!(sim.qos_calls().is_empty());
+    assert_eq!(service.get(&repeated(groups(64))).status, 200, "each counts once");
     let token = service.get(&query("page_size=2")).json()["next_page_token"].as_str().unwrap().to_owned();
     let next = query(&format!("next_page_token={token}"));
     service.get(&format!("{next}&format=ndjson")).assert_problem(400, "invalid_query");

@@ -9,7 +9,7 @@ use super::{
     backend::RedisPeers,
     claim::HeldClaim,
     records,
-    search::{PeerResult, holds_for_peers, is_kept_for_kind, usable},
+    search::{PeerResult, accept, holds_for_peers, is_kept_for_kind},
 };
 use crate::{
     cache::{Entry, KIND_REMEMBERED_FOR, ends_snapshot},
@@ -97,7 +97,7 @@ async fn superseded(
         Ok(stored) => records::read(&peers.cluster, flight.key, key, stored.record).await,
         Err(Unavailable) => None,
     };
-    match content.and_then(|content| usable(peers, flight, content, FetchSource::Cache)) {
+    match content.and_then(|content| accept(peers, flight, content, FetchSource::Cache)) {
         Some(PeerResult::Found(snapshot, _)) => (Ok(snapshot), true),
         Some(PeerResult::NegativeCached(failure, _)) => (Err(failure), true),
         _ => (result, false),

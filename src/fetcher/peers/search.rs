@@ -59,7 +59,7 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
         let stored = peers.cluster.retrying(async || peers.cluster.look_up(&key).await).await;
         let Ok(StoredRecord { fence, record }) = stored else { break PeerResult::FetchHere(None) };
         let content = records::read(&peers.cluster, flight.key, &key, record).await;
-        if let Some(result) = content.and_then(|content| usable(peers, flight, content, source)) {
+        if let Some(result) = content.and_then(|content| accept(peers, flight, content, source)) {
             break result;
         }
         match claim_or_wait(peers, flight, (&key, fence), &mut subscription).await {
@@ -73,7 +73,7 @@ pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
 
 /// Returns the record as the result if every waiting caller accepts it. Otherwise caches it, because it can be served if Zoom
 /// fails.
-pub(super) fn usable(
+pub(super) fn accept(
     peers: &RedisPeers,
     flight: &Flight,
     content: Content,
