@@ -20,8 +20,8 @@ const THREAD_KEEP_ALIVE: Duration = Duration::from_hours(24 * 365);
 
 /// Builds a runtime for the current thread that has up to `threads` blocking threads. Only those have a low priority.
 ///
-/// The first blocking thread starts here and never ends. tokio panics if it needs a first thread and the system has
-/// none left; with one thread, work waits for it instead.
+/// The first blocking thread starts here and never ends. Without it, tokio would panic later if the system has no thread
+/// left. With one thread, work waits for that thread instead.
 pub(crate) fn runtime(threads: usize) -> io::Result<Runtime> {
     let runtime = Builder::new_current_thread()
         .max_blocking_threads(threads)
@@ -30,7 +30,7 @@ pub(crate) fn runtime(threads: usize) -> io::Result<Runtime> {
         .enable_all()
         .build()?;
     if catch_unwind(AssertUnwindSafe(|| runtime.spawn_blocking(|| ()))).is_err() {
-        // Dropping it would panic inside another runtime.
+        // If this thread is inside another runtime, dropping `runtime` would panic: a drop waits for its threads.
         runtime.shutdown_background();
         return Err(io::Error::other("no thread is left for blocking work"));
     }

@@ -146,7 +146,7 @@ enum OutboxItem {
     Purge(Vec<RecordKey>),
     /// This replica does not use its claim.
     Release(Claim),
-    /// This replica does not use the claim that this attempt may have made: the reply was lost.
+    /// This replica does not use the claim that this attempt may have made; its reply was lost.
     Disown {
         key: RecordKey,
         attempt: String,

@@ -168,9 +168,9 @@ impl Fetcher {
         found.await.ok()?
     }
 
-    /// Purges snapshots and cached failures, here and on every other replica. Flights in progress do not bring them
-    /// back. Returns once this replica has purged them, and has sent the purge to the others or kept it until Redis is
-    /// back.
+    /// Purges snapshots and cached failures, here and on every other replica. Flights in progress do not cache them
+    /// again. Returns once this replica has purged them, and has announced the purge to the others. While Redis is
+    /// unavailable, the announcement is kept for later.
     ///
     /// # Errors
     /// The fetcher has stopped.

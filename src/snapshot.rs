@@ -97,7 +97,7 @@ impl Snapshot {
         self.usage.attempted_ms.store(millis(self.age(now)).max(1), Ordering::Relaxed);
     }
 
-    /// Returns the time since this one was fetched, or since the last attempt to fetch a newer one.
+    /// Returns the time since this snapshot was fetched, or since the last attempt to fetch a newer one.
     pub(crate) fn since_last_attempt(&self, now: Instant) -> Duration {
         self.age(now).saturating_sub(self.last_attempt())
     }
@@ -145,8 +145,8 @@ impl Snapshot {
         self.usage.paged.load(Ordering::Relaxed)
     }
 
-    /// Returns whether it must be published to other replicas now, because callers page through it. If so, it need not be
-    /// published again for `every`.
+    /// Returns whether the snapshot must be published to other replicas now, because callers page through it. If so, it
+    /// need not be published again for `every`.
     pub(crate) fn claim_publication(&self, now: Instant, every: Duration) -> bool {
         let (age, publish_at) = (self.age(now), &self.usage.publish_at_ms);
         let (due, next) = (publish_at.load(Ordering::Relaxed), millis(age + every));
@@ -203,8 +203,8 @@ impl Snapshot {
         zstd::bulk::compress(&self.decompress()?, compressors::ZSTD_LEVEL)
     }
 
-    /// Returns a decoder for `length` bytes of the body from `at` on. They are decompressed as they are read, beginning at
-    /// most about one page and a megabyte before them.
+    /// Returns a decoder for `length` bytes of the body from `at` on. It decompresses them while they are read, and starts
+    /// at most about one page and a megabyte before them.
     pub fn decoder(&self, at: u64, length: u64) -> BodyDecoder {
         self.parts.decoder(at, length)
     }

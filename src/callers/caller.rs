@@ -37,7 +37,7 @@ impl CallerName {
         }
     }
 
-    /// Parses the name of a new caller, which must not be a key in the wrong place.
+    /// Parses the name of a new caller. Rejects a caller key, which somebody may have pasted instead of a name.
     pub(crate) fn parse_new(text: &str) -> Result<Self, &'static str> {
         let name = Self::parse(text)?;
         if name.looks_like_key() { Err("this is a caller key, not a name") } else { Ok(name) }
@@ -121,7 +121,7 @@ impl Caller {
     }
 
     /// Returns the limit that this caller has reached, and the earliest time at which a flight may start for it; `None` if one may
-    /// start now. Limits of the day may have been reached within the last second.
+    /// start now. The state of the day's limits may be a second old.
     pub(crate) fn over_limit(&self, now: Instant) -> Option<(Instant, CallerLimit)> {
         if self.is_anonymous() {
             return None;

@@ -59,7 +59,8 @@ impl Ledger {
         Some(self.calls.get(index).map_or(now, |call| *call) + MINUTE)
     }
 
-    /// Returns how many more calls `limit` allows, and the time at which it allows more: when the oldest call leaves the window.
+    /// Returns how many more calls `limit` allows, and when it allows more; `None` if the window holds no call. A caller above
+    /// its limit waits for more than its oldest call to leave the window.
     pub(super) fn left(&mut self, limit: NonZeroU32, now: Instant) -> (u32, Option<Instant>) {
         self.drop_expired(now);
         let spent = u32::try_from(self.calls.len() + self.reserved).unwrap_or(u32::MAX);

@@ -15,6 +15,9 @@ use super::{
 type ByName<T> = HashMap<Box<str>, T, RandomState>;
 
 /// A change of one caller's account. Its values are negative for a call that is taken back.
+///
+/// A caller's reserve is spread evenly over the day, and each call from it uses up a piece of the day: the *drawn part*. With a
+/// reserve of 4,500 calls a day a piece is 19.2 s, so the first two calls from it, at 08:00:00, draw it until 08:00:38.4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CallerChange {
     /// Calls.
@@ -23,7 +26,7 @@ pub struct CallerChange {
     pub draws: i64,
     /// The time by which these calls advanced the end of the drawn part, in microseconds.
     pub drawn: i64,
-    /// The time of day at which that part began.
+    /// The time of day from which the reserve was drawn.
     pub from: Duration,
 }
 
@@ -34,9 +37,9 @@ pub struct CallerCount {
     pub calls: u64,
     /// The time of day until which the caller's reserve is drawn.
     pub drawn_until: Duration,
-    /// The calls among them, and the calls from the reserve, that the other replicas do not know yet.
+    /// How many of these calls, and how many calls from the reserve, the other replicas do not know yet.
     pub unshared: (u64, u64),
-    /// The calls that other replicas have made since this was last asked; negative if they have taken back more.
+    /// The calls that other replicas have made since this count was last read; negative if they have taken back more.
     pub by_others: i64,
 }
 
@@ -44,7 +47,8 @@ pub struct CallerCount {
 pub(super) struct CallerCalls {
     /// Whether this process has callers to count.
     pub(super) is_used: bool,
-    /// The calls and the end of the drawn part, from the server's last list.
+    /// Each caller's calls at all replicas, and the time of day until which its reserve is drawn: the server's last list plus the
+    /// changes acknowledged since.
     known: ByName<(u64, Micros)>,
     has_list: bool,
     unreported: ByName<CallerChange>,

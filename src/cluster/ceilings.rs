@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{failure::CallerLimit, metrics::RedisValue};
 
-/// A caller with at least one ceiling; 0 for none.
+/// The ceilings of a caller that has at least one. A ceiling of 0 means that there is none.
 #[derive(Debug, Clone, Copy)]
 pub struct Ceilings<'a> {
     /// The caller's name.

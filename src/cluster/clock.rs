@@ -12,7 +12,7 @@ pub(super) use super::bounds::DAY;
 use super::bounds::{self, Rejected};
 pub(crate) use super::bounds::{Micros, micros};
 
-/// An estimate's error grows by one part in this many of its age; quartz clocks drift less.
+/// The error of an estimate grows by 1/`DRIFT` of the time since it was made: 0.1 ms a second. Quartz clocks drift less.
 const DRIFT: u32 = 10_000;
 
 /// An estimate of one server's clock.

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// An action of a replica. A replica also receives its own events, which have no effect.
+/// A message from a replica to the others. The sender receives it, too, but it has no effect there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A 429 of Zoom pauses all calls.

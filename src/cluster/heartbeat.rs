@@ -24,7 +24,7 @@ use crate::metrics::RedisValue;
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(300);
 /// The pause after a failure, in milliseconds. It is random, so that replicas do not reconnect at the same time.
 const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 200..=500;
-/// If a connection breaks sooner than this, a pause precedes the next one, which may break as soon.
+/// If a connection breaks sooner than this, the next one starts after a pause, because it may break as soon.
 const LIVES_AT_LEAST: Duration = Duration::from_secs(1);
 /// The number of purges that the server remembers.
 pub(super) const PURGES_REMEMBERED: usize = 1_000;
@@ -58,7 +58,7 @@ impl Cluster {
                     if !matches!(error, OpError::TimedOut) || !self.is_up() {
                         self.0.client.disconnect();
                     }
-                    // A broken connection is replaced at once. A server that is down is tried again after a pause.
+                    // A broken connection is replaced at once. A server that is down is retried after a pause.
                     if !(was_connected && matches!(error, OpError::Broken)) {
                         pause().await;
                     }

@@ -30,7 +30,7 @@ pub(crate) struct ReplyMeter {
 enum ParserState {
     /// Inside a line, with its first bytes and the last byte that was read.
     Line { beginning: Vec<u8>, last: u8 },
-    /// Inside a string, with the number of missing bytes, including the line end after it.
+    /// Inside a string: how many of its bytes are still missing, with the line end after it.
     Text(u64),
 }
 

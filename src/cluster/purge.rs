@@ -13,8 +13,9 @@ use super::{
 };
 use crate::metrics::RedisValue;
 
-/// The server remembers a purge for this time. By then every flight that was in progress at the purge has ended, and so has
-/// every record that was published for callers who page: it lasts 15 minutes and is not extended after a purge.
+/// The server remembers a purge for this time. By then, every flight that was in progress at the purge has ended, and every
+/// record that was published for callers that page has expired: such a record lasts 15 minutes, and is not extended after a
+/// purge.
 const REMEMBERED_FOR: Duration = Duration::from_secs(1_800);
 
 impl Cluster {

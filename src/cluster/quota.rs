@@ -95,7 +95,7 @@ impl Cluster {
         self.0.quota_view.borrow_mut().callers.add(caller, change);
     }
 
-    /// Sets whether this process has callers to count. Without, no request reports or lists them.
+    /// Sets whether this process has callers to count. If not, requests neither report nor list the calls of callers.
     pub fn count_callers(&self, has_callers: bool) {
         self.0.quota_view.borrow_mut().callers.is_used = has_callers;
     }
@@ -131,7 +131,7 @@ impl Cluster {
         self.0.quota_view.borrow_mut().uncount_standalone_call();
     }
 
-    /// Returns the time of the server's clock; before that is known, the time of this machine's, which then decides only the day.
+    /// Returns the time of the server's clock or, before that is known, of this machine's clock, which then decides only the day.
     fn micros(&self, now: Instant) -> Micros {
         let wall = || SystemTime::now().duration_since(UNIX_EPOCH).map(micros).unwrap_or_default();
         self.clock().map_or_else(wall, |clock| clock.at(now))
@@ -142,8 +142,8 @@ impl Cluster {
         self.0.quota_view.borrow().day(self.micros(now))
     }
 
-    /// Estimates the wait for a slot of a call that has `ahead` of the `waiting` calls here before it. Assumes that as many calls
-    /// wait at the other replicas as they last reported.
+    /// Estimates how long a call waits for a slot if `waiting` calls wait here, `ahead` of them before it. For the other replicas,
+    /// it uses the numbers of waiting calls that they last reported.
     pub(crate) fn estimate_wait(&self, ahead: u64, waiting: u64) -> Duration {
         let others = self.0.quota_view.borrow().others_before(ahead, waiting);
         let calls = u32::try_from(ahead.saturating_add(others)).unwrap_or(u32::MAX);

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::failure::LimitKind;
 
-/// All replicas together hold the slots for this many milliseconds of calls.
+/// All replicas together may hold reserved slots for this many milliseconds of calls.
 const RESERVED_MS: u64 = 250;
 
 /// The last reply, and the standalone calls that are not reported yet.
@@ -141,8 +141,8 @@ impl QuotaView {
     }
 
     /// Returns how many slots this replica may hold at once, so that all replicas together hold a quarter of a second of calls.
-    /// Slots are dealt in turn, so the number of slots that a replica holds decides its part of the calls. It is proportional to
-    /// the calls that wait at the replica.
+    /// Slots are assigned in turn, so the number of slots that a replica holds decides its part of the calls. It is proportional
+    /// to the calls that wait at the replica.
     ///
     /// Example: 36 free calls a second make 9 slots. If 30 of the 40 waiting calls are here, this replica may hold 7 of the slots.
     pub(super) fn may_reserve(&self, waiting: u64) -> u64 {

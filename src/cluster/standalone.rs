@@ -60,7 +60,8 @@ impl LocalShare {
     }
 }
 
-/// Until when the server may count this process as present. While it does, it does not keep back this process's share.
+/// Tracks until when the server may count this process as present. During that time, the server may assign this process's share
+/// to the others, so the process must not call on its own.
 pub(crate) struct Presence {
     /// The last moment at which a request that has ended can have taken effect.
     counted_until: Instant,

@@ -1,4 +1,4 @@
-//! Makes a snapshot of pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking
+//! Makes a snapshot from pages. Parsing, cleaning and compressing take milliseconds a page, so they run on the blocking
 //! pool, not on the thread that starts the calls on time.
 
 use std::{

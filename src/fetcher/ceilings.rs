@@ -1,5 +1,5 @@
-//! The part of a flight in its caller's ceilings, which the replicas count together in Redis. Without Redis, the ledger and the day's
-//! account of the caller decide alone.
+//! Counts the calls of a flight towards its caller's ceilings, `calls_per_minute` and `calls_per_day`, for all replicas in Redis.
+//! Without Redis, the ledger and the day's account of the caller decide alone.
 
 use std::{cell::Cell, num::NonZeroU32, sync::Arc, time::Instant};
 
@@ -31,7 +31,8 @@ impl SharedCeilings {
         Self { cluster, caller: Arc::clone(caller), first: Cell::default(), last: Cell::default() }
     }
 
-    /// Counts the first call of the flight, or fails if a ceiling is reached.
+    /// Counts the first call of the flight, or fails if a ceiling is reached. Counts nothing if Redis is unavailable or the
+    /// caller has no ceiling.
     pub(super) async fn start(&self) -> Result<(), Failure> {
         let Some(cluster) = &self.cluster else { return Ok(()) };
         if self.first.get().is_some() || cluster.mode(Instant::now()) != Mode::Shared {

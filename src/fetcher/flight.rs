@@ -37,8 +37,8 @@ pub(super) async fn fly(state: Rc<FetcherState>, mut flight: Flight, span: Span)
         let obtained = AssertUnwindSafe(obtain(&state, &mut flight)).catch_unwind().await;
         let obtained = obtained
             .unwrap_or_else(|_| FlightResult::own(&state, &flight, Err(Failure::new(Reason::ZoomFailed))));
-        // Nothing waits from here to the end of the round, so a purge runs either before it (the flight is then
-        // detached, and nothing is cached) or after it (which removes the cached result).
+        // From here to the end of the round there is no `await`, so a purge runs either before this part (the flight is
+        // then detached, and nothing is cached) or after it (the purge then removes the cached result).
         let peer = obtained.peer;
         record_answer(&state, &flight, &obtained.result);
         let result = remember(&state, &flight, obtained);
@@ -89,8 +89,8 @@ async fn obtain(state: &FetcherState, flight: &mut Flight) -> FlightResult {
     FlightResult { may_cache, ..FlightResult::own(state, flight, result) }
 }
 
-/// Asks the other replicas whether the flight may make calls for its caller. If the caller has reached a ceiling, its waiters get
-/// that, and the flight goes on for another caller that waits for it.
+/// Asks Redis whether the flight may make calls for its caller. If the caller has reached a ceiling, its own waiters get that
+/// failure, and the flight continues for another caller that waits for it.
 async fn confirm(state: &FetcherState, flight: &mut Flight) -> Result<(), Failure> {
     let mut over_limit = flight.caller.id;
     let mut confirmed = flight.reservation.confirm().await;

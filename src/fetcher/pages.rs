@@ -46,8 +46,8 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
     let failed = |failure| Err(PagesError::Failed(failure));
     let (mut builder, mut next) = (SnapshotBuilder::default(), None::<String>);
     let memory = state.memory.begin(flight.number);
-    // Hashes of the tokens, which may be long. Two tokens with the same hash end the flight: once in 10^12 meetings of
-    // 5,000 pages.
+    // Tokens may be long, so only their hashes are kept. Two different tokens with the same hash would end the flight
+    // as if Zoom had repeated one: once in 10^12 meetings of 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;

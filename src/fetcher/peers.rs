@@ -137,7 +137,7 @@ impl Peers {
         }
     }
 
-    /// Purges the other replicas; those that cannot be reached now follow later.
+    /// Announces a purge to the other replicas. Those that cannot be reached now purge later.
     pub(super) async fn purge(&self, what: Purge) {
         if let Self::Redis(peers) = self {
             // An empty list of keys means everything.

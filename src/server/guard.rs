@@ -194,7 +194,8 @@ impl<S: Socket> AsyncWrite for Guard<S> {
         let guard = self.get_mut();
         guard.take_parsed_request();
         if matches!(guard.phase, Phase::Handed) {
-            // actix responds although there is no request: it has rejected the head, and will close the connection.
+            // actix responds but has not reported a request, so it has rejected the head, and will close the
+            // connection.
             guard.meter.refused(ConnectionRefusal::Malformed);
             guard.phase = Phase::Ended;
         }

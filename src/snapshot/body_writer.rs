@@ -9,7 +9,8 @@ use super::encoding::Coding;
 /// How much time compression may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effort {
-    /// Less than for snapshots, which are compressed once and served often: these bodies are cached only for seconds.
+    /// For views, which are cached only for seconds: faster levels than for snapshots, which are compressed once and
+    /// served often.
     Low,
     /// For pages: people may have slow networks, and HTML that repeats itself gets half as large.
     High,

@@ -1,4 +1,4 @@
-//! Collects the pages of a meeting, and makes a snapshot of them.
+//! Collects the pages of a meeting, and makes a snapshot from them.
 
 use std::{
     io::{self, Read as _},

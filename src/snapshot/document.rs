@@ -40,8 +40,8 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
     Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// The position of each participant, counted from the first byte of the first one. A comma precedes each but the first:
-/// three participants of 5 bytes start at 0, 6 and 12, and end at 17.
+/// The position of each participant, counted from the first byte of the first one. A comma separates them: three
+/// participants of 5 bytes start at 0, 6 and 12, and the last one ends at 17.
 pub(super) struct RowIndex {
     pub(super) starts: Box<[u64]>,
     pub(super) end: u64,

@@ -1,4 +1,4 @@
-//! Decides how long a snapshot is fresh: not long if the meeting can still change, long if it is final. Pure.
+//! Decides how long a snapshot is fresh: briefly while the meeting can still change, for long once it is final. Pure.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Places in a stored gzip where decompression can begin, so that a slice near the end of a large meeting does not cost the
 //! decompression of everything before it.
 //!
-//! At such a place, the compressor has been flushed completely: a block begins at a byte, and no later block refers to
-//! anything before it. The gzip is still one member, which decoders read from its beginning as any other.
+//! At such a restart point, the compressor has been flushed completely: a block begins at a byte boundary, and no later
+//! block refers to anything before the point. The gzip is still one member, which decoders read like any other.
 
 use std::io::Read as _;
 

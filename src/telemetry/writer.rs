@@ -236,7 +236,7 @@ impl<'a> MakeWriter<'a> for NonBlockingWriter {
     }
 }
 
-/// Each write is a complete line.
+/// `tracing-subscriber` formats each event into a buffer, and writes the complete line with one call.
 impl Write for &NonBlockingWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.append(|buffer| buffer.extend_from_slice(line));

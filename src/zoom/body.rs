@@ -21,7 +21,8 @@ const INITIAL_CAPACITY: usize = 64 * 1024;
 /// The part of an error body that is read, in bytes. Zoom's bodies have a few hundred bytes, and a proxy's error page begins with
 /// its message.
 pub(super) const BEGINNING: usize = 64 * 1024;
-/// The maximum time for the body of a 429. Its head is enough to stop all calls, and other calls continue until it is classified.
+/// The maximum time for the body of a 429. Calls stop only when the 429 has been classified, and its status alone is
+/// enough for that, so a slow body must not delay the pause.
 const RATE_LIMIT_BODY: Duration = Duration::from_secs(1);
 
 pub(super) struct BodyLimits {

@@ -148,7 +148,8 @@ impl AccessTokens {
         }
     }
 
-    /// Returns false during a renewal and while the credentials are refused, because both look for the shared token themselves.
+    /// Returns false during a renewal and while the credentials are refused: then the renewal, or the retry after the backoff,
+    /// looks for the shared token.
     fn may_take_over(&self) -> bool {
         self.0.renewal.borrow().is_none() && *self.0.credentials.borrow() == Credentials::Accepted
     }
@@ -162,16 +163,17 @@ impl AccessTokens {
         }
     }
 
-    /// Stops all calls, because Zoom refuses something that a new token would not change: our scopes, or the plan. Drops the
-    /// token, whose scopes were fixed when Zoom issued it.
+    /// Stops all calls, because Zoom refuses our scopes or the plan, which only an operator can change. Drops the token,
+    /// because Zoom fixed its scopes when it issued the token: an added scope applies only to new ones.
     /// `scope` names the scope that is missing, if one is.
     pub(crate) fn reject(&self, zoom_error: &ZoomError, scope: Option<&str>) -> Failure {
         // Calls in flight together are refused together; only the first one starts the backoff.
         self.refused(Instant::now()).unwrap_or_else(|| self.back_off(zoom_error, zoom_error.clone(), scope))
     }
 
-    /// `words` is for operators. `zoom_error` is the part of it that callers may see: all of the API's response, but only
-    /// the status of the token endpoint's.
+    /// Stops all calls for `CREDENTIALS_BACKOFF` or until a mounted secret changes, and logs `words` for operators.
+    /// `zoom_error` is what callers see: the complete error of the QoS endpoint, but only the status of an error of the
+    /// token endpoint.
     fn back_off(&self, words: &ZoomError, zoom_error: ZoomError, scope: Option<&str>) -> Failure {
         let retry_at = Instant::now() + CREDENTIALS_BACKOFF;
         let failure =

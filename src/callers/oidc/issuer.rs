@@ -19,9 +19,11 @@ const REFRESH_INTERVAL: Duration = Duration::from_mins(5);
 const FILE_INTERVAL: Duration = Duration::from_secs(3);
 /// The minimum interval between two fetches because of unknown key ids, which anybody can send.
 const UNKNOWN_ID_INTERVAL: Duration = Duration::from_secs(30);
-/// The intervals between attempts after a failure: without keys, and with keys.
+/// The first interval between attempts while the issuer has no keys; each failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// The longest such interval.
 const LONGEST_RETRY_WITHOUT_KEYS: Duration = Duration::from_secs(8);
+/// The interval between attempts while earlier keys are still in use.
 const RETRY_WITH_KEYS: Duration = Duration::from_secs(30);
 
 pub(in crate::callers) struct Issuer {

@@ -12,7 +12,7 @@ use jsonwebtoken::{
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The maximum number of keys. Issuers have fewer than ten; an issuer of many tenants can have hundreds.
+/// The maximum number of keys. Most issuers have fewer than ten; an issuer with many tenants can have hundreds.
 const MAX_KEYS: usize = 2_000;
 
 /// The keys with which an issuer signs now.

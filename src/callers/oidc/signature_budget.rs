@@ -9,7 +9,7 @@ use std::{
 /// 5 % of one CPU go to tokens. All others are verified on a thread that yields to hits.
 const PER_WINDOW: usize = 100;
 const WINDOW: Duration = Duration::from_secs(1);
-/// The maximum number for one token without `kid`, during which its worker serves nobody else.
+/// The maximum number of signatures for one token without `kid`. The worker serves no other request while it verifies them.
 const PER_TOKEN: usize = 16;
 
 /// The number of signatures that workers may still verify.
@@ -23,7 +23,7 @@ struct Spent {
 }
 
 impl SignatureBudget {
-    /// Takes as many signatures as a token may need; `false` if a worker must not verify that many now.
+    /// Takes this many signatures from the budget. Returns `false` if a worker must not verify that many now.
     pub(in crate::callers) fn take(&self, signatures: usize, now: Instant) -> bool {
         let mut spent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if spent.window_ends.is_none_or(|end| end <= now) {

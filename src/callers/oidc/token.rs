@@ -110,7 +110,7 @@ pub(in crate::callers) fn looks_like_token(value: &[u8]) -> bool {
     memchr::memchr_iter(b'.', value).count() == 2
 }
 
-/// Verifies a token of one of these issuers, if as many signatures as it may need may be verified.
+/// Verifies a token of one of these issuers, if `may_verify` allows the number of signatures that it may need.
 pub(in crate::callers) fn verify(
     token: &[u8],
     issuers: &[Arc<Issuer>],

@@ -66,7 +66,8 @@ pub(in crate::fetcher) struct FlightEntry {
     pub(super) weight: CallerWeight,
     /// Whether its next call waits for a permit.
     pub(super) queued: bool,
-    /// Whether it has made a call. From then on it goes on even if every caller has gone, unless it is detached.
+    /// Whether the flight has made a call. From then on it continues even without connected callers, unless it is
+    /// detached.
     pub(in crate::fetcher) started: bool,
     /// The end of the pause that Zoom requested, and the reason.
     pub(super) pause: Option<(Instant, Failure)>,

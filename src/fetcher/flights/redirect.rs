@@ -19,7 +19,7 @@ use crate::{
 
 /// How a flight ends or continues if its id is of the other kind.
 pub(in crate::fetcher) enum Redirected {
-    /// It ends, because no caller accepts the other kind.
+    /// It ends: no caller waits for the other kind, or none that could still use the result.
     Ends,
     /// It ends, and its remaining callers, with these weights and deadlines, have joined another flight.
     Joined(FlightNumber, Vec<(CallerWeight, Instant)>),

@@ -48,8 +48,8 @@ enum WaitResult {
 }
 
 pub(super) async fn find(peers: &RedisPeers, flight: &Flight) -> PeerResult {
-    // A process that has just started waits until Redis has replied or failed. The quota permits no call before that
-    // either.
+    // After a start, waits until Redis has replied or failed, because another replica may have the meeting. The flight
+    // loses no time: the quota permits no call before that either.
     peers.cluster.wait_until_known().await;
     // Subscribes before the first look-up, so that no event between the look-up and the wait is missed.
     let mut subscription = peers.subscriptions.subscribe(flight.key);

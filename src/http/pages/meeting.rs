@@ -44,7 +44,7 @@ struct MeetingTemplate<'p> {
     id: String,
     verdict: MeetingVerdict,
     stale: Option<&'p str>,
-    /// From when to when the columns are; `None` if no participant has a time.
+    /// The time that the columns cover; `None` if no participant has a time.
     held: Option<String>,
     fetched_at: Moment,
     other_type: OtherType,

@@ -7,7 +7,8 @@ use crate::view::{
     summary::{CommonValue, Quality, SummaryLimit, SummaryLimits},
 };
 
-/// A number from this one on has more digits than a page should show.
+/// Numbers of at least this size are shown in scientific notation (`1.5e9`), because all their digits would not fit
+/// into the page.
 const LONG: f64 = 1e9;
 
 /// The quality of the meeting, in one sentence.

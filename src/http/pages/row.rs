@@ -164,8 +164,8 @@ impl<'h> RowView<'h> {
     }
 }
 
-/// Returns the line of a run. Worse levels have a wider line in the style sheet, so their middle is higher, and every line
-/// begins at the bottom.
+/// Returns the line of a run. Worse levels have a wider line in the style sheet. The middle of a wider line is placed
+/// higher, so that the lower edges of all lines are at the bottom.
 fn bar(run: &Run) -> String {
     let middle = match run.level {
         Level::Within => 10,

@@ -172,8 +172,8 @@ impl MemoryLedger {
         }
     }
 
-    /// Fails the youngest flight that holds anything if every flight waits, because nothing would ever be freed. That
-    /// flight no longer waits, so no other one fails before it has freed everything.
+    /// If every flight waits, no memory would ever be freed, so this fails the youngest flight that holds some. That
+    /// flight no longer waits, so no other flight fails before it has freed its memory.
     fn fail_one_if_all_wait(&mut self) {
         if self.bodies.len() + self.next_page.len() + self.first_page.len() < self.flights.len() {
             return;

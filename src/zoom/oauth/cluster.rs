@@ -1,7 +1,8 @@
 //! The access token that all replicas share: one of them requests it from Zoom, the others read it from Redis, encrypted.
 //!
-//! Its key in Redis is made of the whole credentials. A replica with wrong credentials therefore does not find the others' token,
-//! and operators see that its own request fails. This file never calls Zoom: without Redis, the replica requests a token itself.
+//! Its key in Redis is derived from the complete credentials. A replica with wrong credentials therefore does not find the
+//! others' token, and operators see that its own request fails. This file never calls Zoom: without Redis, the replica requests a
+//! token itself.
 
 mod codec;
 
@@ -22,8 +23,8 @@ use crate::{
 /// How long a starting replica waits for Redis. If it asked Zoom at once, a rollout would request one token for each replica.
 /// A replica without Redis makes no call in its first 3 s anyway (ADR 16).
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// While another replica makes the request, this one waits for the event with the outcome. The interval of look-ups in case the
-/// event is lost or that replica ends.
+/// While another replica makes the request, this one waits for the event with the outcome. In case the event is lost or that
+/// replica ends, it also looks the token up at this interval.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) enum Acquired {

@@ -28,7 +28,7 @@ const TOKEN_ERROR_TTL: Duration = Duration::from_secs(10);
 const MAX_TOKEN_ERROR_TTL: Duration = Duration::from_secs(60);
 
 impl AccessTokens {
-    /// Starts a renewal, or joins the one in flight. It goes on even if nobody waits for it.
+    /// Starts a renewal, or joins the one in flight. The renewal continues even if no caller waits for it.
     pub(super) fn renew(&self) -> Renewal {
         if let Some(renewal) = &*self.0.renewal.borrow() {
             return renewal.clone();
@@ -36,7 +36,8 @@ impl AccessTokens {
         let this = self.clone();
         let refused_before = self.0.state.borrow().refused_until();
         let renewal = async move {
-            // tokio panics if it cannot start a thread. All later callers would wait for a renewal that has panicked.
+            // tokio panics if it cannot start a thread. Uncaught, the panic would leave all later callers waiting for
+            // this renewal.
             let result = AssertUnwindSafe(this.acquire()).catch_unwind().await;
             let result = result.unwrap_or(Err(RequestError::Transient(None)));
             *this.0.renewal.borrow_mut() = None;

@@ -54,7 +54,7 @@ impl Sources {
         }
     }
 
-    /// Returns whether a part is in a file, and can therefore change at run time.
+    /// Returns whether a part of the credentials is in a file, and can therefore change at run time.
     pub(super) fn has_files(&self) -> bool {
         let all = [&self.account_id, &self.client_id, &self.client_secret];
         all.iter().any(|source| matches!(source, SecretSource::File(_)))
