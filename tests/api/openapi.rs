@@ -195,7 +195,7 @@ fn every_page_is_described_with_its_statuses_and_headers() {
         check_against(&document, described, &answer);
         let challenge = target(&document, described["headers"]["WWW-Authenticate"]["$ref"].as_str().unwrap());
         let pattern = challenge.unwrap()["schema"]["pattern"].as_str().unwrap();
-        assert_eq!(pattern, "^Bearer( .*)?, Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"$");
+        assert_eq!(pattern, "^Bearer( .*)?, Basic\\srealm=\"zoom-qos-proxy\", charset=\"UTF-8\"$");
     }
     service.finish(&[]);
 }

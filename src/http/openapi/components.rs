@@ -133,7 +133,7 @@ pub(super) fn headers() -> Value {
         "Location": always(text(), "The address of the page."),
         "NoStore": always(json!({ "const": "no-store" }), "A retry may succeed, so errors are not cached."),
         "PageChallenges": always(
-            json!({ "type": "string", "pattern": "^Bearer( .*)?, Basic realm=\"zoom-qos-proxy\", charset=\"UTF-8\"$" }),
+            json!({ "type": "string", "pattern": "^Bearer( .*)?, Basic\\srealm=\"zoom-qos-proxy\", charset=\"UTF-8\"$" }),
             "Two fields: `Bearer`, and `Basic`, for which browsers ask for the caller's name and key.",
         ),
         "RateLimit": {
