@@ -72,7 +72,9 @@ impl<K: Hash + Eq + Send + Sync + 'static, V: Clone + Send + Sync + 'static> Byt
             new = Some(body.clone());
             Some(CachedBody::of(body, bytes))
         })?;
-        self.cached.run_pending_tasks();
+        if new.is_some() {
+            self.cached.run_pending_tasks();
+        }
         // Another body may have evicted this one already.
         new.or_else(|| slot.body())
     }
