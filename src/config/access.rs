@@ -71,21 +71,6 @@ pub(super) fn operators_key(reader: &mut Reader) -> Option<OperatorsKey> {
     const HASH: &str = "ops.key_sha256";
     const FILE: &str = "ops.key_sha256_file";
     let hash = reader.optional(HASH, purge_key_hash).map(OperatorsKey::Hash);
-    let file = reader.optional(FILE, file_path).map(OperatorsKey::File);
-    match reader.origin(FILE) {
-        Some(origin) if reader.is_set(HASH) => {
-            reader.reject(HASH, format!("{FILE} is set too ({origin}); keep one of them"));
-        }
-        _ => {
-            if let Some(OperatorsKey::File(path)) = &file
-                && reader.skip_missing_file(FILE, path)
-            {
-                return file;
-            }
-            if let Some(Err(message)) = file.as_ref().map(OperatorsKey::hash) {
-                reader.reject(FILE, message);
-            }
-        }
-    }
-    hash.or(file)
+    let file = reader.file_instead_of(HASH, FILE, |path| OperatorsKey::File(path).hash().map(drop));
+    hash.or(file.map(OperatorsKey::File))
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -140,23 +140,26 @@ impl Reader {
         file_key: &'static str,
     ) -> Option<SecretSource> {
         let inline = self.optional(key, text::secret).map(SecretSource::Inline);
-        let file = self.optional(file_key, text::file_path).map(SecretSource::File);
-        match self.origin(file_key) {
-            Some(origin) if self.is_set(key) => {
-                self.reject(key, format!("{file_key} is set too ({origin}); keep one of them"));
-            }
-            _ => {
-                if let Some(SecretSource::File(path)) = &file
-                    && self.skip_missing_file(file_key, path)
-                {
-                    return inline.or(file);
-                }
-                if let Some(Err(message)) = file.as_ref().map(check_secret_file) {
-                    self.reject(file_key, message);
-                }
-            }
+        let file = self.file_instead_of(key, file_key, |path| check_secret_file(&SecretSource::File(path)));
+        inline.or(file.map(SecretSource::File))
+    }
+
+    /// Reads the path of a file that can be set instead of `key`. Reports it if both are set, or if `check` rejects the file.
+    pub(super) fn file_instead_of(
+        &mut self,
+        key: &'static str,
+        file_key: &'static str,
+        check: impl FnOnce(PathBuf) -> Result<(), String>,
+    ) -> Option<PathBuf> {
+        let path = self.optional(file_key, text::file_path);
+        if let Some(origin) = self.origin(file_key).filter(|_| self.is_set(key)) {
+            self.reject(key, format!("{file_key} is set too ({origin}); keep one of them"));
+        } else if let Some(path) = path.clone().filter(|path| !self.skip_missing_file(file_key, path))
+            && let Err(message) = check(path)
+        {
+            self.reject(file_key, message);
         }
-        inline.or(file)
+        path
     }
 
     pub(super) fn is_set(&self, key: &str) -> bool {
