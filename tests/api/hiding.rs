@@ -1,4 +1,4 @@
-//! What callers with `hide` see: every answer, for every combination, is searched for every value that must be hidden.
+//! Every response to callers with `hide` is searched, for every combination, for every value that must be hidden.
 
 use std::{collections::BTreeSet, fs};
 

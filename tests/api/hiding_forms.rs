@@ -1,4 +1,4 @@
-//! What callers with `hide` still see in each form: pseudonyms, and the values that are not hidden.
+//! Callers with `hide` still see pseudonyms and the values that are not hidden, in each form.
 
 use std::collections::BTreeSet;
 

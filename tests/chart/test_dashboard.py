@@ -11,7 +11,7 @@ from chart import CHART
 DASHBOARD = json.loads((CHART / "files/dashboard.json").read_text())
 VARIABLES = {each["name"]: each for each in DASHBOARD["templating"]["list"]}
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-# Of panel-units-rule, those that are in use.
+# The units of `panel-units-rule` that the dashboards use.
 UNITS = {"bytes", "cps", "percentunit", "reqps", "s", "short"}
 
 
