@@ -27,73 +27,109 @@ mod scope;
 /// # Errors
 /// The response is not a complete page. `out` is then unchanged.
 pub fn page(zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
-    let text = str::from_utf8(zoom).map_err(|_| NotAPage::NotUtf8)?;
-    // The strict pass. It does not recurse or interpret, so it accepts deep nesting, numbers beyond f64 and lone
-    // surrogates. It requires the end of the document, so it rejects a truncated body, too.
-    serde_json::from_str::<IgnoredAny>(text)
-        .map_err(|error| NotAPage::NotJson { line: error.line(), column: error.column() })?;
-
-    let begin = out.len();
-    out.reserve(zoom.len());
-    let cleaned = envelope(text.as_bytes(), out);
-    if cleaned.is_err() {
-        out.truncate(begin);
-    }
-    cleaned
+    CheckedPage::new(zoom)?.clean(zoom, out)
 }
 
-/// Walks the top-level object; only `participants` is written to the output.
-fn envelope(source: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
-    let mut page = Page::default();
-    let mut participants_seen = false;
-    let mut token_seen = false;
+/// A page that is valid, and whose participants are not cleaned yet.
+pub(crate) struct CheckedPage {
+    /// Everything but the participants.
+    envelope: Page,
+    /// The position of the list of participants.
+    participants: usize,
+    has_participants: bool,
+}
 
-    let mut input = Cursor::new(source);
-    if !input.take_if(b'{') {
-        return Err(NotAPage::NoParticipants);
+impl CheckedPage {
+    /// Validates a response as a page. Takes about a third of the time that cleaning takes.
+    ///
+    /// # Errors
+    /// The response is not a complete page.
+    pub(crate) fn new(zoom: &[u8]) -> Result<Self, NotAPage> {
+        let text = str::from_utf8(zoom).map_err(|_| NotAPage::NotUtf8)?;
+        // The strict pass. It does not recurse or interpret, so it accepts deep nesting, numbers beyond f64 and lone
+        // surrogates. It requires the end of the document, so it rejects a truncated body, too.
+        serde_json::from_str::<IgnoredAny>(text)
+            .map_err(|error| NotAPage::NotJson { line: error.line(), column: error.column() })?;
+        Self::read(zoom)
     }
-    let mut more = !input.take_if(b'}');
-    while more {
-        let key = input.text()?;
-        input.take(b':')?;
-        match key.name()?.as_ref() {
-            b"participants" => {
-                if std::mem::replace(&mut participants_seen, true) {
-                    return Err(NotAPage::Ambiguous { key: "participants" });
-                }
-                input = participants(input, out, &mut page)?;
-            }
-            b"next_page_token" => {
-                if std::mem::replace(&mut token_seen, true) {
-                    return Err(NotAPage::Ambiguous { key: "next_page_token" });
-                }
-                page.next_page_token = page_token(&mut input)?;
-            }
-            b"total_records" => page.total_records = whole_number(&mut input)?,
-            // The key of the number in a webinar's pages.
-            b"meeting_number" | b"webinar_number" => page.meeting_number = meeting_number(&mut input)?,
-            _ => input.skip_value()?,
+
+    /// Walks the top-level object.
+    fn read(source: &[u8]) -> Result<Self, NotAPage> {
+        let mut page = Page::default();
+        let mut participants = None;
+        let mut has_participants = false;
+        let mut token_seen = false;
+
+        let mut input = Cursor::new(source);
+        if !input.take_if(b'{') {
+            return Err(NotAPage::NoParticipants);
         }
-        more = input.take_if(b',');
+        let mut more = !input.take_if(b'}');
+        while more {
+            let key = input.key()?;
+            match key.name()?.as_ref() {
+                b"participants" => {
+                    if participants.is_some() {
+                        return Err(NotAPage::Ambiguous { key: "participants" });
+                    }
+                    let mut list = input;
+                    if !list.take_if(b'[') {
+                        return Err(NotAPage::NoParticipants);
+                    }
+                    participants = Some(input.at());
+                    has_participants = !list.take_if(b']');
+                    input.skip_value()?;
+                }
+                b"next_page_token" => {
+                    if std::mem::replace(&mut token_seen, true) {
+                        return Err(NotAPage::Ambiguous { key: "next_page_token" });
+                    }
+                    page.next_page_token = page_token(&mut input)?;
+                }
+                b"total_records" => page.total_records = whole_number(&mut input)?,
+                // The key of the number in a webinar's pages.
+                b"meeting_number" | b"webinar_number" => page.meeting_number = meeting_number(&mut input)?,
+                _ => input.skip_value()?,
+            }
+            more = input.take_if(b',');
+        }
+        let participants = participants.ok_or(NotAPage::NoParticipants)?;
+        Ok(Self { envelope: page, participants, has_participants })
     }
-    if participants_seen { Ok(page) } else { Err(NotAPage::NoParticipants) }
-}
 
-/// Cleans the list that begins at `input`, and returns the cursor after it.
-fn participants<'a>(
-    mut input: Cursor<'a>,
-    out: &mut Vec<u8>,
-    page: &mut Page,
-) -> Result<Cursor<'a>, NotAPage> {
-    if !input.take_if(b'[') {
-        return Err(NotAPage::NoParticipants);
+    /// Returns the facts around the participants: [`Page`] without what cleaning finds.
+    pub(crate) fn envelope(&self) -> &Page {
+        &self.envelope
     }
-    if input.take_if(b']') {
-        return Ok(input);
+
+    pub(crate) fn has_participants(&self) -> bool {
+        self.has_participants
     }
-    let mut participants = Participants::new(input, out);
-    while participants.row()? {}
-    Ok(participants.finish(page)?)
+
+    /// Appends the cleaned participants to `out`. `zoom` is the same response.
+    ///
+    /// # Errors
+    /// The second pass disagrees with the first one, which would be a bug. `out` is then unchanged.
+    pub(crate) fn clean(mut self, zoom: &[u8], out: &mut Vec<u8>) -> Result<Page, NotAPage> {
+        if self.has_participants {
+            let begin = out.len();
+            out.reserve(zoom.len());
+            if let Err(error) = self.clean_participants(zoom, out) {
+                out.truncate(begin);
+                return Err(error.into());
+            }
+        }
+        Ok(self.envelope)
+    }
+
+    fn clean_participants(&mut self, zoom: &[u8], out: &mut Vec<u8>) -> Result<(), Desynced> {
+        let mut input = Cursor::new(zoom.get(self.participants..).ok_or(Desynced)?);
+        input.take(b'[')?;
+        input.token()?;
+        let mut participants = Participants::new(input, out);
+        while participants.row()? {}
+        participants.finish(&mut self.envelope)
+    }
 }
 
 fn page_token(input: &mut Cursor<'_>) -> Result<Option<String>, NotAPage> {

@@ -54,14 +54,13 @@ impl<'a, 'o> Participants<'a, 'o> {
         }
     }
 
-    /// Fills in `page`, and returns the cursor after the list.
-    pub(super) fn finish(self, page: &mut Page) -> Result<Cursor<'a>, Desynced> {
-        let Rewriter { copier: Copier { input, out, begin, .. }, rules, .. } = self.rewriter;
+    /// Fills in `page`.
+    pub(super) fn finish(self, page: &mut Page) -> Result<(), Desynced> {
+        let Rewriter { copier: Copier { out, begin, .. }, rules, .. } = self.rewriter;
         page.rows = self.rows;
         page.newest_leave_time = rules.newest_leave_time;
         page.unparsed = rules.unparsed;
-        rules.renames.finish(out, begin, &mut page.rows)?;
-        Ok(input)
+        rules.renames.finish(out, begin, &mut page.rows)
     }
 }
 

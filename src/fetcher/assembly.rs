@@ -13,7 +13,7 @@ use super::state::FetcherState;
 use crate::{
     blocking::spawn_blocking,
     cache::Entry,
-    clean::{self, NotAPage},
+    clean::{CheckedPage, NotAPage, Page},
     meeting_id::MeetingId,
     snapshot::{Snapshot, SnapshotBuilder, SnapshotKey},
 };
@@ -26,40 +26,44 @@ async fn one_at_a_time(lock: &Mutex<()>, bytes: usize) -> Option<MutexGuard<'_, 
     if bytes > LARGE { Some(lock.lock().await) } else { None }
 }
 
-/// Cleans a page and appends its rows to the builder.
-pub(super) async fn append(
-    state: &FetcherState,
-    mut builder: SnapshotBuilder,
-    body: Bytes,
-    meeting: MeetingId,
-) -> (SnapshotBuilder, Result<clean::Page, NotAPage>) {
-    let length = body.len();
+/// Checks that a response is a page of this meeting. Its participants are cleaned later; see [`append`].
+pub(super) async fn check(body: Bytes, meeting: MeetingId) -> Result<CheckedPage, NotAPage> {
     let work = move || {
-        let mut cleaned = clean::page(&body, builder.begin_page());
-        if let Ok(page) = &cleaned
-            && is_of_another(page, &meeting)
-        {
-            cleaned = Err(NotAPage::AnotherMeeting);
-        }
-        if let Ok(page) = &cleaned {
-            builder.end_page(&page.rows, page.newest_leave_time);
-            if page.next_page_token.is_some() {
-                builder.compress_page()?;
-            }
-        }
-        Ok((builder, cleaned))
+        let page = CheckedPage::new(&body)?;
+        if is_of_another(page.envelope(), &meeting) { Err(NotAPage::AnotherMeeting) } else { Ok(page) }
     };
-    let alone = one_at_a_time(&state.large_page, length).await;
-    let done = spawn_blocking(work).await;
-    drop(alone);
-    never_fails(done)
+    spawn_blocking(work).await
 }
 
 /// Returns whether Zoom's response has another meeting number than the requested one. A requested UUID cannot be
 /// compared, because the response has only the number.
-fn is_of_another(page: &clean::Page, requested: &MeetingId) -> bool {
+fn is_of_another(page: &Page, requested: &MeetingId) -> bool {
     let number = requested.as_str().parse::<u64>().ok().filter(|_| !requested.is_uuid());
     number.zip(page.meeting_number.filter(|number| *number > 0)).is_some_and(|(asked, got)| asked != got)
+}
+
+/// Cleans a page, appends its participants to the builder, and packs them if another page follows.
+pub(super) async fn append(
+    state: &FetcherState,
+    mut builder: SnapshotBuilder,
+    (page, body): (CheckedPage, Bytes),
+) -> SnapshotBuilder {
+    let length = body.len();
+    let work = move || {
+        let page = page.clean(&body, builder.begin_page()).map_err(io::Error::other)?;
+        builder.end_page(&page.rows, page.newest_leave_time);
+        if page.next_page_token.is_some() {
+            builder.pack()?;
+        }
+        Ok((builder, page.unparsed))
+    };
+    let alone = one_at_a_time(&state.large_page, length).await;
+    let (builder, unparsed) = never_fails(spawn_blocking(work).await);
+    drop(alone);
+    for (field, count) in unparsed.iter() {
+        state.metrics.values_unparsed.with_label_values(&[field.as_str()]).inc_by(count);
+    }
+    builder
 }
 
 /// Finishes the snapshot, in the encodings in which it is stored.

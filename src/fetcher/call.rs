@@ -5,55 +5,53 @@ mod recovery;
 
 use std::time::Instant;
 
+use bytes::Bytes;
+
 pub(super) use self::recovery::PagesError;
 use self::recovery::{Attempts, recover, result_of};
 use super::{
     assembly,
     flights::{Flight, FlightEntry},
+    memory::wait_for_memory,
     state::FetcherState,
 };
 use crate::{
-    clean::{self, NotAPage},
+    clean::{CheckedPage, NotAPage},
     failure::{Failure, ZoomError},
     metrics::CallResult,
     quota::Permit,
     scheduler::{NewCall, fair_queue::Priority},
-    snapshot::SnapshotBuilder,
     zoom::{BodyBytes, CallOutcome, FlightMemory, WholeResponse, error::CallError, oauth::AccessToken},
 };
 
 pub(super) struct FetchedPage {
-    /// The builder, with this page appended.
-    pub(super) builder: SnapshotBuilder,
-    pub(super) page: clean::Page,
+    pub(super) page: CheckedPage,
+    pub(super) body: Bytes,
     pub(super) zoom_error: ZoomError,
-    /// The memory of the response's body, counted until this is dropped.
+    /// The memory of the body, counted until this is dropped.
     pub(super) counted: BodyBytes,
 }
 
-/// Fetches one page and appends it to the builder.
+/// Fetches one page, when there is memory for it.
 pub(super) async fn fetch_page(
     state: &FetcherState,
     flight: &Flight,
     memory: &FlightMemory,
     page_token: Option<&str>,
-    mut builder: SnapshotBuilder,
 ) -> Result<FetchedPage, PagesError> {
+    wait_for_memory(state, flight, memory).await.map_err(PagesError::Failed)?;
     let mut attempts = Attempts::default();
     loop {
         let (permit, access_token) = permit_and_token(state, flight).await.map_err(PagesError::Failed)?;
         let resent = attempts.retried;
         let answer = send(state, flight, memory, (permit, &access_token), page_token, resent).await;
         let error = match answer {
-            Ok(answer) => match append(state, flight, builder, answer).await {
+            Ok(answer) => match check(state, flight, answer).await {
                 Ok(page) => {
                     state.webinars.grant(&flight.key);
                     return Ok(page);
                 }
-                Err((unchanged, error)) => {
-                    builder = unchanged;
-                    error
-                }
+                Err(error) => error,
             },
             Err(error) => error,
         };
@@ -144,23 +142,18 @@ async fn send(
     answer
 }
 
-/// Cleans the response and appends its rows to the builder. Returns the builder unchanged if the response is not a
-/// page.
-async fn append(
+/// Checks that the response is a page of the meeting.
+async fn check(
     state: &FetcherState,
     flight: &Flight,
-    builder: SnapshotBuilder,
     answer: WholeResponse,
-) -> Result<FetchedPage, (SnapshotBuilder, CallError)> {
+) -> Result<FetchedPage, CallError> {
     let meeting = flight.key.meeting;
-    let (builder, cleaned) = assembly::append(state, builder, answer.body.clone(), meeting).await;
-    match cleaned {
+    match assembly::check(answer.body.clone(), meeting).await {
         Ok(page) => {
             state.metrics.zoom_call(CallResult::Ok);
-            for (field, count) in page.unparsed.iter() {
-                state.metrics.values_unparsed.with_label_values(&[field.as_str()]).inc_by(count);
-            }
-            Ok(FetchedPage { builder, page, zoom_error: answer.zoom_error(), counted: answer.counted })
+            let zoom_error = answer.zoom_error();
+            Ok(FetchedPage { page, zoom_error, body: answer.body, counted: answer.counted })
         }
         Err(NotAPage::AnotherMeeting) => {
             tracing::warn!(
@@ -169,11 +162,11 @@ async fn append(
             );
             // On one of the connections, each response may belong to the request before.
             state.zoom.upstream.api.forget_connections();
-            Err((builder, CallError::Broken(answer.zoom_error())))
+            Err(CallError::Broken(answer.zoom_error()))
         }
         Err(reason) => {
             tracing::debug!(%reason, "Zoom's response is not a page");
-            Err((builder, answer.not_a_page().await))
+            Err(answer.not_a_page().await)
         }
     }
 }

@@ -5,16 +5,20 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
+use bytes::Bytes;
+use futures_util::future::{LocalBoxFuture, join, ready};
+
 use super::{
     assembly,
     call::{FetchedPage, PagesError, fetch_page},
     flights::Flight,
-    memory::wait_for_memory,
     state::FetcherState,
 };
 use crate::{
+    clean::CheckedPage,
     failure::{Failure, Lasting},
     snapshot::{Snapshot, SnapshotBuilder},
+    zoom::FlightMemory,
 };
 
 /// The number of pages that may follow those that `total_records` promises: a live meeting may grow by a hundred rows
@@ -44,26 +48,29 @@ pub(super) async fn fetch_meeting(state: &FetcherState, flight: &Flight) -> Resu
 
 async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, PagesError> {
     let failed = |failure| Err(PagesError::Failed(failure));
-    let (mut builder, mut next) = (SnapshotBuilder::default(), None::<String>);
     let memory = state.memory.begin(flight.number);
+    let mut appending: LocalBoxFuture<'_, _> = Box::pin(ready(SnapshotBuilder::default()));
+    let mut next = None::<String>;
     // Tokens may be long, so only their hashes are kept. Two different tokens with the same hash would end the flight
     // as if Zoom had repeated one: once in 10^12 meetings of 5,000 pages.
     let (hasher, mut tokens_seen) = (RandomState::new(), HashSet::new());
     let mut empty_in_a_row = 0;
     let mut max_pages = MAX_PAGES_IF_UNKNOWN;
     while tokens_seen.len() < max_pages && empty_in_a_row < MAX_EMPTY_PAGES {
-        let rows_before = builder.rows();
-        wait_for_memory(state, flight, &memory).await.map_err(PagesError::Failed)?;
-        let fetched = fetch_page(state, flight, &memory, next.as_deref(), builder).await?;
-        let FetchedPage { page, zoom_error, counted, .. } = fetched;
-        builder = fetched.builder;
-        memory.keep(builder.weight(), counted);
-        if let (None, Some(total)) = (&next, page.total_records) {
+        // The page before is appended while this one is fetched.
+        let (builder, fetched) = join(appending, fetch_page(state, flight, &memory, next.as_deref())).await;
+        let FetchedPage { page, body, zoom_error, counted } = fetched?;
+        memory.keep(builder.weight() + body.len(), counted);
+        let envelope = page.envelope();
+        if let (None, Some(total)) = (&next, envelope.total_records) {
             max_pages = max_pages_for(total);
         }
-        next = page.next_page_token;
+        next.clone_from(&envelope.next_page_token);
         match &next {
-            None => return Ok(assembly::finish(state, flight.key, builder).await),
+            None => {
+                let builder = assembly::append(state, builder, (page, body)).await;
+                return Ok(assembly::finish(state, flight.key, builder).await);
+            }
             Some(token) if token.len() > MAX_PAGE_TOKEN => {
                 tracing::warn!(meeting = %flight.key.meeting, bytes = token.len(), "Zoom's page token is too long");
                 return failed(Failure::lasting(Lasting::PageToken).with_zoom_error(zoom_error));
@@ -72,12 +79,30 @@ async fn fetch_pages(state: &FetcherState, flight: &Flight) -> Result<Snapshot, 
                 tracing::warn!(meeting = %flight.key.meeting, "Zoom repeats a page token");
                 return failed(Failure::lasting(Lasting::EndlessPages).with_zoom_error(zoom_error));
             }
-            Some(_) if builder.rows() == rows_before => empty_in_a_row += 1,
+            Some(_) if !page.has_participants() => empty_in_a_row += 1,
             Some(_) => empty_in_a_row = 0,
         }
+        appending = append(state, &memory, builder, (page, body)).await;
     }
     tracing::warn!(meeting = %flight.key.meeting, pages = tokens_seen.len(), "Zoom's pages do not end");
     failed(Failure::lasting(Lasting::EndlessPages))
+}
+
+/// Returns a future that cleans and packs the page, so that the next one can be fetched meanwhile. If memory is short, this
+/// does it first: the page's body takes several times as much.
+async fn append<'f>(
+    state: &'f FetcherState,
+    memory: &'f FlightMemory,
+    builder: SnapshotBuilder,
+    page: (CheckedPage, Bytes),
+) -> LocalBoxFuture<'f, SnapshotBuilder> {
+    let is_ample = memory.is_ample();
+    let appending = async move {
+        let builder = assembly::append(state, builder, page).await;
+        memory.repack(builder.weight());
+        builder
+    };
+    if is_ample { Box::pin(appending) } else { Box::pin(ready(appending.await)) }
 }
 
 /// Returns the most pages to read of a meeting whose first page promises this many rows.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     Snapshot,
+    compressors::HoldPermit,
     document::{self, RowIndex},
     encoder::BodyEncoder,
     freshness::{Freshness, FreshnessConfig},
@@ -21,6 +22,9 @@ use super::{
 /// The largest body, in bytes, that is stored uncompressed too: decompressing it would cost more than the memory it
 /// saves.
 const TINY: usize = 2_048;
+/// Bytes of participants above which a meeting is encoded while its pages are fetched. The compressors take as much memory
+/// as a few megabytes of waiting pages.
+const LARGE: usize = 1024 * 1024;
 /// The zstd level for pages that wait for the last one: it compresses half a gigabyte a second to a fifth of its size.
 const WAITING_LEVEL: i32 = 1;
 /// Bytes of a page that are decompressed at a time.
@@ -28,6 +32,8 @@ const STEP: usize = 64 * 1024;
 
 struct PageRows {
     bytes: Vec<u8>,
+    /// Bytes of the uncompressed participants.
+    length: usize,
     /// Whether a comma goes before them.
     needs_comma: bool,
     is_compressed: bool,
@@ -73,7 +79,11 @@ impl PageRows {
 pub struct SnapshotBuilder {
     /// The cleaned participants of the page that is being read.
     page: Vec<u8>,
-    pages: Vec<PageRows>,
+    page_count: u32,
+    /// Pages that are not encoded yet.
+    waiting: Vec<PageRows>,
+    /// Encodes a large meeting between its pages.
+    encoder: Option<(BodyEncoder, HoldPermit)>,
     row_starts: Vec<u64>,
     /// Bytes of the participants so far.
     length: u64,
@@ -88,12 +98,8 @@ impl SnapshotBuilder {
         &mut self.page
     }
 
-    pub(crate) fn rows(&self) -> usize {
-        self.row_starts.len()
-    }
-
     pub(crate) fn pages(&self) -> u32 {
-        u32::try_from(self.pages.len()).unwrap_or(u32::MAX)
+        self.page_count
     }
 
     /// Adds the page in the buffer; `rows` are its participants' ranges there.
@@ -103,20 +109,37 @@ impl SnapshotBuilder {
         self.row_starts.extend(rows.iter().map(|row| begin + u64::try_from(row.start).unwrap_or(u64::MAX)));
         let bytes = std::mem::take(&mut self.page);
         self.length = begin + u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.pages.push(PageRows { bytes, needs_comma, is_compressed: false });
+        let length = bytes.len();
+        self.page_count = self.page_count.saturating_add(1);
+        self.waiting.push(PageRows { bytes, length, needs_comma, is_compressed: false });
         self.newest_leave_time = self.newest_leave_time.max(newest_leave_time);
     }
 
-    /// Compresses the last page while the flight waits for the next one. The finished body has other compressors, which
-    /// take megabytes, so they are used only at the end, for all pages at once.
-    pub(crate) fn compress_page(&mut self) -> io::Result<()> {
-        self.pages.last_mut().map_or(Ok(()), PageRows::compress)
+    /// Encodes the pages so far if the meeting is large, and only compresses the last page otherwise. For the time in which
+    /// the flight waits for the next page: the encoding of a large meeting takes as long as many of Zoom's responses.
+    ///
+    /// A flight that waits should hold little memory. So only a few flights have compressors meanwhile; the pages of the
+    /// others wait until the last one has arrived.
+    pub(crate) fn pack(&mut self) -> io::Result<()> {
+        let waiting: usize = self.waiting.iter().map(|page| page.length).sum();
+        if self.encoder.is_none()
+            && waiting >= LARGE
+            && let Some(permit) = HoldPermit::take()
+        {
+            self.encoder = Some((BodyEncoder::new(TINY)?, permit));
+        }
+        match &mut self.encoder {
+            Some((encoder, _)) => encode(self.waiting.drain(..), encoder),
+            None => self.waiting.last_mut().map_or(Ok(()), PageRows::compress),
+        }
     }
 
     /// Returns the bytes of memory that the pages so far take.
     pub(crate) fn weight(&self) -> usize {
-        let pages: usize = self.pages.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
-        pages + self.row_starts.capacity() * size_of::<u64>()
+        let pages: usize =
+            self.waiting.iter().map(|page| size_of::<PageRows>() + page.bytes.capacity()).sum();
+        let encoded = self.encoder.as_ref().map_or(0, |(encoder, _)| encoder.weight());
+        pages + encoded + self.row_starts.capacity() * size_of::<u64>()
     }
 
     /// Writes and encodes the document around the participants, and decides how long the snapshot is fresh.
@@ -134,19 +157,11 @@ impl SnapshotBuilder {
         stretch: f64,
         jitter_seed: u32,
     ) -> io::Result<Snapshot> {
-        let page_count = self.pages();
-        let Self { pages, row_starts, length, newest_leave_time, .. } = self;
-        let head = document::head(key, fetched_at, row_starts.len());
-        let mut encoder = BodyEncoder::new(head.as_bytes(), TINY)?;
-        pages.iter().try_for_each(|page| page.write_to(|bytes| encoder.zstd(bytes)))?;
-        encoder.zstd(document::TAIL.as_bytes())?;
-        // Consumes the pages: each is freed once it is written for the last time.
-        pages.into_iter().try_for_each(|page| {
-            encoder.restart()?;
-            page.write_to(|bytes| encoder.gzip(bytes))
-        })?;
-        encoder.gzip(document::TAIL.as_bytes())?;
-        let body = encoder.finish()?;
+        let Self { page_count, waiting, encoder, row_starts, length, newest_leave_time, .. } = self;
+        let mut encoder = encoder.map_or_else(|| BodyEncoder::new(TINY), |(encoder, _)| Ok(encoder))?;
+        encode(waiting, &mut encoder)?;
+        encoder.write(document::TAIL.as_bytes())?;
+        let body = encoder.finish(document::head(key, fetched_at, row_starts.len()).as_bytes())?;
         let fetched = document::timestamp(fetched_at);
         let Freshness { fresh_for, unstretched } =
             freshness.freshness(key, row_starts.len(), newest_leave_time, fetched, stretch, jitter_seed);
@@ -166,6 +181,14 @@ impl SnapshotBuilder {
     }
 }
 
+/// Consumes the pages: each is freed once it is written.
+fn encode(pages: impl IntoIterator<Item = PageRows>, encoder: &mut BodyEncoder) -> io::Result<()> {
+    pages.into_iter().try_for_each(|page| {
+        encoder.restart()?;
+        page.write_to(|bytes| encoder.write(bytes))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -181,11 +204,50 @@ mod tests {
             builder.begin_page().extend_from_slice(&page);
             builder.end_page(std::slice::from_ref(&(0..page.len())), None);
         }
-        packed.compress_page().unwrap();
-        packed.compress_page().unwrap();
+        packed.pack().unwrap();
+        packed.pack().unwrap();
         assert!(packed.weight() < page.len() / 10, "{}", packed.weight());
         let body = |builder| finish(builder, Duration::ZERO).decompress().unwrap();
         assert_eq!(body(packed), body(plain));
+    }
+
+    #[test]
+    fn a_meeting_packed_between_pages_is_the_same_as_one_packed_after() {
+        let page = br#"{"latency_ms":126,"jitter_ms":4},"#.repeat(12_000);
+        let (mut after, mut between) = (SnapshotBuilder::default(), SnapshotBuilder::default());
+        for number in 0..12 {
+            for builder in [&mut after, &mut between] {
+                builder.begin_page().extend_from_slice(&page);
+                builder.end_page(&[0..page.len() / 2, page.len() / 2..page.len()], None);
+            }
+            between.pack().unwrap();
+            assert!(between.weight() < page.len(), "after page {number}: {} bytes", between.weight());
+        }
+        let [after, between] = [after, between].map(|builder| finish(builder, Duration::ZERO));
+        assert_eq!(between.tag, after.tag);
+        assert_eq!(between.decompress().unwrap(), after.decompress().unwrap());
+        for row in [0, 5, 23] {
+            let mut read = [&after, &between].map(|snapshot| snapshot.participants(row, 1, None));
+            let [after, between] = read.each_mut().map(|reader| reader.read().unwrap().unwrap().to_vec());
+            assert!(after == between, "row {row}");
+        }
+    }
+
+    #[test]
+    fn only_a_few_builders_keep_compressors() {
+        let page = b"{},".repeat(500_000);
+        let large = || {
+            let mut builder = SnapshotBuilder::default();
+            builder.begin_page().extend_from_slice(&page);
+            builder.end_page(std::slice::from_ref(&(0..page.len())), None);
+            builder.pack().unwrap();
+            builder
+        };
+        let builders: Vec<_> = std::iter::repeat_with(large).take(8).collect();
+        let encoders = builders.iter().filter(|builder| builder.encoder.is_some()).count();
+        // Other tests use compressors at the same time.
+        assert!(encoders <= 4, "{encoders}");
+        assert!(builders.into_iter().all(|builder| finish(builder, Duration::ZERO).rows() == 1));
     }
 
     #[test]
@@ -199,9 +261,9 @@ mod tests {
             builder.begin_page().extend_from_slice(b"a page that turns out broken");
             builder.begin_page().extend_from_slice(page.as_bytes());
             builder.end_page(rows, None);
-            builder.compress_page().unwrap();
+            builder.pack().unwrap();
         }
-        assert_eq!(builder.rows(), 3);
+        assert_eq!(builder.row_starts.len(), 3);
         let fresh = FreshnessConfig::always(Duration::from_secs(60));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(36_000);
         let snapshot = builder.finish(live_meeting(), &fresh, Instant::now(), time, 1.0, 0).unwrap();

@@ -3,7 +3,10 @@
 
 use std::{
     io,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use flate2::{Compress, Compression, FlushCompress, Status};
@@ -23,12 +26,33 @@ const ZSTD_TABLE_LOG: u32 = 16;
 const MAX_IDLE: usize = 8;
 static IDLE: Mutex<Vec<Compressors>> = Mutex::new(Vec::new());
 
+/// How many flights may keep compressors between their pages.
+const MAX_HELD: usize = 4;
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
 /// The minimum free capacity for output, in bytes.
 const MIN_ROOM: usize = 4 * 1024;
 
 pub(super) struct Compressors {
     deflate: Compress,
     zstd: CCtx<'static>,
+}
+
+/// The right to keep compressors between pages, while others wait for Zoom.
+pub(super) struct HoldPermit(());
+
+impl HoldPermit {
+    /// Returns `None` if enough flights keep compressors.
+    pub(super) fn take() -> Option<Self> {
+        let more = |held| (held < MAX_HELD).then_some(held + 1);
+        HELD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok().then(|| Self(()))
+    }
+}
+
+impl Drop for HoldPermit {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Compressors {

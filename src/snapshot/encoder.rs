@@ -1,10 +1,9 @@
-//! Encodes one body as zstd and as gzip once its last page has arrived. To save memory, the pages are never
-//! uncompressed all at once, and both encodings share one buffer: zstd of all pages is written first, then gzip of all
-//! pages, and each page is freed as soon as its gzip is written.
+//! Encodes one body as zstd and as gzip, page by page.
 //!
-//! The head of the document is written in front of each stream as a stored block, not compressed. Both formats have
-//! such blocks, and no later block refers back to it (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2). So each encoding is one gzip
-//! member or one zstd frame, which every decoder reads as a whole. No library writes such blocks by itself.
+//! The head of the document is known only after the last page. It is put in front of each stream as a stored block, not
+//! compressed. Both formats have such blocks, and no later block refers back to it (RFC 1951, 3.2.4; RFC 8878, 3.1.1.2).
+//! So each encoding is one gzip member or one zstd frame, which every decoder reads as a whole. No library writes such
+//! blocks by itself.
 
 use std::io;
 
@@ -24,29 +23,26 @@ const ZSTD_HEADER: [u8; 5] = [0x28, 0xb5, 0x2f, 0xfd, 0];
 const ZSTD_BLOCK_HEADER: usize = 3;
 const ZSTD_HEADER_LENGTH: usize = ZSTD_HEADER.len() + 1;
 
-/// Encodes a body that is passed in twice: first all of it through [`BodyEncoder::zstd`], then all of it through
-/// [`BodyEncoder::gzip`].
-pub(super) struct BodyEncoder<'a> {
-    head: &'a [u8],
+/// Encodes everything in a body that follows its head.
+pub(super) struct BodyEncoder {
     compressors: Compressors,
-    /// The zstd frame, followed by the gzip member.
-    bytes: Vec<u8>,
-    /// Length of the zstd frame, once it is complete.
-    zstd: Option<usize>,
+    zstd: Vec<u8>,
+    /// Deflate blocks.
+    gzip: Vec<u8>,
     crc: Crc,
     digest: Sha256,
     length: u64,
-    /// The body itself, until it becomes larger than `max_plain`.
+    /// The same, until it becomes larger than `max_plain`.
     plain: Option<Vec<u8>>,
     max_plain: usize,
+    /// Counted without the head.
     restarts: Vec<Restart>,
 }
 
 pub(super) struct EncodedBody {
-    /// The zstd frame, the gzip member, and the body itself if it is small.
-    pub(super) bytes: Vec<u8>,
-    /// Bytes of the zstd frame.
-    pub(super) zstd: usize,
+    pub(super) zstd: Vec<u8>,
+    /// The gzip member, and the body itself if it is small.
+    pub(super) gzip_and_plain: Vec<u8>,
     /// Bytes of the gzip member.
     pub(super) gzip: usize,
     /// Bytes of the body itself.
@@ -56,38 +52,25 @@ pub(super) struct EncodedBody {
     pub(super) restarts: Restarts,
 }
 
-impl<'a> BodyEncoder<'a> {
-    /// `head` is the beginning of the body, which is not passed in again. A body of up to `max_plain` bytes is kept
-    /// uncompressed, too.
-    pub(super) fn new(head: &'a [u8], max_plain: usize) -> io::Result<Self> {
-        let (mut crc, mut bytes) = (Crc::new(), Vec::new());
-        crc.update(head);
-        // A block header: not the last block, raw, and its length. The compressor appends the frame's header; see
-        // `end_zstd`.
-        let block = u32::try_from(head.len()).map_err(io::Error::other)? << 3;
-        bytes.extend_from_slice(block.to_le_bytes().get(..ZSTD_BLOCK_HEADER).unwrap_or_default());
-        bytes.extend_from_slice(head);
+impl BodyEncoder {
+    /// A body of up to `max_plain` bytes is kept uncompressed, too.
+    pub(super) fn new(max_plain: usize) -> io::Result<Self> {
         Ok(Self {
-            head,
             compressors: Compressors::take()?,
-            bytes,
-            zstd: None,
-            crc,
+            zstd: Vec::new(),
+            gzip: Vec::new(),
+            crc: Crc::new(),
             digest: Sha256::new(),
-            length: u64::try_from(head.len()).unwrap_or(u64::MAX),
-            plain: Some(head.to_vec()).filter(|head| head.len() <= max_plain),
+            length: 0,
+            plain: Some(Vec::new()),
             max_plain,
             restarts: Vec::new(),
         })
     }
 
-    pub(super) fn zstd(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.compressors.zstd(bytes, &mut self.bytes, false)
-    }
-
-    pub(super) fn gzip(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.end_zstd()?;
-        self.compressors.deflate(bytes, &mut self.bytes, FlushCompress::None)?;
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.compressors.zstd(bytes, &mut self.zstd, false)?;
+        self.compressors.deflate(bytes, &mut self.gzip, FlushCompress::None)?;
         self.crc.update(bytes);
         self.digest.update(bytes);
         self.length += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -101,56 +84,58 @@ impl<'a> BodyEncoder<'a> {
     /// Makes this place in the gzip a restart point, if the last one is far enough away.
     pub(super) fn restart(&mut self) -> io::Result<()> {
         let last = self.restarts.last().map_or(0, |last| last.body);
-        if let Some(zstd) = self.zstd
-            && self.length - last >= RESTART_EVERY
-        {
-            self.compressors.deflate(&[], &mut self.bytes, FlushCompress::Full)?;
-            let gzip = u64::try_from(self.bytes.len() - zstd).map_err(io::Error::other)?;
+        if self.length - last >= RESTART_EVERY {
+            self.compressors.deflate(&[], &mut self.gzip, FlushCompress::Full)?;
+            let gzip = u64::try_from(self.gzip.len()).map_err(io::Error::other)?;
             self.restarts.push(Restart { body: self.length, gzip });
         }
         Ok(())
     }
 
-    /// Closes the zstd frame and begins the gzip member. Does nothing after the first call.
-    ///
-    /// So far the buffer holds the head's block, then the frame's header, then its blocks. Rotating the first two puts
-    /// the frame's header first, where it belongs; it was not known before the compressor had written it.
-    fn end_zstd(&mut self) -> io::Result<()> {
-        if self.zstd.is_some() {
-            return Ok(());
-        }
-        self.compressors.zstd(&[], &mut self.bytes, true)?;
-        let beginning = self.bytes.get_mut(..ZSTD_BLOCK_HEADER + self.head.len() + ZSTD_HEADER_LENGTH);
-        let beginning = beginning.ok_or_else(|| io::Error::other("a zstd frame has no header"))?;
-        beginning.rotate_right(ZSTD_HEADER_LENGTH);
-        if !beginning.starts_with(&ZSTD_HEADER) {
-            return Err(io::Error::other("a zstd frame has an unexpected header"));
-        }
-        self.zstd = Some(self.bytes.len());
-        let head_length = u16::try_from(self.head.len()).map_err(io::Error::other)?;
-        self.bytes.extend_from_slice(&GZIP_HEADER);
-        // A block header: not the last block, stored; its length, and the length inverted.
-        self.bytes.push(0);
-        self.bytes.extend_from_slice(&head_length.to_le_bytes());
-        self.bytes.extend_from_slice(&(!head_length).to_le_bytes());
-        self.bytes.extend_from_slice(self.head);
-        Ok(())
+    /// Returns the bytes of memory that one of the two encodings takes so far, which is what the pages would take. The other
+    /// one is allowed for when a meeting is finished (docs/adr/0023).
+    pub(super) fn weight(&self) -> usize {
+        usize::midpoint(self.zstd.len(), self.gzip.len()) + self.restarts.capacity() * size_of::<Restart>()
     }
 
-    pub(super) fn finish(mut self) -> io::Result<EncodedBody> {
-        self.end_zstd()?;
-        self.compressors.deflate(&[], &mut self.bytes, FlushCompress::Finish)?;
+    /// Ends the encodings, and puts the head in front of them.
+    pub(super) fn finish(mut self, head: &[u8]) -> io::Result<EncodedBody> {
+        self.compressors.zstd(&[], &mut self.zstd, true)?;
+        self.compressors.deflate(&[], &mut self.gzip, FlushCompress::Finish)?;
         self.compressors.give_back();
-        let mut bytes = self.bytes;
-        bytes.extend_from_slice(&self.crc.sum().to_le_bytes());
+        if !self.zstd.starts_with(&ZSTD_HEADER) {
+            return Err(io::Error::other("a zstd frame has an unexpected header"));
+        }
+        // A block header: not the last block, raw, and its length.
+        let block = u32::try_from(head.len()).map_err(io::Error::other)? << 3;
+        let block = block.to_le_bytes();
+        let block = block.iter().take(ZSTD_BLOCK_HEADER).chain(head).copied();
+        self.zstd.splice(ZSTD_HEADER_LENGTH..ZSTD_HEADER_LENGTH, block);
+
+        // A block header: not the last block, stored; its length, and the length inverted.
+        let length = u16::try_from(head.len()).map_err(io::Error::other)?;
+        let begin = [&GZIP_HEADER[..], &[0], &length.to_le_bytes(), &(!length).to_le_bytes(), head].concat();
+        let [body, before] =
+            [head.len(), begin.len()].map(|length| u64::try_from(length).unwrap_or(u64::MAX));
+        let mut gzip = self.gzip;
+        gzip.splice(..0, begin);
+        let mut crc = Crc::new();
+        crc.update(head);
+        crc.combine(&self.crc);
+        gzip.extend_from_slice(&crc.sum().to_le_bytes());
+        let length = body + self.length;
         // RFC 1952 stores the length modulo 2^32.
-        let length = u32::try_from(self.length & u64::from(u32::MAX)).unwrap_or_default();
-        bytes.extend_from_slice(&length.to_le_bytes());
-        let zstd = self.zstd.unwrap_or_default();
-        let gzip = bytes.len() - zstd;
-        bytes.extend_from_slice(&self.plain.unwrap_or_default());
-        let (tag, restarts) = (tag(self.head, self.digest), Restarts::new(self.restarts));
-        Ok(EncodedBody { bytes, zstd, gzip, length: self.length, tag, restarts })
+        let modulo = u32::try_from(length & u64::from(u32::MAX)).unwrap_or_default();
+        gzip.extend_from_slice(&modulo.to_le_bytes());
+        let (zstd, end) = (self.zstd, gzip.len());
+        if let Some(plain) = self.plain.filter(|plain| head.len() + plain.len() <= self.max_plain) {
+            gzip.extend_from_slice(head);
+            gzip.extend_from_slice(&plain);
+        }
+        let moved = |point: Restart| Restart { body: point.body + body, gzip: point.gzip + before };
+        let restarts = Restarts::new(self.restarts.into_iter().map(moved).collect());
+        let tag = tag(head, self.digest);
+        Ok(EncodedBody { zstd, gzip_and_plain: gzip, gzip: end, length, tag, restarts })
     }
 }
 
@@ -171,21 +156,17 @@ mod tests {
     use super::*;
 
     fn encode(head: &[u8], parts: &[Vec<u8>], max_plain: usize) -> EncodedBody {
-        let mut encoder = BodyEncoder::new(head, max_plain).unwrap();
+        let mut encoder = BodyEncoder::new(max_plain).unwrap();
         for part in parts {
-            encoder.zstd(part).unwrap();
+            encoder.write(part).unwrap();
         }
-        for part in parts {
-            encoder.gzip(part).unwrap();
-        }
-        encoder.finish().unwrap()
+        encoder.finish(head).unwrap()
     }
 
     /// Returns the zstd frame, the gzip member, and the plain body.
     fn pieces(body: &EncodedBody) -> (&[u8], &[u8], &[u8]) {
-        let (zstd, rest) = body.bytes.split_at(body.zstd);
-        let (gzip, plain) = rest.split_at(body.gzip);
-        (zstd, gzip, plain)
+        let (gzip, plain) = body.gzip_and_plain.split_at(body.gzip);
+        (&body.zstd, gzip, plain)
     }
 
     proptest! {

@@ -119,15 +119,15 @@ mod tests {
             ranges in prop::collection::vec((any::<u64>(), 0..300_000_u64), 8),
         ) {
             let snapshot = meeting(&pages);
-            let (body, restarts) = (snapshot.decompress().unwrap(), &snapshot.parts.restarts);
+            let (body, restarts) = (snapshot.decompress().unwrap(), snapshot.parts.restarts());
             let largest = pages.iter().map(|rows| rows.iter().sum::<usize>() + rows.len()).max().unwrap_or(0);
             let most = RESTART_EVERY + u64::try_from(largest).unwrap();
             let mut before = 0;
-            for point in restarts.points() {
+            for point in restarts {
                 prop_assert!((RESTART_EVERY..=most + 300).contains(&(point.body - before)));
                 before = point.body;
             }
-            let edges = restarts.points().iter().flat_map(|point| [point.body - 1, point.body, point.body + 1]);
+            let edges = restarts.iter().flat_map(|point| [point.body - 1, point.body, point.body + 1]);
             let ranges = ranges.into_iter().map(|(at, length)| (at % (snapshot.length + 1), length));
             for (at, length) in edges.map(|at| (at, 5)).chain(ranges) {
                 let length = length.min(snapshot.length - at);
@@ -146,7 +146,7 @@ mod tests {
     fn a_point_that_leads_elsewhere_is_noticed() {
         let snapshot = meeting(&vec![vec![300_000; 2]; 8]);
         let (gzip, length) = (snapshot.body(Coding::Gzip).unwrap(), snapshot.length);
-        let points = snapshot.parts.restarts.points().to_vec();
+        let points = snapshot.parts.restarts().to_vec();
         assert!(points.len() > 2, "{points:?}");
         let checked = |change: &dyn Fn(&mut Vec<Restart>)| {
             let mut points = points.clone();

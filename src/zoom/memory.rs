@@ -78,6 +78,16 @@ impl FlightMemory {
         });
         drop(body);
     }
+
+    /// Records that what the flight keeps has been packed into `bytes`.
+    pub(crate) fn repack(&self, bytes: usize) {
+        self.memory.change(|ledger| ledger.repack(self.number, bytes));
+    }
+
+    /// Returns whether so little memory is in use that a page may stay unpacked while the next one is requested.
+    pub(crate) fn is_ample(&self) -> bool {
+        self.memory.0.ledger.borrow().in_use <= self.memory.0.most / 4
+    }
 }
 
 impl Drop for FlightMemory {

@@ -131,6 +131,14 @@ impl MemoryLedger {
         }
     }
 
+    /// Records that the pages that the flight keeps take only `bytes` now. Its body and the expected page stay as they are.
+    pub(super) fn repack(&mut self, number: FlightId, bytes: usize) {
+        let Some(flight) = self.flights.get_mut(&number) else { return };
+        self.in_use = self.in_use - flight.kept + bytes;
+        flight.last_page = (flight.last_page + bytes).saturating_sub(flight.kept);
+        flight.kept = bytes;
+    }
+
     /// Wakes every waiting flight that can continue, and one that must fail if none can. Call it after each change.
     pub(super) fn wake_waiting(&mut self, most: usize) {
         self.wake_bodies(most);

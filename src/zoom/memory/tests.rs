@@ -104,3 +104,20 @@ fn a_body_that_is_dropped_while_it_waits_leaves_nothing_behind() {
     assert_eq!((in_use(&memory), memory.0.ledger.borrow().bodies.len()), (90, 0));
     assert!(flights[1].body().grow(20).now_or_never().unwrap().is_ok());
 }
+
+#[test]
+fn packing_frees_memory_and_leaves_the_next_body_counted() {
+    let memory = memory(100);
+    let flight = memory.begin(1);
+    keep(&flight, 60);
+    assert!(!flight.is_ample());
+    let mut body = flight.body();
+    assert!(body.grow(30).now_or_never().is_some_and(|grown| grown.is_ok()));
+    flight.repack(15);
+    assert_eq!(in_use(&memory), 45);
+    flight.keep(20, body);
+    assert_eq!(in_use(&memory), 20);
+    assert!(flight.is_ample());
+    drop(flight);
+    assert_eq!(in_use(&memory), 0);
+}
