@@ -2,8 +2,8 @@
 # Installs, tests, upgrades, rolls back and uninstalls the chart in the cluster of $KUBECONFIG. It uses its own namespace, which
 # enforces the restricted Pod Security Standard, and deletes it at the end:
 #   KUBECONFIG=… IMAGE=registry.example.com:5000/zoom-qos-proxy:0.1.0 helm/e2e.sh
-# The nodes must be able to pull IMAGE; the default is the chart's own name. It never calls Zoom: the configuration leads to a
-# closed port, and the credentials are invented. Needs helm and kubectl.
+# The nodes must be able to pull IMAGE or, if its name has no registry, must have it already; the default is the chart's own name.
+# It never calls Zoom: the configuration leads to a closed port, and the credentials are invented. Needs helm and kubectl.
 set -eu
 chart=$(cd "$(dirname "$0")" && pwd)/zoom-qos-proxy
 
@@ -46,20 +46,18 @@ say() { printf '\n== %s\n' "$*"; }
 set -- --namespace "$namespace" --wait --timeout 5m --set replicaCount=2 \
     --set config.zoom.api_base_url=http://127.0.0.1:9/v2 --set config.zoom.oauth_url=http://127.0.0.1:9/oauth/token \
     --set credentials.trial.accountId=e2e --set credentials.trial.clientId=e2e --set credentials.trial.clientSecret=e2e
-if [ -n "${IMAGE:-}" ]; then
-    # HOST:PORT/NAME:TAG@DIGEST; only the name is required. A colon before a slash belongs to a port, and the part before the
-    # first slash is a registry if it looks like a host.
-    image=$IMAGE registry='' tag='' digest=''
-    case $image in *@*) digest=${image#*@} image=${image%%@*} ;; esac
-    case ${image##*/} in *:*) tag=${image##*:} image=${image%:*} ;; esac
-    case ${image%%/*} in
-        "$image") ;;
-        *.* | *:* | localhost) registry=${image%%/*} image=${image#*/} ;;
-    esac
-    # As strings: 1.10 must not become a number.
-    set -- "$@" --set-string "image.registry=$registry" --set-string "image.repository=$image" \
-        --set-string "image.tag=$tag" --set-string "image.digest=$digest"
-fi
+# HOST:PORT/NAME:TAG@DIGEST; only the name is required. A colon before a slash belongs to a port, and the part before the first
+# slash is a registry if it looks like a host.
+image=${IMAGE:-zoom-qos-proxy} registry='' tag='' digest='' policy=Never
+case $image in *@*) digest=${image#*@} image=${image%%@*} ;; esac
+case ${image##*/} in *:*) tag=${image##*:} image=${image%:*} ;; esac
+case ${image%%/*} in
+"$image") ;;
+*.* | *:* | localhost) registry=${image%%/*} image=${image#*/} policy=IfNotPresent ;;
+esac
+# As strings: 1.10 must not become a number.
+set -- "$@" --set-string "image.registry=$registry" --set-string "image.repository=$image" \
+    --set-string "image.tag=$tag" --set-string "image.digest=$digest" --set "image.pullPolicy=$policy"
 
 # Fails unless the configuration of the cluster's current pods contains a line. The ConfigMap's name changes with its content.
 has() {

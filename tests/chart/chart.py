@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -17,6 +18,8 @@ CHART = ROOT / "helm/zoom-qos-proxy"
 CI = sorted(CHART.glob("ci/*-values.yaml"))
 VENV = pathlib.Path(sys.executable).parent
 HELM = VENV / "helm"
+# Missing where scripts/chart-tests cannot install it.
+HELM4 = ROOT / "target/chart/helm4/bin/python"
 NODE = ROOT / "target/chart/node"
 SERVICE = pathlib.Path(os.environ["SERVICE_BINARY"])
 
@@ -38,16 +41,28 @@ def defaults():
     return yaml.safe_load((CHART / "values.yaml").read_text())
 
 
-def helm(*arguments, values=None):
+def helm(*arguments, values=None, version=3):
     """Runs helm on the chart with values, without this machine's own helm configuration."""
     with tempfile.TemporaryDirectory() as home:
-        command = [HELM, *arguments]
+        program = [HELM] if version == 3 else [HELM4, ROOT / "tests/chart/helm4/run.py"]
+        command = [*program, *arguments]
         if values is not None:
             file = pathlib.Path(home, "values.yaml")
             file.write_text(yaml.safe_dump(values))
             command += ["--values", file]
         environment = {"HOME": home, "PATH": "/usr/bin:/bin"}
         return subprocess.run([*command], env=environment, capture_output=True, text=True, timeout=60)
+
+
+needs_helm_4 = pytest.mark.skipif(not HELM4.exists(), reason="Helm 4 is not installed: see scripts/chart-tests")
+
+
+def helm4(chart, all_values):
+    """What Helm 4 finds and renders for each of the values: see helm4/run.py."""
+    command = [HELM4, ROOT / "tests/chart/helm4/run.py", "render", chart, RELEASE, NAMESPACE]
+    done = subprocess.run(command, input=json.dumps([merged(PUBLISHED, each) for each in all_values]), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
 
 
 def component(each):
@@ -85,9 +100,13 @@ class Rendered(list):
         return self.one("ConfigMap", name)["data"]["config.toml"]
 
 
+# An installation must say which registry has the image.
+PUBLISHED = {"image": {"registry": "registry.example.com"}}
+
+
 def render_text(values=None, version=None, chart=CHART, release=RELEASE, namespace=NAMESPACE):
     flags = ["--kube-version", version] if version else []
-    done = helm("template", release, chart, "--namespace", namespace, *flags, values=values or {})
+    done = helm("template", release, chart, "--namespace", namespace, *flags, values=merged(PUBLISHED, values or {}))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -108,7 +127,7 @@ def render(values=None, version=None, **where):
 
 def refusal(values, release=RELEASE):
     """Helm's error for values that must be rejected."""
-    done = helm("template", release, CHART, "--namespace", NAMESPACE, values=values)
+    done = helm("template", release, CHART, "--namespace", NAMESPACE, values=merged(PUBLISHED, values))
     assert done.returncode != 0, f"accepted:\n{done.stdout}"
     return done.stderr
 

@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from chart import CHART, META, NAME, NODE, ROOT, VENV, helm, merged, render
+from chart import CHART, META, NAME, NODE, PUBLISHED, ROOT, VENV, helm, merged, render
 
 
 def test_the_charts_app_version_is_the_services():
@@ -28,7 +28,7 @@ def test_the_package_has_what_is_needed_and_nothing_of_the_tests(tmp_path):
         names = {name.removeprefix("zoom-qos-proxy/") for name in archive.getnames()}
     assert {"values.schema.json", "README.md", "files/rules.yaml", "files/dashboard.json", "files/meeting-dashboard.json", "templates/NOTES.txt"} <= names
     assert not {name for name in names if name.startswith("ci/")}
-    assert helm("template", "release", package).returncode == 0
+    assert helm("template", "release", package, values=PUBLISHED).returncode == 0
 
 
 def test_the_readmes_table_is_that_of_the_values(tmp_path):
@@ -165,6 +165,8 @@ def test_e2e_takes_every_form_of_an_images_name(cluster, image, registry, reposi
     assert done.returncode == 0, done.stdout + done.stderr
     [install] = [line.split() for line in record if line.startswith("helm install ")]
     given = {"registry": registry, "repository": repository, "tag": tag, "digest": digest}
+    # A name without a registry is that of an image on the nodes.
+    given["pullPolicy"] = "IfNotPresent" if registry else "Never"
     for key, value in given.items():
         assert f"image.{key}={value}" in install
     flags = [each for key, value in given.items() for each in ("--set-string", f"image.{key}={value}")]

@@ -51,6 +51,7 @@ def test_a_way_that_leads_nowhere_is_refused():
     assert "networkPolicy.proxy: is empty" in refusal(at("proxy.existingSecret", "way-out"))
     neither = merged(at("proxy.existingSecret", "way-out"), at("proxy.keys.url", ""))
     assert "proxy.keys: names neither" in refusal(neither)
+    assert "proxy.keys: names neither" in refusal(merged(neither, at("networkPolicy.enabled", False)))
 
 
 def test_the_notes_say_which_secret_is_to_be_made():

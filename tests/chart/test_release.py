@@ -58,6 +58,11 @@ def test_the_tests_of_a_release_are_those_of_a_change():
         assert any(command in step for step in steps), file
 
 
+def test_the_paths_that_start_a_workflow_exist():
+    paths = {path for workflow in WORKFLOWS.values() for path in (workflow[True].get("pull_request") or {}).get("paths", [])}
+    assert paths and [path for path in paths if not list(ROOT.glob(path))] == []
+
+
 def test_the_chart_comes_after_its_image_and_the_release_after_the_chart():
     assert "image" in needed_by("chart") and {"chart", "program"} <= needed_by("release")
     package = next(step for step in JOBS["chart"]["steps"] if "scripts/release chart" in step.get("run", ""))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from chart import CHART, CI, at, by_feature, ci, defaults, leaves, merged, refusal, render
+from chart import CHART, CI, at, by_feature, ci, defaults, helm4, leaves, merged, needs_helm_4, refusal, render
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 TRIAL = {"accountId": "a", "clientId": "b", "clientSecret": "c"}
@@ -143,6 +143,12 @@ def test_it_is_refused(what):
     values, named = REFUSED[what]
     said = refusal(values)
     assert named in said, said
+
+
+@needs_helm_4
+def test_helm_4_refuses_them_too():
+    found = helm4(CHART, [values for values, _ in REFUSED.values()])
+    assert [what for what, each in zip(REFUSED, found, strict=True) if "error" not in each] == []
 
 
 def test_all_contradictions_are_reported_together():

@@ -46,7 +46,7 @@ def workloads(objects):
     ],
 )
 def test_a_condition_decides_whether_it_is_there(parent, values, names):
-    both = {"second": {"fullnameOverride": "release-second"}}
+    both = {"global": {"imageRegistry": "registry.example.com"}, "second": {"fullnameOverride": "release-second"}}
     objects = parent(merged(both, values))
     assert workloads(objects) == names
     assert bool(objects) is bool(names), "switched off, it leaves nothing"

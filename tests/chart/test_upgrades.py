@@ -6,7 +6,7 @@ import tomllib
 import pytest
 
 from api import Api
-from chart import CHART, NAME, NAMESPACE, RELEASE, at, check_config, ci, helm, merged
+from chart import CHART, NAME, NAMESPACE, PUBLISHED, RELEASE, at, check_config, ci, helm, merged, needs_helm_4
 
 # The schema accepts it; only the service knows that a call cannot connect for longer than it may last.
 MISTAKE = at("config.zoom.connect_timeout", "20s")
@@ -15,11 +15,16 @@ WITH_REDIS = {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"nam
 
 
 class Cluster:
-    def __init__(self, folder):
+    def __init__(self, folder, version):
+        self.version = version
         self.failed_checks = []
         self.api = Api(self.run_check)
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(self.api.kubeconfig())
+
+    def close(self):
+        self.api.shutdown()
+        self.api.server_close()
 
     def run_check(self, job):
         """Runs a Job as the kubelet would: with the service's program, and no Secret there yet."""
@@ -34,10 +39,15 @@ class Cluster:
 
     def helm(self, verb, *arguments, values=None):
         flags = ["--kubeconfig", self.kubeconfig, "--namespace", NAMESPACE]
-        return helm(verb, RELEASE, *arguments, *flags, values=values)
+        if self.version == 3 and verb in ("install", "upgrade"):
+            flags.append("--disable-openapi-validation")
+        return helm(verb, RELEASE, *arguments, *flags, values=values, version=self.version)
+
+    def change(self, verb, values):
+        return self.helm(verb, CHART, values=merged(PUBLISHED, values))
 
     def apply(self, verb, values):
-        done = self.helm(verb, CHART, "--disable-openapi-validation", values=values)
+        done = self.change(verb, values)
         assert done.returncode == 0, done.stderr
 
     def workload(self, kind="Deployment", name=NAME):
@@ -59,12 +69,11 @@ class Cluster:
         return text
 
 
-@pytest.fixture
-def cluster(tmp_path):
-    cluster = Cluster(tmp_path)
+@pytest.fixture(params=[3, pytest.param(4, marks=needs_helm_4)], ids=["Helm 3", "Helm 4"])
+def cluster(request, tmp_path):
+    cluster = Cluster(tmp_path, request.param)
     yield cluster
-    cluster.api.shutdown()
-    cluster.api.server_close()
+    cluster.close()
 
 
 def starts(cluster, pod):
@@ -166,7 +175,7 @@ def test_a_mistake_that_the_schema_cannot_see_stops_an_upgrade_before_anything_c
     cluster.apply("install", ci("existing-secrets"))
     assert "Job" not in {each["kind"] for each in cluster.api.objects.values()}, "removed when it has succeeded"
     before = cluster.pod()
-    done = cluster.helm("upgrade", CHART, "--disable-openapi-validation", values=merged(ci("existing-secrets"), mistake))
+    done = cluster.change("upgrade", merged(ci("existing-secrets"), mistake))
     assert done.returncode != 0 and "pre-upgrade hooks failed" in done.stderr
     assert cluster.failed_checks[0].splitlines()[-1].startswith(said), cluster.failed_checks
     assert cluster.pod() == before and len(cluster.api.names("ConfigMap")) == 1
@@ -176,7 +185,7 @@ def test_a_mistake_that_the_schema_cannot_see_stops_an_upgrade_before_anything_c
 
 
 def test_a_mistake_stops_an_install_before_there_is_anything(cluster):
-    done = cluster.helm("install", CHART, "--disable-openapi-validation", values=MISTAKE)
+    done = cluster.change("install", MISTAKE)
     assert done.returncode != 0 and "pre-install" in done.stderr
     assert not cluster.api.names("ConfigMap") | cluster.api.names("Deployment")
 
@@ -196,7 +205,7 @@ def test_autoscaling_takes_over_the_replicas_that_there_are(cluster):
 
 def test_notes_do_not_explain_secrets_that_exist(cluster):
     def notes(verb):
-        done = cluster.helm(verb, CHART, "--disable-openapi-validation", values=merged(ci("redis-encrypted"), ci("proxy"), at("credentials", {})))
+        done = cluster.change(verb, merged(ci("redis-encrypted"), ci("proxy"), at("credentials", {})))
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -207,3 +216,25 @@ def test_notes_do_not_explain_secrets_that_exist(cluster):
     said = notes("upgrade")
     assert "create Secret" not in said and "create secret" not in said
     assert f"Zoom's credentials: Secret {NAME}-zoom." in said
+
+
+# ---- from Helm 3 to Helm 4 ----
+
+
+@needs_helm_4
+def test_helm_4_takes_over_from_helm_3_and_gives_back(tmp_path):
+    cluster = Cluster(tmp_path, 3)
+    cluster.apply("install", {})
+    old = cluster.pod()
+    cluster.version = 4
+    # The same configuration, whose immutable ConfigMap must not change, and then another.
+    cluster.apply("upgrade", at("service.port", 81))
+    assert cluster.pod() == old
+    cluster.apply("upgrade", at("config.cache.live_fresh", "31s"))
+    assert len(cluster.api.names("ConfigMap")) == 2
+    cluster.version = 3
+    cluster.apply("upgrade", at("service.port", 81))
+    assert cluster.pod() == old
+    assert cluster.helm("rollback", "3").returncode == 0
+    assert 'live_fresh = "31s"' in cluster.config(cluster.pod())
+    cluster.close()

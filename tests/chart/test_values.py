@@ -2,7 +2,7 @@
 
 import pytest
 
-from chart import NAME, at, ci, defaults, merged, refusal, render
+from chart import CHART, NAME, at, ci, defaults, helm4, merged, needs_helm_4, refusal, render
 
 REDIS = {"redis": {"existingSecret": "r"}, "networkPolicy": {"redis": {"namespaces": ["redis"]}}}
 SCALED = merged(REDIS, at("autoscaling.enabled", True))
@@ -113,6 +113,8 @@ REFUSED = {
     "two families in one stack": (at("service.ipFamilies", ["IPv4", "IPv6"]), "service.ipFamilies: two families need"),
     "IPv6 for listeners on IPv4": (at("service.ipFamilies", ["IPv6"]), "service.ipFamilies: IPv6 does not reach listeners on 0.0.0.0"),
     "an unknown policy": (at("service.internalTrafficPolicy", "Near"), "service.internalTrafficPolicy"),
+    "no registry": (at("image.registry", ""), "image.registry: is empty, so the nodes would look for zoom-qos-proxy at their default registry"),
+    "a team without a registry": (at("image", {"registry": "", "repository": "team/zoom-qos-proxy"}), "image.registry: is empty"),
     "latest": (at("image.tag", "latest"), "image.tag: latest names another image whenever somebody pushes one"),
     "the latest Valkey": (at("valkey.image.tag", "latest"), "valkey.image.tag: latest names another image"),
     "more at least than at most": (merged(SCALED, at("autoscaling.minReplicas", 5)), "autoscaling.minReplicas: 5 is more than autoscaling.maxReplicas, 4"),
@@ -134,6 +136,25 @@ REFUSED = {
 def test_a_contradiction_is_refused_with_advice(what):
     values, named = REFUSED[what]
     assert named in refusal(values)
+
+
+@needs_helm_4
+def test_helm_4_refuses_them_too():
+    found = helm4(CHART, [values for values, _ in REFUSED.values()])
+    assert [what for what, each in zip(REFUSED, found, strict=True) if "error" not in each] == []
+
+
+@pytest.mark.parametrize(
+    "values, image",
+    [
+        (at("image", {"registry": "", "repository": "r.example.com/zoom-qos-proxy"}), "r.example.com/zoom-qos-proxy:0.1.0"),
+        (at("image", {"registry": "", "repository": "localhost/zoom-qos-proxy"}), "localhost/zoom-qos-proxy:0.1.0"),
+        (at("image", {"registry": "", "pullPolicy": "Never"}), "zoom-qos-proxy:0.1.0"),
+        (merged(at("image.registry", ""), at("global.imageRegistry", "r.example.com")), "r.example.com/zoom-qos-proxy:0.1.0"),
+    ],
+)
+def test_the_registry_may_be_named_elsewhere_or_not_needed(values, image):
+    assert render(values).container["image"] == image
 
 
 def test_a_digest_makes_a_tag_harmless():

@@ -87,6 +87,9 @@ Checks that the schema cannot express: sums and contradictions. One failure repo
 {{- $wrong = append $wrong (printf "serviceMonitor.scrapeTimeout: %s is longer than serviceMonitor.interval, %s, and Prometheus rejects such a target; lower it" .scrapeTimeout .interval) -}}
 {{- end -}}
 {{- end -}}
+{{- if and .Values.proxy.existingSecret (not .Values.proxy.keys.url) (not .Values.proxy.keys.ca) -}}
+{{- $wrong = append $wrong "proxy.keys: names neither a URL nor a CA in proxy.existingSecret; set proxy.keys.url or proxy.keys.ca" -}}
+{{- end -}}
 {{- if $policy.enabled -}}
 {{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled (ne .Values.service.type "ClusterIP")) (not $policy.callers.namespaces) (not $policy.callers.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.callers: admits only the release's own namespace, so no request from outside reaches the service; add the namespace of the Ingress's or Gateway's controller to networkPolicy.callers.namespaces, or addresses to networkPolicy.callers.peers" -}}
@@ -99,9 +102,6 @@ Checks that the schema cannot express: sums and contradictions. One failure repo
 {{- end -}}
 {{- if and .Values.proxy.existingSecret .Values.proxy.keys.url (not $policy.proxy.namespaces) (not $policy.proxy.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.proxy: is empty, so the pods cannot reach the proxy of proxy.existingSecret; add its namespace to networkPolicy.proxy.namespaces, or its address to networkPolicy.proxy.peers" -}}
-{{- end -}}
-{{- if and .Values.proxy.existingSecret (not .Values.proxy.keys.url) (not .Values.proxy.keys.ca) -}}
-{{- $wrong = append $wrong "proxy.keys: names neither a URL nor a CA in proxy.existingSecret; set proxy.keys.url or proxy.keys.ca" -}}
 {{- end -}}
 {{- if and .Values.config.telemetry.otlp_endpoint (not $policy.collector.namespaces) (not $policy.collector.peers) -}}
 {{- $wrong = append $wrong "networkPolicy.collector: is empty, so no trace reaches config.telemetry.otlp_endpoint; add the collector's namespace to networkPolicy.collector.namespaces" -}}
