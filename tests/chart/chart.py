@@ -57,14 +57,6 @@ def helm(*arguments, values=None, version=3):
 needs_helm_4 = pytest.mark.skipif(not HELM4.exists(), reason="Helm 4 is not installed: see scripts/chart-tests")
 
 
-def helm4(chart, all_values):
-    """What Helm 4 finds and renders for each of the values: see helm4/run.py."""
-    command = [HELM4, ROOT / "tests/chart/helm4/run.py", "render", chart, RELEASE, NAMESPACE]
-    done = subprocess.run(command, input=json.dumps([merged(PUBLISHED, each) for each in all_values]), capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
-
-
 def component(each):
     return each["metadata"]["labels"]["app.kubernetes.io/component"]
 
@@ -123,6 +115,19 @@ class UniqueKeys(yaml.CSafeLoader):
 def render(values=None, version=None, **where):
     text = render_text(values, version, **where)
     return Rendered(each for each in yaml.load_all(text, UniqueKeys) if each)
+
+
+def helm4(chart, all_values):
+    """What Helm 4 makes of each of the values: {"objects": …, "lint": [finding…]} or {"error": text}."""
+    command = [HELM4, ROOT / "tests/chart/helm4/run.py", "render", chart, RELEASE, NAMESPACE]
+    done = subprocess.run(command, input=json.dumps(list(all_values)), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for each in found:
+        # Helm's own manifest also ends each file with a line feed.
+        texts = [text + "\n" for path, text in each.get("files", {}).items() if path.endswith(".yaml")]
+        each["objects"] = Rendered(item for text in texts for item in yaml.load_all(text, UniqueKeys) if item)
+    return found
 
 
 def refusal(values, release=RELEASE):

@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from chart import CHART, META, Rendered, helm, merged
+from chart import CHART, META, Rendered, helm, helm4, merged, needs_helm_4
 
 PARENT = {
     "apiVersion": "v2",
@@ -18,13 +18,17 @@ PARENT = {
 }
 
 
-@pytest.fixture(scope="module")
-def parent(tmp_path_factory):
+@pytest.fixture(scope="module", params=[3, pytest.param(4, marks=needs_helm_4)], ids=["Helm 3", "Helm 4"])
+def parent(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("umbrella")
     (folder / "Chart.yaml").write_text(yaml.safe_dump(PARENT))
     shutil.copytree(CHART, folder / "charts/zoom-qos-proxy")
 
     def render(values):
+        if request.param == 4:
+            [found] = helm4(folder, [values])
+            assert "error" not in found, found
+            return found["objects"]
         done = helm("template", "release", folder, values=values)
         assert done.returncode == 0, done.stderr
         return Rendered(each for each in yaml.safe_load_all(done.stdout) if each)
