@@ -20,13 +20,14 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY zoom-sim/Cargo.toml zoom-sim/
 COPY tests/support/Cargo.toml tests/support/
-# Builds with empty files in place of our sources, then removes the results: cargo would consider them newer than the sources.
+# Builds with empty files in place of our sources, then lets cargo forget the result, which it would consider newer than the sources.
+# Not by `cargo clean`: it would also remove the crate redis, because one of our tests has the same name.
 RUN mkdir -p src zoom-sim/src tests/support/src benches \
     && sed -n '/^\[\[bench\]\]/{n;s/^name = "\(.*\)"/benches\/\1.rs/p}' Cargo.toml >benches/names \
     && xargs touch src/lib.rs zoom-sim/src/lib.rs tests/support/src/lib.rs <benches/names \
     && echo 'fn main() {}' >src/main.rs && cp src/main.rs zoom-sim/src/ \
     && cargo build --release --locked --package zoom-qos-proxy \
-    && cargo clean --release --locked --package zoom-qos-proxy
+    && rm -r target/release/.fingerprint/zoom-qos-proxy-*
 
 FROM dependencies AS build
 COPY --from=auditable /opt/auditable/bin/ /usr/local/cargo/bin/
