@@ -98,6 +98,7 @@ class Api(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.objects = {}
         self.generation = 0
+        self.scaled = set()
         self.run_jobs = run_jobs
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -120,6 +121,11 @@ class Api(http.server.ThreadingHTTPServer):
     def get(self, kind, name):
         [found] = [each for each in self.objects.values() if (each["kind"], each["metadata"]["name"]) == (kind, name)]
         return found
+
+    def scale(self, kind, name, replicas):
+        """Scales as an autoscaler does: server-side apply must not change the number any more."""
+        self.get(kind, name)["spec"]["replicas"] = replicas
+        self.scaled.add((kind, name))
 
     def stored(self, key, kind, version, body):
         self.generation += 1
@@ -212,6 +218,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if applied:
             # Server-side apply: Helm owns every field except the status, so a field that it does not send any more is gone.
             body |= {"status": live["status"]} if live and "status" in live else {}
+            if key in api.scaled and body["spec"].setdefault("replicas", live["spec"]["replicas"]) != live["spec"]["replicas"]:
+                return self.missing("Conflict", 409)
         elif self.command == "PATCH":
             body = patched(live, body)
         if live and live.get("immutable") and live["data"] != body["data"]:

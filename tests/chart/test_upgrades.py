@@ -198,7 +198,7 @@ def test_autoscaling_takes_over_the_replicas_that_there_are(cluster):
     scaled = merged(WITH_REDIS, at("autoscaling.enabled", True))
     cluster.apply("upgrade", scaled)
     assert cluster.workload()["spec"]["replicas"] == 3, "without the field, Kubernetes would set it to one"
-    cluster.workload()["spec"]["replicas"] = 4  # the autoscaler
+    cluster.api.scale("Deployment", NAME, 4)
     cluster.apply("upgrade", merged(scaled, at("config.cache.live_fresh", "31s")))
     assert cluster.workload()["spec"]["replicas"] == 4
 
