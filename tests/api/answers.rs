@@ -1,5 +1,5 @@
-//! Responses within and outside RFC 9110 and 9112: no caller gets another meeting's data, and every complete response
-//! is accepted.
+//! Zoom's responses, whether they conform to RFC 9110 and 9112 or not: no caller gets another meeting's data, and every
+//! complete, conforming response is accepted.
 
 use std::{sync::Mutex, thread, time::Duration};
 
@@ -28,12 +28,12 @@ fn name(answer: &Answer) -> String {
     answer.json()["participants"][0]["user_name"].as_str().unwrap().to_owned()
 }
 
-/// The meeting of a request, named by its only participant.
+/// The name of the requested meeting's only participant.
 fn whose(asked: &Asked) -> &'static str {
     if asked.is_for(A) { "anna" } else { "berta" }
 }
 
-/// A meeting's page, preceded by these bytes.
+/// Answers each request with `prefix` and, after the pause, with the meeting's page.
 fn after(prefix: &'static str, pause: Duration) -> RawZoom {
     RawZoom::start(move |asked| {
         vec![
@@ -45,7 +45,7 @@ fn after(prefix: &'static str, pause: Duration) -> RawZoom {
 }
 
 #[test]
-fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
+fn a_meeting_requested_after_an_early_hint_gets_its_own_data() {
     let sim = sim(|_| ());
     let zoom = after("HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n", LATE);
     let service = start(&sim, &zoom);
@@ -63,7 +63,7 @@ fn a_meeting_asked_after_an_early_hint_never_gets_the_previous_meeting() {
 }
 
 #[test]
-fn over_tls_meetings_get_their_own_answers_on_reused_connections() {
+fn meetings_get_their_own_answers_on_a_reused_tls_connection() {
     let sim = sim(|_| ());
     let zoom = after("HTTP/1.1 103 Early Hints\r\n\r\n", Duration::from_millis(20));
     let front = TlsFront::start(zoom.address, &["localhost"]);
@@ -84,7 +84,7 @@ fn over_tls_meetings_get_their_own_answers_on_reused_connections() {
 }
 
 #[test]
-fn interim_answers_before_the_answer_are_skipped() {
+fn interim_responses_are_skipped() {
     let sim = sim(|_| ());
     let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
     let zoom = after(interim, Duration::ZERO);
@@ -96,7 +96,7 @@ fn interim_answers_before_the_answer_are_skipped() {
 }
 
 #[test]
-fn a_body_that_ends_with_its_connection_is_whole() {
+fn a_body_delimited_by_the_end_of_its_connection_is_complete() {
     let sim = sim(|_| ());
     let zoom = RawZoom::start(|asked| {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
@@ -141,7 +141,7 @@ fn many_headers_chunk_extensions_and_trailers_are_read() {
             second.len(),
         );
         let head = format!("HTTP/1.1 200 OK\r\n{headers}Transfer-Encoding: chunked\r\n\r\n");
-        // One byte at a time: how the response is split makes no difference.
+        // Sent byte by byte, because the result must not depend on how the response is split.
         format!("{head}{body}").into_bytes().into_iter().map(|byte| Step::Send(vec![byte])).collect()
     });
     let service = start(&sim, &zoom);
@@ -153,7 +153,7 @@ fn many_headers_chunk_extensions_and_trailers_are_read() {
 }
 
 #[test]
-fn an_answer_nobody_asked_for_ends_the_connection() {
+fn an_unsolicited_answer_ends_the_connection() {
     let sim = sim(|_| ());
     let zoom = RawZoom::start(|asked| {
         let stray = if asked.is_for(A) { answer(&page("stray")) } else { Vec::new() };
@@ -183,7 +183,7 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
             })]
         });
         let service = start(&sim, &zoom);
-        // A 408 is not retried.
+        // The result differs, because a 408 is not retried.
         service.get(&format!("/qos/{A}"));
         assert_eq!(name(&service.get(&format!("/qos/{B}"))), "berta", "{status}");
         service.finish(&["flight failed"]);
@@ -193,10 +193,10 @@ fn a_status_that_servers_send_unasked_ends_the_connection() {
 #[test]
 fn a_page_of_another_meeting_is_fetched_again_on_a_new_connection() {
     let sim = sim(|_| ());
-    // After a first response that cannot be told from the right one, every response is the previous one.
+    // The first connection answers every request with A's number. Only the second one answers B's requests with B's.
     let zoom = RawZoom::start(|asked| {
         let number = if asked.is_for(A) || asked.connection == 0 { A } else { B };
-        // As a number, and as a string, which is how Zoom documents it.
+        // A JSON number for A, and a string for B, as Zoom documents it.
         let number = if asked.is_for(A) { number.to_owned() } else { format!("\"{number}\"") };
         let body = page(whose(asked)).replacen('{', &format!("{{\"meeting_number\":{number},"), 1);
         vec![Step::Send(answer(&body))]
@@ -238,7 +238,7 @@ fn answers_whose_end_is_ambiguous_are_refused_and_their_connections_closed() {
 }
 
 #[test]
-fn nothing_but_the_meeting_reaches_zoom() {
+fn only_the_meeting_and_type_of_a_request_reach_zoom() {
     let sim = sim(|_| ());
     let zoom = after("", Duration::ZERO);
     let service = start(&sim, &zoom);

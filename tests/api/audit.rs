@@ -1,4 +1,4 @@
-//! With `telemetry.log_meeting_ids`, the log says which caller looked at which meeting.
+//! With `telemetry.log_meeting_ids`, the log line of a request contains its meeting.
 
 use serde_json::Value;
 use test_support::{client::request, service::Service, simulator::sim};
@@ -6,7 +6,7 @@ use test_support::{client::request, service::Service, simulator::sim};
 const NUMBER: &str = "85746065432";
 const UUID: &str = "/abc//DEF+ghi012345678==";
 
-/// The meetings in the log lines of requests, after one request of each kind.
+/// Sends requests of every kind, and returns the routes and meetings in their log lines, sorted.
 fn logged_meetings(settings: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
     let sim = sim(|_| ());
     let service = Service::start(&sim, settings);
@@ -29,7 +29,7 @@ fn logged_meetings(settings: &[(&str, &str)]) -> Vec<(String, Option<String>)> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let mut logged: Vec<_> =
         requests.map(|line| (text(&line["route"]).unwrap(), text(&line["meeting"]))).collect();
-    // Lines of two threads can be out of order.
+    // Lines of different threads can be out of order.
     logged.sort();
     logged
 }

@@ -137,7 +137,7 @@ fn a_miss_and_a_hit_have_exactly_the_documented_headers() {
 }
 
 #[test]
-fn fetched_at_is_when_it_was_fetched_in_whole_seconds_of_utc() {
+fn fetched_at_is_the_time_of_the_fetch_in_whole_utc_seconds() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let before = Timestamp::now().as_second();
@@ -239,7 +239,7 @@ fn a_settled_past_meeting_stays_fresh_longer_and_longest_by_uuid() {
 }
 
 #[test]
-fn settled_meetings_fetched_together_do_not_expire_together_and_live_ones_may() {
+fn settled_meetings_fetched_together_expire_apart_and_live_ones_together() {
     let sim = sim(|_| ());
     let ids: Vec<_> = (0..30).map(|number| format!("{}", 91_000_000_000_u64 + number)).collect();
     for id in &ids {
@@ -256,14 +256,14 @@ fn settled_meetings_fetched_together_do_not_expire_together_and_live_ones_may() 
         fresh_for().max().unwrap() - fresh_for().min().unwrap()
     };
     let settled = apart("?type=past");
-    assert!(settled > 3_600, "thirty of them lie within {settled} s of the 20 hours");
+    assert!(settled > 3_600, "all thirty expire within {settled} s of each other");
     assert!(apart("?type=live") <= 1);
     assert_eq!(sim.qos_calls().len(), 60);
     service.finish(&[]);
 }
 
 #[test]
-fn an_empty_live_meeting_stays_fresh_as_long_as_misses_are_remembered() {
+fn an_empty_live_meeting_stays_fresh_no_longer_than_a_not_found() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 0, 0));
     sim.add_meeting(Meeting::generated("92222222222", 1, 1));
@@ -294,7 +294,7 @@ fn an_empty_live_meeting_stays_fresh_as_long_as_misses_are_remembered() {
 }
 
 #[test]
-fn every_time_of_freshness_is_a_setting() {
+fn every_freshness_lifetime_is_a_setting() {
     let sim = sim(|_| ());
     sim.add_meeting(
         Meeting::generated("91111111111", 1, 1).with_uuid(UUID).ended_ago(Duration::from_secs(300)),
@@ -371,7 +371,7 @@ fn the_cache_stays_within_its_bound_and_counts_evictions() {
     assert!(service.metric("zoom_qos_proxy_cache_bytes") > BOUND / 2.0, "the cache fills up to its bound");
     let status = service.ops_get("/status").json();
     assert!(status["cache"]["bytes"].as_f64().unwrap() <= BOUND);
-    // The newest entries stay.
+    // Some of the newest entries stay.
     let kept = ids[195..]
         .iter()
         .filter(|id| service.get(&format!("/qos/{id}")).cache_status().contains("; hit"))
@@ -381,7 +381,7 @@ fn the_cache_stays_within_its_bound_and_counts_evictions() {
 }
 
 #[test]
-fn a_body_of_megabytes_arrives_whole_and_twice_the_same() {
+fn a_body_of_megabytes_arrives_complete_and_unchanged_on_a_hit() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 60, 60));
     let service = Service::start(&sim, &[]);
@@ -429,7 +429,7 @@ fn head_has_the_headers_of_get_and_calls_only_when_cold() {
 }
 
 #[test]
-fn one_connection_serves_many_requests_of_all_kinds_even_sent_in_advance() {
+fn one_connection_serves_requests_of_all_kinds_even_pipelined() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 12, 20));
     let service = Service::start(&sim, &[]);
@@ -516,7 +516,7 @@ fn calls_saved_counts_the_pages_of_hits_and_shared_flights() {
     let saved = || service.metric("zoom_qos_proxy_calls_saved_total");
     let answers = at_once(service.addr, vec!["/qos/91111111111".into(); 5]);
     assert!(answers.iter().all(|answer| answer.status == 200));
-    assert_eq!(saved(), 12.0, "four others, three pages");
+    assert_eq!(saved(), 12.0, "four requests joined the flight of three pages");
     service.get("/qos/91111111111");
     request(service.addr, "HEAD", "/qos/91111111111", &[]);
     assert_eq!(saved(), 18.0, "two more hits");

@@ -13,7 +13,7 @@ use test_support::{
 };
 use zoom_sim::Meeting;
 
-/// Sends the same request from several callers at once.
+/// Sends a `GET` for each path at the same time, all with this key.
 fn at_once_as(service: &Service, key: &str, paths: &[String]) -> Vec<Answer> {
     std::thread::scope(|scope| {
         let callers: Vec<_> =
@@ -34,7 +34,7 @@ fn assert_over_limit(answer: &Answer) {
     assert_eq!(answer.header("www-authenticate"), None);
 }
 
-/// The value of `Authorization` with this name and key.
+/// The value of `Authorization` for Basic authentication with this name and key.
 fn basic(name: &str, key: &str) -> String {
     use base64::Engine as _;
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{name}:{key}")))
@@ -50,7 +50,8 @@ fn a_key_in_each_form_identifies_the_caller_in_the_log() {
         vec![("AUTHORIZATION", format!("bEaReR  {KEY}"))],
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", KEY.to_owned())],
         vec![("Authorization", basic("support-tools", KEY))],
-        // The first one decides: a bearer value, then Basic, then X-Api-Key.
+        // Of several credentials, a bearer token takes precedence, then Basic, then X-Api-Key; the order of headers is
+        // irrelevant.
         vec![("Authorization", format!("Bearer {KEY}")), ("X-Api-Key", OTHER_KEY.to_owned())],
         vec![("X-Api-Key", "wrong".to_owned()), ("Authorization", basic("support-tools", KEY))],
         vec![("Authorization", basic("bi", OTHER_KEY)), ("Authorization", format!("Bearer {KEY}"))],
@@ -71,13 +72,13 @@ fn a_key_in_each_form_identifies_the_caller_in_the_log() {
     let lines = service.finish(&[]);
     let expected = [&["bi"][..], &["support-tools"; 12]].concat();
     let mut logged = callers_in_log(&lines);
-    // The workers' lines are in no common order.
+    // Lines of different workers can be out of order.
     logged.sort();
     assert_eq!(logged, expected);
 }
 
 #[test]
-fn the_unknown_get_401_and_nothing_else_not_even_what_is_cached() {
+fn unknown_callers_get_401_even_for_cached_meetings() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     let known = get_as(&service, KEY, PATH);
@@ -101,7 +102,7 @@ fn the_unknown_get_401_and_nothing_else_not_even_what_is_cached() {
         vec![("Authorization", "Bearer wrong")],
         vec![("Authorization", KEY)],
         vec![("Authorization", "Basic dTpw")],
-        // A later credential does not replace a wrong one.
+        // A valid credential is ignored if an invalid one takes precedence.
         vec![("Authorization", "Bearer wrong"), ("Authorization", &bearer), ("X-Api-Key", KEY)],
         vec![("Authorization", "Basic dTpw"), ("X-Api-Key", KEY)],
         vec![("Authorization", "Basic no-base64"), ("X-Api-Key", KEY)],
@@ -139,7 +140,7 @@ fn the_unknown_get_401_and_nothing_else_not_even_what_is_cached() {
 }
 
 #[test]
-fn keys_are_asked_for_on_qos_only() {
+fn other_paths_than_qos_require_no_key() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[]);
     for path in ["/nowhere", "/qos", "/QOS/85746065432", "/%71os/85746065432"] {
@@ -156,7 +157,7 @@ fn keys_are_asked_for_on_qos_only() {
 }
 
 #[test]
-fn a_name_may_be_any_word_but_anonymous() {
+fn a_caller_may_be_named_unknown_or_like_a_key() {
     let sim = sim(|_| ());
     let text = entry("unknown", KEY, "") + &entry("zqp_a-key", OTHER_KEY, "");
     let (service, _folder, _) = start(&sim, &text, &[]);
@@ -169,7 +170,7 @@ fn a_name_may_be_any_word_but_anonymous() {
 }
 
 #[test]
-fn without_a_callers_file_everybody_is_anonymous_whatever_they_present() {
+fn without_a_callers_file_every_caller_is_anonymous_whatever_it_presents() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
@@ -239,7 +240,7 @@ fn over_its_limit_a_caller_gets_retry_after_and_still_gets_hits() {
     let cached_only = [("X-Api-Key", KEY), ("Cache-Control", "only-if-cached")];
     assert_eq!(request(service.addr, "GET", &paths[2], &cached_only).problem(), "not_cached");
     assert_eq!(sim.qos_calls().len(), 2, "no further call");
-    assert_eq!(get_as(&service, OTHER_KEY, &paths[2]).status, 200, "the limit is its own");
+    assert_eq!(get_as(&service, OTHER_KEY, &paths[2]).status, 200, "another caller is below its limit");
     assert!(get_as(&service, KEY, &paths[2]).cache_status().contains("; hit"));
     assert_eq!(service.metric("zoom_qos_proxy_requests_total{outcome=\"refused\",status=\"429\"}"), 2.0);
     service.finish(&[]);
@@ -273,7 +274,7 @@ fn a_flight_that_began_is_finished_beyond_the_ceiling() {
 }
 
 #[test]
-fn over_its_ceiling_a_caller_may_wait_for_what_another_fetches() {
+fn a_caller_over_its_limit_may_join_the_flight_of_another() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 2);
     let (service, _folder, _) = start(&sim, &two_callers("calls_per_minute = 1"), &[]);
@@ -313,13 +314,13 @@ fn over_its_limit_a_caller_gets_stale_without_starting_a_refresh() {
         assert_eq!(sim.qos_calls().len(), 1, "no call was made");
         let other = get_as(&service, OTHER_KEY, PATH);
         assert!(!other.cache_status().contains("caller_over_limit"), "{}", other.cache_status());
-        assert!(sim.wait_for_calls(2, Duration::from_secs(10)), "a caller below its limit does");
+        assert!(sim.wait_for_calls(2, Duration::from_secs(10)), "a caller below its limit starts a refresh");
         service.finish(&[]);
     }
 }
 
 #[test]
-fn a_refresh_in_the_background_counts_for_the_caller_that_asked() {
+fn a_background_refresh_counts_for_the_caller_that_caused_it() {
     let sim = sim(|_| ());
     let (service, _folder, _) = start(&sim, &two_callers(""), &[BRIEFLY_FRESH]);
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
@@ -334,7 +335,7 @@ fn a_refresh_in_the_background_counts_for_the_caller_that_asked() {
 }
 
 #[test]
-fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
+fn no_key_is_printed_even_at_the_lowest_log_level() {
     let sim = sim(|_| ());
     let (service, _folder, path) = start(&sim, &two_callers(""), &[("telemetry.log_level", "trace")]);
     let bearer = format!("Bearer {KEY}");
@@ -346,7 +347,7 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
         request(service.addr, "GET", "/nowhere", &[("Authorization", &bearer)]),
         request(service.ops, "GET", "/status", &[("X-Api-Key", KEY)]),
     ];
-    // Keys pasted where hashes and names belong.
+    // A key in place of a name, of a hash and of a number.
     fs::write(&path, format!("[[caller]]\nname = \"{KEY}\"\nkey_sha256 = \"{KEY}\"\nweight = \"{KEY}\"\n"))
         .unwrap();
     wait_for(|| (service.metric("zoom_qos_proxy_callers_file_ok") == 0.0).then_some(()));
@@ -360,7 +361,7 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
         assert!(!format!("{:?}{}", answer.headers, answer.text()).contains("Zebra"), "{answer:?}");
     }
     let lines = service.finish(&["callers.file has changed and cannot be used"]);
-    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "every level is in the log");
+    assert!(lines.iter().any(|line| line.contains("\"level\":\"TRACE\"")), "the log contains the lowest level");
     let hash = entry("a", KEY, "").lines().nth(2).unwrap().split('"').nth(1).unwrap().to_owned();
     for line in &lines {
         assert!(!line.contains("Zebra") && !line.contains(&hash), "{line}");
@@ -368,9 +369,9 @@ fn no_key_is_ever_printed_not_even_at_the_lowest_level() {
 }
 
 #[test]
-fn a_call_that_never_left_does_not_count_for_its_caller() {
+fn a_call_that_was_never_sent_does_not_count_for_its_caller() {
     let sim = sim(|_| ());
-    // Bound but not listening.
+    // The socket is bound but does not listen, so connections to it are refused.
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
     let nobody = socket.local_addr().unwrap().as_socket().unwrap();

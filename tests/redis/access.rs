@@ -50,7 +50,7 @@ async fn the_documented_rights_suffice_and_a_wrong_password_allows_nothing() {
     everything_works(&shared).await;
     shared.leave().await;
     assert!(shared.reserve_slot().await.is_err(), "a departed replica gets no permits");
-    assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "and is removed at once");
+    assert_eq!(server.command::<u64>(&["HLEN", "{zqp:test}:members"]), 0, "a departed replica is removed at once");
     let denied: Vec<redis::Value> = server.command(&["ACL", "LOG"]);
     assert!(denied.is_empty(), "{denied:?}");
 
@@ -62,7 +62,7 @@ async fn the_documented_rights_suffice_and_a_wrong_password_allows_nothing() {
 }
 
 #[actix_rt::test]
-async fn databases_are_apart() {
+async fn only_the_configured_database_is_used() {
     let server = Server::start();
     let (shared, _heard) = up(config(&format!("redis://127.0.0.1:{}/5", server.port), 40, 2)).await;
     everything_works(&shared).await;
@@ -71,7 +71,7 @@ async fn databases_are_apart() {
 }
 
 #[actix_rt::test]
-async fn tls_is_checked_against_the_ca_that_is_given() {
+async fn tls_accepts_only_the_configured_ca_and_host_name() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let authority = |name: &str| {
@@ -132,7 +132,7 @@ async fn any_cluster_node_redirects_to_the_owner_of_the_keys() {
 }
 
 #[actix_rt::test]
-async fn sentinel_leads_to_the_master_also_after_a_failover() {
+async fn sentinel_leads_to_the_master_even_after_a_failover() {
     let master = Server::start();
     let replica = Server::with(&["--replicaof", "127.0.0.1", &master.port.to_string()]);
     let folder = tempfile::tempdir().unwrap();
@@ -150,7 +150,7 @@ async fn sentinel_leads_to_the_master_also_after_a_failover() {
     settled(|| async { sentinel.tries(&["SENTINEL", "FAILOVER", "qos"]).then_some(()) }).await;
     settled(|| async { replica.says(&["INFO", "replication"], "role:master").then_some(()) }).await;
     drop(master);
-    // From then on the new master keeps its budget.
+    // Once `run` is the new master's id, the replica uses the quota on that server.
     settled(|| async {
         let about: String = replica.command(&["INFO", "server"]);
         let run = about.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap();

@@ -30,7 +30,7 @@ fn snapshot(number: u64) -> Snapshot {
 }
 
 #[actix_rt::test]
-async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
+async fn a_snapshot_reaches_another_replica_byte_for_byte() {
     for config in [|url: &str| config(url, 40, 2), encrypted] {
         let server = Server::start();
         let (one, _) = up(config(&server.url())).await;
@@ -53,7 +53,7 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
         let found = two.look_up(&of).await.unwrap();
         let bytes = found.record.unwrap();
         let is_encrypted = two.cipher().is_some();
-        assert_eq!(bytes.windows(3).any(|window| window == b"Ada"), !is_encrypted, "names at rest");
+        assert_eq!(bytes.windows(3).any(|window| window == b"Ada"), !is_encrypted, "names are readable only in plain records");
         let read = record_codec::decode(two.cipher().as_deref(), &of, &bytes).unwrap();
         let landed = two.clock().unwrap().when(read.fetched_at).unwrap();
         let bounds = Bounds { fetched_before: SystemTime::now() + MINUTE, fresh_at_most: MINUTE };
@@ -66,14 +66,14 @@ async fn a_snapshot_of_one_replica_is_the_other_s_byte_for_byte() {
         }
         let apart = copy.fetched_instant.max(snapshot.fetched_instant)
             - copy.fetched_instant.min(snapshot.fetched_instant);
-        assert!(apart < Duration::from_millis(50), "it is as old there as here: {apart:?}");
+        assert!(apart < Duration::from_millis(50), "the ages of both copies differ by {apart:?}");
         let kept: u64 = server.command(&["PTTL", &format!("{{zqp:test}}:r:{}", of.as_str())]);
         assert!((50_000..=60_000).contains(&kept), "{kept} ms left");
     }
 }
 
 #[actix_rt::test]
-async fn a_record_of_another_format_or_key_is_missed_and_overwritten() {
+async fn a_record_of_another_version_or_key_is_ignored_and_overwritten() {
     let server = Server::start();
     let (plain, _) = up(config(&server.url(), 40, 2)).await;
     let (secret, _) = up(encrypted(&server.url())).await;
@@ -85,14 +85,14 @@ async fn a_record_of_another_format_or_key_is_missed_and_overwritten() {
     for shared in [&plain, &secret] {
         let found = shared.look_up(&of).await.unwrap();
         assert!(found.record.is_some() && content(shared, &of).await.is_none());
-        // A record known to be useless does not prevent fetching.
+        // A replica that cannot use the record may still claim the right to fetch.
         let ClaimResult::Granted(claimed) = shared.claim(&of, found.fence).await.unwrap() else {
             panic!("not given")
         };
         shared.put(&claimed, &bytes(shared, &of, b"mine"), MINUTE).await.unwrap();
         assert_eq!(content(shared, &of).await.unwrap(), b"mine");
     }
-    assert!(content(&plain, &of).await.is_none(), "encrypted");
+    assert!(content(&plain, &of).await.is_none(), "the record is encrypted");
 }
 
 #[actix_rt::test]
@@ -113,10 +113,10 @@ async fn one_replica_fetches_and_the_others_receive_its_outcome() {
     let theirs = claimed(&two, &of).await;
     assert!(theirs.fence > mine.fence);
     two.put(&theirs, &bytes(&two, &of, b"theirs"), MINUTE).await.unwrap();
-    assert_eq!(one.claim(&of, 0).await, Ok(ClaimResult::Recorded(theirs.fence)), "it need not be fetched");
+    assert_eq!(one.claim(&of, 0).await, Ok(ClaimResult::Recorded(theirs.fence)), "the record is already there");
     assert!(
         matches!(one.claim(&of, theirs.fence).await, Ok(ClaimResult::Granted(_))),
-        "it is too old by now"
+        "a replica that needs a newer record may fetch"
     );
 }
 
@@ -127,21 +127,21 @@ async fn an_older_record_never_replaces_a_newer_one() {
     let (two, _) = up(config(&server.url(), 40, 2)).await;
     let of = record_key(4);
     let early = claimed(&one, &of).await;
-    // The claim expires though its owner lives, as after a pause.
+    // The claim expires although its owner still runs, as after a long pause of the process.
     let _: u64 = server.command(&["DEL", &format!("{{zqp:test}}:c:{}", of.as_str())]);
     let late = claimed(&two, &of).await;
     assert_eq!(two.put(&late, &bytes(&two, &of, b"late"), MINUTE).await, Ok(PutResult::Stored));
     assert_eq!(one.renew(&early).await, Ok(false));
     assert_eq!(one.put(&early, &bytes(&one, &of, b"early"), MINUTE).await, Ok(PutResult::Superseded));
     assert_eq!(content(&one, &of).await.unwrap(), b"late");
-    // After a loss of all data the numbers continue: earlier ones do not outrank later ones.
+    // Fences keep growing after the server loses all data, so an earlier claim never outranks a later one.
     let _: String = server.command(&["FLUSHALL"]);
     let after = claimed(&one, &of).await;
     assert!(after.fence > late.fence);
 }
 
 #[actix_rt::test]
-async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
+async fn a_purge_reaches_all_replicas_and_voids_fetches_in_flight() {
     let server = Server::start();
     let (one, mut own) = up(config(&server.url(), 40, 2)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
@@ -164,19 +164,19 @@ async fn a_purge_reaches_all_and_what_was_under_way_brings_nothing_back() {
         assert_eq!(announced, if everything { vec![None] } else { expected });
         assert!(two.look_up(&of).await.unwrap().record.is_none());
         assert_eq!(two.put(&under_way, &bytes(&two, &flying, b"old"), MINUTE).await, Ok(PutResult::Purged));
-        // And a detached flight does not prevent a new one from starting.
+        // The claim of the detached flight does not prevent a new one.
         let anew = claimed(&one, &flying).await;
         assert_eq!(one.put(&anew, &bytes(&one, &flying, b"new"), MINUTE).await, Ok(PutResult::Stored));
         assert_eq!(content(&two, &flying).await.unwrap(), b"new");
         let _: u64 = server.command(&["DEL", "{zqp:test}:r:00000000006:live"]);
     }
     while let Ok(event) = own.try_recv() {
-        assert!(matches!(event, Event::Recorded { .. }), "it need not repeat its own purge: {event:?}");
+        assert!(matches!(event, Event::Recorded { .. }), "a replica receives no event of its own purge: {event:?}");
     }
 }
 
 #[actix_rt::test]
-async fn a_purged_record_ends_before_the_purge_is_forgotten() {
+async fn a_purged_record_expires_before_the_purge_is_forgotten() {
     let server = Server::start();
     let (cluster, _events) = up(config(&server.url(), 40, 2)).await;
     let (meeting, paged) = (record_key(1), RecordKey::paged(&key(1), Tag(7)));
@@ -187,7 +187,7 @@ async fn a_purged_record_ends_before_the_purge_is_forgotten() {
     assert!((50_001..=60_000).contains(&lasts()), "extended by a read");
     cluster.purge(std::slice::from_ref(&meeting)).await;
     cluster.get_unclaimed(&paged, &meeting, seconds(900)).await.unwrap();
-    assert!((1..=60_000).contains(&lasts()), "not after a purge");
+    assert!((1..=60_000).contains(&lasts()), "not extended after a purge");
     assert!(server.command::<i64>(&["PTTL", &format!("{{zqp:test}}:p:{}", meeting.as_str())]) > 900_000);
 }
 
@@ -209,9 +209,9 @@ async fn a_useless_record_is_removed_unless_a_newer_one_replaced_it() {
     settled(|| async { shared.look_up(&of).await.ok().filter(|found| found.fence == 0) }).await;
 }
 
-/// Prints figures to compare within one run: what other replicas cost a miss.
+/// Prints what the coordination with other replicas adds to a miss. Only figures of the same run are comparable.
 #[actix_rt::test]
-async fn a_miss_costs_some_hundred_microseconds_more() {
+async fn coordination_adds_less_than_30_milliseconds_to_a_miss() {
     const TIMES: u32 = 200;
     let server = Server::start();
     let (shared, _) = up(config(&server.url(), 40, 2)).await;
@@ -233,7 +233,7 @@ async fn a_miss_costs_some_hundred_microseconds_more() {
     }
     let [missed, claimed_in, put, found]: [Duration; 4] =
         [missed, claimed_in, put, found].map(|sum: Duration| sum / TIMES);
-    println!("nothing there {missed:?}, claimed {claimed_in:?}, 100 kB put {put:?}, had {found:?}");
-    // On one machine that may be busy: ten times the usual figure.
+    println!("no record found {missed:?}, claimed {claimed_in:?}, 100 kB stored {put:?}, found {found:?}");
+    // Far above the usual figure, because the machine may be busy.
     assert!(missed + claimed_in + put < Duration::from_millis(30));
 }

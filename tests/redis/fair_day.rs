@@ -1,4 +1,4 @@
-//! The callers' parts of the day, over three replicas and a real server.
+//! The daily quota divided among callers, with three replicas and a real server.
 
 use std::{
     cell::RefCell,
@@ -30,7 +30,7 @@ fn callers() -> Vec<CallerShare> {
     CALLERS.map(|name| CallerShare { name: name.into(), weight: 1, calls_per_day: None }).into()
 }
 
-/// One replica: the real rule, and the real exchange of counts.
+/// A replica with the service's own rule and exchange of counts.
 struct Replica {
     cluster: Cluster,
     rule: RefCell<FairDay>,
@@ -58,7 +58,7 @@ impl Replica {
         }
     }
 
-    /// Takes over the counts of all replicas.
+    /// Copies the counts of all replicas into the rule, if they have changed.
     fn sync(&self) {
         let version = self.cluster.caller_calls_version();
         if self.version.replace(version) == version {
@@ -72,7 +72,7 @@ impl Replica {
         }
     }
 
-    /// One fetch of one call. Returns whether it was made.
+    /// Makes a fetch of one call for this caller. Returns false if the quota does not allow it.
     async fn ask(&self, caller: &str, elapsed: Duration) -> bool {
         self.sync();
         let state = self.state(elapsed);
@@ -86,11 +86,11 @@ impl Replica {
         let from = if of_reserve > 0 { until.checked_sub(drawn).unwrap() } else { elapsed };
         let change = CallerChange { calls: 1, draws: of_reserve, drawn: micros, from };
         self.cluster.add_caller_calls(caller, change);
-        // A slot counts in the day, and its request reports the change.
+        // A reserved slot counts in the day. The command that reserves it also reports the change above.
         loop {
             match self.cluster.reserve_slot().await.unwrap() {
                 Reservation::Slot(_) => break,
-                // Another replica has made the last call since the last exchange.
+                // Since the last exchange, another replica has made the last call of the day.
                 Reservation::RetryAt { blocker: Blocker::DaySpent, .. } => {
                     self.rule.borrow_mut().cancel(caller, Draw(drawn));
                     let back = CallerChange { calls: -1, draws: -of_reserve, drawn: -micros, from };
@@ -127,7 +127,7 @@ async fn three_replicas_divide_the_day_like_one() {
     for _ in 0..REPLICAS {
         replicas.push(Replica::start(&server).await);
     }
-    // Each team wants its reserve of 250, one call in 345 s; the scanner everything.
+    // Each team asks for its reserve of 250 calls, about one every 346 s. The scanner asks for all that it can get.
     let mut made = CALLERS.map(|_| 0_u32);
     for step in 0..STEPS {
         let elapsed = Duration::from_secs((step * STEP).into());
@@ -142,7 +142,7 @@ async fn three_replicas_divide_the_day_like_one() {
                 *made += 1;
             }
         }
-        // In the service, the exchange takes 0.3 s of the same day.
+        // The simulated time stands still during the exchange. In the service, an exchange takes about 0.3 s.
         exchange(&replicas).await;
     }
     println!("{made:?}");
@@ -154,7 +154,7 @@ async fn three_replicas_divide_the_day_like_one() {
 }
 
 #[actix_rt::test]
-async fn counts_survive_a_replica_and_a_server_that_forgets() {
+async fn counts_survive_a_departed_replica_and_a_flushed_server() {
     let server = Server::start();
     let (one, two) = (Replica::start(&server).await, Replica::start(&server).await);
     for _ in 0..40 {

@@ -33,7 +33,7 @@ use zoom_qos_proxy::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// An operation may take a quarter of a second; a busy machine gets the same again.
+/// Twice the timeout of an operation, 250 ms, because the machine may be busy.
 const BOUNDED: Duration = Duration::from_millis(500);
 
 async fn bounded<T>(operation: impl Future<Output = T>) -> T {
@@ -43,7 +43,7 @@ async fn bounded<T>(operation: impl Future<Output = T>) -> T {
     done
 }
 
-/// Redis counts as unavailable, and no operation waits for it; then it is up again.
+/// Asserts that operations fail quickly while Redis is unavailable, and work again after `comes_back`.
 async fn is_away_and_comes_back(shared: &Cluster, comes_back: impl AsyncFnOnce()) {
     let of = record_key(90);
     // The first operations to fail wait for their timeout, and no longer.
@@ -75,19 +75,19 @@ async fn is_away_and_comes_back(shared: &Cluster, comes_back: impl AsyncFnOnce()
 }
 
 #[actix_rt::test]
-async fn a_frozen_server_costs_an_operation_s_time_once() {
+async fn no_operation_waits_long_for_a_frozen_server() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
     server.signal("-STOP");
     is_away_and_comes_back(&shared, async || server.signal("-CONT")).await;
     let _: String = server.command(&["CLIENT", "PAUSE", "2500", "ALL"]);
     is_away_and_comes_back(&shared, async || {}).await;
-    // The commands that it found in its buffers when it resumed have expired by then and have no effect.
-    assert_eq!(shared.day(Instant::now()).used, 2, "one permit after each time");
+    // Commands that the server had buffered when it was frozen expire before it resumes, so they draw no permit.
+    assert_eq!(shared.day(Instant::now()).used, 2, "one permit after each recovery");
 }
 
 #[actix_rt::test]
-async fn a_killed_server_is_found_again_though_it_has_forgotten_everything() {
+async fn a_restarted_server_is_found_again_although_it_lost_its_data() {
     let mut server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
     for _ in 0..5 {
@@ -95,11 +95,11 @@ async fn a_killed_server_is_found_again_though_it_has_forgotten_everything() {
     }
     server.stop();
     is_away_and_comes_back(&shared, async || server.start_again()).await;
-    assert_eq!(shared.day(Instant::now()).used, 6, "five before, one after: the replica remembered");
+    assert_eq!(shared.day(Instant::now()).used, 6, "five before and one after, because the replica remembers the count");
 }
 
 #[actix_rt::test]
-async fn a_full_server_and_a_read_only_one_are_away() {
+async fn a_full_or_read_only_server_counts_as_unavailable() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
     let _: String = server.command(&["CONFIG", "SET", "maxmemory", "1"]);
@@ -114,7 +114,7 @@ async fn a_full_server_and_a_read_only_one_are_away() {
     .await;
 }
 
-/// The server loses its scripts again and again, also between two commands of one operation.
+/// The server loses its scripts continuously, even between two commands of one operation.
 #[actix_rt::test]
 async fn no_operation_fails_because_the_server_forgot_a_script() {
     let server = Server::start();
@@ -138,12 +138,12 @@ async fn no_operation_fails_because_the_server_forgot_a_script() {
     }
     stop.store(true, Ordering::Relaxed);
     println!("the server forgot its scripts {} times", flusher.join().unwrap());
-    assert_eq!(failed, 0, "operations of 1,000");
+    assert_eq!(failed, 0, "failed operations of 1,000");
     assert_eq!(*shared.status().borrow(), RedisStatus::Up);
 }
 
 #[actix_rt::test]
-async fn a_flush_gives_neither_the_second_nor_the_day_again() {
+async fn a_flush_resets_neither_the_rate_nor_the_daily_count() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 10, 1)).await;
     let mut last = Instant::now();
@@ -154,7 +154,7 @@ async fn a_flush_gives_neither_the_second_nor_the_day_again() {
     let next = next_slot(&shared).await.from;
     assert!(next >= last + Duration::from_secs(1), "only {:?} later", next - last);
     assert_eq!(shared.day(Instant::now()).used, 11);
-    // The same after its clock was set back, or after a failover to a server whose clock lags.
+    // The same holds after the server's clock was set back, and after a failover to another server.
     let ahead: u64 = server.command::<String>(&["HGET", "{zqp:test}:budget", "now"]).parse().unwrap();
     for (field, value) in [("now", (ahead + 60_000_000).to_string()), ("run", "another".to_owned())] {
         let last = next_slot(&shared).await.from;
@@ -174,7 +174,7 @@ async fn events_that_could_not_be_published_are_published_later() {
     until(&one, RedisStatus::Unavailable).await;
     one.cool_down(LimitKind::PerDay, Instant::now() + MINUTE, "").await;
     one.purge(&[record_key(1)]).await;
-    // Events published to it are delivered later.
+    // Meanwhile the other replica stores and purges a record, which must not replace the events of the first one.
     let mine = claimed(&two, &record_key(2)).await;
     two.put(&mine, &bytes(&two, &record_key(2), b"x"), MINUTE).await.unwrap();
     two.purge(&[record_key(2)]).await;
@@ -212,9 +212,9 @@ async fn a_replica_catches_up_on_a_purge_when_it_reconnects() {
     assert_eq!(received, [Some(record_key(7).as_str().to_owned()), None]);
 }
 
-/// The later purge arrives as an event of the new connection, before the replica looks for those that it missed.
+/// The second purge arrives as an event on the new connection, before the replica asks for the purges that it missed.
 #[actix_rt::test]
-async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
+async fn a_purge_during_a_reconnect_does_not_hide_a_missed_one() {
     let server = Server::start();
     let subscriptions = || {
         let counted: (String, u64) = server.command(&["PUBSUB", "NUMSUB", "{zqp:test}:events"]);
@@ -227,7 +227,7 @@ async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
     until(&one, RedisStatus::Unavailable).await;
     two.purge(&[record_key(1)]).await;
     let before = subscriptions();
-    // A heartbeat comes several round trips of 80 ms after the subscription.
+    // With round trips of 80 ms, the heartbeat follows the subscription late enough for a purge between them.
     wire.late(Duration::from_millis(40));
     wire.cut(false);
     settled(|| async { (subscriptions() > before).then_some(()) }).await;
@@ -235,7 +235,7 @@ async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
     let mut received = Vec::new();
     while !received.contains(&record_key(1).as_str().to_owned()) {
         let event = tokio::time::timeout(PATIENCE, heard.recv()).await;
-        let event = event.unwrap_or_else(|_| panic!("it received only {received:?}"));
+        let event = event.unwrap_or_else(|_| panic!("received only {received:?}"));
         if let Event::Purged { key: Some(of), .. } = event.unwrap() {
             received.push(of);
         }
@@ -243,9 +243,10 @@ async fn a_purge_during_a_reconnect_hides_none_that_was_missed() {
     assert_eq!(received[0], record_key(2).as_str(), "the event came first");
 }
 
-/// The server is full, and this replica's claim has expired: a script that has changed nothing yet is refused.
+/// Tries a record that is too large, one that expires at once, and one that does not fit into the server's memory. For
+/// the last one the claim has expired, so the script has changed nothing when the server rejects its first write.
 #[actix_rt::test]
-async fn a_record_that_no_repetition_helps_is_refused() {
+async fn a_record_that_no_retry_could_store_is_refused() {
     let server = Server::start();
     let (shared, _heard) = up(config(&server.url(), 40, 2)).await;
     let of = record_key(1);
@@ -263,9 +264,9 @@ async fn a_record_that_no_repetition_helps_is_refused() {
     assert_eq!(*shared.status().borrow(), RedisStatus::Up, "small records are still stored");
 }
 
-/// After the server's clock was set back, new numbers are ahead of it.
+/// After the server's clock was set back, new fences are ahead of the clock.
 #[actix_rt::test]
-async fn an_unanswered_claim_is_freed_whatever_its_number() {
+async fn an_unanswered_claim_is_freed_whatever_its_fence() {
     let server = Server::start();
     let wire = Relay::to(server.port);
     let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
@@ -273,7 +274,7 @@ async fn an_unanswered_claim_is_freed_whatever_its_number() {
     let ahead = two.clock().unwrap().at(Instant::now() + 60 * MINUTE);
     let _: String = server.command(&["SET", "{zqp:test}:fence", &ahead.to_string()]);
     let of = record_key(1);
-    // The server knows the script.
+    // Loads the script into the server, so that the next claim takes effect although no reply arrives.
     claimed(&one, &record_key(2)).await;
     wire.deaf(true);
     assert!(one.claim(&of, 0).await.is_err());
@@ -285,7 +286,7 @@ async fn an_unanswered_claim_is_freed_whatever_its_number() {
         .await;
 }
 
-/// Purged at a replica that was cut off, and at one that was not: each receives the other's purge.
+/// One replica is cut off while both purge. Each receives the other's purge later.
 #[actix_rt::test]
 async fn flushing_the_outbox_does_not_hide_missed_purges() {
     let server = Server::start();
@@ -298,18 +299,18 @@ async fn flushing_the_outbox_does_not_hide_missed_purges() {
     one.purge(&[record_key(2)]).await;
     wire.cut(false);
     let purged = async |heard: &mut mpsc::UnboundedReceiver<Event>| loop {
-        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("it never receives the purge");
+        let event = tokio::time::timeout(PATIENCE, heard.recv()).await.expect("the replica receives the purge");
         if let Event::Purged { key: of, .. } = event.unwrap() {
             break of.unwrap();
         }
     };
     assert_eq!(purged(&mut heard_by_two).await, record_key(2).as_str());
     assert_eq!(purged(&mut heard_by_one).await, record_key(1).as_str());
-    // Its own purge again: Redis got it from the outbox.
+    // The replica receives its own purge, too, because the purge reached Redis from the outbox.
     assert_eq!(purged(&mut heard_by_one).await, record_key(2).as_str());
 }
 
-/// Its owner lives, so its lease is renewed; and the record will never be published.
+/// Otherwise the owner's heartbeats would keep the claim alive, although its record will never be published.
 #[actix_rt::test]
 async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let server = Server::start();
@@ -317,7 +318,7 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let (one, _heard) = up(config(&wire.url(), 40, 2)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 2)).await;
     let given_up = claimed(&one, &record_key(1)).await;
-    // The server receives this one, but the replica never learns that it owns the claim.
+    // The server grants this claim, but the reply is lost.
     wire.deaf(true);
     assert!(one.claim(&record_key(2), 0).await.is_err());
     wire.cut(true);
@@ -337,7 +338,7 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     let mut received = 0;
     while received < 2 {
         if let Event::Failed { encoded_failure: words, .. } =
-            tokio::time::timeout(PATIENCE, heard.recv()).await.expect("and it says so").unwrap()
+            tokio::time::timeout(PATIENCE, heard.recv()).await.expect("the failure is announced").unwrap()
         {
             assert_eq!(words, "");
             received += 1;
@@ -345,19 +346,19 @@ async fn an_unreleased_claim_is_freed_when_its_owner_reconnects() {
     }
 }
 
-/// Commands left in the buffers of a suspended server.
+/// The server is suspended, and executes the claim only after its owner has stopped waiting.
 #[actix_rt::test]
-async fn a_claim_that_its_owner_gave_up_is_void() {
+async fn a_claim_executed_after_its_deadline_is_void() {
     let server = Server::start();
     let (one, _heard) = up(config(&server.url(), 40, 2)).await;
     let (two, _heard) = up(config(&server.url(), 40, 2)).await;
-    // The server knows the script.
+    // Loads the script into the server, so that the next claim is a single command.
     claimed(&one, &record_key(2)).await;
     server.signal("-STOP");
     assert!(one.claim(&record_key(3), 0).await.is_err());
     server.signal("-CONT");
     settled(|| async { two.look_up(&record_key(4)).await.ok() }).await;
-    assert!(matches!(two.claim(&record_key(3), 0).await, Ok(ClaimResult::Granted(_))), "it has no owner");
+    assert!(matches!(two.claim(&record_key(3), 0).await, Ok(ClaimResult::Granted(_))), "the late claim has no effect");
 }
 
 #[test]
@@ -372,7 +373,7 @@ fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
             let (shared, _heard) = up(config(&url, 40, 2)).await;
             let mine = claimed(&shared, &of).await;
             paused.send(()).unwrap();
-            // This replica is suspended: no heartbeat, no renewal, as with SIGSTOP.
+            // Blocks the replica's thread. As after SIGSTOP, it sends no heartbeat and renews no claim.
             pause(Duration::from_secs(6));
             let record = bytes(&shared, &of, b"older");
             let put = settled(|| async { shared.put(&mine, &record, MINUTE).await.ok() }).await;
@@ -409,7 +410,7 @@ fn a_claim_lost_during_a_pause_cannot_publish_an_older_snapshot() {
     assert_eq!(kept, b"newer");
 }
 
-/// Makes calls for as long as the test runs, with permits from Redis or within the local share.
+/// Makes calls until `end`, with slots from Redis or within the local share.
 async fn call_whatever_happens(
     shared: &Cluster,
     me: usize,
@@ -422,7 +423,7 @@ async fn call_whatever_happens(
     while Instant::now() < end {
         match shared.mode(Instant::now()) {
             Mode::Waiting(from) => {
-                // Redis may return before that.
+                // Redis may come back before that time.
                 reached(from.min(Instant::now() + Duration::from_millis(20))).await;
             }
             Mode::Standalone => {
@@ -441,7 +442,8 @@ async fn call_whatever_happens(
     }
 }
 
-/// By then each replica knows the calls of the other two: one heartbeat reports calls, the next one reads them.
+/// Waits until each of three replicas has sent two heartbeats and so knows all calls: the first heartbeat reports its
+/// own calls, and the second reads those of the others.
 fn wait_for_two_heartbeats_of_three(server: &str) {
     let mut connection = redis::Client::open(server).unwrap().get_connection().unwrap();
     for _ in 0..2 {
@@ -457,8 +459,8 @@ fn wait_for_two_heartbeats_of_three(server: &str) {
     }
 }
 
-/// Three replicas that call continuously during a disturbance; returns the calls made, the most in a second, the
-/// standalone ones, and the day's count.
+/// Runs three replicas that call continuously during a disturbance. Returns the number of calls, the most in a second,
+/// the number of standalone calls, and the day's count.
 fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize, usize, u64, u64) {
     const PERMITTED: u32 = 36;
     let (calls, alone) = (Calls::default(), Arc::new(AtomicU64::new(0)));
@@ -493,7 +495,7 @@ fn under_load(urls: [String; 3], seconds: u64, happens: impl FnOnce()) -> (usize
 }
 
 #[test]
-fn a_redis_restarted_empty_slows_calls_and_never_exceeds_the_limit() {
+fn calls_stay_within_the_limit_while_redis_restarts_without_data() {
     let mut server = Server::start();
     let url = server.url();
     let (made, most, alone, counted) = under_load([url.clone(), url.clone(), url], 22, || {
@@ -510,7 +512,7 @@ fn a_redis_restarted_empty_slows_calls_and_never_exceeds_the_limit() {
 }
 
 #[test]
-fn a_replica_without_redis_and_the_rest_together_keep_the_limit() {
+fn a_replica_without_redis_and_the_others_together_keep_the_limit() {
     let server = Server::start();
     let (wire, url) = (Relay::to(server.port), server.url());
     let (made, most, alone, counted) = under_load([wire.url(), url.clone(), url], 24, || {
@@ -527,7 +529,7 @@ fn a_replica_without_redis_and_the_rest_together_keep_the_limit() {
 }
 
 #[actix_rt::test]
-async fn a_process_that_never_finds_redis_goes_on_by_itself() {
+async fn a_replica_that_never_reaches_redis_calls_on_its_own() {
     let mut server = Server::start();
     server.stop();
     let (shared, _heard) = join(ClusterConfig { ..config(&server.url(), 40, 2) });
@@ -561,9 +563,9 @@ mod alone {
             let pace = on_its_own_thread(move || async move {
                 let (shared, _heard) = up(config(&staying, 40, 2)).await;
                 shared.set_demand(100, 0);
-                // The 30 s are over in which an empty server expects replicas that it lost.
+                // Ends the 30 s in which a server without data assumes that missing replicas call on their own.
                 let _: u64 = server.command(&["HSET", "{zqp:test}:budget", "empty", "1"]);
-                // Twice as long as a replica may be silent before the others count it as gone: they know their number.
+                // Twice the silence after which the server assumes that a replica calls on its own.
                 pause_async(Duration::from_secs(3)).await;
                 let (begun, mut calls) = (Instant::now(), 0);
                 while begun.elapsed() < Duration::from_secs(3) {

@@ -1,7 +1,6 @@
-//! The state that replicas share, against a real `redis-server` that each test starts on a free port and stops by its
-//! id.
+//! Tests of the state that replicas share. Each test starts a real `redis-server` on a free port.
 //!
-//! A replica here is a handle of the library on its own thread, as in the service; `tests/api` has whole processes.
+//! Here, a replica is a handle of the library. The tests in `tests/api` run whole processes instead.
 //! Measurements are printed: `cargo test --test redis -- --nocapture`.
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The shared quota: the second, the day, cool-downs, and each replica's part.
+//! The shared quota: calls in a second and in a day, cool-downs, and each replica's part.
 
 use std::{
     sync::Arc,
@@ -21,7 +21,7 @@ use zoom_qos_proxy::{
     failure::LimitKind,
 };
 
-/// Makes calls like a replica whose queue is never empty: reserves as many slots ahead as its queue justifies.
+/// Makes calls like a replica in whose queue `waiting` calls always wait.
 async fn saturate(shared: &Cluster, me: usize, waiting: u64, until: Instant, calls: &Calls) {
     shared.set_demand(waiting, 0);
     let drawing = (0..20).map(|place| {
@@ -42,7 +42,8 @@ async fn saturate(shared: &Cluster, me: usize, waiting: u64, until: Instant, cal
     }
 }
 
-/// The result once all had joined: calls, the most in a second, and each replica's part.
+/// Returns the calls a second in the time after `from`, the most calls in any second of the run, and each replica's
+/// part of the calls after `from`.
 fn measured(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64, usize, Vec<f64>) {
     let calls = calls.lock().unwrap();
     let most = most_in_a_second(calls.iter().map(|(at, _)| *at));
@@ -56,7 +57,7 @@ fn measured(calls: &Calls, replicas: usize, from: Instant, seconds: f64) -> (f64
 fn run(per_second: u32, queues: [u64; 3]) -> (f64, usize, Vec<f64>) {
     let server = Server::start();
     let calls = Calls::default();
-    // Until all have been present for a second, a share is reserved for each.
+    // At first, the server keeps back the shares of replicas that have not joined yet. That time is not measured.
     let (settle, seconds) = (Duration::from_secs(3), 6.0);
     let (begin, url) = (Instant::now() + settle, server.url());
     let end = begin + Duration::from_secs_f64(seconds);
@@ -95,22 +96,22 @@ async fn a_permit_takes_one_round_trip_and_no_wait_when_idle() {
         "{} scripts for 20 permits in {took:?}",
         after - before
     );
-    // Longer than the 25 ms between two slots: the second is idle.
+    // Longer than the 26 ms between two slots, so the next slot can start at once.
     pause_async(Duration::from_millis(100)).await;
     let asked = Instant::now();
     let slot = next_slot(&shared).await;
     assert!(slot.from <= Instant::now() + Duration::from_millis(2), "{:?} ahead", slot.from - asked);
 }
 
-/// A slot that is over before the replica receives it is useless.
+/// A slot that has passed when the replica receives it is lost.
 #[actix_rt::test]
-async fn a_permit_that_comes_late_is_one_for_later() {
+async fn a_slot_is_still_usable_after_a_slow_round_trip() {
     let server = Server::start();
     let wire = Relay::to(server.port);
     let (shared, _heard) = up(config(&wire.url(), 40, 1)).await;
     next_slot(&shared).await;
     wire.late(Duration::from_millis(100));
-    // The first late reply shows how late they are.
+    // The replica measures the delay with the first late reply.
     next_slot(&shared).await;
     for _ in 0..10 {
         let slot = next_slot(&shared).await;
@@ -120,7 +121,7 @@ async fn a_permit_that_comes_late_is_one_for_later() {
 }
 
 #[actix_rt::test]
-async fn a_429_seen_by_one_stops_all_within_100_ms() {
+async fn a_429_seen_by_one_replica_stops_all_within_100_ms() {
     let server = Server::start();
     let (one, _) = up(config(&server.url(), 40, 3)).await;
     let (two, mut heard) = up(config(&server.url(), 40, 3)).await;
@@ -135,20 +136,20 @@ async fn a_429_seen_by_one_stops_all_within_100_ms() {
     let known = two.cooldown_until(LimitKind::PerSecond).unwrap();
     assert!(known.max(until) - known.min(until) < Duration::from_millis(50));
     let Reservation::RetryAt { at, blocker } = two.reserve_slot().await.unwrap() else {
-        panic!("a permit in a cool-down")
+        panic!("a slot was granted during a cool-down")
     };
     assert_eq!(blocker, Blocker::Cooldown(LimitKind::PerSecond));
     assert!(at.max(until) - at.min(until) < Duration::from_millis(50));
-    // A shorter one changes nothing.
+    // A shorter cool-down does not replace a longer one.
     two.cool_down(LimitKind::PerSecond, Instant::now() + Duration::from_millis(10), "").await;
     let Reservation::RetryAt { at: still, .. } = one.reserve_slot().await.unwrap() else {
-        panic!("it was shortened")
+        panic!("the cool-down was shortened")
     };
     assert!(still.max(until) - still.min(until) < Duration::from_millis(50));
 }
 
 #[actix_rt::test]
-async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
+async fn replicas_share_one_daily_count_that_follows_zooms() {
     let server = Server::start();
     let small = |per_day| zoom_qos_proxy::cluster::ClusterConfig { per_day, ..config(&server.url(), 40, 2) };
     let (one, _) = up(small(20)).await;
@@ -160,7 +161,7 @@ async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
     assert_eq!(two.day(Instant::now()), SharedDay { date: slot.day, used: 4, taken: 0 });
     two.release_slot(slot.day).await;
     let used = settled(|| async { Some(one.day(Instant::now())).filter(|day| day.used == 3) });
-    assert_eq!(used.await.taken, 0, "a heartbeat reports it to the others");
+    assert_eq!(used.await.taken, 0, "a heartbeat reports the released slot to the others");
     one.report_remaining(2, Instant::now()).await;
     let wall = one.clock().unwrap().wall(Instant::now());
     let since_midnight = wall.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() % 86_400;
@@ -174,7 +175,7 @@ async fn the_day_is_shared_ends_for_all_and_follows_zooms_count() {
     for shared in [&one, &two] {
         let Reservation::RetryAt { at, blocker: Blocker::DaySpent } = shared.reserve_slot().await.unwrap()
         else {
-            panic!("not spent")
+            panic!("the day is not spent")
         };
         let left = at.duration_since(Instant::now()).as_secs();
         assert!(left.abs_diff(86_400 - since_midnight) <= 2, "{left} s until midnight");

@@ -1,6 +1,6 @@
-"""A private, real `redis-server` or `valkey-server`, and a client that speaks just enough of its protocol.
+"""A real `redis-server` or `valkey-server` for one test, and a client that speaks just enough of its protocol.
 
-For tests in Python, as server.rs is for those in Rust: never a mock, no service of the system, only addresses of this machine.
+For tests in Python, as test_support's redis_server.rs is for those in Rust. The server is separate from any other on this machine.
 """
 
 import pathlib
@@ -10,18 +10,18 @@ import subprocess
 import tempfile
 import time
 
-# Longer than any wait here takes.
+# Seconds after which a wait fails.
 PATIENCE = 30
-# The installed one, or the one that `scripts/prepare redis-server` unpacked.
+# An installed server is preferred to the one that `scripts/prepare redis-server` unpacked.
 PROGRAMS = ("valkey-server", "redis-server", str(pathlib.Path(__file__).resolve().parents[2] / "target/debian/bin/redis-server"))
 
 
 class Refused(Exception):
-    """The server's error for a command."""
+    """An error reply to a command. It is returned, not raised."""
 
 
 def ask(port, *commands):
-    """The replies to commands, each a list of words, on a new connection."""
+    """Sends commands, each a list of words, on a new connection, and returns the replies."""
     with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection, connection.makefile("rb") as stream:
         for command in commands:
             words = [word if isinstance(word, bytes) else str(word).encode() for word in command]
@@ -50,7 +50,7 @@ def _answer(stream):
 
 
 class Server:
-    """Runs until it is stopped, with these command line arguments."""
+    """A server that runs until it is stopped. Takes its command line arguments, and keyword arguments for Popen."""
 
     def __init__(self, *arguments, **how):
         self.arguments, self.how = [str(each) for each in arguments], how
@@ -66,9 +66,9 @@ class Server:
         raise AssertionError(f"no server could be started: {self.said()}")
 
     def start(self):
-        """Starts it again on the same port, with only the data that it has on disk."""
+        """Starts the server on its port, with only the data that it has on disk. Returns whether it started."""
         program = next(path for each in PROGRAMS if (path := shutil.which(each)))
-        # Later arguments take precedence, also over a file.
+        # Later arguments take precedence, even over a configuration file.
         here = ["--port", str(self.port), "--bind", "127.0.0.1"]
         with open(f"{self.folder.name}/log", "w") as log:
             self.child = subprocess.Popen(
@@ -77,7 +77,7 @@ class Server:
             )
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and self.child.poll() is None:
-            # Not by its port: another program may use it.
+            # The log is read because a connection to the port could reach another program.
             if "Ready to accept connections" in self.said():
                 return True
             time.sleep(0.02)
@@ -89,7 +89,7 @@ class Server:
             return log.read()
 
     def stop(self):
-        """Stops it as Kubernetes does."""
+        """Stops the server as Kubernetes does: SIGTERM, and SIGKILL if it does not exit in time."""
         self.child.terminate()
         try:
             self.child.wait(PATIENCE)

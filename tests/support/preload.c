@@ -1,4 +1,4 @@
-// Preloaded between the service and the C library: a name with two addresses, and threads that cannot be created.
+// Replaces two functions of the C library: one gives a name two addresses, and the other can refuse to create threads.
 //
 // Loaded by LD_PRELOAD into one process of a test. Needs no privileges, name server or change of the machine.
 #define _GNU_SOURCE
@@ -28,8 +28,8 @@ int getaddrinfo(const char *name, const char *service, const struct addrinfo *hi
     return real("127.0.0.2", service, hints, &last->ai_next);
 }
 
-// Fails once, for the thread with the number FAIL_THREAD; the first that the process creates is 1. And always while a
-// file with the name FAIL_WHILE exists.
+// Fails for one thread, the one with the number FAIL_THREAD: the first that the process creates is 1. Fails for all
+// threads while the file FAIL_WHILE exists.
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument) {
     static atomic_int number;
     const char *failing = getenv("FAIL_THREAD");

@@ -1,21 +1,21 @@
-//! Arbitrary participants as JSON, with their order, duplicates and spelling.
+//! Random participants for property tests, as JSON that keeps the order of members, duplicate keys and escapes.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// JSON with its order, duplicates and spelling.
+/// A JSON value that keeps the order of members, duplicate keys, and how numbers and strings are written.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Tree {
-    /// A number, `true`, `false`, `null`.
+    /// A number, `true`, `false` or `null`, as written.
     Bare(String),
-    /// Without quotes, with escapes as written.
+    /// A string's content between its quotes, with escapes as written.
     Text(String),
     List(Vec<Tree>),
     Object(Vec<(String, Tree)>),
 }
 
-/// Usually an object with `user_qos`, with keys of Zoom's and of ours anywhere.
+/// Usually an object with `user_qos`. Zoom's keys, and those that cleaning writes, occur at any depth.
 pub fn participant() -> impl Strategy<Value = Tree> {
     let sample = tree(group_tree());
     let fields = || vec((key(), tree(leaf().boxed())), 0..4);
@@ -55,13 +55,13 @@ fn leaf() -> impl Strategy<Value = Tree> {
     ]
 }
 
-/// An object as cleaning makes it of a resolution, or nearly so.
+/// An object like the one that cleaning makes of a resolution, or nearly like it.
 fn sides(sides: Vec<(&str, &str)>) -> Tree {
     let entry = |(key, side): (&str, &str)| (key.to_owned(), Tree::Bare(side.to_owned()));
     Tree::Object(sides.into_iter().map(entry).collect())
 }
 
-/// Texts with units, valid and nearly valid, including resolutions.
+/// Measurements with units, and resolutions: valid and nearly valid ones.
 fn measure() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?",
@@ -164,7 +164,7 @@ impl Tree {
         format!("{before}{value}{after}")
     }
 
-    /// Compact JSON only.
+    /// Parses compact JSON. Panics if there is whitespace between tokens.
     pub fn parse(text: &str) -> Self {
         let mut rest = text;
         let tree = Self::parse_value(&mut rest);
@@ -214,7 +214,8 @@ fn parse_between<T>(rest: &mut &str, close: char, each: impl Fn(&mut &str) -> T)
     all
 }
 
-/// The UTF-16 code units of a raw text, by which two JSON strings are compared.
+/// Decodes the raw content of a JSON string to UTF-16 code units, which can also represent lone surrogates. Two
+/// spellings of the same string have equal units.
 pub fn units(raw: &str) -> Vec<u16> {
     let mut units = Vec::new();
     let mut rest = raw;

@@ -12,7 +12,7 @@ use crate::{
     service::Service,
 };
 
-/// The keys of the tests' callers; none of them may ever be printed.
+/// The keys of the tests' callers. The service must never print them.
 pub const KEY: &str = "zqp_Zebra-of-support-tools";
 pub const OTHER_KEY: &str = "zqp_Zebra-of-bi";
 
@@ -21,18 +21,18 @@ pub fn sha256_hex(key: &str) -> String {
     Sha256::digest(key).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An entry of the callers' file, with further lines below it.
+/// An entry of the callers' file, followed by the lines of `more`.
 pub fn entry(name: &str, key: &str, more: &str) -> String {
     let hash = sha256_hex(key);
     format!("[[caller]]\nname = \"{name}\"\nkey_sha256 = \"{hash}\"\n{more}\n")
 }
 
-/// `support-tools` with these lines, and `bi`.
+/// The entries of `support-tools`, which has the lines of `more`, and of `bi`.
 pub fn two_callers(more: &str) -> String {
     entry("support-tools", KEY, more) + &entry("bi", OTHER_KEY, "")
 }
 
-/// A callers' file with that text; it exists while the folder is kept.
+/// Writes a callers' file. Dropping the returned folder deletes it.
 pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("callers.toml");
@@ -40,7 +40,7 @@ pub fn callers_file(text: &str) -> (TempDir, PathBuf) {
     (folder, path)
 }
 
-/// The service with that callers' file and further settings.
+/// Starts the service with this callers' file and these settings.
 pub fn start(sim: &Sim, text: &str, settings: &[(&str, &str)]) -> (Service, TempDir, PathBuf) {
     let (folder, path) = callers_file(text);
     let file = path.to_str().unwrap().to_owned();
@@ -48,12 +48,12 @@ pub fn start(sim: &Sim, text: &str, settings: &[(&str, &str)]) -> (Service, Temp
     (Service::start(sim, &settings), folder, path)
 }
 
-/// `GET` with this key.
+/// Sends a `GET` with this caller's key.
 pub fn get_as(service: &Service, key: &str, path: &str) -> Answer {
     request(service.addr, "GET", path, &[("X-Api-Key", key)])
 }
 
-/// The caller with that name in the status.
+/// The caller's entry in `/status`.
 pub fn in_status(service: &Service, name: &str) -> Value {
     let status = service.ops_get("/status").json();
     let mut all = status["callers"].as_array().unwrap().iter();

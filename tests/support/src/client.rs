@@ -1,4 +1,4 @@
-//! A caller of the service, which can misbehave, and the answers it receives.
+//! An HTTP client that can also send invalid requests, and the answers that it receives.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -12,7 +12,7 @@ use zoom_sim::Sim;
 
 use crate::{simulator::secrets, wait::PATIENCE};
 
-/// An answer as received.
+/// A response. The body is as received, not decompressed.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
@@ -37,7 +37,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The `code` of a problem, after checking the whole problem.
+    /// Asserts that this is a well-formed problem, and returns its `code`.
     pub fn problem(&self) -> String {
         assert_eq!(self.header("content-type"), Some("application/problem+json"), "{self:?}");
         let json = self.json();
@@ -54,24 +54,24 @@ impl Answer {
         code
     }
 
-    /// Asserts that this is the problem with this status and `code`, which no cache may store.
+    /// Asserts that this is a problem with this status and `code`, and that no cache may store it.
     pub fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.problem().as_str()), (status, code), "{}", self.text());
         assert_eq!(self.header("cache-control"), Some("no-store"));
     }
 
-    /// The elements of `participants` of a 200.
+    /// The elements of `participants`. Panics if the status is not 200.
     pub fn participants(&self) -> Vec<Value> {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()["participants"].as_array().unwrap().clone()
     }
 
-    /// The value of `Cache-Status`.
+    /// The value of `Cache-Status`; empty if the header is missing.
     pub fn cache_status(&self) -> &str {
         self.header("cache-status").unwrap_or_default()
     }
 
-    /// The whole seconds of `Retry-After`.
+    /// The value of `Retry-After`, in seconds.
     pub fn retry_after(&self) -> u64 {
         self.header("retry-after").expect("Retry-After").parse().unwrap()
     }
@@ -112,7 +112,7 @@ pub fn request(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)
     raw(to, format!("{head}\r\n").as_bytes())
 }
 
-/// Sends any bytes, and reads the answer.
+/// Sends these bytes on a new connection, and reads the answer until the service closes the connection.
 pub fn raw(to: SocketAddr, bytes: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -120,7 +120,7 @@ pub fn raw(to: SocketAddr, bytes: &[u8]) -> Answer {
     read_answer(stream)
 }
 
-/// Reads an answer to its end.
+/// Reads until the service closes the connection, and parses the answer.
 pub fn read_answer(mut stream: TcpStream) -> Answer {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).unwrap();
@@ -160,7 +160,7 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// Sends any bytes.
+    /// Sends these bytes, which need not be a valid request.
     pub fn send_raw(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
     }
@@ -178,10 +178,10 @@ impl Connection {
         has
     }
 
-    /// Whether the service closes the connection without sending anything more.
+    /// Returns whether the service sends nothing more before it closes the connection, or before [`PATIENCE`] is over.
     pub fn is_closed(&mut self) -> bool {
         let mut more = Vec::new();
-        // A reset counts as closing, too.
+        // The service may also reset the connection.
         self.0.read_to_end(&mut more).ok();
         more.is_empty()
     }
@@ -192,7 +192,7 @@ impl Connection {
         self.0.get_mut().write_all(head.as_bytes()).unwrap();
     }
 
-    /// The next answer; `bodiless` if it answers a `HEAD`.
+    /// Reads the next answer, which has no body if it is `bodiless` (an answer to `HEAD`).
     pub fn receive(&mut self, bodiless: bool) -> Answer {
         let mut line = || {
             let mut line = String::new();

@@ -23,7 +23,7 @@ use crate::wait::pause;
 pub enum Answers {
     Taken,
     Refused,
-    /// After two seconds.
+    /// Accepts the batch after two seconds, but does not record its spans.
     Late,
     Never,
 }
@@ -53,9 +53,9 @@ impl Span {
 struct Received {
     bytes: Vec<u8>,
     spans: Vec<Span>,
-    /// How many batches were offered, accepted or not.
+    /// The number of batches received, accepted or not.
     offered: usize,
-    /// Connections that never get an answer: kept, because a dropped one would be closed.
+    /// Connections that never get an answer. Kept here, because dropping a stream closes it.
     hanging: Vec<TcpStream>,
 }
 
@@ -74,7 +74,7 @@ impl Collector {
             received: Arc::default(),
         };
         let (answers, received) = (Arc::clone(&collector.answers), Arc::clone(&collector.received));
-        // Ends with the test's process.
+        // This thread runs until the test process ends.
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let answers = *answers.lock().unwrap();
@@ -104,7 +104,7 @@ impl Collector {
         self.received.lock().unwrap().offered
     }
 
-    /// Everything received, with texts readable.
+    /// All accepted batches as lossy UTF-8, in which the strings of the spans are readable.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.received.lock().unwrap().bytes).into_owned()
     }
@@ -149,7 +149,7 @@ fn serve(stream: TcpStream, answers: Answers, received: &Mutex<Received>) {
         pause(Duration::from_secs(2));
     }
     let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    // The service may have stopped meanwhile.
+    // The service may have disconnected.
     stream.write_all(answer.as_bytes()).ok();
 }
 

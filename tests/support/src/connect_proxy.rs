@@ -1,4 +1,4 @@
-//! An HTTP proxy like those of corporate networks: it opens tunnels for clients with the right password.
+//! An HTTP proxy like those of corporate networks. The test decides which tunnels it opens.
 
 use std::{
     net::SocketAddr,
@@ -11,20 +11,20 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A requested tunnel.
+/// A tunnel that a client requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tunnel {
     pub target: String,
     pub authorization: Option<String>,
 }
 
-/// Its threads end with the test's process.
+/// Runs until the test process ends.
 pub struct ConnectProxy {
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<Tunnel>>>,
 }
 
-/// The answer when it opens no tunnel.
+/// Where the tunnel leads, or the status and reason with which the proxy refuses it.
 pub type Verdict = Result<SocketAddr, &'static str>;
 
 impl ConnectProxy {
@@ -46,12 +46,12 @@ impl ConnectProxy {
         proxy
     }
 
-    /// Opens every tunnel, to this address.
+    /// Opens every requested tunnel, but always to this address.
     pub fn to(address: SocketAddr) -> Self {
         Self::start(move |_| Ok(address))
     }
 
-    /// Its URL, with these credentials.
+    /// The proxy's URL. `credentials` is empty or `user:password@`.
     pub fn url(&self, credentials: &str) -> String {
         format!("http://{credentials}{}", self.address)
     }
@@ -60,7 +60,7 @@ impl ConnectProxy {
         self.asked.lock().unwrap().clone()
     }
 
-    /// The requested destinations, each once.
+    /// The requested destinations, sorted and without duplicates.
     pub fn targets(&self) -> Vec<String> {
         let mut targets: Vec<_> = self.asked().into_iter().map(|tunnel| tunnel.target).collect();
         targets.sort();
@@ -81,7 +81,7 @@ async fn serve(
     }
     let head = String::from_utf8(head).unwrap();
     let target = head.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next());
-    let Some(target) = target else { panic!("a proxy of this kind opens tunnels only: {head}") };
+    let Some(target) = target else { panic!("expected CONNECT: {head}") };
     let authorization = head.lines().find_map(|line| line.strip_prefix("Proxy-Authorization: "));
     let tunnel = Tunnel { target: target.to_owned(), authorization: authorization.map(str::to_owned) };
     let verdict = judge(&tunnel);
@@ -89,7 +89,7 @@ async fn serve(
     match verdict {
         Ok(behind) => {
             stream.write_all(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n").await.unwrap();
-            // The service may have disconnected.
+            // If the target is unreachable or either end disconnects, the tunnel is closed.
             if let Ok(mut behind) = TcpStream::connect(behind).await {
                 tokio::io::copy_bidirectional(&mut stream, &mut behind).await.ok();
             }

@@ -1,4 +1,4 @@
-//! Snapshots by age: settings that make them stale soon, and what answers say about it.
+//! Settings that make snapshots stale soon, and the ages that answers report.
 
 use crate::{
     client::{Answer, request},
@@ -6,16 +6,16 @@ use crate::{
     wait::wait_for,
 };
 
-/// The documented example, which the simulator has from the start.
+/// The meeting of Zoom's documentation, which the simulator has from the start.
 pub const ID: &str = "85746065432";
 pub const PATH: &str = "/qos/85746065432";
 
-/// Fresh for a second, then within stale-while-revalidate for half a minute.
+/// A live snapshot is fresh for a second, and then within `cache.stale_while_revalidate` for 30 s.
 pub const BRIEFLY_FRESH: (&str, &str) = ("cache.live_fresh", "1s");
-/// Past freshness a snapshot is served only if Zoom fails.
+/// A stale snapshot is served only if it cannot be fetched again.
 pub const NO_REVALIDATION: (&str, &str) = ("cache.stale_while_revalidate", "0s");
 
-/// `GET` with this `Cache-Control`.
+/// Sends a `GET` with this `Cache-Control`.
 pub fn get_with(service: &Service, path: &str, cache_control: &str) -> Answer {
     request(service.addr, "GET", path, &[("Cache-Control", cache_control)])
 }
@@ -33,7 +33,7 @@ pub fn wait_until_not_served(service: &Service, path: &str) {
     wait_for(|| (get_with(service, path, "only-if-cached").status == 504).then_some(()));
 }
 
-/// `N` of `…; hit; ttl=N`.
+/// The `ttl` of a hit, from `Cache-Status`; negative if the snapshot is stale.
 pub fn ttl(answer: &Answer) -> i64 {
     let status = answer.cache_status();
     let ttl = status.strip_prefix("zoom-qos-proxy; hit; ttl=").unwrap_or_else(|| panic!("{status}"));

@@ -1,4 +1,4 @@
-//! A participant with every field, each with a value of its own, and a caller for every combination of `hide`.
+//! A participant with every field, each with a different value, and a caller for every combination of `hide`.
 
 use std::collections::BTreeSet;
 
@@ -53,9 +53,10 @@ pub const SHOWN: [&str; 9] = [
     "rc_reason",
     "optional_archiving",
 ];
-/// What Zoom may add, or send in place of what it documents.
+/// Fields that Zoom does not document, but may add or send in place of documented ones.
 pub const UNKNOWN: [&str; 4] = ["groupId", "zoom_thin_client_plugin_version", "sip_uri", "share_desktop"];
-/// Values in samples and in unknown lists, objects and numbers: hidden from everybody from whom anything is hidden.
+/// Values in samples and in unknown lists, objects and numbers. They are hidden from every caller whose `hide` is not
+/// empty.
 pub const ALSO_HIDDEN: [&str; 7] = [
     "491701234567",
     "491707654321",
@@ -70,7 +71,8 @@ pub fn mark(field: &str) -> String {
     format!("mark-{}", field.replace('_', "-"))
 }
 
-/// A row with every field that Zoom documents and some that it does not, each with a value of its own.
+/// A row with every field that Zoom documents and some that it does not. Each field has a different value, which ends
+/// with `suffix` if it is a string of one of the lists above.
 pub fn row(suffix: &str) -> String {
     let texts = [&IDENTITY[..], &ADDRESS, &DEVICE, &SHOWN, &UNKNOWN].concat();
     let texts: BTreeSet<_> = texts.into_iter().filter(|field| *field != "internal_ip_addresses").collect();
@@ -87,13 +89,13 @@ pub fn row(suffix: &str) -> String {
     )
 }
 
-/// Three rows: a person, who rejoins, and somebody else.
+/// Three rows: a person, the same person after rejoining, and another person.
 pub fn meeting(id: &str) -> Meeting {
     let rejoined = row("").replace("mark-user-id", "mark-user-id-2").replace("10:00:00Z", "10:30:00Z");
     Meeting::raw_pages(id, vec![format!("[{},{rejoined},{}]", row(""), row("-of-another"))])
 }
 
-/// All combinations: the callers' names are the keys, too.
+/// A caller for every combination of groups, with the groups that are hidden from it. Its name is also its key.
 pub fn combinations() -> Vec<(String, Vec<&'static str>)> {
     let groups = ["identity", "address", "device"];
     let chosen = |bits: usize| {

@@ -1,4 +1,4 @@
-//! An issuer of signed tokens: its documents over HTTP, and tokens signed with keys of its own.
+//! An issuer of signed tokens: serves its documents over HTTP, and signs tokens with its own keys.
 
 use std::{
     collections::HashMap,
@@ -21,7 +21,7 @@ use crate::wait::pause;
 pub const AUDIENCE: &str = "zoom-qos-proxy";
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 
-/// A key for ES256.
+/// A key pair for ES256.
 pub struct TokenKey {
     pub id: String,
     pair: EcdsaKeyPair,
@@ -37,13 +37,14 @@ impl TokenKey {
     }
 
     pub fn jwk(&self) -> Value {
-        // 0x04, x, y
+        // An uncompressed point: the byte 0x04, then x and y with 32 bytes each.
         let (x, y) = self.pair.public_key().as_ref()[1..].split_at(32);
         let coordinate = |bytes| URL_SAFE_NO_PAD.encode(bytes);
         json!({ "kty": "EC", "crv": "P-256", "use": "sig", "kid": self.id, "x": coordinate(x), "y": coordinate(y) })
     }
 
-    /// A token with these claims, and with members of `head` beside `alg` and `kid`.
+    /// Signs a token with these claims. Members of `head` are added to the token's header or replace `alg`, `kid` and
+    /// `typ`.
     pub fn sign_with(&self, claims: &Value, head: &Value) -> String {
         let mut full = json!({ "alg": "ES256", "kid": self.id, "typ": "JWT" });
         full.as_object_mut().unwrap().extend(head.as_object().unwrap().clone());
@@ -64,14 +65,14 @@ pub fn in_seconds(seconds: i64) -> i64 {
     i64::try_from(now).unwrap() + seconds
 }
 
-/// A request that the issuer got.
+/// A request that the issuer received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRequest {
     pub path: String,
     pub authorization: Option<String>,
 }
 
-/// Its threads end with the test's process.
+/// Runs until the test process ends.
 pub struct Issuer {
     pub address: SocketAddr,
     state: Arc<Mutex<State>>,
@@ -86,7 +87,7 @@ struct State {
 }
 
 impl Issuer {
-    /// Serves these keys at `/keys`, where its discovery document says they are.
+    /// Serves these keys at `/keys`, and a discovery document that names this path.
     pub fn start(keys: &[&TokenKey]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let issuer = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
@@ -129,7 +130,7 @@ impl Issuer {
         self.state.lock().unwrap().answers.insert(path.to_owned(), answer);
     }
 
-    /// Answers only after this time.
+    /// Delays every answer from now on by this time.
     pub fn set_delay(&self, delay: Duration) {
         self.state.lock().unwrap().delay = delay;
     }
@@ -142,7 +143,7 @@ impl Issuer {
         self.requests().iter().filter(|request| request.path == "/keys").count()
     }
 
-    /// Its `[[issuer]]`, with further lines.
+    /// Its `[[issuer]]` entry for the callers' file, followed by the lines of `more`.
     pub fn entry(&self, more: &str) -> String {
         format!("[[issuer]]\nname = \"test\"\nurl = \"{}\"\naudience = \"{AUDIENCE}\"\n{more}\n", self.url())
     }

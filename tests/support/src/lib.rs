@@ -15,7 +15,7 @@
     clippy::string_slice,
     clippy::unwrap_used,
     missing_docs,
-    reason = "a test fails by panicking, compares counters exactly, and may print and format as it likes; most helpers say what they do by their names"
+    reason = "a test fails by panicking, compares counters exactly, and may print and format as it likes; the names of most helpers say what they do"
 )]
 
 pub mod arbitrary_json;

@@ -1,16 +1,17 @@
-//! A preloaded library between the service and the C library: see `preload.c`.
+//! A preloaded library that replaces functions of the C library: see `preload.c`.
 
 use std::{process::Command, sync::OnceLock};
 
 use crate::service::program;
 
-/// The command words that start the service with the library and with these variables for it.
+/// The program and arguments for `Service::start_by` that preload the library and set these variables, which the
+/// library reads.
 pub fn with(variables: &[(&str, &str)]) -> Vec<String> {
     let variables = variables.iter().map(|(name, value)| format!("{name}={value}"));
     ["env".to_owned(), format!("LD_PRELOAD={}", library())].into_iter().chain(variables).collect()
 }
 
-/// The library's path; it is compiled once for all tests of a run.
+/// Returns the library's path. Each test process compiles it once.
 fn library() -> &'static str {
     static LIBRARY: OnceLock<String> = OnceLock::new();
     LIBRARY.get_or_init(|| {
@@ -18,9 +19,9 @@ fn library() -> &'static str {
         let new = format!("{library}.{}", std::process::id());
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/preload.c");
         let flags = ["-Wall", "-Werror", "-shared", "-fPIC", "-o", &new, source, "-ldl"];
-        let compiled = Command::new("cc").args(flags).status().expect("cc, which Rust links with, is here");
+        let compiled = Command::new("cc").args(flags).status().expect("cc, which Rust needs for linking, is installed");
         assert!(compiled.success());
-        // A service of another run may have loaded the existing one.
+        // A running service may have loaded the existing file, so it is replaced rather than overwritten.
         std::fs::rename(new, &library).unwrap();
         library
     })

@@ -8,7 +8,7 @@ use std::{
 
 use crate::wait::wait_for;
 
-/// A process whose start or exit is examined; killed when dropped.
+/// A process that is killed when dropped.
 pub struct Process(pub Child);
 
 /// How a process exited, and all that it printed.
@@ -36,7 +36,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command that is expected to exit by itself.
+/// Runs a command with piped output until it exits.
 pub fn run_to_end(command: &mut Command) -> Ended {
     let mut process = Process::start(command);
     let (stdout, stderr) = (process.0.stdout.take().unwrap(), process.0.stderr.take().unwrap());

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// When each replica called.
+/// The time of each call, and the number of the replica that made it.
 pub type Calls = Arc<Mutex<Vec<(Instant, usize)>>>;
 
 /// The most calls in any second; a second includes its first instant and excludes its last.

@@ -1,5 +1,5 @@
-//! An upstream that sends scripted bytes, which no well-behaved server would. Access tokens still come from the
-//! simulator.
+//! An upstream that sends scripted bytes, including those that no correct server sends. Access tokens still come from
+//! the simulator.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -22,15 +22,15 @@ pub enum Step {
     Send(Vec<u8>),
     /// Sends nothing for this long: a slow upstream.
     Pause(Duration),
-    /// Closes the connection in order.
+    /// Closes the connection with a FIN.
     Close,
-    /// Resets it.
+    /// Closes the connection with a reset.
     Reset,
-    /// Shuts down the sending side, and goes on reading.
+    /// Shuts down the sending side, and continues to read.
     HalfClose,
-    /// Sends this again and again, with such a pause after each, until the service disconnects.
+    /// Sends these bytes repeatedly, with this pause after each time, until the service disconnects.
     Repeat(Vec<u8>, Duration),
-    /// Sends nothing more until the service disconnects. See [`RawZoom::asked_in_doubt`].
+    /// Sends nothing more, and counts if the service uses the connection again. See [`RawZoom::asked_in_doubt`].
     Doubt,
 }
 
@@ -38,21 +38,20 @@ pub enum Step {
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub head: Vec<String>,
-    /// Counted from 0 in the order of acceptance.
+    /// The number of the connection, from 0 in the order of acceptance.
     pub connection: usize,
 }
 
 impl Asked {
-    /// Whether the request is for this meeting.
     pub fn is_for(&self, meeting: &str) -> bool {
         self.head[0].contains(meeting)
     }
 }
 
-/// A request sent this soon after unsolicited bytes may have crossed them.
+/// A request that arrives within this time after unsolicited bytes may have been sent before the service received them.
 const CROSSED: Duration = Duration::from_millis(500);
 
-/// A server on its own socket. Its threads end with the test's process.
+/// Runs until the test process ends.
 pub struct RawZoom {
     pub address: SocketAddr,
     seen: Arc<Seen>,
@@ -70,7 +69,7 @@ impl RawZoom {
         Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
     }
 
-    /// Like [`Self::start`], but on a socket of the test.
+    /// Like [`Self::start`], but on a socket that the test opened.
     pub fn start_on(
         listener: TcpListener,
         script: impl Fn(&Asked) -> Vec<Step> + Send + Sync + 'static,
@@ -78,7 +77,8 @@ impl RawZoom {
         Self::start_greeting(listener, |_| Vec::new(), script)
     }
 
-    /// Like [`Self::start`], but takes these steps on each connection, by its number, before any request.
+    /// Like [`Self::start_on`], but before it reads from a connection, it takes the steps that `greeting` returns for
+    /// the connection's number.
     pub fn start_greeting(
         listener: TcpListener,
         greeting: impl Fn(usize) -> Vec<Step> + Send + Sync + 'static,
@@ -95,7 +95,7 @@ impl RawZoom {
         zoom
     }
 
-    /// Value for `zoom.api_base_url`.
+    /// The value for `zoom.api_base_url`.
     pub fn api_base_url(&self) -> String {
         format!("http://{}/v2", self.address)
     }
@@ -104,12 +104,13 @@ impl RawZoom {
         self.seen.asked.lock().unwrap().clone()
     }
 
-    /// Forgets the requests so far, and returns how many they were.
+    /// Forgets the requests received so far, and returns their number.
     pub fn forget(&self) -> usize {
         std::mem::take(&mut *self.seen.asked.lock().unwrap()).len()
     }
 
-    /// How often the service sent a request on a connection after [`Step::Doubt`], except at the same moment.
+    /// How many connections the service used again after [`Step::Doubt`]. Requests that arrive within 500 ms do
+    /// not count.
     pub fn asked_in_doubt(&self) -> usize {
         self.seen.in_doubt.load(Ordering::Relaxed)
     }
@@ -140,7 +141,7 @@ fn serve(
     }
 }
 
-/// Returns whether the connection continues.
+/// Takes this step, and returns whether the connection continues.
 fn take(step: &Step, reader: &mut BufReader<TcpStream>, seen: &Seen) -> bool {
     let stream = reader.get_mut();
     match step {

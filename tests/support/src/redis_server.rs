@@ -1,4 +1,4 @@
-//! A private `redis-server`: never a mock, and never the system's service.
+//! A real `redis-server` for one test, separate from any other on this machine.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -9,7 +9,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// The installed one, or the one that `scripts/prepare redis-server` unpacked.
+/// An installed server is preferred to the one that `scripts/prepare redis-server` unpacked.
 const PROGRAMS: [&str; 3] = [
     "redis-server",
     "valkey-server",
@@ -18,7 +18,7 @@ const PROGRAMS: [&str; 3] = [
 const SENTINEL: &str = "--sentinel";
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running server, which ends when dropped.
+/// A server that is stopped when dropped.
 pub struct Server {
     process: Option<Child>,
     pub port: u16,
@@ -31,7 +31,7 @@ impl Server {
         Self::with(&[])
     }
 
-    /// With further command line options.
+    /// Starts a server with these command line options.
     pub fn with(arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let mut server = Self { process: None, port: 0, folder: tempfile::tempdir().unwrap(), arguments };
@@ -45,7 +45,7 @@ impl Server {
         panic!("no redis-server could be started: see above");
     }
 
-    /// A Sentinel with this configuration, which it will rewrite.
+    /// Starts a Sentinel with this configuration file, which Sentinel rewrites.
     pub fn sentinel(file: &std::path::Path) -> Self {
         Self::with(&[SENTINEL, file.to_str().unwrap()])
     }
@@ -66,27 +66,27 @@ impl Server {
         }
     }
 
-    /// Starts it again on the same port, without data.
+    /// Starts the server again on the same port, without data.
     pub fn start_again(&mut self) {
-        assert!(self.try_start(), "port {} is taken", self.port);
+        assert!(self.try_start(), "redis-server does not start again on port {}", self.port);
     }
 
-    /// Sends SIGSTOP, SIGCONT and the like, by the names that `kill` uses.
+    /// Sends a signal, given as an option of `kill`, such as `-STOP`.
     pub fn signal(&self, signal: &str) {
         signal_to(self.id(), signal);
     }
 
-    /// Whether it executes a command.
+    /// Returns whether the server executes this command without an error.
     pub fn tries(&self, words: &[&str]) -> bool {
         self.try_command::<redis::Value>(words).is_ok()
     }
 
-    /// Whether this is its reply to a command now.
+    /// Returns whether the reply to this command contains `what`.
     pub fn says(&self, words: &[&str], what: &str) -> bool {
         self.try_command::<String>(words).is_ok_and(|said| said.contains(what))
     }
 
-    /// Sends one command on its own connection.
+    /// Sends one command on its own connection. Panics on an error reply.
     pub fn command<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
     }

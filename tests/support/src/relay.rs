@@ -14,7 +14,7 @@ use std::{
 
 use crate::wait::pause;
 
-/// Forwards bytes both ways while it is not cut.
+/// Forwards bytes in both directions.
 pub struct Relay {
     pub port: u16,
     cut: Arc<AtomicBool>,
@@ -45,18 +45,18 @@ impl Relay {
         Self { port: here, cut, deaf, late_ms }
     }
 
-    /// From now on nothing passes, without any sign of it. Bytes sent meanwhile are lost.
+    /// While `true`, drops all bytes without closing a connection. A connection that lost bytes never works again.
     pub fn cut(&self, cut: bool) {
         self.cut.store(cut, Ordering::SeqCst);
         self.deaf(cut);
     }
 
-    /// From now on the server receives and executes commands, but no reply comes back.
+    /// While `true`, drops only the server's replies: it still receives and executes commands.
     pub fn deaf(&self, deaf: bool) {
         self.deaf.store(deaf, Ordering::SeqCst);
     }
 
-    /// From now on every byte is delayed by this time in each direction, so that an operation takes twice as long.
+    /// From now on, delays every byte by this time in each direction, so an operation takes twice this time longer.
     pub fn late(&self, by: Duration) {
         self.late_ms.store(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -81,7 +81,7 @@ fn forward(read: &mut TcpStream, write: &mut TcpStream, is_lost: &AtomicBool, la
     });
     let (mut bytes, mut lost) = ([0; 16_384], false);
     while let Ok(count @ 1..) = read.read(&mut bytes) {
-        // A stream with a hole in it is unusable, as after a real cut that lasted.
+        // After a gap the stream is unusable, so this direction stays lost, as after a long real partition.
         lost |= is_lost.load(Ordering::SeqCst);
         let due = Instant::now() + Duration::from_millis(late_ms.load(Ordering::SeqCst));
         if !lost && send.send((due, bytes[..count].to_vec())).is_err() {

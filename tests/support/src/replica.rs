@@ -1,4 +1,4 @@
-//! A replica's handle on its own thread, and what tests ask of it.
+//! A replica's handle on the shared state, and helpers for tests that use it.
 
 use std::{
     num::NonZeroU32,
@@ -46,7 +46,7 @@ pub fn encrypted(url: &str) -> ClusterConfig {
     }
 }
 
-/// A running handle, and the events that it receives.
+/// Starts a handle, and returns it with the events that it receives.
 pub fn join(config: ClusterConfig) -> (Cluster, mpsc::UnboundedReceiver<Event>) {
     let (events, heard) = mpsc::unbounded_channel();
     let shared = Cluster::new(config, events, &Arc::new(Metrics::default()));
@@ -68,7 +68,7 @@ pub async fn up(config: ClusterConfig) -> (Cluster, mpsc::UnboundedReceiver<Even
     (shared, heard)
 }
 
-/// Runs a replica on its own thread, as the fetcher does.
+/// Runs a replica on its own thread, as the service does with the fetcher.
 pub fn on_its_own_thread<T, F>(replica: impl FnOnce() -> F + Send + 'static) -> JoinHandle<T>
 where
     T: Send + 'static,
@@ -77,7 +77,7 @@ where
     thread::spawn(|| actix_rt::System::new().block_on(replica()))
 }
 
-/// The next permit, whatever delays it.
+/// Reserves a slot, and retries until one is granted.
 pub async fn next_slot(shared: &Cluster) -> Slot {
     let give_up = Instant::now() + PATIENCE;
     while Instant::now() < give_up {
@@ -87,10 +87,10 @@ pub async fn next_slot(shared: &Cluster) -> Slot {
             Err(_) => pause_async(Duration::from_millis(20)).await,
         }
     }
-    panic!("no permit came");
+    panic!("no slot was granted");
 }
 
-/// Makes replica `me`'s call at its place in time; a slot that has passed goes back.
+/// Waits for the slot and records a call by replica `me`, or releases a slot that has passed.
 pub async fn call_in_slot(shared: &Cluster, slot: Slot, me: usize, calls: &Calls) {
     reached(slot.from).await;
     let now = Instant::now();

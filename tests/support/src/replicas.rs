@@ -12,10 +12,10 @@ use crate::{
 };
 
 pub const REPLICAS: usize = 3;
-/// The log lines of a replica that loses Redis, or that has to wait for it.
+/// Part of the warning that a replica logs when Redis becomes unavailable.
 pub const AWAY: &str = "Redis is away";
 
-/// Starts replicas that know each other, with `settings` besides those of Redis.
+/// Starts [`REPLICAS`] replicas, with `settings` in addition to those for Redis, and waits until each knows all others.
 pub fn start(sim: &Sim, redis: &Server, settings: &[(&str, &str)]) -> Vec<Service> {
     let url = redis.url();
     let mut all =
@@ -42,7 +42,8 @@ pub fn finish(replicas: Vec<Service>, announced: &[&str]) {
     }
 }
 
-/// Requests the paths from the replicas in turn, one caller for each path, all at once.
+/// Divides the paths among the replicas in consecutive parts, and requests all of them at the same time. The answers
+/// are in the order of the paths.
 pub fn ask(replicas: &[Service], paths: &[String]) -> Vec<Answer> {
     let asked: Vec<_> = replicas
         .iter()

@@ -1,4 +1,4 @@
-//! Shared by the random peers: seeds, how long they run, and the limits that services must keep meanwhile.
+//! Shared by the tests with random peers: seeds, durations, and limits that the services must keep meanwhile.
 
 use std::{
     fs,
@@ -11,31 +11,31 @@ use fastrand::Rng;
 
 use crate::{service::Service, wait::wait_for};
 
-/// How long each script runs in `make test`.
+/// How long each of these tests runs in `make test`.
 pub const MOMENT: Duration = Duration::from_secs(20);
-/// A Kubernetes probe waits this long.
+/// The default timeout of a Kubernetes probe.
 const ALIVE_WITHIN: Duration = Duration::from_secs(1);
 
-/// A new seed for each run; the environment's `RUDE_SEED` repeats one.
+/// A random seed, or `RUDE_SEED` from the environment, which repeats a run.
 #[expect(clippy::disallowed_methods, reason = "not the service's environment")]
 pub fn any_seed() -> u64 {
     std::env::var("RUDE_SEED").map_or_else(|_| fastrand::u64(..1 << 40), |seed| seed.parse().unwrap())
 }
 
-/// How long each script runs in `make test-all`: an hour, or the environment's `RUDE_SECONDS`.
+/// How long each of these tests runs in `make test-all`: an hour, or `RUDE_SECONDS` from the environment.
 #[expect(clippy::disallowed_methods, reason = "not the service's environment")]
 pub fn hour() -> Duration {
     let seconds = std::env::var("RUDE_SECONDS").map_or(3_600, |seconds| seconds.parse().unwrap());
     Duration::from_secs(seconds)
 }
 
-/// Random bytes of no protocol.
+/// Returns up to 9,000 random bytes.
 pub fn garbage(rng: &mut Rng) -> Vec<u8> {
     let length = rng.usize(1..9_000);
     std::iter::repeat_with(|| rng.u8(..)).take(length).collect()
 }
 
-/// Ends the peers' loops when dropped, also when the watching thread panics; otherwise they would run for ever.
+/// Ends the peers' loops when dropped. Otherwise they would run forever if the watching thread panicked.
 pub struct Over<'a>(pub &'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -44,7 +44,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// For how long this thread and all threads of the service were runnable, while others ran.
+/// The total time that this thread and all threads of the service have been ready to run, but waited for a CPU.
 fn waited_for_cpu(service: &Service) -> Duration {
     let own = [PathBuf::from("/proc/thread-self/schedstat")];
     let threads = fs::read_dir(format!("/proc/{}/task", service.pid())).unwrap();
@@ -56,9 +56,9 @@ fn waited_for_cpu(service: &Service) -> Duration {
 
 /// Watches services while random peers use them.
 pub struct Watch<'a> {
-    /// With the resident size at the start.
+    /// Each with its resident size at the start, in bytes.
     services: Vec<(&'a Service, u64)>,
-    /// By how many bytes each may grow.
+    /// How many bytes each service may grow by.
     memory: u64,
     most: u64,
     slowest: Duration,
@@ -75,7 +75,7 @@ impl<'a> Watch<'a> {
         for (service, before) in &self.services {
             let (asked, waited) = (Instant::now(), waited_for_cpu(service));
             let status = service.ops_get("/healthz").status;
-            // On a machine that is busy with other work a late probe says nothing about the service.
+            // Waiting for a CPU does not count: it says how busy the machine is, and nothing about the service.
             let took = asked.elapsed().saturating_sub(waited_for_cpu(service).saturating_sub(waited));
             assert!(status == 200 && took < ALIVE_WITHIN, "/healthz: {status} after {took:?}");
             self.slowest = self.slowest.max(took);

@@ -19,13 +19,12 @@ use crate::{
     wait::{pause, wait_for},
 };
 
-/// Settings that limit a call to Zoom to about a second.
+/// Settings that make a call fail after about a second if Zoom does not respond.
 pub const QUICK: [(&str, &str); 2] = [("zoom.connect_timeout", "1s"), ("zoom.request_timeout", "1s")];
 
-/// Announced failures whose cause may be logged, too.
+/// If one of these failures is announced, a warning that Zoom cannot be reached is expected, too.
 const FAILURES: [&str; 3] = ["flight failed", "access token", "token endpoint"];
 
-/// A running service.
 pub struct Service {
     child: Child,
     output: Arc<Output>,
@@ -51,7 +50,7 @@ impl Output {
     }
 }
 
-/// The program under test.
+/// The path of the service's binary.
 pub fn program() -> PathBuf {
     let program = env::var_os("CARGO_BIN_EXE_zoom-qos-proxy");
     program.expect("cargo sets CARGO_BIN_EXE_zoom-qos-proxy for the tests that it runs").into()
@@ -134,7 +133,7 @@ impl Service {
         };
         let listening = wait_for(|| {
             let found = output.lines.lock().unwrap().iter().find_map(|line| addresses(line));
-            // Exited or listening: either is a result.
+            // The wait ends when the service listens or has exited.
             if found.is_some() || child.try_wait().unwrap().is_some() { Some(found) } else { None }
         });
         let Some((addr, ops)) = listening else {
@@ -162,7 +161,7 @@ impl Service {
         safe_to_show(request(self.ops, "GET", path, &[]))
     }
 
-    /// Purges everything.
+    /// Purges the entire cache.
     pub fn ops_purge(&self) {
         assert_eq!(request(self.ops, "DELETE", "/cache", &[]).status, 204);
     }
@@ -174,7 +173,7 @@ impl Service {
         line.map_or(0.0, |value| value.parse().unwrap())
     }
 
-    /// Whether it is ready and answers this path with 200. A broken connection counts as no.
+    /// Returns whether the service is ready and answers this path with 200. A broken connection counts as no.
     pub fn is_ready_and_serves(&self, path: &str) -> bool {
         let is_ok = |to, path| {
             std::panic::catch_unwind(|| request(to, "GET", path, &[]))
@@ -207,14 +206,14 @@ impl Service {
         self.memory("VmHWM:")
     }
 
-    /// The kernel's figure of this name, in bytes.
+    /// The kernel's figure with this name in `/proc/PID/status`, in bytes.
     fn memory(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// The fraction of a processor that it uses over an interval in which it has nothing to do.
+    /// Measures over 1.5 s what fraction of a processor the service uses, which has nothing to do meanwhile.
     pub fn load_at_rest(&self) -> f64 {
         const SPAN: Duration = Duration::from_millis(1_500);
         let (before, began) = (self.cpu_ticks(), Instant::now());
@@ -226,7 +225,7 @@ impl Service {
     /// The processor time used so far, in clock ticks: hundredths of a second.
     pub fn cpu_ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        // The process name may contain anything, so the fields after it are read.
+        // The process name may contain spaces, so the fields are counted from the parenthesis that closes it.
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
@@ -241,19 +240,17 @@ impl Service {
         self.output.lines.lock().unwrap().clone()
     }
 
-    /// Sends a signal, by its name.
+    /// Sends the signal with this name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let killed =
             Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
         assert!(killed.success());
     }
 
-    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits until it exits.
     pub fn wait(&mut self) -> ExitStatus {
         self.finished = true;
         let status = wait_for(|| self.child.try_wait().unwrap());
@@ -264,7 +261,7 @@ impl Service {
         status
     }
 
-    /// Ends it with SIGKILL, like a crash.
+    /// Ends the service with SIGKILL, like a crash.
     pub fn crash(mut self) {
         self.signal("KILL");
         self.wait();
@@ -311,7 +308,7 @@ impl Drop for Service {
     }
 }
 
-/// Asserts that browsers take the response for nothing else than it says.
+/// Asserts that browsers use the declared content type and do not guess another one.
 fn safe_to_show(answer: Answer) -> Answer {
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{answer:?}");
     answer

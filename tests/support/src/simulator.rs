@@ -6,7 +6,7 @@ use zoom_sim::{Call, Meeting, Sim, SimConfig};
 
 use crate::rate;
 
-/// A simulator with the given limits, and headroom that makes mistakes visible.
+/// Starts a simulator with the default configuration after `adjust` has changed it.
 pub fn sim(adjust: impl FnOnce(&mut SimConfig)) -> Sim {
     let mut config = SimConfig::default();
     adjust(&mut config);
@@ -25,7 +25,7 @@ pub fn pages(calls: &[Call]) -> Vec<usize> {
     calls.iter().map(|call| call.page.unwrap()).collect()
 }
 
-/// Every secret that the service and this simulator share, including the access tokens used so far.
+/// Every secret that the service and this simulator share, including all credentials sent so far.
 pub fn secrets(sim: &Sim) -> Vec<String> {
     let header = |call: &Call| call.header("authorization").map(str::to_owned);
     let sent: HashSet<_> = sim.calls().iter().filter_map(header).collect();
@@ -53,7 +53,7 @@ pub fn refused_by_zoom(sim: &Sim) -> usize {
     sim.qos_calls().iter().filter(|call| call.status == Some(429)).count()
 }
 
-/// Random text, which does not compress.
+/// Pages of ten participants with random text, which hardly compresses. Each page has about this many `bytes`.
 pub fn incompressible_pages(id: &str, pages: usize, bytes: usize) -> Vec<String> {
     let noise = |_| char::from(b'!' + fastrand::u8(..90)).to_string().replace(['\\', '"'], "x");
     let row = |number: usize| {

@@ -6,7 +6,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-/// Its threads end with the test's process.
+/// Runs until the test process ends.
 pub struct TlsFront {
     pub address: SocketAddr,
     /// The authority's certificate, in PEM.
@@ -14,7 +14,7 @@ pub struct TlsFront {
 }
 
 impl TlsFront {
-    /// Decrypts connections for these names, and forwards them to `behind`.
+    /// Starts a server with a certificate for these names, which decrypts connections and forwards them to `behind`.
     pub fn start(behind: SocketAddr, names: &[&str]) -> Self {
         let mut parameters = rcgen::CertificateParams::new(vec![]).unwrap();
         parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -52,7 +52,7 @@ impl TlsFront {
 }
 
 async fn decrypt(acceptor: TlsAcceptor, stream: TcpStream, behind: SocketAddr) {
-    // A service that does not trust us ends the handshake.
+    // The handshake fails if the service does not trust the certificate.
     if let (Ok(mut tls), Ok(mut plain)) = (acceptor.accept(stream).await, TcpStream::connect(behind).await) {
         tokio::io::copy_bidirectional(&mut tls, &mut plain).await.ok();
     }

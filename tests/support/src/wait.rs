@@ -1,4 +1,4 @@
-//! Waiting for a condition; and pauses, where the passing of time is part of the test.
+//! Waits for conditions, and pauses for tests in which the passing of time matters.
 
 use std::{
     thread,
@@ -45,7 +45,7 @@ pub fn pause(time: Duration) {
     thread::sleep(time);
 }
 
-/// Like [`pause`], but on a runtime whose other tasks continue meanwhile.
+/// Like [`pause`], but lets the runtime's other tasks continue.
 pub async fn pause_async(time: Duration) {
     tokio::time::sleep(time).await;
 }
