@@ -1,4 +1,4 @@
-//! Reloading the callers' file while the service runs, and the command that adds a caller.
+//! Reloading the callers' file while the service runs, and the commands that change it.
 
 use std::{
     fs::{self, File},
@@ -48,7 +48,7 @@ fn lines_with(service: &Service, part: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_changed_file_counts_without_a_restart() {
+fn a_changed_file_takes_effect_without_a_restart() {
     let sim = sim(|_| ());
     let (service, _folder, path) = start(&sim, &entry("support-tools", KEY, ""), &[]);
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
@@ -56,11 +56,11 @@ fn a_changed_file_counts_without_a_restart() {
     replace(&path, &two_callers("weight = 5"));
     wait_until(&service, OTHER_KEY, 200);
     assert_eq!(in_status(&service, "support-tools")["weight"], 5);
-    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1, "its ledger goes on");
+    assert_eq!(in_status(&service, "support-tools")["calls_today"], 1, "its calls still count");
     replace(&path, &entry("bi", OTHER_KEY, ""));
     wait_until(&service, KEY, 401);
     assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200);
-    // The same inode with new contents, as some editors write.
+    // The file is overwritten in place, as some editors do.
     fs::write(&path, entry("bi", KEY, "")).unwrap();
     wait_until(&service, OTHER_KEY, 401);
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
@@ -69,7 +69,7 @@ fn a_changed_file_counts_without_a_restart() {
 }
 
 #[test]
-fn a_mounted_file_that_is_changed_by_its_links_counts() {
+fn a_mounted_file_takes_effect_when_its_link_changes() {
     let sim = sim(|_| ());
     let folder = TempDir::new().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -113,7 +113,7 @@ fn a_broken_or_deleted_file_keeps_the_callers_and_is_logged_once() {
         assert_eq!(get_as(&service, OTHER_KEY, PATH).status, 200, "{said}");
         assert_eq!(service.get(PATH).status, 401, "{said}: no caller becomes anonymous");
         assert_eq!(service.ops_get("/readyz").status, 200, "{said}");
-        // A change is noticed after two more polls, which would also have logged the previous change a second time.
+        // The polls that noticed this change have not logged the previous problem a second time.
         let logged = wait_for(|| Some(lines_with(&service, BROKEN)).filter(|logged| logged.len() >= count));
         assert_eq!(logged.len(), count, "{logged:#?}");
         assert!(logged[count - 1]["problems"].as_str().unwrap().contains(said), "{logged:#?}");
@@ -130,7 +130,7 @@ fn a_broken_or_deleted_file_keeps_the_callers_and_is_logged_once() {
 }
 
 #[test]
-fn a_ceiling_counts_what_was_spent_before_it_was_changed() {
+fn a_changed_limit_counts_the_calls_made_before_the_change() {
     let sim = sim(|_| ());
     let (service, _folder, path) = start(&sim, &two_callers("calls_per_minute = 1"), &[]);
     let cold = |id: &str| get_as(&service, KEY, &format!("/qos/{id}")).status;
@@ -165,7 +165,7 @@ fn a_broken_file_at_start_reports_every_problem_as_wrong_configuration() {
     assert!(sim.calls().is_empty());
 }
 
-// ---- callers add ----
+// ---- the commands ----
 
 /// Runs `zoom-qos-proxy callers add` with these arguments and this `callers.file`, and no other configuration.
 fn add(file: Option<&Path>, arguments: &[&str]) -> Ended {
@@ -181,7 +181,7 @@ fn bare(file: Option<&Path>) -> Command {
     command
 }
 
-/// The printed key: all of standard output, and nowhere else.
+/// Returns the printed key, which is all of standard output and does not occur on standard error.
 fn key_of(ended: &Ended) -> String {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let key = ended.stdout.strip_suffix('\n').unwrap().to_owned();
@@ -200,7 +200,7 @@ fn the_running_service_accepts_the_key_printed_for_an_added_caller() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("callers.toml");
     let first = key_of(&add(Some(&path), &["support-tools"]));
-    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "made for its owner");
+    assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600, "only its owner may read a new file");
     let service = Service::start(&sim, &[("callers.file", path.to_str().unwrap())]);
     assert_eq!(get_as(&service, &first, PATH).status, 200);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
@@ -252,7 +252,7 @@ fn an_invalid_caller_is_rejected_with_a_reason_and_nothing_changes() {
 }
 
 #[test]
-fn a_key_that_cannot_be_shown_adds_nobody() {
+fn no_caller_is_added_if_its_key_cannot_be_printed() {
     let (folder, path) = callers_file(&two_callers(""));
     let before = fs::read_to_string(&path).unwrap();
     let full = File::options().write(true).open("/dev/full").unwrap();
@@ -264,7 +264,7 @@ fn a_key_that_cannot_be_shown_adds_nobody() {
 }
 
 #[test]
-fn a_rotated_key_and_the_old_one_work_until_that_is_removed() {
+fn the_old_key_works_beside_the_rotated_one_until_it_is_removed() {
     let sim = sim(|_| ());
     let text = format!("# ours\n{}", two_callers("# kept\nweight = 7"));
     let (service, folder, path) = start(&sim, &text, &[]);
@@ -273,7 +273,7 @@ fn a_rotated_key_and_the_old_one_work_until_that_is_removed() {
     wait_until(&service, &next, 200);
     assert_eq!(get_as(&service, KEY, PATH).status, 200);
     let status = in_status(&service, "support-tools");
-    assert_eq!((&status["weight"], &status["calls_today"]), (&7.into(), &1.into()), "its ledger goes on");
+    assert_eq!((&status["weight"], &status["calls_today"]), (&7.into(), &1.into()), "its calls still count");
     let rotated = fs::read_to_string(&path).unwrap();
     assert!(rotated.starts_with("# ours\n") && rotated.contains("# kept\nweight = 7"), "{rotated}");
     let old = entry("x", KEY, "").lines().nth(2).unwrap().replace("key_sha256 = ", "") + ", ";

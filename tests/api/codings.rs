@@ -1,4 +1,4 @@
-//! Content codings: negotiation, correct bytes, and no coding that is slow to read or costs memory.
+//! Content codings: negotiation, correct bytes, and the memory that they cost.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,7 +21,7 @@ fn get(service: &Service, path: &str, accept: &str) -> Answer {
     request(service.addr, "GET", path, &[("accept-encoding", accept)])
 }
 
-/// The body before its coding. The decoders accept one gzip member or one zstd frame and no trailing bytes.
+/// Returns the decoded body. Asserts that it is a single gzip member or zstd frame without trailing bytes.
 fn decoded(answer: &Answer) -> Vec<u8> {
     let mut body = Vec::new();
     match answer.header("content-encoding") {
@@ -42,7 +42,7 @@ fn decoded(answer: &Answer) -> Vec<u8> {
 }
 
 #[test]
-fn each_coding_has_equal_content_and_its_own_tag_also_on_misses() {
+fn each_coding_has_equal_content_and_its_own_tag_even_on_misses() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 25, 10));
     let service = Service::start(&sim, &[]);
@@ -73,7 +73,7 @@ fn each_coding_has_equal_content_and_its_own_tag_also_on_misses() {
 }
 
 #[test]
-fn the_coding_is_the_best_that_the_caller_takes() {
+fn the_coding_is_the_best_that_the_caller_accepts() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let path = "/qos/85746065432";
@@ -135,7 +135,7 @@ fn documents_that_never_change_have_every_coding_and_a_tag_for_each() {
 }
 
 #[test]
-fn a_small_meeting_has_every_coding_though_only_one_is_kept() {
+fn a_small_meeting_is_served_in_every_coding_though_one_is_stored() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 1, 7));
     let service = Service::start(&sim, &[]);
@@ -146,7 +146,7 @@ fn a_small_meeting_has_every_coding_though_only_one_is_kept() {
         assert!(decoded(answer) == plain.body);
     }
     let both = get(&service, PATH, "zstd, gzip");
-    assert_eq!(both.header("etag"), gzip.header("etag"), "the coding that exists already");
+    assert_eq!(both.header("etag"), gzip.header("etag"), "the stored coding is preferred");
     let rather = get(&service, PATH, "zstd, gzip;q=0.9");
     assert_eq!((rather.header("etag"), &rather.body), (zstd.header("etag"), &zstd.body));
     assert_eq!(sim.qos_calls().len(), 1);
@@ -176,10 +176,10 @@ fn a_304_matches_the_tag_of_the_negotiated_coding() {
 }
 
 #[test]
-fn head_tells_the_length_that_get_has_in_each_coding() {
+fn head_reports_the_length_of_get_in_each_coding() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 25, 10));
-    // The largest body is never decompressed whole: it would not fit the small memory limit.
+    // The cache is too small for the largest body, so that body is decompressed while it is sent.
     let service = Service::start(&sim, &[("cache.max_bytes", "2MiB")]);
     for path in ["/qos/85746065432", PATH, "/qos/98765432101?page_size=10"] {
         for coding in ["gzip", "zstd", "identity"] {
@@ -196,9 +196,9 @@ fn head_tells_the_length_that_get_has_in_each_coding() {
     service.finish(&[]);
 }
 
-/// A meeting whose body exceeds the memory for uncompressed bodies is decompressed while it is read.
+/// A body that exceeds the memory for uncompressed bodies is decompressed while it is sent.
 #[test]
-fn a_body_too_large_to_keep_uncompressed_arrives_whole() {
+fn a_body_too_large_to_store_uncompressed_arrives_complete() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated(LARGE, 60, 30));
     let service = Service::start(&sim, &[("cache.max_bytes", "4MiB")]);
@@ -222,13 +222,13 @@ fn unused_uncompressed_bodies_are_dropped_and_rebuilt_on_demand() {
     let length = f64::from(u32::try_from(first.body.len()).unwrap());
     let kept = || service.metric("zoom_qos_proxy_cache_bytes");
     wait_for(|| (kept() > length).then_some(()));
-    // Ten seconds without a request for it. Requests for the compressed body do not count as requests for the
-    // uncompressed one.
+    // The uncompressed body is dropped after ten seconds without a request for it. Requests for the compressed body do
+    // not count.
     wait_for(|| {
         assert_eq!(get(&service, PATH, "gzip").status, 200);
         (kept() * 8.0 < length).then_some(())
     });
-    assert!(kept() > 0.0, "the codings are kept");
+    assert!(kept() > 0.0, "the compressed bodies are kept");
     let again = service.get(PATH);
     assert!(again.body == first.body);
     assert_eq!(sim.qos_calls().len(), 1);

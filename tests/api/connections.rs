@@ -18,7 +18,7 @@ use zoom_sim::Meeting;
 
 const HEAD: &str = "GET /qos/85746065432 HTTP/1.1\r\nHost: service\r\n\r\n";
 
-/// Sends requests and reads nothing, until the service accepts no more bytes for 300 ms.
+/// Sends 480 KiB of requests without reading an answer. Stops earlier if the service accepts no bytes for 300 ms.
 fn floods(to: SocketAddr, request: &str) -> TcpStream {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
@@ -80,12 +80,12 @@ fn a_request_with_an_unread_body_is_answered_without_delay() {
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
         thread::scope(|scope| {
             let (request, mut writer) = (format!("{head}{body}\r\n0\r\n\r\n"), &writer);
-            // The end of the connection may truncate it.
+            // This fails if the connection is closed before all bytes are sent.
             scope.spawn(move || writer.write_all(request.as_bytes()).ok());
             wait_for(|| (service.metric("zoom_qos_proxy_flights_active") == 1.0).then_some(()));
             let load = service.load_at_rest();
             assert!(load < 0.05, "{framing:?}: {load} of a processor");
-            assert_eq!(service.metric("zoom_qos_proxy_flights_active"), 1.0, "it still waits");
+            assert_eq!(service.metric("zoom_qos_proxy_flights_active"), 1.0, "the request still waits");
             let mut answer = [0; 12];
             peer.read_exact(&mut answer).unwrap();
             assert_eq!(&answer, b"HTTP/1.1 200");
@@ -140,7 +140,7 @@ fn a_connection_without_a_request_is_closed() {
     service.finish(&[]);
 }
 
-/// Asserts that it answers within a second, as a probe requires.
+/// Asserts that the service answers a probe within a second.
 fn assert_alive(service: &Service) {
     let asked = Instant::now();
     assert_eq!(service.ops_get("/healthz").status, 200);
@@ -175,7 +175,7 @@ fn connections_beyond_the_limit_wait_and_probes_do_not() {
 }
 
 #[test]
-fn open_files_are_kept_back_for_probes() {
+fn open_files_are_reserved_for_probes() {
     let sim = sim(|_| ());
     let service = Service::start_by(&sim, &[], &["sh", "-c", "ulimit -n 128; exec \"$0\""]);
     let mut peers: Vec<_> = (0..200).map(|_| Connection::open(service.addr)).collect();
@@ -194,7 +194,7 @@ fn open_files_are_kept_back_for_probes() {
 }
 
 #[test]
-fn connections_that_are_ended_are_counted_by_the_reason() {
+fn connections_that_the_service_ends_are_counted_by_reason() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("server.head_timeout", "300ms")]);
     let refused = |reason: &str| {
@@ -248,7 +248,7 @@ fn an_unread_answer_ends_its_connection_but_a_slowly_read_one_arrives() {
     slow.write_all(request).unwrap();
     let mut got = vec![0; 1 << 20];
     let began = Instant::now();
-    // About 128 KiB for each write timeout: too little for the kernel to report the socket as writable.
+    // The peer reads 128 KiB in each write timeout, too little for the kernel to report the socket as writable.
     for part in got.chunks_mut(16 * 1024) {
         slow.read_exact(part).unwrap();
         pause(Duration::from_millis(100));
@@ -284,7 +284,7 @@ fn pipelined_head_and_get_are_each_answered_correctly_in_any_order() {
     service.finish(&[]);
 }
 
-/// Java's HTTP client sends this by default.
+/// Java's HTTP client offers an upgrade to HTTP/2 by default.
 #[test]
 fn an_upgrade_offer_is_ignored_and_the_connection_is_kept() {
     let sim = sim(|_| ());
@@ -326,7 +326,7 @@ fn an_ambiguous_request_gets_400_and_nothing_after_it_is_answered() {
                 peer.set_nodelay(true).unwrap();
                 peer.set_read_timeout(Some(PATIENCE)).unwrap();
                 peer.write_all(first.as_bytes()).unwrap();
-                pause(Duration::from_millis(10)); // Two segments; the test holds for one as well.
+                pause(Duration::from_millis(10)); // Sends two segments; one would give the same result.
                 // The service may have closed the connection already.
                 peer.write_all(second.as_bytes()).ok();
                 let answer = read_answer(peer);

@@ -1,5 +1,5 @@
-//! The access token and its credentials: requested as documented, once, in time, and not repeatedly while Zoom rejects
-//! them.
+//! The access token: requested as Zoom documents, once for all flights, before the old one expires, and not repeatedly
+//! while Zoom rejects the credentials.
 
 use std::{
     fs,
@@ -91,13 +91,13 @@ fn steadily(service: &Service, paths: &mut impl Iterator<Item = String>, lasting
     let mut answers = Vec::new();
     while Instant::now() < until {
         answers.push(service.get(&paths.next().unwrap()));
-        pause(Duration::from_millis(60)); // The callers' pace.
+        pause(Duration::from_millis(60)); // The interval between requests.
     }
     answers
 }
 
 #[test]
-fn fifty_cold_meetings_share_one_access_token_asked_for_as_documented() {
+fn fifty_cold_meetings_share_one_access_token_requested_as_documented() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 50, 1);
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(500))).on_token_endpoint());
@@ -118,13 +118,13 @@ fn fifty_cold_meetings_share_one_access_token_asked_for_as_documented() {
     );
     let bearer = |call: &Call| call.header("authorization").unwrap().to_owned();
     let first = bearer(&sim.qos_calls()[0]);
-    assert!(sim.qos_calls().iter().all(|call| bearer(call) == first), "reused");
+    assert!(sim.qos_calls().iter().all(|call| bearer(call) == first), "the token is reused");
     assert_eq!(service.metric("zoom_qos_proxy_access_token_renewals_total{result=\"ok\"}"), 1.0);
     service.finish(&[]);
 }
 
 #[test]
-fn credentials_of_any_characters_reach_zoom_unharmed() {
+fn credentials_with_any_characters_reach_zoom_unchanged() {
     let sim = sim(|config| {
         config.account_id = "a b&c=d+e/f%".to_owned();
         config.client_id = "id-ü".to_owned();
@@ -169,7 +169,7 @@ fn a_renewal_in_the_background_keeps_no_caller_waiting() {
         let asked = Instant::now();
         assert_eq!(service.get(&paths.next().unwrap()).status, 200);
         longest = longest.max(asked.elapsed());
-        pause(Duration::from_millis(60)); // The caller's pace.
+        pause(Duration::from_millis(60)); // The interval between requests.
     }
     assert_eq!(sim.token_calls().len(), 2);
     assert!(longest < Duration::from_millis(700), "{longest:?}");
@@ -222,7 +222,7 @@ fn a_token_revoked_between_pages_costs_one_call_and_no_rows() {
 }
 
 #[test]
-fn an_expired_token_is_known_at_any_status() {
+fn an_expired_token_is_recognised_with_any_status() {
     for (kind, status) in [
         (FaultKind::TokenExpired, 401),
         (FaultKind::TokenInvalid, 401),
@@ -277,7 +277,7 @@ fn tokens_that_invalidate_each_other_cause_no_renewal_storm() {
     });
     let paths = add_meetings(&sim, 60, 25);
     let service = Service::start(&sim, &[]);
-    let answers = at_once(service.addr, paths); // 180 calls, 36 a second: five seconds.
+    let answers = at_once(service.addr, paths); // 180 calls at 36 a second take five seconds.
     assert!(answers.iter().all(|answer| answer.json()["total_records"] == 25));
     assert!(sim.token_calls().len() <= 6, "{}", sim.token_calls().len());
     let refused = sim.qos_calls().iter().filter(|call| call.status == Some(401)).count();
@@ -286,7 +286,7 @@ fn tokens_that_invalidate_each_other_cause_no_renewal_storm() {
 }
 
 #[test]
-fn a_token_refused_for_ever_is_renewed_once_and_then_held_against() {
+fn a_token_that_zoom_always_rejects_is_renewed_once_before_the_backoff() {
     for kind in [FaultKind::TokenInvalid, FaultKind::TokenExpiredWith400, FaultKind::TokenExpiredIn200] {
         let sim = sim(|_| ());
         let paths = add_meetings(&sim, 10, 25);
@@ -332,7 +332,7 @@ fn rejected_credentials_cancel_calls_that_wait_for_a_permit() {
 }
 
 #[test]
-fn a_wrong_secret_at_the_start_is_tried_once_however_many_ask() {
+fn a_wrong_secret_at_start_is_tried_once_for_all_callers() {
     let sim = sim(|config| config.client_secret = "another".to_owned());
     let paths = add_meetings(&sim, 20, 1);
     let service = Service::start(&sim, &[]);
@@ -353,7 +353,7 @@ fn a_wrong_secret_at_the_start_is_tried_once_however_many_ask() {
 }
 
 #[test]
-fn a_corrected_secret_file_ends_the_hold_within_five_seconds() {
+fn a_corrected_secret_file_ends_the_backoff_within_five_seconds() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 1, 1);
     let mounted = Mounted::new("wrong\n");
@@ -377,7 +377,7 @@ fn a_corrected_secret_file_ends_the_hold_within_five_seconds() {
 }
 
 #[test]
-fn a_secret_file_that_is_gone_for_a_moment_disturbs_nothing() {
+fn a_secret_file_that_is_missing_fails_no_request() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(2));
     let mut paths = add_meetings(&sim, 150, 1).into_iter();
     let mounted = Mounted::new("sim-secret");
@@ -392,7 +392,7 @@ fn a_secret_file_that_is_gone_for_a_moment_disturbs_nothing() {
 }
 
 #[test]
-fn a_wrong_new_secret_harms_nobody_while_the_token_is_valid() {
+fn a_wrong_new_secret_fails_no_request_while_the_token_is_valid() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(6));
     let mut paths = add_meetings(&sim, 150, 1).into_iter();
     let mounted = Mounted::new("sim-secret");
@@ -414,7 +414,7 @@ fn a_wrong_new_secret_harms_nobody_while_the_token_is_valid() {
 }
 
 #[test]
-fn without_a_token_a_wrong_secret_blocks_until_a_right_one_comes() {
+fn without_a_token_a_wrong_secret_blocks_calls_until_it_is_corrected() {
     let sim = sim(|config| config.access_token_life = Duration::from_secs(2));
     let mut paths = add_meetings(&sim, 150, 1).into_iter();
     let mounted = Mounted::new("sim-secret");
@@ -435,7 +435,7 @@ fn without_a_token_a_wrong_secret_blocks_until_a_right_one_comes() {
 }
 
 #[test]
-fn a_changed_secret_also_ends_a_hold_for_missing_scopes() {
+fn a_changed_secret_also_ends_a_backoff_for_missing_scopes() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 2, 1);
     let mounted = Mounted::new("sim-secret");
@@ -454,7 +454,7 @@ fn a_changed_secret_also_ends_a_hold_for_missing_scopes() {
     assert_ne!(
         calls[0].header("authorization"),
         calls[1].header("authorization"),
-        "a token's scopes are fixed"
+        "new scopes need a new token"
     );
     let printed = service.finish(&[REJECTED]).join("\n");
     assert!(!printed.contains("newer-secret") && !printed.contains("sim-secret"));
@@ -467,12 +467,12 @@ fn token_trouble(kind: FaultKind, status: u16, code: &str, zoom: Option<u16>) {
     sim.inject(Fault::new(kind).on_token_endpoint().forever());
     let service =
         Service::start(&sim, &[("zoom.connect_timeout", "500ms"), ("zoom.request_timeout", "500ms")]);
-    // At its start the service requests a token by itself; the log says when that has failed.
+    // The service requests a token when it starts. The log says when that has failed.
     wait_for(|| service.printed().iter().find(|line| line.contains("token endpoint")).cloned());
     assert_eq!(sim.token_calls().len(), 3);
     sim.clear_calls();
     let answers = at_once(service.addr, paths.clone());
-    assert_eq!(sim.token_calls().len(), 3, "one renewal for all: a call and two repetitions");
+    assert_eq!(sim.token_calls().len(), 3, "one renewal for all: a call and two retries");
     let gaps: Vec<_> = sim.token_calls().windows(2).map(|two| two[1].at - two[0].at).collect();
     assert!(gaps.iter().all(|gap| *gap >= Duration::from_millis(100)), "{gaps:?}");
     for answer in answers {
@@ -484,7 +484,7 @@ fn token_trouble(kind: FaultKind, status: u16, code: &str, zoom: Option<u16>) {
     assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 0.0);
     assert_eq!(service.ops_get("/readyz").status, 200, "the credentials are not rejected");
     sim.clear_faults();
-    assert_eq!(service.get(&paths[0]).status, 200, "not remembered");
+    assert_eq!(service.get(&paths[0]).status, 200, "the failure is not cached");
     service.finish(&["token endpoint", "flight failed"]);
 }
 
@@ -503,7 +503,7 @@ fn a_failing_token_endpoint_is_tried_three_times_then_zoom_failed() {
 }
 
 #[test]
-fn truncated_answers_of_the_token_endpoint_are_tried_again() {
+fn truncated_answers_of_the_token_endpoint_are_retried() {
     for kind in
         [FaultKind::Truncated, FaultKind::TruncatedChunked, FaultKind::ResetInBody, FaultKind::ShortValidJson]
     {
@@ -560,7 +560,7 @@ fn a_spent_day_is_reported_at_once_without_an_access_token() {
 }
 
 #[test]
-fn a_token_without_a_life_is_used() {
+fn a_token_without_a_lifetime_is_used() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 5, 1);
     sim.inject(Fault::new(FaultKind::TokenWithoutExpiry));
@@ -571,7 +571,7 @@ fn a_token_without_a_life_is_used() {
 }
 
 #[test]
-fn an_invalid_client_inside_a_401_is_a_refusal_as_well() {
+fn an_invalid_client_in_a_401_means_rejected_credentials() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 2, 1);
     let body = r#"{"reason":"Invalid client_id or client_secret","error":"invalid_client"}"#.to_owned();
@@ -606,8 +606,8 @@ fn a_token_refusal_in_either_envelope_is_recognised() {
 }
 
 #[test]
-fn a_token_that_lives_for_a_moment_only_is_still_no_storm() {
-    let sim = sim(|config| config.access_token_life = Duration::from_millis(900)); // Zoom says: 0 seconds.
+fn a_token_with_a_very_short_lifetime_causes_no_renewal_storm() {
+    let sim = sim(|config| config.access_token_life = Duration::from_millis(900)); // Zoom reports 0 seconds.
     let paths = add_meetings(&sim, 3, 25);
     let service = Service::start(&sim, &[]);
     for path in &paths {
@@ -634,7 +634,7 @@ fn a_rate_limited_token_endpoint_gets_no_further_requests() {
 }
 
 #[test]
-fn secrets_that_zoom_repeats_in_its_words_go_no_further() {
+fn secrets_that_zoom_repeats_in_its_messages_are_redacted() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 4, 1);
     let service = Service::start(&sim, &[]);

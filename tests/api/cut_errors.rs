@@ -25,11 +25,11 @@ enum End {
 
 const ENDS: [End; 3] = [End::Closed, End::Reset, End::Stalled];
 
-/// The beginning of a response that announces a hundred bytes more than it has.
+/// A response that announces a hundred bytes more than it sends.
 fn cut(status: u16, headers: &str, body: &str, end: End) -> Vec<Step> {
     let length = body.len() + 100;
     let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n{body}");
-    // The parts must arrive before the end: a reset can overtake them.
+    // The pause lets the bytes arrive first, because a reset can overtake them.
     let (last, pause) = match end {
         End::Closed => (Step::Close, 100),
         End::Reset => (Step::Reset, 100),
@@ -49,7 +49,7 @@ fn start(sim: &zoom_sim::Sim, zoom: &RawZoom, more: &[(&str, &str)]) -> Service 
 }
 
 #[test]
-fn a_429_pauses_all_calls_by_its_head() {
+fn a_cut_429_pauses_all_calls_as_its_head_says() {
     for end in ENDS {
         println!("{end:?}");
         let sim = sim(|_| ());
@@ -68,7 +68,7 @@ fn a_429_pauses_all_calls_by_its_head() {
 }
 
 #[test]
-fn a_cut_4xx_is_not_repeated_and_is_judged_by_what_arrived() {
+fn a_cut_4xx_is_not_retried_and_is_classified_by_what_arrived() {
     let table = [
         (403, "<html>", (502, "zoom_failed")),
         (404, "{\"code\":3001,\"message\":\"no\"}", (404, "meeting_not_found")),
@@ -115,7 +115,7 @@ fn a_cut_401_renews_the_access_token_and_closes_the_connection() {
 }
 
 #[test]
-fn a_cut_503_is_repeated_after_its_retry_after() {
+fn a_cut_503_is_retried_after_its_retry_after() {
     for end in ENDS {
         println!("{end:?}");
         let sim = sim(|_| ());
@@ -134,7 +134,7 @@ fn a_cut_503_is_repeated_after_its_retry_after() {
 }
 
 #[test]
-fn a_cut_error_of_the_token_endpoint_counts_like_a_whole_one() {
+fn a_cut_error_of_the_token_endpoint_counts_like_a_complete_one() {
     for end in ENDS {
         for (status, code) in [(429, "zoom_failed"), (503, "zoom_failed"), (401, "zoom_rejected_credentials")]
         {

@@ -1,4 +1,4 @@
-//! A caller's `Cache-Control`: every directive has its effect, and costs no more than necessary.
+//! A caller's `Cache-Control`: the effect of every directive, and the calls that it costs.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ fn assert_not_cached(answer: &Answer) {
     assert_eq!(answer.header("cache-status"), None);
 }
 
-/// Waits until the snapshot has this age, without starting a flight.
+/// Waits until the snapshot is at least this old, without starting a flight.
 fn wait_for_age(service: &Service, seconds: i64) {
     wait_for(|| (age(&get_with(service, PATH, "only-if-cached")) >= seconds).then_some(()));
 }
@@ -55,7 +55,7 @@ fn no_cache_refetches_a_fresh_snapshot_and_reports_fwd_request() {
 }
 
 #[test]
-fn on_a_miss_directives_change_nothing_and_the_reason_is_the_miss() {
+fn on_a_miss_directives_change_nothing() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for (number, directive) in
@@ -105,7 +105,7 @@ fn many_no_cache_requests_in_a_row_cost_one_call_per_floor() {
 }
 
 #[test]
-fn by_default_nobody_can_force_what_is_two_seconds_old() {
+fn by_default_no_directive_refetches_a_two_seconds_old_snapshot() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     service.get(PATH);
@@ -118,7 +118,7 @@ fn by_default_nobody_can_force_what_is_two_seconds_old() {
 }
 
 #[test]
-fn a_forced_fetch_that_fails_counts_for_the_floor_too() {
+fn a_forced_fetch_that_fails_counts_towards_the_floor_too() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.refresh_floor", "2s")]);
     service.get(PATH);
@@ -133,7 +133,7 @@ fn a_forced_fetch_that_fails_counts_for_the_floor_too() {
 }
 
 #[test]
-fn max_age_is_the_oldest_that_a_caller_takes() {
+fn max_age_is_the_maximum_age_that_a_caller_accepts() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -158,7 +158,7 @@ fn max_age_is_the_oldest_that_a_caller_takes() {
 }
 
 #[test]
-fn min_fresh_is_the_freshness_left_that_a_caller_wants() {
+fn min_fresh_is_the_remaining_freshness_that_a_caller_requires() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -196,7 +196,7 @@ fn only_if_cached_is_answered_from_the_cache_or_not_at_all() {
     assert_not_cached(&get_with(&service, PATH, "only-if-cached"));
     let head = request(service.addr, "HEAD", PATH, &[("Cache-Control", "only-if-cached")]);
     assert_eq!((head.status, head.body.len()), (504, 0));
-    assert_eq!(sim.qos_calls().len(), 0, "nothing kept, nothing started");
+    assert_eq!(sim.qos_calls().len(), 0, "no flight starts");
     service.get(PATH);
     let first = get_with(&service, PATH, "only-if-cached");
     assert_fresh_hit(&first);
@@ -221,7 +221,7 @@ fn only_if_cached_is_answered_from_the_cache_or_not_at_all() {
 }
 
 #[test]
-fn only_if_cached_never_waits_and_sees_remembered_failures() {
+fn only_if_cached_never_waits_and_returns_cached_failures() {
     let sim = sim(|config| config.latency = Duration::from_secs(1));
     let service = Service::start(&sim, &[]);
     std::thread::scope(|scope| {
@@ -255,7 +255,7 @@ fn only_if_cached_with_an_unmet_directive_is_not_cached() {
 }
 
 #[test]
-fn max_stale_widens_nothing() {
+fn max_stale_has_no_effect() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[("cache.live_fresh", "200ms"), NO_REVALIDATION]);
     for (turn, directive) in
@@ -272,7 +272,7 @@ fn max_stale_widens_nothing() {
 }
 
 #[test]
-fn pragma_no_cache_is_heard_where_there_is_no_cache_control() {
+fn pragma_no_cache_counts_only_without_cache_control() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -325,7 +325,7 @@ fn malformed_and_unknown_directives_are_ignored() {
 }
 
 #[test]
-fn a_word_within_the_quotes_of_an_unknown_directive_is_no_directive() {
+fn a_directive_inside_a_quoted_string_is_ignored() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -334,7 +334,7 @@ fn a_word_within_the_quotes_of_an_unknown_directive_is_no_directive() {
 }
 
 #[test]
-fn two_hundred_callers_who_force_it_together_share_one_flight() {
+fn two_hundred_simultaneous_forced_requests_share_one_flight() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
@@ -401,18 +401,18 @@ fn a_failed_forced_fetch_falls_back_to_the_cache_with_the_reason() {
 }
 
 #[test]
-fn a_forced_fetch_that_finds_the_meeting_gone_says_so() {
+fn a_forced_fetch_reports_that_the_meeting_is_gone() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     service.get(PATH);
     sim.inject(Fault::new(FaultKind::DoesNotExist));
     assert_eq!(get_with(&service, PATH, "no-cache").problem(), "meeting_not_found");
-    assert_eq!(service.get(PATH).status, 404, "the snapshot has expired");
+    assert_eq!(service.get(PATH).status, 404, "the snapshot is removed");
     service.finish(&[]);
 }
 
 #[test]
-fn nothing_of_these_headers_reaches_zoom() {
+fn caching_headers_of_callers_do_not_reach_zoom() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[NO_FLOOR]);
     let headers = [

@@ -33,7 +33,8 @@ fn status(status: u16, body: &str) -> FaultKind {
 /// Zoom's response: HTTP status, `code` and `message`.
 type Said<'a> = (u16, Option<i64>, Option<&'a str>);
 
-/// Checks all of a problem, and that it quotes Zoom's response to `call`.
+/// Checks a problem's status, code and cache headers, that it reveals nothing internal, and that it quotes Zoom's
+/// response to `call`.
 fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call: &Call) {
     assert_eq!((answer.status, answer.problem().as_str()), expected, "{}", answer.text());
     answer.assert_discreet(sim);
@@ -44,7 +45,7 @@ fn check(answer: &Answer, sim: &Sim, expected: (u16, &str), said: Said<'_>, call
     assert!(answer.header("etag").is_none() && answer.header("last-modified").is_none());
 }
 
-/// How Zoom refuses a meeting, the problem that callers get, and the response that it quotes.
+/// How Zoom refuses a meeting, the problem that callers get, and the response that the problem quotes.
 fn refusals(redirect: FaultKind) -> Vec<(FaultKind, (u16, &'static str), Said<'static>)> {
     let no_type = r#"{"code":300,"message":"The value of the query parameter type is invalid."}"#;
     vec![
@@ -119,7 +120,8 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
         assert_eq!(calls.len(), 1);
         check(&answer, &sim, expected, (status, code, message.as_deref()), &calls[0]);
         let remembered = answer.header("retry-after").map(|seconds| seconds.parse().unwrap());
-        // It is not requested again before then; a missing meeting may exist in a moment.
+        // A failure is cached for these 30 s. The other problems have no Retry-After: a missing meeting may exist in a
+        // moment, and the rest never change.
         assert_eq!(remembered, (expected.1 == "zoom_failed").then_some(30));
     }
     let asked: Vec<_> = sim.calls().iter().map(|call| call.kind).collect();
@@ -129,7 +131,7 @@ fn each_meeting_refusal_costs_one_call_and_carries_zooms_message() {
 }
 
 #[test]
-fn refused_scopes_and_plans_are_told_once_and_then_held_against() {
+fn a_missing_scope_or_plan_costs_one_call_and_a_backoff() {
     let table: Vec<(FaultKind, Said<'_>)> = vec![
         (FaultKind::PlanTooLow, (400, Some(200), Some(PLAN))),
         (FaultKind::MissingScope, (400, Some(4711), Some(SCOPES))),
@@ -264,8 +266,8 @@ fn an_impossible_meeting_is_remembered_longer_than_a_missing_one() {
     let codes = || paths.each_ref().map(|path| service.get(path).problem());
     let all = ["not_a_meeting", "meeting_too_old", "meeting_not_found"];
     assert_eq!(codes(), all);
-    // The third is a live meeting that does not exist yet: it has been requested again twice before the others are
-    // once.
+    // The third meeting is live and does not exist yet. It is requested twice more while the refusals of the others are
+    // still cached.
     wait_for(|| {
         assert_eq!(codes(), all);
         (calls_for(&sim, &meeting_id(2)).len() == 3).then_some(())
@@ -275,7 +277,7 @@ fn an_impossible_meeting_is_remembered_longer_than_a_missing_one() {
 }
 
 #[test]
-fn refused_scopes_are_asked_again_after_thirty_seconds_and_not_before() {
+fn a_missing_scope_is_retried_after_thirty_seconds_and_not_before() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     sim.inject(Fault::new(FaultKind::MissingScope));
@@ -297,7 +299,7 @@ fn refused_scopes_are_asked_again_after_thirty_seconds_and_not_before() {
 }
 
 #[test]
-fn trouble_that_can_pass_is_over_after_its_pause() {
+fn a_temporary_failure_is_retried_once_it_is_no_longer_cached() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[QUICK[0], QUICK[1], ("cache.refusal", "1s")]);
     let table = [
@@ -349,7 +351,7 @@ fn a_rate_limit_is_over_when_its_pause_is() {
 }
 
 #[test]
-fn a_flight_that_meets_one_429_too_many_is_not_remembered_either() {
+fn a_flight_that_fails_after_three_429s_is_not_cached() {
     let rate = |daily: bool| {
         let retry_after = Some("1".to_owned());
         if daily {
@@ -376,7 +378,7 @@ fn a_flight_that_meets_one_429_too_many_is_not_remembered_either() {
 }
 
 #[test]
-fn zooms_words_are_cut_and_its_pages_are_not_quoted() {
+fn zooms_messages_are_truncated_and_its_html_is_not_quoted() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let long = "x".repeat(5_000);
@@ -394,7 +396,7 @@ fn zooms_words_are_cut_and_its_pages_are_not_quoted() {
 }
 
 #[test]
-fn a_repeated_page_token_is_reported_with_its_answer() {
+fn a_repeated_page_token_is_reported_with_zooms_status() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 40, 1));
     sim.inject(Fault::new(FaultKind::RepeatPageToken).on_page(1).forever());
@@ -406,7 +408,7 @@ fn a_repeated_page_token_is_reported_with_its_answer() {
 }
 
 #[test]
-fn a_url_in_zooms_words_is_not_passed_on() {
+fn a_url_in_zooms_message_is_not_passed_on() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let link = r#"{"code":9999,"message":"Not enabled. See https://marketplace.zoom.us/docs for more."}"#;

@@ -1,4 +1,4 @@
-//! The day that callers share: reserves, ceilings, callers whose meetings do not exist, restarts, and refusals.
+//! The daily quota that callers share: reserves, limits, callers whose meetings do not exist, restarts, and rejections.
 
 use test_support::{
     callers::{KEY, OTHER_KEY, callers_file, entry, get_as, in_status, start, two_callers},
@@ -32,7 +32,7 @@ fn a_greedy_caller_leaves_the_other_its_reserve() {
     // The reserve lapses while the test runs.
     assert!(
         (98 - reserve..=101 - reserve).contains(&greedy),
-        "{greedy} with {reserve} reserved to the other"
+        "{greedy} with {reserve} reserved for the other"
     );
     if reserve < 2 {
         println!("skipped: too little is reserved this late in the day");
@@ -42,7 +42,7 @@ fn a_greedy_caller_leaves_the_other_its_reserve() {
     let refused = get_as(&service, KEY, &paths[greedy]);
     assert_eq!((refused.status, refused.problem().as_str()), (429, "caller_over_limit"), "{refused:?}");
     assert!(refused.json()["detail"].as_str().unwrap().contains("share"), "{refused:?}");
-    assert!((1..=3_500).contains(&refused.retry_after()), "25 calls lapse in a day: {refused:?}");
+    assert!((1..=3_500).contains(&refused.retry_after()), "one of 25 reserved calls lapses within an hour: {refused:?}");
     assert_eq!(get_as(&service, OTHER_KEY, &paths[100]).status, 200);
     assert_eq!(get_as(&service, KEY, &paths[0]).status, 200, "hits cost nothing");
 
@@ -79,7 +79,7 @@ fn without_a_reserve_or_callers_one_caller_may_spend_the_day() {
 }
 
 #[test]
-fn a_ceiling_of_the_day_looks_daily_and_yields_to_stale() {
+fn over_its_daily_limit_a_caller_gets_429_or_a_stale_snapshot() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 4);
     let (service, _folder, _) =
@@ -103,11 +103,11 @@ fn a_ceiling_of_the_day_looks_daily_and_yields_to_stale() {
 }
 
 #[test]
-fn a_caller_that_finds_nothing_is_held_until_it_finds_something() {
+fn a_caller_with_only_404s_is_slowed_until_it_finds_a_meeting() {
     let sim = sim(|_| ());
     let found = add_meetings(&sim, 0, 3);
     let missing: Vec<_> = (0..60).map(|number| format!("/qos/9900000{number:04}")).collect();
-    // A tenth of half the day is a fetch in 0.3 s.
+    // A slowed caller gets a tenth of its share, which is half of the day: one call in about 0.3 s.
     let settings = [("limits.heavy_per_day", "6000000"), A_HUNDRED[1], ("cache.not_found_live", "0s")];
     let (service, _folder, _) = start(&sim, &two_callers(""), &settings);
     let answers: Vec<_> = missing.iter().map(|path| get_as(&service, KEY, path)).collect();
@@ -119,7 +119,7 @@ fn a_caller_that_finds_nothing_is_held_until_it_finds_something() {
     assert_eq!(
         get_as(&service, OTHER_KEY, &missing[0]).problem(),
         "meeting_not_found",
-        "others are not held"
+        "other callers are not slowed"
     );
     wait_for(|| (get_as(&service, KEY, &found[0]).status == 200).then_some(()));
     for path in &found[1..] {
@@ -146,7 +146,7 @@ fn a_restart_keeps_what_each_caller_has_spent() {
     assert_eq!(fetched(&service, KEY, &paths[2..5]), 1);
     service.finish(&[]);
 
-    // A file of a version that did not count callers.
+    // The state file of an older version, which did not count each caller's calls.
     std::fs::write(&file, format!("{{\"zoom_calls_of_day\":{},\"calls\":9}}", today())).unwrap();
     let (service, _folder, _) = start(&sim, &callers, &settings);
     assert_eq!(in_status(&service, "support-tools")["day"]["calls_used"], 0);

@@ -32,7 +32,7 @@ fn timed(service: &Service, key: &str, id: &str) -> Duration {
     began.elapsed()
 }
 
-/// Waits until this number of one-page meetings are queued for their call or made it.
+/// Waits until this many one-page meetings have queued for their call or made it.
 fn wait_until_asked_for(sim: &Sim, service: &Service, meetings: usize) {
     wait_for(|| {
         let queued = service.metric("zoom_qos_proxy_permits_queued");
@@ -48,7 +48,7 @@ fn permits_are_shared_by_weight_while_both_wait() {
     let callers = entry("heavy", KEY, "weight = 3") + &entry("light", OTHER_KEY, "weight = 1");
     let settings = [LIMIT[0], LIMIT[1], ("server.wait", "60s")];
     let (service, _folder, _) = start(&sim, &callers, &settings);
-    // All of them are queued before the first is served, however slowly this machine starts them.
+    // The pause lets all flights queue before the first is served, even on a slow machine.
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("10".to_owned()), headers: false }));
     std::thread::scope(|scope| {
         for (key, ids) in [(KEY, &heavy), (OTHER_KEY, &light)] {
@@ -61,7 +61,8 @@ fn permits_are_shared_by_weight_while_both_wait() {
         assert!(sim.qos_calls().len() < 5, "they were still waiting for the end of the pause");
         sim.clear_calls();
     });
-    // From when both are queued until the first has no more queued flights.
+    // Both callers have queued flights during the calls 30 to 130. The caller of weight 3 runs out of them after about
+    // 160 calls.
     let calls = sim.qos_calls();
     let of_heavy = |calls: &[zoom_sim::Call]| {
         calls.iter().filter(|call| call.meeting.as_ref().is_some_and(|id| heavy.contains(id))).count()
@@ -75,14 +76,15 @@ fn permits_are_shared_by_weight_while_both_wait() {
 /// One call a second.
 const SLOWLY: [(&str, &str); 2] = [("limits.heavy_per_second", "1"), ("limits.headroom_percent", "0")];
 
-/// A caller that has sent this request and has no answer yet.
+/// Sends a request, and returns the connection without waiting for the answer.
 fn asks(service: &Service, id: &str) -> TcpStream {
     let mut caller = TcpStream::connect(service.addr).unwrap();
     write!(caller, "GET /qos/{id} HTTP/1.1\r\nHost: service\r\n\r\n").unwrap();
     caller
 }
 
-/// From here on the service no longer takes the end of the connection for part of the request.
+/// Waits for more than the 20 ms in which the service lets a client close its sending side. After that, it takes the
+/// end of the connection for a disconnect.
 fn wait_until_it_has_waited() {
     let then = Instant::now() + Duration::from_millis(30);
     wait_for(|| (Instant::now() > then).then_some(()));
@@ -113,14 +115,14 @@ fn a_flight_gives_up_its_place_when_its_caller(hangs_up: impl FnOnce(TcpStream))
     assert_eq!(
         later.cache_status(),
         "zoom-qos-proxy; fwd=uri-miss; fwd-status=200; stored",
-        "a flight of its own"
+        "the later request starts its own flight"
     );
     service.finish(&[]);
 }
 
 #[test]
 fn a_flight_whose_callers_all_disconnected_makes_no_call() {
-    // An orderly close.
+    // Dropping the connection sends a FIN.
     a_flight_gives_up_its_place_when_its_caller(drop);
 }
 
@@ -128,7 +130,7 @@ fn a_flight_whose_callers_all_disconnected_makes_no_call() {
 fn a_flight_whose_callers_were_all_killed_makes_no_call() {
     a_flight_gives_up_its_place_when_its_caller(|caller| {
         let socket = socket2::Socket::from(caller);
-        // A reset.
+        // Dropping the connection now sends a reset.
         socket.set_linger(Some(Duration::ZERO)).unwrap();
     });
 }
@@ -143,8 +145,8 @@ fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
     wait_until_asked_for(&sim, &service, 5);
     let asked = Instant::now();
     let refused = service.get(&format!("/qos/{}", ids[5]));
-    assert_eq!(refused.problem(), "zoom_rate_limited", "four before it, and four and a half seconds to wait");
-    assert!(asked.elapsed() < Duration::from_secs(1), "at once");
+    assert_eq!(refused.problem(), "zoom_rate_limited", "four calls are before it, and it waits for 4.5 s");
+    assert!(asked.elapsed() < Duration::from_secs(1), "rejected at once");
     wait_until_it_has_waited();
     drop(waiting);
     let answer = wait_for(|| Some(service.get(&format!("/qos/{}", ids[6]))).filter(|it| it.status == 200));
@@ -153,7 +155,7 @@ fn disconnected_callers_do_not_lengthen_a_newcomers_retry_after() {
     service.finish(&[]);
 }
 
-/// Some clients shut down their sending side after the request and go on reading.
+/// Some clients shut down their sending side after the request and continue to read.
 #[test]
 fn a_caller_that_closed_its_sending_side_gets_the_complete_response() {
     let sim = sim(|config| config.latency = Duration::from_millis(200));
@@ -172,7 +174,7 @@ fn a_caller_that_closed_its_sending_side_gets_the_complete_response() {
 }
 
 #[test]
-fn a_half_closed_caller_that_lost_its_permit_gets_the_reason() {
+fn a_half_closed_caller_that_lost_its_place_gets_the_reason() {
     let sim = sim(|_| ());
     let ids = add(&sim, 91_000_000_000, 2);
     let service = Service::start(&sim, &SLOWLY);
@@ -224,13 +226,13 @@ fn a_flight_moves_up_when_a_less_loaded_caller_joins_it() {
         assert_eq!(joined.status, 200);
         let calls = sim.qos_calls();
         let place = calls.iter().position(|call| call.meeting.as_ref() == Some(last)).unwrap();
-        assert!(place <= before + 3, "place {place}, though {before} were made when it was joined");
+        assert!(place <= before + 3, "call {place}, although only {before} were made when the second caller joined");
     });
     assert_eq!(sim.qos_calls().len(), 12);
     service.finish(&[]);
 }
 
-/// When the queue is full, the caller that filled it pays.
+/// When the queue is full, it evicts flights of the caller that filled it.
 #[test]
 fn a_full_queue_makes_room_for_a_less_loaded_caller() {
     let sim = sim(|_| ());
@@ -261,7 +263,8 @@ mod alone {
 
     #[test]
     fn one_cold_meeting_does_not_wait_behind_another_callers_five_hundred() {
-        // This test is about order, not speed: with five hundred clients in its own process the simulator reads late.
+        // The simulator allows 60 calls a second, because it may read calls late: five hundred clients run in its
+        // process. The test is about order, not speed.
         let sim = sim(|config| (config.latency, config.per_second) = (Duration::from_millis(100), 60));
         let (backfill, single) = (add(&sim, 91_000_000_000, 500), add(&sim, 92_000_000_000, 40));
         // The 540 calls take longer than callers wait by default.
@@ -295,7 +298,7 @@ mod alone {
         service.finish(&[]);
     }
 
-    /// A busy quarter of an hour, scaled down by a low limit to a few seconds.
+    /// Each of five callers fetches sixty meetings while Zoom fails in five ways.
     #[test]
     fn five_callers_under_faults_use_the_whole_limit_without_exceeding_it() {
         let sim = sim(|config| config.latency = Duration::from_millis(60));
@@ -306,7 +309,7 @@ mod alone {
         let (service, _folder, _) = start(&sim, &callers, &settings);
         let injected = 3;
         for number in 0..injected {
-            // Each for its own meeting, so that no flight inherits the patience of a second caller.
+            // Each fault is for another meeting, so that no flight meets two of them.
             let befall = |kind: FaultKind, meeting: usize| {
                 let id = (91_000_000_000 + 1_000 * meeting + number).to_string();
                 sim.inject(Fault::new(kind).for_meeting(id));
@@ -335,8 +338,8 @@ mod alone {
         let calls = sim.qos_calls();
         let refused = calls.iter().filter(|call| call.status == Some(429)).count();
         assert_eq!(refused, injected, "no 429 except the injected ones");
-        // While calls are queued: until the last fifth, in which only the pages of the last meetings remain, one by
-        // one. Pauses leave gaps.
+        // Only the first four fifths are measured, while calls are queued: at the end only the pages of the last
+        // meetings remain, one after another. Gaps of 0.5 s and more are pauses and do not count.
         let busy = &calls[..calls.len() * 4 / 5];
         let gaps = busy.windows(2).map(|two| (two[1].at - two[0].at).as_secs_f64());
         let (mut active, mut counted) = (0.0, 0.0);

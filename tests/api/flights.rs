@@ -41,7 +41,7 @@ fn two_hundred_callers_of_a_cold_meeting_cost_three_calls() {
 }
 
 #[test]
-fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
+fn callers_that_reset_their_connections_neither_stop_nor_repeat_a_flight() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     sim.add_meeting(Meeting::generated("91111111111", 30, 3));
     let service = Service::start(&sim, &[]);
@@ -52,7 +52,7 @@ fn reset_callers_do_not_cost_another_call_and_the_snapshot_lands() {
             stream
         })
         .collect();
-    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the flight is under way");
+    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the flight has started");
     // The callers reset their connections during the call.
     pause(Duration::from_millis(50));
     for stream in callers {
@@ -81,7 +81,7 @@ fn pages_are_requested_one_by_one_as_documented_in_zooms_order() {
         assert_eq!(call.query("type").as_deref(), Some("past"));
         assert_eq!(call.query("page_size").as_deref(), Some("10"));
         assert_eq!(call.query("next_page_token").is_some(), number > 0);
-        assert_eq!(call.status, Some(200), "the token was encoded so that Zoom knows it again");
+        assert_eq!(call.status, Some(200), "Zoom accepts the page token as encoded");
         assert!(call.header("authorization").is_some_and(|value| value.starts_with("Bearer ey")));
         assert!(call.header("user-agent").is_some_and(|value| value.starts_with("zoom-qos-proxy/")));
     }
@@ -155,7 +155,7 @@ fn an_expired_page_token_starts_the_flight_over_once() {
         sim.inject(Fault::new(kind).on_page(1).times(2));
         let answer = service.get("/qos/91111111111?type=past");
         assert_eq!((answer.status, answer.problem().as_str()), (502, "zoom_failed"));
-        assert_eq!(pages_asked(&sim), [0, 1, 0, 1], "once, not for ever");
+        assert_eq!(pages_asked(&sim), [0, 1, 0, 1], "the flight starts over only once");
         service.finish(&["flight failed"]);
     }
 }
@@ -173,7 +173,7 @@ fn a_page_token_that_repeats_ends_the_flight_at_once() {
 }
 
 #[test]
-fn a_failure_reaches_everybody_who_waited_and_the_next_caller_starts_anew() {
+fn a_failure_reaches_all_waiting_callers_and_a_later_one_retries() {
     let sim = sim(|config| config.latency = Duration::from_millis(200));
     sim.add_meeting(Meeting::generated("91111111111", 5, 1));
     sim.inject(Fault::new(FaultKind::EndpointUnknown));
@@ -181,14 +181,14 @@ fn a_failure_reaches_everybody_who_waited_and_the_next_caller_starts_anew() {
     for answer in at_once(service.addr, vec!["/qos/91111111111".into(); 20]) {
         assert!(answer.status == 200 || answer.problem() == "zoom_failed", "{}", answer.text());
     }
-    // After the pause that follows the failure.
+    // Retried until the pause that follows the failure is over.
     wait_for(|| (service.get("/qos/91111111111").status == 200).then_some(()));
     assert_eq!(sim.qos_calls().len(), 2);
     service.finish(&["flight failed"]);
 }
 
 #[test]
-fn an_empty_meeting_is_a_whole_meeting() {
+fn an_empty_meeting_is_a_complete_meeting() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 0, 0));
     let service = Service::start(&sim, &[]);
@@ -200,13 +200,13 @@ fn an_empty_meeting_is_a_whole_meeting() {
 }
 
 #[test]
-fn a_flight_goes_on_whose_callers_were_told_that_it_does() {
+fn a_flight_continues_after_its_callers_got_still_fetching() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 1, 1));
     sim.inject(Fault::new(FaultKind::Slow(Duration::from_millis(2_500))).on_token_endpoint());
     let service = Service::start(&sim, &[("server.wait", "1s")]);
     assert_eq!(service.get("/qos/91111111111").problem(), "still_fetching");
-    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "though no caller waits for it any more");
+    assert!(sim.wait_for_calls(1, Duration::from_secs(10)), "the call is made although no caller waits any more");
     let landed = wait_for(|| Some(service.get("/qos/91111111111")).filter(|answer| answer.status == 200));
     let joined_or_found = ["collapsed", "hit"].iter().any(|word| landed.cache_status().contains(word));
     assert!(joined_or_found, "{}", landed.cache_status());

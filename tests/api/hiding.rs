@@ -1,4 +1,4 @@
-//! Every response to callers with `hide` is searched, for every combination, for every value that must be hidden.
+//! Searches the responses to callers with every combination of `hide` for values that must be hidden.
 
 use std::{collections::BTreeSet, fs};
 
@@ -18,7 +18,7 @@ use test_support::{
 };
 use zoom_sim::{Fault, FaultKind};
 
-/// The values that must be in no answer to this caller.
+/// The values that must not appear in any answer to a caller with this `hide`.
 fn hidden_values(hide: &[&str]) -> Vec<String> {
     let mut fields = Vec::new();
     for (group, of_group) in [("identity", &IDENTITY[..]), ("address", &ADDRESS), ("device", &DEVICE)] {
@@ -34,7 +34,8 @@ fn hidden_values(hide: &[&str]) -> Vec<String> {
     values
 }
 
-/// Whether a value stands in the text, and not only another one that begins with it: `mark-os` is a part of `mark-os-version`.
+/// Whether the text contains this value, and not only a longer one that begins with it: `mark-os` is part of
+/// `mark-os-version`.
 fn has(text: &str, value: &str) -> bool {
     let mut rests = text.match_indices(value).map(|(at, _)| text.split_at(at + value.len()).1);
     rests.any(|rest| rest.starts_with("-of-another") || !rest.starts_with('-'))
@@ -46,7 +47,7 @@ fn assert_hidden(place: &str, text: &str, values: &[String]) {
     }
 }
 
-/// Every request that returns data of the meeting, and the errors beside it.
+/// Requests for the meeting's data in every form, including some that are rejected.
 fn paths(pseudonym: &str) -> Vec<String> {
     let query = |more: &str| format!("{PATH}&{more}");
     let mut paths = vec![
@@ -75,7 +76,7 @@ fn paths(pseudonym: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_answer_contains_what_is_hidden() {
+fn no_answer_contains_a_hidden_value() {
     let (sim, collector, redis) = (sim(|_| ()), Collector::start(Answers::Taken), Server::start());
     sim.add_meeting(meeting(ID));
     let (endpoint, url) = (collector.base(), redis.url());
@@ -104,7 +105,7 @@ fn no_answer_contains_what_is_hidden() {
             assert_eq!(has(&whole, &value), !values.contains(&value), "{value}, {hide:?}");
         }
     }
-    // The snapshot itself is whole; without an encryption key, Redis has all of it.
+    // Without an encryption key, the values in Redis contain the entire snapshot, but the names of keys must not.
     let keys: Vec<String> = redis.command(&["KEYS", "*"]);
     assert!(!keys.iter().any(|key| key.contains("mark")), "{keys:?}");
     let everywhere = hidden_values(&["identity", "address", "device"]);
@@ -174,7 +175,7 @@ fn shown_fields_stay_and_hidden_ones_become_null_or_a_pseudonym() {
 }
 
 #[test]
-fn zooms_words_and_ids_are_not_repeated_in_errors() {
+fn zooms_messages_are_hidden_from_callers_with_hidden_fields() {
     let sim = sim(|_| ());
     for id in ["98765432102", "98765432103"] {
         let body = r#"{"code":3001,"message":"Meeting does not exist for mark-email."}"#.to_owned();
@@ -210,7 +211,7 @@ fn zooms_words_and_ids_are_not_repeated_in_errors() {
 
 // ---- no oracle ----
 
-/// What an answer says besides its data and the id that the caller itself sent.
+/// An answer without what differs between any two requests, and without the id that the caller sent.
 fn shape(answer: &Answer, sent: &str) -> (u16, BTreeSet<(String, String)>, String) {
     let varies = ["x-request-id", "date", "age"];
     let headers = answer.headers.iter().filter(|(name, _)| !varies.contains(&name.as_str()));
@@ -227,7 +228,8 @@ fn a_real_id_and_an_invented_one_get_the_same_answers() {
     let service = &running;
     let whole = get_as(service, "caller-1", PATH);
     let modified = whole.header("last-modified").unwrap().to_owned();
-    // A caller who sees everything makes the view of the same id, which must not be found by the others.
+    // A caller that sees everything selects the same id first. Its view is cached, and must not be served to the
+    // others.
     let open = get_as(service, "caller-0", &format!("{PATH}&participant=mark-email"));
     assert_eq!(participants(&open).len(), 2);
     let open_tag = open.header("etag").unwrap().to_owned();
@@ -272,7 +274,7 @@ fn a_real_id_and_an_invented_one_get_the_same_answers() {
     running.finish(&[]);
 }
 
-/// The tag of a snapshot is a hash of it all: with it, a caller could check a guess of what is hidden.
+/// A snapshot's tag is a hash of its complete content. A caller that knew it could verify a guess at a hidden value.
 #[test]
 fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
     let sim = sim(|_| ());
@@ -299,7 +301,8 @@ fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
             ours.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')),
             "{ours}"
         );
-        // A token is read only in the form that the caller gets: it could make the other one for a guess.
+        // The service accepts only the form of token that it issues to this caller: with hidden fields, a caller could
+        // forge an unsealed token to test a guess.
         let foreign =
             if hide.is_empty() { token(&slice("caller-7", "&page_size=1")) } else { open_token.clone() };
         assert_eq!(slice(&caller, &format!("&next_page_token={foreign}")).problem(), "invalid_page_token");
@@ -330,7 +333,7 @@ fn neither_tags_nor_page_tokens_reveal_the_hash_of_the_meeting() {
 // ---- pseudonyms ----
 
 #[test]
-fn pseudonyms_are_the_same_at_all_replicas_and_after_restarts() {
+fn pseudonyms_are_the_same_in_all_processes_with_the_same_secret() {
     let (sim, other_id) = (sim(|_| ()), "98765432105");
     for id in [ID, other_id] {
         sim.add_meeting(meeting(id));
@@ -344,9 +347,9 @@ fn pseudonyms_are_the_same_at_all_replicas_and_after_restarts() {
         let (service, _callers, _) = start(&sim, &callers(), settings);
         seen.insert(pseudonym_of(&service, "caller-1"));
         let live = participants(&get_as(&service, "caller-1", &format!("/qos/{ID}")));
-        assert!(seen.contains(live[0]["email"].as_str().unwrap()), "live and past");
+        assert!(seen.contains(live[0]["email"].as_str().unwrap()), "live and past have the same pseudonym");
         let elsewhere = participants(&get_as(&service, "caller-1", &format!("/qos/{other_id}?type=past")));
-        assert!(!seen.contains(elsewhere[0]["user_id"].as_str().unwrap()), "another meeting");
+        assert!(!seen.contains(elsewhere[0]["user_id"].as_str().unwrap()), "another meeting has another pseudonym");
         service.finish(&[]);
     }
     assert_eq!(seen.len(), 1, "{seen:?}");
@@ -379,7 +382,7 @@ fn another_client_secret_means_other_pseudonyms_tags_and_tokens() {
 }
 
 #[test]
-fn without_a_file_the_anonymous_caller_sees_what_is_configured() {
+fn anonymous_hide_applies_without_a_callers_file() {
     let sim = sim(|_| ());
     sim.add_meeting(meeting(ID));
     let service = Service::start(&sim, &[("callers.anonymous_hide", "identity,address,device")]);

@@ -1,4 +1,4 @@
-//! Callers with `hide` still see pseudonyms and the values that are not hidden, in each form.
+//! Callers with `hide` see pseudonyms, and the values that are not hidden, in every format.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use test_support::{
 };
 use zoom_sim::Meeting;
 
-/// The fields in which a summary looks for something in common, and the group that hides each.
+/// The fields whose common values a summary reports, and the group that hides each field.
 const COMPARED: [(&str, Option<&str>); 7] = [
     ("network_type", None),
     ("connection_type", None),
@@ -21,7 +21,7 @@ const COMPARED: [(&str, Option<&str>); 7] = [
     ("device", Some("device")),
 ];
 
-/// Two bad stays of one person, and three good ones of somebody else.
+/// Two bad stays of one person, and three good ones of another.
 fn meeting() -> Meeting {
     let rejoined = row("").replace("mark-user-id", "mark-user-id-2").replace("10:00:00Z", "10:30:00Z");
     let good = row("-of-another").replace("55 ms", "5 ms");
@@ -97,7 +97,7 @@ fn rows_have_pseudonyms_and_empty_cells_in_both_formats() {
 }
 
 #[test]
-fn zooms_participant_path_takes_and_repeats_only_ids_that_the_caller_sees() {
+fn zooms_participant_path_accepts_and_repeats_only_ids_that_the_caller_sees() {
     let sim = sim(|_| ());
     sim.add_meeting(meeting());
     let (running, _folder, _) = start(&sim, &callers(), &[]);

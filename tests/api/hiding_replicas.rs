@@ -18,7 +18,7 @@ use zoom_sim::Sim;
 const ENCRYPTED: [(&str, &str); 1] =
     [("redis.encryption_key", "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0")];
 
-/// Two replicas with the same callers, who differ in what is hidden from them.
+/// Starts two replicas with a caller for every combination of `hide`.
 fn start_two(sim: &Sim, redis: &Server, more: &[(&str, &str)]) -> (Vec<Service>, TempDir) {
     sim.add_meeting(meeting(ID));
     let (folder, path) = callers_file(&callers());
@@ -43,7 +43,7 @@ fn etag(answer: &Answer) -> &str {
 }
 
 #[test]
-fn tags_and_tokens_with_hidden_fields_are_good_at_the_other_replica() {
+fn tags_and_tokens_with_hidden_fields_are_valid_at_the_other_replica() {
     let (sim, redis) = (sim(|_| ()), Server::start());
     let (replicas, _folder) = start_two(&sim, &redis, &[]);
     let [one, two] = [&replicas[0], &replicas[1]];
@@ -66,7 +66,7 @@ fn tags_and_tokens_with_hidden_fields_are_good_at_the_other_replica() {
             let headers = [("X-Api-Key", caller.as_str()), ("If-None-Match", etag(&here))];
             assert_eq!(request(two.addr, "GET", &path, &headers).status, 304, "{path} for {hide:?}");
         }
-        // Each slice comes from the other replica than the one before.
+        // The slices come from the two replicas in turn.
         let mut walked = Vec::new();
         let mut next = get_as(one, &caller, &format!("{PATH}&page_size=1"));
         for replica in [two, one] {
@@ -82,7 +82,7 @@ fn tags_and_tokens_with_hidden_fields_are_good_at_the_other_replica() {
     finish(replicas, &[]);
 }
 
-/// Every key with its value, as the server saves it: texts are contained as they are.
+/// Every key, and its value as the server serializes it. Without compression, texts are readable in it.
 fn content(redis: &Server) -> BTreeMap<String, Vec<u8>> {
     let keys: Vec<String> = redis.command(&["KEYS", "*"]);
     let dumped = keys.into_iter().filter_map(|key| {
@@ -96,7 +96,7 @@ fn contains(value: &[u8], part: &[u8]) -> bool {
     value.windows(part.len()).any(|window| window == part)
 }
 
-/// `docs/PRIVACY.md` says so: whole meetings without an encryption key, nothing of them with one, and ids in names of keys.
+/// As `docs/PRIVACY.md` says, Redis contains complete meetings without an encryption key, and only their ids with one.
 #[test]
 fn redis_contains_whole_meetings_unless_they_are_encrypted() {
     for more in [&[][..], &ENCRYPTED] {

@@ -21,7 +21,7 @@ fn assert_bad_id(answer: &Answer, path: &str) {
     assert_eq!(answer.status, 400, "{path:?}: {}", answer.text());
     assert_eq!(answer.problem(), "invalid_meeting_id", "{path:?}");
     let detail = answer.json()["detail"].as_str().unwrap().to_owned();
-    assert!(detail.contains("9 to 12 digits") && detail.contains("UUID"), "how to write it right: {detail}");
+    assert!(detail.contains("9 to 12 digits") && detail.contains("UUID"), "it names the valid forms: {detail}");
     assert!(answer.header("x-request-id").is_some_and(|id| !id.is_empty()), "{path:?}");
     assert_eq!(answer.header("cache-status"), None);
 }
@@ -106,7 +106,7 @@ fn an_invalid_meeting_id_is_rejected_without_a_call_and_explained() {
 }
 
 #[test]
-fn an_overlong_id_is_refused_whatever_it_is_made_of() {
+fn an_overlong_id_is_rejected_whatever_its_characters() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for id in [
@@ -155,7 +155,7 @@ fn an_unknown_path_that_ends_in_a_meeting_id_is_404() {
 }
 
 #[test]
-fn bytes_that_no_url_may_contain_get_400_without_harm() {
+fn bytes_that_no_url_may_contain_get_400() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for bytes in [
@@ -223,7 +223,7 @@ fn numbers_of_nine_to_twelve_digits_reach_zoom_as_they_are() {
 }
 
 #[test]
-fn an_absolute_url_in_the_request_line_is_the_same_meeting() {
+fn unusual_but_valid_requests_get_the_same_meeting() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     for head in [
@@ -272,7 +272,7 @@ fn every_spelling_of_a_uuid_is_one_cache_entry() {
             once.replacen("%2F", "%2f", 1).replacen("%3D", "%3d", 1),
             once.replace('%', "%25"),
             lower.replace('%', "%25"),
-            // Some HTTP stacks encode only these characters in a path.
+            // Some HTTP stacks encode only some of these characters in a path.
             id.replace('/', "%2F"),
             id.replace('/', "%2F").replace('%', "%25"),
             id.replace('=', "%3D"),

@@ -1,4 +1,4 @@
-//! Meetings and webinars: one path for both, whichever the id belongs to, and no refused call more than needed.
+//! Meetings and webinars share one path. Finding out which of the two an id names costs no unnecessary refused call.
 
 use std::{collections::HashSet, io::Write as _, net::TcpStream, time::Duration};
 
@@ -26,7 +26,7 @@ fn both() -> Sim {
     sim
 }
 
-/// The endpoints that were called, in turn.
+/// The endpoints that were called, in order.
 fn called(sim: &Sim) -> Vec<QosEndpoint> {
     sim.qos_calls().iter().map(|call| call.endpoint.unwrap()).collect()
 }
@@ -54,7 +54,7 @@ fn a_webinar_is_found_without_its_kind_for_one_refused_call() {
     let named = service.get(&format!("{WEBINAR}?kind=webinar"));
     assert_eq!((&named.body, named.header("etag")), (&found.body, found.header("etag")));
     assert!(service.get(WEBINAR).cache_status().starts_with("zoom-qos-proxy; hit"));
-    // The kind belongs to the id, whichever view of it is wanted.
+    // The kind is remembered per id, so it also applies to the other `type`.
     assert_eq!(service.get(&format!("{WEBINAR}?type=past")).json()["kind"], "webinar");
     assert_eq!(called(&sim)[4..], [WebinarList; 3]);
     assert_eq!(service.metric("zoom_qos_proxy_calls_saved_total"), 6.0);
@@ -96,7 +96,7 @@ fn a_remembered_webinar_costs_no_second_refused_call() {
 }
 
 #[test]
-fn a_stale_webinar_stands_in_while_zoom_fails() {
+fn a_stale_webinar_is_served_while_zoom_fails() {
     let sim = both();
     let settings = [("cache.live_fresh", "200ms"), ("cache.stale_while_revalidate", "0s")];
     let service = Service::start(&sim, &settings);
@@ -143,7 +143,7 @@ fn twenty_callers_with_and_without_kind_share_one_flight() {
 }
 
 #[test]
-fn the_webinar_lands_though_every_caller_hangs_up_before_the_refusal() {
+fn a_webinar_is_cached_though_every_caller_disconnects_before_the_refusal() {
     let sim = sim(|config| config.latency = Duration::from_millis(500));
     sim.add_meeting(Meeting::generated("91111111111", 30, 2).webinar());
     let service = Service::start(&sim, &[]);
@@ -166,7 +166,7 @@ fn the_webinar_lands_though_every_caller_hangs_up_before_the_refusal() {
 }
 
 #[test]
-fn a_named_kind_is_the_only_one_that_is_asked() {
+fn only_the_endpoint_of_a_named_kind_is_called() {
     let sim = both();
     let service = Service::start(&sim, &[]);
     for _ in 0..2 {
@@ -181,7 +181,7 @@ fn a_named_kind_is_the_only_one_that_is_asked() {
         called(&sim)[2..],
         [MeetingList, MeetingList, MeetingList, WebinarList, WebinarList, WebinarList]
     );
-    // The other kind's refusal leaves the snapshot alone.
+    // A refusal of the other kind does not remove the snapshot.
     service.get(&format!("{MEETING}?kind=webinar")).assert_problem(404, "not_a_meeting");
     assert!(service.get(MEETING).cache_status().starts_with("zoom-qos-proxy; hit"));
     service.finish(&[]);
@@ -203,7 +203,7 @@ fn an_id_of_neither_kind_costs_a_call_for_each() {
 }
 
 #[test]
-fn a_webinars_id_that_becomes_a_meetings_is_asked_for_as_one() {
+fn an_id_that_changes_from_webinar_to_meeting_is_still_found() {
     let sim = both();
     let settings =
         [("cache.live_fresh", "100ms"), ("cache.stale_while_revalidate", "0s"), ("cache.refusal", "1s")];
@@ -222,7 +222,7 @@ fn a_webinars_id_that_becomes_a_meetings_is_asked_for_as_one() {
 }
 
 #[test]
-fn a_purge_of_either_view_forgets_both_kinds_and_the_kind() {
+fn a_purge_of_either_type_removes_both_kinds_and_the_remembered_kind() {
     let sim = both();
     let service = Service::start(&sim, &[]);
     for path in ["/cache/91111111111", "/cache/91111111111?type=live", "/cache"] {
@@ -233,14 +233,14 @@ fn a_purge_of_either_view_forgets_both_kinds_and_the_kind() {
         purge(&service, path);
     }
     sim.clear_calls();
-    // The meeting endpoint, whose refusal was forgotten, is asked first again.
+    // The purge removed the cached refusal, so the meeting endpoint is called again.
     service.get(&format!("{WEBINAR}?kind=meeting")).assert_problem(404, "not_a_meeting");
     assert_eq!(called(&sim), [MeetingList]);
     purge(&service, "/cache/91111111111?type=past");
     assert_eq!(
         service.get(WEBINAR).status,
         200,
-        "the kind is forgotten, the refusal of the other view is not"
+        "this purge forgets the kind, but not the refusal of the other type"
     );
     assert_eq!(called(&sim), [MeetingList, WebinarList, WebinarList, WebinarList]);
     service.finish(&[]);

@@ -42,7 +42,7 @@ fn page() -> String {
     format!("[{}]", vec![row; 10].join(","))
 }
 
-/// Faults of one meeting that leave the others alone.
+/// Faults that affect only one meeting.
 fn of_one_meeting() -> Vec<FaultKind> {
     let body = format!("{{\"code\":9999,\"message\":\"Zoom says no.\",\"participants\":{}}}", page());
     vec![
@@ -86,7 +86,7 @@ fn of_one_meeting() -> Vec<FaultKind> {
     ]
 }
 
-/// Faults that stop all calls, each for its own service, and faults of the token endpoint.
+/// Faults that affect all calls or the token endpoint. Each needs its own service.
 fn of_everything() -> Vec<Fault> {
     let echo =
         format!("{{\"error\":\"invalid_client\",\"reason\":\"Who is {CLIENT_ID} with {CLIENT_SECRET}?\"}}");
@@ -125,7 +125,7 @@ impl Said {
         if path.starts_with("/qos/") && answer.status == 200 {
             assert!(
                 answer.text().contains(MARK),
-                "the mark is in callers' bodies, or the search would find nothing"
+                "a caller's body contains the mark, so a search for it can find something"
             );
             self.whole_meetings += 1;
         } else {
@@ -185,7 +185,7 @@ impl Scene {
         Self { sim, service, collector, _folder: folder }
     }
 
-    /// Requests all of them at once, with a key in one header or the other.
+    /// Requests all meetings at the same time, with a key in one header or the other in turn.
     fn ask(&self, meetings: &[String]) -> Vec<Answer> {
         let bearer = format!("Bearer {KEY}");
         let headers = [[("X-Api-Key", OTHER_KEY)], [("Authorization", bearer.as_str())]];
@@ -199,7 +199,7 @@ impl Scene {
         })
     }
 
-    /// All outputs so far, every endpoint's answer, and the complete log.
+    /// Stops the service, and returns these answers, those of all endpoints, the log and the traces.
     fn end(self, answers: &[Answer]) -> Said {
         let mut said = Said { places: Vec::new(), secrets: Vec::new(), whole_meetings: 0 };
         for answer in answers {
@@ -221,7 +221,7 @@ impl Scene {
         said.secrets = sent.chain([ACCOUNT_ID, CLIENT_ID, CLIENT_SECRET].map(str::to_owned)).collect();
         said.secrets.sort_unstable();
         said.secrets.dedup();
-        let printed = self.service.finish(&[""]); // Whatever it warns of is searched, too.
+        let printed = self.service.finish(&[""]); // Any warning is allowed.
         said.places.push(("the log".to_owned(), printed.join("\n")));
         assert!(!self.collector.spans().is_empty(), "there are traces to be searched");
         said.places.push(("the traces".to_owned(), self.collector.text()));
@@ -243,7 +243,7 @@ fn one_by_one(log_level: &str) {
         );
         for (more, page_number) in [(100, 0), (200, 1)] {
             if is_hold && page_number == 0 {
-                continue; // For good it would stop everything: it does below.
+                continue; // A lasting one would stop all calls: `of_everything` has it.
             }
             let id = format!("9{:010}", more + number);
             scene.sim.add_meeting(Meeting::raw_pages(&id, vec![page(); 3]));
@@ -252,7 +252,7 @@ fn one_by_one(log_level: &str) {
             meetings.push(id);
         }
     }
-    // The parser's error must not quote the text that breaks its page in the middle.
+    // The parser's error must not quote the invalid text of these pages.
     let pages = [
         format!("[{{\"user_name\":\"{MARK}\",\"x\":tru}}]"),
         format!("[{{\"{MARK}\":\"{MARK}"),
@@ -264,7 +264,7 @@ fn one_by_one(log_level: &str) {
         meetings.push(id);
     }
     let mut answers = scene.ask(&meetings);
-    // Again: cached and remembered results, stale by now if live.
+    // Requested again, they are answered with cached meetings and cached failures.
     answers.extend(scene.ask(&meetings));
     let failed = answers.iter().filter(|answer| answer.status != 200).count();
     assert!(failed > 40, "{failed}");
@@ -275,24 +275,24 @@ fn one_by_one(log_level: &str) {
 }
 
 #[test]
-fn nothing_comes_out_at_debug_whatever_befalls_a_meeting() {
+fn no_fault_of_one_meeting_leaks_data_at_debug_level() {
     one_by_one("debug");
 }
 
 #[test]
-fn nothing_comes_out_even_at_trace() {
+fn no_fault_of_one_meeting_leaks_data_at_trace_level() {
     one_by_one("trace");
 }
 
 #[test]
-fn nor_when_somebody_turns_up_the_libraries_one_by_one() {
+fn no_fault_of_one_meeting_leaks_data_at_the_libraries_trace_level() {
     one_by_one(
         "info,awc::client=trace,awc::client::connection=trace,actix_http::h1=trace,actix_http::h1::dispatcher=trace,mio=trace",
     );
 }
 
 #[test]
-fn nothing_comes_out_when_everything_is_refused() {
+fn no_fault_of_all_calls_leaks_data() {
     let faults = of_everything();
     std::thread::scope(|scope| {
         for fault in faults {
@@ -302,7 +302,7 @@ fn nothing_comes_out_when_everything_is_refused() {
                 for id in &meetings {
                     scene.sim.add_meeting(Meeting::raw_pages(id, vec![page(); 2]));
                 }
-                // One is cached first, to be served stale.
+                // One meeting is cached first, so that it can be served stale.
                 let mut answers = scene.ask(&meetings[..1]);
                 scene.sim.inject(fault);
                 scene.sim.revoke_access_tokens();

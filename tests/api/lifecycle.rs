@@ -57,7 +57,7 @@ fn requests_waiting(service: &Service) -> u64 {
     service.ops_get("/status").json()["flights"]["requests_waiting"].as_u64().unwrap()
 }
 
-/// Sends a stop signal while a meeting of three pages is being fetched.
+/// Sends a stop signal while a meeting of three pages is being fetched, and asserts that the caller gets all of it.
 fn a_slow_request_outlives(signal: &str) {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     sim.add_meeting(Meeting::generated("91111111111", 30, 1));
@@ -78,7 +78,7 @@ fn a_slow_request_outlives(signal: &str) {
     assert_eq!(
         lines.iter().filter(|line| line.contains("\"route\"")).count(),
         1,
-        "its line is not lost: {lines:#?}"
+        "its log line is not lost: {lines:#?}"
     );
 }
 
@@ -146,7 +146,7 @@ fn a_draining_process_answers_but_is_not_ready_then_refuses_connections() {
 }
 
 #[test]
-fn a_flight_that_began_in_the_drain_is_finished_after_it() {
+fn a_flight_that_starts_during_the_drain_is_completed_after_it() {
     let sim = sim(|config| config.latency = Duration::from_millis(500));
     sim.add_meeting(Meeting::generated("91111111111", 30, 1));
     let service = Service::start(&sim, &[("server.drain_delay", "500ms")]);
@@ -176,7 +176,7 @@ fn an_abandoned_flight_is_finished_before_the_process_exits() {
 }
 
 #[test]
-fn a_large_body_that_a_caller_reads_slowly_arrives_whole_after_sigterm() {
+fn a_large_body_that_is_read_slowly_arrives_complete_after_sigterm() {
     let sim = sim(|_| ());
     sim.add_meeting(Meeting::generated("91111111111", 60, 60));
     let service = Service::start(&sim, &[]);
@@ -187,7 +187,7 @@ fn a_large_body_that_a_caller_reads_slowly_arrives_whole_after_sigterm() {
     wait_for(|| (stream.peek(&mut peeked).unwrap() == 100).then_some(()));
     service.signal("TERM");
     service.wait_until_ready(503);
-    // A slow reader: the service drains meanwhile.
+    // The caller reads slowly, and the service drains meanwhile.
     pause(Duration::from_millis(300));
     let answer = read_answer(stream);
     assert!(answer.body == whole.body, "{} of {} bytes", answer.body.len(), whole.body.len());
@@ -218,7 +218,7 @@ fn after_the_drain_a_kept_connection_gets_shutting_down_or_is_closed() {
 }
 
 #[test]
-fn idle_kept_alive_connections_do_not_hold_up_the_end() {
+fn idle_connections_do_not_delay_the_exit() {
     let sim = sim(|_| ());
     let service = Service::start(&sim, &[]);
     let mut callers: Vec<_> = (0..5).map(|_| Connection::open(service.addr)).collect();
@@ -235,7 +235,7 @@ fn idle_kept_alive_connections_do_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_hanging_zoom_does_not_keep_it_longer_than_the_shutdown_timeout() {
+fn a_hanging_zoom_delays_the_exit_by_at_most_the_shutdown_timeout() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(FaultKind::Hang).forever());
     let mut service = Service::start(&sim, &[("server.shutdown_timeout", "1s")]);
@@ -255,7 +255,7 @@ fn a_hanging_zoom_does_not_keep_it_longer_than_the_shutdown_timeout() {
 }
 
 #[test]
-fn while_stopping_an_interrupt_exits_at_once_and_sigterm_does_not() {
+fn while_stopping_an_interrupt_ends_the_process_and_sigterm_does_not() {
     let sim = sim(|_| ());
     sim.inject(Fault::new(FaultKind::Hang).forever());
     for drain_delay in ["0s", "20s"] {
@@ -294,7 +294,7 @@ fn a_taken_port_fails_the_start_with_its_name_and_advice() {
 }
 
 #[test]
-fn an_address_that_this_machine_has_not_is_said_in_plain_words() {
+fn an_address_that_this_machine_lacks_is_a_readable_start_error() {
     let sim = sim(|_| ());
     let ended = run(&sim, &[("server.listen", "203.0.113.1:0")], &["serve"]);
     assert!(ended.code.is_some_and(|code| code != 0), "{ended:?}");
@@ -391,7 +391,7 @@ fn check_config_prints_the_effective_values_and_no_secret() {
 }
 
 #[test]
-fn check_config_warns_of_what_is_allowed_but_remarkable() {
+fn check_config_warns_of_valid_but_unusual_values() {
     let sim = sim(|_| ());
     let ended = run(&sim, &[("limits.heavy_per_second", "500")], &["check-config"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -454,7 +454,7 @@ fn every_mistake_is_reported_with_key_and_origin_and_exit_78() {
 }
 
 #[test]
-fn missing_credentials_and_files_are_told_by_their_name_and_exit_78() {
+fn missing_credentials_and_files_are_reported_by_name_with_exit_78() {
     let sim = sim(|_| ());
     let mut bare = command(&sim, &[]);
     for key in ["ACCOUNT_ID", "CLIENT_ID", "CLIENT_SECRET"] {
@@ -469,7 +469,7 @@ fn missing_credentials_and_files_are_told_by_their_name_and_exit_78() {
 }
 
 #[test]
-fn of_several_files_the_later_wins_and_the_environment_wins_over_both() {
+fn a_later_file_and_then_the_environment_take_precedence() {
     let sim = sim(|_| ());
     let folder = tempfile::tempdir().unwrap();
     let first = file(
@@ -490,7 +490,7 @@ fn of_several_files_the_later_wins_and_the_environment_wins_over_both() {
     assert_eq!(
         settings_of(&["check-config", "--config", first, "--config", second]),
         ["13s", "2h", "1m"],
-        "in any place"
+        "options may follow the command"
     );
 }
 
@@ -508,7 +508,7 @@ fn the_service_runs_with_its_configuration() {
 }
 
 #[test]
-fn version_and_help_say_what_it_is_and_need_no_configuration() {
+fn version_and_help_need_no_configuration() {
     let bare = |arguments: &[&str]| {
         let mut command = Command::new(program());
         command.env_clear().args(arguments);
@@ -556,7 +556,7 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
     assert_eq!(
         elsewhere.code,
         Some(0),
-        "the rest came from a --config that it does not get: {}",
+        "credentials may be in a --config that it does not get: {}",
         elsewhere.stderr
     );
     service.signal("TERM");
@@ -571,7 +571,7 @@ fn healthcheck_is_0_when_ready_and_1_when_draining_or_not_running() {
     assert_plain_words(&none);
     assert!(!none.stderr.is_empty());
     let wrong = healthcheck("9090");
-    assert_eq!(wrong.code, Some(1), "a health check has two results: {}", wrong.stderr);
+    assert_eq!(wrong.code, Some(1), "a health check exits with 0 or 1: {}", wrong.stderr);
     assert!(wrong.stderr.contains("server.ops_listen"), "{}", wrong.stderr);
 }
 
@@ -592,7 +592,7 @@ fn healthcheck_of_a_url_needs_no_configuration_and_succeeds_only_on_200() {
     let ready = healthcheck(&by_name);
     assert_eq!((ready.code, ready.stderr.as_str()), (Some(0), ""));
     assert_eq!(healthcheck(&format!("http://{}/openapi.json", service.addr)).code, Some(0));
-    // The query is part of the path here: without it this would be a meeting.
+    // The check sends the query, too: without it, the answer would be 200.
     let refused = healthcheck(&format!("http://{}/qos/85746065432?type=", service.addr));
     assert_eq!(refused.code, Some(1));
     assert!(refused.stderr.contains("400"), "{}", refused.stderr);
@@ -629,7 +629,7 @@ fn a_closed_standard_output_does_not_end_the_service() {
     }
     assert_eq!(raw(address("listen"), b"NONSENSE\r\n\r\n").status, 400);
     assert_eq!(request(address("ops_listen"), "GET", "/readyz", &[]).status, 200);
-    assert!(process.0.try_wait().unwrap().is_none(), "it runs");
+    assert!(process.0.try_wait().unwrap().is_none(), "the service still runs");
     let killed = Command::new("kill").args(["-TERM", &process.0.id().to_string()]).status().unwrap();
     assert!(killed.success());
     assert_eq!(process.wait().code(), Some(0));
@@ -637,7 +637,7 @@ fn a_closed_standard_output_does_not_end_the_service() {
 }
 
 #[test]
-fn it_starts_and_is_ready_without_zoom() {
+fn the_service_starts_and_is_ready_without_zoom() {
     let sim = sim(|_| ());
     let (_socket, closed) = closed_port();
     let nowhere = format!("http://{closed}/v2");

@@ -20,7 +20,7 @@ fn code(answer: &Answer) -> String {
     if answer.status == 200 { "200".to_owned() } else { answer.problem() }
 }
 
-/// A pause from now until the returned time, in the three forms of `Retry-After`.
+/// The time this many seconds from now, in the three forms of `Retry-After`.
 fn in_three_forms(seconds: u64) -> [String; 3] {
     let then = SystemTime::now() + Duration::from_secs(seconds);
     let iso = jiff::Timestamp::try_from(then).unwrap().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -33,7 +33,7 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
     let paths = add_meetings(&sim, 0, 12);
     let service = Service::start(&sim, &[]);
     for (form, paths) in in_three_forms(3).into_iter().zip(paths.chunks(4)) {
-        // The forms that name a time are computed again: the previous iteration took a while.
+        // Forms that name a time are computed again, because the previous iterations took several seconds.
         let form = match form.parse::<u64>() {
             Ok(_) => form,
             Err(_) if form.contains("GMT") => in_three_forms(3)[1].clone(),
@@ -49,7 +49,7 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
         let calls = sim.qos_calls();
         let refused = calls.iter().position(|call| call.status == Some(429)).unwrap();
         let refused_at = calls[refused].at;
-        // Calls already in flight when the 429 arrives cannot be recalled.
+        // Calls that were in flight when the 429 arrived do not count.
         let during = calls.iter().filter(|call| {
             call.at > refused_at + Duration::from_millis(200)
                 && call.at < refused_at + Duration::from_millis(1900)
@@ -61,7 +61,7 @@ fn a_per_second_429_pauses_all_calls_until_each_retry_after_form() {
 }
 
 #[test]
-fn a_429_without_any_header_pauses_for_a_second_and_a_little() {
+fn a_429_without_any_header_pauses_for_one_to_two_seconds() {
     let sim = sim(|_| ());
     for kind in [
         FaultKind::RateSecond { retry_after: None, headers: false },
@@ -103,10 +103,10 @@ fn a_pause_longer_than_the_wait_fails_callers_at_once_without_calls() {
 }
 
 #[test]
-fn a_long_pause_also_sends_away_those_who_wait_already() {
+fn a_long_pause_also_rejects_callers_that_already_wait() {
     let sim = sim(|config| config.latency = Duration::from_millis(300));
     let paths = add_meetings(&sim, 0, 30);
-    // At one call a second, most flights are waiting for a permit when the 429 arrives.
+    // At two calls a second, most flights are waiting for a permit when the 429 arrives.
     let service = Service::start(&sim, &[("limits.heavy_per_second", "2"), ("limits.headroom_percent", "0")]);
     sim.inject(Fault::new(FaultKind::RateSecond { retry_after: Some("100".into()), headers: true }));
     let asked = Instant::now();
@@ -141,14 +141,14 @@ fn a_daily_429_without_retry_after_stops_calls_until_midnight_utc() {
 }
 
 #[test]
-fn the_days_calls_stop_at_the_days_number() {
+fn calls_stop_at_the_daily_limit() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 5);
     let service = Service::start(&sim, &[("limits.heavy_per_day", "3"), ("limits.headroom_percent", "0")]);
     let codes: Vec<_> = paths.iter().map(|path| code(&service.get(path))).collect();
     assert_eq!(codes, ["200", "200", "200", "zoom_daily_quota_spent", "zoom_daily_quota_spent"]);
     assert!(service.get(&paths[4]).retry_after().abs_diff(until_midnight()) <= 5);
-    assert_eq!(service.get(&paths[0]).status, 200, "hits go on");
+    assert_eq!(service.get(&paths[0]).status, 200, "hits are still served");
     assert_eq!(sim.qos_calls().len(), 3);
     assert_eq!(service.metric("zoom_qos_proxy_day_calls_used"), 3.0);
     assert_eq!(service.metric("zoom_qos_proxy_day_calls_limit"), 3.0);
@@ -191,7 +191,7 @@ fn only_a_call_that_was_sent_is_counted() {
         sim.inject(Fault::new(kind.clone()));
         assert_eq!(service.get(path).status, 200);
         assert_eq!(sim.qos_calls().len(), 2);
-        assert_eq!(budget(&service)["day_calls_used"], before + 2, "{kind:?} came after the call had left");
+        assert_eq!(budget(&service)["day_calls_used"], before + 2, "{kind:?} came after the call was sent");
     }
     service.finish(&[]);
 }
@@ -212,7 +212,8 @@ fn calls_of_other_apps_beyond_the_headroom_count_if_zoom_reports_them() {
     assert_eq!(used(), (1, 0), "others keep to their 6,000");
     sim.set_day_used(30_000);
     assert_eq!(service.get(&paths[1]).status, 200);
-    // Others may use a tenth of 60,000. Our 54,000 calls are reduced by 24,001, two of them made by this service.
+    // Zoom reports 29,999 calls left, so 54,000 - 29,999 = 24,001 count as used: two made by this service, and the rest
+    // taken by others.
     assert_eq!(used(), (24_001, 23_999));
     sim.set_day_used(59_999);
     assert_eq!(service.get(&paths[2]).status, 200);
@@ -272,7 +273,7 @@ fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
             let max_age = answer.header("cache-control").and_then(|value| value.split_once('='));
             max_age.unwrap().1.parse::<u64>().unwrap() + answer.header("age").unwrap().parse::<u64>().unwrap()
         };
-        // Both are truncated to whole seconds.
+        // Age and max-age are truncated to whole seconds, so their sum can be a second too low.
         let about = |seconds: u64| seconds - 1..=seconds;
 
         let first = service.get(&path);
@@ -286,7 +287,8 @@ fn under_daily_pressure_live_snapshots_stay_fresh_longer_within_the_limit() {
         assert!(budget["forecast_calls_at_midnight"].as_f64().unwrap() > 5.0, "{budget}");
         let spent_at: jiff::Timestamp = budget["spent_at"].as_str().unwrap().parse().unwrap();
         assert!(spent_at > jiff::Timestamp::now(), "{budget}");
-        // The mean stays below the maximum by the time between the end of freshness and the next request.
+        // The mean factor stays below the maximum: a refresh also waits for the next request, and that time is not
+        // stretched.
         let stretch = budget["stretch"].as_f64().unwrap();
         assert!(stretch <= most.parse().unwrap() && (stretch > 1.2 || most == "1"), "{most}: {stretch}");
         let shown = |name| service.metric(&format!("zoom_qos_proxy_{name}"));
@@ -314,7 +316,7 @@ fn the_days_count_survives_a_restart_and_a_crash() {
     let service = Service::start(&sim, &settings);
     assert_eq!(used(&service), 5, "an orderly stop keeps the exact count");
     assert_eq!(service.get(&paths[0]).status, 200);
-    // Written ahead: at least the calls made, and slightly more.
+    // Waits until the file is ahead of the count: it then contains at least the calls made, and at most 200 more.
     wait_for(|| std::fs::read_to_string(&file).ok().filter(|text| !text.contains("\"calls\":5}")));
     service.crash();
     let service = Service::start(&sim, &settings);
@@ -330,7 +332,7 @@ fn crashes_during_calls_overcount_by_seconds_and_never_undercount() {
     let file = folder.path().join("day.json");
     let settings = [("limits.state_file", file.to_str().unwrap())];
     let used = |service: &Service| budget(service)["day_calls_used"].as_u64().unwrap();
-    // Five seconds of 36 calls, and two that may be in flight.
+    // The file is at most five seconds of 36 calls ahead, and two more calls may be in flight.
     let too_many_at_most = 5 * 36 + 2;
     let mut counted = 0;
     for (crashes, paths) in (1..).zip(paths.chunks(100)) {
@@ -389,7 +391,7 @@ fn requests_that_cannot_be_served_in_time_are_rejected_at_once() {
 }
 
 #[test]
-fn more_calls_than_may_queue_are_refused_as_overload() {
+fn calls_beyond_the_queue_limit_are_rejected_as_overloaded() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 40);
     let settings =
@@ -404,7 +406,7 @@ fn more_calls_than_may_queue_are_refused_as_overload() {
 }
 
 #[test]
-fn a_caller_beyond_the_pause_is_rejected_at_once_with_the_reason() {
+fn callers_that_a_pause_leaves_too_little_time_are_rejected_at_once() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 60);
     let settings =
@@ -444,7 +446,7 @@ fn timed_at_once(service: &Service, paths: &[String]) -> Vec<(Answer, Duration)>
     })
 }
 
-/// A rejected caller is rejected at once, not after its wait.
+/// Returns the number of rejections. Asserts that each has this code and came at once, not after the caller's wait.
 fn refused_at_once(answers: &[(Answer, Duration)], code: &str) -> usize {
     let refused: Vec<_> = answers.iter().filter(|(answer, _)| answer.status != 200).collect();
     for (answer, took) in &refused {
@@ -455,7 +457,7 @@ fn refused_at_once(answers: &[(Answer, Duration)], code: &str) -> usize {
 }
 
 #[test]
-fn nobody_is_kept_waiting_to_be_refused_in_the_end() {
+fn no_caller_waits_before_it_is_rejected() {
     let sim = sim(|_| ());
     let paths = add_meetings(&sim, 0, 60);
     let settings =
@@ -463,7 +465,7 @@ fn nobody_is_kept_waiting_to_be_refused_in_the_end() {
     let service = Service::start(&sim, &settings);
     let answers = timed_at_once(&service, &paths);
     let refused = refused_at_once(&answers, "zoom_rate_limited");
-    assert!((30..=36).contains(&refused), "{refused}: some 27 fit into three seconds");
+    assert!((30..=36).contains(&refused), "{refused}: about 27 calls fit into three seconds");
     service.finish(&["limits."]);
 }
 
@@ -486,7 +488,7 @@ fn a_very_short_wait_still_fetches() {
     let paths = add_meetings(&sim, 0, 3);
     let service = Service::start(&sim, &[("server.wait", "40ms")]);
     for path in &paths {
-        // Even if the caller's wait was too short: the flight continues, and its result is cached.
+        // If the caller's wait is too short, the flight continues, and its result is cached.
         wait_for(|| (service.get(path).status == 200).then_some(()));
     }
     assert_eq!(sim.qos_calls().len(), 3);
@@ -519,7 +521,7 @@ mod alone {
     use super::*;
 
     #[test]
-    fn four_hundred_cold_meetings_see_no_429_and_use_the_limit_up() {
+    fn four_hundred_cold_meetings_use_the_whole_limit_without_a_429() {
         let sim = sim(|config| config.latency = Duration::from_millis(100));
         let paths = add_meetings(&sim, 0, 400);
         // The calls take nearly as long as callers wait by default.

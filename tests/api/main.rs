@@ -1,7 +1,7 @@
-//! The service from outside: the real binary on real sockets, against the simulator on port 0.
+//! Tests of the service from outside: the real binary on real sockets, against the simulator on a free port.
 //!
-//! Each test checks the simulator's record of calls where possible, and ends by failing on an unannounced WARN or
-//! ERROR.
+//! Where possible, a test checks the simulator's record of calls, and at its end that the service logged no unannounced
+//! WARN or ERROR.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
